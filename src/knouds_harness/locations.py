@@ -1,0 +1,29 @@
+"""Where the document, the suite and the built-in targets are: in a checkout or in an installed wheel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).parent
+_SHIPPED = _PACKAGE / "shipped"
+_CHECKOUT = _PACKAGE.parents[1]
+
+
+def document_path() -> Path:
+    """The OpenAPI document."""
+    return _shipped_or("openapi.yaml", _CHECKOUT / "spec" / "openapi.yaml")
+
+
+def suite_path() -> Path:
+    """The folder of the conformance suite."""
+    return _shipped_or("conformance", _CHECKOUT / "tests" / "conformance")
+
+
+def builtin_targets_path() -> Path:
+    """The folder of the profiles that come with the harness."""
+    return _shipped_or("targets", _CHECKOUT / "targets")
+
+
+def _shipped_or(name: str, checkout: Path) -> Path:
+    shipped = _SHIPPED / name
+    return shipped if shipped.exists() else checkout
