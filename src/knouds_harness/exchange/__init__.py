@@ -1,0 +1,1 @@
+"""Exchanges: the one guarded HTTP client, and what it keeps as evidence."""

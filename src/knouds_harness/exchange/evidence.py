@@ -1,0 +1,116 @@
+"""Requests, and exchanges: what was sent and what came back, kept as evidence."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import Any, NoReturn
+
+from knouds_harness.contract.operations import Action
+
+JSON = Any
+Pairs = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One request, before the key is added.
+
+    Attributes:
+        method: Upper case.
+        path: Under the target's base URL, from the slash on, percent-encoded.
+        query: Parameters in order, not yet encoded.
+        headers: In order; the key is none of them.
+        body: The bytes to send, or None for no body.
+        operation_id: The operation it exercises, if the document has one for it.
+        persona: Whose key is added; None adds no key.
+        path_values: What stands for the path's placeholders.
+        action: What it may do to the target.
+        cost_credits: The most it may cost.
+    """
+
+    method: str
+    path: str
+    action: Action
+    query: Pairs = ()
+    headers: Pairs = ()
+    body: bytes | None = None
+    operation_id: str | None = None
+    persona: str | None = None
+    path_values: Mapping[str, str] = field(default_factory=dict)
+    cost_credits: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exchange:
+    """One request and the answer to it, with every secret replaced by a pseudonym such as ``{{key:full}}``.
+
+    Attributes:
+        id: Unique in its run, in the order of sending: ``x00001``.
+        request: What was asked for.
+        url: As sent.
+        sent_headers: As sent, the key among them.
+        status: Of the answer; None where no whole answer came.
+        headers: Of the answer, in order, repeated ones repeated.
+        body: Of the answer, whole; what had come until then where no whole answer came.
+        started_at: When sending began, UTC.
+        elapsed_ms: From then until the last byte, by a monotonic clock.
+        failure: Why no whole answer came, in words.
+    """
+
+    id: str
+    request: Request
+    url: str
+    sent_headers: Pairs
+    status: int | None
+    headers: Pairs
+    body: bytes
+    started_at: datetime
+    elapsed_ms: float
+    failure: str | None = None
+
+    def header(self, name: str) -> str | None:
+        """The value of a header of the answer, whatever its case; repeated ones joined as RFC 9110 says."""
+        name = name.lower()
+        values = [value for each, value in self.headers if each.lower() == name]
+        return ", ".join(values) if values else None
+
+    def json(self) -> JSON:
+        """The body as JSON; shared between callers, so leave it as it is.
+
+        Raises:
+            ValueError: It is not UTF-8, or not JSON (NaN and Infinity are not), or nested beyond reason.
+        """
+        value, problem = self._parsed
+        if problem is not None:
+            raise ValueError(problem)
+        return value
+
+    def json_or_none(self) -> JSON:
+        """The body as JSON, or None where it is not JSON."""
+        return self._parsed[0]
+
+    @property
+    def code(self) -> str | None:
+        """The ``code`` of an error body, if it is text."""
+        body = self.json_or_none()
+        code = body.get("code") if isinstance(body, dict) else None
+        return code if isinstance(code, str) else None
+
+    @cached_property
+    def _parsed(self) -> tuple[JSON, str | None]:
+        try:
+            return json.loads(self.body.decode("utf-8"), parse_constant=_refuse_constant), None
+        except RecursionError:
+            return None, "the body is nested too deeply"
+        except UnicodeDecodeError as error:
+            return None, f"the body is not UTF-8 (byte {error.start})"
+        except ValueError as error:
+            return None, f"the body is not JSON: {error}" if self.body else "the body is empty"
+
+
+def _refuse_constant(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON value")

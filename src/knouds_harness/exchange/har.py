@@ -1,0 +1,193 @@
+"""Exchanges as HAR 1.2, in a file that is valid JSON after every entry, and back.
+
+What HAR has no place for stands in members that begin with an underscore, as its specification allows.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import parse_qsl, urlsplit
+
+from knouds_harness.contract.operations import Action
+from knouds_harness.exchange.evidence import Exchange, Pairs, Request
+
+_HEAD = '{"log": {"version": "1.2", "creator": {"name": "knouds-harness", "version": "1"}, "pages": [], "entries": [\n'
+_TAIL = b"\n]}}\n"
+
+
+class HarWriter:
+    """Appends exchanges to a HAR file that stays readable however the run ends.
+
+    Each entry is one line, written together with the end of the document; the next entry overwrites that end.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Create the file, or empty it.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        self._file = path.open("wb", buffering=0)
+        self._separator = b""
+        self._end = len(_HEAD)
+        self._write(_HEAD.encode())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def add(self, exchange: Exchange) -> None:
+        """Append one exchange.
+
+        Raises:
+            OSError: It cannot be written, as on a full disk; the entries before it stay readable.
+        """
+        entry = self._separator + json.dumps(to_entry(exchange)).encode()
+        self._file.seek(self._end)
+        try:
+            self._write(entry)
+        except OSError:
+            self._file.seek(self._end)
+            self._file.truncate()
+            self._file.write(_TAIL)  # fits: it was there before
+            raise
+        self._end += len(entry)
+        self._separator = b",\n"
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _write(self, data: bytes) -> None:
+        rest = memoryview(data + _TAIL)
+        while rest:
+            rest = rest[self._file.write(rest) :]
+
+
+def read_har(path: Path) -> list[Exchange]:
+    """Read exchanges that ``HarWriter`` wrote, up to the first line that is not whole.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    exchanges = []
+    for line in path.read_bytes().split(b"\n")[1:]:
+        try:
+            exchanges.append(from_entry(json.loads(line.rstrip(b","))))
+        except ValueError:
+            break
+    return exchanges
+
+
+def to_entry(exchange: Exchange) -> dict[str, Any]:
+    """One exchange as a HAR entry."""
+    request = exchange.request
+    content_type = exchange.header("content-type") or ""
+    return {
+        "_id": exchange.id,
+        "startedDateTime": exchange.started_at.isoformat(),
+        "time": exchange.elapsed_ms,
+        "request": {
+            "method": request.method,
+            "url": exchange.url,
+            "httpVersion": "HTTP/1.1",
+            "cookies": [],
+            "headers": _named(exchange.sent_headers),
+            "queryString": _named(tuple(parse_qsl(urlsplit(exchange.url).query, keep_blank_values=True))),
+            "headersSize": -1,
+            "bodySize": len(request.body or b""),
+            **({"postData": _post_data(exchange)} if request.body is not None else {}),
+        },
+        "response": {
+            "status": exchange.status or 0,
+            "statusText": "",
+            "httpVersion": "HTTP/1.1",
+            "cookies": [],
+            "headers": _named(exchange.headers),
+            "content": {"size": len(exchange.body), "mimeType": content_type, **_text_of(exchange.body)},
+            "redirectURL": exchange.header("location") or "",
+            "headersSize": -1,
+            "bodySize": len(exchange.body),
+        },
+        "cache": {},
+        "timings": {"send": 0, "wait": exchange.elapsed_ms, "receive": 0},
+        "_failure": exchange.failure,
+        "_request": {
+            "operation": request.operation_id,
+            "persona": request.persona,
+            "action": request.action,
+            "cost_credits": request.cost_credits,
+            "path": request.path,
+            "path_values": dict(request.path_values),
+            "query": request.query,
+            "headers": request.headers,
+        },
+    }
+
+
+def from_entry(entry: dict[str, Any]) -> Exchange:
+    """One exchange from a HAR entry that ``to_entry`` made."""
+    asked, answer, ours = entry["request"], entry["response"], entry["_request"]
+    body = _bytes_of(asked["postData"]) if "postData" in asked else None
+    return Exchange(
+        id=entry["_id"],
+        request=Request(
+            method=asked["method"],
+            path=ours["path"],
+            query=_pairs(ours["query"]),
+            headers=_pairs(ours["headers"]),
+            body=body,
+            operation_id=ours["operation"],
+            persona=ours["persona"],
+            path_values=ours["path_values"],
+            action=Action(ours["action"]),
+            cost_credits=ours["cost_credits"],
+        ),
+        url=asked["url"],
+        sent_headers=_unnamed(asked["headers"]),
+        status=answer["status"] or None,
+        headers=_unnamed(answer["headers"]),
+        body=_bytes_of(answer["content"]),
+        started_at=datetime.fromisoformat(entry["startedDateTime"]),
+        elapsed_ms=entry["time"],
+        failure=entry["_failure"],
+    )
+
+
+def _post_data(exchange: Exchange) -> dict[str, Any]:
+    types = [value for name, value in exchange.sent_headers if name.lower() == "content-type"]
+    return {"mimeType": ", ".join(types), **_text_of(exchange.request.body or b"")}
+
+
+def _text_of(body: bytes) -> dict[str, str]:
+    try:
+        return {"text": body.decode("utf-8")}
+    except UnicodeDecodeError:
+        return {"text": base64.b64encode(body).decode(), "encoding": "base64"}
+
+
+def _bytes_of(content: dict[str, str]) -> bytes:
+    if content.get("encoding") == "base64":
+        return base64.b64decode(content["text"])
+    return content["text"].encode()
+
+
+def _named(pairs: Pairs) -> list[dict[str, str]]:
+    return [{"name": name, "value": value} for name, value in pairs]
+
+
+def _unnamed(items: list[dict[str, str]]) -> Pairs:
+    return tuple([(item["name"], item["value"]) for item in items])
+
+
+def _pairs(lists: list[list[str]]) -> Pairs:
+    return tuple([(name, value) for name, value in lists])

@@ -1,0 +1,76 @@
+"""Keys made to measure, and a clock that can be moved: what the sandbox's control plane offers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from knouds_harness.errors import UsageError
+from knouds_harness.exchange.client import Client
+from knouds_harness.target.personas import KeyState, Persona, Secret
+from knouds_harness.target.resources import Control
+
+
+class KeyMint:
+    """Mints keys on a target that has a control plane, and makes their personas known to the client."""
+
+    def __init__(self, client: Client, control: Control | None = None) -> None:
+        """Mint nothing yet.
+
+        Raises:
+            UsageError: The target has no control plane.
+        """
+        if (control or client.target.control) is None:
+            raise UsageError(
+                f'target "{client.target.name}" has no control plane: only the sandbox can mint keys'
+            )
+        self._client = client
+        self._minted: dict[tuple[frozenset[str], str, KeyState], Persona] = {}
+
+    def mint(
+        self, capabilities: Collection[str], *, account: str = "ada", state: KeyState = "active"
+    ) -> Persona:
+        """A key with exactly these capabilities; asking again for the same gives the same key.
+
+        Args:
+            capabilities: In any form, whether or not the account's tier could grant them.
+            account: The user that it belongs to; one that the profile knows.
+            state: Whether it is usable, and if not, why.
+
+        Raises:
+            UsageError: The control plane refused, or the profile has no persona of this account.
+            TargetUnreachable: The control plane gave no usable answer.
+        """
+        wanted = (frozenset(capabilities), account, state)
+        if wanted not in self._minted:
+            self._minted[wanted] = self._mint(*wanted)
+        return self._minted[wanted]
+
+    def advance_clock(self, advance_s: float) -> None:
+        """Move the clock of the rate-limit windows forward.
+
+        Raises:
+            UsageError: The control plane refused.
+            TargetUnreachable: The control plane gave no usable answer.
+        """
+        self._client.control("clock", {"advance_s": advance_s})
+
+    def _mint(self, capabilities: frozenset[str], account: str, state: KeyState) -> Persona:
+        sibling = next((each for each in self._client.target.personas.values() if each.user == account), None)
+        if sibling is None:
+            raise UsageError(f'no persona of account "{account}" in {self._client.target.source}')
+        answer = self._client.control(
+            "keys", {"account": account, "capabilities": sorted(capabilities), "state": state}
+        )
+        name = str(answer["name"])
+        persona = Persona(
+            name=name,
+            secret=Secret(str(answer["secret"]), f"key:{name}"),
+            capabilities=capabilities,
+            user=account,
+            tier=sibling.tier,
+            role=sibling.role,
+            state=state,
+            credits=sibling.credits,
+        )
+        self._client.add_persona(persona)
+        return persona

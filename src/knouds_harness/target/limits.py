@@ -1,0 +1,26 @@
+"""What a run may do to a target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from knouds_harness.contract.operations import Action
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """The bounds that the guards keep.
+
+    Attributes:
+        credits: The most that all runs of one session may cost together; 0 forbids any paid run.
+        requests_per_s: The most requests started per second, evenly spaced; None for no bound.
+        concurrency: The most requests in flight at once.
+        timeout_s: How long one exchange may take, connecting included.
+        allow: The kinds of action that may be sent at all.
+    """
+
+    credits: float = 0.0
+    requests_per_s: float | None = None
+    concurrency: int = 4
+    timeout_s: float = 30.0
+    allow: frozenset[Action] = frozenset({Action.READ})

@@ -1,0 +1,59 @@
+"""Personas: keys known by what they may do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+KeyState = Literal["active", "revoked", "legacy", "unapproved"]
+Funds = Literal["enough", "none", "exhausted", "granted"]
+Role = Literal["user", "admin"]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Secret:
+    """A secret that shows its pseudonym wherever it is printed, formatted or logged.
+
+    Attributes:
+        label: What stands for it in evidence: ``key:full`` shows as ``{{key:full}}``.
+    """
+
+    _value: str
+    label: str
+
+    def reveal(self) -> str:
+        """The secret itself; for the header that sends it, never for anything that is kept."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return f"{{{{{self.label}}}}}"
+
+    __str__ = __repr__
+
+
+@dataclass(frozen=True, kw_only=True)
+class Persona:
+    """One API key and what the profile says of it and of its account.
+
+    Attributes:
+        name: The word for it in findings, such as ``only-model-run``.
+        secret: The key.
+        capabilities: What the key holds, in any form (exact, bound to a resource, wildcard).
+        user: The account's name in this profile: personas of one account share it.
+        tier: The account's tier id.
+        state: Whether the key is usable, and if not, why.
+        role: ``admin`` bypasses tier gates and rate limits.
+        credits: How a paid run ends: charged to an account with ``enough``, refused for ``none`` or an
+            ``exhausted`` trial grant, free of charge for an active one (``granted``).
+
+    Source: docs, authentication, capabilities and tiers.
+    """
+
+    name: str
+    secret: Secret
+    capabilities: frozenset[str]
+    user: str
+    tier: str
+    state: KeyState = "active"
+    role: Role = "user"
+    credits: Funds = "enough"

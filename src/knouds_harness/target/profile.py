@@ -1,0 +1,224 @@
+"""Targets, read from their profiles."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from knouds_harness.contract.operations import Action
+from knouds_harness.errors import UnknownName
+from knouds_harness.locations import builtin_targets_path
+from knouds_harness.target.address import address_problems
+from knouds_harness.target.limits import Limits
+from knouds_harness.target.personas import Persona
+from knouds_harness.target.problems import Problem, profile_error, shape_problems
+from knouds_harness.target.profile_format import LimitsTable, ProfileTable, WaiverTable
+from knouds_harness.target.resources import Control, Model, Webhook, Workflow
+from knouds_harness.target.secrets import SecretReader
+from knouds_harness.target.waivers import Waiver
+
+__all__ = [
+    "Control",
+    "Limits",
+    "Model",
+    "Persona",
+    "Target",
+    "Webhook",
+    "Workflow",
+    "load_target",
+    "target_names",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """Where to test, with which keys and resources, within which limits.
+
+    Attributes:
+        name: The profile's name.
+        base_url: Scheme, host, port and perhaps a path; no slash at the end.
+        production: Whether real users are on it; then the command line has to agree to each run.
+        limits: What the guards keep.
+        personas: Keys by name; those whose secret is missing are absent.
+        workflows: Known workflows by slug.
+        models: Known models by internal name.
+        webhook: Where deliveries arrive, if anywhere.
+        waivers: Findings that are accepted for a while.
+        control: The control plane, if it has one.
+        missing: What the profile names and this machine lacks: name, such as ``keys.pro``, to reason.
+        source: The profile's file.
+    """
+
+    name: str
+    base_url: str
+    production: bool = False
+    limits: Limits = Limits()
+    personas: Mapping[str, Persona] = field(default_factory=dict)
+    workflows: Mapping[str, Workflow] = field(default_factory=dict)
+    models: Mapping[str, Model] = field(default_factory=dict)
+    webhook: Webhook | None = None
+    waivers: tuple[Waiver, ...] = ()
+    control: Control | None = None
+    missing: Mapping[str, str] = field(default_factory=dict)
+    source: Path = Path()
+
+
+def load_target(
+    name: str, *, environ: Mapping[str, str] | None = None, search: Sequence[Path] | None = None
+) -> Target:
+    """Read one profile and the secrets that it names.
+
+    Args:
+        name: Of a profile in one of the folders, or the path of a ``.toml`` file.
+        environ: Where environment variables are looked up; the process's own by default.
+        search: Folders of profiles, first one first; by default ``targets`` here, then the built-in ones.
+
+    Raises:
+        UnknownName: There is no such profile.
+        ProfileError: The profile is broken, or a secret that is not optional is missing; lists every problem.
+    """
+    source = _profile_path(name, _folders(search))
+    table, problems = _read(source)
+    secrets = SecretReader(environ=os.environ if environ is None else environ, folder=source.parent)
+    base_url, problems_of_address = address_problems(table, secrets.environ)
+    personas = {}
+    for key_name, key in table.keys.items():
+        secret = secrets.read(key, where=f"keys.{key_name}", label=f"key:{key_name}")
+        if secret:
+            personas[key_name] = Persona(
+                name=key_name,
+                secret=secret,
+                capabilities=frozenset(key.capabilities),
+                user=key.user,
+                tier=key.tier,
+                role=key.role,
+                state=key.state,
+                credits=key.credits,
+            )
+    webhook = None
+    if table.webhook:
+        secret = secrets.read(table.webhook, where="webhook", label="webhook-secret")
+        webhook = Webhook(url=table.webhook.url, secret=secret) if secret else None
+    control = None
+    if table.control:
+        secret = secrets.read_variable(
+            table.control.token_env, where="control.token_env", label="control-token"
+        )
+        control = Control(token=secret, path=table.control.path) if secret else None
+    problems += [
+        *problems_of_address,
+        *secrets.problems,
+        *_account_problems(table),
+        *_waiver_problems(table.waivers),
+    ]
+    if problems:
+        raise profile_error(source, problems)
+    return Target(
+        name=source.stem,
+        base_url=base_url,
+        production=bool(table.production),
+        limits=_limits(table.limits),
+        personas=personas,
+        workflows={slug: Workflow(slug=slug, **dict(each)) for slug, each in table.workflows.items()},
+        models={model: Model(name=model, **dict(each)) for model, each in table.models.items()},
+        webhook=webhook,
+        waivers=tuple(Waiver(**dict(each)) for each in table.waivers),
+        control=control,
+        missing=secrets.missing,
+        source=source,
+    )
+
+
+def target_names(search: Sequence[Path] | None = None) -> list[str]:
+    """Every profile that ``load_target`` finds by name."""
+    return sorted(_profiles(_folders(search)))
+
+
+def _folders(search: Sequence[Path] | None) -> Sequence[Path]:
+    return (Path.cwd() / "targets", builtin_targets_path()) if search is None else search
+
+
+def _profiles(folders: Sequence[Path]) -> dict[str, Path]:
+    files = [file for folder in reversed(folders) for file in folder.glob("*.toml")]
+    return {file.stem: file for file in files if not file.stem.endswith(".example")}
+
+
+def _profile_path(name: str, folders: Sequence[Path]) -> Path:
+    if name.endswith(".toml") and Path(name).is_file():
+        return Path(name)
+    profiles = _profiles(folders)
+    if name not in profiles:
+        raise UnknownName("target", name, profiles)
+    return profiles[name]
+
+
+def _read(source: Path) -> tuple[ProfileTable, list[Problem]]:
+    """Read the file; what is misshapen is named in the problems and absent from the table."""
+    try:
+        content = tomllib.loads(source.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        problem = Problem(where="", says=f"is not valid TOML: {error}", remedy="Mend the file at that place.")
+    except UnicodeDecodeError as error:
+        problem = Problem(
+            where="", says=f"is not UTF-8 text (byte {error.start})", remedy="Save the file as UTF-8."
+        )
+    except OSError as error:
+        problem = Problem(where="", says=f"cannot be read: {error.strerror}", remedy="Check its permissions.")
+    else:
+        try:
+            return ProfileTable.model_validate(content), []
+        except ValidationError as error:
+            for details in error.errors(include_url=False):
+                _remove(content, details["loc"])
+            return ProfileTable.model_validate(content), shape_problems(error, ProfileTable)
+    raise profile_error(source, [problem])
+
+
+def _remove(content: dict[str, Any], location: tuple[int | str, ...]) -> None:
+    """Remove the misshapen table, so that the rest can still be judged."""
+    section = content.get(str(location[0]))
+    if location[0] in ("keys", "workflows", "models") and isinstance(section, dict) and len(location) > 1:
+        section.pop(location[1], None)
+    else:
+        content.pop(str(location[0]), None)
+
+
+def _limits(table: LimitsTable) -> Limits:
+    return Limits(**{**dict(table), "allow": frozenset(Action(each) for each in table.allow)})
+
+
+def _account_problems(table: ProfileTable) -> list[Problem]:
+    """Personas of one account have to agree on what the account is."""
+    problems = []
+    first_key_by_user: dict[str, str] = {}
+    for name, key in table.keys.items():
+        first = first_key_by_user.setdefault(key.user, name)
+        for property_name in ("tier", "role"):
+            here, there = getattr(key, property_name), getattr(table.keys[first], property_name)
+            if here != there:
+                problems.append(
+                    Problem(
+                        where=f"keys.{name}.{property_name}",
+                        says=f'"{here}" contradicts "{there}" in keys.{first}: both keys are of user "{key.user}"',
+                        remedy=f"Correct the {property_name}, or the user, of one of them.",
+                    )
+                )
+    return problems
+
+
+def _waiver_problems(waivers: Sequence[WaiverTable]) -> list[Problem]:
+    return [
+        Problem(
+            where=f"waivers[{position}]",
+            says="does not say which findings it accepts",
+            remedy="Name a fingerprint, or a fact, or a check together with an operation.",
+        )
+        for position, waiver in enumerate(waivers)
+        if not (waiver.fingerprint or waiver.fact or (waiver.check and waiver.operation))
+    ]
