@@ -1,0 +1,158 @@
+"""One operation of the API: how it is addressed, who may use it and what it answers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+from urllib.parse import quote, unquote
+
+from knouds_harness.contract.capabilities import meets
+from knouds_harness.contract.sources import Source
+
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+
+
+class Action(StrEnum):
+    """What an operation does to the account; a target's limits allow some of them."""
+
+    READ = "read"
+    WRITE = "write"
+    RUN = "run"
+    CANCEL = "cancel"
+
+
+_ACTION_BY_VERB = {"write": Action.WRITE, "run": Action.RUN, "cancel": Action.CANCEL}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """A response header.
+
+    Attributes:
+        name: As documented; compare without regard to case.
+        is_required: Whether every such response carries it.
+        schema: Of its value.
+        fact: What a mismatch breaks.
+        pointer: Where in the document it stands.
+    """
+
+    name: str
+    is_required: bool
+    schema: Mapping[str, Any]
+    fact: str
+    pointer: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Response:
+    """One status that an operation answers with.
+
+    Attributes:
+        status: The HTTP status.
+        description: What it means.
+        schema: Of the JSON body, with references left in.
+        schema_pointer: Where in the document that schema stands.
+        headers: By name as documented.
+        source: Who says that the operation answers like this.
+        facts: Every fact that the response, its headers or its schema cites, in order of appearance.
+        examples: Bodies by name.
+    """
+
+    status: int
+    description: str
+    schema: Mapping[str, Any] | None
+    schema_pointer: str | None
+    headers: Mapping[str, Header]
+    source: Source
+    facts: tuple[str, ...]
+    examples: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """One method on one path.
+
+    Attributes:
+        id: The operationId, its name everywhere.
+        method: Upper case.
+        path: A template such as ``/api/workflows/{slug}/run``.
+        tag: The group it is listed under.
+        summary: A few words.
+        is_public: Needs no key.
+        alternatives: Capabilities of which one suffices, with placeholders; empty for any valid key.
+        error_codes: Codes it can answer with.
+        source: Who says that it exists.
+        responses: By status.
+        request_schema: Of the JSON body, with references left in; None without a body.
+        request_body_required: Whether a body must be sent.
+        request_examples: Bodies by name.
+        path_parameters: Names of the placeholders, in order.
+        query_parameters: Schema by name.
+        facts: Facts about the operation as a whole.
+    """
+
+    id: str
+    method: str
+    path: str
+    tag: str
+    summary: str
+    is_public: bool
+    alternatives: tuple[str, ...]
+    error_codes: tuple[str, ...]
+    source: Source
+    responses: Mapping[int, Response]
+    request_schema: Mapping[str, Any] | None
+    request_body_required: bool
+    request_examples: Mapping[str, Any] = field(default_factory=dict)
+    path_parameters: tuple[str, ...]
+    query_parameters: Mapping[str, Mapping[str, Any]]
+    facts: tuple[str, ...]
+
+    def required_capabilities(self, path_values: Mapping[str, str]) -> tuple[str, ...]:
+        """The alternatives with placeholders filled: ``("workflow:run", "workflow:portrait:run")``."""
+        return tuple(_filled(alternative, path_values) for alternative in self.alternatives)
+
+    def admits(self, held: Collection[str], path_values: Mapping[str, str]) -> bool:
+        """Whether a valid key that holds these capabilities may use the operation on this resource."""
+        required = self.required_capabilities(path_values)
+        return not required or any(meets(held, capability) for capability in required)
+
+    def url_path(self, path_values: Mapping[str, str]) -> str:
+        """The path with its values percent-encoded.
+
+        Raises:
+            KeyError: A placeholder has no value.
+        """
+        return _filled(self.path, {name: quote(value, safe="") for name, value in path_values.items()})
+
+    def path_values(self, path: str) -> Mapping[str, str] | None:
+        """The values that a concrete path fills in, percent-decoded, or None where it is another path."""
+        match = self._pattern.fullmatch(path)
+        return None if match is None else {name: unquote(value) for name, value in match.groupdict().items()}
+
+    @property
+    def action(self) -> Action:
+        """What it does, by the verb of the capability that it needs."""
+        verb = self.alternatives[0].rpartition(":")[2] if self.alternatives else ""
+        return _ACTION_BY_VERB.get(verb, Action.READ)
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        # re.split with one group: literal, name, literal, name, …, literal
+        parts = _PLACEHOLDER.split(self.path)
+        return re.compile(
+            "".join(rf"(?P<{part}>[^/]+)" if index % 2 else re.escape(part) for index, part in enumerate(parts))
+        )
+
+
+def placeholders(template: str) -> tuple[str, ...]:
+    """The names between braces, in order."""
+    return tuple(_PLACEHOLDER.findall(template))
+
+
+def _filled(template: str, values: Mapping[str, str]) -> str:
+    return _PLACEHOLDER.sub(lambda match: values[match[1]], template)

@@ -1,0 +1,37 @@
+"""Where a statement about the API comes from, and the numbered statements themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Source(StrEnum):
+    """Who says so.
+
+    Attributes:
+        OVERVIEW: The overview page; it wins where sources disagree.
+        DOCS: Another public reference page.
+        ASSUMED: Nobody; a choice of this project. A mismatch with it is never a breach.
+    """
+
+    OVERVIEW = "overview"
+    DOCS = "docs"
+    ASSUMED = "assumed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fact:
+    """One promise of the API that can be observed over HTTP.
+
+    Attributes:
+        id: Such as ``auth.revoked-key-is-401``; stands in waivers, faults and reports.
+        says: The promise in one sentence.
+        source: Who makes it.
+        conflict: What the losing source says instead, where sources disagree.
+    """
+
+    id: str
+    says: str
+    source: Source
+    conflict: str | None = None
