@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import json
-import ssl
 import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
+from http import HTTPStatus
 from types import TracebackType
 from typing import Self
 from urllib.parse import quote, urlencode
@@ -17,8 +18,8 @@ import httpx
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import TargetUnreachable, UnknownName, UsageError
+from knouds_harness.exchange.delivery import Delivery, http_transport, text_pairs
 from knouds_harness.exchange.evidence import JSON, Exchange, Pairs, Request
-from knouds_harness.exchange.failures import FAILURES, BodyTooLong, DeadlinePassed, describe
 from knouds_harness.exchange.pricing import charged_credits
 from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.target.guards import Guard
@@ -26,14 +27,11 @@ from knouds_harness.target.personas import Persona, Secret
 from knouds_harness.target.profile import Target
 
 KEY_HEADER = "x-api-key"
-MAX_BODY_BYTES = 4_000_000
 _DEFAULT_HEADERS: Pairs = (
     ("user-agent", "knouds-harness"),
     ("accept", "application/json"),
     ("accept-encoding", "identity"),  # so that the body kept as evidence is the body that was sent
 )
-# A server that closes idle connections after 5 s, as many do, must not do so just as one is used again.
-_KEEPALIVE_S = 3.0
 
 
 def _utc_now() -> datetime:
@@ -43,8 +41,9 @@ def _utc_now() -> datetime:
 class Client:
     """Sends requests to one target, within its limits, and keeps each exchange as evidence.
 
-    It drives an httpx transport without httpx's own client on top: no cookies, no redirects, no proxy or netrc from
-    the environment, and nothing is ever sent twice (docs/decisions/no-resend.md). Threads may share it.
+    It drives an httpx transport without httpx's own client on top: no cookies, no redirects, no proxy or
+    netrc from the environment, and nothing is ever sent twice (docs/decisions/no-resend.md). Threads may
+    share it.
     """
 
     def __init__(
@@ -75,13 +74,13 @@ class Client:
         self.redactor = Redactor()
         self._on_exchange = on_exchange
         self._base = httpx.URL(target.base_url)
+        self._parsed_url = lru_cache(maxsize=256)(lambda path: self._base.copy_with(raw_path=path.encode()))
         self._base_path = self._base.raw_path.decode().rstrip("/")
-        self._authority = (
-            f"{self._base.host}:{self._base.port or (443 if self._base.scheme == 'https' else 80)}"
+        self._delivery = Delivery(
+            transport or http_transport(self._base.scheme, target.limits.concurrency),
+            timeout_s=target.limits.timeout_s,
+            clock=clock,
         )
-        self._transport = transport or _transport(self._base.scheme, target.limits.concurrency)
-        self._timeout_s = target.limits.timeout_s
-        self._extensions = {"timeout": dict.fromkeys(("connect", "read", "write"), self._timeout_s)}
         self._clock = clock
         self._now = now
         self._numbers = itertools.count(1)
@@ -103,7 +102,7 @@ class Client:
 
     def close(self) -> None:
         """Close every connection."""
-        self._transport.close()
+        self._delivery.close()
 
     def add_persona(self, persona: Persona) -> None:
         """Make a persona known that the profile does not have, such as one minted while testing."""
@@ -128,8 +127,8 @@ class Client:
             key: Sent instead of the persona's key; for keys that were tampered with.
 
         Returns:
-            The exchange, redacted. A failure of the network or of HTTP is an exchange with ``failure``, and so is an
-            answer that is too long or takes longer than the profile's ``timeout_s``.
+            The exchange, redacted. A failure of the network or of HTTP is an exchange with ``failure``, and
+            so is an answer that is too long or takes longer than the profile's ``timeout_s``.
 
         Raises:
             GuardStop: The request is not allowed, or may cost more than is left.
@@ -178,14 +177,14 @@ class Client:
             headers=(("content-type", "application/json"), ("x-sandbox-token", control.token.reveal())),
             body=json.dumps(payload).encode(),
         )
-        status, _, body, failure = self._deliver(self._http_request(request, self._url(request), None))
+        status, _, body, failure = self._delivery.send(self._http_request(request, self._url(request), None))
         if failure:
             raise TargetUnreachable(f"{self.target.base_url}: control plane: {failure}")
         try:
             answer = json.loads(body)
         except ValueError:
             answer = None
-        if status is None or status >= 300 or not isinstance(answer, dict):
+        if status is None or status >= HTTPStatus.MULTIPLE_CHOICES or not isinstance(answer, dict):
             reason = answer.get("error") if isinstance(answer, dict) else "the answer is not JSON"
             raise UsageError(
                 f"{self.target.base_url}: control plane: {path}: {status} {self.redactor.text(str(reason))}"
@@ -194,7 +193,7 @@ class Client:
 
     def _url(self, request: Request) -> httpx.URL:
         query = f"?{urlencode(request.query, quote_via=quote)}" if request.query else ""
-        return self._base.copy_with(raw_path=f"{self._base_path}{request.path}{query}".encode())
+        return self._parsed_url(f"{self._base_path}{request.path}{query}")
 
     def _http_request(self, request: Request, url: httpx.URL, key: str | None) -> httpx.Request:
         given = {name.lower() for name, _ in request.headers}
@@ -207,21 +206,20 @@ class Client:
             url,
             headers=[(name.encode(), _header_bytes(value)) for name, value in headers],
             content=request.body,
-            extensions=self._extensions,
         )
 
     def _exchange(self, request: Request, url: httpx.URL, key: str | None) -> Exchange:
         number = next(self._numbers)
         http_request = self._http_request(request, url, key)
         started_at, start = self._now(), self._clock()
-        status, headers, body, failure = self._deliver(http_request)
+        status, headers, body, failure = self._delivery.send(http_request)
         elapsed_ms = (self._clock() - start) * 1000
         redactor, altered = self.redactor, self.redactor.altered(key) if key else None
         return Exchange(
             id=f"x{number:05d}",
             request=redactor.request(request, altered),
             url=redactor.text(str(url), altered),
-            sent_headers=redactor.pairs(_text_pairs(http_request.headers), altered),
+            sent_headers=redactor.pairs(text_pairs(http_request.headers), altered),
             status=status if failure is None else None,
             headers=redactor.pairs(headers, altered),
             body=redactor.content(body, altered),
@@ -230,48 +228,12 @@ class Client:
             failure=failure and redactor.text(failure, altered),
         )
 
-    def _deliver(self, http_request: httpx.Request) -> tuple[int | None, Pairs, bytes, str | None]:
-        """Send, and read the answer to its end: status, headers, body and, if it did not get there, why."""
-        status, headers, parts, size = None, (), [], 0
-        deadline = self._clock() + self._timeout_s
-        try:
-            response = self._transport.handle_request(http_request)
-            try:
-                status, headers = response.status_code, _text_pairs(response.headers)
-                for part in response.iter_bytes():
-                    parts.append(part)
-                    size += len(part)
-                    if size > MAX_BODY_BYTES:
-                        raise BodyTooLong(f"the body is over {MAX_BODY_BYTES // 1_000_000} MB")
-                    if self._clock() > deadline:
-                        raise DeadlinePassed
-            finally:
-                response.close()
-        except FAILURES as error:
-            failure = describe(error, authority=self._authority, timeout_s=self._timeout_s)
-            answered = f" (HTTP {status})" if status else ""
-            return status, headers, b"".join(parts)[:MAX_BODY_BYTES], f"{failure}{answered}"
-        return status, headers, b"".join(parts), None
-
-
-def _transport(scheme: str, concurrency: int) -> httpx.HTTPTransport:
-    # Over plain HTTP no certificate is ever checked, and loading the trusted ones takes 20 ms.
-    verify = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if scheme == "http" else True
-    pool = httpx.Limits(
-        max_connections=concurrency, max_keepalive_connections=concurrency, keepalive_expiry=_KEEPALIVE_S
-    )
-    return httpx.HTTPTransport(verify=verify, http2=False, retries=0, limits=pool)
-
 
 def _header_bytes(value: str) -> bytes:
     try:
         return value.encode("latin-1")
     except UnicodeEncodeError:
         return value.encode("utf-8", "surrogatepass")
-
-
-def _text_pairs(headers: httpx.Headers) -> Pairs:
-    return tuple([(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers.raw])
 
 
 def first_contact(client: Client) -> Exchange:
@@ -296,7 +258,7 @@ def first_contact(client: Client) -> Exchange:
                 else f"Check that the server runs, and base_url in {source}."
             )
         )
-    if exchange.status is not None and 300 <= exchange.status < 400:
+    if exchange.status and HTTPStatus.MULTIPLE_CHOICES <= exchange.status < HTTPStatus.BAD_REQUEST:
         raise TargetUnreachable(
             f"{where}: answers {exchange.status} with a redirect to {exchange.header('location')}\n"
             f"  Redirects are never followed: write the final address as base_url in {source}."
@@ -304,7 +266,8 @@ def first_contact(client: Client) -> Exchange:
     content_type = exchange.header("content-type") or ""
     if "html" in content_type.lower() or exchange.body.lstrip()[:1] == b"<":
         raise TargetUnreachable(
-            f"{where}: answers {exchange.status} with HTML instead of JSON: a proxy, a login page or another service\n"
+            f"{where}: answers {exchange.status} with HTML instead of JSON: a proxy, a login page "
+            "or another service\n"
             f"  Check base_url in {source}, and whether a proxy or VPN stands between."
         )
     return exchange

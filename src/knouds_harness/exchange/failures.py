@@ -16,8 +16,26 @@ class DeadlinePassed(Exception):
     """The answer was still coming when its time was over."""
 
 
-#: What sending one request may raise because of the network or the server.
 FAILURES = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, BodyTooLong, DeadlinePassed)
+"""What sending one request may raise because of the network or of what came over it."""
+
+
+_BY_CAUSE: tuple[tuple[type[BaseException], str], ...] = (
+    (socket.gaierror, "the name {host} cannot be resolved"),
+    (ssl.SSLCertVerificationError, "TLS: the certificate of {authority} is not trusted: {certificate}"),
+    (ConnectionRefusedError, "nothing listens at {authority} (connection refused)"),
+)
+_BY_ERROR: tuple[tuple[type[Exception], str], ...] = (
+    (httpx.ConnectTimeout, "no connection to {authority} within {timeout_s:g} s"),
+    (httpx.ReadTimeout, "no answer within {timeout_s:g} s"),
+    (httpx.WriteTimeout, "the request could not be sent within {timeout_s:g} s"),
+    (DeadlinePassed, "the answer was not complete within {timeout_s:g} s"),
+    (BodyTooLong, "{error}"),
+    # The library's own message would quote the header, and that may be the key.
+    (httpx.LocalProtocolError, "the request is not valid HTTP and was not sent"),
+    (httpx.InvalidURL, "the request is not valid HTTP and was not sent"),
+    (httpx.DecodingError, "the body does not fit its Content-Encoding"),
+)
 
 
 def describe(error: Exception, *, authority: str, timeout_s: float) -> str:
@@ -28,40 +46,28 @@ def describe(error: Exception, *, authority: str, timeout_s: float) -> str:
         authority: Host and port that were asked.
         timeout_s: How long was waited.
     """
-    root = _root(error)
-    match error, root:
-        case _, socket.gaierror():
-            return f"the name {authority.rpartition(':')[0]} cannot be resolved"
-        case _, ssl.SSLCertVerificationError():
-            return f"TLS: the certificate of {authority} is not trusted: {root.verify_message}"
-        case httpx.ConnectError(), ssl.SSLError():
-            return f"TLS: no handshake with {authority}: {_reason(root)}"
-        case _, ConnectionRefusedError():
-            return f"nothing listens at {authority} (connection refused)"
-        case httpx.ConnectTimeout(), _:
-            return f"no connection to {authority} within {timeout_s:g} s"
-        case httpx.ReadTimeout(), _:
-            return f"no answer within {timeout_s:g} s"
-        case httpx.WriteTimeout(), _:
-            return f"the request could not be sent within {timeout_s:g} s"
-        case DeadlinePassed(), _:
-            return f"the answer was not complete within {timeout_s:g} s"
-        case BodyTooLong(), _:
-            return str(error)
-        case httpx.ConnectError(), _:
-            return f"no connection to {authority}: {_reason(root)}"
-        case httpx.RemoteProtocolError(), _ if "complete message body" in str(error):
-            return f"the answer ended early: {str(error).removeprefix('peer closed connection without ')}"
-        case httpx.RemoteProtocolError(), _ if "without sending a response" in str(error):
-            return "the connection was closed before any answer"
-        case httpx.RemoteProtocolError(), _:
-            return f"the answer is not valid HTTP: {str(error).partition(': ')[0]}"
-        case httpx.LocalProtocolError() | httpx.InvalidURL(), _:
-            # The library's message would quote the header, and that may be the key.
-            return "the request is not valid HTTP and was not sent"
-        case httpx.DecodingError(), _:
-            return "the body does not fit its Content-Encoding"
-    return f"the connection broke: {_reason(root)}"
+    cause = _root(error)
+    for kind, sentence in _BY_CAUSE:
+        if isinstance(cause, kind):
+            host, certificate = authority.rpartition(":")[0], getattr(cause, "verify_message", "")
+            return sentence.format(host=host, authority=authority, certificate=certificate)
+    for error_kind, sentence in _BY_ERROR:
+        if isinstance(error, error_kind):
+            return sentence.format(authority=authority, timeout_s=timeout_s, error=error)
+    if isinstance(error, httpx.RemoteProtocolError):
+        return _broken_answer(str(error))
+    if isinstance(error, httpx.ConnectError):
+        what = "TLS: no handshake with" if isinstance(cause, ssl.SSLError) else "no connection to"
+        return f"{what} {authority}: {_reason(cause)}"
+    return f"the connection broke: {_reason(cause)}"
+
+
+def _broken_answer(message: str) -> str:
+    if "complete message body" in message:
+        return f"the answer ended early: {message.removeprefix('peer closed connection without ')}"
+    if "without sending a response" in message:
+        return "the connection was closed before any answer"
+    return f"the answer is not valid HTTP: {message.partition(': ')[0]}"
 
 
 def _root(error: BaseException) -> BaseException:

@@ -16,7 +16,10 @@ from urllib.parse import parse_qsl, urlsplit
 from knouds_harness.contract.operations import Action
 from knouds_harness.exchange.evidence import Exchange, Pairs, Request
 
-_HEAD = '{"log": {"version": "1.2", "creator": {"name": "knouds-harness", "version": "1"}, "pages": [], "entries": [\n'
+_HEAD = (
+    b'{"log": {"version": "1.2", "creator": {"name": "knouds-harness", "version": "1"}, '
+    b'"pages": [], "entries": [\n'
+)
 _TAIL = b"\n]}}\n"
 
 
@@ -35,7 +38,7 @@ class HarWriter:
         self._file = path.open("wb", buffering=0)
         self._separator = b""
         self._end = len(_HEAD)
-        self._write(_HEAD.encode())
+        self._write(_HEAD)
 
     def __enter__(self) -> Self:
         return self

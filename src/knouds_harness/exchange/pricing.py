@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Protocol
 
 from knouds_harness.contract.capabilities import meets
@@ -16,13 +17,13 @@ _BEYOND_REASON = 10**12
 def charged_credits(exchange: Exchange | None) -> float | None:
     """What the server says it charged; None where it does not say, so that the worst is assumed.
 
-    A refused run costs nothing. A failed one may (the docs do not say), and an accepted asynchronous one will.
+    A refused run costs nothing. A failed one may (the docs do not say), an accepted asynchronous one will.
 
     Source: docs, sync runs and error codes.
     """
-    if exchange is None or exchange.status is None or exchange.status >= 500:
+    if exchange is None or exchange.status is None or exchange.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return None
-    if exchange.status >= 300:
+    if exchange.status >= HTTPStatus.MULTIPLE_CHOICES:
         return 0.0
     body = exchange.json_or_none()
     return _amount(body.get("cost")) if isinstance(body, dict) else None
@@ -76,7 +77,11 @@ class Pricing:
             )
         )
         body = exchange.json_or_none()
-        if exchange.status != 200 or not isinstance(body, dict) or "estimatedCreditCost" not in body:
+        if (
+            exchange.status != HTTPStatus.OK
+            or not isinstance(body, dict)
+            or "estimatedCreditCost" not in body
+        ):
             return None
         estimate = body["estimatedCreditCost"]
         return 0.0 if estimate is None else _amount(estimate)

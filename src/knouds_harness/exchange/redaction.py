@@ -1,9 +1,9 @@
 """Redaction: every secret is replaced by a stable pseudonym before anything is kept.
 
-Whatever is written, logged or shown comes from exchanges, and an exchange is redacted before anybody gets it; so
-nothing downstream has to think of secrets. ``{{key:full}}`` stands for the key of persona ``full``,
-``{{key:unknown}}`` for anything else that looks like a key, ``{{key:altered}}`` for a key that was tampered with to
-test the server, ``{{hidden}}`` for credentials of other kinds.
+Whatever is written, logged or shown comes from exchanges, and an exchange is redacted before anybody gets it;
+so nothing downstream has to think of secrets. ``{{key:full}}`` stands for the key of persona ``full``,
+``{{key:unknown}}`` for anything else that looks like a key, ``{{key:altered}}`` for a key that was tampered
+with to test the server, ``{{hidden}}`` for credentials of other kinds.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ class Redactor:
         self._pseudonym_by_key: dict[bytes, bytes] = {}
         self._pseudonym_by_literal: dict[bytes, bytes] = {}
         self._literals: re.Pattern[bytes] | None = None
+        self._known: set[str] = set()
         self._fragments: set[str] = set()
         for secret in secrets:
             self.add(secret)
@@ -45,10 +46,12 @@ class Redactor:
         """Replace this secret too, from now on."""
         value = secret.reveal()
         pseudonym = str(secret).encode()
+        self._known.add(value)
         if _WHOLE_KEY.fullmatch(value):
             self._pseudonym_by_key[value.lower().encode()] = pseudonym
         else:
-            for form in {value, json.dumps(value)[1:-1], quote(value, safe="")}:
+            in_json = json.dumps(value)[1:-1]
+            for form in {value, in_json, in_json.replace("/", "\\/"), quote(value, safe="")}:
                 self._pseudonym_by_literal[form.lower().encode()] = pseudonym
             longest_first = sorted(self._pseudonym_by_literal, key=len, reverse=True)
             self._literals = re.compile(b"|".join(map(re.escape, longest_first)), re.IGNORECASE)
@@ -76,7 +79,11 @@ class Redactor:
         return text if redacted is data else redacted.decode("utf-8", "surrogatepass")
 
     def pairs(self, pairs: Pairs, altered_key: bytes | None = None) -> Pairs:
-        """Redact headers or query parameters, names and values."""
+        """Redact headers or query parameters, names and values; the same object where they hold no secret."""
+        everything = "\n".join([text for pair in pairs for text in pair])
+        is_clean = self.text(everything, altered_key) == everything
+        if is_clean and not any(name.lower() in _CREDENTIAL_HEADERS for name, _ in pairs):
+            return pairs
         return tuple(
             [(self.text(name, altered_key), self._value(name, value, altered_key)) for name, value in pairs]
         )
@@ -99,9 +106,9 @@ class Redactor:
 
     def altered(self, key: str) -> bytes | None:
         """This key as bytes if it is not a known one, yet gives away part of one; else None."""
-        lower = key.lower()
-        if lower.encode() in self._pseudonym_by_key or lower.encode() in self._pseudonym_by_literal:
+        if key in self._known:
             return None
+        lower = key.lower()
         shares = any(
             lower[i : i + _SHARED_LENGTH] in self._fragments for i in range(len(lower) - _SHARED_LENGTH + 1)
         )

@@ -9,6 +9,7 @@ from knouds_harness.exchange.evidence import Exchange
 
 _MAX_BODY_BYTES = 8_000
 _PSEUDONYM = re.compile(r"\{\{(?:key:)?([\w-]+)\}\}", re.ASCII)
+_PRINTABLE = range(0x20, 0x7F)
 _PLAIN = re.compile(r"[ -~]*")
 _SAFE_IN_DOUBLE_QUOTES = re.compile(r'[^"$`\\!]*')
 _ADDED_BY_THE_CLIENT = frozenset(
@@ -19,8 +20,8 @@ _ADDED_BY_THE_CLIENT = frozenset(
 def curl(exchange: Exchange) -> str:
     """One line for a POSIX shell that sends the exchange's request again.
 
-    Keys are variables, as ``$KNOUDS_KEY_FULL`` for persona ``full``. A body with bytes that no shell argument can
-    hold comes through a pipe; one that is too long for a line is to be taken from the run's HAR file.
+    Keys are variables, as ``$KNOUDS_KEY_FULL`` for persona ``full``. A body with bytes that no shell argument
+    can hold comes through a pipe; one that is too long for a line is to be taken from the run's HAR file.
     """
     request = exchange.request
     words = ["curl", "-sS", "-i"]
@@ -61,7 +62,7 @@ def _with_body(words: list[str], body: bytes, exchange_id: str) -> str:
 
 def _is_literal(byte: int) -> bool:
     """Whether this byte stands for itself both in single quotes and in printf's format."""
-    return 32 <= byte < 127 and byte not in b"'\\%"
+    return byte in _PRINTABLE and byte not in b"'\\%"
 
 
 def _quoted(text: str) -> str:

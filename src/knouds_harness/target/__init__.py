@@ -1,1 +1,1 @@
-"""Targets: where to test, with which keys and resources, within which limits, and the guards that keep them."""
+"""Targets: where to test, with which keys and resources, and the guards that keep the limits."""

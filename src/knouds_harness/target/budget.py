@@ -15,8 +15,8 @@ _NOTHING = Decimal(0)
 class Budget:
     """Credits that may be spent; safe to share between threads.
 
-    Reserving refuses whatever could overspend even if every open reservation is used to the full, so the order in
-    which answers come does not matter. Amounts are decimal: 0.1 + 0.2 fit into 0.3.
+    Reserving refuses whatever could overspend even if every open reservation is used to the full, so the
+    order in which answers come does not matter. Amounts are decimal: 0.1 + 0.2 fit into 0.3.
     """
 
     def __init__(self, limit_credits: float) -> None:
@@ -66,8 +66,8 @@ class Budget:
 
         Args:
             reserved: What ``reserve`` returned; to be settled once.
-            actual_credits: What the server says it charged, perhaps more than was reserved; None where it does not
-                say: then the whole reservation counts as spent.
+            actual_credits: What the server says it charged, perhaps more than was reserved; None where it
+                does not say: then the whole reservation counts as spent.
         """
         if not reserved and not actual_credits:
             return

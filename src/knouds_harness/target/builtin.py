@@ -73,7 +73,7 @@ def _variables(announced: Mapping[str, Any], token: str) -> dict[str, str]:
 
 @contextmanager
 def _server(options: Sequence[str]) -> Iterator[Mapping[str, Any]]:
-    """Run a sandbox until the context ends; it also ends by itself when this process's end of the pipe closes."""
+    """Run a sandbox until the context ends; it ends by itself too, once its standard input closes."""
     command = [sys.executable, "-m", "knouds_harness.sandbox", *options]
     with (
         TemporaryFile("w+", encoding="utf-8") as errors,

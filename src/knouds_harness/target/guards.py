@@ -28,7 +28,8 @@ def check_production(target: Target, *, yes_production: bool) -> None:
     is_public_service = is_production_host(host_of(target.base_url))
     if is_public_service and not target.production:
         raise GuardStop(
-            f"{target.source}: base_url: {target.base_url} is the production service, and the profile does not say so\n"
+            f"{target.source}: base_url: {target.base_url} is the production service, "
+            "and the profile does not say so\n"
             "  Test a staging server instead, or write production = true and pass --yes-production."
         )
     if target.production and not yes_production:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -17,10 +17,11 @@ from knouds_harness.errors import ProfileError
 
 _SENSITIVE_NAME = re.compile(r"secret|token|password|api.?key|authorization", re.IGNORECASE)
 _SENSITIVE_VALUE = re.compile(r"knouds_live_|whsec_|://[^/\s]*@", re.IGNORECASE)
-_SECRET_REMEDY = (
-    "A secret never stands in a profile: name an environment variable with secret_env, or a file with secret_file, "
-    "and replace this secret if others have seen the file."
+_KEEP_IT_OUT = (
+    "A secret never stands in a profile: name an environment variable with secret_env, or a file with "
+    "secret_file, and replace this secret if others have seen the file."
 )
+_MAX_SHOWN = 60
 _KINDS = {
     "string_type": "a string",
     "int_type": "a whole number",
@@ -79,66 +80,59 @@ def shown(value: object) -> str:
         text = json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError):
         text = str(value)
-    return text if len(text) <= 60 else f"{text[:57]}…"
+    return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 1]}…"
 
 
 def _shape_problem(details: ErrorDetails, shape: type[BaseModel]) -> Problem:
     location = [part for part in details["loc"] if part != "[key]"]
-    where = _dotted(location)
-    kind = details["type"]
-    value = _shown_if_safe(location, details["input"])
-    context = details.get("ctx", {})
-    if kind == "extra_forbidden":
+    if details["type"] == "extra_forbidden":
         return _unknown_key(location, details["input"], _known_keys(shape, location[:-1]))
-    if kind == "missing":
-        return Problem(
-            where=where,
-            says="is missing",
-            remedy=f"Add {location[-1]} = … there; docs/targets.md has an example.",
-        )
-    if "[key]" in details["loc"]:
-        return Problem(
-            where=where,
-            says="is no name: names have lowercase letters, digits and single hyphens",
-            remedy="Rename it, for instance to "
-            f'"{re.sub("[^a-z0-9]+", "-", str(location[-1]).lower()).strip("-") or "full"}".',
-        )
-    if kind == "literal_error":
-        allowed = re.findall(r"'([^']*)'", context["expected"])
-        return Problem(
-            where=where,
-            says=f"{value} is not one of {', '.join(allowed)}",
-            remedy=_suggestion(details["input"], allowed) or "Write one of them.",
-        )
+    if len(location) < len(details["loc"]):
+        return _bad_name(location)
+    says, remedy = _sentences(details, _shown_if_safe(location, details["input"]), str(location[-1]))
+    return Problem(where=_dotted(location), says=says, remedy=remedy)
+
+
+def _sentences(details: ErrorDetails, value: str, name: str) -> tuple[str, str]:
+    """What is wrong with one value, and what to do."""
+    kind, context = details["type"], details.get("ctx", {})
     if kind in _KINDS:
-        return Problem(
-            where=where,
-            says=f"{value} should be {_KINDS[kind]}",
-            remedy=f"Write {_KINDS[kind]} for {location[-1]}.",
-        )
+        return f"{value} should be {_KINDS[kind]}", f"Write {_KINDS[kind]} for {name}."
     if kind in _BOUNDS:
         bound = _BOUNDS[kind].format(**context)
-        return Problem(
-            where=where, says=f"{value} should be {bound}", remedy=f"Write a number that is {bound}."
-        )
-    if kind == "string_too_short":
-        return Problem(where=where, says="is empty", remedy="Fill it in, or remove the line.")
-    if kind == "string_pattern_mismatch":
-        return Problem(
-            where=where, says=f"{value} is malformed", remedy=f"It has to match {context['pattern']}."
-        )
-    if kind == "value_error":
-        says, _, remedy = str(context["error"]).partition(": ")
-        return Problem(where=where, says=f"{value} is {says}", remedy=f"{remedy[:1].upper()}{remedy[1:]}.")
+        return f"{value} should be {bound}", f"Write a number that is {bound}."
+    match kind:
+        case "missing":
+            sentences = "is missing", f"Add {name} = … there; docs/targets.md has an example."
+        case "literal_error":
+            allowed = re.findall(r"'([^']*)'", context["expected"])
+            suggestion = _suggestion(details["input"], allowed)
+            sentences = f"{value} is not one of {', '.join(allowed)}", suggestion or "Write one of them."
+        case "string_too_short":
+            sentences = "is empty", "Fill it in, or remove the line."
+        case "string_pattern_mismatch":
+            sentences = f"{value} is malformed", f"It has to match {context['pattern']}"
+        case "value_error":
+            says, _, remedy = str(context["error"]).partition(": ")
+            sentences = f"{value} is {says}", f"{remedy[:1].upper()}{remedy[1:]}."
+        case _:
+            sentences = f"{value}: {details['msg']}", "docs/targets.md explains every key."
+    return sentences
+
+
+def _bad_name(location: Sequence[int | str]) -> Problem:
+    better = re.sub("[^a-z0-9]+", "-", str(location[-1]).lower()).strip("-") or "full"
     return Problem(
-        where=where, says=f"{value}: {details['msg']}", remedy="docs/targets.md explains every key."
+        where=_dotted(location),
+        says="is no name: names have lowercase letters, digits and single hyphens",
+        remedy=f'Rename it, for instance to "{better}".',
     )
 
 
 def _unknown_key(location: Sequence[int | str], value: object, known: Sequence[str]) -> Problem:
     name = str(location[-1])
     if _SENSITIVE_NAME.search(name) or (isinstance(value, str) and _SENSITIVE_VALUE.search(value)):
-        return Problem(where=_dotted(location), says="is a secret in the profile", remedy=_SECRET_REMEDY)
+        return Problem(where=_dotted(location), says="is a secret in the profile", remedy=_KEEP_IT_OUT)
     return Problem(
         where=_dotted(location),
         says="is no key of a profile",
@@ -153,14 +147,15 @@ def _suggestion(value: object, known: Sequence[str]) -> str:
 
 def _known_keys(shape: type[BaseModel], location: Sequence[int | str]) -> list[str]:
     """The keys of the table at this place, found by walking the models' annotations."""
-    current: Any = shape
+    table = shape
     for part in location:
-        if isinstance(current, type) and issubclass(current, BaseModel):
-            current = _table_in(current.model_fields[str(part)].annotation)
-    return list(current.model_fields) if isinstance(current, type) and issubclass(current, BaseModel) else []
+        field = table.model_fields.get(str(part))
+        # Names of keys and positions in lists lead to the same table as the section that they are in.
+        table = (_table_in(field.annotation) if field else None) or table
+    return list(table.model_fields)
 
 
-def _table_in(annotation: Any) -> Any:
+def _table_in(annotation: object) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next((table for inner in get_args(annotation) if (table := _table_in(inner))), None)

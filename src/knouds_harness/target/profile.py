@@ -58,7 +58,7 @@ class Target:
     name: str
     base_url: str
     production: bool = False
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     personas: Mapping[str, Persona] = field(default_factory=dict)
     workflows: Mapping[str, Workflow] = field(default_factory=dict)
     models: Mapping[str, Model] = field(default_factory=dict)
@@ -107,9 +107,7 @@ def load_target(
         webhook = Webhook(url=table.webhook.url, secret=secret) if secret else None
     control = None
     if table.control:
-        secret = secrets.read_variable(
-            table.control.token_env, where="control.token_env", label="control-token"
-        )
+        secret = secrets.read(table.control, where="control", label="control-token")
         control = Control(token=secret, path=table.control.path) if secret else None
     problems += [
         *problems_of_address,
@@ -205,7 +203,7 @@ def _account_problems(table: ProfileTable) -> list[Problem]:
                 problems.append(
                     Problem(
                         where=f"keys.{name}.{property_name}",
-                        says=f'"{here}" contradicts "{there}" in keys.{first}: both keys are of user "{key.user}"',
+                        says=f'"{here}" contradicts "{there}" in keys.{first}, of the same user "{key.user}"',
                         remedy=f"Correct the {property_name}, or the user, of one of them.",
                     )
                 )

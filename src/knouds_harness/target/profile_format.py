@@ -14,7 +14,8 @@ from knouds_harness.target.personas import Funds, KeyState, Role
 def _capability(text: str) -> str:
     if not is_capability(text):
         raise ValueError(
-            'not a capability: write "resource:verb", "resource:*", "workflow:SLUG:run", "model:NAME:run" or "*"'
+            'not a capability: write "resource:verb", "resource:*", "workflow:SLUG:run", '
+            '"model:NAME:run" or "*"'
         )
     return text
 
@@ -93,10 +94,9 @@ class WebhookTable(SecretSource):
     url: Text
 
 
-class ControlTable(_Table):
+class ControlTable(SecretSource):
     """``[control]``."""
 
-    token_env: Text
     path: Annotated[str, StringConstraints(pattern=r"^/[\w/-]*\w$")] = "/__sandbox__"
 
 

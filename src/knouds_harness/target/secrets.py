@@ -15,9 +15,17 @@ _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 _USABLE = re.compile(r"[!-~]{16,256}")
 
 
+class _AbsentError(Exception):
+    """The secret is not where the profile says; the message says so."""
+
+
+class _UnusableError(Exception):
+    """What is wrong, and what to do, as two arguments."""
+
+
 @dataclass(kw_only=True)
 class SecretReader:
-    """Reads the secrets of one profile and remembers what was wrong with them.
+    """Reads the secrets of one profile and notes what is wrong with them.
 
     Attributes:
         environ: Where environment variables are looked up.
@@ -33,68 +41,76 @@ class SecretReader:
     _place_by_value: dict[str, str] = field(default_factory=dict, repr=False)
 
     def read(self, source: SecretSource, *, where: str, label: str) -> Secret | None:
-        """Read the secret of one table; None where it is missing or unusable, which is then noted."""
-        if (source.secret_env is None) == (source.secret_file is None):
-            both = source.secret_env is not None
-            return self._problem(
-                where,
-                "has both secret_env and secret_file" if both else "does not say where its secret is",
-                "Keep one of them."
-                if both
-                else 'Add secret_env = "NAME_OF_A_VARIABLE" or secret_file = "path/of/a/file".',
-            )
-        if source.secret_env is not None:
-            return self.read_variable(
-                source.secret_env, where=where, label=label, is_optional=source.optional
-            )
-        file = self.folder / Path(source.secret_file or "").expanduser()
-        try:
-            value = file.read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not text"
-            return self._absent(where, f"secret file {file} cannot be read: {reason}", source.optional)
-        return self._checked(value, where, label, f"what {file} holds")
+        """Read the secret of one table.
 
-    def read_variable(
-        self, variable: str, *, where: str, label: str, is_optional: bool = False
-    ) -> Secret | None:
-        """Read the secret in one environment variable; None where it is missing or unusable, which is then noted."""
+        Args:
+            source: Says where the secret is.
+            where: The table, dotted.
+            label: What stands for the secret in evidence.
+
+        Returns:
+            The secret; None where it is absent or unusable, which is then noted.
+        """
+        try:
+            return Secret(self._usable(self._value(source), where), label)
+        except _AbsentError as error:
+            if source.optional:
+                self.missing[where] = str(error)
+                return None
+            remedy = (
+                f"Set it, or mark [{where}] optional = true, or remove it: "
+                "the checks that need it then count as untested."
+            )
+            self.problems.append(Problem(where=where, says=str(error), remedy=remedy))
+        except _UnusableError as error:
+            says, remedy = error.args
+            self.problems.append(Problem(where=where, says=says, remedy=remedy))
+        return None
+
+    def _value(self, source: SecretSource) -> str:
+        if source.secret_env is not None and source.secret_file is not None:
+            raise _UnusableError("has both secret_env and secret_file", "Keep one of them.")
+        if source.secret_env is not None:
+            return self._value_of_variable(source.secret_env)
+        if source.secret_file is not None:
+            return self._value_of_file(self.folder / Path(source.secret_file).expanduser())
+        raise _UnusableError(
+            "does not say where its secret is",
+            'Add secret_env = "NAME_OF_A_VARIABLE" or secret_file = "path/of/a/file".',
+        )
+
+    def _value_of_variable(self, variable: str) -> str:
         if not _VARIABLE.fullmatch(variable):
-            return self._problem(
-                where,
-                "does not name an environment variable",
-                "Write the variable's name, capital letters, digits and underscores; never the secret itself.",
+            raise _UnusableError(
+                "secret_env does not name an environment variable",
+                "Write the variable's name (capital letters, digits, underscores), never the secret itself.",
             )
         value = self.environ.get(variable, "").strip()
         if not value:
-            return self._absent(where, f"environment variable {variable} is not set", is_optional)
-        return self._checked(value, where, label, f"what environment variable {variable} holds")
+            raise _AbsentError(f"environment variable {variable} is not set")
+        return value
 
-    def _absent(self, where: str, says: str, is_optional: bool) -> None:  # noqa: FBT001 -- private, read beside its callers
-        if is_optional:
-            self.missing[where] = says
-            return
-        self._problem(
-            where,
-            says,
-            f"Set it, or mark [{where}] optional = true, or remove it: the checks that need it then count as untested."
-            if "." in where or where == "webhook"
-            else "Set it.",
-        )
+    @staticmethod
+    def _value_of_file(file: Path) -> str:
+        try:
+            value = file.read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise _AbsentError(f"secret file {file} cannot be read: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise _AbsentError(f"secret file {file} is not text") from None
+        if not value:
+            raise _AbsentError(f"secret file {file} is empty")
+        return value
 
-    def _checked(self, value: str, where: str, label: str, holder: str) -> Secret | None:
+    def _usable(self, value: str, where: str) -> str:
         if not _USABLE.fullmatch(value):
-            return self._problem(
-                where,
-                f"{holder} cannot be a secret of this API: those are 16 to 256 printable characters without spaces",
+            raise _UnusableError(
+                "what its source holds is no secret: those have 16 to 256 printable characters and no spaces",
                 "Copy the secret again, whole and without quotes.",
             )
         twin = self._place_by_value.setdefault(value, where)
         if twin != where:
-            return self._problem(
-                where, f"holds the same secret as {twin}", "Give each its own key, or remove one of them."
+            raise _UnusableError(
+                f"holds the same secret as {twin}", "Give each its own secret, or remove one of them."
             )
-        return Secret(value, label)
-
-    def _problem(self, where: str, says: str, remedy: str) -> None:
-        self.problems.append(Problem(where=where, says=says, remedy=remedy))
+        return value

@@ -1,0 +1,84 @@
+"""Getting one request to the server, once, and its answer back, whole."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+
+import httpx
+
+from knouds_harness.exchange.evidence import Pairs
+from knouds_harness.exchange.failures import FAILURES, BodyTooLong, DeadlinePassed, describe
+
+MAX_BODY_BYTES = 4_000_000
+# A server that closes idle connections after 5 s, as many do, must not do so just as one is used again.
+_KEEPALIVE_S = 3.0
+
+
+class Delivery:
+    """A transport with a bound on how long an answer may be and take."""
+
+    def __init__(
+        self, transport: httpx.BaseTransport, *, timeout_s: float, clock: Callable[[], float]
+    ) -> None:
+        """Open no connection yet.
+
+        Args:
+            transport: Carries requests.
+            timeout_s: For connecting, for each wait of the network, and for the whole answer to be there.
+            clock: Monotonic seconds.
+        """
+        self._transport = transport
+        self._timeout_s = timeout_s
+        self._extensions = {"timeout": dict.fromkeys(("connect", "read", "write"), timeout_s)}
+        self._clock = clock
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._transport.close()
+
+    def send(self, request: httpx.Request) -> tuple[int | None, Pairs, bytes, str | None]:
+        """Send, and read the answer to its end: status, headers, body and, if it did not get there, why."""
+        status: int | None = None
+        headers: Pairs = ()
+        parts: list[bytes] = []
+        size = 0
+        request.extensions = self._extensions
+        deadline = self._clock() + self._timeout_s
+        try:
+            response = self._transport.handle_request(request)
+            try:
+                status, headers = response.status_code, text_pairs(response.headers)
+                for part in response.iter_bytes():
+                    parts.append(part)
+                    size += len(part)
+                    if size > MAX_BODY_BYTES:
+                        raise BodyTooLong(f"the body is over {MAX_BODY_BYTES // 1_000_000} MB")
+                    if self._clock() > deadline:
+                        raise DeadlinePassed
+            finally:
+                response.close()
+        except FAILURES as error:
+            failure = describe(error, authority=_authority(request.url), timeout_s=self._timeout_s)
+            answered = f" (HTTP {status})" if status else ""
+            return status, headers, b"".join(parts)[:MAX_BODY_BYTES], f"{failure}{answered}"
+        return status, headers, b"".join(parts), None
+
+
+def http_transport(scheme: str, concurrency: int) -> httpx.HTTPTransport:
+    """HTTP/1.1 with keep-alive; certificates are verified, and nothing is tried again."""
+    # Over plain HTTP no certificate is ever checked, and loading the trusted ones takes 20 ms.
+    verify = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if scheme == "http" else True
+    pool = httpx.Limits(
+        max_connections=concurrency, max_keepalive_connections=concurrency, keepalive_expiry=_KEEPALIVE_S
+    )
+    return httpx.HTTPTransport(verify=verify, http2=False, retries=0, limits=pool)
+
+
+def text_pairs(headers: httpx.Headers) -> Pairs:
+    """Headers in order, as text, with the case that they were sent in."""
+    return tuple([(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers.raw])
+
+
+def _authority(url: httpx.URL) -> str:
+    return f"{url.host}:{url.port or (443 if url.scheme == 'https' else 80)}"
