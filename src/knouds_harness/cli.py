@@ -1,0 +1,145 @@
+"""The command line: arguments, messages and exit codes. The work is elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from knouds_harness.conformance.doctor import examine
+from knouds_harness.conformance.running import run_suite
+from knouds_harness.errors import ExitCode, HarnessError
+from knouds_harness.reporting.render import render_all
+from knouds_harness.reporting.terminal import print_summary
+from knouds_harness.runs.record import read_run
+from knouds_harness.sandbox.command import sandbox_command
+
+_EPILOG = """Exit codes: 0 kept; 1 breach, missed objective or regression; 2 usage or profile error;
+3 target unreachable; 4 stopped by a guard; 5 measurement not valid; 130 interrupted."""
+
+
+@click.group(
+    epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.version_option(package_name="knouds-harness")
+@click.option("--debug", is_flag=True, help="Show a traceback with every error.")
+def cli(*, debug: bool) -> None:
+    """Prove that a server keeps the contract of the Knouds REST API.
+
+    Begin with `knouds-harness demo`: it checks a sandbox that it starts itself, and needs no account.
+    """
+    del debug  # main() looks at it
+
+
+_CHECK_OPTIONS = (
+    click.option("--family", multiple=True, metavar="NAME", help="Only this family (repeatable)."),
+    click.option("--operation", multiple=True, metavar="ID", help="Only this operation (repeatable)."),
+    click.option("--fact", multiple=True, metavar="ID", help="Only what claims this (repeatable)."),
+    click.option("--seed", type=int, metavar="N", help="Repeat the run that printed this seed."),
+    click.option(
+        "--examples", type=click.IntRange(1), metavar="N", help="Inputs per property [default: 20]."
+    ),
+    click.option("--credits", type=click.FloatRange(0), metavar="N", help="Spend no more than this."),
+    click.option("--strict", is_flag=True, help="Assumptions that do not hold fail the run too."),
+    click.option("--fail-fast", is_flag=True, help="Stop at the first broken test."),
+    click.option("--fault", multiple=True, metavar="ID", help="Break a promise of the built-in sandbox."),
+    click.option("--yes-production", is_flag=True, help="Agree to a profile that says production = true."),
+    click.option("--runs-folder", type=click.Path(path_type=Path), metavar="DIR", help="For run records."),
+)
+
+
+def _check_options(command: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed(_CHECK_OPTIONS):
+        command = option(command)
+    return command
+
+
+@cli.command()
+@click.option("--target", default="sandbox", show_default=True, metavar="NAME", help="Profile in targets/.")
+@_check_options
+def check(**options: object) -> None:
+    r"""Check that a target keeps the contract.
+
+    Every request goes through the profile's guards: host, kind of action, rate, credits. The run record
+    is written as the run goes; interrupting it loses nothing.
+
+    \b
+      knouds-harness check                                   the built-in sandbox
+      knouds-harness check --target staging --credits 50     a profile of your own
+      knouds-harness check --family capabilities --seed 42   one family, repeatable
+      knouds-harness check --fault auth-revoked-accepted     see a check fail
+    """
+    sys.exit(_check(options))
+
+
+@cli.command()
+def demo() -> None:
+    """Check the built-in sandbox, and say where the report is."""
+    click.echo("Starting a sandbox and checking it: no account, no network, well under a minute.")
+    sys.exit(_check({"target": "sandbox"}))
+
+
+def _check(options: dict[str, object]) -> int:
+    console = Console()
+    result = run_suite(_as_pytest_options(options), console=console)
+    if result.folder is not None:
+        paths = render_all(result.folder)
+        print_summary(read_run(result.folder), paths, console=console)
+    return result.exit_code
+
+
+def _as_pytest_options(options: dict[str, object]) -> list[str]:
+    arguments: list[str] = []
+    for name, value in options.items():
+        option = "-x" if name == "fail_fast" else f"--{name.replace('_', '-')}"
+        if value is True:
+            arguments.append(option)
+        elif isinstance(value, tuple):
+            arguments += [part for each in value for part in (option, str(each))]
+        elif value is not None and value is not False:
+            arguments += [option, str(value.absolute() if isinstance(value, Path) else value)]
+    return arguments
+
+
+@cli.command()
+@click.option("--target", default="sandbox", show_default=True, metavar="NAME", help="Profile in targets/.")
+@click.option("--yes-production", is_flag=True, help="Agree to a profile that says production = true.")
+def doctor(target: str, *, yes_production: bool) -> None:
+    """Say whether a target can be tested, what stays untested for want of what, and what it costs."""
+    sys.exit(examine(target, yes_production=yes_production, console=Console()))
+
+
+@cli.command()
+@click.argument("run", type=click.Path(path_type=Path))
+def report(run: Path) -> None:
+    """Render the reports of a run record again.
+
+    RUN is a folder under reports/runs/.
+    """
+    paths = render_all(run)
+    print_summary(read_run(run), paths, console=Console())
+
+
+cli.add_command(sandbox_command, "sandbox")
+
+
+def main() -> None:
+    """Run the command line; every error that a user can meet ends in one message and its exit code."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.exceptions.Exit as ended:
+        sys.exit(ended.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        sys.exit(ExitCode.INTERRUPTED)
+    except HarnessError as error:
+        if "--debug" in sys.argv:
+            traceback.print_exc()
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)

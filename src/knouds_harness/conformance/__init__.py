@@ -1,0 +1,1 @@
+"""The conformance suite's engine: checks that judge, the probe that sends, the pytest plugin."""

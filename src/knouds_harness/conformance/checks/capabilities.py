@@ -1,0 +1,129 @@
+"""Which key may do what: admitted by the documented rule, or refused with what would have passed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+
+from knouds_harness.conformance.claims import Claim, answer, check, status_is
+from knouds_harness.conformance.needs import CONTROL, FULL_KEY, MAY_WRITE
+from knouds_harness.contract.operations import Operation
+from knouds_harness.exchange.evidence import Exchange
+
+
+def is_denial(exchange: Exchange) -> bool:
+    """Whether a key was refused for what it holds (and not for what it asked for)."""
+    return exchange.status == 401 or exchange.code == "CAPABILITY_DENIED"
+
+
+def why_admitted(operation: Operation, held: Collection[str], path_values: Mapping[str, str]) -> str:
+    """The fact by which the rule admits a key, in the documented order of precedence."""
+    required = operation.required_capabilities(path_values)
+    if not required:
+        return "capability.any-valid-key-suffices"
+    if "*" in held:
+        return "capability.star-is-admitted"
+    if required[0] in held:
+        return "capability.exact-is-admitted"
+    if f"{required[0].partition(':')[0]}:*" in held:
+        return "capability.resource-wildcard-is-admitted"
+    return "capability.bound-form-is-admitted"
+
+
+def why_denied(operation: Operation, held: Collection[str], path_values: Mapping[str, str]) -> str:
+    """The fact by which the rule refuses a key: the nearest thing to a permission that it holds."""
+    required = operation.required_capabilities(path_values)
+    resource = required[0].partition(":")[0]
+    is_bound = any(
+        capability.startswith(f"{resource}:") and capability.count(":") == 2 for capability in held
+    )
+    if is_bound:
+        return "capability.bound-form-is-exact" if len(required) > 1 else "capability.bound-form-only-runs"
+    if any(capability.endswith(":*") for capability in held):
+        return "capability.wildcard-stays-in-resource"
+    return "capability.orthogonal" if held else "capability.missing-is-403-denied"
+
+
+@check(
+    "capability.any-valid-key-suffices",
+    "capability.star-is-admitted",
+    "capability.exact-is-admitted",
+    "capability.resource-wildcard-is-admitted",
+    "capability.bound-form-is-admitted",
+    needs=(FULL_KEY,),
+)
+def admitted(
+    exchange: Exchange, *, operation: Operation, held: Collection[str], path_values: Mapping[str, str]
+) -> Iterator[Claim]:
+    """A key that holds what the operation asks for is not refused for its capabilities."""
+    yield Claim(
+        fact=why_admitted(operation, held, path_values),
+        holds=not is_denial(exchange),
+        expected=f"admitted: holds {_shown(held)}",
+        observed=answer(exchange),
+    )
+
+
+@check(
+    "capability.missing-is-403-denied",
+    "capability.orthogonal",
+    "capability.wildcard-stays-in-resource",
+    "capability.bound-form-is-exact",
+    "capability.bound-form-only-runs",
+    "capability.denied-names-required",
+    needs=(FULL_KEY,),
+)
+def denied(
+    exchange: Exchange, *, operation: Operation, held: Collection[str], path_values: Mapping[str, str]
+) -> Iterator[Claim]:
+    """A key without what the operation asks for is refused, and told what would have passed."""
+    yield Claim(
+        fact=why_denied(operation, held, path_values),
+        holds=exchange.status == 403 and exchange.code in ("CAPABILITY_DENIED", None),
+        expected=f"403 CAPABILITY_DENIED: holds {_shown(held)}",
+        observed=answer(exchange),
+    )
+    named = required_of(exchange)
+    if named:
+        yield Claim(
+            fact="capability.denied-names-required",
+            holds=any(operation.admits({capability}, path_values) for capability in named),
+            expected=" or ".join(operation.required_capabilities(path_values)),
+            observed=_shown(named),
+            where="/required",
+        )
+
+
+@check("capability.denied-names-required", needs=(FULL_KEY, CONTROL))
+def granting_what_was_required(exchange: Exchange, *, granted: str) -> Iterator[Claim]:
+    """A key that is granted what a refusal named as required is admitted."""
+    yield Claim(
+        fact="capability.denied-names-required",
+        holds=not is_denial(exchange),
+        expected=f"admitted: now holds {granted}, which the refusal named",
+        observed=answer(exchange),
+    )
+
+
+@check("capability.denial-has-no-effect", needs=(FULL_KEY, MAY_WRITE))
+def nothing_changed(exchange: Exchange, *, before: object) -> Iterator[Claim]:
+    """A refused write leaves the workflow as it was."""
+    yield status_is(exchange, 200, fact="capability.denial-has-no-effect")
+    yield Claim(
+        fact="capability.denial-has-no-effect",
+        holds=exchange.json_or_none() == before,
+        expected="the workflow as it was before the refused request",
+        observed="another document",
+    )
+
+
+def required_of(exchange: Exchange) -> tuple[str, ...]:
+    """What a refusal names as ``required``: it may be a string or a list (docs leave it open)."""
+    body = exchange.json_or_none()
+    required = body.get("required") if isinstance(body, dict) and exchange.status == 403 else None
+    if isinstance(required, str):
+        return (required,)
+    return tuple(item for item in required if isinstance(item, str)) if isinstance(required, list) else ()
+
+
+def _shown(capabilities: Collection[str]) -> str:
+    return ", ".join(sorted(capabilities)) or "nothing"

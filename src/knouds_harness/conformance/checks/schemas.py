@@ -1,0 +1,241 @@
+"""Whether answers have the documented shape: status, body and headers."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+from knouds_harness.conformance.claims import Claim, answer, check
+from knouds_harness.conformance.needs import (
+    FULL_KEY,
+    MAY_RUN,
+    OWN_WORKFLOW,
+    POLLED_MODEL,
+    PUBLIC_WORKFLOW,
+    Need,
+)
+from knouds_harness.contract.operations import Operation
+from knouds_harness.contract.shapes import ShapeJudge
+from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.target.resources import Workflow
+
+_WITHOUT_GENERATOR: Need[Workflow] = Need(
+    says="a workflow with has_generator = false",
+    find=lambda target: next((w for w in target.workflows.values() if not w.has_generator), None),
+)
+WITHOUT_REQUEST_INPUT: Need[Workflow] = Need(
+    says="a workflow with has_request_input = false",
+    find=lambda target: next((w for w in target.workflows.values() if not w.has_request_input), None),
+)
+
+# Every fact that a schema or header of the document cites; a test keeps the two equal.
+SHAPE_FACTS: tuple[str, ...] = ()
+
+
+@check("ground.status-is-documented")
+def status_is_documented(exchange: Exchange, *, operation: Operation) -> Iterator[Claim]:
+    """An operation answers with the statuses that its page names."""
+    if exchange.status is None or exchange.status >= 500 or exchange.status in (405, 413):
+        return  # a 5xx has a check of its own; how malformed HTTP is refused is open
+    yield Claim(
+        fact="ground.status-is-documented",
+        holds=exchange.status in operation.responses,
+        expected=", ".join(str(status) for status in operation.responses),
+        observed=answer(exchange),
+    )
+
+
+@check(*SHAPE_FACTS)
+def body(exchange: Exchange, *, operation: Operation, shapes: ShapeJudge) -> Iterator[Claim]:
+    """The body has the documented shape."""
+    response = operation.responses.get(exchange.status or 0)
+    document = exchange.json_or_none()
+    if response is None or document is None:
+        return
+    mismatches = shapes.body_mismatches(operation, response.status, document)
+    broken = set()
+    for mismatch in mismatches:
+        broken.add(mismatch.fact)
+        yield Claim(
+            fact=mismatch.fact,
+            holds=False,
+            expected=mismatch.expected,
+            observed=mismatch.observed,
+            where=mismatch.where,
+        )
+    for fact in response.facts:
+        if fact not in broken:
+            yield Claim(fact=fact, holds=True, expected="", observed="")
+
+
+@check("rate.headers-on-success", "rate.headers-are-integers")
+def headers(exchange: Exchange, *, operation: Operation, shapes: ShapeJudge) -> Iterator[Claim]:
+    """The headers have the documented form."""
+    if exchange.status is None or exchange.status >= 400 or exchange.status not in operation.responses:
+        return
+    mismatches = shapes.header_mismatches(operation, exchange.status, exchange.headers)
+    for mismatch in mismatches:
+        yield Claim(
+            fact=mismatch.fact,
+            holds=False,
+            expected=mismatch.expected,
+            observed=mismatch.observed,
+            where=mismatch.where,
+        )
+    if not mismatches and exchange.header("x-ratelimit-limit") is not None:
+        yield Claim(fact="rate.headers-are-integers", holds=True, expected="", observed="")
+
+
+@check("rate.headers-on-success", needs=(MAY_RUN,))
+def limited_run_headers(exchange: Exchange) -> Iterator[Claim]:
+    """A run of an account on a limited tier carries the three rate-limit headers."""
+    if exchange.status not in (200, 202):
+        return
+    for name in ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"):
+        yield Claim(
+            fact="rate.headers-on-success",
+            holds=exchange.header(name) is not None,
+            expected="present",
+            observed="no such header",
+            where=f"header {name}",
+        )
+
+
+@check("workflows.summary-cost-is-number-or-null", needs=(FULL_KEY, _WITHOUT_GENERATOR))
+def cost_without_generator(exchange: Exchange, *, slugs: frozenset[str]) -> Iterator[Claim]:
+    """In the list, a workflow without generator nodes has a null estimatedCreditCost, others a number."""
+    summaries = exchange.json_or_none()
+    if exchange.status != 200 or not isinstance(summaries, list):
+        return
+    for index, summary in enumerate(summaries):
+        if isinstance(summary, dict) and summary.get("slug") in slugs:
+            yield Claim(
+                fact="workflows.summary-cost-is-number-or-null",
+                holds=summary.get("estimatedCreditCost", 0) is None,
+                expected="null, as there is no generator node",
+                observed=f"{summary.get('estimatedCreditCost', 'no such member')!r}",
+                where=f"/{index}/estimatedCreditCost",
+            )
+
+
+@check("schema.empty-without-request-input", needs=(FULL_KEY, WITHOUT_REQUEST_INPUT))
+def no_request_input(exchange: Exchange) -> Iterator[Claim]:
+    """The schema of a workflow without a Request Input node has no fields."""
+    document = exchange.json_or_none()
+    if exchange.status == 200 and isinstance(document, dict):
+        yield Claim(
+            fact="schema.empty-without-request-input",
+            holds=document.get("fields") == [],
+            expected="an empty array",
+            observed=f"{document.get('fields')!r:.80}",
+            where="/fields",
+        )
+
+
+@check("schema.public-shape-without-cost", "schema.public-only-when-public", needs=(PUBLIC_WORKFLOW,))
+def public_schema(exchange: Exchange) -> Iterator[Claim]:
+    """The public schema of a public workflow is served, without the cost."""
+    yield Claim(
+        fact="schema.public-only-when-public",
+        holds=exchange.status == 200,
+        expected="200: the workflow is public",
+        observed=answer(exchange),
+    )
+    document = exchange.json_or_none()
+    if exchange.status == 200 and isinstance(document, dict):
+        yield Claim(
+            fact="schema.public-shape-without-cost",
+            holds="estimatedCreditCost" not in document,
+            expected="no estimatedCreditCost",
+            observed=f"{document.get('estimatedCreditCost')!r}",
+            where="/estimatedCreditCost",
+        )
+
+
+@check("workflows.get-round-trips", needs=(FULL_KEY, OWN_WORKFLOW))
+def round_trip(exchange: Exchange) -> Iterator[Claim]:
+    """A workflow as read can be sent back to create."""
+    yield Claim(
+        fact="workflows.get-round-trips",
+        holds=exchange.status in (200, 201),
+        expected="created",
+        observed=answer(exchange),
+    )
+
+
+_ASYNC_NEEDS = (FULL_KEY, POLLED_MODEL, MAY_RUN)
+
+
+@check(
+    "async.submit-shape",
+    "async.execution-id-is-uuid",
+    "async.poll-url-leads-to-execution",
+    "async.submit-is-processing",
+    needs=_ASYNC_NEEDS,
+)
+def submitted(exchange: Exchange) -> Iterator[Claim]:
+    """A submit names its execution and where to poll it."""
+    document = exchange.json_or_none()
+    if exchange.status not in (200, 202) or not isinstance(document, dict):
+        return
+    yield Claim(
+        fact="async.submit-shape",
+        holds=document.get("_async") is True,
+        expected="_async: true",
+        observed=f"{document.get('_async', 'no _async')!r}",
+        where="/_async",
+    )
+    execution_id = document.get("executionId")
+    yield Claim(
+        fact="async.execution-id-is-uuid",
+        holds=_is_uuid(execution_id),
+        expected="a UUID",
+        observed=f"{execution_id!r:.80}",
+        where="/executionId",
+    )
+    yield Claim(
+        fact="async.poll-url-leads-to-execution",
+        holds=document.get("pollUrl") == f"/api/executions/{execution_id}",
+        expected="/api/executions/<executionId>",
+        observed=f"{document.get('pollUrl')!r:.120}",
+        where="/pollUrl",
+    )
+    yield Claim(
+        fact="async.submit-is-processing",
+        holds=document.get("status") == "processing",
+        expected="processing",
+        observed=f"{document.get('status')!r:.80}",
+        where="/status",
+    )
+
+
+def _is_uuid(value: object) -> bool:
+    try:
+        return isinstance(value, str) and str(uuid.UUID(value)) == value.lower()
+    except ValueError:
+        return False
+
+
+@check("execution.completed-has-result", "execution.failed-has-error", needs=_ASYNC_NEEDS)
+def ended(exchange: Exchange) -> Iterator[Claim]:
+    """A completed execution has a result, a failed one an error with code and message."""
+    document = exchange.json_or_none()
+    if exchange.status != 200 or not isinstance(document, dict):
+        return
+    if document.get("status") == "completed":
+        yield Claim(
+            fact="execution.completed-has-result",
+            holds=document.get("result") is not None,
+            expected="a result",
+            observed="no result",
+            where="/result",
+        )
+    if document.get("status") == "failed":
+        error = document.get("error")
+        yield Claim(
+            fact="execution.failed-has-error",
+            holds=isinstance(error, dict) and all(isinstance(error.get(m), str) for m in ("code", "message")),
+            expected="error {code, message}",
+            observed=f"{error!r:.80}",
+            where="/error",
+        )

@@ -1,0 +1,122 @@
+"""What a server makes of input that is not what it asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from knouds_harness.conformance.claims import Claim, answer, check, code_is, status_is
+from knouds_harness.conformance.needs import FULL_KEY, MAY_RUN, MAY_WRITE
+from knouds_harness.exchange.evidence import Exchange
+
+_RUN_NEEDS = (FULL_KEY, MAY_RUN)
+_WRITE_NEEDS = (FULL_KEY, MAY_WRITE)
+
+
+def _refused(exchange: Exchange, fact: str, *codes: str) -> Iterator[Claim]:
+    yield status_is(exchange, 400, fact=fact)
+    if exchange.status == 400:
+        yield code_is(exchange, *codes, fact=fact)
+
+
+def _is_4xx(exchange: Exchange, fact: str, expected: str) -> Claim:
+    return Claim(
+        fact=fact, holds=400 <= (exchange.status or 0) < 500, expected=expected, observed=answer(exchange)
+    )
+
+
+@check("run.inputs-missing-is-invalid-inputs", needs=_RUN_NEEDS)
+def inputs_missing(exchange: Exchange) -> Iterator[Claim]:
+    """A run without inputs is a 400 INVALID_INPUTS."""
+    yield from _refused(exchange, "run.inputs-missing-is-invalid-inputs", "INVALID_INPUTS")
+
+
+@check("run.inputs-not-object-is-invalid-inputs", needs=_RUN_NEEDS)
+def inputs_not_object(exchange: Exchange) -> Iterator[Claim]:
+    """Inputs that are no object, an array included, are a 400 INVALID_INPUTS."""
+    yield from _refused(exchange, "run.inputs-not-object-is-invalid-inputs", "INVALID_INPUTS")
+
+
+@check("run.body-not-json-is-invalid-body", needs=_RUN_NEEDS)
+def body_not_json(exchange: Exchange) -> Iterator[Claim]:
+    """A run body that is no JSON is a 400 INVALID_BODY."""
+    yield from _refused(exchange, "run.body-not-json-is-invalid-body", "INVALID_BODY")
+
+
+@check("run.body-no-object", needs=_RUN_NEEDS)
+def body_no_object(exchange: Exchange) -> Iterator[Claim]:
+    """A run body that is JSON but no object, or empty, is a 400."""
+    yield from _refused(exchange, "run.body-no-object", "INVALID_BODY", "INVALID_INPUTS")
+
+
+@check("run.bad-slug-is-invalid-slug", needs=_RUN_NEEDS)
+def malformed_slug(exchange: Exchange) -> Iterator[Claim]:
+    """A slug or model name with other characters is a 400 INVALID_SLUG."""
+    yield from _refused(exchange, "run.bad-slug-is-invalid-slug", "INVALID_SLUG")
+
+
+@check("workflows.create-requires-name", needs=_WRITE_NEEDS)
+def create_without_name(exchange: Exchange) -> Iterator[Claim]:
+    """Create without a name is refused."""
+    yield _is_4xx(exchange, "workflows.create-requires-name", "a refusal: there is no name")
+
+
+@check("workflows.create-refusal-status", needs=_WRITE_NEEDS)
+def misshapen_create(exchange: Exchange) -> Iterator[Claim]:
+    """A create whose document is misshapen is a 4xx."""
+    yield _is_4xx(exchange, "workflows.create-refusal-status", "a 4xx: the document is misshapen")
+
+
+@check("workflows.move-body", needs=_WRITE_NEEDS)
+def misshapen_move(exchange: Exchange) -> Iterator[Claim]:
+    """A move without a usable folderId is a 4xx."""
+    yield _is_4xx(exchange, "workflows.move-body", "a 4xx: folderId is missing or no string or null")
+
+
+@check("usage.garbled-query", "usage.limit-at-most-500", needs=(FULL_KEY,))
+def garbled_usage_query(exchange: Exchange) -> Iterator[Claim]:
+    """A garbled limit, offset or status never gets a 5xx or more than 500 rows."""
+    status = exchange.status or 0
+    yield Claim(
+        fact="usage.garbled-query",
+        holds=200 <= status < 300 or 400 <= status < 500,
+        expected="clamped, ignored or refused",
+        observed=answer(exchange),
+    )
+    yield from _at_most(exchange, 500, fact="usage.limit-at-most-500")
+
+
+@check("usage.limit-is-kept", "usage.limit-at-most-500", needs=(FULL_KEY,))
+def usage_limit(exchange: Exchange, *, limit: int) -> Iterator[Claim]:
+    """No more rows come back than limit asks for, and never more than 500."""
+    yield from _at_most(exchange, limit, fact="usage.limit-is-kept")
+    yield from _at_most(exchange, 500, fact="usage.limit-at-most-500")
+
+
+@check("usage.limit-defaults-to-50", needs=(FULL_KEY,))
+def usage_default_limit(exchange: Exchange) -> Iterator[Claim]:
+    """Without a limit, at most 50 rows come back."""
+    yield from _at_most(exchange, 50, fact="usage.limit-defaults-to-50")
+
+
+def _at_most(exchange: Exchange, most: int, *, fact: str) -> Iterator[Claim]:
+    body = exchange.json_or_none()
+    rows = body.get("rows") if isinstance(body, dict) else None
+    if exchange.status == 200 and isinstance(rows, list):
+        yield Claim(
+            fact=fact,
+            holds=len(rows) <= most,
+            expected=f"at most {most} rows",
+            observed=f"{len(rows)} rows",
+            where="/rows",
+        )
+
+
+@check("ground.bodiless-needs-no-content-type", needs=(FULL_KEY,))
+def bodiless(exchange: Exchange) -> Iterator[Claim]:
+    """A request without a body needs no Content-Type header."""
+    yield Claim(
+        fact="ground.bodiless-needs-no-content-type",
+        holds=(exchange.status or 0) not in (0, 400, 415) and (exchange.status or 0) < 500,
+        expected="an answer as to any request",
+        observed=answer(exchange),
+    )

@@ -1,0 +1,104 @@
+"""The operation by persona matrix: what to send for a cell, what to expect of it, and what it showed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from knouds_harness.conformance.checks import capabilities
+from knouds_harness.conformance.claims import answer
+from knouds_harness.conformance.probe import Call, Probe
+from knouds_harness.conformance.subjects import Subjects, harmless_call
+from knouds_harness.contract.operations import Action, Operation
+from knouds_harness.runs.findings import Finding
+from knouds_harness.target.personas import Persona
+
+TIERS_WITHOUT_KEYS = ("free", "creator")
+_TIERS_WITHOUT_MODELS = ("pro",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One operation as one persona.
+
+    Attributes:
+        is_admitted: What the documented rule says.
+        call: What to send: where the persona is admitted, one that changes nothing; where it is refused,
+            a valid one to a resource that exists, so that nothing else can be the reason for the refusal.
+    """
+
+    operation: Operation
+    persona: Persona
+    is_admitted: bool
+    call: Call
+
+
+def cells_of(persona: Persona, operations: tuple[Operation, ...]) -> tuple[Operation, ...]:
+    """The operations for which the documents say how this persona fares."""
+    if persona.state != "active" or persona.tier in TIERS_WITHOUT_KEYS:
+        return ()  # whether a key minted for such an account may do anything is open
+    return tuple(
+        operation
+        for operation in operations
+        if not operation.is_public
+        # under business a model:run key is refused with one of two codes: a check of its own
+        and not (operation.id == "runModel" and persona.tier in _TIERS_WITHOUT_MODELS)
+    )
+
+
+def cell_for(subjects: Subjects, operation: Operation, persona: Persona, resource: str | None = None) -> Cell:
+    """Choose what to send.
+
+    Args:
+        subjects: Existing resources.
+        operation: The row.
+        persona: The column.
+        resource: The slug or model to name instead of any that exists.
+    """
+    call = subjects.call_on_existing(operation)
+    if resource is not None:
+        call = call.having(path_values=dict.fromkeys(operation.path_parameters, resource))
+    is_admitted = operation.admits(persona.capabilities, call.path_values)
+    if is_admitted and operation.action is Action.RUN:
+        call = call.having(json={"inputs": []})
+    elif is_admitted and operation.action is not Action.READ:
+        call = harmless_call(operation)
+    return Cell(operation=operation, persona=persona, is_admitted=is_admitted, call=call)
+
+
+def prove_cell(probe: Probe, cell: Cell) -> list[Finding]:
+    """Send what a cell asks for and judge the answer.
+
+    Returns:
+        The findings that fail the run.
+    """
+    exchange = probe.send(cell.operation.id, cell.persona, cell.call)
+    failing = probe.judge(
+        capabilities.admitted if cell.is_admitted else capabilities.denied,
+        exchange,
+        operation=cell.operation,
+        held=cell.persona.capabilities,
+        path_values=cell.call.path_values,
+    )
+    probe.recorder.writer.add_cell(
+        operation=cell.operation.id,
+        persona=cell.persona.name,
+        expected="admitted" if cell.is_admitted else "denied",
+        observed=answer(exchange),
+        ok=not failing,
+        exchange_id=exchange.id,
+    )
+    required = capabilities.required_of(exchange)
+    if required and not cell.is_admitted and probe.mint is not None:
+        granted = probe.minted(cell.persona.capabilities | {required[0]})
+        failing += probe.judge(
+            capabilities.granting_what_was_required,
+            probe.send(cell.operation.id, granted, _harmless(cell)),
+            granted=required[0],
+        )
+    return failing
+
+
+def _harmless(cell: Cell) -> Call:
+    if cell.operation.action is Action.RUN:
+        return cell.call.having(json={"inputs": []})
+    return cell.call if cell.operation.action is Action.READ else harmless_call(cell.operation)

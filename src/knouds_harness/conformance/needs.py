@@ -1,0 +1,195 @@
+"""What a check needs from a target's profile, and how it is found there.
+
+A need that a profile does not meet makes the check's facts *untested*; nothing is ever guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from knouds_harness.contract.capabilities import meets
+from knouds_harness.contract.operations import Action
+from knouds_harness.target.profile import Control, Model, Persona, Target, Workflow
+
+T_co = TypeVar("T_co", covariant=True)
+
+_TIERS_WITHOUT_KEYS = ("free", "creator")
+_ALL_ACTIONS = (
+    "workflow:read",
+    "workflow:write",
+    "workflow:run",
+    "model:run",
+    "execution:read",
+    "execution:cancel",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Need(Generic[T_co]):
+    """Something that a profile may offer.
+
+    Attributes:
+        says: What is missing, in words, where ``find`` returns None.
+        find: Looks it up in the profile.
+    """
+
+    says: str
+    find: Callable[[Target], T_co | None] = field(repr=False)
+
+
+def _key(says: str, fits: Callable[[Persona], bool], *, state: str = "active") -> Need[Persona]:
+    def find(target: Target) -> Persona | None:
+        fitting = [key for key in target.personas.values() if key.state == state and fits(key)]
+        return max(fitting, key=_preference, default=None)
+
+    return Need(says=says, find=find)
+
+
+def _preference(persona: Persona) -> tuple[bool, bool, int]:
+    """No rate limit first, then people before administrators, then the key that may do the most."""
+    return (persona.tier == "enterprise", persona.role != "admin", len(persona.capabilities))
+
+
+def _does_everything(persona: Persona) -> bool:
+    return (
+        persona.credits == "enough"
+        and persona.role != "admin"
+        and persona.tier not in (*_TIERS_WITHOUT_KEYS, "pro")
+        and all(meets(persona.capabilities, capability) for capability in _ALL_ACTIONS)
+    )
+
+
+ANY_KEY = _key("an active key", lambda key: key.tier not in _TIERS_WITHOUT_KEYS)
+FULL_KEY = _key("an active key that holds every capability, of an account with credits", _does_everything)
+REVOKED_KEY = _key('a key with state = "revoked"', lambda _: True, state="revoked")
+LEGACY_KEY = _key('a key with state = "legacy"', lambda _: True, state="legacy")
+UNAPPROVED_KEY = _key('a key with state = "unapproved"', lambda _: True, state="unapproved")
+BROKE_KEY = _key('a key with credits = "none"', lambda key: key.credits == "none")
+EXHAUSTED_KEY = _key('a key with credits = "exhausted"', lambda key: key.credits == "exhausted")
+GRANTED_KEY = _key('a key with credits = "granted"', lambda key: key.credits == "granted")
+PRO_MODEL_KEY = _key(
+    "a model:run key of a pro account",
+    lambda key: key.tier == "pro" and meets(key.capabilities, "model:run"),
+)
+LIMITED_KEY = _key(
+    "a workflow:run key of a pro account",
+    lambda key: key.tier == "pro" and key.credits == "enough" and meets(key.capabilities, "workflow:run"),
+)
+
+
+def _stranger(target: Target) -> Persona | None:
+    full = FULL_KEY.find(target)
+    others = [
+        key
+        for key in target.personas.values()
+        if full and key.state == "active" and key.user != full.user and _does_everything(key)
+    ]
+    return others[0] if others else None
+
+
+STRANGER_KEY = Need(says="a second account whose key holds every capability", find=_stranger)
+
+
+def _workflow(
+    says: str, fits: Callable[[Workflow], bool], *, owned_by: Need[Persona] | None = FULL_KEY
+) -> Need[Workflow]:
+    def find(target: Target) -> Workflow | None:
+        owner = owned_by.find(target) if owned_by else None
+        return next(
+            (
+                workflow
+                for workflow in target.workflows.values()
+                if fits(workflow) and (owned_by is None or (owner and workflow.owner == owner.user))
+            ),
+            None,
+        )
+
+    return Need(says=says, find=find)
+
+
+def _is_runnable(workflow: Workflow) -> bool:
+    return not workflow.fails and not workflow.template
+
+
+OWN_WORKFLOW = _workflow("a workflow of the full key's account", _is_runnable)
+OWN_PRIVATE_WORKFLOW = _workflow(
+    "a private workflow of the full key's account",
+    lambda workflow: _is_runnable(workflow) and not workflow.public,
+)
+OWN_POLLED_WORKFLOW = _workflow(
+    "a workflow of the full key's account with polled = true",
+    lambda workflow: _is_runnable(workflow) and workflow.polled,
+)
+PUBLIC_WORKFLOW = _workflow("a workflow with public = true", lambda workflow: workflow.public, owned_by=None)
+FAILING_WORKFLOW = _workflow("a workflow with fails = true", lambda workflow: workflow.fails)
+BROKE_WORKFLOW = _workflow("a workflow of the account without credits", _is_runnable, owned_by=BROKE_KEY)
+EXHAUSTED_WORKFLOW = _workflow(
+    "a workflow of the account with a used-up grant", _is_runnable, owned_by=EXHAUSTED_KEY
+)
+GRANTED_WORKFLOW = _workflow(
+    "a workflow of the account with a trial grant", _is_runnable, owned_by=GRANTED_KEY
+)
+LIMITED_WORKFLOW = _workflow("a workflow of the pro account", _is_runnable, owned_by=LIMITED_KEY)
+
+
+def _model(says: str, fits: Callable[[Model], bool]) -> Need[Model]:
+    return Need(says=says, find=lambda target: next((m for m in target.models.values() if fits(m)), None))
+
+
+def _is_usable(model: Model) -> bool:
+    return not (model.disabled or model.fails or model.needs_tier == "enterprise")
+
+
+USABLE_MODEL = _model("a model that runs", _is_usable)
+POLLED_MODEL = _model("a model with polled = true", lambda model: _is_usable(model) and model.polled)
+FAILING_POLLED_MODEL = _model(
+    "a model with fails = true and polled = true", lambda model: model.fails and model.polled
+)
+UNPOLLED_MODEL = _model("a model with polled = false", lambda model: _is_usable(model) and not model.polled)
+DISABLED_MODEL = _model("a model with disabled = true", lambda model: model.disabled)
+ENTERPRISE_MODEL = _model(
+    'a model with needs_tier = "enterprise"', lambda model: model.needs_tier == "enterprise"
+)
+BUSINESS_KEY = _key(
+    "a model:run key of a business account",
+    lambda key: key.tier == "business" and key.credits == "enough" and meets(key.capabilities, "model:run"),
+)
+
+
+def may(action: Action) -> Need[bool]:
+    """The profile's permission for one kind of action."""
+    return Need(
+        says=f'"{action}" in limits.allow',
+        find=lambda target: True if action in target.limits.allow else None,
+    )
+
+
+MAY_RUN = may(Action.RUN)
+MAY_WRITE = may(Action.WRITE)
+MAY_CANCEL = may(Action.CANCEL)
+
+CONTROL: Need[Control] = Need(
+    says="a control plane that mints keys (the sandbox has one)", find=lambda t: t.control
+)
+
+
+def own_workflows(target: Target) -> list[Workflow]:
+    """The workflows of the full key's account that can be run to a good end."""
+    owner = FULL_KEY.find(target)
+    return [w for w in target.workflows.values() if owner and w.owner == owner.user and not w.fails]
+
+
+def usable_models(target: Target) -> list[Model]:
+    """The models that can be run to a good end by an account of any tier that may run models."""
+    return [model for model in target.models.values() if _is_usable(model)]
+
+
+def once(*needs: Need[Workflow] | Need[Model]) -> Callable[[Target], list[Workflow | Model]]:
+    """What a test spends that runs each of these once."""
+
+    def runs(target: Target) -> list[Workflow | Model]:
+        return [found for need in needs if (found := need.find(target)) is not None]
+
+    return runs

@@ -1,0 +1,347 @@
+"""The pytest plugin: options, fixtures, selection, and the step from tests to a run record."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Generator, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import hypothesis
+import pytest
+from hypothesis import HealthCheck, Phase
+
+from knouds_harness.conformance.checks import families
+from knouds_harness.conformance.claims import Check
+from knouds_harness.conformance.matrix import TIERS_WITHOUT_KEYS
+from knouds_harness.conformance.probe import UNTESTED, Probe
+from knouds_harness.conformance.session import ConformanceRun, Options, open_run
+from knouds_harness.conformance.subjects import Subjects
+from knouds_harness.contract.document import Document, load_document
+from knouds_harness.contract.operations import Operation
+from knouds_harness.errors import (
+    ExitCode,
+    GuardStop,
+    HarnessError,
+    RunRecordError,
+    TargetUnreachable,
+    UnknownName,
+)
+from knouds_harness.runs.findings import Finding
+from knouds_harness.target.personas import Persona
+from knouds_harness.target.profile import Target
+
+_LARGEST_SEED = 2**31
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add what ``knouds-harness check`` takes."""
+    group = parser.getgroup("knouds-harness", "conformance to the Knouds REST API")
+    group.addoption("--target", default="sandbox", metavar="NAME", help="profile to check (default: sandbox)")
+    group.addoption(
+        "--family", action="append", default=[], metavar="NAME", help="only this family of checks"
+    )
+    group.addoption("--operation", action="append", default=[], metavar="ID", help="only this operationId")
+    group.addoption(
+        "--fact", action="append", default=[], metavar="ID", help="only checks that claim this fact"
+    )
+    group.addoption("--seed", type=int, metavar="N", help="repeat the run that printed this seed")
+    group.addoption("--examples", type=int, default=20, metavar="N", help="inputs per property (default: 20)")
+    group.addoption(
+        "--credits", type=float, metavar="N", help="spend at most this (default: the profile's limit)"
+    )
+    group.addoption("--strict", action="store_true", help="assumptions that do not hold fail the run")
+    group.addoption(
+        "--fault", action="append", default=[], metavar="ID", help="break a promise of the sandbox"
+    )
+    group.addoption("--yes-production", action="store_true", help="agree to a production target")
+    group.addoption(
+        "--runs-folder", type=Path, default=Path("reports/runs"), metavar="DIR", help="for the record"
+    )
+
+
+@dataclass
+class _Opened:
+    """The run that this pytest session opened, if a test needed one."""
+
+    context: AbstractContextManager[ConformanceRun]
+    run: ConformanceRun
+
+
+_OPENED = pytest.StashKey[_Opened]()
+_SEED = pytest.StashKey[int]()
+_PROFILE = "knouds-conformance"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register markers and choose the seed."""
+    config.addinivalue_line(
+        "markers", "proves(*checks): the checks that a conformance test drives, its own first"
+    )
+    config.addinivalue_line(
+        "markers", "spends(runs): what a test runs and pays for, of a target: runs(target)"
+    )
+    config.addinivalue_line("markers", "operations(secured=None): parametrize `operation` over the document")
+    seed = config.getoption("--seed")
+    config.stash[_SEED] = random.SystemRandom().randrange(_LARGEST_SEED) if seed is None else seed
+    hypothesis.settings.register_profile(
+        _PROFILE,
+        max_examples=config.getoption("--examples"),
+        deadline=None,
+        database=None,
+        print_blob=False,
+        phases=(Phase.explicit, Phase.generate, Phase.shrink),
+        suppress_health_check=(HealthCheck.too_slow, HealthCheck.filter_too_much),
+    )
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Print the seed."""
+    return [f"knouds-harness: target {config.getoption('--target')}, --seed {config.stash[_SEED]}"]
+
+
+def opened_run(config: pytest.Config) -> ConformanceRun:
+    """The session's run, opened when first asked for; a user's error ends the session with its exit code."""
+    if _OPENED not in config.stash:
+        options = Options(
+            target=config.getoption("--target"),
+            seed=config.stash[_SEED],
+            examples=config.getoption("--examples"),
+            credits=config.getoption("--credits"),
+            strict=config.getoption("--strict"),
+            yes_production=config.getoption("--yes-production"),
+            faults=tuple(config.getoption("--fault")),
+            runs_folder=config.getoption("--runs-folder"),
+        )
+        context = open_run(options)
+        try:
+            config.stash[_OPENED] = _Opened(context, context.__enter__())
+        except HarnessError as error:
+            _exit(error)
+    return config.stash[_OPENED].run
+
+
+def finished_run(config: pytest.Config) -> ConformanceRun | None:
+    """The run that the session opened, if it did."""
+    opened = config.stash.get(_OPENED, None)
+    return opened.run if opened else None
+
+
+def _exit(error: HarnessError) -> NoReturn:
+    sys.stderr.write(f"error: {error}\n")
+    pytest.exit(str(error), returncode=error.exit_code)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Parametrize ``operation`` over the document."""
+    marker = metafunc.definition.get_closest_marker("operations")
+    if marker and "operation" in metafunc.fixturenames:
+        secured = marker.kwargs.get("secured")
+        chosen = [each for each in load_document().operations if secured in (None, not each.is_public)]
+        metafunc.parametrize("operation", chosen, ids=[each.id for each in chosen])
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep the tests of the families, operations and facts that were asked for."""
+    wanted_families = _known("family", config.getoption("--family"), families())
+    document = load_document() if config.getoption("--operation") or config.getoption("--fact") else None
+    wanted_operations = _known(
+        "operation", config.getoption("--operation"), document.operation_by_id if document else ()
+    )
+    wanted_facts = _known("fact", config.getoption("--fact"), document.facts if document else ())
+    kept: list[pytest.Item] = []
+    for item in items:
+        checks = checks_of(item)
+        operation = operation_of(item)
+        is_kept = not checks or (
+            (not wanted_families or checks[0].family in wanted_families)
+            and (not wanted_operations or operation is None or operation.id in wanted_operations)
+            and (not wanted_facts or any(not wanted_facts.isdisjoint(check.facts) for check in checks))
+        )
+        if is_kept:
+            kept.append(item)
+    if len(kept) < len(items):
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = kept
+
+
+def _known(kind: str, names: list[str], known: Iterable[str]) -> frozenset[str]:
+    for name in names:
+        if name not in known:
+            _exit(UnknownName(kind, name, known))
+    return frozenset(names)
+
+
+def checks_of(item: pytest.Item) -> tuple[Check[...], ...]:
+    """The checks that a conformance test drives, its own first; none for any other test."""
+    marker = item.get_closest_marker("proves")
+    return marker.args if marker else ()
+
+
+def operation_of(item: pytest.Item) -> Operation | None:
+    """The operation that a conformance test is parametrized with."""
+    callspec = getattr(item, "callspec", None)
+    return callspec.params.get("operation") if callspec else None
+
+
+def pytest_runtestloop(session: pytest.Session) -> None:
+    """Reach the target and start the record before the first conformance test."""
+    items = [item for item in session.items if checks_of(item)]
+    if session.config.option.collectonly or not items:
+        return
+    for item in items:
+        if isinstance(item, pytest.Function):
+            hypothesis.seed(session.config.stash[_SEED])(item.function)
+    try:
+        opened_run(session.config).begin()
+    except HarnessError as error:
+        opened_run(session.config).stop("stopped", error)
+        _exit(error)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what the profile makes impossible, saying what it lacks."""
+    missing = missing_for(item)
+    if missing is not None:
+        pytest.skip(f"{UNTESTED}{missing}")
+
+
+def missing_for(item: pytest.Item) -> str | None:
+    """What the target's profile lacks for a conformance test; None where it can run."""
+    for check in checks_of(item)[:1]:
+        target = opened_run(item.config).target
+        for need in check.needs:
+            if need.find(target) is None:
+                return need.says
+    return None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """Fail a test whose own check was broken in it, or that was the first to show another finding."""
+    checks = checks_of(item)
+    if not checks:
+        return (yield)
+    recorder = opened_run(item.config).recorder
+    usual_profile = hypothesis.settings.get_current_profile_name()
+    hypothesis.settings.load_profile(_PROFILE)
+    known = frozenset(recorder.findings)
+    recorder.failing.clear()
+    try:
+        return (yield)
+    except AssertionError:
+        if not recorder.failing:
+            raise
+        return None
+    finally:
+        hypothesis.settings.load_profile(usual_profile)
+        shown = [
+            finding
+            for finding in recorder.failing.values()
+            if finding.check == checks[0].id or finding.fingerprint not in known
+        ]
+        if shown:
+            pytest.fail("\n".join(describe(finding) for finding in shown), pytrace=False)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Write down what was untested, and end the run where a guard or the network ended it."""
+    report = yield
+    checks = checks_of(item)
+    if not checks or call.excinfo is None:
+        return report
+    run = opened_run(item.config)
+    error = call.excinfo.value
+    if isinstance(error, pytest.skip.Exception):
+        operation = operation_of(item)
+        missing = str(error).removeprefix(UNTESTED)
+        run.recorder.record_untested(checks[0], operation.id if operation else None, missing)
+    elif isinstance(error, GuardStop | TargetUnreachable | RunRecordError):
+        run.stop("stopped", error)
+        item.session.shouldstop = str(error)
+    elif not isinstance(error, pytest.fail.Exception):
+        run.harness_errors.append(item.nodeid)
+    return report
+
+
+def describe(finding: Finding) -> str:
+    """A finding in a few lines of text."""
+    place = f" at {finding.where}" if finding.where else ""
+    return (
+        f"{finding.verdict}: {finding.fact} ({finding.source})\n"
+        f"  {finding.operation or 'no operation'} as {finding.persona or 'nobody'}{place}\n"
+        f"  expected {finding.expected}\n"
+        f"  observed {finding.observed}\n"
+        f"  {finding.curl}"
+    )
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Clean up on the target, finish the record and turn its outcome into the exit code."""
+    opened = session.config.stash.get(_OPENED, None)
+    if opened is None:
+        return
+    try:
+        if opened.run.is_begun:
+            was_interrupted = exitstatus == pytest.ExitCode.INTERRUPTED
+            code = opened.run.conclude(was_interrupted=was_interrupted)
+            if code != ExitCode.KEPT or exitstatus == pytest.ExitCode.OK:
+                session.exitstatus = code
+    finally:
+        opened.context.__exit__(None, None, None)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say where the record is."""
+    opened = config.stash.get(_OPENED, None)
+    if opened is not None and opened.run.is_begun:
+        folder = opened.run.recorder.writer.folder
+        terminalreporter.section("knouds-harness")
+        terminalreporter.line(f"{opened.run.outcome}: {folder} (render it: knouds-harness report {folder})")
+
+
+@pytest.fixture(scope="session")
+def run(request: pytest.FixtureRequest) -> ConformanceRun:
+    """The running conformance run."""
+    return opened_run(request.config)
+
+
+@pytest.fixture(scope="session")
+def probe(run: ConformanceRun) -> Probe:
+    """Sends requests and has answers judged."""
+    return run.probe
+
+
+@pytest.fixture(scope="session")
+def subjects(run: ConformanceRun) -> Subjects:
+    """Resources to act on."""
+    return run.subjects
+
+
+@pytest.fixture(scope="session")
+def target(run: ConformanceRun) -> Target:
+    """The target's profile."""
+    return run.target
+
+
+@pytest.fixture(scope="session")
+def personas(target: Target) -> list[Persona]:
+    """The keys that work, of accounts that may use keys."""
+    return [
+        persona
+        for persona in target.personas.values()
+        if persona.state == "active" and persona.tier not in TIERS_WITHOUT_KEYS
+    ]
+
+
+@pytest.fixture(scope="session")
+def document(run: ConformanceRun) -> Document:
+    """The OpenAPI document."""
+    return run.document

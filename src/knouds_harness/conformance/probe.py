@@ -1,0 +1,230 @@
+"""The probe: what a conformance test holds in its hand to send requests and have the answers judged."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, ParamSpec, TypeVar
+
+import pytest
+
+from knouds_harness.conformance.checks import envelopes, schemas
+from knouds_harness.conformance.claims import Check
+from knouds_harness.conformance.needs import CONTROL, FULL_KEY, Need, may
+from knouds_harness.conformance.recorder import Recorder
+from knouds_harness.contract.document import Document
+from knouds_harness.contract.operations import Action
+from knouds_harness.contract.shapes import ShapeJudge
+from knouds_harness.errors import TargetUnreachable
+from knouds_harness.exchange.client import Client
+from knouds_harness.exchange.evidence import Exchange, Request
+from knouds_harness.exchange.minting import KeyMint
+from knouds_harness.exchange.pricing import Pricing
+from knouds_harness.runs.findings import Finding
+from knouds_harness.target.personas import Persona
+from knouds_harness.target.profile import Target
+from knouds_harness.target.resources import Model, Workflow
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+NO_BODY: Final = object()
+UNTESTED = "untested: the profile lacks "
+_WINDOW_S = 60
+_LONGEST_WAIT_S = 65
+_MOST_FAILURES_IN_A_ROW = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """What to send to one operation.
+
+    Attributes:
+        path_values: By path parameter.
+        query: Name and value, in order.
+        json: The body, encoded as JSON; ``NO_BODY`` for none.
+        raw: The body as bytes, sent as JSON all the same; wins over ``json``.
+        headers: Besides those that the client sends.
+        cost_credits: The most that the target may charge; 0 where it has to refuse.
+    """
+
+    path_values: Mapping[str, str] = field(default_factory=dict)
+    query: tuple[tuple[str, str], ...] = ()
+    json: Any = NO_BODY
+    raw: bytes | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    cost_credits: float = 0.0
+
+    def having(self, **changes: object) -> Call:
+        """The same call with some members replaced."""
+        return replace(self, **changes)  # type: ignore[arg-type] -- as checked by replace itself
+
+    def encoded_body(self) -> bytes | None:
+        """The body as it is sent."""
+        if self.raw is not None or self.json is NO_BODY:
+            return self.raw
+        return json.dumps(self.json).encode()
+
+    def all_headers(self) -> tuple[tuple[str, str], ...]:
+        """The headers, with the content type that a body asks for."""
+        names = {name.lower() for name, _ in self.headers}
+        if self.encoded_body() is None or "content-type" in names:
+            return self.headers
+        return (*self.headers, ("content-type", "application/json"))
+
+
+@dataclass(kw_only=True)
+class Probe:
+    """Sends as personas of one target, judges every answer by what holds for all, and more where asked.
+
+    Attributes:
+        wait: Waits so many seconds; called when the target throttles and its clock can't be moved.
+    """
+
+    target: Target
+    document: Document
+    client: Client
+    recorder: Recorder
+    mint: KeyMint | None
+    pricing: Pricing
+    wait: Callable[[float], None]
+    shapes: ShapeJudge
+    _failures_in_a_row: int = 0
+
+    def need(self, need: Need[T]) -> T:
+        """Look something up in the profile; where it is missing, the running test counts as untested."""
+        found = need.find(self.target)
+        if found is None:
+            pytest.skip(f"{UNTESTED}{need.says}")
+        return found
+
+    def send(
+        self,
+        operation_id: str,
+        persona: Persona | None,
+        call: Call | None = None,
+        *,
+        key: str | None = None,
+        is_throttling_expected: bool = False,
+    ) -> Exchange:
+        """Send one request and judge the answer by the checks that apply to every exchange.
+
+        Args:
+            operation_id: Which operation.
+            persona: Whose key is sent; None sends none.
+            call: Path, query and body; nothing of the kind if left out.
+            key: Sent instead of the persona's own.
+            is_throttling_expected: Take a 429 for an answer instead of waiting for the next window.
+
+        Raises:
+            GuardStop: The profile's limits forbid the request.
+            TargetUnreachable: The target has gone away.
+        """
+        operation = self.document.operation_by_id[operation_id]
+        call = call or Call()
+        self.need(may(operation.action))
+        return self._exchange(
+            Request(
+                method=operation.method,
+                path=operation.url_path(call.path_values),
+                query=call.query,
+                headers=call.all_headers(),
+                body=call.encoded_body(),
+                operation_id=operation.id,
+                persona=persona.name if persona else None,
+                path_values=call.path_values,
+                action=operation.action,
+                cost_credits=call.cost_credits,
+            ),
+            key=key,
+            is_throttling_expected=is_throttling_expected,
+        )
+
+    def send_elsewhere(
+        self, method: str, path: str, persona: Persona | None, *, body: bytes | None = None
+    ) -> Exchange:
+        """Send a request to no documented operation."""
+        action = Action.READ if method in ("GET", "HEAD", "OPTIONS") else Action.WRITE
+        self.need(may(action))
+        return self._exchange(
+            Request(
+                method=method, path=path, body=body, persona=persona.name if persona else None, action=action
+            )
+        )
+
+    def judge(self, check: Check[P], exchange: Exchange, *args: P.args, **kwargs: P.kwargs) -> list[Finding]:
+        """Have a check judge an exchange, and record what it claims.
+
+        Returns:
+            The findings that fail the run; a property test asserts that there are none, so that it shrinks.
+        """
+        return self.recorder.record(check, exchange, check.judge(exchange, *args, **kwargs))
+
+    def findings_about(self, exchange: Exchange) -> list[Finding]:
+        """The findings of the running test that fail the run and that this exchange showed."""
+        return [finding for finding in self.recorder.failing.values() if finding.exchange_id == exchange.id]
+
+    def next_window(self) -> None:
+        """Move the target's clock to the next rate-limit window."""
+        self._needed_mint().advance_clock(_WINDOW_S)
+
+    def _exchange(
+        self, request: Request, *, key: str | None = None, is_throttling_expected: bool = False
+    ) -> Exchange:
+        exchange = self._send_once(request, key)
+        if exchange.status == 429 and not is_throttling_expected:
+            self._wait_for_next_window(exchange)
+            exchange = self._send_once(request, key)
+        return exchange
+
+    def _send_once(self, request: Request, key: str | None) -> Exchange:
+        exchange = self.client.send(request, key=key)
+        self._judge_by_common_checks(exchange)
+        self._failures_in_a_row = self._failures_in_a_row + 1 if exchange.status is None else 0
+        if self._failures_in_a_row >= _MOST_FAILURES_IN_A_ROW:
+            raise TargetUnreachable(
+                f"{self.target.base_url}: {exchange.failure}\n"
+                f"  {_MOST_FAILURES_IN_A_ROW} requests in a row got no answer; what was found so far is kept."
+            )
+        return exchange
+
+    def _wait_for_next_window(self, exchange: Exchange) -> None:
+        if self.mint is not None:
+            self.mint.advance_clock(_WINDOW_S)
+            return
+        told = exchange.header("retry-after") or ""
+        self.wait(min(int(told) if told.isdigit() else _WINDOW_S, _LONGEST_WAIT_S))
+
+    def _judge_by_common_checks(self, exchange: Exchange) -> None:
+        for check in (
+            envelopes.no_server_error,
+            envelopes.json_content_type,
+            envelopes.json_object,
+            envelopes.envelope,
+            envelopes.no_internals,
+            envelopes.context_fields,
+            envelopes.throttled_headers,
+        ):
+            self.judge(check, exchange)
+        self.judge(envelopes.code_fits_status, exchange, catalogue=self.document.error_codes)
+        operation = self.document.operation_by_id.get(exchange.request.operation_id or "")
+        if operation is not None:
+            self.judge(schemas.status_is_documented, exchange, operation=operation)
+            self.judge(schemas.body, exchange, operation=operation, shapes=self.shapes)
+            self.judge(schemas.headers, exchange, operation=operation, shapes=self.shapes)
+
+    def minted(self, capabilities: Collection[str]) -> Persona:
+        """A fresh key of the full key's account with exactly these capabilities."""
+        return self._needed_mint().mint(frozenset(capabilities), account=self.need(FULL_KEY).user)
+
+    def _needed_mint(self) -> KeyMint:
+        if self.mint is None:
+            pytest.skip(f"{UNTESTED}{CONTROL.says}")
+        return self.mint
+
+    def price(self, resource: Workflow | Model) -> float:
+        """The most that one run costs, in credits; what nobody can price is never run."""
+        return self.need(
+            Need(says="cost_credits of what is to be run", find=lambda _: self.pricing.worst_case(resource))
+        )

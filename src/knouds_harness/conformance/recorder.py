@@ -1,0 +1,122 @@
+"""From claims to findings: verdicts, waivers, one finding for one fault however often it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import date
+
+from knouds_harness.conformance.claims import Check, Claim
+from knouds_harness.contract.document import Document
+from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.exchange.reproduction import curl
+from knouds_harness.runs.findings import Finding, fingerprint
+from knouds_harness.runs.record import RunWriter
+from knouds_harness.runs.verdicts import Verdict, fails_run, verdict_for
+from knouds_harness.target.waivers import Waiver
+
+
+@dataclass(kw_only=True)
+class Recorder:
+    """Writes what checks claim into the run record.
+
+    Attributes:
+        strict: Assumptions that do not hold fail the run too.
+        findings: By fingerprint, in the order in which they were first seen.
+        failing: Those that fail the run, seen since the running test began; the plugin empties it.
+    """
+
+    document: Document
+    writer: RunWriter
+    waivers: tuple[Waiver, ...]
+    today: date
+    strict: bool = False
+    findings: dict[str, Finding] = field(default_factory=dict)
+    used_waivers: set[Waiver] = field(default_factory=set)
+    failing: dict[str, Finding] = field(default_factory=dict)
+
+    def record(self, check: Check[...], exchange: Exchange, claims: Iterable[Claim]) -> list[Finding]:
+        """Write each claim down.
+
+        Returns:
+            The findings that fail the run, new and known ones alike.
+        """
+        failing = []
+        for claim in claims:
+            self.writer.add_result(
+                check=check.id,
+                fact=claim.fact,
+                operation=exchange.request.operation_id,
+                persona=exchange.request.persona,
+                passed=claim.holds,
+                exchange_id=exchange.id,
+            )
+            if claim.holds:
+                continue
+            finding = self._finding(check, exchange, claim)
+            self.findings.setdefault(finding.fingerprint, finding)
+            self.writer.add_finding(finding)
+            if self.fails(finding):
+                self.failing[finding.fingerprint] = finding
+                failing.append(finding)
+        return failing
+
+    def record_untested(self, check: Check[...], operation_id: str | None, missing: str) -> None:
+        """Write down that the profile made a check impossible."""
+        for fact in check.facts:
+            self.writer.add_untested(check=check.id, fact=fact, operation=operation_id, missing=missing)
+
+    def fails(self, finding: Finding) -> bool:
+        """Whether a finding fails the run."""
+        return fails_run(finding.verdict, strict=self.strict, is_waived=finding.waived_by is not None)
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether any finding fails the run, or a waiver that was used has expired."""
+        return any(self.fails(finding) for finding in self.findings.values())
+
+    def _finding(self, check: Check[...], exchange: Exchange, claim: Claim) -> Finding:
+        fact = self.document.facts[claim.fact]
+        operation_id = exchange.request.operation_id
+        mark = fingerprint(
+            check=check.id,
+            fact=fact.id,
+            operation=operation_id,
+            where=claim.where,
+            status=exchange.status,
+            code=exchange.code,
+        )
+        return Finding(
+            check=check.id,
+            family=check.family,
+            fact=fact.id,
+            operation=operation_id,
+            persona=exchange.request.persona,
+            verdict=verdict_for(fact),
+            source=fact.source,
+            expected=claim.expected,
+            observed=claim.observed,
+            where=claim.where,
+            status=exchange.status,
+            code=exchange.code,
+            exchange_id=exchange.id,
+            curl=curl(exchange),
+            fingerprint=mark,
+            waived_by=self._waiver_for(mark, check, exchange, verdict_for(fact)),
+        )
+
+    def _waiver_for(self, mark: str, check: Check[...], exchange: Exchange, verdict: Verdict) -> str | None:
+        if not fails_run(verdict, strict=self.strict, is_waived=False):
+            return None
+        for waiver in self.waivers:
+            if waiver.matches(
+                fingerprint=mark,
+                check=check.id,
+                operation=exchange.request.operation_id,
+                status=exchange.status,
+                code=exchange.code,
+            ):
+                self.used_waivers.add(waiver)
+                if not waiver.is_expired(self.today):
+                    return waiver.reason
+        return None

@@ -1,0 +1,174 @@
+"""One conformance run: the target opened, the record started, everything closed again whatever happens."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+
+from knouds_harness.conformance.checks import all_checks
+from knouds_harness.conformance.probe import Probe
+from knouds_harness.conformance.recorder import Recorder
+from knouds_harness.conformance.subjects import Subjects
+from knouds_harness.contract.document import Document, load_document
+from knouds_harness.contract.shapes import ShapeJudge
+from knouds_harness.errors import ExitCode, HarnessError
+from knouds_harness.exchange.client import Client, first_contact
+from knouds_harness.exchange.minting import KeyMint
+from knouds_harness.exchange.pricing import Pricing
+from knouds_harness.runs.record import RunHeader, RunWriter
+from knouds_harness.target.builtin import open_target
+from knouds_harness.target.guards import Guard
+from knouds_harness.target.profile import Target
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the command line asked for.
+
+    Attributes:
+        target: The profile's name.
+        seed: Of everything random: the sandbox, hypothesis, schemathesis.
+        examples: How many inputs a property test generates.
+        credits: The most a run may cost; None for the profile's own limit.
+        strict: Assumptions that do not hold fail the run.
+        faults: Promises that the built-in sandbox is to break.
+        runs_folder: Where the run record goes.
+    """
+
+    target: str = "sandbox"
+    seed: int = 0
+    examples: int = 20
+    credits: float | None = None
+    strict: bool = False
+    yes_production: bool = False
+    faults: tuple[str, ...] = ()
+    runs_folder: Path = Path("reports/runs")
+
+
+@dataclass(kw_only=True)
+class ConformanceRun:
+    """An opened target with all that tests need; ``probe`` and ``subjects`` begin the run record."""
+
+    options: Options
+    target: Target
+    document: Document
+    resources: ExitStack
+    outcome: str | None = None
+    exit_code: ExitCode = ExitCode.KEPT
+    note: str = ""
+    harness_errors: list[str] = field(default_factory=list)
+    is_begun: bool = False
+    recorder: Recorder = field(init=False)
+
+    def begin(self) -> None:
+        """Start the record and reach the target.
+
+        Raises:
+            TargetUnreachable: There is no usable answer from it.
+            RunRecordError: The record cannot be written.
+        """
+        writer = self.resources.enter_context(
+            RunWriter.start(
+                self.options.runs_folder, kind="check", target_name=self.target.name, header=self._header()
+            )
+        )
+        self.recorder = Recorder(
+            document=self.document,
+            writer=writer,
+            waivers=self.target.waivers,
+            today=datetime.now(UTC).date(),
+            strict=self.options.strict,
+        )
+        self.is_begun = True
+        first_contact(self.client)
+
+    @cached_property
+    def client(self) -> Client:
+        """The guarded client."""
+        guard = Guard(self.target, yes_production=self.options.yes_production)
+        return self.resources.enter_context(
+            Client(target=self.target, guard=guard, on_exchange=self.recorder.writer.add_exchange)
+        )
+
+    @cached_property
+    def probe(self) -> Probe:
+        """Sends and judges."""
+        return Probe(
+            target=self.target,
+            document=self.document,
+            client=self.client,
+            recorder=self.recorder,
+            mint=KeyMint(self.client) if self.target.control else None,
+            pricing=Pricing(self.client, self.target),
+            wait=time.sleep,
+            shapes=ShapeJudge(self.document),
+        )
+
+    @cached_property
+    def subjects(self) -> Subjects:
+        """Resources to act on, deleted when the run ends."""
+        return Subjects(probe=self.probe)
+
+    def stop(self, outcome: str, error: HarnessError) -> None:
+        """Remember why the run ends early."""
+        self.outcome, self.exit_code, self.note = outcome, error.exit_code, str(error)
+
+    def conclude(self, *, was_interrupted: bool) -> ExitCode:
+        """Delete what was made on the target and finish the record.
+
+        Returns:
+            What the command exits with.
+        """
+        with suppress(HarnessError):  # the outcome stands, whether or not the target still answers
+            self.subjects.clean_up()
+        if self.outcome is None:
+            self._decide(was_interrupted=was_interrupted)
+        self.recorder.writer.finish(self.outcome or "", int(self.exit_code), note=self.note)
+        return self.exit_code
+
+    def _decide(self, *, was_interrupted: bool) -> None:
+        if was_interrupted:
+            self.outcome, self.exit_code = "interrupted", ExitCode.INTERRUPTED
+        elif self.recorder.is_broken:
+            self.outcome, self.exit_code = "broken", ExitCode.BREACH
+        elif self.harness_errors:
+            self.outcome, self.exit_code = "failed", ExitCode.BREACH
+            self.note = f"{len(self.harness_errors)} tests ended in an error of the harness itself"
+        else:
+            self.outcome, self.exit_code = "kept", ExitCode.KEPT
+
+    def _header(self) -> RunHeader:
+        return RunHeader(
+            tool_version=version("knouds-harness"),
+            python_version=platform.python_version(),
+            command=tuple(sys.argv),
+            seed=self.options.seed,
+            target=self.target,
+            document=self.document,
+            checks=all_checks(),
+        )
+
+
+@contextmanager
+def open_run(options: Options) -> Iterator[ConformanceRun]:
+    """Open the target and read the document; the sandbox is started, seeded and stopped here.
+
+    Raises:
+        HarnessError: The target, its profile or the document is not usable.
+    """
+    document = load_document()
+    with ExitStack() as resources:
+        target = resources.enter_context(
+            open_target(options.target, seed=options.seed, faults=options.faults)
+        )
+        if options.credits is not None:
+            target = replace(target, limits=replace(target.limits, credits=options.credits))
+        yield ConformanceRun(options=options, target=target, document=document, resources=resources)

@@ -1,0 +1,171 @@
+"""What requests act on: resources that exist (made for the purpose where writing), and ones that do not."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import pytest
+
+from knouds_harness.conformance.claims import answer
+from knouds_harness.conformance.needs import (
+    FULL_KEY,
+    OWN_WORKFLOW,
+    POLLED_MODEL,
+    PUBLIC_WORKFLOW,
+    USABLE_MODEL,
+)
+from knouds_harness.conformance.probe import UNTESTED, Call, Probe
+from knouds_harness.contract.operations import Operation
+from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.target.personas import Persona
+from knouds_harness.target.resources import Model, Workflow
+
+NO_SUCH_WORKFLOW = "harness-no-such-workflow"
+NO_SUCH_MODEL = "harness-no-such-model"
+NO_SUCH_EXECUTION = str(uuid.UUID(int=0x4A8F_0000_0000_4000_8000_0000_0000_0001))
+SCRATCH_NAME = "Harness scratch"
+_DEADLINE_S = 60.0
+_LONGEST_PAUSE_S = 2.0
+
+
+def harmless_call(operation: Operation) -> Call:
+    """A well-formed request without effect or cost, whoever sends it: its resource is unknown."""
+    values = {"slug": NO_SUCH_WORKFLOW, "internalName": NO_SUCH_MODEL, "id": NO_SUCH_EXECUTION}
+    bodies: dict[str, Any] = {
+        "createWorkflow": {"name": ""},
+        "updateWorkflow": {"description": "sent by the harness"},
+        "moveWorkflow": {"folderId": None},
+        "runWorkflow": {"inputs": {}},
+        "runModel": {"inputs": {}},
+    }
+    path_values = {name: values[name] for name in operation.path_parameters}
+    return _call(operation, path_values, bodies)
+
+
+def _call(operation: Operation, path_values: dict[str, str], bodies: dict[str, Any]) -> Call:
+    if operation.id in bodies:
+        return Call(path_values=path_values, json=bodies[operation.id])
+    return Call(path_values=path_values)
+
+
+@dataclass(kw_only=True)
+class Subjects:
+    """Resources of the full key's account; what is made here is deleted again by ``clean_up``."""
+
+    probe: Probe
+    _made: list[tuple[Persona, str]] = field(default_factory=list)
+
+    def call_on_existing(self, operation: Operation) -> Call:
+        """A valid request to a resource that exists; meant for keys that must be refused."""
+        bodies: dict[str, Any] = {
+            "createWorkflow": {"name": SCRATCH_NAME},
+            "updateWorkflow": {"description": "must not be written"},
+            "moveWorkflow": {"folderId": None},
+            "runWorkflow": {"inputs": {}},
+            "runModel": {"inputs": {}},
+        }
+        return _call(
+            operation, {name: self._existing(operation, name) for name in operation.path_parameters}, bodies
+        )
+
+    def _existing(self, operation: Operation, parameter: str) -> str:
+        if parameter == "internalName":
+            return self.probe.need(USABLE_MODEL).name
+        if parameter == "id":
+            return self.execution_id
+        if operation.id in ("updateWorkflow", "moveWorkflow", "deleteWorkflow"):
+            return self.scratch_slug
+        if operation.id == "getPublicWorkflowSchema":
+            return self.probe.need(PUBLIC_WORKFLOW).slug
+        return self.probe.need(OWN_WORKFLOW).slug
+
+    @cached_property
+    def scratch_slug(self) -> str:
+        """A workflow that may be written and deleted at will."""
+        return self.make_workflow()
+
+    def make_workflow(self, owner: Persona | None = None, **document: object) -> str:
+        """Create a workflow that is deleted when the run ends.
+
+        Returns:
+            Its slug.
+        """
+        owner = owner or self.probe.need(FULL_KEY)
+        created = self.probe.send("createWorkflow", owner, Call(json={"name": SCRATCH_NAME, **document}))
+        body = created.json_or_none()
+        slug = body.get("slug") if isinstance(body, dict) else None
+        if not isinstance(slug, str):
+            pytest.skip(f"{UNTESTED}a workflow to write to: creating one was answered {answer(created)}")
+        self._made.append((owner, slug))
+        return slug
+
+    def note_created(self, exchange: Exchange) -> None:
+        """Remember to delete what an answer says was created."""
+        body = exchange.json_or_none()
+        slug = body.get("slug") if isinstance(body, dict) else None
+        if exchange.request.operation_id == "createWorkflow" and exchange.status in (200, 201) and slug:
+            self._made.append((self.probe.need(FULL_KEY), str(slug)))
+
+    @cached_property
+    def execution_id(self) -> str:
+        """An execution of the full key's account."""
+        return self.execution_id_of(
+            self.run(self.probe.need(POLLED_MODEL), self.probe.need(FULL_KEY), is_async=True)
+        )
+
+    def execution_id_of(self, submitted: Exchange) -> str:
+        """The id that a submit was answered with."""
+        body = submitted.json_or_none()
+        execution_id = body.get("executionId") if isinstance(body, dict) else None
+        if not isinstance(execution_id, str):
+            pytest.skip(f"{UNTESTED}an execution: submitting one was answered {answer(submitted)}")
+        return execution_id
+
+    def await_end(self, submitted: Exchange, *, deadline_s: float | None) -> Exchange:
+        """Poll an execution of the full key until it has ended or its deadline is over.
+
+        Returns:
+            The last poll.
+        """
+        call = Call(path_values={"id": self.execution_id_of(submitted)})
+        waited_s, pause_s = 0.0, 0.02
+        while True:
+            poll = self.probe.send("getExecution", self.probe.need(FULL_KEY), call)
+            body = poll.json_or_none()
+            is_in_flight = isinstance(body, dict) and body.get("status") in ("processing", "cancel_requested")
+            if not is_in_flight or waited_s >= (deadline_s or _DEADLINE_S):
+                return poll
+            self.probe.wait(pause_s)
+            waited_s += pause_s
+            pause_s = min(pause_s * 1.5, _LONGEST_PAUSE_S)
+
+    def run(
+        self,
+        resource: Workflow | Model,
+        persona: Persona,
+        *,
+        is_async: bool = False,
+        is_throttling_expected: bool = False,
+    ) -> Exchange:
+        """Run a workflow or model with the inputs of the profile; it may cost what the profile says."""
+        is_workflow = isinstance(resource, Workflow)
+        return self.probe.send(
+            "runWorkflow" if is_workflow else "runModel",
+            persona,
+            Call(
+                path_values={"slug": resource.slug} if is_workflow else {"internalName": resource.name},
+                query=(("async", "true"),) if is_async else (),
+                json={"inputs": dict(resource.inputs)},
+                cost_credits=self.probe.price(resource),
+            ),
+            is_throttling_expected=is_throttling_expected,
+        )
+
+    def clean_up(self) -> None:
+        """Delete what was made."""
+        while self._made:
+            owner, slug = self._made.pop()
+            self.probe.send("deleteWorkflow", owner, Call(path_values={"slug": slug}))

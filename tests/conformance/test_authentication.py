@@ -1,0 +1,176 @@
+"""Who gets in. Every request names a resource that does not exist, so that being let in has no effect."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from knouds_harness.conformance.checks import authentication
+from knouds_harness.conformance.generation import altered_keys, malformed_keys, unknown_keys
+from knouds_harness.conformance.needs import FULL_KEY, LEGACY_KEY, REVOKED_KEY, UNAPPROVED_KEY
+from knouds_harness.conformance.subjects import harmless_call
+
+secured = pytest.mark.operations(secured=True)
+
+
+@secured
+@pytest.mark.proves(authentication.key_is_accepted)
+def test_valid_key_is_accepted(probe, operation):
+    """A valid key in the x-api-key header authenticates."""
+    exchange = probe.send(operation.id, probe.need(FULL_KEY), harmless_call(operation))
+
+    probe.judge(authentication.key_is_accepted, exchange)
+
+
+@secured
+@pytest.mark.proves(authentication.missing_key)
+def test_missing_key_is_refused(probe, operation):
+    """A request without a key is refused."""
+    exchange = probe.send(operation.id, None, harmless_call(operation))
+
+    probe.judge(authentication.missing_key, exchange)
+
+
+@secured
+@pytest.mark.proves(authentication.empty_key)
+def test_empty_key_is_refused(probe, operation):
+    """An empty key is refused."""
+    exchange = probe.send(operation.id, None, harmless_call(operation), key="")
+
+    probe.judge(authentication.empty_key, exchange)
+
+
+@secured
+@pytest.mark.proves(authentication.revoked_key)
+def test_revoked_key_is_refused(probe, operation):
+    """A revoked key is refused."""
+    exchange = probe.send(operation.id, probe.need(REVOKED_KEY), harmless_call(operation))
+
+    probe.judge(authentication.revoked_key, exchange)
+
+
+@secured
+@pytest.mark.proves(authentication.legacy_key)
+def test_legacy_key_is_refused_as_retired(probe, operation):
+    """A key made before May 2026 is refused as retired."""
+    exchange = probe.send(operation.id, probe.need(LEGACY_KEY), harmless_call(operation))
+
+    probe.judge(authentication.legacy_key, exchange)
+
+
+@secured
+@pytest.mark.proves(authentication.unapproved_account)
+def test_key_of_unapproved_account_is_refused(probe, operation):
+    """A valid key of an account not yet approved is refused."""
+    exchange = probe.send(operation.id, probe.need(UNAPPROVED_KEY), harmless_call(operation))
+
+    probe.judge(authentication.unapproved_account, exchange)
+
+
+@secured
+@pytest.mark.proves(authentication.bearer)
+def test_bearer_token_is_refused(probe, operation):
+    """A key in Authorization: Bearer does not authenticate."""
+    key = probe.need(FULL_KEY).secret.reveal()
+    call = harmless_call(operation).having(headers=(("authorization", f"Bearer {key}"),))
+
+    exchange = probe.send(operation.id, None, call)
+
+    probe.judge(authentication.bearer, exchange)
+
+
+@secured
+@pytest.mark.parametrize("parameter", ["x-api-key", "api_key"])
+@pytest.mark.proves(authentication.key_in_query)
+def test_key_in_query_is_refused(probe, operation, parameter):
+    """A key in the query string does not authenticate."""
+    key = probe.need(FULL_KEY).secret.reveal()
+    call = harmless_call(operation).having(query=((parameter, key),))
+
+    exchange = probe.send(operation.id, None, call)
+
+    probe.judge(authentication.key_in_query, exchange)
+
+
+@pytest.mark.proves(authentication.unknown_key)
+@given(data=st.data(), key=unknown_keys())
+def test_unknown_key_is_refused(probe, document, data, key):
+    """A well-formed key that nobody holds is refused, before its capabilities are looked at."""
+    operation = data.draw(st.sampled_from([each for each in document.operations if not each.is_public]))
+
+    exchange = probe.send(operation.id, None, harmless_call(operation), key=key)
+
+    assert not probe.judge(authentication.unknown_key, exchange)
+
+
+@secured
+@pytest.mark.proves(authentication.malformed_key)
+@given(key=malformed_keys())
+@example(key="knouds_live_")
+@example(key="null")
+@example(key="' OR '1'='1")
+def test_malformed_key_is_refused(probe, operation, key):
+    """A key that does not look like one is refused."""
+    exchange = probe.send(operation.id, None, harmless_call(operation), key=key)
+
+    assert not probe.judge(authentication.malformed_key, exchange)
+
+
+@pytest.mark.proves(authentication.altered_key)
+@given(data=st.data())
+def test_altered_key_is_refused(probe, document, data):
+    """A valid key altered in case, cut or prolonged is refused."""
+    operation = data.draw(st.sampled_from([each for each in document.operations if not each.is_public]))
+    key = data.draw(altered_keys(probe.need(FULL_KEY).secret.reveal()))
+
+    exchange = probe.send(operation.id, None, harmless_call(operation), key=key)
+
+    assert not probe.judge(authentication.altered_key, exchange)
+
+
+@pytest.mark.operations(secured=False)
+@pytest.mark.proves(authentication.public_operation)
+def test_public_operation_needs_no_key(probe, subjects, operation):
+    """A public operation answers without a key."""
+    exchange = probe.send(operation.id, None, subjects.call_on_existing(operation))
+
+    probe.judge(authentication.public_operation, exchange)
+
+
+@pytest.mark.proves(authentication.session_only_path)
+def test_session_only_paths_refuse_every_key(probe, document, target):
+    """A session-only path refuses every key, whatever it holds."""
+    strongest = [
+        key for key in target.personas.values() if key.state == "active" and key.name in ("full", "admin")
+    ]
+
+    for path in document.session_only_paths:
+        for persona in strongest or [probe.need(FULL_KEY)]:
+            exchange = probe.send_elsewhere("GET", path, persona)
+            probe.judge(authentication.session_only_path, exchange)
+
+
+@pytest.mark.proves(authentication.key_prefix)
+def test_working_keys_begin_with_the_prefix(probe, target):
+    """A key that works begins with the documented prefix."""
+    for persona in target.personas.values():
+        if persona.state == "active":
+            exchange = probe.send("getWhoami", persona)
+            probe.judge(authentication.key_prefix, exchange, secret=persona.secret.reveal())
+
+
+@pytest.mark.proves(authentication.whoami_owner)
+def test_whoami_describes_the_owner_of_the_key(probe, target):
+    """Whoami describes the account that the key belongs to."""
+    ids: dict[str, str] = {}
+
+    for persona in target.personas.values():
+        if persona.state == "active":
+            exchange = probe.send("getWhoami", persona)
+            probe.judge(
+                authentication.whoami_owner, exchange, tier=persona.tier, user=persona.user, others=dict(ids)
+            )
+            body = exchange.json_or_none()
+            if isinstance(body, dict) and isinstance(body.get("user"), dict):
+                ids.setdefault(persona.user, body["user"].get("id"))

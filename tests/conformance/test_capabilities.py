@@ -1,0 +1,89 @@
+"""The capability matrix: operation by persona, admitted and refused both asserted."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from knouds_harness.conformance.checks import capabilities
+from knouds_harness.conformance.generation import capability_sets
+from knouds_harness.conformance.matrix import cell_for, cells_of, prove_cell
+from knouds_harness.conformance.needs import FULL_KEY, OWN_WORKFLOW, USABLE_MODEL
+from knouds_harness.conformance.probe import Call
+
+
+@pytest.mark.operations(secured=True)
+@pytest.mark.proves(capabilities.admitted, capabilities.denied)
+def test_matrix(probe, subjects, operation, personas):
+    """A persona is admitted exactly where its capabilities meet what the operation asks for."""
+    for persona in personas:
+        if operation in cells_of(persona, (operation,)):
+            prove_cell(probe, cell_for(subjects, operation, persona))
+
+
+@pytest.mark.proves(capabilities.denied, capabilities.admitted)
+def test_bound_key_runs_its_own_resource_only(probe, subjects, document, target, personas):
+    """A key bound to one workflow or model runs that one, and none whose name begins or ends like it."""
+    resources = {"runWorkflow": target.workflows, "runModel": target.models}
+    for persona in personas:
+        bound = {
+            capability.split(":")[1] for capability in persona.capabilities if capability.count(":") == 2
+        }
+        for operation_id, known in resources.items():
+            operation = document.operation_by_id[operation_id]
+            for name in known if bound and operation in cells_of(persona, (operation,)) else ():
+                prove_cell(probe, cell_for(subjects, operation, persona, name))
+
+
+@pytest.mark.operations(secured=True)
+@pytest.mark.proves(capabilities.granting_what_was_required, capabilities.denied, capabilities.admitted)
+def test_minimal_key(probe, subjects, document, operation):
+    """Holding only what the operation names is enough; holding everything else is not."""
+    named = operation.required_capabilities(subjects.call_on_existing(operation).path_values)
+    everything = {form for each in document.operations for form in each.alternatives if "{" not in form}
+
+    for capability in named:
+        prove_cell(probe, cell_for(subjects, operation, probe.minted({capability})))
+    prove_cell(probe, cell_for(subjects, operation, probe.minted(everything - set(named))))
+
+
+@pytest.mark.proves(capabilities.granting_what_was_required, capabilities.denied, capabilities.admitted)
+@given(data=st.data())
+def test_any_set_of_capabilities_follows_the_rule(probe, subjects, document, data):
+    """Whatever set a key holds, it is admitted exactly where the documented rule says so."""
+    operation = data.draw(st.sampled_from([each for each in document.operations if not each.is_public]))
+    held = data.draw(capability_sets(_universe(probe)))
+
+    assert not prove_cell(probe, cell_for(subjects, operation, probe.minted(held)))
+
+
+def _universe(probe):
+    """Capabilities of every form: exact, of a whole resource, bound to a resource or to one named like it."""
+    slug = probe.need(OWN_WORKFLOW).slug
+    model = probe.need(USABLE_MODEL).name
+    return {
+        *(f"workflow:{verb}" for verb in ("run", "read", "write", "*")),
+        *(f"model:{verb}" for verb in ("run", "*")),
+        *(f"execution:{verb}" for verb in ("read", "cancel", "*")),
+        *(f"workflow:{name}:run" for name in (slug, slug[:-1], f"{slug}-hd", "other")),
+        *(f"model:{name}:run" for name in (model, model[:-1], f"{model}-pro", "other")),
+        "webhook:receive",
+        "agent:invoke",
+    }
+
+
+@pytest.mark.proves(capabilities.nothing_changed)
+def test_denial_has_no_effect(probe, subjects, document, personas):
+    """A refused write leaves the workflow as it was."""
+    owner = probe.need(FULL_KEY)
+    call = Call(path_values={"slug": subjects.scratch_slug})
+    before = probe.send("getWorkflow", owner, call).json_or_none()
+
+    for operation_id in ("updateWorkflow", "moveWorkflow", "deleteWorkflow"):
+        operation = document.operation_by_id[operation_id]
+        for persona in personas:
+            if persona.user == owner.user and not operation.admits(persona.capabilities, call.path_values):
+                probe.send(operation_id, persona, subjects.call_on_existing(operation))
+
+    probe.judge(capabilities.nothing_changed, probe.send("getWorkflow", owner, call), before=before)
