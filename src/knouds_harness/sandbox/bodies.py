@@ -1,0 +1,85 @@
+"""Request bodies: JSON objects of a bounded size and depth, whatever is sent."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, NoReturn
+
+from starlette.requests import ClientDisconnect, Request
+
+from knouds_harness.sandbox.envelopes import Refusal, invalid_body
+
+MAX_SIZE_BYTES = 1024 * 1024
+MAX_DEPTH = 64
+
+
+async def read_json(request: Request) -> Any:
+    """Read and parse the body.
+
+    Returns:
+        What it holds: any JSON value without NaN or infinities, at most ``MAX_DEPTH`` levels deep.
+
+    Raises:
+        Refusal: 413 when it is over ``MAX_SIZE_BYTES``, else 400 ``INVALID_BODY``.
+    """
+    content = await _read(request)
+    if not content:
+        raise invalid_body("The body is empty; send a JSON object.")
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise invalid_body("Send the body as Content-Type: application/json.")
+    try:
+        value = _DECODER.decode(content.decode("utf-8"))
+    except (ValueError, RecursionError):
+        raise invalid_body("The body is no JSON.") from None
+    if content.count(b"[") + content.count(b"{") > MAX_DEPTH and _is_deeper_than(value, MAX_DEPTH):
+        raise invalid_body(f"The body is nested more than {MAX_DEPTH} levels deep.")
+    return value
+
+
+async def _read(request: Request) -> bytes:
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared[:18]) > MAX_SIZE_BYTES:
+        raise _too_large()
+    content = bytearray()
+    try:
+        async for chunk in request.stream():
+            content += chunk
+            if len(content) > MAX_SIZE_BYTES:
+                raise _too_large()
+    except ClientDisconnect:
+        raise invalid_body("The body ended before its end.") from None
+    return bytes(content)
+
+
+def _too_large() -> Refusal:
+    return Refusal(413, "BODY_TOO_LARGE", f"The body is larger than {MAX_SIZE_BYTES} bytes.")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
+
+
+def _no_constant(text: str) -> NoReturn:
+    raise ValueError(text)
+
+
+_DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_no_constant)
+
+
+def _is_deeper_than(value: Any, levels: int) -> bool:
+    layer = [value]
+    for _ in range(levels):
+        layer = [
+            child
+            for item in layer
+            if isinstance(item, (dict, list))
+            for child in (item.values() if isinstance(item, dict) else item)
+        ]
+        if not layer:
+            return False
+    return True

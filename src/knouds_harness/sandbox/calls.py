@@ -1,0 +1,55 @@
+"""What every handler is given: the request, who sends it, and the parts of the server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from knouds_harness.sandbox.accounts import Account, Key
+from knouds_harness.sandbox.engine import Engine
+from knouds_harness.sandbox.providers import Latency
+from knouds_harness.sandbox.rate_limits import RateLimiter
+from knouds_harness.sandbox.store import Store
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Services:
+    """The parts of one running sandbox."""
+
+    store: Store
+    engine: Engine
+    limiter: RateLimiter
+    latency: Latency
+    seed: int
+    faults: frozenset[str]
+    control_token: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Call:
+    """One authenticated request that may go on."""
+
+    request: Request
+    key: Key
+    services: Services
+
+    @property
+    def account(self) -> Account:
+        """The account that the key belongs to."""
+        return self.key.account
+
+    @property
+    def store(self) -> Store:
+        """The database."""
+        return self.services.store
+
+    @property
+    def faults(self) -> frozenset[str]:
+        """Promises to break."""
+        return self.services.faults
+
+    def path_value(self, name: str) -> str:
+        """A path parameter as it stands in the path; what is not unreserved there is still percent-encoded."""
+        value: str = self.request.path_params[name]
+        return value

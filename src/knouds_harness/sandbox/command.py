@@ -1,0 +1,145 @@
+"""``knouds-harness sandbox``: options, banner, and the server in the foreground."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import uvicorn
+
+from knouds_harness.errors import HarnessError, UsageError
+from knouds_harness.sandbox.app import build_app
+from knouds_harness.sandbox.faults import FAULTS
+from knouds_harness.sandbox.providers import Latency
+from knouds_harness.sandbox.seeding import seeded_keys
+from knouds_harness.sandbox.serving import base_url_of, bound_socket, make_server
+
+
+@click.command("sandbox")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one."
+)
+@click.option(
+    "--db", "database", type=click.Path(dir_okay=False, path_type=Path), help="Keep the state in this file."
+)
+@click.option("--seed", default=0, show_default=True, help="Fixes keys, ids and the providers' behaviour.")
+@click.option("--fault", "faults", multiple=True, metavar="ID", help="Break one promise; may be repeated.")
+@click.option("--list-faults", is_flag=True, help="List every fault with the fact it breaks, and exit.")
+@click.option(
+    "--latency",
+    default="none",
+    show_default=True,
+    help="How long providers take: none, realistic, or a number of milliseconds.",
+)
+@click.option("--time-scale", default=1.0, show_default=True, help="Factor on every latency and retry pause.")
+@click.option(
+    "--control-token", metavar="TEXT", help="Open the control plane under /__sandbox__/ with this token."
+)
+@click.option(
+    "--announce", is_flag=True, help="Print one JSON line when ready; exit when standard input closes."
+)
+def sandbox_command(
+    *,
+    host: str,
+    port: int,
+    database: Path | None,
+    seed: int,
+    faults: tuple[str, ...],
+    list_faults: bool,
+    latency: str,
+    time_scale: float,
+    control_token: str | None,
+    announce: bool,
+) -> None:
+    """Run a complete server of the Knouds API on this machine."""
+    if list_faults:
+        _print_faults()
+        return
+    if not 0 < time_scale < 1e6:  # noqa: PLR2004 - a factor, not a setting
+        raise UsageError(f"--time-scale {time_scale} is no factor; give a number above 0, such as 0.1.")
+    with bound_socket(host, port) as listener:
+        try:
+            app, services = build_app(
+                database=database,
+                seed=seed,
+                faults=faults,
+                latency=Latency(fixed_s=_fixed_s(latency), time_scale=time_scale),
+                control_token=control_token,
+                now_unix_s=time.time,
+            )
+        except sqlite3.Error as problem:
+            raise UsageError(
+                f"--db {database}: {problem}. Give a new file, or one that a sandbox wrote."
+            ) from None
+        keys = seeded_keys(services.store)
+        ready = {"base_url": base_url_of(listener), "control_token": control_token, "keys": keys}
+        server = make_server(app)
+        if announce:
+            threading.Thread(target=_exit_with_parent, args=(server,), daemon=True).start()
+            threading.Thread(target=_announce, args=(server, ready), daemon=True).start()
+        else:
+            _print_banner(ready, faults=faults)
+        with contextlib.suppress(KeyboardInterrupt):
+            server.run(sockets=[listener])
+
+
+def main() -> None:
+    """Run the command by itself, as ``python -m knouds_harness.sandbox``."""
+    try:
+        sandbox_command(prog_name="python -m knouds_harness.sandbox")
+    except HarnessError as problem:
+        click.echo(f"error: {problem}", err=True)
+        sys.exit(problem.exit_code)
+
+
+def _fixed_s(latency: str) -> float | None:
+    """Seconds for ``--latency``; None for the models' own."""
+    if latency == "realistic":
+        return None
+    if latency == "none":
+        return 0.0
+    try:
+        milliseconds = float(latency)
+    except ValueError:
+        milliseconds = -1.0
+    if not 0 <= milliseconds <= 3_600_000:  # noqa: PLR2004 - an hour
+        raise UsageError(f'--latency "{latency}" is neither none, realistic, nor 0 to 3600000 milliseconds.')
+    return milliseconds / 1000
+
+
+def _announce(server: uvicorn.Server, ready: dict[str, Any]) -> None:
+    while not server.started:
+        time.sleep(0.002)
+    click.echo(json.dumps(ready))
+    sys.stdout.flush()
+
+
+def _exit_with_parent(server: uvicorn.Server) -> None:
+    """Stop when whoever started this process closes its end of standard input, or dies."""
+    while sys.stdin.buffer.read(4096):
+        pass
+    server.should_exit = True
+
+
+def _print_banner(ready: dict[str, Any], *, faults: tuple[str, ...]) -> None:
+    click.echo(f"Knouds sandbox on {ready['base_url']} (Ctrl-C stops it)\n")
+    for persona, secret in ready["keys"].items():
+        click.echo(f"export KNOUDS_SANDBOX_KEY_{persona.upper().replace('-', '_')}={secret}")
+    if faults:
+        click.echo(f"\nBroken on purpose: {', '.join(faults)}")
+    click.echo(f'\ncurl -H "x-api-key: $KNOUDS_SANDBOX_KEY_FULL" {ready["base_url"]}/api/whoami')
+
+
+def _print_faults() -> None:
+    width = max(len(fault.id) for fault in FAULTS)
+    fact_width = max(len(fault.fact) for fault in FAULTS)
+    for fault in FAULTS:
+        click.echo(f"{fault.id:{width}}  {fault.fact:{fact_width}}  {fault.says}")

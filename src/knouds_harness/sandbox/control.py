@@ -1,0 +1,120 @@
+"""The control plane under ``/__sandbox__/``, for tests: mints accounts and keys, moves the rate-limit clock.
+
+It is off, and its paths unknown, unless a token was given at start. It never says what the right answer is.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+import sqlite3
+import uuid
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from knouds_harness.sandbox.accounts import add_account, add_key, find_account
+from knouds_harness.sandbox.authentication import KEY_PREFIX
+from knouds_harness.sandbox.bodies import read_json
+from knouds_harness.sandbox.calls import Services
+from knouds_harness.sandbox.envelopes import Refusal, answer, invalid_body, not_found, unauthorized
+
+TOKEN_HEADER = "x-sandbox-token"  # noqa: S105 - a header's name
+_STATES = ("active", "revoked", "legacy")
+_DEFAULT_CREDITS = 1_000_000
+
+
+async def mint_key(request: Request, services: Services) -> Response:
+    """POST /__sandbox__/keys ``{account, capabilities, state?, webhook?: {url, secret?}}`` → ``{name, secret}``."""
+    body = await _authorized_body(request, services)
+    account = find_account(services.store, _text(body, "account"))
+    if account is None:
+        raise not_found("account")
+    capabilities = body.get("capabilities")
+    if not isinstance(capabilities, list) or not all(
+        isinstance(c, str) and c.split() == [c] for c in capabilities
+    ):
+        raise invalid_body("capabilities is not a list of texts without blanks.")
+    state = body.get("state", "active")
+    if state not in _STATES:
+        raise invalid_body(f"state is none of {', '.join(_STATES)}.")
+    webhook = body.get("webhook")
+    if webhook is not None and not (isinstance(webhook, dict) and isinstance(webhook.get("url"), str)):
+        raise invalid_body("webhook is not an object with url and, if you like, secret.")
+    webhook_secret = (webhook or {}).get("secret") or f"whsec_{secrets.token_urlsafe(24)}"
+    name = f"minted-{uuid.uuid4().hex[:12]}"
+    secret = KEY_PREFIX + secrets.token_urlsafe(32)
+    add_key(
+        services.store,
+        name=name,
+        secret=secret,
+        account_id=account[0],
+        capabilities=capabilities,
+        state=state,
+        webhook_url=webhook["url"] if webhook else None,
+        webhook_secret=str(webhook_secret) if webhook else None,
+    )
+    minted = {"name": name, "secret": secret}
+    return answer(minted | ({"webhookSecret": webhook_secret} if webhook else {}), status=201)
+
+
+async def open_account(request: Request, services: Services) -> Response:
+    """POST /__sandbox__/accounts ``{tier, role?, approved?, credits?, grant?, name?}`` → ``{account, id}``."""
+    body = await _authorized_body(request, services)
+    name = body.get("name", f"account-{uuid.uuid4().hex[:12]}")
+    role = body.get("role", "user")
+    is_approved = body.get("approved", True)
+    amounts = (body.get("credits", _DEFAULT_CREDITS), body.get("grant"))
+    if not isinstance(name, str) or role not in {"user", "admin"} or not isinstance(is_approved, bool):
+        raise invalid_body("name is no text, role neither user nor admin, or approved no boolean.")
+    if any(amount is not None and not _is_amount(amount) for amount in amounts) or amounts[0] is None:
+        raise invalid_body("credits or grant is no whole number of credits.")
+    account_id = str(uuid.uuid4())
+    try:
+        add_account(
+            services.store,
+            account_id=account_id,
+            name=name,
+            tier=_text(body, "tier"),
+            role=role,
+            is_approved=is_approved,
+            credits=amounts[0],
+            grant_credits=amounts[1],
+        )
+    except sqlite3.IntegrityError:
+        raise invalid_body(f"There is an account {name} already.") from None
+    return answer({"account": name, "id": account_id}, status=201)
+
+
+async def advance_clock(request: Request, services: Services) -> Response:
+    """POST /__sandbox__/clock ``{advance_s}``: move the clock of the rate-limit windows forward."""
+    body = await _authorized_body(request, services)
+    seconds = body.get("advance_s")
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds <= 10**9:
+        raise invalid_body("advance_s is no number of seconds from 0 to 10^9.")
+    services.limiter.advance(seconds)
+    return answer({"advanced_s": seconds})
+
+
+async def _authorized_body(request: Request, services: Services) -> dict[str, Any]:
+    if services.control_token is None:
+        raise not_found("route")
+    token = request.headers.get(TOKEN_HEADER, "")
+    if not hmac.compare_digest(token.encode(), services.control_token.encode()):
+        raise unauthorized(f"Unauthorized: {TOKEN_HEADER} is missing or wrong.")
+    body = await read_json(request)
+    if not isinstance(body, dict):
+        raise invalid_body("The body is no JSON object.")
+    return body
+
+
+def _text(body: dict[str, Any], name: str) -> str:
+    value = body.get(name)
+    if not isinstance(value, str) or not value or not value.isprintable():
+        raise invalid_body(f"{name} is missing, or no text.")
+    return value
+
+
+def _is_amount(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 10**12

@@ -1,0 +1,88 @@
+"""Handlers of ``/api/executions``: poll and cancel.
+
+Source: docs, async executions; that a cancelled run is charged is from the overview. Cancelling what has ended is a
+409 here (docs/decisions/sandbox-open-points.md).
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from starlette.responses import Response
+
+from knouds_harness.sandbox.calls import Call
+from knouds_harness.sandbox.envelopes import Refusal, answer, not_found
+from knouds_harness.sandbox.ledger import IN_FLIGHT, Run, find_execution
+from knouds_harness.sandbox.workflow_records import iso
+
+_FLIP_S = 0.5
+
+
+async def get_execution(call: Call) -> Response:
+    """GET /api/executions/:id."""
+    run = _own_execution(call)
+    shown: dict[str, Any] = {
+        "executionId": run.execution_id,
+        "requestId": run.request_id,
+        "status": run.status,
+        "workflowSlug": run.workflow_slug,
+        "modelIds": list(run.model_ids),
+        "createdAt": iso(datetime.fromtimestamp(run.created_unix_s, UTC)),
+    }
+    if run.ended_unix_s is not None:
+        shown["endedAt"] = iso(datetime.fromtimestamp(run.ended_unix_s, UTC))
+        shown["cost"] = run.charged_credits
+    if run.status in {"completed", "failed"}:
+        shown |= run.outcome
+    if call.faults:
+        _break_poll(shown, run, call)
+    return answer(shown)
+
+
+def _break_poll(shown: dict[str, Any], run: Run, call: Call) -> None:
+    if run.status == "completed" and "execution-status-is-done" in call.faults:
+        shown["status"] = "done"
+    if run.status == "completed" and "execution-lacks-result" in call.faults:
+        del shown["result"]
+    if run.status == "failed" and "execution-error-as-text" in call.faults:
+        shown["error"] = shown["error"]["message"]
+    if run.status == "failed" and "execution-error-lacks-code" in call.faults:
+        shown["error"] = {"message": shown["error"]["message"]}
+    if "execution-lacks-id" in call.faults:
+        del shown["executionId"]
+    if run.status == "cancel_requested" and "execution-cancel-request-not-shown" in call.faults:
+        shown["status"] = "processing"
+    if (
+        run.ended_unix_s
+        and time.time() > run.ended_unix_s + _FLIP_S
+        and "execution-final-flips" in call.faults
+    ):
+        shown["status"] = "failed" if run.status == "completed" else "completed"
+
+
+async def cancel_execution(call: Call) -> Response:
+    """POST /api/executions/:id/cancel."""
+    run = _own_execution(call)
+    if run.status not in IN_FLIGHT:
+        if "execution-cancel-rewrites-the-end" in call.faults:
+            call.store.write("UPDATE runs SET status = 'cancelled' WHERE id = ?", (run.id,))
+            return answer({"executionId": run.execution_id, "status": "cancelled"})
+        raise Refusal(409, "EXECUTION_ENDED", f"The execution has ended as {run.status}.")
+    if "execution-cancel-refused" in call.faults:
+        raise Refusal(409, "EXECUTION_RUNNING", "The execution cannot be cancelled.")
+    if run.status == "processing" and "execution-cancel-does-nothing" not in call.faults:
+        call.services.engine.cancel(run)
+    return answer({"executionId": run.execution_id, "status": "cancel_requested"})
+
+
+def _own_execution(call: Call) -> Run:
+    run = find_execution(call.store, call.path_value("id"))
+    if run is None:
+        if "execution-unknown-is-400" in call.faults:
+            raise Refusal(400, "INVALID_ID", "There is no such execution.")
+        raise not_found("execution")
+    if run.account_id != call.account.id and "execution-shown-to-strangers" not in call.faults:
+        raise not_found("execution")
+    return run

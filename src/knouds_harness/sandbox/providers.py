@@ -1,0 +1,172 @@
+"""Simulated providers: what each model costs, how long it takes, what it makes, and how often it fails.
+
+Everything is drawn from a seed and the number of the run, so a run repeated on a fresh sandbox goes the same way.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+_MEDIA_URL = "https://media.sandbox.example"
+_MAX_IMAGES = 8
+_MAX_SECONDS = 60
+_DEFAULT_SECONDS = 5
+_JOB_S_WITHOUT_LATENCY = 0.3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Model:
+    """One model of the catalogue.
+
+    ``medium`` is the member of the result it fills; ``credits_per_unit`` is charged per ``image``, ``second`` or
+    ``call``; ``median_s`` and ``spread`` are those of a lognormal latency.
+    """
+
+    name: str
+    medium: str
+    unit: str
+    credits_per_unit: int
+    median_s: float
+    spread: float = 0.3
+    is_polled: bool = False
+    is_enabled: bool = True
+    least_tier: str = "business"
+    failure_rate: float = 0.0
+
+    def units(self, inputs: Mapping[str, Any]) -> int:
+        """How many images, seconds or calls these inputs ask for."""
+        if self.unit == "image":
+            return _whole(inputs, ("count", "numImages"), default=1, most=_MAX_IMAGES)
+        if self.unit == "second":
+            return _whole(inputs, ("seconds", "duration"), default=_DEFAULT_SECONDS, most=_MAX_SECONDS)
+        return 1
+
+    def credits(self, inputs: Mapping[str, Any]) -> int:
+        """What one call with these inputs costs."""
+        return self.credits_per_unit * self.units(inputs)
+
+
+MODELS: Mapping[str, Model] = MappingProxyType(
+    {
+        model.name: model
+        for model in (
+            Model(name="nano-banana-2", medium="images", unit="image", credits_per_unit=6, median_s=4.0),
+            Model(name="seedream-v5", medium="images", unit="image", credits_per_unit=8, median_s=6.0),
+            Model(name="kling-v3-i2v", medium="videos", unit="second", credits_per_unit=10, median_s=45.0),
+            Model(name="kling-o3-ref2v", medium="videos", unit="second", credits_per_unit=12, median_s=60.0),
+            Model(name="kling-v3-motion", medium="videos", unit="second", credits_per_unit=11, median_s=50.0),
+            Model(name="claude-sonnet", medium="text", unit="call", credits_per_unit=3, median_s=2.5),
+            Model(
+                name="seedance-2-0-full-access",
+                medium="videos",
+                unit="second",
+                credits_per_unit=14,
+                median_s=70.0,
+                is_polled=True,
+            ),
+            Model(
+                name="gpt-image-2",
+                medium="images",
+                unit="image",
+                credits_per_unit=15,
+                median_s=20.0,
+                is_polled=True,
+            ),
+            Model(
+                name="suno-v5",
+                medium="audios",
+                unit="call",
+                credits_per_unit=20,
+                median_s=40.0,
+                is_polled=True,
+            ),
+            Model(
+                name="retired-model",
+                medium="images",
+                unit="image",
+                credits_per_unit=5,
+                median_s=5.0,
+                is_enabled=False,
+            ),
+            Model(
+                name="enterprise-model",
+                medium="images",
+                unit="image",
+                credits_per_unit=25,
+                median_s=8.0,
+                least_tier="enterprise",
+            ),
+            Model(
+                name="failing-model",
+                medium="images",
+                unit="image",
+                credits_per_unit=5,
+                median_s=3.0,
+                is_polled=True,
+                failure_rate=1.0,
+            ),
+        )
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Latency:
+    """How long providers take.
+
+    ``fixed_s`` is None for the models' own distributions; 0 answers at once, except that an asynchronous job then
+    still takes a moment, so that it can be polled and cancelled in flight.
+    """
+
+    fixed_s: float | None = 0.0
+    time_scale: float = 1.0
+
+    def job_s(self, models: Sequence[Model], draw: random.Random, *, is_async: bool) -> float:
+        """Seconds until the slowest of these models is done."""
+        if self.fixed_s is None:
+            seconds = max(
+                (draw.lognormvariate(0, model.spread) * model.median_s for model in models), default=0.05
+            )
+        elif is_async and not self.fixed_s:
+            seconds = _JOB_S_WITHOUT_LATENCY
+        else:
+            seconds = self.fixed_s
+        return seconds * self.time_scale
+
+
+def fails(models: Sequence[Model], draw: random.Random) -> bool:
+    """Whether one of the providers fails."""
+    return any(model.failure_rate and draw.random() < model.failure_rate for model in models)
+
+
+def results(calls: Sequence[tuple[Model, int]], inputs: Mapping[str, Any], request_id: str) -> dict[str, Any]:
+    """What the models make: URLs by medium, or text.
+
+    Args:
+        calls: Models with how many units each was asked for.
+        inputs: Values by field name; without any model their texts come back.
+        request_id: Part of every URL, so that no two runs share one.
+    """
+    texts = [value for value in inputs.values() if isinstance(value, str)]
+    if not calls:
+        return {"text": texts}
+    made: dict[str, Any] = {}
+    for model, units in calls:
+        if model.medium == "text":
+            made.setdefault("text", []).append(f"{model.name} on: {' '.join(texts)}")
+            continue
+        count = units if model.unit == "image" else 1
+        urls = made.setdefault(model.medium, [])
+        urls += [f"{_MEDIA_URL}/{request_id}/{model.name}-{len(urls) + i}" for i in range(count)]
+    return made
+
+
+def _whole(inputs: Mapping[str, Any], names: Sequence[str], *, default: int, most: int) -> int:
+    value = next((inputs[name] for name in names if name in inputs), default)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return default
+    return int(max(1, min(value, most)))

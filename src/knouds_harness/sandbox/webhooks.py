@@ -1,0 +1,130 @@
+"""Webhooks: one signed POST per ended execution, tried again until the receiver takes it.
+
+A delivery is written in the transaction that ends the execution, so none is lost; after a crash it may come twice,
+which is why receivers deduplicate. Source: docs, webhooks. The schedule of retries is assumed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import Collection
+from typing import Any
+
+import httpx
+
+from knouds_harness.sandbox.capabilities import meets
+from knouds_harness.sandbox.ledger import Run
+from knouds_harness.sandbox.store import Store
+
+RETRY_AFTER_S = (1, 4, 15, 60, 240)
+"""Pauses between attempts, before ``time_scale``; after the last one a delivery is given up."""
+
+_TIMEOUT_S = 5
+_BATCH = 20
+
+
+def sign(body: bytes, *, secret: str, at_unix_s: int) -> str:
+    """The value of X-Knouds-Signature: HMAC-SHA256 over ``<t>.<raw body>``."""
+    digest = hmac.new(secret.encode(), f"{at_unix_s}.".encode() + body, hashlib.sha256).hexdigest()
+    return f"t={at_unix_s},v1={digest}"
+
+
+def queue_delivery(store: Store, run: Run, status: str, *, faults: Collection[str]) -> bool:
+    """Write the delivery of an ended execution inside the caller's transaction; False where none is wanted."""
+    key = store.row("SELECT webhook_url, webhook_secret, capabilities FROM keys WHERE id = ?", run.key_id)
+    if key is None or key[0] is None:
+        return False
+    if not meets(key[2].split(), "webhook:receive") and "webhook-without-capability" not in faults:
+        return False
+    body = json.dumps(_payload(run, status, faults), separators=(",", ":")).encode()
+    for _ in range(2 if "webhook-sent-twice" in faults else 1):
+        store.write(
+            "INSERT INTO deliveries (run_id, url, secret, body, next_unix_s) VALUES (?, ?, ?, ?, ?)",
+            (run.id, key[0], key[1], body, time.time()),
+        )
+    return True
+
+
+def _payload(run: Run, status: str, faults: Collection[str]) -> dict[str, Any]:
+    payload: dict[str, Any] = {
+        "event": f"execution.{status}",
+        "executionId": run.execution_id,
+        "requestId": run.request_id,
+        "userId": run.account_id,
+        "workflowSlug": run.workflow_slug,
+        "modelIds": list(run.model_ids),
+        "status": status,
+    }
+    if status != "cancelled":
+        payload |= run.outcome
+    if "webhook-lacks-request-id" in faults:
+        del payload["requestId"]
+    if "webhook-event-always-completed" in faults:
+        payload["event"] = "execution.completed"
+    if "webhook-says-completed-for-failed" in faults and status == "failed":
+        payload |= {"event": "execution.completed", "status": "completed"}
+    return payload
+
+
+class Deliverer:
+    """Sends what is queued; one per sandbox."""
+
+    def __init__(self, *, store: Store, time_scale: float, faults: Collection[str]) -> None:
+        """Prepare; nothing happens until ``serve`` runs."""
+        self._store = store
+        self._time_scale = time_scale
+        self._faults = faults
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        """Say that something was queued."""
+        self._woken.set()
+
+    async def serve(self) -> None:
+        """Deliver what is due, for ever."""
+        async with httpx.AsyncClient(timeout=_TIMEOUT_S, trust_env=False) as client:
+            while True:
+                self._woken.clear()
+                due = self._store.rows(
+                    "SELECT id, url, secret, body, attempts FROM deliveries"
+                    " WHERE next_unix_s <= ? ORDER BY next_unix_s LIMIT ?",
+                    time.time(),
+                    _BATCH,
+                )
+                await asyncio.gather(*(self._attempt(client, *delivery) for delivery in due))
+                if due:
+                    continue
+                (next_unix_s,) = self._store.row("SELECT min(next_unix_s) FROM deliveries")
+                wait_s = None if next_unix_s is None else max(0.0, next_unix_s - time.time())
+                try:
+                    await asyncio.wait_for(self._woken.wait(), wait_s)
+                except TimeoutError:
+                    continue
+
+    async def _attempt(
+        self, client: httpx.AsyncClient, delivery_id: int, url: str, secret: str, body: bytes, attempts: int
+    ) -> None:
+        at_unix_s = int(time.time())
+        if "webhook-timestamp-is-old" in self._faults:
+            at_unix_s -= 3600
+        signed = (
+            json.dumps(json.loads(body)).encode() if "webhook-signs-other-spacing" in self._faults else body
+        )
+        signature = sign(signed, secret=secret, at_unix_s=at_unix_s)
+        if "webhook-signature-without-time" in self._faults:
+            signature = signature.partition(",")[2]
+        headers = {"Content-Type": "application/json", "X-Knouds-Signature": signature}
+        try:
+            is_taken = (await client.post(url, content=body, headers=headers)).is_success
+        except (httpx.HTTPError, httpx.InvalidURL):
+            is_taken = False
+        is_last = is_taken or attempts >= len(RETRY_AFTER_S)
+        next_unix_s = None if is_last else time.time() + RETRY_AFTER_S[attempts] * self._time_scale
+        self._store.write(
+            "UPDATE deliveries SET attempts = attempts + 1, next_unix_s = ? WHERE id = ?",
+            (next_unix_s, delivery_id),
+        )

@@ -1,0 +1,46 @@
+"""Handler of ``/api/whoami``. Source: docs, whoami."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.responses import Response
+
+from knouds_harness.sandbox.accounts import find_key_by_name
+from knouds_harness.sandbox.calls import Call
+from knouds_harness.sandbox.envelopes import answer
+
+
+async def get_whoami(call: Call) -> Response:
+    """GET /api/whoami."""
+    account = call.account
+    if "whoami-describes-another" in call.faults:
+        account = find_key_by_name(call.store, "stranger").account
+    user: dict[str, Any] = {
+        "id": account.id,
+        "email": account.email,
+        "role": account.role,
+        "tier": account.tier,
+        "approved": account.is_approved,
+    }
+    if not call.faults:
+        return answer({"user": user})
+    if "whoami-lacks-email" in call.faults:
+        del user["email"]
+    if "whoami-id-as-number" in call.faults:
+        user["id"] = 17
+    if "whoami-role-in-capitals" in call.faults:
+        user["role"] = account.role.upper()
+    if "whoami-role-is-owner" in call.faults:
+        user["role"] = "owner"
+    if "whoami-tier-as-number" in call.faults:
+        user["tier"] = 4
+    if "whoami-tier-in-object" in call.faults:
+        user["tier"] = {"id": account.tier}
+    if "whoami-approved-as-text" in call.faults:
+        user["approved"] = "true"
+    if "whoami-without-user-object" in call.faults:
+        return answer(user)
+    if "whoami-is-203" in call.faults:
+        return answer({"user": user}, status=203)
+    return answer({"user": user})

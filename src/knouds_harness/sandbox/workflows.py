@@ -1,0 +1,210 @@
+"""Handlers of ``/api/workflows``: list, create, get, update, move, delete, schema.
+
+Source: overview and docs, workflow CRUD and workflow schema. A workflow that the account may not see does not exist
+for it (404); a template that it sees but does not own refuses writes with 403 (docs/decisions/sandbox-open-points.md).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.responses import Response
+
+from knouds_harness.sandbox.accounts import find_key_by_name
+from knouds_harness.sandbox.bodies import read_json
+from knouds_harness.sandbox.calls import Call, Services
+from knouds_harness.sandbox.envelopes import Refusal, answer, invalid_body, workflow_not_found
+from knouds_harness.sandbox.workflow_documents import checked_members, is_folder, make_slug, schema
+from knouds_harness.sandbox.workflow_records import (
+    Workflow,
+    add_workflow,
+    change_workflow,
+    count_workflows,
+    delete_workflow,
+    find_workflow,
+    list_summaries,
+)
+
+_EPOCH_MS = 1_780_000_000_000
+
+
+async def list_workflows(call: Call) -> Response:
+    """GET /api/workflows."""
+    summaries = list_summaries(call.store, call.account.id, call.faults)
+    for line in summaries if call.faults else ():
+        if "workflows-summary-lacks-folder" in call.faults:
+            del line["folderId"]
+        if "workflows-summary-tags-as-text" in call.faults:
+            line["tags"] = ",".join(line["tags"])
+        if "workflows-summary-template-as-number" in call.faults:
+            line["isTemplate"] = int(line["isTemplate"])
+        if "workflows-summary-cost-as-text" in call.faults:
+            line["estimatedCreditCost"] = str(line["estimatedCreditCost"])
+        if "workflows-summary-updated-at-epoch" in call.faults:
+            line["updatedAt"] = _EPOCH_MS
+    if "workflows-list-in-object" in call.faults:
+        return answer({"workflows": summaries})
+    return answer(summaries)
+
+
+async def create_workflow(call: Call) -> Response:
+    """POST /api/workflows."""
+    body = await read_json(call.request)
+    members = checked_members(body, call.faults, is_new=True)
+    if (
+        call.account.tier == "free"
+        and not call.account.is_admin
+        and count_workflows(call.store, call.account.id)
+        and "create-free-uncapped" not in call.faults
+    ):
+        raise Refusal(403, "WORKFLOW_LIMIT_REACHED", "A free account may have one workflow.")
+    owner_id = call.account.id
+    if isinstance(body.get("createdBy"), str) and "create-believes-created-by" in call.faults:
+        members["createdBy"] = body["createdBy"]
+    document = add_workflow(
+        call.store,
+        members,
+        slug=make_slug(members["name"], call.faults),
+        owner_id=owner_id,
+        faults=call.faults,
+    )
+    return answer(_shown(document, call), status=201)
+
+
+async def get_workflow(call: Call) -> Response:
+    """GET /api/workflows/:slug."""
+    workflow = _readable(call)
+    document = _shown(workflow.document, call)
+    if "workflows-get-in-object" in call.faults:
+        return answer({"workflow": document})
+    return answer(document)
+
+
+async def update_workflow(call: Call) -> Response:
+    """PUT /api/workflows/:slug."""
+    workflow = _owned(call)
+    body = await read_json(call.request)
+    members = checked_members(body, call.faults, is_new=False)
+    if "update-resets-what-is-left-out" in call.faults:
+        members = {"tags": [], "description": ""} | members
+    if "update-ignores-description" in call.faults:
+        members.pop("description", None)
+    if "update-makes-slug-anew" in call.faults and "name" in members:
+        members["slug"] = make_slug(f"{members['name']} {workflow.slug}", call.faults)
+    if "update-believes-slug" in call.faults and isinstance(body.get("slug"), str):
+        members["slug"] = make_slug(body["slug"], call.faults)
+    if members.get("slug", workflow.slug) != workflow.slug and find_workflow(call.store, members["slug"]):
+        del members["slug"]
+    return answer(_shown(change_workflow(call.store, workflow, members), call))
+
+
+async def move_workflow(call: Call) -> Response:
+    """PUT /api/workflows/:slug/move."""
+    workflow = _owned(call)
+    body = await read_json(call.request)
+    if not isinstance(body, dict) or not is_folder(body.get("folderId", 0)):
+        raise invalid_body("folderId is missing, or neither a text nor null.")
+    folder_id = body["folderId"]
+    if "move-changes-nothing" in call.faults:
+        folder_id = workflow.document["folderId"]
+    if folder_id is None and "move-to-root-ignored" in call.faults:
+        folder_id = workflow.document["folderId"]
+    document = change_workflow(call.store, workflow, {"folderId": folder_id})
+    return answer({"slug": workflow.slug, "folderId": body["folderId"], "updatedAt": document["updatedAt"]})
+
+
+async def remove_workflow(call: Call) -> Response:
+    """DELETE /api/workflows/:slug."""
+    workflow = _owned(call)
+    if "delete-keeps-the-workflow" not in call.faults:
+        delete_workflow(call.store, workflow.slug)
+    return answer({"success": True, "slug": workflow.slug})
+
+
+async def get_workflow_schema(call: Call) -> Response:
+    """GET /api/workflows/:slug/schema."""
+    try:
+        workflow = _readable(call)
+    except Refusal:
+        if "schema-of-unknown-is-empty" in call.faults:
+            return answer(
+                {"fields": [], "values": {}, "name": "", "description": "", "estimatedCreditCost": None}
+            )
+        raise
+    return answer(schema(workflow.document, with_cost=True, faults=call.faults))
+
+
+def get_public_schema(slug: str, services: Services) -> Response:
+    """GET /api/workflows/:slug/public-schema."""
+    workflow = find_workflow(services.store, slug)
+    if workflow is None:
+        raise workflow_not_found(slug)
+    if not workflow.document["publicPlayground"] and "schema-public-of-private" not in services.faults:
+        raise workflow_not_found(slug)
+    return answer(schema(workflow.document, with_cost=False, faults=services.faults))
+
+
+def perform_although_denied(operation: str, call: Call) -> None:
+    """Do what was just refused: the side effect that some faults leave behind."""
+    if operation == "deleteWorkflow" and "capability-denied-delete-happens" in call.faults:
+        delete_workflow(call.store, _owned(call).slug)
+    if operation == "moveWorkflow" and "capability-denied-move-happens" in call.faults:
+        change_workflow(call.store, _owned(call), {"folderId": "moved-although-denied"})
+    if operation == "updateWorkflow" and "capability-denied-update-happens" in call.faults:
+        change_workflow(call.store, _owned(call), {"description": "changed although denied"})
+    if operation == "createWorkflow" and "capability-denied-create-happens" in call.faults:
+        members = checked_members({"name": "Created although denied"}, call.faults, is_new=True)
+        add_workflow(call.store, members, slug="created-although-denied", owner_id=call.account.id)
+
+
+def _readable(call: Call) -> Workflow:
+    slug = call.path_value("slug")
+    workflow = find_workflow(call.store, slug)
+    if workflow is None or not workflow.is_readable_by(call.account.id):
+        if "workflows-unknown-is-400" in call.faults:
+            raise Refusal(400, "NOT_FOUND", "There is no such workflow.")
+        raise workflow_not_found(slug)
+    return workflow
+
+
+def _owned(call: Call) -> Workflow:
+    slug = call.path_value("slug")
+    workflow = find_workflow(call.store, slug)
+    if workflow is not None and _may_write(workflow, call):
+        return workflow
+    if workflow is None or not workflow.is_template:
+        raise workflow_not_found(slug)
+    raise Refusal(403, "NOT_OWNER", "Only its owner may change a workflow.")
+
+
+def _may_write(workflow: Workflow, call: Call) -> bool:
+    return (
+        workflow.owner_id == call.account.id
+        or "write-to-foreign-accepted" in call.faults
+        or (workflow.is_template and "write-to-foreign-template-accepted" in call.faults)
+        or (call.account.is_admin and "write-to-foreign-by-admin-accepted" in call.faults)
+    )
+
+
+def _shown(document: dict[str, Any], call: Call) -> dict[str, Any]:
+    """The document as it is answered."""
+    if not call.faults:
+        return document
+    shown = dict(document)
+    if "workflows-document-lacks-created-by" in call.faults:
+        del shown["createdBy"]
+    if "workflows-document-names-another-creator" in call.faults:
+        shown["createdBy"] = find_key_by_name(call.store, "stranger").account.id
+    if "workflows-document-updated-at-epoch" in call.faults:
+        shown["updatedAt"] = _EPOCH_MS
+    if "workflows-viewport-as-list" in call.faults:
+        shown["viewport"] = list(document["viewport"].values())
+    if "workflows-node-lacks-position" in call.faults:
+        shown["nodes"] = [{k: v for k, v in node.items() if k != "position"} for node in document["nodes"]]
+    if "workflows-edge-lacks-handle" in call.faults:
+        shown["edges"] = [
+            {k: v for k, v in edge.items() if k != "targetHandle"} for edge in document["edges"]
+        ]
+    if "workflows-node-id-as-number" in call.faults:
+        shown["nodes"] = [node | {"id": number} for number, node in enumerate(document["nodes"])]
+    return shown
