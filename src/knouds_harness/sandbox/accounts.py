@@ -80,7 +80,7 @@ def find_key(store: Store, secret: str) -> Key | None:
 
 
 def find_similar_key(store: Store, secret: str, *, how: str) -> Key | None:
-    """A key whose secret differs in ``case``, or is the ``start`` or the ``extension`` of this one: for faults."""
+    """For faults: a key that differs in ``case``, is the ``start`` of this text, or its ``extension``."""
     condition = {
         "case": "lower(secret) = lower(:secret)",
         "start": "substr(:secret, 1, length(secret)) = secret",
@@ -109,7 +109,7 @@ def add_account(
     tier: str,
     role: str = "user",
     is_approved: bool = True,
-    credits: int,
+    balance_credits: int,
     grant_credits: int | None = None,
 ) -> None:
     """Open an account.
@@ -121,13 +121,22 @@ def add_account(
         tier: Any text: custom tiers exist.
         role: ``user`` or ``admin``.
         is_approved: Whether its keys are accepted at all.
-        credits: Balance.
+        balance_credits: What it can spend.
         grant_credits: What is left of a trial grant; None where there never was one.
     """
     store.write(
         "INSERT INTO accounts (id, name, email, role, tier, is_approved, credits, grant_credits)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (account_id, name, f"{name}@sandbox.example", role, tier, is_approved, credits, grant_credits),
+        (
+            account_id,
+            name,
+            f"{name}@sandbox.example",
+            role,
+            tier,
+            is_approved,
+            balance_credits,
+            grant_credits,
+        ),
     )
 
 

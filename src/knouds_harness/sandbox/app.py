@@ -48,8 +48,8 @@ LimitedHandler = Callable[[Call, dict[str, str]], Awaitable[Response]]
 class Operation:
     """One operation that needs a key.
 
-    ``requires`` is None where any valid key will do. ``resource`` names the path parameter that a bound capability
-    may name; only the run endpoints have one, and only they are rate-limited.
+    ``requires`` is None where any valid key will do. ``resource`` is the path parameter that a bound
+    capability may name; only the run endpoints have one, and only they are rate-limited.
     """
 
     name: str
@@ -213,7 +213,7 @@ def build_app(
         return refuse(refusal, known_faults) if isinstance(refusal, Refusal) else answer({}, status=500)
 
     async def on_http_exception(_: Request, exception: Exception) -> Response:
-        if isinstance(exception, HTTPException) and exception.status_code == 405:  # noqa: PLR2004 - HTTP's own number
+        if isinstance(exception, HTTPException) and exception.status_code == 405:
             headers = exception.headers
             return refuse(
                 Refusal(405, "METHOD_NOT_ALLOWED", "This path has no such method.", headers=headers),
@@ -239,7 +239,7 @@ def build_app(
 def _with_normal_paths(app: ASGIApp) -> ASGIApp:
     """Route on the path as it was sent, with only unreserved characters decoded.
 
-    So an encoded slash, line break or broken percent sign stays within its segment and cannot change the route.
+    So an encoded slash, line break or broken percent sign stays in its segment and cannot change the route.
     """
 
     async def normalised(scope: Scope, receive: Receive, send: Send) -> None:

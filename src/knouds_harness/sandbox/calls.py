@@ -50,6 +50,6 @@ class Call:
         return self.services.faults
 
     def path_value(self, name: str) -> str:
-        """A path parameter as it stands in the path; what is not unreserved there is still percent-encoded."""
+        """A path parameter as sent; only unreserved characters in it are percent-decoded."""
         value: str = self.request.path_params[name]
         return value

@@ -24,8 +24,7 @@ def require(
         held: The key's capabilities.
         required: Such as ``workflow:run``.
         operation: The operation's name, which only faults look at.
-        bound_to: On a run endpoint the slug or internal name that the request names; ``workflow:<slug>:run`` admits
-            it too.
+        bound_to: On a run endpoint the slug or internal name in the path, which a bound capability may name.
         faults: Promises to break.
 
     Raises:

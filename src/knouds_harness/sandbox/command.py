@@ -63,7 +63,7 @@ def sandbox_command(
     if list_faults:
         _print_faults()
         return
-    if not 0 < time_scale < 1e6:  # noqa: PLR2004 - a factor, not a setting
+    if not 0 < time_scale < 1e6:
         raise UsageError(f"--time-scale {time_scale} is no factor; give a number above 0, such as 0.1.")
     with bound_socket(host, port) as listener:
         try:
@@ -110,7 +110,7 @@ def _fixed_s(latency: str) -> float | None:
         milliseconds = float(latency)
     except ValueError:
         milliseconds = -1.0
-    if not 0 <= milliseconds <= 3_600_000:  # noqa: PLR2004 - an hour
+    if not 0 <= milliseconds <= 3_600_000:
         raise UsageError(f'--latency "{latency}" is neither none, realistic, nor 0 to 3600000 milliseconds.')
     return milliseconds / 1000
 

@@ -18,7 +18,7 @@ from knouds_harness.sandbox.accounts import add_account, add_key, find_account
 from knouds_harness.sandbox.authentication import KEY_PREFIX
 from knouds_harness.sandbox.bodies import read_json
 from knouds_harness.sandbox.calls import Services
-from knouds_harness.sandbox.envelopes import Refusal, answer, invalid_body, not_found, unauthorized
+from knouds_harness.sandbox.envelopes import answer, invalid_body, not_found, unauthorized
 
 TOKEN_HEADER = "x-sandbox-token"  # noqa: S105 - a header's name
 _STATES = ("active", "revoked", "legacy")
@@ -26,7 +26,11 @@ _DEFAULT_CREDITS = 1_000_000
 
 
 async def mint_key(request: Request, services: Services) -> Response:
-    """POST /__sandbox__/keys ``{account, capabilities, state?, webhook?: {url, secret?}}`` → ``{name, secret}``."""
+    """POST /__sandbox__/keys: mint a key for an account.
+
+    Body: ``{account, capabilities, state?, webhook?: {url, secret?}}``; answer: ``{name, secret}``, and
+    ``webhookSecret`` where there is a webhook.
+    """
     body = await _authorized_body(request, services)
     account = find_account(services.store, _text(body, "account"))
     if account is None:
@@ -60,7 +64,11 @@ async def mint_key(request: Request, services: Services) -> Response:
 
 
 async def open_account(request: Request, services: Services) -> Response:
-    """POST /__sandbox__/accounts ``{tier, role?, approved?, credits?, grant?, name?}`` → ``{account, id}``."""
+    """POST /__sandbox__/accounts: open an account.
+
+    Body: ``{tier, name?, role?, approved?, credits?, grant?}``, the last two in credits; answer:
+    ``{account, id}``, where ``account`` is the name by which keys are minted for it.
+    """
     body = await _authorized_body(request, services)
     name = body.get("name", f"account-{uuid.uuid4().hex[:12]}")
     role = body.get("role", "user")
@@ -79,7 +87,7 @@ async def open_account(request: Request, services: Services) -> Response:
             tier=_text(body, "tier"),
             role=role,
             is_approved=is_approved,
-            credits=amounts[0],
+            balance_credits=amounts[0],
             grant_credits=amounts[1],
         )
     except sqlite3.IntegrityError:

@@ -1,6 +1,6 @@
 """The background engine: ends every accepted execution when its provider is done or has stopped.
 
-What is due when stands in the store, so an engine started on the file of a killed one goes on where that left off.
+What is due when stands in the store: an engine on the file of a killed one goes on where that stopped.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Engine:
             self._woken.set()
 
     def _recover(self) -> None:
-        """Take over from a killed process: executions go on, synchronous runs lost their caller and failed."""
+        """Take over from a killed process: executions go on; synchronous runs lost their caller and fail."""
         for run in runs_in_flight(self._store):
             if run.execution_id is None:
                 with self._store.transaction():

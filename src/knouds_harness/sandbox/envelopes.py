@@ -64,7 +64,7 @@ def invalid_body(error: str) -> Refusal:
 
 
 def answer(body: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """Answer with JSON; lone surrogates and the like are escaped, so that any accepted text can be sent back."""
+    """Answer with JSON in ASCII, so that any text that was accepted can be sent back."""
     content = json.dumps(body, separators=(",", ":"), allow_nan=False)
     return Response(content, status, headers, "application/json")
 

@@ -1,7 +1,7 @@
 """Runs and what they cost: every run is one row, which is execution, usage row and receipt in one.
 
-So a run's answer, its poll and its usage row cannot disagree. Credits are taken when a run is accepted, in the same
-transaction, and given back when the provider fails; a cancelled run stays charged (overview).
+So a run's answer, its poll and its usage row cannot disagree. Credits are taken when a run is accepted, in
+the same transaction, and given back when the provider fails; a cancelled run stays charged (overview).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from knouds_harness.sandbox.store import Store
 IN_FLIGHT = ("processing", "cancel_requested")
 
 _COLUMNS = (
-    "id, request_id, execution_id, account_id, key_id, source, workflow_slug, model_ids, status, credits,"
-    " is_granted, outcome, created_unix_s, due_unix_s, cancel_unix_s, ended_unix_s"
+    "id, request_id, execution_id, account_id, key_id, source, workflow_slug, model_ids, status,"
+    " credits, is_granted, outcome, created_unix_s, due_unix_s, cancel_unix_s, ended_unix_s"
 )
 
 
@@ -39,7 +39,7 @@ class Run:
     workflow_slug: str | None
     model_ids: tuple[str, ...]
     status: str
-    credits: int
+    cost_credits: int
     is_granted: bool
     outcome: dict[str, Any]
     created_unix_s: float
@@ -55,10 +55,10 @@ class Run:
     @property
     def charged_credits(self) -> int:
         """What the account paid itself: nothing where a trial grant paid."""
-        return 0 if self.is_granted else self.credits
+        return 0 if self.is_granted else self.cost_credits
 
 
-def charge(store: Store, account_id: str, credits: int, faults: Collection[str]) -> bool:
+def charge(store: Store, account_id: str, cost_credits: int, faults: Collection[str]) -> bool:
     """Take credits inside the caller's transaction, from a trial grant if it suffices.
 
     Returns:
@@ -68,21 +68,21 @@ def charge(store: Store, account_id: str, credits: int, faults: Collection[str])
         Refusal: 402 ``grant_exhausted`` or ``INSUFFICIENT_CREDITS``; nothing is taken.
     """
     balance, grant = store.row("SELECT credits, grant_credits FROM accounts WHERE id = ?", account_id)
-    if grant is not None and grant >= credits:
+    if grant is not None and grant >= cost_credits:
         store.write(
-            "UPDATE accounts SET grant_credits = grant_credits - ? WHERE id = ?", (credits, account_id)
+            "UPDATE accounts SET grant_credits = grant_credits - ? WHERE id = ?", (cost_credits, account_id)
         )
         return True
-    if balance < credits:
-        _refuse_payment(credits, has_grant=grant is not None, faults=faults)
-        credits = balance
-    if credits:
-        store.write("UPDATE accounts SET credits = credits - ? WHERE id = ?", (credits, account_id))
+    if balance < cost_credits:
+        _refuse_payment(cost_credits, has_grant=grant is not None, faults=faults)
+        cost_credits = balance
+    if cost_credits:
+        store.write("UPDATE accounts SET credits = credits - ? WHERE id = ?", (cost_credits, account_id))
     return False
 
 
-def _refuse_payment(credits: int, *, has_grant: bool, faults: Collection[str]) -> None:
-    error = f"The run costs {credits} credits, more than are left."
+def _refuse_payment(cost_credits: int, *, has_grant: bool, faults: Collection[str]) -> None:
+    error = f"The run costs {cost_credits} credits, more than are left."
     if has_grant:
         if "run-exhausted-grant-accepted" in faults:
             return
@@ -107,7 +107,7 @@ def accept_run(
     source: str,
     workflow_slug: str | None,
     model_ids: Sequence[str],
-    credits: int,
+    cost_credits: int,
     is_granted: bool,
     outcome: dict[str, Any],
     duration_s: float,
@@ -115,8 +115,8 @@ def accept_run(
     """Record a run that is charged and on its way, inside the caller's transaction."""
     now = time.time()
     cursor = store.write(
-        "INSERT INTO runs (request_id, execution_id, account_id, key_id, source, workflow_slug, model_ids, status,"
-        " credits, is_granted, outcome, created_unix_s, due_unix_s)"
+        "INSERT INTO runs (request_id, execution_id, account_id, key_id, source, workflow_slug, model_ids,"
+        " status, credits, is_granted, outcome, created_unix_s, due_unix_s)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, 'processing', ?, ?, ?, ?, ?)",
         (
             request_id,
@@ -126,7 +126,7 @@ def accept_run(
             source,
             workflow_slug,
             json.dumps(model_ids),
-            credits,
+            cost_credits,
             is_granted,
             json.dumps(outcome),
             now,
@@ -143,7 +143,7 @@ def accept_run(
         workflow_slug=workflow_slug,
         model_ids=tuple(model_ids),
         status="processing",
-        credits=credits,
+        cost_credits=cost_credits,
         is_granted=is_granted,
         outcome=outcome,
         created_unix_s=now,
@@ -160,18 +160,19 @@ def end_run(store: Store, run: Run, status: str, *, faults: Collection[str] = ()
         purse = "grant_credits" if run.is_granted else "credits"
         store.write(
             f"UPDATE accounts SET {purse} = {purse} + ? WHERE id = ?",  # noqa: S608 - one of two column names
-            (run.credits, run.account_id),
+            (run.cost_credits, run.account_id),
         )
     store.write(
         "UPDATE runs SET status = ?, ended_unix_s = ?, credits = ? WHERE id = ?",
-        (status, time.time(), 0 if gives_back else run.credits, run.id),
+        (status, time.time(), 0 if gives_back else run.cost_credits, run.id),
     )
 
 
 def request_cancel(store: Store, run: Run, *, at_unix_s: float) -> None:
     """Note that the provider was asked to stop, and when it will have."""
     store.write(
-        "UPDATE runs SET status = 'cancel_requested', cancel_unix_s = ? WHERE id = ? AND status = 'processing'",
+        "UPDATE runs SET status = 'cancel_requested', cancel_unix_s = ?"
+        " WHERE id = ? AND status = 'processing'",
         (at_unix_s, run.id),
     )
 
@@ -186,6 +187,11 @@ def find_execution(store: Store, execution_id: str) -> Run | None:
     """The asynchronous run with this execution id, whoever owns it."""
     row = store.row(f"SELECT {_COLUMNS} FROM runs WHERE execution_id = ?", execution_id)  # noqa: S608 - the same
     return _run(row) if row else None
+
+
+def last_run_id(store: Store) -> int:
+    """The row id of the newest run, 0 before the first."""
+    return store.row("SELECT max(id) FROM runs")[0] or 0
 
 
 def runs_in_flight(store: Store) -> list[Run]:
@@ -212,7 +218,7 @@ def _run(row: Any) -> Run:
         workflow_slug=row[6],
         model_ids=tuple(json.loads(row[7])),
         status=row[8],
-        credits=row[9],
+        cost_credits=row[9],
         is_granted=bool(row[10]),
         outcome=json.loads(row[11]),
         created_unix_s=row[12],

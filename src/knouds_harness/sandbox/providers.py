@@ -1,6 +1,6 @@
 """Simulated providers: what each model costs, how long it takes, what it makes, and how often it fails.
 
-Everything is drawn from a seed and the number of the run, so a run repeated on a fresh sandbox goes the same way.
+Everything is drawn from a seed and the number of the run, so that a fresh sandbox repeats itself.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _JOB_S_WITHOUT_LATENCY = 0.3
 class Model:
     """One model of the catalogue.
 
-    ``medium`` is the member of the result it fills; ``credits_per_unit`` is charged per ``image``, ``second`` or
-    ``call``; ``median_s`` and ``spread`` are those of a lognormal latency.
+    ``medium`` is the member of the result it fills; ``credits_per_unit`` is charged per ``image``, ``second``
+    or ``call``; ``median_s`` and ``spread`` are those of a lognormal latency.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Model:
             return _whole(inputs, ("seconds", "duration"), default=_DEFAULT_SECONDS, most=_MAX_SECONDS)
         return 1
 
-    def credits(self, inputs: Mapping[str, Any]) -> int:
+    def cost_credits(self, inputs: Mapping[str, Any]) -> int:
         """What one call with these inputs costs."""
         return self.credits_per_unit * self.units(inputs)
 
@@ -118,7 +118,7 @@ MODELS: Mapping[str, Model] = MappingProxyType(
 class Latency:
     """How long providers take.
 
-    ``fixed_s`` is None for the models' own distributions; 0 answers at once, except that an asynchronous job then
+    ``fixed_s`` is None for the models' own distributions; 0 answers at once, except that an asynchronous job
     still takes a moment, so that it can be polled and cancelled in flight.
     """
 

@@ -21,11 +21,11 @@ def get_pricing(services: Services) -> Response:
     tiers = [
         {
             "id": tier,
-            "monthlyCredits": credits,
+            "monthlyCredits": monthly_credits,
             "hasApiAccess": tier in RATE_LIMIT_BY_TIER,
             "rateLimitPerMinute": RATE_LIMIT_BY_TIER.get(tier, UNLIMITED) or None,
         }
-        for tier, credits in _MONTHLY_CREDITS_BY_TIER.items()
+        for tier, monthly_credits in _MONTHLY_CREDITS_BY_TIER.items()
     ]
     models = [
         {"id": model.name, "unit": model.unit, "credits": model.credits_per_unit}

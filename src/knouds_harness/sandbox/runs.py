@@ -20,7 +20,7 @@ from knouds_harness.sandbox.bodies import read_json
 from knouds_harness.sandbox.calls import Call
 from knouds_harness.sandbox.capabilities import meets
 from knouds_harness.sandbox.envelopes import Refusal, answer, workflow_not_found
-from knouds_harness.sandbox.ledger import Run, accept_run, charge, end_run
+from knouds_harness.sandbox.ledger import Run, accept_run, charge, end_run, last_run_id
 from knouds_harness.sandbox.providers import MODELS, Model, fails, results
 from knouds_harness.sandbox.workflow_documents import defaults, fields, generators
 from knouds_harness.sandbox.workflow_records import find_workflow
@@ -44,7 +44,7 @@ class Job:
         return [model for model, _ in self.calls]
 
     @property
-    def credits(self) -> int:
+    def cost_credits(self) -> int:
         """The price of all calls."""
         return sum(model.credits_per_unit * units for model, units in self.calls)
 
@@ -163,14 +163,14 @@ async def _perform(call: Call, job: Job, limit_headers: dict[str, str]) -> Respo
     services = call.services
     is_async = _is_async(call)
     request_id = f"req_{uuid.uuid4().hex}"
-    draw = random.Random(f"{services.seed}:{services.store.row('SELECT max(id) FROM runs')[0]}")
+    draw = random.Random(f"{services.seed} {last_run_id(services.store)}")
     duration_s = services.latency.job_s(job.models, draw, is_async=is_async)
     if fails(job.models, draw):
         outcome: dict[str, Any] = {"error": {"code": "EXECUTION_FAILED", "message": "The provider failed."}}
     else:
         outcome = {"result": results(job.calls, job.inputs, request_id)}
     with services.store.transaction():
-        is_granted = charge(services.store, call.account.id, job.credits, call.faults)
+        is_granted = charge(services.store, call.account.id, job.cost_credits, call.faults)
         run = accept_run(
             services.store,
             request_id=request_id,
@@ -180,7 +180,7 @@ async def _perform(call: Call, job: Job, limit_headers: dict[str, str]) -> Respo
             source="api-workflow" if job.workflow_slug else "api-slim",
             workflow_slug=job.workflow_slug,
             model_ids=[model.name for model in job.models],
-            credits=job.credits,
+            cost_credits=job.cost_credits,
             is_granted=is_granted,
             outcome=outcome,
             duration_s=duration_s,
@@ -209,7 +209,7 @@ def _end_sync_run(call: Call, run: Run) -> None:
 def _succeeded(call: Call, run: Run, limit_headers: dict[str, str]) -> Response:
     cost: Any = run.charged_credits
     if run.is_granted and "run-granted-costs" in call.faults:
-        cost = run.credits
+        cost = run.cost_credits
     if "run-cost-as-text" in call.faults:
         cost = str(cost)
     if "run-cost-negative" in call.faults:

@@ -1,6 +1,6 @@
 """What a new sandbox holds: accounts of every kind, their keys, workflows and some history.
 
-Names are fixed; secrets and ids follow from the seed. None of them is secret: they open nothing but a sandbox.
+Names are fixed; keys and ids follow from the seed. They are no secrets: they open nothing but a sandbox.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ _ENOUGH = 1_000_000
 
 _ACCOUNTS: Mapping[str, dict[str, Any]] = MappingProxyType(
     {
-        "ada": {"tier": "enterprise", "credits": _PLENTY},
-        "bea": {"tier": "business", "credits": _ENOUGH},
-        "pia": {"tier": "pro", "credits": _ENOUGH},
-        "cleo": {"tier": "creator", "credits": 1_700},
-        "finn": {"tier": "free", "credits": 250},
-        "root": {"tier": "enterprise", "credits": _PLENTY, "role": "admin"},
-        "sam": {"tier": "business", "credits": _ENOUGH},
-        "una": {"tier": "business", "credits": _ENOUGH, "is_approved": False},
-        "nil": {"tier": "business", "credits": 0},
-        "tess": {"tier": "business", "credits": 0, "grant_credits": 0},
-        "gus": {"tier": "business", "credits": 0, "grant_credits": _ENOUGH},
+        "ada": {"tier": "enterprise", "balance_credits": _PLENTY},
+        "bea": {"tier": "business", "balance_credits": _ENOUGH},
+        "pia": {"tier": "pro", "balance_credits": _ENOUGH},
+        "cleo": {"tier": "creator", "balance_credits": 1_700},
+        "finn": {"tier": "free", "balance_credits": 250},
+        "root": {"tier": "enterprise", "balance_credits": _PLENTY, "role": "admin"},
+        "sam": {"tier": "business", "balance_credits": _ENOUGH},
+        "una": {"tier": "business", "balance_credits": _ENOUGH, "is_approved": False},
+        "nil": {"tier": "business", "balance_credits": 0},
+        "tess": {"tier": "business", "balance_credits": 0, "grant_credits": 0},
+        "gus": {"tier": "business", "balance_credits": 0, "grant_credits": _ENOUGH},
     }
 )
 
@@ -149,7 +149,11 @@ def _digest(seed: int, text: str) -> bytes:
 
 
 def _workflows() -> list[dict[str, Any]]:
-    portrait = {"fields": (_PROMPT, _COUNT), "models": ("seedream-v5",), "tags": ["people", "photo"]}
+    portrait: dict[str, Any] = {
+        "fields": (_PROMPT, _COUNT),
+        "models": ("seedream-v5",),
+        "tags": ["people", "photo"],
+    }
     return [
         _workflow("ada", "Portrait", **portrait),
         _workflow("ada", "Portrait HD", **portrait),
@@ -209,7 +213,7 @@ def _workflow(
 
 
 def _add_history(store: Store, seed: int) -> None:
-    """Some ended runs of every account with credits: over the API, on the canvas, of provider-internal models."""
+    """Some ended runs: over the API, on the canvas, one of a provider-internal model."""
     history = (
         ("api-workflow", "portrait", ("seedream-v5",), 8, "completed"),
         ("api-slim", None, ("claude-sonnet",), 3, "completed"),
@@ -219,7 +223,7 @@ def _add_history(store: Store, seed: int) -> None:
     )
     with store.transaction():
         for owner in ("ada", "bea", "sam"):
-            for number, (source, slug, models, credits, status) in enumerate(history):
+            for number, (source, slug, models, cost_credits, status) in enumerate(history):
                 run = accept_run(
                     store,
                     request_id=f"req_{_digest(seed, f'request {owner} {number}').hex()[:32]}",
@@ -231,7 +235,7 @@ def _add_history(store: Store, seed: int) -> None:
                     source=source,
                     workflow_slug=slug,
                     model_ids=models,
-                    credits=credits,
+                    cost_credits=cost_credits,
                     is_granted=False,
                     outcome={"error": {"code": "EXECUTION_FAILED", "message": "The provider failed."}}
                     if status == "failed"

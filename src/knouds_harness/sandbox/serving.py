@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib.util
 import json
 import socket
@@ -132,7 +133,7 @@ def bound_socket(host: str, port: int) -> Iterator[socket.socket]:
         listener.listen(2048)
     except (OSError, OverflowError) as problem:
         listener.close()
-        if isinstance(problem, OSError) and problem.errno == 98:  # noqa: PLR2004 - EADDRINUSE
+        if isinstance(problem, OSError) and problem.errno == errno.EADDRINUSE:
             raise PortInUse(
                 f"port {port} of {host} is taken. Choose another with --port, or 0 for a free one."
             ) from None

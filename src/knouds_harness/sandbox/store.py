@@ -10,8 +10,8 @@ from typing import Any
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS accounts (
-    id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, email TEXT NOT NULL, role TEXT NOT NULL, tier TEXT NOT NULL,
-    is_approved INTEGER NOT NULL, credits INTEGER NOT NULL CHECK (credits >= 0),
+    id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, email TEXT NOT NULL, role TEXT NOT NULL,
+    tier TEXT NOT NULL, is_approved INTEGER NOT NULL, credits INTEGER NOT NULL CHECK (credits >= 0),
     grant_credits INTEGER CHECK (grant_credits >= 0)
 );
 CREATE TABLE IF NOT EXISTS keys (
@@ -29,8 +29,8 @@ CREATE TABLE IF NOT EXISTS runs (
     id INTEGER PRIMARY KEY AUTOINCREMENT, request_id TEXT NOT NULL, execution_id TEXT UNIQUE,
     account_id TEXT NOT NULL REFERENCES accounts, key_id INTEGER REFERENCES keys, source TEXT NOT NULL,
     workflow_slug TEXT, model_ids TEXT NOT NULL, status TEXT NOT NULL, credits INTEGER NOT NULL,
-    is_granted INTEGER NOT NULL, outcome TEXT NOT NULL, created_unix_s REAL NOT NULL, due_unix_s REAL NOT NULL,
-    cancel_unix_s REAL, ended_unix_s REAL
+    is_granted INTEGER NOT NULL, outcome TEXT NOT NULL, created_unix_s REAL NOT NULL,
+    due_unix_s REAL NOT NULL, cancel_unix_s REAL, ended_unix_s REAL
 );
 CREATE INDEX IF NOT EXISTS runs_by_account ON runs (account_id, id);
 CREATE INDEX IF NOT EXISTS runs_in_flight ON runs (id) WHERE ended_unix_s IS NULL;
@@ -57,8 +57,8 @@ class Store:
         self._connection = sqlite3.connect(
             path or ":memory:", isolation_level=None, check_same_thread=False, timeout=5
         )
-        # A commit reaches the operating system before it is acknowledged, so it outlives kill -9; only a power cut
-        # could take the last ones.
+        # A commit reaches the operating system before it is acknowledged, so it outlives kill -9; only a
+        # power cut could take the last ones.
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = NORMAL")
         self._connection.execute("PRAGMA foreign_keys = ON")

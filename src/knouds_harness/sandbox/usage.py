@@ -1,7 +1,7 @@
 """Handlers of ``/api/usage``: one's own API runs, and the models in them.
 
-Source: docs, usage; that canvas runs are left out is from the overview. What is garbled in the query is ignored
-(docs/decisions/sandbox-open-points.md).
+Source: docs, usage; that canvas runs are left out is from the overview. What is garbled in the query is
+ignored (docs/decisions/sandbox-open-points.md).
 """
 
 from __future__ import annotations
@@ -101,7 +101,6 @@ def _number(call: Call, name: str, *, default: int) -> int:
 
 def _row(run: Run, call: Call) -> dict[str, Any]:
     is_ended = run.ended_unix_s is not None
-    credits = run.charged_credits
     row: dict[str, Any] = {
         "id": run.id,
         "userId": run.account_id,
@@ -109,9 +108,9 @@ def _row(run: Run, call: Call) -> dict[str, Any]:
         "modelIds": [model_id for model_id in run.model_ids if _is_shown(model_id, call)],
         "status": "processing" if run.status == "cancel_requested" else run.status,
         "source": run.source,
-        "cost": round(run.credits * _USD_PER_CREDIT, 6),
-        "userCost": round(credits * _USD_PER_CREDIT * _MARGIN, 6),
-        "creditsCost": credits,
+        "cost": round(run.cost_credits * _USD_PER_CREDIT, 6),
+        "userCost": round(run.charged_credits * _USD_PER_CREDIT * _MARGIN, 6),
+        "creditsCost": run.charged_credits,
         "durationMs": round(((run.ended_unix_s or run.created_unix_s) - run.created_unix_s) * 1000),
         "errorCode": run.outcome["error"]["code"] if run.status == "failed" and run.is_failing else None,
         "requestId": run.request_id,
@@ -134,5 +133,5 @@ def _row(run: Run, call: Call) -> dict[str, Any]:
     if run.workflow_slug is None and "usage-slim-names-a-workflow" in call.faults:
         row["workflowSlug"] = "direct"
     if "usage-row-credits-as-fraction" in call.faults:
-        row["creditsCost"] = credits + 0.5
+        row["creditsCost"] = run.charged_credits + 0.5
     return row

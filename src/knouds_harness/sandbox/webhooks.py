@@ -1,7 +1,7 @@
 """Webhooks: one signed POST per ended execution, tried again until the receiver takes it.
 
-A delivery is written in the transaction that ends the execution, so none is lost; after a crash it may come twice,
-which is why receivers deduplicate. Source: docs, webhooks. The schedule of retries is assumed.
+A delivery is written in the transaction that ends the execution, so none is lost; after a crash it may come
+twice, which is why receivers deduplicate. Source: docs, webhooks. The schedule of retries is assumed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def sign(body: bytes, *, secret: str, at_unix_s: int) -> str:
 
 
 def queue_delivery(store: Store, run: Run, status: str, *, faults: Collection[str]) -> bool:
-    """Write the delivery of an ended execution inside the caller's transaction; False where none is wanted."""
+    """Write the delivery of an ended run inside the caller's transaction; False where none is wanted."""
     key = store.row("SELECT webhook_url, webhook_secret, capabilities FROM keys WHERE id = ?", run.key_id)
     if key is None or key[0] is None:
         return False
@@ -95,7 +95,7 @@ class Deliverer:
                     time.time(),
                     _BATCH,
                 )
-                await asyncio.gather(*(self._attempt(client, *delivery) for delivery in due))
+                await asyncio.gather(*(self._attempt(client, delivery) for delivery in due))
                 if due:
                     continue
                 (next_unix_s,) = self._store.row("SELECT min(next_unix_s) FROM deliveries")
@@ -105,9 +105,8 @@ class Deliverer:
                 except TimeoutError:
                     continue
 
-    async def _attempt(
-        self, client: httpx.AsyncClient, delivery_id: int, url: str, secret: str, body: bytes, attempts: int
-    ) -> None:
+    async def _attempt(self, client: httpx.AsyncClient, delivery: tuple[int, str, str, bytes, int]) -> None:
+        delivery_id, url, secret, body, attempts = delivery
         at_unix_s = int(time.time())
         if "webhook-timestamp-is-old" in self._faults:
             at_unix_s -= 3600

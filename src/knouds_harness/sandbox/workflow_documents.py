@@ -9,6 +9,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Collection, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from knouds_harness.sandbox.envelopes import invalid_body
@@ -18,7 +19,15 @@ REQUEST_INPUT = "requestInput"
 RESPONSE_OUTPUT = "responseOutput"
 _MAX_TEXT = 10_000
 _MAX_SLUG = 80
-_ORIGIN = {"x": 0, "y": 0, "zoom": 1}
+_DEFAULTS = MappingProxyType(
+    {
+        "name": "Untitled",
+        "description": "",
+        "viewport": {"x": 0, "y": 0, "zoom": 1},
+        "publicPlayground": False,
+        "folderId": None,
+    }
+)
 
 
 def make_slug(name: str, faults: Collection[str]) -> str:
@@ -58,8 +67,7 @@ def checked_members(body: Any, faults: Collection[str], *, is_new: bool) -> dict
     if is_new:
         if "name" not in members and "create-without-name-accepted" not in faults:
             raise invalid_body("A workflow needs a name.")
-        defaults = {"name": "Untitled", "nodes": [], "edges": [], "viewport": _ORIGIN, "folderId": None}
-        members = defaults | {"description": "", "tags": [], "publicPlayground": False} | members
+        members = dict(_DEFAULTS) | {"nodes": [], "edges": [], "tags": []} | members
     for edge in members.get("edges", ()):
         edge.setdefault("sourceHandle", None)
         edge.setdefault("targetHandle", None)
@@ -101,7 +109,7 @@ def estimated_credits(document: Mapping[str, Any]) -> int | None:
     """What a run with every default costs; None without generator nodes."""
     found = generators(document)
     values = defaults(document)
-    return sum(model.credits(settings | values) for model, settings in found) if found else None
+    return sum(model.cost_credits(settings | values) for model, settings in found) if found else None
 
 
 def summary(document: Mapping[str, Any], *, is_template: bool) -> dict[str, Any]:

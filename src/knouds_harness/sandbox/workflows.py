@@ -1,7 +1,8 @@
 """Handlers of ``/api/workflows``: list, create, get, update, move, delete, schema.
 
-Source: overview and docs, workflow CRUD and workflow schema. A workflow that the account may not see does not exist
-for it (404); a template that it sees but does not own refuses writes with 403 (docs/decisions/sandbox-open-points.md).
+Source: overview and docs, workflow CRUD and workflow schema. A workflow that the account may not see does not
+exist for it (404); a template that it sees but does not own refuses writes with 403
+(docs/decisions/sandbox-open-points.md).
 """
 
 from __future__ import annotations
