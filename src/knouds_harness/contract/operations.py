@@ -58,7 +58,8 @@ class Response:
         schema_pointer: Where in the document that schema stands.
         headers: By name as documented.
         source: Who says that the operation answers like this.
-        facts: Every fact that the response, its headers or its schema cites, in order of appearance.
+        fact: The fact that names the status, where it is not among the documented ones.
+        facts: Every fact that its headers or its schema cite, in order of appearance.
         examples: Bodies by name.
     """
 
@@ -68,6 +69,7 @@ class Response:
     schema_pointer: str | None
     headers: Mapping[str, Header]
     source: Source
+    fact: str | None = None
     facts: tuple[str, ...]
     examples: Mapping[str, Any]
 
@@ -145,7 +147,9 @@ class Operation:
         # re.split with one group: literal, name, literal, name, …, literal
         parts = _PLACEHOLDER.split(self.path)
         return re.compile(
-            "".join(rf"(?P<{part}>[^/]+)" if index % 2 else re.escape(part) for index, part in enumerate(parts))
+            "".join(
+                rf"(?P<{part}>[^/]+)" if index % 2 else re.escape(part) for index, part in enumerate(parts)
+            )
         )
 
 

@@ -1,0 +1,160 @@
+"""The OpenAPI document, read once into typed objects; a broken one is refused with place and reason."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from knouds_harness.contract.error_codes import ErrorCode
+from knouds_harness.contract.nodes import Flaw, Node, check_citations
+from knouds_harness.contract.operations import Operation
+from knouds_harness.contract.reading import read_error_code, read_fact, read_operation
+from knouds_harness.contract.sources import Fact, Source
+from knouds_harness.errors import DocumentError
+from knouds_harness.locations import document_path
+
+_Read = TypeVar("_Read")
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
+_FLAWS_SHOWN = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """The contract.
+
+    Attributes:
+        raw: The document as parsed, for what wants plain OpenAPI.
+        title: Of the API.
+        version: Of the contract.
+        sha256: Of the file, in hex.
+        operations: In the document's order.
+        facts: By id.
+        error_codes: By code.
+        session_only_paths: Paths that a GET with a key must not succeed on.
+    """
+
+    raw: Mapping[str, Any]
+    title: str
+    version: str
+    sha256: str
+    operations: tuple[Operation, ...]
+    facts: Mapping[str, Fact]
+    error_codes: Mapping[str, ErrorCode]
+    session_only_paths: tuple[str, ...]
+
+    @cached_property
+    def operation_by_id(self) -> Mapping[str, Operation]:
+        """Each operation under its operationId."""
+        return {operation.id: operation for operation in self.operations}
+
+    @cached_property
+    def shape_facts(self) -> tuple[str, ...]:
+        """Every fact that a response's schema or header cites, sorted."""
+        responses = (response for operation in self.operations for response in operation.responses.values())
+        return tuple(sorted({fact for response in responses for fact in response.facts}))
+
+    def recognise(self, method: str, path: str) -> tuple[Operation, Mapping[str, str]] | None:
+        """Which operation a request addresses.
+
+        Args:
+            method: In any case.
+            path: Without query, as sent (percent-encoded).
+
+        Returns:
+            The operation and its path values, decoded; None where the document knows no such path or method.
+        """
+        for operation in self.operations:
+            if operation.method == method.upper():
+                values = operation.path_values(path)
+                if values is not None:
+                    return operation, values
+        return None
+
+
+def load_document(path: Path | None = None) -> Document:
+    """Read the OpenAPI document.
+
+    Args:
+        path: Of the file; the one that comes with the harness unless given.
+
+    Raises:
+        DocumentError: The file cannot be read, is no YAML, or breaks a rule of ``spec/README.md``. Lists
+            every flaw with its place.
+    """
+    path = path or document_path()
+    try:
+        content = path.read_bytes()
+    except OSError as problem:
+        raise DocumentError(f"{path}: {problem.strerror or problem}") from problem
+    try:
+        raw = yaml.load(content, Loader=_LOADER)  # noqa: S506  both loaders are the safe one
+    except yaml.YAMLError as problem:
+        raise DocumentError(f"{path}: no YAML: {' '.join(str(problem).split())}") from problem
+    flaws: list[Flaw] = []
+    document = _read(Node(value=raw, root=raw), hashlib.sha256(content).hexdigest(), flaws)
+    if document is None or flaws:
+        lines = [f"{path}: {flaw}" for flaw in flaws[:_FLAWS_SHOWN]]
+        if len(flaws) > _FLAWS_SHOWN:
+            lines.append(f"… and {len(flaws) - _FLAWS_SHOWN} more flaws.")
+        raise DocumentError("\n".join(lines))
+    return document
+
+
+def _read(root: Node, sha256: str, flaws: list[Flaw]) -> Document | None:
+    """Read what can be read, and note every flaw; None where nothing more can be said."""
+    try:
+        version = root.child("openapi").text()
+        if not version.startswith("3.1."):
+            raise root.child("openapi").flaw(f'must be a version 3.1, is "{version}"')
+        facts_node, paths, info = root.child("x-facts"), root.child("paths"), root.child("info")
+        codes_node = root.child("components").child("x-error-codes")
+        title, contract_version = info.child("title").text(), info.child("version").text()
+        session_only_paths = root.child("x-session-only-paths").texts()
+        items = (facts_node.children(), codes_node.children(), paths.children())
+    except Flaw as flaw:
+        flaws.append(flaw)
+        return None
+    facts = {fact.id: fact for node in items[0] if (fact := _or_note(flaws, partial(read_fact, node)))}
+    codes = {
+        code.code: code for node in items[1] if (code := _or_note(flaws, partial(read_error_code, node)))
+    }
+    flaws.extend(check_citations(root, facts=facts, sources=tuple(Source)))
+    operations: dict[str, Operation] = {}
+    for path in items[2]:
+        for node in _or_note(flaws, path.children) or ():
+            if node.key not in _METHODS:
+                continue
+            operation = _or_note(flaws, partial(read_operation, node, path=path, codes=codes))
+            if operation is not None and operation.id in operations:
+                flaws.append(
+                    node.child("operationId").flaw(f'"{operation.id}" is taken by another operation')
+                )
+            elif operation is not None:
+                operations[operation.id] = operation
+    return Document(
+        raw=root.value,
+        title=title,
+        version=contract_version,
+        sha256=sha256,
+        operations=tuple(operations.values()),
+        facts=facts,
+        error_codes=codes,
+        session_only_paths=session_only_paths,
+    )
+
+
+def _or_note(flaws: list[Flaw], read: Callable[[], _Read]) -> _Read | None:
+    """What was read; or None, and the flaw that prevented it noted."""
+    try:
+        return read()
+    except Flaw as flaw:
+        flaws.append(flaw)
+        return None

@@ -1,0 +1,168 @@
+"""A place in the document, and what can be said of it without knowing what it means."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+# Under these keys stands data of the API, not the language of the document.
+_DATA_KEYS = frozenset({"example", "examples", "value", "default", "const", "enum"})
+_REFERENCE_KEYS = frozenset({"$ref", "summary", "description"})
+
+
+class Flaw(Exception):
+    """Something wrong with the document; flaws are gathered into one ``DocumentError``."""
+
+    def __init__(self, pointer: str, reason: str) -> None:
+        """Say where and what, without a full stop."""
+        super().__init__(f"{pointer or '/'}: {reason}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """A value of the document with the JSON pointer that leads to it.
+
+    Attributes:
+        value: As parsed.
+        root: The whole document, for references.
+        pointer: Empty for the root.
+    """
+
+    value: Any
+    root: Any
+    pointer: str = ""
+
+    def flaw(self, reason: str) -> Flaw:
+        """An error about this place, to be raised."""
+        return Flaw(self.pointer, reason)
+
+    def mapping(self) -> Mapping[str, Any]:
+        """The value as a mapping, or a flaw."""
+        if not isinstance(self.value, dict):
+            raise self.flaw(f"must be a mapping, is {_described(self.value)}")
+        for key in self.value:
+            if not isinstance(key, str):
+                raise self.flaw(f"the key {key!r} must be a text: put it in quotes")
+        return self.value
+
+    def text(self) -> str:
+        """The value as a text that is not empty, or a flaw."""
+        if not isinstance(self.value, str) or not self.value:
+            raise self.flaw(f"must be a text, is {_described(self.value)}")
+        return self.value
+
+    def texts(self) -> tuple[str, ...]:
+        """The value as a list of texts, or a flaw."""
+        return tuple(item.text() for item in self.items())
+
+    def whole_numbers(self) -> tuple[int, ...]:
+        """The value as a list of whole numbers, or a flaw."""
+        for item in self.items():
+            if type(item.value) is not int:
+                raise item.flaw(f"must be a whole number, is {_described(item.value)}")
+        return tuple(self.value)
+
+    def items(self) -> tuple[Node, ...]:
+        """The nodes of a list, or a flaw."""
+        if not isinstance(self.value, list):
+            raise self.flaw(f"must be a list, is {_described(self.value)}")
+        return tuple(self.at(index) for index in range(len(self.value)))
+
+    def children(self) -> tuple[Node, ...]:
+        """The nodes of a mapping, or a flaw."""
+        return tuple(self.at(key) for key in self.mapping())
+
+    def child(self, key: str) -> Node:
+        """A member that must be there, references followed, or a flaw."""
+        found = self.find(key)
+        if found is None:
+            raise self.flaw(f"{key} is missing")
+        return found
+
+    def find(self, key: str) -> Node | None:
+        """A member with references followed, or None where there is none."""
+        return self.at(key).followed() if key in self.mapping() else None
+
+    @property
+    def key(self) -> str:
+        """The last step of the pointer."""
+        return unescape(self.pointer.rpartition("/")[2])
+
+    def followed(self) -> Node:
+        """What a reference object points to; the node itself where it is none.
+
+        A schema with a reference stays as it is: other keywords may stand beside.
+        """
+        node, seen = self, set[str]()
+        while isinstance(node.value, dict) and "$ref" in node.value and node.value.keys() <= _REFERENCE_KEYS:
+            if node.pointer in seen:
+                raise self.flaw("the reference leads back to itself")
+            seen.add(node.pointer)
+            node = resolve(node.root, node.value["$ref"], at=node.pointer)
+        return node
+
+    def at(self, key: str | int) -> Node:
+        """A member or item that is there, references left as they are."""
+        return Node(value=self.value[key], root=self.root, pointer=f"{self.pointer}/{escape(str(key))}")
+
+
+def resolve(root: object, reference: object, *, at: str) -> Node:
+    """The node that a reference within the document leads to.
+
+    Raises:
+        Flaw: It leads nowhere, or out of the document.
+    """
+    if not isinstance(reference, str) or not reference.startswith("#/"):
+        raise Flaw(at, f"the reference {reference!r} must lead into this document, as #/components/…")
+    node = Node(value=root, root=root)
+    for step in map(unescape, reference[2:].split("/")):
+        if isinstance(node.value, list) and step.isdigit() and int(step) < len(node.value):
+            node = node.at(int(step))
+        elif isinstance(node.value, dict) and step in node.value:
+            node = node.at(step)
+        else:
+            raise Flaw(at, f'the reference "{reference}" leads nowhere')
+    return node
+
+
+def check_citations(root: Node, *, facts: Collection[str], sources: Collection[str]) -> Iterator[Flaw]:
+    """Flaws of every reference and every cited fact and source, wherever in the document they stand."""
+    pending = [root]
+    while pending:
+        node = pending.pop()
+        if isinstance(node.value, list):
+            pending.extend(node.items())
+        elif isinstance(node.value, dict):
+            yield from _citation_flaws(node, facts=facts, sources=sources)
+            pending.extend(node.at(key) for key in node.value if key not in _DATA_KEYS)
+
+
+def _citation_flaws(node: Node, *, facts: Collection[str], sources: Collection[str]) -> Iterator[Flaw]:
+    value = node.value
+    if "$ref" in value:
+        try:
+            resolve(node.root, value["$ref"], at=node.pointer)
+        except Flaw as flaw:
+            yield flaw
+    cited = value["x-facts"] if isinstance(value.get("x-facts"), list) else []
+    for fact in [*cited, value["x-fact"]] if "x-fact" in value else cited:
+        if fact not in facts:
+            yield node.flaw(f'there is no fact "{fact}" in x-facts')
+    if "x-source" in value and value["x-source"] not in sources:
+        yield node.flaw(f'x-source must be one of {", ".join(sources)}, is "{value["x-source"]}"')
+
+
+def escape(step: str) -> str:
+    """A key as a step of a JSON pointer."""
+    return step.replace("~", "~0").replace("/", "~1")
+
+
+def unescape(step: str) -> str:
+    """A step of a JSON pointer as a key."""
+    return step.replace("~1", "/").replace("~0", "~")
+
+
+def _described(value: object) -> str:
+    names = {dict: "a mapping", list: "a list", str: f'"{value}"', type(None): "empty"}
+    return names.get(type(value), repr(value))
