@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
-from http import HTTPStatus
 from types import TracebackType
 from typing import Self
 from urllib.parse import quote, urlencode
@@ -184,7 +183,7 @@ class Client:
             answer = json.loads(body)
         except ValueError:
             answer = None
-        if status is None or status >= HTTPStatus.MULTIPLE_CHOICES or not isinstance(answer, dict):
+        if status is None or status >= 300 or not isinstance(answer, dict):
             reason = answer.get("error") if isinstance(answer, dict) else "the answer is not JSON"
             raise UsageError(
                 f"{self.target.base_url}: control plane: {path}: {status} {self.redactor.text(str(reason))}"
@@ -258,7 +257,7 @@ def first_contact(client: Client) -> Exchange:
                 else f"Check that the server runs, and base_url in {source}."
             )
         )
-    if exchange.status and HTTPStatus.MULTIPLE_CHOICES <= exchange.status < HTTPStatus.BAD_REQUEST:
+    if exchange.status and 300 <= exchange.status < 400:
         raise TargetUnreachable(
             f"{where}: answers {exchange.status} with a redirect to {exchange.header('location')}\n"
             f"  Redirects are never followed: write the final address as base_url in {source}."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import Protocol
 
 from knouds_harness.contract.capabilities import meets
@@ -21,9 +20,9 @@ def charged_credits(exchange: Exchange | None) -> float | None:
 
     Source: docs, sync runs and error codes.
     """
-    if exchange is None or exchange.status is None or exchange.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    if exchange is None or exchange.status is None or exchange.status >= 500:
         return None
-    if exchange.status >= HTTPStatus.MULTIPLE_CHOICES:
+    if exchange.status >= 300:
         return 0.0
     body = exchange.json_or_none()
     return _amount(body.get("cost")) if isinstance(body, dict) else None
@@ -78,7 +77,7 @@ class Pricing:
         )
         body = exchange.json_or_none()
         if (
-            exchange.status != HTTPStatus.OK
+            exchange.status != 200
             or not isinstance(body, dict)
             or "estimatedCreditCost" not in body
         ):

@@ -17,6 +17,7 @@ from knouds_harness.errors import ProfileError
 
 _SENSITIVE_NAME = re.compile(r"secret|token|password|api.?key|authorization", re.IGNORECASE)
 _SENSITIVE_VALUE = re.compile(r"knouds_live_|whsec_|://[^/\s]*@", re.IGNORECASE)
+_SECRET_ITSELF = re.compile(r"(?:knouds[_-]live[_-]|whsec[_-])[^\s\"']+", re.IGNORECASE)
 _KEEP_IT_OUT = (
     "A secret never stands in a profile: name an environment variable with secret_env, or a file with "
     "secret_file, and replace this secret if others have seen the file."
@@ -61,12 +62,11 @@ class Problem:
 def profile_error(source: Path, problems: Iterable[Problem]) -> ProfileError:
     """Put every problem of one file into one exception."""
     file = _shown_path(source)
-    return ProfileError(
-        "\n".join(
-            f"{file}: {problem.where}{': ' if problem.where else ''}{problem.says}\n  {problem.remedy}"
-            for problem in problems
-        )
+    message = "\n".join(
+        f"{file}: {problem.where}{': ' if problem.where else ''}{problem.says}\n  {problem.remedy}"
+        for problem in problems
     )
+    return ProfileError(_SECRET_ITSELF.sub("…", message))  # wherever somebody put it
 
 
 def shape_problems(error: ValidationError, shape: type[BaseModel]) -> list[Problem]:

@@ -1,0 +1,25 @@
+"""Clients whose target is a function; nothing here opens a connection."""
+
+import httpx
+import pytest
+
+from knouds_harness.exchange.client import Client
+from knouds_harness.target.profile import Target
+from targets import make_target
+
+
+@pytest.fixture
+def client_answering():
+    """A client whose target answers with what a function of the httpx request returns."""
+    clients = []
+
+    def client_answering(answer, *, target: Target | None = None, **options) -> Client:
+        handler = answer if callable(answer) else lambda _: answer
+        clients.append(
+            Client(target=target or make_target(), transport=httpx.MockTransport(handler), **options)
+        )
+        return clients[-1]
+
+    yield client_answering
+    for client in clients:
+        client.close()

@@ -1,0 +1,307 @@
+"""Everything that is sent goes through the guards once, and comes back as evidence."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+import respx
+
+from knouds_harness.contract.operations import Action
+from knouds_harness.errors import GuardStop, TargetUnreachable, UnknownName, UsageError
+from knouds_harness.exchange.client import Client, first_contact
+from knouds_harness.exchange.evidence import Request
+from knouds_harness.target.guards import Guard
+from knouds_harness.target.personas import Secret
+from knouds_harness.target.resources import Control
+from targets import SECRETS, make_target
+
+WHOAMI = Request(method="GET", path="/api/whoami", persona="full", action=Action.READ, operation_id="getWhoami")
+RUN = Request(
+    method="POST",
+    path="/api/workflows/portrait/run",
+    persona="full",
+    action=Action.RUN,
+    headers=(("content-type", "application/json"),),
+    body=b'{"inputs": {}}',
+    cost_credits=10,
+)
+
+
+@pytest.fixture
+def sent():
+    """Requests that reached the transport."""
+    return []
+
+
+@pytest.fixture
+def recording(sent):
+    """An answer to everything that remembers what it was asked."""
+
+    def recording(request: httpx.Request) -> httpx.Response:
+        sent.append(request)
+        return httpx.Response(200, json={"ok": True})
+
+    return recording
+
+
+def test_key_of_the_persona_is_sent(client_answering, recording, sent):
+    """In x-api-key, as the contract wants it."""
+    client_answering(recording).send(WHOAMI)
+
+    assert sent[0].headers["x-api-key"] == SECRETS["full"]
+
+
+def test_no_persona_sends_no_key(client_answering, recording, sent):
+    """A public request carries none."""
+    client_answering(recording).send(Request(method="GET", path="/api/health", action=Action.READ))
+
+    assert "x-api-key" not in sent[0].headers
+
+
+@pytest.mark.parametrize("key", ["", "not-a-key", SECRETS["full"].swapcase(), "ключ"])
+def test_given_key_replaces_the_persona_s(client_answering, recording, sent, key: str):
+    """Tampered keys are sent as they are, the empty one too."""
+    client_answering(recording).send(WHOAMI, key=key)
+
+    assert [value for name, value in sent[0].headers.raw if name == b"x-api-key"] == [key.encode()]
+
+
+def test_exchange_is_what_was_sent_and_answered(client_answering):
+    """Status, headers in order with repeats, body, start and duration."""
+    ticks = iter([10.0, 10.0, 10.1, 10.25])
+    answer = httpx.Response(
+        404, headers=[("X-A", "1"), ("Content-Type", "application/json"), ("x-a", "2")], content=b'{"code": "X"}'
+    )
+    client = client_answering(
+        answer, clock=lambda: next(ticks), now=lambda: datetime(2026, 11, 1, tzinfo=UTC)
+    )
+
+    exchange = client.send(WHOAMI)
+
+    assert exchange.id == "x00001"
+    assert exchange.url == "https://staging.example.com/api/whoami"
+    assert exchange.status == 404
+    assert exchange.header("X-a") == "1, 2"
+    assert exchange.code == "X"
+    assert exchange.elapsed_ms == 250
+    assert exchange.started_at.isoformat() == "2026-11-01T00:00:00+00:00"
+    assert exchange.request is WHOAMI
+    assert ("x-api-key", "{{key:full}}") in exchange.sent_headers
+
+
+def test_every_exchange_is_handed_on(client_answering, recording):
+    """What send returns is what on_exchange got, in order."""
+    seen = []
+    client = client_answering(recording, on_exchange=seen.append)
+
+    returned = [client.send(WHOAMI), client.send(RUN)]
+
+    assert seen == returned
+    assert [exchange.id for exchange in seen] == ["x00001", "x00002"]
+
+
+def test_query_is_encoded_and_base_path_is_kept(client_answering, recording, sent):
+    """Values are percent-encoded, and a gateway's path comes first."""
+    client = client_answering(recording, target=make_target("https://gateway.example.com/knouds"))
+
+    client.send(Request(method="GET", path="/api/usage", action=Action.READ, query=(("a", "ä &="), ("a", "2"))))
+
+    assert str(sent[0].url) == "https://gateway.example.com/knouds/api/usage?a=%C3%A4%20%26%3D&a=2"
+
+
+@pytest.mark.parametrize("path", ["//evil.example/x", "/@evil.example", "/\\evil.example", "/x?y=//evil.example"])
+def test_no_path_leads_to_another_host(client_answering, recording, sent, path: str):
+    """A path cannot smuggle a host in."""
+    client_answering(recording).send(Request(method="GET", path=path, action=Action.READ))
+
+    assert {request.url.host for request in sent} == {"staging.example.com"}
+
+
+def test_path_without_a_slash_is_refused(client_answering, recording, sent):
+    """It would change the host's name."""
+    with pytest.raises(UsageError):
+        client_answering(recording).send(Request(method="GET", path=".evil.example/", action=Action.READ))
+
+    assert sent == []
+
+
+@pytest.mark.parametrize(
+    "location", ["https://evil.example/", "//evil.example", "/elsewhere", "http://staging.example.com/"]
+)
+def test_redirect_is_an_answer_and_not_followed(client_answering, sent, location: str):
+    """The key goes nowhere else."""
+
+    def redirect(request: httpx.Request) -> httpx.Response:
+        sent.append(request)
+        return httpx.Response(307, headers={"location": location})
+
+    exchange = client_answering(redirect).send(RUN)
+
+    assert exchange.status == 307
+    assert len(sent) == 1
+
+
+def test_cookies_are_not_kept(client_answering, sent):
+    """One persona's session never travels with another's key."""
+
+    def cookie(request: httpx.Request) -> httpx.Response:
+        sent.append(request)
+        return httpx.Response(200, headers={"set-cookie": "sid=abc"}, json={})
+
+    client = client_answering(cookie)
+    client.send(WHOAMI)
+    client.send(WHOAMI)
+
+    assert "cookie" not in sent[1].headers
+
+
+def test_refused_action_is_not_sent(client_answering, recording, sent):
+    """The guard stands before the transport."""
+    with pytest.raises(GuardStop):
+        client_answering(recording, target=make_target(allow=frozenset({Action.READ}))).send(RUN)
+
+    assert sent == []
+
+
+def test_run_beyond_the_budget_is_not_sent(client_answering, recording, sent):
+    """Not even the one that might just have fitted."""
+    with pytest.raises(GuardStop):
+        client_answering(recording, target=make_target(credits=9.5)).send(RUN)
+
+    assert sent == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "spent"),
+    [
+        (httpx.Response(200, json={"success": True, "cost": 3}), 3),
+        (httpx.Response(200, json={"success": True, "cost": 0}), 0),
+        (httpx.Response(200, json={"success": True, "cost": 12.5}), 12.5),
+        (httpx.Response(200, json={"success": True, "cost": "3"}), 10),
+        (httpx.Response(200, json={"success": True, "cost": True}), 10),
+        (httpx.Response(200, content=b'{"cost": 1e999}'), 10),
+        (httpx.Response(200, content=b'{"cost": 1' + b"0" * 400 + b"}"), 10),
+        (httpx.Response(200, json={"_async": True, "executionId": "e"}), 10),
+        (httpx.Response(200, content=b"<html>"), 10),
+        (httpx.Response(402, json={"error": "", "code": "INSUFFICIENT_CREDITS"}), 0),
+        (httpx.Response(500, json={"error": "", "code": "EXECUTION_FAILED"}), 10),
+    ],
+)
+def test_run_is_settled_with_what_the_answer_says(client_answering, answer: httpx.Response, spent: float):
+    """The price told, nothing for a refusal, the worst where nobody says."""
+    client = client_answering(answer)
+
+    client.send(RUN)
+
+    assert client.guard.budget.spent_credits == spent
+
+
+def test_unannounced_charge_is_counted(client_answering):
+    """A run that should have been refused, and was charged, is in the budget all the same."""
+    client = client_answering(httpx.Response(200, json={"cost": 4}))
+
+    client.send(Request(method="POST", path="/api/models/x/run", action=Action.RUN, persona="full"))
+
+    assert client.guard.budget.spent_credits == 4
+
+
+def test_crash_in_flight_counts_as_the_worst(client_answering):
+    """An interrupted run may have been charged."""
+
+    def interrupt(_: httpx.Request) -> httpx.Response:
+        raise KeyboardInterrupt
+
+    client = client_answering(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        client.send(RUN)
+
+    assert client.guard.budget.spent_credits == 10
+
+
+def test_unknown_persona_is_named(client_answering, recording):
+    """With the nearest one."""
+    with pytest.raises(UnknownName, match='Did you mean "full"'):
+        client_answering(recording).send(Request(method="GET", path="/", persona="ful", action=Action.READ))
+
+
+def test_environment_proxy_and_netrc_are_ignored(monkeypatch):
+    """What the target gets does not depend on the machine."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:1")
+    with respx.mock() as router, Client(target=make_target()) as client:
+        router.get("https://staging.example.com/api/whoami").respond(json={"ok": True})
+
+        assert client.send(WHOAMI).status == 200
+
+
+def test_production_is_refused_by_default():
+    """A client without a guard of its own gets one that refuses."""
+    with pytest.raises(GuardStop):
+        Client(target=make_target("https://knouds.ai"))
+
+
+def test_guard_can_be_shared():
+    """Two clients spend from one budget."""
+    target = make_target()
+    guard = Guard(target)
+    clients = [
+        Client(
+            target=target,
+            guard=guard,
+            transport=httpx.MockTransport(lambda _: httpx.Response(200, json={"cost": 10})),
+        )
+        for _ in range(2)
+    ]
+
+    for client in clients:
+        client.send(RUN)
+
+    assert guard.budget.spent_credits == 20
+
+
+def test_control_plane_answer_is_not_kept(client_answering):
+    """Minted secrets never become evidence."""
+    seen = []
+    target = make_target("http://127.0.0.1:1")
+    control = Control(token=Secret("token-0123456789abcdef", "control-token"))
+    client = client_answering(
+        httpx.Response(200, json={"secret": "s"}),
+        target=replace(target, control=control),
+        on_exchange=seen.append,
+    )
+
+    assert client.control("keys", {}) == {"secret": "s"}
+    assert seen == []
+
+
+def test_target_without_control_plane_says_so(client_answering, recording):
+    """Only the sandbox can mint."""
+    with pytest.raises(UsageError, match="has no control plane"):
+        client_answering(recording).control("keys", {})
+
+
+def test_first_contact_accepts_any_json(client_answering):
+    """Whether health is as promised is for the checks to say."""
+    exchange = first_contact(client_answering(httpx.Response(503, json={"error": "busy"})))
+
+    assert exchange.status == 503
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (
+            httpx.Response(200, headers={"content-type": "text/html"}, content=b"<!doctype html><title>Log in"),
+            "answers 200 with HTML instead of JSON",
+        ),
+        (httpx.Response(502, content=b"  <html><h1>502 Bad Gateway"), "answers 502 with HTML instead of JSON"),
+        (
+            httpx.Response(302, headers={"location": "https://login.example"}),
+            "answers 302 with a redirect to https://login.example",
+        ),
+    ],
+)
+def test_first_contact_recognises_what_is_not_the_api(client_answering, answer: httpx.Response, says: str):
+    """A proxy, a login page, a redirect: the target is unreachable, in one sentence and a remedy."""
+    with pytest.raises(TargetUnreachable, match=says):
+        first_contact(client_answering(answer))
