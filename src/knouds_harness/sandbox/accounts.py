@@ -43,7 +43,7 @@ class Account:
     def rate_limit(self, faults: Collection[str]) -> int:
         """Requests per window and route, or ``UNLIMITED``."""
         if self.is_admin:
-            return UNLIMITED
+            return 100 if "tier-admin-is-limited" in faults else UNLIMITED
         if self.tier == "pro" and "tier-pro-limit-is-60" in faults:
             return 60
         if self.tier == "business" and "tier-business-limit-is-100" in faults:

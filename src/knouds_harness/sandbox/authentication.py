@@ -56,6 +56,8 @@ def authenticate(request: Request, *, operation: str, store: Store, faults: Coll
         if "auth-revoked-is-403" in faults:
             raise Refusal(403, "API_KEY_ACCESS_DENIED", "This key was revoked.")
         raise unauthorized()
+    if operation == "listUsageModels" and "auth-valid-key-refused" in faults:
+        raise unauthorized()
     if not key.account.is_approved and "auth-unapproved-accepted" not in faults:
         if "auth-unapproved-is-403" in faults:
             raise Refusal(403, "API_KEY_ACCESS_DENIED", "The account is not approved yet.")

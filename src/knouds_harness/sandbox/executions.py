@@ -70,6 +70,8 @@ async def cancel_execution(call: Call) -> Response:
             call.store.write("UPDATE runs SET status = 'cancelled' WHERE id = ?", (run.id,))
             return answer({"executionId": run.execution_id, "status": "cancelled"})
         raise Refusal(409, "EXECUTION_ENDED", f"The execution has ended as {run.status}.")
+    if "content-type" not in call.request.headers and "execution-cancel-needs-content-type" in call.faults:
+        raise Refusal(400, "INVALID_BODY", "Send a Content-Type.")
     if "execution-cancel-refused" in call.faults:
         raise Refusal(409, "EXECUTION_RUNNING", "The execution cannot be cancelled.")
     if run.status == "processing" and "execution-cancel-does-nothing" not in call.faults:

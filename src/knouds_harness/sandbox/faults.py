@@ -46,6 +46,9 @@ _FAULTS_BY_FACT: Mapping[str, Mapping[str, str]] = {
         "run-malformed-body-is-500": "A run body that is no JSON is a 500.",
         "usage-garbled-number-is-500": "A garbled limit or offset is a 500.",
     },
+    "ground.bodiless-needs-no-content-type": {
+        "execution-cancel-needs-content-type": "Cancelling wants a Content-Type.",
+    },
     "ground.json-content-type": {
         "envelope-plain-401-as-text": "The plain 401 declares text/plain.",
         "envelope-404-as-html": "A 404 declares text/html.",
@@ -59,6 +62,9 @@ _FAULTS_BY_FACT: Mapping[str, Mapping[str, str]] = {
         "health-is-json-string": "Health is a JSON string.",
     },
     # --- authentication
+    "auth.key-in-x-api-key": {
+        "auth-valid-key-refused": "Usage models refuses every key.",
+    },
     "auth.missing-key-is-401": {
         "auth-missing-key-accepted": "A request without a key acts as the enterprise account.",
         "auth-missing-key-sees-usage": "Usage alone answers without a key.",
@@ -121,6 +127,9 @@ _FAULTS_BY_FACT: Mapping[str, Mapping[str, str]] = {
     },
     "tier.rate-limit-enterprise": {
         "tier-enterprise-is-limited": "An enterprise account is held to 1,000 requests.",
+    },
+    "tier.admin-bypasses-gates": {
+        "tier-admin-is-limited": "An administrator is held to 100 requests.",
     },
     # --- capabilities
     "capability.missing-is-403-denied": {
@@ -288,6 +297,9 @@ _FAULTS_BY_FACT: Mapping[str, Mapping[str, str]] = {
     "workflows.free-capped-at-one": {
         "create-free-uncapped": "A free account creates more than one workflow.",
     },
+    "workflows.get-round-trips": {
+        "create-refuses-what-get-shows": "Create refuses a document with updatedAt.",
+    },
     "workflows.creator-owns": {
         "create-believes-created-by": "Create takes createdBy from the body.",
         "workflows-document-names-another-creator": "createdBy is someone else.",
@@ -418,6 +430,9 @@ _FAULTS_BY_FACT: Mapping[str, Mapping[str, str]] = {
         "run-cost-as-text": "cost is a text.",
         "run-cost-negative": "cost is negative.",
     },
+    "run.charged-per-generator": {
+        "run-charged-once": "A run costs one unit, however many it makes.",
+    },
     "run.charge-equals-usage": {
         "run-cost-differs-from-usage": "A run's cost is not what its usage row says.",
     },
@@ -505,6 +520,9 @@ _FAULTS_BY_FACT: Mapping[str, Mapping[str, str]] = {
     },
     "usage.slim-has-no-workflow": {
         "usage-slim-names-a-workflow": "A direct model run names a workflow.",
+    },
+    "usage.run-has-a-row": {
+        "usage-lacks-failed-runs": "Failed runs have no row.",
     },
     "usage.own-rows-only": {
         "usage-shows-everyones-rows": "Usage shows everyone's rows.",

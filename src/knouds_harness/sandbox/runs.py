@@ -169,8 +169,11 @@ async def _perform(call: Call, job: Job, limit_headers: dict[str, str]) -> Respo
         outcome: dict[str, Any] = {"error": {"code": "EXECUTION_FAILED", "message": "The provider failed."}}
     else:
         outcome = {"result": results(job.calls, job.inputs, request_id)}
+    cost_credits = job.cost_credits
+    if "run-charged-once" in call.faults:
+        cost_credits = sum(model.credits_per_unit for model in job.models)
     with services.store.transaction():
-        is_granted = charge(services.store, call.account.id, job.cost_credits, call.faults)
+        is_granted = charge(services.store, call.account.id, cost_credits, call.faults)
         run = accept_run(
             services.store,
             request_id=request_id,
@@ -180,7 +183,7 @@ async def _perform(call: Call, job: Job, limit_headers: dict[str, str]) -> Respo
             source="api-workflow" if job.workflow_slug else "api-slim",
             workflow_slug=job.workflow_slug,
             model_ids=[model.name for model in job.models],
-            cost_credits=job.cost_credits,
+            cost_credits=cost_credits,
             is_granted=is_granted,
             outcome=outcome,
             duration_s=duration_s,

@@ -81,6 +81,8 @@ async def list_usage_models(call: Call) -> Response:
 
 def _visible(call: Call) -> str:
     own = "TRUE" if "usage-shows-everyones-rows" in call.faults else "account_id = :account"
+    if "usage-lacks-failed-runs" in call.faults:
+        own += " AND status <> 'failed'"
     if "usage-shows-canvas-rows" in call.faults:
         return own
     return f"{own} AND source <> 'canvas'"

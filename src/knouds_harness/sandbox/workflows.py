@@ -52,6 +52,8 @@ async def create_workflow(call: Call) -> Response:
     """POST /api/workflows."""
     body = await read_json(call.request)
     members = checked_members(body, call.faults, is_new=True)
+    if "updatedAt" in body and "create-refuses-what-get-shows" in call.faults:
+        raise invalid_body("updatedAt is none of a client's business.")
     if (
         call.account.tier == "free"
         and not call.account.is_admin
