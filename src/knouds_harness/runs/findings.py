@@ -1,0 +1,77 @@
+"""One finding: a check, what it expected, what it saw, and how to see it again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+
+from knouds_harness.contract.sources import Source
+from knouds_harness.runs.verdicts import Verdict
+
+_ARRAY_INDEX = re.compile(r"/\d+(?=/|$)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """Something that was not as the document says, however often it was seen.
+
+    Attributes:
+        check: Id of the check that found it.
+        family: The check's family.
+        fact: Id of the fact that does not hold.
+        operation: The operationId, if the request exercised a documented operation.
+        persona: Whose key was sent, if any.
+        verdict: What it means.
+        source: Who states the fact.
+        expected: What the fact asks for, in words.
+        observed: What came instead, in words.
+        where: JSON pointer into the response's body, ``header NAME``, or empty for the whole response.
+        status: HTTP status of the answer; None where none came.
+        code: The ``code`` in the answer's body, if there is one.
+        exchange_id: The first exchange that showed it.
+        curl: A line that sends that request again, keys left as shell variables.
+        fingerprint: Names the same finding in every run.
+        count: How often it was seen in this run.
+        waived_by: The reason of the waiver that accepts it, if one does.
+    """
+
+    check: str
+    family: str
+    fact: str
+    operation: str | None
+    persona: str | None
+    verdict: Verdict
+    source: Source
+    expected: str
+    observed: str
+    where: str = ""
+    status: int | None = None
+    code: str | None = None
+    exchange_id: str | None
+    curl: str
+    fingerprint: str
+    count: int = 1
+    waived_by: str | None = None
+
+
+def fingerprint(
+    *,
+    check: str,
+    fact: str,
+    operation: str | None,
+    where: str = "",
+    status: int | None = None,
+    code: str | None = None,
+) -> str:
+    """Name a finding by what is the same in every run that finds it.
+
+    Personas, slugs, ids, times and generated values stay out, and so does the position in an array.
+
+    Returns:
+        12 hexadecimal digits.
+    """
+    place = _ARRAY_INDEX.sub("/*", where)
+    identity = json.dumps([check, fact, operation, place, status, code])
+    return hashlib.sha256(identity.encode()).hexdigest()[:12]

@@ -1,0 +1,182 @@
+"""What a run was: tool, target, document and checks, kept so that a report needs nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from knouds_harness.contract.document import Document
+from knouds_harness.contract.sources import Fact
+from knouds_harness.target.limits import Limits
+from knouds_harness.target.profile import Target
+from knouds_harness.target.waivers import Waiver
+
+
+class DescribesCheck(Protocol):
+    """What is kept of a check (checks live in a layer above this one)."""
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+
+    @property
+    def family(self) -> str:
+        """Its family."""
+
+    @property
+    def sentence(self) -> str:
+        """Its promise in one line."""
+
+    @property
+    def facts(self) -> tuple[str, ...]:
+        """Every fact that it may make a claim about."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunHeader:
+    """What a run starts with, as the run knows it.
+
+    Attributes:
+        tool_version: Of this harness.
+        python_version: Of the interpreter.
+        command: The command line that started it.
+        seed: Of everything random in it.
+        target: Where it runs.
+        document: What it checks against.
+        checks: By id, in the order in which reports show them.
+        strict: Assumptions that do not hold fail the run.
+    """
+
+    tool_version: str
+    python_version: str
+    command: tuple[str, ...]
+    seed: int
+    target: Target
+    document: Document
+    checks: Mapping[str, DescribesCheck]
+    strict: bool = False
+
+    def setup(self) -> RunSetup:
+        """The part of it that is kept; no secret is in it."""
+        return RunSetup(
+            tool_version=self.tool_version,
+            python_version=self.python_version,
+            command=self.command,
+            seed=self.seed,
+            strict=self.strict,
+            target=_kept_target(self.target),
+            document=RunDocument(
+                title=self.document.title, version=self.document.version, sha256=self.document.sha256
+            ),
+            facts=self.document.facts,
+            operations={
+                each.id: RunOperation(
+                    id=each.id, method=each.method, path=each.path, tag=each.tag, needs=each.alternatives
+                )
+                for each in self.document.operations
+            },
+            checks={
+                each.id: RunCheck(id=each.id, family=each.family, sentence=each.sentence, facts=each.facts)
+                for each in self.checks.values()
+            },
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPersona:
+    """A key that the target's profile names; the words are those of ``Persona``."""
+
+    name: str
+    capabilities: tuple[str, ...]
+    user: str
+    tier: str
+    role: str
+    state: str
+    credits: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunTarget:
+    """The target as its profile describes it, without its secrets.
+
+    Attributes:
+        missing: What the profile names and the machine lacked: name, such as ``keys.pro``, to reason.
+    """
+
+    name: str
+    base_url: str
+    production: bool
+    limits: Limits
+    personas: Mapping[str, RunPersona]
+    missing: Mapping[str, str]
+    waivers: tuple[Waiver, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunDocument:
+    """Which edition of the document was checked against."""
+
+    title: str
+    version: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOperation:
+    """An operation; ``needs`` are capabilities of which one suffices, none for any valid key or no key."""
+
+    id: str
+    method: str
+    path: str
+    tag: str
+    needs: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunCheck:
+    """A check, and the promise it stands for in one sentence."""
+
+    id: str
+    family: str
+    sentence: str
+    facts: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSetup:
+    """What a run was, as the record keeps it; the members are those of ``RunHeader``."""
+
+    tool_version: str
+    python_version: str
+    command: tuple[str, ...]
+    seed: int
+    strict: bool
+    target: RunTarget
+    document: RunDocument
+    facts: Mapping[str, Fact]
+    operations: Mapping[str, RunOperation]
+    checks: Mapping[str, RunCheck]
+
+
+def _kept_target(target: Target) -> RunTarget:
+    return RunTarget(
+        name=target.name,
+        base_url=target.base_url,
+        production=target.production,
+        limits=target.limits,
+        personas={
+            each.name: RunPersona(
+                name=each.name,
+                capabilities=tuple(sorted(each.capabilities)),
+                user=each.user,
+                tier=each.tier,
+                role=each.role,
+                state=each.state,
+                credits=each.credits,
+            )
+            for each in target.personas.values()
+        },
+        missing=target.missing,
+        waivers=target.waivers,
+    )

@@ -1,0 +1,179 @@
+"""A run record, read back: all that any report is made from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from knouds_harness.errors import RunRecordError
+from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.exchange.har import read_har
+from knouds_harness.runs.findings import Finding
+from knouds_harness.runs.header import RunHeader, RunSetup
+from knouds_harness.runs.results import (
+    FORMAT,
+    FORMAT_VERSION,
+    Cell,
+    Counts,
+    Result,
+    RunFile,
+    Untested,
+    finding_format,
+    run_file_format,
+)
+from knouds_harness.runs.verdicts import Outcome, fails_run
+from knouds_harness.runs.writer import EXCHANGES_FILE, FINDINGS_FILE, RUN_FILE, RunWriter
+
+__all__ = ["RunHeader", "RunRecord", "RunWriter", "read_run"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """One run, as its folder tells it.
+
+    Attributes:
+        folder: Where it was read from.
+        kind: What ran, such as ``check``.
+        outcome: How it ended; a run that never said so was interrupted.
+        exit_code: What the command exited with; None where it did not come to that.
+        note: Why it ended early, for people.
+        started_at: UTC.
+        ended_at: UTC; of a run that was killed, when it last wrote its counts.
+        setup: What ran, where and against what.
+        counts: How much it did.
+        results: By check, fact and operation.
+        cells: The operation by persona matrix.
+        untested: What the target's profile made impossible.
+        findings: In the order in which they were first seen.
+        gaps: What of the folder could not be read, in sentences.
+    """
+
+    folder: Path
+    kind: str
+    outcome: Outcome
+    exit_code: int | None
+    note: str
+    started_at: datetime
+    ended_at: datetime
+    setup: RunSetup
+    counts: Counts
+    results: tuple[Result, ...]
+    cells: tuple[Cell, ...]
+    untested: tuple[Untested, ...]
+    findings: tuple[Finding, ...]
+    gaps: tuple[str, ...]
+
+    def fails(self, finding: Finding) -> bool:
+        """Whether a finding fails this run."""
+        return fails_run(finding.verdict, strict=self.setup.strict, is_waived=finding.waived_by is not None)
+
+    @property
+    def duration_s(self) -> float:
+        """How long it took, in seconds."""
+        return (self.ended_at - self.started_at).total_seconds()
+
+    @cached_property
+    def exchange_by_id(self) -> Mapping[str, Exchange]:
+        """The evidence, read when first asked for; empty where it is gone or belongs to another tool."""
+        try:
+            return {exchange.id: exchange for exchange in read_har(self.folder / EXCHANGES_FILE)}
+        except (OSError, KeyError, TypeError, ValueError):
+            return {}
+
+
+def read_run(folder: Path) -> RunRecord:
+    """Read a run folder.
+
+    Whatever else is missing or cut short than ``run.json`` is left out and named in ``gaps``.
+
+    Raises:
+        RunRecordError: It is no run folder, or its ``run.json`` is broken or of another version.
+    """
+    stored = _read_run_file(folder)
+    gaps: list[str] = []
+    findings = _read_findings(folder / FINDINGS_FILE, gaps)
+    if not (folder / EXCHANGES_FILE).is_file():
+        gaps.append(f"{EXCHANGES_FILE} is missing: no requests and responses are shown.")
+    was_cut_short = stored.outcome is Outcome.RUNNING
+    return RunRecord(
+        folder=folder,
+        kind=stored.kind,
+        outcome=Outcome.INTERRUPTED if was_cut_short else stored.outcome,
+        exit_code=stored.exit_code,
+        note=stored.note
+        or ("The run did not say how it ended: it was killed, or still runs." if was_cut_short else ""),
+        started_at=stored.started_at,
+        ended_at=stored.written_at,
+        setup=stored.setup,
+        counts=stored.counts,
+        results=stored.results,
+        cells=stored.cells,
+        untested=stored.untested,
+        findings=tuple(findings),
+        gaps=tuple(gaps),
+    )
+
+
+def _read_run_file(folder: Path) -> RunFile:
+    path = folder / RUN_FILE
+    if not folder.is_dir():
+        raise RunRecordError(f"{folder}: there is no such run folder\n  Give a folder under reports/runs.")
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise RunRecordError(
+            f"{folder}: holds no {RUN_FILE}, so it is no run folder\n  Give a folder under reports/runs."
+        ) from None
+    except OSError as error:
+        raise RunRecordError(f"{path}: cannot be read: {error.strerror}") from error
+    _check_version(path, content)
+    try:
+        return run_file_format().validate_json(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise RunRecordError(
+            f"{path}: {where}: {first['msg'].lower()}\n"
+            "  The file was changed or damaged after the run; take it from a copy, or run again."
+        ) from None
+
+
+def _check_version(path: Path, content: bytes) -> None:
+    try:
+        stored: Any = json.loads(content)
+    except ValueError:
+        raise RunRecordError(
+            f"{path}: is cut short or is not JSON\n  Take it from a copy of the run, or run again."
+        ) from None
+    if not isinstance(stored, dict) or stored.get("format") != FORMAT:
+        raise RunRecordError(
+            f"{path}: was not written by knouds-harness\n  Give a folder under reports/runs."
+        )
+    version = stored.get("format_version")
+    if version != FORMAT_VERSION:
+        raise RunRecordError(
+            f"{path}: has format {version}, and this version reads format {FORMAT_VERSION}\n"
+            f"  Render it with the version that wrote it: {stored.get('setup', {}).get('tool_version')}."
+        )
+
+
+def _read_findings(path: Path, gaps: list[str]) -> list[Finding]:
+    findings = []
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        gaps.append(f"{FINDINGS_FILE} cannot be read ({error.strerror}): no findings are shown.")
+        return []
+    for number, line in enumerate(lines, start=1):
+        try:
+            findings.append(finding_format().validate_json(line))
+        except ValidationError:
+            gaps.append(f"{FINDINGS_FILE}, line {number} is cut short or damaged, and is left out.")
+    return findings

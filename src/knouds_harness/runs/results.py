@@ -1,0 +1,128 @@
+"""What a run counts while it runs, and the shape of ``run.json``, which keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Final, Literal
+
+from pydantic import TypeAdapter
+
+from knouds_harness.runs.findings import Finding
+from knouds_harness.runs.header import RunSetup
+from knouds_harness.runs.verdicts import Outcome
+
+FORMAT: Final = "knouds-harness run"
+FORMAT_VERSION: Final = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """How often one check saw one fact kept and not kept on one operation.
+
+    Attributes:
+        check: Id of the check.
+        fact: Id of the fact.
+        operation: The operationId; None for requests to no documented operation.
+        passed: How many exchanges kept the fact.
+        failed: How many did not.
+        passed_exchange: The first that kept it.
+        failed_exchange: The first that did not.
+    """
+
+    check: str
+    fact: str
+    operation: str | None
+    passed: int
+    failed: int
+    passed_exchange: str | None
+    failed_exchange: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One try of one operation as one persona.
+
+    Attributes:
+        operation: The row.
+        persona: The column: a key of the profile, or one that was made for the run.
+        expected: ``admitted`` or ``denied``.
+        observed: Status and code of the answer.
+        ok: Whether that is what the document says.
+        exchange_id: The evidence.
+    """
+
+    operation: str
+    persona: str
+    expected: str
+    observed: str
+    ok: bool
+    exchange_id: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Untested:
+    """What could not be checked, and what the target's profile lacks for it."""
+
+    check: str
+    fact: str
+    operation: str | None
+    missing: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """How much a run did.
+
+    Attributes:
+        exchanges: Requests sent.
+        answers: How many of them were answered with each status; ``none`` where no whole answer came.
+        passed: Claims that held.
+        failed: Claims that did not.
+        findings: Different findings, by verdict.
+        cost_credits: What the server says that it charged, or the most it may have where it does not say.
+    """
+
+    exchanges: int
+    answers: Mapping[str, int]
+    passed: int
+    failed: int
+    findings: Mapping[str, int]
+    cost_credits: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFile:
+    """The contents of ``run.json``.
+
+    Attributes:
+        written_at: When it was last written, UTC: for a run that has ended, its end.
+    """
+
+    format: Literal["knouds-harness run"] = FORMAT
+    format_version: Literal[1] = FORMAT_VERSION
+    kind: str
+    outcome: Outcome
+    exit_code: int | None
+    note: str
+    started_at: datetime
+    written_at: datetime
+    counts: Counts
+    setup: RunSetup
+    results: tuple[Result, ...]
+    cells: tuple[Cell, ...]
+    untested: tuple[Untested, ...]
+
+
+@cache
+def run_file_format() -> TypeAdapter[RunFile]:
+    """Writes and reads ``run.json``."""
+    return TypeAdapter(RunFile)
+
+
+@cache
+def finding_format() -> TypeAdapter[Finding]:
+    """Writes and reads a line of ``findings.jsonl``."""
+    return TypeAdapter(Finding)

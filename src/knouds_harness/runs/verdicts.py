@@ -1,0 +1,70 @@
+"""What a finding means, how a run ends, and which findings fail it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from knouds_harness.contract.sources import Fact, Source
+
+
+class Verdict(StrEnum):
+    """What it means that something was not as the document says.
+
+    Attributes:
+        BREACH: Something documented is broken.
+        CONFLICT: The sources disagree, and the server follows the one that lost.
+        ASSUMPTION: Something that nobody documents, and that this project assumed, does not hold.
+        ADDITIVE: Something new that the document does not know; legal, and listed as drift.
+        UNTESTED: The target's profile made the check impossible.
+    """
+
+    BREACH = "breach"
+    CONFLICT = "conflict"
+    ASSUMPTION = "assumption"
+    ADDITIVE = "additive"
+    UNTESTED = "untested"
+
+
+class Outcome(StrEnum):
+    """How a run ended.
+
+    Attributes:
+        KEPT: It came to its end, and nothing failed it.
+        BROKEN: It came to its end, and at least one finding failed it.
+        INTERRUPTED: Somebody, or the end of its process, cut it short.
+        STOPPED: A guard, an unreachable target or a full disk cut it short; the note says which.
+        FAILED: The harness itself failed, so that nothing is proven.
+        RUNNING: It has not ended; only ever seen in the file of a run that is still being written.
+    """
+
+    KEPT = "kept"
+    BROKEN = "broken"
+    INTERRUPTED = "interrupted"
+    STOPPED = "stopped"
+    FAILED = "failed"
+    RUNNING = "running"
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything was tested that could be."""
+        return self in (Outcome.KEPT, Outcome.BROKEN)
+
+
+def verdict_for(fact: Fact) -> Verdict:
+    """The verdict on a server that does not keep a fact."""
+    if fact.conflict is not None:
+        return Verdict.CONFLICT
+    return Verdict.ASSUMPTION if fact.source is Source.ASSUMED else Verdict.BREACH
+
+
+def fails_run(verdict: Verdict, *, strict: bool, is_waived: bool) -> bool:
+    """Whether a finding with this verdict fails the run.
+
+    Args:
+        verdict: Of the finding.
+        strict: Assumptions that do not hold fail it too.
+        is_waived: The profile accepts the finding, and the waiver has not expired.
+    """
+    if is_waived:
+        return False
+    return verdict in (Verdict.BREACH, Verdict.CONFLICT) or (strict and verdict is Verdict.ASSUMPTION)
