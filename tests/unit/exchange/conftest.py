@@ -2,10 +2,10 @@
 
 import httpx
 import pytest
+from example_targets import make_target
 
 from knouds_harness.exchange.client import Client
 from knouds_harness.target.profile import Target
-from targets import make_target
 
 
 @pytest.fixture

@@ -6,17 +6,19 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 import respx
+from example_targets import SECRETS, make_target
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import GuardStop, TargetUnreachable, UnknownName, UsageError
 from knouds_harness.exchange.client import Client, first_contact
-from knouds_harness.exchange.evidence import Request
+from knouds_harness.exchange.evidence import Exchange, Request
 from knouds_harness.target.guards import Guard
 from knouds_harness.target.personas import Secret
 from knouds_harness.target.resources import Control
-from targets import SECRETS, make_target
 
-WHOAMI = Request(method="GET", path="/api/whoami", persona="full", action=Action.READ, operation_id="getWhoami")
+WHOAMI = Request(
+    method="GET", path="/api/whoami", persona="full", action=Action.READ, operation_id="getWhoami"
+)
 RUN = Request(
     method="POST",
     path="/api/workflows/portrait/run",
@@ -71,7 +73,9 @@ def test_exchange_is_what_was_sent_and_answered(client_answering):
     """Status, headers in order with repeats, body, start and duration."""
     ticks = iter([10.0, 10.0, 10.1, 10.25])
     answer = httpx.Response(
-        404, headers=[("X-A", "1"), ("Content-Type", "application/json"), ("x-a", "2")], content=b'{"code": "X"}'
+        404,
+        headers=[("X-A", "1"), ("Content-Type", "application/json"), ("x-a", "2")],
+        content=b'{"code": "X"}',
     )
     client = client_answering(
         answer, clock=lambda: next(ticks), now=lambda: datetime(2026, 11, 1, tzinfo=UTC)
@@ -92,7 +96,7 @@ def test_exchange_is_what_was_sent_and_answered(client_answering):
 
 def test_every_exchange_is_handed_on(client_answering, recording):
     """What send returns is what on_exchange got, in order."""
-    seen = []
+    seen: list[Exchange] = []
     client = client_answering(recording, on_exchange=seen.append)
 
     returned = [client.send(WHOAMI), client.send(RUN)]
@@ -105,12 +109,16 @@ def test_query_is_encoded_and_base_path_is_kept(client_answering, recording, sen
     """Values are percent-encoded, and a gateway's path comes first."""
     client = client_answering(recording, target=make_target("https://gateway.example.com/knouds"))
 
-    client.send(Request(method="GET", path="/api/usage", action=Action.READ, query=(("a", "ä &="), ("a", "2"))))
+    client.send(
+        Request(method="GET", path="/api/usage", action=Action.READ, query=(("a", "ä &="), ("a", "2")))
+    )
 
     assert str(sent[0].url) == "https://gateway.example.com/knouds/api/usage?a=%C3%A4%20%26%3D&a=2"
 
 
-@pytest.mark.parametrize("path", ["//evil.example/x", "/@evil.example", "/\\evil.example", "/x?y=//evil.example"])
+@pytest.mark.parametrize(
+    "path", ["//evil.example/x", "/@evil.example", "/\\evil.example", "/x?y=//evil.example"]
+)
 def test_no_path_leads_to_another_host(client_answering, recording, sent, path: str):
     """A path cannot smuggle a host in."""
     client_answering(recording).send(Request(method="GET", path=path, action=Action.READ))
@@ -261,7 +269,7 @@ def test_guard_can_be_shared():
 
 def test_control_plane_answer_is_not_kept(client_answering):
     """Minted secrets never become evidence."""
-    seen = []
+    seen: list[Exchange] = []
     target = make_target("http://127.0.0.1:1")
     control = Control(token=Secret("token-0123456789abcdef", "control-token"))
     client = client_answering(
@@ -291,10 +299,15 @@ def test_first_contact_accepts_any_json(client_answering):
     ("answer", "says"),
     [
         (
-            httpx.Response(200, headers={"content-type": "text/html"}, content=b"<!doctype html><title>Log in"),
+            httpx.Response(
+                200, headers={"content-type": "text/html"}, content=b"<!doctype html><title>Log in"
+            ),
             "answers 200 with HTML instead of JSON",
         ),
-        (httpx.Response(502, content=b"  <html><h1>502 Bad Gateway"), "answers 502 with HTML instead of JSON"),
+        (
+            httpx.Response(502, content=b"  <html><h1>502 Bad Gateway"),
+            "answers 502 with HTML instead of JSON",
+        ),
         (
             httpx.Response(302, headers={"location": "https://login.example"}),
             "answers 302 with a redirect to https://login.example",

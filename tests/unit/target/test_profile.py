@@ -124,7 +124,9 @@ def test_unknown_target_names_the_nearest(tmp_path: Path):
     """A misspelt target is answered with the known ones."""
     (tmp_path / "staging.toml").write_text(ADDRESS)
 
-    with pytest.raises(UnknownName, match=r'no target "stagin" \(known: staging\)\. Did you mean "staging"\?'):
+    with pytest.raises(
+        UnknownName, match=r'no target "stagin" \(known: staging\)\. Did you mean "staging"\?'
+    ):
         load_target("stagin", environ={}, search=[tmp_path])
 
 
@@ -161,7 +163,9 @@ def test_secret_is_read_from_a_file_beside_the_profile(load, tmp_path: Path):
 
 def test_unreadable_secret_file_is_named(load):
     """A secret file that is not there is named with the reason."""
-    said = problems(load, ADDRESS + KEY.replace("secret_env", "secret_file").replace("STAGING_KEY_FULL", "no.key"))
+    said = problems(
+        load, ADDRESS + KEY.replace("secret_env", "secret_file").replace("STAGING_KEY_FULL", "no.key")
+    )
 
     assert "no.key cannot be read: No such file or directory" in said
 
@@ -204,7 +208,10 @@ expires = "soon"
     ("text", "says"),
     [
         ("base_url = ", "is not valid TOML: Invalid value (at end of document)"),
-        ('base_url = "https://x.example"\nbase_url = "https://y.example"', "is not valid TOML: Cannot overwrite"),
+        (
+            'base_url = "https://x.example"\nbase_url = "https://y.example"',
+            "is not valid TOML: Cannot overwrite",
+        ),
         ('bas_url = "https://x.example"', 'bas_url: is no key of a profile\n  Did you mean "base_url"?'),
         ('base_url = "staging.example.com"', 'base_url: "staging.example.com" is no base URL'),
         ('base_url = "ftp://staging.example.com"', "is no base URL"),
@@ -272,7 +279,7 @@ def test_two_personas_with_one_secret_are_refused(load):
         ADDRESS + KEY.replace("STAGING_KEY_FULL", FULL_KEY),
         ADDRESS + KEY.replace("ada", FULL_KEY).replace('"pro"', "5"),
         ADDRESS + KEY.replace("pro", "ada", 1) + f'state = "{FULL_KEY}"',
-        ADDRESS + f'[keys.{FULL_KEY}]',
+        ADDRESS + f"[keys.{FULL_KEY}]",
         ADDRESS + f'api_key = "{FULL_KEY}"',
         f'base_url = "{FULL_KEY}"',
         f'base_url = "https://user:{FULL_KEY}@staging.example.com"',

@@ -1,12 +1,13 @@
 """A waiver accepts what it names, and nothing else, until it expires."""
 
 from datetime import date
+from typing import Any
 
 import pytest
 
 from knouds_harness.target.waivers import Waiver
 
-FINDING = {
+FINDING: dict[str, Any] = {
     "fingerprint": "0123456789ab",
     "check": "envelopes.code",
     "fact": "envelope.plain-401-has-code",
@@ -16,7 +17,7 @@ FINDING = {
 }
 
 
-def waiver(**names: object) -> Waiver:
+def waiver(**names: Any) -> Waiver:
     return Waiver(reason="known", expires=date(2027, 6, 30), **names)
 
 
@@ -29,7 +30,7 @@ def waiver(**names: object) -> Waiver:
         {"check": "envelopes.code", "operation": "getWhoami", "status": 401, "code": ""},
     ],
 )
-def test_waiver_fits_what_it_names(names: dict[str, object]):
+def test_waiver_fits_what_it_names(names: dict[str, Any]):
     """By fingerprint, by fact, or by check and operation; an empty code stands for none."""
     assert waiver(**names).matches(**FINDING)
 
@@ -44,7 +45,7 @@ def test_waiver_fits_what_it_names(names: dict[str, object]):
         {"check": "envelopes.code", "operation": "getWhoami", "code": "UNAUTHORIZED"},
     ],
 )
-def test_waiver_fits_nothing_else(names: dict[str, object]):
+def test_waiver_fits_nothing_else(names: dict[str, Any]):
     """One property that differs is enough."""
     assert not waiver(**names).matches(**FINDING)
 

@@ -1,5 +1,7 @@
 """Targets for tests, with keys that are no secrets."""
 
+from typing import Any
+
 from knouds_harness.contract.operations import Action
 from knouds_harness.target.limits import Limits
 from knouds_harness.target.personas import Persona, Secret
@@ -13,7 +15,7 @@ SECRETS = {
 ALL = frozenset(Action)
 
 
-def make_target(base_url: str = "https://staging.example.com", **limits) -> Target:
+def make_target(base_url: str = "https://staging.example.com", **limits: Any) -> Target:
     limits = {"credits": 100.0, "allow": ALL, "timeout_s": 2.0, **limits}
     personas = {
         name: Persona(

@@ -1,0 +1,46 @@
+"""Bodies are read as JSON strictly, and never with a traceback."""
+
+import pytest
+from exchanges import exchange
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"", "the body is empty"),
+        (b"<html>", "the body is not JSON"),
+        (b'{"a": NaN}', "NaN is no JSON value"),
+        (b"[Infinity]", "Infinity is no JSON value"),
+        (b'{"a": "\xff"}', "not UTF-8"),
+        ('{"a": 1}'.encode("utf-16"), "not UTF-8"),
+        (b"\xef\xbb\xbf{}", "the body is not JSON"),
+        (b"[" * 200_000, "nested too deeply"),
+        (b"1" * 5_000, "not JSON"),
+        (b"{} {}", "the body is not JSON"),
+    ],
+)
+def test_what_is_no_json_says_why(body: bytes, says: str):
+    """As a ValueError with a sentence, or as None."""
+    answer = exchange(200, raw=body)
+
+    with pytest.raises(ValueError, match=says):
+        answer.json()
+
+    assert answer.json_or_none() is None
+    assert answer.code is None
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [({"code": "X"}, "X"), ({"code": 5}, None), ({"error": "x"}, None), (["code"], None), (None, None)],
+)
+def test_code_is_the_text_in_an_error_body(body: object, code: str | None):
+    """Anything else is no code."""
+    assert exchange(400, body).code == code
+
+
+def test_repeated_headers_are_joined():
+    """So that a check of a number sees that there are two."""
+    answer = exchange(200, {}, headers={"X-RateLimit-Limit": "5", "x-ratelimit-limit": "6"})
+
+    assert answer.header("X-RATELIMIT-LIMIT") == "5, 6"

@@ -1,0 +1,72 @@
+"""The most that a run may cost: from the profile, else from the server, else it is not run."""
+
+from dataclasses import replace
+
+import httpx
+import pytest
+from example_targets import make_target
+
+from knouds_harness.exchange.pricing import Pricing
+from knouds_harness.target.resources import Model, Workflow
+
+PORTRAIT = Workflow(slug="portrait", owner="ada")
+
+
+def test_profile_s_figure_wins(client_answering):
+    """Without asking the server."""
+
+    def refuse(request: httpx.Request) -> httpx.Response:
+        raise AssertionError(request)
+
+    client = client_answering(refuse)
+
+    assert Pricing(client, client.target).worst_case(replace(PORTRAIT, cost_credits=7.5)) == 7.5
+
+
+@pytest.mark.parametrize(
+    ("answer", "price"),
+    [
+        (httpx.Response(200, json={"fields": [], "estimatedCreditCost": 8}), 8),
+        (httpx.Response(200, json={"fields": [], "estimatedCreditCost": None}), 0),
+        (httpx.Response(200, json={"fields": []}), None),
+        (httpx.Response(200, json={"estimatedCreditCost": "8"}), None),
+        (httpx.Response(200, json={"estimatedCreditCost": -8}), None),
+        (httpx.Response(200, json=[]), None),
+        (httpx.Response(404, json={"error": "no", "code": "NOT_FOUND"}), None),
+    ],
+)
+def test_server_s_estimate_counts_else(client_answering, answer: httpx.Response, price: float | None):
+    """A number, nothing without generators, and no price where the answer has none."""
+    client = client_answering(answer)
+
+    assert Pricing(client, client.target).worst_case(PORTRAIT) == price
+
+
+def test_server_is_asked_once(client_answering):
+    """However often the price is needed."""
+    asked = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        return httpx.Response(200, json={"estimatedCreditCost": 8})
+
+    client = client_answering(answer)
+    pricing = Pricing(client, client.target)
+    for _ in range(3):
+        pricing.worst_case(PORTRAIT)
+
+    assert asked == ["/api/workflows/portrait/schema"]
+
+
+def test_workflow_that_nobody_can_read_has_no_price(client_answering):
+    """Another account's, for instance."""
+    client = client_answering(httpx.Response(200, json={"estimatedCreditCost": 8}), target=make_target())
+
+    assert Pricing(client, client.target).worst_case(replace(PORTRAIT, owner="sam")) is None
+
+
+def test_model_without_a_figure_has_no_price(client_answering):
+    """No endpoint tells the price of a model run beforehand."""
+    client = client_answering(httpx.Response(200, json={}))
+
+    assert Pricing(client, client.target).worst_case(Model(name="suno-v5")) is None
