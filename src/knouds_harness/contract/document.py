@@ -26,7 +26,7 @@ _METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 _FLAWS_SHOWN = 20
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)  # one document is itself alone, so it can be a key
 class Document:
     """The contract.
 

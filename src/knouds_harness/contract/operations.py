@@ -14,6 +14,7 @@ from knouds_harness.contract.capabilities import meets
 from knouds_harness.contract.sources import Source
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_SUCCESS = 2
 
 
 class Action(StrEnum):
@@ -135,6 +136,24 @@ class Operation:
         """The values that a concrete path fills in, percent-decoded, or None where it is another path."""
         match = self._pattern.fullmatch(path)
         return None if match is None else {name: unquote(value) for name, value in match.groupdict().items()}
+
+    def assumption_about(self, status: int) -> str | None:
+        """The assumed fact that an undocumented status goes against, where no source names the right ones.
+
+        A success is a matter of assumption where every documented success is assumed; a refusal where one
+        of the refusals stands for a matter that is open.
+
+        Returns:
+            Its id; None where the status is among the documented ones, or goes against a source.
+        """
+        if status in self.responses:
+            return None
+        kin = [response for response in self.responses.values() if response.status // 100 == status // 100]
+        if status // 100 == _SUCCESS and not all(response.source is Source.ASSUMED for response in kin):
+            return None
+        return next(
+            (response.fact for response in kin if response.fact and response.source is Source.ASSUMED), None
+        )
 
     @property
     def action(self) -> Action:

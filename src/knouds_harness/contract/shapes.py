@@ -1,0 +1,197 @@
+"""Whether bodies and headers have the documented shape, and which fact a mismatch breaks."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import quote
+
+import jsonschema_rs
+
+from knouds_harness.contract.document import Document
+from knouds_harness.contract.nodes import escape, resolve
+from knouds_harness.contract.operations import Operation
+from knouds_harness.contract.sources import Source
+from knouds_harness.errors import DocumentError
+
+DELIVERY: Final = "/components/schemas/Delivery"
+"""Where the schema of every webhook delivery stands."""
+
+_URI = "knouds:document"
+_INTEGER = re.compile(r"-?[0-9]+")
+_SHOWN = 80
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mismatch:
+    """One difference between what was received and what is documented.
+
+    Attributes:
+        fact: The nearest fact around the schema that did not hold.
+        source: Of that fact.
+        where: ``/rows/*/status``: a JSON pointer into the body in which any item is ``*``; or ``header Retry-After``.
+        expected: What the schema asks for.
+        observed: What was there, shortened.
+    """
+
+    fact: str
+    source: Source
+    where: str
+    expected: str
+    observed: str
+
+
+class ShapeJudge:
+    """Compares with the document; compiles each schema once, when it is first needed."""
+
+    def __init__(self, document: Document) -> None:
+        """Take the document that says what is right."""
+        self._document = document
+        self._registry = jsonschema_rs.Registry([(_URI, document.raw)], draft=jsonschema_rs.Draft202012)
+        self._validator_by_pointer: dict[str, jsonschema_rs.Draft202012Validator] = {}
+
+    def body_mismatches(self, operation: Operation, status: int, body: Any) -> list[Mismatch]:  # noqa: ANN401  any JSON
+        """What is wrong with a parsed body; one entry per place and expectation, however many items show it.
+
+        Nothing is said of a status that the document does not know.
+        """
+        response = operation.responses.get(status)
+        if response is None or response.schema_pointer is None:
+            return []
+        return self._mismatches(response.schema_pointer, body)
+
+    def body_facts(self, operation: Operation, status: int, body: Any) -> frozenset[str]:  # noqa: ANN401  any JSON
+        """The facts that a body of this form is evidence for or against: those of the schemas that apply to it."""
+        response = operation.responses.get(status)
+        if response is None or response.schema_pointer is None:
+            return frozenset()
+        details = self._validator(response.schema_pointer).evaluate(body).list()["details"]
+        notes = (unit.get("annotations") or unit.get("droppedAnnotations") for unit in details)
+        return frozenset(note["x-fact"] for note in notes if isinstance(note, dict) and "x-fact" in note)
+
+    def header_mismatches(
+        self, operation: Operation, status: int, headers: Iterable[tuple[str, str]]
+    ) -> list[Mismatch]:
+        """What is wrong with the documented headers of a response; others are not looked at.
+
+        Args:
+            operation: What was asked.
+            status: What was answered.
+            headers: Name and value, names in any case.
+        """
+        response = operation.responses.get(status)
+        value_by_name = {name.lower(): value for name, value in headers}
+        mismatches = []
+        for header in response.headers.values() if response else ():
+            where = f"header {header.name}"
+            text = value_by_name.get(header.name.lower())
+            if text is not None:
+                wanted = header.schema.get("type")
+                value = int(text) if wanted == "integer" and _INTEGER.fullmatch(text) else text
+                found = self._mismatches(header.pointer, value, fact=header.fact)
+                mismatches.extend(self._mismatch(m.fact, where, m.expected, _shown(text)) for m in found)
+            elif header.is_required:
+                mismatches.append(self._mismatch(header.fact, where, "present", "no such header"))
+        return mismatches
+
+    def webhook_mismatches(self, payload: Any) -> list[Mismatch]:  # noqa: ANN401  any JSON
+        """What is wrong with a webhook's parsed body; its ``event`` selects what must hold."""
+        return self._mismatches(DELIVERY, payload)
+
+    def _mismatches(self, pointer: str, value: object, *, fact: str | None = None) -> list[Mismatch]:
+        found: dict[tuple[str, str, str], Mismatch] = {}
+        for error in self._validator(pointer).iter_errors(value):
+            for cause in _causes(error):
+                cited = self._nearest_fact(pointer, cause.evaluation_path) or fact
+                if cited is None:
+                    raise DocumentError(f"{pointer}: a schema of a response must be enclosed by an x-fact.")
+                mismatch = self._mismatch(cited, *_described(cause))
+                found.setdefault((cited, mismatch.where, mismatch.expected), mismatch)
+        return list(found.values())
+
+    def _mismatch(self, fact: str, where: str, expected: str, observed: str) -> Mismatch:
+        source = self._document.facts[fact].source
+        return Mismatch(fact=fact, source=source, where=where, expected=expected, observed=observed)
+
+    def _validator(self, pointer: str) -> jsonschema_rs.Draft202012Validator:
+        if pointer not in self._validator_by_pointer:
+            try:
+                self._validator_by_pointer[pointer] = jsonschema_rs.Draft202012Validator(
+                    {"$ref": f"{_URI}#{quote(pointer, safe='/~')}"},
+                    registry=self._registry,
+                    validate_formats=True,
+                )
+            except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError) as problem:
+                raise DocumentError(f"{pointer}: no JSON Schema: {problem}") from problem
+        return self._validator_by_pointer[pointer]
+
+    def _nearest_fact(self, pointer: str, evaluation_path: Sequence[str | int]) -> str | None:
+        """The innermost fact on the way that the evaluation took through the document's schemas."""
+        node: Any = {"$ref": f"#{pointer}"}
+        fact = None
+        for step in evaluation_path:
+            if step == "$ref":
+                node = resolve(self._document.raw, node["$ref"], at=pointer).value
+            else:
+                node = node[step]
+            if isinstance(node, dict) and isinstance(node.get("x-fact"), str):
+                fact = node["x-fact"]
+        return fact
+
+
+def _causes(error: jsonschema_rs.ValidationError) -> Iterator[jsonschema_rs.ValidationError]:
+    """The error; or, where no branch of a choice fits, the errors of the branch that fits best."""
+    branches: Sequence[Sequence[jsonschema_rs.ValidationError]] = getattr(error.kind, "context", ())
+    if not branches:
+        yield error
+        return
+    best = max(branches, key=lambda branch: (max(len(each.instance_path) for each in branch), -len(branch)))
+    for inner in best:
+        yield from _causes(inner)
+
+
+def _described(error: jsonschema_rs.ValidationError) -> tuple[str, str, str]:
+    """Where, expected and observed."""
+    said: Mapping[str, Any] = error.kind.as_dict()
+    where = "".join("/*" if isinstance(step, int) else f"/{escape(step)}" for step in error.instance_path)
+    match error.kind.name:
+        case "required":
+            return f"{where}/{escape(said['property'])}", "present", "no such member"
+        case "type":
+            expected = " or ".join(said["types"])
+        case "enum":
+            expected = f"one of {_shown(said['options'])}"
+        case "const":
+            expected = _shown(said["expected_value"])
+        case "not" | "falseSchema":
+            expected = "no such member"
+        case "pattern":
+            expected = f"matching {said['pattern']}"
+        case "format":
+            expected = f"in the format {said['format']}"
+        case _:
+            expected = _limit(error)
+    return where, expected, _shown(error.instance)
+
+
+def _limit(error: jsonschema_rs.ValidationError) -> str:
+    limits = {
+        "minimum": "at least {}",
+        "maximum": "at most {}",
+        "minLength": "at least {} characters",
+        "minItems": "at least {} items",
+        "maxItems": "at most {} items",
+        "minProperties": "at least {} members",
+    }
+    said = error.kind.as_dict()
+    if error.kind.name in limits:
+        return limits[error.kind.name].format(*said.values())
+    return "no two items alike" if error.kind.name == "uniqueItems" else error.message
+
+
+def _shown(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
