@@ -32,7 +32,8 @@ class Mismatch:
     Attributes:
         fact: The nearest fact around the schema that did not hold.
         source: Of that fact.
-        where: ``/rows/*/status``: a JSON pointer into the body in which any item is ``*``; or ``header Retry-After``.
+        where: A JSON pointer into the body, any item written ``*`` (``/rows/*/status``); or
+            ``header Retry-After``.
         expected: What the schema asks for.
         observed: What was there, shortened.
     """
@@ -64,13 +65,13 @@ class ShapeJudge:
         return self._mismatches(response.schema_pointer, body)
 
     def body_facts(self, operation: Operation, status: int, body: Any) -> frozenset[str]:  # noqa: ANN401  any JSON
-        """The facts that a body of this form is evidence for or against: those of the schemas that apply to it."""
+        """The facts that a body is evidence for or against: those of the schemas that apply to it."""
         response = operation.responses.get(status)
         if response is None or response.schema_pointer is None:
             return frozenset()
         details = self._validator(response.schema_pointer).evaluate(body).list()["details"]
         notes = (unit.get("annotations") or unit.get("droppedAnnotations") for unit in details)
-        return frozenset(note["x-fact"] for note in notes if isinstance(note, dict) and "x-fact" in note)
+        return frozenset(str(note["x-fact"]) for note in notes if isinstance(note, dict) and "x-fact" in note)
 
     def header_mismatches(
         self, operation: Operation, status: int, headers: Iterable[tuple[str, str]]
@@ -84,7 +85,7 @@ class ShapeJudge:
         """
         response = operation.responses.get(status)
         value_by_name = {name.lower(): value for name, value in headers}
-        mismatches = []
+        mismatches: list[Mismatch] = []
         for header in response.headers.values() if response else ():
             where = f"header {header.name}"
             text = value_by_name.get(header.name.lower())
