@@ -66,7 +66,7 @@ def _broken_answer(message: str) -> str:
     if "complete message body" in message:
         return f"the answer ended early: {message.removeprefix('peer closed connection without ')}"
     if "without sending a response" in message:
-        return "the connection was closed before any answer"
+        return "the connection was closed before there was an answer"
     return f"the answer is not valid HTTP: {message.partition(': ')[0]}"
 
 

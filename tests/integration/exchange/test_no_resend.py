@@ -1,0 +1,94 @@
+"""What may cost money is sent once, whatever becomes of the connection."""
+
+import socket
+import struct
+
+import pytest
+from example_targets import make_target
+from raw_server import RawServer, serving
+
+from knouds_harness.contract.operations import Action
+from knouds_harness.exchange.client import Client
+from knouds_harness.exchange.evidence import Request
+
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+RUN = Request(
+    method="POST",
+    path="/api/workflows/portrait/run",
+    persona="full",
+    action=Action.RUN,
+    body=b'{"inputs": {}}',
+    cost_credits=1,
+)
+
+
+def close(connection: socket.socket) -> None:
+    connection.close()
+
+
+def reset(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+@pytest.mark.parametrize("hang_up", [close, reset])
+@pytest.mark.parametrize("action", list(Action))
+def test_request_on_a_dropped_connection_is_not_sent_again(hang_up, action: Action):
+    """The server reads the second request on a kept connection, and hangs up instead of answering."""
+
+    def script(server: RawServer, connection: socket.socket) -> None:
+        server.read_request(connection)
+        connection.sendall(ANSWER)
+        server.read_request(connection)
+        hang_up(connection)
+
+    request = Request(method="POST", path="/api/x", action=action, body=b"{}", persona="full")
+    with serving(script) as server, Client(target=make_target(server.base_url)) as client:
+        first, second = client.send(request), client.send(request)
+
+    assert first.status == 200
+    assert second.failure is not None
+    assert len(server.requests) == 2
+    assert server.connections == 1
+
+
+def test_dropped_run_counts_as_charged():
+    """Nobody knows whether it ran."""
+
+    def script(server: RawServer, connection: socket.socket) -> None:
+        server.read_request(connection)
+
+    with serving(script) as server, Client(target=make_target(server.base_url)) as client:
+        client.send(RUN)
+
+    assert client.guard.budget.spent_credits == 1
+
+
+def test_connection_that_was_closed_while_idle_is_replaced():
+    """Then the request has not been sent yet, and goes out once, on a new connection."""
+
+    def script(server: RawServer, connection: socket.socket) -> None:
+        server.read_request(connection)
+        connection.sendall(ANSWER)
+        connection.shutdown(socket.SHUT_RDWR)
+
+    with serving(script) as server, Client(target=make_target(server.base_url)) as client:
+        answers = [client.send(RUN) for _ in range(3)]
+
+    assert len(server.requests) == 3
+    assert {answer.status for answer in answers} <= {200, None}
+
+
+def test_connection_is_kept_between_requests():
+    """One handshake serves many."""
+
+    def script(server: RawServer, connection: socket.socket) -> None:
+        while server.read_request(connection):
+            connection.sendall(ANSWER)
+
+    with serving(script) as server, Client(target=make_target(server.base_url)) as client:
+        for _ in range(20):
+            client.send(RUN)
+
+    assert server.connections == 1
+    assert len(server.requests) == 20

@@ -1,0 +1,144 @@
+"""The built-in target starts its own server, and its profile says what that server has."""
+
+import json
+
+import pytest
+
+from knouds_harness.contract.operations import Action
+from knouds_harness.errors import UsageError
+from knouds_harness.exchange.client import Client, first_contact
+from knouds_harness.exchange.evidence import Request
+from knouds_harness.exchange.minting import KeyMint
+from knouds_harness.exchange.pricing import Pricing
+from knouds_harness.target.builtin import open_target
+
+
+@pytest.fixture(scope="module")
+def target():
+    with open_target("sandbox", environ={}, seed=7) as target:
+        yield target
+
+
+@pytest.fixture(scope="module")
+def client(target):
+    with Client(target=target) as client:
+        first_contact(client)
+        yield client
+
+
+def run(client: Client, path: str, persona: str, inputs: object, cost_credits: float):
+    return client.send(
+        Request(
+            method="POST",
+            path=path,
+            persona=persona,
+            headers=(("content-type", "application/json"),),
+            body=json.dumps({"inputs": inputs}).encode(),
+            action=Action.RUN,
+            cost_credits=cost_credits,
+        )
+    )
+
+
+def test_every_key_is_what_the_profile_says(client: Client, target):
+    """Whoami agrees on tier and role, or refuses the keys that have to be refused."""
+    for persona in target.personas.values():
+        answer = client.send(
+            Request(method="GET", path="/api/whoami", persona=persona.name, action=Action.READ)
+        )
+        if persona.state == "active":
+            user = answer.json()["user"]
+            assert (user["tier"], user["role"]) == (persona.tier, persona.role)
+        else:
+            assert answer.status == 401
+
+
+def test_no_run_costs_more_than_announced(client: Client, target):
+    """The profile's figures and the server's estimates bound what is charged."""
+    pricing = Pricing(client, target)
+    users = {persona.user: persona.name for persona in target.personas.values() if persona.state == "active"}
+    users["ada"] = "full"
+
+    for model in target.models.values():
+        answer = run(client, f"/api/models/{model.name}/run", "full", model.inputs, model.cost_credits or 0)
+        assert answer.status == (404 if model.disabled else 500 if model.fails else 200)
+        assert answer.status != 200 or answer.json()["cost"] == model.cost_credits
+    for workflow in target.workflows.values():
+        price = pricing.worst_case(workflow)
+        assert price is not None
+        if workflow.owner == "ada":
+            answer = run(client, f"/api/workflows/{workflow.slug}/run", "full", workflow.inputs, price)
+            assert answer.status == (500 if workflow.fails else 200)
+            assert answer.status != 200 or answer.json()["cost"] <= price
+
+
+def test_minted_key_holds_what_was_asked(client: Client, target):
+    """It works where its one capability suffices, and is refused elsewhere; its secret is hidden."""
+    mint = KeyMint(client, target.control)
+
+    persona = mint.mint({"workflow:read"}, account="ada")
+    listed = client.send(
+        Request(method="GET", path="/api/workflows", persona=persona.name, action=Action.READ)
+    )
+    refused = run(client, "/api/workflows/portrait/run", persona.name, {}, 0)
+
+    assert listed.status == 200
+    assert (refused.status, refused.code) == (403, "CAPABILITY_DENIED")
+    assert dict(listed.sent_headers)["x-api-key"] == f"{{{{key:{persona.name}}}}}"
+    assert mint.mint({"workflow:read"}, account="ada") is persona
+
+
+def test_minted_revoked_key_is_refused(client: Client, target):
+    """States can be minted too."""
+    persona = KeyMint(client, target.control).mint({"workflow:read"}, account="ada", state="revoked")
+
+    answer = client.send(Request(method="GET", path="/api/whoami", persona=persona.name, action=Action.READ))
+
+    assert answer.status == 401
+
+
+def test_clock_opens_the_next_window(client: Client, target):
+    """A used-up rate limit is whole again a minute later."""
+
+    def remaining() -> int:
+        answer = run(client, "/api/workflows/pia-portrait/run", "pro", {}, 100)
+        return int(answer.header("x-ratelimit-remaining") or -1)
+
+    before = [remaining(), remaining()]
+    KeyMint(client, target.control).advance_clock(60)
+
+    assert before[1] == before[0] - 1
+    assert remaining() >= before[0]
+
+
+def test_unknown_account_cannot_be_minted_for(client: Client, target):
+    """The profile would not know its tier."""
+    with pytest.raises(UsageError, match='no persona of account "nobody"'):
+        KeyMint(client, target.control).mint(set(), account="nobody")
+
+
+def test_unknown_fault_is_named():
+    """The sandbox's own message comes through."""
+    with pytest.raises(UsageError, match='no fault "nope"'), open_target("sandbox", faults=["nope"]):
+        pass
+
+
+def test_sandbox_ends_with_its_context():
+    """Nothing listens afterwards."""
+    with open_target("sandbox", environ={}) as target, Client(target=target) as client:
+        assert first_contact(client).status == 200
+        url = target.base_url
+
+    with Client(target=target) as client:
+        assert "nothing listens" in str(
+            client.send(Request(method="GET", path="/api/health", action=Action.READ)).failure
+        ), url
+
+
+def test_other_targets_take_no_faults():
+    """Faults are the sandbox's."""
+    with (
+        pytest.raises(UsageError, match="options of the sandbox alone"),
+        open_target("staging", faults=["auth-revoked-accepted"]),
+    ):
+        pass
