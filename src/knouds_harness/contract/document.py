@@ -41,7 +41,7 @@ class Document:
         session_only_paths: Paths that a GET with a key must not succeed on.
     """
 
-    raw: Mapping[str, Any]
+    raw: dict[str, Any]
     title: str
     version: str
     sha256: str
