@@ -52,6 +52,10 @@ _CHECK_OPTIONS = (
 )
 
 
+# Pytest has a --strict of its own, and another word for failing fast.
+_PYTEST_NAMES = {"fail_fast": "-x", "strict": "--strict-assumptions"}
+
+
 def _check_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(_CHECK_OPTIONS):
         command = option(command)
@@ -95,7 +99,7 @@ def _check(options: dict[str, object]) -> int:
 def _as_pytest_options(options: dict[str, object]) -> list[str]:
     arguments: list[str] = []
     for name, value in options.items():
-        option = "-x" if name == "fail_fast" else f"--{name.replace('_', '-')}"
+        option = _PYTEST_NAMES.get(name, f"--{name.replace('_', '-')}")
         if value is True:
             arguments.append(option)
         elif isinstance(value, tuple):

@@ -95,9 +95,9 @@ def test_key_in_query_is_refused(probe, operation, parameter):
 
 @pytest.mark.proves(authentication.unknown_key)
 @given(data=st.data(), key=unknown_keys())
-def test_unknown_key_is_refused(probe, document, data, key):
+def test_unknown_key_is_refused(probe, data, key):
     """A well-formed key that nobody holds is refused, before its capabilities are looked at."""
-    operation = data.draw(st.sampled_from([each for each in document.operations if not each.is_public]))
+    operation = data.draw(st.sampled_from([each for each in probe.document.operations if not each.is_public]))
 
     exchange = probe.send(operation.id, None, harmless_call(operation), key=key)
 
@@ -119,9 +119,9 @@ def test_malformed_key_is_refused(probe, operation, key):
 
 @pytest.mark.proves(authentication.altered_key)
 @given(data=st.data())
-def test_altered_key_is_refused(probe, document, data):
+def test_altered_key_is_refused(probe, data):
     """A valid key altered in case, cut or prolonged is refused."""
-    operation = data.draw(st.sampled_from([each for each in document.operations if not each.is_public]))
+    operation = data.draw(st.sampled_from([each for each in probe.document.operations if not each.is_public]))
     key = data.draw(altered_keys(probe.need(FULL_KEY).secret.reveal()))
 
     exchange = probe.send(operation.id, None, harmless_call(operation), key=key)

@@ -202,7 +202,7 @@ def test_exhausted_grant(probe, subjects):
     probe.judge(refusals.EXHAUSTED_GRANT, exchange)
 
 
-@pytest.mark.spends(once(FAILING_WORKFLOW))
+@pytest.mark.spends.with_args(once(FAILING_WORKFLOW))
 @provokes(refusals.PROVIDER_FAILURE)
 def test_provider_failure(probe, subjects):
     """A provider's failure is a 500 EXECUTION_FAILED."""
@@ -211,7 +211,7 @@ def test_provider_failure(probe, subjects):
     probe.judge(refusals.PROVIDER_FAILURE, exchange)
 
 
-@pytest.mark.spends(lambda target: once(LIMITED_WORKFLOW)(target) * TIER_LIMIT)
+@pytest.mark.spends.with_args(lambda target: once(LIMITED_WORKFLOW)(target) * TIER_LIMIT)
 @provokes(refusals.OVER_LIMIT)
 def test_over_the_limit(probe, subjects):
     """The first request over the tier's limit is a 429 RATE_LIMIT_EXCEEDED."""

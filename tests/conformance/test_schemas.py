@@ -108,7 +108,7 @@ def test_writes(probe, subjects):
     probe.send("deleteWorkflow", owner, Call(path_values=values))
 
 
-@pytest.mark.spends(own_workflows)
+@pytest.mark.spends.with_args(own_workflows)
 @shows(schemas.body)
 def test_workflow_runs(probe, subjects, target):
     """A run of every workflow of one's own has the documented shape."""
@@ -116,7 +116,7 @@ def test_workflow_runs(probe, subjects, target):
         subjects.run(workflow, probe.need(FULL_KEY))
 
 
-@pytest.mark.spends(usable_models)
+@pytest.mark.spends.with_args(usable_models)
 @shows(schemas.body)
 def test_model_runs(probe, subjects, target):
     """A run of every model has the documented shape."""
@@ -124,7 +124,7 @@ def test_model_runs(probe, subjects, target):
         subjects.run(model, probe.need(FULL_KEY))
 
 
-@pytest.mark.spends(once(LIMITED_WORKFLOW))
+@pytest.mark.spends.with_args(once(LIMITED_WORKFLOW))
 @shows(schemas.limited_run_headers)
 def test_rate_limit_headers(probe, subjects):
     """A run of an account on a limited tier carries the three rate-limit headers."""
@@ -133,7 +133,7 @@ def test_rate_limit_headers(probe, subjects):
     probe.judge(schemas.limited_run_headers, exchange)
 
 
-@pytest.mark.spends(once(POLLED_MODEL, FAILING_POLLED_MODEL))
+@pytest.mark.spends.with_args(once(POLLED_MODEL, FAILING_POLLED_MODEL))
 @shows(schemas.ended, schemas.submitted)
 def test_execution_from_submit_to_end(probe, subjects):
     """A submit, each poll and the ending, good or bad, have the documented shape."""
@@ -144,7 +144,7 @@ def test_execution_from_submit_to_end(probe, subjects):
         probe.judge(schemas.ended, subjects.await_end(submitted, deadline_s=model.deadline_s))
 
 
-@pytest.mark.spends(once(OWN_POLLED_WORKFLOW))
+@pytest.mark.spends.with_args(once(OWN_POLLED_WORKFLOW))
 @shows(schemas.submitted)
 def test_workflow_submit(probe, subjects):
     """A submit of a workflow has the documented shape."""
@@ -153,7 +153,7 @@ def test_workflow_submit(probe, subjects):
     )
 
 
-@pytest.mark.spends(once(POLLED_MODEL))
+@pytest.mark.spends.with_args(once(POLLED_MODEL))
 @shows(schemas.body)
 def test_cancel(probe, subjects):
     """Cancelling answers in its assumed shape, in flight and again after the end."""
@@ -181,9 +181,9 @@ def test_usage_models(probe):
 @shows(schemas.body)
 @pytest.mark.parametrize("operation_id", ["createWorkflow", "updateWorkflow", "moveWorkflow", "listUsage"])
 @given(data=st.data())
-def test_valid_request_is_answered_in_shape(probe, subjects, document, operation_id, data):
+def test_valid_request_is_answered_in_shape(probe, subjects, operation_id, data):
     """Whatever the schema of a request admits, the answer has the documented shape."""
-    call = data.draw(valid_calls(document, document.operation_by_id[operation_id]))
+    call = data.draw(valid_calls(probe.document, operation_id))
     if "slug" in call.path_values:
         call = call.having(path_values={"slug": subjects.scratch_slug})
 

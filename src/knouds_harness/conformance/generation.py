@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import string
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 import schemathesis
@@ -143,23 +144,25 @@ def garbled_query_values() -> st.SearchStrategy[str]:
     )
 
 
-def valid_calls(document: Document, operation: Operation) -> st.SearchStrategy[Call]:
+def valid_calls(document: Document, operation_id: str) -> st.SearchStrategy[Call]:
     """Requests that the document's schemas admit, made by schemathesis."""
-    return _calls(document, operation, GenerationMode.POSITIVE)
+    return _calls(document, operation_id, GenerationMode.POSITIVE)
 
 
-def invalid_calls(document: Document, operation: Operation) -> st.SearchStrategy[Call]:
+def invalid_calls(document: Document, operation_id: str) -> st.SearchStrategy[Call]:
     """Requests that contradict the document's schemas in at least one place, made by schemathesis."""
-    return _calls(document, operation, GenerationMode.NEGATIVE)
+    return _calls(document, operation_id, GenerationMode.NEGATIVE)
 
 
-def _calls(document: Document, operation: Operation, mode: GenerationMode) -> st.SearchStrategy[Call]:
+@lru_cache
+def _calls(document: Document, operation_id: str, mode: GenerationMode) -> st.SearchStrategy[Call]:
     schema = schemathesis.openapi.from_dict(
         dict(document.raw),
         # the key is ours to send: negating it would only repeat the authentication family
         config=schemathesis.Config.from_dict({"generation": {"with-security-parameters": False}}),
     )
-    cases = schema.find_operation_by_id(operation.id).as_strategy(generation_mode=mode)
+    operation = document.operation_by_id[operation_id]
+    cases = schema.find_operation_by_id(operation_id).as_strategy(generation_mode=mode)
     return cases.map(lambda case: _as_call(operation, case))
 
 

@@ -53,7 +53,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--credits", type=float, metavar="N", help="spend at most this (default: the profile's limit)"
     )
-    group.addoption("--strict", action="store_true", help="assumptions that do not hold fail the run")
+    group.addoption(
+        "--strict-assumptions", action="store_true", help="assumptions that do not hold fail the run"
+    )
     group.addoption(
         "--fault", action="append", default=[], metavar="ID", help="break a promise of the sandbox"
     )
@@ -111,7 +113,7 @@ def opened_run(config: pytest.Config) -> ConformanceRun:
             seed=config.stash[_SEED],
             examples=config.getoption("--examples"),
             credits=config.getoption("--credits"),
-            strict=config.getoption("--strict"),
+            strict=config.getoption("--strict-assumptions"),
             yes_production=config.getoption("--yes-production"),
             faults=tuple(config.getoption("--fault")),
             runs_folder=config.getoption("--runs-folder"),
@@ -190,7 +192,7 @@ def operation_of(item: pytest.Item) -> Operation | None:
 def pytest_runtestloop(session: pytest.Session) -> None:
     """Reach the target and start the record before the first conformance test."""
     items = [item for item in session.items if checks_of(item)]
-    if session.config.option.collectonly or not items:
+    if session.config.option.collectonly or session.testsfailed or not items:
         return
     for item in items:
         if isinstance(item, pytest.Function):

@@ -74,23 +74,29 @@ class Call:
         return (*self.headers, ("content-type", "application/json"))
 
 
-@dataclass(kw_only=True)
 class Probe:
-    """Sends as personas of one target, judges every answer by what holds for all, and more where asked.
+    """Sends as personas of one target, judges every answer by what holds for all, and more where asked."""
 
-    Attributes:
-        wait: Waits so many seconds; called when the target throttles and its clock can't be moved.
-    """
+    def __init__(
+        self, *, client: Client, document: Document, recorder: Recorder, wait: Callable[[float], None]
+    ) -> None:
+        """Send nothing yet.
 
-    target: Target
-    document: Document
-    client: Client
-    recorder: Recorder
-    mint: KeyMint | None
-    pricing: Pricing
-    wait: Callable[[float], None]
-    shapes: ShapeJudge
-    _failures_in_a_row: int = 0
+        Args:
+            client: Sends to the target, within its limits.
+            document: What is promised.
+            recorder: Takes what checks claim.
+            wait: Waits so many seconds; called when the target throttles and its clock can't be moved.
+        """
+        self.target: Target = client.target
+        self.document = document
+        self.client = client
+        self.recorder = recorder
+        self.wait = wait
+        self.mint = KeyMint(client) if self.target.control else None
+        self.pricing = Pricing(client, self.target)
+        self.shapes = ShapeJudge(document)
+        self._failures_in_a_row = 0
 
     def need(self, need: Need[T]) -> T:
         """Look something up in the profile; where it is missing, the running test counts as untested."""

@@ -18,11 +18,8 @@ from knouds_harness.conformance.probe import Probe
 from knouds_harness.conformance.recorder import Recorder
 from knouds_harness.conformance.subjects import Subjects
 from knouds_harness.contract.document import Document, load_document
-from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.errors import ExitCode, HarnessError
 from knouds_harness.exchange.client import Client, first_contact
-from knouds_harness.exchange.minting import KeyMint
-from knouds_harness.exchange.pricing import Pricing
 from knouds_harness.runs.record import RunHeader, RunWriter
 from knouds_harness.target.builtin import open_target
 from knouds_harness.target.guards import Guard
@@ -101,21 +98,12 @@ class ConformanceRun:
     @cached_property
     def probe(self) -> Probe:
         """Sends and judges."""
-        return Probe(
-            target=self.target,
-            document=self.document,
-            client=self.client,
-            recorder=self.recorder,
-            mint=KeyMint(self.client) if self.target.control else None,
-            pricing=Pricing(self.client, self.target),
-            wait=time.sleep,
-            shapes=ShapeJudge(self.document),
-        )
+        return Probe(client=self.client, document=self.document, recorder=self.recorder, wait=time.sleep)
 
     @cached_property
     def subjects(self) -> Subjects:
         """Resources to act on, deleted when the run ends."""
-        return Subjects(probe=self.probe)
+        return Subjects(self.probe)
 
     def stop(self, outcome: str, error: HarnessError) -> None:
         """Remember why the run ends early."""
@@ -154,6 +142,7 @@ class ConformanceRun:
             target=self.target,
             document=self.document,
             checks=all_checks(),
+            strict=self.options.strict,
         )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -51,12 +50,13 @@ def _call(operation: Operation, path_values: dict[str, str], bodies: dict[str, A
     return Call(path_values=path_values)
 
 
-@dataclass(kw_only=True)
 class Subjects:
     """Resources of the full key's account; what is made here is deleted again by ``clean_up``."""
 
-    probe: Probe
-    _made: list[tuple[Persona, str]] = field(default_factory=list)
+    def __init__(self, probe: Probe) -> None:
+        """Make nothing yet."""
+        self.probe = probe
+        self._made: list[tuple[Persona, str]] = []
 
     def call_on_existing(self, operation: Operation) -> Call:
         """A valid request to a resource that exists; meant for keys that must be refused."""

@@ -10,16 +10,27 @@ Funds = Literal["enough", "none", "exhausted", "granted"]
 Role = Literal["user", "admin"]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
 class Secret:
     """A secret that shows its pseudonym wherever it is printed, formatted or logged.
+
+    No dataclass: hypothesis and debuggers print the fields of one, whatever its ``__repr__`` says.
 
     Attributes:
         label: What stands for it in evidence: ``key:full`` shows as ``{{key:full}}``.
     """
 
-    _value: str
-    label: str
+    __slots__ = ("_value", "label")
+
+    def __init__(self, value: str, label: str) -> None:
+        """Wrap a secret."""
+        self._value = value
+        self.label = label
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and (self._value, self.label) == (other._value, other.label)
+
+    def __hash__(self) -> int:
+        return hash((self._value, self.label))
 
     def reveal(self) -> str:
         """The secret itself; for the header that sends it, never for anything that is kept."""
