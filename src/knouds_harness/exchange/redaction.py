@@ -19,7 +19,7 @@ from knouds_harness.exchange.evidence import Pairs, Request
 from knouds_harness.target.personas import Secret
 
 _PREFIX = b"knouds_live_"  # docs, authentication: every key begins with it
-_KEY = re.compile(rb"knouds_live_[\w-]*", re.IGNORECASE)
+_KEY = re.compile(rb"knouds_live_[\w-]+", re.IGNORECASE)
 _WHOLE_KEY = re.compile(r"knouds_live_[\w-]+", re.ASCII)
 _PLACEHOLDER = re.compile(r"\{\{[\w:-]+\}\}")
 _CREDENTIAL_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "set-cookie"})

@@ -153,6 +153,11 @@ def test_body_without_secrets_is_the_same_bytes():
     assert Redactor([Secret(FULL, "key:full")]).content(body) is body
 
 
+def test_prefix_alone_is_no_secret():
+    """A server may say what keys begin with."""
+    assert Redactor().text("keys begin with knouds_live_") == "keys begin with knouds_live_"
+
+
 def test_secret_added_later_is_hidden_from_then_on():
     """Minted keys are secrets too."""
     redactor = Redactor()

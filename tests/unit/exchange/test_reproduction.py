@@ -64,11 +64,12 @@ def test_empty_key_is_sent_as_an_empty_header():
 
 
 @settings(max_examples=25)
-@given(body=st.binary(max_size=60))
+@given(body=st.binary(max_size=60).filter(lambda body: b"knouds_live_" not in body.lower()))
 @example(body=b"")
 @example(body=b"@/etc/passwd")
 @example(body=b'it\'s 100 %\\n $HOME `id` ! "quoted"')
 @example(body=b"\0\xff\n")
+@example(body=b"keys begin with knouds_live_")
 @example(body='{"name": "Lichtmaß"}'.encode())
 def test_any_body_arrives(body: bytes):
     """Every byte that was sent, whatever it means to a shell, to printf or to curl."""
