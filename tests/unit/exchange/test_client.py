@@ -1,5 +1,7 @@
 """Everything that is sent goes through the guards once, and comes back as evidence."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -265,6 +267,31 @@ def test_guard_can_be_shared():
         client.send(RUN)
 
     assert guard.budget.spent_credits == 20
+
+
+def test_no_more_requests_in_flight_than_allowed(client_answering):
+    """However many threads send; each still gets its own answer, and ids are unique."""
+    in_flight, most, lock = 0, 0, threading.Lock()
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        nonlocal in_flight, most
+        with lock:
+            in_flight += 1
+            most = max(most, in_flight)
+        try:
+            return httpx.Response(200, json={"path": request.url.path})
+        finally:
+            with lock:
+                in_flight -= 1
+
+    client = client_answering(answer, target=make_target(concurrency=2))
+    requests = [Request(method="GET", path=f"/{number}", action=Action.READ) for number in range(100)]
+    with ThreadPoolExecutor(8) as pool:
+        exchanges = list(pool.map(client.send, requests))
+
+    assert most <= 2
+    assert [exchange.json()["path"] for exchange in exchanges] == [request.path for request in requests]
+    assert len({exchange.id for exchange in exchanges}) == 100
 
 
 def test_control_plane_answer_is_not_kept(client_answering):
