@@ -78,7 +78,7 @@ async def open_account(request: Request, services: Services) -> Response:
         raise invalid_body("name is no text, role neither user nor admin, or approved no boolean.")
     if any(amount is not None and not _is_amount(amount) for amount in amounts) or amounts[0] is None:
         raise invalid_body("credits or grant is no whole number of credits.")
-    account_id = str(uuid.uuid4())
+    account_id = f"usr_{uuid.uuid4().hex[:24]}"
     try:
         add_account(
             services.store,

@@ -25,7 +25,7 @@ _COLUMNS = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
-    """One run; ``outcome`` is ``{"result": …}`` or ``{"error": {code, message}}``, fixed when it was accepted.
+    """One run; ``outcome`` is ``{"result": …}`` or ``{"error": {code, message}}``, fixed at acceptance.
 
     ``source`` is ``api-slim``, ``api-workflow`` or ``canvas``; a synchronous run has no ``execution_id``.
     """

@@ -136,7 +136,7 @@ def seeded_keys(store: Store) -> dict[str, str]:
 
 def account_id(seed: int, name: str) -> str:
     """The id of a seeded account."""
-    return str(uuid.UUID(bytes=_digest(seed, f"account {name}")[:16], version=4))
+    return f"usr_{_digest(seed, f'account {name}').hex()[:24]}"
 
 
 def key_secret(seed: int, name: str) -> str:

@@ -1,0 +1,298 @@
+"""Every fault changes what the sandbox answers: the same requests, with and without it, go differently."""
+
+import asyncio
+import contextlib
+import json
+import re
+import time
+
+import httpx
+import pytest
+
+from knouds_harness.sandbox.app import build_app
+from knouds_harness.sandbox.faults import FAULTS
+from knouds_harness.sandbox.providers import Latency
+from knouds_harness.sandbox.seeding import account_id, seeded_keys
+
+SEED = 5
+JSON_TYPE = {"content-type": "application/json"}
+VARYING = (
+    (re.compile(r"req_[0-9a-f]{32}"), "REQUEST"),
+    (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}"), "UUID"),
+    (re.compile(r"(?<![0-9a-f-])[0-9a-f]{8}(?![0-9a-f-])"), "SHORT"),
+    (re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]+Z"), "INSTANT"),
+    (re.compile(r'"ms":[0-9.e-]+'), "MS"),
+    (re.compile(r'"durationMs":-?\d+'), "DURATION"),
+)
+
+PERSONAS = (
+    "none",
+    "only-workflow-run",
+    "only-workflow-read",
+    "only-workflow-write",
+    "only-model-run",
+    "only-execution-read",
+    "only-execution-cancel",
+    "only-webhook-receive",
+    "wildcard-workflow",
+    "wildcard-model",
+    "wildcard-execution",
+    "bound-workflow",
+    "bound-model",
+    "admin",
+    "full",
+)
+
+
+class Transcript:
+    """Sends requests and writes down what of the answers does not vary by itself."""
+
+    def __init__(self, client, services):
+        self.client = client
+        self.services = services
+        self.keys = seeded_keys(services.store)
+        self.lines = []
+
+    async def send(self, method, path, persona=None, body=None, **options):
+        headers = dict(options.pop("headers", {}))
+        if persona is not None:
+            headers["x-api-key"] = self.keys[persona]
+        if body is not None:
+            options["content"] = body if isinstance(body, bytes) else json.dumps(body).encode()
+            headers = JSON_TYPE | headers
+        started = time.monotonic()
+        response = await self.client.request(method, path, headers=headers, **options)
+        text = f"{path} {response.text}"
+        for pattern, name in VARYING:
+            text = pattern.sub(name, text)
+        shown = {
+            k: v for k, v in response.headers.items() if "rate" in k or k in {"content-type", "retry-after"}
+        }
+        if "x-ratelimit-reset" in shown:
+            shown["x-ratelimit-reset"] = len(shown["x-ratelimit-reset"])
+        is_slow = time.monotonic() - started > 0.5
+        self.lines.append(f"{method} {persona} {response.status_code} {shown} {is_slow} {text}")
+        return response
+
+    def note(self, text):
+        self.lines.append(text)
+
+
+async def authentication(t):
+    full = t.keys["full"]
+    await t.send("GET", "/api/whoami")
+    await t.send("GET", "/api/usage")
+    for key in ("", "nonsense", "knouds_live_" + "u" * 43, full.swapcase(), full[:-3], full + "x"):
+        await t.send("GET", "/api/usage", headers={"x-api-key": key})
+    await t.send("GET", "/api/whoami", headers={"x-api-key": full[:12] + full[12:].swapcase()})
+    await t.send("GET", "/api/whoami", headers={"authorization": f"Bearer {full}"})
+    await t.send("GET", "/api/whoami", params={"api_key": full})
+    for persona in ("revoked", "legacy", "unapproved"):
+        await t.send("GET", "/api/whoami", persona)
+        await t.send("GET", "/api/executions/x", persona)
+    for path in ("/api/me", "/api/credits/balance", "/api/api-keys", "/api/business/admin/users"):
+        await t.send("GET", path, "admin")
+    for path in ("/api/workflows/public-card/public-schema", "/api/pricing/public", "/api/health"):
+        await t.send("GET", path)
+    await t.send("GET", "/api/nowhere")
+
+
+async def capabilities(t):
+    for persona in PERSONAS:
+        await t.send("GET", "/api/whoami", persona)
+        await t.send("GET", "/api/usage", persona, params={"limit": "0"})
+        await t.send("GET", "/api/usage/models", persona)
+        await t.send("GET", "/api/workflows", persona)
+        await t.send("GET", "/api/workflows/portrait/schema", persona)
+        for slug in ("portrait", "portrait-hd", "portrai", "all-fields"):
+            await t.send("POST", f"/api/workflows/{slug}/run", persona, {"inputs": {}})
+        await t.send("POST", "/api/models/seedream-v5/run", persona, {"inputs": {}})
+        await t.send("POST", "/api/models/nano-banana-2/run", persona, {"inputs": {}})
+        await t.send("GET", "/api/executions/x", persona)
+        await t.send("POST", "/api/executions/x/cancel", persona)
+        await t.send("PUT", "/api/workflows/in-folder", persona, {"tags": ["x"]})
+        await t.send("PUT", "/api/workflows/in-folder/move", persona, {"folderId": "folder-2026"})
+    await t.send("POST", "/api/workflows", "none", {"name": "Refused"})
+    await t.send("PUT", "/api/workflows/public-card", "none", {"description": "refused"})
+    await t.send("PUT", "/api/workflows/all-fields/move", "none", {"folderId": "refused"})
+    await t.send("DELETE", "/api/workflows/sunset-clip", "none")
+    await t.send("GET", "/api/workflows", "full")
+
+
+async def workflows(t):
+    for slug in ("portrait", "no-input", "in-folder", "starter-template", "stranger-private", "unknown"):
+        await t.send("GET", f"/api/workflows/{slug}", "full")
+        await t.send("GET", f"/api/workflows/{slug}/schema", "full")
+        await t.send("GET", f"/api/workflows/{slug}/public-schema")
+    document = (await t.send("GET", "/api/workflows/portrait", "full")).json()
+    await t.send("POST", "/api/workflows", "full", document)
+    await t.send(
+        "POST", "/api/workflows", "full", {"name": "My New Flow", "createdBy": account_id(SEED, "sam")}
+    )
+    await t.send("POST", "/api/workflows", "full", {"name": "My New Flow"})
+    await t.send("POST", "/api/workflows", "full", {"description": "nameless"})
+    for name in ("First", "Second"):
+        await t.send("POST", "/api/workflows", "free", {"name": name})
+    await t.send("PUT", "/api/workflows/portrait", "full", {"name": "Renamed", "slug": "else"})
+    await t.send("PUT", "/api/workflows/portrait", "full", {"tags": ["kept"], "slug": "else"})
+    await t.send("PUT", "/api/workflows/portrait", "full", {"description": "new"})
+    await t.send("GET", "/api/workflows/portrait", "full")
+    for folder in ("folder-9", None):
+        await t.send("PUT", "/api/workflows/in-folder/move", "full", {"folderId": folder})
+        await t.send("GET", "/api/workflows/in-folder", "full")
+    for slug, persona in (
+        ("starter-template", "stranger"),
+        ("stranger-private", "full"),
+        ("portrait", "admin"),
+    ):
+        await t.send("PUT", f"/api/workflows/{slug}", persona, {"tags": ["foreign"]})
+    await t.send("DELETE", "/api/workflows/no-input", "full")
+    await t.send("GET", "/api/workflows/no-input", "full")
+    await t.send("GET", "/api/workflows", "stranger")
+
+
+async def runs(t):
+    for body in (b"{", b"", b"[]", {}, *({"inputs": value} for value in ([], None, "text", 3, {}))):
+        await t.send("POST", "/api/workflows/all-fields/run", "full", body)
+    for slug in ("All-Fields", "a_b", "unknown", "stranger-private", "always-fails", "no-generator"):
+        await t.send("POST", f"/api/workflows/{slug}/run", "full", {"inputs": {}})
+    for persona, slug in (("broke", "nil"), ("exhausted", "tess"), ("granted", "gus")):
+        await t.send("POST", f"/api/workflows/{slug}-portrait/run", persona, {"inputs": {}})
+    for model in (
+        "no_model",
+        "unknown",
+        "retired-model",
+        "enterprise-model",
+        "claude-sonnet",
+        "failing-model",
+    ):
+        await t.send("POST", f"/api/models/{model}/run", "business", {"inputs": {}})
+    await t.send("POST", "/api/models/seedream-v5/run", "business", {"inputs": {"count": 3}})
+    await t.send("POST", "/api/models/seedream-v5/run?async=true", "business", {"inputs": {}})
+    await t.send("POST", "/api/models/seedream-v5/run", "pro-model", {"inputs": {}})
+
+
+async def executions(t):
+    submits = [
+        await t.send("POST", f"/api/{path}/run?async=true", "business", {"inputs": {}})
+        for path in ("workflows/bea-portrait", "models/suno-v5", "models/failing-model")
+    ]
+    ids = [submit.json().get("executionId") for submit in submits]
+    t.note(f"fresh ids: {len(set(ids))}")
+    for execution_id in (*ids, "unknown"):
+        await t.send("GET", f"/api/executions/{execution_id}", "business")
+        await t.send("GET", f"/api/executions/{execution_id}", "stranger")
+    await t.send("POST", f"/api/executions/{ids[0]}/cancel", "business")
+    await t.send("GET", f"/api/executions/{ids[0]}", "business")
+    for execution_id in ids:
+        await all_ended(t)
+        await t.send("GET", f"/api/executions/{execution_id}", "business")
+        await t.send("POST", f"/api/executions/{execution_id}/cancel", "business")
+        await t.send("GET", f"/api/executions/{execution_id}", "business")
+
+
+async def all_ended(t):
+    async with asyncio.timeout(5):
+        while True:
+            (row,) = t.services.store.row("SELECT count(*) FROM runs WHERE ended_unix_s IS NULL")
+            if not row:
+                return
+            await asyncio.sleep(0.005)
+
+
+async def usage(t):
+    for query in (
+        "",
+        "limit=2",
+        "limit=2&offset=1",
+        "limit=9999",
+        "limit=x",
+        "status=failed",
+        "modelId=suno-v5",
+    ):
+        await t.send("GET", f"/api/usage?{query}", "business")
+    await t.send("GET", "/api/usage?workflowSlug=bea-portrait", "business")
+    await t.send("GET", "/api/usage/models", "business")
+    await t.send("GET", "/api/usage", "full")
+    for _ in range(25):
+        await t.send("POST", "/api/workflows/no-generator/run", "full", {"inputs": {}})
+    await t.send("GET", "/api/usage", "full")
+
+
+async def rate_limits(t):
+    await t.send("POST", "/api/models/suno-v5/run", "business", {"inputs": {}})
+    for _ in range(102):
+        await t.send("POST", "/api/workflows/pia-portrait/run", "pro", {"inputs": {}})
+    await t.send("POST", "/api/workflows/pia-portrait/run", "pro-second", {"inputs": {}})
+    t.services.limiter.advance(61)
+    await t.send("POST", "/api/workflows/pia-portrait/run", "pro", {"inputs": {}})
+
+
+async def ended_for_a_while(t):
+    """An execution that ended a second ago, without waiting for it."""
+    t.services.store.write("UPDATE runs SET ended_unix_s = ended_unix_s - 1 WHERE execution_id IS NOT NULL")
+    (execution_id,) = t.services.store.row(
+        "SELECT execution_id FROM runs WHERE status = 'completed' AND execution_id IS NOT NULL AND key_id IS NOT NULL"
+    )
+    await t.send("GET", f"/api/executions/{execution_id}", "business")
+
+
+PARTS = (authentication, workflows, runs, executions, ended_for_a_while, usage, rate_limits, capabilities)
+
+
+@contextlib.asynccontextmanager
+async def started(app):
+    """Run the application's lifespan."""
+    inbox: asyncio.Queue = asyncio.Queue()
+    outbox: asyncio.Queue = asyncio.Queue()
+    task = asyncio.create_task(app({"type": "lifespan", "asgi": {}}, inbox.get, outbox.put))
+    await inbox.put({"type": "lifespan.startup"})
+    await outbox.get()
+    yield
+    await inbox.put({"type": "lifespan.shutdown"})
+    await task
+
+
+async def transcripts(faults):
+    """Yield what each part writes down, one part after the other on the same sandbox."""
+    app, services = build_app(
+        seed=SEED, faults=faults, latency=Latency(time_scale=0.1), now_unix_s=lambda: 1_800_000_000.0
+    )
+    transport = httpx.ASGITransport(app)
+    async with started(app), httpx.AsyncClient(transport=transport, base_url="http://sandbox.test") as client:
+        for part in PARTS:
+            transcript = Transcript(client, services)
+            await part(transcript)
+            yield transcript.lines
+
+
+async def all_transcripts(faults=()):
+    return [lines async for lines in transcripts(faults)]
+
+
+async def is_seen(fault, healthy):
+    """Compare part by part; the first difference suffices."""
+    async with contextlib.aclosing(transcripts((fault,))) as parts:
+        number = 0
+        async for lines in parts:
+            if lines != healthy[number]:
+                return True
+            number += 1
+    return False
+
+
+@pytest.fixture(scope="module")
+def healthy():
+    """What a sandbox without faults answers."""
+    return asyncio.run(all_transcripts())
+
+
+def test_healthy_sandbox_repeats_itself(healthy):
+    """Without a fault nothing differs, so that what differs is the fault."""
+    assert asyncio.run(all_transcripts()) == healthy
+
+
+@pytest.mark.parametrize("fault", [fault.id for fault in FAULTS if not fault.id.startswith("webhook-")])
+def test_fault_shows(fault, healthy):
+    """With the fault at least one answer differs."""
+    assert asyncio.run(is_seen(fault, healthy))

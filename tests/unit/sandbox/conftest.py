@@ -1,0 +1,70 @@
+"""A running sandbox, and a way to call it as one of its personas."""
+
+import httpx
+import pytest
+
+from knouds_harness.sandbox.providers import Latency
+from knouds_harness.sandbox.serving import running_sandbox
+
+TOKEN = "test-token"
+
+
+@pytest.fixture(scope="module")
+def shared_sandbox():
+    """One sandbox for the tests of a module that leave it as it is."""
+    with running_sandbox(seed=7, control_token=TOKEN) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def fresh_sandbox():
+    """A sandbox of one's own, whose jobs take 30 ms."""
+    with running_sandbox(seed=7, control_token=TOKEN, latency=Latency(time_scale=0.1)) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def ask(shared_sandbox):
+    """Call the shared sandbox: ``ask("GET", "/api/whoami", "full")``."""
+    with httpx.Client(base_url=shared_sandbox.base_url) as client:
+        yield asker(client, shared_sandbox.keys)
+
+
+@pytest.fixture
+def ask_fresh(fresh_sandbox):
+    """Call the sandbox of one's own."""
+    with httpx.Client(base_url=fresh_sandbox.base_url) as client:
+        yield asker(client, fresh_sandbox.keys)
+
+
+def asker(client, keys):
+    def ask(method, path, persona=None, **options):
+        headers = {"x-api-key": keys[persona]} if persona else {}
+        return client.request(method, path, headers=headers | options.pop("headers", {}), **options)
+
+    return ask
+
+
+@pytest.fixture
+def mint(ask):
+    """Mint a key on the shared sandbox; returns the headers that present it."""
+
+    def mint(*capabilities, account="ada", **more):
+        body = {"account": account, "capabilities": capabilities} | more
+        answer = ask("POST", "/__sandbox__/keys", headers={"x-sandbox-token": TOKEN}, json=body)
+        return {"x-api-key": answer.json()["secret"]}
+
+    return mint
+
+
+@pytest.fixture
+def assert_refused():
+    """Hold an answer against the envelope; returns its body."""
+
+    def assert_refused(response, status, code):
+        assert (response.status_code, response.json()["code"]) == (status, code)
+        assert response.json()["error"]
+        assert response.headers["content-type"] == "application/json"
+        return response.json()
+
+    return assert_refused
