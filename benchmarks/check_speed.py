@@ -1,7 +1,7 @@
-"""How long a full check of the sandbox takes, when its first verdict shows, and how much memory it needs.
+"""How long a full check of the sandbox takes, when its first verdict shows, how much memory it needs.
 
-Run by ``nox -s bench``. Each round starts ``knouds-harness check`` as a user would, with another seed; printed are
-the medians, with the lowest and the highest. Memory is the peak of the harness, and of the sandbox beside it.
+Run by ``nox -s bench``. Each round starts ``knouds-harness check`` as a user would, with another seed; printed
+are the medians, with the lowest and the highest. Memory is the peak of the harness, and of the sandbox beside it.
 """
 
 from __future__ import annotations
@@ -35,9 +35,10 @@ def measure(seed: int, folder: str) -> Round:
     command = [sys.executable, "-m", "knouds_harness", "check", "--seed", str(seed), "--runs-folder", folder]
     start = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        first_verdict_s = next((time.perf_counter() - start for line in process.stdout if " tests, " in line), 0.0)
-        process.stdout.read()
+        lines = iter(process.stdout or ())
+        first_verdict_s = next((time.perf_counter() - start for line in lines if " tests, " in line), 0.0)
+        for _ in lines:
+            pass  # so that the check never waits for its reader
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:

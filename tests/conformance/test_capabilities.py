@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -87,3 +89,17 @@ def test_denial_has_no_effect(probe, subjects, document, personas):
                 probe.send(operation_id, persona, subjects.call_on_existing(operation))
 
     probe.judge(capabilities.nothing_changed, probe.send("getWorkflow", owner, call), before=before)
+
+
+@pytest.mark.proves(capabilities.nothing_created)
+def test_denied_create_makes_nothing(probe, document, personas):
+    """A refused create leaves no workflow behind."""
+    owner = probe.need(FULL_KEY)
+    operation = document.operation_by_id["createWorkflow"]
+    name = f"Harness denied {uuid.uuid4()}"
+
+    for persona in personas:
+        if persona.user == owner.user and not operation.admits(persona.capabilities, {}):
+            probe.send(operation.id, persona, Call(json={"name": name}))
+
+    probe.judge(capabilities.nothing_created, probe.send("listWorkflows", owner), name=name)

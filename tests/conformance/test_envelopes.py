@@ -226,6 +226,23 @@ def test_over_the_limit(probe, subjects):
     probe.next_window()
 
 
+@provokes(envelopes.constant_code)
+@pytest.mark.parametrize("operation_id", ["getWorkflow", "getWorkflowSchema", "runWorkflow", "runModel"])
+def test_same_cause_gives_same_code(probe, document, operation_id):
+    """Two unknown resources are refused with one code."""
+    operation = document.operation_by_id[operation_id]
+    earlier, later = (
+        probe.send(
+            operation_id,
+            probe.need(FULL_KEY),
+            harmless_call(operation).having(path_values=dict.fromkeys(operation.path_parameters, name)),
+        )
+        for name in ("harness-unknown-one", "harness-unknown-two")
+    )
+
+    probe.judge(envelopes.constant_code, later, earlier=earlier)
+
+
 @provokes(envelopes.unknown_route)
 @pytest.mark.parametrize("path", ["/api/no-such-route", "/api/workflows/a/b/c", "/api", "/no-such-page"])
 def test_unknown_route(probe, path):

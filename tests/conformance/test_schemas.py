@@ -75,11 +75,16 @@ def test_public_schema(probe):
     probe.judge(schemas.public_schema, probe.send("getPublicWorkflowSchema", None, call))
 
 
-@shows(schemas.body)
-@pytest.mark.parametrize("operation_id", ["getPublicPricing", "getHealth"])
-def test_public_documents(probe, operation_id):
-    """Pricing and health have their assumed shape."""
-    probe.send(operation_id, None)
+@shows(schemas.public_pricing)
+def test_public_pricing(probe):
+    """Public pricing is served to everybody, as JSON."""
+    probe.judge(schemas.public_pricing, probe.send("getPublicPricing", None))
+
+
+@shows(schemas.public_health)
+def test_health(probe):
+    """Health is served to everybody, as JSON."""
+    probe.judge(schemas.public_health, probe.send("getHealth", None))
 
 
 @shows(schemas.round_trip)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 
 import pytest
-from knouds_harness.runs.record import read_run
-from knouds_harness.runs.verdicts import Verdict
 from rich.console import Console
 
 from knouds_harness.conformance.checks import all_checks
 from knouds_harness.conformance.running import run_suite
 from knouds_harness.errors import ExitCode
+from knouds_harness.runs.record import read_run
+from knouds_harness.runs.verdicts import Verdict
 from knouds_harness.sandbox.faults import FAULTS
 
 FAILING = {Verdict.BREACH, Verdict.CONFLICT}

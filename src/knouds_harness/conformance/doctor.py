@@ -69,6 +69,7 @@ def diagnose(persona: Persona, whoami: Exchange) -> Diagnosis:
     body = whoami.json_or_none()
     user = body.get("user") if isinstance(body, dict) else None
     account: Mapping[str, object] = user if isinstance(user, dict) else {}
+    problems: tuple[str, ...]
     if persona.state != "active":
         problems = () if whoami.status == 401 else (f'state is "{persona.state}", so 401 was expected',)
     elif whoami.status != 200:

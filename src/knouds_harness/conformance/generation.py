@@ -139,7 +139,7 @@ def garbled_query_values() -> st.SearchStrategy[str]:
     return st.one_of(
         st.integers(-(10**30), -1).map(str),
         st.integers(501, 10**30).map(str),
-        st.text(st.characters(exclude_categories=("Cs",)), max_size=20),
+        st.text(max_size=20),
         st.sampled_from(["NaN", "1e3", "0x10", "1.5", "null", "", "' OR 1=1 --", "50;DROP"]),
     )
 
@@ -166,7 +166,7 @@ def _calls(document: Document, operation_id: str, mode: GenerationMode) -> st.Se
     return cases.map(lambda case: _as_call(operation, case))
 
 
-def _as_call(operation: Operation, case: schemathesis.Case) -> Call:
+def _as_call(operation: Operation, case: schemathesis.Case[Any]) -> Call:
     has_body = isinstance(case.body, dict | list | str | int | float | bool | None)
     return Call(
         path_values={

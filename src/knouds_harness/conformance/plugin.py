@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, Phase
 from knouds_harness.conformance.checks import families
 from knouds_harness.conformance.claims import Check
 from knouds_harness.conformance.matrix import TIERS_WITHOUT_KEYS
-from knouds_harness.conformance.probe import UNTESTED, Probe
+from knouds_harness.conformance.probe import COMMON_FACTS, UNTESTED, Probe
 from knouds_harness.conformance.session import ConformanceRun, Options, open_run
 from knouds_harness.conformance.subjects import Subjects
 from knouds_harness.contract.document import Document, load_document
@@ -158,10 +158,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         checks = checks_of(item)
         operation = operation_of(item)
+        shown = COMMON_FACTS.union(*(check.facts for check in checks))
         is_kept = not checks or (
             (not wanted_families or checks[0].family in wanted_families)
             and (not wanted_operations or operation is None or operation.id in wanted_operations)
-            and (not wanted_facts or any(not wanted_facts.isdisjoint(check.facts) for check in checks))
+            and (not wanted_facts or not wanted_facts.isdisjoint(shown))
         )
         if is_kept:
             kept.append(item)

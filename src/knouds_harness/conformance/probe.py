@@ -31,6 +31,27 @@ T = TypeVar("T")
 
 NO_BODY: Final = object()
 UNTESTED = "untested: the profile lacks "
+_ON_EVERY_EXCHANGE: Final = (
+    envelopes.no_server_error,
+    envelopes.json_content_type,
+    envelopes.json_object,
+    envelopes.envelope,
+    envelopes.no_internals,
+    envelopes.context_fields,
+    envelopes.throttled_headers,
+)
+COMMON_CHECKS: Final[tuple[Check[...], ...]] = (
+    *_ON_EVERY_EXCHANGE,
+    envelopes.code_fits_status,
+    schemas.status_is_documented,
+    schemas.body,
+    schemas.headers,
+)
+"""The checks that the probe has judge every exchange, whichever test asked for it."""
+COMMON_FACTS: Final = frozenset(fact for check in COMMON_CHECKS for fact in check.facts) - {
+    *schemas.SHAPE_FACTS
+}
+"""The facts that any test may show to be broken; the shape of a success shows in tests that succeed."""
 _WINDOW_S = 60
 _LONGEST_WAIT_S = 65
 _MOST_FAILURES_IN_A_ROW = 5
@@ -56,9 +77,9 @@ class Call:
     headers: tuple[tuple[str, str], ...] = ()
     cost_credits: float = 0.0
 
-    def having(self, **changes: object) -> Call:
+    def having(self, **changes: Any) -> Call:  # noqa: ANN401 - each member has its own type
         """The same call with some members replaced."""
-        return replace(self, **changes)  # type: ignore[arg-type] -- as checked by replace itself
+        return replace(self, **changes)
 
     def encoded_body(self) -> bytes | None:
         """The body as it is sent."""
@@ -203,15 +224,7 @@ class Probe:
         self.wait(min(int(told) if told.isdigit() else _WINDOW_S, _LONGEST_WAIT_S))
 
     def _judge_by_common_checks(self, exchange: Exchange) -> None:
-        for check in (
-            envelopes.no_server_error,
-            envelopes.json_content_type,
-            envelopes.json_object,
-            envelopes.envelope,
-            envelopes.no_internals,
-            envelopes.context_fields,
-            envelopes.throttled_headers,
-        ):
+        for check in _ON_EVERY_EXCHANGE:
             self.judge(check, exchange)
         self.judge(envelopes.code_fits_status, exchange, catalogue=self.document.error_codes)
         operation = self.document.operation_by_id.get(exchange.request.operation_id or "")

@@ -8,11 +8,12 @@ from datetime import date
 
 from knouds_harness.conformance.claims import Check, Claim
 from knouds_harness.contract.document import Document
+from knouds_harness.contract.sources import Fact
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.reproduction import curl
 from knouds_harness.runs.findings import Finding, fingerprint
 from knouds_harness.runs.record import RunWriter
-from knouds_harness.runs.verdicts import Verdict, fails_run, verdict_for
+from knouds_harness.runs.verdicts import fails_run, verdict_for
 from knouds_harness.target.waivers import Waiver
 
 
@@ -102,15 +103,16 @@ class Recorder:
             exchange_id=exchange.id,
             curl=curl(exchange),
             fingerprint=mark,
-            waived_by=self._waiver_for(mark, check, exchange, verdict_for(fact)),
+            waived_by=self._waiver_for(mark, check, exchange, fact),
         )
 
-    def _waiver_for(self, mark: str, check: Check[...], exchange: Exchange, verdict: Verdict) -> str | None:
-        if not fails_run(verdict, strict=self.strict, is_waived=False):
+    def _waiver_for(self, mark: str, check: Check[...], exchange: Exchange, fact: Fact) -> str | None:
+        if not fails_run(verdict_for(fact), strict=self.strict, is_waived=False):
             return None
         for waiver in self.waivers:
             if waiver.matches(
                 fingerprint=mark,
+                fact=fact.id,
                 check=check.id,
                 operation=exchange.request.operation_id,
                 status=exchange.status,

@@ -151,12 +151,15 @@ class Subjects:
         is_throttling_expected: bool = False,
     ) -> Exchange:
         """Run a workflow or model with the inputs of the profile; it may cost what the profile says."""
-        is_workflow = isinstance(resource, Workflow)
+        if isinstance(resource, Workflow):
+            operation_id, path_values = "runWorkflow", {"slug": resource.slug}
+        else:
+            operation_id, path_values = "runModel", {"internalName": resource.name}
         return self.probe.send(
-            "runWorkflow" if is_workflow else "runModel",
+            operation_id,
             persona,
             Call(
-                path_values={"slug": resource.slug} if is_workflow else {"internalName": resource.name},
+                path_values=path_values,
                 query=(("async", "true"),) if is_async else (),
                 json={"inputs": dict(resource.inputs)},
                 cost_credits=self.probe.price(resource),

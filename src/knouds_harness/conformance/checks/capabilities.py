@@ -111,9 +111,23 @@ def nothing_changed(exchange: Exchange, *, before: object) -> Iterator[Claim]:
     yield Claim(
         fact="capability.denial-has-no-effect",
         holds=exchange.json_or_none() == before,
-        expected="the workflow as it was before the refused request",
-        observed="another document",
+        expected="what was read before the refused request",
+        observed="something else",
     )
+
+
+@check("capability.denial-has-no-effect", needs=(FULL_KEY, MAY_WRITE))
+def nothing_created(exchange: Exchange, *, name: str) -> Iterator[Claim]:
+    """A refused create leaves no workflow behind."""
+    summaries = exchange.json_or_none()
+    if exchange.status == 200 and isinstance(summaries, list):
+        names = [summary.get("name") for summary in summaries if isinstance(summary, dict)]
+        yield Claim(
+            fact="capability.denial-has-no-effect",
+            holds=name not in names,
+            expected="no workflow of the refused name",
+            observed=f'a workflow "{name}"',
+        )
 
 
 def required_of(exchange: Exchange) -> tuple[str, ...]:

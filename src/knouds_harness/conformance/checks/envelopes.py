@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterator, Mapping
 
 from knouds_harness.conformance.claims import Claim, answer, check
+from knouds_harness.conformance.needs import FULL_KEY
 from knouds_harness.contract.error_codes import ErrorCode
+from knouds_harness.contract.sources import Source
 from knouds_harness.exchange.evidence import Exchange
 
 _WORKFLOW_OPERATIONS = frozenset(
@@ -49,8 +51,8 @@ def json_content_type(exchange: Exchange) -> Iterator[Claim]:
 @check("ground.responses-are-json-objects", "workflows.list-is-array")
 def json_object(exchange: Exchange) -> Iterator[Claim]:
     """Every answer that succeeds is a JSON object, apart from the workflow list, which is an array."""
-    if exchange.status is None or not 200 <= exchange.status < 300:
-        return
+    if exchange.status is None or not 200 <= exchange.status < 300 or exchange.status == 204:
+        return  # what a write answers with is open, so it may be nothing
     try:
         body = exchange.json()
     except ValueError as reason:
@@ -150,7 +152,7 @@ def no_internals(exchange: Exchange) -> Iterator[Claim]:
 def code_fits_status(exchange: Exchange, *, catalogue: Mapping[str, ErrorCode]) -> Iterator[Claim]:
     """A documented code comes with its documented status."""
     code = catalogue.get(exchange.code or "")
-    if not _is_refusal(exchange) or code is None:
+    if not _is_refusal(exchange) or code is None or code.source is Source.ASSUMED:
         return
     yield Claim(
         fact="envelope.code-fits-status",
@@ -249,6 +251,18 @@ def no_server_error(exchange: Exchange) -> Iterator[Claim]:
         holds=exchange.status < 500 or is_documented,
         expected="no 5xx but EXECUTION_FAILED",
         observed=answer(exchange),
+    )
+
+
+@check("envelope.code-is-constant", needs=(FULL_KEY,))
+def constant_code(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
+    """The same cause gives the same code, whatever it was about."""
+    yield Claim(
+        fact="envelope.code-is-constant",
+        holds=exchange.code == earlier.code,
+        expected=f"{earlier.code}, as for another resource",
+        observed=answer(exchange),
+        where="/code",
     )
 
 

@@ -82,13 +82,13 @@ SHAPE_FACTS = (
 
 @check("ground.status-is-documented")
 def status_is_documented(exchange: Exchange, *, operation: Operation) -> Iterator[Claim]:
-    """An operation answers with the statuses that its page names."""
-    if exchange.status is None or exchange.status >= 500 or exchange.status in (405, 413):
-        return  # a 5xx has a check of its own; how malformed HTTP is refused is open
+    """An operation succeeds with the statuses that its page names."""
+    if exchange.status is None or exchange.status >= 400:
+        return  # which status refuses what has checks of its own, as far as it is documented
     yield Claim(
         fact="ground.status-is-documented",
         holds=exchange.status in operation.responses,
-        expected=", ".join(str(status) for status in operation.responses),
+        expected=" or ".join(str(status) for status in operation.responses if status < 400),
         observed=answer(exchange),
     )
 
@@ -128,7 +128,7 @@ def headers(exchange: Exchange, *, operation: Operation, shapes: ShapeJudge) -> 
             where=mismatch.where,
         )
     if not mismatches and exchange.header("x-ratelimit-limit") is not None:
-        yield Claim(fact="rate.headers-are-integers", holds=True, expected="whole numbers", observed="the same")
+        yield Claim(fact="rate.headers-are-integers", holds=True, expected="whole numbers", observed="")
 
 
 @check("rate.headers-on-success", needs=(MAY_RUN,))
@@ -175,6 +175,28 @@ def no_request_input(exchange: Exchange) -> Iterator[Claim]:
             observed=f"{document.get('fields')!r:.80}",
             where="/fields",
         )
+
+
+def _served_to_all(exchange: Exchange, fact: str) -> Claim:
+    is_json = exchange.json_or_none() is not None and "json" in (exchange.header("content-type") or "")
+    return Claim(
+        fact=fact,
+        holds=exchange.status == 200 and is_json,
+        expected="200 with JSON",
+        observed=f"{answer(exchange)} with {exchange.header('content-type')}",
+    )
+
+
+@check("pricing.is-public-json")
+def public_pricing(exchange: Exchange) -> Iterator[Claim]:
+    """Public pricing is served to everybody, as JSON."""
+    yield _served_to_all(exchange, "pricing.is-public-json")
+
+
+@check("health.is-public-json")
+def public_health(exchange: Exchange) -> Iterator[Claim]:
+    """Health is served to everybody, as JSON."""
+    yield _served_to_all(exchange, "health.is-public-json")
 
 
 @check("schema.public-shape-without-cost", "schema.public-only-when-public", needs=(PUBLIC_WORKFLOW,))

@@ -1,0 +1,306 @@
+"""The command line as a user meets it: messages, exit codes, files. Never a traceback, nothing lost."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+PROFILE = """
+base_url = "{base_url}"
+
+[limits]
+timeout_s = 2
+allow = ["read"]
+
+[keys.full]
+secret_env = "TEST_KEY_FULL"
+capabilities = ["workflow:read"]
+user = "ada"
+tier = "pro"
+"""
+
+
+def knouds(*arguments, cwd, environ=None, **options):
+    """Run the command line in a folder and return the finished process."""
+    return subprocess.run(
+        [sys.executable, "-m", "knouds_harness", *arguments],
+        cwd=cwd,
+        env={**os.environ, "NO_COLOR": "1", **(environ or {})},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        **options,
+    )
+
+
+def write_profile(folder: Path, text: str) -> None:
+    """Write ``targets/mine.toml``."""
+    (folder / "targets").mkdir()
+    (folder / "targets" / "mine.toml").write_text(text, encoding="utf-8")
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@contextmanager
+def serving(handler) -> Iterator[str]:
+    """Serve with a request handler of the standard library; yields the base URL."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+
+
+class Proxy(http.server.BaseHTTPRequestHandler):
+    """Answers everything with a login page."""
+
+    def do_GET(self):
+        page = b"<!doctype html><title>Sign in</title>"
+        self.send_response(200)
+        self.send_header("content-type", "text/html")
+        self.send_header("content-length", str(len(page)))
+        self.end_headers()
+        self.wfile.write(page)
+
+    def log_message(self, *_):
+        pass
+
+
+def assert_refused(process, code, *words):
+    """One message on stderr that begins with ``error:`` and names what is wrong; the right code; no traceback."""
+    assert process.stderr.startswith("error: ")
+    assert [word for word in words if word not in process.stderr] == []
+    assert "Traceback" not in process.stderr + process.stdout
+    assert process.returncode == code
+
+
+def test_unknown_target(tmp_path):
+    """A misspelt target is named, with the known ones and the nearest."""
+    assert_refused(
+        knouds("check", "--target", "sandbix", cwd=tmp_path),
+        2,
+        'no target "sandbix"',
+        'Did you mean "sandbox"',
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "hint"),
+    [
+        ("--family", "capability", 'Did you mean "capabilities"'),
+        ("--operation", "getWhoamI", 'Did you mean "getWhoami"'),
+        ("--fact", "auth.revoked", "auth.revoked-key-is-401"),
+        ("--fault", "auth-revoked-acceptd", 'Did you mean "auth-revoked-accepted"'),
+    ],
+)
+def test_unknown_selection(tmp_path, option, name, hint):
+    """A misspelt family, operation, fact or fault is named, with the nearest."""
+    assert_refused(knouds("check", option, name, cwd=tmp_path), 2, name, hint)
+
+
+def test_missing_secret(tmp_path):
+    """A secret that is not set is named, with what to do."""
+    write_profile(tmp_path, PROFILE.format(base_url="http://127.0.0.1:1"))
+
+    assert_refused(
+        knouds("check", "--target", "mine", cwd=tmp_path), 2, "keys.full", "TEST_KEY_FULL is not set"
+    )
+
+
+def test_broken_profile(tmp_path):
+    """Every problem of a profile is named at once."""
+    write_profile(tmp_path, PROFILE.format(base_url="nowhere").replace("timeout_s = 2", "timeout_s = -1"))
+
+    assert_refused(knouds("check", "--target", "mine", cwd=tmp_path), 2, "mine.toml", "base_url", "timeout_s")
+
+
+def test_unreachable_host(tmp_path):
+    """A server that is not there is exit code 3."""
+    write_profile(tmp_path, PROFILE.format(base_url=f"http://127.0.0.1:{free_port()}"))
+    process = knouds("check", "--target", "mine", cwd=tmp_path, environ={"TEST_KEY_FULL": "knouds_live_x"})
+
+    assert_refused(process, 3, "127.0.0.1", "refused")
+
+
+def test_html_from_a_proxy(tmp_path):
+    """A login page is no breach of the contract: the target was not reached."""
+    with serving(Proxy) as base_url:
+        write_profile(tmp_path, PROFILE.format(base_url=base_url))
+        process = knouds(
+            "check", "--target", "mine", cwd=tmp_path, environ={"TEST_KEY_FULL": "knouds_live_x"}
+        )
+
+    assert_refused(process, 3, "HTML instead of JSON")
+
+
+def test_production_is_refused(tmp_path):
+    """The production host needs the profile's word and the command line's."""
+    write_profile(tmp_path, PROFILE.format(base_url="https://knouds.ai"))
+    process = knouds("check", "--target", "mine", cwd=tmp_path, environ={"TEST_KEY_FULL": "knouds_live_x"})
+
+    assert_refused(process, 4, "production", "--yes-production")
+
+
+def test_port_already_taken(tmp_path):
+    """A sandbox on a taken port says so."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        process = knouds("sandbox", "--port", str(port), cwd=tmp_path)
+
+    assert_refused(process, 2, str(port))
+
+
+def test_runs_folder_that_cannot_be_made(tmp_path):
+    """A run that has nowhere to write to says where it tried."""
+    (tmp_path / "taken").write_text("a file")
+    process = knouds("check", "--runs-folder", "taken/runs", cwd=tmp_path)
+
+    assert_refused(process, 2, "taken/runs")
+
+
+def test_full_disk_keeps_what_was_found(tmp_path):
+    """A disk that gives out stops the run with a message; what was written until then stays."""
+
+    def limit_file_size():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
+
+    process = knouds(
+        "check",
+        "--family",
+        "authentication",
+        "--runs-folder",
+        "runs",
+        cwd=tmp_path,
+        preexec_fn=limit_file_size,
+    )
+
+    assert "cannot be written" in process.stderr + process.stdout
+    assert "Traceback" not in process.stderr + process.stdout
+    assert process.returncode == 2
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert json.loads((folder / "exchanges.har").read_text())["log"]["entries"]
+
+
+def test_report_of_no_run(tmp_path):
+    """A folder that is no run record says so."""
+    assert_refused(knouds("report", str(tmp_path), cwd=tmp_path), 2, str(tmp_path))
+
+
+def test_usage_error(tmp_path):
+    """An option that does not exist is exit code 2, with help."""
+    process = knouds("check", "--no-such-option", cwd=tmp_path)
+
+    assert "No such option" in process.stderr
+    assert process.returncode == 2
+
+
+def test_breach_is_reported(tmp_path):
+    """A fault ends in exit code 1, one finding, and every report."""
+    process = knouds(
+        "check",
+        *("--fault", "auth-revoked-accepted", "--fact", "auth.revoked-key-is-401"),
+        *("--seed", "7", "--runs-folder", "runs"),
+        cwd=tmp_path,
+    )
+
+    (folder,) = (tmp_path / "runs").iterdir()
+    names = {file.name for file in folder.iterdir()}
+    assert names == {
+        "run.json",
+        "findings.jsonl",
+        "exchanges.har",
+        "report.html",
+        "report.md",
+        "junit.xml",
+        "summary.json",
+    }
+    assert "auth.revoked-key-is-401" in process.stdout
+    assert process.returncode == 1
+
+
+def test_same_seed_sends_the_same_requests(tmp_path):
+    """A run is repeatable by its seed, to the byte of every request."""
+
+    def requests_of(name):
+        knouds(
+            "check",
+            *("--fact", "run.body-not-json-is-invalid-body"),
+            *("--seed", "5", "--runs-folder", name),
+            cwd=tmp_path,
+        )
+        (folder,) = (tmp_path / name).iterdir()
+        entries = json.loads((folder / "exchanges.har").read_text())["log"]["entries"]
+        return [
+            (e["request"]["method"], e["request"]["url"].partition("/api")[2], e["request"].get("postData"))
+            for e in entries
+        ]
+
+    first = requests_of("first")
+
+    assert len(first) > 40
+    assert first == requests_of("second")
+
+
+def test_interrupted_run_has_a_report(tmp_path):
+    """Ctrl-C ends in a report that says so, exit code 130, and no sandbox left behind."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "knouds_harness", "check", "--runs-folder", "runs"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 30
+    while not list(tmp_path.glob("runs/*/exchanges.har")) and time.monotonic() < deadline:
+        time.sleep(0.05)  # polling with a deadline
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=30)
+
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert process.returncode == 130
+    assert "interrupted" in output
+    assert "Traceback" not in output
+    assert "interrupted" in (folder / "report.html").read_text()
+    assert json.loads((folder / "run.json").read_text())["outcome"] == "interrupted"
+
+
+def test_help_teaches(tmp_path):
+    """The help of each command shows what it does, and the top one every exit code."""
+    top = knouds("--help", cwd=tmp_path).stdout
+
+    for command in ("check", "demo", "doctor", "report", "sandbox"):
+        assert command in top
+    assert "130 interrupted" in " ".join(top.split())
+    assert "--fault" in knouds("check", "--help", cwd=tmp_path).stdout
+
+
+def test_doctor_on_the_sandbox(tmp_path):
+    """Every key of the sandbox is what its profile says, every check can run, and the cost is foretold."""
+    process = knouds("doctor", cwd=tmp_path)
+
+    assert "untested" not in process.stdout
+    assert "costs at most" in process.stdout
+    assert process.returncode == 0
