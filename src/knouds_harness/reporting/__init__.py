@@ -1,0 +1,1 @@
+"""Reports: everything that is made from run records, and from nothing else."""

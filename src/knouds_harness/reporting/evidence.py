@@ -1,0 +1,186 @@
+"""An exchange laid out for reading: headers, bodies in lines, and the offending place marked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from knouds_harness.exchange.evidence import JSON, Exchange, Pairs
+
+_MOST_LINES = 80
+_LINES_AROUND_A_MARK = 6
+_LONGEST_LINE = 500
+_HEADER = "header "
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One line of text; ``is_marked`` where it is what the finding is about."""
+
+    text: str
+    is_marked: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Message:
+    """One half of an exchange.
+
+    Attributes:
+        first_line: Method and URL, or status and code.
+        headers: In order.
+        body: The body, cut where it is long; empty where there is none.
+        size_bytes: Of the whole body.
+    """
+
+    first_line: str
+    headers: tuple[Line, ...]
+    body: tuple[Line, ...]
+    size_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """One exchange.
+
+    Attributes:
+        id: As in ``exchanges.har``.
+        persona: Whose key was sent, if any.
+        elapsed_ms: From sending to the last byte.
+        sent: The request.
+        received: The response.
+    """
+
+    id: str
+    persona: str | None
+    elapsed_ms: float
+    sent: Message
+    received: Message
+
+
+def evidence_of(exchange: Exchange, *, where: str = "") -> Evidence:
+    """Lay an exchange out.
+
+    Args:
+        exchange: With its secrets replaced, as the record holds it.
+        where: The place to mark in the response: a JSON pointer, or ``header NAME``.
+    """
+    request = exchange.request
+    code = f" {exchange.code}" if exchange.code else ""
+    return Evidence(
+        id=exchange.id,
+        persona=request.persona,
+        elapsed_ms=exchange.elapsed_ms,
+        sent=Message(
+            first_line=f"{request.method} {exchange.url}",
+            headers=tuple(_header_lines(exchange.sent_headers, "")),
+            body=_cut(_body_lines(request.body or b"", "")),
+            size_bytes=len(request.body or b""),
+        ),
+        received=Message(
+            first_line=exchange.failure or f"{exchange.status}{code}",
+            headers=tuple(_header_lines(exchange.headers, where)),
+            body=_cut(_body_lines(exchange.body, where)),
+            size_bytes=len(exchange.body),
+        ),
+    )
+
+
+def _header_lines(headers: Pairs, where: str) -> Iterator[Line]:
+    name_at_fault = where.removeprefix(_HEADER).lower() if where.startswith(_HEADER) else None
+    is_there = False
+    for name, value in headers:
+        is_fault = name.lower() == name_at_fault
+        is_there = is_there or is_fault
+        yield Line(text=f"{name}: {value}", is_marked=is_fault)
+    if name_at_fault is not None and not is_there:
+        yield Line(text=f"({where.removeprefix(_HEADER)} is missing)", is_marked=True)
+
+
+def _body_lines(body: bytes, where: str) -> list[Line]:
+    if not body:
+        return []
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return [Line(text=text) for text in body.decode("utf-8", "backslashreplace").splitlines()]
+    path = _parts(where) if where.startswith("/") else None
+    try:
+        return list(_json_lines(value, path, indent="", before="", after=""))
+    except RecursionError:
+        return [Line(text=text) for text in body.decode("utf-8", "backslashreplace").splitlines()]
+
+
+def _parts(pointer: str) -> list[str]:
+    return [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
+
+
+def _json_lines(
+    value: JSON, path: list[str] | None, *, indent: str, before: str, after: str
+) -> Iterator[Line]:
+    """Pretty-print a value.
+
+    Args:
+        value: What to print.
+        path: From here to the place to mark: empty for all of this value, None for nothing in it.
+        indent: Before each line.
+        before: The member's name, if it is a member.
+        after: A comma, if more follow.
+    """
+    is_marked = path == []
+    if not isinstance(value, dict | list) or not value:
+        missing = _missing(path) if path and isinstance(value, dict | list) else ""
+        yield Line(
+            text=f"{indent}{before}{json.dumps(value, ensure_ascii=False)}{after}{missing}",
+            is_marked=is_marked or bool(missing),
+        )
+        return
+    members: list[tuple[str, str, JSON]] = (
+        [(name, f"{json.dumps(name, ensure_ascii=False)}: ", each) for name, each in value.items()]
+        if isinstance(value, dict)
+        else [(str(index), "", each) for index, each in enumerate(value)]
+    )
+    opening, closing = "{}" if isinstance(value, dict) else "[]"
+    missing = ""
+    if path and all(name != path[0] for name, _, _ in members):
+        missing = _missing(path)
+    yield Line(text=f"{indent}{before}{opening}{missing}", is_marked=is_marked or bool(missing))
+    for number, (name, label, each) in enumerate(members, start=1):
+        rest = path if is_marked else path[1:] if path and path[0] == name else None
+        yield from _json_lines(
+            each, rest, indent=f"{indent}  ", before=label, after="," if number < len(members) else ""
+        )
+    yield Line(text=f"{indent}{closing}{after}", is_marked=is_marked)
+
+
+def _missing(path: list[str]) -> str:
+    return f"   ← {path[0]} is missing"
+
+
+def _cut(lines: Sequence[Line]) -> tuple[Line, ...]:
+    """The beginning and what surrounds the first mark; lines that are too long lose their ends."""
+    shown = [line if len(line.text) <= _LONGEST_LINE else _shortened(line) for line in lines]
+    if len(shown) <= _MOST_LINES:
+        return tuple(shown)
+    mark = next((number for number, line in enumerate(shown) if line.is_marked), 0)
+    if mark < _MOST_LINES:
+        return (*shown[:_MOST_LINES], _left_out(len(shown) - _MOST_LINES))
+    head = _MOST_LINES - 2 * _LINES_AROUND_A_MARK
+    start, end = max(head, mark - _LINES_AROUND_A_MARK), mark + _LINES_AROUND_A_MARK
+    return (
+        *shown[:head],
+        *([_left_out(start - head)] if start > head else []),
+        *shown[start:end],
+        *([_left_out(len(shown) - end)] if len(shown) > end else []),
+    )
+
+
+def _shortened(line: Line) -> Line:
+    left_out = len(line.text) - _LONGEST_LINE
+    return Line(
+        text=f"{line.text[:_LONGEST_LINE]} … {left_out:,} characters left out", is_marked=line.is_marked
+    )
+
+
+def _left_out(count: int) -> Line:
+    return Line(text=f"… {count:,} lines left out")

@@ -1,0 +1,67 @@
+"""The verdict on a run in one line, the same words in every report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from knouds_harness.reporting.standing import FactRow, Standing, standing_counts
+from knouds_harness.runs.record import RunRecord
+from knouds_harness.runs.verdicts import Outcome
+
+Tone = Literal["good", "bad", "warn"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Headline:
+    """The verdict.
+
+    Attributes:
+        tone: ``good`` only for a contract that was kept by a run that came to its end.
+        title: A few words.
+        detail: One sentence with the figures behind it.
+    """
+
+    tone: Tone
+    title: str
+    detail: str
+
+
+def headline(record: RunRecord, rows: Sequence[FactRow]) -> Headline:
+    """Sum a run up.
+
+    Args:
+        record: The run.
+        rows: Its facts.
+    """
+    counts = standing_counts(rows)
+    detail = _figures(counts, len(rows))
+    if record.outcome is Outcome.BROKEN:
+        return Headline(tone="bad", title="Contract broken", detail=detail)
+    if record.outcome is Outcome.KEPT and not counts[Standing.VERIFIED]:
+        return Headline(tone="warn", title="Nothing was tested", detail=detail)
+    if record.outcome is Outcome.KEPT:
+        return Headline(tone="good", title="Contract kept", detail=detail)
+    title = {
+        Outcome.INTERRUPTED: "Interrupted: no verdict",
+        Outcome.STOPPED: "Stopped early: no verdict",
+    }.get(record.outcome, "The harness failed: no verdict")
+    is_broken = any(record.fails(finding) for finding in record.findings)
+    detail = detail if record.counts.exchanges else "Nothing was sent."
+    return Headline(tone="bad" if is_broken else "warn", title=title, detail=detail)
+
+
+def _figures(counts: dict[Standing, int], total: int) -> str:
+    not_kept = [
+        f"{counts[standing]} {standing.label}"
+        for standing in (Standing.BREACH, Standing.CONFLICT, Standing.ASSUMPTION, Standing.WAIVED)
+        if counts[standing]
+    ]
+    unseen = counts[Standing.UNTESTED] + counts[Standing.UNEXERCISED]
+    parts = [
+        f"{counts[Standing.VERIFIED]} of {total} facts verified",
+        *(not_kept or ["none in breach"]),
+        f"{unseen} not tested",
+    ]
+    return ", ".join(parts) + "."

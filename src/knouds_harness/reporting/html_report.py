@@ -1,0 +1,141 @@
+"""``report.html``: one file that needs no network, for reading a run from its verdict down to the bytes."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import groupby
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from knouds_harness.reporting.evidence import Evidence, evidence_of
+from knouds_harness.reporting.headline import headline
+from knouds_harness.reporting.matrix import Look, Matrix, matrix_of
+from knouds_harness.reporting.ranking import FactFindings, findings_by_fact
+from knouds_harness.reporting.standing import (
+    FactRow,
+    Standing,
+    fact_rows,
+    standing_counts,
+    untested_rows,
+    waiver_rows,
+)
+from knouds_harness.runs.findings import Finding
+from knouds_harness.runs.record import RunRecord
+from knouds_harness.runs.verdicts import Verdict
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_MOST_FINDINGS_WITH_EVIDENCE = 200
+_MOST_EVIDENCE_OF_CELLS = 600
+_OPEN_FINDINGS = 5
+
+
+def html_report(record: RunRecord) -> str:
+    """Lay a run out as one HTML file."""
+    rows = fact_rows(record)
+    groups = findings_by_fact(record)
+    matrix = matrix_of(record)
+    drift = [finding for finding in record.findings if finding.verdict is Verdict.ADDITIVE]
+    shown = [finding for group in groups for finding in group.findings] + drift
+    by_finding = _evidence_of_findings(record, shown[:_MOST_FINDINGS_WITH_EVIDENCE])
+    in_findings = {evidence.id for evidence in by_finding.values()}
+    of_cells = _evidence_of_cells(record, matrix, in_findings)
+    style, script = _shipped("report.css"), _shipped("report.js")
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            record=record,
+            headline=headline(record, rows),
+            standings=standing_counts(rows),
+            Standing=Standing,
+            Look=Look,
+            groups=_numbered(groups),
+            drift=drift,
+            evidence_by_fingerprint=by_finding,
+            matrix=matrix,
+            anchored=_anchored(by_finding),
+            evidence_of_cells=of_cells,
+            linked=in_findings | {evidence.id for evidence in of_cells},
+            areas=[(area, list(of_area)) for area, of_area in groupby(rows, key=lambda row: row.area)],
+            untested=untested_rows(record),
+            waivers=waiver_rows(record),
+            unexercised=[row for row in rows if row.standing is Standing.UNEXERCISED],
+            style=style,
+            script=script,
+            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        )
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class NumberedGroup:
+    """Findings about one fact; those that are shown unfolded come first in the report."""
+
+    group: FactFindings
+    open_fingerprints: frozenset[str]
+
+
+def _numbered(groups: Sequence[FactFindings]) -> list[NumberedGroup]:
+    """Unfold the first finding of the first few facts: enough to see, not too much to scroll."""
+    return [
+        NumberedGroup(
+            group=group,
+            open_fingerprints=frozenset({group.findings[0].fingerprint} if index < _OPEN_FINDINGS else ()),
+        )
+        for index, group in enumerate(groups)
+    ]
+
+
+def _evidence_of_findings(record: RunRecord, findings: Iterable[Finding]) -> Mapping[str, Evidence]:
+    """By fingerprint, each with the place marked that its finding is about."""
+    return {
+        finding.fingerprint: evidence_of(exchange, where=finding.where)
+        for finding in findings
+        if (exchange := record.exchange_by_id.get(finding.exchange_id or ""))
+    }
+
+
+def _anchored(by_finding: Mapping[str, Evidence]) -> set[str]:
+    """Where links to an exchange lead: the first finding that shows it."""
+    first: dict[str, str] = {}
+    for fingerprint, evidence in by_finding.items():
+        first.setdefault(evidence.id, fingerprint)
+    return set(first.values())
+
+
+def _evidence_of_cells(record: RunRecord, matrix: Matrix, in_findings: set[str]) -> list[Evidence]:
+    cells = (cell for row in matrix.rows for cell in row.cells if cell)
+    wanted = dict.fromkeys(cell.exchange_id or "" for cell in cells)
+    there = [record.exchange_by_id[each] for each in wanted if each in record.exchange_by_id]
+    shown = [exchange for exchange in there if exchange.id not in in_findings]
+    return [evidence_of(exchange) for exchange in shown[:_MOST_EVIDENCE_OF_CELLS]]
+
+
+def area_standings(rows: Iterable[FactRow]) -> Mapping[Standing, int]:
+    """How the facts of one area stand, without the zeroes."""
+    return {standing: count for standing, count in standing_counts(rows).items() if count}
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["area_standings"] = area_standings
+    environment.filters["grouped"] = "{:,}".format
+    return environment
+
+
+def _shipped(name: str) -> Markup:
+    """The page's own style or script: the only text in it that is not escaped."""
+    return Markup((_TEMPLATES / name).read_text(encoding="utf-8"))  # noqa: S704 - ours, not a server's

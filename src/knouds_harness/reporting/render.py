@@ -1,0 +1,59 @@
+"""All reports of one run, written into its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from knouds_harness.errors import RunRecordError
+from knouds_harness.reporting.html_report import html_report
+from knouds_harness.reporting.junit import junit
+from knouds_harness.reporting.markdown import markdown
+from knouds_harness.reporting.summary import summary
+from knouds_harness.runs.record import RunRecord, read_run
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderedPaths:
+    """Where the reports are.
+
+    Attributes:
+        html: For people; one file that needs nothing else.
+        markdown: For a pull request's comment or a job's summary.
+        junit: For CI.
+        summary: For programs.
+    """
+
+    html: Path
+    markdown: Path
+    junit: Path
+    summary: Path
+
+
+def render_all(folder: Path) -> RenderedPaths:
+    """Render every report of a run, from its record alone; can be done again at any time.
+
+    Raises:
+        RunRecordError: The folder holds no readable record, or cannot be written to.
+    """
+    record = read_run(folder)
+    return RenderedPaths(
+        html=_rendered(record, "report.html", html_report),
+        markdown=_rendered(record, "report.md", markdown),
+        junit=_rendered(record, "junit.xml", junit),
+        summary=_rendered(record, "summary.json", summary),
+    )
+
+
+def _rendered(record: RunRecord, name: str, render: Callable[[RunRecord], str]) -> Path:
+    path = record.folder / name
+    try:
+        path.write_text(render(record), encoding="utf-8", errors="backslashreplace", newline="\n")
+    except OSError as error:
+        raise RunRecordError(
+            f"{path}: cannot be written: {error.strerror}\n"
+            "  The run record itself is whole; make room, or copy the folder elsewhere, and run the report "
+            "command again."
+        ) from error
+    return path

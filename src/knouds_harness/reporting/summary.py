@@ -1,0 +1,85 @@
+"""``summary.json``: a run in figures, for programs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from knouds_harness.reporting.headline import headline
+from knouds_harness.reporting.standing import fact_rows, standing_counts, untested_rows, waiver_rows
+from knouds_harness.runs.findings import Finding
+from knouds_harness.runs.record import RunRecord
+
+_FORMAT = "knouds-harness summary"
+_FORMAT_VERSION = 1
+
+
+def summary(record: RunRecord) -> str:
+    """Sum a run up as JSON text."""
+    rows = fact_rows(record)
+    verdict = headline(record, rows)
+    contents = {
+        "format": _FORMAT,
+        "format_version": _FORMAT_VERSION,
+        "run": record.folder.resolve().name,
+        "kind": record.kind,
+        "outcome": record.outcome,
+        "exit_code": record.exit_code,
+        "verdict": f"{verdict.title}: {verdict.detail}",
+        "note": record.note,
+        "started_at": record.started_at.isoformat(),
+        "duration_s": round(record.duration_s, 3),
+        "target": {"name": record.setup.target.name, "base_url": record.setup.target.base_url},
+        "document": {
+            "title": record.setup.document.title,
+            "version": record.setup.document.version,
+            "sha256": record.setup.document.sha256,
+        },
+        "tool_version": record.setup.tool_version,
+        "python_version": record.setup.python_version,
+        "command": list(record.setup.command),
+        "seed": record.setup.seed,
+        "strict": record.setup.strict,
+        "counts": {
+            "exchanges": record.counts.exchanges,
+            "answers": dict(record.counts.answers),
+            "claims_passed": record.counts.passed,
+            "claims_failed": record.counts.failed,
+            "cost_credits": record.counts.cost_credits,
+            "facts": {standing.value: count for standing, count in standing_counts(rows).items()},
+        },
+        "facts": {row.fact.id: row.standing.value for row in rows},
+        "findings": [_finding(record, finding) for finding in record.findings],
+        "untested": untested_rows(record),
+        "waivers": [
+            {
+                "names": str(row.waiver),
+                "reason": row.waiver.reason,
+                "expires": row.waiver.expires.isoformat(),
+                "state": row.state,
+            }
+            for row in waiver_rows(record)
+        ],
+        "gaps": list(record.gaps),
+    }
+    return json.dumps(contents, indent=2, ensure_ascii=False) + "\n"
+
+
+def _finding(record: RunRecord, finding: Finding) -> dict[str, Any]:
+    return {
+        "fingerprint": finding.fingerprint,
+        "verdict": finding.verdict,
+        "fails_run": record.fails(finding),
+        "waived_by": finding.waived_by,
+        "fact": finding.fact,
+        "check": finding.check,
+        "operation": finding.operation,
+        "persona": finding.persona,
+        "status": finding.status,
+        "code": finding.code,
+        "where": finding.where,
+        "expected": finding.expected,
+        "observed": finding.observed,
+        "exchange": finding.exchange_id,
+        "count": finding.count,
+    }

@@ -1,0 +1,64 @@
+(() => {
+  "use strict";
+  for (const element of document.querySelectorAll("[data-needs-script]")) element.hidden = false;
+
+  const facts = document.getElementById("fact-table");
+  if (facts) {
+    const text = document.getElementById("fact-text");
+    const standing = document.getElementById("fact-standing");
+    const source = document.getElementById("fact-source");
+    const count = document.getElementById("fact-count");
+    const rows = [...facts.querySelectorAll("tr[data-standing]")];
+    const words = new Map(rows.map((row) => [row, row.textContent.toLowerCase()]));
+    const filter = () => {
+      const wanted = text.value.toLowerCase().split(/\s+/).filter(Boolean);
+      let shown = 0;
+      for (const row of rows) {
+        const fits =
+          (!standing.value || row.dataset.standing === standing.value) &&
+          (!source.value || row.dataset.source === source.value) &&
+          wanted.every((word) => words.get(row).includes(word));
+        row.hidden = !fits;
+        shown += fits ? 1 : 0;
+      }
+      for (const body of facts.tBodies) body.hidden = !body.querySelector("tr[data-standing]:not([hidden])");
+      count.textContent = `${shown} of ${rows.length} facts`;
+    };
+    for (const control of [text, standing, source]) control.addEventListener("input", filter);
+    for (const link of document.querySelectorAll("a[data-filter]")) {
+      link.addEventListener("click", () => {
+        text.value = "";
+        source.value = "";
+        standing.value = link.dataset.filter;
+        filter();
+      });
+    }
+    filter();
+  }
+
+  for (const button of document.querySelectorAll("button[data-copies]")) {
+    button.addEventListener("click", async () => {
+      const code = document.getElementById(button.dataset.copies);
+      try {
+        await navigator.clipboard.writeText(code.textContent);
+        button.textContent = "Copied";
+      } catch {
+        const range = document.createRange();
+        range.selectNodeContents(code);
+        getSelection().removeAllRanges();
+        getSelection().addRange(range);
+        button.textContent = "Selected";
+      }
+      setTimeout(() => { button.textContent = "Copy"; }, 2000);
+    });
+  }
+
+  const reveal = () => {
+    const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (!target) return;
+    for (let at = target; at; at = at.parentElement) if (at.tagName === "DETAILS") at.open = true;
+    target.scrollIntoView();
+  };
+  addEventListener("hashchange", reveal);
+  reveal();
+})();

@@ -1,0 +1,80 @@
+"""What one sees at the end of a run: the verdict, the few lines that matter, and where the report is."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.text import Text
+
+from knouds_harness.reporting.headline import headline
+from knouds_harness.reporting.ranking import FactFindings, findings_by_fact
+from knouds_harness.reporting.render import RenderedPaths
+from knouds_harness.reporting.standing import Standing, fact_rows, untested_rows, waiver_rows
+from knouds_harness.runs.record import RunRecord
+
+_MOST_FACTS = 5
+_MOST_MISSING = 3
+_STYLE_BY_TONE = {"good": "bold green", "bad": "bold red", "warn": "bold yellow"}
+_STYLE_BY_STANDING = {
+    Standing.BREACH: "red",
+    Standing.CONFLICT: "red",
+    Standing.ASSUMPTION: "yellow",
+    Standing.WAIVED: "cyan",
+}
+
+
+def print_summary(record: RunRecord, paths: RenderedPaths, *, console: Console) -> None:
+    """Print the end of a run; fits one screen however much was found.
+
+    Args:
+        record: The run.
+        paths: Its reports.
+        console: Where to print; decides on width and colour.
+    """
+    rows = fact_rows(record)
+    verdict = headline(record, rows)
+    console.print()
+    console.print(Text.assemble((verdict.title, _STYLE_BY_TONE[verdict.tone]), f"  {verdict.detail}"))
+    for line in _plain(record.note).splitlines():
+        _print(console, Text(f"  {line}"))
+    groups = findings_by_fact(record)
+    for group in groups[:_MOST_FACTS]:
+        _print_fact(group, console)
+    if len(groups) > _MOST_FACTS:
+        _print(console, Text(f"  … and {len(groups) - _MOST_FACTS} more facts in the report"))
+    waiting = untested_rows(record)
+    for missing, facts in list(waiting.items())[:_MOST_MISSING]:
+        _print(console, Text(f"  {len(facts)} facts untested for want of {_plain(missing)}", style="dim"))
+    if len(waiting) > _MOST_MISSING:
+        _print(console, Text(f"  … and {len(waiting) - _MOST_MISSING} more things missing", style="dim"))
+    for row in waiver_rows(record):
+        if row.is_expired or (record.outcome.is_complete and not row.findings):
+            _print(console, Text(f"  waiver {row.state}: {_plain(str(row.waiver))}", style="yellow"))
+    for gap in record.gaps:
+        _print(console, Text(f"  {_plain(gap)}", style="yellow"))
+    counts = record.counts
+    figures = f"  {counts.exchanges:,} exchanges in {record.duration_s:.1f} s"
+    if counts.cost_credits:
+        figures += f", {counts.cost_credits:,.0f} credits"
+    _print(console, Text(f"{figures}, seed {record.setup.seed}"))
+    console.print(Text.assemble("  report ", (str(paths.html), "bold")), soft_wrap=True)
+
+
+def _print_fact(group: FactFindings, console: Console) -> None:
+    first = group.findings[0]
+    more = f" (and {len(group.findings) - 1} more findings)" if len(group.findings) > 1 else ""
+    label = Text(f"  {group.standing.label:<16} ", style=_STYLE_BY_STANDING.get(group.standing, ""))
+    who = f"{first.operation or 'no operation'} as {first.persona or 'nobody'}"
+    _print(console, label + Text(f"{group.fact_id}  {who}{more}"))
+    words = f"{'':<19}expected {_plain(first.expected)}, observed {_plain(first.observed)}"
+    _print(console, Text(words, style="dim"))
+
+
+def _print(console: Console, text: Text) -> None:
+    """Print one line, cut at the terminal's edge; whole where it goes to a file or a pipe."""
+    is_cut = console.is_terminal
+    console.print(text, no_wrap=True, overflow="ellipsis", crop=is_cut, soft_wrap=not is_cut)
+
+
+def _plain(text: str) -> str:
+    """Words of a server without anything that a terminal would obey."""
+    return "".join(char if char.isprintable() or char == "\n" else "·" for char in text)
