@@ -1,0 +1,249 @@
+"""Whatever is sent, the answer is JSON, errors come in the envelope, and nothing is a defect."""
+
+import json
+import socket
+from urllib.parse import urlsplit
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from knouds_harness.sandbox.seeding import key_secret
+from knouds_harness.sandbox.serving import running_sandbox
+
+KEY = key_secret(0, "full").encode()
+PATHS = (
+    "/api/whoami",
+    "/api/workflows",
+    "/api/workflows/{}",
+    "/api/workflows/{}/move",
+    "/api/workflows/{}/schema",
+    "/api/workflows/{}/public-schema",
+    "/api/workflows/{}/run",
+    "/api/models/{}/run",
+    "/api/executions/{}",
+    "/api/executions/{}/cancel",
+    "/api/usage",
+    "/api/usage/models",
+    "/api/pricing/public",
+    "/api/health",
+    "/api/credits/{}",
+    "/__sandbox__/keys",
+    "/__sandbox__/accounts",
+    "/__sandbox__/clock",
+    "/{}",
+)
+METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE")
+URL_BYTES = st.sampled_from([*b"abz09-_.~!$&'()*+,;=:@/%", *b"?=&%"])
+SEGMENTS = st.one_of(
+    st.sampled_from(
+        [b"portrait", b"no-generator", b"seedream-v5", b"suno-v5", b"%00", b"%ff", b"%", b"%2f", b".."]
+    ),
+    st.lists(URL_BYTES, max_size=12).map(bytes),
+)
+QUERIES = st.one_of(
+    st.sampled_from(
+        [b"", b"async=true", b"limit=-1&offset=99999999999999999999", b"status=%ff", b"limit=%00"]
+    ),
+    st.lists(URL_BYTES, max_size=20).map(bytes),
+)
+NUMBERS = st.integers() | st.floats() | st.sampled_from([10**400, -(10**30), 2**63])
+VALUES = st.recursive(
+    st.none() | st.booleans() | NUMBERS | st.text(st.characters()),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+MEMBERS = (
+    "inputs",
+    "name",
+    "description",
+    "tags",
+    "nodes",
+    "edges",
+    "viewport",
+    "publicPlayground",
+    "folderId",
+    "slug",
+    "createdBy",
+    "account",
+    "capabilities",
+    "state",
+    "webhook",
+    "tier",
+    "role",
+    "approved",
+    "credits",
+    "grant",
+    "advance_s",
+)
+DOCUMENTS = st.dictionaries(st.sampled_from(MEMBERS), VALUES, max_size=5)
+RUNS = st.dictionaries(
+    st.sampled_from(["prompt", "count", "seconds", "duration", "numImages"]) | st.text(max_size=4), VALUES
+).map(lambda inputs: {"inputs": inputs})
+BODIES = st.one_of(
+    st.binary(max_size=40), (VALUES | DOCUMENTS | RUNS).map(lambda value: json.dumps(value).encode())
+)
+TYPES = st.sampled_from(
+    [b"application/json", b"application/json; charset=utf-16", b"text/plain", b"", b"\xff/\xfe"]
+)
+
+
+@pytest.fixture(scope="module")
+def fuzzed_sandbox():
+    """A sandbox in which nothing is safe."""
+    with running_sandbox(control_token="test-token") as sandbox:
+        yield sandbox
+
+
+def exchange(base_url, data):
+    """Send bytes, close that direction, and return what comes back."""
+    address = urlsplit(base_url)
+    with socket.create_connection((address.hostname, address.port), timeout=5) as connection:
+        connection.sendall(data)
+        connection.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+def request(method, target, body=b"", *headers):
+    lines = [b"%s %s HTTP/1.1" % (method, target), b"Host: sandbox", b"Connection: close"]
+    lines += [*headers, b"Content-Length: %d" % len(body)]
+    return b"\r\n".join(lines) + b"\r\n\r\n" + body
+
+
+def assert_answered(answer):
+    head, _, body = answer.partition(b"\r\n\r\n")
+    status = int(head.split()[1])
+    value = json.loads(body)
+    assert b"application/json" in head.lower()
+    if status >= 400:
+        assert isinstance(value["error"], str)
+        assert value["error"]
+        assert isinstance(value["code"], str)
+        assert status < 500 or value["code"] == "EXECUTION_FAILED"
+    return status
+
+
+def keyed_request(*, path, segment, query=b"", method="POST", content_type=b"application/json", body=b""):
+    headers = [b"x-api-key: " + KEY, b"Content-Type: " + content_type, b"x-sandbox-token: test-token"]
+    return request(method.encode(), path.encode().replace(b"{}", segment) + b"?" + query, body, *headers)
+
+
+REQUESTS = st.builds(
+    keyed_request,
+    path=st.sampled_from(PATHS),
+    segment=SEGMENTS,
+    query=QUERIES,
+    method=st.sampled_from(METHODS),
+    content_type=TYPES,
+    body=BODIES,
+)
+RUN = "/api/workflows/{}/run"
+
+
+@settings(deadline=None)
+@given(data=REQUESTS)
+@example(data=keyed_request(path=RUN, segment=b"portrait", body=b'{"inputs": {"count": 1e999}}'))
+@example(data=keyed_request(path=RUN, segment=b"portrait", body=b'{"inputs": {"a": "\\ud800"}}'))
+@example(data=keyed_request(path="/api/workflows", segment=b"", body=b'{"name": "\\ud800\\u0000"}'))
+@example(data=keyed_request(path="/api/workflows", segment=b"", body=b'{"name": "a", "folderId": "\\udfff"}'))
+def test_no_request_finds_a_defect(fuzzed_sandbox, data):
+    """Every answer is JSON, every error has the envelope, and no 5xx is undocumented."""
+    assert_answered(exchange(fuzzed_sandbox.base_url, data))
+
+
+HOSTILE = {
+    "no HTTP": (b"nonsense\r\n\r\n", 400),
+    "bytes in the path": (request(b"GET", b"/api/\xff\xfe"), 400),
+    "an unknown method": (request(b"BREW", b"/api/whoami"), 400),
+    "two keys": (request(b"GET", b"/api/whoami", b"", b"x-api-key: a", b"x-api-key: b"), 401),
+    "bytes in the key": (request(b"GET", b"/api/whoami", b"", b"x-api-key: \xff\x80"), 401),
+    "two lengths": (request(b"POST", b"/api/workflows", b"{}", b"Content-Length: 5"), 400),
+    "a parent folder": (request(b"GET", b"/api/../api/whoami"), 404),
+    "a broken percent sign": (request(b"GET", b"/api/executions/%zz%"), 401),
+    "a full URL": (request(b"GET", b"http://elsewhere/api/health"), 200),
+    "a slash too many": (request(b"GET", b"/api/whoami/"), 404),
+    "two slashes": (request(b"GET", b"//api/whoami"), 404),
+    "a line break": (request(b"GET", b"/api/whoami%0A"), 404),
+    "letters encoded": (request(b"GET", b"/api/%68ealth"), 200),
+    "a star": (request(b"OPTIONS", b"*"), 404),
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_hostile_request_is_answered(shared_sandbox, what):
+    """With the envelope, even where it is hardly HTTP."""
+    data, status = HOSTILE[what]
+
+    assert assert_answered(exchange(shared_sandbox.base_url, data)) == status
+
+
+BROKEN_BODIES = {
+    "empty": b"",
+    "cut": b'{"inputs": {',
+    "NaN": b'{"inputs": {"a": NaN}}',
+    "infinite": b'{"inputs": {"a": -Infinity}}',
+    "too large a number": b'{"inputs": {"a": 1e999}}',
+    "too many digits": b'{"inputs": {"a": ' + b"9" * 5000 + b"}}",
+    "deep": b'{"inputs": {"a": ' + b"[" * 100 + b"]" * 100 + b"}}",
+    "bottomless": b'{"inputs":' * 100_000,
+    "not UTF-8": b'{"inputs": "\xff"}',
+    "UTF-16": '{"inputs": {}}'.encode("utf-16"),
+    "with a mark": b'\xef\xbb\xbf{"inputs": {}}',
+}
+
+
+@pytest.mark.parametrize("what", BROKEN_BODIES)
+def test_broken_body_is_an_invalid_body(ask, assert_refused, what):
+    """What is no JSON, or none that JSON allows."""
+    headers = {"content-type": "application/json"}
+
+    answer = ask("POST", "/api/workflows/portrait/run", "full", content=BROKEN_BODIES[what], headers=headers)
+
+    assert_refused(answer, 400, "INVALID_BODY")
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "", "json"])
+def test_body_of_another_type_is_an_invalid_body(ask, assert_refused, content_type):
+    """A body says that it is JSON."""
+    headers = {"content-type": content_type}
+
+    answer = ask("POST", "/api/workflows/portrait/run", "full", content=b'{"inputs": {}}', headers=headers)
+
+    assert_refused(answer, 400, "INVALID_BODY")
+
+
+def test_type_with_parameters_is_accepted(ask):
+    """Case and charset of the type are no matter."""
+    headers = {"content-type": "Application/JSON; charset=utf-8"}
+
+    answer = ask("POST", "/api/workflows/portrait/run", "full", content=b'{"inputs": {}}', headers=headers)
+
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("is_chunked", [False, True])
+def test_oversized_body_is_refused(ask, assert_refused, is_chunked):
+    """More than 1 MiB, announced or not."""
+    content = b" " * (2 * 1024 * 1024)
+    headers = {"content-type": "application/json"}
+
+    answer = ask(
+        "POST", "/api/workflows", "full", content=iter([content]) if is_chunked else content, headers=headers
+    )
+
+    assert_refused(answer, 413, "BODY_TOO_LARGE")
+
+
+def test_unknown_route_and_method_have_the_envelope(ask, assert_refused):
+    """404 and 405, the latter with the methods there are."""
+    assert_refused(ask("GET", "/api/unknown", "full"), 404, "NOT_FOUND")
+    wrong = ask("PATCH", "/api/workflows/portrait", "full")
+    assert_refused(wrong, 405, "METHOD_NOT_ALLOWED")
+    assert set(wrong.headers["allow"].split(", ")) == {"DELETE", "GET", "HEAD", "PUT"}
+
+
+def test_head_answers_like_get_without_a_body(ask):
+    """HEAD is what HTTP says it is."""
+    answer = ask("HEAD", "/api/whoami", "full")
+
+    assert (answer.status_code, answer.content) == (200, b"")
