@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
@@ -105,12 +105,11 @@ class ShapeJudge:
     def _mismatches(self, pointer: str, value: object, *, fact: str | None = None) -> list[Mismatch]:
         found: dict[tuple[str, str, str], Mismatch] = {}
         for error in self._validator(pointer).iter_errors(value):
-            for cause in _causes(error):
-                cited = self._nearest_fact(pointer, cause.evaluation_path) or fact
-                if cited is None:
-                    raise DocumentError(f"{pointer}: a schema of a response must be enclosed by an x-fact.")
-                mismatch = self._mismatch(cited, *_described(cause))
-                found.setdefault((cited, mismatch.where, mismatch.expected), mismatch)
+            cited = self._nearest_fact(pointer, error.evaluation_path) or fact
+            if cited is None:
+                raise DocumentError(f"{pointer}: what a response is judged by must be enclosed by an x-fact.")
+            mismatch = self._mismatch(cited, *_described(error))
+            found.setdefault((cited, mismatch.where, mismatch.expected), mismatch)
         return list(found.values())
 
     def _mismatch(self, fact: str, where: str, expected: str, observed: str) -> Mismatch:
@@ -141,17 +140,6 @@ class ShapeJudge:
             if isinstance(node, dict) and isinstance(node.get("x-fact"), str):
                 fact = node["x-fact"]
         return fact
-
-
-def _causes(error: jsonschema_rs.ValidationError) -> Iterator[jsonschema_rs.ValidationError]:
-    """The error; or, where no branch of a choice fits, the errors of the branch that fits best."""
-    branches: Sequence[Sequence[jsonschema_rs.ValidationError]] = getattr(error.kind, "context", ())
-    if not branches:
-        yield error
-        return
-    best = max(branches, key=lambda branch: (max(len(each.instance_path) for each in branch), -len(branch)))
-    for inner in best:
-        yield from _causes(inner)
 
 
 def _described(error: jsonschema_rs.ValidationError) -> tuple[str, str, str]:

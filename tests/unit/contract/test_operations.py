@@ -1,0 +1,112 @@
+"""Operations: addresses, capabilities with their placeholders filled, and what kind of action they are."""
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from knouds_harness.contract.document import load_document
+from knouds_harness.contract.operations import Action
+
+DOCUMENT = load_document()
+
+
+@pytest.fixture
+def run_workflow():
+    return DOCUMENT.operation_by_id["runWorkflow"]
+
+
+def test_required_capabilities_name_the_resource(run_workflow):
+    required = run_workflow.required_capabilities({"slug": "portrait"})
+
+    assert required == ("workflow:run", "workflow:portrait:run")
+
+
+@pytest.mark.parametrize("held", ["workflow:run", "workflow:portrait:run", "workflow:*", "*"])
+def test_any_alternative_admits(run_workflow, held):
+    assert run_workflow.admits({held}, {"slug": "portrait"})
+
+
+@pytest.mark.parametrize("slug", ["portrai", "portrait-hd", "Portrait", "ortrait", "portrait:run"])
+def test_bound_form_admits_no_other_workflow(run_workflow, slug):
+    """A key bound to portrait may not run its siblings, prefixes and extensions of its name included."""
+    assert not run_workflow.admits({"workflow:portrait:run"}, {"slug": slug})
+
+
+def test_bound_form_admits_running_only():
+    assert not DOCUMENT.operation_by_id["getWorkflow"].admits({"workflow:portrait:run"}, {"slug": "portrait"})
+
+
+def test_any_valid_key_suffices_where_nothing_is_required():
+    assert DOCUMENT.operation_by_id["getWhoami"].admits(set(), {})
+
+
+@given(operation=st.sampled_from(DOCUMENT.operations), data=st.data())
+def test_address_leads_back_to_operation_and_values(operation, data):
+    """Whatever stands in a path, the address made of it is recognised as what it was made from."""
+    values = {name: data.draw(st.text(min_size=1)) for name in operation.path_parameters}
+
+    assert DOCUMENT.recognise(operation.method, operation.url_path(values)) == (operation, values)
+
+
+@given(values=st.fixed_dictionaries({"slug": st.text(min_size=1)}))
+@example(values={"slug": "a/b?c#d"})
+def test_address_keeps_its_number_of_steps(values):
+    """A value never adds a step, a query or a fragment."""
+    path = DOCUMENT.operation_by_id["runWorkflow"].url_path(values)
+
+    assert (path.count("/"), "?" in path, "#" in path) == (4, False, False)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/api/nope"),
+        ("DELETE", "/api/whoami"),
+        ("GET", "/api/workflows/"),
+        ("GET", "/api/workflows/a/b"),
+        ("GET", "/api/usage/models/"),
+        ("GET", "/API/whoami"),
+    ],
+)
+def test_unknown_address_is_not_recognised(method, path):
+    assert DOCUMENT.recognise(method, path) is None
+
+
+@pytest.mark.parametrize(
+    ("operation_id", "action"),
+    [
+        ("getWhoami", Action.READ),
+        ("getHealth", Action.READ),
+        ("listUsage", Action.READ),
+        ("getExecution", Action.READ),
+        ("listWorkflows", Action.READ),
+        ("createWorkflow", Action.WRITE),
+        ("updateWorkflow", Action.WRITE),
+        ("moveWorkflow", Action.WRITE),
+        ("deleteWorkflow", Action.WRITE),
+        ("runWorkflow", Action.RUN),
+        ("runModel", Action.RUN),
+        ("cancelExecution", Action.CANCEL),
+    ],
+)
+def test_action_follows_the_verb_of_the_capability(operation_id, action):
+    assert DOCUMENT.operation_by_id[operation_id].action is action
+
+
+@pytest.mark.parametrize(
+    ("operation_id", "status", "assumption"),
+    [
+        ("createWorkflow", 202, "workflows.create-answers-slug"),
+        ("deleteWorkflow", 204, "workflows.write-success-body"),
+        ("cancelExecution", 410, "execution.cancel-after-end"),
+        ("listUsage", 416, "usage.garbled-query"),
+        ("createWorkflow", 201, None),  # documented
+        ("getWhoami", 202, None),  # goes against a source
+        ("getWhoami", 418, None),
+        ("runModel", 201, None),  # 200 is documented, though 202 is assumed
+    ],
+)
+def test_undocumented_status_goes_against_an_assumption_where_no_source_names_one(
+    operation_id, status, assumption
+):
+    assert DOCUMENT.operation_by_id[operation_id].assumption_about(status) == assumption

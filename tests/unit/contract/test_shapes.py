@@ -1,0 +1,364 @@
+"""Judging shapes: what is told of a mismatch, which fact it goes against, and what is let pass."""
+
+import copy
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from knouds_harness.contract.document import load_document
+from knouds_harness.contract.shapes import Mismatch, ShapeJudge
+from knouds_harness.contract.sources import Source
+from knouds_harness.errors import DocumentError
+
+DOCUMENT = load_document()
+JUDGE = ShapeJudge(DOCUMENT)
+OPERATION = DOCUMENT.operation_by_id
+ADA = {"id": "usr_ada", "email": "ada@example.com", "role": "user", "tier": "pro", "approved": True}
+SUBMIT = OPERATION["runWorkflow"].responses[200].examples["submitted"]
+FINISHED = OPERATION["runWorkflow"].responses[200].examples["finished"]
+HARBOUR = OPERATION["getWorkflow"].responses[200].examples["harbour"]
+USAGE = OPERATION["listUsage"].responses[200].examples["ada"]
+SUMMARY = OPERATION["listWorkflows"].responses[200].examples["ada"][0]
+RETRY = {"error": "Slow down.", "code": "RATE_LIMIT_EXCEEDED", "tier": "pro", "limit": 100, "retryAfter": 9}
+
+
+def without(body, member):
+    return {name: value for name, value in body.items() if name != member}
+
+
+def row(**changed):
+    return {**USAGE, "rows": [USAGE["rows"][1] | changed]}
+
+
+def json_values():
+    return st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | st.text(max_size=5),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+        max_leaves=8,
+    )
+
+
+def test_mismatch_says_where_what_and_which_fact():
+    found = JUDGE.body_mismatches(OPERATION["getWhoami"], 200, {"user": ADA | {"role": "owner"}})
+
+    assert found == [
+        Mismatch(
+            fact="whoami.role-closed",
+            source=Source.DOCS,
+            where="/user/role",
+            expected='one of ["user", "admin"]',
+            observed='"owner"',
+        )
+    ]
+
+
+# operation, status, body -> the one fact, and where
+BREACHES = [
+    ("getWhoami", 200, [], "whoami.user-object", ""),
+    ("getWhoami", 200, {"user": without(ADA, "role")}, "whoami.user-object", "/user/role"),
+    ("getWhoami", 200, {"user": ADA | {"tier": 3}}, "whoami.tier-is-string", "/user/tier"),
+    ("getWhoami", 200, {"user": ADA | {"approved": "yes"}}, "whoami.approved-is-true", "/user/approved"),
+    ("getWhoami", 401, {"error": "Unauthorized"}, "envelope.plain-401-has-code", "/code"),
+    ("getWhoami", 401, {"error": "Unauthorized", "code": 4}, "envelope.error-has-code", "/code"),
+    ("getWhoami", 401, ["Unauthorized"], "envelope.error-is-object", ""),
+    ("getWhoami", 401, {"error": " ", "code": "X"}, "envelope.error-has-text", "/error"),
+    ("getWorkflow", 404, {"error": "Not found"}, "envelope.unknown-workflow-404-has-code", "/code"),
+    ("runWorkflow", 404, {"error": "Not found"}, "envelope.unknown-workflow-404-has-code", "/code"),
+    ("runModel", 404, {"error": "Not found"}, "envelope.error-has-code", "/code"),
+    ("getExecution", 404, {"error": "Not found"}, "envelope.error-has-code", "/code"),
+    (
+        "getWorkflow",
+        403,
+        {"error": "No.", "code": "CAPABILITY_DENIED"},
+        "capability.denied-names-required",
+        "/required",
+    ),
+    ("runModel", 429, without(RETRY, "tier"), "rate.refusal-fields", "/tier"),
+    ("runModel", 429, RETRY | {"retryAfter": 9000}, "rate.refusal-fields", "/retryAfter"),
+    ("listWorkflows", 200, {"workflows": []}, "workflows.list-is-array", ""),
+    ("listWorkflows", 200, [without(SUMMARY, "hidden")], "workflows.summary-fields", "/*/hidden"),
+    ("listWorkflows", 200, [SUMMARY | {"slug": "A_b"}], "workflows.slug-charset", "/*/slug"),
+    (
+        "listWorkflows",
+        200,
+        [SUMMARY | {"estimatedCreditCost": "12"}],
+        "workflows.summary-cost-is-number-or-null",
+        "/*/estimatedCreditCost",
+    ),
+    (
+        "listWorkflows",
+        200,
+        [SUMMARY | {"updatedAt": 1780305360}],
+        "workflows.updated-at-is-iso",
+        "/*/updatedAt",
+    ),
+    ("getWorkflow", 200, without(HARBOUR, "edges"), "workflows.document-shape", "/edges"),
+    (
+        "getWorkflow",
+        200,
+        HARBOUR | {"nodes": [{"id": "a", "type": "b", "data": {}}]},
+        "workflows.node-shape",
+        "/nodes/*/position",
+    ),
+    (
+        "getWorkflow",
+        200,
+        HARBOUR | {"edges": [without(HARBOUR["edges"][0], "target")]},
+        "workflows.edge-shape",
+        "/edges/*/target",
+    ),
+    (
+        "getWorkflow",
+        200,
+        HARBOUR | {"viewport": {"x": 0, "y": 0}},
+        "workflows.viewport-shape",
+        "/viewport/zoom",
+    ),
+    (
+        "getWorkflowSchema",
+        200,
+        {"fields": [], "values": {}, "name": "x"},
+        "schema.shape",
+        "/estimatedCreditCost",
+    ),
+    (
+        "getPublicWorkflowSchema",
+        200,
+        {"fields": [], "values": {}, "name": "x", "estimatedCreditCost": None},
+        "schema.public-shape-without-cost",
+        "/estimatedCreditCost",
+    ),
+    (
+        "getPublicWorkflowSchema",
+        200,
+        {"fields": [{"name": "prompt"}], "values": {}, "name": "x"},
+        "schema.fields-have-name-and-type",
+        "/fields/*/type",
+    ),
+    ("runWorkflow", 200, without(FINISHED, "result"), "run.result-present", "/result"),
+    (
+        "runWorkflow",
+        200,
+        FINISHED | {"result": {"images": ["no url"]}},
+        "run.result-present",
+        "/result/images/*",
+    ),
+    ("runWorkflow", 200, FINISHED | {"success": False}, "run.success-is-true", "/success"),
+    ("runWorkflow", 200, FINISHED | {"cost": "12"}, "run.cost-is-credits", "/cost"),
+    ("runWorkflow", 200, without(FINISHED, "ms"), "run.ms-is-number", "/ms"),
+    ("runWorkflow", 200, without(SUBMIT, "requestId"), "async.submit-shape", "/requestId"),
+    ("runWorkflow", 200, without(SUBMIT, "_async"), "async.submit-shape", "/_async"),
+    (
+        "runWorkflow",
+        202,
+        without(SUBMIT, "workflowSlug"),
+        "async.workflow-submit-names-slug",
+        "/workflowSlug",
+    ),
+    ("runModel", 202, SUBMIT | {"executionId": "17"}, "async.execution-id-is-uuid", "/executionId"),
+    ("runModel", 202, SUBMIT | {"status": "queued"}, "async.submit-is-processing", "/status"),
+    (
+        "runModel",
+        202,
+        SUBMIT | {"webhookDelivery": {}},
+        "async.webhook-delivery-shape",
+        "/webhookDelivery/configured",
+    ),
+    ("runModel", 202, SUBMIT | {"pollUrl": "/api/runs/1"}, "async.poll-url-leads-to-execution", "/pollUrl"),
+    ("getExecution", 200, {"status": "processing"}, "execution.poll-shape", "/executionId"),
+    (
+        "getExecution",
+        200,
+        {"executionId": SUBMIT["executionId"], "status": "done"},
+        "execution.status-closed",
+        "/status",
+    ),
+    (
+        "getExecution",
+        200,
+        {"executionId": SUBMIT["executionId"], "status": "completed"},
+        "execution.completed-has-result",
+        "/result",
+    ),
+    (
+        "getExecution",
+        200,
+        {"executionId": SUBMIT["executionId"], "status": "failed", "error": "EXECUTION_FAILED"},
+        "execution.failed-has-error",
+        "/error",
+    ),
+    ("listUsage", 200, without(USAGE, "total"), "usage.page-shape", "/total"),
+    ("listUsage", 200, USAGE | {"rows": USAGE["rows"] * 167}, "usage.limit-at-most-500", "/rows"),
+    ("listUsage", 200, row(id="4102"), "usage.row-shape", "/rows/*/id"),
+    ("listUsage", 200, row(status="cancel_requested"), "usage.row-status-closed", "/rows/*/status"),
+    ("listUsage", 200, row(source="canvas"), "usage.source-closed", "/rows/*/source"),
+    ("listUsage", 200, row(source="api-slim"), "usage.slim-has-no-workflow", "/rows/*/workflowSlug"),
+    ("listUsage", 200, row(modelIds=["fal:x"]), "usage.no-provider-ids", "/rows/*/modelIds/*"),
+    ("listUsage", 200, row(creditsCost=1.5), "usage.row-shape", "/rows/*/creditsCost"),
+    ("listUsageModels", 200, ["a", "b", "a"], "usage.models-are-distinct", ""),
+    ("listUsageModels", 200, {"models": ["a", "a"]}, "usage.models-are-distinct", "/models"),
+]
+
+
+@pytest.mark.parametrize(
+    ("operation_id", "status", "body", "fact", "where"),
+    BREACHES,
+    ids=[f"{operation}-{status}-{fact}{where}" for operation, status, _, fact, where in BREACHES],
+)
+def test_mismatch_goes_against_the_nearest_fact_alone(operation_id, status, body, fact, where):
+    found = JUDGE.body_mismatches(OPERATION[operation_id], status, body)
+
+    assert [(mismatch.fact, mismatch.where) for mismatch in found] == [(fact, where)]
+
+
+@pytest.mark.parametrize(
+    "value", ["June 1st", "2026-13-01T00:00:00Z", "2026-06-01", "2026-06-01 08:00", "", None, 0]
+)
+def test_time_that_is_no_iso_8601_is_told(value):
+    [mismatch] = JUDGE.body_mismatches(OPERATION["listWorkflows"], 200, [SUMMARY | {"updatedAt": value}])
+
+    assert mismatch.fact == "workflows.updated-at-is-iso"
+
+
+@pytest.mark.parametrize("value", [-1, "12", None, True, {"credits": 12}])
+def test_cost_that_is_no_number_of_credits_is_told(value):
+    [mismatch] = JUDGE.body_mismatches(OPERATION["runModel"], 200, FINISHED | {"cost": value})
+
+    assert mismatch.fact == "run.cost-is-credits"
+
+
+def test_same_flaw_in_many_items_is_told_once():
+    rows = [each | {"creditsCost": "12"} for each in USAGE["rows"]]
+
+    found = JUDGE.body_mismatches(OPERATION["listUsage"], 200, USAGE | {"rows": rows})
+
+    assert [mismatch.where for mismatch in found] == ["/rows/*/creditsCost"]
+
+
+def test_unknown_status_is_not_judged():
+    assert JUDGE.body_mismatches(OPERATION["getWhoami"], 418, "teapot") == []
+
+
+def test_long_values_are_shortened():
+    [mismatch] = JUDGE.body_mismatches(OPERATION["getWhoami"], 200, {"user": ADA | {"role": "x" * 500}})
+
+    assert len(mismatch.observed) < 100
+
+
+def test_additive_members_are_no_mismatch():
+    assert JUDGE.body_mismatches(OPERATION["getWhoami"], 200, {"user": ADA | {"team": {}}, "now": 1}) == []
+
+
+def test_facts_of_a_finished_run_are_not_those_of_a_submit():
+    facts = JUDGE.body_facts(OPERATION["runWorkflow"], 200, FINISHED)
+
+    assert facts == {
+        "run.success-shape",
+        "run.success-is-true",
+        "run.result-present",
+        "run.cost-is-credits",
+        "run.ms-is-number",
+    }
+
+
+def test_facts_of_rows_need_rows():
+    facts = JUDGE.body_facts(OPERATION["listUsage"], 200, {**USAGE, "rows": []})
+
+    assert facts == {"usage.page-shape", "usage.limit-at-most-500"}
+
+
+@given(operation=st.sampled_from(DOCUMENT.operations), body=json_values(), data=st.data())
+def test_any_body_is_judged(operation, body, data):
+    """Whatever a server answers, the judge names known facts, and among them those that it says apply."""
+    status = data.draw(st.sampled_from(sorted(operation.responses)))
+
+    broken = {mismatch.fact for mismatch in JUDGE.body_mismatches(operation, status, body)}
+
+    assert broken <= JUDGE.body_facts(operation, status, body) <= set(operation.responses[status].facts)
+
+
+# -- headers
+
+WINDOW = [("X-RateLimit-Limit", "1000"), ("x-ratelimit-remaining", "3"), ("X-RATELIMIT-RESET", "1780305360")]
+
+
+def test_headers_are_found_in_any_case():
+    assert JUDGE.header_mismatches(OPERATION["runModel"], 429, [*WINDOW, ("retry-after", "48")]) == []
+
+
+def test_unlimited_account_sends_no_rate_limit_headers():
+    assert JUDGE.header_mismatches(OPERATION["runModel"], 200, []) == []
+
+
+@pytest.mark.parametrize("value", ["soon", "1.5", "", "1780305360000", "Wed, 01 Jul 2026 00:00:00 GMT", "٣"])
+def test_reset_that_is_no_unix_time_is_told(value):
+    headers = [("X-RateLimit-Reset", value)]
+
+    [mismatch] = JUDGE.header_mismatches(OPERATION["runWorkflow"], 200, headers)
+
+    assert (mismatch.fact, mismatch.where) == ("rate.headers-are-integers", "header X-RateLimit-Reset")
+
+
+@pytest.mark.parametrize(
+    "missing", ["X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "Retry-After"]
+)
+def test_refusal_carries_all_four_headers(missing):
+    headers = [
+        (name, value) for name, value in [*WINDOW, ("Retry-After", "48")] if name.lower() != missing.lower()
+    ]
+
+    [mismatch] = JUDGE.header_mismatches(OPERATION["runWorkflow"], 429, headers)
+
+    assert (mismatch.fact, mismatch.where) == ("rate.refusal-headers", f"header {missing}")
+
+
+# -- deliveries
+
+ENDED = {
+    "event": "execution.completed",
+    "executionId": SUBMIT["executionId"],
+    "requestId": "req_1",
+    "userId": "usr_ada",
+    "workflowSlug": None,
+    "modelIds": ["suno-v5"],
+    "status": "completed",
+}
+
+
+@pytest.mark.parametrize(
+    ("payload", "fact", "where"),
+    [
+        (without(ENDED, "modelIds"), "webhook.payload-shape", "/modelIds"),
+        (without(ENDED, "event"), "webhook.payload-shape", "/event"),
+        (ENDED | {"status": "failed"}, "webhook.event-fits-ending", "/status"),
+        (ENDED | {"event": "execution.failed"}, "webhook.event-fits-ending", "/status"),
+        (ENDED | {"event": "execution.cancelled"}, "webhook.event-fits-ending", "/status"),
+        (ENDED | {"error": {"code": "X"}}, "webhook.payload-shape", "/error/message"),
+    ],
+)
+def test_delivery_goes_against_its_fact(payload, fact, where):
+    assert [(mismatch.fact, mismatch.where) for mismatch in JUDGE.webhook_mismatches(payload)] == [
+        (fact, where)
+    ]
+
+
+@pytest.mark.parametrize(
+    "payload", [ENDED, {"event": "webhook.test"}, {"event": "workflow.published", "x": 1}]
+)
+def test_delivery_of_the_documented_form_passes(payload):
+    assert JUDGE.webhook_mismatches(payload) == []
+
+
+def test_schema_that_is_none_is_refused():
+    raw = copy.deepcopy(DOCUMENT.raw)
+    raw["components"]["schemas"]["Slug"]["type"] = "txet"
+    judge = ShapeJudge(dataclasses.replace(DOCUMENT, raw=raw))
+
+    with pytest.raises(DocumentError, match="no JSON Schema"):
+        judge.body_mismatches(OPERATION["listWorkflows"], 200, [])
