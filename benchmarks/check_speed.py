@@ -1,7 +1,8 @@
 """How long a full check of the sandbox takes, when its first verdict shows, how much memory it needs.
 
-Run by ``nox -s bench``. Each round starts ``knouds-harness check`` as a user would, with another seed; printed
-are the medians, with the lowest and the highest. Memory is the peak of the harness, and of the sandbox beside it.
+Run by ``nox -s bench``. Each round starts ``knouds-harness check`` as a user would, with another seed;
+printed are the medians, with the lowest and the highest. Memory is the peak of the harness, and of the
+larger of harness and sandbox.
 """
 
 from __future__ import annotations

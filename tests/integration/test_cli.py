@@ -53,7 +53,7 @@ def write_profile(folder: Path, text: str) -> None:
     (folder / "targets" / "mine.toml").write_text(text, encoding="utf-8")
 
 
-def free_port() -> int:
+def free_port():
     """A port that nobody listens on."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -87,7 +87,7 @@ class Proxy(http.server.BaseHTTPRequestHandler):
 
 
 def assert_refused(process, code, *words):
-    """One message on stderr that begins with ``error:`` and names what is wrong; the right code; no traceback."""
+    """One message on stderr that names what is wrong, the right code, no traceback."""
     assert process.stderr.startswith("error: ")
     assert [word for word in words if word not in process.stderr] == []
     assert "Traceback" not in process.stderr + process.stdout
@@ -129,9 +129,11 @@ def test_missing_secret(tmp_path):
 
 def test_broken_profile(tmp_path):
     """Every problem of a profile is named at once."""
-    write_profile(tmp_path, PROFILE.format(base_url="nowhere").replace("timeout_s = 2", "timeout_s = -1"))
+    profile = PROFILE.format(base_url="nowhere").replace("timeout_s = 2", "timeout_s = -1")
+    write_profile(tmp_path, profile)
+    process = knouds("check", "--target", "mine", cwd=tmp_path)
 
-    assert_refused(knouds("check", "--target", "mine", cwd=tmp_path), 2, "mine.toml", "base_url", "timeout_s")
+    assert_refused(process, 2, "mine.toml", "base_url", "timeout_s")
 
 
 def test_unreachable_host(tmp_path):
@@ -244,12 +246,8 @@ def test_same_seed_sends_the_same_requests(tmp_path):
     """A run is repeatable by its seed, to the byte of every request."""
 
     def requests_of(name):
-        knouds(
-            "check",
-            *("--fact", "run.body-not-json-is-invalid-body"),
-            *("--seed", "5", "--runs-folder", name),
-            cwd=tmp_path,
-        )
+        options = ("--fact", "run.body-not-json-is-invalid-body", "--seed", "5")
+        knouds("check", *options, "--runs-folder", name, cwd=tmp_path)
         (folder,) = (tmp_path / name).iterdir()
         entries = json.loads((folder / "exchanges.har").read_text())["log"]["entries"]
         return [

@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import hypothesis
 import pytest
-from hypothesis import HealthCheck, Phase
+from hypothesis import HealthCheck, Phase, is_hypothesis_test
 
 from knouds_harness.conformance.checks import families
 from knouds_harness.conformance.claims import Check
@@ -75,7 +75,6 @@ class _Opened:
 
 _OPENED = pytest.StashKey[_Opened]()
 _SEED = pytest.StashKey[int]()
-_PROFILE = "knouds-conformance"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -89,15 +88,6 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "operations(secured=None): parametrize `operation` over the document")
     seed = config.getoption("--seed")
     config.stash[_SEED] = random.SystemRandom().randrange(_LARGEST_SEED) if seed is None else seed
-    hypothesis.settings.register_profile(
-        _PROFILE,
-        max_examples=config.getoption("--examples"),
-        deadline=None,
-        database=None,
-        print_blob=False,
-        phases=(Phase.explicit, Phase.generate, Phase.shrink),
-        suppress_health_check=(HealthCheck.too_slow, HealthCheck.filter_too_much),
-    )
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -195,14 +185,28 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     items = [item for item in session.items if checks_of(item)]
     if session.config.option.collectonly or session.testsfailed or not items:
         return
-    for item in items:
-        if isinstance(item, pytest.Function):
-            hypothesis.seed(session.config.stash[_SEED])(item.function)
+    _configure_generation(session.config, items)
     try:
         opened_run(session.config).begin()
     except HarnessError as error:
         opened_run(session.config).stop("stopped", error)
         _exit(error)
+
+
+def _configure_generation(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Give each property test the run's seed and number of examples; nothing is remembered between runs."""
+    settings = hypothesis.settings(
+        max_examples=config.getoption("--examples"),
+        deadline=None,
+        database=None,
+        print_blob=False,
+        phases=(Phase.explicit, Phase.generate, Phase.shrink),
+        suppress_health_check=(HealthCheck.too_slow, HealthCheck.filter_too_much),
+    )
+    for function in {item.function for item in items if isinstance(item, pytest.Function)}:
+        if is_hypothesis_test(function):
+            hypothesis.seed(config.stash[_SEED])(function)
+            settings(function)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -229,8 +233,6 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     if not checks:
         return (yield)
     recorder = opened_run(item.config).recorder
-    usual_profile = hypothesis.settings.get_current_profile_name()
-    hypothesis.settings.load_profile(_PROFILE)
     known = frozenset(recorder.findings)
     recorder.failing.clear()
     try:
@@ -240,7 +242,6 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
             raise
         return None
     finally:
-        hypothesis.settings.load_profile(usual_profile)
         shown = [
             finding
             for finding in recorder.failing.values()
