@@ -132,8 +132,17 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["area_standings"] = area_standings
+    environment.filters["prose"] = _prose
     environment.filters["grouped"] = "{:,}".format
     return environment
+
+
+def _prose(sentence: str) -> Markup:
+    """A sentence of the document, with what stands in backticks set as code."""
+    parts = sentence.split("`")
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if index % 2 else part for index, part in enumerate(parts)
+    )
 
 
 def _shipped(name: str) -> Markup:

@@ -33,6 +33,7 @@ def print_summary(record: RunRecord, paths: RenderedPaths, *, console: Console) 
     rows = fact_rows(record)
     verdict = headline(record, rows)
     console.print()
+    # the one line that wraps rather than lose its end
     console.print(Text.assemble((verdict.title, _STYLE_BY_TONE[verdict.tone]), f"  {verdict.detail}"))
     for line in _plain(record.note).splitlines():
         _print(console, Text(f"  {line}"))
@@ -61,7 +62,7 @@ def print_summary(record: RunRecord, paths: RenderedPaths, *, console: Console) 
 
 def _print_fact(group: FactFindings, console: Console) -> None:
     first = group.findings[0]
-    more = f" (and {len(group.findings) - 1} more findings)" if len(group.findings) > 1 else ""
+    more = f", {len(group.findings) - 1} more" if len(group.findings) > 1 else ""
     label = Text(f"  {group.standing.label:<16} ", style=_STYLE_BY_STANDING.get(group.standing, ""))
     who = f"{first.operation or 'no operation'} as {first.persona or 'nobody'}"
     _print(console, label + Text(f"{group.fact_id}  {who}{more}"))
