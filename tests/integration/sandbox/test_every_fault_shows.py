@@ -152,7 +152,8 @@ async def workflows(t):
 
 
 async def runs(t):
-    for body in (b"{", b"", b"[]", {}, *({"inputs": value} for value in ([], None, "text", 3, {}))):
+    inputs: tuple[object, ...] = ([], None, "text", 3, {})
+    for body in (b"{", b"", b"[]", {}, *({"inputs": value} for value in inputs)):
         await t.send("POST", "/api/workflows/all-fields/run", "full", body)
     for slug in ("All-Fields", "a_b", "unknown", "stranger-private", "always-fails", "no-generator"):
         await t.send("POST", f"/api/workflows/{slug}/run", "full", {"inputs": {}})
@@ -232,7 +233,8 @@ async def ended_for_a_while(t):
     """An execution that ended a second ago, without waiting for it."""
     t.services.store.write("UPDATE runs SET ended_unix_s = ended_unix_s - 1 WHERE execution_id IS NOT NULL")
     (execution_id,) = t.services.store.row(
-        "SELECT execution_id FROM runs WHERE status = 'completed' AND execution_id IS NOT NULL AND key_id IS NOT NULL"
+        "SELECT execution_id FROM runs"
+        " WHERE status = 'completed' AND execution_id IS NOT NULL AND key_id IS NOT NULL"
     )
     await t.send("GET", f"/api/executions/{execution_id}", "business")
 
@@ -243,8 +245,8 @@ PARTS = (authentication, workflows, runs, executions, ended_for_a_while, usage, 
 @contextlib.asynccontextmanager
 async def started(app):
     """Run the application's lifespan."""
-    inbox: asyncio.Queue = asyncio.Queue()
-    outbox: asyncio.Queue = asyncio.Queue()
+    inbox: asyncio.Queue[dict[str, object]] = asyncio.Queue()
+    outbox: asyncio.Queue[dict[str, object]] = asyncio.Queue()
     task = asyncio.create_task(app({"type": "lifespan", "asgi": {}}, inbox.get, outbox.put))
     await inbox.put({"type": "lifespan.startup"})
     await outbox.get()

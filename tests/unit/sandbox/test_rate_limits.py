@@ -116,7 +116,7 @@ def test_success_of_a_run_carries_the_headers(ask):
 
 def test_control_plane_moves_the_window(ask, shared_sandbox):
     """A test need not wait a minute."""
-    body = {"inputs": {}}
+    body: dict[str, object] = {"inputs": {}}
     for _ in range(100):
         ask("POST", "/api/workflows/unknown/run", "pro", json=body)
     assert ask("POST", "/api/workflows/unknown/run", "pro-second", json=body).status_code == 429

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 JSON_TYPE = {"content-type": "application/json"}
+NO_OBJECTS: list[object] = [[], "text", 3, None, True]
 URL = "https://media.sandbox.example/"
 
 
@@ -33,9 +34,7 @@ def test_left_out_fields_take_their_defaults(ask):
 
 
 @pytest.mark.parametrize("path", ["workflows/portrait", "models/seedream-v5"])
-@pytest.mark.parametrize(
-    "body", [[], "text", 3, None, {}, *({"inputs": x} for x in ([], None, "text", 3, True))]
-)
+@pytest.mark.parametrize("body", [*NO_OBJECTS, {}, *({"inputs": value} for value in NO_OBJECTS)])
 def test_inputs_that_are_no_object_are_refused(ask, assert_refused, path, body):
     """JSON without an object of inputs is an INVALID_INPUTS."""
     answer = ask("POST", f"/api/{path}/run", "full", content=json.dumps(body), headers=JSON_TYPE)

@@ -1,0 +1,100 @@
+"""Nothing that was acknowledged is lost when the process is killed, and every accepted execution ends."""
+
+import threading
+import time
+
+import httpx
+
+FINAL = {"completed", "failed", "cancelled"}
+
+
+def wait_until_ended(client, url, timeout_s=10):
+    deadline = time.monotonic() + timeout_s
+    while (poll := client.get(url).json())["status"] not in FINAL:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return poll["status"]
+
+
+def test_killed_sandbox_goes_on_where_it_was(spawn, tmp_path):
+    """Executions in flight end, what was created exists, what was charged is charged."""
+    database = tmp_path / "sandbox.db"
+    with spawn("--db", database, "--latency", "60000", "--time-scale", "0.01") as (process, ready, client):
+        jobs = {"suno-v5": "completed", "failing-model": "failed"}
+        urls = {
+            client.post(f"/api/models/{model}/run?async=true", json={"inputs": {}}).json()["pollUrl"]: end
+            for model, end in jobs.items()
+        }
+        slug = client.post("/api/workflows", json={"name": "Kept"}).json()["slug"]
+        client.delete("/api/workflows/no-input")
+        usage = client.get("/api/usage").json()
+        process.kill()
+        process.wait()
+
+    with spawn("--db", database, "--seed", "99") as (_, ready_again, client):
+        assert ready_again["keys"] == ready["keys"]
+        assert client.get(f"/api/workflows/{slug}").status_code == 200
+        assert client.get("/api/workflows/no-input").status_code == 404
+        assert {url: wait_until_ended(client, url) for url in urls} == urls
+        rows = client.get("/api/usage").json()["rows"]
+
+    assert [row["requestId"] for row in rows] == [row["requestId"] for row in usage["rows"]]
+
+
+def test_cancelling_goes_on_after_a_kill(spawn, tmp_path):
+    """An execution whose cancelling was accepted ends as cancelled, and charged."""
+    database = tmp_path / "sandbox.db"
+    with spawn("--db", database, "--latency", "3600000", "--time-scale", "5") as (process, _, client):
+        url = client.post("/api/models/suno-v5/run?async=true", json={"inputs": {}}).json()["pollUrl"]
+        assert client.post(f"{url}/cancel").json()["status"] == "cancel_requested"
+        process.kill()
+        process.wait()
+
+    with spawn("--db", database) as (_, _, client):
+        assert wait_until_ended(client, url) == "cancelled"
+        assert client.get("/api/usage?limit=1").json()["rows"][0]["creditsCost"] == 20
+
+
+def test_acknowledged_writes_survive_a_kill_amid_them(spawn, tmp_path):
+    """Killed in the middle of many writes, every acknowledged one is there, and no half one."""
+    database = tmp_path / "sandbox.db"
+    acknowledged, run_ids = [], []
+
+    def write_until_cut(client):
+        number = 0
+        while True:
+            number += 1
+            try:
+                created = client.post("/api/workflows", json={"name": f"w {threading.get_ident()} {number}"})
+                run = client.post("/api/models/suno-v5/run?async=true", json={"inputs": {}})
+            except httpx.HTTPError:
+                return
+            acknowledged.append(created.json()["slug"])
+            run_ids.append(run.json()["requestId"])
+
+    with spawn("--db", database) as (process, _, client):
+        writers = [threading.Thread(target=write_until_cut, args=(client,)) for _ in range(4)]
+        for writer in writers:
+            writer.start()
+        while len(acknowledged) < 100:
+            time.sleep(0.005)
+        process.kill()
+        for writer in writers:
+            writer.join()
+
+    with spawn("--db", database) as (_, _, client):
+        slugs = {line["slug"] for line in client.get("/api/workflows").json()}
+        rows: list[dict[str, object]] = []
+        while len(rows) < client.get("/api/usage?limit=1").json()["total"]:
+            rows += client.get(f"/api/usage?limit=500&offset={len(rows)}").json()["rows"]
+
+    assert set(acknowledged) <= slugs
+    assert set(run_ids) <= {row["requestId"] for row in rows}
+
+
+def test_sandbox_ends_with_its_parent(spawn):
+    """Closing its standard input ends it."""
+    with spawn() as (process, _, _):
+        process.stdin.close()
+
+        assert process.wait(timeout=5) == 0

@@ -1,0 +1,165 @@
+"""Deliveries to a real receiver on loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import http.server
+import json
+import threading
+import time
+
+import httpx
+import pytest
+
+from knouds_harness.sandbox.faults import FAULTS
+from knouds_harness.sandbox.providers import Latency
+from knouds_harness.sandbox.serving import running_sandbox
+
+SECRET = "a-secret-of-some-length"
+TOKEN = "test-token"
+
+
+class Receiver(http.server.ThreadingHTTPServer):
+    """Keeps every delivery; refuses as many as it is told to."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.deliveries = []
+        self.refusals = 0
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_address[1]}/hook"
+
+    def wait_for(self, count, timeout_s=5):
+        deadline = time.monotonic() + timeout_s
+        while len(self.deliveries) < count:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        return [json.loads(body) for _, body in self.deliveries]
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    server: Receiver
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["content-length"]))
+        self.server.deliveries.append((dict(self.headers), body))
+        is_refused = len(self.server.deliveries) <= self.server.refusals
+        self.send_response(503 if is_refused else 204)
+        self.end_headers()
+
+    def log_message(self, *_):
+        """Stay quiet."""
+
+
+@pytest.fixture
+def receiver():
+    """A receiver in a thread of its own."""
+    with Receiver() as receiver:
+        threading.Thread(target=receiver.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        yield receiver
+        receiver.shutdown()
+
+
+@contextlib.contextmanager
+def connected(receiver, *, faults=(), capabilities=("model:run", "execution:cancel", "webhook:receive")):
+    """A client of a new sandbox, whose key has its webhook at the receiver."""
+    latency = Latency(time_scale=0.05)
+    with (
+        running_sandbox(control_token=TOKEN, faults=faults, latency=latency) as sandbox,
+        httpx.Client(base_url=sandbox.base_url) as client,
+    ):
+        webhook = {"url": receiver.url, "secret": SECRET}
+        order = {"account": "ada", "capabilities": capabilities, "webhook": webhook}
+        minted = client.post("/__sandbox__/keys", headers={"x-sandbox-token": TOKEN}, json=order).json()
+        client.headers["x-api-key"] = minted["secret"]
+        yield client
+
+
+def submit(client, model="suno-v5"):
+    return client.post(f"/api/models/{model}/run?async=true", json={"inputs": {}}).json()
+
+
+def is_signed(headers, body):
+    """Whether the signature covers the raw body."""
+    time_part, _, digest_part = headers["X-Knouds-Signature"].partition(",")
+    at_unix_s = int(time_part.removeprefix("t="))
+    digest = hmac.new(SECRET.encode(), b"%d." % at_unix_s + body, hashlib.sha256).hexdigest()
+    return abs(time.time() - at_unix_s) < 300 and digest_part == f"v1={digest}"
+
+
+@pytest.mark.parametrize(
+    ("model", "status", "member"), [("suno-v5", "completed", "result"), ("failing-model", "failed", "error")]
+)
+def test_ended_execution_is_delivered(receiver, model, status, member):
+    """One signed POST says how it ended."""
+    with connected(receiver) as client:
+        submitted = submit(client, model)
+        (delivery,) = receiver.wait_for(1)
+
+    assert delivery["event"] == f"execution.{status}"
+    assert delivery["status"] == status
+    assert delivery["executionId"] == submitted["executionId"]
+    assert delivery["requestId"] == submitted["requestId"]
+    assert (delivery["workflowSlug"], delivery["modelIds"]) == (None, [model])
+    assert delivery[member]
+    assert is_signed(*receiver.deliveries[0])
+
+
+def test_cancelled_execution_is_delivered(receiver):
+    """Cancelling is an ending like others."""
+    with connected(receiver) as client:
+        client.post(f"{submit(client)['pollUrl']}/cancel")
+
+        assert receiver.wait_for(1)[0]["event"] == "execution.cancelled"
+
+
+def test_refused_delivery_is_tried_again(receiver):
+    """The same body comes again until the receiver takes it, each time freshly signed, and then no more."""
+    receiver.refusals = 2
+    with connected(receiver) as client:
+        submit(client)
+        deliveries = receiver.wait_for(3)
+        submit(client)
+        receiver.wait_for(4)
+
+    assert deliveries == [deliveries[0]] * 3
+    assert all(is_signed(*delivery) for delivery in receiver.deliveries)
+
+
+def test_key_without_the_capability_gets_none(receiver):
+    """webhook:receive is what opens it."""
+    with connected(receiver, capabilities=("model:run", "execution:read")) as client:
+        url = submit(client)["pollUrl"]
+        while client.get(url).json()["status"] == "processing":
+            time.sleep(0.005)
+
+    assert receiver.deliveries == []
+
+
+def broken(deliveries):
+    """What of the deliveries of one failing execution is not as it should be."""
+    payloads = [json.loads(body) for _, body in deliveries]
+    return (
+        len(payloads) != 1
+        or not all(headers["X-Knouds-Signature"].startswith("t=") for headers, _ in deliveries)
+        or not all(is_signed(*delivery) for delivery in deliveries)
+        or payloads[0].get("requestId") is None
+        or (payloads[0]["event"], payloads[0]["status"]) != ("execution.failed", "failed")
+    )
+
+
+@pytest.mark.parametrize("fault", [fault.id for fault in FAULTS if fault.id.startswith("webhook-")])
+def test_webhook_fault_shows(receiver, fault):
+    """Each fault of the webhooks reaches the receiver."""
+    capabilities = (
+        ["model:run"] if fault == "webhook-without-capability" else ["model:run", "webhook:receive"]
+    )
+    with connected(receiver, faults=[fault], capabilities=capabilities) as client:
+        submit(client, "failing-model")
+        receiver.wait_for(2 if fault == "webhook-sent-twice" else 1)
+
+    assert broken(receiver.deliveries) or fault == "webhook-without-capability"

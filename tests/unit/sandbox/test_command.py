@@ -1,0 +1,65 @@
+"""The command line of the sandbox."""
+
+import socket
+
+import pytest
+from click.testing import CliRunner
+
+from knouds_harness.errors import PortInUse, UnknownName, UsageError
+from knouds_harness.sandbox.command import sandbox_command
+from knouds_harness.sandbox.faults import FAULTS
+
+
+def run(*arguments):
+    return CliRunner().invoke(sandbox_command, arguments, standalone_mode=False)
+
+
+def test_faults_are_listed():
+    """One line each: id, fact, sentence."""
+    lines = run("--list-faults").output.splitlines()
+
+    assert [line.split(maxsplit=2) for line in lines] == [
+        [fault.id, fault.fact, fault.says] for fault in FAULTS
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (["--fault", "auth-revoked-acepted"], UnknownName, 'Did you mean "auth-revoked-accepted"'),
+        (["--latency", "slow"], UsageError, '--latency "slow" is neither none, realistic, nor 0 to 3600000'),
+        (["--latency", "nan"], UsageError, '--latency "nan"'),
+        (["--time-scale", "0"], UsageError, "--time-scale 0.0 is no factor"),
+        (["--db", "/dev/null/x"], UsageError, "--db /dev/null/x: unable to open"),
+        (["--host", "203.0.113.1"], UsageError, "cannot listen on 203.0.113.1"),
+    ],
+)
+def test_wrong_option_is_explained(arguments, error, message):
+    """One sentence with the value and the remedy."""
+    problem = run("--port", "0", *arguments).exception
+
+    assert isinstance(problem, error)
+    assert message in str(problem)
+
+
+def test_file_that_is_no_database_is_explained(tmp_path):
+    """A file of anything else is left alone."""
+    file = tmp_path / "notes.txt"
+    file.write_text("These are notes, not a database. " * 100)
+
+    problem = run("--port", "0", "--db", str(file)).exception
+
+    assert isinstance(problem, UsageError)
+    assert "file is not a database" in str(problem)
+    assert file.read_text().startswith("These are notes")
+
+
+def test_taken_port_is_explained():
+    """Says which, and what to do."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+        problem = run("--port", str(port)).exception
+
+    assert isinstance(problem, PortInUse)
+    assert f"port {port} of 127.0.0.1 is taken" in str(problem)
