@@ -1,0 +1,124 @@
+"""The overview's table of endpoints, copied by hand from the page and held against the document."""
+
+import pytest
+
+from knouds_harness.contract.document import load_document
+from knouds_harness.contract.sources import Source
+
+DOCUMENT = load_document()
+ANY_KEY: tuple[str, ...] = ()
+NO_KEY = None
+
+# method, path, what it needs, its operationId
+OVERVIEW = [
+    ("GET", "/api/whoami", ANY_KEY, "getWhoami"),
+    ("POST", "/api/workflows/:slug/run", ("workflow:run", "workflow:<slug>:run"), "runWorkflow"),
+    ("POST", "/api/workflows/:slug/run?async=true", ("workflow:run", "workflow:<slug>:run"), "runWorkflow"),
+    ("GET", "/api/workflows/:slug/schema", ("workflow:read",), "getWorkflowSchema"),
+    ("GET", "/api/workflows/:slug/public-schema", NO_KEY, "getPublicWorkflowSchema"),
+    ("GET", "/api/workflows", ("workflow:read",), "listWorkflows"),
+    ("GET", "/api/workflows/:slug", ("workflow:read",), "getWorkflow"),
+    ("POST", "/api/workflows", ("workflow:write",), "createWorkflow"),
+    ("PUT", "/api/workflows/:slug", ("workflow:write",), "updateWorkflow"),
+    ("PUT", "/api/workflows/:slug/move", ("workflow:write",), "moveWorkflow"),
+    ("DELETE", "/api/workflows/:slug", ("workflow:write",), "deleteWorkflow"),
+    ("POST", "/api/models/:internalName/run", ("model:run", "model:<internalName>:run"), "runModel"),
+    (
+        "POST",
+        "/api/models/:internalName/run?async=true",
+        ("model:run", "model:<internalName>:run"),
+        "runModel",
+    ),
+    ("GET", "/api/executions/:id", ("execution:read",), "getExecution"),
+    ("POST", "/api/executions/:id/cancel", ("execution:cancel",), "cancelExecution"),
+    ("GET", "/api/usage", ANY_KEY, "listUsage"),
+    ("GET", "/api/usage/models", ANY_KEY, "listUsageModels"),
+    ("GET", "/api/pricing/public", NO_KEY, "getPublicPricing"),
+    ("GET", "/api/health", NO_KEY, "getHealth"),
+]
+ROWS = pytest.mark.parametrize(
+    ("method", "path", "needs", "operation_id"), OVERVIEW, ids=[f"{row[0]} {row[1]}" for row in OVERVIEW]
+)
+
+
+def written_as_template(path):
+    """``/api/workflows/:slug/run?async=true`` as ``/api/workflows/{slug}/run``."""
+    steps = path.partition("?")[0].split("/")
+    return "/".join(f"{{{step[1:]}}}" if step.startswith(":") else step for step in steps)
+
+
+@ROWS
+def test_row_has_its_operation(method, path, needs, operation_id):
+    """Each row of the overview is an operation of the document, under its operationId."""
+    operation = DOCUMENT.operation_by_id[operation_id]
+
+    assert (operation.method, operation.path, operation.source) == (
+        method,
+        written_as_template(path),
+        Source.OVERVIEW,
+    )
+
+
+@ROWS
+def test_row_needs_the_same_capability(method, path, needs, operation_id):
+    """The document asks for what the overview asks for, no more and no less."""
+    operation = DOCUMENT.operation_by_id[operation_id]
+    expected = tuple(need.replace("<", "{").replace(">", "}") for need in needs or ())
+
+    assert (operation.is_public, operation.alternatives) == (needs is NO_KEY, expected)
+
+
+@ROWS
+def test_async_row_has_its_parameter(method, path, needs, operation_id):
+    """What the overview lists as ?async=true is selected by a parameter of the same operation."""
+    asked = "?async=true" in path
+
+    assert not asked or "async" in DOCUMENT.operation_by_id[operation_id].query_parameters
+
+
+def test_document_has_no_other_operation():
+    assert set(DOCUMENT.operation_by_id) == {row[3] for row in OVERVIEW}
+
+
+@pytest.mark.parametrize("prefix", ["/api/me", "/api/credits/", "/api/api-keys", "/api/business/admin/"])
+def test_session_only_paths_are_listed(prefix):
+    """Of each group that only browser sessions reach, a path is listed to try."""
+    assert any(path.startswith(prefix) for path in DOCUMENT.session_only_paths)
+
+
+# The error page's table: status, code, context fields; a star where only the making of a key meets it.
+ERROR_PAGE = [
+    (400, "INVALID_INPUTS", ()),
+    (400, "INVALID_SLUG", ()),
+    (400, "INVALID_BODY", ()),
+    (400, "INVALID_CAPABILITY *", ()),
+    (400, "ASYNC_NOT_SUPPORTED", ()),
+    (401, "LEGACY_KEY_RETIRED", ()),
+    (402, "INSUFFICIENT_CREDITS", ()),
+    (402, "grant_exhausted", ()),
+    (403, "CAPABILITY_DENIED", ("required",)),
+    (403, "CAPABILITY_ABOVE_CEILING *", ("attempted",)),
+    (403, "API_KEY_ACCESS_DENIED *", ()),
+    (403, "MODEL_TIER_REQUIRED", ()),
+    (404, "MODEL_NOT_FOUND", ()),
+    (429, "RATE_LIMIT_EXCEEDED", ("tier", "limit", "retryAfter")),
+    (500, "EXECUTION_FAILED", ()),
+]
+
+
+@pytest.mark.parametrize(("status", "name", "context"), ERROR_PAGE, ids=[row[1] for row in ERROR_PAGE])
+def test_error_page_has_its_code(status, name, context):
+    code = DOCUMENT.error_codes[name.removesuffix(" *")]
+
+    assert (code.statuses, code.context_fields, code.key_can_provoke, code.source) == (
+        (status,),
+        context,
+        not name.endswith("*"),
+        Source.DOCS,
+    )
+
+
+def test_other_codes_are_assumed():
+    documented = {code.code for code in DOCUMENT.error_codes.values() if code.source is not Source.ASSUMED}
+
+    assert documented == {row[1].removesuffix(" *") for row in ERROR_PAGE}
