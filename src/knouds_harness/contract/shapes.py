@@ -90,8 +90,7 @@ class ShapeJudge:
             where = f"header {header.name}"
             text = value_by_name.get(header.name.lower())
             if text is not None:
-                wanted = header.schema.get("type")
-                value = int(text) if wanted == "integer" and _INTEGER.fullmatch(text) else text
+                value = int(text) if "integer" in header.schema["type"] and _INTEGER.fullmatch(text) else text
                 found = self._mismatches(header.pointer, value, fact=header.fact)
                 mismatches.extend(self._mismatch(m.fact, where, m.expected, _shown(text)) for m in found)
             elif header.is_required:
