@@ -16,7 +16,7 @@ from knouds_harness.conformance.recorder import Recorder
 from knouds_harness.contract.document import Document
 from knouds_harness.contract.operations import Action
 from knouds_harness.contract.shapes import ShapeJudge
-from knouds_harness.errors import TargetUnreachable
+from knouds_harness.errors import HarnessError, TargetUnreachable
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Exchange, Request
 from knouds_harness.exchange.minting import KeyMint
@@ -117,6 +117,7 @@ class Probe:
         self.mint = KeyMint(client) if self.target.control else None
         self.pricing = Pricing(client, self.target)
         self.shapes = ShapeJudge(document)
+        self.halted_by: HarnessError | None = None
         self._failures_in_a_row = 0
 
     def need(self, need: Need[T]) -> T:
@@ -206,6 +207,15 @@ class Probe:
         return exchange
 
     def _send_once(self, request: Request, key: str | None) -> Exchange:
+        if self.halted_by is not None:
+            raise self.halted_by
+        try:
+            return self._delivered(request, key)
+        except HarnessError as error:
+            self.halted_by = error  # for ever: hypothesis tries again what failed, and must see it fail again
+            raise
+
+    def _delivered(self, request: Request, key: str | None) -> Exchange:
         exchange = self.client.send(request, key=key)
         self._judge_by_common_checks(exchange)
         self._failures_in_a_row = self._failures_in_a_row + 1 if exchange.status is None else 0

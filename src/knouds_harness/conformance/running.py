@@ -53,6 +53,8 @@ def run_suite(options: Sequence[str], *, console: Console) -> SuiteResult:
     if watcher.trouble:
         raise SuiteBroken("the suite could not run:\n" + "\n".join(watcher.trouble))
     run = watcher.run
+    if watcher.was_interrupted and code == pytest.ExitCode.INTERRUPTED:
+        code = ExitCode.INTERRUPTED  # before there was a run to conclude
     return SuiteResult(
         exit_code=int(code), folder=run.recorder.writer.folder if run is not None and run.is_begun else None
     )
@@ -98,6 +100,7 @@ class _Watcher:
     console: Console
     trouble: list[str] = field(default_factory=list)
     run: ConformanceRun | None = None
+    was_interrupted: bool = False
     _left_by_family: Counter[str] = field(default_factory=Counter)
     _family_by_test: dict[str, str] = field(default_factory=dict)
     _broken_by_family: Counter[str] = field(default_factory=Counter)
@@ -132,6 +135,10 @@ class _Watcher:
     def pytest_internalerror(self, excrepr: object) -> None:
         """Keep what went wrong inside pytest or a plugin."""
         self.trouble.append(str(excrepr))
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Tell Ctrl-C from a session that ended itself."""
+        self.was_interrupted = excinfo.type is KeyboardInterrupt
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """Name the family at work."""

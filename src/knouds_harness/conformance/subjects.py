@@ -168,7 +168,8 @@ class Subjects:
         )
 
     def clean_up(self) -> None:
-        """Delete what was made."""
+        """Delete what was made, whatever ended the run."""
+        self.probe.halted_by = None
         while self._made:
             owner, slug = self._made.pop()
             self.probe.send("deleteWorkflow", owner, Call(path_values={"slug": slug}))
