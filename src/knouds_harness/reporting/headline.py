@@ -43,13 +43,14 @@ def headline(record: RunRecord, rows: Sequence[FactRow]) -> Headline:
         return Headline(tone="warn", title="Nothing was tested", detail=detail)
     if record.outcome is Outcome.KEPT:
         return Headline(tone="good", title="Contract kept", detail=detail)
-    title = {
-        Outcome.INTERRUPTED: "Interrupted: no verdict",
-        Outcome.STOPPED: "Stopped early: no verdict",
-    }.get(record.outcome, "The harness failed: no verdict")
-    is_broken = any(record.fails(finding) for finding in record.findings)
-    detail = detail if record.counts.exchanges else "Nothing was sent."
-    return Headline(tone="bad" if is_broken else "warn", title=title, detail=detail)
+    what = {Outcome.INTERRUPTED: "Interrupted", Outcome.STOPPED: "Stopped early"}.get(
+        record.outcome, "The harness failed"
+    )
+    if not record.counts.exchanges:
+        return Headline(tone="warn", title=f"{what}: no verdict", detail="Nothing was sent.")
+    if any(record.fails(finding) for finding in record.findings):
+        return Headline(tone="bad", title=f"{what}: broken so far", detail=detail)
+    return Headline(tone="warn", title=f"{what}: no verdict", detail=detail)
 
 
 def _figures(counts: dict[Standing, int], total: int) -> str:

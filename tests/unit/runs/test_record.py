@@ -1,0 +1,181 @@
+"""Reading a record back: whole, in part, or refused in one sentence."""
+
+import json
+
+import pytest
+from run_records import CHECKS, DOCUMENT, TARGET, broken, empty, exchange, finding, healthy, start
+
+from knouds_harness.errors import RunRecordError
+from knouds_harness.runs.record import read_run
+from knouds_harness.runs.results import Cell, Result, Untested
+from knouds_harness.runs.verdicts import Outcome
+
+
+def test_what_was_written_is_read_back(tmp_path):
+    """Every kind of entry makes the round trip."""
+    shown = exchange(1, "runWorkflow", body={"cost": "12"}, sent={"inputs": {"text": "ü"}})
+    found = finding(shown, "run.cost-is-credits", where="/cost")
+    with start(tmp_path) as writer:
+        writer.add_exchange(shown)
+        writer.add_finding(found)
+        for passed in (True, False, True):
+            writer.add_result(
+                check="c", fact="f", operation=None, persona="full", passed=passed, exchange_id="x00001"
+            )
+        writer.add_cell(
+            operation="getWhoami",
+            persona="full",
+            expected="admitted",
+            observed="200",
+            ok=True,
+            exchange_id="x00001",
+        )
+        writer.add_untested(check="c", fact="f", operation="getHealth", missing="a key")
+        writer.finish("broken", 1, note="so it is")
+
+    record = read_run(writer.folder)
+    assert (record.kind, record.outcome, record.exit_code, record.note) == ("check", "broken", 1, "so it is")
+    assert record.findings == (found,)
+    assert record.exchange_by_id == {"x00001": shown}
+    assert record.results == (
+        Result(
+            check="c",
+            fact="f",
+            operation=None,
+            passed=2,
+            failed=1,
+            passed_exchange="x00001",
+            failed_exchange="x00001",
+        ),
+    )
+    assert record.cells == (
+        Cell(
+            operation="getWhoami",
+            persona="full",
+            expected="admitted",
+            observed="200",
+            ok=True,
+            exchange_id="x00001",
+        ),
+    )
+    assert record.untested == (Untested(check="c", fact="f", operation="getHealth", missing="a key"),)
+    assert record.gaps == ()
+
+
+def test_setup_needs_nothing_but_the_record(tmp_path):
+    """Facts, operations, checks and target are kept, so that a report can be made elsewhere and later."""
+    setup = read_run(empty(tmp_path)).setup
+
+    assert setup.facts == DOCUMENT.facts
+    assert list(setup.operations) == [operation.id for operation in DOCUMENT.operations]
+    assert setup.checks["capabilities.denied"].sentence == CHECKS["capabilities.denied"].sentence
+    assert setup.target.limits == TARGET.limits
+    assert setup.target.waivers == TARGET.waivers
+    assert setup.target.personas["bound-workflow"].capabilities == ("workflow:portrait:run",)
+
+
+def test_record_holds_no_key(tmp_path):
+    """The profile's secrets are in no file of the folder."""
+    folder = healthy(tmp_path)
+
+    assert not any(b"no-secret" in path.read_bytes() for path in folder.iterdir())
+
+
+def test_duration_is_from_the_first_to_the_last_writing(tmp_path):
+    """It is in seconds, by the clock that the writer was given."""
+    assert 0 < read_run(healthy(tmp_path)).duration_s < 10
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return broken(tmp_path)
+
+
+def refusal(folder) -> str:
+    with pytest.raises(RunRecordError) as refused:
+        read_run(folder)
+    return str(refused.value)
+
+
+def test_missing_folder_is_named(tmp_path):
+    """A typing error in the path is told as such."""
+    assert refusal(tmp_path / "nowhere").startswith(f"{tmp_path / 'nowhere'}: there is no such run folder\n")
+
+
+def test_foreign_folder_is_named(tmp_path):
+    """A folder without run.json is no run folder."""
+    assert refusal(tmp_path).startswith(f"{tmp_path}: holds no run.json, so it is no run folder\n")
+
+
+@pytest.mark.parametrize("content", [b'{"log": {}}', b"[]", b"null", b'"text"'])
+def test_foreign_file_is_refused(folder, content):
+    """JSON that this tool did not write is told as such."""
+    (folder / "run.json").write_bytes(content)
+
+    assert refusal(folder).startswith(f"{folder / 'run.json'}: was not written by knouds-harness\n")
+
+
+@pytest.mark.parametrize("share", [0, 0.3, 0.999])
+def test_truncated_run_file_is_refused(folder, share):
+    """Half a file is not read as a smaller run."""
+    content = (folder / "run.json").read_bytes()
+    (folder / "run.json").write_bytes(content[: int(len(content) * share)])
+
+    assert refusal(folder).startswith(f"{folder / 'run.json'}: is cut short or is not JSON\n")
+
+
+@pytest.mark.parametrize("version", [0, 2, None, "1"])
+def test_other_version_is_refused_with_the_version_that_can_read_it(folder, version):
+    """The message leads to the version that wrote the record."""
+    stored = json.loads((folder / "run.json").read_bytes())
+    (folder / "run.json").write_text(json.dumps({**stored, "format_version": version}))
+
+    assert f"has format {version}, and this version reads format 1" in refusal(folder)
+    assert "the version that wrote it: 0.1.0" in refusal(folder)
+
+
+def test_damaged_member_is_named(folder):
+    """What does not fit is named by its place in the file."""
+    stored = json.loads((folder / "run.json").read_bytes())
+    stored["counts"]["exchanges"] = "many"
+    (folder / "run.json").write_text(json.dumps(stored))
+
+    assert f"{folder / 'run.json'}: counts.exchanges: " in refusal(folder)
+
+
+def test_truncated_finding_is_left_out_and_named(folder):
+    """What can be read is read; what cannot is a gap."""
+    content = (folder / "findings.jsonl").read_bytes()
+    (folder / "findings.jsonl").write_bytes(content[:-20])
+
+    record = read_run(folder)
+    assert len(record.findings) == content.count(b"\n") - 1
+    assert record.gaps == (
+        f"findings.jsonl, line {content.count(bytes([10]))} is cut short or damaged, and is left out.",
+    )
+
+
+def test_missing_findings_and_evidence_are_gaps(folder):
+    """A record without its side files is still read."""
+    (folder / "findings.jsonl").unlink()
+    (folder / "exchanges.har").unlink()
+
+    record = read_run(folder)
+    assert record.findings == ()
+    assert record.exchange_by_id == {}
+    assert [gap.partition(" ")[0] for gap in record.gaps] == ["findings.jsonl", "exchanges.har"]
+
+
+@pytest.mark.parametrize("content", [b"", b"no HAR\nat all", b'{"log": {"entries": [\n{"foreign": 1}\n]}}'])
+def test_foreign_evidence_is_no_evidence(folder, content):
+    """A HAR file of another tool does not stop a report."""
+    (folder / "exchanges.har").write_bytes(content)
+
+    assert read_run(folder).exchange_by_id == {}
+
+
+def test_run_that_never_ended_reads_as_interrupted(tmp_path):
+    """``running`` in the file means that nobody wrote the end."""
+    record = read_run(start(tmp_path).folder)
+
+    assert (record.outcome, record.exit_code) == (Outcome.INTERRUPTED, None)

@@ -1,0 +1,169 @@
+"""A record is written while the run goes, and survives however the run ends."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from run_records import Clock, add_finding, empty, exchange, finding, start
+
+from knouds_harness.errors import RunRecordError
+from knouds_harness.exchange.har import HarWriter
+from knouds_harness.runs.record import read_run
+from knouds_harness.runs.verdicts import Outcome
+
+COST = "run.cost-is-credits"
+
+
+def test_folder_is_named_for_time_kind_and_target(tmp_path):
+    """Runs sort by time, and say what they are."""
+    assert empty(tmp_path).name == "20261125T093000Z-check-staging"
+
+
+def test_two_runs_of_one_second_get_two_folders(tmp_path):
+    """A second run never writes into the first one's folder."""
+    first, second, third = empty(tmp_path), empty(tmp_path), empty(tmp_path)
+
+    assert [second.name, third.name] == [f"{first.name}-2", f"{first.name}-3"]
+
+
+def test_exchange_and_finding_are_on_disk_at_once(tmp_path):
+    """Nothing waits for the end of the run."""
+    with start(tmp_path) as writer:
+        add_finding(writer, exchange(1, "runWorkflow", body={"cost": "12"}), COST)
+
+        evidence = json.loads((writer.folder / "exchanges.har").read_bytes())
+        assert [entry["_id"] for entry in evidence["log"]["entries"]] == ["x00001"]
+        assert json.loads((writer.folder / "findings.jsonl").read_bytes())["fact"] == COST
+        writer.finish("broken", 1)
+
+
+def test_repeated_finding_is_written_once_and_counted(tmp_path):
+    """A finding is reported once, however often it is seen, with the evidence that came first."""
+    with start(tmp_path) as writer:
+        for number in range(1, 1001):
+            writer.add_finding(finding(exchange(number, "runWorkflow", body={"cost": "12"}), COST))
+        writer.finish("broken", 1)
+
+    (found,) = read_run(writer.folder).findings
+    assert (found.count, found.exchange_id) == (1000, "x00001")
+
+
+def test_counts_are_written_at_most_once_a_second(tmp_path):
+    """A run of ten thousand exchanges does not rewrite its counts ten thousand times."""
+    clock = Clock(step_s=0.1)
+    with start(tmp_path, clock=clock) as writer:
+        path = writer.folder / "run.json"
+        seen = set()
+        for number in range(100):
+            writer.add_exchange(exchange(number, "getWhoami"))
+            seen.add(path.stat().st_ino)
+        seconds = clock.now_s
+
+    assert len(seen) <= seconds + 1
+
+
+def test_leaving_without_an_end_means_interrupted(tmp_path):
+    """Ctrl-C leaves a record that says so, with everything up to it."""
+
+    def run():
+        with start(tmp_path) as writer:
+            add_finding(writer, exchange(1, "runWorkflow", body={"cost": "12"}), COST)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
+
+    record = read_run(next(tmp_path.iterdir()))
+    assert (record.outcome, record.exit_code) == (Outcome.INTERRUPTED, 130)
+    assert record.note == "KeyboardInterrupt"
+    assert [each.fact for each in record.findings] == [COST]
+    assert record.counts.exchanges == 1
+
+
+def test_killed_process_leaves_a_readable_record(tmp_path):
+    """After SIGKILL every exchange and finding is there, and the record reads as interrupted."""
+    program = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from run_records import *\n"
+        "writer = start(Path(sys.argv[1]))\n"
+        "for number in range(1, 51):\n"
+        "    add_finding(writer, exchange(number, 'runWorkflow', body={'cost': '12'}), 'run.cost-is-credits')\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    killed = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        check=False,
+    )
+
+    record = read_run(next(tmp_path.iterdir()))
+    assert killed.returncode < 0
+    assert record.outcome is Outcome.INTERRUPTED
+    assert "killed" in record.note
+    assert len(record.exchange_by_id) == 50
+    assert [each.fact for each in record.findings] == [COST]
+
+
+class FullDisk:
+    """Refuses every write from a certain point on."""
+
+    def __init__(self, monkeypatch):
+        self.is_full = False
+        write_har, write_bytes = HarWriter.add, Path.write_bytes
+        monkeypatch.setattr(HarWriter, "add", lambda *a: self.check() or write_har(*a))
+        monkeypatch.setattr(Path, "write_bytes", lambda *a: self.check() or write_bytes(*a))
+
+    def check(self):
+        if self.is_full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.fixture
+def disk(monkeypatch):
+    return FullDisk(monkeypatch)
+
+
+def test_full_disk_is_said_once_and_keeps_what_was_written(tmp_path, disk):
+    """One clear message; then silence, so that cleaning up on the target goes on."""
+    writer = start(tmp_path)
+    add_finding(writer, exchange(1, "runWorkflow", body={"cost": "12"}), COST)
+    disk.is_full = True
+
+    with pytest.raises(RunRecordError) as stopped:
+        writer.add_exchange(exchange(2, "getWhoami"))
+    writer.add_exchange(exchange(3, "getWhoami"))
+    writer.finish("stopped", 2, note=str(stopped.value))
+
+    assert str(stopped.value) == (
+        f"{writer.folder / 'exchanges.har'}: cannot be written: No space left on device\n"
+        "  What was written until then is kept. Make room there, or choose another --runs-folder."
+    )
+    record = read_run(writer.folder)
+    assert list(record.exchange_by_id) == ["x00001"]
+    assert len(record.findings) == 1
+    assert not list(writer.folder.glob("*.part"))
+
+
+def test_runs_folder_that_cannot_be_made_is_named(tmp_path):
+    """The message says which folder, why, and which option to use."""
+    (tmp_path / "runs").write_text("a file")
+
+    with pytest.raises(RunRecordError, match="no run folder can be made there: File exists\n.*--runs-folder"):
+        start(tmp_path / "runs")
+
+
+def test_unanswered_and_costly_exchanges_are_counted(tmp_path):
+    """Counts tell apart what was answered how, and what runs cost."""
+    with start(tmp_path) as writer:
+        writer.add_exchange(exchange(1, "runWorkflow", body={"cost": 12.5}))
+        writer.add_exchange(exchange(2, "runWorkflow", status=402, body={"code": "INSUFFICIENT_CREDITS"}))
+        writer.add_exchange(exchange(3, "getWhoami", status=None, raw=b""))
+        writer.finish("kept", 0)
+
+    counts = read_run(writer.folder).counts
+    assert counts.answers == {"200": 1, "402": 1, "none": 1}
+    assert counts.cost_credits == 12.5
