@@ -79,6 +79,11 @@ class RunRecord:
         """How long it took, in seconds."""
         return (self.ended_at - self.started_at).total_seconds()
 
+    @property
+    def missing_exchanges(self) -> int:
+        """How many exchanges were counted and are not among the evidence."""
+        return max(0, self.counts.exchanges - len(self.exchange_by_id))
+
     @cached_property
     def exchange_by_id(self) -> Mapping[str, Exchange]:
         """The evidence, read when first asked for; empty where it is gone or belongs to another tool."""

@@ -171,11 +171,14 @@ def test_foreign_evidence_is_no_evidence(folder, content):
     """A HAR file of another tool does not stop a report."""
     (folder / "exchanges.har").write_bytes(content)
 
-    assert read_run(folder).exchange_by_id == {}
+    record = read_run(folder)
+    assert record.exchange_by_id == {}
+    assert record.missing_exchanges == record.counts.exchanges
 
 
 def test_run_that_never_ended_reads_as_interrupted(tmp_path):
     """``running`` in the file means that nobody wrote the end."""
-    record = read_run(start(tmp_path).folder)
+    with start(tmp_path) as writer:
+        record = read_run(writer.folder)
 
     assert (record.outcome, record.exit_code) == (Outcome.INTERRUPTED, None)

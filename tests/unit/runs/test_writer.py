@@ -91,7 +91,7 @@ def test_killed_process_leaves_a_readable_record(tmp_path):
         "from run_records import *\n"
         "writer = start(Path(sys.argv[1]))\n"
         "for number in range(1, 51):\n"
-        "    add_finding(writer, exchange(number, 'runWorkflow', body={'cost': '12'}), 'run.cost-is-credits')\n"
+        "    add_finding(writer, exchange(number, 'runWorkflow', body={}), 'run.cost-is-credits')\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     killed = subprocess.run(
@@ -129,14 +129,14 @@ def disk(monkeypatch):
 
 def test_full_disk_is_said_once_and_keeps_what_was_written(tmp_path, disk):
     """One clear message; then silence, so that cleaning up on the target goes on."""
-    writer = start(tmp_path)
-    add_finding(writer, exchange(1, "runWorkflow", body={"cost": "12"}), COST)
-    disk.is_full = True
+    with start(tmp_path) as writer:
+        add_finding(writer, exchange(1, "runWorkflow", body={"cost": "12"}), COST)
+        disk.is_full = True
 
-    with pytest.raises(RunRecordError) as stopped:
-        writer.add_exchange(exchange(2, "getWhoami"))
-    writer.add_exchange(exchange(3, "getWhoami"))
-    writer.finish("stopped", 2, note=str(stopped.value))
+        with pytest.raises(RunRecordError) as stopped:
+            writer.add_exchange(exchange(2, "getWhoami"))
+        writer.add_exchange(exchange(3, "getWhoami"))
+        writer.finish("stopped", 2, note=str(stopped.value))
 
     assert str(stopped.value) == (
         f"{writer.folder / 'exchanges.har'}: cannot be written: No space left on device\n"
@@ -152,7 +152,9 @@ def test_runs_folder_that_cannot_be_made_is_named(tmp_path):
     """The message says which folder, why, and which option to use."""
     (tmp_path / "runs").write_text("a file")
 
-    with pytest.raises(RunRecordError, match="no run folder can be made there: File exists\n.*--runs-folder"):
+    with pytest.raises(
+        RunRecordError, match=r"no run folder can be made there: File exists\n.*--runs-folder"
+    ):
         start(tmp_path / "runs")
 
 
