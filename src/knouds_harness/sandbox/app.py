@@ -22,7 +22,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from knouds_harness.sandbox import control, executions, public, runs, usage, whoami, workflows
+from knouds_harness.sandbox import control, executions, runs, usage, whoami, workflows
 from knouds_harness.sandbox.authentication import authenticate
 from knouds_harness.sandbox.calls import Call, Services
 from knouds_harness.sandbox.capabilities import require
@@ -30,6 +30,7 @@ from knouds_harness.sandbox.engine import Engine
 from knouds_harness.sandbox.envelopes import Refusal, answer, not_found, refuse, unauthorized
 from knouds_harness.sandbox.faults import check_faults
 from knouds_harness.sandbox.providers import Latency
+from knouds_harness.sandbox.public import get_health, get_pricing
 from knouds_harness.sandbox.rate_limits import RateLimiter
 from knouds_harness.sandbox.seeding import seed_store
 from knouds_harness.sandbox.store import Store
@@ -256,22 +257,28 @@ def _decoded_if_unreserved(encoded: re.Match[str]) -> str:
 
 
 def _routes(services: Services) -> list[Route]:
-    routes = [
-        Route("/api/workflows/{slug}/public-schema", _public(services, _public_schema), methods=["GET"]),
-        Route(
-            "/api/pricing/public",
-            _public(services, lambda _, parts: public.get_pricing(parts)),
-            methods=["GET"],
-        ),
-        Route("/api/health", _public(services, lambda _, parts: public.get_health(parts)), methods=["GET"]),
-        Route("/__sandbox__/keys", _controlled(services, control.mint_key), methods=["POST"]),
-        Route("/__sandbox__/accounts", _controlled(services, control.open_account), methods=["POST"]),
-        Route("/__sandbox__/clock", _controlled(services, control.advance_clock), methods=["POST"]),
+    keyed = [
+        _keyed_route(services, path, list(operations))
+        for path, operations in groupby(OPERATIONS, key=lambda operation: operation.path)
     ]
-    for path, operations in groupby(OPERATIONS, key=lambda operation: operation.path):
-        routes.append(_keyed_route(services, path, list(operations)))
-    routes += [Route(path, _session_only(services), methods=_METHODS) for path in _SESSION_ONLY]
-    return routes
+    public = [
+        Route(path, _public(services, handler), methods=["GET"])
+        for path, handler in {
+            "/api/workflows/{slug}/public-schema": workflows.get_public_schema,
+            "/api/pricing/public": get_pricing,
+            "/api/health": get_health,
+        }.items()
+    ]
+    session_only = [Route(path, _session_only(services), methods=_METHODS) for path in _SESSION_ONLY]
+    controlled = [
+        Route(f"/__sandbox__/{name}", _controlled(services, handler), methods=["POST"])
+        for name, handler in {
+            "keys": control.mint_key,
+            "accounts": control.open_account,
+            "clock": control.advance_clock,
+        }.items()
+    ]
+    return [*keyed, *public, *session_only, *controlled]
 
 
 def _keyed_route(services: Services, path: str, operations: Sequence[Operation]) -> Route:
@@ -334,10 +341,6 @@ def _public(services: Services, handler: Callable[[Request, Services], Response]
         return handler(request, services)
 
     return endpoint
-
-
-def _public_schema(request: Request, services: Services) -> Response:
-    return workflows.get_public_schema(request.path_params["slug"], services)
 
 
 def _controlled(

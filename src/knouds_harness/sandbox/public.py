@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from knouds_harness.sandbox.accounts import RATE_LIMIT_BY_TIER, UNLIMITED
@@ -12,7 +13,7 @@ from knouds_harness.sandbox.providers import MODELS
 _MONTHLY_CREDITS_BY_TIER = {"free": 250, "creator": 1700, "pro": 5000, "business": 11329, "enterprise": None}
 
 
-def get_pricing(services: Services) -> Response:
+def get_pricing(_: Request, services: Services) -> Response:
     """GET /api/pricing/public."""
     if "pricing-is-404" in services.faults:
         raise Refusal(404, "NOT_FOUND", "There is no such route.")
@@ -35,7 +36,7 @@ def get_pricing(services: Services) -> Response:
     return answer({"tiers": tiers, "models": models})
 
 
-def get_health(services: Services) -> Response:
+def get_health(_: Request, services: Services) -> Response:
     """GET /api/health."""
     if "health-is-text" in services.faults:
         return PlainTextResponse("ok")

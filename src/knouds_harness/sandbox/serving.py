@@ -111,6 +111,7 @@ def make_server(app: ASGIApp) -> uvicorn.Server:
         log_config=None,
         log_level="error",
         access_log=False,
+        proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=1,
     )

@@ -40,7 +40,9 @@ async def list_usage(call: Call) -> Response:
     if query.get("status") in _STATUSES and "usage-status-filter-ignored" not in call.faults:
         condition += " AND replace(status, 'cancel_requested', 'processing') = :status"
     if query.get("modelId") and "usage-model-filter-ignored" not in call.faults:
-        condition += " AND EXISTS (SELECT 1 FROM json_each(model_ids) WHERE value = :model AND value NOT LIKE '%:%')"
+        condition += (
+            " AND EXISTS (SELECT 1 FROM json_each(model_ids) WHERE value = :model AND value NOT LIKE '%:%')"
+        )
     if query.get("workflowSlug") and "usage-workflow-filter-ignored" not in call.faults:
         condition += " AND workflow_slug = :slug"
     values = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from starlette.requests import Request
 from starlette.responses import Response
 
 from knouds_harness.sandbox.accounts import find_key_by_name
@@ -137,8 +138,9 @@ async def get_workflow_schema(call: Call) -> Response:
     return answer(schema(workflow.document, with_cost=True, faults=call.faults))
 
 
-def get_public_schema(slug: str, services: Services) -> Response:
+def get_public_schema(request: Request, services: Services) -> Response:
     """GET /api/workflows/:slug/public-schema."""
+    slug = request.path_params["slug"]
     workflow = find_workflow(services.store, slug)
     if workflow is None:
         raise workflow_not_found(slug)
