@@ -112,20 +112,19 @@ def _response(entry: Node) -> Response:
     content, headers = node.find("content"), node.find("headers")
     media = content.child(_JSON) if content else None
     schema = media.child("schema") if media else None
-    read_headers = [_header(name, headers.child(name)) for name in headers.mapping()] if headers else []
-    cited = [header.fact for header in read_headers]
-    if schema:
-        cited.extend(_facts_of(schema, set()))
+    header_nodes = {name: headers.child(name) for name in headers.mapping()} if headers else {}
+    shapes = [*header_nodes.values(), schema] if schema else header_nodes.values()
+    cited = dict.fromkeys(fact for shape in shapes for fact in _facts_of(shape, set()))
     own_fact = node.find("x-fact")
     return Response(
         status=int(entry.key),
         description=node.child("description").text(),
         schema=schema.value if schema else None,
         schema_pointer=schema.pointer if schema else None,
-        headers={header.name: header for header in read_headers},
+        headers={name: _header(name, header) for name, header in header_nodes.items()},
         source=_source(node, "x-source"),
         fact=own_fact.text() if own_fact else None,
-        facts=tuple(dict.fromkeys(cited)),
+        facts=tuple(cited),
         examples=_examples(media) if media else {},
     )
 

@@ -318,6 +318,14 @@ def test_refusal_carries_all_four_headers(missing):
     assert (mismatch.fact, mismatch.where) == ("rate.refusal-headers", f"header {missing}")
 
 
+def test_refusal_with_a_garbled_header_breaks_the_form_of_headers():
+    headers = [("X-RateLimit-Limit", "1000 requests"), *WINDOW[1:], ("Retry-After", "48")]
+
+    [mismatch] = JUDGE.header_mismatches(OPERATION["runWorkflow"], 429, headers)
+
+    assert mismatch.fact == "rate.headers-are-integers"
+
+
 # -- deliveries
 
 ENDED = {
