@@ -27,7 +27,7 @@ from knouds_harness.conformance.needs import (
 from knouds_harness.conformance.probe import Call
 from knouds_harness.conformance.subjects import NO_SUCH_MODEL, harmless_call
 
-LARGE_BYTES = 12 * 1024 * 1024
+LARGE_BYTES = 5_000_000  # twice what any workflow document should need
 TIER_LIMIT = 100
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import gettempdir
 
 import pytest
 from rich.console import Console
@@ -70,6 +71,10 @@ def collect_suite() -> list[pytest.Item]:
 def _pytest_main(options: Sequence[str], plugin: object) -> int:
     # Whatever pytest plugins the user's environment holds, the suite runs alike; ours is named.
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    # Hypothesis keeps tables for next time: not among the user's files.
+    os.environ.setdefault(
+        "HYPOTHESIS_STORAGE_DIRECTORY", str(Path(gettempdir()) / "knouds-harness-hypothesis")
+    )
     folder = suite_path()
     own = [
         "-c",

@@ -1,0 +1,61 @@
+"""The harness as installed: from a wheel, in an empty folder, with no checkout in sight."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """A folder that holds what a wheel installs; it goes first on the path of a process."""
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
+    subprocess.run(command, cwd=CHECKOUT, check=True, capture_output=True)
+    (wheel,) = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder / "site")
+    return folder / "site"
+
+
+def run_installed(installed, cwd, *arguments):
+    """Run Python with the installed package instead of the checkout's."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(installed), "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_everything_travels_in_the_wheel(installed, tmp_path):
+    """The document, the suite and the built-in target are found beside the package."""
+    code = (
+        "from knouds_harness.locations import *; "
+        "print(document_path(), suite_path(), builtin_targets_path() / 'sandbox.toml', sep='\\n')"
+    )
+    paths = [Path(line) for line in run_installed(installed, tmp_path, "-c", code).stdout.splitlines()]
+
+    assert [path for path in paths if not path.is_relative_to(installed) or not path.exists()] == []
+    assert len(paths) == 3
+
+
+def test_check_runs_from_the_wheel(installed, tmp_path):
+    """A check runs to its end in an empty folder, and leaves its record there and nothing else."""
+    process = run_installed(
+        installed, tmp_path, "-m", "knouds_harness", "check", "--family", "authentication", "--seed", "1"
+    )
+
+    assert "Contract kept" in process.stdout
+    assert process.returncode == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["reports"]
