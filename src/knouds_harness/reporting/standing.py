@@ -73,7 +73,7 @@ class Case:
         passed: Claims that held.
         failed: Claims that did not.
         exchange_id: An exchange that shows the standing.
-        findings: Those against it.
+        findings: Those about it, drift included.
         missing: What the profile lacks for checks of it.
     """
 
@@ -155,8 +155,7 @@ def standing_counts(rows: Iterable[FactRow]) -> dict[Standing, int]:
 def _cases_by_fact(record: RunRecord) -> Mapping[str, tuple[Case, ...]]:
     findings: dict[tuple[str, str | None], list[Finding]] = defaultdict(list)
     for finding in record.findings:
-        if finding.verdict in _BY_VERDICT:
-            findings[finding.fact, finding.operation].append(finding)
+        findings[finding.fact, finding.operation].append(finding)
     passed: Counter[tuple[str, str | None]] = Counter()
     failed: Counter[tuple[str, str | None]] = Counter()
     shown: dict[tuple[str, str | None], str | None] = {}
@@ -188,9 +187,10 @@ def _cases_by_fact(record: RunRecord) -> Mapping[str, tuple[Case, ...]]:
 
 
 def _standing(fact: Fact, findings: list[Finding], *, passed: int, failed: int) -> Standing:
-    if findings:
-        return worst(standing_of(finding) for finding in findings)
-    if failed:  # counted, and the finding itself is gone from the record
+    against = [standing_of(finding) for finding in findings if finding.verdict in _BY_VERDICT]
+    if against:
+        return worst(against)
+    if failed and not findings:  # counted, and the finding itself is gone from the record
         return _BY_VERDICT[verdict_for(fact)]
     return Standing.VERIFIED if passed else Standing.UNTESTED
 

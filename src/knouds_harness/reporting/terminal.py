@@ -72,8 +72,10 @@ def _print_fact(group: FactFindings, console: Console) -> None:
 
 def _print(console: Console, text: Text) -> None:
     """Print one line, cut at the terminal's edge; whole where it goes to a file or a pipe."""
-    is_cut = console.is_terminal
-    console.print(text, no_wrap=True, overflow="ellipsis", crop=is_cut, soft_wrap=not is_cut)
+    if console.is_terminal:
+        console.print(text, no_wrap=True, overflow="ellipsis")
+    else:
+        console.print(text, soft_wrap=True)
 
 
 def _plain(text: str) -> str:

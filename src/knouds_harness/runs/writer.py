@@ -313,7 +313,7 @@ class RunWriter:
         except OSError as error:
             if self._is_lost:
                 return
-            self._is_lost = True
+            self._is_lost = self._has_stale_counts = True  # half a line may be in the file of findings
             raise RunRecordError(
                 f"{self.folder / name}: cannot be written: {error.strerror}\n"
                 "  What was written until then is kept. Make room there, or choose another --runs-folder."

@@ -1,6 +1,7 @@
 """Fingerprints name the same finding in every run."""
 
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from knouds_harness.runs.findings import fingerprint
 
-PARTS = {
+PARTS: dict[str, Any] = {
     "check": "schemas.body",
     "fact": "usage.row-shape",
     "operation": "listUsage",

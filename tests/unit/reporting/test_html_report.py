@@ -1,0 +1,218 @@
+"""``report.html``: self-contained, harmless whatever the server sent, and made for everybody."""
+
+import re
+from collections import Counter
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from run_records import add_finding, broken, empty, exchange, finding, healthy, interrupted, start
+
+import knouds_harness.reporting.html_report as module
+from knouds_harness.reporting.html_report import html_report
+from knouds_harness.runs.record import read_run
+
+VOID = {"meta", "input", "br", "link", "img", "hr"}
+STYLE = (Path(module.__file__).parent / "templates" / "report.css").read_text(encoding="utf-8")
+
+
+class Page(HTMLParser):
+    """A page as a browser would take it apart; fails where tags are not closed in order."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.texts: list[str] = []
+        self._open: list[str] = []
+        self.feed(html)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self._open.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+    def all(self, *tags):
+        return [attributes for tag, attributes in self.elements if tag in tags]
+
+    @property
+    def text(self):
+        return "".join(self.texts)
+
+
+@pytest.fixture(params=[healthy, broken, interrupted, empty], ids=lambda write: write.__name__)
+def page(request, tmp_path):
+    return Page(html_report(read_run(request.param(tmp_path))))
+
+
+def test_nothing_is_loaded_from_anywhere(page):
+    """The file opens from a disk without a network."""
+    assert [tag for tag, _ in page.elements if tag in {"link", "img", "iframe", "object", "embed"}] == []
+    assert [attributes for _, attributes in page.elements if "src" in attributes] == []
+    assert not re.search(r"url\(|@import", STYLE)
+    assert all(attributes["href"].startswith("#") for attributes in page.all("a"))
+
+
+def test_every_link_leads_somewhere(page):
+    """Ids are unique, and each link has its target in the file."""
+    ids = Counter(attributes["id"] for _, attributes in page.elements if "id" in attributes)
+
+    assert {id_ for id_, count in ids.items() if count > 1} == set()
+    assert {attributes["href"].removeprefix("#") for attributes in page.all("a")} <= set(ids)
+
+
+def test_page_has_landmarks_and_one_title(page):
+    """Screen readers find their way: banner, navigation, main, one first heading, a language."""
+    tags = Counter(tag for tag, _ in page.elements)
+
+    assert (tags["header"], tags["nav"], tags["main"], tags["footer"], tags["h1"]) == (1, 1, 1, 1, 1)
+    assert page.all("html") == [{"lang": "en"}]
+
+
+def test_headings_skip_no_level(page):
+    """A heading is at most one level below the one before."""
+    levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch("h[1-6]", tag)]
+
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+
+
+def test_table_headers_have_a_scope(page):
+    """Each header says of what it is one."""
+    assert all("scope" in attributes for attributes in page.all("th"))
+
+
+def test_controls_have_labels(page):
+    """Each input is named by a label."""
+    named = {attributes["for"] for attributes in page.all("label")}
+
+    assert {attributes["id"] for attributes in page.all("input", "select")} == named
+
+
+def test_controls_that_need_a_script_are_hidden_without_one(page):
+    """Without JavaScript nothing is shown that would do nothing."""
+    assert all("hidden" in attributes for _, attributes in page.elements if "data-needs-script" in attributes)
+    assert all("data-needs-script" in attributes for attributes in page.all("button"))
+
+
+def test_content_policy_allows_the_own_script_only(page):
+    """Even a hole in the escaping could not run or load anything."""
+    (policy,) = [attributes["content"] for attributes in page.all("meta") if "http-equiv" in attributes]
+
+    assert policy.startswith("default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-")
+    assert len(page.all("script")) == 1
+
+
+EVIL = "</script></pre><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7*7 }}<!-- \" ' `"
+
+
+def test_words_of_a_server_stay_words(tmp_path):
+    """Markup in bodies, headers and findings is shown and never becomes part of the page."""
+    shown = exchange(1, "getWhoami", body={"code": EVIL, EVIL: EVIL}, headers=((EVIL, EVIL),), sent=EVIL)
+    with start(tmp_path) as writer:
+        add_finding(
+            writer,
+            shown,
+            "whoami.user-object",
+            expected=EVIL,
+            observed=EVIL,
+            where=f"/{EVIL}",
+            waived_by=EVIL,
+        )
+        writer.add_cell(
+            operation="getWhoami",
+            persona="full",
+            expected="denied",
+            observed=EVIL,
+            ok=False,
+            exchange_id="x00001",
+        )
+        writer.add_untested(check="c", fact="health.shape", operation=None, missing=EVIL)
+        writer.finish("broken", 1, note=EVIL)
+
+    page = Page(html_report(read_run(writer.folder)))
+
+    assert len(page.all("script")) == 1
+    assert page.all("img") == []
+    assert not any(name.startswith("on") for _, attributes in page.elements for name in attributes)
+    assert page.text.count("<img src=x onerror=alert(1)>{{ 7*7 }}") >= 8
+
+
+def test_hundreds_of_findings_and_large_bodies_stay_small(tmp_path):
+    """A thoroughly broken server makes a report that still opens at once."""
+    with start(tmp_path) as writer:
+        for number in range(1000):
+            shown = exchange(number, "getWhoami", body=["x" * 1000] * 1000)
+            writer.add_exchange(shown)
+            writer.add_finding(
+                finding(shown, "whoami.user-object", where=f"/{'abcdefghij'[number % 10]}{number}")
+            )
+            if number == 50:
+                break
+        for number in range(1000):
+            writer.add_finding(
+                finding(exchange(number, "getWhoami"), "whoami.user-object", where=f"/b{number}")
+            )
+        writer.finish("broken", 1)
+
+    assert len(html_report(read_run(writer.folder))) < 6_000_000
+
+
+def test_verdict_comes_first(tmp_path):
+    """The first heading is the verdict, in words."""
+    page = Page(html_report(read_run(broken(tmp_path))))
+
+    assert "Contract broken" in page.text.split("Findings")[0]
+
+
+def test_lost_evidence_is_said(tmp_path):
+    """A folder without its exchanges still makes a report, and says what it lacks."""
+    folder = broken(tmp_path)
+    (folder / "exchanges.har").unlink()
+
+    page = Page(html_report(read_run(folder)))
+
+    assert "exchanges.har is missing: no requests and responses are shown." in page.text
+
+
+def variables(css):
+    return dict(re.findall(r"--([\w-]+): (#\w+)", css))
+
+
+LIGHT = variables(STYLE.partition("@media")[0])
+DARK = variables(STYLE.partition("@media (prefers-color-scheme: dark)")[2].partition("@media")[0])
+PAIRS = [
+    *((text, ground) for text in ("text", "quiet", "link") for ground in ("page", "panel")),
+    *(
+        (tone, ground)
+        for tone in ("good", "bad", "warn", "note")
+        for ground in ("page", "panel", f"{tone}-fill")
+    ),
+    *(("quiet", f"{tone}-fill") for tone in ("good", "bad", "warn", "note")),
+    *(("text", f"{tone}-fill") for tone in ("good", "bad", "warn", "note", "plain")),
+    ("on-wrong", "wrong"),
+    ("bad", "mark"),
+]
+
+
+def luminance(colour):
+    digits = colour[1:] if len(colour) == 7 else "".join(digit * 2 for digit in colour[1:])
+    parts = [int(digits[at : at + 2], 16) / 255 for at in (0, 2, 4)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("scheme", [LIGHT, DARK], ids=["light", "dark"])
+@pytest.mark.parametrize(("text", "ground"), PAIRS, ids="-on-".join)
+def test_contrast_is_enough(scheme, text, ground):
+    """Text stands out from what it stands on by at least 4.5 to 1 (WCAG 2.2, AA)."""
+    dark, light = sorted((luminance(scheme[text]), luminance(scheme[ground])))
+
+    assert (light + 0.05) / (dark + 0.05) >= 4.5

@@ -1,0 +1,73 @@
+"""``report.md`` in a pull request's comment."""
+
+import re
+from dataclasses import replace
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from run_records import broken, empty, healthy, interrupted
+
+from knouds_harness.reporting.markdown import markdown
+from knouds_harness.runs.record import read_run
+
+MOST_IN_A_COMMENT = 65_536
+
+
+@pytest.fixture(scope="module")
+def broken_record(tmp_path_factory):
+    return read_run(broken(tmp_path_factory.mktemp("runs")))
+
+
+@pytest.mark.parametrize(
+    ("write", "first"),
+    [
+        (healthy, "## ✅ Contract kept: `staging`"),
+        (broken, "## ❌ Contract broken: `staging`"),
+        (interrupted, "## ❌ Interrupted: broken so far: `staging`"),
+        (empty, "## ⚠️ Stopped early: no verdict: `staging`"),
+    ],
+)
+def test_verdict_is_the_first_line(tmp_path, write, first):
+    """What one sees in a folded comment."""
+    assert markdown(read_run(write(tmp_path))).partition("\n")[0] == first
+
+
+def test_findings_come_with_their_reproduction(broken_record):
+    """Expected, observed, and the line to run."""
+    text = markdown(broken_record)
+
+    assert (
+        '`runWorkflow` as `full` at `/cost`, 41 times: expected `a number of at least 0`, observed `"12"`'
+        in text
+    )
+    assert "  ```sh\n  curl -sS -i -X POST https://staging.example.com/api/workflows/portrait/run" in text
+
+
+def test_thousands_of_findings_fit_a_comment(broken_record):
+    """However broken a server is, the comment can be posted."""
+    one = broken_record.findings[0]
+    many = tuple(
+        replace(one, fingerprint=f"{number:012x}", observed="x" * 5000, expected="y" * 5000, curl="c" * 5000)
+        for number in range(5000)
+    )
+
+    text = markdown(replace(broken_record, findings=many))
+
+    assert len(text) < MOST_IN_A_COMMENT
+    assert "… and 4980 more findings in `report.html`." in text
+
+
+@given(words=st.text(alphabet=st.sampled_from("`@<>*_[]|\\ \nab#"), min_size=1))
+@example(words="`")
+@example(words="@everyone")
+@example(words="``` </details><img src=x>")
+def test_words_of_a_server_stay_in_code(broken_record, words):
+    """Neither a mention nor a tag nor a heading comes out of a server's mouth."""
+    one = replace(broken_record.findings[0], observed=words, expected=words, where=words, persona=words)
+
+    text = markdown(replace(broken_record, findings=(one,)))
+
+    line = next(line for line in text.splitlines() if line.startswith("- `"))
+    outside = re.sub(r"(?<!`)(`+)(?!`).+?(?<!`)\1(?!`)", "", line)
+    assert not set(outside) & set("`@<>*_[]|\\#")

@@ -1,0 +1,83 @@
+"""What one sees at the end of a run."""
+
+import io
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+from run_records import broken, empty, healthy, interrupted
+
+from knouds_harness.reporting.render import render_all
+from knouds_harness.reporting.terminal import print_summary
+from knouds_harness.runs.record import read_run
+
+
+def printed(folder, change=lambda record: record, **options):
+    out = io.StringIO()
+    record = change(read_run(folder))
+    print_summary(record, render_all(folder), console=Console(file=out, **options))
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("write", [healthy, broken, interrupted, empty])
+def test_end_fits_one_screen(tmp_path, write):
+    """24 lines of 80 characters, the last of which leads to the report."""
+    folder = write(tmp_path)
+
+    lines = printed(folder, width=80, force_terminal=True, color_system=None).rstrip().splitlines()
+
+    assert len(lines) < 24
+    assert all(len(line) <= 80 for line in lines[:-1])
+    assert lines[-1] == f"  report {folder / 'report.html'}"
+
+
+def test_many_findings_fit_one_screen_too(tmp_path):
+    """What is left out is said."""
+
+    def change(record):
+        facts = list(record.setup.facts)
+        return replace(record, findings=tuple(replace(record.findings[0], fact=fact) for fact in facts))
+
+    text = printed(broken(tmp_path), change, width=80)
+
+    assert len(text.splitlines()) < 24
+    assert "… and 180 more facts in the report" in text
+
+
+def test_no_color_means_no_escapes(tmp_path, monkeypatch):
+    """NO_COLOR takes colours away, a pipe every escape."""
+    folder = broken(tmp_path)
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    assert "\x1b[3" not in printed(folder, force_terminal=True)
+    assert "\x1b" not in printed(folder)
+
+
+def test_piped_lines_keep_their_ends(tmp_path):
+    """A file has no edge to cut at."""
+    text = printed(broken(tmp_path), width=40)
+
+    assert "expected 403 CAPABILITY_DENIED: holds workflow:run, observed 404 NOT_FOUND" in text
+
+
+def test_escapes_of_a_server_do_not_reach_the_terminal(tmp_path):
+    """A server cannot paint, move the cursor or set a title."""
+
+    def change(record):
+        evil = "\x1b]0;owned\x07\x1b[2J\x9b31m"
+        return replace(
+            record, note=evil, findings=(replace(record.findings[0], observed=evil, expected=evil),)
+        )
+
+    text = printed(broken(tmp_path), change)
+
+    assert not {"\x1b", "\x07", "\x9b"} & set(text)
+
+
+def test_brackets_are_no_markup(tmp_path):
+    """Rich's own markup is not obeyed either."""
+
+    def change(record):
+        return replace(record, findings=(replace(record.findings[0], observed="[bold]x[/bold]"),))
+
+    assert "observed [bold]x[/bold]" in printed(broken(tmp_path), change)
