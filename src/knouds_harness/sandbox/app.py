@@ -183,7 +183,7 @@ def build_app(
 
     Raises:
         UnknownName: A fault that does not exist.
-        sqlite3.Error: The database cannot be opened.
+        UsageError: The database cannot be opened, or is none of a sandbox.
     """
     known_faults = check_faults(faults)
     latency = latency or Latency()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sqlite3
 import sys
 import threading
 import time
@@ -66,19 +65,14 @@ def sandbox_command(
     if not 0 < time_scale < 1e6:
         raise UsageError(f"--time-scale {time_scale} is no factor; give a number above 0, such as 0.1.")
     with bound_socket(host, port) as listener:
-        try:
-            app, services = build_app(
-                database=database,
-                seed=seed,
-                faults=faults,
-                latency=Latency(fixed_s=_fixed_s(latency), time_scale=time_scale),
-                control_token=control_token,
-                now_unix_s=time.time,
-            )
-        except sqlite3.Error as problem:
-            raise UsageError(
-                f"--db {database}: {problem}. Give a new file, or one that a sandbox wrote."
-            ) from None
+        app, services = build_app(
+            database=database,
+            seed=seed,
+            faults=faults,
+            latency=Latency(fixed_s=_fixed_s(latency), time_scale=time_scale),
+            control_token=control_token,
+            now_unix_s=time.time,
+        )
         keys = seeded_keys(services.store)
         ready = {"base_url": base_url_of(listener), "control_token": control_token, "keys": keys}
         server = make_server(app)

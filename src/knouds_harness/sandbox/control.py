@@ -11,6 +11,7 @@ import sqlite3
 import uuid
 from typing import Any
 
+import httpx
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -43,10 +44,7 @@ async def mint_key(request: Request, services: Services) -> Response:
     state = body.get("state", "active")
     if state not in _STATES:
         raise invalid_body(f"state is none of {', '.join(_STATES)}.")
-    webhook = body.get("webhook")
-    if webhook is not None and not (isinstance(webhook, dict) and isinstance(webhook.get("url"), str)):
-        raise invalid_body("webhook is not an object with url and, if you like, secret.")
-    webhook_secret = (webhook or {}).get("secret") or f"whsec_{secrets.token_urlsafe(24)}"
+    webhook_url, webhook_secret = _webhook(body)
     name = f"minted-{uuid.uuid4().hex[:12]}"
     secret = KEY_PREFIX + secrets.token_urlsafe(32)
     add_key(
@@ -56,11 +54,11 @@ async def mint_key(request: Request, services: Services) -> Response:
         account_id=account[0],
         capabilities=capabilities,
         state=state,
-        webhook_url=webhook["url"] if webhook else None,
-        webhook_secret=str(webhook_secret) if webhook else None,
+        webhook_url=webhook_url,
+        webhook_secret=webhook_secret,
     )
     minted = {"name": name, "secret": secret}
-    return answer(minted | ({"webhookSecret": webhook_secret} if webhook else {}), status=201)
+    return answer(minted | ({"webhookSecret": webhook_secret} if webhook_url else {}), status=201)
 
 
 async def open_account(request: Request, services: Services) -> Response:
@@ -115,6 +113,25 @@ async def _authorized_body(request: Request, services: Services) -> dict[str, An
     if not isinstance(body, dict):
         raise invalid_body("The body is no JSON object.")
     return body
+
+
+def _webhook(body: dict[str, Any]) -> tuple[str | None, str | None]:
+    """URL and signing secret; a secret is made up where none is given. Loopback is allowed in a sandbox."""
+    webhook = body.get("webhook")
+    if webhook is None:
+        return None, None
+    if not isinstance(webhook, dict) or not isinstance(webhook.get("url"), str):
+        raise invalid_body("webhook is not an object with a url.")
+    try:
+        url = httpx.URL(webhook["url"])
+    except httpx.InvalidURL:
+        raise invalid_body("The webhook's url is none.") from None
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise invalid_body("The webhook's url is neither http nor https, or has no host.")
+    secret = webhook.get("secret", f"whsec_{secrets.token_urlsafe(24)}")
+    if not isinstance(secret, str) or not 16 <= len(secret) <= 256:
+        raise invalid_body("The webhook's secret is no text of 16 to 256 characters.")
+    return str(url), secret
 
 
 def _text(body: dict[str, Any], name: str) -> str:

@@ -102,19 +102,28 @@ _EVERY_FIELD = (
 
 
 def seed_store(store: Store, seed: int) -> None:
-    """Fill an empty store."""
+    """Fill an empty store, all or nothing."""
     with store.transaction():
-        for name, account in _ACCOUNTS.items():
-            add_account(store, account_id=account_id(seed, name), name=name, **account)
-        for name, (owner, capabilities) in _KEYS.items():
-            add_key(
-                store,
-                name=name,
-                secret=key_secret(seed, name),
-                account_id=account_id(seed, owner),
-                capabilities=capabilities.split(),
-                state=name if name in {"revoked", "legacy"} else "active",
-            )
+        _add_accounts_and_keys(store, seed)
+        _add_workflows(store, seed)
+        _add_history(store, seed)
+
+
+def _add_accounts_and_keys(store: Store, seed: int) -> None:
+    for name, account in _ACCOUNTS.items():
+        add_account(store, account_id=account_id(seed, name), name=name, **account)
+    for name, (owner, capabilities) in _KEYS.items():
+        add_key(
+            store,
+            name=name,
+            secret=key_secret(seed, name),
+            account_id=account_id(seed, owner),
+            capabilities=capabilities.split(),
+            state=name if name in {"revoked", "legacy"} else "active",
+        )
+
+
+def _add_workflows(store: Store, seed: int) -> None:
     for workflow in _workflows():
         owner = workflow.pop("owner")
         is_template = workflow.pop("is_template", False)
@@ -125,7 +134,6 @@ def seed_store(store: Store, seed: int) -> None:
             owner_id=account_id(seed, owner),
             is_template=is_template,
         )
-    _add_history(store, seed)
 
 
 def seeded_keys(store: Store) -> dict[str, str]:
@@ -221,25 +229,24 @@ def _add_history(store: Store, seed: int) -> None:
         ("canvas", "portrait", ("kling-v3-motion",), 55, "completed"),
         ("api-workflow", "sunset-clip", ("seedance-2-0-full-access", "fal:seedance/v2"), 70, "cancelled"),
     )
-    with store.transaction():
-        for owner in ("ada", "bea", "sam"):
-            for number, (source, slug, models, cost_credits, status) in enumerate(history):
-                run = accept_run(
-                    store,
-                    request_id=f"req_{_digest(seed, f'request {owner} {number}').hex()[:32]}",
-                    execution_id=str(
-                        uuid.UUID(bytes=_digest(seed, f"execution {owner} {number}")[:16], version=4)
-                    ),
-                    account_id=account_id(seed, owner),
-                    key_id=None,
-                    source=source,
-                    workflow_slug=slug,
-                    model_ids=models,
-                    cost_credits=cost_credits,
-                    is_granted=False,
-                    outcome={"error": {"code": "EXECUTION_FAILED", "message": "The provider failed."}}
-                    if status == "failed"
-                    else {"result": {"text": ["seeded"]}},
-                    duration_s=1.5,
-                )
-                end_run(store, run, status)
+    for owner in ("ada", "bea", "sam"):
+        for number, (source, slug, models, cost_credits, status) in enumerate(history):
+            run = accept_run(
+                store,
+                request_id=f"req_{_digest(seed, f'request {owner} {number}').hex()[:32]}",
+                execution_id=str(
+                    uuid.UUID(bytes=_digest(seed, f"execution {owner} {number}")[:16], version=4)
+                ),
+                account_id=account_id(seed, owner),
+                key_id=None,
+                source=source,
+                workflow_slug=slug,
+                model_ids=models,
+                cost_credits=cost_credits,
+                is_granted=False,
+                outcome={"error": {"code": "EXECUTION_FAILED", "message": "The provider failed."}}
+                if status == "failed"
+                else {"result": {"text": ["seeded"]}},
+                duration_s=1.5,
+            )
+            end_run(store, run, status)

@@ -8,6 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from knouds_harness.errors import UsageError
+
+_APPLICATION_ID = 0x4B4E4453
+_SCHEMA_VERSION = 1
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS accounts (
     id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, email TEXT NOT NULL, role TEXT NOT NULL,
@@ -52,17 +56,33 @@ class Store:
             path: File that survives the process, or None for memory.
 
         Raises:
-            sqlite3.Error: The file cannot be opened, or is no database.
+            UsageError: The file cannot be opened, is in use, or holds something else.
         """
-        self._connection = sqlite3.connect(
-            path or ":memory:", isolation_level=None, check_same_thread=False, timeout=5
-        )
+        try:
+            self._connection = sqlite3.connect(
+                path or ":memory:", isolation_level=None, check_same_thread=False, timeout=1
+            )
+            self._prepare(path)
+        except sqlite3.Error as problem:
+            raise UsageError(
+                f"--db {path}: {problem}. Give a new file, or one that a stopped sandbox wrote."
+            ) from None
+
+    def _prepare(self, path: Path | None) -> None:
+        application_id, version = self.row("PRAGMA application_id")[0], self.row("PRAGMA user_version")[0]
+        is_new = not self.rows("SELECT 1 FROM sqlite_schema LIMIT 1")
+        if not is_new and (application_id, version) != (_APPLICATION_ID, _SCHEMA_VERSION):
+            self._connection.close()
+            raise UsageError(f"--db {path}: no database of this sandbox. Give a new file.")
         # A commit reaches the operating system before it is acknowledged, so it outlives kill -9; only a
         # power cut could take the last ones.
+        self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = NORMAL")
         self._connection.execute("PRAGMA foreign_keys = ON")
         self._connection.executescript(_SCHEMA)
+        self._connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+        self._connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
 
     @property
     def is_empty(self) -> bool:
@@ -83,7 +103,10 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Make several statements one; never await inside."""
+        """Make several statements one, or part of the transaction around it; never await inside."""
+        if self._connection.in_transaction:
+            yield
+            return
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield

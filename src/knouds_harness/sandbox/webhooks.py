@@ -7,6 +7,7 @@ twice, which is why receivers deduplicate. Source: docs, webhooks. The schedule 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 import json
@@ -24,7 +25,7 @@ RETRY_AFTER_S = (1, 4, 15, 60, 240)
 """Pauses between attempts, before ``time_scale``; after the last one a delivery is given up."""
 
 _TIMEOUT_S = 5
-_BATCH = 20
+_BATCH = 100
 
 
 def sign(body: bytes, *, secret: str, at_unix_s: int) -> str:
@@ -79,34 +80,47 @@ class Deliverer:
         self._time_scale = time_scale
         self._faults = faults
         self._woken = asyncio.Event()
+        self._under_way: set[int] = set()
 
     def wake(self) -> None:
         """Say that something was queued."""
         self._woken.set()
 
     async def serve(self) -> None:
-        """Deliver what is due, for ever."""
-        async with httpx.AsyncClient(timeout=_TIMEOUT_S, trust_env=False) as client:
+        """Deliver what is due, for ever; a slow receiver holds up no other."""
+        async with (
+            httpx.AsyncClient(timeout=_TIMEOUT_S, trust_env=False) as client,
+            asyncio.TaskGroup() as tasks,
+        ):
             while True:
                 self._woken.clear()
-                due = self._store.rows(
-                    "SELECT id, url, secret, body, attempts FROM deliveries"
-                    " WHERE next_unix_s <= ? ORDER BY next_unix_s LIMIT ?",
-                    time.time(),
-                    _BATCH,
-                )
-                await asyncio.gather(*(self._attempt(client, delivery) for delivery in due))
-                if due:
-                    continue
-                (next_unix_s,) = self._store.row("SELECT min(next_unix_s) FROM deliveries")
-                wait_s = None if next_unix_s is None else max(0.0, next_unix_s - time.time())
-                try:
-                    await asyncio.wait_for(self._woken.wait(), wait_s)
-                except TimeoutError:
-                    continue
+                now, next_unix_s = time.time(), None
+                for delivery_id, at_unix_s in self._waiting():
+                    if at_unix_s > now:
+                        next_unix_s = at_unix_s
+                        break
+                    self._under_way.add(delivery_id)
+                    tasks.create_task(self._attempt(client, delivery_id))
+                await self._sleep_until(next_unix_s)
 
-    async def _attempt(self, client: httpx.AsyncClient, delivery: tuple[int, str, str, bytes, int]) -> None:
-        delivery_id, url, secret, body, attempts = delivery
+    def _waiting(self) -> list[tuple[int, float]]:
+        waiting = self._store.rows(
+            "SELECT id, next_unix_s FROM deliveries WHERE next_unix_s IS NOT NULL"
+            " ORDER BY next_unix_s LIMIT ?",
+            _BATCH + len(self._under_way),
+        )
+        return [delivery for delivery in waiting if delivery[0] not in self._under_way][:_BATCH]
+
+    async def _sleep_until(self, at_unix_s: float | None) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(
+                self._woken.wait(), None if at_unix_s is None else max(0.0, at_unix_s - time.time())
+            )
+
+    async def _attempt(self, client: httpx.AsyncClient, delivery_id: int) -> None:
+        url, secret, body, attempts = self._store.row(
+            "SELECT url, secret, body, attempts FROM deliveries WHERE id = ?", delivery_id
+        )
         at_unix_s = int(time.time())
         if "webhook-timestamp-is-old" in self._faults:
             at_unix_s -= 3600
@@ -119,7 +133,7 @@ class Deliverer:
         headers = {"Content-Type": "application/json", "X-Knouds-Signature": signature}
         try:
             is_taken = (await client.post(url, content=body, headers=headers)).is_success
-        except (httpx.HTTPError, httpx.InvalidURL):
+        except httpx.HTTPError:
             is_taken = False
         is_last = is_taken or attempts >= len(RETRY_AFTER_S)
         next_unix_s = None if is_last else time.time() + RETRY_AFTER_S[attempts] * self._time_scale
@@ -127,3 +141,5 @@ class Deliverer:
             "UPDATE deliveries SET attempts = attempts + 1, next_unix_s = ? WHERE id = ?",
             (next_unix_s, delivery_id),
         )
+        self._under_way.discard(delivery_id)
+        self._woken.set()

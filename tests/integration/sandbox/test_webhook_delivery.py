@@ -28,6 +28,8 @@ class Receiver(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.deliveries = []
         self.refusals = 0
+        self.is_slow = False
+        self.may_answer = threading.Event()
 
     @property
     def url(self):
@@ -47,6 +49,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         body = self.rfile.read(int(self.headers["content-length"]))
         self.server.deliveries.append((dict(self.headers), body))
+        if self.server.is_slow:
+            self.server.may_answer.wait(5)
         is_refused = len(self.server.deliveries) <= self.server.refusals
         self.send_response(503 if is_refused else 204)
         self.end_headers()
@@ -128,6 +132,17 @@ def test_refused_delivery_is_tried_again(receiver):
 
     assert deliveries == [deliveries[0]] * 3
     assert all(is_signed(*delivery) for delivery in receiver.deliveries)
+
+
+def test_slow_receiver_holds_up_no_other(receiver):
+    """A delivery that is not taken yet does not keep the next one waiting."""
+    receiver.is_slow = True
+    with connected(receiver) as client:
+        for _ in range(3):
+            submit(client)
+
+        receiver.wait_for(3)
+        receiver.may_answer.set()
 
 
 def test_key_without_the_capability_gets_none(receiver):

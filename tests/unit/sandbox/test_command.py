@@ -1,6 +1,8 @@
 """The command line of the sandbox."""
 
+import contextlib
 import socket
+import sqlite3
 
 import pytest
 from click.testing import CliRunner
@@ -8,6 +10,7 @@ from click.testing import CliRunner
 from knouds_harness.errors import PortInUse, UnknownName, UsageError
 from knouds_harness.sandbox.command import sandbox_command
 from knouds_harness.sandbox.faults import FAULTS
+from knouds_harness.sandbox.serving import running_sandbox
 
 
 def run(*arguments):
@@ -52,6 +55,28 @@ def test_file_that_is_no_database_is_explained(tmp_path):
     assert isinstance(problem, UsageError)
     assert "file is not a database" in str(problem)
     assert file.read_text().startswith("These are notes")
+
+
+def test_database_of_something_else_is_left_alone(tmp_path):
+    """Another program's tables are no place for ours."""
+    file = tmp_path / "other.db"
+    with contextlib.closing(sqlite3.connect(file)) as other:
+        other.execute("CREATE TABLE accounts (id)")
+
+    problem = run("--port", "0", "--db", str(file)).exception
+
+    assert isinstance(problem, UsageError)
+    assert "no database of this sandbox" in str(problem)
+
+
+def test_database_in_use_is_explained(tmp_path):
+    """Two sandboxes do not share a file."""
+    file = tmp_path / "sandbox.db"
+    with running_sandbox(database=file):
+        problem = run("--port", "0", "--db", str(file)).exception
+
+    assert isinstance(problem, UsageError)
+    assert "database is locked" in str(problem)
 
 
 def test_taken_port_is_explained():
