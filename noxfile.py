@@ -12,7 +12,7 @@ nox.options.reuse_venv = "yes"
 nox.options.sessions = ["lint", "typing", "tests", "spec"]
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
-REDOCLY = "@redocly/cli@2.6.0"
+REDOCLY = "@redocly/cli@2.77.0"
 
 
 def install(session: nox.Session, *groups: str) -> None:
