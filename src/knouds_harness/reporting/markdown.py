@@ -21,6 +21,7 @@ from knouds_harness.runs.record import RunRecord
 from knouds_harness.runs.verdicts import Verdict
 
 _MOST_FINDINGS = 20
+_MOST_FINDINGS_OF_ONE_FACT = 2
 _MOST_DRIFT = 20
 _LONGEST_VALUE = 300
 _LONGEST_CURL = 1_200
@@ -66,14 +67,15 @@ def _findings(record: RunRecord) -> list[str]:
     blocks = [f"### Findings ({total})"]
     left = _MOST_FINDINGS
     for group in groups:
-        shown = group.findings[:left]
+        shown = group.findings[: min(left, _MOST_FINDINGS_OF_ONE_FACT)]
         if shown:
             says = _escaped(group.fact.says) if group.fact else ""
             blocks.append(f"**{group.standing.label}** · `{group.fact_id}` · {says}")
         blocks += [_finding(finding) for finding in shown]
         left -= len(shown)
-    if total > _MOST_FINDINGS:
-        blocks.append(f"… and {total - _MOST_FINDINGS} more findings in `report.html`.")
+    hidden = total - (_MOST_FINDINGS - left)
+    if hidden:
+        blocks.append(f"… and {hidden:,} more findings in `report.html`.")
     return blocks
 
 

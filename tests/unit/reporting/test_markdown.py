@@ -55,7 +55,21 @@ def test_thousands_of_findings_fit_a_comment(broken_record):
     text = markdown(replace(broken_record, findings=many))
 
     assert len(text) < MOST_IN_A_COMMENT
-    assert "… and 4980 more findings in `report.html`." in text
+    assert "… and 4,998 more findings in `report.html`." in text
+
+
+def test_one_fact_does_not_crowd_out_the_others(broken_record):
+    """A few findings of each fact are shown before many of one."""
+    one = broken_record.findings[0]
+    facts = list(broken_record.setup.facts)[:10]
+    findings = tuple(
+        replace(one, fact=fact, fingerprint=f"{fact}{number}") for fact in facts for number in range(10)
+    )
+
+    text = markdown(replace(broken_record, findings=findings))
+
+    assert all(f"`{fact}`" in text for fact in facts)
+    assert "… and 80 more findings in `report.html`." in text
 
 
 @given(words=st.text(alphabet=st.sampled_from("`@<>*_[]|\\ \nab#"), min_size=1))
