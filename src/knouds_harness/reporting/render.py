@@ -48,8 +48,14 @@ def render_all(folder: Path) -> RenderedPaths:
 
 def _rendered(record: RunRecord, name: str, render: Callable[[RunRecord], str]) -> Path:
     path = record.folder / name
+    part = record.folder / f"{name}.part"
+    text = render(record)
     try:
-        path.write_text(render(record), encoding="utf-8", errors="backslashreplace", newline="\n")
+        try:
+            part.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
     except OSError as error:
         raise RunRecordError(
             f"{path}: cannot be written: {error.strerror}\n"
