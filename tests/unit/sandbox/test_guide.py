@@ -1,0 +1,58 @@
+"""The guide names everything that there is."""
+
+from pathlib import Path
+
+import pytest
+
+from knouds_harness.sandbox.command import sandbox_command
+from knouds_harness.sandbox.faults import FAULTS
+from knouds_harness.sandbox.providers import MODELS
+from knouds_harness.sandbox.seeding import seed_store, seeded_keys
+from knouds_harness.sandbox.store import Store
+
+GUIDE = (Path(__file__).parents[3] / "docs" / "sandbox.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def store():
+    """A seeded store."""
+    store = Store()
+    seed_store(store, 0)
+    yield store
+    store.close()
+
+
+def test_guide_names_every_option():
+    """Options stand in the table."""
+    assert [
+        option.opts[0] for option in sandbox_command.params if f"| `{option.opts[0]}` |" not in GUIDE
+    ] == []
+
+
+def test_guide_names_every_key_account_and_workflow(store):
+    """Whatever is seeded is described."""
+    slugs = [slug for (slug,) in store.rows("SELECT slug FROM workflows")]
+    accounts = [name for (name,) in store.rows("SELECT name FROM accounts")]
+
+    assert [name for name in (*seeded_keys(store), *slugs) if f"`{name}`" not in GUIDE] == []
+    assert [name for name in accounts if f"\n| {name} |" not in GUIDE] == []
+
+
+def test_guide_names_every_model_with_its_price():
+    """Prices are those that are charged."""
+    lines = [line for line in GUIDE.splitlines() if line.startswith("| `")]
+    priced = {model.name: f"{model.credits_per_unit} per {model.unit}" for model in MODELS.values()}
+    del priced["retired-model"]
+    priced["failing-model"] = "5, given back"
+
+    assert [
+        name for name, price in priced.items() if not any(name in line and price in line for line in lines)
+    ] == []
+
+
+def test_guide_names_every_subject_of_faults():
+    """The first word of each id."""
+    assert (
+        sorted({fault.id.split("-")[0] for fault in FAULTS if f"`{fault.id.split('-')[0]}`" not in GUIDE})
+        == []
+    )
