@@ -76,11 +76,7 @@ class Pricing:
             )
         )
         body = exchange.json_or_none()
-        if (
-            exchange.status != 200
-            or not isinstance(body, dict)
-            or "estimatedCreditCost" not in body
-        ):
+        if exchange.status != 200 or not isinstance(body, dict) or "estimatedCreditCost" not in body:
             return None
         estimate = body["estimatedCreditCost"]
         return 0.0 if estimate is None else _amount(estimate)

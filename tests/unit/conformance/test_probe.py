@@ -1,0 +1,197 @@
+"""The probe: one judgement for all answers, patience with throttling, an end when the target is gone."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+
+import httpx
+import pytest
+from example_targets import make_target
+
+from knouds_harness.conformance.checks import all_checks, authentication
+from knouds_harness.conformance.probe import COMMON_CHECKS, Call, Probe
+from knouds_harness.conformance.recorder import Recorder
+from knouds_harness.contract.document import load_document
+from knouds_harness.contract.operations import Action
+from knouds_harness.errors import GuardStop, TargetUnreachable
+from knouds_harness.exchange.client import Client
+from knouds_harness.runs.record import RunHeader, RunWriter, read_run
+from knouds_harness.runs.verdicts import Verdict
+from knouds_harness.target.waivers import Waiver
+
+TODAY = date(2026, 11, 25)
+WHOAMI = {
+    "user": {"id": "usr_ada", "email": "ada@example.com", "role": "user", "tier": "pro", "approved": True}
+}
+
+
+@pytest.fixture
+def make_probe(tmp_path):
+    """Make a probe whose target answers as told; afterwards its run folder is complete."""
+    opened = []
+
+    def make(answer, *, waivers=(), waited=None, **limits):
+        target = make_target(**limits)
+        header = RunHeader(
+            tool_version="0",
+            python_version="3",
+            command=("check",),
+            seed=0,
+            target=target,
+            document=load_document(),
+            checks=all_checks(),
+        )
+        writer = RunWriter.start(
+            tmp_path, kind="check", target_name="t", header=header, now=lambda: datetime.now(UTC)
+        )
+        client = Client(target=target, on_exchange=writer.add_exchange, transport=httpx.MockTransport(answer))
+        recorder = Recorder(document=load_document(), writer=writer, waivers=waivers, today=TODAY)
+        opened.append(writer)
+        return Probe(
+            client=client,
+            document=load_document(),
+            recorder=recorder,
+            wait=waited.append if waited is not None else pytest.fail,
+        )
+
+    yield make
+    for writer in opened:
+        writer.__exit__(None, None, None)
+
+
+def full(probe):
+    """The persona that sends."""
+    return probe.target.personas["full"]
+
+
+def test_healthy_answer_has_no_finding(make_probe):
+    """An answer as documented leaves nothing behind but claims that held."""
+    probe = make_probe(lambda _: httpx.Response(200, json=WHOAMI))
+
+    probe.send("getWhoami", full(probe))
+
+    assert probe.recorder.findings == {}
+
+
+@pytest.mark.parametrize(
+    ("response", "facts"),
+    [
+        (httpx.Response(200, json={"user": {**WHOAMI["user"], "role": "owner"}}), {"whoami.role-closed"}),
+        (
+            httpx.Response(200, json={"user": {**WHOAMI["user"], "approved": "yes"}}),
+            {"whoami.approved-is-true"},
+        ),
+        (
+            httpx.Response(200, text="<html>", headers={"content-type": "text/html"}),
+            {"ground.json-content-type", "ground.responses-are-json-objects"},
+        ),
+        (httpx.Response(503, json={"error": "x", "code": "DOWN"}), {"ground.no-undocumented-server-error"}),
+        (httpx.Response(404, json={"code": "NOT_FOUND"}), {"envelope.error-has-text"}),
+        (httpx.Response(203, json=WHOAMI), {"ground.status-is-documented"}),
+    ],
+)
+def test_every_answer_is_judged(make_probe, response, facts):
+    """What holds for all answers is judged on each, whoever asked for it."""
+    probe = make_probe(lambda _: response)
+
+    exchange = probe.send("getWhoami", full(probe))
+
+    assert {finding.fact for finding in probe.findings_about(exchange)} == facts
+
+
+def test_finding_is_recorded_once_with_a_count(make_probe, tmp_path):
+    """The same fault seen thrice is one finding, seen three times."""
+    probe = make_probe(lambda _: httpx.Response(404, json={"code": "NOT_FOUND"}))
+
+    for _ in range(3):
+        probe.send("getWhoami", full(probe))
+    probe.recorder.writer.finish("broken", 1)
+
+    (finding,) = read_run(next(tmp_path.iterdir())).findings
+    assert finding.count == 3
+
+
+def test_assumption_fails_a_strict_run_only(make_probe):
+    """Another code than the assumed one is noted, and fails nothing unless asked to."""
+    probe = make_probe(lambda _: httpx.Response(401, json={"error": "x", "code": "NO_KEY"}))
+    exchange = probe.send("getWhoami", None)
+
+    lenient = probe.judge(authentication.missing_key, exchange)
+    probe.recorder.strict = True
+    strict = probe.judge(authentication.missing_key, exchange)
+
+    assert [finding.verdict for finding in probe.recorder.findings.values()] == [Verdict.ASSUMPTION]
+    assert lenient == []
+    assert [finding.fact for finding in strict] == ["auth.plain-401-code"]
+
+
+@pytest.mark.parametrize(("expires", "is_broken"), [(TODAY, False), (date(2026, 11, 24), True)])
+def test_conflict_can_be_waived_until_it_expires(make_probe, expires, is_broken):
+    """A plain 401 without a code is a conflict: it fails the run, unless waived for a while."""
+    waiver = Waiver(fact="envelope.plain-401-has-code", reason="follows the errors page", expires=expires)
+    probe = make_probe(lambda _: httpx.Response(401, json={"error": "Unauthorized"}), waivers=(waiver,))
+
+    probe.send("getWhoami", None)
+
+    assert [finding.verdict for finding in probe.recorder.findings.values()] == [Verdict.CONFLICT]
+    assert probe.recorder.is_broken == is_broken
+
+
+def test_throttled_request_is_sent_again_in_the_next_window(make_probe):
+    """A 429 outside the rate-limit checks is waited out as the target says, once."""
+    body = {"error": "x", "code": "RATE_LIMIT_EXCEEDED", "tier": "pro", "limit": 100, "retryAfter": 7}
+    headers = {
+        "retry-after": "7",
+        "x-ratelimit-limit": "100",
+        "x-ratelimit-remaining": "0",
+        "x-ratelimit-reset": "1795000000",
+    }
+    answers = iter([httpx.Response(429, json=body, headers=headers), httpx.Response(200, json=WHOAMI)])
+    waited = []
+    probe = make_probe(lambda _: next(answers), waited=waited)
+
+    exchange = probe.send("getWhoami", full(probe))
+
+    assert exchange.status == 200
+    assert waited == [7]
+
+
+def test_target_that_has_gone_away_ends_the_run(make_probe):
+    """After a few requests without any answer in a row the run ends, and nothing more is sent."""
+    sent = []
+
+    def refuse(request):
+        sent.append(request)
+        raise httpx.ConnectError("refused", request=request)
+
+    probe = make_probe(refuse)
+
+    for _ in range(4):
+        probe.send("getWhoami", full(probe))
+    for _ in range(3):
+        with pytest.raises(TargetUnreachable, match="in a row"):
+            probe.send("getWhoami", full(probe))
+
+    assert len(sent) == 5
+
+
+def test_what_the_profile_forbids_counts_as_untested(make_probe):
+    """An operation whose kind of action is not allowed is skipped, with the reason."""
+    probe = make_probe(lambda _: httpx.Response(200, json={}), allow=frozenset({Action.READ}))
+
+    with pytest.raises(pytest.skip.Exception, match=r'the profile lacks "run" in limits\.allow'):
+        probe.send("runModel", full(probe), Call(path_values={"internalName": "m"}, json={"inputs": {}}))
+
+
+def test_guard_stops_a_run_over_budget(make_probe):
+    """A run that may cost more than is left is not sent."""
+    probe = make_probe(lambda _: pytest.fail("sent"), credits=5)
+    call = Call(path_values={"internalName": "m"}, json={"inputs": {}}, cost_credits=6)
+
+    with pytest.raises(GuardStop):
+        probe.send("runModel", full(probe), call)
+
+
+def test_common_checks_are_known():
+    """What the probe judges on every exchange are checks that reports and waivers know."""
+    assert [check.id for check in COMMON_CHECKS if all_checks().get(check.id) is not check] == []
