@@ -36,7 +36,7 @@ CREATE TABLE IF NOT EXISTS runs (
     is_granted INTEGER NOT NULL, outcome TEXT NOT NULL, created_unix_s REAL NOT NULL,
     due_unix_s REAL NOT NULL, cancel_unix_s REAL, ended_unix_s REAL
 );
-CREATE INDEX IF NOT EXISTS runs_by_account ON runs (account_id, id);
+CREATE INDEX IF NOT EXISTS runs_by_account ON runs (account_id, id, source, status);
 CREATE INDEX IF NOT EXISTS runs_in_flight ON runs (id) WHERE ended_unix_s IS NULL;
 CREATE TABLE IF NOT EXISTS deliveries (
     id INTEGER PRIMARY KEY, run_id INTEGER NOT NULL REFERENCES runs, url TEXT NOT NULL, secret TEXT NOT NULL,

@@ -6,6 +6,7 @@ ignored (docs/decisions/sandbox-open-points.md).
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import UTC, datetime
 from typing import Any
@@ -73,12 +74,15 @@ async def list_usage(call: Call) -> Response:
 
 async def list_usage_models(call: Call) -> Response:
     """GET /api/usage/models."""
-    distinct = "" if "usage-models-repeat" in call.faults else "DISTINCT"
+    condition = _visible(call)
     rows = call.store.rows(
-        f"SELECT {distinct} value FROM runs, json_each(model_ids) WHERE {_visible(call)} ORDER BY value",  # noqa: S608
+        f"SELECT DISTINCT model_ids FROM runs WHERE {condition}",  # noqa: S608 - values are bound
         {"account": call.account.id},
     )
-    return answer({"models": [value for (value,) in rows if _is_shown(value, call)]})
+    model_ids = [model_id for (text,) in rows for model_id in json.loads(text) if _is_shown(model_id, call)]
+    if "usage-models-repeat" in call.faults:
+        return answer({"models": sorted(model_ids + model_ids)})
+    return answer({"models": sorted(set(model_ids))})
 
 
 def _visible(call: Call) -> str:

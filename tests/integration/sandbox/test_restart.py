@@ -1,5 +1,6 @@
 """Nothing that was acknowledged is lost when the process is killed, and every accepted execution ends."""
 
+import contextlib
 import threading
 import time
 
@@ -53,6 +54,28 @@ def test_cancelling_goes_on_after_a_kill(spawn, tmp_path):
     with spawn("--db", database) as (_, _, client):
         assert wait_until_ended(client, url) == "cancelled"
         assert client.get("/api/usage?limit=1").json()["rows"][0]["creditsCost"] == 20
+
+
+def test_synchronous_run_of_a_killed_sandbox_is_given_back(spawn, tmp_path):
+    """Its caller is gone: the run has failed and costs nothing."""
+    database = tmp_path / "sandbox.db"
+    with spawn("--db", database, "--latency", "60000") as (process, _, client):
+        caller = threading.Thread(target=post_and_lose, args=(client, "/api/models/suno-v5/run"))
+        caller.start()
+        while client.get("/api/usage?limit=1").json()["rows"][0]["status"] != "processing":
+            time.sleep(0.005)
+        process.kill()
+        caller.join()
+
+    with spawn("--db", database) as (_, _, client):
+        row = client.get("/api/usage?limit=1").json()["rows"][0]
+
+    assert (row["modelIds"], row["status"], row["creditsCost"]) == (["suno-v5"], "failed", 0)
+
+
+def post_and_lose(client, path):
+    with contextlib.suppress(httpx.HTTPError):
+        client.post(path, json={"inputs": {}})
 
 
 def test_acknowledged_writes_survive_a_kill_amid_them(spawn, tmp_path):
