@@ -134,7 +134,7 @@ cli.add_command(sandbox_command, "sandbox")
 def main() -> None:
     """Run the command line; every error that a user can meet ends in one message and its exit code."""
     try:
-        cli.main(standalone_mode=False)
+        cli.main(prog_name="knouds-harness", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

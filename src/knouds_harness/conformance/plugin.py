@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, Phase, is_hypothesis_test
 from knouds_harness.conformance.checks import families
 from knouds_harness.conformance.claims import Check
 from knouds_harness.conformance.matrix import TIERS_WITHOUT_KEYS
-from knouds_harness.conformance.probe import COMMON_FACTS, UNTESTED, Probe
+from knouds_harness.conformance.probe import COMMON_CHECKS, COMMON_FACTS, UNTESTED, Probe
 from knouds_harness.conformance.session import ConformanceRun, Options, open_run
 from knouds_harness.conformance.subjects import Subjects
 from knouds_harness.contract.document import Document, load_document
@@ -228,7 +228,7 @@ def missing_for(item: pytest.Item) -> str | None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
-    """Fail a test whose own check was broken in it, or that was the first to show another finding."""
+    """Fail a test whose own check was broken in it, or that was the first to show a finding of another."""
     checks = checks_of(item)
     if not checks:
         return (yield)
@@ -242,13 +242,14 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
             raise
         return None
     finally:
+        own = checks[0].id if checks[0] not in COMMON_CHECKS else None
         shown = [
-            finding
+            describe(finding) if finding.fingerprint not in known else f"again: {_headline(finding)}"
             for finding in recorder.failing.values()
-            if finding.check == checks[0].id or finding.fingerprint not in known
+            if finding.check == own or finding.fingerprint not in known
         ]
         if shown:
-            pytest.fail("\n".join(describe(finding) for finding in shown), pytrace=False)
+            pytest.fail("\n".join(shown), pytrace=False)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -278,12 +279,16 @@ def describe(finding: Finding) -> str:
     """A finding in a few lines of text."""
     place = f" at {finding.where}" if finding.where else ""
     return (
-        f"{finding.verdict}: {finding.fact} ({finding.source})\n"
+        f"{_headline(finding)}\n"
         f"  {finding.operation or 'no operation'} as {finding.persona or 'nobody'}{place}\n"
         f"  expected {finding.expected}\n"
         f"  observed {finding.observed}\n"
         f"  {finding.curl}"
     )
+
+
+def _headline(finding: Finding) -> str:
+    return f"{finding.verdict}: {finding.fact} ({finding.source})"
 
 
 @pytest.hookimpl(trylast=True)
