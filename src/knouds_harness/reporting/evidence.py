@@ -122,7 +122,8 @@ def _json_lines(
 
     Args:
         value: What to print.
-        path: From here to the place to mark: empty for all of this value, None for nothing in it.
+        path: From here to the place to mark: empty for all of this value, None for nothing in it; ``*`` is any
+            item of an array, and then the place is marked in each.
         indent: Before each line.
         before: The member's name, if it is a member.
         after: A comma, if more follow.
@@ -142,11 +143,12 @@ def _json_lines(
     )
     opening, closing = "{}" if isinstance(value, dict) else "[]"
     missing = ""
-    if path and all(name != path[0] for name, _, _ in members):
+    is_any_item = isinstance(value, list) and path is not None and path[:1] == ["*"]
+    if path and not is_any_item and all(name != path[0] for name, _, _ in members):
         missing = _missing(path)
     yield Line(text=f"{indent}{before}{opening}{missing}", is_marked=is_marked or bool(missing))
     for number, (name, label, each) in enumerate(members, start=1):
-        rest = path if is_marked else path[1:] if path and path[0] == name else None
+        rest = path if is_marked else path[1:] if path and (is_any_item or path[0] == name) else None
         yield from _json_lines(
             each, rest, indent=f"{indent}  ", before=label, after="," if number < len(members) else ""
         )

@@ -39,6 +39,13 @@ def test_offending_place_is_marked(where, lines):
     assert marked(USER, where) == lines
 
 
+def test_place_in_any_item_is_marked_in_each():
+    """Where any item of an array may be at fault, the member is marked in each, present or missing."""
+    body = {"rows": [{"id": "5"}, {"id": 6}, {}]}
+
+    assert marked(body, "/rows/*/id") == ['"id": "5"', '"id": 6', "{}   ← id is missing"]
+
+
 def test_offending_header_is_marked_whatever_its_case():
     """Header names have no case."""
     assert marked({}, "header Content-Type") == ["content-type: application/json"]
