@@ -1,0 +1,43 @@
+"""The sandbox stands apart: a server made from the document that tests it would prove nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+SERVE_AND_TELL = """
+import sys
+
+opened = []
+sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
+
+import urllib.request
+from knouds_harness.sandbox.serving import running_sandbox
+
+with running_sandbox(seed=1) as sandbox:
+    urllib.request.urlopen(sandbox.base_url + "/api/health").read()
+
+print(*sorted(name for name in sys.modules if name.startswith("knouds_harness.")))
+print(*(path for path in opened if "openapi" in path or "/spec/" in path))
+"""
+
+
+def test_sandbox_knows_nothing_of_the_document():
+    """A serving sandbox has imported nothing of the harness but its exceptions, and opened no document."""
+    command = [sys.executable, "-c", SERVE_AND_TELL]
+    modules, documents = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split(
+        "\n"
+    )[:2]
+
+    foreign = [name for name in modules.split() if not name.startswith("knouds_harness.sandbox")]
+    assert foreign == ["knouds_harness.errors"]
+    assert documents == ""
+
+
+def test_importing_the_package_has_no_effect():
+    """Importing every part of the harness starts nothing and prints nothing."""
+    code = "import knouds_harness.cli, threading; print(threading.active_count())"
+
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert (process.stdout, process.stderr) == ("1\n", "")
