@@ -204,11 +204,13 @@ def build_app(
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         tasks = [asyncio.create_task(services.engine.serve()), asyncio.create_task(deliverer.serve())]
-        yield
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        store.close()
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            store.close()
 
     async def on_refusal(_: Request, refusal: Exception) -> Response:
         return refuse(refusal, known_faults) if isinstance(refusal, Refusal) else answer({}, status=500)

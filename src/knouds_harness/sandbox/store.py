@@ -62,27 +62,36 @@ class Store:
             self._connection = sqlite3.connect(
                 path or ":memory:", isolation_level=None, check_same_thread=False, timeout=1
             )
+        except sqlite3.Error as problem:
+            raise UsageError(f"--db {path}: {problem}. Give a new file in a folder that exists.") from None
+        try:
             self._prepare(path)
         except sqlite3.Error as problem:
+            self.close()
             raise UsageError(
                 f"--db {path}: {problem}. Give a new file, or one that a stopped sandbox wrote."
             ) from None
+        except UsageError:
+            self.close()
+            raise
 
     def _prepare(self, path: Path | None) -> None:
-        application_id, version = self.row("PRAGMA application_id")[0], self.row("PRAGMA user_version")[0]
-        is_new = not self.rows("SELECT 1 FROM sqlite_schema LIMIT 1")
-        if not is_new and (application_id, version) != (_APPLICATION_ID, _SCHEMA_VERSION):
-            self._connection.close()
-            raise UsageError(f"--db {path}: no database of this sandbox. Give a new file.")
+        marks = self.row("PRAGMA application_id")[0], self.row("PRAGMA user_version")[0]
+        is_new = self.row("SELECT 1 FROM sqlite_schema LIMIT 1") is None
+        if not is_new and marks != (_APPLICATION_ID, _SCHEMA_VERSION):
+            raise UsageError(f"--db {path}: no database of this version of the sandbox. Give a new file.")
         # A commit reaches the operating system before it is acknowledged, so it outlives kill -9; only a
         # power cut could take the last ones.
-        self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-        self._connection.execute("PRAGMA journal_mode = WAL")
-        self._connection.execute("PRAGMA synchronous = NORMAL")
-        self._connection.execute("PRAGMA foreign_keys = ON")
+        for pragma in (
+            "locking_mode = EXCLUSIVE",
+            "journal_mode = WAL",
+            "synchronous = NORMAL",
+            "foreign_keys = ON",
+            f"application_id = {_APPLICATION_ID}",
+            f"user_version = {_SCHEMA_VERSION}",
+        ):
+            self._connection.execute(f"PRAGMA {pragma}")
         self._connection.executescript(_SCHEMA)
-        self._connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-        self._connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
 
     @property
     def is_empty(self) -> bool:

@@ -250,9 +250,11 @@ async def started(app):
     task = asyncio.create_task(app({"type": "lifespan", "asgi": {}}, inbox.get, outbox.put))
     await inbox.put({"type": "lifespan.startup"})
     await outbox.get()
-    yield
-    await inbox.put({"type": "lifespan.shutdown"})
-    await task
+    try:
+        yield
+    finally:
+        await inbox.put({"type": "lifespan.shutdown"})
+        await task
 
 
 async def transcripts(faults):

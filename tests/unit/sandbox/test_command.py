@@ -66,7 +66,7 @@ def test_database_of_something_else_is_left_alone(tmp_path):
     problem = run("--port", "0", "--db", str(file)).exception
 
     assert isinstance(problem, UsageError)
-    assert "no database of this sandbox" in str(problem)
+    assert "no database of this version of the sandbox" in str(problem)
 
 
 def test_database_in_use_is_explained(tmp_path):
