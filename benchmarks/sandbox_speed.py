@@ -4,7 +4,7 @@
 
 The server is pinned to core 0 and wrk (Debian: ``apt-get install wrk``) to core 1, over 32 keep-alive
 connections on loopback; rounds of the two requests take turns, and medians count. Providers answer at once;
-the state is in memory, with ``--db`` in a file. Beside the rate stands the server's processor time per request,
+the state is in memory, with ``--db`` in a file. Beside the rate stands the server's processor time for each,
 which other work on the machine hardly changes. Exits with 1 where a median misses its objective.
 """
 
