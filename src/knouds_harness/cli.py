@@ -47,6 +47,7 @@ _CHECK_OPTIONS = (
     click.option("--strict", is_flag=True, help="Assumptions that do not hold fail the run too."),
     click.option("--fail-fast", is_flag=True, help="Stop at the first broken test."),
     click.option("--fault", multiple=True, metavar="ID", help="Break a promise of the built-in sandbox."),
+    click.option("--variant", metavar="ID", help="Have the sandbox answer otherwise what is left open."),
     click.option("--yes-production", is_flag=True, help="Agree to a profile that says production = true."),
     click.option("--runs-folder", type=click.Path(path_type=Path), metavar="DIR", help="For run records."),
 )

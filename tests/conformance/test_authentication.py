@@ -1,4 +1,8 @@
-"""Who gets in. Every request names a resource that does not exist, so that being let in has no effect."""
+"""Who gets in.
+
+A request that must be refused is valid and names a resource that exists, so that nothing but the key is
+wrong; what it would write to is there for that.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,14 @@ from knouds_harness.conformance.subjects import harmless_call
 secured = pytest.mark.operations(secured=True)
 
 
+def knock(probe, subjects, operation, *, persona=None, key=None, **changes):
+    """Send what would succeed with a good key; what a server creates all the same is deleted in the end."""
+    call = subjects.call_on_existing(operation).having(**changes)
+    exchange = probe.send(operation.id, persona, call, key=key)
+    subjects.note_created(exchange)
+    return exchange
+
+
 @secured
 @pytest.mark.proves(authentication.key_is_accepted)
 def test_valid_key_is_accepted(probe, operation):
@@ -25,57 +37,56 @@ def test_valid_key_is_accepted(probe, operation):
 
 @secured
 @pytest.mark.proves(authentication.missing_key)
-def test_missing_key_is_refused(probe, operation):
+def test_missing_key_is_refused(probe, subjects, operation):
     """A request without a key is refused."""
-    exchange = probe.send(operation.id, None, harmless_call(operation))
+    exchange = knock(probe, subjects, operation)
 
     probe.judge(authentication.missing_key, exchange)
 
 
 @secured
 @pytest.mark.proves(authentication.empty_key)
-def test_empty_key_is_refused(probe, operation):
+def test_empty_key_is_refused(probe, subjects, operation):
     """An empty key is refused."""
-    exchange = probe.send(operation.id, None, harmless_call(operation), key="")
+    exchange = knock(probe, subjects, operation, key="")
 
     probe.judge(authentication.empty_key, exchange)
 
 
 @secured
 @pytest.mark.proves(authentication.revoked_key)
-def test_revoked_key_is_refused(probe, operation):
+def test_revoked_key_is_refused(probe, subjects, operation):
     """A revoked key is refused."""
-    exchange = probe.send(operation.id, probe.need(REVOKED_KEY), harmless_call(operation))
+    exchange = knock(probe, subjects, operation, persona=probe.need(REVOKED_KEY))
 
     probe.judge(authentication.revoked_key, exchange)
 
 
 @secured
 @pytest.mark.proves(authentication.legacy_key)
-def test_legacy_key_is_refused_as_retired(probe, operation):
+def test_legacy_key_is_refused_as_retired(probe, subjects, operation):
     """A key made before May 2026 is refused as retired."""
-    exchange = probe.send(operation.id, probe.need(LEGACY_KEY), harmless_call(operation))
+    exchange = knock(probe, subjects, operation, persona=probe.need(LEGACY_KEY))
 
     probe.judge(authentication.legacy_key, exchange)
 
 
 @secured
 @pytest.mark.proves(authentication.unapproved_account)
-def test_key_of_unapproved_account_is_refused(probe, operation):
+def test_key_of_unapproved_account_is_refused(probe, subjects, operation):
     """A valid key of an account not yet approved is refused."""
-    exchange = probe.send(operation.id, probe.need(UNAPPROVED_KEY), harmless_call(operation))
+    exchange = knock(probe, subjects, operation, persona=probe.need(UNAPPROVED_KEY))
 
     probe.judge(authentication.unapproved_account, exchange)
 
 
 @secured
 @pytest.mark.proves(authentication.bearer)
-def test_bearer_token_is_refused(probe, operation):
+def test_bearer_token_is_refused(probe, subjects, operation):
     """A key in Authorization: Bearer does not authenticate."""
     key = probe.need(FULL_KEY).secret.reveal()
-    call = harmless_call(operation).having(headers=(("authorization", f"Bearer {key}"),))
 
-    exchange = probe.send(operation.id, None, call)
+    exchange = knock(probe, subjects, operation, headers=(("authorization", f"Bearer {key}"),))
 
     probe.judge(authentication.bearer, exchange)
 
@@ -83,23 +94,22 @@ def test_bearer_token_is_refused(probe, operation):
 @secured
 @pytest.mark.parametrize("parameter", ["x-api-key", "api_key"])
 @pytest.mark.proves(authentication.key_in_query)
-def test_key_in_query_is_refused(probe, operation, parameter):
+def test_key_in_query_is_refused(probe, subjects, operation, parameter):
     """A key in the query string does not authenticate."""
     key = probe.need(FULL_KEY).secret.reveal()
-    call = harmless_call(operation).having(query=((parameter, key),))
 
-    exchange = probe.send(operation.id, None, call)
+    exchange = knock(probe, subjects, operation, query=((parameter, key),))
 
     probe.judge(authentication.key_in_query, exchange)
 
 
 @pytest.mark.proves(authentication.unknown_key)
 @given(data=st.data(), key=unknown_keys())
-def test_unknown_key_is_refused(probe, data, key):
+def test_unknown_key_is_refused(probe, subjects, data, key):
     """A well-formed key that nobody holds is refused, before its capabilities are looked at."""
     operation = data.draw(st.sampled_from([each for each in probe.document.operations if not each.is_public]))
 
-    exchange = probe.send(operation.id, None, harmless_call(operation), key=key)
+    exchange = knock(probe, subjects, operation, key=key)
 
     assert not probe.judge(authentication.unknown_key, exchange)
 
@@ -110,21 +120,21 @@ def test_unknown_key_is_refused(probe, data, key):
 @example(key="knouds_live_")
 @example(key="null")
 @example(key="' OR '1'='1")
-def test_malformed_key_is_refused(probe, operation, key):
+def test_malformed_key_is_refused(probe, subjects, operation, key):
     """A key that does not look like one is refused."""
-    exchange = probe.send(operation.id, None, harmless_call(operation), key=key)
+    exchange = knock(probe, subjects, operation, key=key)
 
     assert not probe.judge(authentication.malformed_key, exchange)
 
 
 @pytest.mark.proves(authentication.altered_key)
 @given(data=st.data())
-def test_altered_key_is_refused(probe, data):
+def test_altered_key_is_refused(probe, subjects, data):
     """A valid key altered in case, cut or prolonged is refused."""
     operation = data.draw(st.sampled_from([each for each in probe.document.operations if not each.is_public]))
     key = data.draw(altered_keys(probe.need(FULL_KEY).secret.reveal()))
 
-    exchange = probe.send(operation.id, None, harmless_call(operation), key=key)
+    exchange = knock(probe, subjects, operation, key=key)
 
     assert not probe.judge(authentication.altered_key, exchange)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +9,13 @@ from hypothesis import strategies as st
 from knouds_harness.conformance.checks import capabilities
 from knouds_harness.conformance.generation import capability_sets
 from knouds_harness.conformance.matrix import cell_for, cells_of, prove_cell
-from knouds_harness.conformance.needs import FULL_KEY, OWN_WORKFLOW, USABLE_MODEL
+from knouds_harness.conformance.needs import (
+    FULL_KEY,
+    OWN_WORKFLOW,
+    USABLE_MODEL,
+    own_workflows,
+    usable_models,
+)
 from knouds_harness.conformance.probe import Call
 
 
@@ -20,22 +24,24 @@ from knouds_harness.conformance.probe import Call
 def test_matrix(probe, subjects, operation, personas):
     """A persona is admitted exactly where its capabilities meet what the operation asks for."""
     for persona in personas:
-        if operation in cells_of(persona, (operation,)):
+        if operation in cells_of(persona, (operation,), probe.need(FULL_KEY)):
             prove_cell(probe, cell_for(subjects, operation, persona))
 
 
 @pytest.mark.proves(capabilities.denied, capabilities.admitted)
 def test_bound_key_runs_its_own_resource_only(probe, subjects, document, target, personas):
     """A key bound to one workflow or model runs that one, and none whose name begins or ends like it."""
-    resources = {"runWorkflow": target.workflows, "runModel": target.models}
-    for persona in personas:
-        bound = {
-            capability.split(":")[1] for capability in persona.capabilities if capability.count(":") == 2
-        }
+    resources = {
+        "runWorkflow": [workflow.slug for workflow in own_workflows(target)],
+        "runModel": [model.name for model in usable_models(target)],
+    }
+    bound = [key for key in personas if any(form.count(":") == 2 for form in key.capabilities)]
+    for persona in bound:
         for operation_id, known in resources.items():
             operation = document.operation_by_id[operation_id]
-            for name in known if bound and operation in cells_of(persona, (operation,)) else ():
-                prove_cell(probe, cell_for(subjects, operation, persona, name))
+            if operation in cells_of(persona, (operation,), probe.need(FULL_KEY)):
+                for name in known:
+                    prove_cell(probe, cell_for(subjects, operation, persona, name))
 
 
 @pytest.mark.operations(secured=True)
@@ -92,14 +98,16 @@ def test_denial_has_no_effect(probe, subjects, document, personas):
 
 
 @pytest.mark.proves(capabilities.nothing_created)
-def test_denied_create_makes_nothing(probe, document, personas):
+def test_denied_create_makes_nothing(probe, subjects, document, personas, run):
     """A refused create leaves no workflow behind."""
     owner = probe.need(FULL_KEY)
     operation = document.operation_by_id["createWorkflow"]
-    name = f"Harness denied {uuid.uuid4()}"
+    name = f"Harness denied {run.options.seed}"
 
     for persona in personas:
         if persona.user == owner.user and not operation.admits(persona.capabilities, {}):
             probe.send(operation.id, persona, Call(json={"name": name}))
 
-    probe.judge(capabilities.nothing_created, probe.send("listWorkflows", owner), name=name)
+    listed = probe.send("listWorkflows", owner)
+    subjects.note_listed(listed, name)
+    probe.judge(capabilities.nothing_created, listed, name=name)

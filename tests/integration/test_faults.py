@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
+from checking import check
 
 from knouds_harness.conformance.checks import all_checks
 from knouds_harness.errors import ExitCode
-from knouds_harness.runs.record import read_run
-from knouds_harness.runs.verdicts import Verdict
 from knouds_harness.sandbox.faults import FAULTS
 
-FAILING = {Verdict.BREACH, Verdict.CONFLICT}
 CLAIMED_FACTS = {fact for check in all_checks().values() for fact in check.facts}
 # Faults of facts that no check claims yet break promises that reports list as not exercised.
 PROVABLE_FAULTS = [fault for fault in FAULTS if fault.fact in CLAIMED_FACTS]
@@ -49,19 +44,6 @@ ALSO_BROKEN_BY_FACT = {
     "health.is-public-json": {"ground.json-content-type", "ground.responses-are-json-objects"},
     "rate.headers-on-success": {"rate.refusal-headers"},
 }
-
-
-def check(folder, *options):
-    """Run ``knouds-harness check`` as a user does.
-
-    Returns:
-        Its exit code, and the facts of the findings that fail a run.
-    """
-    command = [sys.executable, "-m", "knouds_harness", "check", "--runs-folder", "runs", *options]
-    process = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
-    assert "Traceback" not in process.stderr
-    (run,) = (folder / "runs").iterdir()
-    return process.returncode, {f.fact for f in read_run(run).findings if f.verdict in FAILING}
 
 
 @pytest.mark.parametrize("fault", PROVABLE_FAULTS, ids=lambda fault: fault.id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from knouds_harness.conformance.checks import capabilities
@@ -32,8 +33,12 @@ class Cell:
     call: Call
 
 
-def cells_of(persona: Persona, operations: tuple[Operation, ...]) -> tuple[Operation, ...]:
-    """The operations for which the documents say how this persona fares."""
+def cells_of(persona: Persona, operations: Iterable[Operation], owner: Persona) -> tuple[Operation, ...]:
+    """The operations for which the documents say how this persona fares on resources of an owner.
+
+    Whether a capability or the ownership is judged first is open: a persona of another account is left out
+    where the first would refuse it, as a 404 would be as good an answer.
+    """
     if persona.state != "active" or persona.tier in TIERS_WITHOUT_KEYS:
         return ()  # whether a key minted for such an account may do anything is open
     return tuple(
@@ -42,7 +47,20 @@ def cells_of(persona: Persona, operations: tuple[Operation, ...]) -> tuple[Opera
         if not operation.is_public
         # under business a model:run key is refused with one of two codes: a check of its own
         and not (operation.id == "runModel" and persona.tier in _TIERS_WITHOUT_MODELS)
+        and (
+            persona.user == owner.user
+            or not _names_a_possession(operation)
+            or _is_admitted(persona, operation)
+        )
     )
+
+
+def _names_a_possession(operation: Operation) -> bool:
+    return bool(operation.path_parameters) and operation.id != "runModel"
+
+
+def _is_admitted(persona: Persona, operation: Operation) -> bool:
+    return operation.admits(persona.capabilities, dict.fromkeys(operation.path_parameters, ""))
 
 
 def cell_for(subjects: Subjects, operation: Operation, persona: Persona, resource: str | None = None) -> Cell:

@@ -5,6 +5,7 @@ A need that a profile does not meet makes the check's facts *untested*; nothing 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -135,7 +136,16 @@ LIMITED_WORKFLOW = _workflow("a workflow of the pro account", _is_runnable, owne
 
 
 def _model(says: str, fits: Callable[[Model], bool]) -> Need[Model]:
-    return Need(says=says, find=lambda target: next((m for m in target.models.values() if fits(m)), None))
+    """The cheapest model that fits, as far as the profile knows prices."""
+
+    def find(target: Target) -> Model | None:
+        return min(
+            (model for model in target.models.values() if fits(model)),
+            key=lambda model: math.inf if model.cost_credits is None else model.cost_credits,
+            default=None,
+        )
+
+    return Need(says=says, find=find)
 
 
 def _is_usable(model: Model) -> bool:

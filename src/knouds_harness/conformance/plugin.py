@@ -59,6 +59,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--fault", action="append", default=[], metavar="ID", help="break a promise of the sandbox"
     )
+    group.addoption("--variant", metavar="ID", help="have the sandbox answer open points otherwise")
     group.addoption("--yes-production", action="store_true", help="agree to a production target")
     group.addoption(
         "--runs-folder", type=Path, default=Path("reports/runs"), metavar="DIR", help="for the record"
@@ -106,6 +107,7 @@ def opened_run(config: pytest.Config) -> ConformanceRun:
             strict=config.getoption("--strict-assumptions"),
             yes_production=config.getoption("--yes-production"),
             faults=tuple(config.getoption("--fault")),
+            variant=config.getoption("--variant"),
             runs_folder=config.getoption("--runs-folder"),
         )
         context = open_run(options)

@@ -37,6 +37,7 @@ class Options:
         credits: The most a run may cost; None for the profile's own limit.
         strict: Assumptions that do not hold fail the run.
         faults: Promises that the built-in sandbox is to break.
+        variant: How the built-in sandbox answers what no source settles; None for its own way.
         runs_folder: Where the run record goes.
     """
 
@@ -47,6 +48,7 @@ class Options:
     strict: bool = False
     yes_production: bool = False
     faults: tuple[str, ...] = ()
+    variant: str | None = None
     runs_folder: Path = Path("reports/runs")
 
 
@@ -156,7 +158,7 @@ def open_run(options: Options) -> Iterator[ConformanceRun]:
     document = load_document()
     with ExitStack() as resources:
         target = resources.enter_context(
-            open_target(options.target, seed=options.seed, faults=options.faults)
+            open_target(options.target, seed=options.seed, faults=options.faults, variant=options.variant)
         )
         if options.credits is not None:
             target = replace(target, limits=replace(target.limits, credits=options.credits))

@@ -64,9 +64,11 @@ class Subjects:
             "createWorkflow": {"name": SCRATCH_NAME},
             "updateWorkflow": {"description": "must not be written"},
             "moveWorkflow": {"folderId": None},
-            "runWorkflow": {"inputs": {}},
-            "runModel": {"inputs": {}},
         }
+        if operation.id == "runWorkflow":
+            bodies["runWorkflow"] = {"inputs": dict(self.probe.need(OWN_WORKFLOW).inputs)}
+        if operation.id == "runModel":
+            bodies["runModel"] = {"inputs": dict(self.probe.need(USABLE_MODEL).inputs)}
         return _call(
             operation, {name: self._existing(operation, name) for name in operation.path_parameters}, bodies
         )
@@ -108,6 +110,13 @@ class Subjects:
         slug = body.get("slug") if isinstance(body, dict) else None
         if exchange.request.operation_id == "createWorkflow" and exchange.status in (200, 201) and slug:
             self._made.append((self.probe.need(FULL_KEY), str(slug)))
+
+    def note_listed(self, exchange: Exchange, name: str) -> None:
+        """Remember to delete every workflow of a name that a list shows."""
+        summaries = exchange.json_or_none()
+        for summary in summaries if isinstance(summaries, list) else ():
+            if isinstance(summary, dict) and summary.get("name") == name:
+                self._made.append((self.probe.need(FULL_KEY), str(summary.get("slug"))))
 
     @cached_property
     def execution_id(self) -> str:

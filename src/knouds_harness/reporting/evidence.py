@@ -122,8 +122,8 @@ def _json_lines(
 
     Args:
         value: What to print.
-        path: From here to the place to mark: empty for all of this value, None for nothing in it; ``*`` is any
-            item of an array, and then the place is marked in each.
+        path: From here to the place to mark: empty for all of this value, None for nothing in it; ``*`` is
+            any item of an array, and then the place is marked in each.
         indent: Before each line.
         before: The member's name, if it is a member.
         after: A comma, if more follow.

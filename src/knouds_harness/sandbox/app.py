@@ -34,6 +34,7 @@ from knouds_harness.sandbox.public import get_health, get_pricing
 from knouds_harness.sandbox.rate_limits import RateLimiter
 from knouds_harness.sandbox.seeding import seed_store
 from knouds_harness.sandbox.store import Store
+from knouds_harness.sandbox.variants import find_variant, vary
 from knouds_harness.sandbox.webhooks import Deliverer
 
 _LOG = logging.getLogger(__name__)
@@ -166,6 +167,7 @@ def build_app(
     faults: Collection[str] = (),
     latency: Latency | None = None,
     control_token: str | None = None,
+    variant: str | None = None,
     now_unix_s: Callable[[], float],
 ) -> tuple[ASGIApp, Services]:
     """Assemble a sandbox; its engine starts with the application's lifespan.
@@ -176,13 +178,14 @@ def build_app(
         faults: Promises to break.
         latency: How long providers take; at once if None.
         control_token: Opens the control plane.
+        variant: How to answer what no source settles; None for the sandbox's own way.
         now_unix_s: Clock of the rate-limit windows.
 
     Returns:
         The ASGI application, and its parts.
 
     Raises:
-        UnknownName: A fault that does not exist.
+        UnknownName: A fault or variant that does not exist.
         UsageError: The database cannot be opened, or is none of a sandbox.
     """
     known_faults = check_faults(faults)
@@ -236,7 +239,8 @@ def build_app(
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
-    return _with_normal_paths(app), services
+    outermost = _with_normal_paths(app)
+    return vary(outermost, find_variant(variant)) if variant else outermost, services
 
 
 def _with_normal_paths(app: ASGIApp) -> ASGIApp:
@@ -295,7 +299,12 @@ def _keyed_route(services: Services, path: str, operations: Sequence[Operation])
         try:
             key = authenticate(request, operation=operation.name, store=services.store, faults=faults)
             call = Call(request=request, key=key, services=services)
-            _require_capability(operation, call)
+            try:
+                _require_capability(operation, call)
+            except Refusal:
+                if faults:
+                    await workflows.perform_although_denied(operation.name, call)
+                raise
             if operation.resource is None:
                 return await operation.handler(call)  # type: ignore[call-arg]
             limit_headers = services.limiter.take(key, operation.name)
@@ -316,18 +325,13 @@ def _require_capability(operation: Operation, call: Call) -> None:
         required = "model:run"
     if required is None:
         return
-    try:
-        require(
-            call.key.capabilities,
-            required=required,
-            operation=operation.name,
-            bound_to=call.path_value(operation.resource) if operation.resource else None,
-            faults=call.faults,
-        )
-    except Refusal:
-        if call.faults:
-            workflows.perform_although_denied(operation.name, call)
-        raise
+    require(
+        call.key.capabilities,
+        required=required,
+        operation=operation.name,
+        bound_to=call.path_value(operation.resource) if operation.resource else None,
+        faults=call.faults,
+    )
 
 
 def _public(services: Services, handler: Callable[[Request, Services], Response]) -> Callable[..., Any]:

@@ -19,6 +19,7 @@ from knouds_harness.sandbox.faults import FAULTS
 from knouds_harness.sandbox.providers import Latency
 from knouds_harness.sandbox.seeding import seeded_keys
 from knouds_harness.sandbox.serving import base_url_of, bound_socket, make_server
+from knouds_harness.sandbox.variants import VARIANTS
 
 
 @click.command("sandbox")
@@ -32,6 +33,11 @@ from knouds_harness.sandbox.serving import base_url_of, bound_socket, make_serve
 @click.option("--seed", default=0, show_default=True, help="Fixes keys, ids and the providers' behaviour.")
 @click.option("--fault", "faults", multiple=True, metavar="ID", help="Break one promise; may be repeated.")
 @click.option("--list-faults", is_flag=True, help="List every fault with the fact it breaks, and exit.")
+@click.option(
+    "--variant",
+    metavar="ID",
+    help=f"Answer otherwise where no source says how: {', '.join(variant.id for variant in VARIANTS)}.",
+)
 @click.option(
     "--latency",
     default="none",
@@ -53,6 +59,7 @@ def sandbox_command(
     seed: int,
     faults: tuple[str, ...],
     list_faults: bool,
+    variant: str | None,
     latency: str,
     time_scale: float,
     control_token: str | None,
@@ -71,6 +78,7 @@ def sandbox_command(
             faults=faults,
             latency=Latency(fixed_s=_fixed_s(latency), time_scale=time_scale),
             control_token=control_token,
+            variant=variant,
             now_unix_s=time.time,
         )
         keys = seeded_keys(services.store)

@@ -340,7 +340,6 @@ _FAULTS_BY_FACT: Mapping[str, Mapping[str, str]] = {
     "whoami.user-object": {
         "whoami-without-user-object": "whoami answers the user's members at the top.",
         "whoami-lacks-email": "The user has no email.",
-        "whoami-id-as-number": "The user's id is a number.",
     },
     "whoami.role-closed": {
         "whoami-role-in-capitals": "role is in capitals.",

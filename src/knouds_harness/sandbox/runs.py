@@ -106,7 +106,11 @@ async def run_model(call: Call, limit_headers: dict[str, str]) -> Response:
         if "model-disabled-is-403" in call.faults:
             raise Refusal(403, "MODEL_DISABLED", "The model is disabled.")
         raise _model_not_found()
-    is_in_tier = call.account.is_admin or call.account.reaches(model.least_tier)
+    is_in_tier = (
+        call.account.is_admin
+        or call.account.reaches(model.least_tier)
+        or (model.least_tier == "business" and "model-run-under-business" in call.faults)
+    )
     if not is_in_tier and "model-tier-ignored" not in call.faults:
         if "model-above-tier-is-404" in call.faults:
             raise _model_not_found()

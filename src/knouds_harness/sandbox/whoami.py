@@ -27,8 +27,6 @@ async def get_whoami(call: Call) -> Response:
         return answer({"user": user})
     if "whoami-lacks-email" in call.faults:
         del user["email"]
-    if "whoami-id-as-number" in call.faults:
-        user["id"] = 17
     if "whoami-role-in-capitals" in call.faults:
         user["role"] = account.role.upper()
     if "whoami-role-is-owner" in call.faults:

@@ -28,6 +28,7 @@ def open_target(
     search: Sequence[Path] | None = None,
     seed: int = 0,
     faults: Sequence[str] = (),
+    variant: str | None = None,
     db: Path | None = None,
     time_scale: float | None = None,
 ) -> Iterator[Target]:
@@ -39,24 +40,28 @@ def open_target(
         search: Folders of profiles, as for ``load_target``.
         seed: Of the sandbox's randomness.
         faults: Promises that the sandbox is to break.
+        variant: How the sandbox answers what no source settles; its own way by default.
         db: The sandbox's database file; in memory by default.
         time_scale: Multiplies the sandbox's simulated latencies.
 
     Raises:
-        UnknownName: There is no such profile, or no such fault.
+        UnknownName: There is no such profile, or no such fault or variant.
         ProfileError: The profile is broken.
         UsageError: Options of the sandbox were given for another target, or it refused them.
         TargetUnreachable: The sandbox did not start.
     """
     environ = os.environ if environ is None else environ
     if name != SANDBOX:
-        if faults or db or time_scale is not None:
-            raise UsageError(f'target "{name}": faults, db and time scale are options of the sandbox alone')
+        if faults or variant or db or time_scale is not None:
+            raise UsageError(
+                f'target "{name}": faults, variant, db and time scale are options of the sandbox alone'
+            )
         yield load_target(name, environ=environ, search=search)
         return
     token = secrets.token_urlsafe(24)
     options = ["--announce", "--port", "0", "--seed", str(seed), "--control-token", token]
     options += [option for fault in faults for option in ("--fault", fault)]
+    options += ["--variant", variant] if variant else []
     options += ["--db", str(db)] if db else []
     options += ["--time-scale", str(time_scale)] if time_scale is not None else []
     with _server(options) as announced:

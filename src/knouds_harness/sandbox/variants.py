@@ -1,0 +1,222 @@
+"""Variants: servers as sound as the sandbox that answer otherwise wherever no source says how.
+
+Nothing that a variant does breaks a documented promise, so a harness that finds a breach in one is wrong.
+Each changes answers on their way out; what the server does stays as it is. The open points are listed in
+docs/decisions/sandbox-open-points.md.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from knouds_harness.errors import UnknownName
+
+_WORKFLOW = re.compile(r"/api/workflows/([^/]+)")
+_SLUG = re.compile(r"[a-z0-9-]+")
+_NUMBER = re.compile(r"[0-9]{1,15}")
+_STATUSES = ("", "processing", "completed", "failed", "cancelled")
+
+
+@dataclass(kw_only=True)
+class Answer:
+    """One answer on its way out; a variant changes it in place.
+
+    Attributes:
+        route: Method and path, ``GET /api/whoami``.
+        query: The request's parameters.
+        status: HTTP status.
+        headers: By lower-case name.
+        body: As parsed; whatever JSON the sandbox answered.
+    """
+
+    route: str
+    query: Mapping[str, str]
+    status: int
+    headers: dict[str, str]
+    body: Any
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the request was accepted."""
+        return self.status < 300
+
+    def is_on(self, method: str, path: str) -> bool:
+        """Whether the request went to this method and this path, a regular expression."""
+        return re.fullmatch(f"{method} {path}", self.route) is not None
+
+    def refuse(self, status: int, code: str) -> None:
+        """Answer with another refusal."""
+        self.status, self.body = status, {"error": "Refused.", "code": code}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """A way to answer open points; ``says`` tells it in one sentence."""
+
+    id: str
+    says: str
+    change: Callable[[Answer], None]
+
+
+def _terse(answer: Answer) -> None:
+    """The least that a sound server may answer."""
+    body = answer.body
+    if answer.is_on("POST", "/api/workflows") and answer.status == 201:
+        answer.status, answer.body = 200, {"slug": body["slug"]}
+    elif answer.is_success and answer.is_on("(PUT|DELETE)", "/api/workflows/.*"):
+        answer.body = {}
+    elif answer.is_success and answer.is_on("GET", "/api/usage/models"):
+        answer.body = body["models"]
+    elif answer.is_success and answer.is_on("GET", "/api/workflows"):
+        for summary in body:
+            if not summary["description"]:
+                del summary["description"]
+    elif answer.is_success and answer.is_on("GET", "/api/executions/.*"):
+        kept = ("executionId", "status", "result", "error")
+        answer.body = {name: body[name] for name in kept if name in body}
+    elif answer.status == 202:
+        answer.status = 200
+    elif answer.status == 200 and answer.is_on("POST", "/api/models/[^/]+/run"):
+        body.pop("ms", None)
+    elif answer.is_success and answer.is_on("GET", "/api/usage"):
+        body["page"] -= 1
+    elif answer.is_on("GET", "/api/health"):
+        answer.body = {"ok": True}
+    if answer.status == 403 and isinstance(body, dict) and body.get("code") == "CAPABILITY_DENIED":
+        body["required"] = body["required"][0]
+
+
+def _talkative(answer: Answer) -> None:
+    """Everything new that may arrive without notice: members, headers, codes of open cases, statuses."""
+    answer.headers["x-request-id"] = "req-0123456789"
+    answer.headers["cache-control"] = "no-store"
+    answer.headers["content-type"] = "application/json; charset=utf-8"
+    items = answer.body if isinstance(answer.body, list) else [answer.body]
+    for item in items:
+        _add_member(item)
+        for members in item.values() if isinstance(item, dict) else ():
+            for member in members if isinstance(members, list) else [members]:
+                _add_member(member)
+    if not isinstance(answer.body, dict):
+        return
+    renamed = {"UNAUTHORIZED": "INVALID_API_KEY", "NOT_FOUND": "RESOURCE_NOT_FOUND"}
+    if answer.status >= 400:
+        answer.body["code"] = renamed.get(answer.body["code"], answer.body["code"])
+        answer.body["docs"] = "https://docs.example.com/errors"
+    if isinstance(answer.body.get("required"), list):
+        answer.body["required"].reverse()
+    if answer.status == 201:
+        answer.body["warnings"] = []
+
+
+def _add_member(value: Any) -> None:
+    if isinstance(value, dict):
+        value["addedLater"] = {"since": "4.14"}
+
+
+def _strict(answer: Answer) -> None:
+    """Refuses what may be ignored, and refuses otherwise."""
+    _refuse_garbled_query(answer)
+    slug = _WORKFLOW.match(answer.route.partition(" ")[2])
+    body = answer.body if isinstance(answer.body, dict) else {}
+    if answer.status == 401 and answer.is_on(".*", "/api/(me|credits|api-keys|business/admin).*"):
+        answer.refuse(404, "NO_SUCH_ROUTE")
+    elif answer.status == 404 and slug and not _SLUG.fullmatch(slug[1]):
+        answer.refuse(400, "INVALID_SLUG")
+    elif answer.status == 404 and slug and slug[1].startswith("stranger-"):
+        answer.refuse(403, "NOT_YOURS")
+    elif answer.status == 405:
+        answer.refuse(404, "NO_SUCH_ROUTE")
+    elif answer.status == 413:
+        answer.refuse(400, "TOO_LARGE")
+    elif answer.status == 409 and answer.is_on("POST", "/api/executions/[^/]+/cancel"):
+        answer.refuse(400, "ALREADY_ENDED")
+    elif answer.is_success and answer.is_on("POST", "/api/executions/[^/]+/cancel"):
+        answer.status = 202
+    elif answer.status == 400 and answer.is_on("(POST|PUT)", "/api/workflows(/[^/]+)?(/move)?"):
+        answer.refuse(422, "INVALID_DOCUMENT")
+    elif body.get("code") == "WORKFLOW_LIMIT_REACHED":
+        answer.refuse(402, "UPGRADE_REQUIRED")
+    elif body.get("code") == "NOT_OWNER":
+        answer.refuse(404, "NOT_FOUND")
+
+
+def _refuse_garbled_query(answer: Answer) -> None:
+    if not answer.is_on("GET", "/api/usage") or not answer.is_success:
+        return
+    numbers = [answer.query[name] for name in ("limit", "offset") if name in answer.query]
+    is_sound = all(_NUMBER.fullmatch(number) for number in numbers)
+    if (
+        not is_sound
+        or int(answer.query.get("limit") or 0) > 500
+        or answer.query.get("status", "") not in _STATUSES
+    ):
+        answer.refuse(400, "INVALID_QUERY")
+
+
+VARIANTS = (
+    Variant(id="terse", says="Answers with the least that the documents leave room for.", change=_terse),
+    Variant(id="talkative", says="Adds members, headers and other codes.", change=_talkative),
+    Variant(id="strict", says="Refuses what may be ignored, with other statuses.", change=_strict),
+)
+
+
+def find_variant(variant_id: str) -> Variant:
+    """The variant of this id.
+
+    Raises:
+        UnknownName: There is none.
+    """
+    known = {variant.id: variant for variant in VARIANTS}
+    if variant_id not in known:
+        raise UnknownName("variant", variant_id, known)
+    return known[variant_id]
+
+
+def vary(app: ASGIApp, variant: Variant) -> ASGIApp:
+    """Have a variant change each answer of an application, apart from its control plane's."""
+
+    async def varied(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"].startswith("/__sandbox__/"):
+            await app(scope, receive, send)
+            return
+        start: Message = {}
+        content = bytearray()
+
+        async def hold(message: Message) -> None:
+            nonlocal start
+            if message["type"] == "http.response.start":
+                start = message
+                return
+            content.extend(message.get("body", b""))
+            if not message.get("more_body", False):
+                await _send_changed(variant, scope, start, bytes(content), send)
+
+        await app(scope, receive, hold)
+
+    return varied
+
+
+async def _send_changed(variant: Variant, scope: Scope, start: Message, content: bytes, send: Send) -> None:
+    headers: Iterable[tuple[bytes, bytes]] = start["headers"]
+    answer = Answer(
+        route=f"{scope['method']} {scope['raw_path'].decode('latin-1')}",
+        query=dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)),
+        status=start["status"],
+        headers={name.decode("latin-1").lower(): value.decode("latin-1") for name, value in headers},
+        body=json.loads(content) if content else None,
+    )
+    if content:
+        variant.change(answer)
+        content = json.dumps(answer.body).encode()
+        answer.headers["content-length"] = str(len(content))
+    encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers.items()]
+    await send({"type": "http.response.start", "status": answer.status, "headers": encoded})
+    await send({"type": "http.response.body", "body": content})
