@@ -57,7 +57,7 @@ def spec(session: nox.Session) -> None:
 def integration(session: nox.Session) -> None:
     """The harness end to end: the command line, an installed wheel, every fault caught."""
     install(session, "test")
-    session.run("pytest", "tests/integration", *session.posargs)
+    session.run("pytest", "tests/integration", "-n", "auto", *session.posargs)
 
 
 @nox.session(default=False)
