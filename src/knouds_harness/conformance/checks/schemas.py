@@ -62,6 +62,7 @@ SHAPE_FACTS = (
     "usage.slim-has-no-workflow",
     "usage.source-closed",
     "whoami.approved-is-true",
+    "whoami.id-is-string",
     "whoami.role-closed",
     "whoami.tier-is-string",
     "whoami.user-object",
