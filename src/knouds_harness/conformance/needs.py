@@ -74,6 +74,14 @@ PRO_MODEL_KEY = _key(
     "a model:run key of a pro account",
     lambda key: key.tier == "pro" and meets(key.capabilities, "model:run"),
 )
+ADMIN_KEY = _key(
+    "an administrator's key that holds workflow:read and workflow:write",
+    lambda key: (
+        key.role == "admin"
+        and meets(key.capabilities, "workflow:read")
+        and meets(key.capabilities, "workflow:write")
+    ),
+)
 LIMITED_KEY = _key(
     "a workflow:run key of a pro account",
     lambda key: key.tier == "pro" and key.credits == "enough" and meets(key.capabilities, "workflow:run"),
@@ -123,8 +131,19 @@ OWN_POLLED_WORKFLOW = _workflow(
     "a workflow of the full key's account with polled = true",
     lambda workflow: _is_runnable(workflow) and workflow.polled,
 )
+COUNTED_WORKFLOW = _workflow(
+    "a workflow of the full key's account with image_count_input",
+    lambda workflow: _is_runnable(workflow) and workflow.image_count_input is not None,
+)
+WITHOUT_GENERATOR_WORKFLOW = _workflow(
+    "a workflow of the full key's account with has_generator = false",
+    lambda workflow: _is_runnable(workflow) and not workflow.has_generator,
+)
 PUBLIC_WORKFLOW = _workflow("a workflow with public = true", lambda workflow: workflow.public, owned_by=None)
 FAILING_WORKFLOW = _workflow("a workflow with fails = true", lambda workflow: workflow.fails)
+OWN_FILED_WORKFLOW = _workflow(
+    "a workflow of the full key's account with in_folder = true", lambda workflow: workflow.in_folder
+)
 BROKE_WORKFLOW = _workflow("a workflow of the account without credits", _is_runnable, owned_by=BROKE_KEY)
 EXHAUSTED_WORKFLOW = _workflow(
     "a workflow of the account with a used-up grant", _is_runnable, owned_by=EXHAUSTED_KEY
@@ -133,6 +152,21 @@ GRANTED_WORKFLOW = _workflow(
     "a workflow of the account with a trial grant", _is_runnable, owned_by=GRANTED_KEY
 )
 LIMITED_WORKFLOW = _workflow("a workflow of the pro account", _is_runnable, owned_by=LIMITED_KEY)
+
+
+def _foreign_template(target: Target) -> Workflow | None:
+    reader = FULL_KEY.find(target)
+    return next(
+        (
+            each
+            for each in target.workflows.values()
+            if each.template and reader and each.owner != reader.user
+        ),
+        None,
+    )
+
+
+FOREIGN_TEMPLATE = Need(says="a workflow with template = true of another account", find=_foreign_template)
 
 
 def _model(says: str, fits: Callable[[Model], bool]) -> Need[Model]:
@@ -158,6 +192,13 @@ FAILING_POLLED_MODEL = _model(
     "a model with fails = true and polled = true", lambda model: model.fails and model.polled
 )
 UNPOLLED_MODEL = _model("a model with polled = false", lambda model: _is_usable(model) and not model.polled)
+COUNTED_MODEL = _model(
+    "a model with image_count_input", lambda model: _is_usable(model) and model.image_count_input is not None
+)
+COUNTED_IMAGES: Need[Workflow | Model] = Need(
+    says="a workflow or model with image_count_input",
+    find=lambda target: COUNTED_WORKFLOW.find(target) or COUNTED_MODEL.find(target),
+)
 DISABLED_MODEL = _model("a model with disabled = true", lambda model: model.disabled)
 ENTERPRISE_MODEL = _model(
     'a model with needs_tier = "enterprise"', lambda model: model.needs_tier == "enterprise"

@@ -72,6 +72,7 @@ class WorkflowTable(_Table):
     has_generator: bool = True
     has_request_input: bool = True
     in_folder: bool = False
+    image_count_input: Text | None = None
     cost_credits: Amount | None = None
     deadline_s: Duration | None = None
 
@@ -84,6 +85,7 @@ class ModelTable(_Table):
     fails: bool = False
     disabled: bool = False
     needs_tier: Text = "business"
+    image_count_input: Text | None = None
     cost_credits: Amount | None = None
     deadline_s: Duration | None = None
 

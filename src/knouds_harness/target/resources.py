@@ -26,6 +26,7 @@ class Workflow:
         has_generator: Whether it holds a generator node; without one its estimated cost is null.
         has_request_input: Whether it holds a Request Input node; without one its schema has no fields.
         in_folder: Whether it lies in a folder.
+        image_count_input: The input that asks for a number of images, where each of them is charged.
         cost_credits: The most one run costs; None to ask the server for its estimate.
         deadline_s: How long an asynchronous run may stay in flight; None if not known.
     """
@@ -40,6 +41,7 @@ class Workflow:
     has_generator: bool = True
     has_request_input: bool = True
     in_folder: bool = False
+    image_count_input: str | None = None
     cost_credits: float | None = None
     deadline_s: float | None = None
 
@@ -55,6 +57,7 @@ class Model:
         fails: Whether every run of it ends in ``EXECUTION_FAILED``.
         disabled: Whether it answers 404 ``MODEL_NOT_FOUND``.
         needs_tier: The tier an account needs; below it 403 ``MODEL_TIER_REQUIRED``.
+        image_count_input: The input that asks for a number of images, where each of them is charged.
         cost_credits: The most one run with these inputs costs; None if not known, and then it is never run.
         deadline_s: How long an asynchronous run may stay in flight; None if not known.
 
@@ -67,6 +70,7 @@ class Model:
     fails: bool = False
     disabled: bool = False
     needs_tier: str = "business"
+    image_count_input: str | None = None
     cost_credits: float | None = None
     deadline_s: float | None = None
 

@@ -9,12 +9,21 @@ from knouds_harness.conformance.checks import (
     capabilities,
     envelopes,
     refusals,
+    runs,
     schemas,
     validation,
 )
 from knouds_harness.conformance.claims import Check
 
-_MODULES: tuple[ModuleType, ...] = (authentication, capabilities, envelopes, refusals, validation, schemas)
+_MODULES: tuple[ModuleType, ...] = (
+    authentication,
+    capabilities,
+    envelopes,
+    refusals,
+    validation,
+    schemas,
+    runs,
+)
 
 
 def all_checks() -> dict[str, Check[...]]:

@@ -1,0 +1,86 @@
+"""Which usage row belongs to a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from knouds_harness.conformance.needs import FULL_KEY
+from knouds_harness.conformance.probe import Call, Probe
+from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.target.resources import Model, Workflow
+
+Row = Mapping[str, Any]
+_MOST_ROWS = 500
+_DEADLINE_S = 5.0
+_PAUSE_S = 0.1
+
+
+def rows_of(exchange: Exchange) -> list[Row]:
+    """The rows of a usage page; none where there is no such page."""
+    body = exchange.json_or_none()
+    rows = body.get("rows") if exchange.status == 200 and isinstance(body, dict) else None
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+
+
+def row_that_came(before: list[Row], after: list[Row], resource: Workflow | Model) -> Row | None:
+    """The row of a run between two looks at usage; None where it is not plain which one that is."""
+    known = {repr(row.get("id")) for row in before}
+    new = [row for row in after if repr(row.get("id")) not in known and _is_about(row, resource)]
+    return new[0] if len(new) == 1 else None
+
+
+def row_of_request(rows: list[Row], request_id: object) -> Row | None:
+    """The row that carries a request's id."""
+    fitting = [row for row in rows if request_id is not None and row.get("requestId") == request_id]
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def _is_about(row: Row, resource: Workflow | Model) -> bool:
+    if isinstance(resource, Workflow):
+        return row.get("workflowSlug") == resource.slug
+    model_ids = row.get("modelIds")
+    is_direct = row.get("workflowSlug") is None
+    return is_direct and isinstance(model_ids, list) and resource.name in model_ids
+
+
+def run_with_row(
+    probe: Probe, resource: Workflow | Model, run: Callable[[], Exchange]
+) -> tuple[Exchange, Row | None]:
+    """Run, with a look at the usage of that workflow or model before and after.
+
+    Returns:
+        The run, and its row.
+    """
+    before = rows_of(look_at_usage(probe, resource))
+    exchange = run()
+    row = row_once_settled(
+        probe,
+        resource,
+        lambda rows: row_that_came(before, rows, resource) if exchange.status == 200 else None,
+    )
+    return exchange, row
+
+
+def row_once_settled(
+    probe: Probe, resource: Workflow | Model, choose: Callable[[list[Row]], Row | None]
+) -> Row | None:
+    """The chosen row as soon as it is there and no longer processing; None where it is not in time."""
+    waited_s = 0.0
+    while True:
+        row = choose(rows_of(look_at_usage(probe, resource)))
+        if row is not None and row.get("status") != "processing":
+            return row
+        if waited_s >= _DEADLINE_S:
+            return None
+        probe.wait(_PAUSE_S)
+        waited_s += _PAUSE_S
+
+
+def look_at_usage(probe: Probe, resource: Workflow | Model) -> Exchange:
+    """Ask for all usage of a workflow or model."""
+    of_resource = (
+        ("workflowSlug", resource.slug) if isinstance(resource, Workflow) else ("modelId", resource.name)
+    )
+    query = (of_resource, ("limit", str(_MOST_ROWS)))
+    return probe.send("listUsage", probe.need(FULL_KEY), Call(query=query))

@@ -1,0 +1,138 @@
+"""Whether a synchronous run takes its defaults, and costs what it should."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from knouds_harness.conformance.claims import Claim, answer, check
+from knouds_harness.conformance.needs import (
+    COUNTED_IMAGES,
+    FULL_KEY,
+    GRANTED_KEY,
+    GRANTED_WORKFLOW,
+    MAY_RUN,
+    OWN_WORKFLOW,
+    WITHOUT_GENERATOR_WORKFLOW,
+)
+from knouds_harness.exchange.evidence import Exchange
+
+_UNRELATED_REFUSALS = (402, 429)
+
+
+@check("run.defaults-for-left-out-fields", needs=(FULL_KEY, OWN_WORKFLOW, MAY_RUN))
+def fields_left_out(exchange: Exchange, *, with_all: Exchange) -> Iterator[Claim]:
+    """A run with fields left out is accepted where one with all of them is.
+
+    ``with_all`` is the run of the same workflow with every field. Nothing is claimed where that one failed,
+    or where credits, the rate limit or the provider stood in the way of this one.
+    """
+    if with_all.status != 200 or exchange.status is None or exchange.status in _UNRELATED_REFUSALS:
+        return
+    if exchange.code != "EXECUTION_FAILED":
+        yield Claim(
+            fact="run.defaults-for-left-out-fields",
+            holds=exchange.status == 200,
+            expected="200, as with every field",
+            observed=answer(exchange),
+        )
+
+
+@check("run.defaults-for-left-out-fields", needs=(FULL_KEY, WITHOUT_GENERATOR_WORKFLOW, MAY_RUN))
+def defaults_as_given(exchange: Exchange, *, with_defaults: Exchange) -> Iterator[Claim]:
+    """Where nothing is generated, leaving a field out gives the text that its default gives."""
+    left_out, given = _result(exchange).get("text"), _result(with_defaults).get("text")
+    if left_out is not None and given is not None:
+        yield Claim(
+            fact="run.defaults-for-left-out-fields",
+            holds=left_out == given,
+            expected=f"{given!r:.80}, as with the default sent",
+            observed=f"{left_out!r:.80}",
+            where="/result/text",
+        )
+
+
+@check("run.charged-per-generator", needs=(FULL_KEY, WITHOUT_GENERATOR_WORKFLOW, MAY_RUN))
+def nothing_generated(exchange: Exchange) -> Iterator[Claim]:
+    """A run of a workflow without generator nodes costs nothing."""
+    cost_credits = reported_credits(exchange)
+    if cost_credits is not None:
+        yield Claim(
+            fact="run.charged-per-generator",
+            holds=cost_credits == 0,
+            expected="0, as there is no generator node",
+            observed=f"{cost_credits:g}",
+            where="/cost",
+        )
+
+
+@check("run.charged-per-generator", needs=(FULL_KEY, COUNTED_IMAGES, MAY_RUN))
+def charged_per_image(exchange: Exchange, *, single: Exchange) -> Iterator[Claim]:
+    """Two images cost twice what one costs, where the profile says that each image is charged.
+
+    ``single`` is a run that asked for one image. Nothing is claimed unless one and two images came.
+    """
+    one, two = reported_credits(single), reported_credits(exchange)
+    if one is None or two is None or (_images(single), _images(exchange)) != (1, 2):
+        return
+    yield Claim(
+        fact="run.charged-per-generator",
+        holds=two == 2 * one,
+        expected=f"{2 * one:g}, as one image cost {one:g}",
+        observed=f"{two:g} for two images",
+        where="/cost",
+    )
+
+
+@check("run.granted-run-costs-zero", needs=(GRANTED_KEY, GRANTED_WORKFLOW, MAY_RUN))
+def granted(exchange: Exchange) -> Iterator[Claim]:
+    """A run that a trial grant pays has cost 0."""
+    cost_credits = reported_credits(exchange)
+    if cost_credits is not None:
+        yield Claim(
+            fact="run.granted-run-costs-zero",
+            holds=cost_credits == 0,
+            expected="0, as a trial grant pays",
+            observed=f"{cost_credits:g}",
+            where="/cost",
+        )
+
+
+@check("run.charge-equals-usage", needs=(FULL_KEY, OWN_WORKFLOW, MAY_RUN))
+def charge_in_usage(exchange: Exchange, *, row: Mapping[str, Any] | None) -> Iterator[Claim]:
+    """What a run says it cost is what its usage row says.
+
+    ``row`` is the one row that came with the run; None where there was not exactly one.
+    """
+    cost_credits = reported_credits(exchange)
+    row_credits = amount(row.get("creditsCost")) if row else None
+    if cost_credits is not None and row_credits is not None:
+        yield Claim(
+            fact="run.charge-equals-usage",
+            holds=cost_credits == row_credits,
+            expected=f"{row_credits:g}, as the usage row says",
+            observed=f"{cost_credits:g}",
+            where="/cost",
+        )
+
+
+def reported_credits(exchange: Exchange) -> float | None:
+    """What a run that succeeded says it cost."""
+    body = exchange.json_or_none()
+    return amount(body.get("cost")) if exchange.status == 200 and isinstance(body, dict) else None
+
+
+def amount(value: object) -> float | None:
+    """A number as such; None for anything else."""
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _result(exchange: Exchange) -> Mapping[str, Any]:
+    body = exchange.json_or_none()
+    result = body.get("result") if exchange.status == 200 and isinstance(body, dict) else None
+    return result if isinstance(result, dict) else {}
+
+
+def _images(exchange: Exchange) -> int | None:
+    images = _result(exchange).get("images")
+    return len(images) if isinstance(images, list) else None
