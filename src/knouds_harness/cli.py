@@ -12,8 +12,11 @@ from rich.console import Console
 
 from knouds_harness.conformance.doctor import examine
 from knouds_harness.conformance.running import run_suite
+from knouds_harness.contract.document import load_document
+from knouds_harness.coverage import coverage, print_coverage
 from knouds_harness.errors import ExitCode, HarnessError
 from knouds_harness.reporting.render import render_all
+from knouds_harness.reporting.standing import fact_rows
 from knouds_harness.reporting.terminal import print_summary
 from knouds_harness.runs.record import read_run
 from knouds_harness.sandbox.command import sandbox_command
@@ -127,6 +130,18 @@ def report(run: Path) -> None:
     """
     paths = render_all(run)
     print_summary(read_run(run), paths, console=Console())
+
+
+@cli.command()
+@click.option(
+    "--run", type=click.Path(path_type=Path), metavar="DIR", help="Show how each stood in this run."
+)
+@click.option("--gaps", is_flag=True, help="Only documented facts that lack a check or a fault.")
+def facts(run: Path | None, *, gaps: bool) -> None:
+    """List every fact: its source, the checks that prove it, the faults that make them fail."""
+    standings = {row.fact.id: row.standing for row in fact_rows(read_run(run))} if run else None
+    rows = coverage(load_document().facts.values(), standings)
+    print_coverage(rows, gaps_only=gaps, console=Console())
 
 
 cli.add_command(sandbox_command, "sandbox")
