@@ -165,23 +165,6 @@ def test_garbled_usage_query(probe, name, value):
     assert not probe.judge(validation.garbled_usage_query, exchange)
 
 
-@pytest.mark.proves(validation.usage_limit)
-@pytest.mark.parametrize("limit", [1, 2, 50, 500])
-def test_usage_limit(probe, limit):
-    """No more rows come back than limit asks for."""
-    exchange = probe.send("listUsage", probe.need(FULL_KEY), Call(query=(("limit", str(limit)),)))
-
-    probe.judge(validation.usage_limit, exchange, limit=limit)
-
-
-@pytest.mark.proves(validation.usage_default_limit)
-def test_usage_default_limit(probe):
-    """Without a limit, at most 50 rows come back."""
-    exchange = probe.send("listUsage", probe.need(FULL_KEY))
-
-    probe.judge(validation.usage_default_limit, exchange)
-
-
 @pytest.mark.parametrize(
     "operation_id",
     ["getWhoami", "listWorkflows", "getWorkflow", "getWorkflowSchema", "getExecution", "listUsage"],

@@ -43,6 +43,7 @@ ALSO_BROKEN_BY_FACT = {
     "pricing.is-public-json": {"ground.json-content-type", "ground.responses-are-json-objects"},
     "health.is-public-json": {"ground.json-content-type", "ground.responses-are-json-objects"},
     "rate.headers-on-success": {"rate.refusal-headers"},
+    "usage.no-canvas-rows": {"usage.source-closed"},
 }
 
 

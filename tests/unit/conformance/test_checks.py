@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from exchanges import exchange, refusal
 
-from knouds_harness.conformance.checks import all_checks, authentication, capabilities, envelopes, validation
+from knouds_harness.conformance.checks import all_checks, authentication, capabilities, envelopes
 from knouds_harness.contract.document import load_document
 
 
@@ -175,11 +175,3 @@ def test_required_names_something_that_passes(required, facts):
         broken(capabilities.denied, answer, operation=operation, held=set(), path_values={"slug": "portrait"})
         == facts
     )
-
-
-@pytest.mark.parametrize(("rows", "facts"), [(2, set()), (3, {"usage.limit-is-kept"})])
-def test_usage_limit(rows, facts):
-    """One row more than asked for is one too many."""
-    answer = exchange(200, {"rows": [{}] * rows}, operation_id="listUsage")
-
-    assert broken(validation.usage_limit, answer, limit=2) == facts

@@ -11,6 +11,7 @@ from knouds_harness.conformance.checks import (
     refusals,
     runs,
     schemas,
+    usage,
     validation,
 )
 from knouds_harness.conformance.claims import Check
@@ -23,6 +24,7 @@ _MODULES: tuple[ModuleType, ...] = (
     validation,
     schemas,
     runs,
+    usage,
 )
 
 

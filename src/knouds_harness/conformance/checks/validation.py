@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from knouds_harness.conformance.checks.usage import MAX_LIMIT, at_most
 from knouds_harness.conformance.claims import Claim, answer, check, code_is, status_is
 from knouds_harness.conformance.needs import FULL_KEY, MAY_RUN, MAY_WRITE
 from knouds_harness.exchange.evidence import Exchange
@@ -82,33 +83,7 @@ def garbled_usage_query(exchange: Exchange) -> Iterator[Claim]:
         expected="clamped, ignored or refused",
         observed=answer(exchange),
     )
-    yield from _at_most(exchange, 500, fact="usage.limit-at-most-500")
-
-
-@check("usage.limit-is-kept", "usage.limit-at-most-500", needs=(FULL_KEY,))
-def usage_limit(exchange: Exchange, *, limit: int) -> Iterator[Claim]:
-    """No more rows come back than limit asks for, and never more than 500."""
-    yield from _at_most(exchange, limit, fact="usage.limit-is-kept")
-    yield from _at_most(exchange, 500, fact="usage.limit-at-most-500")
-
-
-@check("usage.limit-defaults-to-50", needs=(FULL_KEY,))
-def usage_default_limit(exchange: Exchange) -> Iterator[Claim]:
-    """Without a limit, at most 50 rows come back."""
-    yield from _at_most(exchange, 50, fact="usage.limit-defaults-to-50")
-
-
-def _at_most(exchange: Exchange, most: int, *, fact: str) -> Iterator[Claim]:
-    body = exchange.json_or_none()
-    rows = body.get("rows") if isinstance(body, dict) else None
-    if exchange.status == 200 and isinstance(rows, list):
-        yield Claim(
-            fact=fact,
-            holds=len(rows) <= most,
-            expected=f"at most {most} rows",
-            observed=f"{len(rows)} rows",
-            where="/rows",
-        )
+    yield from at_most(exchange, MAX_LIMIT, fact="usage.limit-at-most-500")
 
 
 @check("ground.bodiless-needs-no-content-type", needs=(FULL_KEY,))

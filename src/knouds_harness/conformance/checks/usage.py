@@ -1,0 +1,294 @@
+"""What usage lists: one's own API runs, all of them, and of those what was asked for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+from knouds_harness.conformance.claims import Claim, check
+from knouds_harness.conformance.needs import FULL_KEY, MAY_RUN, STRANGER_KEY
+from knouds_harness.exchange.evidence import Exchange
+
+Row = Mapping[str, Any]
+
+DEFAULT_LIMIT = 50
+MAX_LIMIT = 500
+_PROVIDER_MARKS = (":", "/")  # the names that can be run have lowercase letters, digits and hyphens only
+
+
+def rows_of(exchange: Exchange) -> list[Row]:
+    """The rows of a page; none where it is no page."""
+    body = exchange.json_or_none()
+    rows = body.get("rows") if isinstance(body, dict) and exchange.status == 200 else None
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+
+
+def model_ids_of(row: Row) -> list[str]:
+    """The model ids of a row."""
+    ids = row.get("modelIds")
+    return [each for each in ids if isinstance(each, str)] if isinstance(ids, list) else []
+
+
+def fits(row: Row, filters: Mapping[str, str]) -> bool:
+    """Whether a row is among those that the query's filters ask for."""
+    return all(
+        value in model_ids_of(row) if name == "modelId" else row.get(name) == value
+        for name, value in filters.items()
+    )
+
+
+def _identity(row: Row) -> str:
+    return str(row.get("id"))
+
+
+def _is_page(exchange: Exchange) -> bool:
+    body = exchange.json_or_none()
+    return exchange.status == 200 and isinstance(body, dict) and isinstance(body.get("rows"), list)
+
+
+@check("usage.own-rows-only", needs=(FULL_KEY,))
+def own_user(exchange: Exchange, *, user_id: str) -> Iterator[Claim]:
+    """Every row is of the account that the key belongs to, as whoami names it."""
+    if not _is_page(exchange):
+        return
+    others = sorted({str(row.get("userId")) for row in rows_of(exchange)} - {user_id})
+    yield Claim(
+        fact="usage.own-rows-only",
+        holds=not others,
+        expected="rows of the key's own account",
+        observed=f"rows of {len(others)} other accounts",
+        where="/rows",
+    )
+
+
+@check("usage.own-rows-only", needs=(FULL_KEY, STRANGER_KEY, MAY_RUN))
+def no_foreign_run(exchange: Exchange, *, foreign: Collection[str]) -> Iterator[Claim]:
+    """The row of a run that somebody else made does not show.
+
+    ``foreign`` holds the request ids of runs of another account.
+    """
+    if not _is_page(exchange):
+        return
+    shown = [row for row in rows_of(exchange) if row.get("requestId") in foreign]
+    yield Claim(
+        fact="usage.own-rows-only",
+        holds=not shown,
+        expected="no run of another account",
+        observed=f"{len(shown)} of them",
+        where="/rows",
+    )
+
+
+@check("usage.no-canvas-rows", needs=(FULL_KEY,))
+def no_canvas_rows(exchange: Exchange) -> Iterator[Claim]:
+    """No row comes from the canvas."""
+    if not _is_page(exchange):
+        return
+    sources = {str(row["source"]) for row in rows_of(exchange) if "source" in row}
+    elsewhere = sorted(source for source in sources if not source.startswith("api"))
+    yield Claim(
+        fact="usage.no-canvas-rows",
+        holds=not elsewhere,
+        expected="rows of API runs only",
+        observed=f"rows from {', '.join(elsewhere)}",
+        where="/rows",
+    )
+
+
+@check("usage.no-provider-ids", needs=(FULL_KEY,))
+def no_provider_ids(exchange: Exchange) -> Iterator[Claim]:
+    """No row and no list of models names a model by its provider's internal id."""
+    ids = {model_id for row in rows_of(exchange) for model_id in model_ids_of(row)}
+    ids.update(listed_models(exchange) or ())
+    internal = sorted(each for each in ids if any(mark in each for mark in _PROVIDER_MARKS))
+    if exchange.status == 200:
+        yield Claim(
+            fact="usage.no-provider-ids",
+            holds=not internal,
+            expected="names of models",
+            observed=", ".join(internal),
+        )
+
+
+@check("usage.limit-is-kept", "usage.limit-at-most-500", needs=(FULL_KEY,))
+def limit(exchange: Exchange, *, limit: int) -> Iterator[Claim]:
+    """No more rows come back than limit asks for, and never more than 500."""
+    yield from at_most(exchange, limit, fact="usage.limit-is-kept")
+    yield from at_most(exchange, MAX_LIMIT, fact="usage.limit-at-most-500")
+
+
+def at_most(exchange: Exchange, most: int, *, fact: str) -> Iterator[Claim]:
+    """Claim that a page has no more rows than this."""
+    if _is_page(exchange):
+        rows = rows_of(exchange)
+        yield Claim(
+            fact=fact,
+            holds=len(rows) <= most,
+            expected=f"at most {most} rows",
+            observed=f"{len(rows)} rows",
+            where="/rows",
+        )
+
+
+@check("usage.limit-defaults-to-50", needs=(FULL_KEY,))
+def default_limit(exchange: Exchange, *, known: int) -> Iterator[Claim]:
+    """Without a limit, 50 rows come back, or all where there are fewer.
+
+    ``known`` is how many rows there are.
+    """
+    if _is_page(exchange):
+        rows = rows_of(exchange)
+        yield Claim(
+            fact="usage.limit-defaults-to-50",
+            holds=len(rows) == min(DEFAULT_LIMIT, known),
+            expected=f"{min(DEFAULT_LIMIT, known)} of {known} rows",
+            observed=f"{len(rows)} rows",
+            where="/rows",
+        )
+
+
+@check("usage.offset-skips", needs=(FULL_KEY,))
+def offset(
+    exchange: Exchange, *, before: Sequence[Row], after: Sequence[Row], offset: int, limit: int
+) -> Iterator[Claim]:
+    """A page with an offset is the list without as many rows.
+
+    ``before`` and ``after`` are the whole list, read around the page; where it changed, there is no claim.
+    """
+    whole = [_identity(row) for row in before]
+    if _is_page(exchange) and whole == [_identity(row) for row in after]:
+        page = [_identity(row) for row in rows_of(exchange)]
+        expected = whole[offset : offset + limit]
+        yield Claim(
+            fact="usage.offset-skips",
+            holds=page == expected,
+            expected=f"{len(expected)} rows: those from number {offset + 1} on",
+            observed=f"{len(page)} rows, {sum(each in expected for each in page)} of them among those",
+            where="/rows",
+        )
+
+
+@check("usage.filters", needs=(FULL_KEY,))
+def filtered(
+    exchange: Exchange, *, before: Sequence[Row], after: Sequence[Row], filters: Mapping[str, str]
+) -> Iterator[Claim]:
+    """A filtered page has the rows that fit, all of them and no other.
+
+    ``before`` and ``after`` are the whole list, read around the page: a run may end, or begin, in between.
+    """
+    if not _is_page(exchange):
+        return
+    page = rows_of(exchange)
+    wrong = [row for row in page if not fits(row, filters)]
+    asked = " and ".join(f"{name} {value}" for name, value in filters.items())
+    yield Claim(
+        fact="usage.filters",
+        holds=not wrong,
+        expected=f"rows with {asked}",
+        observed=f"{len(wrong)} rows of {len(page)} without",
+        where="/rows",
+    )
+    if len(page) >= MAX_LIMIT or filters.get("status") == "processing":
+        return  # there may be more on the next page; how a run that is being cancelled shows is open
+    fitting_before = {_identity(row) for row in before if fits(row, filters)}
+    fitting_after = {_identity(row) for row in after if fits(row, filters)}
+    lost = (fitting_before & fitting_after) - {_identity(row) for row in page}
+    yield Claim(
+        fact="usage.filters",
+        holds=not lost,
+        expected=f"every row with {asked}",
+        observed=f"{len(lost)} of {len(fitting_after)} are missing",
+        where="/rows",
+    )
+
+
+@check("usage.page-shape", needs=(FULL_KEY,))
+def total(exchange: Exchange, *, before: Sequence[Row], after: Sequence[Row]) -> Iterator[Claim]:
+    """The total is the number of rows there are, however few of them the page holds."""
+    body = exchange.json_or_none()
+    said = body.get("total") if _is_page(exchange) else None
+    if isinstance(said, int) and not isinstance(said, bool):
+        yield Claim(
+            fact="usage.page-shape",
+            holds=len(before) <= said <= len(after) or len(before) > len(after),
+            expected=f"total {len(after)}",
+            observed=f"total {said}",
+            where="/total",
+        )
+
+
+@check("usage.run-has-a-row", "usage.slim-has-no-workflow", needs=(FULL_KEY, MAY_RUN))
+def row_of_run(
+    exchange: Exchange,  # noqa: ARG001 - the evidence; what it asked for is said besides
+    *,
+    rows: Sequence[Row],
+    known: Collection[str],
+    workflow_slug: str | None,
+    model_id: str | None,
+    request_id: str | None,
+) -> Iterator[Claim]:
+    """A run, failed or not, has a row that says what was run.
+
+    The exchange is the run's; ``rows`` is what usage lists since, ``known`` the request ids that it listed
+    before. The row is found by the run's request id where its answer told one, else it is a new one that
+    fits. A direct model run has no ``workflow_slug``.
+    """
+    new = [row for row in rows if row.get("requestId") not in known]
+    wanted = {"workflowSlug": workflow_slug} if workflow_slug else {"modelId": model_id or ""}
+    own = [row for row in new if row.get("requestId") == request_id] if request_id else new
+    fitting = [row for row in own if fits(row, wanted)]
+    words = f"a row of {workflow_slug or model_id}"
+    yield Claim(
+        fact="usage.run-has-a-row",
+        holds=len(fitting) == 1 if request_id else bool(fitting),
+        expected=f"{words}, one for the run" if request_id else words,
+        observed=f"{len(fitting)} such rows, {len(new)} new ones in all",
+    )
+    if workflow_slug is None and fitting:
+        slim = [row for row in fitting if row.get("source") == "api-slim" and row.get("workflowSlug") is None]
+        yield Claim(
+            fact="usage.slim-has-no-workflow",
+            holds=bool(slim),
+            expected="source api-slim and no workflowSlug",
+            observed=f"{fitting[0].get('source')}, workflowSlug {fitting[0].get('workflowSlug')!r:.60}",
+        )
+
+
+@check("usage.models-are-distinct", needs=(FULL_KEY,))
+def distinct_models(exchange: Exchange, *, used: Collection[str]) -> Iterator[Claim]:
+    """Usage models lists each model of one's history, and each once.
+
+    ``used`` are the ids in the rows; whether models of canvas runs are listed too is open.
+    """
+    listed = listed_models(exchange)
+    if listed is None:
+        return
+    repeated = sorted(each for each, times in Counter(listed).items() if times > 1)
+    yield Claim(
+        fact="usage.models-are-distinct",
+        holds=not repeated,
+        expected="each id once",
+        observed=f"{', '.join(repeated)} more than once",
+    )
+    missing = sorted(set(used) - set(listed))
+    yield Claim(
+        fact="usage.models-are-distinct",
+        holds=not missing,
+        expected="every model id of one's rows",
+        observed=f"{', '.join(missing)} not listed",
+    )
+
+
+def listed_models(exchange: Exchange) -> list[str] | None:
+    """What usage models lists: bare, or in some member of an object (its shape is open); None if nothing."""
+    if exchange.request.operation_id != "listUsageModels" or exchange.status != 200:
+        return None
+    body = exchange.json_or_none()
+    candidates = list(body.values()) if isinstance(body, dict) else [body]
+    lists = [each for each in candidates if isinstance(each, list)]
+    if isinstance(body, dict) and isinstance(body.get("models"), list):
+        lists = [body["models"]]
+    if len(lists) != 1 or not all(isinstance(each, str) for each in lists[0]):
+        return None
+    return list(lists[0])
