@@ -43,6 +43,9 @@ ALSO_BROKEN_BY_FACT = {
     "pricing.is-public-json": {"ground.json-content-type", "ground.responses-are-json-objects"},
     "health.is-public-json": {"ground.json-content-type", "ground.responses-are-json-objects"},
     "rate.headers-on-success": {"rate.refusal-headers"},
+    "async.execution-id-is-uuid": {"async.poll-url-leads-to-execution"},
+    "execution.final-is-absorbing": {"execution.completed-has-result", "execution.failed-has-error"},
+    "workflows.create-makes-slug-from-name": {"workflows.slug-charset"},
     "usage.no-canvas-rows": {"usage.source-closed"},
 }
 

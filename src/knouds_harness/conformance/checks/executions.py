@@ -1,0 +1,212 @@
+"""Whether executions go the ways that are documented: submit, poll, cancel, end."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import pairwise
+from statistics import median
+from typing import Any, Final
+
+from knouds_harness.conformance.checks.runs import amount
+from knouds_harness.conformance.claims import Claim, answer, check, status_is
+from knouds_harness.conformance.needs import (
+    FULL_KEY,
+    MAY_CANCEL,
+    MAY_RUN,
+    OWN_POLLED_WORKFLOW,
+    POLLED_MODEL,
+)
+from knouds_harness.conformance.statuses import FINAL, IN_FLIGHT, body_of, status_in
+from knouds_harness.exchange.evidence import Exchange
+
+MOST_SUBMIT_MS: Final = 500
+FEWEST_SAMPLES: Final = 5
+_FEWEST_CANCELS: Final = 3
+_NEXT_BY_STATUS: Final = {
+    "processing": IN_FLIGHT | FINAL,
+    "cancel_requested": {"cancel_requested"} | FINAL,
+    **{status: {status} for status in FINAL},
+}
+_RUN_NEEDS = (FULL_KEY, POLLED_MODEL, MAY_RUN)
+_CANCEL_NEEDS = (*_RUN_NEEDS, MAY_CANCEL)
+
+
+@check("async.submit-under-500-ms", needs=_RUN_NEEDS)
+def submit_is_quick(exchange: Exchange, *, elapsed_ms: Sequence[float]) -> Iterator[Claim]:
+    """A submit is answered in under 500 ms: the median of at least five on a warm connection."""
+    if len(elapsed_ms) >= FEWEST_SAMPLES:
+        samples = ", ".join(f"{each:.0f}" for each in elapsed_ms)
+        yield Claim(
+            fact="async.submit-under-500-ms",
+            holds=median(elapsed_ms) < MOST_SUBMIT_MS,
+            expected=f"under {MOST_SUBMIT_MS} ms",
+            observed=f"{median(elapsed_ms):.0f} ms, the median of {samples} ms; the last was {exchange.id}",
+        )
+
+
+@check("async.execution-id-is-fresh", needs=_RUN_NEEDS)
+def fresh_id(exchange: Exchange, *, earlier: Collection[object]) -> Iterator[Claim]:
+    """Each submit gets an executionId that no earlier one got."""
+    execution_id = body_of(exchange).get("executionId")
+    if isinstance(execution_id, str):
+        yield Claim(
+            fact="async.execution-id-is-fresh",
+            holds=execution_id not in earlier,
+            expected="an executionId that no submit got before",
+            observed=f"{execution_id!r:.80} again",
+            where="/executionId",
+        )
+
+
+@check("async.poll-url-leads-to-execution", needs=_RUN_NEEDS)
+def poll_url(exchange: Exchange, *, submitted: Exchange) -> Iterator[Claim]:
+    """What a submit's pollUrl leads to is the execution submitted."""
+    execution_id = body_of(submitted).get("executionId")
+    if exchange.status in (None, 429):
+        return
+    yield Claim(
+        fact="async.poll-url-leads-to-execution",
+        holds=exchange.status == 200,
+        expected=f"200 with execution {execution_id}",
+        observed=answer(exchange),
+    )
+    shown = body_of(exchange).get("executionId", execution_id)
+    if exchange.status == 200:
+        yield Claim(
+            fact="async.poll-url-leads-to-execution",
+            holds=shown == execution_id,
+            expected=f"execution {execution_id}",
+            observed=f"execution {shown!r:.80}",
+            where="/executionId",
+        )
+
+
+@check("async.workflow-submit-names-slug", needs=(FULL_KEY, OWN_POLLED_WORKFLOW, MAY_RUN))
+def workflow_submit(exchange: Exchange, *, slug: str) -> Iterator[Claim]:
+    """A workflow's submit carries the slug of the workflow that was run."""
+    if "executionId" in body_of(exchange):
+        named = body_of(exchange).get("workflowSlug")
+        yield Claim(
+            fact="async.workflow-submit-names-slug",
+            holds=named == slug,
+            expected=slug,
+            observed=f"{named!r:.80}",
+            where="/workflowSlug",
+        )
+
+
+@check("execution.edges", "execution.final-is-absorbing", needs=_RUN_NEEDS)
+def edges(exchange: Exchange, *, statuses: Sequence[str]) -> Iterator[Claim]:
+    """A status changes only as documented: nothing returns to processing, nothing leaves an end.
+
+    ``statuses`` are those that were shown of one execution, in order; the exchange showed the last of them.
+    """
+    del exchange
+    for fact, starts in (("execution.edges", IN_FLIGHT), ("execution.final-is-absorbing", FINAL)):
+        steps = [(earlier, later) for earlier, later in pairwise(statuses) if earlier in starts]
+        wrong = [f"{one}, then {other}" for one, other in steps if other not in _NEXT_BY_STATUS[one]]
+        if steps:
+            yield Claim(
+                fact=fact,
+                holds=not wrong,
+                expected="processing, perhaps cancel_requested, then one end for good",
+                observed=wrong[0] if wrong else "the same",
+                where="/status",
+            )
+
+
+@check("execution.ends-in-time", needs=_RUN_NEEDS)
+def ends_in_time(exchange: Exchange, *, deadline_s: float | None) -> Iterator[Claim]:
+    """An execution has ended when the profile's deadline is over.
+
+    The exchange is the last poll, sent when the execution had ended or the deadline was over.
+    """
+    status = status_in(exchange)
+    if deadline_s is not None and status is not None:
+        yield Claim(
+            fact="execution.ends-in-time",
+            holds=status in FINAL,
+            expected=f"an end within {deadline_s:g} s",
+            observed=status,
+            where="/status",
+        )
+
+
+@check("execution.cancel-in-flight", needs=_CANCEL_NEEDS)
+def cancel_in_flight(exchange: Exchange, *, after: Sequence[str]) -> Iterator[Claim]:
+    """An execution in flight is cancelled on request, unless its provider is faster.
+
+    ``after`` are the statuses that polls showed after the cancel, the first at once.
+    """
+    if exchange.status in (None, 429) or not after:
+        return
+    is_accepted = 200 <= (exchange.status or 0) < 300
+    if not is_accepted and after[0] not in IN_FLIGHT:
+        return  # it had ended by then, or a broken promise of another kind cancelled it
+    is_taken_back = status_in(exchange) in ("cancel_requested", "cancelled") and "processing" in after
+    has_effect = is_accepted and ("cancelled" in after or "cancel_requested" in after)
+    if has_effect or is_taken_back or not is_accepted:
+        yield Claim(
+            fact="execution.cancel-in-flight",
+            holds=has_effect,
+            expected="cancel_requested or cancelled, as the execution is in flight",
+            observed=f"{answer(exchange)}, then {', '.join(dict.fromkeys(after))}",
+        )
+
+
+@check("execution.cancel-in-flight", needs=_CANCEL_NEEDS)
+def cancels_take_effect(exchange: Exchange, *, after_each: Sequence[Sequence[str]]) -> Iterator[Claim]:
+    """Of several accepted cancels of executions in flight, one at least shows in what polls say.
+
+    ``after_each`` are, of each execution whose cancel was accepted, the statuses that polls showed after it.
+    """
+    is_ignored = [
+        after[0] == "processing" and after[-1] in ("completed", "failed") for after in after_each if after
+    ]
+    if len(is_ignored) >= _FEWEST_CANCELS:
+        yield Claim(
+            fact="execution.cancel-in-flight",
+            holds=not all(is_ignored) or any("cancel_requested" in after for after in after_each),
+            expected="cancel_requested or cancelled of one at least",
+            observed=f"{answer(exchange)}, then processing and an end as if never cancelled, every time",
+        )
+
+
+@check("execution.cancelled-is-charged", needs=_CANCEL_NEEDS)
+def cancelled_is_charged(exchange: Exchange, *, row: Mapping[str, Any] | None) -> Iterator[Claim]:
+    """A cancelled run that has a price is charged.
+
+    The exchange is the last poll of an execution with a price; ``row`` is its usage row, None if not found.
+    """
+    charged_credits = amount(row.get("creditsCost")) if row and row.get("status") == "cancelled" else None
+    if status_in(exchange) == "cancelled" and charged_credits is not None:
+        yield Claim(
+            fact="execution.cancelled-is-charged",
+            holds=charged_credits > 0,
+            expected="creditsCost above 0 in its usage row",
+            observed=f"{charged_credits:g}",
+        )
+
+
+@check("execution.cancel-after-end", needs=_CANCEL_NEEDS)
+def cancel_after_end(exchange: Exchange) -> Iterator[Claim]:
+    """Cancelling an ended execution is a 409, 400 or 200."""
+    if exchange.status not in (None, 429):
+        yield status_is(exchange, 409, 400, 200, fact="execution.cancel-after-end")
+
+
+@check("execution.cancel-after-end-changes-nothing", needs=_CANCEL_NEEDS)
+def end_stands(exchange: Exchange, *, ending: str | None) -> Iterator[Claim]:
+    """Cancelling an ended execution leaves its status alone.
+
+    ``ending`` is the final status that a poll showed before the cancel; the exchange is the poll after it.
+    """
+    status = status_in(exchange)
+    if ending is not None and status is not None:
+        yield Claim(
+            fact="execution.cancel-after-end-changes-nothing",
+            holds=status == ending,
+            expected=f"{ending}, as before the cancel",
+            observed=status,
+            where="/status",
+        )

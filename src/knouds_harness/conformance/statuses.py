@@ -1,0 +1,29 @@
+"""Statuses of executions, and where answers show them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from knouds_harness.exchange.evidence import JSON, Exchange
+
+IN_FLIGHT: Final = frozenset({"processing", "cancel_requested"})
+FINAL: Final = frozenset({"completed", "failed", "cancelled"})
+
+
+def body_of(exchange: Exchange) -> dict[str, JSON]:
+    """The members of a success's body; none of anything else."""
+    body = exchange.json_or_none()
+    is_success = exchange.status is not None and 200 <= exchange.status < 300
+    return body if is_success and isinstance(body, dict) else {}
+
+
+def status_in(exchange: Exchange) -> str | None:
+    """The documented execution status that an answer shows, if it shows one."""
+    status = body_of(exchange).get("status")
+    return status if isinstance(status, str) and status in IN_FLIGHT | FINAL else None
+
+
+def statuses_in(exchanges: Sequence[Exchange]) -> list[str]:
+    """The documented statuses that answers show, in their order; what shows none is left out."""
+    return [status for each in exchanges if (status := status_in(each)) is not None]

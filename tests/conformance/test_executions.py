@@ -1,0 +1,135 @@
+"""Executions go the documented ways: submit, poll, cancel, end."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+
+from knouds_harness.conformance.charges import row_of_request, row_once_settled
+from knouds_harness.conformance.checks import executions as checks
+from knouds_harness.conformance.needs import (
+    FAILING_POLLED_MODEL,
+    MAY_CANCEL,
+    OWN_POLLED_WORKFLOW,
+    POLLED_MODEL,
+    once,
+)
+from knouds_harness.conformance.statuses import body_of, statuses_in
+from knouds_harness.conformance.trails import Executions
+
+SAMPLES = 5
+POLLS_AFTER_CANCEL = 3
+PAUSE_S = 0.1
+
+
+@pytest.fixture(scope="module")
+def executions(probe, subjects):
+    """Executions that the tests share; the marker ``spends`` stands where each is made first."""
+    return Executions(probe, subjects)
+
+
+def statuses_after_cancel(trail):
+    """What polls showed after the first cancel."""
+    return statuses_in(trail.exchanges[trail.cancelled_at + 1 :])
+
+
+@pytest.mark.spends.with_args(lambda target: once(POLLED_MODEL)(target) * SAMPLES)
+@pytest.mark.proves(checks.submit_is_quick)
+def test_submit_is_quick(probe, executions):
+    """A submit is answered in under 500 ms."""
+    submits = [trail.submitted for trail in executions.samples]
+
+    probe.judge(checks.submit_is_quick, submits[-1], elapsed_ms=[each.elapsed_ms for each in submits])
+
+
+@pytest.mark.proves(checks.fresh_id)
+def test_fresh_ids(probe, executions):
+    """Each submit gets an executionId that no earlier one got."""
+    earlier: set[object] = set()
+    for trail in executions.samples:
+        probe.judge(checks.fresh_id, trail.submitted, earlier=frozenset(earlier))
+        earlier.add(body_of(trail.submitted).get("executionId"))
+
+
+@pytest.mark.proves(checks.cancel_in_flight)
+def test_cancel_in_flight(probe, executions):
+    """An execution in flight is cancelled on request."""
+    for trail in executions.cancelled_samples:
+        cancel = trail.exchanges[trail.cancelled_at]
+        probe.judge(checks.cancel_in_flight, cancel, after=statuses_after_cancel(trail))
+
+
+@pytest.mark.proves(checks.cancels_take_effect)
+def test_cancels_take_effect(probe, executions):
+    """Of several accepted cancels, one at least shows in what polls say."""
+    accepted = [each for each in executions.cancelled_samples if body_of(each.exchanges[each.cancelled_at])]
+    if accepted:
+        cancel = accepted[-1].exchanges[accepted[-1].cancelled_at]
+        after_each = [statuses_after_cancel(each) for each in accepted]
+        probe.judge(checks.cancels_take_effect, cancel, after_each=after_each)
+
+
+@pytest.mark.proves(checks.cancelled_is_charged)
+def test_cancelled_is_charged(probe, executions):
+    """A cancelled run that has a price is charged."""
+    for trail in executions.cancelled_samples:
+        if trail.ending == "cancelled" and probe.price(trail.resource) > 0:
+            row = row_once_settled(
+                probe, trail.resource, partial(row_of_request, request_id=trail.request_id)
+            )
+            probe.judge(checks.cancelled_is_charged, trail.last, row=row)
+
+
+@pytest.mark.spends.with_args(once(OWN_POLLED_WORKFLOW))
+@pytest.mark.proves(checks.workflow_submit)
+def test_workflow_submit(probe, executions):
+    """A workflow's submit carries the slug of the workflow that was run."""
+    trail = executions.completed_workflow
+
+    probe.judge(checks.workflow_submit, trail.submitted, slug=trail.resource.slug)
+
+
+@pytest.mark.spends.with_args(once(POLLED_MODEL))
+@pytest.mark.proves(checks.poll_url)
+def test_poll_url(probe, executions):
+    """What a submit's pollUrl leads to is the execution submitted."""
+    submitted = executions.completed.submitted
+    url = body_of(submitted).get("pollUrl")
+
+    if isinstance(url, str) and url.startswith("/") and url.isascii() and url.isprintable():
+        probe.judge(checks.poll_url, probe.send_elsewhere("GET", url, executions.owner), submitted=submitted)
+
+
+@pytest.mark.spends.with_args(once(FAILING_POLLED_MODEL))
+@pytest.mark.proves(checks.ends_in_time)
+def test_ends_in_time(probe, executions):
+    """An execution has ended when the profile's deadline is over."""
+    for trail in executions.left_alone:
+        probe.judge(checks.ends_in_time, trail.last, deadline_s=trail.resource.deadline_s)
+
+
+@pytest.mark.proves(checks.edges)
+def test_edges(probe, executions):
+    """A status changes only as documented, polled on after the end too."""
+    cancelled = executions.cancelled_samples if MAY_CANCEL.find(probe.target) else []
+
+    watched = executions.watched([*executions.left_alone, *cancelled[:2]])
+
+    for trail in (*watched, *cancelled[2:]):
+        probe.judge(checks.edges, trail.last, statuses=statuses_in(trail.exchanges))
+
+
+@pytest.mark.proves(checks.end_stands, checks.cancel_after_end)
+def test_cancel_after_end(probe, executions):
+    """Cancelling an ended execution is a 409, 400 or 200, and leaves its status alone."""
+    for trail in (*executions.left_alone, *executions.cancelled_samples[:1]):
+        before = executions.polled(trail)
+        if before.ending is None:
+            continue
+        cancelled = executions.cancelled(before)
+        probe.judge(checks.cancel_after_end, cancelled.last)
+        for _ in range(POLLS_AFTER_CANCEL):
+            after = executions.polled(cancelled)
+            probe.judge(checks.end_stands, after.last, ending=before.ending)
+            probe.wait(PAUSE_S)
