@@ -8,6 +8,7 @@ from knouds_harness.conformance.checks import (
     authentication,
     capabilities,
     envelopes,
+    executions,
     refusals,
     runs,
     schemas,
@@ -24,6 +25,7 @@ _MODULES: tuple[ModuleType, ...] = (
     validation,
     schemas,
     runs,
+    executions,
     usage,
 )
 
