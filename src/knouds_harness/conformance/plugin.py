@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import NoReturn
 import hypothesis
 import pytest
 from hypothesis import HealthCheck, Phase, is_hypothesis_test
+from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from knouds_harness.conformance.checks import families
 from knouds_harness.conformance.claims import Check
@@ -195,9 +196,9 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         _exit(error)
 
 
-def _configure_generation(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Give each property test the run's seed and number of examples; nothing is remembered between runs."""
-    settings = hypothesis.settings(
+def _generation_settings(config: pytest.Config) -> hypothesis.settings:
+    """The run's number of examples; nothing is remembered between runs."""
+    return hypothesis.settings(
         max_examples=config.getoption("--examples"),
         deadline=None,
         database=None,
@@ -205,6 +206,11 @@ def _configure_generation(config: pytest.Config, items: list[pytest.Item]) -> No
         phases=(Phase.explicit, Phase.generate, Phase.shrink),
         suppress_health_check=(HealthCheck.too_slow, HealthCheck.filter_too_much),
     )
+
+
+def _configure_generation(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Give each property test the run's seed and number of examples."""
+    settings = _generation_settings(config)
     for function in {item.function for item in items if isinstance(item, pytest.Function)}:
         if is_hypothesis_test(function):
             hypothesis.seed(config.stash[_SEED])(function)
@@ -334,6 +340,26 @@ def probe(run: ConformanceRun) -> Probe:
 def subjects(run: ConformanceRun) -> Subjects:
     """Resources to act on."""
     return run.subjects
+
+
+@pytest.fixture(scope="session")
+def drive(pytestconfig: pytest.Config) -> Callable[[Callable[[], RuleBasedStateMachine], int], None]:
+    """Runs a state machine with the run's seed, of at most so many steps, half as often as a property."""
+
+    def drive_machine(make_machine: Callable[[], RuleBasedStateMachine], most_steps: int) -> None:
+        examples = max(1, pytestconfig.getoption("--examples") // 2)
+        hypothesis.seed(pytestconfig.stash[_SEED])(make_machine)
+        run_state_machine_as_test(
+            make_machine,  # type: ignore[arg-type]  # any factory will do, as its docstring says
+            settings=hypothesis.settings(
+                _generation_settings(pytestconfig),
+                max_examples=examples,
+                stateful_step_count=most_steps,
+                report_multiple_bugs=False,
+            ),
+        )
+
+    return drive_machine
 
 
 @pytest.fixture(scope="session")

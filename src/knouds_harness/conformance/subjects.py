@@ -18,7 +18,7 @@ from knouds_harness.conformance.needs import (
 )
 from knouds_harness.conformance.probe import UNTESTED, Call, Probe
 from knouds_harness.contract.operations import Operation
-from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.exchange.evidence import JSON, Exchange
 from knouds_harness.target.personas import Persona
 from knouds_harness.target.resources import Model, Workflow
 
@@ -103,6 +103,38 @@ class Subjects:
             pytest.skip(f"{UNTESTED}a workflow to write to: creating one was answered {answer(created)}")
         self._made.append((owner, slug))
         return slug
+
+    def create(self, owner: Persona, document: JSON) -> tuple[Exchange, str | None]:
+        """Create a workflow that is deleted when the run ends, and tell where it is.
+
+        Returns:
+            The answer, and the slug: the answer's own, or (what create answers is assumed) that of the one
+            listed workflow of this name; None where there is none.
+        """
+        created = self.probe.send("createWorkflow", owner, Call(json=document))
+        if created.status is None or created.status >= 300:
+            return created, None
+        body = created.json_or_none()
+        slug = body.get("slug") if isinstance(body, dict) else None
+        if not isinstance(slug, str):
+            summaries = self.probe.send("listWorkflows", owner).json_or_none()
+            named = [
+                summary.get("slug")
+                for summary in (summaries if isinstance(summaries, list) else ())
+                if isinstance(summary, dict) and summary.get("name") == document["name"]
+            ]
+            slug = named[0] if len(named) == 1 else None
+        if not isinstance(slug, str):
+            return created, None
+        self._made.append((owner, slug))
+        return created, slug
+
+    def delete(self, owner: Persona, slug: str) -> Exchange:
+        """Delete a workflow that was made here."""
+        deleted = self.probe.send("deleteWorkflow", owner, Call(path_values={"slug": slug}))
+        if deleted.status is not None and deleted.status < 300 and (owner, slug) in self._made:
+            self._made.remove((owner, slug))
+        return deleted
 
     def note_created(self, exchange: Exchange) -> None:
         """Remember to delete what an answer says was created."""

@@ -25,6 +25,25 @@ class KeyMint:
             )
         self._client = client
         self._minted: dict[tuple[frozenset[str], str, KeyState], Persona] = {}
+        self._tier_by_opened_account: dict[str, str] = {}
+
+    def open_account(self, tier: str, **options: object) -> str:
+        """Open an account for which keys can be minted.
+
+        Args:
+            tier: Of the account; ``free`` and ``creator`` can be opened too, though they may hold no keys.
+            **options: What else the control plane takes, such as ``credits``.
+
+        Returns:
+            Its name.
+
+        Raises:
+            UsageError: The control plane refused.
+            TargetUnreachable: The control plane gave no usable answer.
+        """
+        account = str(self._client.control("accounts", {"tier": tier, **options})["account"])
+        self._tier_by_opened_account[account] = tier
+        return account
 
     def mint(
         self, capabilities: Collection[str], *, account: str = "ada", state: KeyState = "active"
@@ -33,7 +52,7 @@ class KeyMint:
 
         Args:
             capabilities: In any form, whether or not the account's tier could grant them.
-            account: The user that it belongs to; one that the profile knows.
+            account: The user that it belongs to; one that the profile knows, or that was opened here.
             state: Whether it is usable, and if not, why.
 
         Raises:
@@ -56,7 +75,8 @@ class KeyMint:
 
     def _mint(self, capabilities: frozenset[str], account: str, state: KeyState) -> Persona:
         sibling = next((each for each in self._client.target.personas.values() if each.user == account), None)
-        if sibling is None:
+        tier = sibling.tier if sibling else self._tier_by_opened_account.get(account)
+        if tier is None:
             raise UsageError(f'no persona of account "{account}" in {self._client.target.source}')
         answer = self._client.control(
             "keys", {"account": account, "capabilities": sorted(capabilities), "state": state}
@@ -67,10 +87,10 @@ class KeyMint:
             secret=Secret(str(answer["secret"]), f"key:{name}"),
             capabilities=capabilities,
             user=account,
-            tier=sibling.tier,
-            role=sibling.role,
+            tier=tier,
+            role=sibling.role if sibling else "user",
             state=state,
-            credits=sibling.credits,
+            credits=sibling.credits if sibling else "enough",
         )
         self._client.add_persona(persona)
         return persona

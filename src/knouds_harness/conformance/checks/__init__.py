@@ -14,6 +14,7 @@ from knouds_harness.conformance.checks import (
     schemas,
     usage,
     validation,
+    workflows,
 )
 from knouds_harness.conformance.claims import Check
 
@@ -24,6 +25,7 @@ _MODULES: tuple[ModuleType, ...] = (
     refusals,
     validation,
     schemas,
+    workflows,
     runs,
     executions,
     usage,

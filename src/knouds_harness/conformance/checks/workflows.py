@@ -1,0 +1,333 @@
+"""Whether workflows are kept as they were written, by whom they were written, and for whom."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any
+
+from knouds_harness.conformance.claims import Claim, answer, check, status_is
+from knouds_harness.conformance.lifecycle import WRITABLE_MEMBERS
+from knouds_harness.conformance.needs import (
+    ADMIN_KEY,
+    CONTROL,
+    FOREIGN_TEMPLATE,
+    FULL_KEY,
+    MAY_WRITE,
+    OWN_FILED_WORKFLOW,
+    OWN_WORKFLOW,
+    STRANGER_KEY,
+)
+from knouds_harness.exchange.evidence import Exchange
+
+JSON = Any
+
+_WRITE_NEEDS = (FULL_KEY, MAY_WRITE)
+_TWO_USERS = (FULL_KEY, STRANGER_KEY, MAY_WRITE)
+_STABLE_MEMBERS = ("slug", *WRITABLE_MEMBERS, "createdBy", "folderId")
+
+
+def is_success(exchange: Exchange) -> bool:
+    """Whether a request was accepted; which 2xx says so is open."""
+    return exchange.status is not None and 200 <= exchange.status < 300
+
+
+def kept_members(document: JSON) -> dict[str, JSON]:
+    """Of a workflow as read, what nothing but a write changes."""
+    members = document if isinstance(document, dict) else {}
+    return {name: members[name] for name in _STABLE_MEMBERS if name in members}
+
+
+# --- create
+
+
+@check("workflows.create-makes-slug-from-name", needs=_WRITE_NEEDS)
+def made_slug(exchange: Exchange, *, slug: str, allowed: Collection[str]) -> Iterator[Claim]:
+    """A free name becomes the slug, in lowercase with hyphens."""
+    yield _slug_claim(exchange, slug, allowed, fact="workflows.create-makes-slug-from-name")
+
+
+@check("workflows.create-suffixes-taken-slug", needs=_WRITE_NEEDS)
+def suffixed_slug(exchange: Exchange, *, slug: str, allowed: Collection[str]) -> Iterator[Claim]:
+    """A taken slug is followed by -2, then -3, and so on."""
+    yield _slug_claim(exchange, slug, allowed, fact="workflows.create-suffixes-taken-slug")
+
+
+def _slug_claim(exchange: Exchange, slug: str, allowed: Collection[str], *, fact: str) -> Claim:
+    where = "/slug" if exchange.request.operation_id == "createWorkflow" else ""
+    return Claim(fact=fact, holds=slug in allowed, expected=" or ".join(allowed), observed=slug, where=where)
+
+
+@check("workflows.creator-owns", needs=_TWO_USERS)
+def creator(exchange: Exchange, *, own: str | None, others: Collection[str]) -> Iterator[Claim]:
+    """CreatedBy is whoever created the workflow, whatever the body said."""
+    document = exchange.json_or_none()
+    created_by = document.get("createdBy") if isinstance(document, dict) else None
+    if exchange.status == 200 and isinstance(created_by, str):
+        yield Claim(
+            fact="workflows.creator-owns",
+            holds=created_by not in others and own in (None, created_by),
+            expected=own or f"somebody else than {', '.join(sorted(others))}",
+            observed=created_by,
+            where="/createdBy",
+        )
+
+
+@check("workflows.creator-owns", needs=_WRITE_NEEDS)
+def creator_may(exchange: Exchange) -> Iterator[Claim]:
+    """The creator may read and write the workflow."""
+    yield _accepted(exchange, "workflows.creator-owns", "accepted: this key's account created it")
+
+
+@check("workflows.get-round-trips", needs=(FULL_KEY, OWN_WORKFLOW, MAY_WRITE))
+def stored(exchange: Exchange, *, sent: Mapping[str, JSON]) -> Iterator[Claim]:
+    """What was sent to create is read back whole: words, nodes, edges and viewport."""
+    yield from _as_written(exchange, sent, fact="workflows.get-round-trips")
+
+
+@check("workflows.free-capped-at-one", "workflows.free-cap-status", needs=(CONTROL, MAY_WRITE))
+def second_of_free_account(exchange: Exchange) -> Iterator[Claim]:
+    """A free account that has a workflow may not create another one."""
+    yield from _refused(exchange, "workflows.free-capped-at-one", "workflows.free-cap-status", 402, 403, 409)
+
+
+# --- update, move, delete
+
+
+@check("workflows.update-takes-subset", needs=_WRITE_NEEDS)
+def update_accepted(exchange: Exchange) -> Iterator[Claim]:
+    """An update with any subset of the document's fields is accepted."""
+    yield _accepted(exchange, "workflows.update-takes-subset", "accepted: any subset of the fields will do")
+
+
+@check("workflows.update-takes-subset", needs=_WRITE_NEEDS)
+def updated(exchange: Exchange, *, expected: Mapping[str, JSON]) -> Iterator[Claim]:
+    """After an update, what it named is new and the rest is as before."""
+    if exchange.status == 200:  # where the workflow went is for slug_stays to say
+        yield from _as_written(exchange, expected, fact="workflows.update-takes-subset")
+
+
+@check("workflows.slug-never-changes", needs=_WRITE_NEEDS)
+def slug_stays(exchange: Exchange, *, slug: str) -> Iterator[Claim]:
+    """Whatever an update says, the workflow stays under its slug."""
+    yield status_is(exchange, 200, fact="workflows.slug-never-changes")
+    document = exchange.json_or_none()
+    if exchange.status == 200 and isinstance(document, dict):
+        yield Claim(
+            fact="workflows.slug-never-changes",
+            holds=document.get("slug") == slug,
+            expected=slug,
+            observed=f"{document.get('slug')!r:.100}",
+            where="/slug",
+        )
+
+
+@check("workflows.move-sets-folder", needs=(*_WRITE_NEEDS, OWN_FILED_WORKFLOW))
+def move_accepted(exchange: Exchange) -> Iterator[Claim]:
+    """A move of one's own workflow to a folder that exists, or to the root, is accepted."""
+    yield _accepted(exchange, "workflows.move-sets-folder", "accepted: the folder exists")
+
+
+@check("workflows.move-sets-folder", needs=(*_WRITE_NEEDS, OWN_FILED_WORKFLOW))
+def moved(exchange: Exchange, *, expected: Mapping[str, JSON]) -> Iterator[Claim]:
+    """After a move, the folder is the one that was named and the rest is as before."""
+    yield from _as_written(exchange, expected, fact="workflows.move-sets-folder")
+
+
+@check("workflows.move-sets-folder", needs=(*_WRITE_NEEDS, OWN_FILED_WORKFLOW))
+def listed_folder(exchange: Exchange, *, slug: str, folder_id: str | None) -> Iterator[Claim]:
+    """After a move, the list names the new folder too."""
+    summaries = exchange.json_or_none()
+    for summary in summaries if exchange.status == 200 and isinstance(summaries, list) else ():
+        if isinstance(summary, dict) and summary.get("slug") == slug:
+            yield Claim(
+                fact="workflows.move-sets-folder",
+                holds=summary.get("folderId") == folder_id,
+                expected=f"{slug} in {folder_id!r}",
+                observed=f"{summary.get('folderId')!r:.100}",
+                where="/*/folderId",
+            )
+
+
+@check("workflows.delete-then-404", needs=_WRITE_NEEDS)
+def gone(exchange: Exchange) -> Iterator[Claim]:
+    """Whatever is asked of a deleted workflow, it is a 404."""
+    yield status_is(exchange, 404, fact="workflows.delete-then-404")
+
+
+# --- list
+
+
+@check("workflows.list-own-and-templates", "workflows.delete-then-404", needs=(FULL_KEY,))
+def listed(
+    exchange: Exchange,
+    *,
+    own: Collection[str] = (),
+    templates: Collection[str] = (),
+    foreign: Collection[str] = (),
+    deleted: Collection[str] = (),
+) -> Iterator[Claim]:
+    """The list holds what is one's own and other people's templates, nothing else and nothing deleted."""
+    summaries = exchange.json_or_none()
+    if exchange.status != 200 or not isinstance(summaries, list):
+        return  # that it is an array is for the common checks to say
+    by_slug = {each.get("slug"): each for each in summaries if isinstance(each, dict)}
+    for fact, wanted, expected in (
+        ("workflows.list-own-and-templates", own, "every workflow of one's own"),
+        ("workflows.list-own-and-templates", templates, "every template"),
+    ):
+        yield _none_of(set(wanted) - set(by_slug), fact, expected, "left out")
+    yield _none_of(
+        {slug for slug in templates if by_slug.get(slug, {"isTemplate": True}).get("isTemplate") is not True},
+        "workflows.list-own-and-templates",
+        "isTemplate: true on other people's workflows",
+        "not said to be templates",
+    )
+    yield _none_of(
+        set(foreign) & set(by_slug),
+        "workflows.list-own-and-templates",
+        "nobody else's workflow that is no template",
+        "listed",
+    )
+    yield _none_of(
+        set(deleted) & set(by_slug), "workflows.delete-then-404", "nothing that was deleted", "listed"
+    )
+
+
+def _none_of(wrong: Collection[str], fact: str, expected: str, what: str) -> Claim:
+    return Claim(
+        fact=fact, holds=not wrong, expected=expected, observed=f"{what}: {', '.join(sorted(wrong))}"
+    )
+
+
+# --- other people's
+
+
+@check("workflows.foreign-write-is-refused", "workflows.foreign-write-status", needs=_TWO_USERS)
+def foreign_write(exchange: Exchange) -> Iterator[Claim]:
+    """A write to someone else's workflow is refused, be it public or not."""
+    yield from _refused(
+        exchange, "workflows.foreign-write-is-refused", "workflows.foreign-write-status", 403, 404
+    )
+
+
+@check(
+    "workflows.foreign-write-is-refused",
+    "workflows.foreign-write-status",
+    needs=(FULL_KEY, FOREIGN_TEMPLATE, MAY_WRITE),
+)
+def template_write(exchange: Exchange) -> Iterator[Claim]:
+    """A write to someone else's template is refused, although it can be read."""
+    yield from _refused(
+        exchange, "workflows.foreign-write-is-refused", "workflows.foreign-write-status", 403, 404
+    )
+
+
+@check("workflows.foreign-write-is-refused", needs=_TWO_USERS)
+def untouched(exchange: Exchange, *, before: Mapping[str, JSON]) -> Iterator[Claim]:
+    """A write to someone else's workflow changes nothing."""
+    yield from _as_written(exchange, before, fact="workflows.foreign-write-is-refused")
+
+
+@check(
+    "workflows.admin-does-not-own", "workflows.foreign-write-status", needs=(FULL_KEY, ADMIN_KEY, MAY_WRITE)
+)
+def admin_write(exchange: Exchange) -> Iterator[Claim]:
+    """An administrator's write to someone else's workflow is refused."""
+    yield from _refused(exchange, "workflows.admin-does-not-own", "workflows.foreign-write-status", 403, 404)
+
+
+@check("workflows.admin-does-not-own", needs=(FULL_KEY, ADMIN_KEY, MAY_WRITE))
+def untouched_by_admin(exchange: Exchange, *, before: Mapping[str, JSON]) -> Iterator[Claim]:
+    """An administrator's write to someone else's workflow changes nothing."""
+    yield from _as_written(exchange, before, fact="workflows.admin-does-not-own")
+
+
+# --- schema
+
+
+@check("schema.public-only-when-public", needs=_WRITE_NEEDS)
+def public_schema_follows(exchange: Exchange, *, is_public: bool) -> Iterator[Claim]:
+    """The public schema comes and goes with publicPlayground."""
+    yield status_is(exchange, 200 if is_public else 404, fact="schema.public-only-when-public")
+
+
+@check("schema.shape", needs=_WRITE_NEEDS)
+def schema_describes(exchange: Exchange, *, expected: Mapping[str, JSON]) -> Iterator[Claim]:
+    """A schema carries the name and description of its workflow."""
+    words = {name: expected[name] for name in ("name", "description") if name in expected}
+    if exchange.status == 200 and isinstance(exchange.json_or_none(), dict):
+        yield from _as_written(exchange, words, fact="schema.shape")
+
+
+# --- how documents are compared
+
+
+def _accepted(exchange: Exchange, fact: str, expected: str) -> Claim:
+    return Claim(fact=fact, holds=is_success(exchange), expected=expected, observed=answer(exchange))
+
+
+def _refused(exchange: Exchange, fact: str, status_fact: str, *statuses: int) -> Iterator[Claim]:
+    is_refused = exchange.status is not None and 400 <= exchange.status < 500
+    yield Claim(fact=fact, holds=is_refused, expected="a refusal", observed=answer(exchange))
+    if is_refused:
+        yield status_is(exchange, *statuses, fact=status_fact)
+
+
+def _as_written(exchange: Exchange, expected: Mapping[str, JSON], *, fact: str) -> Iterator[Claim]:
+    yield status_is(exchange, 200, fact=fact)
+    document = exchange.json_or_none()
+    if exchange.status != 200 or not isinstance(document, dict):
+        return
+    for name, value in expected.items():
+        difference = first_difference(value, document.get(name), f"/{name}")
+        where, wanted, found = difference or (f"/{name}", value, value)
+        yield Claim(
+            fact=fact,
+            holds=difference is None,
+            expected=f"{wanted!r:.100}",
+            observed=f"{found!r:.100}",
+            where=where,
+        )
+
+
+def first_difference(expected: JSON, actual: JSON, where: str = "") -> tuple[str, JSON, JSON] | None:
+    """The first place where something written is not read back.
+
+    Members that a server added are no difference, a null that it leaves out neither; parts with an id are
+    matched by it, and the order of texts does not count, since no source says that it is kept.
+
+    Returns:
+        JSON pointer, what was written there, and what was read; None where all was read back.
+    """
+    if isinstance(expected, Mapping) and isinstance(actual, Mapping):
+        pairs = ((name, value, actual.get(name)) for name, value in expected.items())
+        return _first(pairs, where)
+    if isinstance(expected, list) and isinstance(actual, list):
+        return _first_list_difference(expected, actual, where)
+    is_same = expected == actual and isinstance(expected, bool) == isinstance(actual, bool)
+    return None if is_same else (where, expected, actual)
+
+
+def _first_list_difference(
+    expected: list[JSON], actual: list[JSON], where: str
+) -> tuple[str, JSON, JSON] | None:
+    if len(expected) != len(actual):
+        return where, f"{len(expected)} items", f"{len(actual)} items"
+    if all(isinstance(item, str) for item in (*expected, *actual)):
+        return None if Counter(expected) == Counter(actual) else (where, expected, actual)
+    if all(isinstance(item, Mapping) and isinstance(item.get("id"), str) for item in (*expected, *actual)):
+        part_by_id = {item["id"]: item for item in actual}
+        return _first(
+            ((number, item, part_by_id.get(item["id"])) for number, item in enumerate(expected)), where
+        )
+    pairs = zip(expected, actual, strict=True)
+    return _first(((number, *pair) for number, pair in enumerate(pairs)), where)
+
+
+def _first(parts: Iterable[tuple[str | int, JSON, JSON]], where: str) -> tuple[str, JSON, JSON] | None:
+    for name, expected, actual in parts:
+        difference = first_difference(expected, actual, f"{where}/{name}")
+        if difference is not None:
+            return difference
+    return None
