@@ -13,11 +13,12 @@ FAILING = {Verdict.BREACH, Verdict.CONFLICT}
 
 
 def check(folder: Path, *options: str) -> tuple[int, set[str]]:
-    """Check a sandbox from an empty folder.
+    """Check a sandbox from an empty folder, which is made.
 
     Returns:
         The exit code, and the facts of the findings that fail a run.
     """
+    folder.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "knouds_harness", "check", "--runs-folder", "runs", *options]
     process = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
     assert "Traceback" not in process.stderr

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from knouds_harness.conformance.checks import authentication
-from knouds_harness.conformance.generation import altered_keys, malformed_keys, unknown_keys
+from knouds_harness.conformance.generation import altered_keys, key_alterations, malformed_keys, unknown_keys
 from knouds_harness.conformance.needs import FULL_KEY, LEGACY_KEY, REVOKED_KEY, UNAPPROVED_KEY
 from knouds_harness.conformance.subjects import harmless_call
 
@@ -125,6 +125,18 @@ def test_malformed_key_is_refused(probe, subjects, operation, key):
     exchange = knock(probe, subjects, operation, key=key)
 
     assert not probe.judge(authentication.malformed_key, exchange)
+
+
+@pytest.mark.parametrize("way", key_alterations("knouds_live_a0"))
+@pytest.mark.proves(authentication.altered_key)
+def test_key_altered_in_this_way_is_refused(probe, subjects, document, way):
+    """Each way in which a careless comparison might take another key for a valid one is refused."""
+    valid_key = probe.need(FULL_KEY).secret.reveal()
+    key = key_alterations(valid_key)[way]
+
+    if key != valid_key:  # one without capitals stays the same in lower case
+        exchange = knock(probe, subjects, document.operation_by_id["getWhoami"], key=key)
+        probe.judge(authentication.altered_key, exchange)
 
 
 @pytest.mark.proves(authentication.altered_key)

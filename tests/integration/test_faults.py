@@ -43,6 +43,16 @@ ALSO_BROKEN_BY_FACT = {
     "pricing.is-public-json": {"ground.json-content-type", "ground.responses-are-json-objects"},
     "health.is-public-json": {"ground.json-content-type", "ground.responses-are-json-objects"},
     "rate.headers-on-success": {"rate.refusal-headers"},
+    "rate.headers-are-integers": {"rate.refusal-headers", "rate.body-and-headers-agree"},
+    "rate.over-limit-is-429": {"envelope.code-fits-status", "ground.no-undocumented-server-error"},
+    "run.provider-failure-is-500": {
+        "run.success-shape",
+        "run.success-is-true",
+        "run.result-present",
+        "run.ms-is-number",
+        "run.cost-is-credits",
+    },
+    "schema.empty-without-request-input": {"schema.shape"},
     "async.execution-id-is-uuid": {"async.poll-url-leads-to-execution"},
     "execution.final-is-absorbing": {"execution.completed-has-result", "execution.failed-has-error"},
     "workflows.create-makes-slug-from-name": {"workflows.slug-charset"},
@@ -53,8 +63,10 @@ ALSO_BROKEN_BY_FACT = {
 @pytest.mark.parametrize("fault", PROVABLE_FAULTS, ids=lambda fault: fault.id)
 def test_fault_is_found_under_its_fact(fault, tmp_path):
     """A sandbox that breaks one promise gets a breach that cites it, and nothing unrelated."""
-    options = ("--fault", fault.id, "--fact", fault.fact, "--seed", "1", "--examples", "10", "--fail-fast")
-    exit_code, broken = check(tmp_path, *options)
+    options = ("--fault", fault.id, "--fact", fault.fact, "--seed", "1", "--examples", "10")
+    exit_code, broken = check(tmp_path / "first", *options, "--fail-fast")
+    if fault.fact not in broken:  # what the same answer also breaks may show first
+        exit_code, broken = check(tmp_path / "all", *options)
 
     assert fault.fact in broken
     assert broken <= {fault.fact} | ALSO_BROKEN_BY_FACT.get(fault.fact, set())

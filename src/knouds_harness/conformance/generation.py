@@ -33,6 +33,21 @@ def malformed_keys() -> st.SearchStrategy[str]:
     )
 
 
+def key_alterations(key: str) -> dict[str, str]:
+    """A key altered in each way that a careless comparison might overlook, by the name of the way."""
+    return {
+        "upper": key.upper(),
+        "lower": key.lower(),
+        "swapped": key.swapcase(),
+        "first-half": key[: len(key) // 2],
+        "last-missing": key[:-1],
+        "first-missing": key[1:],
+        "one-more": f"{key}0",
+        "twice": key + key,
+        "last-changed": key[:-1] + ("A" if key[-1] != "A" else "B"),
+    }
+
+
 @st.composite
 def altered_keys(draw: st.DrawFn, key: str) -> str:
     """A key with its case altered, cut, prolonged, or with one character replaced."""
