@@ -15,8 +15,6 @@ from knouds_harness.conformance.needs import (
     EXHAUSTED_WORKFLOW,
     FAILING_WORKFLOW,
     FULL_KEY,
-    LIMITED_KEY,
-    LIMITED_WORKFLOW,
     OWN_PRIVATE_WORKFLOW,
     PRO_MODEL_KEY,
     STRANGER_KEY,
@@ -28,7 +26,6 @@ from knouds_harness.conformance.probe import Call
 from knouds_harness.conformance.subjects import NO_SUCH_MODEL, harmless_call
 
 LARGE_BYTES = 5_000_000  # twice what any workflow document should need
-TIER_LIMIT = 100
 
 
 def provokes(check):
@@ -209,21 +206,6 @@ def test_provider_failure(probe, subjects):
     exchange = subjects.run(probe.need(FAILING_WORKFLOW), probe.need(FULL_KEY))
 
     probe.judge(refusals.PROVIDER_FAILURE, exchange)
-
-
-@pytest.mark.spends.with_args(lambda target: once(LIMITED_WORKFLOW)(target) * TIER_LIMIT)
-@provokes(refusals.OVER_LIMIT)
-def test_over_the_limit(probe, subjects):
-    """The first request over the tier's limit is a 429 RATE_LIMIT_EXCEEDED."""
-    persona, workflow = probe.need(LIMITED_KEY), probe.need(LIMITED_WORKFLOW)
-    probe.next_window()
-
-    for _ in range(TIER_LIMIT):
-        subjects.run(workflow, persona, is_throttling_expected=True)
-    exchange = subjects.run(workflow, persona, is_throttling_expected=True)
-
-    probe.judge(refusals.OVER_LIMIT, exchange)
-    probe.next_window()
 
 
 @provokes(envelopes.constant_code)

@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 
 from knouds_harness.contract.capabilities import meets
 from knouds_harness.contract.operations import Action
+from knouds_harness.target.address import host_of, is_loopback
 from knouds_harness.target.profile import Control, Model, Persona, Target, Workflow
 
 T_co = TypeVar("T_co", covariant=True)
@@ -82,10 +83,40 @@ ADMIN_KEY = _key(
         and meets(key.capabilities, "workflow:write")
     ),
 )
+FREE_KEY = _key(
+    "a workflow:write key of a free account",
+    lambda key: key.tier == "free" and key.role != "admin" and meets(key.capabilities, "workflow:write"),
+)
 LIMITED_KEY = _key(
     "a workflow:run key of a pro account",
     lambda key: key.tier == "pro" and key.credits == "enough" and meets(key.capabilities, "workflow:run"),
 )
+BUSINESS_KEY = _key(
+    "a model:run key of a business account",
+    lambda key: key.tier == "business" and key.credits == "enough" and meets(key.capabilities, "model:run"),
+)
+ENTERPRISE_KEY = _key(
+    "a key of an enterprise account that holds workflow:run, workflow:read and workflow:write",
+    lambda key: (
+        key.tier == "enterprise"
+        and key.role != "admin"
+        and key.credits == "enough"
+        and all(meets(key.capabilities, f"workflow:{verb}") for verb in ("run", "read", "write"))
+    ),
+)
+
+
+def _second_limited(target: Target) -> Persona | None:
+    first = LIMITED_KEY.find(target)
+    others = [
+        key
+        for key in target.personas.values()
+        if first and key.state == "active" and key.user == first.user and key.name != first.name
+    ]
+    return next((key for key in others if meets(key.capabilities, "workflow:run")), None)
+
+
+SECOND_LIMITED_KEY = Need(says="a second workflow:run key of the pro account", find=_second_limited)
 
 
 def _stranger(target: Target) -> Persona | None:
@@ -152,6 +183,7 @@ GRANTED_WORKFLOW = _workflow(
     "a workflow of the account with a trial grant", _is_runnable, owned_by=GRANTED_KEY
 )
 LIMITED_WORKFLOW = _workflow("a workflow of the pro account", _is_runnable, owned_by=LIMITED_KEY)
+BUSINESS_WORKFLOW = _workflow("a workflow of the business account", _is_runnable, owned_by=BUSINESS_KEY)
 
 
 def _foreign_template(target: Target) -> Workflow | None:
@@ -203,10 +235,6 @@ DISABLED_MODEL = _model("a model with disabled = true", lambda model: model.disa
 ENTERPRISE_MODEL = _model(
     'a model with needs_tier = "enterprise"', lambda model: model.needs_tier == "enterprise"
 )
-BUSINESS_KEY = _key(
-    "a model:run key of a business account",
-    lambda key: key.tier == "business" and key.credits == "enough" and meets(key.capabilities, "model:run"),
-)
 
 
 def may(action: Action) -> Need[bool]:
@@ -223,6 +251,12 @@ MAY_CANCEL = may(Action.CANCEL)
 
 CONTROL: Need[Control] = Need(
     says="a control plane that mints keys (the sandbox has one)", find=lambda t: t.control
+)
+
+REACHABLE_RECEIVER: Need[Control] = Need(
+    says="a control plane that sets a key's webhook, on this machine so that it reaches a receiver here "
+    "(the sandbox has one)",
+    find=lambda target: target.control if is_loopback(host_of(target.base_url)) else None,
 )
 
 

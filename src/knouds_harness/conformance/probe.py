@@ -195,7 +195,16 @@ class Probe:
 
     def next_window(self) -> None:
         """Move the target's clock to the next rate-limit window."""
-        self._needed_mint().advance_clock(_WINDOW_S)
+        self.advance_clock(_WINDOW_S)
+
+    def advance_clock(self, advance_s: float) -> None:
+        """Move the clock of the target's rate-limit windows forward."""
+        self._needed_mint().advance_clock(advance_s)
+
+    @property
+    def advanced_s(self) -> float:
+        """How far that clock is ahead of the target's own."""
+        return self.mint.advanced_s if self.mint else 0.0
 
     def _exchange(
         self, request: Request, *, key: str | None = None, is_throttling_expected: bool = False

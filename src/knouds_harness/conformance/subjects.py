@@ -57,6 +57,7 @@ class Subjects:
         """Make nothing yet."""
         self.probe = probe
         self._made: list[tuple[Persona, str]] = []
+        self._free: dict[str, Workflow] = {}
 
     def call_on_existing(self, operation: Operation) -> Call:
         """A valid request to a resource that exists; meant for keys that must be refused."""
@@ -135,6 +136,16 @@ class Subjects:
         if deleted.status is not None and deleted.status < 300 and (owner, slug) in self._made:
             self._made.remove((owner, slug))
         return deleted
+
+    def free_workflow(self, owner: Persona) -> Workflow:
+        """A workflow of this account whose runs cost nothing, as nothing in it generates; deleted in the end."""
+        if owner.user not in self._free:
+            slug = self.make_workflow(owner, name="Harness free run")
+            self._free[owner.user] = Workflow(slug=slug, owner=owner.user, has_generator=False)
+        workflow = self._free[owner.user]
+        if self.probe.price(workflow) != 0:
+            pytest.skip(f"{UNTESTED}a workflow that costs nothing to run")
+        return workflow
 
     def note_created(self, exchange: Exchange) -> None:
         """Remember to delete what an answer says was created."""

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from knouds_harness.errors import UsageError
 from knouds_harness.exchange.client import Client
 from knouds_harness.target.personas import KeyState, Persona, Secret
-from knouds_harness.target.resources import Control
+from knouds_harness.target.resources import Control, Webhook
 
 
 class KeyMint:
@@ -24,7 +24,9 @@ class KeyMint:
                 f'target "{client.target.name}" has no control plane: only the sandbox can mint keys'
             )
         self._client = client
-        self._minted: dict[tuple[frozenset[str], str, KeyState], Persona] = {}
+        self.advanced_s = 0.0
+        """How far the clock of the rate-limit windows has been moved."""
+        self._minted: dict[tuple[frozenset[str], str, KeyState, Webhook | None], Persona] = {}
         self._tier_by_opened_account: dict[str, str] = {}
 
     def open_account(self, tier: str, **options: object) -> str:
@@ -46,7 +48,12 @@ class KeyMint:
         return account
 
     def mint(
-        self, capabilities: Collection[str], *, account: str = "ada", state: KeyState = "active"
+        self,
+        capabilities: Collection[str],
+        *,
+        account: str = "ada",
+        state: KeyState = "active",
+        webhook: Webhook | None = None,
     ) -> Persona:
         """A key with exactly these capabilities; asking again for the same gives the same key.
 
@@ -54,12 +61,13 @@ class KeyMint:
             capabilities: In any form, whether or not the account's tier could grant them.
             account: The user that it belongs to; one that the profile knows, or that was opened here.
             state: Whether it is usable, and if not, why.
+            webhook: Where deliveries of its executions go, and the secret that signs them.
 
         Raises:
             UsageError: The control plane refused, or the profile has no persona of this account.
             TargetUnreachable: The control plane gave no usable answer.
         """
-        wanted = (frozenset(capabilities), account, state)
+        wanted = (frozenset(capabilities), account, state, webhook)
         if wanted not in self._minted:
             self._minted[wanted] = self._mint(*wanted)
         return self._minted[wanted]
@@ -72,15 +80,24 @@ class KeyMint:
             TargetUnreachable: The control plane gave no usable answer.
         """
         self._client.control("clock", {"advance_s": advance_s})
+        self.advanced_s += advance_s
 
-    def _mint(self, capabilities: frozenset[str], account: str, state: KeyState) -> Persona:
+    def _mint(
+        self, capabilities: frozenset[str], account: str, state: KeyState, webhook: Webhook | None
+    ) -> Persona:
         sibling = next((each for each in self._client.target.personas.values() if each.user == account), None)
         tier = sibling.tier if sibling else self._tier_by_opened_account.get(account)
         if tier is None:
             raise UsageError(f'no persona of account "{account}" in {self._client.target.source}')
-        answer = self._client.control(
-            "keys", {"account": account, "capabilities": sorted(capabilities), "state": state}
-        )
+        wanted: dict[str, object] = {
+            "account": account,
+            "capabilities": sorted(capabilities),
+            "state": state,
+        }
+        if webhook is not None:
+            self._client.redactor.add(webhook.secret)
+            wanted["webhook"] = {"url": webhook.url, "secret": webhook.secret.reveal()}
+        answer = self._client.control("keys", wanted)
         name = str(answer["name"])
         persona = Persona(
             name=name,

@@ -9,6 +9,7 @@ from knouds_harness.conformance.checks import (
     capabilities,
     envelopes,
     executions,
+    rate_limits,
     refusals,
     runs,
     schemas,
@@ -29,6 +30,7 @@ _MODULES: tuple[ModuleType, ...] = (
     runs,
     executions,
     usage,
+    rate_limits,
 )
 
 

@@ -201,7 +201,7 @@ def test_row_of_workflow_run(rows, request_id, facts):
 )
 def test_row_of_model_run(members, facts):
     """A direct model run has a row of source api-slim without a workflow."""
-    known = {"known": set(), "workflow_slug": None, "model_id": "seedream-v5", "request_id": None}
+    known = {"known": (), "workflow_slug": None, "model_id": "seedream-v5", "request_id": None}
 
     assert broken(usage.row_of_run, exchange(200, {}), rows=[row(5, **members)], **known) == facts
 

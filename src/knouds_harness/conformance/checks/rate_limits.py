@@ -1,0 +1,253 @@
+"""How many requests an account may make: counted per account and route, in fixed windows of 60 s.
+
+A check that compares two answers makes no claim where the window may have turned between them. Whether a
+refused request counts, and which headers an account without a limit gets, is open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+
+from knouds_harness.conformance.claims import Claim, answer, check
+from knouds_harness.conformance.needs import (
+    ADMIN_KEY,
+    BUSINESS_KEY,
+    BUSINESS_WORKFLOW,
+    CONTROL,
+    ENTERPRISE_KEY,
+    LIMITED_KEY,
+    LIMITED_WORKFLOW,
+    MAY_RUN,
+    MAY_WRITE,
+    SECOND_LIMITED_KEY,
+    USABLE_MODEL,
+)
+from knouds_harness.exchange.evidence import Exchange
+
+WINDOW_S = 60
+LIMIT_BY_TIER = {"pro": 100, "business": 1000}
+_ROUNDING_S = 2  # Date and Reset are whole seconds, each rounded its own way
+_MILLISECONDS = 10**11
+_FACT_BY_TIER = {"pro": "tier.rate-limit-pro", "business": "tier.rate-limit-business"}
+_LIMITED = (LIMITED_KEY, LIMITED_WORKFLOW, MAY_RUN)
+_BUSINESS = (BUSINESS_KEY, BUSINESS_WORKFLOW, MAY_RUN)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """What the headers of an answer say of its window; None for what they do not say as a whole number."""
+
+    limit: int | None
+    remaining: int | None
+    reset_unix_s: int | None
+
+
+def standing_of(exchange: Exchange) -> Standing:
+    """Read the three headers."""
+    return Standing(
+        limit=_number(exchange, "x-ratelimit-limit"),
+        remaining=_number(exchange, "x-ratelimit-remaining"),
+        reset_unix_s=_number(exchange, "x-ratelimit-reset"),
+    )
+
+
+def _number(exchange: Exchange, name: str) -> int | None:
+    value = exchange.header(name) or ""
+    return int(value) if value.isascii() and value.isdigit() else None
+
+
+def server_unix_s(exchange: Exchange) -> float | None:
+    """When the server answered by its own clock; None where it does not say."""
+    try:
+        return parsedate_to_datetime(exchange.header("date") or "").timestamp()
+    except ValueError:
+        return None
+
+
+def seconds_left(exchange: Exchange, *, advanced_s: float) -> float | None:
+    """How long the window still was, by the server's clock; None where that cannot be told.
+
+    ``advanced_s`` is how far the clock of the windows was moved ahead of the server's.
+    """
+    now, reset = server_unix_s(exchange), standing_of(exchange).reset_unix_s
+    return None if now is None or reset is None or reset >= _MILLISECONDS else reset - now - advanced_s
+
+
+def _is_admitted(exchange: Exchange) -> bool:
+    return exchange.status is not None and exchange.status < 300
+
+
+def _is_same_window(exchange: Exchange, earlier: Exchange) -> bool:
+    """Whether two answers, both of admitted requests, name one end of the window."""
+    ends = standing_of(exchange).reset_unix_s, standing_of(earlier).reset_unix_s
+    if not (_is_admitted(exchange) and _is_admitted(earlier)) or ends[0] is None or ends[1] is None:
+        return False
+    return abs(ends[0] - ends[1]) <= 1
+
+
+def _falls_by_one(exchange: Exchange, earlier: Exchange, *, fact: str, expected: str) -> Iterator[Claim]:
+    before, now = standing_of(earlier).remaining, standing_of(exchange).remaining
+    if _is_same_window(exchange, earlier) and before is not None and now is not None and before > 0:
+        yield Claim(
+            fact=fact,
+            holds=now == before - 1,
+            expected=f"{expected}: {before - 1}",
+            observed=f"{now}, {before} before",
+            where="header X-RateLimit-Remaining",
+        )
+
+
+@check("rate.remaining-falls", needs=_LIMITED)
+def remaining_falls(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
+    """Each call leaves one less."""
+    yield from _falls_by_one(exchange, earlier, fact="rate.remaining-falls", expected="one less")
+
+
+@check("rate.separate-per-route", needs=(*_BUSINESS, USABLE_MODEL))
+def separate_routes(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
+    """Runs of models in between do not count against runs of workflows."""
+    yield from _falls_by_one(
+        exchange, earlier, fact="rate.separate-per-route", expected="one less than before the other route"
+    )
+
+
+@check("rate.per-user-not-per-key", needs=(*_LIMITED, SECOND_LIMITED_KEY))
+def shared_by_keys(exchange: Exchange, *, earlier: Exchange, advanced_s: float) -> Iterator[Claim]:
+    """A second key of the account goes on counting where the first one was.
+
+    A bucket of the second key's own would be fuller, and might end at another time.
+    """
+    fact = "rate.per-user-not-per-key"
+    left = seconds_left(earlier, advanced_s=advanced_s)
+    passed_s = (exchange.started_at - earlier.started_at).total_seconds()
+    if left is not None and passed_s < left - _ROUNDING_S:
+        ends = standing_of(exchange).reset_unix_s, standing_of(earlier).reset_unix_s
+        if _is_admitted(exchange) and ends[0] is not None:
+            yield Claim(
+                fact=fact,
+                holds=_is_same_window(exchange, earlier),
+                expected=f"{ends[1]}, as the first key was told",
+                observed=f"{ends[0]}",
+                where="header X-RateLimit-Reset",
+            )
+    yield from _falls_by_one(exchange, earlier, fact=fact, expected="one less than the first key was left")
+
+
+@check("rate.per-user-not-per-key", needs=(*_LIMITED, *_BUSINESS))
+def separate_accounts(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
+    """Runs of another account in between do not count."""
+    yield from _falls_by_one(
+        exchange, earlier, fact="rate.per-user-not-per-key", expected="one less than before the other account"
+    )
+
+
+@check(*_FACT_BY_TIER.values(), needs=(MAY_RUN,))
+def told_limit(exchange: Exchange, *, tier: str) -> Iterator[Claim]:
+    """The limit that the headers tell is the tier's."""
+    told = standing_of(exchange).limit
+    if _is_admitted(exchange) and told is not None:
+        yield Claim(
+            fact=_FACT_BY_TIER[tier],
+            holds=told == LIMIT_BY_TIER[tier],
+            expected=f"{LIMIT_BY_TIER[tier]} for {tier}",
+            observed=f"{told}",
+            where="header X-RateLimit-Limit",
+        )
+
+
+@check(*_FACT_BY_TIER.values(), needs=(MAY_RUN, CONTROL))
+def within_limit(exchange: Exchange, *, tier: str, number: int) -> Iterator[Claim]:
+    """As many requests as the tier's limit are admitted in one window.
+
+    The exchange is the last of the requests up to the limit, or the first of them that was refused.
+    """
+    yield Claim(
+        fact=_FACT_BY_TIER[tier],
+        holds=exchange.status != 429,
+        expected=f"{LIMIT_BY_TIER[tier]} requests admitted",
+        observed=f"request {number} of the window: {answer(exchange)}",
+    )
+
+
+@check("rate.window-is-fixed-60-s", needs=_LIMITED)
+def window_ends(exchange: Exchange, *, advanced_s: float) -> Iterator[Claim]:
+    """A window ends at most 60 s from now, and not in the past."""
+    left = seconds_left(exchange, advanced_s=advanced_s)
+    if left is not None:
+        yield Claim(
+            fact="rate.window-is-fixed-60-s",
+            holds=-_ROUNDING_S <= left <= WINDOW_S + _ROUNDING_S,
+            expected=f"0 to {WINDOW_S} s from now",
+            observed=f"{left:.0f} s from now",
+            where="header X-RateLimit-Reset",
+        )
+
+
+@check("rate.window-is-fixed-60-s", needs=(*_LIMITED, CONTROL))
+def window_stands(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
+    """Until it ends a window keeps its end and goes on counting.
+
+    The exchange was sent shortly before the end that the earlier one was told.
+    """
+    before, now = standing_of(earlier), standing_of(exchange)
+    told = (before.remaining, before.reset_unix_s, now.remaining, now.reset_unix_s)
+    if not _is_admitted(exchange) or before.remaining is None or now.remaining is None or None in told:
+        return
+    yield Claim(
+        fact="rate.window-is-fixed-60-s",
+        holds=_is_same_window(exchange, earlier) and now.remaining < before.remaining,
+        expected=f"still the window that ends at {before.reset_unix_s}",
+        observed=f"a window that ends at {now.reset_unix_s}, {now.remaining} left, {before.remaining} before",
+    )
+
+
+@check("rate.window-is-fixed-60-s", needs=(*_LIMITED, CONTROL))
+def window_turned(exchange: Exchange) -> Iterator[Claim]:
+    """After its end a new window has opened, in which nothing but this request counts."""
+    yield Claim(
+        fact="rate.window-is-fixed-60-s",
+        holds=exchange.status != 429,
+        expected="admitted: the window is over",
+        observed=answer(exchange),
+    )
+    now = standing_of(exchange)
+    if _is_admitted(exchange) and now.limit is not None and now.remaining is not None:
+        yield Claim(
+            fact="rate.window-is-fixed-60-s",
+            holds=now.remaining == now.limit - 1,
+            expected=f"{now.limit - 1}: all but this request",
+            observed=f"{now.remaining}",
+            where="header X-RateLimit-Remaining",
+        )
+
+
+@check("rate.window-is-fixed-60-s", needs=(*_LIMITED, CONTROL))
+def told_wait(exchange: Exchange) -> Iterator[Claim]:
+    """A refusal asks to wait no longer than a window is."""
+    wait_s = _number(exchange, "retry-after")
+    if exchange.status == 429 and wait_s is not None:
+        yield Claim(
+            fact="rate.window-is-fixed-60-s",
+            holds=wait_s <= WINDOW_S + _ROUNDING_S,
+            expected=f"at most {WINDOW_S} s",
+            observed=f"{wait_s} s",
+            where="header Retry-After",
+        )
+
+
+@check("tier.rate-limit-enterprise", needs=(ENTERPRISE_KEY, MAY_RUN, MAY_WRITE, CONTROL))
+def enterprise(exchange: Exchange) -> Iterator[Claim]:
+    """An enterprise account is never throttled."""
+    yield from _never_throttled(exchange, "tier.rate-limit-enterprise")
+
+
+@check("tier.admin-bypasses-gates", needs=(ADMIN_KEY, MAY_RUN, MAY_WRITE, CONTROL))
+def administrator(exchange: Exchange) -> Iterator[Claim]:
+    """An administrator is never throttled."""
+    yield from _never_throttled(exchange, "tier.admin-bypasses-gates")
+
+
+def _never_throttled(exchange: Exchange, fact: str) -> Iterator[Claim]:
+    yield Claim(fact=fact, holds=exchange.status != 429, expected="no limit", observed=answer(exchange))

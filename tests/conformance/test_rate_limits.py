@@ -1,0 +1,228 @@
+"""Rate limits: per account and route, in windows of 60 s, of as many requests as the tier says.
+
+Where the target's clock can be moved, whole windows are filled, by runs that generate nothing and so cost
+nothing. Everywhere else the headers of a few runs have to tell.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from knouds_harness.conformance.checks import envelopes, rate_limits, refusals, schemas, usage
+from knouds_harness.conformance.checks.rate_limits import LIMIT_BY_TIER, seconds_left, standing_of
+from knouds_harness.conformance.checks.usage import MAX_LIMIT
+from knouds_harness.conformance.claims import answer
+from knouds_harness.conformance.history import read_page
+from knouds_harness.conformance.needs import (
+    ADMIN_KEY,
+    BUSINESS_KEY,
+    BUSINESS_WORKFLOW,
+    CONTROL,
+    ENTERPRISE_KEY,
+    LIMITED_KEY,
+    LIMITED_WORKFLOW,
+    SECOND_LIMITED_KEY,
+    USABLE_MODEL,
+    once,
+)
+from knouds_harness.conformance.probe import UNTESTED
+
+MARGIN_S = 10  # how far from a window's end one looks at it: more than two requests ever take
+MOST_REMAINING = 2_000  # an account that is told of more than this may well have no limit
+
+
+def run(subjects, workflow, persona):
+    """Run, and take a 429 for an answer."""
+    return subjects.run(workflow, persona, is_throttling_expected=True)
+
+
+def open_window(probe):
+    """Begin a new window, where the target's clock can be moved."""
+    if CONTROL.find(probe.target) is not None:
+        probe.next_window()
+
+
+def fill(subjects, workflow, persona, most):
+    """Run until it is refused, at most so often.
+
+    Returns:
+        The last answer, and how many there were.
+    """
+    number, exchange = 1, run(subjects, workflow, persona)
+    if exchange.status != 200:
+        pytest.skip(f"{UNTESTED}a run that costs nothing: it was answered {answer(exchange)}")
+    while number < most and exchange.status != 429:
+        number, exchange = number + 1, run(subjects, workflow, persona)
+    return exchange, number
+
+
+@pytest.mark.spends.with_args(lambda target: once(LIMITED_WORKFLOW)(target) * 4)
+@pytest.mark.proves(rate_limits.remaining_falls, schemas.headers, schemas.limited_run_headers)
+def test_remaining_falls(probe, subjects):
+    """Each run leaves one less."""
+    persona, workflow = probe.need(LIMITED_KEY), probe.need(LIMITED_WORKFLOW)
+    open_window(probe)
+    exchanges = [run(subjects, workflow, persona) for _ in range(4)]
+
+    for exchange in exchanges:
+        probe.judge(schemas.limited_run_headers, exchange)
+    for earlier, later in pairwise(exchanges):
+        probe.judge(rate_limits.remaining_falls, later, earlier=earlier)
+
+
+@pytest.mark.spends.with_args(once(LIMITED_WORKFLOW))
+@pytest.mark.proves(rate_limits.window_ends, schemas.headers)
+def test_reset_is_near(probe, subjects):
+    """A window ends at most 60 s from now."""
+    exchange = run(subjects, probe.need(LIMITED_WORKFLOW), probe.need(LIMITED_KEY))
+
+    probe.judge(rate_limits.window_ends, exchange, advanced_s=probe.advanced_s)
+
+
+@pytest.mark.spends.with_args(once(LIMITED_WORKFLOW, BUSINESS_WORKFLOW))
+@pytest.mark.proves(rate_limits.told_limit)
+@pytest.mark.parametrize(
+    ("key", "need", "tier"),
+    [(LIMITED_KEY, LIMITED_WORKFLOW, "pro"), (BUSINESS_KEY, BUSINESS_WORKFLOW, "business")],
+    ids=["pro", "business"],
+)
+def test_told_limit(probe, subjects, key, need, tier):
+    """The limit that the headers tell is the tier's."""
+    exchange = run(subjects, probe.need(need), probe.need(key))
+
+    probe.judge(rate_limits.told_limit, exchange, tier=tier)
+
+
+@pytest.mark.spends.with_args(once(BUSINESS_WORKFLOW, BUSINESS_WORKFLOW, USABLE_MODEL, USABLE_MODEL))
+@pytest.mark.proves(rate_limits.separate_routes)
+def test_routes_are_counted_apart(probe, subjects):
+    """Runs of models in between do not count against runs of workflows."""
+    persona, workflow = probe.need(BUSINESS_KEY), probe.need(BUSINESS_WORKFLOW)
+    open_window(probe)
+    earlier = run(subjects, workflow, persona)
+    for _ in range(2):
+        run(subjects, probe.need(USABLE_MODEL), persona)
+
+    later = run(subjects, workflow, persona)
+
+    probe.judge(rate_limits.separate_routes, later, earlier=earlier)
+
+
+@pytest.mark.spends.with_args(lambda target: once(LIMITED_WORKFLOW)(target) * 4)
+@pytest.mark.proves(rate_limits.shared_by_keys)
+def test_keys_of_one_account_are_counted_together(probe, subjects):
+    """A second key of the account goes on counting where the first one was."""
+    workflow = probe.need(LIMITED_WORKFLOW)
+    open_window(probe)
+    for _ in range(3):
+        earlier = run(subjects, workflow, probe.need(LIMITED_KEY))
+
+    later = run(subjects, workflow, probe.need(SECOND_LIMITED_KEY))
+
+    probe.judge(rate_limits.shared_by_keys, later, earlier=earlier, advanced_s=probe.advanced_s)
+
+
+@pytest.mark.spends.with_args(once(LIMITED_WORKFLOW, LIMITED_WORKFLOW, BUSINESS_WORKFLOW))
+@pytest.mark.proves(rate_limits.separate_accounts)
+def test_accounts_are_counted_apart(probe, subjects):
+    """Runs of another account in between do not count."""
+    persona, workflow = probe.need(LIMITED_KEY), probe.need(LIMITED_WORKFLOW)
+    open_window(probe)
+    earlier = run(subjects, workflow, persona)
+    run(subjects, probe.need(BUSINESS_WORKFLOW), probe.need(BUSINESS_KEY))
+
+    later = run(subjects, workflow, persona)
+
+    probe.judge(rate_limits.separate_accounts, later, earlier=earlier)
+
+
+@pytest.mark.proves(rate_limits.window_stands, rate_limits.window_turned)
+def test_window_is_fixed(probe, subjects):
+    """A window keeps its end and goes on counting until then, and not after."""
+    persona = probe.need(LIMITED_KEY)
+    workflow = subjects.free_workflow(persona)
+    probe.next_window()
+    first = run(subjects, workflow, persona)
+    left_s = seconds_left(first, advanced_s=probe.advanced_s)
+    left_s = rate_limits.WINDOW_S if left_s is None else min(max(left_s, 0), rate_limits.WINDOW_S)
+
+    probe.advance_clock(max(left_s - MARGIN_S, 0))
+    second = run(subjects, workflow, persona)
+    if left_s > MARGIN_S and (second.started_at - first.started_at).total_seconds() < MARGIN_S - 2:
+        probe.judge(rate_limits.window_stands, second, earlier=first)
+
+    probe.advance_clock(MARGIN_S + 2)
+    probe.judge(rate_limits.window_turned, run(subjects, workflow, persona))
+
+
+@pytest.mark.proves(
+    refusals.OVER_LIMIT,
+    rate_limits.within_limit,
+    rate_limits.told_wait,
+    rate_limits.window_turned,
+    envelopes.throttled_headers,
+    envelopes.context_fields,
+    envelopes.code_fits_status,
+)
+def test_over_the_limit(probe, subjects):
+    """Exactly the tier's limit is admitted; what comes next is a 429, until the time it tells is over."""
+    persona = probe.need(LIMITED_KEY)
+    workflow, limit = subjects.free_workflow(persona), LIMIT_BY_TIER["pro"]
+    probe.next_window()
+
+    last, number = fill(subjects, workflow, persona, limit)
+    over = run(subjects, workflow, persona)
+    probe.judge(rate_limits.within_limit, last, tier="pro", number=number)
+    probe.judge(refusals.OVER_LIMIT, over)
+    probe.judge(rate_limits.told_wait, over)
+
+    wait_s = over.header("retry-after") or ""
+    probe.advance_clock(
+        min(int(wait_s) if wait_s.isdigit() else rate_limits.WINDOW_S, rate_limits.WINDOW_S) + 1
+    )
+    probe.judge(rate_limits.window_turned, run(subjects, workflow, persona))
+    probe.next_window()
+
+
+@pytest.mark.proves(rate_limits.within_limit, refusals.OVER_LIMIT, usage.limit)
+def test_business_limit(probe, subjects):
+    """A business account gets exactly its limit; of so many rows, usage never lists more than 500."""
+    persona = probe.need(BUSINESS_KEY)
+    workflow, limit = subjects.free_workflow(persona), LIMIT_BY_TIER["business"]
+    probe.next_window()
+
+    last, number = fill(subjects, workflow, persona, limit)
+    over = run(subjects, workflow, persona)
+    probe.judge(rate_limits.within_limit, last, tier="business", number=number)
+    probe.judge(refusals.OVER_LIMIT, over)
+    probe.next_window()
+
+    for asked in (MAX_LIMIT + 1, limit):
+        probe.judge(usage.limit, read_page(probe, persona, limit=asked), limit=asked)
+
+
+@pytest.mark.parametrize(
+    ("check", "key"),
+    [
+        pytest.param(check, key, id=name, marks=pytest.mark.proves(check))
+        for check, key, name in (
+            (rate_limits.enterprise, ENTERPRISE_KEY, "enterprise"),
+            (rate_limits.administrator, ADMIN_KEY, "administrator"),
+        )
+    ],
+)
+def test_unlimited_account(probe, subjects, check, key):
+    """Who has no limit is admitted more often than the lowest one, and than headers tell of, if any do."""
+    persona = probe.need(key)
+    workflow = subjects.free_workflow(persona)
+    probe.next_window()
+
+    last, _ = fill(subjects, workflow, persona, LIMIT_BY_TIER["pro"] + 1)
+    remaining = standing_of(last).remaining
+    if last.status != 429 and remaining is not None and remaining <= MOST_REMAINING:
+        last, _ = fill(subjects, workflow, persona, remaining + 1)
+
+    probe.judge(check, last)
+    probe.next_window()
