@@ -24,6 +24,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from knouds_harness.sandbox import control, executions, runs, usage, whoami, workflows
 from knouds_harness.sandbox.authentication import authenticate
+from knouds_harness.sandbox.bodies import read_json
 from knouds_harness.sandbox.calls import Call, Services
 from knouds_harness.sandbox.capabilities import require
 from knouds_harness.sandbox.engine import Engine
@@ -189,6 +190,7 @@ def build_app(
         UsageError: The database cannot be opened, or is none of a sandbox.
     """
     known_faults = check_faults(faults)
+    chosen = find_variant(variant) if variant else None
     latency = latency or Latency()
     store = Store(database)
     if store.is_empty:
@@ -202,6 +204,7 @@ def build_app(
         seed=seed,
         faults=known_faults,
         control_token=control_token,
+        judges_key_last=bool(chosen and chosen.judges_key_last),
     )
 
     @contextlib.asynccontextmanager
@@ -240,7 +243,7 @@ def build_app(
     )
     app.router.redirect_slashes = False
     outermost = _with_normal_paths(app)
-    return vary(outermost, find_variant(variant)) if variant else outermost, services
+    return vary(outermost, chosen) if chosen else outermost, services
 
 
 def _with_normal_paths(app: ASGIApp) -> ASGIApp:
@@ -302,6 +305,8 @@ def _keyed_route(services: Services, path: str, operations: Sequence[Operation])
             try:
                 _require_capability(operation, call)
             except Refusal:
+                if services.judges_key_last:
+                    await _refuse_for_anything_else(operation, call)
                 if faults:
                     await workflows.perform_although_denied(operation.name, call)
                 raise
@@ -313,6 +318,24 @@ def _keyed_route(services: Services, path: str, operations: Sequence[Operation])
             return refuse(refusal, faults)
 
     return Route(path, endpoint, methods=list(operation_by_method))
+
+
+async def _refuse_for_anything_else(operation: Operation, call: Call) -> None:
+    """Refuse a key for what it asks for, where the order of checks puts that before what it holds.
+
+    Raises:
+        Refusal: The resource or the body is not right either.
+    """
+    if operation.name in ("getWorkflow", "getWorkflowSchema"):
+        workflows.readable_workflow(call)
+    elif operation.name in ("updateWorkflow", "moveWorkflow", "deleteWorkflow", "runWorkflow"):
+        workflows.own_workflow(call)
+    elif operation.name in ("getExecution", "cancelExecution"):
+        executions.own_execution(call)
+    if operation.resource is not None:
+        await runs.read_inputs(call)
+    elif operation.name in ("createWorkflow", "updateWorkflow", "moveWorkflow"):
+        await read_json(call.request)
 
 
 def _require_capability(operation: Operation, call: Call) -> None:

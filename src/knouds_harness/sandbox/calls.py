@@ -15,7 +15,7 @@ from knouds_harness.sandbox.store import Store
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Services:
-    """The parts of one running sandbox."""
+    """The parts of one running sandbox; ``judges_key_last`` is a variant's order of checks."""
 
     store: Store
     engine: Engine
@@ -24,6 +24,7 @@ class Services:
     seed: int
     faults: frozenset[str]
     control_token: str | None
+    judges_key_last: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -22,7 +22,7 @@ _FLIP_S = 0.5
 
 async def get_execution(call: Call) -> Response:
     """GET /api/executions/:id."""
-    run = _own_execution(call)
+    run = own_execution(call)
     shown: dict[str, Any] = {
         "executionId": run.execution_id,
         "requestId": run.request_id,
@@ -64,7 +64,7 @@ def _break_poll(shown: dict[str, Any], run: Run, call: Call) -> None:
 
 async def cancel_execution(call: Call) -> Response:
     """POST /api/executions/:id/cancel."""
-    run = _own_execution(call)
+    run = own_execution(call)
     if run.status not in IN_FLIGHT:
         if "execution-cancel-rewrites-the-end" in call.faults:
             call.store.write("UPDATE runs SET status = 'cancelled' WHERE id = ?", (run.id,))
@@ -79,7 +79,12 @@ async def cancel_execution(call: Call) -> Response:
     return answer({"executionId": run.execution_id, "status": "cancel_requested"})
 
 
-def _own_execution(call: Call) -> Run:
+def own_execution(call: Call) -> Run:
+    """The execution in the path, if it is the account's.
+
+    Raises:
+        Refusal: It is not, or there is none.
+    """
     run = find_execution(call.store, call.path_value("id"))
     if run is None:
         if "execution-unknown-is-400" in call.faults:

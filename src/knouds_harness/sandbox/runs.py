@@ -71,7 +71,7 @@ async def run_workflow(call: Call, limit_headers: dict[str, str]) -> Response:
         if "run-foreign-workflow-is-403" in call.faults:
             raise Refusal(403, "NOT_OWNER", "The workflow is someone else's.")
         raise workflow_not_found(slug)
-    given = await _read_inputs(call)
+    given = await read_inputs(call)
     if "run-defaults-ignored" in call.faults and any(
         f["name"] not in given for f in fields(workflow.document)
     ):
@@ -117,7 +117,7 @@ async def run_model(call: Call, limit_headers: dict[str, str]) -> Response:
         raise Refusal(403, "MODEL_TIER_REQUIRED", f"{name} needs the {model.least_tier} tier.")
     if _is_async(call) and not model.is_polled and "model-async-for-all" not in call.faults:
         raise Refusal(400, "ASYNC_NOT_SUPPORTED", f"{name} runs synchronously only.")
-    inputs = await _read_inputs(call)
+    inputs = await read_inputs(call)
     job = Job(workflow_slug=None, calls=[(model, model.units(inputs))], inputs=inputs)
     return await _perform(call, job, limit_headers)
 
@@ -134,7 +134,12 @@ def _model_not_found() -> Refusal:
     return Refusal(404, "MODEL_NOT_FOUND", "There is no such model.")
 
 
-async def _read_inputs(call: Call) -> dict[str, Any]:
+async def read_inputs(call: Call) -> dict[str, Any]:
+    """The inputs in the body.
+
+    Raises:
+        Refusal: The body is no JSON, or holds no usable inputs.
+    """
     try:
         body = await read_json(call.request)
     except Refusal as refusal:

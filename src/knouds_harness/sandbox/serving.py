@@ -54,6 +54,7 @@ def running_sandbox(
     seed: int = 0,
     faults: Collection[str] = (),
     control_token: str | None = None,
+    variant: str | None = None,
     database: Path | None = None,
     latency: Latency | None = None,
     now_unix_s: Callable[[], float] = time.time,
@@ -65,6 +66,7 @@ def running_sandbox(
         seed: Fixes secrets, ids and the providers' behaviour.
         faults: Promises to break.
         control_token: Opens the control plane.
+        variant: How to answer what no source settles; None for the sandbox's own way.
         database: File to keep the state in, or None for memory.
         latency: How long providers take; at once if None.
         now_unix_s: Clock of the rate-limit windows.
@@ -84,6 +86,7 @@ def running_sandbox(
             faults=faults,
             latency=latency,
             control_token=control_token,
+            variant=variant,
             now_unix_s=now_unix_s,
         )
         keys = seeded_keys(services.store)

@@ -1,7 +1,7 @@
 """Variants: servers as sound as the sandbox that answer otherwise wherever no source says how.
 
 Nothing that a variant does breaks a documented promise, so a harness that finds a breach in one is wrong.
-Each changes answers on their way out; what the server does stays as it is. The open points are listed in
+Most change answers on their way out; what the server does stays as it is. The open points are listed in
 docs/decisions/sandbox-open-points.md.
 """
 
@@ -58,11 +58,19 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """A way to answer open points; ``says`` tells it in one sentence."""
+    """A way to answer open points.
+
+    Attributes:
+        id: Its name.
+        says: What is different, in one sentence.
+        change: Changes an answer in place.
+        judges_key_last: Whether what a key holds is judged after resource, ownership and body.
+    """
 
     id: str
     says: str
-    change: Callable[[Answer], None]
+    change: Callable[[Answer], None] = lambda _: None
+    judges_key_last: bool = False
 
 
 def _terse(answer: Answer) -> None:
@@ -100,10 +108,10 @@ def _talkative(answer: Answer) -> None:
     answer.headers["content-type"] = "application/json; charset=utf-8"
     items = answer.body if isinstance(answer.body, list) else [answer.body]
     for item in items:
-        _add_member(item)
         for members in item.values() if isinstance(item, dict) else ():
             for member in members if isinstance(members, list) else [members]:
                 _add_member(member)
+        _add_member(item)
     if not isinstance(answer.body, dict):
         return
     renamed = {"UNAUTHORIZED": "INVALID_API_KEY", "NOT_FOUND": "RESOURCE_NOT_FOUND"}
@@ -116,7 +124,7 @@ def _talkative(answer: Answer) -> None:
         answer.body["warnings"] = []
 
 
-def _add_member(value: Any) -> None:
+def _add_member(value: object) -> None:
     if isinstance(value, dict):
         value["addedLater"] = {"since": "4.14"}
 
@@ -165,6 +173,7 @@ VARIANTS = (
     Variant(id="terse", says="Answers with the least that the documents leave room for.", change=_terse),
     Variant(id="talkative", says="Adds members, headers and other codes.", change=_talkative),
     Variant(id="strict", says="Refuses what may be ignored, with other statuses.", change=_strict),
+    Variant(id="late", says="Judges what a key holds after everything else.", judges_key_last=True),
 )
 
 

@@ -77,7 +77,7 @@ async def create_workflow(call: Call) -> Response:
 
 async def get_workflow(call: Call) -> Response:
     """GET /api/workflows/:slug."""
-    workflow = _readable(call)
+    workflow = readable_workflow(call)
     document = _shown(workflow.document, call)
     if "workflows-get-in-object" in call.faults:
         return answer({"workflow": document})
@@ -86,7 +86,7 @@ async def get_workflow(call: Call) -> Response:
 
 async def update_workflow(call: Call) -> Response:
     """PUT /api/workflows/:slug."""
-    workflow = _owned(call)
+    workflow = own_workflow(call)
     body = await read_json(call.request)
     members = checked_members(body, call.faults, is_new=False)
     if "update-resets-what-is-left-out" in call.faults:
@@ -104,7 +104,7 @@ async def update_workflow(call: Call) -> Response:
 
 async def move_workflow(call: Call) -> Response:
     """PUT /api/workflows/:slug/move."""
-    workflow = _owned(call)
+    workflow = own_workflow(call)
     body = await read_json(call.request)
     if not isinstance(body, dict) or not is_folder(body.get("folderId", 0)):
         raise invalid_body("folderId is missing, or neither a text nor null.")
@@ -119,7 +119,7 @@ async def move_workflow(call: Call) -> Response:
 
 async def remove_workflow(call: Call) -> Response:
     """DELETE /api/workflows/:slug."""
-    workflow = _owned(call)
+    workflow = own_workflow(call)
     if "delete-keeps-the-workflow" not in call.faults:
         delete_workflow(call.store, workflow.slug)
     return answer({"success": True, "slug": workflow.slug})
@@ -128,7 +128,7 @@ async def remove_workflow(call: Call) -> Response:
 async def get_workflow_schema(call: Call) -> Response:
     """GET /api/workflows/:slug/schema."""
     try:
-        workflow = _readable(call)
+        workflow = readable_workflow(call)
     except Refusal:
         if "schema-of-unknown-is-empty" in call.faults:
             return answer(
@@ -152,16 +152,21 @@ def get_public_schema(request: Request, services: Services) -> Response:
 async def perform_although_denied(operation: str, call: Call) -> None:
     """Do what was just refused: the side effect that some faults leave behind."""
     if operation == "deleteWorkflow" and "capability-denied-delete-happens" in call.faults:
-        delete_workflow(call.store, _owned(call).slug)
+        delete_workflow(call.store, own_workflow(call).slug)
     if operation == "moveWorkflow" and "capability-denied-move-happens" in call.faults:
-        change_workflow(call.store, _owned(call), {"folderId": "moved-although-denied"})
+        change_workflow(call.store, own_workflow(call), {"folderId": "moved-although-denied"})
     if operation == "updateWorkflow" and "capability-denied-update-happens" in call.faults:
-        change_workflow(call.store, _owned(call), {"description": "changed although denied"})
+        change_workflow(call.store, own_workflow(call), {"description": "changed although denied"})
     if operation == "createWorkflow" and "capability-denied-create-happens" in call.faults:
         await create_workflow(call)
 
 
-def _readable(call: Call) -> Workflow:
+def readable_workflow(call: Call) -> Workflow:
+    """The workflow in the path, if the account may see it.
+
+    Raises:
+        Refusal: It may not, or there is none.
+    """
     slug = call.path_value("slug")
     workflow = find_workflow(call.store, slug)
     if workflow is None or not workflow.is_readable_by(call.account.id):
@@ -171,7 +176,12 @@ def _readable(call: Call) -> Workflow:
     return workflow
 
 
-def _owned(call: Call) -> Workflow:
+def own_workflow(call: Call) -> Workflow:
+    """The workflow in the path, if the account may write to it.
+
+    Raises:
+        Refusal: It may not, or there is none.
+    """
     slug = call.path_value("slug")
     workflow = find_workflow(call.store, slug)
     if workflow is not None and _may_write(workflow, call):

@@ -1,0 +1,98 @@
+"""Each variant answers open points otherwise, and only those."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from knouds_harness.errors import UnknownName
+from knouds_harness.sandbox.serving import running_sandbox
+from knouds_harness.sandbox.variants import VARIANTS, find_variant
+
+
+@pytest.fixture(scope="module")
+def clients():
+    """A client for each variant, and one for the sandbox's own way (None), as its persona ``full``."""
+    opened, stack = {}, []
+    for variant in (None, *(each.id for each in VARIANTS)):
+        context = running_sandbox(seed=1, variant=variant)
+        sandbox = context.__enter__()
+        client = httpx.Client(base_url=sandbox.base_url, headers={"x-api-key": sandbox.keys["full"]})
+        opened[variant] = (client, sandbox.keys)
+        stack += [client, context]
+    yield opened
+    for each in stack:
+        each.__exit__(None, None, None)
+
+
+def test_terse_create_answers_the_slug_alone(clients):
+    """Nothing but the slug is promised of a create."""
+    client, _ = clients["terse"]
+
+    created = client.post("/api/workflows", json={"name": "Only a slug"})
+
+    assert (created.status_code, created.json()) == (200, {"slug": "only-a-slug"})
+
+
+def test_terse_denial_names_one_capability(clients):
+    """What would have passed may be a string instead of a list."""
+    client, keys = clients["terse"]
+
+    denied = client.get("/api/workflows", headers={"x-api-key": keys["none"]})
+
+    assert denied.json()["required"] == "workflow:read"
+
+
+def test_talkative_answers_have_members_that_are_new(clients):
+    """New members arrive at every level."""
+    client, _ = clients["talkative"]
+
+    body = client.get("/api/whoami").json()
+
+    assert body["addedLater"] == body["user"]["addedLater"] == {"since": "4.14"}
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/api/me", 404),
+        ("/api/workflows/Not%20a%20slug", 400),
+        ("/api/workflows/stranger-private", 403),
+        ("/api/usage?limit=many", 400),
+        ("/api/usage?limit=2", 200),
+    ],
+)
+def test_strict_refuses_otherwise(clients, path, status):
+    """What may be ignored is refused, with statuses that no source rules out."""
+    client, _ = clients["strict"]
+
+    assert client.get(path).status_code == status
+
+
+@pytest.mark.parametrize(("variant", "status"), [(None, 403), ("late", 404)])
+def test_late_judges_the_resource_before_the_key(clients, variant, status):
+    """A key without capabilities learns that a workflow does not exist before it learns what it lacks."""
+    client, keys = clients[variant]
+
+    answer = client.get("/api/workflows/no-such-workflow", headers={"x-api-key": keys["none"]})
+
+    assert answer.status_code == status
+
+
+def test_late_judges_the_body_before_the_key(clients):
+    """A key without capabilities learns that its body is no JSON before it learns what it lacks."""
+    client, keys = clients["late"]
+
+    answer = client.post(
+        "/api/workflows/portrait/run",
+        content=b"{",
+        headers={"x-api-key": keys["none"], "content-type": "application/json"},
+    )
+
+    assert answer.json()["code"] == "INVALID_BODY"
+
+
+def test_unknown_variant_is_named():
+    """A misspelt variant is told with the known ones."""
+    with pytest.raises(UnknownName, match='Did you mean "terse"'):
+        find_variant("ters")
