@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import httpx
 import pytest
 
@@ -13,16 +15,14 @@ from knouds_harness.sandbox.variants import VARIANTS, find_variant
 @pytest.fixture(scope="module")
 def clients():
     """A client for each variant, and one for the sandbox's own way (None), as its persona ``full``."""
-    opened, stack = {}, []
-    for variant in (None, *(each.id for each in VARIANTS)):
-        context = running_sandbox(seed=1, variant=variant)
-        sandbox = context.__enter__()
-        client = httpx.Client(base_url=sandbox.base_url, headers={"x-api-key": sandbox.keys["full"]})
-        opened[variant] = (client, sandbox.keys)
-        stack += [client, context]
-    yield opened
-    for each in stack:
-        each.__exit__(None, None, None)
+    with ExitStack() as stack:
+        opened = {}
+        for variant in (None, *(each.id for each in VARIANTS)):
+            sandbox = stack.enter_context(running_sandbox(seed=1, variant=variant))
+            headers = {"x-api-key": sandbox.keys["full"]}
+            client = stack.enter_context(httpx.Client(base_url=sandbox.base_url, headers=headers))
+            opened[variant] = (client, sandbox.keys)
+        yield opened
 
 
 def test_terse_create_answers_the_slug_alone(clients):
