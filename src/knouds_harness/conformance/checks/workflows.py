@@ -10,8 +10,8 @@ from knouds_harness.conformance.claims import Claim, answer, check, status_is
 from knouds_harness.conformance.lifecycle import WRITABLE_MEMBERS
 from knouds_harness.conformance.needs import (
     ADMIN_KEY,
-    CONTROL,
     FOREIGN_TEMPLATE,
+    FREE_KEY,
     FULL_KEY,
     MAY_WRITE,
     OWN_FILED_WORKFLOW,
@@ -85,7 +85,7 @@ def stored(exchange: Exchange, *, sent: Mapping[str, JSON]) -> Iterator[Claim]:
     yield from _as_written(exchange, sent, fact="workflows.get-round-trips")
 
 
-@check("workflows.free-capped-at-one", "workflows.free-cap-status", needs=(CONTROL, MAY_WRITE))
+@check("workflows.free-capped-at-one", "workflows.free-cap-status", needs=(FREE_KEY, MAY_WRITE))
 def second_of_free_account(exchange: Exchange) -> Iterator[Claim]:
     """A free account that has a workflow may not create another one."""
     yield from _refused(exchange, "workflows.free-capped-at-one", "workflows.free-cap-status", 402, 403, 409)
