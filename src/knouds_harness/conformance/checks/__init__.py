@@ -15,6 +15,7 @@ from knouds_harness.conformance.checks import (
     schemas,
     usage,
     validation,
+    webhooks,
     workflows,
 )
 from knouds_harness.conformance.claims import Check
@@ -29,6 +30,7 @@ _MODULES: tuple[ModuleType, ...] = (
     workflows,
     runs,
     executions,
+    webhooks,
     usage,
     rate_limits,
 )

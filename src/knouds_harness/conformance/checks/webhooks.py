@@ -1,0 +1,211 @@
+"""Whether deliveries arrive, once, signed, and say what polling says.
+
+The exchange of these checks is the delivery, the target's own request, or else the execution's last poll.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from knouds_harness.conformance.claims import Claim, check
+from knouds_harness.conformance.needs import FULL_KEY, MAY_RUN, POLLED_MODEL, REACHABLE_RECEIVER
+from knouds_harness.conformance.receiver import payload_of
+from knouds_harness.conformance.statuses import FINAL, body_of, status_in
+from knouds_harness.contract.shapes import ShapeJudge
+from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.exchange.signature import HEADER, WINDOW_S, Signature
+
+_NEEDS = (FULL_KEY, POLLED_MODEL, MAY_RUN, REACHABLE_RECEIVER)
+_MADE: Final = ("images", "videos", "audios", "text")
+_WHERE = f"header {HEADER}"
+
+
+@check("async.webhook-delivery-shape", needs=_NEEDS)
+def announced(exchange: Exchange) -> Iterator[Claim]:
+    """A submit with a key that has a webhook and may receive says that delivery is configured."""
+    delivery = body_of(exchange).get("webhookDelivery")
+    if isinstance(delivery, dict) and isinstance(delivery.get("configured"), bool):
+        yield Claim(
+            fact="async.webhook-delivery-shape",
+            holds=delivery["configured"],
+            expected="configured: true, as the key has a webhook",
+            observed="configured: false",
+            where="/webhookDelivery/configured",
+        )
+
+
+@check("webhook.one-per-ended-execution", needs=_NEEDS)
+def one_each(exchange: Exchange, *, taken: int) -> Iterator[Claim]:
+    """Each ended execution is delivered once, apart from what the receiver refused.
+
+    ``taken`` is how many deliveries the receiver took that name the execution of the poll.
+    """
+    if status_in(exchange) in FINAL:
+        yield Claim(
+            fact="webhook.one-per-ended-execution",
+            holds=taken == 1,
+            expected="one delivery",
+            observed=f"{taken} deliveries" if taken else "no delivery in time",
+        )
+
+
+@check("webhook.signature-header", needs=_NEEDS)
+def signature_header(exchange: Exchange) -> Iterator[Claim]:
+    """A delivery has the header X-Knouds-Signature: t=<unix seconds>,v1=<hex>."""
+    header = _header(exchange)
+    yield Claim(
+        fact="webhook.signature-header",
+        holds=header is not None and Signature.read(header) is not None,
+        expected="t=<unix seconds>,v1=<64 hexadecimal digits>",
+        observed="no such header" if header is None else f"{header!r:.120}",
+        where=_WHERE,
+    )
+
+
+@check("webhook.signature-covers-raw-body", needs=_NEEDS)
+def signature_fits(exchange: Exchange, *, raw: bytes, secret: str) -> Iterator[Claim]:
+    """The signature is the HMAC-SHA256 of the time and the raw body, with the key's secret.
+
+    ``raw`` are the bytes as they came, before anything was redacted.
+    """
+    signature = Signature.read(_header(exchange) or "")
+    if signature is not None:
+        yield Claim(
+            fact="webhook.signature-covers-raw-body",
+            holds=signature.covers(raw, secret=secret),
+            expected="HMAC-SHA256(secret, <t>.<raw body>)",
+            observed="another digest",
+            where=_WHERE,
+        )
+
+
+@check("webhook.timestamp-is-fresh", needs=_NEEDS)
+def fresh_timestamp(exchange: Exchange) -> Iterator[Claim]:
+    """The signature's time is in seconds and within 300 s of the delivery."""
+    signature = Signature.read(_header(exchange) or "")
+    if signature is not None:
+        received_unix_s = exchange.started_at.timestamp()
+        yield Claim(
+            fact="webhook.timestamp-is-fresh",
+            holds=signature.is_fresh(received_unix_s),
+            expected=f"within {WINDOW_S} s of {received_unix_s:.0f}",
+            observed=f"{signature.at_unix_s}",
+            where=_WHERE,
+        )
+
+
+@check(
+    "webhook.payload-shape",
+    "webhook.event-fits-ending",
+    "async.execution-id-is-uuid",
+    "usage.no-provider-ids",
+    "whoami.id-is-string",
+    needs=_NEEDS,
+)
+def payload(exchange: Exchange, *, shapes: ShapeJudge) -> Iterator[Claim]:
+    """A delivery has the documented members."""
+    document = payload_of(exchange.request.body)
+    mismatches = shapes.webhook_mismatches(document)
+    for mismatch in mismatches:
+        yield Claim(
+            fact=mismatch.fact,
+            holds=False,
+            expected=mismatch.expected,
+            observed=mismatch.observed,
+            where=mismatch.where,
+        )
+    if not mismatches:
+        yield Claim(
+            fact="webhook.payload-shape", holds=True, expected="the documented shape", observed="the same"
+        )
+
+
+@check("webhook.event-fits-ending", needs=_NEEDS)
+def event(exchange: Exchange, *, ending: str | None) -> Iterator[Claim]:
+    """The event names the way in which the execution ended.
+
+    ``ending`` is the final status that polling showed.
+    """
+    named = _members(exchange).get("event")
+    if ending is not None and named is not None:
+        yield Claim(
+            fact="webhook.event-fits-ending",
+            holds=named == f"execution.{ending}",
+            expected=f"execution.{ending}, as polling says",
+            observed=f"{named!r:.80}",
+            where="/event",
+        )
+
+
+@check("webhook.agrees-with-poll", needs=_NEEDS)
+def agrees(exchange: Exchange, *, poll: Exchange, submitted: Exchange) -> Iterator[Claim]:
+    """A delivery says what polling says: status, result or error, and the submit's requestId."""
+    delivered, polled = _members(exchange), body_of(poll)
+    if status_in(poll) not in FINAL:
+        return
+    pairs = [
+        ("/status", delivered.get("status"), polled.get("status")),
+        ("/requestId", delivered.get("requestId"), body_of(submitted).get("requestId")),
+        ("/error/code", _inside(delivered, "error").get("code"), _inside(polled, "error").get("code")),
+    ]
+    pairs += [
+        (f"/result/{kind}", _inside(delivered, "result").get(kind), _inside(polled, "result").get(kind))
+        for kind in _MADE
+    ]
+    for where, said, shown in pairs:
+        if said is not None and shown is not None:
+            yield Claim(
+                fact="webhook.agrees-with-poll",
+                holds=said == shown,
+                expected=f"{shown!r:.120}, as polling says",
+                observed=f"{said!r:.120}",
+                where=where,
+            )
+
+
+@check("webhook.needs-receive-capability", needs=_NEEDS)
+def none_without_capability(exchange: Exchange, *, came: int, later_came: bool) -> Iterator[Claim]:
+    """A key without webhook:receive gets no delivery.
+
+    The exchange is the last poll of an execution of such a key; ``later_came`` says that deliveries of
+    executions which ended later have arrived, so that this one would have.
+    """
+    if came or (later_came and status_in(exchange) in FINAL):
+        yield Claim(
+            fact="webhook.needs-receive-capability",
+            holds=came == 0,
+            expected="no delivery",
+            observed=f"{came} deliveries",
+        )
+
+
+@check("webhook.retries-refused-delivery", needs=_NEEDS)
+def retried(exchange: Exchange, *, attempts: int) -> Iterator[Claim]:
+    """A delivery that the receiver refused comes again.
+
+    ``attempts`` is how many came of the execution, of which the first was refused.
+    """
+    del exchange
+    if attempts:
+        yield Claim(
+            fact="webhook.retries-refused-delivery",
+            holds=attempts > 1,
+            expected="another attempt",
+            observed="none in time",
+        )
+
+
+def _header(exchange: Exchange) -> str | None:
+    values = [value for name, value in exchange.sent_headers if name.lower() == HEADER.lower()]
+    return ", ".join(values) if values else None
+
+
+def _members(exchange: Exchange) -> Mapping[str, Any]:
+    document = payload_of(exchange.request.body)
+    return document if isinstance(document, dict) else {}
+
+
+def _inside(document: Mapping[str, Any], member: str) -> Mapping[str, Any]:
+    value = document.get(member)
+    return value if isinstance(value, dict) else {}
