@@ -97,6 +97,17 @@ def test_minted_revoked_key_is_refused(client: Client, target):
     assert answer.status == 401
 
 
+def test_keys_of_an_opened_account(client: Client, target):
+    """An account that no profile knows can be opened, and keys minted for it."""
+    mint = KeyMint(client, target.control)
+
+    persona = mint.mint({"workflow:read"}, account=mint.open_account("free"))
+    answer = client.send(Request(method="GET", path="/api/whoami", persona=persona.name, action=Action.READ))
+
+    assert persona.tier == "free"
+    assert answer.json()["user"]["tier"] == "free"
+
+
 def test_clock_opens_the_next_window(client: Client, target):
     """A used-up rate limit is whole again a minute later."""
 
