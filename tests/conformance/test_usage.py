@@ -199,23 +199,20 @@ def test_total(probe, query):
     probe.judge(usage.total, page, before=before, after=read_rows(probe, owner))
 
 
-@pytest.mark.spends.with_args(
-    once(
-        OWN_WORKFLOW, USABLE_MODEL, FAILING_WORKFLOW, POLLED_MODEL, OWN_POLLED_WORKFLOW, FAILING_POLLED_MODEL
-    )
-)
 @pytest.mark.proves(usage.row_of_run, schemas.body)
 @pytest.mark.parametrize(
     ("need", "is_async"),
     [
-        (OWN_WORKFLOW, False),
-        (USABLE_MODEL, False),
-        (FAILING_WORKFLOW, False),
-        (POLLED_MODEL, True),
-        (OWN_POLLED_WORKFLOW, True),
-        (FAILING_POLLED_MODEL, True),
+        pytest.param(need, is_async, id=name, marks=pytest.mark.spends.with_args(once(need)))
+        for need, is_async, name in (
+            (OWN_WORKFLOW, False, "workflow"),
+            (USABLE_MODEL, False, "model"),
+            (FAILING_WORKFLOW, False, "failing-workflow"),
+            (POLLED_MODEL, True, "async-model"),
+            (OWN_POLLED_WORKFLOW, True, "async-workflow"),
+            (FAILING_POLLED_MODEL, True, "failing-async-model"),
+        )
     ],
-    ids=["workflow", "model", "failing-workflow", "async-model", "async-workflow", "failing-async-model"],
 )
 def test_run_has_a_row(probe, subjects, need, is_async):
     """Each run has a row, whether of a workflow or a model, failed or not, asynchronous or not."""
