@@ -33,7 +33,6 @@ class Recorder:
     today: date
     strict: bool = False
     findings: dict[str, Finding] = field(default_factory=dict)
-    used_waivers: set[Waiver] = field(default_factory=set)
     failing: dict[str, Finding] = field(default_factory=dict)
 
     def record(self, check: Check[...], exchange: Exchange, claims: Iterable[Claim]) -> list[Finding]:
@@ -73,8 +72,13 @@ class Recorder:
 
     @property
     def is_broken(self) -> bool:
-        """Whether any finding fails the run, or a waiver that was used has expired."""
-        return any(self.fails(finding) for finding in self.findings.values())
+        """Whether any finding fails the run, or a waiver has expired, whether or not it was still needed."""
+        return any(self.fails(finding) for finding in self.findings.values()) or bool(self.expired_waivers)
+
+    @property
+    def expired_waivers(self) -> list[Waiver]:
+        """The profile's waivers whose last day has passed."""
+        return [waiver for waiver in self.waivers if waiver.is_expired(self.today)]
 
     def _finding(self, check: Check[...], exchange: Exchange, claim: Claim) -> Finding:
         fact = self.document.facts[claim.fact]
@@ -110,7 +114,7 @@ class Recorder:
         if not fails_run(verdict_for(fact), strict=self.strict, is_waived=False):
             return None
         for waiver in self.waivers:
-            if waiver.matches(
+            if not waiver.is_expired(self.today) and waiver.matches(
                 fingerprint=mark,
                 fact=fact.id,
                 check=check.id,
@@ -118,7 +122,5 @@ class Recorder:
                 status=exchange.status,
                 code=exchange.code,
             ):
-                self.used_waivers.add(waiver)
-                if not waiver.is_expired(self.today):
-                    return waiver.reason
+                return waiver.reason
         return None

@@ -129,6 +129,10 @@ class ConformanceRun:
             self.outcome, self.exit_code = "interrupted", ExitCode.INTERRUPTED
         elif self.recorder.is_broken:
             self.outcome, self.exit_code = "broken", ExitCode.BREACH
+            self.note = "\n".join(
+                f"waiver expired on {waiver.expires}: {waiver}. Mend what it waives, or renew it."
+                for waiver in self.recorder.expired_waivers
+            )
         elif self.harness_errors:
             self.outcome, self.exit_code = "failed", ExitCode.BREACH
             self.note = f"{len(self.harness_errors)} tests ended in an error of the harness itself"

@@ -138,7 +138,7 @@ class Subjects:
         return deleted
 
     def free_workflow(self, owner: Persona) -> Workflow:
-        """A workflow of this account whose runs cost nothing, as nothing in it generates; deleted in the end."""
+        """A workflow of this account whose runs cost nothing: nothing in it generates. Deleted in the end."""
         if owner.user not in self._free:
             slug = self.make_workflow(owner, name="Harness free run")
             self._free[owner.user] = Workflow(slug=slug, owner=owner.user, has_generator=False)

@@ -137,6 +137,17 @@ def test_conflict_can_be_waived_until_it_expires(make_probe, expires, is_broken)
     assert probe.recorder.is_broken == is_broken
 
 
+def test_expired_waiver_fails_a_run_even_unused(make_probe):
+    """A waiver past its last day is a debt that somebody has to look at."""
+    waiver = Waiver(fact="envelope.plain-401-has-code", reason="until the release", expires=date(2026, 1, 1))
+    probe = make_probe(lambda _: httpx.Response(200, json=WHOAMI), waivers=(waiver,))
+
+    probe.send("getWhoami", full(probe))
+
+    assert probe.recorder.findings == {}
+    assert probe.recorder.is_broken
+
+
 def test_throttled_request_is_sent_again_in_the_next_window(make_probe):
     """A 429 outside the rate-limit checks is waited out as the target says, once."""
     body = {"error": "x", "code": "RATE_LIMIT_EXCEEDED", "tier": "pro", "limit": 100, "retryAfter": 7}
