@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, ParamSpec, TypeVar
 
@@ -149,24 +150,46 @@ class Probe:
             GuardStop: The profile's limits forbid the request.
             TargetUnreachable: The target has gone away.
         """
-        operation = self.document.operation_by_id[operation_id]
-        call = call or Call()
-        self.need(may(operation.action))
         return self._exchange(
-            Request(
-                method=operation.method,
-                path=operation.url_path(call.path_values),
-                query=call.query,
-                headers=call.all_headers(),
-                body=call.encoded_body(),
-                operation_id=operation.id,
-                persona=persona.name if persona else None,
-                path_values=call.path_values,
-                action=operation.action,
-                cost_credits=call.cost_credits,
-            ),
+            self._request(operation_id, persona, call or Call()),
             key=key,
             is_throttling_expected=is_throttling_expected,
+        )
+
+    def send_together(self, operation_id: str, persona: Persona, call: Call, *, times: int) -> list[Exchange]:
+        """Send one request several times at once, and judge each answer as ``send`` does.
+
+        How many are in flight at a time, ``limits.concurrency`` says; a 429 is an answer like others.
+
+        Raises:
+            GuardStop: The profile's limits forbid the request, or so many of them.
+        """
+        if self.halted_by is not None:
+            raise self.halted_by
+        request = self._request(operation_id, persona, call)
+        with ThreadPoolExecutor(max_workers=times) as senders:
+            sent = [senders.submit(self.client.send, request) for _ in range(times)]
+        exchanges = [each.result() for each in sent if each.exception() is None]
+        for exchange in exchanges:
+            self._judge_by_common_checks(exchange)
+        for each in sent:
+            each.result()  # raises what kept a request from being sent
+        return exchanges
+
+    def _request(self, operation_id: str, persona: Persona | None, call: Call) -> Request:
+        operation = self.document.operation_by_id[operation_id]
+        self.need(may(operation.action))
+        return Request(
+            method=operation.method,
+            path=operation.url_path(call.path_values),
+            query=call.query,
+            headers=call.all_headers(),
+            body=call.encoded_body(),
+            operation_id=operation.id,
+            persona=persona.name if persona else None,
+            path_values=call.path_values,
+            action=operation.action,
+            cost_credits=call.cost_credits,
         )
 
     def send_elsewhere(

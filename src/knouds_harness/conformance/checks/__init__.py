@@ -7,6 +7,7 @@ from types import ModuleType
 from knouds_harness.conformance.checks import (
     authentication,
     capabilities,
+    concurrency,
     envelopes,
     executions,
     rate_limits,
@@ -33,6 +34,7 @@ _MODULES: tuple[ModuleType, ...] = (
     webhooks,
     usage,
     rate_limits,
+    concurrency,
 )
 
 
