@@ -17,8 +17,9 @@ from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from knouds_harness.conformance.checks import families
 from knouds_harness.conformance.claims import Check
+from knouds_harness.conformance.common_checks import COMMON_CHECKS, COMMON_FACTS
 from knouds_harness.conformance.matrix import TIERS_WITHOUT_KEYS
-from knouds_harness.conformance.probe import COMMON_CHECKS, COMMON_FACTS, UNTESTED, Probe
+from knouds_harness.conformance.probe import UNTESTED, Probe
 from knouds_harness.conformance.session import ConformanceRun, Options, open_run
 from knouds_harness.conformance.subjects import Subjects
 from knouds_harness.contract.document import Document, load_document

@@ -10,8 +10,8 @@ from typing import Any, Final, ParamSpec, TypeVar
 
 import pytest
 
-from knouds_harness.conformance.checks import envelopes, schemas
 from knouds_harness.conformance.claims import Check
+from knouds_harness.conformance.common_checks import judge_by_common_checks
 from knouds_harness.conformance.needs import CONTROL, FULL_KEY, Need, may
 from knouds_harness.conformance.recorder import Recorder
 from knouds_harness.contract.document import Document
@@ -32,27 +32,6 @@ T = TypeVar("T")
 
 NO_BODY: Final = object()
 UNTESTED = "untested: the profile lacks "
-_ON_EVERY_EXCHANGE: Final = (
-    envelopes.no_server_error,
-    envelopes.json_content_type,
-    envelopes.json_object,
-    envelopes.envelope,
-    envelopes.no_internals,
-    envelopes.context_fields,
-    envelopes.throttled_headers,
-)
-COMMON_CHECKS: Final[tuple[Check[...], ...]] = (
-    *_ON_EVERY_EXCHANGE,
-    envelopes.code_fits_status,
-    schemas.status_is_documented,
-    schemas.body,
-    schemas.headers,
-)
-"""The checks that the probe has judge every exchange, whichever test asked for it."""
-COMMON_FACTS: Final = frozenset(fact for check in COMMON_CHECKS for fact in check.facts) - {
-    *schemas.SHAPE_FACTS
-}
-"""The facts that any test may show to be broken; the shape of a success shows in tests that succeed."""
 _WINDOW_S = 60
 _LONGEST_WAIT_S = 65
 _MOST_FAILURES_IN_A_ROW = 5
@@ -266,14 +245,7 @@ class Probe:
         self.wait(min(int(told) if told.isdigit() else _WINDOW_S, _LONGEST_WAIT_S))
 
     def _judge_by_common_checks(self, exchange: Exchange) -> None:
-        for check in _ON_EVERY_EXCHANGE:
-            self.judge(check, exchange)
-        self.judge(envelopes.code_fits_status, exchange, catalogue=self.document.error_codes)
-        operation = self.document.operation_by_id.get(exchange.request.operation_id or "")
-        if operation is not None:
-            self.judge(schemas.status_is_documented, exchange, operation=operation)
-            self.judge(schemas.body, exchange, operation=operation, shapes=self.shapes)
-            self.judge(schemas.headers, exchange, operation=operation, shapes=self.shapes)
+        judge_by_common_checks(exchange, recorder=self.recorder, document=self.document, shapes=self.shapes)
 
     def minted(self, capabilities: Collection[str]) -> Persona:
         """A fresh key of the full key's account with exactly these capabilities."""

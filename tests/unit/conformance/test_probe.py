@@ -9,7 +9,8 @@ import pytest
 from example_targets import make_target
 
 from knouds_harness.conformance.checks import all_checks, authentication
-from knouds_harness.conformance.probe import COMMON_CHECKS, Call, Probe
+from knouds_harness.conformance.common_checks import COMMON_CHECKS
+from knouds_harness.conformance.probe import Call, Probe
 from knouds_harness.conformance.recorder import Recorder
 from knouds_harness.contract.document import load_document
 from knouds_harness.contract.operations import Action
