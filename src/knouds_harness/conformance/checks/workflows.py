@@ -112,12 +112,13 @@ def slug_stays(exchange: Exchange, *, slug: str) -> Iterator[Claim]:
     """Whatever an update says, the workflow stays under its slug."""
     yield status_is(exchange, 200, fact="workflows.slug-never-changes")
     document = exchange.json_or_none()
-    if exchange.status == 200 and isinstance(document, dict):
+    shown = document.get("slug") if isinstance(document, dict) else None
+    if exchange.status == 200 and isinstance(shown, str):
         yield Claim(
             fact="workflows.slug-never-changes",
-            holds=document.get("slug") == slug,
+            holds=shown == slug,
             expected=slug,
-            observed=f"{document.get('slug')!r:.100}",
+            observed=shown,
             where="/slug",
         )
 
@@ -139,7 +140,7 @@ def listed_folder(exchange: Exchange, *, slug: str, folder_id: str | None) -> It
     """After a move, the list names the new folder too."""
     summaries = exchange.json_or_none()
     for summary in summaries if exchange.status == 200 and isinstance(summaries, list) else ():
-        if isinstance(summary, dict) and summary.get("slug") == slug:
+        if isinstance(summary, dict) and summary.get("slug") == slug and "folderId" in summary:
             yield Claim(
                 fact="workflows.move-sets-folder",
                 holds=summary.get("folderId") == folder_id,
@@ -178,7 +179,7 @@ def listed(
     ):
         yield _none_of(set(wanted) - set(by_slug), fact, expected, "left out")
     yield _none_of(
-        {slug for slug in templates if by_slug.get(slug, {"isTemplate": True}).get("isTemplate") is not True},
+        {slug for slug in templates if by_slug.get(slug, {}).get("isTemplate") is False},
         "workflows.list-own-and-templates",
         "isTemplate: true on other people's workflows",
         "not said to be templates",
