@@ -61,7 +61,7 @@ def add_workflow(
     """Store a workflow under the slug, or slug-2, slug-3, … while that is taken; returns the document."""
     with store.transaction():
         free_slug = _free_slug(store, slug, faults)
-        document = dict(members) | {"slug": free_slug, "createdBy": owner_id, "updatedAt": now_iso()}
+        document = {"createdBy": owner_id} | dict(members) | {"slug": free_slug, "updatedAt": now_iso()}
         store.write(
             "INSERT INTO workflows (slug, owner_id, is_template, document, summary) VALUES (?, ?, ?, ?, ?)",
             (free_slug, owner_id, is_template, *_texts(document, is_template=is_template)),
