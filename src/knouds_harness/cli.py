@@ -12,6 +12,7 @@ from rich.console import Console
 
 from knouds_harness.conformance.doctor import examine
 from knouds_harness.conformance.running import run_suite
+from knouds_harness.conformance.verification import verify as verify_traffic
 from knouds_harness.contract.document import load_document
 from knouds_harness.coverage import coverage, print_coverage
 from knouds_harness.errors import ExitCode, HarnessError
@@ -119,6 +120,28 @@ def _as_pytest_options(options: dict[str, object]) -> list[str]:
 def doctor(target: str, *, yes_production: bool) -> None:
     """Say whether a target can be tested, what stays untested for want of what, and what it costs."""
     sys.exit(examine(target, yes_production=yes_production, console=Console()))
+
+
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--base-url", metavar="URL", help="Where the API is, if the file holds several servers.")
+@click.option("--strict", is_flag=True, help="Assumptions that do not hold fail the run too.")
+@click.option(
+    "--runs-folder",
+    type=click.Path(path_type=Path),
+    default=Path("reports/runs"),
+    metavar="DIR",
+    help="For the run record.",
+)
+def verify(file: Path, *, base_url: str | None, strict: bool, runs_folder: Path) -> None:
+    """Judge recorded traffic against the contract, without sending anything.
+
+    FILE is a HAR file: a browser's, a proxy's, or the exchanges.har of a run.
+    """
+    result = verify_traffic(file, base_url=base_url, strict=strict, runs_folder=runs_folder)
+    paths = render_all(result.folder)
+    print_summary(read_run(result.folder), paths, console=Console())
+    sys.exit(result.exit_code)
 
 
 @cli.command()
