@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 
-from knouds_harness.conformance.checks import concurrency, envelopes, refusals
+from knouds_harness.conformance.checks import concurrency, envelopes, refusals, schemas
 from knouds_harness.conformance.checks.concurrency import created_slug
 from knouds_harness.conformance.checks.rate_limits import LIMIT_BY_TIER
 from knouds_harness.conformance.needs import CONTROL, FULL_KEY, LIMITED_KEY, USABLE_MODEL, once
@@ -71,14 +71,17 @@ def test_runs_on_the_last_credits(probe):
             probe.judge(refusals.TOO_FEW_CREDITS, exchange)
 
 
-@pytest.mark.proves(concurrency.burst, refusals.OVER_LIMIT, envelopes.throttled_headers)
+@pytest.mark.proves(
+    concurrency.burst, refusals.OVER_LIMIT, envelopes.throttled_headers, schemas.limited_run_headers
+)
 def test_burst_across_the_limit(probe, subjects):
     """Of requests that are sent at once no more are admitted than the window had left."""
     persona = probe.need(LIMITED_KEY)
     workflow = subjects.free_workflow(persona)
     probe.next_window()
     for _ in range(LIMIT_BY_TIER["pro"] - LEFT):
-        subjects.run(workflow, persona, is_throttling_expected=True)
+        exchange = subjects.run(workflow, persona, is_throttling_expected=True)
+    probe.judge(schemas.limited_run_headers, exchange)
 
     exchanges = probe.send_together(
         "runWorkflow",
