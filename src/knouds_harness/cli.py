@@ -13,6 +13,7 @@ from rich.console import Console
 from knouds_harness.conformance.doctor import examine
 from knouds_harness.conformance.running import run_suite
 from knouds_harness.conformance.verification import verify as verify_traffic
+from knouds_harness.contract.difference import Kind, differences
 from knouds_harness.contract.document import load_document
 from knouds_harness.coverage import coverage, print_coverage
 from knouds_harness.errors import ExitCode, HarnessError
@@ -165,6 +166,19 @@ def facts(run: Path | None, *, gaps: bool) -> None:
     standings = {row.fact.id: row.standing for row in fact_rows(read_run(run))} if run else None
     rows = coverage(load_document().facts.values(), standings)
     print_coverage(rows, gaps_only=gaps, console=Console())
+
+
+@cli.command()
+@click.argument("old", type=click.Path(path_type=Path))
+@click.argument("new", type=click.Path(path_type=Path))
+def diff(old: Path, new: Path) -> None:
+    """Compare two OpenAPI documents of this contract; fail if clients of OLD break on NEW."""
+    found = differences(load_document(old), load_document(new))
+    for difference in sorted(found, key=lambda difference: difference.kind is not Kind.BREAKING):
+        click.echo(f"{difference.kind}  {difference.place}: {difference.says}")
+    breaking = sum(difference.kind is Kind.BREAKING for difference in found)
+    click.echo(f"{breaking} breaking, {len(found) - breaking} additive.")
+    sys.exit(ExitCode.BREACH if breaking else ExitCode.KEPT)
 
 
 cli.add_command(sandbox_command, "sandbox")
