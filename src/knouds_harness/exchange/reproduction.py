@@ -56,7 +56,7 @@ def _with_body(words: list[str], body: bytes, exchange_id: str) -> str:
         text = ""
     if body and (not text or not _PLAIN.fullmatch(text)):
         octal = "".join(chr(byte) if _is_literal(byte) else f"\\{byte:03o}" for byte in body)
-        return f"printf '{octal}' | {' '.join([*words, '--data-binary', '@-'])}"
+        return f"printf -- '{octal}' | {' '.join([*words, '--data-binary', '@-'])}"
     return " ".join([*words, "--data-raw", _quoted(text)])
 
 

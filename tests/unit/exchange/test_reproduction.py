@@ -69,6 +69,7 @@ def test_empty_key_is_sent_as_an_empty_header():
 @example(body=b"@/etc/passwd")
 @example(body=b'it\'s 100 %\\n $HOME `id` ! "quoted"')
 @example(body=b"\0\xff\n")
+@example(body=b"-\0")
 @example(body=b"keys begin with knouds_live_")
 @example(body='{"name": "Lichtmaß"}'.encode())
 def test_any_body_arrives(body: bytes):
