@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 
 from knouds_harness.conformance.doctor import examine
+from knouds_harness.conformance.replaying import replay as replay_findings
 from knouds_harness.conformance.running import run_suite
 from knouds_harness.conformance.verification import verify as verify_traffic
 from knouds_harness.contract.difference import Kind, differences
@@ -143,6 +144,30 @@ def verify(file: Path, *, base_url: str | None, strict: bool, runs_folder: Path)
     paths = render_all(result.folder)
     print_summary(read_run(result.folder), paths, console=Console())
     sys.exit(result.exit_code)
+
+
+@cli.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("fingerprint", required=False)
+@click.option("--target", metavar="NAME", help="Profile in targets/ [default: the run's own].")
+@click.option("--fault", multiple=True, metavar="ID", help="Break a promise of the built-in sandbox.")
+@click.option("--yes-production", is_flag=True, help="Agree to a profile that says production = true.")
+def replay(
+    run: Path, fingerprint: str | None, *, target: str | None, fault: tuple[str, ...], yes_production: bool
+) -> None:
+    """Send the exchange of each finding again, and say whether it still stands.
+
+    RUN is a folder under reports/runs/; FINGERPRINT names one of its findings.
+    """
+    code = replay_findings(
+        run,
+        fingerprint,
+        target_name=target,
+        faults=fault,
+        yes_production=yes_production,
+        console=Console(),
+    )
+    sys.exit(code)
 
 
 @cli.command()

@@ -58,3 +58,50 @@ def test_broken_file_is_one_message(length, faulted_run, tmp_path):
     assert process.stderr.startswith("error: x.har: is ")
     assert "Traceback" not in process.stderr
     assert not (tmp_path / "reports").exists()
+
+
+@pytest.fixture(scope="module")
+def marks(faulted_run):
+    """The fingerprints of what the fault broke."""
+    return [each.fingerprint for each in read_run(faulted_run).findings if each.fact == FACT]
+
+
+def test_finding_still_stands_with_the_fault(faulted_run, marks, tmp_path):
+    """Sent again to a server that still breaks the promise."""
+    process = knouds("replay", faulted_run, marks[0], "--fault", FAULT, cwd=tmp_path)
+
+    assert process.returncode == 1, process.stderr
+    assert process.stdout.startswith(f"still stands  {marks[0]}  {FACT}  getWhoami as full: ")
+    assert "1 findings: 1 still stand" in process.stdout
+
+
+def test_finding_is_gone_without_the_fault(faulted_run, marks, tmp_path):
+    """Sent again to a server that keeps it."""
+    process = knouds("replay", faulted_run, cwd=tmp_path)
+
+    assert process.returncode == 0, process.stderr
+    assert f"gone          {marks[0]}" in process.stdout
+    assert " 0 still stand" in process.stdout
+    assert not (tmp_path / "reports").exists()
+
+
+def test_unknown_finding_is_named(faulted_run, marks, tmp_path):
+    """With those that there are."""
+    process = knouds("replay", faulted_run, "000000000000", cwd=tmp_path)
+
+    assert process.returncode == 2
+    assert 'error: no finding "000000000000"' in process.stderr
+    assert marks[0] in process.stderr
+
+
+def test_recorded_traffic_needs_a_target(faulted_run, tmp_path):
+    """A run of verify has no profile to send with."""
+    knouds("verify", faulted_run / "exchanges.har", cwd=tmp_path)
+    [folder] = (tmp_path / "reports" / "runs").iterdir()
+
+    process = knouds("replay", folder, cwd=tmp_path)
+    again = knouds("replay", folder, "--target", "sandbox", "--fault", FAULT, cwd=tmp_path)
+
+    assert process.returncode == 2
+    assert "--target" in process.stderr
+    assert again.returncode == 1
