@@ -7,7 +7,7 @@ import os
 import hypothesis
 import pytest
 
-hypothesis.settings.register_profile("dev", max_examples=50)
+hypothesis.settings.register_profile("dev", max_examples=50, deadline=None)
 hypothesis.settings.register_profile("nightly", max_examples=2_000, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if "CI" in os.environ else "dev"))
 
