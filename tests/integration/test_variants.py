@@ -10,10 +10,9 @@ from knouds_harness.sandbox.variants import VARIANTS
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.id)
-@pytest.mark.parametrize("seed", [1, 2])
-def test_sound_variant_has_no_breach(variant, seed, tmp_path):
+def test_sound_variant_has_no_breach(variant, tmp_path):
     """A variant that answers open points otherwise keeps the contract."""
-    exit_code, broken = check(tmp_path, "--variant", variant.id, "--seed", str(seed))
+    exit_code, broken = check(tmp_path, "--variant", variant.id, "--seed", "1")
 
     assert broken == set()
     assert exit_code == ExitCode.KEPT
