@@ -148,7 +148,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         "operation", config.getoption("--operation"), document.operation_by_id if document else ()
     )
     wanted_facts = _known("fact", config.getoption("--fact"), document.facts if document else ())
+    if not (wanted_families or wanted_operations or wanted_facts):
+        return
     kept: list[pytest.Item] = []
+    deselected: list[pytest.Item] = []
     for item in items:
         checks = checks_of(item)
         operation = operation_of(item)
@@ -158,10 +161,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             and (not wanted_operations or operation is None or operation.id in wanted_operations)
             and (not wanted_facts or not wanted_facts.isdisjoint(shown))
         )
-        if is_kept:
-            kept.append(item)
-    if len(kept) < len(items):
-        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        (kept if is_kept else deselected).append(item)
+    if deselected:
+        config.hook.pytest_deselected(items=deselected)
         items[:] = kept
 
 

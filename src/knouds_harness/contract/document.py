@@ -55,12 +55,6 @@ class Document:
         """Each operation under its operationId."""
         return {operation.id: operation for operation in self.operations}
 
-    @cached_property
-    def shape_facts(self) -> tuple[str, ...]:
-        """Every fact that a response's schema or header cites, sorted."""
-        responses = (response for operation in self.operations for response in operation.responses.values())
-        return tuple(sorted({fact for response in responses for fact in response.facts}))
-
     def recognise(self, method: str, path: str) -> tuple[Operation, Mapping[str, str]] | None:
         """Which operation a request addresses.
 

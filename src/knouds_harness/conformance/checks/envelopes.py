@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from knouds_harness.conformance.claims import Claim, answer, check
+from knouds_harness.conformance.claims import Claim, answer, check, status_is
 from knouds_harness.conformance.needs import FULL_KEY
 from knouds_harness.contract.error_codes import ErrorCode
 from knouds_harness.contract.sources import Source
@@ -269,31 +269,16 @@ def constant_code(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
 @check("ground.unknown-route-is-404")
 def unknown_route(exchange: Exchange) -> Iterator[Claim]:
     """An unknown route is a 404."""
-    yield Claim(
-        fact="ground.unknown-route-is-404",
-        holds=exchange.status == 404,
-        expected="404",
-        observed=answer(exchange),
-    )
+    yield status_is(exchange, 404, fact="ground.unknown-route-is-404")
 
 
 @check("ground.wrong-method-is-404-or-405")
 def wrong_method(exchange: Exchange) -> Iterator[Claim]:
     """A method that a path does not have is a 404 or 405."""
-    yield Claim(
-        fact="ground.wrong-method-is-404-or-405",
-        holds=exchange.status in (404, 405),
-        expected="404 or 405",
-        observed=answer(exchange),
-    )
+    yield status_is(exchange, 404, 405, fact="ground.wrong-method-is-404-or-405")
 
 
 @check("ground.oversized-body-is-413-or-400")
 def oversized_body(exchange: Exchange) -> Iterator[Claim]:
     """An oversized body is refused."""
-    yield Claim(
-        fact="ground.oversized-body-is-413-or-400",
-        holds=exchange.status in (400, 413),
-        expected="413 or 400",
-        observed=answer(exchange),
-    )
+    yield status_is(exchange, 413, 400, fact="ground.oversized-body-is-413-or-400")
