@@ -1,0 +1,69 @@
+"""Faults: asynchronous runs, from submit to after the end."""
+
+from __future__ import annotations
+
+from knouds_harness.sandbox.faults.table import Table
+
+FAULTS: Table = {
+    "async.submit-shape": {
+        "async-lacks-marker": "A submit has no _async.",
+        "async-lacks-request-id": "A submit has no requestId.",
+    },
+    "async.submit-is-processing": {
+        "async-status-is-queued": "A submitted execution is queued.",
+    },
+    "async.execution-id-is-uuid": {
+        "async-execution-id-is-short": "executionId is eight characters.",
+    },
+    "async.execution-id-is-fresh": {
+        "async-execution-id-repeats": "Every submit gets the same executionId.",
+    },
+    "async.workflow-submit-names-slug": {
+        "async-lacks-workflow-slug": "A workflow's submit has no workflowSlug.",
+    },
+    "async.poll-url-leads-to-execution": {
+        "async-poll-url-elsewhere": "pollUrl leads to /api/runs.",
+    },
+    "async.webhook-delivery-shape": {
+        "async-webhook-configured-as-text": "configured is a text.",
+        "async-webhook-lacks-configured": "webhookDelivery is empty.",
+    },
+    "async.submit-under-500-ms": {
+        "async-submit-is-slow": "A submit takes 700 ms.",
+    },
+    "execution.poll-shape": {
+        "execution-lacks-id": "A poll has no executionId.",
+    },
+    "execution.status-closed": {
+        "execution-status-is-done": "A completed execution is done.",
+    },
+    "execution.completed-has-result": {
+        "execution-lacks-result": "A completed execution has no result.",
+    },
+    "execution.failed-has-error": {
+        "execution-error-as-text": "A failed execution's error is a text.",
+        "execution-error-lacks-code": "A failed execution's error has no code.",
+    },
+    "execution.unknown-is-404": {
+        "execution-unknown-is-400": "An unknown execution is a 400.",
+    },
+    "execution.foreign-is-404": {
+        "execution-shown-to-strangers": "Anyone may poll and cancel an execution.",
+    },
+    "execution.final-is-absorbing": {
+        "execution-final-flips": "An ended execution shows another end half a second later.",
+    },
+    "execution.edges": {
+        "execution-cancel-request-not-shown": "An execution whose cancelling was accepted shows processing.",
+    },
+    "execution.cancel-in-flight": {
+        "execution-cancel-refused": "An execution in flight cannot be cancelled.",
+        "execution-cancel-does-nothing": "Cancelling is accepted and ignored.",
+    },
+    "execution.cancelled-is-charged": {
+        "execution-cancel-refunds": "A cancelled run is not charged.",
+    },
+    "execution.cancel-after-end-changes-nothing": {
+        "execution-cancel-rewrites-the-end": "Cancelling an ended execution makes it cancelled.",
+    },
+}

@@ -1,0 +1,42 @@
+"""Faults: rate limits."""
+
+from __future__ import annotations
+
+from knouds_harness.sandbox.faults.table import Table
+
+FAULTS: Table = {
+    "rate.headers-on-success": {
+        "rate-headers-left-out": "The rate-limit headers are left out.",
+        "rate-reset-left-out": "X-RateLimit-Reset is left out.",
+    },
+    "rate.headers-are-integers": {
+        "rate-reset-in-ms": "X-RateLimit-Reset is in milliseconds.",
+        "rate-limit-with-unit": "X-RateLimit-Limit carries a window.",
+    },
+    "rate.remaining-falls": {
+        "rate-remaining-stands-still": "X-RateLimit-Remaining never falls.",
+    },
+    "rate.window-is-fixed-60-s": {
+        "rate-window-is-an-hour": "The window is an hour long.",
+    },
+    "rate.over-limit-is-429": {
+        "rate-one-too-many": "One request over the limit goes through.",
+        "rate-refusal-is-503": "A request over the limit is a 503.",
+        "rate-refusal-has-other-code": "The code over the limit is TOO_MANY_REQUESTS.",
+    },
+    "rate.refusal-fields": {
+        "rate-refusal-lacks-tier": "A 429 has no tier.",
+    },
+    "rate.refusal-headers": {
+        "rate-refusal-lacks-retry-after": "A 429 has no Retry-After.",
+    },
+    "rate.body-and-headers-agree": {
+        "rate-refusal-in-ms": "retryAfter is in milliseconds.",
+    },
+    "rate.per-user-not-per-key": {
+        "rate-counted-per-key": "Each key has a bucket of its own.",
+    },
+    "rate.separate-per-route": {
+        "rate-shared-by-routes": "The two run endpoints share a bucket.",
+    },
+}

@@ -1,0 +1,97 @@
+"""Faults: runs of workflows and models."""
+
+from __future__ import annotations
+
+from knouds_harness.sandbox.faults.table import Table
+
+FAULTS: Table = {
+    "run.inputs-missing-is-invalid-inputs": {
+        "run-inputs-missing-accepted": "A run without inputs is accepted.",
+        "run-inputs-missing-is-invalid-body": "A run without inputs is an INVALID_BODY.",
+    },
+    "run.inputs-not-object-is-invalid-inputs": {
+        "run-inputs-array-accepted": "Inputs may be an array.",
+        "run-inputs-null-accepted": "Inputs may be null.",
+        "run-inputs-text-accepted": "Inputs may be a text.",
+    },
+    "run.body-not-json-is-invalid-body": {
+        "run-malformed-body-accepted": "A run body that is no JSON is accepted.",
+        "run-malformed-body-is-invalid-inputs": "A run body that is no JSON is an INVALID_INPUTS.",
+    },
+    "run.bad-slug-is-invalid-slug": {
+        "run-slug-case-ignored": "A slug with capitals runs its lowercase form.",
+        "run-bad-slug-is-404": "A slug with other characters is a 404.",
+        "run-bad-slug-is-invalid-inputs": "A slug with other characters is an INVALID_INPUTS.",
+        "run-bad-model-name-is-404": "A model name with other characters is a 404.",
+    },
+    "run.defaults-for-left-out-fields": {
+        "run-defaults-ignored": "A left-out field is refused.",
+    },
+    "run.unknown-workflow-is-404": {
+        "run-unknown-workflow-is-invalid-slug": "Running an unknown workflow is an INVALID_SLUG.",
+        "run-unknown-workflow-is-410": "Running an unknown workflow is a 410.",
+    },
+    "run.foreign-workflow-is-404": {
+        "run-foreign-workflow-accepted": "Someone else's private workflow runs.",
+        "run-foreign-workflow-is-403": "Running someone else's private workflow is a 403.",
+    },
+    "run.too-few-credits-is-402": {
+        "run-without-credits-accepted": "A run without enough credits goes through.",
+        "run-without-credits-is-400": "A run without enough credits is a 400.",
+    },
+    "run.exhausted-grant-is-402": {
+        "run-exhausted-grant-accepted": "A run on a used-up trial grant goes through.",
+        "run-exhausted-grant-in-capitals": "The code of a used-up trial grant is GRANT_EXHAUSTED.",
+        "run-exhausted-grant-is-insufficient-credits": "A used-up trial grant is an INSUFFICIENT_CREDITS.",
+    },
+    "run.granted-run-costs-zero": {
+        "run-granted-costs": "A run that a trial grant paid reports its price.",
+    },
+    "run.provider-failure-is-500": {
+        "run-provider-failure-is-200": "A provider's failure is a 200.",
+    },
+    "run.success-is-true": {
+        "run-success-as-text": "success is a text.",
+        "run-success-is-false": "success is false.",
+    },
+    "run.success-shape": {
+        "run-lacks-cost": "A run reports no cost.",
+    },
+    "run.result-present": {
+        "run-lacks-result": "A run has no result.",
+        "run-images-as-text": "images is a text.",
+    },
+    "run.cost-is-credits": {
+        "run-cost-as-text": "cost is a text.",
+        "run-cost-negative": "cost is negative.",
+    },
+    "run.charged-per-generator": {
+        "run-charged-once": "A run costs one unit, however many it makes.",
+    },
+    "run.charge-equals-usage": {
+        "run-cost-differs-from-usage": "A run's cost is not what its usage row says.",
+    },
+    "run.ms-is-number": {
+        "run-ms-as-text": "ms is a text.",
+        "run-lacks-ms": "A workflow run reports no ms.",
+    },
+    "model.unknown-is-404": {
+        "model-unknown-is-plain-404": "An unknown model is a plain 404.",
+        "model-unknown-is-invalid-slug": "An unknown model is an INVALID_SLUG.",
+    },
+    "model.disabled-is-404": {
+        "model-disabled-runs": "A disabled model runs.",
+        "model-disabled-is-403": "A disabled model is a 403.",
+    },
+    "model.above-tier-is-403": {
+        "model-tier-ignored": "A model above the account's tier runs.",
+        "model-above-tier-is-404": "A model above the account's tier is a 404.",
+    },
+    "model.run-under-business-is-403": {
+        "model-run-under-business": "A pro account runs models.",
+        "model-run-under-business-is-402": "A model run of a pro account is a 402.",
+    },
+    "model.async-not-supported-is-400": {
+        "model-async-for-all": "Every model runs asynchronously.",
+    },
+}

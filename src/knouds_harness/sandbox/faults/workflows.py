@@ -1,0 +1,112 @@
+"""Faults: workflows and their schemas."""
+
+from __future__ import annotations
+
+from knouds_harness.sandbox.faults.table import Table
+
+FAULTS: Table = {
+    "workflows.create-requires-name": {
+        "create-without-name-accepted": "A workflow without a name is created.",
+    },
+    "workflows.free-capped-at-one": {
+        "create-free-uncapped": "A free account creates more than one workflow.",
+    },
+    "workflows.get-round-trips": {
+        "create-refuses-what-get-shows": "Create refuses a document with updatedAt.",
+    },
+    "workflows.creator-owns": {
+        "create-believes-created-by": "Create takes createdBy from the body.",
+        "workflows-document-names-another-creator": "createdBy is someone else.",
+    },
+    "workflows.create-makes-slug-from-name": {
+        "create-slug-keeps-capitals": "A new slug keeps the name's capitals.",
+    },
+    "workflows.slug-charset": {
+        "create-slug-with-underscores": "A new slug has underscores.",
+    },
+    "workflows.create-suffixes-taken-slug": {
+        "create-suffixes-from-1": "The first suffix of a taken slug is -1.",
+        "create-suffixes-without-hyphen": "The suffix of a taken slug has no hyphen.",
+    },
+    "workflows.update-takes-subset": {
+        "update-resets-what-is-left-out": "Update empties the tags and description that it is not given.",
+        "update-ignores-description": "Update does not change the description.",
+    },
+    "workflows.slug-never-changes": {
+        "update-makes-slug-anew": "A new name makes a new slug.",
+        "update-believes-slug": "Update takes the slug from the body.",
+    },
+    "workflows.move-sets-folder": {
+        "move-changes-nothing": "Move leaves the folder alone.",
+        "move-to-root-ignored": "Move to the root leaves the folder alone.",
+    },
+    "workflows.delete-then-404": {
+        "delete-keeps-the-workflow": "A deleted workflow is still there.",
+    },
+    "workflows.foreign-write-is-refused": {
+        "write-to-foreign-accepted": "Anyone may write to any workflow.",
+        "write-to-foreign-template-accepted": "Anyone may write to a template.",
+    },
+    "workflows.admin-does-not-own": {
+        "write-to-foreign-by-admin-accepted": "An administrator may write to any workflow.",
+    },
+    "workflows.list-is-array": {
+        "workflows-list-in-object": "The list comes in an object.",
+    },
+    "workflows.list-own-and-templates": {
+        "workflows-list-lacks-templates": "The list leaves other people's templates out.",
+        "workflows-list-shows-foreign": "The list shows everyone's workflows.",
+        "workflows-list-shows-foreign-public": "The list shows other people's public playgrounds.",
+    },
+    "workflows.summary-fields": {
+        "workflows-summary-lacks-folder": "A summary has no folderId.",
+        "workflows-summary-tags-as-text": "A summary's tags are one text.",
+        "workflows-summary-template-as-number": "A summary's isTemplate is a number.",
+    },
+    "workflows.summary-cost-is-number-or-null": {
+        "workflows-summary-cost-as-text": "A summary's cost is a text.",
+    },
+    "workflows.updated-at-is-iso": {
+        "workflows-summary-updated-at-epoch": "A summary's updatedAt is a number.",
+        "workflows-document-updated-at-epoch": "A workflow's updatedAt is a number.",
+    },
+    "workflows.document-shape": {
+        "workflows-get-in-object": "A workflow comes in an object.",
+        "workflows-document-lacks-created-by": "A workflow has no createdBy.",
+    },
+    "workflows.viewport-shape": {
+        "workflows-viewport-as-list": "The viewport is a list.",
+    },
+    "workflows.node-shape": {
+        "workflows-node-lacks-position": "A node has no position.",
+        "workflows-node-id-as-number": "A node's id is a number.",
+    },
+    "workflows.edge-shape": {
+        "workflows-edge-lacks-handle": "An edge has no targetHandle.",
+    },
+    "workflows.unknown-is-404": {
+        "workflows-unknown-is-400": "An unknown workflow is a 400 on read.",
+    },
+    "schema.fields-have-name-and-type": {
+        "schema-field-lacks-type": "A field has no type.",
+        "schema-field-lacks-name": "A field has no name.",
+    },
+    "schema.empty-without-request-input": {
+        "schema-fields-null-without-input": "fields is null without a Request Input node.",
+    },
+    "schema.shape": {
+        "schema-lacks-values": "A schema has no values.",
+        "schema-lacks-cost": "A schema has no estimatedCreditCost.",
+        "schema-cost-as-text": "A schema's estimatedCreditCost is a text.",
+    },
+    "schema.public-shape-without-cost": {
+        "schema-public-with-cost": "The public schema shows the cost.",
+        "schema-public-lacks-fields": "The public schema has no fields.",
+    },
+    "schema.public-only-when-public": {
+        "schema-public-of-private": "Every workflow has a public schema.",
+    },
+    "schema.unknown-is-404": {
+        "schema-of-unknown-is-empty": "The schema of an unknown workflow is an empty one.",
+    },
+}
