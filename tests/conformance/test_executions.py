@@ -85,7 +85,7 @@ def test_cancelled_is_charged(probe, executions):
 @pytest.mark.proves(checks.workflow_submit)
 def test_workflow_submit(probe, executions):
     """A workflow's submit carries the slug of the workflow that was run."""
-    trail = executions.completed_workflow
+    trail = executions.of_workflow
 
     probe.judge(checks.workflow_submit, trail.submitted, slug=trail.resource.slug)
 
@@ -94,7 +94,7 @@ def test_workflow_submit(probe, executions):
 @pytest.mark.proves(checks.poll_url)
 def test_poll_url(probe, executions):
     """What a submit's pollUrl leads to is the execution submitted."""
-    submitted = executions.completed.submitted
+    submitted = executions.of_model.submitted
     url = body_of(submitted).get("pollUrl")
 
     if isinstance(url, str) and url.startswith("/") and url.isascii() and url.isprintable():
@@ -123,13 +123,12 @@ def test_edges(probe, executions):
 @pytest.mark.proves(checks.end_stands, checks.cancel_after_end)
 def test_cancel_after_end(probe, executions):
     """Cancelling an ended execution is a 409, 400 or 200, and leaves its status alone."""
-    for trail in (*executions.left_alone, *executions.cancelled_samples[:1]):
-        before = executions.polled(trail)
-        if before.ending is None:
-            continue
-        cancelled = executions.cancelled(before)
-        probe.judge(checks.cancel_after_end, cancelled.last)
-        for _ in range(POLLS_AFTER_CANCEL):
-            after = executions.polled(cancelled)
-            probe.judge(checks.end_stands, after.last, ending=before.ending)
-            probe.wait(PAUSE_S)
+    trails = [executions.polled(each) for each in (*executions.left_alone, *executions.cancelled_samples[:1])]
+    ended = [trail for trail in trails if trail.ending is not None]
+    cancelled = [executions.cancelled(trail) for trail in ended]
+    for trail in cancelled:
+        probe.judge(checks.cancel_after_end, trail.last)
+    for _ in range(POLLS_AFTER_CANCEL):
+        for before, trail in zip(ended, cancelled, strict=True):
+            probe.judge(checks.end_stands, executions.polled(trail).last, ending=before.ending)
+        probe.wait(PAUSE_S)

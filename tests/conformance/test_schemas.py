@@ -142,9 +142,9 @@ def test_rate_limit_headers(probe, subjects):
 @shows(schemas.ended, schemas.submitted)
 def test_execution_from_submit_to_end(probe, subjects):
     """A submit, each poll and the ending, good or bad, have the documented shape."""
-    for need in (POLLED_MODEL, FAILING_POLLED_MODEL):
-        model = probe.need(need)
-        submitted = subjects.run(model, probe.need(FULL_KEY), is_async=True)
+    models = [probe.need(POLLED_MODEL), probe.need(FAILING_POLLED_MODEL)]
+    submits = [subjects.run(model, probe.need(FULL_KEY), is_async=True) for model in models]
+    for model, submitted in zip(models, submits, strict=True):
         probe.judge(schemas.submitted, submitted)
         probe.judge(schemas.ended, subjects.await_end(submitted, deadline_s=model.deadline_s))
 

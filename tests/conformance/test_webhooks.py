@@ -34,8 +34,8 @@ def completed_and_cancelled(target):
 @pytest.mark.proves(webhooks.none_without_capability)
 def test_no_delivery_without_the_capability(probe, deliveries):
     """A key without webhook:receive gets no delivery."""
-    unentitled = deliveries.unentitled
     later_came = deliveries.have_come
+    unentitled = deliveries.unentitled
 
     came = len(deliveries.to(deliveries.closed_box))
 

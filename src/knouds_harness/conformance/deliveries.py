@@ -101,20 +101,22 @@ class Deliveries:
 
     @cached_property
     def unentitled(self) -> Trail:
-        """An ended execution of the key that may not receive, ended before all others."""
+        """An ended execution of the key that may not receive, ended before those of ``ended`` began."""
         return self._run_to_end(self.closed_box)
 
     @cached_property
     def ended(self) -> list[Trail]:
-        """Ended executions of the key that may receive: completed, failed, cancelled, of what there is."""
-        trails = [self._run_to_end(self.open_box)]
+        """Ended executions of the key that may receive: completed, failed, cancelled, of what there is.
+
+        All are on their way before the first is waited for.
+        """
+        trails = [self._submit(self.open_box)]
         if FAILING_POLLED_MODEL.find(self.probe.target):
             failing = self.probe.need(FAILING_POLLED_MODEL)
-            trails.append(self.executions.to_end(self.executions.submit(failing, self.open_box.persona)))
+            trails.append(self.executions.submit(failing, self.open_box.persona))
         if MAY_CANCEL.find(self.probe.target):
-            in_flight = self.executions.submit(self.probe.need(POLLED_MODEL), self.open_box.persona)
-            trails.append(self.executions.to_end(self.executions.cancelled(in_flight)))
-        return trails
+            trails.append(self.executions.cancelled(self._submit(self.open_box)))
+        return [self.executions.to_end(trail) for trail in trails]
 
     @cached_property
     def refused(self) -> Trail:
@@ -127,9 +129,9 @@ class Deliveries:
 
         Waits for it, until a deadline. By then whatever came of an earlier execution is here as well.
         """
+        _ = self.refused  # first: while the target waits before it tries again, the others run
         _ = self.unentitled
         wanted = {_execution_id(trail) for trail in self.ended}
-        _ = self.refused
 
         def is_enough(came: Sequence[Delivery]) -> bool:
             opened = [each for each in came if each.path == self.open_box.path]
@@ -149,8 +151,10 @@ class Deliveries:
         return [each for each in self.to(mailbox) if each.execution_id == _execution_id(trail)]
 
     def _run_to_end(self, mailbox: Mailbox) -> Trail:
-        model = self.probe.need(POLLED_MODEL)
-        return self.executions.to_end(self.executions.submit(model, mailbox.persona))
+        return self.executions.to_end(self._submit(mailbox))
+
+    def _submit(self, mailbox: Mailbox) -> Trail:
+        return self.executions.submit(self.probe.need(POLLED_MODEL), mailbox.persona)
 
     def _mailbox(self, path: str, capabilities: frozenset[str]) -> Mailbox:
         self.probe.need(REACHABLE_RECEIVER)

@@ -86,19 +86,19 @@ class Executions:
         self.subjects = subjects
 
     @cached_property
-    def completed(self) -> Trail:
-        """A run of a model, polled until it ended."""
-        return self.to_end(self.submit(self.probe.need(POLLED_MODEL)))
+    def of_model(self) -> Trail:
+        """A run of a model that nobody cancels, just submitted."""
+        return self.submit(self.probe.need(POLLED_MODEL))
 
     @cached_property
-    def completed_workflow(self) -> Trail:
-        """A run of a workflow, polled until it ended."""
-        return self.to_end(self.submit(self.probe.need(OWN_POLLED_WORKFLOW)))
+    def of_workflow(self) -> Trail:
+        """A run of a workflow that nobody cancels, just submitted."""
+        return self.submit(self.probe.need(OWN_POLLED_WORKFLOW))
 
     @cached_property
-    def failed(self) -> Trail:
-        """A run of a model that fails, polled until it ended."""
-        return self.to_end(self.submit(self.probe.need(FAILING_POLLED_MODEL)))
+    def of_failing_model(self) -> Trail:
+        """A run of a model that fails, just submitted."""
+        return self.submit(self.probe.need(FAILING_POLLED_MODEL))
 
     @cached_property
     def samples(self) -> list[Trail]:
@@ -118,15 +118,18 @@ class Executions:
         self.probe.need(MAY_CANCEL)
         return [self.to_end(trail) for trail in self.samples]
 
-    @property
+    @cached_property
     def left_alone(self) -> list[Trail]:
-        """Executions that nobody cancelled, of a model, a workflow and a failing model: of what there is."""
-        trails = [self.completed]
+        """Executions that nobody cancelled, of a model, a workflow and a failing model: of what there is.
+
+        All are on their way before the first is waited for; each is polled until it ended.
+        """
+        trails = [self.of_model]
         if OWN_POLLED_WORKFLOW.find(self.probe.target):
-            trails.append(self.completed_workflow)
+            trails.append(self.of_workflow)
         if FAILING_POLLED_MODEL.find(self.probe.target):
-            trails.append(self.failed)
-        return trails
+            trails.append(self.of_failing_model)
+        return [self.to_end(trail) for trail in trails]
 
     @property
     def owner(self) -> Persona:
