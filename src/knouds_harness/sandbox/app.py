@@ -169,6 +169,7 @@ def build_app(
     latency: Latency | None = None,
     control_token: str | None = None,
     variant: str | None = None,
+    webhook_url: str | None = None,
     now_unix_s: Callable[[], float],
 ) -> tuple[ASGIApp, Services]:
     """Assemble a sandbox; its engine starts with the application's lifespan.
@@ -180,6 +181,7 @@ def build_app(
         latency: How long providers take; at once if None.
         control_token: Opens the control plane.
         variant: How to answer what no source settles; None for the sandbox's own way.
+        webhook_url: Where deliveries of ada's seeded keys go; None for no webhook.
         now_unix_s: Clock of the rate-limit windows.
 
     Returns:
@@ -194,7 +196,7 @@ def build_app(
     latency = latency or Latency()
     store = Store(database)
     if store.is_empty:
-        seed_store(store, seed)
+        seed_store(store, seed, webhook_url=webhook_url)
     deliverer = Deliverer(store=store, time_scale=latency.time_scale, faults=known_faults)
     services = Services(
         store=store,

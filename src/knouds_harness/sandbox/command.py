@@ -17,9 +17,10 @@ from knouds_harness.errors import HarnessError, UsageError
 from knouds_harness.sandbox.app import build_app
 from knouds_harness.sandbox.faults import FAULTS
 from knouds_harness.sandbox.providers import Latency
-from knouds_harness.sandbox.seeding import seeded_keys
+from knouds_harness.sandbox.seeding import seeded_keys, seeded_webhook_secret
 from knouds_harness.sandbox.serving import base_url_of, bound_socket, make_server
 from knouds_harness.sandbox.variants import VARIANTS
+from knouds_harness.sandbox.webhooks import is_receivable
 
 
 @click.command("sandbox")
@@ -49,6 +50,9 @@ from knouds_harness.sandbox.variants import VARIANTS
     "--control-token", metavar="TEXT", help="Open the control plane under /__sandbox__/ with this token."
 )
 @click.option(
+    "--webhook-url", metavar="URL", help="Deliver what becomes of executions of ada's keys to this address."
+)
+@click.option(
     "--announce", is_flag=True, help="Print one JSON line when ready; exit when standard input closes."
 )
 def sandbox_command(
@@ -63,6 +67,7 @@ def sandbox_command(
     latency: str,
     time_scale: float,
     control_token: str | None,
+    webhook_url: str | None,
     announce: bool,
 ) -> None:
     """Run a complete server of the Knouds API on this machine."""
@@ -71,6 +76,8 @@ def sandbox_command(
         return
     if not 0 < time_scale < 1e6:
         raise UsageError(f"--time-scale {time_scale} is no factor; give a number above 0, such as 0.1.")
+    if webhook_url is not None and not is_receivable(webhook_url):
+        raise UsageError(f'--webhook-url "{webhook_url}" is no http or https address.')
     with bound_socket(host, port) as listener:
         app, services = build_app(
             database=database,
@@ -79,10 +86,16 @@ def sandbox_command(
             latency=Latency(fixed_s=_fixed_s(latency), time_scale=time_scale),
             control_token=control_token,
             variant=variant,
+            webhook_url=webhook_url,
             now_unix_s=time.time,
         )
         keys = seeded_keys(services.store)
-        ready = {"base_url": base_url_of(listener), "control_token": control_token, "keys": keys}
+        ready = {
+            "base_url": base_url_of(listener),
+            "control_token": control_token,
+            "webhook_secret": seeded_webhook_secret(services.store),
+            "keys": keys,
+        }
         server = make_server(app)
         if announce:
             threading.Thread(target=_exit_with_parent, args=(server,), daemon=True).start()
@@ -135,6 +148,8 @@ def _print_banner(ready: dict[str, Any], *, faults: tuple[str, ...]) -> None:
     click.echo(f"Knouds sandbox on {ready['base_url']} (Ctrl-C stops it)\n")
     for persona, secret in ready["keys"].items():
         click.echo(f"export KNOUDS_SANDBOX_KEY_{persona.upper().replace('-', '_')}={secret}")
+    if ready["webhook_secret"]:
+        click.echo(f"export KNOUDS_SANDBOX_WEBHOOK_SECRET={ready['webhook_secret']}")
     if faults:
         click.echo(f"\nBroken on purpose: {', '.join(faults)}")
     click.echo(f'\ncurl -H "x-api-key: $KNOUDS_SANDBOX_KEY_FULL" {ready["base_url"]}/api/whoami')

@@ -11,7 +11,6 @@ import sqlite3
 import uuid
 from typing import Any
 
-import httpx
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -20,6 +19,7 @@ from knouds_harness.sandbox.authentication import KEY_PREFIX
 from knouds_harness.sandbox.bodies import read_json
 from knouds_harness.sandbox.calls import Services
 from knouds_harness.sandbox.envelopes import answer, invalid_body, not_found, unauthorized
+from knouds_harness.sandbox.webhooks import is_receivable
 
 TOKEN_HEADER = "x-sandbox-token"  # noqa: S105 - a header's name
 _STATES = ("active", "revoked", "legacy")
@@ -116,22 +116,18 @@ async def _authorized_body(request: Request, services: Services) -> dict[str, An
 
 
 def _webhook(body: dict[str, Any]) -> tuple[str | None, str | None]:
-    """URL and signing secret; a secret is made up where none is given. Loopback is allowed in a sandbox."""
+    """URL and signing secret; a secret is made up where none is given."""
     webhook = body.get("webhook")
     if webhook is None:
         return None, None
     if not isinstance(webhook, dict) or not isinstance(webhook.get("url"), str):
         raise invalid_body("webhook is not an object with a url.")
-    try:
-        url = httpx.URL(webhook["url"])
-    except httpx.InvalidURL:
-        raise invalid_body("The webhook's url is none.") from None
-    if url.scheme not in {"http", "https"} or not url.host:
-        raise invalid_body("The webhook's url is neither http nor https, or has no host.")
+    if not is_receivable(webhook["url"]):
+        raise invalid_body("The webhook's url is none, neither http nor https, or has no host.")
     secret = webhook.get("secret", f"whsec_{secrets.token_urlsafe(24)}")
     if not isinstance(secret, str) or not 16 <= len(secret) <= 256:
         raise invalid_body("The webhook's secret is no text of 16 to 256 characters.")
-    return str(url), secret
+    return webhook["url"], secret
 
 
 def _text(body: dict[str, Any], name: str) -> str:

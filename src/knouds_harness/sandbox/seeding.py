@@ -21,6 +21,7 @@ from knouds_harness.sandbox.workflow_records import add_workflow
 
 _PLENTY = 1_000_000_000
 _ENOUGH = 1_000_000
+_WEBHOOK_OWNER = "ada"
 
 _ACCOUNTS: Mapping[str, dict[str, Any]] = MappingProxyType(
     {
@@ -101,15 +102,15 @@ _EVERY_FIELD = (
 )
 
 
-def seed_store(store: Store, seed: int) -> None:
-    """Fill an empty store, all or nothing."""
+def seed_store(store: Store, seed: int, *, webhook_url: str | None = None) -> None:
+    """Fill an empty store, all or nothing; with a URL, every key of ada has its webhook there."""
     with store.transaction():
-        _add_accounts_and_keys(store, seed)
+        _add_accounts_and_keys(store, seed, webhook_url)
         _add_workflows(store, seed)
         _add_history(store, seed)
 
 
-def _add_accounts_and_keys(store: Store, seed: int) -> None:
+def _add_accounts_and_keys(store: Store, seed: int, webhook_url: str | None) -> None:
     for name, account in _ACCOUNTS.items():
         add_account(store, account_id=account_id(seed, name), name=name, **account)
     for name, (owner, capabilities) in _KEYS.items():
@@ -120,6 +121,8 @@ def _add_accounts_and_keys(store: Store, seed: int) -> None:
             account_id=account_id(seed, owner),
             capabilities=capabilities.split(),
             state=name if name in {"revoked", "legacy"} else "active",
+            webhook_url=webhook_url if owner == _WEBHOOK_OWNER else None,
+            webhook_secret=_webhook_secret(seed) if webhook_url and owner == _WEBHOOK_OWNER else None,
         )
 
 
@@ -142,6 +145,12 @@ def seeded_keys(store: Store) -> dict[str, str]:
     return {name: secret_by_name[name] for name in _KEYS}
 
 
+def seeded_webhook_secret(store: Store) -> str | None:
+    """What signs the deliveries of ada's seeded keys; None where they have no webhook."""
+    row: tuple[str | None] = store.row("SELECT webhook_secret FROM keys WHERE name = 'full'")
+    return row[0]
+
+
 def account_id(seed: int, name: str) -> str:
     """The id of a seeded account."""
     return f"usr_{_digest(seed, f'account {name}').hex()[:24]}"
@@ -150,6 +159,10 @@ def account_id(seed: int, name: str) -> str:
 def key_secret(seed: int, name: str) -> str:
     """The secret of a key: the prefix and 43 url-safe characters."""
     return KEY_PREFIX + base64.urlsafe_b64encode(_digest(seed, f"key {name}")).decode().rstrip("=")
+
+
+def _webhook_secret(seed: int) -> str:
+    return f"whsec_{_digest(seed, 'webhook').hex()[:32]}"
 
 
 def _digest(seed: int, text: str) -> bytes:

@@ -20,7 +20,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from knouds_harness.errors import PortInUse, UsageError
 from knouds_harness.sandbox.app import build_app
 from knouds_harness.sandbox.providers import Latency
-from knouds_harness.sandbox.seeding import seeded_keys
+from knouds_harness.sandbox.seeding import seeded_keys, seeded_webhook_secret
 
 _START_TIMEOUT_S = 10
 
@@ -41,11 +41,15 @@ class EnvelopeProtocol(HttpToolsProtocol):
 
 @dataclass(frozen=True, kw_only=True)
 class RunningSandbox:
-    """A sandbox that answers at ``base_url``; ``keys`` holds each seeded secret by persona."""
+    """A sandbox that answers at ``base_url``; ``keys`` holds each seeded secret by persona.
+
+    ``webhook_secret`` signs the deliveries of ada's keys, where they have a webhook.
+    """
 
     base_url: str
     keys: Mapping[str, str]
     control_token: str | None
+    webhook_secret: str | None = None
 
 
 @contextlib.contextmanager
@@ -55,6 +59,7 @@ def running_sandbox(
     faults: Collection[str] = (),
     control_token: str | None = None,
     variant: str | None = None,
+    webhook_url: str | None = None,
     database: Path | None = None,
     latency: Latency | None = None,
     now_unix_s: Callable[[], float] = time.time,
@@ -67,6 +72,7 @@ def running_sandbox(
         faults: Promises to break.
         control_token: Opens the control plane.
         variant: How to answer what no source settles; None for the sandbox's own way.
+        webhook_url: Where deliveries of ada's seeded keys go; None for no webhook.
         database: File to keep the state in, or None for memory.
         latency: How long providers take; at once if None.
         now_unix_s: Clock of the rate-limit windows.
@@ -87,9 +93,11 @@ def running_sandbox(
             latency=latency,
             control_token=control_token,
             variant=variant,
+            webhook_url=webhook_url,
             now_unix_s=now_unix_s,
         )
         keys = seeded_keys(services.store)
+        webhook_secret = seeded_webhook_secret(services.store)
         server = make_server(app)
         thread = threading.Thread(
             target=server.run, kwargs={"sockets": [listener]}, name="sandbox", daemon=True
@@ -97,7 +105,12 @@ def running_sandbox(
         thread.start()
         try:
             _wait_until_started(server, thread)
-            yield RunningSandbox(base_url=base_url_of(listener), keys=keys, control_token=control_token)
+            yield RunningSandbox(
+                base_url=base_url_of(listener),
+                keys=keys,
+                control_token=control_token,
+                webhook_secret=webhook_secret,
+            )
         finally:
             server.should_exit = True
             thread.join(_START_TIMEOUT_S)

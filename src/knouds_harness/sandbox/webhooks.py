@@ -28,6 +28,15 @@ _TIMEOUT_S = 5
 _BATCH = 100
 
 
+def is_receivable(url: str) -> bool:
+    """Whether deliveries can go to this URL; loopback is allowed in a sandbox."""
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL:
+        return False
+    return parsed.scheme in {"http", "https"} and bool(parsed.host)
+
+
 def sign(body: bytes, *, secret: str, at_unix_s: int) -> str:
     """The value of X-Knouds-Signature: HMAC-SHA256 over ``<t>.<raw body>``."""
     digest = hmac.new(secret.encode(), f"{at_unix_s}.".encode() + body, hashlib.sha256).hexdigest()
