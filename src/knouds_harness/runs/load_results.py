@@ -1,0 +1,309 @@
+"""What a load run measured: the shape of ``load.json``, beside ``run.json`` in the folder of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Final, Literal
+
+from pydantic import TypeAdapter
+
+LOAD_FILE: Final = "load.json"
+FORMAT_VERSION: Final = 1
+OUTCOMES: Final = ("kept", "throttled", "refused", "failed", "wrong")
+"""How a request can end: as promised; 429; 402 or 403; any other error, or no whole answer; a 2xx that
+breaks the contract."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Times:
+    """A distribution of times, in milliseconds. All are 0 where nothing was measured.
+
+    Attributes:
+        count: How many times it holds.
+        percentiles: By percent as text: ``50``, ``90``, ``99``, ``99.9``, ``99.99``; within 0.1 %.
+    """
+
+    count: int
+    mean_ms: float
+    min_ms: float
+    max_ms: float
+    percentiles: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedStage:
+    """A straight piece of the load's course: from one level to another, in requests per second or users."""
+
+    duration_s: float
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadPlan:
+    """What was asked for.
+
+    Attributes:
+        scenario: Name of the Locust file.
+        question: What the scenario is meant to answer, from its docstring.
+        model: ``open`` (arrivals on a schedule) or ``closed`` (users who wait for their answers).
+        spacing: Of open arrivals: ``constant`` or ``poisson``.
+        stages: The level over time: arrivals per second, or users.
+        duration_s: All stages together.
+        warm_up_s: Left out of every figure.
+        users: Simulated users; in the open model the most requests in flight.
+        workers: Processes that sent.
+        seed: Of everything random.
+        client: ``knouds`` or ``fast`` (Locust's FastHttpUser).
+        verified_share: The share of answers that was checked against the contract, from 0 to 1.
+    """
+
+    scenario: str
+    question: str
+    model: Literal["open", "closed"]
+    spacing: str
+    stages: tuple[PlannedStage, ...]
+    duration_s: float
+    warm_up_s: float
+    users: int
+    workers: int
+    seed: int
+    client: str
+    verified_share: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fingerprint:
+    """What generated the load: two runs compare only as far as these agree."""
+
+    python: str
+    build: str
+    versions: Mapping[str, str]
+    platform: str
+    cores: int
+    timer: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Validity:
+    """Whether the generator kept up, so that the figures are the target's.
+
+    Attributes:
+        is_valid: Nothing speaks against it.
+        reasons: What does, in sentences.
+        asked_per_s: Arrivals per second that the plan asked for after the warm-up; None in the closed model.
+        achieved_per_s: Arrivals that were sent; in the closed model requests.
+        arrivals: Arrivals that were due; 0 in the closed model.
+        dropped: Those among them that found nobody idle.
+        lateness: From an arrival's instant until its request was begun.
+        loop_lag: How late a heartbeat of the event loop came.
+        cpu_share: Of one core, of the busiest process, from 0 to 1.
+    """
+
+    is_valid: bool
+    reasons: tuple[str, ...]
+    asked_per_s: float | None
+    achieved_per_s: float
+    arrivals: int
+    dropped: int
+    lateness: Times
+    loop_lag: Times
+    cpu_share: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErrorCount:
+    """How often an operation ended in one way.
+
+    Attributes:
+        outcome: One of ``OUTCOMES``.
+        status: HTTP status; None where no whole answer came.
+        code: The envelope's code, or the name of what failed.
+    """
+
+    outcome: str
+    status: int | None
+    code: str
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperationLoad:
+    """One operation after the warm-up.
+
+    Attributes:
+        operation: The operationId, with `` async`` behind it for asynchronous runs.
+        requests: How many ended, however.
+        per_s: The same per second.
+        outcomes: How many by outcome, of ``OUTCOMES``.
+        errors: What was not kept, most frequent first.
+        response: Times from the instant at which a request was due (open model) or sent (closed) to the last
+            byte of its answer, of the requests that were kept.
+        service: The same from the instant of sending.
+        refused_response: Response times of all others.
+        server: The server's own ``ms`` where it says them.
+    """
+
+    operation: str
+    requests: int
+    per_s: float
+    outcomes: Mapping[str, int]
+    errors: tuple[ErrorCount, ...]
+    response: Times
+    service: Times
+    refused_response: Times
+    server: Times
+
+    @property
+    def error_rate(self) -> float:
+        """The share of requests that failed or were wrong; throttled and refused ones are no errors."""
+        return (self.outcomes["failed"] + self.outcomes["wrong"]) / self.requests if self.requests else 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Second:
+    """One second of one operation, warm-up included.
+
+    Attributes:
+        at_s: Whole seconds since the start.
+        operation: As in ``OperationLoad``.
+        outcomes: Requests that ended in it, by outcome; those that are 0 are left out.
+        p50_ms: Of response times of kept requests; None where there are none.
+    """
+
+    at_s: int
+    operation: str
+    outcomes: Mapping[str, int]
+    p50_ms: float | None
+    p99_ms: float | None
+    max_ms: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cycles:
+    """Asynchronous runs from submit to their end.
+
+    Attributes:
+        submitted: Accepted submits.
+        endings: How many by final status; ``unfinished`` for those whose end was not seen.
+        to_accept: Submit to its answer.
+        to_final: Submit to the final status seen.
+        lost_to_polling: From the end, as the server dates it or a webhook tells, until a poll saw it; empty
+            where neither is there.
+        webhook_delay: From the end until its delivery came.
+        polls: How many polls a cycle took, by number.
+    """
+
+    submitted: int
+    endings: Mapping[str, int]
+    to_accept: Times
+    to_final: Times
+    lost_to_polling: Times
+    webhook_delay: Times
+    polls: Mapping[int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgedObjective:
+    """An objective, and what came of it.
+
+    Attributes:
+        measure: ``p99_ms``, ``error_rate``, ``requests_per_s`` and the like.
+        bound: At most this; for ``requests_per_s`` at least.
+        observed: None where nothing was measured, which misses it.
+        fact: The documented promise behind it, or empty.
+    """
+
+    operation: str
+    measure: str
+    bound: float
+    observed: float | None
+    is_met: bool
+    fact: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CapacityPoint:
+    """One rate that a capacity search tried.
+
+    Attributes:
+        is_kept: Whether all objectives were met, and the generator kept up.
+        reason: Why not.
+    """
+
+    asked_per_s: float
+    achieved_per_s: float
+    p50_ms: float
+    p99_ms: float
+    error_rate: float
+    is_kept: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capacity:
+    """What a capacity search found.
+
+    Attributes:
+        highest_per_s: The highest rate that kept the objectives in each of its repetitions; None for none.
+        lowest_failing_per_s: The lowest rate that did not; None where none failed.
+        knee_per_s: Where response times begin to rise faster than throughput; None where they do not.
+        points: In the order in which they were tried.
+    """
+
+    highest_per_s: float | None
+    lowest_failing_per_s: float | None
+    knee_per_s: float | None
+    points: tuple[CapacityPoint, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Invariant:
+    """What had to hold over the whole history of a run.
+
+    Attributes:
+        fact: The promise.
+        says: It in a sentence.
+        seen: How often it could have been broken.
+        broken: How often it was.
+        example: One of those, in words.
+    """
+
+    fact: str
+    says: str
+    seen: int
+    broken: int
+    example: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadResults:
+    """The contents of ``load.json``.
+
+    Attributes:
+        steady_from_s: When throughput and times became steady, in seconds since the start; None: never.
+        note: Why the run ended early, for people.
+    """
+
+    format: Literal["knouds-harness load"] = "knouds-harness load"
+    format_version: Literal[1] = FORMAT_VERSION
+    plan: LoadPlan
+    fingerprint: Fingerprint
+    validity: Validity
+    operations: tuple[OperationLoad, ...]
+    seconds: tuple[Second, ...]
+    objectives: tuple[JudgedObjective, ...]
+    cycles: Cycles | None = None
+    capacity: Capacity | None = None
+    invariants: tuple[Invariant, ...] = ()
+    steady_from_s: float | None = None
+    cost_credits: float = 0.0
+    note: str = ""
+
+
+@cache
+def load_file_format() -> TypeAdapter[LoadResults]:
+    """Writes and reads ``load.json``."""
+    return TypeAdapter(LoadResults)
