@@ -49,6 +49,7 @@ _CHECK_OPTIONS = (
     click.option(
         "--examples", type=click.IntRange(1), metavar="N", help="Inputs per property [default: 20]."
     ),
+    click.option("--quick", is_flag=True, help="Every fact, with fewer inputs and samples."),
     click.option("--credits", type=click.FloatRange(0), metavar="N", help="Spend no more than this."),
     click.option("--strict", is_flag=True, help="Assumptions that do not hold fail the run too."),
     click.option("--fail-fast", is_flag=True, help="Stop at the first broken test."),
@@ -81,6 +82,7 @@ def check(**options: object) -> None:
     \b
       knouds-harness check                                   the built-in sandbox
       knouds-harness check --target staging --credits 50     a profile of your own
+      knouds-harness check --quick                           every promise, fewer samples of each
       knouds-harness check --family capabilities --seed 42   one family, repeatable
       knouds-harness check --fault auth-revoked-accepted     see a check fail
     """

@@ -190,6 +190,7 @@ def test_over_the_limit(probe, subjects):
     probe.next_window()
 
 
+@pytest.mark.thorough
 @pytest.mark.proves(rate_limits.within_limit, refusals.OVER_LIMIT, usage.limit)
 def test_business_limit(probe, subjects):
     """A business account gets exactly its limit; of so many rows, usage never lists more than 500."""

@@ -183,6 +183,7 @@ def test_usage_models(probe):
     probe.send("listUsageModels", probe.need(FULL_KEY))
 
 
+@pytest.mark.thorough
 @shows(schemas.body)
 @pytest.mark.parametrize("operation_id", ["createWorkflow", "updateWorkflow", "moveWorkflow", "listUsage"])
 @given(data=st.data())

@@ -203,14 +203,14 @@ def test_total(probe, query):
 @pytest.mark.parametrize(
     ("need", "is_async"),
     [
-        pytest.param(need, is_async, id=name, marks=pytest.mark.spends.with_args(once(need)))
-        for need, is_async, name in (
+        pytest.param(need, is_async, id=name, marks=[pytest.mark.spends.with_args(once(need)), *marks])
+        for need, is_async, name, *marks in (
             (OWN_WORKFLOW, False, "workflow"),
             (USABLE_MODEL, False, "model"),
             (FAILING_WORKFLOW, False, "failing-workflow"),
             (POLLED_MODEL, True, "async-model"),
-            (OWN_POLLED_WORKFLOW, True, "async-workflow"),
-            (FAILING_POLLED_MODEL, True, "failing-async-model"),
+            (OWN_POLLED_WORKFLOW, True, "async-workflow", pytest.mark.thorough),
+            (FAILING_POLLED_MODEL, True, "failing-async-model", pytest.mark.thorough),
         )
     ],
 )

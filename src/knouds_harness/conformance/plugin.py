@@ -7,8 +7,9 @@ import sys
 from collections.abc import Callable, Generator, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import hypothesis
 import pytest
@@ -37,6 +38,8 @@ from knouds_harness.target.personas import Persona
 from knouds_harness.target.profile import Target
 
 _LARGEST_SEED = 2**31
+_EXAMPLES: Final = 20
+_QUICK_EXAMPLES: Final = 3
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -51,7 +54,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--fact", action="append", default=[], metavar="ID", help="only checks that claim this fact"
     )
     group.addoption("--seed", type=int, metavar="N", help="repeat the run that printed this seed")
-    group.addoption("--examples", type=int, default=20, metavar="N", help="inputs per property (default: 20)")
+    group.addoption(
+        "--examples",
+        type=int,
+        metavar="N",
+        help=f"inputs per property (default: {_EXAMPLES}, with --quick {_QUICK_EXAMPLES})",
+    )
+    group.addoption("--quick", action="store_true", help="every fact, with fewer inputs and samples")
     group.addoption(
         "--credits", type=float, metavar="N", help="spend at most this (default: the profile's limit)"
     )
@@ -88,6 +97,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "spends(runs): what a test runs and pays for, of a target: runs(target)"
     )
+    config.addinivalue_line(
+        "markers", "thorough: more of what another test shows as well; --quick leaves it out"
+    )
     config.addinivalue_line("markers", "operations(secured=None): parametrize `operation` over the document")
     seed = config.getoption("--seed")
     config.stash[_SEED] = random.SystemRandom().randrange(_LARGEST_SEED) if seed is None else seed
@@ -98,13 +110,27 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     return [f"knouds-harness: target {config.getoption('--target')}, --seed {config.stash[_SEED]}"]
 
 
+def examples_of(config: pytest.Config) -> int:
+    """How many inputs a property is tried with."""
+    asked: int | None = config.getoption("--examples")
+    if asked is not None:
+        return asked
+    return _QUICK_EXAMPLES if config.getoption("--quick") else _EXAMPLES
+
+
+@cache
+def _document() -> Document:
+    """The document, read once: what is collected asks for it again and again."""
+    return load_document()
+
+
 def opened_run(config: pytest.Config) -> ConformanceRun:
     """The session's run, opened when first asked for; a user's error ends the session with its exit code."""
     if _OPENED not in config.stash:
         options = Options(
             target=config.getoption("--target"),
             seed=config.stash[_SEED],
-            examples=config.getoption("--examples"),
+            examples=examples_of(config),
             credits=config.getoption("--credits"),
             strict=config.getoption("--strict-assumptions"),
             yes_production=config.getoption("--yes-production"),
@@ -136,19 +162,20 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     marker = metafunc.definition.get_closest_marker("operations")
     if marker and "operation" in metafunc.fixturenames:
         secured = marker.kwargs.get("secured")
-        chosen = [each for each in load_document().operations if secured in (None, not each.is_public)]
+        chosen = [each for each in _document().operations if secured in (None, not each.is_public)]
         metafunc.parametrize("operation", chosen, ids=[each.id for each in chosen])
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep the tests of the families, operations and facts that were asked for."""
+    """Keep the tests of the families, operations and facts asked for; with --quick, fewer of them."""
     wanted_families = _known("family", config.getoption("--family"), families())
-    document = load_document() if config.getoption("--operation") or config.getoption("--fact") else None
+    document = _document() if config.getoption("--operation") or config.getoption("--fact") else None
     wanted_operations = _known(
         "operation", config.getoption("--operation"), document.operation_by_id if document else ()
     )
     wanted_facts = _known("fact", config.getoption("--fact"), document.facts if document else ())
-    if not (wanted_families or wanted_operations or wanted_facts):
+    is_quick = config.getoption("--quick")
+    if not (wanted_families or wanted_operations or wanted_facts or is_quick):
         return
     kept: list[pytest.Item] = []
     deselected: list[pytest.Item] = []
@@ -157,7 +184,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         operation = operation_of(item)
         shown = COMMON_FACTS.union(*(check.facts for check in checks))
         is_kept = not checks or (
-            (not wanted_families or checks[0].family in wanted_families)
+            not (is_quick and item.get_closest_marker("thorough"))
+            and (not wanted_families or checks[0].family in wanted_families)
             and (not wanted_operations or operation is None or operation.id in wanted_operations)
             and (not wanted_facts or not wanted_facts.isdisjoint(shown))
         )
@@ -202,7 +230,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
 def _generation_settings(config: pytest.Config) -> hypothesis.settings:
     """The run's number of examples; nothing is remembered between runs."""
     return hypothesis.settings(
-        max_examples=config.getoption("--examples"),
+        max_examples=examples_of(config),
         deadline=None,
         database=None,
         print_blob=False,
@@ -350,7 +378,7 @@ def drive(pytestconfig: pytest.Config) -> Callable[[Callable[[], RuleBasedStateM
     """Runs a state machine with the run's seed, of at most so many steps, half as often as a property."""
 
     def drive_machine(make_machine: Callable[[], RuleBasedStateMachine], most_steps: int) -> None:
-        examples = max(1, pytestconfig.getoption("--examples") // 2)
+        examples = max(1, examples_of(pytestconfig) // 2)
         hypothesis.seed(pytestconfig.stash[_SEED])(make_machine)
         run_state_machine_as_test(
             make_machine,  # type: ignore[arg-type]  # any factory will do, as its docstring says
