@@ -1,0 +1,83 @@
+"""Whether the generator kept up: only then are a run's figures the target's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from knouds_harness.runs.load_results import Times, Validity
+
+MOST_LATENESS_P99_MS: Final = 5.0
+"""Where one arrival in a hundred is later than this, response times hold the generator's own delay."""
+MOST_LOOP_LAG_P99_MS: Final = 20.0
+MOST_DROPPED_SHARE: Final = 0.001
+LEAST_ACHIEVED_SHARE: Final = 0.99
+MOST_CPU_SHARE: Final = 0.95
+
+
+def judge_generator(
+    *,
+    asked_per_s: float | None,
+    achieved_per_s: float,
+    arrivals: int,
+    dropped: int,
+    lateness: Times,
+    loop_lag: Times,
+    cpu_share: float,
+) -> Validity:
+    """Judge the generator by what it did; the members are those of ``Validity``."""
+    reasons = tuple(
+        _reasons(
+            asked_per_s=asked_per_s,
+            achieved_per_s=achieved_per_s,
+            arrivals=arrivals,
+            dropped=dropped,
+            lateness=lateness,
+            loop_lag=loop_lag,
+            cpu_share=cpu_share,
+        )
+    )
+    return Validity(
+        is_valid=not reasons,
+        reasons=reasons,
+        asked_per_s=asked_per_s,
+        achieved_per_s=achieved_per_s,
+        arrivals=arrivals,
+        dropped=dropped,
+        lateness=lateness,
+        loop_lag=loop_lag,
+        cpu_share=cpu_share,
+    )
+
+
+def _reasons(
+    *,
+    asked_per_s: float | None,
+    achieved_per_s: float,
+    arrivals: int,
+    dropped: int,
+    lateness: Times,
+    loop_lag: Times,
+    cpu_share: float,
+) -> Iterator[str]:
+    if not achieved_per_s:
+        yield "Nothing was sent after the warm-up."
+    if arrivals and dropped > MOST_DROPPED_SHARE * arrivals:
+        yield (
+            f"{dropped} of {arrivals} arrivals found all users busy and were not sent: "
+            "ask for more users, or a lower rate."
+        )
+    elif asked_per_s and achieved_per_s < LEAST_ACHIEVED_SHARE * asked_per_s:
+        yield f"{achieved_per_s:.0f} requests per second were sent of {asked_per_s:.0f} asked for."
+    if lateness.count and lateness.percentiles["99"] > MOST_LATENESS_P99_MS:
+        yield (
+            f"One arrival in a hundred was sent {lateness.percentiles['99']:.1f} ms late or later: "
+            "use more processes, or a quieter machine."
+        )
+    if loop_lag.count and loop_lag.percentiles["99"] > MOST_LOOP_LAG_P99_MS:
+        yield (
+            f"The event loop was {loop_lag.percentiles['99']:.0f} ms late or later one time in a hundred, "
+            "and so are all times: use more processes, or a quieter machine."
+        )
+    if cpu_share > MOST_CPU_SHARE:
+        yield f"A process of the generator used {cpu_share:.0%} of its core: use more processes."

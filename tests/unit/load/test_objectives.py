@@ -1,0 +1,127 @@
+"""Objectives are read, refused and judged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from knouds_harness.contract.document import load_document
+from knouds_harness.errors import UsageError
+from knouds_harness.load.objectives import Objective, judge_objectives, load_objectives
+from knouds_harness.locations import document_path
+from knouds_harness.runs.load_results import OUTCOMES, OperationLoad, Times
+
+SHIPPED = Path(__file__).parents[3] / "load" / "objectives.toml"
+
+
+def times(p99_ms: float, *, count: int = 100) -> Times:
+    """A distribution with one telling percentile."""
+    percentiles = {"50": 1.0, "90": 2.0, "99": p99_ms, "99.9": 9.0, "99.99": 9.5}
+    return Times(count=count, mean_ms=1.5, min_ms=0.5, max_ms=10.0, percentiles=percentiles)
+
+
+def measured(operation: str = "getWhoami", *, failed: int = 0, p99_ms: float = 5.0) -> OperationLoad:
+    """An operation with a hundred requests in ten seconds."""
+    outcomes = dict.fromkeys(OUTCOMES, 0) | {"kept": 100 - failed, "failed": failed}
+    return OperationLoad(
+        operation=operation,
+        requests=100,
+        per_s=10.0,
+        outcomes=outcomes,
+        errors=(),
+        response=times(p99_ms),
+        service=times(p99_ms - 1),
+        refused_response=times(0, count=0),
+        server=times(0, count=0),
+    )
+
+
+@pytest.mark.parametrize(
+    ("measure", "bound", "is_met"),
+    [
+        ("p99_ms", 5.0, True),
+        ("p99_ms", 4.9, False),
+        ("service_p99_ms", 4.0, True),
+        ("p99.9_ms", 8.9, False),
+        ("mean_ms", 1.5, True),
+        ("max_ms", 9.9, False),
+        ("error_rate", 0.02, True),
+        ("error_rate", 0.01, False),
+        ("throttled_rate", 0.0, True),
+        ("requests_per_s", 10.0, True),
+        ("requests_per_s", 10.1, False),
+    ],
+)
+def test_measure_is_held_against_its_bound(measure, bound, is_met):
+    """A bound is the most that a figure may be, and for throughput the least."""
+    objective = Objective(operation="getWhoami", measure=measure, bound=bound)
+
+    (judged,) = judge_objectives([objective], [measured(failed=2)])
+
+    assert judged.is_met is is_met
+
+
+def test_operation_that_was_never_sent_misses_its_objective():
+    """Silence is no success."""
+    objective = Objective(operation="runModel", measure="p99_ms", bound=1000)
+
+    (judged,) = judge_objectives([objective], [measured()])
+
+    assert (judged.observed, judged.is_met) == (None, False)
+
+
+def test_star_is_each_operation_that_was_sent():
+    """An objective for all is judged for each."""
+    objective = Objective(operation="*", measure="p99_ms", bound=6)
+
+    judged = judge_objectives([objective], [measured("getWhoami"), measured("getUsage", p99_ms=7)])
+
+    assert [(each.operation, each.is_met) for each in judged] == [("getWhoami", True), ("getUsage", False)]
+
+
+def test_shipped_objectives_can_be_read():
+    """The file of the repository is sound, cites facts that exist, and holds the documented promise."""
+    objectives = load_objectives(SHIPPED, "async_cycles")
+
+    assert {each.fact for each in objectives} <= set(load_document(document_path()).facts) | {""}
+    assert (
+        Objective(
+            operation="runWorkflow async", measure="max_ms", bound=500, fact="async.submit-under-500-ms"
+        )
+        in objectives
+    )
+
+
+def test_every_problem_of_a_file_is_said_at_once(tmp_path):
+    """What is no scenario, no measure or no bound is named with its place."""
+    path = tmp_path / "objectives.toml"
+    path.write_text('reads = 3\n[mixed."*"]\np98_ms = 1\np99_ms = "fast"\nerror_rate = -1\n')
+
+    with pytest.raises(UsageError) as caught:
+        load_objectives(path, "mixed")
+
+    assert [
+        line.partition(": ")[2] for line in str(caught.value).splitlines() if not line.startswith(" ")
+    ] == [
+        "reads: is no scenario with operations",
+        'mixed."*".p98_ms: is no measure',
+        "mixed.\"*\".p99_ms: 'fast' is no bound",
+        'mixed."*".error_rate: -1 is no bound',
+    ]
+
+
+@pytest.mark.parametrize("content", [b"[", b"\xff"], ids=["no TOML", "no text"])
+def test_broken_file_is_one_clear_sentence(tmp_path, content):
+    """A file that cannot be parsed is named."""
+    path = tmp_path / "objectives.toml"
+    path.write_bytes(content)
+
+    with pytest.raises(UsageError, match=r"objectives\.toml: is no TOML"):
+        load_objectives(path, "mixed")
+
+
+def test_missing_file_is_named(tmp_path):
+    """A file that is not there is named."""
+    with pytest.raises(UsageError, match="cannot be read"):
+        load_objectives(tmp_path / "none.toml", "mixed")
