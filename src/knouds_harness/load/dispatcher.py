@@ -25,13 +25,13 @@ class Dispatcher:
     """
 
     def __init__(
-        self, *, on_taken: Callable[[float], None], clock: Callable[[], float] = time.monotonic
+        self, *, on_taken: Callable[[float], None], clock: Callable[[], float] = time.perf_counter
     ) -> None:
         """Begin with nobody waiting.
 
         Args:
             on_taken: Told for each arrival by how many seconds it was taken late.
-            clock: Monotonic seconds.
+            clock: Seconds, as ``time.perf_counter`` counts them.
         """
         self.handed = 0
         self.dropped = 0
@@ -48,7 +48,7 @@ class Dispatcher:
         """Wait for an arrival, as the greenlet that serves it.
 
         Returns:
-            The instant at which it was due, in monotonic seconds.
+            The instant at which it was due, in seconds of ``time.perf_counter``.
         """
         waiter: Waiter[float] = Waiter()
         self._idle.append(waiter)
@@ -65,7 +65,7 @@ class Dispatcher:
         """Hand arrivals over until they end.
 
         Args:
-            arrivals: Instants in order, in monotonic seconds.
+            arrivals: Instants in order, in seconds of ``time.perf_counter``.
             timer: Wakes at them.
             is_stopped: Ends it early.
         """

@@ -14,14 +14,14 @@ from typing import Final, Protocol
 import gevent
 import gevent.hub
 
-_CLOCK_MONOTONIC: Final = 1  # what time.monotonic reads on Linux
+_CLOCK_MONOTONIC: Final = 1  # what time.perf_counter reads on Linux
 _NONBLOCK: Final = os.O_NONBLOCK
 _ABSOLUTE: Final = 1
 _NS_PER_S: Final = 1_000_000_000
 
 
 class Timer(Protocol):
-    """Waits for instants of ``time.monotonic``, one greenlet at a time."""
+    """Waits for instants of ``time.perf_counter``, one greenlet at a time."""
 
     precision: str
     """What drives it, for the record: ``timerfd`` or ``event loop``."""
@@ -53,7 +53,7 @@ class _TimerFd:
 
     def wait_until(self, instant_s: float) -> None:
         instant_ns = int(instant_s * _NS_PER_S)
-        if instant_ns <= time.monotonic_ns():
+        if instant_ns <= time.perf_counter_ns():
             return
         seconds, nanoseconds = divmod(instant_ns, _NS_PER_S)
         wanted = _TimerSpec(value=_TimeSpec(seconds, nanoseconds))
@@ -73,7 +73,7 @@ class _EventLoopTimer:
     precision = "event loop"
 
     def wait_until(self, instant_s: float) -> None:
-        left_s = instant_s - time.monotonic()
+        left_s = instant_s - time.perf_counter()
         if left_s > 0:
             gevent.sleep(left_s)
 
