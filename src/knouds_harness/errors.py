@@ -61,7 +61,7 @@ class UnknownName(UsageError):
 
 
 class PortInUse(UsageError):
-    """The sandbox's port is taken."""
+    """A port to listen on is taken."""
 
 
 class ProfileError(HarnessError):

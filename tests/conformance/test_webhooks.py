@@ -10,19 +10,15 @@ from knouds_harness.conformance.needs import (
     FAILING_POLLED_MODEL,
     MAY_CANCEL,
     POLLED_MODEL,
-    REACHABLE_RECEIVER,
     once,
 )
-from knouds_harness.conformance.receiver import Receiver
 from knouds_harness.conformance.trails import Executions
 
 
 @pytest.fixture(scope="module")
-def deliveries(probe, subjects):
+def deliveries(probe, subjects, run):
     """What came of executions that the tests share; ``spends`` stands where each is made first."""
-    probe.need(REACHABLE_RECEIVER)
-    with Receiver() as receiver:
-        yield Deliveries(probe, Executions(probe, subjects), receiver)
+    return Deliveries(probe, Executions(probe, subjects), run.receiver)
 
 
 def completed_and_cancelled(target):

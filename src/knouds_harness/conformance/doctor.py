@@ -10,11 +10,12 @@ from rich.console import Console
 from rich.table import Table
 
 from knouds_harness.conformance.checks import all_checks
-from knouds_harness.conformance.needs import POLLED_MODEL, may
+from knouds_harness.conformance.needs import POLLED_MODEL, may, mints_webhooks
+from knouds_harness.conformance.receiver import Receiver
 from knouds_harness.conformance.running import collect_suite
 from knouds_harness.contract.document import load_document
 from knouds_harness.contract.operations import Action
-from knouds_harness.errors import ExitCode
+from knouds_harness.errors import ExitCode, UsageError
 from knouds_harness.exchange.client import Client, first_contact
 from knouds_harness.exchange.evidence import Exchange, Request
 from knouds_harness.exchange.pricing import Pricing
@@ -28,7 +29,7 @@ def examine(target_name: str, *, yes_production: bool, console: Console) -> Exit
     """Look at a target and print what was found; sends reads only.
 
     Returns:
-        0 where every key is what the profile says of it, else 1.
+        0 where every key is what the profile says of it and deliveries can be received, else 1.
 
     Raises:
         HarnessError: The profile is not usable, or the target gives no usable answer.
@@ -43,6 +44,7 @@ def examine(target_name: str, *, yes_production: bool, console: Console) -> Exit
             diagnoses = [diagnose(persona, _whoami(client, persona)) for persona in target.personas.values()]
             _print_keys(diagnoses, target, console)
             _print_untested(target, console)
+            can_receive = _can_receive(target, console)
             most = most_credits(target, Pricing(client, target))
             console.print(
                 f"A full check of a target that keeps the contract costs at most {most:,.0f} credits; "
@@ -52,7 +54,8 @@ def examine(target_name: str, *, yes_production: bool, console: Console) -> Exit
                 console.print(
                     "  The run will stop when the limit is reached: raise it, or pass --family or --fact."
                 )
-    return ExitCode.BREACH if any(diagnosis.problems for diagnosis in diagnoses) else ExitCode.KEPT
+    is_sound = can_receive and not any(diagnosis.problems for diagnosis in diagnoses)
+    return ExitCode.KEPT if is_sound else ExitCode.BREACH
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +136,26 @@ def _print_keys(diagnoses: Iterable[Diagnosis], target: Target, console: Console
     for name, reason in target.missing.items():
         table.add_row(name.removeprefix("keys."), "", "", "", "", f"missing: {reason}")
     console.print(table)
+
+
+def _can_receive(target: Target, console: Console) -> bool:
+    """Say where deliveries are awaited, and whether this machine can listen there."""
+    webhook = target.webhook
+    if webhook is None or webhook.listen is None or mints_webhooks(target):
+        return True
+    try:
+        with Receiver(*webhook.listen) as receiver:
+            address = receiver.url("/")
+    except UsageError as problem:
+        console.print(str(problem), highlight=False, soft_wrap=True)
+        return False
+    keys = ", ".join(key.name for key in target.personas.values() if key.webhook) or "no key"
+    console.print(
+        f"Deliveries to {webhook.url} are awaited at {address} (webhook = true: {keys}).",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return True
 
 
 def _print_untested(target: Target, console: Console) -> None:

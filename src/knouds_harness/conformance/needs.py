@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 from knouds_harness.contract.capabilities import meets
 from knouds_harness.contract.operations import Action
 from knouds_harness.target.address import host_of, is_loopback
-from knouds_harness.target.profile import Control, Model, Persona, Target, Workflow
+from knouds_harness.target.profile import Control, Model, Persona, Target, Webhook, Workflow
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -253,10 +253,53 @@ CONTROL: Need[Control] = Need(
     says="a control plane that mints keys (the sandbox has one)", find=lambda t: t.control
 )
 
-REACHABLE_RECEIVER: Need[Control] = Need(
-    says="a control plane that sets a key's webhook, on this machine so that it reaches a receiver here "
-    "(the sandbox has one)",
-    find=lambda target: target.control if is_loopback(host_of(target.base_url)) else None,
+
+def mints_webhooks(target: Target) -> bool:
+    """Whether keys can be made whose deliveries reach a receiver here, at any port."""
+    return target.control is not None and is_loopback(host_of(target.base_url))
+
+
+def _receiver(target: Target) -> Control | Webhook | None:
+    if mints_webhooks(target):
+        return target.control
+    return target.webhook if target.webhook and target.webhook.listen else None
+
+
+REACHABLE_RECEIVER: Need[Control | Webhook] = Need(
+    says="[webhook] whose url leads to this machine, and listen where it does not say so itself "
+    "(or a control plane on this machine, as the sandbox has)",
+    find=_receiver,
+)
+
+
+def _webhook_key(says: str, *, receives: bool) -> Need[Persona]:
+    """A key with the profile's webhook, of the full key's account; where keys are made, any can be had."""
+
+    def fits(key: Persona, owner: Persona, model: Model) -> bool:
+        return (
+            key.webhook
+            and key.state == "active"
+            and key.user == owner.user
+            and meets(key.capabilities, "webhook:receive") == receives
+            and (meets(key.capabilities, "model:run") or f"model:{model.name}:run" in key.capabilities)
+        )
+
+    def find(target: Target) -> Persona | None:
+        owner, model = FULL_KEY.find(target), POLLED_MODEL.find(target)
+        if mints_webhooks(target) or owner is None or model is None:
+            return owner
+        return next((key for key in target.personas.values() if fits(key, owner, model)), None)
+
+    return Need(says=says, find=find)
+
+
+RECEIVING_KEY = _webhook_key(
+    "a key with webhook = true of the full key's account, which holds webhook:receive and model:run",
+    receives=True,
+)
+DEAF_KEY = _webhook_key(
+    "a key with webhook = true of the full key's account, which holds model:run and no webhook:receive",
+    receives=False,
 )
 
 

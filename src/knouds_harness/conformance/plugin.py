@@ -20,6 +20,7 @@ from knouds_harness.conformance.checks import families
 from knouds_harness.conformance.claims import Check
 from knouds_harness.conformance.common_checks import COMMON_CHECKS, COMMON_FACTS
 from knouds_harness.conformance.matrix import TIERS_WITHOUT_KEYS
+from knouds_harness.conformance.needs import REACHABLE_RECEIVER
 from knouds_harness.conformance.probe import UNTESTED, Probe
 from knouds_harness.conformance.session import ConformanceRun, Options, open_run
 from knouds_harness.conformance.subjects import Subjects
@@ -221,6 +222,8 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         return
     _configure_generation(session.config, items)
     try:
+        if any(REACHABLE_RECEIVER in each.needs for item in items for each in checks_of(item)[:1]):
+            _ = opened_run(session.config).receiver  # a port that is taken is said before anything is sent
         opened_run(session.config).begin()
     except HarnessError as error:
         opened_run(session.config).stop("stopped", error)

@@ -1,19 +1,23 @@
-"""A receiver of webhook deliveries on loopback; it keeps what comes and refuses what it is told to."""
+"""A receiver of webhook deliveries; it keeps what comes and refuses what it is told to."""
 
 from __future__ import annotations
 
+import errno
 import json
 import re
+import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Final, Self
 
 from knouds_harness.contract.operations import Action
+from knouds_harness.errors import PortInUse, UsageError
 from knouds_harness.exchange.evidence import JSON, Exchange, Pairs, Request
 from knouds_harness.exchange.redaction import Redactor
 
@@ -43,6 +47,13 @@ class Delivery:
     body: bytes
     received_at: datetime
     status: int
+
+    @cached_property
+    def execution_id(self) -> str | None:
+        """The execution that it names; None where it names none."""
+        payload = payload_of(self.body)
+        named = payload.get("executionId") if isinstance(payload, dict) else None
+        return named if isinstance(named, str) else None
 
     @property
     def is_taken(self) -> bool:
@@ -76,16 +87,28 @@ def payload_of(body: bytes | None) -> JSON:
         return None
 
 
-class Receiver:
-    """Listens on a free port of loopback while its context is open; each path is a mailbox of its own."""
+IsToRefuse = Callable[[Delivery], bool]
 
-    def __init__(self) -> None:
-        """Listen on nothing yet."""
+
+class Receiver:
+    """Takes deliveries while its context is open."""
+
+    def __init__(self, host: str = HOST, port: int = 0) -> None:
+        """Bind the port, and take nothing yet.
+
+        Args:
+            host: Address of this machine.
+            port: 0 takes a free one.
+
+        Raises:
+            PortInUse: Something else listens there.
+            UsageError: The address is none of this machine's, or the port may not be used.
+        """
         self._arrived = threading.Condition()
         self._deliveries: list[Delivery] = []
-        self._to_refuse: dict[str, int] = {}
-        self._server = ThreadingHTTPServer((HOST, 0), _handler(self._take))
-        self._server.daemon_threads = True
+        self._is_to_refuse: IsToRefuse = _nothing
+        self._host = host
+        self._server = _bound(host, port, _handler(self._take))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
     def __enter__(self) -> Self:
@@ -99,22 +122,43 @@ class Receiver:
         self._thread.join()
         self._server.server_close()
 
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port at which it listens."""
+        return self._host, self._server.server_address[1]
+
     def url(self, path: str) -> str:
-        """The address of a mailbox."""
-        return f"http://{HOST}:{self._server.server_address[1]}{path}"
+        """The address at which it is reached on this machine."""
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{self.address[1]}{path}"
 
-    def refuse(self, path: str, *, times: int) -> None:
-        """Refuse the next deliveries to a mailbox."""
-        with self._arrived:
-            self._to_refuse[path] = times
+    def refuse_first(self, is_meant: Callable[[Delivery], bool]) -> None:
+        """Refuse the first delivery of each execution that is meant, and take its later attempts."""
+        refused: set[tuple[str, str | None]] = set()
 
-    def deliveries(self, path: str) -> list[Delivery]:
-        """What has come to a mailbox, refused deliveries too, in order."""
+        def is_to_refuse(delivery: Delivery) -> bool:
+            mark = (delivery.path, delivery.execution_id)
+            if not is_meant(delivery) or mark in refused:
+                return False
+            refused.add(mark)
+            return True
+
         with self._arrived:
-            return [each for each in self._deliveries if each.path == path]
+            self._is_to_refuse = is_to_refuse
+
+    def take_all(self) -> None:
+        """Refuse nothing any more."""
+        with self._arrived:
+            self._is_to_refuse = _nothing
+
+    @property
+    def deliveries(self) -> list[Delivery]:
+        """What has come, refused deliveries too, in order."""
+        with self._arrived:
+            return list(self._deliveries)
 
     def wait_until(self, has_come: Callable[[Sequence[Delivery]], bool], *, timeout_s: float) -> bool:
-        """Wait until what has come, to all mailboxes, is enough.
+        """Wait until what has come is enough.
 
         Returns:
             Whether it came in time.
@@ -124,19 +168,42 @@ class Receiver:
 
     def _take(self, path: str, headers: Pairs, body: bytes) -> int:
         with self._arrived:
-            left = self._to_refuse.get(path, 0)
-            self._to_refuse[path] = max(0, left - 1)
             delivery = Delivery(
                 number=len(self._deliveries) + 1,
                 path=path,
                 headers=headers,
                 body=body,
                 received_at=datetime.fromtimestamp(time.time(), UTC),
-                status=_REFUSED if left else _TAKEN,
+                status=_TAKEN,
             )
+            if self._is_to_refuse(delivery):
+                delivery = replace(delivery, status=_REFUSED)
             self._deliveries.append(delivery)
             self._arrived.notify_all()
             return delivery.status
+
+
+def _nothing(_: Delivery) -> bool:
+    return False
+
+
+def _bound(host: str, port: int, handler: type[BaseHTTPRequestHandler]) -> ThreadingHTTPServer:
+    class Server(ThreadingHTTPServer):
+        address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        daemon_threads = True
+
+    try:
+        return Server((host, port), handler)
+    except OSError as problem:
+        if problem.errno == errno.EADDRINUSE:
+            raise PortInUse(
+                f"deliveries cannot be received: port {port} of {host} is taken.\n"
+                "  Stop what listens there, or lead webhook.url to another port and name that in listen."
+            ) from None
+        raise UsageError(
+            f"deliveries cannot be received at {host} port {port}: {problem.strerror or problem}.\n"
+            "  webhook.listen has to be an address of this machine and a port that may be used."
+        ) from None
 
 
 def _handler(take: Callable[[str, Pairs, bytes], int]) -> type[BaseHTTPRequestHandler]:

@@ -14,7 +14,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from knouds_harness.conformance.checks import all_checks
+from knouds_harness.conformance.needs import mints_webhooks
 from knouds_harness.conformance.probe import Probe
+from knouds_harness.conformance.receiver import Receiver
 from knouds_harness.conformance.recorder import Recorder
 from knouds_harness.conformance.subjects import Subjects
 from knouds_harness.contract.document import Document, load_document
@@ -106,6 +108,18 @@ class ConformanceRun:
     def subjects(self) -> Subjects:
         """Resources to act on, deleted when the run ends."""
         return Subjects(self.probe)
+
+    @cached_property
+    def receiver(self) -> Receiver:
+        """Takes deliveries until the run ends: where the profile's webhook leads, or at a free port.
+
+        Raises:
+            UsageError: Nothing can listen there.
+        """
+        listen = self.target.webhook.listen if self.target.webhook else None
+        if listen is None or mints_webhooks(self.target):
+            return self.resources.enter_context(Receiver())
+        return self.resources.enter_context(Receiver(*listen))
 
     def stop(self, outcome: str, error: HarnessError) -> None:
         """Remember why the run ends early."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from urllib.parse import SplitResult, urlsplit
 
 from knouds_harness.target.problems import Problem, shown
-from knouds_harness.target.profile_format import ProfileTable
+from knouds_harness.target.profile_format import ProfileTable, WebhookTable
 
 _PRODUCTION_DOMAIN = "knouds.ai"
 
@@ -28,6 +28,55 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
+
+
+def own_address(url: str) -> tuple[str, int] | None:
+    """Host and port of a plain HTTP URL that leads to this machine; None for any other."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port or 80
+    except ValueError:
+        return None
+    return (host, port) if parts.scheme == "http" and is_loopback(host) else None
+
+
+def receiver_address(webhook: WebhookTable) -> tuple[tuple[str, int] | None, list[Problem]]:
+    """Where to listen for deliveries: where ``listen`` says, or the URL itself if it is on this machine.
+
+    Returns:
+        Host and port, None where deliveries go elsewhere; and what is wrong with them.
+    """
+    problems = []
+    if not _is_url(webhook.url):
+        problems.append(
+            Problem(
+                where="webhook.url",
+                says=f"{shown(webhook.url)} is no URL that deliveries could go to",
+                remedy='Write it as it is set for the keys: url = "https://hooks.example.com/knouds".',
+            )
+        )
+    if webhook.listen is None:
+        return own_address(webhook.url), problems
+    host, _, port = webhook.listen.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not (port.isascii() and port.isdigit() and 0 < int(port) < 65_536):
+        problems.append(
+            Problem(
+                where="webhook.listen",
+                says=f"{shown(webhook.listen)} is no address and port of this machine",
+                remedy='Write both: listen = "127.0.0.1:9000", or "[::1]:9000".',
+            )
+        )
+        return None, problems
+    return (host, int(port)), problems
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def address_problems(table: ProfileTable, environ: Mapping[str, str]) -> tuple[str, list[Problem]]:

@@ -56,6 +56,7 @@ class Persona:
         role: ``admin`` bypasses tier gates and rate limits.
         credits: How a paid run ends: charged to an account with ``enough``, refused for ``none`` or an
             ``exhausted`` trial grant, free of charge for an active one (``granted``).
+        webhook: Whether the profile's webhook is set for it.
 
     Source: docs, authentication, capabilities and tiers.
     """
@@ -68,3 +69,4 @@ class Persona:
     state: KeyState = "active"
     role: Role = "user"
     credits: Funds = "enough"
+    webhook: bool = False

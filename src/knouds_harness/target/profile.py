@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import UnknownName
 from knouds_harness.locations import builtin_targets_path
-from knouds_harness.target.address import address_problems
+from knouds_harness.target.address import address_problems, receiver_address
 from knouds_harness.target.limits import Limits
 from knouds_harness.target.personas import Persona
 from knouds_harness.target.problems import Problem, profile_error, shape_problems
@@ -100,11 +100,20 @@ def load_target(
                 role=key.role,
                 state=key.state,
                 credits=key.credits,
+                webhook=key.webhook,
             )
     webhook = None
     if table.webhook:
         secret = secrets.read(table.webhook, where="webhook", label="webhook-secret")
-        webhook = Webhook(url=table.webhook.url, secret=secret) if secret else None
+        listen, problems_of_receiver = receiver_address(table.webhook)
+        problems += problems_of_receiver
+        if secret:
+            webhook = Webhook(
+                url=table.webhook.url,
+                secret=secret,
+                listen=listen,
+                deadline_s=table.webhook.deadline_s,
+            )
     control = None
     if table.control:
         secret = secrets.read(table.control, where="control", label="control-token")
@@ -113,6 +122,7 @@ def load_target(
         *problems_of_address,
         *secrets.problems,
         *_account_problems(table),
+        *_webhook_problems(table, problems),
         *_waiver_problems(table.waivers),
     ]
     if problems:
@@ -208,6 +218,21 @@ def _account_problems(table: ProfileTable) -> list[Problem]:
                     )
                 )
     return problems
+
+
+def _webhook_problems(table: ProfileTable, known: Sequence[Problem]) -> list[Problem]:
+    """A key cannot have a webhook that the profile does not name; one that it misspells is known already."""
+    if any(problem.where.startswith("webhook") for problem in known):
+        return []
+    return [
+        Problem(
+            where=f"keys.{name}.webhook",
+            says="is true, and the profile has no [webhook]",
+            remedy="Add [webhook] with the url and the secret that are set for the key, or remove this line.",
+        )
+        for name, key in table.keys.items()
+        if key.webhook and table.webhook is None
+    ]
 
 
 def _waiver_problems(waivers: Sequence[WaiverTable]) -> list[Problem]:

@@ -58,6 +58,7 @@ class KeyTable(SecretSource):
     role: Role = "user"
     state: KeyState = "active"
     credits: Funds = "enough"
+    webhook: bool = False
 
 
 class WorkflowTable(_Table):
@@ -94,6 +95,8 @@ class WebhookTable(SecretSource):
     """``[webhook]``."""
 
     url: Text
+    listen: Text | None = None
+    deadline_s: Duration = 60.0
 
 
 class ControlTable(SecretSource):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from knouds_harness.target.address import own_address
 from knouds_harness.target.personas import Secret
 
 JSON = Any
@@ -77,10 +78,23 @@ class Model:
 
 @dataclass(frozen=True, kw_only=True)
 class Webhook:
-    """Where deliveries of this target's keys arrive, and the secret that signs them."""
+    """Where deliveries of this target's keys arrive, and the secret that signs them.
+
+    Attributes:
+        url: As set for the keys.
+        listen: Host and port of this machine to which the URL leads; None where it leads elsewhere.
+        deadline_s: How long a delivery, or the next attempt of a refused one, is awaited.
+    """
 
     url: str
     secret: Secret
+    listen: tuple[str, int] | None = None
+    deadline_s: float = 60.0
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether the URL itself names where is listened, with no tunnel or proxy between."""
+        return self.listen is not None and self.listen == own_address(self.url)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from knouds_harness.conformance.receiver import Receiver
+from knouds_harness.errors import PortInUse, UsageError
 from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.target.personas import Secret
 
@@ -42,7 +43,7 @@ def test_body_is_kept_byte_for_byte(receiver, body):
     """Nothing is decoded, trimmed or cut."""
     response = post(receiver.url("/a"), content=body, headers={"X-Knouds-Signature": "t=1,v1=2"})
 
-    (came,) = receiver.deliveries("/a")
+    (came,) = receiver.deliveries
     assert response.status_code == 204
     assert came.body == body
     assert ("X-Knouds-Signature", "t=1,v1=2") in [(n.title(), v) for n, v in came.headers]
@@ -52,26 +53,60 @@ def test_chunked_body_is_put_together(receiver):
     """Senders in other languages stream what they send."""
     post(receiver.url("/a"), content=iter([b'{"a"', b": 1}"]))
 
-    assert [each.body for each in receiver.deliveries("/a")] == [b'{"a": 1}']
+    assert [each.body for each in receiver.deliveries] == [b'{"a": 1}']
 
 
-def test_each_path_is_a_mailbox(receiver):
-    """What comes to one does not show in another."""
+def test_deliveries_are_numbered_and_say_where_they_came(receiver):
+    """In the order in which they came."""
     post(receiver.url("/a"), content=b"1")
     post(receiver.url("/b"), content=b"2")
 
-    assert [each.body for each in receiver.deliveries("/a")] == [b"1"]
-    assert [each.number for each in receiver.deliveries("/b")] == [2]
+    assert [(each.number, each.path) for each in receiver.deliveries] == [(1, "/a"), (2, "/b")]
 
 
-def test_refuses_as_often_as_told(receiver):
-    """Then it takes."""
-    receiver.refuse("/a", times=2)
+def test_first_delivery_of_each_execution_is_refused(receiver):
+    """Its next attempts are taken, and so is all that is not meant."""
+    receiver.refuse_first(lambda delivery: delivery.path == "/a")
 
-    statuses = [post(receiver.url("/a"), content=b"").status_code for _ in range(3)]
+    statuses = [
+        post(receiver.url(path), content=f'{{"executionId": "{execution}"}}'.encode()).status_code
+        for path, execution in [("/a", "x"), ("/b", "x"), ("/a", "y"), ("/a", "x"), ("/a", "y")]
+    ]
 
-    assert statuses == [503, 503, 204]
-    assert [each.is_taken for each in receiver.deliveries("/a")] == [False, False, True]
+    assert statuses == [503, 204, 503, 204, 204]
+    assert [each.is_taken for each in receiver.deliveries] == [False, True, False, True, True]
+
+
+def test_takes_all_once_told(receiver):
+    """Refusing ends."""
+    receiver.refuse_first(lambda _: True)
+    receiver.take_all()
+
+    assert post(receiver.url("/a"), content=b"").status_code == 204
+
+
+def test_taken_port_is_an_error_that_names_it(receiver):
+    """With what to do."""
+    host, port = receiver.address
+
+    with pytest.raises(PortInUse, match=f"port {port} of {host} is taken"):
+        Receiver(host, port)
+
+
+def test_address_of_another_machine_is_an_error():
+    """Nothing can listen there."""
+    with pytest.raises(UsageError, match=r"192\.0\.2\.1"):
+        Receiver("192.0.2.1", 9000)
+
+
+@pytest.mark.parametrize(
+    "named", [b"{}", b'{"executionId": 7}', b'{"executionId": []}', b"\xff", b"[" * 100_000]
+)
+def test_delivery_without_an_id_names_no_execution(receiver, named):
+    """Whatever stands in its place."""
+    post(receiver.url("/a"), content=named)
+
+    assert receiver.deliveries[0].execution_id is None
 
 
 def test_wait_ends_with_the_delivery_or_the_deadline(receiver):
@@ -103,7 +138,7 @@ def test_evidence_shows_no_secret(receiver):
     """A delivery that gives a secret away is redacted; the raw bytes are kept for the signature alone."""
     secret = Secret("whsec_0123456789abcdef", "webhook")
     post(receiver.url("/a"), content=f'{{"secret": "{secret.reveal()}"}}'.encode())
-    (came,) = receiver.deliveries("/a")
+    (came,) = receiver.deliveries
 
     evidence = came.as_exchange(receiver.url("/a"), Redactor([secret]))
 

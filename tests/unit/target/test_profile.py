@@ -246,6 +246,53 @@ def test_broken_profile_is_explained(load, text: str, says: str):
     assert says in problems(load, text)
 
 
+@pytest.mark.parametrize(
+    ("lines", "listen", "is_direct"),
+    [
+        ('url = "http://127.0.0.1:9000/hook"', ("127.0.0.1", 9000), True),
+        ('url = "http://localhost/hook"', ("localhost", 80), True),
+        ('url = "http://[::1]:9000/hook"', ("::1", 9000), True),
+        ('url = "https://127.0.0.1:9000/hook"', None, False),
+        ('url = "https://hooks.example.com/x"', None, False),
+        ('url = "https://hooks.example.com/x"\nlisten = "192.0.2.7:9000"', ("192.0.2.7", 9000), False),
+        ('url = "http://127.0.0.1:80/x"\nlisten = "[::1]:9000"', ("::1", 9000), False),
+    ],
+)
+def test_deliveries_are_received_where_the_profile_says(load, lines: str, listen, *, is_direct: bool):
+    """At ``listen``, or at a plain URL of this machine; else nowhere."""
+    text = f'{ADDRESS}[webhook]\nsecret_env = "HOOK_SECRET"\n{lines}\n'
+
+    webhook = load(text, HOOK_SECRET="whsec_0123456789abcdef").webhook
+
+    assert (webhook.listen, webhook.is_direct) == (listen, is_direct)
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        ('url = "hooks.example.com"', 'webhook.url: "hooks.example.com" is no URL'),
+        ('url = "http://127.0.0.1:99999/"', "webhook.url: "),
+        ('url = "https://a.example/"\nlisten = "9000"', 'webhook.listen: "9000" is no address and port'),
+        ('url = "https://a.example/"\nlisten = "127.0.0.1:0"', "webhook.listen: "),
+        ('url = "https://a.example/"\nlisten = ":9000"', "webhook.listen: "),
+    ],
+)
+def test_broken_webhook_is_explained(load, lines: str, says: str):
+    """With the value and an example."""
+    text = f'{ADDRESS}[webhook]\nsecret_env = "HOOK_SECRET"\n{lines}\n'
+
+    assert says in problems(load, text, HOOK_SECRET="whsec_0123456789abcdef")
+
+
+def test_key_with_a_webhook_that_is_not_there_is_explained(load):
+    """A boolean alone says nothing of where deliveries go."""
+    text = f"{ADDRESS}{KEY}webhook = true\n"
+
+    assert "keys.full.webhook: is true, and the profile has no [webhook]" in problems(
+        load, text, STAGING_KEY_FULL=FULL_KEY
+    )
+
+
 def test_profile_that_is_not_text_is_explained(tmp_path: Path):
     """A file in another encoding is refused with a sentence."""
     (tmp_path / "staging.toml").write_bytes(b"base_url = '\xff'")

@@ -9,14 +9,21 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from knouds_harness.conformance.claims import Claim, check
-from knouds_harness.conformance.needs import FULL_KEY, MAY_RUN, POLLED_MODEL, REACHABLE_RECEIVER
+from knouds_harness.conformance.needs import (
+    DEAF_KEY,
+    FULL_KEY,
+    MAY_RUN,
+    POLLED_MODEL,
+    REACHABLE_RECEIVER,
+    RECEIVING_KEY,
+)
 from knouds_harness.conformance.receiver import payload_of
 from knouds_harness.conformance.statuses import FINAL, body_of, status_in
 from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.signature import HEADER, WINDOW_S, Signature
 
-_NEEDS = (FULL_KEY, POLLED_MODEL, MAY_RUN, REACHABLE_RECEIVER)
+_NEEDS = (FULL_KEY, POLLED_MODEL, MAY_RUN, REACHABLE_RECEIVER, RECEIVING_KEY)
 _MADE: Final = ("images", "videos", "audios", "text")
 _WHERE = f"header {HEADER}"
 
@@ -164,7 +171,7 @@ def agrees(exchange: Exchange, *, poll: Exchange, submitted: Exchange) -> Iterat
             )
 
 
-@check("webhook.needs-receive-capability", needs=_NEEDS)
+@check("webhook.needs-receive-capability", needs=(*_NEEDS, DEAF_KEY))
 def none_without_capability(exchange: Exchange, *, came: int, later_came: bool) -> Iterator[Claim]:
     """A key without webhook:receive gets no delivery.
 

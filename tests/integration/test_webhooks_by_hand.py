@@ -1,0 +1,131 @@
+"""Webhooks of a target without a control plane: its profile says where deliveries arrive."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from checking import check
+from hand_started import free_port, write_profile
+
+from knouds_harness.errors import ExitCode
+from knouds_harness.runs.record import read_run
+from knouds_harness.sandbox.faults import FAULTS
+from knouds_harness.sandbox.serving import running_sandbox
+
+WEBHOOK_FAULTS = [fault for fault in FAULTS if fault.id.startswith("webhook-")]
+
+
+def untested(folder):
+    """What was missing, by check."""
+    (run,) = (folder / "runs").iterdir()
+    return {each.check: each.missing for each in read_run(run).untested if each.check.startswith("webhooks.")}
+
+
+def verified(folder):
+    """The facts that held whenever they were looked at."""
+    (run,) = (folder / "runs").iterdir()
+    return {each.fact for each in read_run(run).results if each.passed and not each.failed}
+
+
+@pytest.fixture
+def port():
+    """Where deliveries are received."""
+    return free_port()
+
+
+@pytest.fixture
+def url(port):
+    """The same, as keys have it."""
+    return f"http://127.0.0.1:{port}/hooks/knouds"
+
+
+def test_every_promise_about_webhooks_is_verified(tmp_path, url):
+    """Where the URL is on this machine, the harness listens there."""
+    with running_sandbox(webhook_url=url) as sandbox:
+        profile = write_profile(tmp_path, sandbox, webhook=f'url = "{url}"')
+        exit_code, broken = check(tmp_path, "--family", "webhooks", "--target", str(profile))
+
+    assert (exit_code, broken) == (ExitCode.KEPT, set())
+    assert untested(tmp_path) == {}
+    assert {fault.fact for fault in WEBHOOK_FAULTS} <= verified(tmp_path)
+    assert "webhook.retries-refused-delivery" in verified(tmp_path)
+
+
+@pytest.mark.parametrize("fault", WEBHOOK_FAULTS, ids=lambda fault: fault.id)
+def test_broken_promise_is_caught(tmp_path, url, fault):
+    """Each one under its own fact."""
+    with running_sandbox(webhook_url=url, faults=(fault.id,)) as sandbox:
+        profile = write_profile(tmp_path, sandbox, webhook=f'url = "{url}"')
+        exit_code, broken = check(tmp_path, "--family", "webhooks", "--target", str(profile))
+
+    assert exit_code == ExitCode.BREACH
+    assert fault.fact in broken
+    assert broken <= {each.fact for each in WEBHOOK_FAULTS}
+
+
+def test_proxy_may_stand_between(tmp_path, port, url):
+    """The URL in the dashboard is another than where the harness listens."""
+    with running_sandbox(webhook_url=url) as sandbox:
+        lines = f'url = "https://hooks.example.com/knouds"\nlisten = "127.0.0.1:{port}"'
+        profile = write_profile(tmp_path, sandbox, webhook=lines)
+        exit_code, broken = check(tmp_path, "--family", "webhooks", "--target", str(profile))
+
+    assert (exit_code, broken) == (ExitCode.KEPT, set())
+    assert untested(tmp_path) == {}
+
+
+def test_url_that_leads_nowhere_is_untested(tmp_path, port):
+    """Nothing came, and only the profile says that it should have: no breach, and the report says why."""
+    with running_sandbox(webhook_url=f"http://127.0.0.1:{free_port()}/") as sandbox:
+        lines = f'url = "https://hooks.example.com/knouds"\nlisten = "127.0.0.1:{port}"\ndeadline_s = 0.5'
+        profile = write_profile(tmp_path, sandbox, webhook=lines)
+        exit_code, broken = check(tmp_path, "--family", "webhooks", "--target", str(profile))
+
+    assert (exit_code, broken) == (ExitCode.KEPT, set())
+    assert "webhooks.one-each" in untested(tmp_path)
+    assert f"a way from https://hooks.example.com/knouds to http://127.0.0.1:{port}/" in str(
+        untested(tmp_path)
+    )
+
+
+def test_target_here_that_delivers_nothing_is_in_breach(tmp_path, port, url):
+    """Where it cannot but reach the receiver."""
+    with running_sandbox(webhook_url=f"http://127.0.0.1:{free_port()}/") as sandbox:
+        profile = write_profile(tmp_path, sandbox, webhook=f'url = "{url}"\ndeadline_s = 0.5')
+        exit_code, broken = check(tmp_path, "--family", "webhooks", "--target", str(profile))
+
+    assert exit_code == ExitCode.BREACH
+    assert broken == {"webhook.one-per-ended-execution"}
+
+
+def test_url_elsewhere_without_listen_is_untested(tmp_path):
+    """Nobody can know what arrives there."""
+    with running_sandbox() as sandbox:
+        profile = write_profile(tmp_path, sandbox, webhook='url = "https://hooks.example.com/knouds"')
+        exit_code, _ = check(tmp_path, "--family", "webhooks", "--target", str(profile))
+
+    assert exit_code == ExitCode.KEPT
+    assert "listen" in untested(tmp_path)["webhooks.one-each"]
+
+
+@pytest.mark.parametrize("command", ["check", "doctor"])
+def test_taken_port_is_said_before_anything_is_sent(tmp_path, command):
+    """In one clear sentence: checking ends there, and the doctor names it among what is wrong."""
+    with running_sandbox() as taken, running_sandbox() as sandbox:
+        profile = write_profile(tmp_path, sandbox, webhook=f'url = "{taken.base_url}/hook"')
+        process = subprocess.run(
+            [sys.executable, "-m", "knouds_harness", command, "--target", str(profile)],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    shown = process.stdout + process.stderr
+    assert process.returncode == (ExitCode.USAGE if command == "check" else ExitCode.BREACH)
+    assert f"port {taken.base_url.rpartition(':')[2]} of 127.0.0.1 is taken" in " ".join(shown.split())
+    assert "Traceback" not in shown
+    assert not (tmp_path / "reports").exists()
