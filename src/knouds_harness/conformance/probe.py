@@ -98,6 +98,7 @@ class Probe:
         self.pricing = Pricing(client, self.target)
         self.shapes = ShapeJudge(document)
         self.halted_by: HarnessError | None = None
+        self.sent = 0
         self._failures_in_a_row = 0
 
     def need(self, need: Need[T]) -> T:
@@ -228,6 +229,8 @@ class Probe:
 
     def _delivered(self, request: Request, key: str | None) -> Exchange:
         exchange = self.client.send(request, key=key)
+        self.sent += 1
+        self.recorder.steps.note(exchange)
         self._judge_by_common_checks(exchange)
         self._failures_in_a_row = self._failures_in_a_row + 1 if exchange.status is None else 0
         if self._failures_in_a_row >= _MOST_FAILURES_IN_A_ROW:

@@ -5,16 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date
+from typing import Final
 
 from knouds_harness.conformance.claims import Check, Claim
+from knouds_harness.conformance.steps import Steps
 from knouds_harness.contract.document import Document
 from knouds_harness.contract.sources import Fact
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.reproduction import curl
+from knouds_harness.exchange.sequence import essential_steps, script
 from knouds_harness.runs.findings import Finding, fingerprint
 from knouds_harness.runs.record import RunWriter
 from knouds_harness.runs.verdicts import fails_run, verdict_for
 from knouds_harness.target.waivers import Waiver
+
+_MOST_STEPS: Final = 60
+"""A trail that is longer names everything that was ever done to a resource, and helps nobody."""
 
 
 @dataclass(kw_only=True)
@@ -23,6 +29,7 @@ class Recorder:
 
     Attributes:
         strict: Assumptions that do not hold fail the run too.
+        steps: Knows what led to an exchange.
         findings: By fingerprint, in the order in which they were first seen.
         failing: Those that fail the run, seen since the running test began; the plugin empties it.
     """
@@ -32,6 +39,7 @@ class Recorder:
     waivers: tuple[Waiver, ...]
     today: date
     strict: bool = False
+    steps: Steps = field(default_factory=Steps)
     findings: dict[str, Finding] = field(default_factory=dict)
     failing: dict[str, Finding] = field(default_factory=dict)
 
@@ -54,7 +62,8 @@ class Recorder:
             if claim.holds:
                 continue
             finding = self._finding(check, exchange, claim)
-            self.findings.setdefault(finding.fingerprint, finding)
+            known = self.findings.get(finding.fingerprint)
+            self.findings[finding.fingerprint] = known.shorter_of(finding) if known else finding
             self.writer.add_finding(finding)
             if self.fails(finding):
                 self.failing[finding.fingerprint] = finding
@@ -91,6 +100,8 @@ class Recorder:
             status=exchange.status,
             code=exchange.code,
         )
+        steps = essential_steps(self.steps.of(exchange))
+        is_sequence = 1 < len(steps) <= _MOST_STEPS
         return Finding(
             check=check.id,
             family=check.family,
@@ -106,6 +117,8 @@ class Recorder:
             code=exchange.code,
             exchange_id=exchange.id,
             curl=curl(exchange),
+            steps=tuple(step.id for step in steps) if is_sequence else (),
+            script=script(steps, shows=_shown(claim)) if is_sequence else "",
             fingerprint=mark,
             waived_by=self._waiver_for(mark, check, exchange, fact),
         )
@@ -124,3 +137,8 @@ class Recorder:
             ):
                 return waiver.reason
         return None
+
+
+def _shown(claim: Claim) -> str:
+    place = f" at {claim.where}" if claim.where else ""
+    return f"{claim.fact}{place}: expected {claim.expected}, observed {claim.observed}"

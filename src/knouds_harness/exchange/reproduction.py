@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Callable
 
 from knouds_harness.exchange.evidence import Exchange
 
 _MAX_BODY_BYTES = 8_000
-_PSEUDONYM = re.compile(r"\{\{(?:key:)?([\w-]+)\}\}", re.ASCII)
+_PSEUDONYM = re.compile(r"\{\{(?:key:)?(\$?[\w-]+)\}\}", re.ASCII)
 _PRINTABLE = range(0x20, 0x7F)
 _PLAIN = re.compile(r"[ -~]*")
 _SAFE_IN_DOUBLE_QUOTES = re.compile(r'[^"$`\\!]*')
@@ -23,6 +24,19 @@ def curl(exchange: Exchange) -> str:
     Keys are variables, as ``$KNOUDS_KEY_FULL`` for persona ``full``. A body with bytes that no shell argument
     can hold comes through a pipe; one that is too long for a line is to be taken from the run's HAR file.
     """
+    return _noted(*command(exchange))
+
+
+def command(exchange: Exchange, fill: Callable[[str], str] = lambda text: text) -> tuple[str, str]:
+    """The line without its note.
+
+    Args:
+        exchange: What to send again.
+        fill: Puts ``shell_variable`` marks into the URL and into the body.
+
+    Returns:
+        The command, and what else there is to know of its body, if anything.
+    """
     request = exchange.request
     words = ["curl", "-sS", "-i"]
     if request.method != "GET" or request.body is not None:
@@ -31,33 +45,40 @@ def curl(exchange: Exchange) -> str:
         words.append("--globoff")
     if "/." in exchange.url:
         words.append("--path-as-is")
-    words.append(_quoted(exchange.url))
+    words.append(_quoted(fill(exchange.url)))
     for name, value in exchange.sent_headers:
         if name.lower() not in _ADDED_BY_THE_CLIENT:
             words += ["-H", _quoted(f"{name}: {value}" if value else f"{name};")]
     if request.body is None:
-        return " ".join(words)
+        return " ".join(words), ""
     if not any(name.lower() == "content-type" for name, _ in exchange.sent_headers):
         words += ["-H", "'content-type:'"]  # curl would add one
-    return _with_body(words, request.body, exchange.id)
+    return _with_body(words, request.body, exchange.id, fill)
 
 
-def _with_body(words: list[str], body: bytes, exchange_id: str) -> str:
+def shell_variable(name: str) -> str:
+    """A mark that stands in a URL or body for what a variable of the shell holds."""
+    return f"{{{{${name}}}}}"
+
+
+def _noted(line: str, note: str) -> str:
+    return f"{line} # {note}" if note else line
+
+
+def _with_body(
+    words: list[str], body: bytes, exchange_id: str, fill: Callable[[str], str]
+) -> tuple[str, str]:
     if len(body) > _MAX_BODY_BYTES:
-        words += [
-            "--data-binary",
-            f"@{exchange_id}.body",
-            f"# its {len(body)} bytes: exchanges.har, {exchange_id}",
-        ]
-        return " ".join(words)
+        words += ["--data-binary", f"@{exchange_id}.body"]
+        return " ".join(words), f"its {len(body)} bytes: exchanges.har, {exchange_id}"
     try:
         text = body.decode("ascii")
     except UnicodeDecodeError:
         text = ""
     if body and (not text or not _PLAIN.fullmatch(text)):
         octal = "".join(chr(byte) if _is_literal(byte) else f"\\{byte:03o}" for byte in body)
-        return f"printf -- '{octal}' | {' '.join([*words, '--data-binary', '@-'])}"
-    return " ".join([*words, "--data-raw", _quoted(text)])
+        return f"printf -- '{octal}' | {' '.join([*words, '--data-binary', '@-'])}", ""
+    return " ".join([*words, "--data-raw", _quoted(fill(text))]), ""
 
 
 def _is_literal(byte: int) -> bool:
@@ -79,6 +100,8 @@ def _quoted(text: str) -> str:
 
 
 def _variable(name: str) -> str:
+    if name.startswith("$"):
+        return f"${{{name[1:]}}}"
     return f"${{KNOUDS_KEY_{re.sub('[^A-Z0-9]', '_', name.upper())}}}"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from knouds_harness.contract.sources import Source
 from knouds_harness.runs.verdicts import Verdict
@@ -32,6 +32,8 @@ class Finding:
         code: The ``code`` in the answer's body, if there is one.
         exchange_id: The first exchange that showed it.
         curl: A line that sends that request again, keys left as shell variables.
+        steps: The exchanges that show it, in the order of sending, where it takes more than one.
+        script: Lines for a shell that send all of them again; empty where it takes one.
         fingerprint: Names the same finding in every run.
         count: How often it was seen in this run.
         waived_by: The reason of the waiver that accepts it, if one does.
@@ -51,9 +53,21 @@ class Finding:
     code: str | None = None
     exchange_id: str | None
     curl: str
+    steps: tuple[str, ...] = ()
+    script: str = ""
     fingerprint: str
     count: int = 1
     waived_by: str | None = None
+
+    @property
+    def reproduction(self) -> str:
+        """What to paste into a shell to see it again."""
+        return self.script or self.curl
+
+    def shorter_of(self, other: Finding) -> Finding:
+        """Of two that have one fingerprint, the one that takes fewer steps, with the count of both."""
+        kept = other if len(other.steps) < len(self.steps) else self
+        return replace(kept, count=self.count + other.count)
 
 
 def fingerprint(

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -174,14 +174,14 @@ class RunWriter:
             self._checkpoint()
 
     def add_finding(self, finding: Finding) -> None:
-        """Keep a finding, or count it once more where its fingerprint is known.
+        """Keep a finding; where its fingerprint is known, count it, and keep the one that takes fewer steps.
 
         Raises:
             RunRecordError: It cannot be written.
         """
         known = self._findings.get(finding.fingerprint)
         if known is not None:
-            self._findings[finding.fingerprint] = replace(known, count=known.count + finding.count)
+            self._findings[finding.fingerprint] = known.shorter_of(finding)
             self._has_stale_counts = True
             return
         self._findings[finding.fingerprint] = finding
