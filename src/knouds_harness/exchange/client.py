@@ -76,7 +76,9 @@ class Client:
         self._parsed_url = lru_cache(maxsize=256)(lambda path: self._base.copy_with(raw_path=path.encode()))
         self._base_path = self._base.raw_path.decode().rstrip("/")
         self._delivery = Delivery(
-            transport or http_transport(self._base.scheme, target.limits.concurrency),
+            lambda deadline: (
+                transport or http_transport(self._base.scheme, target.limits.concurrency, deadline)
+            ),
             timeout_s=target.limits.timeout_s,
             clock=clock,
         )

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import httpx
 
+from knouds_harness.exchange.deadlines import Deadline, DeadlineTransport
 from knouds_harness.exchange.evidence import Pairs
 from knouds_harness.exchange.failures import FAILURES, BodyTooLong, DeadlinePassed, describe
 
@@ -15,23 +16,26 @@ MAX_BODY_BYTES = 4_000_000
 _KEEPALIVE_S = 3.0
 
 
+MakeTransport = Callable[[Deadline], httpx.BaseTransport]
+
+
 class Delivery:
     """A transport with a bound on how long an answer may be and take."""
 
     def __init__(
-        self, transport: httpx.BaseTransport, *, timeout_s: float, clock: Callable[[], float]
+        self, make_transport: MakeTransport, *, timeout_s: float, clock: Callable[[], float]
     ) -> None:
         """Open no connection yet.
 
         Args:
-            transport: Carries requests.
-            timeout_s: For connecting, for each wait of the network, and for the whole answer to be there.
+            make_transport: Makes what carries requests, and keeps to the deadline where it can.
+            timeout_s: For the whole answer to be there, from the first step of connecting on.
             clock: Monotonic seconds.
         """
-        self._transport = transport
+        self._deadline = Deadline(clock)
+        self._transport = make_transport(self._deadline)
         self._timeout_s = timeout_s
         self._extensions = {"timeout": dict.fromkeys(("connect", "read", "write"), timeout_s)}
-        self._clock = clock
 
     def close(self) -> None:
         """Close every connection."""
@@ -44,35 +48,37 @@ class Delivery:
         parts: list[bytes] = []
         size = 0
         request.extensions = self._extensions
-        deadline = self._clock() + self._timeout_s
         try:
-            response = self._transport.handle_request(request)
-            try:
-                status, headers = response.status_code, text_pairs(response.headers)
-                for part in response.iter_bytes():
-                    parts.append(part)
-                    size += len(part)
-                    if size > MAX_BODY_BYTES:
-                        raise BodyTooLong(f"the body is over {MAX_BODY_BYTES // 1_000_000} MB")
-                    if self._clock() > deadline:
-                        raise DeadlinePassed
-            finally:
-                response.close()
+            with self._deadline.within(self._timeout_s):
+                response = self._transport.handle_request(request)
+                try:
+                    status, headers = response.status_code, text_pairs(response.headers)
+                    for part in response.iter_bytes():
+                        parts.append(part)
+                        size += len(part)
+                        if size > MAX_BODY_BYTES:
+                            raise BodyTooLong(f"the body is over {MAX_BODY_BYTES // 1_000_000} MB")
+                        if self._deadline.left_s < 0:
+                            raise DeadlinePassed
+                finally:
+                    response.close()
         except FAILURES as error:
+            if status is not None and isinstance(error, httpx.ReadTimeout):
+                error = DeadlinePassed()
             failure = describe(error, authority=_authority(request.url), timeout_s=self._timeout_s)
             answered = f" (HTTP {status})" if status else ""
             return status, headers, b"".join(parts)[:MAX_BODY_BYTES], f"{failure}{answered}"
         return status, headers, b"".join(parts), None
 
 
-def http_transport(scheme: str, concurrency: int) -> httpx.HTTPTransport:
+def http_transport(scheme: str, concurrency: int, deadline: Deadline) -> httpx.BaseTransport:
     """HTTP/1.1 with keep-alive; certificates are verified, and nothing is tried again."""
     # Over plain HTTP no certificate is ever checked, and loading the trusted ones takes 20 ms.
-    verify = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if scheme == "http" else True
-    pool = httpx.Limits(
+    verified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if scheme == "http" else httpx.create_ssl_context()
+    limits = httpx.Limits(
         max_connections=concurrency, max_keepalive_connections=concurrency, keepalive_expiry=_KEEPALIVE_S
     )
-    return httpx.HTTPTransport(verify=verify, http2=False, retries=0, limits=pool)
+    return DeadlineTransport(deadline=deadline, ssl_context=verified, limits=limits)
 
 
 def text_pairs(headers: httpx.Headers) -> Pairs:

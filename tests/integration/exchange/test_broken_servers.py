@@ -133,22 +133,36 @@ def test_silent_server_times_out():
     assert exchange.failure == "no answer within 0.2 s"
 
 
-def test_trickling_answer_times_out():
-    """Byte after byte does not keep the client waiting for ever."""
+@pytest.mark.parametrize(
+    ("begin", "drop", "failure"),
+    [
+        (HEAD + b"Content-Length: 10000\r\n\r\n", b" ", "the answer was not complete within 0.3 s"),
+        (
+            HEAD + b"Transfer-Encoding: chunked\r\n\r\n",
+            b"1\r\n \r\n",
+            "the answer was not complete within 0.3 s",
+        ),
+        (b"HTTP/1.1 200 OK\r\nX-Slow: ", b"a", "no answer within 0.3 s"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n", "no answer within 0.3 s"),
+    ],
+    ids=["body", "chunks", "head", "never more than 1xx"],
+)
+def test_trickling_answer_times_out(begin: bytes, drop: bytes, failure: str):
+    """Byte after byte does not keep the client waiting for ever, wherever in the answer they stand."""
     stopped = threading.Event()
 
     def trickle(server: RawServer, connection: socket.socket) -> None:
         server.read_request(connection)
-        connection.sendall(HEAD + b"Content-Length: 10000\r\n\r\n")
+        connection.sendall(begin)
         while not stopped.wait(0.01):
-            connection.sendall(b" ")
+            connection.sendall(drop)
 
     with serving(trickle) as server:
         with Client(target=make_target(server.base_url, timeout_s=0.3)) as client:
             exchange = client.send(WHOAMI)
         stopped.set()
 
-    assert str(exchange.failure).startswith("the answer was not complete within 0.3 s")
+    assert str(exchange.failure).startswith(failure)
 
 
 def test_closed_port_is_unreachable():
