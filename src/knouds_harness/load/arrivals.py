@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Final
@@ -15,7 +15,7 @@ SPACINGS: Final = ("constant", "poisson")
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """Every arrival of a run; each worker takes its share of the same one.
+    """Every arrival of a run, the same for all workers.
 
     Attributes:
         shape: The rate over time, in arrivals per second.
@@ -32,25 +32,17 @@ class Schedule:
         if self.spacing not in SPACINGS:
             raise ValueError(f"{self.spacing} is no spacing of arrivals: {' or '.join(SPACINGS)}")
 
-    def instants(self, *, share: int = 0, of: int = 1) -> Iterator[tuple[int, float]]:
-        """The arrivals of one worker.
-
-        Taking every n-th keeps the shares as evenly spaced as the whole, and the whole the same however many
-        workers there are.
-
-        Args:
-            share: Which worker, from 0.
-            of: How many workers.
+    def instants(self) -> Iterator[tuple[int, float]]:
+        """Every arrival.
 
         Yields:
-            The number of the arrival within the whole schedule, from 0, and its seconds after the start.
+            Its number, from 0, and its seconds after the start.
         """
         for number, area in enumerate(self._areas()):
-            if number % of == share:
-                instant_s = self.shape.instant(area)
-                if instant_s > self.shape.duration_s:
-                    return
-                yield number, instant_s
+            instant_s = self.shape.instant(area)
+            if instant_s > self.shape.duration_s:
+                return
+            yield number, instant_s
 
     def _areas(self) -> Iterator[float]:
         """Expected arrivals until each arrival: time, stretched so that the rate is one."""
@@ -61,3 +53,36 @@ class Schedule:
         while True:
             area += chance.expovariate(1.0)
             yield area
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """Which arrivals of a schedule are one worker's.
+
+    Taking every n-th keeps the shares as even as the whole, and the whole the same for any number of workers.
+
+    Attributes:
+        from_s: Since which second of the schedule.
+        index: Which worker, from 0.
+        workers: How many there are.
+    """
+
+    from_s: float = 0.0
+    index: int = 0
+    workers: int = 1
+
+
+def arrivals_of(shares: Sequence[Share], schedule: Schedule) -> Iterator[float]:
+    """The arrivals of one worker.
+
+    Args:
+        shares: In order of time; may grow meanwhile, as workers come and go.
+        schedule: The whole.
+
+    Yields:
+        Seconds after the start.
+    """
+    for number, instant_s in schedule.instants():
+        share = next((each for each in reversed(shares) if each.from_s <= instant_s), None)
+        if share and number % share.workers == share.index:
+            yield instant_s

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knouds_harness.load.arrivals import Schedule
+from knouds_harness.load.arrivals import Schedule, Share, arrivals_of
 from knouds_harness.load.shapes import KINDS, Shape
 
 
@@ -32,9 +32,26 @@ def test_shares_of_workers_are_the_one_schedule(kind, spacing, seed, workers):
     """However many workers share a schedule, together they hold each arrival once, at its instant."""
     schedule = Schedule(shape=Shape.of(kind, 50.0, 4.0), spacing=spacing, seed=seed)
 
-    shares = [list(schedule.instants(share=share, of=workers)) for share in range(workers)]
+    taken = [
+        instant_s
+        for index in range(workers)
+        for instant_s in arrivals_of([Share(index=index, workers=workers)], schedule)
+    ]
 
-    assert sorted(arrival for share in shares for arrival in share) == list(schedule.instants())
+    assert sorted(taken) == [instant_s for _, instant_s in schedule.instants()]
+
+
+def test_survivors_take_over_what_was_a_lost_workers():
+    """After a change of shares nothing is sent twice, and nothing is left out."""
+    schedule = Schedule(shape=Shape.of("constant", 100.0, 4.0))
+    first = [Share(index=0, workers=3), Share(from_s=2.0, index=0, workers=2)]
+    second = [Share(index=1, workers=3), Share(from_s=2.0, index=1, workers=2)]
+    lost = [Share(index=2, workers=3)]
+
+    taken = [*arrivals_of(first, schedule), *arrivals_of(second, schedule)]
+    taken += [instant_s for instant_s in arrivals_of(lost, schedule) if instant_s < 2.0]
+
+    assert sorted(taken) == [instant_s for _, instant_s in schedule.instants()]
 
 
 @given(seed=st.integers(0, 2**31))
