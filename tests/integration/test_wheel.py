@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from knouds_harness.sandbox.serving import running_sandbox
+
 CHECKOUT = Path(__file__).parents[2]
 
 
@@ -25,12 +27,12 @@ def installed(tmp_path_factory):
     return folder / "site"
 
 
-def run_installed(installed, cwd, *arguments):
+def run_installed(installed, cwd, *arguments, variables=None):
     """Run Python with the installed package instead of the checkout's."""
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(installed), "NO_COLOR": "1"},
+        env={**os.environ, "PYTHONPATH": str(installed), "NO_COLOR": "1", **(variables or {})},
         capture_output=True,
         text=True,
         timeout=120,
@@ -59,3 +61,22 @@ def test_check_runs_from_the_wheel(installed, tmp_path):
     assert "Contract kept" in process.stdout
     assert process.returncode == 0
     assert [path.name for path in tmp_path.iterdir()] == ["reports"]
+
+
+def test_schemathesis_finds_configuration_and_checks_in_the_wheel(installed, tmp_path):
+    """``st run`` works with what is installed alone, and uses our checks."""
+    shipped = installed / "knouds_harness" / "shipped"
+    program = "import sys; from schemathesis.cli import schemathesis; sys.exit(schemathesis())"
+    with running_sandbox(seed=1, faults=("whoami-lacks-email",)) as sandbox:
+        variables = {"KNOUDS_API_KEY": sandbox.keys["full"], "KNOUDS_WORKFLOW": "portrait"}
+        process = run_installed(
+            installed,
+            tmp_path,
+            *("-c", program, "--config-file", str(shipped / "schemathesis.toml")),
+            *("run", str(shipped / "openapi.yaml"), "--url", sandbox.base_url),
+            *("--phases", "examples", "--include-operation-id", "getWhoami"),
+            variables=variables,
+        )
+
+    assert "`knouds_schemas_body`" in process.stdout
+    assert process.returncode == 1

@@ -1,0 +1,177 @@
+"""Our checks for people who live in schemathesis: ``st run`` loads this module as its ``hooks``.
+
+Each check that can judge an answer by itself is there under its own id, with ``knouds_`` before it:
+``envelopes.envelope`` is ``knouds_envelopes_envelope``. What was only assumed fails nothing. Importing the
+module registers the checks, as schemathesis asks of hooks; so nothing else imports it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Any, ClassVar, Final
+from urllib.parse import parse_qsl, urlsplit
+
+import schemathesis
+
+from knouds_harness.conformance.checks import rate_limits, schemas
+from knouds_harness.conformance.claims import Check, Claim
+from knouds_harness.conformance.common_checks import COMMON_CHECKS, common_claims
+from knouds_harness.contract.document import Document, load_document
+from knouds_harness.contract.operations import Action
+from knouds_harness.contract.shapes import ShapeJudge
+from knouds_harness.exchange.evidence import Exchange, Request
+from knouds_harness.runs.findings import fingerprint
+from knouds_harness.runs.verdicts import fails_run, verdict_for
+from knouds_harness.target.profile_format import WaiverTable
+from knouds_harness.target.waivers import Waiver
+
+_METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
+"""Those whose answers the ground rules are about; a preflight's or a HEAD's has no body to judge."""
+_RUNS: Final = frozenset({"runWorkflow", "runModel"})
+
+
+def exchange_of(response: schemathesis.Response, case: schemathesis.Case[Any]) -> Exchange:
+    """What schemathesis sent and got, as an exchange; the key is left out.
+
+    The operation is the one that the request really addresses: a generated path may have become another's.
+    """
+    sent = response.request
+    address = urlsplit(sent.url or "")
+    base_path = urlsplit(case.operation.base_url or "").path.rstrip("/")
+    path = address.path.removeprefix(base_path)
+    method = (sent.method or "").upper()
+    operation, values = _contract()[0].recognise(method, path) or (None, {})
+    return Exchange(
+        id=case.id,
+        request=Request(
+            method=method,
+            path=path,
+            query=tuple(parse_qsl(address.query, keep_blank_values=True)),
+            operation_id=operation.id if operation else None,
+            path_values=values,
+            action=operation.action if operation else Action.READ,
+        ),
+        url=sent.url or "",
+        sent_headers=(),
+        status=response.status_code,
+        headers=tuple((name, value) for name, values in response.headers.items() for value in values),
+        body=response.content or b"",
+        started_at=datetime.now(UTC) - timedelta(seconds=response.elapsed),
+        elapsed_ms=response.elapsed * 1000,
+    )
+
+
+@lru_cache
+def _contract() -> tuple[Document, ShapeJudge]:
+    document = load_document()
+    return document, ShapeJudge(document)
+
+
+class ContractCheck:
+    """One of our checks in the form that schemathesis calls; each registered one is a class of its own."""
+
+    check: ClassVar[Check[...]]
+
+    def __init__(self, *, waivers: Sequence[Mapping[str, Any]] = ()) -> None:
+        """Take the check's table in ``schemathesis.toml``.
+
+        Args:
+            waivers: As in a target's profile, ``expires`` as text: findings that are accepted for a while.
+
+        Raises:
+            ValueError: A waiver lacks its reason or its end, or does not say what it accepts.
+        """
+        self._waivers = [
+            Waiver(**dict(WaiverTable.model_validate(dict(each), strict=False))) for each in waivers
+        ]
+        if not all(str(waiver) for waiver in self._waivers):
+            raise ValueError("a waiver does not say which findings it accepts: name a fact")
+
+    def after_response(
+        self, _ctx: schemathesis.CheckContext, response: schemathesis.Response, case: schemathesis.Case[Any]
+    ) -> bool | None:
+        """Judge one answer.
+
+        Returns:
+            True where there was nothing to judge; schemathesis then counts no success.
+
+        Raises:
+            AssertionError: Something documented is broken, and not waived.
+        """
+        if response.request.method not in _METHODS:
+            return True
+        exchange = exchange_of(response, case)
+        claims = list(self.claims(exchange, key=str(response.request.headers.get("x-api-key", ""))))
+        broken = [claim for claim in claims if not claim.holds and self._fails(claim, exchange)]
+        if broken:
+            raise AssertionError("\n".join(_described(claim) for claim in broken))
+        return None if claims else True
+
+    def claims(self, exchange: Exchange, *, key: str) -> Iterator[Claim]:  # noqa: ARG002 - for those that ask
+        """What the check claims of an answer to somebody with this key."""
+        document, shapes = _contract()
+        for check, claims in common_claims(exchange, document=document, shapes=shapes):
+            if check is self.check:
+                yield from claims
+
+    def _fails(self, claim: Claim, exchange: Exchange) -> bool:
+        properties: dict[str, Any] = {
+            "check": self.check.id,
+            "fact": claim.fact,
+            "operation": exchange.request.operation_id,
+            "status": exchange.status,
+            "code": exchange.code,
+        }
+        mark = fingerprint(**properties, where=claim.where)
+        today = datetime.now(UTC).date()
+        is_waived = any(
+            waiver.matches(fingerprint=mark, **properties) and not waiver.is_expired(today)
+            for waiver in self._waivers
+        )
+        verdict = verdict_for(_contract()[0].facts[claim.fact])
+        return fails_run(verdict, strict=False, is_waived=is_waived)
+
+
+class RunCheck(ContractCheck):
+    """A check of a run's rate-limit headers, which only accounts on a limited tier are promised.
+
+    Whether the account is one, ``getWhoami`` tells: until it has answered for a key, its runs are not judged.
+    """
+
+    def __init__(self, *, waivers: Sequence[Mapping[str, Any]] = ()) -> None:
+        """Take the check's table, as all do."""
+        super().__init__(waivers=waivers)
+        self._tier_by_key: dict[str, str] = {}
+
+    def claims(self, exchange: Exchange, *, key: str) -> Iterator[Claim]:
+        """Learn of the account, or judge a run of it."""
+        operation_id, body = exchange.request.operation_id, exchange.json_or_none()
+        if operation_id == "getWhoami" and exchange.status == 200 and isinstance(body, dict):
+            user = body.get("user")
+            if isinstance(user, dict) and user.get("role") == "user" and isinstance(user.get("tier"), str):
+                self._tier_by_key[key] = user["tier"]
+        tier = self._tier_by_key.get(key)
+        if operation_id in _RUNS and tier in rate_limits.LIMIT_BY_TIER:
+            knows = {"tier": tier} if self.check is rate_limits.told_limit else {}
+            yield from self.check.judge(exchange, **knows)
+
+
+def _described(claim: Claim) -> str:
+    fact = _contract()[0].facts[claim.fact]
+    where = f" ({claim.where})" if claim.where else ""
+    verdict = verdict_for(fact)
+    return f"{verdict}: {fact.id}{where}\n    expected: {claim.expected}\n    observed: {claim.observed}"
+
+
+def _register(check: Check[...], kind: type[ContractCheck]) -> None:
+    name = f"knouds_{re.sub(r'[.-]', '_', check.id)}"
+    schemathesis.check(type(name, (kind,), {"check": check, "__doc__": check.sentence}))
+
+
+for _check in COMMON_CHECKS:
+    _register(_check, ContractCheck)
+for _check in (schemas.limited_run_headers, rate_limits.told_limit):
+    _register(_check, RunCheck)

@@ -1,0 +1,136 @@
+"""``st run`` with the shipped configuration: silent on a sound server, fails by our names on a broken one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from knouds_harness.sandbox.serving import running_sandbox
+
+ROOT = Path(__file__).parents[2]
+ST = str(Path(sys.executable).with_name("st"))
+MOST_PAID_RUNS = 80  # ten sequences of six steps, and a few examples of both runs
+WAIVED = """
+[checks.knouds_envelopes_envelope]
+waivers = [
+  { fact = "envelope.plain-401-has-code", reason = "known", expires = "2999-01-01" },
+  { fact = "envelope.unknown-workflow-404-has-code", reason = "known", expires = "2999-01-01" },
+]
+"""
+
+
+def st_run(sandbox, *options, key="full", workflow="portrait", config=ROOT / "schemathesis.toml"):
+    """Run schemathesis as a user of the checkout does; returns exit code and output."""
+    process = subprocess.run(
+        [
+            *(ST, "--config-file", str(config), "run", "spec/openapi.yaml"),
+            *("--url", sandbox.base_url, "--seed", "1", *options),
+        ],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "KNOUDS_API_KEY": sandbox.keys[key],
+            "KNOUDS_WORKFLOW": workflow,
+            "NO_COLOR": "1",
+        },
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return process.returncode, process.stdout + process.stderr
+
+
+def rows_of(sandbox, *, key):
+    """How many runs usage shows for the account of a key."""
+    usage = httpx.get(f"{sandbox.base_url}/api/usage", headers={"x-api-key": sandbox.keys[key]})
+    return usage.json()["total"]
+
+
+@pytest.mark.parametrize("variant", [None, "terse", "strict"])
+def test_sound_server_has_no_failure(variant):
+    """Every phase, whatever the server chose where no source says: nothing to report."""
+    with running_sandbox(seed=1, variant=variant) as sandbox:
+        code, output = st_run(sandbox)
+
+    assert code == 0, output
+    assert "17 selected / 17 total" in output
+
+
+def test_limited_account_has_no_failure_and_bounded_cost():
+    """The same for an account whose runs carry rate-limit headers; what a run costs is bounded."""
+    with running_sandbox(seed=1) as sandbox:
+        before = rows_of(sandbox, key="pro")
+        code, output = st_run(sandbox, key="pro", workflow="pia-portrait")
+        paid_runs = rows_of(sandbox, key="pro") - before
+
+    assert code == 0, output
+    assert 0 < paid_runs <= MOST_PAID_RUNS
+
+
+@pytest.mark.parametrize(
+    ("fault", "check", "phase", "operations"),
+    [
+        (
+            "envelope-unknown-execution-without-code",
+            "knouds_envelopes_envelope",
+            "examples",
+            ["getExecution"],
+        ),
+        ("envelope-404-as-html", "knouds_envelopes_json_content_type", "examples", ["getExecution"]),
+        ("envelope-model-not-found-is-400", "knouds_envelopes_code_fits_status", "fuzzing", ["runModel"]),
+        ("whoami-lacks-email", "knouds_schemas_body", "examples", ["getWhoami"]),
+        (
+            "rate-reset-left-out",
+            "knouds_schemas_limited_run_headers",
+            "examples",
+            ["getWhoami", "runWorkflow"],
+        ),
+    ],
+)
+def test_fault_fails_by_our_check(fault, check, phase, operations):
+    """A broken promise fails under the name of the check that it breaks, and under no other."""
+    selected = [part for each in operations for part in ("--include-operation-id", each)]
+
+    with running_sandbox(seed=1, faults=(fault,)) as sandbox:
+        code, output = st_run(sandbox, "--phases", phase, *selected, key="business", workflow="bea-portrait")
+
+    assert code == 1, output
+    failures = {line for line in output.splitlines() if line.startswith("- ST")}
+    assert failures == {f"- ST901 Custom check failed: `{check}`"}
+
+
+def test_conflict_can_be_waived(tmp_path):
+    """A server that follows the losing page fails, and passes once the facts are waived."""
+    config = tmp_path / "schemathesis.toml"
+    config.write_text((ROOT / "schemathesis.toml").read_text(encoding="utf-8") + WAIVED, encoding="utf-8")
+    options = ["--phases", "examples", "--include-operation-id", "deleteWorkflow"]
+
+    with running_sandbox(seed=1, faults=("envelope-unknown-workflow-without-code",)) as sandbox:
+        failing, _ = st_run(sandbox, *options)
+        waived, output = st_run(sandbox, *options, config=config)
+
+    assert failing == 1
+    assert waived == 0, output
+
+
+def test_missing_key_is_said():
+    """Without the variable that names the key nothing is sent, and the message names it."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("KNOUDS_")}
+    process = subprocess.run(
+        [ST, "run", "spec/openapi.yaml", "--url", "http://127.0.0.1:9"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert process.returncode != 0
+    assert "KNOUDS_API_KEY" in process.stdout + process.stderr

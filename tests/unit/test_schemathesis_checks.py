@@ -1,0 +1,154 @@
+"""Our checks as schemathesis calls them: conversion, verdicts, waivers, and what is known of the account."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import requests
+import schemathesis
+from schemathesis.checks import CHECKS
+
+import knouds_harness.schemathesis_checks  # noqa: F401 - registers the checks
+from knouds_harness.contract.document import load_document
+from knouds_harness.schemathesis_checks import exchange_of
+
+CHECK = "knouds_envelopes_envelope"
+WAIVER = {"fact": "envelope.plain-401-has-code", "reason": "known", "expires": "2999-01-01"}
+LIMITED = {"user": {"id": "u", "email": "e@x", "role": "user", "tier": "pro", "approved": True}}
+UNLIMITED = {"user": {**LIMITED["user"], "tier": "enterprise"}}
+NO_CODE = {"error": "no"}
+RESULT = {"success": True, "result": {"images": []}, "cost": 1, "ms": 1}
+
+
+def check_named(name: str, **table: Any) -> Any:
+    """What schemathesis makes of a registered check and its table in the configuration."""
+    check: Any = CHECKS.get_one(name)
+    return check(**table)
+
+
+@pytest.fixture(scope="module")
+def schema():
+    """The document, under a base path."""
+    schema = schemathesis.openapi.from_dict(
+        dict(load_document().raw), config=schemathesis.Config.from_dict({})
+    )
+    schema.config.update(base_url="http://127.0.0.1/v1")
+    return schema
+
+
+@pytest.fixture
+def judge(schema):
+    """Have a check judge an answer to an operation."""
+
+    def judge(check, operation_id, status, body, **options):
+        return check.after_response(None, *answered(schema, operation_id, status, body, **options))
+
+    return judge
+
+
+def answered(schema, operation_id, status, body, *, headers=None, method=None, path=None):
+    case = schema.find_operation_by_id(operation_id).Case()
+    url = f"http://127.0.0.1/v1{path or case.operation.path.format(slug='portrait', id='x')}"
+    sent = requests.Request(
+        method or case.operation.method.upper(), url, headers={"x-api-key": "k"}
+    ).prepare()
+    response = schemathesis.Response(
+        status_code=status,
+        headers={"content-type": ["application/json"], **(headers or {})},
+        content=json.dumps(body).encode(),
+        request=sent,
+        elapsed=0.1,
+        verify=False,
+    )
+    return response, case
+
+
+def test_exchange_names_the_operation_under_a_base_path(schema):
+    """The base path is cut off, and path values are read from what was really sent."""
+    exchange = exchange_of(*answered(schema, "getWorkflow", 404, {}, path="/api/workflows/a%20b?x=1"))
+
+    assert (exchange.request.operation_id, exchange.request.path_values) == ("getWorkflow", {"slug": "a b"})
+    assert (exchange.request.query, exchange.elapsed_ms) == ((("x", "1"),), 100)
+
+
+def test_exchange_belongs_to_the_operation_that_was_reached(schema):
+    """A generated path that is another operation's is judged as that one."""
+    exchange = exchange_of(*answered(schema, "getWorkflow", 200, [], path="/api/workflows"))
+
+    assert exchange.request.operation_id == "listWorkflows"
+
+
+def test_exchange_holds_no_key(schema):
+    """The key that was sent is not kept."""
+    assert exchange_of(*answered(schema, "getWhoami", 200, {})).sent_headers == ()
+
+
+def test_breach_fails(judge):
+    """A refusal without a code fails, and the message names fact and place."""
+    with pytest.raises(AssertionError, match=r"breach: envelope\.error-has-code \(/code\)"):
+        judge(check_named(CHECK), "getExecution", 404, NO_CODE)
+
+
+def test_assumption_does_not_fail(judge):
+    """An answer to a create without a slug goes against an assumption alone."""
+    assert judge(check_named("knouds_schemas_body"), "createWorkflow", 201, {"id": 1}) is None
+
+
+def test_conflict_fails_until_it_is_waived(judge):
+    """A plain 401 without a code fails; with a waiver of the fact it does not."""
+    with pytest.raises(AssertionError, match="conflict"):
+        judge(check_named(CHECK), "getWhoami", 401, NO_CODE)
+
+    judge(check_named(CHECK, waivers=[WAIVER]), "getWhoami", 401, NO_CODE)
+
+
+def test_expired_waiver_accepts_nothing(judge):
+    """After its last day a waiver's findings fail again."""
+    check = check_named(CHECK, waivers=[WAIVER | {"expires": "2020-01-01"}])
+
+    with pytest.raises(AssertionError, match="conflict"):
+        judge(check, "getWhoami", 401, NO_CODE)
+
+
+@pytest.mark.parametrize("lacking", ["fact", "reason", "expires"])
+def test_incomplete_waiver_is_refused(lacking):
+    """A waiver says what it accepts, why, and until when."""
+    with pytest.raises(ValueError, match=r"reason|expires|which findings"):
+        check_named(CHECK, waivers=[{name: WAIVER[name] for name in WAIVER if name != lacking}])
+
+
+def test_preflight_is_not_judged(judge):
+    """The ground rules are about the API's methods, not about what a proxy answers to OPTIONS."""
+    assert judge(check_named("knouds_envelopes_json_object"), "getHealth", 200, "", method="OPTIONS") is True
+
+
+def test_runs_of_a_limited_account_carry_the_headers(judge):
+    """Once whoami has told that the account is on pro, its runs are held to the three headers."""
+    check = check_named("knouds_schemas_limited_run_headers")
+    assert judge(check, "runWorkflow", 200, RESULT) is True
+
+    judge(check, "getWhoami", 200, LIMITED)
+
+    with pytest.raises(AssertionError, match="X-RateLimit-Reset"):
+        judge(check, "runWorkflow", 200, RESULT)
+
+
+@pytest.mark.parametrize("whoami", [UNLIMITED, {"user": {**LIMITED["user"], "role": "admin"}}, NO_CODE, []])
+def test_runs_of_other_accounts_are_not_held_to_the_headers(judge, whoami):
+    """Whether unlimited accounts get the headers is open, and so it is of accounts that are not known."""
+    check = check_named("knouds_schemas_limited_run_headers")
+
+    judge(check, "getWhoami", 200, whoami)
+
+    assert judge(check, "runWorkflow", 200, RESULT) is True
+
+
+def test_limit_is_the_tier_s(judge):
+    """A pro account that is told of 1,000 requests is told wrong."""
+    check = check_named("knouds_rate_limits_told_limit")
+    judge(check, "getWhoami", 200, LIMITED)
+
+    with pytest.raises(AssertionError, match=r"tier\.rate-limit-pro"):
+        judge(check, "runWorkflow", 200, RESULT, headers={"x-ratelimit-limit": ["1000"]})
