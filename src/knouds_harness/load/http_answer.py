@@ -1,0 +1,170 @@
+"""An HTTP answer that is looked into only where somebody asks."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from email.message import Message
+from functools import partial
+from typing import Any
+
+import brotli
+
+MAX_DECODED_BYTES = 256 * 1024 * 1024
+
+
+class Headers(Mapping[str, str]):
+    """Header fields by name, whatever the case; a field that came more than once is joined by commas."""
+
+    def __init__(self, head: bytes) -> None:
+        """Read the fields.
+
+        Args:
+            head: A status line and header lines, parted by CRLF; a parser has already accepted them.
+        """
+        self._values: dict[str, list[str]] = {}
+        for line in head.decode("latin-1").split("\r\n")[1:]:
+            name, separator, value = line.partition(":")
+            if separator:
+                self._values.setdefault(name.lower(), []).append(value.strip(" \t"))
+
+    def __getitem__(self, name: str) -> str:
+        return ", ".join(self._values[name.lower()])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def get_all(self, name: str) -> list[str]:
+        """Each value of a field, in order; empty without the field."""
+        return list(self._values.get(name.lower(), ()))
+
+
+class UndecodableBody(ValueError):
+    """The body is not what its ``Content-Encoding`` says, or too long once decoded."""
+
+
+class Answer:
+    """What came back to one request.
+
+    Attributes:
+        status_code: The final status; 0 where none came.
+        raw_body: The body as it was sent, before any ``Content-Encoding`` is undone.
+    """
+
+    status_code = 0
+    raw_body = b""
+    _raw_head = b""
+    _interim = 0
+    _headers: Headers | None = None
+    _content: bytes | None = None
+
+    def fill(self, status_code: int, raw_head: bytes, interim: int, raw_body: bytes) -> None:
+        """Keep what a connection read.
+
+        Args:
+            status_code: The final status.
+            raw_head: Begins with every head that was read; what follows the last is ignored.
+            interim: How many heads of 1xx answers come first.
+            raw_body: The body without its chunks' framing.
+        """
+        self.status_code = status_code
+        self._raw_head = raw_head
+        self._interim = interim
+        self.raw_body = raw_body
+
+    @property
+    def ok(self) -> bool:
+        """There is a status, and it is no error."""
+        return 0 < self.status_code < 400
+
+    @property
+    def headers(self) -> Headers:
+        """The header fields."""
+        if self._headers is None:
+            self._headers = Headers(self._raw_head.split(b"\r\n\r\n", self._interim + 1)[self._interim])
+        return self._headers
+
+    @property
+    def content(self) -> bytes:
+        """The body, decoded.
+
+        Raises:
+            UndecodableBody: It is not what its ``Content-Encoding`` says.
+        """
+        if self._content is None:
+            self._content = self.raw_body and _decoded(
+                self.raw_body, self.headers.get("content-encoding", "")
+            )
+        return self._content
+
+    @property
+    def text(self) -> str:
+        """The body as text: by the charset that is named, else UTF-8; what cannot be decoded is replaced."""
+        return self.content.decode(_charset(self.headers.get("content-type", "")), "replace")
+
+    def json(self) -> Any:  # noqa: ANN401 - it is what the server sent
+        """The body read as JSON.
+
+        Raises:
+            ValueError: It is not JSON.
+        """
+        return json.loads(self.content)
+
+
+def _charset(content_type: str) -> str:
+    message = Message()
+    message["content-type"] = content_type
+    try:
+        return codecs.lookup(message.get_content_charset("utf-8")).name
+    except LookupError:
+        return "utf-8"
+
+
+def _decoded(body: bytes, content_encoding: str) -> bytes:
+    for encoding in reversed([part.strip().lower() for part in content_encoding.split(",")]):
+        decode = _DECODERS.get(encoding)
+        if decode is not None:
+            try:
+                body = decode(body)
+            except (zlib.error, brotli.error) as error:
+                raise UndecodableBody(f"the body is not {encoding}: {error}") from error
+    return body
+
+
+def _inflated(body: bytes, *, window_bits: int) -> bytes:
+    inflater = zlib.decompressobj(window_bits)
+    data = inflater.decompress(body, MAX_DECODED_BYTES)
+    if inflater.unconsumed_tail:
+        raise UndecodableBody(f"the body is over {MAX_DECODED_BYTES:,} bytes once decoded")
+    if not inflater.eof:
+        raise UndecodableBody("the compressed body ends early")
+    return data
+
+
+def _deflated(body: bytes) -> bytes:
+    """What ``deflate`` names is zlib's format; some servers send bare deflate, and browsers take both."""
+    try:
+        return _inflated(body, window_bits=zlib.MAX_WBITS)
+    except zlib.error:
+        return _inflated(body, window_bits=-zlib.MAX_WBITS)
+
+
+def _unbrotlied(body: bytes) -> bytes:
+    decompressor = brotli.Decompressor()
+    data: bytes = decompressor.process(body)
+    if not decompressor.is_finished():
+        raise UndecodableBody("the compressed body ends early")
+    return data
+
+
+_DECODERS: Mapping[str, Callable[[bytes], bytes]] = {
+    "gzip": partial(_inflated, window_bits=zlib.MAX_WBITS | 16),
+    "x-gzip": partial(_inflated, window_bits=zlib.MAX_WBITS | 16),
+    "deflate": _deflated,
+    "br": _unbrotlied,
+}

@@ -1,0 +1,255 @@
+"""Histograms by operation, outcome and second, from any Locust user's requests, from all workers.
+
+In a locustfile::
+
+    @events.init.add_listener
+    def record(environment, **_):
+        recording = Recording(environment, on_second=print)
+
+A listener of Locust's ``request`` event counts what every user sends, whatever its client. Once a second
+finished seconds are handed out. In a distributed run workers send theirs along with Locust's own reports, and
+the master adds them up; the sums are exactly what one process would have counted.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import gevent
+from locust.env import Environment
+from locust.runners import MasterRunner, WorkerRunner
+
+from knouds_harness.load.histograms import MAX_NS, Histogram, bucket_of
+from knouds_harness.load.outcomes import Outcome, error_code, outcome_of
+
+REPORT_KEY = "knouds_harness"
+"""Where a worker's message to the master holds its seconds."""
+
+RESPONSE, SERVICE = "response", "service"
+"""Measures: from the scheduled instant, and from sending. They differ only where requests have a schedule."""
+
+
+_WORKERS_LAG_S = 8
+
+
+class Series(NamedTuple):
+    """What a histogram is of.
+
+    Attributes:
+        operation: The name that a request was given.
+        outcome: How it ended.
+        measure: ``response``, ``service``, or another that ``Recorder.record`` was given.
+    """
+
+    operation: str
+    outcome: Outcome
+    measure: str = RESPONSE
+
+
+class Error(NamedTuple):
+    """A kind of answer that was not kept.
+
+    Attributes:
+        operation: The name that the request was given.
+        outcome: How it ended.
+        status_code: 0 where there was no answer.
+        code: The ``code`` of the body, else what the failure is called; may be empty.
+    """
+
+    operation: str
+    outcome: Outcome
+    status_code: int
+    code: str
+
+
+@dataclass(kw_only=True)
+class Second:
+    """What ended within one second.
+
+    Attributes:
+        unix_s: The second.
+        histograms: Durations by series.
+        errors: How many by kind.
+    """
+
+    unix_s: int
+    histograms: dict[Series, Histogram] = field(default_factory=dict)
+    errors: dict[Error, int] = field(default_factory=dict)
+
+    def add(self, other: Second) -> None:
+        """Add what another counted, whatever second it is of."""
+        for series, histogram in other.histograms.items():
+            self.histograms.setdefault(series, Histogram()).add(histogram)
+        for error, count in other.errors.items():
+            self.errors[error] = self.errors.get(error, 0) + count
+
+
+class Recorder:
+    """Counts requests of one process."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
+        """Begin with nothing.
+
+        Args:
+            clock: Seconds since the epoch.
+        """
+        self._clock = clock
+        self._seconds: list[Second] = [Second(unix_s=int(clock()))]
+        self._counts: dict[tuple[str, Outcome, str], dict[int, int]] = {}
+
+    def on_request(
+        self,
+        *,
+        name: str,
+        response_time: float | None,
+        exception: Exception | None,
+        response: Any = None,  # noqa: ANN401 - any client's
+        **_: object,
+    ) -> None:
+        """Listen to Locust's ``request`` event."""
+        status_code = getattr(response, "status_code", None)
+        outcome = outcome_of(
+            (200 if exception is None else 0) if status_code is None else status_code, exception
+        )
+        if response_time is not None:
+            self.record(name, outcome, RESPONSE, response_time)
+            service_ms = getattr(response, "elapsed_ms", response_time)
+            if service_ms != response_time:
+                self.record(name, outcome, SERVICE, service_ms)
+        if outcome is not Outcome.KEPT:
+            code = error_code(response) if status_code else type(exception).__name__
+            errors = self._current().errors
+            error = Error(name, outcome, status_code or 0, code)
+            errors[error] = errors.get(error, 0) + 1
+
+    def record(self, operation: str, outcome: Outcome, measure: str, duration_ms: float) -> None:
+        """Count one duration, such as the ``ms`` that the server itself named."""
+        if self._seconds[-1].unix_s != int(self._clock()):
+            self._current()
+        try:
+            counts = self._counts[operation, outcome, measure]
+        except KeyError:
+            histogram = Histogram()
+            counts = self._counts[operation, outcome, measure] = histogram.counts
+            self._seconds[-1].histograms[Series(operation, outcome, measure)] = histogram
+        bucket = bucket_of(min(max(int(duration_ms * 1e6), 0), MAX_NS))
+        counts[bucket] = counts.get(bucket, 0) + 1
+
+    def take(self, *, with_current: bool = False) -> list[Second]:
+        """Hand out the seconds that are over, each once.
+
+        Args:
+            with_current: The running one as well; what is counted later comes as another part of the same
+                second.
+        """
+        current = self._current()
+        if with_current:
+            taken, self._seconds = self._seconds, []
+            self._begin(current.unix_s)
+        else:
+            taken, self._seconds = self._seconds[:-1], self._seconds[-1:]
+        return [second for second in taken if second.histograms or second.errors]
+
+    def _current(self) -> Second:
+        now = int(self._clock())
+        if self._seconds[-1].unix_s != now:
+            self._begin(now)
+        return self._seconds[-1]
+
+    def _begin(self, unix_s: int) -> None:
+        self._seconds.append(Second(unix_s=unix_s))
+        self._counts = {}
+
+
+class Recording:
+    """Counts in every process of a run, and hands finished seconds to the one that leads it.
+
+    Attributes:
+        recorder: This process's own counts.
+        total: Everything that was handed out, together.
+    """
+
+    def __init__(
+        self, environment: Environment, *, on_second: Callable[[Second], object] = lambda _: None
+    ) -> None:
+        """Begin to listen; call it once Locust has its runner, such as in a listener of ``init``.
+
+        Args:
+            environment: Locust's.
+            on_second: Gets what each second brought, in order of time, in the local or master process. What
+                comes late from a worker is handed out as another part of its second.
+        """
+        self.recorder = Recorder()
+        self.total = Second(unix_s=0)
+        self._on_second = on_second
+        self._gathered: dict[int, Second] = {}
+        self._is_distributed = isinstance(environment.runner, MasterRunner)
+        environment.events.request.add_listener(self.recorder.on_request)
+        if isinstance(environment.runner, WorkerRunner):
+            environment.events.report_to_master.add_listener(self._report)
+            return
+        if self._is_distributed:
+            environment.events.worker_report.add_listener(self._receive)
+        environment.events.quitting.add_listener(lambda **_: self.hand_out(everything=True))
+        gevent.spawn(self._hand_out_every_second)
+
+    def hand_out(self, *, everything: bool = False) -> None:
+        """Hand out the seconds that are over.
+
+        Args:
+            everything: Also those that may not be whole yet; for the end of a run.
+        """
+        self._gather(self.recorder.take(with_current=everything))
+        # Workers report every three seconds, each a part of its last one.
+        newest = max(self._gathered, default=0) - (_WORKERS_LAG_S if self._is_distributed else -1)
+        for unix_s in sorted(self._gathered):
+            if everything or unix_s < newest:
+                second = self._gathered.pop(unix_s)
+                self.total.add(second)
+                self._on_second(second)
+
+    def _hand_out_every_second(self) -> None:
+        while True:
+            gevent.sleep(1.0)
+            self.hand_out()
+
+    def _gather(self, seconds: Iterable[Second]) -> None:
+        for second in seconds:
+            if second.unix_s in self._gathered:
+                self._gathered[second.unix_s].add(second)
+            else:
+                self._gathered[second.unix_s] = second
+
+    def _report(self, *, client_id: str, data: dict[str, Any]) -> None:  # noqa: ARG002
+        data[REPORT_KEY] = [packed(second) for second in self.recorder.take(with_current=True)]
+
+    def _receive(self, *, client_id: str, data: dict[str, Any]) -> None:  # noqa: ARG002
+        self._gather(unpacked(message) for message in data.get(REPORT_KEY, ()))
+
+
+def packed(second: Second) -> list[Any]:
+    """A second as plain lists and numbers, for a message."""
+    return [
+        second.unix_s,
+        [[*series, histogram.counts] for series, histogram in second.histograms.items()],
+        [[*error, count] for error, count in second.errors.items()],
+    ]
+
+
+def unpacked(message: list[Any]) -> Second:
+    """What ``packed`` made, as it was."""
+    unix_s, histograms, errors = message
+    return Second(
+        unix_s=unix_s,
+        histograms={
+            Series(operation, Outcome(outcome), measure): Histogram(counts)
+            for operation, outcome, measure, counts in histograms
+        },
+        errors={
+            Error(operation, Outcome(outcome), status_code, code): count
+            for operation, outcome, status_code, code, count in errors
+        },
+    )

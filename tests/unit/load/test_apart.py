@@ -1,0 +1,34 @@
+"""Load stays apart: gevent's patches reach no process that has not asked for them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+EVERYTHING_ELSE = """
+import pkgutil, sys
+import knouds_harness
+
+for module in pkgutil.walk_packages(knouds_harness.__path__, "knouds_harness."):
+    if not module.name.startswith("knouds_harness.load") and not module.name.endswith("__main__"):
+        __import__(module.name)
+print(*(name for name in ("locust", "gevent", "knouds_harness.load.users") if name in sys.modules))
+"""
+
+CLIENT_AND_HISTOGRAMS = """
+import sys
+import knouds_harness.load.hdr_logs, knouds_harness.load.http_client, knouds_harness.load.outcomes
+from gevent import monkey
+
+print("locust" in sys.modules, monkey.is_module_patched("socket"))
+"""
+
+
+@pytest.mark.parametrize(("code", "printed"), [(EVERYTHING_ELSE, ""), (CLIENT_AND_HISTOGRAMS, "False False")])
+def test_importing_what_needs_no_locust_patches_nothing(code, printed):
+    """No part of the harness but load imports Locust or gevent, and not even the client patches the process."""
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert process.stdout.strip() == printed
