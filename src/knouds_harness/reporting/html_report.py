@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import groupby
-from pathlib import Path
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from knouds_harness.reporting.evidence import Evidence, evidence_of
 from knouds_harness.reporting.headline import headline
 from knouds_harness.reporting.matrix import Look, Matrix, matrix_of
+from knouds_harness.reporting.pages import page, script_hashes, shipped
 from knouds_harness.reporting.ranking import FactFindings, findings_by_fact
 from knouds_harness.reporting.standing import (
     FactRow,
@@ -29,7 +23,6 @@ from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.record import RunRecord
 from knouds_harness.runs.verdicts import Verdict
 
-_TEMPLATES = Path(__file__).parent / "templates"
 _MOST_FINDINGS_WITH_EVIDENCE = 200
 _MOST_EVIDENCE_OF_CELLS = 600
 _OPEN_FINDINGS = 5
@@ -45,31 +38,29 @@ def html_report(record: RunRecord) -> str:
     by_finding = _evidence_of_findings(record, shown[:_MOST_FINDINGS_WITH_EVIDENCE])
     in_findings = {evidence.id for evidence in by_finding.values()}
     of_cells = _evidence_of_cells(record, matrix, in_findings)
-    style, script = _shipped("report.css"), _shipped("report.js")
-    return (
-        _environment()
-        .get_template("report.html.j2")
-        .render(
-            record=record,
-            headline=headline(record, rows),
-            standings=standing_counts(rows),
-            Standing=Standing,
-            Look=Look,
-            groups=_numbered(groups),
-            drift=drift,
-            evidence_by_fingerprint=by_finding,
-            matrix=matrix,
-            anchored=_anchored(by_finding),
-            evidence_of_cells=of_cells,
-            linked=in_findings | {evidence.id for evidence in of_cells},
-            areas=[(area, list(of_area)) for area, of_area in groupby(rows, key=lambda row: row.area)],
-            untested=untested_rows(record),
-            waivers=waiver_rows(record),
-            unexercised=[row for row in rows if row.standing is Standing.UNEXERCISED],
-            style=style,
-            script=script,
-            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        )
+    style, script = shipped("report.css"), shipped("report.js")
+    return page(
+        "report.html.j2",
+        record=record,
+        headline=headline(record, rows),
+        standings=standing_counts(rows),
+        Standing=Standing,
+        Look=Look,
+        groups=_numbered(groups),
+        drift=drift,
+        evidence_by_fingerprint=by_finding,
+        matrix=matrix,
+        anchored=_anchored(by_finding),
+        evidence_of_cells=of_cells,
+        linked=in_findings | {evidence.id for evidence in of_cells},
+        areas=[(area, list(of_area)) for area, of_area in groupby(rows, key=lambda row: row.area)],
+        untested=untested_rows(record),
+        waivers=waiver_rows(record),
+        unexercised=[row for row in rows if row.standing is Standing.UNEXERCISED],
+        style=style,
+        script=script,
+        script_hashes=script_hashes([script]),
+        area_standings=area_standings,
     )
 
 
@@ -120,31 +111,3 @@ def _evidence_of_cells(record: RunRecord, matrix: Matrix, in_findings: set[str])
 def area_standings(rows: Iterable[FactRow]) -> Mapping[Standing, int]:
     """How the facts of one area stand, without the zeroes."""
     return {standing: count for standing, count in standing_counts(rows).items() if count}
-
-
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["area_standings"] = area_standings
-    environment.filters["prose"] = _prose
-    environment.filters["grouped"] = "{:,}".format
-    return environment
-
-
-def _prose(sentence: str) -> Markup:
-    """A sentence of the document, with what stands in backticks set as code."""
-    parts = sentence.split("`")
-    return Markup("").join(
-        Markup("<code>{}</code>").format(part) if index % 2 else part for index, part in enumerate(parts)
-    )
-
-
-def _shipped(name: str) -> Markup:
-    """The page's own style or script: the only text in it that is not escaped."""
-    return Markup((_TEMPLATES / name).read_text(encoding="utf-8"))  # noqa: S704 - ours, not a server's

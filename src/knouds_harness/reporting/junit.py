@@ -7,17 +7,15 @@ never taken for green.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from itertools import groupby
 from xml.etree import ElementTree as ET
 
 from knouds_harness.reporting.headline import headline
+from knouds_harness.reporting.junit_xml import add_outcome, testcase, testsuite, testsuites, xml_text
 from knouds_harness.reporting.standing import Case, FactRow, Standing, fact_rows
 from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.record import RunRecord
-
-_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def junit(record: RunRecord) -> str:
@@ -26,21 +24,17 @@ def junit(record: RunRecord) -> str:
     suites = [_run_suite(record, rows)]
     for area, rows_of_area in groupby(rows, key=lambda row: row.area):
         suites.append(_area_suite(record, area, rows_of_area))
-    root = ET.Element("testsuites", {"name": "knouds-harness"})
-    root.extend(suites)
-    for name in ("tests", "failures", "errors", "skipped"):
-        root.set(name, str(sum(int(suite.get(name, 0)) for suite in suites)))
-    root.set("time", f"{record.duration_s:.3f}")
-    ET.indent(root)
-    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+    return testsuites(record, suites)
 
 
 def _run_suite(record: RunRecord, rows: tuple[FactRow, ...]) -> ET.Element:
     verdict = headline(record, rows)
-    case = _testcase("run", "comes to its end")
+    case = testcase("run", "comes to its end")
     if not record.outcome.is_complete:
-        _add(case, "error", message=verdict.title, kind=record.outcome, text=record.note or verdict.detail)
-    suite = _suite(record, "run", [case], time_s=record.duration_s)
+        add_outcome(
+            case, "error", message=verdict.title, kind=record.outcome, text=record.note or verdict.detail
+        )
+    suite = testsuite(record, "run", [case], time_s=record.duration_s)
     properties = ET.Element("properties")
     for name, value in (
         ("target", record.setup.target.base_url),
@@ -48,7 +42,7 @@ def _run_suite(record: RunRecord, rows: tuple[FactRow, ...]) -> ET.Element:
         ("seed", str(record.setup.seed)),
         ("verdict", f"{verdict.title}: {verdict.detail}"),
     ):
-        ET.SubElement(properties, "property", {"name": name, "value": _xml(value)})
+        ET.SubElement(properties, "property", {"name": name, "value": xml_text(value)})
     suite.insert(0, properties)
     return suite
 
@@ -57,52 +51,31 @@ def _area_suite(record: RunRecord, area: str, rows: Iterable[FactRow]) -> ET.Ele
     cases = []
     for row in rows:
         cases += [_case(record, row, case) for case in row.cases] or [_unexercised(row)]
-    return _suite(record, area, cases, time_s=0)
-
-
-def _suite(record: RunRecord, name: str, cases: list[ET.Element], *, time_s: float) -> ET.Element:
-    suite = ET.Element(
-        "testsuite",
-        {
-            "name": name,
-            "tests": str(len(cases)),
-            "failures": str(sum(case.find("failure") is not None for case in cases)),
-            "errors": str(sum(case.find("error") is not None for case in cases)),
-            "skipped": str(sum(case.find("skipped") is not None for case in cases)),
-            "time": f"{time_s:.3f}",
-            "timestamp": f"{record.started_at:%Y-%m-%dT%H:%M:%S}",
-        },
-    )
-    suite.extend(cases)
-    return suite
+    return testsuite(record, area, cases, time_s=0)
 
 
 def _case(record: RunRecord, row: FactRow, case: Case) -> ET.Element:
-    element = _testcase(row.fact.id, f"{row.fact.says} [{case.operation or 'any request'}]")
+    element = testcase(row.fact.id, f"{row.fact.says} [{case.operation or 'any request'}]")
     failing = [finding for finding in case.findings if record.fails(finding)]
     text = "\n\n".join(_describe(finding) for finding in case.findings)
     if failing or (not case.findings and case.standing in (Standing.BREACH, Standing.CONFLICT)):
         first = failing[0] if failing else None
         message = f"expected {first.expected}, observed {first.observed}" if first else "seen not to hold"
-        _add(element, "failure", message=message, kind=case.standing, text=text)
+        add_outcome(element, "failure", message=message, kind=case.standing, text=text)
     elif case.standing is Standing.WAIVED:
         reasons = dict.fromkeys(finding.waived_by or "" for finding in case.findings)
-        _add(element, "skipped", message=f"waived: {', '.join(reasons)}", text=text)
+        add_outcome(element, "skipped", message=f"waived: {', '.join(reasons)}", text=text)
     elif case.standing is Standing.ASSUMPTION:
-        _add(element, "skipped", message="an assumption does not hold, which fails no run", text=text)
+        add_outcome(element, "skipped", message="an assumption does not hold, which fails no run", text=text)
     elif case.standing is Standing.UNTESTED:
-        _add(element, "skipped", message=f"untested: the profile lacks {', '.join(case.missing)}")
+        add_outcome(element, "skipped", message=f"untested: the profile lacks {', '.join(case.missing)}")
     return element
 
 
 def _unexercised(row: FactRow) -> ET.Element:
-    element = _testcase(row.fact.id, row.fact.says)
-    _add(element, "skipped", message="not exercised by this run")
+    element = testcase(row.fact.id, row.fact.says)
+    add_outcome(element, "skipped", message="not exercised by this run")
     return element
-
-
-def _testcase(classname: str, name: str) -> ET.Element:
-    return ET.Element("testcase", {"classname": classname, "name": _xml(name), "time": "0"})
 
 
 def _describe(finding: Finding) -> str:
@@ -112,15 +85,3 @@ def _describe(finding: Finding) -> str:
         f"{finding.operation or 'no operation'} as {finding.persona or 'nobody'}{place}\n"
         f"expected {finding.expected}\nobserved {finding.observed}\n{finding.curl}"
     )
-
-
-def _add(case: ET.Element, tag: str, *, message: str, kind: str | None = None, text: str = "") -> None:
-    element = ET.SubElement(case, tag, {"message": _xml(message)})
-    if kind:
-        element.set("type", kind)
-    element.text = _xml(text) or None
-
-
-def _xml(text: str) -> str:
-    """The text without characters that no XML can hold."""
-    return _NOT_IN_XML.sub("�", text)
