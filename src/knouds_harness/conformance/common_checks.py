@@ -55,11 +55,12 @@ def common_claims(
 def judge_by_common_checks(
     exchange: Exchange, *, recorder: Recorder, document: Document, shapes: ShapeJudge
 ) -> list[Finding]:
-    """Have every common check judge an exchange, and record what it claims.
+    """Have every common check judge an exchange, and record what it claims and what it shows.
 
     Returns:
         The findings that fail the run.
     """
+    recorder.gatherer.add(exchange)
     return [
         finding
         for check, claims in common_claims(exchange, document=document, shapes=shapes)

@@ -238,6 +238,7 @@ class Deliveries:
         if delivery.number not in self._received:
             exchange = delivery.as_exchange(mailbox.webhook.url, self.probe.client.redactor)
             self.probe.recorder.writer.add_exchange(exchange)
+            self.probe.recorder.gatherer.add_delivery(exchange)
             self._received[delivery.number] = Received(
                 raw=delivery.body,
                 secret=mailbox.webhook.secret.reveal(),

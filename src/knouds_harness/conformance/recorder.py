@@ -8,6 +8,7 @@ from datetime import date
 from typing import Final
 
 from knouds_harness.conformance.claims import Check, Claim
+from knouds_harness.conformance.drift import FACT, Gatherer, drift_finding
 from knouds_harness.conformance.steps import Steps
 from knouds_harness.contract.document import Document
 from knouds_harness.contract.sources import Fact
@@ -32,6 +33,7 @@ class Recorder:
         steps: Knows what led to an exchange.
         findings: By fingerprint, in the order in which they were first seen.
         failing: Those that fail the run, seen since the running test began; the plugin empties it.
+        gatherer: Takes what every exchange shows; the run's surface comes from it.
     """
 
     document: Document
@@ -42,6 +44,11 @@ class Recorder:
     steps: Steps = field(default_factory=Steps)
     findings: dict[str, Finding] = field(default_factory=dict)
     failing: dict[str, Finding] = field(default_factory=dict)
+    gatherer: Gatherer = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.gatherer = Gatherer(self.document)
+        self.writer.watch(self.gatherer.surface)
 
     def record(self, check: Check[...], exchange: Exchange, claims: Iterable[Claim]) -> list[Finding]:
         """Write each claim down.
@@ -74,6 +81,11 @@ class Recorder:
         """Write down that the profile made a check impossible."""
         for fact in check.facts:
             self.writer.add_untested(check=check.id, fact=fact, operation=operation_id, missing=missing)
+
+    def record_drift(self) -> None:
+        """Write down what the document does not know; called once, when everything was judged."""
+        for novelty in self.gatherer.novelties(self.findings.values()):
+            self.writer.add_finding(drift_finding(novelty, self.document.facts[FACT]))
 
     def fails(self, finding: Finding) -> bool:
         """Whether a finding fails the run."""

@@ -133,6 +133,7 @@ class ConformanceRun:
         """
         with suppress(HarnessError):  # the outcome stands, whether or not the target still answers
             self.subjects.clean_up()
+        self.recorder.record_drift()
         if self.outcome is None:
             self._decide(was_interrupted=was_interrupted)
         self.recorder.writer.finish(self.outcome or "", int(self.exit_code), note=self.note)

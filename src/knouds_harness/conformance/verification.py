@@ -105,6 +105,7 @@ def verify(path: Path, *, base_url: str | None, strict: bool, runs_folder: Path)
         for exchange in exchanges:
             writer.add_exchange(exchange)
             judge_by_common_checks(exchange, recorder=recorder, document=document, shapes=shapes)
+        recorder.record_drift()
         outcome, code = (
             (Outcome.BROKEN, ExitCode.BREACH) if recorder.is_broken else (Outcome.KEPT, ExitCode.KEPT)
         )

@@ -28,6 +28,7 @@ from knouds_harness.runs.results import (
     finding_format,
     run_file_format,
 )
+from knouds_harness.runs.surface import SURFACE_FILE, Surface, surface_format
 from knouds_harness.runs.verdicts import Outcome, fails_run
 from knouds_harness.runs.writer import EXCHANGES_FILE, FINDINGS_FILE, RUN_FILE, RunWriter
 
@@ -53,6 +54,7 @@ class RunRecord:
         untested: What the target's profile made impossible.
         findings: In the order in which they were first seen.
         gaps: What of the folder could not be read, in sentences.
+        surface: What the server was seen to answer; None for a run that did not gather it.
     """
 
     folder: Path
@@ -69,6 +71,7 @@ class RunRecord:
     untested: tuple[Untested, ...]
     findings: tuple[Finding, ...]
     gaps: tuple[str, ...]
+    surface: Surface | None = None
 
     def fails(self, finding: Finding) -> bool:
         """Whether a finding fails this run."""
@@ -106,6 +109,7 @@ def read_run(folder: Path) -> RunRecord:
     findings = _read_findings(folder / FINDINGS_FILE, gaps)
     if not (folder / EXCHANGES_FILE).is_file():
         gaps.append(f"{EXCHANGES_FILE} is missing: no requests and responses are shown.")
+    surface = _read_surface(folder / SURFACE_FILE, gaps)
     was_cut_short = stored.outcome is Outcome.RUNNING
     return RunRecord(
         folder=folder,
@@ -123,6 +127,7 @@ def read_run(folder: Path) -> RunRecord:
         untested=stored.untested,
         findings=tuple(findings),
         gaps=tuple(gaps),
+        surface=surface,
     )
 
 
@@ -182,3 +187,15 @@ def _read_findings(path: Path, gaps: list[str]) -> list[Finding]:
         except ValidationError:
             gaps.append(f"{FINDINGS_FILE}, line {number} is cut short or damaged, and is left out.")
     return findings
+
+
+def _read_surface(path: Path, gaps: list[str]) -> Surface | None:
+    try:
+        return surface_format().validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        gaps.append(f"{SURFACE_FILE} cannot be read ({error.strerror}).")
+    except ValidationError:
+        gaps.append(f"{SURFACE_FILE} is damaged or of another version, and is left out.")
+    return None

@@ -31,6 +31,7 @@ from knouds_harness.runs.results import (
     finding_format,
     run_file_format,
 )
+from knouds_harness.runs.surface import SURFACE_FILE, Surface, surface_format
 from knouds_harness.runs.verdicts import Outcome
 
 RUN_FILE = "run.json"
@@ -100,6 +101,7 @@ class RunWriter:
         self._cells: list[Cell] = []
         self._untested: dict[tuple[str, str, str | None], Untested] = {}
         self._findings: dict[str, Finding] = {}
+        self._surface: Callable[[], Surface] | None = None
         self._has_stale_counts = False
         self._is_lost = False
         with self._writing(EXCHANGES_FILE):
@@ -155,6 +157,10 @@ class RunWriter:
                 self.finish(Outcome.INTERRUPTED, ExitCode.INTERRUPTED, note=note)
         finally:
             self._exchanges.close()
+
+    def watch(self, surface: Callable[[], Surface]) -> None:
+        """Ask for the observed surface from now on, whenever counts are written."""
+        self._surface = surface
 
     def add_exchange(self, exchange: Exchange) -> None:
         """Keep an exchange as evidence.
@@ -254,11 +260,13 @@ class RunWriter:
         self._checkpoint()
 
     def _checkpoint(self) -> None:
-        """Write what changes all the time: the counts."""
+        """Write what changes all the time: the counts, and what was seen."""
         if self._has_stale_counts:
             lines = [finding_format().dump_json(finding) + b"\n" for finding in self._findings.values()]
             self._replace(FINDINGS_FILE, b"".join(lines))
             self._has_stale_counts = False
+        if self._surface is not None:
+            self._replace(SURFACE_FILE, surface_format().dump_json(self._surface(), indent=1))
         self._replace(RUN_FILE, run_file_format().dump_json(self._run_file()))
         self._next_checkpoint = self._clock() + _CHECKPOINT_EVERY_S
 

@@ -21,6 +21,7 @@ class Refusal(Exception):
         error: str,
         *,
         about: str = "",
+        name: str = "",
         headers: Mapping[str, str] | None = None,
         **context: Any,
     ) -> None:
@@ -31,6 +32,7 @@ class Refusal(Exception):
             code: Constant for programs.
             error: Sentence for people.
             about: What was refused, where only a fault needs to know: ``workflow``, ``execution``.
+            name: Of that, where only a fault needs to know.
             headers: Sent with the envelope.
             context: Members that the code adds to the envelope.
         """
@@ -39,6 +41,7 @@ class Refusal(Exception):
         self.code = code
         self.error = error
         self.about = about
+        self.name = name
         self.headers = headers
         self.context = context
 
@@ -50,7 +53,7 @@ def unauthorized(error: str = "Unauthorized: send a valid key in x-api-key.") ->
 
 def workflow_not_found(slug: str) -> Refusal:
     """The plain 404 of a workflow that does not exist, or not for this account."""
-    return Refusal(404, _PLAIN_404, "There is no such workflow.", about="workflow", slug=slug)
+    return Refusal(404, _PLAIN_404, "There is no such workflow.", about="workflow", name=slug)
 
 
 def not_found(about: str) -> Refusal:
@@ -93,7 +96,7 @@ def refuse(refusal: Refusal, faults: Collection[str]) -> Response:
     if refusal.about == "workflow" and "envelope-unknown-workflow-without-code" in faults:
         del envelope["code"]
     if refusal.about == "workflow" and "envelope-code-names-the-slug" in faults:
-        envelope["code"] = f"NO_{refusal.context['slug'].upper()}"
+        envelope["code"] = f"NO_{refusal.name.upper()}"
     if refusal.about == "execution" and "envelope-unknown-execution-is-array" in faults:
         envelope = [envelope]
     if refusal.about == "execution" and "envelope-unknown-execution-is-string" in faults:

@@ -69,7 +69,7 @@ async def run_workflow(call: Call, limit_headers: dict[str, str]) -> Response:
         raise workflow_not_found(slug)
     if workflow.owner_id != call.account.id and "run-foreign-workflow-accepted" not in call.faults:
         if "run-foreign-workflow-is-403" in call.faults:
-            raise Refusal(403, "NOT_OWNER", "The workflow is someone else's.")
+            raise Refusal(403, "FORBIDDEN", "The workflow is someone else's.")
         raise workflow_not_found(slug)
     given = await read_inputs(call)
     if "run-defaults-ignored" in call.faults and any(
@@ -210,7 +210,7 @@ async def _perform(call: Call, job: Job, limit_headers: dict[str, str]) -> Respo
         error = outcome["error"]
         if "run-provider-failure-is-200" in call.faults:
             return answer({"success": False, **error}, headers=limit_headers)
-        raise Refusal(500, "EXECUTION_FAILED", error["message"], requestId=request_id)
+        raise Refusal(500, "EXECUTION_FAILED", error["message"])
     return _succeeded(call, run, limit_headers)
 
 

@@ -152,7 +152,7 @@ def _strict(answer: Answer) -> None:
         answer.refuse(422, "INVALID_DOCUMENT")
     elif body.get("code") == "WORKFLOW_LIMIT_REACHED":
         answer.refuse(402, "UPGRADE_REQUIRED")
-    elif body.get("code") == "NOT_OWNER":
+    elif body.get("code") == "FORBIDDEN":
         answer.refuse(404, "NOT_FOUND")
 
 

@@ -188,7 +188,7 @@ def own_workflow(call: Call) -> Workflow:
         return workflow
     if workflow is None or not workflow.is_template:
         raise workflow_not_found(slug)
-    raise Refusal(403, "NOT_OWNER", "Only its owner may change a workflow.")
+    raise Refusal(403, "FORBIDDEN", "Only its owner may change a workflow.")
 
 
 def _may_write(workflow: Workflow, call: Call) -> bool:

@@ -1,0 +1,140 @@
+"""What was seen at each place of an answer, beside what the document says of that place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from knouds_harness.conformance.echoes import Echoes
+from knouds_harness.contract.known_places import FREE, KnownPlace, named_form
+from knouds_harness.contract.nodes import escape
+from knouds_harness.exchange.evidence import JSON, Exchange
+
+_TYPE_BY_CLASS: Final = {
+    dict: "object",
+    list: "array",
+    str: "string",
+    int: "number",
+    float: "number",
+    bool: "boolean",
+    type(None): "null",
+}
+_MOST_MEMBERS: Final = 100
+_MOST_VALUES: Final = 100
+_LONGEST_NAME: Final = 80
+
+
+@dataclass(kw_only=True, slots=True)
+class Seen:
+    """How often something new was seen, and the exchange that showed it first."""
+
+    first: Exchange
+    count: int = 0
+
+
+@dataclass(kw_only=True, slots=True)
+class Sighting:
+    """What was seen at one place: a body, a member, any item of an array, or a header.
+
+    Attributes:
+        known: What the document says of it.
+        pointer: To it; any item is written ``*``.
+        first: The exchange that showed it first.
+        is_drift: The document does not name it.
+        count: How often it was seen.
+        objects: How often it was an object, so that a member could have been there.
+        types: JSON types.
+        members: By name.
+        items: Any item.
+        values: Of an open set, by value.
+    """
+
+    known: KnownPlace
+    pointer: str = ""
+    first: Exchange
+    is_drift: bool = False
+    count: int = 0
+    objects: int = 0
+    types: set[str] = field(default_factory=set)
+    members: dict[str, Sighting] = field(default_factory=dict)
+    items: Sighting | None = None
+    values: dict[str, Seen] = field(default_factory=dict)
+
+    def all(self, *, is_always: bool = True) -> Iterator[tuple[Sighting, bool]]:
+        """It and everything below, each with whether it was there each time that it could have been."""
+        yield self, is_always
+        for member in self.members.values():
+            yield from member.all(is_always=member.count == self.objects)
+        if self.items is not None:
+            yield from self.items.all()
+
+
+def look(
+    sighting: Sighting,
+    value: JSON,
+    exchange: Exchange,
+    *,
+    echoes: Echoes | None,
+) -> None:
+    """Add what one body shows; called for each member of each answer, so it does little.
+
+    Args:
+        sighting: Of the place.
+        value: What stands there.
+        exchange: That shows it.
+        echoes: What may come back of what the suite itself has sent; None where nothing does.
+    """
+    sighting.count += 1
+    kind = _TYPE_BY_CLASS[type(value)]
+    sighting.types.add(kind)
+    known = sighting.known
+    if kind == "object":
+        sighting.objects += 1
+        if not known.members and sighting.pointer:
+            return  # a map of somebody's own, or something new: its members are nobody's business
+        members = sighting.members
+        for name, each in value.items():
+            member = members.get(name) or _met(sighting, name, exchange, echoes)
+            if member is not None:
+                look(member, each, exchange, echoes=echoes)
+    elif kind == "array":
+        if known.items is not None and value:
+            if sighting.items is None:
+                sighting.items = Sighting(known=known.items, pointer=f"{sighting.pointer}/*", first=exchange)
+            for each in value:
+                look(sighting.items, each, exchange, echoes=echoes)
+    elif kind == "string" and known.listed is not None:
+        _note_value(sighting, value, exchange, echoes)
+
+
+def _met(sighting: Sighting, name: str, exchange: Exchange, echoes: Echoes | None) -> Sighting | None:
+    """A member that was not seen before; None for one that is left out."""
+    pointer = f"{sighting.pointer}/{escape(name)}"
+    known = sighting.known.members.get(name)
+    if known is None:
+        is_left_out = sighting.known.is_free and sighting.pointer
+        if is_left_out or len(name) > _LONGEST_NAME or len(sighting.members) >= _MOST_MEMBERS:
+            return None
+        if echoes is not None and echoes.is_our_member(pointer):
+            return None
+    member = Sighting(
+        known=known or FREE,
+        pointer=pointer,
+        first=exchange,
+        is_drift=known is None and not sighting.known.is_free,
+    )
+    sighting.members[name] = member
+    return member
+
+
+def _note_value(sighting: Sighting, value: str, exchange: Exchange, echoes: Echoes | None) -> None:
+    name = named_form(value)
+    seen = sighting.values.get(name)
+    if seen is None:
+        if len(name) > _LONGEST_NAME or len(sighting.values) >= _MOST_VALUES:
+            return
+        if name not in (sighting.known.listed or ()) and echoes is not None and echoes.is_our_text(value):
+            return
+        seen = sighting.values[name] = Seen(first=exchange)
+    seen.count += 1

@@ -1,0 +1,135 @@
+"""What the document names in answers, looked up by place."""
+
+import pytest
+
+from knouds_harness.contract.document import load_document
+from knouds_harness.contract.known_places import KnownPlaces, named_form
+
+DOCUMENT = load_document()
+KNOWN = KnownPlaces(DOCUMENT)
+
+
+def body(operation_id, status=200):
+    return KNOWN.body(DOCUMENT.operation_by_id[operation_id], status)
+
+
+def test_members_are_named_through_references_and_joined_schemas():
+    """A workflow's document is written in two parts; both count."""
+    assert body("getWorkflow").members.keys() == {
+        *("slug", "name", "description", "tags", "nodes", "edges", "viewport", "publicPlayground"),
+        *("createdBy", "folderId", "updatedAt"),
+    }
+
+
+def test_either_branch_of_a_condition_is_known():
+    """A run's 200 is a result or a submit."""
+    known = body("runWorkflow").members.keys()
+
+    assert {"success", "result", "cost", "ms", "_async", "executionId", "pollUrl", "workflowSlug"} <= known
+
+
+def test_only_what_is_there_in_any_case_is_required():
+    """That a completed execution has a result is a condition."""
+    place = body("getExecution")
+
+    assert place.required == {"executionId", "status"}
+    assert "result" in place.members
+
+
+def test_member_that_is_ruled_out_is_known():
+    """A price in a public schema is a breach, and no news."""
+    assert "estimatedCreditCost" in body("getPublicWorkflowSchema").members
+
+
+def test_items_are_known():
+    assert "creditsCost" in body("listUsage").members["rows"].items.members
+
+
+@pytest.mark.parametrize(
+    ("operation_id", "steps"),
+    [
+        ("getWorkflow", ["nodes", "*", "data"]),
+        ("getWorkflow", ["nodes", "*", "position"]),
+        ("getWorkflowSchema", ["values"]),
+        ("getWorkflowSchema", ["fields", "*"]),
+        ("runWorkflow", ["result"]),
+        ("getExecution", []),
+        ("updateWorkflow", []),
+        ("getPublicPricing", []),
+    ],
+)
+def test_maps_of_others_and_open_bodies_are_free(operation_id, steps):
+    place = body(operation_id)
+    for step in steps:
+        place = place.items if step == "*" else place.members[step]
+
+    assert place.is_free
+
+
+def test_types_of_a_member_are_known():
+    """Integers are numbers: JSON knows no other."""
+    members = body("listUsage").members["rows"].items.members
+
+    assert members["creditsCost"].types == {"number"}
+    assert members["workflowSlug"].types == {"string", "null"}
+
+
+def test_open_sets_list_what_the_pages_name():
+    user = body("getWhoami").members["user"].members
+
+    assert user["tier"].listed == {"free", "creator", "pro", "business", "enterprise"}
+    assert user["role"].listed is None
+
+
+def test_values_that_come_and_go_are_not_listed():
+    """Models and node types are never news."""
+    assert body("listUsage").members["rows"].items.members["modelIds"].items.listed is None
+    assert body("getWorkflow").members["nodes"].items.members["type"].listed is None
+
+
+def test_members_of_an_example_are_known():
+    """The body of a create is assumed, and its examples show two forms."""
+    assert {"slug", "nodes", "createdBy"} <= body("createWorkflow", 201).members.keys()
+
+
+@pytest.mark.parametrize(("operation_id", "status"), [("getWhoami", 401), ("getWhoami", 418)])
+def test_refusals_have_the_envelope_and_context_fields(operation_id, status):
+    place = body(operation_id, status)
+
+    assert {"error", "code", "required", "tier", "limit", "retryAfter"} <= place.members.keys()
+    assert not place.is_free
+
+
+def test_required_names_capabilities():
+    """Those that operations ask for, wildcards, and the bound form."""
+    listed = body("runModel", 403).members["required"].listed
+
+    assert {"model:run", "model:*:run", "model:*", "*", "workflow:read"} <= listed
+    assert "model:paint" not in listed
+
+
+def test_nothing_is_known_of_a_success_that_is_not_documented():
+    assert body("getWhoami", 206).is_free
+
+
+def test_headers_of_any_answer_are_known_on_all():
+    """Which operations are limited is open."""
+    assert {"x-ratelimit-limit", "retry-after", "x-knouds-signature"} <= KNOWN.headers
+
+
+def test_delivery_is_known():
+    assert {"event", "executionId", "result", "error"} <= KNOWN.delivery.members.keys()
+    assert "webhook.test" in (KNOWN.delivery.members["event"].listed or ())
+
+
+@pytest.mark.parametrize(
+    ("value", "form"),
+    [
+        ("workflow:portrait:run", "workflow:*:run"),
+        ("workflow:run", "workflow:run"),
+        ("pro", "pro"),
+        ("*", "*"),
+    ],
+)
+def test_bound_capability_is_listed_without_its_resource(value, form):
+    assert named_form(value) == form
