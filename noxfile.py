@@ -68,6 +68,13 @@ def conformance(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def mutation(session: nox.Session) -> None:
+    """Check a sandbox with each of its faults, and many sound ones: ``nox -s mutation -- --sample 20``."""
+    install(session, "test")
+    session.run("python", "benchmarks/mutation.py", *session.posargs)
+
+
+@nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measure speed and memory (``benchmarks/README.md``); wrk comes from Debian."""
     if shutil.which("wrk") is None:

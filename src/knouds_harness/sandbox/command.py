@@ -159,4 +159,5 @@ def _print_faults() -> None:
     width = max(len(fault.id) for fault in FAULTS)
     fact_width = max(len(fault.fact) for fault in FAULTS)
     for fault in FAULTS:
-        click.echo(f"{fault.id:{width}}  {fault.fact:{fact_width}}  {fault.says}")
+        mark = " [subtle]" if fault.is_subtle else ""
+        click.echo(f"{fault.id:{width}}  {fault.fact:{fact_width}}  {fault.says}{mark}")

@@ -18,11 +18,12 @@ def run(*arguments):
 
 
 def test_faults_are_listed():
-    """One line each: id, fact, sentence."""
+    """One line each: id, fact, sentence, and a mark where it hides."""
     lines = run("--list-faults").output.splitlines()
 
     assert [line.split(maxsplit=2) for line in lines] == [
-        [fault.id, fault.fact, fault.says] for fault in FAULTS
+        [fault.id, fault.fact, f"{fault.says} [subtle]" if fault.is_subtle else fault.says]
+        for fault in FAULTS
     ]
 
 
