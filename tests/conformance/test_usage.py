@@ -15,6 +15,7 @@ from knouds_harness.conformance.needs import (
     OWN_WORKFLOW,
     POLLED_MODEL,
     STRANGER_KEY,
+    STRANGER_MODEL_KEY,
     USABLE_MODEL,
     WITHOUT_GENERATOR_WORKFLOW,
     once,
@@ -84,7 +85,7 @@ def test_rows_are_of_the_key_owner(probe, subjects):
 @pytest.mark.proves(usage.no_foreign_run)
 def test_runs_of_others_do_not_show(probe, subjects):
     """What one account runs does not show in the other's usage, in either direction."""
-    pair = (probe.need(FULL_KEY), probe.need(STRANGER_KEY))
+    pair = (probe.need(FULL_KEY), probe.need(STRANGER_MODEL_KEY))
     for runner, other in (pair, pair[::-1]):
         known = request_ids(read_rows(probe, runner))
         subjects.run(probe.need(USABLE_MODEL), runner)

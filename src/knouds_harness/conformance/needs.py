@@ -44,22 +44,41 @@ class Need(Generic[T_co]):
 def _key(says: str, fits: Callable[[Persona], bool], *, state: str = "active") -> Need[Persona]:
     def find(target: Target) -> Persona | None:
         fitting = [key for key in target.personas.values() if key.state == state and fits(key)]
-        return max(fitting, key=_preference, default=None)
+        return max(fitting, key=lambda key: _preference(key, target), default=None)
 
     return Need(says=says, find=find)
 
 
-def _preference(persona: Persona) -> tuple[bool, bool, int]:
-    """No rate limit first, then people before administrators, then the key that may do the most."""
-    return (persona.tier == "enterprise", persona.role != "admin", len(persona.capabilities))
+def _preference(persona: Persona, target: Target) -> tuple[bool, int, bool, int]:
+    """People before administrators, then the account of which the profile offers the most.
+
+    Whatever stands beside a key, such as the keys of its account that may do less, shows only where that
+    account is chosen. Then no rate limit, then the key that may do the most.
+    """
+    keys = sum(key.user == persona.user for key in target.personas.values())
+    workflows = sum(workflow.owner == persona.user for workflow in target.workflows.values())
+    return (
+        persona.role != "admin",
+        keys + workflows,
+        persona.tier == "enterprise",
+        len(persona.capabilities),
+    )
 
 
 def _does_everything(persona: Persona) -> bool:
     return (
+        _does_all_but_models(persona)
+        and persona.tier != "pro"
+        and meets(persona.capabilities, "model:run")
+    )
+
+
+def _does_all_but_models(persona: Persona) -> bool:
+    return (
         persona.credits == "enough"
         and persona.role != "admin"
-        and persona.tier not in (*_TIERS_WITHOUT_KEYS, "pro")
-        and all(meets(persona.capabilities, capability) for capability in _ALL_ACTIONS)
+        and persona.tier not in _TIERS_WITHOUT_KEYS
+        and all(meets(persona.capabilities, each) for each in _ALL_ACTIONS if each != "model:run")
     )
 
 
@@ -119,17 +138,26 @@ def _second_limited(target: Target) -> Persona | None:
 SECOND_LIMITED_KEY = Need(says="a second workflow:run key of the pro account", find=_second_limited)
 
 
-def _stranger(target: Target) -> Persona | None:
-    full = FULL_KEY.find(target)
-    others = [
-        key
-        for key in target.personas.values()
-        if full and key.state == "active" and key.user != full.user and _does_everything(key)
-    ]
-    return others[0] if others else None
+def _stranger(does: Callable[[Persona], bool]) -> Callable[[Target], Persona | None]:
+    def find(target: Target) -> Persona | None:
+        full = FULL_KEY.find(target)
+        others = [
+            key
+            for key in target.personas.values()
+            if full and key.state == "active" and key.user != full.user and does(key)
+        ]
+        return max(others, key=_does_everything, default=None)
+
+    return find
 
 
-STRANGER_KEY = Need(says="a second account whose key holds every capability", find=_stranger)
+STRANGER_KEY = Need(
+    says="a second account whose key holds every capability but model:run",
+    find=_stranger(_does_all_but_models),
+)
+STRANGER_MODEL_KEY = Need(
+    says="a second account whose key holds every capability", find=_stranger(_does_everything)
+)
 
 
 def _workflow(

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from knouds_harness.conformance.claims import Claim, check
-from knouds_harness.conformance.needs import FULL_KEY, MAY_RUN, STRANGER_KEY
+from knouds_harness.conformance.needs import FULL_KEY, MAY_RUN, STRANGER_MODEL_KEY
 from knouds_harness.exchange.evidence import Exchange
 
 Row = Mapping[str, Any]
@@ -62,7 +62,7 @@ def own_user(exchange: Exchange, *, user_id: str) -> Iterator[Claim]:
     )
 
 
-@check("usage.own-rows-only", needs=(FULL_KEY, STRANGER_KEY, MAY_RUN))
+@check("usage.own-rows-only", needs=(FULL_KEY, STRANGER_MODEL_KEY, MAY_RUN))
 def no_foreign_run(exchange: Exchange, *, foreign: Collection[str]) -> Iterator[Claim]:
     """The row of a run that somebody else made does not show.
 
