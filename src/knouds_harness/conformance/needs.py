@@ -67,9 +67,7 @@ def _preference(persona: Persona, target: Target) -> tuple[bool, int, bool, int]
 
 def _does_everything(persona: Persona) -> bool:
     return (
-        _does_all_but_models(persona)
-        and persona.tier != "pro"
-        and meets(persona.capabilities, "model:run")
+        _does_all_but_models(persona) and persona.tier != "pro" and meets(persona.capabilities, "model:run")
     )
 
 
