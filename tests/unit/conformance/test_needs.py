@@ -15,7 +15,7 @@ NO_MODELS = frozenset(("workflow:*", "execution:*"))
 def key(name, user, *, capabilities=EVERYTHING, tier="business", **more):
     return Persona(
         name=name,
-        secret=Secret(f"knouds_live_{name}"),
+        secret=Secret(value=f"knouds_live_{name}", label=name),
         user=user,
         capabilities=capabilities,
         tier=tier,
