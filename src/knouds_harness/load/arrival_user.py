@@ -1,4 +1,4 @@
-"""Locust users of the open model: they wait for arrivals instead of thinking."""
+"""Locust users that wait for arrivals instead of thinking, where there are arrivals."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import gevent
 from locust.env import Environment
-from locust.user.wait_time import constant
 
 from knouds_harness.load.arrivals import Schedule, Share, arrivals_of
 from knouds_harness.load.dispatcher import Dispatcher
@@ -64,29 +63,32 @@ class Arrivals:
 
 
 class ArrivalUser(KnoudsUser):
-    """Serves one arrival at a time: waits for it, runs one task, waits for the next.
+    """In the open model, serves one arrival at a time: waits for it, runs one task, waits for the next.
 
     Arrivals come on a schedule, whatever the answers do. The number of users is the most that can be in
     flight; an arrival that finds none idle is dropped and counted. The response time of a task's first
     request counts from the instant at which the arrival was due, so a server that stalls is charged for all
     who would have come meanwhile.
+
+    Without arrivals it is a user of the closed model, who thinks for ``wait_time`` between tasks.
     """
 
     abstract = True
-    wait_time = constant(0)
 
-    arrivals: ClassVar[Arrivals]
-    """Those of this process; the plugin sets it."""
+    arrivals: ClassVar[Arrivals | None] = None
+    """Those of this process; the plugin sets it where a rate is asked for."""
 
     chance: ClassVar[random.Random] = random.Random()
-    """Draws tasks by their weights; the plugin seeds it."""
+    """Draws what is up to chance; the plugin seeds it."""
 
     def __init__(self, environment: Environment) -> None:
         """Wait for nothing yet."""
         super().__init__(environment)
         self._own_tasks: list[Any] = self.tasks
         self._is_idle = False
-        self.tasks = [type(self).serve_one]  # Locust runs one task after another; each waits for its arrival
+        if self.arrivals is not None:
+            self.wait_time = lambda: 0.0  # type: ignore[method-assign]  # Locust asks the instance
+            self.tasks = [type(self).serve_one]  # Locust runs one task after another; each awaits its arrival
 
     def stop(self, force: bool = False) -> bool:  # noqa: FBT001, FBT002 - as Locust's own
         """Stop after the task at hand, or at once where there is none."""
@@ -94,6 +96,7 @@ class ArrivalUser(KnoudsUser):
 
     def serve_one(self) -> None:
         """Wait for an arrival and run a task for it."""
+        assert self.arrivals is not None  # noqa: S101 - else nobody calls this
         self._is_idle = True
         self.client.scheduled_at = self.arrivals.dispatcher.await_arrival()
         self._is_idle = False

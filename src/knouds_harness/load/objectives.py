@@ -81,6 +81,26 @@ def _objectives(scenario: str, table: Any, problems: list[str]) -> Iterator[Obje
                 yield Objective(operation=operation, measure=measure, bound=bound, fact=str(fact))
 
 
+def parse_bounds(texts: Iterable[str]) -> tuple[Objective, ...]:
+    """Objectives for every operation, from ``measure=bound``.
+
+    Raises:
+        UsageError: One of them is no measure, or has no bound.
+    """
+    problems: list[str] = []
+    found: list[Objective] = []
+    for text in texts:
+        measure, _, bound = text.partition("=")
+        try:
+            number: object = float(bound)
+        except ValueError:
+            number = bound
+        found += _objectives("", {EVERY_OPERATION: {measure: number}}, problems)
+    if problems:
+        raise UsageError("\n".join(problem.removeprefix('."*".') for problem in problems))
+    return tuple(found)
+
+
 def judge_objectives(
     objectives: Iterable[Objective], operations: Sequence[OperationLoad]
 ) -> tuple[JudgedObjective, ...]:

@@ -119,6 +119,10 @@ class Shape:
         index = bisect_right(self._ends_s, at_s)
         return self.stages[index].level(at_s - _before(self._ends_s, index))
 
+    def area(self, from_s: float, until_s: float) -> float:
+        """Level times seconds between two instants: for a rate, how many arrivals are expected."""
+        return self._area_until(until_s) - self._area_until(from_s)
+
     def instant(self, area: float) -> float:
         """Seconds after the beginning at which the level has added up to ``area``.
 
@@ -132,6 +136,12 @@ class Shape:
             return math.inf
         index = bisect_right(self._areas, area)
         return _before(self._ends_s, index) + self.stages[index].instant(area - _before(self._areas, index))
+
+    def _area_until(self, at_s: float) -> float:
+        at_s = min(max(0.0, at_s), self.duration_s)
+        index = min(bisect_right(self._ends_s, at_s), len(self.stages) - 1)
+        stage, since_s = self.stages[index], at_s - _before(self._ends_s, index)
+        return _before(self._areas, index) + since_s * (stage.start + stage.level(since_s)) / 2
 
     @cached_property
     def _ends_s(self) -> tuple[float, ...]:

@@ -163,13 +163,13 @@ class OperationLoad:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Second:
-    """One second of one operation, warm-up included.
+class SecondRow:
+    """One second of one operation, warm-up included: a line of ``seconds.csv``.
 
     Attributes:
         at_s: Whole seconds since the start.
         operation: As in ``OperationLoad``.
-        outcomes: Requests that ended in it, by outcome; those that are 0 are left out.
+        outcomes: Requests that ended in it, by outcome.
         p50_ms: Of response times of kept requests; None where there are none.
     """
 
@@ -293,7 +293,6 @@ class LoadResults:
     fingerprint: Fingerprint
     validity: Validity
     operations: tuple[OperationLoad, ...]
-    seconds: tuple[Second, ...]
     objectives: tuple[JudgedObjective, ...]
     cycles: Cycles | None = None
     capacity: Capacity | None = None

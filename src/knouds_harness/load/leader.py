@@ -1,0 +1,304 @@
+"""The process that leads a load run: adds everything up, keeps the record, and says how it ended."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import platform
+import sys
+import sysconfig
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+import gevent
+from locust.env import Environment
+from locust.runners import MasterRunner
+
+from knouds_harness.contract.document import load_document
+from knouds_harness.errors import ExitCode
+from knouds_harness.load.course import Course
+from knouds_harness.load.hdr_logs import HdrLogWriter, Interval
+from knouds_harness.load.health import Health, together
+from knouds_harness.load.objectives import judge_objectives, load_objectives, parse_bounds
+from knouds_harness.load.options import Options
+from knouds_harness.load.recording import Second
+from knouds_harness.load.summary import Summary, times
+from knouds_harness.load.validity import judge_generator
+from knouds_harness.runs.header import RunHeader
+from knouds_harness.runs.load_record import LoadWriter
+from knouds_harness.runs.load_results import (
+    Fingerprint,
+    LoadPlan,
+    LoadResults,
+    PlannedStage,
+    Validity,
+)
+from knouds_harness.runs.record import RunWriter
+from knouds_harness.runs.verdicts import Outcome
+from knouds_harness.target.profile import Target
+
+_CHECKPOINT_EVERY_S: Final = 5.0
+_ABORT_WINDOW_S: Final = 10
+_VERSIONS: Final = ("knouds-harness", "locust", "gevent", "httptools")
+
+
+class Leader:
+    """Puts the run together in the local or master process.
+
+    Attributes:
+        course: The load shape; the plugin sets it.
+        start_unix_s: When load began; None before.
+        health_by_worker: What each worker last said of itself.
+    """
+
+    def __init__(
+        self,
+        environment: Environment,
+        options: Options,
+        target: Target | None,
+        *,
+        own_health: Callable[[], Health],
+        timer: Callable[[], str],
+    ) -> None:
+        """Read the objectives and begin the record.
+
+        Args:
+            environment: Locust's, with its runner.
+            options: What is asked for.
+            target: The profile; without one no record is kept.
+            own_health: How this process does; not asked of a master, which sends nothing.
+            timer: What drives the arrivals.
+
+        Raises:
+            HarnessError: An objective, or the folder of the record, is not usable.
+        """
+        self._environment = environment
+        self._options = options
+        self._target = target
+        self._own_health = own_health
+        self._timer = timer
+        self.course: Course | None = None
+        self.start_unix_s: float | None = None
+        self.health_by_worker: dict[str, Health] = {}
+        self._scenario = str(environment.locustfile or "").removesuffix(".py").rpartition("/")[2]
+        self._objectives = (
+            load_objectives(self._options.objectives, self._scenario) if self._options.objectives else ()
+        )
+        self._abort_on = parse_bounds(self._options.abort_on)
+        self._summary = Summary(start_unix_s=0, warm_up_s=self._options.warm_up_s)
+        self._latest: list[Second] = []
+        self._notes: list[str] = []
+        self._exit_code: ExitCode | None = None
+        self._written_s = 0.0
+        self._is_concluded = False
+        self._resources = ExitStack()
+        self._writers: tuple[RunWriter, LoadWriter, HdrLogWriter] | None = None
+        if self._options.record is not None and target is not None:
+            self._open_record(self._options.record, target)
+
+    def begin(self, start_unix_s: float) -> None:
+        """Load begins at this instant."""
+        self.start_unix_s = start_unix_s
+        self._summary = Summary(start_unix_s=start_unix_s, warm_up_s=self._options.warm_up_s)
+        if self.course:
+            self.course.ends_at_s = (
+                self.course.get_run_time() + start_unix_s - time.time() + self._options.course.duration_s
+            )
+
+    def add_second(self, second: Second) -> None:
+        """A second is over: keep it, and see whether the run has to end."""
+        rows = list(self._summary.add(second))
+        if self._writers:
+            _, load_writer, hlog = self._writers
+            load_writer.add_seconds(rows)
+            for series, histogram in second.histograms.items():
+                hlog.write(
+                    Interval(
+                        series=tuple(map(str, series)),
+                        start_unix_s=float(second.unix_s),
+                        length_s=1.0,
+                        histogram=histogram,
+                    )
+                )
+        self._latest = [*self._latest, second][-_ABORT_WINDOW_S:]
+        self._abort_where_missed()
+        if time.monotonic() - self._written_s > _CHECKPOINT_EVERY_S:
+            self._write(self.results())
+
+    def note(self, sentence: str) -> None:
+        """Something that readers of the figures have to know."""
+        self._notes.append(sentence)
+
+    def stop(self, reason: str, exit_code: ExitCode) -> None:
+        """End the run early; the first reason stands."""
+        if self._exit_code is None:
+            self._exit_code = exit_code
+            self.note(reason)
+            if self.course:
+                self.course.is_over = True
+            if self._environment.runner:
+                gevent.spawn(self._environment.runner.quit)
+
+    def results(self) -> LoadResults:
+        """The figures so far."""
+        operations = self._summary.operations(self._measured_s())
+        return LoadResults(
+            plan=self._plan(),
+            fingerprint=_fingerprint(self._timer()),
+            validity=self._validity(),
+            operations=operations,
+            objectives=judge_objectives(self._objectives, operations),
+            note="\n".join(self._notes),
+        )
+
+    def conclude(self) -> None:
+        """Write the last figures, and have Locust end with our exit code; only once."""
+        if self._is_concluded:
+            return
+        self._is_concluded = True
+        was_cut_short = self._exit_code is None and self._elapsed_s() < self._options.course.duration_s
+        results = self.results()
+        exit_code = self._exit_code or _exit_code_of(results, was_interrupted=was_cut_short)
+        self._environment.process_exit_code = int(exit_code)
+        self._write(results)
+        if self._writers:
+            self._writers[0].finish(_OUTCOME_BY_EXIT_CODE[exit_code], exit_code, note="\n".join(self._notes))
+        self._resources.close()
+
+    def _open_record(self, root: Path, target: Target) -> None:
+        header = RunHeader(
+            tool_version=version("knouds-harness"),
+            python_version=platform.python_version(),
+            command=tuple(sys.argv),
+            seed=self._options.seed,
+            target=target,
+            document=load_document(),
+            checks={},
+        )
+        run_writer = self._resources.enter_context(
+            RunWriter.start(root, kind="load", target_name=f"{target.name}-{self._scenario}", header=header)
+        )
+        self._writers = (
+            run_writer,
+            self._resources.enter_context(LoadWriter(run_writer.folder)),
+            self._resources.enter_context(
+                HdrLogWriter(run_writer.folder / "times.hlog", start_unix_s=time.time())
+            ),
+        )
+
+    def _write(self, results: LoadResults) -> None:
+        self._written_s = time.monotonic()
+        if self._writers:
+            self._writers[1].write(results)
+
+    def _elapsed_s(self) -> float:
+        return 0.0 if self.start_unix_s is None else max(0.0, time.time() - self.start_unix_s)
+
+    def _measured_s(self) -> float:
+        if self.start_unix_s is None:
+            return 0.0
+        until_unix_s = min(time.time(), self.start_unix_s + self._options.course.duration_s)
+        return max(0.0, until_unix_s - self._summary.measured_from_unix_s)
+
+    def _validity(self) -> Validity:
+        processes = list(self.health_by_worker.values())
+        if not isinstance(self._environment.runner, MasterRunner):
+            processes.append(self._own_health())
+        health = together(processes)
+        measured_s = self._measured_s()
+        schedule = self._options.schedule
+        asked_per_s = None
+        achieved = self._summary.requests()
+        if schedule and measured_s:
+            until_s = measured_s + self._options.warm_up_s
+            asked_per_s = schedule.shape.area(self._options.warm_up_s, until_s) / measured_s
+            achieved = health.handed
+        return judge_generator(
+            asked_per_s=asked_per_s,
+            achieved_per_s=achieved / measured_s if measured_s else 0.0,
+            arrivals=health.handed + health.dropped,
+            dropped=health.dropped,
+            lateness=times(health.lateness),
+            loop_lag=times(health.loop_lag),
+            cpu_share=health.cpu_share,
+        )
+
+    def _plan(self) -> LoadPlan:
+        options = self._options
+        classes = self._environment.user_classes
+        module = inspect.getmodule(classes[0]) if classes else None
+        return LoadPlan(
+            scenario=self._scenario,
+            question=(inspect.getdoc(module) or "").partition("\n")[0],
+            model="closed" if options.rate is None else "open",
+            spacing=options.spacing,
+            stages=tuple(
+                PlannedStage(duration_s=each.duration_s, start=each.start, end=each.end)
+                for each in options.course.stages
+            ),
+            duration_s=options.course.duration_s,
+            warm_up_s=options.warm_up_s,
+            users=options.users,
+            workers=max(1, len(self.health_by_worker)),
+            seed=options.seed,
+            client=options.client,
+            verified_share=options.verified_share,
+        )
+
+    def _abort_where_missed(self) -> None:
+        if not self._abort_on or len(self._latest) < _ABORT_WINDOW_S:
+            return
+        window = Summary(start_unix_s=0, warm_up_s=0)
+        for second in self._latest:
+            list(window.add(second))
+        missed = [
+            each
+            for each in judge_objectives(self._abort_on, window.operations(_ABORT_WINDOW_S))
+            if not each.is_met and each.observed is not None
+        ]
+        if missed:
+            first = missed[0]
+            self.stop(
+                f"ended early: {first.operation} {first.measure} was {first.observed:g} over ten seconds, "
+                f"and --abort-on allows {first.bound:g}",
+                ExitCode.BREACH,
+            )
+
+
+_OUTCOME_BY_EXIT_CODE: Final = {
+    ExitCode.KEPT: Outcome.KEPT,
+    ExitCode.BREACH: Outcome.BROKEN,
+    ExitCode.INVALID_MEASUREMENT: Outcome.FAILED,
+    ExitCode.INTERRUPTED: Outcome.INTERRUPTED,
+    ExitCode.GUARD: Outcome.STOPPED,
+    ExitCode.UNREACHABLE: Outcome.STOPPED,
+    ExitCode.USAGE: Outcome.STOPPED,
+}
+
+
+def _exit_code_of(results: LoadResults, *, was_interrupted: bool) -> ExitCode:
+    if was_interrupted:
+        return ExitCode.INTERRUPTED
+    if not results.validity.is_valid:
+        return ExitCode.INVALID_MEASUREMENT
+    is_broken = any(not each.is_met for each in results.objectives) or any(
+        each.broken for each in results.invariants
+    )
+    return ExitCode.BREACH if is_broken else ExitCode.KEPT
+
+
+def _fingerprint(timer: str) -> Fingerprint:
+    build = sysconfig.get_config_var("CONFIG_ARGS") or ""
+    optimized = ", PGO" if "--enable-optimizations" in build else ", no PGO"
+    return Fingerprint(
+        python=f"{platform.python_implementation()} {platform.python_version()}",
+        build=platform.python_compiler() + optimized,
+        versions={name: version(name) for name in _VERSIONS},
+        platform=platform.platform(),
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        timer=timer,
+    )

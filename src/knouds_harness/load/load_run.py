@@ -1,0 +1,194 @@
+"""One load run in one process of Locust: its arrivals, and what it tells the process that leads."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import gevent
+from locust.env import Environment
+from locust.runners import MasterRunner, WorkerRunner
+
+from knouds_harness.errors import ExitCode
+from knouds_harness.load.arrival_user import Arrivals, ArrivalUser
+from knouds_harness.load.arrivals import Share
+from knouds_harness.load.health import Health, Watch
+from knouds_harness.load.leader import Leader
+from knouds_harness.load.options import Options
+from knouds_harness.load.recording import Recording
+from knouds_harness.target.profile import Target
+
+_HEALTH: Final = "knouds_health"
+_ARRIVALS: Final = "knouds-arrivals"
+_STOP: Final = "knouds-stop"
+_AHEAD_S: Final = 0.5
+"""Between the last user's start and the first arrival: for the message to reach every worker."""
+_TAKE_OVER_S: Final = 1.0
+_LOOK_EVERY_S: Final = 0.5
+
+
+class LoadRun:
+    """What the plugin keeps for a run; users find it as ``load_run``.
+
+    Attributes:
+        environment: Locust's.
+        options: What is asked for.
+        target: The profile, if one was named.
+        recording: Counts this process's requests.
+        arrivals: Of the open model.
+        leader: In the local or master process: puts the whole together.
+    """
+
+    def __init__(self, environment: Environment, options: Options, target: Target | None) -> None:
+        """Begin nothing yet.
+
+        Args:
+            environment: Has its runner.
+            options: What is asked for.
+            target: The profile, if one was named.
+
+        Raises:
+            HarnessError: The record, or an objective, is not usable.
+        """
+        self.environment = environment
+        self.options = options
+        self.target = target
+        self.watch = Watch()
+        self.arrivals = Arrivals(options.schedule, on_taken=self.watch.on_taken) if options.schedule else None
+        self.leader = (
+            None
+            if isinstance(environment.runner, WorkerRunner)
+            else Leader(
+                environment,
+                options,
+                target,
+                own_health=self.health,
+                timer=lambda: self.arrivals.timer if self.arrivals else "",
+            )
+        )
+        self.recording = Recording(
+            environment, on_second=self.leader.add_second if self.leader else lambda _: None
+        )
+
+    def listen(self) -> None:
+        """Take part in the run from now on."""
+        events, runner = self.environment.events, self.environment.runner
+        events.test_start.add_listener(self._on_test_start)
+        if isinstance(runner, WorkerRunner):
+            events.report_to_master.add_listener(self._report)
+            runner.register_message(_ARRIVALS, self._on_shares)
+            return
+        events.spawning_complete.add_listener(self._on_spawning_complete)
+        events.quitting.add_listener(self._on_quitting)
+        if isinstance(runner, MasterRunner):
+            events.worker_report.add_listener(self._on_report)
+            runner.register_message(_STOP, self._on_stop)
+
+    def health(self) -> Health:
+        """How this process does."""
+        dispatcher = self.arrivals.dispatcher if self.arrivals else None
+        if dispatcher is None:
+            return self.watch.health()
+        return self.watch.health(handed=dispatcher.handed, dropped=dispatcher.dropped)
+
+    def stop(self, reason: str, exit_code: ExitCode) -> None:
+        """End the whole run early, from whichever process.
+
+        Args:
+            reason: For people.
+            exit_code: What the command is to end with.
+        """
+        if self.leader is not None:
+            self.leader.stop(reason, exit_code)
+        elif isinstance(self.environment.runner, WorkerRunner):
+            self.environment.runner.send_message(_STOP, {"reason": reason, "exit_code": int(exit_code)})
+
+    # What Locust tells
+
+    def _on_test_start(self, **_: object) -> None:
+        ArrivalUser.chance = random.Random(f"{self.options.seed} {self._worker_index()}")
+        for user_class in self.environment.user_classes:
+            if issubclass(user_class, ArrivalUser):
+                user_class.arrivals = self.arrivals
+        if self.arrivals is None:
+            self._begin_watching(0.0)
+            if self.leader:
+                self.leader.begin(time.time())
+
+    def _on_spawning_complete(self, **_: object) -> None:
+        if self.arrivals is None or self.leader is None or self.leader.start_unix_s is not None:
+            return
+        start_unix_s = float(math.ceil(time.time() + _AHEAD_S))  # whole, as the seconds of the figures are
+        self.leader.begin(start_unix_s)
+        if isinstance(self.environment.runner, MasterRunner):
+            gevent.spawn(self._keep_shares, self.environment.runner, start_unix_s)
+        else:
+            self._take(start_unix_s, Share())
+
+    def _on_quitting(self, **_: object) -> None:
+        if self.arrivals:
+            self.arrivals.stop()
+        self.recording.hand_out(everything=True)
+        if self.leader:
+            self.leader.conclude()
+
+    # Shares of the arrivals
+
+    def _keep_shares(self, runner: MasterRunner, start_unix_s: float) -> None:
+        """Give each worker a share, and new ones whenever workers come or go."""
+        known: Sequence[str] = ()
+        while True:
+            present = sorted(client.id for client in (*runner.clients.spawning, *runner.clients.running))
+            if present and present != known:
+                from_s = max(0.0, time.time() - start_unix_s + _TAKE_OVER_S) if known else 0.0
+                for index, client_id in enumerate(present):
+                    share = {"from_s": from_s, "index": index, "workers": len(present)}
+                    runner.send_message(_ARRIVALS, {"start_unix_s": start_unix_s, **share}, client_id)
+                if self.leader and known:
+                    self.leader.note(
+                        f"{len(present)} of {len(known)} workers went on from second {from_s:.0f}"
+                    )
+                known = present
+            gevent.sleep(_LOOK_EVERY_S)
+
+    def _on_shares(self, msg: Any, **_: object) -> None:  # noqa: ANN401 - Locust's message
+        data: Mapping[str, Any] = msg.data
+        share = Share(from_s=data["from_s"], index=data["index"], workers=data["workers"])
+        self._take(data["start_unix_s"], share)
+
+    def _take(self, start_unix_s: float, share: Share) -> None:
+        assert self.arrivals is not None  # noqa: S101 - only then are there shares
+        delay_s = start_unix_s - time.time()
+        if not self.arrivals.shares:
+            self._begin_watching(delay_s)
+        self.arrivals.begin(time.perf_counter() + delay_s, share)
+
+    # Health
+
+    def _begin_watching(self, delay_s: float) -> None:
+        def begin() -> None:
+            dispatcher = self.arrivals.dispatcher if self.arrivals else None
+            self.watch.begin(
+                handed=dispatcher.handed if dispatcher else 0,
+                dropped=dispatcher.dropped if dispatcher else 0,
+            )
+
+        begin()
+        if self.options.warm_up_s:
+            gevent.spawn_later(max(0.0, delay_s) + self.options.warm_up_s, begin)
+
+    def _report(self, data: dict[str, Any], **_: object) -> None:
+        data[_HEALTH] = self.health().packed()
+
+    def _on_report(self, client_id: str, data: dict[str, Any], **_: object) -> None:
+        if self.leader and _HEALTH in data:
+            self.leader.health_by_worker[client_id] = Health.unpacked(data[_HEALTH])
+
+    def _on_stop(self, msg: Any, **_: object) -> None:  # noqa: ANN401 - Locust's message
+        self.stop(msg.data["reason"], ExitCode(msg.data["exit_code"]))
+
+    def _worker_index(self) -> int:
+        return int(getattr(self.environment.runner, "worker_index", 0))

@@ -1,0 +1,45 @@
+"""What makes a locustfile one of ours: ``install(events)`` in it, and Locust has our options and records."""
+
+from __future__ import annotations
+
+import sys
+
+from locust.env import Environment
+from locust.event import Events
+
+from knouds_harness.errors import ExitCode, HarnessError
+from knouds_harness.load.course import Course
+from knouds_harness.load.load_run import LoadRun
+from knouds_harness.load.locust_statistics import use_exact_buckets
+from knouds_harness.load.options import add_options, read_options
+from knouds_harness.target.profile import load_target
+
+
+def install(events: Events) -> None:
+    """Give a locustfile arrivals, exact percentiles, guards and records.
+
+    Call it once, with ``locust.events``, in the locustfile. Nothing happens before Locust has read its
+    command line.
+    """
+    use_exact_buckets()
+    events.init_command_line_parser.add_listener(lambda parser, **_: add_options(parser))
+    events.init.add_listener(_begin)
+
+
+def _begin(environment: Environment, **_: object) -> None:
+    if environment.parsed_options is None:
+        return
+    try:
+        options = read_options(environment.parsed_options)
+        target = load_target(options.target) if options.target else None
+        run = LoadRun(environment, options, target)
+    except HarnessError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(error.exit_code)
+    if run.leader:
+        environment.parsed_options.run_time = None  # the course ends the run
+        environment.parsed_options.num_users = options.users
+        environment.shape_class = run.leader.course = Course(options)
+        environment.shape_class.runner = environment.runner
+        environment.process_exit_code = ExitCode.KEPT
+    run.listen()

@@ -1,0 +1,130 @@
+"""From what was recorded, second by second, to the figures of a run."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from knouds_harness.load.histograms import Histogram, merged
+from knouds_harness.load.outcomes import Outcome
+from knouds_harness.load.recording import RESPONSE, SERVICE, Error, Second, Series
+from knouds_harness.runs.load_results import OUTCOMES, ErrorCount, OperationLoad, SecondRow, Times
+
+SERVER: Final = "server"
+"""The measure of what the server itself says a run took."""
+PERCENTS: Final = (50, 75, 90, 95, 99, 99.9, 99.99, 99.999)
+_MOST_ERRORS: Final = 50
+
+
+def times(histogram: Histogram) -> Times:
+    """A histogram as figures."""
+    found = histogram.percentiles_s(*PERCENTS)
+    return Times(
+        count=len(histogram),
+        mean_ms=histogram.mean_s * 1e3,
+        min_ms=histogram.min_s * 1e3,
+        max_ms=histogram.max_s * 1e3,
+        percentiles={f"{percent:g}": at_s * 1e3 for percent, at_s in zip(PERCENTS, found, strict=True)},
+    )
+
+
+class Summary:
+    """Adds up seconds; those of the warm-up are shown over time and count for nothing else.
+
+    Attributes:
+        measured_from_unix_s: The first whole second after the warm-up.
+    """
+
+    def __init__(self, *, start_unix_s: float, warm_up_s: float) -> None:
+        """Begin with nothing.
+
+        Args:
+            start_unix_s: When load began.
+            warm_up_s: How long to leave out.
+        """
+        self._start_unix_s = start_unix_s
+        self.measured_from_unix_s = math.ceil(start_unix_s + warm_up_s)
+        self._histograms: dict[Series, Histogram] = defaultdict(Histogram)
+        self._errors: dict[Error, int] = defaultdict(int)
+
+    def add(self, second: Second) -> Iterator[SecondRow]:
+        """Count a second.
+
+        Yields:
+            Its rows, one for each operation.
+        """
+        at_s = max(0, second.unix_s - int(self._start_unix_s))
+        if second.unix_s >= self.measured_from_unix_s:
+            for series, histogram in second.histograms.items():
+                self._histograms[series].add(histogram)
+            for error, count in second.errors.items():
+                self._errors[error] += count
+        yield from _rows(at_s, second)
+
+    def operations(self, duration_s: float) -> tuple[OperationLoad, ...]:
+        """The figures of each operation.
+
+        Args:
+            duration_s: How long was measured, without the warm-up.
+        """
+        names = dict.fromkeys(series.operation for series in self._histograms)
+        return tuple(self._operation(name, duration_s) for name in sorted(names))
+
+    def requests(self) -> int:
+        """How many requests were counted."""
+        return sum(len(each) for series, each in self._histograms.items() if series.measure == RESPONSE)
+
+    def _operation(self, name: str, duration_s: float) -> OperationLoad:
+        response = self._by_outcome(name, RESPONSE)
+        service = self._by_outcome(name, SERVICE)
+        outcomes = {outcome: len(response.get(Outcome(outcome), ())) for outcome in OUTCOMES}
+        requests = sum(outcomes.values())
+        kept = response.get(Outcome.KEPT, Histogram())
+        return OperationLoad(
+            operation=name,
+            requests=requests,
+            per_s=requests / duration_s if duration_s else 0.0,
+            outcomes=outcomes,
+            errors=tuple(self._errors_of(name)),
+            response=times(kept),
+            service=times(service.get(Outcome.KEPT, kept)),
+            refused_response=times(merged(each for key, each in response.items() if key is not Outcome.KEPT)),
+            server=times(merged(self._by_outcome(name, SERVER).values())),
+        )
+
+    def _by_outcome(self, name: str, measure: str) -> Mapping[Outcome, Histogram]:
+        return {
+            series.outcome: histogram
+            for series, histogram in self._histograms.items()
+            if series.operation == name and series.measure == measure
+        }
+
+    def _errors_of(self, name: str) -> list[ErrorCount]:
+        mine = [(error, count) for error, count in self._errors.items() if error.operation == name]
+        mine.sort(key=lambda each: -each[1])
+        return [
+            ErrorCount(outcome=error.outcome, status=error.status_code or None, code=error.code, count=count)
+            for error, count in mine[:_MOST_ERRORS]
+        ]
+
+
+def _rows(at_s: int, second: Second) -> Iterator[SecondRow]:
+    by_operation: dict[str, dict[Outcome, Histogram]] = defaultdict(dict)
+    for series, histogram in second.histograms.items():
+        if series.measure == RESPONSE:
+            by_operation[series.operation][series.outcome] = histogram
+    for operation, by_outcome in by_operation.items():
+        kept = by_outcome.get(Outcome.KEPT)
+        p50, p99, longest = (
+            [at * 1e3 for at in kept.percentiles_s(50, 99, 100)] if kept else (None, None, None)
+        )
+        yield SecondRow(
+            at_s=at_s,
+            operation=operation,
+            outcomes={outcome.value: len(histogram) for outcome, histogram in by_outcome.items()},
+            p50_ms=p50,
+            p99_ms=p99,
+            max_ms=longest,
+        )

@@ -1,0 +1,111 @@
+"""The files of a load run beside ``run.json``: written while it goes, and read back."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from pydantic import ValidationError
+
+from knouds_harness.runs.load_results import LOAD_FILE, OUTCOMES, LoadResults, SecondRow, load_file_format
+
+SECONDS_FILE = "seconds.csv"
+_TIMES = ("p50_ms", "p99_ms", "max_ms")
+_COLUMNS = ("at_s", "operation", *OUTCOMES, *_TIMES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadRecord:
+    """What a load run measured.
+
+    Attributes:
+        results: The contents of ``load.json``.
+        seconds: The lines of ``seconds.csv``, warm-up included.
+    """
+
+    results: LoadResults
+    seconds: tuple[SecondRow, ...]
+
+
+class LoadWriter:
+    """Writes a load run's files into its folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Begin an empty ``seconds.csv``."""
+        self._folder = folder
+        self._file = (folder / SECONDS_FILE).open("w", encoding="utf-8", newline="", buffering=1)
+        self._rows = csv.writer(self._file, lineterminator="\n")
+        self._rows.writerow(_COLUMNS)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def add_seconds(self, rows: Iterable[SecondRow]) -> None:
+        """Keep what a second brought."""
+        for row in rows:
+            counts = [row.outcomes.get(outcome, 0) for outcome in OUTCOMES]
+            times = ["" if time is None else f"{time:.6g}" for time in (row.p50_ms, row.p99_ms, row.max_ms)]
+            self._rows.writerow([row.at_s, row.operation, *counts, *times])
+
+    def write(self, results: LoadResults) -> None:
+        """Write ``load.json``, in place of an earlier one."""
+        part = self._folder / f"{LOAD_FILE}.part"
+        part.write_bytes(load_file_format().dump_json(results, indent=1))
+        part.replace(self._folder / LOAD_FILE)
+
+    def close(self) -> None:
+        """Write no more."""
+        self._file.close()
+
+
+def read_load(folder: Path, gaps: list[str]) -> LoadRecord | None:
+    """What a load run measured; None for a run of another kind.
+
+    Args:
+        folder: Of the run.
+        gaps: Gets a sentence for what cannot be read.
+    """
+    try:
+        results = load_file_format().validate_json((folder / LOAD_FILE).read_bytes())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        gaps.append(f"{LOAD_FILE} cannot be read ({error.strerror}): no figures are shown.")
+        return None
+    except ValidationError:
+        gaps.append(f"{LOAD_FILE} is damaged or of another version: no figures are shown.")
+        return None
+    return LoadRecord(results=results, seconds=tuple(_read_seconds(folder / SECONDS_FILE, gaps)))
+
+
+def _read_seconds(path: Path, gaps: list[str]) -> list[SecondRow]:
+    rows: list[SecondRow] = []
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            for number, cells in enumerate(csv.DictReader(file), start=2):
+                try:
+                    rows.append(_row(cells))
+                except (KeyError, TypeError, ValueError):
+                    gaps.append(f"{SECONDS_FILE}, line {number} is cut short or damaged, and is left out.")
+    except OSError as error:
+        gaps.append(f"{SECONDS_FILE} cannot be read ({error.strerror}): nothing is shown over time.")
+    return rows
+
+
+def _row(cells: dict[str, str]) -> SecondRow:
+    times = {name: float(cells[name]) if cells[name] else None for name in _TIMES}
+    return SecondRow(
+        at_s=int(cells["at_s"]),
+        operation=cells["operation"],
+        outcomes={outcome: int(cells[outcome]) for outcome in OUTCOMES},
+        **times,
+    )
