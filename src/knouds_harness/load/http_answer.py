@@ -13,6 +13,7 @@ from typing import Any
 import brotli
 
 MAX_DECODED_BYTES = 256 * 1024 * 1024
+_PART_BYTES = 1024 * 1024
 
 
 class Headers(Mapping[str, str]):
@@ -140,10 +141,14 @@ def _inflated(body: bytes, *, window_bits: int) -> bytes:
     inflater = zlib.decompressobj(window_bits)
     data = inflater.decompress(body, MAX_DECODED_BYTES)
     if inflater.unconsumed_tail:
-        raise UndecodableBody(f"the body is over {MAX_DECODED_BYTES:,} bytes once decoded")
+        raise _too_long()
     if not inflater.eof:
         raise UndecodableBody("the compressed body ends early")
     return data
+
+
+def _too_long() -> UndecodableBody:
+    return UndecodableBody(f"the body is over {MAX_DECODED_BYTES:,} bytes once decoded")
 
 
 def _deflated(body: bytes) -> bytes:
@@ -156,10 +161,16 @@ def _deflated(body: bytes) -> bytes:
 
 def _unbrotlied(body: bytes) -> bytes:
     decompressor = brotli.Decompressor()
-    data: bytes = decompressor.process(body)
+    data = bytearray()
+    part: bytes = decompressor.process(body, output_buffer_limit=_PART_BYTES)
+    while part:
+        data += part
+        if len(data) > MAX_DECODED_BYTES:
+            raise _too_long()
+        part = decompressor.process(b"", output_buffer_limit=_PART_BYTES)
     if not decompressor.is_finished():
         raise UndecodableBody("the compressed body ends early")
-    return data
+    return bytes(data)
 
 
 _DECODERS: Mapping[str, Callable[[bytes], bytes]] = {

@@ -22,6 +22,7 @@ from knouds_harness.load.transport_failures import TransportFailure
 
 _ABSOLUTE = re.compile(r"https?://", re.IGNORECASE)
 _MOST_HEADS = 4096
+_JSON = "application/json"
 
 Pairs = Mapping[str, Any] | Sequence[tuple[str, Any]]
 
@@ -67,6 +68,8 @@ class Session:
     No cookies, no redirects, nothing sent twice. Any number of greenlets of one thread may share it.
 
     Attributes:
+        user: Whose it is.
+        client: Sends to the origin of the base URL.
         request_name: Counts requests without a name of their own under this one.
         scheduled_at: Set it, on ``time.perf_counter``'s clock, to count the response time of the next request
             from that instant instead of from sending; it is used once.
@@ -103,12 +106,14 @@ class Session:
         self.request_name: str | None = None
         self.scheduled_at: float | None = None
         self._event = request_event
-        self._user = user
+        self.user = user
         self._timeouts: dict[str, float] = {"timeout_s": timeout_s, "connect_timeout_s": connect_timeout_s}
         self._tls, self._verify = tls, verify
         self._clients: dict[tuple[str, str], HttpClient] = {}
-        self._client, self._path, authorization = self._client_for(self.base_url)
+        self.client, self._path, authorization = self._client_for(self.base_url)
         self._path = self._path.rstrip("/")
+        scheme, _, rest = self.base_url.partition("://")
+        self.base_url = f"{scheme}://{rest.rpartition('@')[2]}" if authorization else self.base_url
         self._defaults = {
             "User-Agent": "knouds-harness",
             "Accept-Encoding": "gzip, deflate, br",
@@ -152,25 +157,17 @@ class Session:
         Returns:
             The answer; where none came, ``status_code`` is 0 and ``error`` says why.
         """
+        name = name or self.request_name or url
         if params:
             url = f"{url}{'&' if '?' in url else '?'}{urlencode(params, doseq=True)}"
-        is_json = False
-        if isinstance(data, str):
-            body: bytes | None = data.encode()
-        elif data is None or isinstance(data, bytes):
-            body = data
-        else:
-            body = urlencode(data, doseq=True).encode()
-            headers = {"Content-Type": "application/x-www-form-urlencoded", **(headers or {})}
+        body, content_type = (None, "") if data is None else _body_and_type(data)
         if not body and json is not None:
-            body = json_module.dumps(json).encode()
-            is_json = True
+            body, content_type = json_module.dumps(json).encode(), _JSON
         if auth:
             headers = {**(headers or {}), "Authorization": _basic(*auth)}
-        key = (method, url, is_json, tuple(headers.items()) if headers else None)
-        client, head = self._heads.get(key) or self._new_head(key, method, url, headers, is_json=is_json)
+        key = (method, url, content_type, tuple(headers.items()) if headers else None)
+        client, head = self._heads.get(key) or self._new_head(key, method, url, headers, content_type)
         request = http_request.complete(head, method, body)
-        name = name or self.request_name or url
         return self._send(client, method, url, request, name, context, timeout, catch_response)
 
     def prepare(
@@ -179,14 +176,15 @@ class Session:
         url: str,
         *,
         name: str,
-        data: bytes | None = None,
+        data: str | bytes | Pairs | None = None,
         json: Any = None,  # noqa: ANN401
         headers: Mapping[str, str] | None = None,
     ) -> PreparedRequest:
         """Encode a request once, to be sent often by ``send``; arguments as for ``request``."""
-        is_json = data is None and json is not None
-        body = json_module.dumps(json).encode() if is_json else data
-        client, head = self._new_head(None, method, url, headers, is_json=is_json)
+        body, content_type = (None, "") if data is None else _body_and_type(data)
+        if not body and json is not None:
+            body, content_type = json_module.dumps(json).encode(), _JSON
+        client, head = self._new_head(None, method, url, headers, content_type)
         return PreparedRequest(client, method, url, name, http_request.complete(head, method, body))
 
     def send(
@@ -216,7 +214,7 @@ class Session:
         response.method = method
         response.sent = request
         response.url = url = url if url[:4] == "http" else self.base_url + url
-        told: dict[str, Any] = self._user.context() if self._user else {}
+        told: dict[str, Any] = self.user.context() if self.user else {}
         if context:
             told = {**told, **context}
         start_time = time.time()
@@ -255,15 +253,16 @@ class Session:
         method: str,
         url: str,
         headers: Mapping[str, str] | None,
-        *,
-        is_json: bool,
+        content_type: str,
     ) -> tuple[HttpClient, bytes]:
-        client, target, defaults = self._client, self._path + url, self._defaults
+        client, target, defaults = self.client, self._path + url, self._defaults
         if _ABSOLUTE.match(url):
             client, target, authorization = self._client_for(url)
             defaults = {**self._defaults, **authorization}
-        if is_json:
-            defaults = {**defaults, "Content-Type": "application/json", "Accept": "application/json"}
+        if content_type:
+            defaults = {**defaults, "Content-Type": content_type}
+        if content_type is _JSON:
+            defaults["Accept"] = _JSON
         own = {header.lower() for header in headers or ()}
         pairs = [pair for pair in defaults.items() if pair[0].lower() not in own]
         pairs += (headers or {}).items()
@@ -339,6 +338,14 @@ class Session:
     def delete(self, url: str, **options: Unpack[RequestOptions]) -> Response:
         """Send a DELETE request."""
         return self.request("DELETE", url, **options)
+
+
+def _body_and_type(data: str | bytes | Pairs) -> tuple[bytes, str]:
+    if isinstance(data, str):
+        return data.encode(), "text/plain; charset=utf-8"
+    if isinstance(data, bytes):
+        return data, "application/octet-stream"
+    return urlencode(data, doseq=True).encode(), "application/x-www-form-urlencoded; charset=utf-8"
 
 
 def _basic(name: str, password: str) -> str:

@@ -26,9 +26,15 @@ print("locust" in sys.modules, monkey.is_module_patched("socket"))
 """
 
 
-@pytest.mark.parametrize(("code", "printed"), [(EVERYTHING_ELSE, ""), (CLIENT_AND_HISTOGRAMS, "False False")])
+@pytest.mark.parametrize(
+    ("code", "printed"),
+    [
+        pytest.param(EVERYTHING_ELSE, "", id="everything else"),
+        pytest.param(CLIENT_AND_HISTOGRAMS, "False False", id="client and histograms"),
+    ],
+)
 def test_importing_what_needs_no_locust_patches_nothing(code, printed):
-    """No part of the harness but load imports Locust or gevent, and not even the client patches the process."""
+    """No part of the harness but load imports Locust or gevent, and not even the client patches a process."""
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert process.stdout.strip() == printed

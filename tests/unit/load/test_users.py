@@ -1,0 +1,412 @@
+"""KnoudsUser against FastHttpUser: the same calls, the same events."""
+
+from __future__ import annotations
+
+import gc
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from typing import Any
+
+import pytest
+from locust import FastHttpUser, User
+from locust.env import Environment
+from locust.exception import CatchResponseError, LocustError, ResponseError, StopTest
+from raw_server import RawServer, serving
+
+from knouds_harness.load.response import BadStatus
+from knouds_harness.load.transport_failures import ConnectionLost, NotConnected, TimedOut
+from knouds_harness.load.users import KnoudsUser
+
+
+class Ours(KnoudsUser):
+    """Ours."""
+
+    def context(self) -> dict[str, str]:
+        """As a locustfile may have it."""
+        return {"user": "x"}
+
+
+class Fast(FastHttpUser):
+    """Locust's."""
+
+    def context(self) -> dict[str, str]:
+        """The same."""
+        return {"user": "x"}
+
+
+def echo(server: RawServer, connection: socket.socket) -> None:
+    """Answers with the status that the path names, and the body that was sent."""
+    while request := server.read_request(connection):
+        head, _, body = request.partition(b"\r\n\r\n")
+        target = head.split(b" ")[1]
+        status = next((part for part in target.split(b"/") if part.isdigit()), b"200")
+        location = b"Location: /elsewhere\r\n" if status == b"302" else b""
+        connection.sendall(
+            b"HTTP/1.1 %b Because\r\n%bContent-Length: %d\r\n\r\n%b" % (status, location, len(body), body)
+        )
+
+
+class Heard:
+    """A user whose events are kept."""
+
+    def __init__(self, user_class: type[User], host: str | None) -> None:
+        self.environment = Environment(host=host)
+        self.events: list[dict[str, Any]] = []
+        self.environment.events.request.add_listener(lambda **event: self.events.append(event))
+        user: Any = type(user_class.__name__, (user_class,), {"host": host})(self.environment)
+        self.client = user.client
+        self.user = user
+
+    def close(self) -> None:
+        """Hang up, which FastHttpUser leaves to the garbage collector."""
+        (self.client if isinstance(self.user, KnoudsUser) else self.client.client.clientpool).close()
+
+
+@pytest.fixture
+def hear() -> Iterator[Callable[..., Heard]]:
+    """Users, closed at the end."""
+    with ExitStack() as stack:
+        yield lambda user_class, host: stack.enter_context(closing(Heard(user_class, host)))
+
+
+@pytest.fixture
+def server():
+    with serving(echo) as server:
+        yield server
+
+
+@pytest.fixture
+def ours(server, hear):
+    return hear(Ours, server.base_url)
+
+
+def caught(act: Callable[[Any], object], **options: Any) -> Callable[[Any], object]:
+    """A call whose with-block does something."""
+
+    def call(client: Any) -> None:
+        with client.post("/500/x", json={"a": 1}, catch_response=True, **options) as response:
+            act(response)
+
+    return call
+
+
+def decide(decision: str, *reasons: object) -> Callable[[Any], object]:
+    return lambda response: getattr(response, decision)(*reasons)
+
+
+def fail(error: Exception) -> Callable[[Any], object]:
+    def act(_: Any) -> None:
+        raise error
+
+    return act
+
+
+def decide_and_fail(response: Any) -> None:
+    response.success()
+    raise KeyError("a mistake of the locustfile")
+
+
+def renamed(client: Any) -> None:
+    with client.rename_request("everything"):
+        client.get("/a")
+        client.get("/b", name="but me")
+
+
+def rest(client: Any) -> None:
+    with client.user.rest("POST", "/200/x", json={"a": 1}, name="rest") as response:
+        assert response.js == {"a": 1}
+
+
+def rest_that_fails(client: Any) -> None:
+    with client.user.rest("POST", "/200/x", data="<html>", name="rest") as response:
+        assert response.js, "no js"
+
+
+CALLS: dict[str, Callable[[Any], object]] = {
+    "get": lambda client: client.get("/a?b=c"),
+    "named": lambda client: client.get("/a/b", name="getThing"),
+    "json": lambda client: client.post("/a", json={"ä": [1, None]}, name="x"),
+    "empty json": lambda client: client.post("/a", json={}),
+    "text": lambda client: client.post("/a", "text"),
+    "bytes": lambda client: client.post("/a", data=b"\0\1"),
+    "form": lambda client: client.post("/a", data={"b": "c d", "e": "ä"}),
+    "put": lambda client: client.put("/a", json={"a": 1}),
+    "patch": lambda client: client.patch("/a", json={"a": 1}),
+    "delete": lambda client: client.delete("/a", name="x"),
+    "head": lambda client: client.head("/a"),
+    "options": lambda client: client.options("/a"),
+    "other method": lambda client: client.request("REPORT", "/a"),
+    "context": lambda client: client.get("/a", context={"persona": "full"}),
+    "basic": lambda client: client.get("/a", auth=("ada", "secret")),
+    "own headers": lambda client: client.post(
+        "/a", json={}, headers={"content-type": "x/y", "X-Api-Key": "k"}
+    ),
+    "404": lambda client: client.get("/404"),
+    "500": lambda client: client.post("/500", json={"code": "EXECUTION_FAILED"}),
+    "redirect": lambda client: client.get("/302", allow_redirects=False),
+    "success": caught(decide("success")),
+    "failure": caught(decide("failure", "not as expected")),
+    "failure by exception": caught(decide("failure", ResponseError("oh"))),
+    "nothing decided": caught(lambda _: None),
+    "response error": caught(fail(ResponseError("oh"))),
+    "mistake": caught(fail(KeyError("a mistake of the locustfile"))),
+    "mistake after success": caught(decide_and_fail),
+    "renamed": renamed,
+    "rest": rest,
+    "rest that fails": rest_that_fails,
+}
+
+
+def told(heard: Heard, call: Callable[[Any], object]) -> tuple[list[dict[str, Any]], str]:
+    """What events say, without what is measured; and what the caller gets to see."""
+    raised = ""
+    try:
+        call(heard.client)
+    except (CatchResponseError, KeyError, LocustError) as error:
+        raised = type(error).__name__
+    events = []
+    for event in heard.events:
+        assert isinstance(event["response_time"], float)
+        assert abs(event["start_time"] - time.time()) < 60
+        response, exception = event["response"], event["exception"]
+        is_decided = isinstance(exception, CatchResponseError)
+        events.append(
+            event
+            | {
+                "response_time": None,
+                "start_time": None,
+                "response": (response.status_code, response.content or b"", response.ok, response.url),
+                "exception": str(exception).partition("\n")[0] if is_decided else exception is not None,
+            }
+        )
+    return events, raised
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_events_are_those_of_fast_http_user(server, call, hear):
+    """The same keyword arguments with the same values, as often, and the same exceptions for the caller."""
+    ours, fast = (told(hear(user_class, server.base_url), call) for user_class in (Ours, Fast))
+
+    assert ours == fast
+
+
+@pytest.mark.parametrize("call", ["json", "empty json", "text", "bytes", "form", "basic", "own headers"])
+def test_requests_say_what_those_of_fast_http_user_say(server, call, hear):
+    """The same request line, body and headers, but for what names the client."""
+    told(hear(Ours, server.base_url), CALLS[call])
+    told(hear(Fast, server.base_url), CALLS[call])
+
+    ours, fast = (parsed(request) for request in server.requests)
+    assert ours == fast
+
+
+def parsed(request: bytes) -> tuple[bytes, dict[bytes, bytes], bytes]:
+    head, _, body = request.partition(b"\r\n\r\n")
+    line, *fields = head.split(b"\r\n")
+    headers = {name.lower(): value for name, _, value in (field.partition(b": ") for field in fields)}
+    for name in (b"user-agent", b"connection"):
+        headers.pop(name, None)
+    return line, headers, body
+
+
+def test_params_are_sent_and_name_nothing(ours, server):
+    """Else each value would get a line of its own in the statistics."""
+    ours.client.get("/a", params={"b": "c d"})
+    ours.client.get("/a?b=c", params=[("d", 1), ("d", 2)])
+
+    assert [event["name"] for event in ours.events] == ["/a", "/a?b=c"]
+    assert [parsed(request)[0] for request in server.requests] == [
+        b"GET /a?b=c+d HTTP/1.1",
+        b"GET /a?b=c&d=1&d=2 HTTP/1.1",
+    ]
+
+
+def test_status_raised_in_a_with_block_is_a_failure(ours):
+    """One event; FastHttpUser fires none there."""
+    with ours.client.get("/404", catch_response=True) as response:
+        response.raise_for_status()
+
+    [event] = ours.events
+    assert isinstance(event["exception"], BadStatus)
+
+
+def test_no_answer_is_one_event_with_the_failure(hear):
+    """Status 0, no body, and an exception that says why."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    heard = hear(Ours, f"http://127.0.0.1:{port}")
+
+    response = heard.client.get("/")
+
+    [event] = heard.events
+    assert isinstance(event["exception"], NotConnected)
+    assert event["exception"] is response.error
+    assert (event["response_length"], response.status_code, response.content, response.ok) == (
+        0,
+        0,
+        b"",
+        False,
+    )
+    with pytest.raises(NotConnected):
+        response.raise_for_status()
+
+
+def test_timeout_is_one_event(hear):
+    """And a failure like any other."""
+    with serving(lambda server, connection: (server.read_request(connection), connection.recv(1))) as server:
+        heard = hear(Ours, server.base_url)
+        heard.client.post("/", json={}, timeout=0.05)
+
+    [event] = heard.events
+    assert isinstance(event["exception"], TimedOut)
+    assert event["response_time"] >= 50
+
+
+def test_failures_of_a_kind_group_in_locusts_table(hear):
+    """Their names hold no port, no address and no URL."""
+
+    def drop(server: RawServer, connection: socket.socket) -> None:
+        server.read_request(connection)
+
+    names = set()
+    for _ in range(2):
+        with serving(drop) as server:
+            heard = hear(Ours, server.base_url)
+            heard.client.get("/")
+            names.add(repr(heard.events[0]["exception"]))
+            assert isinstance(heard.events[0]["exception"], ConnectionLost)
+
+    assert len(names) == 1
+
+
+def test_error_statuses_group_by_status_and_code(ours):
+    """So that Locust's table of errors tells a rate limit from a lack of credits."""
+    ours.client.post("/429/a", json={"code": "RATE_LIMIT_EXCEEDED"})
+    ours.client.post("/429/b", json={"code": "RATE_LIMIT_EXCEEDED"})
+    ours.client.post("/500/c")
+
+    names = [repr(event["exception"]) for event in ours.events]
+    assert names == ["BadStatus(429, RATE_LIMIT_EXCEEDED)"] * 2 + ["BadStatus(500)"]
+    assert isinstance(ours.events[0]["exception"], BadStatus)
+
+
+def test_scheduled_instant_counts_for_one_request(ours):
+    """Response time from the instant it was due, service time from sending."""
+    ours.client.scheduled_at = time.perf_counter() - 2.0
+    first = ours.client.get("/a")
+    ours.client.get("/b")
+
+    response_times_ms = [event["response_time"] for event in ours.events]
+    assert response_times_ms[0] >= 2000
+    assert response_times_ms[1] < 1000
+    assert first.elapsed_ms < 1000
+    assert first.elapsed.total_seconds() * 1000 == pytest.approx(first.elapsed_ms, abs=0.001)
+
+
+def test_prepared_request_is_sent_as_any_other(ours, server):
+    """The same bytes, the same event; often."""
+    prepared = ours.client.prepare("POST", "/a", name="x", json={"a": 1}, headers={"X-Api-Key": "k"})
+    for _ in range(2):
+        ours.client.send(prepared, context={"b": 2})
+    ours.client.post("/a", name="x", json={"a": 1}, headers={"X-Api-Key": "k"}, context={"b": 2})
+
+    assert server.requests == [server.requests[0]] * 3
+    kept = [{key: event[key] for key in ("name", "request_type", "context", "url")} for event in ours.events]
+    assert kept == [kept[0]] * 3
+    with ours.client.send(prepared, catch_response=True) as response:
+        response.failure("no")
+    assert isinstance(ours.events[-1]["exception"], CatchResponseError)
+
+
+def test_other_headers_make_another_request(ours, server):
+    """What was encoded once is used only for what is the same."""
+    for key in ("one", "two", "one"):
+        ours.client.get("/a", headers={"X-Api-Key": key})
+    ours.client.get("/a")
+
+    keys = [parsed(request)[1].get(b"x-api-key") for request in server.requests]
+    assert keys == [b"one", b"two", b"one", None]
+
+
+def test_heads_in_store_are_bounded(ours, monkeypatch):
+    """A path with an id of its own in each request costs bounded memory."""
+    monkeypatch.setattr("knouds_harness.load.session._MOST_HEADS", 3)
+
+    for number in range(10):
+        ours.client.get(f"/{number}")
+
+    assert len(ours.client._heads) <= 3  # noqa: SLF001 - memory shows nowhere else
+
+
+def test_absolute_address_is_another_server(ours):
+    """As with Locust's own clients."""
+    with serving(echo) as other:
+        for _ in range(2):
+            response = ours.client.post(f"{other.base_url}/a", data="x", name="other")
+
+    assert (response.text, response.url) == ("x", f"{other.base_url}/a")
+    assert len(other.requests) == 2
+    assert other.connections == 1
+
+
+def test_path_and_password_of_the_host_are_used(server, hear):
+    """A base URL with a path, and credentials that go to a header and not into the URL of events."""
+    heard = hear(Ours, server.base_url.replace("://", "://ada:s%20ecret@") + "/base/")
+
+    heard.client.get("/a")
+
+    line, headers, _ = parsed(server.requests[0])
+    assert line == b"GET /base/a HTTP/1.1"
+    assert headers[b"authorization"] == b"Basic YWRhOnMgZWNyZXQ="
+    assert heard.events[0]["url"] == f"{server.base_url}/base/a"
+
+
+@pytest.mark.parametrize("host", [None, "127.0.0.1:80"])
+def test_user_without_a_usable_host_stops_the_test(host, hear):
+    """Before anything is sent, and says what to do."""
+    with pytest.raises(StopTest, match=r"--host|begins with http"):
+        hear(Ours, host)
+
+
+@pytest.mark.parametrize("decision", [("success",), ("failure", "x")], ids=" ".join)
+def test_deciding_without_catch_response_is_a_mistake(ours, decision):
+    """As with Locust's own clients, since the event is out already."""
+    response = ours.client.get("/a")
+
+    with pytest.raises(LocustError, match="catch_response"):
+        decide(*decision)(response)
+    with pytest.raises(LocustError, match="catch_response"), response:
+        pass
+
+
+def test_certificates_are_verified_unless_told_otherwise(hear):
+    """FastHttpUser trusts anybody; here it takes a word."""
+    assert KnoudsUser.insecure is False
+    contexts = [
+        hear(type("User", (Ours,), {"insecure": insecure}), "https://x").client.client.origin.tls
+        for insecure in (False, False, True)
+    ]
+    assert contexts[0] is contexts[1] is not contexts[2]
+    assert [bool(context.check_hostname) for context in contexts] == [True, True, False]
+
+
+def test_users_are_thrown_away_with_their_connections():
+    """Locust drops users without a word."""
+    hung_up = threading.Event()
+
+    def script(server: RawServer, connection: socket.socket) -> None:
+        while server.read_request(connection):
+            connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+        hung_up.set()
+
+    with serving(script) as server:
+        heard = Heard(Ours, server.base_url)
+        heard.client.get("/a")
+
+        del heard
+        gc.collect()
+
+        assert hung_up.wait(timeout=5)
