@@ -191,7 +191,12 @@ def test_whoami_describes_the_owner_of_the_key(probe, target):
         if persona.state == "active":
             exchange = probe.send("getWhoami", persona)
             probe.judge(
-                authentication.whoami_owner, exchange, tier=persona.tier, user=persona.user, others=dict(ids)
+                authentication.whoami_owner,
+                exchange,
+                tier=persona.tier,
+                role=persona.role,
+                user=persona.user,
+                others=dict(ids),
             )
             body = exchange.json_or_none()
             if isinstance(body, dict) and isinstance(body.get("user"), dict):

@@ -31,6 +31,8 @@ async def get_whoami(call: Call) -> Response:
         user["role"] = account.role.upper()
     if "whoami-role-is-owner" in call.faults:
         user["role"] = "owner"
+    if "whoami-admin-is-user" in call.faults:
+        user["role"] = "user"
     if "whoami-tier-as-number" in call.faults:
         user["tier"] = 4
     if "whoami-tier-in-object" in call.faults:

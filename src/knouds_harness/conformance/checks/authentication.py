@@ -138,7 +138,9 @@ def key_prefix(exchange: Exchange, *, secret: str) -> Iterator[Claim]:
 
 
 @check("whoami.is-the-key-owner", needs=(ANY_KEY,))
-def whoami_owner(exchange: Exchange, *, tier: str, others: dict[str, str], user: str) -> Iterator[Claim]:
+def whoami_owner(
+    exchange: Exchange, *, tier: str, role: str, others: dict[str, str], user: str
+) -> Iterator[Claim]:
     """Whoami describes the account that the key belongs to.
 
     ``others`` maps the profile's user names to the ids that earlier answers gave them.
@@ -154,6 +156,14 @@ def whoami_owner(exchange: Exchange, *, tier: str, others: dict[str, str], user:
         observed=f"tier {account.get('tier')}",
         where="/user/tier",
     )
+    if account.get("role") in ("user", "admin"):  # any other is no role at all
+        yield Claim(
+            fact="whoami.is-the-key-owner",
+            holds=account["role"] == role,
+            expected=f"role {role}, as the profile says of this key",
+            observed=f"role {account['role']}",
+            where="/user/role",
+        )
     same_user = {name for name, known_id in others.items() if known_id == account.get("id")}
     yield Claim(
         fact="whoami.is-the-key-owner",

@@ -78,6 +78,7 @@ FAULTS: Table = {
     },
     "whoami.is-the-key-owner": {
         "whoami-describes-another": "whoami describes someone else.",
+        "whoami-admin-is-user": "whoami says of an administrator that it is a user.",
     },
     "tier.rate-limit-pro": {
         "tier-pro-limit-is-60": "A pro account is held to 60 requests.",
