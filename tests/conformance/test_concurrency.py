@@ -6,16 +6,30 @@ import uuid
 
 import pytest
 
+from knouds_harness.conformance.charges import row_of_request
 from knouds_harness.conformance.checks import concurrency, envelopes, refusals, schemas
 from knouds_harness.conformance.checks.concurrency import created_slug
 from knouds_harness.conformance.checks.rate_limits import LIMIT_BY_TIER
-from knouds_harness.conformance.needs import CONTROL, FULL_KEY, LIMITED_KEY, USABLE_MODEL, once
+from knouds_harness.conformance.history import await_rows
+from knouds_harness.conformance.needs import (
+    ANY_KEY,
+    CONTROL,
+    FULL_KEY,
+    LIMITED_KEY,
+    POLLED_MODEL,
+    USABLE_MODEL,
+    limited_runs,
+    once,
+)
 from knouds_harness.conformance.probe import Call
+from knouds_harness.conformance.trails import Executions
 
 AT_ONCE = 8
 AFFORDABLE = 3
 LEFT = 4
+ROUNDS = 4
 RUNNER = frozenset({"workflow:read", "workflow:run", "model:run"})
+MEMBERS = ("description", "name")
 
 
 def are_admitted(exchanges):
@@ -36,6 +50,109 @@ def test_simultaneous_creates(probe, subjects):
     for index, exchange in enumerate(created):
         others = [slug for slug in (*slugs[:index], *slugs[index + 1 :]) if slug is not None]
         probe.judge(concurrency.distinct_slugs, exchange, others=others)
+
+
+@pytest.fixture(autouse=True)
+def open_connections(probe):
+    """As many connections as may be used: what is sent at once then also arrives at once."""
+    key = ANY_KEY.find(probe.target)
+    if key is not None:
+        probe.send_together("getWhoami", key, Call(), times=probe.target.limits.concurrency)
+
+
+def to_workflow(operation_id, persona, slug, body=None):
+    """A request to one workflow."""
+    values = {"slug": slug}
+    call = Call(path_values=values) if body is None else Call(path_values=values, json=body)
+    return operation_id, persona, call
+
+
+def read(probe, persona, slug):
+    """A workflow as it is now."""
+    return probe.send(*to_workflow("getWorkflow", persona, slug))
+
+
+@pytest.mark.proves(concurrency.updates_in_some_order)
+def test_simultaneous_updates(probe, subjects):
+    """Updates at once of different members all take effect, one after another."""
+    owner = probe.need(FULL_KEY)
+    for _ in range(ROUNDS):
+        slug = subjects.make_workflow(owner, description="before")
+        before = read(probe, owner, slug)
+        updates = [{"description": "first"}, {"name": "Harness scratch again"}, {"description": "second"}]
+        sendings = [to_workflow("updateWorkflow", owner, slug, update) for update in updates]
+        sendings += [to_workflow("getWorkflow", owner, slug)] * 2
+
+        history = [*probe.send_at_once(sendings), read(probe, owner, slug)]
+
+        probe.judge(
+            concurrency.updates_in_some_order, history[-1], before=before, history=history, members=MEMBERS
+        )
+
+
+@pytest.mark.proves(concurrency.moves_in_some_order)
+def test_moves_beside_updates(probe, subjects):
+    """A move takes effect whatever is updated at the same time."""
+    owner = probe.need(FULL_KEY)
+    for _ in range(ROUNDS):
+        slug = subjects.make_workflow(owner)
+        before = read(probe, owner, slug)
+        folder = f"harness-{uuid.uuid4().hex[:8]}"
+        update = to_workflow("updateWorkflow", owner, slug, {"description": "beside a move"})
+        move = to_workflow("moveWorkflow", owner, slug, {"folderId": folder})
+
+        sent = probe.send_at_once([update, update, move, to_workflow("getWorkflow", owner, slug)])
+        history = [*sent, read(probe, owner, slug)]
+
+        probe.judge(concurrency.moves_in_some_order, history[-1], before=before, history=history)
+
+
+@pytest.mark.proves(concurrency.deletes_in_some_order)
+def test_deletes_beside_updates(probe, subjects):
+    """Of a workflow that is deleted and written at once nothing is left, and nothing comes back."""
+    owner = probe.need(FULL_KEY)
+    for _ in range(ROUNDS):
+        slug = subjects.make_workflow(owner)
+        update = to_workflow("updateWorkflow", owner, slug, {"description": "beside a delete"})
+        delete = to_workflow("deleteWorkflow", owner, slug)
+        get = to_workflow("getWorkflow", owner, slug)
+
+        sent = probe.send_at_once([update, update, delete, get, update, delete])
+        history = [*sent, read(probe, owner, slug), read(probe, owner, slug)]
+
+        probe.judge(concurrency.deletes_in_some_order, history[-1], history=history)
+
+
+@pytest.fixture(scope="module")
+def executions(probe, subjects):
+    """Makes executions."""
+    return Executions(probe, subjects)
+
+
+def cancelled_at_once(probe, executions, trail):
+    """An execution with several cancels, and polls between, at once; polled on until it has ended."""
+    call = Call(path_values={"id": executions.subjects.execution_id_of(trail.submitted)})
+    cancel, poll = (
+        (operation_id, executions.owner, call) for operation_id in ("cancelExecution", "getExecution")
+    )
+    sent = probe.send_at_once([cancel, cancel, cancel, cancel, poll, poll])
+    return executions.to_end(executions.polled(trail.with_more(*sent)))
+
+
+@pytest.mark.spends.with_args(once(POLLED_MODEL))
+@pytest.mark.proves(concurrency.cancels_in_some_order, concurrency.charged_once)
+def test_simultaneous_cancels(probe, executions):
+    """Cancels of one execution at once lead to one end, and are charged as one run."""
+    model = probe.need(POLLED_MODEL)
+
+    trail = cancelled_at_once(probe, executions, executions.submit(model))
+
+    probe.judge(concurrency.cancels_in_some_order, trail.last, history=trail.exchanges[1:])
+    rows = await_rows(
+        probe, executions.owner, lambda rows: row_of_request(list(rows), trail.request_id) is not None
+    )
+    own = [row for row in rows if trail.request_id and row.get("requestId") == trail.request_id]
+    probe.judge(concurrency.charged_once, trail.last, rows=own, most_credits=probe.price(model))
 
 
 def runs_within_means(target):
@@ -71,11 +188,26 @@ def test_runs_on_the_last_credits(probe):
             probe.judge(refusals.TOO_FEW_CREDITS, exchange)
 
 
+@pytest.mark.spends.with_args(limited_runs(AT_ONCE + 2))
+@pytest.mark.proves(concurrency.all_counted, schemas.limited_run_headers)
+def test_requests_at_once_count_one_by_one(probe, subjects):
+    """Of requests that are sent at once each leaves one less."""
+    persona, workflow = probe.need(LIMITED_KEY), subjects.cheapest_workflow(probe.need(LIMITED_KEY))
+    if CONTROL.find(probe.target) is not None:
+        probe.next_window()
+    earlier = subjects.run(workflow, persona, is_throttling_expected=True)
+
+    between = probe.send_together(*subjects.running(workflow, persona), times=AT_ONCE)
+
+    later = subjects.run(workflow, persona, is_throttling_expected=True)
+    probe.judge(concurrency.all_counted, later, earlier=earlier, between=between)
+
+
 @pytest.mark.proves(
     concurrency.burst, refusals.OVER_LIMIT, envelopes.throttled_headers, schemas.limited_run_headers
 )
 def test_burst_across_the_limit(probe, subjects):
-    """Of requests that are sent at once no more are admitted than the window had left."""
+    """Of requests that are sent at once exactly as many are admitted as the window had left."""
     persona = probe.need(LIMITED_KEY)
     workflow = subjects.free_workflow(persona)
     probe.next_window()
@@ -92,7 +224,7 @@ def test_burst_across_the_limit(probe, subjects):
 
     admitted = are_admitted(exchanges)
     if admitted:
-        probe.judge(concurrency.burst, admitted[-1], admitted=len(admitted), left=LEFT)
+        probe.judge(concurrency.burst, admitted[-1], answers=exchanges, left=LEFT)
     for exchange in exchanges:
         if exchange not in admitted:
             probe.judge(refusals.OVER_LIMIT, exchange)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from knouds_harness.conformance.checks import schemas, usage
+from knouds_harness.conformance.checks.runs import reported_credits
 from knouds_harness.conformance.checks.usage import DEFAULT_LIMIT, MAX_LIMIT, model_ids_of, rows_of
 from knouds_harness.conformance.history import await_rows, read_page, read_pages, read_rows
 from knouds_harness.conformance.needs import (
@@ -24,6 +25,7 @@ from knouds_harness.target.resources import Workflow
 
 MORE_THAN_A_PAGE = DEFAULT_LIMIT + 5
 SMALL_PAGE = 10
+RECONCILED = 10  # what goes wrong with one run in ten shows
 
 
 def whoami_id(probe, persona):
@@ -240,6 +242,25 @@ def test_run_has_a_row(probe, subjects, need, is_async):
     )
 
     probe.judge(usage.row_of_run, run, rows=rows, **what)
+
+
+@pytest.mark.spends.with_args(lambda target: once(USABLE_MODEL)(target) * RECONCILED)
+@pytest.mark.proves(usage.reconciled)
+def test_accounts_are_reconciled(probe, subjects):
+    """What many runs said they cost, sent at once, is what the account's new rows say."""
+    owner, model = probe.need(FULL_KEY), probe.need(USABLE_MODEL)
+    known = {row.get("id") for row in read_rows(probe, owner)}
+
+    def come(rows):
+        what = {"modelId": model.name, "status": "completed", "workflowSlug": None}
+        return [row for row in rows if row.get("id") not in known and usage.fits(row, what)]
+
+    runs = probe.send_together(*subjects.running(model, owner), times=RECONCILED)
+    said = [reported_credits(run) for run in runs if run.status == 200]
+    rows = await_rows(probe, owner, lambda rows: len(come(rows)) >= len(said))
+
+    if said and None not in said:
+        probe.judge(usage.reconciled, runs[-1], cost_credits=said, rows=come(rows))
 
 
 @pytest.mark.spends.with_args(lambda target: once(USABLE_MODEL)(target) * 2)

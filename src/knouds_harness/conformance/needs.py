@@ -329,6 +329,45 @@ DEAF_KEY = _webhook_key(
 )
 
 
+def free_workflow(target: Target, owner: Persona) -> Workflow | None:
+    """A workflow of this account whose runs cost nothing, as far as the profile says."""
+    own = (w for w in target.workflows.values() if w.owner == owner.user and _is_runnable(w))
+    return next((w for w in own if w.cost_credits == 0 or not w.has_generator), None)
+
+
+def may_make_workflows(target: Target, owner: Persona) -> bool:
+    """Whether this key may make a workflow, and see what its runs cost."""
+    can = all(meets(owner.capabilities, capability) for capability in ("workflow:write", "workflow:read"))
+    return can and MAY_WRITE.find(target) is not None
+
+
+def limited_runs(times: int) -> Callable[[Target], list[Workflow]]:
+    """What so many runs of the pro account spend: nothing where a workflow is free, or can be made so."""
+
+    def runs(target: Target) -> list[Workflow]:
+        key, workflow = LIMITED_KEY.find(target), LIMITED_WORKFLOW.find(target)
+        if key is None or free_workflow(target, key) or may_make_workflows(target, key):
+            return []
+        return [workflow] * times if workflow else []
+
+    return runs
+
+
+def _fillable_window(target: Target) -> bool | None:
+    limits, key = target.limits, LIMITED_KEY.find(target)
+    if key is None or (CONTROL.find(target) is None and limits.fill_rate_windows is False):
+        return None
+    is_free = bool(free_workflow(target, key)) or may_make_workflows(target, key)
+    is_agreed = bool(limits.fill_rate_windows) and LIMITED_WORKFLOW.find(target) is not None
+    return is_free or is_agreed or None
+
+
+FILLABLE_WINDOW = Need(
+    says="100 runs of a pro account that cost nothing, or limits.fill_rate_windows = true",
+    find=_fillable_window,
+)
+
+
 def own_workflows(target: Target) -> list[Workflow]:
     """The workflows of the full key's account that can be run to a good end."""
     owner = FULL_KEY.find(target)

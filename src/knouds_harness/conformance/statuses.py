@@ -9,6 +9,12 @@ from knouds_harness.exchange.evidence import JSON, Exchange
 
 IN_FLIGHT: Final = frozenset({"processing", "cancel_requested"})
 FINAL: Final = frozenset({"completed", "failed", "cancelled"})
+NEXT_BY_STATUS: Final = {
+    "processing": IN_FLIGHT | FINAL,
+    "cancel_requested": {"cancel_requested"} | FINAL,
+    **{status: {status} for status in FINAL},
+}
+"""What may be shown after each status; source: docs, async executions."""
 
 
 def body_of(exchange: Exchange) -> dict[str, JSON]:

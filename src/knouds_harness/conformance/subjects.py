@@ -11,10 +11,13 @@ import pytest
 from knouds_harness.conformance.claims import answer
 from knouds_harness.conformance.needs import (
     FULL_KEY,
+    LIMITED_WORKFLOW,
     OWN_WORKFLOW,
     POLLED_MODEL,
     PUBLIC_WORKFLOW,
     USABLE_MODEL,
+    free_workflow,
+    may_make_workflows,
 )
 from knouds_harness.conformance.probe import UNTESTED, Call, Probe
 from knouds_harness.contract.operations import Operation
@@ -147,6 +150,13 @@ class Subjects:
             pytest.skip(f"{UNTESTED}a workflow that costs nothing to run")
         return workflow
 
+    def cheapest_workflow(self, owner: Persona) -> Workflow:
+        """A workflow of this account whose runs cost nothing, where one is known or may be made; else any."""
+        known = free_workflow(self.probe.target, owner)
+        if known is None and may_make_workflows(self.probe.target, owner):
+            return self.free_workflow(owner)
+        return known or self.probe.need(LIMITED_WORKFLOW)
+
     def note_created(self, exchange: Exchange) -> None:
         """Remember to delete what an answer says was created."""
         body = exchange.json_or_none()
@@ -203,21 +213,25 @@ class Subjects:
         is_throttling_expected: bool = False,
     ) -> Exchange:
         """Run a workflow or model with the inputs of the profile; it may cost what the profile says."""
+        return self.probe.send(
+            *self.running(resource, persona, is_async=is_async), is_throttling_expected=is_throttling_expected
+        )
+
+    def running(
+        self, resource: Workflow | Model, persona: Persona, *, is_async: bool = False
+    ) -> tuple[str, Persona, Call]:
+        """The request that runs a workflow or model with the inputs of the profile."""
         if isinstance(resource, Workflow):
             operation_id, path_values = "runWorkflow", {"slug": resource.slug}
         else:
             operation_id, path_values = "runModel", {"internalName": resource.name}
-        return self.probe.send(
-            operation_id,
-            persona,
-            Call(
-                path_values=path_values,
-                query=(("async", "true"),) if is_async else (),
-                json={"inputs": dict(resource.inputs)},
-                cost_credits=self.probe.price(resource),
-            ),
-            is_throttling_expected=is_throttling_expected,
+        call = Call(
+            path_values=path_values,
+            query=(("async", "true"),) if is_async else (),
+            json={"inputs": dict(resource.inputs)},
+            cost_credits=self.probe.price(resource),
         )
+        return operation_id, persona, call
 
     def clean_up(self) -> None:
         """Delete what was made, whatever ended the run."""

@@ -32,6 +32,7 @@ from knouds_harness.sandbox.envelopes import Refusal, answer, not_found, refuse,
 from knouds_harness.sandbox.faults import check_faults
 from knouds_harness.sandbox.providers import Latency
 from knouds_harness.sandbox.public import get_health, get_pricing
+from knouds_harness.sandbox.races import pause
 from knouds_harness.sandbox.rate_limits import RateLimiter
 from knouds_harness.sandbox.seeding import seed_store
 from knouds_harness.sandbox.store import Store
@@ -314,7 +315,11 @@ def _keyed_route(services: Services, path: str, operations: Sequence[Operation])
                 raise
             if operation.resource is None:
                 return await operation.handler(call)  # type: ignore[call-arg]
-            limit_headers = services.limiter.take(key, operation.name)
+            seen = None
+            if "rate-simultaneous-uncounted" in faults:
+                seen = services.limiter.look(key, operation.name)
+                await pause()
+            limit_headers = services.limiter.take(key, operation.name, seen=seen)
             return await operation.handler(call, limit_headers)  # type: ignore[call-arg]
         except Refusal as refusal:
             return refuse(refusal, faults)

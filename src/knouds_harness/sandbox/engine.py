@@ -42,6 +42,11 @@ class Engine:
         request_cancel(self._store, run, at_unix_s=at_unix_s)
         self._push(at_unix_s, run.id)
 
+    def deliver(self, run: Run, status: str) -> None:
+        """Queue the delivery of an ended run, in the caller's transaction if there is one."""
+        if queue_delivery(self._store, run, status, faults=self._faults):
+            self._deliverer.wake()
+
     async def serve(self) -> None:
         """End what is due, for ever."""
         self._recover()
@@ -84,6 +89,4 @@ class Engine:
             return
         with self._store.transaction():
             end_run(self._store, run, status, faults=self._faults)
-            is_queued = queue_delivery(self._store, run, status, faults=self._faults)
-        if is_queued:
-            self._deliverer.wake()
+            self.deliver(run, status)

@@ -14,7 +14,16 @@ from starlette.responses import Response
 
 from knouds_harness.sandbox.calls import Call
 from knouds_harness.sandbox.envelopes import Refusal, answer, not_found
-from knouds_harness.sandbox.ledger import IN_FLIGHT, Run, find_execution
+from knouds_harness.sandbox.ledger import (
+    IN_FLIGHT,
+    Run,
+    charge_again,
+    end_run,
+    find_execution,
+    find_run,
+    reopen,
+)
+from knouds_harness.sandbox.races import pause
 from knouds_harness.sandbox.workflow_records import iso
 
 _FLIP_S = 0.5
@@ -75,8 +84,29 @@ async def cancel_execution(call: Call) -> Response:
     if "execution-cancel-refused" in call.faults:
         raise Refusal(409, "EXECUTION_RUNNING", "The execution cannot be cancelled.")
     if run.status == "processing" and "execution-cancel-does-nothing" not in call.faults:
+        if call.faults:
+            return answer({"executionId": run.execution_id, "status": await _cancel_unlocked(run, call)})
         call.services.engine.cancel(run)
     return answer({"executionId": run.execution_id, "status": "cancel_requested"})
+
+
+async def _cancel_unlocked(found: Run, call: Call) -> str:
+    """For faults: cancel a run that was found processing, and may be cancelled by others meanwhile."""
+    engine = call.services.engine
+    await pause()
+    run = find_run(call.store, found.id) or found
+    if "execution-cancel-reopens-the-end" in call.faults:
+        if run.ended_unix_s is None and run.status == "processing":
+            end_run(call.store, run, "cancelled")
+            return "cancelled"
+        reopen(call.store, run)
+        return "cancel_requested"
+    if run.status == "cancel_requested" and "execution-cancels-charge-each" in call.faults:
+        charge_again(call.store, run)
+    if run.status == "cancel_requested" and "webhook-sent-for-each-cancel" in call.faults:
+        engine.deliver(run, "cancelled")
+    engine.cancel(run)
+    return "cancel_requested"
 
 
 def own_execution(call: Call) -> Run:

@@ -74,11 +74,32 @@ def charge(store: Store, account_id: str, cost_credits: int, faults: Collection[
         )
         return True
     if balance < cost_credits:
-        _refuse_payment(cost_credits, has_grant=grant is not None, faults=faults)
+        if "run-credits-checked-too-early" not in faults:
+            _refuse_payment(cost_credits, has_grant=grant is not None, faults=faults)
         cost_credits = balance
     if cost_credits:
         store.write("UPDATE accounts SET credits = credits - ? WHERE id = ?", (cost_credits, account_id))
     return False
+
+
+def look_at_funds(store: Store, account_id: str, cost_credits: int, faults: Collection[str]) -> None:
+    """For a fault: refuse as ``charge`` does, and take nothing."""
+    balance, grant = store.row("SELECT credits, grant_credits FROM accounts WHERE id = ?", account_id)
+    if max(balance, grant or 0) < cost_credits:
+        _refuse_payment(cost_credits, has_grant=grant is not None, faults=faults)
+
+
+def charge_again(store: Store, run: Run) -> None:
+    """For a fault: charge a run once more."""
+    store.write(
+        "UPDATE accounts SET credits = credits - ? WHERE id = ?", (run.charged_credits, run.account_id)
+    )
+    store.write("UPDATE runs SET credits = credits + ? WHERE id = ?", (run.charged_credits, run.id))
+
+
+def reopen(store: Store, run: Run) -> None:
+    """For a fault: have an ended run go on as if cancelling had just been asked for."""
+    store.write("UPDATE runs SET status = 'cancel_requested', ended_unix_s = NULL WHERE id = ?", (run.id,))
 
 
 def _refuse_payment(cost_credits: int, *, has_grant: bool, faults: Collection[str]) -> None:

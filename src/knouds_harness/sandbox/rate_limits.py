@@ -30,12 +30,17 @@ class RateLimiter:
         """Move the windows' clock forward; no other clock moves."""
         self._advanced_s += seconds
 
-    def take(self, key: Key, route: str) -> dict[str, str]:
+    def look(self, key: Key, route: str) -> tuple[int, int] | None:
+        """For a fault: when a bucket's window opened and what it has counted; None before its first."""
+        return self._bucket.get((key.account.id, route))
+
+    def take(self, key: Key, route: str, *, seen: tuple[int, int] | None = None) -> dict[str, str]:
         """Count one request.
 
         Args:
             key: Who sends it.
             route: The name of the limited operation.
+            seen: For a fault: what the bucket held when somebody looked, to count on from.
 
         Returns:
             The headers of its success; none for an account without a limit.
@@ -50,7 +55,7 @@ class RateLimiter:
         bucket = (key.id if "rate-counted-per-key" in self._faults else key.account.id, route)
         if "rate-shared-by-routes" in self._faults:
             bucket = (bucket[0], "")
-        opened, count = self._bucket.get(bucket, (math.floor(now), 0))
+        opened, count = seen or self._bucket.get(bucket, (math.floor(now), 0))
         window_s = 3600 if "rate-window-is-an-hour" in self._faults else WINDOW_S
         if now >= opened + window_s:
             opened, count = math.floor(now), 0

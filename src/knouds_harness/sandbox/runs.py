@@ -20,8 +20,9 @@ from knouds_harness.sandbox.bodies import read_json
 from knouds_harness.sandbox.calls import Call
 from knouds_harness.sandbox.capabilities import meets
 from knouds_harness.sandbox.envelopes import Refusal, answer, workflow_not_found
-from knouds_harness.sandbox.ledger import Run, accept_run, charge, end_run, last_run_id
+from knouds_harness.sandbox.ledger import Run, accept_run, charge, end_run, last_run_id, look_at_funds
 from knouds_harness.sandbox.providers import MODELS, Model, fails, results
+from knouds_harness.sandbox.races import pause
 from knouds_harness.sandbox.workflow_documents import defaults, fields, generators
 from knouds_harness.sandbox.workflow_records import find_workflow
 
@@ -181,6 +182,9 @@ async def _perform(call: Call, job: Job, limit_headers: dict[str, str]) -> Respo
     cost_credits = job.cost_credits
     if "run-charged-once" in call.faults:
         cost_credits = sum(model.credits_per_unit for model in job.models)
+    if "run-credits-checked-too-early" in call.faults:
+        look_at_funds(services.store, call.account.id, cost_credits, call.faults)
+        await pause()
     with services.store.transaction():
         is_granted = charge(services.store, call.account.id, cost_credits, call.faults)
         run = accept_run(

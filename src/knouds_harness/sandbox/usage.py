@@ -22,6 +22,7 @@ DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
 _USD_PER_CREDIT = 0.003
 _MARGIN = 1.4
+_SELDOM = 10
 _NUMBER = re.compile(r"[0-9]{1,15}")
 _STATUSES = ("processing", "completed", "failed", "cancelled")
 
@@ -89,6 +90,8 @@ def _visible(call: Call) -> str:
     own = "TRUE" if "usage-shows-everyones-rows" in call.faults else "account_id = :account"
     if "usage-lacks-failed-runs" in call.faults:
         own += " AND status <> 'failed'"
+    if "usage-lacks-every-tenth-run" in call.faults:
+        own += f" AND id % {_SELDOM}"
     if "usage-shows-canvas-rows" in call.faults:
         return own
     return f"{own} AND source <> 'canvas'"
@@ -142,4 +145,6 @@ def _row(run: Run, call: Call) -> dict[str, Any]:
         row["workflowSlug"] = "direct"
     if "usage-row-credits-as-fraction" in call.faults:
         row["creditsCost"] = run.charged_credits + 0.5
+    if run.id % _SELDOM == 0 and "usage-every-tenth-run-is-free" in call.faults:
+        row["creditsCost"] = 0
     return row

@@ -60,11 +60,11 @@ def add_workflow(
 ) -> dict[str, Any]:
     """Store a workflow under the slug, or slug-2, slug-3, … while that is taken; returns the document."""
     with store.transaction():
-        free_slug = _free_slug(store, slug, faults)
-        document = {"createdBy": owner_id} | dict(members) | {"slug": free_slug, "updatedAt": now_iso()}
+        free = free_slug(store, slug, faults)
+        document = {"createdBy": owner_id} | dict(members) | {"slug": free, "updatedAt": now_iso()}
         store.write(
             "INSERT INTO workflows (slug, owner_id, is_template, document, summary) VALUES (?, ?, ?, ?, ?)",
-            (free_slug, owner_id, is_template, *_texts(document, is_template=is_template)),
+            (free, owner_id, is_template, *_texts(document, is_template=is_template)),
         )
     return document
 
@@ -101,7 +101,8 @@ def iso(instant: datetime) -> str:
     return instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _free_slug(store: Store, slug: str, faults: Collection[str]) -> str:
+def free_slug(store: Store, slug: str, faults: Collection[str]) -> str:
+    """The slug, or slug-2, slug-3, … while that is taken."""
     first = 1 if "create-suffixes-from-1" in faults else 2
     joiner = "" if "create-suffixes-without-hyphen" in faults else "-"
     candidates = itertools.chain([slug], (f"{slug}{joiner}{number}" for number in itertools.count(first)))

@@ -16,6 +16,7 @@ from knouds_harness.sandbox.accounts import find_key_by_name
 from knouds_harness.sandbox.bodies import read_json
 from knouds_harness.sandbox.calls import Call, Services
 from knouds_harness.sandbox.envelopes import Refusal, answer, invalid_body, workflow_not_found
+from knouds_harness.sandbox.races import pause
 from knouds_harness.sandbox.workflow_documents import checked_members, is_folder, make_slug, schema
 from knouds_harness.sandbox.workflow_records import (
     Workflow,
@@ -24,6 +25,7 @@ from knouds_harness.sandbox.workflow_records import (
     count_workflows,
     delete_workflow,
     find_workflow,
+    free_slug,
     list_summaries,
 )
 
@@ -65,10 +67,15 @@ async def create_workflow(call: Call) -> Response:
     owner_id = call.account.id
     if isinstance(body.get("createdBy"), str) and "create-believes-created-by" in call.faults:
         members["createdBy"] = body["createdBy"]
+    slug = make_slug(members["name"], call.faults)
+    if "create-twins-share-a-slug" in call.faults:
+        slug = free_slug(call.store, slug, call.faults)
+        await pause()
+        delete_workflow(call.store, slug)
     document = add_workflow(
         call.store,
         members,
-        slug=make_slug(members["name"], call.faults),
+        slug=slug,
         owner_id=owner_id,
         faults=call.faults,
     )
@@ -86,8 +93,7 @@ async def get_workflow(call: Call) -> Response:
 
 async def update_workflow(call: Call) -> Response:
     """PUT /api/workflows/:slug."""
-    workflow = own_workflow(call)
-    body = await read_json(call.request)
+    workflow, body = await _own_workflow_and_body(call)
     members = checked_members(body, call.faults, is_new=False)
     if "update-resets-what-is-left-out" in call.faults:
         members = {"tags": [], "description": ""} | members
@@ -99,13 +105,31 @@ async def update_workflow(call: Call) -> Response:
         members["slug"] = make_slug(body["slug"], call.faults)
     if members.get("slug", workflow.slug) != workflow.slug and find_workflow(call.store, members["slug"]):
         del members["slug"]
+    if call.faults:
+        workflow, members = await _let_others_in(workflow, members, call)
     return answer(_shown(change_workflow(call.store, workflow, members), call))
+
+
+async def _let_others_in(
+    workflow: Workflow, members: dict[str, Any], call: Call
+) -> tuple[Workflow, dict[str, Any]]:
+    """For faults: what an update changes, and to what, when it comes to write what it has read."""
+    read: dict[str, Any] = {}
+    if "update-overwrites-update" in call.faults:
+        read = {name: value for name, value in workflow.document.items() if name != "folderId"}
+    if "update-overwrites-move" in call.faults:
+        read = {"folderId": workflow.document["folderId"]}
+    if read or "update-revives-deleted" in call.faults:
+        await pause()
+    found = find_workflow(call.store, workflow.slug)
+    if found is None and "update-revives-deleted" in call.faults:
+        add_workflow(call.store, workflow.document, slug=workflow.slug, owner_id=workflow.owner_id)
+    return found or workflow, read | members
 
 
 async def move_workflow(call: Call) -> Response:
     """PUT /api/workflows/:slug/move."""
-    workflow = own_workflow(call)
-    body = await read_json(call.request)
+    workflow, body = await _own_workflow_and_body(call)
     if not isinstance(body, dict) or not is_folder(body.get("folderId", 0)):
         raise invalid_body("folderId is missing, or neither a text nor null.")
     folder_id = body["folderId"]
@@ -189,6 +213,17 @@ def own_workflow(call: Call) -> Workflow:
     if workflow is None or not workflow.is_template:
         raise workflow_not_found(slug)
     raise Refusal(403, "FORBIDDEN", "Only its owner may change a workflow.")
+
+
+async def _own_workflow_and_body(call: Call) -> tuple[Workflow, Any]:
+    """The workflow as it is once the body has come: until then others may have written to it.
+
+    Raises:
+        Refusal: It is not the account's, or not there any more, or the body is no JSON.
+    """
+    own_workflow(call)  # whose it is comes before what is wrong with the body
+    body = await read_json(call.request)
+    return own_workflow(call), body
 
 
 def _may_write(workflow: Workflow, call: Call) -> bool:

@@ -17,6 +17,8 @@ class Limits:
         concurrency: The most requests in flight at once.
         timeout_s: How long one exchange may take, connecting included.
         allow: The kinds of action that may be sent at all.
+        fill_rate_windows: Whether windows of rate limits are filled, where that takes a window's time; None
+            fills them where the runs cost nothing.
     """
 
     credits: float = 0.0
@@ -24,3 +26,4 @@ class Limits:
     concurrency: int = 4
     timeout_s: float = 30.0
     allow: frozenset[Action] = frozenset({Action.READ})
+    fill_rate_windows: bool | None = None

@@ -47,6 +47,7 @@ class LimitsTable(_Table):
     concurrency: Annotated[int, Field(ge=1, le=256)] = 4
     timeout_s: Duration = 30.0
     allow: list[Literal["read", "write", "run", "cancel"]] = ["read"]
+    fill_rate_windows: bool | None = None
 
 
 class KeyTable(SecretSource):

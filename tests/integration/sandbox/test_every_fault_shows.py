@@ -239,7 +239,53 @@ async def ended_for_a_while(t):
     await t.send("GET", f"/api/executions/{execution_id}", "business")
 
 
-PARTS = (authentication, workflows, runs, executions, ended_for_a_while, usage, rate_limits, capabilities)
+async def at_once(t, *sendings):
+    """Send all of these at once, and write their answers down in an order that does not vary."""
+    before = len(t.lines)
+    responses = await asyncio.gather(*sendings)
+    t.lines[before:] = sorted(t.lines[before:])
+    return responses
+
+
+async def races(t):
+    await at_once(t, *(t.send("POST", "/api/workflows", "full", {"name": "Twin"}) for _ in range(3)))
+    for changes in ({"description": "new"}, {"tags": ["new"]}):
+        path = "/api/workflows/twin"
+        await at_once(
+            t,
+            t.send("PUT", path, "full", {"publicPlayground": "description" in changes}),
+            t.send("PUT", path, "full", changes),
+            t.send("PUT", f"{path}/move", "full", {"folderId": "folder-7"}),
+        )
+        await t.send("GET", path, "full")
+        await t.send("PUT", f"{path}/move", "full", {"folderId": None})
+    await at_once(t, t.send("PUT", path, "full", {"description": "late"}), t.send("DELETE", path, "full"))
+    await t.send("GET", path, "full")
+    t.services.store.write("UPDATE accounts SET credits = 20 WHERE name = 'sam'")
+    model = "/api/models/seedream-v5/run"
+    await at_once(t, *(t.send("POST", model, "stranger", {"inputs": {}}) for _ in range(4)))
+    submit = await t.send("POST", "/api/models/suno-v5/run?async=true", "business", {"inputs": {}})
+    cancel = f"/api/executions/{submit.json()['executionId']}/cancel"
+    await at_once(t, *(t.send("POST", cancel, "business") for _ in range(3)))
+    await all_ended(t)
+    await t.send("GET", "/api/usage?limit=1", "business")
+    t.services.limiter.advance(61)
+    await at_once(
+        t, *(t.send("POST", "/api/workflows/pia-portrait/run", "pro", {"inputs": {}}) for _ in range(5))
+    )
+
+
+PARTS = (
+    authentication,
+    workflows,
+    runs,
+    executions,
+    ended_for_a_while,
+    usage,
+    rate_limits,
+    races,
+    capabilities,
+)
 
 
 @contextlib.asynccontextmanager

@@ -16,17 +16,12 @@ from knouds_harness.conformance.needs import (
     OWN_POLLED_WORKFLOW,
     POLLED_MODEL,
 )
-from knouds_harness.conformance.statuses import FINAL, IN_FLIGHT, body_of, status_in
+from knouds_harness.conformance.statuses import FINAL, IN_FLIGHT, NEXT_BY_STATUS, body_of, status_in
 from knouds_harness.exchange.evidence import Exchange
 
 MOST_SUBMIT_MS: Final = 500
 FEWEST_SAMPLES: Final = 5
 _FEWEST_CANCELS: Final = 3
-_NEXT_BY_STATUS: Final = {
-    "processing": IN_FLIGHT | FINAL,
-    "cancel_requested": {"cancel_requested"} | FINAL,
-    **{status: {status} for status in FINAL},
-}
 _RUN_NEEDS = (FULL_KEY, POLLED_MODEL, MAY_RUN)
 _CANCEL_NEEDS = (*_RUN_NEEDS, MAY_CANCEL)
 
@@ -104,7 +99,7 @@ def edges(exchange: Exchange, *, statuses: Sequence[str]) -> Iterator[Claim]:
     del exchange
     for fact, starts in (("execution.edges", IN_FLIGHT), ("execution.final-is-absorbing", FINAL)):
         steps = [(earlier, later) for earlier, later in pairwise(statuses) if earlier in starts]
-        wrong = [f"{one}, then {other}" for one, other in steps if other not in _NEXT_BY_STATUS[one]]
+        wrong = [f"{one}, then {other}" for one, other in steps if other not in NEXT_BY_STATUS[one]]
         if steps:
             yield Claim(
                 fact=fact,

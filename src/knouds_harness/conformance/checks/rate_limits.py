@@ -75,21 +75,22 @@ def seconds_left(exchange: Exchange, *, advanced_s: float) -> float | None:
     return None if now is None or reset is None or reset >= _MILLISECONDS else reset - now - advanced_s
 
 
-def _is_admitted(exchange: Exchange) -> bool:
+def is_admitted(exchange: Exchange) -> bool:
+    """Whether an answer is a success."""
     return exchange.status is not None and exchange.status < 300
 
 
-def _is_same_window(exchange: Exchange, earlier: Exchange) -> bool:
+def is_same_window(exchange: Exchange, earlier: Exchange) -> bool:
     """Whether two answers, both of admitted requests, name one end of the window."""
     ends = standing_of(exchange).reset_unix_s, standing_of(earlier).reset_unix_s
-    if not (_is_admitted(exchange) and _is_admitted(earlier)) or ends[0] is None or ends[1] is None:
+    if not (is_admitted(exchange) and is_admitted(earlier)) or ends[0] is None or ends[1] is None:
         return False
     return abs(ends[0] - ends[1]) <= 1
 
 
 def _falls_by_one(exchange: Exchange, earlier: Exchange, *, fact: str, expected: str) -> Iterator[Claim]:
     before, now = standing_of(earlier).remaining, standing_of(exchange).remaining
-    if _is_same_window(exchange, earlier) and before is not None and now is not None and before > 0:
+    if is_same_window(exchange, earlier) and before is not None and now is not None and before > 0:
         yield Claim(
             fact=fact,
             holds=now == before - 1,
@@ -124,10 +125,10 @@ def shared_by_keys(exchange: Exchange, *, earlier: Exchange, advanced_s: float) 
     passed_s = (exchange.started_at - earlier.started_at).total_seconds()
     if left is not None and passed_s < left - _ROUNDING_S:
         ends = standing_of(exchange).reset_unix_s, standing_of(earlier).reset_unix_s
-        if _is_admitted(exchange) and ends[0] is not None:
+        if is_admitted(exchange) and ends[0] is not None:
             yield Claim(
                 fact=fact,
-                holds=_is_same_window(exchange, earlier),
+                holds=is_same_window(exchange, earlier),
                 expected=f"{ends[1]}, as the first key was told",
                 observed=f"{ends[0]}",
                 where="header X-RateLimit-Reset",
@@ -147,7 +148,7 @@ def separate_accounts(exchange: Exchange, *, earlier: Exchange) -> Iterator[Clai
 def told_limit(exchange: Exchange, *, tier: str) -> Iterator[Claim]:
     """The limit that the headers tell is the tier's."""
     told = standing_of(exchange).limit
-    if _is_admitted(exchange) and told is not None:
+    if is_admitted(exchange) and told is not None:
         yield Claim(
             fact=_FACT_BY_TIER[tier],
             holds=told == LIMIT_BY_TIER[tier],
@@ -193,11 +194,11 @@ def window_stands(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
     """
     before, now = standing_of(earlier), standing_of(exchange)
     told = (before.remaining, before.reset_unix_s, now.remaining, now.reset_unix_s)
-    if not _is_admitted(exchange) or before.remaining is None or now.remaining is None or None in told:
+    if not is_admitted(exchange) or before.remaining is None or now.remaining is None or None in told:
         return
     yield Claim(
         fact="rate.window-is-fixed-60-s",
-        holds=_is_same_window(exchange, earlier) and now.remaining < before.remaining,
+        holds=is_same_window(exchange, earlier) and now.remaining < before.remaining,
         expected=f"still the window that ends at {before.reset_unix_s}",
         observed=f"a window that ends at {now.reset_unix_s}, {now.remaining} left, {before.remaining} before",
     )
@@ -213,7 +214,7 @@ def window_turned(exchange: Exchange) -> Iterator[Claim]:
         observed=answer(exchange),
     )
     now = standing_of(exchange)
-    if _is_admitted(exchange) and now.limit is not None and now.remaining is not None:
+    if is_admitted(exchange) and now.limit is not None and now.remaining is not None:
         yield Claim(
             fact="rate.window-is-fixed-60-s",
             holds=now.remaining == now.limit - 1,

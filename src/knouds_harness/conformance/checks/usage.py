@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+from knouds_harness.conformance.checks.runs import amount
 from knouds_harness.conformance.claims import Claim, check
-from knouds_harness.conformance.needs import FULL_KEY, MAY_RUN, STRANGER_MODEL_KEY
+from knouds_harness.conformance.needs import FULL_KEY, MAY_RUN, STRANGER_MODEL_KEY, USABLE_MODEL
 from knouds_harness.exchange.evidence import Exchange
 
 Row = Mapping[str, Any]
@@ -252,6 +254,34 @@ def row_of_run(
             holds=bool(slim),
             expected="source api-slim and no workflowSlug",
             observed=f"{fitting[0].get('source')}, workflowSlug {fitting[0].get('workflowSlug')!r:.60}",
+        )
+
+
+@check("run.charge-equals-usage", "usage.run-has-a-row", needs=(FULL_KEY, USABLE_MODEL, MAY_RUN))
+def reconciled(exchange: Exchange, *, cost_credits: Sequence[float], rows: Sequence[Row]) -> Iterator[Claim]:
+    """Over many runs, what they said they cost is what the account's new rows say.
+
+    The exchange is one of the runs, ``cost_credits`` what each of them said; ``rows`` are the completed ones
+    of the same model that came since. With more rows than runs, somebody else ran it too: no claim.
+    """
+    del exchange
+    if len(rows) > len(cost_credits):
+        return
+    yield Claim(
+        fact="usage.run-has-a-row",
+        holds=len(rows) == len(cost_credits),
+        expected=f"a row for each of {len(cost_credits)} runs",
+        observed=f"{len(rows)} rows",
+    )
+    charges = [each for each in (amount(row.get("creditsCost")) for row in rows) if each is not None]
+    if len(charges) == len(cost_credits):
+        pairs = zip(sorted(charges), sorted(cost_credits), strict=True)
+        yield Claim(
+            fact="run.charge-equals-usage",
+            holds=all(math.isclose(charge, said) for charge, said in pairs),
+            expected=f"{sum(charges):g} credits for {len(charges)} runs, as their usage rows say",
+            observed=f"{sum(cost_credits):g} credits",
+            where="/cost",
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from knouds_harness.sandbox.faults.table import Table
+from knouds_harness.sandbox.faults.table import Subtle, Table
 
 FAULTS: Table = {
     "async.submit-shape": {
@@ -52,6 +52,9 @@ FAULTS: Table = {
     },
     "execution.final-is-absorbing": {
         "execution-final-flips": "An ended execution shows another end half a second later.",
+        "execution-cancel-reopens-the-end": Subtle(
+            "Of cancels at once, the first ends the execution and the next reopens it."
+        ),
     },
     "execution.edges": {
         "execution-cancel-request-not-shown": "An execution whose cancelling was accepted shows processing.",
@@ -62,6 +65,7 @@ FAULTS: Table = {
     },
     "execution.cancelled-is-charged": {
         "execution-cancel-refunds": "A cancelled run is not charged.",
+        "execution-cancels-charge-each": Subtle("Of cancels at once, each charges the run."),
     },
     "execution.cancel-after-end-changes-nothing": {
         "execution-cancel-rewrites-the-end": "Cancelling an ended execution makes it cancelled.",

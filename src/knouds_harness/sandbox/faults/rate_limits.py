@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from knouds_harness.sandbox.faults.table import Table
+from knouds_harness.sandbox.faults.table import Subtle, Table
 
 FAULTS: Table = {
     "rate.headers-on-success": {
@@ -23,6 +23,7 @@ FAULTS: Table = {
         "rate-one-too-many": "One request over the limit goes through.",
         "rate-refusal-is-503": "A request over the limit is a 503.",
         "rate-refusal-has-other-code": "The code over the limit is TOO_MANY_REQUESTS.",
+        "rate-simultaneous-uncounted": Subtle("Requests at once count as one."),
     },
     "rate.refusal-fields": {
         "rate-refusal-lacks-tier": "A 429 has no tier.",

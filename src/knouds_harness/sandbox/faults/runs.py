@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from knouds_harness.sandbox.faults.table import Table
+from knouds_harness.sandbox.faults.table import Subtle, Table
 
 FAULTS: Table = {
     "run.inputs-missing-is-invalid-inputs": {
@@ -38,6 +38,7 @@ FAULTS: Table = {
     "run.too-few-credits-is-402": {
         "run-without-credits-accepted": "A run without enough credits goes through.",
         "run-without-credits-is-400": "A run without enough credits is a 400.",
+        "run-credits-checked-too-early": Subtle("Runs at once are each paid from the same credits."),
     },
     "run.exhausted-grant-is-402": {
         "run-exhausted-grant-accepted": "A run on a used-up trial grant goes through.",
@@ -70,6 +71,7 @@ FAULTS: Table = {
     },
     "run.charge-equals-usage": {
         "run-cost-differs-from-usage": "A run's cost is not what its usage row says.",
+        "usage-every-tenth-run-is-free": Subtle("The row of every tenth run says that it cost nothing."),
     },
     "run.ms-is-number": {
         "run-ms-as-text": "ms is a text.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from knouds_harness.sandbox.faults.table import Table
+from knouds_harness.sandbox.faults.table import Subtle, Table
 
 FAULTS: Table = {
     "usage.page-shape": {
@@ -27,6 +27,7 @@ FAULTS: Table = {
     },
     "usage.run-has-a-row": {
         "usage-lacks-failed-runs": "Failed runs have no row.",
+        "usage-lacks-every-tenth-run": Subtle("Every tenth run has no row."),
     },
     "usage.own-rows-only": {
         "usage-shows-everyones-rows": "Usage shows everyone's rows.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from knouds_harness.sandbox.faults.table import Table
+from knouds_harness.sandbox.faults.table import Subtle, Table
 
 FAULTS: Table = {
     "webhook.payload-shape": {
@@ -13,6 +13,7 @@ FAULTS: Table = {
     },
     "webhook.one-per-ended-execution": {
         "webhook-sent-twice": "Every delivery comes twice.",
+        "webhook-sent-for-each-cancel": Subtle("Of cancels at once, each sends a delivery."),
     },
     "webhook.needs-receive-capability": {
         "webhook-without-capability": "A key without webhook:receive gets deliveries.",

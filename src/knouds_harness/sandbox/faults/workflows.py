@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from knouds_harness.sandbox.faults.table import Table
+from knouds_harness.sandbox.faults.table import Subtle, Table
 
 FAULTS: Table = {
     "workflows.create-requires-name": {
@@ -27,10 +27,14 @@ FAULTS: Table = {
     "workflows.create-suffixes-taken-slug": {
         "create-suffixes-from-1": "The first suffix of a taken slug is -1.",
         "create-suffixes-without-hyphen": "The suffix of a taken slug has no hyphen.",
+        "create-twins-share-a-slug": Subtle(
+            "Of creates of one name at once, the later takes the slug of the earlier."
+        ),
     },
     "workflows.update-takes-subset": {
         "update-resets-what-is-left-out": "Update empties the tags and description that it is not given.",
         "update-ignores-description": "Update does not change the description.",
+        "update-overwrites-update": Subtle("An update undoes those that came while it was under way."),
     },
     "workflows.slug-never-changes": {
         "update-makes-slug-anew": "A new name makes a new slug.",
@@ -39,9 +43,11 @@ FAULTS: Table = {
     "workflows.move-sets-folder": {
         "move-changes-nothing": "Move leaves the folder alone.",
         "move-to-root-ignored": "Move to the root leaves the folder alone.",
+        "update-overwrites-move": Subtle("An update undoes a move that came while it was under way."),
     },
     "workflows.delete-then-404": {
         "delete-keeps-the-workflow": "A deleted workflow is still there.",
+        "update-revives-deleted": Subtle("A workflow that is deleted during an update comes back."),
     },
     "workflows.foreign-write-is-refused": {
         "write-to-foreign-accepted": "Anyone may write to any workflow.",

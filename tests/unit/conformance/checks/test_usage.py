@@ -220,3 +220,25 @@ def test_row_of_model_run(members, facts):
 def test_distinct_models(body, is_kept):
     """Whatever holds the ids, each of one's history is there, and there once."""
     assert (broken(usage.distinct_models, models(body), used={"a", "b"}) == set()) == is_kept
+
+
+@pytest.mark.parametrize(
+    ("said", "charges", "facts"),
+    [
+        ([3, 3, 3], [3, 3, 3], set()),
+        ([3, 8], [8, 3], set()),
+        ([0.1, 0.2], [0.2, 0.1], set()),
+        ([3, 3, 3], [3, 0, 3], {"run.charge-equals-usage"}),
+        ([3, 3, 3], [3, 2, 4], {"run.charge-equals-usage"}),
+        ([3, 3, 3], [3, 3], {"usage.run-has-a-row"}),
+        ([3, 3], [3, 3, 3], set()),
+        ([3, 3], [3, "3"], set()),
+    ],
+)
+def test_reconciled(said, charges, facts):
+    """A run without a row, or with another charge, shows among many; runs of others are no fault."""
+    rows = [{"creditsCost": charge} for charge in charges]
+
+    claims = usage.reconciled.judge(exchange(200, {}), cost_credits=said, rows=rows)
+
+    assert {claim.fact for claim in claims if not claim.holds} == facts
