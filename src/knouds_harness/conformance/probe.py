@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, ParamSpec, TypeVar
@@ -137,18 +137,23 @@ class Probe:
         )
 
     def send_together(self, operation_id: str, persona: Persona, call: Call, *, times: int) -> list[Exchange]:
-        """Send one request several times at once, and judge each answer as ``send`` does.
+        """Send one request several times at once, as ``send_at_once`` does."""
+        return self.send_at_once([(operation_id, persona, call)] * times)
+
+    def send_at_once(self, sendings: Sequence[tuple[str, Persona, Call]]) -> list[Exchange]:
+        """Send requests at once, begun in this order, and judge each answer as ``send`` does.
 
         How many are in flight at a time, ``limits.concurrency`` says; a 429 is an answer like others.
 
         Raises:
-            GuardStop: The profile's limits forbid the request, or so many of them.
+            GuardStop: The profile's limits forbid one of the requests, or so many of them.
         """
         if self.halted_by is not None:
             raise self.halted_by
-        request = self._request(operation_id, persona, call)
-        with ThreadPoolExecutor(max_workers=times) as senders:
-            sent = [senders.submit(self.client.send, request) for _ in range(times)]
+        requests = [self._request(*sending) for sending in sendings]
+        most = min(len(requests), self.target.limits.concurrency)
+        with ThreadPoolExecutor(max_workers=most) as senders:
+            sent = [senders.submit(self.client.send, request) for request in requests]
         exchanges = [each.result() for each in sent if each.exception() is None]
         for exchange in exchanges:
             self._judge_by_common_checks(exchange)
