@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from knouds_harness.errors import RunRecordError
 from knouds_harness.reporting.html_report import html_report
 from knouds_harness.reporting.junit import junit
+from knouds_harness.reporting.load.html import load_html
+from knouds_harness.reporting.load.junit import load_junit
+from knouds_harness.reporting.load.markdown import load_markdown
 from knouds_harness.reporting.markdown import markdown
 from knouds_harness.reporting.summary import summary
 from knouds_harness.runs.record import RunRecord, read_run
@@ -38,18 +40,20 @@ def render_all(folder: Path) -> RenderedPaths:
         RunRecordError: The folder holds no readable record, or cannot be written to.
     """
     record = read_run(folder)
+    load = record.load
     return RenderedPaths(
-        html=_rendered(record, "report.html", html_report),
-        markdown=_rendered(record, "report.md", markdown),
-        junit=_rendered(record, "junit.xml", junit),
-        summary=_rendered(record, "summary.json", summary),
+        html=_rendered(record, "report.html", load_html(record, load) if load else html_report(record)),
+        markdown=_rendered(
+            record, "report.md", load_markdown(record, load.results) if load else markdown(record)
+        ),
+        junit=_rendered(record, "junit.xml", load_junit(record, load.results) if load else junit(record)),
+        summary=_rendered(record, "summary.json", summary(record)),
     )
 
 
-def _rendered(record: RunRecord, name: str, render: Callable[[RunRecord], str]) -> Path:
+def _rendered(record: RunRecord, name: str, text: str) -> Path:
     path = record.folder / name
     part = record.folder / f"{name}.part"
-    text = render(record)
     try:
         try:
             part.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")

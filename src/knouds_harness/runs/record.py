@@ -17,6 +17,7 @@ from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.har import read_har
 from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.header import RunHeader, RunSetup
+from knouds_harness.runs.load_record import LoadRecord, read_load
 from knouds_harness.runs.results import (
     FORMAT,
     FORMAT_VERSION,
@@ -55,6 +56,7 @@ class RunRecord:
         findings: In the order in which they were first seen.
         gaps: What of the folder could not be read, in sentences.
         surface: What the server was seen to answer; None for a run that did not gather it.
+        load: What a load run measured; None for a run of another kind.
     """
 
     folder: Path
@@ -72,6 +74,7 @@ class RunRecord:
     findings: tuple[Finding, ...]
     gaps: tuple[str, ...]
     surface: Surface | None = None
+    load: LoadRecord | None = None
 
     def fails(self, finding: Finding) -> bool:
         """Whether a finding fails this run."""
@@ -110,6 +113,7 @@ def read_run(folder: Path) -> RunRecord:
     if not (folder / EXCHANGES_FILE).is_file():
         gaps.append(f"{EXCHANGES_FILE} is missing: no requests and responses are shown.")
     surface = _read_surface(folder / SURFACE_FILE, gaps)
+    load = read_load(folder, gaps)
     was_cut_short = stored.outcome is Outcome.RUNNING
     return RunRecord(
         folder=folder,
@@ -128,6 +132,7 @@ def read_run(folder: Path) -> RunRecord:
         findings=tuple(findings),
         gaps=tuple(gaps),
         surface=surface,
+        load=load,
     )
 
 

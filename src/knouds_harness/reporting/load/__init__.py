@@ -1,0 +1,1 @@
+"""Reports of load runs, made from ``load.json`` and ``run.json`` alone."""

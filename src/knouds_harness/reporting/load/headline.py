@@ -1,0 +1,74 @@
+"""The verdict on a load run in one line, the same words in every report."""
+
+from __future__ import annotations
+
+from knouds_harness.reporting.headline import Headline
+from knouds_harness.runs.load_results import JudgedObjective, LoadResults
+from knouds_harness.runs.record import RunRecord
+from knouds_harness.runs.verdicts import Outcome
+
+
+def load_headline(record: RunRecord, load: LoadResults) -> Headline:
+    """Sum a load run up: first whether its figures can be believed, then what they say."""
+    broken = [each for each in load.invariants if each.broken]
+    missed = [each for each in load.objectives if not each.is_met]
+    figures = _figures(load)
+    if not load.validity.is_valid:
+        return Headline(tone="warn", title="Not a valid measurement", detail=load.validity.reasons[0])
+    if broken:
+        facts = ", ".join(each.fact for each in broken)
+        return Headline(tone="bad", title="Contract broken under load", detail=f"{facts}. {figures}")
+    if missed:
+        detail = f"{describe(missed[0])}{_and_more(len(missed) - 1)}. {figures}"
+        return Headline(tone="bad", title="Objectives missed", detail=detail)
+    if not record.outcome.is_complete:
+        what = "Interrupted" if record.outcome is Outcome.INTERRUPTED else "Stopped early"
+        return Headline(tone="warn", title=what, detail=figures)
+    if not load.objectives:
+        return Headline(tone="good", title="Measured", detail=f"No objectives were set. {figures}")
+    return Headline(tone="good", title="Objectives met", detail=figures)
+
+
+def describe(objective: JudgedObjective) -> str:
+    """An objective and what came of it, in words."""
+    kind = "at least" if objective.measure == "requests_per_s" else "at most"
+    observed = "not measured" if objective.observed is None else value(objective.measure, objective.observed)
+    return (
+        f"{objective.operation} {name(objective.measure)} {observed}, "
+        f"{kind} {value(objective.measure, objective.bound)}"
+    )
+
+
+def name(measure: str) -> str:
+    """A measure without its unit: ``p99_ms`` is ``p99``."""
+    return measure.removesuffix("_ms").removesuffix("_per_s").replace("_", " ")
+
+
+def value(measure: str, number: float) -> str:
+    """A figure of a measure with its unit."""
+    if measure.endswith("_rate"):
+        return f"{number:.2%}"
+    return f"{number:,.1f}/s" if measure.endswith("_per_s") else milliseconds(number)
+
+
+def milliseconds(number: float) -> str:
+    """A time, with as many digits as tell something."""
+    digits = 0 if number >= 100 else 1 if number >= 10 else 2
+    return f"{number:,.{digits}f} ms"
+
+
+def _and_more(count: int) -> str:
+    return f", and {count} more" if count else ""
+
+
+def _figures(load: LoadResults) -> str:
+    requests = sum(each.requests for each in load.operations)
+    bad = sum(each.outcomes["failed"] + each.outcomes["wrong"] for each in load.operations)
+    throttled = sum(each.outcomes["throttled"] for each in load.operations)
+    asked = load.validity.asked_per_s
+    of_asked = f" of {asked:,.1f} asked for" if asked else ""
+    errors = f"{bad / requests:.2%} errors" if requests else "no errors"
+    return (
+        f"{requests:,} requests at {load.validity.achieved_per_s:,.1f}/s{of_asked}, {errors}"
+        f"{f', {throttled:,} throttled' if throttled else ''}."
+    )

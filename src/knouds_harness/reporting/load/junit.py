@@ -1,0 +1,51 @@
+"""``junit.xml`` of a load run: one test case for the generator, and one for each objective and invariant."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree as ET
+
+from knouds_harness.reporting.junit_xml import add_outcome, testcase, testsuite, testsuites
+from knouds_harness.reporting.load.headline import describe, load_headline, name
+from knouds_harness.runs.load_results import Invariant, JudgedObjective, LoadResults
+from knouds_harness.runs.record import RunRecord
+
+
+def load_junit(record: RunRecord, load: LoadResults) -> str:
+    """Lay a load run out as JUnit XML."""
+    run = testcase("run", "comes to its end")
+    if not record.outcome.is_complete:
+        title = load_headline(record, load).title
+        add_outcome(run, "error", message=title, kind=record.outcome, text=record.note or load.note)
+    generator = testcase("generator", "keeps up with what was asked for")
+    if not load.validity.is_valid:
+        reasons = load.validity.reasons
+        add_outcome(
+            generator, "error", message=reasons[0], kind="invalid measurement", text="\n".join(reasons)
+        )
+    cases_by_suite = {
+        "run": [run, generator],
+        "objectives": [_objective(each) for each in load.objectives],
+        "invariants": [_invariant(each) for each in load.invariants],
+    }
+    return testsuites(
+        record,
+        [
+            testsuite(record, suite, cases, time_s=record.duration_s if suite == "run" else 0)
+            for suite, cases in cases_by_suite.items()
+        ],
+    )
+
+
+def _objective(objective: JudgedObjective) -> ET.Element:
+    case = testcase(f"objective.{objective.operation}", f"{objective.operation} {name(objective.measure)}")
+    if not objective.is_met:
+        add_outcome(case, "failure", message=describe(objective), kind="objective missed")
+    return case
+
+
+def _invariant(invariant: Invariant) -> ET.Element:
+    case = testcase(invariant.fact, invariant.says)
+    if invariant.broken:
+        message = f"{invariant.broken} of {invariant.seen} times not: {invariant.example}"
+        add_outcome(case, "failure", message=message, kind="breach")
+    return case

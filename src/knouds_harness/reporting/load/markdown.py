@@ -1,0 +1,73 @@
+"""``report.md`` of a load run, for a pull request's comment or a job's summary page."""
+
+from __future__ import annotations
+
+from knouds_harness.reporting.load.headline import describe, load_headline, milliseconds
+from knouds_harness.runs.load_results import OUTCOMES, LoadResults
+from knouds_harness.runs.record import RunRecord
+
+_SIGN_BY_TONE = {"good": "✅", "bad": "❌", "warn": "⚠️"}
+_PERCENTILES = {"p50": "50", "p90": "90", "p99": "99", "p99.9": "99.9"}
+_MOST_ERRORS = 20
+
+
+def load_markdown(record: RunRecord, load: LoadResults) -> str:
+    """Write a load run up in GitHub's Markdown."""
+    verdict = load_headline(record, load)
+    sign = _SIGN_BY_TONE[verdict.tone]
+    plan = load.plan
+    footer = (
+        f"{plan.model} model, {plan.duration_s:g} s, the first {plan.warm_up_s:g} s of them left out; "
+        f"seed {plan.seed}; {load.cost_credits:g} credits; knouds-harness {record.setup.tool_version}"
+    )
+    blocks = [
+        f"## {sign} {verdict.title}: `{plan.scenario}` on `{record.setup.target.name}`",
+        verdict.detail,
+        *(f"- {reason}" for reason in load.validity.reasons[1:]),
+        *([load.note] if load.note else []),
+        *_objectives(load),
+        _table(["operation", "requests", "per s", *OUTCOMES, *_PERCENTILES, "max"], _operations(load)),
+        *_errors(load),
+        footer,
+    ]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _objectives(load: LoadResults) -> list[str]:
+    if not load.objectives:
+        return []
+    return ["\n".join(f"- {'✅' if each.is_met else '❌'} {describe(each)}" for each in load.objectives)]
+
+
+def _operations(load: LoadResults) -> list[list[str]]:
+    return [
+        [
+            f"`{each.operation}`",
+            f"{each.requests:,}",
+            f"{each.per_s:,.1f}",
+            *(f"{each.outcomes[outcome]:,}" for outcome in OUTCOMES),
+            *(milliseconds(each.response.percentiles[percent]) for percent in _PERCENTILES.values()),
+            milliseconds(each.response.max_ms),
+        ]
+        for each in load.operations
+    ]
+
+
+def _errors(load: LoadResults) -> list[str]:
+    rows = [
+        [
+            f"`{each.operation}`",
+            error.outcome,
+            str(error.status or ""),
+            f"`{error.code}`" if error.code else "",
+            f"{error.count:,}",
+        ]
+        for each in load.operations
+        for error in each.errors
+    ]
+    return [_table(["operation", "outcome", "status", "code", "count"], rows[:_MOST_ERRORS])] if rows else []
+
+
+def _table(titles: list[str], rows: list[list[str]]) -> str:
+    lines = [titles, ["---" for _ in titles], *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

@@ -1,0 +1,65 @@
+"""What one sees at the end of a load run."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from knouds_harness.reporting.load.headline import describe, load_headline, milliseconds
+from knouds_harness.reporting.render import RenderedPaths
+from knouds_harness.runs.load_results import LoadResults
+from knouds_harness.runs.record import RunRecord
+
+_STYLE_BY_TONE = {"good": "bold green", "bad": "bold red", "warn": "bold yellow"}
+_MOST_LINES = 5
+
+
+def print_load_summary(
+    record: RunRecord, load: LoadResults, paths: RenderedPaths, *, console: Console
+) -> None:
+    """Print the end of a load run: validity and objectives first, then each operation in a line."""
+    verdict = load_headline(record, load)
+    console.print()
+    console.print(Text.assemble((verdict.title, _STYLE_BY_TONE[verdict.tone]), f"  {verdict.detail}"))
+    lines = [*load.validity.reasons[1:], *(describe(each) for each in load.objectives if not each.is_met)]
+    lines += [
+        f"{each.says} {each.broken} of {each.seen} times not" for each in load.invariants if each.broken
+    ]
+    for line in lines[:_MOST_LINES]:
+        console.print(Text(f"  {line}", style=_STYLE_BY_TONE[verdict.tone].removeprefix("bold ")))
+    if len(lines) > _MOST_LINES:
+        console.print(f"  … and {len(lines) - _MOST_LINES} more in the report")
+    for line in filter(None, [load.note, record.note]):
+        console.print(Text(f"  {line}"))
+    if load.operations:
+        console.print(_table(load))
+    if load.capacity:
+        highest = load.capacity.highest_per_s
+        console.print(
+            f"  highest rate that kept the objectives: {highest:,.0f}/s" if highest else "  no rate kept them"
+        )
+    cost = f", {load.cost_credits:,.0f} credits" if load.cost_credits else ""
+    console.print(Text(f"  {record.duration_s:.0f} s{cost}, seed {load.plan.seed}"))
+    console.print(Text.assemble("  report ", (str(paths.html), "bold")), soft_wrap=True)
+
+
+def _table(load: LoadResults) -> Table:
+    times = "response" if load.plan.model == "open" else "service"
+    table = Table(box=None, pad_edge=False, padding=(0, 2), header_style="dim")
+    table.add_column("  operation", no_wrap=True)
+    for title in ("requests", "per s", "errors", "throttled", "p50", "p90", "p99", f"max ({times})"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for each in load.operations:
+        shown = each.response if load.plan.model == "open" else each.service
+        bad = each.outcomes["failed"] + each.outcomes["wrong"] + each.outcomes["refused"]
+        table.add_row(
+            f"  {each.operation}",
+            f"{each.requests:,}",
+            f"{each.per_s:,.1f}",
+            f"{bad:,}" if bad else "",
+            f"{each.outcomes['throttled']:,}" if each.outcomes["throttled"] else "",
+            *(milliseconds(shown.percentiles[percent]) for percent in ("50", "90", "99")),
+            milliseconds(shown.max_ms),
+        )
+    return table
