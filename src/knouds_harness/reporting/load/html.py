@@ -33,9 +33,7 @@ def load_html(record: RunRecord, measured: LoadRecord) -> str:
         percentiles=PERCENTILES,
         OUTCOMES=OUTCOMES,
         distributions=_distributions(load),
-        charts=Markup(
-            json.dumps(_charts(load, measured.seconds), separators=(",", ":")).replace("<", "\\u003c")
-        ),  # noqa: S704 - escaped
+        charts=_embedded(_charts(load, measured.seconds)),
         style=shipped("vendor/uPlot.min.css") + shipped("report.css") + shipped("load.css"),
         scripts=scripts,
         script_hashes=script_hashes(scripts),
