@@ -1,76 +1,32 @@
-"""Workflows are kept as they were written, under one slug and by one owner: step by step, then at random."""
+"""Workflows are kept as they were written, under one slug and by one owner."""
 
 from __future__ import annotations
 
-import uuid
-
 import pytest
-from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, multiple, rule
 
+from knouds_harness.conformance.authoring import (
+    draft,
+    folder_of,
+    fresh_name,
+    known_graph,
+    make,
+    move,
+    moved_by,
+    read,
+    run_free,
+    write,
+)
 from knouds_harness.conformance.checks import workflows
-from knouds_harness.conformance.claims import answer
 from knouds_harness.conformance.lifecycle import WRITABLE_MEMBERS, Lifecycle, slug_from_name
 from knouds_harness.conformance.needs import (
-    ADMIN_KEY,
-    FOREIGN_TEMPLATE,
     FREE_KEY,
     FULL_KEY,
-    MAY_WRITE,
-    OWN_FILED_WORKFLOW,
-    OWN_WORKFLOW,
+    MAY_RUN,
     STRANGER_KEY,
 )
-from knouds_harness.conformance.probe import UNTESTED, Call
+from knouds_harness.conformance.probe import Call
 
-MOST_STEPS = 10
-GRAPH_MEMBERS = ("nodes", "edges", "viewport")
-
-
-def fresh_name(words):
-    """A workflow's name whose slug nobody holds; letters, digits and single spaces only."""
-    return f"Harness {uuid.uuid4().hex[:12]} {words}"
-
-
-def make(subjects, owner, document):
-    """Create a workflow that is deleted in the end; the test counts as untested where that is refused."""
-    created, slug = subjects.create(owner, document)
-    if slug is None:
-        pytest.skip(f"{UNTESTED}a workflow to write to: creating one was answered {answer(created)}")
-    return created, slug
-
-
-def read(probe, owner, slug, operation_id="getWorkflow"):
-    """Read one workflow, or what an operation says of it."""
-    return probe.send(operation_id, owner, Call(path_values={"slug": slug}))
-
-
-def write(probe, owner, slug, changes):
-    """Update a workflow."""
-    return probe.send("updateWorkflow", owner, Call(path_values={"slug": slug}, json=changes))
-
-
-def move(probe, owner, slug, folder_id):
-    """Move a workflow."""
-    return probe.send("moveWorkflow", owner, Call(path_values={"slug": slug}, json={"folderId": folder_id}))
-
-
-def known_graph(probe):
-    """Nodes, edges and viewport that the target knows: those of a workflow of the profile."""
-    document = read(probe, probe.need(FULL_KEY), probe.need(OWN_WORKFLOW).slug).json_or_none()
-    members = document if isinstance(document, dict) else {}
-    if not all(member in members for member in GRAPH_MEMBERS):
-        pytest.skip(f"{UNTESTED}a workflow whose nodes can be read")
-    return {member: members[member] for member in GRAPH_MEMBERS}
-
-
-def folder_of(probe):
-    """A folder that exists."""
-    filed = read(probe, probe.need(FULL_KEY), probe.need(OWN_FILED_WORKFLOW).slug).json_or_none()
-    folder_id = filed.get("folderId") if isinstance(filed, dict) else None
-    if not isinstance(folder_id, str):
-        pytest.skip(f"{UNTESTED}a folder: the workflow with in_folder = true is in none")
-    return folder_id
+pytestmark = pytest.mark.sequence
 
 
 # --- create
@@ -205,26 +161,6 @@ def test_free_account_creates_one_workflow(probe, subjects):
 # --- update, move, delete
 
 
-def draft(probe, subjects, owner, words="Draft"):
-    """A workflow with every member written; its slug and what it holds."""
-    document = {
-        "name": fresh_name(words),
-        "description": "As it was.",
-        "tags": ["harness", "before"],
-        **known_graph(probe),
-    }
-    _, slug = make(subjects, owner, document)
-    return slug, workflows.kept_members(read(probe, owner, slug).json_or_none())
-
-
-def moved_by(step, nodes):
-    """The same nodes, in a row."""
-    return [
-        {**node, "position": {**node.get("position", {}), "x": step * number}}
-        for number, node in enumerate(nodes, start=1)
-    ]
-
-
 @pytest.mark.proves(workflows.updated, workflows.update_accepted)
 @pytest.mark.parametrize("member", [*WRITABLE_MEMBERS, "several", "none"])
 def test_update_changes_what_it_names(probe, subjects, member):
@@ -319,6 +255,8 @@ def test_deleted_workflow_is_gone(probe, subjects):
     probe.judge(workflows.gone, read(probe, None, slug, "getPublicWorkflowSchema"))
     probe.judge(workflows.gone, write(probe, owner, slug, {"description": "back?"}))
     probe.judge(workflows.gone, move(probe, owner, slug, None))
+    if MAY_RUN.find(probe.target) is not None:
+        probe.judge(workflows.gone, run_free(probe, owner, slug))
     probe.judge(workflows.gone, read(probe, owner, slug))
     listed = probe.send("listWorkflows", owner)
     probe.judge(workflows.listed, listed, own={sibling}, deleted={slug})
@@ -349,321 +287,3 @@ def test_list_holds_own_and_templates(probe, subjects, target):
             templates={each.slug for each in known if each.template},
             foreign=slugs[other.user] | {each.slug for each in known if not each.template},
         )
-
-
-# --- other people's
-
-
-def filed(probe, subjects, owner, *, is_public):
-    """A workflow in a folder, where the profile knows one; its slug and what it holds."""
-    _, slug = make(subjects, owner, {"name": fresh_name("Mine"), "description": "Mine."})
-    write(probe, owner, slug, {"publicPlayground": is_public})
-    if OWN_FILED_WORKFLOW.find(probe.target) is not None:
-        move(probe, owner, slug, folder_of(probe))
-    return slug, workflows.kept_members(read(probe, owner, slug).json_or_none())
-
-
-def attempts(probe, intruder, slug):
-    """What an intruder tries on a workflow; deleting it comes last."""
-    yield write(probe, intruder, slug, {"description": "written by somebody else", "tags": ["theirs"]})
-    yield write(probe, intruder, slug, {"publicPlayground": True})
-    yield move(probe, intruder, slug, None)
-    yield probe.send("deleteWorkflow", intruder, Call(path_values={"slug": slug}))
-
-
-@pytest.mark.proves(workflows.foreign_write, workflows.untouched)
-@pytest.mark.parametrize("is_public", [False, True], ids=["private", "public"])
-def test_foreign_write_is_refused_without_effect(probe, subjects, is_public):
-    """A write to someone else's workflow is refused and changes nothing, be the workflow public or not."""
-    owner, intruder = probe.need(FULL_KEY), probe.need(STRANGER_KEY)
-    slug, before = filed(probe, subjects, owner, is_public=is_public)
-
-    for attempt in attempts(probe, intruder, slug):
-        probe.judge(workflows.foreign_write, attempt)
-        probe.judge(workflows.untouched, read(probe, owner, slug), before=before)
-
-
-@pytest.mark.proves(workflows.template_write)
-def test_write_to_foreign_template_is_refused(probe):
-    """A write to someone else's template is refused; what is sent would leave it as it is."""
-    intruder, slug = probe.need(FULL_KEY), probe.need(FOREIGN_TEMPLATE).slug
-    template = read(probe, intruder, slug).json_or_none()
-    if not isinstance(template, dict) or "name" not in template:
-        pytest.skip(f"{UNTESTED}a template that can be read")
-
-    probe.judge(workflows.template_write, write(probe, intruder, slug, {"name": template["name"]}))
-    probe.judge(workflows.template_write, move(probe, intruder, slug, template.get("folderId")))
-
-
-@pytest.mark.proves(workflows.admin_write, workflows.untouched_by_admin)
-def test_administrator_does_not_own(probe, subjects):
-    """An administrator's write to someone else's workflow is refused and changes nothing."""
-    owner, admin = probe.need(FULL_KEY), probe.need(ADMIN_KEY)
-    slug, before = filed(probe, subjects, owner, is_public=False)
-
-    for attempt in attempts(probe, admin, slug):
-        probe.judge(workflows.admin_write, attempt)
-        probe.judge(workflows.untouched_by_admin, read(probe, owner, slug), before=before)
-
-
-# --- schema
-
-
-@pytest.mark.proves(workflows.public_schema_follows)
-def test_public_schema_follows_the_switch(probe, subjects):
-    """The public schema comes and goes with publicPlayground, for anybody and each time."""
-    owner = probe.need(FULL_KEY)
-    slug, _ = draft(probe, subjects, owner, "Playground")
-
-    for is_public in (False, True, False, True):
-        switched = write(probe, owner, slug, {"publicPlayground": is_public})
-        if workflows.is_success(switched):
-            schema = read(probe, None, slug, "getPublicWorkflowSchema")
-            probe.judge(workflows.public_schema_follows, schema, is_public=is_public)
-
-
-@pytest.mark.proves(workflows.schema_describes)
-def test_schema_carries_the_words_of_its_workflow(probe, subjects):
-    """Both schemas carry the name and description of the workflow, also after an update."""
-    owner = probe.need(FULL_KEY)
-    slug, before = draft(probe, subjects, owner, "Described")
-    words = {"name": fresh_name("Described anew"), "description": "In other words."}
-
-    schema = read(probe, owner, slug, "getWorkflowSchema")
-    probe.judge(workflows.schema_describes, schema, expected=before)
-
-    write(probe, owner, slug, {**words, "publicPlayground": True})
-    now = workflows.kept_members(read(probe, owner, slug).json_or_none())
-    for exchange in (
-        read(probe, owner, slug, "getWorkflowSchema"),
-        read(probe, None, slug, "getPublicWorkflowSchema"),
-    ):
-        probe.judge(workflows.schema_describes, exchange, expected=now)
-
-
-# --- sequences
-
-
-class TwoUsers(RuleBasedStateMachine):
-    """Two users who create, change, move and delete workflows; after each step what is read is compared."""
-
-    slugs = Bundle("slugs")
-
-    def __init__(self, probe, subjects, *, graph, folder_id, known):
-        super().__init__()
-        self.probe = probe
-        self.subjects = subjects
-        self.graph = graph
-        self.users = {persona.user: persona for persona in (probe.need(FULL_KEY), probe.need(STRANGER_KEY))}
-        self.folders = {probe.need(FULL_KEY).user: (None, folder_id)}
-        self.known = known
-        self.model = Lifecycle()
-        self.is_over = False
-
-    @initialize()
-    def begin(self):
-        """Names of their own for each sequence and each user: what others hold is not known."""
-        self.names = {user: fresh_name("x") for user in self.users}
-
-    @rule(
-        target=slugs,
-        which=st.integers(0, 1),
-        words=st.sampled_from(["", " B", " b", " 2"]),
-        members=st.fixed_dictionaries(
-            {},
-            optional={
-                "description": st.sampled_from(["Made.", "Made twice."]),
-                "tags": st.lists(st.sampled_from(["sea", "sky", "sun"]), unique=True, max_size=3),
-                "graph": st.just(True),
-                "createdBy": st.just("somebody-else"),
-            },
-        ),
-    )
-    def create(self, which, words, members):
-        """A name may be taken, by itself or by another name's suffix."""
-        if self.is_over:
-            return multiple()
-        user = list(self.users)[which]
-        document = {"name": self.names[user] + words, **members}
-        if document.pop("graph", False):
-            document |= self.graph
-        if self.model.creator(user) is None:  # how it is spelt is learnt from the first one
-            document.pop("createdBy", None)
-        elif "createdBy" in document:
-            document["createdBy"] = next(iter(self.model.other_creators(user)), document["createdBy"])
-        allowed = self.model.allowed_slugs(user, document["name"])
-        created, slug = self.subjects.create(self.users[user], document)
-        if slug is None:
-            return multiple()
-        is_free = allowed == (slug_from_name(document["name"]),)
-        check = workflows.made_slug if is_free else workflows.suffixed_slug
-        self.judge(check, created, slug=slug, allowed=allowed)
-        self.model.create(user, slug, document)
-        self.look_at(slug, workflows.stored, "sent")
-        return slug
-
-    @rule(
-        slug=slugs,
-        changes=st.fixed_dictionaries(
-            {},
-            optional={
-                "name": st.sampled_from([" renamed", " B"]),
-                "description": st.sampled_from(["Changed.", "Changed again."]),
-                "tags": st.lists(st.sampled_from(["sea", "sky", "sun"]), unique=True, max_size=3),
-                "viewport": st.fixed_dictionaries(
-                    {"x": st.integers(-9, 9), "y": st.integers(-9, 9), "zoom": st.sampled_from([0.5, 1, 2])}
-                ),
-                "publicPlayground": st.booleans(),
-            },
-        ).filter(bool),
-    )
-    def update(self, slug, changes):
-        """Any subset of the fields."""
-        if self.is_over:
-            return
-        if "name" in changes:
-            changes = {**changes, "name": self.names[self.owner_of(slug).user] + changes["name"]}
-        exchange = write(self.probe, self.owner_of(slug), slug, changes)
-        self.judge(workflows.update_accepted, exchange)
-        if workflows.is_success(exchange):
-            self.model.update(slug, changes)
-        self.look_at(slug, workflows.updated, "expected")
-
-    @rule(slug=slugs, data=st.data())
-    def move(self, slug, data):
-        """To a folder that exists, or to the root."""
-        if self.is_over:
-            return
-        owner = self.owner_of(slug)
-        folder_id = data.draw(st.sampled_from(self.folders.get(owner.user, (None,))))
-        exchange = move(self.probe, owner, slug, folder_id)
-        self.judge(workflows.move_accepted, exchange)
-        if workflows.is_success(exchange):
-            self.model.move(slug, folder_id)
-        self.look_at(slug, workflows.moved, "expected")
-
-    @rule(slug=slugs, member=st.sampled_from(["slug", "createdBy"]))
-    def forge(self, slug, member):
-        """What the server decides is sent along; it may be ignored or refused."""
-        if self.is_over:
-            return
-        owner = self.owner_of(slug)
-        forged = {
-            "slug": f"{slug_from_name(self.names[owner.user])}-forged",
-            "createdBy": next(iter(self.model.other_creators(owner.user)), "somebody-else"),
-        }
-        write(self.probe, owner, slug, {member: forged[member]})
-        self.look_at(slug, workflows.updated, "expected")
-
-    @rule(slug=slugs, does=st.sampled_from(["update", "move", "delete"]))
-    def intrude(self, slug, does):
-        """The other user tries to write."""
-        if self.is_over:
-            return
-        intruder = next(each for each in self.users.values() if each != self.owner_of(slug))
-        if does == "update":
-            exchange = write(self.probe, intruder, slug, {"description": "written by somebody else"})
-        elif does == "move":
-            exchange = move(self.probe, intruder, slug, None)
-        else:
-            exchange = self.probe.send("deleteWorkflow", intruder, Call(path_values={"slug": slug}))
-        self.judge(workflows.foreign_write, exchange)
-        self.look_at(slug, workflows.untouched, "before")
-
-    @rule(slug=consumes(slugs))
-    def delete(self, slug):
-        """Gone for everybody."""
-        if self.is_over:
-            return
-        owner = self.owner_of(slug)
-        exchange = self.subjects.delete(owner, slug)
-        self.judge(workflows.creator_may, exchange)
-        if not workflows.is_success(exchange):
-            return
-        self.model.delete(slug)
-        self.judge(workflows.gone, read(self.probe, owner, slug))
-        self.look_at_list(owner)
-
-    def teardown(self):
-        """Leave nothing behind."""
-        for user, persona in self.users.items():
-            for slug in self.model.kept_by(user):
-                self.subjects.delete(persona, slug)
-
-    def owner_of(self, slug):
-        """Whose workflow it is."""
-        return self.users[self.model[slug].owner]
-
-    def look_at(self, slug, check, parameter):
-        """Compare a workflow, its schemas and its owner's list with the model."""
-        if self.is_over:
-            return
-        owner, kept = self.owner_of(slug), self.model[slug]
-        exchange = read(self.probe, owner, slug)
-        document = exchange.json_or_none()
-        if check is workflows.updated:
-            self.judge(workflows.slug_stays, exchange, slug=slug)
-        self.judge(check, exchange, **{parameter: kept.members})
-        self.model.note_creator(owner.user, document.get("createdBy") if isinstance(document, dict) else None)
-        creators = {
-            "own": self.model.creator(owner.user),
-            "others": self.model.other_creators(owner.user),
-        }
-        self.judge(workflows.creator, exchange, **creators)
-        if kept.is_public is None:
-            schema = read(self.probe, owner, slug, "getWorkflowSchema")
-        else:
-            schema = read(self.probe, None, slug, "getPublicWorkflowSchema")
-            self.judge(workflows.public_schema_follows, schema, is_public=kept.is_public)
-        self.judge(workflows.schema_describes, schema, expected=kept.members)
-        self.look_at_list(owner)
-
-    def look_at_list(self, owner):
-        """Compare an owner's list with the model."""
-        if self.is_over:
-            return
-        known = {
-            "own": self.model.kept_by(owner.user),
-            "foreign": self.model.kept_by_others(owner.user),
-            "deleted": self.model.deleted(),
-        }
-        exchange = self.probe.send("listWorkflows", owner)
-        self.judge(workflows.listed, exchange, **known)
-
-    def judge(self, check, exchange, **known):
-        """End the sequence at a finding; one that was known before needs no shortest sequence."""
-        if self.is_over:
-            return
-        failing = self.probe.judge(check, exchange, **known)
-        self.is_over = bool(failing)
-        assert not [finding for finding in failing if finding.fingerprint not in self.known]
-
-
-@pytest.mark.proves(
-    workflows.updated,
-    workflows.made_slug,
-    workflows.suffixed_slug,
-    workflows.creator,
-    workflows.creator_may,
-    workflows.stored,
-    workflows.update_accepted,
-    workflows.slug_stays,
-    workflows.moved,
-    workflows.move_accepted,
-    workflows.gone,
-    workflows.listed,
-    workflows.foreign_write,
-    workflows.untouched,
-    workflows.public_schema_follows,
-    workflows.schema_describes,
-)
-def test_sequences_of_two_users(probe, subjects, drive):
-    """Whatever two users do in turn, each reads what was written last, and nothing of the other's doing."""
-    probe.need(MAY_WRITE)
-    graph, folder_id = known_graph(probe), None
-    if OWN_FILED_WORKFLOW.find(probe.target) is not None:
-        folder_id = folder_of(probe)
-
-    known = frozenset(probe.recorder.findings)
-
-    drive(lambda: TwoUsers(probe, subjects, graph=graph, folder_id=folder_id, known=known), MOST_STEPS)

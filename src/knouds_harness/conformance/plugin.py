@@ -14,6 +14,7 @@ from typing import Final, NoReturn
 import hypothesis
 import pytest
 from hypothesis import HealthCheck, Phase, is_hypothesis_test
+from hypothesis.errors import Flaky
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from knouds_harness.conformance.checks import families
@@ -101,7 +102,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "thorough: more of what another test shows as well; --quick leaves it out"
     )
-    config.addinivalue_line("markers", "operations(secured=None): parametrize `operation` over the document")
+    config.addinivalue_line(
+        "markers", "sequence: a finding of the test is shown by all that it had sent until then"
+    )
+    config.addinivalue_line(
+        "markers", "operations(secured=None, ids=None): parametrize `operation` over the document"
+    )
     seed = config.getoption("--seed")
     config.stash[_SEED] = random.SystemRandom().randrange(_LARGEST_SEED) if seed is None else seed
 
@@ -163,7 +169,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     marker = metafunc.definition.get_closest_marker("operations")
     if marker and "operation" in metafunc.fixturenames:
         secured = marker.kwargs.get("secured")
-        chosen = [each for each in _document().operations if secured in (None, not each.is_public)]
+        ids = marker.kwargs.get("ids")
+        chosen = [
+            each
+            for each in _document().operations
+            if secured in (None, not each.is_public) and (ids is None or each.id in ids)
+        ]
         metafunc.parametrize("operation", chosen, ids=[each.id for each in chosen])
 
 
@@ -277,16 +288,21 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     recorder = opened_run(item.config).recorder
     known = frozenset(recorder.findings)
     recorder.failing.clear()
+    if item.get_closest_marker("sequence"):
+        recorder.steps.begin_sequence()
     try:
         return (yield)
-    except AssertionError:
+    except (AssertionError, Flaky):  # what a target shows now and then is found all the same
         if not recorder.failing:
             raise
         return None
     finally:
+        recorder.steps.end_sequence()
         own = checks[0].id if checks[0] not in COMMON_CHECKS else None
         shown = [
-            describe(finding) if finding.fingerprint not in known else f"again: {_headline(finding)}"
+            describe(recorder.findings[finding.fingerprint])
+            if finding.fingerprint not in known
+            else f"again: {_headline(finding)}"
             for finding in recorder.failing.values()
             if finding.check == own or finding.fingerprint not in known
         ]
@@ -325,7 +341,7 @@ def describe(finding: Finding) -> str:
         f"  {finding.operation or 'no operation'} as {finding.persona or 'nobody'}{place}\n"
         f"  expected {finding.expected}\n"
         f"  observed {finding.observed}\n"
-        f"  {finding.curl}"
+        f"{finding.script or f'  {finding.curl}'}"  # the end of a script has to begin its line
     )
 
 
@@ -378,7 +394,10 @@ def subjects(run: ConformanceRun) -> Subjects:
 
 @pytest.fixture(scope="session")
 def drive(pytestconfig: pytest.Config) -> Callable[[Callable[[], RuleBasedStateMachine], int], None]:
-    """Runs a state machine with the run's seed, of at most so many steps, half as often as a property."""
+    """Runs a state machine with the run's seed, of at most so many steps, half as often as a property.
+
+    What breaks is not shrunk: the machine's own tests shorten it.
+    """
 
     def drive_machine(make_machine: Callable[[], RuleBasedStateMachine], most_steps: int) -> None:
         examples = max(1, examples_of(pytestconfig) // 2)
@@ -390,6 +409,7 @@ def drive(pytestconfig: pytest.Config) -> Callable[[Callable[[], RuleBasedStateM
                 max_examples=examples,
                 stateful_step_count=most_steps,
                 report_multiple_bugs=False,
+                phases=(Phase.explicit, Phase.generate),  # shrinking sends thousands of requests
             ),
         )
 

@@ -83,5 +83,5 @@ def _describe(finding: Finding) -> str:
     return (
         f"{finding.verdict} {finding.fingerprint}, seen {finding.count} times\n"
         f"{finding.operation or 'no operation'} as {finding.persona or 'nobody'}{place}\n"
-        f"expected {finding.expected}\nobserved {finding.observed}\n{finding.curl}"
+        f"expected {finding.expected}\nobserved {finding.observed}\n{finding.reproduction}"
     )

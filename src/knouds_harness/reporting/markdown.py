@@ -6,6 +6,7 @@ Words of the server stand in code spans and blocks only, where they neither form
 from __future__ import annotations
 
 import re
+from textwrap import indent
 
 from knouds_harness.reporting.headline import headline
 from knouds_harness.reporting.ranking import findings_by_fact
@@ -25,6 +26,7 @@ _MOST_FINDINGS_OF_ONE_FACT = 2
 _MOST_DRIFT = 20
 _LONGEST_VALUE = 300
 _LONGEST_CURL = 1_200
+_LONGEST_SCRIPT = 1_800
 _SIGN_BY_TONE = {"good": "✅", "bad": "❌", "warn": "⚠️"}
 
 
@@ -82,15 +84,16 @@ def _findings(record: RunRecord) -> list[str]:
 def _finding(finding: Finding) -> str:
     place = f" at {_code(finding.where)}" if finding.where else ""
     times = f", {finding.count:,} times" if finding.count > 1 else ""
+    after = f", after {len(finding.steps)} requests" if finding.steps else ""
     waived = f" (waived: {_escaped(finding.waived_by)})" if finding.waived_by else ""
-    curl = finding.curl
-    if len(curl) > _LONGEST_CURL:
-        curl = f"# too long for here: see {finding.exchange_id} in exchanges.har"
+    lines = finding.reproduction
+    if len(lines) > (_LONGEST_SCRIPT if finding.script else _LONGEST_CURL):
+        lines = f"# too long for here: see {', '.join(finding.steps) or finding.exchange_id} in exchanges.har"
     who = f"`{finding.operation or 'no operation'}` as {_code(finding.persona or 'nobody')}"
     return (
-        f"- {who}{place}{times}{waived}: "
+        f"- {who}{place}{times}{after}{waived}: "
         f"expected {_code(finding.expected)}, observed {_code(finding.observed)}\n"
-        f"  <details><summary>Reproduce</summary>\n\n{_block(curl)}\n\n  </details>"
+        f"  <details><summary>Reproduce</summary>\n\n{_block(lines)}\n\n  </details>"
     )
 
 
@@ -151,7 +154,7 @@ def _code(text: str) -> str:
 
 def _block(text: str) -> str:
     ticks = _fence(text, least=3)
-    return f"  {ticks}sh\n  {text}\n  {ticks}"
+    return f"  {ticks}sh\n{indent(text, '  ')}\n  {ticks}"
 
 
 def _fence(text: str, *, least: int) -> str:

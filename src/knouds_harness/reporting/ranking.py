@@ -45,7 +45,9 @@ def findings_by_fact(record: RunRecord) -> list[FactFindings]:
             fact_id=fact_id,
             fact=record.setup.facts.get(fact_id),
             standing=worst(standing_of(each) for each in findings),
-            findings=tuple(sorted(findings, key=lambda each: (not record.fails(each), len(each.curl)))),
+            findings=tuple(
+                sorted(findings, key=lambda each: (not record.fails(each), len(each.reproduction)))
+            ),
         )
         for fact_id, findings in by_fact.items()
     ]

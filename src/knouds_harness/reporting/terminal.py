@@ -67,6 +67,8 @@ def _print_fact(group: FactFindings, console: Console) -> None:
     who = f"{first.operation or 'no operation'} as {first.persona or 'nobody'}"
     _print(console, label + Text(f"{group.fact_id}  {who}{more}"))
     words = f"{'':<19}expected {_plain(first.expected)}, observed {_plain(first.observed)}"
+    if first.steps:
+        words += f", after {len(first.steps)} requests: a script in the report sends them again"
     _print(console, Text(words, style="dim"))
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -163,6 +164,18 @@ def test_hundreds_of_findings_and_large_bodies_stay_small(tmp_path):
         writer.finish("broken", 1)
 
     assert len(html_report(read_run(writer.folder))) < 6_000_000
+
+
+def test_script_is_copied_whole(tmp_path):
+    """Line for line, with the exchanges that it sends again."""
+    script = "sh -eu <<'END'\ncurl one\ncurl two\nEND"
+    record = read_run(broken(tmp_path))
+    one = replace(record.findings[0], steps=("x00001", "x00900"), script=script)
+
+    page = Page(html_report(replace(record, findings=(one,))))
+
+    assert script in page.text
+    assert "It takes 2 requests, one after the other; in exchanges.har x00001, x00900." in page.text
 
 
 def test_verdict_comes_first(tmp_path):

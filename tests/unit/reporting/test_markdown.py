@@ -44,6 +44,26 @@ def test_findings_come_with_their_reproduction(broken_record):
     assert "  ```sh\n  curl -sS -i -X POST https://staging.example.com/api/workflows/portrait/run" in text
 
 
+def test_script_of_several_requests_is_shown_whole(broken_record):
+    """Each of its lines stands in the code block of its list item."""
+    script = "sh -eu <<'END'\ncurl one\ncurl two\nEND"
+    one = replace(broken_record.findings[0], steps=("x00001", "x00002"), script=script)
+
+    text = markdown(replace(broken_record, findings=(one,)))
+
+    assert "\n  ```sh\n  sh -eu <<'END'\n  curl one\n  curl two\n  END\n  ```\n" in text
+    assert ", after 2 requests: expected" in text
+
+
+def test_long_script_is_left_to_the_record(broken_record):
+    """What names its exchanges can be found."""
+    one = replace(broken_record.findings[0], steps=("x00001", "x00002"), script="c" * 5_000)
+
+    text = markdown(replace(broken_record, findings=(one,)))
+
+    assert "# too long for here: see x00001, x00002 in exchanges.har" in text
+
+
 def test_thousands_of_findings_fit_a_comment(broken_record):
     """However broken a server is, the comment can be posted."""
     one = broken_record.findings[0]

@@ -44,6 +44,16 @@ def test_many_findings_fit_one_screen_too(tmp_path):
     assert "… and 180 more facts in the report" in text
 
 
+def test_several_requests_are_said(tmp_path):
+    """Whoever wants them finds them in the report."""
+
+    def change(record):
+        one = replace(record.findings[0], steps=("x00001", "x00002"), script="curl")
+        return replace(record, findings=(one,))
+
+    assert "after 2 requests: a script in the report" in printed(broken(tmp_path), change)
+
+
 def test_no_color_means_no_escapes(tmp_path, monkeypatch):
     """NO_COLOR takes colours away, a pipe every escape."""
     folder = broken(tmp_path)

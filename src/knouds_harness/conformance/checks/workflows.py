@@ -13,6 +13,7 @@ from knouds_harness.conformance.needs import (
     FOREIGN_TEMPLATE,
     FREE_KEY,
     FULL_KEY,
+    MAY_RUN,
     MAY_WRITE,
     OWN_FILED_WORKFLOW,
     OWN_WORKFLOW,
@@ -77,6 +78,17 @@ def creator(exchange: Exchange, *, own: str | None, others: Collection[str]) -> 
 def creator_may(exchange: Exchange) -> Iterator[Claim]:
     """The creator may read and write the workflow."""
     yield _accepted(exchange, "workflows.creator-owns", "accepted: this key's account created it")
+
+
+@check("workflows.creator-owns", needs=(*_WRITE_NEEDS, MAY_RUN))
+def creator_may_run(exchange: Exchange) -> Iterator[Claim]:
+    """The creator finds the workflow when running it, whatever becomes of the run."""
+    yield Claim(
+        fact="workflows.creator-owns",
+        holds=exchange.status not in (403, 404),
+        expected="found: this key's account created it",
+        observed=answer(exchange),
+    )
 
 
 @check("workflows.get-round-trips", needs=(FULL_KEY, OWN_WORKFLOW, MAY_WRITE))
@@ -167,8 +179,13 @@ def listed(
     templates: Collection[str] = (),
     foreign: Collection[str] = (),
     deleted: Collection[str] = (),
+    creator: str | None = None,
 ) -> Iterator[Claim]:
-    """The list holds what is one's own and other people's templates, nothing else and nothing deleted."""
+    """The list holds what is one's own and other people's templates, nothing else and nothing deleted.
+
+    Where ``creator``, as documents spell the account in ``createdBy``, stands in the list too, it tells whose
+    the rest is.
+    """
     summaries = exchange.json_or_none()
     if exchange.status != 200 or not isinstance(summaries, list):
         return  # that it is an array is for the common checks to say
@@ -190,6 +207,17 @@ def listed(
         "nobody else's workflow that is no template",
         "listed",
     )
+    if creator in {by_slug[slug].get("createdBy") for slug in set(own) & set(by_slug)}:
+        yield _none_of(
+            {
+                str(slug)
+                for slug, each in by_slug.items()
+                if each.get("isTemplate") is False and each.get("createdBy") != creator
+            },
+            "workflows.list-own-and-templates",
+            "by createdBy, nobody else's workflow that is no template",
+            "listed",
+        )
     yield _none_of(
         set(deleted) & set(by_slug), "workflows.delete-then-404", "nothing that was deleted", "listed"
     )

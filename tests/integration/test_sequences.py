@@ -1,0 +1,102 @@
+"""The script of a finding, run in a shell, shows what the finding says; and finding it takes few requests."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from knouds_harness.runs.record import read_run
+from knouds_harness.target.builtin import open_target
+
+SUITE = Path(__file__).parents[1] / "conformance"
+MOST_REQUESTS = 1_200
+
+if shutil.which("curl") is None and os.environ.get("CI"):
+    pytest.fail("curl is missing: what is pasted into a shell cannot be tried")
+pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+
+
+def found_by_sequences(folder: Path, fault: str, *, seed: int = 1):
+    """The record of a run of the random sequences alone, against a sandbox that breaks one promise."""
+    command = [sys.executable, "-m", "pytest", str(SUITE / "test_workflow_sequences.py")]
+    command += ["--fault", fault, "--seed", str(seed), "--runs-folder", str(folder)]
+    subprocess.run(command, cwd=SUITE.parents[1], capture_output=True, timeout=120, check=False)
+    (run,) = folder.iterdir()
+    return read_run(run)
+
+
+def pasted(finding, fault: str):
+    """What a script prints where it is run against another sandbox with the fault."""
+    with open_target("sandbox", seed=4, faults=(fault,)) as target:
+        keys = {
+            f"KNOUDS_KEY_{re.sub('[^A-Z0-9]', '_', name.upper())}": persona.secret.reveal()
+            for name, persona in target.personas.items()
+        }
+        environment = {"PATH": os.environ["PATH"], "KNOUDS_BASE_URL": target.base_url, **keys}
+        process = subprocess.run(
+            ["bash", "-c", finding.reproduction],  # noqa: S607 - whichever bash there is
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert process.returncode == 0, process.stderr
+    return re.split(r"(?m)^(?=HTTP/1\.1 )", process.stdout)[1:]
+
+
+def body_of(answer: str):
+    """The JSON of an answer as curl -i prints it."""
+    return json.loads(answer.replace("\r", "").partition("\n\n")[2])
+
+
+def test_ignored_update_is_shown_again(tmp_path):
+    """Created, updated, read: the description is not what was written."""
+    fault = "update-ignores-description"
+    record = found_by_sequences(tmp_path, fault)
+    (finding,) = [each for each in record.findings if each.fact == "workflows.update-takes-subset"]
+
+    _, _, read, deleted = pasted(finding, fault)
+
+    wanted = finding.expected.strip("'")
+    assert wanted in record.exchange_by_id[finding.steps[1]].request.body.decode()
+    assert body_of(read)["description"] != wanted
+    assert deleted.startswith("HTTP/1.1 200")
+
+
+def test_deleted_workflow_is_shown_again(tmp_path):
+    """Created, deleted, read: it is still there."""
+    fault = "delete-keeps-the-workflow"
+    record = found_by_sequences(tmp_path, fault)
+    (finding,) = [each for each in record.findings if each.fact == "workflows.delete-then-404"]
+
+    statuses = [answer.split()[1] for answer in pasted(finding, fault)]
+
+    assert statuses == ["201", "200", "200"]
+
+
+def test_sound_server_answers_the_script_soundly(tmp_path):
+    """The same script, where the promise is kept."""
+    record = found_by_sequences(tmp_path, "delete-keeps-the-workflow")
+    (finding,) = [each for each in record.findings if each.fact == "workflows.delete-then-404"]
+
+    statuses = [answer.split()[1] for answer in pasted(finding, "whoami-is-203")]
+
+    assert statuses == ["201", "200", "404"]
+
+
+@pytest.mark.parametrize("fault", ["create-believes-created-by", "run-foreign-workflow-accepted"])
+def test_shortest_sequence_takes_few_requests(fault, tmp_path):
+    """Neither many steps nor many tries: the whole run is bounded."""
+    record = found_by_sequences(tmp_path, fault)
+
+    assert record.findings
+    assert max(len(finding.steps) for finding in record.findings) <= 4
+    assert record.counts.exchanges <= MOST_REQUESTS
