@@ -105,6 +105,25 @@ def test_malformed_slug(probe, operation_id, slug):
     assert not probe.judge(validation.malformed_slug, exchange)
 
 
+@run_operations
+@pytest.mark.proves(validation.malformed_slug)
+@pytest.mark.parametrize(
+    "spell", [str.upper, str.capitalize, "{} ".format], ids=["upper", "capital", "space"]
+)
+def test_known_name_spelt_otherwise(probe, operation_id, spell):
+    """A slug or model name that exists has no other spelling: capitals and spaces are a 400 INVALID_SLUG."""
+    call = call_that_would_run(probe, operation_id)
+    path_values = {parameter: spell(name) for parameter, name in call.path_values.items()}
+    if path_values == call.path_values:
+        pytest.skip("a name without letters has no capitals")
+
+    exchange = probe.send(
+        operation_id, probe.need(FULL_KEY), call.having(path_values=path_values, json={"inputs": {}})
+    )
+
+    probe.judge(validation.malformed_slug, exchange)
+
+
 @pytest.mark.proves(validation.create_without_name)
 @pytest.mark.parametrize("body", [{}, {"description": "no name"}, {"Name": "a"}], ids=json.dumps)
 def test_create_without_name(probe, subjects, body):
