@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import re
 import socket
 import threading
@@ -18,7 +17,7 @@ from typing import Final, Self
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import PortInUse, UsageError
-from knouds_harness.exchange.evidence import JSON, Exchange, Pairs, Request
+from knouds_harness.exchange.evidence import JSON, Exchange, Pairs, Request, parsed_json
 from knouds_harness.exchange.redaction import Redactor
 
 HOST: Final = "127.0.0.1"
@@ -81,10 +80,7 @@ class Delivery:
 
 def payload_of(body: bytes | None) -> JSON:
     """The body of a delivery as JSON; None where it is none."""
-    try:
-        return json.loads((body or b"").decode())
-    except (ValueError, RecursionError):
-        return None
+    return parsed_json(body or b"")[0]
 
 
 IsToRefuse = Callable[[Delivery], bool]

@@ -215,6 +215,7 @@ class Client:
         started_at, start = self._now(), self._clock()
         status, headers, body, failure = self._delivery.send(http_request)
         elapsed_ms = (self._clock() - start) * 1000
+        is_lost = failure is not None and self._delivery.is_lost
         redactor, altered = self.redactor, self.redactor.altered(key) if key else None
         return Exchange(
             id=f"x{number:05d}",
@@ -227,6 +228,7 @@ class Client:
             started_at=started_at,
             elapsed_ms=elapsed_ms,
             failure=failure and redactor.text(failure, altered),
+            is_lost=is_lost,
         )
 
 
@@ -237,6 +239,11 @@ def _header_bytes(value: str) -> bytes:
         return value.encode("utf-8", "surrogatepass")
 
 
+def health_request() -> Request:
+    """What every target answers, whoever asks."""
+    return Request(method="GET", path="/api/health", operation_id="getHealth", action=Action.READ)
+
+
 def first_contact(client: Client) -> Exchange:
     """Ask for the target's health, to find out whether anything usable answers there at all.
 
@@ -245,9 +252,7 @@ def first_contact(client: Client) -> Exchange:
     Raises:
         TargetUnreachable: Nothing answers, or something else than the API: a proxy, a login page, a redirect.
     """
-    exchange = client.send(
-        Request(method="GET", path="/api/health", operation_id="getHealth", action=Action.READ)
-    )
+    exchange = client.send(health_request())
     where, source = client.target.base_url, client.target.source
     if exchange.failure:
         is_tls = exchange.failure.startswith("TLS")

@@ -13,17 +13,25 @@ import httpx
 
 
 class Deadline(threading.local):
-    """When the exchange of the calling thread has to be over, on a monotonic clock; far away at first."""
+    """When the exchange of the calling thread has to be over, on a monotonic clock; far away at first.
+
+    Attributes:
+        is_reused: Whether it uses a connection that answered before.
+        is_answered: Whether anything has come.
+        is_lost: Whether it failed, and the server may have closed that connection just before.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         """Set none."""
         self._clock = clock
         self._at_s = float("inf")
+        self.is_reused = self.is_answered = self.is_lost = False
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
         """Let the deadline be in so many seconds, while the context is open."""
         self._at_s = self._clock() + seconds
+        self.is_reused = self.is_answered = self.is_lost = False
         try:
             yield
         finally:
@@ -41,11 +49,16 @@ class _Stream(httpcore.NetworkStream):
     def __init__(self, stream: httpcore.NetworkStream, deadline: Deadline) -> None:
         self._stream = stream
         self._deadline = deadline
+        self._has_answered = False
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, self._shorter(timeout, httpcore.ReadTimeout))
+        data = self._stream.read(max_bytes, self._shorter(timeout, httpcore.ReadTimeout))
+        if data:
+            self._has_answered = self._deadline.is_answered = True
+        return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._deadline.is_reused = self._has_answered
         self._stream.write(buffer, self._shorter(timeout, httpcore.WriteTimeout))
 
     def close(self) -> None:

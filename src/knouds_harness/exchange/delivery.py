@@ -35,11 +35,18 @@ class Delivery:
         self._deadline = Deadline(clock)
         self._transport = make_transport(self._deadline)
         self._timeout_s = timeout_s
+        # Once a server has closed a connection without saying so, each request gets one of its own.
+        self._is_reuse_unsafe = False
         self._extensions = {"timeout": dict.fromkeys(("connect", "read", "write"), timeout_s)}
 
     def close(self) -> None:
         """Close every connection."""
         self._transport.close()
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the thread's last request may have met a connection that was closed just before."""
+        return self._deadline.is_lost
 
     def send(self, request: httpx.Request) -> tuple[int | None, Pairs, bytes, str | None]:
         """Send, and read the answer to its end: status, headers, body and, if it did not get there, why."""
@@ -48,6 +55,8 @@ class Delivery:
         parts: list[bytes] = []
         size = 0
         request.extensions = self._extensions
+        if self._is_reuse_unsafe:
+            request.headers["connection"] = "close"
         try:
             with self._deadline.within(self._timeout_s):
                 response = self._transport.handle_request(request)
@@ -65,6 +74,9 @@ class Delivery:
         except FAILURES as error:
             if status is not None and isinstance(error, httpx.ReadTimeout):
                 error = DeadlinePassed()
+            if not isinstance(error, httpx.TimeoutException) and self._deadline.is_reused:
+                self._deadline.is_lost = not self._deadline.is_answered
+                self._is_reuse_unsafe |= self._deadline.is_lost
             failure = describe(error, authority=_authority(request.url), timeout_s=self._timeout_s)
             answered = f" (HTTP {status})" if status else ""
             return status, headers, b"".join(parts)[:MAX_BODY_BYTES], f"{failure}{answered}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,6 +14,7 @@ from knouds_harness.contract.operations import Action
 
 JSON = Any
 Pairs = tuple[tuple[str, str], ...]
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +61,8 @@ class Exchange:
         started_at: When sending began, UTC.
         elapsed_ms: From then until the last byte, by a monotonic clock.
         failure: Why no whole answer came, in words.
+        is_lost: Whether nothing came because a connection that had answered before was closed: the server may
+            have done that just before the request, as it is free to.
     """
 
     id: str
@@ -71,6 +75,7 @@ class Exchange:
     started_at: datetime
     elapsed_ms: float
     failure: str | None = None
+    is_lost: bool = False
 
     def header(self, name: str) -> str | None:
         """The value of a header of the answer, whatever its case; repeated ones joined as RFC 9110 says."""
@@ -102,14 +107,32 @@ class Exchange:
 
     @cached_property
     def _parsed(self) -> tuple[JSON, str | None]:
-        try:
-            return json.loads(self.body.decode("utf-8"), parse_constant=_refuse_constant), None
-        except RecursionError:
-            return None, "the body is nested too deeply"
-        except UnicodeDecodeError as error:
-            return None, f"the body is not UTF-8 (byte {error.start})"
-        except ValueError as error:
-            return None, f"the body is not JSON: {error}" if self.body else "the body is empty"
+        return parsed_json(self.body)
+
+
+def parsed_json(body: bytes) -> tuple[JSON, str | None]:
+    """A body as JSON, or None and why it is none.
+
+    Half of a surrogate pair is JSON and no text: it becomes U+FFFD, so that the rest can be judged and kept.
+    """
+    try:
+        text = body.decode("utf-8")
+        value = json.loads(text, parse_constant=_refuse_constant)
+        return _as_text(value) if _SURROGATE.search(text) else value, None
+    except RecursionError:
+        return None, "the body is nested too deeply"
+    except UnicodeDecodeError as error:
+        return None, f"the body is not UTF-8 (byte {error.start})"
+    except ValueError as error:
+        return None, f"the body is not JSON: {error}" if body else "the body is empty"
+
+
+def _as_text(value: JSON) -> JSON:
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, dict):
+        return {_as_text(name): _as_text(member) for name, member in value.items()}
+    return [_as_text(item) for item in value] if isinstance(value, list) else value
 
 
 def _refuse_constant(constant: str) -> NoReturn:

@@ -97,3 +97,20 @@ def test_connection_is_kept_between_requests():
 
     assert server.connections == 1
     assert len(server.requests) == 20
+
+
+def test_connection_lost_when_used_again_is_told_from_a_refusal_to_answer():
+    """The first may be nobody's fault; after it each request has a connection of its own."""
+
+    def script(server: RawServer, connection: socket.socket) -> None:
+        server.read_request(connection)
+        if server.connections == 1:
+            connection.sendall(ANSWER)
+            server.read_request(connection)
+
+    with serving(script) as server, Client(target=make_target(server.base_url)) as client:
+        answered, lost, unanswered = client.send(RUN), client.send(RUN), client.send(RUN)
+
+    assert (answered.is_lost, lost.is_lost, unanswered.is_lost) == (False, True, False)
+    assert unanswered.failure == "the connection was closed before there was an answer"
+    assert ("connection", "close") in [(n.lower(), v) for n, v in unanswered.sent_headers]

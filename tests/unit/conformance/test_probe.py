@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import httpx
@@ -184,7 +185,49 @@ def test_target_that_has_gone_away_ends_the_run(make_probe):
         with pytest.raises(TargetUnreachable, match="in a row"):
             probe.send("getWhoami", full(probe))
 
-    assert len(sent) == 5
+    assert [request.url.path for request in sent] == ["/api/whoami"] * 5 + ["/api/health"]
+
+
+def test_broken_operation_is_left_alone_and_the_run_goes_on(make_probe):
+    """After some requests without a whole answer it counts as untested; the others are asked as before."""
+
+    def answer(request):
+        if request.url.path == "/api/whoami":
+            raise httpx.RemoteProtocolError("peer closed connection", request=request)
+        return httpx.Response(200, json={"status": "ok"})
+
+    probe = make_probe(answer)
+
+    for _ in range(10):
+        assert probe.send("getWhoami", full(probe)).status is None
+    with pytest.raises(pytest.skip.Exception, match="a whole answer from getWhoami"):
+        probe.send("getWhoami", full(probe))
+
+    assert probe.send("getHealth", None).status == 200
+
+
+@pytest.mark.parametrize("operation", ["getWhoami", "createWorkflow"])
+def test_lost_connection_is_no_finding(make_probe, monkeypatch, operation):
+    """Reads are asked anew, as another exchange; anything else is not sent twice, and untested."""
+    probe = make_probe(lambda _: httpx.Response(200, json=WHOAMI))
+    send, sent = probe.client.send, []
+
+    def lose_first(request, **options):
+        exchange = send(request, **options)
+        sent.append(exchange)
+        lost = {"status": None, "failure": "the connection broke", "is_lost": True}
+        return replace(exchange, **lost) if len(sent) == 1 else exchange
+
+    monkeypatch.setattr(probe.client, "send", lose_first)
+
+    if operation == "getWhoami":
+        assert probe.send(operation, full(probe)).status == 200
+    else:
+        with pytest.raises(pytest.skip.Exception, match="an answer to createWorkflow"):
+            probe.send(operation, full(probe), Call(json={"name": "x"}))
+
+    assert len(sent) == (2 if operation == "getWhoami" else 1)
+    assert probe.recorder.findings == {}
 
 
 def test_what_the_profile_forbids_counts_as_untested(make_probe):

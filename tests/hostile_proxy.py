@@ -1,0 +1,160 @@
+"""A proxy before a sound server, which replaces what one operation answers by hostile answers."""
+
+from __future__ import annotations
+
+import gzip
+import http.client
+import json
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final
+from urllib.parse import urlsplit
+
+from raw_server import RawServer, serving
+
+Attack = Callable[[socket.socket, bytes], object]
+"""Answers on a connection in a server's place; gets the body that the server would have sent."""
+
+_JSON: Final = b"Content-Type: application/json\r\n"
+_OK: Final = b"HTTP/1.1 200 OK\r\n" + _JSON
+_DRIP_PAUSE_S: Final = 0.1
+_MEGABYTE: Final = b"x" * 1_000_000
+
+
+@contextmanager
+def corrupting(base_url: str, path: str, attack: Attack) -> Iterator[RawServer]:
+    """Stand before a server; every 200 of this path becomes an attack, and its connection is closed."""
+    upstream = urlsplit(base_url)
+
+    def relay(server: RawServer, connection: socket.socket) -> None:
+        while request := server.read_request(connection):
+            head, _, body = request.partition(b"\r\n\r\n")
+            first, *lines = head.decode("latin-1").split("\r\n")
+            method, target, _ = first.split(" ")
+            to_server = http.client.HTTPConnection(str(upstream.hostname), upstream.port, timeout=30)
+            try:
+                to_server.putrequest(method, target, skip_accept_encoding=True)
+                for line in lines:
+                    name, _, value = line.partition(":")
+                    if name.lower() not in ("host", "connection"):
+                        to_server.putheader(name, value.strip())
+                to_server.endheaders(body)
+                answer = to_server.getresponse()
+                content = answer.read()
+            finally:
+                to_server.close()
+            if target.partition("?")[0] == path and answer.status == 200:
+                attack(connection, content)
+                return
+            headers = "".join(
+                f"{name}: {value}\r\n"
+                for name, value in answer.getheaders()
+                if name.lower() not in ("connection", "content-length", "transfer-encoding")
+            )
+            start = (
+                f"HTTP/1.1 {answer.status} {answer.reason}\r\n{headers}content-length: {len(content)}\r\n\r\n"
+            )
+            connection.sendall(start.encode("latin-1") + content)
+
+    with serving(relay) as server:
+        yield server
+
+
+def whole(change: Callable[[bytes], bytes], *, head: bytes = _OK) -> Attack:
+    """An answer that is sound HTTP around a changed body."""
+
+    def attack(connection: socket.socket, body: bytes) -> None:
+        changed = change(body)
+        connection.sendall(b"%sContent-Length: %d\r\n\r\n%s" % (head, len(changed), changed))
+
+    return attack
+
+
+def raw(make: Callable[[bytes], bytes]) -> Attack:
+    """Bytes, and then the end of the connection."""
+    return lambda connection, body: connection.sendall(make(body))
+
+
+def endless(begin: bytes, part: bytes, *, pause_s: float = 0.0) -> Attack:
+    """Bytes without end, until the client hangs up."""
+
+    def attack(connection: socket.socket, _: bytes) -> None:
+        connection.sendall(begin)
+        while True:
+            connection.sendall(part)
+            time.sleep(pause_s)
+
+    return attack
+
+
+def _added(member: bytes) -> Callable[[bytes], bytes]:
+    return lambda body: body[:-1] + b', "extra": ' + member + b"}"
+
+
+def _declared(body: bytes, headers: bytes) -> bytes:
+    return b"%s%s\r\n%s" % (_OK, headers, body)
+
+
+BROKEN_JSON: Final[Mapping[str, Attack]] = {
+    "truncated JSON": whole(lambda body: body[:-9]),
+    "invalid UTF-8": whole(_added(b'"\xff\xfe"')),
+    "UTF-16 said to be UTF-8": whole(lambda body: body.decode().encode("utf-16")),
+    "Latin-1 said to be UTF-8": whole(_added('"caf\xe9"'.encode("latin-1"))),
+    "NaN": whole(_added(b"NaN")),
+    "Infinity": whole(_added(b"-Infinity")),
+    "nested 100,000 times": whole(_added(b"[" * 100_000 + b"]" * 100_000)),
+    "null bytes": whole(lambda body: body[:9] + b"\0\0" + body[9:]),
+    "raw control characters in a text": whole(_added(b'"\x01\x1b[2J"')),
+    "byte order mark": whole(lambda body: b"\xef\xbb\xbf" + body),
+    "nothing": whole(lambda _: b""),
+    "another type": whole(lambda _: b"7"),
+    "chunks of nothing": raw(lambda _: _declared(b"0\r\n\r\n", b"Transfer-Encoding: chunked\r\n")),
+    "a redirect to itself": whole(
+        lambda _: b"", head=b"HTTP/1.1 302 Found\r\nLocation: /api/whoami\r\n" + _JSON
+    ),
+    "status 999": whole(bytes, head=b"HTTP/1.1 999 Odd\r\n" + _JSON),
+    "wrong members": whole(lambda _: json.dumps({"user": {"id": 10**400, "email": "\ud800"}}).encode()),
+}
+"""Answers that HTTP can carry and that break a documented promise."""
+
+BROKEN_HTTP: Final[Mapping[str, Attack]] = {
+    "100 MB": raw(lambda _: _declared(_MEGABYTE * 100, b"Content-Length: 100000000\r\n")),
+    "endless chunks": endless(
+        _OK + b"Transfer-Encoding: chunked\r\n\r\n", b"f4240\r\n" + _MEGABYTE + b"\r\n"
+    ),
+    "cut body": raw(lambda body: _declared(body[:-5], b"Content-Length: %d\r\n" % len(body))),
+    "closed after the head": raw(lambda _: _declared(b"", b"Content-Length: 99\r\n")),
+    "two lengths": raw(lambda body: _declared(body, b"Content-Length: 3\r\nContent-Length: 4\r\n")),
+    "HTTP/0.9": raw(bytes),
+    "another protocol": raw(lambda _: b"SSH-2.0-OpenSSH_9.6\r\n"),
+    "a header of 1 MB": raw(lambda body: _declared(body, b"X-Long: " + _MEGABYTE + b"\r\n")),
+    "null bytes in a header": raw(lambda body: _declared(body, b"X-Odd: a\0b\r\n")),
+    "broken gzip": raw(lambda body: _declared(body, b"Content-Encoding: gzip\r\nContent-Length: 9\r\n")),
+    "gzip bomb": raw(lambda _: _declared(gzip.compress(bytes(50_000_000)), b"Content-Encoding: gzip\r\n")),
+}
+"""Answers that are none by the rules of HTTP, or by any measure."""
+
+NO_ANSWER: Final[Mapping[str, Attack]] = {
+    "early close": raw(lambda _: b""),
+    "slow drip": endless(_OK + b"Content-Length: 9999\r\n\r\n", b" ", pause_s=_DRIP_PAUSE_S),
+    "slow head": endless(b"HTTP/1.1 200 OK\r\nX-Slow: ", b"a", pause_s=_DRIP_PAUSE_S),
+    "endless 1xx": endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n", pause_s=0.001),
+}
+"""Nothing that could be judged, in the time there is."""
+
+HARMLESS: Final[Mapping[str, Attack]] = {
+    "HTTP/1.0": raw(lambda body: b"HTTP/1.0 200 OK\r\n%s\r\n%s" % (_JSON, body)),
+    "a charset": whole(bytes, head=b"HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=utf-8\r\n"),
+    "sound gzip": whole(gzip.compress, head=_OK + b"Content-Encoding: gzip\r\n"),
+    "huge integers": whole(_added(b"1" * 4_000)),
+    "lone surrogates": whole(_added(rb'{"\ud800": "\udfff"}')),
+    "a few 1xx": raw(
+        lambda body: (
+            b"HTTP/1.1 103 Early Hints\r\n\r\n" * 9 + _declared(body, b"Content-Length: %d\r\n" % len(body))
+        )
+    ),
+    "a header twice": whole(bytes, head=_OK + b"X-Twice: 1\r\nx-twice: \xe9\r\n"),
+}
+"""Unusual, and nothing that the contract forbids: additive, or the transport's own affair."""

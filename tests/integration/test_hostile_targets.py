@@ -1,0 +1,90 @@
+"""Targets that break parsers: a finding for what they did, and the run goes on to a whole record."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from checking import FAILING
+from hand_started import write_profile
+from hostile_proxy import BROKEN_HTTP, BROKEN_JSON, HARMLESS, NO_ANSWER, corrupting
+
+from knouds_harness.conformance.session import Options, open_run
+from knouds_harness.errors import ExitCode
+from knouds_harness.reporting.render import render_all
+from knouds_harness.runs.record import read_run
+from knouds_harness.sandbox.serving import running_sandbox
+
+LIMITS = 'credits = 100_000\nconcurrency = 4\ntimeout_s = 0.5\nallow = ["read", "write", "run", "cancel"]'
+HOSTILE = {**BROKEN_JSON, **BROKEN_HTTP, **NO_ANSWER}
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    """The sound server behind."""
+    with running_sandbox() as running:
+        yield running
+
+
+def asked(folder, sandbox, attack):
+    """The record of a run that met an attack on whoami, and then asked for something else."""
+    with corrupting(sandbox.base_url, "/api/whoami", attack) as proxy:
+        profile = write_profile(folder, sandbox, base_url=proxy.base_url, limits=LIMITS)
+        with open_run(Options(target=str(profile), runs_folder=folder / "runs")) as run:
+            run.begin()
+            full = run.target.personas["full"]
+            run.probe.send("getWhoami", full)
+            assert run.probe.send("listWorkflows", full).status == 200
+            exit_code = run.conclude(was_interrupted=False)
+    record = read_run(run.recorder.writer.folder)
+    render_all(record.folder)
+    assert record.gaps == ()
+    har = json.loads((record.folder / "exchanges.har").read_text(encoding="utf-8"))
+    assert len(har["log"]["entries"]) == record.counts.exchanges
+    return exit_code, record
+
+
+def broken(record):
+    """Each fact that does not hold, by operation."""
+    return {(each.operation, each.fact) for each in record.findings if each.verdict in FAILING}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_answer_is_a_finding(tmp_path, sandbox, name):
+    """About the operation that gave it, and no other."""
+    exit_code, record = asked(tmp_path, sandbox, HOSTILE[name])
+
+    assert exit_code == ExitCode.BREACH
+    assert {operation for operation, _ in broken(record)} == {"getWhoami"}
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_unusual_answer_is_none(tmp_path, sandbox, name):
+    """What HTTP and JSON allow, and the contract does not forbid."""
+    exit_code, record = asked(tmp_path, sandbox, HARMLESS[name])
+
+    assert broken(record) == set()
+    assert exit_code == ExitCode.KEPT
+
+
+@pytest.mark.parametrize("name", ["wrong members", "endless chunks"])
+@pytest.mark.parametrize("command", ["check", "doctor"])
+def test_command_comes_to_its_end(tmp_path, sandbox, name, command):
+    """As a user meets it: findings, an exit code, and never a traceback."""
+    selection = ["--family", "authentication", "--operation", "getWhoami"] if command == "check" else []
+    with corrupting(sandbox.base_url, "/api/whoami", HOSTILE[name]) as proxy:
+        profile = write_profile(tmp_path, sandbox, base_url=proxy.base_url, limits=LIMITS)
+        process = subprocess.run(
+            [sys.executable, "-m", "knouds_harness", command, "--target", str(profile), *selection],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    assert process.returncode == ExitCode.BREACH
+    assert "Traceback" not in process.stdout + process.stderr
+    assert "harness failed" not in process.stdout
