@@ -53,7 +53,7 @@ class Lifecycle:
         """Begin with nothing."""
         self._workflow_by_slug: dict[str, KeptWorkflow] = {}
         self._deleted_by_owner: dict[str, set[str]] = {}
-        self._creator_by_owner: dict[str, str] = {}
+        self._creator_by_owner: dict[str, str | int] = {}
 
     def __getitem__(self, slug: str) -> KeptWorkflow:
         """The workflow under a slug."""
@@ -112,15 +112,18 @@ class Lifecycle:
         return gone - frozenset(self._workflow_by_slug)
 
     def note_creator(self, owner: str, created_by: JSON) -> None:
-        """Learn how ``createdBy`` spells an owner, from a workflow where nothing was forged."""
-        if isinstance(created_by, str):
+        """Learn how ``createdBy`` spells an owner, from a workflow where nothing was forged.
+
+        That it is text is assumed: a number says whose the workflow is just as well.
+        """
+        if isinstance(created_by, str | int):
             self._creator_by_owner.setdefault(owner, created_by)
 
-    def creator(self, owner: str) -> str | None:
+    def creator(self, owner: str) -> str | int | None:
         """How ``createdBy`` spells the owner, if that is known."""
         return self._creator_by_owner.get(owner)
 
-    def other_creators(self, owner: str) -> frozenset[str]:
+    def other_creators(self, owner: str) -> frozenset[str | int]:
         """How it spells everybody else who is known."""
         return frozenset(creator for each, creator in self._creator_by_owner.items() if each != owner)
 

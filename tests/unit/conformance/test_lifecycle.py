@@ -108,6 +108,7 @@ def test_creators_are_learnt_once(model):
     model.note_creator("ada", "usr_ada")
     model.note_creator("ada", "usr_sam")
     model.note_creator("sam", "usr_sam")
+    model.note_creator("bea", 44)
 
     assert model.creator("ada") == "usr_ada"
-    assert model.other_creators("ada") == {"usr_sam"}
+    assert model.other_creators("ada") == {"usr_sam", 44}

@@ -128,11 +128,13 @@ def test_slugs(slug, allowed, is_broken):
         ("usr_ada", "usr_ada", {"usr_sam"}, False),
         ("usr_sam", None, {"usr_sam"}, True),
         ("usr_sam", "usr_ada", set(), True),
+        (44, 44, {45}, False),
+        (45, None, {"usr_sam", 45}, True),
         (None, "usr_ada", {"usr_sam"}, False),
     ],
 )
 def test_creator(created_by, own, others, is_broken):
-    """CreatedBy is the owner's own and nobody else's; what is no text is for the shapes to judge."""
+    """CreatedBy is the owner's own and nobody else's; what names nobody is for the shapes to judge."""
     answer = exchange(200, {**DOCUMENT, "createdBy": created_by})
 
     assert bool(broken(workflows.creator, answer, own=own, others=others)) is is_broken

@@ -60,16 +60,16 @@ def _slug_claim(exchange: Exchange, slug: str, allowed: Collection[str], *, fact
 
 
 @check("workflows.creator-owns", needs=_TWO_USERS)
-def creator(exchange: Exchange, *, own: str | None, others: Collection[str]) -> Iterator[Claim]:
+def creator(exchange: Exchange, *, own: str | int | None, others: Collection[str | int]) -> Iterator[Claim]:
     """CreatedBy is whoever created the workflow, whatever the body said."""
     document = exchange.json_or_none()
     created_by = document.get("createdBy") if isinstance(document, dict) else None
-    if exchange.status == 200 and isinstance(created_by, str):
+    if exchange.status == 200 and isinstance(created_by, str | int):
         yield Claim(
             fact="workflows.creator-owns",
             holds=created_by not in others and own in (None, created_by),
-            expected=own or f"somebody else than {', '.join(sorted(others))}",
-            observed=created_by,
+            expected=str(own or f"somebody else than {', '.join(sorted(map(str, others)))}"),
+            observed=str(created_by),
             where="/createdBy",
         )
 
@@ -179,7 +179,7 @@ def listed(
     templates: Collection[str] = (),
     foreign: Collection[str] = (),
     deleted: Collection[str] = (),
-    creator: str | None = None,
+    creator: str | int | None = None,
 ) -> Iterator[Claim]:
     """The list holds what is one's own and other people's templates, nothing else and nothing deleted.
 
@@ -189,7 +189,11 @@ def listed(
     summaries = exchange.json_or_none()
     if exchange.status != 200 or not isinstance(summaries, list):
         return  # that it is an array is for the common checks to say
-    by_slug = {each.get("slug"): each for each in summaries if isinstance(each, dict)}
+    by_slug = {
+        slug: each
+        for each in summaries
+        if isinstance(each, dict) and isinstance(slug := each.get("slug"), str)
+    }
     for fact, wanted, expected in (
         ("workflows.list-own-and-templates", own, "every workflow of one's own"),
         ("workflows.list-own-and-templates", templates, "every template"),
@@ -207,7 +211,9 @@ def listed(
         "nobody else's workflow that is no template",
         "listed",
     )
-    if creator in {by_slug[slug].get("createdBy") for slug in set(own) & set(by_slug)}:
+    if creator is not None and any(
+        by_slug[slug].get("createdBy") == creator for slug in set(own) & set(by_slug)
+    ):
         yield _none_of(
             {
                 str(slug)
