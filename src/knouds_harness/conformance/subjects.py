@@ -161,7 +161,8 @@ class Subjects:
         """Remember to delete what an answer says was created."""
         body = exchange.json_or_none()
         slug = body.get("slug") if isinstance(body, dict) else None
-        if exchange.request.operation_id == "createWorkflow" and exchange.status in (200, 201) and slug:
+        is_made = 200 <= (exchange.status or 0) < 300
+        if exchange.request.operation_id == "createWorkflow" and is_made and slug:
             self._made.append((self.probe.need(FULL_KEY), str(slug)))
 
     def note_listed(self, exchange: Exchange, name: str) -> None:

@@ -35,8 +35,7 @@ _ANY_IN_FLIGHT = "in flight"
 
 def created_slug(exchange: Exchange) -> str | None:
     """The slug that a create was answered with."""
-    body = exchange.json_or_none()
-    slug = body.get("slug") if isinstance(body, dict) and exchange.status in (200, 201) else None
+    slug = body_of(exchange).get("slug")
     return slug if isinstance(slug, str) else None
 
 
