@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,11 +18,12 @@ from knouds_harness.conformance.verification import verify as verify_traffic
 from knouds_harness.contract.difference import Kind, differences
 from knouds_harness.contract.document import load_document
 from knouds_harness.coverage import coverage, print_coverage
-from knouds_harness.errors import ExitCode, HarnessError
+from knouds_harness.errors import ExitCode, HarnessError, UsageError
 from knouds_harness.reporting.render import render_all
 from knouds_harness.reporting.standing import fact_rows
 from knouds_harness.reporting.terminal import print_summary
 from knouds_harness.runs.record import read_run
+from knouds_harness.runs.surface_difference import run_differences
 from knouds_harness.sandbox.command import sandbox_command
 
 _EPILOG = """Exit codes: 0 kept; 1 breach, missed objective or regression; 2 usage or profile error;
@@ -199,13 +201,26 @@ def facts(run: Path | None, *, gaps: bool) -> None:
 @click.argument("old", type=click.Path(path_type=Path))
 @click.argument("new", type=click.Path(path_type=Path))
 def diff(old: Path, new: Path) -> None:
-    """Compare two OpenAPI documents of this contract; fail if clients of OLD break on NEW."""
-    found = differences(load_document(old), load_document(new))
-    for difference in sorted(found, key=lambda difference: difference.kind is not Kind.BREAKING):
-        click.echo(f"{difference.kind}  {difference.place}: {difference.says}")
-    breaking = sum(difference.kind is Kind.BREAKING for difference in found)
-    click.echo(f"{breaking} breaking, {len(found) - breaking} additive.")
-    sys.exit(ExitCode.BREACH if breaking else ExitCode.KEPT)
+    """Compare two OpenAPI documents, or what two runs saw; fail if clients of OLD break on NEW.
+
+    OLD and NEW are two documents, or two folders under reports/runs/.
+    """
+    if old.is_dir() != new.is_dir():
+        folder, other = (old, new) if old.is_dir() else (new, old)
+        raise UsageError(
+            f"{folder} is a folder and {other} is not: give two documents, or the folders of two runs"
+        )
+    are_runs = old.is_dir()
+    if are_runs:
+        found = run_differences(old, new, load_document())
+    else:
+        found = differences(load_document(old), load_document(new))
+    for difference in sorted(found, key=lambda difference: list(Kind).index(difference.kind)):
+        click.echo(f"{difference.kind:<8}  {difference.place}: {difference.says}")
+    counts = Counter(difference.kind for difference in found)
+    unknown = f", {counts[Kind.UNKNOWN]} cannot be told" if are_runs else ""
+    click.echo(f"{counts[Kind.BREAKING]} breaking, {counts[Kind.ADDITIVE]} additive{unknown}.")
+    sys.exit(ExitCode.BREACH if counts[Kind.BREAKING] else ExitCode.KEPT)
 
 
 cli.add_command(sandbox_command, "sandbox")

@@ -17,6 +17,7 @@ from rich.console import Console
 from knouds_harness.conformance.checks import all_checks
 from knouds_harness.conformance.claims import Claim, answer
 from knouds_harness.conformance.common_checks import common_claims
+from knouds_harness.conformance.drift import FACT, Gatherer, drift_finding
 from knouds_harness.contract.document import Document, load_document
 from knouds_harness.contract.operations import Action
 from knouds_harness.contract.shapes import ShapeJudge
@@ -25,6 +26,7 @@ from knouds_harness.exchange.client import KEY_HEADER, Client, first_contact
 from knouds_harness.exchange.evidence import Exchange, Pairs, Request
 from knouds_harness.runs.findings import Finding, fingerprint
 from knouds_harness.runs.record import RunRecord, read_run
+from knouds_harness.runs.verdicts import Verdict
 from knouds_harness.target.builtin import SANDBOX, open_target
 from knouds_harness.target.guards import Guard
 
@@ -67,7 +69,7 @@ def replay(
 
     Args:
         folder: Of the run.
-        mark: The fingerprint of the one that is meant; None for all.
+        mark: The fingerprint of the one that is meant; None for all but drift.
         target_name: Where to send; None for the run's own target.
         faults: Promises that the built-in sandbox is to break.
         yes_production: Agree to a production target.
@@ -111,7 +113,7 @@ def replay(
 
 def _chosen(record: RunRecord, mark: str | None) -> Sequence[Finding]:
     if mark is None:
-        return record.findings
+        return [finding for finding in record.findings if finding.verdict is not Verdict.ADDITIVE]
     found = [finding for finding in record.findings if finding.fingerprint == mark]
     if not found:
         raise UnknownName("finding", mark, [finding.fingerprint for finding in record.findings])
@@ -158,6 +160,8 @@ class Replayer:
             raise CannotTell("its exchange is not in the record")
         if finding.family in _OF_SEVERAL_EXCHANGES:
             raise CannotTell("its check judges several exchanges together")
+        if finding.verdict is Verdict.ADDITIVE and finding.operation is None:
+            raise CannotTell("it is a delivery, which the target sends")
         return exchange
 
     def _opened(self) -> Client:
@@ -235,6 +239,8 @@ class Replayer:
             raise CannotTell("the target throttles")
         if after.status is None and finding.status is not None:
             raise CannotTell(f"no answer: {after.failure}")
+        if finding.verdict is Verdict.ADDITIVE:
+            return self._drift(finding, after)
         claims = self._claims(finding, after)
         if claims is None:
             return _compared(finding, before, after)
@@ -244,6 +250,15 @@ class Replayer:
         for claim in about:
             if not claim.holds and _place(finding, claim) == finding.fingerprint:
                 return Standing.STANDS, f"expected {claim.expected}, observed {claim.observed}"
+        return Standing.GONE, f"answered {answer(after)}"
+
+    def _drift(self, finding: Finding, after: Exchange) -> tuple[Standing, str]:
+        gatherer = Gatherer(self.document)
+        gatherer.add(after)
+        fact = self.document.facts[FACT]
+        for novelty in gatherer.novelties():
+            if drift_finding(novelty, fact).fingerprint == finding.fingerprint:
+                return Standing.STANDS, f"observed {novelty.says}, which the document does not name"
         return Standing.GONE, f"answered {answer(after)}"
 
     def _claims(self, finding: Finding, after: Exchange) -> list[Claim] | None:

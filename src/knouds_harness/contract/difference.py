@@ -28,10 +28,17 @@ _ASSUMED_ONLY = " That was assumed only."
 
 
 class Kind(StrEnum):
-    """Whether a difference breaks clients."""
+    """Whether a difference breaks clients.
+
+    Attributes:
+        BREAKING: It does.
+        ADDITIVE: It does not.
+        UNKNOWN: It cannot be told; only where observations are compared, never between documents.
+    """
 
     BREAKING = "breaking"
     ADDITIVE = "additive"
+    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -105,8 +105,6 @@ class KnownPlaces:
             return FREE
         else:
             place = self._read(response.schema_pointer)
-        if not place.members:
-            return place
         examples = response.examples.values() if response else ()
         named = [name for example in examples if isinstance(example, dict) for name in example]
         if status >= 400:

@@ -3,9 +3,11 @@
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from io import StringIO
 
 import httpx
 import pytest
+from rich.console import Console
 
 from knouds_harness.conformance import replaying
 from knouds_harness.conformance.checks import all_checks, authentication
@@ -16,10 +18,12 @@ from knouds_harness.conformance.replaying import Replayer, Standing
 from knouds_harness.contract.document import load_document
 from knouds_harness.contract.operations import Action
 from knouds_harness.contract.shapes import ShapeJudge
+from knouds_harness.errors import ExitCode
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Request
 from knouds_harness.runs.header import RunHeader
 from knouds_harness.runs.record import read_run
+from knouds_harness.runs.verdicts import Verdict
 from knouds_harness.runs.writer import RunWriter
 from knouds_harness.target.limits import Limits
 from knouds_harness.target.personas import Persona, Secret
@@ -84,6 +88,7 @@ def finding_of(tmp_path, request=WHOAMI, *, answer=BROKEN, key=None, check=None,
             )
         else:
             recorder.record(check, exchange, [claim] if claim else check.judge(exchange))
+        recorder.record_drift()
         writer.finish("broken", 1)
     record = read_run(writer.folder)
     assert record.started_at <= datetime.now(UTC)
@@ -117,6 +122,35 @@ def test_common_check_judges_again(answer, standing, replayed, tmp_path):
 
     assert result.standing is standing
     assert [request.headers["x-api-key"] for request in sent] == [KEY]
+
+
+TALKATIVE = httpx.Response(401, json={"error": "No", "code": "UNAUTHORIZED", "docs": "https://docs.example"})
+
+
+@pytest.mark.parametrize(
+    ("answer", "standing"), [(TALKATIVE, Standing.STANDS), (SOUND, Standing.GONE)], ids=["there", "gone"]
+)
+def test_drift_that_is_named_is_looked_for_again(answer, standing, replayed, tmp_path):
+    """What is new and breaks nothing can be looked for as well."""
+    record, finding = finding_of(tmp_path, answer=TALKATIVE)
+
+    result, _ = replayed(record, finding, answer=answer)
+
+    assert finding.check == "drift.member"
+    assert result.standing is standing
+
+
+def test_drift_is_not_replayed_unless_it_is_named(tmp_path):
+    """There is nothing to mend."""
+    record, finding = finding_of(tmp_path, answer=TALKATIVE)
+
+    console = Console(file=StringIO())
+    code = replaying.replay(
+        record.folder, None, target_name="mine", faults=(), yes_production=False, console=console
+    )
+
+    assert finding.verdict is Verdict.ADDITIVE
+    assert code == ExitCode.KEPT
 
 
 @pytest.mark.parametrize(("status", "standing"), [(200, Standing.STANDS), (401, Standing.GONE)])

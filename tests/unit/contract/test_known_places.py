@@ -87,9 +87,10 @@ def test_values_that_come_and_go_are_not_listed():
     assert body("getWorkflow").members["nodes"].items.members["type"].listed is None
 
 
-def test_members_of_an_example_are_known():
-    """The body of a create is assumed, and its examples show two forms."""
-    assert {"slug", "nodes", "createdBy"} <= body("createWorkflow", 201).members.keys()
+@pytest.mark.parametrize(("operation_id", "status"), [("createWorkflow", 201), ("updateWorkflow", 200)])
+def test_members_of_an_example_are_known(operation_id, status):
+    """What writes answer is open or assumed, and examples show the forms."""
+    assert {"slug", "nodes", "createdBy"} <= body(operation_id, status).members.keys()
 
 
 @pytest.mark.parametrize(("operation_id", "status"), [("getWhoami", 401), ("getWhoami", 418)])

@@ -176,6 +176,22 @@ def test_foreign_evidence_is_no_evidence(folder, content):
     assert record.missing_exchanges == record.counts.exchanges
 
 
+def test_run_without_a_surface_is_whole(folder):
+    """Runs of other kinds gather none."""
+    assert read_run(folder).surface is None
+    assert read_run(folder).gaps == ()
+
+
+@pytest.mark.parametrize("content", [b"", b'{"format": "knouds-harness surface"', b'{"format_version": 2}'])
+def test_damaged_surface_is_left_out_and_named(folder, content):
+    (folder / "surface.json").write_bytes(content)
+
+    record = read_run(folder)
+
+    assert record.surface is None
+    assert record.gaps == ("surface.json is damaged or of another version, and is left out.",)
+
+
 def test_run_that_never_ended_reads_as_interrupted(tmp_path):
     """``running`` in the file means that nobody wrote the end."""
     with start(tmp_path) as writer:

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from run_records import Clock, add_finding, empty, exchange, finding, start
 from knouds_harness.errors import RunRecordError
 from knouds_harness.exchange.har import HarWriter
 from knouds_harness.runs.record import read_run
+from knouds_harness.runs.surface import Answers, Surface
 from knouds_harness.runs.verdicts import Outcome
 
 COST = "run.cost-is-credits"
@@ -64,6 +66,20 @@ def test_counts_are_written_at_most_once_a_second(tmp_path):
         seconds = clock.now_s
 
     assert len(seen) <= seconds + 1
+
+
+def test_surface_is_written_whenever_counts_are(tmp_path):
+    """A run that is killed leaves what it had seen a second before."""
+    seen = Surface(operations={"getHealth": {"200": Answers()}})
+    with start(tmp_path, clock=Clock(step_s=0.6)) as writer:
+        writer.watch(lambda: seen)
+        for number in range(3):
+            writer.add_exchange(exchange(number, "getHealth"))
+        assert read_run(writer.folder).surface == seen
+        seen = replace(seen, webhooks={"webhook.test": Answers()})
+
+    assert read_run(writer.folder).outcome is Outcome.INTERRUPTED
+    assert read_run(writer.folder).surface == seen
 
 
 def test_leaving_without_an_end_means_interrupted(tmp_path):
@@ -119,7 +135,11 @@ class FullDisk:
 
     def check(self):
         if self.is_full:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            no_room()
+
+
+def no_room():
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @pytest.fixture
@@ -146,6 +166,29 @@ def test_full_disk_is_said_once_and_keeps_what_was_written(tmp_path, disk):
     assert list(record.exchange_by_id) == ["x00001"]
     assert len(record.findings) == 1
     assert not list(writer.folder.glob("*.part"))
+
+
+def test_full_disk_leaves_room_to_say_why_the_run_ended(tmp_path, disk, monkeypatch):
+    """The first write that finds no room gives up what was set aside for the last one."""
+    with start(tmp_path) as writer:
+        (reserve,) = writer.folder.glob(".*")
+        is_set_aside = reserve.stat().st_size > 100_000
+        monkeypatch.setattr(disk, "check", lambda: no_room() if reserve.exists() else None)
+        with pytest.raises(RunRecordError):
+            writer.add_exchange(exchange(1, "getWhoami"))
+        writer.finish("stopped", 2, note="No space left on device")
+
+    record = read_run(writer.folder)
+    assert is_set_aside
+    assert (record.outcome, record.note) == (Outcome.STOPPED, "No space left on device")
+
+
+def test_room_set_aside_is_given_back(tmp_path):
+    """A folder whose run has ended holds the record alone."""
+    with start(tmp_path) as writer:
+        writer.finish("kept", 0)
+
+    assert not list(writer.folder.glob(".*"))
 
 
 def test_runs_folder_that_cannot_be_made_is_named(tmp_path):

@@ -1,0 +1,144 @@
+"""Drift as a user meets it: listed, never failing, and compared between two runs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from checking import check
+
+from knouds_harness.runs.record import read_run
+from knouds_harness.runs.verdicts import Verdict
+
+QUICK = ("--family", "schemas", "--seed", "1")
+
+
+def run_of(folder, *options):
+    """Check a sandbox, and return the exit code and the run folder."""
+    exit_code, _ = check(folder, *QUICK, *options)
+    (run,) = (folder / "runs").iterdir()
+    return exit_code, run
+
+
+def drift_of(run):
+    return {
+        (finding.check.partition(".")[2], finding.where)
+        for finding in read_run(run).findings
+        if finding.verdict is Verdict.ADDITIVE
+    }
+
+
+def diff(old, new):
+    return subprocess.run(
+        [sys.executable, "-m", "knouds_harness", "diff", str(old), str(new)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def healthy(tmp_path_factory):
+    """A run on the healthy sandbox."""
+    return run_of(tmp_path_factory.mktemp("healthy") / "run")
+
+
+@pytest.fixture(scope="module")
+def talkative(tmp_path_factory):
+    """A run on a sound sandbox that adds what it can, where assumptions fail a run, too."""
+    return run_of(tmp_path_factory.mktemp("talkative") / "run", "--variant", "talkative", "--strict")
+
+
+def test_whole_check_of_the_healthy_sandbox_finds_nothing_new(tmp_path):
+    exit_code, _ = check(tmp_path / "run", "--seed", "1", "--quick")
+    (run,) = (tmp_path / "run" / "runs").iterdir()
+
+    assert exit_code == 0
+    assert drift_of(run) == set()
+    surface = read_run(run).surface
+    assert surface is not None
+    assert surface.webhooks.keys() == {
+        *("execution.completed", "execution.failed", "execution.cancelled"),
+    }
+
+
+def test_what_a_talkative_server_adds_is_listed(talkative):
+    """Members at every depth, headers, codes; what is transport or somebody's own map is not."""
+    _, run = talkative
+
+    assert drift_of(run) >= {
+        ("header", "header x-request-id"),
+        ("member", "/docs"),
+        ("member", "/user/addedLater"),
+        ("member", "/rows/*/addedLater"),
+        ("member", "/nodes/*/addedLater"),
+        ("member", "/warnings"),
+        ("code", "/code"),
+    }
+    places = {where for _, where in drift_of(run)}
+    assert not {"header cache-control", "header content-type"} & places
+    assert not [where for where in places if "/data/" in where or where.startswith("/result")]
+
+
+def test_drift_fails_no_run_even_where_assumptions_do(talkative):
+    exit_code, run = talkative
+
+    assert exit_code == 0
+    assert read_run(run).setup.strict
+    assert drift_of(run)
+
+
+def test_two_runs_with_one_seed_see_the_same(healthy, tmp_path):
+    _, again = run_of(tmp_path / "run")
+
+    process = diff(healthy[1], again)
+
+    assert (process.returncode, process.stdout) == (0, "0 breaking, 0 additive, 0 cannot be told.\n")
+
+
+def test_addition_is_additive_and_its_end_breaks(healthy, talkative):
+    there, back = diff(healthy[1], talkative[1]), diff(talkative[1], healthy[1])
+
+    assert there.returncode == 0
+    assert "additive  getWhoami/200/user/addedLater: The member is new (object)." in there.stdout
+    assert back.returncode == 1
+    assert "breaking  getWhoami/200/user/addedLater: The member is gone" in back.stdout
+
+
+def test_fault_shows_as_a_difference(healthy, tmp_path):
+    _, broken = run_of(tmp_path / "run", "--fault", "whoami-tier-as-number")
+
+    process = diff(healthy[1], broken)
+
+    assert process.returncode == 1
+    assert "breaking  getWhoami/200/user/tier: The type was string and is now number." in process.stdout
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_run_and_document_cannot_be_compared(healthy, tmp_path, order):
+    document = tmp_path / "openapi.yaml"
+    document.touch()
+
+    process = diff(*[healthy[1], document][::order])
+
+    assert process.returncode == 2
+    assert len(process.stderr.splitlines()) == 1
+    assert "give two documents, or the folders of two runs" in process.stderr
+
+
+def test_folder_that_is_no_run_is_named(healthy, tmp_path):
+    process = diff(healthy[1], tmp_path)
+
+    assert process.returncode == 2
+    assert process.stderr.startswith(f"error: {tmp_path}: holds no run.json")
+
+
+def test_run_without_a_surface_is_named(healthy, tmp_path):
+    (tmp_path / "run.json").write_bytes((healthy[1] / "run.json").read_bytes())
+
+    process = diff(healthy[1], tmp_path)
+
+    assert process.returncode == 2
+    assert "holds no readable surface.json" in process.stderr
