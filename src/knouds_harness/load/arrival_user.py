@@ -78,6 +78,9 @@ class ArrivalUser(KnoudsUser):
     arrivals: ClassVar[Arrivals | None] = None
     """Those of this process; the plugin sets it where a rate is asked for."""
 
+    load_run: ClassVar[Any] = None
+    """The run of this process, if the locustfile has the plugin."""
+
     chance: ClassVar[random.Random] = random.Random()
     """Draws what is up to chance; the plugin seeds it."""
 

@@ -6,20 +6,25 @@ import math
 import random
 import time
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, Final
 
 import gevent
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
-from knouds_harness.errors import ExitCode
+from knouds_harness.errors import ExitCode, UsageError
 from knouds_harness.load.arrival_user import Arrivals, ArrivalUser
 from knouds_harness.load.arrivals import Share
 from knouds_harness.load.health import Health, Watch
 from knouds_harness.load.leader import Leader
 from knouds_harness.load.options import Options
+from knouds_harness.load.outcomes import Outcome
 from knouds_harness.load.recording import Recording
-from knouds_harness.target.profile import Target
+from knouds_harness.load.response import Response
+from knouds_harness.load.spending import LoadLimits
+from knouds_harness.load.summary import SERVER
+from knouds_harness.target.profile import Target, Workflow
 
 _HEALTH: Final = "knouds_health"
 _ARRIVALS: Final = "knouds-arrivals"
@@ -28,6 +33,7 @@ _AHEAD_S: Final = 0.5
 """Between the last user's start and the first arrival: for the message to reach every worker."""
 _TAKE_OVER_S: Final = 1.0
 _LOOK_EVERY_S: Final = 0.5
+_TIMED: Final = ("runWorkflow", "runModel")
 
 
 class LoadRun:
@@ -42,13 +48,21 @@ class LoadRun:
         leader: In the local or master process: puts the whole together.
     """
 
-    def __init__(self, environment: Environment, options: Options, target: Target | None) -> None:
+    def __init__(
+        self,
+        environment: Environment,
+        options: Options,
+        target: Target | None,
+        *,
+        prices: Mapping[str, float],
+    ) -> None:
         """Begin nothing yet.
 
         Args:
             environment: Has its runner.
             options: What is asked for.
             target: The profile, if one was named.
+            prices: The most that a run of a workflow costs, by slug, where the server said so.
 
         Raises:
             HarnessError: The record, or an objective, is not usable.
@@ -57,6 +71,7 @@ class LoadRun:
         self.options = options
         self.target = target
         self.watch = Watch()
+        self._prices = prices
         self.arrivals = Arrivals(options.schedule, on_taken=self.watch.on_taken) if options.schedule else None
         self.leader = (
             None
@@ -72,6 +87,39 @@ class LoadRun:
         self.recording = Recording(
             environment, on_second=self.leader.add_second if self.leader else lambda _: None
         )
+
+    @property
+    def known_target(self) -> Target:
+        """The target.
+
+        Raises:
+            UsageError: None was named.
+        """
+        if self.target is None:
+            raise UsageError("name a target: --target sandbox, or another profile in targets/")
+        return self.target
+
+    @cached_property
+    def limits(self) -> LoadLimits:
+        """What this process may still do to the target."""
+        workers = int(getattr(self.environment.runner, "worker_count", 1) or 1)
+        return LoadLimits(self.known_target, most_credits=self.options.credits, share=1 / max(1, workers))
+
+    def price(self, workflow: Workflow) -> float | None:
+        """The most that one run of a workflow costs, from the profile or as the server estimated it."""
+        known = workflow.cost_credits
+        return self._prices.get(workflow.slug) if known is None else known
+
+    def observe(self, operation: str, response: Response) -> None:
+        """An answer came: keep the server's own ``ms``, where it says them."""
+        if response.status_code == 200 and operation in _TIMED:
+            try:
+                body = response.json()
+            except ValueError:
+                return
+            took_ms = body.get("ms") if isinstance(body, dict) else None
+            if isinstance(took_ms, int | float) and not isinstance(took_ms, bool):
+                self.recording.recorder.record(operation, Outcome.KEPT, SERVER, took_ms)
 
     def listen(self) -> None:
         """Take part in the run from now on."""
@@ -113,6 +161,7 @@ class LoadRun:
         for user_class in self.environment.user_classes:
             if issubclass(user_class, ArrivalUser):
                 user_class.arrivals = self.arrivals
+                user_class.load_run = self
         if self.arrivals is None:
             self._begin_watching(0.0)
             if self.leader:

@@ -35,6 +35,8 @@ class Options:
         credits: No more than this is spent; None for the profile's limit.
         verified_share: The share of answers that is checked against the contract.
         client: ``knouds`` or ``fast``.
+        yes: Load may go to another machine.
+        yes_production: It may even be production.
     """
 
     target: str | None
@@ -50,6 +52,13 @@ class Options:
     credits: float | None
     verified_share: float
     client: str
+    yes: bool
+    yes_production: bool
+
+    @property
+    def course_peak(self) -> float:
+        """The highest level: arrivals per second, or users."""
+        return max(max(stage.start, stage.end) for stage in self.course.stages)
 
     @property
     def schedule(self) -> Schedule | None:
@@ -96,6 +105,8 @@ def add_options(parser: ArgumentParser) -> None:
         metavar="RATIO",
         help="Check this share of the answers against the contract, all without a number.",
     )
+    group.add_argument("--yes", action="store_true", help="Load may go to another machine than this.")
+    group.add_argument("--yes-production", action="store_true", help="Agree to production = true.")
     group.add_argument("--client", choices=CLIENTS, default="knouds", help="fast: Locust's FastHttpUser's.")
 
 
@@ -136,6 +147,8 @@ def read_options(parsed: Namespace) -> Options:
         credits=parsed.credits,
         verified_share=parsed.verify,
         client=parsed.client,
+        yes=parsed.yes,
+        yes_production=parsed.yes_production,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 
 from locust.env import Environment
 from locust.event import Events
@@ -12,6 +13,7 @@ from knouds_harness.load.course import Course
 from knouds_harness.load.load_run import LoadRun
 from knouds_harness.load.locust_statistics import use_exact_buckets
 from knouds_harness.load.options import add_options, read_options
+from knouds_harness.load.preflight import check_plan, look_ahead
 from knouds_harness.target.profile import load_target
 
 
@@ -32,7 +34,12 @@ def _begin(environment: Environment, **_: object) -> None:
     try:
         options = read_options(environment.parsed_options)
         target = load_target(options.target) if options.target else None
-        run = LoadRun(environment, options, target)
+        prices: Mapping[str, float] = {}
+        if target:
+            check_plan(target, options, host=environment.host)
+            prices = look_ahead(target, yes_production=options.yes_production)
+            environment.host = target.base_url
+        run = LoadRun(environment, options, target, prices=prices)
     except HarnessError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(error.exit_code)

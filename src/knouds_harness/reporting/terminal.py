@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.text import Text
 
 from knouds_harness.reporting.headline import headline
+from knouds_harness.reporting.load.terminal import print_load_summary
 from knouds_harness.reporting.ranking import FactFindings, findings_by_fact
 from knouds_harness.reporting.render import RenderedPaths
 from knouds_harness.reporting.standing import Standing, fact_rows, untested_rows, waiver_rows
@@ -30,6 +31,13 @@ def print_summary(record: RunRecord, paths: RenderedPaths, *, console: Console) 
         paths: Its reports.
         console: Where to print; decides on width and colour.
     """
+    if record.load:
+        print_load_summary(record, record.load.results, paths, console=console)
+    else:
+        _print_check(record, paths, console)
+
+
+def _print_check(record: RunRecord, paths: RenderedPaths, console: Console) -> None:
     rows = fact_rows(record)
     verdict = headline(record, rows)
     console.print()

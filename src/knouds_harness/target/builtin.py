@@ -51,12 +51,33 @@ def open_target(
         TargetUnreachable: The sandbox did not start.
     """
     environ = os.environ if environ is None else environ
+    with target_environment(
+        name, seed=seed, faults=faults, variant=variant, db=db, time_scale=time_scale
+    ) as variables:
+        yield load_target(name, environ={**environ, **variables}, search=search)
+
+
+@contextmanager
+def target_environment(
+    name: str,
+    *,
+    seed: int = 0,
+    faults: Sequence[str] = (),
+    variant: str | None = None,
+    db: Path | None = None,
+    time_scale: float | None = None,
+) -> Iterator[Mapping[str, str]]:
+    """The environment variables that a target's profile needs besides the user's own, for other processes.
+
+    The built-in sandbox's server runs until the context ends; of another target nothing is needed. Arguments
+    and exceptions are those of ``open_target``.
+    """
     if name != SANDBOX:
         if faults or variant or db or time_scale is not None:
             raise UsageError(
                 f'target "{name}": faults, variant, db and time scale are options of the sandbox alone'
             )
-        yield load_target(name, environ=environ, search=search)
+        yield {}
         return
     token = secrets.token_urlsafe(24)
     options = ["--announce", "--port", "0", "--seed", str(seed), "--control-token", token]
@@ -65,7 +86,7 @@ def open_target(
     options += ["--db", str(db)] if db else []
     options += ["--time-scale", str(time_scale)] if time_scale is not None else []
     with _server(options) as announced:
-        yield load_target(name, environ={**environ, **_variables(announced, token)}, search=search)
+        yield _variables(announced, token)
 
 
 def _variables(announced: Mapping[str, Any], token: str) -> dict[str, str]:

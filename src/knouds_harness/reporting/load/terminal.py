@@ -6,12 +6,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from knouds_harness.reporting.load.headline import describe, load_headline, milliseconds
+from knouds_harness.reporting.load.headline import describe, load_headline
 from knouds_harness.reporting.render import RenderedPaths
 from knouds_harness.runs.load_results import LoadResults
 from knouds_harness.runs.record import RunRecord
 
 _STYLE_BY_TONE = {"good": "bold green", "bad": "bold red", "warn": "bold yellow"}
+_PERCENTS = {"p50": "50", "p90": "90", "p99": "99"}
 _MOST_LINES = 5
 
 
@@ -45,21 +46,22 @@ def print_load_summary(
 
 
 def _table(load: LoadResults) -> Table:
-    times = "response" if load.plan.model == "open" else "service"
-    table = Table(box=None, pad_edge=False, padding=(0, 2), header_style="dim")
-    table.add_column("  operation", no_wrap=True)
-    for title in ("requests", "per s", "errors", "throttled", "p50", "p90", "p99", f"max ({times})"):
-        table.add_column(title, justify="right", no_wrap=True)
+    is_throttled = any(each.outcomes["throttled"] for each in load.operations)
+    table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim")
+    table.add_column("  times in ms", no_wrap=True)
+    columns = ["requests", "per s", "errors", *(["throttled"] if is_throttled else []), *_PERCENTS, "max"]
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
     for each in load.operations:
-        shown = each.response if load.plan.model == "open" else each.service
-        bad = each.outcomes["failed"] + each.outcomes["wrong"] + each.outcomes["refused"]
+        times = each.response if load.plan.model == "open" else each.service
+        errors = each.outcomes["failed"] + each.outcomes["wrong"] + each.outcomes["refused"]
         table.add_row(
             f"  {each.operation}",
             f"{each.requests:,}",
             f"{each.per_s:,.1f}",
-            f"{bad:,}" if bad else "",
-            f"{each.outcomes['throttled']:,}" if each.outcomes["throttled"] else "",
-            *(milliseconds(shown.percentiles[percent]) for percent in ("50", "90", "99")),
-            milliseconds(shown.max_ms),
+            f"{errors:,}",
+            *([f"{each.outcomes['throttled']:,}"] if is_throttled else []),
+            *(f"{times.percentiles[percent]:,.1f}" for percent in _PERCENTS.values()),
+            f"{times.max_ms:,.1f}",
         )
     return table

@@ -1,0 +1,131 @@
+"""What every scenario's users are: they act as a key of the target, within its limits, under operationIds."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any, ClassVar, ParamSpec, TypeVar
+
+from locust.env import Environment
+from locust.exception import StopUser
+
+from knouds_harness.contract.operations import Action
+from knouds_harness.errors import ExitCode, GuardStop
+from knouds_harness.load.arrival_user import ArrivalUser
+from knouds_harness.load.cast import Errand, model_errands, senders, workflow_errands
+from knouds_harness.load.load_run import LoadRun
+from knouds_harness.load.response import Response
+from knouds_harness.target.personas import Persona
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class ScenarioUser(ArrivalUser):
+    """Acts as one key of the target, and counts what it sends under operationIds.
+
+    In the open model it serves arrivals; in the closed one it thinks for ``wait_time`` between tasks.
+    """
+
+    abstract = True
+
+    needs: ClassVar[Collection[str]] = ()
+    """Capabilities that its key has to hold."""
+
+    load_run: ClassVar[LoadRun]
+
+    _turns: ClassVar[Iterator[int]] = itertools.count()
+
+    def __init__(self, environment: Environment) -> None:
+        """Take the next key."""
+        super().__init__(environment)
+        fitting = senders(self.load_run.known_target, self.needs)
+        self.persona: Persona = fitting[next(self._turns) % len(fitting)]
+        self._headers = {"x-api-key": self.persona.secret.reveal()}
+
+    def call(
+        self,
+        operation: str,
+        path: str,
+        *,
+        method: str = "GET",
+        json: Any = None,  # noqa: ANN401 - a body
+        params: Mapping[str, Any] | None = None,
+        name: str | None = None,
+        action: Action = Action.READ,
+        is_public: bool = False,
+        expected: Collection[int] = (200,),
+    ) -> Response:
+        """Send one request, and count it under its operation.
+
+        Args:
+            operation: The operationId.
+            path: From the base URL.
+            method: Of HTTP.
+            json: The body.
+            params: The query.
+            name: What statistics call it, where the operationId is not enough.
+            action: What it does; the profile has to allow it.
+            is_public: Sent without the key.
+            expected: Statuses that count as kept.
+
+        Raises:
+            StopUser: A guard refused; the run ends.
+        """
+        self._within_guards(self.load_run.limits.admit, action, what=name or operation)
+        with self.client.request(
+            method,
+            path,
+            name=name or operation,
+            json=json,
+            params=params,
+            headers=None if is_public else self._headers,
+            catch_response=True,
+        ) as response:
+            if response.status_code in expected:
+                response.success()
+            elif 0 < response.status_code < 400:
+                response.failure(f"{response.status_code} in place of {' or '.join(map(str, expected))}")
+            self.load_run.observe(operation, response)
+        return response
+
+    def send_run(self, errand: Errand, *, asynchronous: bool = False) -> Response:
+        """Run a workflow or a model, within the budget.
+
+        Args:
+            errand: What to run.
+            asynchronous: Submit it, and do not wait for its result.
+
+        Raises:
+            StopUser: It does not fit into the budget; the run ends.
+        """
+        reserved = self._within_guards(self.load_run.limits.reserve, errand)
+        response = self.call(
+            errand.operation,
+            errand.path,
+            method="POST",
+            json={"inputs": errand.inputs},
+            params={"async": "true"} if asynchronous else None,
+            name=f"{errand.operation} async" if asynchronous else errand.operation,
+            action=Action.RUN,
+            expected=(200, 202) if asynchronous else (200,),
+        )
+        self.load_run.limits.settle(reserved, response)
+        return response
+
+    def workflow_errands(self, *, polled: bool | None = None) -> tuple[Errand, ...]:
+        """The workflows of its account that can be run, as ``cast.workflow_errands`` chooses them."""
+        return workflow_errands(
+            self.load_run.known_target, self.persona, price=self.load_run.price, polled=polled
+        )
+
+    def model_errands(self, *, polled: bool | None = None) -> tuple[Errand, ...]:
+        """The models that can be run, as ``cast.model_errands`` chooses them."""
+        return model_errands(self.load_run.known_target, polled=polled)
+
+    def _within_guards(self, guarded: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return guarded(*args, **kwargs)
+        except GuardStop as stop:
+            self.load_run.stop(str(stop), ExitCode.GUARD)
+            raise StopUser(str(stop)) from stop

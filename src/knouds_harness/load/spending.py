@@ -1,0 +1,72 @@
+"""What a load run may do to a target: kinds of action, a pace, and credits, kept in every process."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import gevent
+
+from knouds_harness.contract.operations import Action
+from knouds_harness.errors import GuardStop
+from knouds_harness.load.cast import Errand
+from knouds_harness.load.response import Response
+from knouds_harness.target.budget import Budget
+from knouds_harness.target.guards import Pacer
+from knouds_harness.target.profile import Target
+
+
+class LoadLimits:
+    """Keeps a profile's limits while load goes on; one for all users of a process."""
+
+    def __init__(self, target: Target, *, most_credits: float | None, share: float = 1.0) -> None:
+        """Begin with nothing spent.
+
+        Args:
+            target: Whose limits to keep.
+            most_credits: The most that the run may cost; None for the profile's own limit.
+            share: This process's part of what all may do together.
+        """
+        self._target = target
+        limits = target.limits
+        per_s = limits.requests_per_s
+        self._pacer = Pacer(per_s and per_s * share, sleep=gevent.sleep)
+        self.budget = Budget((limits.credits if most_credits is None else most_credits) * share)
+
+    def admit(self, action: Action, *, what: str) -> None:
+        """Let a request through when its turn comes.
+
+        Raises:
+            GuardStop: The profile does not allow this kind of action.
+        """
+        if action not in self._target.limits.allow:
+            raise GuardStop(
+                f'{what}: the profile does not allow "{action}"\n'
+                f'  Add "{action}" to limits.allow in {self._target.source} if that is meant.'
+            )
+        self._pacer.wait()
+
+    def reserve(self, errand: Errand) -> Decimal:
+        """Set aside the most that a run may cost.
+
+        Raises:
+            GuardStop: It does not fit into what is left.
+        """
+        return self.budget.reserve(errand.cost_credits, what=errand.operation, source=self._target.source)
+
+    def settle(self, reserved: Decimal, response: Response) -> None:
+        """Turn what was set aside into what was charged, as far as the answer says.
+
+        A refused run costs nothing; one that failed, or was only submitted, may cost all that was set aside.
+        """
+        self.budget.settle(reserved, _charged(response))
+
+
+def _charged(response: Response) -> float | None:
+    if 300 <= response.status_code < 500:
+        return 0.0
+    try:
+        body = response.json() if response.ok else None
+    except ValueError:
+        return None
+    cost = body.get("cost") if isinstance(body, dict) else None
+    return float(cost) if isinstance(cost, int | float) and not isinstance(cost, bool) else None

@@ -1,0 +1,82 @@
+"""``knouds-harness load``: a scenario on a target, and its report."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from knouds_harness.errors import ExitCode
+from knouds_harness.load.launching import launch, scenario_file, scenario_names
+from knouds_harness.reporting.render import render_all
+from knouds_harness.reporting.terminal import print_summary
+from knouds_harness.runs.record import read_run
+from knouds_harness.target.builtin import target_environment
+
+_EPILOG = """Open model (--rate): arrivals on a schedule, whatever the answers do. Closed model (--users):
+users who wait for each answer, and then think. Whatever else Locust knows can follow after --."""
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("scenario")
+@click.option("--target", default="sandbox", show_default=True, metavar="NAME", help="Profile in targets/.")
+@click.option("--rate", type=click.FloatRange(0, min_open=True), metavar="N", help="Arrivals per second.")
+@click.option("--users", type=click.IntRange(1), metavar="N", help="Users; with --rate most in flight.")
+@click.option("--duration", default="60s", show_default=True, metavar="TIME", help="Such as 30s, 10m, 1h.")
+@click.option("--warm-up", type=click.FloatRange(0), metavar="S", help="Seconds left out of the figures.")
+@click.option("--shape", metavar="NAME", help="constant, ramp, steps, spike or soak.")
+@click.option("--base", type=click.FloatRange(0), metavar="N", help="Where a ramp begins, or a spike.")
+@click.option("--steps", type=click.IntRange(1), metavar="N", help="How many, for --shape steps.")
+@click.option("--spacing", metavar="NAME", help="Of arrivals: constant or poisson.")
+@click.option("--processes", type=click.IntRange(1), metavar="N", help="Share the load over so many.")
+@click.option("--seed", type=int, metavar="N", help="Repeat the run that printed this seed.")
+@click.option(
+    "--objectives", type=click.Path(path_type=Path), metavar="FILE", help="Others than shipped."
+)
+@click.option("--abort-on", multiple=True, metavar="MEASURE=BOUND", help="End early where it is missed.")
+@click.option("--credits", type=click.FloatRange(0), metavar="N", help="Spend no more than this.")
+@click.option("--client", metavar="NAME", help="knouds, or fast for Locust's FastHttpUser's.")
+@click.option("--yes", is_flag=True, help="Load may go to another machine than this.")
+@click.option("--yes-production", is_flag=True, help="Agree to a profile that says production = true.")
+@click.option("--fault", multiple=True, metavar="ID", help="Break a promise of the built-in sandbox.")
+@click.option("--runs-folder", type=click.Path(path_type=Path), default=Path("reports/runs"), metavar="DIR")
+@click.argument("locust_options", nargs=-1, type=click.UNPROCESSED)
+def load(
+    scenario: str,
+    target: str,
+    fault: tuple[str, ...],
+    runs_folder: Path,
+    locust_options: tuple[str, ...],
+    **options: object,
+) -> None:
+    """Load a target with a SCENARIO: its name, or the path of any Locust file that has the plugin."""
+    file = scenario_file(scenario)
+    arguments = ["--target", target, *_as_locust_options(options), *locust_options]
+    with target_environment(target, faults=fault) as variables:
+        launched = launch(file, runs_folder=runs_folder, options=arguments, variables=variables)
+    if launched.folder is not None:
+        paths = render_all(launched.folder)
+        print_summary(read_run(launched.folder), paths, console=Console())
+    known = {int(code) for code in ExitCode}
+    sys.exit(launched.exit_code if launched.exit_code in known else ExitCode.BREACH)
+
+
+load.help = f"{load.help}\n\nScenarios: {', '.join(scenario_names())}."
+
+
+def _as_locust_options(options: dict[str, object]) -> list[str]:
+    """Click's options as the plugin and Locust take them."""
+    renamed = {"duration": "run-time"}
+    arguments: list[str] = []
+    for name, value in options.items():
+        option = f"--{renamed.get(name, name.replace('_', '-'))}"
+        if isinstance(value, tuple):
+            for each in value:
+                arguments += [option, str(each)]
+        elif value is True:
+            arguments.append(option)
+        elif value not in (None, False):
+            arguments += [option, str(value)]
+    return arguments
