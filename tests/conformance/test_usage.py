@@ -21,6 +21,7 @@ from knouds_harness.conformance.needs import (
     WITHOUT_GENERATOR_WORKFLOW,
     once,
 )
+from knouds_harness.conformance.statuses import body_of
 from knouds_harness.target.resources import Workflow
 
 MORE_THAN_A_PAGE = DEFAULT_LIMIT + 5
@@ -45,12 +46,12 @@ def has_more_than(known):
     return lambda rows: bool(request_ids(rows) - known)
 
 
-def fill_history(probe, subjects):
-    """Have the full key's account hold more rows than a page, where runs that cost nothing can make them."""
+def fill_history(probe, subjects, *, most=MORE_THAN_A_PAGE):
+    """Have the full key's account hold so many rows, where runs that cost nothing can make them."""
     workflow = WITHOUT_GENERATOR_WORKFLOW.find(probe.target)
     known = len(read_rows(probe, probe.need(FULL_KEY)))
     if workflow is not None and probe.price(workflow) == 0:
-        for _ in range(MORE_THAN_A_PAGE - known):
+        for _ in range(most - known):
             subjects.run(workflow, probe.need(FULL_KEY))
 
 
@@ -128,6 +129,24 @@ def test_limit(probe, subjects, limit):
     fill_history(probe, subjects)
 
     page = read_page(probe, probe.need(FULL_KEY), limit=limit)
+
+    probe.judge(usage.limit, page, limit=limit)
+
+
+@pytest.mark.spends.with_args(runs_that_fill)
+@pytest.mark.proves(usage.limit)
+@pytest.mark.parametrize("limit", [MAX_LIMIT + 1, 2 * MAX_LIMIT])
+def test_limit_is_capped(probe, subjects, limit):
+    """No more than 500 rows come back, whatever limit asks for.
+
+    A target that says of its page that it may be longer is given as many rows as show whether it is.
+    """
+    owner = probe.need(FULL_KEY)
+    page = read_page(probe, owner, limit=limit)
+    size = body_of(page).get("pageSize")
+    if isinstance(size, int) and size > MAX_LIMIT:
+        fill_history(probe, subjects, most=MAX_LIMIT + 1)
+        page = read_page(probe, owner, limit=limit)
 
     probe.judge(usage.limit, page, limit=limit)
 
