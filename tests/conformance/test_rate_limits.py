@@ -1,7 +1,8 @@
 """Rate limits: per account and route, in windows of 60 s, of as many requests as the tier says.
 
 Where the target's clock can be moved, whole windows are filled, by runs that generate nothing and so cost
-nothing. Everywhere else the headers of a few runs have to tell.
+nothing. Everywhere else the headers of a few runs have to tell, and one window that is filled in real time,
+after all else.
 """
 
 from __future__ import annotations
@@ -23,11 +24,15 @@ from knouds_harness.conformance.needs import (
     ENTERPRISE_KEY,
     LIMITED_KEY,
     LIMITED_WORKFLOW,
+    PRO_MODEL_KEY,
     SECOND_LIMITED_KEY,
     USABLE_MODEL,
+    limited_runs,
     once,
 )
-from knouds_harness.conformance.probe import UNTESTED
+from knouds_harness.conformance.probe import UNTESTED, Call
+from knouds_harness.conformance.subjects import NO_SUCH_MODEL
+from knouds_harness.conformance.windows import Window
 
 MARGIN_S = 10  # how far from a window's end one looks at it: more than two requests ever take
 MOST_REMAINING = 2_000  # an account that is told of more than this may well have no limit
@@ -161,39 +166,73 @@ def test_window_is_fixed(probe, subjects):
     probe.judge(rate_limits.window_turned, run(subjects, workflow, persona))
 
 
+@pytest.fixture
+def window(probe, subjects, pytestconfig):
+    """A window of the pro account; in a quick check none that takes its time."""
+    persona = probe.need(LIMITED_KEY)
+    if CONTROL.find(probe.target) is None and pytestconfig.getoption("--quick"):
+        pytest.skip(f"{UNTESTED}time: a full check fills a window in up to two minutes")
+    return Window(
+        probe=probe, subjects=subjects, persona=persona, workflow=subjects.cheapest_workflow(persona)
+    )
+
+
+def judge_others_of_full_window(probe, subjects, window, over):
+    """Have those judged who share the full window, and those who do not."""
+    second = SECOND_LIMITED_KEY.find(probe.target)
+    if second is not None:
+        probe.judge(rate_limits.refused_for_every_key, window.run(second), over=over)
+    business, workflow = BUSINESS_KEY.find(probe.target), BUSINESS_WORKFLOW.find(probe.target)
+    if business is not None and workflow is not None:
+        probe.judge(rate_limits.others_admitted, run(subjects, workflow, business), over=over)
+    of_models = PRO_MODEL_KEY.find(probe.target)
+    if of_models is not None and of_models.user == window.persona.user:
+        call = Call(path_values={"internalName": NO_SUCH_MODEL}, json={"inputs": {}})
+        elsewhere = probe.send("runModel", of_models, call, is_throttling_expected=True)
+        probe.judge(rate_limits.other_route_open, elsewhere, over=over)
+
+
+@pytest.mark.last
+@pytest.mark.spends.with_args(limited_runs(LIMIT_BY_TIER["pro"] + 4))
+@pytest.mark.spends.with_args(once(BUSINESS_WORKFLOW))
 @pytest.mark.proves(
     refusals.OVER_LIMIT,
     rate_limits.within_limit,
     rate_limits.told_wait,
+    rate_limits.refused_for_every_key,
+    rate_limits.others_admitted,
+    rate_limits.other_route_open,
     rate_limits.window_turned,
     envelopes.throttled_headers,
     envelopes.context_fields,
     envelopes.code_fits_status,
 )
-def test_over_the_limit(probe, subjects):
+def test_over_the_limit(probe, subjects, window):
     """Exactly the tier's limit is admitted; what comes next is a 429, until the time it tells is over."""
-    persona = probe.need(LIMITED_KEY)
-    workflow, limit = subjects.free_workflow(persona), LIMIT_BY_TIER["pro"]
-    probe.next_window()
+    first = window.begin()
+    answers = [first, *window.fill(first, LIMIT_BY_TIER["pro"] - 1)]
+    refused = [each for each in answers if each.status == 429]
+    number = len(answers) - len(refused) + bool(refused)
+    if not refused:
+        window.require_open(first, answers[-1])
+    probe.judge(rate_limits.within_limit, [*answers, *refused][-1], tier="pro", number=number)
 
-    last, number = fill(subjects, workflow, persona, limit)
-    over = run(subjects, workflow, persona)
-    probe.judge(rate_limits.within_limit, last, tier="pro", number=number)
+    over = window.run()
     probe.judge(refusals.OVER_LIMIT, over)
     probe.judge(rate_limits.told_wait, over)
+    judge_others_of_full_window(probe, subjects, window, over)
 
-    wait_s = over.header("retry-after") or ""
-    probe.advance_clock(
-        min(int(wait_s) if wait_s.isdigit() else rate_limits.WINDOW_S, rate_limits.WINDOW_S) + 1
-    )
-    probe.judge(rate_limits.window_turned, run(subjects, workflow, persona))
-    probe.next_window()
+    window.outlast(over)
+    probe.judge(rate_limits.window_turned, window.run())
+    if CONTROL.find(probe.target) is not None:
+        probe.next_window()
 
 
 @pytest.mark.thorough
 @pytest.mark.proves(rate_limits.within_limit, refusals.OVER_LIMIT, usage.limit)
 def test_business_limit(probe, subjects):
     """A business account gets exactly its limit; of so many rows, usage never lists more than 500."""
+    probe.need(CONTROL)
     persona = probe.need(BUSINESS_KEY)
     workflow, limit = subjects.free_workflow(persona), LIMIT_BY_TIER["business"]
     probe.next_window()

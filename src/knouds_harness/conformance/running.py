@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from knouds_harness.conformance.plugin import checks_of, finished_run
+from knouds_harness.conformance.plugin import checks_of, finished_run, takes_real_time
 from knouds_harness.conformance.session import ConformanceRun
 from knouds_harness.errors import ExitCode, HarnessError
 from knouds_harness.locations import suite_path
@@ -109,6 +109,7 @@ class _Watcher:
     _left_by_family: Counter[str] = field(default_factory=Counter)
     _family_by_test: dict[str, str] = field(default_factory=dict)
     _broken_by_family: Counter[str] = field(default_factory=Counter)
+    _last_by_test: dict[str, pytest.Item] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.progress = Progress(
@@ -126,6 +127,8 @@ class _Watcher:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Learn what will run."""
         for item in session.items:
+            if item.get_closest_marker("last"):
+                self._last_by_test[item.nodeid] = item
             checks = checks_of(item)
             if checks:
                 self._family_by_test[item.nodeid] = checks[0].family
@@ -146,7 +149,10 @@ class _Watcher:
         self.was_interrupted = excinfo.type is KeyboardInterrupt
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        """Name the family at work."""
+        """Name the family at work, and say beforehand what will take its time."""
+        item = self._last_by_test.get(nodeid)
+        if item is not None and takes_real_time(item):
+            self.console.print("  filling a window of the rate limit: up to two minutes", highlight=False)
         self.progress.update(self._task, description=self._family_by_test.get(nodeid, ""))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

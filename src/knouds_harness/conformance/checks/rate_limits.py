@@ -17,10 +17,12 @@ from knouds_harness.conformance.needs import (
     BUSINESS_WORKFLOW,
     CONTROL,
     ENTERPRISE_KEY,
+    FILLABLE_WINDOW,
     LIMITED_KEY,
     LIMITED_WORKFLOW,
     MAY_RUN,
     MAY_WRITE,
+    PRO_MODEL_KEY,
     SECOND_LIMITED_KEY,
     USABLE_MODEL,
 )
@@ -32,6 +34,7 @@ _ROUNDING_S = 2  # Date and Reset are whole seconds, each rounded its own way
 _MILLISECONDS = 10**11
 _FACT_BY_TIER = {"pro": "tier.rate-limit-pro", "business": "tier.rate-limit-business"}
 _LIMITED = (LIMITED_KEY, LIMITED_WORKFLOW, MAY_RUN)
+_FILLED = (LIMITED_KEY, MAY_RUN, FILLABLE_WINDOW)
 _BUSINESS = (BUSINESS_KEY, BUSINESS_WORKFLOW, MAY_RUN)
 
 
@@ -158,7 +161,7 @@ def told_limit(exchange: Exchange, *, tier: str) -> Iterator[Claim]:
         )
 
 
-@check(*_FACT_BY_TIER.values(), needs=(MAY_RUN, CONTROL))
+@check(*_FACT_BY_TIER.values(), needs=(MAY_RUN, FILLABLE_WINDOW))
 def within_limit(exchange: Exchange, *, tier: str, number: int) -> Iterator[Claim]:
     """As many requests as the tier's limit are admitted in one window.
 
@@ -204,7 +207,7 @@ def window_stands(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
     )
 
 
-@check("rate.window-is-fixed-60-s", needs=(*_LIMITED, CONTROL))
+@check("rate.window-is-fixed-60-s", needs=_FILLED)
 def window_turned(exchange: Exchange) -> Iterator[Claim]:
     """After its end a new window has opened, in which nothing but this request counts."""
     yield Claim(
@@ -224,7 +227,7 @@ def window_turned(exchange: Exchange) -> Iterator[Claim]:
         )
 
 
-@check("rate.window-is-fixed-60-s", needs=(*_LIMITED, CONTROL))
+@check("rate.window-is-fixed-60-s", needs=_FILLED)
 def told_wait(exchange: Exchange) -> Iterator[Claim]:
     """A refusal asks to wait no longer than a window is."""
     wait_s = _number(exchange, "retry-after")
@@ -236,6 +239,52 @@ def told_wait(exchange: Exchange) -> Iterator[Claim]:
             observed=f"{wait_s} s",
             where="header Retry-After",
         )
+
+
+@check("rate.per-user-not-per-key", needs=(*_FILLED, SECOND_LIMITED_KEY))
+def refused_for_every_key(exchange: Exchange, *, over: Exchange) -> Iterator[Claim]:
+    """While a window is full, a second key of the account is refused too.
+
+    ``over`` is the refusal that the first key got.
+    """
+    if _is_full_still(exchange, over):
+        yield Claim(
+            fact="rate.per-user-not-per-key",
+            holds=exchange.status == 429,
+            expected="429, as for the first key",
+            observed=answer(exchange),
+        )
+
+
+@check("rate.per-user-not-per-key", needs=(*_FILLED, *_BUSINESS))
+def others_admitted(exchange: Exchange, *, over: Exchange) -> Iterator[Claim]:
+    """While a window is full, another account is admitted all the same."""
+    if over.status == 429 and exchange.status is not None:
+        yield Claim(
+            fact="rate.per-user-not-per-key",
+            holds=exchange.status != 429,
+            expected="admitted: it is another account",
+            observed=answer(exchange),
+        )
+
+
+@check("rate.separate-per-route", needs=(*_FILLED, PRO_MODEL_KEY))
+def other_route_open(exchange: Exchange, *, over: Exchange) -> Iterator[Claim]:
+    """While the window of workflow runs is full, a model run of the account is refused for its tier alone."""
+    if over.status == 429 and exchange.status is not None:
+        yield Claim(
+            fact="rate.separate-per-route",
+            holds=exchange.status != 429,
+            expected="anything but 429: no model was run",
+            observed=answer(exchange),
+        )
+
+
+def _is_full_still(exchange: Exchange, over: Exchange) -> bool:
+    """Whether it was sent before the time was over that a refusal told."""
+    wait_s = _number(over, "retry-after")
+    passed_s = (exchange.started_at - over.started_at).total_seconds()
+    return over.status == 429 and wait_s is not None and passed_s < wait_s - _ROUNDING_S
 
 
 @check("tier.rate-limit-enterprise", needs=(ENTERPRISE_KEY, MAY_RUN, MAY_WRITE, CONTROL))

@@ -1,0 +1,106 @@
+"""Windows of targets whose clock stands: waited for, filled, and left alone where nothing would show."""
+
+from __future__ import annotations
+
+from email.utils import formatdate
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from exchanges import exchange
+
+from knouds_harness.conformance.windows import Window
+
+START_UNIX_S = 1_795_000_000
+LIMIT = 100
+
+
+class Target:
+    """A server with one bucket, whose clock moves while the harness waits; others may use it too."""
+
+    def __init__(self, *, used=0, elapsed_ms=10.0, others=0, headers=True):
+        self.now_unix_s = START_UNIX_S
+        self.ends_unix_s, self.used = START_UNIX_S + 30, used
+        self.elapsed_ms, self.others, self.headers = elapsed_ms, others, headers
+        self.waits_s = []
+
+    def wait(self, seconds):
+        self.waits_s.append(seconds)
+        self.now_unix_s += seconds
+
+    def run(self, *_, **__):
+        if self.now_unix_s >= self.ends_unix_s:
+            self.ends_unix_s, self.used = self.now_unix_s + 60, self.others
+        self.used += 1
+        headers = {"date": formatdate(self.now_unix_s, usegmt=True)}
+        if self.headers:
+            headers["x-ratelimit-limit"] = str(LIMIT)
+            headers["x-ratelimit-remaining"] = str(max(0, LIMIT - self.used))
+            headers["x-ratelimit-reset"] = str(int(self.ends_unix_s))
+        if self.used > LIMIT:
+            headers["retry-after"] = str(int(self.ends_unix_s - self.now_unix_s))
+        answer = exchange(429 if self.used > LIMIT else 200, {}, headers=headers)
+        object.__setattr__(answer, "elapsed_ms", self.elapsed_ms)
+        return answer
+
+
+def window(server, *, price_credits=0.0, left_credits=1000.0, requests_per_s=None):
+    """A window of that server's bucket."""
+    probe = SimpleNamespace(
+        target=SimpleNamespace(
+            control=None, limits=SimpleNamespace(concurrency=4, requests_per_s=requests_per_s)
+        ),
+        wait=server.wait,
+        advanced_s=0.0,
+        price=lambda _: price_credits,
+        client=SimpleNamespace(guard=SimpleNamespace(budget=SimpleNamespace(left_credits=left_credits))),
+        send_together=lambda *_, times: [server.run() for _ in range(times)],
+    )
+    subjects = SimpleNamespace(run=server.run, running=lambda *_: ("runWorkflow", None, None))
+    parts: dict[str, Any] = {"probe": probe, "subjects": subjects, "persona": None, "workflow": None}
+    return Window(**parts)
+
+
+@pytest.mark.parametrize("used", [0, 40, LIMIT, LIMIT + 7])
+def test_new_window_is_waited_for(used):
+    """Whatever was sent before, what then is sent is the first of its window, and exactly the limit fits."""
+    server = Target(used=used)
+    opened = window(server)
+
+    first = opened.begin()
+    answers = opened.fill(first, LIMIT - 1)
+
+    assert {each.status for each in answers} == {200}
+    assert opened.run().status == 429
+    assert server.waits_s == [31]
+
+
+def test_window_after_the_refusal_is_over():
+    """The time that a refusal tells, and a second, leads into the next window."""
+    server = Target()
+    opened = window(server)
+    opened.fill(opened.begin(), LIMIT - 1)
+
+    opened.outlast(opened.run())
+
+    assert opened.run().header("x-ratelimit-remaining") == str(LIMIT - 1)
+
+
+@pytest.mark.parametrize(
+    ("server", "options", "missing"),
+    [
+        (Target(others=3), {}, "nobody else uses"),
+        (Target(headers=False), {}, "headers that say when"),
+        (Target(elapsed_ms=3000.0), {}, "runs quick enough"),
+        (Target(), {"requests_per_s": 1.5}, "runs quick enough"),
+        (Target(), {"price_credits": 20.0}, "1980 needed, 1000 left"),
+    ],
+)
+def test_what_cannot_be_told_is_untested(server, options, missing):
+    """Other clients, slow runs, a low rate and too few credits are no fault of the target."""
+    opened = window(server, **options)
+
+    with pytest.raises(pytest.skip.Exception, match=missing):
+        opened.fill(opened.begin(), LIMIT - 1)
+
+    assert server.used <= LIMIT // 2
