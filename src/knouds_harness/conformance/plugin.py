@@ -21,7 +21,7 @@ from knouds_harness.conformance.checks import families
 from knouds_harness.conformance.claims import Check
 from knouds_harness.conformance.common_checks import COMMON_CHECKS, COMMON_FACTS
 from knouds_harness.conformance.matrix import TIERS_WITHOUT_KEYS
-from knouds_harness.conformance.needs import REACHABLE_RECEIVER
+from knouds_harness.conformance.needs import CONTROL, REACHABLE_RECEIVER
 from knouds_harness.conformance.probe import UNTESTED, Probe
 from knouds_harness.conformance.session import ConformanceRun, Options, open_run
 from knouds_harness.conformance.subjects import Subjects
@@ -103,6 +103,9 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", "thorough: more of what another test shows as well; --quick leaves it out"
     )
     config.addinivalue_line(
+        "markers", "last: runs after all other tests, as it has the target throttle an account"
+    )
+    config.addinivalue_line(
         "markers", "sequence: a finding of the test is shown by all that it had sent until then"
     )
     config.addinivalue_line(
@@ -180,6 +183,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep the tests of the families, operations and facts asked for; with --quick, fewer of them."""
+    items.sort(key=lambda item: item.get_closest_marker("last") is not None)
     wanted_families = _known("family", config.getoption("--family"), families())
     document = _document() if config.getoption("--operation") or config.getoption("--fact") else None
     wanted_operations = _known(
@@ -277,6 +281,12 @@ def missing_for(item: pytest.Item) -> str | None:
             if need.find(target) is None:
                 return need.says
     return None
+
+
+def takes_real_time(item: pytest.Item) -> bool:
+    """Whether a test that runs last will wait for the target's clock, which nobody can move."""
+    can_wait = CONTROL.find(opened_run(item.config).target) is None and not item.config.getoption("--quick")
+    return can_wait and missing_for(item) is None
 
 
 @pytest.hookimpl(wrapper=True)
