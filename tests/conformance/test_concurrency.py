@@ -7,7 +7,7 @@ import uuid
 import pytest
 
 from knouds_harness.conformance.charges import row_of_request
-from knouds_harness.conformance.checks import concurrency, envelopes, refusals, schemas
+from knouds_harness.conformance.checks import concurrency, envelopes, refusals, schemas, webhooks
 from knouds_harness.conformance.checks.concurrency import created_slug
 from knouds_harness.conformance.checks.rate_limits import LIMIT_BY_TIER
 from knouds_harness.conformance.history import await_rows
@@ -19,15 +19,20 @@ from knouds_harness.conformance.needs import (
     POLLED_MODEL,
     USABLE_MODEL,
     limited_runs,
+    mints_webhooks,
     once,
 )
-from knouds_harness.conformance.probe import Call
+from knouds_harness.conformance.probe import UNTESTED, Call
 from knouds_harness.conformance.trails import Executions
+from knouds_harness.target.personas import Secret
+from knouds_harness.target.resources import Webhook
 
 AT_ONCE = 8
 AFFORDABLE = 3
 LEFT = 4
 ROUNDS = 4
+DELIVERY_S = 15.0
+ANOTHER_S = 0.3  # a second delivery of one end comes with the first
 RUNNER = frozenset({"workflow:read", "workflow:run", "model:run"})
 MEMBERS = ("description", "name")
 
@@ -153,6 +158,36 @@ def test_simultaneous_cancels(probe, executions):
     )
     own = [row for row in rows if trail.request_id and row.get("requestId") == trail.request_id]
     probe.judge(concurrency.charged_once, trail.last, rows=own, most_credits=probe.price(model))
+
+
+@pytest.fixture
+def receiving_key(probe, run):
+    """A key of the full key's account with a webhook of its own."""
+    if probe.mint is None or not mints_webhooks(probe.target):
+        pytest.skip(f"{UNTESTED}{CONTROL.says}, on this machine")
+    webhook = Webhook(
+        url=run.receiver.url("/cancelled-at-once"),
+        secret=Secret(f"whsec_{uuid.uuid4().hex}", "webhook-cancelled-at-once"),
+    )
+    capabilities = RUNNER | {"webhook:receive"}
+    return probe.mint.mint(capabilities, account=probe.need(FULL_KEY).user, webhook=webhook)
+
+
+@pytest.mark.spends.with_args(once(POLLED_MODEL))
+@pytest.mark.proves(webhooks.one_each)
+def test_simultaneous_cancels_are_delivered_once(probe, executions, run, receiving_key):
+    """However many cancels an execution gets at once, its end is delivered once."""
+    trail = executions.submit(probe.need(POLLED_MODEL), receiving_key)
+    execution_id = executions.subjects.execution_id_of(trail.submitted)
+
+    trail = cancelled_at_once(probe, executions, trail)
+
+    def taken(deliveries):
+        return sum(each.is_taken and each.execution_id == execution_id for each in deliveries)
+
+    run.receiver.wait_until(lambda came: taken(came) > 0, timeout_s=DELIVERY_S)
+    run.receiver.wait_until(lambda came: taken(came) > 1, timeout_s=ANOTHER_S)
+    probe.judge(webhooks.one_each, trail.last, taken=taken(run.receiver.deliveries))
 
 
 def runs_within_means(target):
