@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from knouds_harness.reporting.drift import drift_of
 from knouds_harness.reporting.evidence import Evidence, evidence_of
 from knouds_harness.reporting.headline import headline
 from knouds_harness.reporting.matrix import Look, Matrix, matrix_of
@@ -21,9 +22,9 @@ from knouds_harness.reporting.standing import (
 )
 from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.record import RunRecord
-from knouds_harness.runs.verdicts import Verdict
 
 _MOST_FINDINGS_WITH_EVIDENCE = 200
+_MOST_DRIFT_WITH_EVIDENCE = 50
 _MOST_EVIDENCE_OF_CELLS = 600
 _OPEN_FINDINGS = 5
 
@@ -33,9 +34,10 @@ def html_report(record: RunRecord) -> str:
     rows = fact_rows(record)
     groups = findings_by_fact(record)
     matrix = matrix_of(record)
-    drift = [finding for finding in record.findings if finding.verdict is Verdict.ADDITIVE]
-    shown = [finding for group in groups for finding in group.findings] + drift
-    by_finding = _evidence_of_findings(record, shown[:_MOST_FINDINGS_WITH_EVIDENCE])
+    drift = drift_of(record)
+    shown = [finding for group in groups for finding in group.findings][:_MOST_FINDINGS_WITH_EVIDENCE]
+    shown += [each.findings[0] for each in drift[:_MOST_DRIFT_WITH_EVIDENCE]]
+    by_finding = _evidence_of_findings(record, shown)
     in_findings = {evidence.id for evidence in by_finding.values()}
     of_cells = _evidence_of_cells(record, matrix, in_findings)
     style, script = shipped("report.css"), shipped("report.js")

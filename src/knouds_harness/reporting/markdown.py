@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from textwrap import indent
 
+from knouds_harness.reporting.drift import drift_of
 from knouds_harness.reporting.headline import headline
 from knouds_harness.reporting.ranking import findings_by_fact
 from knouds_harness.reporting.standing import (
@@ -19,7 +20,6 @@ from knouds_harness.reporting.standing import (
 )
 from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.record import RunRecord
-from knouds_harness.runs.verdicts import Verdict
 
 _MOST_FINDINGS = 20
 _MOST_FINDINGS_OF_ONE_FACT = 2
@@ -98,16 +98,16 @@ def _finding(finding: Finding) -> str:
 
 
 def _drift(record: RunRecord) -> list[str]:
-    additive = [finding for finding in record.findings if finding.verdict is Verdict.ADDITIVE]
-    if not additive:
+    drift = drift_of(record)
+    if not drift:
         return []
     lines = [
-        f"- `{finding.operation}` {_code(finding.where)}: {_code(finding.observed)}"
-        for finding in additive[:_MOST_DRIFT]
+        f"- {_code(each.where or each.observed)}: {_code(each.observed)}, on {each.seen_on}"
+        for each in drift[:_MOST_DRIFT]
     ]
-    if len(additive) > _MOST_DRIFT:
-        lines.append(f"- … and {len(additive) - _MOST_DRIFT} more in `report.html`")
-    return [f"### New and undocumented ({len(additive)}), which breaks nothing", "\n".join(lines)]
+    if len(drift) > _MOST_DRIFT:
+        lines.append(f"- … and {len(drift) - _MOST_DRIFT} more in `report.html`")
+    return [f"### New and undocumented ({len(drift)}), which breaks nothing", "\n".join(lines)]
 
 
 def _untested(record: RunRecord) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from knouds_harness.reporting.drift import drift_of
 from knouds_harness.reporting.headline import headline
 from knouds_harness.reporting.standing import fact_rows, standing_counts, untested_rows, waiver_rows
 from knouds_harness.runs.findings import Finding
@@ -50,6 +51,15 @@ def summary(record: RunRecord) -> str:
         },
         "facts": {row.fact.id: row.standing.value for row in rows},
         "findings": [_finding(record, finding) for finding in record.findings],
+        "drift": [
+            {
+                "where": each.where,
+                "observed": each.observed,
+                "operations": list(each.operations),
+                "count": each.count,
+            }
+            for each in drift_of(record)
+        ],
         "untested": untested_rows(record),
         "waivers": [
             {

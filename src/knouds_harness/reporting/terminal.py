@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.text import Text
 
+from knouds_harness.reporting.drift import Drift, drift_of
 from knouds_harness.reporting.headline import headline
 from knouds_harness.reporting.load.terminal import print_load_summary
 from knouds_harness.reporting.ranking import FactFindings, findings_by_fact
@@ -14,6 +17,7 @@ from knouds_harness.runs.record import RunRecord
 
 _MOST_FACTS = 5
 _MOST_MISSING = 3
+_MOST_DRIFT = 3
 _STYLE_BY_TONE = {"good": "bold green", "bad": "bold red", "warn": "bold yellow"}
 _STYLE_BY_STANDING = {
     Standing.BREACH: "red",
@@ -50,6 +54,7 @@ def _print_check(record: RunRecord, paths: RenderedPaths, console: Console) -> N
         _print_fact(group, console)
     if len(groups) > _MOST_FACTS:
         _print(console, Text(f"  … and {len(groups) - _MOST_FACTS} more facts in the report"))
+    _print_drift(drift_of(record), console)
     waiting = untested_rows(record)
     for missing, facts in list(waiting.items())[:_MOST_MISSING]:
         _print(console, Text(f"  {len(facts)} facts untested for want of {_plain(missing)}", style="dim"))
@@ -66,6 +71,16 @@ def _print_check(record: RunRecord, paths: RenderedPaths, console: Console) -> N
         figures += f", {counts.cost_credits:,.0f} credits"
     _print(console, Text(f"{figures}, seed {record.setup.seed}"))
     console.print(Text.assemble("  report ", (str(paths.html), "bold")), soft_wrap=True)
+
+
+def _print_drift(drift: Sequence[Drift], console: Console) -> None:
+    if not drift:
+        return
+    things = "1 thing is" if len(drift) == 1 else f"{len(drift)} things are"
+    shown = ", ".join(_plain(each.where or each.observed) for each in drift[:_MOST_DRIFT])
+    more = ", …" if len(drift) > _MOST_DRIFT else ""
+    words = f"  {things} new and undocumented, which breaks nothing: {shown}{more}"
+    _print(console, Text(words, style="dim"))
 
 
 def _print_fact(group: FactFindings, console: Console) -> None:
