@@ -75,6 +75,13 @@ def mutation(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def detection(session: nox.Session) -> None:
+    """Compare with other tools: who notices which faults, ``nox -s detection -- --sample 20``."""
+    install(session, "test")
+    session.run("python", "benchmarks/detection/run.py", *session.posargs)
+
+
+@nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measure speed and memory (``benchmarks/README.md``); wrk comes from Debian."""
     if shutil.which("wrk") is None:

@@ -134,3 +134,14 @@ def test_missing_key_is_said():
 
     assert process.returncode != 0
     assert "KNOUDS_API_KEY" in process.stdout + process.stderr
+
+
+def test_each_check_is_documented():
+    """The page of this tool names every check that we register."""
+    program = "import knouds_harness.schemathesis_checks; from schemathesis.checks import CHECKS; "
+    program += "print(*(name for name in CHECKS.get_all_names() if name.startswith('knouds_')))"
+    names = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+
+    page = (ROOT / "docs" / "schemathesis.md").read_text(encoding="utf-8")
+
+    assert [name for name in names.split() if f"| `{name}` |" not in page] == []

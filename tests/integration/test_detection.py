@@ -1,0 +1,107 @@
+"""The comparison with other tools: what it counts, and what it gives them to work with."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "benchmarks" / "detection"
+OURS, PLAIN = "knouds-harness check --quick", "schemathesis, full key"
+FIRST, SECOND, THIRD = "whoami-is-203", "whoami-lacks-email", "health-is-text"
+
+
+def python(*arguments):
+    """Run Python as one does who starts the comparison."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env={**os.environ, "PYTHONPATH": str(FOLDER)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout
+
+
+@pytest.fixture
+def table(tmp_path):
+    """The table of some results, given as tool, fault and what was reported."""
+
+    def table(*results):
+        path = tmp_path / "results.jsonl"
+        lines = (
+            json.dumps({"tool": tool, "version": "1", "fault": fault, "problems": problems})
+            for tool, fault, problems in results
+        )
+        path.write_text("\n".join(lines), encoding="utf-8")
+        return python(str(FOLDER / "run.py"), "--minutes", "0", "--tool", PLAIN, "--results", str(path))
+
+    return table
+
+
+def test_what_the_healthy_sandbox_shows_too_is_not_noticed(table):
+    """Only what a tool does not report of the healthy sandbox counts; the rest is a false alarm."""
+    text = table(
+        (OURS, "healthy-1", ["noise"]),
+        (OURS, "healthy-2", ["other noise"]),
+        (OURS, FIRST, ["noise", "other noise"]),
+        (OURS, SECOND, ["noise", "a problem"]),
+    )
+
+    assert f"| {OURS} | 1 | **1** of 2 | 2 |" in text
+
+
+def test_only_faults_that_every_tool_met_count(table):
+    """A fault that one tool has not been run on is left out for all."""
+    text = table(
+        *((tool, "healthy-1", []) for tool in (OURS, "Dredd")),
+        *((OURS, fault, ["a problem"]) for fault in (FIRST, SECOND, THIRD)),
+        *(("Dredd", fault, []) for fault in (FIRST, THIRD)),
+    )
+
+    assert f"| {OURS} | 1 | **2** of 2 |" in text
+    assert "| Dredd | 1 | **0** of 2 |" in text
+
+
+def test_one_key_alone_is_a_part_of_more_keys(table):
+    """What schemathesis finds only with other keys does not count for it with one."""
+    text = table(
+        (PLAIN, "healthy-1", []),
+        ("schemathesis, more keys", "healthy-1", []),
+        ("schemathesis, more keys", FIRST, ["low: a problem"]),
+        ("schemathesis, more keys", SECOND, ["a problem"]),
+    )
+
+    assert f"| {PLAIN} | 1 | **1** of 2 |" in text
+    assert "| schemathesis, more keys | 1 | **2** of 2 |" in text
+
+
+@pytest.mark.parametrize("made", ["document", "as_openapi_30(document)"])
+def test_peers_get_a_valid_document(made):
+    """The document stays valid when it is fitted to the sandbox, and when it is put into OpenAPI 3.0."""
+    code = f"""
+from openapi_spec_validator import validate
+from prepared import as_openapi_30, document_for
+document = document_for({{}})
+validate({made})
+"""
+    python("-c", code)
+
+
+def test_sandbox_counts_requests_and_runs():
+    """Each answer counts, and each run that was accepted."""
+    code = """
+import httpx
+from counted import counted_sandbox
+with counted_sandbox(seed=1, fault=None) as sandbox:
+    with httpx.Client(base_url=sandbox.base_url, headers={"x-api-key": sandbox.keys["business"]}) as client:
+        client.get("/api/health")
+        client.post("/api/workflows/bea-portrait/run", json={"inputs": []})
+        client.post("/api/workflows/bea-portrait/run", json={"inputs": {}})
+print(sandbox.requests, sandbox.runs)
+"""
+    assert python("-c", code).split() == ["3", "1"]
