@@ -87,6 +87,22 @@ class Proxy(http.server.BaseHTTPRequestHandler):
         pass
 
 
+class Healthy(http.server.BaseHTTPRequestHandler):
+    """Says that it is well, whatever it is asked."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", "16")
+        self.end_headers()
+        self.wfile.write(b'{"status": "ok"}')
+
+    def log_message(self, *_):
+        pass
+
+
 def assert_refused(process, code, *words):
     """One message on stderr that names what is wrong, the right code, no traceback."""
     assert process.stderr.startswith("error: ")
@@ -166,6 +182,32 @@ def test_production_is_refused(tmp_path):
     )
 
     assert_refused(process, 4, "production", "--yes-production")
+
+
+def test_target_that_goes_away_ends_the_run_in_words(tmp_path):
+    """No line of the harness's own source."""
+    left = iter(range(12))
+
+    class Vanishing(Healthy):
+        """Answers a few requests, then hangs up on all."""
+
+        def do_GET(self):
+            if next(left, None) is not None:
+                super().do_GET()
+            else:
+                self.close_connection = True
+
+    with serving(Vanishing) as base_url:
+        write_profile(tmp_path, PROFILE.format(base_url=base_url))
+        process = knouds(
+            "check", "--target", "mine", cwd=tmp_path, environ={"TEST_KEY_FULL": "knouds_live_0123456789"}
+        )
+
+    shown = process.stdout + process.stderr
+    assert process.returncode == 3
+    assert "5 requests in a row got no answer" in shown
+    assert "Traceback" not in shown
+    assert ".py:" not in shown
 
 
 def test_port_already_taken(tmp_path):

@@ -252,6 +252,7 @@ def _generation_settings(config: pytest.Config) -> hypothesis.settings:
         deadline=None,
         database=None,
         print_blob=False,
+        report_multiple_bugs=False,  # findings are recorded, all of them; one error tells that there are some
         phases=(Phase.explicit, Phase.generate, Phase.shrink),
         suppress_health_check=(HealthCheck.too_slow, HealthCheck.filter_too_much),
     )
@@ -335,12 +336,20 @@ def pytest_runtest_makereport(
         operation = operation_of(item)
         missing = str(error).removeprefix(UNTESTED)
         run.recorder.record_untested(checks[0], operation.id if operation else None, missing)
-    elif isinstance(error, GuardStop | TargetUnreachable | RunRecordError):
-        run.stop("stopped", error)
-        item.session.shouldstop = str(error)
+    elif (reason := _reason_to_stop(error)) is not None:
+        run.stop("stopped", reason)
+        item.session.shouldstop = str(reason)
+        report.longrepr = f"stopped: {reason}"
     elif not isinstance(error, pytest.fail.Exception):
         run.harness_errors.append(item.nodeid)
     return report
+
+
+def _reason_to_stop(error: BaseException) -> HarnessError | None:
+    """What ends the run, alone or among what hypothesis met in several tries."""
+    if isinstance(error, BaseExceptionGroup):
+        return next((found for each in error.exceptions if (found := _reason_to_stop(each))), None)
+    return error if isinstance(error, GuardStop | TargetUnreachable | RunRecordError) else None
 
 
 def describe(finding: Finding) -> str:

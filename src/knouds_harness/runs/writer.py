@@ -7,7 +7,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
@@ -38,6 +38,8 @@ RUN_FILE = "run.json"
 FINDINGS_FILE = "findings.jsonl"
 EXCHANGES_FILE = "exchanges.har"
 _CHECKPOINT_EVERY_S = 1.0
+_RESERVE_FILE = ".room-for-the-end"
+_RESERVE_BYTES = 390_000  # run.json of a whole run takes 300,000
 _NOT_IN_A_FOLDER_NAME = re.compile(r"[^\w.-]+", re.ASCII)
 
 
@@ -104,6 +106,9 @@ class RunWriter:
         self._surface: Callable[[], Surface] | None = None
         self._has_stale_counts = False
         self._is_lost = False
+        self._reserve = folder / _RESERVE_FILE
+        with suppress(OSError):  # then the run may end without saying why, and begins all the same
+            self._reserve.write_bytes(bytes(_RESERVE_BYTES))
         with self._writing(EXCHANGES_FILE):
             self._exchanges = HarWriter(folder / EXCHANGES_FILE)
         with self._writing(FINDINGS_FILE):
@@ -157,6 +162,7 @@ class RunWriter:
                 self.finish(Outcome.INTERRUPTED, ExitCode.INTERRUPTED, note=note)
         finally:
             self._exchanges.close()
+            self._give_up_reserve()
 
     def watch(self, surface: Callable[[], Surface]) -> None:
         """Ask for the observed surface from now on, whenever counts are written."""
@@ -314,6 +320,11 @@ class RunWriter:
             untested=tuple(self._untested.values()),
         )
 
+    def _give_up_reserve(self) -> None:
+        """Make the room in which a run whose disk is full can still say how it ended."""
+        with suppress(OSError):
+            self._reserve.unlink(missing_ok=True)
+
     @contextmanager
     def _writing(self, name: str) -> Iterator[None]:
         try:
@@ -322,6 +333,7 @@ class RunWriter:
             if self._is_lost:
                 return
             self._is_lost = self._has_stale_counts = True  # half a line may be in the file of findings
+            self._give_up_reserve()
             raise RunRecordError(
                 f"{self.folder / name}: cannot be written: {error.strerror}\n"
                 "  What was written until then is kept. Make room there, or choose another --runs-folder."
