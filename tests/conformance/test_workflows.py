@@ -239,7 +239,7 @@ def test_move_sets_the_folder(probe, subjects):
         )
 
 
-@pytest.mark.proves(workflows.gone, workflows.listed)
+@pytest.mark.proves(workflows.gone, workflows.listed, workflows.creator_may_run)
 def test_deleted_workflow_is_gone(probe, subjects):
     """A deleted workflow is a 404 for whatever is asked of it, and not listed; its siblings stay."""
     owner = probe.need(FULL_KEY)
@@ -247,6 +247,8 @@ def test_deleted_workflow_is_gone(probe, subjects):
     _, sibling = make(subjects, owner, {"name": name})
     _, slug = make(subjects, owner, {"name": name})
     write(probe, owner, slug, {"publicPlayground": True})
+    if MAY_RUN.find(probe.target) is not None:
+        probe.judge(workflows.creator_may_run, run_free(probe, owner, slug))
 
     probe.judge(workflows.creator_may, subjects.delete(owner, slug))
 

@@ -128,7 +128,8 @@ def _sent(step: Exchange, given: Sequence[_Given], fill: Callable[[str], str]) -
 
 def _given_by(step: Exchange, known: Sequence[_Given]) -> list[_Given]:
     body = step.json_or_none()
-    is_giving = step.request.action in (Action.WRITE, Action.RUN) and step.status in (200, 201, 202)
+    is_success = step.status is not None and 200 <= step.status < 300
+    is_giving = step.request.action in (Action.WRITE, Action.RUN) and is_success
     given = []
     for member, name in _VARIABLE_BY_MEMBER.items() if is_giving and isinstance(body, dict) else ():
         value = body.get(member)

@@ -63,6 +63,8 @@ async def run_workflow(call: Call, limit_headers: dict[str, str]) -> Response:
         raise _invalid_slug()
     workflow = find_workflow(call.store, slug)
     if workflow is None:
+        if "delete-keeps-what-ran" in call.faults and _has_run(call, slug):
+            return await _perform(call, Job(workflow_slug=slug, calls=[], inputs={}), limit_headers)
         if "run-unknown-workflow-is-invalid-slug" in call.faults:
             raise _invalid_slug()
         if "run-unknown-workflow-is-410" in call.faults:
@@ -80,6 +82,14 @@ async def run_workflow(call: Call, limit_headers: dict[str, str]) -> Response:
     inputs = defaults(workflow.document) | given
     calls = [(model, model.units(settings | inputs)) for model, settings in generators(workflow.document)]
     return await _perform(call, Job(workflow_slug=slug, calls=calls, inputs=inputs), limit_headers)
+
+
+def _has_run(call: Call, slug: str) -> bool:
+    """For faults: whether the account has run this workflow before."""
+    (count,) = call.store.row(
+        "SELECT count(*) FROM runs WHERE workflow_slug = ? AND account_id = ?", slug, call.account.id
+    )
+    return bool(count)
 
 
 async def run_model(call: Call, limit_headers: dict[str, str]) -> Response:

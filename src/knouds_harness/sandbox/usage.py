@@ -39,6 +39,8 @@ async def list_usage(call: Call) -> Response:
         limit = DEFAULT_LIMIT
     offset = 0 if "usage-offset-ignored" in call.faults else _number(call, "offset", default=0)
     condition = _visible(call)
+    if query.get("workflowSlug") and "usage-of-a-workflow-is-everyones" in call.faults:
+        condition = "source <> 'canvas'"
     if query.get("status") in _STATUSES and "usage-status-filter-ignored" not in call.faults:
         condition += " AND replace(status, 'cancel_requested', 'processing') = :status"
     if query.get("modelId") and "usage-model-filter-ignored" not in call.faults:
@@ -76,6 +78,8 @@ async def list_usage(call: Call) -> Response:
 async def list_usage_models(call: Call) -> Response:
     """GET /api/usage/models."""
     condition = _visible(call)
+    if "usage-models-of-everyone" in call.faults:
+        condition = "source <> 'canvas'"
     rows = call.store.rows(
         f"SELECT DISTINCT model_ids FROM runs WHERE {condition}",  # noqa: S608 - values are bound
         {"account": call.account.id},

@@ -136,6 +136,8 @@ async def workflows(t):
     await t.send("PUT", "/api/workflows/portrait", "full", {"name": "Renamed", "slug": "else"})
     await t.send("PUT", "/api/workflows/portrait", "full", {"tags": ["kept"], "slug": "else"})
     await t.send("PUT", "/api/workflows/portrait", "full", {"description": "new"})
+    await t.send("PUT", "/api/workflows/portrait", "full", {"description": "half", "nodes": 7})
+    await t.send("PUT", "/api/workflows/portrait", "full", {"createdBy": account_id(SEED, "sam")})
     await t.send("GET", "/api/workflows/portrait", "full")
     for folder in ("folder-9", None):
         await t.send("PUT", "/api/workflows/in-folder/move", "full", {"folderId": folder})
@@ -146,8 +148,11 @@ async def workflows(t):
         ("portrait", "admin"),
     ):
         await t.send("PUT", f"/api/workflows/{slug}", persona, {"tags": ["foreign"]})
+    await t.send("GET", "/api/workflows/stranger-private", "stranger")
+    await t.send("POST", "/api/workflows/no-input/run", "full", {"inputs": {}})
     await t.send("DELETE", "/api/workflows/no-input", "full")
     await t.send("GET", "/api/workflows/no-input", "full")
+    await t.send("POST", "/api/workflows/no-input/run", "full", {"inputs": {}})
     await t.send("GET", "/api/workflows", "stranger")
 
 
@@ -185,6 +190,7 @@ async def executions(t):
         await t.send("GET", f"/api/executions/{execution_id}", "stranger")
     await t.send("POST", f"/api/executions/{ids[0]}/cancel", "business")
     await t.send("GET", f"/api/executions/{ids[0]}", "business")
+    await t.send("POST", f"/api/executions/{ids[1]}/cancel", "stranger")
     for execution_id in ids:
         await all_ended(t)
         await t.send("GET", f"/api/executions/{execution_id}", "business")

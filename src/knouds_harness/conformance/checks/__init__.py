@@ -10,6 +10,7 @@ from knouds_harness.conformance.checks import (
     concurrency,
     envelopes,
     executions,
+    isolation,
     rate_limits,
     refusals,
     runs,
@@ -35,6 +36,7 @@ _MODULES: tuple[ModuleType, ...] = (
     usage,
     rate_limits,
     concurrency,
+    isolation,
 )
 
 

@@ -49,6 +49,9 @@ FAULTS: Table = {
     },
     "execution.foreign-is-404": {
         "execution-shown-to-strangers": "Anyone may poll and cancel an execution.",
+        "execution-foreign-cancel-happens": Subtle(
+            "A refused cancel of someone else's execution cancels it."
+        ),
     },
     "execution.final-is-absorbing": {
         "execution-final-flips": "An ended execution shows another end half a second later.",

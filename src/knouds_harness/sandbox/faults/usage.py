@@ -31,6 +31,7 @@ FAULTS: Table = {
     },
     "usage.own-rows-only": {
         "usage-shows-everyones-rows": "Usage shows everyone's rows.",
+        "usage-of-a-workflow-is-everyones": Subtle("Asked for by a workflow, usage shows everyone's rows."),
     },
     "usage.no-canvas-rows": {
         "usage-shows-canvas-rows": "Usage shows canvas rows.",
@@ -57,5 +58,6 @@ FAULTS: Table = {
     },
     "usage.models-are-distinct": {
         "usage-models-repeat": "Usage models repeats ids.",
+        "usage-models-of-everyone": "Usage models lists everyone's models.",
     },
 }

@@ -16,6 +16,7 @@ FAULTS: Table = {
     },
     "workflows.creator-owns": {
         "create-believes-created-by": "Create takes createdBy from the body.",
+        "update-believes-created-by": "Update takes createdBy from the body.",
         "workflows-document-names-another-creator": "createdBy is someone else.",
     },
     "workflows.create-makes-slug-from-name": {
@@ -34,6 +35,7 @@ FAULTS: Table = {
     "workflows.update-takes-subset": {
         "update-resets-what-is-left-out": "Update empties the tags and description that it is not given.",
         "update-ignores-description": "Update does not change the description.",
+        "update-refused-in-part": Subtle("A refused update keeps the description that came with it."),
         "update-overwrites-update": Subtle("An update undoes those that came while it was under way."),
     },
     "workflows.slug-never-changes": {
@@ -47,10 +49,14 @@ FAULTS: Table = {
     },
     "workflows.delete-then-404": {
         "delete-keeps-the-workflow": "A deleted workflow is still there.",
+        "delete-keeps-what-ran": Subtle("A deleted workflow that was run before can still be run."),
         "update-revives-deleted": Subtle("A workflow that is deleted during an update comes back."),
     },
     "workflows.foreign-write-is-refused": {
         "write-to-foreign-accepted": "Anyone may write to any workflow.",
+        "write-to-foreign-refused-and-done": Subtle(
+            "A refused write to someone else's workflow changes its description."
+        ),
         "write-to-foreign-template-accepted": "Anyone may write to a template.",
     },
     "workflows.admin-does-not-own": {

@@ -1,0 +1,154 @@
+"""Whether what belongs to one user stays out of the other's reach."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final
+
+from knouds_harness.conformance.checks.usage import listed_models
+from knouds_harness.conformance.checks.workflows import is_success
+from knouds_harness.conformance.claims import Claim, answer, check, status_is
+from knouds_harness.conformance.needs import (
+    CONTROL,
+    FULL_KEY,
+    MAY_CANCEL,
+    MAY_RUN,
+    MAY_WRITE,
+    OWN_FILED_WORKFLOW,
+    POLLED_MODEL,
+    STRANGER_KEY,
+)
+from knouds_harness.conformance.statuses import status_in
+from knouds_harness.exchange.evidence import Exchange
+
+_TWO_USERS = (FULL_KEY, STRANGER_KEY)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """What an operation on someone else's resource is answered with.
+
+    Attributes:
+        fact: Says that it is refused.
+        statuses: Of the refusal.
+        status_fact: The assumed fact about the status, where ``fact`` promises a refusal only.
+    """
+
+    fact: str
+    statuses: tuple[int, ...] = (404,)
+    status_fact: str | None = None
+
+
+_READ = Refusal(fact="workflows.foreign-private-read-is-refused", statuses=(403, 404))
+_WRITE = Refusal(
+    fact="workflows.foreign-write-is-refused",
+    statuses=(403, 404),
+    status_fact="workflows.foreign-write-status",
+)
+_EXECUTION = Refusal(fact="execution.foreign-is-404")
+
+ON_WORKFLOWS: Final[Mapping[str, Refusal]] = MappingProxyType(
+    {
+        "runWorkflow": Refusal(fact="run.foreign-workflow-is-404"),
+        "getWorkflowSchema": _READ,
+        "getPublicWorkflowSchema": Refusal(fact="schema.public-only-when-public"),
+        "getWorkflow": _READ,
+        "updateWorkflow": _WRITE,
+        "moveWorkflow": _WRITE,
+        "deleteWorkflow": _WRITE,
+    }
+)
+"""Operations on a workflow, which here is private."""
+
+ON_EXECUTIONS: Final[Mapping[str, Refusal]] = MappingProxyType(
+    {"getExecution": _EXECUTION, "cancelExecution": _EXECUTION}
+)
+
+ON_NOBODYS: Final = frozenset({"runModel"})
+"""Operations on what belongs to nobody."""
+
+REFUSAL_BY_OPERATION: Final[Mapping[str, Refusal]] = MappingProxyType({**ON_WORKFLOWS, **ON_EXECUTIONS})
+_FACTS = tuple(dict.fromkeys(refusal.fact for refusal in REFUSAL_BY_OPERATION.values()))
+
+
+@check(*_FACTS, "workflows.foreign-write-status", needs=_TWO_USERS)
+def refused(exchange: Exchange) -> Iterator[Claim]:
+    """Someone else's private workflow or execution is refused, whatever is asked of it."""
+    refusal = REFUSAL_BY_OPERATION[exchange.request.operation_id or ""]
+    if refusal.status_fact is None:
+        yield status_is(exchange, *refusal.statuses, fact=refusal.fact)
+        return
+    is_refused = exchange.status is not None and 400 <= exchange.status < 500
+    yield Claim(fact=refusal.fact, holds=is_refused, expected="a refusal", observed=answer(exchange))
+    if is_refused:
+        yield status_is(exchange, *refusal.statuses, fact=refusal.status_fact)
+
+
+@check("execution.foreign-is-404", needs=(*_TWO_USERS, POLLED_MODEL, MAY_RUN, MAY_CANCEL))
+def not_cancelled(exchange: Exchange) -> Iterator[Claim]:
+    """An execution that only somebody else tried to cancel goes on, as its owner sees."""
+    status = status_in(exchange)
+    if status is not None:
+        yield Claim(
+            fact="execution.foreign-is-404",
+            holds=status not in ("cancel_requested", "cancelled"),
+            expected="not cancelled, as its owner did not cancel it",
+            observed=status,
+            where="/status",
+        )
+
+
+@check("workflows.list-own-and-templates", needs=(*_TWO_USERS, MAY_WRITE, OWN_FILED_WORKFLOW))
+def not_received(exchange: Exchange, *, slug: str) -> Iterator[Claim]:
+    """A workflow that is moved to somebody else's folder does not show in their list."""
+    summaries = exchange.json_or_none()
+    if exchange.status == 200 and isinstance(summaries, list):
+        slugs = [each.get("slug") for each in summaries if isinstance(each, dict)]
+        yield Claim(
+            fact="workflows.list-own-and-templates",
+            holds=slug not in slugs,
+            expected="nobody else's workflow, whatever folder it says it is in",
+            observed=f"{slug} listed",
+        )
+
+
+@check("workflows.creator-owns", needs=(*_TWO_USERS, MAY_WRITE, OWN_FILED_WORKFLOW))
+def still_owned(exchange: Exchange) -> Iterator[Claim]:
+    """Whatever folder its creator names, a workflow stays theirs."""
+    yield Claim(
+        fact="workflows.creator-owns",
+        holds=is_success(exchange),
+        expected="accepted: this key's account created it",
+        observed=answer(exchange),
+    )
+
+
+@check("usage.own-rows-only", needs=(FULL_KEY, CONTROL))
+def no_rows(exchange: Exchange) -> Iterator[Claim]:
+    """An account that never ran anything has no usage, whoever's workflow or model is asked for."""
+    page: Any = exchange.json_or_none()
+    rows = page.get("rows") if isinstance(page, dict) else None
+    if exchange.status == 200 and isinstance(rows, list):
+        yield Claim(
+            fact="usage.own-rows-only",
+            holds=not rows,
+            expected="no rows: the account never ran anything",
+            observed=f"{len(rows)} rows",
+            where="/rows",
+        )
+
+
+@check("usage.models-are-distinct", needs=(FULL_KEY, CONTROL))
+def no_models(exchange: Exchange, *, of_others: Collection[str]) -> Iterator[Claim]:
+    """An account that never ran anything has used none of the models that others have."""
+    listed = listed_models(exchange)
+    if listed is not None:
+        shown = sorted(set(listed) & set(of_others))
+        yield Claim(
+            fact="usage.models-are-distinct",
+            holds=not shown,
+            expected="no model: the account never ran anything",
+            observed=f"{', '.join(shown)}, which others have used",
+        )
