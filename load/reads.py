@@ -5,8 +5,9 @@ on an earlier answer. Costs no credits. Needs a key that holds ``workflow:read``
 account.
 """
 
-from locust import between, events, task
+from locust import between, events
 
+from knouds_harness.load.journeys import list_usage, list_workflows, read_pricing, read_schema, who_am_i
 from knouds_harness.load.plugin import install
 from knouds_harness.load.scenario import ScenarioUser
 
@@ -18,29 +19,4 @@ class Reads(ScenarioUser):
 
     needs = ("workflow:read",)
     wait_time = between(0.5, 1.5)
-
-    @task(4)
-    def who_am_i(self) -> None:
-        """The account."""
-        self.call("getWhoami", "/api/whoami")
-
-    @task(3)
-    def list_workflows(self) -> None:
-        """What is there."""
-        self.call("listWorkflows", "/api/workflows")
-
-    @task(3)
-    def read_schema(self) -> None:
-        """What a workflow asks for."""
-        run_path = self.chance.choice(self.workflow_errands()).path
-        self.call("getWorkflowSchema", f"{run_path.removesuffix('run')}schema")
-
-    @task(2)
-    def list_usage(self) -> None:
-        """What was spent."""
-        self.call("listUsage", "/api/usage", params={"limit": 20})
-
-    @task(1)
-    def read_pricing(self) -> None:
-        """What it costs, without a key."""
-        self.call("getPublicPricing", "/api/pricing/public", is_public=True)
+    tasks = {who_am_i: 4, list_workflows: 3, read_schema: 3, list_usage: 2, read_pricing: 1}

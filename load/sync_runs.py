@@ -1,13 +1,14 @@
 """How long do synchronous runs take, and how many at once can the server carry?
 
 Workload: runs of the profile's own workflows (three in four) and of its models, each of them equally often,
-with the profile's inputs; open (``--rate``) or closed (``--users``). Costs at most the price of each run that
-is sent: the plan says so beforehand, and the budget (``limits.credits``, ``--credits``) stops it. Needs keys
-that hold ``workflow:run`` and ``model:run``, and workflows of their accounts.
+with the profile's inputs; open (``--rate``) or closed (``--users``). Costs at most the price of each run
+that is sent; the budget (``limits.credits``, ``--credits``) stops it. Needs keys that hold ``workflow:run``
+and ``model:run``, and workflows of their accounts.
 """
 
-from locust import between, events, task
+from locust import between, events
 
+from knouds_harness.load.journeys import run_model, run_workflow
 from knouds_harness.load.plugin import install
 from knouds_harness.load.scenario import ScenarioUser
 
@@ -19,13 +20,4 @@ class SyncRuns(ScenarioUser):
 
     needs = ("workflow:run", "model:run")
     wait_time = between(0.5, 2)
-
-    @task(3)
-    def run_workflow(self) -> None:
-        """Run one of its own workflows."""
-        self.send_run(self.chance.choice(self.workflow_errands()))
-
-    @task(1)
-    def run_model(self) -> None:
-        """Run a model."""
-        self.send_run(self.chance.choice(self.model_errands()))
+    tasks = {run_workflow: 3, run_model: 1}

@@ -32,9 +32,7 @@ users who wait for each answer, and then think. Whatever else Locust knows can f
 @click.option("--spacing", metavar="NAME", help="Of arrivals: constant or poisson.")
 @click.option("--processes", type=click.IntRange(1), metavar="N", help="Share the load over so many.")
 @click.option("--seed", type=int, metavar="N", help="Repeat the run that printed this seed.")
-@click.option(
-    "--objectives", type=click.Path(path_type=Path), metavar="FILE", help="Others than shipped."
-)
+@click.option("--objectives", type=click.Path(path_type=Path), metavar="FILE", help="Others than shipped.")
 @click.option("--abort-on", multiple=True, metavar="MEASURE=BOUND", help="End early where it is missed.")
 @click.option("--credits", type=click.FloatRange(0), metavar="N", help="Spend no more than this.")
 @click.option("--client", metavar="NAME", help="knouds, or fast for Locust's FastHttpUser's.")
@@ -68,10 +66,9 @@ load.help = f"{load.help}\n\nScenarios: {', '.join(scenario_names())}."
 
 def _as_locust_options(options: dict[str, object]) -> list[str]:
     """Click's options as the plugin and Locust take them."""
-    renamed = {"duration": "run-time"}
     arguments: list[str] = []
     for name, value in options.items():
-        option = f"--{renamed.get(name, name.replace('_', '-'))}"
+        option = f"--{name.replace('_', '-')}"
         if isinstance(value, tuple):
             for each in value:
                 arguments += [option, str(each)]

@@ -24,6 +24,7 @@ class Health:
         handed: Arrivals that were taken.
         dropped: Arrivals that found nobody idle.
         cpu_share: Of one core, from 0 to 1.
+        spent_credits: What was charged, or may have been, since the process began.
     """
 
     lateness: Histogram = field(default_factory=Histogram)
@@ -31,6 +32,7 @@ class Health:
     handed: int = 0
     dropped: int = 0
     cpu_share: float = 0.0
+    spent_credits: float = 0.0
 
     def packed(self) -> dict[str, Any]:
         """As plain values, for a message."""
@@ -40,6 +42,7 @@ class Health:
             "handed": self.handed,
             "dropped": self.dropped,
             "cpu_share": self.cpu_share,
+            "spent_credits": self.spent_credits,
         }
 
     @classmethod
@@ -58,6 +61,7 @@ def together(processes: Iterable[Health]) -> Health:
         whole.handed += each.handed
         whole.dropped += each.dropped
         whole.cpu_share = max(whole.cpu_share, each.cpu_share)
+        whole.spent_credits += each.spent_credits
     return whole
 
 

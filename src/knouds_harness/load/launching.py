@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -66,8 +67,10 @@ def launch(
     runs_folder.mkdir(parents=True, exist_ok=True)
     before = set(runs_folder.iterdir())
     objectives = scenarios_path() / _OBJECTIVES
+    port = str(_free_port())
     command = [sys.executable, "-m", "locust", "-f", str(scenario), "--headless", "--only-summary"]
     command += ["--loglevel", "ERROR", "--json-file", os.devnull, "--record", str(runs_folder)]
+    command += ["--master-bind-port", port, "--master-port", port]  # two runs at once must not share workers
     command += ["--objectives", str(objectives)] if "--objectives" not in options else []
     with subprocess.Popen(  # noqa: S603 - our own arguments
         [*command, *options], env={**os.environ, **variables}, stdin=subprocess.DEVNULL
@@ -75,6 +78,12 @@ def launch(
         exit_code = _wait(process)
     made = sorted(set(runs_folder.iterdir()) - before)
     return Launched(exit_code=exit_code, folder=made[-1] if made else None)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _wait(process: subprocess.Popen[bytes]) -> int:

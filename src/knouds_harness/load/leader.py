@@ -21,6 +21,7 @@ from locust.runners import MasterRunner
 from knouds_harness.contract.document import load_document
 from knouds_harness.errors import ExitCode
 from knouds_harness.load.course import Course
+from knouds_harness.load.cycles import cycles
 from knouds_harness.load.hdr_logs import HdrLogWriter, Interval
 from knouds_harness.load.health import Health, together
 from knouds_harness.load.objectives import judge_objectives, load_objectives, parse_bounds
@@ -152,6 +153,8 @@ class Leader:
             validity=self._validity(),
             operations=operations,
             objectives=judge_objectives(self._objectives, operations),
+            cycles=cycles(self._summary.histograms),
+            cost_credits=self._health().spent_credits,
             note="\n".join(self._notes),
         )
 
@@ -204,11 +207,13 @@ class Leader:
         until_unix_s = min(time.time(), self.start_unix_s + self._options.course.duration_s)
         return max(0.0, until_unix_s - self._summary.measured_from_unix_s)
 
+    def _health(self) -> Health:
+        if isinstance(self._environment.runner, MasterRunner):
+            return together(self.health_by_worker.values())
+        return self._own_health()
+
     def _validity(self) -> Validity:
-        processes = list(self.health_by_worker.values())
-        if not isinstance(self._environment.runner, MasterRunner):
-            processes.append(self._own_health())
-        health = together(processes)
+        health = self._health()
         measured_s = self._measured_s()
         schedule = self._options.schedule
         asked_per_s = None

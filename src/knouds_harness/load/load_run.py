@@ -16,6 +16,7 @@ from locust.runners import MasterRunner, WorkerRunner
 from knouds_harness.errors import ExitCode, UsageError
 from knouds_harness.load.arrival_user import Arrivals, ArrivalUser
 from knouds_harness.load.arrivals import Share
+from knouds_harness.load.cycles import CycleLog
 from knouds_harness.load.health import Health, Watch
 from knouds_harness.load.leader import Leader
 from knouds_harness.load.options import Options
@@ -88,6 +89,11 @@ class LoadRun:
             environment, on_second=self.leader.add_second if self.leader else lambda _: None
         )
 
+    @cached_property
+    def cycles(self) -> CycleLog:
+        """Where asynchronous runs are recorded."""
+        return CycleLog(self.recording.recorder)
+
     @property
     def known_target(self) -> Target:
         """The target.
@@ -124,7 +130,7 @@ class LoadRun:
     def listen(self) -> None:
         """Take part in the run from now on."""
         events, runner = self.environment.events, self.environment.runner
-        events.test_start.add_listener(self._on_test_start)
+        events.test_start.add_listener(self.on_test_start)
         if isinstance(runner, WorkerRunner):
             events.report_to_master.add_listener(self._report)
             runner.register_message(_ARRIVALS, self._on_shares)
@@ -138,9 +144,13 @@ class LoadRun:
     def health(self) -> Health:
         """How this process does."""
         dispatcher = self.arrivals.dispatcher if self.arrivals else None
-        if dispatcher is None:
-            return self.watch.health()
-        return self.watch.health(handed=dispatcher.handed, dropped=dispatcher.dropped)
+        health = (
+            self.watch.health(handed=dispatcher.handed, dropped=dispatcher.dropped)
+            if dispatcher
+            else self.watch.health()
+        )
+        health.spent_credits = self.limits.budget.spent_credits if self.target else 0.0
+        return health
 
     def stop(self, reason: str, exit_code: ExitCode) -> None:
         """End the whole run early, from whichever process.
@@ -156,7 +166,8 @@ class LoadRun:
 
     # What Locust tells
 
-    def _on_test_start(self, **_: object) -> None:
+    def on_test_start(self, **_: object) -> None:
+        """Users are about to start: give them what they need."""
         ArrivalUser.chance = random.Random(f"{self.options.seed} {self._worker_index()}")
         for user_class in self.environment.user_classes:
             if issubclass(user_class, ArrivalUser):

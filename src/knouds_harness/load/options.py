@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from locust.util.timespan import parse_timespan
+
 from knouds_harness.errors import UsageError
 from knouds_harness.load.arrivals import SPACINGS, Schedule
 from knouds_harness.load.shapes import KINDS, Shape
@@ -73,6 +75,9 @@ def add_options(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("knouds-harness")
     group.add_argument("--target", metavar="NAME", help="Profile in targets/: keys, resources, limits.")
     group.add_argument(
+        "--duration", type=parse_timespan, metavar="TIME", help="Of the load: 30s, 10m, 1h; or Locust's -t."
+    )
+    group.add_argument(
         "--rate",
         type=_positive,
         metavar="N",
@@ -113,15 +118,20 @@ def add_options(parser: ArgumentParser) -> None:
 def read_options(parsed: Namespace) -> Options:
     """The options, out of Locust's parsed ones.
 
+    What is left to chance, or said in Locust's own words, is written down in ours, which alone reach workers.
+
     Raises:
         UsageError: They contradict each other.
     """
-    duration_s = float(parsed.run_time or _DEFAULT_DURATION_S)
+    parsed.duration = parsed.duration or parsed.run_time or _DEFAULT_DURATION_S
+    if parsed.seed is None:
+        parsed.seed = random.SystemRandom().randrange(_LARGEST_SEED)
+    duration_s = float(parsed.duration)
     users = int(parsed.num_users or (1000 if parsed.rate else 10))
     level = float(parsed.rate or users)
     if parsed.warm_up >= duration_s:
         raise UsageError(
-            f"--warm-up {parsed.warm_up:g} leaves nothing of {duration_s:g} s\n  Run for longer (-t)."
+            f"--warm-up {parsed.warm_up:g} leaves nothing of {duration_s:g} s\n  Ask for a longer --duration."
         )
     if parsed.rate and parsed.client == "fast":
         raise UsageError(
@@ -132,7 +142,6 @@ def read_options(parsed: Namespace) -> Options:
         course = Shape.of(parsed.shape, level, duration_s, base=parsed.base, steps=parsed.steps)
     except (ValueError, ZeroDivisionError) as error:
         raise UsageError(f"--shape {parsed.shape}: {error}") from error
-    seed = random.SystemRandom().randrange(_LARGEST_SEED) if parsed.seed is None else parsed.seed
     return Options(
         target=parsed.target,
         rate=parsed.rate,
@@ -140,7 +149,7 @@ def read_options(parsed: Namespace) -> Options:
         course=course,
         spacing=parsed.spacing,
         warm_up_s=parsed.warm_up,
-        seed=seed,
+        seed=parsed.seed,
         record=Path(parsed.record) if parsed.record else None,
         objectives=Path(parsed.objectives) if parsed.objectives else None,
         abort_on=tuple(parsed.abort_on),

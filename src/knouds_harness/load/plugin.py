@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from locust.env import Environment
 from locust.event import Events
+from locust.runners import WorkerRunner
 
 from knouds_harness.errors import ExitCode, HarnessError
 from knouds_harness.load.course import Course
@@ -25,12 +26,38 @@ def install(events: Events) -> None:
     """
     use_exact_buckets()
     events.init_command_line_parser.add_listener(lambda parser, **_: add_options(parser))
-    events.init.add_listener(_begin)
+    events.init.add_listener(_on_init)
 
 
-def _begin(environment: Environment, **_: object) -> None:
+def _on_init(environment: Environment, **_: object) -> None:
     if environment.parsed_options is None:
         return
+    if isinstance(
+        environment.runner, WorkerRunner
+    ):  # what is asked for comes with the master's first message
+        environment.events.test_start.add_listener(_on_first_start())
+        return
+    run = _begin(environment)
+    if run.leader:
+        environment.parsed_options.run_time = None  # the course ends the run
+        environment.shape_class = run.leader.course = Course(run.options)
+        environment.shape_class.runner = environment.runner
+        environment.process_exit_code = ExitCode.KEPT
+
+
+def _on_first_start() -> Callable[..., None]:
+    begun: list[LoadRun] = []
+
+    def begin(environment: Environment, **_: object) -> None:
+        if not begun:
+            begun.append(_begin(environment))
+            begun[0].on_test_start()
+
+    return begin
+
+
+def _begin(environment: Environment) -> LoadRun:
+    assert environment.parsed_options is not None  # noqa: S101 - it comes from a command line
     try:
         options = read_options(environment.parsed_options)
         target = load_target(options.target) if options.target else None
@@ -43,10 +70,5 @@ def _begin(environment: Environment, **_: object) -> None:
     except HarnessError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(error.exit_code)
-    if run.leader:
-        environment.parsed_options.run_time = None  # the course ends the run
-        environment.parsed_options.num_users = options.users
-        environment.shape_class = run.leader.course = Course(options)
-        environment.shape_class.runner = environment.runner
-        environment.process_exit_code = ExitCode.KEPT
     run.listen()
+    return run

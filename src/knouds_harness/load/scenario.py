@@ -41,6 +41,8 @@ class ScenarioUser(ArrivalUser):
         super().__init__(environment)
         fitting = senders(self.load_run.known_target, self.needs)
         self.persona: Persona = fitting[next(self._turns) % len(fitting)]
+        self._workflows: dict[bool | None, tuple[Errand, ...]] = {}
+        self._models: dict[bool | None, tuple[Errand, ...]] = {}
         self._headers = {"x-api-key": self.persona.secret.reveal()}
 
     def call(
@@ -115,13 +117,17 @@ class ScenarioUser(ArrivalUser):
 
     def workflow_errands(self, *, polled: bool | None = None) -> tuple[Errand, ...]:
         """The workflows of its account that can be run, as ``cast.workflow_errands`` chooses them."""
-        return workflow_errands(
-            self.load_run.known_target, self.persona, price=self.load_run.price, polled=polled
-        )
+        if polled not in self._workflows:
+            self._workflows[polled] = workflow_errands(
+                self.load_run.known_target, self.persona, price=self.load_run.price, polled=polled
+            )
+        return self._workflows[polled]
 
     def model_errands(self, *, polled: bool | None = None) -> tuple[Errand, ...]:
         """The models that can be run, as ``cast.model_errands`` chooses them."""
-        return model_errands(self.load_run.known_target, polled=polled)
+        if polled not in self._models:
+            self._models[polled] = model_errands(self.load_run.known_target, polled=polled)
+        return self._models[polled]
 
     def _within_guards(self, guarded: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         try:

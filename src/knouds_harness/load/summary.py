@@ -35,6 +35,7 @@ class Summary:
 
     Attributes:
         measured_from_unix_s: The first whole second after the warm-up.
+        histograms: Of everything from then on, by series.
     """
 
     def __init__(self, *, start_unix_s: float, warm_up_s: float) -> None:
@@ -46,7 +47,7 @@ class Summary:
         """
         self._start_unix_s = start_unix_s
         self.measured_from_unix_s = math.ceil(start_unix_s + warm_up_s)
-        self._histograms: dict[Series, Histogram] = defaultdict(Histogram)
+        self.histograms: dict[Series, Histogram] = defaultdict(Histogram)
         self._errors: dict[Error, int] = defaultdict(int)
 
     def add(self, second: Second) -> Iterator[SecondRow]:
@@ -58,7 +59,7 @@ class Summary:
         at_s = max(0, second.unix_s - int(self._start_unix_s))
         if second.unix_s >= self.measured_from_unix_s:
             for series, histogram in second.histograms.items():
-                self._histograms[series].add(histogram)
+                self.histograms[series].add(histogram)
             for error, count in second.errors.items():
                 self._errors[error] += count
         yield from _rows(at_s, second)
@@ -69,12 +70,12 @@ class Summary:
         Args:
             duration_s: How long was measured, without the warm-up.
         """
-        names = dict.fromkeys(series.operation for series in self._histograms)
+        names = {series.operation for series in self.histograms if series.measure == RESPONSE}
         return tuple(self._operation(name, duration_s) for name in sorted(names))
 
     def requests(self) -> int:
         """How many requests were counted."""
-        return sum(len(each) for series, each in self._histograms.items() if series.measure == RESPONSE)
+        return sum(len(each) for series, each in self.histograms.items() if series.measure == RESPONSE)
 
     def _operation(self, name: str, duration_s: float) -> OperationLoad:
         response = self._by_outcome(name, RESPONSE)
@@ -97,7 +98,7 @@ class Summary:
     def _by_outcome(self, name: str, measure: str) -> Mapping[Outcome, Histogram]:
         return {
             series.outcome: histogram
-            for series, histogram in self._histograms.items()
+            for series, histogram in self.histograms.items()
             if series.operation == name and series.measure == measure
         }
 

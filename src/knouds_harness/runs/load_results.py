@@ -190,8 +190,8 @@ class Cycles:
         endings: How many by final status; ``unfinished`` for those whose end was not seen.
         to_accept: Submit to its answer.
         to_final: Submit to the final status seen.
-        lost_to_polling: From the end, as the server dates it or a webhook tells, until a poll saw it; empty
-            where neither is there.
+        lost_to_polling: From the last poll that saw it in flight to the one that saw its end: at most so much
+            was lost by not looking.
         webhook_delay: From the end until its delivery came.
         polls: How many polls a cycle took, by number.
     """

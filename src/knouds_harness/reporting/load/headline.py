@@ -10,20 +10,26 @@ from knouds_harness.runs.verdicts import Outcome
 
 def load_headline(record: RunRecord, load: LoadResults) -> Headline:
     """Sum a load run up: first whether its figures can be believed, then what they say."""
-    broken = [each for each in load.invariants if each.broken]
-    missed = [each for each in load.objectives if not each.is_met]
     figures = _figures(load)
+    if record.outcome is Outcome.STOPPED:
+        reason = (record.note or "no reason was kept").splitlines()[0]
+        return Headline(tone="warn", title="Stopped early", detail=f"{reason}. {figures}")
     if not load.validity.is_valid:
         return Headline(tone="warn", title="Not a valid measurement", detail=load.validity.reasons[0])
+    if not record.outcome.is_complete:
+        return Headline(tone="warn", title="Interrupted", detail=figures)
+    return _verdict(load, figures)
+
+
+def _verdict(load: LoadResults, figures: str) -> Headline:
+    broken = [each.fact for each in load.invariants if each.broken]
+    missed = [each for each in load.objectives if not each.is_met]
     if broken:
-        facts = ", ".join(each.fact for each in broken)
-        return Headline(tone="bad", title="Contract broken under load", detail=f"{facts}. {figures}")
+        detail = f"{', '.join(broken)}. {figures}"
+        return Headline(tone="bad", title="Contract broken under load", detail=detail)
     if missed:
         detail = f"{describe(missed[0])}{_and_more(len(missed) - 1)}. {figures}"
         return Headline(tone="bad", title="Objectives missed", detail=detail)
-    if not record.outcome.is_complete:
-        what = "Interrupted" if record.outcome is Outcome.INTERRUPTED else "Stopped early"
-        return Headline(tone="warn", title=what, detail=figures)
     if not load.objectives:
         return Headline(tone="good", title="Measured", detail=f"No objectives were set. {figures}")
     return Headline(tone="good", title="Objectives met", detail=figures)

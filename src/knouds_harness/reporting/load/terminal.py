@@ -31,7 +31,7 @@ def print_load_summary(
         console.print(Text(f"  {line}", style=_STYLE_BY_TONE[verdict.tone].removeprefix("bold ")))
     if len(lines) > _MOST_LINES:
         console.print(f"  … and {len(lines) - _MOST_LINES} more in the report")
-    for line in filter(None, [load.note, record.note]):
+    for line in (record.note or load.note).splitlines():
         console.print(Text(f"  {line}"))
     if load.operations:
         console.print(_table(load))

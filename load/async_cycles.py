@@ -1,0 +1,24 @@
+"""How long from submit to result, how much of it is lost to polling, and is each submit answered in time?
+
+Workload: each task submits one run of a polled workflow or model of the profile, and polls with growing
+pauses (0.1 s, then half as long again, at most 5 s) until it has ended; open (``--rate`` counts submits) or
+closed. In the open model a user is taken for a whole cycle: ask for more ``--users`` than rate times the
+longest run. Costs the price of each run. Needs keys that hold ``workflow:run``, ``model:run`` and
+``execution:read``.
+"""
+
+from locust import between, events
+
+from knouds_harness.load.journeys import follow_run
+from knouds_harness.load.plugin import install
+from knouds_harness.load.scenario import ScenarioUser
+
+install(events)
+
+
+class AsyncCycles(ScenarioUser):
+    """An integrator who submits, polls and goes on."""
+
+    needs = ("workflow:run", "model:run", "execution:read")
+    wait_time = between(0.5, 2)
+    tasks = [follow_run]

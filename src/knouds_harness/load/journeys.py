@@ -1,0 +1,184 @@
+"""What users do: one function each, for the ``tasks`` of a scenario."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Iterator
+from typing import Any, Final
+
+import gevent
+
+from knouds_harness.contract.operations import Action
+from knouds_harness.load.cast import Errand
+from knouds_harness.load.response import Response
+from knouds_harness.load.scenario import ScenarioUser
+
+ACCEPTED: Final = (200, 202)
+FINAL: Final = ("completed", "failed", "cancelled")
+UNFINISHED: Final = "unfinished"
+_FIRST_POLL_S: Final = 0.1
+_SLOWER: Final = 1.5
+_LONGEST_PAUSE_S: Final = 5.0
+_DEADLINE_S: Final = 120.0
+
+
+# --- reads
+
+
+def who_am_i(user: ScenarioUser) -> None:
+    """Ask for the account."""
+    user.call("getWhoami", "/api/whoami")
+
+
+def list_workflows(user: ScenarioUser) -> None:
+    """Ask for what is there."""
+    user.call("listWorkflows", "/api/workflows")
+
+
+def read_schema(user: ScenarioUser) -> None:
+    """Ask for the fields of one of its own workflows."""
+    run_path = user.chance.choice(user.workflow_errands()).path
+    user.call("getWorkflowSchema", f"{run_path.removesuffix('run')}schema")
+
+
+def list_usage(user: ScenarioUser) -> None:
+    """Ask for what was spent."""
+    user.call("listUsage", "/api/usage", params={"limit": 20})
+
+
+def read_pricing(user: ScenarioUser) -> None:
+    """Ask for prices, without a key."""
+    user.call("getPublicPricing", "/api/pricing/public", is_public=True)
+
+
+# --- runs
+
+
+def run_workflow(user: ScenarioUser) -> None:
+    """Run one of its own workflows, and wait for the result."""
+    user.send_run(user.chance.choice(user.workflow_errands()))
+
+
+def run_model(user: ScenarioUser) -> None:
+    """Run a model, and wait for the result."""
+    user.send_run(user.chance.choice(user.model_errands()))
+
+
+def follow_run(user: ScenarioUser) -> None:
+    """Submit a run, and poll until it has ended."""
+    _follow(user, cancel_after_s=None)
+
+
+def cancel_run(user: ScenarioUser) -> None:
+    """Submit a run, cancel it while it is in flight, and poll until it has ended."""
+    _follow(user, cancel_after_s=user.chance.uniform(0.0, 0.5))
+
+
+def _follow(user: ScenarioUser, *, cancel_after_s: float | None) -> None:
+    errand = user.chance.choice([*user.workflow_errands(polled=True), *user.model_errands(polled=True)])
+    submitted_s = time.perf_counter()
+    submitted = user.send_run(errand, asynchronous=True)
+    execution_id = _member(submitted, "executionId") if submitted.status_code in ACCEPTED else None
+    if not isinstance(execution_id, str):
+        return
+    user.load_run.cycles.accepted(submitted.elapsed_ms)
+    path = f"/api/executions/{execution_id}"
+    if cancel_after_s is not None:
+        gevent.sleep(cancel_after_s)
+        user.call(
+            "cancelExecution",
+            f"{path}/cancel",
+            method="POST",
+            action=Action.CANCEL,
+            expected=(200, 202, 400, 409),  # the last two where it has ended meanwhile
+        )
+    _poll(user, path, errand, submitted_s)
+
+
+def _poll(user: ScenarioUser, path: str, errand: Errand, submitted_s: float) -> None:
+    deadline_s = submitted_s + (errand.deadline_s or _DEADLINE_S)
+    seen_in_flight_s = submitted_s
+    for polls, pause_s in enumerate(_pauses(), start=1):
+        gevent.sleep(pause_s * user.chance.uniform(0.8, 1.2))  # not all at once
+        asked_s = time.perf_counter()
+        status = _member(user.call("getExecution", path), "status")
+        now_s = time.perf_counter()
+        if status in FINAL:
+            user.load_run.cycles.ended(
+                str(status),
+                to_final_ms=(now_s - submitted_s) * 1e3,
+                unseen_ms=(now_s - seen_in_flight_s) * 1e3,
+                polls=polls,
+            )
+            return
+        seen_in_flight_s = asked_s
+        if now_s >= deadline_s:
+            user.load_run.cycles.gave_up()
+            return
+
+
+def _pauses() -> Iterator[float]:
+    pause_s = _FIRST_POLL_S
+    while True:
+        yield pause_s
+        pause_s = min(pause_s * _SLOWER, _LONGEST_PAUSE_S)
+
+
+# --- workflows
+
+_NUMBERS = itertools.count()
+_DOCUMENT: Final[dict[str, Any]] = {
+    "description": "Made by a load test, and deleted again.",
+    "tags": ["harness"],
+    "nodes": [
+        {"id": "in", "type": "requestInput", "position": {"x": 0, "y": 0}, "data": {"fields": []}},
+        {"id": "out", "type": "responseOutput", "position": {"x": 320, "y": 0}, "data": {}},
+    ],
+    "edges": [
+        {"id": "e1", "source": "in", "target": "out", "sourceHandle": "out", "targetHandle": "in"},
+    ],
+    "viewport": {"x": 0, "y": 0, "zoom": 1},
+}
+
+
+def keep_house(user: ScenarioUser) -> None:
+    """Create a workflow, read it, change it, move it, and delete it again."""
+    name = f"Harness load {os.getpid()} {next(_NUMBERS)}"
+    created = user.call(
+        "createWorkflow",
+        "/api/workflows",
+        method="POST",
+        json={"name": name, **_DOCUMENT},
+        action=Action.WRITE,
+        expected=(200, 201),
+    )
+    slug = _member(created, "slug")
+    if not isinstance(slug, str):
+        return
+    path = f"/api/workflows/{slug}"
+    try:
+        user.call("getWorkflow", path)
+        change = {"description": "Changed by a load test."}
+        user.call(
+            "updateWorkflow", path, method="PUT", json=change, action=Action.WRITE, expected=range(200, 300)
+        )
+        user.call(
+            "moveWorkflow",
+            f"{path}/move",
+            method="PUT",
+            json={"folderId": None},
+            action=Action.WRITE,
+            expected=range(200, 300),
+        )
+    finally:
+        user.call("deleteWorkflow", path, method="DELETE", action=Action.WRITE, expected=range(200, 300))
+
+
+def _member(response: Response, name: str) -> Any:  # noqa: ANN401 - JSON
+    try:
+        body = response.json()
+    except ValueError:
+        return None
+    return body.get(name) if isinstance(body, dict) else None
