@@ -115,7 +115,11 @@ def to_hdr(histogram: Histogram) -> HdrHistogram:
 def from_hdr(hdr: HdrHistogram) -> Histogram:
     """The library's histogram, in nanoseconds, as ours; nothing is lost if it has three digits."""
     histogram = Histogram()
-    for item in hdr.get_recorded_iterator():
-        bucket = bucket_of(hdr.get_lowest_equivalent_value(item.value_iterated_to))
-        histogram.counts[bucket] = histogram.counts.get(bucket, 0) + item.count_added_in_this_iter_step
+    if hdr.get_total_count():
+        first, last = (
+            hdr.get_counts_array_index(value) for value in (hdr.get_min_value(), hdr.get_max_value())
+        )
+        for index, count in enumerate(hdr.counts[first : last + 1], first):  # its own iterator takes 0.1 s
+            if count:
+                histogram.add(Histogram({bucket_of(hdr.get_value_from_index(index)): count}))
     return histogram

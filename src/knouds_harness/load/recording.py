@@ -97,7 +97,10 @@ class Recorder:
             clock: Seconds since the epoch.
         """
         self._clock = clock
-        self._seconds: list[Second] = [Second(unix_s=int(clock()))]
+        self._finished: list[Second] = []
+        self._second = Second(unix_s=int(clock()))
+        # Where to count in the running second: response times of what is kept by operation, and everything.
+        self._kept: dict[str, dict[int, int]] = {}
         self._counts: dict[tuple[str, Outcome, str], dict[int, int]] = {}
 
     def on_request(
@@ -107,13 +110,44 @@ class Recorder:
         response_time: float | None,
         exception: Exception | None,
         response: Any = None,  # noqa: ANN401 - any client's
+        request_type: object = None,  # noqa: ARG002 - named, so that no dict has to be made of them
+        response_length: object = None,  # noqa: ARG002
+        context: object = None,  # noqa: ARG002
+        start_time: object = None,  # noqa: ARG002
+        url: object = None,  # noqa: ARG002
         **_: object,
     ) -> None:
         """Listen to Locust's ``request`` event."""
+        if exception is None and response_time is not None:
+            try:
+                is_kept = 200 <= response.status_code < 300 and response.elapsed_ms == response_time
+            except (AttributeError, TypeError):  # another client's response
+                is_kept = False
+            if is_kept:
+                if self._second.unix_s != int(self._clock()):
+                    self._roll()
+                try:
+                    counts = self._kept[name]
+                except KeyError:
+                    counts = self._kept[name] = self._counts_of(name, Outcome.KEPT, RESPONSE)
+                duration_ns = int(response_time * 1e6)
+                shift = duration_ns.bit_length() - 11  # histograms.bucket_of, without the call
+                bucket = (shift << 10) + (duration_ns >> shift) if shift > 0 else duration_ns
+                counts[bucket] = counts.get(bucket, 0) + 1
+                return
+        self._on_other_request(name, response_time, exception, response)
+
+    def _on_other_request(
+        self,
+        name: str,
+        response_time: float | None,
+        exception: Exception | None,
+        response: Any,  # noqa: ANN401
+    ) -> None:
         status_code = getattr(response, "status_code", None)
-        outcome = outcome_of(
-            (200 if exception is None else 0) if status_code is None else status_code, exception
-        )
+        if status_code is None:
+            status_code = 200 if exception is None else 0
+        outcome = outcome_of(status_code, exception)
         if response_time is not None:
             self.record(name, outcome, RESPONSE, response_time)
             service_ms = getattr(response, "elapsed_ms", response_time)
@@ -121,22 +155,25 @@ class Recorder:
                 self.record(name, outcome, SERVICE, service_ms)
         if outcome is not Outcome.KEPT:
             code = error_code(response) if status_code else type(exception).__name__
-            errors = self._current().errors
-            error = Error(name, outcome, status_code or 0, code)
-            errors[error] = errors.get(error, 0) + 1
+            self._count_errors(Error(name, outcome, status_code, code), 1)
 
     def record(self, operation: str, outcome: Outcome, measure: str, duration_ms: float) -> None:
         """Count one duration, such as the ``ms`` that the server itself named."""
-        if self._seconds[-1].unix_s != int(self._clock()):
-            self._current()
+        if self._second.unix_s != int(self._clock()):
+            self._roll()
         try:
             counts = self._counts[operation, outcome, measure]
         except KeyError:
-            histogram = Histogram()
-            counts = self._counts[operation, outcome, measure] = histogram.counts
-            self._seconds[-1].histograms[Series(operation, outcome, measure)] = histogram
+            counts = self._counts[operation, outcome, measure] = self._counts_of(operation, outcome, measure)
         bucket = bucket_of(min(max(int(duration_ms * 1e6), 0), MAX_NS))
         counts[bucket] = counts.get(bucket, 0) + 1
+
+    def add(self, operation: str, outcome: Outcome, status_code: int, histogram: Histogram) -> None:
+        """Count a batch of requests that had one status."""
+        self._roll()
+        self._second.histograms.setdefault(Series(operation, outcome), Histogram()).add(histogram)
+        if outcome is not Outcome.KEPT:
+            self._count_errors(Error(operation, outcome, status_code, ""), len(histogram))
 
     def take(self, *, with_current: bool = False) -> list[Second]:
         """Hand out the seconds that are over, each once.
@@ -145,23 +182,27 @@ class Recorder:
             with_current: The running one as well; what is counted later comes as another part of the same
                 second.
         """
-        current = self._current()
-        if with_current:
-            taken, self._seconds = self._seconds, []
-            self._begin(current.unix_s)
-        else:
-            taken, self._seconds = self._seconds[:-1], self._seconds[-1:]
-        return [second for second in taken if second.histograms or second.errors]
+        self._roll(now=with_current)
+        taken, self._finished = self._finished, []
+        return taken
 
-    def _current(self) -> Second:
-        now = int(self._clock())
-        if self._seconds[-1].unix_s != now:
-            self._begin(now)
-        return self._seconds[-1]
+    def _counts_of(self, operation: str, outcome: Outcome, measure: str) -> dict[int, int]:
+        series = Series(operation, outcome, measure)
+        return self._second.histograms.setdefault(series, Histogram()).counts
 
-    def _begin(self, unix_s: int) -> None:
-        self._seconds.append(Second(unix_s=unix_s))
-        self._counts = {}
+    def _count_errors(self, error: Error, count: int) -> None:
+        self._roll()
+        self._second.errors[error] = self._second.errors.get(error, 0) + count
+
+    def _roll(self, *, now: bool = False) -> None:
+        """Begin another second if this one is over, or now."""
+        unix_s = int(self._clock())
+        if now or unix_s != self._second.unix_s:
+            if self._second.histograms or self._second.errors:
+                self._finished.append(self._second)
+            self._second = Second(unix_s=unix_s)
+            self._kept = {}
+            self._counts = {}
 
 
 class Recording:

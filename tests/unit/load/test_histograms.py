@@ -130,6 +130,8 @@ def test_durations_out_of_range_count_at_the_ends():
 
 
 @given(samples=SAMPLES_S)
+@example([0.0])
+@example([0.0, 600.0])
 def test_nothing_is_lost_in_hdr_histograms_format(samples):
     """There and back is the same histogram."""
     histogram = Histogram()
@@ -137,3 +139,4 @@ def test_nothing_is_lost_in_hdr_histograms_format(samples):
         histogram.record(sample)
 
     assert from_hdr(to_hdr(histogram)) == histogram
+    assert from_hdr(HdrHistogram.decode(to_hdr(histogram).encode())) == histogram
