@@ -99,4 +99,5 @@ def text_pairs(headers: httpx.Headers) -> Pairs:
 
 
 def _authority(url: httpx.URL) -> str:
-    return f"{url.host}:{url.port or (443 if url.scheme == 'https' else 80)}"
+    host = f"[{url.host}]" if ":" in url.host else url.host
+    return f"{host}:{url.port or (443 if url.scheme == 'https' else 80)}"

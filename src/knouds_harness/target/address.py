@@ -10,6 +10,7 @@ from knouds_harness.target.problems import Problem, shown
 from knouds_harness.target.profile_format import ProfileTable, WebhookTable
 
 _PRODUCTION_DOMAIN = "knouds.ai"
+_HEALTH = "/api/health"
 
 
 def host_of(base_url: str) -> str:
@@ -111,6 +112,9 @@ def address_problems(table: ProfileTable, environ: Mapping[str, str]) -> tuple[s
     ):
         remedy = 'Write scheme, host and perhaps a port: base_url = "https://staging.example.com".'
         return "", [Problem(where=where, says=f"{shown(url)} is no base URL", remedy=remedy)]
+    if parts.path.rstrip("/").endswith("/api"):
+        remedy = f"Write it without: the paths of all operations begin with /api, such as {_HEALTH}."
+        return "", [Problem(where=where, says=f"{shown(url)} ends with /api", remedy=remedy)]
     return url.rstrip("/"), _policy_problems(table, parts.scheme, host_of(url), where)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from knouds_harness.contract.operations import Action
-from knouds_harness.errors import UnknownName
+from knouds_harness.errors import UnknownName, UsageError
 from knouds_harness.locations import builtin_targets_path
 from knouds_harness.target.address import address_problems, receiver_address
 from knouds_harness.target.limits import Limits
@@ -81,6 +81,7 @@ def load_target(
 
     Raises:
         UnknownName: There is no such profile.
+        UsageError: There is no such file.
         ProfileError: The profile is broken, or a secret that is not optional is missing; lists every problem.
     """
     source = _profile_path(name, _folders(search))
@@ -160,6 +161,11 @@ def _profiles(folders: Sequence[Path]) -> dict[str, Path]:
 def _profile_path(name: str, folders: Sequence[Path]) -> Path:
     if name.endswith(".toml") and Path(name).is_file():
         return Path(name)
+    if name.endswith(".toml") or "/" in name:
+        what = "is a folder" if Path(name).is_dir() else "there is no such file"
+        raise UsageError(
+            f"{name}: {what}. --target takes the file of a profile, or the name of one in targets/."
+        )
     profiles = _profiles(folders)
     if name not in profiles:
         raise UnknownName("target", name, profiles)

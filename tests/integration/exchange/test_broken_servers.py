@@ -180,6 +180,15 @@ def test_closed_port_is_unreachable():
     assert "Check that the server runs" in str(caught.value)
 
 
+def test_address_of_version_six_is_shown_in_brackets():
+    """As it stands in a URL."""
+    with (
+        Client(target=make_target("http://[::1]:9")) as client,
+        pytest.raises(TargetUnreachable, match=r"(listens at|connection to) \[::1\]:9"),
+    ):
+        first_contact(client)
+
+
 def test_unknown_name_is_unreachable(monkeypatch):
     """A host that no resolver knows."""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from knouds_harness.contract.operations import Action
-from knouds_harness.errors import ExitCode, ProfileError, UnknownName
+from knouds_harness.errors import ExitCode, ProfileError, UnknownName, UsageError
 from knouds_harness.locations import builtin_targets_path
 from knouds_harness.target.profile import load_target, target_names
 
@@ -120,6 +120,21 @@ def test_first_folder_wins(tmp_path: Path):
     assert target.base_url == "https://mine.example.com"
 
 
+@pytest.mark.parametrize("name", ["nope.toml", "targets/nope", "./nope.toml"])
+def test_file_that_is_not_there_is_named(name: str):
+    """No list of names that the user did not ask for."""
+    with pytest.raises(UsageError, match="there is no such file"):
+        load_target(name)
+
+
+def test_folder_is_no_profile(tmp_path: Path):
+    """Whatever it is called."""
+    (tmp_path / "staging.toml").mkdir()
+
+    with pytest.raises(UsageError, match=r"staging\.toml: is a folder"):
+        load_target(str(tmp_path / "staging.toml"))
+
+
 def test_unknown_target_names_the_nearest(tmp_path: Path):
     """A misspelt target is answered with the known ones."""
     (tmp_path / "staging.toml").write_text(ADDRESS)
@@ -215,6 +230,7 @@ expires = "soon"
         ('bas_url = "https://x.example"', 'bas_url: is no key of a profile\n  Did you mean "base_url"?'),
         ('base_url = "staging.example.com"', 'base_url: "staging.example.com" is no base URL'),
         ('base_url = "ftp://staging.example.com"', "is no base URL"),
+        ('base_url = "https://staging.example.com/v1/api/"', "ends with /api"),
         ('base_url = "https://staging.example.com:99999"', "is no base URL"),
         ('base_url = "https://staging.example.com/?x=1"', "is no base URL"),
         ('base_url = "http://staging.example.com"', "would send the keys in the clear"),
