@@ -15,7 +15,7 @@ from prepared import write_openapi_31
 
 SEED = "1"
 _EVERYTHING = ("--max-examples", "30")
-_WITH_ANOTHER_KEY = ("--phases", "examples,coverage,stateful", "--max-examples", "10")
+_WITH_ANOTHER_KEY = ("--phases", "examples,stateful", "--max-examples", "10")
 _ST = str(Path(sys.executable).with_name("st"))
 _CONFIG = Path(__file__).with_name("schemathesis.toml")
 
