@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from knouds_harness.conformance.echoes import Echoes
-from knouds_harness.conformance.sightings import Seen, Sighting, look
+from knouds_harness.conformance.sightings import MOST_OF_A_PLACE, Seen, Sighting, look, note
 from knouds_harness.contract.document import Document
 from knouds_harness.contract.known_places import FREE, KnownPlaces
 from knouds_harness.contract.operations import Action
@@ -44,7 +44,6 @@ _TRANSPORT_PREFIXES: Final = (
     *("access-control-", "cross-origin-", "cf-", "fly-", "x-amz-cf-", "x-vercel-", "x-matched-path"),
 )
 _ECHOING: Final = "Workflows"
-_MOST_HEADERS: Final = 100
 _BREAKING: Final = frozenset({Verdict.BREACH, Verdict.CONFLICT})
 
 
@@ -134,7 +133,7 @@ class Gatherer:
         if exchange.body and (body := exchange.json_or_none()) is not None:
             look(found.body, body, exchange, echoes=echoes)
         if status >= 400 and exchange.code is not None:
-            found.codes.setdefault(exchange.code, Seen(first=exchange)).count += 1
+            note(found.codes, exchange.code, exchange)
 
     def add_delivery(self, exchange: Exchange) -> None:
         """Gather from a webhook delivery: the request is the server's, the answer ours."""
@@ -144,6 +143,8 @@ class Gatherer:
             return
         found = self._deliveries.get(event)
         if found is None:
+            if len(self._deliveries) >= MOST_OF_A_PLACE:
+                return
             body = Sighting(known=self._known.delivery, first=exchange)
             found = self._deliveries[event] = _Answers(operation=None, is_documented=True, body=body)
         found.count += 1
@@ -184,10 +185,12 @@ class Gatherer:
         return list(found.values())
 
     def _add_headers(self, found: _Answers, headers: Pairs, exchange: Exchange) -> None:
-        for name in {name.lower() for name, _ in headers} - TRANSPORT_HEADERS:
+        for name in dict.fromkeys([name.lower() for name, _ in headers]):
+            if name in TRANSPORT_HEADERS or name.startswith(_TRANSPORT_PREFIXES):
+                continue
             seen = found.headers.get(name)
             if seen is None:
-                if name.startswith(_TRANSPORT_PREFIXES) or len(found.headers) >= _MOST_HEADERS:
+                if len(found.headers) >= MOST_OF_A_PLACE:
                     continue
                 is_drift = name not in self._known.headers
                 seen = found.headers[name] = Sighting(known=FREE, first=exchange, is_drift=is_drift)

@@ -20,8 +20,9 @@ _TYPE_BY_CLASS: Final = {
     bool: "boolean",
     type(None): "null",
 }
-_MOST_MEMBERS: Final = 100
-_MOST_VALUES: Final = 100
+MOST_OF_A_PLACE: Final = 100
+"""A server that makes up names cannot fill the record."""
+
 _LONGEST_NAME: Final = 80
 
 
@@ -114,7 +115,7 @@ def _met(sighting: Sighting, name: str, exchange: Exchange, echoes: Echoes | Non
     known = sighting.known.members.get(name)
     if known is None:
         is_left_out = sighting.known.is_free and sighting.pointer
-        if is_left_out or len(name) > _LONGEST_NAME or len(sighting.members) >= _MOST_MEMBERS:
+        if is_left_out or len(name) > _LONGEST_NAME or len(sighting.members) >= MOST_OF_A_PLACE:
             return None
         if echoes is not None and echoes.is_our_member(pointer):
             return None
@@ -130,11 +131,16 @@ def _met(sighting: Sighting, name: str, exchange: Exchange, echoes: Echoes | Non
 
 def _note_value(sighting: Sighting, value: str, exchange: Exchange, echoes: Echoes | None) -> None:
     name = named_form(value)
-    seen = sighting.values.get(name)
+    is_listed = name in (sighting.known.listed or ())
+    if name in sighting.values or is_listed or echoes is None or not echoes.is_our_text(value):
+        note(sighting.values, name, exchange)
+
+
+def note(seen_by_name: dict[str, Seen], name: str, exchange: Exchange) -> None:
+    """Count a value or a code; one that is too long, or one too many, is left out."""
+    seen = seen_by_name.get(name)
     if seen is None:
-        if len(name) > _LONGEST_NAME or len(sighting.values) >= _MOST_VALUES:
+        if len(name) > _LONGEST_NAME or len(seen_by_name) >= MOST_OF_A_PLACE:
             return
-        if name not in (sighting.known.listed or ()) and echoes is not None and echoes.is_our_text(value):
-            return
-        seen = sighting.values[name] = Seen(first=exchange)
+        seen = seen_by_name[name] = Seen(first=exchange)
     seen.count += 1

@@ -10,6 +10,8 @@ from knouds_harness.conformance.drift import FACT, Gatherer, drift_finding
 from knouds_harness.contract.document import load_document
 from knouds_harness.contract.operations import Action
 from knouds_harness.contract.sources import Source
+from knouds_harness.runs.results import finding_format
+from knouds_harness.runs.surface import surface_format
 from knouds_harness.runs.verdicts import Verdict, fails_run, verdict_for
 
 DOCUMENT = load_document()
@@ -224,10 +226,26 @@ def test_misshapen_answer_is_taken_as_it_comes(answer):
     gatherer.surface()
 
 
-def test_flood_of_members_is_bounded():
-    gatherer = gathered(whoami(**{f"member{number}": 1 for number in range(5000)}))
+def test_flood_of_names_is_bounded():
+    """A server that makes names up, or puts ids into codes, cannot fill the record."""
+    members = gathered(whoami(**{f"member{number}": 1 for number in range(5000)}))
+    codes = gathered(*(refusal(401, f"NO_{number}") for number in range(500)))
+    headers = gathered(replace(whoami(), headers=tuple((f"x-{number}", "1") for number in range(500))))
+    events = Gatherer(DOCUMENT)
+    for number in range(500):
+        events.add_delivery(delivered({"event": f"e{number}"}))
 
-    assert len(gatherer.novelties()) <= 100
+    for gatherer in (members, codes, headers, events):
+        assert 90 < len(gatherer.novelties()) <= 100
+
+
+def test_words_that_no_file_can_hold_are_written_all_the_same():
+    gatherer = gathered(exchange(200, raw=b'{"user": {"\\ud800": 1, "tier": "\\udfff"}}'))
+
+    assert len(gatherer.novelties()) == 2
+    assert surface_format().dump_json(gatherer.surface())
+    for novelty in gatherer.novelties():
+        assert finding_format().dump_json(drift_finding(novelty, DOCUMENT.facts[FACT]))
 
 
 def test_surface_tells_what_was_always_there():
