@@ -100,3 +100,25 @@ def test_shortest_sequence_takes_few_requests(fault, tmp_path):
     assert record.findings
     assert max(len(finding.steps) for finding in record.findings) <= 4
     assert record.counts.exchanges <= MOST_REQUESTS
+
+
+@pytest.mark.parametrize(
+    ("fault", "fact"),
+    [
+        ("update-ignores-description", "workflows.update-takes-subset"),
+        ("delete-keeps-the-workflow", "workflows.delete-then-404"),
+    ],
+)
+def test_replay_sends_the_sequence_again(fault, fact, tmp_path):
+    """What takes several requests still stands while the promise is broken, and is gone once it is kept."""
+    record = found_by_sequences(tmp_path, fault)
+    (finding,) = [each for each in record.findings if each.fact == fact]
+    command = [sys.executable, "-m", "knouds_harness", "replay", str(record.folder), finding.fingerprint]
+
+    broken, mended = (
+        subprocess.run([*command, *options], capture_output=True, text=True, timeout=60, check=False)
+        for options in (["--fault", fault], [])
+    )
+
+    assert broken.stdout.startswith("still stands"), broken.stdout + broken.stderr
+    assert mended.stdout.startswith("gone"), mended.stdout + mended.stderr

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 import re
+import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -14,6 +15,7 @@ from typing import Final
 
 from rich.console import Console
 
+from knouds_harness.conformance.carrying import GIVES_NAMES, newly_given, renamed, value_at
 from knouds_harness.conformance.checks import all_checks
 from knouds_harness.conformance.claims import Claim, answer
 from knouds_harness.conformance.common_checks import common_claims
@@ -24,6 +26,7 @@ from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.errors import ExitCode, GuardStop, HarnessError, UnknownName, UsageError
 from knouds_harness.exchange.client import KEY_HEADER, Client, first_contact
 from knouds_harness.exchange.evidence import Exchange, Pairs, Request
+from knouds_harness.exchange.sequence import pause_s
 from knouds_harness.runs.findings import Finding, fingerprint
 from knouds_harness.runs.record import RunRecord, read_run
 from knouds_harness.runs.verdicts import Verdict
@@ -32,7 +35,6 @@ from knouds_harness.target.guards import Guard
 
 _PSEUDONYM: Final = re.compile(r"\{\{(?:key:([\w-]+)|hidden|webhook-secret|control-token)\}\}", re.ASCII)
 _OF_SEVERAL_EXCHANGES: Final = frozenset({"rate_limits", "concurrency", "webhooks"})
-_MAKES_NAMED: Final = ("slug", "executionId")
 
 
 class Standing(StrEnum):
@@ -138,6 +140,7 @@ class Replayer:
     faults: tuple[str, ...] = ()
     yes_production: bool = False
     resources: ExitStack = field(default_factory=ExitStack)
+    wait: Callable[[float], None] = time.sleep
     _client: Client | None = None
 
     def __post_init__(self) -> None:
@@ -145,24 +148,28 @@ class Replayer:
         self._made = frozenset(_names_made(self.record))
 
     def replay(self, finding: Finding) -> Replayed:
-        """Send the request of one finding again, and judge the answer."""
+        """Send the request of one finding again, or the sequence that it takes, and judge the answer."""
         try:
-            before = self._evidence(finding)
-            after = self._sent_again(before)
-            standing, reason = self._judged(finding, before, after)
+            steps = self._evidence(finding)
+            answers = self._sent_again(steps)
+            place = next(i for i, step in enumerate(steps) if step.id == finding.exchange_id)
+            standing, reason = self._judged(finding, steps[place], answers[place])
         except CannotTell as reason_why:
             standing, reason = Standing.OPEN, str(reason_why)
         return Replayed(finding=finding, standing=standing, reason=reason)
 
-    def _evidence(self, finding: Finding) -> Exchange:
-        exchange = self.record.exchange_by_id.get(finding.exchange_id or "")
-        if exchange is None:
+    def _evidence(self, finding: Finding) -> list[Exchange]:
+        steps = [
+            self.record.exchange_by_id.get(each) for each in finding.steps or (finding.exchange_id or "",)
+        ]
+        found = [step for step in steps if step is not None]
+        if len(found) < len(steps):
             raise CannotTell("its exchange is not in the record")
         if finding.family in _OF_SEVERAL_EXCHANGES:
             raise CannotTell("its check judges several exchanges together")
         if finding.verdict is Verdict.ADDITIVE and finding.operation is None:
             raise CannotTell("it is a delivery, which the target sends")
-        return exchange
+        return found
 
     def _opened(self) -> Client:
         if self._client is None:
@@ -174,46 +181,66 @@ class Replayer:
             first_contact(self._client)
         return self._client
 
-    def _sent_again(self, before: Exchange) -> Exchange:
+    def _sent_again(self, steps: Sequence[Exchange]) -> list[Exchange]:
         client = self._opened()
-        request = self._restored(before.request, client)
-        key = self._key(before, client)
+        given: dict[str, str] = {}
+        answers: list[Exchange] = []
         try:
-            after = client.send(request, key=key)
+            for number, before in enumerate(steps):
+                if number:
+                    self.wait(pause_s(steps[number - 1], before))
+                request = self._restored(renamed(before.request, given), client, given.values())
+                answers.append(client.send(request, key=self._key(before, client)))
+                if before is not steps[-1]:
+                    given |= newly_given(before, answers[-1])
         except GuardStop as stop:
             raise CannotTell(f"a guard forbids it: {str(stop).partition(chr(10))[0]}") from None
-        if after.status is not None and after.status < 300 and request.action is not Action.READ:
-            self._undo(after, client, key)
-        return after
+        finally:
+            self._undo(steps, answers, client)
+        return answers
 
-    def _undo(self, after: Exchange, client: Client, key: str | None) -> None:
-        if self.target_name == SANDBOX:
+    def _undo(self, steps: Sequence[Exchange], answers: Sequence[Exchange], client: Client) -> None:
+        done = [
+            (before, after)
+            for before, after in zip(steps, answers, strict=False)
+            if (after.status or 500) < 300 and after.request.action is not Action.READ
+        ]
+        if done and self.target_name == SANDBOX:
             self._client = None
             self.resources.close()  # the next finding gets a fresh one
             return
-        body = after.json_or_none()
-        slug = body.get("slug") if isinstance(body, dict) else None
-        if after.request.operation_id == "createWorkflow" and isinstance(slug, str):
-            delete = self.document.operation_by_id["deleteWorkflow"]
-            values = {"slug": slug}
-            with suppress(HarnessError):  # what was found stands all the same
-                client.send(
-                    Request(
-                        method=delete.method,
-                        path=delete.url_path(values),
-                        path_values=values,
-                        operation_id=delete.id,
-                        persona=after.request.persona,
-                        action=delete.action,
-                    ),
-                    key=key,
-                )
+        deleted = {
+            after.request.path_values.get("slug")
+            for _, after in done
+            if after.request.operation_id == "deleteWorkflow"
+        }
+        delete = self.document.operation_by_id["deleteWorkflow"]
+        for before, after in done:
+            body = after.json_or_none()
+            slug = body.get("slug") if isinstance(body, dict) else None
+            is_creation = after.request.operation_id == "createWorkflow"
+            if is_creation and isinstance(slug, str) and slug not in deleted:
+                with suppress(HarnessError):  # what was found stands all the same
+                    client.send(
+                        Request(
+                            method=delete.method,
+                            path=delete.url_path({"slug": slug}),
+                            path_values={"slug": slug},
+                            operation_id=delete.id,
+                            persona=after.request.persona,
+                            action=delete.action,
+                        ),
+                        key=self._key(before, client),
+                    )
 
-    def _restored(self, request: Request, client: Client) -> Request:
-        """The request with its keys put back, if the profile has them and it needs nothing of the run."""
+    def _restored(self, request: Request, client: Client, given: Collection[str]) -> Request:
+        """The request with its keys put back, if the profile has them and it needs nothing else of the run.
+
+        ``given`` are names that the target has given since.
+        """
         if request.persona is not None and request.persona not in client.target.personas:
             raise CannotTell(f'key "{request.persona}" is not in the profile')
-        made = self._made - {*client.target.workflows}
+        made = self._made - {*client.target.workflows, *given}
         body = (request.body or b"").decode("utf-8", "surrogateescape")
         if not made.isdisjoint(request.path_values.values()) or any(f'"{name}"' in body for name in made):
             raise CannotTell("it is about a resource that was made for the run")
@@ -273,6 +300,11 @@ class Replayer:
 
 
 def _compared(finding: Finding, before: Exchange, after: Exchange) -> tuple[Standing, str]:
+    if finding.where.startswith("/") and after.status == before.status:
+        shown = f"{value_at(after.json_or_none(), finding.where)!r:.100}"  # as checks of documents say it
+        if shown in (finding.expected, finding.observed):
+            is_same = shown == finding.observed
+            return (Standing.STANDS if is_same else Standing.GONE), f"{finding.where} is {shown}"
     if finding.observed != answer(before):
         raise CannotTell("its check has to know more than one answer")
     is_same = (after.status, after.code) == (before.status, before.code)
@@ -297,7 +329,7 @@ def _names_made(record: RunRecord) -> Iterator[str]:
         body = exchange.json_or_none()
         is_made = exchange.request.action in (Action.WRITE, Action.RUN) and exchange.status in (200, 201, 202)
         if is_made and isinstance(body, dict):
-            yield from (body[name] for name in _MAKES_NAMED if body.get(name) and isinstance(body[name], str))
+            yield from (body[name] for name in GIVES_NAMES if body.get(name) and isinstance(body[name], str))
 
 
 def _pairs_with_keys(pairs: Pairs, client: Client) -> Pairs:

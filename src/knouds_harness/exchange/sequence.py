@@ -104,12 +104,15 @@ def _head(steps: Sequence[Exchange], base: str, lines: Sequence[str], shows: str
         yield _GIVEN
 
 
+def pause_s(earlier: Exchange, later: Exchange) -> float:
+    """How long nothing was sent between two requests, in seconds; no pause is longer than 10 s."""
+    ended_at = earlier.started_at + timedelta(milliseconds=earlier.elapsed_ms)
+    return min(max(0.0, (later.started_at - ended_at).total_seconds()), _LONGEST_PAUSE_S)
+
+
 def _pause(before: Exchange | None, step: Exchange) -> Iterator[str]:
-    if before is not None:
-        ended_at = before.started_at + timedelta(milliseconds=before.elapsed_ms)
-        pause_s = (step.started_at - ended_at).total_seconds()
-        if pause_s >= _SHORTEST_PAUSE_S:
-            yield f"sleep {min(pause_s, _LONGEST_PAUSE_S):.1f}"
+    if before is not None and pause_s(before, step) >= _SHORTEST_PAUSE_S:
+        yield f"sleep {pause_s(before, step):.1f}"
 
 
 def _sent(step: Exchange, given: Sequence[_Given], fill: Callable[[str], str]) -> Iterator[str]:
