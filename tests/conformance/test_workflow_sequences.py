@@ -7,7 +7,8 @@ import pytest
 from knouds_harness.conformance.authoring import folder_of, known_graph
 from knouds_harness.conformance.checks import capabilities, refusals, schemas, workflows
 from knouds_harness.conformance.needs import FULL_KEY, MAY_WRITE, OWN_FILED_WORKFLOW
-from knouds_harness.conformance.sequences import Scene, SeveralKeys, reader_for, shorten_broken
+from knouds_harness.conformance.sequences import Scene, SeveralKeys, reader_for
+from knouds_harness.conformance.shortest_sequence import shorten_broken
 
 MOST_STEPS = 10
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import wraps
-from typing import Any, Final, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -25,7 +24,6 @@ from knouds_harness.conformance.claims import Check
 from knouds_harness.conformance.lifecycle import Lifecycle, slug_from_name
 from knouds_harness.conformance.needs import FULL_KEY, MAY_RUN, STRANGER_KEY
 from knouds_harness.conformance.probe import Call, Probe
-from knouds_harness.conformance.shortening import shorten
 from knouds_harness.conformance.subjects import Subjects
 from knouds_harness.contract.capabilities import meets
 from knouds_harness.exchange.evidence import JSON, Exchange
@@ -34,8 +32,6 @@ from knouds_harness.target.personas import Persona
 P = ParamSpec("P")
 F = TypeVar("F", bound=Callable[..., Any])
 
-MOST_SHORTENING_S: Final = 15.0
-MOST_SHORTENING_REQUESTS: Final = 500
 _TAGS = st.lists(st.sampled_from(["sea", "sky", "sun"]), unique=True, max_size=3)
 _VIEWPORTS = st.fixed_dictionaries(
     {"x": st.integers(-9, 9), "y": st.integers(-9, 9), "zoom": st.sampled_from([0.5, 1, 2])}
@@ -383,49 +379,3 @@ class SeveralKeys(RuleBasedStateMachine):
         if any(finding.fingerprint not in self.scene.known for finding in failing):
             self.scene.broken, self.scene.broken_check = tuple(self.steps), check.id
             raise AssertionError(f"{check.id} does not hold")
-
-
-def shorten_broken(scene: Scene, *, clock: Callable[[], float] = time.monotonic) -> None:
-    """Play what was broken again and again with less, within bounds; the shortest is kept in the record."""
-    if scene.broken_check is None:
-        return
-    sought, until_s = scene.broken_check, clock() + MOST_SHORTENING_S
-    most_sent = scene.probe.sent + MOST_SHORTENING_REQUESTS
-    shortest = shorten(
-        scene.broken,
-        breaks=lambda steps: _breaks(steps, scene, sought),
-        simpler=_simpler,
-        is_enough=lambda: clock() >= until_s or scene.probe.sent >= most_sent,
-    )
-    _breaks(shortest, scene, sought)  # once without a look at anything else
-
-
-def _breaks(steps: Sequence[Step], scene: Scene, sought: str) -> bool:
-    """Whether playing these steps breaks the check; those about what was not created are passed over."""
-    machine = SeveralKeys(scene, sought=sought)
-    scene.broken_check = None
-    try:
-        machine.begin()
-        for step in steps:
-            slugs = {number: slug for slug, number in machine.created_in.items()}
-            arguments = dict(step.arguments)
-            if "slug" in arguments:
-                if arguments["slug"] not in slugs:
-                    continue
-                arguments["slug"] = slugs[arguments["slug"]]
-            machine.number = step.number
-            getattr(machine, step.rule)(**arguments)
-    except AssertionError:
-        pass
-    finally:
-        machine.teardown()
-    return scene.broken_check == sought
-
-
-def _simpler(step: Step) -> Iterator[Step]:
-    """The step with one member of what it sends left out."""
-    for name, value in step.arguments.items():
-        for member in value if isinstance(value, dict) else ():
-            rest = {each: value[each] for each in value if each != member}
-            if rest or step.rule == "create":
-                yield replace(step, arguments={**step.arguments, name: rest})
