@@ -19,6 +19,7 @@ from locust import task
 from locust.stats import RequestStats, StatsEntry
 from locust.user.wait_time import constant
 
+from knouds_harness.errors import UsageError
 from knouds_harness.load.histograms import Histogram, middle_of
 from knouds_harness.load.outcomes import outcome_of
 from knouds_harness.load.recording import Recorder
@@ -49,33 +50,51 @@ class FloodUser(KnoudsUser):
         raise NotImplementedError
 
     def on_start(self) -> None:
-        """Prepare the requests."""
-        self._kinds = [_Kind(request) for request in self.prepared()]
+        """Prepare the requests.
+
+        Raises:
+            UsageError: They go to several servers, or one of them is a HEAD.
+        """
+        prepared = self.prepared()
+        if len({request.client for request in prepared}) != 1 or any(
+            request.method == "HEAD" for request in prepared
+        ):
+            raise UsageError("a flood goes to one server, and sends no HEAD")
+        self._kinds = [_Kind(request) for request in prepared]
         self._next = cycle(self._kinds)
+        self._pump = prepared[0].client.pump
 
     @task
     def flood(self) -> None:
         """Send for a quarter of a second, then tell what came of it."""
-        clock, response = time.perf_counter, Response()
-        now = clock()
-        end = now + _BATCH_S
-        while now < end:
-            kind = next(self._next)
-            try:
-                kind.send(kind.request, response, head_only=kind.is_head)
-            except TransportFailure as failure:
-                self._tell_failure(kind, failure, (clock() - now) * 1000)
-                gevent.sleep(_BATCH_S / 10)
-                now = clock()
-                continue
-            then = clock()
-            duration_ns = int((then - now) * 1e9)
-            now = then
+        clock, kinds = time.perf_counter, self._next
+        end = clock() + _BATCH_S
+        kind = next(kinds)
+        started = clock()
+
+        def told(status_code: int, size_bytes: int) -> bytes | None:
+            nonlocal kind, started
+            now = clock()
+            duration_ns = int((now - started) * 1e9)
+            started = now
             shift = duration_ns.bit_length() - 11  # histograms.bucket_of, without the call
             bucket = (shift << 10) + (duration_ns >> shift) if shift > 0 else duration_ns
-            tally = kind.tallies[response.status_code]
+            tally = kind.tallies[status_code]
             tally.counts[bucket] = tally.counts.get(bucket, 0) + 1
-            tally.size_bytes += len(response.raw_body)
+            tally.size_bytes += size_bytes
+            if now >= end:
+                return None
+            kind = next(kinds)
+            return kind.request
+
+        while started < end:
+            try:
+                self._pump(kind.request, told, lasting_s=_BATCH_S)
+            except TransportFailure as failure:
+                self._tell_failure(kind, failure, (clock() - started) * 1000)
+                gevent.sleep(_BATCH_S / 10)
+                kind = next(kinds)
+            started = clock()
         for kind in self._kinds:
             self._tell(kind)
 
@@ -121,8 +140,6 @@ class _Kind:
 
     def __init__(self, prepared: PreparedRequest) -> None:
         self.name, self.method, self.request = prepared.name, prepared.method, prepared.request
-        self.send = prepared.client.send
-        self.is_head = prepared.method == "HEAD"
         self.tallies: defaultdict[int, _Tally] = defaultdict(_Tally)
 
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from knouds_harness.errors import UsageError
 from knouds_harness.load.http_answer import Answer
 from knouds_harness.load.http_connecting import Origin, connect
-from knouds_harness.load.http_connection import Connection
+from knouds_harness.load.http_connection import Connection, Pump
 
 _LOOK_AFTER_IDLE_S = 0.25
 
@@ -68,22 +68,46 @@ class HttpClient:
         """
         now = perf_counter()
         deadline = now + (self._timeout_s if timeout_s is None else timeout_s)
+        connection = self._connection(now, deadline)
+        connection.exchange(request, answer, deadline, head_only)
+        if connection.is_open:
+            self._keep(connection)
+
+    def pump(self, request: bytes, pump: Pump, *, lasting_s: float) -> None:
+        """Send one request after another over one connection; see ``Connection.pump``.
+
+        Args:
+            request: The first.
+            pump: Is told of each answer, and names the next request.
+            lasting_s: How long ``pump`` is going to name some; the client's timeout comes on top.
+
+        Raises:
+            TransportFailure: No answer to the last.
+        """
+        now = perf_counter()
+        deadline = now + lasting_s + self._timeout_s
+        connection = self._connection(now, deadline)
+        connection.pump(request, Answer(), deadline, pump)
+        if connection.is_open:
+            self._keep(connection)
+
+    def _connection(self, now: float, deadline: float) -> Connection:
         idle = self._idle
         while idle:
             connection = idle.pop()  # the one used last, so that those not needed grow old and close
             if connection.is_open and (
                 now - connection.idle_since < _LOOK_AFTER_IDLE_S or connection.is_still_open()
             ):
-                break
+                return connection
+        connection = connect(self.origin, min(deadline, now + self._connect_timeout_s))
+        self.connections_opened += 1
+        return connection
+
+    def _keep(self, connection: Connection) -> None:
+        if self._is_closed:
+            connection.close()
         else:
-            connection = connect(self.origin, min(deadline, now + self._connect_timeout_s))
-            self.connections_opened += 1
-        connection.exchange(request, answer, deadline, head_only)
-        if connection.is_open:
-            if self._is_closed:
-                connection.close()
-            else:
-                idle.append(connection)
+            self._idle.append(connection)
 
     def close(self) -> None:
         """Hang up on every idle connection, and on the others once they have their answer."""

@@ -10,7 +10,7 @@ Sockets are the standard library's own, patched or not: nothing here waits anywh
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -41,6 +41,10 @@ class ByteStream(Protocol):
         """Hang up."""
 
 
+Pump = Callable[[int, int], bytes | None]
+"""Is told the status of an answer and the size of its body, and gives the next request, if there is one."""
+
+
 class Connection:
     """Sends one request at a time and waits for its answer."""
 
@@ -57,11 +61,13 @@ class Connection:
         "_is_done",
         "_more_body",
         "_parser",
+        "_pump",
         "_status",
         "_stays_open",
         "_stream",
         "_timer",
         "_timer_at",
+        "_unsent",
         "_waiting",
         "_watcher",
         "idle_since",
@@ -79,6 +85,8 @@ class Connection:
         self._fileno = fileno
         self._hub = get_hub()
         self._parser: Any = httptools.HttpResponseParser(self)
+        self._pump: Pump | None = None
+        self._unsent = b""
         self._waiting: greenlet | None = None
         self._failure: TransportFailure | None = None
         self._timer: Any = None
@@ -120,15 +128,15 @@ class Connection:
             self._set_timer(deadline)
         self._waiting = getcurrent()
         try:
-            try:
-                sent = self._stream.send(request)
-            except BlockingIOError:
-                sent = 0
+            sent = self._send_some(request)
             if sent != len(request):
                 self._send_rest(request, sent)
             switch = self._hub.switch
             while not self._is_done:
                 switch()
+                if self._unsent:
+                    request, self._unsent = self._unsent, b""
+                    self._send_rest(request, 0)
         except OSError as error:
             self.close()
             raise ConnectionLost(failure_reason(error), may_have_arrived=True) from error
@@ -152,6 +160,24 @@ class Connection:
             self._body_bytes = 0
         answer.fill(self._status, self._head, self._interim, body)
 
+    def pump(self, request: bytes, answer: Answer, deadline: float, pump: Pump) -> None:
+        """Send a request, and others after it from the loop's callback, without waking anybody in between.
+
+        Args:
+            request: The first.
+            answer: Is filled with the last.
+            deadline: For all of them.
+            pump: Is told of each answer and names the next request; none of them may be a HEAD.
+
+        Raises:
+            TransportFailure: No answer to the last; the connection is closed.
+        """
+        self._pump = pump
+        try:
+            self.exchange(request, answer, deadline, head_only=False)
+        finally:
+            self._pump = None
+
     def is_still_open(self) -> bool:
         """Look at the socket itself, for a server's goodbye that the loop has not come to see yet."""
         if self.is_open:
@@ -170,6 +196,12 @@ class Connection:
             self._stream.close()
             self._parser = None  # it holds this object's methods
 
+    def _send_some(self, data: bytes | memoryview) -> int:
+        try:
+            return self._stream.send(data)
+        except BlockingIOError:
+            return 0
+
     def _send_rest(self, request: bytes, sent: int) -> None:
         """Send what the socket's buffer had no room for; an answer that comes early ends the sending."""
         view = memoryview(request)
@@ -181,8 +213,7 @@ class Connection:
                 if self._is_done:
                     self._stays_open = False  # the server does not want the rest, so nothing can follow it
                     return
-                with suppress(BlockingIOError):
-                    sent += self._stream.send(view[sent : sent + _SEND_BYTES])
+                sent += self._send_some(view[sent : sent + _SEND_BYTES])
         finally:
             watcher.stop()
             watcher.close()
@@ -220,7 +251,7 @@ class Connection:
                 self._end(BadAnswer(f"not HTTP/1.1: {error}", may_have_arrived=True))
                 return
         if self._is_done:
-            self._switch_to_waiting()
+            self._on_answer()
         elif not self._body and len(self._head) > MAX_HEAD_BYTES:
             self._end(BadAnswer(f"a head of over {MAX_HEAD_BYTES:,} bytes", may_have_arrived=True))
         elif self._body_bytes > MAX_BODY_BYTES:
@@ -232,10 +263,34 @@ class Connection:
             self._status = self._parser.get_status_code()
             self._stays_open = False
             self._is_done = True
-            self._switch_to_waiting()
+            self._on_answer()
         else:
             what = "in the middle of its answer" if self._head else "without an answer"
             self._end(ConnectionLost(f"the server hung up {what}", may_have_arrived=True))
+
+    def _on_answer(self) -> None:
+        if self._pump is not None:
+            request = self._pump(self._status, len(self._body) + self._body_bytes)
+            if request is not None and self._stays_open:
+                self._send_next(request)
+                return
+        self._switch_to_waiting()
+
+    def _send_next(self, request: bytes) -> None:
+        self._head = self._body = b""
+        if self._more_body:
+            self._more_body = []
+            self._body_bytes = 0
+        self._interim = 0
+        self._is_done = False
+        try:
+            sent = self._send_some(request)
+        except OSError as error:
+            self._end(ConnectionLost(failure_reason(error), may_have_arrived=True))
+            return
+        if sent != len(request):
+            self._unsent = request[sent:]  # only a greenlet can wait for room
+            self._switch_to_waiting()
 
     def _on_timer(self) -> None:
         self._timer.close()

@@ -9,6 +9,7 @@ import pytest
 from locust.env import Environment
 from raw_server import RawServer, serving
 
+from knouds_harness.errors import UsageError
 from knouds_harness.load import flood
 from knouds_harness.load.flood import FloodUser
 from knouds_harness.load.outcomes import Outcome
@@ -20,7 +21,11 @@ def script(server: RawServer, connection: socket.socket) -> None:
         if b"/gone" in request:
             return
         status = b"429 Too Many Requests" if b"/limited" in request else b"200 OK"
-        connection.sendall(b"HTTP/1.1 " + status + b"\r\nContent-Length: 2\r\n\r\n{}")
+        ends = b"/ends" in request
+        close = b"Connection: close\r\n" if ends else b""
+        connection.sendall(b"HTTP/1.1 " + status + b"\r\n" + close + b"Content-Length: 2\r\n\r\n{}")
+        if ends:
+            return
 
 
 class Flooding(FloodUser):
@@ -42,7 +47,7 @@ def user(monkeypatch):
 
 
 def start(user: FloodUser, *paths: str) -> None:
-    type(user).paths = paths  # type: ignore[attr-defined]
+    type(user).paths = paths or ("/",)  # type: ignore[attr-defined]
     user.on_start()
     user.flood()
 
@@ -93,6 +98,51 @@ def test_requests_without_an_answer_are_failures(user):
     assert gone.num_requests == gone.num_failures > 1
     assert user.environment.stats.total.num_requests == len(server.requests)
     assert second.errors == {Error("/gone", Outcome.FAILED, 0, "ConnectionLost"): gone.num_requests}
+
+
+def test_large_requests_are_sent_whole(user, monkeypatch):
+    """More than fits into a socket's buffer, over one connection."""
+    user, server = user
+    monkeypatch.setattr(flood, "_BATCH_S", 0.5)
+    body = bytes(range(256)) * 8_000
+    type(user).prepared = lambda self: [self.client.prepare("POST", "/a", name="/a", data=body)]
+
+    start(user)
+
+    assert len(server.requests) == user.environment.stats.total.num_requests > 1
+    assert all(request.endswith(body) for request in server.requests)
+    assert server.connections == 1
+
+
+def test_server_that_ends_each_connection_is_flooded_all_the_same(user):
+    """Each answer says that the connection ends; the next request gets another one."""
+    user, server = user
+
+    start(user, "/ends", "/a")
+
+    total = user.environment.stats.total
+    assert total.num_requests == len(server.requests) > 2
+    assert total.num_failures == 0
+    assert server.connections > 1
+
+
+@pytest.mark.parametrize(
+    "prepared",
+    [
+        pytest.param([("HEAD", "/")], id="HEAD"),
+        pytest.param([("GET", "/"), ("GET", "http://127.0.0.1:1/")], id="two servers"),
+        pytest.param([], id="nothing"),
+    ],
+)
+def test_what_cannot_be_flooded_is_said(user, prepared):
+    """Before anything is sent."""
+    user, server = user
+    type(user).prepared = lambda self: [self.client.prepare(*request, name="x") for request in prepared]
+
+    with pytest.raises(UsageError, match="one server"):
+        user.on_start()
+
+    assert server.requests == []
 
 
 def test_flood_says_what_to_prepare():
