@@ -28,6 +28,7 @@ from knouds_harness.target.personas import Secret
 from knouds_harness.target.resources import Webhook
 
 AT_ONCE = 8
+PAID_AT_ONCE = 3
 AFFORDABLE = 3
 LEFT = 4
 ROUNDS = 4
@@ -223,7 +224,7 @@ def test_runs_on_the_last_credits(probe):
             probe.judge(refusals.TOO_FEW_CREDITS, exchange)
 
 
-@pytest.mark.spends.with_args(limited_runs(AT_ONCE + 2))
+@pytest.mark.spends.with_args(limited_runs(PAID_AT_ONCE + 2))
 @pytest.mark.proves(concurrency.all_counted, schemas.limited_run_headers)
 def test_requests_at_once_count_one_by_one(probe, subjects):
     """Of requests that are sent at once each leaves one less."""
@@ -232,7 +233,8 @@ def test_requests_at_once_count_one_by_one(probe, subjects):
         probe.next_window()
     earlier = subjects.run(workflow, persona, is_throttling_expected=True)
 
-    between = probe.send_together(*subjects.running(workflow, persona), times=AT_ONCE)
+    times = PAID_AT_ONCE if probe.price(workflow) else AT_ONCE
+    between = probe.send_together(*subjects.running(workflow, persona), times=times)
 
     later = subjects.run(workflow, persona, is_throttling_expected=True)
     probe.judge(concurrency.all_counted, later, earlier=earlier, between=between)

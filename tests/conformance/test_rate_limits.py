@@ -22,6 +22,7 @@ from knouds_harness.conformance.needs import (
     BUSINESS_WORKFLOW,
     CONTROL,
     ENTERPRISE_KEY,
+    FILLABLE_WINDOW,
     LIMITED_KEY,
     LIMITED_WORKFLOW,
     PRO_MODEL_KEY,
@@ -192,9 +193,15 @@ def judge_others_of_full_window(probe, subjects, window, over):
         probe.judge(rate_limits.other_route_open, elsewhere, over=over)
 
 
+def what_a_window_spends(target):
+    """The runs that fill it and those that look at it, where it is filled at all."""
+    if FILLABLE_WINDOW.find(target) is None:
+        return []
+    return [*limited_runs(LIMIT_BY_TIER["pro"] + 4)(target), *once(BUSINESS_WORKFLOW)(target)]
+
+
 @pytest.mark.last
-@pytest.mark.spends.with_args(limited_runs(LIMIT_BY_TIER["pro"] + 4))
-@pytest.mark.spends.with_args(once(BUSINESS_WORKFLOW))
+@pytest.mark.spends.with_args(what_a_window_spends)
 @pytest.mark.proves(
     refusals.OVER_LIMIT,
     rate_limits.within_limit,
