@@ -44,6 +44,19 @@ def test_bound_key_runs_its_own_resource_only(probe, subjects, document, target,
                     prove_cell(probe, cell_for(subjects, operation, persona, name))
 
 
+@pytest.mark.proves(capabilities.denied)
+@pytest.mark.parametrize("operation_id", ["runWorkflow", "runModel"])
+def test_key_bound_to_a_similar_name(probe, subjects, document, operation_id):
+    """A key bound to a part of a name, or to a longer one, does not run what has that name."""
+    operation = document.operation_by_id[operation_id]
+    resource = operation_id.removeprefix("run").lower()
+    (name,) = subjects.call_on_existing(operation).path_values.values()
+
+    for similar in (name[:-1], name[1:], f"{name}-2", f"a-{name}"):
+        persona = probe.minted({f"{resource}:{similar}:run"})
+        prove_cell(probe, cell_for(subjects, operation, persona, name))
+
+
 @pytest.mark.operations(secured=True)
 @pytest.mark.proves(capabilities.granting_what_was_required, capabilities.denied, capabilities.admitted)
 def test_minimal_key(probe, subjects, document, operation):

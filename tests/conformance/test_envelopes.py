@@ -9,20 +9,23 @@ from knouds_harness.conformance.needs import (
     BROKE_KEY,
     BROKE_WORKFLOW,
     BUSINESS_KEY,
+    CONTROL,
     DISABLED_MODEL,
     ENTERPRISE_MODEL,
     EXHAUSTED_KEY,
     EXHAUSTED_WORKFLOW,
     FAILING_WORKFLOW,
     FULL_KEY,
+    OWN_POLLED_WORKFLOW,
     OWN_PRIVATE_WORKFLOW,
+    POLLED_MODEL,
     PRO_MODEL_KEY,
     STRANGER_KEY,
     UNPOLLED_MODEL,
     USABLE_MODEL,
     once,
 )
-from knouds_harness.conformance.probe import Call
+from knouds_harness.conformance.probe import UNTESTED, Call
 from knouds_harness.conformance.subjects import NO_SUCH_MODEL, harmless_call
 
 LARGE_BYTES = 5_000_000  # twice what any workflow document should need
@@ -66,13 +69,14 @@ def test_unknown_schema(probe, document, operation_id):
 
 
 @provokes(refusals.PRIVATE_PUBLIC_SCHEMA)
-def test_public_schema_of_private_workflow(probe):
-    """The public schema of a private workflow is a 404."""
-    slug = probe.need(OWN_PRIVATE_WORKFLOW).slug
+def test_public_schema_of_private_workflow(probe, target):
+    """The public schema of a private workflow is a 404, of a private template too."""
+    owner = probe.need(OWN_PRIVATE_WORKFLOW).owner
+    seen = [each for each in target.workflows.values() if each.owner == owner or each.template]
 
-    exchange = probe.send("getPublicWorkflowSchema", None, Call(path_values={"slug": slug}))
-
-    probe.judge(refusals.PRIVATE_PUBLIC_SCHEMA, exchange)
+    for workflow in (each for each in seen if not each.public):
+        exchange = probe.send("getPublicWorkflowSchema", None, Call(path_values={"slug": workflow.slug}))
+        probe.judge(refusals.PRIVATE_PUBLIC_SCHEMA, exchange)
 
 
 @provokes(refusals.RUN_UNKNOWN_WORKFLOW)
@@ -89,6 +93,18 @@ def test_run_of_unknown_workflow(probe, document):
 def test_run_of_foreign_workflow(probe, subjects):
     """Running someone else's private workflow is a 404."""
     exchange = subjects.run(probe.need(OWN_PRIVATE_WORKFLOW), probe.need(STRANGER_KEY))
+
+    probe.judge(refusals.RUN_FOREIGN_WORKFLOW, exchange)
+
+
+@provokes(refusals.RUN_FOREIGN_WORKFLOW)
+def test_async_run_of_foreign_workflow(probe, subjects):
+    """Running someone else's private workflow asynchronously is a 404 as well."""
+    workflow = probe.need(OWN_POLLED_WORKFLOW)
+    if workflow.public or workflow.template:
+        pytest.skip(f"{UNTESTED}a private workflow of the full key's account with polled = true")
+
+    exchange = subjects.run(workflow, probe.need(STRANGER_KEY), is_async=True)
 
     probe.judge(refusals.RUN_FOREIGN_WORKFLOW, exchange)
 
@@ -187,6 +203,20 @@ def test_async_run_of_unpolled_model(probe, subjects, target):
 def test_too_few_credits(probe, subjects):
     """A run without enough credits is a 402 INSUFFICIENT_CREDITS."""
     exchange = subjects.run(probe.need(BROKE_WORKFLOW), probe.need(BROKE_KEY))
+
+    probe.judge(refusals.TOO_FEW_CREDITS, exchange)
+
+
+@provokes(refusals.TOO_FEW_CREDITS)
+def test_too_few_credits_for_an_async_run(probe, subjects):
+    """An asynchronous run without enough credits is refused when it is submitted."""
+    probe.need(CONTROL)
+    model = probe.need(POLLED_MODEL)
+    if probe.price(model) == 0:
+        pytest.skip(f"{UNTESTED}a polled model that costs anything")
+    account = probe.mint.open_account("business", credits=0)
+
+    exchange = subjects.run(model, probe.mint.mint({"model:run"}, account=account), is_async=True)
 
     probe.judge(refusals.TOO_FEW_CREDITS, exchange)
 

@@ -8,13 +8,16 @@ import pytest
 
 from knouds_harness.conformance.charges import row_of_request, row_once_settled
 from knouds_harness.conformance.checks import executions as checks
+from knouds_harness.conformance.checks import refusals
 from knouds_harness.conformance.needs import (
     FAILING_POLLED_MODEL,
     MAY_CANCEL,
     OWN_POLLED_WORKFLOW,
     POLLED_MODEL,
+    STRANGER_KEY,
     once,
 )
+from knouds_harness.conformance.probe import Call
 from knouds_harness.conformance.statuses import body_of, statuses_in
 from knouds_harness.conformance.trails import Executions
 
@@ -107,6 +110,15 @@ def test_ends_in_time(probe, executions):
     """An execution has ended when the profile's deadline is over."""
     for trail in executions.left_alone:
         probe.judge(checks.ends_in_time, trail.last, deadline_s=trail.resource.deadline_s)
+
+
+@pytest.mark.proves(refusals.FOREIGN_EXECUTION)
+def test_ended_execution_of_another(probe, executions):
+    """Someone else's execution is a 404 when it has ended as well."""
+    for trail in executions.left_alone:
+        call = Call(path_values={"id": str(body_of(trail.submitted).get("executionId"))})
+        exchange = probe.send("getExecution", probe.need(STRANGER_KEY), call)
+        probe.judge(refusals.FOREIGN_EXECUTION, exchange)
 
 
 @pytest.mark.proves(checks.edges)

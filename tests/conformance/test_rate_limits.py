@@ -78,6 +78,18 @@ def test_remaining_falls(probe, subjects):
         probe.judge(rate_limits.remaining_falls, later, earlier=earlier)
 
 
+@pytest.mark.proves(rate_limits.remaining_falls)
+def test_remaining_keeps_falling(probe, subjects):
+    """Each of a dozen runs that cost nothing leaves one less."""
+    persona = probe.need(LIMITED_KEY)
+    workflow = subjects.free_workflow(persona)
+    open_window(probe)
+    exchanges = [run(subjects, workflow, persona) for _ in range(12)]
+
+    for earlier, later in pairwise(exchanges):
+        probe.judge(rate_limits.remaining_falls, later, earlier=earlier)
+
+
 @pytest.mark.spends.with_args(once(LIMITED_WORKFLOW))
 @pytest.mark.proves(rate_limits.window_ends, schemas.headers)
 def test_reset_is_near(probe, subjects):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from knouds_harness.conformance.charges import run_with_row
-from knouds_harness.conformance.checks import runs
+from knouds_harness.conformance.checks import runs, schemas
 from knouds_harness.conformance.needs import (
     COUNTED_MODEL,
     COUNTED_WORKFLOW,
@@ -93,7 +93,7 @@ def test_charged_per_image(probe, subjects, kind):
 
 
 # What a trial grant pays costs nothing, so there is nothing to foretell.
-@pytest.mark.proves(runs.granted)
+@pytest.mark.proves(runs.granted, schemas.body)
 def test_granted_run(probe, subjects):
     """A run that a trial grant pays has cost 0."""
     exchange = subjects.run(probe.need(GRANTED_WORKFLOW), probe.need(GRANTED_KEY))

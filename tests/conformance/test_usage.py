@@ -70,7 +70,7 @@ def beginnings_first(names):
 @pytest.mark.spends.with_args(runs_that_fill)
 @pytest.mark.proves(usage.own_user, usage.no_canvas_rows, usage.no_provider_ids, schemas.body)
 def test_rows_are_of_the_key_owner(probe, subjects):
-    """Every row is of the key's own account, on every page, small or large."""
+    """Every row is of the key's own account, on every page, small or large, filtered or not."""
     fill_history(probe, subjects)
     personas = [probe.need(FULL_KEY), STRANGER_KEY.find(probe.target)]
     for persona in filter(None, personas):
@@ -78,6 +78,7 @@ def test_rows_are_of_the_key_owner(probe, subjects):
         if user_id is not None:
             pages = [read_page(probe, persona), read_page(probe, persona, offset=DEFAULT_LIMIT)]
             pages += read_pages(probe, persona, size=SMALL_PAGE, most=3) + read_pages(probe, persona)
+            pages += [read_page(probe, persona, status=status) for status in ("completed", "failed")]
             for page in pages:
                 probe.judge(usage.own_user, page, user_id=str(user_id))
                 probe.judge(usage.no_canvas_rows, page)

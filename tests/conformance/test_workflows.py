@@ -129,7 +129,8 @@ def test_whole_document_makes_the_round_trip(probe, subjects):
     owner = probe.need(FULL_KEY)
     graph = known_graph(probe)
     words = {"name": fresh_name("Copy"), "description": "Read, sent, read.", "tags": ["harness", "copy"]}
-    document = {**words, **graph, "viewport": {"x": -12.5, "y": 340, "zoom": 0.75}}
+    nodes = moved_by(12.25, graph["nodes"])  # what is no whole number is kept as well
+    document = {**words, **graph, "nodes": nodes, "viewport": {"x": -12.5, "y": 340, "zoom": 0.75}}
     _, slug = make(subjects, owner, document)
     probe.judge(workflows.stored, read(probe, owner, slug), sent=document)
 

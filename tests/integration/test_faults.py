@@ -49,6 +49,7 @@ ALSO_BROKEN_BY_FACT = {
         "ground.no-undocumented-server-error",
         "rate.remaining-falls",
     },
+    "rate.body-and-headers-agree": {"rate.window-is-fixed-60-s"},
     "run.provider-failure-is-500": {
         "run.success-shape",
         "run.success-is-true",

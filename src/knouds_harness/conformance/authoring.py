@@ -91,7 +91,7 @@ def known_graph(probe: Probe) -> dict[str, JSON]:
     return {member: members[member] for member in GRAPH_MEMBERS}
 
 
-def moved_by(step: int, nodes: Sequence[Mapping[str, JSON]]) -> list[Mapping[str, JSON]]:
+def moved_by(step: float, nodes: Sequence[Mapping[str, JSON]]) -> list[Mapping[str, JSON]]:
     """The same nodes, in a row."""
     return [
         {**node, "position": {**node.get("position", {}), "x": step * number}}

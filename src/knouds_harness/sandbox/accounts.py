@@ -46,6 +46,8 @@ class Account:
             return 100 if "tier-admin-is-limited" in faults else UNLIMITED
         if self.tier == "pro" and "tier-pro-limit-is-60" in faults:
             return 60
+        if self.tier == "pro" and "tier-pro-limit-is-99" in faults:
+            return 99
         if self.tier == "business" and "tier-business-limit-is-100" in faults:
             return 100
         if self.tier == "enterprise" and "tier-enterprise-is-limited" in faults:
@@ -80,9 +82,11 @@ def find_key(store: Store, secret: str) -> Key | None:
 
 
 def find_similar_key(store: Store, secret: str, *, how: str) -> Key | None:
-    """For faults: a key that differs in ``case``, is the ``start`` of this text, or its ``extension``."""
+    """For faults: a key that differs in ``case`` or the ``last`` character, or starts or extends this."""
     condition = {
         "case": "lower(secret) = lower(:secret)",
+        "last": "substr(secret, 1, length(secret) - 1) = substr(:secret, 1, length(secret) - 1)"
+        " AND length(secret) = length(:secret)",
         "start": "substr(:secret, 1, length(secret)) = secret",
         "extension": "length(:secret) > 12 AND substr(secret, 1, length(:secret)) = :secret",
     }[how]

@@ -32,7 +32,7 @@ def authenticate(request: Request, *, operation: str, store: Store, faults: Coll
     """
     presented = request.headers.getlist("x-api-key")
     if faults:
-        presented = presented or _presented_elsewhere(request, faults)
+        presented = presented or _presented_elsewhere(request, operation, faults)
         if (stand_in := _stand_in(presented, operation, store, faults)) is not None:
             return stand_in
     if len(presented) != 1 or not presented[0].startswith(KEY_PREFIX):
@@ -44,6 +44,8 @@ def authenticate(request: Request, *, operation: str, store: Store, faults: Coll
         if "auth-unknown-key-is-403" in faults:
             raise Refusal(403, "API_KEY_ACCESS_DENIED", "Nobody holds this key.")
         raise unauthorized()
+    if key.state == "legacy" and operation == "cancelExecution" and "auth-legacy-still-cancels" in faults:
+        return key
     if key.state == "legacy" and "auth-legacy-accepted" not in faults:
         if "auth-legacy-is-plain-401" in faults:
             raise unauthorized()
@@ -53,11 +55,15 @@ def authenticate(request: Request, *, operation: str, store: Store, faults: Coll
     if key.state == "revoked" and "auth-revoked-accepted" not in faults:
         if operation == "getExecution" and "auth-revoked-still-polls" in faults:
             return key
+        if operation == "listUsageModels" and "auth-revoked-still-lists-models" in faults:
+            return key
         if "auth-revoked-is-403" in faults:
             raise Refusal(403, "API_KEY_ACCESS_DENIED", "This key was revoked.")
         raise unauthorized()
     if operation == "listUsageModels" and "auth-valid-key-refused" in faults:
         raise unauthorized()
+    if operation == "getWhoami" and "auth-unapproved-asks-whoami" in faults:
+        return key
     if not key.account.is_approved and "auth-unapproved-accepted" not in faults:
         if "auth-unapproved-is-403" in faults:
             raise Refusal(403, "API_KEY_ACCESS_DENIED", "The account is not approved yet.")
@@ -65,11 +71,15 @@ def authenticate(request: Request, *, operation: str, store: Store, faults: Coll
     return key
 
 
-def _presented_elsewhere(request: Request, faults: Collection[str]) -> list[str]:
+def _presented_elsewhere(request: Request, operation: str, faults: Collection[str]) -> list[str]:
     scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and "auth-bearer-accepted" in faults:
         return [credentials.strip()]
-    if "auth-query-key-accepted" in faults:
+    if scheme.lower() == "bearer" and operation == "listUsage" and "auth-bearer-shows-usage" in faults:
+        return [credentials.strip()]
+    if "auth-query-key-accepted" in faults or (
+        operation == "getExecution" and "auth-query-key-polls" in faults
+    ):
         names = ("x-api-key", "api_key", "api-key", "apiKey", "apikey", "key", "token")
         return [request.query_params[name] for name in names if name in request.query_params][:1]
     return []
@@ -99,6 +109,8 @@ def _near_match(secret: str, store: Store, faults: Collection[str]) -> Key | Non
         return find_similar_key(store, secret, how="case")
     if "auth-cut-key-accepted" in faults:
         return find_similar_key(store, secret, how="extension")
+    if "auth-last-character-ignored" in faults:
+        return find_similar_key(store, secret, how="last")
     if "auth-prolonged-key-accepted" in faults:
         return find_similar_key(store, secret, how="start")
     if "auth-unknown-key-accepted" in faults and _WELL_FORMED.fullmatch(secret):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
@@ -15,7 +17,10 @@ from knouds_harness.sandbox.store import Store
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Services:
-    """The parts of one running sandbox; ``judges_key_last`` is a variant's order of checks."""
+    """The parts of one running sandbox.
+
+    ``judges_key_last`` is a variant's order of checks; ``polls_after_end`` counts for a fault.
+    """
 
     store: Store
     engine: Engine
@@ -25,6 +30,7 @@ class Services:
     faults: frozenset[str]
     control_token: str | None
     judges_key_last: bool = False
+    polls_after_end: Iterator[int] = field(default_factory=itertools.count)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -75,6 +75,12 @@ def _decided_by_fault(
         and "capability-schema-needs-run" in faults
     ):
         return False
+    if (
+        operation == "moveWorkflow"
+        and held == {"workflow:write"}
+        and "capability-write-alone-cannot-move" in faults
+    ):
+        return False
     by_wildcard = _decided_by_wildcard_fault(held, required, faults)
     return _decided_by_bound_fault(held, required, bound_to, faults) if by_wildcard is None else by_wildcard
 
@@ -101,6 +107,10 @@ def _is_implied(held: frozenset[str], required: str, faults: Collection[str]) ->
             or ("execution:cancel" in held and "capability-cancel-implies-execution-read" in faults)
             or ("webhook:receive" in held and "capability-receive-implies-execution-read" in faults)
         )
+    if required == "workflow:write":
+        return {"workflow:read", "workflow:run"} <= held and "capability-read-and-run-imply-write" in faults
+    if required == "execution:cancel":
+        return "execution:read" in held and "capability-read-implies-cancel" in faults
     return required == "model:run" and "workflow:run" in held and "capability-run-implies-model-run" in faults
 
 
@@ -110,6 +120,8 @@ def _decided_by_wildcard_fault(held: frozenset[str], required: str, faults: Coll
     if f"{resource}:*" in held and "capability-wildcard-ignored" in faults:
         return holds_it_otherwise
     if "execution:*" in held and verb == "cancel" and "capability-wildcard-lacks-cancel" in faults:
+        return holds_it_otherwise
+    if "workflow:*" in held and verb == "write" and "capability-wildcard-lacks-writing" in faults:
         return holds_it_otherwise
     if any(name.endswith(":*") for name in held) and "capability-wildcard-crosses-resources" in faults:
         return True
@@ -154,5 +166,7 @@ def _decided_by_bound_fault(
         any(name.startswith(bound_to) for name in bound_names)
         and "capability-bound-form-matches-shorter" in faults
     ):
+        return True
+    if any(bound_to.endswith(name) for name in bound_names) and "capability-bound-form-matches-end" in faults:
         return True
     return None

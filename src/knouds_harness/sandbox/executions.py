@@ -27,6 +27,7 @@ from knouds_harness.sandbox.races import pause
 from knouds_harness.sandbox.workflow_records import iso
 
 _FLIP_S = 0.5
+_LATE_S = 0.3
 
 
 async def get_execution(call: Call) -> Response:
@@ -59,6 +60,15 @@ def _break_poll(shown: dict[str, Any], run: Run, call: Call) -> None:
         shown["error"] = shown["error"]["message"]
     if run.status == "failed" and "execution-error-lacks-code" in call.faults:
         shown["error"] = {"message": shown["error"]["message"]}
+    if run.ended_unix_s is not None:
+        is_young = time.time() < run.ended_unix_s + _LATE_S
+        if run.status == "completed" and is_young and "execution-result-comes-late" in call.faults:
+            shown.pop("result", None)
+        if (
+            "execution-regresses-now-and-then" in call.faults
+            and next(call.services.polls_after_end) % 10 == 9
+        ):
+            shown["status"] = "processing"
     if "execution-lacks-id" in call.faults:
         del shown["executionId"]
     if run.status == "cancel_requested" and "execution-cancel-request-not-shown" in call.faults:
@@ -78,6 +88,8 @@ async def cancel_execution(call: Call) -> Response:
         if "execution-cancel-rewrites-the-end" in call.faults:
             call.store.write("UPDATE runs SET status = 'cancelled' WHERE id = ?", (run.id,))
             return answer({"executionId": run.execution_id, "status": "cancelled"})
+        if run.status == "failed" and "execution-cancel-rewrites-failed" in call.faults:
+            call.store.write("UPDATE runs SET status = 'cancelled' WHERE id = ?", (run.id,))
         raise Refusal(409, "EXECUTION_ENDED", f"The execution has ended as {run.status}.")
     if "content-type" not in call.request.headers and "execution-cancel-needs-content-type" in call.faults:
         raise Refusal(400, "INVALID_BODY", "Send a Content-Type.")
@@ -120,7 +132,12 @@ def own_execution(call: Call) -> Run:
         if "execution-unknown-is-400" in call.faults:
             raise Refusal(400, "INVALID_ID", "There is no such execution.")
         raise not_found("execution")
-    if run.account_id != call.account.id and "execution-shown-to-strangers" not in call.faults:
+    is_own = run.account_id == call.account.id
+    if run.ended_unix_s is not None and "execution-shown-to-strangers-when-ended" in call.faults:
+        is_own = True
+    if call.request.method == "POST" and "execution-cancelled-by-strangers" in call.faults:
+        is_own = True
+    if not is_own and "execution-shown-to-strangers" not in call.faults:
         if call.request.method == "POST" and "execution-foreign-cancel-happens" in call.faults:
             call.services.engine.cancel(run)
         raise not_found("execution")

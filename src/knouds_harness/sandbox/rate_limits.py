@@ -62,8 +62,12 @@ class RateLimiter:
         count += 1
         self._bucket[bucket] = (opened, min(count, limit + 1))
         closes = opened + window_s
+        if "rate-reset-slides" in self._faults:
+            closes = math.floor(now) + window_s
         if count > limit + (1 if "rate-one-too-many" in self._faults else 0):
             raise self._exceeded(key.account, limit, closes=closes, now=now)
+        if count % 10 == 0 and "rate-remaining-sticks-at-tens" in self._faults:
+            count -= 1
         return self._headers(limit, max(0, limit - count), closes)
 
     def _headers(self, limit: int, remaining: int, closes: int) -> dict[str, str]:
@@ -91,6 +95,10 @@ class RateLimiter:
         status, code = 429, "RATE_LIMIT_EXCEEDED"
         if "rate-refusal-in-ms" in self._faults:
             context["retryAfter"] = retry_after_s * 1000
+        if "rate-refusal-tells-other-limit" in self._faults:
+            context["limit"] = limit + 1
+        if "rate-retry-after-is-half" in self._faults:
+            headers["Retry-After"] = str(max(1, retry_after_s // 2))
         if "rate-refusal-lacks-tier" in self._faults:
             del context["tier"]
         if "rate-refusal-lacks-retry-after" in self._faults:

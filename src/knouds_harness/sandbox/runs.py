@@ -11,7 +11,7 @@ import re
 import time
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from starlette.responses import Response
@@ -70,7 +70,10 @@ async def run_workflow(call: Call, limit_headers: dict[str, str]) -> Response:
         if "run-unknown-workflow-is-410" in call.faults:
             raise Refusal(410, "GONE", "There is no such workflow.")
         raise workflow_not_found(slug)
-    if workflow.owner_id != call.account.id and "run-foreign-workflow-accepted" not in call.faults:
+    is_own = workflow.owner_id == call.account.id
+    if _is_async(call) and "run-foreign-workflow-accepted-async" in call.faults:
+        is_own = True
+    if not is_own and "run-foreign-workflow-accepted" not in call.faults:
         if "run-foreign-workflow-is-403" in call.faults:
             raise Refusal(403, "FORBIDDEN", "The workflow is someone else's.")
         raise workflow_not_found(slug)
@@ -126,6 +129,8 @@ async def run_model(call: Call, limit_headers: dict[str, str]) -> Response:
         if "model-above-tier-is-404" in call.faults:
             raise _model_not_found()
         raise Refusal(403, "MODEL_TIER_REQUIRED", f"{name} needs the {model.least_tier} tier.")
+    if model.medium == "text" and _is_async(call) and "model-async-for-text" in call.faults:
+        model = replace(model, is_polled=True)
     if _is_async(call) and not model.is_polled and "model-async-for-all" not in call.faults:
         raise Refusal(400, "ASYNC_NOT_SUPPORTED", f"{name} runs synchronously only.")
     inputs = await read_inputs(call)
@@ -164,8 +169,14 @@ async def read_inputs(call: Call) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise Refusal(400, "INVALID_INPUTS", "The body is no JSON object.")
     inputs = body.get("inputs", {} if "run-inputs-missing-accepted" in call.faults else None)
+    if inputs == {} and "run-empty-inputs-refused" in call.faults:
+        raise Refusal(400, "INVALID_INPUTS", "inputs is empty.")
     if isinstance(inputs, dict):
         return inputs
+    if inputs == [] and "run-inputs-empty-array-accepted" in call.faults:
+        return {}
+    if inputs is False and "run-inputs-false-accepted" in call.faults:
+        return {}
     if "inputs" not in body and "run-inputs-missing-is-invalid-body" in call.faults:
         raise Refusal(400, "INVALID_BODY", "inputs is missing.")
     if isinstance(inputs, list) and "run-inputs-array-accepted" in call.faults:
@@ -192,11 +203,16 @@ async def _perform(call: Call, job: Job, limit_headers: dict[str, str]) -> Respo
     cost_credits = job.cost_credits
     if "run-charged-once" in call.faults:
         cost_credits = sum(model.credits_per_unit for model in job.models)
+    if "run-charges-one-less" in call.faults:
+        cost_credits = sum(model.credits_per_unit * (units - (units > 1)) for model, units in job.calls)
     if "run-credits-checked-too-early" in call.faults:
         look_at_funds(services.store, call.account.id, cost_credits, call.faults)
         await pause()
     with services.store.transaction():
-        is_granted = charge(services.store, call.account.id, cost_credits, call.faults)
+        faults = call.faults
+        if is_async and "run-async-without-credits-accepted" in faults:
+            faults |= {"run-without-credits-accepted"}
+        is_granted = charge(services.store, call.account.id, cost_credits, faults)
         run = accept_run(
             services.store,
             request_id=request_id,
@@ -236,6 +252,10 @@ def _succeeded(call: Call, run: Run, limit_headers: dict[str, str]) -> Response:
     cost: Any = run.charged_credits
     if run.is_granted and "run-granted-costs" in call.faults:
         cost = run.cost_credits
+    if run.is_granted and "run-granted-cost-is-null" in call.faults:
+        cost = None
+    if "run-cost-rounded" in call.faults:
+        cost = cost // 10 * 10
     if "run-cost-as-text" in call.faults:
         cost = str(cost)
     if "run-cost-negative" in call.faults:
@@ -252,6 +272,8 @@ def _succeeded(call: Call, run: Run, limit_headers: dict[str, str]) -> Response:
         del body["cost"]
     if "run-lacks-result" in call.faults:
         del body["result"]
+    if "run-text-result-is-null" in call.faults and "text" in body["result"] and run.model_ids:
+        body["result"] = None
     if "run-images-as-text" in call.faults and "images" in body["result"]:
         body["result"] = body["result"] | {"images": body["result"]["images"][0]}
     if run.workflow_slug and "run-ms-as-text" in call.faults:
@@ -259,6 +281,17 @@ def _succeeded(call: Call, run: Run, limit_headers: dict[str, str]) -> Response:
     if run.workflow_slug and "run-lacks-ms" in call.faults:
         del body["ms"]
     return answer(body, headers=limit_headers)
+
+
+def _execution_before(call: Call, run: Run) -> str | None:
+    """For a fault: the account's execution before this one, or this one."""
+    row = call.store.row(
+        "SELECT execution_id FROM runs WHERE account_id = ? AND id < ? AND execution_id IS NOT NULL"
+        " ORDER BY id DESC LIMIT 1",
+        run.account_id,
+        run.id,
+    )
+    return row[0] if row else run.execution_id
 
 
 async def _submitted(call: Call, run: Run, limit_headers: dict[str, str]) -> Response:
@@ -288,6 +321,8 @@ async def _submitted(call: Call, run: Run, limit_headers: dict[str, str]) -> Res
         body.pop("workflowSlug", None)
     if "async-poll-url-elsewhere" in call.faults:
         body["pollUrl"] = f"/api/runs/{run.execution_id}"
+    if "async-poll-url-of-the-one-before" in call.faults:
+        body["pollUrl"] = f"/api/executions/{_execution_before(call, run)}"
     if "async-webhook-configured-as-text" in call.faults:
         body["webhookDelivery"] = {"configured": str(is_configured).lower()}
     if "async-webhook-lacks-configured" in call.faults:

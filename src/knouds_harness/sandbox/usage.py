@@ -34,11 +34,19 @@ async def list_usage(call: Call) -> Response:
         call, "limit", default=20 if "usage-limit-defaults-to-20" in call.faults else DEFAULT_LIMIT
     )
     if "usage-limit-unbounded" not in call.faults:
-        limit = min(limit, MAX_LIMIT)
+        limit = min(limit, 501 if "usage-limit-at-most-501" in call.faults else MAX_LIMIT)
     if "usage-limit-ignored" in call.faults:
         limit = DEFAULT_LIMIT
     offset = 0 if "usage-offset-ignored" in call.faults else _number(call, "offset", default=0)
+    if offset and "usage-offset-one-short" in call.faults:
+        offset -= 1
     condition = _visible(call)
+    if offset and "usage-second-page-shows-foreign" in call.faults:
+        condition = "source <> 'canvas'"
+    if query.get("status") and "usage-filtered-shows-foreign" in call.faults:
+        condition = "source <> 'canvas'"
+    if query.get("status") and "usage-filtered-shows-canvas-rows" in call.faults:
+        condition = "account_id = :account"
     if query.get("workflowSlug") and "usage-of-a-workflow-is-everyones" in call.faults:
         condition = "source <> 'canvas'"
     if query.get("status") in _STATUSES and "usage-status-filter-ignored" not in call.faults:
@@ -47,6 +55,10 @@ async def list_usage(call: Call) -> Response:
         condition += (
             " AND EXISTS (SELECT 1 FROM json_each(model_ids) WHERE value = :model AND value NOT LIKE '%:%')"
         )
+    if query.get("modelId") and "usage-model-filter-by-prefix" in call.faults:
+        condition = condition.replace("WHERE value = :model", "WHERE value LIKE :model || '%'")
+    if query.get("workflowSlug") and "usage-filters-not-combined" in call.faults and query.get("status"):
+        condition = _visible(call)
     if query.get("workflowSlug") and "usage-workflow-filter-ignored" not in call.faults:
         condition += " AND workflow_slug = :slug"
     values = {
@@ -58,6 +70,8 @@ async def list_usage(call: Call) -> Response:
         "offset": offset,
     }
     (total,) = call.store.row(f"SELECT count(*) FROM runs WHERE {condition}", values)  # noqa: S608 - values are bound
+    if limit < total and "usage-limit-one-more" in call.faults:
+        values["limit"] = min(limit + 1, MAX_LIMIT)
     runs = select_runs(call.store, f"{condition} ORDER BY id DESC LIMIT :limit OFFSET :offset", values)
     page = {
         "rows": [_row(run, call) for run in runs],
@@ -85,6 +99,10 @@ async def list_usage_models(call: Call) -> Response:
         {"account": call.account.id},
     )
     model_ids = [model_id for (text,) in rows for model_id in json.loads(text) if _is_shown(model_id, call)]
+    if "usage-models-shows-provider-ids" in call.faults:
+        model_ids = [model_id for (text,) in rows for model_id in json.loads(text)]
+    if "usage-models-lacks-the-last" in call.faults:
+        model_ids = sorted(set(model_ids))[:-1]
     if "usage-models-repeat" in call.faults:
         return answer({"models": sorted(model_ids + model_ids)})
     return answer({"models": sorted(set(model_ids))})
@@ -94,6 +112,8 @@ def _visible(call: Call) -> str:
     own = "TRUE" if "usage-shows-everyones-rows" in call.faults else "account_id = :account"
     if "usage-lacks-failed-runs" in call.faults:
         own += " AND status <> 'failed'"
+    if "usage-lacks-async-workflow-runs" in call.faults:
+        own += " AND (execution_id IS NULL OR workflow_slug IS NULL)"
     if "usage-lacks-every-tenth-run" in call.faults:
         own += f" AND id % {_SELDOM}"
     if "usage-shows-canvas-rows" in call.faults:

@@ -51,7 +51,10 @@ def queue_delivery(store: Store, run: Run, status: str, *, faults: Collection[st
     if not meets(key[2].split(), "webhook:receive") and "webhook-without-capability" not in faults:
         return False
     body = json.dumps(_payload(run, status, faults), separators=(",", ":")).encode()
-    for _ in range(2 if "webhook-sent-twice" in faults else 1):
+    is_twice = "webhook-sent-twice" in faults or (
+        status == "cancelled" and "webhook-cancelled-sent-twice" in faults
+    )
+    for _ in range(2 if is_twice else 1):
         store.write(
             "INSERT INTO deliveries (run_id, url, secret, body, next_unix_s) VALUES (?, ?, ?, ?, ?)",
             (run.id, key[0], key[1], body, time.time()),
@@ -75,6 +78,8 @@ def _payload(run: Run, status: str, faults: Collection[str]) -> dict[str, Any]:
         del payload["requestId"]
     if "webhook-event-always-completed" in faults:
         payload["event"] = "execution.completed"
+    if status == "cancelled" and "webhook-cancelled-is-failed" in faults:
+        payload["event"] = "execution.failed"
     if "webhook-says-completed-for-failed" in faults and status == "failed":
         payload |= {"event": "execution.completed", "status": "completed"}
     return payload
@@ -136,6 +141,10 @@ class Deliverer:
         signed = (
             json.dumps(json.loads(body)).encode() if "webhook-signs-other-spacing" in self._faults else body
         )
+        if "webhook-timestamp-in-ms" in self._faults:
+            at_unix_s *= 1000
+        if attempts and "webhook-retry-signs-nothing" in self._faults:
+            signed = b""
         signature = sign(signed, secret=secret, at_unix_s=at_unix_s)
         if "webhook-signature-without-time" in self._faults:
             signature = signature.partition(",")[2]

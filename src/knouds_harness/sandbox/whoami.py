@@ -16,6 +16,8 @@ async def get_whoami(call: Call) -> Response:
     account = call.account
     if "whoami-describes-another" in call.faults:
         account = find_key_by_name(call.store, "stranger").account
+    if call.key.name == "pro-second" and "whoami-second-key-describes-another" in call.faults:
+        account = find_key_by_name(call.store, "stranger").account
     user: dict[str, Any] = {
         "id": account.id,
         "email": account.email,
@@ -27,6 +29,10 @@ async def get_whoami(call: Call) -> Response:
         return answer({"user": user})
     if "whoami-lacks-email" in call.faults:
         del user["email"]
+    if not call.key.capabilities and "whoami-lacks-email-without-capabilities" in call.faults:
+        del user["email"]
+    if account.is_admin and "whoami-admin-is-superuser" in call.faults:
+        user["role"] = "superuser"
     if "whoami-role-in-capitals" in call.faults:
         user["role"] = account.role.upper()
     if "whoami-role-is-owner" in call.faults:

@@ -35,6 +35,8 @@ def make_slug(name: str, faults: Collection[str]) -> str:
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     if "create-slug-keeps-capitals" not in faults:
         plain = plain.lower()
+    if "create-slug-lacks-digits" in faults:
+        plain = re.sub(r"[0-9]", "", plain)
     joiner = "_" if "create-slug-with-underscores" in faults else "-"
     return re.sub(r"[^A-Za-z0-9]+", joiner, plain).strip("-_")[:_MAX_SLUG].strip("-_") or "workflow"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -105,7 +105,10 @@ def free_slug(store: Store, slug: str, faults: Collection[str]) -> str:
     """The slug, or slug-2, slug-3, … while that is taken."""
     first = 1 if "create-suffixes-from-1" in faults else 2
     joiner = "" if "create-suffixes-without-hyphen" in faults else "-"
-    candidates = itertools.chain([slug], (f"{slug}{joiner}{number}" for number in itertools.count(first)))
+    numbers: Iterable[int] = itertools.count(first)
+    if "create-suffixes-skip-3" in faults:
+        numbers = itertools.chain([2], itertools.count(4))
+    candidates = itertools.chain([slug], (f"{slug}{joiner}{number}" for number in numbers))
     taken = {
         row[0]
         for row in store.rows(

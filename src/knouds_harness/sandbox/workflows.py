@@ -60,7 +60,7 @@ async def create_workflow(call: Call) -> Response:
     if (
         call.account.tier == "free"
         and not call.account.is_admin
-        and count_workflows(call.store, call.account.id)
+        and count_workflows(call.store, call.account.id) > ("create-free-capped-at-two" in call.faults)
         and "create-free-uncapped" not in call.faults
     ):
         raise Refusal(403, "WORKFLOW_LIMIT_REACHED", "A free account may have one workflow.")
@@ -100,10 +100,12 @@ async def update_workflow(call: Call) -> Response:
         if "update-refused-in-part" in call.faults and isinstance(body.get("description"), str):
             change_workflow(call.store, workflow, {"description": body["description"]})
         raise
-    if "update-believes-created-by" in call.faults and isinstance(body.get("createdBy"), str):
-        members["createdBy"] = body["createdBy"]
     if "update-resets-what-is-left-out" in call.faults:
         members = {"tags": [], "description": ""} | members
+    if "update-drops-the-last-tag" in call.faults:
+        members = {"tags": workflow.document["tags"][:-1]} | members
+    if "update-believes-created-by" in call.faults and isinstance(body.get("createdBy"), str):
+        members["createdBy"] = body["createdBy"]
     if "update-ignores-description" in call.faults:
         members.pop("description", None)
     if "update-makes-slug-anew" in call.faults and "name" in members:
@@ -144,7 +146,10 @@ async def move_workflow(call: Call) -> Response:
         folder_id = workflow.document["folderId"]
     if folder_id is None and "move-to-root-ignored" in call.faults:
         folder_id = workflow.document["folderId"]
-    document = change_workflow(call.store, workflow, {"folderId": folder_id})
+    moved = {"folderId": folder_id}
+    if "move-empties-description" in call.faults:
+        moved["description"] = ""
+    document = change_workflow(call.store, workflow, moved)
     return answer({"slug": workflow.slug, "folderId": body["folderId"], "updatedAt": document["updatedAt"]})
 
 
@@ -175,6 +180,8 @@ def get_public_schema(request: Request, services: Services) -> Response:
     workflow = find_workflow(services.store, slug)
     if workflow is None:
         raise workflow_not_found(slug)
+    if workflow.is_template and "schema-public-of-templates" in services.faults:
+        return answer(schema(workflow.document, with_cost=False, faults=services.faults))
     if not workflow.document["publicPlayground"] and "schema-public-of-private" not in services.faults:
         raise workflow_not_found(slug)
     return answer(schema(workflow.document, with_cost=False, faults=services.faults))
@@ -239,6 +246,7 @@ def _may_write(workflow: Workflow, call: Call) -> bool:
     return (
         workflow.owner_id == call.account.id
         or "write-to-foreign-accepted" in call.faults
+        or (call.request.url.path.endswith("/move") and "write-to-foreign-folder-accepted" in call.faults)
         or (workflow.is_template and "write-to-foreign-template-accepted" in call.faults)
         or (call.account.is_admin and "write-to-foreign-by-admin-accepted" in call.faults)
     )
@@ -259,6 +267,13 @@ def _shown(document: dict[str, Any], call: Call) -> dict[str, Any]:
         shown["viewport"] = list(document["viewport"].values())
     if "workflows-node-lacks-position" in call.faults:
         shown["nodes"] = [{k: v for k, v in node.items() if k != "position"} for node in document["nodes"]]
+    if "workflows-positions-rounded" in call.faults:
+        shown["nodes"] = [
+            node | {"position": {axis: round(value) for axis, value in node["position"].items()}}
+            for node in document["nodes"]
+        ]
+    if "workflows-last-edge-left-out" in call.faults:
+        shown["edges"] = document["edges"][:-1]
     if "workflows-edge-lacks-handle" in call.faults:
         shown["edges"] = [
             {k: v for k, v in edge.items() if k != "targetHandle"} for edge in document["edges"]

@@ -87,6 +87,7 @@ async def authentication(t):
     await t.send("GET", "/api/whoami", headers={"x-api-key": full[:12] + full[12:].swapcase()})
     await t.send("GET", "/api/whoami", headers={"authorization": f"Bearer {full}"})
     await t.send("GET", "/api/whoami", params={"api_key": full})
+    await t.send("GET", "/api/executions/x", params={"api_key": full})
     for persona in ("revoked", "legacy", "unapproved"):
         await t.send("GET", "/api/whoami", persona)
         await t.send("GET", "/api/executions/x", persona)
@@ -185,6 +186,8 @@ async def executions(t):
     ]
     ids = [submit.json().get("executionId") for submit in submits]
     t.note(f"fresh ids: {len(set(ids))}")
+    urls = [str(submit.json().get("pollUrl")) for submit in submits]
+    t.note(f"own URLs: {[url.endswith(str(id_)) for url, id_ in zip(urls, ids, strict=True)]}")
     for execution_id in (*ids, "unknown"):
         await t.send("GET", f"/api/executions/{execution_id}", "business")
         await t.send("GET", f"/api/executions/{execution_id}", "stranger")
@@ -235,6 +238,23 @@ async def rate_limits(t):
     await t.send("POST", "/api/workflows/pia-portrait/run", "pro", {"inputs": {}})
 
 
+async def corners(t):
+    """What only shows under a second condition, at an edge, or from a second answer."""
+    await t.send("GET", "/api/usage/models", "revoked")
+    await t.send("POST", "/api/executions/x/cancel", "legacy")
+    node = {"id": "n", "type": "note", "position": {"x": 0.5, "y": 1.75}, "data": {}}
+    for _ in range(3):
+        await t.send("POST", "/api/workflows", "full", {"name": "Corner 7", "nodes": [node]})
+    await t.send("GET", "/api/workflows/corner-7", "full")
+    await t.send("PUT", "/api/workflows/corner-7", "full", {"createdBy": account_id(SEED, "sam")})
+    await t.send("PUT", "/api/workflows/corner-7", "deploy", {"tags": ["refused"]})
+    await t.send("POST", "/api/workflows/all-fields/run", "full", {"inputs": False})
+    await t.send("POST", "/api/workflows/nil-portrait/run?async=true", "broke", {"inputs": {}})
+    await t.send("POST", "/api/models/claude-sonnet/run?async=true", "business", {"inputs": {}})
+    await t.send("GET", "/api/usage?status=failed&workflowSlug=bea-portrait", "business")
+    await t.send("GET", "/api/usage?status=completed", "full")
+
+
 async def ended_for_a_while(t):
     """An execution that ended a second ago, without waiting for it."""
     t.services.store.write("UPDATE runs SET ended_unix_s = ended_unix_s - 1 WHERE execution_id IS NOT NULL")
@@ -242,7 +262,9 @@ async def ended_for_a_while(t):
         "SELECT execution_id FROM runs"
         " WHERE status = 'completed' AND execution_id IS NOT NULL AND key_id IS NOT NULL"
     )
-    await t.send("GET", f"/api/executions/{execution_id}", "business")
+    await t.send("GET", f"/api/executions/{execution_id}", "stranger")
+    for _ in range(10):
+        await t.send("GET", f"/api/executions/{execution_id}", "business")
 
 
 async def at_once(t, *sendings):
@@ -287,6 +309,7 @@ PARTS = (
     runs,
     executions,
     ended_for_a_while,
+    corners,
     usage,
     rate_limits,
     races,

@@ -9,6 +9,7 @@ import http.server
 import json
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -69,9 +70,11 @@ def receiver():
 
 
 @contextlib.contextmanager
-def connected(receiver, *, faults=(), capabilities=("model:run", "execution:cancel", "webhook:receive")):
+def connected(
+    receiver, *, faults=(), capabilities=("model:run", "execution:cancel", "webhook:receive"), time_scale=0.05
+):
     """A client of a new sandbox, whose key has its webhook at the receiver."""
-    latency = Latency(time_scale=0.05)
+    latency = Latency(time_scale=time_scale)
     with (
         running_sandbox(control_token=TOKEN, faults=faults, latency=latency) as sandbox,
         httpx.Client(base_url=sandbox.base_url) as client,
@@ -156,14 +159,15 @@ def test_key_without_the_capability_gets_none(receiver):
 
 
 def broken(deliveries):
-    """What of the deliveries of one failing execution is not as it should be."""
+    """What of the deliveries of one execution, failing or cancelled, is not as it should be."""
     payloads = [json.loads(body) for _, body in deliveries]
     return (
         len(payloads) != 1
         or not all(headers["X-Knouds-Signature"].startswith("t=") for headers, _ in deliveries)
         or not all(is_signed(*delivery) for delivery in deliveries)
         or payloads[0].get("requestId") is None
-        or (payloads[0]["event"], payloads[0]["status"]) != ("execution.failed", "failed")
+        or payloads[0]["event"] != f"execution.{payloads[0]['status']}"
+        or payloads[0]["status"] == "completed"
     )
 
 
@@ -171,10 +175,22 @@ def broken(deliveries):
 def test_webhook_fault_shows(receiver, fault):
     """Each fault of the webhooks reaches the receiver."""
     capabilities = (
-        ["model:run"] if fault == "webhook-without-capability" else ["model:run", "webhook:receive"]
+        ["model:run"]
+        if fault == "webhook-without-capability"
+        else ["model:run", "execution:cancel", "webhook:receive"]
     )
-    with connected(receiver, faults=[fault], capabilities=capabilities) as client:
-        submit(client, "failing-model")
-        receiver.wait_for(2 if fault == "webhook-sent-twice" else 1)
+    time_scale = 1 if "cancel" in fault else 0.05  # in time to cancel, on a busy machine too
+    with connected(receiver, faults=[fault], capabilities=capabilities, time_scale=time_scale) as client:
+        if "cancel" in fault:
+            cancel = f"{submit(client)['pollUrl']}/cancel"
+            with ThreadPoolExecutor() as senders:
+                list(senders.map(client.post, [cancel] * (3 if "each" in fault else 1)))
+        else:
+            receiver.refusals = "retry" in fault
+            submit(client, "failing-model")
+        receiver.wait_for(1 + any(word in fault for word in ("twice", "retry", "each")))
 
-    assert broken(receiver.deliveries) or fault == "webhook-without-capability"
+    assert (
+        broken(receiver.deliveries[-1:] if "retry" in fault else receiver.deliveries)
+        or fault == "webhook-without-capability"
+    )

@@ -41,6 +41,11 @@ def test_fault_says_what_it_does():
     assert [fault.id for fault in FAULTS if not fault.says.endswith(".")] == []
 
 
+def test_a_third_of_the_faults_is_subtle():
+    """Faults that show at first glance prove little."""
+    assert sum(fault.is_subtle for fault in FAULTS) * 3 >= len(FAULTS)
+
+
 def test_unknown_fault_is_named_with_its_nearest():
     """A typing error is met with the right name."""
     with pytest.raises(UnknownName, match='Did you mean "auth-revoked-accepted"'):

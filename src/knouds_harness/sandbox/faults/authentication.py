@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from knouds_harness.sandbox.faults.table import Table
+from knouds_harness.sandbox.faults.table import Subtle, Table
 
 FAULTS: Table = {
     "auth.key-in-x-api-key": {
@@ -10,7 +10,7 @@ FAULTS: Table = {
     },
     "auth.missing-key-is-401": {
         "auth-missing-key-accepted": "A request without a key acts as the enterprise account.",
-        "auth-missing-key-sees-usage": "Usage alone answers without a key.",
+        "auth-missing-key-sees-usage": Subtle("Usage alone answers without a key."),
         "auth-missing-key-is-403": "A request without a key is a 403.",
     },
     "auth.before-capability": {
@@ -27,34 +27,40 @@ FAULTS: Table = {
         "auth-unknown-key-is-403": "A key that nobody holds is a 403.",
     },
     "auth.altered-key-is-401": {
-        "auth-key-case-ignored": "Keys are compared without regard to case.",
-        "auth-cut-key-accepted": "The beginning of a key is taken for the key.",
-        "auth-prolonged-key-accepted": "A key with something appended is taken for the key.",
+        "auth-key-case-ignored": Subtle("Keys are compared without regard to case."),
+        "auth-cut-key-accepted": Subtle("The beginning of a key is taken for the key."),
+        "auth-prolonged-key-accepted": Subtle("A key with something appended is taken for the key."),
+        "auth-last-character-ignored": Subtle("The last character of a key does not matter."),
     },
     "auth.revoked-key-is-401": {
         "auth-revoked-accepted": "A revoked key still works.",
-        "auth-revoked-still-polls": "A revoked key still polls executions.",
+        "auth-revoked-still-polls": Subtle("A revoked key still polls executions."),
         "auth-revoked-is-403": "A revoked key is a 403.",
+        "auth-revoked-still-lists-models": Subtle("A revoked key still lists the models of its usage."),
     },
     "auth.legacy-key-is-401-retired": {
         "auth-legacy-accepted": "A key made before May 2026 still works.",
         "auth-legacy-is-plain-401": "A key made before May 2026 gets the plain 401.",
+        "auth-legacy-still-cancels": Subtle("A key made before May 2026 still cancels executions."),
     },
     "auth.unapproved-account-is-401": {
         "auth-unapproved-accepted": "A key of an account not yet approved works.",
         "auth-unapproved-is-403": "A key of an account not yet approved is a 403.",
+        "auth-unapproved-asks-whoami": Subtle("A key of an account not yet approved may ask whoami."),
     },
     "auth.bearer-is-not-accepted": {
         "auth-bearer-accepted": "A key in Authorization: Bearer works.",
+        "auth-bearer-shows-usage": Subtle("A key in Authorization: Bearer shows usage, and nothing else."),
     },
     "auth.query-key-is-not-accepted": {
         "auth-query-key-accepted": "A key in the query string works.",
+        "auth-query-key-polls": Subtle("A key in the query string polls executions, and nothing else."),
     },
     "auth.session-paths-refuse-keys": {
         "auth-session-me-open": "/api/me answers any key.",
         "auth-session-credits-open": "/api/credits/* answers any key.",
-        "auth-session-keys-open-to-star": "/api/api-keys/* answers a key that holds *.",
-        "auth-session-admin-open": "/api/business/admin/* answers an administrator's key.",
+        "auth-session-keys-open-to-star": Subtle("/api/api-keys/* answers a key that holds *."),
+        "auth-session-admin-open": Subtle("/api/business/admin/* answers an administrator's key."),
     },
     "auth.public-operations-need-no-key": {
         "auth-public-schema-needs-key": "The public schema wants a key.",
@@ -64,10 +70,12 @@ FAULTS: Table = {
     "whoami.user-object": {
         "whoami-without-user-object": "whoami answers the user's members at the top.",
         "whoami-lacks-email": "The user has no email.",
+        "whoami-lacks-email-without-capabilities": Subtle("A key without capabilities is shown no email."),
     },
     "whoami.role-closed": {
         "whoami-role-in-capitals": "role is in capitals.",
         "whoami-role-is-owner": "role is owner.",
+        "whoami-admin-is-superuser": Subtle("The role of an administrator is superuser."),
     },
     "whoami.tier-is-string": {
         "whoami-tier-as-number": "tier is a number.",
@@ -79,9 +87,13 @@ FAULTS: Table = {
     "whoami.is-the-key-owner": {
         "whoami-describes-another": "whoami describes someone else.",
         "whoami-admin-is-user": "whoami says of an administrator that it is a user.",
+        "whoami-second-key-describes-another": Subtle(
+            "The second key of an account is said to be someone else's."
+        ),
     },
     "tier.rate-limit-pro": {
         "tier-pro-limit-is-60": "A pro account is held to 60 requests.",
+        "tier-pro-limit-is-99": Subtle("A pro account is held to 99 requests."),
     },
     "tier.rate-limit-business": {
         "tier-business-limit-is-100": "A business account is held to 100 requests.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from knouds_harness.sandbox.faults.table import Table
+from knouds_harness.sandbox.faults.table import Subtle, Table
 
 FAULTS: Table = {
     "capability.missing-is-403-denied": {
@@ -22,8 +22,9 @@ FAULTS: Table = {
         "capability-denied-names-old-scope": "The denial requires a retired scope.",
     },
     "capability.exact-is-admitted": {
-        "capability-cancel-alone-refused": "execution:cancel by itself admits nothing.",
-        "capability-schema-needs-run": "workflow:read by itself does not open a schema.",
+        "capability-cancel-alone-refused": Subtle("execution:cancel by itself admits nothing."),
+        "capability-schema-needs-run": Subtle("workflow:read by itself does not open a schema."),
+        "capability-write-alone-cannot-move": Subtle("workflow:write by itself does not admit moving."),
     },
     "capability.orthogonal": {
         "capability-write-implies-read": "workflow:write implies workflow:read.",
@@ -31,19 +32,24 @@ FAULTS: Table = {
         "capability-run-implies-model-run": "workflow:run implies model:run.",
         "capability-read-implies-execution-read": "workflow:read implies execution:read.",
         "capability-cancel-implies-execution-read": "execution:cancel implies execution:read.",
-        "capability-receive-implies-execution-read": "webhook:receive implies execution:read.",
+        "capability-receive-implies-execution-read": Subtle("webhook:receive implies execution:read."),
+        "capability-read-and-run-imply-write": Subtle(
+            "workflow:read and workflow:run together imply workflow:write."
+        ),
+        "capability-read-implies-cancel": Subtle("execution:read implies execution:cancel."),
     },
     "capability.resource-wildcard-is-admitted": {
         "capability-wildcard-ignored": "A resource's wildcard admits nothing.",
-        "capability-wildcard-lacks-cancel": "execution:* does not admit cancelling.",
+        "capability-wildcard-lacks-cancel": Subtle("execution:* does not admit cancelling."),
+        "capability-wildcard-lacks-writing": Subtle("workflow:* does not admit writing."),
     },
     "capability.wildcard-stays-in-resource": {
         "capability-wildcard-crosses-resources": "A wildcard admits every resource.",
-        "capability-model-wildcard-reads-workflows": "model:* admits workflow:read.",
+        "capability-model-wildcard-reads-workflows": Subtle("model:* admits workflow:read."),
     },
     "capability.star-is-admitted": {
-        "capability-star-lacks-executions": "* does not admit executions.",
-        "capability-star-lacks-writing": "* does not admit writing.",
+        "capability-star-lacks-executions": Subtle("* does not admit executions."),
+        "capability-star-lacks-writing": Subtle("* does not admit writing."),
     },
     "capability.bound-form-is-admitted": {
         "capability-bound-workflow-ignored": "A key bound to a workflow may not run it.",
@@ -51,8 +57,9 @@ FAULTS: Table = {
     },
     "capability.bound-form-is-exact": {
         "capability-bound-form-runs-any": "A key bound to one workflow or model runs any.",
-        "capability-bound-form-matches-longer": "A bound key runs names that begin with its own.",
-        "capability-bound-form-matches-shorter": "A bound key runs names that its own begins with.",
+        "capability-bound-form-matches-longer": Subtle("A bound key runs names that begin with its own."),
+        "capability-bound-form-matches-shorter": Subtle("A bound key runs names that its own begins with."),
+        "capability-bound-form-matches-end": Subtle("A bound key runs names that end with its own."),
     },
     "capability.bound-form-only-runs": {
         "capability-bound-form-reads": "A key bound to a workflow may read.",
@@ -64,9 +71,9 @@ FAULTS: Table = {
         "capability-usage-models-needs-model-run": "Usage models wants model:run.",
     },
     "capability.denial-has-no-effect": {
-        "capability-denied-create-happens": "A denied create leaves a workflow behind.",
-        "capability-denied-update-happens": "A denied update changes the workflow.",
-        "capability-denied-move-happens": "A denied move changes the folder.",
-        "capability-denied-delete-happens": "A denied delete deletes.",
+        "capability-denied-create-happens": Subtle("A denied create leaves a workflow behind."),
+        "capability-denied-update-happens": Subtle("A denied update changes the workflow."),
+        "capability-denied-move-happens": Subtle("A denied move changes the folder."),
+        "capability-denied-delete-happens": Subtle("A denied delete deletes."),
     },
 }

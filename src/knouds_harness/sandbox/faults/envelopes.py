@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from knouds_harness.sandbox.faults.table import Table
+from knouds_harness.sandbox.faults.table import Subtle, Table
 
 FAULTS: Table = {
     "ground.no-undocumented-server-error": {
         "envelope-provider-failure-is-502": "EXECUTION_FAILED comes with 502.",
-        "run-inputs-number-is-500": "Inputs that are a number are a 500.",
+        "run-inputs-number-is-500": Subtle("Inputs that are a number are a 500."),
         "run-malformed-body-is-500": "A run body that is no JSON is a 500.",
         "usage-garbled-number-is-500": "A garbled limit or offset is a 500.",
     },

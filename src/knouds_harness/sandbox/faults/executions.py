@@ -23,6 +23,7 @@ FAULTS: Table = {
     },
     "async.poll-url-leads-to-execution": {
         "async-poll-url-elsewhere": "pollUrl leads to /api/runs.",
+        "async-poll-url-of-the-one-before": Subtle("pollUrl leads to the account's execution before."),
     },
     "async.webhook-delivery-shape": {
         "async-webhook-configured-as-text": "configured is a text.",
@@ -39,6 +40,7 @@ FAULTS: Table = {
     },
     "execution.completed-has-result": {
         "execution-lacks-result": "A completed execution has no result.",
+        "execution-result-comes-late": Subtle("A completed execution has no result for its first 300 ms."),
     },
     "execution.failed-has-error": {
         "execution-error-as-text": "A failed execution's error is a text.",
@@ -49,28 +51,36 @@ FAULTS: Table = {
     },
     "execution.foreign-is-404": {
         "execution-shown-to-strangers": "Anyone may poll and cancel an execution.",
+        "execution-shown-to-strangers-when-ended": Subtle("Anyone may poll an execution that has ended."),
+        "execution-cancelled-by-strangers": Subtle("Anyone may cancel an execution."),
         "execution-foreign-cancel-happens": Subtle(
             "A refused cancel of someone else's execution cancels it."
         ),
     },
     "execution.final-is-absorbing": {
-        "execution-final-flips": "An ended execution shows another end half a second later.",
+        "execution-final-flips": Subtle("An ended execution shows another end half a second later."),
         "execution-cancel-reopens-the-end": Subtle(
             "Of cancels at once, the first ends the execution and the next reopens it."
         ),
+        "execution-regresses-now-and-then": Subtle("Each tenth poll of ended executions shows processing."),
     },
     "execution.edges": {
-        "execution-cancel-request-not-shown": "An execution whose cancelling was accepted shows processing.",
+        "execution-cancel-request-not-shown": Subtle(
+            "An execution whose cancelling was accepted shows processing."
+        ),
     },
     "execution.cancel-in-flight": {
         "execution-cancel-refused": "An execution in flight cannot be cancelled.",
-        "execution-cancel-does-nothing": "Cancelling is accepted and ignored.",
+        "execution-cancel-does-nothing": Subtle("Cancelling is accepted and ignored."),
     },
     "execution.cancelled-is-charged": {
-        "execution-cancel-refunds": "A cancelled run is not charged.",
+        "execution-cancel-refunds": Subtle("A cancelled run is not charged."),
         "execution-cancels-charge-each": Subtle("Of cancels at once, each charges the run."),
     },
     "execution.cancel-after-end-changes-nothing": {
-        "execution-cancel-rewrites-the-end": "Cancelling an ended execution makes it cancelled.",
+        "execution-cancel-rewrites-the-end": Subtle("Cancelling an ended execution makes it cancelled."),
+        "execution-cancel-rewrites-failed": Subtle(
+            "Cancelling a failed execution is refused and makes it cancelled."
+        ),
     },
 }

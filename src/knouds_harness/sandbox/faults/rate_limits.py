@@ -10,17 +10,19 @@ FAULTS: Table = {
         "rate-reset-left-out": "X-RateLimit-Reset is left out.",
     },
     "rate.headers-are-integers": {
-        "rate-reset-in-ms": "X-RateLimit-Reset is in milliseconds.",
+        "rate-reset-in-ms": Subtle("X-RateLimit-Reset is in milliseconds."),
         "rate-limit-with-unit": "X-RateLimit-Limit carries a window.",
     },
     "rate.remaining-falls": {
         "rate-remaining-stands-still": "X-RateLimit-Remaining never falls.",
+        "rate-remaining-sticks-at-tens": Subtle("X-RateLimit-Remaining does not fall at each tenth request."),
     },
     "rate.window-is-fixed-60-s": {
         "rate-window-is-an-hour": "The window is an hour long.",
+        "rate-reset-slides": Subtle("X-RateLimit-Reset is always 60 s from now."),
     },
     "rate.over-limit-is-429": {
-        "rate-one-too-many": "One request over the limit goes through.",
+        "rate-one-too-many": Subtle("One request over the limit goes through."),
         "rate-refusal-is-503": "A request over the limit is a 503.",
         "rate-refusal-has-other-code": "The code over the limit is TOO_MANY_REQUESTS.",
         "rate-simultaneous-uncounted": Subtle("Requests at once count as one."),
@@ -32,12 +34,16 @@ FAULTS: Table = {
         "rate-refusal-lacks-retry-after": "A 429 has no Retry-After.",
     },
     "rate.body-and-headers-agree": {
-        "rate-refusal-in-ms": "retryAfter is in milliseconds.",
+        "rate-refusal-in-ms": Subtle("retryAfter is in milliseconds."),
+        "rate-refusal-tells-other-limit": Subtle(
+            "The limit in the body of a 429 is one more than in its headers."
+        ),
+        "rate-retry-after-is-half": Subtle("Retry-After is half of retryAfter."),
     },
     "rate.per-user-not-per-key": {
-        "rate-counted-per-key": "Each key has a bucket of its own.",
+        "rate-counted-per-key": Subtle("Each key has a bucket of its own."),
     },
     "rate.separate-per-route": {
-        "rate-shared-by-routes": "The two run endpoints share a bucket.",
+        "rate-shared-by-routes": Subtle("The two run endpoints share a bucket."),
     },
 }

@@ -11,21 +11,24 @@ FAULTS: Table = {
     },
     "run.inputs-not-object-is-invalid-inputs": {
         "run-inputs-array-accepted": "Inputs may be an array.",
-        "run-inputs-null-accepted": "Inputs may be null.",
+        "run-inputs-null-accepted": Subtle("Inputs may be null."),
         "run-inputs-text-accepted": "Inputs may be a text.",
+        "run-inputs-empty-array-accepted": Subtle("Inputs may be an empty array."),
+        "run-inputs-false-accepted": Subtle("Inputs may be false."),
     },
     "run.body-not-json-is-invalid-body": {
         "run-malformed-body-accepted": "A run body that is no JSON is accepted.",
         "run-malformed-body-is-invalid-inputs": "A run body that is no JSON is an INVALID_INPUTS.",
     },
     "run.bad-slug-is-invalid-slug": {
-        "run-slug-case-ignored": "A slug with capitals runs its lowercase form.",
+        "run-slug-case-ignored": Subtle("A slug with capitals runs its lowercase form."),
         "run-bad-slug-is-404": "A slug with other characters is a 404.",
         "run-bad-slug-is-invalid-inputs": "A slug with other characters is an INVALID_INPUTS.",
         "run-bad-model-name-is-404": "A model name with other characters is a 404.",
     },
     "run.defaults-for-left-out-fields": {
         "run-defaults-ignored": "A left-out field is refused.",
+        "run-empty-inputs-refused": Subtle("Inputs without any member are refused."),
     },
     "run.unknown-workflow-is-404": {
         "run-unknown-workflow-is-invalid-slug": "Running an unknown workflow is an INVALID_SLUG.",
@@ -34,19 +37,23 @@ FAULTS: Table = {
     "run.foreign-workflow-is-404": {
         "run-foreign-workflow-accepted": "Someone else's private workflow runs.",
         "run-foreign-workflow-is-403": "Running someone else's private workflow is a 403.",
+        "run-foreign-workflow-accepted-async": Subtle("Someone else's private workflow runs asynchronously."),
     },
     "run.too-few-credits-is-402": {
         "run-without-credits-accepted": "A run without enough credits goes through.",
         "run-without-credits-is-400": "A run without enough credits is a 400.",
         "run-credits-checked-too-early": Subtle("Runs at once are each paid from the same credits."),
+        "run-async-without-credits-accepted": Subtle(
+            "An asynchronous run without enough credits goes through."
+        ),
     },
     "run.exhausted-grant-is-402": {
         "run-exhausted-grant-accepted": "A run on a used-up trial grant goes through.",
-        "run-exhausted-grant-in-capitals": "The code of a used-up trial grant is GRANT_EXHAUSTED.",
+        "run-exhausted-grant-in-capitals": Subtle("The code of a used-up trial grant is GRANT_EXHAUSTED."),
         "run-exhausted-grant-is-insufficient-credits": "A used-up trial grant is an INSUFFICIENT_CREDITS.",
     },
     "run.granted-run-costs-zero": {
-        "run-granted-costs": "A run that a trial grant paid reports its price.",
+        "run-granted-costs": Subtle("A run that a trial grant paid reports its price."),
     },
     "run.provider-failure-is-500": {
         "run-provider-failure-is-200": "A provider's failure is a 200.",
@@ -61,17 +68,21 @@ FAULTS: Table = {
     "run.result-present": {
         "run-lacks-result": "A run has no result.",
         "run-images-as-text": "images is a text.",
+        "run-text-result-is-null": Subtle("The result of a run that makes text is null."),
     },
     "run.cost-is-credits": {
         "run-cost-as-text": "cost is a text.",
         "run-cost-negative": "cost is negative.",
+        "run-granted-cost-is-null": Subtle("The cost of a run that a trial grant paid is null."),
     },
     "run.charged-per-generator": {
-        "run-charged-once": "A run costs one unit, however many it makes.",
+        "run-charged-once": Subtle("A run costs one unit, however many it makes."),
+        "run-charges-one-less": Subtle("Of several images or seconds one is not charged."),
     },
     "run.charge-equals-usage": {
-        "run-cost-differs-from-usage": "A run's cost is not what its usage row says.",
+        "run-cost-differs-from-usage": Subtle("A run's cost is not what its usage row says."),
         "usage-every-tenth-run-is-free": Subtle("The row of every tenth run says that it cost nothing."),
+        "run-cost-rounded": Subtle("A run's cost is rounded down to tens; its usage row is not."),
     },
     "run.ms-is-number": {
         "run-ms-as-text": "ms is a text.",
@@ -95,5 +106,6 @@ FAULTS: Table = {
     },
     "model.async-not-supported-is-400": {
         "model-async-for-all": "Every model runs asynchronously.",
+        "model-async-for-text": Subtle("Text models run asynchronously."),
     },
 }

@@ -26,38 +26,51 @@ FAULTS: Table = {
         "usage-slim-names-a-workflow": "A direct model run names a workflow.",
     },
     "usage.run-has-a-row": {
-        "usage-lacks-failed-runs": "Failed runs have no row.",
+        "usage-lacks-failed-runs": Subtle("Failed runs have no row."),
         "usage-lacks-every-tenth-run": Subtle("Every tenth run has no row."),
+        "usage-lacks-async-workflow-runs": Subtle("Asynchronous runs of workflows have no row."),
     },
     "usage.own-rows-only": {
         "usage-shows-everyones-rows": "Usage shows everyone's rows.",
+        "usage-second-page-shows-foreign": Subtle("Pages after the first show everyone's rows."),
+        "usage-filtered-shows-foreign": Subtle("Filtered by status, usage shows everyone's rows."),
         "usage-of-a-workflow-is-everyones": Subtle("Asked for by a workflow, usage shows everyone's rows."),
     },
     "usage.no-canvas-rows": {
         "usage-shows-canvas-rows": "Usage shows canvas rows.",
+        "usage-filtered-shows-canvas-rows": Subtle("Filtered by status, usage shows canvas rows."),
     },
     "usage.no-provider-ids": {
         "usage-shows-provider-ids": "Usage shows provider-internal model ids.",
+        "usage-models-shows-provider-ids": Subtle("Usage models shows provider-internal ids; rows do not."),
     },
     "usage.limit-defaults-to-50": {
-        "usage-limit-defaults-to-20": "limit defaults to 20.",
+        "usage-limit-defaults-to-20": Subtle("limit defaults to 20."),
     },
     "usage.limit-at-most-500": {
-        "usage-limit-unbounded": "limit has no upper bound.",
+        "usage-limit-unbounded": Subtle("limit has no upper bound."),
+        "usage-limit-at-most-501": Subtle("limit is capped at 501."),
     },
     "usage.limit-is-kept": {
         "usage-limit-ignored": "limit is ignored.",
+        "usage-limit-one-more": Subtle("A page holds one row more than limit."),
     },
     "usage.offset-skips": {
         "usage-offset-ignored": "offset is ignored.",
+        "usage-offset-one-short": Subtle("offset skips one row less."),
     },
     "usage.filters": {
         "usage-status-filter-ignored": "status does not filter.",
         "usage-model-filter-ignored": "modelId does not filter.",
         "usage-workflow-filter-ignored": "workflowSlug does not filter.",
+        "usage-model-filter-by-prefix": Subtle("modelId takes the beginning of an id for the id."),
+        "usage-filters-not-combined": Subtle(
+            "Of status and workflowSlug together, only workflowSlug filters."
+        ),
     },
     "usage.models-are-distinct": {
         "usage-models-repeat": "Usage models repeats ids.",
+        "usage-models-lacks-the-last": Subtle("Usage models leaves out the last model."),
         "usage-models-of-everyone": "Usage models lists everyone's models.",
     },
 }

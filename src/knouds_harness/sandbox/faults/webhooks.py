@@ -10,10 +10,12 @@ FAULTS: Table = {
     },
     "webhook.event-fits-ending": {
         "webhook-event-always-completed": "Every event is execution.completed.",
+        "webhook-cancelled-is-failed": Subtle("The event of a cancelled execution is execution.failed."),
     },
     "webhook.one-per-ended-execution": {
         "webhook-sent-twice": "Every delivery comes twice.",
         "webhook-sent-for-each-cancel": Subtle("Of cancels at once, each sends a delivery."),
+        "webhook-cancelled-sent-twice": Subtle("The delivery of a cancelled execution comes twice."),
     },
     "webhook.needs-receive-capability": {
         "webhook-without-capability": "A key without webhook:receive gets deliveries.",
@@ -22,12 +24,14 @@ FAULTS: Table = {
         "webhook-signature-without-time": "The signature has no t.",
     },
     "webhook.signature-covers-raw-body": {
-        "webhook-signs-other-spacing": "The signature covers the body with other spacing.",
+        "webhook-signs-other-spacing": Subtle("The signature covers the body with other spacing."),
+        "webhook-retry-signs-nothing": Subtle("The signature of a second attempt covers no body."),
     },
     "webhook.timestamp-is-fresh": {
         "webhook-timestamp-is-old": "t is an hour ago.",
+        "webhook-timestamp-in-ms": Subtle("t is in milliseconds."),
     },
     "webhook.agrees-with-poll": {
-        "webhook-says-completed-for-failed": "A failed execution is delivered as completed.",
+        "webhook-says-completed-for-failed": Subtle("A failed execution is delivered as completed."),
     },
 }

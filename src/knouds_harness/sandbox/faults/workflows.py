@@ -10,42 +10,51 @@ FAULTS: Table = {
     },
     "workflows.free-capped-at-one": {
         "create-free-uncapped": "A free account creates more than one workflow.",
+        "create-free-capped-at-two": Subtle("A free account may have two workflows."),
     },
     "workflows.get-round-trips": {
-        "create-refuses-what-get-shows": "Create refuses a document with updatedAt.",
+        "create-refuses-what-get-shows": Subtle("Create refuses a document with updatedAt."),
+        "workflows-positions-rounded": Subtle("Positions of nodes are shown rounded."),
+        "workflows-last-edge-left-out": Subtle("The last edge of a workflow is not shown."),
     },
     "workflows.creator-owns": {
-        "create-believes-created-by": "Create takes createdBy from the body.",
-        "update-believes-created-by": "Update takes createdBy from the body.",
+        "create-believes-created-by": Subtle("Create takes createdBy from the body."),
         "workflows-document-names-another-creator": "createdBy is someone else.",
+        "update-believes-created-by": Subtle("Update takes createdBy from the body."),
     },
     "workflows.create-makes-slug-from-name": {
         "create-slug-keeps-capitals": "A new slug keeps the name's capitals.",
+        "create-slug-lacks-digits": Subtle("A new slug leaves the digits of the name out."),
     },
     "workflows.slug-charset": {
         "create-slug-with-underscores": "A new slug has underscores.",
     },
     "workflows.create-suffixes-taken-slug": {
-        "create-suffixes-from-1": "The first suffix of a taken slug is -1.",
+        "create-suffixes-from-1": Subtle("The first suffix of a taken slug is -1."),
         "create-suffixes-without-hyphen": "The suffix of a taken slug has no hyphen.",
         "create-twins-share-a-slug": Subtle(
             "Of creates of one name at once, the later takes the slug of the earlier."
         ),
+        "create-suffixes-skip-3": Subtle("After the suffix -2 comes -4."),
     },
     "workflows.update-takes-subset": {
-        "update-resets-what-is-left-out": "Update empties the tags and description that it is not given.",
+        "update-resets-what-is-left-out": Subtle(
+            "Update empties the tags and description that it is not given."
+        ),
         "update-ignores-description": "Update does not change the description.",
         "update-refused-in-part": Subtle("A refused update keeps the description that came with it."),
         "update-overwrites-update": Subtle("An update undoes those that came while it was under way."),
+        "update-drops-the-last-tag": Subtle("Update drops the last tag unless it is given tags."),
     },
     "workflows.slug-never-changes": {
         "update-makes-slug-anew": "A new name makes a new slug.",
-        "update-believes-slug": "Update takes the slug from the body.",
+        "update-believes-slug": Subtle("Update takes the slug from the body."),
     },
     "workflows.move-sets-folder": {
         "move-changes-nothing": "Move leaves the folder alone.",
-        "move-to-root-ignored": "Move to the root leaves the folder alone.",
+        "move-to-root-ignored": Subtle("Move to the root leaves the folder alone."),
         "update-overwrites-move": Subtle("An update undoes a move that came while it was under way."),
+        "move-empties-description": Subtle("Move empties the description."),
     },
     "workflows.delete-then-404": {
         "delete-keeps-the-workflow": "A deleted workflow is still there.",
@@ -54,13 +63,14 @@ FAULTS: Table = {
     },
     "workflows.foreign-write-is-refused": {
         "write-to-foreign-accepted": "Anyone may write to any workflow.",
+        "write-to-foreign-template-accepted": Subtle("Anyone may write to a template."),
+        "write-to-foreign-folder-accepted": Subtle("Anyone may move any workflow."),
         "write-to-foreign-refused-and-done": Subtle(
             "A refused write to someone else's workflow changes its description."
         ),
-        "write-to-foreign-template-accepted": "Anyone may write to a template.",
     },
     "workflows.admin-does-not-own": {
-        "write-to-foreign-by-admin-accepted": "An administrator may write to any workflow.",
+        "write-to-foreign-by-admin-accepted": Subtle("An administrator may write to any workflow."),
     },
     "workflows.list-is-array": {
         "workflows-list-in-object": "The list comes in an object.",
@@ -68,7 +78,7 @@ FAULTS: Table = {
     "workflows.list-own-and-templates": {
         "workflows-list-lacks-templates": "The list leaves other people's templates out.",
         "workflows-list-shows-foreign": "The list shows everyone's workflows.",
-        "workflows-list-shows-foreign-public": "The list shows other people's public playgrounds.",
+        "workflows-list-shows-foreign-public": Subtle("The list shows other people's public playgrounds."),
     },
     "workflows.summary-fields": {
         "workflows-summary-lacks-folder": "A summary has no folderId.",
@@ -117,6 +127,7 @@ FAULTS: Table = {
     },
     "schema.public-only-when-public": {
         "schema-public-of-private": "Every workflow has a public schema.",
+        "schema-public-of-templates": Subtle("Templates have a public schema, public or not."),
     },
     "schema.unknown-is-404": {
         "schema-of-unknown-is-empty": "The schema of an unknown workflow is an empty one.",
