@@ -83,9 +83,10 @@ def detection(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """Measure speed and memory (``benchmarks/README.md``); wrk comes from Debian."""
+    """Measure speed and memory (``benchmarks/README.md``); wrk and nginx come from Debian."""
     if shutil.which("wrk") is None:
         session.skip("wrk is not installed: apt-get install wrk")
     install(session, "test")
     session.run("python", "benchmarks/sandbox_speed.py", *session.posargs)
     session.run("python", "benchmarks/check_speed.py", *session.posargs)
+    session.run("python", "benchmarks/load_client.py", *session.posargs)

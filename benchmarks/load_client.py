@@ -1,0 +1,214 @@
+"""What a request costs the load generator: KnoudsUser against FastHttpUser, a flood against wrk.
+
+nginx answers a constant from one core, over HTTP and TLS; generators run on another, one after the other in
+each round, with 50 keep-alive connections and a POST of JSON with a key. Processor time is what counts: a rate
+says more about the machine's other work. Run it on a Linux machine with two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import re
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+GENERATOR_CORE, SERVER_CORE = 0, 1
+CONNECTIONS = 50
+PATH = "/api/workflows/portrait/run"
+BODY = {"inputs": {"prompt": "a quiet harbour at dawn", "count": 1, "seed": 12345, "style": "watercolour"}}
+HEADERS = {"x-api-key": "knouds_live_" + "a" * 32}
+ANSWER = '{"success":true,"result":{"text":"hello"},"cost":3,"ms":12}'
+NGINX = """
+daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log;
+events {{ worker_connections 1024; }}
+http {{
+  access_log off; keepalive_requests 1000000000; keepalive_timeout 600; default_type application/json;
+  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+  ssl_certificate {folder}/server.pem; ssl_certificate_key {folder}/server.pem;
+  server {{
+    listen 127.0.0.1:{port}; listen 127.0.0.1:{tls_port} ssl;
+    location / {{ return 200 '{answer}'; }}
+  }}
+}}
+"""
+
+
+def main() -> None:
+    """Run the rounds and print medians."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument(
+        "--only", help="a generator, to be measured in this process; used by the script itself"
+    )
+    parser.add_argument("--url", default="")
+    options = parser.parse_args()
+    if options.only:
+        print(json.dumps(measure(options.only, options.url, options.seconds)))
+        return
+    for tool in ("nginx", "wrk"):
+        if shutil.which(tool, path=f"{os.environ['PATH']}:/usr/sbin") is None:
+            sys.exit(f"{tool} is not installed: apt-get install {tool}")
+    with serving() as (http, https):
+        generators = [
+            ("FastHttpUser", http),
+            ("KnoudsUser", http),
+            ("KnoudsUser, recorded", http),
+            ("KnoudsUser, prepared", http),
+            ("FloodUser", http),
+            ("wrk", http),
+            ("FastHttpUser", https),
+            ("KnoudsUser", https),
+        ]
+        results: dict[tuple[str, str], list[tuple[float, float]]] = {
+            generator: [] for generator in generators
+        }
+        for _ in range(options.rounds):
+            for generator in generators:
+                results[generator].append(run(*generator, options.seconds))
+    print(f"{platform.python_implementation()} {platform.python_version()}, {options.rounds} rounds")
+    cost_us = {}
+    for (name, url), rounds in results.items():
+        scheme = url.partition(":")[0]
+        cost_us[name, scheme] = statistics.median(cost for cost, _ in rounds)
+        rate = statistics.median(rate for _, rate in rounds)
+        spread = f"{min(cost for cost, _ in rounds):.1f} to {max(cost for cost, _ in rounds):.1f}"
+        print(f"{name:22} {scheme:5} {cost_us[name, scheme]:7.1f} µs ({spread})  {rate:9,.0f}/s")
+    for title, generator, other, scheme in (
+        ("KnoudsUser is cheaper than FastHttpUser", "FastHttpUser", "KnoudsUser", "http"),
+        ("KnoudsUser is cheaper than FastHttpUser", "FastHttpUser", "KnoudsUser", "https"),
+        ("recording costs more", "KnoudsUser, recorded", "KnoudsUser", "http"),
+        ("FloodUser against wrk", "wrk", "FloodUser", "http"),
+    ):
+        print(f"{title} ({scheme}): {cost_us[generator, scheme] / cost_us[other, scheme]:.2f} x")
+
+
+@contextmanager
+def serving() -> Iterator[tuple[str, str]]:
+    """Nginx on one core; yields its plain and its encrypted address."""
+    import trustme  # noqa: PLC0415 - the generators do without
+
+    port, tls_port = 18480, 18481
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        trustme.CA().issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(
+            folder / "server.pem"
+        )
+        config = folder / "nginx.conf"
+        config.write_text(NGINX.format(folder=folder, port=port, tls_port=tls_port, answer=ANSWER))
+        command = [
+            "taskset",
+            "-c",
+            str(SERVER_CORE),
+            shutil.which("nginx") or "/usr/sbin/nginx",
+            "-c",
+            str(config),
+        ]
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        try:
+            yield f"http://127.0.0.1:{port}", f"https://127.0.0.1:{tls_port}"
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def run(name: str, url: str, seconds: float) -> tuple[float, float]:
+    """Measure one generator in a process of its own.
+
+    Returns:
+        Processor time per request in µs, and requests per second.
+    """
+    pinned = ["taskset", "-c", str(GENERATOR_CORE)]
+    if name == "wrk":
+        return run_wrk([*pinned, "wrk", f"-t1 -c{CONNECTIONS} -d{int(seconds)} {url}{PATH}"], seconds)
+    command = [*pinned, sys.executable, __file__, "--only", name, "--url", url, "--seconds", str(seconds)]
+    cost_us, rate = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    return cost_us, rate
+
+
+def run_wrk(command: list[str], seconds: float) -> tuple[float, float]:
+    """The same for wrk, which is told of the request by a script."""
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        fields = {**HEADERS, "Content-Type": "application/json"}
+        lines = "".join(f'wrk.headers["{name}"] = "{value}"\n' for name, value in fields.items())
+        script.write(f"wrk.method = 'POST'\nwrk.body = '{json.dumps(BODY)}'\n{lines}")
+        script.flush()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        words = [*command[:-1], "-s", script.name, *command[-1].split()]
+        output = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    found = re.search(r"(\d+) requests in", output)
+    requests = int(found[1]) if found else 0
+    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return cpu_s / requests * 1e6, requests / seconds
+
+
+def measure(name: str, url: str, seconds: float) -> tuple[float, float]:
+    """Run a generator in this process; the first second does not count."""
+    import gevent  # noqa: PLC0415 - only this process is patched
+    from locust import FastHttpUser, constant, task  # noqa: PLC0415
+    from locust.env import Environment  # noqa: PLC0415
+
+    from knouds_harness.load.flood import FloodUser  # noqa: PLC0415
+    from knouds_harness.load.locust_statistics import use_exact_buckets  # noqa: PLC0415
+    from knouds_harness.load.recording import Recording  # noqa: PLC0415
+    from knouds_harness.load.users import KnoudsUser  # noqa: PLC0415
+
+    @task
+    def post(user: KnoudsUser) -> None:
+        user.client.post(PATH, json=BODY, headers=HEADERS, name="runWorkflow")
+
+    @task
+    def send(user: KnoudsUser) -> None:
+        user.client.send(user.prepared_run)
+
+    def prepare(user: KnoudsUser) -> None:
+        user.prepared_run = user.client.prepare("POST", PATH, json=BODY, headers=HEADERS, name="runWorkflow")
+
+    def prepared(user: KnoudsUser) -> list[object]:
+        prepare(user)
+        return [user.prepared_run]
+
+    members = {"host": url, "wait_time": constant(0), "insecure": True}
+    user_class = {
+        "FastHttpUser": lambda: type("Fast", (FastHttpUser,), {**members, "post": post}),
+        "KnoudsUser": lambda: type("Ours", (KnoudsUser,), {**members, "post": post}),
+        "KnoudsUser, recorded": lambda: type("Recorded", (KnoudsUser,), {**members, "post": post}),
+        "KnoudsUser, prepared": lambda: type(
+            "Prepared", (KnoudsUser,), {**members, "send": send, "on_start": prepare}
+        ),
+        "FloodUser": lambda: type("Flood", (FloodUser,), {**members, "prepared": prepared}),
+    }[name]()
+    environment = Environment(user_classes=[user_class], host=url)
+    runner = environment.create_local_runner()
+    if name == "KnoudsUser, recorded":
+        use_exact_buckets()
+        Recording(environment)
+    runner.start(CONNECTIONS, spawn_rate=CONNECTIONS)
+    gevent.sleep(1.0)
+    requests = environment.stats.total.num_requests
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    gevent.sleep(seconds)
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    requests = environment.stats.total.num_requests - requests
+    failures = environment.stats.total.num_failures
+    runner.quit()
+    if failures or not requests:
+        sys.exit(f"{name}: {requests} requests, {failures} failures")
+    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return cpu_s / requests * 1e6, requests / seconds
+
+
+if __name__ == "__main__":
+    main()
