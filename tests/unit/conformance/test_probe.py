@@ -250,3 +250,16 @@ def test_guard_stops_a_run_over_budget(make_probe):
 def test_common_checks_are_known():
     """What the probe judges on every exchange are checks that reports and waivers know."""
     assert [check.id for check in COMMON_CHECKS if all_checks().get(check.id) is not check] == []
+
+
+def test_finding_in_a_sequence_carries_what_led_to_it(make_probe):
+    """Within a sequence all requests until then, outside of it one."""
+    probe = make_probe(lambda _: httpx.Response(401, json={"error": "No"}))
+    probe.recorder.steps.begin_sequence()
+    probe.send("createWorkflow", full(probe), Call(json={"name": "A"}))
+    exchange = probe.send("getWhoami", full(probe))
+
+    (finding,) = probe.judge(authentication.key_is_accepted, exchange)
+
+    assert finding.steps == ("x00001", "x00002")
+    assert finding.script.startswith("sh -eu <<'END'")

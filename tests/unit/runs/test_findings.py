@@ -1,11 +1,13 @@
 """Fingerprints name the same finding in every run."""
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from run_records import exchange, finding
 
 from knouds_harness.runs.findings import fingerprint
 
@@ -53,3 +55,33 @@ def test_every_part_matters(other):
 def test_fingerprint_is_twelve_hexadecimal_digits(where, code):
     """Whatever a server sends, a fingerprint can be written into a profile."""
     assert re.fullmatch("[0-9a-f]{12}", fingerprint(**{**PARTS, "where": where, "code": code}))
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later", "kept"),
+    [
+        (3, 2, 2),
+        (2, 3, 2),
+        (0, 2, 0),
+    ],
+)
+def test_shorter_sequence_is_kept(earlier, later, kept):
+    """Of one finding that was seen twice, the one that takes fewer requests, counted twice."""
+    shown = exchange(1, "getWhoami")
+    one, other = (
+        replace(finding(shown, "whoami.user-object"), steps=tuple("abc"[:length]), script="x" * length)
+        for length in (earlier, later)
+    )
+
+    shorter = one.shorter_of(other)
+
+    assert len(shorter.steps) == kept
+    assert shorter.count == 2
+
+
+def test_what_to_paste_is_the_script_where_there_is_one():
+    """Else the one line."""
+    one = finding(exchange(1, "getWhoami"), "whoami.user-object")
+
+    assert one.reproduction == one.curl
+    assert replace(one, script="sh").reproduction == "sh"
