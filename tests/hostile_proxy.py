@@ -9,7 +9,8 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final
+from random import Random
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from raw_server import RawServer, serving
@@ -19,13 +20,17 @@ Attack = Callable[[socket.socket, bytes], object]
 
 _JSON: Final = b"Content-Type: application/json\r\n"
 _OK: Final = b"HTTP/1.1 200 OK\r\n" + _JSON
+_ODD_VALUES: Final = (
+    *(None, 7, -1, 1.5, True, "", "x", "\ud800", 10**30, [], {}),
+    *([None], [[]], [{}], [1, "a"], {"a": None}),
+)
 _DRIP_PAUSE_S: Final = 0.1
 _MEGABYTE: Final = b"x" * 1_000_000
 
 
 @contextmanager
-def corrupting(base_url: str, path: str, attack: Attack) -> Iterator[RawServer]:
-    """Stand before a server; every 200 of this path becomes an attack, and its connection is closed."""
+def corrupting(base_url: str, path: str | None, attack: Attack) -> Iterator[RawServer]:
+    """Stand before a server; every 200 of this path, or of any but health, becomes an attack and closes."""
     upstream = urlsplit(base_url)
 
     def relay(server: RawServer, connection: socket.socket) -> None:
@@ -45,7 +50,8 @@ def corrupting(base_url: str, path: str, attack: Attack) -> Iterator[RawServer]:
                 content = answer.read()
             finally:
                 to_server.close()
-            if target.partition("?")[0] == path and answer.status == 200:
+            asked = target.partition("?")[0]
+            if (asked == path if path else asked != "/api/health") and answer.status == 200:
                 attack(connection, content)
                 return
             headers = "".join(
@@ -87,6 +93,22 @@ def endless(begin: bytes, part: bytes, *, pause_s: float = 0.0) -> Attack:
             time.sleep(pause_s)
 
     return attack
+
+
+def altered(random: Random, *, share: float) -> Attack:
+    """Sound HTTP and sound JSON; in a share of the answers some values are of another kind, or gone."""
+
+    def alter(value: Any) -> Any:
+        if random.random() < 0.15:
+            return random.choice(_ODD_VALUES)
+        if isinstance(value, dict):
+            return {name: alter(member) for name, member in value.items() if random.random() > 0.03}
+        return [alter(item) for item in value] if isinstance(value, list) else value
+
+    def change(body: bytes) -> bytes:
+        return json.dumps(alter(json.loads(body))).encode() if random.random() < share else body
+
+    return whole(change)
 
 
 def _added(member: bytes) -> Callable[[bytes], bytes]:

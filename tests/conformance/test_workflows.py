@@ -12,6 +12,7 @@ from knouds_harness.conformance.authoring import (
     make,
     move,
     moved_by,
+    objects_in,
     read,
     run_free,
     write,
@@ -173,7 +174,7 @@ def test_update_changes_what_it_names(probe, subjects, member):
         "description": "As it is now.",
         "tags": ["after"],
         "nodes": moved_by(40, before.get("nodes", [])),
-        "edges": [{**edge, "id": f"{edge.get('id')}-harness"} for edge in before.get("edges", [])],
+        "edges": [{**edge, "id": f"{edge.get('id')}-harness"} for edge in objects_in(before.get("edges"))],
         "viewport": {"x": 1, "y": -2.5, "zoom": 2},
         "publicPlayground": True,
     }

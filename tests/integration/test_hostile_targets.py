@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from random import Random
 
 import pytest
 from checking import FAILING
 from hand_started import write_profile
-from hostile_proxy import BROKEN_HTTP, BROKEN_JSON, HARMLESS, NO_ANSWER, corrupting
+from hostile_proxy import BROKEN_HTTP, BROKEN_JSON, HARMLESS, NO_ANSWER, altered, corrupting
 
 from knouds_harness.conformance.session import Options, open_run
 from knouds_harness.errors import ExitCode
@@ -67,6 +68,23 @@ def test_unusual_answer_is_none(tmp_path, sandbox, name):
 
     assert broken(record) == set()
     assert exit_code == ExitCode.KEPT
+
+
+def test_no_value_of_any_answer_breaks_the_harness(tmp_path, sandbox):
+    """Every check bears what stands where another kind of value should; that is for its shape to judge."""
+    with corrupting(sandbox.base_url, None, altered(Random(1), share=0.3)) as proxy:
+        profile = write_profile(tmp_path, sandbox, base_url=proxy.base_url, limits=LIMITS)
+        process = subprocess.run(
+            [sys.executable, "-m", "knouds_harness", "check", "--target", str(profile), "--quick"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+
+    assert process.returncode == ExitCode.BREACH
+    assert [line for line in process.stdout.splitlines() if ".py:" in line or "Error:" in line] == []
 
 
 @pytest.mark.parametrize("name", ["wrong members", "endless chunks"])

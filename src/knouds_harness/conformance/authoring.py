@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from typing import Final
 
 import pytest
@@ -91,12 +91,22 @@ def known_graph(probe: Probe) -> dict[str, JSON]:
     return {member: members[member] for member in GRAPH_MEMBERS}
 
 
-def moved_by(step: float, nodes: Sequence[Mapping[str, JSON]]) -> list[Mapping[str, JSON]]:
+def moved_by(step: float, nodes: JSON) -> list[dict[str, JSON]]:
     """The same nodes, in a row."""
     return [
-        {**node, "position": {**node.get("position", {}), "x": step * number}}
-        for number, node in enumerate(nodes, start=1)
+        {**node, "position": {"y": 0, **members_of(node.get("position")), "x": step * number}}
+        for number, node in enumerate(objects_in(nodes), start=1)
     ]
+
+
+def objects_in(value: JSON) -> list[dict[str, JSON]]:
+    """The objects in a list; a target may show anything else in their place."""
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def members_of(value: JSON) -> dict[str, JSON]:
+    """The members of an object; none of anything else."""
+    return value if isinstance(value, dict) else {}
 
 
 def folder_of(probe: Probe) -> str:

@@ -159,7 +159,7 @@ def cost_without_generator(exchange: Exchange, *, slugs: frozenset[str]) -> Iter
     if exchange.status != 200 or not isinstance(summaries, list):
         return
     for index, summary in enumerate(summaries):
-        if isinstance(summary, dict) and summary.get("slug") in slugs:
+        if isinstance(summary, dict) and str(summary.get("slug")) in slugs:
             yield Claim(
                 fact="workflows.summary-cost-is-number-or-null",
                 holds=summary.get("estimatedCreditCost", 0) is None,

@@ -20,10 +20,20 @@ _PROVIDER_MARKS = (":", "/")  # the names that can be run have lowercase letters
 
 
 def rows_of(exchange: Exchange) -> list[Row]:
-    """The rows of a page; none where it is no page."""
+    """The rows of a page; none where it is no page.
+
+    An id that is a list or an object, which is judged elsewhere, is its own words here: ids are compared.
+    """
     body = exchange.json_or_none()
     rows = body.get("rows") if isinstance(body, dict) and exchange.status == 200 else None
-    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    return (
+        [_with_comparable_ids(row) for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    )
+
+
+def _with_comparable_ids(row: Row) -> Row:
+    odd = {name: repr(row[name]) for name in ("id", "requestId") if isinstance(row.get(name), list | dict)}
+    return {**row, **odd} if odd else row
 
 
 def model_ids_of(row: Row) -> list[str]:
