@@ -65,7 +65,7 @@ class Finding:
         return self.script or self.curl
 
     def shorter_of(self, other: Finding) -> Finding:
-        """Of two that have one fingerprint, the one that takes fewer steps, or less text; with both counts."""
+        """Of two with one fingerprint, the one that takes fewer steps, or less text; with both counts."""
         sizes = [(len(each.steps), len(each.script)) for each in (self, other)]
         kept = other if sizes[1] < sizes[0] else self
         return replace(kept, count=self.count + other.count)
