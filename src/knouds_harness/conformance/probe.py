@@ -163,6 +163,8 @@ class Probe:
             sent = [senders.submit(self.client.send, request) for request in requests]
         exchanges = [each.result() for each in sent if each.exception() is None]
         for exchange in exchanges:
+            self.sent += 1
+            self.recorder.steps.note(exchange)
             if not exchange.is_lost:
                 self._judge_by_common_checks(exchange)
         for each in sent:

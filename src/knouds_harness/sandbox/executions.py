@@ -114,7 +114,7 @@ async def _cancel_unlocked(found: Run, call: Call) -> str:
         reopen(call.store, run)
         return "cancel_requested"
     if run.status == "cancel_requested" and "execution-cancels-charge-each" in call.faults:
-        charge_again(call.store, run)
+        charge_again(call.store, found)
     if run.status == "cancel_requested" and "webhook-sent-for-each-cancel" in call.faults:
         engine.deliver(run, "cancelled")
     engine.cancel(run)

@@ -151,7 +151,7 @@ def test_expired_waiver_fails_a_run_even_unused(make_probe):
 
 
 def test_throttled_request_is_sent_again_in_the_next_window(make_probe):
-    """A 429 outside the rate-limit checks is waited out as the target says, once."""
+    """A 429 outside the rate-limit checks is waited out as the target says."""
     body = {"error": "x", "code": "RATE_LIMIT_EXCEEDED", "tier": "pro", "limit": 100, "retryAfter": 7}
     headers = {
         "retry-after": "7",
@@ -167,6 +167,31 @@ def test_throttled_request_is_sent_again_in_the_next_window(make_probe):
 
     assert exchange.status == 200
     assert waited == [7]
+
+
+def test_target_that_throttles_for_ever_leaves_a_test_untested(make_probe):
+    """After three windows nothing is known of the request, and nothing is claimed."""
+    waited: list[float] = []
+    probe = make_probe(lambda _: httpx.Response(429, headers={"retry-after": "60"}), waited=waited)
+
+    with pytest.raises(pytest.skip.Exception, match="again and again"):
+        probe.send("getWhoami", full(probe))
+
+    assert sum(waited) == 240
+
+
+def test_requests_at_once_are_answered_in_the_order_of_asking(make_probe):
+    """Each is sent and judged; a 429 among them is an answer."""
+    probe = make_probe(
+        lambda request: httpx.Response(429 if "usage" in str(request.url) else 200, json=WHOAMI)
+    )
+    asked = ["getWhoami", "listUsage", "getWhoami"]
+
+    exchanges = probe.send_at_once([(operation_id, full(probe), Call()) for operation_id in asked])
+
+    assert [each.request.operation_id for each in exchanges] == asked
+    assert [each.status for each in exchanges] == [200, 429, 200]
+    assert {each.fact for each in probe.recorder.findings.values()} >= {"rate.refusal-headers"}
 
 
 def test_target_that_has_gone_away_ends_the_run(make_probe):
