@@ -25,7 +25,7 @@ def test_matrix(probe, subjects, operation, personas):
     """A persona is admitted exactly where its capabilities meet what the operation asks for."""
     for persona in personas:
         if operation in cells_of(persona, (operation,), probe.need(FULL_KEY)):
-            prove_cell(probe, cell_for(subjects, operation, persona))
+            prove_cell(subjects, cell_for(subjects, operation, persona))
 
 
 @pytest.mark.proves(capabilities.denied, capabilities.admitted)
@@ -41,7 +41,7 @@ def test_bound_key_runs_its_own_resource_only(probe, subjects, document, target,
             operation = document.operation_by_id[operation_id]
             if operation in cells_of(persona, (operation,), probe.need(FULL_KEY)):
                 for name in known:
-                    prove_cell(probe, cell_for(subjects, operation, persona, name))
+                    prove_cell(subjects, cell_for(subjects, operation, persona, name))
 
 
 @pytest.mark.proves(capabilities.denied)
@@ -54,7 +54,7 @@ def test_key_bound_to_a_similar_name(probe, subjects, document, operation_id):
 
     for similar in (name[:-1], name[1:], f"{name}-2", f"a-{name}"):
         persona = probe.minted({f"{resource}:{similar}:run"})
-        prove_cell(probe, cell_for(subjects, operation, persona, name))
+        prove_cell(subjects, cell_for(subjects, operation, persona, name))
 
 
 @pytest.mark.operations(secured=True)
@@ -65,8 +65,8 @@ def test_minimal_key(probe, subjects, document, operation):
     everything = {form for each in document.operations for form in each.alternatives if "{" not in form}
 
     for capability in named:
-        prove_cell(probe, cell_for(subjects, operation, probe.minted({capability})))
-    prove_cell(probe, cell_for(subjects, operation, probe.minted(everything - set(named))))
+        prove_cell(subjects, cell_for(subjects, operation, probe.minted({capability})))
+    prove_cell(subjects, cell_for(subjects, operation, probe.minted(everything - set(named))))
 
 
 @pytest.mark.proves(capabilities.granting_what_was_required, capabilities.denied, capabilities.admitted)
@@ -76,7 +76,7 @@ def test_any_set_of_capabilities_follows_the_rule(probe, subjects, data):
     operation = data.draw(st.sampled_from([each for each in probe.document.operations if not each.is_public]))
     held = data.draw(capability_sets(_universe(probe)))
 
-    assert not prove_cell(probe, cell_for(subjects, operation, probe.minted(held)))
+    assert not prove_cell(subjects, cell_for(subjects, operation, probe.minted(held)))
 
 
 def _universe(probe):

@@ -16,3 +16,12 @@ def test_sound_variant_has_no_breach(variant, tmp_path):
 
     assert broken == set()
     assert exit_code == ExitCode.KEPT
+
+
+def test_refused_wildcard_shows_where_keys_are_judged_last(tmp_path):
+    """A server that looks at the resource first cannot hide that it refuses a key that holds enough."""
+    arguments = ("--variant", "late", "--fault", "capability-wildcard-lacks-writing", "--seed", "1")
+
+    _, broken = check(tmp_path, *arguments, "--fact", "capability.resource-wildcard-is-admitted")
+
+    assert broken == {"capability.resource-wildcard-is-admitted"}

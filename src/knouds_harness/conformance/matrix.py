@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from knouds_harness.conformance.checks import capabilities
 from knouds_harness.conformance.claims import answer
-from knouds_harness.conformance.probe import Call, Probe
+from knouds_harness.conformance.needs import FULL_KEY, free_workflow
+from knouds_harness.conformance.probe import Call
 from knouds_harness.conformance.subjects import Subjects, harmless_call
 from knouds_harness.contract.operations import Action, Operation
 from knouds_harness.runs.findings import Finding
@@ -23,8 +24,9 @@ class Cell:
 
     Attributes:
         is_admitted: What the documented rule says.
-        call: What to send: where the persona is admitted, one that changes nothing; where it is refused,
-            a valid one to a resource that exists, so that nothing else can be the reason for the refusal.
+        call: What to send: a valid request to a resource that exists, so that nothing else can be the reason
+            for a refusal. Where the persona is admitted it writes to scratch workflows alone, and a run that
+            would cost something has inputs that are no object instead.
     """
 
     operation: Operation
@@ -76,20 +78,37 @@ def cell_for(subjects: Subjects, operation: Operation, persona: Persona, resourc
     if resource is not None:
         call = call.having(path_values=dict.fromkeys(operation.path_parameters, resource))
     is_admitted = operation.admits(persona.capabilities, call.path_values)
-    if is_admitted and operation.action is Action.RUN:
-        call = call.having(json={"inputs": []})
-    elif is_admitted and operation.action is not Action.READ:
-        call = harmless_call(operation)
+    if is_admitted and persona.user != subjects.probe.need(FULL_KEY).user:
+        call = _harmless(operation, call)
+    elif is_admitted:
+        call = _admitted_call(subjects, operation, persona, call)
     return Cell(operation=operation, persona=persona, is_admitted=is_admitted, call=call)
 
 
-def prove_cell(probe: Probe, cell: Cell) -> list[Finding]:
+def _admitted_call(subjects: Subjects, operation: Operation, persona: Persona, call: Call) -> Call:
+    """What the owner's account may do for nothing, and what a server that looks at the body first accepts."""
+    if operation.action is Action.RUN:
+        free = free_workflow(subjects.probe.target, persona)
+        path_values = {"slug": free.slug} if free and operation.id == "runWorkflow" else {}
+        if free and path_values and operation.admits(persona.capabilities, path_values):
+            return call.having(path_values=path_values, json={"inputs": dict(free.inputs)})
+        return call.having(json={"inputs": []})
+    if operation.id == "updateWorkflow":
+        return call.having(json={"description": "sent by the harness"})
+    if operation.id == "deleteWorkflow":
+        return call.having(path_values={"slug": subjects.make_workflow()})
+    return call
+
+
+def prove_cell(subjects: Subjects, cell: Cell) -> list[Finding]:
     """Send what a cell asks for and judge the answer.
 
     Returns:
         The findings that fail the run.
     """
+    probe = subjects.probe
     exchange = probe.send(cell.operation.id, cell.persona, cell.call)
+    subjects.note_created(exchange)
     failing = probe.judge(
         capabilities.admitted if cell.is_admitted else capabilities.denied,
         exchange,
@@ -110,13 +129,13 @@ def prove_cell(probe: Probe, cell: Cell) -> list[Finding]:
         granted = probe.minted(cell.persona.capabilities | {required[0]})
         failing += probe.judge(
             capabilities.granting_what_was_required,
-            probe.send(cell.operation.id, granted, _harmless(cell)),
+            probe.send(cell.operation.id, granted, _harmless(cell.operation, cell.call)),
             granted=required[0],
         )
     return failing
 
 
-def _harmless(cell: Cell) -> Call:
-    if cell.operation.action is Action.RUN:
-        return cell.call.having(json={"inputs": []})
-    return cell.call if cell.operation.action is Action.READ else harmless_call(cell.operation)
+def _harmless(operation: Operation, call: Call) -> Call:
+    if operation.action is Action.RUN:
+        return call.having(json={"inputs": []})
+    return call if operation.action is Action.READ else harmless_call(operation)
