@@ -75,7 +75,11 @@ class Window:
             if expected_s > WINDOW_S - 2 * _MARGIN_S:
                 pytest.skip(f"{UNTESTED}runs quick enough: {times + 1} would take {expected_s:.0f} s")
             self._require_credits(times)
-        return self.probe.send_together(*self.subjects.running(self.workflow, self.persona), times=times)
+        answers = self.probe.send_together(*self.subjects.running(self.workflow, self.persona), times=times)
+        for each in answers:
+            if not is_admitted(each) and each.status != 429:  # what such a one counts is open
+                pytest.skip(f"{UNTESTED}runs that succeed: one was answered {answer(each)}")
+        return answers
 
     def require_open(self, first: Exchange, last: Exchange) -> None:
         """Untested unless the window is still open some seconds after its last answer."""

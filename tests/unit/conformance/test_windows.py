@@ -75,6 +75,17 @@ def test_new_window_is_waited_for(used):
     assert server.waits_s == [31]
 
 
+def test_what_a_failed_run_counts_is_open():
+    """With a failed run among them nobody knows how many the window has left."""
+    server = Target()
+    opened = window(server)
+    first = opened.begin()
+    opened.probe.send_together = lambda *_, **__: [server.run(), exchange(500, {}), server.run()]
+
+    with pytest.raises(pytest.skip.Exception, match="one was answered 500"):
+        opened.fill(first, 3)
+
+
 def test_window_after_the_refusal_is_over():
     """The time that a refusal tells, and a second, leads into the next window."""
     server = Target()
