@@ -17,6 +17,7 @@ from knouds_harness.conformance.needs import (
     FULL_KEY,
     LIMITED_KEY,
     POLLED_MODEL,
+    RECEIVING_KEY,
     USABLE_MODEL,
     limited_runs,
     mints_webhooks,
@@ -163,9 +164,9 @@ def test_simultaneous_cancels(probe, executions):
 
 @pytest.fixture
 def receiving_key(probe, run):
-    """A key of the full key's account with a webhook of its own."""
-    if probe.mint is None or not mints_webhooks(probe.target):
-        pytest.skip(f"{UNTESTED}{CONTROL.says}, on this machine")
+    """A key of the full key's account with a webhook, its own where keys can be made."""
+    if not mints_webhooks(probe.target):
+        return probe.need(RECEIVING_KEY)
     webhook = Webhook(
         url=run.receiver.url("/cancelled-at-once"),
         secret=Secret(f"whsec_{uuid.uuid4().hex}", "webhook-cancelled-at-once"),
@@ -188,7 +189,12 @@ def test_simultaneous_cancels_are_delivered_once(probe, executions, run, receivi
 
     run.receiver.wait_until(lambda came: taken(came) > 0, timeout_s=DELIVERY_S)
     run.receiver.wait_until(lambda came: taken(came) > 1, timeout_s=ANOTHER_S)
-    probe.judge(webhooks.one_each, trail.last, taken=taken(run.receiver.deliveries))
+    came = taken(run.receiver.deliveries)
+    if not came and not mints_webhooks(probe.target):
+        pytest.skip(
+            f"{UNTESTED}a delivery within {DELIVERY_S:g} s: none may have its way here, or it takes longer"
+        )
+    probe.judge(webhooks.one_each, trail.last, taken=came)
 
 
 def runs_within_means(target):
