@@ -20,7 +20,7 @@ Attack = Callable[[socket.socket, bytes], object]
 
 _JSON: Final = b"Content-Type: application/json\r\n"
 _OK: Final = b"HTTP/1.1 200 OK\r\n" + _JSON
-_ODD_VALUES: Final = (
+_ODD_VALUES: Final[tuple[Any, ...]] = (
     *(None, 7, -1, 1.5, True, "", "x", "\ud800", 10**30, [], {}),
     *([None], [[]], [{}], [1, "a"], {"a": None}),
 )
