@@ -1,7 +1,7 @@
 """What a request costs the load generator: KnoudsUser against FastHttpUser, a flood against wrk.
 
-nginx answers a constant from one core, over HTTP and TLS; generators run on another, one after the other in
-each round, with 50 keep-alive connections and a POST of JSON with a key. Processor time is what counts: a rate
+nginx answers a constant from one core, over HTTP and TLS; generators run on another, one after the other
+in each round, with 50 keep-alive connections and a POST of JSON with a key. Processor time counts: a rate
 says more about the machine's other work. Run it on a Linux machine with two cores.
 """
 
