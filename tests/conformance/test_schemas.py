@@ -22,6 +22,7 @@ from knouds_harness.conformance.needs import (
     usable_models,
 )
 from knouds_harness.conformance.probe import Call
+from knouds_harness.conformance.statuses import body_of
 from knouds_harness.conformance.subjects import SCRATCH_NAME
 
 
@@ -46,6 +47,19 @@ def test_list(probe, target):
 
     slugs = frozenset(workflow.slug for workflow in target.workflows.values() if not workflow.has_generator)
     probe.judge(schemas.cost_without_generator, exchange, slugs=slugs)
+
+
+@shows(schemas.cost_as_in_schema)
+def test_list_and_schema_agree_on_the_cost(probe, target):
+    """In the list, a workflow has an estimated cost where its schema has one, else null."""
+    owner = probe.need(FULL_KEY)
+    estimates = {}
+    for workflow in [each for each in target.workflows.values() if each.owner == owner.user][:5]:
+        exchange = probe.send("getWorkflowSchema", owner, Call(path_values={"slug": workflow.slug}))
+        if "estimatedCreditCost" in body_of(exchange):
+            estimates[workflow.slug] = body_of(exchange)["estimatedCreditCost"]
+
+    probe.judge(schemas.cost_as_in_schema, probe.send("listWorkflows", owner), estimates=estimates)
 
 
 @shows(schemas.body)

@@ -45,6 +45,17 @@ def test_slug_is_made_from_the_name(probe, subjects, words):
     )
 
 
+@pytest.mark.proves(workflows.made_slug)
+def test_slug_is_not_taken_from_the_body(probe, subjects):
+    """The slug comes from the name, whatever slug stands in the body: documents as read have one."""
+    owner, name = probe.need(FULL_KEY), fresh_name("Named")
+    created, slug = make(subjects, owner, {"name": name, "slug": slug_from_name(fresh_name("elsewhere"))})
+
+    probe.judge(
+        workflows.made_slug, created, slug=slug, allowed=Lifecycle().allowed_slugs(owner.user, name)[:1]
+    )
+
+
 @pytest.mark.proves(workflows.suffixed_slug)
 def test_taken_slugs_get_suffixes(probe, subjects):
     """A taken slug is followed by -2, then -3, and so on, past single digits."""
@@ -129,7 +140,8 @@ def test_whole_document_makes_the_round_trip(probe, subjects):
     """A workflow as read and sent back to create is read back whole: words, nodes, edges and viewport."""
     owner = probe.need(FULL_KEY)
     graph = known_graph(probe)
-    words = {"name": fresh_name("Copy"), "description": "Read, sent, read.", "tags": ["harness", "copy"]}
+    description = "Read, sent, read, by one whose words are many. " * 5 + "Größe, 漢字\n✓"
+    words = {"name": fresh_name("Copy"), "description": description, "tags": ["harness", "copy"]}
     nodes = moved_by(12.25, graph["nodes"])  # what is no whole number is kept as well
     document = {**words, **graph, "nodes": nodes, "viewport": {"x": -12.5, "y": 340, "zoom": 0.75}}
     _, slug = make(subjects, owner, document)

@@ -42,6 +42,8 @@ async def list_workflows(call: Call) -> Response:
             line["tags"] = ",".join(line["tags"])
         if "workflows-summary-template-as-number" in call.faults:
             line["isTemplate"] = int(line["isTemplate"])
+        if "workflows-summary-cost-always-null" in call.faults:
+            line["estimatedCreditCost"] = None
         if "workflows-summary-cost-as-text" in call.faults:
             line["estimatedCreditCost"] = str(line["estimatedCreditCost"])
         if "workflows-summary-updated-at-epoch" in call.faults:
@@ -68,6 +70,10 @@ async def create_workflow(call: Call) -> Response:
     if isinstance(body.get("createdBy"), str) and "create-believes-created-by" in call.faults:
         members["createdBy"] = body["createdBy"]
     slug = make_slug(members["name"], call.faults)
+    if isinstance(body.get("slug"), str) and "create-believes-slug" in call.faults:
+        slug = make_slug(body["slug"], call.faults)
+    if isinstance(members.get("description"), str) and "create-cuts-description" in call.faults:
+        members["description"] = members["description"][:200]
     if "create-twins-share-a-slug" in call.faults:
         slug = free_slug(call.store, slug, call.faults)
         await pause()

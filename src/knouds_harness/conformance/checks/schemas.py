@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from knouds_harness.conformance.claims import Claim, answer, check
 from knouds_harness.conformance.needs import (
@@ -16,7 +16,7 @@ from knouds_harness.conformance.needs import (
 )
 from knouds_harness.contract.operations import Operation
 from knouds_harness.contract.shapes import ShapeJudge
-from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.exchange.evidence import JSON, Exchange
 from knouds_harness.target.resources import Workflow
 
 _WITHOUT_GENERATOR: Need[Workflow] = Need(
@@ -165,6 +165,29 @@ def cost_without_generator(exchange: Exchange, *, slugs: frozenset[str]) -> Iter
                 holds=summary.get("estimatedCreditCost", 0) is None,
                 expected="null, as there is no generator node",
                 observed=f"{summary.get('estimatedCreditCost', 'no such member')!r}",
+                where=f"/{index}/estimatedCreditCost",
+            )
+
+
+@check("workflows.summary-cost-is-number-or-null", needs=(FULL_KEY, OWN_WORKFLOW))
+def cost_as_in_schema(exchange: Exchange, *, estimates: Mapping[str, JSON]) -> Iterator[Claim]:
+    """In the list, a workflow has an estimated cost where its schema has one, and null where that has null.
+
+    ``estimates`` holds what schemas say, by slug.
+    """
+    summaries = exchange.json_or_none()
+    if exchange.status != 200 or not isinstance(summaries, list):
+        return
+    for index, summary in enumerate(summaries):
+        if not isinstance(summary, dict) or str(summary.get("slug")) not in estimates:
+            continue
+        estimate = estimates[str(summary["slug"])]
+        if "estimatedCreditCost" in summary:
+            yield Claim(
+                fact="workflows.summary-cost-is-number-or-null",
+                holds=(summary["estimatedCreditCost"] is None) == (estimate is None),
+                expected=f"{'null' if estimate is None else 'a number'}, as in the schema",
+                observed=f"{summary['estimatedCreditCost']!r}",
                 where=f"/{index}/estimatedCreditCost",
             )
 

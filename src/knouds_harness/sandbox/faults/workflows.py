@@ -15,6 +15,7 @@ FAULTS: Table = {
     "workflows.get-round-trips": {
         "create-refuses-what-get-shows": Subtle("Create refuses a document with updatedAt."),
         "workflows-positions-rounded": Subtle("Positions of nodes are shown rounded."),
+        "create-cuts-description": Subtle("Create keeps 200 characters of a description."),
         "workflows-last-edge-left-out": Subtle("The last edge of a workflow is not shown."),
     },
     "workflows.creator-owns": {
@@ -25,6 +26,7 @@ FAULTS: Table = {
     "workflows.create-makes-slug-from-name": {
         "create-slug-keeps-capitals": "A new slug keeps the name's capitals.",
         "create-slug-lacks-digits": Subtle("A new slug leaves the digits of the name out."),
+        "create-believes-slug": Subtle("A new slug is the one in the body, where one stands there."),
     },
     "workflows.slug-charset": {
         "create-slug-with-underscores": "A new slug has underscores.",
@@ -87,6 +89,7 @@ FAULTS: Table = {
     },
     "workflows.summary-cost-is-number-or-null": {
         "workflows-summary-cost-as-text": "A summary's cost is a text.",
+        "workflows-summary-cost-always-null": Subtle("A summary's cost is null, with generator nodes too."),
     },
     "workflows.updated-at-is-iso": {
         "workflows-summary-updated-at-epoch": "A summary's updatedAt is a number.",

@@ -19,3 +19,16 @@ def test_refused_round_trip_is_found():
     [claim] = schemas.round_trip.judge(refusal(422, "INVALID_WORKFLOW"))
 
     assert not claim.holds
+
+
+@pytest.mark.parametrize(
+    ("listed", "in_schema", "holds"),
+    [(4, 4, True), (4.0, 5, True), (None, None, True), (None, 4, False), (4, None, False)],
+)
+def test_list_and_schema_agree_on_whether_there_is_a_cost(listed, in_schema, holds):
+    """A cost is a number in both, or null in both; how it is rounded is open."""
+    answer = exchange(200, [{"slug": "harbour", "estimatedCreditCost": listed}, {"slug": "other"}, "odd"])
+
+    [claim] = schemas.cost_as_in_schema.judge(answer, estimates={"harbour": in_schema, "gone": 1})
+
+    assert claim.holds is holds
