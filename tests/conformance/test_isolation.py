@@ -17,8 +17,8 @@ from knouds_harness.conformance.authoring import (
 from knouds_harness.conformance.checks import isolation, usage, workflows
 from knouds_harness.conformance.checks.usage import model_ids_of
 from knouds_harness.conformance.history import await_rows, read_page, read_rows
-from knouds_harness.conformance.needs import FULL_KEY, POLLED_MODEL, STRANGER_KEY, once
-from knouds_harness.conformance.probe import NO_BODY, Call
+from knouds_harness.conformance.needs import FULL_KEY, POLLED_MODEL, STRANGER_KEY, once, usable_models
+from knouds_harness.conformance.probe import NO_BODY, UNTESTED, Call
 
 pytestmark = pytest.mark.sequence
 
@@ -105,6 +105,28 @@ def test_foreign_runs_are_not_listed(probe, subjects, sides):
     foreign = {each for each in new(await_rows(probe, owner, new)) if isinstance(each, str)}
     for page in (read_page(probe, intruder), read_page(probe, intruder, workflowSlug=workflow.slug)):
         probe.judge(usage.no_foreign_run, page, foreign=foreign)
+
+
+@pytest.mark.spends.with_args(lambda target: cheapest_first(target)[:1])
+@pytest.mark.proves(isolation.no_foreign_model)
+def test_foreign_models_are_not_listed(probe, subjects):
+    """A model that one account runs does not turn up among the models of another."""
+    owner, other = probe.need(FULL_KEY), probe.need(STRANGER_KEY)
+    listed = usage.listed_models(probe.send("listUsageModels", other)) or []
+    model = next((each for each in cheapest_first(probe.target) if each.name not in listed), None)
+    if model is None:
+        pytest.skip(f"{UNTESTED}a model that the second account does not list already")
+    run = subjects.run(model, owner)
+    await_rows(probe, owner, lambda rows: any(model.name in model_ids_of(row) for row in rows))
+
+    if run.status == 200:
+        probe.judge(isolation.no_foreign_model, probe.send("listUsageModels", other), model=model.name)
+
+
+def cheapest_first(target):
+    """Models that can be run to a good end and have a price."""
+    priced = [model for model in usable_models(target) if model.cost_credits is not None]
+    return sorted(priced, key=lambda model: model.cost_credits)
 
 
 @pytest.fixture

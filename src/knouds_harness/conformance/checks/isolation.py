@@ -19,6 +19,7 @@ from knouds_harness.conformance.needs import (
     OWN_FILED_WORKFLOW,
     POLLED_MODEL,
     STRANGER_KEY,
+    USABLE_MODEL,
 )
 from knouds_harness.conformance.statuses import status_in
 from knouds_harness.exchange.evidence import Exchange
@@ -151,4 +152,17 @@ def no_models(exchange: Exchange, *, of_others: Collection[str]) -> Iterator[Cla
             holds=not shown,
             expected="no model: the account never ran anything",
             observed=f"{', '.join(shown)}, which others have used",
+        )
+
+
+@check("usage.models-are-distinct", needs=(FULL_KEY, STRANGER_KEY, USABLE_MODEL, MAY_RUN))
+def no_foreign_model(exchange: Exchange, *, model: str) -> Iterator[Claim]:
+    """A model that somebody else has just run, and oneself never, is none of one's history."""
+    listed = listed_models(exchange)
+    if listed is not None:
+        yield Claim(
+            fact="usage.models-are-distinct",
+            holds=model not in listed,
+            expected="models of one's own history",
+            observed=f"{model}, since somebody else ran it",
         )
