@@ -22,6 +22,7 @@ from knouds_harness.conformance.common_checks import COMMON_CHECKS, common_claim
 from knouds_harness.contract.document import Document, load_document
 from knouds_harness.contract.operations import Action
 from knouds_harness.contract.shapes import ShapeJudge
+from knouds_harness.contract.tiers import LIMIT_BY_TIER
 from knouds_harness.exchange.evidence import Exchange, Request
 from knouds_harness.runs.findings import fingerprint
 from knouds_harness.runs.verdicts import fails_run, verdict_for
@@ -154,7 +155,7 @@ class RunCheck(ContractCheck):
             if isinstance(user, dict) and user.get("role") == "user" and isinstance(user.get("tier"), str):
                 self._tier_by_key[key] = user["tier"]
         tier = self._tier_by_key.get(key)
-        if operation_id in _RUNS and tier in rate_limits.LIMIT_BY_TIER:
+        if operation_id in _RUNS and tier in LIMIT_BY_TIER:
             knows = {"tier": tier} if self.check is rate_limits.told_limit else {}
             yield from self.check.judge(exchange, **knows)
 

@@ -9,7 +9,6 @@ import pytest
 from knouds_harness.conformance.charges import row_of_request
 from knouds_harness.conformance.checks import concurrency, envelopes, refusals, schemas, webhooks
 from knouds_harness.conformance.checks.concurrency import created_slug
-from knouds_harness.conformance.checks.rate_limits import LIMIT_BY_TIER
 from knouds_harness.conformance.history import await_rows
 from knouds_harness.conformance.needs import (
     ANY_KEY,
@@ -25,6 +24,7 @@ from knouds_harness.conformance.needs import (
 )
 from knouds_harness.conformance.probe import UNTESTED, Call
 from knouds_harness.conformance.trails import Executions
+from knouds_harness.contract.tiers import LIMIT_BY_TIER
 from knouds_harness.target.personas import Secret
 from knouds_harness.target.resources import Webhook
 

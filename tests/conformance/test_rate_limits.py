@@ -12,7 +12,7 @@ from itertools import pairwise
 import pytest
 
 from knouds_harness.conformance.checks import envelopes, rate_limits, refusals, schemas, usage
-from knouds_harness.conformance.checks.rate_limits import LIMIT_BY_TIER, seconds_left, standing_of
+from knouds_harness.conformance.checks.rate_limits import seconds_left, standing_of
 from knouds_harness.conformance.checks.usage import MAX_LIMIT
 from knouds_harness.conformance.claims import answer
 from knouds_harness.conformance.history import read_page
@@ -34,6 +34,7 @@ from knouds_harness.conformance.needs import (
 from knouds_harness.conformance.probe import UNTESTED, Call
 from knouds_harness.conformance.subjects import NO_SUCH_MODEL
 from knouds_harness.conformance.windows import Window
+from knouds_harness.contract.tiers import LIMIT_BY_TIER, WINDOW_S
 
 MARGIN_S = 10  # how far from a window's end one looks at it: more than two requests ever take
 MOST_REMAINING = 2_000  # an account that is told of more than this may well have no limit
@@ -168,7 +169,7 @@ def test_window_is_fixed(probe, subjects):
     probe.next_window()
     first = run(subjects, workflow, persona)
     left_s = seconds_left(first, advanced_s=probe.advanced_s)
-    left_s = rate_limits.WINDOW_S if left_s is None else min(max(left_s, 0), rate_limits.WINDOW_S)
+    left_s = WINDOW_S if left_s is None else min(max(left_s, 0), WINDOW_S)
 
     probe.advance_clock(max(left_s - MARGIN_S, 0))
     second = run(subjects, workflow, persona)

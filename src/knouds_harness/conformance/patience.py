@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from knouds_harness.contract.tiers import WINDOW_S
 from knouds_harness.exchange.evidence import Exchange, Request
 
-WINDOW_S = 60
 _LONGEST_WAIT_S = 65
 _MOST_S = 200  # three windows: others may use the account too
 

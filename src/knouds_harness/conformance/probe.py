@@ -14,11 +14,12 @@ import pytest
 from knouds_harness.conformance.claims import Check
 from knouds_harness.conformance.common_checks import judge_by_common_checks
 from knouds_harness.conformance.needs import CONTROL, FULL_KEY, Need, may
-from knouds_harness.conformance.patience import WINDOW_S, Patience, PatientSender
+from knouds_harness.conformance.patience import Patience, PatientSender
 from knouds_harness.conformance.recorder import Recorder
 from knouds_harness.contract.document import Document
 from knouds_harness.contract.operations import Action
 from knouds_harness.contract.shapes import ShapeJudge
+from knouds_harness.contract.tiers import WINDOW_S
 from knouds_harness.errors import HarnessError, TargetUnreachable
 from knouds_harness.exchange.client import Client, health_request
 from knouds_harness.exchange.evidence import Exchange, Request

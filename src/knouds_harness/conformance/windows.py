@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import pytest
 
 from knouds_harness.conformance.checks.rate_limits import (
-    WINDOW_S,
     is_admitted,
     is_same_window,
     seconds_left,
@@ -22,6 +21,7 @@ from knouds_harness.conformance.needs import CONTROL
 from knouds_harness.conformance.patience import told_wait_s
 from knouds_harness.conformance.probe import UNTESTED, Probe
 from knouds_harness.conformance.subjects import Subjects
+from knouds_harness.contract.tiers import WINDOW_S
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.target.personas import Persona
 from knouds_harness.target.resources import Workflow

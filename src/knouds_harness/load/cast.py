@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from knouds_harness.contract.capabilities import meets
+from knouds_harness.contract.tiers import UNLIMITED, WITHOUT_KEYS
 from knouds_harness.errors import UsageError
 from knouds_harness.target.personas import Persona
 from knouds_harness.target.profile import Target
 from knouds_harness.target.resources import Model, Workflow
-
-_TIERS_WITHOUT_KEYS: Final = ("free", "creator")
-_UNLIMITED: Final = "enterprise"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,10 +47,10 @@ def senders(target: Target, needs: Collection[str]) -> tuple[Persona, ...]:
         if persona.state == "active"
         and persona.role != "admin"
         and persona.credits == "enough"
-        and persona.tier not in _TIERS_WITHOUT_KEYS
+        and persona.tier not in WITHOUT_KEYS
         and all(meets(persona.capabilities, need) for need in needs)
     ]
-    unlimited = [persona for persona in fitting if persona.tier == _UNLIMITED]
+    unlimited = [persona for persona in fitting if persona.tier == UNLIMITED]
     if not fitting:
         held = ", ".join(sorted(needs)) or "anything"
         raise UsageError(
@@ -117,4 +115,4 @@ def model_errands(target: Target, *, polled: bool | None = None) -> tuple[Errand
 
 
 def _is_usable(model: Model) -> bool:
-    return not (model.fails or model.disabled or model.needs_tier == _UNLIMITED)
+    return not (model.fails or model.disabled or model.needs_tier == UNLIMITED)

@@ -26,10 +26,9 @@ from knouds_harness.conformance.needs import (
     SECOND_LIMITED_KEY,
     USABLE_MODEL,
 )
+from knouds_harness.contract.tiers import LIMIT_BY_TIER, WINDOW_S
 from knouds_harness.exchange.evidence import Exchange
 
-WINDOW_S = 60
-LIMIT_BY_TIER = {"pro": 100, "business": 1000}
 _ROUNDING_S = 2  # Date and Reset are whole seconds, each rounded its own way
 _MILLISECONDS = 10**11
 _FACT_BY_TIER = {"pro": "tier.rate-limit-pro", "business": "tier.rate-limit-business"}

@@ -1,0 +1,18 @@
+"""What an account may do by its tier: who holds keys, and how many requests a window admits.
+
+Source: docs, rate limits and plans. Limits count per user and per route, in fixed windows; custom tiers exist,
+and what those admit no source says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+WINDOW_S: Final = 60
+LIMIT_BY_TIER: Final[Mapping[str, int]] = {"pro": 100, "business": 1000}
+"""Requests per user, route and window."""
+UNLIMITED: Final = "enterprise"
+WITHOUT_KEYS: Final = frozenset({"free", "creator"})
+LIMITED_ROUTES: Final = ("runWorkflow", "runModel")
+"""The operations that are documented to be limited, each by itself; which others are is open."""
