@@ -68,10 +68,15 @@ class HttpClient:
         """
         now = perf_counter()
         deadline = now + (self._timeout_s if timeout_s is None else timeout_s)
-        connection = self._connection(now, deadline)
+        idle = self._idle
+        connection = idle.pop() if idle else None  # the one used last, so that those not needed grow old
+        if connection is None or not connection.is_open or now - connection.idle_since > _LOOK_AFTER_IDLE_S:
+            connection = self._usable(connection, now, deadline)
         connection.exchange(request, answer, deadline, head_only)
-        if connection.is_open:
-            self._keep(connection)
+        if connection.is_open and not self._is_closed:
+            idle.append(connection)
+        elif connection.is_open:
+            connection.close()
 
     def pump(self, request: bytes, pump: Pump, *, lasting_s: float) -> None:
         """Send one request after another over one connection; see ``Connection.pump``.
@@ -86,28 +91,22 @@ class HttpClient:
         """
         now = perf_counter()
         deadline = now + lasting_s + self._timeout_s
-        connection = self._connection(now, deadline)
+        connection = self._usable(self._idle.pop() if self._idle else None, now, deadline)
         connection.pump(request, Answer(), deadline, pump)
-        if connection.is_open:
-            self._keep(connection)
+        if connection.is_open and not self._is_closed:
+            self._idle.append(connection)
+        elif connection.is_open:
+            connection.close()
 
-    def _connection(self, now: float, deadline: float) -> Connection:
-        idle = self._idle
-        while idle:
-            connection = idle.pop()  # the one used last, so that those not needed grow old and close
-            if connection.is_open and (
-                now - connection.idle_since < _LOOK_AFTER_IDLE_S or connection.is_still_open()
-            ):
+    def _usable(self, connection: Connection | None, now: float, deadline: float) -> Connection:
+        """That connection if it is still open, another idle one, or a new one."""
+        while connection is not None:
+            if connection.is_still_open():
                 return connection
+            connection = self._idle.pop() if self._idle else None
         connection = connect(self.origin, min(deadline, now + self._connect_timeout_s))
         self.connections_opened += 1
         return connection
-
-    def _keep(self, connection: Connection) -> None:
-        if self._is_closed:
-            connection.close()
-        else:
-            self._idle.append(connection)
 
     def close(self) -> None:
         """Hang up on every idle connection, and on the others once they have their answer."""
