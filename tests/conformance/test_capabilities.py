@@ -57,6 +57,25 @@ def test_key_bound_to_a_similar_name(probe, subjects, document, operation_id):
         prove_cell(subjects, cell_for(subjects, operation, persona, name))
 
 
+@pytest.mark.parametrize("operation_id", ["runWorkflow", "runModel"])
+@pytest.mark.proves(capabilities.admitted)
+def test_asynchronous_runs_need_no_more(probe, subjects, document, personas, operation_id):
+    """What admits a run admits an asynchronous one: webhook:receive is for its delivery alone."""
+    operation = document.operation_by_id[operation_id]
+    for persona in personas:
+        if operation in cells_of(persona, (operation,), probe.need(FULL_KEY)):
+            cell = cell_for(subjects, operation, persona)
+            if cell.is_admitted and persona.user == probe.need(FULL_KEY).user:
+                call = cell.call.having(query=(("async", "true"),), json={"inputs": []})
+                probe.judge(
+                    capabilities.admitted,
+                    probe.send(operation_id, persona, call),
+                    operation=operation,
+                    held=persona.capabilities,
+                    path_values=call.path_values,
+                )
+
+
 @pytest.mark.operations(secured=True)
 @pytest.mark.proves(capabilities.granting_what_was_required, capabilities.denied, capabilities.admitted)
 def test_minimal_key(probe, subjects, document, operation):

@@ -353,6 +353,9 @@ def _require_capability(operation: Operation, call: Call) -> None:
         required = "execution:read"
     if operation.name == "listUsageModels" and "capability-usage-models-needs-model-run" in call.faults:
         required = "model:run"
+    is_async = call.request.query_params.get("async") == "true"
+    if is_async and required in call.key.capabilities and "capability-async-needs-receive" in call.faults:
+        required = "webhook:receive"
     if required is None:
         return
     require(

@@ -23,6 +23,7 @@ FAULTS: Table = {
     },
     "capability.exact-is-admitted": {
         "capability-cancel-alone-refused": Subtle("execution:cancel by itself admits nothing."),
+        "capability-async-needs-receive": Subtle("workflow:run alone admits no asynchronous run."),
         "capability-schema-needs-run": Subtle("workflow:read by itself does not open a schema."),
         "capability-write-alone-cannot-move": Subtle("workflow:write by itself does not admit moving."),
     },
