@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import gevent
 from locust.env import Environment
 
-from knouds_harness.load.arrivals import Schedule, Share, arrivals_of
+from knouds_harness.load.arrivals import Portion, Schedule, Share
 from knouds_harness.load.dispatcher import Dispatcher
 from knouds_harness.load.timer import open_timer
 from knouds_harness.load.users import KnoudsUser
+
+_LOOK_EVERY_S: Final = 0.1
 
 
 class Arrivals:
@@ -20,23 +23,32 @@ class Arrivals:
 
     Attributes:
         schedule: The whole.
-        shares: Which of its arrivals are this process's; grows as workers come and go.
+        portion: What of it is this process's.
+        dispatcher: Hands them over.
         timer: What drives it, for the record.
         are_over: The schedule has ended, or was stopped.
     """
 
-    def __init__(self, schedule: Schedule, *, on_taken: Callable[[float], None]) -> None:
+    def __init__(
+        self,
+        schedule: Schedule,
+        *,
+        on_taken: Callable[[float], None],
+        is_alone: Callable[[], bool] = lambda: False,
+    ) -> None:
         """Begin with nothing due.
 
         Args:
             schedule: The whole.
             on_taken: Told for each arrival by how many seconds it was taken late.
+            is_alone: Whether those who share the schedule have lost this process, and serve its arrivals.
         """
         self.schedule = schedule
-        self.shares: list[Share] = []
+        self.portion = Portion(schedule)
         self.dispatcher = Dispatcher(on_taken=on_taken)
         self.timer = ""
         self.are_over = False
+        self._is_alone = is_alone
         self._serving: gevent.Greenlet[..., None] | None = None
 
     def begin(self, at_s: float, share: Share) -> None:
@@ -46,7 +58,7 @@ class Arrivals:
             at_s: When the schedule starts, in seconds of ``time.perf_counter``; as at the first call.
             share: From when on, and of how many.
         """
-        self.shares.append(share)
+        self.portion.give(share)
         if self._serving is None:
             self._serving = gevent.spawn(self._serve, at_s)
 
@@ -55,11 +67,24 @@ class Arrivals:
         self.are_over = True
 
     def _serve(self, start_s: float) -> None:
-        due = (start_s + instant_s for instant_s in arrivals_of(self.shares, self.schedule))
+        end_s = start_s + self.schedule.shape.duration_s
         with open_timer() as timer:
             self.timer = timer.precision
-            self.dispatcher.serve(due, timer=timer, is_stopped=lambda: self.are_over)
-        self.are_over = True
+            while not self.are_over:
+                self.dispatcher.serve(
+                    (start_s + instant_s for instant_s in self.portion.instants()),
+                    timer=timer,
+                    is_stopped=lambda: self.are_over,
+                    is_moved=lambda due_s: self.portion.is_moved(due_s - start_s),
+                    is_off=self._is_off,
+                )
+                self.are_over = self.are_over or time.perf_counter() >= end_s
+                gevent.sleep(_LOOK_EVERY_S)  # another worker's share may become its own
+
+    def _is_off(self) -> bool:
+        if self._is_alone():
+            self.portion.give_up()
+        return self.portion.is_given_up
 
 
 class ArrivalUser(KnoudsUser):

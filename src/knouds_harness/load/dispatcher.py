@@ -61,26 +61,41 @@ class Dispatcher:
         self._on_taken(self._clock() - due_s)
         return due_s
 
-    def serve(self, arrivals: Iterable[float], *, timer: Timer, is_stopped: Callable[[], bool]) -> None:
+    def serve(
+        self,
+        arrivals: Iterable[float],
+        *,
+        timer: Timer,
+        is_stopped: Callable[[], bool],
+        is_moved: Callable[[float], bool] = lambda _: False,
+        is_off: Callable[[], bool] = lambda: False,
+    ) -> None:
         """Hand arrivals over until they end.
 
         Args:
-            arrivals: Instants in order, in seconds of ``time.perf_counter``.
+            arrivals: Instants in order, in seconds of ``time.perf_counter``; the next is asked for once the
+                one before has been dealt with.
             timer: Wakes at them.
             is_stopped: Ends it early.
+            is_moved: Whether an arrival that is waited for has become somebody else's.
+            is_off: Whether an arrival that is due is not to be served, nor counted.
         """
         later = get_hub().loop.run_callback
         for due_s in arrivals:
             left_s = due_s - self._clock()
-            while left_s > _LONGEST_WAIT_S and not is_stopped():
+            while left_s > _LONGEST_WAIT_S and not is_stopped() and not is_moved(due_s):
                 timer.wait_until(self._clock() + _LONGEST_WAIT_S)
                 left_s = due_s - self._clock()
             if is_stopped():
                 return
+            if is_moved(due_s):
+                continue
             if left_s > 0:
                 timer.wait_until(due_s)
             else:
                 gevent.sleep(0)  # behind schedule: those who were handed an arrival have to run
+            if is_off():
+                continue
             if self._idle:
                 self.handed += 1
                 later(self._idle.pop().switch, due_s)

@@ -222,7 +222,7 @@ class LoadRun:
     def _take(self, start_unix_s: float, share: Share) -> None:
         assert self.arrivals is not None  # noqa: S101 - only then are there shares
         delay_s = start_unix_s - time.time()
-        if not self.arrivals.shares:
+        if not self.arrivals.portion.shares:
             self._begin_watching(delay_s)
         self.arrivals.begin(time.perf_counter() + delay_s, share)
 
