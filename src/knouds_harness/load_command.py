@@ -35,6 +35,7 @@ users who wait for each answer, and then think. Whatever else Locust knows can f
 @click.option("--objectives", type=click.Path(path_type=Path), metavar="FILE", help="Others than shipped.")
 @click.option("--abort-on", multiple=True, metavar="MEASURE=BOUND", help="End early where it is missed.")
 @click.option("--credits", type=click.FloatRange(0), metavar="N", help="Spend no more than this.")
+@click.option("--verify", is_flag=False, flag_value="1", metavar="[RATIO]", help="Check answers; 1 is all.")
 @click.option("--client", metavar="NAME", help="knouds, or fast for Locust's FastHttpUser's.")
 @click.option("--yes", is_flag=True, help="Load may go to another machine than this.")
 @click.option("--yes-production", is_flag=True, help="Agree to a profile that says production = true.")

@@ -64,6 +64,13 @@ class ShapeJudge:
             return []
         return self._mismatches(response.schema_pointer, body)
 
+    def is_fitting_body(self, operation: Operation, status: int, body: Any) -> bool:  # noqa: ANN401  any JSON
+        """Whether a parsed body has a documented shape; costs far less than to say what is wrong with it."""
+        response = operation.responses.get(status)
+        if response is None or response.schema_pointer is None:
+            return False
+        return self._validator(response.schema_pointer).is_valid(body)
+
     def body_facts(self, operation: Operation, status: int, body: Any) -> frozenset[str]:  # noqa: ANN401  any JSON
         """The facts that a body is evidence for or against: those of the schemas that apply to it."""
         response = operation.responses.get(status)

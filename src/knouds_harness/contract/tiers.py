@@ -1,6 +1,6 @@
 """What an account may do by its tier: who holds keys, and how many requests a window admits.
 
-Source: docs, rate limits and plans. Limits count per user and per route, in fixed windows; custom tiers exist,
+Source: docs, rate limits and plans. Limits count per user and route, in fixed windows. Custom tiers exist,
 and what those admit no source says.
 """
 

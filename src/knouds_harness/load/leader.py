@@ -29,6 +29,7 @@ from knouds_harness.load.options import Options
 from knouds_harness.load.recording import Second
 from knouds_harness.load.summary import Summary, times
 from knouds_harness.load.validity import judge_generator
+from knouds_harness.load.verification import Verification
 from knouds_harness.runs.header import RunHeader
 from knouds_harness.runs.load_record import LoadWriter
 from knouds_harness.runs.load_results import (
@@ -52,6 +53,7 @@ class Leader:
 
     Attributes:
         course: The load shape; the plugin sets it.
+        verification: Of all processes, where it is asked for.
         start_unix_s: When load began; None before.
         health_by_worker: What each worker last said of itself.
     """
@@ -83,6 +85,7 @@ class Leader:
         self._own_health = own_health
         self._timer = timer
         self.course: Course | None = None
+        self.verification: Verification | None = None
         self.start_unix_s: float | None = None
         self.health_by_worker: dict[str, Health] = {}
         self._scenario = str(environment.locustfile or "").removesuffix(".py").rpartition("/")[2]
@@ -154,6 +157,7 @@ class Leader:
             operations=operations,
             objectives=judge_objectives(self._objectives, operations),
             cycles=cycles(self._summary.histograms),
+            invariants=self.verification.invariants() if self.verification else (),
             cost_credits=self._health().spent_credits,
             note="\n".join(self._notes),
         )
@@ -164,6 +168,8 @@ class Leader:
             return
         self._is_concluded = True
         was_cut_short = self._exit_code is None and self._elapsed_s() < self._options.course.duration_s
+        for note in self.verification.conclude() if self.verification else ():
+            self.note(note)
         results = self.results()
         exit_code = self._exit_code or _exit_code_of(results, was_interrupted=was_cut_short)
         self._environment.process_exit_code = int(exit_code)
@@ -288,12 +294,11 @@ _OUTCOME_BY_EXIT_CODE: Final = {
 def _exit_code_of(results: LoadResults, *, was_interrupted: bool) -> ExitCode:
     if was_interrupted:
         return ExitCode.INTERRUPTED
+    if any(each.broken for each in results.invariants):  # broken, however late it was asked for
+        return ExitCode.BREACH
     if not results.validity.is_valid:
         return ExitCode.INVALID_MEASUREMENT
-    is_broken = any(not each.is_met for each in results.objectives) or any(
-        each.broken for each in results.invariants
-    )
-    return ExitCode.BREACH if is_broken else ExitCode.KEPT
+    return ExitCode.KEPT if all(each.is_met for each in results.objectives) else ExitCode.BREACH
 
 
 def _fingerprint(timer: str) -> Fingerprint:

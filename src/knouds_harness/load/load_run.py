@@ -6,6 +6,7 @@ import math
 import random
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from locust.runners import MasterRunner, WorkerRunner
 from knouds_harness.errors import ExitCode, UsageError
 from knouds_harness.load.arrival_user import Arrivals, ArrivalUser
 from knouds_harness.load.arrivals import Share
+from knouds_harness.load.audit import Audit
 from knouds_harness.load.cycles import CycleLog
 from knouds_harness.load.health import Health, Watch
 from knouds_harness.load.leader import Leader
@@ -25,9 +27,12 @@ from knouds_harness.load.recording import Recording
 from knouds_harness.load.response import Response
 from knouds_harness.load.spending import LoadLimits
 from knouds_harness.load.summary import SERVER
+from knouds_harness.load.verification import Verification
+from knouds_harness.target.personas import Persona
 from knouds_harness.target.profile import Target, Workflow
 
 _HEALTH: Final = "knouds_health"
+_HISTORY: Final = "knouds_history"
 _ARRIVALS: Final = "knouds-arrivals"
 _STOP: Final = "knouds-stop"
 _AHEAD_S: Final = 0.5
@@ -85,6 +90,9 @@ class LoadRun:
                 timer=lambda: self.arrivals.timer if self.arrivals else "",
             )
         )
+        self.verification = self._open_verification(environment) if options.verified_share else None
+        if self.leader:
+            self.leader.verification = self.verification
         self.recording = Recording(
             environment, on_second=self.leader.add_second if self.leader else lambda _: None
         )
@@ -116,16 +124,23 @@ class LoadRun:
         known = workflow.cost_credits
         return self._prices.get(workflow.slug) if known is None else known
 
-    def observe(self, operation: str, response: Response) -> None:
-        """An answer came: keep the server's own ``ms``, where it says them."""
+    def observe(self, operation: str, response: Response, *, sender: Persona | None = None) -> None:
+        """An answer came: keep the server's own ``ms`` where it says them, and verify it where asked to.
+
+        Args:
+            operation: What statistics call the request.
+            response: The answer, within its ``catch_response`` block.
+            sender: Whose key it was sent with, if anybody's.
+        """
+        body = None
         if response.status_code == 200 and operation in _TIMED:
-            try:
+            with suppress(ValueError):
                 body = response.json()
-            except ValueError:
-                return
             took_ms = body.get("ms") if isinstance(body, dict) else None
             if isinstance(took_ms, int | float) and not isinstance(took_ms, bool):
                 self.recording.recorder.record(operation, Outcome.KEPT, SERVER, took_ms)
+        if self.verification is not None:
+            self.verification.look(operation, response, sender, body)
 
     def listen(self) -> None:
         """Take part in the run from now on."""
@@ -163,6 +178,19 @@ class LoadRun:
             self.leader.stop(reason, exit_code)
         elif isinstance(self.environment.runner, WorkerRunner):
             self.environment.runner.send_message(_STOP, {"reason": reason, "exit_code": int(exit_code)})
+
+    def _open_verification(self, environment: Environment) -> Verification:
+        audit = None
+        if self.leader is not None:
+            senders = {
+                persona.user: persona
+                for user_class in environment.user_classes
+                if hasattr(user_class, "senders")
+                for persona in user_class.senders(self.known_target)
+            }
+            audit = Audit(self.known_target, senders.values(), yes_production=self.options.yes_production)
+            audit.before()
+        return Verification(self.options, self.known_target, process=self._worker_index(), audit=audit)
 
     # What Locust tells
 
@@ -242,10 +270,14 @@ class LoadRun:
 
     def _report(self, data: dict[str, Any], **_: object) -> None:
         data[_HEALTH] = self.health().packed()
+        if self.verification is not None:
+            data[_HISTORY] = self.verification.take().packed()
 
     def _on_report(self, client_id: str, data: dict[str, Any], **_: object) -> None:
         if self.leader and _HEALTH in data:
             self.leader.health_by_worker[client_id] = Health.unpacked(data[_HEALTH])
+        if self.verification is not None and _HISTORY in data:
+            self.verification.receive(data[_HISTORY])
 
     def _on_stop(self, msg: Any, **_: object) -> None:  # noqa: ANN401 - Locust's message
         self.stop(msg.data["reason"], ExitCode(msg.data["exit_code"]))

@@ -56,7 +56,7 @@ class Error(NamedTuple):
         operation: The name that the request was given.
         outcome: How it ended.
         status_code: 0 where there was no answer.
-        code: The ``code`` of the body, else what the failure is called; may be empty.
+        code: The ``code`` of the body, else of the failure, else what that is called; may be empty.
     """
 
     operation: str
@@ -154,7 +154,11 @@ class Recorder:
             if service_ms != response_time:
                 self.record(name, outcome, SERVICE, service_ms)
         if outcome is not Outcome.KEPT:
-            code = error_code(response) if status_code else type(exception).__name__
+            code = (
+                error_code(response) or getattr(exception, "code", "")
+                if status_code
+                else type(exception).__name__
+            )
             self._count_errors(Error(name, outcome, status_code, code), 1)
 
     def record(self, operation: str, outcome: Outcome, measure: str, duration_ms: float) -> None:

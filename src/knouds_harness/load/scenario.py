@@ -16,6 +16,7 @@ from knouds_harness.load.cast import Errand, model_errands, senders, workflow_er
 from knouds_harness.load.load_run import LoadRun
 from knouds_harness.load.response import Response
 from knouds_harness.target.personas import Persona
+from knouds_harness.target.profile import Target
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -36,10 +37,15 @@ class ScenarioUser(ArrivalUser):
 
     _turns: ClassVar[Iterator[int]] = itertools.count()
 
+    @classmethod
+    def senders(cls, target: Target) -> tuple[Persona, ...]:
+        """The keys that these users act as, in turn; see ``cast.senders``."""
+        return senders(target, cls.needs)
+
     def __init__(self, environment: Environment) -> None:
         """Take the next key."""
         super().__init__(environment)
-        fitting = senders(self.load_run.known_target, self.needs)
+        fitting = self.senders(self.load_run.known_target)
         self.persona: Persona = fitting[next(self._turns) % len(fitting)]
         self._workflows: dict[bool | None, tuple[Errand, ...]] = {}
         self._models: dict[bool | None, tuple[Errand, ...]] = {}
@@ -88,7 +94,7 @@ class ScenarioUser(ArrivalUser):
                 response.success()
             elif 0 < response.status_code < 400:
                 response.failure(f"{response.status_code} in place of {' or '.join(map(str, expected))}")
-            self.load_run.observe(operation, response)
+            self.load_run.observe(name or operation, response, sender=None if is_public else self.persona)
         return response
 
     def send_run(self, errand: Errand, *, asynchronous: bool = False) -> Response:

@@ -269,6 +269,7 @@ class Invariant:
         seen: How often it could have been broken.
         broken: How often it was.
         example: One of those, in words.
+        excused: How often it was where that fails no run: an assumption of ours only, or waived.
     """
 
     fact: str
@@ -276,6 +277,7 @@ class Invariant:
     seen: int
     broken: int
     example: str = ""
+    excused: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,11 @@ def print_load_summary(
     verdict = load_headline(record, load)
     console.print()
     console.print(Text.assemble((verdict.title, _STYLE_BY_TONE[verdict.tone]), f"  {verdict.detail}"))
-    lines = [*load.validity.reasons[1:], *(describe(each) for each in load.objectives if not each.is_met)]
+    is_said = load.validity.reasons[:1] == (verdict.detail,)
+    lines = [
+        *load.validity.reasons[is_said:],
+        *(describe(each) for each in load.objectives if not each.is_met),
+    ]
     lines += [
         f"{each.says} {each.broken} of {each.seen} times not" for each in load.invariants if each.broken
     ]

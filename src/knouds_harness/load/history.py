@@ -1,0 +1,313 @@
+"""What the answers of one process say of runs, executions and rate limits, kept until it is handed on.
+
+Nothing here grows with the length of a run: what has to be compared with all else is handed on in a few bytes
+(``ledger`` puts the processes together), and of executions only those in flight are remembered.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any, Final, NamedTuple, Self
+
+from knouds_harness.conformance.statuses import FINAL, IN_FLIGHT, NEXT_BY_STATUS
+from knouds_harness.contract.tiers import LIMIT_BY_TIER, LIMITED_ROUTES, UNLIMITED
+from knouds_harness.load.response import Response
+from knouds_harness.load.tallies import Tallies
+from knouds_harness.target.personas import Persona
+
+EDGES: Final = ("execution.edges", "While an execution is in flight, its status only goes forward.")
+FINAL_STANDS: Final = ("execution.final-is-absorbing", "Nothing leaves completed, failed or cancelled.")
+RETRY_AFTER: Final = (
+    "rate.window-is-fixed-60-s",
+    "Who waits as long as Retry-After says finds another window.",
+)
+NEVER_THROTTLED: Final = ("tier.rate-limit-enterprise", "An enterprise account is not rate-limited.")
+
+_RESOURCE: Final = re.compile(r"/api/(workflows|models|executions)/([^/?]+)")
+_MOST_IN_FLIGHT: Final = 100_000
+_MOST_ENDED: Final = 10
+_ROUNDING_S: Final = 2.0  # Retry-After and Reset are whole seconds, each rounded its own way
+_SAME_WINDOW_S: Final = 5
+_MILLISECONDS: Final = 10**11
+
+
+class Run(NamedTuple):
+    """A kind of run that was answered; equal ones are counted.
+
+    Attributes:
+        user: Whose account.
+        resource: ``workflows/SLUG`` or ``models/NAME``.
+        cost_credits: As the answer says; None where it does not, as for asynchronous runs.
+    """
+
+    user: str
+    resource: str
+    cost_credits: float | None
+
+
+class Route(NamedTuple):
+    """What a limit counts for.
+
+    Attributes:
+        user: Whose account.
+        name: As statistics call it: whether asynchronous runs have a bucket of their own is open.
+        limit: Requests per window, by the account's tier.
+    """
+
+    user: str
+    name: str
+    limit: int
+
+
+class Ended(NamedTuple):
+    """An execution whose end was seen, and by which key."""
+
+    persona: str
+    execution_id: str
+    status: str
+
+
+@dataclass(kw_only=True)
+class Window:
+    """What answers said of one window of a route.
+
+    Attributes:
+        reset_unix_s: Its end, as the first of them told it.
+        remaining: How often each value of ``X-RateLimit-Remaining`` came with a success.
+        refused: How many were refused.
+    """
+
+    reset_unix_s: int
+    remaining: Counter[int] = field(default_factory=Counter)
+    refused: int = 0
+
+    def is_same(self, reset_unix_s: int) -> bool:
+        """Whether another answer means this window."""
+        return abs(self.reset_unix_s - reset_unix_s) <= _SAME_WINDOW_S
+
+
+@dataclass(kw_only=True)
+class Pages:
+    """What a process hands on; all empty where nothing came since the last time.
+
+    Attributes:
+        tallies: What one process alone can judge.
+        execution_ids: A hash of each new one, of eight bytes.
+        runs: How many of each kind were answered.
+        windows: By route.
+        unknown: How many requests may have counted in a window, and their answers say nothing of it.
+        ended: Some of the executions whose end was seen.
+    """
+
+    tallies: Tallies = field(default_factory=Tallies)
+    execution_ids: bytearray = field(default_factory=bytearray)
+    runs: Counter[Run] = field(default_factory=Counter)
+    windows: dict[Route, list[Window]] = field(default_factory=dict)
+    unknown: Counter[Route] = field(default_factory=Counter)
+    ended: list[Ended] = field(default_factory=list)
+
+    def packed(self) -> dict[str, Any]:
+        """As plain values, for a message."""
+        return {
+            "tallies": self.tallies.packed(),
+            "execution_ids": bytes(self.execution_ids),
+            "runs": [[*run, count] for run, count in self.runs.items()],
+            "windows": [
+                [*route, each.reset_unix_s, list(each.remaining.items()), each.refused]
+                for route, windows in self.windows.items()
+                for each in windows
+            ],
+            "unknown": [[*route, count] for route, count in self.unknown.items()],
+            "ended": [list(each) for each in self.ended],
+        }
+
+    @classmethod
+    def unpacked(cls, message: Mapping[str, Any]) -> Self:
+        """What ``packed`` made."""
+        windows: dict[Route, list[Window]] = {}
+        for user, name, limit, reset_unix_s, remaining, refused in message["windows"]:
+            window = Window(
+                reset_unix_s=reset_unix_s,
+                remaining=Counter(dict(remaining)),
+                refused=refused,
+            )
+            windows.setdefault(Route(user, name, limit), []).append(window)
+        return cls(
+            tallies=Tallies.unpacked(message["tallies"]),
+            execution_ids=bytearray(message["execution_ids"]),
+            runs=Counter({Run(*run): count for *run, count in message["runs"]}),
+            windows=windows,
+            unknown=Counter({Route(*route): count for *route, count in message["unknown"]}),
+            ended=[Ended(*each) for each in message["ended"]],
+        )
+
+
+class History:
+    """Reads answers as they come."""
+
+    def __init__(self, *, chance: random.Random, clock: Callable[[], float] = time.time) -> None:
+        """Begin with nothing.
+
+        Args:
+            chance: Chooses the ended executions that are handed on.
+            clock: Seconds since the epoch.
+        """
+        self._chance = chance
+        self._clock = clock
+        self._pages = Pages()
+        self._ended = 0
+        self._in_flight: dict[str, str] = {}
+        self._wait_until: dict[Route, tuple[int, float]] = {}
+
+    def take(self) -> Pages:
+        """What came since the last time."""
+        taken, self._pages = self._pages, Pages()
+        self._ended = 0
+        return taken
+
+    def observe(self, name: str, response: Response, sender: Persona, body: object) -> None:
+        """An answer came.
+
+        Args:
+            name: What statistics call the request: an operationId, and perhaps `` async``.
+            response: The answer; also where none came.
+            sender: Whose key it was sent with.
+            body: Of the answer, parsed; None where it is no JSON.
+        """
+        operation, _, way = name.partition(" ")
+        if operation in LIMITED_ROUTES:
+            self._observe_run(response, sender, body if isinstance(body, dict) else {}, is_async=bool(way))
+            if sender.role != "admin":
+                self._observe_limit(name, response, sender, body)
+        elif operation == "getExecution" and response.status_code == 200 and isinstance(body, dict):
+            self._observe_poll(response, sender, body)
+
+    # Runs
+
+    def _observe_run(
+        self, response: Response, sender: Persona, body: Mapping[str, Any], *, is_async: bool
+    ) -> None:
+        status = response.status_code
+        if 200 <= status < 300:
+            cost = None if is_async else _amount(body.get("cost"))
+            self._pages.runs[Run(sender.user, _resource(response), cost)] += 1
+        elif status == 500 and body.get("code") == "EXECUTION_FAILED":
+            self._pages.runs[Run(sender.user, _resource(response), None)] += 1
+        execution_id = body.get("executionId") if is_async and 200 <= status < 300 else None
+        if isinstance(execution_id, str):
+            self._pages.execution_ids += blake2b(execution_id.encode(), digest_size=8).digest()
+            if body.get("status") in IN_FLIGHT:
+                self._remember(execution_id, body["status"])
+
+    def _observe_poll(self, response: Response, sender: Persona, body: Mapping[str, Any]) -> None:
+        execution_id, status = _resource(response).partition("/")[2], body.get("status")
+        if status not in IN_FLIGHT | FINAL:
+            return
+        before = self._in_flight.pop(execution_id, None)
+        if before is not None:
+            self._pages.tallies.judge(
+                *EDGES,
+                holds=status in NEXT_BY_STATUS[before],
+                example=f"{execution_id}: {before}, then {status}",
+            )
+        if status in FINAL:
+            self._keep_some(Ended(sender.name, execution_id, str(status)))
+        else:
+            self._remember(execution_id, str(status))
+
+    def _remember(self, execution_id: str, status: str) -> None:
+        if len(self._in_flight) >= _MOST_IN_FLIGHT:  # nobody polls the oldest any more
+            del self._in_flight[next(iter(self._in_flight))]
+        self._in_flight[execution_id] = status
+
+    def _keep_some(self, ended: Ended) -> None:
+        self._ended += 1
+        if len(self._pages.ended) < _MOST_ENDED:
+            self._pages.ended.append(ended)
+        elif (place := self._chance.randrange(self._ended)) < _MOST_ENDED:
+            self._pages.ended[place] = ended
+
+    # Limits
+
+    def _observe_limit(self, name: str, response: Response, sender: Persona, body: object) -> None:
+        code = body.get("code") if isinstance(body, dict) else None
+        is_refused = response.status_code == 429 and code == "RATE_LIMIT_EXCEEDED"
+        if sender.tier == UNLIMITED:
+            self._pages.tallies.judge(
+                *NEVER_THROTTLED, holds=not is_refused, example=f"{name} of {sender.user}: 429"
+            )
+        if sender.tier not in LIMIT_BY_TIER:
+            return
+        route = Route(sender.user, name, LIMIT_BY_TIER[sender.tier])
+        is_admitted = 200 <= response.status_code < 300
+        headers: Mapping[str, str] = response.headers if response.status_code else {}
+        reset_unix_s = _number(headers.get("x-ratelimit-reset"))
+        remaining = _number(headers.get("x-ratelimit-remaining"))
+        if not (is_admitted or is_refused):
+            self._pages.unknown[route] += 1
+        elif reset_unix_s is not None and reset_unix_s < _MILLISECONDS:
+            window = window_of(self._pages.windows.setdefault(route, []), reset_unix_s)
+            if is_refused:
+                window.refused += 1
+            elif remaining is not None:
+                window.remaining[remaining] += 1
+            wait_s = _number(headers.get("retry-after")) if is_refused else None
+            self._observe_wait(route, reset_unix_s, wait_s, getattr(response, "elapsed_ms", 0.0) / 1e3)
+
+    def _observe_wait(self, route: Route, reset_unix_s: int, wait_s: int | None, took_s: float) -> None:
+        """Whether somebody had waited as long as an earlier refusal told, and was refused for its window."""
+        now_s = self._clock()
+        told = self._wait_until.get(route)
+        is_told_window = told is not None and abs(told[0] - reset_unix_s) <= _SAME_WINDOW_S
+        if told is not None and now_s - took_s >= told[1] + _ROUNDING_S:
+            is_refused_again = wait_s is not None and is_told_window
+            self._pages.tallies.judge(
+                *RETRY_AFTER,
+                holds=not is_refused_again,
+                example=f"{route.name} of {route.user}: refused {now_s - took_s - told[1]:.0f} s after that",
+            )
+            if not is_refused_again:
+                del self._wait_until[route]
+                told = None
+        if wait_s is not None:
+            until_s = now_s + wait_s
+            earliest_s = min(until_s, told[1]) if told is not None and is_told_window else until_s
+            self._wait_until[route] = (reset_unix_s, earliest_s)
+
+
+def window_of(windows: list[Window], reset_unix_s: int) -> Window:
+    """The window among these that ends then, added where there is none."""
+    for window in reversed(windows):
+        if window.is_same(reset_unix_s):
+            return window
+    windows.append(Window(reset_unix_s=reset_unix_s))
+    return windows[-1]
+
+
+def merge_windows(into: dict[Route, list[Window]], routes: Iterable[tuple[Route, list[Window]]]) -> None:
+    """Add what another process saw of the same windows."""
+    for route, windows in routes:
+        known = into.setdefault(route, [])
+        for each in windows:
+            window = window_of(known, each.reset_unix_s)
+            window.remaining.update(each.remaining)
+            window.refused += each.refused
+
+
+def _resource(response: Response) -> str:
+    found = _RESOURCE.search(response.url or "")
+    return f"{found[1]}/{found[2]}" if found else ""
+
+
+def _amount(value: object) -> float | None:
+    return round(float(value), 6) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.isascii() and text.isdigit() else None

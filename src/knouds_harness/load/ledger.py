@@ -1,0 +1,166 @@
+"""Invariants over the whole history of a run: what all processes saw, put together where the run is led."""
+
+from __future__ import annotations
+
+import random
+from array import array
+from collections import Counter
+from typing import Final
+
+from knouds_harness.load.history import (
+    Ended,
+    Pages,
+    Route,
+    Run,
+    Window,
+    merge_windows,
+)
+from knouds_harness.load.tallies import Tallies
+from knouds_harness.runs.load_results import Invariant
+
+FRESH_ID: Final = ("async.execution-id-is-fresh", "Each submit gets an executionId of its own.")
+REMAINING_FALLS: Final = ("rate.remaining-falls", "No two requests of a window are left the same Remaining.")
+NO_MORE: Final = ("rate.over-limit-is-429", "No window admits more requests than the tier's limit.")
+_FEWER_BY_LIMIT: Final = {
+    100: ("tier.rate-limit-pro", "A pro account's window admits all 100 before it refuses."),
+    1000: ("tier.rate-limit-business", "A business account's window admits all 1,000 before it refuses."),
+}
+_MOST_HASHES: Final = 200_000
+_MOST_ENDED: Final = 100
+_WINDOWS_KEPT: Final = 3
+
+
+class SeenHashes:
+    """Which hashes of eight bytes came before: of all, or of an even share, so that memory is bounded.
+
+    A hash is in the share by its own value, so each that is in it is compared with the whole history.
+
+    Attributes:
+        seen: How many came that are in the share.
+        again: How many of those had come before.
+    """
+
+    def __init__(self, *, most: int = _MOST_HASHES) -> None:
+        """Begin with none.
+
+        Args:
+            most: How many to remember at once; beyond it, the share is halved.
+        """
+        self.seen = self.again = 0
+        self._most = most
+        self._mask = 0
+        self._known: set[int] = set()
+
+    def add(self, hashes: bytes) -> None:
+        """Some came, one after the other."""
+        for number in array("Q", hashes):
+            if number & self._mask:
+                continue
+            self.seen += 1
+            if number in self._known:
+                self.again += 1
+            self._known.add(number)
+        while len(self._known) > self._most:
+            self._mask = self._mask * 2 + 1
+            self._known = {number for number in self._known if not number & self._mask}
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+
+class Ledger:
+    """What a run's answers have in common, whoever got them.
+
+    Attributes:
+        tallies: Also for who audits the account afterwards.
+        runs: How many of each kind were answered.
+        ended: Some executions whose end was seen, evenly chosen.
+    """
+
+    def __init__(self, *, chance: random.Random, most_in_flight: int) -> None:
+        """Begin with nothing.
+
+        Args:
+            chance: Chooses the ended executions to keep.
+            most_in_flight: So many requests may have been cut off at the end, without an answer.
+        """
+        self.tallies = Tallies()
+        self.runs: Counter[Run] = Counter()
+        self.ended: list[Ended] = []
+        self._chance = chance
+        self._most_in_flight = most_in_flight
+        self._ended = 0
+        self._execution_ids = SeenHashes()
+        self._windows: dict[Route, list[Window]] = {}
+        self._unknown: Counter[Route] = Counter()
+
+    def add(self, pages: Pages) -> None:
+        """What a process handed on."""
+        self.tallies.add(pages.tallies)
+        self.runs.update(pages.runs)
+        self._execution_ids.add(bytes(pages.execution_ids))
+        for each in pages.ended:
+            self._ended += 1
+            if len(self.ended) < _MOST_ENDED:
+                self.ended.append(each)
+            elif (place := self._chance.randrange(self._ended)) < _MOST_ENDED:
+                self.ended[place] = each
+        self._unknown.update(pages.unknown)
+        merge_windows(self._windows, pages.windows.items())
+        for route, windows in self._windows.items():
+            windows.sort(key=lambda window: window.reset_unix_s)
+            while len(windows) > _WINDOWS_KEPT:
+                judge_window(self.tallies, route, windows.pop(0), missing=self._unknown[route])
+
+    def invariants(self) -> tuple[Invariant, ...]:
+        """How each fared so far."""
+        tallies = Tallies()
+        tallies.add(self.tallies)
+        if self._execution_ids.seen:
+            tallies.see(*FRESH_ID, self._execution_ids.seen)
+        if self._execution_ids.again:
+            tallies.break_(
+                *FRESH_ID, example="an executionId that was given before", count=self._execution_ids.again
+            )
+        for route, windows in self._windows.items():
+            for index, window in enumerate(windows):
+                in_flight = self._most_in_flight if index == len(windows) - 1 else 0
+                judge_window(tallies, route, window, missing=self._unknown[route] + in_flight)
+        return tallies.invariants()
+
+
+def judge_window(tallies: Tallies, route: Route, window: Window, *, missing: int) -> None:
+    """What a window has to have kept.
+
+    Args:
+        tallies: Where to count it.
+        route: Of the window.
+        window: All that was seen of it.
+        missing: So many requests may have counted, and their answers did not say so.
+    """
+    admitted = window.remaining.total()
+    name = f"{route.name} of {route.user}"
+    tallies.judge(
+        *NO_MORE,
+        holds=admitted <= route.limit,
+        example=f"{name}: {admitted} of {route.limit} admitted in the window until {window.reset_unix_s}",
+    )
+    repeated = [value for value, count in window.remaining.items() if value > 0 and count > 1]
+    tallies.see(*REMAINING_FALLS, admitted)
+    if repeated:
+        tallies.break_(
+            *REMAINING_FALLS,
+            count=sum(window.remaining[value] - 1 for value in repeated),
+            example=f"{name}: {window.remaining[repeated[0]]} times {repeated[0]} in one window",
+        )
+    if window.refused and route.limit in _FEWER_BY_LIMIT and _is_ours_alone(window, route.limit):
+        tallies.judge(
+            *_FEWER_BY_LIMIT[route.limit],
+            holds=route.limit - admitted <= missing,
+            example=f"{name}: refused after {admitted} in the window until {window.reset_unix_s}",
+        )
+
+
+def _is_ours_alone(window: Window, limit: int) -> bool:
+    """Whether nobody else's request shows as a gap in what is left, from the first of the window on."""
+    return len(window.remaining) > 0 and set(window.remaining) == set(range(min(window.remaining), limit))

@@ -1,0 +1,97 @@
+"""Counting how often promises could have been broken, and were; in one process, and over all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from knouds_harness.runs.load_results import Invariant
+
+
+@dataclass(kw_only=True)
+class Tally:
+    """How one promise fared.
+
+    Attributes:
+        seen: How often it could have been broken.
+        broken: How often it was.
+        excused: How often it was where that fails no run: assumed only, or waived.
+        example: One of those, in words; of broken ones if there are any.
+    """
+
+    seen: int = 0
+    broken: int = 0
+    excused: int = 0
+    example: str = ""
+
+
+@dataclass(kw_only=True)
+class Tallies:
+    """Promises by fact and by what had to hold, in words."""
+
+    by_promise: dict[tuple[str, str], Tally] = field(default_factory=dict)
+
+    def see(self, fact: str, says: str, count: int = 1) -> Tally:
+        """A promise could have been broken so many times."""
+        tally = self.by_promise.setdefault((fact, says), Tally())
+        tally.seen += count
+        return tally
+
+    def judge(self, fact: str, says: str, *, holds: bool, example: str) -> None:
+        """A promise could have been broken once, and held or not."""
+        self.see(fact, says)
+        if not holds:
+            self.break_(fact, says, example=example)
+
+    def break_(self, fact: str, says: str, *, example: str, count: int = 1, is_excused: bool = False) -> None:
+        """A promise was broken so many times."""
+        tally = self.by_promise.setdefault((fact, says), Tally())
+        if not tally.example or (not tally.broken and not is_excused):
+            tally.example = example
+        if is_excused:
+            tally.excused += count
+        else:
+            tally.broken += count
+
+    def add(self, other: Tallies) -> None:
+        """Add what another process counted."""
+        for (fact, says), each in other.by_promise.items():
+            self.see(fact, says, each.seen)
+            if each.broken:
+                self.break_(fact, says, example=each.example, count=each.broken)
+            if each.excused:
+                self.break_(fact, says, example=each.example, count=each.excused, is_excused=True)
+
+    def packed(self) -> list[list[Any]]:
+        """As plain values, for a message."""
+        return [
+            [fact, says, each.seen, each.broken, each.excused, each.example]
+            for (fact, says), each in self.by_promise.items()
+        ]
+
+    @classmethod
+    def unpacked(cls, message: Iterable[Iterable[Any]]) -> Self:
+        """What ``packed`` made."""
+        return cls(
+            by_promise={
+                (fact, says): Tally(seen=seen, broken=broken, excused=excused, example=example)
+                for fact, says, seen, broken, excused, example in message
+            }
+        )
+
+    def invariants(self) -> tuple[Invariant, ...]:
+        """For the record, broken ones first."""
+        return tuple(
+            Invariant(
+                fact=fact,
+                says=says,
+                seen=each.seen,
+                broken=each.broken,
+                excused=each.excused,
+                example=each.example,
+            )
+            for (fact, says), each in sorted(
+                self.by_promise.items(), key=lambda item: (not item[1].broken, not item[1].excused, item[0])
+            )
+        )

@@ -1,0 +1,217 @@
+"""Answers under load against the contract: a chosen share of them, by the checks that judge every exchange.
+
+Most answers are right, and a compiled schema says so in microseconds; only for the others is it asked what is
+wrong. An answer that is byte for byte one that was right needs no second look.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from locust.exception import CatchResponseError
+
+from knouds_harness.conformance.claims import Check, Claim
+from knouds_harness.conformance.common_checks import common_claims
+from knouds_harness.contract.document import Document
+from knouds_harness.contract.operations import Operation
+from knouds_harness.contract.shapes import ShapeJudge
+from knouds_harness.exchange.evidence import Exchange, Request
+from knouds_harness.load.response import Response
+from knouds_harness.load.tallies import Tallies
+from knouds_harness.runs.findings import fingerprint
+from knouds_harness.runs.verdicts import fails_run, verdict_for
+from knouds_harness.target.waivers import Waiver
+
+_MOST_KNOWN: Final = 64
+_LONGEST_KNOWN_BYTES: Final = 65_536
+
+
+class ContractBroken(CatchResponseError):
+    """What Locust is told of a success that breaks the contract.
+
+    Attributes:
+        code: The fact, in place of the ``code`` that a success does not have.
+    """
+
+    def __init__(self, claim: Claim) -> None:
+        """Say which promise is broken."""
+        super().__init__(f"{claim.fact}: {_shown(claim)}")
+        self.code = claim.fact
+
+
+@dataclass(kw_only=True)
+class _Kind:
+    """Answers of one operation with one status; ``known`` are bodies that were right."""
+
+    operation: Operation
+    status: int
+    has_headers: bool
+    known: set[bytes] = field(default_factory=set)
+    seen: int = 0
+
+
+class Verifier:
+    """Judges a share of the answers of one process."""
+
+    def __init__(
+        self, document: Document, *, share: float, chance: random.Random, waivers: Sequence[Waiver] = ()
+    ) -> None:
+        """Judge nothing yet.
+
+        Args:
+            document: Says what is right.
+            share: Of the answers to judge, from 0 to 1.
+            chance: Chooses them.
+            waivers: What the profile accepts.
+        """
+        self._document = document
+        self._shapes = ShapeJudge(document)
+        self._share = share
+        self._draw = chance.random
+        self._waivers = waivers
+        self._kinds: dict[tuple[str, int], _Kind | None] = {}
+        self._tallies = Tallies()
+
+    def judge(self, name: str, response: Response) -> ContractBroken | None:
+        """Judge an answer, if it is among the chosen ones.
+
+        Args:
+            name: What statistics call the request: an operationId, and perhaps more after a space.
+            response: The answer.
+
+        Returns:
+            What a success is to be counted as; None where it keeps the contract, or is no success.
+        """
+        if self._draw() >= self._share or not response.status_code:
+            return None
+        key = name, response.status_code
+        kind = self._kinds[key] if key in self._kinds else self._new_kind(*key)
+        if kind is None:
+            return None
+        kind.seen += 1
+        if self._is_plainly_right(kind, response):
+            return None
+        return self._first_broken(kind, response)
+
+    def take(self) -> Tallies:
+        """What was judged since the last time."""
+        for kind in filter(None, self._kinds.values()):
+            documented = kind.operation.responses.get(kind.status)
+            for fact in documented.facts if documented and kind.seen else ():
+                self._tallies.see(fact, self._says(fact), kind.seen)
+            kind.seen = 0
+        taken, self._tallies = self._tallies, Tallies()
+        return taken
+
+    def _new_kind(self, name: str, status: int) -> _Kind | None:
+        operation = self._document.operation_by_id.get(name.partition(" ")[0])
+        kind = None
+        if operation is not None:
+            documented = operation.responses.get(status)
+            has_headers = bool(documented and documented.headers)
+            kind = _Kind(operation=operation, status=status, has_headers=has_headers)
+        self._kinds[name, status] = kind
+        return kind
+
+    def _is_plainly_right(self, kind: _Kind, response: Response) -> bool:
+        """Whether nothing can be wrong with a success; of all else, and in doubt, every check has to say."""
+        if not (200 <= kind.status < 300 and self._has_right_headers(kind, response)):
+            return False
+        try:
+            content = response.content
+            if content in kind.known:
+                return True
+            body = json.loads(content)
+        except ValueError:
+            return False
+        is_expected_type = isinstance(body, list if kind.operation.id == "listWorkflows" else dict)
+        if not (is_expected_type and self._shapes.is_fitting_body(kind.operation, kind.status, body)):
+            return False
+        if len(content) <= _LONGEST_KNOWN_BYTES:
+            if len(kind.known) >= _MOST_KNOWN:
+                kind.known.clear()
+            kind.known.add(content)
+        return True
+
+    def _has_right_headers(self, kind: _Kind, response: Response) -> bool:
+        headers = response.headers
+        declared = headers.get("content-type") or ""
+        if declared.partition(";")[0].strip().lower() != "application/json":
+            return False
+        return not kind.has_headers or not self._shapes.header_mismatches(
+            kind.operation, kind.status, headers.items()
+        )
+
+    def _first_broken(self, kind: _Kind, response: Response) -> ContractBroken | None:
+        exchange = _as_exchange(kind.operation, response)
+        documented = kind.operation.responses.get(kind.status)
+        unkept = {claim.fact: (check, claim) for check, claim in self._unkept(exchange)}
+        first: Claim | None = None
+        for fact, (check, claim) in unkept.items():
+            is_excused = not self._fails(check, claim, exchange)
+            example = f"{kind.operation.id} {kind.status}: {_shown(claim)}"
+            self._tallies.break_(fact, self._says(fact), example=example, is_excused=is_excused)
+            if documented is None or fact not in documented.facts:  # else it counts with its kind
+                self._tallies.see(fact, self._says(fact))
+            if first is None and not is_excused:
+                first = claim
+        return ContractBroken(first) if first and 200 <= kind.status < 300 else None
+
+    def _unkept(self, exchange: Exchange) -> Iterator[tuple[Check[...], Claim]]:
+        claims = common_claims(exchange, document=self._document, shapes=self._shapes)
+        return ((check, claim) for check, made in claims for claim in made if not claim.holds)
+
+    def _fails(self, check: Check[...], claim: Claim, exchange: Exchange) -> bool:
+        mark = fingerprint(
+            check=check.id,
+            fact=claim.fact,
+            operation=exchange.request.operation_id,
+            where=claim.where,
+            status=exchange.status,
+            code=exchange.code,
+        )
+        is_waived = any(
+            waiver.matches(
+                fingerprint=mark,
+                fact=claim.fact,
+                check=check.id,
+                operation=exchange.request.operation_id,
+                status=exchange.status,
+                code=exchange.code,
+            )
+            for waiver in self._waivers
+            if not waiver.is_expired(datetime.now(UTC).date())
+        )
+        verdict = verdict_for(self._document.facts[claim.fact])
+        return fails_run(verdict, strict=False, is_waived=is_waived)
+
+    def _says(self, fact: str) -> str:
+        return self._document.facts[fact].says
+
+
+def _as_exchange(operation: Operation, response: Any) -> Exchange:  # noqa: ANN401 - of any client
+    url = urlsplit(response.url or "")
+    return Exchange(
+        id="",
+        request=Request(
+            method=operation.method, path=url.path, action=operation.action, operation_id=operation.id
+        ),
+        url=response.url or "",
+        sent_headers=(),
+        status=response.status_code,
+        headers=tuple(response.headers.items()),
+        body=response.content or b"",
+        started_at=datetime.now(UTC),
+        elapsed_ms=0.0,
+    )
+
+
+def _shown(claim: Claim) -> str:
+    place = f" at {claim.where}" if claim.where else ""
+    return f"expected {claim.expected}{place}, observed {claim.observed}"
