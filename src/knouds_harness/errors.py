@@ -7,6 +7,7 @@ HarnessError
 ├── ProfileError                2   a target's profile is missing, broken or incomplete
 ├── DocumentError               2   the OpenAPI document is broken
 ├── RunRecordError              2   a run folder cannot be read or written
+├── RecordingError              2   a recording cannot be used: edited, cut short, of another contract
 ├── TargetUnreachable           3   no usable answer from the target
 └── GuardStop                   4   a guard refused to send a request
 """
@@ -74,6 +75,10 @@ class DocumentError(HarnessError):
 
 class RunRecordError(HarnessError):
     """A run folder cannot be read or written."""
+
+
+class RecordingError(HarnessError):
+    """A recording cannot be read, or must not be relied on; names the file and says why."""
 
 
 class TargetUnreachable(HarnessError):

@@ -1,0 +1,109 @@
+"""Who one is, what one used, and what anybody may ask."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from knouds_harness.conformance.checks import authentication, usage, validation
+from knouds_harness.conformance.needs import ADMIN_KEY, FULL_KEY, LIMITED_KEY
+from knouds_harness.conformance.probe import Call
+from knouds_harness.conformance.recipes import MAY_READ, Recipe
+
+RECIPES: Final = (
+    Recipe(
+        operation="getHealth",
+        outcome="up",
+        says="Anybody asks whether the service is up.",
+        statuses=(200,),
+        provoke=lambda stage: stage.send("getHealth", None),
+        checks=(authentication.public_operation,),
+    ),
+    Recipe(
+        operation="getPublicPricing",
+        outcome="tiers",
+        says="Anybody asks for the prices.",
+        statuses=(200,),
+        provoke=lambda stage: stage.send("getPublicPricing", None),
+        checks=(authentication.public_operation,),
+    ),
+    Recipe(
+        operation="getWhoami",
+        outcome="user",
+        says="A key asks whose it is.",
+        statuses=(200,),
+        needs=(MAY_READ, FULL_KEY),
+        provoke=lambda stage: stage.send("getWhoami", FULL_KEY),
+        checks=(authentication.key_is_accepted, validation.bodiless),
+    ),
+    Recipe(
+        operation="getWhoami",
+        outcome="admin",
+        says="An administrator's key asks whose it is.",
+        statuses=(200,),
+        needs=(MAY_READ, ADMIN_KEY),
+        provoke=lambda stage: stage.send("getWhoami", ADMIN_KEY),
+        checks=(authentication.key_is_accepted,),
+    ),
+    Recipe(
+        operation="getWhoami",
+        outcome="pro",
+        says="A key of a pro account asks whose it is.",
+        statuses=(200,),
+        needs=(MAY_READ, LIMITED_KEY),
+        provoke=lambda stage: stage.send("getWhoami", LIMITED_KEY),
+        checks=(authentication.key_is_accepted,),
+    ),
+    Recipe(
+        operation="listUsage",
+        outcome="rows",
+        says="An account reads its usage.",
+        statuses=(200,),
+        needs=(MAY_READ, FULL_KEY),
+        provoke=lambda stage: stage.send("listUsage", FULL_KEY),
+        checks=(usage.no_canvas_rows, usage.no_provider_ids),
+    ),
+    Recipe(
+        operation="listUsage",
+        outcome="page",
+        says="An account reads two rows of its usage, the first left out.",
+        statuses=(200,),
+        needs=(MAY_READ, FULL_KEY),
+        provoke=lambda stage: stage.send(
+            "listUsage", FULL_KEY, Call(query=(("limit", "2"), ("offset", "1")))
+        ),
+        checks=(usage.no_canvas_rows,),
+    ),
+    Recipe(
+        operation="listUsage",
+        outcome="failed-rows",
+        says="An account reads its failed runs.",
+        statuses=(200,),
+        needs=(MAY_READ, FULL_KEY),
+        provoke=lambda stage: stage.send("listUsage", FULL_KEY, Call(query=(("status", "failed"),))),
+    ),
+    Recipe(
+        operation="listUsage",
+        outcome="beyond-the-end",
+        says="An account reads its usage from behind the last row on.",
+        statuses=(200,),
+        needs=(MAY_READ, FULL_KEY),
+        provoke=lambda stage: stage.send("listUsage", FULL_KEY, Call(query=(("offset", "100000"),))),
+    ),
+    Recipe(
+        operation="listUsage",
+        outcome="garbled-limit",
+        says="The limit is no number.",
+        statuses=(200, 400, 422),
+        needs=(MAY_READ, FULL_KEY),
+        provoke=lambda stage: stage.send("listUsage", FULL_KEY, Call(query=(("limit", "many"),))),
+        checks=(validation.garbled_usage_query,),
+    ),
+    Recipe(
+        operation="listUsageModels",
+        outcome="models",
+        says="An account asks which models it used.",
+        statuses=(200,),
+        needs=(MAY_READ, FULL_KEY),
+        provoke=lambda stage: stage.send("listUsageModels", FULL_KEY),
+    ),
+)

@@ -1,0 +1,56 @@
+"""One window of a rate limit, from its first run to the first of the next; last of all, as it throttles."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from knouds_harness.conformance.checks import refusals, schemas
+from knouds_harness.conformance.claims import Check
+from knouds_harness.conformance.needs import (
+    CONTROL,
+    FILLABLE_WINDOW,
+    LIMITED_KEY,
+    MAY_RUN,
+    PRO_MODEL_KEY,
+    limited_runs,
+)
+from knouds_harness.conformance.probe import Call
+from knouds_harness.conformance.recipes import Recipe
+from knouds_harness.conformance.subjects import NO_SUCH_MODEL
+
+_RUNS: Final = 102
+
+
+def _run(place: int, outcome: str, says: str, status: int, *checks: Check[[]]) -> Recipe:
+    return Recipe(
+        operation="runWorkflow",
+        outcome=outcome,
+        says=says,
+        statuses=(status,),
+        code="RATE_LIMIT_EXCEEDED" if status == 429 else None,
+        needs=(MAY_RUN, LIMITED_KEY, FILLABLE_WINDOW),
+        provoke=lambda stage: stage.window[place],
+        checks=checks,
+        spends=limited_runs(_RUNS),
+        story="window",
+    )
+
+
+RECIPES: Final = (
+    _run(0, "first-of-window", "The first run of a window.", 200, schemas.limited_run_headers),
+    _run(1, "last-of-window", "The last run that a window admits.", 200, schemas.limited_run_headers),
+    _run(2, "over-limit", "One run more than a window admits.", 429, refusals.OVER_LIMIT),
+    _run(3, "next-window", "The first run of the next window.", 200, schemas.limited_run_headers),
+    Recipe(
+        operation="runModel",
+        outcome="over-limit",
+        says="Runs of a model that would be refused anyway, one more than a window admits.",
+        statuses=(429,),
+        code="RATE_LIMIT_EXCEEDED",
+        needs=(MAY_RUN, PRO_MODEL_KEY, CONTROL),
+        provoke=lambda stage: stage.over_limit_of_models(
+            PRO_MODEL_KEY, Call(path_values={"internalName": NO_SUCH_MODEL}, json={"inputs": {}})
+        ),
+        checks=(refusals.OVER_LIMIT,),
+    ),
+)

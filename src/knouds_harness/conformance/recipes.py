@@ -1,0 +1,57 @@
+"""Recipes: how to provoke each documented outcome of each operation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from knouds_harness.conformance.claims import Check
+from knouds_harness.conformance.deliveries import Received
+from knouds_harness.conformance.needs import Need, may
+from knouds_harness.conformance.stage import Stage
+from knouds_harness.contract.operations import Action
+from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.target.profile import Target
+from knouds_harness.target.resources import Model, Workflow
+
+Spends = Callable[[Target], Sequence[Workflow | Model]]
+MAY_READ: Final = may(Action.READ)
+
+
+def nothing(_: Target) -> Sequence[Workflow | Model]:
+    """What a recipe spends that runs nothing which is paid."""
+    return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """One outcome, and how to provoke it.
+
+    Attributes:
+        operation: The operationId; of a delivery that of the webhook.
+        outcome: Its name among the outcomes of the operation.
+        says: What is done, in one sentence.
+        statuses: One of these shows that it was provoked.
+        code: What the refusal's ``code`` is, where a source says so; a code that is only assumed may differ.
+        needs: What the profile must offer.
+        provoke: Sends, and returns the answer that is meant, or the delivery.
+        checks: Those that judge this outcome by its exchange alone.
+        spends: What is run for it, to foretell the cost.
+        story: Recipes of one story share what they act on, and are recorded together.
+    """
+
+    operation: str
+    outcome: str
+    says: str
+    statuses: tuple[int, ...]
+    code: str | None = None
+    needs: tuple[Need[object], ...] = (MAY_READ,)
+    provoke: Callable[[Stage], Exchange | Received] = field(repr=False)
+    checks: tuple[Check[[]], ...] = ()
+    spends: Spends = field(default=nothing, repr=False)
+    story: str | None = None
+
+    def missing(self, target: Target) -> list[str]:
+        """What the profile lacks for it, in words."""
+        return [need.says for need in self.needs if need.find(target) is None]

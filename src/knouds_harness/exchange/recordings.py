@@ -1,0 +1,266 @@
+"""Recordings: exchanges kept as files, redacted, one for each operation and outcome.
+
+``knouds-harness record`` writes them, and nobody edits one by hand: a checksum over its content tells.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, Literal
+from urllib.parse import quote, urlencode
+
+from knouds_harness.contract.operations import Action
+from knouds_harness.errors import RecordingError
+from knouds_harness.exchange.evidence import Exchange, Pairs, Request
+
+FORMAT: Final = 1
+BASE_URL: Final = "https://recorded.example"
+"""Stands for wherever the target was; no such host exists."""
+TEST_SECRET: Final = "whsec_signs_recordings_and_is_no_secret"  # noqa: S105 - as it says
+"""Signs recorded deliveries, whatever signed them when they came."""
+_LONG: Final = 10_000
+_REMEDY: Final = "  Record it anew: knouds-harness record --update (tests/recordings/README.md)."
+
+Kind = Literal["answer", "delivery"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where a recording comes from.
+
+    Attributes:
+        target: The profile's name.
+        server: What answered: the built-in sandbox, or the address in the profile.
+        recorded_at: Aware UTC.
+        contract_version: Of the document that it was judged by.
+        tool_version: Of this harness.
+        seed: Of the sandbox's randomness, and of what was drawn.
+    """
+
+    target: str
+    server: str
+    recorded_at: datetime
+    contract_version: str
+    tool_version: str
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recording:
+    """One outcome of one operation.
+
+    Attributes:
+        operation: The operationId; of a delivery that of the webhook.
+        outcome: Which of its outcomes, such as ``legacy``; with the operation it names what was provoked,
+            whatever the status was.
+        says: How it was provoked, in one sentence.
+        exchange: What was sent and answered, without anything secret. Of a delivery, the request is the
+            target's, and its signature is made with ``TEST_SECRET``.
+        kind: An answer to us, or a delivery to us.
+        story: Recordings of one story share ids and are recorded anew together; None where it stands alone.
+        facts: Ids of the facts that it shows to be kept.
+        checks: Ids of the checks that were asked besides those that judge every exchange.
+        origin: Where it comes from.
+    """
+
+    operation: str
+    outcome: str
+    says: str
+    exchange: Exchange
+    kind: Kind = "answer"
+    story: str | None = None
+    facts: tuple[str, ...] = ()
+    checks: tuple[str, ...] = ()
+    origin: Origin
+
+    @property
+    def name(self) -> str:
+        """Of the file, without its ending: ``getWhoami-401-legacy``."""
+        return f"{self.operation}-{self.exchange.status}-{self.outcome}"
+
+
+def write_recording(folder: Path, recording: Recording) -> Path:
+    """Write one recording; a file of its name is replaced as a whole.
+
+    Raises:
+        RecordingError: It cannot be written.
+    """
+    path = folder / f"{recording.name}.json"
+    content = _as_content(recording)
+    content["sha256"] = _checksum(content)
+    draft = path.with_suffix(".tmp")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        draft.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        draft.replace(path)
+    except OSError as problem:
+        raise RecordingError(f"{path}: cannot be written: {problem.strerror or problem}") from problem
+    return path
+
+
+def read_recordings(folder: Path, *, contract_version: str | None = None) -> list[Recording]:
+    """Read every recording of a folder, sorted by name; none where there is no such folder.
+
+    Raises:
+        RecordingError: As ``read_recording``.
+    """
+    return [read_recording(path, contract_version=contract_version) for path in sorted(folder.glob("*.json"))]
+
+
+def read_recording(path: Path, *, contract_version: str | None = None) -> Recording:
+    """Read one recording.
+
+    Args:
+        path: Of the file.
+        contract_version: Of the document that it is to be judged by; None takes any.
+
+    Raises:
+        RecordingError: It cannot be read, is cut short or no JSON, was edited or renamed by hand, has another
+            format, or is of another contract version.
+    """
+    content = _parsed(path)
+    if content.get("format") != FORMAT:
+        raise _refused(path, f"has format {content.get('format')!r}, and this harness reads {FORMAT}")
+    if content.pop("sha256", None) != _checksum(content):
+        raise _refused(path, "was edited by hand: its checksum does not fit")
+    recording = _from_content(content)
+    if path.stem != recording.name:
+        raise _refused(path, f"was renamed by hand: it holds {recording.name}")
+    recorded = recording.origin.contract_version
+    if contract_version is not None and recorded != contract_version:
+        raise _refused(path, f"is of contract version {recorded}, and the document is {contract_version}")
+    return recording
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise RecordingError(f"{path}: cannot be read: {problem.strerror or problem}") from problem
+    except UnicodeDecodeError:
+        raise _refused(path, "is no recording: it is not UTF-8 text") from None
+    except json.JSONDecodeError as problem:
+        place = f"line {problem.lineno}, column {problem.colno}"
+        raise _refused(path, f"is cut short, or no JSON: from {place} on") from None
+    except (ValueError, RecursionError):
+        raise _refused(path, "is no recording: no JSON that can be read") from None
+    if not isinstance(content, dict) or "format" not in content:
+        raise _refused(path, "is no recording: it is JSON of another kind")
+    return content
+
+
+def _refused(path: Path, why: str) -> RecordingError:
+    return RecordingError(f"{path}: {why}\n{_REMEDY}")
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    """Of what the file says, not of how it is laid out."""
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _as_content(recording: Recording) -> dict[str, Any]:
+    exchange, origin = recording.exchange, recording.origin
+    request = exchange.request
+    return {
+        "format": FORMAT,
+        "kind": recording.kind,
+        "operation": recording.operation,
+        "outcome": recording.outcome,
+        "says": recording.says,
+        "story": recording.story,
+        "facts": list(recording.facts),
+        "checks": list(recording.checks),
+        "origin": {
+            "target": origin.target,
+            "server": origin.server,
+            "recorded_at": origin.recorded_at.isoformat(),
+            "contract_version": origin.contract_version,
+            "tool_version": origin.tool_version,
+            "seed": origin.seed,
+        },
+        "request": {
+            "method": request.method,
+            "path": request.path,
+            "path_values": dict(request.path_values),
+            "query": _listed(request.query),
+            "persona": request.persona,
+            "action": request.action,
+            "headers": _listed(request.headers),
+            "sent_headers": _listed(exchange.sent_headers),
+            "body": None if request.body is None else _as_text(request.body),
+        },
+        "response": {
+            "status": exchange.status,
+            "headers": _listed(exchange.headers),
+            "body": _as_text(exchange.body),
+            "elapsed_ms": round(exchange.elapsed_ms, 3),
+        },
+    }
+
+
+def _from_content(content: Mapping[str, Any]) -> Recording:
+    asked, answered, origin = content["request"], content["response"], content["origin"]
+    recorded_at = datetime.fromisoformat(origin["recorded_at"])
+    query = _pairs(asked["query"])
+    tail = f"?{urlencode(query, quote_via=quote)}" if query else ""
+    return Recording(
+        operation=content["operation"],
+        outcome=content["outcome"],
+        says=content["says"],
+        kind=content["kind"],
+        story=content["story"],
+        facts=tuple(content["facts"]),
+        checks=tuple(content["checks"]),
+        origin=Origin(**{**origin, "recorded_at": recorded_at}),
+        exchange=Exchange(
+            id="r00001",
+            request=Request(
+                method=asked["method"],
+                path=asked["path"],
+                path_values=asked["path_values"],
+                query=query,
+                persona=asked["persona"],
+                action=Action(asked["action"]),
+                headers=_pairs(asked["headers"]),
+                body=None if asked["body"] is None else _as_bytes(asked["body"]),
+                operation_id=content["operation"] if content["kind"] == "answer" else None,
+            ),
+            url=f"{BASE_URL}{asked['path']}{tail}",
+            sent_headers=_pairs(asked["sent_headers"]),
+            status=answered["status"],
+            headers=_pairs(answered["headers"]),
+            body=_as_bytes(answered["body"]),
+            started_at=recorded_at,
+            elapsed_ms=answered["elapsed_ms"],
+        ),
+    )
+
+
+def _as_text(body: bytes) -> str | dict[str, str | int]:
+    if len(body) > _LONG and len(set(body)) == 1:  # sent to be too long
+        return {"byte": body[0], "times": len(body)}
+    try:
+        return body.decode("utf-8")
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(body).decode()}
+
+
+def _as_bytes(body: str | dict[str, Any]) -> bytes:
+    if isinstance(body, str):
+        return body.encode()
+    return bytes([body["byte"]]) * body["times"] if "byte" in body else base64.b64decode(body["base64"])
+
+
+def _listed(pairs: Pairs) -> list[list[str]]:
+    return [list(pair) for pair in pairs]
+
+
+def _pairs(lists: list[list[str]]) -> Pairs:
+    return tuple((name, value) for name, value in lists)
