@@ -76,8 +76,10 @@ class ShapeJudge:
         response = operation.responses.get(status)
         if response is None or response.schema_pointer is None:
             return frozenset()
-        details = self._validator(response.schema_pointer).evaluate(body).list()["details"]
-        notes = (unit.get("annotations") or unit.get("droppedAnnotations") for unit in details)
+        evaluation = self._validator(response.schema_pointer).evaluate(body)
+        # The list alone has what a mismatch drops, and costs five times as much.
+        units = evaluation.annotations() if evaluation.valid else evaluation.list()["details"]
+        notes = (unit.get("annotations") or unit.get("droppedAnnotations") for unit in units)
         return frozenset(str(note["x-fact"]) for note in notes if isinstance(note, dict) and "x-fact" in note)
 
     def header_mismatches(
