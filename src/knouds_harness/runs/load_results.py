@@ -226,20 +226,27 @@ class JudgedObjective:
 
 @dataclass(frozen=True, kw_only=True)
 class CapacityPoint:
-    """One rate that a capacity search tried.
+    """One short run at one rate, of a capacity search.
 
     Attributes:
-        is_kept: Whether all objectives were met, and the generator kept up.
+        asked_per_s: Arrivals per second.
+        achieved_per_s: Arrivals that were sent.
+        mean_ms: Of the response times of all that was kept; so are the percentiles.
+        error_rate: The share of requests that failed or were wrong.
+        is_kept: All objectives were met, and the generator kept up.
         reason: Why not.
+        is_generator_limit: It is, that the generator did not keep up; of the target it tells nothing.
     """
 
     asked_per_s: float
     achieved_per_s: float
+    mean_ms: float
     p50_ms: float
     p99_ms: float
     error_rate: float
     is_kept: bool
     reason: str = ""
+    is_generator_limit: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,16 +254,26 @@ class Capacity:
     """What a capacity search found.
 
     Attributes:
-        highest_per_s: The highest rate that kept the objectives in each of its repetitions; None for none.
+        highest_per_s: The highest rate that kept the objectives; None for none.
+        kept_points: How many points kept them at this rate.
+        tried_points: Of how many.
+        kept_share_at_least: With 95 % confidence at least this share of all such points keeps them.
         lowest_failing_per_s: The lowest rate that did not; None where none failed.
+        is_generator_limit: At that rate it was the generator that did not keep up: the target carries more.
         knee_per_s: Where response times begin to rise faster than throughput; None where they do not.
-        points: In the order in which they were tried.
+        points: In the order in which they were measured.
+        limit: Why the search ended before it was through; empty where it was.
     """
 
     highest_per_s: float | None
+    kept_points: int = 0
+    tried_points: int = 0
+    kept_share_at_least: float = 0.0
     lowest_failing_per_s: float | None
+    is_generator_limit: bool = False
     knee_per_s: float | None
     points: tuple[CapacityPoint, ...]
+    limit: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -285,7 +302,9 @@ class LoadResults:
     """The contents of ``load.json``.
 
     Attributes:
-        steady_from_s: When throughput and times became steady, in seconds since the start; None: never.
+        overall: Response times of all that was kept, whatever the operation.
+        steady_from_s: When throughput and times became steady, in seconds since the start; None where they did
+            not, or where the load itself was to change.
         note: Why the run ended early, for people.
     """
 
@@ -299,6 +318,7 @@ class LoadResults:
     cycles: Cycles | None = None
     capacity: Capacity | None = None
     invariants: tuple[Invariant, ...] = ()
+    overall: Times | None = None
     steady_from_s: float | None = None
     cost_credits: float = 0.0
     note: str = ""

@@ -1,0 +1,191 @@
+"""The search for the highest rate that a target carries: doubling, then halving what is left between.
+
+A rate is tried in points: short runs of their own, one after another. One point that keeps the objectives is
+enough to go on from a rate, and two that do not keep them give it up, so that one bad moment decides nothing.
+Rates double from the first one on while they are kept, and halve while they are not. What lies between the
+highest kept and the lowest given up is halved (geometrically) until the two are within ``PRECISION``. At last
+the highest is measured until it was kept ``repeats`` times; where that fails it is given up too, and the
+search goes on below.
+
+A point whose generator was the limit says nothing of the target; two of them give a rate up all the same, and
+the search says that it was the generator's limit it found.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from statistics import fmean
+from typing import Final
+
+from knouds_harness.runs.load_results import Capacity, CapacityPoint
+
+PRECISION: Final = 0.1
+LEAST_RATE: Final = 1.0
+CONFIDENCE: Final = 0.95
+_AGAINST: Final = 2
+_DIGITS: Final = 3
+
+
+class SearchEnded(Exception):
+    """Raised by a measurement where no further point can follow; says why."""
+
+
+class _Told(StrEnum):
+    KEPT = "kept"
+    MISSED = "missed"
+    NOTHING = "nothing"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """What is searched.
+
+    Attributes:
+        first: The rate to begin with, in arrivals per second.
+        most: No rate above this one is tried.
+        repeats: How many points have to be kept at the rate that is named in the end.
+    """
+
+    first: float
+    most: float = math.inf
+    repeats: int = 3
+
+    def run(
+        self,
+        measure: Callable[[float], CapacityPoint],
+        *,
+        on_point: Callable[[Capacity], object] = lambda _: None,
+    ) -> Capacity:
+        """Search.
+
+        Args:
+            measure: Runs one point at a rate. Where it raises ``SearchEnded``, or Ctrl-C comes, what was
+                measured until then is kept.
+            on_point: Told after each point what is known.
+        """
+        points: list[CapacityPoint] = []
+        limit = ""
+        try:
+            while (rate := self.next_rate(points)) is not None:
+                points.append(measure(rate))
+                on_point(self.known(points))
+        except SearchEnded as ended:
+            limit = str(ended)
+        except KeyboardInterrupt:
+            limit = "interrupted"
+        return self.known(points, limit=limit)
+
+    def next_rate(self, points: Iterable[CapacityPoint]) -> float | None:
+        """The rate to measure next; None once the search is through."""
+        tallies = _tallies(points)
+        highest, lowest = self._bounds(tallies)
+        undecided = [rate for rate, tally in tallies.items() if rate < lowest and not tally[_Told.KEPT]]
+        if undecided:
+            return min(undecided)
+        if math.isinf(lowest):
+            if highest < self.most:
+                return min(highest * 2 or self.first, self.most)
+        elif not highest:
+            return None if lowest <= LEAST_RATE else max(LEAST_RATE, _rounded(lowest / 2))
+        elif lowest / highest > 1 + PRECISION:
+            middle = _rounded(math.sqrt(highest * lowest))
+            if highest < middle < lowest:
+                return middle
+        return highest if tallies[highest][_Told.KEPT] < self.repeats else None
+
+    def known(self, points: Sequence[CapacityPoint], *, limit: str = "") -> Capacity:
+        """What the points tell."""
+        tallies = _tallies(points)
+        highest, lowest = self._bounds(tallies)
+        tally = tallies[highest] if highest else Counter[_Told]()
+        if not limit and highest >= self.most:
+            limit = f"no rate above {self.most:g}/s was to be tried"
+        tried = tally[_Told.KEPT] + tally[_Told.MISSED]
+        return Capacity(
+            highest_per_s=highest or None,
+            kept_points=tally[_Told.KEPT],
+            tried_points=tried,
+            kept_share_at_least=least_share(tally[_Told.KEPT], tried),
+            lowest_failing_per_s=None if math.isinf(lowest) else lowest,
+            is_generator_limit=tallies[lowest][_Told.NOTHING] >= self._against
+            if lowest in tallies
+            else False,
+            knee_per_s=knee(points),
+            points=tuple(points),
+            limit=limit,
+        )
+
+    @property
+    def _against(self) -> int:
+        return min(_AGAINST, self.repeats)
+
+    def _bounds(self, tallies: Mapping[float, Counter[_Told]]) -> tuple[float, float]:
+        """The highest rate that is kept, 0 for none, and the lowest that was given up, infinite for none."""
+        lowest = min(
+            (
+                rate
+                for rate, tally in tallies.items()
+                if max(tally[_Told.MISSED], tally[_Told.NOTHING]) >= self._against
+            ),
+            default=math.inf,
+        )
+        kept = (rate for rate, tally in tallies.items() if tally[_Told.KEPT] and rate < lowest)
+        return max(kept, default=0.0), lowest
+
+
+def knee(points: Iterable[CapacityPoint]) -> float | None:
+    """The rate from which on response times rise faster than throughput.
+
+    It is where throughput divided by the mean response time is highest, Kleinrock's *power*: a queue with one
+    server and random arrivals has it at half of what it can do.
+
+    Returns:
+        None where throughput gains up to the highest rate, or fewer than three rates were measured.
+    """
+    by_rate: dict[float, list[CapacityPoint]] = defaultdict(list)
+    for point in points:
+        if point.mean_ms and not point.is_generator_limit:
+            by_rate[point.asked_per_s].append(point)
+    if len(by_rate) < 3:
+        return None
+    power = {
+        rate: fmean(each.achieved_per_s for each in measured) / fmean(each.mean_ms for each in measured)
+        for rate, measured in by_rate.items()
+    }
+    best = max(power, key=power.__getitem__)
+    return None if best == max(power) else best
+
+
+def least_share(kept: int, tried: int) -> float:
+    """With 95 % confidence at least this share of all points keeps the objectives, where so many of some did.
+
+    The exact bound of Clopper and Pearson: the share at which so many or more would be kept one time in twenty.
+    """
+    low, high = 0.0, 1.0
+    if not kept:
+        return 0.0
+    for _ in range(40):
+        share = (low + high) / 2
+        chance = sum(
+            math.comb(tried, number) * share**number * (1 - share) ** (tried - number)
+            for number in range(kept, tried + 1)
+        )
+        low, high = (share, high) if chance < 1 - CONFIDENCE else (low, share)
+    return low
+
+
+def _tallies(points: Iterable[CapacityPoint]) -> dict[float, Counter[_Told]]:
+    tallies: dict[float, Counter[_Told]] = defaultdict(Counter)
+    for point in points:
+        told = _Told.NOTHING if point.is_generator_limit else _Told.KEPT if point.is_kept else _Told.MISSED
+        tallies[point.asked_per_s][told] += 1
+    return tallies
+
+
+def _rounded(rate: float) -> float:
+    """A rate that people can say."""
+    return float(f"{rate:.{_DIGITS}g}")
