@@ -36,9 +36,9 @@ class Recipe:
         code: What the refusal's ``code`` is, where a source says so; a code that is only assumed may differ.
         needs: What the profile must offer.
         provoke: Sends, and returns the answer that is meant, or the delivery.
-        checks: Those that judge this outcome by its exchange alone.
+        checks: Those that judge this outcome, by its exchange and what ``recording_judgement`` knows besides.
         spends: What is run for it, to foretell the cost.
-        story: Recipes of one story share what they act on, and are recorded together.
+        story: Recipes of one story share what they act on and what that spends, and are recorded together.
     """
 
     operation: str
@@ -48,9 +48,14 @@ class Recipe:
     code: str | None = None
     needs: tuple[Need[object], ...] = (MAY_READ,)
     provoke: Callable[[Stage], Exchange | Received] = field(repr=False)
-    checks: tuple[Check[[]], ...] = ()
+    checks: tuple[Check[...], ...] = ()
     spends: Spends = field(default=nothing, repr=False)
     story: str | None = None
+
+    @property
+    def name(self) -> tuple[str, str]:
+        """Operation and outcome, which no other recipe has."""
+        return self.operation, self.outcome
 
     def missing(self, target: Target) -> list[str]:
         """What the profile lacks for it, in words."""

@@ -110,15 +110,23 @@ class Client:
         self._personas[persona.name] = persona
         self.redactor.add(persona.secret)
 
+    def persona(self, name: str) -> Persona:
+        """A persona of the profile, or one that was added.
+
+        Raises:
+            UnknownName: There is no such persona.
+        """
+        if name not in self._personas:
+            raise UnknownName("persona", name, self._personas)
+        return self._personas[name]
+
     def secret_of(self, persona: str) -> Secret:
         """The key of a persona.
 
         Raises:
             UnknownName: There is no such persona.
         """
-        if persona not in self._personas:
-            raise UnknownName("persona", persona, self._personas)
-        return self._personas[persona].secret
+        return self.persona(persona).secret
 
     def send(self, request: Request, *, key: str | None = None) -> Exchange:
         """Send one request, once, and wait for the whole answer.

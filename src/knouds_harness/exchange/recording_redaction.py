@@ -1,19 +1,22 @@
-"""Redaction of what becomes a recording: after keys and secrets, people too, and signatures made anew.
+"""Redaction of what becomes a recording: after keys and secrets, people and addresses too.
 
 Whoever is known by a persona of the profile shows as ``{{user:ada}}`` and ``ada@redacted.example``, others by
-number in the order in which they are met, so that what was equal stays equal. The layout of a body stays.
+number in the order in which they are met, so that what was equal stays equal. Signatures of deliveries are
+made anew. The layout of a body stays.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from typing import Final
+from urllib.parse import urlsplit
 
 from knouds_harness.exchange.evidence import JSON, Exchange, Pairs, parsed_json
-from knouds_harness.exchange.recordings import TEST_SECRET
+from knouds_harness.exchange.recordings import BASE_URL, TEST_SECRET
+from knouds_harness.exchange.redaction import HIDDEN
 from knouds_harness.exchange.signature import HEADER, Signature, sign
 from knouds_harness.exchange.traffic_redaction import TrafficRedactor
 
@@ -21,18 +24,36 @@ _EMAIL: Final = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+", re.ASCII)
 _MAIL_HOST: Final = "redacted.example"
 _USER_MEMBERS: Final = frozenset({"userId", "createdBy", "ownerId"})
 _OF_THE_CONNECTION: Final = frozenset({"host", "connection"})
+_SENT_WITH_DELIVERIES: Final = frozenset(
+    {"accept", "accept-encoding", "content-length", "content-type", "user-agent", HEADER.lower()}
+)
+_RECEIVER: Final = "https://receiver.example"
+_HOOK: Final = "/webhook"
 _LEAST_LENGTH: Final = 4
 
 
 class RecordingRedactor(TrafficRedactor):
     """Knows people by their ids and addresses, besides what shows itself as secret."""
 
-    def __init__(self) -> None:
-        """Know nobody yet."""
+    def __init__(self, *, base_url: str = BASE_URL, personas: Collection[str] = ()) -> None:
+        """Know nobody yet.
+
+        Args:
+            base_url: Of the target; where answers name it, ``BASE_URL`` shows instead.
+            personas: Names of the profile's; others are called ``minted-1``, ``minted-2`` and so on.
+        """
         super().__init__(())
+        self._personas = frozenset(personas)
+        self._minted = 0
         self._pseudonym_by_value: dict[str, str] = {}
         self._values: re.Pattern[str] | None = None
         self._strangers = 0
+        self._know(base_url, BASE_URL)
+
+    def hide_receiver(self, address: str) -> None:
+        """Show another address instead of the one where deliveries are received: its host, or all of it."""
+        is_whole = urlsplit(address).path not in ("", "/")
+        self._know(address.rstrip("/"), f"{_RECEIVER}{_HOOK}" if is_whole else _RECEIVER)
 
     def introduce(self, whoami: Exchange, name: str) -> None:
         """Know somebody by name from now on, by what whoami answers."""
@@ -50,11 +71,14 @@ class RecordingRedactor(TrafficRedactor):
 
     def ours(self, exchange: Exchange) -> Exchange:
         """Redact an exchange of our own, whose keys the client replaced before."""
-        self._meet(_user_ids([exchange.request.body or b"", exchange.body]))
         request = exchange.request
+        self._meet(_user_ids([request.body or b"", exchange.body]))
+        if request.persona and self._personas and request.persona not in self._personas:
+            self._mint(request.persona)
         body = self._kept(exchange.body)
         request = replace(
             request,
+            persona=request.persona and self.text(request.persona),
             path=self.text(request.path),
             path_values={name: self.text(value) for name, value in request.path_values.items()},
             query=self._texts(request.query),
@@ -93,8 +117,13 @@ class RecordingRedactor(TrafficRedactor):
                 return value
             return sign(clean.request.body or b"", secret=TEST_SECRET, at_unix_s=given.at_unix_s)
 
-        headers = tuple((name, signed(name, value)) for name, value in clean.sent_headers)
-        return replace(clean, sent_headers=headers, request=replace(clean.request, headers=headers))
+        headers = tuple(
+            (name, signed(name, value) if name.lower() in _SENT_WITH_DELIVERIES else HIDDEN)
+            for name, value in clean.sent_headers
+        )
+        return replace(
+            clean, sent_headers=headers, request=replace(clean.request, path=_HOOK, headers=headers)
+        )
 
     def _kept(self, data: bytes) -> bytes:
         """A body without what is secret, in its own layout where that can be had."""
@@ -115,6 +144,11 @@ class RecordingRedactor(TrafficRedactor):
             if user_id not in self._pseudonym_by_value and not user_id.startswith("{{"):
                 self._strangers += 1
                 self._know(user_id, f"{{{{user:{self._strangers}}}}}")
+
+    def _mint(self, persona: str) -> None:
+        if persona not in self._pseudonym_by_value:
+            self._minted += 1
+            self._know(persona, f"minted-{self._minted}")
 
     def _address(self, found: re.Match[str]) -> str:
         address = found[0]

@@ -24,6 +24,8 @@ BASE_URL: Final = "https://recorded.example"
 """Stands for wherever the target was; no such host exists."""
 TEST_SECRET: Final = "whsec_signs_recordings_and_is_no_secret"  # noqa: S105 - as it says
 """Signs recorded deliveries, whatever signed them when they came."""
+BUILT_IN: Final = "built-in sandbox"
+"""Stands in ``Origin.server`` for the server that the harness started itself."""
 _LONG: Final = 10_000
 _REMEDY: Final = "  Record it anew: knouds-harness record --update (tests/recordings/README.md)."
 
@@ -66,6 +68,8 @@ class Recording:
         story: Recordings of one story share ids and are recorded anew together; None where it stands alone.
         facts: Ids of the facts that it shows to be kept.
         checks: Ids of the checks that were asked besides those that judge every exchange.
+        held: The capabilities of the key that was sent, as the profile has them; None without a known key.
+        tier: Of that key's account.
         origin: Where it comes from.
     """
 
@@ -77,6 +81,8 @@ class Recording:
     story: str | None = None
     facts: tuple[str, ...] = ()
     checks: tuple[str, ...] = ()
+    held: tuple[str, ...] | None = None
+    tier: str | None = None
     origin: Origin
 
     @property
@@ -92,7 +98,7 @@ def write_recording(folder: Path, recording: Recording) -> Path:
         RecordingError: It cannot be written.
     """
     path = folder / f"{recording.name}.json"
-    content = _as_content(recording)
+    content = as_content(recording)
     content["sha256"] = _checksum(content)
     draft = path.with_suffix(".tmp")
     try:
@@ -165,7 +171,8 @@ def _checksum(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def _as_content(recording: Recording) -> dict[str, Any]:
+def as_content(recording: Recording) -> dict[str, Any]:
+    """A recording as JSON, as it stands in its file, without the checksum."""
     exchange, origin = recording.exchange, recording.origin
     request = exchange.request
     return {
@@ -189,16 +196,18 @@ def _as_content(recording: Recording) -> dict[str, Any]:
             "method": request.method,
             "path": request.path,
             "path_values": dict(request.path_values),
-            "query": _listed(request.query),
+            "query": [list(pair) for pair in request.query],
             "persona": request.persona,
+            "held": None if recording.held is None else list(recording.held),
+            "tier": recording.tier,
             "action": request.action,
-            "headers": _listed(request.headers),
-            "sent_headers": _listed(exchange.sent_headers),
+            "headers": _lines(request.headers),
+            "sent_headers": _lines(exchange.sent_headers),
             "body": None if request.body is None else _as_text(request.body),
         },
         "response": {
             "status": exchange.status,
-            "headers": _listed(exchange.headers),
+            "headers": _lines(exchange.headers),
             "body": _as_text(exchange.body),
             "elapsed_ms": round(exchange.elapsed_ms, 3),
         },
@@ -208,7 +217,7 @@ def _as_content(recording: Recording) -> dict[str, Any]:
 def _from_content(content: Mapping[str, Any]) -> Recording:
     asked, answered, origin = content["request"], content["response"], content["origin"]
     recorded_at = datetime.fromisoformat(origin["recorded_at"])
-    query = _pairs(asked["query"])
+    query = tuple((name, value) for name, value in asked["query"])
     tail = f"?{urlencode(query, quote_via=quote)}" if query else ""
     return Recording(
         operation=content["operation"],
@@ -218,6 +227,8 @@ def _from_content(content: Mapping[str, Any]) -> Recording:
         story=content["story"],
         facts=tuple(content["facts"]),
         checks=tuple(content["checks"]),
+        held=None if asked["held"] is None else tuple(asked["held"]),
+        tier=asked["tier"],
         origin=Origin(**{**origin, "recorded_at": recorded_at}),
         exchange=Exchange(
             id="r00001",
@@ -228,14 +239,14 @@ def _from_content(content: Mapping[str, Any]) -> Recording:
                 query=query,
                 persona=asked["persona"],
                 action=Action(asked["action"]),
-                headers=_pairs(asked["headers"]),
+                headers=_headers(asked["headers"]),
                 body=None if asked["body"] is None else _as_bytes(asked["body"]),
                 operation_id=content["operation"] if content["kind"] == "answer" else None,
             ),
             url=f"{BASE_URL}{asked['path']}{tail}",
-            sent_headers=_pairs(asked["sent_headers"]),
+            sent_headers=_headers(asked["sent_headers"]),
             status=answered["status"],
-            headers=_pairs(answered["headers"]),
+            headers=_headers(answered["headers"]),
             body=_as_bytes(answered["body"]),
             started_at=recorded_at,
             elapsed_ms=answered["elapsed_ms"],
@@ -258,9 +269,9 @@ def _as_bytes(body: str | dict[str, Any]) -> bytes:
     return bytes([body["byte"]]) * body["times"] if "byte" in body else base64.b64decode(body["base64"])
 
 
-def _listed(pairs: Pairs) -> list[list[str]]:
-    return [list(pair) for pair in pairs]
+def _lines(headers: Pairs) -> list[str]:
+    return [f"{name}: {value}" for name, value in headers]
 
 
-def _pairs(lists: list[list[str]]) -> Pairs:
-    return tuple((name, value) for name, value in lists)
+def _headers(lines: list[str]) -> Pairs:
+    return tuple((name, value) for name, _, value in (line.partition(": ") for line in lines))

@@ -24,6 +24,8 @@ _WEBHOOK_BY_ENDING: Final = {
     "cancelled": "receiveExecutionCancelled",
 }
 _NEEDS: Final = (FULL_KEY, MAY_RUN, POLLED_MODEL, REACHABLE_RECEIVER, RECEIVING_KEY)
+_STORY: Final = "deliveries"
+_RUNS: Final = once(POLLED_MODEL, FAILING_POLLED_MODEL, *[POLLED_MODEL] * 3)
 _MORE: Final[dict[str, tuple[Need[object], ...]]] = {
     "completed": (),
     "failed": (FAILING_POLLED_MODEL,),
@@ -33,8 +35,7 @@ _MORE: Final[dict[str, tuple[Need[object], ...]]] = {
 
 def _of(ending: str) -> tuple[Recipe, ...]:
     """The submit, the last poll and the delivery of one execution."""
-    needs, story = (*_NEEDS, *_MORE[ending]), f"delivered-{ending}"
-    spends = once(FAILING_POLLED_MODEL if ending == "failed" else POLLED_MODEL)
+    needs = (*_NEEDS, *_MORE[ending])
     return (
         Recipe(
             operation="runModel",
@@ -44,8 +45,8 @@ def _of(ending: str) -> tuple[Recipe, ...]:
             needs=needs,
             provoke=lambda stage: stage.delivered(ending).submitted,
             checks=(webhooks.announced,),
-            spends=spends,
-            story=story,
+            spends=_RUNS,
+            story=_STORY,
         ),
         Recipe(
             operation="getExecution",
@@ -54,8 +55,8 @@ def _of(ending: str) -> tuple[Recipe, ...]:
             statuses=(200,),
             needs=needs,
             provoke=lambda stage: stage.delivered(ending).last,
-            spends=spends,
-            story=story,
+            spends=_RUNS,
+            story=_STORY,
         ),
         Recipe(
             operation=_WEBHOOK_BY_ENDING[ending],
@@ -65,8 +66,8 @@ def _of(ending: str) -> tuple[Recipe, ...]:
             needs=needs,
             provoke=lambda stage: stage.delivery(ending),
             checks=(webhooks.signature_header, webhooks.fresh_timestamp),
-            spends=spends,
-            story=story,
+            spends=_RUNS,
+            story=_STORY,
         ),
     )
 
@@ -80,8 +81,8 @@ def _attempt(number: int, outcome: str, says: str, status: int) -> Recipe:
         needs=_NEEDS,
         provoke=lambda stage: stage.attempt(number),
         checks=(webhooks.signature_header, webhooks.fresh_timestamp),
-        spends=once(POLLED_MODEL),
-        story="retried-delivery",
+        spends=_RUNS,
+        story=_STORY,
     )
 
 
