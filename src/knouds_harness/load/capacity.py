@@ -163,7 +163,7 @@ def knee(points: Iterable[CapacityPoint]) -> float | None:
 def least_share(kept: int, tried: int) -> float:
     """With 95 % confidence at least this share of all points keeps the objectives, where so many of some did.
 
-    The exact bound of Clopper and Pearson: the share at which so many or more would be kept one time in twenty.
+    Clopper and Pearson's exact bound: the share at which so many or more would be kept one time in twenty.
     """
     low, high = 0.0, 1.0
     if not kept:

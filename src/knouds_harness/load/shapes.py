@@ -112,6 +112,12 @@ class Shape:
         """Level times seconds of the whole: for a rate, how many arrivals are expected."""
         return self._areas[-1]
 
+    @property
+    def ends_level(self) -> bool:
+        """Whether the level stays the same for more than the second half."""
+        last = self.stages[-1]
+        return last.start == last.end and last.duration_s > self.duration_s / 2
+
     def level(self, at_s: float) -> float:
         """The level so many seconds after the beginning; 0 before and afterwards."""
         if not 0 <= at_s < self.duration_s:

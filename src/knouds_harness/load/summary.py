@@ -10,6 +10,7 @@ from typing import Final
 from knouds_harness.load.histograms import Histogram, merged
 from knouds_harness.load.outcomes import Outcome
 from knouds_harness.load.recording import RESPONSE, SERVICE, Error, Second, Series
+from knouds_harness.load.steady_state import LEAST_SECONDS, steady_from
 from knouds_harness.runs.load_results import OUTCOMES, ErrorCount, OperationLoad, SecondRow, Times
 
 SERVER: Final = "server"
@@ -49,6 +50,7 @@ class Summary:
         self.measured_from_unix_s = math.ceil(start_unix_s + warm_up_s)
         self.histograms: dict[Series, Histogram] = defaultdict(Histogram)
         self._errors: dict[Error, int] = defaultdict(int)
+        self._kept_by_second: dict[int, tuple[int, float]] = {}
 
     def add(self, second: Second) -> Iterator[SecondRow]:
         """Count a second.
@@ -57,6 +59,13 @@ class Summary:
             Its rows, one for each operation.
         """
         at_s = max(0, second.unix_s - int(self._start_unix_s))
+        kept = merged(
+            histogram
+            for series, histogram in second.histograms.items()
+            if series.measure == RESPONSE and series.outcome is Outcome.KEPT
+        )
+        count, sum_s = self._kept_by_second.get(at_s, (0, 0.0))  # of another worker, maybe
+        self._kept_by_second[at_s] = count + len(kept), sum_s + kept.mean_s * len(kept)
         if second.unix_s >= self.measured_from_unix_s:
             for series, histogram in second.histograms.items():
                 self.histograms[series].add(histogram)
@@ -72,6 +81,32 @@ class Summary:
         """
         names = {series.operation for series in self.histograms if series.measure == RESPONSE}
         return tuple(self._operation(name, duration_s) for name in sorted(names))
+
+    def overall(self) -> Times:
+        """Response times of all that was kept, whatever the operation."""
+        return times(
+            merged(
+                histogram
+                for series, histogram in self.histograms.items()
+                if series.measure == RESPONSE and series.outcome is Outcome.KEPT
+            )
+        )
+
+    def steady_from_s(self) -> tuple[bool | None, float | None]:
+        """Whether throughput and mean response time became steady, and when, in seconds since the start.
+
+        Returns:
+            Twice None where there is too little to tell.
+        """
+        last = max(self._kept_by_second, default=0)  # is not a whole second, as a rule
+        if last < LEAST_SECONDS:
+            return None, None
+        seconds = [self._kept_by_second.get(at_s, (0, 0.0)) for at_s in range(last)]
+        rate_from = steady_from([float(count) for count, _ in seconds])
+        times_from = steady_from([sum_s / count if count else math.inf for count, sum_s in seconds])
+        if rate_from is None or times_from is None:
+            return False, None
+        return True, float(max(rate_from, times_from))
 
     def requests(self) -> int:
         """How many requests were counted."""

@@ -303,8 +303,9 @@ class LoadResults:
 
     Attributes:
         overall: Response times of all that was kept, whatever the operation.
-        steady_from_s: When throughput and times became steady, in seconds since the start; None where they did
-            not, or where the load itself was to change.
+        is_steady: Whether throughput and times became steady; None where the load was to change, or the run
+            was too short to tell.
+        steady_from_s: Since when, in seconds since the start.
         note: Why the run ended early, for people.
     """
 
@@ -319,6 +320,7 @@ class LoadResults:
     capacity: Capacity | None = None
     invariants: tuple[Invariant, ...] = ()
     overall: Times | None = None
+    is_steady: bool | None = None
     steady_from_s: float | None = None
     cost_credits: float = 0.0
     note: str = ""
