@@ -62,6 +62,10 @@ class Arrivals:
         if self._serving is None:
             self._serving = gevent.spawn(self._serve, at_s)
 
+    def give_up(self) -> None:
+        """Leave what is due to others, until there is another share."""
+        self.portion.give_up()
+
     def stop(self) -> None:
         """Hand nothing over any more."""
         self.are_over = True
@@ -78,7 +82,8 @@ class Arrivals:
                     is_moved=lambda due_s: self.portion.is_moved(due_s - start_s),
                     is_off=self._is_off,
                 )
-                self.are_over = self.are_over or time.perf_counter() >= end_s
+                if time.perf_counter() >= end_s:
+                    self.are_over = True
                 gevent.sleep(_LOOK_EVERY_S)  # another worker's share may become its own
 
     def _is_off(self) -> bool:

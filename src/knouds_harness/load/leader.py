@@ -96,6 +96,7 @@ class Leader:
         self._summary = Summary(start_unix_s=0, warm_up_s=self._options.warm_up_s)
         self._latest: list[Second] = []
         self._notes: list[str] = []
+        self._doubts: list[str] = []
         self._exit_code: ExitCode | None = None
         self._written_s = 0.0
         self._is_concluded = False
@@ -136,6 +137,11 @@ class Leader:
     def note(self, sentence: str) -> None:
         """Something that readers of the figures have to know."""
         self._notes.append(sentence)
+
+    def doubt(self, sentence: str) -> None:
+        """Something for which the figures are not the target's alone."""
+        self.note(sentence)
+        self._doubts.append(sentence)
 
     def stop(self, reason: str, exit_code: ExitCode) -> None:
         """End the run early; the first reason stands."""
@@ -236,6 +242,7 @@ class Leader:
             lateness=times(health.lateness),
             loop_lag=times(health.loop_lag),
             cpu_share=health.cpu_share,
+            doubts=self._doubts,
         )
 
     def _plan(self) -> LoadPlan:

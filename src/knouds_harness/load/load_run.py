@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property
 from typing import Any, Final
@@ -18,9 +18,12 @@ from knouds_harness.errors import ExitCode, UsageError
 from knouds_harness.load.arrival_user import Arrivals, ArrivalUser
 from knouds_harness.load.arrivals import Share
 from knouds_harness.load.audit import Audit
+from knouds_harness.load.crew import Crew
+from knouds_harness.load.crew_member import CrewMember
 from knouds_harness.load.cycles import CycleLog
 from knouds_harness.load.health import Health, Watch
 from knouds_harness.load.leader import Leader
+from knouds_harness.load.messages import HEALTH
 from knouds_harness.load.options import Options
 from knouds_harness.load.outcomes import Outcome
 from knouds_harness.load.recording import Recording
@@ -31,14 +34,9 @@ from knouds_harness.load.verification import Verification
 from knouds_harness.target.personas import Persona
 from knouds_harness.target.profile import Target, Workflow
 
-_HEALTH: Final = "knouds_health"
 _HISTORY: Final = "knouds_history"
-_ARRIVALS: Final = "knouds-arrivals"
-_STOP: Final = "knouds-stop"
 _AHEAD_S: Final = 0.5
 """Between the last user's start and the first arrival: for the message to reach every worker."""
-_TAKE_OVER_S: Final = 1.0
-_LOOK_EVERY_S: Final = 0.5
 _TIMED: Final = ("runWorkflow", "runModel")
 
 
@@ -52,6 +50,8 @@ class LoadRun:
         recording: Counts this process's requests.
         arrivals: Of the open model.
         leader: In the local or master process: puts the whole together.
+        crew: In the master process: its workers.
+        member: In a worker's process: its part.
     """
 
     def __init__(
@@ -78,10 +78,24 @@ class LoadRun:
         self.target = target
         self.watch = Watch()
         self._prices = prices
-        self.arrivals = Arrivals(options.schedule, on_taken=self.watch.on_taken) if options.schedule else None
+        runner = environment.runner
+        self.member = (
+            CrewMember(runner, on_share=self._take, on_return=self._give_up)
+            if isinstance(runner, WorkerRunner)
+            else None
+        )
+        self.arrivals = (
+            Arrivals(
+                options.schedule,
+                on_taken=self.watch.on_taken,
+                is_alone=lambda: self.member is not None and self.member.is_alone,
+            )
+            if options.schedule
+            else None
+        )
         self.leader = (
             None
-            if isinstance(environment.runner, WorkerRunner)
+            if self.member
             else Leader(
                 environment,
                 options,
@@ -89,6 +103,11 @@ class LoadRun:
                 own_health=self.health,
                 timer=lambda: self.arrivals.timer if self.arrivals else "",
             )
+        )
+        self.crew = (
+            Crew(runner, self.leader, most_credits=self._most_credits)
+            if isinstance(runner, MasterRunner) and self.leader
+            else None
         )
         self.verification = self._open_verification(environment) if options.verified_share else None
         if self.leader:
@@ -116,8 +135,13 @@ class LoadRun:
     @cached_property
     def limits(self) -> LoadLimits:
         """What this process may still do to the target."""
-        workers = int(getattr(self.environment.runner, "worker_count", 1) or 1)
-        return LoadLimits(self.known_target, most_credits=self.options.credits, share=1 / max(1, workers))
+        return LoadLimits(self.known_target, most_credits=self._most_credits, member=self.member)
+
+    @property
+    def _most_credits(self) -> float:
+        if self.options.credits is not None:
+            return self.options.credits
+        return self.target.limits.credits if self.target else 0.0
 
     def price(self, workflow: Workflow) -> float | None:
         """The most that one run of a workflow costs, from the profile or as the server estimated it."""
@@ -144,17 +168,16 @@ class LoadRun:
 
     def listen(self) -> None:
         """Take part in the run from now on."""
-        events, runner = self.environment.events, self.environment.runner
+        events = self.environment.events
         events.test_start.add_listener(self.on_test_start)
-        if isinstance(runner, WorkerRunner):
+        events.test_stopping.add_listener(self._on_test_stopping)
+        if self.member:
             events.report_to_master.add_listener(self._report)
-            runner.register_message(_ARRIVALS, self._on_shares)
             return
         events.spawning_complete.add_listener(self._on_spawning_complete)
         events.quitting.add_listener(self._on_quitting)
-        if isinstance(runner, MasterRunner):
+        if self.crew:
             events.worker_report.add_listener(self._on_report)
-            runner.register_message(_STOP, self._on_stop)
 
     def health(self) -> Health:
         """How this process does."""
@@ -176,8 +199,8 @@ class LoadRun:
         """
         if self.leader is not None:
             self.leader.stop(reason, exit_code)
-        elif isinstance(self.environment.runner, WorkerRunner):
-            self.environment.runner.send_message(_STOP, {"reason": reason, "exit_code": int(exit_code)})
+        elif self.member is not None:
+            self.member.stop(reason, exit_code)
 
     def _open_verification(self, environment: Environment) -> Verification:
         audit = None
@@ -201,58 +224,53 @@ class LoadRun:
             if issubclass(user_class, ArrivalUser):
                 user_class.arrivals = self.arrivals
                 user_class.load_run = self
+        if self.target and not self.member:
+            self.limits.pace(Share())
         if self.arrivals is None:
             self._begin_watching(0.0)
             if self.leader:
-                self.leader.begin(time.time())
+                self._begin(time.time())
 
     def _on_spawning_complete(self, **_: object) -> None:
         if self.arrivals is None or self.leader is None or self.leader.start_unix_s is not None:
             return
         start_unix_s = float(math.ceil(time.time() + _AHEAD_S))  # whole, as the seconds of the figures are
-        self.leader.begin(start_unix_s)
-        if isinstance(self.environment.runner, MasterRunner):
-            gevent.spawn(self._keep_shares, self.environment.runner, start_unix_s)
-        else:
+        self._begin(start_unix_s)
+        if self.crew is None:
             self._take(start_unix_s, Share())
 
-    def _on_quitting(self, **_: object) -> None:
+    def _begin(self, start_unix_s: float) -> None:
+        assert self.leader is not None  # noqa: S101 - only its process begins a run
+        self.leader.begin(start_unix_s)
+        if self.crew:
+            self.crew.begin(start_unix_s)
+
+    def _on_test_stopping(self, **_: object) -> None:
         if self.arrivals:
             self.arrivals.stop()
+        if self.crew:
+            self.crew.end()
+
+    def _on_quitting(self, **_: object) -> None:
         self.recording.hand_out(everything=True)
         if self.leader:
             self.leader.conclude()
 
-    # Shares of the arrivals
-
-    def _keep_shares(self, runner: MasterRunner, start_unix_s: float) -> None:
-        """Give each worker a share, and new ones whenever workers come or go."""
-        known: Sequence[str] = ()
-        while True:
-            present = sorted(client.id for client in (*runner.clients.spawning, *runner.clients.running))
-            if present and present != known:
-                from_s = max(0.0, time.time() - start_unix_s + _TAKE_OVER_S) if known else 0.0
-                for index, client_id in enumerate(present):
-                    share = {"from_s": from_s, "index": index, "workers": len(present)}
-                    runner.send_message(_ARRIVALS, {"start_unix_s": start_unix_s, **share}, client_id)
-                if self.leader and known:
-                    self.leader.note(
-                        f"{len(present)} of {len(known)} workers went on from second {from_s:.0f}"
-                    )
-                known = present
-            gevent.sleep(_LOOK_EVERY_S)
-
-    def _on_shares(self, msg: Any, **_: object) -> None:  # noqa: ANN401 - Locust's message
-        data: Mapping[str, Any] = msg.data
-        share = Share(from_s=data["from_s"], index=data["index"], workers=data["workers"])
-        self._take(data["start_unix_s"], share)
+    # Shares
 
     def _take(self, start_unix_s: float, share: Share) -> None:
-        assert self.arrivals is not None  # noqa: S101 - only then are there shares
         delay_s = start_unix_s - time.time()
-        if not self.arrivals.portion.shares:
-            self._begin_watching(delay_s)
-        self.arrivals.begin(time.perf_counter() + delay_s, share)
+        if self.arrivals:
+            if not self.arrivals.portion.shares:
+                self._begin_watching(delay_s)
+            self.arrivals.begin(time.perf_counter() + delay_s, share)
+        if self.target and self.member:
+            gevent.spawn_later(max(0.0, share.from_s and share.from_s + delay_s), self.limits.pace, share)
+            self.member.ask_ahead()
+
+    def _give_up(self) -> None:
+        if self.arrivals:
+            self.arrivals.give_up()
 
     # Health
 
@@ -266,21 +284,16 @@ class LoadRun:
 
         begin()
         if self.options.warm_up_s:
-            gevent.spawn_later(max(0.0, delay_s) + self.options.warm_up_s, begin)
+            gevent.spawn_later(max(0.0, delay_s + self.options.warm_up_s), begin)
 
     def _report(self, data: dict[str, Any], **_: object) -> None:
-        data[_HEALTH] = self.health().packed()
+        data[HEALTH] = self.health().packed()
         if self.verification is not None:
             data[_HISTORY] = self.verification.take().packed()
 
-    def _on_report(self, client_id: str, data: dict[str, Any], **_: object) -> None:
-        if self.leader and _HEALTH in data:
-            self.leader.health_by_worker[client_id] = Health.unpacked(data[_HEALTH])
+    def _on_report(self, data: dict[str, Any], **_: object) -> None:
         if self.verification is not None and _HISTORY in data:
             self.verification.receive(data[_HISTORY])
-
-    def _on_stop(self, msg: Any, **_: object) -> None:  # noqa: ANN401 - Locust's message
-        self.stop(msg.data["reason"], ExitCode(msg.data["exit_code"]))
 
     def _worker_index(self) -> int:
         return int(getattr(self.environment.runner, "worker_index", 0))

@@ -5,10 +5,13 @@ from __future__ import annotations
 from decimal import Decimal
 
 import gevent
+from gevent.event import Event
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import GuardStop
+from knouds_harness.load.arrivals import Share
 from knouds_harness.load.cast import Errand
+from knouds_harness.load.crew_member import CrewMember
 from knouds_harness.load.response import Response
 from knouds_harness.target.budget import Budget
 from knouds_harness.target.guards import Pacer
@@ -18,19 +21,26 @@ from knouds_harness.target.profile import Target
 class LoadLimits:
     """Keeps a profile's limits while load goes on; one for all users of a process."""
 
-    def __init__(self, target: Target, *, most_credits: float | None, share: float = 1.0) -> None:
-        """Begin with nothing spent.
+    def __init__(self, target: Target, *, most_credits: float, member: CrewMember | None = None) -> None:
+        """Begin with nothing spent; no request is admitted before there is a ``pace``.
 
         Args:
             target: Whose limits to keep.
-            most_credits: The most that the run may cost; None for the profile's own limit.
-            share: This process's part of what all may do together.
+            most_credits: The most that the run may cost.
+            member: Of a distributed run, where the master hands credits out.
         """
         self._target = target
-        limits = target.limits
-        per_s = limits.requests_per_s
-        self._pacer = Pacer(per_s and per_s * share, sleep=gevent.sleep)
-        self.budget = Budget((limits.credits if most_credits is None else most_credits) * share)
+        self._member = member
+        self._pacer = Pacer(None, sleep=gevent.sleep)
+        self._is_paced = Event()
+        self.budget = member.budget if member else Budget(most_credits)
+
+    def pace(self, share: Share) -> None:
+        """Keep this share of the pace that all have to keep together, from now on."""
+        per_s = self._target.limits.requests_per_s
+        if per_s:
+            self._pacer.change(per_s / share.workers, delay_s=share.index / per_s)  # in turn
+        self._is_paced.set()
 
     def admit(self, action: Action, *, what: str) -> None:
         """Let a request through when its turn comes.
@@ -43,6 +53,9 @@ class LoadLimits:
                 f'{what}: the profile does not allow "{action}"\n'
                 f'  Add "{action}" to limits.allow in {self._target.source} if that is meant.'
             )
+        if self._member is not None:
+            self._is_paced.wait()
+            self._member.await_company()
         self._pacer.wait()
 
     def reserve(self, errand: Errand) -> Decimal:
@@ -51,7 +64,19 @@ class LoadLimits:
         Raises:
             GuardStop: It does not fit into what is left.
         """
-        return self.budget.reserve(errand.cost_credits, what=errand.operation, source=self._target.source)
+        member = self._member
+        while True:
+            try:
+                reserved = self.budget.reserve(
+                    errand.cost_credits, what=errand.operation, source=self._target.source
+                )
+            except GuardStop:
+                if member is None or not member.get_credits(errand.cost_credits, what=errand.operation):
+                    raise
+            else:
+                if member is not None:
+                    member.ask_ahead()
+                return reserved
 
     def settle(self, reserved: Decimal, response: Response) -> None:
         """Turn what was set aside into what was charged, as far as the answer says.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from knouds_harness.runs.load_results import Times, Validity
@@ -24,10 +24,12 @@ def judge_generator(
     lateness: Times,
     loop_lag: Times,
     cpu_share: float,
+    doubts: Iterable[str] = (),
 ) -> Validity:
-    """Judge the generator by what it did; the members are those of ``Validity``."""
-    reasons = tuple(
-        _reasons(
+    """Judge the generator by what it did; the members are those of ``Validity``, and doubts more reasons."""
+    reasons = (
+        *doubts,
+        *_reasons(
             asked_per_s=asked_per_s,
             achieved_per_s=achieved_per_s,
             arrivals=arrivals,
@@ -35,7 +37,7 @@ def judge_generator(
             lateness=lateness,
             loop_lag=loop_lag,
             cpu_share=cpu_share,
-        )
+        ),
     )
     return Validity(
         is_valid=not reasons,

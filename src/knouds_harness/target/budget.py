@@ -36,6 +36,11 @@ class Budget:
         """What can still be reserved."""
         return float(max(_NOTHING, self._limit - self._spent - self._reserved))
 
+    def extend(self, credits_more: float) -> None:
+        """Allow so many more to be spent."""
+        with self._lock:
+            self._limit += _exact(credits_more)
+
     def reserve(self, cost_credits: float, *, what: str = "a request", source: Path | None = None) -> Decimal:
         """Set the most that a request may cost aside.
 

@@ -56,22 +56,34 @@ class Pacer:
             clock: Monotonic seconds.
             sleep: Waits for so many seconds.
         """
-        self._interval_s = 1 / requests_per_s if requests_per_s else 0.0
+        self._interval_s = 0.0
         self._clock = clock
         self._sleep = sleep
         self._next_start = 0.0
         self._lock = threading.Lock()
+        self.change(requests_per_s)
+
+    def change(self, requests_per_s: float | None, *, delay_s: float = 0.0) -> None:
+        """Go on at another pace, also for those who wait already.
+
+        Args:
+            requests_per_s: The most per second; None for no bound.
+            delay_s: For so long at least nothing starts.
+        """
+        self._interval_s = 1 / requests_per_s if requests_per_s else 0.0
+        if delay_s:
+            self._next_start = max(self._next_start, self._clock() + delay_s)
 
     def wait(self) -> None:
         """Return when the next request may start."""
         if not self._interval_s:
             return
-        with self._lock:
+        with self._lock:  # one waits for its turn, and all others for that one
             now = self._clock()
             start = max(now, self._next_start)
+            if start > now:
+                self._sleep(start - now)
             self._next_start = start + self._interval_s
-        if start > now:
-            self._sleep(start - now)
 
 
 class Guard:
