@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from knouds_harness.conformance.checks import authentication, usage, validation
+from knouds_harness.conformance.checks import authentication, capabilities, schemas, usage, validation
 from knouds_harness.conformance.needs import ADMIN_KEY, FULL_KEY, LIMITED_KEY
 from knouds_harness.conformance.probe import Call
 from knouds_harness.conformance.recipes import MAY_READ, Recipe
@@ -16,7 +16,7 @@ RECIPES: Final = (
         says="Anybody asks whether the service is up.",
         statuses=(200,),
         provoke=lambda stage: stage.send("getHealth", None),
-        checks=(authentication.public_operation,),
+        checks=(authentication.public_operation, schemas.public_health),
     ),
     Recipe(
         operation="getPublicPricing",
@@ -24,7 +24,7 @@ RECIPES: Final = (
         says="Anybody asks for the prices.",
         statuses=(200,),
         provoke=lambda stage: stage.send("getPublicPricing", None),
-        checks=(authentication.public_operation,),
+        checks=(authentication.public_operation, schemas.public_pricing),
     ),
     Recipe(
         operation="getWhoami",
@@ -33,7 +33,7 @@ RECIPES: Final = (
         statuses=(200,),
         needs=(MAY_READ, FULL_KEY),
         provoke=lambda stage: stage.send("getWhoami", FULL_KEY),
-        checks=(authentication.key_is_accepted, validation.bodiless),
+        checks=(authentication.key_is_accepted, capabilities.admitted, validation.bodiless),
     ),
     Recipe(
         operation="getWhoami",
@@ -42,7 +42,7 @@ RECIPES: Final = (
         statuses=(200,),
         needs=(MAY_READ, ADMIN_KEY),
         provoke=lambda stage: stage.send("getWhoami", ADMIN_KEY),
-        checks=(authentication.key_is_accepted,),
+        checks=(authentication.key_is_accepted, capabilities.admitted),
     ),
     Recipe(
         operation="getWhoami",
@@ -51,7 +51,7 @@ RECIPES: Final = (
         statuses=(200,),
         needs=(MAY_READ, LIMITED_KEY),
         provoke=lambda stage: stage.send("getWhoami", LIMITED_KEY),
-        checks=(authentication.key_is_accepted,),
+        checks=(authentication.key_is_accepted, capabilities.admitted),
     ),
     Recipe(
         operation="listUsage",
@@ -60,7 +60,7 @@ RECIPES: Final = (
         statuses=(200,),
         needs=(MAY_READ, FULL_KEY),
         provoke=lambda stage: stage.send("listUsage", FULL_KEY),
-        checks=(usage.no_canvas_rows, usage.no_provider_ids),
+        checks=(capabilities.admitted, usage.no_canvas_rows, usage.no_provider_ids),
     ),
     Recipe(
         operation="listUsage",
@@ -71,7 +71,7 @@ RECIPES: Final = (
         provoke=lambda stage: stage.send(
             "listUsage", FULL_KEY, Call(query=(("limit", "2"), ("offset", "1")))
         ),
-        checks=(usage.no_canvas_rows,),
+        checks=(usage.limit, usage.no_canvas_rows, usage.no_provider_ids),
     ),
     Recipe(
         operation="listUsage",
@@ -80,6 +80,7 @@ RECIPES: Final = (
         statuses=(200,),
         needs=(MAY_READ, FULL_KEY),
         provoke=lambda stage: stage.send("listUsage", FULL_KEY, Call(query=(("status", "failed"),))),
+        checks=(usage.no_canvas_rows, usage.no_provider_ids),
     ),
     Recipe(
         operation="listUsage",
@@ -105,5 +106,6 @@ RECIPES: Final = (
         statuses=(200,),
         needs=(MAY_READ, FULL_KEY),
         provoke=lambda stage: stage.send("listUsageModels", FULL_KEY),
+        checks=(capabilities.admitted, usage.no_provider_ids),
     ),
 )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from knouds_harness.conformance.checks import webhooks
+from knouds_harness.conformance.checks import capabilities, schemas, webhooks
+from knouds_harness.conformance.checks import executions as checks
 from knouds_harness.conformance.needs import (
     FAILING_POLLED_MODEL,
     FULL_KEY,
@@ -26,6 +27,12 @@ _WEBHOOK_BY_ENDING: Final = {
 _NEEDS: Final = (FULL_KEY, MAY_RUN, POLLED_MODEL, REACHABLE_RECEIVER, RECEIVING_KEY)
 _STORY: Final = "deliveries"
 _RUNS: Final = once(POLLED_MODEL, FAILING_POLLED_MODEL, *[POLLED_MODEL] * 3)
+_OF_A_DELIVERY: Final = (
+    webhooks.signature_header,
+    webhooks.signature_fits,
+    webhooks.fresh_timestamp,
+    webhooks.payload,
+)
 _MORE: Final[dict[str, tuple[Need[object], ...]]] = {
     "completed": (),
     "failed": (FAILING_POLLED_MODEL,),
@@ -44,7 +51,7 @@ def _of(ending: str) -> tuple[Recipe, ...]:
             statuses=(202, 200),
             needs=needs,
             provoke=lambda stage: stage.delivered(ending).submitted,
-            checks=(webhooks.announced,),
+            checks=(capabilities.admitted, schemas.submitted, webhooks.announced),
             spends=_RUNS,
             story=_STORY,
         ),
@@ -55,6 +62,7 @@ def _of(ending: str) -> tuple[Recipe, ...]:
             statuses=(200,),
             needs=needs,
             provoke=lambda stage: stage.delivered(ending).last,
+            checks=(capabilities.admitted, schemas.ended, checks.poll_url),
             spends=_RUNS,
             story=_STORY,
         ),
@@ -65,7 +73,7 @@ def _of(ending: str) -> tuple[Recipe, ...]:
             statuses=(204,),
             needs=needs,
             provoke=lambda stage: stage.delivery(ending),
-            checks=(webhooks.signature_header, webhooks.fresh_timestamp),
+            checks=(*_OF_A_DELIVERY, webhooks.event, webhooks.agrees),
             spends=_RUNS,
             story=_STORY,
         ),
@@ -80,7 +88,7 @@ def _attempt(number: int, outcome: str, says: str, status: int) -> Recipe:
         statuses=(status,),
         needs=_NEEDS,
         provoke=lambda stage: stage.attempt(number),
-        checks=(webhooks.signature_header, webhooks.fresh_timestamp),
+        checks=_OF_A_DELIVERY,
         spends=_RUNS,
         story=_STORY,
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from knouds_harness.conformance.checks import capabilities, refusals, schemas
 from knouds_harness.conformance.checks import executions as checks
-from knouds_harness.conformance.checks import refusals
 from knouds_harness.conformance.claims import Check
 from knouds_harness.conformance.needs import (
     FAILING_POLLED_MODEL,
@@ -36,7 +36,7 @@ def _step(
     outcome: str,
     says: str,
     pick: Callable[[Stage], Exchange],
-    *checks: Check[[]],
+    *checks: Check[...],
     of: Need[Any],
     statuses: tuple[int, ...] = (200,),
     needs: tuple[Need[Any], ...] = (),
@@ -64,6 +64,14 @@ def _on(execution_id: Callable[[Stage], str], operation: str, key: Need[Any]) ->
     return lambda stage: stage.send(operation, key, Call(path_values={"id": execution_id(stage)}))
 
 
+def _after_late_cancel(stage: Stage) -> Exchange:
+    _ = stage.cancel_after_end
+    return stage.executions.polled(stage.completed).last
+
+
+_SUBMIT: Final = (capabilities.admitted, schemas.submitted)
+_POLL: Final = (capabilities.admitted, schemas.ended, checks.poll_url, checks.edges)
+
 RECIPES: Final = (
     _step(
         _COMPLETED,
@@ -71,6 +79,7 @@ RECIPES: Final = (
         "accepted",
         "A model is to run asynchronously.",
         lambda stage: stage.completed.submitted,
+        *_SUBMIT,
         of=POLLED_MODEL,
         statuses=(202, 200),
     ),
@@ -80,6 +89,7 @@ RECIPES: Final = (
         "processing",
         "The execution is polled at once.",
         lambda stage: _poll(stage.completed, "processing"),
+        *_POLL,
         of=POLLED_MODEL,
     ),
     _step(
@@ -88,6 +98,7 @@ RECIPES: Final = (
         "completed",
         "The execution is polled until it has ended.",
         lambda stage: _poll(stage.completed, "completed"),
+        *_POLL,
         of=POLLED_MODEL,
     ),
     _step(
@@ -99,6 +110,17 @@ RECIPES: Final = (
         checks.cancel_after_end,
         of=POLLED_MODEL,
         statuses=(409, 400, 200),
+        needs=(MAY_CANCEL,),
+    ),
+    _step(
+        _COMPLETED,
+        "getExecution",
+        "still-completed",
+        "The execution is polled after a cancel that came too late.",
+        _after_late_cancel,
+        *_POLL,
+        checks.end_stands,
+        of=POLLED_MODEL,
         needs=(MAY_CANCEL,),
     ),
     _step(
@@ -129,6 +151,8 @@ RECIPES: Final = (
         "accepted",
         "A workflow is to run asynchronously.",
         lambda stage: stage.completed_workflow.submitted,
+        *_SUBMIT,
+        checks.workflow_submit,
         of=OWN_POLLED_WORKFLOW,
         statuses=(202, 200),
     ),
@@ -138,6 +162,7 @@ RECIPES: Final = (
         "workflow-completed",
         "The execution of a workflow is polled until it has ended.",
         lambda stage: _poll(stage.completed_workflow, "completed"),
+        *_POLL,
         of=OWN_POLLED_WORKFLOW,
     ),
     _step(
@@ -146,6 +171,7 @@ RECIPES: Final = (
         "accepted-to-fail",
         "A model that fails is to run asynchronously.",
         lambda stage: stage.failed.submitted,
+        *_SUBMIT,
         of=FAILING_POLLED_MODEL,
         statuses=(202, 200),
     ),
@@ -155,6 +181,7 @@ RECIPES: Final = (
         "failed",
         "An execution that fails is polled until it has ended.",
         lambda stage: _poll(stage.failed, "failed"),
+        *_POLL,
         of=FAILING_POLLED_MODEL,
     ),
     _step(
@@ -163,6 +190,7 @@ RECIPES: Final = (
         "accepted-to-cancel",
         "A model is to run asynchronously, and will be cancelled.",
         lambda stage: stage.cancelled.submitted,
+        *_SUBMIT,
         of=POLLED_MODEL,
         statuses=(202, 200),
         needs=(MAY_CANCEL,),
@@ -173,6 +201,8 @@ RECIPES: Final = (
         "in-flight",
         "The execution is cancelled in flight.",
         lambda stage: stage.cancelled.exchanges[1],
+        capabilities.admitted,
+        checks.cancel_in_flight,
         of=POLLED_MODEL,
         statuses=(200, 202),
         needs=(MAY_CANCEL,),
@@ -183,6 +213,7 @@ RECIPES: Final = (
         "cancelled",
         "The cancelled execution is polled until it has ended.",
         lambda stage: _poll(stage.cancelled, "cancelled"),
+        *_POLL,
         of=POLLED_MODEL,
         needs=(MAY_CANCEL,),
     ),

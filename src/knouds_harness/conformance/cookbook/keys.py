@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from knouds_harness.conformance.checks import authentication
+from knouds_harness.conformance.checks import authentication, capabilities
+from knouds_harness.conformance.claims import Check
 from knouds_harness.conformance.needs import (
     FULL_KEY,
     LEGACY_KEY,
@@ -19,7 +20,8 @@ from knouds_harness.conformance.needs import (
     may,
     once,
 )
-from knouds_harness.conformance.recipes import Recipe, nothing
+from knouds_harness.conformance.probe import Call
+from knouds_harness.conformance.recipes import MAY_READ, Recipe, nothing
 from knouds_harness.conformance.stage import Stage
 from knouds_harness.conformance.subjects import harmless_call
 from knouds_harness.contract.document import Document
@@ -51,15 +53,13 @@ def recipes(document: Document) -> Iterator[Recipe]:
     whoami = document.operation_by_id["getWhoami"]
     yield _with_key(whoami, REVOKED_KEY, "revoked", "A revoked key is sent.")
     yield _with_key(whoami, UNAPPROVED_KEY, "unapproved", "The key is of an account not yet approved.")
-    yield Recipe(
-        operation="getWhoami",
-        outcome="unknown-key",
-        says="A key is sent that nobody holds.",
-        statuses=(401,),
-        code="UNAUTHORIZED",
-        provoke=lambda stage: stage.send("getWhoami", None, raw_key=_NOBODYS_KEY),
-        checks=(authentication.unknown_key,),
+    yield _with_raw_key(
+        "unknown-key", "A key is sent that nobody holds.", _NOBODYS_KEY, authentication.unknown_key
     )
+    yield _with_raw_key("empty-key", "The key is empty.", "", authentication.empty_key)
+    yield _with_raw_key("malformed-key", "What is sent is no key.", "null", authentication.malformed_key)
+    yield _elsewhere("bearer", "The key is sent as a bearer token.", authentication.bearer)
+    yield _elsewhere("key-in-query", "The key is sent in the query.", authentication.key_in_query)
 
 
 _CHECK_BY_OUTCOME: Final = {
@@ -95,6 +95,40 @@ def _with_key(operation: Operation, key: Need[Persona], outcome: str, says: str)
     )
 
 
+def _with_raw_key(outcome: str, says: str, key: str, check: Check[[]]) -> Recipe:
+    return Recipe(
+        operation="getWhoami",
+        outcome=outcome,
+        says=says,
+        statuses=(401,),
+        code="UNAUTHORIZED",
+        provoke=lambda stage: stage.send("getWhoami", None, raw_key=key),
+        checks=(check,),
+    )
+
+
+def _elsewhere(outcome: str, says: str, check: Check[[]]) -> Recipe:
+    """A good key in another place than its header."""
+
+    def provoke(stage: Stage) -> Exchange:
+        key = stage.owner.secret.reveal()
+        call = Call(headers=(("authorization", f"Bearer {key}"),))
+        if outcome == "key-in-query":
+            call = Call(query=(("api_key", key),))
+        return stage.send("getWhoami", None, call)
+
+    return Recipe(
+        operation="getWhoami",
+        outcome=outcome,
+        says=says,
+        statuses=(401,),
+        code="UNAUTHORIZED",
+        needs=(MAY_READ, FULL_KEY),
+        provoke=provoke,
+        checks=(check,),
+    )
+
+
 def _denied(operation: Operation) -> Recipe:
     key = lacking_key(operation)
 
@@ -117,6 +151,7 @@ def _denied(operation: Operation) -> Recipe:
         code="CAPABILITY_DENIED",
         needs=(may(operation.action), FULL_KEY, key, *subject),
         provoke=provoke,
+        checks=(capabilities.denied,),
         spends=once(POLLED_MODEL) if is_about_execution else nothing,
         story="completed-run" if is_about_execution else None,
     )

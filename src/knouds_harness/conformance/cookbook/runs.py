@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from knouds_harness.conformance.checks import refusals, runs, schemas, validation
+from knouds_harness.conformance.checks import (
+    capabilities,
+    rate_limits,
+    refusals,
+    runs,
+    schemas,
+    validation,
+    workflows,
+)
 from knouds_harness.conformance.claims import Check
 from knouds_harness.conformance.needs import (
     BROKE_KEY,
@@ -47,7 +55,7 @@ def _run(
     outcome: str,
     says: str,
     resource: Need[Any],
-    *checks: Check[[]],
+    *checks: Check[...],
     key: Need[Any] = FULL_KEY,
     status: int = 200,
     code: str | None = None,
@@ -115,19 +123,28 @@ def _of_both(outcome: str, says: str, check: Check[[]], code: str, **body: Any) 
 
 
 RECIPES: Final = (
-    _run("runWorkflow", "result", "A workflow is run.", OWN_WORKFLOW),
+    _run(
+        "runWorkflow",
+        "result",
+        "A workflow is run.",
+        OWN_WORKFLOW,
+        capabilities.admitted,
+        workflows.creator_may_run,
+    ),
     _run(
         "runWorkflow",
         "free",
         "A workflow is run that generates nothing.",
         WITHOUT_GENERATOR_WORKFLOW,
         runs.nothing_generated,
+        workflows.creator_may_run,
     ),
     _run(
         "runWorkflow",
         "granted",
         "A trial grant pays the run.",
         GRANTED_WORKFLOW,
+        capabilities.admitted,
         runs.granted,
         key=GRANTED_KEY,
     ),
@@ -136,12 +153,31 @@ RECIPES: Final = (
         "limited",
         "A workflow is run by an account with a rate limit.",
         LIMITED_WORKFLOW,
+        capabilities.admitted,
         schemas.limited_run_headers,
+        rate_limits.told_limit,
         key=LIMITED_KEY,
     ),
-    _run("runModel", "result", "A model is run.", USABLE_MODEL),
-    _run("runModel", "limited", "A model is run by a business account.", USABLE_MODEL, key=BUSINESS_KEY),
-    _run("runModel", "granted", "A trial grant pays the run.", USABLE_MODEL, runs.granted, key=GRANTED_KEY),
+    _run("runModel", "result", "A model is run.", USABLE_MODEL, capabilities.admitted),
+    _run(
+        "runModel",
+        "limited",
+        "A model is run by a business account.",
+        USABLE_MODEL,
+        capabilities.admitted,
+        schemas.limited_run_headers,
+        rate_limits.told_limit,
+        key=BUSINESS_KEY,
+    ),
+    _run(
+        "runModel",
+        "granted",
+        "A trial grant pays the run.",
+        USABLE_MODEL,
+        capabilities.admitted,
+        runs.granted,
+        key=GRANTED_KEY,
+    ),
     *_of_both(
         "no-inputs",
         "The body has no inputs.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from knouds_harness.conformance.checks import refusals, schemas
+from knouds_harness.conformance.checks import rate_limits, refusals, schemas
 from knouds_harness.conformance.claims import Check
 from knouds_harness.conformance.needs import (
     CONTROL,
@@ -21,7 +21,7 @@ from knouds_harness.conformance.subjects import NO_SUCH_MODEL
 _RUNS: Final = 102
 
 
-def _run(place: int, outcome: str, says: str, status: int, *checks: Check[[]]) -> Recipe:
+def _run(place: int, outcome: str, says: str, status: int, *checks: Check[...]) -> Recipe:
     return Recipe(
         operation="runWorkflow",
         outcome=outcome,
@@ -36,11 +36,15 @@ def _run(place: int, outcome: str, says: str, status: int, *checks: Check[[]]) -
     )
 
 
+_ADMITTED: Final = (schemas.limited_run_headers, rate_limits.told_limit)
+
 RECIPES: Final = (
-    _run(0, "first-of-window", "The first run of a window.", 200, schemas.limited_run_headers),
-    _run(1, "last-of-window", "The last run that a window admits.", 200, schemas.limited_run_headers),
-    _run(2, "over-limit", "One run more than a window admits.", 429, refusals.OVER_LIMIT),
-    _run(3, "next-window", "The first run of the next window.", 200, schemas.limited_run_headers),
+    _run(0, "first-of-window", "The first run of a window.", 200, *_ADMITTED),
+    _run(1, "last-of-window", "The last run that a window admits.", 200, *_ADMITTED),
+    _run(
+        2, "over-limit", "One run more than a window admits.", 429, refusals.OVER_LIMIT, rate_limits.told_wait
+    ),
+    _run(3, "next-window", "The first run of the next window.", 200, *_ADMITTED, rate_limits.window_turned),
     Recipe(
         operation="runModel",
         outcome="over-limit",
@@ -51,6 +55,6 @@ RECIPES: Final = (
         provoke=lambda stage: stage.over_limit_of_models(
             PRO_MODEL_KEY, Call(path_values={"internalName": NO_SUCH_MODEL}, json={"inputs": {}})
         ),
-        checks=(refusals.OVER_LIMIT,),
+        checks=(refusals.OVER_LIMIT, rate_limits.told_wait),
     ),
 )

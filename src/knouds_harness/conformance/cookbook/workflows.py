@@ -5,9 +5,19 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from knouds_harness.conformance.checks import authentication, refusals, validation, workflows
+from knouds_harness.conformance.checks import (
+    authentication,
+    capabilities,
+    envelopes,
+    isolation,
+    refusals,
+    schemas,
+    validation,
+    workflows,
+)
 from knouds_harness.conformance.claims import Check
 from knouds_harness.conformance.needs import (
+    ADMIN_KEY,
     FOREIGN_TEMPLATE,
     FREE_KEY,
     FULL_KEY,
@@ -43,7 +53,7 @@ def _read(
     outcome: str,
     says: str,
     workflow: Need[Workflow],
-    *checks: Check[[]],
+    *checks: Check[...],
     key: Need[Any] | None = FULL_KEY,
     statuses: tuple[int, ...] = (200,),
 ) -> Recipe:
@@ -79,7 +89,7 @@ def _write(
     outcome: str,
     says: str,
     call: Call,
-    *checks: Check[[]],
+    *checks: Check[...],
     statuses: tuple[int, ...] = (200,),
     key: Need[Any] = FULL_KEY,
 ) -> Recipe:
@@ -108,7 +118,7 @@ def _create(
     outcome: str,
     says: str,
     call: Call,
-    *checks: Check[[]],
+    *checks: Check[...],
     statuses: tuple[int, ...],
     code: str | None = None,
 ) -> Recipe:
@@ -135,9 +145,26 @@ def _second_of_free_account(stage: Stage) -> Exchange:
     return stage.send("createWorkflow", FREE_KEY, Call(json={"name": SCRATCH_NAME}))
 
 
+def _sent_back(stage: Stage) -> Exchange:
+    slug = stage.probe.need(OWN_WORKFLOW).slug
+    document = stage.send("getWorkflow", FULL_KEY, Call(path_values={"slug": slug}))
+    created = stage.send("createWorkflow", FULL_KEY, Call(raw=document.body))
+    stage.subjects.note_created(created)
+    return created
+
+
+def _read_deleted(stage: Stage) -> Exchange:
+    slug = stage.subjects.make_workflow()
+    stage.subjects.delete(stage.owner, slug)
+    return stage.send("getWorkflow", FULL_KEY, Call(path_values={"slug": slug}))
+
+
 _FIELD: Final = Call(json={"description": "Written by the harness."})
 _FOLDER: Final = Call(json={"folderId": None})
 _FOREIGN: Final = refusals.WRITE_FOREIGN_WORKFLOW
+
+_OWN: Final = (capabilities.admitted, workflows.creator_may)
+_MOVE: Final = (capabilities.admitted, workflows.move_accepted)
 
 RECIPES: Final = (
     Recipe(
@@ -147,18 +174,26 @@ RECIPES: Final = (
         statuses=(200,),
         needs=(MAY_READ, FULL_KEY),
         provoke=lambda stage: stage.send("listWorkflows", FULL_KEY),
-        checks=(validation.bodiless,),
+        checks=(capabilities.admitted, validation.bodiless),
     ),
     _read(
-        "getWorkflow", "document", "A key reads a workflow of its account.", OWN_WORKFLOW, validation.bodiless
+        "getWorkflow",
+        "document",
+        "A key reads a workflow of its account.",
+        OWN_WORKFLOW,
+        *_OWN,
+        validation.bodiless,
     ),
-    _read("getWorkflow", "in-folder", "A key reads a workflow that lies in a folder.", OWN_FILED_WORKFLOW),
+    _read(
+        "getWorkflow", "in-folder", "A key reads a workflow that lies in a folder.", OWN_FILED_WORKFLOW, *_OWN
+    ),
     _read(
         "getWorkflow",
         "foreign",
         "A key reads someone else's private workflow.",
         OWN_PRIVATE_WORKFLOW,
         refusals.READ_FOREIGN_WORKFLOW,
+        isolation.refused,
         key=STRANGER_KEY,
         statuses=(404, 403),
     ),
@@ -178,7 +213,14 @@ RECIPES: Final = (
         needs=(MAY_READ, FULL_KEY),
         provoke=lambda stage: stage.send("getWorkflow", FULL_KEY, Call(path_values={"slug": "No_Such_Slug"})),
     ),
-    _read("getWorkflowSchema", "fields", "A key reads the schema of its workflow.", OWN_WORKFLOW),
+    _read("getWorkflowSchema", "fields", "A key reads the schema of its workflow.", OWN_WORKFLOW, *_OWN),
+    _read(
+        "getWorkflowSchema",
+        "no-fields",
+        "A key reads the schema of a workflow without a Request Input node.",
+        schemas.WITHOUT_REQUEST_INPUT,
+        schemas.no_request_input,
+    ),
     _read(
         "getWorkflowSchema",
         "every-field",
@@ -192,6 +234,7 @@ RECIPES: Final = (
         "Anybody reads the schema of a public workflow.",
         PUBLIC_WORKFLOW,
         authentication.public_operation,
+        schemas.public_schema,
         key=None,
     ),
     _read(
@@ -208,6 +251,15 @@ RECIPES: Final = (
         "created", "A workflow is created.", Call(json={"name": "Harness recorded"}), statuses=(201, 200)
     ),
     _create("whole-document", "A whole document is created.", Call(json=_DOCUMENT), statuses=(201, 200)),
+    Recipe(
+        operation="createWorkflow",
+        outcome="as-read",
+        says="A workflow is created from what another one was read as.",
+        statuses=(201, 200),
+        needs=(MAY_READ, MAY_WRITE, FULL_KEY, OWN_WORKFLOW),
+        provoke=_sent_back,
+        checks=(capabilities.admitted, schemas.round_trip),
+    ),
     _create(
         "no-name",
         "A workflow without a name is created.",
@@ -223,7 +275,13 @@ RECIPES: Final = (
         statuses=(400, 422),
     ),
     _create("not-json", "The body is cut short.", Call(raw=_NOT_JSON), statuses=(400, 422)),
-    _create("too-large", "The body is 1.5 MB of blanks.", Call(raw=_TOO_LONG), statuses=(413, 400)),
+    _create(
+        "too-large",
+        "The body is 1.5 MB of blanks.",
+        Call(raw=_TOO_LONG),
+        envelopes.oversized_body,
+        statuses=(413, 400),
+    ),
     _create(
         "content-type",
         "The body is sent as text.",
@@ -239,7 +297,36 @@ RECIPES: Final = (
         provoke=_second_of_free_account,
         checks=(workflows.second_of_free_account,),
     ),
-    _write("updateWorkflow", "written", "The description is changed.", _FIELD, workflows.update_accepted),
+    _write(
+        "updateWorkflow",
+        "written",
+        "The description is changed.",
+        _FIELD,
+        capabilities.admitted,
+        workflows.update_accepted,
+    ),
+    _write(
+        "updateWorkflow",
+        "by-admin",
+        "An administrator changes the description of someone else's workflow.",
+        _FIELD,
+        workflows.admin_write,
+        statuses=(403, 404),
+        key=ADMIN_KEY,
+    ),
+    Recipe(
+        operation="updateWorkflow",
+        outcome="template",
+        says="Someone else's template is changed.",
+        statuses=(403, 404),
+        needs=(MAY_WRITE, FULL_KEY, FOREIGN_TEMPLATE),
+        provoke=lambda stage: stage.send(
+            "updateWorkflow",
+            FULL_KEY,
+            _FIELD.having(path_values={"slug": stage.probe.need(FOREIGN_TEMPLATE).slug}),
+        ),
+        checks=(workflows.template_write,),
+    ),
     _write(
         "updateWorkflow", "misshapen", "The name is a number.", Call(json={"name": 7}), statuses=(400, 422)
     ),
@@ -254,7 +341,7 @@ RECIPES: Final = (
         key=STRANGER_KEY,
     ),
     _unknown("updateWorkflow", _FIELD, refusals.UNKNOWN_WORKFLOW),
-    _write("moveWorkflow", "to-root", "The workflow is moved to the root.", _FOLDER, workflows.move_accepted),
+    _write("moveWorkflow", "to-root", "The workflow is moved to the root.", _FOLDER, *_MOVE),
     _write(
         "moveWorkflow",
         "no-folder",
@@ -273,7 +360,17 @@ RECIPES: Final = (
         key=STRANGER_KEY,
     ),
     _unknown("moveWorkflow", _FOLDER, refusals.UNKNOWN_WORKFLOW),
-    _write("deleteWorkflow", "deleted", "The owner deletes a workflow.", Call()),
+    _write("deleteWorkflow", "deleted", "The owner deletes a workflow.", Call(), *_OWN),
+    Recipe(
+        operation="getWorkflow",
+        outcome="deleted",
+        says="A workflow is read that was deleted.",
+        statuses=(404,),
+        code="NOT_FOUND",
+        needs=(MAY_READ, MAY_WRITE, FULL_KEY),
+        provoke=_read_deleted,
+        checks=(workflows.gone,),
+    ),
     _write(
         "deleteWorkflow",
         "foreign",
