@@ -1,0 +1,133 @@
+"""How much a figure changed, how sure that is, and what it means (docs/decisions/comparing-runs.md)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from statistics import fmean, variance
+from typing import Final
+
+from knouds_harness.reporting.comparison.student import two_sided_quantile
+
+PRIOR_DEGREES: Final = 4
+"""How many runs' worth of trust is put into the noise that is expected beforehand."""
+_POWER_ERRORS: Final = 0.84
+"""Standard errors beyond the bound at which a change shows four times in five."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """One measure of one run.
+
+    Attributes:
+        value: In the measure's own unit.
+        error: Standard error, from the blocks within the run: of the logarithm of a time or a rate, of a share
+            as it is.
+    """
+
+    value: float
+    error: float
+
+
+class Verdict(StrEnum):
+    """What a change means.
+
+    Attributes:
+        WORSE: The interval lies on the worse side of no change, and the change is more than is tolerated.
+        BETTER: The same on the better side.
+        SAME: The whole interval is within what is tolerated.
+        NO_EVIDENCE: None of these can be said.
+    """
+
+    WORSE = "worse"
+    BETTER = "better"
+    SAME = "same"
+    NO_EVIDENCE = "no evidence"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """From one side to the other; shares of the baseline's value, or for shares plain differences.
+
+    Attributes:
+        estimate: The best single figure.
+        low: Where its interval begins.
+        high: Where it ends.
+        noise: How far one run is from the next, one standard deviation.
+        is_noise_seen: Runs were repeated, so that noise was measured rather than expected.
+        visible: The smallest worsening that such data would have shown four times in five.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    noise: float
+    is_noise_seen: bool
+    visible: float
+
+    def verdict(self, *, tolerance: float, is_more_worse: bool) -> Verdict:
+        """What it means.
+
+        Args:
+            tolerance: Changes of at most this, either way, matter to nobody.
+            is_more_worse: Whether a higher figure is the worse one.
+        """
+        if -tolerance <= self.low and self.high <= tolerance:
+            return Verdict.SAME
+        if abs(self.estimate) <= tolerance or self.low <= 0 <= self.high:
+            return Verdict.NO_EVIDENCE
+        return Verdict.WORSE if (self.estimate > 0) is is_more_worse else Verdict.BETTER
+
+
+def change_between(
+    baseline: Sequence[Figure],
+    candidate: Sequence[Figure],
+    *,
+    is_share: bool,
+    expected_noise: float,
+    confidence: float,
+    is_more_worse: bool = True,
+) -> Change:
+    """Compare the runs of two sides.
+
+    A moderated t: the variance from run to run is the one seen between the runs of a side, or, as long as that is
+    smaller, its mean with what the blocks within the runs and the expected noise say. So one run a side can be
+    compared too, and a few runs that happen to agree convince nobody.
+
+    Args:
+        baseline: A figure for each run, at least one.
+        candidate: The same of the other side.
+        is_share: The figures are shares, and their difference counts, not their ratio.
+        expected_noise: Standard deviation from run to run beyond what blocks show, on the scale of ``error``.
+        confidence: Of the interval.
+        is_more_worse: Whether a higher figure is the worse one.
+    """
+    sides = [[each.value if is_share else math.log(each.value) for each in side] for side in (baseline, candidate)]
+    within = fmean(each.error**2 for each in (*baseline, *candidate)) + expected_noise**2
+    seen_degrees = sum(len(side) - 1 for side in sides)
+    run_variance, degrees = within, PRIOR_DEGREES
+    if seen_degrees:
+        seen = sum(variance(side) * (len(side) - 1) for side in sides if len(side) > 1) / seen_degrees
+        if seen > within:
+            run_variance, degrees = seen, seen_degrees
+        else:
+            degrees = PRIOR_DEGREES + seen_degrees
+            run_variance = (PRIOR_DEGREES * within + seen_degrees * seen) / degrees
+    error = math.sqrt(run_variance * sum(1 / len(side) for side in sides))
+    half = two_sided_quantile(confidence, degrees) * error
+    difference = fmean(sides[1]) - fmean(sides[0])
+    worst = (half + _POWER_ERRORS * error) * (1 if is_more_worse else -1)
+
+    def plain(number: float) -> float:
+        return number if is_share else math.expm1(number)
+
+    return Change(
+        estimate=plain(difference),
+        low=plain(difference - half),
+        high=plain(difference + half),
+        noise=plain(math.sqrt(run_variance)),
+        is_noise_seen=seen_degrees > 0,
+        visible=abs(plain(worst)),
+    )

@@ -1,0 +1,119 @@
+"""Measures that are compared, and how much of a change in each is tolerated."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from knouds_harness.errors import UsageError
+
+PERCENTS: Final = ("50", "90", "99", "99.9")
+RATE, ERRORS = "requests_per_s", "error_rate"
+RESPONSE_TIMES: Final = tuple(f"p{percent}_ms" for percent in PERCENTS)
+SERVICE_TIMES: Final = tuple(f"service_{measure}" for measure in RESPONSE_TIMES)
+MEASURES: Final = (RATE, ERRORS, *RESPONSE_TIMES, *SERVICE_TIMES)
+ALWAYS_GATES: Final = (ERRORS, "p50_ms", "p99_ms")
+EVERY_OPERATION: Final = "*"
+TABLE: Final = "tolerance"
+"""What a table of tolerances is called within an operation of ``objectives.toml``."""
+
+_DEFAULT: Final = 0.05
+_DEFAULT_ERRORS: Final = 0.001
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tolerances:
+    """How much of a change is tolerated, and which changes fail the comparison.
+
+    Attributes:
+        given: By operation (``*`` for every) and measure.
+    """
+
+    given: Mapping[tuple[str, str], float]
+
+    def of(self, operation: str, measure: str) -> float:
+        """The change of a measure that matters to nobody, as a share; of a rate of errors in points."""
+        fallback = _DEFAULT_ERRORS if measure == ERRORS else _DEFAULT
+        return self.given.get((operation, measure), self.given.get((EVERY_OPERATION, measure), fallback))
+
+    def is_gate(self, operation: str, measure: str, *, is_open_model: bool) -> bool:
+        """Whether a worsening fails the comparison.
+
+        Error rate, p50 and p99 always do, and whatever a tolerance was given for; the rate only where users
+        wait for answers, as arrivals on a schedule come as the schedule says.
+        """
+        is_named = (operation, measure) in self.given or (EVERY_OPERATION, measure) in self.given
+        return is_named or measure in ALWAYS_GATES or (measure == RATE and not is_open_model)
+
+
+def read_tolerances(path: Path | None, scenario: str, texts: Iterable[str]) -> Tolerances:
+    """The tolerances of one scenario: from the file of objectives, then those of the command line.
+
+    Args:
+        path: In a scenario's operation it may have a table ``tolerance`` of shares by measure; None for none.
+        scenario: Which of its tables.
+        texts: ``measure=share`` for every operation, such as ``p99=10%``.
+
+    Raises:
+        UsageError: Something is no measure or no share; says everything at once.
+    """
+    problems: list[str] = []
+    given: dict[tuple[str, str], float] = {}
+    for operation, table in _tables(path, scenario).items():
+        for name, text in table.items():
+            _add(given, operation, name, text, f'{path}: {scenario}."{operation}".{TABLE}.{name}', problems)
+    for text in texts:
+        name, _, share = text.partition("=")
+        _add(given, EVERY_OPERATION, name, share, f"--tolerance {text}", problems)
+    if problems:
+        raise UsageError("\n".join(problems))
+    return Tolerances(given=given)
+
+
+def _tables(path: Path | None, scenario: str) -> Mapping[str, Mapping[str, Any]]:
+    if path is None:
+        return {}
+    try:
+        operations = tomllib.loads(path.read_text(encoding="utf-8")).get(scenario, {})
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: is no TOML: {error}") from None
+    tables = {name: each.get(TABLE, {}) for name, each in operations.items() if isinstance(each, Mapping)}
+    wrong = [name for name, table in tables.items() if not isinstance(table, Mapping)]
+    if wrong:
+        raise UsageError(
+            f'{path}: {scenario}."{wrong[0]}".{TABLE}: is no table\n  Write {TABLE} = {{ p99_ms = "10%" }}.'
+        )
+    return tables
+
+
+def _add(
+    given: dict[tuple[str, str], float],
+    operation: str,
+    name: str,
+    text: object,
+    where: str,
+    problems: list[str],
+) -> None:
+    measure = name if name in MEASURES else f"{name}_ms"
+    if measure not in MEASURES:
+        problems.append(f"{where}: is no measure that is compared\n  Use one of {', '.join(MEASURES)}.")
+        return
+    share = _share(text)
+    if share is None:
+        problems.append(f'{where}: {text!r} is no share\n  Write a percentage such as "10%".')
+        return
+    given[operation, measure] = share
+
+
+def _share(text: object) -> float | None:
+    words = str(text)
+    try:
+        number = float(words.removesuffix("%")) / (100 if words.endswith("%") else 1)
+    except ValueError:
+        return None
+    return number if 0 <= number < 10 and not isinstance(text, bool) else None
