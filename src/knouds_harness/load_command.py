@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import sys
 from pathlib import Path
 
 import click
 from rich.console import Console
 
-from knouds_harness.errors import ExitCode
+from knouds_harness.load.arrivals import SPACINGS
 from knouds_harness.load.launching import launch, scenario_file, scenario_names
+from knouds_harness.load.shapes import KINDS
+from knouds_harness.reporting.load.live import LiveView
 from knouds_harness.reporting.render import render_all
 from knouds_harness.reporting.terminal import print_summary
 from knouds_harness.runs.record import read_run
@@ -17,6 +21,18 @@ from knouds_harness.target.builtin import target_environment
 
 _EPILOG = """Open model (--rate): arrivals on a schedule, whatever the answers do. Closed model (--users):
 users who wait for each answer, and then think. Whatever else Locust knows can follow after --."""
+_TIMESPAN = re.compile(r"(?:\d+h)?(?:\d+m)?(?:\d+s?)?")
+
+
+class _Timespan(click.ParamType[str]):
+    """What Locust takes for a time."""
+
+    name = "time"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not (_TIMESPAN.fullmatch(value) and re.search("[1-9]", value)):
+            self.fail(f"{value!r} is no time; write 90, 30s, 10m or 1h30m", param, ctx)
+        return value
 
 
 @click.command(epilog=_EPILOG)
@@ -24,28 +40,39 @@ users who wait for each answer, and then think. Whatever else Locust knows can f
 @click.option("--target", default="sandbox", show_default=True, metavar="NAME", help="Profile in targets/.")
 @click.option("--rate", type=click.FloatRange(0, min_open=True), metavar="N", help="Arrivals per second.")
 @click.option("--users", type=click.IntRange(1), metavar="N", help="Users; with --rate most in flight.")
-@click.option("--duration", default="60s", show_default=True, metavar="TIME", help="Such as 30s, 10m, 1h.")
+@click.option(
+    "--duration", type=_Timespan(), default="60s", show_default=True, metavar="TIME", help="30s, 10m, 1h."
+)
 @click.option("--warm-up", type=click.FloatRange(0), metavar="S", help="Seconds left out of the figures.")
-@click.option("--shape", metavar="NAME", help="constant, ramp, steps, spike or soak.")
+@click.option("--shape", type=click.Choice(KINDS), help="Course of the rate or the users.")
 @click.option("--base", type=click.FloatRange(0), metavar="N", help="Where a ramp begins, or a spike.")
 @click.option("--steps", type=click.IntRange(1), metavar="N", help="How many, for --shape steps.")
-@click.option("--spacing", metavar="NAME", help="Of arrivals: constant or poisson.")
+@click.option("--spacing", type=click.Choice(SPACINGS), help="Of arrivals.")
 @click.option("--processes", type=click.IntRange(1), metavar="N", help="Share the load over so many.")
 @click.option("--seed", type=int, metavar="N", help="Repeat the run that printed this seed.")
 @click.option("--objectives", type=click.Path(path_type=Path), metavar="FILE", help="Others than shipped.")
 @click.option("--abort-on", multiple=True, metavar="MEASURE=BOUND", help="End early where it is missed.")
 @click.option("--credits", type=click.FloatRange(0), metavar="N", help="Spend no more than this.")
 @click.option("--verify", is_flag=False, flag_value="1", metavar="[RATIO]", help="Check answers; 1 is all.")
-@click.option("--client", metavar="NAME", help="knouds, or fast for Locust's FastHttpUser's.")
+@click.option("--client", type=click.Choice(("knouds", "fast")), help="fast: Locust's FastHttpUser's.")
 @click.option("--yes", is_flag=True, help="Load may go to another machine than this.")
 @click.option("--yes-production", is_flag=True, help="Agree to a profile that says production = true.")
 @click.option("--fault", multiple=True, metavar="ID", help="Break a promise of the built-in sandbox.")
-@click.option("--runs-folder", type=click.Path(path_type=Path), default=Path("reports/runs"), metavar="DIR")
+@click.option("--quiet", is_flag=True, help="Show nothing until the end.")
+@click.option(
+    "--runs-folder",
+    type=click.Path(path_type=Path),
+    default=Path("reports/runs"),
+    metavar="DIR",
+    help="For the run record.",
+)
 @click.argument("locust_options", nargs=-1, type=click.UNPROCESSED)
 def load(
+    *,
     scenario: str,
     target: str,
     fault: tuple[str, ...],
+    quiet: bool,
     runs_folder: Path,
     locust_options: tuple[str, ...],
     **options: object,
@@ -53,13 +80,25 @@ def load(
     """Load a target with a SCENARIO: its name, or the path of any Locust file that has the plugin."""
     file = scenario_file(scenario)
     arguments = ["--target", target, *_as_locust_options(options), *locust_options]
-    with target_environment(target, faults=fault) as variables:
-        launched = launch(file, runs_folder=runs_folder, options=arguments, variables=variables)
+    errors = Console(stderr=True, quiet=quiet)
+    with (
+        target_environment(target, faults=fault) as variables,
+        LiveView(errors, title=f"{file.stem} on {target}") as live,
+    ):
+        launched = launch(
+            file,
+            runs_folder=runs_folder,
+            options=arguments,
+            variables=variables,
+            command=shlex.join(["knouds-harness", *sys.argv[1:]]),
+            on_progress=live.show,
+        )
+    if launched.note:
+        click.echo(f"error: {launched.note}", err=True)
     if launched.folder is not None:
         paths = render_all(launched.folder)
         print_summary(read_run(launched.folder), paths, console=Console())
-    known = {int(code) for code in ExitCode}
-    sys.exit(launched.exit_code if launched.exit_code in known else ExitCode.BREACH)
+    sys.exit(launched.exit_code)
 
 
 load.help = f"{load.help}\n\nScenarios: {', '.join(scenario_names())}."

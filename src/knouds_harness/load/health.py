@@ -25,6 +25,7 @@ class Health:
         dropped: Arrivals that found nobody idle.
         cpu_share: Of one core, from 0 to 1.
         spent_credits: What was charged, or may have been, since the process began.
+        in_flight: Arrivals that are being served now.
     """
 
     lateness: Histogram = field(default_factory=Histogram)
@@ -33,6 +34,7 @@ class Health:
     dropped: int = 0
     cpu_share: float = 0.0
     spent_credits: float = 0.0
+    in_flight: int = 0
 
     def packed(self) -> dict[str, Any]:
         """As plain values, for a message."""
@@ -43,6 +45,7 @@ class Health:
             "dropped": self.dropped,
             "cpu_share": self.cpu_share,
             "spent_credits": self.spent_credits,
+            "in_flight": self.in_flight,
         }
 
     @classmethod
@@ -62,6 +65,7 @@ def together(processes: Iterable[Health]) -> Health:
         whole.dropped += each.dropped
         whole.cpu_share = max(whole.cpu_share, each.cpu_share)
         whole.spent_credits += each.spent_credits
+        whole.in_flight += each.in_flight
     return whole
 
 

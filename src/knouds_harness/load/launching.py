@@ -1,4 +1,4 @@
-"""Running a scenario for the command line: a Locust of its own, and a target that lives as long as it does.
+"""Running a scenario for the command line: a Locust of its own, that ends when the command does.
 
 Locust patches its process, so it gets one of its own; this module imports none of it.
 """
@@ -10,14 +10,24 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
+from typing import Any, Final
 
 from knouds_harness.errors import ExitCode, UnknownName
 from knouds_harness.locations import scenarios_path
+from knouds_harness.runs.load_progress import LoadProgress, read_progress
 
-_OBJECTIVES = "objectives.toml"
+_OBJECTIVES: Final = "objectives.toml"
+_LOOK_EVERY_S: Final = 0.25
+_ENDING_SIGNALS: Final = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,12 +35,14 @@ class Launched:
     """How a scenario ended.
 
     Attributes:
-        exit_code: Of Locust's process: one of ours, unless Locust itself failed.
+        exit_code: One of ours.
         folder: The record; None where it did not come to one.
+        note: What the record cannot tell of its end, for people; or empty.
     """
 
-    exit_code: int
+    exit_code: ExitCode
     folder: Path | None
+    note: str = ""
 
 
 def scenario_names() -> tuple[str, ...]:
@@ -54,45 +66,109 @@ def scenario_file(name: str) -> Path:
 
 
 def launch(
-    scenario: Path, *, runs_folder: Path, options: Sequence[str], variables: Mapping[str, str]
+    scenario: Path,
+    *,
+    runs_folder: Path,
+    options: Sequence[str],
+    variables: Mapping[str, str],
+    command: str,
+    on_progress: Callable[[LoadProgress], object] = lambda _: None,
 ) -> Launched:
-    """Run Locust on a scenario and wait for its end; Ctrl-C ends it in order.
+    """Run Locust on a scenario and wait for its end.
+
+    The first Ctrl-C, SIGTERM or SIGHUP ends it in order, a second one at once; its record is readable in any
+    case. Where this very process is killed, Locust and its workers notice and end.
 
     Args:
         scenario: The Locust file.
         runs_folder: Where the record goes.
         options: Of Locust and of the plugin.
         variables: For the target's profile, besides this process's environment.
+        command: What the user said, for the record.
+        on_progress: Told how the run stands, again and again.
     """
-    runs_folder.mkdir(parents=True, exist_ok=True)
-    before = set(runs_folder.iterdir())
-    objectives = scenarios_path() / _OBJECTIVES
-    port = str(_free_port())
-    command = [sys.executable, "-m", "locust", "-f", str(scenario), "--headless", "--only-summary"]
-    command += ["--loglevel", "ERROR", "--json-file", os.devnull, "--record", str(runs_folder)]
-    command += ["--master-bind-port", port, "--master-port", port]  # two runs at once must not share workers
-    command += ["--objectives", str(objectives)] if "--objectives" not in options else []
-    with subprocess.Popen(  # noqa: S603 - our own arguments
-        [*command, *options], env={**os.environ, **variables}, stdin=subprocess.DEVNULL
-    ) as process:
-        exit_code = _wait(process)
-    made = sorted(set(runs_folder.iterdir()) - before)
-    return Launched(exit_code=exit_code, folder=made[-1] if made else None)
+    with tempfile.TemporaryDirectory(prefix="knouds-load-") as scratch:
+        progress_file = Path(scratch) / "progress.json"
+        arguments = ["--headless", "--only-summary", "--loglevel", "ERROR", "--json-file", os.devnull]
+        port = str(_free_port())  # two runs at once must not share workers
+        arguments += ["--master-bind-port", port, "--master-port", port]
+        arguments += ["--record", str(runs_folder), "--progress-file", str(progress_file)]
+        arguments += ["--started-by", command]
+        objectives = scenarios_path() / _OBJECTIVES
+        arguments += ["--objectives", str(objectives)] if "--objectives" not in options else []
+        with subprocess.Popen(  # noqa: S603 - our own arguments
+            [sys.executable, "-m", "locust", "-f", str(scenario), *arguments, *options],
+            env={**os.environ, **variables},
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,  # a terminal's Ctrl-C comes to this process alone
+        ) as process:
+            interruptions = _wait(process, lambda: _tell(progress_file, on_progress))
+        latest = read_progress(progress_file)
+    folder = Path(latest.folder) if latest and latest.folder else None
+    return _launched(process.returncode, folder, was_interrupted=bool(interruptions))
+
+
+def _launched(status: int, folder: Path | None, *, was_interrupted: bool) -> Launched:
+    if was_interrupted and status < 0:
+        return Launched(exit_code=ExitCode.INTERRUPTED, folder=folder)
+    if status < 0:
+        note = f"The load generator was killed by {signal.Signals(-status).name}."
+        return Launched(exit_code=ExitCode.INTERRUPTED, folder=folder, note=note)
+    if folder is None and status not in {ExitCode.UNREACHABLE, ExitCode.GUARD, ExitCode.INTERRUPTED}:
+        # It never came to load: the Locust file, or an option of Locust's, is at fault.
+        return Launched(exit_code=ExitCode.INTERRUPTED if was_interrupted else ExitCode.USAGE, folder=None)
+    if status not in {code.value for code in ExitCode}:
+        return Launched(
+            exit_code=ExitCode.BREACH, folder=folder, note=f"Locust ended with exit code {status}."
+        )
+    return Launched(exit_code=ExitCode(status), folder=folder)
+
+
+def _tell(progress_file: Path, on_progress: Callable[[LoadProgress], object]) -> None:
+    progress = read_progress(progress_file)
+    if progress is not None:
+        on_progress(progress)
+
+
+def _wait(process: subprocess.Popen[bytes], on_look: Callable[[], object]) -> int:
+    """Wait for the end; how often it was asked for."""
+    with _signals_counted() as asked:
+        passed_on = 0
+        while process.poll() is None:
+            if len(asked) > passed_on:
+                _end(process, at_once=bool(passed_on))
+                passed_on = len(asked)
+            on_look()
+            time.sleep(_LOOK_EVERY_S)  # a signal cuts it short no more than that
+        return len(asked)
+
+
+def _end(process: subprocess.Popen[bytes], *, at_once: bool) -> None:
+    if at_once and hasattr(os, "killpg"):
+        os.killpg(process.pid, signal.SIGKILL)  # the workers too
+    elif at_once:
+        process.kill()
+    else:
+        process.send_signal(signal.SIGTERM)  # Locust ends in order, or, before it has begun, at once
+
+
+@contextmanager
+def _signals_counted() -> Iterator[list[int]]:
+    """Note down Ctrl-C and its like, in place of what they do otherwise."""
+    seen: list[int] = []
+
+    def note(number: int, _: FrameType | None) -> None:
+        seen.append(number)
+
+    before: dict[int, Any] = {number: signal.signal(number, note) for number in _ENDING_SIGNALS}
+    try:
+        yield seen
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def _wait(process: subprocess.Popen[bytes]) -> int:
-    """Wait; the first Ctrl-C reaches Locust by itself, as it is in the foreground too."""
-    try:
-        return process.wait()
-    except KeyboardInterrupt:
-        try:
-            process.wait()
-        except KeyboardInterrupt:
-            process.send_signal(signal.SIGKILL)
-        return process.wait() or ExitCode.INTERRUPTED

@@ -26,6 +26,7 @@ from knouds_harness.load.hdr_logs import HdrLogWriter, Interval
 from knouds_harness.load.health import Health, together
 from knouds_harness.load.objectives import judge_objectives, load_objectives, parse_bounds
 from knouds_harness.load.options import Options
+from knouds_harness.load.progress import ProgressTeller
 from knouds_harness.load.recording import Second
 from knouds_harness.load.summary import Summary, times
 from knouds_harness.load.validity import judge_generator
@@ -104,10 +105,13 @@ class Leader:
         self._writers: tuple[RunWriter, LoadWriter, HdrLogWriter] | None = None
         if self._options.record is not None and target is not None:
             self._open_record(self._options.record, target)
+        self._progress = self._open_progress()
 
     def begin(self, start_unix_s: float) -> None:
         """Load begins at this instant."""
         self.start_unix_s = start_unix_s
+        if self._progress:
+            self._progress.begin(start_unix_s)
         self._summary = Summary(start_unix_s=start_unix_s, warm_up_s=self._options.warm_up_s)
         if self.course:
             self.course.ends_at_s = (
@@ -117,6 +121,8 @@ class Leader:
     def add_second(self, second: Second) -> None:
         """A second is over: keep it, and see whether the run has to end."""
         rows = list(self._summary.add(second))
+        if self._progress:
+            self._progress.add(second)
         if self._writers:
             _, load_writer, hlog = self._writers
             load_writer.add_seconds(rows)
@@ -132,7 +138,13 @@ class Leader:
         self._latest = [*self._latest, second][-_ABORT_WINDOW_S:]
         self._abort_where_missed()
         if time.monotonic() - self._written_s > _CHECKPOINT_EVERY_S:
-            self._write(self.results())
+            self.checkpoint()
+
+    def checkpoint(self) -> None:
+        """Write the figures so far, for the case that this process is killed."""
+        self._write(self.results())
+        if self._writers:
+            self._writers[0].checkpoint()
 
     def note(self, sentence: str) -> None:
         """Something that readers of the figures have to know."""
@@ -188,7 +200,7 @@ class Leader:
         header = RunHeader(
             tool_version=version("knouds-harness"),
             python_version=platform.python_version(),
-            command=tuple(sys.argv),
+            command=(self._options.started_by,) if self._options.started_by else tuple(sys.argv),
             seed=self._options.seed,
             target=target,
             document=load_document(),
@@ -211,6 +223,22 @@ class Leader:
             self._writers[1].write(results)
 
     def _elapsed_s(self) -> float:
+    def _open_progress(self) -> ProgressTeller | None:
+        if self._options.progress_file is None:
+            return None
+        most_credits = self._options.credits
+        if most_credits is None and self._target is not None:
+            most_credits = self._target.limits.credits
+        teller = ProgressTeller(
+            self._options.progress_file,
+            self._options,
+            folder=self._writers[0].folder if self._writers else None,
+            most_credits=most_credits,
+            health=self._health,
+        )
+        teller.begin()
+        return teller
+
         return 0.0 if self.start_unix_s is None else max(0.0, time.time() - self.start_unix_s)
 
     def _measured_s(self) -> float:

@@ -203,6 +203,8 @@ class LoadRun:
             self.member.stop(reason, exit_code)
 
     def _open_verification(self, environment: Environment) -> Verification:
+        runner = self.environment.runner
+        health.in_flight = runner.user_count - dispatcher.idle if runner and dispatcher else 0
         audit = None
         if self.leader is not None:
             senders = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, Namespace
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -40,6 +40,8 @@ class Options:
         yes: Load may go to another machine.
         yes_production: It may even be production.
     """
+        progress_file: Where to tell, each second, how the run stands; None for nowhere.
+        started_by: The command whose process leads this one, and with which it ends; or empty.
 
     target: str | None
     rate: float | None
@@ -58,6 +60,8 @@ class Options:
     yes_production: bool
 
     @property
+    progress_file: Path | None = None
+    started_by: str = ""
     def course_peak(self) -> float:
         """The highest level: arrivals per second, or users."""
         return max(max(stage.start, stage.end) for stage in self.course.stages)
@@ -117,6 +121,8 @@ def add_options(parser: ArgumentParser) -> None:
 
 def read_options(parsed: Namespace) -> Options:
     """The options, out of Locust's parsed ones.
+    group.add_argument("--progress-file", metavar="FILE", help=SUPPRESS)
+    group.add_argument("--started-by", default="", metavar="COMMAND", help=SUPPRESS)
 
     What is left to chance, or said in Locust's own words, is written down in ours, which alone reach workers.
 
@@ -164,6 +170,8 @@ def read_options(parsed: Namespace) -> Options:
 def _positive(text: str) -> float:
     number = float(text)
     if not number > 0:
+        progress_file=Path(parsed.progress_file) if parsed.progress_file else None,
+        started_by=parsed.started_by,
         raise ArgumentTypeError(f"{text} is not more than 0")
     return number
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping
 
@@ -11,6 +12,7 @@ from locust.runners import WorkerRunner
 
 from knouds_harness.errors import ExitCode, HarnessError
 from knouds_harness.load.course import Course
+from knouds_harness.load.lifeline import watch_parent
 from knouds_harness.load.load_run import LoadRun
 from knouds_harness.load.locust_statistics import use_exact_buckets
 from knouds_harness.load.options import add_options, read_options
@@ -33,6 +35,8 @@ def _on_init(environment: Environment, **_: object) -> None:
     if environment.parsed_options is None:
         return
     if isinstance(
+    if environment.parsed_options.processes and isinstance(environment.runner, WorkerRunner):
+        watch_parent(lambda: os._exit(ExitCode.INTERRUPTED))  # nobody is left to report to
         environment.runner, WorkerRunner
     ):  # what is asked for comes with the master's first message
         environment.events.test_start.add_listener(_on_first_start())
@@ -44,6 +48,9 @@ def _on_init(environment: Environment, **_: object) -> None:
         environment.shape_class.runner = environment.runner
         environment.process_exit_code = ExitCode.KEPT
 
+        run.leader.checkpoint()
+        if run.options.started_by:
+            watch_parent(lambda: run.stop("The command that led the run was killed.", ExitCode.INTERRUPTED))
 
 def _on_first_start() -> Callable[..., None]:
     begun: list[LoadRun] = []

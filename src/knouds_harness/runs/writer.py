@@ -113,7 +113,7 @@ class RunWriter:
             self._exchanges = HarWriter(folder / EXCHANGES_FILE)
         with self._writing(FINDINGS_FILE):
             (folder / FINDINGS_FILE).touch()
-        self._checkpoint()
+        self.checkpoint()
 
     @classmethod
     def start(
@@ -183,7 +183,7 @@ class RunWriter:
         with self._writing(EXCHANGES_FILE):
             self._exchanges.add(exchange)
         if self._clock() >= self._next_checkpoint:
-            self._checkpoint()
+            self.checkpoint()
 
     def add_finding(self, finding: Finding) -> None:
         """Keep a finding; where its fingerprint is known, count it, and keep the one that takes fewer steps.
@@ -263,10 +263,10 @@ class RunWriter:
             RunRecordError: It cannot be written.
         """
         self._outcome, self._exit_code, self._note = Outcome(outcome), int(exit_code), note
-        self._checkpoint()
+        self.checkpoint()
 
-    def _checkpoint(self) -> None:
-        """Write what changes all the time: the counts, and what was seen."""
+    def checkpoint(self) -> None:
+        """Write what changes all the time: the counts, what was seen, and that the run still goes."""
         if self._has_stale_counts:
             lines = [finding_format().dump_json(finding) + b"\n" for finding in self._findings.values()]
             self._replace(FINDINGS_FILE, b"".join(lines))

@@ -104,7 +104,12 @@ def _server(options: Sequence[str]) -> Iterator[Mapping[str, Any]]:
     with (
         TemporaryFile("w+", encoding="utf-8") as errors,
         subprocess.Popen(  # noqa: S603 -- our own module, our own arguments
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            start_new_session=True,  # a terminal's Ctrl-C ends those who use it, and they end it
         ) as process,
     ):
         try:

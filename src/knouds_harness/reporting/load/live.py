@@ -1,0 +1,186 @@
+"""What one sees while a load run goes: a view on a terminal, now and then a line elsewhere."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Final, Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from knouds_harness.runs.load_progress import LoadProgress
+from knouds_harness.runs.load_results import OUTCOMES
+
+_LINE_EVERY_S: Final = 5.0
+_LATER_EVERY_S: Final = 30.0
+_LATER_FROM_S: Final = 60.0
+_STYLE_BY_OUTCOME: Final = {
+    "kept": "green",
+    "throttled": "yellow",
+    "refused": "yellow",
+    "failed": "red",
+    "wrong": "red",
+}
+
+
+class LiveView:
+    """Shows progress on a console while its context is open; use one whose file is standard error."""
+
+    def __init__(self, console: Console, *, title: str) -> None:
+        """Show nothing yet.
+
+        Args:
+            console: A view is renewed there if it is a terminal; else lines are printed, later fewer.
+            title: What runs, and where.
+        """
+        self._console = console
+        self._title = title
+        self._live = (
+            Live(console=console, transient=True, auto_refresh=False) if console.is_terminal else None
+        )
+        self._next_line_s = 0.0
+        self._has_warned = False
+
+    def __enter__(self) -> Self:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._live.stop()
+
+    def show(self, progress: LoadProgress) -> None:
+        """Show how the run stands."""
+        if self._live:
+            self._live.update(view(progress, title=self._title), refresh=True)
+            return
+        if progress.limits and not self._has_warned:
+            self._has_warned = True
+            self._print(_warning(progress))
+        if progress.at_s >= self._next_line_s:
+            every_s = _LINE_EVERY_S if progress.at_s < _LATER_FROM_S else _LATER_EVERY_S
+            self._next_line_s = progress.at_s + every_s - progress.at_s % every_s
+            if progress.at_s >= 1:
+                self._print(line(progress))
+
+    def say(self, sentence: str) -> None:
+        """Print something that stays."""
+        self._print(sentence)
+
+    def _print(self, text: str) -> None:
+        self._console.print(Text(text), soft_wrap=True)
+
+
+def line(progress: LoadProgress) -> str:
+    """Progress in one line of plain text."""
+    parts = [
+        f"{progress.at_s:.0f}/{progress.duration_s:.0f} s{' (warm-up)' if _is_warming_up(progress) else ''}",
+        _rate(progress),
+        _in_flight(progress),
+        _times(progress),
+        *[
+            f"{count:,} {outcome}"
+            for outcome, count in progress.outcomes.items()
+            if count and outcome != "kept"
+        ],
+        *([_credits(progress)] if progress.spent_credits else []),
+        f"CPU {progress.cpu_share:.0%}",
+        _lag(progress),
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def view(progress: LoadProgress, *, title: str) -> RenderableType:
+    """Progress as it stands on a terminal."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    done = min(1.0, max(0.0, progress.at_s / progress.duration_s))
+    grid.add_row(_time(progress), ProgressBar(total=1.0, completed=done, width=32))
+    grid.add_row("rate", _rate(progress))
+    grid.add_row("in flight" if progress.in_flight is not None else "users", _in_flight_of(progress))
+    grid.add_row("times", _times(progress) or "none yet")
+    grid.add_row("answers", _answers(progress))
+    for error in progress.errors:
+        status = str(error.status) if error.status else "no answer"
+        says = f"{error.count:,} {error.outcome}: {status} {error.code}".rstrip()
+        grid.add_row("", Text(says, style=_STYLE_BY_OUTCOME[error.outcome]))
+    if progress.most_credits is not None:
+        grid.add_row("credits", f"{progress.spent_credits:,.0f} of at most {progress.most_credits:,.0f}")
+    grid.add_row("generator", f"CPU {progress.cpu_share:.0%} of a core, {_lag(progress)}{_dropped(progress)}")
+    parts: list[RenderableType] = [Text(title, style="bold"), grid]
+    if progress.limits:
+        parts.append(Text(_warning(progress), style="bold yellow"))
+    parts.append(Text("Ctrl-C ends the run with a report", style="dim"))
+    return Group(*parts)
+
+
+def _warning(progress: LoadProgress) -> str:
+    return f"warning: the generator, not the target, is the limit: {' '.join(progress.limits)}"
+
+
+def _is_warming_up(progress: LoadProgress) -> bool:
+    return progress.at_s < progress.warm_up_s
+
+
+def _time(progress: LoadProgress) -> str:
+    if progress.at_s < 0:
+        return "starting"
+    what = "warm-up" if _is_warming_up(progress) else "load"
+    return f"{what} {min(progress.at_s, progress.duration_s):.0f}/{progress.duration_s:.0f} s"
+
+
+def _rate(progress: LoadProgress) -> str:
+    asked = f" of {progress.asked_per_s:,.0f} arrivals asked for" if progress.asked_per_s else ""
+    return f"{progress.recent_per_s:,.1f} requests/s{asked}"
+
+
+def _in_flight(progress: LoadProgress) -> str:
+    if progress.in_flight is None:
+        return f"{progress.users:,} users"
+    return f"{progress.in_flight:,} in flight"
+
+
+def _in_flight_of(progress: LoadProgress) -> str:
+    if progress.in_flight is None:
+        return f"{progress.users:,}"
+    return f"{progress.in_flight:,} of at most {progress.users:,}"
+
+
+def _times(progress: LoadProgress) -> str:
+    figures = [
+        f"{'max' if percent == 'max' else f'p{percent}'} {ms:,.{0 if ms >= 100 else 1}f}"
+        for percent, ms in progress.percentiles_ms.items()
+    ]
+    return f"{' '.join(figures)} ms" if figures else ""
+
+
+def _answers(progress: LoadProgress) -> Text:
+    text = Text()
+    for outcome in OUTCOMES:
+        count = progress.outcomes.get(outcome, 0)
+        if count or outcome == "kept":
+            text.append(f"{', ' if text else ''}{count:,} {outcome}", style=_STYLE_BY_OUTCOME[outcome])
+    return text
+
+
+def _credits(progress: LoadProgress) -> str:
+    of_most = "" if progress.most_credits is None else f" of {progress.most_credits:,.0f}"
+    return f"{progress.spent_credits:,.0f}{of_most} credits"
+
+
+def _lag(progress: LoadProgress) -> str:
+    loop = f"loop {progress.loop_lag_p99_ms:.1f} ms"
+    if progress.lateness_p99_ms is None:
+        return f"lag p99: {loop}"
+    return f"lag p99: arrivals {progress.lateness_p99_ms:.1f} ms, {loop}"
+
+
+def _dropped(progress: LoadProgress) -> str:
+    return f", {progress.dropped:,} arrivals dropped" if progress.dropped else ""
