@@ -7,11 +7,12 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from knouds_harness.load.histograms import Histogram, merged
+from knouds_harness.load.histograms import Histogram, merged, middle_of
 from knouds_harness.load.outcomes import Outcome
 from knouds_harness.load.recording import RESPONSE, SERVICE, Error, Second, Series
 from knouds_harness.load.steady_state import LEAST_SECONDS, steady_from
 from knouds_harness.runs.load_results import OUTCOMES, ErrorCount, OperationLoad, SecondRow, Times
+from knouds_harness.runs.spread import spread_text
 
 SERVER: Final = "server"
 """The measure of what the server itself says a run took."""
@@ -163,4 +164,7 @@ def _rows(at_s: int, second: Second) -> Iterator[SecondRow]:
             p50_ms=p50,
             p99_ms=p99,
             max_ms=longest,
+            spread=spread_text((middle_of(each), times) for each, times in kept.counts.items())
+            if kept
+            else "",
         )

@@ -15,7 +15,7 @@ from knouds_harness.runs.load_results import LOAD_FILE, OUTCOMES, LoadResults, S
 
 SECONDS_FILE = "seconds.csv"
 _TIMES = ("p50_ms", "p99_ms", "max_ms")
-_COLUMNS = ("at_s", "operation", *OUTCOMES, *_TIMES)
+_COLUMNS = ("at_s", "operation", *OUTCOMES, *_TIMES, "spread")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ class LoadWriter:
         for row in rows:
             counts = [row.outcomes.get(outcome, 0) for outcome in OUTCOMES]
             times = ["" if time is None else f"{time:.6g}" for time in (row.p50_ms, row.p99_ms, row.max_ms)]
-            self._rows.writerow([row.at_s, row.operation, *counts, *times])
+            self._rows.writerow([row.at_s, row.operation, *counts, *times, row.spread])
 
     def write(self, results: LoadResults) -> None:
         """Write ``load.json``, in place of an earlier one."""
@@ -107,5 +107,6 @@ def _row(cells: dict[str, str]) -> SecondRow:
         at_s=int(cells["at_s"]),
         operation=cells["operation"],
         outcomes={outcome: int(cells[outcome]) for outcome in OUTCOMES},
+        spread=cells.get("spread") or "",
         **times,
     )

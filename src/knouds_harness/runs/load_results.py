@@ -171,6 +171,7 @@ class SecondRow:
         operation: As in ``OperationLoad``.
         outcomes: Requests that ended in it, by outcome.
         p50_ms: Of response times of kept requests; None where there are none.
+        spread: How many of those took how long, as ``runs.spread`` writes it; empty in older records.
     """
 
     at_s: int
@@ -179,6 +180,7 @@ class SecondRow:
     p50_ms: float | None
     p99_ms: float | None
     max_ms: float | None
+    spread: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
