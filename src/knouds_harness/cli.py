@@ -20,6 +20,7 @@ from knouds_harness.contract.document import load_document
 from knouds_harness.coverage import coverage, print_coverage
 from knouds_harness.errors import ExitCode, HarnessError, UsageError
 from knouds_harness.load_command import load
+from knouds_harness.record_command import record
 from knouds_harness.reporting.render import render_all
 from knouds_harness.reporting.standing import fact_rows
 from knouds_harness.reporting.terminal import print_summary
@@ -226,6 +227,7 @@ def diff(old: Path, new: Path) -> None:
 
 cli.add_command(sandbox_command, "sandbox")
 cli.add_command(load)
+cli.add_command(record)
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ from knouds_harness.exchange.recordings import Recording, as_content
 _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 _INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?")
 _TOKEN: Final = re.compile(r"(?<![\w-])(?=[a-z_-]*\d)[a-z]{2,4}_[0-9A-Za-z-]{8,}")
+_MADE: Final = re.compile(r"\b(harness-[a-z-]*[a-z])-\d+\b")  # the name was taken, by how many is chance
 _STRANGER: Final = re.compile(r"(\{\{user:|person-)\d+")
 _SIGNATURE: Final = re.compile(r"t=\d+,v1=[0-9a-f]{64}")
 _MEASURES: Final = frozenset({"ms", "durationMs", "retryAfter", "total", "id", "uptimeS", "uptime"})
@@ -90,5 +91,6 @@ def _walked(value: JSON, name: str = "") -> JSON:
 
 def _text(text: str) -> str:
     text = _INSTANT.sub("<instant>", _UUID.sub("<uuid>", text))
+    text = _MADE.sub(r"\1", text)
     text = _SIGNATURE.sub("t=<instant>,v1=<digest>", text)
     return _STRANGER.sub(r"\1<number>", _TOKEN.sub("<token>", text))

@@ -39,7 +39,7 @@ from knouds_harness.target.resources import Workflow
 _TOO_LONG: Final = b" " * 1_500_000
 _NOT_JSON: Final = b'{"name": '
 _DOCUMENT: Final = {
-    "name": SCRATCH_NAME,
+    "name": "Harness whole document",
     "description": "Recorded, then deleted.",
     "tags": ["harness"],
     "nodes": [{"id": "in", "type": "Request Input", "position": {"x": 0, "y": 0}, "data": {"fields": []}}],

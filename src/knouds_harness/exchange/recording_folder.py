@@ -1,0 +1,105 @@
+"""A folder of recordings, kept up to date: what changed in substance is replaced, the rest left alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Self
+
+from knouds_harness.errors import RecordingError
+from knouds_harness.exchange.recording_substance import differences
+from knouds_harness.exchange.recordings import Recording, read_recording, write_recording
+
+
+class Change(StrEnum):
+    """What became of a recording's file."""
+
+    NEW = "new"
+    CHANGED = "changed"
+    WITH_STORY = "made anew with its story"
+    UNCHANGED = "unchanged"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Put:
+    """A recording put into the folder.
+
+    Attributes:
+        recording: As it was given.
+        change: What became of its file.
+        lines: What changed in substance, as ``diff`` writes it.
+    """
+
+    recording: Recording
+    change: Change
+    lines: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordingFolder:
+    """What a folder holds.
+
+    Attributes:
+        path: Of the folder, which need not exist yet.
+        recordings: By operation and outcome.
+        damaged: What cannot be used, by file, and why.
+    """
+
+    path: Path
+    recordings: Mapping[tuple[str, str], Recording]
+    damaged: Mapping[Path, RecordingError]
+
+    @classmethod
+    def open(cls, path: Path, *, contract_version: str | None = None) -> Self:
+        """Read every file; one that cannot be used is kept as damaged.
+
+        Args:
+            path: Of the folder.
+            contract_version: Recordings of another one count as damaged; None takes any.
+        """
+        recordings: dict[tuple[str, str], Recording] = {}
+        damaged: dict[Path, RecordingError] = {}
+        for file in sorted(path.glob("*.json")):
+            try:
+                recording = read_recording(file, contract_version=contract_version)
+            except RecordingError as error:
+                damaged[file] = error
+            else:
+                recordings[recording.operation, recording.outcome] = recording
+        return cls(path=path, recordings=recordings, damaged=damaged)
+
+    def put(self, recordings: Iterable[Recording]) -> list[Put]:
+        """Write what is new or changed in substance; recordings of one story are replaced together.
+
+        Raises:
+            RecordingError: A file cannot be written.
+        """
+        stories: dict[object, list[Recording]] = {}
+        for recording in recordings:
+            stories.setdefault(recording.story or (recording.operation, recording.outcome), []).append(
+                recording
+            )
+        return [put for story in stories.values() for put in self._put_story(story)]
+
+    def _put_story(self, story: list[Recording]) -> list[Put]:
+        puts = [self._compared(recording) for recording in story]
+        if all(put.change is Change.UNCHANGED for put in puts):
+            return puts
+        for put in puts:
+            written = write_recording(self.path, put.recording)
+            old = self.recordings.get((put.recording.operation, put.recording.outcome))
+            if old is not None and old.name != written.stem:
+                (self.path / f"{old.name}.json").unlink(missing_ok=True)
+        return [
+            Put(recording=put.recording, change=Change.WITH_STORY) if put.change is Change.UNCHANGED else put
+            for put in puts
+        ]
+
+    def _compared(self, recording: Recording) -> Put:
+        old = self.recordings.get((recording.operation, recording.outcome))
+        if old is None:
+            return Put(recording=recording, change=Change.NEW)
+        lines = tuple(differences(old, recording))
+        return Put(recording=recording, change=Change.CHANGED if lines else Change.UNCHANGED, lines=lines)
