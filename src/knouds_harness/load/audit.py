@@ -18,15 +18,13 @@ from knouds_harness.contract.operations import Action
 from knouds_harness.errors import HarnessError
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Exchange, Request
-from knouds_harness.load.history import FINAL_STANDS, Run
+from knouds_harness.load.history import Run
 from knouds_harness.load.ledger import Ledger
+from knouds_harness.load.promises import FINAL_STANDS, HAS_A_ROW, IS_CHARGED
 from knouds_harness.load.tallies import Tallies
 from knouds_harness.target.guards import Guard
 from knouds_harness.target.personas import Persona
 from knouds_harness.target.profile import Target
-
-HAS_A_ROW: Final = ("usage.run-has-a-row", "Each run has a row in usage.")
-IS_CHARGED: Final = ("run.charge-equals-usage", "The cost of each run is the creditsCost of a row.")
 
 _PAGE_ROWS: Final = 500
 _MOST_ROWS: Final = 100_000

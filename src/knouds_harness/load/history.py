@@ -16,18 +16,12 @@ from hashlib import blake2b
 from typing import Any, Final, NamedTuple, Self
 
 from knouds_harness.conformance.statuses import FINAL, IN_FLIGHT, NEXT_BY_STATUS
-from knouds_harness.contract.tiers import LIMIT_BY_TIER, LIMITED_ROUTES, UNLIMITED
+from knouds_harness.contract.capabilities import meets
+from knouds_harness.contract.tiers import LIMIT_BY_TIER, LIMITED_ROUTES, UNLIMITED, WINDOW_S
+from knouds_harness.load.promises import EDGES, NEVER_THROTTLED, NO_FEWER, SHORT_WAIT, TRUE_WAIT
 from knouds_harness.load.response import Response
 from knouds_harness.load.tallies import Tallies
 from knouds_harness.target.personas import Persona
-
-EDGES: Final = ("execution.edges", "While an execution is in flight, its status only goes forward.")
-FINAL_STANDS: Final = ("execution.final-is-absorbing", "Nothing leaves completed, failed or cancelled.")
-RETRY_AFTER: Final = (
-    "rate.window-is-fixed-60-s",
-    "Who waits as long as Retry-After says finds another window.",
-)
-NEVER_THROTTLED: Final = ("tier.rate-limit-enterprise", "An enterprise account is not rate-limited.")
 
 _RESOURCE: Final = re.compile(r"/api/(workflows|models|executions)/([^/?]+)")
 _MOST_IN_FLIGHT: Final = 100_000
@@ -57,12 +51,17 @@ class Route(NamedTuple):
     Attributes:
         user: Whose account.
         name: As statistics call it: whether asynchronous runs have a bucket of their own is open.
-        limit: Requests per window, by the account's tier.
+        tier: Of the account; its limit is documented.
     """
 
     user: str
     name: str
-    limit: int
+    tier: str
+
+    @property
+    def limit(self) -> int:
+        """Requests per window."""
+        return LIMIT_BY_TIER[self.tier]
 
 
 class Ended(NamedTuple):
@@ -103,6 +102,7 @@ class Pages:
         windows: By route.
         unknown: How many requests may have counted in a window, and their answers say nothing of it.
         ended: Some of the executions whose end was seen.
+        awaited: A hash of each whose end was seen, and has to be delivered.
     """
 
     tallies: Tallies = field(default_factory=Tallies)
@@ -111,6 +111,7 @@ class Pages:
     windows: dict[Route, list[Window]] = field(default_factory=dict)
     unknown: Counter[Route] = field(default_factory=Counter)
     ended: list[Ended] = field(default_factory=list)
+    awaited: bytearray = field(default_factory=bytearray)
 
     def packed(self) -> dict[str, Any]:
         """As plain values, for a message."""
@@ -125,19 +126,20 @@ class Pages:
             ],
             "unknown": [[*route, count] for route, count in self.unknown.items()],
             "ended": [list(each) for each in self.ended],
+            "awaited": bytes(self.awaited),
         }
 
     @classmethod
     def unpacked(cls, message: Mapping[str, Any]) -> Self:
         """What ``packed`` made."""
         windows: dict[Route, list[Window]] = {}
-        for user, name, limit, reset_unix_s, remaining, refused in message["windows"]:
+        for user, name, tier, reset_unix_s, remaining, refused in message["windows"]:
             window = Window(
                 reset_unix_s=reset_unix_s,
                 remaining=Counter(dict(remaining)),
                 refused=refused,
             )
-            windows.setdefault(Route(user, name, limit), []).append(window)
+            windows.setdefault(Route(user, name, tier), []).append(window)
         return cls(
             tallies=Tallies.unpacked(message["tallies"]),
             execution_ids=bytearray(message["execution_ids"]),
@@ -145,6 +147,7 @@ class Pages:
             windows=windows,
             unknown=Counter({Route(*route): count for *route, count in message["unknown"]}),
             ended=[Ended(*each) for each in message["ended"]],
+            awaited=bytearray(message["awaited"]),
         )
 
 
@@ -201,7 +204,7 @@ class History:
             self._pages.runs[Run(sender.user, _resource(response), None)] += 1
         execution_id = body.get("executionId") if is_async and 200 <= status < 300 else None
         if isinstance(execution_id, str):
-            self._pages.execution_ids += blake2b(execution_id.encode(), digest_size=8).digest()
+            self._pages.execution_ids += hash_of(execution_id)
             if body.get("status") in IN_FLIGHT:
                 self._remember(execution_id, body["status"])
 
@@ -218,6 +221,8 @@ class History:
             )
         if status in FINAL:
             self._keep_some(Ended(sender.name, execution_id, str(status)))
+            if sender.webhook and meets(sender.capabilities, "webhook:receive"):
+                self._pages.awaited += hash_of(execution_id)
         else:
             self._remember(execution_id, str(status))
 
@@ -244,11 +249,19 @@ class History:
             )
         if sender.tier not in LIMIT_BY_TIER:
             return
-        route = Route(sender.user, name, LIMIT_BY_TIER[sender.tier])
+        route = Route(sender.user, name, sender.tier)
         is_admitted = 200 <= response.status_code < 300
         headers: Mapping[str, str] = response.headers if response.status_code else {}
         reset_unix_s = _number(headers.get("x-ratelimit-reset"))
         remaining = _number(headers.get("x-ratelimit-remaining"))
+        told_limit = _number(headers.get("x-ratelimit-limit"))
+        if told_limit is not None:
+            self._pages.tallies.judge(
+                NO_FEWER[sender.tier][0],
+                f"X-RateLimit-Limit tells the limit of {sender.tier}, {route.limit:,}.",
+                holds=told_limit == route.limit,
+                example=f"{name} of {sender.user}: {told_limit}",
+            )
         if not (is_admitted or is_refused):
             self._pages.unknown[route] += 1
         elif reset_unix_s is not None and reset_unix_s < _MILLISECONDS:
@@ -262,13 +275,19 @@ class History:
 
     def _observe_wait(self, route: Route, reset_unix_s: int, wait_s: int | None, took_s: float) -> None:
         """Whether somebody had waited as long as an earlier refusal told, and was refused for its window."""
+        if wait_s is not None:
+            self._pages.tallies.judge(
+                *SHORT_WAIT,
+                holds=wait_s <= WINDOW_S + _ROUNDING_S,
+                example=f"{route.name} of {route.user}: Retry-After: {wait_s}",
+            )
         now_s = self._clock()
         told = self._wait_until.get(route)
         is_told_window = told is not None and abs(told[0] - reset_unix_s) <= _SAME_WINDOW_S
         if told is not None and now_s - took_s >= told[1] + _ROUNDING_S:
             is_refused_again = wait_s is not None and is_told_window
             self._pages.tallies.judge(
-                *RETRY_AFTER,
+                *TRUE_WAIT,
                 holds=not is_refused_again,
                 example=f"{route.name} of {route.user}: refused {now_s - took_s - told[1]:.0f} s after that",
             )
@@ -298,6 +317,11 @@ def merge_windows(into: dict[Route, list[Window]], routes: Iterable[tuple[Route,
             window = window_of(known, each.reset_unix_s)
             window.remaining.update(each.remaining)
             window.refused += each.refused
+
+
+def hash_of(execution_id: str) -> bytes:
+    """Eight bytes that stand for an execution."""
+    return blake2b(execution_id.encode(), digest_size=8).digest()
 
 
 def _resource(response: Response) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import gevent
 
 from knouds_harness.contract.operations import Action
-from knouds_harness.load.cast import Errand
+from knouds_harness.load.cast import Errand, Part
 from knouds_harness.load.response import Response
 from knouds_harness.load.scenario import ScenarioUser
 
@@ -39,7 +39,7 @@ def list_workflows(user: ScenarioUser) -> None:
 
 def read_schema(user: ScenarioUser) -> None:
     """Ask for the fields of one of its own workflows."""
-    run_path = user.chance.choice(user.workflow_errands()).path
+    run_path = user.chance.choice(user.part.workflows()).path
     user.call("getWorkflowSchema", f"{run_path.removesuffix('run')}schema")
 
 
@@ -56,14 +56,35 @@ def read_pricing(user: ScenarioUser) -> None:
 # --- runs
 
 
+def _workflows(part: Part) -> Sequence[Errand]:
+    return part.workflows()
+
+
+def _models(part: Part) -> Sequence[Errand]:
+    return part.models()
+
+
+def _cheapest(part: Part) -> Sequence[Errand]:
+    return sorted(part.workflows(), key=lambda each: each.cost_credits)[:1]
+
+
+def _polled(part: Part) -> Sequence[Errand]:
+    return (*part.workflows(polled=True), *part.models(polled=True))
+
+
 def run_workflow(user: ScenarioUser) -> None:
     """Run one of its own workflows, and wait for the result."""
-    user.send_run(user.chance.choice(user.workflow_errands()))
+    user.send_run(user.chance.choice(_workflows(user.part)))
 
 
 def run_model(user: ScenarioUser) -> None:
     """Run a model, and wait for the result."""
-    user.send_run(user.chance.choice(user.model_errands()))
+    user.send_run(user.chance.choice(_models(user.part)))
+
+
+def run_cheapest(user: ScenarioUser) -> None:
+    """Run the workflow of its own that costs least."""
+    user.send_run(_cheapest(user.part)[0])
 
 
 def follow_run(user: ScenarioUser) -> None:
@@ -76,8 +97,18 @@ def cancel_run(user: ScenarioUser) -> None:
     _follow(user, cancel_after_s=user.chance.uniform(0.0, 0.5))
 
 
+RUNS: Final[Mapping[Callable[[ScenarioUser], None], Callable[[Part], Sequence[Errand]]]] = {
+    run_workflow: _workflows,
+    run_cheapest: _cheapest,
+    run_model: _models,
+    follow_run: _polled,
+    cancel_run: _polled,
+}
+"""What each of these runs once, with even chances; the journeys that are not here run nothing."""
+
+
 def _follow(user: ScenarioUser, *, cancel_after_s: float | None) -> None:
-    errand = user.chance.choice([*user.workflow_errands(polled=True), *user.model_errands(polled=True)])
+    errand = user.chance.choice(_polled(user.part))
     submitted_s = time.perf_counter()
     submitted = user.send_run(errand, asynchronous=True)
     execution_id = _member(submitted, "executionId") if submitted.status_code in ACCEPTED else None

@@ -7,6 +7,8 @@ from array import array
 from collections import Counter
 from typing import Final
 
+from knouds_harness.contract.tiers import WINDOW_S
+from knouds_harness.load.deliveries import DeliveryMatch
 from knouds_harness.load.history import (
     Ended,
     Pages,
@@ -15,19 +17,14 @@ from knouds_harness.load.history import (
     Window,
     merge_windows,
 )
+from knouds_harness.load.promises import FRESH_ID, NEEDS, NO_FEWER, NO_MORE, REMAINING_FALLS, WINDOWS_APART
 from knouds_harness.load.tallies import Tallies
 from knouds_harness.runs.load_results import Invariant
 
-FRESH_ID: Final = ("async.execution-id-is-fresh", "Each submit gets an executionId of its own.")
-REMAINING_FALLS: Final = ("rate.remaining-falls", "No two requests of a window are left the same Remaining.")
-NO_MORE: Final = ("rate.over-limit-is-429", "No window admits more requests than the tier's limit.")
-_FEWER_BY_LIMIT: Final = {
-    100: ("tier.rate-limit-pro", "A pro account's window admits all 100 before it refuses."),
-    1000: ("tier.rate-limit-business", "A business account's window admits all 1,000 before it refuses."),
-}
 _MOST_HASHES: Final = 200_000
 _MOST_ENDED: Final = 100
 _WINDOWS_KEPT: Final = 3
+_WINDOWS_APART_S: Final = WINDOW_S - 2
 
 
 class SeenHashes:
@@ -75,6 +72,7 @@ class Ledger:
         tallies: Also for who audits the account afterwards.
         runs: How many of each kind were answered.
         ended: Some executions whose end was seen, evenly chosen.
+        deliveries: What came of executions that ended.
     """
 
     def __init__(self, *, chance: random.Random, most_in_flight: int) -> None:
@@ -87,6 +85,7 @@ class Ledger:
         self.tallies = Tallies()
         self.runs: Counter[Run] = Counter()
         self.ended: list[Ended] = []
+        self.deliveries = DeliveryMatch()
         self._chance = chance
         self._most_in_flight = most_in_flight
         self._ended = 0
@@ -99,6 +98,7 @@ class Ledger:
         self.tallies.add(pages.tallies)
         self.runs.update(pages.runs)
         self._execution_ids.add(bytes(pages.execution_ids))
+        self.deliveries.expect(bytes(pages.awaited))
         for each in pages.ended:
             self._ended += 1
             if len(self.ended) < _MOST_ENDED:
@@ -110,7 +110,8 @@ class Ledger:
         for route, windows in self._windows.items():
             windows.sort(key=lambda window: window.reset_unix_s)
             while len(windows) > _WINDOWS_KEPT:
-                judge_window(self.tallies, route, windows.pop(0), missing=self._unknown[route])
+                judge_window(self.tallies, route, windows[0], missing=self._unknown[route], later=windows[1])
+                del windows[0]
 
     def invariants(self) -> tuple[Invariant, ...]:
         """How each fared so far."""
@@ -123,13 +124,15 @@ class Ledger:
                 *FRESH_ID, example="an executionId that was given before", count=self._execution_ids.again
             )
         for route, windows in self._windows.items():
-            for index, window in enumerate(windows):
-                in_flight = self._most_in_flight if index == len(windows) - 1 else 0
-                judge_window(tallies, route, window, missing=self._unknown[route] + in_flight)
-        return tallies.invariants()
+            for window, later in zip(windows, [*windows[1:], None], strict=True):
+                missing = self._unknown[route] + (0 if later else self._most_in_flight)
+                judge_window(tallies, route, window, missing=missing, later=later)
+        return tallies.invariants(needs=NEEDS)
 
 
-def judge_window(tallies: Tallies, route: Route, window: Window, *, missing: int) -> None:
+def judge_window(
+    tallies: Tallies, route: Route, window: Window, *, missing: int, later: Window | None
+) -> None:
     """What a window has to have kept.
 
     Args:
@@ -137,6 +140,7 @@ def judge_window(tallies: Tallies, route: Route, window: Window, *, missing: int
         route: Of the window.
         window: All that was seen of it.
         missing: So many requests may have counted, and their answers did not say so.
+        later: The next that was seen, if any.
     """
     admitted = window.remaining.total()
     name = f"{route.name} of {route.user}"
@@ -153,9 +157,16 @@ def judge_window(tallies: Tallies, route: Route, window: Window, *, missing: int
             count=sum(window.remaining[value] - 1 for value in repeated),
             example=f"{name}: {window.remaining[repeated[0]]} times {repeated[0]} in one window",
         )
-    if window.refused and route.limit in _FEWER_BY_LIMIT and _is_ours_alone(window, route.limit):
+    if later is not None:
+        apart_s = later.reset_unix_s - window.reset_unix_s
         tallies.judge(
-            *_FEWER_BY_LIMIT[route.limit],
+            *WINDOWS_APART,
+            holds=apart_s >= _WINDOWS_APART_S,
+            example=f"{name}: X-RateLimit-Reset is {later.reset_unix_s}, {apart_s} s after the one before",
+        )
+    if window.refused and _is_ours_alone(window, route.limit):
+        tallies.judge(
+            *NO_FEWER[route.tier],
             holds=route.limit - admitted <= missing,
             example=f"{name}: refused after {admitted} in the window until {window.reset_unix_s}",
         )

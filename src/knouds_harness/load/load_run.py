@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import cached_property
 from typing import Any, Final
@@ -18,6 +18,7 @@ from knouds_harness.errors import ExitCode, UsageError
 from knouds_harness.load.arrival_user import Arrivals, ArrivalUser
 from knouds_harness.load.arrivals import Share
 from knouds_harness.load.audit import Audit
+from knouds_harness.load.cast import Part, turns
 from knouds_harness.load.crew import Crew
 from knouds_harness.load.crew_member import CrewMember
 from knouds_harness.load.cycles import CycleLog
@@ -37,6 +38,8 @@ from knouds_harness.target.profile import Target, Workflow
 _HISTORY: Final = "knouds_history"
 _AHEAD_S: Final = 0.5
 """Between the last user's start and the first arrival: for the message to reach every worker."""
+_FINISH_WITHIN_S: Final = 10.0
+"""For what is in flight at the end, which would not be counted, where there is no ``--stop-timeout``."""
 _TIMED: Final = ("runWorkflow", "runModel")
 
 
@@ -78,6 +81,10 @@ class LoadRun:
         self.target = target
         self.watch = Watch()
         self._prices = prices
+        self._has_begun = False
+        self._turns: dict[type, Iterator[Persona]] = {}
+        self._parts: dict[str, Part] = {}
+        environment.stop_timeout = environment.stop_timeout or _FINISH_WITHIN_S
         runner = environment.runner
         self.member = (
             CrewMember(runner, on_share=self._take, on_return=self._give_up)
@@ -109,7 +116,7 @@ class LoadRun:
             if isinstance(runner, MasterRunner) and self.leader
             else None
         )
-        self.verification = self._open_verification(environment) if options.verified_share else None
+        self.verification = self._open_verification(environment)
         if self.leader:
             self.leader.verification = self.verification
         self.recording = Recording(
@@ -147,6 +154,15 @@ class LoadRun:
         """The most that one run of a workflow costs, from the profile or as the server estimated it."""
         known = workflow.cost_credits
         return self._prices.get(workflow.slug) if known is None else known
+
+    def next_sender(self, user_class: Any) -> tuple[Persona, Part]:  # noqa: ANN401 - imports one way
+        """Whose turn it is among a scenario's keys, and what it can run."""
+        if user_class not in self._turns:
+            self._turns[user_class] = turns(user_class.senders(self.known_target))
+        persona = next(self._turns[user_class])
+        if persona.name not in self._parts:
+            self._parts[persona.name] = Part(self.known_target, persona, price=self.price)
+        return persona, self._parts[persona.name]
 
     def observe(self, operation: str, response: Response, *, sender: Persona | None = None) -> None:
         """An answer came: keep the server's own ``ms`` where it says them, and verify it where asked to.
@@ -188,6 +204,8 @@ class LoadRun:
             else self.watch.health()
         )
         health.spent_credits = self.limits.budget.spent_credits if self.target else 0.0
+        runner = self.environment.runner
+        health.in_flight = runner.user_count - dispatcher.idle if runner and dispatcher else 0
         return health
 
     def stop(self, reason: str, exit_code: ExitCode) -> None:
@@ -202,20 +220,19 @@ class LoadRun:
         elif self.member is not None:
             self.member.stop(reason, exit_code)
 
-    def _open_verification(self, environment: Environment) -> Verification:
-        runner = self.environment.runner
-        health.in_flight = runner.user_count - dispatcher.idle if runner and dispatcher else 0
+    def _open_verification(self, environment: Environment) -> Verification | None:
+        scenarios: list[Any] = [each for each in environment.user_classes if hasattr(each, "senders")]
+        share = 1.0 if any(each.crosses_limit for each in scenarios) else self.options.verified_share
+        if not share:
+            return None
         audit = None
         if self.leader is not None:
-            senders = {
-                persona.user: persona
-                for user_class in environment.user_classes
-                if hasattr(user_class, "senders")
-                for persona in user_class.senders(self.known_target)
-            }
-            audit = Audit(self.known_target, senders.values(), yes_production=self.options.yes_production)
+            senders = [each for user_class in scenarios for each in user_class.senders(self.known_target)]
+            audit = Audit(self.known_target, senders, yes_production=self.options.yes_production)
             audit.before()
-        return Verification(self.options, self.known_target, process=self._worker_index(), audit=audit)
+        return Verification(
+            self.options, self.known_target, share=share, process=self._worker_index(), audit=audit
+        )
 
     # What Locust tells
 
@@ -234,8 +251,11 @@ class LoadRun:
                 self._begin(time.time())
 
     def _on_spawning_complete(self, **_: object) -> None:
-        if self.arrivals is None or self.leader is None or self.leader.start_unix_s is not None:
+        if self.arrivals is None or self.leader is None or self._has_begun:
             return
+        self._has_begun = True
+        if self.crew:
+            self.crew.assemble()
         start_unix_s = float(math.ceil(time.time() + _AHEAD_S))  # whole, as the seconds of the figures are
         self._begin(start_unix_s)
         if self.crew is None:

@@ -36,12 +36,13 @@ class Options:
         abort_on: Objectives whose miss over ten seconds ends the run, as ``measure=bound``.
         credits: No more than this is spent; None for the profile's limit.
         verified_share: The share of answers that is checked against the contract.
+        plan_only: Say what the run is going to be, and send nothing.
         client: ``knouds`` or ``fast``.
         yes: Load may go to another machine.
         yes_production: It may even be production.
-    """
         progress_file: Where to tell, each second, how the run stands; None for nowhere.
         started_by: The command whose process leads this one, and with which it ends; or empty.
+    """
 
     target: str | None
     rate: float | None
@@ -55,13 +56,14 @@ class Options:
     abort_on: tuple[str, ...]
     credits: float | None
     verified_share: float
+    plan_only: bool
     client: str
     yes: bool
     yes_production: bool
-
-    @property
     progress_file: Path | None = None
     started_by: str = ""
+
+    @property
     def course_peak(self) -> float:
         """The highest level: arrivals per second, or users."""
         return max(max(stage.start, stage.end) for stage in self.course.stages)
@@ -114,15 +116,18 @@ def add_options(parser: ArgumentParser) -> None:
         metavar="RATIO",
         help="Check this share of the answers against the contract, all without a number.",
     )
+    group.add_argument(
+        "--plan-only", action="store_true", help="Say who sends how much and what it costs; send nothing."
+    )
     group.add_argument("--yes", action="store_true", help="Load may go to another machine than this.")
     group.add_argument("--yes-production", action="store_true", help="Agree to production = true.")
+    group.add_argument("--progress-file", metavar="FILE", help=SUPPRESS)
+    group.add_argument("--started-by", default="", metavar="COMMAND", help=SUPPRESS)
     group.add_argument("--client", choices=CLIENTS, default="knouds", help="fast: Locust's FastHttpUser's.")
 
 
 def read_options(parsed: Namespace) -> Options:
     """The options, out of Locust's parsed ones.
-    group.add_argument("--progress-file", metavar="FILE", help=SUPPRESS)
-    group.add_argument("--started-by", default="", metavar="COMMAND", help=SUPPRESS)
 
     What is left to chance, or said in Locust's own words, is written down in ours, which alone reach workers.
 
@@ -161,17 +166,18 @@ def read_options(parsed: Namespace) -> Options:
         abort_on=tuple(parsed.abort_on),
         credits=parsed.credits,
         verified_share=parsed.verify,
+        plan_only=parsed.plan_only,
         client=parsed.client,
         yes=parsed.yes,
         yes_production=parsed.yes_production,
+        progress_file=Path(parsed.progress_file) if parsed.progress_file else None,
+        started_by=parsed.started_by,
     )
 
 
 def _positive(text: str) -> float:
     number = float(text)
     if not number > 0:
-        progress_file=Path(parsed.progress_file) if parsed.progress_file else None,
-        started_by=parsed.started_by,
         raise ArgumentTypeError(f"{text} is not more than 0")
     return number
 

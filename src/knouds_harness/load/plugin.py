@@ -12,12 +12,13 @@ from locust.runners import WorkerRunner
 
 from knouds_harness.errors import ExitCode, HarnessError
 from knouds_harness.load.course import Course
+from knouds_harness.load.forecast import forecast
 from knouds_harness.load.lifeline import watch_parent
 from knouds_harness.load.load_run import LoadRun
 from knouds_harness.load.locust_statistics import use_exact_buckets
-from knouds_harness.load.options import add_options, read_options
+from knouds_harness.load.options import Options, add_options, read_options
 from knouds_harness.load.preflight import check_plan, look_ahead
-from knouds_harness.target.profile import load_target
+from knouds_harness.target.profile import Target, load_target
 
 
 def install(events: Events) -> None:
@@ -34,9 +35,9 @@ def install(events: Events) -> None:
 def _on_init(environment: Environment, **_: object) -> None:
     if environment.parsed_options is None:
         return
-    if isinstance(
     if environment.parsed_options.processes and isinstance(environment.runner, WorkerRunner):
         watch_parent(lambda: os._exit(ExitCode.INTERRUPTED))  # nobody is left to report to
+    if isinstance(
         environment.runner, WorkerRunner
     ):  # what is asked for comes with the master's first message
         environment.events.test_start.add_listener(_on_first_start())
@@ -47,10 +48,10 @@ def _on_init(environment: Environment, **_: object) -> None:
         environment.shape_class = run.leader.course = Course(run.options)
         environment.shape_class.runner = environment.runner
         environment.process_exit_code = ExitCode.KEPT
-
         run.leader.checkpoint()
         if run.options.started_by:
             watch_parent(lambda: run.stop("The command that led the run was killed.", ExitCode.INTERRUPTED))
+
 
 def _on_first_start() -> Callable[..., None]:
     begun: list[LoadRun] = []
@@ -71,11 +72,33 @@ def _begin(environment: Environment) -> LoadRun:
         prices: Mapping[str, float] = {}
         if target:
             check_plan(target, options, host=environment.host)
+            if options.plan_only:
+                _show_plan(environment, options, target)
             prices = look_ahead(target, yes_production=options.yes_production)
             environment.host = target.base_url
         run = LoadRun(environment, options, target, prices=prices)
+        _warn(run)
     except HarnessError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(error.exit_code)
     run.listen()
     return run
+
+
+def _show_plan(environment: Environment, options: Options, target: Target) -> None:
+    """Print what the run is going to be, and end Locust."""
+    plan = forecast(
+        target, options, environment.user_classes, price=lambda each: each.cost_credits, is_asked=False
+    )
+    sys.stdout.write("\n".join([*plan.lines, *(f"warning: {each}" for each in plan.warnings)]) + "\n")
+    sys.exit(ExitCode.KEPT)
+
+
+def _warn(run: LoadRun) -> None:
+    """Say beforehand what is not going to work out, also in the record."""
+    if run.leader is None or run.target is None:
+        return
+    plan = forecast(run.target, run.options, run.environment.user_classes, price=run.price, is_asked=True)
+    for each in plan.warnings:
+        sys.stderr.write(f"warning: {each}\n")
+        run.leader.note(each)

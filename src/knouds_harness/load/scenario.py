@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, ClassVar, ParamSpec, TypeVar
 
 from locust.env import Environment
@@ -12,7 +11,7 @@ from locust.exception import StopUser
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import ExitCode, GuardStop
 from knouds_harness.load.arrival_user import ArrivalUser
-from knouds_harness.load.cast import Errand, model_errands, senders, workflow_errands
+from knouds_harness.load.cast import Errand, Part, senders
 from knouds_harness.load.load_run import LoadRun
 from knouds_harness.load.response import Response
 from knouds_harness.target.personas import Persona
@@ -33,22 +32,30 @@ class ScenarioUser(ArrivalUser):
     needs: ClassVar[Collection[str]] = ()
     """Capabilities that its key has to hold."""
 
-    load_run: ClassVar[LoadRun]
+    crosses_limit: ClassVar[bool] = False
+    """Whether it is to send more than a limit admits; then all answers are verified, unasked."""
 
-    _turns: ClassVar[Iterator[int]] = itertools.count()
+    load_run: ClassVar[LoadRun]
+    persona: Persona
+    part: Part
 
     @classmethod
     def senders(cls, target: Target) -> tuple[Persona, ...]:
         """The keys that these users act as, in turn; see ``cast.senders``."""
-        return senders(target, cls.needs)
+        return senders(target, cls.needs, with_limit=cls.crosses_limit)
 
     def __init__(self, environment: Environment) -> None:
         """Take the next key."""
         super().__init__(environment)
-        fitting = self.senders(self.load_run.known_target)
-        self.persona: Persona = fitting[next(self._turns) % len(fitting)]
-        self._workflows: dict[bool | None, tuple[Errand, ...]] = {}
-        self._models: dict[bool | None, tuple[Errand, ...]] = {}
+        self._take_turn()
+
+    def serve_one(self) -> None:
+        """Serve an arrival with the next key: few users may serve many arrivals."""
+        self._take_turn()
+        super().serve_one()
+
+    def _take_turn(self) -> None:
+        self.persona, self.part = self.load_run.next_sender(type(self))
         self._headers = {"x-api-key": self.persona.secret.reveal()}
 
     def call(
@@ -120,20 +127,6 @@ class ScenarioUser(ArrivalUser):
         )
         self.load_run.limits.settle(reserved, response)
         return response
-
-    def workflow_errands(self, *, polled: bool | None = None) -> tuple[Errand, ...]:
-        """The workflows of its account that can be run, as ``cast.workflow_errands`` chooses them."""
-        if polled not in self._workflows:
-            self._workflows[polled] = workflow_errands(
-                self.load_run.known_target, self.persona, price=self.load_run.price, polled=polled
-            )
-        return self._workflows[polled]
-
-    def model_errands(self, *, polled: bool | None = None) -> tuple[Errand, ...]:
-        """The models that can be run, as ``cast.model_errands`` chooses them."""
-        if polled not in self._models:
-            self._models[polled] = model_errands(self.load_run.known_target, polled=polled)
-        return self._models[polled]
 
     def _within_guards(self, guarded: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         try:

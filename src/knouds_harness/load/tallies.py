@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -80,9 +80,13 @@ class Tallies:
             }
         )
 
-    def invariants(self) -> tuple[Invariant, ...]:
-        """For the record, broken ones first."""
-        return tuple(
+    def invariants(self, *, needs: Mapping[tuple[str, str], str]) -> tuple[Invariant, ...]:
+        """For the record, broken ones first.
+
+        Args:
+            needs: What it takes to see these promises; those that were not seen are untested for want of it.
+        """
+        judged = [
             Invariant(
                 fact=fact,
                 says=says,
@@ -94,4 +98,10 @@ class Tallies:
             for (fact, says), each in sorted(
                 self.by_promise.items(), key=lambda item: (not item[1].broken, not item[1].excused, item[0])
             )
-        )
+        ]
+        unseen = [
+            Invariant(fact=fact, says=says, seen=0, broken=0, missing=missing)
+            for (fact, says), missing in needs.items()
+            if (fact, says) not in self.by_promise
+        ]
+        return (*judged, *unseen)

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
+
+import gevent
 
 from knouds_harness.contract.document import load_document
 from knouds_harness.contract.tiers import LIMITED_ROUTES
 from knouds_harness.load.audit import Audit
-from knouds_harness.load.history import History, Pages
+from knouds_harness.load.deliveries import DeliveryServer
+from knouds_harness.load.history import History, Pages, hash_of
 from knouds_harness.load.ledger import Ledger
 from knouds_harness.load.options import Options
 from knouds_harness.load.response import Response
 from knouds_harness.load.verifying import Verifier
 from knouds_harness.runs.load_results import Invariant
+from knouds_harness.target.address import host_of, is_loopback
 from knouds_harness.target.personas import Persona
 from knouds_harness.target.profile import Target
 
+_LOOK_EVERY_S: Final = 0.2
 _OF_HISTORY: Final = {"getExecution", *LIMITED_ROUTES, *(f"{each} async" for each in LIMITED_ROUTES)}
 
 
@@ -28,22 +34,35 @@ class Verification:
     limits is kept whole: a part of it would prove nothing.
     """
 
-    def __init__(self, options: Options, target: Target, *, process: int, audit: Audit | None = None) -> None:
-        """Look at nothing yet.
+    def __init__(
+        self, options: Options, target: Target, *, share: float, process: int, audit: Audit | None = None
+    ) -> None:
+        """Look at nothing yet; where the run is led, take deliveries from now on.
 
         Args:
             options: What is asked for.
-            target: Whose waivers count.
+            target: Whose waivers count, and where its deliveries arrive.
+            share: Of the answers whose shape is judged.
             process: The number of this one, so that each draws for itself.
             audit: Looks at the accounts afterwards; only where the run is led.
+
+        Raises:
+            UsageError: Deliveries cannot be received where the profile says.
         """
         chance = random.Random(f"{options.seed} verify {process}")
-        self._verifier = Verifier(
-            load_document(), share=options.verified_share, chance=chance, waivers=target.waivers
-        )
+        self._verifier = Verifier(load_document(), share=share, chance=chance, waivers=target.waivers)
         self._history = History(chance=random.Random(f"{options.seed} history {process}"))
         self._ledger = Ledger(chance=random.Random(f"{options.seed} ledger"), most_in_flight=options.users)
         self._audit = audit
+        self._target = target
+        webhook = target.webhook
+        self._server = (
+            DeliveryServer(
+                webhook.listen, on_delivery=lambda each: self._ledger.deliveries.take(hash_of(each))
+            )
+            if audit and webhook and webhook.listen
+            else None
+        )
 
     def look(self, name: str, response: Response, sender: Persona | None, body: object) -> None:
         """Look at an answer within its ``catch_response`` block, and count a broken promise as its failure.
@@ -79,6 +98,26 @@ class Verification:
         self._ledger.add(self.take())
         if self._audit is not None:
             yield from self._audit.after(self._ledger)
+        if self._server is not None:
+            with self._server:
+                yield from self._await_deliveries()
+
+    def _await_deliveries(self) -> Iterator[str]:
+        webhook, deliveries = self._target.webhook, self._ledger.deliveries
+        assert webhook is not None  # noqa: S101 - else there is no server
+        deadline_s = time.monotonic() + webhook.deadline_s
+        while not deliveries.are_all_here and time.monotonic() < deadline_s:
+            gevent.sleep(_LOOK_EVERY_S)
+        if webhook.is_direct and is_loopback(host_of(self._target.base_url)):
+            deliveries.is_reached = True  # nothing stands between
+        if deliveries.is_reached:
+            gevent.sleep(_LOOK_EVERY_S)  # a second delivery may follow the first
+            deliveries.judge(self._ledger.tallies)
+        elif not deliveries.are_all_here:
+            yield (
+                f"No delivery came: whether {webhook.url} is set for the keys and leads to this machine "
+                "cannot be told from here."
+            )
 
     def invariants(self) -> tuple[Invariant, ...]:
         """How each promise fared so far, here and wherever else was reported from."""

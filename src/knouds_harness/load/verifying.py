@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -29,6 +29,7 @@ from knouds_harness.runs.verdicts import fails_run, verdict_for
 from knouds_harness.target.waivers import Waiver
 
 _MOST_KNOWN: Final = 64
+_MOST_FORMS: Final = 256
 _LONGEST_KNOWN_BYTES: Final = 65_536
 
 
@@ -46,14 +47,22 @@ class ContractBroken(CatchResponseError):
 
 
 @dataclass(kw_only=True)
+class _Form:
+    """Right answers with the same members, which show the same facts."""
+
+    facts: frozenset[str]
+    seen: int = 0
+
+
+@dataclass(kw_only=True)
 class _Kind:
     """Answers of one operation with one status; ``known`` are bodies that were right."""
 
     operation: Operation
     status: int
-    has_headers: bool
-    known: set[bytes] = field(default_factory=set)
-    seen: int = 0
+    headers: tuple[str, ...]
+    forms: dict[Hashable, _Form] = field(default_factory=dict)
+    known: dict[bytes, _Form] = field(default_factory=dict)
 
 
 class Verifier:
@@ -94,18 +103,17 @@ class Verifier:
         kind = self._kinds[key] if key in self._kinds else self._new_kind(*key)
         if kind is None:
             return None
-        kind.seen += 1
-        if self._is_plainly_right(kind, response):
-            return None
-        return self._first_broken(kind, response)
+        form = self._form_if_right(kind, response) if 200 <= kind.status < 300 else None
+        if form is None:
+            return self._judge_closely(kind, response)
+        form.seen += 1
+        return None
 
     def take(self) -> Tallies:
         """What was judged since the last time."""
         for kind in filter(None, self._kinds.values()):
-            documented = kind.operation.responses.get(kind.status)
-            for fact in documented.facts if documented and kind.seen else ():
-                self._tallies.see(fact, self._says(fact), kind.seen)
-            kind.seen = 0
+            for form in kind.forms.values():
+                self._count(form)
         taken, self._tallies = self._tallies, Tallies()
         return taken
 
@@ -114,58 +122,80 @@ class Verifier:
         kind = None
         if operation is not None:
             documented = operation.responses.get(status)
-            has_headers = bool(documented and documented.headers)
-            kind = _Kind(operation=operation, status=status, has_headers=has_headers)
+            headers = tuple(each.lower() for each in documented.headers) if documented else ()
+            kind = _Kind(operation=operation, status=status, headers=headers)
         self._kinds[name, status] = kind
         return kind
 
-    def _is_plainly_right(self, kind: _Kind, response: Response) -> bool:
-        """Whether nothing can be wrong with a success; of all else, and in doubt, every check has to say."""
-        if not (200 <= kind.status < 300 and self._has_right_headers(kind, response)):
-            return False
+    def _form_if_right(self, kind: _Kind, response: Response) -> _Form | None:
+        """The form of an answer that keeps the contract; None where that is in doubt, or the form is new."""
+        if not self._has_right_headers(kind, response):
+            return None
+        content = response.content
+        form = kind.known.get(content)
+        if form is not None:
+            return form
         try:
-            content = response.content
-            if content in kind.known:
-                return True
             body = json.loads(content)
         except ValueError:
-            return False
-        is_expected_type = isinstance(body, list if kind.operation.id == "listWorkflows" else dict)
-        if not (is_expected_type and self._shapes.is_fitting_body(kind.operation, kind.status, body)):
-            return False
+            return None
+        form = kind.forms.get(_form_of(kind, response, body))
+        if form is None or not self._shapes.is_fitting_body(kind.operation, kind.status, body):
+            return None
         if len(content) <= _LONGEST_KNOWN_BYTES:
             if len(kind.known) >= _MOST_KNOWN:
                 kind.known.clear()
-            kind.known.add(content)
-        return True
+            kind.known[content] = form
+        return form
 
     def _has_right_headers(self, kind: _Kind, response: Response) -> bool:
         headers = response.headers
         declared = headers.get("content-type") or ""
         if declared.partition(";")[0].strip().lower() != "application/json":
             return False
-        return not kind.has_headers or not self._shapes.header_mismatches(
+        return not kind.headers or not self._shapes.header_mismatches(
             kind.operation, kind.status, headers.items()
         )
 
-    def _first_broken(self, kind: _Kind, response: Response) -> ContractBroken | None:
+    def _judge_closely(self, kind: _Kind, response: Response) -> ContractBroken | None:
+        """Have every check judge an answer, and remember its form if it is right."""
         exchange = _as_exchange(kind.operation, response)
-        documented = kind.operation.responses.get(kind.status)
-        unkept = {claim.fact: (check, claim) for check, claim in self._unkept(exchange)}
+        claims = [
+            (check, claim)
+            for check, made in common_claims(exchange, document=self._document, shapes=self._shapes)
+            for claim in made
+        ]
+        facts = frozenset(claim.fact for _, claim in claims)
+        unkept = {claim.fact: (check, claim) for check, claim in claims if not claim.holds}
+        if not unkept and 200 <= kind.status < 300:
+            self._remember(kind, response, facts)
+        for fact in facts:
+            self._tallies.see(fact, self._says(fact))
         first: Claim | None = None
         for fact, (check, claim) in unkept.items():
             is_excused = not self._fails(check, claim, exchange)
             example = f"{kind.operation.id} {kind.status}: {_shown(claim)}"
             self._tallies.break_(fact, self._says(fact), example=example, is_excused=is_excused)
-            if documented is None or fact not in documented.facts:  # else it counts with its kind
-                self._tallies.see(fact, self._says(fact))
             if first is None and not is_excused:
                 first = claim
         return ContractBroken(first) if first and 200 <= kind.status < 300 else None
 
-    def _unkept(self, exchange: Exchange) -> Iterator[tuple[Check[...], Claim]]:
-        claims = common_claims(exchange, document=self._document, shapes=self._shapes)
-        return ((check, claim) for check, made in claims for claim in made if not claim.holds)
+    def _remember(self, kind: _Kind, response: Response, facts: frozenset[str]) -> None:
+        try:
+            form = _form_of(kind, response, json.loads(response.content))
+        except ValueError:
+            return
+        if len(kind.forms) >= _MOST_FORMS:
+            for each in kind.forms.values():
+                self._count(each)
+            kind.forms.clear()
+            kind.known.clear()
+        kind.forms.setdefault(form, _Form(facts=facts))
+
+    def _count(self, form: _Form) -> None:
+        for fact in form.facts if form.seen else ():
+            self._tallies.see(fact, self._says(fact), form.seen)
+        form.seen = 0
 
     def _fails(self, check: Check[...], claim: Claim, exchange: Exchange) -> bool:
         mark = fingerprint(
@@ -193,6 +223,15 @@ class Verifier:
 
     def _says(self, fact: str) -> str:
         return self._document.facts[fact].says
+
+
+def _form_of(kind: _Kind, response: Response, body: Any) -> Hashable:  # noqa: ANN401 - any JSON
+    """What decides which schemas apply: the members, the status of an execution, the headers."""
+    headers = tuple(each in response.headers for each in kind.headers)
+    if isinstance(body, dict):
+        status = body.get("status")
+        return headers, status if isinstance(status, str) else None, *body
+    return headers, type(body), bool(body)
 
 
 def _as_exchange(operation: Operation, response: Any) -> Exchange:  # noqa: ANN401 - of any client

@@ -289,6 +289,7 @@ class Invariant:
         broken: How often it was.
         example: One of those, in words.
         excused: How often it was where that fails no run: an assumption of ours only, or waived.
+        missing: What it would have taken to see it, where it was not; it is untested.
     """
 
     fact: str
@@ -297,6 +298,7 @@ class Invariant:
     broken: int
     example: str = ""
     excused: int = 0
+    missing: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
