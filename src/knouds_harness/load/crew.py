@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
@@ -27,6 +27,7 @@ from knouds_harness.load.messages import (
 )
 from knouds_harness.target.budget import Budget
 
+_ASSEMBLE_WITHIN_S: Final = 15.0
 _LOOK_EVERY_S: Final = 0.5
 _LAST_REPORTS_WITHIN_S: Final = 5.0
 """Besides Locust's stop timeout."""
@@ -36,14 +37,23 @@ _LARGEST_CLOCK_ERROR_S: Final = 0.5
 class Crew:
     """Divides arrivals, pace and credits between workers, whoever comes and goes; hears their last word."""
 
-    def __init__(self, runner: MasterRunner, leader: Leader, *, most_credits: float) -> None:
+    def __init__(
+        self,
+        runner: MasterRunner,
+        leader: Leader,
+        *,
+        most_credits: float,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         """Listen to workers.
 
         Args:
             runner: Locust's, of the master.
             leader: Told what readers of the figures have to know.
             most_credits: What all may spend together.
+            clock: Seconds since the epoch.
         """
+        self._clock = clock
         self._runner = runner
         self._leader = leader
         self._budget = Budget(most_credits)
@@ -58,6 +68,13 @@ class Crew:
         runner.register_message(ASK_SHARE, self._on_ask_share)
         runner.register_message(ASK_CREDITS, self._on_ask_credits)
         runner.register_message(STOP, self._on_stop)
+
+    def assemble(self) -> None:
+        """Wait until all workers that were told to start have done so, within reason."""
+        clients = self._runner.clients
+        deadline_s = time.monotonic() + _ASSEMBLE_WITHIN_S
+        while (clients.ready or clients.spawning) and time.monotonic() < deadline_s:
+            gevent.sleep(0.05)
 
     def begin(self, start_unix_s: float) -> None:
         """Load begins at this instant: keep shares, from now on."""
@@ -95,23 +112,24 @@ class Crew:
 
     def _keep_shares(self) -> None:
         while not self._is_ending:
-            self._look()
+            self.look()
             gevent.sleep(_LOOK_EVERY_S)
 
-    def _look(self) -> None:
+    def look(self) -> None:
         """Give each worker a share, and new ones where some came or went."""
         present = self._present()
         if present == self._known:
             return
         from_s = 0.0
         if self._known:
-            from_s = max(0.0, time.time() - self._start_unix_s + TAKE_OVER_S)
+            from_s = max(0.0, self._clock() - self._start_unix_s + TAKE_OVER_S)
             since = f"from second {from_s:.0f}"
             for worker in sorted(self._known - present & self._last_heard):
                 self._leader.note(f"Worker {worker} left: {len(present)} went on {since}.")
             self._tell_lost(present, f" Its share went to the {len(present)} others {since}.")
             for worker in sorted(present - self._known):
-                self._leader.note(f"Worker {worker} joined: {len(present)} share the load {since}.")
+                came = "is back" if worker in self._heard_unix_s else "joined"
+                self._leader.note(f"Worker {worker} {came}: {len(present)} share the load {since}.")
         if self._known - present and self._runner.state == STATE_RUNNING:  # its users have to be elsewhere
             gevent.spawn(self._runner.start, self._runner.target_user_count, self._runner.spawn_rate)
         self._known = present
@@ -135,7 +153,7 @@ class Crew:
         heard_s = max(0.0, heard_unix_s - self._start_unix_s)
         missing = f"what it sent after second {heard_s:.0f} is not counted"
         unsettled = float(self._granted.get(worker, 0)) - self._spent(worker)
-        return f"{missing}, and may have cost {unsettled:g} credits more" if unsettled > 0 else missing
+        return f"{missing}, and may have cost up to {unsettled:g} credits" if unsettled > 0 else missing
 
     def _on_ask_share(self, msg: Any, **_: object) -> None:  # noqa: ANN401 - Locust's message
         self._known.discard(msg.node_id)
@@ -175,8 +193,8 @@ class Crew:
         if HEALTH not in data:
             return
         self._leader.health_by_worker[client_id] = Health.unpacked(data[HEALTH])
-        self._heard_unix_s[client_id] = time.time()
-        self._compare_clocks(client_id, time.time() - data[SENT_AT])
+        self._heard_unix_s[client_id] = self._clock()
+        self._compare_clocks(client_id, self._clock() - data[SENT_AT])
         if data[IS_LAST]:
             self._settle(client_id)
             self._last_heard.add(client_id)

@@ -41,6 +41,7 @@ class CrewMember:
         *,
         on_share: Callable[[float, Share], None],
         on_return: Callable[[], None],
+        clock: Callable[[], float] = time.time,
     ) -> None:
         """Listen to the master.
 
@@ -48,7 +49,9 @@ class CrewMember:
             runner: Locust's, of a worker.
             on_share: Told when load begins or began (Unix time), and of a share, before that counts.
             on_return: Told that the master is heard after a silence in which others took the share over.
+            clock: Seconds since the epoch.
         """
+        self._clock = clock
         self._runner = runner
         self._on_share = on_share
         self._on_return = on_return
@@ -57,7 +60,7 @@ class CrewMember:
         self._granted = 0.0
         self._is_last = False
         self._ended: Event | None = None
-        self._heard_unix_s = time.time()
+        self._heard_unix_s = clock()
         events = runner.environment.events
         events.report_to_master.add_listener(self._report)
         events.heartbeat_received.add_listener(self._on_heartbeat)
@@ -69,7 +72,7 @@ class CrewMember:
     @property
     def is_alone(self) -> bool:
         """Whether the master has been silent for so long that it will take this worker for lost."""
-        return time.time() - self._heard_unix_s > SILENCE_S
+        return self._clock() - self._heard_unix_s > SILENCE_S
 
     def await_company(self) -> None:
         """Return once the master is heard, at once where it is."""
@@ -141,5 +144,5 @@ class CrewMember:
         self._on_share(msg.data["start_unix_s"], share)
 
     def _report(self, data: dict[str, Any], **_: object) -> None:
-        data[SENT_AT] = time.time()
+        data[SENT_AT] = self._clock()
         data[IS_LAST] = self._is_last

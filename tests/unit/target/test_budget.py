@@ -113,3 +113,15 @@ def test_overcharge_is_counted_in_full():
 def test_free_requests_are_always_granted(limit: float):
     """What costs nothing needs no credits."""
     assert Budget(limit).reserve(0) == 0
+
+
+def test_extended_budget_grants_what_it_refused():
+    """Credits may come little by little."""
+    budget = Budget(1)
+    with pytest.raises(GuardStop):
+        budget.reserve(3)
+
+    budget.extend(2)
+
+    budget.reserve(3)
+    assert budget.left_credits == 0

@@ -106,3 +106,34 @@ def test_unbounded_rate_never_waits():
     pacer = Pacer(None, sleep=sleep)
     for _ in range(100):
         pacer.wait()
+
+
+def test_pace_that_is_changed_holds_for_who_waits_already():
+    """A worker that gets a smaller share keeps it from the next request on."""
+    now = 1000.0
+    starts = []
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    pacer = Pacer(10, clock=lambda: now, sleep=sleep)
+    for number in range(4):
+        pacer.wait()
+        starts.append(now)
+        if number == 1:
+            pacer.change(2)
+
+    assert [later - earlier for earlier, later in pairwise(starts)] == pytest.approx([0.1, 0.1, 0.5])
+
+
+def test_delayed_pace_begins_later():
+    """So that those who share a pace take turns."""
+    now = 1000.0
+    waits: list[float] = []
+    pacer = Pacer(None, clock=lambda: now, sleep=waits.append)
+
+    pacer.change(10, delay_s=0.3)
+    pacer.wait()
+
+    assert waits == pytest.approx([0.3])

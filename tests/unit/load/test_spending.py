@@ -1,0 +1,111 @@
+"""Limits of the profile in each process of a load run."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import gevent
+import pytest
+
+from knouds_harness.contract.operations import Action
+from knouds_harness.errors import GuardStop
+from knouds_harness.load.arrivals import Share
+from knouds_harness.load.spending import LoadLimits
+from knouds_harness.target.budget import Budget
+from knouds_harness.target.limits import Limits
+from knouds_harness.target.profile import Target
+
+
+def target(**limits) -> Target:
+    return Target(
+        name="staging",
+        base_url="http://127.0.0.1:1",
+        limits=Limits(**limits),
+        source=Path("targets/staging.toml"),
+    )
+
+
+def errand(cost_credits: float) -> Any:
+    return SimpleNamespace(operation="runModel", cost_credits=cost_credits)
+
+
+def member_of(*, master_has: float) -> Any:
+    return Member(master_has=master_has)
+
+
+class Member:
+    """A crew member whose master has so many credits, and hands out five at a time."""
+
+    def __init__(self, *, master_has: float) -> None:
+        self.budget = Budget(0.0)
+        self.master_has = master_has
+        self.asked_ahead = 0
+
+    def get_credits(self, needed: float, **_: str) -> bool:
+        granted = min(max(needed, 5), self.master_has)
+        if granted < needed:
+            return False
+        self.master_has -= granted
+        self.budget.extend(granted)
+        return True
+
+    def ask_ahead(self) -> None:
+        self.asked_ahead += 1
+
+    def await_company(self) -> None:
+        pass
+
+
+def test_action_outside_the_limits_is_refused():
+    """Before anything is waited for."""
+    limits = LoadLimits(target(allow={Action.READ}), most_credits=0)
+
+    with pytest.raises(GuardStop, match="does not allow"):
+        limits.admit(Action.WRITE, what="createWorkflow")
+
+
+def test_worker_sends_nothing_before_it_has_a_share():
+    """Its part of the pace is not known before."""
+    limits = LoadLimits(target(requests_per_s=1000), most_credits=0, member=member_of(master_has=0))
+    sending = gevent.spawn(limits.admit, Action.READ, what="getWhoami")
+    gevent.sleep(0)
+    assert not sending.ready()
+
+    limits.pace(Share(index=0, workers=4))
+
+    sending.join(timeout=5)
+    assert sending.ready()
+
+
+def test_run_waits_for_credits_of_the_master():
+    """As long as that has some."""
+    limits = LoadLimits(target(), most_credits=0, member=member_of(master_has=10))
+
+    reserved = [limits.reserve(errand(4)) for _ in range(2)]
+
+    assert reserved == [Decimal(4), Decimal(4)]
+    with pytest.raises(GuardStop, match="may cost 4 credits"):
+        limits.reserve(errand(4))
+
+
+def test_credits_are_looked_after_with_each_run():
+    """So that the next ones are there before they are needed."""
+    member = member_of(master_has=10)
+    limits = LoadLimits(target(), most_credits=0, member=member)
+
+    limits.reserve(errand(4))
+
+    assert member.asked_ahead == 1
+
+
+def test_process_of_its_own_has_all_credits():
+    """Without a master nobody is asked."""
+    limits = LoadLimits(target(), most_credits=5)
+
+    limits.reserve(errand(5))
+
+    with pytest.raises(GuardStop):
+        limits.reserve(errand(1))
