@@ -1,0 +1,117 @@
+"""Every recording, whole, through the client and the checks; each answer once, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import httpx
+import pytest
+from recorded import (
+    breaches,
+    document,
+    recording,
+    recordings,
+    replayed,
+    request_of,
+    serving,
+    shapes,
+    story_of,
+)
+
+from knouds_harness.conformance.receiver import Receiver
+from knouds_harness.conformance.recording_judgement import claims_about
+from knouds_harness.exchange.redaction import Redactor
+
+ANSWERS = [name for name, each in recordings().items() if each.kind == "answer"]
+DELIVERIES = [name for name, each in recordings().items() if each.kind == "delivery"]
+
+
+def facts_shown(recording):
+    """What checks find kept, and nothing against it."""
+    claims = [
+        claim
+        for _, claims in claims_about(
+            recording, document=document(), shapes=shapes(), story=story_of(recording)
+        )
+        for claim in claims
+    ]
+    return {claim.fact for claim in claims if claim.holds} - {
+        claim.fact for claim in claims if not claim.holds
+    }
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_answer_is_replayed_whole_and_breaks_nothing(name):
+    """The client makes of it what it made then, and the checks find what they found then."""
+    recorded = recording(name)
+
+    exchange = replayed(recorded)
+
+    assert replace(
+        recorded.exchange,
+        id=exchange.id,
+        started_at=exchange.started_at,
+        elapsed_ms=exchange.elapsed_ms,
+        url=exchange.url,
+        sent_headers=exchange.sent_headers,
+    ) == replace(exchange, request=replace(exchange.request, cost_credits=0.0))
+    again = replace(recorded, exchange=exchange)
+    assert breaches(again) == []
+    assert facts_shown(again) == set(recorded.facts)
+
+
+@pytest.mark.parametrize("name", DELIVERIES)
+def test_delivery_is_received_whole_and_breaks_nothing(name):
+    """Sent to a receiver on this machine, byte by byte as it came."""
+    recorded = recording(name)
+    request = recorded.exchange.request
+
+    with Receiver() as receiver:
+        if recorded.exchange.status == 503:
+            receiver.refuse_first(lambda _: True)
+        answer = httpx.post(receiver.url(request.path), content=request.body, headers=list(request.headers))
+        (delivery,) = receiver.deliveries
+
+    assert answer.status_code == recorded.exchange.status
+    assert delivery.body == request.body
+    exchange = replace(
+        delivery.as_exchange("https://receiver.example/webhook", Redactor()),
+        started_at=recorded.exchange.started_at,
+    )
+    again = replace(recorded, exchange=exchange)
+    assert breaches(again) == []
+    assert facts_shown(again) == set(recorded.facts)
+
+
+def test_stray_request_fails():
+    """Nothing but what was recorded is let through."""
+    served, other = recording("getWhoami-200-user"), recording("listWorkflows-200-summaries")
+    with serving(served) as client:
+        client.send(request_of(served)[0])
+        with pytest.raises(AssertionError, match="not mocked"):
+            client.send(request_of(other)[0])
+
+
+def test_request_that_is_sent_once_too_often_fails():
+    """Each recording answers once."""
+    served = recording("getWhoami-200-user")
+    with serving(served) as client:
+        client.send(request_of(served)[0])
+        with pytest.raises(AssertionError, match="more often than recorded"):
+            client.send(request_of(served)[0])
+
+
+def test_unused_recording_fails():
+    """A test that does not ask for what it was given tests something else."""
+    with (
+        pytest.raises(AssertionError, match=r"nobody asked for|were not called"),
+        serving(recording("getWhoami-200-user")),
+    ):
+        pass
+
+
+def test_request_that_differs_from_the_recorded_one_fails():
+    """Another key, header or body is another request."""
+    served = recording("getWhoami-200-user")
+    with pytest.raises(AssertionError), serving(served) as client:
+        client.send(replace(request_of(served)[0], headers=(("accept", "text/html"),)))
