@@ -114,7 +114,8 @@ def _launched(status: int, folder: Path | None, *, was_interrupted: bool) -> Lau
     if status < 0:
         note = f"The load generator was killed by {signal.Signals(-status).name}."
         return Launched(exit_code=ExitCode.INTERRUPTED, folder=folder, note=note)
-    if folder is None and status not in {ExitCode.UNREACHABLE, ExitCode.GUARD, ExitCode.INTERRUPTED}:
+    without_record = {ExitCode.KEPT, ExitCode.UNREACHABLE, ExitCode.GUARD, ExitCode.INTERRUPTED}
+    if folder is None and status not in without_record:
         # It never came to load: the Locust file, or an option of Locust's, is at fault.
         return Launched(exit_code=ExitCode.INTERRUPTED if was_interrupted else ExitCode.USAGE, folder=None)
     if status not in {code.value for code in ExitCode}:
