@@ -54,6 +54,7 @@ class _Timespan(click.ParamType[str]):
 @click.option("--abort-on", multiple=True, metavar="MEASURE=BOUND", help="End early where it is missed.")
 @click.option("--credits", type=click.FloatRange(0), metavar="N", help="Spend no more than this.")
 @click.option("--verify", is_flag=False, flag_value="1", metavar="[RATIO]", help="Check answers; 1 is all.")
+@click.option("--plan-only", is_flag=True, help="Say what it is going to be and cost, and send nothing.")
 @click.option("--client", type=click.Choice(("knouds", "fast")), help="fast: Locust's FastHttpUser's.")
 @click.option("--yes", is_flag=True, help="Load may go to another machine than this.")
 @click.option("--yes-production", is_flag=True, help="Agree to a profile that says production = true.")
