@@ -23,8 +23,8 @@ class Figure:
 
     Attributes:
         value: In the measure's own unit.
-        error: Standard error, from the blocks within the run: of the logarithm of a time or a rate, of a share
-            as it is.
+        error: Standard error, from the blocks within the run: of the logarithm of a time or a rate, of a
+            share as it is.
     """
 
     value: float
@@ -92,9 +92,9 @@ def change_between(
 ) -> Change:
     """Compare the runs of two sides.
 
-    A moderated t: the variance from run to run is the one seen between the runs of a side, or, as long as that is
-    smaller, its mean with what the blocks within the runs and the expected noise say. So one run a side can be
-    compared too, and a few runs that happen to agree convince nobody.
+    A moderated t: the variance from run to run is the one seen between the runs of a side, or, where that is
+    smaller, its mean with what the blocks within the runs and the expected noise say. So one run a side can
+    be compared too, and a few runs that happen to agree convince nobody.
 
     Args:
         baseline: A figure for each run, at least one.
@@ -104,7 +104,9 @@ def change_between(
         confidence: Of the interval.
         is_more_worse: Whether a higher figure is the worse one.
     """
-    sides = [[each.value if is_share else math.log(each.value) for each in side] for side in (baseline, candidate)]
+    sides = [
+        [each.value if is_share else math.log(each.value) for each in side] for side in (baseline, candidate)
+    ]
     within = fmean(each.error**2 for each in (*baseline, *candidate)) + expected_noise**2
     seen_degrees = sum(len(side) - 1 for side in sides)
     run_variance, degrees = within, PRIOR_DEGREES

@@ -64,10 +64,11 @@ def read_tolerances(path: Path | None, scenario: str, texts: Iterable[str]) -> T
     given: dict[tuple[str, str], float] = {}
     for operation, table in _tables(path, scenario).items():
         for name, text in table.items():
-            _add(given, operation, name, text, f'{path}: {scenario}."{operation}".{TABLE}.{name}', problems)
+            where = f'{path}: {scenario}."{operation}".{TABLE}.{name}'
+            given |= _given(operation, name, text, where, problems)
     for text in texts:
         name, _, share = text.partition("=")
-        _add(given, EVERY_OPERATION, name, share, f"--tolerance {text}", problems)
+        given |= _given(EVERY_OPERATION, name, share, f"--tolerance {text}", problems)
     if problems:
         raise UsageError("\n".join(problems))
     return Tolerances(given=given)
@@ -91,23 +92,18 @@ def _tables(path: Path | None, scenario: str) -> Mapping[str, Mapping[str, Any]]
     return tables
 
 
-def _add(
-    given: dict[tuple[str, str], float],
-    operation: str,
-    name: str,
-    text: object,
-    where: str,
-    problems: list[str],
-) -> None:
+def _given(
+    operation: str, name: str, text: object, where: str, problems: list[str]
+) -> dict[tuple[str, str], float]:
     measure = name if name in MEASURES else f"{name}_ms"
+    share = _share(text)
     if measure not in MEASURES:
         problems.append(f"{where}: is no measure that is compared\n  Use one of {', '.join(MEASURES)}.")
-        return
-    share = _share(text)
-    if share is None:
+    elif share is None:
         problems.append(f'{where}: {text!r} is no share\n  Write a percentage such as "10%".')
-        return
-    given[operation, measure] = share
+    else:
+        return {(operation, measure): share}
+    return {}
 
 
 def _share(text: object) -> float | None:

@@ -1,0 +1,106 @@
+"""Two conformance runs: which findings are new, gone or still there, and how facts stand now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from knouds_harness.errors import ExitCode
+from knouds_harness.reporting.comparison.check_figures import CheckFigures
+from knouds_harness.reporting.standing import Standing
+from knouds_harness.runs.findings import Finding
+
+_UNSEEN = (Standing.UNTESTED, Standing.UNEXERCISED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FactChange:
+    """A fact that stands otherwise than it did."""
+
+    fact: str
+    before: Standing
+    now: Standing
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckComparison:
+    """What came of it.
+
+    Attributes:
+        baseline: The run before.
+        candidate: The run now.
+        regressions: Findings that fail the run now and did not before, new ones or no longer waived.
+        new: Other findings that were not there before.
+        still: Those in both.
+        gone: Those not there any more, although their fact was tested.
+        not_looked_for: Those not there any more whose fact was not tested.
+        facts: What stands otherwise.
+        notes: What else differs, in sentences.
+    """
+
+    baseline: CheckFigures
+    candidate: CheckFigures
+    regressions: tuple[Finding, ...]
+    new: tuple[Finding, ...]
+    still: tuple[Finding, ...]
+    gone: tuple[Finding, ...]
+    not_looked_for: tuple[Finding, ...]
+    facts: tuple[FactChange, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether both runs came to their end."""
+        return not (self.baseline.doubt or self.candidate.doubt)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What the command ends with; what was found stands even in a run that was cut short."""
+        if self.regressions and not self.baseline.doubt:
+            return ExitCode.BREACH
+        return ExitCode.KEPT if self.is_valid else ExitCode.INVALID_MEASUREMENT
+
+
+def compare_checks(baseline: CheckFigures, candidate: CheckFigures) -> CheckComparison:
+    """Compare two conformance runs by the fingerprints of their findings."""
+    before = {each.fingerprint: each for each in baseline.findings}
+    now = {each.fingerprint: each for each in candidate.findings}
+    regressed = set(candidate.failing) - set(baseline.failing)
+    missing = [each for key, each in before.items() if key not in now]
+    unseen = [each for each in missing if candidate.facts.get(each.fact) in (None, *_UNSEEN)]
+    return CheckComparison(
+        baseline=baseline,
+        candidate=candidate,
+        regressions=tuple(each for key, each in now.items() if key in regressed),
+        new=tuple(each for key, each in now.items() if key not in before and key not in regressed),
+        still=tuple(each for key, each in now.items() if key in before and key not in regressed),
+        gone=tuple(each for each in missing if each not in unseen),
+        not_looked_for=tuple(unseen),
+        facts=tuple(_changed_facts(baseline, candidate)),
+        notes=tuple(_notes(baseline, candidate)),
+    )
+
+
+def _changed_facts(baseline: CheckFigures, candidate: CheckFigures) -> Iterator[FactChange]:
+    for fact, now in sorted(candidate.facts.items(), key=lambda each: each[1].rank):
+        before = baseline.facts.get(fact, Standing.UNEXERCISED)
+        if before is not now:
+            yield FactChange(fact=fact, before=before, now=now)
+
+
+def _notes(baseline: CheckFigures, candidate: CheckFigures) -> Iterator[str]:
+    for run in (baseline, candidate):
+        if run.doubt:
+            yield f"{run.run}: {run.doubt}"
+    if baseline.target != candidate.target:
+        yield f"Two targets: {baseline.target} before, {candidate.target} now."
+    if baseline.document_version != candidate.document_version:
+        yield f"Two editions of the contract: {baseline.document_version} and {candidate.document_version}."
+    lost = [
+        fact
+        for fact, standing in baseline.facts.items()
+        if standing not in _UNSEEN and candidate.facts.get(fact, Standing.UNEXERCISED) in _UNSEEN
+    ]
+    if lost:
+        named = ", ".join([*lost[:3], *(["…"] if len(lost) > 3 else [])])
+        yield f"{len(lost)} facts were tested before and are not now: {named}."

@@ -1,0 +1,286 @@
+"""Two sides of load runs, measure by measure, and what follows from that."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Final
+
+from knouds_harness.errors import ExitCode, UsageError
+from knouds_harness.load.objectives import judge_objectives, load_objectives
+from knouds_harness.reporting.comparison.blocks import ALL
+from knouds_harness.reporting.comparison.change import Change, Figure, Verdict, change_between
+from knouds_harness.reporting.comparison.load_figures import LoadFigures
+from knouds_harness.reporting.comparison.tolerances import ERRORS, MEASURES, RATE, SERVICE_TIMES, Tolerances
+from knouds_harness.runs.load_results import JudgedObjective
+
+CONFIDENCE: Final = 0.99
+"""That no gate of the whole comparison is wrong by chance, either way."""
+EXPECTED_NOISE: Final = 0.03
+"""How far times are from run to run, where the runs themselves do not tell (benchmarks/README.md)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One measure of one operation.
+
+    Attributes:
+        operation: As in statistics, or ``all``.
+        measure: One of ``MEASURES``.
+        baseline: Mean over the runs of that side, of times the geometric one; None where there is none.
+        candidate: The same of the other.
+        change: None where it cannot be told; ``verdict`` is no evidence then.
+        verdict: What the change means.
+        tolerance: What was tolerated.
+        is_gate: A worsening fails the comparison.
+        reason: Why there is no change, in words.
+    """
+
+    operation: str
+    measure: str
+    baseline: float | None
+    candidate: float | None
+    change: Change | None
+    verdict: Verdict
+    tolerance: float
+    is_gate: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadComparison:
+    """What came of it.
+
+    Attributes:
+        scenario: What was run.
+        rows: By operation, ``all`` last, and measure.
+        missed: Objectives that the candidate's runs missed more often than not, the median run's figures.
+        confidence: Of each interval.
+        baseline: Runs that count.
+        candidate: Runs that count.
+        left_out: Runs that do not, each with why.
+        notes: What else differs between the sides, in sentences.
+    """
+
+    scenario: str
+    rows: tuple[Row, ...]
+    missed: tuple[JudgedObjective, ...]
+    confidence: float
+    baseline: tuple[LoadFigures, ...]
+    candidate: tuple[LoadFigures, ...]
+    left_out: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether there is something to compare."""
+        return bool(self.baseline and self.candidate)
+
+    @property
+    def regressions(self) -> tuple[Row, ...]:
+        """The gates that got worse."""
+        return tuple(row for row in self.rows if row.is_gate and row.verdict is Verdict.WORSE)
+
+    @property
+    def verdict(self) -> Verdict:
+        """Of all gates together."""
+        gates = {row.verdict for row in self.rows if row.is_gate}
+        if Verdict.WORSE in gates:
+            return Verdict.WORSE
+        if Verdict.BETTER in gates:
+            return Verdict.BETTER
+        return Verdict.SAME if gates == {Verdict.SAME} else Verdict.NO_EVIDENCE
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What the command ends with."""
+        if not self.is_valid:
+            return ExitCode.INVALID_MEASUREMENT
+        return ExitCode.BREACH if self.regressions or self.missed else ExitCode.KEPT
+
+
+def compare_loads(
+    baseline: Sequence[LoadFigures],
+    candidate: Sequence[LoadFigures],
+    *,
+    tolerances: Tolerances,
+    objectives: Path | None,
+) -> LoadComparison:
+    """Compare load runs.
+
+    Args:
+        baseline: At least one.
+        candidate: At least one.
+        tolerances: What may change, and by how much.
+        objectives: Where the absolute bounds are; None for none.
+
+    Raises:
+        UsageError: They ran different scenarios, or one side was open and the other closed.
+    """
+    _check_alike(baseline, candidate)
+    valid_baseline = [each for each in baseline if not each.doubts]
+    valid_candidate = [each for each in candidate if not each.doubts]
+    scenario = candidate[0].plan.scenario
+    is_open = candidate[0].plan.model == "open"
+    wanted = list(_wanted(valid_baseline, valid_candidate, is_open=is_open))
+    gates = [tolerances.is_gate(*each, is_open_model=is_open) and each[0] != ALL for each in wanted]
+    confidence = 1 - (1 - CONFIDENCE) / max(1, sum(gates))
+    rows = [
+        _row(
+            operation,
+            measure,
+            valid_baseline,
+            valid_candidate,
+            tolerance=tolerances.of(operation, measure),
+            is_gate=is_gate,
+            expected_noise=0.0 if measure == ERRORS or (measure == RATE and is_open) else EXPECTED_NOISE,
+            confidence=confidence,
+        )
+        for (operation, measure), is_gate in zip(wanted, gates, strict=True)
+    ]
+    return LoadComparison(
+        scenario=scenario,
+        rows=tuple(rows),
+        missed=tuple(_missed(valid_candidate, objectives, scenario)),
+        confidence=confidence,
+        baseline=tuple(valid_baseline),
+        candidate=tuple(valid_candidate),
+        left_out=tuple(f"{each.run}: {each.doubts[0]}" for each in (*baseline, *candidate) if each.doubts),
+        notes=tuple(_notes(valid_baseline, valid_candidate)),
+    )
+
+
+def _check_alike(baseline: Sequence[LoadFigures], candidate: Sequence[LoadFigures]) -> None:
+    first = baseline[0]
+    for each in (*baseline, *candidate):
+        if each.plan.scenario != first.plan.scenario:
+            raise UsageError(
+                f"{first.run} ran {first.plan.scenario} and {each.run} ran {each.plan.scenario}: "
+                "different scenarios do not compare"
+            )
+        if each.plan.model != first.plan.model:
+            raise UsageError(
+                f"{first.run} was {first.plan.model} and {each.run} was {each.plan.model}: "
+                "times of the open and the closed model do not compare"
+            )
+
+
+def _wanted(
+    baseline: Sequence[LoadFigures], candidate: Sequence[LoadFigures], *, is_open: bool
+) -> Iterator[tuple[str, str]]:
+    """Operation and measure of each row; what only one side did is there too."""
+    if not (baseline and candidate):
+        return
+    names = {name for each in (*baseline, *candidate) for name in each.figures}
+    for name in sorted(names, key=lambda each: (each == ALL, each)):
+        for measure in MEASURES:
+            if is_open or measure not in SERVICE_TIMES:  # without a schedule they are the response times
+                yield name, measure
+
+
+def _row(
+    operation: str,
+    measure: str,
+    baseline: Sequence[LoadFigures],
+    candidate: Sequence[LoadFigures],
+    *,
+    tolerance: float,
+    is_gate: bool,
+    expected_noise: float,
+    confidence: float,
+) -> Row:
+    sides = [
+        [found for run in side if (found := run.figures.get(operation, {}).get(measure))]
+        for side in (baseline, candidate)
+    ]
+    means = [_mean(side, is_share=measure == ERRORS) for side in sides]
+    if not all(sides):
+        is_absent = any(all(operation not in run.figures for run in side) for side in (baseline, candidate))
+        reason = "only one side sent it" if is_absent else "too few requests"
+        return Row(
+            operation=operation,
+            measure=measure,
+            baseline=means[0],
+            candidate=means[1],
+            change=None,
+            verdict=Verdict.NO_EVIDENCE,
+            tolerance=tolerance,
+            is_gate=is_gate,
+            reason=reason,
+        )
+    is_more_worse = measure != RATE
+    change = change_between(
+        *sides,
+        is_share=measure == ERRORS,
+        expected_noise=expected_noise,
+        confidence=confidence,
+        is_more_worse=is_more_worse,
+    )
+    return Row(
+        operation=operation,
+        measure=measure,
+        baseline=means[0],
+        candidate=means[1],
+        change=change,
+        verdict=change.verdict(tolerance=tolerance, is_more_worse=is_more_worse),
+        tolerance=tolerance,
+        is_gate=is_gate,
+    )
+
+
+def _mean(figures: Sequence[Figure], *, is_share: bool) -> float | None:
+    if not figures:
+        return None
+    if is_share:
+        return fmean(each.value for each in figures)
+    return math.exp(fmean(math.log(each.value) for each in figures))
+
+
+def _missed(
+    candidate: Sequence[LoadFigures], objectives: Path | None, scenario: str
+) -> Iterator[JudgedObjective]:
+    if objectives is None or not candidate:
+        return
+    wanted = load_objectives(objectives, scenario)
+    judged = [judge_objectives(wanted, each.operations) for each in candidate]
+    every = {(each.operation, each.measure) for run in judged for each in run}
+    for operation, measure in sorted(every):
+        mine = [
+            each for run in judged for each in run if (each.operation, each.measure) == (operation, measure)
+        ]
+        missed = [each for each in mine if not each.is_met]
+        if len(missed) * 2 > len(candidate):
+            yield sorted(missed, key=lambda each: each.observed or 0)[len(missed) // 2]
+
+
+def _notes(baseline: Sequence[LoadFigures], candidate: Sequence[LoadFigures]) -> Iterator[str]:
+    runs = (*baseline, *candidate)
+    if not (baseline and candidate):
+        return
+    for what, of in _ALIKE.items():
+        if any(of(each) != of(runs[0]) for each in runs):
+            yield f"Not the same in all runs: {what}. What changed may come from that."
+    if not all(each.has_blocks for each in runs):
+        yield "A run has no times.hlog: how far its own seconds differ is unknown."
+    if len(runs) == 2:
+        yield (
+            "One run a side cannot tell how far runs differ by themselves: "
+            f"{EXPECTED_NOISE:.0%} is taken for that. Several a side can: --repeat."
+        )
+
+
+_ALIKE: Final[Mapping[str, Callable[[LoadFigures], object]]] = {
+    "the load over time": lambda run: run.plan.stages,
+    "the warm-up": lambda run: run.plan.warm_up_s,
+    "the number of users": lambda run: run.plan.users,
+    "the client": lambda run: run.plan.client,
+    "the processes that sent": lambda run: run.plan.workers,
+    "the share of checked answers": lambda run: run.plan.verified_share,
+    "the interpreter": lambda run: (run.fingerprint.python, run.fingerprint.build),
+    "the machine that sent": lambda run: (run.fingerprint.platform, run.fingerprint.cores),
+    "the versions of the generator": lambda run: run.fingerprint.versions,
+}
+"""What has to agree for a change to be the target's."""

@@ -1,0 +1,155 @@
+"""What a load run brings to a comparison, small enough to be kept: figures, and how sure each is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from knouds_harness.errors import RunRecordError
+from knouds_harness.load.histograms import merged
+from knouds_harness.reporting.comparison.blocks import (
+    ALL,
+    LEAST_BEYOND,
+    Block,
+    percentile_error,
+    read_blocks,
+    share_error,
+)
+from knouds_harness.reporting.comparison.change import Figure
+from knouds_harness.reporting.comparison.tolerances import ERRORS, PERCENTS, RATE
+from knouds_harness.runs.load_results import Fingerprint, LoadPlan, LoadResults, OperationLoad, Times
+from knouds_harness.runs.record import RunRecord
+
+LOAD_KIND: Final = "load"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadFigures:
+    """One load run.
+
+    Attributes:
+        run: Name of its folder.
+        started_at: UTC.
+        target: Name of the profile.
+        base_url: Where that was.
+        plan: What was asked for.
+        fingerprint: What generated the load.
+        doubts: Why its figures are not the target's, in sentences; none where they are.
+        operations: What was measured after the warm-up.
+        figures: By operation (and ``all``, where there are several) and measure; what too few requests say is
+            left out.
+        has_blocks: Its seconds could be read, so that the errors of its figures are known.
+    """
+
+    run: str
+    started_at: datetime
+    target: str
+    base_url: str
+    plan: LoadPlan
+    fingerprint: Fingerprint
+    doubts: tuple[str, ...]
+    operations: tuple[OperationLoad, ...]
+    figures: Mapping[str, Mapping[str, Figure]]
+    has_blocks: bool
+
+
+def load_figures(record: RunRecord) -> LoadFigures:
+    """Read what a comparison needs of a load run.
+
+    Raises:
+        RunRecordError: Its ``load.json`` cannot be read.
+    """
+    if record.load is None:
+        reason = next(iter(record.gaps), "load.json is missing: no figures are shown.")
+        raise RunRecordError(
+            f"{record.folder}: {reason}\n  Take the file from a copy of the run, or run again."
+        )
+    results = record.load.results
+    blocks = read_blocks(record.folder, sum(each.requests for each in results.operations))
+    return LoadFigures(
+        run=record.folder.resolve().name,
+        started_at=record.started_at,
+        target=record.setup.target.name,
+        base_url=record.setup.target.base_url,
+        plan=results.plan,
+        fingerprint=results.fingerprint,
+        doubts=tuple(_doubts(record, results)),
+        operations=results.operations,
+        figures=_figures(results, blocks),
+        has_blocks=bool(blocks),
+    )
+
+
+def _doubts(record: RunRecord, results: LoadResults) -> Iterator[str]:
+    if not results.validity.is_valid:
+        yield from results.validity.reasons
+    elif not record.outcome.is_complete:
+        yield "It did not come to its end."
+    elif not any(each.requests for each in results.operations):
+        yield "Nothing was measured."
+
+
+def _figures(
+    results: LoadResults, blocks: Mapping[str, Sequence[Block]]
+) -> Mapping[str, Mapping[str, Figure]]:
+    total = sum(each.requests for each in results.operations)
+    found = {
+        each.operation: dict(_of_operation(each, results.plan, total, blocks.get(each.operation, ())))
+        for each in results.operations
+        if each.requests
+    }
+    if len(found) > 1:
+        found[ALL] = dict(_of_all(results, total, blocks.get(ALL, ())))
+    return found
+
+
+def _of_operation(
+    load: OperationLoad, plan: LoadPlan, total: int, blocks: Sequence[Block]
+) -> Iterator[tuple[str, Figure]]:
+    yield RATE, Figure(value=load.per_s, error=_rate_error(load.requests, total, plan))
+    yield ERRORS, _error_rate(load.error_rate, load.requests, blocks)
+    for percent in PERCENTS:
+        for prefix, times in (("", load.response), ("service_", load.service)):
+            error = _time_error(blocks, prefix, percent) if blocks else _error_without_blocks(times, percent)
+            if error is not None and times.percentiles[percent] > 0:
+                yield f"{prefix}p{percent}_ms", Figure(value=times.percentiles[percent], error=error)
+
+
+def _of_all(results: LoadResults, total: int, blocks: Sequence[Block]) -> Iterator[tuple[str, Figure]]:
+    per_s = sum(each.per_s for each in results.operations)
+    errors = sum(each.error_rate * each.requests for each in results.operations)
+    yield RATE, Figure(value=per_s, error=_rate_error(total, total, results.plan))
+    yield ERRORS, _error_rate(errors / total, total, blocks)
+    for percent in PERCENTS:
+        for prefix in ("", "service_"):
+            error = _time_error(blocks, prefix, percent)
+            if error is not None:
+                whole = merged(each.service if prefix else each.response for each in blocks)
+                value = whole.percentile_s(float(percent)) * 1e3
+                yield f"{prefix}p{percent}_ms", Figure(value=value, error=error)
+
+
+def _rate_error(requests: int, total: int, plan: LoadPlan) -> float:
+    """Evenly spaced arrivals are as many as asked for: only the mix of operations is left to chance."""
+    is_fixed = plan.model == "open" and plan.spacing == "constant"
+    return math.sqrt((1 - requests / total if is_fixed else 1) / requests)
+
+
+def _error_rate(rate: float, requests: int, blocks: Sequence[Block]) -> Figure:
+    if not blocks:
+        return Figure(value=rate, error=share_error([round(rate * requests)], [requests]))
+    error = share_error([each.errors for each in blocks], [each.requests for each in blocks])
+    return Figure(value=rate, error=error)
+
+
+def _time_error(blocks: Sequence[Block], prefix: str, percent: str) -> float | None:
+    histograms = [each.service if prefix else each.response for each in blocks]
+    return percentile_error(histograms, float(percent))
+
+
+def _error_without_blocks(times: Times, percent: str) -> float | None:
+    """Nothing is known of it; repeated runs and the noise that is expected have to do."""
+    return None if times.count * (1 - float(percent) / 100) < LEAST_BEYOND else 0.0

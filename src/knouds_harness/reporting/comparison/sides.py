@@ -1,0 +1,155 @@
+"""The sides of a comparison: run folders, or summaries that were kept of some."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from knouds_harness.errors import RunRecordError, UsageError
+from knouds_harness.reporting.comparison.check_figures import CheckFigures, check_figures
+from knouds_harness.reporting.comparison.load_figures import LOAD_KIND, LoadFigures, load_figures
+from knouds_harness.runs.record import read_run
+
+FORMAT: Final = "knouds-harness baseline"
+FORMAT_VERSION: Final = 1
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """Runs of one thing, all of load or one of conformance; also the contents of a kept summary.
+
+    Attributes:
+        name: Of the kept summary, or of the runs.
+        tool_version: That read the runs.
+        loads: Load runs.
+        checks: Conformance runs.
+    """
+
+    format: Literal["knouds-harness baseline"] = FORMAT
+    format_version: Literal[1] = FORMAT_VERSION
+    name: str
+    tool_version: str
+    loads: tuple[LoadFigures, ...] = ()
+    checks: tuple[CheckFigures, ...] = ()
+
+    @property
+    def runs(self) -> tuple[LoadFigures | CheckFigures, ...]:
+        """All of them."""
+        return (*self.loads, *self.checks)
+
+
+@cache
+def side_format() -> TypeAdapter[Side]:
+    """Writes and reads a kept summary."""
+    return TypeAdapter(Side)
+
+
+def read_side(places: Sequence[Path], *, baselines: Path) -> Side:
+    """Read one side.
+
+    Args:
+        places: Run folders, kept summaries, or names of those.
+        baselines: The folder of kept summaries.
+
+    Raises:
+        RunRecordError: One of them is missing, cut short, or something else.
+        UsageError: Load and conformance runs are mixed, or there are several of conformance.
+    """
+    parts = [_read(place, baselines) for place in places]
+    side = Side(
+        name=" + ".join(part.name for part in parts[:1])
+        + (f" and {len(parts) - 1} more" if len(parts) > 1 else ""),
+        tool_version=version("knouds-harness"),
+        loads=tuple(run for part in parts for run in part.loads),
+        checks=tuple(run for part in parts for run in part.checks),
+    )
+    if side.loads and side.checks:
+        raise UsageError(
+            f"{side.loads[0].run} is a run of load and {side.checks[0].run} one of conformance: "
+            "they do not compare"
+        )
+    if len(side.checks) > 1:
+        raise UsageError(
+            "several conformance runs on one side: their findings are no sample of anything\n"
+            "  Name one of them."
+        )
+    return side
+
+
+def keep(name: str, side: Side, *, baselines: Path) -> Path:
+    """Keep a summary of runs, in place of an earlier one of that name.
+
+    Raises:
+        UsageError: The name cannot be that of a file.
+        RunRecordError: It cannot be written.
+    """
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f'--keep "{name}": is no name\n'
+            "  Use letters, digits, dots, dashes and underscores, such as spring-reads."
+        )
+    path = baselines / f"{name}.json"
+    kept = Side(name=name, tool_version=side.tool_version, loads=side.loads, checks=side.checks)
+    try:
+        baselines.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(side_format().dump_json(kept, indent=1) + b"\n")
+    except OSError as error:
+        raise RunRecordError(f"{path}: cannot be written: {error.strerror}") from error
+    return path
+
+
+def _read(place: Path, baselines: Path) -> Side:
+    kept = baselines / f"{place.name.removesuffix('.json')}.json"
+    if place.is_dir():
+        return _read_folder(place)
+    if place.is_file():
+        return _read_kept(place)
+    if place.parent == Path() and kept.is_file():
+        return _read_kept(kept)
+    known = sorted(path.stem for path in baselines.glob("*.json"))
+    raise RunRecordError(
+        f"{place}: there is no such run folder, nor a summary of that name\n"
+        f"  Give a folder under reports/runs, or one of those kept in {baselines}: "
+        f"{', '.join(known) or 'none yet'}."
+    )
+
+
+def _read_folder(folder: Path) -> Side:
+    record = read_run(folder)
+    name = folder.resolve().name
+    if record.kind == LOAD_KIND:
+        return Side(name=name, tool_version="", loads=(load_figures(record),))
+    return Side(name=name, tool_version="", checks=(check_figures(record),))
+
+
+def _read_kept(path: Path) -> Side:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise RunRecordError(f"{path}: cannot be read: {error.strerror}") from error
+    try:
+        stored = json.loads(content)
+    except ValueError:
+        raise RunRecordError(f"{path}: is cut short or is not JSON\n  Keep it anew from its runs.") from None
+    if not isinstance(stored, dict) or stored.get("format") != FORMAT:
+        raise RunRecordError(
+            f"{path}: is no summary that knouds-harness kept\n  Give a run folder, or keep one."
+        )
+    try:
+        return side_format().validate_python(stored)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise RunRecordError(
+            f"{path}: {where}: {first['msg'].lower()}\n"
+            "  It is damaged or of another version: keep it anew from its runs."
+        ) from None

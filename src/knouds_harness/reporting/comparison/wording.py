@@ -1,0 +1,146 @@
+"""The words of a comparison, the same in every report."""
+
+from __future__ import annotations
+
+from knouds_harness.reporting.comparison.change import Change, Verdict
+from knouds_harness.reporting.comparison.check_comparison import CheckComparison
+from knouds_harness.reporting.comparison.load_comparison import LoadComparison, Row
+from knouds_harness.reporting.comparison.tolerances import ERRORS
+from knouds_harness.reporting.headline import Headline
+from knouds_harness.reporting.load.headline import describe, name, value
+from knouds_harness.runs.findings import Finding
+
+Comparison = LoadComparison | CheckComparison
+
+
+def headline(comparison: Comparison) -> Headline:
+    """Sum a comparison up in one line."""
+    if isinstance(comparison, LoadComparison):
+        return _load_headline(comparison)
+    return _check_headline(comparison)
+
+
+def lines(comparison: Comparison) -> list[str]:
+    """What there is to say below the verdict, the weightiest first."""
+    if isinstance(comparison, CheckComparison):
+        return [
+            *(f"new: {finding_line(each)}" for each in comparison.regressions),
+            *(f"new, fails nothing: {finding_line(each)}" for each in comparison.new),
+            *(f"gone: {finding_line(each)}" for each in comparison.gone),
+            *comparison.notes,
+        ]
+    gates = [row for row in comparison.rows if row.is_gate]
+    changed = [row for row in gates if row.verdict in (Verdict.WORSE, Verdict.BETTER)]
+    changed.sort(key=lambda row: row.verdict is not Verdict.WORSE)
+    unknown = [row for row in gates if row.verdict is Verdict.NO_EVIDENCE]
+    return [
+        *(f"objective missed: {describe(each)}" for each in comparison.missed),
+        *(f"{row.verdict}: {row_line(row)}" for row in changed),
+        *comparison.notes,
+        *(f"left out: {each}" for each in comparison.left_out),
+        *(f"no evidence: {row_line(row)}" for row in unknown),
+    ]
+
+
+def row_line(row: Row) -> str:
+    """A row in words."""
+    what = f"{row.operation} {name(row.measure)}"
+    if row.change is None:
+        return f"{what}: {row.reason}"
+    interval = f"{percent(row, row.change.estimate)} ({interval_words(row)})"
+    words = f"{what} {figure(row, row.baseline)} → {figure(row, row.candidate)}, {interval}"
+    if row.verdict is Verdict.NO_EVIDENCE:
+        words += f"; under {percent(row, row.change.visible, signed=False)} would not show"
+    return words
+
+
+def figure(row: Row, number: float | None) -> str:
+    """A figure of a row with its unit."""
+    return "none" if number is None else value(row.measure, number)
+
+
+def percent(row: Row, number: float, *, signed: bool = True) -> str:
+    """A change as a percentage; of a rate of errors in points."""
+    sign = "+" if signed else ""
+    if row.measure == ERRORS:
+        return f"{number * 100:{sign}.2f} points"
+    return f"{number * 100:{sign}.1f} %"
+
+
+def interval_words(row: Row) -> str:
+    """The interval of a change."""
+    change = row.change
+    if change is None:
+        return row.reason
+    low = percent(row, change.low).removesuffix(" %").removesuffix(" points")
+    return f"{low} to {percent(row, change.high)}"
+
+
+def noise_words(row: Row, change: Change) -> str:
+    """How far runs differ by themselves."""
+    return f"{percent(row, change.noise, signed=False)}{'' if change.is_noise_seen else ' expected'}"
+
+
+def finding_line(finding: Finding) -> str:
+    """A finding in a line."""
+    return (
+        f"{finding.fact} on {finding.operation or 'no operation'} ({finding.verdict}, "
+        f"{finding.fingerprint}): expected {finding.expected}, observed {finding.observed}"
+    )
+
+
+def _load_headline(comparison: LoadComparison) -> Headline:
+    if not comparison.is_valid:
+        return Headline(tone="warn", title="Not a valid measurement", detail=comparison.left_out[0])
+    runs = f"{len(comparison.baseline)} and {len(comparison.candidate)} runs of {comparison.scenario}"
+    if comparison.regressions:
+        first, *more = comparison.regressions
+        also = f", and {len(more)} more" if more else ""
+        return Headline(tone="bad", title="Worse", detail=f"{row_line(first)}{also}; {runs}.")
+    if comparison.missed:
+        return Headline(
+            tone="bad", title="Objectives missed", detail=f"{describe(comparison.missed[0])}; {runs}."
+        )
+    if comparison.verdict is Verdict.BETTER:
+        first = next(row for row in comparison.rows if row.is_gate and row.verdict is Verdict.BETTER)
+        return Headline(tone="good", title="Better", detail=f"{row_line(first)}; {runs}.")
+    if comparison.verdict is Verdict.SAME:
+        return Headline(
+            tone="good", title="Same", detail=f"All changes are within what is tolerated; {runs}."
+        )
+    return Headline(
+        tone="warn", title="No evidence of a change", detail=f"{_blind_spot(comparison)}; {runs}."
+    )
+
+
+def _blind_spot(comparison: LoadComparison) -> str:
+    changes = [
+        (row.change.visible, row)
+        for row in comparison.rows
+        if row.is_gate and row.change and row.measure == "p99_ms"
+    ]
+    if not changes:
+        return "Too few requests to say more"
+    visible, row = max(changes, key=lambda each: each[0])
+    return f"A p99 of {row.operation} that is worse by less than {visible:.0%} would not show"
+
+
+def _check_headline(comparison: CheckComparison) -> Headline:
+    counts = (
+        f"{len(comparison.new)} other new, {len(comparison.gone)} gone, {len(comparison.still)} still there"
+        f"{f', {len(comparison.not_looked_for)} not looked for' if comparison.not_looked_for else ''}."
+    )
+    found = comparison.regressions
+    if found and not comparison.baseline.doubt:
+        things = "1 new finding fails" if len(found) == 1 else f"{len(found)} new findings fail"
+        return Headline(tone="bad", title="Worse", detail=f"{things} the run; {counts}")
+    if not comparison.is_valid:
+        return Headline(tone="warn", title="Not a valid comparison", detail=comparison.notes[0])
+    fixed = [each for each in comparison.gone if each.fingerprint in comparison.baseline.failing]
+    if fixed:
+        return Headline(
+            tone="good",
+            title="Better",
+            detail=f"{len(fixed)} findings that failed the run are gone; {counts}",
+        )
+    return Headline(tone="good", title="Same", detail=f"No new finding fails the run; {counts}")
