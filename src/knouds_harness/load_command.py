@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import re
+import os
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
 
+from knouds_harness.capacity_command import OF_THE_SEARCH, search_capacity
 from knouds_harness.load.arrivals import SPACINGS
 from knouds_harness.load.launching import launch, scenario_file, scenario_names
 from knouds_harness.load.shapes import KINDS
@@ -18,21 +20,11 @@ from knouds_harness.reporting.render import render_all
 from knouds_harness.reporting.terminal import print_summary
 from knouds_harness.runs.record import read_run
 from knouds_harness.target.builtin import target_environment
+from knouds_harness.target.profile import load_target
+from knouds_harness.timespan import Timespan, seconds_of
 
 _EPILOG = """Open model (--rate): arrivals on a schedule, whatever the answers do. Closed model (--users):
 users who wait for each answer, and then think. Whatever else Locust knows can follow after --."""
-_TIMESPAN = re.compile(r"(?:\d+h)?(?:\d+m)?(?:\d+s?)?")
-
-
-class _Timespan(click.ParamType[str]):
-    """What Locust takes for a time."""
-
-    name = "time"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if not (_TIMESPAN.fullmatch(value) and re.search("[1-9]", value)):
-            self.fail(f"{value!r} is no time; write 90, 30s, 10m or 1h30m", param, ctx)
-        return value
 
 
 @click.command(epilog=_EPILOG)
@@ -41,7 +33,10 @@ class _Timespan(click.ParamType[str]):
 @click.option("--rate", type=click.FloatRange(0, min_open=True), metavar="N", help="Arrivals per second.")
 @click.option("--users", type=click.IntRange(1), metavar="N", help="Users; with --rate most in flight.")
 @click.option(
-    "--duration", type=_Timespan(), default="60s", show_default=True, metavar="TIME", help="30s, 10m, 1h."
+    "--duration",
+    type=Timespan(),
+    metavar="TIME",
+    help="30s, 10m, 1h; 60s unless told otherwise, and 10s for a point of --find-capacity.",
 )
 @click.option("--warm-up", type=click.FloatRange(0), metavar="S", help="Seconds left out of the figures.")
 @click.option("--shape", type=click.Choice(KINDS), help="Course of the rate or the users.")
@@ -59,6 +54,23 @@ class _Timespan(click.ParamType[str]):
 @click.option("--yes", is_flag=True, help="Load may go to another machine than this.")
 @click.option("--yes-production", is_flag=True, help="Agree to a profile that says production = true.")
 @click.option("--fault", multiple=True, metavar="ID", help="Break a promise of the built-in sandbox.")
+@click.option("--find-capacity", is_flag=True, help="Search the highest rate that keeps the objectives.")
+@click.option("--up-to", type=click.FloatRange(1), metavar="N", help="--find-capacity: no higher rate.")
+@click.option(
+    "--repeats",
+    type=click.IntRange(1),
+    default=3,
+    metavar="N",
+    help="--find-capacity: points at the rate found.",
+)
+@click.option(
+    "--within",
+    type=Timespan(),
+    default="10m",
+    show_default=True,
+    metavar="TIME",
+    help="--find-capacity: at most.",
+)
 @click.option("--quiet", is_flag=True, help="Show nothing until the end.")
 @click.option(
     "--runs-folder",
@@ -76,24 +88,45 @@ def load(
     quiet: bool,
     runs_folder: Path,
     locust_options: tuple[str, ...],
-    **options: object,
+    find_capacity: bool,
+    up_to: float | None,
+    repeats: int,
+    within: str,
+    **options: Any,  # noqa: ANN401 - as click has made them
 ) -> None:
     """Load a target with a SCENARIO: its name, or the path of any Locust file that has the plugin."""
     file = scenario_file(scenario)
-    arguments = ["--target", target, *_as_locust_options(options), *locust_options]
+    command = shlex.join(["knouds-harness", *sys.argv[1:]])
     errors = Console(stderr=True, quiet=quiet)
+    of_the_search = {name: options.pop(name) for name in OF_THE_SEARCH} if find_capacity else {}
+    arguments = ["--target", target, *_as_locust_options(options), *locust_options]
     with (
         target_environment(target, faults=fault) as variables,
         LiveView(errors, title=f"{file.stem} on {target}") as live,
     ):
-        launched = launch(
-            file,
-            runs_folder=runs_folder,
-            options=arguments,
-            variables=variables,
-            command=shlex.join(["knouds-harness", *sys.argv[1:]]),
-            on_progress=live.show,
-        )
+        if find_capacity:
+            launched = search_capacity(
+                file,
+                load_target(target, environ={**os.environ, **variables}),
+                options={**options, **of_the_search},
+                up_to=up_to,
+                repeats=repeats,
+                within_s=seconds_of(within),
+                runs_folder=runs_folder,
+                arguments=arguments,
+                variables=variables,
+                command=command,
+                live=live,
+            )
+        else:
+            launched = launch(
+                file,
+                runs_folder=runs_folder,
+                options=arguments,
+                variables=variables,
+                command=command,
+                on_progress=live.show,
+            )
     if launched.note:
         click.echo(f"error: {launched.note}", err=True)
     if launched.folder is not None:

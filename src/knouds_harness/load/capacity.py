@@ -27,6 +27,8 @@ PRECISION: Final = 0.1
 LEAST_RATE: Final = 1.0
 CONFIDENCE: Final = 0.95
 _AGAINST: Final = 2
+_HOPELESS: Final = 3
+"""At so many rates the generator did not keep up, and at none it did: lower ones would be no better."""
 _DIGITS: Final = 3
 
 
@@ -90,7 +92,9 @@ class Search:
             if highest < self.most:
                 return min(highest * 2 or self.first, self.most)
         elif not highest:
-            return None if lowest <= LEAST_RATE else max(LEAST_RATE, _rounded(lowest / 2))
+            is_hopeless = sum(tally[_Told.NOTHING] > 0 for tally in tallies.values()) >= _HOPELESS
+            is_lowest = lowest <= LEAST_RATE
+            return None if is_lowest or is_hopeless else max(LEAST_RATE, _rounded(lowest / 2))
         elif lowest / highest > 1 + PRECISION:
             middle = _rounded(math.sqrt(highest * lowest))
             if highest < middle < lowest:

@@ -41,7 +41,7 @@ from knouds_harness.runs.load_results import (
     Validity,
 )
 from knouds_harness.runs.record import RunWriter
-from knouds_harness.runs.verdicts import Outcome
+from knouds_harness.runs.verdicts import OUTCOME_BY_EXIT_CODE
 from knouds_harness.target.profile import Target
 
 _CHECKPOINT_EVERY_S: Final = 5.0
@@ -168,6 +168,9 @@ class Leader:
     def results(self) -> LoadResults:
         """The figures so far."""
         operations = self._summary.operations(self._measured_s())
+        is_steady, steady_from_s = (
+            self._summary.steady_from_s() if self._options.course.ends_level else (None, None)
+        )
         return LoadResults(
             plan=self._plan(),
             fingerprint=_fingerprint(self._timer()),
@@ -175,6 +178,9 @@ class Leader:
             operations=operations,
             objectives=judge_objectives(self._objectives, operations),
             cycles=cycles(self._summary.histograms),
+            overall=self._summary.overall(),
+            is_steady=is_steady,
+            steady_from_s=steady_from_s,
             invariants=self.verification.invariants() if self.verification else (),
             cost_credits=self._health().spent_credits,
             note="\n".join(self._notes),
@@ -193,7 +199,7 @@ class Leader:
         self._environment.process_exit_code = int(exit_code)
         self._write(results)
         if self._writers:
-            self._writers[0].finish(_OUTCOME_BY_EXIT_CODE[exit_code], exit_code, note="\n".join(self._notes))
+            self._writers[0].finish(OUTCOME_BY_EXIT_CODE[exit_code], exit_code, note="\n".join(self._notes))
         self._resources.close()
 
     def _open_record(self, root: Path, target: Target) -> None:
@@ -217,12 +223,6 @@ class Leader:
             ),
         )
 
-    def _write(self, results: LoadResults) -> None:
-        self._written_s = time.monotonic()
-        if self._writers:
-            self._writers[1].write(results)
-
-    def _elapsed_s(self) -> float:
     def _open_progress(self) -> ProgressTeller | None:
         if self._options.progress_file is None:
             return None
@@ -239,6 +239,12 @@ class Leader:
         teller.begin()
         return teller
 
+    def _write(self, results: LoadResults) -> None:
+        self._written_s = time.monotonic()
+        if self._writers:
+            self._writers[1].write(results)
+
+    def _elapsed_s(self) -> float:
         return 0.0 if self.start_unix_s is None else max(0.0, time.time() - self.start_unix_s)
 
     def _measured_s(self) -> float:
@@ -313,17 +319,6 @@ class Leader:
                 f"and --abort-on allows {first.bound:g}",
                 ExitCode.BREACH,
             )
-
-
-_OUTCOME_BY_EXIT_CODE: Final = {
-    ExitCode.KEPT: Outcome.KEPT,
-    ExitCode.BREACH: Outcome.BROKEN,
-    ExitCode.INVALID_MEASUREMENT: Outcome.FAILED,
-    ExitCode.INTERRUPTED: Outcome.INTERRUPTED,
-    ExitCode.GUARD: Outcome.STOPPED,
-    ExitCode.UNREACHABLE: Outcome.STOPPED,
-    ExitCode.USAGE: Outcome.STOPPED,
-}
 
 
 def _exit_code_of(results: LoadResults, *, was_interrupted: bool) -> ExitCode:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 from knouds_harness.contract.sources import Fact, Source
+from knouds_harness.errors import ExitCode
 
 
 class Verdict(StrEnum):
@@ -48,6 +50,18 @@ class Outcome(StrEnum):
     def is_complete(self) -> bool:
         """Whether everything was tested that could be."""
         return self in (Outcome.KEPT, Outcome.BROKEN)
+
+
+OUTCOME_BY_EXIT_CODE: Final = {
+    ExitCode.KEPT: Outcome.KEPT,
+    ExitCode.BREACH: Outcome.BROKEN,
+    ExitCode.INVALID_MEASUREMENT: Outcome.FAILED,
+    ExitCode.INTERRUPTED: Outcome.INTERRUPTED,
+    ExitCode.GUARD: Outcome.STOPPED,
+    ExitCode.UNREACHABLE: Outcome.STOPPED,
+    ExitCode.USAGE: Outcome.STOPPED,
+}
+"""Of load runs, which end in nothing else."""
 
 
 def verdict_for(fact: Fact) -> Verdict:

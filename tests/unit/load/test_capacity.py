@@ -99,6 +99,14 @@ def test_limit_of_the_generator_is_no_capacity_of_the_target():
     assert 270 <= found.highest_per_s <= 300
 
 
+def test_machine_that_is_too_busy_for_any_rate_is_soon_given_up():
+    """Where the generator keeps up at no rate the search does not go on to the lowest."""
+    found = Search(first=100).run(carries(1000, generator=0))
+
+    assert [each.asked_per_s for each in found.points] == [100, 100, 50, 50, 25, 25]
+    assert (found.highest_per_s, found.is_generator_limit) == (None, True)
+
+
 def test_target_below_the_generators_limit_is_the_limit():
     """The generator's limit above the target's own is not what was found."""
     found = Search(first=100).run(carries(250, generator=300))

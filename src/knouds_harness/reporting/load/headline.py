@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from knouds_harness.reporting.headline import Headline
+from knouds_harness.reporting.load.capacity import describe_capacity
 from knouds_harness.runs.load_results import JudgedObjective, LoadResults
 from knouds_harness.runs.record import RunRecord
 from knouds_harness.runs.verdicts import Outcome
@@ -10,6 +11,9 @@ from knouds_harness.runs.verdicts import Outcome
 
 def load_headline(record: RunRecord, load: LoadResults) -> Headline:
     """Sum a load run up: first whether its figures can be believed, then what they say."""
+    if load.capacity:
+        tone, title, detail = describe_capacity(load.capacity)
+        return Headline(tone=tone, title=title, detail=detail)
     figures = _figures(load)
     if record.outcome is Outcome.STOPPED:
         reason = (record.note or "no reason was kept").splitlines()[0]

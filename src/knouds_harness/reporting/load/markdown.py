@@ -16,8 +16,11 @@ def load_markdown(record: RunRecord, load: LoadResults) -> str:
     verdict = load_headline(record, load)
     sign = _SIGN_BY_TONE[verdict.tone]
     plan = load.plan
+    times = f"{plan.duration_s:g} s, the first {plan.warm_up_s:g} s of them left out"
+    if load.capacity:
+        times = f"{len(plan.stages)} points of {plan.stages[0].duration_s:g} s, {plan.warm_up_s:g} s left out"
     footer = (
-        f"{plan.model} model, {plan.duration_s:g} s, the first {plan.warm_up_s:g} s of them left out; "
+        f"{plan.model} model, {times}; "
         f"seed {plan.seed}; {load.cost_credits:g} credits; knouds-harness {record.setup.tool_version}"
     )
     blocks = [
@@ -26,11 +29,28 @@ def load_markdown(record: RunRecord, load: LoadResults) -> str:
         *(f"- {reason}" for reason in load.validity.reasons[1:]),
         *([load.note] if load.note else []),
         *_objectives(load),
+        *_points(load),
         _table(["operation", "requests", "per s", *OUTCOMES, *_PERCENTILES, "max"], _operations(load)),
         *_errors(load),
         footer,
     ]
     return "\n\n".join(blocks) + "\n"
+
+
+def _points(load: LoadResults) -> list[str]:
+    if load.capacity is None:
+        return []
+    rows = [
+        [
+            f"{each.asked_per_s:,.5g}/s",
+            "kept" if each.is_kept else "generator" if each.is_generator_limit else "missed",
+            *(milliseconds(time) for time in (each.mean_ms, each.p50_ms, each.p99_ms)),
+            f"{each.error_rate:.2%}",
+            each.reason,
+        ]
+        for each in load.capacity.points
+    ]
+    return [_table(["asked", "verdict", "mean", "p50", "p99", "errors", "why"], rows)]
 
 
 def _objectives(load: LoadResults) -> list[str]:

@@ -31,19 +31,16 @@ def print_load_summary(
     lines += [
         f"{each.says} {each.broken} of {each.seen} times not" for each in load.invariants if each.broken
     ]
+    if load.capacity:  # its verdict says it all
+        lines = []
     for line in lines[:_MOST_LINES]:
         console.print(Text(f"  {line}", style=_STYLE_BY_TONE[verdict.tone].removeprefix("bold ")))
     if len(lines) > _MOST_LINES:
         console.print(f"  … and {len(lines) - _MOST_LINES} more in the report")
-    for line in (record.note or load.note).splitlines():
+    for line in (record.note or load.note).splitlines() if not load.capacity else ():
         console.print(Text(f"  {line}"))
     if load.operations:
         console.print(_table(load))
-    if load.capacity:
-        highest = load.capacity.highest_per_s
-        console.print(
-            f"  highest rate that kept the objectives: {highest:,.0f}/s" if highest else "  no rate kept them"
-        )
     cost = f", {load.cost_credits:,.0f} credits" if load.cost_credits else ""
     console.print(Text(f"  {record.duration_s:.0f} s{cost}, seed {load.plan.seed}"))
     console.print(Text.assemble("  report ", (str(paths.html), "bold")), soft_wrap=True)
