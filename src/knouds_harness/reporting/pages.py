@@ -41,6 +41,7 @@ def _environment() -> Environment:
     )
     environment.filters["prose"] = _prose
     environment.filters["grouped"] = "{:,}".format
+    environment.filters["credits"] = "{:,.10g}".format
     return environment
 
 

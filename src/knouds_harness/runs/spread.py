@@ -1,6 +1,6 @@
 """How the times of one second are spread: counts in coarse buckets, for heat maps, as one cell of a table.
 
-Eight buckets to each doubling, the first from one microsecond on: each is 9 % wide. What is exact to 0.1 % is in
+Eight buckets to each doubling, the first from one microsecond on: each is 9 % wide. What is exact is in
 ``times.hlog``, at a hundred times the cost of reading it.
 """
 

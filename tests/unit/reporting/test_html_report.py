@@ -200,7 +200,7 @@ def variables(css):
 
 
 LIGHT = variables(STYLE.partition("@media")[0])
-DARK = variables(STYLE.partition("@media (prefers-color-scheme: dark)")[2].partition("@media")[0])
+DARK = variables(STYLE.partition("@media screen and (prefers-color-scheme: dark)")[2].partition("@media")[0])
 PAIRS = [
     *((text, ground) for text in ("text", "quiet", "link") for ground in ("page", "panel")),
     *(

@@ -1,66 +1,186 @@
 (() => {
   "use strict";
   const data = JSON.parse(document.getElementById("charts").textContent);
-  const css = getComputedStyle(document.documentElement);
-  const colour = (name) => css.getPropertyValue(name).trim();
-  const outcomes = { kept: "--good", throttled: "--warn", refused: "--note", failed: "--bad", wrong: "--wrong" };
-  const hues = [210, 25, 145, 280, 340, 55, 185, 0, 235, 95];
-  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
-  const hue = (index) => `hsl(${hues[index % hues.length]} 65% ${dark ? 68 : 38}%)`;
-  const axis = (label) => ({
+  const root = document.documentElement;
+  const colour = (name) => getComputedStyle(root).getPropertyValue(name).trim();
+  const outcomes = { kept: "--good", throttled: "--warn", refused: "--note", failed: "--bad", wrong: "--chart-5" };
+  const hue = (index) => colour(`--chart-${(index % 8) + 1}`);
+  const byId = (id) => document.getElementById(id);
+  const ms = (number) => (number == null ? "" : `${number < 10 ? number.toFixed(2) : number < 100 ? number.toFixed(1) : Math.round(number).toLocaleString("en")} ms`);
+  const brief = (number) => (number >= 1 ? number.toLocaleString("en", { maximumFractionDigits: 1 }) : String(+number.toPrecision(2)));
+  const logOfMs = { log: true, yValues: (_, ticks) => ticks.map((tick) => (tick == null ? "" : brief(tick))) };
+  const made = new Map();
+  let widthInPrint = 0;
+
+  const decades = (_, ticks) => ticks.map((tick) => (Math.log10(tick) % 1 ? null : tick));
+  const axis = (label, values, size, isLog) => ({
     label, stroke: colour("--quiet"), labelSize: 22, font: "12px system-ui", labelFont: "12px system-ui",
-    grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line"), width: 1 },
+    grid: { stroke: colour("--line"), width: 1, ...(isLog && { filter: decades }) }, ticks: { stroke: colour("--line"), width: 1 },
+    ...(values && { values }), ...(size && { size }),
   });
 
-  // What was left out of the figures is shaded.
-  const warmUp = {
+  // Seconds that count for no figure (warm-up, what came after the end) are shaded, throttled ones get a bar.
+  const shades = {
     hooks: {
       drawClear: (chart) => {
-        if (!data.warmUp) return;
-        const left = chart.valToPos(0, "x", true);
-        const right = Math.min(chart.valToPos(data.warmUp, "x", true), chart.bbox.left + chart.bbox.width);
+        const { left, top, width, height } = chart.bbox;
+        const at = (seconds) => Math.min(Math.max(chart.valToPos(seconds, "x", true), left), left + width);
+        chart.ctx.save();
         chart.ctx.fillStyle = colour("--plain-fill");
-        chart.ctx.fillRect(left, chart.bbox.top, Math.max(0, right - left), chart.bbox.height);
+        if (data.warmUp) chart.ctx.fillRect(left, top, at(data.warmUp) - left, height);
+        if (data.end) chart.ctx.fillRect(at(data.end), top, left + width - at(data.end), height);
+        chart.ctx.fillStyle = colour("--warn");
+        (data.outcomes.throttled || []).forEach((count, index) => {
+          if (count) chart.ctx.fillRect(at(data.seconds[index]), top, Math.max(2, at(data.seconds[index] + data.step) - at(data.seconds[index])), 4);
+        });
+        chart.ctx.restore();
+      },
+    },
+  };
+  const line = (at, name, vertical = true) => ({
+    hooks: {
+      draw: (chart) => {
+        if (at == null) return;
+        const { left, top, width, height } = chart.bbox;
+        const place = Math.round(chart.valToPos(at, vertical ? "x" : "y", true));
+        chart.ctx.save();
+        chart.ctx.strokeStyle = chart.ctx.fillStyle = colour("--text");
+        chart.ctx.setLineDash([4, 4]);
+        chart.ctx.beginPath();
+        chart.ctx.moveTo(vertical ? place : left, vertical ? top : place);
+        chart.ctx.lineTo(vertical ? place : left + width, vertical ? top + height : place);
+        chart.ctx.stroke();
+        chart.ctx.font = `${12 * devicePixelRatio}px system-ui`;
+        const isRight = place > left + width * 0.7;
+        chart.ctx.textAlign = isRight ? "right" : "left";
+        chart.ctx.fillText(name, place + (isRight ? -6 : 6), top + 14 * devicePixelRatio);
+        chart.ctx.restore();
+      },
+    },
+  });
+
+  // The legend's entries switch lines on and off: by keyboard as well.
+  const operable = {
+    hooks: {
+      ready: (chart) => {
+        chart.root.querySelector("canvas").setAttribute("aria-hidden", "true");
+        chart.root.querySelectorAll(".u-legend .u-series").forEach((row, index) => {
+          const head = row.querySelector("th");
+          if (!index || !head) return;
+          const button = document.createElement("button");
+          button.type = "button";
+          button.className = "key";
+          button.setAttribute("aria-pressed", "true");
+          button.append(...head.childNodes);
+          head.replaceChildren(button);
+          button.addEventListener("click", () => setTimeout(() => button.setAttribute("aria-pressed", String(chart.series[index].show))));
+        });
       },
     },
   };
 
-  const draw = (id, columns, series, { x, y, log = false, plugins = [] }) => {
-    const place = document.getElementById(id);
-    if (!place || !columns[0].length) return;
+  const draw = (id, columns, series, { x, y, xValues, yValues, log, xLog, time, plugins = [], legend = true }) => {
+    const place = byId(id);
+    if (!place) return;
+    made.get(id)?.chart.destroy();
+    made.delete(id);
+    place.closest("figure").hidden = !columns[0]?.length;
+    if (!columns[0]?.length) return;
+    const size = () => ({ width: widthInPrint || place.clientWidth, height: 260 });
     const options = {
-      width: place.clientWidth, height: 260, plugins,
-      scales: { x: { time: false }, y: log ? { distr: 3 } : { range: (_, low, high) => [Math.min(0, low), high * 1.05 || 1] } },
-      axes: [axis(x), { ...axis(y), size: 64 }],
-      series: [{ label: x }, ...series],
+      ...size(), legend: { show: legend }, plugins: [operable, ...(time ? [shades] : []), ...plugins],
+      cursor: time ? { sync: { key: "seconds" } } : {},
+      scales: {
+        x: { time: false, ...(xLog && { distr: 3 }) },
+        y: log ? { distr: 3 } : { range: (_, low, high) => [0, high > 0 ? high * 1.05 : 1] },
+      },
+      axes: [axis(x, xValues, undefined, xLog), axis(y, yValues, 64, log)],
+      series: [{ label: x }, ...series.map((each) => ({ width: 2, ...each, points: { show: columns[0].length <= 60, fill: colour("--page"), ...each.points } }))],
     };
-    const chart = new uPlot(options, columns, place);
-    new ResizeObserver(() => chart.setSize({ width: place.clientWidth, height: 260 })).observe(place);
+    made.set(id, { chart: new uPlot(options, columns, place), size });
   };
 
   const seconds = data.seconds;
-  const present = Object.keys(outcomes).filter((name) => name === "kept" || data.outcomes[name].some(Boolean));
-  const rateColumns = [seconds, ...present.map((name) => data.outcomes[name])];
-  const rateSeries = present.map((name) => ({ label: name, stroke: colour(outcomes[name]), width: 2 }));
-  if (data.isRate) {
-    rateColumns.push(data.level);
-    rateSeries.push({ label: "asked for", stroke: colour("--quiet"), dash: [6, 4], width: 1 });
-  }
-  draw("chart-rate", rateColumns, rateSeries, { x: "seconds", y: "requests per second", plugins: [warmUp] });
+  const drawRate = () => {
+    const names = Object.keys(data.outcomes);
+    const columns = [seconds, ...names.map((name) => data.outcomes[name])];
+    const series = names.map((name) => ({ label: name, stroke: colour(outcomes[name]), value: (_, number) => (number == null ? "" : `${brief(number)}/s`) }));
+    if (data.asked) {
+      columns.push(data.asked);
+      series.push({ label: "arrivals asked for", stroke: colour("--quiet"), dash: [6, 4], width: 1, points: { show: false }, value: (_, number) => (number == null ? "" : `${brief(number)}/s`) });
+    }
+    const steady = data.steadyFrom ? [line(data.steadyFrom, "steady from here")] : [];
+    draw("chart-rate", columns, series, { x: "seconds", y: "requests per second", time: true, plugins: steady });
+  };
 
-  const operations = Object.keys(data.times);
-  for (const [id, measure] of [["chart-p99", "p99_ms"], ["chart-p50", "p50_ms"]]) {
-    const columns = [seconds, ...operations.map((name) => data.times[name][measure])];
-    const series = operations.map((name, index) => ({
-      label: name, stroke: hue(index), width: 2, spanGaps: true,
-      value: (_, number) => (number == null ? "" : `${number.toFixed(number < 10 ? 2 : 1)} ms`),
-    }));
-    draw(id, columns, series, { x: "seconds", y: "ms", plugins: [warmUp] });
-  }
+  const drawErrors = () => {
+    const names = Object.keys(data.outcomes).filter((name) => name !== "kept");
+    const all = seconds.map((_, index) => Object.values(data.outcomes).reduce((sum, column) => sum + column[index], 0));
+    const columns = names.map((name) => data.outcomes[name].map((count, index) => (all[index] ? (100 * count) / all[index] : null)));
+    const series = names.map((name) => ({ label: name, stroke: colour(outcomes[name]), value: (_, number) => (number == null ? "" : `${number.toFixed(2)} %`) }));
+    draw("chart-errors", names.length ? [seconds, ...columns] : [[]], series, { x: "seconds", y: "% of requests", time: true });
+  };
 
-  const points = [...data.capacity].sort((one, other) => one[0] - other[0]);
-  draw("chart-capacity", [points.map((p) => p[0]), points.map((p) => p[1]), points.map((p) => p[2])], [
-    { label: "p50", stroke: hue(0), width: 2, points: { show: true, size: 7 } },
-    { label: "p99", stroke: hue(1), width: 2, points: { show: true, size: 7 } },
-  ], { x: "requests per second", y: "ms", log: true });
+  const everyOperation = "";
+  const drawTimes = () => {
+    const picked = byId("pick-times")?.value ?? everyOperation;
+    const lines = picked === everyOperation
+      ? Object.entries(data.times).map(([name, columns], index) => [name, columns.p99_ms, hue(index), index >= 8 ? [5, 3] : undefined])
+      : [["median", "p50_ms"], ["99th percentile", "p99_ms"], ["longest", "max_ms"]].map(([name, measure], index) => [name, data.times[picked]?.[measure] ?? [], hue(index), index === 2 ? [2, 3] : undefined]);
+    const series = lines.map(([label, , stroke, dash]) => ({ label, stroke, dash, spanGaps: true, value: (_, number) => ms(number) }));
+    draw("chart-times", lines.length ? [seconds, ...lines.map((each) => each[1])] : [[]], series, { x: "seconds", y: "ms", time: true, ...logOfMs });
+  };
+
+  // x is 1 / (1 - share): each nine takes the same width.
+  const drawPercentiles = () => {
+    const picked = byId("pick-percentiles")?.value;
+    const curves = Object.entries(data.percentiles[picked] ?? {}).filter(([, curve]) => curve.count);
+    const points = curves.map(([, curve]) => [
+      [1, curve.min], ...curve.at.map(([percent, at]) => [100 / (100 - percent), at]).filter(([x]) => x < curve.count), [Math.max(curve.count, 1.01), curve.max],
+    ]);
+    const xs = [...new Set(points.flat(1).map(([x]) => x))].sort((one, other) => one - other);
+    const columns = points.map((curve) => xs.map((x) => curve.find((point) => point[0] === x)?.[1] ?? null));
+    const share = (x) => (x <= 1 ? "0 %" : `${+(100 - 100 / x).toFixed(Math.max(0, Math.ceil(Math.log10(x)) - 1))} %`);
+    const series = curves.map(([label], index) => ({ label, stroke: hue(index), dash: [undefined, [6, 4], [2, 3]][index], spanGaps: true, points: { show: true, size: 6 }, value: (_, number) => ms(number) }));
+    const times = columns.flat().filter((each) => each > 0);
+    draw("chart-percentiles", columns.length ? [xs, ...columns] : [[]], series, {
+      x: "share of requests that took no longer", y: "ms", xLog: true, ...(Math.max(...times) > 20 * Math.min(...times) && logOfMs), xValues: (_, ticks) => ticks.map((tick) => (tick == null ? "" : share(tick))),
+    });
+  };
+
+  const drawCapacity = () => {
+    const points = [...data.capacity].sort((one, other) => one[0] - other[0]);
+    const marks = [line(data.knee, "knee")];
+    if (data.highest !== data.knee) marks.push(line(data.highest, "highest kept"));
+    const size = { points: { show: true, size: 8 } };
+    draw("chart-capacity", [points.map((p) => p[0]), points.map((p) => p[1]), points.map((p) => p[2])], [
+      { label: "median", stroke: hue(0), ...size, value: (_, number) => ms(number) },
+      { label: "99th percentile", stroke: hue(1), ...size, value: (_, number) => ms(number) },
+    ], { x: "requests per second", y: "ms", ...logOfMs, plugins: marks });
+  };
+
+  const everything = () => {
+    drawRate();
+    drawErrors();
+    drawTimes();
+    drawPercentiles();
+    drawCapacity();
+    drawHeat(data, { colour, ms, width: widthInPrint });
+  };
+  byId("pick-times")?.addEventListener("input", drawTimes);
+  byId("pick-percentiles")?.addEventListener("input", drawPercentiles);
+  byId("pick-heat")?.addEventListener("input", () => drawHeat(data, { colour, ms, width: widthInPrint }));
+  everything();
+
+  let waiting = 0;
+  addEventListener("resize", () => {
+    cancelAnimationFrame(waiting);
+    waiting = requestAnimationFrame(() => {
+      for (const { chart, size } of made.values()) chart.setSize(size());
+      drawHeat(data, { colour, ms, width: widthInPrint });
+    });
+  });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", everything);
+  addEventListener("beforeprint", () => { widthInPrint = 660; root.classList.add("light"); everything(); });
+  addEventListener("afterprint", () => { widthInPrint = 0; root.classList.remove("light"); everything(); });
 })();

@@ -1,0 +1,189 @@
+"""What the script of a load report draws, as plain data."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+from statistics import median
+from typing import Any
+
+from knouds_harness.runs.load_results import OUTCOMES, LoadResults, SecondRow, Times
+from knouds_harness.runs.spread import PER_DOUBLING, add_spread, by_bucket
+
+_MOST_POINTS = 3600
+_MOST_HEAT_COLUMNS = 180
+_MOST_THROTTLED_SPANS = 50
+_TIMES = ("p50_ms", "p99_ms", "max_ms")
+
+
+def charts_of(load: LoadResults, seconds: Sequence[SecondRow]) -> Mapping[str, Any]:
+    """Everything that is drawn."""
+    last_s = max((second.at_s for second in seconds), default=-1)
+    step_s = max(1, ceil((last_s + 1) / _MOST_POINTS))
+    points = ceil((last_s + 1) / step_s)
+    names = [each.operation for each in sorted(load.operations, key=lambda each: -each.requests)]
+    return {
+        "warmUp": load.plan.warm_up_s,
+        "end": load.plan.duration_s,
+        "steadyFrom": load.steady_from_s,
+        "step": step_s,
+        "seconds": [number * step_s for number in range(points)],
+        "asked": [_level(load, (number + 0.5) * step_s) for number in range(points)]
+        if load.plan.model == "open"
+        else None,
+        "outcomes": _outcomes(seconds, points, step_s),
+        "times": _times(seconds, names, points, step_s),
+        "heat": _heat(seconds, last_s),
+        "percentiles": {
+            **({"all operations": {"response": _curve(load.overall)}} if load.overall else {}),
+            **{
+                each.operation: {
+                    name: _curve(times)
+                    for name, times in (
+                        ("response", each.response),
+                        ("service", each.service),
+                        ("the server's own ms", each.server),
+                    )
+                    if times.count
+                }
+                for each in load.operations
+            },
+        },
+        "capacity": [
+            [point.achieved_per_s, point.p50_ms, point.p99_ms, point.is_kept]
+            for point in (load.capacity.points if load.capacity else ())
+        ],
+        "knee": load.capacity.knee_per_s if load.capacity else None,
+        "highest": load.capacity.highest_per_s if load.capacity else None,
+    }
+
+
+def _level(load: LoadResults, at_s: float) -> float | None:
+    begins_s = 0.0
+    for stage in load.plan.stages:
+        if at_s < begins_s + stage.duration_s:
+            part = (at_s - begins_s) / stage.duration_s
+            return round(stage.start + (stage.end - stage.start) * part, 3)
+        begins_s += stage.duration_s
+    return None
+
+
+def _outcomes(seconds: Sequence[SecondRow], points: int, step_s: int) -> Mapping[str, list[float]]:
+    """Requests per second by outcome; those that never came are left out."""
+    counts = {outcome: [0] * points for outcome in OUTCOMES}
+    for second in seconds:
+        for outcome, count in second.outcomes.items():
+            counts[outcome][second.at_s // step_s] += count
+    return {
+        outcome: [count / step_s if step_s > 1 else count for count in column]
+        for outcome, column in counts.items()
+        if outcome == "kept" or any(column)
+    }
+
+
+def _times(
+    seconds: Sequence[SecondRow], names: Sequence[str], points: int, step_s: int
+) -> Mapping[str, Mapping[str, list[float | None]]]:
+    """Times of each second by operation, the one with most requests first.
+
+    Of several seconds in a point the highest percentile and maximum count, and the middle one of the medians.
+    """
+    columns: dict[str, dict[str, list[list[float]]]] = {}
+    for second in seconds:
+        if second.p50_ms is None or second.p99_ms is None or second.max_ms is None:
+            continue
+        of_operation = columns.get(second.operation)
+        if of_operation is None:
+            of_operation = {name: [[] for _ in range(points)] for name in _TIMES}
+            columns[second.operation] = of_operation
+        at = second.at_s // step_s
+        of_operation["p50_ms"][at].append(second.p50_ms)
+        of_operation["p99_ms"][at].append(second.p99_ms)
+        of_operation["max_ms"][at].append(second.max_ms)
+    ordered = [name for name in names if name in columns] + sorted(set(columns) - set(names))
+    return {
+        operation: {
+            name: [_figure((median if name == "p50_ms" else max)(at)) if at else None for at in column]
+            for name, column in columns[operation].items()
+        }
+        for operation in ordered
+    }
+
+
+def _figure(number: float) -> float:
+    return float(f"{number:.4g}")
+
+
+def _heat(seconds: Sequence[SecondRow], last_s: int) -> Mapping[str, Any] | None:
+    """Spreads by operation: for each column the first bucket that is not empty, then counts from there on."""
+    step_s = max(1, ceil((last_s + 1) / _MOST_HEAT_COLUMNS))
+    counts: dict[tuple[str, int], dict[str, int]] = defaultdict(dict)
+    for second in seconds:
+        if second.spread:
+            add_spread(second.spread, counts[second.operation, second.at_s // step_s])
+    if not counts:
+        return None
+    columns: dict[str, list[list[int]]] = {}
+    for (operation, column), by_text in counts.items():
+        found = by_bucket(by_text)
+        low, high = min(found), max(found)
+        of_operation = columns.setdefault(operation, [[] for _ in range(ceil((last_s + 1) / step_s))])
+        of_operation[column] = [low, *(found.get(bucket, 0) for bucket in range(low, high + 1))]
+    return {"step": step_s, "perDoubling": PER_DOUBLING, "columns": columns}
+
+
+def _curve(times: Times) -> Mapping[str, Any]:
+    """A distribution for the plot of percentiles."""
+    percentiles = sorted((float(percent), at_ms) for percent, at_ms in times.percentiles.items())
+    return {
+        "count": times.count,
+        "min": _figure(times.min_ms),
+        "max": _figure(times.max_ms),
+        "at": [[percent, _figure(at_ms)] for percent, at_ms in percentiles],
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThrottledSpan:
+    """Seconds in a row in each of which something was throttled.
+
+    Attributes:
+        from_s: The first, since the start.
+        to_s: The last.
+        throttled: Requests by operation.
+        kept: How many were kept meanwhile, of the same operations.
+    """
+
+    from_s: int
+    to_s: int
+    throttled: Mapping[str, int]
+    kept: int
+
+
+def throttled_spans(seconds: Sequence[SecondRow]) -> list[ThrottledSpan]:
+    """When the target's rate limits were met; the first fifty times."""
+    by_second: dict[int, list[SecondRow]] = defaultdict(list)
+    for second in seconds:
+        if second.outcomes.get("throttled"):
+            by_second[second.at_s].append(second)
+    spans: list[list[SecondRow]] = []
+    for at_s in sorted(by_second):
+        if spans and spans[-1][-1].at_s == at_s - 1:
+            spans[-1].extend(by_second[at_s])
+        else:
+            spans.append(list(by_second[at_s]))
+    return [_span(rows) for rows in spans[:_MOST_THROTTLED_SPANS]]
+
+
+def _span(rows: Sequence[SecondRow]) -> ThrottledSpan:
+    throttled: dict[str, int] = defaultdict(int)
+    for row in rows:
+        throttled[row.operation] += row.outcomes["throttled"]
+    return ThrottledSpan(
+        from_s=rows[0].at_s,
+        to_s=rows[-1].at_s,
+        throttled=dict(throttled),
+        kept=sum(row.outcomes.get("kept", 0) for row in rows),
+    )
