@@ -75,6 +75,8 @@ def search_capacity(
     )
     if plan.warm_up_s >= point_s:
         raise UsageError(f"--warm-up {plan.warm_up_s:g} leaves nothing of a point of {point_s:g} s")
+    if within_s < point_s:
+        raise UsageError(f"--within {within_s:g} s: not even one point of {point_s:g} s ends in that time")
     live.say(_described(plan))
     return find_capacity(
         plan,

@@ -229,7 +229,8 @@ class _Points:
 
 
 def _exit_code(capacity: Capacity) -> ExitCode:
-    """Kept where a rate is; the generator's limit is no measurement of the target's."""
-    if capacity.is_generator_limit:
+    """Kept where a rate is; the generator's limit is no measurement of the target's, and nothing is none."""
+    is_nothing = capacity.highest_per_s is None and capacity.lowest_failing_per_s is None
+    if capacity.is_generator_limit or is_nothing:
         return ExitCode.INVALID_MEASUREMENT
     return ExitCode.BREACH if capacity.highest_per_s is None else ExitCode.KEPT
