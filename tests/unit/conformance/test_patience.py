@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from exchanges import exchange
+from recorded import recording
 
 from knouds_harness.conformance.patience import Patience, told_wait_s
 
 
+REFUSED = recording("runWorkflow-429-over-limit").exchange
+ADMITTED = recording("runWorkflow-200-next-window").exchange
+
+
 def throttled(wait=None):
-    """A 429 that asks to wait."""
-    headers = {} if wait is None else {"retry-after": wait}
-    return exchange(429, {"error": "x", "code": "RATE_LIMIT_EXCEEDED"}, headers=headers)
+    """The recorded 429, asking to wait for so long."""
+    others = [(name, value) for name, value in REFUSED.headers if name.lower() != "retry-after"]
+    return replace(REFUSED, headers=tuple(others if wait is None else [*others, ("retry-after", wait)]))
 
 
 @pytest.mark.parametrize(
@@ -27,13 +33,13 @@ def test_admitted_request_is_not_sent_again():
     """There is nothing to wait for."""
     patience = Patience(pass_time=lambda _: pytest.fail("waited"))
 
-    assert patience.outlast(exchange(200), lambda: pytest.fail("sent again")).status == 200
+    assert patience.outlast(ADMITTED, lambda: pytest.fail("sent again")).status == 200
 
 
 def test_refused_request_is_sent_until_it_is_admitted():
     """Others may have used up the next window as well."""
     waits: list[float] = []
-    answers = iter([throttled("60"), throttled("3"), exchange(200)])
+    answers = iter([throttled("60"), throttled("3"), ADMITTED])
 
     last = Patience(pass_time=waits.append).outlast(throttled("60"), lambda: next(answers))
 

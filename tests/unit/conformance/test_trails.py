@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from exchanges import exchange, refusal
+from recorded import recording
 
 from knouds_harness.conformance.statuses import statuses_in
 from knouds_harness.conformance.trails import Executions, Trail
 from knouds_harness.target.resources import Model
 
-SUBMITTED = exchange(202, {"executionId": "e-1", "status": "processing", "requestId": "req_1"})
+SUBMITTED = recording("runModel-202-accepted").exchange
+POLL = recording("getExecution-200-processing").exchange
 
 
 def shown(status):
-    """A poll."""
-    return exchange(200, {"executionId": "e-1", "status": status}, operation_id="getExecution")
+    """The recorded poll, showing another status."""
+    return replace(POLL, body=json.dumps({**POLL.json(), "status": status}).encode())
 
 
 def following(answers, *, deadline_s=30.0):
@@ -45,7 +48,7 @@ def test_polling_stops_at_once_where_nothing_is_in_flight(last):
 
 def test_polling_stops_where_the_execution_is_gone():
     """A refusal shows no execution in flight."""
-    executions, trail, waits = following([refusal(404, "NOT_FOUND")])
+    executions, trail, waits = following([recording("getExecution-404-unknown").exchange])
 
     assert executions.to_end(trail).ending is None
     assert waits == []
@@ -70,4 +73,4 @@ def test_watching_leaves_an_execution_alone_once_it_has_changed():
     (watched,) = executions.watched([ended])
 
     assert statuses_in(watched.exchanges) == ["processing", "completed", "completed", "failed"]
-    assert watched.request_id == "req_1"
+    assert watched.request_id == SUBMITTED.json()["requestId"]
