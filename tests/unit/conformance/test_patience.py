@@ -9,7 +9,6 @@ from recorded import recording
 
 from knouds_harness.conformance.patience import Patience, told_wait_s
 
-
 REFUSED = recording("runWorkflow-429-over-limit").exchange
 ADMITTED = recording("runWorkflow-200-next-window").exchange
 
