@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from knouds_harness.compare_command import compare
 from knouds_harness.conformance.doctor import examine
 from knouds_harness.conformance.replaying import replay as replay_findings
 from knouds_harness.conformance.running import run_suite
@@ -227,6 +228,7 @@ def diff(old: Path, new: Path) -> None:
 
 cli.add_command(sandbox_command, "sandbox")
 cli.add_command(load)
+cli.add_command(compare)
 cli.add_command(record)
 
 

@@ -88,6 +88,8 @@ def _doubts(record: RunRecord, results: LoadResults) -> Iterator[str]:
         yield from results.validity.reasons
     elif not record.outcome.is_complete:
         yield "It did not come to its end."
+    elif results.capacity:
+        yield "It searched the highest rate, so it has no one load to compare."
     elif not any(each.requests for each in results.operations):
         yield "Nothing was measured."
 
