@@ -120,9 +120,7 @@ def forecast(
     ]
     if unpriced:
         names = ", ".join(sorted(unpriced))
-        lines.append(
-            f"costs   of that, what {names} cost is the server's estimate, asked for as a run begins"
-        )
+        lines.append(f"costs   as a run begins, the server is asked what {names} cost")
     warnings = [
         *_unknown(user_classes, scenarios),
         *([] if crosses or tasks is None else _misfits(demands, tasks)),

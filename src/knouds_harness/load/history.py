@@ -23,11 +23,12 @@ from knouds_harness.load.response import Response
 from knouds_harness.load.tallies import Tallies
 from knouds_harness.target.personas import Persona
 
+SHOWING_STATUS: Final = ("getExecution", "cancelExecution")
 _RESOURCE: Final = re.compile(r"/api/(workflows|models|executions)/([^/?]+)")
 _MOST_IN_FLIGHT: Final = 100_000
 _MOST_ENDED: Final = 10
 _ROUNDING_S: Final = 2.0  # Retry-After and Reset are whole seconds, each rounded its own way
-_SAME_WINDOW_S: Final = 5
+_SAME_WINDOW_S: Final = 2
 _MILLISECONDS: Final = 10**11
 
 
@@ -188,8 +189,8 @@ class History:
             self._observe_run(response, sender, body if isinstance(body, dict) else {}, is_async=bool(way))
             if sender.role != "admin":
                 self._observe_limit(name, response, sender, body)
-        elif operation == "getExecution" and response.status_code == 200 and isinstance(body, dict):
-            self._observe_poll(response, sender, body)
+        elif operation in SHOWING_STATUS and 200 <= response.status_code < 300 and isinstance(body, dict):
+            self._observe_status(response, sender, body)
 
     # Runs
 
@@ -208,7 +209,7 @@ class History:
             if body.get("status") in IN_FLIGHT:
                 self._remember(execution_id, body["status"])
 
-    def _observe_poll(self, response: Response, sender: Persona, body: Mapping[str, Any]) -> None:
+    def _observe_status(self, response: Response, sender: Persona, body: Mapping[str, Any]) -> None:
         execution_id, status = _resource(response).partition("/")[2], body.get("status")
         if status not in IN_FLIGHT | FINAL:
             return

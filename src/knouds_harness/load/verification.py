@@ -13,7 +13,7 @@ from knouds_harness.contract.document import load_document
 from knouds_harness.contract.tiers import LIMITED_ROUTES
 from knouds_harness.load.audit import Audit
 from knouds_harness.load.deliveries import DeliveryServer
-from knouds_harness.load.history import History, Pages, hash_of
+from knouds_harness.load.history import SHOWING_STATUS, History, Pages, hash_of
 from knouds_harness.load.ledger import Ledger
 from knouds_harness.load.options import Options
 from knouds_harness.load.response import Response
@@ -24,7 +24,7 @@ from knouds_harness.target.personas import Persona
 from knouds_harness.target.profile import Target
 
 _LOOK_EVERY_S: Final = 0.2
-_OF_HISTORY: Final = {"getExecution", *LIMITED_ROUTES, *(f"{each} async" for each in LIMITED_ROUTES)}
+_OF_HISTORY: Final = {*SHOWING_STATUS, *LIMITED_ROUTES, *(f"{each} async" for each in LIMITED_ROUTES)}
 
 
 class Verification:
