@@ -298,7 +298,7 @@ class Leader:
             workers=max(1, len(self.health_by_worker)),
             seed=options.seed,
             client=options.client,
-            verified_share=options.verified_share,
+            verified_share=self.verification.share if self.verification else 0.0,
         )
 
     def _abort_where_missed(self) -> None:

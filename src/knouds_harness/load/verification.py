@@ -32,6 +32,9 @@ class Verification:
 
     The share that is asked for is of answers whose shape is judged. The history of runs, executions and rate
     limits is kept whole: a part of it would prove nothing.
+
+    Attributes:
+        share: The share that is asked for.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class Verification:
         Raises:
             UsageError: Deliveries cannot be received where the profile says.
         """
+        self.share = share
         chance = random.Random(f"{options.seed} verify {process}")
         self._verifier = Verifier(load_document(), share=share, chance=chance, waivers=target.waivers)
         self._history = History(chance=random.Random(f"{options.seed} history {process}"))

@@ -300,6 +300,15 @@ class Invariant:
     excused: int = 0
     missing: str = ""
 
+    @property
+    def state(self) -> Literal["broken", "excused", "kept", "untested"]:
+        """What came of it, in a word."""
+        if self.broken:
+            return "broken"
+        if self.excused:
+            return "excused"
+        return "kept" if self.seen else "untested"
+
 
 @dataclass(frozen=True, kw_only=True)
 class LoadResults:

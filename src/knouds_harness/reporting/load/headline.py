@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from typing import Final
+
 from knouds_harness.reporting.headline import Headline
 from knouds_harness.reporting.load.capacity import describe_capacity
-from knouds_harness.runs.load_results import JudgedObjective, LoadResults
+from knouds_harness.runs.load_results import Invariant, JudgedObjective, LoadResults
 from knouds_harness.runs.record import RunRecord
 from knouds_harness.runs.verdicts import Outcome
+
+INVARIANT_STATES: Final = ("broken", "excused", "kept", "untested")
 
 
 def load_headline(record: RunRecord, load: LoadResults) -> Headline:
@@ -37,6 +42,18 @@ def _verdict(load: LoadResults, figures: str) -> Headline:
     if not load.objectives:
         return Headline(tone="good", title="Measured", detail=f"No objectives were set. {figures}")
     return Headline(tone="good", title="Objectives met", detail=figures)
+
+
+def describe_broken(invariant: Invariant) -> str:
+    """A broken promise: its fact, how often, and one of the times."""
+    times = f"{invariant.broken:,} of {invariant.seen:,} times"
+    return f"{invariant.fact} was broken {times}. {invariant.says} Such as {invariant.example}"
+
+
+def count_states(load: LoadResults) -> str:
+    """How many promises were kept, broken and so on."""
+    counts = Counter(each.state for each in load.invariants)
+    return ", ".join(f"{counts[state]} {state}" for state in INVARIANT_STATES if counts[state])
 
 
 def describe(objective: JudgedObjective) -> str:

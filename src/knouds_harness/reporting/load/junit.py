@@ -5,7 +5,7 @@ from __future__ import annotations
 from xml.etree import ElementTree as ET
 
 from knouds_harness.reporting.junit_xml import add_outcome, testcase, testsuite, testsuites
-from knouds_harness.reporting.load.headline import describe, load_headline, name
+from knouds_harness.reporting.load.headline import describe, describe_broken, load_headline, name
 from knouds_harness.runs.load_results import Invariant, JudgedObjective, LoadResults
 from knouds_harness.runs.record import RunRecord
 
@@ -46,6 +46,9 @@ def _objective(objective: JudgedObjective) -> ET.Element:
 def _invariant(invariant: Invariant) -> ET.Element:
     case = testcase(invariant.fact, invariant.says)
     if invariant.broken:
-        message = f"{invariant.broken} of {invariant.seen} times not: {invariant.example}"
-        add_outcome(case, "failure", message=message, kind="breach")
+        add_outcome(case, "failure", message=describe_broken(invariant), kind="breach")
+    elif invariant.excused:
+        add_outcome(case, "skipped", message=f"assumed only, or waived: {invariant.example}")
+    elif not invariant.seen:
+        add_outcome(case, "skipped", message=f"untested: it takes {invariant.missing}")
     return case

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from knouds_harness.reporting.load.headline import describe, load_headline, milliseconds
+from knouds_harness.reporting.load.headline import (
+    count_states,
+    describe,
+    describe_broken,
+    load_headline,
+    milliseconds,
+)
 from knouds_harness.runs.load_results import OUTCOMES, LoadResults
 from knouds_harness.runs.record import RunRecord
 
@@ -29,12 +35,26 @@ def load_markdown(record: RunRecord, load: LoadResults) -> str:
         *(f"- {reason}" for reason in load.validity.reasons[1:]),
         *([load.note] if load.note else []),
         *_objectives(load),
+        *_promises(load),
         *_points(load),
         _table(["operation", "requests", "per s", *OUTCOMES, *_PERCENTILES, "max"], _operations(load)),
         *_errors(load),
         footer,
     ]
     return "\n\n".join(blocks) + "\n"
+
+
+def _promises(load: LoadResults) -> list[str]:
+    if not load.invariants:
+        return []
+    lines = [f"Promises verified under load: {count_states(load)}."]
+    lines += [f"- ❌ {describe_broken(each)}" for each in load.invariants if each.broken]
+    lines += [
+        f"- untested: {each.says} (`{each.fact}`) It takes {each.missing}."
+        for each in load.invariants
+        if each.state == "untested"
+    ]
+    return ["\n".join(lines)]
 
 
 def _points(load: LoadResults) -> list[str]:

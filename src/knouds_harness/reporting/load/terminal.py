@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from knouds_harness.reporting.load.headline import describe, load_headline
+from knouds_harness.reporting.load.headline import count_states, describe, describe_broken, load_headline
 from knouds_harness.reporting.render import RenderedPaths
 from knouds_harness.runs.load_results import LoadResults
 from knouds_harness.runs.record import RunRecord
@@ -25,11 +25,9 @@ def print_load_summary(
     console.print(Text.assemble((verdict.title, _STYLE_BY_TONE[verdict.tone]), f"  {verdict.detail}"))
     is_said = load.validity.reasons[:1] == (verdict.detail,)
     lines = [
+        *(describe_broken(each) for each in load.invariants if each.broken),
         *load.validity.reasons[is_said:],
         *(describe(each) for each in load.objectives if not each.is_met),
-    ]
-    lines += [
-        f"{each.says} {each.broken} of {each.seen} times not" for each in load.invariants if each.broken
     ]
     if load.capacity:  # its verdict says it all
         lines = []
@@ -41,6 +39,8 @@ def print_load_summary(
         console.print(Text(f"  {line}"))
     if load.operations:
         console.print(_table(load))
+    if load.invariants:
+        console.print(Text(f"  promises verified under load: {count_states(load)}"))
     cost = f", {load.cost_credits:,.0f} credits" if load.cost_credits else ""
     console.print(Text(f"  {record.duration_s:.0f} s{cost}, seed {load.plan.seed}"))
     console.print(Text.assemble("  report ", (str(paths.html), "bold")), soft_wrap=True)
