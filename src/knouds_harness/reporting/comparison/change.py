@@ -11,7 +11,7 @@ from typing import Final
 
 from knouds_harness.reporting.comparison.student import two_sided_quantile
 
-PRIOR_DEGREES: Final = 4
+PRIOR_DEGREES: Final = 10
 """How many runs' worth of trust is put into the noise that is expected beforehand."""
 _POWER_ERRORS: Final = 0.84
 """Standard errors beyond the bound at which a change shows four times in five."""

@@ -13,10 +13,11 @@ from knouds_harness.reporting.comparison.wording import (
     finding_line,
     headline,
     interval_words,
+    measure_name,
     noise_words,
     percent,
 )
-from knouds_harness.reporting.load.headline import describe, name
+from knouds_harness.reporting.load.headline import describe
 from knouds_harness.reporting.pages import page, shipped
 
 _WIDTH = 240
@@ -48,7 +49,7 @@ def comparison_html(comparison: Comparison) -> str:
         marks=_marks_for(rows),
         span=_span(rows),
         describe=describe,
-        name=name,
+        measure_name=measure_name,
         figure=figure,
         percent=percent,
         interval_words=interval_words,

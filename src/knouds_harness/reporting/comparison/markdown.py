@@ -12,10 +12,11 @@ from knouds_harness.reporting.comparison.wording import (
     finding_line,
     headline,
     interval_words,
+    measure_name,
     noise_words,
     percent,
 )
-from knouds_harness.reporting.load.headline import describe, name
+from knouds_harness.reporting.load.headline import describe
 from knouds_harness.runs.findings import Finding
 
 _SIGN_BY_TONE = {"good": "✅", "bad": "❌", "warn": "⚠️"}
@@ -42,7 +43,7 @@ def _load(comparison: LoadComparison) -> Iterator[str]:
             [
                 [
                     f"`{row.operation}`",
-                    f"**{name(row.measure)}**" if row.is_gate else name(row.measure),
+                    f"**{measure_name(row)}**" if row.is_gate else measure_name(row),
                     figure(row, row.baseline),
                     figure(row, row.candidate),
                     percent(row, row.change.estimate) if row.change else "",

@@ -15,15 +15,16 @@ from knouds_harness.reporting.comparison.wording import (
     figure,
     headline,
     interval_words,
-    lines,
+    measure_name,
     percent,
+    remarks,
 )
-from knouds_harness.reporting.load.headline import name
 
 _STYLE_BY_TONE = {"good": "bold green", "bad": "bold red", "warn": "bold yellow"}
 _STYLE_BY_VERDICT = {Verdict.WORSE: "red", Verdict.BETTER: "green", Verdict.NO_EVIDENCE: "yellow"}
 _MOST_LINES = 5
-_MOST_ROWS = 12
+_NARROW = 72
+_ORDER = (Verdict.WORSE, Verdict.BETTER, Verdict.NO_EVIDENCE, Verdict.SAME)
 
 
 def print_comparison(comparison: Comparison, page: Path | None, *, console: Console) -> None:
@@ -36,48 +37,52 @@ def print_comparison(comparison: Comparison, page: Path | None, *, console: Cons
     """
     verdict = headline(comparison)
     console.print()
-    _print(
-        console,
-        Text.assemble((verdict.title, _STYLE_BY_TONE[verdict.tone]), f"  {verdict.detail}"),
-        wrap=True,
-    )
-    said = [line for line in lines(comparison) if verdict.detail not in line]
+    first = Text.assemble((verdict.title, _STYLE_BY_TONE[verdict.tone]), f"  {verdict.detail}")
+    console.print(_plain(first), soft_wrap=not console.is_terminal)
+    said = [line for line in remarks(comparison) if line != verdict.detail]
     for line in said[:_MOST_LINES]:
-        _print(console, Text(f"  {line}"))
+        _print(console, f"  {line}")
     if len(said) > _MOST_LINES:
-        _print(console, Text(f"  … and {len(said) - _MOST_LINES} more", style="dim"))
-    if isinstance(comparison, LoadComparison) and comparison.rows:
-        console.print(_table(comparison))
+        _print(console, f"  … and {len(said) - _MOST_LINES} more in compare.html")
+    if isinstance(comparison, LoadComparison):
+        _print_gates(comparison, console)
     if page is not None:
         console.print(Text.assemble("  report ", (str(page), "bold")), soft_wrap=True)
 
 
-def _table(comparison: LoadComparison) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim")
-    table.add_column("  gates", overflow="ellipsis", no_wrap=True)
-    for column in ("before", "now", "change", "interval"):
-        table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
-    rows = [row for row in comparison.rows if row.is_gate]
-    for row in rows[:_MOST_ROWS]:
+def _print_gates(comparison: LoadComparison, console: Console) -> None:
+    gates = sorted((row for row in comparison.rows if row.is_gate), key=lambda row: _ORDER.index(row.verdict))
+    if not gates:
+        return
+    is_narrow = console.width < _NARROW
+    table = Table(box=None, pad_edge=False, padding=(0, 1), show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True, overflow="ellipsis")
+    for _ in range(3 if is_narrow else 4):
+        table.add_column(justify="right", no_wrap=True)
+    for row in gates[:_MOST_LINES]:
+        interval = interval_words(row) if row.change else ""
         table.add_row(
-            f"  {row.operation} {name(row.measure)}",
+            Text(f"  {row.verdict}", style=_STYLE_BY_VERDICT.get(row.verdict, "")),
+            f"{row.operation} {measure_name(row)}",
             figure(row, row.baseline),
             figure(row, row.candidate),
-            percent(row, row.change.estimate) if row.change else "",
-            interval_words(row) if row.change else "",
-            Text(row.verdict.value, style=_STYLE_BY_VERDICT.get(row.verdict, "")),
+            percent(row, row.change.estimate) if row.change else row.reason,
+            *([] if is_narrow else [f"({interval})" if interval else ""]),
         )
-    if len(rows) > _MOST_ROWS:
-        table.add_row(f"  … and {len(rows) - _MOST_ROWS} more")
-    return table
+    console.print(table)
+    if len(gates) > _MOST_LINES:
+        _print(console, f"  … and {len(gates) - _MOST_LINES} more gates in compare.html")
 
 
-def _print(console: Console, text: Text, *, wrap: bool = False) -> None:
-    """Print one line of words that may be a server's: cut at a terminal's edge, whole in a pipe."""
-    plain = "".join(char if char.isprintable() or char == "\n" else "·" for char in text.plain)
-    shown = Text(plain, spans=text.spans)
-    if console.is_terminal and not wrap:
-        console.print(shown, no_wrap=True, overflow="ellipsis")
+def _print(console: Console, line: str) -> None:
+    """Print one line, cut at a terminal's edge, whole in a pipe."""
+    if console.is_terminal:
+        console.print(_plain(Text(line)), no_wrap=True, overflow="ellipsis")
     else:
-        console.print(shown, soft_wrap=not console.is_terminal)
+        console.print(_plain(Text(line)), soft_wrap=True)
+
+
+def _plain(text: Text) -> Text:
+    """Words that may be a server's, without anything that a terminal would obey."""
+    return Text("".join(char if char.isprintable() else "·" for char in text.plain), spans=text.spans)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from knouds_harness.reporting.comparison.change import Change, Verdict
 from knouds_harness.reporting.comparison.check_comparison import CheckComparison
 from knouds_harness.reporting.comparison.load_comparison import LoadComparison, Row
-from knouds_harness.reporting.comparison.tolerances import ERRORS
+from knouds_harness.reporting.comparison.tolerances import ERRORS, RATE
 from knouds_harness.reporting.headline import Headline
 from knouds_harness.reporting.load.headline import describe, name, value
 from knouds_harness.runs.findings import Finding
@@ -20,8 +20,8 @@ def headline(comparison: Comparison) -> Headline:
     return _check_headline(comparison)
 
 
-def lines(comparison: Comparison) -> list[str]:
-    """What there is to say below the verdict, the weightiest first."""
+def remarks(comparison: Comparison) -> list[str]:
+    """What there is to say below the verdict besides the gates, the weightiest first."""
     if isinstance(comparison, CheckComparison):
         return [
             *(f"new: {finding_line(each)}" for each in comparison.regressions),
@@ -29,29 +29,25 @@ def lines(comparison: Comparison) -> list[str]:
             *(f"gone: {finding_line(each)}" for each in comparison.gone),
             *comparison.notes,
         ]
-    gates = [row for row in comparison.rows if row.is_gate]
-    changed = [row for row in gates if row.verdict in (Verdict.WORSE, Verdict.BETTER)]
-    changed.sort(key=lambda row: row.verdict is not Verdict.WORSE)
-    unknown = [row for row in gates if row.verdict is Verdict.NO_EVIDENCE]
     return [
         *(f"objective missed: {describe(each)}" for each in comparison.missed),
-        *(f"{row.verdict}: {row_line(row)}" for row in changed),
         *comparison.notes,
         *(f"left out: {each}" for each in comparison.left_out),
-        *(f"no evidence: {row_line(row)}" for row in unknown),
     ]
+
+
+def measure_name(row: Row) -> str:
+    """A row's measure without its unit."""
+    return "rate" if row.measure == RATE else name(row.measure)
 
 
 def row_line(row: Row) -> str:
     """A row in words."""
-    what = f"{row.operation} {name(row.measure)}"
+    what = f"{row.operation} {measure_name(row)}"
     if row.change is None:
         return f"{what}: {row.reason}"
     interval = f"{percent(row, row.change.estimate)} ({interval_words(row)})"
-    words = f"{what} {figure(row, row.baseline)} → {figure(row, row.candidate)}, {interval}"
-    if row.verdict is Verdict.NO_EVIDENCE:
-        words += f"; under {percent(row, row.change.visible, signed=False)} would not show"
-    return words
+    return f"{what} {figure(row, row.baseline)} → {figure(row, row.candidate)}, {interval}"
 
 
 def figure(row: Row, number: float | None) -> str:
@@ -63,7 +59,7 @@ def percent(row: Row, number: float, *, signed: bool = True) -> str:
     """A change as a percentage; of a rate of errors in points."""
     sign = "+" if signed else ""
     if row.measure == ERRORS:
-        return f"{number * 100:{sign}.2f} points"
+        return f"{number * 100:{sign}.2f} pt"
     return f"{number * 100:{sign}.1f} %"
 
 
@@ -72,7 +68,7 @@ def interval_words(row: Row) -> str:
     change = row.change
     if change is None:
         return row.reason
-    low = percent(row, change.low).removesuffix(" %").removesuffix(" points")
+    low = percent(row, change.low).removesuffix(" %").removesuffix(" pt")
     return f"{low} to {percent(row, change.high)}"
 
 
