@@ -3,9 +3,9 @@
     python benchmarks/comparison/collect.py POOL [--rounds 30] [--rate 200] [--seconds 15]
 
 Each run has a sandbox of its own, whose providers take lognormal times (median 200 ms, spread 0.3), and loads
-it with ``one_model.py``. A slower server is one with a longer time scale: nothing is done to the figures. A round
-has two runs of the plain server and one of each slower one, in random order, so that what the machine does
-meanwhile meets all alike. Runs gather in the folder; it can be interrupted, and gone on with.
+it with ``one_model.py``. A slower server is one with a longer time scale: nothing is done to the figures. A
+round has two runs of the plain server and one of each slower one, in random order, so that what the machine
+does meanwhile meets all alike. Runs gather in the folder; it can be interrupted, and gone on with.
 """
 
 from __future__ import annotations

@@ -2,10 +2,10 @@
 
     python benchmarks/comparison/judge.py POOL [--pairs 200]
 
-Takes the runs that ``collect.py`` gathered. A pair is a baseline and a candidate of some runs each, drawn from runs that
-followed one another, as ``compare --repeat`` would have had them. Between two sides of the plain server any gate that
-is called worse is a false alarm; against a slower server p99 has to be called worse. Runs whose own generator was the
-limit are left out, as ``compare`` does.
+Takes the runs that ``collect.py`` gathered. A pair is a baseline and a candidate of some runs each, drawn
+from runs that followed one another, as ``compare --repeat`` would have had them. Between two sides of the plain
+server any gate that is called worse is a false alarm; against a slower server p99 has to be called worse. Runs
+whose own generator was the limit are left out, as ``compare`` does.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import stdev
 
 from knouds_harness.reporting.comparison.change import Verdict
-from knouds_harness.reporting.comparison.load_comparison import LoadComparison, compare_loads
+from knouds_harness.reporting.comparison.load_comparison import LoadComparison, Row, compare_loads
 from knouds_harness.reporting.comparison.load_figures import LoadFigures
 from knouds_harness.reporting.comparison.sides import read_side
 from knouds_harness.reporting.comparison.tolerances import Tolerances
@@ -39,27 +39,20 @@ def main() -> None:
     options = parser.parse_args()
     pool, left_out = read_pool(options.pool)
     plan = pool[0][1].plan
-    print(
-        f"{len(pool)} runs of {plan.duration_s - plan.warm_up_s:g} s at {plan.stages[0].end:g}/s, {left_out} left out"
-    )
+    measured_s = plan.duration_s - plan.warm_up_s
+    print(f"{len(pool)} runs of {measured_s:g} s at {plan.stages[0].end:g}/s, {left_out} left out")
     print_noise(pool)
     chance = random.Random(options.seed)
     for size in SIZES:
         same = [compare(*draw_same(pool, size, chance)) for _ in range(options.pairs)]
         alarms = sum(bool(each.regressions) for each in same)
         praises = sum(each.verdict is Verdict.BETTER for each in same)
-        print(
-            f"{size} against {size}: worse in {alarms}, better in {praises} of {len(same)} pairs of the plain server"
-        )
-        visible = sorted(
-            row.change.visible for each in same for row in each.rows if is_p99(row) and row.change
-        )
-        print(f"  smallest p99 change said to show: median {visible[len(visible) // 2]:.1%}")
+        visible = sorted(change.visible for each in same if (change := p99_of(each).change))
+        print(f"{size} against {size} plain: worse in {alarms}, better in {praises} of {len(same)} pairs,")
+        print(f"  said to show a p99 that is worse by {visible[len(visible) // 2]:.1%} (median)")
         for kind in SLOWER:
             drawn = [compare(*draw_slower(pool, kind, size, chance)) for _ in range(options.pairs)]
-            seen = sum(
-                any(is_p99(row) and row.verdict is Verdict.WORSE for row in each.rows) for each in drawn
-            )
+            seen = sum(p99_of(each).verdict is Verdict.WORSE for each in drawn)
             failed = sum(bool(each.regressions) for each in drawn)
             print(f"  {kind}: p99 worse in {seen / len(drawn):.1%}, any gate in {failed / len(drawn):.1%}")
 
@@ -116,9 +109,9 @@ def compare(baseline: Sequence[LoadFigures], candidate: Sequence[LoadFigures]) -
     return compare_loads(baseline, candidate, tolerances=Tolerances(given={}), objectives=None)
 
 
-def is_p99(row: object) -> bool:
-    """Whether a row is the one that a slower server has to show in."""
-    return getattr(row, "measure", "") == "p99_ms"
+def p99_of(comparison: LoadComparison) -> Row:
+    """The row that a slower server has to show in."""
+    return next(row for row in comparison.rows if row.measure == "p99_ms")
 
 
 if __name__ == "__main__":
