@@ -20,6 +20,7 @@ from locust.runners import MasterRunner
 
 from knouds_harness.contract.document import load_document
 from knouds_harness.errors import ExitCode
+from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.load.course import Course
 from knouds_harness.load.cycles import cycles
 from knouds_harness.load.hdr_logs import HdrLogWriter, Interval
@@ -28,6 +29,7 @@ from knouds_harness.load.objectives import judge_objectives, load_objectives, pa
 from knouds_harness.load.options import Options
 from knouds_harness.load.progress import ProgressTeller
 from knouds_harness.load.recording import Second
+from knouds_harness.load.samples import Evidence
 from knouds_harness.load.summary import Summary, times
 from knouds_harness.load.validity import judge_generator
 from knouds_harness.load.verification import Verification
@@ -57,6 +59,7 @@ class Leader:
         verification: Of all processes, where it is asked for.
         start_unix_s: When load began; None before.
         health_by_worker: What each worker last said of itself.
+        evidence: Some exchanges that were not kept.
     """
 
     def __init__(
@@ -105,6 +108,7 @@ class Leader:
         self._writers: tuple[RunWriter, LoadWriter, HdrLogWriter] | None = None
         if self._options.record is not None and target is not None:
             self._open_record(self._options.record, target)
+        self.evidence = Evidence(self._keep_exchange)
         self._progress = self._open_progress()
 
     def begin(self, start_unix_s: float) -> None:
@@ -159,7 +163,7 @@ class Leader:
         """End the run early; the first reason stands."""
         if self._exit_code is None:
             self._exit_code = exit_code
-            self.note(reason)
+            self._notes.insert(0, reason)
             if self.course:
                 self.course.is_over = True
             if self._environment.runner:
@@ -167,7 +171,7 @@ class Leader:
 
     def results(self) -> LoadResults:
         """The figures so far."""
-        operations = self._summary.operations(self._measured_s())
+        operations = self.evidence.named_in(self._summary.operations(self._measured_s()))
         is_steady, steady_from_s = (
             self._summary.steady_from_s() if self._options.course.ends_level else (None, None)
         )
@@ -223,6 +227,10 @@ class Leader:
             ),
         )
 
+    def _keep_exchange(self, exchange: Exchange) -> None:
+        if self._writers:
+            self._writers[0].add_exchange(exchange)
+
     def _open_progress(self) -> ProgressTeller | None:
         if self._options.progress_file is None:
             return None
@@ -251,7 +259,8 @@ class Leader:
         if self.start_unix_s is None:
             return 0.0
         until_unix_s = min(time.time(), self.start_unix_s + self._options.course.duration_s)
-        return max(0.0, until_unix_s - self._summary.measured_from_unix_s)
+        from_unix_s = max(self.start_unix_s, self._summary.measured_from_unix_s)
+        return max(0.0, until_unix_s - from_unix_s)
 
     def _health(self) -> Health:
         if isinstance(self._environment.runner, MasterRunner):

@@ -29,6 +29,7 @@ from knouds_harness.load.options import Options
 from knouds_harness.load.outcomes import Outcome
 from knouds_harness.load.recording import Recording
 from knouds_harness.load.response import Response
+from knouds_harness.load.samples import Samples
 from knouds_harness.load.spending import LoadLimits
 from knouds_harness.load.summary import SERVER
 from knouds_harness.load.verification import Verification
@@ -36,6 +37,7 @@ from knouds_harness.target.personas import Persona
 from knouds_harness.target.profile import Target, Workflow
 
 _HISTORY: Final = "knouds_history"
+_SAMPLES: Final = "knouds_samples"
 _AHEAD_S: Final = 0.5
 """Between the last user's start and the first arrival: for the message to reach every worker."""
 _FINISH_WITHIN_S: Final = 10.0
@@ -122,6 +124,10 @@ class LoadRun:
         self.recording = Recording(
             environment, on_second=self.leader.add_second if self.leader else lambda _: None
         )
+        self.samples: Samples | None = None
+        if target:
+            self.samples = Samples(target, on_sample=self.leader.evidence.add if self.leader else None)
+            self.recording.recorder.on_not_kept = self.samples.add
 
     @cached_property
     def cycles(self) -> CycleLog:
@@ -310,10 +316,14 @@ class LoadRun:
 
     def _report(self, data: dict[str, Any], **_: object) -> None:
         data[HEALTH] = self.health().packed()
+        if self.samples:
+            data[_SAMPLES] = self.samples.packed()
         if self.verification is not None:
             data[_HISTORY] = self.verification.take().packed()
 
     def _on_report(self, data: dict[str, Any], **_: object) -> None:
+        if self.leader:
+            self.leader.evidence.receive(data.get(_SAMPLES, []))
         if self.verification is not None and _HISTORY in data:
             self.verification.receive(data[_HISTORY])
 

@@ -88,7 +88,11 @@ class Second:
 
 
 class Recorder:
-    """Counts requests of one process."""
+    """Counts requests of one process.
+
+    Attributes:
+        on_not_kept: Told of each answer that was not kept: its kind, any client's response, when it began.
+    """
 
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
         """Begin with nothing.
@@ -96,6 +100,7 @@ class Recorder:
         Args:
             clock: Seconds since the epoch.
         """
+        self.on_not_kept: Callable[[Error, object, float], object] | None = None
         self._clock = clock
         self._finished: list[Second] = []
         self._second = Second(unix_s=int(clock()))
@@ -113,7 +118,7 @@ class Recorder:
         request_type: object = None,  # noqa: ARG002 - named, so that no dict has to be made of them
         response_length: object = None,  # noqa: ARG002
         context: object = None,  # noqa: ARG002
-        start_time: object = None,  # noqa: ARG002
+        start_time: float | None = None,
         url: object = None,  # noqa: ARG002
         **_: object,
     ) -> None:
@@ -135,7 +140,7 @@ class Recorder:
                 bucket = (shift << 10) + (duration_ns >> shift) if shift > 0 else duration_ns
                 counts[bucket] = counts.get(bucket, 0) + 1
                 return
-        self._on_other_request(name, response_time, exception, response)
+        self._on_other_request(name, response_time, exception, response, start_time)
 
     def _on_other_request(
         self,
@@ -143,6 +148,7 @@ class Recorder:
         response_time: float | None,
         exception: Exception | None,
         response: Any,  # noqa: ANN401
+        start_unix_s: float | None,
     ) -> None:
         status_code = getattr(response, "status_code", None)
         if status_code is None:
@@ -159,7 +165,10 @@ class Recorder:
                 if status_code
                 else type(exception).__name__
             )
-            self._count_errors(Error(name, outcome, status_code, code), 1)
+            error = Error(name, outcome, status_code, code)
+            self._count_errors(error, 1)
+            if self.on_not_kept:
+                self.on_not_kept(error, response, start_unix_s or self._clock())
 
     def record(self, operation: str, outcome: Outcome, measure: str, duration_ms: float) -> None:
         """Count one duration, such as the ``ms`` that the server itself named."""

@@ -36,7 +36,7 @@ class Summary:
     """Adds up seconds; those of the warm-up are shown over time and count for nothing else.
 
     Attributes:
-        measured_from_unix_s: The first whole second after the warm-up.
+        measured_from_unix_s: The first whole second after the warm-up; without one, that of the start.
         histograms: Of everything from then on, by series.
     """
 
@@ -48,7 +48,8 @@ class Summary:
             warm_up_s: How long to leave out.
         """
         self._start_unix_s = start_unix_s
-        self.measured_from_unix_s = math.ceil(start_unix_s + warm_up_s)
+        whole_s = math.ceil(start_unix_s + warm_up_s)
+        self.measured_from_unix_s = whole_s if warm_up_s else int(start_unix_s)  # nothing was before it
         self.histograms: dict[Series, Histogram] = defaultdict(Histogram)
         self._errors: dict[Error, int] = defaultdict(int)
         self._kept_by_second: dict[int, tuple[int, float]] = {}

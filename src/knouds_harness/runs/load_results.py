@@ -121,12 +121,14 @@ class ErrorCount:
         outcome: One of ``OUTCOMES``.
         status: HTTP status; None where no whole answer came.
         code: The envelope's code, or the name of what failed.
+        exchanges: Ids of some of them in ``exchanges.har``.
     """
 
     outcome: str
     status: int | None
     code: str
     count: int
+    exchanges: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

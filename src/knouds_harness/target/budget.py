@@ -61,7 +61,7 @@ class Budget:
                 raise GuardStop(
                     f"{what}: may cost {amount:f} credits, and {max(_NOTHING, self._limit - committed):f} "
                     f"of {self._limit:f} are left\n"
-                    f"  Raise limits.credits{f' in {source}' if source else ''}, or run fewer checks."
+                    f"  Raise limits.credits{f' in {source}' if source else ''}, or send less."
                 )
             self._reserved += amount
         return amount

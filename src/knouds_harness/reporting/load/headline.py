@@ -22,11 +22,11 @@ def load_headline(record: RunRecord, load: LoadResults) -> Headline:
     figures = _figures(load)
     if record.outcome is Outcome.STOPPED:
         reason = (record.note or "no reason was kept").splitlines()[0]
-        return Headline(tone="warn", title="Stopped early", detail=f"{reason}. {figures}")
+        return Headline(tone="warn", title="Stopped early", detail=f"{reason.rstrip('.')}. {figures}")
+    if record.outcome is Outcome.INTERRUPTED:
+        return Headline(tone="warn", title="Interrupted", detail=figures)
     if not load.validity.is_valid and not any(each.broken for each in load.invariants):
         return Headline(tone="warn", title="Not a valid measurement", detail=load.validity.reasons[0])
-    if not record.outcome.is_complete:
-        return Headline(tone="warn", title="Interrupted", detail=figures)
     return _verdict(load, figures)
 
 

@@ -1,0 +1,109 @@
+"""However a load run ends, its record can be read, and nothing of it goes on."""
+
+from __future__ import annotations
+
+import signal
+
+import psutil
+import pytest
+from loading import end_of, started_load, wait_until
+
+from knouds_harness.errors import ExitCode
+from knouds_harness.runs.load_results import LOAD_FILE
+from knouds_harness.runs.verdicts import Outcome
+
+LONG = ("--duration", "10m")
+
+
+def family_of(process):
+    """Every process that a command has started, and their children."""
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def is_gone(family):
+    """Whether none of these processes runs any more."""
+    return not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in family)
+
+
+def wait_for_load(runs, process):
+    """Wait until requests were counted; the processes of the run."""
+
+    def has_begun():
+        assert process.poll() is None, process.communicate()
+        files = list(runs.glob("*/seconds.csv"))
+        return files and len(files[0].read_text().splitlines()) > 2
+
+    wait_until(has_begun)
+    return family_of(process)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_interrupted_run_ends_with_130_and_a_complete_report(runs, number):
+    """Ctrl-C and a supervisor's stop: figures, reports, and no process left."""
+    with started_load(runs, "reads", "--users", "4", *LONG) as process:
+        family = wait_for_load(runs, process)
+        process.send_signal(number)
+        ended = end_of(process, runs)
+
+    assert ended.exit_code == ExitCode.INTERRUPTED
+    assert ended.out.strip().startswith("Interrupted")
+    assert "Traceback" not in ended.err
+    assert ended.record.outcome is Outcome.INTERRUPTED
+    assert ended.results.operations
+    assert (ended.record.folder / "report.html").is_file()
+    assert is_gone(family)
+
+
+def test_interrupted_workers_end_too(runs):
+    """Those of --processes, with what they had counted."""
+    with started_load(runs, "reads", "--users", "4", "--processes", "2", *LONG) as process:
+        family = wait_for_load(runs, process)
+        process.send_signal(signal.SIGINT)
+        ended = end_of(process, runs)
+
+    assert ended.exit_code == ExitCode.INTERRUPTED
+    assert ended.results.operations
+    assert is_gone(family)
+
+
+def test_second_interruption_ends_at_once_with_a_report(runs, profile):
+    """Also where a worker would be waited for."""
+    with started_load(
+        runs, "reads", "--target", profile, "--users", "4", "--processes", "2", *LONG
+    ) as process:
+        family = wait_for_load(runs, process)
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGINT)
+        ended = end_of(process, runs)
+
+    assert ended.exit_code == ExitCode.INTERRUPTED
+    assert ended.record.outcome is Outcome.INTERRUPTED
+    assert (ended.record.folder / "report.html").is_file()
+    wait_until(lambda: is_gone(family), timeout_s=5)
+
+
+def test_killed_leader_leaves_a_readable_record(runs):
+    """What it had counted is shown, and that it was killed."""
+    with started_load(runs, "reads", "--users", "4", "--processes", "2", *LONG) as process:
+        family = wait_for_load(runs, process)
+        (leader,) = (each for each in psutil.Process(process.pid).children() if "locust" in each.cmdline())
+        leader.kill()
+        ended = end_of(process, runs)
+
+    assert ended.exit_code == ExitCode.INTERRUPTED
+    assert "killed by SIGKILL" in ended.err
+    assert ended.record.outcome is Outcome.INTERRUPTED
+    assert (ended.record.folder / LOAD_FILE).is_file()
+    assert ended.record.load
+    wait_until(lambda: is_gone(family), timeout_s=10)
+
+
+def test_killed_command_takes_everything_with_it(runs):
+    """Locust, its workers and the sandbox notice that nobody leads them any more."""
+    with started_load(runs, "reads", "--users", "4", "--processes", "2", *LONG) as process:
+        family = wait_for_load(runs, process)
+        process.kill()
+        ended = end_of(process, runs)
+        wait_until(lambda: is_gone(family), timeout_s=20)
+
+    assert ended.record.outcome is Outcome.INTERRUPTED

@@ -1,0 +1,117 @@
+"""What `knouds-harness load` ends with, and what it says then."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hand_started import free_port, write_profile
+from loading import load, valid_load
+
+from knouds_harness.errors import ExitCode
+
+CLOSED = ("--users", "2", "--duration", "2s", "--quiet")
+
+
+def test_kept_objectives_end_with_0(profile, runs):
+    """A run that kept everything says so, and where its report is."""
+    loaded = valid_load(runs, "reads", "--target", profile, *CLOSED)
+
+    assert loaded.exit_code == ExitCode.KEPT
+    assert loaded.out.strip().startswith("Objectives met")
+    assert "report.html" in loaded.out
+    assert loaded.err == ""
+
+
+def test_missed_objective_ends_with_1_and_stands_first(profile, runs, tmp_path):
+    """Whoever glances sees what was missed."""
+    objectives = tmp_path / "objectives.toml"
+    objectives.write_text('[reads."*"]\np50_ms = 0.000001\n')
+
+    loaded = valid_load(runs, "reads", "--target", profile, "--objectives", str(objectives), *CLOSED)
+
+    assert loaded.exit_code == ExitCode.BREACH
+    assert loaded.out.strip().startswith("Objectives missed")
+    summary = json.loads((loaded.record.folder / "summary.json").read_text())
+    assert summary["verdict"].startswith("Objectives missed: ")
+    assert summary["exit_code"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("nothing",), 'no scenario "nothing"'),
+        (("reads", "--rate", "fast"), "not a valid float"),
+        (("reads", "--duration", "5x"), "is no time"),
+        (("reads", "--abort-on", "p98=3"), "p98: is no measure"),
+        (("reads", "--target", "nowhere"), 'no target "nowhere"'),
+        (("reads", "--objectives", "nowhere.toml"), "nowhere.toml: cannot be read"),
+        (("reads", "--", "--no-such-option"), "--no-such-option"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_impossible_command_ends_with_2(runs, arguments, says):
+    """In words, without a traceback, and without a record."""
+    loaded = load(runs, *arguments)
+
+    assert loaded.exit_code == ExitCode.USAGE
+    assert says in loaded.err
+    assert "Traceback" not in loaded.err
+    assert loaded.found is None
+
+
+def test_target_without_the_keys_ends_with_2(runs, tmp_path, sandbox):
+    """The message names what a key has to hold."""
+    profile = write_profile(tmp_path, sandbox)
+    text = profile.read_text()
+    profile.write_text(text.replace('"execution:cancel"', '"agent:invoke"'))
+
+    loaded = load(runs, "cancels", "--target", str(profile), *CLOSED)
+
+    assert loaded.exit_code == ExitCode.USAGE
+    assert "execution:cancel" in loaded.err
+    assert "Traceback" not in loaded.err
+
+
+def test_unreachable_target_ends_with_3(runs, tmp_path, sandbox):
+    """It is not loaded, and the message names it."""
+    base_url = f"http://127.0.0.1:{free_port()}"
+    profile = write_profile(tmp_path, sandbox, base_url=base_url)
+
+    loaded = load(runs, "reads", "--target", str(profile), *CLOSED)
+
+    assert loaded.exit_code == ExitCode.UNREACHABLE
+    assert base_url.removeprefix("http://") in loaded.err
+    assert "Traceback" not in loaded.err
+
+
+def test_spent_budget_ends_with_4_and_a_whole_report(profile, runs):
+    """The guard stops the load, and what was measured until then is shown."""
+    loaded = load(
+        runs, "sync_runs", "--target", profile, "--credits", "20", "--users", "4", "--duration", "30s"
+    )
+
+    assert loaded.exit_code == ExitCode.GUARD
+    assert loaded.out.strip().startswith("Stopped early")
+    assert "credits" in loaded.out
+    assert loaded.results.operations
+    assert loaded.results.cost_credits <= 20
+
+
+def test_kind_of_action_that_is_not_allowed_ends_with_4(runs, tmp_path, sandbox):
+    """Nothing is written where the profile does not arm it."""
+    profile = write_profile(tmp_path, sandbox, limits='allow = ["read"]')
+
+    loaded = load(runs, "workflow_crud", "--target", str(profile), *CLOSED)
+
+    assert loaded.exit_code == ExitCode.GUARD
+    assert '"write"' in loaded.out + loaded.err
+
+
+def test_generator_that_was_the_limit_ends_with_5_and_says_so_first(profile, runs):
+    """One user cannot serve arrivals that come faster than it can."""
+    loaded = load(runs, "reads", "--target", profile, "--rate", "3000", "--users", "1", "--duration", "2s")
+
+    assert loaded.exit_code == ExitCode.INVALID_MEASUREMENT
+    assert loaded.out.strip().startswith("Not a valid measurement")
+    assert not loaded.results.validity.is_valid
