@@ -14,7 +14,8 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from knouds_harness.conformance.cookbook import all_recipes
+from knouds_harness.conformance.cookbook import all_recipes, windows
+from knouds_harness.conformance.needs import CONTROL
 from knouds_harness.conformance.recording_plan import Plan, make_plan
 from knouds_harness.conformance.recording_session import Followed, RecordingSession, open_session
 from knouds_harness.conformance.session import Options
@@ -78,7 +79,6 @@ def record(
         yes_production=yes_production,
     )
     console = Console()
-    begun = time.monotonic()
     with open_session(options) as session:
         shelf = RecordingFolder.open(folder, contract_version=session.run.document.version)
         if shelf.damaged and not update:
@@ -86,26 +86,29 @@ def record(
         plan = _plan(session, shelf, outcome, is_update=update)
         _print_plan(plan, session, console)
         _require_agreement(plan, session, is_agreed=yes)
-        followed: list[Followed] = []
-        try:
-            followed.extend(_followed(session, plan, console))
-        finally:  # what was recorded until then is kept, whatever ends it
-            judged = session.judged(followed)
-            puts = shelf.put(each.recording for each in judged if each.recording and not each.problem)
-    _print_outcomes(judged, puts, console)
-    _print_left_over(shelf, session, console)
-    counts = Counter(put.change for put in puts)
-    missed = [each for each in judged if each.problem]
-    listed = ", ".join(
-        f"{counts[change]} {change}" for change in Change if counts[change] or change is Change.NEW
-    )
-    console.print(
-        f"{len(puts)} recorded in {time.monotonic() - begun:.1f} s: {listed}; {len(missed)} not recorded. "
-        f"Seed {options.seed}.\n  {folder}",
-        highlight=False,
-        soft_wrap=True,
-    )
-    sys.exit(ExitCode.BREACH if any(not each.is_untested for each in missed) else ExitCode.KEPT)
+        sys.exit(_follow(plan, session, shelf, console))
+
+
+def _follow(plan: Plan, session: RecordingSession, shelf: RecordingFolder, console: Console) -> ExitCode:
+    """Record what is planned; what was recorded is kept and told, whatever ends it."""
+    begun = time.monotonic()
+    followed: list[Followed] = []
+    try:
+        followed.extend(_followed(session, plan, console))
+    finally:
+        judged = session.judged(followed)
+        puts = shelf.put(each.recording for each in judged if each.recording and not each.problem)
+        _print_outcomes(judged, puts, console)
+        _print_left_over(shelf, session, console)
+        counts = Counter(put.change for put in puts)
+        listed = "".join(f", {counts[change]} {change}" for change in Change if counts[change])
+        _print(
+            console,
+            f"{len(puts)} of {len(plan.recipes)} outcomes recorded{listed}, in "
+            f"{time.monotonic() - begun:.1f} s, seed {session.run.options.seed}: {shelf.path}",
+        )
+    is_wrong = any(each.problem and not each.is_untested for each in judged)
+    return ExitCode.BREACH if is_wrong else ExitCode.KEPT
 
 
 def _plan(
@@ -168,6 +171,13 @@ def _print_plan(plan: Plan, session: RecordingSession, console: Console) -> None
         )
     money = " of the sandbox, which are no money" if target.name == SANDBOX else ""
     _print(console, f"That costs at most {plan.most_credits:,.0f} credits{money}.")
+    if plan.most_credits > target.limits.credits:
+        _print(
+            console,
+            f"  It will stop at {target.limits.credits:,.0f}, which limits.credits or --credits sets.",
+        )
+    if CONTROL.find(target) is None and any(recipe.story == windows.STORY for recipe in plan.recipes):
+        _print(console, "  It fills a window of the rate limit: up to two minutes.")
 
 
 def _print_outcomes(judged: Sequence[Followed], puts: Sequence[Put], console: Console) -> None:

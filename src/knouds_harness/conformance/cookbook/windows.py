@@ -18,6 +18,7 @@ from knouds_harness.conformance.probe import Call
 from knouds_harness.conformance.recipes import Recipe
 from knouds_harness.conformance.subjects import NO_SUCH_MODEL
 
+STORY: Final = "window"
 _RUNS: Final = 102
 
 
@@ -32,7 +33,7 @@ def _run(place: int, outcome: str, says: str, status: int, *checks: Check[...]) 
         provoke=lambda stage: stage.window[place],
         checks=checks,
         spends=limited_runs(_RUNS),
-        story="window",
+        story=STORY,
     )
 
 

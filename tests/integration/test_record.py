@@ -1,0 +1,213 @@
+"""``knouds-harness record`` as a user meets it: what is kept, what is told, what it may cost."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from hand_started import write_profile
+from recorded import FOLDER, recordings
+
+from knouds_harness.errors import ExitCode
+from knouds_harness.exchange.recordings import read_recordings
+from knouds_harness.sandbox.serving import running_sandbox
+
+
+def record(*options, cwd, folder="out"):
+    """Run the command to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "knouds_harness", "record", "--folder", folder, *options],
+        cwd=cwd,
+        env={**os.environ, "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.fixture
+def copied(tmp_path):
+    """The recordings of the tree, to be changed."""
+    return shutil.copytree(FOLDER, tmp_path / "out")
+
+
+def contents(folder):
+    """Every file, as bytes."""
+    return {path.name: path.read_bytes() for path in folder.glob("*.json")}
+
+
+def test_recordings_of_the_tree_can_be_made_again(tmp_path, copied):
+    """From a sandbox of another seed, on another day: nothing changed in substance, so no file changes."""
+    before = contents(copied)
+
+    process = record("--update", "--seed", "77", cwd=tmp_path)
+
+    assert process.returncode == ExitCode.KEPT, process.stdout + process.stderr
+    assert f"{len(before)} of {len(before)} outcomes recorded, {len(before)} unchanged" in process.stdout
+    assert contents(copied) == before
+
+
+def test_what_is_there_is_left_alone(tmp_path):
+    """Without --update only what is missing is recorded, with its story."""
+    first = record("--outcome", "getWhoami-401*", "--outcome", "getWhoami-user", cwd=tmp_path)
+    second = record("--outcome", "getWhoami-*", cwd=tmp_path)
+
+    assert "1 of 1 outcomes recorded, 1 new" in first.stdout
+    assert "1 there already" in second.stdout
+    names = {each.name for each in read_recordings(tmp_path / "out")}
+    assert names == {name for name in recordings() if name.startswith("getWhoami-")}
+
+
+def test_change_is_shown_and_rewritten(tmp_path, copied):
+    """A server that answers otherwise; what it answers alike stays."""
+    before = contents(copied)
+
+    process = record("--update", "--variant", "terse", "--outcome", "createWorkflow-created", cwd=tmp_path)
+
+    assert process.returncode == ExitCode.KEPT
+    assert re.search(r'changed: createWorkflow-200-created\n.*\n? *-  "status": 201,\n', process.stdout)
+    changed = {
+        name
+        for name in before.keys() | contents(copied).keys()
+        if before.get(name) != contents(copied).get(name)
+    }
+    assert changed == {"createWorkflow-201-created.json", "createWorkflow-200-created.json"}
+
+
+def test_wrong_answer_is_told_and_not_recorded(tmp_path):
+    """One message for each; what was right is kept."""
+    process = record("--fault", "auth-revoked-accepted", "--outcome", "getWhoami-*d", cwd=tmp_path)
+
+    assert process.returncode == ExitCode.BREACH
+    assert "not recorded: getWhoami-revoked: answered 200, and 401 was to be provoked" in process.stdout
+    assert [each.outcome for each in read_recordings(tmp_path / "out")] == ["unapproved"]
+
+
+def test_broken_promise_is_told_and_not_recorded(tmp_path):
+    """The right status alone makes no good recording."""
+    process = record(
+        "--fault", "envelope-404-without-text", "--outcome", "getWorkflow-unknown-slug", cwd=tmp_path
+    )
+
+    assert process.returncode == ExitCode.BREACH
+    assert "not recorded: getWorkflow-unknown-slug: it breaks a promise: envelope." in process.stdout
+
+
+def test_damaged_recording_stops_and_update_heals_it(tmp_path, copied):
+    """As its message says."""
+    path = copied / "getWhoami-401-legacy.json"
+    path.write_text(path.read_text().replace("retired", "old"))
+
+    refused = record("--outcome", "getWhoami-*", cwd=tmp_path)
+    healed = record("--update", "--outcome", "getWhoami-legacy", cwd=tmp_path)
+
+    assert refused.returncode == ExitCode.USAGE
+    assert f"error: {path.relative_to(tmp_path)}: was edited by hand" in refused.stderr
+    assert healed.returncode == ExitCode.KEPT
+    assert {each.name for each in read_recordings(copied)} == set(recordings())
+
+
+def test_money_is_spent_only_if_agreed_and_within_the_limit(tmp_path):
+    """Somebody's server: the plan is shown, and nothing is run before --yes."""
+    with running_sandbox() as sandbox:
+        profile = str(write_profile(tmp_path, sandbox))
+        refused = record("--target", profile, "--outcome", "run*-result", cwd=tmp_path)
+        stopped = record(
+            "--target", profile, "--outcome", "run*-result", "--yes", "--credits", "10", cwd=tmp_path
+        )
+
+    assert refused.returncode == ExitCode.USAGE
+    assert "2 outcomes to record" in refused.stdout
+    assert re.search(r"error: recording may cost \d+ credits\n  Agree to that with --yes", refused.stderr)
+    assert stopped.returncode == ExitCode.GUARD
+    assert "It will stop at 10" in stopped.stdout
+    assert "1 of 2 outcomes recorded" in stopped.stdout
+    (kept,) = read_recordings(tmp_path / "out")
+    assert kept.origin.server == sandbox.base_url
+
+
+def test_what_a_profile_lacks_is_told(tmp_path):
+    """A profile with one key that may only read."""
+    with running_sandbox() as sandbox:
+        (tmp_path / "key").write_text(sandbox.keys["only-workflow-read"])
+        (tmp_path / "poor.toml").write_text(
+            f'base_url = "{sandbox.base_url}"\n[limits]\nallow = ["read"]\n[keys.reader]\n'
+            'secret_file = "key"\ncapabilities = ["workflow:read"]\nuser = "ada"\ntier = "enterprise"\n'
+        )
+        process = record("--target", "poor.toml", cwd=tmp_path)
+
+    assert process.returncode == ExitCode.KEPT
+    assert re.search(r'6 for want of a key with state = "legacy": .*getWhoami-legacy', process.stdout)
+    assert 'for want of "run" in limits.allow: ' in process.stdout
+    assert "That costs at most 0 credits." in process.stdout
+    assert {each.exchange.request.method for each in read_recordings(tmp_path / "out")} == {"GET"}
+
+
+def test_interrupted_recording_keeps_what_it_has(tmp_path):
+    """Ctrl-C ends it as ever."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "knouds_harness", "record", "--folder", "out"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.readline()
+    time.sleep(0.5)  # some of it
+
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+
+    assert process.returncode == ExitCode.INTERRUPTED
+    assert "Traceback" not in err
+    kept = len(read_recordings(tmp_path / "out"))
+    assert f"{kept} of {len(recordings())} outcomes recorded" in out
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--outcome", "getWhoami-401-legacy"), "no outcome fits getWhoami-401-legacy"),
+        (("--target", "sandbx"), 'no target "sandbx"'),
+        (("--fault", "none-such"), "none-such"),
+        (("--credits", "-1"), "--credits"),
+    ],
+)
+def test_misuse_is_answered_in_words(tmp_path, options, says):
+    """Exit code 2, and no traceback."""
+    process = record(*options, cwd=tmp_path)
+
+    assert process.returncode == ExitCode.USAGE
+    assert says in process.stderr
+    assert "Traceback" not in process.stderr
+
+
+def test_folder_that_cannot_be_written_is_told(tmp_path):
+    """A file stands in its place."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "sub").write_text("")
+
+    process = record("--outcome", "getHealth-up", cwd=tmp_path, folder="out/sub/deeper")
+
+    assert process.returncode == ExitCode.USAGE
+    assert "Traceback" not in process.stderr
+    assert process.stderr.startswith("error: ")
+
+
+def test_recordings_say_where_they_come_from():
+    """The sandbox, and nothing pretends to be from production."""
+    assert {each.origin.server for each in recordings().values()} == {"built-in sandbox"}
+    assert len(recordings()) >= 70
+    assert all(
+        json.loads((FOLDER / f"{name}.json").read_text())["origin"]["seed"] == 0 for name in recordings()
+    )
