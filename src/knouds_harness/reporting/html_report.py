@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from knouds_harness.reporting.again import command_again
 from knouds_harness.reporting.drift import drift_of
 from knouds_harness.reporting.evidence import Evidence, evidence_of
 from knouds_harness.reporting.headline import headline
@@ -20,6 +21,7 @@ from knouds_harness.reporting.standing import (
     untested_rows,
     waiver_rows,
 )
+from knouds_harness.reporting.timeline import timeline_of
 from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.record import RunRecord
 
@@ -49,6 +51,9 @@ def html_report(record: RunRecord) -> str:
         Standing=Standing,
         Look=Look,
         groups=_numbered(groups),
+        found={group.fact_id for group in groups},
+        timeline=timeline_of(record),
+        again=command_again(record),
         drift=drift,
         evidence_by_fingerprint=by_finding,
         matrix=matrix,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -62,6 +64,7 @@ class RunHeader:
         return RunSetup(
             tool_version=self.tool_version,
             python_version=self.python_version,
+            host=f"{platform.platform()}, {os.cpu_count()} cores",
             command=self.command,
             seed=self.seed,
             strict=self.strict,
@@ -145,7 +148,11 @@ class RunCheck:
 
 @dataclass(frozen=True, kw_only=True)
 class RunSetup:
-    """What a run was, as the record keeps it; the members are those of ``RunHeader``."""
+    """What a run was, as the record keeps it; the members are those of ``RunHeader``.
+
+    Attributes:
+        host: The machine that it ran on, without its name; empty in older records.
+    """
 
     tool_version: str
     python_version: str
@@ -157,6 +164,7 @@ class RunSetup:
     facts: Mapping[str, Fact]
     operations: Mapping[str, RunOperation]
     checks: Mapping[str, RunCheck]
+    host: str = ""
 
 
 def _kept_target(target: Target) -> RunTarget:

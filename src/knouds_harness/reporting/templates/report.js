@@ -36,6 +36,25 @@
     filter();
   }
 
+  const findingText = document.getElementById("finding-text");
+  if (findingText) {
+    const facts = [...document.querySelectorAll("article.fact")];
+    const found = [...document.querySelectorAll("details[data-finding]")];
+    const count = document.getElementById("finding-count");
+    const words = new Map([...facts.map((fact) => [fact, fact.querySelector(".head")]), ...found.map((each) => [each, each])].map(([each, text]) => [each, text.textContent.toLowerCase()]));
+    const filter = () => {
+      const wanted = findingText.value.toLowerCase().split(/\s+/).filter(Boolean);
+      for (const each of found) {
+        const all = words.get(each.closest("article")) + words.get(each);
+        each.hidden = !wanted.every((word) => all.includes(word));
+      }
+      for (const fact of facts) fact.hidden = !fact.querySelector("details[data-finding]:not([hidden])");
+      count.textContent = `${found.filter((each) => !each.hidden).length} of ${found.length} findings`;
+    };
+    findingText.addEventListener("input", filter);
+    filter();
+  }
+
   for (const button of document.querySelectorAll("button[data-copies]")) {
     button.addEventListener("click", async () => {
       const code = document.getElementById(button.dataset.copies);
@@ -56,6 +75,12 @@
   const reveal = () => {
     const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
     if (!target) return;
+    for (const input of document.querySelectorAll(".filters :is(input, select)")) {
+      if (target.closest("[hidden]") && input.value) {
+        input.value = "";
+        input.dispatchEvent(new Event("input"));
+      }
+    }
     for (let at = target; at; at = at.parentElement) if (at.tagName === "DETAILS") at.open = true;
     target.scrollIntoView();
   };
