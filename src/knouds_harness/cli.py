@@ -28,6 +28,7 @@ from knouds_harness.reporting.terminal import print_summary
 from knouds_harness.runs.record import read_run
 from knouds_harness.runs.surface_difference import run_differences
 from knouds_harness.sandbox.command import sandbox_command
+from knouds_harness.selftest_command import selftest_command
 
 _EPILOG = """Exit codes: 0 kept; 1 breach, missed objective or regression; 2 usage or profile error;
 3 target unreachable; 4 stopped by a guard; 5 measurement not valid; 130 interrupted."""
@@ -228,6 +229,7 @@ def diff(old: Path, new: Path) -> None:
 
 cli.add_command(sandbox_command, "sandbox")
 cli.add_command(load)
+cli.add_command(selftest_command)
 cli.add_command(compare)
 cli.add_command(record)
 

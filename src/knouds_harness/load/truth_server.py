@@ -2,11 +2,11 @@
 
     python -m knouds_harness.load.truth_server [--median-ms 20] [--spread 0.6] [--freeze-s 1] [--every-s 10]
 
-Answers ``GET /n/NUMBER`` after a lognormal time, and stands still (its whole process) for a second in every
-ten, as a garbage collector or a full disk makes a server do. ``GET /log`` answers
-``[[NUMBER, received, sent], …]`` and forgets it, in seconds of this machine's monotonic clock, which
-generators on the same machine read too: the true response time of a request is when its answer was sent, less
-when it was due. Prints its address, and ends with its standard input.
+Answers ``GET /n/NUMBER``, or ``POST /n`` with the number as its body, after a lognormal time, and stands
+still (its whole process) for a second in every ten, as a garbage collector or a full disk makes a server do.
+``GET /log`` answers ``[[NUMBER, received, sent], …]`` and forgets it, in seconds of this machine's monotonic
+clock, which generators on the same machine read too: the true response time of a request is when its answer
+was sent, less when it was due. Prints its address, and ends with its standard input.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Connection(asyncio.Protocol):
         self._truth = truth
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport
-        self._url = b""
+        self._url = self._body = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A generator connected."""
@@ -67,7 +67,11 @@ class Connection(asyncio.Protocol):
 
     def on_url(self, url: bytes) -> None:
         """What is asked for."""
-        self._url = url
+        self._url, self._body = url, b""
+
+    def on_body(self, body: bytes) -> None:
+        """The number, where it is not in the URL."""
+        self._body += body
 
     def on_message_complete(self) -> None:
         """A request is whole: answer it when its time has come."""
@@ -79,9 +83,12 @@ class Connection(asyncio.Protocol):
             self._truth.log.clear()
             return
         loop = asyncio.get_running_loop()
-        loop.call_later(self._truth.duration_s(), self._answer, path.rpartition("/")[2], received_s)
+        number = self._body.decode() or path.rpartition("/")[2]
+        loop.call_later(self._truth.duration_s(), self._answer, number, received_s)
 
     def _answer(self, number: str, received_s: float) -> None:
+        if self._transport.is_closing():
+            return
         self._truth.log.append((number, received_s, time.perf_counter()))
         self._transport.write(EMPTY)
 

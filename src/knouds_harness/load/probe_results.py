@@ -1,0 +1,45 @@
+"""What the probe saw, for processes that Locust has not patched."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observed:
+    """What the generator saw.
+
+    Attributes:
+        start_s: When the schedule began, in seconds of ``time.perf_counter``; request ``n`` was due ``n``
+            divided by the rate after it.
+        duration_s: How long it lasted.
+        handed: Arrivals that were sent.
+        dropped: Arrivals that found nobody idle.
+        response_counts: Response times of answers that were kept, by bucket.
+        failed: Requests that were not kept.
+        lateness_counts: How late arrivals were taken, by bucket.
+        loop_lag_counts: How late the event loop was, by bucket.
+        timer: What drove the arrivals.
+        cpu_s: Processor time of the process while it sent.
+    """
+
+    start_s: float
+    duration_s: float
+    handed: int
+    dropped: int
+    response_counts: dict[int, int]
+    failed: int
+    lateness_counts: dict[int, int]
+    loop_lag_counts: dict[int, int]
+    timer: str
+    cpu_s: float
+
+
+def read_observed(text: str) -> Observed:
+    """What ``main`` printed."""
+    members: dict[str, Any] = json.loads(text)
+    for name in ("response_counts", "lateness_counts", "loop_lag_counts"):
+        members[name] = {int(bucket): count for bucket, count in members[name].items()}
+    return Observed(**members)

@@ -1,0 +1,127 @@
+"""``load --find-capacity`` on a sandbox whose runs take fifty milliseconds."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+from hand_started import write_profile
+from loading import Loaded, latest_record, load, started_load, wait_until
+
+from knouds_harness.errors import ExitCode
+from knouds_harness.runs.load_results import Capacity
+from knouds_harness.runs.record import RunRecord
+from knouds_harness.runs.verdicts import Outcome
+from knouds_harness.sandbox.providers import Latency
+from knouds_harness.sandbox.serving import running_sandbox
+
+
+@pytest.fixture(scope="module")
+def slow_sandbox():
+    """Each run takes as long as the next."""
+    with running_sandbox(latency=Latency(fixed_s=0.05)) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def search(tmp_path, slow_sandbox):
+    """The command line of a search whose runs have to take at most so long."""
+    profile = write_profile(tmp_path, slow_sandbox)
+
+    def arguments(p50_ms: float, *more: str) -> list[str]:
+        objectives = tmp_path / "objectives.toml"
+        objectives.write_text(f'[sync_runs."*"]\np50_ms = {p50_ms}\n', encoding="utf-8")
+        command = ["sync_runs", "--target", str(profile), "--objectives", str(objectives), "--find-capacity"]
+        return [*command, "--repeats", "1", "--duration", "2s", "--warm-up", "0.5", *more]
+
+    return arguments
+
+
+def found_by(runs: Path, arguments: list[str]) -> tuple[Loaded, Capacity]:
+    """Search to the end; skips the test where the machine was too busy to tell anything of a target."""
+    loaded = load(runs, *arguments)
+    capacity = capacity_of(loaded.record)
+    assert capacity.points
+    assert "Searches the highest rate" in loaded.err
+    assert "at most 600 s" in loaded.err
+    if capacity.is_generator_limit:
+        assert loaded.exit_code == ExitCode.INVALID_MEASUREMENT
+        assert "generator was the limit" in " ".join(loaded.out.split())
+        pytest.skip("the machine was too busy for a search")
+    return loaded, capacity
+
+
+def capacity_of(record: RunRecord | None) -> Capacity:
+    """What a record says was found."""
+    assert record
+    assert record.load
+    assert record.load.results.capacity
+    return record.load.results.capacity
+
+
+def test_rate_that_the_target_carries_is_found(runs, search):
+    """Rates double up to the highest that is allowed; report and terminal say what was found."""
+    loaded, capacity = found_by(runs, search(5000, "--rate", "4", "--up-to", "8"))
+
+    assert loaded.exit_code == ExitCode.KEPT, loaded.out
+    assert capacity.highest_per_s == 8
+    assert {each.asked_per_s for each in capacity.points} == {4, 8}
+    assert all(each.p50_ms >= 50 for each in capacity.points)
+    assert "Capacity at least 8/s" in loaded.out
+    assert "Capacity at least 8/s" in (loaded.record.folder / "report.md").read_text(encoding="utf-8")
+
+
+def test_target_that_is_too_slow_at_any_rate_fails(runs, search):
+    """Where the objectives ask for less than the latency, no rate keeps them, and the exit code is 1."""
+    loaded, capacity = found_by(runs, search(40, "--rate", "2"))
+
+    assert loaded.exit_code == ExitCode.BREACH, loaded.out
+    assert (capacity.highest_per_s, capacity.lowest_failing_per_s) == (None, 1)
+    assert "No rate kept the objectives" in loaded.out
+
+
+def test_interrupted_search_keeps_its_points(runs, search):
+    """Ctrl-C ends the point at hand, and the report has those before it."""
+    with started_load(runs, *search(5000, "--rate", "2", "--up-to", "1000")) as process:
+        wait_until(lambda: any('"capacity": {' in each.read_text() for each in runs.glob("*/load.json")))
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+
+    record = latest_record(runs)
+    assert process.returncode == ExitCode.INTERRUPTED
+    assert "Traceback" not in err
+    assert record
+    assert record.outcome is Outcome.INTERRUPTED
+    assert capacity_of(record).limit == "interrupted"
+    assert capacity_of(record).points
+    assert (record.folder / "report.html").is_file()
+    assert out
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--shape", "ramp"), "Leave --shape out"),
+        (("--within", "1s"), "not even one point"),
+        (("--warm-up", "2"), "leaves nothing of a point"),
+    ],
+)
+def test_what_makes_no_search_is_refused(runs, search, more, message):
+    """One sentence and exit code 2, before anything is sent."""
+    loaded = load(runs, *search(5000, *more))
+
+    assert loaded.exit_code == ExitCode.USAGE
+    assert loaded.found is None
+    assert message in loaded.err
+
+
+def test_scenario_without_objectives_cannot_be_searched(runs, search, tmp_path):
+    """Every rate would keep none at all."""
+    arguments = search(5000)
+    (tmp_path / "objectives.toml").write_text("", encoding="utf-8")
+
+    loaded = load(runs, *arguments)
+
+    assert loaded.exit_code == ExitCode.USAGE
+    assert "sync_runs has no objectives" in loaded.err

@@ -1,0 +1,35 @@
+"""``knouds-harness selftest`` in its shortest form: it says everything, whatever it finds."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from knouds_harness.errors import ExitCode
+
+
+def test_selftest_says_what_the_machine_can_be_trusted_with():
+    """Each row is there, each request is counted, and the exit code agrees with the rows."""
+    command = [sys.executable, "-m", "knouds_harness", "selftest", "--seconds", "1", "--rate", "50"]
+
+    process = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+    lines = process.stdout.splitlines()
+    assert [line for line in lines if "50 arrivals per second: rate" in line]
+    assert [line.split()[2] for line in lines if "50/s: " in line] == ["p50", "p90", "p99", "p99.9", "max"]
+    assert [line for line in lines if "requests counted" in line and "100 of 100 seen" in line], (
+        process.stdout
+    )
+    assert [line for line in lines if "processor time of a request" in line]
+    is_met = not [line for line in lines if line.startswith("no ")]
+    assert process.returncode == (ExitCode.KEPT if is_met else ExitCode.INVALID_MEASUREMENT), process.stderr
+
+
+def test_rate_that_is_none_is_refused():
+    """Bad input is one sentence and exit code 2."""
+    command = [sys.executable, "-m", "knouds_harness", "selftest", "--rate", "0"]
+
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert process.returncode == ExitCode.USAGE
+    assert "Traceback" not in process.stderr
