@@ -1,0 +1,143 @@
+"""How much a figure changed and how sure that is, on figures whose truth is known."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from knouds_harness.reporting.comparison.change import Change, Figure, Verdict, change_between
+
+RUNS = st.lists(st.floats(80, 125), min_size=1, max_size=5)
+OPTIONS = {"is_share": False, "expected_noise": 0.03, "confidence": 0.99}
+
+
+def figures(*values, error=0.01):
+    return [Figure(value=value, error=error) for value in values]
+
+
+def drawn(chance, median, *, noise, runs):
+    return figures(*(median * chance.lognormvariate(0, noise) for _ in range(runs)))
+
+
+def test_twice_as_slow_is_worse_by_a_hundred_percent():
+    """The estimate is the ratio of the means, less one, and lies within its interval."""
+    change = change_between(figures(100, 100, 100), figures(200, 200, 200), **OPTIONS)
+
+    assert change.estimate == pytest.approx(1.0)
+    assert change.low < 1.0 < change.high
+    assert change.verdict(tolerance=0.05, is_more_worse=True) is Verdict.WORSE
+
+
+def test_fewer_requests_a_second_are_worse():
+    """Of a rate the lower figure is the worse one."""
+    change = change_between(figures(200, 200), figures(100, 100), **OPTIONS, is_more_worse=False)
+
+    assert change.verdict(tolerance=0.05, is_more_worse=False) is Verdict.WORSE
+    assert change.verdict(tolerance=0.05, is_more_worse=True) is Verdict.BETTER
+
+
+def test_shares_are_subtracted():
+    """An error rate that goes from none to one in a hundred has changed by a point."""
+    change = change_between(
+        figures(0.0, error=0.0005),
+        figures(0.01, error=0.0005),
+        is_share=True,
+        expected_noise=0.0,
+        confidence=0.99,
+    )
+
+    assert change.estimate == pytest.approx(0.01)
+    assert change.verdict(tolerance=0.001, is_more_worse=True) is Verdict.WORSE
+
+
+@given(RUNS, RUNS)
+def test_change_back_undoes_a_change(before, after):
+    """With the sides swapped, the interval is that of the inverse ratio."""
+    there = change_between(figures(*before), figures(*after), **OPTIONS)
+    back = change_between(figures(*after), figures(*before), **OPTIONS)
+
+    assert math.log1p(there.estimate) == pytest.approx(-math.log1p(back.estimate), abs=1e-6)
+    assert math.log1p(there.low) == pytest.approx(-math.log1p(back.high), abs=1e-6)
+
+
+def test_runs_that_agree_by_chance_do_not_convince():
+    """Three equal runs a side are no proof that runs do not differ: the expected noise stays."""
+    change = change_between(figures(100, 100, 100), figures(103, 103, 103), **OPTIONS)
+
+    assert change.low < 0 < change.high
+    assert change.noise > 0.02
+
+
+def test_noise_that_is_seen_counts_in_full():
+    """Where runs of one side differ by far more than expected, so does the interval."""
+    change = change_between(figures(100, 150, 220), figures(120, 180, 260), **OPTIONS)
+
+    assert change.is_noise_seen
+    assert change.noise > 0.3
+    assert change.low < 0 < change.high
+
+
+def test_one_run_a_side_has_noise_that_was_expected():
+    """Its interval is wider than that of five, and it says that noise was not seen."""
+    one = change_between(figures(100), figures(110), **OPTIONS)
+    five = change_between(figures(*[100] * 5), figures(*[110] * 5), **OPTIONS)
+
+    assert not one.is_noise_seen
+    assert one.high - one.low > 2 * (five.high - five.low)
+
+
+def test_interval_misses_the_truth_no_more_often_than_it_says():
+    """Of 2,000 comparisons of noisy runs of one thing no more than one in a hundred misses."""
+    chance = random.Random(7)
+    for noise in (0.01, 0.05, 0.15):
+        misses = 0
+        for _ in range(2_000):
+            change = change_between(
+                drawn(chance, 100, noise=noise, runs=5), drawn(chance, 100, noise=noise, runs=5), **OPTIONS
+            )
+            misses += not change.low <= 0 <= change.high
+
+        assert misses <= 26  # 20 are expected at most; 27 and more come once in ten tries of such a test
+
+
+def test_smallest_visible_change_is_seen_four_times_in_five():
+    """A change of the size that is said to show does show in about four of five tries."""
+    chance = random.Random(8)
+    noise = 0.1
+    truth = change_between(
+        drawn(chance, 100, noise=noise, runs=40), drawn(chance, 100, noise=noise, runs=40), **OPTIONS
+    ).visible
+    seen = [
+        change_between(
+            drawn(chance, 100, noise=noise, runs=40),
+            drawn(chance, 100 * (1 + truth), noise=noise, runs=40),
+            **OPTIONS,
+        ).low
+        > 0
+        for _ in range(400)
+    ]
+
+    assert 0.72 < sum(seen) / len(seen) < 0.88
+
+
+@pytest.mark.parametrize(
+    ("low", "estimate", "high", "verdict"),
+    [
+        (-0.02, 0.0, 0.02, Verdict.SAME),
+        (0.01, 0.02, 0.04, Verdict.SAME),  # sure, and small enough for nobody to mind
+        (0.02, 0.10, 0.20, Verdict.WORSE),
+        (-0.20, -0.10, -0.02, Verdict.BETTER),
+        (-0.02, 0.10, 0.20, Verdict.NO_EVIDENCE),
+        (0.01, 0.04, 0.09, Verdict.NO_EVIDENCE),  # worse, but likely by less than is tolerated
+        (-0.30, 0.0, 0.30, Verdict.NO_EVIDENCE),
+    ],
+)
+def test_verdict_follows_from_interval_and_tolerance(low, estimate, high, verdict):
+    """Worse needs an interval beyond no change and an estimate beyond what is tolerated."""
+    change = Change(estimate=estimate, low=low, high=high, noise=0.02, is_noise_seen=True, visible=0.1)
+
+    assert change.verdict(tolerance=0.05, is_more_worse=True) is verdict

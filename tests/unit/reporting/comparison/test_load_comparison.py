@@ -1,0 +1,185 @@
+"""Sides of load runs, from their folders to a verdict and an exit code."""
+
+from __future__ import annotations
+
+import pytest
+from load_records import load_run, lognormal_seconds
+from load_results import validity
+
+from knouds_harness.errors import ExitCode, UsageError
+from knouds_harness.reporting.comparison.change import Verdict
+from knouds_harness.reporting.comparison.load_comparison import compare_loads
+from knouds_harness.reporting.comparison.sides import read_side
+from knouds_harness.reporting.comparison.tolerances import read_tolerances
+
+TOLERANCES = read_tolerances(None, "reads", [])
+
+
+@pytest.fixture
+def side(tmp_path):
+    """Runs with one operation, whose times are drawn anew for each."""
+
+    def made(name, *, runs=3, median_ms=100.0, first_seed=0, **options):
+        for number in range(runs):
+            seconds = lognormal_seconds(first_seed + number, median_ms=median_ms, per_s=200, seconds=10)
+            load_run(tmp_path / f"{name}{number}", {"whoami": seconds}, **options)
+        folders = [next((tmp_path / f"{name}{number}").iterdir()) for number in range(runs)]
+        return read_side(folders, baselines=tmp_path).loads
+
+    return made
+
+
+def compared(baseline, candidate, tolerances=TOLERANCES, objectives=None):
+    return compare_loads(baseline, candidate, tolerances=tolerances, objectives=objectives)
+
+
+def row(comparison, measure, operation="whoami"):
+    return next(each for each in comparison.rows if (each.operation, each.measure) == (operation, measure))
+
+
+def test_same_server_is_not_called_worse(side):
+    """Three runs against three more of the same."""
+    comparison = compared(side("a"), side("b", first_seed=50))
+
+    assert comparison.verdict in (Verdict.SAME, Verdict.NO_EVIDENCE)
+    assert comparison.exit_code == ExitCode.KEPT
+
+
+def test_slower_server_is_a_regression(side):
+    """A fifth more time fails the comparison, in p50 and in p99, and the ratio is found."""
+    comparison = compared(side("a", runs=5), side("b", runs=5, median_ms=120, first_seed=50))
+
+    assert {each.measure for each in comparison.regressions} == {"p50_ms", "p99_ms"}
+    assert row(comparison, "p99_ms").change.estimate == pytest.approx(0.2, abs=0.05)
+    assert comparison.exit_code == ExitCode.BREACH
+
+
+def test_faster_server_is_better(side):
+    """A fifth less time fails nothing."""
+    comparison = compared(side("a", runs=5), side("b", runs=5, median_ms=80, first_seed=50))
+
+    assert comparison.verdict is Verdict.BETTER
+    assert comparison.exit_code == ExitCode.KEPT
+
+
+def test_more_errors_are_a_regression(side):
+    """Errors that were not there before fail the comparison whatever the times are."""
+    comparison = compared(side("a"), side("b", first_seed=50, failed=5))
+
+    assert [each.measure for each in comparison.regressions] == ["error_rate"]
+
+
+def test_what_is_tolerated_is_no_regression(side):
+    """With half as much again tolerated, a fifth is no regression."""
+    tolerances = read_tolerances(None, "reads", ["p50=50%", "p99=50%"])
+
+    comparison = compared(side("a", runs=5), side("b", runs=5, median_ms=120, first_seed=50), tolerances)
+
+    assert comparison.exit_code == ExitCode.KEPT
+    assert row(comparison, "p50_ms").verdict is Verdict.SAME
+
+
+def test_rare_percentiles_say_that_requests_were_too_few(side):
+    """Of 2,000 requests two lie beyond p99.9."""
+    comparison = compared(side("a"), side("b", first_seed=50))
+
+    assert row(comparison, "p99.9_ms").reason == "too few requests"
+    assert row(comparison, "p99.9_ms").verdict is Verdict.NO_EVIDENCE
+
+
+def test_runs_whose_generator_was_the_limit_are_left_out(side):
+    """They are named, and what is left is compared."""
+    late = validity(is_valid=False, reasons=("It was late.",))
+
+    comparison = compared([*side("a"), *side("late", runs=1, validity=late)], side("b", first_seed=50))
+
+    assert len(comparison.baseline) == 3
+    assert [each.endswith(": It was late.") for each in comparison.left_out] == [True]
+    assert comparison.exit_code == ExitCode.KEPT
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"validity": validity(is_valid=False, reasons=("It was late.",))},
+        {"outcome": "interrupted"},
+    ],
+    ids=["late", "interrupted"],
+)
+def test_side_without_a_valid_run_is_no_measurement(side, options):
+    """Exit code 5, and no figures."""
+    comparison = compared(side("a"), side("b", **options))
+
+    assert comparison.exit_code == ExitCode.INVALID_MEASUREMENT
+    assert comparison.rows == ()
+
+
+def test_missed_objective_fails_although_nothing_changed(side, tmp_path):
+    """The bounds of the file hold for the candidate, whatever the baseline was."""
+    objectives = tmp_path / "objectives.toml"
+    objectives.write_text('[reads."*"]\np99_ms = 50\n', encoding="utf-8")
+
+    comparison = compared(side("a"), side("b", first_seed=50), objectives=objectives)
+
+    assert [each.measure for each in comparison.missed] == ["p99_ms"]
+    assert comparison.exit_code == ExitCode.BREACH
+
+
+@pytest.mark.parametrize(
+    ("plan", "says"), [({"scenario": "cancels"}, "cancels"), ({"model": "closed"}, "the closed model")]
+)
+def test_different_loads_do_not_compare(side, plan, says):
+    """Another scenario, or users for arrivals, is refused in words."""
+    with pytest.raises(UsageError, match=says):
+        compared(side("a"), side("b", plan=plan))
+
+
+def test_other_circumstances_are_noted(side):
+    """What else differs stands beside the figures."""
+    comparison = compared(side("a"), side("b", plan={"warm_up_s": 5.0}))
+
+    assert comparison.notes == ("Not the same in all runs: the warm-up. What changed may come from that.",)
+
+
+def test_single_runs_say_what_they_cannot_know(side):
+    """One run a side comes with the noise that was taken for granted."""
+    comparison = compared(side("a", runs=1), side("b", runs=1, first_seed=50))
+
+    assert "One run a side" in comparison.notes[0]
+    assert not row(comparison, "p99_ms").change.is_noise_seen
+
+
+def test_operation_of_one_side_alone_has_no_change(tmp_path):
+    """An operation that is new, or gone, is shown and judged by nothing."""
+    both = {"whoami": lognormal_seconds(1), "list": lognormal_seconds(2)}
+    sides = [
+        read_side([load_run(tmp_path / name, seconds)], baselines=tmp_path).loads
+        for name, seconds in (("a", both), ("b", {"whoami": lognormal_seconds(3)}))
+    ]
+
+    found = row(compared(*sides), "p99_ms", operation="list")
+
+    assert (found.reason, found.candidate, found.change) == ("only one side sent it", None, None)
+
+
+def test_all_operations_together_are_shown_and_no_gate(tmp_path):
+    """Where there are several, ``all`` comes last."""
+    both = {"whoami": lognormal_seconds(1), "list": lognormal_seconds(2)}
+    loads = read_side([load_run(tmp_path / "a", both)], baselines=tmp_path).loads
+
+    comparison = compared(loads, loads)
+
+    assert comparison.rows[-1].operation == "all"
+    assert not any(each.is_gate for each in comparison.rows if each.operation == "all")
+
+
+def test_run_without_its_times_is_compared_by_its_figures(side, tmp_path):
+    """A record whose ``times.hlog`` is gone still has percentiles, and the page says what is missing."""
+    folder = load_run(tmp_path / "bare", {"whoami": lognormal_seconds(9, per_s=200)})
+    (folder / "times.hlog").unlink()
+    bare = read_side([folder], baselines=tmp_path).loads
+
+    comparison = compared(side("a"), bare)
+
+    assert row(comparison, "p99_ms").change is not None
+    assert "A run has no times.hlog" in comparison.notes[0]

@@ -1,0 +1,149 @@
+"""A comparison in every form: page, Markdown, JSON and terminal."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+
+import pytest
+from load_records import load_run, lognormal_seconds
+from rich.console import Console
+from run_records import broken, healthy
+
+from knouds_harness.errors import RunRecordError
+from knouds_harness.reporting.comparison.check_comparison import compare_checks
+from knouds_harness.reporting.comparison.check_figures import check_figures
+from knouds_harness.reporting.comparison.load_comparison import compare_loads
+from knouds_harness.reporting.comparison.rendering import write_comparison
+from knouds_harness.reporting.comparison.sides import read_side
+from knouds_harness.reporting.comparison.terminal import print_comparison
+from knouds_harness.reporting.comparison.tolerances import read_tolerances
+from knouds_harness.runs.record import read_run
+
+
+def compared_loads(folder, *, median_ms, name="whoami", runs=3):
+    sides = [
+        read_side(
+            [
+                load_run(
+                    folder / f"{label}{number}",
+                    {name: lognormal_seconds(seed + number, median_ms=median, per_s=100, seconds=10)},
+                )
+                for number in range(runs)
+            ],
+            baselines=folder,
+        ).loads
+        for label, median, seed in (("a", 100, 0), ("b", median_ms, 50))
+    ]
+    return compare_loads(*sides, tolerances=read_tolerances(None, "reads", []), objectives=None)
+
+
+@pytest.fixture
+def slower(tmp_path):
+    return compared_loads(tmp_path, median_ms=150)
+
+
+@pytest.fixture
+def checks(tmp_path):
+    before, after = (check_figures(read_run(make(tmp_path / make.__name__))) for make in (healthy, broken))
+    return compare_checks(before, after)
+
+
+def printed(comparison, *, width=80, is_terminal=False):
+    console = Console(file=io.StringIO(), width=width, force_terminal=is_terminal)
+    print_comparison(comparison, None, console=console)
+    return console.file.getvalue()
+
+
+def test_files_say_the_same(tmp_path, slower):
+    """Page, Markdown and JSON have one verdict."""
+    paths = write_comparison(slower, tmp_path / "out")
+
+    stored = json.loads(paths.json.read_text(encoding="utf-8"))
+    assert stored["verdict"].startswith("Worse: whoami p50")
+    assert stored["exit_code"] == 1
+    assert paths.markdown.read_text(encoding="utf-8").startswith("## ❌ Worse\n\nwhoami p50")
+    assert "<h1>Worse</h1>" in paths.html.read_text(encoding="utf-8")
+
+
+def test_json_has_each_interval(tmp_path, slower):
+    """A program finds estimate, interval, noise and the smallest visible change of each measure."""
+    stored = json.loads(write_comparison(slower, tmp_path / "out").json.read_text(encoding="utf-8"))
+
+    [p50] = [each for each in stored["changes"] if each["measure"] == "p50_ms"]
+    low, high = p50["interval"]
+    assert low < p50["change"] < high
+    assert p50["smallest_visible"] > 0
+    assert p50["is_noise_seen"]
+
+
+def test_page_loads_and_runs_nothing(tmp_path, slower):
+    """No script, no address to fetch, and a policy that forbids both."""
+    html = write_comparison(slower, tmp_path / "out").html.read_text(encoding="utf-8")
+
+    assert "<script" not in html
+    assert not re.search(r"(?:src|href)=\"(?!#)", html)
+    assert "default-src 'none'" in html
+
+
+def test_page_draws_each_interval_of_a_time(tmp_path, slower):
+    """Every measure with an interval has a drawing with words for those who do not see it."""
+    html = write_comparison(slower, tmp_path / "out").html.read_text(encoding="utf-8")
+
+    drawn = [row for row in slower.rows if row.change and row.measure != "error_rate"]
+    assert html.count("<svg") == len(drawn)
+    assert html.count('role="img" aria-label="whoami p50: ') == 1
+
+
+@pytest.mark.parametrize("file", ["html", "markdown"])
+def test_names_are_escaped(tmp_path, file):
+    """An operation's name is text, whatever it holds."""
+    comparison = compared_loads(tmp_path, median_ms=150, name="<img src=x>", runs=1)
+
+    text = getattr(write_comparison(comparison, tmp_path / "out"), file).read_text(encoding="utf-8")
+
+    assert "<img" not in re.sub(r"`[^`]*`", "", text)
+
+
+def test_conformance_page_lists_what_is_new(tmp_path, checks):
+    """Each new finding stands there with its fingerprint."""
+    html = write_comparison(checks, tmp_path / "out").html.read_text(encoding="utf-8")
+
+    assert all(each.fingerprint in html for each in checks.regressions)
+    assert "Facts that stand otherwise" in html
+
+
+def test_terminal_says_verdict_and_gates_first(slower):
+    """The verdict begins the first line, the gates that are worse follow."""
+    lines = printed(slower).strip().splitlines()
+
+    assert lines[0].startswith("Worse  whoami p50")
+    assert lines[1].split()[:3] == ["worse", "whoami", "p50"]
+
+
+@pytest.mark.parametrize("width", [40, 60, 120])
+def test_lines_fit_a_terminal(slower, width):
+    """Nothing is wider than the terminal."""
+    assert max(map(len, printed(slower, width=width, is_terminal=True).splitlines())) <= width + 30  # colours
+
+
+def test_pipe_gets_no_colours(checks):
+    """Where nobody looks there are no escape sequences, and lines are whole."""
+    text = printed(checks)
+
+    assert "\x1b" not in text
+    assert "new: " in text
+
+
+def test_terminal_shows_at_most_five_findings(checks):
+    """The rest is in the page."""
+    assert printed(checks).count("\n  new") == 5
+
+
+def test_folder_that_cannot_be_written_is_named(tmp_path, slower):
+    """A file in the place of the folder gives a message."""
+    (tmp_path / "out").write_text("")
+
+    with pytest.raises(RunRecordError, match="out: cannot be written to"):
+        write_comparison(slower, tmp_path / "out")
