@@ -9,6 +9,7 @@ from knouds_harness.reporting.load.headline import (
     load_headline,
     milliseconds,
 )
+from knouds_harness.reporting.load.steadiness import describe_steadiness
 from knouds_harness.runs.load_results import OUTCOMES, LoadResults
 from knouds_harness.runs.record import RunRecord
 
@@ -39,6 +40,7 @@ def load_markdown(record: RunRecord, load: LoadResults) -> str:
         *_points(load),
         _table(["operation", "requests", "per s", *OUTCOMES, *_PERCENTILES, "max"], _operations(load)),
         *_errors(load),
+        *([describe_steadiness(load)] if load.is_steady is not None and not load.capacity else []),
         footer,
     ]
     return "\n\n".join(blocks) + "\n"

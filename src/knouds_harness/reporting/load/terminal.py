@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from knouds_harness.reporting.load.headline import count_states, describe, describe_broken, load_headline
+from knouds_harness.reporting.load.steadiness import describe_steadiness
 from knouds_harness.reporting.render import RenderedPaths
 from knouds_harness.runs.load_results import LoadResults
 from knouds_harness.runs.record import RunRecord
@@ -39,6 +40,8 @@ def print_load_summary(
         console.print(Text(f"  {line}"))
     if load.operations:
         console.print(_table(load))
+    if load.is_steady is not None and not load.capacity:
+        console.print(Text(f"  {describe_steadiness(load)}"))
     if load.invariants:
         console.print(Text(f"  promises verified under load: {count_states(load)}"))
     cost = f", {load.cost_credits:,.0f} credits" if load.cost_credits else ""
