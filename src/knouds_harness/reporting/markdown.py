@@ -5,11 +5,11 @@ Words of the server stand in code spans and blocks only, where they neither form
 
 from __future__ import annotations
 
-import re
 from textwrap import indent
 
 from knouds_harness.reporting.drift import drift_of
 from knouds_harness.reporting.headline import headline
+from knouds_harness.reporting.markdown_text import code_span, escaped, fence
 from knouds_harness.reporting.ranking import findings_by_fact
 from knouds_harness.reporting.standing import (
     Standing,
@@ -24,7 +24,6 @@ from knouds_harness.runs.record import RunRecord
 _MOST_FINDINGS = 20
 _MOST_FINDINGS_OF_ONE_FACT = 2
 _MOST_DRIFT = 20
-_LONGEST_VALUE = 300
 _LONGEST_CURL = 1_200
 _LONGEST_SCRIPT = 1_800
 _SIGN_BY_TONE = {"good": "✅", "bad": "❌", "warn": "⚠️"}
@@ -36,10 +35,10 @@ def markdown(record: RunRecord) -> str:
     verdict = headline(record, rows)
     counts = standing_counts(rows)
     blocks = [
-        f"## {_SIGN_BY_TONE[verdict.tone]} {verdict.title}: {_code(record.setup.target.name)}",
+        f"## {_SIGN_BY_TONE[verdict.tone]} {verdict.title}: {code_span(record.setup.target.name)}",
         verdict.detail,
         *([_quoted(record.note)] if record.note else []),
-        *([f"Not all of the record could be read: {_escaped(' '.join(record.gaps))}"] if record.gaps else []),
+        *([f"Not all of the record could be read: {escaped(' '.join(record.gaps))}"] if record.gaps else []),
         _table(counts),
         *_findings(record),
         *_drift(record),
@@ -71,7 +70,7 @@ def _findings(record: RunRecord) -> list[str]:
     for group in groups:
         shown = group.findings[: min(left, _MOST_FINDINGS_OF_ONE_FACT)]
         if shown:
-            says = _escaped(group.fact.says) if group.fact else ""
+            says = escaped(group.fact.says) if group.fact else ""
             blocks.append(f"**{group.standing.label}** · `{group.fact_id}` · {says}")
         blocks += [_finding(finding) for finding in shown]
         left -= len(shown)
@@ -82,17 +81,17 @@ def _findings(record: RunRecord) -> list[str]:
 
 
 def _finding(finding: Finding) -> str:
-    place = f" at {_code(finding.where)}" if finding.where else ""
+    place = f" at {code_span(finding.where)}" if finding.where else ""
     times = f", {finding.count:,} times" if finding.count > 1 else ""
     after = f", after {len(finding.steps)} requests" if finding.steps else ""
-    waived = f" (waived: {_escaped(finding.waived_by)})" if finding.waived_by else ""
+    waived = f" (waived: {escaped(finding.waived_by)})" if finding.waived_by else ""
     lines = finding.reproduction
     if len(lines) > (_LONGEST_SCRIPT if finding.script else _LONGEST_CURL):
         lines = f"# too long for here: see {', '.join(finding.steps) or finding.exchange_id} in exchanges.har"
-    who = f"`{finding.operation or 'no operation'}` as {_code(finding.persona or 'nobody')}"
+    who = f"`{finding.operation or 'no operation'}` as {code_span(finding.persona or 'nobody')}"
     return (
         f"- {who}{place}{times}{after}{waived}: "
-        f"expected {_code(finding.expected)}, observed {_code(finding.observed)}\n"
+        f"expected {code_span(finding.expected)}, observed {code_span(finding.observed)}\n"
         f"  <details><summary>Reproduce</summary>\n\n{_block(lines)}\n\n  </details>"
     )
 
@@ -102,7 +101,7 @@ def _drift(record: RunRecord) -> list[str]:
     if not drift:
         return []
     lines = [
-        f"- {_code(each.where or each.observed)}: {_code(each.observed)}, on {each.seen_on}"
+        f"- {code_span(each.where or each.observed)}: {code_span(each.observed)}, on {each.seen_on}"
         for each in drift[:_MOST_DRIFT]
     ]
     if len(drift) > _MOST_DRIFT:
@@ -114,7 +113,7 @@ def _untested(record: RunRecord) -> list[str]:
     waiting = untested_rows(record)
     if not waiting:
         return []
-    lines = [f"- {len(facts)} facts: {_escaped(missing)}" for missing, facts in waiting.items()]
+    lines = [f"- {len(facts)} facts: {escaped(missing)}" for missing, facts in waiting.items()]
     return ["### Untested, for want of", "\n".join(lines)]
 
 
@@ -124,7 +123,7 @@ def _waivers(record: RunRecord) -> list[str]:
         return []
     lines = [
         f"- **{row.state}**, until {row.waiver.expires}: "
-        f"{_escaped(str(row.waiver))}. {_escaped(row.waiver.reason)}"
+        f"{escaped(str(row.waiver))}. {escaped(row.waiver.reason)}"
         for row in rows
     ]
     return ["### Waivers", "\n".join(lines)]
@@ -134,42 +133,16 @@ def _footer(record: RunRecord) -> str:
     setup = record.setup
     return (
         f"<sub>{record.counts.exchanges:,} exchanges in {record.duration_s:.1f} s, seed {setup.seed}, "
-        f"document {_escaped(setup.document.version)} ({setup.document.sha256[:12]}), knouds-harness "
-        f"{_escaped(setup.tool_version)}. "
-        f"Evidence: `report.html` in {_code(record.folder.resolve().name)}.</sub>"
+        f"document {escaped(setup.document.version)} ({setup.document.sha256[:12]}), knouds-harness "
+        f"{escaped(setup.tool_version)}. "
+        f"Evidence: `report.html` in {code_span(record.folder.resolve().name)}.</sub>"
     )
 
 
-def _code(text: str) -> str:
-    """A code span that holds any text: one line, cut, in more backticks than it contains."""
-    text = " ".join(text.split())
-    if len(text) > _LONGEST_VALUE:
-        text = f"{text[:_LONGEST_VALUE]}…"
-    if not text:
-        return "(nothing)"
-    ticks = _fence(text, least=1)
-    space = " " if text.startswith("`") or text.endswith("`") else ""
-    return f"{ticks}{space}{text}{space}{ticks}"
-
-
 def _block(text: str) -> str:
-    ticks = _fence(text, least=3)
+    ticks = fence(text, least=3)
     return f"  {ticks}sh\n{indent(text, '  ')}\n  {ticks}"
 
 
-def _fence(text: str, *, least: int) -> str:
-    longest = max((len(run) for run in re.findall("`+", text)), default=0)
-    return "`" * max(least, longest + 1)
-
-
 def _quoted(text: str) -> str:
-    return "\n".join(f"> {_escaped(line)}" for line in text.splitlines())
-
-
-def _escaped(text: str) -> str:
-    """Words of this project or of the profile: code spans stay, tags and mentions do not become such."""
-    parts = text.split("`")
-    for index in range(0, len(parts), 2):
-        plain = re.sub(r"([\\*_\[\]|])", r"\\\1", parts[index])
-        parts[index] = plain.replace("<", "&lt;").replace("@", "&#64;")
-    return "`".join(parts)
+    return "\n".join(f"> {escaped(line)}" for line in text.splitlines())

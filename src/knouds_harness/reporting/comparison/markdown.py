@@ -17,6 +17,7 @@ from knouds_harness.reporting.comparison.wording import (
     percent,
 )
 from knouds_harness.reporting.load.headline import describe
+from knouds_harness.reporting.markdown_text import code_span, escaped
 from knouds_harness.runs.findings import Finding
 
 _SIGN_BY_TONE = {"good": "✅", "bad": "❌", "warn": "⚠️"}
@@ -27,22 +28,22 @@ def comparison_markdown(comparison: Comparison) -> str:
     """Write a comparison up in GitHub's Markdown."""
     verdict = headline(comparison)
     body = _load(comparison) if isinstance(comparison, LoadComparison) else _check(comparison)
-    blocks = [f"## {_SIGN_BY_TONE[verdict.tone]} {verdict.title}", _plain(verdict.detail), *body]
+    blocks = [f"## {_SIGN_BY_TONE[verdict.tone]} {verdict.title}", escaped(verdict.detail), *body]
     return "\n\n".join(blocks) + "\n"
 
 
 def _load(comparison: LoadComparison) -> Iterator[str]:
     if comparison.missed:
-        yield _list(f"❌ objective missed: {describe(each)}" for each in comparison.missed)
+        yield _list(f"❌ objective missed: {escaped(describe(each))}" for each in comparison.missed)
     remarks = [*comparison.notes, *(f"Left out: {each}" for each in comparison.left_out)]
     if remarks:
-        yield _list(remarks)
+        yield _list(map(escaped, remarks))
     if comparison.rows:
         yield _table(
             ["operation", "measure", "baseline", "now", "change", "interval", "would show", "verdict"],
             [
                 [
-                    f"`{row.operation}`",
+                    code_span(row.operation).replace("|", "\\|"),
                     f"**{measure_name(row)}**" if row.is_gate else measure_name(row),
                     figure(row, row.baseline),
                     figure(row, row.candidate),
@@ -64,7 +65,7 @@ def _load(comparison: LoadComparison) -> Iterator[str]:
 
 def _check(comparison: CheckComparison) -> Iterator[str]:
     if comparison.notes:
-        yield _list(comparison.notes)
+        yield _list(map(escaped, comparison.notes))
     for title, findings in (
         ("New, and fails the run", comparison.regressions),
         ("New, and fails nothing", comparison.new),
@@ -81,7 +82,7 @@ def _check(comparison: CheckComparison) -> Iterator[str]:
 
 
 def _findings(findings: Sequence[Finding]) -> str:
-    shown = [f"`{finding_line(each).replace('`', chr(39))}`" for each in findings[:_MOST_FINDINGS]]
+    shown = [code_span(finding_line(each)) for each in findings[:_MOST_FINDINGS]]
     if len(findings) > _MOST_FINDINGS:
         shown.append(f"… and {len(findings) - _MOST_FINDINGS} more in `compare.html`")
     return _list(shown)
@@ -93,8 +94,3 @@ def _list(items: Iterable[str]) -> str:
 
 def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in [titles, ["---"] * len(titles), *rows])
-
-
-def _plain(text: str) -> str:
-    """Words of a server mention nobody."""
-    return text.replace("@", "@\u200b")
