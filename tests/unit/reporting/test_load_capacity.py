@@ -35,7 +35,7 @@ LATE = "One arrival in a hundred was sent 9.0 ms late or later"
     ("changes", "tone", "title", "says"),
     [
         ({}, "good", "Capacity 240/s", "264/s did not: whoami p99_ms 300, at most 250."),
-        ({}, "good", "Capacity 240/s", "in 3 of 3 points: with 95 % confidence at least 37%"),
+        ({}, "good", "Capacity 240/s", "in 3 of 3 points: with 95 % confidence at least 37 %"),
         ({}, "good", "Capacity 240/s", "From 160/s on response times rise faster"),
         (
             {"is_generator_limit": True},

@@ -28,7 +28,7 @@ def describe_capacity(capacity: Capacity) -> tuple[Tone, str, str]:
         return "bad", "No rate kept the objectives", f"{lowest:,.5g}/s did not: {against}.{ended}"
     kept = (
         f"It kept the objectives in {capacity.kept_points} of {capacity.tried_points} points: with 95 % "
-        f"confidence at least {capacity.kept_share_at_least:.0%} of all such points do."
+        f"confidence at least {100 * capacity.kept_share_at_least:.0f} % of all such points do."
     )
     knee = capacity.knee_per_s
     bend = "" if knee is None else f" From {knee:,.5g}/s on response times rise faster than throughput."

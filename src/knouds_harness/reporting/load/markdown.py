@@ -72,7 +72,11 @@ def _points(load: LoadResults) -> list[str]:
         ]
         for each in load.capacity.points
     ]
-    return [_table(["asked", "verdict", "mean", "p50", "p99", "errors", "why"], rows)]
+    rate = "rate that was found" if load.capacity.highest_per_s is not None else "last rate"
+    return [
+        _table(["asked", "verdict", "mean", "p50", "p99", "errors", "why"], rows),
+        f"The last point at the {rate}:",
+    ]
 
 
 def _objectives(load: LoadResults) -> list[str]:
