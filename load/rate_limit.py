@@ -6,7 +6,8 @@ answers are verified, as with ``--verify``: no window admits more, or fewer befo
 falls by one; body and headers of a 429 agree; who waits as long as ``Retry-After`` says is admitted. The last
 needs more than a minute (``--duration 70s``), the others a rate that fills a window (``--rate 5``). Costs at
 most the price of the limit's runs for each window that it meets; what is refused costs nothing. Needs a key
-of a pro or business account that holds ``workflow:run``, and a workflow of that account.
+of a pro or business account that holds ``workflow:run``, a workflow of that account, and that nobody else
+uses it meanwhile.
 """
 
 from locust import between, events

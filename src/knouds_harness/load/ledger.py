@@ -75,12 +75,13 @@ class Ledger:
         deliveries: What came of executions that ended.
     """
 
-    def __init__(self, *, chance: random.Random, most_in_flight: int) -> None:
+    def __init__(self, *, chance: random.Random, most_in_flight: int, is_alone: bool) -> None:
         """Begin with nothing.
 
         Args:
             chance: Chooses the ended executions to keep.
             most_in_flight: So many requests may have been cut off at the end, without an answer.
+            is_alone: Nobody else uses the accounts meanwhile; else who filled a window cannot be told.
         """
         self.tallies = Tallies()
         self.runs: Counter[Run] = Counter()
@@ -88,6 +89,7 @@ class Ledger:
         self.deliveries = DeliveryMatch()
         self._chance = chance
         self._most_in_flight = most_in_flight
+        self._is_alone = is_alone
         self._ended = 0
         self._execution_ids = SeenHashes()
         self._windows: dict[Route, list[Window]] = {}
@@ -110,7 +112,7 @@ class Ledger:
         for route, windows in self._windows.items():
             windows.sort(key=lambda window: window.reset_unix_s)
             while len(windows) > _WINDOWS_KEPT:
-                judge_window(self.tallies, route, windows[0], missing=self._unknown[route], later=windows[1])
+                self._judge_window(self.tallies, route, windows[0], later=windows[1])
                 del windows[0]
 
     def invariants(self) -> tuple[Invariant, ...]:
@@ -125,21 +127,23 @@ class Ledger:
             )
         for route, windows in self._windows.items():
             for window, later in zip(windows, [*windows[1:], None], strict=True):
-                missing = self._unknown[route] + (0 if later else self._most_in_flight)
-                judge_window(tallies, route, window, missing=missing, later=later)
+                self._judge_window(tallies, route, window, later=later)
         return tallies.invariants(needs=NEEDS)
 
+    def _judge_window(self, tallies: Tallies, route: Route, window: Window, *, later: Window | None) -> None:
+        judge_window(tallies, route, window, later=later)
+        if self._is_alone:
+            missing = self._unknown[route] + (0 if later else self._most_in_flight)
+            judge_fullness(tallies, route, window, missing=missing)
 
-def judge_window(
-    tallies: Tallies, route: Route, window: Window, *, missing: int, later: Window | None
-) -> None:
+
+def judge_window(tallies: Tallies, route: Route, window: Window, *, later: Window | None) -> None:
     """What a window has to have kept.
 
     Args:
         tallies: Where to count it.
         route: Of the window.
         window: All that was seen of it.
-        missing: So many requests may have counted, and their answers did not say so.
         later: The next that was seen, if any.
     """
     admitted = window.remaining.total()
@@ -164,14 +168,27 @@ def judge_window(
             holds=apart_s >= _WINDOWS_APART_S,
             example=f"{name}: X-RateLimit-Reset is {later.reset_unix_s}, {apart_s} s after the one before",
         )
+
+
+def judge_fullness(tallies: Tallies, route: Route, window: Window, *, missing: int) -> None:
+    """Whether a window of an account that nobody else uses admitted all of its limit before it refused.
+
+    Args:
+        tallies: Where to count it.
+        route: Of the window.
+        window: All that was seen of it.
+        missing: So many requests may have counted, and their answers did not say so.
+    """
+    admitted = window.remaining.total()
     if window.refused and _is_ours_alone(window, route.limit):
         tallies.judge(
             *NO_FEWER[route.tier],
             holds=route.limit - admitted <= missing,
-            example=f"{name}: refused after {admitted} in the window until {window.reset_unix_s}",
+            example=f"{route.name} of {route.user}: refused after {admitted} in the window until "
+            f"{window.reset_unix_s}",
         )
 
 
 def _is_ours_alone(window: Window, limit: int) -> bool:
-    """Whether nobody else's request shows as a gap in what is left, from the first of the window on."""
+    """Whether its first request was one of ours, and none of others' shows as a gap in what is left."""
     return len(window.remaining) > 0 and set(window.remaining) == set(range(min(window.remaining), limit))

@@ -228,7 +228,8 @@ class LoadRun:
 
     def _open_verification(self, environment: Environment) -> Verification | None:
         scenarios: list[Any] = [each for each in environment.user_classes if hasattr(each, "senders")]
-        share = 1.0 if any(each.crosses_limit for each in scenarios) else self.options.verified_share
+        is_alone = any(each.crosses_limit for each in scenarios)
+        share = 1.0 if is_alone else self.options.verified_share
         if not share:
             return None
         audit = None
@@ -237,7 +238,12 @@ class LoadRun:
             audit = Audit(self.known_target, senders, yes_production=self.options.yes_production)
             audit.before()
         return Verification(
-            self.options, self.known_target, share=share, process=self._worker_index(), audit=audit
+            self.options,
+            self.known_target,
+            share=share,
+            is_alone=is_alone,
+            process=self._worker_index(),
+            audit=audit,
         )
 
     # What Locust tells

@@ -38,7 +38,14 @@ class Verification:
     """
 
     def __init__(
-        self, options: Options, target: Target, *, share: float, process: int, audit: Audit | None = None
+        self,
+        options: Options,
+        target: Target,
+        *,
+        share: float,
+        process: int,
+        is_alone: bool,
+        audit: Audit | None = None,
     ) -> None:
         """Look at nothing yet; where the run is led, take deliveries from now on.
 
@@ -46,6 +53,7 @@ class Verification:
             options: What is asked for.
             target: Whose waivers count, and where its deliveries arrive.
             share: Of the answers whose shape is judged.
+            is_alone: Nobody else uses the accounts meanwhile.
             process: The number of this one, so that each draws for itself.
             audit: Looks at the accounts afterwards; only where the run is led.
 
@@ -56,7 +64,9 @@ class Verification:
         chance = random.Random(f"{options.seed} verify {process}")
         self._verifier = Verifier(load_document(), share=share, chance=chance, waivers=target.waivers)
         self._history = History(chance=random.Random(f"{options.seed} history {process}"))
-        self._ledger = Ledger(chance=random.Random(f"{options.seed} ledger"), most_in_flight=options.users)
+        self._ledger = Ledger(
+            chance=random.Random(f"{options.seed} ledger"), most_in_flight=options.users, is_alone=is_alone
+        )
         self._audit = audit
         self._target = target
         webhook = target.webhook

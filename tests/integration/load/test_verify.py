@@ -1,0 +1,170 @@
+"""``load --verify``: the contract under load, kept by a sound server and broken by each fault alone."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from xml.etree import ElementTree as ET
+
+import pytest
+from hand_started import free_port, write_profile
+from loading import load
+
+from knouds_harness.errors import ExitCode
+from knouds_harness.sandbox.faults import FAULTS
+from knouds_harness.sandbox.serving import running_sandbox
+
+pytestmark = pytest.mark.slow
+
+CYCLES = ("async_cycles", "--rate", "10", "--duration", "3s")
+RUNS = ("sync_runs", "--rate", "20", "--duration", "2s")
+ACROSS_THE_LIMIT = ("rate_limit", "--rate", "40", "--duration", "4s")
+CASES = {
+    "async-execution-id-repeats": CYCLES,
+    "execution-final-flips": CYCLES,
+    "execution-regresses-now-and-then": CYCLES,
+    "webhook-sent-twice": CYCLES,
+    "execution-cancel-request-not-shown": ("cancels", "--rate", "10", "--duration", "3s"),
+    "usage-lacks-every-tenth-run": RUNS,
+    "usage-every-tenth-run-is-free": RUNS,
+    "run-cost-differs-from-usage": RUNS,
+    "run-cost-as-text": RUNS,
+    "rate-remaining-sticks-at-tens": ACROSS_THE_LIMIT,
+    "rate-one-too-many": ACROSS_THE_LIMIT,
+    "tier-pro-limit-is-99": ACROSS_THE_LIMIT,
+    "rate-window-is-an-hour": ACROSS_THE_LIMIT,
+    "rate-reset-slides": ("rate_limit", "--rate", "15", "--duration", "8s"),
+    "rate-retry-after-is-half": ACROSS_THE_LIMIT,
+    "rate-refusal-lacks-retry-after": ACROSS_THE_LIMIT,
+}
+FACT_BY_FAULT = {fault.id: fault.fact for fault in FAULTS}
+
+
+@contextmanager
+def serving(folder, **options):
+    """A sandbox that delivers, and the path of its profile."""
+    url = f"http://127.0.0.1:{free_port()}/hooks"
+    with running_sandbox(webhook_url=url, **options) as sandbox:
+        yield str(write_profile(folder, sandbox, webhook=f'url = "{url}"\ndeadline_s = 5'))
+
+
+def invariants(loaded):
+    """What had to hold, by state."""
+    by_state = {"broken": [], "excused": [], "kept": [], "untested": []}
+    for each in loaded.record.load.results.invariants:
+        by_state[each.state].append(each)
+    return by_state
+
+
+def facts(found):
+    """Of some of them."""
+    return {each.fact for each in found}
+
+
+@pytest.mark.parametrize("fault", CASES)
+def test_fault_breaks_its_own_promise_and_no_other(tmp_path, fault):
+    """The run ends with 1 and names the fact and an example, in every report."""
+    with serving(tmp_path, faults=(fault,)) as profile:
+        loaded = load(tmp_path / "runs", *CASES[fault], "--target", profile, "--verify", "--quiet")
+
+    found = invariants(loaded)
+    fact = FACT_BY_FAULT[fault]
+    assert loaded.exit_code == ExitCode.BREACH
+    assert facts(found["broken"]) == {fact}
+    example = found["broken"][0].example
+    assert example
+    folder = loaded.record.folder
+    assert loaded.out.strip().startswith(f"Contract broken under load  {fact}")
+    for report in ("report.html", "report.md", "junit.xml"):
+        assert fact in (folder / report).read_text(encoding="utf-8")
+    assert example in (folder / "report.md").read_text(encoding="utf-8")
+    junit = ET.parse(folder / "junit.xml")  # noqa: S314 - our own
+    (failure,) = junit.iterfind(".//testsuite[@name='invariants']//failure")
+    assert example in failure.get("message")
+
+
+@pytest.mark.parametrize("processes", [(), ("--processes", "2")], ids=["alone", "workers"])
+def test_sound_server_breaks_nothing(tmp_path, processes):
+    """Whoever sees the answers: nothing is broken, and what was seen is told apart from what was not."""
+    with serving(tmp_path) as profile:
+        loaded = load(
+            tmp_path / "runs",
+            "mixed",
+            *("--rate", "30", "--duration", "4s", "--target", profile, "--verify", "--quiet"),
+            *processes,
+        )
+
+    found = invariants(loaded)
+    assert found["broken"] == []
+    assert loaded.exit_code in {ExitCode.KEPT, ExitCode.INVALID_MEASUREMENT}
+    assert {
+        "async.execution-id-is-fresh",
+        "execution.edges",
+        "execution.final-is-absorbing",
+        "usage.run-has-a-row",
+        "run.charge-equals-usage",
+        "webhook.one-per-ended-execution",
+    } <= facts(found["kept"])
+    assert {"rate.remaining-falls", "rate.over-limit-is-429"} <= facts(found["untested"])
+
+
+def test_promise_is_broken_between_workers(tmp_path):
+    """What one worker sees is compared with what another does."""
+    with serving(tmp_path, faults=("async-execution-id-repeats",)) as profile:
+        loaded = load(
+            tmp_path / "runs", *CYCLES, "--target", profile, "--verify", "--processes", "2", "--quiet"
+        )
+
+    assert loaded.exit_code == ExitCode.BREACH
+    (broken,) = invariants(loaded)["broken"]
+    assert broken.fact == "async.execution-id-is-fresh"
+    assert broken.seen == broken.broken + 1
+
+
+@pytest.mark.parametrize("variant", ["terse", "talkative", "strict", "late"])
+def test_what_no_source_settles_fails_no_run(tmp_path, variant):
+    """Servers may choose; assumptions that do not hold are excused."""
+    with serving(tmp_path, variant=variant) as profile:
+        loaded = load(
+            tmp_path / "runs",
+            "mixed",
+            *("--rate", "30", "--duration", "3s", "--target", profile, "--verify", "--quiet"),
+        )
+
+    assert invariants(loaded)["broken"] == []
+    assert loaded.exit_code in {ExitCode.KEPT, ExitCode.INVALID_MEASUREMENT}
+
+
+def test_limit_is_crossed_and_kept(tmp_path):
+    """The window admits all of the limit and no more, without being asked to verify."""
+    with serving(tmp_path) as profile:
+        loaded = load(tmp_path / "runs", *ACROSS_THE_LIMIT, "--target", profile, "--quiet")
+
+    found = invariants(loaded)
+    outcomes = loaded.record.load.results.operations[0].outcomes
+    assert found["broken"] == []
+    assert (outcomes["kept"], outcomes["throttled"]) == (100, 60)
+    assert {"rate.over-limit-is-429", "tier.rate-limit-pro", "rate.body-and-headers-agree"} <= facts(
+        found["kept"]
+    )
+    assert loaded.exit_code in {ExitCode.KEPT, ExitCode.INVALID_MEASUREMENT}
+
+
+def test_part_of_the_answers_is_enough_for_the_history(tmp_path):
+    """A ratio thins the shapes out, and not the history."""
+    with serving(tmp_path) as profile:
+        loaded = load(tmp_path / "runs", *RUNS, "--target", profile, "--verify", "0.1", "--quiet")
+
+    seen = {each.fact: each.seen for each in invariants(loaded)["kept"]}
+    assert seen["usage.run-has-a-row"] == 40
+    assert seen["run.success-shape"] < 40
+
+
+def test_without_a_receiver_webhooks_are_untested(tmp_path):
+    """And the report says what it takes."""
+    with running_sandbox() as sandbox:
+        profile = str(write_profile(tmp_path, sandbox))
+        loaded = load(tmp_path / "runs", *CYCLES, "--target", profile, "--verify", "--quiet")
+
+    (untested,) = [each for each in invariants(loaded)["untested"] if each.fact.startswith("webhook.")]
+    assert "webhook = true" in untested.missing
+    assert untested.missing in (loaded.record.folder / "report.md").read_text(encoding="utf-8")
