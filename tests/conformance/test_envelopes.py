@@ -70,13 +70,15 @@ def test_unknown_schema(probe, document, operation_id):
 
 @provokes(refusals.PRIVATE_PUBLIC_SCHEMA)
 def test_public_schema_of_private_workflow(probe, target):
-    """The public schema of a private workflow is a 404, of a private template too."""
+    """The public schema of a private workflow is a 404, of a private template too, also for its owner."""
     owner = probe.need(OWN_PRIVATE_WORKFLOW).owner
     seen = [each for each in target.workflows.values() if each.owner == owner or each.template]
 
     for workflow in (each for each in seen if not each.public):
-        exchange = probe.send("getPublicWorkflowSchema", None, Call(path_values={"slug": workflow.slug}))
-        probe.judge(refusals.PRIVATE_PUBLIC_SCHEMA, exchange)
+        call = Call(path_values={"slug": workflow.slug})
+        for persona in (None, FULL_KEY.find(target)):
+            exchange = probe.send("getPublicWorkflowSchema", persona, call)
+            probe.judge(refusals.PRIVATE_PUBLIC_SCHEMA, exchange)
 
 
 @provokes(refusals.RUN_UNKNOWN_WORKFLOW)

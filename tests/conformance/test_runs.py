@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from knouds_harness.conformance.charges import run_with_row
+from knouds_harness.conformance.charges import row_of_request, row_once_settled, run_with_row
 from knouds_harness.conformance.checks import runs, schemas
 from knouds_harness.conformance.needs import (
     COUNTED_MODEL,
@@ -15,11 +15,13 @@ from knouds_harness.conformance.needs import (
     GRANTED_KEY,
     GRANTED_WORKFLOW,
     OWN_WORKFLOW,
+    POLLED_MODEL,
     USABLE_MODEL,
     WITHOUT_GENERATOR_WORKFLOW,
     once,
 )
 from knouds_harness.conformance.probe import UNTESTED, Call
+from knouds_harness.conformance.statuses import body_of
 from knouds_harness.target.resources import Model, Workflow
 
 of_both_kinds = pytest.mark.parametrize("kind", [Workflow, Model], ids=["workflow", "model"])
@@ -90,6 +92,22 @@ def test_charged_per_image(probe, subjects, kind):
     double = subjects.run(replace(resource, inputs=two, cost_credits=2 * probe.price(resource)), owner)
 
     probe.judge(runs.charged_per_image, double, single=single)
+
+
+@pytest.mark.thorough
+@pytest.mark.spends.with_args(once(POLLED_MODEL, POLLED_MODEL))
+@pytest.mark.proves(runs.charged_alike)
+def test_charged_alike(probe, subjects):
+    """An asynchronous run costs what the same run costs when it is waited for."""
+    model, owner = probe.need(POLLED_MODEL), probe.need(FULL_KEY)
+    waited_for = subjects.run(model, owner)
+    submitted = subjects.run(model, owner, is_async=True)
+    ended = subjects.await_end(submitted, deadline_s=model.deadline_s)
+    request_id = body_of(submitted).get("requestId")
+
+    row = row_once_settled(probe, model, lambda rows: row_of_request(rows, request_id))
+
+    probe.judge(runs.charged_alike, ended, waited_for=waited_for, row=row)
 
 
 # What a trial grant pays costs nothing, so there is nothing to foretell.

@@ -21,19 +21,12 @@ from knouds_harness.conformance.needs import (
     WITHOUT_GENERATOR_WORKFLOW,
     once,
 )
-from knouds_harness.conformance.statuses import body_of
+from knouds_harness.conformance.statuses import FINAL, body_of, status_in
 from knouds_harness.target.resources import Workflow
 
 MORE_THAN_A_PAGE = DEFAULT_LIMIT + 5
 SMALL_PAGE = 10
 RECONCILED = 10  # what goes wrong with one run in ten shows
-
-
-def whoami_id(probe, persona):
-    """The id of a persona's account."""
-    body = probe.send("getWhoami", persona).json_or_none()
-    user = body.get("user") if isinstance(body, dict) else None
-    return user.get("id") if isinstance(user, dict) else None
 
 
 def request_ids(rows):
@@ -74,13 +67,13 @@ def test_rows_are_of_the_key_owner(probe, subjects):
     fill_history(probe, subjects)
     personas = [probe.need(FULL_KEY), STRANGER_KEY.find(probe.target)]
     for persona in filter(None, personas):
-        user_id = whoami_id(probe, persona)
+        user_id = subjects.account_id(persona)
         if user_id is not None:
             pages = [read_page(probe, persona), read_page(probe, persona, offset=DEFAULT_LIMIT)]
             pages += read_pages(probe, persona, size=SMALL_PAGE, most=3) + read_pages(probe, persona)
             pages += [read_page(probe, persona, status=status) for status in ("completed", "failed")]
             for page in pages:
-                probe.judge(usage.own_user, page, user_id=str(user_id))
+                probe.judge(usage.own_user, page, user_id=user_id)
                 probe.judge(usage.no_canvas_rows, page)
                 probe.judge(usage.no_provider_ids, page)
 
@@ -238,21 +231,23 @@ def test_total(probe, query):
     ],
 )
 def test_run_has_a_row(probe, subjects, need, is_async):
-    """Each run has a row, whether of a workflow or a model, failed or not, asynchronous or not."""
+    """Each run has a row that ends as it did: of a workflow or a model, failed or not, async or not."""
     owner, resource = probe.need(FULL_KEY), probe.need(need)
     known = request_ids(read_rows(probe, owner))
     run = subjects.run(resource, owner, is_async=is_async)
     body = run.json_or_none()
     if run.status not in (200, 202) and run.code != "EXECUTION_FAILED":
         pytest.skip(f"untested: the profile lacks a run that is accepted: this one was answered {run.status}")
+    ending = "completed" if run.status == 200 else "failed"
     if is_async:
-        subjects.await_end(run, deadline_s=resource.deadline_s)
+        ending = status_in(subjects.await_end(run, deadline_s=resource.deadline_s))
     request_id = body.get("requestId") if is_async and isinstance(body, dict) else None
     what = {
         "known": known,
         "workflow_slug": resource.slug if isinstance(resource, Workflow) else None,
         "model_id": None if isinstance(resource, Workflow) else resource.name,
         "request_id": request_id,
+        "ending": ending if ending in FINAL else None,
     }
 
     rows = await_rows(

@@ -122,3 +122,12 @@ def test_delivery_agrees_with_poll(probe, deliveries):
     for trail in deliveries.ended:
         for each in deliveries.of(trail, deliveries.open_box):
             probe.judge(webhooks.agrees, each.exchange, poll=trail.last, submitted=trail.submitted)
+
+
+@pytest.mark.proves(webhooks.describes)
+def test_delivery_describes_the_run(probe, subjects, deliveries):
+    """A delivery names whose run it was, and of which model."""
+    for trail in deliveries.ended:
+        for each in deliveries.of(trail, deliveries.open_box):
+            user_id = subjects.account_id(deliveries.open_box.persona)
+            probe.judge(webhooks.describes, each.exchange, user_id=user_id, model_id=trail.resource.name)

@@ -17,17 +17,25 @@ from knouds_harness.conformance.authoring import (
     run_free,
     write,
 )
-from knouds_harness.conformance.checks import workflows
+from knouds_harness.conformance.checks import schemas, workflows
 from knouds_harness.conformance.lifecycle import WRITABLE_MEMBERS, Lifecycle, slug_from_name
 from knouds_harness.conformance.needs import (
     FREE_KEY,
     FULL_KEY,
     MAY_RUN,
+    OWN_WORKFLOW,
     STRANGER_KEY,
 )
 from knouds_harness.conformance.probe import Call
+from knouds_harness.conformance.statuses import body_of
 
 pytestmark = pytest.mark.sequence
+
+
+def twice(parts, *references):
+    """Nodes or edges, and each again under another id; what it refers to is the other one, too."""
+    known = objects_in(parts)
+    return known + [{**each, **{name: f"{each.get(name)}-twin" for name in references}} for each in known]
 
 
 # --- create
@@ -43,6 +51,17 @@ def test_slug_is_made_from_the_name(probe, subjects, words):
     probe.judge(
         workflows.made_slug, created, slug=slug, allowed=Lifecycle().allowed_slugs(owner.user, name)[:1]
     )
+
+
+@pytest.mark.proves(schemas.body)
+@pytest.mark.parametrize("words", ["snake_case.dotted", "Größe, 漢字 ✓", " a -- b & <c> "])
+def test_slug_of_any_name_has_its_characters(probe, subjects, words):
+    """Whatever the name, its slug has lowercase letters, digits and hyphens only; what it is then is open."""
+    owner = probe.need(FULL_KEY)
+    _, slug = subjects.create(owner, {"name": fresh_name(words)})
+
+    if slug is not None:  # to refuse such a name is no breach
+        read(probe, owner, slug)
 
 
 @pytest.mark.proves(workflows.made_slug)
@@ -98,7 +117,7 @@ def test_same_name_of_another_account(probe, subjects):
     probe.judge(workflows.untouched, read(probe, owner, slug), before=before)
 
 
-@pytest.mark.proves(workflows.creator)
+@pytest.mark.proves(workflows.creator, workflows.creator_may)
 def test_creator_is_not_forged(probe, subjects):
     """CreatedBy is whoever created the workflow, whatever the body of a create or update says."""
     owner, stranger, model = probe.need(FULL_KEY), probe.need(STRANGER_KEY), Lifecycle()
@@ -114,9 +133,13 @@ def test_creator_is_not_forged(probe, subjects):
     for forged in others:
         _, copy_slug = subjects.create(owner, {"name": fresh_name("Forged"), "createdBy": forged})
         if copy_slug is not None:  # to refuse a forged creator is no breach
-            probe.judge(workflows.creator, read(probe, owner, copy_slug), **known)
+            exchange = read(probe, owner, copy_slug)
+            probe.judge(workflows.creator_may, exchange)
+            probe.judge(workflows.creator, exchange, **known)
         write(probe, owner, slug, {"createdBy": forged, "description": "forged"})
-        probe.judge(workflows.creator, read(probe, owner, slug), **known)
+        exchange = read(probe, owner, slug)
+        probe.judge(workflows.creator_may, exchange)
+        probe.judge(workflows.creator, exchange, **known)
 
 
 @pytest.mark.proves(workflows.creator_may)
@@ -156,6 +179,29 @@ def test_whole_document_makes_the_round_trip(probe, subjects):
         probe.judge(workflows.stored, created, sent={})
     else:
         probe.judge(workflows.stored, read(probe, owner, copy_slug), sent={**document, "name": again["name"]})
+
+
+@pytest.mark.proves(workflows.copied_fields)
+def test_copy_asks_for_the_same_fields(probe, subjects):
+    """The schema of a workflow that was read and sent back to create is the original's."""
+    owner, original = probe.need(FULL_KEY), probe.need(OWN_WORKFLOW).slug
+    _, slug = make(subjects, owner, {"name": fresh_name("Copy"), **known_graph(probe)})
+    fields = body_of(read(probe, owner, original, "getWorkflowSchema")).get("fields")
+
+    if isinstance(fields, list):
+        probe.judge(workflows.copied_fields, read(probe, owner, slug, "getWorkflowSchema"), fields=fields)
+
+
+@pytest.mark.proves(workflows.stored)
+def test_more_nodes_and_edges_than_were_read(probe, subjects):
+    """Of nodes and edges that a target accepts all are kept, also more than its own workflow shows."""
+    owner, graph = probe.need(FULL_KEY), known_graph(probe)
+    nodes, edges = twice(graph["nodes"], "id"), twice(graph["edges"], "id", "source", "target")
+    document = {"name": fresh_name("Twice"), "nodes": nodes, "edges": edges}
+    _, slug = subjects.create(owner, document)
+
+    if slug is not None:  # to refuse two of a kind is no breach
+        probe.judge(workflows.stored, read(probe, owner, slug), sent=document)
 
 
 @pytest.mark.proves(workflows.second_of_free_account)
@@ -303,3 +349,15 @@ def test_list_holds_own_and_templates(probe, subjects, target):
             templates={each.slug for each in known if each.template},
             foreign=slugs[other.user] | {each.slug for each in known if not each.template},
         )
+
+
+@pytest.mark.proves(workflows.summarised)
+def test_list_and_document_agree(probe, subjects):
+    """In the list, a workflow is described as reading it shows, before and after an update."""
+    owner = probe.need(FULL_KEY)
+    slug, _ = draft(probe, subjects, owner, "Listed")
+    for changes in ({}, {"name": fresh_name("Relisted"), "description": "As it is now.", "tags": ["now"]}):
+        if changes:
+            write(probe, owner, slug, changes)
+        document = body_of(read(probe, owner, slug))
+        probe.judge(workflows.summarised, probe.send("listWorkflows", owner), document=document)

@@ -172,6 +172,13 @@ class Subjects:
             if isinstance(summary, dict) and summary.get("name") == name:
                 self._made.append((self.probe.need(FULL_KEY), str(summary.get("slug"))))
 
+    def account_id(self, persona: Persona) -> str | None:
+        """The id of a key's account, as whoami gives it; None where it gives none."""
+        body = self.probe.send("getWhoami", persona).json_or_none()
+        user = body.get("user") if isinstance(body, dict) else None
+        account_id = user.get("id") if isinstance(user, dict) else None
+        return None if account_id is None else str(account_id)
+
     @cached_property
     def execution_id(self) -> str:
         """An execution of the full key's account."""

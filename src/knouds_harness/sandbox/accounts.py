@@ -105,6 +105,11 @@ def find_account(store: Store, name: str) -> tuple[str, str] | None:
     return row
 
 
+def is_account(store: Store, account_id: object) -> bool:
+    """Whether there is an account with this id."""
+    return isinstance(account_id, str) and bool(store.row("SELECT 1 FROM accounts WHERE id = ?", account_id))
+
+
 def add_account(
     store: Store,
     *,

@@ -49,6 +49,8 @@ async def list_usage(call: Call) -> Response:
         condition = "account_id = :account"
     if query.get("workflowSlug") and "usage-of-a-workflow-is-everyones" in call.faults:
         condition = "source <> 'canvas'"
+    if query.get("workflowSlug") and "usage-filtered-passes-canvas-off" in call.faults:
+        condition = "account_id = :account"
     if query.get("status") in _STATUSES and "usage-status-filter-ignored" not in call.faults:
         condition += " AND replace(status, 'cancel_requested', 'processing') = :status"
     if query.get("modelId") and "usage-model-filter-ignored" not in call.faults:
@@ -163,6 +165,16 @@ def _row(run: Run, call: Call) -> dict[str, Any]:
         row["createdAt"] = int(run.created_unix_s * 1000)
     if is_ended and "usage-row-status-is-done" in call.faults:
         row["status"] = "done"
+    if run.execution_id is not None and "usage-async-runs-go-on" in call.faults:
+        row["status"] = "processing"
+    if (
+        run.execution_id is not None
+        and run.status == "completed"
+        and "run-async-charges-double" in call.faults
+    ):
+        row["creditsCost"] = 2 * run.charged_credits
+    if run.source == "canvas" and "usage-filtered-passes-canvas-off" in call.faults:
+        row["source"] = "api-workflow"
     if "usage-row-source-is-api" in call.faults:
         row["source"] = "api"
     if run.workflow_slug is None and "usage-slim-names-a-workflow" in call.faults:

@@ -76,6 +76,12 @@ def _payload(run: Run, status: str, faults: Collection[str]) -> dict[str, Any]:
         payload |= run.outcome
     if "webhook-lacks-request-id" in faults:
         del payload["requestId"]
+    if "webhook-names-the-key" in faults:
+        payload["userId"] = f"key_{run.key_id}"
+    if "webhook-names-no-model" in faults:
+        payload["modelIds"] = []
+    if status == "completed" and "webhook-result-is-empty" in faults:
+        payload["result"] = {}
     if "webhook-event-always-completed" in faults:
         payload["event"] = "execution.completed"
     if status == "cancelled" and "webhook-cancelled-is-failed" in faults:

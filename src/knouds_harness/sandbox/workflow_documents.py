@@ -38,6 +38,8 @@ def make_slug(name: str, faults: Collection[str]) -> str:
     if "create-slug-lacks-digits" in faults:
         plain = re.sub(r"[0-9]", "", plain)
     joiner = "_" if "create-slug-with-underscores" in faults else "-"
+    if "create-slug-keeps-underscores" in faults:
+        return re.sub(r"[^A-Za-z0-9_]+", joiner, plain)[:_MAX_SLUG].strip("-") or "workflow"
     return re.sub(r"[^A-Za-z0-9]+", joiner, plain).strip("-_")[:_MAX_SLUG].strip("-_") or "workflow"
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from knouds_harness.sandbox.accounts import find_key_by_name
+from knouds_harness.sandbox.accounts import find_key_by_name, is_account
 from knouds_harness.sandbox.bodies import read_json
 from knouds_harness.sandbox.calls import Call, Services
 from knouds_harness.sandbox.envelopes import Refusal, answer, invalid_body, workflow_not_found
@@ -36,6 +36,10 @@ async def list_workflows(call: Call) -> Response:
     """GET /api/workflows."""
     summaries = list_summaries(call.store, call.account.id, call.faults)
     for line in summaries if call.faults else ():
+        if "workflows-summary-lacks-the-creator" in call.faults:
+            line["createdBy"] = None
+        if "workflows-summary-describes-by-name" in call.faults:
+            line["description"] = line["name"]
         if "workflows-summary-lacks-folder" in call.faults:
             del line["folderId"]
         if "workflows-summary-tags-as-text" in call.faults:
@@ -69,6 +73,8 @@ async def create_workflow(call: Call) -> Response:
     owner_id = call.account.id
     if isinstance(body.get("createdBy"), str) and "create-believes-created-by" in call.faults:
         members["createdBy"] = body["createdBy"]
+    if "create-gives-away" in call.faults and is_account(call.store, body.get("createdBy")):
+        owner_id = body["createdBy"]
     slug = make_slug(members["name"], call.faults)
     if isinstance(body.get("slug"), str) and "create-believes-slug" in call.faults:
         slug = make_slug(body["slug"], call.faults)
@@ -188,7 +194,10 @@ def get_public_schema(request: Request, services: Services) -> Response:
         raise workflow_not_found(slug)
     if workflow.is_template and "schema-public-of-templates" in services.faults:
         return answer(schema(workflow.document, with_cost=False, faults=services.faults))
-    if not workflow.document["publicPlayground"] and "schema-public-of-private" not in services.faults:
+    is_shown = workflow.document["publicPlayground"] or "schema-public-of-private" in services.faults
+    if "x-api-key" in request.headers and "schema-public-of-private-with-a-key" in services.faults:
+        is_shown = True
+    if not is_shown:
         raise workflow_not_found(slug)
     return answer(schema(workflow.document, with_cost=False, faults=services.faults))
 
@@ -278,6 +287,10 @@ def _shown(document: dict[str, Any], call: Call) -> dict[str, Any]:
             node | {"position": {axis: round(value) for axis, value in node["position"].items()}}
             for node in document["nodes"]
         ]
+    if "workflows-data-left-out" in call.faults:
+        shown["nodes"] = [node | {"data": {}} for node in document["nodes"]]
+    if "workflows-three-edges-at-most" in call.faults:
+        shown["edges"] = document["edges"][:3]
     if "workflows-last-edge-left-out" in call.faults:
         shown["edges"] = document["edges"][:-1]
     if "workflows-edge-lacks-handle" in call.faults:

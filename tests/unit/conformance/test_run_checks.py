@@ -141,3 +141,20 @@ def test_row_of_a_request():
 
     assert row_of_request(rows, "req_2") == rows[1]
     assert row_of_request(rows, None) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "row", "facts"),
+    [
+        ("completed", {"creditsCost": 8}, set()),
+        ("completed", {"creditsCost": 16}, GENERATORS),
+        ("completed", {"creditsCost": 0}, GENERATORS),
+        ("completed", None, set()),
+        ("failed", {"creditsCost": 0}, set()),  # whether it is charged is open
+    ],
+)
+def test_charged_alike(status, row, facts):
+    """Waiting for a run or polling for it makes no difference to its price."""
+    poll = exchange(200, {"status": status}, operation_id="getExecution")
+
+    assert broken(runs.charged_alike, poll, waited_for=run(8), row=row) == facts

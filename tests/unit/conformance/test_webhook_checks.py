@@ -198,3 +198,40 @@ def test_retried(attempts, facts):
 def test_announced(delivery_says, is_broken):
     """Saying that nothing is configured is wrong; what is no boolean is for the schemas."""
     assert bool(broken(webhooks.announced, exchange(202, {"webhookDelivery": delivery_says}))) == is_broken
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        ({}, set()),
+        ({"userId": None, "modelIds": "suno-v5"}, set()),  # the shape says so
+        ({"modelIds": ["suno-v5", "claude-sonnet"]}, set()),
+        ({"userId": "ada@example.com"}, {"/userId"}),
+        ({"modelIds": []}, {"/modelIds"}),
+        ({"modelIds": ["fal-ai/suno"]}, {"/modelIds"}),
+    ],
+)
+def test_describes(changes, where):
+    """The account is the one that whoami names, and the model that was run is among the ids."""
+    came = delivery({**PAYLOAD, **changes})
+
+    claims = webhooks.describes.judge(came, user_id="usr_ada", model_id="suno-v5")
+
+    assert {claim.where for claim in claims if not claim.holds} == where
+
+
+@pytest.mark.parametrize(
+    ("delivered", "is_broken"),
+    [
+        (["https://media.example/1"], False),
+        (["https://media.example/1?signature=new"], False),
+        (["https://media.example/2?signature=new"], True),
+        (None, True),
+    ],
+)
+def test_agrees_on_what_was_made(delivered, is_broken):
+    """What was made is compared by its URLs without their query; a result without it disagrees."""
+    result = {} if delivered is None else {"audios": delivered}
+    came = delivery({**PAYLOAD, "result": result})
+
+    assert bool(broken(webhooks.agrees, came, poll=poll(), submitted=exchange(202, {}))) == is_broken

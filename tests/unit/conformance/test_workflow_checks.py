@@ -196,6 +196,13 @@ def test_list(known, facts):
     assert {fact for fact, _ in broken(workflows.listed, exchange(200, LIST), **known)} == facts
 
 
+def test_each_workflow_is_listed_once():
+    """A workflow that comes twice is no other one."""
+    found = broken(workflows.listed, exchange(200, [*LIST, LIST[1]]))
+
+    assert {fact for fact, _ in found} == {"workflows.list-own-and-templates"}
+
+
 def test_misshapen_list_is_not_judged_here():
     """That the list is an array is for the common checks to say."""
     assert list(workflows.listed.judge(exchange(200, {"workflows": []}), own={"own"})) == []
@@ -233,3 +240,45 @@ def test_schema_describes_its_workflow():
 
     assert broken(workflows.schema_describes, answer, expected={"name": "Harbour"}) == set()
     assert broken(workflows.schema_describes, answer, expected=DOCUMENT) == {("schema.shape", "/description")}
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        ({}, set()),
+        ({"description": None}, {"/*/description"}),
+        ({"name": "Harbour, as it was"}, {"/*/name"}),
+        ({"tags": ["night", "sea"]}, set()),  # in another order
+        ({"tags": ["sea"]}, {"/*/tags"}),
+        ({"createdBy": None}, {"/*/createdBy"}),
+        ({"createdBy": "Ada"}, set()),
+        ({"slug": "another", "name": "Another"}, set()),
+    ],
+)
+def test_summarised(changes, where):
+    """A summary has the words of the workflow; how it spells the creator is open."""
+    words = {"slug": "harbour", "name": "Harbour", "description": "At dusk.", "tags": ["sea", "night"]}
+    document = {**words, "createdBy": "usr_1"}
+
+    claims = workflows.summarised.judge(exchange(200, [{**document, **changes}]), document=document)
+
+    assert {claim.where for claim in claims if not claim.holds} == where
+
+
+def test_summary_without_a_description():
+    """What stands for no description in a summary is open."""
+    document = {"slug": "harbour", "name": "Harbour", "description": ""}
+
+    assert not broken(
+        workflows.summarised, exchange(200, [{**document, "description": None}]), document=document
+    )
+
+
+@pytest.mark.parametrize(("fields", "is_kept"), [([{"name": "prompt", "type": "text"}], True), ([], False)])
+def test_copied_fields(fields, is_kept):
+    """A copy that asks for less than its original shows that reading left something out."""
+    original = [{"name": "prompt", "type": "text"}]
+
+    found = broken(workflows.copied_fields, exchange(200, {"fields": fields}), fields=original)
+
+    assert {fact for fact, _ in found} == (set() if is_kept else {"workflows.get-round-trips"})

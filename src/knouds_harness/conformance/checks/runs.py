@@ -13,8 +13,10 @@ from knouds_harness.conformance.needs import (
     GRANTED_WORKFLOW,
     MAY_RUN,
     OWN_WORKFLOW,
+    POLLED_MODEL,
     WITHOUT_GENERATOR_WORKFLOW,
 )
+from knouds_harness.conformance.statuses import status_in
 from knouds_harness.exchange.evidence import Exchange
 
 _UNRELATED_REFUSALS = (402, 429)
@@ -82,6 +84,25 @@ def charged_per_image(exchange: Exchange, *, single: Exchange) -> Iterator[Claim
         observed=f"{two:g} for two images",
         where="/cost",
     )
+
+
+@check("run.charged-per-generator", needs=(FULL_KEY, POLLED_MODEL, MAY_RUN))
+def charged_alike(
+    exchange: Exchange, *, waited_for: Exchange, row: Mapping[str, Any] | None
+) -> Iterator[Claim]:
+    """An asynchronous run that completes costs what the same run costs when it is waited for.
+
+    ``waited_for`` is the synchronous run, ``row`` the usage row of the asynchronous one, whose last poll the
+    exchange is. What is charged per image, second or call is the same for the same inputs.
+    """
+    said, charged = reported_credits(waited_for), amount(row.get("creditsCost")) if row else None
+    if said is not None and charged is not None and status_in(exchange) == "completed":
+        yield Claim(
+            fact="run.charged-per-generator",
+            holds=charged == said,
+            expected=f"{said:g}, as when it was waited for",
+            observed=f"{charged:g}, as the usage row says",
+        )
 
 
 @check("run.granted-run-costs-zero", needs=(GRANTED_KEY, GRANTED_WORKFLOW, MAY_RUN))

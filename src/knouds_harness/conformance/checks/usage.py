@@ -203,6 +203,15 @@ def filtered(
     )
     if len(page) >= MAX_LIMIT or filters.get("status") == "processing":
         return  # there may be more on the next page; how a run that is being cancelled shows is open
+    if len(after) % MAX_LIMIT:  # else the list may go on
+        others = {_identity(row) for row in page} - {_identity(row) for row in (*before, *after)}
+        yield Claim(
+            fact="usage.filters",
+            holds=not others,
+            expected="rows that are listed without the filter, too",
+            observed=f"{len(others)} rows of {len(page)} are not",
+            where="/rows",
+        )
     fitting_before = {_identity(row) for row in before if fits(row, filters)}
     fitting_after = {_identity(row) for row in after if fits(row, filters)}
     lost = (fitting_before & fitting_after) - {_identity(row) for row in page}
@@ -239,12 +248,13 @@ def row_of_run(
     workflow_slug: str | None,
     model_id: str | None,
     request_id: str | None,
+    ending: str | None,
 ) -> Iterator[Claim]:
-    """A run, failed or not, has a row that says what was run.
+    """A run, failed or not, has a row that says what was run and how it ended.
 
     The exchange is the run's; ``rows`` is what usage lists since, ``known`` the request ids that it listed
     before. The row is found by the run's request id where its answer told one, else it is a new one that
-    fits. A direct model run has no ``workflow_slug``.
+    fits. A direct model run has no ``workflow_slug``; ``ending`` is the final status, as far as it is known.
     """
     new = [row for row in rows if row.get("requestId") not in known]
     wanted = {"workflowSlug": workflow_slug} if workflow_slug else {"modelId": model_id or ""}
@@ -257,6 +267,15 @@ def row_of_run(
         expected=f"{words}, one for the run" if request_id else words,
         observed=f"{len(fitting)} such rows, {len(new)} new ones in all",
     )
+    if ending is not None and fitting:
+        statuses = [str(row.get("status")) for row in fitting]
+        yield Claim(
+            fact="usage.run-has-a-row",
+            holds=ending in statuses,
+            expected=f"status {ending}, as the run ended",
+            observed=f"status {', '.join(statuses):.80}",
+            where="/rows",
+        )
     if workflow_slug is None and fitting:
         slim = [row for row in fitting if row.get("source") == "api-slim" and row.get("workflowSlug") is None]
         yield Claim(

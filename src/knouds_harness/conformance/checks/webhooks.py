@@ -20,7 +20,7 @@ from knouds_harness.conformance.needs import (
 from knouds_harness.conformance.receiver import payload_of
 from knouds_harness.conformance.statuses import FINAL, body_of, status_in
 from knouds_harness.contract.shapes import ShapeJudge
-from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.exchange.evidence import JSON, Exchange
 from knouds_harness.exchange.signature import HEADER, WINDOW_S, Signature
 
 _NEEDS = (FULL_KEY, POLLED_MODEL, MAY_RUN, REACHABLE_RECEIVER, RECEIVING_KEY)
@@ -156,10 +156,13 @@ def agrees(exchange: Exchange, *, poll: Exchange, submitted: Exchange) -> Iterat
         ("/requestId", delivered.get("requestId"), body_of(submitted).get("requestId")),
         ("/error/code", _inside(delivered, "error").get("code"), _inside(polled, "error").get("code")),
     ]
-    pairs += [
-        (f"/result/{kind}", _inside(delivered, "result").get(kind), _inside(polled, "result").get(kind))
-        for kind in _MADE
-    ]
+    if "result" in delivered:
+        pairs += [
+            (f"/result/{kind}", _unsigned(made.get(kind, "nothing")), _unsigned(shown))
+            for made in [_inside(delivered, "result")]
+            for kind, shown in _inside(polled, "result").items()
+            if kind in _MADE
+        ]
     for where, said, shown in pairs:
         if said is not None and shown is not None:
             yield Claim(
@@ -169,6 +172,29 @@ def agrees(exchange: Exchange, *, poll: Exchange, submitted: Exchange) -> Iterat
                 observed=f"{said!r:.120}",
                 where=where,
             )
+
+
+@check("webhook.payload-shape", needs=_NEEDS)
+def describes(exchange: Exchange, *, user_id: str | None, model_id: str) -> Iterator[Claim]:
+    """A delivery of a model run names the account as whoami does, and the model among its modelIds."""
+    delivered = _members(exchange)
+    if user_id is not None and isinstance(delivered.get("userId"), str):
+        yield Claim(
+            fact="webhook.payload-shape",
+            holds=delivered["userId"] == user_id,
+            expected=f"{user_id}, as whoami says",
+            observed=f"{delivered['userId']!r:.120}",
+            where="/userId",
+        )
+    model_ids = delivered.get("modelIds")
+    if isinstance(model_ids, list):
+        yield Claim(
+            fact="webhook.payload-shape",
+            holds=model_id in model_ids,
+            expected=f"{model_id} among them: it was run",
+            observed=f"{model_ids!r:.120}",
+            where="/modelIds",
+        )
 
 
 @check("webhook.needs-receive-capability", needs=(*_NEEDS, DEAF_KEY))
@@ -211,6 +237,14 @@ def _header(exchange: Exchange) -> str | None:
 def _members(exchange: Exchange) -> Mapping[str, Any]:
     document = payload_of(exchange.request.body)
     return document if isinstance(document, dict) else {}
+
+
+def _unsigned(made: JSON) -> JSON:
+    """What was made, with URLs cut before their query: it may hold a signature that is new each time."""
+    if isinstance(made, list):
+        return [_unsigned(each) for each in made]
+    is_url = isinstance(made, str) and made.startswith(("http://", "https://"))
+    return made.partition("?")[0] if is_url else made
 
 
 def _inside(document: Mapping[str, Any], member: str) -> Mapping[str, Any]:

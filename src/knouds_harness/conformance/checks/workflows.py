@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from knouds_harness.conformance.claims import Claim, answer, check, status_is
+from knouds_harness.conformance.differences import first_difference
 from knouds_harness.conformance.lifecycle import WRITABLE_MEMBERS
 from knouds_harness.conformance.needs import (
     ADMIN_KEY,
@@ -95,6 +96,25 @@ def creator_may_run(exchange: Exchange) -> Iterator[Claim]:
 def stored(exchange: Exchange, *, sent: Mapping[str, JSON]) -> Iterator[Claim]:
     """What was sent to create is read back whole: words, nodes, edges and viewport."""
     yield from _as_written(exchange, sent, fact="workflows.get-round-trips")
+
+
+@check("workflows.get-round-trips", needs=(FULL_KEY, OWN_WORKFLOW, MAY_WRITE))
+def copied_fields(exchange: Exchange, *, fields: JSON) -> Iterator[Claim]:
+    """What is made of a workflow as read asks for the same fields: reading it left nothing of them out.
+
+    The exchange is the schema of the copy, ``fields`` those of the original's schema.
+    """
+    schema = exchange.json_or_none()
+    if exchange.status == 200 and isinstance(schema, dict) and isinstance(schema.get("fields"), list):
+        difference = first_difference(fields, schema["fields"], "/fields")
+        where, wanted, found = difference or ("/fields", fields, fields)
+        yield Claim(
+            fact="workflows.get-round-trips",
+            holds=difference is None,
+            expected=f"{wanted!r:.100}, as in the schema of the original",
+            observed=f"{found!r:.100}",
+            where=where,
+        )
 
 
 @check("workflows.free-capped-at-one", "workflows.free-cap-status", needs=(FREE_KEY, MAY_WRITE))
@@ -189,11 +209,18 @@ def listed(
     summaries = exchange.json_or_none()
     if exchange.status != 200 or not isinstance(summaries, list):
         return  # that it is an array is for the common checks to say
+    slugs = [
+        slug for each in summaries if isinstance(each, dict) and isinstance(slug := each.get("slug"), str)
+    ]
     by_slug = {
-        slug: each
-        for each in summaries
-        if isinstance(each, dict) and isinstance(slug := each.get("slug"), str)
+        each["slug"]: each for each in summaries if isinstance(each, dict) and each.get("slug") in slugs
     }
+    yield _none_of(
+        {slug for slug, times in Counter(slugs).items() if times > 1},
+        "workflows.list-own-and-templates",
+        "each workflow once",
+        "more than once",
+    )
     for fact, wanted, expected in (
         ("workflows.list-own-and-templates", own, "every workflow of one's own"),
         ("workflows.list-own-and-templates", templates, "every template"),
@@ -227,6 +254,35 @@ def listed(
     yield _none_of(
         set(deleted) & set(by_slug), "workflows.delete-then-404", "nothing that was deleted", "listed"
     )
+
+
+@check("workflows.summary-fields", needs=_WRITE_NEEDS)
+def summarised(exchange: Exchange, *, document: Mapping[str, JSON]) -> Iterator[Claim]:
+    """In the list, a workflow has the name, description, tags and creator that reading it shows.
+
+    How accounts are spelled in the list is open, so that of the creator only its absence is a difference.
+    """
+    summaries = exchange.json_or_none()
+    for summary in summaries if exchange.status == 200 and isinstance(summaries, list) else ():
+        if not isinstance(summary, dict) or summary.get("slug") != document.get("slug"):
+            continue
+        for name in ("name", "description", "tags"):
+            if document.get(name) and name in summary:  # what stands for no description is open
+                yield Claim(
+                    fact="workflows.summary-fields",
+                    holds=first_difference(document[name], summary[name]) is None,
+                    expected=f"{document[name]!r:.100}, as reading it shows",
+                    observed=f"{summary[name]!r:.100}",
+                    where=f"/*/{name}",
+                )
+        if document.get("createdBy") and "createdBy" in summary:
+            yield Claim(
+                fact="workflows.summary-fields",
+                holds=summary["createdBy"] is not None,
+                expected="a creator, as reading it shows",
+                observed="null",
+                where="/*/createdBy",
+            )
 
 
 def _none_of(wrong: Collection[str], fact: str, expected: str, what: str) -> Claim:
@@ -324,45 +380,3 @@ def _as_written(exchange: Exchange, expected: Mapping[str, JSON], *, fact: str) 
             observed=f"{found!r:.100}",
             where=where,
         )
-
-
-def first_difference(expected: JSON, actual: JSON, where: str = "") -> tuple[str, JSON, JSON] | None:
-    """The first place where something written is not read back.
-
-    Members that a server added are no difference, a null that it leaves out neither; parts with an id are
-    matched by it, and the order of texts does not count, since no source says that it is kept.
-
-    Returns:
-        JSON pointer, what was written there, and what was read; None where all was read back.
-    """
-    if isinstance(expected, Mapping) and isinstance(actual, Mapping):
-        pairs = ((name, value, actual.get(name)) for name, value in expected.items())
-        return _first(pairs, where)
-    if isinstance(expected, list) and isinstance(actual, list):
-        return _first_list_difference(expected, actual, where)
-    is_same = expected == actual and isinstance(expected, bool) == isinstance(actual, bool)
-    return None if is_same else (where, expected, actual)
-
-
-def _first_list_difference(
-    expected: list[JSON], actual: list[JSON], where: str
-) -> tuple[str, JSON, JSON] | None:
-    if len(expected) != len(actual):
-        return where, f"{len(expected)} items", f"{len(actual)} items"
-    if all(isinstance(item, str) for item in (*expected, *actual)):
-        return None if Counter(expected) == Counter(actual) else (where, expected, actual)
-    if all(isinstance(item, Mapping) and isinstance(item.get("id"), str) for item in (*expected, *actual)):
-        part_by_id = {item["id"]: item for item in actual}
-        return _first(
-            ((number, item, part_by_id.get(item["id"])) for number, item in enumerate(expected)), where
-        )
-    pairs = zip(expected, actual, strict=True)
-    return _first(((number, *pair) for number, pair in enumerate(pairs)), where)
-
-
-def _first(parts: Iterable[tuple[str | int, JSON, JSON]], where: str) -> tuple[str, JSON, JSON] | None:
-    for name, expected, actual in parts:
-        difference = first_difference(expected, actual, f"{where}/{name}")
-        if difference is not None:
-            return difference
-    return None

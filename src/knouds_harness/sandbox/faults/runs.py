@@ -77,6 +77,7 @@ FAULTS: Table = {
     },
     "run.charged-per-generator": {
         "run-charged-once": Subtle("A run costs one unit, however many it makes."),
+        "run-async-charges-double": Subtle("An asynchronous run that completes costs twice as much."),
         "run-charges-one-less": Subtle("Of several images or seconds one is not charged."),
     },
     "run.charge-equals-usage": {

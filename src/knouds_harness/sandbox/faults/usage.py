@@ -26,6 +26,7 @@ FAULTS: Table = {
         "usage-slim-names-a-workflow": "A direct model run names a workflow.",
     },
     "usage.run-has-a-row": {
+        "usage-async-runs-go-on": Subtle("The row of an asynchronous run stays processing."),
         "usage-lacks-failed-runs": Subtle("Failed runs have no row."),
         "usage-lacks-every-tenth-run": Subtle("Every tenth run has no row."),
         "usage-lacks-async-workflow-runs": Subtle("Asynchronous runs of workflows have no row."),
@@ -62,6 +63,9 @@ FAULTS: Table = {
     "usage.filters": {
         "usage-status-filter-ignored": "status does not filter.",
         "usage-model-filter-ignored": "modelId does not filter.",
+        "usage-filtered-passes-canvas-off": Subtle(
+            "Filtered by workflow, usage shows canvas runs as if they were of the API."
+        ),
         "usage-workflow-filter-ignored": "workflowSlug does not filter.",
         "usage-model-filter-by-prefix": Subtle("modelId takes the beginning of an id for the id."),
         "usage-filters-not-combined": Subtle(

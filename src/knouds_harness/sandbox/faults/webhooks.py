@@ -7,6 +7,8 @@ from knouds_harness.sandbox.faults.table import Subtle, Table
 FAULTS: Table = {
     "webhook.payload-shape": {
         "webhook-lacks-request-id": "A delivery has no requestId.",
+        "webhook-names-the-key": Subtle("The userId of a delivery is the id of the key."),
+        "webhook-names-no-model": "The modelIds of a delivery are empty.",
     },
     "webhook.event-fits-ending": {
         "webhook-event-always-completed": "Every event is execution.completed.",
@@ -33,5 +35,6 @@ FAULTS: Table = {
     },
     "webhook.agrees-with-poll": {
         "webhook-says-completed-for-failed": Subtle("A failed execution is delivered as completed."),
+        "webhook-result-is-empty": Subtle("The result of a delivery has no members."),
     },
 }

@@ -16,9 +16,12 @@ FAULTS: Table = {
         "create-refuses-what-get-shows": Subtle("Create refuses a document with updatedAt."),
         "workflows-positions-rounded": Subtle("Positions of nodes are shown rounded."),
         "create-cuts-description": Subtle("Create keeps 200 characters of a description."),
+        "workflows-data-left-out": Subtle("The data of nodes is not shown."),
+        "workflows-three-edges-at-most": Subtle("No more than three edges of a workflow are shown."),
         "workflows-last-edge-left-out": Subtle("The last edge of a workflow is not shown."),
     },
     "workflows.creator-owns": {
+        "create-gives-away": Subtle("A new workflow is owned by whom the body names."),
         "create-believes-created-by": Subtle("Create takes createdBy from the body."),
         "workflows-document-names-another-creator": "createdBy is someone else.",
         "update-believes-created-by": Subtle("Update takes createdBy from the body."),
@@ -30,6 +33,7 @@ FAULTS: Table = {
     },
     "workflows.slug-charset": {
         "create-slug-with-underscores": "A new slug has underscores.",
+        "create-slug-keeps-underscores": Subtle("A new slug keeps the underscores of the name."),
     },
     "workflows.create-suffixes-taken-slug": {
         "create-suffixes-from-1": Subtle("The first suffix of a taken slug is -1."),
@@ -78,12 +82,15 @@ FAULTS: Table = {
         "workflows-list-in-object": "The list comes in an object.",
     },
     "workflows.list-own-and-templates": {
+        "workflows-list-repeats-templates": Subtle("Templates are listed twice."),
         "workflows-list-lacks-templates": "The list leaves other people's templates out.",
         "workflows-list-shows-foreign": "The list shows everyone's workflows.",
         "workflows-list-shows-foreign-public": Subtle("The list shows other people's public playgrounds."),
     },
     "workflows.summary-fields": {
         "workflows-summary-lacks-folder": "A summary has no folderId.",
+        "workflows-summary-lacks-the-creator": Subtle("A summary's createdBy is null."),
+        "workflows-summary-describes-by-name": Subtle("A summary's description is the workflow's name."),
         "workflows-summary-tags-as-text": "A summary's tags are one text.",
         "workflows-summary-template-as-number": "A summary's isTemplate is a number.",
     },
@@ -130,6 +137,9 @@ FAULTS: Table = {
     },
     "schema.public-only-when-public": {
         "schema-public-of-private": "Every workflow has a public schema.",
+        "schema-public-of-private-with-a-key": Subtle(
+            "Who sends a key reads the public schema of a private workflow."
+        ),
         "schema-public-of-templates": Subtle("Templates have a public schema, public or not."),
     },
     "schema.unknown-is-404": {

@@ -148,6 +148,20 @@ def test_filters(filters, answer, is_kept):
     assert (findings == set()) == is_kept
 
 
+def test_filter_shows_no_other_rows():
+    """A row that no list without the filter has is found, unless that list may go on."""
+    other, filters = row(99, workflowSlug="harbour"), {"workflowSlug": "harbour"}
+    whole = [row(number, workflowSlug="harbour") for number in range(500)]
+
+    def found(listed, shown):
+        return broken(usage.filtered, page(*shown), before=listed, after=listed, filters=filters)
+
+    assert found(whole[:3], [other, *whole[:3]]) == {"usage.filters"}
+    assert found(whole[:3], whole[:3]) == set()
+    assert found(whole, [row(501, workflowSlug="harbour"), *whole[:498]]) == {"usage.filters"}  # 2 are lost
+    assert found([*whole[:499], whole[0]], [*whole[:499]]) == set()
+
+
 def test_run_that_ends_while_filtering_is_no_loss():
     """A row is missed only where it fitted all the time."""
     before, after = [row(1, status="processing")], [row(1)]
@@ -185,9 +199,25 @@ def test_total(said, after, facts):
 )
 def test_row_of_workflow_run(rows, request_id, facts):
     """A run has one new row that names its workflow."""
-    known = {"known": {"req_1"}, "workflow_slug": "harbour", "model_id": None, "request_id": request_id}
+    known = {
+        "known": {"req_1"},
+        "workflow_slug": "harbour",
+        "model_id": None,
+        "request_id": request_id,
+        "ending": None,
+    }
 
     assert broken(usage.row_of_run, exchange(200, {}), rows=rows, **known) == facts
+
+
+@pytest.mark.parametrize(("ending", "is_kept"), [("completed", True), ("failed", False), (None, True)])
+def test_row_of_run_says_how_it_ended(ending, is_kept):
+    """A row's status is the run's own end, where that is known."""
+    known = {"known": (), "workflow_slug": "harbour", "model_id": None, "request_id": None, "ending": ending}
+
+    found = broken(usage.row_of_run, exchange(200, {}), rows=[row(5, status="completed")], **known)
+
+    assert found == (set() if is_kept else {"usage.run-has-a-row"})
 
 
 @pytest.mark.parametrize(
@@ -201,7 +231,13 @@ def test_row_of_workflow_run(rows, request_id, facts):
 )
 def test_row_of_model_run(members, facts):
     """A direct model run has a row of source api-slim without a workflow."""
-    known = {"known": (), "workflow_slug": None, "model_id": "seedream-v5", "request_id": None}
+    known = {
+        "known": (),
+        "workflow_slug": None,
+        "model_id": "seedream-v5",
+        "request_id": None,
+        "ending": None,
+    }
 
     assert broken(usage.row_of_run, exchange(200, {}), rows=[row(5, **members)], **known) == facts
 
