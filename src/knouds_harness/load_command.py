@@ -50,6 +50,7 @@ users who wait for each answer, and then think. Whatever else Locust knows can f
 @click.option("--credits", type=click.FloatRange(0), metavar="N", help="Spend no more than this.")
 @click.option("--verify", is_flag=False, flag_value="1", metavar="[RATIO]", help="Check answers; 1 is all.")
 @click.option("--plan-only", is_flag=True, help="Say what it is going to be and cost, and send nothing.")
+@click.option("--finish", type=click.Choice(("poll", "webhook")), help="How ends of async runs are learnt.")
 @click.option("--client", type=click.Choice(("knouds", "fast")), help="fast: Locust's FastHttpUser's.")
 @click.option("--yes", is_flag=True, help="Load may go to another machine than this.")
 @click.option("--yes-production", is_flag=True, help="Agree to a profile that says production = true.")

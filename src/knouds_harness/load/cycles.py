@@ -14,6 +14,7 @@ from knouds_harness.runs.load_results import Cycles
 CYCLE: Final = "cycle"
 """What cycles are recorded under, beside operations."""
 _ACCEPT, _FINAL, _UNSEEN, _POLLS = "to accept", "to final ", "unseen", "polls"
+_DELAY, _UNDELIVERED = "webhook delay", "undelivered"
 _UNFINISHED: Final = "unfinished"
 
 
@@ -41,6 +42,22 @@ class CycleLog:
         self._record(_UNSEEN, unseen_ms)
         self._record(_POLLS, polls)  # a number and no time, exact to far more polls than anybody sends
 
+    def delivered(self, ending: str, *, to_final_ms: float, delay_ms: float | None) -> None:
+        """A delivery told the end.
+
+        Args:
+            ending: The final status.
+            to_final_ms: Since the submit was sent.
+            delay_ms: Since the end, where the target says when that was.
+        """
+        self._record(_FINAL + ending, to_final_ms)
+        if delay_ms is not None:
+            self._record(_DELAY, delay_ms)
+
+    def undelivered(self) -> None:
+        """No delivery came in time; polling goes on."""
+        self._record(_UNDELIVERED, 0.0)
+
     def gave_up(self) -> None:
         """No end was seen before the deadline."""
         self._record(_FINAL + _UNFINISHED, 0.0)
@@ -67,6 +84,7 @@ def cycles(histograms: Mapping[Series, Histogram]) -> Cycles | None:
         to_accept=times(by_measure.get(_ACCEPT, nothing)),
         to_final=times(merged(each for ending, each in by_ending.items() if ending != _UNFINISHED)),
         lost_to_polling=times(by_measure.get(_UNSEEN, nothing)),
-        webhook_delay=times(nothing),
+        webhook_delay=times(by_measure.get(_DELAY, nothing)),
+        undelivered=len(by_measure.get(_UNDELIVERED, nothing)),
         polls={round(middle_of(bucket) / 1e6): count for bucket, count in polls.counts.items()},
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -12,11 +14,22 @@ from gevent.pywsgi import WSGIServer
 
 from knouds_harness.conformance.receiver import payload_of
 from knouds_harness.errors import UsageError
+from knouds_harness.exchange.signature import HEADER
 from knouds_harness.load.promises import ONE_DELIVERY
 from knouds_harness.load.tallies import Tallies
 
 _MOST_BYTES: Final = 10_000_000
 _MOST_HASHES: Final = 200_000
+_SIGNATURE: Final = f"HTTP_{HEADER.upper().replace('-', '_')}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Post:
+    """What came: the raw body, the header with its signature (or nothing), and when."""
+
+    body: bytes
+    signature: str
+    at_unix_s: float
 
 
 class DeliveryMatch:
@@ -75,7 +88,11 @@ class DeliveryMatch:
 
 
 class DeliveryServer:
-    """Takes every delivery while its context is open, and tells whose it was."""
+    """Takes every delivery while its context is open, and tells whose it was.
+
+    Attributes:
+        on_post: Gets each POST as it came.
+    """
 
     def __init__(self, address: tuple[str, int], on_delivery: Callable[[str], object]) -> None:
         """Bind the port.
@@ -87,6 +104,7 @@ class DeliveryServer:
         Raises:
             UsageError: The port cannot be bound.
         """
+        self.on_post: Callable[[Post], object] | None = None
         self._on_delivery = on_delivery
         self._server = WSGIServer(address, self._answer, log=None, error_log=None)
         try:
@@ -101,6 +119,11 @@ class DeliveryServer:
     def __enter__(self) -> Self:
         return self
 
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self._server.server_port or 0)
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
@@ -109,7 +132,10 @@ class DeliveryServer:
     def _answer(
         self, environ: Mapping[str, Any], start: Callable[[str, list[tuple[str, str]]], object]
     ) -> Iterable[bytes]:
-        payload = payload_of(environ["wsgi.input"].read(_MOST_BYTES))
+        body = environ["wsgi.input"].read(_MOST_BYTES)
+        if self.on_post:
+            self.on_post(Post(body=body, signature=environ.get(_SIGNATURE, ""), at_unix_s=time.time()))
+        payload = payload_of(body)
         execution_id = payload.get("executionId") if isinstance(payload, dict) else None
         if isinstance(execution_id, str):
             self._on_delivery(execution_id)

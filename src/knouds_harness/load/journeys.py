@@ -6,6 +6,7 @@ import itertools
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 import gevent
@@ -125,7 +126,43 @@ def _follow(user: ScenarioUser, *, cancel_after_s: float | None) -> None:
             action=Action.CANCEL,
             expected=(200, 202, 400, 409),  # the last two where it has ended meanwhile
         )
-    _poll(user, path, errand, submitted_s)
+    if not _is_delivered(user, submitted, execution_id, errand, submitted_s):
+        _poll(user, path, errand, submitted_s)
+
+
+def _is_delivered(
+    user: ScenarioUser, submitted: Response, execution_id: str, errand: Errand, submitted_s: float
+) -> bool:
+    """Wait for the delivery, where one is to come, and ask once when the run ended."""
+    mailbox = user.load_run.mailbox
+    delivery = _member(submitted, "webhookDelivery")
+    if mailbox is None:
+        return False
+    if not (isinstance(delivery, dict) and delivery.get("configured") is True):
+        mailbox.unconfigured += 1
+        return False
+    arrival = mailbox.await_arrival(
+        execution_id, timeout_s=(errand.deadline_s or _DEADLINE_S) - (time.perf_counter() - submitted_s)
+    )
+    if arrival is None or arrival.status not in FINAL:
+        user.load_run.cycles.undelivered()
+        return False
+    to_final_ms = (time.perf_counter() - submitted_s) * 1e3
+    ended_unix_s = _unix_s(_member(user.call("getExecution", f"/api/executions/{execution_id}"), "endedAt"))
+    user.load_run.cycles.delivered(
+        arrival.status,
+        to_final_ms=to_final_ms,
+        delay_ms=None if ended_unix_s is None else (arrival.at_unix_s - ended_unix_s) * 1e3,
+    )
+    return True
+
+
+def _unix_s(text: object) -> float | None:
+    """What no source promises, and may be there all the same: when an execution ended."""
+    try:
+        return datetime.fromisoformat(text).timestamp() if isinstance(text, str) else None
+    except ValueError:
+        return None
 
 
 def _poll(user: ScenarioUser, path: str, errand: Errand, submitted_s: float) -> None:

@@ -24,6 +24,7 @@ from knouds_harness.load.crew_member import CrewMember
 from knouds_harness.load.cycles import CycleLog
 from knouds_harness.load.health import Health, Watch
 from knouds_harness.load.leader import Leader
+from knouds_harness.load.mailbox import Mailbox, open_mailbox
 from knouds_harness.load.messages import HEALTH
 from knouds_harness.load.options import Options
 from knouds_harness.load.outcomes import Outcome
@@ -124,6 +125,7 @@ class LoadRun:
         self.recording = Recording(
             environment, on_second=self.leader.add_second if self.leader else lambda _: None
         )
+        self.mailbox = self._open_mailbox()
         self.samples: Samples | None = None
         if target:
             self.samples = Samples(target, on_sample=self.leader.evidence.add if self.leader else None)
@@ -166,6 +168,8 @@ class LoadRun:
         if user_class not in self._turns:
             self._turns[user_class] = turns(user_class.senders(self.known_target))
         persona = next(self._turns[user_class])
+        if self.mailbox:
+            persona = self.mailbox.persona_by_user.get(persona.user, persona)
         if persona.name not in self._parts:
             self._parts[persona.name] = Part(self.known_target, persona, price=self.price)
         return persona, self._parts[persona.name]
@@ -225,6 +229,23 @@ class LoadRun:
             self.leader.stop(reason, exit_code)
         elif self.member is not None:
             self.member.stop(reason, exit_code)
+
+    def _open_mailbox(self) -> Mailbox | None:
+        if self.options.finish != "webhook" or self.leader is None:
+            return None
+        mailbox, reason = None, "a run in several processes has no one place for deliveries"
+        if self.crew is None:
+            classes: list[Any] = [each for each in self.environment.user_classes if hasattr(each, "senders")]
+            mailbox, reason = open_mailbox(
+                self.known_target,
+                [persona for each in classes for persona in each.senders(self.known_target)],
+                {need for each in classes for need in each.needs},
+                server=self.verification.server if self.verification else None,
+                yes_production=self.options.yes_production,
+            )
+        if mailbox is None:
+            self.leader.note(f"Ends were polled for instead of delivered: {reason}.")
+        return mailbox
 
     def _open_verification(self, environment: Environment) -> Verification | None:
         scenarios: list[Any] = [each for each in environment.user_classes if hasattr(each, "senders")]
@@ -288,6 +309,8 @@ class LoadRun:
     def _on_quitting(self, **_: object) -> None:
         self.recording.hand_out(everything=True)
         if self.leader:
+            for note in self.mailbox.notes() if self.mailbox else ():
+                self.leader.note(note)
             self.leader.conclude()
 
     # Shares

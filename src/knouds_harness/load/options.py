@@ -15,6 +15,7 @@ from knouds_harness.load.arrivals import SPACINGS, Schedule
 from knouds_harness.load.shapes import KINDS, Shape
 
 CLIENTS: Final = ("knouds", "fast")
+FINISHES: Final = ("poll", "webhook")
 _LARGEST_SEED: Final = 2**31
 _DEFAULT_DURATION_S: Final = 60.0
 
@@ -38,6 +39,7 @@ class Options:
         verified_share: The share of answers that is checked against the contract.
         plan_only: Say what the run is going to be, and send nothing.
         client: ``knouds`` or ``fast``.
+        finish: How users learn that an asynchronous run has ended: ``poll`` or ``webhook``.
         yes: Load may go to another machine.
         yes_production: It may even be production.
         progress_file: Where to tell, each second, how the run stands; None for nowhere.
@@ -60,6 +62,7 @@ class Options:
     client: str
     yes: bool
     yes_production: bool
+    finish: str = "poll"
     progress_file: Path | None = None
     started_by: str = ""
 
@@ -121,6 +124,9 @@ def add_options(parser: ArgumentParser) -> None:
     )
     group.add_argument("--yes", action="store_true", help="Load may go to another machine than this.")
     group.add_argument("--yes-production", action="store_true", help="Agree to production = true.")
+    group.add_argument(
+        "--finish", choices=FINISHES, default="poll", help="How the end of an asynchronous run is learnt."
+    )
     group.add_argument("--progress-file", metavar="FILE", help=SUPPRESS)
     group.add_argument("--started-by", default="", metavar="COMMAND", help=SUPPRESS)
     group.add_argument("--client", choices=CLIENTS, default="knouds", help="fast: Locust's FastHttpUser's.")
@@ -170,6 +176,7 @@ def read_options(parsed: Namespace) -> Options:
         client=parsed.client,
         yes=parsed.yes,
         yes_production=parsed.yes_production,
+        finish=parsed.finish,
         progress_file=Path(parsed.progress_file) if parsed.progress_file else None,
         started_by=parsed.started_by,
     )

@@ -35,6 +35,7 @@ class Verification:
 
     Attributes:
         share: The share that is asked for.
+        server: Takes deliveries, where the profile says that they lead here.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class Verification:
         self._audit = audit
         self._target = target
         webhook = target.webhook
-        self._server = (
+        self.server = (
             DeliveryServer(
                 webhook.listen, on_delivery=lambda each: self._ledger.deliveries.take(hash_of(each))
             )
@@ -112,8 +113,8 @@ class Verification:
         self._ledger.add(self.take())
         if self._audit is not None:
             yield from self._audit.after(self._ledger)
-        if self._server is not None:
-            with self._server:
+        if self.server is not None:
+            with self.server:
                 yield from self._await_deliveries()
 
     def _await_deliveries(self) -> Iterator[str]:

@@ -196,7 +196,8 @@ class Cycles:
         to_final: Submit to the final status seen.
         lost_to_polling: From the last poll that saw it in flight to the one that saw its end: at most so much
             was lost by not looking.
-        webhook_delay: From the end until its delivery came.
+        webhook_delay: From the end, as the target tells it, until its delivery came; by two clocks.
+        undelivered: How many deliveries were awaited in vain.
         polls: How many polls a cycle took, by number.
     """
 
@@ -207,6 +208,7 @@ class Cycles:
     lost_to_polling: Times
     webhook_delay: Times
     polls: Mapping[int, int]
+    undelivered: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
