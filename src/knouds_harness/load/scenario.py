@@ -12,6 +12,7 @@ from knouds_harness.contract.operations import Action
 from knouds_harness.errors import ExitCode, GuardStop
 from knouds_harness.load.arrival_user import ArrivalUser
 from knouds_harness.load.cast import Errand, Part, senders
+from knouds_harness.load.fast_session import FastSession
 from knouds_harness.load.load_run import LoadRun
 from knouds_harness.load.response import Response
 from knouds_harness.target.personas import Persona
@@ -47,6 +48,8 @@ class ScenarioUser(ArrivalUser):
     def __init__(self, environment: Environment) -> None:
         """Take the next key."""
         super().__init__(environment)
+        if self.load_run.options.client == "fast":
+            self.client = FastSession(self)  # type: ignore[assignment]  # answers alike to what is asked here
         self._take_turn()
 
     def serve_one(self) -> None:

@@ -1,0 +1,56 @@
+"""Locust's own FastHttpUser's client under our scenarios: to compare, or to rule ours out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from locust.contrib.fasthttp import FastHttpSession, ResponseContextManager
+
+from knouds_harness.load.http_client import tls_context
+from knouds_harness.load.users import KnoudsUser
+
+
+class FastSession(FastHttpSession):
+    """Sends what scenarios send: nothing twice, no redirects, certificates verified.
+
+    It knows no scheduled instant, so it is of the closed model only.
+    """
+
+    def __init__(self, user: KnoudsUser) -> None:
+        """Send to the user's host, with its timeouts."""
+        super().__init__(
+            user.host,
+            user.environment.events.request,
+            user,
+            insecure=False,
+            ssl_context_factory=lambda: tls_context(verify=True),
+            network_timeout=user.network_timeout,
+            connection_timeout=user.connection_timeout,
+            max_redirects=0,
+            max_retries=0,
+        )
+
+    def request(self, *args: Any, **options: Any) -> FastAnswer:  # noqa: ANN401 - Locust's own arguments
+        """As Locust's, for a with-block."""
+        return FastAnswer(super().request(*args, **{**options, "allow_redirects": False}))
+
+
+class FastAnswer(ResponseContextManager):
+    """Locust's answer, with what scenarios ask of ours besides."""
+
+    def __init__(self, answered: ResponseContextManager) -> None:
+        """Stand in for it."""
+        meta = answered.request_meta
+        super().__init__(answered, answered._request_event, meta, catch_response=True)  # noqa: SLF001 - copied
+        meta["response"] = self
+        self.elapsed_ms: float = meta["response_time"]
+
+    def json(self) -> Any:  # noqa: ANN401 - JSON
+        """The body.
+
+        Raises:
+            ValueError: It is no JSON, or there is none.
+        """
+        if self.text is None:
+            raise ValueError("there is no body")
+        return super().json()
