@@ -11,7 +11,7 @@ from typing import Final
 from rich.console import Console
 
 from knouds_harness.errors import ExitCode
-from knouds_harness.load.launching import launch, scenario_file
+from knouds_harness.load.launching import Launched, launch, scenario_file
 from knouds_harness.reporting.load.live import LiveView
 from knouds_harness.target.builtin import target_environment
 
@@ -76,28 +76,31 @@ def run_in_turn(
     file = scenario_file(scenario)
     chance = random.Random(seed)
     folders: dict[str, list[Path]] = {each.name: [] for each in contenders}
+
+    def load(contender: Contender, title: str, round_seed: int) -> Launched:
+        console.print(title, markup=False, highlight=False, soft_wrap=True)
+        with (
+            target_environment(contender.target, faults=contender.faults) as variables,
+            LiveView(console, title=title) as live,
+        ):
+            return launch(
+                file,
+                runs_folder=runs_folder,
+                options=["--target", contender.target, "--seed", str(round_seed), *options],
+                variables=variables,
+                command=command,
+                on_progress=live.show,
+            )
+
     for number in range(1, rounds + 1):
         round_seed = chance.randrange(2**31)
         for contender in chance.sample(contenders, len(contenders)):
             title = f"round {number} of {rounds}, {contender.name}: {file.stem} on {contender.target}"
-            for attempt in (title, f"{title}, once more as the generator was the limit"):
-                console.print(attempt, markup=False, highlight=False)
-                with (
-                    target_environment(contender.target, faults=contender.faults) as variables,
-                    LiveView(console, title=attempt) as live,
-                ):
-                    launched = launch(
-                        file,
-                        runs_folder=runs_folder,
-                        options=["--target", contender.target, "--seed", str(round_seed), *options],
-                        variables=variables,
-                        command=command,
-                        on_progress=live.show,
-                    )
-                if launched.folder is not None:
-                    folders[contender.name].append(launched.folder)
-                if launched.exit_code not in _GOES_ON_AFTER or launched.folder is None:
-                    return Rounds(folders=folders, exit_code=launched.exit_code, note=launched.note)
-                if launched.exit_code != ExitCode.INVALID_MEASUREMENT:
-                    break
+            launched = load(contender, title, round_seed)
+            if launched.exit_code == ExitCode.INVALID_MEASUREMENT:
+                again = f"{title}, in place of one whose generator was the limit"
+                launched = load(contender, again, round_seed)
+            if launched.exit_code not in _GOES_ON_AFTER or launched.folder is None:
+                return Rounds(folders=folders, exit_code=launched.exit_code, note=launched.note)
+            folders[contender.name].append(launched.folder)
     return Rounds(folders=folders, exit_code=ExitCode.KEPT)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 from knouds_harness.reporting.comparison.change import Change, Verdict
 from knouds_harness.reporting.comparison.check_comparison import CheckComparison
 from knouds_harness.reporting.comparison.load_comparison import LoadComparison, Row
@@ -24,9 +26,9 @@ def remarks(comparison: Comparison) -> list[str]:
     """What there is to say below the verdict besides the gates, the weightiest first."""
     if isinstance(comparison, CheckComparison):
         return [
-            *(f"new: {finding_line(each)}" for each in comparison.regressions),
-            *(f"new, fails nothing: {finding_line(each)}" for each in comparison.new),
-            *(f"gone: {finding_line(each)}" for each in comparison.gone),
+            *(f"new: {line}" for line in _by_fact(comparison.regressions)),
+            *(f"new, fails nothing: {line}" for line in _by_fact(comparison.new)),
+            *(f"gone: {line}" for line in _by_fact(comparison.gone)),
             *comparison.notes,
         ]
     return [
@@ -85,9 +87,24 @@ def finding_line(finding: Finding) -> str:
     )
 
 
+def _by_fact(findings: Sequence[Finding]) -> Iterator[str]:
+    """A line for each fact: its first finding, and how many more there are."""
+    by_fact: dict[str, list[Finding]] = {}
+    for each in findings:
+        by_fact.setdefault(each.fact, []).append(each)
+    for first, *more in by_fact.values():
+        yield f"{finding_line(first)}{f', and {len(more)} more of it' if more else ''}"
+
+
 def _load_headline(comparison: LoadComparison) -> Headline:
     if not comparison.is_valid:
-        return Headline(tone="warn", title="Not a valid measurement", detail=comparison.left_out[0])
+        empty = "candidate" if comparison.baseline else "baseline"
+        first = comparison.left_out[0]
+        return Headline(
+            tone="warn",
+            title="Not a valid measurement",
+            detail=f"No run of the {empty} counts, such as {first}",
+        )
     runs = f"{len(comparison.baseline)} and {len(comparison.candidate)} runs of {comparison.scenario}"
     if comparison.regressions:
         first, *more = comparison.regressions
