@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import subprocess
 import sys
@@ -21,8 +22,10 @@ def install() -> str:
     """Take the jar out of the wheel on PyPI; Java 17 has to be there. Returns its version."""
     if not _JAR.exists():
         folder = CACHE / "specmatic"
-        download = ("-m", "pip", "download", "--no-deps", "--dest", str(folder), f"specmatic=={VERSION}")
-        subprocess.run([sys.executable, *download], check=True, timeout=INSTALL_WITHIN_S)
+        # an environment that uv made has no pip of its own
+        pip = [sys.executable, "-m", "pip"] if importlib.util.find_spec("pip") else ["pip"]
+        download = ("download", "--no-deps", "--dest", str(folder), f"specmatic=={VERSION}")
+        subprocess.run([*pip, *download], check=True, timeout=INSTALL_WITHIN_S)
         with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
             wheel.extractall(folder)
     return VERSION
