@@ -21,6 +21,7 @@ from locust.runners import MasterRunner
 from knouds_harness.contract.document import load_document
 from knouds_harness.errors import ExitCode
 from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.load.aborting import AbortWatch
 from knouds_harness.load.course import Course
 from knouds_harness.load.cycles import cycles
 from knouds_harness.load.hdr_logs import HdrLogWriter, Interval
@@ -37,6 +38,7 @@ from knouds_harness.runs.header import RunHeader
 from knouds_harness.runs.load_record import LoadWriter
 from knouds_harness.runs.load_results import (
     Fingerprint,
+    JudgedObjective,
     LoadPlan,
     LoadResults,
     PlannedStage,
@@ -47,7 +49,6 @@ from knouds_harness.runs.verdicts import OUTCOME_BY_EXIT_CODE
 from knouds_harness.target.profile import Target
 
 _CHECKPOINT_EVERY_S: Final = 5.0
-_ABORT_WINDOW_S: Final = 10
 _VERSIONS: Final = ("knouds-harness", "locust", "gevent", "httptools")
 
 
@@ -96,9 +97,9 @@ class Leader:
         self._objectives = (
             load_objectives(self._options.objectives, self._scenario) if self._options.objectives else ()
         )
-        self._abort_on = parse_bounds(self._options.abort_on)
+        self._abort_watch = AbortWatch(parse_bounds(self._options.abort_on))
+        self._aborted_for: tuple[JudgedObjective, ...] = ()
         self._summary = Summary(start_unix_s=0, warm_up_s=self._options.warm_up_s)
-        self._latest: list[Second] = []
         self._notes: list[str] = []
         self._doubts: list[str] = []
         self._exit_code: ExitCode | None = None
@@ -117,6 +118,9 @@ class Leader:
         if self._progress:
             self._progress.begin(start_unix_s)
         self._summary = Summary(start_unix_s=start_unix_s, warm_up_s=self._options.warm_up_s)
+        self._abort_watch = AbortWatch(
+            parse_bounds(self._options.abort_on), from_unix_s=self._summary.measured_from_unix_s
+        )
         if self.course:
             self.course.ends_at_s = (
                 self.course.get_run_time() + start_unix_s - time.time() + self._options.course.duration_s
@@ -139,8 +143,14 @@ class Leader:
                         histogram=histogram,
                     )
                 )
-        self._latest = [*self._latest, second][-_ABORT_WINDOW_S:]
-        self._abort_where_missed()
+        missed = self._abort_watch.missed(second)
+        if missed and not self._aborted_for:
+            self._aborted_for = (missed,)
+            self.stop(
+                f"Ended early: {missed.operation} {missed.measure} was {missed.observed:g} over ten seconds, "
+                f"and --abort-on allows {missed.bound:g}.",
+                ExitCode.BREACH,
+            )
         if time.monotonic() - self._written_s > _CHECKPOINT_EVERY_S:
             self.checkpoint()
 
@@ -180,7 +190,7 @@ class Leader:
             fingerprint=_fingerprint(self._timer()),
             validity=self._validity(),
             operations=operations,
-            objectives=judge_objectives(self._objectives, operations),
+            objectives=(*self._aborted_for, *judge_objectives(self._objectives, operations)),
             cycles=cycles(self._summary.histograms),
             overall=self._summary.overall(),
             is_steady=is_steady,
@@ -309,25 +319,6 @@ class Leader:
             client=options.client,
             verified_share=self.verification.share if self.verification else 0.0,
         )
-
-    def _abort_where_missed(self) -> None:
-        if not self._abort_on or len(self._latest) < _ABORT_WINDOW_S:
-            return
-        window = Summary(start_unix_s=0, warm_up_s=0)
-        for second in self._latest:
-            list(window.add(second))
-        missed = [
-            each
-            for each in judge_objectives(self._abort_on, window.operations(_ABORT_WINDOW_S))
-            if not each.is_met and each.observed is not None
-        ]
-        if missed:
-            first = missed[0]
-            self.stop(
-                f"ended early: {first.operation} {first.measure} was {first.observed:g} over ten seconds, "
-                f"and --abort-on allows {first.bound:g}",
-                ExitCode.BREACH,
-            )
 
 
 def _exit_code_of(results: LoadResults, *, was_interrupted: bool) -> ExitCode:
