@@ -225,14 +225,14 @@ def _misfits(demands: Sequence[Demand], tasks: Tasks) -> Iterator[str]:
         needed = sum(_in_window(each, route, tasks) for each in demands)
         admitted = sum(LIMIT_BY_TIER.get(each.persona.tier, 0) for each in demands)
         tiers = [
-            f"{math.ceil(needed / limit):,} of tier {tier}"
+            f"{math.ceil(needed / limit):,} {tier}"
             for tier, limit in LIMIT_BY_TIER.items()
             if not (route == "runModel" and tier in _WITHOUT_MODELS)
         ]
         yield (
             f"{route}: up to {math.ceil(needed):,} runs in {WINDOW_S} s, and the accounts at hand admit "
-            f"{admitted:,}; the rest will be throttled. It takes keys of {', '.join(tiers)} or 1 of tier "
-            f"{UNLIMITED}, each of another account: limits count accounts."
+            f"{admitted:,}; the rest will be throttled. It takes {', '.join(tiers)} or 1 {UNLIMITED} keys, each of "
+            "another account: limits count accounts."
         )
 
 

@@ -83,7 +83,7 @@ def test_plan_over_the_limits_says_which_keys_it_takes():
 
     (warning,) = warnings
     assert "up to 3,000 runs in 60 s, and the accounts at hand admit 100" in warning
-    assert "30 of tier pro, 3 of tier business or 1 of tier enterprise" in warning
+    assert "It takes 30 pro, 3 business or 1 enterprise keys" in warning
 
 
 def test_load_is_spread_by_what_limits_admit():
@@ -119,7 +119,7 @@ def test_pro_accounts_are_no_remedy_for_model_runs():
     _, warnings = planned(target(key, budget=100_000), "--rate", "50", user_class=user_class)
 
     assert "pro" not in warnings[0]
-    assert "3 of tier business" in warnings[0]
+    assert "3 business" in warnings[0]
 
 
 def test_plan_over_the_budget_is_warned_of():
