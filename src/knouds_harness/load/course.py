@@ -14,6 +14,8 @@ class Course(LoadTestShape):
 
     Attributes:
         ends_at_s: Seconds after the first tick at which load ends; moved once arrivals begin.
+        is_over: Load ends now, whatever the time.
+        is_ending: What is in flight is being finished; a second end would cut that short.
     """
 
     def __init__(self, options: Options) -> None:
@@ -22,9 +24,12 @@ class Course(LoadTestShape):
         self._options = options
         self.ends_at_s = options.course.duration_s
         self.is_over = False
+        self.is_ending = False
 
     def tick(self) -> tuple[int, float] | None:
         """How many users, and how many of them to start per second; None at the end."""
+        if self.is_ending and self.runner is not None:
+            return self.runner.shape_last_tick  # type: ignore[return-value]  # it was ours
         now_s = self.get_run_time()
         if self.is_over or now_s >= self.ends_at_s:
             return None

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 import gevent
+from gevent.event import Event
 from locust.runners import STATE_RUNNING, MasterRunner
 
 from knouds_harness.errors import ExitCode, GuardStop
@@ -63,7 +64,7 @@ class Crew:
         self._clock_error_s: dict[str, float] = {}
         self._last_heard: set[str] = set()
         self._start_unix_s = 0.0
-        self._is_ending = False
+        self._ended: Event | None = None
         runner.environment.events.worker_report.add_listener(self._on_report)
         runner.register_message(ASK_SHARE, self._on_ask_share)
         runner.register_message(ASK_CREDITS, self._on_ask_credits)
@@ -82,10 +83,17 @@ class Crew:
         gevent.spawn(self._keep_shares)
 
     def end(self) -> None:
-        """Have the workers finish what is in flight, and wait for their last reports; only once."""
-        if self._is_ending:
+        """Have the workers finish what is in flight, and hear their last reports; later callers wait too."""
+        if self._ended is not None:
+            self._ended.wait()
             return
-        self._is_ending = True
+        self._ended = Event()
+        try:
+            self._end()
+        finally:
+            self._ended.set()
+
+    def _end(self) -> None:
         present = self._present()
         self._tell_lost(present, "")
         awaited = present - self._last_heard
@@ -111,7 +119,7 @@ class Crew:
     # Shares
 
     def _keep_shares(self) -> None:
-        while not self._is_ending:
+        while self._ended is None:
             self.look()
             gevent.sleep(_LOOK_EVERY_S)
 

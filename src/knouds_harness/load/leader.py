@@ -176,8 +176,9 @@ class Leader:
             self._notes.insert(0, reason)
             if self.course:
                 self.course.is_over = True
-            if self._environment.runner:
-                gevent.spawn(self._environment.runner.quit)
+            runner = self._environment.runner
+            if runner and not runner.shape_greenlet:  # which else ends the run at its next tick
+                gevent.spawn(runner.quit)
 
     def results(self) -> LoadResults:
         """The figures so far."""

@@ -301,12 +301,16 @@ class LoadRun:
             self.crew.begin(start_unix_s)
 
     def _on_test_stopping(self, **_: object) -> None:
+        if self.leader and self.leader.course:
+            self.leader.course.is_ending = True
         if self.arrivals:
             self.arrivals.stop()
         if self.crew:
             self.crew.end()
 
     def _on_quitting(self, **_: object) -> None:
+        if self.crew:
+            self.crew.end()
         self.recording.hand_out(everything=True)
         if self.leader:
             for note in self.mailbox.notes() if self.mailbox else ():

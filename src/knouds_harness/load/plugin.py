@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping
 
+import gevent
 from locust.env import Environment
 from locust.event import Events
 from locust.runners import WorkerRunner
@@ -16,6 +18,7 @@ from knouds_harness.load.forecast import forecast
 from knouds_harness.load.lifeline import watch_parent
 from knouds_harness.load.load_run import LoadRun
 from knouds_harness.load.locust_statistics import use_exact_buckets
+from knouds_harness.load.messages import STOP
 from knouds_harness.load.options import Options, add_options, read_options
 from knouds_harness.load.preflight import check_plan, look_ahead
 from knouds_harness.target.profile import Target, load_target
@@ -48,9 +51,18 @@ def _on_init(environment: Environment, **_: object) -> None:
         environment.shape_class = run.leader.course = Course(run.options)
         environment.shape_class.runner = environment.runner
         environment.process_exit_code = ExitCode.KEPT
+        if environment.parsed_options.headless:
+            gevent.signal_handler(signal.SIGTERM, _end_in_order, environment.shape_class)
         run.leader.checkpoint()
         if run.options.started_by:
             watch_parent(lambda: run.stop("The command that led the run was killed.", ExitCode.INTERRUPTED))
+
+
+def _end_in_order(course: Course) -> None:
+    """End the load as Ctrl-C does; Locust has a handler of its own, but only once a headless run is over."""
+    if course.runner is None or course.runner.shape_greenlet is None:
+        sys.exit(ExitCode.INTERRUPTED)
+    course.is_over = True
 
 
 def _on_first_start() -> Callable[..., None]:
@@ -80,6 +92,9 @@ def _begin(environment: Environment) -> LoadRun:
         _warn(run)
     except HarnessError as error:
         sys.stderr.write(f"error: {error}\n")
+        if isinstance(environment.runner, WorkerRunner):
+            reason = f"Worker {environment.runner.client_id}: {error}"
+            environment.runner.send_message(STOP, {"reason": reason, "exit_code": int(error.exit_code)})
         sys.exit(error.exit_code)
     run.listen()
     return run

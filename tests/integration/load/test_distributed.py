@@ -1,0 +1,228 @@
+"""One master and four workers on loopback: together they do what one process would, and no more."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from textwrap import dedent
+
+import pytest
+from distributing import distributed
+from hand_started import write_profile
+from loading import wait_until
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from knouds_harness.errors import ExitCode
+from knouds_harness.load.arrivals import Schedule
+from knouds_harness.load.hdr_logs import read_hdr_log
+from knouds_harness.load.histograms import Histogram
+from knouds_harness.load.shapes import Shape
+from knouds_harness.locations import scenarios_path
+from knouds_harness.runs.load_results import LoadResults
+from knouds_harness.runs.record import RunRecord
+from knouds_harness.sandbox import serving
+
+WORKERS = 4
+SYNC_RUNS = scenarios_path() / "sync_runs.py"
+
+FED = """
+    import random
+    from locust import events, task
+    from knouds_harness.load.arrival_user import ArrivalUser
+    from knouds_harness.load.plugin import install
+
+    install(events)
+
+
+    class Fed(ArrivalUser):
+        '''Sends nothing: each arrival of the schedule has a duration of its own.'''
+
+        served = 0
+
+        @task
+        def take(self):
+            (share,) = self.arrivals.portion.shares
+            number = share.index + Fed.served * share.workers
+            Fed.served += 1
+            self.environment.events.request.fire(
+                request_type="GET", name="fed", response_length=0, exception=None, context={},
+                response_time=random.Random(number).lognormvariate(3, 1),
+            )
+"""
+
+
+@dataclass
+class Counts:
+    """What a server saw of runs.
+
+    Attributes:
+        at_s: When each came.
+        cost_credits: What it charged for all.
+    """
+
+    at_s: list[float] = field(default_factory=list)
+    cost_credits: float = 0.0
+
+    def rate(self, from_s: float, until_s: float) -> float:
+        """Requests per second between two instants."""
+        return sum(from_s <= at_s < until_s for at_s in self.at_s) / (until_s - from_s)
+
+
+def counting(app: ASGIApp, counts: Counts) -> ASGIApp:
+    """The app, with an account of its own of the runs that it is asked for and what it answers."""
+
+    async def count(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not scope["path"].endswith("/run"):
+            await app(scope, receive, send)
+            return
+        counts.at_s.append(time.monotonic())
+        body = b""
+
+        async def note(message: Message) -> None:
+            nonlocal body
+            body += message.get("body", b"")
+            await send(message)
+
+        await app(scope, receive, note)
+        counts.cost_credits += json.loads(body).get("cost") or 0
+
+    return count
+
+
+@pytest.fixture
+def counts() -> Counts:
+    return Counts()
+
+
+@pytest.fixture
+def sandbox(counts, monkeypatch) -> Iterator[serving.RunningSandbox]:
+    """One that counts."""
+    make_server = serving.make_server
+    monkeypatch.setattr(serving, "make_server", lambda app: make_server(counting(app, counts)))
+    with serving.running_sandbox() as running:
+        yield running
+
+
+@pytest.fixture
+def profile_with(tmp_path, sandbox):
+    """Makes a profile of it, with these limits."""
+    allow = 'allow = ["read", "write", "run", "cancel"]'
+    return lambda limits: str(write_profile(tmp_path, sandbox, limits=f"{allow}\nconcurrency = 50\n{limits}"))
+
+
+def results_of(record: RunRecord) -> LoadResults:
+    assert record.load is not None
+    return record.load.results
+
+
+def requests_of(record: RunRecord) -> int:
+    return sum(each.requests for each in results_of(record).operations)
+
+
+@pytest.mark.slow
+def test_workers_keep_one_schedule_and_count_what_the_server_counts(runs, profile, counts):
+    """All arrivals are sent once, every request is counted once, and credits agree."""
+    plan = ("--target", profile, "--rate", "60", "--duration", "4s", "--users", "40")
+
+    with distributed(SYNC_RUNS, *plan, workers=WORKERS, runs=runs) as run:
+        run.wait()
+
+    results = results_of(run.record)
+    assert results.plan.workers == WORKERS
+    assert results.validity.arrivals == 240
+    assert requests_of(run.record) + results.validity.dropped == 240
+    assert requests_of(run.record) == len(counts.at_s)
+    assert results.cost_credits == pytest.approx(counts.cost_credits)
+
+
+@pytest.mark.slow
+def test_merged_histogram_is_what_one_process_would_have(runs, profile, tmp_path):
+    """Each sample once, in its bucket, whichever worker took it."""
+    scenario = tmp_path / "fed.py"
+    scenario.write_text(dedent(FED))
+    plan = ("--target", profile, "--rate", "200", "--duration", "3s", "--users", "200")
+
+    with distributed(scenario, *plan, workers=WORKERS, runs=runs) as run:
+        run.wait()
+
+    expected = Histogram()
+    for number, _ in enumerate(Schedule(shape=Shape.of("constant", 200.0, 3.0)).instants()):
+        expected.record(random.Random(number).lognormvariate(3, 1) / 1e3)
+    merged = Histogram()
+    for interval in read_hdr_log(run.record.folder / "times.hlog"):
+        merged.add(interval.histogram)
+    assert results_of(run.record).validity.dropped == 0
+    assert merged == expected
+
+
+@pytest.mark.slow
+def test_credits_hold_in_total(runs, profile_with, counts):
+    """Together the workers spend what there is, and then the run ends in words."""
+    plan = ("--target", profile_with("credits = 700"), "--users", "40", "--duration", "30s")
+
+    with distributed(SYNC_RUNS, *plan, workers=WORKERS, runs=runs) as run:
+        exit_code = run.wait()
+
+    assert exit_code == ExitCode.GUARD
+    assert "credits" in run.record.note
+    assert 500 < counts.cost_credits <= 700
+    assert results_of(run.record).cost_credits == pytest.approx(counts.cost_credits)
+
+
+@pytest.mark.slow
+def test_pace_holds_in_total(runs, profile_with, counts):
+    """However many workers there are, the server sees no more per second than the profile allows."""
+    limits = "credits = 100000\nrequests_per_s = 20"
+    plan = ("--target", profile_with(limits), "--users", "40", "--duration", "6s")
+
+    with distributed(SYNC_RUNS, *plan, workers=WORKERS, runs=runs) as run:
+        run.wait()
+
+    assert requests_of(run.record) == len(counts.at_s)
+    took_s = counts.at_s[-1] - counts.at_s[0]
+    assert 60 < len(counts.at_s) <= 20 * (took_s + 1) + WORKERS
+
+
+@pytest.mark.slow
+def test_killed_worker_is_reported_and_its_share_is_served_by_the_others(runs, profile, counts):
+    """From some seconds later the whole schedule is kept again; the figures say that they lack something."""
+    duration_s, rate = 16, 40
+    plan = ("--target", profile, "--rate", str(rate), "--duration", f"{duration_s}s", "--users", "40")
+
+    with distributed(SYNC_RUNS, *plan, workers=WORKERS, runs=runs) as run:
+        wait_until(lambda: len(counts.at_s) > 2 * rate)
+        run.workers[2].kill()
+        exit_code = run.wait()
+
+    record = run.record
+    (reason,) = (each for each in results_of(record).validity.reasons if "was lost" in each)
+    assert exit_code == ExitCode.INVALID_MEASUREMENT
+    assert reason in record.note
+    (served_since_s,) = map(int, re.findall(r"to the 3 others from second (\d+)", reason))
+    end_s = counts.at_s[0] + duration_s
+    assert counts.rate(end_s - (duration_s - served_since_s - 1), end_s) == pytest.approx(rate, rel=0.1)
+
+
+@pytest.mark.slow
+def test_worker_that_stood_still_does_not_serve_what_others_took_over(runs, profile, counts):
+    """It comes back to a new share, and nothing is sent twice."""
+    duration_s, rate = 18, 40
+    plan = ("--target", profile, "--rate", str(rate), "--duration", f"{duration_s}s", "--users", "40")
+
+    with distributed(SYNC_RUNS, *plan, workers=WORKERS, runs=runs) as run:
+        wait_until(lambda: len(counts.at_s) > rate)
+        still = run.workers[2]
+        still.send_signal(signal.SIGSTOP)
+        wait_until(lambda: "was lost" in run.figures_so_far)
+        still.send_signal(signal.SIGCONT)
+        run.wait()
+
+    record = run.record
+    assert "is back: 4 share the load" in record.note
+    assert requests_of(record) == len(counts.at_s)
+    assert len(counts.at_s) <= rate * duration_s
