@@ -1,0 +1,250 @@
+"""Secrets planted wherever one can stand are found nowhere afterwards, whatever command was given."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from hand_started import free_port, write_profile
+from leaky_proxy import COOKIE, EMAIL, SIGNATURE, TOKEN, Leaks, found_in, leaking
+
+from knouds_harness.cli import cli
+from knouds_harness.exchange.evidence import JSON
+from knouds_harness.sandbox.serving import running_sandbox
+
+LIMITS = 'credits = 100_000\nconcurrency = 4\ntimeout_s = 5\nallow = ["read", "write", "run", "cancel"]'
+WITHOUT_SECRETS = {
+    "sandbox": "prints the keys of the sandbox that it starts: they open nothing else",
+    "selftest": "loads servers of its own, which have no keys",
+}
+COVERED = {
+    *("check", "compare", "demo", "diff", "doctor", "facts", "load", "record", "replay", "report", "verify")
+}
+
+
+@dataclass
+class Desk:
+    """Where commands are given: what they print and leave behind is looked through."""
+
+    folder: Path
+    profile: Path
+    leaks: Leaks
+    printed: dict[str, str] = field(default_factory=dict)
+
+    def run(self, *arguments: str) -> str:
+        """Give a command; what it prints is kept under its words."""
+        process = subprocess.run(
+            [sys.executable, "-m", "knouds_harness", *arguments],
+            cwd=self.folder,
+            env={**os.environ, "TMPDIR": str(self.folder / "tmp"), "NO_COLOR": "1"},
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+        self.printed[" ".join(arguments)] = process.stdout + process.stderr
+        return process.stdout + process.stderr
+
+    def runs(self, kind: str) -> list[str]:
+        """Folders of run records."""
+        return sorted(str(path) for path in (self.folder / "runs").glob(f"*-{kind}-*"))
+
+    def leaked(self, values, *, below: str = ".") -> list[str]:
+        """Where any of the values shows: in a file, its name, or what was printed."""
+        files = {
+            str(path.relative_to(self.folder)): path.read_bytes()
+            for path in (self.folder / below).rglob("*")
+            if path.is_file()
+        }
+        printed = {f"printed by {words}": text.encode() for words, text in self.printed.items()}
+        return [
+            f"{place}: {value}"
+            for place, content in {**files, **(printed if below == "." else {})}.items()
+            for value in values
+            if found_in(content + place.encode(), value)
+        ]
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory):
+    """Every command given to a server that gives everything away, or about what such a server answered."""
+    private, folder = tmp_path_factory.mktemp("private"), tmp_path_factory.mktemp("desk")
+    (folder / "tmp").mkdir()
+    hook = f"http://127.0.0.1:{free_port()}/hooks/knouds"
+    with (
+        running_sandbox(webhook_url=hook) as sandbox,
+        leaking(sandbox.base_url, sandbox.webhook_secret or "") as proxy,
+    ):
+        profile = write_profile(
+            private, sandbox, base_url=proxy.base_url, webhook=f'url = "{hook}"', limits=LIMITS
+        )
+        leaks = Leaks(secrets=[*sandbox.keys.values(), sandbox.webhook_secret or ""])
+        at_work = Desk(folder, profile, leaks)
+        _give_commands(at_work, str(profile), proxy.base_url)
+    return at_work
+
+
+def _give_commands(desk: Desk, profile: str, base_url: str) -> None:
+    to_target = ("--target", profile)
+    desk.run("doctor", *to_target)
+    some_of_each = (
+        ("--family", "authentication", "--operation", "getWhoami"),
+        ("--family", "usage"),
+        ("--family", "webhooks"),
+    )
+    for some in some_of_each:
+        desk.run("check", *to_target, "--runs-folder", "runs", "--quick", "--seed", "1", *some)
+    for run in desk.runs("check"):
+        desk.run("report", run)
+        desk.run("verify", f"{run}/exchanges.har", "--runs-folder", "runs", "--base-url", base_url)
+    desk.run("replay", desk.runs("check")[0], *to_target)
+    desk.run("facts", "--run", desk.runs("check")[0])
+    desk.run("diff", *desk.runs("check")[:2])
+    desk.run("compare", *desk.runs("check")[:2], "--output", "compared")
+    (desk.folder.parent / "traffic.har").write_text(json.dumps(_browser_traffic(desk)))
+    desk.run("verify", str(desk.folder.parent / "traffic.har"), "--runs-folder", "runs")
+    desk.run("record", *to_target, "--folder", "recordings", "--yes", *_outcomes("getWhoami-*", "receive*"))
+    desk.run("record", *to_target, "--folder", "recordings", "--yes", "--update", *_outcomes("*Usage*"))
+    desk.run(
+        *("load", "mixed", *to_target, "--rate", "20", "--duration", "3s", "--verify", "--yes"),
+        *("--runs-folder", "runs", "--credits", "1000"),
+    )
+    desk.run("--debug", "load", "mixed", *to_target, "--rate", "20", "--duration", "1s", "--fault", "x")
+    desk.run("--debug", "check", "--target", str(_broken_profile(desk, "base_url")))
+    desk.run("--debug", "doctor", "--target", str(_broken_profile(desk, "secret")))
+
+
+def _outcomes(*patterns: str) -> list[str]:
+    return [word for pattern in patterns for word in ("--outcome", pattern)]
+
+
+def _broken_profile(desk: Desk, what: str) -> Path:
+    """A profile that is refused, or whose target is not there; its secrets stay what they are."""
+    text = desk.profile.read_text()
+    if what == "base_url":
+        text = re.sub(r'base_url = ".*"', f'base_url = "http://127.0.0.1:{free_port()}"', text)
+    else:
+        key = (desk.profile.parent / "key-full").read_text()
+        (desk.profile.parent / "key-cut").write_text(f"{key}\nä {key}")
+        text = text.replace('"key-full"', '"key-cut"')
+    path = desk.profile.with_name(f"broken-{what}.toml")
+    path.write_text(text)
+    return path
+
+
+def _browser_traffic(desk: Desk) -> JSON:
+    """A browser's HAR with a key, a cookie, a token and a signed URL in plain text."""
+    key = desk.leaks.secrets[0]
+    body = json.dumps(
+        {
+            "user": {"id": "u1", "email": EMAIL, "role": "user", "tier": "pro", "approved": True},
+            "token": TOKEN,
+            "avatar": f"https://media.example/a.png?X-Amz-Signature={SIGNATURE}",
+            "session": COOKIE,
+            "apiKey": key,
+        }
+    )
+    entry = {
+        "startedDateTime": "2026-11-25T12:00:00Z",
+        "time": 3,
+        "request": {
+            "method": "GET",
+            "url": "https://api.example/api/whoami",
+            "headers": [
+                {"name": "x-api-key", "value": key},
+                {"name": "cookie", "value": f"session={COOKIE}"},
+                {"name": "authorization", "value": f"Bearer {TOKEN}"},
+            ],
+        },
+        "response": {
+            "status": 200,
+            "headers": [
+                {"name": "content-type", "value": "application/json"},
+                {"name": "set-cookie", "value": f"session={COOKIE}"},
+            ],
+            "content": {"text": body, "size": len(body)},
+        },
+    }
+    return {"log": {"version": "1.2", "entries": [entry]}}
+
+
+def test_every_command_is_covered():
+    """A new command is given here too, or it is said why it knows no secret."""
+    assert set(cli.commands) == COVERED | WITHOUT_SECRETS.keys()
+
+
+@pytest.mark.parametrize("command", sorted(COVERED - {"demo"}))
+def test_command_was_given(desk, command):
+    """It printed something, and a traceback only where one was asked for."""
+    printed = {words: text for words, text in desk.printed.items() if command in words.split()}
+
+    assert printed
+    assert all(text.strip() for text in printed.values())
+    assert [words for words, text in printed.items() if "--debug" not in words and 'File "' in text] == []
+
+
+def test_canaries_were_planted(desk):
+    """What was planted did arrive: evidence shows pseudonyms in its place, and findings came of it."""
+    run = Path(desk.folder, desk.runs("check")[0])
+    har = (run / "exchanges.har").read_text()
+
+    assert "{{key:full}}" in har
+    assert "{{hidden}}" in har
+    assert "debug" in har
+    assert (run / "findings.jsonl").read_text().count("\n") > 3
+    assert len(desk.runs("verify")) >= 4
+    assert len(desk.runs("load")) == 1
+    assert list((desk.folder / "recordings").glob("*.json"))
+
+
+def test_keys_and_signing_secrets_show_nowhere(desk):
+    """In no file, file name or printed line, in no case or encoding."""
+    assert desk.leaked(desk.leaks.secrets) == []
+
+
+def test_cookies_show_nowhere(desk):
+    """Whoever set them."""
+    assert desk.leaked([COOKIE]) == []
+
+
+def test_recordings_show_nothing_private(desk):
+    """They are kept for good: no address, user, token or signature of a URL either."""
+    assert desk.leaked([*desk.leaks.secrets, *desk.leaks.private], below="recordings") == []
+
+
+def test_verified_traffic_shows_nothing_secret(desk):
+    """Somebody's browser was logged in."""
+    newest = desk.runs("verify")[-1]
+
+    assert desk.leaked([*desk.leaks.secrets, COOKIE, TOKEN, SIGNATURE], below=newest) == []
+
+
+def test_found_in_sees_every_form():
+    """The test itself can fail."""
+    value = 'knouds_live_ab"c/d_0123456789'
+    forms = [value, value.upper(), json.dumps(value), "knouds_live_ab%22c%2Fd_0123456789"]
+    hidden = [base64.b64encode(b"x" * n + value.encode() + b"yz").decode() for n in range(3)]
+
+    assert all(found_in(f"<{form}>".encode(), value) for form in forms + hidden)
+    assert not found_in(b"knouds_live_ab", value)
+
+
+@pytest.mark.slow
+def test_demo_shows_no_key_of_its_sandbox(tmp_path):
+    """They follow from the seed that it prints."""
+    (tmp_path / "tmp").mkdir()
+    desk = Desk(tmp_path, tmp_path, Leaks(secrets=()))
+
+    printed = desk.run("demo")
+
+    seed = re.search(r"seed (\d+)", printed)
+    assert seed is not None, printed
+    with running_sandbox(seed=int(seed[1])) as sandbox:
+        assert desk.leaked(sandbox.keys.values()) == []
