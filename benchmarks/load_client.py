@@ -18,9 +18,20 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from knouds_harness.contract.operations import Action
+
+if TYPE_CHECKING:  # only the generators import Locust
+    from locust import User
+    from locust.env import Environment
+
+    from knouds_harness.load.recording import Second
+    from knouds_harness.target.profile import Target
 
 GENERATOR_CORE, SERVER_CORE = 0, 1
 CONNECTIONS = 50
@@ -65,6 +76,7 @@ def main() -> None:
             ("FastHttpUser", http),
             ("KnoudsUser", http),
             ("KnoudsUser, recorded", http),
+            ("KnoudsUser, guarded", http),
             ("KnoudsUser, prepared", http),
             ("FloodUser", http),
             ("wrk", http),
@@ -78,20 +90,28 @@ def main() -> None:
             for generator in generators:
                 results[generator].append(run(*generator, options.seconds))
     print(f"{platform.python_implementation()} {platform.python_version()}, {options.rounds} rounds")
-    cost_us = {}
+    rounds_of = {}
     for (name, url), rounds in results.items():
         scheme = url.partition(":")[0]
-        cost_us[name, scheme] = statistics.median(cost for cost, _ in rounds)
+        rounds_of[name, scheme] = rounds
+        cost_us = statistics.median(cost for cost, _ in rounds)
         rate = statistics.median(rate for _, rate in rounds)
         spread = f"{min(cost for cost, _ in rounds):.1f} to {max(cost for cost, _ in rounds):.1f}"
-        print(f"{name:22} {scheme:5} {cost_us[name, scheme]:7.1f} µs ({spread})  {rate:9,.0f}/s")
+        print(f"{name:22} {scheme:5} {cost_us:7.1f} µs ({spread})  {rate:9,.0f}/s")
     for title, generator, other, scheme in (
         ("KnoudsUser is cheaper than FastHttpUser", "FastHttpUser", "KnoudsUser", "http"),
         ("KnoudsUser is cheaper than FastHttpUser", "FastHttpUser", "KnoudsUser", "https"),
-        ("recording costs more", "KnoudsUser, recorded", "KnoudsUser", "http"),
+        ("histograms cost", "KnoudsUser, recorded", "KnoudsUser", "http"),
+        ("run record, histograms and guards cost", "KnoudsUser, guarded", "KnoudsUser", "http"),
         ("FloodUser against wrk", "wrk", "FloodUser", "http"),
     ):
-        print(f"{title} ({scheme}): {cost_us[generator, scheme] / cost_us[other, scheme]:.2f} x")
+        ratio = statistics.median(  # of one round each, so that the machine's other work matters least
+            first / second
+            for (first, _), (second, _) in zip(
+                rounds_of[generator, scheme], rounds_of[other, scheme], strict=True
+            )
+        )
+        print(f"{title} ({scheme}): {ratio:.2f} x")
 
 
 @contextmanager
@@ -157,17 +177,61 @@ def run_wrk(command: list[str], seconds: float) -> tuple[float, float]:
 def measure(name: str, url: str, seconds: float) -> tuple[float, float]:
     """Run a generator in this process; the first second does not count."""
     import gevent  # noqa: PLC0415 - only this process is patched
-    from locust import FastHttpUser, constant, task  # noqa: PLC0415
     from locust.env import Environment  # noqa: PLC0415
 
-    from knouds_harness.load.flood import FloodUser  # noqa: PLC0415
     from knouds_harness.load.locust_statistics import use_exact_buckets  # noqa: PLC0415
     from knouds_harness.load.recording import Recording  # noqa: PLC0415
+    from knouds_harness.target.limits import Limits  # noqa: PLC0415
+    from knouds_harness.target.profile import Target  # noqa: PLC0415
+
+    target = Target(name="bench", base_url=url, limits=Limits(credits=1e12, allow=frozenset(Action)))
+    environment = Environment(user_classes=[user_class(name, url, target)], host=url)
+    runner = environment.create_local_runner()
+    resources = ExitStack()
+    if name == "KnoudsUser, recorded":
+        use_exact_buckets()
+        Recording(environment)
+    elif name == "KnoudsUser, guarded":
+        use_exact_buckets()
+        folder = Path(resources.enter_context(tempfile.TemporaryDirectory()))
+        Recording(environment, on_second=keeping_a_record(environment, target, folder))
+    runner.start(CONNECTIONS, spawn_rate=CONNECTIONS)
+    gevent.sleep(1.0)
+    requests = environment.stats.total.num_requests
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    gevent.sleep(seconds)
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    requests = environment.stats.total.num_requests - requests
+    failures = environment.stats.total.num_failures
+    runner.quit()
+    resources.close()
+    if failures or not requests:
+        sys.exit(f"{name}: {requests} requests, {failures} failures")
+    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return cpu_s / requests * 1e6, requests / seconds
+
+
+def user_class(name: str, url: str, target: Target) -> type[User]:
+    """The user of a generator."""
+    from locust import FastHttpUser, constant, task  # noqa: PLC0415 - only the generators import Locust
+
+    from knouds_harness.load.cast import Errand  # noqa: PLC0415
+    from knouds_harness.load.flood import FloodUser  # noqa: PLC0415
+    from knouds_harness.load.spending import LoadLimits  # noqa: PLC0415
     from knouds_harness.load.users import KnoudsUser  # noqa: PLC0415
+
+    limits = LoadLimits(target, most_credits=target.limits.credits)
+    errand = Errand(operation="runWorkflow", path=PATH, inputs={}, cost_credits=5.0, deadline_s=None)
 
     @task
     def post(user: KnoudsUser) -> None:
         user.client.post(PATH, json=BODY, headers=HEADERS, name="runWorkflow")
+
+    @task
+    def guarded(user: KnoudsUser) -> None:
+        limits.admit(Action.RUN, what="runWorkflow")
+        reserved = limits.reserve(errand)
+        limits.settle(reserved, user.client.post(PATH, json=BODY, headers=HEADERS, name="runWorkflow"))
 
     @task
     def send(user: KnoudsUser) -> None:
@@ -180,34 +244,34 @@ def measure(name: str, url: str, seconds: float) -> tuple[float, float]:
         prepare(user)
         return [user.prepared_run]
 
-    members = {"host": url, "wait_time": constant(0), "insecure": True}
-    user_class = {
-        "FastHttpUser": lambda: type("Fast", (FastHttpUser,), {**members, "post": post}),
-        "KnoudsUser": lambda: type("Ours", (KnoudsUser,), {**members, "post": post}),
-        "KnoudsUser, recorded": lambda: type("Recorded", (KnoudsUser,), {**members, "post": post}),
-        "KnoudsUser, prepared": lambda: type(
-            "Prepared", (KnoudsUser,), {**members, "send": send, "on_start": prepare}
-        ),
-        "FloodUser": lambda: type("Flood", (FloodUser,), {**members, "prepared": prepared}),
-    }[name]()
-    environment = Environment(user_classes=[user_class], host=url)
-    runner = environment.create_local_runner()
-    if name == "KnoudsUser, recorded":
-        use_exact_buckets()
-        Recording(environment)
-    runner.start(CONNECTIONS, spawn_rate=CONNECTIONS)
-    gevent.sleep(1.0)
-    requests = environment.stats.total.num_requests
-    before = resource.getrusage(resource.RUSAGE_SELF)
-    gevent.sleep(seconds)
-    after = resource.getrusage(resource.RUSAGE_SELF)
-    requests = environment.stats.total.num_requests - requests
-    failures = environment.stats.total.num_failures
-    runner.quit()
-    if failures or not requests:
-        sys.exit(f"{name}: {requests} requests, {failures} failures")
-    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return cpu_s / requests * 1e6, requests / seconds
+    base, own = {
+        "FastHttpUser": (FastHttpUser, {"post": post}),
+        "KnoudsUser": (KnoudsUser, {"post": post}),
+        "KnoudsUser, recorded": (KnoudsUser, {"post": post}),
+        "KnoudsUser, guarded": (KnoudsUser, {"guarded": guarded}),
+        "KnoudsUser, prepared": (KnoudsUser, {"send": send, "on_start": prepare}),
+        "FloodUser": (FloodUser, {"prepared": prepared}),
+    }[name]
+    return type("Bench", (base,), {"host": url, "wait_time": constant(0), "insecure": True, **own})
+
+
+def keeping_a_record(environment: Environment, target: Target, folder: Path) -> Callable[[Second], object]:
+    """What a load run's leading process does with each second: figures, record, HdrHistogram log."""
+    from knouds_harness.load.health import Watch  # noqa: PLC0415 - only the generators import Locust
+    from knouds_harness.load.leader import Leader  # noqa: PLC0415
+    from knouds_harness.load.options import add_options, read_options  # noqa: PLC0415
+
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    parsed = parser.parse_args(
+        ["--record", str(folder)], argparse.Namespace(run_time=None, num_users=CONNECTIONS)
+    )
+    watch = Watch()
+    watch.begin()
+    options = read_options(parsed)
+    leader = Leader(environment, options, target, own_health=watch.health, timer=lambda: "")
+    leader.begin(time.time())
+    return leader.add_second
 
 
 if __name__ == "__main__":
