@@ -61,6 +61,13 @@ def integration(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def browser(session: nox.Session) -> None:
+    """Reports in a real browser; Chromium comes from Debian. Screenshots are kept in reports/screenshots."""
+    install(session, "test", "browser")
+    session.run("pytest", "tests/integration/browser", *session.posargs, env={"REQUIRE_BROWSER": "1"})
+
+
+@nox.session(default=False)
 def conformance(session: nox.Session) -> None:
     """Check a target: ``nox -s conformance -- --target staging``."""
     install(session, "test")
@@ -72,6 +79,13 @@ def mutation(session: nox.Session) -> None:
     """Check a sandbox with each of its faults, and many sound ones: ``nox -s mutation -- --sample 20``."""
     install(session, "test")
     session.run("python", "benchmarks/mutation.py", *session.posargs)
+
+
+@nox.session(default=False)
+def mutants(session: nox.Session) -> None:
+    """Change every recorded answer in every way, and have the checks say which of that is a breach."""
+    install(session, "test")
+    session.run("pytest", "tests/mutants", *session.posargs)
 
 
 @nox.session(default=False)
@@ -90,3 +104,5 @@ def bench(session: nox.Session) -> None:
     session.run("python", "benchmarks/sandbox_speed.py", *session.posargs)
     session.run("python", "benchmarks/check_speed.py", *session.posargs)
     session.run("python", "benchmarks/load_client.py", *session.posargs)
+    session.run("python", "benchmarks/load_memory.py")
+    session.run("python", "benchmarks/load_accuracy.py", *session.posargs)

@@ -1,0 +1,98 @@
+"""A browser, and rendered reports to open in it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from loaded_runs import loaded, unmeasured
+from run_records import broken, empty, healthy, interrupted
+
+from knouds_harness.reporting.render import render_all
+
+WRITERS: dict[str, Callable[[Path], Path]] = {
+    "healthy": healthy,
+    "broken": broken,
+    "interrupted": interrupted,
+    "empty": empty,
+    "loaded": loaded,
+    "unmeasured": unmeasured,
+}
+"""How each report comes about."""
+SCREENSHOTS = Path(os.environ.get("BROWSER_SCREENSHOTS", "reports/screenshots"))
+SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs a browser."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.browser)
+
+
+def _missing(what: str) -> None:
+    """Skip; where a browser is required (``REQUIRE_BROWSER=1``, as in CI) fail instead."""
+    if os.environ.get("REQUIRE_BROWSER"):
+        pytest.fail(what)
+    pytest.skip(what)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Debian's Chromium, or the one that ``CHROMIUM`` names."""
+    executable = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if executable is None:
+        _missing("no Chromium here: apt-get install chromium, or name one in CHROMIUM")
+    try:
+        from playwright.sync_api import sync_playwright  # noqa: PLC0415 - only these tests need it
+    except ImportError:
+        _missing("Playwright is not installed: pip install --group browser")
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="session")
+def report_paths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """``report.html`` by what it reports on."""
+    return {name: render_all(write(tmp_path_factory.mktemp(name))).html for name, write in WRITERS.items()}
+
+
+class Opened:
+    """A report in a browser.
+
+    Attributes:
+        page: Playwright's.
+        requests: Every URL that was asked for.
+        complaints: What the browser logged: errors of scripts, of the content policy.
+    """
+
+    def __init__(self, page: Any, path: Path) -> None:
+        self.page = page
+        self.requests: list[str] = []
+        self.complaints: list[str] = []
+        page.on("request", lambda request: self.requests.append(request.url))
+        page.on("console", lambda message: self.complaints.append(message.text))
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.goto(path.as_uri())
+
+
+@pytest.fixture
+def open_report(browser: Any, report_paths: dict[str, Path]) -> Iterator[Callable[..., Opened]]:
+    """Opens a report by its name; ``size`` is desktop or phone, ``scheme`` light or dark."""
+    contexts = []
+
+    def opened(name: str, *, size: str = "desktop", scheme: str = "light") -> Opened:
+        width, height = SIZES[size]
+        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+        contexts.append(context)
+        return Opened(context.new_page(), report_paths[name])
+
+    yield opened
+    for context in contexts:
+        context.close()

@@ -1,0 +1,108 @@
+"""Reports of checks, used as people use them."""
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def page(open_report):
+    return open_report("broken").page
+
+
+def shown_facts(page):
+    return page.locator("#fact-table tr[data-standing]:visible")
+
+
+def test_facts_are_filtered_by_standing(page):
+    """The list and its count agree."""
+    page.select_option("#fact-standing", "breach")
+
+    standings = {row.get_attribute("data-standing") for row in shown_facts(page).all()}
+    assert standings == {"breach"}
+    assert page.inner_text("#fact-count").startswith(f"{shown_facts(page).count()} of ")
+
+
+def test_facts_are_searched(page):
+    """By every word, wherever in the row it stands."""
+    page.fill("#fact-text", "COST credits run.cost-is-credits")
+
+    assert shown_facts(page).count() == 1
+    assert page.locator("#fact-run\\.cost-is-credits").is_visible()
+
+
+def test_tile_filters_the_facts(page):
+    """What a tile counts is what it shows."""
+    tile = page.locator(".tiles a.verified")
+    count = int(tile.locator("b").inner_text())
+
+    tile.click()
+
+    assert shown_facts(page).count() == count
+
+
+def test_findings_are_searched(page):
+    """Facts of which no finding fits are hidden."""
+    page.fill("#finding-text", "x-ratelimit-limit")
+
+    assert page.locator("details[data-finding]:visible").count() == 1
+    assert page.locator("article.fact:visible").count() == 1
+    assert page.inner_text("#finding-count").startswith("1 of ")
+
+
+def test_cell_leads_to_its_exchange(page):
+    """Which is unfolded, and within sight."""
+    cell = page.locator("td a.cell").last
+    target = page.locator(f"[id='{cell.get_attribute('href').removeprefix('#')}']")
+    assert not target.is_visible()
+
+    cell.click()
+
+    assert target.is_visible()
+    assert page.evaluate("(e) => e.getBoundingClientRect().top < innerHeight", target.element_handle())
+
+
+def test_fact_in_breach_leads_to_its_findings(page):
+    """From the table, even where a search hid them."""
+    page.fill("#finding-text", "nothing like this")
+    page.locator("#fact-run\\.cost-is-credits a.badge").click()
+
+    assert page.locator("#about-run\\.cost-is-credits").is_visible()
+
+
+def test_offending_place_is_marked(page):
+    """In the response, not in the request."""
+    finding = page.locator("article.fact", has=page.locator("#about-run\\.cost-is-credits"))
+
+    assert finding.locator("mark").all_inner_texts() == ['  "cost": "12",']
+
+
+def test_command_is_copied(page):
+    """Or selected, where a browser lets no page of the disk copy."""
+    button = page.locator("button[data-copies]:visible").first
+
+    button.click()
+
+    page.wait_for_function(
+        "(e) => ['Copied', 'Selected'].includes(e.textContent)", arg=button.element_handle()
+    )
+
+
+def test_time_line_leads_to_a_finding(page):
+    """A mark unfolds what was first seen then."""
+    mark = page.locator(".marks a").last
+
+    mark.click()
+
+    assert page.locator(f"[id='{mark.get_attribute('href').removeprefix('#')}']").is_visible()
+
+
+def test_everything_is_there_without_a_script(browser, report_paths):
+    """What needs the script is not shown then."""
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(report_paths["broken"].as_uri())
+
+    assert page.locator("#fact-table tr[data-standing]").first.is_visible()
+    assert page.locator("button:visible, input:visible").count() == 0
+    context.close()

@@ -1,0 +1,91 @@
+"""What holds for every report, whatever it reports on, in a real browser."""
+
+import pytest
+
+from .conftest import SCREENSHOTS, WRITERS
+
+pytestmark = pytest.mark.slow
+every_report = pytest.mark.parametrize("name", WRITERS)
+every_size = pytest.mark.parametrize("size", ["desktop", "phone"])
+every_scheme = pytest.mark.parametrize("scheme", ["light", "dark"])
+
+
+@every_report
+def test_nothing_is_asked_of_a_network(open_report, report_paths, name):
+    """The file is all that is loaded, and the browser has nothing to complain about."""
+    opened = open_report(name)
+
+    assert opened.requests == [report_paths[name].as_uri()]
+    assert opened.complaints == []
+
+
+@every_report
+@every_size
+@every_scheme
+def test_axe_finds_no_violation(open_report, name, size, scheme):
+    """With everything unfolded, on a desktop and a phone, light and dark."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="pip install --group browser")
+    page = open_report(name, size=size, scheme=scheme).page
+    page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
+
+    found = axe.Axe().run(page)
+
+    assert found.violations_count == 0, found.generate_report()
+
+
+@every_report
+@every_size
+def test_page_is_as_wide_as_its_window(open_report, name, size):
+    """Only tables scroll sideways, by themselves."""
+    page = open_report(name, size=size).page
+
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+@every_report
+def test_every_link_leads_somewhere(open_report, name):
+    """To a place in the file."""
+    page = open_report(name).page
+
+    lost = page.evaluate(
+        """[...document.querySelectorAll("a")]
+        .map((link) => link.getAttribute("href"))
+        .filter((href) => !href.startsWith("#") || !document.getElementById(href.slice(1)))"""
+    )
+
+    assert lost == []
+
+
+@every_report
+def test_keyboard_leads_past_the_head(open_report, name):
+    """The first thing that Tab finds skips to the contents."""
+    page = open_report(name).page
+
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+
+    assert page.evaluate("document.activeElement.id") == "main"
+
+
+@every_report
+def test_paper_is_white(open_report, name):
+    """Whatever the screen's colours; and what only works on a screen is left out."""
+    page = open_report(name, scheme="dark").page
+
+    page.emulate_media(media="print", color_scheme="dark")
+
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert not page.locator("nav, .filters, button").first.is_visible()
+
+
+@every_report
+@every_size
+@every_scheme
+def test_screenshots_are_kept(open_report, name, size, scheme):
+    """For people to look at (``reports/screenshots``, or where ``BROWSER_SCREENSHOTS`` says)."""
+    page = open_report(name, size=size, scheme=scheme).page
+    path = SCREENSHOTS / f"{name}-{size}-{scheme}.png"
+
+    page.screenshot(path=path, full_page=True)
+
+    assert path.stat().st_size

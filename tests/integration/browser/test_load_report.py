@@ -1,0 +1,115 @@
+"""Reports of load: what is drawn, and how it is worked."""
+
+import pytest
+
+pytestmark = pytest.mark.slow
+CHARTS = ["chart-rate", "chart-errors", "chart-times", "chart-percentiles", "chart-capacity"]
+COLOURS = """(id) => {
+  const canvas = document.querySelector(`#${id} canvas`) ?? document.getElementById(id);
+  const image = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  return new Set(new Uint32Array(image.data.buffer)).size;
+}"""
+
+
+@pytest.fixture
+def page(open_report):
+    return open_report("loaded").page
+
+
+@pytest.mark.parametrize("id_", [*CHARTS, "heat"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_chart_is_drawn(open_report, id_, scheme):
+    """Lines, axes and labels leave many colours on a canvas that was empty."""
+    page = open_report("loaded", scheme=scheme).page
+
+    assert page.evaluate(COLOURS, id_) > 10
+
+
+def test_run_without_figures_has_no_empty_charts(open_report):
+    """A frame around nothing would look like a fault of the report."""
+    page = open_report("unmeasured").page
+
+    assert page.locator("figure:visible").count() == 0
+
+
+def test_run_that_failed_nowhere_has_no_chart_of_errors(open_report, page):
+    """It is there for what was not kept alone."""
+    assert page.locator("#chart-errors").is_visible()
+    assert page.locator("#chart-errors .u-legend").inner_text().split(":")[1:]
+
+
+def test_operation_is_picked(page):
+    """Then its median, 99th percentile and maximum are shown."""
+    page.select_option("#pick-times", "runWorkflow")
+
+    names = page.locator("#chart-times .key").all_inner_texts()
+    assert [name.strip() for name in names] == ["median", "99th percentile", "longest"]
+
+
+def test_line_is_switched_off_by_keyboard(page):
+    """And says that it is."""
+    key = page.locator("#chart-rate .key").first
+    assert key.get_attribute("aria-pressed") == "true"
+
+    key.press("Enter")
+
+    page.wait_for_function("(e) => e.getAttribute('aria-pressed') === 'false'", arg=key.element_handle())
+
+
+def test_heat_map_is_read_by_keyboard(page):
+    """Arrow keys move through it, and what is there is told."""
+    page.locator("#heat").press("ArrowUp")
+
+    assert page.inner_text("#heat-readout").startswith("second 0, ")
+
+
+def test_heat_map_is_read_with_a_pointer(page):
+    """The cell under it is told."""
+    page.locator("#heat").hover(position={"x": 300, "y": 100})
+
+    assert " request" in page.inner_text("#heat-readout")
+
+
+def test_heat_map_shows_every_kept_request(page):
+    """All cells of all operations add up to what was measured."""
+    drawn = page.evaluate(
+        """Object.values(JSON.parse(document.getElementById("charts").textContent).heat.columns)
+        .flat().map((column) => column.slice(1)).flat().reduce((sum, count) => sum + count, 0)"""
+    )
+
+    assert drawn == 3 * 60 * 40
+
+
+def test_charts_follow_the_scheme(page):
+    """A browser that turns dark in the evening draws them anew."""
+    before = page.evaluate("document.querySelector('#chart-rate canvas').toDataURL()")
+
+    page.emulate_media(color_scheme="dark")
+
+    page.wait_for_function(
+        "(then) => document.querySelector('#chart-rate canvas').toDataURL() !== then", arg=before
+    )
+
+
+def test_objectives_come_before_any_figure_and_validity_before_them(page):
+    """In the order in which one has to know it."""
+    headings = page.locator("main h2").all_inner_texts()
+
+    assert headings[:3] == ["Generator", "Objectives", "Over time"]
+
+
+def test_throttled_seconds_are_listed(page):
+    """When, and what was kept meanwhile."""
+    row = page.locator("section", has=page.locator("#limits")).locator("tbody tr").inner_text()
+
+    assert "12 to 15" in row
+    assert "getWhoami 48" in row
+
+
+def test_paper_gets_charts_that_fit(page, tmp_path):
+    """The whole report goes on a few pages."""
+    path = tmp_path / "report.pdf"
+
+    page.pdf(path=path, format="A4")
+
+    assert path.read_bytes().count(b"/Type /Page\n") < 15

@@ -1,0 +1,234 @@
+"""A record of a load run with everything in it that a report can show, made by hand."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from load_results import load_results, missed, times, validity
+from run_records import HEADER, Clock
+
+from knouds_harness.load.histograms import Histogram, middle_of
+from knouds_harness.runs.load_record import LoadWriter
+from knouds_harness.runs.load_results import (
+    OUTCOMES,
+    Capacity,
+    CapacityPoint,
+    Cycles,
+    ErrorCount,
+    Invariant,
+    JudgedObjective,
+    LoadResults,
+    OperationLoad,
+    PlannedStage,
+    SecondRow,
+    Times,
+)
+from knouds_harness.runs.record import RunWriter
+from knouds_harness.runs.spread import spread_text
+
+_MEDIAN_MS = {"getWhoami": 4.0, "runWorkflow": 45.0, "runWorkflow async": 60.0}
+_ERRORS = {
+    "throttled": (429, "RATE_LIMITED"),
+    "failed": (500, "EXECUTION_FAILED"),
+    "wrong": (200, "the body is not JSON"),
+}
+_NOTHING = times(0.0, 0.0, count=0)
+_SAMPLES = 40
+
+
+def loaded(root: Path, *, seconds: int = 60, operations: Mapping[str, float] | None = None) -> Path:
+    """A run that slowed down for ten seconds, was throttled, failed now and then, and missed an objective.
+
+    Args:
+        root: The folder of runs.
+        seconds: How long it went.
+        operations: Median response times in ms.
+    """
+    return _written(root, "broken", 1, *_everything(seconds, operations or _MEDIAN_MS))
+
+
+def unmeasured(root: Path) -> Path:
+    """A run that was interrupted before its first answer."""
+    results = load_results(
+        operations=(),
+        overall=None,
+        validity=validity(is_valid=False, reasons=("Nothing was sent.",), achieved_per_s=0.0, arrivals=0),
+    )
+    return _written(root, "interrupted", 130, results, [])
+
+
+def _everything(seconds: int, operations: Mapping[str, float]) -> tuple[LoadResults, list[SecondRow]]:
+    chance = random.Random(1)
+    rows = []
+    loads = []
+    for name, median_ms in operations.items():
+        whole = Histogram()
+        counts: dict[str, int] = defaultdict(int)
+        pool = [_second(chance, median_ms) for _ in range(20)]
+        slow = [_second(chance, median_ms * 6) for _ in range(5)]
+        for at_s in range(seconds):
+            histogram = chance.choice(slow if seconds / 2 <= at_s < seconds / 2 + 10 else pool)
+            outcomes = {"kept": len(histogram)}
+            if name == "getWhoami" and seconds // 5 <= at_s < seconds // 5 + 4:
+                outcomes["throttled"] = 12
+            if at_s % 7 == 3:
+                outcomes["failed" if at_s % 2 else "wrong"] = 1
+            whole.add(histogram)
+            for outcome, count in outcomes.items():
+                counts[outcome] += count
+            rows.append(_row(at_s, name, outcomes, histogram))
+        loads.append(_operation(name, seconds, counts, _times_of(whole)))
+    results = load_results(operations=tuple(loads), overall=times(45.0, 300.0, count=9000))
+    plan = replace(
+        results.plan,
+        scenario="mixed",
+        question="How does the server carry what a real integrator does, all of it at once?",
+        duration_s=float(seconds - 1),
+        warm_up_s=5.0,
+        stages=(
+            PlannedStage(duration_s=10.0, start=20.0, end=120.0),
+            PlannedStage(duration_s=seconds - 11.0, start=120.0, end=120.0),
+        ),
+        verified_share=0.1,
+    )
+    return replace(
+        results,
+        plan=plan,
+        objectives=(
+            missed("p99_ms", 250.0, 431.0),
+            JudgedObjective(
+                operation="runWorkflow async",
+                measure="max_ms",
+                bound=500.0,
+                observed=412.0,
+                is_met=True,
+                fact="async.submit-under-500-ms",
+            ),
+        ),
+        cycles=Cycles(
+            submitted=300,
+            endings={"completed": 280, "failed": 12, "cancelled": 8},
+            to_accept=times(60.0, 180.0),
+            to_final=times(480.0, 900.0),
+            lost_to_polling=times(120.0, 480.0),
+            webhook_delay=times(30.0, 90.0),
+            polls={1: 20, 2: 200, 3: 80},
+        ),
+        capacity=_capacity(),
+        invariants=(
+            Invariant(
+                fact="async.execution-id-is-uuid",
+                says="Each execution has an id of its own.",
+                seen=300,
+                broken=0,
+            ),
+            Invariant(
+                fact="run.cost-is-credits",
+                says="What runs cost is what usage says.",
+                seen=280,
+                broken=2,
+                example="a run said 12 credits, its row 8",
+            ),
+            Invariant(
+                fact="rate.body-has-retry-after", says="Refusals say when to come again.", seen=0, broken=0
+            ),
+        ),
+        is_steady=True,
+        steady_from_s=8.0,
+        cost_credits=31.5,
+    ), rows
+
+
+def _second(chance: random.Random, median_ms: float) -> Histogram:
+    histogram = Histogram()
+    for _ in range(_SAMPLES):
+        histogram.record(median_ms / 1000 * chance.lognormvariate(0, 0.5))
+    return histogram
+
+
+def _times_of(histogram: Histogram) -> Times:
+    percents = ("50", "75", "90", "95", "99", "99.9", "99.99", "99.999")
+    return Times(
+        count=len(histogram),
+        mean_ms=histogram.mean_s * 1e3,
+        min_ms=histogram.min_s * 1e3,
+        max_ms=histogram.max_s * 1e3,
+        percentiles={each: histogram.percentile_s(float(each)) * 1e3 for each in percents},
+    )
+
+
+def _row(at_s: int, name: str, outcomes: Mapping[str, int], histogram: Histogram) -> SecondRow:
+    p50, p99, longest = (each * 1e3 for each in histogram.percentiles_s(50, 99, 100))
+    return SecondRow(
+        at_s=at_s,
+        operation=name,
+        outcomes=outcomes,
+        p50_ms=p50,
+        p99_ms=p99,
+        max_ms=longest,
+        spread=spread_text((middle_of(bucket), count) for bucket, count in histogram.counts.items()),
+    )
+
+
+def _operation(name: str, seconds: int, counts: Mapping[str, int], response: Times) -> OperationLoad:
+    requests = sum(counts.values())
+    return OperationLoad(
+        operation=name,
+        requests=requests,
+        per_s=requests / seconds,
+        outcomes={outcome: counts.get(outcome, 0) for outcome in OUTCOMES},
+        errors=tuple(
+            ErrorCount(outcome=outcome, status=status, code=code, count=counts[outcome])
+            for outcome, (status, code) in _ERRORS.items()
+            if counts.get(outcome)
+        ),
+        response=response,
+        service=replace(response, percentiles={at: ms * 0.8 for at, ms in response.percentiles.items()}),
+        refused_response=_NOTHING,
+        server=_NOTHING,
+    )
+
+
+def _capacity() -> Capacity:
+    return Capacity(
+        highest_per_s=400.0,
+        kept_points=5,
+        tried_points=5,
+        kept_share_at_least=0.55,
+        lowest_failing_per_s=450.0,
+        knee_per_s=350.0,
+        points=tuple(
+            CapacityPoint(
+                asked_per_s=rate,
+                achieved_per_s=rate,
+                mean_ms=p50_ms,
+                p50_ms=p50_ms,
+                p99_ms=p50_ms * 4,
+                error_rate=0.0,
+                is_kept=rate <= 400,
+                reason="" if rate <= 400 else "p99 of 1,080 ms",
+            )
+            for rate, p50_ms in ((100.0, 20.0), (200.0, 21.0), (400.0, 45.0), (450.0, 270.0))
+        ),
+    )
+
+
+def _written(root: Path, outcome: str, exit_code: int, results: LoadResults, rows: list[SecondRow]) -> Path:
+    clock = Clock()
+    header = replace(
+        HEADER, command=("knouds-harness load mixed --target staging --rate 120 --find-capacity --verify",)
+    )
+    with (
+        RunWriter.start(
+            root, kind="load", target_name="staging-mixed", header=header, now=clock.now, clock=clock
+        ) as writer,
+        LoadWriter(writer.folder) as load_writer,
+    ):
+        load_writer.write(results)
+        load_writer.add_seconds(rows)
+        writer.finish(outcome, exit_code)
+    return writer.folder
