@@ -231,8 +231,8 @@ def _misfits(demands: Sequence[Demand], tasks: Tasks) -> Iterator[str]:
         ]
         yield (
             f"{route}: up to {math.ceil(needed):,} runs in {WINDOW_S} s, and the accounts at hand admit "
-            f"{admitted:,}; the rest will be throttled. It takes {', '.join(tiers)} or 1 {UNLIMITED} keys, each "
-            "of another account: limits count accounts."
+            f"{admitted:,}; the rest will be throttled. It takes {', '.join(tiers)} or 1 {UNLIMITED} keys, "
+            "each of another account: limits count accounts."
         )
 
 

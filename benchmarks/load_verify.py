@@ -1,0 +1,187 @@
+"""What ``--verify`` costs the load generator: nothing verified, every tenth answer, and all of them.
+
+nginx answers from one core; the generator runs on another: 50 users of a scenario without think time, three
+runs to each whoami, on an account without a rate limit. No two runs are answered alike, so that no body is
+known by its bytes; the history is kept of all. Processor time counts: throughput falls by what a request
+costs more. The three take turns in each round, and ratios are of one round each. Run it on a Linux machine
+with two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+GENERATOR_CORE, SERVER_CORE = 0, 1
+USERS = 50
+PORT = 18490
+SHARES = (0.0, 0.1, 1.0)
+GOALS = {0.1: 0.08, 1.0: 0.40}
+NGINX = """
+daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log;
+events {{ worker_connections 1024; }}
+http {{
+  access_log off; keepalive_requests 1000000000; keepalive_timeout 600; default_type application/json;
+  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+  server {{
+    listen 127.0.0.1:{port};
+    location = /api/whoami {{ return 200
+      '{{"user":{{"id":"u1","email":"a@b.example","role":"user","tier":"enterprise","approved":true}}}}'; }}
+    location = /api/usage {{ return 200 '{{"rows":[],"page":1,"pageSize":500,"total":0}}'; }}
+    location / {{ return 200
+      '{{"success":true,"result":{{"images":["https://cdn.example/$request_id"]}},"cost":8,"ms":$msec}}'; }}
+  }}
+}}
+"""
+
+
+def main() -> None:
+    """Run the rounds and print medians."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=4.0)
+    parser.add_argument("--only", type=float, help="a share, measured in this process; used by the script")
+    options = parser.parse_args()
+    if options.only is not None:
+        print(json.dumps(measure(options.only, options.seconds)))
+        return
+    rounds: dict[float, list[tuple[float, float]]] = {share: [] for share in SHARES}
+    with serving():
+        for _ in range(options.rounds):
+            for share in SHARES:
+                rounds[share].append(run(share, options.seconds))
+    print(f"{platform.python_implementation()} {platform.python_version()}, {options.rounds} rounds")
+    for share, results in rounds.items():
+        costs = [cost_us for cost_us, _ in results]
+        rate = statistics.median(each for _, each in results)
+        spread = f"{min(costs):.1f} to {max(costs):.1f}"
+        print(f"{share:5.0%} verified {statistics.median(costs):7.1f} µs ({spread})  {rate:9,.0f}/s")
+    for share, goal in GOALS.items():
+        falls = statistics.median(
+            1 - plain / verified for (plain, _), (verified, _) in zip(rounds[0.0], rounds[share], strict=True)
+        )
+        print(f"{share:5.0%} verified: throughput falls by {falls:.1%} (goal: at most {goal:.0%})")
+
+
+@contextmanager
+def serving() -> Iterator[None]:
+    """Nginx on one core."""
+    nginx = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+    if nginx is None:
+        sys.exit("nginx is not installed: apt-get install nginx-light")
+    with tempfile.TemporaryDirectory() as name:
+        config = Path(name) / "nginx.conf"
+        config.write_text(NGINX.format(folder=name, port=PORT))
+        command = ["taskset", "-c", str(SERVER_CORE), nginx, "-c", str(config)]
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def run(share: float, seconds: float) -> tuple[float, float]:
+    """Measure a share in a process of its own.
+
+    Returns:
+        Processor time per request in µs, and requests per second.
+    """
+    pinned = ["taskset", "-c", str(GENERATOR_CORE), sys.executable, __file__]
+    command = [*pinned, "--only", str(share), "--seconds", str(seconds)]
+    cost_us, rate = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    return cost_us, rate
+
+
+def measure(share: float, seconds: float) -> tuple[float, float]:
+    """Run a scenario in this process; the first second does not count."""
+    import gevent  # noqa: PLC0415 - only this process is patched
+    from locust import constant  # noqa: PLC0415
+    from locust.env import Environment  # noqa: PLC0415
+
+    from knouds_harness.contract.operations import Action  # noqa: PLC0415
+    from knouds_harness.load.journeys import run_workflow, who_am_i  # noqa: PLC0415
+    from knouds_harness.load.load_run import LoadRun  # noqa: PLC0415
+    from knouds_harness.load.locust_statistics import use_exact_buckets  # noqa: PLC0415
+    from knouds_harness.load.options import Options  # noqa: PLC0415
+    from knouds_harness.load.scenario import ScenarioUser  # noqa: PLC0415
+    from knouds_harness.load.shapes import Shape  # noqa: PLC0415
+    from knouds_harness.target.limits import Limits  # noqa: PLC0415
+    from knouds_harness.target.personas import Persona, Secret  # noqa: PLC0415
+    from knouds_harness.target.profile import Target  # noqa: PLC0415
+    from knouds_harness.target.resources import Workflow  # noqa: PLC0415
+
+    use_exact_buckets()
+    key = Persona(
+        name="full",
+        secret=Secret("knouds_live_no-secret", "key:full"),
+        capabilities=frozenset({"workflow:run"}),
+        user="ada",
+        tier="enterprise",
+    )
+    target = Target(
+        name="nginx",
+        base_url=f"http://127.0.0.1:{PORT}",
+        limits=Limits(credits=1e9, allow=frozenset(Action)),
+        personas={"full": key},
+        workflows={"portrait": Workflow(slug="portrait", owner="ada", cost_credits=8)},
+    )
+    options = Options(
+        target="nginx",
+        rate=None,
+        users=USERS,
+        course=Shape.of("constant", USERS, 3600.0),
+        spacing="constant",
+        warm_up_s=0.0,
+        seed=1,
+        record=None,
+        objectives=None,
+        abort_on=(),
+        credits=None,
+        verified_share=share,
+        plan_only=False,
+        client="knouds",
+        yes=False,
+        yes_production=False,
+    )
+    members = {
+        "host": target.base_url,
+        "wait_time": constant(0),
+        "needs": ("workflow:run",),
+        "tasks": {run_workflow: 3, who_am_i: 1},
+    }
+    user_class = type("Runs", (ScenarioUser,), members)
+    environment = Environment(user_classes=[user_class], host=target.base_url)
+    runner = environment.create_local_runner()
+    load_run = LoadRun(environment, options, target, prices={})
+    load_run.listen()
+    runner.start(USERS, spawn_rate=USERS)
+    gevent.sleep(1.0)
+    requests = environment.stats.total.num_requests
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    gevent.sleep(seconds)
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    requests = environment.stats.total.num_requests - requests
+    failures = environment.stats.total.num_failures
+    runner.quit()
+    seen = sum(each.seen for each in load_run.verification.invariants()) if load_run.verification else 0
+    if failures or not requests or bool(seen) != bool(share):
+        sys.exit(f"{share}: {requests} requests, {failures} failures, {seen} promises seen")
+    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return cpu_s / requests * 1e6, requests / seconds
+
+
+if __name__ == "__main__":
+    main()
