@@ -1,0 +1,36 @@
+"""Says after the tests how many mutants there were, and which breaches were let pass for which reason."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from mutants.mutant import Label
+from mutants.survivors import SURVIVORS
+from mutants.verdicts import Judged, judged, mutants
+
+VERDICTS = pytest.StashKey[list[Judged]]()
+
+
+@pytest.fixture(scope="session")
+def verdicts(pytestconfig: pytest.Config) -> list[Judged]:
+    """Every mutant, judged."""
+    pytestconfig.stash[VERDICTS] = list(judged(mutants()))
+    return pytestconfig.stash[VERDICTS]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """One line for each label, and each survivor with its reason."""
+    verdicts = config.stash.get(VERDICTS, [])
+    if not verdicts:
+        return
+    terminalreporter.section("mutated recordings")
+    count = Counter((each.mutant.label, each.is_right) for each in verdicts)
+    for label in Label:
+        right, wrong = count[label, True], count[label, False]
+        called = "found" if label is Label.BREACH else "left alone"
+        terminalreporter.write_line(f"{label:10} {right + wrong:6,} mutants, {right:,} {called}")
+    for each in verdicts:
+        if not each.is_right:
+            reason = SURVIVORS.get(each.mutant.name, "no reason is known")
+            terminalreporter.write_line(f"  {each.mutant.name}: {reason}")

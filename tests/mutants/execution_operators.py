@@ -1,0 +1,105 @@
+"""Changes to what several recordings of one execution say together, and to what usage says of runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mutants.mutant import Label, Mutant, answering, encoded
+from mutants.places import places, pointer, replaced, value_at
+
+from knouds_harness.exchange.recordings import Recording
+
+_ANOTHER = "0f8c2c5e-7a52-4d6b-9d0e-3b1f5a9e6c21"
+_PROVIDER_ID = "fal:fal-ai/kling"
+
+
+def executions(recording: Recording) -> Iterator[Mutant]:
+    """A poll is of the execution that was submitted, and what has ended stays as it is."""
+    body = recording.exchange.json_or_none()
+    if recording.kind != "answer" or not isinstance(body, dict):
+        return
+    if "_async" in body:
+        for place, value in (("executionId", _ANOTHER), ("pollUrl", f"/api/executions/{_ANOTHER}")):
+            yield _breach(recording, "name another execution", {**body, place: value}, place, _POLL_URL)
+        for value in (f"/executions/{body['executionId']}", "", body["executionId"]):
+            yield _breach(
+                recording, f"write {value!r}", {**body, "pollUrl": value}, "pollUrl", _POLL_URL, _SUBMIT
+            )
+        for status in ("completed", "queued", "cancel_requested"):
+            changed = {**body, "status": status}
+            yield _breach(recording, f"write {status!r}", changed, "status", _PROCESSING, _SUBMIT)
+    elif recording.operation == "getExecution" and recording.exchange.status == 200:
+        another = {**body, "executionId": _ANOTHER}
+        if recording.outcome in ("processing", "completed", "failed", "cancelled"):
+            yield _breach(recording, "name another execution", another, "executionId", _POLL_URL)
+        if recording.outcome.startswith("still"):
+            for status in ("processing", "cancel_requested", "cancelled"):
+                changed = {**body, "status": status}
+                yield _breach(recording, f"write {status!r}", changed, "status", *_FINAL)
+
+
+def usage(recording: Recording) -> Iterator[Mutant]:
+    """No provider's names for models, and no workflow in a row of a direct run."""
+    body = recording.exchange.json_or_none()
+    if recording.kind != "answer" or recording.exchange.status != 200:
+        return
+    if recording.operation == "listUsageModels" and isinstance(body, dict):
+        models = body["models"]
+        yield _breach(
+            recording, "show a provider's id", {"models": [*models, _PROVIDER_ID]}, "models", _NO_PROVIDER
+        )
+        twice = {"models": [*models, models[0]]}
+        yield _breach(recording, "name one twice", twice, "models", "usage.models-are-distinct")
+        yield Mutant(
+            recording=answering(recording, body=encoded({"models": [*models, "new-model"]})),
+            operator="name a new model",
+            label=Label.ADDITIVE,
+        )
+    if recording.operation != "listUsage" or not isinstance(body, dict):
+        return
+    for steps in places(body, "/rows/*"):
+        row = value_at(body, steps)
+        assert isinstance(row, dict)
+        changed = replaced(body, (*steps, "modelIds"), [_PROVIDER_ID])
+        yield _breach(recording, "show a provider's id", changed, f"{pointer(steps)}/modelIds", _NO_PROVIDER)
+        numbered = replaced(body, (*steps, "modelIds"), [7])
+        yield _breach(
+            recording,
+            "number the models",
+            numbered,
+            f"{pointer(steps)}/modelIds",
+            _NO_PROVIDER,
+            "usage.row-shape",
+        )
+        if row["source"] == "api-slim":
+            named = replaced(body, (*steps, "workflowSlug"), "portrait")
+            yield _breach(
+                recording,
+                "name a workflow",
+                named,
+                f"{pointer(steps)}/workflowSlug",
+                "usage.slim-has-no-workflow",
+            )
+        yield Mutant(
+            recording=answering(recording, body=encoded(replaced(body, (*steps, "modelIds"), ["new-model"]))),
+            operator="name a new model",
+            place=pointer(steps),
+            label=Label.ADDITIVE,
+        )
+
+
+_POLL_URL = "async.poll-url-leads-to-execution"
+_SUBMIT = "async.submit-shape"
+_PROCESSING = "async.submit-is-processing"
+_FINAL = ("execution.final-is-absorbing", "execution.edges", "execution.cancel-after-end-changes-nothing")
+_NO_PROVIDER = "usage.no-provider-ids"
+
+
+def _breach(recording: Recording, operator: str, body: object, place: str, *facts: str) -> Mutant:
+    return Mutant(
+        recording=answering(recording, body=encoded(body)),
+        operator=operator,
+        place=place,
+        label=Label.BREACH,
+        facts=facts,
+    )

@@ -1,0 +1,411 @@
+"""What each answer is promised to hold, written by hand from the sources and apart from ``spec/``.
+
+That checks are judged by a second reading of the same pages, and not by the schemas that they use, gives a
+mutant's label its worth.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["string", "number", "integer", "boolean", "array", "object", "null"]
+Form = Literal["", "uuid", "instant", "slug", "url"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """One member of a body.
+
+    Attributes:
+        place: JSON pointer; ``*`` stands for each item of an array.
+        facts: Any of them is the right one to cite when it is broken.
+        kinds: What it may be; empty where no source says.
+        is_optional: Whether it may be left out, or no source says.
+        closed: Its only values, where the sources close the set.
+        is_open: Whether a new value is additive.
+        form: What its text has to be.
+    """
+
+    place: str
+    facts: tuple[str, ...]
+    kinds: tuple[Kind, ...] = ()
+    is_optional: bool = False
+    closed: tuple[object, ...] = ()
+    is_open: bool = False
+    form: Form = ""
+
+
+def _members(*facts: str, prefix: str = "", **kinds: tuple[Kind, ...]) -> tuple[Member, ...]:
+    return tuple(
+        Member(place=f"{prefix}/{name}", facts=facts, kinds=allowed) for name, allowed in kinds.items()
+    )
+
+
+_TEXT: tuple[Kind, ...] = ("string",)
+_NUMBER: tuple[Kind, ...] = ("number",)
+_FLAG: tuple[Kind, ...] = ("boolean",)
+_LIST: tuple[Kind, ...] = ("array",)
+_OBJECT: tuple[Kind, ...] = ("object",)
+
+WHOAMI = (
+    Member(place="/user", facts=("whoami.user-object",), kinds=_OBJECT),
+    Member(place="/user/id", facts=("whoami.user-object",)),
+    Member(place="/user/email", facts=("whoami.user-object",), kinds=_TEXT),
+    Member(
+        place="/user/role",
+        facts=("whoami.role-closed", "whoami.user-object"),
+        kinds=_TEXT,
+        closed=("user", "admin"),
+    ),
+    Member(
+        place="/user/tier", facts=("whoami.tier-is-string", "whoami.user-object"), kinds=_TEXT, is_open=True
+    ),
+    Member(place="/user/approved", facts=("whoami.approved-is-true", "whoami.user-object"), kinds=_FLAG),
+)
+
+SUMMARIES = (
+    *_members(
+        *("workflows.summary-fields", "workflows.slug-charset"),
+        prefix="/*",
+        name=_TEXT,
+        tags=_LIST,
+        isTemplate=_FLAG,
+        hidden=_FLAG,
+        archived=_FLAG,
+        createdBy=(),
+        folderId=("string", "null"),
+    ),
+    Member(
+        place="/*/slug",
+        facts=("workflows.summary-fields", "workflows.slug-charset"),
+        kinds=_TEXT,
+        form="slug",
+    ),
+    Member(
+        place="/*/description",
+        facts=("workflows.summary-fields",),
+        kinds=("string", "null"),
+        is_optional=True,
+    ),
+    Member(
+        place="/*/estimatedCreditCost",
+        facts=("workflows.summary-cost-is-number-or-null", "workflows.summary-fields"),
+        kinds=("number", "null"),
+    ),
+    Member(
+        place="/*/updatedAt",
+        facts=("workflows.updated-at-is-iso", "workflows.summary-fields"),
+        kinds=_TEXT,
+        form="instant",
+    ),
+)
+
+DOCUMENT = (
+    *_members(
+        "workflows.document-shape",
+        name=_TEXT,
+        nodes=_LIST,
+        edges=_LIST,
+        createdBy=(),
+        folderId=("string", "null"),
+    ),
+    Member(place="/viewport", facts=("workflows.viewport-shape", "workflows.document-shape"), kinds=_OBJECT),
+    Member(
+        place="/slug", facts=("workflows.document-shape", "workflows.slug-charset"), kinds=_TEXT, form="slug"
+    ),
+    Member(
+        place="/updatedAt",
+        facts=("workflows.updated-at-is-iso", "workflows.document-shape"),
+        kinds=_TEXT,
+        form="instant",
+    ),
+    Member(place="/tags", facts=("workflows.document-shape",), kinds=_LIST, is_optional=True),
+    Member(place="/publicPlayground", facts=("workflows.document-shape",), kinds=_FLAG, is_optional=True),
+    *_members(
+        "workflows.node-shape",
+        "workflows.document-shape",
+        prefix="/nodes/*",
+        id=_TEXT,
+        type=_TEXT,
+        position=_OBJECT,
+        data=_OBJECT,
+    ),
+    *_members(
+        "workflows.edge-shape",
+        "workflows.document-shape",
+        prefix="/edges/*",
+        id=_TEXT,
+        source=_TEXT,
+        target=_TEXT,
+        sourceHandle=(),
+        targetHandle=(),
+    ),
+    *_members(
+        "workflows.viewport-shape",
+        "workflows.document-shape",
+        prefix="/viewport",
+        x=_NUMBER,
+        y=_NUMBER,
+        zoom=_NUMBER,
+    ),
+)
+
+_SCHEMA = ("schema.shape", "schema.public-shape-without-cost")
+_FIELD = ("schema.fields-have-name-and-type", *_SCHEMA)
+PUBLIC_SCHEMA = (
+    *_members(*_SCHEMA, fields=_LIST, values=_OBJECT, name=_TEXT),
+    Member(place="/description", facts=_SCHEMA, kinds=("string", "null"), is_optional=True),
+    Member(place="/fields/*/name", facts=_FIELD, kinds=_TEXT),
+    Member(place="/fields/*/type", facts=_FIELD, kinds=_TEXT),
+)
+SCHEMA = (*PUBLIC_SCHEMA, Member(place="/estimatedCreditCost", facts=_SCHEMA))
+
+_RUN = ("run.success-shape",)
+RUN = (
+    Member(place="/success", facts=("run.success-is-true", *_RUN), kinds=_FLAG, closed=(True,)),
+    Member(place="/result", facts=("run.result-present", *_RUN)),
+    Member(place="/cost", facts=("run.cost-is-credits", *_RUN), kinds=_NUMBER),
+)
+WORKFLOW_RUN = (*RUN, Member(place="/ms", facts=("run.ms-is-number", *_RUN), kinds=_NUMBER))
+MODEL_RUN = (*RUN, Member(place="/ms", facts=(), is_optional=True))
+IMAGES = (
+    Member(place="/result/images", facts=("run.result-present",), kinds=_LIST, is_optional=True),
+    Member(
+        place="/result/images/*",
+        facts=("run.result-present",),
+        kinds=_TEXT,
+        is_optional=True,
+        form="url",
+    ),
+)
+
+_SUBMIT = ("async.submit-shape",)
+SUBMIT = (
+    Member(place="/_async", facts=_SUBMIT, kinds=_FLAG, closed=(True,)),
+    Member(place="/executionId", facts=("async.execution-id-is-uuid", *_SUBMIT), kinds=_TEXT, form="uuid"),
+    Member(place="/requestId", facts=_SUBMIT, kinds=_TEXT),
+    Member(
+        place="/status", facts=("async.submit-is-processing", *_SUBMIT), kinds=_TEXT, closed=("processing",)
+    ),
+    Member(place="/webhookDelivery", facts=("async.webhook-delivery-shape", *_SUBMIT), kinds=_OBJECT),
+    Member(
+        place="/webhookDelivery/configured",
+        facts=("async.webhook-delivery-shape", *_SUBMIT),
+        kinds=_FLAG,
+    ),
+    Member(place="/pollUrl", facts=("async.poll-url-leads-to-execution", *_SUBMIT), kinds=_TEXT),
+)
+WORKFLOW_SUBMIT = (
+    *SUBMIT,
+    Member(place="/workflowSlug", facts=("async.workflow-submit-names-slug",), kinds=_TEXT),
+)
+
+POLL = (
+    Member(
+        place="/executionId",
+        facts=("async.execution-id-is-uuid", "execution.poll-shape", "async.poll-url-leads-to-execution"),
+        kinds=_TEXT,
+        form="uuid",
+    ),
+    Member(
+        place="/status",
+        facts=("execution.status-closed", "execution.poll-shape"),
+        kinds=_TEXT,
+        closed=("processing", "cancel_requested", "completed", "failed", "cancelled"),
+    ),
+)
+COMPLETED = (*POLL, Member(place="/result", facts=("execution.completed-has-result",)))
+FAILED = (
+    *POLL,
+    *(
+        Member(place=place, facts=("execution.failed-has-error",), kinds=kinds)
+        for place, kinds in (("/error", _OBJECT), ("/error/code", _TEXT), ("/error/message", _TEXT))
+    ),
+)
+
+_ROW = ("usage.row-shape",)
+USAGE = (
+    *_members("usage.page-shape", rows=_LIST, page=_NUMBER, pageSize=_NUMBER, total=_NUMBER),
+    *_members(
+        *_ROW,
+        prefix="/rows/*",
+        id=("integer",),
+        userId=(),
+        cost=_NUMBER,
+        userCost=_NUMBER,
+        creditsCost=("integer",),
+        errorCode=("string", "null"),
+        requestId=_TEXT,
+    ),
+    Member(
+        place="/rows/*/workflowSlug",
+        facts=("usage.slim-has-no-workflow", *_ROW),
+        kinds=("string", "null"),
+    ),
+    Member(place="/rows/*/modelIds", facts=("usage.no-provider-ids", *_ROW), kinds=_LIST),
+    Member(
+        place="/rows/*/status",
+        facts=("usage.row-status-closed", *_ROW),
+        kinds=_TEXT,
+        closed=("processing", "completed", "failed", "cancelled"),
+    ),
+    Member(
+        place="/rows/*/source",
+        facts=("usage.source-closed", *_ROW),
+        kinds=_TEXT,
+        closed=("api-slim", "api-workflow"),
+    ),
+    Member(place="/rows/*/durationMs", facts=_ROW, kinds=("number", "null")),
+    Member(place="/rows/*/createdAt", facts=_ROW, kinds=_TEXT, form="instant"),
+)
+
+DELIVERY = (
+    *_members(
+        "webhook.payload-shape",
+        "webhook.agrees-with-poll",
+        requestId=_TEXT,
+        userId=(),
+        workflowSlug=("string", "null"),
+        modelIds=_LIST,
+    ),
+    Member(
+        place="/event",
+        facts=("webhook.event-fits-ending", "webhook.payload-shape"),
+        kinds=_TEXT,
+    ),
+    Member(
+        place="/executionId",
+        facts=("webhook.payload-shape", "webhook.agrees-with-poll", "async.execution-id-is-uuid"),
+        kinds=_TEXT,
+        form="uuid",
+    ),
+    Member(
+        place="/status",
+        facts=("webhook.payload-shape", "webhook.agrees-with-poll", "webhook.event-fits-ending"),
+        kinds=_TEXT,
+    ),
+)
+
+_OF_AN_OPERATION: dict[str, tuple[Member, ...]] = {
+    "getWhoami": WHOAMI,
+    "listWorkflows": SUMMARIES,
+    "getWorkflow": DOCUMENT,
+    "getWorkflowSchema": SCHEMA,
+    "getPublicWorkflowSchema": PUBLIC_SCHEMA,
+    "listUsage": USAGE,
+}
+
+
+def members_of(operation: str, body: object) -> tuple[Member, ...]:
+    """What a success of an operation is promised to hold; which of its shapes it has, its own body tells."""
+    content = body if isinstance(body, dict) else {}
+    if operation.startswith("run"):
+        is_workflow = operation == "runWorkflow"
+        if "_async" in content:
+            return WORKFLOW_SUBMIT if is_workflow else SUBMIT
+        return (*(WORKFLOW_RUN if is_workflow else MODEL_RUN), *IMAGES)
+    if operation == "getExecution":
+        return {"completed": COMPLETED, "failed": FAILED}.get(str(content.get("status")), POLL)
+    return _OF_AN_OPERATION.get(operation, ())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """How one cause is promised to be refused.
+
+    Attributes:
+        facts: Any of them is the right one to cite.
+        statuses: Documented; empty where the sources leave open which one it is.
+        code: Documented; empty where none is.
+    """
+
+    facts: tuple[str, ...]
+    statuses: tuple[int, ...] = ()
+    code: str = ""
+
+
+def _unauthorized(fact: str, *, code: str = "") -> Refusal:
+    return Refusal(facts=(fact,), statuses=(401,), code=code)
+
+
+_INVALID_INPUTS = "INVALID_INPUTS"
+_NOT_FOUND_MODEL = "MODEL_NOT_FOUND"
+_REFUSALS: dict[str, Refusal] = {
+    "no-key": _unauthorized("auth.missing-key-is-401"),
+    "empty-key": _unauthorized("auth.empty-key-is-401"),
+    "malformed-key": _unauthorized("auth.malformed-key-is-401"),
+    "unknown-key": _unauthorized("auth.unknown-key-is-401"),
+    "revoked": _unauthorized("auth.revoked-key-is-401"),
+    "unapproved": _unauthorized("auth.unapproved-account-is-401"),
+    "bearer": _unauthorized("auth.bearer-is-not-accepted"),
+    "key-in-query": _unauthorized("auth.query-key-is-not-accepted"),
+    "legacy": _unauthorized("auth.legacy-key-is-401-retired", code="LEGACY_KEY_RETIRED"),
+    "lacks-capability": Refusal(
+        facts=("capability.missing-is-403-denied",), statuses=(403,), code="CAPABILITY_DENIED"
+    ),
+    "async-not-supported": Refusal(
+        facts=("model.async-not-supported-is-400",), statuses=(400,), code="ASYNC_NOT_SUPPORTED"
+    ),
+    "bad-name": Refusal(facts=("run.bad-slug-is-invalid-slug",), statuses=(400,), code="INVALID_SLUG"),
+    "inputs-array": Refusal(
+        facts=("run.inputs-not-object-is-invalid-inputs",), statuses=(400,), code=_INVALID_INPUTS
+    ),
+    "no-inputs": Refusal(
+        facts=("run.inputs-missing-is-invalid-inputs",), statuses=(400,), code=_INVALID_INPUTS
+    ),
+    "grant-used-up": Refusal(facts=("run.exhausted-grant-is-402",), statuses=(402,), code="grant_exhausted"),
+    "no-credits": Refusal(
+        facts=("run.too-few-credits-is-402",), statuses=(402,), code="INSUFFICIENT_CREDITS"
+    ),
+    "above-tier": Refusal(facts=("model.above-tier-is-403",), statuses=(403,), code="MODEL_TIER_REQUIRED"),
+    "under-business": Refusal(facts=("model.run-under-business-is-403",), statuses=(403,)),
+    "disabled": Refusal(facts=("model.disabled-is-404",), statuses=(404,), code=_NOT_FOUND_MODEL),
+    "over-limit": Refusal(facts=("rate.over-limit-is-429",), statuses=(429,), code="RATE_LIMIT_EXCEEDED"),
+    "provider-failed": Refusal(
+        facts=("run.provider-failure-is-500",), statuses=(500,), code="EXECUTION_FAILED"
+    ),
+    "deleted": Refusal(facts=("workflows.delete-then-404",), statuses=(404,)),
+    "unknown-slug": Refusal(
+        facts=("workflows.unknown-is-404", "schema.unknown-is-404", "schema.public-only-when-public"),
+        statuses=(404,),
+    ),
+    "private": Refusal(facts=("schema.public-only-when-public",), statuses=(404,)),
+}
+_REFUSALS_OF_RUNS: dict[tuple[str, str], Refusal] = {
+    ("runModel", "unknown"): Refusal(facts=("model.unknown-is-404",), statuses=(404,), code=_NOT_FOUND_MODEL),
+    ("runWorkflow", "unknown"): Refusal(facts=("run.unknown-workflow-is-404",), statuses=(404,)),
+    ("runWorkflow", "foreign"): Refusal(facts=("run.foreign-workflow-is-404",), statuses=(404,)),
+    ("runModel", "not-json"): Refusal(
+        facts=("run.body-not-json-is-invalid-body",), statuses=(400,), code="INVALID_BODY"
+    ),
+    ("runWorkflow", "not-json"): Refusal(
+        facts=("run.body-not-json-is-invalid-body",), statuses=(400,), code="INVALID_BODY"
+    ),
+    ("getExecution", "unknown"): Refusal(facts=("execution.unknown-is-404",), statuses=(404,)),
+    ("getExecution", "foreign"): Refusal(facts=("execution.foreign-is-404",), statuses=(404,)),
+    ("cancelExecution", "unknown"): Refusal(facts=("execution.unknown-is-404",), statuses=(404,)),
+    ("cancelExecution", "foreign"): Refusal(facts=("execution.foreign-is-404",), statuses=(404,)),
+}
+
+STATUS_BY_CODE = {
+    "INVALID_INPUTS": 400,
+    "INVALID_SLUG": 400,
+    "INVALID_BODY": 400,
+    "ASYNC_NOT_SUPPORTED": 400,
+    "LEGACY_KEY_RETIRED": 401,
+    "INSUFFICIENT_CREDITS": 402,
+    "grant_exhausted": 402,
+    "CAPABILITY_DENIED": 403,
+    "MODEL_TIER_REQUIRED": 403,
+    "MODEL_NOT_FOUND": 404,
+    "RATE_LIMIT_EXCEEDED": 429,
+    "EXECUTION_FAILED": 500,
+}
+"""Source: docs, errors; those that no API key can provoke are left out."""
+
+
+def refusal_of(operation: str, outcome: str) -> Refusal:
+    """What is promised of a refusal beside its envelope; nothing where the sources leave it open."""
+    nothing = Refusal(facts=())
+    return _REFUSALS_OF_RUNS.get((operation, outcome)) or _REFUSALS.get(outcome, nothing)

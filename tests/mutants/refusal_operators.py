@@ -1,0 +1,182 @@
+"""Changes to refusals: their envelope, their status and code, and what stands beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from mutants.mutant import Label, Mutant, answering, encoded, with_header, without_header
+from mutants.promises import STATUS_BY_CODE, refusal_of
+
+from knouds_harness.exchange.recordings import Recording
+
+_HAS_CODE = (
+    "envelope.error-has-code",
+    "envelope.plain-401-has-code",
+    "envelope.unknown-workflow-404-has-code",
+)
+_NO_TEXTS: Final[tuple[object, ...]] = (None, 7, "", [], {}, True)
+_NO_NAMES: Final[tuple[object, ...]] = ("", [], None, 7, "nothing:known", ["nothing:known"])
+_NO_FIELDS: Final[tuple[object, ...]] = (None, [], "soon")
+_OTHER_STATUSES = (200, 400, 401, 402, 403, 404, 418, 422, 429)
+_FIELDS = ("rate.refusal-fields", "rate.body-and-headers-agree")
+_HEADERS = ("rate.refusal-headers", "rate.body-and-headers-agree", "rate.headers-are-integers")
+
+
+def envelopes(recording: Recording) -> Iterator[Mutant]:
+    """``error`` and ``code`` are texts, and neither is empty."""
+    body = _refused(recording)
+    if body is None:
+        return
+    for name, facts in (("error", ("envelope.error-has-text",)), ("code", _HAS_CODE)):
+        for operator, changed in (
+            ("drop", {key: value for key, value in body.items() if key != name}),
+            *((f"write {value!r}", {**body, name: value}) for value in _NO_TEXTS),
+            ("rename", {f"{name}s" if key == name else key: value for key, value in body.items()}),
+        ):
+            yield _breach(recording, operator, changed, *facts, place=f"/{name}")
+    wrapped = {"error": {"message": body["error"], "code": body["code"]}}
+    yield _breach(recording, "wrap it", wrapped, "envelope.error-has-text", *_HAS_CODE)
+    yield _same(recording, "say it in other words", {**body, "error": "Sorry."}, Label.EQUIVALENT)
+    yield _same(recording, "add a member", {**body, "docs": "https://docs.example"}, Label.ADDITIVE)
+    yield _same(recording, "add an object", {**body, "details": [{"field": "x"}]}, Label.ADDITIVE)
+
+
+def causes(recording: Recording) -> Iterator[Mutant]:
+    """What is documented of a cause: its status, and its code."""
+    body = _refused(recording)
+    refusal = refusal_of(recording.operation, recording.outcome)
+    if body is None or not refusal.facts:
+        return
+    facts = (*refusal.facts, "envelope.code-fits-status")
+    for status in _OTHER_STATUSES:
+        if status not in refusal.statuses:
+            yield Mutant(
+                recording=answering(recording, status=status),
+                operator="refuse with another status",
+                place=str(status),
+                label=Label.BREACH,
+                facts=(*facts, "ground.status-is-documented"),
+            )
+    for code, status in STATUS_BY_CODE.items():
+        if code == body["code"]:
+            continue
+        if refusal.code or status not in refusal.statuses:
+            yield _breach(recording, "name another cause", {**body, "code": code}, *facts, place=code)
+    if refusal.code:
+        for code in (_other_case(refusal.code), f"{refusal.code}_", "SOMETHING_ELSE"):
+            yield _breach(recording, "invent a code", {**body, "code": code}, *facts, place=code)
+    else:
+        invented = {**body, "code": "SOMETHING_ELSE"}
+        yield _same(recording, "invent a code", invented, Label.EQUIVALENT)
+
+
+def denials(recording: Recording) -> Iterator[Mutant]:
+    """A denial names what would have passed, as a text or as a list."""
+    body = _refused(recording)
+    if body is None or body["code"] != "CAPABILITY_DENIED":
+        return
+    named = "capability.denied-names-required"
+    without = {key: value for key, value in body.items() if key != "required"}
+    yield _breach(recording, "drop", without, named, place="/required")
+    for value in _NO_NAMES:
+        changed = {**body, "required": value}
+        yield _breach(
+            recording, f"write {value!r}", changed, named, "capability.required-form", place="/required"
+        )
+    required = body["required"]
+    as_list = required if isinstance(required, list) else [required]
+    for form in (as_list, as_list[0]):
+        changed = {**body, "required": form}
+        yield _same(recording, f"write {form!r}", changed, Label.EQUIVALENT, place="/required")
+
+
+def throttlings(recording: Recording) -> Iterator[Mutant]:
+    """A 429 says for whom, how many and how long, twice, and says the same both times."""
+    body = _refused(recording)
+    if body is None or recording.exchange.status != 429:
+        return
+    for name in ("tier", "limit", "retryAfter"):
+        without = {key: value for key, value in body.items() if key != name}
+        yield _breach(recording, "drop", without, *_FIELDS, place=f"/{name}")
+        for value in _NO_FIELDS:
+            if not (name == "tier" and value == "soon"):
+                changed = {**body, name: value}
+                yield _breach(recording, f"write {value!r}", changed, *_FIELDS, place=f"/{name}")
+    wait_s, limit = body["retryAfter"], body["limit"]
+    for operator, changed in (
+        ("count in milliseconds", {**body, "retryAfter": wait_s * 1000}),
+        ("say less than the header", {**body, "retryAfter": wait_s - 5}),
+        ("say another limit", {**body, "limit": limit + 1}),
+    ):
+        yield _breach(
+            recording, operator, changed, *_FIELDS, "rate.window-is-fixed-60-s", "tier.rate-limit-pro"
+        )
+    headers = recording.exchange.headers
+    for name in ("x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "retry-after"):
+        yield _header_breach(recording, "drop the header", name, None, *_HEADERS)
+        for value in ("soon", "1.5", "", "Wed, 25 Nov 2026 17:15:01 GMT"):
+            yield _header_breach(recording, f"write {value!r}", name, value, *_HEADERS)
+    reset = dict(headers)["x-ratelimit-reset"]
+    yield _header_breach(recording, "count in milliseconds", "x-ratelimit-reset", f"{reset}000", *_HEADERS)
+    yield _header_breach(
+        recording, "count in milliseconds", "retry-after", str(wait_s * 1000), *_HEADERS, *_FIELDS
+    )
+    yield _header_breach(
+        recording, "say another limit", "x-ratelimit-limit", str(limit - 1), *_HEADERS, "tier.rate-limit-pro"
+    )
+
+
+def limits(recording: Recording) -> Iterator[Mutant]:
+    """A success of a limited account carries the three headers, in whole numbers and unix seconds."""
+    headers = dict(recording.exchange.headers)
+    is_success = (recording.exchange.status or 500) < 400
+    if recording.kind != "answer" or not is_success or "x-ratelimit-limit" not in headers:
+        return
+    facts = ("rate.headers-on-success", "rate.headers-are-integers")
+    is_limited = "schemas.limited-run-headers" in recording.checks
+    for name in ("x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"):
+        if is_limited:
+            yield _header_breach(recording, "drop the header", name, None, *facts)
+        for value in ("1.5", "many", "", *(("-1", "unlimited") if is_limited else ())):
+            yield _header_breach(recording, f"write {value!r}", name, value, *facts)
+    reset = headers["x-ratelimit-reset"]
+    for value in (f"{reset}000", "2026-11-25T17:15:56Z"):
+        yield _header_breach(recording, f"write {value!r}", "x-ratelimit-reset", value, *facts)
+
+
+def _refused(recording: Recording) -> dict[str, Any] | None:
+    body = recording.exchange.json_or_none()
+    is_refusal = recording.kind == "answer" and (recording.exchange.status or 0) >= 400
+    return body if is_refusal and isinstance(body, dict) else None
+
+
+def _other_case(code: str) -> str:
+    return code.lower() if code.isupper() else code.upper()
+
+
+def _breach(recording: Recording, operator: str, body: object, *facts: str, place: str = "") -> Mutant:
+    return Mutant(
+        recording=answering(recording, body=encoded(body)),
+        operator=operator,
+        place=place,
+        label=Label.BREACH,
+        facts=facts,
+    )
+
+
+def _same(recording: Recording, operator: str, body: object, label: Label, place: str = "") -> Mutant:
+    changed = answering(recording, body=encoded(body))
+    return Mutant(recording=changed, operator=operator, place=place, label=label)
+
+
+def _header_breach(recording: Recording, operator: str, name: str, value: str | None, *facts: str) -> Mutant:
+    headers = recording.exchange.headers
+    changed = without_header(headers, name) if value is None else with_header(headers, name, value)
+    return Mutant(
+        recording=answering(recording, headers=changed),
+        operator=operator,
+        place=name,
+        label=Label.BREACH,
+        facts=facts,
+    )

@@ -1,0 +1,84 @@
+"""Changes to what a success holds: members dropped, of another type, out of a closed set, or new."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mutants.mutant import Label, Mutant, answering, encoded
+from mutants.places import Steps, dropped, objects, places, pointer, replaced, value_at
+from mutants.promises import Kind, Member, members_of
+
+from knouds_harness.exchange.recordings import Recording
+
+_OF_KIND: dict[Kind, object] = {
+    "string": "text",
+    "number": 1.5,
+    "integer": 7,
+    "boolean": True,
+    "array": [],
+    "object": {},
+    "null": None,
+}
+_WRONG_TEXTS: dict[str, tuple[str, ...]] = {
+    "uuid": ("7", "98983edbff07", "98983edb-ff07-4328-85d4-8b62a29dc03g"),
+    "instant": ("yesterday", "25.11.2026 17:14", "1795626898"),
+    "slug": ("Portrait", "por trait", "por_trait"),
+    "url": ("no address", ""),
+}
+_NEW_VALUE = "something_else"
+
+
+def shapes(recording: Recording) -> Iterator[Mutant]:
+    """What a success of the operation may and may not look like."""
+    body = recording.exchange.json_or_none()
+    if recording.kind != "answer" or (recording.exchange.status or 500) >= 400 or body is None:
+        return
+    for member in members_of(recording.operation, body):
+        for steps in places(body, member.place):
+            for operator, changed, label in _changes(member, steps, body):
+                yield Mutant(
+                    recording=answering(recording, body=encoded(changed)),
+                    operator=operator,
+                    place=pointer(steps),
+                    label=label,
+                    facts=member.facts if label is Label.BREACH else (),
+                )
+    for steps in objects(body):
+        yield Mutant(
+            recording=answering(recording, body=encoded(replaced(body, (*steps, "newMember"), {"new": 1}))),
+            operator="add a member",
+            place=pointer(steps),
+            label=Label.ADDITIVE,
+        )
+
+
+def _changes(member: Member, steps: Steps, body: object) -> Iterator[tuple[str, object, Label]]:
+    if not isinstance(steps[-1], int):
+        yield "drop", dropped(body, steps), Label.EQUIVALENT if member.is_optional else Label.BREACH
+    for kind, value in _other_kinds(member, value_at(body, steps)):
+        label = Label.BREACH if member.kinds else Label.EQUIVALENT
+        yield f"make it {kind}", replaced(body, steps, value), label
+    for text in _WRONG_TEXTS.get(member.form, ()):
+        yield f"write {text!r}", replaced(body, steps, text), Label.BREACH
+    if member.closed and "string" in member.kinds:
+        yield "invent a value", replaced(body, steps, _NEW_VALUE), Label.BREACH
+        yield "write it in capitals", replaced(body, steps, str(member.closed[0]).upper()), Label.BREACH
+    if member.closed == (True,):
+        yield "write false", replaced(body, steps, value=False), Label.BREACH
+    if member.is_open:
+        yield "invent a value", replaced(body, steps, _NEW_VALUE), Label.ADDITIVE
+
+
+def _other_kinds(member: Member, value: object) -> Iterator[tuple[Kind | str, object]]:
+    if not member.kinds:
+        if isinstance(value, str):
+            yield "integer", 7
+        return
+    allowed = {*member.kinds, *(("integer",) if "number" in member.kinds else ())}
+    for kind, other in _OF_KIND.items():
+        if kind not in allowed and not (kind == "number" and "integer" in allowed and "number" in allowed):
+            yield kind, other
+    if "number" in allowed or "integer" in allowed:
+        yield "a number in quotes", str(value)
+    if "boolean" in allowed:
+        yield "a boolean in quotes", str(value).lower()

@@ -1,0 +1,73 @@
+"""What the checks make of a mutant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from mutants.answer_operators import either_of_two, same_notation, statuses, wrong_notation
+from mutants.delivery_operators import endings, payloads, signatures
+from mutants.execution_operators import executions, usage
+from mutants.mutant import Label, Mutant, Operator
+from mutants.refusal_operators import causes, denials, envelopes, limits, throttlings
+from mutants.shape_operators import shapes
+from recorded import document, recordings, story_of
+from recorded import shapes as judge
+
+from knouds_harness.conformance.recording_judgement import claims_about
+from knouds_harness.runs.verdicts import fails_run, verdict_for
+
+OPERATORS: tuple[Operator, ...] = (
+    shapes,
+    wrong_notation,
+    same_notation,
+    statuses,
+    either_of_two,
+    envelopes,
+    causes,
+    denials,
+    throttlings,
+    limits,
+    executions,
+    usage,
+    payloads,
+    endings,
+    signatures,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """A mutant, and the facts that checks found broken in it."""
+
+    mutant: Mutant
+    broken: frozenset[str]
+
+    @property
+    def is_right(self) -> bool:
+        """Whether a breach was called one, with a right fact, and nothing else was."""
+        if self.mutant.label is Label.BREACH:
+            return not self.broken.isdisjoint(self.mutant.facts)
+        return not self.broken
+
+
+def mutants() -> Iterator[Mutant]:
+    """Every change of every recording."""
+    for recording in recordings().values():
+        for operator in OPERATORS:
+            yield from operator(recording)
+
+
+def judged(changed: Iterable[Mutant]) -> Iterator[Judged]:
+    """Have the checks judge them, each with the rest of its story as it was."""
+    facts = document().facts
+    for mutant in changed:
+        broken = frozenset(
+            claim.fact
+            for _, claims in claims_about(
+                mutant.recording, document=document(), shapes=judge(), story=story_of(mutant.recording)
+            )
+            for claim in claims
+            if not claim.holds and fails_run(verdict_for(facts[claim.fact]), strict=False, is_waived=False)
+        )
+        yield Judged(mutant=mutant, broken=broken)
