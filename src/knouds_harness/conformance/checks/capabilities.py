@@ -82,13 +82,14 @@ def denied(
         expected=f"403 CAPABILITY_DENIED: holds {_shown(held)}",
         observed=answer(exchange),
     )
-    named = required_of(exchange)
-    if named:
+    body = exchange.json_or_none()
+    if exchange.status == 403 and isinstance(body, dict) and body.get("required"):
+        named = required_of(exchange)
         yield Claim(
             fact="capability.denied-names-required",
             holds=any(operation.admits({capability}, path_values) for capability in named),
             expected=" or ".join(operation.required_capabilities(path_values)),
-            observed=_shown(named),
+            observed=_shown(named) if named else f"{body['required']!r}",
             where="/required",
         )
 

@@ -22,6 +22,7 @@ _WORKFLOW_OPERATIONS = frozenset(
         "runWorkflow",
     }
 )
+_FIRST_NO_UNIX_S = 10_000_000_000  # above are counts of milliseconds; seconds stay below for centuries
 _INTERNALS = re.compile(
     r"<!doctype|<html|<body|<pre>|Traceback \(most recent call last\)|\n\s+at \S+ \("
     r"|File \"/|/(?:home|usr|var|srv|app)/\S+\.\w+",
@@ -71,7 +72,8 @@ def json_object(exchange: Exchange) -> Iterator[Claim]:
             expected="an array",
             observed=observed,
         )
-    elif exchange.request.operation_id != "listUsageModels":  # its shape is open: an array is as good
+    elif exchange.request.operation_id != "listUsageModels" or not isinstance(body, dict | list):
+        # the shape of the models is open: an array is as good
         yield Claim(
             fact="ground.responses-are-json-objects",
             holds=isinstance(body, dict),
@@ -201,7 +203,7 @@ def context_fields(exchange: Exchange) -> Iterator[Claim]:
             )
 
 
-@check("rate.refusal-headers", "rate.body-and-headers-agree")
+@check("rate.refusal-headers", "rate.headers-are-integers", "rate.body-and-headers-agree")
 def throttled_headers(exchange: Exchange) -> Iterator[Claim]:
     """A 429 carries the rate-limit headers and Retry-After, and its body says the same."""
     if exchange.status != 429:
@@ -214,6 +216,15 @@ def throttled_headers(exchange: Exchange) -> Iterator[Claim]:
             expected="a whole number",
             observed=value or "no such header",
             where=f"header {name}",
+        )
+    reset = exchange.header("X-RateLimit-Reset") or ""
+    if reset.isdigit():
+        yield Claim(
+            fact="rate.headers-are-integers",
+            holds=int(reset) < _FIRST_NO_UNIX_S,
+            expected="unix seconds",
+            observed=reset,
+            where="header X-RateLimit-Reset",
         )
     body = exchange.json_or_none()
     if not isinstance(body, dict):

@@ -149,8 +149,7 @@ MODEL_RUN_UNDER_BUSINESS = _refusal(
     "model-run-under-business",
     "A model run of an account under business is a 403.",
     fact="model.run-under-business-is-403",
-    status=(403,),
-    code=("CAPABILITY_DENIED", "MODEL_TIER_REQUIRED"),
+    status=(403,),  # with which code is open
     needs=(PRO_MODEL_KEY, USABLE_MODEL, MAY_RUN),
 )
 ASYNC_NOT_SUPPORTED = _refusal(

@@ -137,19 +137,28 @@ def headers(exchange: Exchange, *, operation: Operation, shapes: ShapeJudge) -> 
         yield Claim(fact="rate.headers-are-integers", holds=True, expected="whole numbers", observed="")
 
 
-@check("rate.headers-on-success", needs=(MAY_RUN,))
+@check("rate.headers-on-success", "rate.headers-are-integers", needs=(MAY_RUN,))
 def limited_run_headers(exchange: Exchange) -> Iterator[Claim]:
-    """A run of an account on a limited tier carries the three rate-limit headers."""
+    """A run of an account on a limited tier carries the three rate-limit headers, and counts with them."""
     if exchange.status not in (200, 202):
         return
     for name in ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"):
+        value = exchange.header(name)
         yield Claim(
             fact="rate.headers-on-success",
-            holds=exchange.header(name) is not None,
+            holds=value is not None,
             expected="present",
             observed="no such header",
             where=f"header {name}",
         )
+        if value is not None:
+            yield Claim(
+                fact="rate.headers-are-integers",
+                holds=value.isdigit(),
+                expected="a whole number: the account's tier is limited",
+                observed=value,
+                where=f"header {name}",
+            )
 
 
 @check("workflows.summary-cost-is-number-or-null", needs=(FULL_KEY, _WITHOUT_GENERATOR))
@@ -207,7 +216,8 @@ def no_request_input(exchange: Exchange) -> Iterator[Claim]:
 
 
 def _served_to_all(exchange: Exchange, fact: str) -> Claim:
-    is_json = exchange.json_or_none() is not None and "json" in (exchange.header("content-type") or "")
+    declared = (exchange.header("content-type") or "").lower()
+    is_json = exchange.json_or_none() is not None and "json" in declared
     return Claim(
         fact=fact,
         holds=exchange.status == 200 and is_json,
