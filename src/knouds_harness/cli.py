@@ -20,7 +20,9 @@ from knouds_harness.contract.difference import Kind, differences
 from knouds_harness.contract.document import load_document
 from knouds_harness.coverage import coverage, print_coverage
 from knouds_harness.errors import ExitCode, HarnessError, UsageError
+from knouds_harness.exchange.recording_folder import RecordingFolder
 from knouds_harness.load_command import load
+from knouds_harness.locations import recordings_path
 from knouds_harness.record_command import record
 from knouds_harness.reporting.render import render_all
 from knouds_harness.reporting.standing import fact_rows
@@ -195,9 +197,10 @@ def report(run: Path) -> None:
 )
 @click.option("--gaps", is_flag=True, help="Only documented facts that lack a check or a fault.")
 def facts(run: Path | None, *, gaps: bool) -> None:
-    """List every fact: its source, the checks that prove it, the faults that make them fail."""
+    """List every fact: its source, the checks that prove it, the faults that make them fail, recordings."""
     standings = {row.fact.id: row.standing for row in fact_rows(read_run(run))} if run else None
-    rows = coverage(load_document().facts.values(), standings)
+    recordings = RecordingFolder.open(recordings_path()).names_by_fact()
+    rows = coverage(load_document().facts.values(), standings, recordings)
     print_coverage(rows, gaps_only=gaps, console=Console())
 
 

@@ -1,9 +1,9 @@
-"""The table of all promises: which check proves a fact, which fault makes the check fail, how a run went."""
+"""The table of all promises: what proves a fact, what makes that fail, its recordings, how a run went."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -14,6 +14,8 @@ from knouds_harness.contract.sources import Fact, Source
 from knouds_harness.reporting.standing import Standing
 from knouds_harness.sandbox.faults import FAULTS
 
+_MOST_NAMES = 3
+
 
 @dataclass(frozen=True, kw_only=True)
 class Coverage:
@@ -23,12 +25,14 @@ class Coverage:
         fact: The promise, or the assumption.
         checks: Ids of the checks that may make a claim about it.
         faults: Ids of the sandbox's faults that break it.
+        recordings: Names of the recordings that show it.
         standing: How it stood in a run; None where no run was asked about.
     """
 
     fact: Fact
     checks: tuple[str, ...]
     faults: tuple[str, ...]
+    recordings: tuple[str, ...] = ()
     standing: Standing | None = None
 
     @property
@@ -41,12 +45,17 @@ class Coverage:
         return None if self.faults else "no fault"
 
 
-def coverage(facts: Iterable[Fact], standings: Mapping[str, Standing] | None = None) -> list[Coverage]:
+def coverage(
+    facts: Iterable[Fact],
+    standings: Mapping[str, Standing] | None = None,
+    recordings: Mapping[str, Sequence[str]] | None = None,
+) -> list[Coverage]:
     """What proves each fact.
 
     Args:
         facts: In the order in which to list them.
         standings: How facts stood in a run, by id.
+        recordings: Names of recordings, by fact.
     """
     checks: dict[str, list[str]] = defaultdict(list)
     for check in all_checks().values():
@@ -60,6 +69,7 @@ def coverage(facts: Iterable[Fact], standings: Mapping[str, Standing] | None = N
             fact=fact,
             checks=tuple(checks[fact.id]),
             faults=tuple(faults[fact.id]),
+            recordings=tuple((recordings or {}).get(fact.id, ())),
             standing=(standings or {}).get(fact.id),
         )
         for fact in facts
@@ -69,7 +79,7 @@ def coverage(facts: Iterable[Fact], standings: Mapping[str, Standing] | None = N
 def print_coverage(rows: list[Coverage], *, gaps_only: bool, console: Console) -> None:
     """Print the table, and a line that counts."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("fact", "source", "checks", "faults", "in the run"):
+    for heading in ("fact", "source", "checks", "faults", "recordings", "in the run"):
         table.add_column(heading, overflow="fold")
     for row in rows:
         if not gaps_only or row.gap:
@@ -78,6 +88,7 @@ def print_coverage(rows: list[Coverage], *, gaps_only: bool, console: Console) -
                 "conflict" if row.fact.conflict else row.fact.source,
                 ", ".join(row.checks) or "none",
                 ", ".join(row.faults) or "none",
+                _listed(row.recordings),
                 row.standing.label if row.standing else "",
             )
     if table.row_count:
@@ -89,3 +100,15 @@ def print_coverage(rows: list[Coverage], *, gaps_only: bool, console: Console) -
         f"{len(rows) - len(documented)} facts are assumed.",
         highlight=False,
     )
+    recorded = {name for row in rows for name in row.recordings}
+    console.print(
+        f"{sum(bool(row.recordings) for row in documented)} documented facts show in {len(recorded)} "
+        "recordings.",
+        highlight=False,
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first few, as what holds for every answer shows in nearly all of them."""
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return f"{', '.join(names[:_MOST_NAMES])}{more}" or "none"

@@ -19,6 +19,11 @@ def suite_path() -> Path:
     return _shipped_or("conformance", _CHECKOUT / "tests" / "conformance")
 
 
+def recordings_path() -> Path:
+    """The folder of the recordings that come with the harness."""
+    return _shipped_or("recordings", _CHECKOUT / "tests" / "recordings")
+
+
 def scenarios_path() -> Path:
     """The folder of the load scenarios and their objectives."""
     return _shipped_or("load", _CHECKOUT / "load")

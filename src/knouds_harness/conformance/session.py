@@ -24,6 +24,8 @@ from knouds_harness.conformance.subjects import Subjects
 from knouds_harness.contract.document import Document, load_document
 from knouds_harness.errors import ExitCode, HarnessError
 from knouds_harness.exchange.client import Client, first_contact
+from knouds_harness.exchange.recording_folder import RecordingFolder
+from knouds_harness.locations import recordings_path
 from knouds_harness.runs.record import RunHeader, RunWriter
 from knouds_harness.target.builtin import open_target
 from knouds_harness.target.guards import Guard
@@ -167,6 +169,7 @@ class ConformanceRun:
             document=self.document,
             checks=all_checks(),
             strict=self.options.strict,
+            recordings=RecordingFolder.open(recordings_path()).names_by_fact(),
         )
 
 

@@ -70,6 +70,14 @@ class RecordingFolder:
                 recordings[recording.operation, recording.outcome] = recording
         return cls(path=path, recordings=recordings, damaged=damaged)
 
+    def names_by_fact(self) -> dict[str, tuple[str, ...]]:
+        """In which recordings each fact is seen to be kept, by its id."""
+        names: dict[str, list[str]] = {}
+        for recording in self.recordings.values():
+            for fact in recording.facts:
+                names.setdefault(fact, []).append(recording.name)
+        return {fact: tuple(sorted(seen)) for fact, seen in names.items()}
+
     def put(self, recordings: Iterable[Recording]) -> list[Put]:
         """Write what is new or changed in substance; recordings of one story are replaced together.
 

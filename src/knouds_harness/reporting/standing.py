@@ -95,12 +95,14 @@ class FactRow:
         standing: The worst that was seen, and verified if it was seen to hold anywhere.
         cases: By operation; none where nothing was about it.
         checks: Ids of the checks that may make a claim about it.
+        recordings: Names of the recordings that show it.
     """
 
     fact: Fact
     standing: Standing
     cases: tuple[Case, ...]
     checks: tuple[str, ...]
+    recordings: tuple[str, ...] = ()
 
     @property
     def area(self) -> str:
@@ -141,6 +143,7 @@ def fact_rows(record: RunRecord) -> tuple[FactRow, ...]:
             standing=worst(case.standing for case in cases[fact.id]),
             cases=cases[fact.id],
             checks=tuple(checks[fact.id]),
+            recordings=tuple(record.setup.recordings.get(fact.id, ())),
         )
         for fact in record.setup.facts.values()
     )

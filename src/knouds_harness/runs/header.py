@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from knouds_harness.contract.document import Document
@@ -48,6 +48,7 @@ class RunHeader:
         document: What it checks against.
         checks: By id, in the order in which reports show them.
         strict: Assumptions that do not hold fail the run.
+        recordings: By fact, the names of the recordings that the harness has of it.
     """
 
     tool_version: str
@@ -58,6 +59,7 @@ class RunHeader:
     document: Document
     checks: Mapping[str, DescribesCheck]
     strict: bool = False
+    recordings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def setup(self) -> RunSetup:
         """The part of it that is kept; no secret is in it."""
@@ -83,6 +85,7 @@ class RunHeader:
                 each.id: RunCheck(id=each.id, family=each.family, sentence=each.sentence, facts=each.facts)
                 for each in self.checks.values()
             },
+            recordings=self.recordings,
         )
 
 
@@ -152,6 +155,7 @@ class RunSetup:
 
     Attributes:
         host: The machine that it ran on, without its name; empty in older records.
+        recordings: None in older records.
     """
 
     tool_version: str
@@ -165,6 +169,7 @@ class RunSetup:
     operations: Mapping[str, RunOperation]
     checks: Mapping[str, RunCheck]
     host: str = ""
+    recordings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def _kept_target(target: Target) -> RunTarget:
