@@ -114,7 +114,9 @@ class Crew:
 
     def _present(self) -> set[str]:
         clients = self._runner.clients
-        return {client.id for client in (*clients.spawning, *clients.running)}
+        started = {client.id for client in (*clients.spawning, *clients.running)}
+        # While a worker prepares, its heartbeats say that it is not started yet.
+        return started | {client.id for client in clients.ready if client.id in self._known}
 
     # Shares
 

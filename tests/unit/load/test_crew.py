@@ -165,6 +165,15 @@ def test_lost_worker_casts_doubt_on_the_figures(crew, master, leader, clock):
     )
 
 
+def test_worker_that_prepares_is_not_lost(crew, master, leader):
+    """Its heartbeats may say that it is ready to be started, when that has been done."""
+    master.clients.ready = [master.clients.running.pop()]
+
+    crew.look()
+
+    assert (leader.notes, leader.doubts) == ([], [])
+
+
 def test_worker_that_leaves_in_order_casts_no_doubt(crew, master, leader, clock):
     """Its last report is in the figures."""
     master.report("b", is_last=True)
