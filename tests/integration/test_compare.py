@@ -1,0 +1,194 @@
+"""``knouds-harness compare`` as a user meets it: sides, exit codes, pages, and runs in turn."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from load_records import load_run, lognormal_seconds
+from load_results import validity
+from run_records import broken, healthy
+
+
+def compare(*arguments, cwd, **environment):
+    """Run the command and return the finished process."""
+    return subprocess.run(
+        [sys.executable, "-m", "knouds_harness", "compare", *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.fixture
+def loads(tmp_path):
+    """Folders of load runs of one server, as many as asked for."""
+
+    def made(count=3, *, median_ms=100.0, **options):
+        first = len(list(tmp_path.glob("load*")))
+        return [
+            load_run(
+                tmp_path / f"load{number}",
+                {"whoami": lognormal_seconds(number, median_ms=median_ms, seconds=10)},
+                **options,
+            )
+            for number in range(first, first + count)
+        ]
+
+    return made
+
+
+def baseline(folders):
+    return [word for folder in folders for word in ("--baseline", folder)]
+
+
+def test_slower_server_ends_with_exit_code_1(tmp_path, loads):
+    """The verdict comes first, and page, Markdown and JSON are in the folder of the last run."""
+    before, after = loads(), loads(median_ms=150)
+
+    process = compare(*baseline(before), *after, cwd=tmp_path)
+
+    assert process.returncode == 1, process.stderr
+    assert process.stdout.strip().startswith("Worse  whoami p50")
+    stored = json.loads((after[-1] / "compare.json").read_text(encoding="utf-8"))
+    assert (stored["exit_code"], len(stored["baseline"]), len(stored["candidate"])) == (1, 3, 3)
+    assert (after[-1] / "compare.html").is_file()
+    assert (after[-1] / "compare.md").is_file()
+
+
+def test_kept_summary_is_compared_by_its_name(tmp_path, loads):
+    """Its runs may be gone by then; the same server is no regression."""
+    before = loads()
+    kept = compare("--keep", "spring", *before, cwd=tmp_path)
+    for folder in before:
+        (folder / "run.json").unlink()
+
+    process = compare("spring", *loads(), "--output", "compared", cwd=tmp_path)
+
+    assert kept.stdout == "kept 3 runs as reports/baselines/spring.json\n"
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert (tmp_path / "compared" / "compare.html").is_file()
+
+
+def test_tolerance_is_taken_from_the_command_line(tmp_path, loads):
+    """What is tolerated fails nothing."""
+    process = compare(
+        *baseline(loads()),
+        *loads(median_ms=150),
+        *("--tolerance", "p50=90%", "--tolerance", "p99=90%"),
+        cwd=tmp_path,
+    )
+
+    assert process.returncode == 0, process.stdout
+
+
+def test_objective_is_a_gate_of_its_own(tmp_path, loads):
+    """A bound that the candidate misses fails it, although nothing changed."""
+    (tmp_path / "mine.toml").write_text('[reads."*"]\np99_ms = 50\n', encoding="utf-8")
+
+    process = compare(*baseline(loads()), *loads(), "--objectives", "mine.toml", cwd=tmp_path)
+
+    assert process.returncode == 1
+    assert process.stdout.strip().startswith("Objectives missed  whoami p99")
+
+
+def test_generator_that_was_the_limit_ends_with_exit_code_5(tmp_path, loads):
+    """No figure is shown that is not the target's."""
+    late = loads(1, validity=validity(is_valid=False, reasons=("It was late.",)))
+
+    process = compare(*loads(1), *late, cwd=tmp_path)
+
+    assert process.returncode == 5
+    assert "No run of the candidate counts" in process.stdout
+
+
+def test_new_breach_ends_with_exit_code_1_and_a_repaired_one_with_0(tmp_path):
+    """Conformance runs are compared by findings."""
+    sound, faulty = healthy(tmp_path / "a"), broken(tmp_path / "b")
+
+    worse, better = compare(sound, faulty, cwd=tmp_path), compare(faulty, sound, cwd=tmp_path)
+
+    assert (worse.returncode, better.returncode) == (1, 0)
+    assert worse.stdout.strip().startswith("Worse")
+    assert better.stdout.strip().startswith("Better")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "name a baseline and at least one run"),
+        (["only-one"], "name a baseline and at least one run"),
+        (["nothing", "there"], "there is no such run folder"),
+        (["--keep", "name"], "name the runs to keep"),
+        (["--scenario", "reads", "a", "b"], "belong to --repeat"),
+        (["--repeat", "2"], "name what with"),
+        (["--repeat", "2", "--scenario", "writes"], 'no scenario "writes"'),
+        (["LOAD", "CHECK"], "they do not compare"),
+        (["LOAD", "LOAD", "--tolerance", "speed=3%"], "is no measure"),
+        (["LOAD", "LOAD", "--objectives", "none.toml"], "none.toml: cannot be read"),
+    ],
+)
+def test_bad_input_ends_with_exit_code_2_and_a_sentence(tmp_path, loads, arguments, says):
+    """No traceback, and nothing is written."""
+    places = {"LOAD": lambda: loads(1)[0], "CHECK": lambda: healthy(tmp_path / "check")}
+
+    process = compare(*(places[each]() if each in places else each for each in arguments), cwd=tmp_path)
+
+    assert process.returncode == 2
+    assert says in process.stderr
+    assert "Traceback" not in process.stderr
+    assert not list(tmp_path.rglob("compare.*"))
+
+
+def test_colour_is_left_out_where_it_is_not_wanted(tmp_path, loads):
+    """``NO_COLOR`` holds on a terminal too, and narrow ones get fewer columns."""
+    before = loads(1)
+
+    plain = compare(before[0], before[0], cwd=tmp_path, NO_COLOR="1", FORCE_COLOR="1", COLUMNS="60")
+
+    assert "\x1b[3" not in plain.stdout
+    assert "(" not in plain.stdout.split("whoami p99", 1)[1].splitlines()[0]
+
+
+@pytest.mark.slow
+def test_two_targets_are_loaded_in_turn(tmp_path):
+    """Each round loads both, and what comes of it is compared; a busy machine may make it no measurement."""
+    process = compare(
+        *("--repeat", "2", "--scenario", "reads", "--seed", "3"),
+        "--",
+        *("--rate", "40", "--duration", "3s"),
+        cwd=tmp_path,
+    )
+
+    assert process.returncode in (0, 1, 5), process.stderr
+    lines = [
+        line for line in process.stderr.splitlines() if line.startswith("round ") and "in place" not in line
+    ]
+    assert sorted(line.split(":")[0] for line in lines) == [
+        f"round {number} of 2, {side}" for number in (1, 2) for side in ("baseline", "candidate")
+    ]
+    assert len(list(Path(tmp_path / "reports" / "runs").glob("*-load-*"))) >= 4
+    assert list(tmp_path.rglob("compare.html"))
+
+
+@pytest.mark.slow
+def test_fault_of_one_side_shows_as_a_failed_round(tmp_path):
+    """A target that cannot be used ends the rounds at once, with its exit code."""
+    process = compare(
+        *("--repeat", "2", "--scenario", "reads", "--candidate-target", "nowhere"),
+        "--",
+        "--rate",
+        "40",
+        cwd=tmp_path,
+    )
+
+    assert process.returncode == 2
+    assert "nowhere" in process.stderr
+    assert not list(tmp_path.rglob("compare.html"))
