@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from knouds_harness.reporting.standing import FactRow, Standing, standing_counts
+from knouds_harness.runs.load_results import LOAD_KIND
 from knouds_harness.runs.record import RunRecord
 from knouds_harness.runs.verdicts import Outcome
 
@@ -35,14 +36,16 @@ def headline(record: RunRecord, rows: Sequence[FactRow]) -> Headline:
         record: The run.
         rows: Its facts.
     """
+    if record.kind == LOAD_KIND:  # whose figures, which have a headline of their own, could not be read
+        return Headline(tone="warn", title="No figures", detail=record.gaps[-1] if record.gaps else "")
     counts = standing_counts(rows)
     detail = _figures(counts, len(rows))
     if record.outcome is Outcome.BROKEN:
         return Headline(tone="bad", title="Contract broken", detail=detail)
-    if record.outcome is Outcome.KEPT and not counts[Standing.VERIFIED]:
-        return Headline(tone="warn", title="Nothing was tested", detail=detail)
     if record.outcome is Outcome.KEPT:
-        return Headline(tone="good", title="Contract kept", detail=detail)
+        tone: Tone = "good" if counts[Standing.VERIFIED] else "warn"
+        title = "Contract kept" if counts[Standing.VERIFIED] else "Nothing was tested"
+        return Headline(tone=tone, title=title, detail=detail)
     what = {Outcome.INTERRUPTED: "Interrupted", Outcome.STOPPED: "Stopped early"}.get(
         record.outcome, "The harness failed"
     )

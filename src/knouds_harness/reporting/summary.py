@@ -7,8 +7,10 @@ from typing import Any
 
 from knouds_harness.reporting.drift import drift_of
 from knouds_harness.reporting.headline import headline
+from knouds_harness.reporting.load.headline import load_headline
 from knouds_harness.reporting.standing import fact_rows, standing_counts, untested_rows, waiver_rows
 from knouds_harness.runs.findings import Finding
+from knouds_harness.runs.load_results import LoadResults, load_file_format
 from knouds_harness.runs.record import RunRecord
 
 _FORMAT = "knouds-harness summary"
@@ -17,8 +19,9 @@ _FORMAT_VERSION = 1
 
 def summary(record: RunRecord) -> str:
     """Sum a run up as JSON text."""
-    rows = fact_rows(record)
-    verdict = headline(record, rows)
+    load = record.load.results if record.load else None
+    rows = [] if load else fact_rows(record)  # load judges invariants, and says so in its own part
+    verdict = load_headline(record, load) if load else headline(record, rows)
     contents = {
         "format": _FORMAT,
         "format_version": _FORMAT_VERSION,
@@ -71,8 +74,15 @@ def summary(record: RunRecord) -> str:
             for row in waiver_rows(record)
         ],
         "gaps": list(record.gaps),
+        **({"load": _load(load)} if load else {}),
     }
     return json.dumps(contents, indent=2, ensure_ascii=False) + "\n"
+
+
+def _load(load: LoadResults) -> dict[str, Any]:
+    """As in ``load.json``, which has a format of its own."""
+    contents: dict[str, Any] = load_file_format().dump_python(load, mode="json")
+    return {name: value for name, value in contents.items() if not name.startswith("format")}
 
 
 def _finding(record: RunRecord, finding: Finding) -> dict[str, Any]:

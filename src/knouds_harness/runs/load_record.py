@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -90,14 +91,17 @@ def read_load(folder: Path, gaps: list[str]) -> LoadRecord | None:
 def _read_seconds(path: Path, gaps: list[str]) -> list[SecondRow]:
     rows: list[SecondRow] = []
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            for number, cells in enumerate(csv.DictReader(file), start=2):
-                try:
-                    rows.append(_row(cells))
-                except (KeyError, TypeError, ValueError):
-                    gaps.append(f"{SECONDS_FILE}, line {number} is cut short or damaged, and is left out.")
+        whole, _, half = path.read_text(encoding="utf-8", errors="replace").rpartition("\n")
     except OSError as error:
         gaps.append(f"{SECONDS_FILE} cannot be read ({error.strerror}): nothing is shown over time.")
+        return rows
+    for number, cells in enumerate(csv.DictReader(StringIO(whole)), start=2):
+        try:
+            rows.append(_row(cells))
+        except (KeyError, TypeError, ValueError):
+            gaps.append(f"{SECONDS_FILE}, line {number} is damaged, and is left out.")
+    if half:
+        gaps.append(f"{SECONDS_FILE}, line {whole.count(chr(10)) + 2} is cut short, and is left out.")
     return rows
 
 

@@ -10,6 +10,8 @@ from typing import Final, Literal
 from pydantic import TypeAdapter
 
 LOAD_FILE: Final = "load.json"
+LOAD_KIND: Final = "load"
+"""What the record of such a run says that it is."""
 FORMAT_VERSION: Final = 1
 OUTCOMES: Final = ("kept", "throttled", "refused", "failed", "wrong")
 """How a request can end: as promised; 429; 402 or 403; any other error, or no whole answer; a 2xx that

@@ -18,6 +18,7 @@ from knouds_harness.exchange.har import read_har
 from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.header import RunHeader, RunSetup
 from knouds_harness.runs.load_record import LoadRecord, read_load
+from knouds_harness.runs.load_results import LOAD_FILE, LOAD_KIND
 from knouds_harness.runs.results import (
     FORMAT,
     FORMAT_VERSION,
@@ -114,6 +115,8 @@ def read_run(folder: Path) -> RunRecord:
         gaps.append(f"{EXCHANGES_FILE} is missing: no requests and responses are shown.")
     surface = _read_surface(folder / SURFACE_FILE, gaps)
     load = read_load(folder, gaps)
+    if stored.kind == LOAD_KIND and not (folder / LOAD_FILE).exists():
+        gaps.append(f"{LOAD_FILE} is missing: no figures are shown.")
     was_cut_short = stored.outcome is Outcome.RUNNING
     return RunRecord(
         folder=folder,

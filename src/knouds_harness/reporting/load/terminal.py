@@ -6,15 +6,24 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from knouds_harness.reporting.load.headline import count_states, describe, describe_broken, load_headline
+from knouds_harness.reporting.load.headline import (
+    count_states,
+    describe,
+    describe_broken,
+    load_headline,
+    milliseconds,
+)
 from knouds_harness.reporting.load.steadiness import describe_steadiness
 from knouds_harness.reporting.render import RenderedPaths
-from knouds_harness.runs.load_results import LoadResults
+from knouds_harness.runs.load_results import Cycles, LoadResults, OperationLoad
 from knouds_harness.runs.record import RunRecord
 
 _STYLE_BY_TONE = {"good": "bold green", "bad": "bold red", "warn": "bold yellow"}
 _PERCENTS = {"p50": "50", "p90": "90", "p99": "99"}
 _MOST_LINES = 5
+_OPERATION = "  times in ms"
+_DISPENSABLE = ("per s", "p90", "max", "requests", "throttled")
+"""Columns to leave out, one after another, where the terminal is too narrow."""
 
 
 def print_load_summary(
@@ -38,8 +47,12 @@ def print_load_summary(
         console.print(f"  … and {len(lines) - _MOST_LINES} more in the report")
     for line in (record.note or load.note).splitlines() if not load.capacity else ():
         console.print(Text(f"  {line}"))
+    for gap in record.gaps:
+        console.print(Text(f"  {gap}"))
     if load.operations:
-        console.print(_table(load))
+        console.print(_fitting_table(load, console))
+    if load.cycles:
+        console.print(Text(f"  {_cycles(load.cycles)}"))
     if load.is_steady is not None and not load.capacity:
         console.print(Text(f"  {describe_steadiness(load)}"))
     if load.invariants:
@@ -49,23 +62,51 @@ def print_load_summary(
     console.print(Text.assemble("  report ", (str(paths.html), "bold")), soft_wrap=True)
 
 
-def _table(load: LoadResults) -> Table:
-    is_throttled = any(each.outcomes["throttled"] for each in load.operations)
-    table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim")
-    table.add_column("  times in ms", no_wrap=True)
-    columns = ["requests", "per s", "errors", *(["throttled"] if is_throttled else []), *_PERCENTS, "max"]
-    for column in columns:
-        table.add_column(column, justify="right", no_wrap=True)
-    for each in load.operations:
-        times = each.response if load.plan.model == "open" else each.service
-        errors = each.outcomes["failed"] + each.outcomes["wrong"] + each.outcomes["refused"]
-        table.add_row(
-            f"  {each.operation}",
-            f"{each.requests:,}",
-            f"{each.per_s:,.1f}",
-            f"{errors:,}",
-            *([f"{each.outcomes['throttled']:,}"] if is_throttled else []),
-            *(f"{times.percentiles[percent]:,.1f}" for percent in _PERCENTS.values()),
-            f"{times.max_ms:,.1f}",
-        )
+def _fitting_table(load: LoadResults, console: Console) -> Table:
+    """The table without as many columns as do not fit: a figure is left out whole, or shown whole."""
+    rows = [_row(each, load.plan.model) for each in load.operations]
+    columns = [
+        name for name in rows[0] if name != "throttled" or any(row["throttled"] != "0" for row in rows)
+    ]
+    for dispensable in (None, *_DISPENSABLE):
+        columns = [name for name in columns if name != dispensable]
+        table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim")
+        for name in columns:
+            is_name = name == _OPERATION
+            table.add_column(
+                name, justify="left" if is_name else "right", no_wrap=not is_name, overflow="fold"
+            )
+        for row in rows:
+            table.add_row(*(row[name] for name in columns))
+        if table.__rich_measure__(console, console.options.update(max_width=1000)).maximum <= console.width:
+            break
     return table
+
+
+def _row(operation: OperationLoad, model: str) -> dict[str, str]:
+    times = operation.response if model == "open" else operation.service
+    outcomes = operation.outcomes
+    return {
+        _OPERATION: f"  {operation.operation}",
+        "requests": f"{operation.requests:,}",
+        "per s": f"{operation.per_s:,.1f}",
+        "errors": f"{outcomes['failed'] + outcomes['wrong'] + outcomes['refused']:,}",
+        "throttled": f"{outcomes['throttled']:,}",
+        **{name: f"{times.percentiles[percent]:,.1f}" for name, percent in _PERCENTS.items()},
+        "max": f"{times.max_ms:,.1f}",
+    }
+
+
+def _cycles(cycles: Cycles) -> str:
+    endings = ", ".join(f"{count:,} {ending}" for ending, count in cycles.endings.items())
+    parts = [f"{cycles.submitted:,} asynchronous runs: {endings or 'none ended'}"]
+    for what, times in (
+        ("to final", cycles.to_final),
+        ("lost to polling", cycles.lost_to_polling),
+        ("webhook delay", cycles.webhook_delay),
+    ):
+        if times.count:
+            parts.append(f"{what} p50 {milliseconds(times.percentiles['50'])}")
+    if cycles.undelivered:
+        parts.append(f"{cycles.undelivered:,} deliveries did not come")
+    return "; ".join(parts)

@@ -1,0 +1,97 @@
+"""The files of a load run are read back as they were written, and what is damaged is named."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from load_records import load_run
+
+from knouds_harness.runs.load_record import SECONDS_FILE, read_load
+from knouds_harness.runs.load_results import LOAD_FILE
+from knouds_harness.runs.record import read_run
+
+SECONDS = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A record of two seconds."""
+    return load_run(tmp_path, {"getWhoami": SECONDS}, failed=1)
+
+
+def read(folder):
+    """Figures, seconds and gaps."""
+    gaps: list[str] = []
+    record = read_load(folder, gaps)
+    assert record is not None
+    return record.results, record.seconds, gaps
+
+
+def test_damaged_line_is_left_out_and_named(folder):
+    """The others are shown."""
+    path = folder / SECONDS_FILE
+    path.write_text(path.read_text().replace("\n0,", "\nzero,"))
+
+    _, seconds, gaps = read(folder)
+
+    assert [each.at_s for each in seconds] == [1]
+    assert gaps == [f"{SECONDS_FILE}, line 2 is damaged, and is left out."]
+
+
+def test_record_is_read_back(folder):
+    """Figures, and a row for each second."""
+    results, seconds, gaps = read(folder)
+
+    assert [each.operation for each in results.operations] == ["getWhoami"]
+    assert [each.at_s for each in seconds] == [0, 1]
+    assert seconds[1].p50_ms == pytest.approx(5.0, rel=0.001)
+    assert gaps == []
+
+
+def test_line_that_is_cut_short_is_left_out_and_named(folder):
+    """A killed run loses its last line, and no other."""
+    path = folder / SECONDS_FILE
+    path.write_text(path.read_text()[:-12])
+
+    _, seconds, gaps = read(folder)
+
+    assert [each.at_s for each in seconds] == [0]
+    assert gaps == [f"{SECONDS_FILE}, line 3 is cut short, and is left out."]
+
+
+def test_missing_seconds_leave_the_figures(folder):
+    """Nothing is shown over time, and everything else is."""
+    (folder / SECONDS_FILE).unlink()
+
+    results, seconds, gaps = read(folder)
+
+    assert results.operations
+    assert seconds == ()
+    assert SECONDS_FILE in gaps[0]
+
+
+def other_version(text):
+    """The same figures, from a later version."""
+    return json.dumps({**json.loads(text), "format_version": 2})
+
+
+@pytest.mark.parametrize(
+    "change", [lambda text: text[:300], lambda _: "[]", other_version], ids=["cut", "foreign", "later"]
+)
+def test_damaged_figures_are_named_in_one_sentence(folder, change):
+    """Cut short, foreign, or of another version."""
+    path = folder / LOAD_FILE
+    path.write_text(change(path.read_text()))
+
+    record = read_run(folder)
+
+    assert record.load is None
+    assert record.gaps == (f"{LOAD_FILE} is damaged or of another version: no figures are shown.",)
+
+
+def test_missing_figures_are_named(folder):
+    """A load run without figures is not taken for another kind."""
+    (folder / LOAD_FILE).unlink()
+
+    assert read_run(folder).gaps == (f"{LOAD_FILE} is missing: no figures are shown.",)
