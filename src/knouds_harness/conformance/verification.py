@@ -17,6 +17,7 @@ from knouds_harness.conformance.recorder import Recorder
 from knouds_harness.contract.document import load_document
 from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.errors import ExitCode
+from knouds_harness.exchange.recording_folder import RecordingFolder
 from knouds_harness.locations import recordings_path
 from knouds_harness.runs.header import RunHeader
 from knouds_harness.runs.verdicts import Outcome
