@@ -95,6 +95,16 @@ def test_runs_of_others_do_not_show(probe, subjects):
             probe.judge(usage.no_foreign_run, page, foreign=foreign)
 
 
+@pytest.mark.proves(usage.no_row_of_two)
+def test_no_row_is_of_two_accounts(probe):
+    """No row that one account has shows in the other's usage, however long ago the run was."""
+    pair = (probe.need(FULL_KEY), probe.need(STRANGER_KEY))
+    for reader, other in (pair, pair[::-1]):
+        theirs = {usage.run_of(row) for row in read_rows(probe, other)}
+        for page in read_pages(probe, reader):
+            probe.judge(usage.no_row_of_two, page, theirs=theirs)
+
+
 @pytest.mark.proves(usage.no_canvas_rows)
 @pytest.mark.parametrize("status", [None, "completed", "failed"])
 def test_no_canvas_rows(probe, status):

@@ -222,7 +222,7 @@ def test_free_account_creates_one_workflow(probe, subjects):
 
 
 @pytest.mark.proves(workflows.updated, workflows.update_accepted)
-@pytest.mark.parametrize("member", [*WRITABLE_MEMBERS, "several", "none"])
+@pytest.mark.parametrize("member", [*WRITABLE_MEMBERS, "several", "emptied", "none"])
 def test_update_changes_what_it_names(probe, subjects, member):
     """An update takes any subset of the fields: what it names is new, the rest is as before."""
     owner = probe.need(FULL_KEY)
@@ -237,7 +237,8 @@ def test_update_changes_what_it_names(probe, subjects, member):
         "publicPlayground": True,
     }
     several = {name: new[name] for name in ("description", "tags", "viewport")}
-    changes = {"several": several, "none": {}}.get(member) or {
+    emptied: dict[str, object] = {"tags": [], "edges": []}
+    changes = {"several": several, "emptied": emptied, "none": {}}.get(member) or {
         name: new[name] for name in (member,) if name in new
     }
 
@@ -281,9 +282,9 @@ def test_slug_sent_to_move_is_not_taken(probe, subjects):
     probe.judge(workflows.slug_stays, read(probe, owner, slug), slug=slug)
 
 
-@pytest.mark.proves(workflows.moved, workflows.move_accepted)
+@pytest.mark.proves(workflows.moved, workflows.move_accepted, workflows.updated)
 def test_move_sets_the_folder(probe, subjects):
-    """A move sets the folder, there and back to the root, and leaves the rest; the list says the same."""
+    """A move sets the folder, there and back, and nothing else; the list agrees, and an update leaves it."""
     owner = probe.need(FULL_KEY)
     folder_id = folder_of(probe)
     slug, before = draft(probe, subjects, owner, "Moved")
@@ -295,17 +296,23 @@ def test_move_sets_the_folder(probe, subjects):
             workflows.listed_folder,
             probe.send("listWorkflows", owner),
             slug=slug,
+            name=before.get("name"),
             folder_id=destination,
         )
+        changes = {"description": f"Written in {destination}."}
+        write(probe, owner, slug, changes)
+        before |= changes
+        probe.judge(workflows.updated, read(probe, owner, slug), expected={**before, "folderId": destination})
 
 
 @pytest.mark.proves(workflows.gone, workflows.listed, workflows.creator_may_run)
-def test_deleted_workflow_is_gone(probe, subjects):
+@pytest.mark.parametrize("which", ["first", "second"])
+def test_deleted_workflow_is_gone(probe, subjects, which):
     """A deleted workflow is a 404 for whatever is asked of it, and not listed; its siblings stay."""
     owner = probe.need(FULL_KEY)
     name = fresh_name("Deleted")
-    _, sibling = make(subjects, owner, {"name": name})
-    _, slug = make(subjects, owner, {"name": name})
+    slugs = [make(subjects, owner, {"name": name})[1] for _ in range(2)]
+    slug, sibling = slugs if which == "first" else slugs[::-1]
     write(probe, owner, slug, {"publicPlayground": True})
     if MAY_RUN.find(probe.target) is not None:
         probe.judge(workflows.creator_may_run, run_free(probe, owner, slug))

@@ -112,6 +112,8 @@ async def list_usage_models(call: Call) -> Response:
 
 def _visible(call: Call) -> str:
     own = "TRUE" if "usage-shows-everyones-rows" in call.faults else "account_id = :account"
+    if "usage-adopts-failed-runs" in call.faults:
+        own = "(account_id = :account OR status = 'failed')"
     if "usage-lacks-failed-runs" in call.faults:
         own += " AND status <> 'failed'"
     if "usage-lacks-async-workflow-runs" in call.faults:
@@ -155,6 +157,8 @@ def _row(run: Run, call: Call) -> dict[str, Any]:
     }
     if not call.faults:
         return row
+    if "usage-adopts-failed-runs" in call.faults:
+        row["userId"] = call.account.id
     if "usage-row-lacks-request-id" in call.faults:
         del row["requestId"]
     if "usage-row-id-as-text" in call.faults:

@@ -118,6 +118,10 @@ async def update_workflow(call: Call) -> Response:
         members = {"tags": workflow.document["tags"][:-1]} | members
     if "update-believes-created-by" in call.faults and isinstance(body.get("createdBy"), str):
         members["createdBy"] = body["createdBy"]
+    if not members.get("tags", True) and "update-cannot-empty-tags" in call.faults:
+        del members["tags"]
+    if "update-moves-to-the-root" in call.faults:
+        members["folderId"] = None
     if "update-ignores-description" in call.faults:
         members.pop("description", None)
     if "update-makes-slug-anew" in call.faults and "name" in members:
@@ -158,6 +162,9 @@ async def move_workflow(call: Call) -> Response:
         folder_id = workflow.document["folderId"]
     if folder_id is None and "move-to-root-ignored" in call.faults:
         folder_id = workflow.document["folderId"]
+    if "move-leaves-a-copy" in call.faults:
+        owner_id = call.account.id
+        add_workflow(call.store, workflow.document, slug=f"{workflow.slug}-moved", owner_id=owner_id)
     moved = {"folderId": folder_id}
     if "move-empties-description" in call.faults:
         moved["description"] = ""
@@ -170,6 +177,8 @@ async def remove_workflow(call: Call) -> Response:
     workflow = own_workflow(call)
     if "delete-keeps-the-workflow" not in call.faults:
         delete_workflow(call.store, workflow.slug)
+    if "delete-takes-the-second" in call.faults:
+        delete_workflow(call.store, f"{workflow.slug}-2")
     return answer({"success": True, "slug": workflow.slug})
 
 

@@ -213,7 +213,21 @@ def test_listed_folder(folder_id, is_broken):
     """The list's folder is the one that the workflow was moved to."""
     answer = exchange(200, LIST)
 
-    assert bool(broken(workflows.listed_folder, answer, slug="own", folder_id=folder_id)) is is_broken
+    assert (
+        bool(broken(workflows.listed_folder, answer, slug="own", name="Own", folder_id=folder_id))
+        is is_broken
+    )
+
+
+def test_move_that_leaves_a_copy():
+    """After a move there is no other workflow of that name."""
+    moved, copy = ({"slug": slug, "name": "Own", "folderId": "f"} for slug in ("own", "own-moved"))
+
+    found = broken(
+        workflows.listed_folder, exchange(200, [moved, copy]), slug="own", name="Own", folder_id="f"
+    )
+
+    assert {fact for fact, _ in found} == {"workflows.move-sets-folder"}
 
 
 def test_deleted_is_a_404_and_nothing_else():

@@ -9,7 +9,7 @@ from typing import Any
 
 from knouds_harness.conformance.checks.runs import amount
 from knouds_harness.conformance.claims import Claim, check
-from knouds_harness.conformance.needs import FULL_KEY, MAY_RUN, STRANGER_MODEL_KEY, USABLE_MODEL
+from knouds_harness.conformance.needs import FULL_KEY, MAY_RUN, STRANGER_KEY, STRANGER_MODEL_KEY, USABLE_MODEL
 from knouds_harness.exchange.evidence import Exchange
 
 Row = Mapping[str, Any]
@@ -90,6 +90,28 @@ def no_foreign_run(exchange: Exchange, *, foreign: Collection[str]) -> Iterator[
         observed=f"{len(shown)} of them",
         where="/rows",
     )
+
+
+@check("usage.own-rows-only", needs=(FULL_KEY, STRANGER_KEY))
+def no_row_of_two(exchange: Exchange, *, theirs: Collection[tuple[str, ...]]) -> Iterator[Claim]:
+    """No row shows in the usage of two accounts: the same id, request and time are the same run.
+
+    ``theirs`` are the other account's rows, as ``run_of`` tells them apart.
+    """
+    if _is_page(exchange):
+        shared = [row for row in rows_of(exchange) if run_of(row) in theirs]
+        yield Claim(
+            fact="usage.own-rows-only",
+            holds=not shared,
+            expected="no row that another account has",
+            observed=f"{len(shared)} of them",
+            where="/rows",
+        )
+
+
+def run_of(row: Row) -> tuple[str, ...]:
+    """What tells the run of a row from any other, whoever made it."""
+    return tuple(str(row.get(name)) for name in ("id", "requestId", "createdAt"))
 
 
 @check("usage.no-canvas-rows", needs=(FULL_KEY,))

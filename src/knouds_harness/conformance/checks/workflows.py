@@ -168,9 +168,22 @@ def moved(exchange: Exchange, *, expected: Mapping[str, JSON]) -> Iterator[Claim
 
 
 @check("workflows.move-sets-folder", needs=(*_WRITE_NEEDS, OWN_FILED_WORKFLOW))
-def listed_folder(exchange: Exchange, *, slug: str, folder_id: str | None) -> Iterator[Claim]:
-    """After a move, the list names the new folder too."""
+def listed_folder(exchange: Exchange, *, slug: str, name: JSON, folder_id: str | None) -> Iterator[Claim]:
+    """After a move, the list names the new folder too, and no other workflow of that name.
+
+    ``name`` is one that nobody else gives.
+    """
     summaries = exchange.json_or_none()
+    if exchange.status == 200 and isinstance(summaries, list):
+        namesakes = {
+            str(each.get("slug")) for each in summaries if isinstance(each, dict) and each.get("name") == name
+        }
+        yield _none_of(
+            namesakes - {slug},
+            "workflows.move-sets-folder",
+            "the workflow that was moved alone",
+            "besides it",
+        )
     for summary in summaries if exchange.status == 200 and isinstance(summaries, list) else ():
         if isinstance(summary, dict) and summary.get("slug") == slug and "folderId" in summary:
             yield Claim(

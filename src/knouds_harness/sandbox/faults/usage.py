@@ -32,6 +32,7 @@ FAULTS: Table = {
         "usage-lacks-async-workflow-runs": Subtle("Asynchronous runs of workflows have no row."),
     },
     "usage.own-rows-only": {
+        "usage-adopts-failed-runs": Subtle("Failed runs of everybody show as one's own."),
         "usage-shows-everyones-rows": "Usage shows everyone's rows.",
         "usage-second-page-shows-foreign": Subtle("Pages after the first show everyone's rows."),
         "usage-filtered-shows-foreign": Subtle("Filtered by status, usage shows everyone's rows."),

@@ -44,6 +44,8 @@ FAULTS: Table = {
         "create-suffixes-skip-3": Subtle("After the suffix -2 comes -4."),
     },
     "workflows.update-takes-subset": {
+        "update-cannot-empty-tags": Subtle("An update without any tag leaves the tags as they were."),
+        "update-moves-to-the-root": Subtle("An update takes the workflow out of its folder."),
         "update-resets-what-is-left-out": Subtle(
             "Update empties the tags and description that it is not given."
         ),
@@ -57,6 +59,7 @@ FAULTS: Table = {
         "update-believes-slug": Subtle("Update takes the slug from the body."),
     },
     "workflows.move-sets-folder": {
+        "move-leaves-a-copy": Subtle("A move makes a copy of the workflow."),
         "move-changes-nothing": "Move leaves the folder alone.",
         "move-to-root-ignored": Subtle("Move to the root leaves the folder alone."),
         "update-overwrites-move": Subtle("An update undoes a move that came while it was under way."),
@@ -82,6 +85,7 @@ FAULTS: Table = {
         "workflows-list-in-object": "The list comes in an object.",
     },
     "workflows.list-own-and-templates": {
+        "delete-takes-the-second": Subtle("With a workflow the one of the same slug with -2 is deleted."),
         "workflows-list-repeats-templates": Subtle("Templates are listed twice."),
         "workflows-list-lacks-templates": "The list leaves other people's templates out.",
         "workflows-list-shows-foreign": "The list shows everyone's workflows.",

@@ -162,6 +162,14 @@ def test_filter_shows_no_other_rows():
     assert found([*whole[:499], whole[0]], [*whole[:499]]) == set()
 
 
+def test_row_of_two_accounts():
+    """The same id alone is no other account's run: ids may count from one for each."""
+    mine, theirs = row(1, createdAt="2026-11-25"), row(1, requestId="req_7", createdAt="2026-11-25")
+
+    for other, facts in ((theirs, set()), (mine, {"usage.own-rows-only"})):
+        assert broken(usage.no_row_of_two, page(mine), theirs={usage.run_of(other)}) == facts
+
+
 def test_run_that_ends_while_filtering_is_no_loss():
     """A row is missed only where it fitted all the time."""
     before, after = [row(1, status="processing")], [row(1)]
