@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,24 @@ def test_line_is_on_the_disk_once_it_is_written(path):
         log.write(interval(0, 0.001))
 
         assert list(read_hdr_log(path)) == [interval(0, 0.001)]
+
+
+def test_lines_leave_no_garbage(tmp_path):
+    """An hour has 72,000 lines, each with arrays of which the garbage collector does not see the size."""
+    histogram = Histogram()
+    histogram.record(0.02, 7)
+    interval = Interval(
+        series=("whoami", "kept", "response"), start_unix_s=1.0, length_s=1.0, histogram=histogram
+    )
+    with HdrLogWriter(tmp_path / "times.hlog", start_unix_s=0.0) as log:
+        log.write(interval)
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(20):
+                log.write(interval)
+            garbage = gc.collect()
+        finally:
+            gc.enable()
+
+    assert garbage < 20
