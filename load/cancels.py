@@ -1,7 +1,8 @@
 """Does cancelling work while the server is busy, and how long until a cancelled run has ended?
 
 Workload: each task submits one run of a polled workflow or model, cancels it within half a second, and
-polls until it has ended; open or closed. A cancelled run is charged all the same: costs the price of each.
+polls until it has ended; open or closed. Costs at most the price of each run that is submitted, as a
+cancelled one is charged all the same.
 Needs keys that hold ``workflow:run``, ``model:run``, ``execution:read`` and ``execution:cancel``.
 """
 

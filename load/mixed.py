@@ -1,8 +1,8 @@
 """How does the server carry what a real integrator does, all of it at once?
 
 Workload: mostly synchronous runs, some asynchronous ones followed to their end, reads in between, now and
-then a cancelled run or an edited workflow; open (``--rate`` counts tasks) or closed. Costs the price of
-each run. Needs keys that hold everything but ``webhook:receive``.
+then a cancelled run or an edited workflow; open (``--rate`` counts tasks) or closed. Costs at most the price
+of each run that is sent or submitted. Needs keys that hold everything but ``webhook:receive``.
 """
 
 from locust import between, events
