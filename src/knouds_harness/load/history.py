@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple, Self
 
@@ -242,12 +243,15 @@ class History:
     # Limits
 
     def _observe_limit(self, name: str, response: Response, sender: Persona, body: object) -> None:
-        code = body.get("code") if isinstance(body, dict) else None
-        is_refused = response.status_code == 429 and code == "RATE_LIMIT_EXCEEDED"
+        is_refused = (
+            response.status_code == 429
+            and isinstance(body, dict)
+            and body.get("code") == "RATE_LIMIT_EXCEEDED"
+        )
         if sender.tier == UNLIMITED:
-            self._pages.tallies.judge(
-                *NEVER_THROTTLED, holds=not is_refused, example=f"{name} of {sender.user}: 429"
-            )
+            self._pages.tallies.see(*NEVER_THROTTLED)
+            if is_refused:
+                self._pages.tallies.break_(*NEVER_THROTTLED, example=f"{name} of {sender.user}: 429")
         if sender.tier not in LIMIT_BY_TIER:
             return
         route = Route(sender.user, name, sender.tier)
@@ -326,7 +330,12 @@ def hash_of(execution_id: str) -> bytes:
 
 
 def _resource(response: Response) -> str:
-    found = _RESOURCE.search(response.url or "")
+    return _resource_in(response.url or "")
+
+
+@lru_cache(maxsize=256)
+def _resource_in(url: str) -> str:
+    found = _RESOURCE.search(url)
     return f"{found[1]}/{found[2]}" if found else ""
 
 

@@ -34,7 +34,9 @@ class Tallies:
 
     def see(self, fact: str, says: str, count: int = 1) -> Tally:
         """A promise could have been broken so many times."""
-        tally = self.by_promise.setdefault((fact, says), Tally())
+        tally = self.by_promise.get((fact, says))
+        if tally is None:
+            tally = self.by_promise[fact, says] = Tally()
         tally.seen += count
         return tally
 

@@ -89,8 +89,9 @@ class Verification:
             body: Of the answer, if it was parsed already.
         """
         if sender is not None and name in _OF_HISTORY:
-            self._history.observe(name, response, sender, _parsed(response) if body is None else body)
-        broken = self._verifier.judge(name, response)
+            body = _parsed(response) if body is None else body
+            self._history.observe(name, response, sender, body)
+        broken = self._verifier.judge(name, response, body)
         if broken is not None:
             response.failure(broken)
 

@@ -87,12 +87,13 @@ class Verifier:
         self._kinds: dict[tuple[str, int], _Kind | None] = {}
         self._tallies = Tallies()
 
-    def judge(self, name: str, response: Response) -> ContractBroken | None:
+    def judge(self, name: str, response: Response, body: object = None) -> ContractBroken | None:
         """Judge an answer, if it is among the chosen ones.
 
         Args:
             name: What statistics call the request: an operationId, and perhaps more after a space.
             response: The answer.
+            body: Of the answer, if it was parsed already.
 
         Returns:
             What a success is to be counted as; None where it keeps the contract, or is no success.
@@ -103,7 +104,7 @@ class Verifier:
         kind = self._kinds[key] if key in self._kinds else self._new_kind(*key)
         if kind is None:
             return None
-        form = self._form_if_right(kind, response) if 200 <= kind.status < 300 else None
+        form = self._form_if_right(kind, response, body) if 200 <= kind.status < 300 else None
         if form is None:
             return self._judge_closely(kind, response)
         form.seen += 1
@@ -127,7 +128,7 @@ class Verifier:
         self._kinds[name, status] = kind
         return kind
 
-    def _form_if_right(self, kind: _Kind, response: Response) -> _Form | None:
+    def _form_if_right(self, kind: _Kind, response: Response, body: object) -> _Form | None:
         """The form of an answer that keeps the contract; None where that is in doubt, or the form is new."""
         if not self._has_right_headers(kind, response):
             return None
@@ -135,10 +136,11 @@ class Verifier:
         form = kind.known.get(content)
         if form is not None:
             return form
-        try:
-            body = json.loads(content)
-        except ValueError:
-            return None
+        if body is None:
+            try:
+                body = json.loads(content)
+            except ValueError:
+                return None
         form = kind.forms.get(_form_of(kind, response, body))
         if form is None or not self._shapes.is_fitting_body(kind.operation, kind.status, body):
             return None
