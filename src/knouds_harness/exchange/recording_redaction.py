@@ -18,7 +18,7 @@ from knouds_harness.exchange.evidence import JSON, Exchange, Pairs, parsed_json
 from knouds_harness.exchange.recordings import BASE_URL, TEST_SECRET
 from knouds_harness.exchange.redaction import HIDDEN
 from knouds_harness.exchange.signature import HEADER, Signature, sign
-from knouds_harness.exchange.traffic_redaction import TrafficRedactor
+from knouds_harness.exchange.traffic_redaction import TrafficRedactor, secrets_in
 
 _EMAIL: Final = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+", re.ASCII)
 _MAIL_HOST: Final = "redacted.example"
@@ -73,6 +73,8 @@ class RecordingRedactor(TrafficRedactor):
         """Redact an exchange of our own, whose keys the client replaced before."""
         request = exchange.request
         self._meet(_user_ids([request.body or b"", exchange.body]))
+        signatures = {value for name, value in exchange.sent_headers if name.lower() == HEADER.lower()}
+        self.hide(set(secrets_in(exchange)) - signatures)
         if request.persona and self._personas and request.persona not in self._personas:
             self._mint(request.persona)
         body = self._kept(exchange.body)

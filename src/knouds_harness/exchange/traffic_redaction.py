@@ -103,12 +103,14 @@ class TrafficRedactor:
             for name, value in recorded.exchange.sent_headers:
                 if name.lower() == KEY_HEADER:
                     self._persona_by_key.setdefault(value, f"recorded-{len(self._persona_by_key) + 1}")
-            hidden.update(_secrets_in(recorded.exchange))
-        labels = {
-            **dict.fromkeys(sorted(hidden), "hidden"),
-            **{key: f"key:{persona}" for key, persona in self._persona_by_key.items()},
-        }
-        for value, label in labels.items():
+            hidden.update(secrets_in(recorded.exchange))
+        self.hide(hidden - self._persona_by_key.keys())
+        for key, persona in self._persona_by_key.items():
+            self.hide([key], label=f"key:{persona}")
+
+    def hide(self, values: Iterable[str], *, label: str = "hidden") -> None:
+        """Hide these values wherever they stand, from now on; what is too short to be secret is left alone."""
+        for value in sorted(set(values)):
             if len(value) >= _LEAST_LENGTH and "{{" not in value:
                 self._redactor.add(Secret(value, label))
 
@@ -218,8 +220,8 @@ def _without_value(found: re.Match[str]) -> str:
     return f"{found[1]}{found[2]}{HIDDEN}" if is_secret_name(found[1]) else found[0]
 
 
-def _secrets_in(exchange: Exchange) -> Iterator[str]:
-    """Values that stand where secrets stand."""
+def secrets_in(exchange: Exchange) -> Iterator[str]:
+    """Values that stand where secrets stand: in cookies, and under names that say so."""
     address = urlsplit(exchange.url)
     if address.password:
         yield unquote(address.password)
