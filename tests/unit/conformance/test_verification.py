@@ -6,7 +6,8 @@ import json
 import pytest
 from har_files import entry, write_har
 
-from knouds_harness.conformance.verification import sort_traffic, verify
+from knouds_harness.conformance.captured import sort_traffic
+from knouds_harness.conformance.verification import verify
 from knouds_harness.contract.document import load_document
 from knouds_harness.errors import ExitCode, UsageError
 from knouds_harness.exchange.traffic import read_traffic
