@@ -109,7 +109,7 @@ class TrafficRedactor:
             self.hide([key], label=f"key:{persona}")
 
     def hide(self, values: Iterable[str], *, label: str = "hidden") -> None:
-        """Hide these values wherever they stand, from now on; what is too short to be secret is left alone."""
+        """Hide these values wherever they stand, from now on; too short ones are left alone."""
         for value in sorted(set(values)):
             if len(value) >= _LEAST_LENGTH and "{{" not in value:
                 self._redactor.add(Secret(value, label))

@@ -89,9 +89,7 @@ def test_secret_is_known_wherever_it_stands_once_it_was_seen_as_one(redactor):
     exchange = replace(
         UPDATE,
         headers=(*UPDATE.headers, ("set-cookie", "sid=c4n4ry0123456789abcdef")),
-        body=json.dumps(
-            {"note": "c4n4ry0123456789abcdef", "password": "c4n4rypass1", "x": "c4n4rypass1"}
-        ).encode(),
+        body=b'{"note": "c4n4ry0123456789abcdef", "password": "c4n4rypass1", "x": "c4n4rypass1"}',
     )
 
     clean = redactor.ours(exchange)
