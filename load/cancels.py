@@ -2,8 +2,8 @@
 
 Workload: each task submits one run of a polled workflow or model, cancels it within half a second, and
 polls until it has ended; open or closed. Costs at most the price of each run that is submitted, as a
-cancelled one is charged all the same.
-Needs keys that hold ``workflow:run``, ``model:run``, ``execution:read`` and ``execution:cancel``.
+cancelled one is charged all the same. Needs keys that hold ``workflow:run``, ``model:run``,
+``execution:read`` and ``execution:cancel``.
 """
 
 from locust import between, events

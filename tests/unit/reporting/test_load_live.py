@@ -1,0 +1,140 @@
+"""What one sees while load goes, on terminals and elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from knouds_harness.reporting.load.live import LiveView
+from knouds_harness.runs.load_progress import LoadProgress
+from knouds_harness.runs.load_results import ErrorCount
+
+PROGRESS = LoadProgress(
+    folder="runs/one",
+    at_s=23.4,
+    duration_s=60.0,
+    warm_up_s=5.0,
+    asked_per_s=200.0,
+    recent_per_s=198.2,
+    in_flight=7,
+    users=1000,
+    requests=4711,
+    outcomes={"kept": 4600, "throttled": 100, "refused": 0, "failed": 11, "wrong": 0},
+    errors=(
+        ErrorCount(outcome="throttled", status=429, code="RATE_LIMIT_EXCEEDED", count=100),
+        ErrorCount(outcome="failed", status=None, code="ConnectionLost", count=11),
+    ),
+    percentiles_ms={"50": 1.2, "90": 3.4, "99": 120.3, "max": 400.0},
+    spent_credits=230.0,
+    most_credits=1000.0,
+    cpu_share=0.34,
+    lateness_p99_ms=0.4,
+    loop_lag_p99_ms=0.9,
+    dropped=3,
+    limits=(),
+)
+LIMITED = replace(PROGRESS, limits=("A process of the generator used 97% of its core: use more processes.",))
+WHAT_IS_SHOWN = (
+    "198.2",
+    "200",
+    "7",
+    "p50 1.2",
+    "p99 120",
+    "100 throttled",
+    "11 failed",
+    "230",
+    "34%",
+    "0.4",
+    "0.9",
+)
+
+
+def shown(*moments, **options):
+    """Everything that was written while these were shown, one after another."""
+    file = StringIO()
+    with LiveView(Console(file=file, **{"width": 100, **options}), title="reads on sandbox") as live:
+        for moment in moments:
+            live.show(moment)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("what", WHAT_IS_SHOWN)
+@pytest.mark.parametrize("is_terminal", [True, False], ids=["terminal", "pipe"])
+def test_figure_is_shown(what, is_terminal):
+    """Rates, what is in flight, percentiles, errors, credits, and how the generator does."""
+    assert what in shown(PROGRESS, force_terminal=is_terminal)
+
+
+def test_terminal_shows_errors_by_status_and_code():
+    """The five most frequent kinds."""
+    text = shown(PROGRESS, force_terminal=True)
+
+    assert "429 RATE_LIMIT_EXCEEDED" in text
+    assert "no answer ConnectionLost" in text
+
+
+@pytest.mark.parametrize("is_terminal", [True, False], ids=["terminal", "pipe"])
+def test_generator_that_is_the_limit_is_warned_of(is_terminal):
+    """With what to do about it."""
+    text = " ".join(shown(LIMITED, force_terminal=is_terminal).split())
+
+    assert "the generator, not the target, is the limit" in text
+    assert "use more processes" in text
+
+
+def test_sound_generator_is_not_warned_of():
+    """A warning that is always there is none."""
+    assert "warning" not in shown(PROGRESS, force_terminal=True)
+
+
+def test_pipe_gets_a_line_every_five_seconds():
+    """However often the figures come; and it is warned only once."""
+    moments = [replace(LIMITED, at_s=float(at_s) / 2) for at_s in range(60)]
+
+    lines = shown(*moments).splitlines()
+
+    assert len([line for line in lines if line.startswith("warning")]) == 1
+    assert [line.partition("/")[0] for line in lines if "requests/s" in line] == ["5", "10", "15", "20", "25"]
+
+
+def test_pipe_gets_fewer_lines_later():
+    """A run of an hour does not fill a log."""
+    moments = [replace(PROGRESS, at_s=float(at_s), duration_s=3600.0) for at_s in range(3600)]
+
+    assert len(shown(*moments).splitlines()) < 140
+
+
+def test_pipe_gets_plain_text():
+    """No colour, no cursor movement."""
+    assert "\x1b" not in shown(PROGRESS)
+
+
+def test_no_color_is_respected(monkeypatch):
+    """Also on a terminal."""
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    text = shown(LIMITED, force_terminal=True)
+
+    assert "\x1b[3" not in text
+    assert "\x1b[1;3" not in text
+
+
+def test_view_fits_a_narrow_terminal():
+    """Long lines are folded, so that the view can be renewed in place."""
+    text = shown(LIMITED, force_terminal=True, width=44, color_system=None)
+
+    assert "429" in text
+    assert max(len(line) for line in text.replace("\x1b", "\n\x1b").splitlines()) <= 50
+
+
+def test_closed_model_shows_users_and_no_schedule():
+    """There are no arrivals that could be late."""
+    closed = replace(PROGRESS, asked_per_s=None, in_flight=None, lateness_p99_ms=None, dropped=0)
+
+    text = shown(closed)
+
+    assert "1,000 users" in text
+    assert "arrivals" not in text
