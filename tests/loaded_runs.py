@@ -37,18 +37,32 @@ _ERRORS = {
     "wrong": (200, "the body is not JSON"),
 }
 _NOTHING = times(0.0, 0.0, count=0)
-_SAMPLES = 40
 
 
-def loaded(root: Path, *, seconds: int = 60, operations: Mapping[str, float] | None = None) -> Path:
+def loaded(
+    root: Path,
+    *,
+    seconds: int = 60,
+    operations: Mapping[str, float] | None = None,
+    samples: int = 40,
+) -> Path:
     """A run that slowed down for ten seconds, was throttled, failed now and then, and missed an objective.
 
     Args:
         root: The folder of runs.
         seconds: How long it went.
         operations: Median response times in ms.
+        samples: Requests of each operation in each second.
     """
-    return _written(root, "broken", 1, *_everything(seconds, operations or _MEDIAN_MS))
+    return _written(root, "broken", 1, *_everything(seconds, operations or _MEDIAN_MS, samples=samples))
+
+
+def calm(root: Path) -> Path:
+    """A run in which every request was kept and no objective missed, and that looked for nothing else."""
+    results, rows = _everything(20, {"getWhoami": 4.0}, is_calm=True)
+    objectives = tuple(each for each in results.objectives if each.is_met)
+    results = replace(results, objectives=objectives, cycles=None, capacity=None, invariants=())
+    return _written(root, "kept", 0, results, rows)
 
 
 def unmeasured(root: Path) -> Path:
@@ -61,21 +75,23 @@ def unmeasured(root: Path) -> Path:
     return _written(root, "interrupted", 130, results, [])
 
 
-def _everything(seconds: int, operations: Mapping[str, float]) -> tuple[LoadResults, list[SecondRow]]:
+def _everything(
+    seconds: int, operations: Mapping[str, float], *, is_calm: bool = False, samples: int = 40
+) -> tuple[LoadResults, list[SecondRow]]:
     chance = random.Random(1)
     rows = []
     loads = []
     for name, median_ms in operations.items():
         whole = Histogram()
         counts: dict[str, int] = defaultdict(int)
-        pool = [_second(chance, median_ms) for _ in range(20)]
-        slow = [_second(chance, median_ms * 6) for _ in range(5)]
+        pool = [_second(chance, median_ms, samples) for _ in range(20)]
+        slow = [_second(chance, median_ms * 6, samples) for _ in range(5)]
         for at_s in range(seconds):
             histogram = chance.choice(slow if seconds / 2 <= at_s < seconds / 2 + 10 else pool)
             outcomes = {"kept": len(histogram)}
-            if name == "getWhoami" and seconds // 5 <= at_s < seconds // 5 + 4:
+            if not is_calm and name == "getWhoami" and seconds // 5 <= at_s < seconds // 5 + 4:
                 outcomes["throttled"] = 12
-            if at_s % 7 == 3:
+            if not is_calm and at_s % 7 == 3:
                 outcomes["failed" if at_s % 2 else "wrong"] = 1
             whole.add(histogram)
             for outcome, count in outcomes.items():
@@ -143,9 +159,9 @@ def _everything(seconds: int, operations: Mapping[str, float]) -> tuple[LoadResu
     ), rows
 
 
-def _second(chance: random.Random, median_ms: float) -> Histogram:
+def _second(chance: random.Random, median_ms: float, samples: int) -> Histogram:
     histogram = Histogram()
-    for _ in range(_SAMPLES):
+    for _ in range(samples):
         histogram.record(median_ms / 1000 * chance.lognormvariate(0, 0.5))
     return histogram
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from loaded_runs import loaded, unmeasured
+from loaded_runs import calm, loaded, unmeasured
 from run_records import broken, empty, healthy, interrupted
 
 from knouds_harness.reporting.render import render_all
@@ -19,6 +19,7 @@ WRITERS: dict[str, Callable[[Path], Path]] = {
     "broken": broken,
     "interrupted": interrupted,
     "empty": empty,
+    "calm": calm,
     "loaded": loaded,
     "unmeasured": unmeasured,
 }
