@@ -29,7 +29,7 @@ _PERCENTS: Final = (50, 90, 99, 100)
 
 
 class ProgressTeller:
-    """Keeps the file of a run's progress up to date; what it takes is under a millisecond a second."""
+    """Keeps the file of a run's progress up to date."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class ProgressTeller:
         self._folder = folder
         self._most_credits = most_credits
         self._health = health
-        self._recent: deque[Second] = deque(maxlen=_RECENT_SECONDS)
+        self._recent: deque[tuple[int, int, Histogram]] = deque(maxlen=_RECENT_SECONDS)
         self._outcomes = dict.fromkeys(OUTCOMES, 0)
         self._errors: dict[Error, int] = {}
         self._told = Health()
@@ -72,10 +72,15 @@ class ProgressTeller:
 
     def add(self, second: Second) -> None:
         """Count a second that is over."""
-        self._recent.append(second)
+        ended, kept = 0, Histogram()
         for series, histogram in second.histograms.items():
             if series.measure == RESPONSE:
-                self._outcomes[series.outcome] += len(histogram)
+                count = len(histogram)
+                ended += count
+                self._outcomes[series.outcome] += count
+                if series.outcome is Outcome.KEPT:
+                    kept.add(histogram)
+        self._recent.append((second.unix_s, ended, kept))
         for error, count in second.errors.items():
             self._errors[error] = self._errors.get(error, 0) + count
 
@@ -137,22 +142,11 @@ class ProgressTeller:
         if not self._recent:
             return 0.0
         # Parts of one second may come one by one; seconds in which nothing ended do not come at all.
-        length_s = self._recent[-1].unix_s - self._recent[0].unix_s + 1
-        counts = (
-            len(histogram)
-            for second in self._recent
-            for series, histogram in second.histograms.items()
-            if series.measure == RESPONSE
-        )
-        return sum(counts) / length_s
+        length_s = self._recent[-1][0] - self._recent[0][0] + 1
+        return sum(ended for _, ended, _ in self._recent) / length_s
 
     def _percentiles_ms(self) -> dict[str, float]:
-        kept = merged(
-            histogram
-            for second in self._recent
-            for series, histogram in second.histograms.items()
-            if series.measure == RESPONSE and series.outcome is Outcome.KEPT
-        )
+        kept = merged(each for _, _, each in self._recent)
         found = kept.percentiles_s(*_PERCENTS) if kept.counts else ()
         return {
             "max" if percent == 100 else f"{percent:g}": at_s * 1e3
