@@ -190,12 +190,12 @@ class _Points:
     def _keep(self, rate: float, record: LoadRecord) -> CapacityPoint:
         results = record.results
         self._spent_credits += results.cost_credits
-        is_aborted = "--abort-on" in results.note
+        ending = (results.note.splitlines() or [""])[0]
         point = judge_point(
             rate,
             results,
             earlier=[each for each, _ in self._measured],
-            ending=results.note if is_aborted else "",
+            ending=ending if "--abort-on" in ending else "",
         )
         from_s = round(len(self._measured) * self._plan.point_s)
         self._writer.add_seconds(replace(each, at_s=from_s + each.at_s) for each in record.seconds)

@@ -84,3 +84,11 @@ def test_errors_are_counted_over_all_operations():
     point = judge_point(10, load_results(operations=(operation(failed=3, wrong=1), operation("usage"))))
 
     assert point.error_rate == 4 / 200
+
+
+def test_point_that_was_ended_early_is_the_targets():
+    """What ``--abort-on`` ended has not kept its rate, though no objective may say so."""
+    point = judge_point(10, load_results(), ending="ended early: whoami p99_ms was 9000 over ten seconds")
+
+    assert (point.is_kept, point.is_generator_limit) == (False, False)
+    assert point.reason.startswith("ended early")
