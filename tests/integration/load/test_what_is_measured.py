@@ -1,0 +1,71 @@
+"""What runs keep beside times: ends learnt from webhooks, exchanges as evidence, another client."""
+
+from __future__ import annotations
+
+import pytest
+from loading import load
+
+from knouds_harness.runs.load_results import OUTCOMES
+
+CLOSED = ("--users", "3", "--duration", "3s", "--quiet")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Of records."""
+    return tmp_path / "runs"
+
+
+def test_ends_come_by_webhook(folder):
+    """Each cycle takes its delivery, asks once, and says how late it was."""
+    cycles = load(folder, "async_cycles", "--finish", "webhook", *CLOSED).results.cycles
+
+    assert cycles is not None
+    assert cycles.endings
+    assert cycles.webhook_delay.count == sum(cycles.endings.values())
+    assert cycles.polls == {}
+    assert cycles.undelivered == 0
+
+
+def test_delivery_with_a_wrong_signature_is_polled_for_instead(folder):
+    """It is not believed, and the report says so; a delivery is waited for as long as a run may take."""
+    loaded = load(
+        folder, "async_cycles", "--finish", "webhook", "--fault", "webhook-signature-without-time", *CLOSED
+    )
+
+    assert "a signature that does not hold" in loaded.results.note
+    assert loaded.results.cycles is not None
+    assert loaded.results.cycles.webhook_delay.count == 0
+
+
+def test_target_that_cannot_reach_this_machine_is_polled(folder, profile):
+    """And the report says why."""
+    loaded = load(folder, "async_cycles", "--finish", "webhook", "--target", profile, *CLOSED)
+
+    assert "Ends were polled for instead of delivered: " in loaded.out
+    assert loaded.results.cycles is not None
+    assert loaded.results.cycles.polls
+
+
+def test_answers_that_were_not_kept_are_evidence(folder):
+    """A few exchanges of each kind, linked from the figures."""
+    loaded = load(folder, "reads", "--fault", "pricing-is-404", "--users", "8", "--duration", "4s", "--quiet")
+
+    (pricing,) = (each for each in loaded.results.operations if each.operation == "getPublicPricing")
+    (error,) = pricing.errors
+    assert (error.outcome, error.status) == ("wrong", 404)
+    exchange = loaded.record.exchange_by_id[error.exchanges[0]]
+    assert exchange.request.path == "/api/pricing/public"
+    assert exchange.status == 404
+    assert len(loaded.record.exchange_by_id) <= 3
+
+
+def test_fast_client_sends_the_same(folder):
+    """FastHttpUser's client under our scenario: same operations, same outcomes."""
+    loaded = load(folder, "mixed", "--client", "fast", "--verify", *CLOSED)
+
+    assert loaded.results.plan.client == "fast"
+    assert loaded.results.operations
+    counts = [each.outcomes for each in loaded.results.operations]
+    assert all(each[outcome] == 0 for each in counts for outcome in OUTCOMES if outcome != "kept")
+    assert "Traceback" not in loaded.err
