@@ -19,12 +19,12 @@ from knouds_harness.conformance.verification import verify as verify_traffic
 from knouds_harness.contract.difference import Kind, differences
 from knouds_harness.contract.document import load_document
 from knouds_harness.coverage import coverage, print_coverage
-from knouds_harness.errors import ExitCode, HarnessError, UsageError
+from knouds_harness.errors import ExitCode, HarnessError, RunRecordError, UsageError
 from knouds_harness.exchange.recording_folder import RecordingFolder
 from knouds_harness.load_command import load
 from knouds_harness.locations import recordings_path
 from knouds_harness.record_command import record
-from knouds_harness.reporting.render import render_all
+from knouds_harness.reporting.render import render_all, render_readable
 from knouds_harness.reporting.standing import fact_rows
 from knouds_harness.reporting.terminal import print_summary
 from knouds_harness.runs.record import read_run
@@ -82,7 +82,7 @@ def _check_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--target", default="sandbox", show_default=True, metavar="NAME", help="Profile in targets/.")
 @_check_options
 def check(**options: object) -> None:
-    r"""Check that a target keeps the contract.
+    """Check that a target keeps the contract.
 
     Every request goes through the profile's guards: host, kind of action, rate, credits. The run record
     is written as the run goes; interrupting it loses nothing.
@@ -187,7 +187,13 @@ def report(run: Path) -> None:
 
     RUN is a folder under reports/runs/.
     """
-    paths = render_all(run)
+    try:
+        paths = render_all(run)
+    except RunRecordError as problem:
+        readable = render_readable(run, problem)
+        if readable is None:
+            raise
+        raise RunRecordError(f"{problem}\n  What else could be read is in {readable.html}.") from problem
     print_summary(read_run(run), paths, console=Console())
 
 

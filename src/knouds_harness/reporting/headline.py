@@ -40,6 +40,9 @@ def headline(record: RunRecord, rows: Sequence[FactRow]) -> Headline:
         return Headline(tone="warn", title="No figures", detail=record.gaps[-1] if record.gaps else "")
     counts = standing_counts(rows)
     detail = _figures(counts, len(rows))
+    if record.is_salvaged:
+        known = f"{len(record.findings):,} findings and {record.counts.exchanges:,} exchanges could be read."
+        return Headline(tone="warn", title="Damaged record: no verdict", detail=known)
     if record.outcome is Outcome.BROKEN:
         return Headline(tone="bad", title="Contract broken", detail=detail)
     if record.outcome is Outcome.KEPT:
@@ -51,9 +54,9 @@ def headline(record: RunRecord, rows: Sequence[FactRow]) -> Headline:
     )
     if not record.counts.exchanges:
         return Headline(tone="warn", title=f"{what}: no verdict", detail="Nothing was sent.")
-    if any(record.fails(finding) for finding in record.findings):
-        return Headline(tone="bad", title=f"{what}: broken so far", detail=detail)
-    return Headline(tone="warn", title=f"{what}: no verdict", detail=detail)
+    is_broken = any(record.fails(finding) for finding in record.findings)
+    state = "broken so far" if is_broken else "no verdict"
+    return Headline(tone="bad" if is_broken else "warn", title=f"{what}: {state}", detail=detail)
 
 
 def _figures(counts: dict[Standing, int], total: int) -> str:

@@ -13,7 +13,7 @@ from knouds_harness.reporting.load.junit import load_junit
 from knouds_harness.reporting.load.markdown import load_markdown
 from knouds_harness.reporting.markdown import markdown
 from knouds_harness.reporting.summary import summary
-from knouds_harness.runs.record import RunRecord, read_run
+from knouds_harness.runs.record import RunRecord, read_run, salvage_run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,27 @@ def render_all(folder: Path) -> RenderedPaths:
     Raises:
         RunRecordError: The folder holds no readable record, or cannot be written to.
     """
-    record = read_run(folder)
+    return _render(read_run(folder))
+
+
+def render_readable(folder: Path, problem: RunRecordError) -> RenderedPaths | None:
+    """Render what can be read of a run whose ``run.json`` cannot.
+
+    Args:
+        folder: Of the run.
+        problem: Why it cannot.
+
+    Returns:
+        Where the reports are; None where nothing can be read.
+
+    Raises:
+        RunRecordError: The folder cannot be written to.
+    """
+    record = salvage_run(folder, problem)
+    return _render(record) if record else None
+
+
+def _render(record: RunRecord) -> RenderedPaths:
     load = record.load
     return RenderedPaths(
         html=_rendered(record, "report.html", load_html(record, load) if load else html_report(record)),

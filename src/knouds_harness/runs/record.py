@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from knouds_harness.errors import RunRecordError
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.har import read_har
 from knouds_harness.runs.findings import Finding
-from knouds_harness.runs.header import RunHeader, RunSetup
+from knouds_harness.runs.header import RunDocument, RunHeader, RunSetup, RunTarget
 from knouds_harness.runs.load_record import LoadRecord, read_load
 from knouds_harness.runs.load_results import LOAD_FILE, LOAD_KIND
 from knouds_harness.runs.results import (
@@ -33,8 +34,11 @@ from knouds_harness.runs.results import (
 from knouds_harness.runs.surface import SURFACE_FILE, Surface, surface_format
 from knouds_harness.runs.verdicts import Outcome, fails_run
 from knouds_harness.runs.writer import EXCHANGES_FILE, FINDINGS_FILE, RUN_FILE, RunWriter
+from knouds_harness.target.limits import Limits
 
-__all__ = ["RunHeader", "RunRecord", "RunWriter", "read_run"]
+_Shape = TypeVar("_Shape")
+
+__all__ = ["RunHeader", "RunRecord", "RunWriter", "read_run", "salvage_run"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +62,7 @@ class RunRecord:
         gaps: What of the folder could not be read, in sentences.
         surface: What the server was seen to answer; None for a run that did not gather it.
         load: What a load run measured; None for a run of another kind.
+        is_salvaged: Whether ``run.json`` could not be read, so that this is what the other files tell.
     """
 
     folder: Path
@@ -76,6 +81,7 @@ class RunRecord:
     gaps: tuple[str, ...]
     surface: Surface | None = None
     load: LoadRecord | None = None
+    is_salvaged: bool = False
 
     def fails(self, finding: Finding) -> bool:
         """Whether a finding fails this run."""
@@ -111,6 +117,9 @@ def read_run(folder: Path) -> RunRecord:
     stored = _read_run_file(folder)
     gaps: list[str] = []
     findings = _read_findings(folder / FINDINGS_FILE, gaps)
+    lost = sum(stored.counts.findings.values()) - len(findings)
+    if lost > 0 and not gaps:
+        gaps.append(f"{FINDINGS_FILE} lacks {lost:,} findings that {RUN_FILE} counts.")
     if not (folder / EXCHANGES_FILE).is_file():
         gaps.append(f"{EXCHANGES_FILE} is missing: no requests and responses are shown.")
     surface = _read_surface(folder / SURFACE_FILE, gaps)
@@ -136,6 +145,96 @@ def read_run(folder: Path) -> RunRecord:
         gaps=tuple(gaps),
         surface=surface,
         load=load,
+    )
+
+
+def salvage_run(folder: Path, problem: RunRecordError) -> RunRecord | None:
+    """What the other files of a run tell where ``run.json`` cannot be read.
+
+    Args:
+        folder: Of the run.
+        problem: Why it cannot.
+
+    Returns:
+        A record without a verdict; None where nothing of a run can be read.
+    """
+    stored = _readable_json(folder / RUN_FILE)
+    if not folder.is_dir() or stored.get("format", FORMAT) != FORMAT:
+        return None
+    gaps = [str(problem).partition("\n")[0]]
+    findings = _read_findings(folder / FINDINGS_FILE, gaps)
+    try:
+        exchanges = read_har(folder / EXCHANGES_FILE)
+    except (OSError, KeyError, TypeError, ValueError):
+        exchanges = []
+    load = read_load(folder, gaps)
+    if not findings and not exchanges and load is None:
+        return None
+    times = [exchange.started_at for exchange in exchanges] or [datetime.fromtimestamp(0, UTC)]
+    return RunRecord(
+        folder=folder,
+        kind=str(stored.get("kind", "unknown")),
+        outcome=Outcome.INTERRUPTED,
+        exit_code=None,
+        note="What ran, and how it ended, is not known: this is what the other files tell.",
+        started_at=min(times),
+        ended_at=max(times),
+        setup=_piece(RunSetup, stored.get("setup"), _unknown_setup()),
+        counts=Counts(
+            exchanges=len(exchanges),
+            answers=Counter(str(exchange.status or "none") for exchange in exchanges),
+            passed=0,
+            failed=0,
+            findings=Counter(finding.verdict for finding in findings),
+            cost_credits=0.0,
+        ),
+        results=_piece(tuple[Result, ...], stored.get("results"), ()),
+        cells=_piece(tuple[Cell, ...], stored.get("cells"), ()),
+        untested=_piece(tuple[Untested, ...], stored.get("untested"), ()),
+        findings=tuple(findings),
+        gaps=tuple(gaps),
+        surface=_read_surface(folder / SURFACE_FILE, gaps),
+        load=load,
+        is_salvaged=True,
+    )
+
+
+def _readable_json(path: Path) -> dict[str, Any]:
+    try:
+        stored = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return stored if isinstance(stored, dict) else {}
+
+
+def _piece(shape: type[_Shape], stored: object, otherwise: _Shape) -> _Shape:
+    """A member of a ``run.json`` that is not whole, where at least the member is."""
+    try:
+        return TypeAdapter(shape).validate_python(stored)
+    except ValidationError:
+        return otherwise
+
+
+def _unknown_setup() -> RunSetup:
+    return RunSetup(
+        tool_version="",
+        python_version="",
+        command=(),
+        seed=0,
+        strict=False,
+        target=RunTarget(
+            name="unknown target",
+            base_url="",
+            production=False,
+            limits=Limits(allow=frozenset()),
+            personas={},
+            missing={},
+            waivers=(),
+        ),
+        document=RunDocument(title="", version="", sha256=""),
+        facts={},
+        operations={},
+        checks={},
     )
 
 

@@ -41,11 +41,12 @@
     const facts = [...document.querySelectorAll("article.fact")];
     const found = [...document.querySelectorAll("details[data-finding]")];
     const count = document.getElementById("finding-count");
-    const words = new Map([...facts.map((fact) => [fact, fact.querySelector(".head")]), ...found.map((each) => [each, each])].map(([each, text]) => [each, text.textContent.toLowerCase()]));
+    const text = (element, part) => [...element.querySelectorAll(part)].map((each) => each.textContent).join(" ").toLowerCase();
+    const words = new Map([...facts.map((each) => [each, text(each, ".head")]), ...found.map((each) => [each, text(each, "summary, dl")])]);
     const filter = () => {
       const wanted = findingText.value.toLowerCase().split(/\s+/).filter(Boolean);
       for (const each of found) {
-        const all = words.get(each.closest("article")) + words.get(each);
+        const all = `${words.get(each.closest("article"))} ${words.get(each)}`;
         each.hidden = !wanted.every((word) => all.includes(word));
       }
       for (const fact of facts) fact.hidden = !fact.querySelector("details[data-finding]:not([hidden])");

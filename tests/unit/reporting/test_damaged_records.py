@@ -1,0 +1,129 @@
+"""What is rendered of a run folder of which a part is gone, cut short or of another version."""
+
+import json
+import shutil
+
+import pytest
+from loaded_runs import loaded
+from run_records import broken
+
+from knouds_harness.errors import RunRecordError
+from knouds_harness.reporting.render import render_all, render_readable
+
+
+def message_of(folder):
+    """The one clear message, and the page that is rendered all the same."""
+    with pytest.raises(RunRecordError) as caught:
+        render_all(folder)
+    paths = render_readable(folder, caught.value)
+    return str(caught.value), paths.html.read_text(encoding="utf-8") if paths else None
+
+
+def without(folder):
+    (folder / "run.json").unlink()
+
+
+def cut_short(folder):
+    path = folder / "run.json"
+    path.write_bytes(path.read_bytes()[:2000])
+
+
+def of_a_later_version(folder):
+    path = folder / "run.json"
+    stored = json.loads(path.read_bytes())
+    path.write_text(json.dumps({**stored, "format_version": 99, "results": {"by": "fact"}}), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (without, "holds no run.json, so it is no run folder"),
+        (cut_short, "run.json: is cut short or is not JSON"),
+        (of_a_later_version, "run.json: has format 99, and this version reads format 1"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_findings_and_exchanges_are_rendered_without_a_readable_head(tmp_path, damage, says):
+    """One message says what is wrong; the page says it too, gives no verdict, and shows the rest."""
+    folder = broken(tmp_path)
+    damage(folder)
+
+    message, page = message_of(folder)
+
+    assert says in message
+    assert page is not None
+    assert says in page
+    assert "<h1>Damaged record: no verdict</h1>" in page
+    assert "a number of at least 0" in page
+    assert "x00900" in page
+
+
+def test_parts_of_a_later_version_that_fit_are_used(tmp_path):
+    """What ran is told by the part that says so."""
+    folder = broken(tmp_path)
+    of_a_later_version(folder)
+
+    _, page = message_of(folder)
+
+    assert page is not None
+    assert "knouds-harness check --target staging --seed 4711" in page
+
+
+@pytest.mark.parametrize("damage", [without, cut_short])
+def test_figures_of_load_are_rendered_without_a_readable_head(tmp_path, damage):
+    """They stand in a file of their own."""
+    folder = loaded(tmp_path, seconds=12)
+    damage(folder)
+
+    _, page = message_of(folder)
+
+    assert page is not None
+    assert "Response times" in page
+    assert "runWorkflow async" in page
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{}", b'{"format": "another tool"}', b"\x00\xff", b"[1]"])
+def test_folder_of_something_else_gets_no_report(tmp_path, content):
+    """One message, and nothing is written into what is not ours."""
+    if content is not None:
+        (tmp_path / "run.json").write_bytes(content)
+    before = sorted(tmp_path.iterdir())
+
+    message, page = message_of(tmp_path)
+
+    assert str(tmp_path) in message
+    assert page is None
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_folder_that_is_not_there_is_said(tmp_path):
+    """And not made."""
+    message, page = message_of(tmp_path / "gone")
+
+    assert "there is no such run folder" in message
+    assert page is None
+    assert not (tmp_path / "gone").exists()
+
+
+@pytest.mark.parametrize("name", ["load.json", "seconds.csv", "exchanges.har", "findings.jsonl"])
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
+def test_any_file_may_be_cut_short(tmp_path, name, share):
+    """The report is made, and says what it lacks."""
+    folder = loaded(tmp_path, seconds=12) if name in ("load.json", "seconds.csv") else broken(tmp_path)
+    path = folder / name
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+
+    page = render_all(folder).html.read_text(encoding="utf-8")
+
+    assert name in page
+
+
+@pytest.mark.parametrize("name", ["load.json", "seconds.csv", "exchanges.har", "findings.jsonl"])
+def test_any_file_may_be_a_folder(tmp_path, name):
+    """However that came about."""
+    folder = loaded(tmp_path, seconds=12)
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).mkdir()
+
+    assert name in render_all(folder).html.read_text(encoding="utf-8")
+    shutil.rmtree(folder)
