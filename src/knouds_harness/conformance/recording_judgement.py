@@ -17,6 +17,7 @@ from knouds_harness.conformance.receiver import payload_of
 from knouds_harness.conformance.statuses import FINAL, body_of, status_in, statuses_in
 from knouds_harness.contract.document import Document
 from knouds_harness.contract.shapes import ShapeJudge
+from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.recordings import TEST_SECRET, Recording
 
 
@@ -69,8 +70,20 @@ def _known(
     if recording.kind == "delivery":
         known |= {"raw": request.body or b"", "secret": TEST_SECRET}
     own = (recording.operation, recording.outcome)
-    known |= _of_execution(recording, [each for each in story if (each.operation, each.outcome) != own])
+    others = [each for each in story if (each.operation, each.outcome) != own]
+    known |= _of_execution(recording, others)
+    known["earlier"] = _before(recording, others)
     return {name: value for name, value in known.items() if value is not None}
+
+
+def _before(recording: Recording, others: Sequence[Recording]) -> Exchange | None:
+    """The answer of the same operation that was recorded last before this one, in the story."""
+    earlier = [
+        each.exchange
+        for each in others
+        if each.operation == recording.operation and each.exchange.started_at < recording.exchange.started_at
+    ]
+    return max(earlier, key=lambda exchange: exchange.started_at, default=None)
 
 
 def _of_execution(recording: Recording, others: Sequence[Recording]) -> dict[str, Any]:

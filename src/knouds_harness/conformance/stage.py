@@ -115,7 +115,7 @@ class Stage:
 
     @cached_property
     def window(self) -> list[Exchange]:
-        """One window of the pro account: its first run, its last one, one too many, the first of the next."""
+        """A window of the pro account: its first runs, its last, one too many, the first of the next."""
         persona = self.probe.need(LIMITED_KEY)
         window = Window(
             probe=self.probe,
@@ -123,12 +123,12 @@ class Stage:
             persona=persona,
             workflow=self.subjects.cheapest_workflow(persona),
         )
-        first = window.begin()
+        first, second = window.begin(), window.run()
         limit = standing_of(first).limit or _LEAST_LIMIT
-        window.fill(first, limit - 2)
+        window.fill(first, limit - 3)
         last, refused = window.run(), window.run()
         window.outlast(refused)
-        return [first, last, refused, window.run()]
+        return [first, second, last, refused, window.run()]
 
     def over_limit_of_models(self, key: Need[Persona], call: Call) -> Exchange:
         """Send a model run that is refused anyway until it is refused for its rate."""

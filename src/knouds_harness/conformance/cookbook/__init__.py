@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from knouds_harness.conformance.cookbook import (
     accounts,
+    capabilities,
     deliveries,
     executions,
     keys,
@@ -20,6 +21,7 @@ def all_recipes(document: Document) -> list[Recipe]:
     return [
         *accounts.RECIPES,
         *keys.recipes(document),
+        *capabilities.RECIPES,
         *workflows.RECIPES,
         *runs.RECIPES,
         *executions.RECIPES,

@@ -41,11 +41,20 @@ _ADMITTED: Final = (schemas.limited_run_headers, rate_limits.told_limit)
 
 RECIPES: Final = (
     _run(0, "first-of-window", "The first run of a window.", 200, *_ADMITTED),
-    _run(1, "last-of-window", "The last run that a window admits.", 200, *_ADMITTED),
     _run(
-        2, "over-limit", "One run more than a window admits.", 429, refusals.OVER_LIMIT, rate_limits.told_wait
+        1,
+        "second-of-window",
+        "The second run of a window.",
+        200,
+        *_ADMITTED,
+        rate_limits.remaining_falls,
+        rate_limits.window_stands,
     ),
-    _run(3, "next-window", "The first run of the next window.", 200, *_ADMITTED, rate_limits.window_turned),
+    _run(2, "last-of-window", "The last run that a window admits.", 200, *_ADMITTED),
+    _run(
+        3, "over-limit", "One run more than a window admits.", 429, refusals.OVER_LIMIT, rate_limits.told_wait
+    ),
+    _run(4, "next-window", "The first run of the next window.", 200, *_ADMITTED, rate_limits.window_turned),
     Recipe(
         operation="runModel",
         outcome="over-limit",
