@@ -25,6 +25,7 @@ class Arrivals:
         schedule: The whole.
         portion: What of it is this process's.
         dispatcher: Hands them over.
+        start_s: When the schedule starts or started, in seconds of ``time.perf_counter``.
         timer: What drives it, for the record.
         are_over: The schedule has ended, or was stopped.
     """
@@ -46,6 +47,7 @@ class Arrivals:
         self.schedule = schedule
         self.portion = Portion(schedule)
         self.dispatcher = Dispatcher(on_taken=on_taken)
+        self.start_s = 0.0
         self.timer = ""
         self.are_over = False
         self._is_alone = is_alone
@@ -60,7 +62,8 @@ class Arrivals:
         """
         self.portion.give(share)
         if self._serving is None:
-            self._serving = gevent.spawn(self._serve, at_s)
+            self.start_s = at_s
+            self._serving = gevent.spawn(self._serve)
 
     def give_up(self) -> None:
         """Leave what is due to others, until there is another share."""
@@ -70,7 +73,8 @@ class Arrivals:
         """Hand nothing over any more."""
         self.are_over = True
 
-    def _serve(self, start_s: float) -> None:
+    def _serve(self) -> None:
+        start_s = self.start_s
         end_s = start_s + self.schedule.shape.duration_s
         with open_timer() as timer:
             self.timer = timer.precision

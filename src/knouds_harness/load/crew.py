@@ -59,6 +59,7 @@ class Crew:
         self._leader = leader
         self._budget = Budget(most_credits)
         self._granted: dict[str, Decimal] = {}
+        self._started: set[str] = set()
         self._known: set[str] = set()
         self._heard_unix_s: dict[str, float] = {}
         self._clock_error_s: dict[str, float] = {}
@@ -74,8 +75,13 @@ class Crew:
         """Wait until all workers that were told to start have done so, within reason."""
         clients = self._runner.clients
         deadline_s = time.monotonic() + _ASSEMBLE_WITHIN_S
-        while (clients.ready or clients.spawning) and time.monotonic() < deadline_s:
+        assembled: set[str] = set()
+        while time.monotonic() < deadline_s:
+            assembled.update(client.id for client in clients.running)
+            if all(client.id in assembled for client in (*clients.ready, *clients.spawning)):
+                break
             gevent.sleep(0.05)
+        self._started |= assembled
 
     def begin(self, start_unix_s: float) -> None:
         """Load begins at this instant: keep shares, from now on."""
@@ -114,9 +120,10 @@ class Crew:
 
     def _present(self) -> set[str]:
         clients = self._runner.clients
-        started = {client.id for client in (*clients.spawning, *clients.running)}
-        # While a worker prepares, its heartbeats say that it is not started yet.
-        return started | {client.id for client in clients.ready if client.id in self._known}
+        self._started.update(client.id for client in (*clients.spawning, *clients.running))
+        # While a worker prepares, its heartbeats may say that it has not been started yet.
+        heard = (*clients.ready, *clients.spawning, *clients.running)
+        return {client.id for client in heard if client.id in self._started}
 
     # Shares
 

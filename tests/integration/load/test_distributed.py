@@ -42,13 +42,10 @@ FED = """
     class Fed(ArrivalUser):
         '''Sends nothing: each arrival of the schedule has a duration of its own.'''
 
-        served = 0
-
         @task
         def take(self):
-            (share,) = self.arrivals.portion.shares
-            number = share.index + Fed.served * share.workers
-            Fed.served += 1
+            since_s = self.client.scheduled_at - self.arrivals.start_s
+            number = round(self.arrivals.schedule.shape.area(0.0, since_s))
             self.environment.events.request.fire(
                 request_type="GET", name="fed", response_length=0, exception=None, context={},
                 response_time=random.Random(number).lognormvariate(3, 1),
