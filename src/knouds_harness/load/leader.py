@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import platform
+import shlex
 import sys
 import sysconfig
 import time
@@ -221,7 +222,7 @@ class Leader:
         header = RunHeader(
             tool_version=version("knouds-harness"),
             python_version=platform.python_version(),
-            command=(self._options.started_by,) if self._options.started_by else tuple(sys.argv),
+            command=tuple(shlex.split(self._options.started_by)) or tuple(sys.argv),
             seed=self._options.seed,
             target=target,
             document=load_document(),
