@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from load_results import load_results, missed, times, validity
-from run_records import HEADER, Clock
+from run_records import HEADER, Clock, exchange
 
 from knouds_harness.load.histograms import Histogram, middle_of
 from knouds_harness.runs.load_record import LoadWriter
@@ -198,7 +198,13 @@ def _operation(name: str, seconds: int, counts: Mapping[str, int], response: Tim
         per_s=requests / seconds,
         outcomes={outcome: counts.get(outcome, 0) for outcome in OUTCOMES},
         errors=tuple(
-            ErrorCount(outcome=outcome, status=status, code=code, count=counts[outcome])
+            ErrorCount(
+                outcome=outcome,
+                status=status,
+                code=code,
+                count=counts[outcome],
+                exchanges=("x00001",) if (name, outcome) == ("runWorkflow", "failed") else (),
+            )
             for outcome, (status, code) in _ERRORS.items()
             if counts.get(outcome)
         ),
@@ -246,5 +252,8 @@ def _written(root: Path, outcome: str, exit_code: int, results: LoadResults, row
     ):
         load_writer.write(results)
         load_writer.add_seconds(rows)
+        if results.operations:
+            body = {"error": "The model failed.", "code": "EXECUTION_FAILED"}
+            writer.add_exchange(exchange(1, "runWorkflow", status=500, body=body))
         writer.finish(outcome, exit_code)
     return writer.folder

@@ -22,13 +22,15 @@ def test_nothing_is_asked_of_a_network(open_report, report_paths, name):
 @every_report
 @every_look
 def test_axe_finds_no_violation(open_report, name, size, scheme):
-    """With everything unfolded. Its screenshot is kept for people to look at, in ``reports/screenshots``."""
+    """With a dozen things unfolded. A screenshot is kept, in ``reports/screenshots``."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="pip install --group browser")
     page = open_report(name, size=size, scheme=scheme).page
     page.screenshot(path=SCREENSHOTS / f"{name}-{size}-{scheme}.png", full_page=True)
-    page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
+    page.evaluate(
+        "[...document.querySelectorAll('details')].slice(-12).forEach((each) => { each.open = true })"
+    )
 
-    found = axe.Axe().run(page)
+    found = axe.Axe().run(page, options={"resultTypes": ["violations"]})
 
     assert found.violations_count == 0, found.generate_report()
 

@@ -108,6 +108,13 @@ def test_throttled_seconds_are_listed(page):
     assert "getWhoami 48" in row
 
 
+def test_error_leads_to_its_evidence(page):
+    """To one of the exchanges of its kind, unfolded."""
+    page.locator("section", has=page.locator("#operations")).locator("a", has_text="x00001").click()
+
+    assert page.locator("#x00001 pre").first.is_visible()
+
+
 def test_paper_gets_charts_that_fit(page, tmp_path):
     """The whole report goes on a few pages."""
     path = tmp_path / "report.pdf"

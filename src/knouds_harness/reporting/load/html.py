@@ -7,6 +7,7 @@ import json
 from markupsafe import Markup
 
 from knouds_harness.reporting.again import command_again
+from knouds_harness.reporting.evidence import evidence_of
 from knouds_harness.reporting.load.charts import charts_of, throttled_spans
 from knouds_harness.reporting.load.headline import describe, load_headline, milliseconds, name, value
 from knouds_harness.reporting.pages import page, script_hashes, shipped
@@ -14,12 +15,14 @@ from knouds_harness.runs.load_record import LoadRecord
 from knouds_harness.runs.load_results import OUTCOMES, LoadResults, Times
 from knouds_harness.runs.record import RunRecord
 
+_MOST_EVIDENCE = 300
 PERCENTILES = ("50", "90", "99", "99.9", "99.99")
 
 
 def load_html(record: RunRecord, measured: LoadRecord) -> str:
     """Lay a load run out as one HTML file."""
     load = measured.results
+    evidence = [evidence_of(each) for each in list(record.exchange_by_id.values())[:_MOST_EVIDENCE]]
     scripts = [shipped(name) for name in ("vendor/uPlot.iife.min.js", "load_heat.js", "load.js", "report.js")]
     return page(
         "load.html.j2",
@@ -36,6 +39,8 @@ def load_html(record: RunRecord, measured: LoadRecord) -> str:
         operations=[each.operation for each in sorted(load.operations, key=lambda each: -each.requests)],
         throttled=throttled_spans(measured.seconds),
         again=command_again(record),
+        evidence=evidence,
+        evidence_ids={each.id for each in evidence},
         charts=_embedded(charts_of(load, measured.seconds)),
         style=shipped("vendor/uPlot.min.css") + shipped("report.css") + shipped("load.css"),
         scripts=scripts,
