@@ -75,6 +75,13 @@ def conformance(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def load(session: nox.Session) -> None:
+    """Load a target: ``nox -s load -- reads --rate 100``."""
+    install(session)
+    session.run("knouds-harness", "load", *(session.posargs or ["reads", "--rate", "50", "--duration", "20s"]))
+
+
+@nox.session(default=False)
 def mutation(session: nox.Session) -> None:
     """Check a sandbox with each of its faults, and many sound ones: ``nox -s mutation -- --sample 20``."""
     install(session, "test")
