@@ -147,10 +147,16 @@ class Crew:
             for worker in sorted(present - self._known):
                 came = "is back" if worker in self._heard_unix_s else "joined"
                 self._leader.note(f"Worker {worker} {came}: {len(present)} share the load {since}.")
-        if self._known - present and self._runner.state == STATE_RUNNING:  # its users have to be elsewhere
-            gevent.spawn(self._runner.start, self._runner.target_user_count, self._runner.spawn_rate)
+        if self._known - present:
+            self._start_users_elsewhere()
         self._known = present
         self._share(present, from_s)
+
+    def _start_users_elsewhere(self) -> None:
+        """Those of a lost worker; Locust itself does so with ``--enable-rebalancing``, or a minute later."""
+        runner = self._runner
+        if runner.state == STATE_RUNNING and not runner.rebalancing_enabled():
+            gevent.spawn(runner.start, runner.target_user_count, runner.spawn_rate)
 
     def _share(self, present: Collection[str], from_s: float) -> None:
         for index, worker in enumerate(sorted(present)):

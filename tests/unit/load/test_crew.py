@@ -50,6 +50,9 @@ class Master:
     def send_message(self, kind: str, data: Any, worker: str) -> None:
         self.sent.append((kind, data, worker))
 
+    def rebalancing_enabled(self) -> bool:
+        return False
+
     def start(self, users: int, spawn_rate: float) -> None:
         self.starts.append((users, spawn_rate))
 
