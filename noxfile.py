@@ -78,7 +78,7 @@ def conformance(session: nox.Session) -> None:
 def load(session: nox.Session) -> None:
     """Load a target: ``nox -s load -- reads --rate 100``."""
     install(session)
-    session.run("knouds-harness", "load", *(session.posargs or ["reads", "--rate", "50", "--duration", "20s"]))
+    session.run("knouds-harness", "load", *(session.posargs or ["reads", "--rate", "50"]))
 
 
 @nox.session(default=False)
