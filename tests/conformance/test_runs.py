@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from knouds_harness.conformance.authoring import objects_in
 from knouds_harness.conformance.charges import row_of_request, row_once_settled, run_with_row
 from knouds_harness.conformance.checks import runs, schemas
 from knouds_harness.conformance.needs import (
@@ -24,6 +25,7 @@ from knouds_harness.conformance.probe import UNTESTED, Call
 from knouds_harness.conformance.statuses import body_of
 from knouds_harness.target.resources import Model, Workflow
 
+FREE_TEXTS = ("text", "textarea")
 of_both_kinds = pytest.mark.parametrize("kind", [Workflow, Model], ids=["workflow", "model"])
 
 
@@ -36,18 +38,29 @@ def schema_of(probe, workflow):
     return schema if exchange.status == 200 and isinstance(schema, dict) else {}
 
 
+def sends_defaults(fields, inputs):
+    """Whether inputs are the fields' own defaults, apart from free texts; no, where a default is not told."""
+    return bool(objects_in(fields)) and all(
+        field.get("type") in FREE_TEXTS
+        or ("default" in field and inputs.get(field.get("name")) == field["default"])
+        for field in objects_in(fields)
+    )
+
+
 @pytest.mark.spends.with_args(once(OWN_WORKFLOW, OWN_WORKFLOW))
 @pytest.mark.proves(runs.fields_left_out)
 def test_fields_left_out(probe, subjects):
     """A run with fields left out is accepted where one with all of them is."""
     workflow, owner = probe.need(OWN_WORKFLOW), probe.need(FULL_KEY)
-    values = schema_of(probe, workflow).get("values")
+    schema = schema_of(probe, workflow)
+    values = schema.get("values")
     every_field = {**(values if isinstance(values, dict) else {}), **workflow.inputs}
 
     with_all = subjects.run(replace(workflow, inputs=every_field), owner)
     left_out = subjects.run(replace(workflow, inputs={}), owner)
 
-    probe.judge(runs.fields_left_out, left_out, with_all=with_all)
+    is_alike = sends_defaults(schema.get("fields"), every_field)
+    probe.judge(runs.fields_left_out, left_out, with_all=with_all, is_alike=is_alike)
 
 
 @pytest.mark.spends.with_args(once(WITHOUT_GENERATOR_WORKFLOW, WITHOUT_GENERATOR_WORKFLOW))

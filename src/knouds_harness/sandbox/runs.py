@@ -83,6 +83,8 @@ async def run_workflow(call: Call, limit_headers: dict[str, str]) -> Response:
     ):
         raise Refusal(400, "INVALID_INPUTS", "A field is left out.")
     inputs = defaults(workflow.document) | given
+    if "run-defaults-count-one-more" in call.faults and "count" in inputs and "count" not in given:
+        inputs["count"] += 1
     calls = [(model, model.units(settings | inputs)) for model, settings in generators(workflow.document)]
     return await _perform(call, Job(workflow_slug=slug, calls=calls, inputs=inputs), limit_headers)
 

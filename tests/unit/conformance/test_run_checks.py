@@ -41,7 +41,15 @@ def claimed(check, answer, **known):
 )
 def test_fields_left_out(answer, facts):
     """Refusing what is accepted with every field breaks the promise."""
-    assert broken(runs.fields_left_out, answer, with_all=run()) == facts
+    assert broken(runs.fields_left_out, answer, with_all=run(), is_alike=False) == facts
+
+
+@pytest.mark.parametrize(
+    ("cost", "is_alike", "facts"), [(16, True, DEFAULTS), (8, True, set()), (16, False, set())]
+)
+def test_left_out_fields_cost_what_their_defaults_cost(cost, is_alike, facts):
+    """Another price shows another value than the default, where the defaults themselves were sent."""
+    assert broken(runs.fields_left_out, run(cost), with_all=run(8), is_alike=is_alike) == facts
 
 
 @pytest.mark.parametrize(
@@ -56,7 +64,7 @@ def test_fields_left_out(answer, facts):
 )
 def test_other_reasons_say_nothing_of_defaults(answer, with_all):
     """What credits, limits, providers or the network did is no claim."""
-    assert claimed(runs.fields_left_out, answer, with_all=with_all) == set()
+    assert claimed(runs.fields_left_out, answer, with_all=with_all, is_alike=True) == set()
 
 
 @pytest.mark.parametrize(

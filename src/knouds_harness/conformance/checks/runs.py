@@ -23,10 +23,11 @@ _UNRELATED_REFUSALS = (402, 429)
 
 
 @check("run.defaults-for-left-out-fields", needs=(FULL_KEY, OWN_WORKFLOW, MAY_RUN))
-def fields_left_out(exchange: Exchange, *, with_all: Exchange) -> Iterator[Claim]:
-    """A run with fields left out is accepted where one with all of them is.
+def fields_left_out(exchange: Exchange, *, with_all: Exchange, is_alike: bool) -> Iterator[Claim]:
+    """A run with fields left out is accepted where one with all of them is, and costs what the defaults cost.
 
-    ``with_all`` is the run of the same workflow with every field. Nothing is claimed where that one failed,
+    ``with_all`` is the run of the same workflow with every field, ``is_alike`` whether all but free texts,
+    which have no price, were sent as their defaults are. Nothing is claimed where that one failed,
     or where credits, the rate limit or the provider stood in the way of this one.
     """
     if with_all.status != 200 or exchange.status is None or exchange.status in _UNRELATED_REFUSALS:
@@ -37,6 +38,15 @@ def fields_left_out(exchange: Exchange, *, with_all: Exchange) -> Iterator[Claim
             holds=exchange.status == 200,
             expected="200, as with every field",
             observed=answer(exchange),
+        )
+    cost_credits, default_credits = reported_credits(exchange), reported_credits(with_all)
+    if is_alike and cost_credits is not None and default_credits is not None:
+        yield Claim(
+            fact="run.defaults-for-left-out-fields",
+            holds=cost_credits == default_credits,
+            expected=f"{default_credits:g}, as with the defaults sent",
+            observed=f"{cost_credits:g}",
+            where="/cost",
         )
 
 

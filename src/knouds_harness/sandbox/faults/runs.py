@@ -27,6 +27,7 @@ FAULTS: Table = {
         "run-bad-model-name-is-404": "A model name with other characters is a 404.",
     },
     "run.defaults-for-left-out-fields": {
+        "run-defaults-count-one-more": Subtle("A left-out number of images is one more than its default."),
         "run-defaults-ignored": "A left-out field is refused.",
         "run-empty-inputs-refused": Subtle("Inputs without any member are refused."),
     },
