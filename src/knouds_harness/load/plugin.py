@@ -33,6 +33,7 @@ def install(events: Events) -> None:
     use_exact_buckets()
     events.init_command_line_parser.add_listener(lambda parser, **_: add_options(parser))
     events.init.add_listener(_on_init)
+    events.test_start.add_listener(_on_first_start())
 
 
 def _on_init(environment: Environment, **_: object) -> None:
@@ -40,11 +41,8 @@ def _on_init(environment: Environment, **_: object) -> None:
         return
     if environment.parsed_options.processes and isinstance(environment.runner, WorkerRunner):
         watch_parent(lambda: os._exit(ExitCode.INTERRUPTED))  # nobody is left to report to
-    if isinstance(
-        environment.runner, WorkerRunner
-    ):  # what is asked for comes with the master's first message
-        environment.events.test_start.add_listener(_on_first_start())
-        return
+    if isinstance(environment.runner, WorkerRunner):
+        return  # what is asked for comes with the master's first message
     run = _begin(environment)
     if run.leader:
         environment.parsed_options.run_time = None  # the course ends the run
@@ -66,9 +64,14 @@ def _end_in_order(course: Course) -> None:
 
 
 def _on_first_start() -> Callable[..., None]:
+    """Begin a worker's part, before Locust starts its users."""
     begun: list[LoadRun] = []
 
     def begin(environment: Environment, **_: object) -> None:
+        if environment.parsed_options is None or not environment.parsed_options.worker:
+            return
+        while environment.runner is None:  # a busy machine's Locust hears its master before it has set up
+            gevent.sleep(0.01)
         if not begun:
             begun.append(_begin(environment))
             begun[0].on_test_start()

@@ -1,0 +1,64 @@
+"""What a locustfile gets from the plugin, in a worker's process."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import gevent
+import pytest
+from locust.event import Events
+
+from knouds_harness.load import plugin
+
+
+@pytest.fixture
+def begun(monkeypatch) -> list[Any]:
+    """The environments whose part was begun, and each start of users that was prepared."""
+    begun: list[Any] = []
+
+    def begin(environment: Any) -> Any:
+        begun.append(environment.runner)
+        return SimpleNamespace(on_test_start=lambda: begun.append("prepared"))
+
+    monkeypatch.setattr(plugin, "_begin", begin)
+    return begun
+
+
+def test_worker_that_is_started_before_it_has_set_up_waits_for_that(begun):
+    """Its users would know nothing of arrivals, and send as fast as they can."""
+    events = Events()
+    plugin.install(events)
+    environment: Any = SimpleNamespace(runner=None, parsed_options=SimpleNamespace(worker=True))
+    starting = gevent.spawn(events.test_start.fire, environment=environment)
+    gevent.sleep(0)
+    assert (starting.ready(), begun) == (False, [])
+
+    environment.runner = "a worker"
+
+    starting.join(timeout=5)
+    assert starting.ready()
+    assert begun == ["a worker", "prepared"]
+
+
+def test_worker_begins_its_part_once(begun):
+    """However often Locust starts users."""
+    events = Events()
+    plugin.install(events)
+    environment: Any = SimpleNamespace(runner="a worker", parsed_options=SimpleNamespace(worker=True))
+
+    events.test_start.fire(environment=environment)
+    events.test_start.fire(environment=environment)
+
+    assert begun == ["a worker", "prepared"]
+
+
+def test_master_has_no_part_of_a_worker(begun):
+    """It begins with its command line, not with the users."""
+    events = Events()
+    plugin.install(events)
+    environment: Any = SimpleNamespace(runner="a master", parsed_options=SimpleNamespace(worker=False))
+
+    events.test_start.fire(environment=environment)
+
+    assert begun == []
