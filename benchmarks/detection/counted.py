@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from peers import PeerFailed
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from knouds_harness.sandbox.app import build_app
@@ -24,7 +25,7 @@ from knouds_harness.sandbox.providers import Latency
 from knouds_harness.sandbox.seeding import seeded_keys
 from knouds_harness.sandbox.serving import base_url_of, bound_socket, make_server
 
-_STOP_WITHIN_S = 10
+_STOP_WITHIN_S = 60
 _LATENCY = Latency(time_scale=200)  # a job takes 60 s, so that one that was seeded can still be cancelled
 
 
@@ -56,6 +57,8 @@ def counted_sandbox(*, seed: int, fault: str | None) -> Iterator[Counted]:
             try:
                 counts, _ = process.communicate(timeout=_STOP_WITHIN_S)
                 sandbox.requests, sandbox.runs = json.loads(counts)
+            except subprocess.TimeoutExpired:
+                raise PeerFailed(f"the sandbox did not stop within {_STOP_WITHIN_S} s") from None
             finally:
                 process.kill()
 
