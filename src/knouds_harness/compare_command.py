@@ -70,7 +70,7 @@ def compare(
     baselines_folder: Path,
     runs_folder: Path,
 ) -> None:
-    r"""Compare runs of load, or two of conformance: what changed, and how sure that is.
+    """Compare runs of load, or two of conformance: what changed, and how sure that is.
 
     RUN is a folder under reports/runs/, or the name of a summary that was kept.
 

@@ -79,12 +79,10 @@ def test_kept_summary_is_compared_by_its_name(tmp_path, loads):
 
 def test_tolerance_is_taken_from_the_command_line(tmp_path, loads):
     """What is tolerated fails nothing."""
-    process = compare(
-        *baseline(loads()),
-        *loads(median_ms=150),
-        *("--tolerance", "p50=90%", "--tolerance", "p99=90%"),
-        cwd=tmp_path,
-    )
+    before, after = loads(median_ms=50), loads(median_ms=75)
+    tolerated = ("--tolerance", "p50=90%", "--tolerance", "p99=90%")
+
+    process = compare(*baseline(before), *after, *tolerated, cwd=tmp_path)
 
     assert process.returncode == 0, process.stdout
 

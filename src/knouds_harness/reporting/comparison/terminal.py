@@ -39,7 +39,8 @@ def print_comparison(comparison: Comparison, page: Path | None, *, console: Cons
     console.print()
     first = Text.assemble((verdict.title, _STYLE_BY_TONE[verdict.tone]), f"  {verdict.detail}")
     console.print(_plain(first), soft_wrap=not console.is_terminal)
-    said = [line for line in remarks(comparison) if line != verdict.detail]
+    remarked = remarks(comparison)
+    said = [line for line in remarked if (line.partition(": ")[2] or line) not in verdict.detail]
     for line in said[:_MOST_LINES]:
         _print(console, f"  {line}")
     if len(said) > _MOST_LINES:
