@@ -112,6 +112,8 @@ def _give_commands(desk: Desk, profile: str, base_url: str) -> None:
     desk.run("verify", str(desk.folder.parent / "traffic.har"), "--runs-folder", "runs")
     desk.run("record", *to_target, "--folder", "recordings", "--yes", *_outcomes("getWhoami-*", "receive*"))
     desk.run("record", *to_target, "--folder", "recordings", "--yes", "--update", *_outcomes("*Usage*"))
+    desk.run("record", *to_target, "--folder", "recordings", "--yes", "--compare", *_outcomes("getWhoami-*"))
+    desk.run("record", "--folder", "captured", "--from", str(desk.folder.parent / "traffic.har"))
     desk.run(
         *("load", "mixed", *to_target, "--rate", "20", "--duration", "3s", "--verify", "--yes"),
         *("--runs-folder", "runs", "--credits", "1000"),
@@ -202,6 +204,7 @@ def test_canaries_were_planted(desk):
     assert len(desk.runs("verify")) >= 4
     assert len(desk.runs("load")) == 1
     assert list((desk.folder / "recordings").glob("*.json"))
+    assert list((desk.folder / "captured").glob("*.json"))
 
 
 def test_keys_and_signing_secrets_show_nowhere(desk):
@@ -216,7 +219,10 @@ def test_cookies_show_nowhere(desk):
 
 def test_recordings_show_nothing_private(desk):
     """They are kept for good: no address, user, token or signature of a URL either."""
-    assert desk.leaked([*desk.leaks.secrets, *desk.leaks.private], below="recordings") == []
+    planted = [*desk.leaks.secrets, *desk.leaks.private]
+
+    assert desk.leaked(planted, below="recordings") == []
+    assert desk.leaked(planted, below="captured") == []
 
 
 def test_verified_traffic_shows_nothing_secret(desk):
