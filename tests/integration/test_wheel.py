@@ -41,15 +41,16 @@ def run_installed(installed, cwd, *arguments, variables=None):
 
 
 def test_everything_travels_in_the_wheel(installed, tmp_path):
-    """The document, the suite and the built-in target are found beside the package."""
+    """The document, the suite, the built-in target and recordings are found beside the package."""
     code = (
         "from knouds_harness.locations import *; "
-        "print(document_path(), suite_path(), builtin_targets_path() / 'sandbox.toml', sep='\\n')"
+        "print(document_path(), suite_path(), builtin_targets_path() / 'sandbox.toml', "
+        "recordings_path() / 'getHealth-200-up.json', sep='\\n')"
     )
     paths = [Path(line) for line in run_installed(installed, tmp_path, "-c", code).stdout.splitlines()]
 
     assert [path for path in paths if not path.is_relative_to(installed) or not path.exists()] == []
-    assert len(paths) == 3
+    assert len(paths) == 4
 
 
 def test_check_runs_from_the_wheel(installed, tmp_path):
