@@ -1,0 +1,60 @@
+"""The files for several machines: what they tell Locust is what Locust and the plugin know."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from locust.argument_parser import get_empty_argument_parser, setup_parser_arguments
+
+from knouds_harness.load.options import add_options
+from knouds_harness.locations import scenarios_path
+
+FILES = Path(__file__).parents[3] / "docs" / "distributed"
+BY_THE_OPERATOR = {
+    "master": "--master --master-port=5557 --expect-workers=20 --autostart --autoquit 0 "
+    "--enable-rebalancing --only-summary",
+    "worker": "--worker --master-port=5557 --master-host=sync-runs-master",
+}
+"""What the operator adds to a command; its source, internal/resources/command.go, 2.3.0."""
+
+
+def commands() -> dict[str, str]:
+    """What each file runs, by file and role."""
+    services = yaml.safe_load((FILES / "compose.yaml").read_text())["services"]
+    test = yaml.safe_load((FILES / "locust-test.yaml").read_text())["spec"]
+    return {
+        "compose master": services["master"]["command"].replace("${WORKERS:-4}", "4"),
+        "compose worker": services["worker"]["command"],
+        **{f"operator {role}": f"{test[role]['command']} {more}" for role, more in BY_THE_OPERATOR.items()},
+    }
+
+
+def parsed(command: str) -> Any:
+    parser = get_empty_argument_parser(add_help=False, default_config_files=[])
+    setup_parser_arguments(parser)
+    add_options(parser)
+    return parser.parse_args(shlex.split(command), env_vars={})
+
+
+@pytest.mark.parametrize("name", commands())
+def test_command_is_understood(name):
+    """Every option is known, and the scenario is one that the image has."""
+    options = parsed(commands()[name])
+
+    scenario = Path(options.locustfile)
+    assert scenario.parent == Path("/load")
+    assert (scenarios_path() / scenario.name).is_file()
+
+
+@pytest.mark.parametrize("name", [name for name in commands() if name.endswith("master")])
+def test_master_keeps_a_record_and_waits_for_all_workers(name):
+    """Else figures would be lost, or load would begin with some of it missing."""
+    options = parsed(commands()[name])
+
+    assert options.record
+    assert options.expect_workers > 1
+    assert options.headless or options.autoquit == 0
