@@ -99,11 +99,10 @@ def _by_fact(findings: Sequence[Finding]) -> Iterator[str]:
 def _load_headline(comparison: LoadComparison) -> Headline:
     if not comparison.is_valid:
         empty = "candidate" if comparison.baseline else "baseline"
-        first = comparison.left_out[0]
         return Headline(
             tone="warn",
             title="Not a valid measurement",
-            detail=f"No run of the {empty} counts, such as {first}",
+            detail=f"No run of the {empty} counts, such as {comparison.left_out[0]}",
         )
     runs = f"{len(comparison.baseline)} and {len(comparison.candidate)} runs of {comparison.scenario}"
     if comparison.regressions:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from knouds_harness.reporting.comparison.change import Change, Figure, Verdict, change_between
 
 RUNS = st.lists(st.floats(80, 125), min_size=1, max_size=5)
-OPTIONS = {"is_share": False, "expected_noise": 0.03, "confidence": 0.99}
+OPTIONS: dict[str, Any] = {"is_share": False, "expected_noise": 0.03, "confidence": 0.99}
 
 
 def figures(*values, error=0.01):

@@ -51,9 +51,10 @@ def checks(tmp_path):
 
 
 def printed(comparison, *, width=80, is_terminal=False):
-    console = Console(file=io.StringIO(), width=width, force_terminal=is_terminal)
+    text = io.StringIO()
+    console = Console(file=text, width=width, force_terminal=is_terminal)
     print_comparison(comparison, None, console=console)
-    return console.file.getvalue()
+    return text.getvalue()
 
 
 def test_files_say_the_same(tmp_path, slower):
