@@ -27,6 +27,7 @@ from knouds_harness.load.course import Course
 from knouds_harness.load.cycles import cycles
 from knouds_harness.load.hdr_logs import HdrLogWriter, Interval
 from knouds_harness.load.health import Health, together
+from knouds_harness.load.last_words import last_words
 from knouds_harness.load.objectives import judge_objectives, load_objectives, parse_bounds
 from knouds_harness.load.options import Options
 from knouds_harness.load.progress import ProgressTeller
@@ -217,6 +218,8 @@ class Leader:
         if self._writers:
             self._writers[0].finish(OUTCOME_BY_EXIT_CODE[exit_code], exit_code, note="\n".join(self._notes))
         self._resources.close()
+        if not self._options.started_by:
+            sys.stderr.writelines(f"{line}\n" for line in last_words(results))
 
     def _open_record(self, root: Path, target: Target) -> None:
         header = RunHeader(

@@ -12,7 +12,7 @@ from locust.env import Environment
 from locust.event import Events
 from locust.runners import WorkerRunner
 
-from knouds_harness.errors import ExitCode, HarnessError
+from knouds_harness.errors import ExitCode, HarnessError, UsageError
 from knouds_harness.load.course import Course
 from knouds_harness.load.forecast import forecast
 from knouds_harness.load.lifeline import watch_parent
@@ -20,6 +20,7 @@ from knouds_harness.load.load_run import LoadRun
 from knouds_harness.load.locust_statistics import use_exact_buckets
 from knouds_harness.load.messages import STOP
 from knouds_harness.load.options import Options, add_options, read_options
+from knouds_harness.load.own_sandbox import serve_sandbox
 from knouds_harness.load.preflight import check_plan, look_ahead
 from knouds_harness.target.profile import Target, load_target
 
@@ -83,6 +84,12 @@ def _begin(environment: Environment) -> LoadRun:
     assert environment.parsed_options is not None  # noqa: S101 - it comes from a command line
     try:
         options = read_options(environment.parsed_options)
+        if options.target is None and any(hasattr(each, "senders") for each in environment.user_classes):
+            raise UsageError(
+                "no target is named, so there are no keys to send with\n"
+                "  Say --target sandbox, or the name of another profile in targets/."
+            )
+        serve_sandbox(environment, options.target)
         target = load_target(options.target) if options.target else None
         prices: Mapping[str, float] = {}
         if target:
