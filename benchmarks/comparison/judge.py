@@ -4,8 +4,8 @@
 
 Takes the runs that ``collect.py`` gathered. A pair is a baseline and a candidate of some runs each, drawn
 from runs that followed one another, as ``compare --repeat`` would have had them. Between two sides of the
-plain server any gate that is called worse is a false alarm; against a slower server p99 has to be called worse.
-Runs whose own generator was the limit are left out, as ``compare`` does.
+plain server any gate that is called worse is a false alarm; against a slower server p99 has to be worse. Runs
+whose own generator was the limit are left out, as ``compare`` does.
 """
 
 from __future__ import annotations

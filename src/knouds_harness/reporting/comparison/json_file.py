@@ -38,6 +38,7 @@ def _load(comparison: LoadComparison) -> dict[str, Any]:
         "candidate": [run.run for run in comparison.candidate],
         "left_out": list(comparison.left_out),
         "confidence_of_each_interval": comparison.confidence,
+        "newly_broken_facts": list(comparison.newly_broken),
         "objectives_missed": [asdict(each) for each in comparison.missed],
         "changes": [
             {

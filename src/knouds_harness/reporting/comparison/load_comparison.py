@@ -57,6 +57,7 @@ class LoadComparison:
     Attributes:
         scenario: What was run.
         rows: By operation, ``all`` last, and measure.
+        newly_broken: Facts that answers of a candidate's run broke under load, and of no baseline's.
         missed: Objectives that the candidate's runs missed more often than not, the median run's figures.
         confidence: Of each interval.
         baseline: Runs that count.
@@ -67,6 +68,7 @@ class LoadComparison:
 
     scenario: str
     rows: tuple[Row, ...]
+    newly_broken: tuple[str, ...]
     missed: tuple[JudgedObjective, ...]
     confidence: float
     baseline: tuple[LoadFigures, ...]
@@ -97,6 +99,8 @@ class LoadComparison:
     @property
     def exit_code(self) -> ExitCode:
         """What the command ends with."""
+        if self.newly_broken:  # an answer is broken, however late it was asked for
+            return ExitCode.BREACH
         if not self.is_valid:
             return ExitCode.INVALID_MEASUREMENT
         return ExitCode.BREACH if self.regressions or self.missed else ExitCode.KEPT
@@ -144,6 +148,7 @@ def compare_loads(
     return LoadComparison(
         scenario=scenario,
         rows=tuple(rows),
+        newly_broken=tuple(sorted(_broken(candidate) - _broken(baseline))),
         missed=tuple(_missed(valid_candidate, objectives, scenario)),
         confidence=confidence,
         baseline=tuple(valid_baseline),
@@ -237,6 +242,10 @@ def _mean(figures: Sequence[Figure], *, is_share: bool) -> float | None:
     if is_share:
         return fmean(each.value for each in figures)
     return math.exp(fmean(math.log(each.value) for each in figures))
+
+
+def _broken(runs: Sequence[LoadFigures]) -> set[str]:
+    return {fact for each in runs for fact in each.broken_facts}
 
 
 def _missed(

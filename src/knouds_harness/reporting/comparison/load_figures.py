@@ -42,6 +42,7 @@ class LoadFigures:
         figures: By operation (and ``all``, where there are several) and measure; what too few requests say is
             left out.
         has_blocks: Its seconds could be read, so that the errors of its figures are known.
+        broken_facts: What its answers broke of the contract, where they were checked.
     """
 
     run: str
@@ -54,6 +55,7 @@ class LoadFigures:
     operations: tuple[OperationLoad, ...]
     figures: Mapping[str, Mapping[str, Figure]]
     has_blocks: bool
+    broken_facts: tuple[str, ...] = ()
 
 
 def load_figures(record: RunRecord) -> LoadFigures:
@@ -80,6 +82,7 @@ def load_figures(record: RunRecord) -> LoadFigures:
         operations=results.operations,
         figures=_figures(results, blocks),
         has_blocks=bool(blocks),
+        broken_facts=tuple(each.fact for each in results.invariants if each.broken),
     )
 
 

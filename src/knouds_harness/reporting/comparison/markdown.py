@@ -33,6 +33,8 @@ def comparison_markdown(comparison: Comparison) -> str:
 
 
 def _load(comparison: LoadComparison) -> Iterator[str]:
+    if comparison.newly_broken:
+        yield _list(f"❌ broken under load: {code_span(fact)}" for fact in comparison.newly_broken)
     if comparison.missed:
         yield _list(f"❌ objective missed: {escaped(describe(each))}" for each in comparison.missed)
     remarks = [*comparison.notes, *(f"Left out: {each}" for each in comparison.left_out)]

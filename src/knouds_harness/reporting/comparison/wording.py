@@ -32,6 +32,7 @@ def remarks(comparison: Comparison) -> list[str]:
             *comparison.notes,
         ]
     return [
+        *(f"broken under load: {fact}" for fact in comparison.newly_broken),
         *(f"objective missed: {describe(each)}" for each in comparison.missed),
         *comparison.notes,
         *(f"left out: {each}" for each in comparison.left_out),
@@ -97,6 +98,9 @@ def _by_fact(findings: Sequence[Finding]) -> Iterator[str]:
 
 
 def _load_headline(comparison: LoadComparison) -> Headline:
+    if comparison.newly_broken:
+        facts = ", ".join(comparison.newly_broken)
+        return Headline(tone="bad", title="Contract broken under load", detail=f"Not so before: {facts}")
     if not comparison.is_valid:
         empty = "candidate" if comparison.baseline else "baseline"
         return Headline(
@@ -104,6 +108,10 @@ def _load_headline(comparison: LoadComparison) -> Headline:
             title="Not a valid measurement",
             detail=f"No run of the {empty} counts, such as {comparison.left_out[0]}",
         )
+    return _headline_of_gates(comparison)
+
+
+def _headline_of_gates(comparison: LoadComparison) -> Headline:
     runs = f"{len(comparison.baseline)} and {len(comparison.candidate)} runs of {comparison.scenario}"
     if comparison.regressions:
         first, *more = comparison.regressions

@@ -11,6 +11,7 @@ from knouds_harness.reporting.comparison.change import Verdict
 from knouds_harness.reporting.comparison.load_comparison import compare_loads
 from knouds_harness.reporting.comparison.sides import read_side
 from knouds_harness.reporting.comparison.tolerances import read_tolerances
+from knouds_harness.runs.load_results import Invariant
 
 TOLERANCES = read_tolerances(None, "reads", [])
 
@@ -123,6 +124,19 @@ def test_missed_objective_fails_although_nothing_changed(side, tmp_path):
 
     assert [each.measure for each in comparison.missed] == ["p99_ms"]
     assert comparison.exit_code == ExitCode.BREACH
+
+
+def test_contract_that_breaks_under_load_is_a_regression(side):
+    """Even where the generator was the limit: an answer is broken, however late it was asked for."""
+    fact = "async.final-status-is-kept"
+    broken = (Invariant(fact=fact, says="A final status is kept.", seen=9, broken=1),)
+    late = validity(is_valid=False, reasons=("It was late.",))
+
+    comparison = compared(side("a"), side("b", runs=1, invariants=broken, validity=late))
+
+    assert comparison.newly_broken == (fact,)
+    assert comparison.exit_code == ExitCode.BREACH
+    assert compared(side("c", invariants=broken), side("d", invariants=broken)).newly_broken == ()
 
 
 @pytest.mark.parametrize(
