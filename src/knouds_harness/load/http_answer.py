@@ -34,6 +34,9 @@ class Headers(Mapping[str, str]):
     def __getitem__(self, name: str) -> str:
         return ", ".join(self._values[name.lower()])
 
+    def __contains__(self, name: object) -> bool:  # Mapping's own raises and catches an exception
+        return isinstance(name, str) and name.lower() in self._values
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)
 

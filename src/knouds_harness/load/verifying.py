@@ -56,13 +56,21 @@ class _Form:
 
 @dataclass(kw_only=True)
 class _Kind:
-    """Answers of one operation with one status; ``known`` are bodies that were right."""
+    """Answers of one operation with one status.
+
+    Attributes:
+        headers: Names of those that matter.
+        right_headers: Values of those that were right, and which of them were there.
+        forms: By what decides which schemas apply.
+        known: Bodies that were right, with which headers.
+    """
 
     operation: Operation
     status: int
     headers: tuple[str, ...]
+    right_headers: dict[tuple[str | None, ...], tuple[bool, ...]] = field(default_factory=dict)
     forms: dict[Hashable, _Form] = field(default_factory=dict)
-    known: dict[bytes, _Form] = field(default_factory=dict)
+    known: dict[tuple[tuple[bool, ...], bytes], _Form] = field(default_factory=dict)
 
 
 class Verifier:
@@ -123,17 +131,18 @@ class Verifier:
         kind = None
         if operation is not None:
             documented = operation.responses.get(status)
-            headers = tuple(each.lower() for each in documented.headers) if documented else ()
+            headers = ("content-type", *(each.lower() for each in (documented.headers if documented else ())))
             kind = _Kind(operation=operation, status=status, headers=headers)
         self._kinds[name, status] = kind
         return kind
 
     def _form_if_right(self, kind: _Kind, response: Response, body: object) -> _Form | None:
         """The form of an answer that keeps the contract; None where that is in doubt, or the form is new."""
-        if not self._has_right_headers(kind, response):
+        present = self._right_headers(kind, response)
+        if present is None:
             return None
         content = response.content
-        form = kind.known.get(content)
+        form = kind.known.get((present, content))
         if form is not None:
             return form
         if body is None:
@@ -141,23 +150,33 @@ class Verifier:
                 body = json.loads(content)
             except ValueError:
                 return None
-        form = kind.forms.get(_form_of(kind, response, body))
+        form = kind.forms.get(_form_of(present, body))
         if form is None or not self._shapes.is_fitting_body(kind.operation, kind.status, body):
             return None
         if len(content) <= _LONGEST_KNOWN_BYTES:
             if len(kind.known) >= _MOST_KNOWN:
                 kind.known.clear()
-            kind.known[content] = form
+            kind.known[present, content] = form
         return form
 
-    def _has_right_headers(self, kind: _Kind, response: Response) -> bool:
+    def _right_headers(self, kind: _Kind, response: Response) -> tuple[bool, ...] | None:
+        """Which of the headers that matter are there; None where one of them is wrong."""
         headers = response.headers
-        declared = headers.get("content-type") or ""
-        if declared.partition(";")[0].strip().lower() != "application/json":
-            return False
-        return not kind.headers or not self._shapes.header_mismatches(
-            kind.operation, kind.status, headers.items()
+        values = tuple(
+            [headers[each] if each in headers else None for each in kind.headers]  # noqa: SIM401 - get() raises
         )
+        present = kind.right_headers.get(values)
+        if present is not None:
+            return present
+        declared = values[0] or ""
+        if declared.partition(";")[0].strip().lower() != "application/json":
+            return None
+        if self._shapes.header_mismatches(kind.operation, kind.status, headers.items()):
+            return None
+        if len(kind.right_headers) >= _MOST_KNOWN:
+            kind.right_headers.clear()
+        present = kind.right_headers[values] = tuple(each is not None for each in values)
+        return present
 
     def _judge_closely(self, kind: _Kind, response: Response) -> ContractBroken | None:
         """Have every check judge an answer, and remember its form if it is right."""
@@ -183,8 +202,9 @@ class Verifier:
         return ContractBroken(first) if first and 200 <= kind.status < 300 else None
 
     def _remember(self, kind: _Kind, response: Response, facts: frozenset[str]) -> None:
+        present = self._right_headers(kind, response)
         try:
-            form = _form_of(kind, response, json.loads(response.content))
+            form = _form_of(present, json.loads(response.content))
         except ValueError:
             return
         if len(kind.forms) >= _MOST_FORMS:
@@ -227,9 +247,8 @@ class Verifier:
         return self._document.facts[fact].says
 
 
-def _form_of(kind: _Kind, response: Response, body: Any) -> Hashable:  # noqa: ANN401 - any JSON
-    """What decides which schemas apply: the members, the status of an execution, the headers."""
-    headers = tuple(each in response.headers for each in kind.headers)
+def _form_of(headers: tuple[bool, ...] | None, body: Any) -> Hashable:  # noqa: ANN401 - any JSON
+    """What decides which schemas apply: the headers, the members, the status of an execution."""
     if isinstance(body, dict):
         status = body.get("status")
         return headers, status if isinstance(status, str) else None, *body
