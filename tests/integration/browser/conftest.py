@@ -9,10 +9,42 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from load_records import load_run, lognormal_seconds
 from loaded_runs import calm, loaded, unmeasured
 from run_records import broken, empty, healthy, interrupted
 
+from knouds_harness.reporting.comparison.check_comparison import compare_checks
+from knouds_harness.reporting.comparison.check_figures import check_figures
+from knouds_harness.reporting.comparison.load_comparison import compare_loads
+from knouds_harness.reporting.comparison.rendering import write_comparison
+from knouds_harness.reporting.comparison.sides import read_side
+from knouds_harness.reporting.comparison.tolerances import read_tolerances
 from knouds_harness.reporting.render import render_all
+from knouds_harness.runs.record import read_run
+
+
+def _compared_loads(folder: Path) -> Path:
+    sides = [
+        read_side(
+            [
+                load_run(
+                    folder / f"{label}{number}",
+                    {"whoami": lognormal_seconds(seed + number, median_ms=median_ms, per_s=50, seconds=10)},
+                )
+                for number in range(3)
+            ],
+            baselines=folder,
+        ).loads
+        for label, median_ms, seed in (("before", 100, 0), ("after", 150, 50))
+    ]
+    compared = compare_loads(*sides, tolerances=read_tolerances(None, "reads", []), objectives=None)
+    return write_comparison(compared, folder / "compared").html
+
+
+def _compared_checks(folder: Path) -> Path:
+    before, after = (check_figures(read_run(write(folder / write.__name__))) for write in (healthy, broken))
+    return write_comparison(compare_checks(before, after), folder / "compared").html
+
 
 WRITERS: dict[str, Callable[[Path], Path]] = {
     "healthy": healthy,
@@ -23,7 +55,13 @@ WRITERS: dict[str, Callable[[Path], Path]] = {
     "loaded": loaded,
     "unmeasured": unmeasured,
 }
-"""How each report comes about."""
+"""How the run of each report comes about."""
+COMPARED: dict[str, Callable[[Path], Path]] = {
+    "compared-loads": _compared_loads,
+    "compared-checks": _compared_checks,
+}
+"""How the page of each comparison comes about."""
+REPORTS = [*WRITERS, *COMPARED]
 SCREENSHOTS = Path(os.environ.get("BROWSER_SCREENSHOTS", "reports/screenshots"))
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 
@@ -60,8 +98,12 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def report_paths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """``report.html`` by what it reports on."""
-    return {name: render_all(write(tmp_path_factory.mktemp(name))).html for name, write in WRITERS.items()}
+    """``report.html`` by what it reports on, and the pages of comparisons."""
+    compared = {name: write(tmp_path_factory.mktemp(name)) for name, write in COMPARED.items()}
+    rendered = {
+        name: render_all(write(tmp_path_factory.mktemp(name))).html for name, write in WRITERS.items()
+    }
+    return compared | rendered
 
 
 class Opened:

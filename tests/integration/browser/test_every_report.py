@@ -2,10 +2,10 @@
 
 import pytest
 
-from .conftest import SCREENSHOTS, WRITERS
+from .conftest import REPORTS, SCREENSHOTS
 
 pytestmark = pytest.mark.slow
-every_report = pytest.mark.parametrize("name", WRITERS)
+every_report = pytest.mark.parametrize("name", REPORTS)
 every_size = pytest.mark.parametrize("size", ["desktop", "phone"])
 every_look = pytest.mark.parametrize(("size", "scheme"), [("desktop", "light"), ("phone", "dark")])
 
@@ -77,4 +77,4 @@ def test_paper_is_white(open_report, name):
     page.emulate_media(media="print", color_scheme="dark")
 
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-    assert not page.locator("nav, .filters, button").first.is_visible()
+    assert page.locator(":is(nav, .filters, button):visible").count() == 0
