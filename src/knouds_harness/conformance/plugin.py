@@ -1,39 +1,34 @@
-"""The pytest plugin: options, fixtures, selection, and the step from tests to a run record."""
+"""The pytest plugin: options, fixtures, and the step from tests to a run record."""
 
 from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Final, NoReturn
 
-import hypothesis
 import pytest
-from hypothesis import HealthCheck, Phase, is_hypothesis_test
 from hypothesis.errors import Flaky
-from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine
 
-from knouds_harness.conformance.checks import families
-from knouds_harness.conformance.claims import Check
-from knouds_harness.conformance.common_checks import COMMON_CHECKS, COMMON_FACTS
+from knouds_harness.conformance.common_checks import COMMON_CHECKS
+from knouds_harness.conformance.examples import drive_machine_with, seed_properties
 from knouds_harness.conformance.matrix import TIERS_WITHOUT_KEYS
 from knouds_harness.conformance.needs import CONTROL, REACHABLE_RECEIVER
 from knouds_harness.conformance.probe import UNTESTED, Probe
+from knouds_harness.conformance.selection import Selection, checks_of, operation_of, operations_for
 from knouds_harness.conformance.session import ConformanceRun, Options, open_run
 from knouds_harness.conformance.subjects import Subjects
-from knouds_harness.contract.document import Document, load_document
-from knouds_harness.contract.operations import Operation
+from knouds_harness.contract.document import Document
 from knouds_harness.errors import (
     ExitCode,
     GuardStop,
     HarnessError,
     RunRecordError,
     TargetUnreachable,
-    UnknownName,
 )
 from knouds_harness.runs.findings import Finding
 from knouds_harness.target.personas import Persona
@@ -128,12 +123,6 @@ def examples_of(config: pytest.Config) -> int:
     return _QUICK_EXAMPLES if config.getoption("--quick") else _EXAMPLES
 
 
-@cache
-def _document() -> Document:
-    """The document, read once: what is collected asks for it again and again."""
-    return load_document()
-
-
 def opened_run(config: pytest.Config) -> ConformanceRun:
     """The session's run, opened when first asked for; a user's error ends the session with its exit code."""
     if _OPENED not in config.stash:
@@ -171,63 +160,26 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Parametrize ``operation`` over the document."""
     marker = metafunc.definition.get_closest_marker("operations")
     if marker and "operation" in metafunc.fixturenames:
-        secured = marker.kwargs.get("secured")
-        ids = marker.kwargs.get("ids")
-        chosen = [
-            each
-            for each in _document().operations
-            if secured in (None, not each.is_public) and (ids is None or each.id in ids)
-        ]
+        chosen = operations_for(**marker.kwargs)
         metafunc.parametrize("operation", chosen, ids=[each.id for each in chosen])
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep the tests of the families, operations and facts asked for; with --quick, fewer of them."""
     items.sort(key=lambda item: item.get_closest_marker("last") is not None)
-    wanted_families = _known("family", config.getoption("--family"), families())
-    document = _document() if config.getoption("--operation") or config.getoption("--fact") else None
-    wanted_operations = _known(
-        "operation", config.getoption("--operation"), document.operation_by_id if document else ()
-    )
-    wanted_facts = _known("fact", config.getoption("--fact"), document.facts if document else ())
-    is_quick = config.getoption("--quick")
-    if not (wanted_families or wanted_operations or wanted_facts or is_quick):
-        return
-    kept: list[pytest.Item] = []
-    deselected: list[pytest.Item] = []
-    for item in items:
-        checks = checks_of(item)
-        operation = operation_of(item)
-        shown = COMMON_FACTS.union(*(check.facts for check in checks))
-        is_kept = not checks or (
-            not (is_quick and item.get_closest_marker("thorough"))
-            and (not wanted_families or checks[0].family in wanted_families)
-            and (not wanted_operations or operation is None or operation.id in wanted_operations)
-            and (not wanted_facts or not wanted_facts.isdisjoint(shown))
+    try:
+        selection = Selection.of(
+            families=config.getoption("--family"),
+            operations=config.getoption("--operation"),
+            facts=config.getoption("--fact"),
+            is_quick=config.getoption("--quick"),
         )
-        (kept if is_kept else deselected).append(item)
+    except HarnessError as error:
+        _exit(error)
+    deselected = [item for item in items if not selection.keeps(item)]
     if deselected:
         config.hook.pytest_deselected(items=deselected)
-        items[:] = kept
-
-
-def _known(kind: str, names: list[str], known: Iterable[str]) -> frozenset[str]:
-    for name in names:
-        if name not in known:
-            _exit(UnknownName(kind, name, known))
-    return frozenset(names)
-
-
-def checks_of(item: pytest.Item) -> tuple[Check[...], ...]:
-    """The checks that a conformance test drives, its own first; none for any other test."""
-    marker = item.get_closest_marker("proves")
-    return marker.args if marker else ()
-
-
-def operation_of(item: pytest.Item) -> Operation | None:
-    """The operation that a conformance test is parametrized with."""
-    callspec = getattr(item, "callspec", None)
-    return callspec.params.get("operation") if callspec else None
+        items[:] = [item for item in items if selection.keeps(item)]
 
 
 def pytest_runtestloop(session: pytest.Session) -> None:
@@ -235,7 +187,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     items = [item for item in session.items if checks_of(item)]
     if session.config.option.collectonly or session.testsfailed or not items:
         return
-    _configure_generation(session.config, items)
+    seed_properties(items, seed=session.config.stash[_SEED], examples=examples_of(session.config))
     try:
         if any(REACHABLE_RECEIVER in each.needs for item in items for each in checks_of(item)[:1]):
             _ = opened_run(session.config).receiver  # a port that is taken is said before anything is sent
@@ -243,28 +195,6 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     except HarnessError as error:
         opened_run(session.config).stop("stopped", error)
         _exit(error)
-
-
-def _generation_settings(config: pytest.Config) -> hypothesis.settings:
-    """The run's number of examples; nothing is remembered between runs."""
-    return hypothesis.settings(
-        max_examples=examples_of(config),
-        deadline=None,
-        database=None,
-        print_blob=False,
-        report_multiple_bugs=False,  # findings are recorded, all of them; one error tells that there are some
-        phases=(Phase.explicit, Phase.generate, Phase.shrink),
-        suppress_health_check=(HealthCheck.too_slow, HealthCheck.filter_too_much),
-    )
-
-
-def _configure_generation(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Give each property test the run's seed and number of examples."""
-    settings = _generation_settings(config)
-    for function in {item.function for item in items if isinstance(item, pytest.Function)}:
-        if is_hypothesis_test(function):
-            hypothesis.seed(config.stash[_SEED])(function)
-            settings(function)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -419,18 +349,8 @@ def drive(pytestconfig: pytest.Config) -> Callable[[Callable[[], RuleBasedStateM
     """
 
     def drive_machine(make_machine: Callable[[], RuleBasedStateMachine], most_steps: int) -> None:
-        examples = max(1, examples_of(pytestconfig) // 2)
-        hypothesis.seed(pytestconfig.stash[_SEED])(make_machine)
-        run_state_machine_as_test(
-            make_machine,  # type: ignore[arg-type]  # any factory will do, as its docstring says
-            settings=hypothesis.settings(
-                _generation_settings(pytestconfig),
-                max_examples=examples,
-                stateful_step_count=most_steps,
-                report_multiple_bugs=False,
-                phases=(Phase.explicit, Phase.generate),  # shrinking sends thousands of requests
-            ),
-        )
+        seed, examples = pytestconfig.stash[_SEED], examples_of(pytestconfig) // 2
+        drive_machine_with(make_machine, seed=seed, examples=examples, most_steps=most_steps)
 
     return drive_machine
 

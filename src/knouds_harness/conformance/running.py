@@ -13,7 +13,8 @@ import pytest
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from knouds_harness.conformance.plugin import checks_of, finished_run, takes_real_time
+from knouds_harness.conformance.plugin import finished_run, takes_real_time
+from knouds_harness.conformance.selection import checks_of
 from knouds_harness.conformance.session import ConformanceRun
 from knouds_harness.errors import ExitCode, HarnessError
 from knouds_harness.locations import suite_path
