@@ -258,6 +258,7 @@ class Leader:
             folder=self._writers[0].folder if self._writers else None,
             most_credits=most_credits,
             health=self._health,
+            doubts=self._doubts,
         )
         teller.begin()
         return teller

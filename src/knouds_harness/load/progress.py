@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -39,6 +39,7 @@ class ProgressTeller:
         folder: Path | None,
         most_credits: float | None,
         health: Callable[[], Health],
+        doubts: Sequence[str] = (),
     ) -> None:
         """Tell nothing yet.
 
@@ -48,12 +49,14 @@ class ProgressTeller:
             folder: Of the record.
             most_credits: The most that may be spent.
             health: How the processes do, together.
+            doubts: What the figures lack; may grow.
         """
         self._path = path
         self._options = options
         self._folder = folder
         self._most_credits = most_credits
         self._health = health
+        self._doubts = doubts
         self._recent: deque[tuple[int, int, Histogram]] = deque(maxlen=_RECENT_SECONDS)
         self._outcomes = dict.fromkeys(OUTCOMES, 0)
         self._errors: dict[Error, int] = {}
@@ -131,6 +134,7 @@ class ProgressTeller:
             loop_lag_p99_ms=loop_lag.percentiles["99"],
             dropped=health.dropped,
             limits=limits if at_s >= _JUDGED_FROM_S else (),
+            doubts=tuple(self._doubts),
         )
 
     def _tell_each_second(self) -> None:

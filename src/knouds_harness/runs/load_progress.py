@@ -37,6 +37,7 @@ class LoadProgress:
         loop_lag_p99_ms: Of the event loop, recently.
         dropped: Arrivals that found nobody idle, since the warm-up.
         limits: Why the generator, and not the target, is the limit just now; sentences.
+        doubts: What the figures lack for good, such as those of a lost worker; sentences.
     """
 
     folder: str | None
@@ -58,6 +59,7 @@ class LoadProgress:
     loop_lag_p99_ms: float
     dropped: int
     limits: tuple[str, ...]
+    doubts: tuple[str, ...] = ()
 
 
 @cache

@@ -85,6 +85,16 @@ def test_generator_that_is_the_limit_is_warned_of(is_terminal):
     assert "use more processes" in text
 
 
+def test_lost_worker_is_told_once():
+    """As soon as it is missed, whatever else was warned of; a terminal goes on showing it."""
+    lost = replace(LIMITED, doubts=("Worker b was lost.",))
+
+    piped = shown(LIMITED, lost, lost)
+
+    assert piped.count("warning: Worker b was lost.") == 1
+    assert "warning: Worker b was lost." in shown(lost, force_terminal=True)
+
+
 def test_sound_generator_is_not_warned_of():
     """A warning that is always there is none."""
     assert "warning" not in shown(PROGRESS, force_terminal=True)

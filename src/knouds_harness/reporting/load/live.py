@@ -43,6 +43,7 @@ class LiveView:
         )
         self._next_line_s = 0.0
         self._has_warned = False
+        self._told_doubts = 0
 
     def __enter__(self) -> Self:
         if self._live:
@@ -60,6 +61,9 @@ class LiveView:
         if self._live:
             self._live.update(view(progress, title=self._title), refresh=True)
             return
+        for doubt in progress.doubts[self._told_doubts :]:
+            self._print(f"warning: {doubt}")
+        self._told_doubts = len(progress.doubts)
         if progress.limits and not self._has_warned:
             self._has_warned = True
             self._print(_warning(progress))
@@ -115,6 +119,7 @@ def view(progress: LoadProgress, *, title: str) -> RenderableType:
         grid.add_row("credits", f"{progress.spent_credits:,.0f} of at most {progress.most_credits:,.0f}")
     grid.add_row("generator", f"CPU {progress.cpu_share:.0%} of a core, {_lag(progress)}{_dropped(progress)}")
     parts: list[RenderableType] = [Text(title, style="bold"), grid]
+    parts += [Text(f"warning: {doubt}", style="bold yellow") for doubt in progress.doubts]
     if progress.limits:
         parts.append(Text(_warning(progress), style="bold yellow"))
     parts.append(Text("Ctrl-C ends the run with a report", style="dim"))

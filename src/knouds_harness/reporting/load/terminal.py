@@ -46,7 +46,8 @@ def print_load_summary(
     if len(lines) > _MOST_LINES:
         console.print(f"  … and {len(lines) - _MOST_LINES} more in the report")
     for line in (record.note or load.note).splitlines() if not load.capacity else ():
-        console.print(Text(f"  {line}"))
+        if line not in load.validity.reasons:
+            console.print(Text(f"  {line}"))
     for gap in record.gaps:
         console.print(Text(f"  {gap}"))
     if load.operations:
