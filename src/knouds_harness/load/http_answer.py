@@ -101,9 +101,14 @@ class Answer:
             UndecodableBody: It is not what its ``Content-Encoding`` says.
         """
         if self._content is None:
-            self._content = self.raw_body and _decoded(
-                self.raw_body, self.headers.get("content-encoding", "")
-            )
+            if (
+                b"content-encoding" in self._raw_head.lower()
+            ):  # reading the header fields costs more than this
+                self._content = self.raw_body and _decoded(
+                    self.raw_body, self.headers.get("content-encoding", "")
+                )
+            else:
+                self._content = self.raw_body
         return self._content
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from decimal import Decimal
+from functools import lru_cache
 from pathlib import Path
 
 from knouds_harness.errors import GuardStop
@@ -83,6 +84,7 @@ class Budget:
             self._spent += spent
 
 
+@lru_cache(maxsize=1024)  # prices are few, and load asks for them all the time
 def _exact(amount: float) -> Decimal:
     if not math.isfinite(amount) or amount < 0:
         raise ValueError(f"{amount} is no amount of credits")
