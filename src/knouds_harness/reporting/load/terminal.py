@@ -45,11 +45,8 @@ def print_load_summary(
         console.print(Text(f"  {line}", style=_STYLE_BY_TONE[verdict.tone].removeprefix("bold ")))
     if len(lines) > _MOST_LINES:
         console.print(f"  … and {len(lines) - _MOST_LINES} more in the report")
-    for line in (record.note or load.note).splitlines() if not load.capacity else ():
-        if line not in load.validity.reasons:
-            console.print(Text(f"  {line}"))
-    for gap in record.gaps:
-        console.print(Text(f"  {gap}"))
+    for line in (*_notes(record, load), *record.gaps):
+        console.print(Text(f"  {line}"))
     if load.operations:
         console.print(_fitting_table(load, console))
     if load.cycles:
@@ -61,6 +58,12 @@ def print_load_summary(
     cost = f", {load.cost_credits:,.0f} credits" if load.cost_credits else ""
     console.print(Text(f"  {record.duration_s:.0f} s{cost}, seed {load.plan.seed}"))
     console.print(Text.assemble("  report ", (str(paths.html), "bold")), soft_wrap=True)
+
+
+def _notes(record: RunRecord, load: LoadResults) -> list[str]:
+    """What was noted, apart from what the verdict has said."""
+    noted = [] if load.capacity else (record.note or load.note).splitlines()
+    return [line for line in noted if line not in load.validity.reasons]
 
 
 def _fitting_table(load: LoadResults, console: Console) -> Table:
