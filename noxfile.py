@@ -103,6 +103,14 @@ def detection(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def comparison(session: nox.Session) -> None:
+    """Measure how often comparing runs errs: ``nox -s comparison -- POOL``, for 40 minutes."""
+    install(session, "test")
+    session.run("python", "benchmarks/comparison/collect.py", *session.posargs)
+    session.run("python", "benchmarks/comparison/judge.py", *session.posargs[:1])
+
+
+@nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measure speed and memory (``benchmarks/README.md``); wrk and nginx come from Debian."""
     if shutil.which("wrk") is None:

@@ -157,7 +157,8 @@ def _repeated(
         console=console,
     )
     if done.exit_code != ExitCode.KEPT:
-        click.echo(f"error: {done.note or 'the rounds did not come to their end'}", err=True)
+        reason = done.note or "the rounds did not come to their end"
+        click.echo(f"error: {reason}\n  What has been run stays in {runs_folder}.", err=True)
         sys.exit(done.exit_code)
     return done.folders["baseline"], done.folders["candidate"]
 
