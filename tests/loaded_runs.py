@@ -103,11 +103,11 @@ def _everything(
         results.plan,
         scenario="mixed",
         question="How does the server carry what a real integrator does, all of it at once?",
-        duration_s=float(seconds - 1),
+        duration_s=float(seconds),
         warm_up_s=5.0,
         stages=(
             PlannedStage(duration_s=10.0, start=20.0, end=120.0),
-            PlannedStage(duration_s=seconds - 11.0, start=120.0, end=120.0),
+            PlannedStage(duration_s=seconds - 10.0, start=120.0, end=120.0),
         ),
         verified_share=0.1,
     )

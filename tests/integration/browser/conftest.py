@@ -63,6 +63,7 @@ COMPARED: dict[str, Callable[[Path], Path]] = {
 """How the page of each comparison comes about."""
 REPORTS = [*WRITERS, *COMPARED]
 SCREENSHOTS = Path(os.environ.get("BROWSER_SCREENSHOTS", "reports/screenshots"))
+_TIMEOUT_MS = 120_000  # a machine that does much else is slow, not wrong
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 
 
@@ -133,6 +134,7 @@ def open_report(browser: Any, report_paths: dict[str, Path]) -> Iterator[Callabl
     def opened(name: str, *, size: str = "desktop", scheme: str = "light") -> Opened:
         width, height = SIZES[size]
         context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+        context.set_default_timeout(_TIMEOUT_MS)
         contexts.append(context)
         return Opened(context.new_page(), report_paths[name])
 

@@ -28,7 +28,7 @@
         chart.ctx.save();
         chart.ctx.fillStyle = colour("--plain-fill");
         if (data.warmUp) chart.ctx.fillRect(left, top, at(data.warmUp) - left, height);
-        if (data.end) chart.ctx.fillRect(at(data.end), top, left + width - at(data.end), height);
+        if (end < Infinity) chart.ctx.fillRect(at(end), top, left + width - at(end), height);
         chart.ctx.fillStyle = colour("--warn");
         (data.outcomes.throttled || []).forEach((count, index) => {
           if (count) chart.ctx.fillRect(at(data.seconds[index]), top, Math.max(2, at(data.seconds[index] + data.step) - at(data.seconds[index])), 4);
@@ -53,7 +53,7 @@
         chart.ctx.font = `${12 * devicePixelRatio}px system-ui`;
         const isRight = place > left + width * 0.7;
         chart.ctx.textAlign = isRight ? "right" : "left";
-        chart.ctx.fillText(name, place + (isRight ? -6 : 6), top + 14 * devicePixelRatio);
+        chart.ctx.fillText(name, place + (isRight ? -6 : 6), top + height - 8 * devicePixelRatio);
         chart.ctx.restore();
       },
     },
@@ -79,6 +79,10 @@
     },
   };
 
+  // What is answered after the end is no rate any more; of a capacity search the plan is that of one point.
+  const end = data.capacity.length ? Infinity : data.end;
+  const whileSending = (column) => column.map((number, index) => (data.seconds[index] >= end ? null : number));
+
   const draw = (id, columns, series, { x, y, xValues, yValues, log, xLog, time, plugins = [], legend = true }) => {
     const place = byId(id);
     if (!place) return;
@@ -94,7 +98,7 @@
         x: { time: false, ...(xLog && { distr: 3 }) },
         y: log ? { distr: 3 } : { range: (_, low, high) => [0, high > 0 ? high * 1.05 : 1] },
       },
-      axes: [axis(x, xValues, undefined, xLog), axis(y, yValues, 64, log)],
+      axes: [axis(x, xValues, 36, xLog), axis(y, yValues, 64, log)],
       series: [{ label: x }, ...series.map((each) => ({ width: 2, ...each, points: { show: columns[0].length <= 60, fill: colour("--page"), ...each.points } }))],
     };
     made.set(id, { chart: new uPlot(options, columns, place), size });
@@ -103,7 +107,7 @@
   const seconds = data.seconds;
   const drawRate = () => {
     const names = Object.keys(data.outcomes);
-    const columns = [seconds, ...names.map((name) => data.outcomes[name])];
+    const columns = [seconds, ...names.map((name) => whileSending(data.outcomes[name]))];
     const series = names.map((name) => ({ label: name, stroke: colour(outcomes[name]), value: (_, number) => (number == null ? "" : `${brief(number)}/s`) }));
     if (data.asked) {
       columns.push(data.asked);
