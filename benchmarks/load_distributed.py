@@ -37,6 +37,8 @@ RATES = (500, 2000)
 USERS = 400
 CREWS = ((100, 1, 10_000), (100, 5, 10_000), (100, 20, 10_000), (100, 20, 1_000), (400, 5, 2_500))
 """Workers, operations, and requests per second of each."""
+MESSAGES_PER_S = 1 + 1 / 3
+"""Of each worker: a heartbeat every second, and a report every three."""
 SETTLE_S, WINDOW_S = 20, 6
 """In lines of the puppets, one a second: figures are handed out late; a window holds two reports of each."""
 
@@ -141,21 +143,21 @@ def messages(workers: int, operations: int, rate: int, *, windows: int) -> None:
         samples = [
             (line, process.cpu_times()) for line in itertools.islice(told, SETTLE_S + windows * WINDOW_S + 1)
         ][SETTLE_S::WINDOW_S]
-    cpu, sent, size = [], [], []
+    cost_ms, sent, size = [], [], []
     for (before, cpu_before), (after, cpu_after) in pairwise(samples):
         at_s, messages_before, bytes_before = map(float, before.split())
         until_s, messages_after, bytes_after = map(float, after.split())
         took_s = until_s - at_s
         used_s = cpu_after.user + cpu_after.system - cpu_before.user - cpu_before.system
-        cpu.append(used_s / took_s)
+        worker_seconds = (messages_after - messages_before) / MESSAGES_PER_S  # that it heard of, of all
+        cost_ms.append(used_s / worker_seconds * 1e3)
         sent.append((messages_after - messages_before) / took_s)
         size.append((bytes_after - bytes_before) / took_s)
-    of_core = statistics.median(cpu)
     print(
         f"{workers} workers, {operations} operations, {rate:,} requests/s each ({workers * rate:,} in all): "
         f"{statistics.median(sent):,.0f} messages and {statistics.median(size) / 1e6:.2f} MB per second, "
-        f"{spread(cpu, '.0%')} of a core, {of_core / workers * 1e3:.2f} ms of it per worker and second; "
-        f"half a core carries {0.5 / of_core * workers:,.0f}"
+        f"{spread(cost_ms, '.2f')} ms of the master per worker and second; half a core carries "
+        f"{500 / statistics.median(cost_ms):,.0f} of them"
     )
 
 
