@@ -46,7 +46,7 @@ class Desk:
             env={**os.environ, "TMPDIR": str(self.folder / "tmp"), "NO_COLOR": "1"},
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=600,
             check=False,
         )
         self.printed[" ".join(arguments)] = process.stdout + process.stderr

@@ -79,6 +79,9 @@ def _with_their_stories(recipes: Sequence[Recipe], chosen: Sequence[Recipe]) -> 
 
 def _most_credits(recipes: Sequence[Recipe], target: Target, pricing: Pricing) -> float:
     """What a story runs, it runs once, for all of its outcomes."""
-    once_each = {recipe.story or recipe.name: recipe for recipe in recipes}
-    runs = [resource for recipe in once_each.values() for resource in recipe.spends(target)]
-    return sum(pricing.worst_case(resource) or 0.0 for resource in runs)
+    most: dict[object, float] = {}
+    for recipe in recipes:
+        cost = sum(pricing.worst_case(resource) or 0.0 for resource in recipe.spends(target))
+        story = recipe.story or recipe.name
+        most[story] = max(most.get(story, 0.0), cost)
+    return sum(most.values())
