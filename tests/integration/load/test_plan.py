@@ -1,0 +1,60 @@
+"""``load --plan-only``: what a run is going to be, without sending it."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+from hand_started import write_profile
+from loading import load
+
+from knouds_harness.errors import ExitCode
+
+
+@pytest.fixture
+def listener():
+    """Somebody who would notice."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        yield server
+
+
+def test_plan_is_printed_and_nothing_is_sent(tmp_path, sandbox, listener):
+    """It ends with 0, without a record, and without having knocked anywhere."""
+    profile = write_profile(tmp_path, sandbox, base_url=f"http://127.0.0.1:{listener.getsockname()[1]}")
+
+    loaded = load(tmp_path / "runs", "sync_runs", "--target", str(profile), "--rate", "5", "--plan-only")
+
+    assert loaded.exit_code == ExitCode.KEPT
+    assert loaded.found is None
+    assert "about 300 tasks, at most 5 per second" in loaded.out
+    assert "full (ada, enterprise): 100%" in loaded.out
+    with pytest.raises(BlockingIOError):
+        listener.accept()
+
+
+def test_what_will_not_work_out_is_said_before_load_begins(tmp_path, sandbox):
+    """And stands in the record: here a rate that crosses no limit."""
+    profile = str(write_profile(tmp_path, sandbox))
+
+    loaded = load(
+        tmp_path / "runs",
+        "rate_limit",
+        *("--target", profile, "--rate", "5", "--duration", "2s", "--quiet"),
+    )
+
+    warning = "runWorkflow: at most 10 runs in 60 s do not cross the limit of 100"
+    assert f"warning: {warning}" in loaded.err
+    assert warning in loaded.record.load.results.note
+
+
+def test_plan_that_nobody_can_carry_out_is_an_error(tmp_path, sandbox):
+    """No key holds what the scenario needs."""
+    profile = write_profile(tmp_path, sandbox)
+    text = profile.read_text(encoding="utf-8").replace('tier = "pro"', 'tier = "free"')
+    profile.write_text(text.replace('tier = "business"', 'tier = "creator"'), encoding="utf-8")
+
+    loaded = load(tmp_path / "runs", "rate_limit", "--target", str(profile), "--plan-only")
+
+    assert loaded.exit_code == ExitCode.USAGE
+    assert "no active key of an account with credits of the tier pro or business" in loaded.err
