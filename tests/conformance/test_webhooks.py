@@ -118,9 +118,10 @@ def test_event(probe, deliveries):
 
 @pytest.mark.proves(webhooks.agrees)
 def test_delivery_agrees_with_poll(probe, deliveries):
-    """A delivery says what polling says."""
-    for trail in deliveries.ended:
-        for each in deliveries.of(trail, deliveries.open_box):
+    """A delivery says what polling says, each of its own execution; a retry too."""
+    boxes = [(trail, deliveries.open_box) for trail in deliveries.ended]
+    for trail, box in (*boxes, (deliveries.refused, deliveries.refusing_box)):
+        for each in deliveries.of(trail, box):
             probe.judge(webhooks.agrees, each.exchange, poll=trail.last, submitted=trail.submitted)
 
 

@@ -20,6 +20,7 @@ from knouds_harness.conformance.authoring import (
 from knouds_harness.conformance.checks import schemas, workflows
 from knouds_harness.conformance.lifecycle import WRITABLE_MEMBERS, Lifecycle, slug_from_name
 from knouds_harness.conformance.needs import (
+    ADMIN_KEY,
     FREE_KEY,
     FULL_KEY,
     MAY_RUN,
@@ -163,8 +164,8 @@ def test_whole_document_makes_the_round_trip(probe, subjects):
     """A workflow as read and sent back to create is read back whole: words, nodes, edges and viewport."""
     owner = probe.need(FULL_KEY)
     graph = known_graph(probe)
-    description = "Read, sent, read, by one whose words are many. " * 5 + "Größe, 漢字\n✓"
-    words = {"name": fresh_name("Copy"), "description": description, "tags": ["harness", "copy"]}
+    description = "Read, sent, read, by one whose words are many. " * 5 + 'Größe, 漢字\n✓ "1 < 2"'
+    words = {"name": fresh_name("Tom & Ann's"), "description": description, "tags": ["harness", "copy"]}
     nodes = moved_by(12.25, graph["nodes"])  # what is no whole number is kept as well
     document = {**words, **graph, "nodes": nodes, "viewport": {"x": -12.5, "y": 340, "zoom": 0.75}}
     _, slug = make(subjects, owner, document)
@@ -237,7 +238,7 @@ def test_update_changes_what_it_names(probe, subjects, member):
         "publicPlayground": True,
     }
     several = {name: new[name] for name in ("description", "tags", "viewport")}
-    emptied: dict[str, object] = {"tags": [], "edges": []}
+    emptied: dict[str, object] = {"tags": [], "nodes": [], "edges": []}
     changes = {"several": several, "emptied": emptied, "none": {}}.get(member) or {
         name: new[name] for name in (member,) if name in new
     }
@@ -368,3 +369,11 @@ def test_list_and_document_agree(probe, subjects):
             write(probe, owner, slug, changes)
         document = body_of(read(probe, owner, slug))
         probe.judge(workflows.summarised, probe.send("listWorkflows", owner), document=document)
+
+
+@pytest.mark.proves(workflows.listed)
+def test_administrators_list_their_own(probe, subjects):
+    """An administrator's list holds nobody else's workflow either, unless it is a template."""
+    slugs = {make(subjects, probe.need(FULL_KEY), {"name": fresh_name("Private")})[1]}
+
+    probe.judge(workflows.listed, probe.send("listWorkflows", probe.need(ADMIN_KEY)), foreign=slugs)

@@ -69,6 +69,10 @@ def _break_poll(shown: dict[str, Any], run: Run, call: Call) -> None:
             and next(call.services.polls_after_end) % 10 == 9
         ):
             shown["status"] = "processing"
+    if "execution-names-the-latest" in call.faults:
+        (shown["executionId"],) = call.store.row(
+            "SELECT execution_id FROM runs WHERE execution_id IS NOT NULL ORDER BY id DESC LIMIT 1"
+        )
     if "execution-lacks-id" in call.faults:
         del shown["executionId"]
     if run.status == "cancel_requested" and "execution-cancel-request-not-shown" in call.faults:

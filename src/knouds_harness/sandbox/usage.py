@@ -169,6 +169,8 @@ def _row(run: Run, call: Call) -> dict[str, Any]:
         row["createdAt"] = int(run.created_unix_s * 1000)
     if is_ended and "usage-row-status-is-done" in call.faults:
         row["status"] = "done"
+    if run.status == "cancelled" and "usage-cancelled-runs-fail" in call.faults:
+        row["status"] = "failed"
     if run.execution_id is not None and "usage-async-runs-go-on" in call.faults:
         row["status"] = "processing"
     if (

@@ -7,6 +7,7 @@ exist for it (404); a template that it sees but does not own refuses writes with
 
 from __future__ import annotations
 
+import html
 from typing import Any
 
 from starlette.requests import Request
@@ -35,6 +36,8 @@ _EPOCH_MS = 1_780_000_000_000
 async def list_workflows(call: Call) -> Response:
     """GET /api/workflows."""
     summaries = list_summaries(call.store, call.account.id, call.faults)
+    if call.account.is_admin and "workflows-list-shows-all-to-admins" in call.faults:
+        summaries = list_summaries(call.store, call.account.id, {"workflows-list-shows-foreign"})
     for line in summaries if call.faults else ():
         if "workflows-summary-lacks-the-creator" in call.faults:
             line["createdBy"] = None
@@ -120,6 +123,9 @@ async def update_workflow(call: Call) -> Response:
         members["createdBy"] = body["createdBy"]
     if not members.get("tags", True) and "update-cannot-empty-tags" in call.faults:
         del members["tags"]
+    if "nodes" in members and "update-merges-nodes" in call.faults:
+        new_ids = {node["id"] for node in members["nodes"]}
+        members["nodes"] += [node for node in workflow.document["nodes"] if node["id"] not in new_ids]
     if "update-moves-to-the-root" in call.faults:
         members["folderId"] = None
     if "update-ignores-description" in call.faults:
@@ -296,6 +302,8 @@ def _shown(document: dict[str, Any], call: Call) -> dict[str, Any]:
             node | {"position": {axis: round(value) for axis, value in node["position"].items()}}
             for node in document["nodes"]
         ]
+    if "workflows-name-escaped" in call.faults:
+        shown["name"] = html.escape(document["name"])
     if "workflows-data-left-out" in call.faults:
         shown["nodes"] = [node | {"data": {}} for node in document["nodes"]]
     if "workflows-three-edges-at-most" in call.faults:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from exchanges import exchange, refusal
 from hypothesis import given
@@ -157,6 +159,15 @@ def test_fresh_id(earlier, is_broken):
     assert bool(broken(executions.fresh_id, shown("processing", 202), earlier=earlier)) == is_broken
 
 
+@pytest.mark.parametrize(("named", "is_broken"), [("A1", False), ("b2", True), (None, False)])
+def test_poll_is_of_the_execution_asked_for(named, is_broken):
+    """Another execution's id is found; that there is one is for the shape to say."""
+    poll = exchange(200, {"status": "completed", "executionId": named}, operation_id="getExecution")
+    poll = replace(poll, request=replace(poll.request, path_values={"id": "a1"}))
+
+    assert bool(broken(executions.edges, poll, statuses=["completed"])) == is_broken
+
+
 @pytest.mark.parametrize(("slug", "is_broken"), [("a", False), ("b", True), (None, True)])
 def test_workflow_submit(slug, is_broken):
     """It names the workflow that was run, and no other."""
@@ -171,12 +182,13 @@ def test_workflow_submit(slug, is_broken):
         ({"status": "cancelled", "creditsCost": 15}, True, False),
         ({"status": "cancelled", "creditsCost": 0}, True, True),
         ({"status": "processing", "creditsCost": 0}, False, False),
-        ({"status": "cancelled"}, False, False),
+        ({"status": "cancelled"}, True, False),
+        ({"status": "failed", "creditsCost": 15}, True, True),
         (None, False, False),
     ],
 )
 def test_cancelled_is_charged(row, is_claimed, is_broken):
-    """A cancelled row of a run with a price costs something."""
+    """A cancelled run with a price costs something, and its row says that it was cancelled."""
     answer = shown("cancelled")
 
     assert bool(claimed(executions.cancelled_is_charged, answer, row=row)) == is_claimed

@@ -90,13 +90,21 @@ def workflow_submit(exchange: Exchange, *, slug: str) -> Iterator[Claim]:
         )
 
 
-@check("execution.edges", "execution.final-is-absorbing", needs=_RUN_NEEDS)
+@check("execution.edges", "execution.final-is-absorbing", "execution.poll-shape", needs=_RUN_NEEDS)
 def edges(exchange: Exchange, *, statuses: Sequence[str]) -> Iterator[Claim]:
-    """A status changes only as documented: nothing returns to processing, nothing leaves an end.
+    """Polls are of the execution asked for, whose status changes only as documented: no end is left.
 
     ``statuses`` are those that were shown of one execution, in order; the exchange showed the last of them.
     """
-    del exchange
+    asked, named = exchange.request.path_values.get("id"), body_of(exchange).get("executionId")
+    if exchange.request.operation_id == "getExecution" and asked and isinstance(named, str):
+        yield Claim(
+            fact="execution.poll-shape",
+            holds=named.lower() == asked.lower(),
+            expected=f"executionId {asked}, as asked for",
+            observed=f"{named!r:.80}",
+            where="/executionId",
+        )
     for fact, starts in (("execution.edges", IN_FLIGHT), ("execution.final-is-absorbing", FINAL)):
         steps = [(earlier, later) for earlier, later in pairwise(statuses) if earlier in starts]
         wrong = [f"{one}, then {other}" for one, other in steps if other not in NEXT_BY_STATUS[one]]
@@ -167,9 +175,9 @@ def cancels_take_effect(exchange: Exchange, *, after_each: Sequence[Sequence[str
         )
 
 
-@check("execution.cancelled-is-charged", needs=_CANCEL_NEEDS)
+@check("execution.cancelled-is-charged", "usage.run-has-a-row", needs=_CANCEL_NEEDS)
 def cancelled_is_charged(exchange: Exchange, *, row: Mapping[str, Any] | None) -> Iterator[Claim]:
-    """A cancelled run that has a price is charged.
+    """A cancelled run that has a price is charged, and its row says that it was cancelled.
 
     The exchange is the last poll of an execution with a price; ``row`` is its usage row, None if not found.
     """
@@ -180,6 +188,13 @@ def cancelled_is_charged(exchange: Exchange, *, row: Mapping[str, Any] | None) -
             holds=charged_credits > 0,
             expected="creditsCost above 0 in its usage row",
             observed=f"{charged_credits:g}",
+        )
+    if status_in(exchange) == "cancelled" and row and row.get("status") != "processing":
+        yield Claim(
+            fact="usage.run-has-a-row",
+            holds=row.get("status") == "cancelled",
+            expected="status cancelled, as the run ended",
+            observed=f"status {row.get('status')!r:.80}",
         )
 
 

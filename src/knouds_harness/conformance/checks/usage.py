@@ -313,10 +313,11 @@ def reconciled(exchange: Exchange, *, cost_credits: Sequence[float], rows: Seque
     """Over many runs, what they said they cost is what the account's new rows say.
 
     The exchange is one of the runs, ``cost_credits`` what each of them said; ``rows`` are the completed ones
-    of the same model that came since. With more rows than runs, somebody else ran it too: no claim.
+    of the same model that came since. With more rows than runs, somebody else ran it too: no claim, unless
+    there are just twice as many.
     """
     del exchange
-    if len(rows) > len(cost_credits):
+    if len(rows) > len(cost_credits) and len(rows) != 2 * len(cost_credits):
         return
     yield Claim(
         fact="usage.run-has-a-row",

@@ -33,6 +33,7 @@ FAULTS: Table = {
         "async-submit-is-slow": "A submit takes 700 ms.",
     },
     "execution.poll-shape": {
+        "execution-names-the-latest": Subtle("A poll names the latest execution, whichever was asked for."),
         "execution-lacks-id": "A poll has no executionId.",
     },
     "execution.status-closed": {

@@ -26,6 +26,7 @@ FAULTS: Table = {
         "usage-slim-names-a-workflow": "A direct model run names a workflow.",
     },
     "usage.run-has-a-row": {
+        "usage-cancelled-runs-fail": Subtle("The row of a cancelled run says that it failed."),
         "usage-async-runs-go-on": Subtle("The row of an asynchronous run stays processing."),
         "usage-lacks-failed-runs": Subtle("Failed runs have no row."),
         "usage-lacks-every-tenth-run": Subtle("Every tenth run has no row."),

@@ -16,6 +16,7 @@ FAULTS: Table = {
         "create-refuses-what-get-shows": Subtle("Create refuses a document with updatedAt."),
         "workflows-positions-rounded": Subtle("Positions of nodes are shown rounded."),
         "create-cuts-description": Subtle("Create keeps 200 characters of a description."),
+        "workflows-name-escaped": Subtle("Names are shown escaped for HTML."),
         "workflows-data-left-out": Subtle("The data of nodes is not shown."),
         "workflows-three-edges-at-most": Subtle("No more than three edges of a workflow are shown."),
         "workflows-last-edge-left-out": Subtle("The last edge of a workflow is not shown."),
@@ -45,6 +46,7 @@ FAULTS: Table = {
     },
     "workflows.update-takes-subset": {
         "update-cannot-empty-tags": Subtle("An update without any tag leaves the tags as they were."),
+        "update-merges-nodes": Subtle("An update keeps the nodes that it does not name."),
         "update-moves-to-the-root": Subtle("An update takes the workflow out of its folder."),
         "update-resets-what-is-left-out": Subtle(
             "Update empties the tags and description that it is not given."
@@ -86,6 +88,7 @@ FAULTS: Table = {
     },
     "workflows.list-own-and-templates": {
         "delete-takes-the-second": Subtle("With a workflow the one of the same slug with -2 is deleted."),
+        "workflows-list-shows-all-to-admins": Subtle("An administrator's list holds everybody's workflows."),
         "workflows-list-repeats-templates": Subtle("Templates are listed twice."),
         "workflows-list-lacks-templates": "The list leaves other people's templates out.",
         "workflows-list-shows-foreign": "The list shows everyone's workflows.",
