@@ -1,0 +1,131 @@
+"""``report.html`` of a load run: what it is given to draw, and that it stays harmless."""
+
+import json
+import re
+from dataclasses import replace
+from html import unescape
+from html.parser import HTMLParser
+
+import pytest
+from load_results import load_results, operation
+from loaded_runs import calm, loaded, unmeasured
+
+from knouds_harness.reporting.load.charts import charts_of, throttled_spans
+from knouds_harness.reporting.load.html import load_html
+from knouds_harness.runs.load_results import ErrorCount, SecondRow
+from knouds_harness.runs.record import read_run
+
+EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
+
+
+class Tags(HTMLParser):
+    """The elements of a page, as a browser would find them."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.found: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append(tag)
+
+
+def html_of(folder):
+    record = read_run(folder)
+    assert record.load is not None
+    return load_html(record, record.load)
+
+
+def second(at_s, name="whoami", *, kept=1, throttled=0, p99_ms=9.0, spread="80:1"):
+    return SecondRow(
+        at_s=at_s,
+        operation=name,
+        outcomes={"kept": kept, "throttled": throttled},
+        p50_ms=p99_ms / 3,
+        p99_ms=p99_ms,
+        max_ms=p99_ms,
+        spread=spread,
+    )
+
+
+@pytest.mark.parametrize("write", [loaded, calm, unmeasured])
+def test_page_asks_nothing_of_a_network(tmp_path, write):
+    """Everything is in the file, and its policy forbids the rest."""
+    page = html_of(write(tmp_path))
+
+    assert not re.search(r"<(link|img|iframe|object|embed)\b|\bsrc=", page.partition("<script")[0])
+    assert "default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-" in unescape(page)
+
+
+def test_words_of_a_server_stay_words(tmp_path):
+    """Codes, reasons and names of operations never become part of the page."""
+    record = read_run(loaded(tmp_path, seconds=12))
+    assert record.load is not None
+    error = ErrorCount(outcome="failed", status=500, code=EVIL, count=1)
+    evil = replace(operation(EVIL), errors=(error,))
+    results = replace(record.load.results, operations=(evil,), note=EVIL)
+    rows = (second(0, EVIL), second(1, EVIL))
+
+    page = load_html(record, replace(record.load, results=results, seconds=rows))
+
+    tags = Tags(page).found
+    assert "img" not in tags
+    assert tags.count("script") == 5
+
+
+def test_data_for_the_script_is_json(tmp_path):
+    """Whatever stands in it."""
+    page = html_of(loaded(tmp_path, seconds=12))
+
+    found = re.search(r'<script type="application/json" id="charts">(.*?)</script>', page)
+    assert found is not None
+    assert json.loads(found[1])["warmUp"] == 5.0
+
+
+def test_seconds_without_an_answer_are_gaps():
+    """Not zeroes: nothing is known of their times."""
+    charts = charts_of(load_results(), [second(0), second(2)])
+
+    assert charts["times"]["whoami"]["p99_ms"] == [9.0, None, 9.0]
+    assert charts["outcomes"]["kept"] == [1, 0, 1]
+
+
+def test_long_runs_get_fewer_points_that_hide_no_peak():
+    """Two hours: a point is two seconds, with the higher percentile and the rate of both."""
+    rows = [second(at_s, p99_ms=100.0 if at_s == 7001 else 9.0) for at_s in range(7200)]
+
+    charts = charts_of(load_results(), rows)
+
+    assert (charts["step"], len(charts["seconds"])) == (2, 3600)
+    assert charts["times"]["whoami"]["p99_ms"][3500] == 100.0
+    assert set(charts["outcomes"]["kept"]) == {1.0}
+
+
+def test_heat_map_has_every_request_and_few_columns():
+    """However long the run."""
+    charts = charts_of(load_results(), [second(at_s, spread="80:3 83:2") for at_s in range(1000)])
+
+    columns = charts["heat"]["columns"]["whoami"]
+    assert len(columns) <= 180
+    assert sum(sum(column[1:]) for column in columns) == 5 * 1000
+    assert columns[0][0] == 80
+
+
+def test_records_without_spreads_have_no_heat_map():
+    """Those of earlier versions: the rest is drawn."""
+    charts = charts_of(load_results(), [second(0, spread="")])
+
+    assert charts["heat"] is None
+    assert charts["times"]["whoami"]["p99_ms"] == [9.0]
+
+
+def test_throttled_seconds_in_a_row_are_one_span():
+    """With what was throttled by operation, and kept meanwhile."""
+    rows = [second(at_s, throttled=2 if at_s in (3, 4, 8) else 0) for at_s in range(10)]
+    rows.append(second(4, "runModel", throttled=5, kept=7))
+
+    spans = throttled_spans(rows)
+
+    assert [(span.from_s, span.to_s) for span in spans] == [(3, 4), (8, 8)]
+    assert spans[0].throttled == {"whoami": 4, "runModel": 5}
+    assert spans[0].kept == 9
