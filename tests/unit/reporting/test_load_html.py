@@ -26,7 +26,7 @@ class Tags(HTMLParser):
         self.found: list[str] = []
         self.feed(page)
 
-    def handle_starttag(self, tag, attrs):
+    def handle_starttag(self, tag, attrs):  # noqa: ARG002 - as HTMLParser has it
         self.found.append(tag)
 
 
