@@ -10,7 +10,6 @@ from knouds_harness.reporting.comparison.tolerances import ERRORS
 from knouds_harness.reporting.comparison.wording import (
     Comparison,
     figure,
-    finding_line,
     headline,
     interval_words,
     measure_name,
@@ -54,7 +53,6 @@ def comparison_html(comparison: Comparison) -> str:
         percent=percent,
         interval_words=interval_words,
         noise_words=noise_words,
-        finding_line=finding_line,
         style=shipped("report.css") + shipped("compare.css"),
     )
 

@@ -114,7 +114,8 @@ def _figures(
 def _of_operation(
     load: OperationLoad, plan: LoadPlan, total: int, blocks: Sequence[Block]
 ) -> Iterator[tuple[str, Figure]]:
-    yield RATE, Figure(value=load.per_s, error=_rate_error(load.requests, total, plan))
+    if load.per_s > 0:
+        yield RATE, Figure(value=load.per_s, error=_rate_error(load.requests, total, plan))
     yield ERRORS, _error_rate(load.error_rate, load.requests, blocks)
     for percent in PERCENTS:
         for prefix, times in (("", load.response), ("service_", load.service)):

@@ -61,7 +61,7 @@ def read_side(places: Sequence[Path], *, baselines: Path) -> Side:
         baselines: The folder of kept summaries.
 
     Raises:
-        RunRecordError: One of them is missing, cut short, or something else.
+        RunRecordError: One of them is missing, empty, cut short, or something else.
         UsageError: Load and conformance runs are mixed, or there are several of conformance.
     """
     parts = [_read(place, baselines) for place in places]
@@ -72,6 +72,8 @@ def read_side(places: Sequence[Path], *, baselines: Path) -> Side:
         loads=tuple(run for part in parts for run in part.loads),
         checks=tuple(run for part in parts for run in part.checks),
     )
+    if not side.runs:
+        raise RunRecordError(f"{places[0]}: holds no run\n  Keep it anew from its runs.")
     if side.loads and side.checks:
         raise UsageError(
             f"{side.loads[0].run} is a run of load and {side.checks[0].run} one of conformance: "

@@ -103,6 +103,12 @@ def _other_version(folder):
     return path
 
 
+def _without_runs(folder):
+    path = keep("bare", read_side([folder], baselines=folder.parent), baselines=folder.parent)
+    path.write_text(json.dumps({**json.loads(path.read_text()), "loads": []}))
+    return path
+
+
 @pytest.mark.parametrize(
     ("break_it", "says"),
     [
@@ -112,6 +118,7 @@ def _other_version(folder):
         (_foreign, "is no summary that knouds-harness kept"),
         (_cut_summary, "cut short"),
         (_other_version, "of another version"),
+        (_without_runs, "holds no run"),
     ],
 )
 def test_what_cannot_be_read_is_named_in_words(tmp_path, load_folder, break_it, says):
