@@ -7,7 +7,7 @@ import json
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from email.message import Message
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import brotli
@@ -25,14 +25,13 @@ class Headers(Mapping[str, str]):
         Args:
             head: A status line and header lines, parted by CRLF; a parser has already accepted them.
         """
-        self._values: dict[str, list[str]] = {}
-        for line in head.decode("latin-1").split("\r\n")[1:]:
-            name, separator, value = line.partition(":")
-            if separator:
-                self._values.setdefault(name.lower(), []).append(value.strip(" \t"))
+        self._fields = [_field(line) for line in head.decode("latin-1").split("\r\n")[1:] if ":" in line]
+        self._values = dict(self._fields)
+        if len(self._values) < len(self._fields):
+            self._values = {name: ", ".join(self.get_all(name)) for name in self._values}
 
     def __getitem__(self, name: str) -> str:
-        return ", ".join(self._values[name.lower()])
+        return self._values[name.lower()]
 
     def __contains__(self, name: object) -> bool:  # Mapping's own raises and catches an exception
         return isinstance(name, str) and name.lower() in self._values
@@ -45,7 +44,14 @@ class Headers(Mapping[str, str]):
 
     def get_all(self, name: str) -> list[str]:
         """Each value of a field, in order; empty without the field."""
-        return list(self._values.get(name.lower(), ()))
+        return [value for each, value in self._fields if each == name.lower()]
+
+
+@lru_cache(maxsize=1024)
+def _field(line: str) -> tuple[str, str]:
+    """Name and value; most lines are those of the answer before."""
+    name, _, value = line.partition(":")
+    return name.lower(), value.strip(" \t")
 
 
 class UndecodableBody(ValueError):

@@ -62,8 +62,8 @@ class Verification:
             UsageError: Deliveries cannot be received where the profile says.
         """
         self.share = share
-        chance = random.Random(f"{options.seed} verify {process}")
-        self._verifier = Verifier(load_document(), share=share, chance=chance, waivers=target.waivers)
+        self._draw = random.Random(f"{options.seed} verify {process}").random
+        self._verifier = Verifier(load_document(), waivers=target.waivers)
         self._history = History(chance=random.Random(f"{options.seed} history {process}"))
         self._ledger = Ledger(
             chance=random.Random(f"{options.seed} ledger"), most_in_flight=options.users, is_alone=is_alone
@@ -91,9 +91,10 @@ class Verification:
         if sender is not None and name in _OF_HISTORY:
             body = _parsed(response) if body is None else body
             self._history.observe(name, response, sender, body)
-        broken = self._verifier.judge(name, response, body)
-        if broken is not None:
-            response.failure(broken)
+        if self._draw() < self.share:
+            broken = self._verifier.judge(name, response, body)
+            if broken is not None:
+                response.failure(broken)
 
     def take(self) -> Pages:
         """What this process saw since the last time."""

@@ -7,7 +7,6 @@ wrong. An answer that is byte for byte one that was right needs no second look.
 from __future__ import annotations
 
 import json
-import random
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -74,29 +73,23 @@ class _Kind:
 
 
 class Verifier:
-    """Judges a share of the answers of one process."""
+    """Judges answers that come to one process."""
 
-    def __init__(
-        self, document: Document, *, share: float, chance: random.Random, waivers: Sequence[Waiver] = ()
-    ) -> None:
+    def __init__(self, document: Document, *, waivers: Sequence[Waiver] = ()) -> None:
         """Judge nothing yet.
 
         Args:
             document: Says what is right.
-            share: Of the answers to judge, from 0 to 1.
-            chance: Chooses them.
             waivers: What the profile accepts.
         """
         self._document = document
         self._shapes = ShapeJudge(document)
-        self._share = share
-        self._draw = chance.random
         self._waivers = waivers
         self._kinds: dict[tuple[str, int], _Kind | None] = {}
         self._tallies = Tallies()
 
     def judge(self, name: str, response: Response, body: object = None) -> ContractBroken | None:
-        """Judge an answer, if it is among the chosen ones.
+        """Judge an answer.
 
         Args:
             name: What statistics call the request: an operationId, and perhaps more after a space.
@@ -106,7 +99,7 @@ class Verifier:
         Returns:
             What a success is to be counted as; None where it keeps the contract, or is no success.
         """
-        if self._draw() >= self._share or not response.status_code:
+        if not response.status_code:
             return None
         key = name, response.status_code
         kind = self._kinds[key] if key in self._kinds else self._new_kind(*key)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from datetime import date
 
 import pytest
@@ -16,14 +15,9 @@ DOCUMENT = load_document()
 ACCOUNT = {"id": "usr_1", "email": "ada@example.com", "role": "user", "tier": "pro", "approved": True}
 
 
-def verifier(*, share=1.0, waivers=()):
-    """One with chance of its own."""
-    return Verifier(DOCUMENT, share=share, chance=random.Random(1), waivers=waivers)
-
-
 def judged(name, *answers, **options):
     """What each is called, and how the facts fared: seen, broken, excused."""
-    one = verifier(**options)
+    one = Verifier(DOCUMENT, **options)
     verdicts = [one.judge(name, answer) for answer in answers]
     tallies = one.take().by_promise
     return verdicts, {fact: (each.seen, each.broken, each.excused) for (fact, _), each in tallies.items()}
@@ -129,14 +123,6 @@ def test_waived_breach_is_excused_until_the_waiver_expires(expires, is_excused):
 
     assert (verdict is None) is is_excused
     assert facts["whoami.role-closed"] == ((1, 0, 1) if is_excused else (1, 1, 0))
-
-
-@pytest.mark.parametrize(("share", "least", "most"), [(0.0, 0, 0), (0.1, 50, 150), (1.0, 1000, 1000)])
-def test_share_says_how_many_are_judged(share, least, most):
-    """By chance, so that no pattern of the load is left out."""
-    _, facts = judged("getWhoami", *[whoami()] * 1000, share=share)
-
-    assert least <= facts.get("whoami.user-object", (0,))[0] <= most
 
 
 def test_what_is_no_operation_is_left_alone():
