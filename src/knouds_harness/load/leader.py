@@ -212,7 +212,7 @@ class Leader:
         for note in self.verification.conclude() if self.verification else ():
             self.note(note)
         results = self.results()
-        exit_code = self._exit_code or _exit_code_of(results, was_interrupted=was_cut_short)
+        exit_code = self._exit_code or exit_code_of(results, was_interrupted=was_cut_short)
         self._environment.process_exit_code = int(exit_code)
         self._write(results)
         if self._writers:
@@ -327,7 +327,8 @@ class Leader:
         )
 
 
-def _exit_code_of(results: LoadResults, *, was_interrupted: bool) -> ExitCode:
+def exit_code_of(results: LoadResults, *, was_interrupted: bool) -> ExitCode:
+    """What a run that nothing stopped ends with; a broken promise counts even where times do not."""
     if was_interrupted:
         return ExitCode.INTERRUPTED
     if any(each.broken for each in results.invariants):  # broken, however late it was asked for
