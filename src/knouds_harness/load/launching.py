@@ -105,6 +105,8 @@ def launch(
             interruptions = _wait(process, lambda: _tell(progress_file, on_progress))
         latest = read_progress(progress_file)
     folder = Path(latest.folder) if latest and latest.folder else None
+    if folder is not None and not folder.is_dir():  # it was given up before load began
+        folder = None
     return _launched(process.returncode, folder, was_interrupted=bool(interruptions))
 
 

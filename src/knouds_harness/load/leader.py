@@ -6,6 +6,7 @@ import inspect
 import os
 import platform
 import shlex
+import shutil
 import sys
 import sysconfig
 import time
@@ -202,6 +203,13 @@ class Leader:
             cost_credits=self._health().spent_credits,
             note="\n".join(self._notes),
         )
+
+    def discard(self) -> None:
+        """Keep no record: the run cannot begin after all, and nothing was sent."""
+        self._is_concluded = True
+        self._resources.close()
+        if self._writers:
+            shutil.rmtree(self._writers[0].folder, ignore_errors=True)
 
     def conclude(self) -> None:
         """Write the last figures, and have Locust end with our exit code; only once."""

@@ -14,7 +14,7 @@ import gevent
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
-from knouds_harness.errors import ExitCode, UsageError
+from knouds_harness.errors import ExitCode, HarnessError, UsageError
 from knouds_harness.load.arrival_user import Arrivals, ArrivalUser
 from knouds_harness.load.arrivals import Share
 from knouds_harness.load.audit import Audit
@@ -119,13 +119,18 @@ class LoadRun:
             if isinstance(runner, MasterRunner) and self.leader
             else None
         )
-        self.verification = self._open_verification(environment)
+        try:
+            self.verification = self._open_verification(environment)
+            self.mailbox = self._open_mailbox()
+        except HarnessError:
+            if self.leader:
+                self.leader.discard()
+            raise
         if self.leader:
             self.leader.verification = self.verification
         self.recording = Recording(
             environment, on_second=self.leader.add_second if self.leader else lambda _: None
         )
-        self.mailbox = self._open_mailbox()
         self.samples: Samples | None = None
         if target:
             self.samples = Samples(target, on_sample=self.leader.evidence.add if self.leader else None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 
 import pytest
 from hand_started import free_port, write_profile
@@ -71,6 +72,18 @@ def test_target_without_the_keys_ends_with_2(runs, tmp_path, sandbox):
     assert loaded.exit_code == ExitCode.USAGE
     assert "execution:cancel" in loaded.err
     assert "Traceback" not in loaded.err
+
+
+def test_taken_port_for_deliveries_ends_with_2(runs, tmp_path, sandbox):
+    """Before load begins, and without a record of nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}/hook"
+        profile = write_profile(tmp_path, sandbox, webhook=f'url = "{url}"')
+        loaded = load(runs, "async_cycles", "--target", str(profile), "--finish", "webhook", *CLOSED)
+
+    assert loaded.exit_code == ExitCode.USAGE
+    assert "deliveries cannot be received" in loaded.err
+    assert loaded.found is None
 
 
 def test_unreachable_target_ends_with_3(runs, tmp_path, sandbox):
