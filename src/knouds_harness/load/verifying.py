@@ -1,4 +1,4 @@
-"""Answers under load against the contract: a chosen share of them, by the checks that judge every exchange.
+"""Answers under load against the contract, by the checks that judge every exchange.
 
 Most answers are right, and a compiled schema says so in microseconds; only for the others is it asked what is
 wrong. An answer that is byte for byte one that was right needs no second look.
