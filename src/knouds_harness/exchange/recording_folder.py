@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Self
@@ -20,6 +20,7 @@ class Change(StrEnum):
     CHANGED = "changed"
     WITH_STORY = "made anew with its story"
     UNCHANGED = "unchanged"
+    LEFT = "left alone for want of others of their story"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +80,7 @@ class RecordingFolder:
         return {fact: tuple(sorted(seen)) for fact, seen in names.items()}
 
     def put(self, recordings: Iterable[Recording]) -> list[Put]:
-        """Write what is new or changed in substance; recordings of one story are replaced together.
+        """Write what is new or changed in substance; those of one story together or not at all.
 
         Raises:
             RecordingError: A file cannot be written.
@@ -95,15 +96,22 @@ class RecordingFolder:
         puts = [self._compared(recording) for recording in story]
         if all(put.change is Change.UNCHANGED for put in puts):
             return puts
+        if self._has_more_of(story):
+            return [replace(put, change=Change.LEFT) for put in puts]
         for put in puts:
             written = write_recording(self.path, put.recording)
             old = self.recordings.get((put.recording.operation, put.recording.outcome))
             if old is not None and old.name != written.stem:
                 (self.path / f"{old.name}.json").unlink(missing_ok=True)
         return [
-            Put(recording=put.recording, change=Change.WITH_STORY) if put.change is Change.UNCHANGED else put
-            for put in puts
+            replace(put, change=Change.WITH_STORY) if put.change is Change.UNCHANGED else put for put in puts
         ]
+
+    def _has_more_of(self, story: list[Recording]) -> bool:
+        """Whether the folder holds others of a story, which would not fit what was recorded now."""
+        given = {(each.operation, each.outcome) for each in story}
+        others = (each for outcome, each in self.recordings.items() if outcome not in given)
+        return any(each.story == story[0].story for each in others if each.story)
 
     def _compared(self, recording: Recording) -> Put:
         old = self.recordings.get((recording.operation, recording.outcome))

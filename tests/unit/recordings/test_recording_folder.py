@@ -113,6 +113,20 @@ def test_recordings_of_one_story_are_replaced_together(tmp_path):
     assert [put.change for put in puts] == [Change.WITH_STORY, Change.CHANGED]
 
 
+def test_story_of_which_some_could_not_be_recorded_is_left_alone(tmp_path):
+    """Half of it would not fit the other half."""
+    submit = recording("runModel-202-accepted")
+    for each in (submit, POLL):
+        write_recording(tmp_path, each)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    (put,) = RecordingFolder.open(tmp_path).put([answering(POLL, cost=1)])
+
+    assert put.change is Change.LEFT
+    assert put.lines
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def test_damaged_file_is_kept_apart_and_recorded_anew(tmp_path):
     """As the message about it advises."""
     path = write_recording(tmp_path, WHOAMI)
