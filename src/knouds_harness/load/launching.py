@@ -107,10 +107,17 @@ def launch(
     folder = Path(latest.folder) if latest and latest.folder else None
     if folder is not None and not folder.is_dir():  # it was given up before load began
         folder = None
-    return _launched(process.returncode, folder, was_interrupted=bool(interruptions))
+    return ending_of(process.returncode, folder, was_interrupted=bool(interruptions))
 
 
-def _launched(status: int, folder: Path | None, *, was_interrupted: bool) -> Launched:
+def ending_of(status: int, folder: Path | None, *, was_interrupted: bool) -> Launched:
+    """What a status of Locust's process means.
+
+    Args:
+        status: As ``subprocess`` has it: negative where a signal ended the process.
+        folder: Of the record; None where it did not come to one.
+        was_interrupted: Whether the user asked for the end.
+    """
     if was_interrupted and status < 0:
         return Launched(exit_code=ExitCode.INTERRUPTED, folder=folder)
     if status < 0:

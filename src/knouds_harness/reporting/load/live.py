@@ -44,6 +44,7 @@ class LiveView:
         self._next_line_s = 0.0
         self._has_warned = False
         self._told_doubts = 0
+        self._shown: LoadProgress | None = None
 
     def __enter__(self) -> Self:
         if self._live:
@@ -57,7 +58,10 @@ class LiveView:
             self._live.stop()
 
     def show(self, progress: LoadProgress) -> None:
-        """Show how the run stands."""
+        """Show how the run stands; what is shown already costs nothing."""
+        if progress == self._shown:
+            return
+        self._shown = progress
         if self._live:
             self._live.update(view(progress, title=self._title), refresh=True)
             return
