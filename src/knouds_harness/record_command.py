@@ -14,11 +14,16 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from knouds_harness.conformance.captured import read_captured
 from knouds_harness.conformance.cookbook import all_recipes, windows
 from knouds_harness.conformance.needs import CONTROL
+from knouds_harness.conformance.recording_comparison import Standing, without_recipe
+from knouds_harness.conformance.recording_comparison import compare as compare_outcomes
+from knouds_harness.conformance.recording_import import import_recordings
 from knouds_harness.conformance.recording_plan import Plan, make_plan
 from knouds_harness.conformance.recording_session import Followed, RecordingSession, open_session
 from knouds_harness.conformance.session import Options
+from knouds_harness.contract.document import load_document
 from knouds_harness.errors import ExitCode, UsageError
 from knouds_harness.exchange.recording_folder import Change, Put, RecordingFolder
 from knouds_harness.exchange.recordings import BUILT_IN
@@ -41,6 +46,15 @@ _SHOWN = 5
     "--outcome", multiple=True, metavar="PATTERN", help="Only these, such as 'getWhoami-*' (repeatable)."
 )
 @click.option("--update", is_flag=True, help="Record anew what is there, and rewrite what changed.")
+@click.option("--compare", is_flag=True, help="Write nothing; say what is otherwise than recorded.")
+@click.option(
+    "--from",
+    "source",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.har",
+    help="Send nothing; keep what is new in captured traffic.",
+)
+@click.option("--base-url", metavar="URL", help="With --from: where the API was, if that cannot be told.")
 @click.option("--yes", is_flag=True, help="Agree to what it costs.")
 @click.option("--credits", type=click.FloatRange(0), metavar="N", help="Spend no more than this.")
 @click.option("--seed", type=int, metavar="N", help="Of the built-in sandbox [default: drawn].")
@@ -53,6 +67,9 @@ def record(
     folder: Path,
     outcome: tuple[str, ...],
     update: bool,
+    compare: bool,
+    source: Path | None,
+    base_url: str | None,
     yes: bool,
     credits: float | None,  # noqa: A002 - the option's name
     seed: int | None,
@@ -60,16 +77,28 @@ def record(
     variant: str | None,
     yes_production: bool,
 ) -> None:
-    r"""Provoke each documented outcome, and keep the answers as files, without anything secret.
+    """Provoke each documented outcome, and keep the answers as files, without anything secret.
 
     The plan and what it costs are shown first. What is there already is left alone, unless --update says
-    otherwise: then a file is rewritten where something changed that a client could rely on.
+    otherwise: then a file is rewritten where something changed that a client could rely on. With --compare
+    the exit code is 1 where clients break.
 
     \b
-      knouds-harness record                                       the built-in sandbox
-      knouds-harness record --target staging --yes                a profile of your own
-      knouds-harness record --update --outcome 'getWhoami-*'      some of them, anew
+    knouds-harness record                                    the built-in sandbox
+    knouds-harness record --target staging --yes             a profile of your own
+    knouds-harness record --update --outcome 'getWhoami-*'   some of them, anew
+    knouds-harness record --compare --target staging --yes   what has drifted?
+    knouds-harness record --from traffic.har                 of a browser, a proxy or a run
     """
+    console = Console()
+    if source is not None:
+        if update or compare or outcome:
+            raise UsageError("--from sends nothing, so it goes with --folder and --base-url alone")
+        sys.exit(_import(source, base_url=base_url, folder=folder, console=console))
+    if base_url is not None or (update and compare):
+        raise UsageError(
+            "--base-url goes with --from alone" if base_url else "--compare writes nothing, and --update does"
+        )
     options = Options(
         target=target,
         seed=secrets.randbits(32) if seed is None else seed,
@@ -78,15 +107,16 @@ def record(
         variant=variant,
         yes_production=yes_production,
     )
-    console = Console()
     with open_session(options) as session:
         shelf = RecordingFolder.open(folder, contract_version=session.run.document.version)
         if shelf.damaged and not update:
             raise next(iter(shelf.damaged.values()))
-        plan = _plan(session, shelf, outcome, is_update=update)
+        if compare and not shelf.recordings:
+            raise UsageError(f"{folder}: holds no recordings to compare with")
+        plan = _plan(session, shelf, outcome, is_update=update or compare)
         _print_plan(plan, session, console)
         _require_agreement(plan, session, is_agreed=yes)
-        sys.exit(_follow(plan, session, shelf, console))
+        sys.exit((_compare if compare else _follow)(plan, session, shelf, console))
 
 
 def _follow(plan: Plan, session: RecordingSession, shelf: RecordingFolder, console: Console) -> ExitCode:
@@ -109,6 +139,51 @@ def _follow(plan: Plan, session: RecordingSession, shelf: RecordingFolder, conso
         )
     is_wrong = any(each.problem and not each.is_untested for each in judged)
     return ExitCode.BREACH if is_wrong else ExitCode.KEPT
+
+
+def _compare(plan: Plan, session: RecordingSession, shelf: RecordingFolder, console: Console) -> ExitCode:
+    """Follow what is planned and hold it against what is recorded; nothing is written."""
+    document = session.run.document
+    followed: list[Followed] = []
+    try:
+        followed.extend(_followed(session, plan, console))
+    finally:
+        compared = compare_outcomes(shelf.recordings, session.judged(followed), document)
+        counts = Counter(each.standing for each in compared)
+        for standing in (each for each in Standing if each is not Standing.SAME):
+            for each in (each for each in compared if each.standing is standing):
+                _print(console, f"{standing}: {'-'.join(each.name)}")
+                for says in each.says:
+                    _print(console, f"    {says}")
+        recipes = {recipe.name for recipe in all_recipes(document)}
+        alone = without_recipe(shelf.recordings, recipes)
+        if alone:
+            _print(console, f"not compared, as no recipe provokes them: {_listed(alone)}")
+        listed = ", ".join(f"{counts[standing]} {standing}" for standing in Standing if counts[standing])
+        _print(console, f"{len(compared)} outcomes compared with {shelf.path}: {listed or 'none'}")
+    return ExitCode.BREACH if any(each.fails for each in compared) else ExitCode.KEPT
+
+
+def _import(source: Path, *, base_url: str | None, folder: Path, console: Console) -> ExitCode:
+    """Keep what captured traffic has that is new, and list what is not kept."""
+    document = load_document()
+    shelf = RecordingFolder.open(folder, contract_version=document.version)
+    if shelf.damaged:
+        raise next(iter(shelf.damaged.values()))
+    captured = read_captured(source, document, base_url=base_url)
+    imported = import_recordings(captured, source=source, kept=shelf.recordings.values(), document=document)
+    for put in shelf.put(imported.recordings):
+        _print(console, f"new: {put.recording.name}")
+    for line in [*imported.broken, *captured.left_out.splitlines()]:
+        _print(console, f"not recorded: {line}")
+    without = imported.without_operation
+    _print(
+        console,
+        f"{len(captured.exchanges)} exchanges of {captured.base_url}: {len(imported.recordings)} new, "
+        f"{imported.known} known already, {len(imported.broken)} that break a promise"
+        f"{f', {without} of no operation' if without else ''}: {folder}",
+    )
+    return ExitCode.BREACH if imported.broken else ExitCode.KEPT
 
 
 def _plan(

@@ -72,7 +72,9 @@ def read_captured(path: Path, document: Document, *, base_url: str | None) -> Ca
     redactor = TrafficRedactor(traffic)
     entries = sort_traffic(traffic, document, base_url=_checked(base_url))
     where = _one_base_url(entries, path)
-    exchanges, obstacles = _redacted(entries.placed, redactor)
+    entries.other_hosts += [each.recorded for each in entries.placed if each.base_url != where]
+    here = [each for each in entries.placed if each.base_url == where]
+    exchanges, obstacles = _redacted(here, redactor)
     left_out = _left_out(entries, obstacles, redactor, len(traffic))
     if not exchanges:
         raise UsageError(f"{path}: nothing in it can be judged\n  {left_out}")
@@ -158,7 +160,8 @@ def _checked(base_url: str | None) -> str | None:
 
 def _one_base_url(entries: Sorted, path: Path) -> str:
     """Where the API is: never guessed where a host that only looks like it may be meant."""
-    counts = Counter(each.base_url for each in entries.placed)
+    meant = [each for each in entries.placed if each.operation]  # our own runs hold deliveries to us, too
+    counts = Counter(each.base_url for each in meant or entries.placed)
     if len(counts) > 1:
         listed = ", ".join(f"{where} ({count})" for where, count in counts.most_common(_MOST_LISTED))
         raise UsageError(

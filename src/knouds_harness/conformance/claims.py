@@ -92,6 +92,12 @@ def code_is(exchange: Exchange, *codes: str, fact: str) -> Claim:
     )
 
 
+def explain(check: Check[...], claim: Claim) -> str:
+    """What a claim that does not hold says, in one line."""
+    place = f" at {claim.where}" if claim.where else ""
+    return f"{claim.fact}{place} (expected {claim.expected}, observed {claim.observed}; {check.id})"
+
+
 def answer(exchange: Exchange) -> str:
     """The outcome of an exchange in words: status and code, or the transport's failure."""
     if exchange.status is None:

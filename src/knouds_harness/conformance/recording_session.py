@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from knouds_harness.conformance.claims import Check, Claim, answer
+from knouds_harness.conformance.claims import answer, explain
 from knouds_harness.conformance.deliveries import Received
 from knouds_harness.conformance.needs import may, mints_webhooks
 from knouds_harness.conformance.probe import UNTESTED
@@ -118,7 +118,7 @@ class RecordingSession:
             kept |= {claim.fact for claim in claims if claim.holds}
             broken |= {claim.fact for claim in claims if not claim.holds}
             if recorder.record(check, recording.exchange, claims):
-                problems += [_shown(check, claim) for claim in claims if not claim.holds]
+                problems += [explain(check, claim) for claim in claims if not claim.holds]
         shown = [fact for fact in document.facts if fact in kept - broken]
         return replace(
             followed,
@@ -180,8 +180,3 @@ class RecordingSession:
         for user, persona in key_by_user.items():
             with suppress(pytest.skip.Exception):
                 self.redactor.introduce(self.stage.probe.send("getWhoami", persona), user)
-
-
-def _shown(check: Check[...], claim: Claim) -> str:
-    place = f" at {claim.where}" if claim.where else ""
-    return f"{claim.fact}{place} (expected {claim.expected}, observed {claim.observed}; {check.id})"

@@ -74,7 +74,7 @@ _ANSWERED_AS_THEY_ARE: Final = frozenset(
 )
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _PARAMETER: Final = re.compile(r"(^|[?&;#])([\w.%\[\]-]+)=([^&\s\"'<>#;]+)")
-_MEMBER: Final = re.compile(r"([\w-]+)([\"']?\s*[:=]\s*[\"']?)([^\s\"'&<>,;]+)")
+_MEMBER: Final = re.compile(r"(?<![\w-])([\w-]+)([\"']?\s*[:=]\s*[\"']?)([^\s\"'&<>,;]+)")
 _TOKEN: Final = re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*")
 _SCHEME: Final = re.compile(r"\b(bearer|basic)\s+[\w.~+/=-]{8,}", re.IGNORECASE)
 _USER: Final = re.compile(r"(\w://)[^/\s@\"'?#]+@")
