@@ -112,7 +112,7 @@ def comparison(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """Measure speed and memory (``benchmarks/README.md``); wrk and nginx come from Debian."""
+    """Measure speed and memory (``benchmarks/README.md``); wrk, nginx and h2load come from Debian."""
     if shutil.which("wrk") is None:
         session.skip("wrk is not installed: apt-get install wrk")
     install(session, "test")
