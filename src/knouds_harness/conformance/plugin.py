@@ -29,6 +29,7 @@ from knouds_harness.errors import (
     HarnessError,
     RunRecordError,
     TargetUnreachable,
+    UsageError,
 )
 from knouds_harness.runs.findings import Finding
 from knouds_harness.target.personas import Persona
@@ -180,6 +181,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if deselected:
         config.hook.pytest_deselected(items=deselected)
         items[:] = [item for item in items if selection.keeps(item)]
+    if deselected and not items:
+        _exit(UsageError("no test is about all that --family, --operation and --fact ask for together"))
 
 
 def pytest_runtestloop(session: pytest.Session) -> None:
