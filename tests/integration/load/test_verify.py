@@ -15,15 +15,15 @@ from knouds_harness.sandbox.serving import running_sandbox
 
 pytestmark = pytest.mark.slow
 
-CYCLES = ("async_cycles", "--rate", "10", "--duration", "3s")
-RUNS = ("sync_runs", "--rate", "20", "--duration", "2s")
-ACROSS_THE_LIMIT = ("rate_limit", "--rate", "40", "--duration", "4s")
+CYCLES = ("async_cycles", "--rate", "15", "--duration", "2s")
+RUNS = ("sync_runs", "--rate", "40", "--duration", "1s")
+ACROSS_THE_LIMIT = ("rate_limit", "--rate", "60", "--duration", "2s")
 CASES = {
     "async-execution-id-repeats": CYCLES,
     "execution-final-flips": CYCLES,
     "execution-regresses-now-and-then": CYCLES,
     "webhook-sent-twice": CYCLES,
-    "execution-cancel-request-not-shown": ("cancels", "--rate", "10", "--duration", "3s"),
+    "execution-cancel-request-not-shown": ("cancels", "--rate", "15", "--duration", "2s"),
     "usage-lacks-every-tenth-run": RUNS,
     "usage-every-tenth-run-is-free": RUNS,
     "run-cost-differs-from-usage": RUNS,
@@ -32,7 +32,7 @@ CASES = {
     "rate-one-too-many": ACROSS_THE_LIMIT,
     "tier-pro-limit-is-99": ACROSS_THE_LIMIT,
     "rate-window-is-an-hour": ACROSS_THE_LIMIT,
-    "rate-reset-slides": ("rate_limit", "--rate", "15", "--duration", "8s"),
+    "rate-reset-slides": ("rate_limit", "--rate", "20", "--duration", "7s"),
     "rate-retry-after-is-half": ACROSS_THE_LIMIT,
     "rate-refusal-lacks-retry-after": ACROSS_THE_LIMIT,
 }
@@ -120,7 +120,7 @@ def test_promise_is_broken_between_workers(tmp_path):
     assert broken.seen == broken.broken + 1
 
 
-@pytest.mark.parametrize("variant", ["terse", "talkative", "strict", "late"])
+@pytest.mark.parametrize("variant", ["talkative", "strict"])
 def test_what_no_source_settles_fails_no_run(tmp_path, variant):
     """Servers may choose; assumptions that do not hold are excused."""
     with serving(tmp_path, variant=variant) as profile:
@@ -142,7 +142,7 @@ def test_limit_is_crossed_and_kept(tmp_path):
     found = invariants(loaded)
     outcomes = loaded.record.load.results.operations[0].outcomes
     assert found["broken"] == []
-    assert (outcomes["kept"], outcomes["throttled"]) == (100, 60)
+    assert (outcomes["kept"], outcomes["throttled"]) == (100, 20)
     assert {"rate.over-limit-is-429", "tier.rate-limit-pro", "rate.body-and-headers-agree"} <= facts(
         found["kept"]
     )
