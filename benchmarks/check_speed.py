@@ -4,8 +4,8 @@
 
 Run by ``nox -s bench``. Each round starts ``knouds-harness check`` as a user would, with another seed;
 printed are the medians, with the lowest and the highest, and what ``knouds-harness doctor`` foretells of the
-credits. Processor time is that of the harness and its sandbox together. Memory is the peak of the harness, and of the
-larger of harness and sandbox.
+credits. Processor time is that of the harness and its sandbox together. Memory is the peak of the harness,
+and of the larger of harness and sandbox.
 """
 
 from __future__ import annotations
