@@ -121,16 +121,17 @@ def undisturbed(
     runs: Path,
     counts: Counts,
     lost: int = 0,
+    back: int = 0,
     meanwhile: Callable[[Distributed], object] = lambda _: None,
 ) -> tuple[int, RunRecord]:
-    """The exit code and record of a run in which no more workers were lost than meant to be."""
+    """The exit code and record of a run in which no more workers were lost, and back, than meant to be."""
     for attempt in range(ATTEMPTS):
         counts.at_s, counts.cost_credits = [], 0.0
         with distributed(scenario, *plan, workers=WORKERS, runs=runs / str(attempt)) as run:
             meanwhile(run)
             exit_code = run.wait()
         record = run.record
-        if record.note.count("was lost") == lost:
+        if (record.note.count("was lost"), record.note.count("is back")) == (lost, back):
             break
     return exit_code, record
 
@@ -164,7 +165,7 @@ def test_merged_histogram_is_what_one_process_would_have(runs, profile, tmp_path
     """Each sample once, in its bucket, whichever worker took it."""
     scenario = tmp_path / "fed.py"
     scenario.write_text(dedent(FED))
-    plan = ("--target", profile, "--rate", "200", "--duration", "3s", "--users", "200")
+    plan = ("--target", profile, "--rate", "200", "--duration", "3s", "--users", "600")
 
     _, record = undisturbed(scenario, *plan, runs=runs, counts=counts)
 
@@ -236,7 +237,7 @@ def test_worker_that_stood_still_does_not_serve_what_others_took_over(runs, prof
         wait_until(lambda: "was lost" in run.figures_so_far)
         run.workers[2].send_signal(signal.SIGCONT)
 
-    _, record = undisturbed(SYNC_RUNS, *plan, runs=runs, counts=counts, lost=1, meanwhile=hold_one)
+    _, record = undisturbed(SYNC_RUNS, *plan, runs=runs, counts=counts, lost=1, back=1, meanwhile=hold_one)
 
     assert "is back: 4 share the load" in record.note
     assert requests_of(record) == len(counts.at_s)
