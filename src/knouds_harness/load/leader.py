@@ -217,7 +217,7 @@ class Leader:
             return
         self._is_concluded = True
         was_cut_short = self._exit_code is None and self._elapsed_s() < self._options.course.duration_s
-        for note in self.verification.conclude() if self.verification else ():
+        for note in self.verification.conclude(at_once=was_cut_short) if self.verification else ():
             self.note(note)
         results = self.results()
         exit_code = self._exit_code or exit_code_of(results, was_interrupted=was_cut_short)

@@ -106,15 +106,22 @@ class Verification:
         """What a worker saw, as it packed it."""
         self._ledger.add(Pages.unpacked(message))
 
-    def conclude(self) -> Iterator[str]:
+    def conclude(self, *, at_once: bool) -> Iterator[str]:
         """Look at the accounts once load is over; only once.
+
+        Args:
+            at_once: Somebody waits for the end: look at nothing that takes time.
 
         Yields:
             A sentence for what could not be looked at.
         """
         self._ledger.add(self.take())
-        if self._audit is not None:
-            yield from self._audit.after(self._ledger)
+        if self._audit is None:
+            return
+        if at_once:
+            yield "The run was cut short: usage, deliveries and ended executions were not looked at."
+            return
+        yield from self._audit.after(self._ledger)
         if self.server is not None:
             with self.server:
                 yield from self._await_deliveries()

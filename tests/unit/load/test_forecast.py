@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
-
 import pytest
 from load_answers import persona
+from load_options import options
 from locust import between, constant_pacing
 
 from knouds_harness.errors import UsageError
 from knouds_harness.load.forecast import forecast, most_in
 from knouds_harness.load.journeys import run_cheapest, run_model, run_workflow, who_am_i
-from knouds_harness.load.options import add_options, read_options
 from knouds_harness.load.scenario import ScenarioUser
 from knouds_harness.load.shapes import Shape
 from knouds_harness.target.limits import Limits
 from knouds_harness.target.profile import Target
 from knouds_harness.target.resources import Model, Workflow
-
-
-def options(*arguments):
-    """As the command line gives them."""
-    parser = ArgumentParser()
-    add_options(parser)
-    parser.add_argument("--users", dest="num_users", type=int)
-    parser.set_defaults(run_time=None)
-    return read_options(parser.parse_args(arguments))
 
 
 def target(*keys, budget=1_000, workflows=None):

@@ -1,0 +1,90 @@
+"""Conformance under load in one process: a share of the shapes, the whole of the history."""
+
+from __future__ import annotations
+
+import pytest
+from load_answers import Said, persona, ran
+from load_options import options
+
+from knouds_harness.load.audit import Audit
+from knouds_harness.load.promises import HAS_A_ROW
+from knouds_harness.load.verification import Verification
+from knouds_harness.target.profile import Target
+
+ADA = persona("full", user="ada", tier="enterprise")
+TARGET = Target(name="here", base_url="http://127.0.0.1:1", personas={"full": ADA})
+
+
+class Auditor(Audit):
+    """Finds every row, at once."""
+
+    def __init__(self):
+        super().__init__(TARGET, [ADA], yes_production=False)
+        self.looked_for = 0
+
+    def after(self, ledger):
+        """Only counts."""
+        self.looked_for = ledger.runs.total()
+        ledger.tallies.see(*HAS_A_ROW, self.looked_for)
+        yield from ()
+
+
+class Caught(Said):
+    """A response in its with-block."""
+
+    failed = None
+
+    def failure(self, reason):
+        """As Locust is told."""
+        self.failed = reason
+
+
+def verification(*, share=1.0, audit=None):
+    """Of one process."""
+    return Verification(options("--seed", "1"), TARGET, share=share, process=0, is_alone=False, audit=audit)
+
+
+@pytest.mark.parametrize(("share", "least", "most"), [(0.1, 50, 150), (1.0, 1000, 1000)])
+def test_share_thins_out_shapes_and_not_the_history(share, least, most):
+    """By chance, so that no pattern of the load is left out."""
+    auditor = Auditor()
+    one = verification(share=share, audit=auditor)
+    for _ in range(1000):
+        one.look("runWorkflow", ran(), ADA, ran().body)
+
+    assert list(one.conclude(at_once=False)) == []
+    seen = {each.fact: each.seen for each in one.invariants()}
+    assert least <= seen["run.success-shape"] <= most
+    assert auditor.looked_for == seen["usage.run-has-a-row"] == 1000
+
+
+def test_success_that_breaks_the_contract_is_a_failure():
+    """Locust is told, with the fact as the code."""
+    answer = Caught({"success": "yes", "result": {"text": "x"}, "cost": 1, "ms": 1})
+
+    verification().look("runWorkflow", answer, ADA, None)
+
+    assert answer.failed.code == "run.success-is-true"
+
+
+def test_run_that_is_cut_short_waits_for_nothing():
+    """And what was not looked at is untested, not kept."""
+    auditor = Auditor()
+    one = verification(audit=auditor)
+    one.look("runWorkflow", ran(), ADA, ran().body)
+
+    (note,) = one.conclude(at_once=True)
+
+    assert "cut short" in note
+    assert auditor.looked_for == 0
+    assert {each.fact: each.state for each in one.invariants()}["usage.run-has-a-row"] == "untested"
+
+
+def test_what_a_worker_saw_counts_where_the_run_is_led():
+    """As it comes with Locust's reports."""
+    worker, leader = verification(), verification(audit=Auditor())
+    worker.look("runWorkflow", ran(), ADA, ran().body)
+
+    leader.receive(worker.take().packed())
+
+    assert {each.fact: each.seen for each in leader.invariants()}["run.success-shape"] == 1
