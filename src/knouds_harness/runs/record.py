@@ -161,7 +161,7 @@ def salvage_run(folder: Path, problem: RunRecordError) -> RunRecord | None:
     stored = _readable_json(folder / RUN_FILE)
     if not folder.is_dir() or stored.get("format", FORMAT) != FORMAT:
         return None
-    gaps = [str(problem).partition("\n")[0]]
+    gaps = [str(problem).partition("\n")[0].replace(str(folder), folder.resolve().name)]
     findings = _read_findings(folder / FINDINGS_FILE, gaps)
     try:
         exchanges = read_har(folder / EXCHANGES_FILE)

@@ -53,9 +53,23 @@ def test_findings_and_exchanges_are_rendered_without_a_readable_head(tmp_path, d
     assert says in message
     assert page is not None
     assert says in page
+    assert str(tmp_path) not in page
     assert "<h1>Damaged record: no verdict</h1>" in page
     assert "a number of at least 0" in page
     assert "x00900" in page
+
+
+@pytest.mark.parametrize("damage", [without, cut_short])
+def test_facts_that_are_not_known_are_not_counted(tmp_path, damage):
+    """No tile says that none is in breach, and nothing that every one was exercised."""
+    folder = broken(tmp_path)
+    damage(folder)
+
+    _, page = message_of(folder)
+
+    assert page is not None
+    assert 'class="tiles"' not in page
+    assert "every fact was exercised" not in page
 
 
 def test_parts_of_a_later_version_that_fit_are_used(tmp_path):
