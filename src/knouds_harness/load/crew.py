@@ -166,8 +166,11 @@ class Crew:
     def _tell_lost(self, present: Collection[str], what_then: str) -> None:
         for worker in sorted(self._known.difference(present, self._last_heard)):
             self._leader.doubt(f"Worker {worker} was lost: {self._what_is_missing(worker)}.{what_then}")
-        if self._known and not present:
-            self._leader.stop("No worker was left.", ExitCode.INVALID_MEASUREMENT)
+        if self._started and not present:
+            if self._started <= self._last_heard:
+                self._leader.stop("All workers were ended.", ExitCode.INTERRUPTED)
+            else:
+                self._leader.stop("No worker was left.", ExitCode.INVALID_MEASUREMENT)
 
     def _what_is_missing(self, worker: str) -> str:
         heard_unix_s = self._heard_unix_s.get(worker)

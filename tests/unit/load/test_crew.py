@@ -229,6 +229,29 @@ def test_run_ends_once_no_worker_is_left(crew, master, leader):
     assert leader.stops == [("No worker was left.", ExitCode.INVALID_MEASUREMENT)]
 
 
+def test_run_whose_workers_were_all_ended_was_interrupted(crew, master, leader):
+    """As by a Ctrl-C that reached them first."""
+    for worker in "abcd":
+        master.report(worker, is_last=True)
+    master.have()
+
+    crew.look()
+
+    assert leader.stops == [("All workers were ended.", ExitCode.INTERRUPTED)]
+    assert leader.doubts == []
+
+
+def test_workers_that_are_lost_before_load_begins_are_missed(master, leader, clock):
+    """The run says why it came to nothing."""
+    crew = Crew(master, leader, most_credits=100, clock=clock)
+    crew.assemble()
+    master.have()
+
+    crew.end()
+
+    assert leader.stops == [("No worker was left.", ExitCode.INVALID_MEASUREMENT)]
+
+
 def test_end_waits_for_the_last_reports(crew, master, leader):
     """What workers counted last is in the figures."""
     ending = gevent.spawn(crew.end)
