@@ -177,7 +177,7 @@ def test_window_is_fixed(probe, subjects):
         probe.judge(rate_limits.window_stands, second, earlier=first)
 
     probe.advance_clock(MARGIN_S + 2)
-    probe.judge(rate_limits.window_turned, run(subjects, workflow, persona))
+    probe.judge(rate_limits.window_turned, run(subjects, workflow, persona), earlier=first)
 
 
 @pytest.fixture
@@ -243,7 +243,7 @@ def test_over_the_limit(probe, subjects, window):
     judge_others_of_full_window(probe, subjects, window, over)
 
     window.outlast(over)
-    probe.judge(rate_limits.window_turned, window.run())
+    probe.judge(rate_limits.window_turned, window.run(), earlier=over)
     if CONTROL.find(probe.target) is not None:
         probe.next_window()
 

@@ -57,6 +57,8 @@ class RateLimiter:
             bucket = (bucket[0], "")
         opened, count = seen or self._bucket.get(bucket, (math.floor(now), 0))
         window_s = 3600 if "rate-window-is-an-hour" in self._faults else WINDOW_S
+        if "rate-window-is-half-a-minute" in self._faults:
+            window_s = 30
         if now >= opened + window_s:
             opened, count = math.floor(now), 0
         count += 1

@@ -207,8 +207,11 @@ def window_stands(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
 
 
 @check("rate.window-is-fixed-60-s", needs=_FILLED)
-def window_turned(exchange: Exchange) -> Iterator[Claim]:
-    """After its end a new window has opened, in which nothing but this request counts."""
+def window_turned(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
+    """After its end a new window has opened, for 60 s at least, in which nothing but this request counts.
+
+    ``earlier`` is an answer of the window before: none ends sooner than 60 s after the one before it.
+    """
     yield Claim(
         fact="rate.window-is-fixed-60-s",
         holds=exchange.status != 429,
@@ -223,6 +226,15 @@ def window_turned(exchange: Exchange) -> Iterator[Claim]:
             expected=f"{now.limit - 1}: all but this request",
             observed=f"{now.remaining}",
             where="header X-RateLimit-Remaining",
+        )
+    end, end_before = now.reset_unix_s, standing_of(earlier).reset_unix_s
+    if is_admitted(exchange) and end is not None and end_before is not None:
+        yield Claim(
+            fact="rate.window-is-fixed-60-s",
+            holds=end - end_before >= WINDOW_S - _ROUNDING_S,
+            expected=f"{end_before + WINDOW_S} or later: {WINDOW_S} s after the window before",
+            observed=f"{end}",
+            where="header X-RateLimit-Reset",
         )
 
 

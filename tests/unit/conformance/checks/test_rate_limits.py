@@ -160,11 +160,19 @@ def test_window_stands(later, is_kept):
 
 
 @pytest.mark.parametrize(
-    ("later", "is_kept"), [(admitted(99), True), (admitted(88), False), (REFUSED, False), (PLAIN, True)]
+    ("later", "is_kept"),
+    [
+        (admitted(99, end=END_UNIX_S + 60), True),
+        (admitted(99, end=END_UNIX_S + 300), True),
+        (admitted(99, end=END_UNIX_S + 30), False),
+        (admitted(88, end=END_UNIX_S + 60), False),
+        (REFUSED, False),
+        (PLAIN, True),
+    ],
 )
 def test_window_turned(later, is_kept):
-    """A new window has counted nothing but the request that opened it."""
-    assert (broken(rate_limits.window_turned, later) == set()) == is_kept
+    """A new window has counted nothing but the request that opened it, and lasts its 60 s."""
+    assert (broken(rate_limits.window_turned, later, earlier=admitted(90)) == set()) == is_kept
 
 
 @pytest.mark.parametrize(("wait", "is_kept"), [("40", True), ("60", True), ("3600", False), ("soon", True)])
