@@ -45,7 +45,7 @@ def test_what_will_not_work_out_is_said_before_load_begins(tmp_path, sandbox):
 
     warning = "runWorkflow: at most 10 runs in 60 s do not cross the limit of 100"
     assert f"warning: {warning}" in loaded.err
-    assert warning in loaded.record.load.results.note
+    assert warning in loaded.results.note
 
 
 def test_plan_that_nobody_can_carry_out_is_an_error(tmp_path, sandbox):

@@ -10,6 +10,7 @@ from hand_started import free_port, write_profile
 from loading import load
 
 from knouds_harness.errors import ExitCode
+from knouds_harness.runs.load_results import Invariant
 from knouds_harness.sandbox.faults import FAULTS
 from knouds_harness.sandbox.serving import running_sandbox
 
@@ -49,8 +50,8 @@ def serving(folder, **options):
 
 def invariants(loaded):
     """What had to hold, by state."""
-    by_state = {"broken": [], "excused": [], "kept": [], "untested": []}
-    for each in loaded.record.load.results.invariants:
+    by_state: dict[str, list[Invariant]] = {"broken": [], "excused": [], "kept": [], "untested": []}
+    for each in loaded.results.invariants:
         by_state[each.state].append(each)
     return by_state
 
@@ -79,7 +80,7 @@ def test_fault_breaks_its_own_promise_and_no_other(tmp_path, fault):
     assert example in (folder / "report.md").read_text(encoding="utf-8")
     junit = ET.parse(folder / "junit.xml")  # noqa: S314 - our own
     (failure,) = junit.iterfind(".//testsuite[@name='invariants']//failure")
-    assert example in failure.get("message")
+    assert example in failure.attrib["message"]
 
 
 @pytest.mark.parametrize("processes", [(), ("--processes", "2")], ids=["alone", "workers"])
@@ -140,7 +141,7 @@ def test_limit_is_crossed_and_kept(tmp_path):
         loaded = load(tmp_path / "runs", *ACROSS_THE_LIMIT, "--target", profile, "--quiet")
 
     found = invariants(loaded)
-    outcomes = loaded.record.load.results.operations[0].outcomes
+    outcomes = loaded.results.operations[0].outcomes
     assert found["broken"] == []
     assert (outcomes["kept"], outcomes["throttled"]) == (100, 20)
     assert {"rate.over-limit-is-429", "tier.rate-limit-pro", "rate.body-and-headers-agree"} <= facts(

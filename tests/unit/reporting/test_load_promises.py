@@ -70,7 +70,7 @@ def test_every_promise_is_a_test_case(write):
 
     (suite,) = ET.parse(folder / "junit.xml").iterfind("testsuite[@name='invariants']")  # noqa: S314 - our own
 
-    endings = {case.get("classname"): [each.tag for each in case] for case in suite.iterfind("testcase")}
+    endings = {case.attrib["classname"]: [each.tag for each in case] for case in suite.iterfind("testcase")}
     assert {fact.rpartition("invariants.")[2]: ending for fact, ending in endings.items()} == {
         BROKEN.fact: ["failure"],
         EXCUSED.fact: ["skipped"],
