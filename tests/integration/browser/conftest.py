@@ -13,13 +13,14 @@ from load_records import load_run, lognormal_seconds
 from loaded_runs import calm, loaded, unmeasured
 from run_records import broken, empty, healthy, interrupted
 
+from knouds_harness.errors import RunRecordError
 from knouds_harness.reporting.comparison.check_comparison import compare_checks
 from knouds_harness.reporting.comparison.check_figures import check_figures
 from knouds_harness.reporting.comparison.load_comparison import compare_loads
 from knouds_harness.reporting.comparison.rendering import write_comparison
 from knouds_harness.reporting.comparison.sides import read_side
 from knouds_harness.reporting.comparison.tolerances import read_tolerances
-from knouds_harness.reporting.render import render_all
+from knouds_harness.reporting.render import render_all, render_readable
 from knouds_harness.runs.record import read_run
 
 
@@ -46,6 +47,14 @@ def _compared_checks(folder: Path) -> Path:
     return write_comparison(compare_checks(before, after), folder / "compared").html
 
 
+def _damaged(root: Path) -> Path:
+    folder = broken(root)
+    (folder / "run.json").unlink()
+    paths = render_readable(folder, RunRecordError(f"{folder}: holds no run.json"))
+    assert paths is not None
+    return paths.html
+
+
 WRITERS: dict[str, Callable[[Path], Path]] = {
     "healthy": healthy,
     "broken": broken,
@@ -56,12 +65,13 @@ WRITERS: dict[str, Callable[[Path], Path]] = {
     "unmeasured": unmeasured,
 }
 """How the run of each report comes about."""
-COMPARED: dict[str, Callable[[Path], Path]] = {
+PAGES: dict[str, Callable[[Path], Path]] = {
     "compared-loads": _compared_loads,
     "compared-checks": _compared_checks,
+    "damaged": _damaged,
 }
-"""How the page of each comparison comes about."""
-REPORTS = [*WRITERS, *COMPARED]
+"""How pages come about that are not rendered from one whole run."""
+REPORTS = [*WRITERS, *PAGES]
 SCREENSHOTS = Path(os.environ.get("BROWSER_SCREENSHOTS", "reports/screenshots"))
 _TIMEOUT_MS = 120_000  # a machine that does much else is slow, not wrong
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
@@ -99,12 +109,12 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def report_paths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """``report.html`` by what it reports on, and the pages of comparisons."""
-    compared = {name: write(tmp_path_factory.mktemp(name)) for name, write in COMPARED.items()}
+    """``report.html`` by what it reports on, and other pages by their name."""
+    others = {name: write(tmp_path_factory.mktemp(name)) for name, write in PAGES.items()}
     rendered = {
         name: render_all(write(tmp_path_factory.mktemp(name))).html for name, write in WRITERS.items()
     }
-    return compared | rendered
+    return others | rendered
 
 
 class Opened:
