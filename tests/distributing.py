@@ -14,7 +14,7 @@ from hand_started import free_port
 from knouds_harness.runs.load_results import LOAD_FILE
 from knouds_harness.runs.record import RunRecord, read_run
 
-_ENDS_WITHIN_S = 90.0
+_ENDS_WITHIN_S = 180.0
 
 
 @dataclass(kw_only=True)
