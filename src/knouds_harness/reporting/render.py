@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from knouds_harness.errors import RunRecordError
+from knouds_harness.reporting.csv_files import facts_csv, operations_csv
 from knouds_harness.reporting.html_report import html_report
 from knouds_harness.reporting.junit import junit
 from knouds_harness.reporting.load.html import load_html
 from knouds_harness.reporting.load.junit import load_junit
 from knouds_harness.reporting.load.markdown import load_markdown
 from knouds_harness.reporting.markdown import markdown
+from knouds_harness.reporting.openmetrics import openmetrics
 from knouds_harness.reporting.summary import summary
 from knouds_harness.runs.record import RunRecord, read_run, salvage_run
 
@@ -25,12 +27,16 @@ class RenderedPaths:
         markdown: For a pull request's comment or a job's summary.
         junit: For CI.
         summary: For programs.
+        metrics: For what collects OpenMetrics.
+        table: For spreadsheets: facts of a check, operations of a load run.
     """
 
     html: Path
     markdown: Path
     junit: Path
     summary: Path
+    metrics: Path
+    table: Path
 
 
 def render_all(folder: Path) -> RenderedPaths:
@@ -68,6 +74,12 @@ def _render(record: RunRecord) -> RenderedPaths:
         ),
         junit=_rendered(record, "junit.xml", load_junit(record, load.results) if load else junit(record)),
         summary=_rendered(record, "summary.json", summary(record)),
+        metrics=_rendered(record, "metrics.txt", openmetrics(record)),
+        table=(
+            _rendered(record, "operations.csv", operations_csv(load.results))
+            if load
+            else _rendered(record, "facts.csv", facts_csv(record))
+        ),
     )
 
 

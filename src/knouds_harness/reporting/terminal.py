@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from rich.console import Console
 from rich.text import Text
 
 from knouds_harness.reporting.drift import Drift, drift_of
+from knouds_harness.reporting.github import add_to_step_summary, is_there, workflow_commands
 from knouds_harness.reporting.headline import headline
 from knouds_harness.reporting.load.terminal import print_load_summary
 from knouds_harness.reporting.ranking import FactFindings, findings_by_fact
@@ -39,6 +41,10 @@ def print_summary(record: RunRecord, paths: RenderedPaths, *, console: Console) 
         print_load_summary(record, record.load.results, paths, console=console)
     else:
         _print_check(record, paths, console)
+    if is_there(os.environ):
+        for command in workflow_commands(record):
+            _print(console, Text(_plain(command)))
+        add_to_step_summary(paths, os.environ)
 
 
 def _print_check(record: RunRecord, paths: RenderedPaths, console: Console) -> None:

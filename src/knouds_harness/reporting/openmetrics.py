@@ -1,0 +1,116 @@
+"""``metrics.txt``: a run in OpenMetrics text, for whatever collects such files and draws them over time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.openmetrics.exposition import generate_latest
+from prometheus_client.registry import Collector, CollectorRegistry
+
+from knouds_harness.reporting.standing import fact_rows, standing_counts
+from knouds_harness.runs.load_results import LoadResults, Times
+from knouds_harness.runs.record import RunRecord
+
+_PREFIX: Final = "knouds_harness"
+_PERCENT: Final = 100
+_MS_PER_S: Final = 1000
+
+
+def openmetrics(record: RunRecord) -> str:
+    """Lay a run out as OpenMetrics text; times are in seconds, as that format asks for."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Collected([*_of_every_run(record), *_of_kind(record)]))
+    text: bytes = generate_latest(registry)  # type: ignore[no-untyped-call]  # the library says no types
+    return text.decode()
+
+
+class _Collected(Collector):
+    def __init__(self, metrics: Iterable[Metric]) -> None:
+        self._metrics = tuple(metrics)
+
+    def collect(self) -> Iterable[Metric]:
+        return self._metrics
+
+
+def _of_kind(record: RunRecord) -> Iterable[Metric]:
+    return _of_load(record.load.results) if record.load else _of_check(record)
+
+
+def _of_every_run(record: RunRecord) -> Iterable[Metric]:
+    info = InfoMetricFamily(f"{_PREFIX}_run", "What was run.")
+    info.add_metric(
+        (),
+        {
+            "run": record.folder.resolve().name,
+            "kind": record.kind,
+            "target": record.setup.target.name,
+            "outcome": str(record.outcome),
+            "tool_version": record.setup.tool_version,
+            "contract_version": record.setup.document.version,
+        },
+    )
+    yield info
+    counts = record.counts
+    for name, says, value in (
+        ("exit_code", "Of the command; 0 is kept.", record.exit_code if record.exit_code is not None else -1),
+        ("started_timestamp_seconds", "When the run began.", record.started_at.timestamp()),
+        ("duration_seconds", "How long it took.", record.duration_s),
+        ("cost_credits", "What it cost.", counts.cost_credits),
+    ):
+        yield GaugeMetricFamily(f"{_PREFIX}_{name}", says, value=value)
+
+
+def _of_check(record: RunRecord) -> Iterable[Metric]:
+    yield CounterMetricFamily(f"{_PREFIX}_exchanges", "Requests sent.", value=record.counts.exchanges)
+    counts = standing_counts(fact_rows(record))
+    yield _labelled("facts", "Facts by how they stand.", "standing", {str(k): v for k, v in counts.items()})
+    verdicts: dict[str, float] = {}
+    for finding in record.findings:
+        verdicts[str(finding.verdict)] = verdicts.get(str(finding.verdict), 0) + 1
+    yield _labelled("findings", "Findings by verdict.", "verdict", verdicts)
+
+
+def _of_load(load: LoadResults) -> Iterable[Metric]:
+    requests = CounterMetricFamily(
+        f"{_PREFIX}_requests", "Requests after the warm-up.", labels=["operation", "outcome"]
+    )
+    rate = GaugeMetricFamily(f"{_PREFIX}_requests_per_second", "The same per second.", labels=["operation"])
+    for each in load.operations:
+        rate.add_metric([each.operation], each.per_s)
+        for outcome, count in each.outcomes.items():
+            requests.add_metric([each.operation, outcome], count)
+    yield requests
+    yield rate
+    for measure in ("response", "service"):
+        family = GaugeMetricFamily(
+            f"{_PREFIX}_{measure}_time_seconds",
+            f"Percentiles of {measure} times of requests that were kept.",
+            labels=["operation", "quantile"],
+        )
+        for each in load.operations:
+            _add_times(family, each.operation, getattr(each, measure))
+        yield family
+    validity = load.validity
+    for name, says, value in (
+        ("generator_valid", "1 where the generator kept up.", float(validity.is_valid)),
+        ("achieved_per_second", "What was sent.", validity.achieved_per_s),
+        ("dropped_arrivals", "Arrivals that found nobody idle.", validity.dropped),
+        ("objectives_missed", "Of all.", sum(not each.is_met for each in load.objectives)),
+    ):
+        yield GaugeMetricFamily(f"{_PREFIX}_{name}", says, value=value)
+
+
+def _add_times(family: GaugeMetricFamily, operation: str, times: Times) -> None:
+    if times.count:
+        for percent, value_ms in times.percentiles.items():
+            family.add_metric([operation, f"{float(percent) / _PERCENT:g}"], value_ms / _MS_PER_S)
+        family.add_metric([operation, "1"], times.max_ms / _MS_PER_S)
+
+
+def _labelled(name: str, says: str, label: str, values: Mapping[str, float]) -> Metric:
+    family = GaugeMetricFamily(f"{_PREFIX}_{name}", says, labels=[label])
+    for value, count in values.items():
+        family.add_metric([value], count)
+    return family

@@ -1,0 +1,115 @@
+"""What programs read of a run: OpenMetrics, CSV, GitHub's commands, and ``summary.json`` by its schema."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import jsonschema_rs
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from rich.console import Console
+from run_records import broken, empty, healthy, interrupted
+
+from knouds_harness.reporting.github import workflow_commands
+from knouds_harness.reporting.render import render_all
+from knouds_harness.reporting.terminal import print_summary
+from knouds_harness.runs.record import read_run
+
+SCHEMA = Path(__file__).parents[3] / "docs" / "summary.schema.json"
+
+
+@pytest.fixture(params=[healthy, broken, interrupted, empty], ids=lambda write: write.__name__)
+def folder(request, tmp_path):
+    """A run, however it ended."""
+    return request.param(tmp_path)
+
+
+def samples(folder):
+    """Every sample of ``metrics.txt``, by name and labels, as the reference parser reads it."""
+    text = render_all(folder).metrics.read_text(encoding="utf-8")
+    return {
+        (sample.name, *sorted(sample.labels.values())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_metrics_are_openmetrics(folder):
+    """Read by another program, they say what the record says."""
+    found = samples(folder)
+    record = read_run(folder)
+
+    assert found["knouds_harness_exchanges_total",] == record.counts.exchanges
+    assert found["knouds_harness_cost_credits",] == record.counts.cost_credits
+
+
+def test_metrics_count_findings(tmp_path):
+    """By verdict."""
+    record = read_run(folder := broken(tmp_path))
+    breaches = sum(finding.verdict == "breach" for finding in record.findings)
+
+    assert breaches
+    assert samples(folder)["knouds_harness_findings", "breach"] == breaches
+
+
+def test_facts_are_a_table(folder):
+    """A line for each fact of the document, and how it stands in the summary too."""
+    paths = render_all(folder)
+    rows = list(csv.DictReader(paths.table.read_text(encoding="utf-8").splitlines()))
+    summary = json.loads(paths.summary.read_text(encoding="utf-8"))
+
+    assert {row["fact"]: row["standing"] for row in rows} == summary["facts"]
+
+
+def test_summary_keeps_its_schema(folder):
+    """The schema that is published with the documentation."""
+    validator = jsonschema_rs.Draft202012Validator(json.loads(SCHEMA.read_text(encoding="utf-8")))
+    summary = json.loads(render_all(folder).summary.read_text(encoding="utf-8"))
+
+    assert [error.message for error in validator.iter_errors(summary)] == []
+
+
+@pytest.mark.parametrize("member", ["format", "outcome", "exit_code", "findings", "facts", "counts"])
+def test_schema_asks_for_what_gates_rely_on(tmp_path, member):
+    """Left out, it is no summary."""
+    validator = jsonschema_rs.Draft202012Validator(json.loads(SCHEMA.read_text(encoding="utf-8")))
+    summary = json.loads(render_all(healthy(tmp_path)).summary.read_text(encoding="utf-8"))
+
+    del summary[member]
+
+    assert not validator.is_valid(summary)
+
+
+def test_each_broken_fact_is_an_annotation(tmp_path):
+    """With what has to be escaped in GitHub's commands escaped."""
+    lines = list(workflow_commands(read_run(broken(tmp_path))))
+
+    assert lines
+    assert all(line.startswith("::error title=") and "\n" not in line for line in lines)
+
+
+def test_github_gets_annotations_and_the_report(tmp_path, monkeypatch, capsys):
+    """On its summary page, after what is there already."""
+    page = tmp_path / "page.md"
+    page.write_text("before\n", encoding="utf-8")
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(page))
+    paths = render_all(folder := broken(tmp_path))
+
+    print_summary(read_run(folder), paths, console=Console(width=60))
+
+    assert page.read_text(encoding="utf-8") == "before\n" + paths.markdown.read_text(encoding="utf-8")
+    printed = capsys.readouterr().out.splitlines()
+    assert [line for line in printed if line.startswith("::error")] == [*workflow_commands(read_run(folder))]
+
+
+def test_elsewhere_nothing_is_said_to_github(tmp_path, monkeypatch, capsys):
+    """A terminal shows no commands."""
+    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
+    paths = render_all(folder := broken(tmp_path))
+
+    print_summary(read_run(folder), paths, console=Console(width=60))
+
+    assert "::error" not in capsys.readouterr().out
