@@ -248,9 +248,10 @@ def test_run_has_a_row(probe, subjects, need, is_async):
     body = run.json_or_none()
     if run.status not in (200, 202) and run.code != "EXECUTION_FAILED":
         pytest.skip(f"untested: the profile lacks a run that is accepted: this one was answered {run.status}")
-    ending = "completed" if run.status == 200 else "failed"
     if is_async:
         ending = status_in(subjects.await_end(run, deadline_s=resource.deadline_s))
+    else:
+        ending = "completed" if run.status == 200 else "failed"
     request_id = body.get("requestId") if is_async and isinstance(body, dict) else None
     what = {
         "known": known,

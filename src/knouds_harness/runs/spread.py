@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, MutableMapping
 from functools import cache
-from math import log2
+from math import exp2, log2
 from typing import Final
 
 PER_DOUBLING: Final = 8
@@ -22,7 +22,7 @@ def spread_bucket(duration_ns: int) -> int:
 
 def spread_from_ms(bucket: int) -> float:
     """Where a bucket begins, in milliseconds."""
-    return 2.0 ** (bucket / PER_DOUBLING) / 1000
+    return exp2(bucket / PER_DOUBLING) / 1000
 
 
 def spread_text(durations: Iterable[tuple[int, int]]) -> str:

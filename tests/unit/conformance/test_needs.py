@@ -34,7 +34,7 @@ def target(*personas, workflows=()):
 
 def chosen(need, offered) -> Persona:
     """The key that the need gets; there has to be one."""
-    found = need.find(offered)
+    found: Persona | None = need.find(offered)
     assert found is not None
     return found
 

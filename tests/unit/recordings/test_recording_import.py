@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from har_files import entry, write_har
@@ -17,7 +18,13 @@ from knouds_harness.exchange.recordings import as_content
 
 API = "https://api.shop.example"
 KEY = "knouds_live_do-not-show-0123456789"
-ADA = {"id": "usr_ada_1", "email": "ada@shop.example", "role": "user", "tier": "pro", "approved": True}
+ADA: dict[str, Any] = {
+    "id": "usr_ada_1",
+    "email": "ada@shop.example",
+    "role": "user",
+    "tier": "pro",
+    "approved": True,
+}
 UNAUTHORIZED = {"error": "Unauthorized", "code": "UNAUTHORIZED"}
 
 

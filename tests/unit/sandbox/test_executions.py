@@ -75,7 +75,9 @@ def test_foreign_execution_does_not_exist(ask, assert_refused):
         assert_refused(ask("POST", f"{url}/cancel", persona), 404, "NOT_FOUND")
 
 
-@pytest.mark.parametrize("execution_id", ["unknown", "%00", "%ff", "7c9e6679-7425-40de-944b-e07fc1f90ae7", "x" * 3000])
+@pytest.mark.parametrize(
+    "execution_id", ["unknown", "%00", "%ff", "7c9e6679-7425-40de-944b-e07fc1f90ae7", "x" * 3000]
+)
 def test_unknown_execution_is_not_found(ask, assert_refused, execution_id):
     """Whatever is asked for."""
     assert_refused(ask("GET", f"/api/executions/{execution_id}", "full"), 404, "NOT_FOUND")
