@@ -71,15 +71,29 @@ def _reasons(
         )
     elif asked_per_s and achieved_per_s < LEAST_ACHIEVED_SHARE * asked_per_s:
         yield f"{achieved_per_s:.0f} requests per second were sent of {asked_per_s:.0f} asked for."
-    if lateness.count and lateness.percentiles["99"] > MOST_LATENESS_P99_MS:
+    one_in, late_ms = _tail(lateness)
+    if lateness.count and late_ms > MOST_LATENESS_P99_MS:
         yield (
-            f"One arrival in a hundred was sent {lateness.percentiles['99']:.1f} ms late or later: "
+            f"One arrival in {one_in} was sent {late_ms:.1f} ms late or later: "
             "use more processes, or a quieter machine."
         )
-    if loop_lag.count and loop_lag.percentiles["99"] > MOST_LOOP_LAG_P99_MS:
+    one_in, late_ms = _tail(loop_lag)
+    if loop_lag.count and late_ms > MOST_LOOP_LAG_P99_MS:
         yield (
-            f"The event loop was {loop_lag.percentiles['99']:.0f} ms late or later one time in a hundred, "
+            f"The event loop was {late_ms:.0f} ms late or later one time in {one_in}, "
             "and so are all times: use more processes, or a quieter machine."
         )
     if cpu_share > MOST_CPU_SHARE:
         yield f"A process of the generator used {cpu_share:.0%} of its core: use more processes."
+
+
+def _tail(times: Times) -> tuple[str, float]:
+    """One in how many was so late: of few, a single one is not one in a hundred, so two have to be.
+
+    Returns:
+        The number in words, and milliseconds.
+    """
+    for at_least, percent, one_in in ((200, "99", "a hundred"), (40, "95", "twenty")):
+        if times.count >= at_least:
+            return one_in, times.percentiles[percent]
+    return "ten", times.percentiles.get("90", 0.0)

@@ -33,7 +33,7 @@ def search(tmp_path, slow_sandbox):
         objectives = tmp_path / "objectives.toml"
         objectives.write_text(f'[sync_runs."*"]\np50_ms = {p50_ms}\n', encoding="utf-8")
         command = ["sync_runs", "--target", str(profile), "--objectives", str(objectives), "--find-capacity"]
-        return [*command, "--repeats", "1", "--duration", "2s", "--warm-up", "0.5", *more]
+        return [*command, "--repeats", "2", "--duration", "2s", "--warm-up", "0.5", *more]
 
     return arguments
 

@@ -55,3 +55,17 @@ def test_generator_that_was_the_limit_is_not(change, reason):
 def test_closed_model_has_no_rate_to_miss():
     """Where no rate was asked for, none can be missed."""
     assert judge_generator(**(SOUND | {"asked_per_s": None, "arrivals": 0})).is_valid
+
+
+@pytest.mark.parametrize(("count", "is_valid"), [(70, True), (199, True), (200, False)])
+def test_single_late_beat_of_few_condemns_no_run(count, is_valid):
+    """Under two hundred beats the 99th percentile is the latest or next to it: then one in twenty counts."""
+    lag = Times(
+        count=count,
+        mean_ms=0.5,
+        min_ms=0.1,
+        max_ms=33.0,
+        percentiles={"50": 0.4, "90": 0.5, "95": 0.6, "99": 33.0},
+    )
+
+    assert judge_generator(**(SOUND | {"loop_lag": lag})).is_valid is is_valid
