@@ -103,12 +103,15 @@ class Audit:
         for each in ledger.ended:
             if time.monotonic() > deadline_s:
                 return
+            persona = self._persona_by_user.get(each.user)
+            if persona is None:
+                continue
             exchange = client.send(
                 Request(
                     method="GET",
                     path=f"/api/executions/{each.execution_id}",
                     operation_id="getExecution",
-                    persona=each.persona,
+                    persona=persona.name,
                     path_values={"id": each.execution_id},
                     action=Action.READ,
                 )

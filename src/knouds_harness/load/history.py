@@ -68,9 +68,9 @@ class Route(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """An execution whose end was seen, and by which key."""
+    """An execution whose end was seen, and of which account."""
 
-    persona: str
+    user: str
     execution_id: str
     status: str
 
@@ -237,7 +237,7 @@ class History:
                 example=f"{execution_id}: {before}, then {status}",
             )
         if status in FINAL:
-            self._keep_some(Ended(sender.name, execution_id, str(status)))
+            self._keep_some(Ended(sender.user, execution_id, str(status)))
             if sender.webhook and meets(sender.capabilities, "webhook:receive"):
                 self._pages.awaited += hash_of(execution_id)
         else:
