@@ -21,6 +21,7 @@ from knouds_harness.contract.document import load_document
 from knouds_harness.coverage import coverage, print_coverage
 from knouds_harness.errors import ExitCode, HarnessError, RunRecordError, UsageError
 from knouds_harness.exchange.recording_folder import RecordingFolder
+from knouds_harness.history_command import history
 from knouds_harness.load_command import load
 from knouds_harness.locations import recordings_path
 from knouds_harness.record_command import record
@@ -240,6 +241,7 @@ cli.add_command(sandbox_command, "sandbox")
 cli.add_command(load)
 cli.add_command(selftest_command)
 cli.add_command(compare)
+cli.add_command(history)
 cli.add_command(record)
 
 

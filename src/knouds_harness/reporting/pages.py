@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -22,6 +23,12 @@ def page(template: str, **values: object) -> str:
 def shipped(name: str) -> Markup:
     """A style or script of ours, or a vendored one: the only text that is not escaped."""
     return Markup((_TEMPLATES / name).read_text(encoding="utf-8"))  # noqa: S704 - ours, not a server's
+
+
+def embedded(data: object) -> Markup:
+    """JSON that stands in a script element, which nothing in it can end."""
+    text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
+    return Markup(text)  # noqa: S704 - escaped above
 
 
 def script_hashes(scripts: Iterable[str]) -> str:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
-from markupsafe import Markup
-
 from knouds_harness.reporting.again import command_again
 from knouds_harness.reporting.evidence import evidence_of
 from knouds_harness.reporting.load.charts import charts_of, throttled_spans
 from knouds_harness.reporting.load.headline import describe, load_headline, milliseconds, name, value
-from knouds_harness.reporting.pages import page, script_hashes, shipped
+from knouds_harness.reporting.pages import embedded, page, script_hashes, shipped
 from knouds_harness.runs.load_record import LoadRecord
 from knouds_harness.runs.load_results import OUTCOMES, LoadResults, Times
 from knouds_harness.runs.record import RunRecord
@@ -41,17 +37,11 @@ def load_html(record: RunRecord, measured: LoadRecord) -> str:
         again=command_again(record),
         evidence=evidence,
         evidence_ids={each.id for each in evidence},
-        charts=_embedded(charts_of(load, measured.seconds)),
+        charts=embedded(charts_of(load, measured.seconds)),
         style=shipped("vendor/uPlot.min.css") + shipped("report.css") + shipped("load.css"),
         scripts=scripts,
         script_hashes=script_hashes(scripts),
     )
-
-
-def _embedded(data: object) -> Markup:
-    """JSON that stands in a script element, which nothing in it can end."""
-    text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
-    return Markup(text)  # noqa: S704 - escaped above
 
 
 def _distributions(load: LoadResults) -> list[tuple[str, str, Times]]:

@@ -1,0 +1,1 @@
+"""Runs over time: an index of their records, its measures, and where those changed."""

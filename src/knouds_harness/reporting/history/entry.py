@@ -1,0 +1,92 @@
+"""What the history keeps of a run, so that its folder may go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from knouds_harness.runs.load_results import LoadPlan
+from knouds_harness.runs.record import RunRecord
+from knouds_harness.runs.verdicts import Outcome
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One run.
+
+    Attributes:
+        folder: Its name.
+        kind: What ran, such as ``check``.
+        target: Name of the profile.
+        started_at: UTC.
+        outcome: How it ended.
+        exit_code: None where the run did not come to that.
+        seed: Of everything random in it.
+        tool_version: Of the harness that ran.
+        contract_version: Of the document that it checked against.
+        duration_s: How long it took.
+        cost_credits: What it cost.
+        findings: How many, by verdict.
+        scenario: Of a load run; empty otherwise.
+        level: The most load that it asked for, such as ``open, 200/s``; empty otherwise.
+        is_valid: Whether a load run's generator kept up; None of other runs.
+        is_pruned: Its folder is gone.
+    """
+
+    folder: str
+    kind: str
+    target: str
+    started_at: datetime
+    outcome: Outcome
+    exit_code: int | None
+    seed: int
+    tool_version: str
+    contract_version: str
+    duration_s: float
+    cost_credits: float
+    findings: Mapping[str, int]
+    scenario: str = ""
+    level: str = ""
+    is_valid: bool | None = None
+    is_pruned: bool = False
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether its figures tell of the target: it came to its end, and its generator kept up."""
+        return self.outcome.is_complete and self.is_valid is not False
+
+    @property
+    def series(self) -> str:
+        """What was done, in words: only runs of which they are the same are compared."""
+        what = f"{self.scenario} on {self.target}" if self.scenario else f"{self.kind} of {self.target}"
+        return f"{what}, {self.level}" if self.level else what
+
+
+def entry_of(record: RunRecord) -> Entry:
+    """The entry of a run."""
+    load = record.load.results if record.load else None
+    return Entry(
+        folder=record.folder.name,
+        kind=record.kind,
+        target=record.setup.target.name,
+        started_at=record.started_at,
+        outcome=record.outcome,
+        exit_code=record.exit_code,
+        seed=record.setup.seed,
+        tool_version=record.setup.tool_version,
+        contract_version=record.setup.document.version,
+        duration_s=record.duration_s,
+        cost_credits=load.cost_credits if load else record.counts.cost_credits,
+        findings=dict(record.counts.findings),
+        scenario=load.plan.scenario if load else "",
+        level=_level("capacity search" if load.capacity else "", load.plan) if load else "",
+        is_valid=load.validity.is_valid if load else None,
+    )
+
+
+def _level(search: str, plan: LoadPlan) -> str:
+    if search:
+        return search
+    most = max((max(stage.start, stage.end) for stage in plan.stages), default=0.0)
+    return f"{plan.model}, {most:g}/s" if plan.model == "open" else f"{plan.model}, {most:g} users"

@@ -1,0 +1,240 @@
+"""``knouds-harness history`` as a user meets it: lists, plots, pages, pruning, and what goes wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from datetime import datetime, timedelta
+
+import pytest
+from load_records import load_run, lognormal_seconds
+from load_results import validity
+from run_records import START, broken, healthy
+
+from knouds_harness.reporting.comparison.sides import keep, read_side
+
+
+def history(*arguments, cwd, **environment):
+    """Run the command and return the finished process."""
+    return subprocess.run(
+        [sys.executable, "-m", "knouds_harness", "history", *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8", **environment},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=300,
+        check=False,
+    )
+
+
+def dated(folder, days):
+    """Move a run so many days from the day on which records made by hand begin."""
+    file = folder / "run.json"
+    stored = json.loads(file.read_text(encoding="utf-8"))
+    for name in ("started_at", "written_at"):
+        stored[name] = (datetime.fromisoformat(stored[name]) + timedelta(days=days)).isoformat()
+    file.write_text(json.dumps(stored), encoding="utf-8")
+    started_at = START + timedelta(days=days)
+    return folder.rename(folder.with_name(f"{started_at:%Y%m%dT%H%M%SZ}-{folder.name.split('-', 1)[1]}"))
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """The folder of a healthy check and a broken one, years ago."""
+    folder = tmp_path / "reports" / "runs"
+    dated(healthy(folder), -2000)
+    dated(broken(folder), -1990)
+    return folder
+
+
+def test_newest_runs_are_listed_first(tmp_path, runs):
+    """How each ended and what it found, whole in a pipe."""
+    process = history(cwd=tmp_path)
+
+    assert process.returncode == 0, process.stderr
+    heading, newest, oldest = process.stdout.splitlines()
+    assert heading.split() == ["ended", "run", "found", "took", "credits", "seed"]
+    assert newest.startswith("broken (1)")
+    assert "4 breach" in newest
+    assert oldest.startswith("kept (0)")
+    assert "\x1b" not in process.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "count"),
+    [
+        (["--outcome", "broken"], 1),
+        (["--kind", "check", "--target", "staging"], 2),
+        (["--limit", "1"], 1),
+        (["--since", "520w"], 2),
+    ],
+)
+def test_filters_choose(tmp_path, runs, arguments, count):
+    """By what a run was, how it ended and when."""
+    process = history(*arguments, cwd=tmp_path)
+
+    assert process.stdout.count("-check-staging") == count
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--since", "7d"], ["--kind", "load"], ["--scenario", "reads"], ["--target", "other"]]
+)
+def test_no_run_that_was_asked_for_is_said(tmp_path, runs, arguments):
+    """It is no error."""
+    process = history(*arguments, cwd=tmp_path)
+
+    assert (process.returncode, process.stdout) == (0, "None of 2 runs is what was asked for.\n")
+
+
+def test_a_measure_is_plotted_and_its_changes_marked(tmp_path):
+    """In the terminal and on a page; an invalid measurement is shown and left out."""
+    runs = tmp_path / "reports" / "runs"
+    for number in range(12):
+        is_valid = number != 2
+        folder = load_run(
+            runs,
+            {"whoami": lognormal_seconds(number, median_ms=100 if number < 7 else 150, seconds=4)},
+            outcome="kept" if is_valid else "failed",
+            validity=validity(is_valid=is_valid, reasons=() if is_valid else ("Late.",)),
+        )
+        dated(folder, number)
+
+    process = history("--measure", "p50_ms:whoami", cwd=tmp_path)
+
+    assert process.returncode == 0, process.stderr
+    lines = process.stdout.splitlines()
+    assert lines[0] == "p50_ms:whoami of reads on staging, open, 10/s, 12 runs"
+    (marks,) = (line for line in lines if set(line) == {" ", "^", "x"})
+    assert marks.index("^") - marks.index("x") == 5
+    (change,) = (line for line in lines if "→" in line)
+    assert f"from {START + timedelta(days=7):%Y%m%dT%H%M%SZ}-load-staging-reads" in change
+    page = (tmp_path / "reports" / "history.html").read_text(encoding="utf-8")
+    assert "One change." in page
+    assert "http" not in page.split("<script", 1)[0]
+
+
+def test_a_terminal_without_blocks_gets_others(tmp_path, runs):
+    """Where its encoding has none."""
+    process = history("--measure", "exchanges", cwd=tmp_path, PYTHONIOENCODING="ascii", NO_COLOR="1")
+
+    assert process.returncode == 0, process.stderr
+    assert "##" in process.stdout
+
+
+def test_measures_are_listed(tmp_path, runs):
+    """With what they are and how many runs have them."""
+    process = history("--measures", cwd=tmp_path)
+
+    assert "documented facts that are broken, of 2 runs" in process.stdout
+
+
+def test_changes_are_an_extra(tmp_path, runs):
+    """Without what finds them, all else works, and one sentence says so."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import importlib.util as util\nfind = util.find_spec\n"
+        "util.find_spec = lambda name, *more: None if name == 'ruptures' else find(name, *more)\n"
+    )
+
+    process = history("--measure", "exchanges", cwd=tmp_path, PYTHONPATH=str(tmp_path))
+
+    assert process.returncode == 0, process.stderr
+    assert "pip install 'knouds-harness[history]'" in process.stdout
+
+
+def test_pruning_asks_first(tmp_path, runs):
+    """It says what would go, and deletes nothing."""
+    process = history("--prune", "--older-than", "30d", cwd=tmp_path)
+
+    assert process.returncode == 2
+    assert process.stdout.count("would delete: ") == 2
+    assert "Agree to that with --yes" in process.stderr
+    assert len(list(runs.iterdir())) == 2
+
+
+def test_pruned_runs_stay_in_the_history(tmp_path, runs):
+    """The newest folder is kept, the other's row is marked."""
+    process = history("--prune", "--keep", "1", "--yes", cwd=tmp_path)
+
+    assert process.returncode == 0, process.stderr
+    assert "deleted: " in process.stdout
+    assert len(list(runs.iterdir())) == 1
+    listed = history(cwd=tmp_path).stdout
+    assert listed.count("-check-staging") == 2
+    assert listed.count("pruned") == 1
+
+
+def test_runs_of_a_kept_summary_stay(tmp_path, runs):
+    """However old they are."""
+    oldest = min(runs.iterdir())
+    baselines = tmp_path / "reports" / "baselines"
+    keep("spring", read_side([oldest], baselines=baselines), baselines=baselines)
+
+    process = history("--prune", "--keep", "0", "--yes", cwd=tmp_path)
+
+    assert f"stays: {oldest.name}" in process.stdout
+    assert list(runs.iterdir()) == [oldest]
+    assert (baselines / "spring.json").exists()
+
+
+def test_a_run_that_still_writes_stays(tmp_path, runs):
+    """Its counts are seconds old, and it has not said how it ended."""
+    folder = max(runs.iterdir())
+    stored = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    now = datetime.now(START.tzinfo).isoformat()
+    running = {**stored, "outcome": "running", "exit_code": None, "written_at": now}
+    (folder / "run.json").write_text(json.dumps(running), encoding="utf-8")
+
+    history("--prune", "--keep", "0", "--yes", cwd=tmp_path)
+
+    assert list(runs.iterdir()) == [folder]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--measure", "p99_ms:nothing"], 'no measure "p99_ms:nothing"'),
+        (["--measure", "exchanges", "--prune"], "do not go together"),
+        (["--keep", "3"], "--keep belongs to --prune"),
+        (["--prune"], "say what may go"),
+        (["--since", "soon"], "is no age"),
+        (["--runs-folder", "nowhere"], "nowhere: there is no such folder of runs"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(tmp_path, runs, arguments, says):
+    """In words, with exit code 2."""
+    process = history(*arguments, cwd=tmp_path)
+
+    assert process.returncode == 2
+    assert says in process.stderr
+    assert "Traceback" not in process.stderr
+
+
+def test_damage_is_told(tmp_path, runs):
+    """An index that is no database is made anew, a folder that is no run is named in one line."""
+    (tmp_path / "reports" / "history.sqlite").write_bytes(b"nonsense " * 200)
+    (runs / "strange").mkdir()
+
+    process = history(cwd=tmp_path)
+
+    assert process.returncode == 0
+    damaged, strange = process.stderr.splitlines()
+    assert "made anew" in damaged
+    assert strange.startswith("no readable run: strange ")
+    assert process.stdout.count("-check-staging") == 2
+
+
+def test_a_locked_index_ends_the_command(tmp_path, runs):
+    """After some seconds, in words."""
+    history(cwd=tmp_path)
+    holder = sqlite3.connect(tmp_path / "reports" / "history.sqlite", isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+
+    process = history(cwd=tmp_path)
+    holder.close()
+
+    assert process.returncode == 2
+    assert "another process holds it" in process.stderr

@@ -1,0 +1,201 @@
+"""The index follows the folders of the runs, and survives what happens to both."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+
+import pytest
+from load_records import load_run, lognormal_seconds
+from load_results import validity
+from run_records import broken, healthy
+
+from knouds_harness.errors import RunRecordError
+from knouds_harness.reporting.history import index as indexing
+from knouds_harness.reporting.history.index import Index
+from knouds_harness.runs.record import read_run
+from knouds_harness.runs.verdicts import Outcome
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """The folder of a broken check."""
+    folder = tmp_path / "runs"
+    broken(folder)
+    return folder
+
+
+@pytest.fixture
+def path(tmp_path):
+    """Of the index."""
+    return tmp_path / "history.sqlite"
+
+
+def test_entry_says_what_the_record_says(runs, path):
+    """Kind, target, end, seed, versions and findings are those of the run."""
+    with Index(path) as index:
+        index.refresh(runs)
+        (entry,) = index.entries()
+
+    record = read_run(next(runs.iterdir()))
+    assert (entry.kind, entry.target, entry.outcome, entry.exit_code) == (
+        "check",
+        "staging",
+        Outcome.BROKEN,
+        1,
+    )
+    assert (entry.seed, entry.tool_version) == (4711, "0.1.0")
+    assert (entry.started_at, entry.duration_s) == (record.started_at, record.duration_s)
+    assert entry.findings == record.counts.findings
+    assert entry.contract_version == record.setup.document.version
+    assert entry.is_sound
+
+
+def test_broken_facts_are_counted(runs, path):
+    """A fact in breach counts once, however many findings it has, and a waived one not at all."""
+    with Index(path) as index:
+        index.refresh(runs)
+        figures = index.figures("facts_in_breach")
+
+    record = read_run(next(runs.iterdir()))
+    facts = {each.fact for each in record.findings if each.verdict == "breach" and not each.waived_by}
+    assert list(figures.values()) == [len(facts)]
+
+
+def test_load_figures_are_those_of_the_run(tmp_path, path):
+    """By operation and percentile."""
+    folder = load_run(tmp_path / "runs", {"whoami": lognormal_seconds(1, seconds=4)})
+
+    with Index(path) as index:
+        index.refresh(tmp_path / "runs")
+        (entry,) = index.entries()
+        p99_ms = index.figures("p99_ms:whoami")
+        measures = index.measures()
+
+    load = read_run(folder).load
+    assert load is not None
+    assert p99_ms == {folder.name: load.results.operations[0].response.percentiles["99"]}
+    assert (entry.scenario, entry.level, entry.is_valid) == ("reads", "open, 10/s", True)
+    assert "error_rate:all" in measures
+
+
+def test_an_invalid_measurement_is_not_sound(tmp_path, path):
+    """It is kept, and says so."""
+    load_run(
+        tmp_path / "runs",
+        {"whoami": lognormal_seconds(1, seconds=2)},
+        outcome="failed",
+        validity=validity(is_valid=False, reasons=("Late.",)),
+    )
+
+    with Index(path) as index:
+        index.refresh(tmp_path / "runs")
+        (entry,) = index.entries()
+
+    assert entry.is_valid is False
+    assert not entry.is_sound
+
+
+def test_a_second_look_reads_nothing_again(runs, path):
+    """What has not changed is known."""
+    with Index(path) as index:
+        index.refresh(runs)
+        before = index.entries()
+    with Index(path) as index:
+        refreshed = index.refresh(runs)
+
+        assert refreshed.read == 0
+        assert index.entries() == before
+
+
+def test_a_run_that_was_written_on_is_read_again(runs, path):
+    """Such as one that ran when it was first seen."""
+    file = next(runs.iterdir()) / "run.json"
+    with Index(path) as index:
+        index.refresh(runs)
+        stored = json.loads(file.read_text(encoding="utf-8"))
+        file.write_text(json.dumps({**stored, "outcome": "kept", "exit_code": 0}), encoding="utf-8")
+
+        assert index.refresh(runs).read == 1
+        assert index.entries()[0].outcome is Outcome.KEPT
+
+
+def test_what_is_gone_stays_as_pruned_until_it_is_back(runs, path, tmp_path):
+    """With its figures."""
+    folder = next(runs.iterdir())
+    with Index(path) as index:
+        index.refresh(runs)
+        shutil.move(folder, tmp_path / "away")
+        index.refresh(runs)
+        assert index.entries()[0].is_pruned
+        assert index.figures("exchanges")
+
+        shutil.move(tmp_path / "away", folder)
+        index.refresh(runs)
+        assert not index.entries()[0].is_pruned
+
+
+def test_unreadable_folders_are_named(runs, path):
+    """The others are taken in."""
+    (runs / "empty").mkdir()
+    cut = healthy(runs)
+    (cut / "run.json").write_text('{"format": ', encoding="utf-8")
+
+    with Index(path) as index:
+        refreshed = index.refresh(runs)
+
+        assert sorted(refreshed.unreadable) == sorted(["empty", cut.name])
+        assert len(index.entries()) == 1
+
+
+@pytest.mark.parametrize("content", [b"no database at all, " * 100, None])
+def test_a_damaged_index_is_made_anew(runs, path, content):
+    """The old file is put aside, and said to be."""
+    with Index(path) as index:
+        index.refresh(runs)
+    whole = path.read_bytes()
+    path.write_bytes(content or whole[:4096] + b"\xff" * (len(whole) - 4096))
+
+    with Index(path) as index:
+        assert "was damaged" in index.note
+        assert index.refresh(runs).read == 1
+    assert path.with_name("history.sqlite.damaged").exists()
+
+
+def test_an_index_of_another_version_is_made_anew(runs, path):
+    """As is any other database of that name."""
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE other (x)")
+    connection.close()
+
+    with Index(path) as index:
+        assert index.note
+        assert index.refresh(runs).read == 1
+
+
+def test_a_locked_index_is_said_to_be(runs, path, monkeypatch):
+    """Instead of waiting for ever."""
+    monkeypatch.setattr(indexing, "_LOCK_WAIT_S", 0.01)
+    with Index(path):
+        pass
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+
+    with pytest.raises(RunRecordError, match="another process holds it"), Index(path) as index:
+        index.refresh(runs)
+    holder.close()
+
+
+def test_a_missing_folder_of_runs_is_named(tmp_path, path):
+    """With what to do."""
+    with Index(path) as index, pytest.raises(RunRecordError, match="is no folder of runs"):
+        index.refresh(tmp_path / "nothing")
+
+
+def test_an_index_where_nothing_can_be_is_an_error(tmp_path):
+    """In one sentence."""
+    (tmp_path / "history.sqlite").mkdir()
+
+    with pytest.raises(RunRecordError, match="unable to open"):
+        Index(tmp_path / "history.sqlite")
