@@ -6,9 +6,10 @@ from functools import partial
 
 import pytest
 
-from knouds_harness.conformance.charges import row_of_request, row_once_settled
+from knouds_harness.conformance.charges import is_without_row, row_of_request, row_once_settled
 from knouds_harness.conformance.checks import executions as checks
-from knouds_harness.conformance.checks import refusals
+from knouds_harness.conformance.checks import refusals, usage
+from knouds_harness.conformance.history import await_rows
 from knouds_harness.conformance.needs import (
     FAILING_POLLED_MODEL,
     MAY_CANCEL,
@@ -17,13 +18,14 @@ from knouds_harness.conformance.needs import (
     STRANGER_KEY,
     once,
 )
-from knouds_harness.conformance.probe import Call
-from knouds_harness.conformance.statuses import body_of, statuses_in
-from knouds_harness.conformance.trails import Executions
+from knouds_harness.conformance.probe import UNTESTED, Call
+from knouds_harness.conformance.statuses import body_of, status_in, statuses_in
+from knouds_harness.conformance.trails import Executions, is_cancel
 
 SAMPLES = 5
 POLLS_AFTER_CANCEL = 3
 PAUSE_S = 0.1
+KEPT_S = 4.0
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +75,28 @@ def test_cancels_take_effect(probe, executions):
         probe.judge(checks.cancels_take_effect, cancel, after_each=after_each)
 
 
+@pytest.mark.proves(checks.cancelled_again)
+def test_cancelled_again(probe, executions):
+    """An execution in flight is not unknown to a second cancel."""
+    for trail in executions.cancelled_samples:
+        second = [i for i, each in enumerate(trail.exchanges) if is_cancel(each)][1:]
+        for place in second:
+            before, after = status_in(trail.exchanges[place - 1]), status_in(trail.exchanges[place + 1])
+            if before and after:
+                probe.judge(checks.cancelled_again, trail.exchanges[place], before=before, after=after)
+
+
+@pytest.mark.proves(checks.cancels_do_not_fail)
+def test_cancels_do_not_fail(probe, executions):
+    """Cancelling does not make each run fail that completes when it is left alone."""
+    accepted = [each for each in executions.cancelled_samples if body_of(each.exchanges[each.cancelled_at])]
+    if accepted:
+        alone = next(each for each in executions.left_alone if each.resource == accepted[-1].resource)
+        cancel = accepted[-1].exchanges[accepted[-1].cancelled_at]
+        endings = [each.ending for each in accepted]
+        probe.judge(checks.cancels_do_not_fail, cancel, endings=endings, alone=alone.ending)
+
+
 @pytest.mark.proves(checks.cancelled_is_charged)
 def test_cancelled_is_charged(probe, executions):
     """A cancelled run that has a price is charged."""
@@ -81,7 +105,10 @@ def test_cancelled_is_charged(probe, executions):
             row = row_once_settled(
                 probe, trail.resource, partial(row_of_request, request_id=trail.request_id)
             )
-            probe.judge(checks.cancelled_is_charged, trail.last, row=row)
+            is_missing = row is None and is_without_row(probe, trail.resource, trail.request_id)
+            probe.judge(checks.cancelled_is_charged, trail.last, row=row, is_missing=is_missing)
+            if is_missing:
+                break  # the others would be waited for as long
 
 
 @pytest.mark.spends.with_args(once(OWN_POLLED_WORKFLOW))
@@ -110,6 +137,24 @@ def test_ends_in_time(probe, executions):
     """An execution has ended when the profile's deadline is over."""
     for trail in executions.left_alone:
         probe.judge(checks.ends_in_time, trail.last, deadline_s=trail.resource.deadline_s)
+
+
+@pytest.mark.proves(usage.row_of_run)
+def test_workflow_run_has_a_row(probe, executions):
+    """An asynchronous run of a workflow has a row that ends as it did."""
+    workflow = probe.need(OWN_POLLED_WORKFLOW)
+    trail = next(each for each in executions.left_alone if each.resource == workflow)
+    if not isinstance(trail.request_id, str):
+        pytest.skip(f"{UNTESTED}a submit that names its request")
+    what = {"known": (), "workflow_slug": workflow.slug, "model_id": None, "request_id": trail.request_id}
+    what |= {"ending": trail.ending}
+
+    def is_enough(rows):
+        return all(each.holds for each in usage.row_of_run.judge(trail.submitted, rows=rows, **what))
+
+    rows = await_rows(probe, executions.owner, is_enough)
+
+    probe.judge(usage.row_of_run, trail.submitted, rows=rows, **what)
 
 
 @pytest.mark.proves(refusals.FOREIGN_EXECUTION)
@@ -144,3 +189,19 @@ def test_cancel_after_end(probe, executions):
         for before, trail in zip(ended, cancelled, strict=True):
             probe.judge(checks.end_stands, executions.polled(trail).last, ending=before.ending)
         probe.wait(PAUSE_S)
+
+
+@pytest.mark.proves(checks.stays_known)
+@pytest.mark.parametrize("pause_s", [0.0, pytest.param(KEPT_S, marks=pytest.mark.thorough)])
+def test_ended_execution_stays_known(probe, executions, pause_s):
+    """An execution is there for its owner as long as this run looks, ended some seconds ago too."""
+    trails = list(executions.left_alone)
+    if MAY_CANCEL.find(probe.target):
+        trails += executions.cancelled_samples
+    probe.wait(pause_s)
+    for trail in map(executions.polled, trails):
+        shown = None
+        for poll in trail.polls:
+            if shown is not None:
+                probe.judge(checks.stays_known, poll, shown=shown)
+            shown = status_in(poll) or shown

@@ -251,7 +251,7 @@ def test_run_has_a_row(probe, subjects, need, is_async):
     if is_async:
         ending = status_in(subjects.await_end(run, deadline_s=resource.deadline_s))
     else:
-        ending = "completed" if run.status == 200 else "failed"
+        ending = "failed" if run.code == "EXECUTION_FAILED" else "completed"
     request_id = body.get("requestId") if is_async and isinstance(body, dict) else None
     what = {
         "known": known,

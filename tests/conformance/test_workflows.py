@@ -235,7 +235,7 @@ def test_update_changes_what_it_names(probe, subjects, member):
         "nodes": moved_by(40, before.get("nodes", [])),
         "edges": [{**edge, "id": f"{edge.get('id')}-harness"} for edge in objects_in(before.get("edges"))],
         "viewport": {"x": 1, "y": -2.5, "zoom": 2},
-        "publicPlayground": True,
+        "publicPlayground": not before.get("publicPlayground"),
     }
     several = {name: new[name] for name in ("description", "tags", "viewport")}
     emptied: dict[str, object] = {"tags": [], "nodes": [], "edges": []}

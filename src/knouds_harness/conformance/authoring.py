@@ -38,6 +38,7 @@ def draft(probe: Probe, subjects: Subjects, owner: Persona, words: str = "Draft"
         "name": fresh_name(words),
         "description": "As it was.",
         "tags": ["harness", "before"],
+        "publicPlayground": True,
         **known_graph(probe),
     }
     _, slug = make(subjects, owner, document)

@@ -7,6 +7,7 @@ from typing import Any
 
 from knouds_harness.conformance.needs import FULL_KEY
 from knouds_harness.conformance.probe import Call, Probe
+from knouds_harness.conformance.statuses import body_of
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.target.resources import Model, Workflow
 
@@ -34,6 +35,14 @@ def row_of_request(rows: list[Row], request_id: object) -> Row | None:
     """The row that carries a request's id."""
     fitting = [row for row in rows if request_id is not None and row.get("requestId") == request_id]
     return fitting[0] if len(fitting) == 1 else None
+
+
+def is_without_row(probe: Probe, resource: Workflow | Model, request_id: object) -> bool:
+    """Whether usage lists all rows of a workflow or model and none of them carries a request's id."""
+    page = look_at_usage(probe, resource)
+    rows = rows_of(page)
+    is_whole = isinstance(body_of(page).get("rows"), list) and len(rows) < _MOST_ROWS
+    return is_whole and request_id is not None and all(row.get("requestId") != request_id for row in rows)
 
 
 def _is_about(row: Row, resource: Workflow | Model) -> bool:

@@ -26,6 +26,7 @@ _LONGEST_PAUSE_S = 2.0
 _WATCH_S = 1.0
 _WATCH_PAUSE_S = 0.1
 _SAMPLES = 5
+_CANCELLED_AGAIN = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +62,11 @@ class Trail:
         """Where the first answer to a cancel stands."""
         places = (i for i, each in enumerate(self.exchanges) if is_cancel(each))
         return next(places, None)
+
+    @property
+    def polls(self) -> list[Exchange]:
+        """The answers to polls."""
+        return [each for each in self.exchanges if each.request.operation_id == "getExecution"]
 
     @property
     def request_id(self) -> object:
@@ -102,13 +108,18 @@ class Executions:
 
     @cached_property
     def samples(self) -> list[Trail]:
-        """Several runs of one model, submitted on a warm connection and, where allowed, cancelled at once."""
+        """Several runs of one model, submitted on a warm connection and, where allowed, cancelled at once.
+
+        The first ones are cancelled again if that did not end them.
+        """
         self.probe.send("getWhoami", self.owner)
-        trails = []
+        trails: list[Trail] = []
         for _ in range(_SAMPLES):
             trail = self.submit(self.probe.need(POLLED_MODEL))
             if MAY_CANCEL.find(self.probe.target):
                 trail = self.polled(self.cancelled(trail))
+                if len(trails) < _CANCELLED_AGAIN and status_in(trail.last) in IN_FLIGHT:
+                    trail = self.polled(self.cancelled(trail))
             trails.append(trail)
         return trails
 

@@ -28,6 +28,7 @@ from knouds_harness.sandbox.workflow_records import iso
 
 _FLIP_S = 0.5
 _LATE_S = 0.3
+_KEPT_S = 1.0
 
 
 async def get_execution(call: Call) -> Response:
@@ -69,6 +70,8 @@ def _break_poll(shown: dict[str, Any], run: Run, call: Call) -> None:
             and next(call.services.polls_after_end) % 10 == 9
         ):
             shown["status"] = "processing"
+    if run.status == "cancelled" and "execution-cancelled-shows-failed" in call.faults:
+        shown |= {"status": "failed", "error": {"code": "CANCELLED", "message": "The run was cancelled."}}
     if "execution-names-the-latest" in call.faults:
         (shown["executionId"],) = call.store.row(
             "SELECT execution_id FROM runs WHERE execution_id IS NOT NULL ORDER BY id DESC LIMIT 1"
@@ -97,6 +100,8 @@ async def cancel_execution(call: Call) -> Response:
         raise Refusal(409, "EXECUTION_ENDED", f"The execution has ended as {run.status}.")
     if "content-type" not in call.request.headers and "execution-cancel-needs-content-type" in call.faults:
         raise Refusal(400, "INVALID_BODY", "Send a Content-Type.")
+    if run.status == "cancel_requested" and "execution-second-cancel-is-404" in call.faults:
+        raise not_found("execution")
     if "execution-cancel-refused" in call.faults:
         raise Refusal(409, "EXECUTION_RUNNING", "The execution cannot be cancelled.")
     if run.status == "processing" and "execution-cancel-does-nothing" not in call.faults:
@@ -139,6 +144,9 @@ def own_execution(call: Call) -> Run:
     is_own = run.account_id == call.account.id
     if run.ended_unix_s is not None and "execution-shown-to-strangers-when-ended" in call.faults:
         is_own = True
+    is_old = run.ended_unix_s is not None and time.time() > run.ended_unix_s + _KEPT_S
+    if is_old and "execution-forgotten-after-its-end" in call.faults:
+        raise not_found("execution")
     if call.request.method == "POST" and "execution-cancelled-by-strangers" in call.faults:
         is_own = True
     if not is_own and "execution-shown-to-strangers" not in call.faults:

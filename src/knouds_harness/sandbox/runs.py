@@ -282,7 +282,7 @@ def _succeeded(call: Call, run: Run, limit_headers: dict[str, str]) -> Response:
         body["ms"] = f"{ms} ms"
     if run.workflow_slug and "run-lacks-ms" in call.faults:
         del body["ms"]
-    return answer(body, headers=limit_headers)
+    return answer(body, status=202 if "run-is-202" in call.faults else 200, headers=limit_headers)
 
 
 def _execution_before(call: Call, run: Run) -> str | None:

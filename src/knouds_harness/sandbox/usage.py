@@ -116,6 +116,8 @@ def _visible(call: Call) -> str:
         own = "(account_id = :account OR status = 'failed')"
     if "usage-lacks-failed-runs" in call.faults:
         own += " AND status <> 'failed'"
+    if "usage-lacks-cancelled-runs" in call.faults:
+        own += " AND status <> 'cancelled'"
     if "usage-lacks-async-workflow-runs" in call.faults:
         own += " AND (execution_id IS NULL OR workflow_slug IS NULL)"
     if "usage-lacks-every-tenth-run" in call.faults:

@@ -117,6 +117,8 @@ async def update_workflow(call: Call) -> Response:
         raise
     if "update-resets-what-is-left-out" in call.faults:
         members = {"tags": [], "description": ""} | members
+    if "update-withdraws-from-the-public" in call.faults:
+        members = {"publicPlayground": False} | members
     if "update-drops-the-last-tag" in call.faults:
         members = {"tags": workflow.document["tags"][:-1]} | members
     if "update-believes-created-by" in call.faults and isinstance(body.get("createdBy"), str):

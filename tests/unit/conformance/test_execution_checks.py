@@ -124,6 +124,57 @@ def test_cancels_take_effect(after_each, facts):
 
 
 @pytest.mark.parametrize(
+    ("poll", "shown_before", "facts"),
+    [
+        (shown("completed"), "completed", set()),
+        (refusal(404, "NOT_FOUND"), "completed", ABSORBING),
+        (refusal(404, "NOT_FOUND"), "cancelled", ABSORBING),
+        (refusal(404, "NOT_FOUND"), "processing", {"execution.poll-shape"}),
+        (refusal(429, "RATE_LIMIT_EXCEEDED"), "completed", set()),
+        (exchange(None), "completed", set()),
+    ],
+)
+def test_what_was_shown_stays_known(poll, shown_before, facts):
+    """A 404 says that there is no such execution, and there was one."""
+    assert broken(executions.stays_known, poll, shown=shown_before) == facts
+
+
+@pytest.mark.parametrize(
+    ("cancel", "before", "after", "facts"),
+    [
+        (shown("cancel_requested"), "cancel_requested", "cancel_requested", set()),
+        (refusal(409, "ALREADY_ASKED"), "cancel_requested", "cancel_requested", set()),
+        (refusal(404, "NOT_FOUND"), "cancel_requested", "cancel_requested", CANCEL),
+        (refusal(404, "NOT_FOUND"), "cancel_requested", "cancelled", set()),
+        (refusal(404, "NOT_FOUND"), "cancelled", "cancelled", set()),
+        (exchange(None), "cancel_requested", "cancel_requested", set()),
+    ],
+)
+def test_cancelled_again(cancel, before, after, facts):
+    """It may be refused, not be unknown; what ended around the cancel says nothing."""
+    assert broken(executions.cancelled_again, cancel, before=before, after=after) == facts
+
+
+@pytest.mark.parametrize(
+    ("endings", "alone", "facts"),
+    [
+        (["failed"] * 3, "completed", CANCEL),
+        (["failed"] * 2, "completed", set()),
+        (["failed"] * 3, "failed", set()),
+        (["failed"] * 3, None, set()),
+        (["failed", "failed", "cancelled"], "completed", set()),
+        (["failed", "failed", None], "completed", set()),
+        (["completed"] * 3, "completed", set()),
+    ],
+)
+def test_cancels_do_not_fail(endings, alone, facts):
+    """Only where every single cancelled run failed, and the same run completes when nobody cancels it."""
+    answered = shown("cancel_requested", 202)
+
+    assert broken(executions.cancels_do_not_fail, answered, endings=endings, alone=alone) == facts
+
+
+@pytest.mark.parametrize(
     ("elapsed_ms", "is_broken"),
     [
         ([499.9] * 5, False),
@@ -193,6 +244,21 @@ def test_cancelled_is_charged(row, is_claimed, is_broken):
 
     assert bool(claimed(executions.cancelled_is_charged, answer, row=row)) == is_claimed
     assert bool(broken(executions.cancelled_is_charged, answer, row=row)) == is_broken
+
+
+@pytest.mark.parametrize(
+    ("is_missing", "status", "facts"),
+    [
+        (True, "cancelled", {"usage.run-has-a-row"}),
+        (False, "cancelled", set()),
+        (True, "completed", set()),
+    ],
+)
+def test_cancelled_run_without_a_row(is_missing, status, facts):
+    """A row that is known to be missing is found; one that was just not found is not."""
+    check = executions.cancelled_is_charged
+
+    assert broken(check, shown(status), row=None, is_missing=is_missing) == facts
 
 
 def test_a_faster_provider_may_leave_the_run_free():

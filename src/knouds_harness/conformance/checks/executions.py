@@ -118,6 +118,21 @@ def edges(exchange: Exchange, *, statuses: Sequence[str]) -> Iterator[Claim]:
             )
 
 
+@check("execution.final-is-absorbing", "execution.poll-shape", needs=_RUN_NEEDS)
+def stays_known(exchange: Exchange, *, shown: str) -> Iterator[Claim]:
+    """An execution that a poll has shown is no 404 for its owner later on, ended or not.
+
+    ``shown`` is the status that an earlier poll showed.
+    """
+    if exchange.status in (200, 404):
+        yield Claim(
+            fact="execution.final-is-absorbing" if shown in FINAL else "execution.poll-shape",
+            holds=exchange.status == 200,
+            expected=f"the execution, which was {shown} before",
+            observed=answer(exchange),
+        )
+
+
 @check("execution.ends-in-time", needs=_RUN_NEEDS)
 def ends_in_time(exchange: Exchange, *, deadline_s: float | None) -> Iterator[Claim]:
     """An execution has ended when the profile's deadline is over.
@@ -175,12 +190,57 @@ def cancels_take_effect(exchange: Exchange, *, after_each: Sequence[Sequence[str
         )
 
 
-@check("execution.cancelled-is-charged", "usage.run-has-a-row", needs=_CANCEL_NEEDS)
-def cancelled_is_charged(exchange: Exchange, *, row: Mapping[str, Any] | None) -> Iterator[Claim]:
-    """A cancelled run that has a price is charged, and its row says that it was cancelled.
+@check("execution.cancel-in-flight", needs=_CANCEL_NEEDS)
+def cancelled_again(exchange: Exchange, *, before: str, after: str) -> Iterator[Claim]:
+    """An execution in flight whose cancelling was asked for is not unknown to the next cancel.
 
-    The exchange is the last poll of an execution with a price; ``row`` is its usage row, None if not found.
+    ``before`` and ``after`` are the statuses that polls showed around that cancel.
+    Whether it is refused is open.
     """
+    if exchange.status not in (None, 429) and before in IN_FLIGHT and after in IN_FLIGHT:
+        yield Claim(
+            fact="execution.cancel-in-flight",
+            holds=exchange.status != 404,
+            expected=f"no 404, as the execution is one's own and {before}",
+            observed=answer(exchange),
+        )
+
+
+@check("execution.cancel-in-flight", needs=_CANCEL_NEEDS)
+def cancels_do_not_fail(
+    exchange: Exchange, *, endings: Sequence[str | None], alone: str | None
+) -> Iterator[Claim]:
+    """Of several accepted cancels, not every one makes a run fail that completes when left alone.
+
+    ``endings`` are how the cancelled executions ended, ``alone`` how one of the same model did that nobody
+    cancelled. A provider that is faster may fail too; not each time.
+    """
+    if len(endings) >= _FEWEST_CANCELS and alone == "completed":
+        yield Claim(
+            fact="execution.cancel-in-flight",
+            holds=not all(each == "failed" for each in endings),
+            expected="cancelled, or completed as when nobody cancels",
+            observed=f"{answer(exchange)}, then failed, each of {len(endings)} times",
+            where="/status",
+        )
+
+
+@check("execution.cancelled-is-charged", "usage.run-has-a-row", needs=_CANCEL_NEEDS)
+def cancelled_is_charged(
+    exchange: Exchange, *, row: Mapping[str, Any] | None, is_missing: bool = False
+) -> Iterator[Claim]:
+    """A cancelled run that has a price is charged, and has a row that says that it was cancelled.
+
+    The exchange is the last poll of an execution with a price; ``row`` is its usage row, None if not found,
+    and ``is_missing`` says that all rows were looked through and none is of the run.
+    """
+    if status_in(exchange) == "cancelled" and is_missing:
+        yield Claim(
+            fact="usage.run-has-a-row",
+            holds=False,
+            expected="a row of the run, which is charged though it was cancelled",
+            observed="no row with its requestId",
+        )
     charged_credits = amount(row.get("creditsCost")) if row and row.get("status") == "cancelled" else None
     if status_in(exchange) == "cancelled" and charged_credits is not None:
         yield Claim(

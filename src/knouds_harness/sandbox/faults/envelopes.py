@@ -22,6 +22,7 @@ FAULTS: Table = {
     },
     "ground.status-is-documented": {
         "whoami-is-203": "whoami answers 203.",
+        "run-is-202": Subtle("A run that is waited for answers 202."),
     },
     "ground.responses-are-json-objects": {
         "health-is-json-string": "Health is a JSON string.",

@@ -63,6 +63,7 @@ FAULTS: Table = {
         "execution-cancel-reopens-the-end": Subtle(
             "Of cancels at once, the first ends the execution and the next reopens it."
         ),
+        "execution-forgotten-after-its-end": Subtle("An execution is a 404 from a second after its end on."),
         "execution-regresses-now-and-then": Subtle("Each tenth poll of ended executions shows processing."),
     },
     "execution.edges": {
@@ -72,6 +73,8 @@ FAULTS: Table = {
     },
     "execution.cancel-in-flight": {
         "execution-cancel-refused": "An execution in flight cannot be cancelled.",
+        "execution-second-cancel-is-404": Subtle("Cancelling is a 404 while an earlier cancel is under way."),
+        "execution-cancelled-shows-failed": Subtle("A cancelled execution shows that it failed."),
         "execution-cancel-does-nothing": Subtle("Cancelling is accepted and ignored."),
     },
     "execution.cancelled-is-charged": {

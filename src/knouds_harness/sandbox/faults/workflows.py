@@ -47,6 +47,7 @@ FAULTS: Table = {
     "workflows.update-takes-subset": {
         "update-cannot-empty-tags": Subtle("An update without any tag leaves the tags as they were."),
         "update-merges-nodes": Subtle("An update keeps the nodes that it does not name."),
+        "update-withdraws-from-the-public": Subtle("An update that does not publish the workflow hides it."),
         "update-moves-to-the-root": Subtle("An update takes the workflow out of its folder."),
         "update-resets-what-is-left-out": Subtle(
             "Update empties the tags and description that it is not given."
