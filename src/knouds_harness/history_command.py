@@ -225,4 +225,4 @@ def _plot(
         )
     except OSError as error:
         raise RunRecordError(f"{page}: cannot be written: {error.strerror}") from error
-    console.print(f"  report {page}", highlight=False, soft_wrap=True)
+    console.print(f"  report {page}", highlight=False, markup=False, soft_wrap=True)

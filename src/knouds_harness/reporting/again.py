@@ -13,7 +13,7 @@ def command_again(record: RunRecord) -> str:
     Returns:
         A line for a shell; empty where the record does not say what was typed.
     """
-    words = _words(record.setup.command)
+    words = typed_words(record.setup.command)
     if not words:
         return ""
     words[0] = words[0].replace("\\", "/").rpartition("/")[2]
@@ -23,7 +23,7 @@ def command_again(record: RunRecord) -> str:
     return shlex.join(words)
 
 
-def _words(typed: tuple[str, ...]) -> list[str]:
+def typed_words(typed: tuple[str, ...]) -> list[str]:
     """A command is kept as its words, or as one line for a shell."""
     try:
         return shlex.split(typed[0]) if len(typed) == 1 else list(typed)

@@ -20,6 +20,9 @@ from knouds_harness.reporting.comparison.load_comparison import compare_loads
 from knouds_harness.reporting.comparison.rendering import write_comparison
 from knouds_harness.reporting.comparison.sides import read_side
 from knouds_harness.reporting.comparison.tolerances import read_tolerances
+from knouds_harness.reporting.history.html import history_html
+from knouds_harness.reporting.history.index import Index
+from knouds_harness.reporting.history.series import series_of
 from knouds_harness.reporting.render import render_all, render_readable
 from knouds_harness.runs.record import read_run
 
@@ -55,6 +58,19 @@ def _damaged(root: Path) -> Path:
     return paths.html
 
 
+def _history(folder: Path) -> Path:
+    runs = folder / "runs"
+    for number in range(12):
+        median_ms = 100 if number < 7 else 150
+        load_run(runs, {"whoami": lognormal_seconds(number, median_ms=median_ms, seconds=4)})
+    with Index(folder / "history.sqlite") as index:
+        index.refresh(runs)
+        series = series_of("p99_ms:whoami", index.entries(), index.figures("p99_ms:whoami"))
+    page = folder / "history.html"
+    page.write_text(history_html("p99_ms:whoami", series, runs_folder=runs), encoding="utf-8")
+    return page
+
+
 WRITERS: dict[str, Callable[[Path], Path]] = {
     "healthy": healthy,
     "broken": broken,
@@ -69,6 +85,7 @@ PAGES: dict[str, Callable[[Path], Path]] = {
     "compared-loads": _compared_loads,
     "compared-checks": _compared_checks,
     "damaged": _damaged,
+    "history": _history,
 }
 """How pages come about that are not rendered from one whole run."""
 REPORTS = [*WRITERS, *PAGES]

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
-from knouds_harness.runs.load_results import LoadPlan
+from knouds_harness.reporting.again import typed_words
 from knouds_harness.runs.record import RunRecord
 from knouds_harness.runs.verdicts import Outcome
+
+_FLAGS: Final = ("--quick", "--strict")
+_CHOICES: Final = ("--family", "--operation", "--fact", "--examples", "--fault", "--variant")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +33,7 @@ class Entry:
         cost_credits: What it cost.
         findings: How many, by verdict.
         scenario: Of a load run; empty otherwise.
-        level: The most load that it asked for, such as ``open, 200/s``; empty otherwise.
+        setting: What else was asked for: ``open, 200/s`` or ``--quick``.
         is_valid: Whether a load run's generator kept up; None of other runs.
         is_pruned: Its folder is gone.
     """
@@ -47,7 +51,7 @@ class Entry:
     cost_credits: float
     findings: Mapping[str, int]
     scenario: str = ""
-    level: str = ""
+    setting: str = ""
     is_valid: bool | None = None
     is_pruned: bool = False
 
@@ -60,7 +64,7 @@ class Entry:
     def series(self) -> str:
         """What was done, in words: only runs of which they are the same are compared."""
         what = f"{self.scenario} on {self.target}" if self.scenario else f"{self.kind} of {self.target}"
-        return f"{what}, {self.level}" if self.level else what
+        return f"{what}, {self.setting}" if self.setting else what
 
 
 def entry_of(record: RunRecord) -> Entry:
@@ -80,13 +84,38 @@ def entry_of(record: RunRecord) -> Entry:
         cost_credits=load.cost_credits if load else record.counts.cost_credits,
         findings=dict(record.counts.findings),
         scenario=load.plan.scenario if load else "",
-        level=_level("capacity search" if load.capacity else "", load.plan) if load else "",
+        setting=_setting(record),
         is_valid=load.validity.is_valid if load else None,
     )
 
 
-def _level(search: str, plan: LoadPlan) -> str:
-    if search:
-        return search
+def _setting(record: RunRecord) -> str:
+    """What makes the figures of two runs of one target differ, though the target is the same."""
+    chosen = _chosen(record.setup.command)
+    if record.load is None:
+        return chosen
+    load = record.load.results
+    plan = load.plan
     most = max((max(stage.start, stage.end) for stage in plan.stages), default=0.0)
-    return f"{plan.model}, {most:g}/s" if plan.model == "open" else f"{plan.model}, {most:g} users"
+    parts = [
+        plan.model,
+        "capacity search" if load.capacity else f"{most:g}/s" if plan.model == "open" else f"{most:g} users",
+        f"{plan.client} client" if plan.client != "knouds" else "",
+        f"{plan.workers} workers" if plan.workers > 1 else "",
+        f"{plan.verified_share:.0%} verified" if plan.verified_share else "",
+        chosen,
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def _chosen(command: tuple[str, ...]) -> str:
+    """The options of a command that say what is run, and on what sandbox."""
+    chosen = []
+    words = iter(typed_words(command))
+    for word in words:
+        option, _, value = word.partition("=")
+        if option in _FLAGS:
+            chosen.append(option)
+        elif option in _CHOICES:
+            chosen.append(f"{option} {value or next(words, '')}")
+    return " ".join(sorted(chosen))

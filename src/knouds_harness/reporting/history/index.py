@@ -28,7 +28,7 @@ CREATE TABLE runs (
   folder TEXT PRIMARY KEY, stamp TEXT NOT NULL, kind TEXT NOT NULL, target TEXT NOT NULL,
   started_at TEXT NOT NULL, outcome TEXT NOT NULL, exit_code INTEGER, seed INTEGER NOT NULL,
   tool_version TEXT NOT NULL, contract_version TEXT NOT NULL, duration_s REAL NOT NULL,
-  cost_credits REAL NOT NULL, findings TEXT NOT NULL, scenario TEXT NOT NULL, level TEXT NOT NULL,
+  cost_credits REAL NOT NULL, findings TEXT NOT NULL, scenario TEXT NOT NULL, setting TEXT NOT NULL,
   is_valid INTEGER, is_pruned INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE figures (
@@ -169,7 +169,7 @@ class Index:
             "cost_credits": entry.cost_credits,
             "findings": json.dumps(entry.findings),
             "scenario": entry.scenario,
-            "level": entry.level,
+            "setting": entry.setting,
             "is_valid": entry.is_valid,
             "is_pruned": False,
         }

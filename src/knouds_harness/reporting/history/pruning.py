@@ -74,7 +74,7 @@ def delete_run(entry: Entry, runs_folder: Path) -> None:
     try:
         shutil.rmtree(folder)
     except OSError as error:
-        raise RunRecordError(f"{folder}: cannot be deleted: {error.strerror}") from error
+        raise RunRecordError(f"{folder}: cannot be deleted: {error.strerror or error}") from error
 
 
 def _may_still_run(entry: Entry, now: datetime) -> bool:

@@ -49,7 +49,7 @@ def print_entries(
         table.add_column(name, no_wrap=True, overflow="ellipsis", justify="left" if is_text else "right")
     for number, entry in enumerate(entries):
         folder = Text(_plain(entry.folder), style="dim" if entry.is_pruned else "")
-        table.add_row(outcomes[number], folder, *(_plain(cells[number]) for _, cells in shown))
+        table.add_row(outcomes[number], folder, *(Text(_plain(cells[number])) for _, cells in shown))
     console.print(table)
     if hidden:
         console.print(f"… and {hidden:,} more: --limit", highlight=False, soft_wrap=True)
@@ -72,9 +72,11 @@ def print_series(measure: str, series: Sequence[Series], *, console: Console) ->
 def found_in(entry: Entry, p99_ms: float | None = None) -> str:
     """What a run found, or how a load run went."""
     counts = [f"{count:,} {verdict}" for verdict, count in entry.findings.items() if count]
-    words = [*counts] if counts or entry.scenario else ["no findings"]
-    if entry.scenario:
-        words = [entry.level, *([] if p99_ms is None else [f"p99 {worded('p99_ms', p99_ms)}"]), *words]
+    words = counts if counts or entry.scenario else ["no findings"]
+    if p99_ms is not None:
+        words = [f"p99 {worded('p99_ms', p99_ms)}", *words]
+    if entry.setting:
+        words = [entry.setting, *words] if entry.scenario else [*words, entry.setting]
     if entry.is_valid is False:
         words = ["not valid", *words]
     return ", ".join([*words, "pruned"] if entry.is_pruned else words)

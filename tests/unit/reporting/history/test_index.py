@@ -76,7 +76,7 @@ def test_load_figures_are_those_of_the_run(tmp_path, path):
     load = read_run(folder).load
     assert load is not None
     assert p99_ms == {folder.name: load.results.operations[0].response.percentiles["99"]}
-    assert (entry.scenario, entry.level, entry.is_valid) == ("reads", "open, 10/s", True)
+    assert (entry.scenario, entry.setting, entry.is_valid) == ("reads", "open, 10/s", True)
     assert "error_rate:all" in measures
 
 
