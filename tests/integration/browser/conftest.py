@@ -62,7 +62,8 @@ def _history(folder: Path) -> Path:
     runs = folder / "runs"
     for number in range(12):
         median_ms = 100 if number < 7 else 150
-        load_run(runs, {"whoami": lognormal_seconds(number, median_ms=median_ms, seconds=4)})
+        made = load_run(runs, {"whoami": lognormal_seconds(number, median_ms=median_ms, seconds=4)})
+        made.rename(runs / f"20261125T0930{number:02}Z-load-staging-reads")  # in the order of their names
     with Index(folder / "history.sqlite") as index:
         index.refresh(runs)
         series = series_of("p99_ms:whoami", index.entries(), index.figures("p99_ms:whoami"))

@@ -10,7 +10,8 @@
     stroke: colour("--quiet"), font: "12px system-ui", labelFont: "12px system-ui", labelSize: 22,
     grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line"), width: 1 }, ...more,
   });
-  const day = (data, index) => (data.at_s[index] == null ? "" : new Date(1000 * data.at_s[index]).toISOString().slice(0, 10));
+  const written = (data, index, from, to) => (data.at_s[index] == null ? "" : new Date(1000 * data.at_s[index]).toISOString().slice(from, to).replace("T", " "));
+  const isOfDays = (data) => data.at_s.at(-1) - data.at_s[0] < 4 * 86400;
 
   // Where the level changed: between the last run before and the first one after.
   const changes = (data) => ({
@@ -43,11 +44,11 @@
       ...size(), plugins: [changes(data)],
       scales: { x: { time: false, range: [-0.5, data.at_s.length - 0.5] }, y: { range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
       axes: [
-        axis({ incrs: [1, 2, 5, 10, 20, 50, 100, 200], space: 90, values: (_, ticks) => ticks.map((tick) => day(data, tick)) }),
+        axis({ incrs: [1, 2, 5, 10, 20, 50, 100, 200], space: 90, values: (_, ticks) => ticks.map((tick) => (isOfDays(data) ? written(data, tick, 5, 16) : written(data, tick, 0, 10))) }),
         axis({ size: 64, label: data.measure }),
       ],
       series: [
-        { label: "run of", value: (_, value) => (value == null ? "" : day(data, value)) },
+        { label: "run of", value: (_, value) => (value == null ? "" : written(data, value, 0, 16)) },
         { label: "value", ...point(colour("--chart-1"), colour("--chart-1")) },
         { label: "no valid measurement", ...point(colour("--warn"), colour("--page")) },
         { label: "level", stroke: colour("--chart-2"), width: 2, paths: uPlot.paths.stepped({ align: 1 }), points: { show: false }, value: (_, value) => (value == null ? "" : String(+value.toPrecision(4))) },
