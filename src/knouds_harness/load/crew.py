@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping
-from decimal import Decimal
 from typing import Any, Final
 
 import gevent
@@ -26,7 +25,7 @@ from knouds_harness.load.messages import (
     STOP,
     TAKE_OVER_S,
 )
-from knouds_harness.target.budget import Budget
+from knouds_harness.target.budget import Budget, credits_of
 
 _ASSEMBLE_WITHIN_S: Final = 15.0
 _LOOK_EVERY_S: Final = 0.5
@@ -58,7 +57,7 @@ class Crew:
         self._runner = runner
         self._leader = leader
         self._budget = Budget(most_credits)
-        self._granted: dict[str, Decimal] = {}
+        self._granted: dict[str, int] = {}
         self._started: set[str] = set()
         self._known: set[str] = set()
         self._heard_unix_s: dict[str, float] = {}
@@ -178,7 +177,7 @@ class Crew:
             return "nothing of what it sent is counted"
         heard_s = max(0.0, heard_unix_s - self._start_unix_s)
         missing = f"what it sent after second {heard_s:.0f} is not counted"
-        unsettled = float(self._granted.get(worker, 0)) - self._spent(worker)
+        unsettled = credits_of(self._granted.get(worker, 0)) - self._spent(worker)
         return f"{missing}, and may have cost up to {unsettled:g} credits" if unsettled > 0 else missing
 
     def _on_ask_share(self, msg: Any, **_: object) -> None:  # noqa: ANN401 - Locust's message
@@ -201,7 +200,7 @@ class Crew:
         except GuardStop as stop:
             self._leader.stop(str(stop), ExitCode.GUARD)
         else:
-            self._granted[worker] = self._granted.get(worker, Decimal(0)) + reserved
+            self._granted[worker] = self._granted.get(worker, 0) + reserved
             granted = wanted
         self._runner.send_message(CREDITS, {"granted": granted}, worker)
 

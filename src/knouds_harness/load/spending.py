@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-
 import gevent
 from gevent.event import Event
 
@@ -30,6 +28,7 @@ class LoadLimits:
             member: Of a distributed run, where the master hands credits out.
         """
         self._target = target
+        self._allowed = target.limits.allow
         self._member = member
         self._pacer = Pacer(None, sleep=gevent.sleep)
         self._is_paced = Event()
@@ -48,7 +47,7 @@ class LoadLimits:
         Raises:
             GuardStop: The profile does not allow this kind of action.
         """
-        if action not in self._target.limits.allow:
+        if action not in self._allowed:
             raise GuardStop(
                 f'{what}: the profile does not allow "{action}"\n'
                 f'  Add "{action}" to limits.allow in {self._target.source} if that is meant.'
@@ -58,7 +57,7 @@ class LoadLimits:
             self._member.await_company()
         self._pacer.wait()
 
-    def reserve(self, errand: Errand) -> Decimal:
+    def reserve(self, errand: Errand) -> int:
         """Set aside the most that a run may cost.
 
         Raises:
@@ -78,7 +77,7 @@ class LoadLimits:
                     member.ask_ahead()
                 return reserved
 
-    def settle(self, reserved: Decimal, response: Response) -> None:
+    def settle(self, reserved: int, response: Response) -> None:
         """Turn what was set aside into what was charged, as far as the answer says.
 
         A refused run costs nothing; one that failed, or was only submitted, may cost all that was set aside.
@@ -87,11 +86,12 @@ class LoadLimits:
 
 
 def _charged(response: Response) -> float | None:
-    if 300 <= response.status_code < 500:
-        return 0.0
+    if response.status_code >= 300 or not response.status_code:
+        return 0.0 if 300 <= response.status_code < 500 else None
     try:
-        body = response.json() if response.ok else None
+        body = response.json()
     except ValueError:
         return None
     cost = body.get("cost") if isinstance(body, dict) else None
-    return float(cost) if isinstance(cost, int | float) and not isinstance(cost, bool) else None
+    # The very types, as JSON has no others: a bool is an int to isinstance.
+    return cost if type(cost) is int or type(cost) is float else None

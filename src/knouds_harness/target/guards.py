@@ -6,12 +6,11 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from decimal import Decimal
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import GuardStop
 from knouds_harness.target.address import host_of, is_production_host
-from knouds_harness.target.budget import Budget
+from knouds_harness.target.budget import SharedBudget
 from knouds_harness.target.profile import Target
 
 
@@ -113,9 +112,9 @@ class Guard:
         self._host = host_of(target.base_url)
         self._pacer = Pacer(target.limits.requests_per_s, clock=clock, sleep=sleep)
         self._slots = threading.BoundedSemaphore(target.limits.concurrency)
-        self.budget = Budget(target.limits.credits)
+        self.budget = SharedBudget(target.limits.credits)
 
-    def admit(self, *, action: Action, host: str, cost_credits: float, what: str) -> Decimal:
+    def admit(self, *, action: Action, host: str, cost_credits: float, what: str) -> int:
         """Let one request through, when its turn comes.
 
         Args:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +13,7 @@ from knouds_harness.contract.operations import Action
 from knouds_harness.errors import GuardStop
 from knouds_harness.load.arrivals import Share
 from knouds_harness.load.spending import LoadLimits
-from knouds_harness.target.budget import Budget
+from knouds_harness.target.budget import Budget, credits_of
 from knouds_harness.target.limits import Limits
 from knouds_harness.target.profile import Target
 
@@ -86,7 +85,7 @@ def test_run_waits_for_credits_of_the_master():
 
     reserved = [limits.reserve(errand(4)) for _ in range(2)]
 
-    assert reserved == [Decimal(4), Decimal(4)]
+    assert [credits_of(each) for each in reserved] == [4, 4]
     with pytest.raises(GuardStop, match="may cost 4 credits"):
         limits.reserve(errand(4))
 

@@ -1,5 +1,7 @@
 """The budget is never overspent, whatever the order of answers."""
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
 import pytest
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from knouds_harness.errors import GuardStop
-from knouds_harness.target.budget import Budget
+from knouds_harness.target.budget import Budget, SharedBudget, credits_of
 
 amounts = st.floats(0, 1000, allow_nan=False).map(lambda amount: round(amount, 3))
 
@@ -23,32 +25,34 @@ class SpendingMachine(RuleBasedStateMachine):
         self.limit = Decimal(1000)
         self.budget = Budget(1000)
         self.charged = Decimal(0)
-        self.open: list[Decimal] = []
+        self.open: list[tuple[int, Decimal]] = []
 
     @rule(target=reservations, cost=amounts)
     def reserve(self, cost: float):
-        fits = self.charged + sum(self.open) + Decimal(str(cost)) <= self.limit
+        fits = self.charged + sum(price for _, price in self.open) + Decimal(str(cost)) <= self.limit
 
         try:
             reserved = self.budget.reserve(cost)
         except GuardStop:
             assert not fits
-            return (Decimal(0), 0.0)
+            return (0, Decimal(0), 0.0)
 
         assert fits or not cost
-        self.open.append(reserved)
-        return (reserved, cost)
+        assert credits_of(reserved) == cost
+        price = Decimal(str(cost))
+        self.open.append((reserved, price))
+        return (reserved, price, cost)
 
     @rule(reservation=consumes(reservations), share=st.sampled_from([None, 0, 0.25, 1]))
-    def settle(self, reservation: tuple[Decimal, float], share: float | None):
-        reserved, cost = reservation
+    def settle(self, reservation: tuple[int, Decimal, float], share: float | None):
+        reserved, price, cost = reservation
         actual = None if share is None else cost * share
 
         self.budget.settle(reserved, actual)
 
-        if reserved in self.open:
-            self.open.remove(reserved)
-            self.charged += reserved if actual is None else Decimal(str(actual))
+        if (reserved, price) in self.open:
+            self.open.remove((reserved, price))
+            self.charged += price if actual is None else Decimal(str(actual))
 
     @invariant()
     def is_never_overspent(self):
@@ -90,7 +94,7 @@ def test_price_that_nobody_says_counts_as_the_worst():
     assert budget.spent_credits == 6
 
 
-@pytest.mark.parametrize("nonsense", [float("nan"), float("inf"), -3.0])
+@pytest.mark.parametrize("nonsense", [float("nan"), float("inf"), -3.0, 10**400])
 def test_nonsense_price_counts_as_the_worst(nonsense: float):
     """A server cannot refill the budget, nor break it."""
     budget = Budget(10)
@@ -125,3 +129,38 @@ def test_extended_budget_grants_what_it_refused():
 
     budget.reserve(3)
     assert budget.left_credits == 0
+
+
+def test_fine_amounts_add_up():
+    """As exactly as a server can print them."""
+    budget = Budget(1e12)
+
+    for _ in range(3):
+        budget.settle(budget.reserve(0.3333333333333333), 0.3333333333333333)
+    budget.settle(budget.reserve(1), 0.0000000000000001)
+
+    assert budget.spent_credits == 1.0
+
+
+def test_threads_cannot_overspend_together():
+    """Each takes one credit at a time, and all of them together take what there is."""
+    budget = SharedBudget(1000)
+
+    def take(_: int) -> int:
+        taken = 0
+        for _ in range(400):
+            try:
+                budget.settle(budget.reserve(1), None)
+            except GuardStop:
+                break
+            taken += 1
+        return taken
+
+    usual_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            assert sum(pool.map(take, range(8))) == 1000
+    finally:
+        sys.setswitchinterval(usual_s)
+    assert (budget.spent_credits, budget.left_credits) == (1000, 0)
