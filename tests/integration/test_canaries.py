@@ -25,7 +25,8 @@ WITHOUT_SECRETS = {
     "selftest": "loads servers of its own, which have no keys",
 }
 COVERED = {
-    *("check", "compare", "demo", "diff", "doctor", "facts", "load", "record", "replay", "report", "verify")
+    *("check", "compare", "demo", "diff", "doctor", "facts", "history", "load", "record", "replay", "report"),
+    "verify",
 }
 
 
@@ -118,6 +119,8 @@ def _give_commands(desk: Desk, profile: str, base_url: str) -> None:
         *("load", "mixed", *to_target, "--rate", "20", "--duration", "3s", "--verify", "--yes"),
         *("--runs-folder", "runs", "--credits", "1000"),
     )
+    desk.run("history", "--runs-folder", "runs")
+    desk.run("history", "--runs-folder", "runs", "--measure", "exchanges")
     desk.run("--debug", "load", "mixed", *to_target, "--rate", "20", "--duration", "1s", "--fault", "x")
     desk.run("--debug", "check", "--target", str(_broken_profile(desk, "base_url")))
     desk.run("--debug", "doctor", "--target", str(_broken_profile(desk, "secret")))
