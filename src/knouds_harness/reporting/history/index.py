@@ -30,10 +30,10 @@ CREATE TABLE runs (
   tool_version TEXT NOT NULL, contract_version TEXT NOT NULL, duration_s REAL NOT NULL,
   cost_credits REAL NOT NULL, findings TEXT NOT NULL, scenario TEXT NOT NULL, setting TEXT NOT NULL,
   is_valid INTEGER, is_pruned INTEGER NOT NULL
-) STRICT;
+);
 CREATE TABLE figures (
   folder TEXT NOT NULL, measure TEXT NOT NULL, value REAL NOT NULL, PRIMARY KEY (measure, folder)
-) STRICT, WITHOUT ROWID;
+) WITHOUT ROWID;
 """
 
 
