@@ -10,7 +10,7 @@ import shutil
 import sys
 import sysconfig
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
@@ -34,6 +34,7 @@ from knouds_harness.load.options import Options
 from knouds_harness.load.progress import ProgressTeller
 from knouds_harness.load.recording import Second
 from knouds_harness.load.samples import Evidence
+from knouds_harness.load.scribe import Scribe
 from knouds_harness.load.summary import Summary, times
 from knouds_harness.load.validity import judge_generator
 from knouds_harness.load.verification import Verification
@@ -45,6 +46,7 @@ from knouds_harness.runs.load_results import (
     LoadPlan,
     LoadResults,
     PlannedStage,
+    SecondRow,
     Validity,
 )
 from knouds_harness.runs.record import RunWriter
@@ -109,6 +111,7 @@ class Leader:
         self._written_s = 0.0
         self._is_concluded = False
         self._resources = ExitStack()
+        self._scribe = Scribe()
         self._writers: tuple[RunWriter, LoadWriter, HdrLogWriter] | None = None
         if self._options.record is not None and target is not None:
             self._open_record(self._options.record, target)
@@ -134,18 +137,7 @@ class Leader:
         rows = list(self._summary.add(second))
         if self._progress:
             self._progress.add(second)
-        if self._writers:
-            _, load_writer, hlog = self._writers
-            load_writer.add_seconds(rows)
-            for series, histogram in second.histograms.items():
-                hlog.write(
-                    Interval(
-                        series=tuple(map(str, series)),
-                        start_unix_s=float(second.unix_s),
-                        length_s=1.0,
-                        histogram=histogram,
-                    )
-                )
+        self._scribe.give(lambda: self._keep_second(second, rows))
         missed = self._abort_watch.missed(second)
         if missed and not self._aborted_for:
             self._aborted_for = (missed,)
@@ -161,7 +153,7 @@ class Leader:
         """Write the figures so far, for the case that this process is killed."""
         self._write(self.results())
         if self._writers:
-            self._writers[0].checkpoint()
+            self._scribe.give(self._writers[0].checkpoint)
 
     def note(self, sentence: str) -> None:
         """Something that readers of the figures have to know."""
@@ -224,8 +216,12 @@ class Leader:
         self._environment.process_exit_code = int(exit_code)
         self._write(results)
         if self._writers:
-            self._writers[0].finish(OUTCOME_BY_EXIT_CODE[exit_code], exit_code, note="\n".join(self._notes))
-        self._resources.close()
+            finish, note = self._writers[0].finish, "\n".join(self._notes)
+            self._scribe.give(lambda: finish(OUTCOME_BY_EXIT_CODE[exit_code], exit_code, note=note))
+        try:
+            self._scribe.finish()
+        finally:
+            self._resources.close()
         if not self._options.started_by:
             sys.stderr.writelines(f"{line}\n" for line in last_words(results))
 
@@ -252,7 +248,22 @@ class Leader:
 
     def _keep_exchange(self, exchange: Exchange) -> None:
         if self._writers:
-            self._writers[0].add_exchange(exchange)
+            add_exchange = self._writers[0].add_exchange
+            self._scribe.give(lambda: add_exchange(exchange))
+
+    def _keep_second(self, second: Second, rows: Sequence[SecondRow]) -> None:
+        if self._writers:
+            _, load_writer, hlog = self._writers
+            load_writer.add_seconds(rows)
+            for series, histogram in second.histograms.items():
+                hlog.write(
+                    Interval(
+                        series=tuple(map(str, series)),
+                        start_unix_s=float(second.unix_s),
+                        length_s=1.0,
+                        histogram=histogram,
+                    )
+                )
 
     def _open_progress(self) -> ProgressTeller | None:
         if self._options.progress_file is None:
@@ -274,7 +285,8 @@ class Leader:
     def _write(self, results: LoadResults) -> None:
         self._written_s = time.monotonic()
         if self._writers:
-            self._writers[1].write(results)
+            write = self._writers[1].write
+            self._scribe.give(lambda: write(results))
 
     def _elapsed_s(self) -> float:
         return 0.0 if self.start_unix_s is None else max(0.0, time.time() - self.start_unix_s)

@@ -88,8 +88,8 @@ class ProgressTeller:
             self._errors[error] = self._errors.get(error, 0) + count
 
     def tell(self) -> None:
-        """Write how the run stands now."""
-        write_progress(self._path, self.now())
+        """Write how the run stands now; others go on meanwhile, however slow the disk is."""
+        gevent.get_hub().threadpool.apply(write_progress, (self._path, self.now()))
 
     def now(self) -> LoadProgress:
         """How the run stands."""
