@@ -129,7 +129,9 @@ class LoadRun:
         if self.leader:
             self.leader.verification = self.verification
         self.recording = Recording(
-            environment, on_second=self.leader.add_second if self.leader else lambda _: None
+            environment,
+            on_second=self.leader.add_second if self.leader else lambda _: None,
+            asks_workers=False,  # its crew does
         )
         self.samples: Samples | None = None
         if target:

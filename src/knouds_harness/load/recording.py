@@ -23,6 +23,7 @@ from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
 from knouds_harness.load.histograms import MAX_NS, Histogram, bucket_of
+from knouds_harness.load.last_reports import await_last_reports, give_last_report
 from knouds_harness.load.outcomes import Outcome, error_code, outcome_of
 
 REPORT_KEY = "knouds_harness"
@@ -227,7 +228,11 @@ class Recording:
     """
 
     def __init__(
-        self, environment: Environment, *, on_second: Callable[[Second], object] = lambda _: None
+        self,
+        environment: Environment,
+        *,
+        on_second: Callable[[Second], object] = lambda _: None,
+        asks_workers: bool = True,
     ) -> None:
         """Begin to listen; call it once Locust has its runner, such as in a listener of ``init``.
 
@@ -235,6 +240,7 @@ class Recording:
             environment: Locust's.
             on_second: Gets what each second brought, in order of time, in the local or master process. What
                 comes late from a worker is handed out as another part of its second.
+            asks_workers: For their last reports when a test ends; not where somebody else does.
         """
         self.recorder = Recorder()
         self.total = Second(unix_s=0)
@@ -244,9 +250,13 @@ class Recording:
         environment.events.request.add_listener(self.recorder.on_request)
         if isinstance(environment.runner, WorkerRunner):
             environment.events.report_to_master.add_listener(self._report)
+            if asks_workers:
+                give_last_report(environment.runner)
             return
-        if self._is_distributed:
+        if isinstance(environment.runner, MasterRunner):
             environment.events.worker_report.add_listener(self._receive)
+            if asks_workers:
+                await_last_reports(environment.runner)
         environment.events.quitting.add_listener(lambda **_: self.hand_out(everything=True))
         gevent.spawn(self._hand_out_every_second)
 

@@ -239,8 +239,10 @@ def test_local_run_hands_out_each_second(monkeypatch):
 
 DISTRIBUTED = """
 import json
+
+import gevent
 from locust import constant, events, task
-from locust.runners import MasterRunner
+from locust.runners import MasterRunner, WorkerRunner
 
 from knouds_harness.load.histograms import merged
 from knouds_harness.load.locust_statistics import use_exact_buckets
@@ -255,6 +257,11 @@ class Asking(KnoudsUser):
     @task
     def ask(self):
         self.client.get("/a", name="ask")
+
+@events.test_stopping.add_listener
+def stop_slowly(environment, **_):
+    if isinstance(environment.runner, WorkerRunner):
+        gevent.sleep(1.5)  # as on a busy machine; Locust's master waits for half a second
 
 @events.init.add_listener
 def record(environment, **_):
