@@ -7,8 +7,10 @@ import os
 import hypothesis
 import pytest
 
-hypothesis.settings.register_profile("dev", max_examples=50, deadline=None)
-hypothesis.settings.register_profile("nightly", max_examples=2_000, deadline=None)
+# As hypothesis's own "ci": on a busy machine anything may be slow, the drawing of examples too.
+_BUSY = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.register_profile("dev", _BUSY, max_examples=50)
+hypothesis.settings.register_profile("nightly", _BUSY, max_examples=2_000)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if "CI" in os.environ else "dev"))
 
 
