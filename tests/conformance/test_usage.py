@@ -9,6 +9,7 @@ from knouds_harness.conformance.checks.runs import reported_credits
 from knouds_harness.conformance.checks.usage import DEFAULT_LIMIT, MAX_LIMIT, model_ids_of, rows_of
 from knouds_harness.conformance.history import await_rows, read_page, read_pages, read_rows
 from knouds_harness.conformance.needs import (
+    COUNTED_MODEL,
     FAILING_POLLED_MODEL,
     FAILING_WORKFLOW,
     FULL_KEY,
@@ -233,6 +234,7 @@ def test_total(probe, query):
         for need, is_async, name, *marks in (
             (OWN_WORKFLOW, False, "workflow"),
             (USABLE_MODEL, False, "model"),
+            (COUNTED_MODEL, False, "another-model", pytest.mark.thorough),
             (FAILING_WORKFLOW, False, "failing-workflow"),
             (POLLED_MODEL, True, "async-model"),
             (OWN_POLLED_WORKFLOW, True, "async-workflow", pytest.mark.thorough),

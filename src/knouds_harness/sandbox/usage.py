@@ -167,6 +167,12 @@ def _row(run: Run, call: Call) -> dict[str, Any]:
         row["id"] = str(run.id)
     if "usage-row-models-as-text" in call.faults:
         row["modelIds"] = ",".join(row["modelIds"])
+    if (
+        run.source == "api-slim"
+        and run.execution_id is None
+        and "usage-row-names-the-cheapest" in call.faults
+    ):
+        row["modelIds"] = ["claude-sonnet"]
     if "usage-row-created-at-epoch" in call.faults:
         row["createdAt"] = int(run.created_unix_s * 1000)
     if is_ended and "usage-row-status-is-done" in call.faults:

@@ -29,6 +29,9 @@ FAULTS: Table = {
         "usage-cancelled-runs-fail": Subtle("The row of a cancelled run says that it failed."),
         "usage-async-runs-go-on": Subtle("The row of an asynchronous run stays processing."),
         "usage-lacks-failed-runs": Subtle("Failed runs have no row."),
+        "usage-row-names-the-cheapest": Subtle(
+            "The row of a model run that is waited for names the cheapest model."
+        ),
         "usage-lacks-cancelled-runs": Subtle("Cancelled runs have no row."),
         "usage-lacks-every-tenth-run": Subtle("Every tenth run has no row."),
         "usage-lacks-async-workflow-runs": Subtle("Asynchronous runs of workflows have no row."),
