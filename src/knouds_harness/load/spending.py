@@ -28,7 +28,7 @@ class LoadLimits:
             member: Of a distributed run, where the master hands credits out.
         """
         self._target = target
-        self._allowed = target.limits.allow
+        self._allowed = tuple(target.limits.allow)  # to look into a set costs a call of Enum's hash
         self._member = member
         self._pacer = Pacer(None, sleep=gevent.sleep)
         self._is_paced = Event()
