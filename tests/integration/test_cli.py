@@ -284,6 +284,9 @@ def test_breach_is_reported(tmp_path):
         "report.md",
         "junit.xml",
         "summary.json",
+        "surface.json",
+        "metrics.txt",
+        "facts.csv",
     }
     assert "auth.revoked-key-is-401" in process.stdout
     assert process.returncode == 1

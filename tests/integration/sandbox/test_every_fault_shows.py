@@ -235,7 +235,12 @@ async def rate_limits(t):
         await t.send("POST", "/api/workflows/pia-portrait/run", "pro", {"inputs": {}})
     await t.send("POST", "/api/workflows/pia-portrait/run", "pro-second", {"inputs": {}})
     t.services.limiter.advance(61)
-    await t.send("POST", "/api/workflows/pia-portrait/run", "pro", {"inputs": {}})
+    resets = []
+    for _ in range(2):
+        run = await t.send("POST", "/api/workflows/pia-portrait/run", "pro", {"inputs": {}})
+        resets.append(run.headers.get("x-ratelimit-reset"))
+        t.services.limiter.advance(5)
+    t.note(f"the window stays: {resets[0] == resets[1]}")
 
 
 async def corners(t):
@@ -253,6 +258,40 @@ async def corners(t):
     await t.send("POST", "/api/models/claude-sonnet/run?async=true", "business", {"inputs": {}})
     await t.send("GET", "/api/usage?status=failed&workflowSlug=bea-portrait", "business")
     await t.send("GET", "/api/usage?status=completed", "full")
+    await t.send("GET", "/api/usage?workflowSlug=portrait", "full")
+    await t.send("GET", "/api/usage?workflowSlug=bea-portrait", "full")
+    await t.send("GET", "/api/usage?modelId=suno", "business")
+    await t.send("GET", "/api/usage", headers={"authorization": f"Bearer {t.keys['full']}"})
+    await t.send("GET", "/api/whoami", "pro-second")
+    await t.send("POST", "/api/workflows", "full", {"name": "Corner_8"})
+    await t.send("GET", "/api/workflows/portrait/public-schema", "full")
+    await t.send("POST", "/api/workflows/stranger-private/run?async=true", "full", {"inputs": {}})
+    await t.send("POST", "/api/workflows/portrait/run?async=true", "only-workflow-run", {"inputs": {}})
+    await t.send("PUT", "/api/workflows/public-card", "full", {"tags": ["still public"]})
+    await t.send("GET", "/api/workflows/public-card/public-schema")
+    await t.send("GET", "/api/whoami", headers={"x-api-key": t.keys["full"][:-1] + "~"})
+    await t.send("POST", "/api/workflows/bea-portrait/run", "bound-workflow", {"inputs": {}})
+    nodes = [{**node, "id": f"n{number}"} for number in range(5)]
+    edges = [
+        {"id": f"e{number}", "source": f"n{number}", "target": f"n{number + 1}"}
+        | {"sourceHandle": "out", "targetHandle": "in"}
+        for number in range(4)
+    ]
+    whole = {"name": "R&D <b>9</b>", "slug": "of-its-own", "description": "long " * 200, "tags": ["a"]}
+    created = await t.send("POST", "/api/workflows", "full", whole | {"nodes": nodes, "edges": edges})
+    path = f"/api/workflows/{created.json()['slug']}"
+    for changes in ({"tags": []}, {"nodes": [node], "edges": []}):
+        await t.send("PUT", path, "full", changes)
+        await t.send("GET", path, "full")
+    submits = [
+        await t.send("POST", "/api/models/suno-v5/run?async=true", "business", {"inputs": {}}) for _ in "ab"
+    ]
+    asked = submits[0].json()
+    poll = await t.send("GET", asked["pollUrl"], "business")
+    t.note(f"is the one asked for: {poll.json().get('executionId') == asked['executionId']}")
+    for _ in range(2):
+        await t.send("POST", f"/api/executions/{asked['executionId']}/cancel", "business")
+    await all_ended(t)
 
 
 async def ended_for_a_while(t):
@@ -335,7 +374,7 @@ async def started(app):
 async def transcripts(faults):
     """Yield what each part writes down, one part after the other on the same sandbox."""
     app, services = build_app(
-        seed=SEED, faults=faults, latency=Latency(time_scale=0.1), now_unix_s=lambda: 1_800_000_000.0
+        seed=SEED, faults=faults, latency=Latency(time_scale=0.2), now_unix_s=lambda: 1_800_000_000.0
     )
     transport = httpx.ASGITransport(app)
     async with started(app), httpx.AsyncClient(transport=transport, base_url="http://sandbox.test") as client:

@@ -158,8 +158,8 @@ def test_key_without_the_capability_gets_none(receiver):
     assert receiver.deliveries == []
 
 
-def broken(deliveries):
-    """What of the deliveries of one execution, failing or cancelled, is not as it should be."""
+def broken(deliveries, model, ending):
+    """What of the deliveries of one execution is not as it should be."""
     payloads = [json.loads(body) for _, body in deliveries]
     return (
         len(payloads) != 1
@@ -167,7 +167,10 @@ def broken(deliveries):
         or not all(is_signed(*delivery) for delivery in deliveries)
         or payloads[0].get("requestId") is None
         or payloads[0]["event"] != f"execution.{payloads[0]['status']}"
-        or payloads[0]["status"] == "completed"
+        or payloads[0]["status"] != ending
+        or payloads[0]["modelIds"] != [model]
+        or not payloads[0]["userId"].startswith("usr_")
+        or payloads[0].get("result") == {}
     )
 
 
@@ -180,6 +183,8 @@ def test_webhook_fault_shows(receiver, fault):
         else ["model:run", "execution:cancel", "webhook:receive"]
     )
     time_scale = 1 if "cancel" in fault else 0.05  # in time to cancel, on a busy machine too
+    ending = "cancelled" if "cancel" in fault else "completed" if "result" in fault else "failed"
+    model = "failing-model" if ending == "failed" else "suno-v5"
     with connected(receiver, faults=[fault], capabilities=capabilities, time_scale=time_scale) as client:
         if "cancel" in fault:
             cancel = f"{submit(client)['pollUrl']}/cancel"
@@ -187,10 +192,10 @@ def test_webhook_fault_shows(receiver, fault):
                 list(senders.map(client.post, [cancel] * (3 if "each" in fault else 1)))
         else:
             receiver.refusals = "retry" in fault
-            submit(client, "failing-model")
+            submit(client, model)
         receiver.wait_for(1 + any(word in fault for word in ("twice", "retry", "each")))
 
     assert (
-        broken(receiver.deliveries[-1:] if "retry" in fault else receiver.deliveries)
+        broken(receiver.deliveries[-1:] if "retry" in fault else receiver.deliveries, model, ending)
         or fault == "webhook-without-capability"
     )
