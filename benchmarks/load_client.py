@@ -60,6 +60,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--among", nargs="+", default=(), help="measure these alone, such as KnoudsUser")
     parser.add_argument(
         "--only", help="a generator, to be measured in this process; used by the script itself"
     )
@@ -83,6 +84,8 @@ def main() -> None:
             ("FastHttpUser", https),
             ("KnoudsUser", https),
         ]
+        if options.among:
+            generators = [(name, url) for name, url in generators if name in options.among]
         results: dict[tuple[str, str], list[tuple[float, float]]] = {
             generator: [] for generator in generators
         }
@@ -105,6 +108,8 @@ def main() -> None:
         ("run record, histograms and guards cost", "KnoudsUser, guarded", "KnoudsUser", "http"),
         ("FloodUser against wrk", "wrk", "FloodUser", "http"),
     ):
+        if not {(generator, scheme), (other, scheme)} <= rounds_of.keys():
+            continue
         ratio = statistics.median(  # of one round each, so that the machine's other work matters least
             first / second
             for (first, _), (second, _) in zip(
