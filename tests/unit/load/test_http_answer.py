@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import zlib
 
 import brotli
@@ -89,6 +90,23 @@ def test_json_is_read():
     assert answer(b'{"a": [1]}').json() == {"a": [1]}
     with pytest.raises(ValueError, match="Expecting"):
         answer(b"<html>").json()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        rb'"\ud800"',
+        b"\xef\xbb\xbf{}",
+        b"NaN",
+        b"1e400",
+        b"4.35",
+        b"12345678901234567890123",
+        b'{"a": 1, "a": 2}',
+    ],
+)
+def test_json_is_read_as_python_reads_it(body):
+    """Also where the faster reader would not, or could differ."""
+    assert repr(answer(body).json()) == repr(json.loads(body))
 
 
 @pytest.mark.parametrize("interim", [0, 1, 2])
