@@ -64,7 +64,8 @@ def integration(session: nox.Session) -> None:
 def browser(session: nox.Session) -> None:
     """Reports in a real browser; Chromium comes from Debian. Screenshots are kept in reports/screenshots."""
     install(session, "test", "browser")
-    session.run("pytest", "tests/integration/browser", *session.posargs, env={"REQUIRE_BROWSER": "1"})
+    options = ("-n", "auto", *session.posargs)
+    session.run("pytest", "tests/integration/browser", *options, env={"REQUIRE_BROWSER": "1"})
 
 
 @nox.session(default=False)
