@@ -280,8 +280,9 @@ async def corners(t):
     whole = {"name": "R&D <b>9</b>", "slug": "of-its-own", "description": "long " * 200, "tags": ["a"]}
     created = await t.send("POST", "/api/workflows", "full", whole | {"nodes": nodes, "edges": edges})
     path = f"/api/workflows/{created.json()['slug']}"
-    for changes in ({"tags": []}, {"nodes": [node], "edges": []}):
-        await t.send("PUT", path, "full", changes)
+    updates: tuple[dict[str, object], ...] = ({"tags": []}, {"nodes": [node], "edges": []})
+    for changed in updates:
+        await t.send("PUT", path, "full", changed)
         await t.send("GET", path, "full")
     submits = [
         await t.send("POST", "/api/models/suno-v5/run?async=true", "business", {"inputs": {}}) for _ in "ab"
