@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from mutants.mutant import Label, Mutant, answering, encoded, with_header, without_header
-from mutants.promises import STATUS_BY_CODE, refusal_of
+from mutants.promised_refusals import STATUS_BY_CODE, refusal_of
 
 from knouds_harness.exchange.recordings import Recording
 
