@@ -114,7 +114,7 @@ def record(
         if compare and not shelf.recordings:
             raise UsageError(f"{folder}: holds no recordings to compare with")
         plan = _plan(session, shelf, outcome, is_update=update or compare)
-        _print_plan(plan, session, console)
+        _print_plan(plan, session, console, verb="compare" if compare else "record")
         _require_agreement(plan, session, is_agreed=yes)
         sys.exit((_compare if compare else _follow)(plan, session, shelf, console))
 
@@ -230,13 +230,13 @@ def _progress(console: Console, total: int) -> Iterator[Progress]:
         yield progress
 
 
-def _print_plan(plan: Plan, session: RecordingSession, console: Console) -> None:
+def _print_plan(plan: Plan, session: RecordingSession, console: Console, *, verb: str) -> None:
     target = session.run.target
     where = BUILT_IN if target.name == SANDBOX else target.base_url
     impossible = {recipe.name for recipes in plan.impossible.values() for recipe in recipes}
     _print(
         console,
-        f"{target.name} ({where}): {len(plan.recipes)} outcomes to record, {len(plan.kept)} there already, "
+        f"{target.name} ({where}): {len(plan.recipes)} outcomes to {verb}, {len(plan.kept)} there already, "
         f"{len(impossible)} that the profile makes impossible.",
     )
     for says, recipes in plan.impossible.items():
