@@ -237,6 +237,7 @@ def test_local_run_hands_out_each_second(monkeypatch):
     assert recording.total.histograms == {Series("a", Outcome.KEPT): counted(1.0, 2.0)}
 
 
+USERS = 4
 DISTRIBUTED = """
 import json
 
@@ -297,7 +298,17 @@ def test_master_has_what_its_workers_sent(tmp_path):
     with serving(script) as server:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             port = str(listener.getsockname()[1])
-        options = ["--headless", "--users", "4", "--spawn-rate", "4", "--run-time", "3s", "--processes", "2"]
+        options = [
+            "--headless",
+            "--users",
+            str(USERS),
+            "--spawn-rate",
+            "4",
+            "--run-time",
+            "3s",
+            "--processes",
+            "2",
+        ]
         options += ["--stop-timeout", "5"]  # so that nobody is killed between sending and counting
         options += ["--master-bind-host", "127.0.0.1", "--master-bind-port", port, "--master-port", port]
         command = [sys.executable, "-m", "locust", "-f", str(locustfile), "--host", server.base_url, *options]
@@ -305,6 +316,8 @@ def test_master_has_what_its_workers_sent(tmp_path):
 
     assert process.returncode == 0, process.stderr
     told = json.loads(next(line for line in process.stdout.splitlines() if line.startswith("{")))
-    assert told["recorded"] == told["handed out"] == told["locust"] == len(server.requests) > 100
+    assert told["recorded"] == told["handed out"] == told["locust"] > 100
+    # Locust kills a user who waits, and one who just woke up in that instant has sent a request that nobody counts.
+    assert 0 <= len(server.requests) - told["locust"] <= USERS
     assert told["in order"]
     assert told["locust p50_ms"] == pytest.approx(told["p50_ms"], rel=0.01)  # one rank apart at most
