@@ -317,7 +317,7 @@ def test_master_has_what_its_workers_sent(tmp_path):
     assert process.returncode == 0, process.stderr
     told = json.loads(next(line for line in process.stdout.splitlines() if line.startswith("{")))
     assert told["recorded"] == told["handed out"] == told["locust"] > 100
-    # Locust kills a user who waits, and one who just woke up in that instant has sent a request that nobody counts.
+    # Locust kills whoever waits; one who wakes up in that instant has sent a request that nobody counts.
     assert 0 <= len(server.requests) - told["locust"] <= USERS
     assert told["in order"]
     assert told["locust p50_ms"] == pytest.approx(told["p50_ms"], rel=0.01)  # one rank apart at most
