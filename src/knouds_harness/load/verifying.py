@@ -11,7 +11,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from locust.exception import CatchResponseError
 
@@ -253,7 +253,11 @@ def _as_exchange(operation: Operation, response: Any) -> Exchange:  # noqa: ANN4
     return Exchange(
         id="",
         request=Request(
-            method=operation.method, path=url.path, action=operation.action, operation_id=operation.id
+            method=operation.method,
+            path=url.path,
+            query=tuple(parse_qsl(url.query, keep_blank_values=True)),  # whether a run is waited for
+            action=operation.action,
+            operation_id=operation.id,
         ),
         url=response.url or "",
         sent_headers=(),
