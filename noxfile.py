@@ -57,7 +57,11 @@ def spec(session: nox.Session) -> None:
 def integration(session: nox.Session) -> None:
     """The harness end to end: the command line, an installed wheel, every fault caught."""
     install(session, "test")
-    session.run("pytest", "tests/integration", "-n", "auto", *session.posargs)
+    if session.posargs:
+        session.run("pytest", "tests/integration", "-n", "auto", *session.posargs)
+        return
+    session.run("pytest", "tests/integration", "--ignore=tests/integration/load", "-n", "auto")
+    session.run("pytest", "tests/integration/load")  # alone: a generator that shares its core says so
 
 
 @nox.session(default=False)
