@@ -57,11 +57,15 @@ def spec(session: nox.Session) -> None:
 def integration(session: nox.Session) -> None:
     """The harness end to end: the command line, an installed wheel, every fault caught."""
     install(session, "test")
-    if session.posargs:
-        session.run("pytest", "tests/integration", "-n", "auto", *session.posargs)
-        return
-    session.run("pytest", "tests/integration", "--ignore=tests/integration/load", "-n", "auto")
-    session.run("pytest", "tests/integration/load")  # alone: a generator that shares its core says so
+    options = ("--ignore=tests/integration/load", "-n", "auto", *session.posargs)
+    session.run("pytest", "tests/integration", *options)
+
+
+@nox.session(default=False)
+def integration_load(session: nox.Session) -> None:
+    """Load end to end, one test at a time: a generator that shares its core says so, and measures nothing."""
+    install(session, "test")
+    session.run("pytest", "tests/integration/load", *session.posargs)
 
 
 @nox.session(default=False)

@@ -49,7 +49,9 @@ def test_target_that_cannot_reach_this_machine_is_polled(folder, profile):
 
 def test_answers_that_were_not_kept_are_evidence(folder):
     """A few exchanges of each kind, linked from the figures."""
-    loaded = load(folder, "reads", "--fault", "pricing-is-404", "--users", "8", "--duration", "4s", "--quiet")
+    loaded = load(
+        folder, "reads", "--fault", "pricing-is-404", "--users", "30", "--duration", "6s", "--quiet"
+    )
 
     (pricing,) = (each for each in loaded.results.operations if each.operation == "getPublicPricing")
     (error,) = pricing.errors
