@@ -83,15 +83,29 @@ class Window:
         reset_unix_s: Its end, as the first of them told it.
         remaining: How often each value of ``X-RateLimit-Remaining`` came with a success.
         refused: How many were refused.
+        longest_wait_s: The most that ``Retry-After`` told one of them to wait.
+        waits_kept: How many came again after as long as a refusal told, and found another window.
+        waits_broken: How many were refused for this one nevertheless.
     """
 
     reset_unix_s: int
     remaining: Counter[int] = field(default_factory=Counter)
     refused: int = 0
+    longest_wait_s: int = 0
+    waits_kept: int = 0
+    waits_broken: int = 0
 
     def is_same(self, reset_unix_s: int) -> bool:
         """Whether another answer means this window."""
         return abs(self.reset_unix_s - reset_unix_s) <= _SAME_WINDOW_S
+
+    def add(self, other: Window) -> None:
+        """Count what another process saw of it."""
+        self.remaining.update(other.remaining)
+        self.refused += other.refused
+        self.longest_wait_s = max(self.longest_wait_s, other.longest_wait_s)
+        self.waits_kept += other.waits_kept
+        self.waits_broken += other.waits_broken
 
 
 @dataclass(kw_only=True)
@@ -123,7 +137,17 @@ class Pages:
             "execution_ids": bytes(self.execution_ids),
             "runs": [[*run, count] for run, count in self.runs.items()],
             "windows": [
-                [*route, each.reset_unix_s, list(each.remaining.items()), each.refused]
+                [
+                    list(route),
+                    list(each.remaining.items()),
+                    [
+                        each.reset_unix_s,
+                        each.refused,
+                        each.longest_wait_s,
+                        each.waits_kept,
+                        each.waits_broken,
+                    ],
+                ]
                 for route, windows in self.windows.items()
                 for each in windows
             ],
@@ -136,13 +160,16 @@ class Pages:
     def unpacked(cls, message: Mapping[str, Any]) -> Self:
         """What ``packed`` made."""
         windows: dict[Route, list[Window]] = {}
-        for user, name, tier, reset_unix_s, remaining, refused in message["windows"]:
+        for route, remaining, (reset_unix_s, refused, longest_wait_s, kept, broken) in message["windows"]:
             window = Window(
                 reset_unix_s=reset_unix_s,
                 remaining=Counter(dict(remaining)),
                 refused=refused,
+                longest_wait_s=longest_wait_s,
+                waits_kept=kept,
+                waits_broken=broken,
             )
-            windows.setdefault(Route(user, name, tier), []).append(window)
+            windows.setdefault(Route(*route), []).append(window)
         return cls(
             tallies=Tallies.unpacked(message["tallies"]),
             execution_ids=bytearray(message["execution_ids"]),
@@ -285,7 +312,7 @@ class History:
         if not (is_admitted or is_refused):
             self._pages.unknown[route] += 1
         elif reset_unix_s is not None and reset_unix_s < _MILLISECONDS:
-            window = window_of(self._pages.windows.setdefault(route, []), reset_unix_s)
+            window = self._window(route, reset_unix_s)
             if is_refused:
                 window.refused += 1
             elif remaining is not None:
@@ -296,6 +323,8 @@ class History:
     def _observe_wait(self, route: Route, reset_unix_s: int, wait_s: int | None, took_s: float) -> None:
         """Whether somebody had waited as long as an earlier refusal told, and was refused for its window."""
         if wait_s is not None:
+            window = self._window(route, reset_unix_s)
+            window.longest_wait_s = max(window.longest_wait_s, wait_s)
             self._pages.tallies.judge(
                 *SHORT_WAIT,
                 holds=wait_s <= WINDOW_S + _ROUNDING_S,
@@ -311,6 +340,9 @@ class History:
                 holds=not is_refused_again,
                 example=f"{route.name} of {route.user}: refused {now_s - took_s - told[1]:.0f} s after that",
             )
+            waited_for = self._window(route, told[0])
+            waited_for.waits_broken += is_refused_again
+            waited_for.waits_kept += not is_refused_again
             if not is_refused_again:
                 del self._wait_until[route]
                 told = None
@@ -318,6 +350,9 @@ class History:
             until_s = now_s + wait_s
             earliest_s = min(until_s, told[1]) if told is not None and is_told_window else until_s
             self._wait_until[route] = (reset_unix_s, earliest_s)
+
+    def _window(self, route: Route, reset_unix_s: int) -> Window:
+        return window_of(self._pages.windows.setdefault(route, []), reset_unix_s)
 
 
 def window_of(windows: list[Window], reset_unix_s: int) -> Window:
@@ -334,9 +369,7 @@ def merge_windows(into: dict[Route, list[Window]], routes: Iterable[tuple[Route,
     for route, windows in routes:
         known = into.setdefault(route, [])
         for each in windows:
-            window = window_of(known, each.reset_unix_s)
-            window.remaining.update(each.remaining)
-            window.refused += each.refused
+            window_of(known, each.reset_unix_s).add(each)
 
 
 def hash_of(execution_id: str) -> bytes:

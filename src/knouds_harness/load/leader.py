@@ -62,7 +62,7 @@ class Leader:
 
     Attributes:
         course: The load shape; the plugin sets it.
-        verification: Of all processes, where it is asked for.
+        verification: Of all processes, where a target is named.
         start_unix_s: When load began; None before.
         health_by_worker: What each worker last said of itself.
         evidence: Some exchanges that were not kept.
@@ -192,6 +192,8 @@ class Leader:
             is_steady=is_steady,
             steady_from_s=steady_from_s,
             invariants=self.verification.invariants() if self.verification else (),
+            windows=self.verification.windows() if self.verification else (),
+            begun_unix_s=self.start_unix_s,
             cost_credits=self._health().spent_credits,
             note="\n".join(self._notes),
         )

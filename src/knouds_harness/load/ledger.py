@@ -19,6 +19,7 @@ from knouds_harness.load.history import (
 )
 from knouds_harness.load.promises import FRESH_ID, NEEDS, NO_FEWER, NO_MORE, REMAINING_FALLS, WINDOWS_APART
 from knouds_harness.load.tallies import Tallies
+from knouds_harness.load.window_log import WindowLog
 from knouds_harness.runs.load_results import Invariant
 
 _MOST_HASHES: Final = 200_000
@@ -73,6 +74,7 @@ class Ledger:
         runs: How many of each kind were answered.
         ended: Some executions whose end was seen, evenly chosen.
         deliveries: What came of executions that ended.
+        windows: Of rate limits, for readers.
     """
 
     def __init__(self, *, chance: random.Random, most_in_flight: int, is_alone: bool) -> None:
@@ -87,6 +89,7 @@ class Ledger:
         self.runs: Counter[Run] = Counter()
         self.ended: list[Ended] = []
         self.deliveries = DeliveryMatch()
+        self.windows = WindowLog()
         self._chance = chance
         self._most_in_flight = most_in_flight
         self._is_alone = is_alone
@@ -108,6 +111,7 @@ class Ledger:
             elif (place := self._chance.randrange(self._ended)) < _MOST_ENDED:
                 self.ended[place] = each
         self._unknown.update(pages.unknown)
+        self.windows.add(pages.windows)
         merge_windows(self._windows, pages.windows.items())
         for route, windows in self._windows.items():
             windows.sort(key=lambda window: window.reset_unix_s)

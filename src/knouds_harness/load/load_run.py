@@ -258,10 +258,10 @@ class LoadRun:
         scenarios: list[Any] = [each for each in environment.user_classes if hasattr(each, "senders")]
         is_alone = any(each.crosses_limit for each in scenarios)
         share = 1.0 if is_alone else self.options.verified_share
-        if not share:
+        if not share and (self.target is None or not scenarios):
             return None
         audit = None
-        if self.leader is not None:
+        if share and self.leader is not None:
             senders = [each for user_class in scenarios for each in user_class.senders(self.known_target)]
             audit = Audit(self.known_target, senders, yes_production=self.options.yes_production)
             audit.before()

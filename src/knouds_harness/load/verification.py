@@ -10,7 +10,7 @@ from typing import Any, Final
 import gevent
 
 from knouds_harness.contract.document import load_document
-from knouds_harness.contract.tiers import LIMITED_ROUTES
+from knouds_harness.contract.tiers import LIMIT_BY_TIER, LIMITED_ROUTES
 from knouds_harness.load.audit import Audit
 from knouds_harness.load.deliveries import DeliveryServer
 from knouds_harness.load.history import SHOWING_STATUS, History, Pages, hash_of
@@ -18,23 +18,25 @@ from knouds_harness.load.ledger import Ledger
 from knouds_harness.load.options import Options
 from knouds_harness.load.response import Response
 from knouds_harness.load.verifying import Verifier
-from knouds_harness.runs.load_results import Invariant
+from knouds_harness.runs.load_results import Invariant, LimitWindow
 from knouds_harness.target.address import host_of, is_loopback
 from knouds_harness.target.personas import Persona
 from knouds_harness.target.profile import Target
 
 _LOOK_EVERY_S: Final = 0.2
-_OF_HISTORY: Final = {*SHOWING_STATUS, *LIMITED_ROUTES, *(f"{each} async" for each in LIMITED_ROUTES)}
+_LIMITED: Final = {*LIMITED_ROUTES, *(f"{each} async" for each in LIMITED_ROUTES)}
+_OF_HISTORY: Final = {*SHOWING_STATUS, *_LIMITED}
 
 
 class Verification:
     """Looks at answers; what workers saw reaches the leading process with their reports.
 
     The share that is asked for is of answers whose shape is judged. The history of runs, executions and rate
-    limits is kept whole: a part of it would prove nothing.
+    limits is kept whole: a part of it would prove nothing. Without a share nothing is judged, and only the
+    windows of rate limits are kept.
 
     Attributes:
-        share: The share that is asked for.
+        share: The share that is asked for; 0 where verifying is not.
         server: Takes deliveries, where the profile says that they lead here.
     """
 
@@ -63,7 +65,7 @@ class Verification:
         """
         self.share = share
         self._draw = random.Random(f"{options.seed} verify {process}").random
-        self._verifier = Verifier(load_document(), waivers=target.waivers)
+        self._verifier = Verifier(load_document(), waivers=target.waivers) if share else None
         self._history = History(chance=random.Random(f"{options.seed} history {process}"))
         self._ledger = Ledger(
             chance=random.Random(f"{options.seed} ledger"), most_in_flight=options.users, is_alone=is_alone
@@ -88,10 +90,10 @@ class Verification:
             sender: Whose key it was sent with, if anybody's.
             body: Of the answer, if it was parsed already.
         """
-        if sender is not None and name in _OF_HISTORY:
+        if sender is not None and self._is_of_history(name, sender):
             body = _parsed(response) if body is None else body
             self._history.observe(name, response, sender, body)
-        if self._draw() < self.share:
+        if self._verifier is not None and self._draw() < self.share:
             broken = self._verifier.judge(name, response, body)
             if broken is not None:
                 response.failure(broken)
@@ -99,8 +101,14 @@ class Verification:
     def take(self) -> Pages:
         """What this process saw since the last time."""
         pages = self._history.take()
-        pages.tallies.add(self._verifier.take())
+        if self._verifier is not None:
+            pages.tallies.add(self._verifier.take())
         return pages
+
+    def _is_of_history(self, name: str, sender: Persona) -> bool:
+        if self._verifier is None:
+            return sender.tier in LIMIT_BY_TIER and name in _LIMITED
+        return name in _OF_HISTORY
 
     def receive(self, message: Mapping[str, Any]) -> None:
         """What a worker saw, as it packed it."""
@@ -146,7 +154,11 @@ class Verification:
     def invariants(self) -> tuple[Invariant, ...]:
         """How each promise fared so far, here and wherever else was reported from."""
         self._ledger.add(self.take())
-        return self._ledger.invariants()
+        return self._ledger.invariants() if self._verifier else ()
+
+    def windows(self) -> tuple[LimitWindow, ...]:
+        """The windows of rate limits that answers told of until ``invariants`` was last asked for."""
+        return self._ledger.windows.windows()
 
 
 def _parsed(response: Response) -> object:

@@ -317,10 +317,41 @@ class Invariant:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LimitWindow:
+    """A window of a rate limit, as answers told of it.
+
+    Attributes:
+        user: Whose account: limits count all keys of one together.
+        operation: As in ``OperationLoad``.
+        tier: Of the account.
+        limit: Requests that a window of this tier admits, as documented.
+        ends_unix_s: What ``X-RateLimit-Reset`` said, by the target's clock.
+        admitted: Requests that were.
+        throttled: Requests that were refused (429).
+        longest_wait_s: The most that ``Retry-After`` told one of these to wait; 0 for none.
+        waits_kept: How many came again after as long as they were told to wait, and found another window.
+        waits_broken: How many were refused for this one nevertheless.
+    """
+
+    user: str
+    operation: str
+    tier: str
+    limit: int
+    ends_unix_s: int
+    admitted: int = 0
+    throttled: int = 0
+    longest_wait_s: int = 0
+    waits_kept: int = 0
+    waits_broken: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class LoadResults:
     """The contents of ``load.json``.
 
     Attributes:
+        begun_unix_s: When load began; None in older records, and where it never did.
+        windows: Of rate limits, warm-up included; the first two thousand of a run.
         overall: Response times of all that was kept, whatever the operation.
         is_steady: Whether throughput and times became steady; None where the load was to change, or the run
             was too short to tell.
@@ -338,6 +369,8 @@ class LoadResults:
     cycles: Cycles | None = None
     capacity: Capacity | None = None
     invariants: tuple[Invariant, ...] = ()
+    begun_unix_s: float | None = None
+    windows: tuple[LimitWindow, ...] = ()
     overall: Times | None = None
     is_steady: bool | None = None
     steady_from_s: float | None = None

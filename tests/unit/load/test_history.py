@@ -142,6 +142,23 @@ def test_waiting_as_long_as_told_helps(history, clock, waited_s, is_same_window,
     assert tally(history.take(), TRUE_WAIT) == expected
 
 
+def test_window_keeps_what_came_of_those_whom_it_told_to_wait(history, clock):
+    """The longest wait that was told, and who was refused for it afterwards and who was not."""
+    tell(history, "runWorkflow", throttled(20), throttled(30))
+    told = history.take().windows[ROUTE][0]
+    clock.now_s += 25
+    tell(history, "runWorkflow", throttled(5))
+    clock.now_s += 60
+    tell(history, "runWorkflow", ran(99, reset_unix_s=RESET_UNIX_S + 60))
+    later = history.take().windows[ROUTE]
+
+    assert told.longest_wait_s == 30
+    assert [(each.reset_unix_s - RESET_UNIX_S, each.waits_kept, each.waits_broken) for each in later] == [
+        (0, 1, 1),
+        (60, 0, 0),
+    ]
+
+
 def test_nobody_waits_longer_than_a_window(history):
     """An hour is no window."""
     tell(history, "runWorkflow", throttled(60), throttled(3600))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from load_answers import Said, persona, ran
+from load_answers import Said, persona, ran, throttled
 from load_options import options
 
 from knouds_harness.load.audit import Audit
@@ -12,6 +12,7 @@ from knouds_harness.load.verification import Verification
 from knouds_harness.target.profile import Target
 
 ADA = persona("full", user="ada", tier="enterprise")
+PIA = persona("pro", user="pia", tier="pro")
 TARGET = Target(name="here", base_url="http://127.0.0.1:1", personas={"full": ADA})
 
 
@@ -56,6 +57,18 @@ def test_share_thins_out_shapes_and_not_the_history(share, least, most):
     seen = {each.fact: each.seen for each in one.invariants()}
     assert least <= seen["run.success-shape"] <= most
     assert auditor.looked_for == seen["usage.run-has-a-row"] == 1000
+
+
+def test_windows_of_limits_are_kept_without_verifying_and_nothing_is_judged():
+    """Of accounts that have a limit; whoever did not ask for a verdict gets none."""
+    one = verification(share=0.0)
+    for sender in (ADA, PIA):
+        one.look("runWorkflow", ran(99), sender, None)
+        one.look("runWorkflow", throttled(3600), sender, None)
+
+    assert one.invariants() == ()
+    (window,) = one.windows()
+    assert (window.user, window.admitted, window.throttled, window.longest_wait_s) == ("pia", 1, 1, 3600)
 
 
 def test_success_that_breaks_the_contract_is_a_failure():
