@@ -107,12 +107,12 @@ class Operation:
     alternatives: tuple[str, ...]
     error_codes: tuple[str, ...]
     source: Source
-    responses: Mapping[int, Response]
-    request_schema: Mapping[str, Any] | None
+    responses: Mapping[int, Response] = field(repr=False)
+    request_schema: Mapping[str, Any] | None = field(repr=False)
     request_body_required: bool
-    request_examples: Mapping[str, Any] = field(default_factory=dict)
+    request_examples: Mapping[str, Any] = field(default_factory=dict, repr=False)
     path_parameters: tuple[str, ...]
-    query_parameters: Mapping[str, Mapping[str, Any]]
+    query_parameters: Mapping[str, Mapping[str, Any]] = field(repr=False)
     facts: tuple[str, ...]
 
     def required_capabilities(self, path_values: Mapping[str, str]) -> tuple[str, ...]:
