@@ -17,14 +17,13 @@ from pathlib import Path
 import httpx
 import respx
 
-from knouds_harness.conformance.recording_judgement import claims_about
+from knouds_harness.conformance.recording_judgement import judgement_of
 from knouds_harness.contract.document import Document, load_document
 from knouds_harness.contract.operations import Action
 from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.exchange.client import KEY_HEADER, Client
 from knouds_harness.exchange.evidence import Exchange, Pairs, Request
 from knouds_harness.exchange.recordings import BASE_URL, Recording, read_recordings
-from knouds_harness.runs.verdicts import fails_run, verdict_for
 from knouds_harness.target.limits import Limits
 from knouds_harness.target.personas import Persona, Secret
 from knouds_harness.target.profile import Target
@@ -154,17 +153,10 @@ def replayed(recording: Recording) -> Exchange:
         return client.send(request, key=key)
 
 
-def breaches(recording: Recording) -> list[str]:
+def breaches(recording: Recording) -> tuple[str, ...]:
     """What checks find in a recording that would fail a run."""
-    return [
-        f"{check.id}: {claim.fact} {claim.where}: expected {claim.expected}, observed {claim.observed}"
-        for check, claims in claims_about(
-            recording, document=document(), shapes=shapes(), story=story_of(recording)
-        )
-        for claim in claims
-        if not claim.holds
-        and fails_run(verdict_for(document().facts[claim.fact]), strict=False, is_waived=False)
-    ]
+    story = story_of(recording)
+    return judgement_of(recording, document=document(), shapes=shapes(), story=story).breaches
 
 
 def _restored(text: str) -> str:

@@ -8,14 +8,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 from knouds_harness.conformance.captured import Captured
-from knouds_harness.conformance.claims import explain
-from knouds_harness.conformance.recording_judgement import claims_about
+from knouds_harness.conformance.recording_judgement import judgement_of
 from knouds_harness.contract.document import Document
 from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.recording_redaction import RecordingRedactor
 from knouds_harness.exchange.recordings import Origin, Recording
-from knouds_harness.runs.verdicts import fails_run, verdict_for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,13 +62,13 @@ def import_recordings(
             continue
         outcome = _outcome(exchange, names)
         recording = _recording(redactor.ours(exchange), outcome, captured, source, document)
-        facts, breach = _judged(recording, document, shapes)
-        if breach:
-            broken.append(f"{exchange.id}, {recording.name}: it breaks a promise: {breach}")
+        judgement = judgement_of(recording, document=document, shapes=shapes)
+        if judgement.breaches:
+            broken.append(f"{exchange.id}, {recording.name}: it breaks a promise: {judgement.breaches[0]}")
             continue
         seen.add(_kind_of(exchange))
         names.add((recording.operation, outcome))
-        recordings.append(replace(recording, facts=facts))
+        recordings.append(replace(recording, facts=judgement.facts))
     return Imported(
         recordings=tuple(recordings), known=known, broken=tuple(broken), without_operation=without_operation
     )
@@ -113,17 +111,3 @@ def _recording(
             seed=0,
         ),
     )
-
-
-def _judged(recording: Recording, document: Document, shapes: ShapeJudge) -> tuple[tuple[str, ...], str]:
-    """The facts that it shows to be kept, and the first promise that it breaks, if any."""
-    kept: set[str] = set()
-    failed: set[str] = set()
-    breach = ""
-    for check, claims in claims_about(recording, document=document, shapes=shapes):
-        for claim in claims:
-            (kept if claim.holds else failed).add(claim.fact)
-            verdict = verdict_for(document.facts[claim.fact])
-            if not claim.holds and not breach and fails_run(verdict, strict=False, is_waived=False):
-                breach = explain(check, claim)
-    return tuple(fact for fact in document.facts if fact in kept - failed), breach

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from knouds_harness.conformance.checks import all_checks
-from knouds_harness.conformance.claims import Check, Claim
+from knouds_harness.conformance.claims import Check, Claim, explain
 from knouds_harness.conformance.common_checks import common_claims
 from knouds_harness.conformance.receiver import payload_of
 from knouds_harness.conformance.statuses import FINAL, body_of, status_in, statuses_in
@@ -19,6 +20,38 @@ from knouds_harness.contract.document import Document
 from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.recordings import TEST_SECRET, Recording
+from knouds_harness.runs.verdicts import fails_run, verdict_for
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """What a recording shows.
+
+    Attributes:
+        facts: Those that it shows to be kept and nowhere broken, in the document's order.
+        breaches: What it breaks that would fail a run without waivers, in words.
+    """
+
+    facts: tuple[str, ...]
+    breaches: tuple[str, ...]
+
+
+def judgement_of(
+    recording: Recording, *, document: Document, shapes: ShapeJudge, story: Iterable[Recording] = ()
+) -> Judgement:
+    """What all checks together make of a recording; arguments and errors are those of ``claims_about``."""
+    kept: set[str] = set()
+    broken: set[str] = set()
+    breaches: list[str] = []
+    for check, claims in claims_about(recording, document=document, shapes=shapes, story=story):
+        for claim in claims:
+            (kept if claim.holds else broken).add(claim.fact)
+            verdict = verdict_for(document.facts[claim.fact])
+            if not claim.holds and fails_run(verdict, strict=False, is_waived=False):
+                breaches.append(explain(check, claim))
+    return Judgement(
+        facts=tuple(fact for fact in document.facts if fact in kept - broken), breaches=tuple(breaches)
+    )
 
 
 def claims_about(
