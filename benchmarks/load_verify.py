@@ -107,22 +107,22 @@ def measure(rounds: int, requests: int) -> list[dict[float, float]]:
     Returns:
         Processor time per request in µs by share, for each round but the first.
     """
-    import gevent  # noqa: PLC0415 - only this process is patched
-    from locust import constant  # noqa: PLC0415
-    from locust.env import Environment  # noqa: PLC0415
+    import gevent
+    from locust import constant
+    from locust.env import Environment
 
-    from knouds_harness.contract.operations import Action  # noqa: PLC0415
-    from knouds_harness.load.journeys import run_workflow, who_am_i  # noqa: PLC0415
-    from knouds_harness.load.load_run import LoadRun  # noqa: PLC0415
-    from knouds_harness.load.locust_statistics import use_exact_buckets  # noqa: PLC0415
-    from knouds_harness.load.options import Options  # noqa: PLC0415
-    from knouds_harness.load.scenario import ScenarioUser  # noqa: PLC0415
-    from knouds_harness.load.shapes import Shape  # noqa: PLC0415
-    from knouds_harness.load.verification import Verification  # noqa: PLC0415
-    from knouds_harness.target.limits import Limits  # noqa: PLC0415
-    from knouds_harness.target.personas import Persona, Secret  # noqa: PLC0415
-    from knouds_harness.target.profile import Target  # noqa: PLC0415
-    from knouds_harness.target.resources import Workflow  # noqa: PLC0415
+    from knouds_harness.contract.operations import Action
+    from knouds_harness.load.journeys import run_workflow, who_am_i
+    from knouds_harness.load.load_run import LoadRun
+    from knouds_harness.load.locust_statistics import use_exact_buckets
+    from knouds_harness.load.options import Options
+    from knouds_harness.load.scenario import ScenarioUser
+    from knouds_harness.load.shapes import Shape
+    from knouds_harness.load.verification import Verification
+    from knouds_harness.target.limits import Limits
+    from knouds_harness.target.personas import Persona, Secret
+    from knouds_harness.target.profile import Target
+    from knouds_harness.target.resources import Workflow
 
     use_exact_buckets()
     key = Persona(
