@@ -21,6 +21,7 @@ from knouds_harness.runs.load_results import (
     ErrorCount,
     Invariant,
     JudgedObjective,
+    LimitWindow,
     LoadResults,
     OperationLoad,
     PlannedStage,
@@ -30,6 +31,7 @@ from knouds_harness.runs.load_results import (
 from knouds_harness.runs.record import RunWriter
 from knouds_harness.runs.spread import spread_text
 
+BEGUN_UNIX_S = 1_764_063_000.0
 _MEDIAN_MS = {"getWhoami": 4.0, "runWorkflow": 45.0, "runWorkflow async": 60.0}
 _ERRORS = {
     "throttled": (429, "RATE_LIMITED"),
@@ -61,7 +63,7 @@ def calm(root: Path) -> Path:
     """A run in which every request was kept and no objective missed, and that looked for nothing else."""
     results, rows = _everything(20, {"getWhoami": 4.0}, is_calm=True)
     objectives = tuple(each for each in results.objectives if each.is_met)
-    results = replace(results, objectives=objectives, cycles=None, capacity=None, invariants=())
+    results = replace(results, objectives=objectives, cycles=None, capacity=None, invariants=(), windows=())
     return _written(root, "kept", 0, results, rows)
 
 
@@ -153,10 +155,29 @@ def _everything(
                 fact="rate.body-has-retry-after", says="Refusals say when to come again.", seen=0, broken=0
             ),
         ),
+        begun_unix_s=BEGUN_UNIX_S,
+        windows=(
+            _window(0, user="bea", tier="business", limit=1000, admitted=640),
+            _window(0, admitted=100, throttled=48, longest_wait_s=41, waits_kept=3),
+            _window(1, admitted=60),
+        ),
         is_steady=True,
         steady_from_s=8.0,
         cost_credits=31.5,
     ), rows
+
+
+def _window(
+    number: int, *, user: str = "pia", tier: str = "pro", limit: int = 100, **counts: int
+) -> LimitWindow:
+    return LimitWindow(
+        user=user,
+        operation="runWorkflow",
+        tier=tier,
+        limit=limit,
+        ends_unix_s=int(BEGUN_UNIX_S) + 45 + 60 * number,
+        **counts,
+    )
 
 
 def _second(chance: random.Random, median_ms: float, samples: int) -> Histogram:

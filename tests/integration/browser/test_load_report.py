@@ -102,10 +102,23 @@ def test_objectives_come_before_any_figure_and_validity_before_them(page):
 
 def test_throttled_seconds_are_listed(page):
     """When, and what was kept meanwhile."""
-    row = page.locator("section", has=page.locator("#limits")).locator("tbody tr").inner_text()
+    row = page.locator("section", has=page.locator("#limits")).locator("tbody tr").last.inner_text()
 
     assert "12 to 15" in row
     assert "getWhoami 48" in row
+
+
+def test_windows_of_limits_fill_their_track(page):
+    """As far as they admitted of the limit; where each was in the run."""
+    boxes = page.locator(".limit-window").evaluate_all(
+        """(all) => all.map((each) => [
+          each.offsetLeft, each.offsetWidth, each.querySelector("i").offsetHeight / each.offsetHeight])"""
+    )
+    track = page.locator(".track").first.evaluate("(e) => e.clientWidth")
+
+    assert [round(full, 1) for _, _, full in boxes] == [0.6, 1.0, 0.6]
+    assert [round(left / track, 1) for left, _, _ in boxes] == [0.0, 0.0, 0.5]
+    assert all(abs(width / track - 0.5) < 0.01 for _, width, _ in boxes)
 
 
 def test_error_leads_to_its_evidence(page):

@@ -10,7 +10,7 @@ import pytest
 from load_results import load_results, operation
 from loaded_runs import calm, loaded, unmeasured
 
-from knouds_harness.reporting.load.charts import charts_of, throttled_spans
+from knouds_harness.reporting.load.charts import charts_of
 from knouds_harness.reporting.load.html import load_html
 from knouds_harness.runs.load_results import ErrorCount, SecondRow
 from knouds_harness.runs.record import read_run
@@ -117,15 +117,3 @@ def test_records_without_spreads_have_no_heat_map():
 
     assert charts["heat"] is None
     assert charts["times"]["whoami"]["p99_ms"] == [9.0]
-
-
-def test_throttled_seconds_in_a_row_are_one_span():
-    """With what was throttled by operation, and kept meanwhile."""
-    rows = [second(at_s, throttled=2 if at_s in (3, 4, 8) else 0) for at_s in range(10)]
-    rows.append(second(4, "runModel", throttled=5, kept=7))
-
-    spans = throttled_spans(rows)
-
-    assert [(span.from_s, span.to_s) for span in spans] == [(3, 4), (8, 8)]
-    assert spans[0].throttled == {"whoami": 4, "runModel": 5}
-    assert spans[0].kept == 9

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import ceil
 from statistics import median
 from typing import Any
@@ -14,7 +13,6 @@ from knouds_harness.runs.spread import PER_DOUBLING, add_spread, by_bucket
 
 _MOST_POINTS = 3600
 _MOST_HEAT_COLUMNS = 180
-_MOST_THROTTLED_SPANS = 50
 _TIMES = ("p50_ms", "p99_ms", "max_ms")
 
 
@@ -143,47 +141,3 @@ def _curve(times: Times) -> Mapping[str, Any]:
         "max": _figure(times.max_ms),
         "at": [[percent, _figure(at_ms)] for percent, at_ms in percentiles],
     }
-
-
-@dataclass(frozen=True, kw_only=True)
-class ThrottledSpan:
-    """Seconds in a row in each of which something was throttled.
-
-    Attributes:
-        from_s: The first, since the start.
-        to_s: The last.
-        throttled: Requests by operation.
-        kept: How many were kept meanwhile, of the same operations.
-    """
-
-    from_s: int
-    to_s: int
-    throttled: Mapping[str, int]
-    kept: int
-
-
-def throttled_spans(seconds: Sequence[SecondRow]) -> list[ThrottledSpan]:
-    """When the target's rate limits were met; the first fifty times."""
-    by_second: dict[int, list[SecondRow]] = defaultdict(list)
-    for second in seconds:
-        if second.outcomes.get("throttled"):
-            by_second[second.at_s].append(second)
-    spans: list[list[SecondRow]] = []
-    for at_s in sorted(by_second):
-        if spans and spans[-1][-1].at_s == at_s - 1:
-            spans[-1].extend(by_second[at_s])
-        else:
-            spans.append(list(by_second[at_s]))
-    return [_span(rows) for rows in spans[:_MOST_THROTTLED_SPANS]]
-
-
-def _span(rows: Sequence[SecondRow]) -> ThrottledSpan:
-    throttled: dict[str, int] = defaultdict(int)
-    for row in rows:
-        throttled[row.operation] += row.outcomes["throttled"]
-    return ThrottledSpan(
-        from_s=rows[0].at_s,
-        to_s=rows[-1].at_s,
-        throttled=dict(throttled),
-        kept=sum(row.outcomes.get("kept", 0) for row in rows),
-    )

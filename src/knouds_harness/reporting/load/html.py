@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from knouds_harness.reporting.again import command_again
 from knouds_harness.reporting.evidence import evidence_of
-from knouds_harness.reporting.load.charts import charts_of, throttled_spans
+from knouds_harness.reporting.load.charts import charts_of
 from knouds_harness.reporting.load.headline import describe, load_headline, milliseconds, name, value
+from knouds_harness.reporting.load.limits import listed, throttled_spans, tracks_of
 from knouds_harness.reporting.pages import embedded, page, script_hashes, shipped
 from knouds_harness.runs.load_record import LoadRecord
 from knouds_harness.runs.load_results import OUTCOMES, LoadResults, Times
@@ -18,6 +19,8 @@ PERCENTILES = ("50", "90", "99", "99.9", "99.99")
 def load_html(record: RunRecord, measured: LoadRecord) -> str:
     """Lay a load run out as one HTML file."""
     load = measured.results
+    tracks = tracks_of(load)
+    windows = listed(tracks)
     evidence = [evidence_of(each) for each in list(record.exchange_by_id.values())[:_MOST_EVIDENCE]]
     scripts = [shipped(name) for name in ("vendor/uPlot.iife.min.js", "load_heat.js", "load.js", "report.js")]
     return page(
@@ -33,6 +36,9 @@ def load_html(record: RunRecord, measured: LoadRecord) -> str:
         OUTCOMES=OUTCOMES,
         distributions=_distributions(load),
         operations=[each.operation for each in sorted(load.operations, key=lambda each: -each.requests)],
+        tracks=tracks,
+        windows=windows,
+        unlisted=sum(len(track.windows) for track in tracks) - len(windows),
         throttled=throttled_spans(measured.seconds),
         again=command_again(record),
         evidence=evidence,

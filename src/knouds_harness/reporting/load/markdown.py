@@ -9,6 +9,7 @@ from knouds_harness.reporting.load.headline import (
     load_headline,
     milliseconds,
 )
+from knouds_harness.reporting.load.limits import tracks_of
 from knouds_harness.reporting.load.steadiness import describe_steadiness
 from knouds_harness.runs.load_results import OUTCOMES, LoadResults
 from knouds_harness.runs.record import RunRecord
@@ -16,6 +17,7 @@ from knouds_harness.runs.record import RunRecord
 _SIGN_BY_TONE = {"good": "✅", "bad": "❌", "warn": "⚠️"}
 _PERCENTILES = {"p50": "50", "p90": "90", "p99": "99", "p99.9": "99.9"}
 _MOST_ERRORS = 20
+_MOST_LIMITS = 10
 
 
 def load_markdown(record: RunRecord, load: LoadResults) -> str:
@@ -40,6 +42,7 @@ def load_markdown(record: RunRecord, load: LoadResults) -> str:
         *_points(load),
         _table(["operation", "requests", "per s", *OUTCOMES, *_PERCENTILES, "max"], _operations(load)),
         *_errors(load),
+        *_limits(load),
         *([describe_steadiness(load)] if load.is_steady is not None and not load.capacity else []),
         footer,
     ]
@@ -112,6 +115,14 @@ def _errors(load: LoadResults) -> list[str]:
         for error in each.errors
     ]
     return [_table(["operation", "outcome", "status", "code", "count"], rows[:_MOST_ERRORS])] if rows else []
+
+
+def _limits(load: LoadResults) -> list[str]:
+    tracks = tracks_of(load)
+    lines = [f"- rate limit, {track.name}: {track.says}" for track in tracks[:_MOST_LIMITS]]
+    if len(tracks) > _MOST_LIMITS:
+        lines.append(f"- and {len(tracks) - _MOST_LIMITS} more in the report")
+    return ["\n".join(lines)] if lines else []
 
 
 def _table(titles: list[str], rows: list[list[str]]) -> str:

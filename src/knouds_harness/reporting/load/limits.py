@@ -1,0 +1,152 @@
+"""How a load run met rate limits: each window of an account, and the seconds that were throttled."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Final
+
+from knouds_harness.contract.tiers import WINDOW_S
+from knouds_harness.runs.load_results import LimitWindow, LoadResults, SecondRow
+
+_MOST_THROTTLED_SPANS: Final = 50
+_MOST_LISTED: Final = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawnWindow:
+    """A window, and where it stands on its track.
+
+    Attributes:
+        window: What is known of it.
+        from_s: Since the start of the load; a window may have begun before.
+        to_s: Its end.
+        left: Where it begins on the track, in percent.
+        width: Of the same.
+        filled: What was admitted, in percent of the limit, at most 100.
+        is_over: More was admitted than the limit.
+        waiting: What came of those who waited as long as they were told; empty where nobody was told to.
+    """
+
+    window: LimitWindow
+    from_s: int
+    to_s: int
+    left: float
+    width: float
+    filled: float
+    is_over: bool
+    waiting: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Track:
+    """All windows of one operation of one account, in order of time.
+
+    Attributes:
+        name: Operation, account and tier.
+        limit: Requests in a window.
+    """
+
+    name: str
+    limit: int
+    windows: tuple[DrawnWindow, ...]
+
+    @property
+    def says(self) -> str:
+        """It in a line."""
+        most = max(each.window.admitted for each in self.windows)
+        throttled = sum(each.window.throttled for each in self.windows)
+        counted = f"{len(self.windows):,} {'window' if len(self.windows) == 1 else 'windows'}"
+        return f"{counted}, at most {most:,} of {self.limit:,} admitted, {throttled:,} throttled"
+
+
+def tracks_of(load: LoadResults) -> list[Track]:
+    """The windows that a run met, by operation and account; all tracks have the same scale."""
+    if not load.windows:
+        return []
+    first_s = min(each.ends_unix_s for each in load.windows) - WINDOW_S
+    begun_s = int(first_s if load.begun_unix_s is None else load.begun_unix_s)
+    begins_s = min(first_s, begun_s)
+    whole_s = max(each.ends_unix_s for each in load.windows) - begins_s
+
+    def drawn(window: LimitWindow) -> DrawnWindow:
+        from_unix_s = window.ends_unix_s - WINDOW_S
+        return DrawnWindow(
+            window=window,
+            from_s=from_unix_s - begun_s,
+            to_s=window.ends_unix_s - begun_s,
+            left=100 * (from_unix_s - begins_s) / whole_s,
+            width=100 * WINDOW_S / whole_s,
+            filled=100 * min(1.0, window.admitted / window.limit),
+            is_over=window.admitted > window.limit,
+            waiting=_waiting(window),
+        )
+
+    return [
+        Track(name=f"{operation} of {user}, {tier}", limit=limit, windows=tuple(map(drawn, windows)))
+        for (operation, user, tier, limit), windows in groupby(
+            load.windows, key=lambda each: (each.operation, each.user, each.tier, each.limit)
+        )
+    ]
+
+
+def listed(tracks: Sequence[Track]) -> list[tuple[Track, DrawnWindow]]:
+    """The windows for a table: all, or the first hundred of those that throttled or admitted too much."""
+    everything = [(track, window) for track in tracks for window in track.windows]
+    if len(everything) <= _MOST_LISTED:
+        return everything
+    return [each for each in everything if each[1].window.throttled or each[1].is_over][:_MOST_LISTED]
+
+
+def _waiting(window: LimitWindow) -> str:
+    if window.waits_broken:
+        return f"{window.waits_broken:,} refused again"
+    if window.waits_kept:
+        return f"{window.waits_kept:,} of {window.waits_kept:,} in the next window"
+    return "nobody came again" if window.throttled else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThrottledSpan:
+    """Seconds in a row in each of which something was throttled.
+
+    Attributes:
+        from_s: The first, since the start.
+        to_s: The last.
+        throttled: Requests by operation.
+        kept: How many were kept meanwhile, of the same operations.
+    """
+
+    from_s: int
+    to_s: int
+    throttled: Mapping[str, int]
+    kept: int
+
+
+def throttled_spans(seconds: Sequence[SecondRow]) -> list[ThrottledSpan]:
+    """When the target's rate limits were met; the first fifty times."""
+    by_second: dict[int, list[SecondRow]] = defaultdict(list)
+    for second in seconds:
+        if second.outcomes.get("throttled"):
+            by_second[second.at_s].append(second)
+    spans: list[list[SecondRow]] = []
+    for at_s in sorted(by_second):
+        if spans and spans[-1][-1].at_s == at_s - 1:
+            spans[-1].extend(by_second[at_s])
+        else:
+            spans.append(list(by_second[at_s]))
+    return [_span(rows) for rows in spans[:_MOST_THROTTLED_SPANS]]
+
+
+def _span(rows: Sequence[SecondRow]) -> ThrottledSpan:
+    throttled: dict[str, int] = defaultdict(int)
+    for row in rows:
+        throttled[row.operation] += row.outcomes["throttled"]
+    return ThrottledSpan(
+        from_s=rows[0].at_s,
+        to_s=rows[-1].at_s,
+        throttled=dict(throttled),
+        kept=sum(row.outcomes.get("kept", 0) for row in rows),
+    )
