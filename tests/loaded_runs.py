@@ -14,6 +14,7 @@ from run_records import HEADER, Clock, exchange
 from knouds_harness.load.histograms import Histogram, middle_of
 from knouds_harness.runs.load_record import LoadWriter
 from knouds_harness.runs.load_results import (
+    ALL_OPERATIONS,
     OUTCOMES,
     Capacity,
     CapacityPoint,
@@ -83,6 +84,7 @@ def _everything(
     chance = random.Random(1)
     rows = []
     loads = []
+    together: dict[int, Histogram] = defaultdict(Histogram)
     for name, median_ms in operations.items():
         whole = Histogram()
         counts: dict[str, int] = defaultdict(int)
@@ -96,10 +98,12 @@ def _everything(
             if not is_calm and at_s % 7 == 3:
                 outcomes["failed" if at_s % 2 else "wrong"] = 1
             whole.add(histogram)
+            together[at_s].add(histogram)
             for outcome, count in outcomes.items():
                 counts[outcome] += count
             rows.append(_row(at_s, name, outcomes, histogram))
         loads.append(_operation(name, seconds, counts, _times_of(whole)))
+    rows += [replace(_row(at_s, ALL_OPERATIONS, {}, each), spread="") for at_s, each in together.items()]
     results = load_results(operations=tuple(loads), overall=times(45.0, 300.0, count=9000))
     plan = replace(
         results.plan,

@@ -11,7 +11,14 @@ from knouds_harness.load.histograms import Histogram, merged, middle_of
 from knouds_harness.load.outcomes import Outcome
 from knouds_harness.load.recording import RESPONSE, SERVICE, Error, Second, Series
 from knouds_harness.load.steady_state import LEAST_SECONDS, steady_from
-from knouds_harness.runs.load_results import OUTCOMES, ErrorCount, OperationLoad, SecondRow, Times
+from knouds_harness.runs.load_results import (
+    ALL_OPERATIONS,
+    OUTCOMES,
+    ErrorCount,
+    OperationLoad,
+    SecondRow,
+    Times,
+)
 from knouds_harness.runs.spread import spread_text
 
 SERVER: Final = "server"
@@ -58,7 +65,7 @@ class Summary:
         """Count a second.
 
         Yields:
-            Its rows, one for each operation.
+            Its rows: of all that was kept, whatever the operation, and of each operation.
         """
         at_s = max(0, second.unix_s - int(self._start_unix_s))
         kept = merged(
@@ -73,6 +80,8 @@ class Summary:
                 self.histograms[series].add(histogram)
             for error, count in second.errors.items():
                 self._errors[error] += count
+        if kept.counts:
+            yield _row(at_s, ALL_OPERATIONS, {}, kept, spread="")
         yield from _rows(at_s, second)
 
     def operations(self, duration_s: float) -> tuple[OperationLoad, ...]:
@@ -154,18 +163,24 @@ def _rows(at_s: int, second: Second) -> Iterator[SecondRow]:
         if series.measure == RESPONSE:
             by_operation[series.operation][series.outcome] = histogram
     for operation, by_outcome in by_operation.items():
-        kept = by_outcome.get(Outcome.KEPT)
-        p50, p99, longest = (
-            [at * 1e3 for at in kept.percentiles_s(50, 99, 100)] if kept else (None, None, None)
-        )
-        yield SecondRow(
-            at_s=at_s,
-            operation=operation,
-            outcomes={outcome.value: len(histogram) for outcome, histogram in by_outcome.items()},
-            p50_ms=p50,
-            p99_ms=p99,
-            max_ms=longest,
-            spread=spread_text((middle_of(each), times) for each, times in kept.counts.items())
-            if kept
-            else "",
-        )
+        kept = by_outcome.get(Outcome.KEPT, Histogram())
+        outcomes = {outcome.value: len(histogram) for outcome, histogram in by_outcome.items()}
+        spread = spread_text((middle_of(each), times) for each, times in kept.counts.items())
+        yield _row(at_s, operation, outcomes, kept, spread=spread)
+
+
+def _row(
+    at_s: int, operation: str, outcomes: Mapping[str, int], kept: Histogram, *, spread: str
+) -> SecondRow:
+    p50, p99, longest = (
+        [at * 1e3 for at in kept.percentiles_s(50, 99, 100)] if kept.counts else (None, None, None)
+    )
+    return SecondRow(
+        at_s=at_s,
+        operation=operation,
+        outcomes=outcomes,
+        p50_ms=p50,
+        p99_ms=p99,
+        max_ms=longest,
+        spread=spread,
+    )

@@ -13,6 +13,8 @@ LOAD_FILE: Final = "load.json"
 LOAD_KIND: Final = "load"
 """What the record of such a run says that it is."""
 FORMAT_VERSION: Final = 1
+ALL_OPERATIONS: Final = "all operations"
+"""What stands in place of an operation in lines of ``seconds.csv`` that tell times of all together."""
 OUTCOMES: Final = ("kept", "throttled", "refused", "failed", "wrong")
 """How a request can end: as promised; 429; 402 or 403; any other error, or no whole answer; a 2xx that
 breaks the contract."""
@@ -168,11 +170,13 @@ class OperationLoad:
 
 @dataclass(frozen=True, kw_only=True)
 class SecondRow:
-    """One second of one operation, warm-up included: a line of ``seconds.csv``.
+    """One second of one operation, or of all, warm-up included: a line of ``seconds.csv``.
+
+    Those of all have times alone, so that sums over lines count each request once.
 
     Attributes:
         at_s: Whole seconds since the start.
-        operation: As in ``OperationLoad``.
+        operation: As in ``OperationLoad``; ``ALL_OPERATIONS`` in one line of each second.
         outcomes: Requests that ended in it, by outcome.
         p50_ms: Of response times of kept requests; None where there are none.
         spread: How many of those took how long, as ``runs.spread`` writes it; empty in older records.

@@ -40,6 +40,22 @@ def test_run_that_failed_nowhere_has_no_chart_of_errors(open_report):
     assert not page.locator("#chart-errors").is_visible()
 
 
+def test_times_over_all_operations_are_shown_first(page):
+    """And with one choice the 99th percentile of each, without them."""
+    names = page.locator("#chart-times .key")
+    first = names.all_inner_texts()
+
+    page.select_option("#pick-times", "")
+
+    assert page.locator("#pick-times option").first.inner_text() == "all operations"
+    assert [name.strip() for name in first] == ["median", "99th percentile", "longest"]
+    assert [name.strip() for name in names.all_inner_texts()] == [
+        "getWhoami",
+        "runWorkflow",
+        "runWorkflow async",
+    ]
+
+
 def test_operation_is_picked(page):
     """Then its median, 99th percentile and maximum are shown."""
     page.select_option("#pick-times", "runWorkflow")

@@ -12,7 +12,7 @@ from loaded_runs import calm, loaded, unmeasured
 
 from knouds_harness.reporting.load.charts import charts_of
 from knouds_harness.reporting.load.html import load_html
-from knouds_harness.runs.load_results import ErrorCount, SecondRow
+from knouds_harness.runs.load_results import ALL_OPERATIONS, ErrorCount, SecondRow
 from knouds_harness.runs.record import read_run
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
@@ -88,6 +88,29 @@ def test_seconds_without_an_answer_are_gaps():
 
     assert charts["times"]["whoami"]["p99_ms"] == [9.0, None, 9.0]
     assert charts["outcomes"]["kept"] == [1, 0, 1]
+
+
+def test_times_of_all_operations_come_first():
+    """What most look at; they count no request again."""
+    of_all = replace(second(0, ALL_OPERATIONS, spread=""), outcomes={})
+
+    charts = charts_of(load_results(), [second(0), of_all])
+
+    assert list(charts["times"]) == [ALL_OPERATIONS, "whoami"]
+    assert charts["outcomes"]["kept"] == [1]
+    assert list(charts["heat"]["columns"]) == ["whoami"]
+
+
+def test_records_without_times_of_all_operations_offer_those_of_each(tmp_path):
+    """Those of earlier versions."""
+    record = read_run(calm(tmp_path))
+    assert record.load is not None
+
+    new = load_html(record, record.load)
+    old = load_html(record, replace(record.load, seconds=(second(0),)))
+
+    assert '<select id="pick-times"><option>all operations</option><option value="">' in new
+    assert '<select id="pick-times"><option value="">99th percentile of each</option>' in old
 
 
 def test_long_runs_get_fewer_points_that_hide_no_peak():

@@ -8,7 +8,7 @@ from math import ceil
 from statistics import median
 from typing import Any
 
-from knouds_harness.runs.load_results import OUTCOMES, LoadResults, SecondRow, Times
+from knouds_harness.runs.load_results import ALL_OPERATIONS, OUTCOMES, LoadResults, SecondRow, Times
 from knouds_harness.runs.spread import PER_DOUBLING, add_spread, by_bucket
 
 _MOST_POINTS = 3600
@@ -35,7 +35,7 @@ def charts_of(load: LoadResults, seconds: Sequence[SecondRow]) -> Mapping[str, A
         "times": _times(seconds, names, points, step_s),
         "heat": _heat(seconds, last_s),
         "percentiles": {
-            **({"all operations": {"response": _curve(load.overall)}} if load.overall else {}),
+            **({ALL_OPERATIONS: {"response": _curve(load.overall)}} if load.overall else {}),
             **{
                 each.operation: {
                     name: _curve(times)
@@ -84,7 +84,7 @@ def _outcomes(seconds: Sequence[SecondRow], points: int, step_s: int) -> Mapping
 def _times(
     seconds: Sequence[SecondRow], names: Sequence[str], points: int, step_s: int
 ) -> Mapping[str, Mapping[str, list[float | None]]]:
-    """Times of each second by operation, the one with most requests first.
+    """Times of each second: of all operations, then of each, the one with most requests first.
 
     Of several seconds in a point the highest percentile and maximum count, and the middle one of the medians.
     """
@@ -100,7 +100,9 @@ def _times(
         of_operation["p50_ms"][at].append(second.p50_ms)
         of_operation["p99_ms"][at].append(second.p99_ms)
         of_operation["max_ms"][at].append(second.max_ms)
-    ordered = [name for name in names if name in columns] + sorted(set(columns) - set(names))
+    ordered = [name for name in (ALL_OPERATIONS, *names) if name in columns] + sorted(
+        set(columns) - set(names)
+    )
     return {
         operation: {
             name: [_figure((median if name == "p50_ms" else max)(at)) if at else None for at in column]

@@ -9,7 +9,7 @@ from knouds_harness.reporting.load.headline import describe, load_headline, mill
 from knouds_harness.reporting.load.limits import listed, throttled_spans, tracks_of
 from knouds_harness.reporting.pages import embedded, page, script_hashes, shipped
 from knouds_harness.runs.load_record import LoadRecord
-from knouds_harness.runs.load_results import OUTCOMES, LoadResults, Times
+from knouds_harness.runs.load_results import ALL_OPERATIONS, OUTCOMES, LoadResults, Times
 from knouds_harness.runs.record import RunRecord
 
 _MOST_EVIDENCE = 300
@@ -21,6 +21,7 @@ def load_html(record: RunRecord, measured: LoadRecord) -> str:
     load = measured.results
     tracks = tracks_of(load)
     windows = listed(tracks)
+    charts = charts_of(load, measured.seconds)
     evidence = [evidence_of(each) for each in list(record.exchange_by_id.values())[:_MOST_EVIDENCE]]
     scripts = [shipped(name) for name in ("vendor/uPlot.iife.min.js", "load_heat.js", "load.js", "report.js")]
     return page(
@@ -43,7 +44,9 @@ def load_html(record: RunRecord, measured: LoadRecord) -> str:
         again=command_again(record),
         evidence=evidence,
         evidence_ids={each.id for each in evidence},
-        charts=embedded(charts_of(load, measured.seconds)),
+        times_of_all=[ALL_OPERATIONS] if ALL_OPERATIONS in charts["times"] else [],
+        percentiles_of_all=[ALL_OPERATIONS] if load.overall else [],
+        charts=embedded(charts),
         style=shipped("vendor/uPlot.min.css") + shipped("report.css") + shipped("load.css"),
         scripts=scripts,
         script_hashes=script_hashes(scripts),

@@ -129,7 +129,7 @@
   const drawTimes = () => {
     const picked = byId("pick-times")?.value ?? everyOperation;
     const lines = picked === everyOperation
-      ? Object.entries(data.times).map(([name, columns], index) => [name, columns.p99_ms, hue(index), index >= 8 ? [5, 3] : undefined])
+      ? Object.entries(data.times).filter(([name]) => name !== "all operations").map(([name, columns], index) => [name, columns.p99_ms, hue(index), index >= 8 ? [5, 3] : undefined])
       : [["median", "p50_ms"], ["99th percentile", "p99_ms"], ["longest", "max_ms"]].map(([name, measure], index) => [name, data.times[picked]?.[measure] ?? [], hue(index), index === 2 ? [2, 3] : undefined]);
     const series = lines.map(([label, , stroke, dash]) => ({ label, stroke, dash, spanGaps: true, value: (_, number) => ms(number) }));
     draw("chart-times", lines.length ? [seconds, ...lines.map((each) => each[1])] : [[]], series, { x: "seconds", y: "ms", time: true, ...logOfMs });
