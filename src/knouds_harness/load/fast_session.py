@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 from locust.contrib.fasthttp import FastHttpSession, ResponseContextManager
 
@@ -30,9 +32,18 @@ class FastSession(FastHttpSession):
             max_retries=0,
         )
 
-    def request(self, *args: Any, **options: Any) -> FastAnswer:  # noqa: ANN401 - Locust's own arguments
-        """As Locust's, for a with-block."""
-        return FastAnswer(super().request(*args, **{**options, "allow_redirects": False}))
+    def request(
+        self,
+        method: str,
+        url: str,
+        *args: Any,  # noqa: ANN401 - Locust's own arguments
+        params: Mapping[str, Any] | None = None,
+        **options: Any,  # noqa: ANN401
+    ) -> FastAnswer:
+        """As Locust's, for a with-block; the answer's URL has its query, which tells what was asked for."""
+        if params:
+            url = f"{url}?{urlencode(params)}"
+        return FastAnswer(super().request(method, url, *args, **{**options, "allow_redirects": False}))
 
 
 class FastAnswer(ResponseContextManager):
