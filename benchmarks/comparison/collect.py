@@ -3,9 +3,10 @@
     python benchmarks/comparison/collect.py POOL [--rounds 30] [--rate 200] [--seconds 15]
 
 Each run has a sandbox of its own, whose providers take lognormal times (median 200 ms, spread 0.3), and loads
-it with ``one_model.py``. A slower server is one with a longer time scale: nothing is done to the figures. A
-round has two runs of the plain server and one of each slower one, in random order, so that what the machine
-does meanwhile meets all alike. Runs gather in the folder; it can be interrupted, and gone on with.
+it with ``one_model.py``. A slower server has a longer time scale, or takes 1.8 times as long for every
+twentieth answer, so that p99 is 20 % longer and p50 hardly 2 %: nothing is done to the figures. A round has
+two runs of the plain server and one of each slower one, in random order, so that what the machine does
+meanwhile meets all alike. Runs gather in the folder; it can be interrupted, and gone on with.
 """
 
 from __future__ import annotations
@@ -14,18 +15,40 @@ import argparse
 import json
 import random
 import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from knouds_harness.load.launching import launch
-from knouds_harness.sandbox.providers import Latency
+from knouds_harness.sandbox.providers import Latency, Model
 from knouds_harness.sandbox.serving import running_sandbox
 
 SCENARIO = Path(__file__).with_name("one_model.py")
 TIME_SCALE = 0.08
 """Of claude-sonnet's 2.5 s."""
-SLOWER = {"plain": 1.0, "slower-10": 1.1, "slower-20": 1.2}
-ROUND = ("plain", "plain", "slower-10", "slower-20")
 WARM_UP_S = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlowTail(Latency):
+    """Some answers take longer, all others as long as ever."""
+
+    share: float = 0.05
+    factor: float = 1.8
+
+    def job_s(self, models: Sequence[Model], draw: random.Random, *, is_async: bool) -> float:
+        """Seconds until the slowest of these models is done."""
+        seconds = super().job_s(models, draw, is_async=is_async)
+        return seconds * (self.factor if draw.random() < self.share else 1.0)
+
+
+LATENCIES = {
+    "plain": Latency(fixed_s=None, time_scale=TIME_SCALE),
+    "slower-10": Latency(fixed_s=None, time_scale=TIME_SCALE * 1.1),
+    "slower-20": Latency(fixed_s=None, time_scale=TIME_SCALE * 1.2),
+    "slower-tail": SlowTail(fixed_s=None, time_scale=TIME_SCALE),
+}
+ROUND = ("plain", *LATENCIES)
 
 
 def main() -> None:
@@ -51,9 +74,8 @@ def main() -> None:
 
 def run(kind: str, number: int, options: argparse.Namespace) -> dict[str, object]:
     """One run; its number is its seed, as a sandbox repeats its latencies under the same one."""
-    latency = Latency(fixed_s=None, time_scale=TIME_SCALE * SLOWER[kind])
     token = secrets.token_urlsafe(24)
-    with running_sandbox(seed=number, latency=latency, control_token=token) as sandbox:
+    with running_sandbox(seed=number, latency=LATENCIES[kind], control_token=token) as sandbox:
         keys = {
             f"KNOUDS_SANDBOX_KEY_{persona.upper().replace('-', '_')}": secret
             for persona, secret in sandbox.keys.items()

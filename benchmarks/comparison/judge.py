@@ -26,7 +26,7 @@ from knouds_harness.reporting.comparison.tolerances import Tolerances
 
 OPERATION = "runModel"
 SIZES = (1, 3, 5)
-SLOWER = ("slower-10", "slower-20")
+SLOWER = ("slower-10", "slower-20", "slower-tail")
 Pool = Sequence[tuple[str, LoadFigures]]
 
 
