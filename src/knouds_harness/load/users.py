@@ -9,6 +9,7 @@ from typing import Any
 
 from locust.env import Environment
 from locust.exception import StopTest
+from locust.user.task import LOCUST_STATE_STOPPING, LOCUST_STATE_WAITING
 from locust.user.users import RestMixin, User
 
 from knouds_harness.errors import UsageError
@@ -60,6 +61,13 @@ class KnoudsUser(User, RestMixin[Response]):
             )
         except UsageError as error:
             raise StopTest(str(error)) from error
+
+    def stop(self, force: bool = False) -> bool:  # noqa: FBT001, FBT002 - as Locust's own
+        """As Locust's; but who wakes up just as he is stopped sends nothing, as nobody would count it."""
+        is_waiting = self._state == LOCUST_STATE_WAITING
+        if is_waiting:
+            self._state = LOCUST_STATE_STOPPING  # which Locust looks at after each wait
+        return bool(super().stop(force=force or is_waiting))
 
 
 @cache

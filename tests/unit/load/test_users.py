@@ -10,10 +10,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from typing import Any
 
+import gevent
 import pytest
-from locust import FastHttpUser, User
+from gevent.pool import Group
+from locust import FastHttpUser, User, constant, task
 from locust.env import Environment
 from locust.exception import CatchResponseError, LocustError, ResponseError, StopTest
+from locust.user.task import LOCUST_STATE_WAITING
 from raw_server import RawServer, serving
 
 from knouds_harness.load.response import BadStatus
@@ -410,3 +413,27 @@ def test_users_are_thrown_away_with_their_connections():
         gc.collect()
 
         assert hung_up.wait(timeout=5)
+
+
+def test_user_who_wakes_as_he_is_stopped_sends_nothing(server):
+    """Locust kills whoever waits; what he sent in that instant would be counted by the server alone."""
+    environment = Environment()
+    environment.create_local_runner()  # counts
+
+    @task
+    def get(user: Ours) -> None:
+        user.client.get("/a")
+
+    asking = {"host": server.base_url, "wait_time": constant(0.02), "tasks": [get]}
+    user: Any = type("Asking", (Ours,), asking)(environment)
+    greenlet = user.start(Group())
+    while user._state != LOCUST_STATE_WAITING:  # noqa: SLF001 - Locust shows it nowhere else
+        gevent.sleep(0)
+    stopping = gevent.spawn_later(0.01, user.stop)
+    gevent.sleep(0)
+    time.sleep(0.05)  # both timers are due at once, as on a busy machine
+
+    stopping.join()
+    greenlet.join()
+
+    assert len(server.requests) == environment.stats.total.num_requests == 1
