@@ -23,8 +23,10 @@ from knouds_harness.errors import ExitCode, HarnessError, RunRecordError, UsageE
 from knouds_harness.exchange.recording_folder import RecordingFolder
 from knouds_harness.history_command import history
 from knouds_harness.load_command import load
-from knouds_harness.locations import recordings_path
+from knouds_harness.locations import recordings_path, scenarios_path
 from knouds_harness.record_command import record
+from knouds_harness.reporting.comparison.baseline import set_baseline
+from knouds_harness.reporting.comparison.sides import read_side
 from knouds_harness.reporting.render import render_all, render_readable
 from knouds_harness.reporting.standing import fact_rows
 from knouds_harness.reporting.terminal import print_summary
@@ -183,11 +185,22 @@ def replay(
 
 @cli.command()
 @click.argument("run", type=click.Path(path_type=Path))
-def report(run: Path) -> None:
+@click.option("--baseline", type=click.Path(path_type=Path), metavar="RUN", help="Show changes against it.")
+@click.option(
+    "--baselines-folder",
+    type=click.Path(path_type=Path),
+    default=Path("reports/baselines"),
+    metavar="DIR",
+    help="For kept summaries.",
+)
+def report(run: Path, *, baseline: Path | None, baselines_folder: Path) -> None:
     """Render the reports of a run record again.
 
-    RUN is a folder under reports/runs/.
+    RUN is a folder under reports/runs/; the baseline of a load run is another, or a summary that was kept.
     """
+    if baseline is not None:
+        side = read_side([baseline], baselines=baselines_folder)
+        set_baseline(run, side, objectives=scenarios_path() / "objectives.toml")
     try:
         paths = render_all(run)
     except RunRecordError as problem:

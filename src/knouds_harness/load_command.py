@@ -12,9 +12,13 @@ import click
 from rich.console import Console
 
 from knouds_harness.capacity_command import OF_THE_SEARCH, search_capacity
+from knouds_harness.errors import HarnessError, UsageError
 from knouds_harness.load.arrivals import SPACINGS
 from knouds_harness.load.launching import launch, scenario_file, scenario_names
 from knouds_harness.load.shapes import KINDS
+from knouds_harness.locations import scenarios_path
+from knouds_harness.reporting.comparison.baseline import find_baseline, set_baseline
+from knouds_harness.reporting.comparison.sides import Side
 from knouds_harness.reporting.load.live import LiveView
 from knouds_harness.reporting.render import render_all
 from knouds_harness.reporting.terminal import print_summary
@@ -72,6 +76,14 @@ users who wait for each answer, and then think. Whatever else Locust knows can f
     metavar="TIME",
     help="--find-capacity: at most.",
 )
+@click.option("--baseline", metavar="RUN", help="Show changes against it [default: kept as TARGET-SCENARIO].")
+@click.option(
+    "--baselines-folder",
+    type=click.Path(path_type=Path),
+    default=Path("reports/baselines"),
+    metavar="DIR",
+    help="For kept summaries.",
+)
 @click.option("--quiet", is_flag=True, help="Show nothing until the end.")
 @click.option(
     "--runs-folder",
@@ -93,12 +105,22 @@ def load(
     up_to: float | None,
     repeats: int,
     within: str,
+    baseline: str | None,
+    baselines_folder: Path,
     **options: Any,  # noqa: ANN401 - as click has made them
 ) -> None:
     """Load a target with a SCENARIO: its name, or the path of any Locust file that has the plugin."""
     file = scenario_file(scenario)
     command = shlex.join(["knouds-harness", *sys.argv[1:]])
     errors = Console(stderr=True, quiet=quiet)
+    if baseline and find_capacity:
+        raise UsageError("--baseline: a search of the highest rate has no one load to compare")
+    side = None
+    if not find_capacity:
+        is_open = options["rate"] is not None
+        side = find_baseline(
+            baseline, target=target, scenario=file.stem, is_open=is_open, baselines=baselines_folder
+        )
     of_the_search = {name: options.pop(name) for name in OF_THE_SEARCH} if find_capacity else {}
     arguments = ["--target", target, *_as_locust_options(options), *locust_options]
     with (
@@ -131,12 +153,22 @@ def load(
     if launched.note:
         click.echo(f"error: {launched.note}", err=True)
     if launched.folder is not None:
+        if side is not None:
+            _compare(launched.folder, side, options["objectives"] or scenarios_path() / "objectives.toml")
         paths = render_all(launched.folder)
         print_summary(read_run(launched.folder), paths, console=Console())
     sys.exit(launched.exit_code)
 
 
 load.help = f"{load.help}\n\nScenarios: {', '.join(scenario_names())}."
+
+
+def _compare(folder: Path, baseline: Side, objectives: Path) -> None:
+    """Have the reports of a run show changes; where that cannot be, the run stands all the same."""
+    try:
+        set_baseline(folder, baseline, objectives=objectives)
+    except HarnessError as problem:
+        click.echo(f"error: {problem}", err=True)
 
 
 def _as_locust_options(options: dict[str, object]) -> list[str]:

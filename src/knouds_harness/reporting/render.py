@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from knouds_harness.errors import RunRecordError
+from knouds_harness.reporting.comparison.baseline import read_change
 from knouds_harness.reporting.csv_files import facts_csv, operations_csv
 from knouds_harness.reporting.html_report import html_report
 from knouds_harness.reporting.junit import junit
@@ -67,13 +68,18 @@ def render_readable(folder: Path, problem: RunRecordError) -> RenderedPaths | No
 
 def _render(record: RunRecord) -> RenderedPaths:
     load = record.load
+    gaps: list[str] = []
+    change = read_change(record.folder, gaps) if load else None
+    record = replace(record, gaps=(*record.gaps, *gaps))
     return RenderedPaths(
-        html=_rendered(record, "report.html", load_html(record, load) if load else html_report(record)),
+        html=_rendered(
+            record, "report.html", load_html(record, load, change) if load else html_report(record)
+        ),
         markdown=_rendered(
-            record, "report.md", load_markdown(record, load.results) if load else markdown(record)
+            record, "report.md", load_markdown(record, load.results, change) if load else markdown(record)
         ),
         junit=_rendered(record, "junit.xml", load_junit(record, load.results) if load else junit(record)),
-        summary=_rendered(record, "summary.json", summary(record)),
+        summary=_rendered(record, "summary.json", summary(record, change)),
         metrics=_rendered(record, "metrics.txt", openmetrics(record)),
         table=(
             _rendered(record, "operations.csv", operations_csv(load.results))

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from knouds_harness.reporting.comparison.baseline import RunChange
+from knouds_harness.reporting.comparison.json_file import load_contents
+from knouds_harness.reporting.comparison.wording import headline as headline_of_change
 from knouds_harness.reporting.drift import drift_of
 from knouds_harness.reporting.headline import headline
 from knouds_harness.reporting.load.headline import load_headline
@@ -17,8 +20,8 @@ _FORMAT = "knouds-harness summary"
 _FORMAT_VERSION = 1
 
 
-def summary(record: RunRecord) -> str:
-    """Sum a run up as JSON text."""
+def summary(record: RunRecord, change: RunChange | None = None) -> str:
+    """Sum a run up as JSON text; of a load run with what changed against its baseline, if it has one."""
     load = record.load.results if record.load else None
     rows = [] if load else fact_rows(record)  # load judges invariants, and says so in its own part
     verdict = load_headline(record, load) if load else headline(record, rows)
@@ -75,6 +78,7 @@ def summary(record: RunRecord) -> str:
         ],
         "gaps": list(record.gaps),
         **({"load": _load(load)} if load else {}),
+        **({"change": _change(change)} if change else {}),
     }
     return json.dumps(contents, indent=2, ensure_ascii=False) + "\n"
 
@@ -83,6 +87,12 @@ def _load(load: LoadResults) -> dict[str, Any]:
     """As in ``load.json``, which has a format of its own."""
     contents: dict[str, Any] = load_file_format().dump_python(load, mode="json")
     return {name: value for name, value in contents.items() if not name.startswith("format")}
+
+
+def _change(change: RunChange) -> dict[str, Any]:
+    verdict = headline_of_change(change.comparison)
+    contents = load_contents(change.comparison)
+    return {"against": change.baseline, "verdict": f"{verdict.title}: {verdict.detail}", **contents}
 
 
 def _finding(record: RunRecord, finding: Finding) -> dict[str, Any]:

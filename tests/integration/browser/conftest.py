@@ -14,6 +14,8 @@ from loaded_runs import calm, loaded, unmeasured
 from run_records import broken, empty, healthy, interrupted
 
 from knouds_harness.errors import RunRecordError
+from knouds_harness.locations import scenarios_path
+from knouds_harness.reporting.comparison.baseline import set_baseline
 from knouds_harness.reporting.comparison.check_comparison import compare_checks
 from knouds_harness.reporting.comparison.check_figures import check_figures
 from knouds_harness.reporting.comparison.load_comparison import compare_loads
@@ -43,6 +45,26 @@ def _compared_loads(folder: Path) -> Path:
     ]
     compared = compare_loads(*sides, tolerances=read_tolerances(None, "reads", []), objectives=None)
     return write_comparison(compared, folder / "compared").html
+
+
+def _changed(folder: Path) -> Path:
+    """A load run with a baseline of three others."""
+    runs = [
+        load_run(folder / f"{number}", _two_operations(number, median_ms=100)).rename(
+            folder / f"run-{number}"
+        )
+        for number in range(3)
+    ]
+    run = load_run(folder / "after", _two_operations(50, median_ms=150))
+    set_baseline(run, read_side(runs, baselines=folder), objectives=scenarios_path() / "objectives.toml")
+    return run
+
+
+def _two_operations(seed: int, *, median_ms: float) -> dict[str, list[list[float]]]:
+    return {
+        "whoami": lognormal_seconds(seed, median_ms=20, per_s=50, seconds=10),
+        "runModel": lognormal_seconds(seed + 1, median_ms=median_ms, per_s=50, seconds=10),
+    }
 
 
 def _compared_checks(folder: Path) -> Path:
@@ -80,6 +102,7 @@ WRITERS: dict[str, Callable[[Path], Path]] = {
     "calm": calm,
     "loaded": loaded,
     "unmeasured": unmeasured,
+    "changed": _changed,
 }
 """How the run of each report comes about."""
 PAGES: dict[str, Callable[[Path], Path]] = {

@@ -116,6 +116,22 @@ def test_objectives_come_before_any_figure_and_validity_before_them(page):
     assert headings[:3] == ["Generator", "Objectives", "Over time"]
 
 
+def test_changes_against_the_baseline_come_before_the_charts(open_report):
+    """What got worse first, with its interval drawn; the rest of the measures are folded up."""
+    page = open_report("changed").page
+    section = page.locator("section", has=page.locator("#change"))
+    first = section.locator("tbody tr").first
+
+    assert page.locator("main h2").all_inner_texts()[:3] == [
+        "Generator",
+        "Change against the baseline",
+        "Over time",
+    ]
+    assert first.inner_text().split("\t")[:3] == ["runModel", "p50", "worse"]
+    assert first.locator("svg.plot.worse").is_visible()
+    assert not section.locator("details table").first.is_visible()
+
+
 def test_throttled_seconds_are_listed(page):
     """When, and what was kept meanwhile."""
     row = page.locator("section", has=page.locator("#limits")).locator("tbody tr").last.inner_text()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 from knouds_harness.reporting.comparison.load_comparison import LoadComparison, Row
 from knouds_harness.reporting.comparison.tolerances import ERRORS
@@ -37,24 +38,31 @@ class Marks:
 
 def comparison_html(comparison: Comparison) -> str:
     """Lay a comparison out as one HTML file."""
-    is_load = isinstance(comparison, LoadComparison)
-    rows = comparison.rows if isinstance(comparison, LoadComparison) else ()
     return page(
         "compare.html.j2",
-        is_load=is_load,
+        is_load=isinstance(comparison, LoadComparison),
         comparison=comparison,
         headline=headline(comparison),
-        groups=[(operation, list(mine)) for operation, mine in groupby(rows, key=lambda row: row.operation)],
-        marks=_marks_for(rows),
-        span=_span(rows),
         describe=describe,
-        measure_name=measure_name,
-        figure=figure,
-        percent=percent,
-        interval_words=interval_words,
-        noise_words=noise_words,
-        style=shipped("report.css") + shipped("compare.css"),
+        style=shipped("report.css") + shipped("change.css") + shipped("compare.css"),
+        **change_values(comparison.rows if isinstance(comparison, LoadComparison) else ()),
     )
+
+
+def change_values(rows: tuple[Row, ...]) -> dict[str, Any]:
+    """What ``changes.html.j2`` takes to lay out changes of load, by the names that it knows."""
+    return {
+        "groups": [
+            (operation, list(mine)) for operation, mine in groupby(rows, key=lambda row: row.operation)
+        ],
+        "marks": _marks_for(rows),
+        "span": _span(rows),
+        "measure_name": measure_name,
+        "figure": figure,
+        "percent": percent,
+        "interval_words": interval_words,
+        "noise_words": noise_words,
+    }
 
 
 def _span(rows: tuple[Row, ...]) -> float:

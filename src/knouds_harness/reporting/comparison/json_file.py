@@ -26,11 +26,12 @@ def comparison_json(comparison: Comparison) -> str:
         "exit_code": int(comparison.exit_code),
         "notes": list(comparison.notes),
     }
-    contents |= _load(comparison) if isinstance(comparison, LoadComparison) else _check(comparison)
+    contents |= load_contents(comparison) if isinstance(comparison, LoadComparison) else _check(comparison)
     return json.dumps(contents, indent=2, ensure_ascii=False) + "\n"
 
 
-def _load(comparison: LoadComparison) -> dict[str, Any]:
+def load_contents(comparison: LoadComparison) -> dict[str, Any]:
+    """What there is to say of runs of load."""
     return {
         "kind": "load",
         "scenario": comparison.scenario,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from knouds_harness.reporting.comparison.check_comparison import CheckComparison
-from knouds_harness.reporting.comparison.load_comparison import LoadComparison
+from knouds_harness.reporting.comparison.load_comparison import LoadComparison, Row
 from knouds_harness.reporting.comparison.wording import (
     Comparison,
     figure,
@@ -41,28 +41,33 @@ def _load(comparison: LoadComparison) -> Iterator[str]:
     if remarks:
         yield _list(map(escaped, remarks))
     if comparison.rows:
-        yield _table(
-            ["operation", "measure", "baseline", "now", "change", "interval", "would show", "verdict"],
-            [
-                [
-                    code_span(row.operation).replace("|", "\\|"),
-                    f"**{measure_name(row)}**" if row.is_gate else measure_name(row),
-                    figure(row, row.baseline),
-                    figure(row, row.candidate),
-                    percent(row, row.change.estimate) if row.change else "",
-                    interval_words(row),
-                    percent(row, row.change.visible, signed=False) if row.change else "",
-                    row.verdict.value,
-                ]
-                for row in comparison.rows
-            ],
-        )
+        yield changes_table(comparison.rows)
         p99s = [row for row in comparison.rows if row.measure == "p99_ms"]
         noises = ", ".join(noise_words(row, row.change) for row in p99s if row.change)
         yield (
             "Gates are bold; together their intervals are right with 99 %. "
             f"From run to run p99 differs by {noises or 'nobody knows how much'}."
         )
+
+
+def changes_table(rows: Sequence[Row]) -> str:
+    """Changes of load as a table; gates are bold."""
+    return _table(
+        ["operation", "measure", "baseline", "now", "change", "interval", "would show", "verdict"],
+        [
+            [
+                code_span(row.operation).replace("|", "\\|"),
+                f"**{measure_name(row)}**" if row.is_gate else measure_name(row),
+                figure(row, row.baseline),
+                figure(row, row.candidate),
+                percent(row, row.change.estimate) if row.change else "",
+                interval_words(row),
+                percent(row, row.change.visible, signed=False) if row.change else "",
+                row.verdict.value,
+            ]
+            for row in rows
+        ],
+    )
 
 
 def _check(comparison: CheckComparison) -> Iterator[str]:

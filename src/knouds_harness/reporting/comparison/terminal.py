@@ -13,6 +13,7 @@ from knouds_harness.reporting.comparison.load_comparison import LoadComparison
 from knouds_harness.reporting.comparison.wording import (
     Comparison,
     figure,
+    gates_of,
     headline,
     interval_words,
     measure_name,
@@ -24,7 +25,6 @@ _STYLE_BY_TONE = {"good": "bold green", "bad": "bold red", "warn": "bold yellow"
 _STYLE_BY_VERDICT = {Verdict.WORSE: "red", Verdict.BETTER: "green", Verdict.NO_EVIDENCE: "yellow"}
 _MOST_LINES = 5
 _NARROW = 72
-_ORDER = (Verdict.WORSE, Verdict.BETTER, Verdict.NO_EVIDENCE, Verdict.SAME)
 
 
 def print_comparison(comparison: Comparison, page: Path | None, *, console: Console) -> None:
@@ -52,7 +52,7 @@ def print_comparison(comparison: Comparison, page: Path | None, *, console: Cons
 
 
 def _print_gates(comparison: LoadComparison, console: Console) -> None:
-    gates = sorted((row for row in comparison.rows if row.is_gate), key=lambda row: _ORDER.index(row.verdict))
+    gates = gates_of(comparison.rows)
     if not gates:
         return
     is_narrow = console.width < _NARROW

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from knouds_harness.reporting.comparison.change import Change, Verdict
 from knouds_harness.reporting.comparison.check_comparison import CheckComparison
@@ -13,6 +14,8 @@ from knouds_harness.reporting.load.headline import describe, name, value
 from knouds_harness.runs.findings import Finding
 
 Comparison = LoadComparison | CheckComparison
+
+_ORDER: Final = (Verdict.WORSE, Verdict.BETTER, Verdict.NO_EVIDENCE, Verdict.SAME)
 
 
 def headline(comparison: Comparison) -> Headline:
@@ -42,6 +45,11 @@ def remarks(comparison: Comparison) -> list[str]:
 def measure_name(row: Row) -> str:
     """A row's measure without its unit."""
     return "rate" if row.measure == RATE else name(row.measure)
+
+
+def gates_of(rows: Sequence[Row]) -> list[Row]:
+    """The rows whose worsening matters, what got worse first."""
+    return sorted((row for row in rows if row.is_gate), key=lambda row: _ORDER.index(row.verdict))
 
 
 def row_line(row: Row) -> str:

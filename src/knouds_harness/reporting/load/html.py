@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from knouds_harness.reporting.again import command_again
+from knouds_harness.reporting.comparison.baseline import RunChange
+from knouds_harness.reporting.comparison.html import change_values
+from knouds_harness.reporting.comparison.wording import gates_of
+from knouds_harness.reporting.comparison.wording import headline as headline_of_change
 from knouds_harness.reporting.evidence import evidence_of
 from knouds_harness.reporting.load.charts import charts_of
 from knouds_harness.reporting.load.headline import describe, load_headline, milliseconds, name, value
@@ -16,8 +22,8 @@ _MOST_EVIDENCE = 300
 PERCENTILES = ("50", "90", "99", "99.9", "99.99")
 
 
-def load_html(record: RunRecord, measured: LoadRecord) -> str:
-    """Lay a load run out as one HTML file."""
+def load_html(record: RunRecord, measured: LoadRecord, change: RunChange | None = None) -> str:
+    """Lay a load run out as one HTML file, with what changed against its baseline, if it has one."""
     load = measured.results
     tracks = tracks_of(load)
     windows = listed(tracks)
@@ -41,16 +47,30 @@ def load_html(record: RunRecord, measured: LoadRecord) -> str:
         windows=windows,
         unlisted=sum(len(track.windows) for track in tracks) - len(windows),
         throttled=throttled_spans(measured.seconds),
+        change=change,
+        **(_change_values(change) if change else {}),
         again=command_again(record),
         evidence=evidence,
         evidence_ids={each.id for each in evidence},
         times_of_all=[ALL_OPERATIONS] if ALL_OPERATIONS in charts["times"] else [],
         percentiles_of_all=[ALL_OPERATIONS] if load.overall else [],
         charts=embedded(charts),
-        style=shipped("vendor/uPlot.min.css") + shipped("report.css") + shipped("load.css"),
+        style=shipped("vendor/uPlot.min.css")
+        + shipped("report.css")
+        + shipped("change.css")
+        + shipped("load.css"),
         scripts=scripts,
         script_hashes=script_hashes(scripts),
     )
+
+
+def _change_values(change: RunChange) -> dict[str, Any]:
+    rows = change.comparison.rows
+    return {
+        **change_values(rows),
+        "change_headline": headline_of_change(change.comparison),
+        "gates": gates_of(rows),
+    }
 
 
 def _distributions(load: LoadResults) -> list[tuple[str, str, Times]]:

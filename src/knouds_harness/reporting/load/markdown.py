@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from knouds_harness.reporting.comparison.baseline import RunChange
+from knouds_harness.reporting.comparison.change import Verdict
+from knouds_harness.reporting.comparison.markdown import changes_table
+from knouds_harness.reporting.comparison.wording import gates_of
+from knouds_harness.reporting.comparison.wording import headline as headline_of_change
 from knouds_harness.reporting.load.headline import (
     count_states,
     describe,
@@ -11,6 +16,7 @@ from knouds_harness.reporting.load.headline import (
 )
 from knouds_harness.reporting.load.limits import tracks_of
 from knouds_harness.reporting.load.steadiness import describe_steadiness
+from knouds_harness.reporting.markdown_text import code_span, escaped
 from knouds_harness.runs.load_results import OUTCOMES, LoadResults
 from knouds_harness.runs.record import RunRecord
 
@@ -18,10 +24,11 @@ _SIGN_BY_TONE = {"good": "✅", "bad": "❌", "warn": "⚠️"}
 _PERCENTILES = {"p50": "50", "p90": "90", "p99": "99", "p99.9": "99.9"}
 _MOST_ERRORS = 20
 _MOST_LIMITS = 10
+_MOST_CHANGES = 10
 
 
-def load_markdown(record: RunRecord, load: LoadResults) -> str:
-    """Write a load run up in GitHub's Markdown."""
+def load_markdown(record: RunRecord, load: LoadResults, change: RunChange | None = None) -> str:
+    """Write a load run up in GitHub's Markdown, with what changed against its baseline, if it has one."""
     verdict = load_headline(record, load)
     sign = _SIGN_BY_TONE[verdict.tone]
     plan = load.plan
@@ -40,6 +47,7 @@ def load_markdown(record: RunRecord, load: LoadResults) -> str:
         *_objectives(load),
         *_promises(load),
         *_points(load),
+        *(_change(change) if change else ()),
         _table(["operation", "requests", "per s", *OUTCOMES, *_PERCENTILES, "max"], _operations(load)),
         *_errors(load),
         *_limits(load),
@@ -60,6 +68,13 @@ def _promises(load: LoadResults) -> list[str]:
         if each.state == "untested"
     ]
     return ["\n".join(lines)]
+
+
+def _change(change: RunChange) -> list[str]:
+    verdict = headline_of_change(change.comparison)
+    says = f"Against {code_span(change.baseline)}: **{verdict.title}**. {escaped(verdict.detail)}"
+    gates = [row for row in gates_of(change.comparison.rows) if row.verdict is not Verdict.SAME]
+    return [says, *([changes_table(gates[:_MOST_CHANGES])] if gates else [])]
 
 
 def _points(load: LoadResults) -> list[str]:

@@ -6,6 +6,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from knouds_harness.reporting.comparison.baseline import read_change
+from knouds_harness.reporting.comparison.wording import headline as headline_of_change
 from knouds_harness.reporting.load.headline import (
     count_states,
     describe,
@@ -53,6 +55,9 @@ def print_load_summary(
         console.print(Text(f"  {_cycles(load.cycles)}"))
     if load.is_steady is not None and not load.capacity:
         console.print(Text(f"  {describe_steadiness(load)}"))
+    if change := read_change(record.folder, []):
+        against = headline_of_change(change.comparison)
+        console.print(Text(f"  against {change.baseline}: {against.title}. {against.detail}"))
     if load.invariants:
         console.print(Text(f"  promises verified under load: {count_states(load)}"))
     cost = f", {load.cost_credits:,.0f} credits" if load.cost_credits else ""

@@ -1,0 +1,152 @@
+"""The baseline that the reports of one load run show changes against.
+
+It is kept in the folder of the run, with the run's own figures: so the reports can be made again anywhere,
+and quickly, as the times of each second are read once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Final, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from knouds_harness.errors import RunRecordError, UsageError
+from knouds_harness.reporting.comparison.load_comparison import LoadComparison, compare_loads
+from knouds_harness.reporting.comparison.load_figures import LOAD_KIND, LoadFigures, load_figures
+from knouds_harness.reporting.comparison.sides import Side, read_side
+from knouds_harness.reporting.comparison.tolerances import Tolerances, read_tolerances
+from knouds_harness.runs.record import read_run
+
+BASELINE_FILE: Final = "baseline.json"
+_FORMAT: Final = "knouds-harness baseline of a run"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Kept:
+    """The contents of ``baseline.json``.
+
+    Attributes:
+        baseline: What the run is compared with.
+        run: The figures of the run itself.
+        tolerances: Operation, measure and the share of it that matters to nobody.
+    """
+
+    format: Literal["knouds-harness baseline of a run"] = _FORMAT
+    format_version: Literal[1] = 1
+    baseline: Side
+    run: LoadFigures
+    tolerances: tuple[tuple[str, str, float], ...] = ()
+
+    def compared(self) -> LoadComparison:
+        given = {(operation, measure): share for operation, measure, share in self.tolerances}
+        return compare_loads(
+            self.baseline.loads, [self.run], tolerances=Tolerances(given=given), objectives=None
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunChange:
+    """How a load run changed against its baseline.
+
+    Attributes:
+        baseline: Its name.
+        comparison: Of the baseline's runs with this one alone.
+    """
+
+    baseline: str
+    comparison: LoadComparison
+
+
+def find_baseline(
+    name: str | None, *, target: str, scenario: str, is_open: bool, baselines: Path
+) -> Side | None:
+    """What a load run is going to be compared with; asked for before anything is sent.
+
+    Args:
+        name: A run folder, a kept summary or its name; without one the summary that was kept as
+            ``TARGET-SCENARIO``, if there is one and it compares.
+        target: Of the run.
+        scenario: Of the run.
+        is_open: Its model.
+        baselines: The folder of kept summaries.
+
+    Raises:
+        RunRecordError: It is missing, cut short, or something else.
+        UsageError: It is of something that does not compare.
+    """
+    path = baselines / f"{target}-{scenario}.json" if name is None else Path(name)
+    if name is None and not path.is_file():
+        return None
+    side = read_side([path], baselines=baselines)
+    model = "open" if is_open else "closed"
+    others = [each for each in side.loads if (each.plan.scenario, each.plan.model) != (scenario, model)]
+    if side.loads and not others:
+        return side
+    if name is None:
+        return None
+    what = f"{others[0].plan.scenario} in the {others[0].plan.model} model" if others else "conformance"
+    raise UsageError(
+        f"--baseline {name}: is of {what}, and does not compare with {scenario} in the {model} one"
+    )
+
+
+def set_baseline(folder: Path, baseline: Side, *, objectives: Path) -> None:
+    """Have the reports of a load run show what changed against a baseline; they are not rendered yet.
+
+    Args:
+        folder: Of the run.
+        baseline: Replaces an earlier one.
+        objectives: The file that also says what may change, and by how much.
+
+    Raises:
+        RunRecordError: The run cannot be read, or its folder not be written to.
+        UsageError: The two do not compare, or a tolerance is none.
+    """
+    record = read_run(folder)
+    if record.kind != LOAD_KIND or not baseline.loads:
+        raise UsageError(
+            "--baseline: a report shows changes between runs of load\n"
+            "  Compare two runs of conformance: knouds-harness compare BASELINE RUN."
+        )
+    run = load_figures(record)
+    if any(each.run == run.run for each in baseline.loads):
+        raise UsageError(f"--baseline {baseline.name}: has this very run among its own\n  Name another.")
+    tolerances = read_tolerances(objectives, run.plan.scenario, [])
+    kept = _Kept(
+        baseline=baseline,
+        run=run,
+        tolerances=tuple((*key, share) for key, share in tolerances.given.items()),
+    )
+    kept.compared()
+    path = folder / BASELINE_FILE
+    try:
+        path.write_bytes(_format().dump_json(kept, indent=1) + b"\n")
+    except OSError as error:
+        raise RunRecordError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def read_change(folder: Path, gaps: list[str]) -> RunChange | None:
+    """How a run changed against its baseline; None where none was set.
+
+    Args:
+        folder: Of the run.
+        gaps: Gets a sentence where it cannot be read.
+    """
+    try:
+        kept = _format().validate_json((folder / BASELINE_FILE).read_bytes())
+        return RunChange(baseline=kept.baseline.name, comparison=kept.compared())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        gaps.append(f"{BASELINE_FILE} cannot be read ({error.strerror}): no changes are shown.")
+    except (ValidationError, UsageError):
+        gaps.append(f"{BASELINE_FILE} is damaged or of another version: no changes are shown.")
+    return None
+
+
+@cache
+def _format() -> TypeAdapter[_Kept]:
+    return TypeAdapter(_Kept)

@@ -1,0 +1,214 @@
+"""The baseline of one load run: where it comes from, and what the run's reports make of it."""
+
+from __future__ import annotations
+
+import json
+from contextlib import nullcontext
+from pathlib import Path
+
+import jsonschema_rs
+import pytest
+from click.testing import CliRunner
+from load_records import load_run, lognormal_seconds
+from run_records import healthy
+
+from knouds_harness import load_command
+from knouds_harness.cli import cli
+from knouds_harness.errors import ExitCode, RunRecordError, UsageError
+from knouds_harness.load.launching import Launched
+from knouds_harness.reporting.comparison.baseline import (
+    BASELINE_FILE,
+    find_baseline,
+    read_change,
+    set_baseline,
+)
+from knouds_harness.reporting.comparison.sides import keep, read_side
+from knouds_harness.reporting.render import render_all
+
+SCHEMA = Path(__file__).parents[4] / "docs" / "summary.schema.json"
+
+
+def made(folder, seed=0, *, median_ms=100.0, **changes):
+    """A run with a name of its own."""
+    run = load_run(folder, {"whoami": lognormal_seconds(seed, median_ms=median_ms, seconds=10)}, **changes)
+    return run.rename(folder / f"20261125T0930{seed:02}Z-load-staging-reads")
+
+
+@pytest.fixture
+def objectives(tmp_path):
+    """Without a tolerance."""
+    path = tmp_path / "objectives.toml"
+    path.write_text("")
+    return path
+
+
+@pytest.fixture
+def baselines(tmp_path):
+    """Three runs are kept as staging-reads."""
+    folder = tmp_path / "baselines"
+    runs = [made(tmp_path / "before", seed) for seed in range(3)]
+    keep("staging-reads", read_side(runs, baselines=folder), baselines=folder)
+    return folder
+
+
+@pytest.fixture
+def slower(tmp_path):
+    """Half as slow again."""
+    return made(tmp_path / "after", 50, median_ms=150)
+
+
+def found(baselines, name=None, *, scenario="reads", is_open=True):
+    return find_baseline(name, target="staging", scenario=scenario, is_open=is_open, baselines=baselines)
+
+
+def test_reports_say_what_changed(slower, baselines, objectives):
+    """Page, comment and summary have the change, its interval, its noise and its verdict."""
+    set_baseline(slower, read_side([Path("staging-reads")], baselines=baselines), objectives=objectives)
+
+    paths = render_all(slower)
+
+    assert '<h2 id="change">Change against the baseline</h2>' in paths.html.read_text()
+    assert "Against `staging-reads`: **Worse**. whoami p50 10" in paths.markdown.read_text()
+    summary = json.loads(paths.summary.read_text())
+    assert jsonschema_rs.is_valid(json.loads(SCHEMA.read_text(encoding="utf-8")), summary)
+    change = summary["change"]
+    assert change["against"] == "staging-reads"
+    [p50] = [each for each in change["changes"] if each["measure"] == "p50_ms"]
+    assert (p50["verdict"], p50["interval"][0] > 0.2, p50["noise"] > 0) == ("worse", True, True)
+
+
+def test_run_without_a_baseline_says_nothing_of_changes(slower):
+    """None is made up."""
+    paths = render_all(slower)
+
+    assert 'id="change"' not in paths.html.read_text()
+    assert "change" not in json.loads(paths.summary.read_text())
+
+
+def test_reports_are_made_again_from_the_folder_alone(slower, baselines, objectives):
+    """Neither the baseline nor the times of each second are asked for again."""
+    set_baseline(slower, read_side([Path("staging-reads")], baselines=baselines), objectives=objectives)
+    first = render_all(slower).html.read_text()
+
+    (baselines / "staging-reads.json").unlink()
+    (slower / "times.hlog").unlink()
+
+    assert render_all(slower).html.read_text() == first
+
+
+def test_tolerances_are_those_of_the_day(slower, baselines, objectives):
+    """What was tolerated when the baseline was set is in the folder too."""
+    objectives.write_text('[reads."*"]\ntolerance = { p50_ms = "90%", p99_ms = "90%" }\n')
+
+    set_baseline(slower, read_side([Path("staging-reads")], baselines=baselines), objectives=objectives)
+    objectives.unlink()
+
+    change = read_change(slower, [])
+    assert change is not None
+    assert {row.verdict for row in change.comparison.rows if row.measure == "p50_ms"} == {"same"}
+
+
+def test_damaged_baseline_is_a_gap(slower, baselines, objectives):
+    """The rest is shown."""
+    set_baseline(slower, read_side([Path("staging-reads")], baselines=baselines), objectives=objectives)
+    path = slower / BASELINE_FILE
+    path.write_bytes(path.read_bytes()[:500])
+
+    page = render_all(slower).html.read_text()
+
+    assert "baseline.json is damaged or of another version: no changes are shown." in page
+    assert 'id="change"' not in page
+
+
+def test_run_of_which_nothing_counts_says_why(tmp_path, baselines, objectives):
+    """It was interrupted, so that no change can be told."""
+    run = made(tmp_path / "after", 51, outcome="interrupted")
+    set_baseline(run, read_side([Path("staging-reads")], baselines=baselines), objectives=objectives)
+
+    page = render_all(run).html.read_text()
+
+    assert "No run of the candidate counts" in page
+    assert "It did not come to its end." in page
+
+
+def test_run_is_not_its_own_baseline(tmp_path, baselines, objectives):
+    """That would always be the same."""
+    side = read_side([Path("staging-reads")], baselines=baselines)
+
+    with pytest.raises(UsageError, match="this very run"):
+        set_baseline(tmp_path / "before" / "20261125T093000Z-load-staging-reads", side, objectives=objectives)
+
+
+def test_conformance_has_no_baseline_of_its_own(tmp_path, baselines, objectives):
+    """That is what compare is for."""
+    side = read_side([Path("staging-reads")], baselines=baselines)
+
+    with pytest.raises(UsageError, match="knouds-harness compare"):
+        set_baseline(healthy(tmp_path), side, objectives=objectives)
+
+
+def test_kept_summary_of_target_and_scenario_is_the_baseline(baselines):
+    """Nothing has to be named."""
+    side = found(baselines)
+
+    assert side is not None
+    assert side.name == "staging-reads"
+
+
+@pytest.mark.parametrize("question", [{"scenario": "mixed"}, {"is_open": False}], ids=str)
+def test_kept_summary_of_something_else_is_no_baseline(baselines, question):
+    """Another scenario has another name, and of a closed run nothing compares with an open one."""
+    assert found(baselines, **question) is None
+
+
+@pytest.mark.parametrize("question", [{"scenario": "mixed"}, {"is_open": False}], ids=str)
+def test_named_baseline_has_to_compare(baselines, question):
+    """It is refused before anything is sent."""
+    with pytest.raises(UsageError, match="--baseline staging-reads: is of reads in the open model"):
+        found(baselines, "staging-reads", **question)
+
+
+def test_named_baseline_has_to_be_there(baselines):
+    """With those that are."""
+    with pytest.raises(RunRecordError, match="staging-reads"):
+        found(baselines, "spring")
+
+
+def test_report_takes_a_baseline(slower, baselines):
+    """A folder or a name; from then on it stays."""
+    command = ["report", str(slower), "--baseline", "staging-reads", "--baselines-folder", str(baselines)]
+
+    done = CliRunner().invoke(cli, command)
+
+    assert done.exit_code == 0
+    assert "against staging-reads: Worse. whoami p50" in done.output
+    assert "against staging-reads" in CliRunner().invoke(cli, ["report", str(slower)]).output
+
+
+@pytest.fixture
+def launched(monkeypatch, slower):
+    """In place of a load: a run that was made before, and the exit code that it ended with."""
+    monkeypatch.setattr(load_command, "target_environment", lambda *_, **__: nullcontext({}))
+    monkeypatch.setattr(
+        load_command, "launch", lambda *_, **__: Launched(exit_code=ExitCode.KEPT, folder=slower)
+    )
+
+
+@pytest.mark.usefixtures("launched")
+@pytest.mark.parametrize("named", [(), ("--baseline", "staging-reads")], ids=["kept", "named"])
+def test_load_shows_changes_and_fails_for_none(baselines, named):
+    """What fails for a change is compare: here the run's own verdict stands."""
+    command = ["load", "reads", "--target", "staging", "--rate", "10", *named]
+
+    done = CliRunner().invoke(cli, [*command, "--baselines-folder", str(baselines)])
+
+    assert done.exit_code == 0
+    assert "against staging-reads: Worse." in done.output
+
+
+@pytest.mark.usefixtures("launched")
+def test_search_of_the_highest_rate_takes_no_baseline():
+    """It has no one load."""
+    done = CliRunner().invoke(cli, ["load", "reads", "--find-capacity", "--baseline", "spring"])
+
+    assert isinstance(done.exception, UsageError)
