@@ -144,7 +144,10 @@ def read_options(parsed: Namespace) -> Options:
     if parsed.seed is None:
         parsed.seed = random.SystemRandom().randrange(_LARGEST_SEED)
     duration_s = float(parsed.duration)
-    users = int(parsed.num_users or (1000 if parsed.rate else 10))
+    parsed.users_in_all = (
+        getattr(parsed, "users_in_all", None) or parsed.num_users or (1000 if parsed.rate else 10)
+    )
+    users = int(parsed.users_in_all)
     level = float(parsed.rate or users)
     if parsed.warm_up >= duration_s:
         raise UsageError(

@@ -44,7 +44,7 @@ class LimitsTable(_Table):
 
     credits: Amount = 0.0
     requests_per_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    concurrency: Annotated[int, Field(ge=1, le=256)] = 4
+    concurrency: Annotated[int, Field(ge=1, le=1_000_000)] = 4  # of a load, over all its workers
     timeout_s: Duration = 30.0
     allow: list[Literal["read", "write", "run", "cancel"]] = ["read"]
     fill_rate_windows: bool | None = None

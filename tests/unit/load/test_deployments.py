@@ -12,6 +12,7 @@ from locust.argument_parser import get_empty_argument_parser, setup_parser_argum
 
 from knouds_harness.load.options import add_options
 from knouds_harness.locations import scenarios_path
+from knouds_harness.target.profile_format import LimitsTable
 
 FILES = Path(__file__).parents[3] / "docs" / "distributed"
 BY_THE_OPERATOR = {
@@ -58,3 +59,11 @@ def test_master_keeps_a_record_and_waits_for_all_workers(name):
     assert options.record
     assert options.expect_workers > 1
     assert options.headless or options.autoquit == 0
+
+
+@pytest.mark.parametrize("name", [name for name in commands() if name.endswith("master")])
+def test_profile_can_allow_so_many_users(name):
+    """A profile that says limits.concurrency as high as the command asks for is a valid one."""
+    users = parsed(commands()[name]).num_users
+
+    assert LimitsTable(concurrency=users).concurrency == users
