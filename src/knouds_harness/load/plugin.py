@@ -123,7 +123,11 @@ def _warn(run: LoadRun) -> None:
     """Say beforehand what is not going to work out, also in the record."""
     if run.leader is None or run.target is None:
         return
-    plan = forecast(run.target, run.options, run.environment.user_classes, price=run.price, is_asked=True)
+    try:
+        plan = forecast(run.target, run.options, run.environment.user_classes, price=run.price, is_asked=True)
+    except HarnessError:
+        run.leader.discard()
+        raise
     for each in plan.warnings:
         sys.stderr.write(f"warning: {each}\n")
         run.leader.note(each)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from hand_started import write_profile
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.load.launching import scenario_file
@@ -45,3 +46,16 @@ def test_misuse_is_said_in_words(arguments, says):
     assert ended.returncode == ExitCode.USAGE
     assert says in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_plan_that_cannot_be_leaves_no_record(tmp_path, sandbox):
+    """A profile without anything to run is found out before anything is sent, so there is nothing to keep."""
+    profile = write_profile(tmp_path, sandbox)
+    profile.write_text(profile.read_text().partition("[workflows.")[0])
+    runs = tmp_path / "runs"
+
+    ended = locust("sync_runs", "--target", str(profile), "--record", str(runs))
+
+    assert ended.returncode == ExitCode.USAGE
+    assert "nothing that ada can run" in ended.stderr
+    assert list(runs.iterdir()) == []
