@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import shutil
+import tarfile
+from pathlib import Path
 
 import nox
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "typing", "tests", "spec"]
+nox.options.sessions = ["lint", "typing", "tests", "junit", "spec"]
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 REDOCLY = "@redocly/cli@2.77.0"
+HOLDS_JUNIT_SCHEMA = "pytest==9.1.1"
 
 
 def install(session: nox.Session, *groups: str) -> None:
@@ -51,6 +54,22 @@ def spec(session: nox.Session) -> None:
         *("npx", "--yes", REDOCLY, "lint", "spec/openapi.yaml"),
         env={"REDOCLY_TELEMETRY": "off", "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true"},
     )
+
+
+@nox.session(tags=["gate"])
+def junit(session: nox.Session) -> None:
+    """``junit.xml`` by the schema of Jenkins's xUnit plugin, which pytest's source distribution carries."""
+    install(session, "test")
+    session.install("pip")  # uv makes environments without it
+    folder = Path(session.create_tmp())
+    options = ("--quiet", "--no-deps", "--no-binary=:all:", f"--dest={folder}")
+    session.run("python", "-m", "pip", "download", *options, HOLDS_JUNIT_SCHEMA)
+    with tarfile.open(folder / f"{HOLDS_JUNIT_SCHEMA.replace('==', '-')}.tar.gz") as archive:
+        [member] = [each for each in archive.getmembers() if each.name.endswith("/junit-10.xsd")]
+        member.name = "junit-10.xsd"
+        archive.extract(member, folder, filter="data")
+    environment = {"JUNIT_SCHEMA": str(folder / "junit-10.xsd")}
+    session.run("pytest", "tests/unit/reporting/test_junit_consumers.py", *session.posargs, env=environment)
 
 
 @nox.session(default=False)
