@@ -73,7 +73,7 @@ def valid_load(folder: Path, *arguments: str) -> Loaded:
 @contextmanager
 def started_load(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """Start a scenario; nothing of it outlives the context."""
-    command = [sys.executable, "-m", "knouds_harness", "load", *arguments, "--runs-folder", str(folder)]
+    command = [sys.executable, "-m", "knouds_harness", "load", "--runs-folder", str(folder), *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     family: list[psutil.Process] = []
     try:

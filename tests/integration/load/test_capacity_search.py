@@ -74,7 +74,7 @@ def test_rate_that_the_target_carries_is_found(runs, search):
 
 def test_target_that_is_too_slow_at_any_rate_fails(runs, search):
     """Where the objectives ask for less than the latency, no rate keeps them, and the exit code is 1."""
-    loaded, capacity = found_by(runs, search(40, "--rate", "2"))
+    loaded, capacity = found_by(runs, search(40, "--rate", "1"))
 
     assert loaded.exit_code == ExitCode.BREACH, loaded.out
     assert (capacity.highest_per_s, capacity.lowest_failing_per_s) == (None, 1)

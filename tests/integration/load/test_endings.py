@@ -27,12 +27,12 @@ def is_gone(family):
 
 
 def wait_for_load(runs, process):
-    """Wait until two seconds were counted; the processes of the run."""
+    """Wait until something was counted; the processes of the run."""
 
     def has_begun():
         assert process.poll() is None, process.communicate()
         files = list(runs.glob("*/seconds.csv"))
-        return files and re.search(r"^[2-9],", files[0].read_text(), re.MULTILINE)
+        return files and re.search(r"^\d+,", files[0].read_text(), re.MULTILINE)
 
     wait_until(has_begun)
     return family_of(process)

@@ -17,10 +17,11 @@ from knouds_harness.sandbox.serving import running_sandbox
 pytestmark = pytest.mark.slow
 
 CYCLES = ("async_cycles", "--rate", "15", "--duration", "2s")
+WITHOUT_ENDS = (*CYCLES, "--", "--stop-timeout", "1")  # nothing is there under the id that all get
 RUNS = ("sync_runs", "--rate", "40", "--duration", "1s")
 ACROSS_THE_LIMIT = ("rate_limit", "--rate", "80", "--duration", "3s")  # a busy machine may not send all
 CASES = {
-    "async-execution-id-repeats": CYCLES,
+    "async-execution-id-repeats": WITHOUT_ENDS,
     "execution-final-flips": CYCLES,
     "execution-regresses-now-and-then": CYCLES,
     "webhook-sent-twice": CYCLES,
@@ -48,6 +49,15 @@ def serving(folder, **options):
         yield str(write_profile(folder, sandbox, webhook=f'url = "{url}"\ndeadline_s = 5'))
 
 
+def verified(folder, profile, *arguments):
+    """What a run that is verified comes to, without objectives: those are of a quiet machine."""
+    none = folder / "objectives.toml"
+    none.write_text("", encoding="utf-8")
+    verify = () if {"rate_limit", "--verify"} & set(arguments) else ("--verify",)
+    options = (*verify, "--target", profile, "--objectives", str(none), "--quiet")
+    return load(folder / "runs", *options, *arguments)
+
+
 def invariants(loaded):
     """What had to hold, by state."""
     by_state: dict[str, list[Invariant]] = {"broken": [], "excused": [], "kept": [], "untested": []}
@@ -65,7 +75,7 @@ def facts(found):
 def test_fault_breaks_its_own_promise_and_no_other(tmp_path, fault):
     """The run ends with 1 and names the fact and an example, in every report."""
     with serving(tmp_path, faults=(fault,)) as profile:
-        loaded = load(tmp_path / "runs", *CASES[fault], "--target", profile, "--verify", "--quiet")
+        loaded = verified(tmp_path, profile, *CASES[fault])
 
     found = invariants(loaded)
     fact = FACT_BY_FAULT[fault]
@@ -87,12 +97,7 @@ def test_fault_breaks_its_own_promise_and_no_other(tmp_path, fault):
 def test_sound_server_breaks_nothing(tmp_path, processes):
     """Whoever sees the answers: nothing is broken, and what was seen is told apart from what was not."""
     with serving(tmp_path) as profile:
-        loaded = load(
-            tmp_path / "runs",
-            "mixed",
-            *("--rate", "30", "--duration", "4s", "--target", profile, "--verify", "--quiet"),
-            *processes,
-        )
+        loaded = verified(tmp_path, profile, "mixed", "--rate", "30", "--duration", "4s", *processes)
 
     found = invariants(loaded)
     assert found["broken"] == []
@@ -111,9 +116,7 @@ def test_sound_server_breaks_nothing(tmp_path, processes):
 def test_promise_is_broken_between_workers(tmp_path):
     """What one worker sees is compared with what another does."""
     with serving(tmp_path, faults=("async-execution-id-repeats",)) as profile:
-        loaded = load(
-            tmp_path / "runs", *CYCLES, "--target", profile, "--verify", "--processes", "2", "--quiet"
-        )
+        loaded = verified(tmp_path, profile, "--processes", "2", *WITHOUT_ENDS)
 
     assert loaded.exit_code == ExitCode.BREACH
     (broken,) = invariants(loaded)["broken"]
@@ -125,11 +128,7 @@ def test_promise_is_broken_between_workers(tmp_path):
 def test_what_no_source_settles_fails_no_run(tmp_path, variant):
     """Servers may choose; assumptions that do not hold are excused."""
     with serving(tmp_path, variant=variant) as profile:
-        loaded = load(
-            tmp_path / "runs",
-            "mixed",
-            *("--rate", "30", "--duration", "3s", "--target", profile, "--verify", "--quiet"),
-        )
+        loaded = verified(tmp_path, profile, "mixed", "--rate", "30", "--duration", "3s")
 
     assert invariants(loaded)["broken"] == []
     assert loaded.exit_code in {ExitCode.KEPT, ExitCode.INVALID_MEASUREMENT}
@@ -138,7 +137,7 @@ def test_what_no_source_settles_fails_no_run(tmp_path, variant):
 def test_limit_is_crossed_and_kept(tmp_path):
     """The window admits all of the limit and no more, without being asked to verify."""
     with serving(tmp_path) as profile:
-        loaded = load(tmp_path / "runs", *ACROSS_THE_LIMIT, "--target", profile, "--quiet")
+        loaded = verified(tmp_path, profile, *ACROSS_THE_LIMIT)
 
     found = invariants(loaded)
     outcomes = loaded.results.operations[0].outcomes
@@ -154,7 +153,7 @@ def test_limit_is_crossed_and_kept(tmp_path):
 def test_part_of_the_answers_is_enough_for_the_history(tmp_path):
     """A ratio thins the shapes out, and not the history."""
     with serving(tmp_path) as profile:
-        loaded = load(tmp_path / "runs", *RUNS, "--target", profile, "--verify", "0.1", "--quiet")
+        loaded = verified(tmp_path, profile, *RUNS, "--verify", "0.1")
 
     seen = {each.fact: each.seen for each in invariants(loaded)["kept"]}
     assert seen["usage.run-has-a-row"] == 40
@@ -165,7 +164,7 @@ def test_without_a_receiver_webhooks_are_untested(tmp_path):
     """And the report says what it takes."""
     with running_sandbox() as sandbox:
         profile = str(write_profile(tmp_path, sandbox))
-        loaded = load(tmp_path / "runs", *CYCLES, "--target", profile, "--verify", "--quiet")
+        loaded = verified(tmp_path, profile, *CYCLES)
 
     (untested,) = [each for each in invariants(loaded)["untested"] if each.fact.startswith("webhook.")]
     assert "webhook = true" in untested.missing

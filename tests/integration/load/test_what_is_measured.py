@@ -28,7 +28,9 @@ def test_ends_come_by_webhook(folder):
 def test_delivery_with_a_wrong_signature_is_polled_for_instead(folder):
     """It is not believed, and the report says so; a delivery is waited for as long as a run may take."""
     loaded = load(
-        folder, "async_cycles", "--finish", "webhook", "--fault", "webhook-signature-without-time", *CLOSED
+        folder,
+        *("async_cycles", "--finish", "webhook", "--fault", "webhook-signature-without-time", *CLOSED),
+        *("--", "--stop-timeout", "1"),  # or every user waits on
     )
 
     assert "a signature that does not hold" in loaded.results.note
@@ -47,9 +49,7 @@ def test_target_that_cannot_reach_this_machine_is_polled(folder, profile):
 
 def test_answers_that_were_not_kept_are_evidence(folder):
     """A few exchanges of each kind, linked from the figures."""
-    loaded = load(
-        folder, "reads", "--fault", "pricing-is-404", "--users", "30", "--duration", "6s", "--quiet"
-    )
+    loaded = load(folder, "reads", "--fault", "pricing-is-404", "--rate", "60", "--duration", "2s", "--quiet")
 
     (pricing,) = (each for each in loaded.results.operations if each.operation == "getPublicPricing")
     (error,) = pricing.errors
