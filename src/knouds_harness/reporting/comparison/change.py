@@ -13,6 +13,8 @@ from knouds_harness.reporting.comparison.student import two_sided_quantile
 
 PRIOR_DEGREES: Final = 10
 """How many runs' worth of trust is put into the noise that is expected beforehand."""
+_MOST: Final = math.log(1000)
+"""On the scale of logarithms; two runs that disagree bound nothing, and no figure tells of more than this."""
 _POWER_ERRORS: Final = 0.84
 """Standard errors beyond the bound at which a change shows four times in five."""
 
@@ -123,7 +125,7 @@ def change_between(
     worst = (half + _POWER_ERRORS * error) * (1 if is_more_worse else -1)
 
     def plain(number: float) -> float:
-        return number if is_share else math.expm1(number)
+        return number if is_share else math.expm1(max(-_MOST, min(number, _MOST)))
 
     return Change(
         estimate=plain(difference),
