@@ -48,8 +48,8 @@ def testcase(classname: str, name: str) -> ET.Element:
 def add_outcome(case: ET.Element, tag: str, *, message: str, kind: str | None = None, text: str = "") -> None:
     """Say that a case did not pass: ``failure``, ``error`` or ``skipped``.
 
-    Jenkins shows the message of what was skipped, GitLab what the element contains: so the message is repeated
-    there where there is no other text.
+    Jenkins shows the message of what was skipped, GitLab what the element contains: so without another text
+    the message is repeated there.
     """
     element = ET.SubElement(case, tag, {"message": xml_text(message)})
     if kind:
