@@ -88,24 +88,24 @@ class DeliveryMatch:
 
 
 class DeliveryServer:
-    """Takes every delivery while its context is open, and tells whose it was.
+    """Takes every delivery while its context is open.
 
     Attributes:
         on_post: Gets each POST as it came.
+        on_delivery: Told the executionId of each delivery that has one.
     """
 
-    def __init__(self, address: tuple[str, int], on_delivery: Callable[[str], object]) -> None:
+    def __init__(self, address: tuple[str, int]) -> None:
         """Bind the port.
 
         Args:
             address: Host and port of this machine.
-            on_delivery: Told the executionId of each delivery that has one.
 
         Raises:
             UsageError: The port cannot be bound.
         """
         self.on_post: Callable[[Post], object] | None = None
-        self._on_delivery = on_delivery
+        self.on_delivery: Callable[[str], object] | None = None
         self._server = WSGIServer(address, self._answer, log=None, error_log=None)
         try:
             self._server.start()
@@ -137,7 +137,7 @@ class DeliveryServer:
             self.on_post(Post(body=body, signature=environ.get(_SIGNATURE, ""), at_unix_s=time.time()))
         payload = payload_of(body)
         execution_id = payload.get("executionId") if isinstance(payload, dict) else None
-        if isinstance(execution_id, str):
-            self._on_delivery(execution_id)
+        if self.on_delivery and isinstance(execution_id, str):
+            self.on_delivery(execution_id)
         start("204 No Content", [])
         return ()

@@ -250,6 +250,8 @@ class LoadRun:
                 server=self.verification.server if self.verification else None,
                 yes_production=self.options.yes_production,
             )
+        if mailbox and self.verification and self.verification.share and self.verification.server is None:
+            self.verification.count_deliveries(mailbox.server, mailbox.webhook)
         if mailbox is None:
             self.leader.note(f"Ends were polled for instead of delivered: {reason}.")
         return mailbox
@@ -312,6 +314,8 @@ class LoadRun:
             self.leader.course.is_ending = True
         if self.arrivals:
             self.arrivals.stop()
+        if self.mailbox:
+            gevent.spawn_later(self.environment.stop_timeout / 2, self.mailbox.end_waits)
         if self.crew:
             self.crew.end()
 

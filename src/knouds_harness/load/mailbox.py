@@ -25,6 +25,8 @@ from knouds_harness.target.resources import Webhook
 
 _RECEIVE: Final = "webhook:receive"
 _MOST_UNCLAIMED: Final = 10_000
+_DEADLINE_S: Final = 10.0
+"""For deliveries of a sandbox on this machine, which come within milliseconds where it is not busy."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,27 +47,37 @@ class Mailbox:
 
     Attributes:
         persona_by_user: The keys whose executions are delivered here, by account.
+        webhook: What those keys have.
+        server: Where it leads to.
         refused: Deliveries whose signature does not hold.
         unconfigured: Submits whose answer says that nothing is going to be delivered.
+        is_over: Nobody is to wait any more.
     """
 
-    def __init__(self, secret: Secret, persona_by_user: Mapping[str, Persona]) -> None:
-        """Take nothing yet.
+    def __init__(
+        self, webhook: Webhook, persona_by_user: Mapping[str, Persona], *, server: DeliveryServer
+    ) -> None:
+        """Take what comes from now on.
 
         Args:
-            secret: Signs deliveries.
+            webhook: Whose secret signs deliveries.
             persona_by_user: The keys whose executions are delivered here, by account.
+            server: Where the webhook leads to.
         """
         self.persona_by_user = persona_by_user
+        self.webhook = webhook
+        self.server = server
         self.refused = self.unconfigured = 0
-        self._secret = secret
-        self._awaited: dict[str, AsyncResult[Arrival]] = {}
+        self.is_over = False
+        self._awaited: dict[str, AsyncResult[Arrival | None]] = {}
         self._unclaimed: OrderedDict[str, Arrival] = OrderedDict()
+        server.on_post = self.take
 
     def take(self, post: Post) -> None:
         """A delivery came."""
         try:
-            verify(post.body, post.signature, secret=self._secret.reveal(), now_unix_s=post.at_unix_s)
+            secret = self.webhook.secret.reveal()
+            verify(post.body, post.signature, secret=secret, now_unix_s=post.at_unix_s)
         except SignatureRefused:
             self.refused += 1
             return
@@ -92,8 +104,9 @@ class Mailbox:
             yield f"{self.refused} deliveries had a signature that does not hold, and were not believed."
 
     def await_arrival(self, execution_id: str, *, timeout_s: float) -> Arrival | None:
-        """Wait for the delivery of an execution; None where it did not come in time."""
-        if early := self._unclaimed.pop(execution_id, None):
+        """Wait for the delivery of an execution; None where it did not come in time, or waiting is over."""
+        early = self._unclaimed.pop(execution_id, None)
+        if early or self.is_over:
             return early
         waiter = self._awaited[execution_id] = AsyncResult()
         try:
@@ -102,6 +115,12 @@ class Mailbox:
             return None
         finally:
             del self._awaited[execution_id]
+
+    def end_waits(self) -> None:
+        """Have nobody wait any more, so that there is time to ask how executions ended."""
+        self.is_over = True
+        for waiter in list(self._awaited.values()):
+            waiter.set(None)
 
 
 def open_mailbox(
@@ -139,17 +158,16 @@ def open_mailbox(
     }
     if not receiving:
         return None, f"no key with webhook = true in {target.source} holds {', '.join([*needs, _RECEIVE])}"
-    mailbox = Mailbox(webhook.secret, receiving)
-    server = server or DeliveryServer(webhook.listen, on_delivery=lambda _: None)
-    server.on_post = mailbox.take
-    return mailbox, ""
+    return Mailbox(webhook, receiving, server=server or DeliveryServer(webhook.listen)), ""
 
 
 def _minted(target: Target, personas: Iterable[Persona], *, yes_production: bool) -> Mailbox:
-    server = DeliveryServer((HOST, 0), on_delivery=lambda _: None)
+    server = DeliveryServer((HOST, 0))
     webhook = Webhook(
         url=f"http://{HOST}:{server.port}/",
         secret=Secret(f"whsec_{secrets.token_urlsafe(24)}", "webhook-secret"),
+        listen=(HOST, server.port),
+        deadline_s=_DEADLINE_S,
     )
     with Client(target=target, guard=Guard(target, yes_production=yes_production)) as client:
         mint = KeyMint(client)
@@ -159,6 +177,4 @@ def _minted(target: Target, personas: Iterable[Persona], *, yes_production: bool
             )
             for each in personas
         }
-    mailbox = Mailbox(webhook.secret, minted)
-    server.on_post = mailbox.take
-    return mailbox
+    return Mailbox(webhook, minted, server=server)

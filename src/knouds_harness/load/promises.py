@@ -40,7 +40,7 @@ NEEDS: Final[Mapping[Promise, str]] = {
     HAS_A_ROW: "a run, and usage that can be read",
     IS_CHARGED: "a run whose answer says its cost, and usage that can be read",
     ONE_DELIVERY: "an execution that was polled to its end, of a key with webhook = true that holds "
-    "webhook:receive, and [webhook] that leads to this machine",
+    "webhook:receive, and [webhook] that leads to this machine; on the sandbox, --finish webhook",
     REMAINING_FALLS: "a run of an account with a rate limit",
     NO_MORE: "a run of an account with a rate limit",
     TRUE_WAIT: "a request that was sent after as long as a 429 before it told to wait",

@@ -22,6 +22,7 @@ from knouds_harness.runs.load_results import Invariant, LimitWindow
 from knouds_harness.target.address import host_of, is_loopback
 from knouds_harness.target.personas import Persona
 from knouds_harness.target.profile import Target
+from knouds_harness.target.resources import Webhook
 
 _LOOK_EVERY_S: Final = 0.2
 _LIMITED: Final = {*LIMITED_ROUTES, *(f"{each} async" for each in LIMITED_ROUTES)}
@@ -37,7 +38,7 @@ class Verification:
 
     Attributes:
         share: The share that is asked for; 0 where verifying is not.
-        server: Takes deliveries, where the profile says that they lead here.
+        server: Takes deliveries, where they lead here.
     """
 
     def __init__(
@@ -72,14 +73,19 @@ class Verification:
         )
         self._audit = audit
         self._target = target
-        webhook = target.webhook
-        self.server = (
-            DeliveryServer(
-                webhook.listen, on_delivery=lambda each: self._ledger.deliveries.take(hash_of(each))
-            )
-            if audit and webhook and webhook.listen
-            else None
-        )
+        self.server: DeliveryServer | None = None
+        if audit and target.webhook and target.webhook.listen:
+            self.count_deliveries(DeliveryServer(target.webhook.listen), target.webhook)
+
+    def count_deliveries(self, server: DeliveryServer, webhook: Webhook) -> None:
+        """Compare what ends with what is delivered, from now on; only where the run is led.
+
+        Args:
+            server: Where deliveries come.
+            webhook: What leads there.
+        """
+        self.server, self._webhook = server, webhook
+        server.on_delivery = lambda each: self._ledger.deliveries.take(hash_of(each))
 
     def look(self, name: str, response: Response, sender: Persona | None, body: object) -> None:
         """Look at an answer within its ``catch_response`` block, and count a broken promise as its failure.
@@ -135,8 +141,7 @@ class Verification:
                 yield from self._await_deliveries()
 
     def _await_deliveries(self) -> Iterator[str]:
-        webhook, deliveries = self._target.webhook, self._ledger.deliveries
-        assert webhook is not None  # noqa: S101 - else there is no server
+        webhook, deliveries = self._webhook, self._ledger.deliveries
         deadline_s = time.monotonic() + webhook.deadline_s
         while not deliveries.are_all_here and time.monotonic() < deadline_s:
             gevent.sleep(_LOOK_EVERY_S)

@@ -10,6 +10,7 @@ from hand_started import free_port, write_profile
 from loading import load
 
 from knouds_harness.errors import ExitCode
+from knouds_harness.load.promises import ONE_DELIVERY
 from knouds_harness.runs.load_results import Invariant
 from knouds_harness.sandbox.faults import FAULTS
 from knouds_harness.sandbox.serving import running_sandbox
@@ -169,3 +170,37 @@ def test_without_a_receiver_webhooks_are_untested(tmp_path):
     (untested,) = [each for each in invariants(loaded)["untested"] if each.fact.startswith("webhook.")]
     assert "webhook = true" in untested.missing
     assert untested.missing in (loaded.record.folder / "report.md").read_text(encoding="utf-8")
+
+
+def delivered_once(loaded):
+    """How that each ended execution is delivered once has fared."""
+    (invariant,) = (each for each in loaded.results.invariants if each.fact == ONE_DELIVERY[0])
+    return invariant
+
+
+@pytest.mark.parametrize(("fault", "state"), [((), "kept"), (("--fault", "webhook-sent-twice"), "broken")])
+def test_deliveries_that_users_wait_for_are_counted_too(tmp_path, fault, state):
+    """On the built-in sandbox, whose keys with a webhook are minted for the run."""
+    loaded = verified(tmp_path, "sandbox", "--finish", "webhook", *fault, *CYCLES)
+
+    invariant = delivered_once(loaded)
+    cycles = loaded.results.cycles
+    assert invariant.state == state
+    assert cycles is not None
+    assert invariant.seen == sum(cycles.endings.values()) > 0
+    assert not invariant.broken or "more than once" in invariant.example
+
+
+@pytest.mark.parametrize("finish", ["poll", "webhook"])
+def test_delivery_that_never_comes_is_missing(tmp_path, finish):
+    """Whoever waits for it in vain asks how the run ended before the load is over."""
+    elsewhere, here = (f"http://127.0.0.1:{free_port()}/hooks" for _ in range(2))
+    with running_sandbox(webhook_url=elsewhere) as sandbox:
+        webhook = f'url = "{here}"\ndeadline_s = 1'
+        profile = str(write_profile(tmp_path, sandbox, webhook=webhook))
+        loaded = verified(tmp_path, profile, "--finish", finish, *CYCLES, "--", "--stop-timeout", "6")
+
+    invariant = delivered_once(loaded)
+    assert loaded.exit_code == ExitCode.BREACH
+    assert invariant.broken == invariant.seen > 0
+    assert "was not delivered" in invariant.example

@@ -10,9 +10,10 @@ import pytest
 from run_records import TARGET
 
 from knouds_harness.exchange.signature import sign
-from knouds_harness.load.deliveries import Post
+from knouds_harness.load.deliveries import DeliveryServer, Post
 from knouds_harness.load.mailbox import Mailbox, open_mailbox
 from knouds_harness.target.personas import Secret
+from knouds_harness.target.resources import Webhook
 
 SECRET = "whsec_0123456789abcdef"
 
@@ -20,7 +21,9 @@ SECRET = "whsec_0123456789abcdef"
 @pytest.fixture
 def mailbox():
     """Nothing came yet."""
-    return Mailbox(Secret(SECRET, "webhook-secret"), {})
+    with DeliveryServer(("127.0.0.1", 0)) as server:
+        webhook = Webhook(url=f"http://127.0.0.1:{server.port}/", secret=Secret(SECRET, "webhook-secret"))
+        yield Mailbox(webhook, {}, server=server)
 
 
 def post(execution_id="e1", status="completed", *, secret=SECRET):
@@ -50,6 +53,16 @@ def test_delivery_of_another_execution_wakes_nobody(mailbox):
 
     assert mailbox.await_arrival("e1", timeout_s=0.01) is None
     assert mailbox.await_arrival("e2", timeout_s=5) is not None
+
+
+def test_nobody_waits_once_it_is_over(mailbox):
+    """What came is given out; for the rest there has to be time to poll."""
+    gevent.spawn(mailbox.end_waits)
+
+    assert mailbox.await_arrival("e1", timeout_s=60) is None
+    assert mailbox.await_arrival("e2", timeout_s=60) is None
+    mailbox.take(post("e3"))
+    assert mailbox.await_arrival("e3", timeout_s=0) is not None
 
 
 def test_wrong_signature_is_not_believed(mailbox):
