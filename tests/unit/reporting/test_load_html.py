@@ -113,6 +113,27 @@ def test_records_without_times_of_all_operations_offer_those_of_each(tmp_path):
     assert '<select id="pick-times"><option value="">99th percentile of each</option>' in old
 
 
+def test_promises_that_were_kept_are_folded_up(tmp_path):
+    """Dozens of them would hide what was broken, and push the rest off a phone's screen."""
+    page = html_of(loaded(tmp_path, seconds=12))
+
+    contract = page.partition('id="invariants"')[2].partition("</section>")[0]
+    shown, folded = re.split(r"<summary>1 kept</summary>", contract)
+    assert "run.cost-is-credits" in shown
+    assert "rate.body-has-retry-after" in shown
+    assert "async.execution-id-is-uuid" in folded
+
+
+def test_percentiles_of_all_operations_head_the_table(tmp_path):
+    """Where there are several; of a single one they would be said twice."""
+    several = html_of(loaded(tmp_path / "several", seconds=12))
+    single = html_of(calm(tmp_path / "single"))
+
+    row = '<th scope="row">all operations</th><td>response</td>'
+    assert several.partition("<tbody>")[2].index(row) < several.partition("<tbody>")[2].index(">service<")
+    assert row not in single
+
+
 def test_long_runs_get_fewer_points_that_hide_no_peak():
     """Two hours: a point is two seconds, with the higher percentile and the rate of both."""
     rows = [second(at_s, p99_ms=100.0 if at_s == 7001 else 9.0) for at_s in range(7200)]

@@ -93,9 +93,7 @@ def _figures(load: LoadResults) -> str:
     bad = sum(each.outcomes["failed"] + each.outcomes["wrong"] for each in load.operations)
     throttled = sum(each.outcomes["throttled"] for each in load.operations)
     asked = load.validity.asked_per_s
-    of_asked = f" of {asked:,.1f} asked for" if asked else ""
+    achieved = f"{load.validity.achieved_per_s:,.1f}"
+    rate = f", {achieved} arrivals/s of {asked:,.1f} asked for" if asked else f" at {achieved}/s"
     errors = f"{bad / requests:.2%} errors" if requests else "no errors"
-    return (
-        f"{requests:,} requests at {load.validity.achieved_per_s:,.1f}/s{of_asked}, {errors}"
-        f"{f', {throttled:,} throttled' if throttled else ''}."
-    )
+    return f"{requests:,} requests{rate}, {errors}{f', {throttled:,} throttled' if throttled else ''}."

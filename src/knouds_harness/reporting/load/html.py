@@ -6,7 +6,10 @@ from typing import Any
 
 from knouds_harness.reporting.again import command_again
 from knouds_harness.reporting.comparison.baseline import RunChange
+from knouds_harness.reporting.comparison.change import Verdict
 from knouds_harness.reporting.comparison.html import change_values
+from knouds_harness.reporting.comparison.load_comparison import Row
+from knouds_harness.reporting.comparison.tolerances import ERRORS
 from knouds_harness.reporting.comparison.wording import gates_of
 from knouds_harness.reporting.comparison.wording import headline as headline_of_change
 from knouds_harness.reporting.evidence import evidence_of
@@ -19,6 +22,7 @@ from knouds_harness.runs.load_results import ALL_OPERATIONS, OUTCOMES, LoadResul
 from knouds_harness.runs.record import RunRecord
 
 _MOST_EVIDENCE = 300
+_MOST_CHANGES = 16
 PERCENTILES = ("50", "90", "99", "99.9", "99.99")
 
 
@@ -42,6 +46,10 @@ def load_html(record: RunRecord, measured: LoadRecord, change: RunChange | None 
         percentiles=PERCENTILES,
         OUTCOMES=OUTCOMES,
         distributions=_distributions(load),
+        promises_by_kept=[
+            (is_kept, [each for each in load.invariants if (each.state == "kept") is is_kept])
+            for is_kept in (False, True)
+        ],
         operations=[each.operation for each in sorted(load.operations, key=lambda each: -each.requests)],
         tracks=tracks,
         windows=windows,
@@ -69,13 +77,21 @@ def _change_values(change: RunChange) -> dict[str, Any]:
     return {
         **change_values(rows),
         "change_headline": headline_of_change(change.comparison),
-        "gates": gates_of(rows),
+        "gates": [row for row in gates_of(rows) if _tells_something(row)][:_MOST_CHANGES],
     }
+
+
+def _tells_something(row: Row) -> bool:
+    """Worse or better, or a time whose interval is known; errors that nobody saw tell nothing."""
+    is_moved = row.verdict in (Verdict.WORSE, Verdict.BETTER)
+    return is_moved or (row.change is not None and row.measure != ERRORS)
 
 
 def _distributions(load: LoadResults) -> list[tuple[str, str, Times]]:
     """Operation, kind and distribution, for the table of percentiles."""
     rows = []
+    if load.overall and len(load.operations) > 1:
+        rows.append((ALL_OPERATIONS, "response" if load.plan.model == "open" else "service", load.overall))
     for each in load.operations:
         if load.plan.model == "open":
             rows.append((each.operation, "response", each.response))

@@ -77,6 +77,22 @@ def test_reports_say_what_changed(slower, baselines, objectives):
     assert (p50["verdict"], p50["interval"][0] > 0.2, p50["noise"] > 0) == ("worse", True, True)
 
 
+def test_page_shows_what_tells_something_and_folds_up_the_rest(tmp_path, objectives):
+    """Of dozens of operations with a handful of requests each there is nothing to see."""
+    rare = {"whoami": lognormal_seconds(0, seconds=10), "moveWorkflow": [[1.0]] * 3}
+    before = load_run(tmp_path / "before", rare).rename(tmp_path / "run")
+    after = load_run(tmp_path / "after", rare)
+    set_baseline(after, read_side([before], baselines=tmp_path), objectives=objectives)
+
+    page = render_all(after).html.read_text()
+
+    section = page.partition('id="change"')[2].partition("</section>")[0]
+    shown, folded = section.split("<details>")
+    assert "whoami" in shown
+    assert "moveWorkflow" not in shown
+    assert "moveWorkflow" in folded
+
+
 def test_run_without_a_baseline_says_nothing_of_changes(slower):
     """None is made up."""
     paths = render_all(slower)
