@@ -11,6 +11,7 @@ from typing import Any
 import schemathesis
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
+from schemathesis.specs.openapi.schemas import OpenApiSchema
 
 from knouds_harness.conformance.probe import NO_BODY, Call
 from knouds_harness.contract.document import Document
@@ -171,14 +172,18 @@ def invalid_calls(document: Document, operation_id: str) -> st.SearchStrategy[Ca
 
 @lru_cache
 def _calls(document: Document, operation_id: str, mode: GenerationMode) -> st.SearchStrategy[Call]:
-    schema = schemathesis.openapi.from_dict(
+    operation = document.operation_by_id[operation_id]
+    cases = _schema(document).find_operation_by_id(operation_id).as_strategy(generation_mode=mode)
+    return cases.map(lambda case: _as_call(operation, case))
+
+
+@lru_cache
+def _schema(document: Document) -> OpenApiSchema:
+    return schemathesis.openapi.from_dict(
         dict(document.raw),
         # the key is ours to send: negating it would only repeat the authentication family
         config=schemathesis.Config.from_dict({"generation": {"with-security-parameters": False}}),
     )
-    operation = document.operation_by_id[operation_id]
-    cases = schema.find_operation_by_id(operation_id).as_strategy(generation_mode=mode)
-    return cases.map(lambda case: _as_call(operation, case))
 
 
 def _as_call(operation: Operation, case: schemathesis.Case[Any]) -> Call:

@@ -106,12 +106,15 @@ class Probe:
         self.shapes = ShapeJudge(document)
         self.halted_by: HarnessError | None = None
         self.sent = 0
+        self._found: dict[Need[Any], Any] = {}
         self._failures_in_a_row = 0
         self._failures_by_place: Counter[str] = Counter()
 
     def need(self, need: Need[T]) -> T:
         """Look something up in the profile; where it is missing, the running test counts as untested."""
-        found = need.find(self.target)
+        if need not in self._found:
+            self._found[need] = need.find(self.target)
+        found: T | None = self._found[need]
         if found is None:
             pytest.skip(f"{UNTESTED}{need.says}")
         return found

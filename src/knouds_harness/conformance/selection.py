@@ -4,29 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from functools import cache
 
 import pytest
 
 from knouds_harness.conformance.checks import families as all_families
 from knouds_harness.conformance.claims import Check
 from knouds_harness.conformance.common_checks import COMMON_FACTS
-from knouds_harness.contract.document import Document, load_document
+from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import Operation
 from knouds_harness.errors import UnknownName
-
-
-@cache
-def _document() -> Document:
-    """The document, read once: what is collected asks for it again and again."""
-    return load_document()
 
 
 def operations_for(*, secured: bool | None = None, ids: Collection[str] | None = None) -> list[Operation]:
     """The document's operations that a test is parametrized with, by its marker's arguments."""
     return [
         each
-        for each in _document().operations
+        for each in shipped_document().operations
         if secured in (None, not each.is_public) and (ids is None or each.id in ids)
     ]
 
@@ -67,8 +60,10 @@ class Selection:
         """
         return cls(
             families=_known("family", families, all_families()),
-            operations=_known("operation", operations, _document().operation_by_id if operations else ()),
-            facts=_known("fact", facts, _document().facts if facts else ()),
+            operations=_known(
+                "operation", operations, shipped_document().operation_by_id if operations else ()
+            ),
+            facts=_known("fact", facts, shipped_document().facts if facts else ()),
             is_quick=is_quick,
         )
 

@@ -21,7 +21,7 @@ from knouds_harness.conformance.probe import Probe
 from knouds_harness.conformance.receiver import Receiver
 from knouds_harness.conformance.recorder import Recorder
 from knouds_harness.conformance.subjects import Subjects
-from knouds_harness.contract.document import Document, load_document
+from knouds_harness.contract.document import Document, shipped_document
 from knouds_harness.errors import ExitCode, HarnessError
 from knouds_harness.exchange.client import Client, first_contact
 from knouds_harness.exchange.recording_folder import RecordingFolder
@@ -180,7 +180,7 @@ def open_run(options: Options) -> Iterator[ConformanceRun]:
     Raises:
         HarnessError: The target, its profile or the document is not usable.
     """
-    document = load_document()
+    document = shipped_document()
     with ExitStack() as resources:
         target = resources.enter_context(
             open_target(options.target, seed=options.seed, faults=options.faults, variant=options.variant)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -100,6 +100,16 @@ def load_document(path: Path | None = None) -> Document:
             lines.append(f"… and {len(flaws) - _FLAWS_SHOWN} more flaws.")
         raise DocumentError("\n".join(lines))
     return document
+
+
+@cache
+def shipped_document() -> Document:
+    """The document that comes with the harness, read once in a process.
+
+    Raises:
+        DocumentError: As ``load_document`` does.
+    """
+    return load_document()
 
 
 def _read(root: Node, sha256: str, flaws: list[Flaw]) -> Document | None:

@@ -107,13 +107,17 @@ class Operation:
     alternatives: tuple[str, ...]
     error_codes: tuple[str, ...]
     source: Source
-    responses: Mapping[int, Response] = field(repr=False)
-    request_schema: Mapping[str, Any] | None = field(repr=False)
+    responses: Mapping[int, Response]
+    request_schema: Mapping[str, Any] | None
     request_body_required: bool
-    request_examples: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    request_examples: Mapping[str, Any] = field(default_factory=dict)
     path_parameters: tuple[str, ...]
-    query_parameters: Mapping[str, Mapping[str, Any]] = field(repr=False)
+    query_parameters: Mapping[str, Mapping[str, Any]]
     facts: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        """By name: Hypothesis prints the arguments of each explicit example, and schemas fill pages."""
+        return f"<Operation {self.id}>"
 
     def required_capabilities(self, path_values: Mapping[str, str]) -> tuple[str, ...]:
         """The alternatives with placeholders filled: ``("workflow:run", "workflow:portrait:run")``."""
