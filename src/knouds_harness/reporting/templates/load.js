@@ -83,6 +83,8 @@
   const end = data.capacity.length ? Infinity : data.end;
   const whileSending = (column) => column.map((number, index) => (data.seconds[index] >= end ? null : number));
 
+  // The last second is one too, and as wide as in the heat map.
+  const untilTheEnd = (_, low, high) => [low, high === data.seconds.at(-1) ? high + data.step : high];
   const draw = (id, columns, series, { x, y, xValues, yValues, log, xLog, time, plugins = [], legend = true }) => {
     const place = byId(id);
     if (!place) return;
@@ -95,7 +97,7 @@
       ...size(), legend: { show: legend }, plugins: [operable, ...(time ? [shades] : []), ...plugins],
       cursor: time ? { sync: { key: "seconds" } } : {},
       scales: {
-        x: { time: false, ...(xLog && { distr: 3 }) },
+        x: { time: false, ...(xLog && { distr: 3 }), ...(time && { range: untilTheEnd }) },
         y: log ? { distr: 3 } : { range: (_, low, high) => [0, high > 0 ? high * 1.05 : 1] },
       },
       axes: [axis(x, xValues, 36, xLog), axis(y, yValues, 64, log)],
@@ -125,13 +127,24 @@
     draw("chart-errors", names.length ? [seconds, ...columns] : [[]], series, { x: "seconds", y: "% of requests", time: true });
   };
 
+  // Lines lead over seconds without an answer, as far as is usual for them; over a longer silence there is none.
+  const overShortGaps = (column) => {
+    const answered = column.flatMap((number, index) => (number == null ? [] : [index]));
+    const apart = answered.slice(1).map((index, before) => index - answered[before]).sort((one, other) => one - other);
+    const longest = 5 * (apart[apart.length >> 1] ?? 1) * data.step;
+    return (chart, _, __, ___, gaps) => {
+      const width = chart.valToPos(longest, "x", true) - chart.valToPos(0, "x", true);
+      return gaps.filter(([from, to]) => to - from > width);
+    };
+  };
+
   const everyOperation = "";
   const drawTimes = () => {
     const picked = byId("pick-times")?.value ?? everyOperation;
     const lines = picked === everyOperation
       ? Object.entries(data.times).filter(([name]) => name !== "all operations").map(([name, columns], index) => [name, columns.p99_ms, hue(index), index >= 8 ? [5, 3] : undefined])
       : [["median", "p50_ms"], ["99th percentile", "p99_ms"], ["longest", "max_ms"]].map(([name, measure], index) => [name, data.times[picked]?.[measure] ?? [], hue(index), index === 2 ? [2, 3] : undefined]);
-    const series = lines.map(([label, , stroke, dash]) => ({ label, stroke, dash, spanGaps: true, value: (_, number) => ms(number) }));
+    const series = lines.map(([label, column, stroke, dash]) => ({ label, stroke, dash, gaps: overShortGaps(column), value: (_, number) => ms(number) }));
     draw("chart-times", lines.length ? [seconds, ...lines.map((each) => each[1])] : [[]], series, { x: "seconds", y: "ms", time: true, ...logOfMs });
   };
 

@@ -2,7 +2,7 @@
    requests. No chart library that is small does these. */
 const drawHeat = (() => {
   "use strict";
-  const height = 300, edge = { left: 64, right: 8, top: 8, bottom: 44 }, mostRows = 48;
+  const height = 300, edge = { left: 86, right: 26, top: 8, bottom: 44 } /* left and right as uPlot has them here */, mostRows = 48;
   let at = null; // the cell that is told: [column, bucket]
 
   const added = (columns) => {
