@@ -189,15 +189,15 @@ def measure(name: str, url: str, seconds: float) -> tuple[float, float]:
     from knouds_harness.target.limits import Limits  # noqa: PLC0415
     from knouds_harness.target.profile import Target  # noqa: PLC0415
 
+    if name in {"KnoudsUser, recorded", "KnoudsUser, guarded"}:
+        use_exact_buckets()  # before there is an environment, as in a Locust file
     target = Target(name="bench", base_url=url, limits=Limits(credits=1e12, allow=frozenset(Action)))
     environment = Environment(user_classes=[user_class(name, url, target)], host=url)
     runner = environment.create_local_runner()
     resources = ExitStack()
     if name == "KnoudsUser, recorded":
-        use_exact_buckets()
         Recording(environment)
     elif name == "KnoudsUser, guarded":
-        use_exact_buckets()
         folder = Path(resources.enter_context(tempfile.TemporaryDirectory()))
         Recording(environment, on_second=keeping_a_record(environment, target, folder))
     runner.start(CONNECTIONS, spawn_rate=CONNECTIONS)

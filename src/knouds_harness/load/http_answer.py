@@ -15,6 +15,7 @@ from pydantic_core import from_json
 
 MAX_DECODED_BYTES = 256 * 1024 * 1024
 _PART_BYTES = 1024 * 1024
+_NOTHING = object()
 
 
 class Headers(Mapping[str, str]):
@@ -73,6 +74,7 @@ class Answer:
     _interim = 0
     _headers: Headers | None = None
     _content: bytes | None = None
+    _parsed: Any = _NOTHING
 
     def fill(self, status_code: int, raw_head: bytes, interim: int, raw_body: bytes) -> None:
         """Keep what a connection read.
@@ -124,16 +126,18 @@ class Answer:
         return self.content.decode(_charset(self.headers.get("content-type", "")), "replace")
 
     def json(self) -> Any:  # noqa: ANN401 - it is what the server sent
-        """The body read as JSON.
+        """The body read as JSON; the same object each time, as several may ask.
 
         Raises:
             ValueError: It is not JSON.
         """
-        content = self.content
-        try:
-            return from_json(content)  # five times as fast, and stricter
-        except ValueError:
-            return json.loads(content)
+        if self._parsed is _NOTHING:
+            content = self.content
+            try:
+                self._parsed = from_json(content)  # five times as fast, and stricter
+            except ValueError:
+                self._parsed = json.loads(content)
+        return self._parsed
 
 
 def _charset(content_type: str) -> str:
