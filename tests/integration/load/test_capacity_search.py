@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
 from hand_started import write_profile
 from loading import Loaded, latest_record, load, started_load, wait_until
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.runs.load_results import Capacity
 from knouds_harness.runs.record import RunRecord
 from knouds_harness.runs.verdicts import Outcome
+from knouds_harness.sandbox import serving
 from knouds_harness.sandbox.providers import Latency
 from knouds_harness.sandbox.serving import running_sandbox
 
@@ -25,11 +29,17 @@ def slow_sandbox():
 
 
 @pytest.fixture
-def search(tmp_path, slow_sandbox):
+def search(slow_sandbox, search_on):
     """The command line of a search whose runs have to take at most so long."""
-    profile = write_profile(tmp_path, slow_sandbox)
+    return partial(search_on, slow_sandbox)
 
-    def arguments(p50_ms: float, *more: str) -> list[str]:
+
+@pytest.fixture
+def search_on(tmp_path):
+    """The same, of any sandbox."""
+
+    def arguments(sandbox: serving.RunningSandbox, p50_ms: float, *more: str) -> list[str]:
+        profile = write_profile(tmp_path, sandbox)
         objectives = tmp_path / "objectives.toml"
         objectives.write_text(f'[sync_runs."*"]\np50_ms = {p50_ms}\n', encoding="utf-8")
         command = ["sync_runs", "--target", str(profile), "--objectives", str(objectives), "--find-capacity"]
@@ -79,6 +89,39 @@ def test_target_that_is_too_slow_at_any_rate_fails(runs, search):
     assert loaded.exit_code == ExitCode.BREACH, loaded.out
     assert (capacity.highest_per_s, capacity.lowest_failing_per_s) == (None, 1)
     assert "No rate kept the objectives" in loaded.out
+
+
+def with_one_slot(app: ASGIApp) -> ASGIApp:
+    """The app, which runs one thing at a time and has the others wait."""
+    slot = asyncio.Semaphore(1)
+
+    async def take_turns(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not scope["path"].endswith("/run"):
+            await app(scope, receive, send)
+            return
+        async with slot:
+            await app(scope, receive, send)
+
+    return take_turns
+
+
+def test_capacity_that_the_target_sets_is_found(tmp_path, search_on, monkeypatch):
+    """One run at a time, of fifty milliseconds each, are under twenty per second; the knee is there too."""
+    make_server = serving.make_server
+    monkeypatch.setattr(serving, "make_server", lambda app: make_server(with_one_slot(app)))
+    with running_sandbox(latency=Latency(fixed_s=0.05)) as sandbox:
+        arguments = search_on(sandbox, 100, "--rate", "8", "--repeats", "1")
+        loaded, capacity = found_by(tmp_path / "runs", arguments)
+
+    assert loaded.exit_code == ExitCode.KEPT, loaded.out
+    assert capacity.limit == ""
+    assert capacity.highest_per_s is not None
+    assert capacity.lowest_failing_per_s is not None
+    assert 8 <= capacity.highest_per_s <= 22  # a short point may end before the queue is long
+    assert capacity.lowest_failing_per_s <= 1.11 * capacity.highest_per_s
+    assert capacity.knee_per_s is not None
+    assert 8 <= capacity.knee_per_s <= 22
+    assert f"Capacity {capacity.highest_per_s:g}/s" in loaded.out
 
 
 def test_interrupted_search_keeps_its_points(runs, search):
