@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import junitparser
 import pytest
 import xmlschema
+from load_records import load_run
+from load_results import missed
 from loaded_runs import calm, loaded, unmeasured
 from run_records import broken, empty, healthy, interrupted
 
@@ -80,6 +83,20 @@ def test_gitlab_can_tell_cases_apart(tmp_path, write):
 
     times = Counter((case.attrib["classname"], case.attrib["name"]) for case in cases)
     assert [each for each, count in times.items() if count > 1] == []
+
+
+def test_measure_with_two_bounds_is_one_case(tmp_path):
+    """That of --abort-on was missed, that of the scenario met: GitLab would show the first alone."""
+    met = replace(missed(bound=20.0), is_met=True)
+    run = load_run(tmp_path, {"whoami": [[1.0]]}, outcome="broken", objectives=(met, missed(bound=5.0)))
+
+    cases = [
+        case
+        for case in parsed(render_all(run).junit).iter("testcase")
+        if "objective" in case.attrib["classname"]
+    ]
+
+    assert [case.find("failure") is not None for case in cases] == [True]
 
 
 @every_run

@@ -52,6 +52,16 @@ def gates_of(rows: Sequence[Row]) -> list[Row]:
     return sorted((row for row in rows if row.is_gate), key=lambda row: _ORDER.index(row.verdict))
 
 
+def telling_gates_of(rows: Sequence[Row]) -> list[Row]:
+    """Of these, what got worse or better, and times whose interval is known; errors nobody saw tell nothing."""
+    moved = (Verdict.WORSE, Verdict.BETTER)
+    return [
+        row
+        for row in gates_of(rows)
+        if row.verdict in moved or (row.change is not None and row.measure != ERRORS)
+    ]
+
+
 def row_line(row: Row) -> str:
     """A row in words."""
     what = f"{row.operation} {measure_name(row)}"

@@ -6,12 +6,9 @@ from typing import Any
 
 from knouds_harness.reporting.again import command_again
 from knouds_harness.reporting.comparison.baseline import RunChange
-from knouds_harness.reporting.comparison.change import Verdict
 from knouds_harness.reporting.comparison.html import change_values
-from knouds_harness.reporting.comparison.load_comparison import Row
-from knouds_harness.reporting.comparison.tolerances import ERRORS
-from knouds_harness.reporting.comparison.wording import gates_of
 from knouds_harness.reporting.comparison.wording import headline as headline_of_change
+from knouds_harness.reporting.comparison.wording import telling_gates_of
 from knouds_harness.reporting.evidence import evidence_of
 from knouds_harness.reporting.load.charts import charts_of
 from knouds_harness.reporting.load.headline import describe, load_headline, milliseconds, name, value
@@ -77,14 +74,8 @@ def _change_values(change: RunChange) -> dict[str, Any]:
     return {
         **change_values(rows),
         "change_headline": headline_of_change(change.comparison),
-        "gates": [row for row in gates_of(rows) if _tells_something(row)][:_MOST_CHANGES],
+        "gates": telling_gates_of(rows)[:_MOST_CHANGES],
     }
-
-
-def _tells_something(row: Row) -> bool:
-    """Worse or better, or a time whose interval is known; errors that nobody saw tell nothing."""
-    is_moved = row.verdict in (Verdict.WORSE, Verdict.BETTER)
-    return is_moved or (row.change is not None and row.measure != ERRORS)
 
 
 def _distributions(load: LoadResults) -> list[tuple[str, str, Times]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
 from knouds_harness.reporting.junit_xml import add_outcome, testcase, testsuite, testsuites
@@ -24,7 +25,7 @@ def load_junit(record: RunRecord, load: LoadResults) -> str:
         )
     cases_by_suite = {
         "run": [run, generator],
-        "objectives": [_objective(each) for each in load.objectives],
+        "objectives": [_objective(each) for each in _told_apart(load.objectives)],
         "invariants": [_invariant(each) for each in load.invariants],
     }
     return testsuites(
@@ -34,6 +35,17 @@ def load_junit(record: RunRecord, load: LoadResults) -> str:
             for suite, cases in cases_by_suite.items()
         ],
     )
+
+
+def _told_apart(objectives: Sequence[JudgedObjective]) -> list[JudgedObjective]:
+    """One for each operation and measure, as readers tell cases by their name: what was missed, if any was.
+
+    A run that ``--abort-on`` ended has missed a bound besides those of its scenario.
+    """
+    by_name: dict[tuple[str, str], JudgedObjective] = {}
+    for each in sorted(objectives, key=lambda each: each.is_met):
+        by_name.setdefault((each.operation, each.measure), each)
+    return [each for each in objectives if by_name[each.operation, each.measure] is each]
 
 
 def _objective(objective: JudgedObjective) -> ET.Element:

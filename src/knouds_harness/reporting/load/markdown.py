@@ -5,8 +5,8 @@ from __future__ import annotations
 from knouds_harness.reporting.comparison.baseline import RunChange
 from knouds_harness.reporting.comparison.change import Verdict
 from knouds_harness.reporting.comparison.markdown import changes_table
-from knouds_harness.reporting.comparison.wording import gates_of
 from knouds_harness.reporting.comparison.wording import headline as headline_of_change
+from knouds_harness.reporting.comparison.wording import telling_gates_of
 from knouds_harness.reporting.load.headline import (
     count_states,
     describe,
@@ -73,7 +73,7 @@ def _promises(load: LoadResults) -> list[str]:
 def _change(change: RunChange) -> list[str]:
     verdict = headline_of_change(change.comparison)
     says = f"Against {code_span(change.baseline)}: **{verdict.title}**. {escaped(verdict.detail)}"
-    gates = [row for row in gates_of(change.comparison.rows) if row.verdict is not Verdict.SAME]
+    gates = [row for row in telling_gates_of(change.comparison.rows) if row.verdict is not Verdict.SAME]
     return [says, *([changes_table(gates[:_MOST_CHANGES])] if gates else [])]
 
 
