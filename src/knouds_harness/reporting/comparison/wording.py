@@ -53,7 +53,7 @@ def gates_of(rows: Sequence[Row]) -> list[Row]:
 
 
 def telling_gates_of(rows: Sequence[Row]) -> list[Row]:
-    """Of these, what got worse or better, and times whose interval is known; errors nobody saw tell nothing."""
+    """What of these got worse or better, and times whose interval is known; unseen errors tell nothing."""
     moved = (Verdict.WORSE, Verdict.BETTER)
     return [
         row
