@@ -148,6 +148,10 @@ def test_limit_is_crossed_and_kept(tmp_path):
     assert {"rate.over-limit-is-429", "tier.rate-limit-pro", "rate.body-and-headers-agree"} <= facts(
         found["kept"]
     )
+    windows = loaded.results.windows
+    assert {(each.tier, each.limit) for each in windows} == {("pro", 100)}
+    assert sum(each.admitted for each in windows) == outcomes["kept"]
+    assert sum(each.throttled for each in windows) == outcomes["throttled"]
     assert loaded.exit_code in {ExitCode.KEPT, ExitCode.INVALID_MEASUREMENT}
 
 
