@@ -66,9 +66,11 @@ class Answer:
     Attributes:
         status_code: The final status; 0 where none came.
         raw_body: The body as it was sent, before any ``Content-Encoding`` is undone.
+        arrived_at: When its last bytes were read, on ``time.perf_counter``'s clock.
     """
 
     status_code = 0
+    arrived_at = 0.0
     raw_body = b""
     _raw_head = b""
     _interim = 0

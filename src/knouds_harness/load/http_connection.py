@@ -3,7 +3,8 @@
 The loop watches the socket all the time, so there is nothing to start or stop for a request, and a server
 that hangs up on an idle connection is noticed at once. Parsing happens in the loop's callback: the greenlet
 that sent a request is switched to once, when its answer is whole. A deadline is a number; one timer per
-connection looks at it now and then, so that a request costs no timer of its own.
+connection looks at it now and then, so that a request costs no timer of its own. An answer has come when its
+last bytes were read, however long the answers before it are worked off.
 
 Sockets are the standard library's own, patched or not: nothing here waits anywhere but in gevent's hub.
 """
@@ -49,6 +50,7 @@ class Connection:
     """Sends one request at a time and waits for its answer."""
 
     __slots__ = (
+        "_arrived_at",
         "_awaits_head_only",
         "_body",
         "_body_bytes",
@@ -92,6 +94,7 @@ class Connection:
         self._timer: Any = None
         self._timer_at = 0.0
         self._deadline = 0.0
+        self._arrived_at = 0.0
         self._head = b""
         self._body = b""
         self._more_body: list[bytes] = []
@@ -159,6 +162,7 @@ class Connection:
             self._more_body = []
             self._body_bytes = 0
         answer.fill(self._status, self._head, self._interim, body)
+        answer.arrived_at = self._arrived_at
 
     def pump(self, request: bytes, answer: Answer, deadline: float, pump: Pump) -> None:
         """Send a request, and others after it from the loop's callback, without waking anybody in between.
@@ -231,7 +235,20 @@ class Connection:
         if self._is_done:  # idle: the server hangs up, or speaks without being asked
             self.close()
             return
-        if data:
+        self._arrived_at = perf_counter()
+        if self._pump is None:
+            # What else is there is read first: many answers at once are worked off for milliseconds, and
+            # none of them came as late as that.
+            self._hub.loop.run_callback(self._take, data)
+        else:
+            self._take(data)
+
+    def _take(self, data: bytes) -> None:
+        if not self.is_open:
+            return  # whoever waited was killed, or out of time
+        if self._is_done:
+            self.close()
+        elif data:
             self._on_data(data)
         else:
             self._on_end_of_stream()

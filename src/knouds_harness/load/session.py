@@ -225,7 +225,8 @@ class Session:
             client.send(request, response, head_only=method == "HEAD", timeout_s=timeout_s)
         except TransportFailure as failure:
             response.error = exception = failure
-        response.elapsed_ms = response_time_ms = (time.perf_counter() - start) * 1000
+            response.arrived_at = time.perf_counter()
+        response.elapsed_ms = response_time_ms = (response.arrived_at - start) * 1000
         if self.scheduled_at is not None:
             response_time_ms += (start - self.scheduled_at) * 1000
             self.scheduled_at = None

@@ -12,6 +12,7 @@ from typing import Any
 
 import gevent
 import pytest
+from gevent.event import Event
 from gevent.pool import Group
 from locust import FastHttpUser, User, constant, task
 from locust.env import Environment
@@ -261,7 +262,7 @@ def test_timeout_is_one_event(hear):
     """And a failure like any other."""
     with serving(lambda server, connection: (server.read_request(connection), connection.recv(1))) as server:
         heard = hear(Ours, server.base_url)
-        heard.client.post("/", json={}, timeout=0.05)
+        heard.client.post("/", json={}, timeout=0.5)
 
     [event] = heard.events
     assert isinstance(event["exception"], TimedOut)
@@ -413,6 +414,29 @@ def test_users_are_thrown_away_with_their_connections():
         gc.collect()
 
         assert hung_up.wait(timeout=5)
+
+
+def test_answer_has_come_when_it_was_read(ours):
+    """However long those that came with it are worked off: here, the first holds everybody up."""
+    held_s = 1.0
+    connected = Event()
+    answered = []
+
+    def ask() -> None:
+        ours.client.get("/a")
+        connected.wait()
+        answered.append(ours.client.get("/a").elapsed_ms)
+        time.sleep(held_s)  # the whole process
+
+    asking = [gevent.spawn(ask) for _ in range(2)]
+    while len(ours.events) < 2:
+        gevent.sleep(0.001)
+    connected.set()
+    gevent.sleep(0)  # both are sent
+    time.sleep(0.2)  # both are answered
+    gevent.joinall(asking, raise_error=True)
+
+    assert abs(answered[0] - answered[1]) < held_s * 1e3 / 2
 
 
 def test_user_who_wakes_as_he_is_stopped_sends_nothing(server):
