@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tarfile
 from pathlib import Path
@@ -15,6 +16,7 @@ nox.options.sessions = ["lint", "typing", "tests", "junit", "spec"]
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 REDOCLY = "@redocly/cli@2.77.0"
+WORKERS = str(round(1.5 * (os.cpu_count() or 1)))  # of tests that wait for half of their time
 HOLDS_JUNIT_SCHEMA = "pytest==9.1.1"
 
 
@@ -76,7 +78,7 @@ def junit(session: nox.Session) -> None:
 def integration(session: nox.Session) -> None:
     """The harness end to end: the command line, an installed wheel, every fault caught."""
     install(session, "test")
-    options = ("--ignore=tests/integration/load", "-n", "auto", *session.posargs)
+    options = ("--ignore=tests/integration/load", "-n", WORKERS, *session.posargs)
     session.run("pytest", "tests/integration", *options)
 
 
