@@ -101,7 +101,7 @@ class ShapeJudge:
             if text is not None:
                 value = int(text) if "integer" in header.schema["type"] and _INTEGER.fullmatch(text) else text
                 found = self._mismatches(header.pointer, value, fact=header.fact)
-                mismatches.extend(self._mismatch(m.fact, where, m.expected, _shown(text)) for m in found)
+                mismatches.extend(self._mismatch(m.fact, where, m.expected, as_json(text)) for m in found)
             elif header.is_required:
                 mismatches.append(self._mismatch(header.fact, where, "present", "no such header"))
         return mismatches
@@ -160,9 +160,9 @@ def _described(error: jsonschema_rs.ValidationError) -> tuple[str, str, str]:
         case "type":
             expected = " or ".join(said["types"])
         case "enum":
-            expected = f"one of {_shown(said['options'])}"
+            expected = f"one of {as_json(said['options'])}"
         case "const":
-            expected = _shown(said["expected_value"])
+            expected = as_json(said["expected_value"])
         case "not" | "falseSchema":
             expected = "no such member"
         case "pattern":
@@ -171,7 +171,7 @@ def _described(error: jsonschema_rs.ValidationError) -> tuple[str, str, str]:
             expected = f"in the format {said['format']}"
         case _:
             expected = _limit(error)
-    return where, expected, _shown(error.instance)
+    return where, expected, as_json(error.instance)
 
 
 def _limit(error: jsonschema_rs.ValidationError) -> str:
@@ -189,6 +189,7 @@ def _limit(error: jsonschema_rs.ValidationError) -> str:
     return "no two items alike" if error.kind.name == "uniqueItems" else error.message
 
 
-def _shown(value: object) -> str:
+def as_json(value: object) -> str:
+    """A value of a body as people write it down: as JSON, shortened."""
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from knouds_harness.conformance.claims import Claim, answer, check, status_is
 from knouds_harness.conformance.needs import CONTROL, FULL_KEY, MAY_WRITE
 from knouds_harness.contract.operations import Operation
+from knouds_harness.contract.shapes import as_json
 from knouds_harness.exchange.evidence import Exchange
 
 
@@ -89,7 +90,7 @@ def denied(
             fact="capability.denied-names-required",
             holds=any(operation.admits({capability}, path_values) for capability in named),
             expected=" or ".join(operation.required_capabilities(path_values)),
-            observed=_shown(named) if named else f"{body['required']!r}",
+            observed=_shown(named) if named else as_json(body["required"]),
             where="/required",
         )
 

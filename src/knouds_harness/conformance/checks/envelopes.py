@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from knouds_harness.conformance.claims import Claim, answer, check, status_is
 from knouds_harness.conformance.needs import FULL_KEY
 from knouds_harness.contract.error_codes import ErrorCode
+from knouds_harness.contract.shapes import as_json
 from knouds_harness.contract.sources import Source
 from knouds_harness.exchange.evidence import Exchange
 
@@ -133,7 +134,7 @@ def _code_fact(exchange: Exchange, body: Mapping[str, object]) -> str:
 
 
 def _shown(body: Mapping[str, object], member: str) -> str:
-    return f"{body[member]!r:.80}" if member in body else f"no {member}"
+    return as_json(body[member]) if member in body else f"no {member}"
 
 
 @check("envelope.no-internals")
@@ -146,7 +147,7 @@ def no_internals(exchange: Exchange) -> Iterator[Claim]:
         fact="envelope.no-internals",
         holds=found is None,
         expected="words for people",
-        observed=f"{found[0]!r:.80}" if found else "",
+        observed=as_json(found[0]) if found else "",
     )
 
 
@@ -236,7 +237,7 @@ def throttled_headers(exchange: Exchange) -> Iterator[Claim]:
                 fact="rate.body-and-headers-agree",
                 holds=str(body[member]) == value,
                 expected=f"{member} equal to {name}: {value}",
-                observed=f"{body[member]!r}",
+                observed=as_json(body[member]),
                 where=f"/{member}",
             )
 

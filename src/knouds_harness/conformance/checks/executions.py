@@ -17,6 +17,7 @@ from knouds_harness.conformance.needs import (
     POLLED_MODEL,
 )
 from knouds_harness.conformance.statuses import FINAL, IN_FLIGHT, NEXT_BY_STATUS, body_of, status_in
+from knouds_harness.contract.shapes import as_json
 from knouds_harness.exchange.evidence import Exchange
 
 MOST_SUBMIT_MS: Final = 500
@@ -48,7 +49,7 @@ def fresh_id(exchange: Exchange, *, earlier: Collection[object]) -> Iterator[Cla
             fact="async.execution-id-is-fresh",
             holds=execution_id not in earlier,
             expected="an executionId that no submit got before",
-            observed=f"{execution_id!r:.80} again",
+            observed=f"{as_json(execution_id)} again",
             where="/executionId",
         )
 
@@ -71,7 +72,7 @@ def poll_url(exchange: Exchange, *, submitted: Exchange) -> Iterator[Claim]:
             fact="async.poll-url-leads-to-execution",
             holds=shown == execution_id,
             expected=f"execution {execution_id}",
-            observed=f"execution {shown!r:.80}",
+            observed=f"execution {as_json(shown)}",
             where="/executionId",
         )
 
@@ -85,7 +86,7 @@ def workflow_submit(exchange: Exchange, *, slug: str) -> Iterator[Claim]:
             fact="async.workflow-submit-names-slug",
             holds=named == slug,
             expected=slug,
-            observed=f"{named!r:.80}",
+            observed=as_json(named),
             where="/workflowSlug",
         )
 
@@ -102,7 +103,7 @@ def edges(exchange: Exchange, *, statuses: Sequence[str]) -> Iterator[Claim]:
             fact="execution.poll-shape",
             holds=named.lower() == asked.lower(),
             expected=f"executionId {asked}, as asked for",
-            observed=f"{named!r:.80}",
+            observed=as_json(named),
             where="/executionId",
         )
     for fact, starts in (("execution.edges", IN_FLIGHT), ("execution.final-is-absorbing", FINAL)):
@@ -254,7 +255,7 @@ def cancelled_is_charged(
             fact="usage.run-has-a-row",
             holds=row.get("status") == "cancelled",
             expected="status cancelled, as the run ended",
-            observed=f"status {row.get('status')!r:.80}",
+            observed=f"status {as_json(row.get('status'))}",
         )
 
 

@@ -17,6 +17,7 @@ from knouds_harness.conformance.needs import (
     WITHOUT_GENERATOR_WORKFLOW,
 )
 from knouds_harness.conformance.statuses import status_in
+from knouds_harness.contract.shapes import as_json
 from knouds_harness.exchange.evidence import Exchange
 
 _UNRELATED_REFUSALS = (402, 429)
@@ -58,8 +59,8 @@ def defaults_as_given(exchange: Exchange, *, with_defaults: Exchange) -> Iterato
         yield Claim(
             fact="run.defaults-for-left-out-fields",
             holds=left_out == given,
-            expected=f"{given!r:.80}, as with the default sent",
-            observed=f"{left_out!r:.80}",
+            expected=f"{as_json(given)}, as with the default sent",
+            observed=as_json(left_out),
             where="/result/text",
         )
 

@@ -15,7 +15,7 @@ from knouds_harness.conformance.needs import (
     Need,
 )
 from knouds_harness.contract.operations import Operation
-from knouds_harness.contract.shapes import ShapeJudge
+from knouds_harness.contract.shapes import ShapeJudge, as_json
 from knouds_harness.exchange.evidence import JSON, Exchange
 from knouds_harness.target.resources import Workflow
 
@@ -189,7 +189,9 @@ def cost_without_generator(exchange: Exchange, *, slugs: frozenset[str]) -> Iter
                 fact="workflows.summary-cost-is-number-or-null",
                 holds=summary.get("estimatedCreditCost", 0) is None,
                 expected="null, as there is no generator node",
-                observed=f"{summary.get('estimatedCreditCost', 'no such member')!r}",
+                observed=as_json(summary["estimatedCreditCost"])
+                if "estimatedCreditCost" in summary
+                else "no such member",
                 where=f"/{index}/estimatedCreditCost",
             )
 
@@ -212,7 +214,7 @@ def cost_as_in_schema(exchange: Exchange, *, estimates: Mapping[str, JSON]) -> I
                 fact="workflows.summary-cost-is-number-or-null",
                 holds=(summary["estimatedCreditCost"] is None) == (estimate is None),
                 expected=f"{'null' if estimate is None else 'a number'}, as in the schema",
-                observed=f"{summary['estimatedCreditCost']!r}",
+                observed=as_json(summary["estimatedCreditCost"]),
                 where=f"/{index}/estimatedCreditCost",
             )
 
@@ -226,7 +228,7 @@ def no_request_input(exchange: Exchange) -> Iterator[Claim]:
             fact="schema.empty-without-request-input",
             holds=document.get("fields") == [],
             expected="an empty array",
-            observed=f"{document.get('fields')!r:.80}",
+            observed=as_json(document.get("fields")),
             where="/fields",
         )
 
@@ -269,7 +271,7 @@ def public_schema(exchange: Exchange) -> Iterator[Claim]:
             fact="schema.public-shape-without-cost",
             holds="estimatedCreditCost" not in document,
             expected="no estimatedCreditCost",
-            observed=f"{document.get('estimatedCreditCost')!r}",
+            observed=as_json(document.get("estimatedCreditCost")),
             where="/estimatedCreditCost",
         )
 
@@ -304,7 +306,7 @@ def submitted(exchange: Exchange) -> Iterator[Claim]:
         fact="async.submit-shape",
         holds=document.get("_async") is True,
         expected="_async: true",
-        observed=f"{document.get('_async', 'no _async')!r}",
+        observed=as_json(document["_async"]) if "_async" in document else "no such member",
         where="/_async",
     )
     execution_id = document.get("executionId")
@@ -312,21 +314,21 @@ def submitted(exchange: Exchange) -> Iterator[Claim]:
         fact="async.execution-id-is-uuid",
         holds=_is_uuid(execution_id),
         expected="a UUID",
-        observed=f"{execution_id!r:.80}",
+        observed=as_json(execution_id),
         where="/executionId",
     )
     yield Claim(
         fact="async.poll-url-leads-to-execution",
         holds=document.get("pollUrl") == f"/api/executions/{execution_id}",
         expected="/api/executions/<executionId>",
-        observed=f"{document.get('pollUrl')!r:.120}",
+        observed=as_json(document.get("pollUrl")),
         where="/pollUrl",
     )
     yield Claim(
         fact="async.submit-is-processing",
         holds=document.get("status") == "processing",
         expected="processing",
-        observed=f"{document.get('status')!r:.80}",
+        observed=as_json(document.get("status")),
         where="/status",
     )
 
@@ -358,6 +360,6 @@ def ended(exchange: Exchange) -> Iterator[Claim]:
             fact="execution.failed-has-error",
             holds=isinstance(error, dict) and all(isinstance(error.get(m), str) for m in ("code", "message")),
             expected="error {code, message}",
-            observed=f"{error!r:.80}",
+            observed=as_json(error),
             where="/error",
         )

@@ -10,6 +10,7 @@ from typing import Any
 from knouds_harness.conformance.checks.runs import amount
 from knouds_harness.conformance.claims import Claim, check
 from knouds_harness.conformance.needs import FULL_KEY, MAY_RUN, STRANGER_KEY, STRANGER_MODEL_KEY, USABLE_MODEL
+from knouds_harness.contract.shapes import as_json
 from knouds_harness.exchange.evidence import Exchange
 
 Row = Mapping[str, Any]
@@ -304,7 +305,7 @@ def row_of_run(
             fact="usage.slim-has-no-workflow",
             holds=bool(slim),
             expected="source api-slim and no workflowSlug",
-            observed=f"{fitting[0].get('source')}, workflowSlug {fitting[0].get('workflowSlug')!r:.60}",
+            observed=f"{fitting[0].get('source')}, workflowSlug {as_json(fitting[0].get('workflowSlug'))}",
         )
 
 

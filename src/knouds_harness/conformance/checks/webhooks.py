@@ -19,7 +19,7 @@ from knouds_harness.conformance.needs import (
 )
 from knouds_harness.conformance.receiver import payload_of
 from knouds_harness.conformance.statuses import FINAL, body_of, status_in
-from knouds_harness.contract.shapes import ShapeJudge
+from knouds_harness.contract.shapes import ShapeJudge, as_json
 from knouds_harness.exchange.evidence import JSON, Exchange
 from knouds_harness.exchange.signature import HEADER, WINDOW_S, Signature
 
@@ -65,7 +65,7 @@ def signature_header(exchange: Exchange) -> Iterator[Claim]:
         fact="webhook.signature-header",
         holds=header is not None and Signature.read(header) is not None,
         expected="t=<unix seconds>,v1=<64 hexadecimal digits>",
-        observed="no such header" if header is None else f"{header!r:.120}",
+        observed="no such header" if header is None else as_json(header),
         where=_WHERE,
     )
 
@@ -140,7 +140,7 @@ def event(exchange: Exchange, *, ending: str | None) -> Iterator[Claim]:
             fact="webhook.event-fits-ending",
             holds=named == f"execution.{ending}",
             expected=f"execution.{ending}, as polling says",
-            observed=f"{named!r:.80}",
+            observed=as_json(named),
             where="/event",
         )
 
@@ -168,8 +168,8 @@ def agrees(exchange: Exchange, *, poll: Exchange, submitted: Exchange) -> Iterat
             yield Claim(
                 fact="webhook.agrees-with-poll",
                 holds=said == shown,
-                expected=f"{shown!r:.120}, as polling says",
-                observed=f"{said!r:.120}",
+                expected=f"{as_json(shown)}, as polling says",
+                observed=as_json(said),
                 where=where,
             )
 
@@ -183,7 +183,7 @@ def describes(exchange: Exchange, *, user_id: str | None, model_id: str) -> Iter
             fact="webhook.payload-shape",
             holds=delivered["userId"] == user_id,
             expected=f"{user_id}, as whoami says",
-            observed=f"{delivered['userId']!r:.120}",
+            observed=as_json(delivered["userId"]),
             where="/userId",
         )
     model_ids = delivered.get("modelIds")
@@ -192,7 +192,7 @@ def describes(exchange: Exchange, *, user_id: str | None, model_id: str) -> Iter
             fact="webhook.payload-shape",
             holds=model_id in model_ids,
             expected=f"{model_id} among them: it was run",
-            observed=f"{model_ids!r:.120}",
+            observed=as_json(model_ids),
             where="/modelIds",
         )
 

@@ -20,6 +20,7 @@ from knouds_harness.conformance.needs import (
     OWN_WORKFLOW,
     STRANGER_KEY,
 )
+from knouds_harness.contract.shapes import as_json
 from knouds_harness.exchange.evidence import Exchange
 
 JSON = Any
@@ -111,8 +112,8 @@ def copied_fields(exchange: Exchange, *, fields: JSON) -> Iterator[Claim]:
         yield Claim(
             fact="workflows.get-round-trips",
             holds=difference is None,
-            expected=f"{wanted!r:.100}, as in the schema of the original",
-            observed=f"{found!r:.100}",
+            expected=f"{as_json(wanted)}, as in the schema of the original",
+            observed=as_json(found),
             where=where,
         )
 
@@ -189,8 +190,8 @@ def listed_folder(exchange: Exchange, *, slug: str, name: JSON, folder_id: str |
             yield Claim(
                 fact="workflows.move-sets-folder",
                 holds=summary.get("folderId") == folder_id,
-                expected=f"{slug} in {folder_id!r}",
-                observed=f"{summary.get('folderId')!r:.100}",
+                expected=f"{slug} in {as_json(folder_id)}",
+                observed=as_json(summary.get("folderId")),
                 where="/*/folderId",
             )
 
@@ -284,8 +285,8 @@ def summarised(exchange: Exchange, *, document: Mapping[str, JSON]) -> Iterator[
                 yield Claim(
                     fact="workflows.summary-fields",
                     holds=first_difference(document[name], summary[name]) is None,
-                    expected=f"{document[name]!r:.100}, as reading it shows",
-                    observed=f"{summary[name]!r:.100}",
+                    expected=f"{as_json(document[name])}, as reading it shows",
+                    observed=as_json(summary[name]),
                     where=f"/*/{name}",
                 )
         if document.get("createdBy") and "createdBy" in summary:
@@ -389,7 +390,7 @@ def _as_written(exchange: Exchange, expected: Mapping[str, JSON], *, fact: str) 
         yield Claim(
             fact=fact,
             holds=difference is None,
-            expected=f"{wanted!r:.100}",
-            observed=f"{found!r:.100}",
+            expected=as_json(wanted),
+            observed=as_json(found),
             where=where,
         )
