@@ -90,6 +90,7 @@ class Portion:
         self._schedule = schedule
         self._shares: list[Share] = []
         self._at = -1
+        self._served_until_s = -math.inf
         self._given_up = 0
 
     @property
@@ -125,4 +126,8 @@ class Portion:
             for instant_s in self._schedule.instants(self._shares[self._at]):
                 if self.is_moved(instant_s):
                     break
+                if instant_s <= self._served_until_s:
+                    continue  # it heard of this share when it had served beyond its beginning already
                 yield instant_s
+                if not self.is_moved(instant_s) and not self.is_given_up:
+                    self._served_until_s = instant_s

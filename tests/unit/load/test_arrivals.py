@@ -99,6 +99,18 @@ def test_arrival_that_is_waited_for_moves_with_its_share():
     assert not portion.is_moved(2.0)
 
 
+def test_share_that_is_heard_of_late_goes_on_from_what_was_served():
+    """A worker that the machine has no time for serves nothing twice, and leaves out nothing it waits for."""
+    schedule = Schedule(shape=Shape.of("constant", 1.0, 12.0))
+    portion = portion_of(schedule, Share(index=0, workers=4))
+    instants = portion.instants()
+    assert [next(instants) for _ in range(3)] == [0.0, 4.0, 8.0]  # it waits for the last
+
+    portion.give(Share(from_s=1.5, index=0, workers=2))
+
+    assert list(instants) == [6.0, 8.0, 10.0]
+
+
 def test_share_that_was_given_up_stays_so():
     """Until another is given."""
     schedule = Schedule(shape=Shape.of("constant", 1.0, 6.0))
