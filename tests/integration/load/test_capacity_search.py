@@ -20,6 +20,9 @@ from knouds_harness.sandbox import serving
 from knouds_harness.sandbox.providers import Latency
 from knouds_harness.sandbox.serving import running_sandbox
 
+WITHIN_S = 90
+"""A quiet machine takes a third of that for the longest search here."""
+
 
 @pytest.fixture(scope="module")
 def slow_sandbox():
@@ -43,7 +46,8 @@ def search_on(tmp_path):
         objectives = tmp_path / "objectives.toml"
         objectives.write_text(f'[sync_runs."*"]\np50_ms = {p50_ms}\n', encoding="utf-8")
         command = ["sync_runs", "--target", str(profile), "--objectives", str(objectives), "--find-capacity"]
-        return [*command, "--repeats", "2", "--duration", "2s", "--warm-up", "0.5", *more]
+        within = ("--within", f"{WITHIN_S}s")
+        return [*command, "--repeats", "2", "--duration", "2s", "--warm-up", "0.5", *within, *more]
 
     return arguments
 
@@ -54,10 +58,11 @@ def found_by(runs: Path, arguments: list[str]) -> tuple[Loaded, Capacity]:
     capacity = capacity_of(loaded.record)
     assert capacity.points
     assert "Searches the highest rate" in loaded.err
-    assert "at most 600 s" in loaded.err
+    assert f"at most {WITHIN_S} s" in loaded.err
     if capacity.is_generator_limit:
         assert loaded.exit_code == ExitCode.INVALID_MEASUREMENT
         assert "generator was the limit" in " ".join(loaded.out.split())
+    if capacity.is_generator_limit or "would not have ended" in capacity.limit:
         pytest.skip("the machine was too busy for a search")
     return loaded, capacity
 

@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from knouds_harness.errors import ExitCode
 from knouds_harness.load.arrivals import Schedule
 from knouds_harness.load.hdr_logs import read_hdr_log
+from knouds_harness.load.messages import TAKE_OVER_S
 from knouds_harness.load.histograms import Histogram
 from knouds_harness.load.shapes import Shape
 from knouds_harness.locations import scenarios_path
@@ -116,19 +117,30 @@ def undisturbed(
     *plan: str,
     runs: Path,
     counts: Counts,
+    arrivals: int | None = None,
     lost: int = 0,
     back: int = 0,
     meanwhile: Callable[[Distributed], object] = lambda _: None,
 ) -> tuple[int, RunRecord]:
-    """The exit code and record of a run in which no more workers were lost, and back, than meant to be."""
+    """The exit code and record of a run in which no more workers were lost, and back, than meant to be.
+
+    Nor did it end before all arrivals were served, where a number is named: who is late leaves some unserved.
+    On a machine where workers are later than shares are told ahead, the test is skipped.
+    """
     for attempt in range(ATTEMPTS):
         counts.at_s, counts.cost_credits = [], 0.0
         with distributed(scenario, *plan, workers=WORKERS, runs=runs / str(attempt)) as run:
             meanwhile(run)
             exit_code = run.wait()
         record = run.record
-        if (record.note.count("was lost"), record.note.count("is back")) == (lost, back):
-            break
+        validity = results_of(record).validity
+        are_served = arrivals is None or validity.arrivals == arrivals
+        is_in_time = validity.lateness.max_ms < TAKE_OVER_S * 1e3  # to hear of a share before it begins
+        comings_and_goings = (record.note.count("was lost"), record.note.count("is back"))
+        if are_served and is_in_time and comings_and_goings == (lost, back):
+            return exit_code, record
+    if not is_in_time:
+        pytest.skip(f"the machine is too busy to share a schedule: {validity.reasons}")
     return exit_code, record
 
 
@@ -157,7 +169,7 @@ def test_workers_keep_one_schedule_and_count_what_the_server_counts(runs, profil
     """All arrivals are sent once, every request is counted once, and credits agree."""
     plan = ("--target", profile, "--rate", "60", "--duration", "4s", "--users", "40")
 
-    _, record = undisturbed(SYNC_RUNS, *plan, runs=runs, counts=counts)
+    _, record = undisturbed(SYNC_RUNS, *plan, runs=runs, counts=counts, arrivals=240)
 
     results = results_of(record)
     assert results.plan.workers == WORKERS
@@ -174,7 +186,7 @@ def test_merged_histogram_is_what_one_process_would_have(runs, profile, tmp_path
     scenario.write_text(dedent(FED))
     plan = ("--target", profile, "--rate", "200", "--duration", "3s", "--users", "600")
 
-    _, record = undisturbed(scenario, *plan, runs=runs, counts=counts)
+    _, record = undisturbed(scenario, *plan, runs=runs, counts=counts, arrivals=600)
 
     expected = Histogram()
     for number, _ in enumerate(Schedule(shape=Shape.of("constant", 200.0, 3.0)).instants()):
