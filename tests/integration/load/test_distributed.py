@@ -21,8 +21,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from knouds_harness.errors import ExitCode
 from knouds_harness.load.arrivals import Schedule
 from knouds_harness.load.hdr_logs import read_hdr_log
-from knouds_harness.load.messages import TAKE_OVER_S
 from knouds_harness.load.histograms import Histogram
+from knouds_harness.load.messages import TAKE_OVER_S
 from knouds_harness.load.shapes import Shape
 from knouds_harness.locations import scenarios_path
 from knouds_harness.runs.load_results import LoadResults
