@@ -22,7 +22,7 @@ from knouds_harness.conformance.common_checks import common_claims
 from knouds_harness.conformance.drift import FACT, Gatherer, drift_finding
 from knouds_harness.contract.document import Document, load_document
 from knouds_harness.contract.operations import Action
-from knouds_harness.contract.shapes import ShapeJudge
+from knouds_harness.contract.shapes import ShapeJudge, as_json
 from knouds_harness.errors import ExitCode, GuardStop, HarnessError, UnknownName, UsageError
 from knouds_harness.exchange.client import KEY_HEADER, Client, first_contact
 from knouds_harness.exchange.evidence import Exchange, Pairs, Request
@@ -301,7 +301,7 @@ class Replayer:
 
 def _compared(finding: Finding, before: Exchange, after: Exchange) -> tuple[Standing, str]:
     if finding.where.startswith("/") and after.status == before.status:
-        shown = f"{value_at(after.json_or_none(), finding.where)!r:.100}"  # as checks of documents say it
+        shown = as_json(value_at(after.json_or_none(), finding.where))  # as checks of documents say it
         if shown in (finding.expected, finding.observed):
             is_same = shown == finding.observed
             return (Standing.STANDS if is_same else Standing.GONE), f"{finding.where} is {shown}"

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from knouds_harness.contract.document import load_document
-from knouds_harness.contract.shapes import Mismatch, ShapeJudge
+from knouds_harness.contract.shapes import Mismatch, ShapeJudge, as_json
 from knouds_harness.contract.sources import Source
 from knouds_harness.errors import DocumentError
 
@@ -370,3 +370,18 @@ def test_schema_that_is_none_is_refused():
 
     with pytest.raises(DocumentError, match="no JSON Schema"):
         judge.body_mismatches(OPERATION["listWorkflows"], 200, [])
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(None, "null"), (True, "true"), ("queued", '"queued"'), ({"größe": [1.5]}, '{"größe": [1.5]}')],
+)
+def test_value_is_shown_as_json(value, shown):
+    """As the server wrote it, not as Python would."""
+    assert as_json(value) == shown
+
+
+def test_long_value_is_shown_shortened():
+    """A finding is read in a terminal."""
+    assert as_json("a" * 500).endswith("a…")
+    assert len(as_json("a" * 500)) < 100
