@@ -17,7 +17,7 @@ from knouds_harness.conformance.replaying import replay as replay_findings
 from knouds_harness.conformance.running import run_suite
 from knouds_harness.conformance.verification import verify as verify_traffic
 from knouds_harness.contract.difference import Kind, differences
-from knouds_harness.contract.document import load_document
+from knouds_harness.contract.document import load_document, shipped_document
 from knouds_harness.coverage import coverage, print_coverage
 from knouds_harness.errors import ExitCode, HarnessError, RunRecordError, UsageError
 from knouds_harness.exchange.recording_folder import RecordingFolder
@@ -220,7 +220,7 @@ def facts(run: Path | None, *, gaps: bool) -> None:
     """List every fact: its source, the checks that prove it, the faults that make them fail, recordings."""
     standings = {row.fact.id: row.standing for row in fact_rows(read_run(run))} if run else None
     recordings = RecordingFolder.open(recordings_path()).names_by_fact()
-    rows = coverage(load_document().facts.values(), standings, recordings)
+    rows = coverage(shipped_document().facts.values(), standings, recordings)
     print_coverage(rows, gaps_only=gaps, console=Console())
 
 
@@ -239,7 +239,7 @@ def diff(old: Path, new: Path) -> None:
         )
     are_runs = old.is_dir()
     if are_runs:
-        found = run_differences(old, new, load_document())
+        found = run_differences(old, new, shipped_document())
     else:
         found = differences(load_document(old), load_document(new))
     for difference in sorted(found, key=lambda difference: list(Kind).index(difference.kind)):

@@ -23,7 +23,7 @@ from knouds_harness.conformance.recording_import import import_recordings
 from knouds_harness.conformance.recording_plan import Plan, make_plan
 from knouds_harness.conformance.recording_session import Followed, RecordingSession, open_session
 from knouds_harness.conformance.session import Options
-from knouds_harness.contract.document import load_document
+from knouds_harness.contract.document import shipped_document
 from knouds_harness.errors import ExitCode, UsageError
 from knouds_harness.exchange.recording_folder import Change, Put, RecordingFolder
 from knouds_harness.exchange.recordings import BUILT_IN
@@ -166,7 +166,7 @@ def _compare(plan: Plan, session: RecordingSession, shelf: RecordingFolder, cons
 
 def _import(source: Path, *, base_url: str | None, folder: Path, console: Console) -> ExitCode:
     """Keep what captured traffic has that is new, and list what is not kept."""
-    document = load_document()
+    document = shipped_document()
     shelf = RecordingFolder.open(folder, contract_version=document.version)
     if shelf.damaged:
         raise next(iter(shelf.damaged.values()))

@@ -19,7 +19,7 @@ import schemathesis
 from knouds_harness.conformance.checks import rate_limits, schemas
 from knouds_harness.conformance.claims import Check, Claim
 from knouds_harness.conformance.common_checks import COMMON_CHECKS, common_claims
-from knouds_harness.contract.document import Document, load_document
+from knouds_harness.contract.document import Document, shipped_document
 from knouds_harness.contract.operations import Action
 from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.contract.tiers import LIMIT_BY_TIER
@@ -67,7 +67,7 @@ def exchange_of(response: schemathesis.Response, case: schemathesis.Case[Any]) -
 
 @lru_cache
 def _contract() -> tuple[Document, ShapeJudge]:
-    document = load_document()
+    document = shipped_document()
     return document, ShapeJudge(document)
 
 

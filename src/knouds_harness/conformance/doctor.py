@@ -13,7 +13,7 @@ from knouds_harness.conformance.checks import all_checks
 from knouds_harness.conformance.needs import POLLED_MODEL, may, mints_webhooks
 from knouds_harness.conformance.receiver import Receiver
 from knouds_harness.conformance.running import collect_suite
-from knouds_harness.contract.document import load_document
+from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import ExitCode, UsageError
 from knouds_harness.exchange.client import Client, first_contact
@@ -106,7 +106,7 @@ def missing_by_need(target: Target) -> dict[str, list[str]]:
         for need in check.needs:
             if need.find(target) is None:
                 checks_by_need[need.says].append(check.id)
-    for operation in load_document().operations:
+    for operation in shipped_document().operations:
         need = may(operation.action)
         if need.find(target) is None:
             checks_by_need[need.says].append(f"every check on {operation.id}")

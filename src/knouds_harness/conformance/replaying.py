@@ -20,7 +20,7 @@ from knouds_harness.conformance.checks import all_checks
 from knouds_harness.conformance.claims import Claim, answer
 from knouds_harness.conformance.common_checks import common_claims
 from knouds_harness.conformance.drift import FACT, Gatherer, drift_finding
-from knouds_harness.contract.document import Document, load_document
+from knouds_harness.contract.document import Document, shipped_document
 from knouds_harness.contract.operations import Action
 from knouds_harness.contract.shapes import ShapeJudge, as_json
 from knouds_harness.errors import ExitCode, GuardStop, HarnessError, UnknownName, UsageError
@@ -95,7 +95,7 @@ def replay(
     if findings:
         replayer = Replayer(
             record=record,
-            document=load_document(),
+            document=shipped_document(),
             target_name=target_name or record.setup.target.name,
             faults=tuple(faults),
             yes_production=yes_production,

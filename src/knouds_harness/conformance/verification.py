@@ -14,7 +14,7 @@ from knouds_harness.conformance.captured import read_captured
 from knouds_harness.conformance.checks import all_checks
 from knouds_harness.conformance.common_checks import judge_by_common_checks
 from knouds_harness.conformance.recorder import Recorder
-from knouds_harness.contract.document import load_document
+from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.errors import ExitCode
 from knouds_harness.exchange.recording_folder import RecordingFolder
@@ -51,7 +51,7 @@ def verify(path: Path, *, base_url: str | None, strict: bool, runs_folder: Path)
         UsageError: The file is no HAR, or holds nothing that can be judged.
         RunRecordError: The record cannot be written.
     """
-    document = load_document()
+    document = shipped_document()
     captured = read_captured(path, document, base_url=base_url)
     header = RunHeader(
         tool_version=version("knouds-harness"),

@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from knouds_harness.contract.document import load_document
+from knouds_harness.contract.document import shipped_document
 from knouds_harness.errors import ExitCode
 from knouds_harness.load.capacity import Search, SearchEnded
 from knouds_harness.load.capacity_point import judge_point
@@ -85,7 +85,7 @@ def find_capacity(
         command=(plan.command,),
         seed=seed,
         target=target,
-        document=load_document(),
+        document=shipped_document(),
         checks={},
     )
     with ExitStack() as resources:

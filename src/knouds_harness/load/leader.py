@@ -20,7 +20,7 @@ import gevent
 from locust.env import Environment
 from locust.runners import MasterRunner
 
-from knouds_harness.contract.document import load_document
+from knouds_harness.contract.document import shipped_document
 from knouds_harness.errors import ExitCode
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.load.aborting import AbortWatch
@@ -234,7 +234,7 @@ class Leader:
             command=tuple(shlex.split(self._options.started_by)) or tuple(sys.argv),
             seed=self._options.seed,
             target=target,
-            document=load_document(),
+            document=shipped_document(),
             checks={},
         )
         run_writer = self._resources.enter_context(

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import gevent
 
-from knouds_harness.contract.document import load_document
+from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.tiers import LIMIT_BY_TIER, LIMITED_ROUTES
 from knouds_harness.load.audit import Audit
 from knouds_harness.load.deliveries import DeliveryServer
@@ -66,7 +66,7 @@ class Verification:
         """
         self.share = share
         self._draw = random.Random(f"{options.seed} verify {process}").random
-        self._verifier = Verifier(load_document(), waivers=target.waivers) if share else None
+        self._verifier = Verifier(shipped_document(), waivers=target.waivers) if share else None
         self._history = History(chance=random.Random(f"{options.seed} history {process}"))
         self._ledger = Ledger(
             chance=random.Random(f"{options.seed} ledger"), most_in_flight=options.users, is_alone=is_alone
