@@ -12,7 +12,7 @@ from knouds_harness.load.capacity import Search
 from knouds_harness.load.capacity_run import CapacityPlan, find_capacity
 from knouds_harness.load.launching import Launched
 from knouds_harness.load.objectives import load_objectives
-from knouds_harness.locations import scenarios_path
+from knouds_harness.locations import objectives_path
 from knouds_harness.reporting.load.capacity import describe_point
 from knouds_harness.reporting.load.live import LiveView
 from knouds_harness.target.profile import Target
@@ -93,7 +93,7 @@ def _refuse_what_is_no_search(scenario: Path, options: Mapping[str, Any]) -> Non
     if unfitting or options.get("client") == "fast":
         names = ", ".join(f"--{name.replace('_', '-')}" for name in unfitting) or "--client fast"
         raise UsageError(f"--find-capacity searches over constant rates of arrivals\n  Leave {names} out.")
-    objectives = Path(options.get("objectives") or scenarios_path() / "objectives.toml")
+    objectives = Path(options.get("objectives") or objectives_path())
     if not load_objectives(objectives, scenario.stem):
         raise UsageError(
             f"{objectives}: {scenario.stem} has no objectives, so every rate would keep them\n"

@@ -21,9 +21,10 @@ from knouds_harness.contract.document import load_document, shipped_document
 from knouds_harness.coverage import coverage, print_coverage
 from knouds_harness.errors import ExitCode, HarnessError, RunRecordError, UsageError
 from knouds_harness.exchange.recording_folder import RecordingFolder
+from knouds_harness.folder_options import baselines_folder_option, runs_folder_option
 from knouds_harness.history_command import history
 from knouds_harness.load_command import load
-from knouds_harness.locations import recordings_path, scenarios_path
+from knouds_harness.locations import objectives_path, recordings_path
 from knouds_harness.record_command import record
 from knouds_harness.reporting.comparison.baseline import set_baseline
 from knouds_harness.reporting.comparison.sides import read_side
@@ -141,13 +142,7 @@ def doctor(target: str, *, yes_production: bool) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--base-url", metavar="URL", help="Where the API is, if the file holds several servers.")
 @click.option("--strict", is_flag=True, help="Assumptions that do not hold fail the run too.")
-@click.option(
-    "--runs-folder",
-    type=click.Path(path_type=Path),
-    default=Path("reports/runs"),
-    metavar="DIR",
-    help="For the run record.",
-)
+@runs_folder_option("For the run record.")
 def verify(file: Path, *, base_url: str | None, strict: bool, runs_folder: Path) -> None:
     """Judge recorded traffic against the contract, without sending anything.
 
@@ -186,13 +181,7 @@ def replay(
 @cli.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--baseline", type=click.Path(path_type=Path), metavar="RUN", help="Show changes against it.")
-@click.option(
-    "--baselines-folder",
-    type=click.Path(path_type=Path),
-    default=Path("reports/baselines"),
-    metavar="DIR",
-    help="For kept summaries.",
-)
+@baselines_folder_option()
 def report(run: Path, *, baseline: Path | None, baselines_folder: Path) -> None:
     """Render the reports of a run record again.
 
@@ -200,7 +189,7 @@ def report(run: Path, *, baseline: Path | None, baselines_folder: Path) -> None:
     """
     if baseline is not None:
         side = read_side([baseline], baselines=baselines_folder)
-        set_baseline(run, side, objectives=scenarios_path() / "objectives.toml")
+        set_baseline(run, side, objectives=objectives_path())
     try:
         paths = render_all(run)
     except RunRecordError as problem:

@@ -12,7 +12,8 @@ import click
 from rich.console import Console
 
 from knouds_harness.errors import ExitCode, UsageError
-from knouds_harness.locations import scenarios_path
+from knouds_harness.folder_options import baselines_folder_option, runs_folder_option
+from knouds_harness.locations import objectives_path
 from knouds_harness.repeating import Contender, run_in_turn
 from knouds_harness.reporting.comparison.check_comparison import compare_checks
 from knouds_harness.reporting.comparison.load_comparison import compare_loads
@@ -39,20 +40,8 @@ _EPILOG = """Exit codes: 1 something got worse or misses an objective; 2 what wa
 @click.option("--tolerance", multiple=True, metavar="MEASURE=SHARE", help="Such as p99=10% (repeatable).")
 @click.option("--objectives", type=click.Path(path_type=Path), metavar="FILE", help="Others than shipped.")
 @click.option("--output", type=click.Path(path_type=Path), metavar="DIR", help="For compare.html and more.")
-@click.option(
-    "--baselines-folder",
-    type=click.Path(path_type=Path),
-    default=Path("reports/baselines"),
-    metavar="DIR",
-    help="For kept summaries.",
-)
-@click.option(
-    "--runs-folder",
-    type=click.Path(path_type=Path),
-    default=Path("reports/runs"),
-    metavar="DIR",
-    help="--repeat: for the run records.",
-)
+@baselines_folder_option()
+@runs_folder_option("--repeat: for the run records.")
 def compare(
     *,
     runs: tuple[str, ...],
@@ -171,8 +160,7 @@ def _compare(before: Side, after: Side, *, tolerance: Sequence[str], objectives:
         )
     if before.checks and after.checks:
         return compare_checks(before.checks[0], after.checks[0])
-    shipped = scenarios_path() / "objectives.toml"
-    chosen = objectives or shipped
+    chosen = objectives or objectives_path()
     return compare_loads(
         before.loads,
         after.loads,

@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 
 from knouds_harness.errors import RunRecordError, UsageError
+from knouds_harness.folder_options import baselines_folder_option, runs_folder_option
 from knouds_harness.reporting.comparison.blocks import ALL
 from knouds_harness.reporting.history.changes import can_find_changes
 from knouds_harness.reporting.history.entry import Entry
@@ -84,20 +85,8 @@ class _Filter:
 @click.option("--keep", type=click.IntRange(0), metavar="N", help="--prune: but not the N newest.")
 @click.option("--older-than", type=Age(), metavar="AGE", help="--prune: only what is older, such as 30d.")
 @click.option("--yes", is_flag=True, help="--prune: agree to what it says.")
-@click.option(
-    "--runs-folder",
-    type=click.Path(path_type=Path),
-    default=Path("reports/runs"),
-    metavar="DIR",
-    help="Of run records; the index is beside it.",
-)
-@click.option(
-    "--baselines-folder",
-    type=click.Path(path_type=Path),
-    default=Path("reports/baselines"),
-    metavar="DIR",
-    help="--prune: of kept summaries, whose runs stay.",
-)
+@runs_folder_option("Of run records; the index is beside it.")
+@baselines_folder_option("--prune: of kept summaries, whose runs stay.")
 def history(
     *,
     kind: str | None,

@@ -13,10 +13,11 @@ from rich.console import Console
 
 from knouds_harness.capacity_command import OF_THE_SEARCH, search_capacity
 from knouds_harness.errors import HarnessError, UsageError
+from knouds_harness.folder_options import baselines_folder_option, runs_folder_option
 from knouds_harness.load.arrivals import SPACINGS
 from knouds_harness.load.launching import launch, scenario_file, scenario_names
 from knouds_harness.load.shapes import KINDS
-from knouds_harness.locations import scenarios_path
+from knouds_harness.locations import objectives_path
 from knouds_harness.reporting.comparison.baseline import find_baseline, set_baseline
 from knouds_harness.reporting.comparison.sides import Side
 from knouds_harness.reporting.load.live import LiveView
@@ -77,21 +78,9 @@ users who wait for each answer, and then think. Whatever else Locust knows can f
     help="--find-capacity: at most.",
 )
 @click.option("--baseline", metavar="RUN", help="Show changes against it [default: kept as TARGET-SCENARIO].")
-@click.option(
-    "--baselines-folder",
-    type=click.Path(path_type=Path),
-    default=Path("reports/baselines"),
-    metavar="DIR",
-    help="For kept summaries.",
-)
+@baselines_folder_option()
 @click.option("--quiet", is_flag=True, help="Show nothing until the end.")
-@click.option(
-    "--runs-folder",
-    type=click.Path(path_type=Path),
-    default=Path("reports/runs"),
-    metavar="DIR",
-    help="For the run record.",
-)
+@runs_folder_option("For the run record.")
 @click.argument("locust_options", nargs=-1, type=click.UNPROCESSED)
 def load(
     *,
@@ -154,7 +143,7 @@ def load(
         click.echo(f"error: {launched.note}", err=True)
     if launched.folder is not None:
         if side is not None:
-            _compare(launched.folder, side, options["objectives"] or scenarios_path() / "objectives.toml")
+            _compare(launched.folder, side, options["objectives"] or objectives_path())
         paths = render_all(launched.folder)
         print_summary(read_run(launched.folder), paths, console=Console())
     sys.exit(launched.exit_code)

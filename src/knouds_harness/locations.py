@@ -29,6 +29,11 @@ def scenarios_path() -> Path:
     return _shipped_or("load", _CHECKOUT / "load")
 
 
+def objectives_path() -> Path:
+    """The objectives that come with the harness, for every scenario."""
+    return scenarios_path() / "objectives.toml"
+
+
 def builtin_targets_path() -> Path:
     """The folder of the profiles that come with the harness."""
     return _shipped_or("targets", _CHECKOUT / "targets")

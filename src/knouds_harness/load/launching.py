@@ -20,10 +20,9 @@ from types import FrameType
 from typing import Any, Final
 
 from knouds_harness.errors import ExitCode, UnknownName
-from knouds_harness.locations import scenarios_path
+from knouds_harness.locations import objectives_path, scenarios_path
 from knouds_harness.runs.load_progress import LoadProgress, read_progress
 
-_OBJECTIVES: Final = "objectives.toml"
 _LOOK_EVERY_S: Final = 0.25
 _ENDING_SIGNALS: Final = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
@@ -94,8 +93,7 @@ def launch(
         arguments += ["--master-bind-port", port, "--master-port", port]
         arguments += ["--record", str(runs_folder), "--progress-file", str(progress_file)]
         arguments += ["--started-by", command]
-        objectives = scenarios_path() / _OBJECTIVES
-        arguments += ["--objectives", str(objectives)] if "--objectives" not in options else []
+        arguments += ["--objectives", str(objectives_path())] if "--objectives" not in options else []
         with subprocess.Popen(  # noqa: S603 - our own arguments
             [sys.executable, "-m", "locust", "-f", str(scenario), *arguments, *options],
             env={**os.environ, **variables},
