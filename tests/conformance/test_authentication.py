@@ -21,6 +21,8 @@ from knouds_harness.conformance.needs import (
 )
 from knouds_harness.conformance.subjects import harmless_call
 
+pytestmark = pytest.mark.independent
+
 secured = pytest.mark.operations(secured=True)
 
 

@@ -19,6 +19,7 @@ from knouds_harness.conformance.needs import (
 from knouds_harness.conformance.probe import Call
 
 
+@pytest.mark.independent
 @pytest.mark.operations(secured=True)
 @pytest.mark.proves(capabilities.admitted, capabilities.denied)
 def test_matrix(probe, subjects, operation, personas):
@@ -28,6 +29,7 @@ def test_matrix(probe, subjects, operation, personas):
             prove_cell(subjects, cell_for(subjects, operation, persona))
 
 
+@pytest.mark.independent
 @pytest.mark.proves(capabilities.denied, capabilities.admitted)
 def test_bound_key_runs_its_own_resource_only(probe, subjects, document, target, personas):
     """A key bound to one workflow or model runs that one, and none whose name begins or ends like it."""
@@ -44,6 +46,7 @@ def test_bound_key_runs_its_own_resource_only(probe, subjects, document, target,
                     prove_cell(subjects, cell_for(subjects, operation, persona, name))
 
 
+@pytest.mark.independent
 @pytest.mark.proves(capabilities.denied)
 @pytest.mark.parametrize("operation_id", ["runWorkflow", "runModel"])
 def test_key_bound_to_a_similar_name(probe, subjects, document, operation_id):
@@ -57,6 +60,7 @@ def test_key_bound_to_a_similar_name(probe, subjects, document, operation_id):
         prove_cell(subjects, cell_for(subjects, operation, persona, name))
 
 
+@pytest.mark.independent
 @pytest.mark.parametrize("operation_id", ["runWorkflow", "runModel"])
 @pytest.mark.proves(capabilities.admitted)
 def test_asynchronous_runs_need_no_more(probe, subjects, document, personas, operation_id):
@@ -76,6 +80,7 @@ def test_asynchronous_runs_need_no_more(probe, subjects, document, personas, ope
                 )
 
 
+@pytest.mark.independent
 @pytest.mark.operations(secured=True)
 @pytest.mark.proves(capabilities.granting_what_was_required, capabilities.denied, capabilities.admitted)
 def test_minimal_key(probe, subjects, document, operation):
@@ -88,6 +93,7 @@ def test_minimal_key(probe, subjects, document, operation):
     prove_cell(subjects, cell_for(subjects, operation, probe.minted(everything - set(named))))
 
 
+@pytest.mark.independent
 @pytest.mark.proves(capabilities.granting_what_was_required, capabilities.denied, capabilities.admitted)
 @given(data=st.data())
 def test_any_set_of_capabilities_follows_the_rule(probe, subjects, data):
@@ -117,14 +123,15 @@ def _universe(probe):
 def test_denial_has_no_effect(probe, subjects, document, personas):
     """A refused write leaves the workflow as it was."""
     owner = probe.need(FULL_KEY)
-    call = Call(path_values={"slug": subjects.scratch_slug})
+    call = Call(path_values={"slug": subjects.make_workflow()})
     before = probe.send("getWorkflow", owner, call).json_or_none()
 
     for operation_id in ("updateWorkflow", "moveWorkflow", "deleteWorkflow"):
         operation = document.operation_by_id[operation_id]
         for persona in personas:
             if persona.user == owner.user and not operation.admits(persona.capabilities, call.path_values):
-                probe.send(operation_id, persona, subjects.call_on_existing(operation))
+                refused = subjects.call_on_existing(operation).having(path_values=call.path_values)
+                probe.send(operation_id, persona, refused)
 
     probe.judge(capabilities.nothing_changed, probe.send("getWorkflow", owner, call), before=before)
 

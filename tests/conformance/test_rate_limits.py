@@ -51,18 +51,23 @@ def open_window(probe):
         probe.next_window()
 
 
-def fill(subjects, workflow, persona, most):
-    """Run until it is refused, at most so often.
+def fill(subjects, workflow, persona, times):
+    """Run so often, some at a time.
 
     Returns:
-        The last answer, and how many there were.
+        As of ``first_refused``.
     """
-    number, exchange = 1, run(subjects, workflow, persona)
-    if exchange.status != 200:
-        pytest.skip(f"{UNTESTED}a run that costs nothing: it was answered {answer(exchange)}")
-    while number < most and exchange.status != 429:
-        number, exchange = number + 1, run(subjects, workflow, persona)
-    return exchange, number
+    first = run(subjects, workflow, persona)
+    if first.status != 200:
+        pytest.skip(f"{UNTESTED}a run that costs nothing: it was answered {answer(first)}")
+    others = subjects.probe.send_together(*subjects.running(workflow, persona), times=times - 1)
+    return first_refused([first, *others])
+
+
+def first_refused(answers):
+    """What the first refusal says, and which in order it is; of answers that were all admitted, the last."""
+    refused = [each for each in answers if each.status == 429]
+    return [*answers, *refused[:1]][-1], len(answers) - len(refused) + bool(refused)
 
 
 @pytest.mark.spends.with_args(lambda target: once(LIMITED_WORKFLOW)(target) * 4)
@@ -231,11 +236,10 @@ def test_over_the_limit(probe, subjects, window):
     """Exactly the tier's limit is admitted; what comes next is a 429, until the time it tells is over."""
     first = window.begin()
     answers = [first, *window.fill(first, LIMIT_BY_TIER["pro"] - 1)]
-    refused = [each for each in answers if each.status == 429]
-    number = len(answers) - len(refused) + bool(refused)
-    if not refused:
-        window.require_open(first, answers[-1])
-    probe.judge(rate_limits.within_limit, [*answers, *refused][-1], tier="pro", number=number)
+    last, number = first_refused(answers)
+    if last.status != 429:
+        window.require_open(first, last)
+    probe.judge(rate_limits.within_limit, last, tier="pro", number=number)
 
     over = window.run()
     probe.judge(refusals.OVER_LIMIT, over)

@@ -33,6 +33,7 @@ def shows(*checks):
     )
 
 
+@pytest.mark.independent
 @shows(schemas.body)
 def test_whoami(probe, personas):
     """Whoami has its documented shape for every key that works."""
@@ -62,6 +63,7 @@ def test_list_and_schema_agree_on_the_cost(probe, target):
     probe.judge(schemas.cost_as_in_schema, probe.send("listWorkflows", owner), estimates=estimates)
 
 
+@pytest.mark.independent
 @shows(schemas.body)
 @pytest.mark.parametrize("operation_id", ["getWorkflow", "getWorkflowSchema"])
 def test_own_workflows(probe, target, operation_id):
@@ -197,6 +199,7 @@ def test_usage_models(probe):
     probe.send("listUsageModels", probe.need(FULL_KEY))
 
 
+@pytest.mark.independent
 @pytest.mark.thorough
 @shows(schemas.body)
 @pytest.mark.parametrize("operation_id", ["createWorkflow", "updateWorkflow", "moveWorkflow", "listUsage"])

@@ -31,6 +31,7 @@ def call_that_would_run(probe, operation_id):
     return Call(path_values={"internalName": probe.need(USABLE_MODEL).name})
 
 
+@pytest.mark.independent
 @run_operations
 @pytest.mark.proves(validation.inputs_missing)
 @pytest.mark.parametrize("body", [{}, {"input": {}}, {"prompt": "a"}, {"Inputs": {}}], ids=json.dumps)
@@ -43,6 +44,7 @@ def test_inputs_missing(probe, operation_id, body):
     probe.judge(validation.inputs_missing, exchange)
 
 
+@pytest.mark.independent
 @run_operations
 @pytest.mark.proves(validation.inputs_not_object)
 @given(inputs=json_but_no_object())
@@ -61,6 +63,7 @@ def test_inputs_not_an_object(probe, operation_id, inputs):
     assert not probe.judge(validation.inputs_not_object, exchange)
 
 
+@pytest.mark.independent
 @run_operations
 @pytest.mark.proves(validation.body_not_json)
 @given(body=not_json())
@@ -76,6 +79,7 @@ def test_body_not_json(probe, operation_id, body):
     assert not probe.judge(validation.body_not_json, exchange)
 
 
+@pytest.mark.independent
 @run_operations
 @pytest.mark.proves(validation.body_no_object)
 @pytest.mark.parametrize("raw", [b"[]", b"null", b"0", b'"inputs"', b"true", b""])
@@ -88,6 +92,7 @@ def test_body_no_object(probe, operation_id, raw):
     probe.judge(validation.body_no_object, exchange)
 
 
+@pytest.mark.independent
 @run_operations
 @pytest.mark.proves(validation.malformed_slug)
 @given(slug=malformed_slugs())
@@ -105,6 +110,7 @@ def test_malformed_slug(probe, operation_id, slug):
     assert not probe.judge(validation.malformed_slug, exchange)
 
 
+@pytest.mark.independent
 @run_operations
 @pytest.mark.proves(validation.malformed_slug)
 @pytest.mark.parametrize(
@@ -124,6 +130,7 @@ def test_known_name_spelt_otherwise(probe, operation_id, spell):
     probe.judge(validation.malformed_slug, exchange)
 
 
+@pytest.mark.independent
 @pytest.mark.proves(validation.create_without_name)
 @pytest.mark.parametrize("body", [{}, {"description": "no name"}, {"Name": "a"}], ids=json.dumps)
 def test_create_without_name(probe, subjects, body):
@@ -134,6 +141,7 @@ def test_create_without_name(probe, subjects, body):
     probe.judge(validation.create_without_name, exchange)
 
 
+@pytest.mark.independent
 @pytest.mark.proves(validation.misshapen_create)
 @given(name=unusable_names())
 def test_create_with_unusable_name(probe, subjects, name):
@@ -144,6 +152,7 @@ def test_create_with_unusable_name(probe, subjects, name):
     assert not probe.judge(validation.misshapen_create, exchange)
 
 
+@pytest.mark.independent
 @pytest.mark.proves(validation.misshapen_create)
 @given(document=misshapen_documents())
 def test_misshapen_create(probe, subjects, document):
@@ -154,6 +163,7 @@ def test_misshapen_create(probe, subjects, document):
     assert not probe.judge(validation.misshapen_create, exchange)
 
 
+@pytest.mark.independent
 @pytest.mark.proves(validation.misshapen_move)
 @pytest.mark.parametrize(
     "body", [{}, {"folderId": 1}, {"folderId": []}, {"folderId": {}}, []], ids=json.dumps
@@ -167,6 +177,7 @@ def test_misshapen_move(probe, subjects, body):
     probe.judge(validation.misshapen_move, exchange)
 
 
+@pytest.mark.independent
 @pytest.mark.proves(validation.garbled_usage_query)
 @given(
     name=st.sampled_from(["limit", "offset", "status", "modelId", "workflowSlug"]),
@@ -184,6 +195,7 @@ def test_garbled_usage_query(probe, name, value):
     assert not probe.judge(validation.garbled_usage_query, exchange)
 
 
+@pytest.mark.independent
 @pytest.mark.parametrize(
     "operation_id",
     ["getWhoami", "listWorkflows", "getWorkflow", "getWorkflowSchema", "getExecution", "listUsage"],
@@ -215,6 +227,7 @@ def test_bodiless_cancel_needs_no_content_type(probe, subjects):
 
 
 # Not the run operations: what a lenient server takes for a run would be paid.
+@pytest.mark.independent
 @pytest.mark.parametrize(
     "operation_id",
     ["createWorkflow", "updateWorkflow", "moveWorkflow", "getWorkflow", "getExecution", "listUsage"],

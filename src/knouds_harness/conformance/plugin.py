@@ -11,16 +11,15 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 import pytest
-from hypothesis.errors import Flaky
 from hypothesis.stateful import RuleBasedStateMachine
 
-from knouds_harness.conformance.common_checks import COMMON_CHECKS
+from knouds_harness.conformance.bodies import call_body
 from knouds_harness.conformance.examples import drive_machine_with, seed_properties
-from knouds_harness.conformance.matrix import TIERS_WITHOUT_KEYS
 from knouds_harness.conformance.needs import CONTROL, REACHABLE_RECEIVER
 from knouds_harness.conformance.probe import UNTESTED, Probe
 from knouds_harness.conformance.selection import Selection, checks_of, operation_of, operations_for
 from knouds_harness.conformance.session import ConformanceRun, Options, open_run
+from knouds_harness.conformance.side_by_side import SideBySide
 from knouds_harness.conformance.subjects import Subjects
 from knouds_harness.contract.document import Document
 from knouds_harness.errors import (
@@ -31,7 +30,6 @@ from knouds_harness.errors import (
     TargetUnreachable,
     UsageError,
 )
-from knouds_harness.runs.findings import Finding
 from knouds_harness.target.personas import Persona
 from knouds_harness.target.profile import Target
 
@@ -85,6 +83,7 @@ class _Opened:
 
 _OPENED = pytest.StashKey[_Opened]()
 _SEED = pytest.StashKey[int]()
+_SIDE_BY_SIDE = pytest.StashKey[SideBySide]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -100,6 +99,10 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     config.addinivalue_line(
         "markers", "last: runs after all other tests, as it has the target throttle an account"
+    )
+    config.addinivalue_line(
+        "markers",
+        "independent: neither changes nor sees what another test does, and so runs beside its like",
     )
     config.addinivalue_line(
         "markers", "sequence: a finding of the test is shown by all that it had sent until then"
@@ -167,7 +170,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep the tests of the families, operations and facts asked for; with --quick, fewer of them."""
-    items.sort(key=lambda item: item.get_closest_marker("last") is not None)
+    items.sort(key=_place_in_order)
     try:
         selection = Selection.of(
             families=config.getoption("--family"),
@@ -183,6 +186,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if selection.keeps(item)]
     if deselected and not items:
         _exit(UsageError("no test is about all that --family, --operation and --fact ask for together"))
+
+
+def _place_in_order(item: pytest.Item) -> int:
+    if item.get_closest_marker("last"):
+        return 2
+    return 0 if item.get_closest_marker("independent") else 1
 
 
 def pytest_runtestloop(session: pytest.Session) -> None:
@@ -223,35 +232,44 @@ def takes_real_time(item: pytest.Item) -> bool:
     return can_wait and missing_for(item) is None
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
-    """Fail a test whose own check was broken in it, or that was the first to show a finding of another."""
-    checks = checks_of(item)
-    if not checks:
-        return (yield)
-    recorder = opened_run(item.config).recorder
-    known = frozenset(recorder.findings)
-    recorder.failing.clear()
-    if item.get_closest_marker("sequence"):
-        recorder.steps.begin_sequence()
-    try:
-        return (yield)
-    except (AssertionError, Flaky):  # what a target shows now and then is found all the same
-        if not recorder.failing:
-            raise
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Call the body of a conformance test; of an independent one, wait until it has ended."""
+    if not checks_of(pyfuncitem):
         return None
-    finally:
-        recorder.steps.end_sequence()
-        own = checks[0].id if checks[0] not in COMMON_CHECKS else None
-        shown = [
-            describe(recorder.findings[finding.fingerprint])
-            if finding.fingerprint not in known
-            else f"again: {_headline(finding)}"
-            for finding in recorder.failing.values()
-            if finding.check == own or finding.fingerprint not in known
-        ]
-        if shown:
-            pytest.fail("\n".join(shown), pytrace=False)
+    if pyfuncitem.get_closest_marker("independent"):
+        side_by_side(pyfuncitem.session).finish(pyfuncitem)
+    else:
+        call_body(pyfuncitem, pyfuncitem.funcargs, opened_run(pyfuncitem.config).recorder)
+    return True
+
+
+def side_by_side(session: pytest.Session) -> SideBySide:
+    """The independent tests of a session, begun when the first of them is asked for."""
+    stash = session.config.stash
+    if _SIDE_BY_SIDE not in stash:
+        run = opened_run(session.config)
+
+        def call(item: pytest.Function) -> None:
+            call_body(item, {**run.values_by_fixture, **_parameters_of(item)}, run.recorder)
+
+        stash[_SIDE_BY_SIDE] = SideBySide(
+            [
+                item
+                for item in session.items
+                if isinstance(item, pytest.Function)
+                and item.get_closest_marker("independent")
+                and missing_for(item) is None
+            ],
+            call=call,
+            turn=run.turn,
+            most_at_once=run.target.limits.concurrency,
+        )
+    return stash[_SIDE_BY_SIDE]
+
+
+def _parameters_of(item: pytest.Function) -> dict[str, object]:
+    return dict(item.callspec.params) if hasattr(item, "callspec") else {}
 
 
 @pytest.hookimpl(wrapper=True)
@@ -268,7 +286,8 @@ def pytest_runtest_makereport(
     if isinstance(error, pytest.skip.Exception):
         operation = operation_of(item)
         missing = str(error).removeprefix(UNTESTED)
-        run.recorder.record_untested(checks[0], operation.id if operation else None, missing)
+        with run.turn.taken():
+            run.recorder.record_untested(checks[0], operation.id if operation else None, missing)
     elif (reason := _reason_to_stop(error)) is not None:
         run.stop("stopped", reason)
         item.session.shouldstop = str(reason)
@@ -285,22 +304,6 @@ def _reason_to_stop(error: BaseException) -> HarnessError | None:
     return error if isinstance(error, GuardStop | TargetUnreachable | RunRecordError) else None
 
 
-def describe(finding: Finding) -> str:
-    """A finding in a few lines of text."""
-    place = f" at {finding.where}" if finding.where else ""
-    return (
-        f"{_headline(finding)}\n"
-        f"  {finding.operation or 'no operation'} as {finding.persona or 'nobody'}{place}\n"
-        f"  expected {finding.expected}\n"
-        f"  observed {finding.observed}\n"
-        f"{finding.script or f'  {finding.curl}'}"  # the end of a script has to begin its line
-    )
-
-
-def _headline(finding: Finding) -> str:
-    return f"{finding.verdict}: {finding.fact} ({finding.source})"
-
-
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Clean up on the target, finish the record and turn its outcome into the exit code."""
@@ -308,6 +311,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if opened is None:
         return
     try:
+        if _SIDE_BY_SIDE in session.config.stash:
+            session.config.stash[_SIDE_BY_SIDE].stop()
         if opened.run.is_begun:
             was_interrupted = exitstatus == pytest.ExitCode.INTERRUPTED
             code = opened.run.conclude(was_interrupted=was_interrupted)
@@ -365,13 +370,9 @@ def target(run: ConformanceRun) -> Target:
 
 
 @pytest.fixture(scope="session")
-def personas(target: Target) -> list[Persona]:
+def personas(run: ConformanceRun) -> list[Persona]:
     """The keys that work, of accounts that may use keys."""
-    return [
-        persona
-        for persona in target.personas.values()
-        if persona.state == "active" and persona.tier not in TIERS_WITHOUT_KEYS
-    ]
+    return run.personas
 
 
 @pytest.fixture(scope="session")

@@ -213,7 +213,9 @@ class Probe:
 
     def findings_about(self, exchange: Exchange) -> list[Finding]:
         """The findings of the running test that fail the run and that this exchange showed."""
-        return [finding for finding in self.recorder.failing.values() if finding.exchange_id == exchange.id]
+        return [
+            finding for finding in self.recorder.shown.failing.values() if finding.exchange_id == exchange.id
+        ]
 
     def next_window(self) -> None:
         """Move the target's clock to the next rate-limit window."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date
@@ -24,6 +25,20 @@ _MOST_STEPS: Final = 60
 """A trail that is longer names everything that was ever done to a resource, and helps nobody."""
 
 
+class Shown(threading.local):
+    """What the test that runs in the calling thread has shown so far.
+
+    Attributes:
+        failing: Findings that fail the run, by fingerprint.
+        new: The fingerprints of all findings that no test had shown before.
+    """
+
+    def __init__(self) -> None:
+        """Nothing yet."""
+        self.failing: dict[str, Finding] = {}
+        self.new: set[str] = set()
+
+
 @dataclass(kw_only=True)
 class Recorder:
     """Writes what checks claim into the run record.
@@ -32,7 +47,7 @@ class Recorder:
         strict: Assumptions that do not hold fail the run too.
         steps: Knows what led to an exchange.
         findings: By fingerprint, in the order in which they were first seen.
-        failing: Those that fail the run, seen since the running test began; the plugin empties it.
+        shown: What the running test has shown.
         gatherer: Takes what every exchange shows; the run's surface comes from it.
     """
 
@@ -43,12 +58,16 @@ class Recorder:
     strict: bool = False
     steps: Steps = field(default_factory=Steps)
     findings: dict[str, Finding] = field(default_factory=dict)
-    failing: dict[str, Finding] = field(default_factory=dict)
+    shown: Shown = field(default_factory=Shown)
     gatherer: Gatherer = field(init=False)
 
     def __post_init__(self) -> None:
         self.gatherer = Gatherer(self.document)
         self.writer.watch(self.gatherer.surface)
+
+    def begin_test(self) -> None:
+        """From here on, what the calling thread records is shown by another test."""
+        self.shown.failing, self.shown.new = {}, set()
 
     def record(self, check: Check[...], exchange: Exchange, claims: Iterable[Claim]) -> list[Finding]:
         """Write each claim down.
@@ -70,10 +89,12 @@ class Recorder:
                 continue
             finding = self._finding(check, exchange, claim)
             known = self.findings.get(finding.fingerprint)
+            if known is None:
+                self.shown.new.add(finding.fingerprint)
             self.findings[finding.fingerprint] = known.shorter_of(finding) if known else finding
             self.writer.add_finding(finding)
             if self.fails(finding):
-                self.failing[finding.fingerprint] = finding
+                self.shown.failing[finding.fingerprint] = finding
                 failing.append(finding)
         return failing
 

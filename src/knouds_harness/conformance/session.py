@@ -16,10 +16,12 @@ from pathlib import Path
 import pytest
 
 from knouds_harness.conformance.checks import all_checks
+from knouds_harness.conformance.matrix import TIERS_WITHOUT_KEYS
 from knouds_harness.conformance.needs import mints_webhooks
 from knouds_harness.conformance.probe import Probe
 from knouds_harness.conformance.receiver import Receiver
 from knouds_harness.conformance.recorder import Recorder
+from knouds_harness.conformance.side_by_side import Turn
 from knouds_harness.conformance.subjects import Subjects
 from knouds_harness.contract.document import Document, shipped_document
 from knouds_harness.errors import ExitCode, HarnessError
@@ -29,6 +31,7 @@ from knouds_harness.locations import recordings_path
 from knouds_harness.runs.record import RunHeader, RunWriter
 from knouds_harness.target.builtin import open_target
 from knouds_harness.target.guards import Guard
+from knouds_harness.target.personas import Persona
 from knouds_harness.target.profile import Target
 
 
@@ -72,6 +75,7 @@ class ConformanceRun:
     harness_errors: list[str] = field(default_factory=list)
     is_begun: bool = False
     recorder: Recorder = field(init=False)
+    turn: Turn = field(default_factory=Turn)
 
     def begin(self) -> None:
         """Start the record and reach the target.
@@ -100,18 +104,48 @@ class ConformanceRun:
         """The guarded client."""
         guard = Guard(self.target, yes_production=self.options.yes_production)
         return self.resources.enter_context(
-            Client(target=self.target, guard=guard, on_exchange=self.recorder.writer.add_exchange)
+            Client(
+                target=self.target,
+                guard=guard,
+                on_exchange=self.recorder.writer.add_exchange,
+                while_waiting=self.turn.passed_on,
+            )
         )
 
     @cached_property
     def probe(self) -> Probe:
         """Sends and judges."""
-        return Probe(client=self.client, document=self.document, recorder=self.recorder, wait=time.sleep)
+        return Probe(client=self.client, document=self.document, recorder=self.recorder, wait=self._wait)
+
+    def _wait(self, seconds: float) -> None:
+        with self.turn.passed_on():
+            time.sleep(seconds)
 
     @cached_property
     def subjects(self) -> Subjects:
         """Resources to act on, deleted when the run ends."""
         return Subjects(self.probe)
+
+    @property
+    def personas(self) -> list[Persona]:
+        """The keys that work, of accounts that may use keys."""
+        return [
+            persona
+            for persona in self.target.personas.values()
+            if persona.state == "active" and persona.tier not in TIERS_WITHOUT_KEYS
+        ]
+
+    @property
+    def values_by_fixture(self) -> dict[str, object]:
+        """What independent tests are called with, besides their parameters."""
+        return {
+            "run": self,
+            "probe": self.probe,
+            "subjects": self.subjects,
+            "target": self.target,
+            "personas": self.personas,
+            "document": self.document,
+        }
 
     @cached_property
     def receiver(self) -> Receiver:

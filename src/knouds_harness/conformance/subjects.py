@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from functools import cached_property
+from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -61,6 +62,7 @@ class Subjects:
         self.probe = probe
         self._made: list[tuple[Persona, str]] = []
         self._free: dict[str, Workflow] = {}
+        self._shared_by_name: dict[str, Future[str]] = {}
 
     def call_on_existing(self, operation: Operation) -> Call:
         """A valid request to a resource that exists; meant for keys that must be refused."""
@@ -82,16 +84,18 @@ class Subjects:
             return self.probe.need(USABLE_MODEL).name
         if parameter == "id":
             return self.execution_id
-        if operation.id in ("updateWorkflow", "moveWorkflow", "deleteWorkflow"):
+        if operation.id in ("updateWorkflow", "moveWorkflow"):
             return self.scratch_slug
+        if operation.id == "deleteWorkflow":  # its own: a delete that is let through must not show elsewhere
+            return self._shared("to delete", self.make_workflow)
         if operation.id == "getPublicWorkflowSchema":
             return self.probe.need(PUBLIC_WORKFLOW).slug
         return self.probe.need(OWN_WORKFLOW).slug
 
-    @cached_property
+    @property
     def scratch_slug(self) -> str:
-        """A workflow that may be written and deleted at will."""
-        return self.make_workflow()
+        """A workflow that may be written at will."""
+        return self._shared("scratch", self.make_workflow)
 
     def make_workflow(self, owner: Persona | None = None, **document: object) -> str:
         """Create a workflow that is deleted when the run ends.
@@ -179,12 +183,25 @@ class Subjects:
         account_id = user.get("id") if isinstance(user, dict) else None
         return None if account_id is None else str(account_id)
 
-    @cached_property
+    @property
     def execution_id(self) -> str:
         """An execution of the full key's account."""
-        return self.execution_id_of(
-            self.run(self.probe.need(POLLED_MODEL), self.probe.need(FULL_KEY), is_async=True)
-        )
+        model, owner = self.probe.need(POLLED_MODEL), self.probe.need(FULL_KEY)
+        return self._shared("execution", lambda: self.execution_id_of(self.run(model, owner, is_async=True)))
+
+    def _shared(self, name: str, make: Callable[[], str]) -> str:
+        """What the first test that asks for it makes; those beside it wait until it is there."""
+        if name in self._shared_by_name:
+            with self.probe.client.while_waiting():
+                return self._shared_by_name[name].result()
+        made = self._shared_by_name[name] = Future[str]()
+        try:
+            made.set_result(make())
+        except BaseException as error:
+            del self._shared_by_name[name]  # who asks later tries again
+            made.set_exception(error)
+            raise
+        return made.result()
 
     def execution_id_of(self, submitted: Exchange) -> str:
         """The id that a submit was answered with."""

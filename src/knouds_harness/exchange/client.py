@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from functools import lru_cache
 from types import TracebackType
@@ -54,6 +55,7 @@ class Client:
         transport: httpx.BaseTransport | None = None,
         clock: Callable[[], float] = time.perf_counter,
         now: Callable[[], datetime] = _utc_now,
+        while_waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         """Open no connection yet.
 
@@ -64,6 +66,7 @@ class Client:
             transport: Carries requests; HTTP/1.1 with keep-alive by default.
             clock: Monotonic seconds.
             now: Aware UTC.
+            while_waiting: Open while a request waits for its turn, and then for its answer.
 
         Raises:
             GuardStop: The target is production and somebody has not agreed.
@@ -84,6 +87,7 @@ class Client:
         )
         self._clock = clock
         self._now = now
+        self.while_waiting = while_waiting
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._personas: dict[str, Persona] = {}
@@ -149,16 +153,17 @@ class Client:
         if not request.path.startswith("/"):
             raise UsageError(f"{what}: a path begins with a slash")
         url = self._url(request)
-        reserved = self.guard.admit(
-            action=request.action, host=url.host, cost_credits=request.cost_credits, what=what
-        )
-        exchange = None
-        try:
-            with self.guard.slot():
-                exchange = self._exchange(request, url, key)
-        finally:
-            if reserved or request.action is Action.RUN:
-                self.guard.budget.settle(reserved, charged_credits(exchange))
+        with self.while_waiting():
+            reserved = self.guard.admit(
+                action=request.action, host=url.host, cost_credits=request.cost_credits, what=what
+            )
+            exchange = None
+            try:
+                with self.guard.slot():
+                    exchange = self._exchange(request, url, key)
+            finally:
+                if reserved or request.action is Action.RUN:
+                    self.guard.budget.settle(reserved, charged_credits(exchange))
         with self._lock:
             self._on_exchange(exchange)
         return exchange

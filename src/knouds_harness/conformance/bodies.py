@@ -1,0 +1,65 @@
+"""The body of a conformance test: called, and failed where its own check was broken in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+from hypothesis.errors import Flaky
+
+from knouds_harness.conformance.common_checks import COMMON_CHECKS
+from knouds_harness.conformance.recorder import Recorder
+from knouds_harness.conformance.selection import checks_of
+from knouds_harness.runs.findings import Finding
+
+
+def call_body(item: pytest.Function, values: Mapping[str, object], recorder: Recorder) -> None:
+    """Call the function of a test.
+
+    Args:
+        item: The test.
+        values: What it is called with, and more, by name.
+        recorder: Takes what checks claim.
+
+    Raises:
+        Failed: Its own check was broken in it, or it was the first to show a finding of another.
+    """
+    recorder.begin_test()
+    if item.get_closest_marker("sequence"):
+        recorder.steps.begin_sequence()
+    try:
+        item.obj(**{name: values[name] for name in item._fixtureinfo.argnames})  # noqa: SLF001
+    except (AssertionError, Flaky):  # what a target shows now and then is found all the same
+        if not recorder.shown.failing:
+            raise
+    finally:
+        recorder.steps.end_sequence()
+        said = _said_of_findings(item, recorder)
+        if said:
+            pytest.fail("\n".join(said), pytrace=False)
+
+
+def _said_of_findings(item: pytest.Item, recorder: Recorder) -> list[str]:
+    own = next((each.id for each in checks_of(item)[:1] if each not in COMMON_CHECKS), None)
+    shown = recorder.shown
+    return [
+        _describe(recorder.findings[mark]) if mark in shown.new else f"again: {_headline(finding)}"
+        for mark, finding in shown.failing.items()
+        if finding.check == own or mark in shown.new
+    ]
+
+
+def _describe(finding: Finding) -> str:
+    """A finding in a few lines of text."""
+    place = f" at {finding.where}" if finding.where else ""
+    return (
+        f"{_headline(finding)}\n"
+        f"  {finding.operation or 'no operation'} as {finding.persona or 'nobody'}{place}\n"
+        f"  expected {finding.expected}\n"
+        f"  observed {finding.observed}\n"
+        f"{finding.script or f'  {finding.curl}'}"  # the end of a script has to begin its line
+    )
+
+
+def _headline(finding: Finding) -> str:
+    return f"{finding.verdict}: {finding.fact} ({finding.source})"

@@ -1,0 +1,99 @@
+"""Independent tests run side by side: as many requests as the profile allows, and the same as one by one."""
+
+from __future__ import annotations
+
+import re
+from itertools import accumulate
+
+import pytest
+from checking import check
+from hand_started import write_profile
+
+from knouds_harness.runs.record import read_run
+from knouds_harness.sandbox.serving import running_sandbox
+
+FAULT = "auth-revoked-accepted"
+INDEPENDENT = ("--family", "authentication", "--family", "capabilities", "--family", "validation")
+GIVEN = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|harness-scratch(-\d+)?")
+
+
+def checked(folder, *, at_once, seed=5):
+    """The record of a check of a faulty sandbox that lets so many requests be in flight."""
+    folder.mkdir()
+    with running_sandbox(seed=1, faults=(FAULT,)) as sandbox:
+        limits = f'credits = 1000\nconcurrency = {at_once}\nallow = ["read", "write", "run", "cancel"]'
+        profile = write_profile(folder, sandbox, limits=limits)
+        check(folder, "--target", str(profile), "--seed", str(seed), *INDEPENDENT)
+    (run,) = (folder / "runs").iterdir()
+    return read_run(run)
+
+
+@pytest.fixture(scope="module")
+def one_by_one(tmp_path_factory):
+    """A check that sends one request after the other."""
+    return checked(tmp_path_factory.mktemp("checks") / "one", at_once=1)
+
+
+@pytest.fixture(scope="module")
+def side_by_side(tmp_path_factory):
+    """The same, six at once."""
+    return checked(tmp_path_factory.mktemp("checks") / "six", at_once=6)
+
+
+def requests_of(record):
+    """What was sent, in no order; ids and slugs that the target gave are all alike."""
+    return sorted(
+        (
+            each.request.method,
+            GIVEN.sub("given", each.request.path),
+            each.request.query,
+            each.request.body or b"",
+        )
+        for each in record.exchange_by_id.values()
+    )
+
+
+def most_in_flight(record):
+    """How many requests had been sent and not been answered at any time, at most."""
+    changes = []
+    for each in record.exchange_by_id.values():
+        start_ms = each.started_at.timestamp() * 1000
+        changes += [(start_ms, 1), (start_ms + each.elapsed_ms, -1)]
+    return max(accumulate(change for _, change in sorted(changes)))
+
+
+def test_same_seed_sends_the_same_requests(one_by_one, side_by_side):
+    """A run is repeatable by its seed, to the byte of every request, however many are in flight."""
+    assert len(requests_of(one_by_one)) > 1000
+    assert requests_of(side_by_side) == requests_of(one_by_one)
+
+
+def test_another_seed_sends_other_requests(one_by_one, tmp_path):
+    """So that the seed is what makes them the same."""
+    assert requests_of(checked(tmp_path / "other", at_once=6, seed=6)) != requests_of(one_by_one)
+
+
+def test_same_verdicts(one_by_one, side_by_side):
+    """What is found, what is verified and every cell of the matrix are the same."""
+    for piece in ("findings", "results", "cells", "untested"):
+        assert facts_of(side_by_side, piece) == facts_of(one_by_one, piece), piece
+    assert any(each.fact == "auth.revoked-key-is-401" for each in one_by_one.findings)
+
+
+def facts_of(record, piece):
+    """What one part of a record says, without which exchange showed it first, nor in which order."""
+    if piece == "findings":
+        return sorted((each.fingerprint, each.persona, each.observed) for each in record.findings)
+    if piece == "cells":
+        return sorted((each.operation, each.persona, each.expected, each.ok) for each in record.cells)
+    if piece == "results":
+        return sorted(
+            (each.check, each.fact, each.operation or "", each.passed, each.failed) for each in record.results
+        )
+    return sorted((each.check, each.fact, each.operation or "", each.missing) for each in record.untested)
+
+
+def test_limit_is_used_and_kept(one_by_one, side_by_side):
+    """As many requests are in flight as limits.concurrency says, and never more."""
+    assert most_in_flight(one_by_one) == 1
+    assert 2 < most_in_flight(side_by_side) <= 6
