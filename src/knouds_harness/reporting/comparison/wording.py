@@ -15,6 +15,8 @@ from knouds_harness.runs.findings import Finding
 
 Comparison = LoadComparison | CheckComparison
 
+_TENFOLD: Final = 9.0
+"""A worsening beyond which an interval is only as wide as its computation allows."""
 _ORDER: Final = (Verdict.WORSE, Verdict.BETTER, Verdict.NO_EVIDENCE, Verdict.SAME)
 
 
@@ -81,6 +83,8 @@ def percent(row: Row, number: float, *, signed: bool = True) -> str:
     sign = "+" if signed else ""
     if row.measure == ERRORS:
         return f"{number * 100:{sign}.2f} pt"
+    if number > _TENFOLD:
+        return f"over {_TENFOLD * 100:{sign}.0f} %"
     return f"{number * 100:{sign}.1f} %"
 
 
@@ -160,6 +164,8 @@ def _blind_spot(comparison: LoadComparison) -> str:
     if not changes:
         return "Too few requests to say more"
     visible, row = max(changes, key=lambda each: each[0])
+    if visible > _TENFOLD:
+        return f"The runs are too few, or too unlike each other, to show a worse p99 of {row.operation}"
     return f"A p99 of {row.operation} that is worse by less than {visible:.0%} would not show"
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from run_records import broken, healthy
 
 from knouds_harness.errors import RunRecordError
+from knouds_harness.reporting.comparison.change import Verdict
 from knouds_harness.reporting.comparison.check_comparison import compare_checks
 from knouds_harness.reporting.comparison.check_figures import check_figures
 from knouds_harness.reporting.comparison.load_comparison import compare_loads
@@ -22,19 +23,24 @@ from knouds_harness.reporting.comparison.tolerances import read_tolerances
 from knouds_harness.runs.record import read_run
 
 
-def compared_loads(folder, *, median_ms, name="whoami", runs=3):
+def compared_loads(folder, *, median_ms, name="whoami"):
+    return compared_runs(folder, before_ms=(100, 100, 100), after_ms=(median_ms,) * 3, name=name)
+
+
+def compared_runs(folder, *, before_ms, after_ms, name="whoami"):
+    """Two sides whose runs have these medians."""
     sides = [
         read_side(
             [
                 load_run(
                     folder / f"{label}{number}",
-                    {name: lognormal_seconds(seed + number, median_ms=median, per_s=100, seconds=10)},
+                    {name: lognormal_seconds(seed + number, median_ms=median_ms, per_s=100, seconds=10)},
                 )
-                for number in range(runs)
+                for number, median_ms in enumerate(medians_ms)
             ],
             baselines=folder,
         ).loads
-        for label, median, seed in (("a", 100, 0), ("b", median_ms, 50))
+        for label, medians_ms, seed in (("a", before_ms, 0), ("b", after_ms, 50))
     ]
     return compare_loads(*sides, tolerances=read_tolerances(None, "reads", []), objectives=None)
 
@@ -100,7 +106,7 @@ def test_page_draws_each_interval_of_a_time(tmp_path, slower):
 @pytest.mark.parametrize("file", ["html", "markdown"])
 def test_names_are_escaped(tmp_path, file):
     """An operation's name is text, whatever it holds."""
-    comparison = compared_loads(tmp_path, median_ms=150, name="<img src=x>", runs=1)
+    comparison = compared_loads(tmp_path, median_ms=150, name="<img src=x>")
 
     text = getattr(write_comparison(comparison, tmp_path / "out"), file).read_text(encoding="utf-8")
 
@@ -127,6 +133,18 @@ def test_terminal_says_verdict_and_gates_first(slower):
 def test_lines_fit_a_terminal(slower, width):
     """Nothing is wider than the terminal."""
     assert max(map(len, printed(slower, width=width, is_terminal=True).splitlines())) <= width + 30  # colours
+
+
+def test_runs_unlike_each_other_claim_no_figure(tmp_path):
+    """Where nothing could show, it is not told in thousands of percent how much worse it would have to be."""
+    erratic = compared_runs(tmp_path, before_ms=(1, 1000), after_ms=(1000, 1))
+
+    assert erratic.verdict is Verdict.NO_EVIDENCE
+    assert "too unlike each other" in " ".join(printed(erratic).split())
+    paths = write_comparison(erratic, tmp_path / "compared")
+    for path in (paths.html, paths.markdown):
+        assert "over 900 %" in path.read_text()
+        assert not re.search(r"\d{4,}(\.\d)? ?%", path.read_text())
 
 
 def test_pipe_gets_no_colours(checks):
