@@ -64,7 +64,7 @@ def open_connections(probe):
     """As many connections as may be used: what is sent at once then also arrives at once."""
     key = ANY_KEY.find(probe.target)
     if key is not None:
-        probe.send_together("getWhoami", key, Call(), times=probe.target.limits.concurrency)
+        probe.send_together("getWhoami", key, Call(), times=probe.most_at_once)
 
 
 def to_workflow(operation_id, persona, slug, body=None):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 
 import pytest
@@ -28,7 +29,7 @@ def call_body(item: pytest.Function, values: Mapping[str, object], recorder: Rec
     if item.get_closest_marker("sequence"):
         recorder.steps.begin_sequence()
     try:
-        item.obj(**{name: values[name] for name in item._fixtureinfo.argnames})  # noqa: SLF001
+        item.obj(**{name: values[name] for name in inspect.signature(item.obj).parameters})
     except (AssertionError, Flaky):  # what a target shows now and then is found all the same
         if not recorder.shown.failing:
             raise

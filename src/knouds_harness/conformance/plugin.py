@@ -263,7 +263,7 @@ def side_by_side(session: pytest.Session) -> SideBySide:
             ],
             call=call,
             turn=run.turn,
-            most_at_once=run.target.limits.concurrency,
+            most_at_once=run.probe.most_at_once,
         )
     return stash[_SIDE_BY_SIDE]
 

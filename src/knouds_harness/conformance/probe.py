@@ -35,6 +35,7 @@ T = TypeVar("T")
 
 NO_BODY: Final = object()
 UNTESTED = "untested: the profile lacks "
+_MOST_AT_ONCE = 64  # each takes a thread, and a profile may allow load thousands
 _MOST_FAILURES_IN_A_ROW = 5
 _MOST_FAILURES_OF_ONE = 10
 
@@ -162,8 +163,7 @@ class Probe:
         if self.halted_by is not None:
             raise self.halted_by
         requests = [self._request(*sending) for sending in sendings]
-        most = min(len(requests), self.target.limits.concurrency)
-        with ThreadPoolExecutor(max_workers=most) as senders:
+        with ThreadPoolExecutor(min(len(requests), self.most_at_once)) as senders:
             sent = [senders.submit(self.client.send, request) for request in requests]
         exchanges = [each.result() for each in sent if each.exception() is None]
         for exchange in exchanges:
@@ -174,6 +174,11 @@ class Probe:
         for each in sent:
             each.result()  # raises what kept a request from being sent
         return exchanges
+
+    @property
+    def most_at_once(self) -> int:
+        """How many requests a check lets be in flight."""
+        return min(self.target.limits.concurrency, _MOST_AT_ONCE)
 
     def _request(self, operation_id: str, persona: Persona | None, call: Call) -> Request:
         operation = self.document.operation_by_id[operation_id]

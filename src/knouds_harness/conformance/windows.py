@@ -70,7 +70,7 @@ class Window:
             pytest.skip(f"{UNTESTED}a run that costs nothing: it was answered {answer(first)}")
         limits = self.probe.target.limits
         if CONTROL.find(self.probe.target) is None:
-            expected_s = times * first.elapsed_ms / 1000 / limits.concurrency
+            expected_s = times * first.elapsed_ms / 1000 / self.probe.most_at_once
             expected_s = max(expected_s, times / limits.requests_per_s if limits.requests_per_s else 0.0)
             if expected_s > WINDOW_S - 2 * _MARGIN_S:
                 pytest.skip(f"{UNTESTED}runs quick enough: {times + 1} would take {expected_s:.0f} s")

@@ -288,3 +288,9 @@ def test_finding_in_a_sequence_carries_what_led_to_it(make_probe):
 
     assert finding.steps == ("x00001", "x00002")
     assert finding.script.startswith("sh -eu <<'END'")
+
+
+@pytest.mark.parametrize(("concurrency", "at_once"), [(1, 1), (8, 8), (1_000_000, 64)])
+def test_a_check_takes_no_thousand_threads(make_probe, concurrency, at_once):
+    """Where a profile allows load thousands of requests in flight, a check still sends a few."""
+    assert make_probe(lambda _: httpx.Response(200), concurrency=concurrency).most_at_once == at_once

@@ -47,9 +47,8 @@ class Target:
 def window(server, *, price_credits=0.0, left_credits=1000.0, requests_per_s=None):
     """A window of that server's bucket."""
     probe = SimpleNamespace(
-        target=SimpleNamespace(
-            control=None, limits=SimpleNamespace(concurrency=4, requests_per_s=requests_per_s)
-        ),
+        target=SimpleNamespace(control=None, limits=SimpleNamespace(requests_per_s=requests_per_s)),
+        most_at_once=4,
         wait=server.wait,
         advanced_s=0.0,
         price=lambda _: price_credits,
