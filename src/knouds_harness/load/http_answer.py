@@ -112,15 +112,18 @@ class Answer:
             UndecodableBody: It is not what its ``Content-Encoding`` says.
         """
         if self._content is None:
-            if (
-                b"content-encoding" in self._raw_head.lower()
-            ):  # reading the header fields costs more than this
+            if self._may_be_encoded():
                 self._content = self.raw_body and _decoded(
                     self.raw_body, self.headers.get("content-encoding", "")
                 )
             else:
                 self._content = self.raw_body
         return self._content
+
+    def _may_be_encoded(self) -> bool:
+        """A look at the heads as they came, which is cheaper than reading the fields; a body may follow."""
+        end = self._raw_head.find(b"\r\n\r\n")
+        return self._interim > 0 or b"content-encoding" in self._raw_head[:end].lower()
 
     @property
     def text(self) -> str:

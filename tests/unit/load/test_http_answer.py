@@ -41,6 +41,16 @@ def test_compressed_body_is_decoded(encoding, encode):
     assert answer(encode(BODY), f"Content-Encoding: {encoding}").content == BODY
 
 
+def test_compressed_body_after_early_hints_is_decoded():
+    """The fields that count are those of the last head."""
+    assert answer(gzip.compress(BODY), "content-encoding: gzip", interim=1).content == BODY
+
+
+def test_body_that_speaks_of_encodings_is_left_alone():
+    """Only a field says that a body is encoded."""
+    assert answer(b"Content-Encoding: gzip").content == b"Content-Encoding: gzip"
+
+
 def test_body_encoded_twice_is_decoded_twice():
     """The last named was applied last."""
     assert answer(brotli.compress(gzip.compress(BODY)), "Content-Encoding: gzip, BR").content == BODY
