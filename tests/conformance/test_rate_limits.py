@@ -227,6 +227,7 @@ def what_a_window_spends(target):
     rate_limits.refused_for_every_key,
     rate_limits.others_admitted,
     rate_limits.other_route_open,
+    rate_limits.ends_apart,
     rate_limits.window_turned,
     envelopes.throttled_headers,
     envelopes.context_fields,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import pytest
 
 from knouds_harness.conformance.checks.rate_limits import (
+    ends_apart,
     is_admitted,
     is_same_window,
     seconds_left,
@@ -61,7 +62,8 @@ class Window:
             if is_admitted(first) and seconds_left(first, advanced_s=0) is None:
                 pytest.skip(f"{UNTESTED}headers that say when a window ends")
             self.probe.wait(self._until_next_s(first))
-            first = self.run()
+            first, before = self.run(), first
+            self.probe.judge(ends_apart, first, earlier=before)
         pytest.skip(f"{UNTESTED}a window that nobody else uses: the first run of one was told {_told(first)}")
 
     def fill(self, first: Exchange, times: int) -> list[Exchange]:
@@ -77,6 +79,7 @@ class Window:
             self._require_credits(times)
         answers = self.probe.send_together(*self.subjects.running(self.workflow, self.persona), times=times)
         for each in answers:
+            self.probe.judge(ends_apart, each, earlier=first)
             if not is_admitted(each) and each.status != 429:  # what such a one counts is open
                 pytest.skip(f"{UNTESTED}runs that succeed: one was answered {answer(each)}")
         return answers

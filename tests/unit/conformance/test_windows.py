@@ -18,11 +18,13 @@ LIMIT = 100
 class Target:
     """A server with one bucket, whose clock moves while the harness waits; others may use it too."""
 
-    def __init__(self, *, used=0, elapsed_ms=10.0, others=0, headers=True):
+    def __init__(self, *, used=0, elapsed_ms=10.0, others=0, headers=True, window_s=60, creeps_s=0):
         self.now_unix_s = START_UNIX_S
+        self.window_s, self.creeps_s = window_s, creeps_s
         self.ends_unix_s, self.used = START_UNIX_S + 30, used
         self.elapsed_ms, self.others, self.headers = elapsed_ms, others, headers
         self.waits_s = []
+        self.claims = []
 
     def wait(self, seconds):
         self.waits_s.append(seconds)
@@ -30,8 +32,9 @@ class Target:
 
     def run(self, *_, **__):
         if self.now_unix_s >= self.ends_unix_s:
-            self.ends_unix_s, self.used = self.now_unix_s + 60, self.others
+            self.ends_unix_s, self.used = self.now_unix_s + self.window_s, self.others
         self.used += 1
+        self.ends_unix_s += self.creeps_s
         headers = {"date": formatdate(self.now_unix_s, usegmt=True)}
         if self.headers:
             headers["x-ratelimit-limit"] = str(LIMIT)
@@ -54,6 +57,7 @@ def window(server, *, price_credits=0.0, left_credits=1000.0, requests_per_s=Non
         price=lambda _: price_credits,
         client=SimpleNamespace(guard=SimpleNamespace(budget=SimpleNamespace(left_credits=left_credits))),
         send_together=lambda *_, times: [server.run() for _ in range(times)],
+        judge=lambda check, *exchanges, **others: server.claims.extend(check.judge(*exchanges, **others)),
     )
     subjects = SimpleNamespace(run=server.run, running=lambda *_: ("runWorkflow", None, None))
     parts: dict[str, Any] = {"probe": probe, "subjects": subjects, "persona": None, "workflow": None}
@@ -72,6 +76,7 @@ def test_new_window_is_waited_for(used):
     assert {each.status for each in answers} == {200}
     assert opened.run().status == 429
     assert server.waits_s == [31]
+    assert all(claim.holds for claim in server.claims)
 
 
 def test_what_a_failed_run_counts_is_open():
@@ -94,6 +99,27 @@ def test_window_after_the_refusal_is_over():
     opened.outlast(opened.run())
 
     assert opened.run().header("x-ratelimit-remaining") == str(LIMIT - 1)
+
+
+@pytest.mark.parametrize("others", [0, 3])
+def test_short_window_shows_though_others_may_use_it(others):
+    """What ends after 30 s is never taken for a window of one's own, and is a breach all the same."""
+    server = Target(window_s=30, others=others)
+
+    with pytest.raises(pytest.skip.Exception, match="nobody else uses"):
+        window(server).begin()
+
+    assert [claim.holds for claim in server.claims] == [False, False]
+
+
+def test_end_that_creeps_shows():
+    """A window that every run prolongs is not fixed."""
+    server = Target(creeps_s=1)
+    opened = window(server)
+
+    opened.fill(opened.begin(), LIMIT // 2)
+
+    assert not all(claim.holds for claim in server.claims)
 
 
 @pytest.mark.parametrize(

@@ -207,6 +207,21 @@ def window_stands(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
 
 
 @check("rate.window-is-fixed-60-s", needs=_FILLED)
+def ends_apart(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
+    """Two runs of an account are told one end, or ends that are 60 s apart at least, whoever else uses it."""
+    ends = standing_of(exchange).reset_unix_s, standing_of(earlier).reset_unix_s
+    if is_admitted(exchange) and is_admitted(earlier) and ends[0] is not None and ends[1] is not None:
+        apart_s = abs(ends[0] - ends[1])
+        yield Claim(
+            fact="rate.window-is-fixed-60-s",
+            holds=not _ROUNDING_S < apart_s < WINDOW_S - _ROUNDING_S,
+            expected=f"{ends[1]} as before, or {WINDOW_S} s from it",
+            observed=f"{ends[0]}",
+            where="header X-RateLimit-Reset",
+        )
+
+
+@check("rate.window-is-fixed-60-s", needs=_FILLED)
 def window_turned(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
     """After its end a new window has opened, for 60 s at least, in which nothing but this request counts.
 

@@ -175,6 +175,25 @@ def test_window_turned(later, is_kept):
     assert (broken(rate_limits.window_turned, later, earlier=admitted(90)) == set()) == is_kept
 
 
+@pytest.mark.parametrize(
+    ("later", "is_kept"),
+    [
+        (admitted(7), True),
+        (admitted(89, end=END_UNIX_S + 2), True),
+        (admitted(99, end=END_UNIX_S + 3), False),
+        (admitted(99, end=END_UNIX_S - 3), False),
+        (admitted(99, end=END_UNIX_S + 30), False),
+        (admitted(99, end=END_UNIX_S + 58), True),
+        (admitted(99, end=END_UNIX_S - 60), True),
+        (REFUSED, True),
+        (PLAIN, True),
+    ],
+)
+def test_ends_apart(later, is_kept):
+    """Answers may overtake each other, and whole seconds are rounded; others' requests matter not."""
+    assert (broken(rate_limits.ends_apart, later, earlier=admitted(90)) == set()) == is_kept
+
+
 @pytest.mark.parametrize(("wait", "is_kept"), [("40", True), ("60", True), ("3600", False), ("soon", True)])
 def test_told_wait(wait, is_kept):
     """Nobody has to wait longer than a window."""
