@@ -37,7 +37,7 @@ def call_body(item: pytest.Function, values: Mapping[str, object], recorder: Rec
         recorder.steps.end_sequence()
         said = _said_of_findings(item, recorder)
         if said:
-            pytest.fail("\n".join(said), pytrace=False)
+            raise pytest.fail.Exception("\n".join(said), pytrace=False) from None  # whatever else ended it
 
 
 def _said_of_findings(item: pytest.Item, recorder: Recorder) -> list[str]:
