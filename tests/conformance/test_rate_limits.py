@@ -236,8 +236,9 @@ def what_a_window_spends(target):
 def test_over_the_limit(probe, subjects, window):
     """Exactly the tier's limit is admitted; what comes next is a 429, until the time it tells is over."""
     first = window.begin()
-    answers = [first, *window.fill(first, LIMIT_BY_TIER["pro"] - 1)]
-    last, number = first_refused(answers)
+    filled = window.fill(first, LIMIT_BY_TIER["pro"] - 2)
+    window.linger()
+    last, number = first_refused([first, *filled, window.run()])
     if last.status != 429:
         window.require_open(first, last)
     probe.judge(rate_limits.within_limit, last, tier="pro", number=number)

@@ -28,6 +28,7 @@ from knouds_harness.target.personas import Persona
 from knouds_harness.target.resources import Workflow
 
 _FRESH_S = WINDOW_S - 8  # a window with less left may have been begun by others
+_LINGER_S = 6
 _MARGIN_S = 5  # what is sent so shortly before a window's end may come after it
 _ATTEMPTS = 2
 
@@ -74,7 +75,7 @@ class Window:
         if CONTROL.find(self.probe.target) is None:
             expected_s = times * first.elapsed_ms / 1000 / self.probe.most_at_once
             expected_s = max(expected_s, times / limits.requests_per_s if limits.requests_per_s else 0.0)
-            if expected_s > WINDOW_S - 2 * _MARGIN_S:
+            if expected_s > WINDOW_S - 2 * _MARGIN_S - _LINGER_S:
                 pytest.skip(f"{UNTESTED}runs quick enough: {times + 1} would take {expected_s:.0f} s")
             self._require_credits(times)
         answers = self.probe.send_together(*self.subjects.running(self.workflow, self.persona), times=times)
@@ -83,6 +84,13 @@ class Window:
             if not is_admitted(each) and each.status != 429:  # what such a one counts is open
                 pytest.skip(f"{UNTESTED}runs that succeed: one was answered {answer(each)}")
         return answers
+
+    def linger(self) -> None:
+        """Let some seconds of the window pass.
+
+        Where a window slides, what is sent after them still counts when a fixed one is over.
+        """
+        self._pass(_LINGER_S)
 
     def require_open(self, first: Exchange, last: Exchange) -> None:
         """Untested unless the window is still open some seconds after its last answer."""
@@ -93,11 +101,13 @@ class Window:
 
     def outlast(self, refused: Exchange) -> None:
         """Wait for as long as a refusal says, and a second, as seconds are rounded."""
-        wait_s = min(told_wait_s(refused), WINDOW_S) + 1
+        self._pass(min(told_wait_s(refused), WINDOW_S) + 1)
+
+    def _pass(self, seconds: float) -> None:
         if CONTROL.find(self.probe.target) is not None:
-            self.probe.advance_clock(wait_s)
+            self.probe.advance_clock(seconds)
         else:
-            self.probe.wait(wait_s)
+            self.probe.wait(seconds)
 
     def _is_first(self, exchange: Exchange) -> bool:
         standing, left = standing_of(exchange), seconds_left(exchange, advanced_s=0)

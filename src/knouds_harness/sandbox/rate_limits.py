@@ -25,6 +25,7 @@ class RateLimiter:
         self._faults = faults
         self._advanced_s = 0.0
         self._bucket: dict[tuple[object, str], tuple[int, int]] = {}
+        self._times: dict[tuple[object, str], list[float]] = {}  # for a fault: when each request came
 
     def advance(self, seconds: float) -> None:
         """Move the windows' clock forward; no other clock moves."""
@@ -61,6 +62,8 @@ class RateLimiter:
             window_s = 30
         if now >= opened + window_s:
             opened, count = math.floor(now), 0
+        if "rate-window-slides" in self._faults:
+            opened, count = self._slid(bucket, now)
         count += 1
         self._bucket[bucket] = (opened, min(count, limit + 1))
         closes = opened + window_s
@@ -71,6 +74,11 @@ class RateLimiter:
         if count % 10 == 0 and "rate-remaining-sticks-at-tens" in self._faults:
             count -= 1
         return self._headers(limit, max(0, limit - count), closes)
+
+    def _slid(self, bucket: tuple[object, str], now: float) -> tuple[int, int]:
+        times = [each for each in self._times.get(bucket, ()) if each > now - WINDOW_S]
+        self._times[bucket] = [*times, now]
+        return math.floor((times or [now])[0]), len(times)
 
     def _headers(self, limit: int, remaining: int, closes: int) -> dict[str, str]:
         headers = {

@@ -20,6 +20,9 @@ FAULTS: Table = {
     "rate.window-is-fixed-60-s": {
         "rate-window-is-an-hour": "The window is an hour long.",
         "rate-window-is-half-a-minute": Subtle("The window is 30 s long."),
+        "rate-window-slides": Subtle(
+            "Each request counts for 60 s from when it came, whatever window it is in."
+        ),
         "rate-reset-slides": Subtle("X-RateLimit-Reset is always 60 s from now."),
     },
     "rate.over-limit-is-429": {
