@@ -39,6 +39,24 @@ PATH = "/api/workflows/portrait/run"
 BODY = {"inputs": {"prompt": "a quiet harbour at dawn", "count": 1, "seed": 12345, "style": "watercolour"}}
 HEADERS = {"x-api-key": "knouds_live_" + "a" * 32}
 ANSWER = '{"success":true,"result":{"text":"hello"},"cost":3,"ms":12}'
+GENERATORS = (
+    ("FastHttpUser", "http"),
+    ("KnoudsUser", "http"),
+    ("KnoudsUser, recorded", "http"),
+    ("KnoudsUser, guarded", "http"),
+    ("KnoudsUser, prepared", "http"),
+    ("FloodUser", "http"),
+    ("wrk", "http"),
+    ("FastHttpUser", "https"),
+    ("KnoudsUser", "https"),
+)
+KEEP_A_RECORD = (  # each does all that the one before it does
+    "KnoudsUser, kept",
+    "KnoudsUser, admitted",
+    "KnoudsUser, reserving",
+    "KnoudsUser, guarded",
+)
+PARTS = tuple((name, "http") for name in ("KnoudsUser", "KnoudsUser, recorded", *KEEP_A_RECORD))
 NGINX = """
 daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log;
 events {{ worker_connections 1024; }}
@@ -62,6 +80,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--among", nargs="+", default=(), help="measure these alone, such as KnoudsUser")
     parser.add_argument(
+        "--parts", action="store_true", help="measure what record and guards cost, part by part"
+    )
+    parser.add_argument(
         "--only", help="a generator, to be measured in this process; used by the script itself"
     )
     parser.add_argument("--url", default="")
@@ -74,18 +95,10 @@ def main() -> None:
             sys.exit(f"{tool} is not installed: apt-get install {tool}")
     with serving() as (http, https):
         generators = [
-            ("FastHttpUser", http),
-            ("KnoudsUser", http),
-            ("KnoudsUser, recorded", http),
-            ("KnoudsUser, guarded", http),
-            ("KnoudsUser, prepared", http),
-            ("FloodUser", http),
-            ("wrk", http),
-            ("FastHttpUser", https),
-            ("KnoudsUser", https),
+            (name, https if scheme == "https" else http)
+            for name, scheme in (PARTS if options.parts else GENERATORS)
+            if not options.among or name in options.among
         ]
-        if options.among:
-            generators = [(name, url) for name, url in generators if name in options.among]
         results: dict[tuple[str, str], list[tuple[float, float]]] = {
             generator: [] for generator in generators
         }
@@ -189,7 +202,7 @@ def measure(name: str, url: str, seconds: float) -> tuple[float, float]:
     from knouds_harness.target.limits import Limits  # noqa: PLC0415
     from knouds_harness.target.profile import Target  # noqa: PLC0415
 
-    if name in {"KnoudsUser, recorded", "KnoudsUser, guarded"}:
+    if name in {"KnoudsUser, recorded", *KEEP_A_RECORD}:
         use_exact_buckets()  # before there is an environment, as in a Locust file
     target = Target(name="bench", base_url=url, limits=Limits(credits=1e12, allow=frozenset(Action)))
     environment = Environment(user_classes=[user_class(name, url, target)], host=url)
@@ -197,7 +210,7 @@ def measure(name: str, url: str, seconds: float) -> tuple[float, float]:
     resources = ExitStack()
     if name == "KnoudsUser, recorded":
         Recording(environment)
-    elif name == "KnoudsUser, guarded":
+    elif name in KEEP_A_RECORD:
         folder = Path(resources.enter_context(tempfile.TemporaryDirectory()))
         Recording(environment, on_second=keeping_a_record(environment, target, folder))
     runner.start(CONNECTIONS, spawn_rate=CONNECTIONS)
@@ -233,6 +246,18 @@ def user_class(name: str, url: str, target: Target) -> type[User]:
         user.client.post(PATH, json=BODY, headers=HEADERS, name="runWorkflow")
 
     @task
+    def admitted(user: KnoudsUser) -> None:
+        limits.admit(Action.RUN, what="runWorkflow")
+        user.client.post(PATH, json=BODY, headers=HEADERS, name="runWorkflow")
+
+    @task
+    def reserving(user: KnoudsUser) -> None:
+        limits.admit(Action.RUN, what="runWorkflow")
+        reserved = limits.reserve(errand)
+        user.client.post(PATH, json=BODY, headers=HEADERS, name="runWorkflow")
+        limits.budget.settle(reserved, 3)
+
+    @task
     def guarded(user: KnoudsUser) -> None:
         limits.admit(Action.RUN, what="runWorkflow")
         reserved = limits.reserve(errand)
@@ -253,6 +278,9 @@ def user_class(name: str, url: str, target: Target) -> type[User]:
         "FastHttpUser": (FastHttpUser, {"post": post}),
         "KnoudsUser": (KnoudsUser, {"post": post}),
         "KnoudsUser, recorded": (KnoudsUser, {"post": post}),
+        "KnoudsUser, kept": (KnoudsUser, {"post": post}),
+        "KnoudsUser, admitted": (KnoudsUser, {"admitted": admitted}),
+        "KnoudsUser, reserving": (KnoudsUser, {"reserving": reserving}),
         "KnoudsUser, guarded": (KnoudsUser, {"guarded": guarded}),
         "KnoudsUser, prepared": (KnoudsUser, {"send": send, "on_start": prepare}),
         "FloodUser": (FloodUser, {"prepared": prepared}),

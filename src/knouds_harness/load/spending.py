@@ -86,8 +86,9 @@ class LoadLimits:
 
 
 def _charged(response: Response) -> float | None:
-    if response.status_code >= 300 or not response.status_code:
-        return 0.0 if 300 <= response.status_code < 500 else None
+    status_code = response.status_code
+    if status_code >= 300 or not status_code:
+        return 0.0 if 300 <= status_code < 500 else None
     try:
         body = response.json()
     except ValueError:
