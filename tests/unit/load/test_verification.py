@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 import pytest
 from load_answers import Said, persona, ran, throttled
 from load_options import options
@@ -40,9 +42,18 @@ class Caught(Said):
         self.failed = reason
 
 
-def verification(*, share=1.0, audit=None):
-    """Of one process."""
-    return Verification(options("--seed", "1"), TARGET, share=share, process=0, is_alone=False, audit=audit)
+def verification(*, share=1.0, audit=None, every_s=0.001):
+    """Of one process, where so much time passes between answers."""
+    clock = ((number + 0.5) * every_s for number in count())
+    return Verification(
+        options("--seed", "1"),
+        TARGET,
+        share=share,
+        process=0,
+        is_alone=False,
+        audit=audit,
+        clock=lambda: next(clock),
+    )
 
 
 @pytest.mark.parametrize(("share", "least", "most"), [(0.1, 50, 150), (1.0, 1000, 1000)])
@@ -57,6 +68,17 @@ def test_share_thins_out_shapes_and_not_the_history(share, least, most):
     seen = {each.fact: each.seen for each in one.invariants()}
     assert least <= seen["run.success-shape"] <= most
     assert auditor.looked_for == seen["usage.run-has-a-row"] == 1000
+
+
+def test_answers_of_one_millisecond_are_drawn_together():
+    """All of them or none, as judging some in a row costs least; and the share is kept all the same."""
+    one = verification(share=0.1, every_s=0.0001)
+    for _ in range(20_000):
+        one.look("runWorkflow", ran(), ADA, ran().body)
+
+    seen = {each.fact: each.seen for each in one.invariants()}["run.success-shape"]
+    assert 1500 <= seen <= 2500
+    assert seen % 10 == 0
 
 
 def test_windows_of_limits_are_kept_without_verifying_and_nothing_is_judged():
