@@ -60,7 +60,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--latency-ms", type=float, default=50.0)
-    parser.add_argument("--at-once", type=int, nargs="+", default=[1, 4, 8, 16])
+    parser.add_argument("--at-once", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     walls: dict[int, list[float]] = {at_once: [] for at_once in arguments.at_once}
