@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from itertools import accumulate
+from unittest import mock
 
 import pytest
 from checking import check
 from hand_started import write_profile
 
 from knouds_harness.runs.record import read_run
+from knouds_harness.sandbox import serving
 from knouds_harness.sandbox.serving import running_sandbox
 
 FAULT = "auth-revoked-accepted"
@@ -17,13 +20,28 @@ INDEPENDENT = ("--family", "authentication", "--family", "capabilities", "--fami
 GIVEN = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|harness-scratch(-\d+)?")
 
 
+def distant(app):
+    """The app, some milliseconds away."""
+
+    async def hear_late(scope, receive, send):
+        if scope["type"] == "http":
+            await asyncio.sleep(0.006)
+        await app(scope, receive, send)
+
+    return hear_late
+
+
 def checked(folder, *, at_once, seed=5):
-    """The record of a check of a faulty sandbox that lets so many requests be in flight."""
+    """The record of a check of a faulty, distant sandbox that lets so many requests be in flight."""
     folder.mkdir()
-    with running_sandbox(seed=1, faults=(FAULT,)) as sandbox:
+    make_server = serving.make_server
+    with (
+        mock.patch.object(serving, "make_server", lambda app: make_server(distant(app))),
+        running_sandbox(seed=1, faults=(FAULT,)) as sandbox,
+    ):
         limits = f'credits = 1000\nconcurrency = {at_once}\nallow = ["read", "write", "run", "cancel"]'
         profile = write_profile(folder, sandbox, limits=limits)
-        check(folder, "--target", str(profile), "--seed", str(seed), *INDEPENDENT)
+        check(folder, "--target", str(profile), "--seed", str(seed), "--quick", *INDEPENDENT)
     (run,) = (folder / "runs").iterdir()
     return read_run(run)
 
@@ -64,7 +82,7 @@ def most_in_flight(record):
 
 def test_same_seed_sends_the_same_requests(one_by_one, side_by_side):
     """A run is repeatable by its seed, to the byte of every request, however many are in flight."""
-    assert len(requests_of(one_by_one)) > 1000
+    assert len(requests_of(one_by_one)) > 500
     assert requests_of(side_by_side) == requests_of(one_by_one)
 
 
@@ -88,7 +106,9 @@ def facts_of(record, piece):
         return sorted((each.operation, each.persona, each.expected, each.ok) for each in record.cells)
     if piece == "results":
         return sorted(
-            (each.check, each.fact, each.operation or "", each.passed, each.failed) for each in record.results
+            (each.check, each.fact, each.operation or "", each.passed, each.failed)
+            for each in record.results
+            if each.operation != "getExecution"  # how far one has come is a matter of time
         )
     return sorted((each.check, each.fact, each.operation or "", each.missing) for each in record.untested)
 

@@ -102,7 +102,7 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     config.addinivalue_line(
         "markers",
-        "independent: neither changes nor sees what another test does, and so runs beside its like",
+        "independent: neither changes nor sees what another test does, and so may run beside its like",
     )
     config.addinivalue_line(
         "markers", "sequence: a finding of the test is shown by all that it had sent until then"
@@ -237,10 +237,11 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Call the body of a conformance test; of an independent one, wait until it has ended."""
     if not checks_of(pyfuncitem):
         return None
-    if pyfuncitem.get_closest_marker("independent"):
+    run = opened_run(pyfuncitem.config)
+    if run.is_distant and pyfuncitem.get_closest_marker("independent"):
         side_by_side(pyfuncitem.session).finish(pyfuncitem)
     else:
-        call_body(pyfuncitem, pyfuncitem.funcargs, opened_run(pyfuncitem.config).recorder)
+        call_body(pyfuncitem, pyfuncitem.funcargs, run.recorder)
     return True
 
 

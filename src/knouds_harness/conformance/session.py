@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -33,6 +34,9 @@ from knouds_harness.target.builtin import open_target
 from knouds_harness.target.guards import Guard
 from knouds_harness.target.personas import Persona
 from knouds_harness.target.profile import Target
+
+_DISTANT_MS: Final = 5.0
+"""From connecting to the first answer; where it is less, threads cost more than they save."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +67,11 @@ class Options:
 
 @dataclass(kw_only=True)
 class ConformanceRun:
-    """An opened target with all that tests need; ``probe`` and ``subjects`` begin the run record."""
+    """An opened target with all that tests need; ``probe`` and ``subjects`` begin the run record.
+
+    Attributes:
+        is_distant: Answers take so long that independent tests had better wait for them side by side.
+    """
 
     options: Options
     target: Target
@@ -74,6 +82,7 @@ class ConformanceRun:
     note: str = ""
     harness_errors: list[str] = field(default_factory=list)
     is_begun: bool = False
+    is_distant: bool = False
     recorder: Recorder = field(init=False)
     turn: Turn = field(default_factory=Turn)
 
@@ -97,7 +106,7 @@ class ConformanceRun:
             strict=self.options.strict,
         )
         self.is_begun = True
-        first_contact(self.client)
+        self.is_distant = first_contact(self.client).elapsed_ms > _DISTANT_MS
 
     @cached_property
     def client(self) -> Client:
