@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import re
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
 from itertools import accumulate
 from unittest import mock
 
+import httpx
 import pytest
 from checking import check
 from hand_started import write_profile
+from loading import wait_until
 
+from knouds_harness.errors import ExitCode
 from knouds_harness.runs.record import read_run
+from knouds_harness.runs.verdicts import Outcome
 from knouds_harness.sandbox import serving
 from knouds_harness.sandbox.serving import running_sandbox
 
@@ -20,25 +28,30 @@ INDEPENDENT = ("--family", "authentication", "--family", "capabilities", "--fami
 GIVEN = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|harness-scratch(-\d+)?")
 
 
-def distant(app):
-    """The app, some milliseconds away."""
+@contextmanager
+def distant_sandbox(away_s, *faults):
+    """A sandbox that answers so many seconds late."""
+    make_server = serving.make_server
 
-    async def hear_late(scope, receive, send):
-        if scope["type"] == "http":
-            await asyncio.sleep(0.006)
-        await app(scope, receive, send)
+    def make_distant(app):
+        async def hear_late(scope, receive, send):
+            if scope["type"] == "http":
+                await asyncio.sleep(away_s)
+            await app(scope, receive, send)
 
-    return hear_late
+        return make_server(hear_late)
+
+    with (
+        mock.patch.object(serving, "make_server", make_distant),
+        running_sandbox(seed=1, faults=faults) as sandbox,
+    ):
+        yield sandbox
 
 
 def checked(folder, *, at_once, seed=5):
     """The record of a check of a faulty, distant sandbox that lets so many requests be in flight."""
     folder.mkdir()
-    make_server = serving.make_server
-    with (
-        mock.patch.object(serving, "make_server", lambda app: make_server(distant(app))),
-        running_sandbox(seed=1, faults=(FAULT,)) as sandbox,
-    ):
+    with distant_sandbox(0.006, FAULT) as sandbox:
         limits = f'credits = 1000\nconcurrency = {at_once}\nallow = ["read", "write", "run", "cancel"]'
         profile = write_profile(folder, sandbox, limits=limits)
         check(folder, "--target", str(profile), "--seed", str(seed), "--quick", *INDEPENDENT)
@@ -117,3 +130,34 @@ def test_limit_is_used_and_kept(one_by_one, side_by_side):
     """As many requests are in flight as limits.concurrency says, and never more."""
     assert most_in_flight(one_by_one) == 1
     assert 2 < most_in_flight(side_by_side) <= 6
+
+
+def test_interrupted_run_waits_for_what_is_in_flight(tmp_path):
+    """Ctrl-C ends in a whole record, and in nothing left on the target by tests that had begun."""
+    with distant_sandbox(0.05) as sandbox:
+        profile = write_profile(tmp_path, sandbox)
+        command = [sys.executable, "-m", "knouds_harness", "check", "--target", str(profile)]
+        with subprocess.Popen(
+            [*command, "--runs-folder", "runs", *INDEPENDENT],
+            cwd=tmp_path,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        ) as process:
+            wait_until(lambda: any(made_on(sandbox)))
+            process.send_signal(signal.SIGINT)
+            process.wait(60)
+
+        assert process.returncode == ExitCode.INTERRUPTED
+        assert list(made_on(sandbox)) == []
+    (run,) = (tmp_path / "runs").iterdir()
+    record = read_run(run)
+    assert record.outcome == Outcome.INTERRUPTED
+    assert record.counts.exchanges == len(record.exchange_by_id)
+
+
+def made_on(sandbox):
+    """The workflows of the suite that a sandbox has."""
+    key = {"x-api-key": sandbox.keys["full"]}
+    for summary in httpx.get(f"{sandbox.base_url}/api/workflows", headers=key).json():
+        if summary["name"].startswith("Harness"):
+            yield summary["slug"]
