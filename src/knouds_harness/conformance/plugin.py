@@ -239,13 +239,13 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         return None
     run = opened_run(pyfuncitem.config)
     if run.is_distant and pyfuncitem.get_closest_marker("independent"):
-        side_by_side(pyfuncitem.session).finish(pyfuncitem)
+        _side_by_side(pyfuncitem.session).finish(pyfuncitem)
     else:
         call_body(pyfuncitem, pyfuncitem.funcargs, run.recorder)
     return True
 
 
-def side_by_side(session: pytest.Session) -> SideBySide:
+def _side_by_side(session: pytest.Session) -> SideBySide:
     """The independent tests of a session, begun when the first of them is asked for."""
     stash = session.config.stash
     if _SIDE_BY_SIDE not in stash:

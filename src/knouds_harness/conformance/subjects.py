@@ -61,7 +61,6 @@ class Subjects:
         """Make nothing yet."""
         self.probe = probe
         self._made: list[tuple[Persona, str]] = []
-        self._free: dict[str, Workflow] = {}
         self._shared_by_name: dict[str, Future[str]] = {}
 
     def call_on_existing(self, operation: Operation) -> Call:
@@ -146,10 +145,10 @@ class Subjects:
 
     def free_workflow(self, owner: Persona) -> Workflow:
         """A workflow of this account whose runs cost nothing: nothing in it generates. Deleted in the end."""
-        if owner.user not in self._free:
-            slug = self.make_workflow(owner, name="Harness free run")
-            self._free[owner.user] = Workflow(slug=slug, owner=owner.user, has_generator=False)
-        workflow = self._free[owner.user]
+        slug = self._shared(
+            f"free run of {owner.user}", lambda: self.make_workflow(owner, name="Harness free run")
+        )
+        workflow = Workflow(slug=slug, owner=owner.user, has_generator=False)
         if self.probe.price(workflow) != 0:
             pytest.skip(f"{UNTESTED}a workflow that costs nothing to run")
         return workflow

@@ -90,7 +90,7 @@ class Window:
 
         Where a window slides, what is sent after them still counts when a fixed one is over.
         """
-        self._pass(_LINGER_S)
+        self.probe.patience.pass_time(_LINGER_S)
 
     def require_open(self, first: Exchange, last: Exchange) -> None:
         """Untested unless the window is still open some seconds after its last answer."""
@@ -101,13 +101,7 @@ class Window:
 
     def outlast(self, refused: Exchange) -> None:
         """Wait for as long as a refusal says, and a second, as seconds are rounded."""
-        self._pass(min(told_wait_s(refused), WINDOW_S) + 1)
-
-    def _pass(self, seconds: float) -> None:
-        if CONTROL.find(self.probe.target) is not None:
-            self.probe.advance_clock(seconds)
-        else:
-            self.probe.wait(seconds)
+        self.probe.patience.pass_time(min(told_wait_s(refused), WINDOW_S) + 1)
 
     def _is_first(self, exchange: Exchange) -> bool:
         standing, left = standing_of(exchange), seconds_left(exchange, advanced_s=0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
-from time import perf_counter
 from typing import Any, Final
 
 import gevent
@@ -53,7 +52,7 @@ class Verification:
         process: int,
         is_alone: bool,
         audit: Audit | None = None,
-        clock: Callable[[], float] = perf_counter,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         """Look at nothing yet; where the run is led, take deliveries from now on.
 

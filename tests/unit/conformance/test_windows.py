@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from exchanges import exchange
 
+from knouds_harness.conformance.patience import Patience
 from knouds_harness.conformance.windows import Window
 
 START_UNIX_S = 1_795_000_000
@@ -53,6 +54,7 @@ def window(server, *, price_credits=0.0, left_credits=1000.0, requests_per_s=Non
         target=SimpleNamespace(control=None, limits=SimpleNamespace(requests_per_s=requests_per_s)),
         most_at_once=4,
         wait=server.wait,
+        patience=Patience(pass_time=server.wait),
         advanced_s=0.0,
         price=lambda _: price_credits,
         client=SimpleNamespace(guard=SimpleNamespace(budget=SimpleNamespace(left_credits=left_credits))),

@@ -84,10 +84,16 @@ def is_admitted(exchange: Exchange) -> bool:
 
 def is_same_window(exchange: Exchange, earlier: Exchange) -> bool:
     """Whether two answers, both of admitted requests, name one end of the window."""
+    apart_s = _seconds_apart(exchange, earlier)
+    return apart_s is not None and apart_s <= 1
+
+
+def _seconds_apart(exchange: Exchange, earlier: Exchange) -> int | None:
+    """Between the ends that two answers of admitted requests name; None where one names none."""
     ends = standing_of(exchange).reset_unix_s, standing_of(earlier).reset_unix_s
     if not (is_admitted(exchange) and is_admitted(earlier)) or ends[0] is None or ends[1] is None:
-        return False
-    return abs(ends[0] - ends[1]) <= 1
+        return None
+    return abs(ends[0] - ends[1])
 
 
 def _falls_by_one(exchange: Exchange, earlier: Exchange, *, fact: str, expected: str) -> Iterator[Claim]:
@@ -209,14 +215,13 @@ def window_stands(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
 @check("rate.window-is-fixed-60-s", needs=_FILLED)
 def ends_apart(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
     """Two runs of an account are told one end, or ends that are 60 s apart at least, whoever else uses it."""
-    ends = standing_of(exchange).reset_unix_s, standing_of(earlier).reset_unix_s
-    if is_admitted(exchange) and is_admitted(earlier) and ends[0] is not None and ends[1] is not None:
-        apart_s = abs(ends[0] - ends[1])
+    apart_s = _seconds_apart(exchange, earlier)
+    if apart_s is not None:
         yield Claim(
             fact="rate.window-is-fixed-60-s",
             holds=not _ROUNDING_S < apart_s < WINDOW_S - _ROUNDING_S,
-            expected=f"{ends[1]} as before, or {WINDOW_S} s from it",
-            observed=f"{ends[0]}",
+            expected=f"{standing_of(earlier).reset_unix_s} as before, or {WINDOW_S} s from it",
+            observed=f"{standing_of(exchange).reset_unix_s}",
             where="header X-RateLimit-Reset",
         )
 
