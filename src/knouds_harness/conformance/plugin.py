@@ -278,23 +278,24 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Write down what was untested, and end the run where a guard or the network ended it."""
-    report = yield
     checks = checks_of(item)
     if not checks or call.excinfo is None:
-        return report
+        return (yield)
     run = opened_run(item.config)
-    error = call.excinfo.value
-    if isinstance(error, pytest.skip.Exception):
-        operation = operation_of(item)
-        missing = str(error).removeprefix(UNTESTED)
-        with run.turn.taken():
+    # Pytest parses source to show an error, and CPython 3.11 may not while another thread parses as well.
+    with run.turn.taken():
+        report = yield
+        error = call.excinfo.value
+        if isinstance(error, pytest.skip.Exception):
+            operation = operation_of(item)
+            missing = str(error).removeprefix(UNTESTED)
             run.recorder.record_untested(checks[0], operation.id if operation else None, missing)
-    elif (reason := _reason_to_stop(error)) is not None:
-        run.stop("stopped", reason)
-        item.session.shouldstop = str(reason)
-        report.longrepr = f"stopped: {reason}"
-    elif not isinstance(error, pytest.fail.Exception):
-        run.harness_errors.append(item.nodeid)
+        elif (reason := _reason_to_stop(error)) is not None:
+            run.stop("stopped", reason)
+            item.session.shouldstop = str(reason)
+            report.longrepr = f"stopped: {reason}"
+        elif not isinstance(error, pytest.fail.Exception):
+            run.harness_errors.append(item.nodeid)
     return report
 
 
