@@ -13,7 +13,7 @@ from rich.console import Console
 from knouds_harness.errors import ExitCode
 from knouds_harness.load.launching import Launched, launch, scenario_file
 from knouds_harness.reporting.load.live import LiveView
-from knouds_harness.target.builtin import target_environment
+from knouds_harness.target.builtin import open_target, target_environment
 
 _GOES_ON_AFTER: Final = (ExitCode.KEPT, ExitCode.BREACH, ExitCode.INVALID_MEASUREMENT)
 
@@ -72,8 +72,14 @@ def run_in_turn(
         runs_folder: Where the records go.
         command: What the user said.
         console: Shows the run that goes.
+
+    Raises:
+        HarnessError: The scenario, or the target of any side, is not usable; nothing has been loaded then.
     """
     file = scenario_file(scenario)
+    for contender in contenders:
+        with open_target(contender.target, faults=contender.faults):
+            pass  # or else it would be said only after another side had been loaded
     chance = random.Random(seed)
     folders: dict[str, list[Path]] = {each.name: [] for each in contenders}
 

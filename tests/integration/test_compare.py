@@ -9,9 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from hand_started import write_profile
 from load_records import load_run, lognormal_seconds
 from load_results import validity
 from run_records import broken, healthy
+
+from knouds_harness.sandbox.serving import running_sandbox
 
 
 def compare(*arguments, cwd, **environment):
@@ -176,17 +179,29 @@ def test_two_targets_are_loaded_in_turn(tmp_path):
     assert list(tmp_path.rglob("compare.html"))
 
 
+def test_side_that_cannot_be_used_is_named_before_any_load(tmp_path):
+    """No run of the other side is made, and paid for, in vain."""
+    rounds = ("--repeat", "2", "--scenario", "reads", "--candidate-target", "nowhere")
+    process = compare(*rounds, "--", "--rate", "40", cwd=tmp_path)
+
+    assert process.returncode == 2
+    assert 'no target "nowhere"' in process.stderr
+    assert not list(tmp_path.rglob("run.json"))
+
+
 @pytest.mark.slow
-def test_fault_of_one_side_shows_as_a_failed_round(tmp_path):
-    """A target that cannot be used ends the rounds at once, with its exit code."""
+def test_side_that_does_not_answer_ends_the_rounds(tmp_path):
+    """With the exit code of its run; what has been run until then is kept."""
+    with running_sandbox() as sandbox:
+        profile = write_profile(tmp_path, sandbox)
     process = compare(
-        *("--repeat", "2", "--scenario", "reads", "--candidate-target", "nowhere"),
+        *("--repeat", "2", "--scenario", "reads", "--candidate-target", str(profile)),
         "--",
-        "--rate",
-        "40",
+        *("--rate", "40", "--duration", "1s"),
         cwd=tmp_path,
     )
 
-    assert process.returncode == 2
-    assert "nowhere" in process.stderr
+    assert process.returncode == 3
+    assert sandbox.base_url in process.stderr
+    assert "What has been run stays in reports/runs" in process.stderr
     assert not list(tmp_path.rglob("compare.html"))
