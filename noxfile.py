@@ -16,7 +16,7 @@ nox.options.sessions = ["lint", "typing", "tests", "junit", "spec"]
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 REDOCLY = "@redocly/cli@2.77.0"
-WORKERS = str(round(1.5 * (os.cpu_count() or 1)))  # of tests that wait for half of their time
+WORKERS = str(2 * (os.cpu_count() or 1))  # of tests that wait for half of their time
 HOLDS_JUNIT_SCHEMA = "pytest==9.1.1"
 
 
@@ -76,17 +76,10 @@ def junit(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def integration(session: nox.Session) -> None:
-    """The harness end to end: the command line, an installed wheel, every fault caught."""
+    """The harness end to end: the command line, an installed wheel, load, every fault caught."""
     install(session, "test")
-    options = ("--ignore=tests/integration/load", "-n", WORKERS, *session.posargs)
+    options = ("--ignore=tests/integration/browser", "-n", WORKERS, *session.posargs)
     session.run("pytest", "tests/integration", *options)
-
-
-@nox.session(default=False)
-def integration_load(session: nox.Session) -> None:
-    """Load end to end, one test at a time: a generator that shares its core says so, and measures nothing."""
-    install(session, "test")
-    session.run("pytest", "tests/integration/load", *session.posargs)
 
 
 @nox.session(default=False)

@@ -39,6 +39,7 @@ def check(folder: Path, *options: str) -> tuple[int, set[str]]:
 
     printed = (folder / "printed.txt").read_text(encoding="utf-8")
     assert "Traceback" not in printed, printed
+    assert (folder / "runs").exists(), printed
     (run,) = (folder / "runs").iterdir()
     return process.exitcode, {each.fact for each in read_run(run).findings if each.verdict in FAILING}
 

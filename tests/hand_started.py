@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 from knouds_harness.locations import builtin_targets_path
@@ -12,9 +14,11 @@ SECRET_FILE = "webhook-secret"
 
 
 def free_port() -> int:
-    """A port of loopback that nothing listens at; another process may be quicker to take it."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    """A port of loopback that nothing listens at, below those that systems give to whoever asks for any."""
+    while True:
+        port = random.randrange(16_384, 32_768)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def write_profile(

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hand_started import free_port
 
 PROFILE = """
 base_url = "{base_url}"
@@ -52,13 +53,6 @@ def write_profile(folder: Path, text: str) -> None:
     """Write ``targets/mine.toml``."""
     (folder / "targets").mkdir()
     (folder / "targets" / "mine.toml").write_text(text, encoding="utf-8")
-
-
-def free_port():
-    """A port that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 @contextmanager

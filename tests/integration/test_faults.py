@@ -84,7 +84,7 @@ def test_fault_is_found_under_its_fact(fault, tmp_path):
     assert exit_code == ExitCode.BREACH
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_healthy_sandbox_has_no_findings(seed, tmp_path):
     """A sandbox that keeps every promise gets no finding, whatever the seed."""
     exit_code, broken = check(tmp_path, "--seed", str(seed))
