@@ -1,7 +1,7 @@
 """The pytest plugin, beside tests that run in threads."""
 
 from contextlib import contextmanager
-from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 
@@ -18,16 +18,17 @@ def test_error_is_shown_while_no_other_test_computes(monkeypatch):
         yield
         events.append("turn given back")
 
-    run = SimpleNamespace(turn=SimpleNamespace(taken=taken), harness_errors=[])
+    def fail():
+        raise ValueError
+
+    run = mock.Mock(turn=mock.Mock(taken=taken))
     monkeypatch.setattr(plugin, "opened_run", lambda _: run)
     monkeypatch.setattr(plugin, "checks_of", lambda _: ["a check"])
-    item = SimpleNamespace(nodeid="test_it", config=None)
-    failed = pytest.CallInfo.from_call(lambda: 1 / 0, "call")
 
-    reporting = plugin.pytest_runtest_makereport(item, failed)
+    reporting = plugin.pytest_runtest_makereport(mock.Mock(), pytest.CallInfo.from_call(fail, "call"))
     next(reporting)
     events.append("error shown")
     with pytest.raises(StopIteration):
-        reporting.send(SimpleNamespace())
+        reporting.send(mock.Mock())
 
     assert events == ["turn taken", "error shown", "turn given back"]
