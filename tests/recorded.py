@@ -18,7 +18,7 @@ import httpx
 import respx
 
 from knouds_harness.conformance.recording_judgement import judgement_of
-from knouds_harness.contract.document import Document, load_document
+from knouds_harness.contract.document import Document, shipped_document
 from knouds_harness.contract.operations import Action
 from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.exchange.client import KEY_HEADER, Client
@@ -38,7 +38,7 @@ _OF_THE_CONNECTION = frozenset({"host", "connection"})
 @cache
 def document() -> Document:
     """What is promised; read once."""
-    return load_document()
+    return shipped_document()
 
 
 @cache

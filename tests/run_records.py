@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from knouds_harness.contract.document import load_document
+from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import Action, Operation
 from knouds_harness.exchange.evidence import Exchange, Request
 from knouds_harness.exchange.reproduction import curl
@@ -24,7 +24,7 @@ from knouds_harness.target.profile import Target
 from knouds_harness.target.waivers import Waiver
 
 START = datetime(2026, 11, 25, 9, 30, tzinfo=UTC)
-DOCUMENT = load_document()
+DOCUMENT = shipped_document()
 KEYS = {
     "full": (
         "ada",

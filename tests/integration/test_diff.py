@@ -9,10 +9,10 @@ import sys
 
 import pytest
 
-from knouds_harness.contract.document import load_document
+from knouds_harness.contract.document import shipped_document
 from knouds_harness.locations import document_path
 
-RAW = load_document().raw
+RAW = shipped_document().raw
 
 
 def diff(old, new):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from knouds_harness.contract.document import load_document
+from knouds_harness.contract.document import shipped_document
 from knouds_harness.coverage import coverage
 from knouds_harness.sandbox.faults import FAULTS
 
@@ -16,7 +16,7 @@ NOT_PROVABLE = {
     "tier.free-has-no-key-access": "about making keys, which no key can do",
     "tier.creator-has-no-key-access": "about making keys, which no key can do",
 }
-ROWS = coverage(load_document().facts.values())
+ROWS = coverage(shipped_document().facts.values())
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.fact.id)

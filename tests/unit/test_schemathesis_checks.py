@@ -11,7 +11,7 @@ import schemathesis
 from schemathesis.checks import CHECKS
 
 import knouds_harness.schemathesis_checks  # noqa: F401 - registers the checks
-from knouds_harness.contract.document import load_document
+from knouds_harness.contract.document import shipped_document
 from knouds_harness.schemathesis_checks import exchange_of
 
 CHECK = "knouds_envelopes_envelope"
@@ -32,7 +32,7 @@ def check_named(name: str, **table: Any) -> Any:
 def schema():
     """The document, under a base path."""
     schema = schemathesis.openapi.from_dict(
-        dict(load_document().raw), config=schemathesis.Config.from_dict({})
+        dict(shipped_document().raw), config=schemathesis.Config.from_dict({})
     )
     schema.config.update(base_url="http://127.0.0.1/v1")
     return schema

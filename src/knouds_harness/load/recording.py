@@ -16,7 +16,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import gevent
 from locust.env import Environment
@@ -32,8 +32,8 @@ REPORT_KEY = "knouds_harness"
 RESPONSE, SERVICE = "response", "service"
 """Measures: from the scheduled instant, and from sending. They differ only where requests have a schedule."""
 
-
-_WORKERS_LAG_S = 8
+_WORKERS_LAG_S: Final = 8
+"""When a second is over for so long, each worker has sent its part, even if one of its reports came late."""
 
 
 class Series(NamedTuple):

@@ -6,7 +6,7 @@ import pytest
 from exchanges import exchange, refusal
 
 from knouds_harness.conformance.checks import all_checks, authentication, capabilities, envelopes
-from knouds_harness.contract.document import load_document
+from knouds_harness.contract.document import shipped_document
 
 
 def broken(check, answer, **known):
@@ -16,7 +16,7 @@ def broken(check, answer, **known):
 
 def test_every_check_cites_facts_of_the_document():
     """A check claims nothing that the document does not say."""
-    facts = load_document().facts
+    facts = shipped_document().facts
 
     unknown = {fact for check in all_checks().values() for fact in check.facts if fact not in facts}
 
@@ -142,7 +142,7 @@ def test_server_errors(answer, facts):
 )
 def test_denied_run_cites_the_nearest_permission(held, fact):
     """What a run should have been refused for depends on what the key holds."""
-    operation = load_document().operation_by_id["runWorkflow"]
+    operation = shipped_document().operation_by_id["runWorkflow"]
 
     facts = broken(
         capabilities.denied,
@@ -168,7 +168,7 @@ def test_denied_run_cites_the_nearest_permission(held, fact):
 )
 def test_required_names_something_that_passes(required, facts):
     """String or list, `required` has to name at least one capability that admits."""
-    operation = load_document().operation_by_id["runWorkflow"]
+    operation = shipped_document().operation_by_id["runWorkflow"]
     answer = refusal(403, "CAPABILITY_DENIED", required=required)
 
     assert (

@@ -11,10 +11,10 @@ from exchanges import exchange, refusal
 from knouds_harness.conformance.checks import all_checks, schemas
 from knouds_harness.conformance.doctor import diagnose, missing_by_need
 from knouds_harness.conformance.matrix import cells_of
-from knouds_harness.contract.document import load_document
+from knouds_harness.contract.document import shipped_document
 from knouds_harness.target.personas import Persona, Secret
 
-DOCUMENT = load_document()
+DOCUMENT = shipped_document()
 WHOAMI = {"id": "usr_1", "email": "ada@example.com", "role": "user", "tier": "pro", "approved": True}
 
 

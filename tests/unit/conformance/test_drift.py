@@ -7,14 +7,14 @@ import pytest
 from exchanges import exchange, refusal
 
 from knouds_harness.conformance.drift import FACT, Gatherer, drift_finding
-from knouds_harness.contract.document import load_document
+from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import Action
 from knouds_harness.contract.sources import Source
 from knouds_harness.runs.results import finding_format
 from knouds_harness.runs.surface import surface_format
 from knouds_harness.runs.verdicts import Verdict, fails_run, verdict_for
 
-DOCUMENT = load_document()
+DOCUMENT = shipped_document()
 USER = {"id": "usr_ada", "email": "a@example.com", "role": "user", "tier": "pro", "approved": True}
 NODE = {"id": "a", "type": "generator", "position": {"x": 1}, "data": {"seed": 4}}
 WORKFLOW = {"slug": "s", "name": "S", "nodes": [NODE], "edges": [], "createdBy": "usr_ada"}

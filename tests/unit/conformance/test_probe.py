@@ -13,7 +13,7 @@ from knouds_harness.conformance.checks import all_checks, authentication
 from knouds_harness.conformance.common_checks import COMMON_CHECKS
 from knouds_harness.conformance.probe import Call, Probe
 from knouds_harness.conformance.recorder import Recorder
-from knouds_harness.contract.document import load_document
+from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import GuardStop, TargetUnreachable
 from knouds_harness.exchange.client import Client
@@ -40,18 +40,18 @@ def make_probe(tmp_path):
             command=("check",),
             seed=0,
             target=target,
-            document=load_document(),
+            document=shipped_document(),
             checks=all_checks(),
         )
         writer = RunWriter.start(
             tmp_path, kind="check", target_name="t", header=header, now=lambda: datetime.now(UTC)
         )
         client = Client(target=target, on_exchange=writer.add_exchange, transport=httpx.MockTransport(answer))
-        recorder = Recorder(document=load_document(), writer=writer, waivers=waivers, today=TODAY)
+        recorder = Recorder(document=shipped_document(), writer=writer, waivers=waivers, today=TODAY)
         opened.append(writer)
         return Probe(
             client=client,
-            document=load_document(),
+            document=shipped_document(),
             recorder=recorder,
             wait=[].append if waited is None else waited.append,
         )

@@ -15,7 +15,7 @@ from knouds_harness.conformance.claims import Claim
 from knouds_harness.conformance.common_checks import judge_by_common_checks
 from knouds_harness.conformance.recorder import Recorder
 from knouds_harness.conformance.replaying import Replayer, Standing
-from knouds_harness.contract.document import load_document
+from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import Action
 from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.errors import ExitCode
@@ -29,7 +29,7 @@ from knouds_harness.target.limits import Limits
 from knouds_harness.target.personas import Persona, Secret
 from knouds_harness.target.profile import Target
 
-DOCUMENT = load_document()
+DOCUMENT = shipped_document()
 KEY = "knouds_live_TheKeyOfFull"
 TARGET = Target(
     name="mine",

@@ -8,14 +8,14 @@ from har_files import entry, write_har
 
 from knouds_harness.conformance.captured import sort_traffic
 from knouds_harness.conformance.verification import verify
-from knouds_harness.contract.document import load_document
+from knouds_harness.contract.document import shipped_document
 from knouds_harness.errors import ExitCode, UsageError
 from knouds_harness.exchange.traffic import read_traffic
 from knouds_harness.exchange.traffic_redaction import is_secret_name
 from knouds_harness.reporting.render import render_all
 from knouds_harness.runs.record import read_run
 
-DOCUMENT = load_document()
+DOCUMENT = shipped_document()
 API = "https://staging.example.com"
 WHOAMI = next(iter(DOCUMENT.operation_by_id["getWhoami"].responses[200].examples.values()))
 

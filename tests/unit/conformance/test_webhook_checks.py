@@ -12,7 +12,7 @@ from exchanges import exchange
 
 from knouds_harness.conformance.checks import webhooks
 from knouds_harness.conformance.receiver import Delivery
-from knouds_harness.contract.document import load_document
+from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.exchange.signature import sign
@@ -123,7 +123,7 @@ def test_fresh_timestamp(at_unix_s, is_broken):
 )
 def test_payload(changes, facts):
     """Each member is judged by the fact that stands nearest to it."""
-    shapes = ShapeJudge(load_document())
+    shapes = ShapeJudge(shipped_document())
 
     assert broken(webhooks.payload, delivery({**PAYLOAD, **changes}), shapes=shapes) == facts
 
@@ -133,7 +133,7 @@ def test_payload_that_is_no_object(raw):
     """What is no JSON object breaks the shape, and nothing else is said of it."""
     came = delivery(raw=raw)
 
-    assert broken(webhooks.payload, came, shapes=ShapeJudge(load_document())) == {"webhook.payload-shape"}
+    assert broken(webhooks.payload, came, shapes=ShapeJudge(shipped_document())) == {"webhook.payload-shape"}
     assert claimed(webhooks.event, came, ending="completed") == set()
     assert claimed(webhooks.agrees, came, poll=poll(), submitted=exchange(202, {})) == set()
 

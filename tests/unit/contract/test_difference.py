@@ -10,11 +10,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from knouds_harness.contract.difference import Difference, Kind, differences
-from knouds_harness.contract.document import _read, load_document
+from knouds_harness.contract.document import _read, shipped_document
 from knouds_harness.contract.nodes import Flaw, Node
 from knouds_harness.errors import DocumentError
 
-OLD = load_document()
+OLD = shipped_document()
 WHOAMI = ("paths", "/api/whoami", "get")
 WHOAMI_BODY = (*WHOAMI, "responses", "200", "content", "application/json", "schema")
 USER = (*WHOAMI_BODY, "properties", "user")

@@ -2,10 +2,10 @@
 
 import pytest
 
-from knouds_harness.contract.document import load_document
+from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.known_places import KnownPlaces, named_form
 
-DOCUMENT = load_document()
+DOCUMENT = shipped_document()
 KNOWN = KnownPlaces(DOCUMENT)
 
 

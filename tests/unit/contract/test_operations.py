@@ -4,10 +4,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from knouds_harness.contract.document import load_document
+from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import Action
 
-DOCUMENT = load_document()
+DOCUMENT = shipped_document()
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knouds_harness.contract.document import load_document
+from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.shapes import Mismatch, ShapeJudge, as_json
 from knouds_harness.contract.sources import Source
 from knouds_harness.errors import DocumentError
 
-DOCUMENT = load_document()
+DOCUMENT = shipped_document()
 JUDGE = ShapeJudge(DOCUMENT)
 OPERATION = DOCUMENT.operation_by_id
 ADA = {"id": "usr_ada", "email": "ada@example.com", "role": "user", "tier": "pro", "approved": True}

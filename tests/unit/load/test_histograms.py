@@ -24,6 +24,11 @@ DURATIONS_NS = st.floats(0, math.log2(MAX_NS)).map(lambda exponent: min(int(2**e
 SAMPLES_S = st.lists(st.floats(1e-6, 600), max_size=200)
 
 
+def is_told(told_s, true_s):
+    """Whether it is right to within 0.05 %, and the nanosecond that counting in whole ones costs."""
+    return abs(told_s - true_s) <= true_s * 0.0005 + 1e-9
+
+
 @given(duration_ns=DURATIONS_NS)
 @example(0)
 @example(2047)
@@ -85,21 +90,20 @@ def test_percentile_is_the_sample_of_that_rank(samples, percent):
 
     rank = max(math.ceil(round(len(samples) * percent / 100, 6)), 1)
 
-    assert math.isclose(
-        histogram.percentile_s(percent), sorted(samples)[rank - 1], rel_tol=0.0005, abs_tol=1e-9
-    )
+    assert is_told(histogram.percentile_s(percent), sorted(samples)[rank - 1])
 
 
 @given(samples=SAMPLES_S.filter(bool))
+@example([1.6543459878379187e-05])
 def test_mean_and_extremes_are_those_of_the_samples(samples):
     """To within 0.05 % and 1 ns."""
     histogram = Histogram()
     for sample in samples:
         histogram.record(sample)
 
-    told = (histogram.mean_s, histogram.min_s, histogram.max_s)
-    true = (sum(samples) / len(samples), min(samples), max(samples))
-    assert all(math.isclose(*pair, rel_tol=0.0005, abs_tol=1e-9) for pair in zip(told, true, strict=True))
+    assert is_told(histogram.mean_s, sum(samples) / len(samples))
+    assert is_told(histogram.min_s, min(samples))
+    assert is_told(histogram.max_s, max(samples))
 
 
 def test_percentiles_come_in_the_order_asked_for():

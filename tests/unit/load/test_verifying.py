@@ -7,11 +7,11 @@ from datetime import date
 import pytest
 from load_answers import Said, limited, polled, ran, throttled
 
-from knouds_harness.contract.document import load_document
+from knouds_harness.contract.document import shipped_document
 from knouds_harness.load.verifying import Verifier
 from knouds_harness.target.waivers import Waiver
 
-DOCUMENT = load_document()
+DOCUMENT = shipped_document()
 ACCOUNT = {"id": "usr_1", "email": "ada@example.com", "role": "user", "tier": "pro", "approved": True}
 
 

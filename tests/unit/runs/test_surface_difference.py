@@ -2,11 +2,11 @@
 
 import pytest
 
-from knouds_harness.contract.document import load_document
+from knouds_harness.contract.document import shipped_document
 from knouds_harness.runs.surface import Answers, Place, Surface
 from knouds_harness.runs.surface_difference import surface_differences
 
-DOCUMENT = load_document()
+DOCUMENT = shipped_document()
 OBJECT = Place(types=("object",), is_always=True, is_drift=False)
 
 

@@ -6,11 +6,11 @@ from collections import Counter
 import pytest
 
 from knouds_harness.contract.capabilities import is_capability
-from knouds_harness.contract.document import load_document
+from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import placeholders
 from knouds_harness.contract.sources import Source
 
-DOCUMENT = load_document()
+DOCUMENT = shipped_document()
 RAW = DOCUMENT.raw
 EACH_OPERATION = pytest.mark.parametrize("operation", DOCUMENT.operations, ids=lambda operation: operation.id)
 

@@ -5,11 +5,11 @@ One case per open point; a server that answers like this keeps the contract.
 
 import pytest
 
-from knouds_harness.contract.document import load_document
+from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.contract.sources import Source
 
-DOCUMENT = load_document()
+DOCUMENT = shipped_document()
 JUDGE = ShapeJudge(DOCUMENT)
 OPERATION = DOCUMENT.operation_by_id
 HARBOUR = OPERATION["getWorkflow"].responses[200].examples["harbour"]

@@ -2,10 +2,10 @@
 
 import pytest
 
-from knouds_harness.contract.document import load_document
+from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.sources import Source
 
-DOCUMENT = load_document()
+DOCUMENT = shipped_document()
 ANY_KEY: tuple[str, ...] = ()
 NO_KEY = None
 

@@ -7,10 +7,10 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
-from knouds_harness.contract.document import load_document
+from knouds_harness.contract.document import shipped_document
 from knouds_harness.locations import document_path
 
-RAW = load_document().raw
+RAW = shipped_document().raw
 METHODS = ("get", "put", "post", "delete")
 
 

@@ -7,10 +7,10 @@ from run_records import exchange
 
 from knouds_harness.conformance.checks import isolation
 from knouds_harness.conformance.checks.isolation import ON_NOBODYS, REFUSAL_BY_OPERATION
-from knouds_harness.contract.document import load_document
+from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.sources import Source
 
-DOCUMENT = load_document()
+DOCUMENT = shipped_document()
 
 
 def broken(check, answer, **known):
