@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +13,9 @@ from knouds_harness.conformance.generation import capability_sets
 from knouds_harness.conformance.matrix import cell_for, cells_of, prove_cell
 from knouds_harness.conformance.needs import (
     FULL_KEY,
+    OWN_POLLED_WORKFLOW,
     OWN_WORKFLOW,
+    POLLED_MODEL,
     USABLE_MODEL,
     own_workflows,
     usable_models,
@@ -37,13 +41,17 @@ def test_bound_key_runs_its_own_resource_only(probe, subjects, document, target,
         "runWorkflow": [workflow.slug for workflow in own_workflows(target)],
         "runModel": [model.name for model in usable_models(target)],
     }
-    bound = [key for key in personas if any(form.count(":") == 2 for form in key.capabilities)]
-    for persona in bound:
+    for persona in filter(_is_bound, personas):
         for operation_id, known in resources.items():
             operation = document.operation_by_id[operation_id]
             if operation in cells_of(persona, (operation,), probe.need(FULL_KEY)):
                 for name in known:
                     prove_cell(subjects, cell_for(subjects, operation, persona, name))
+
+
+def _is_bound(persona):
+    """Whether a key names a workflow or model."""
+    return any(form.count(":") == 2 for form in persona.capabilities)
 
 
 @pytest.mark.independent
@@ -62,22 +70,25 @@ def test_key_bound_to_a_similar_name(probe, subjects, document, operation_id):
 
 @pytest.mark.independent
 @pytest.mark.parametrize("operation_id", ["runWorkflow", "runModel"])
-@pytest.mark.proves(capabilities.admitted)
-def test_asynchronous_runs_need_no_more(probe, subjects, document, personas, operation_id):
-    """What admits a run admits an asynchronous one: webhook:receive is for its delivery alone."""
-    operation = document.operation_by_id[operation_id]
+@pytest.mark.proves(capabilities.admitted, capabilities.denied)
+def test_asynchronous_runs_need_the_same(probe, subjects, personas, operation_id):
+    """What admits a run admits an asynchronous one, and nothing else: webhook:receive is for its delivery."""
+    operation = probe.document.operation_by_id[operation_id]
+    if operation_id == "runWorkflow":
+        first = probe.need(OWN_POLLED_WORKFLOW).slug
+        is_polled = {workflow.slug: workflow.polled for workflow in own_workflows(probe.target)}
+    else:
+        first = probe.need(POLLED_MODEL).name
+        is_polled = {model.name: model.polled for model in usable_models(probe.target)}
     for persona in personas:
-        if operation in cells_of(persona, (operation,), probe.need(FULL_KEY)):
-            cell = cell_for(subjects, operation, persona)
-            if cell.is_admitted and persona.user == probe.need(FULL_KEY).user:
-                call = cell.call.having(query=(("async", "true"),), json={"inputs": []})
-                probe.judge(
-                    capabilities.admitted,
-                    probe.send(operation_id, persona, call),
-                    operation=operation,
-                    held=persona.capabilities,
-                    path_values=call.path_values,
-                )
+        if persona.user == probe.need(FULL_KEY).user:
+            for name in is_polled if _is_bound(persona) else [first]:
+                cell = cell_for(subjects, operation, persona, name)
+                call = cell.call.having(query=(("async", "true"),))
+                if cell.is_admitted:
+                    prove_cell(subjects, replace(cell, call=call.having(json={"inputs": []})))
+                elif is_polled[name]:  # else it may be refused for that
+                    prove_cell(subjects, replace(cell, call=call))
 
 
 @pytest.mark.independent

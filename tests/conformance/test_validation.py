@@ -18,7 +18,14 @@ from knouds_harness.conformance.generation import (
     not_json,
     unusable_names,
 )
-from knouds_harness.conformance.needs import FULL_KEY, OWN_WORKFLOW, POLLED_MODEL, USABLE_MODEL, once
+from knouds_harness.conformance.needs import (
+    FULL_KEY,
+    OWN_POLLED_WORKFLOW,
+    OWN_WORKFLOW,
+    POLLED_MODEL,
+    USABLE_MODEL,
+    once,
+)
 from knouds_harness.conformance.probe import Call
 
 run_operations = pytest.mark.parametrize("operation_id", ["runWorkflow", "runModel"])
@@ -61,6 +68,24 @@ def test_inputs_not_an_object(probe, operation_id, inputs):
     exchange = probe.send(operation_id, probe.need(FULL_KEY), call)
 
     assert not probe.judge(validation.inputs_not_object, exchange)
+
+
+@pytest.mark.independent
+@run_operations
+@pytest.mark.proves(validation.inputs_missing, validation.inputs_not_object)
+def test_asynchronous_run_needs_inputs(probe, operation_id):
+    """Inputs of an asynchronous run are looked at before it is accepted."""
+    if operation_id == "runWorkflow":
+        path_values = {"slug": probe.need(OWN_POLLED_WORKFLOW).slug}
+    else:
+        path_values = {"internalName": probe.need(POLLED_MODEL).name}
+    call = Call(path_values=path_values, query=(("async", "true"),))
+    owner = probe.need(FULL_KEY)
+
+    probe.judge(validation.inputs_missing, probe.send(operation_id, owner, call.having(json={})))
+    for body in (b'{"inputs": null}', b'{"inputs": []}', b'{"inputs": ""}', b'{"inputs": false}'):
+        exchange = probe.send(operation_id, owner, call.having(raw=body))
+        probe.judge(validation.inputs_not_object, exchange)
 
 
 @pytest.mark.independent

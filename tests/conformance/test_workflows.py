@@ -165,7 +165,11 @@ def test_whole_document_makes_the_round_trip(probe, subjects):
     owner = probe.need(FULL_KEY)
     graph = known_graph(probe)
     description = "Read, sent, read, by one whose words are many. " * 5 + 'Größe, 漢字\n✓ "1 < 2"'
-    words = {"name": fresh_name("Tom & Ann's"), "description": description, "tags": ["harness", "copy"]}
+    words = {
+        "name": fresh_name("Tom & Ann's Größe, 漢字"),
+        "description": description,
+        "tags": ["harness", "copy"],
+    }
     nodes = moved_by(12.25, graph["nodes"])  # what is no whole number is kept as well
     document = {**words, **graph, "nodes": nodes, "viewport": {"x": -12.5, "y": 340, "zoom": 0.75}}
     _, slug = make(subjects, owner, document)

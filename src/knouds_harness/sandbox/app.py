@@ -363,6 +363,7 @@ def _require_capability(operation: Operation, call: Call) -> None:
         required=required,
         operation=operation.name,
         bound_to=call.path_value(operation.resource) if operation.resource else None,
+        is_async=is_async,
         faults=call.faults,
     )
 

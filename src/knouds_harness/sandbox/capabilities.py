@@ -16,7 +16,13 @@ def meets(held: Collection[str], required: str) -> bool:
 
 
 def require(
-    held: frozenset[str], *, required: str, operation: str, bound_to: str | None, faults: Collection[str]
+    held: frozenset[str],
+    *,
+    required: str,
+    operation: str,
+    bound_to: str | None,
+    faults: Collection[str],
+    is_async: bool = False,
 ) -> None:
     """Refuse a key that does not hold what the operation requires.
 
@@ -26,6 +32,7 @@ def require(
         operation: The operation's name, which only faults look at.
         bound_to: On a run endpoint the slug or internal name in the path, which a bound capability may name.
         faults: Promises to break.
+        is_async: Whether an asynchronous run is asked for, which only faults look at.
 
     Raises:
         Refusal: 403 ``CAPABILITY_DENIED`` with ``required``, a list of what would have passed.
@@ -33,7 +40,9 @@ def require(
     resource, _, verb = required.partition(":")
     bound = f"{resource}:{bound_to}:{verb}" if bound_to is not None else None
     if faults:
-        decided = _decided_by_fault(held, required, operation=operation, bound_to=bound_to, faults=faults)
+        decided = _decided_by_fault(
+            held, required, operation=operation, bound_to=bound_to, faults=faults, is_async=is_async
+        )
         if decided is not None:
             if decided:
                 return
@@ -62,7 +71,13 @@ def _denied(required: str, bound: str | None, faults: Collection[str]) -> Refusa
 
 
 def _decided_by_fault(
-    held: frozenset[str], required: str, *, operation: str, bound_to: str | None, faults: Collection[str]
+    held: frozenset[str],
+    required: str,
+    *,
+    operation: str,
+    bound_to: str | None,
+    faults: Collection[str],
+    is_async: bool,
 ) -> bool | None:
     """Whether a fault admits (True) or refuses (False) the key; None leaves it to the rule."""
     if _is_unchecked(operation, faults) or _is_implied(held, required, faults):
@@ -82,7 +97,9 @@ def _decided_by_fault(
     ):
         return False
     by_wildcard = _decided_by_wildcard_fault(held, required, faults)
-    return _decided_by_bound_fault(held, required, bound_to, faults) if by_wildcard is None else by_wildcard
+    if by_wildcard is not None:
+        return by_wildcard
+    return _decided_by_bound_fault(held, required, bound_to, faults, is_async=is_async)
 
 
 def _is_unchecked(operation: str, faults: Collection[str]) -> bool:
@@ -139,7 +156,7 @@ def _decided_by_wildcard_fault(held: frozenset[str], required: str, faults: Coll
 
 
 def _decided_by_bound_fault(
-    held: frozenset[str], required: str, bound_to: str | None, faults: Collection[str]
+    held: frozenset[str], required: str, bound_to: str | None, faults: Collection[str], *, is_async: bool
 ) -> bool | None:
     resource, _, verb = required.partition(":")
     bound_names = [parts[1] for name in held if len(parts := name.split(":")) == 3 and parts[0] == resource]
@@ -155,7 +172,11 @@ def _decided_by_bound_fault(
         return meets(held, required)
     if resource == "model" and "capability-bound-model-ignored" in faults:
         return meets(held, required)
+    if is_async and "capability-bound-form-not-asynchronously" in faults:
+        return meets(held, required)
     if "capability-bound-form-runs-any" in faults:
+        return True
+    if is_async and "capability-bound-form-runs-any-asynchronously" in faults:
         return True
     if (
         any(bound_to.startswith(name) for name in bound_names)

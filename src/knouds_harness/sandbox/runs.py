@@ -175,6 +175,11 @@ async def read_inputs(call: Call) -> dict[str, Any]:
         raise Refusal(400, "INVALID_INPUTS", "inputs is empty.")
     if isinstance(inputs, dict):
         return inputs
+    if _is_async(call) and inputs is None:
+        if "inputs" in body and "run-inputs-null-accepted-async" in call.faults:
+            return {}
+        if "inputs" not in body and "run-inputs-missing-accepted-async" in call.faults:
+            return {}
     if inputs == [] and "run-inputs-empty-array-accepted" in call.faults:
         return {}
     if inputs is False and "run-inputs-false-accepted" in call.faults:

@@ -72,6 +72,8 @@ def checked_members(body: Any, faults: Collection[str], *, is_new: bool) -> dict
         if "name" not in members and "create-without-name-accepted" not in faults:
             raise invalid_body("A workflow needs a name.")
         members = dict(_DEFAULTS) | {"nodes": [], "edges": [], "tags": []} | members
+        if "create-name-keeps-ascii" in faults:
+            members["name"] = members["name"].encode("ascii", "ignore").decode()
     for edge in members.get("edges", ()):
         edge.setdefault("sourceHandle", None)
         edge.setdefault("targetHandle", None)

@@ -55,12 +55,14 @@ FAULTS: Table = {
     "capability.bound-form-is-admitted": {
         "capability-bound-workflow-ignored": "A key bound to a workflow may not run it.",
         "capability-bound-model-ignored": "A key bound to a model may not run it.",
+        "capability-bound-form-not-asynchronously": Subtle("A bound key may not run asynchronously."),
     },
     "capability.bound-form-is-exact": {
         "capability-bound-form-runs-any": "A key bound to one workflow or model runs any.",
         "capability-bound-form-matches-longer": Subtle("A bound key runs names that begin with its own."),
         "capability-bound-form-matches-shorter": Subtle("A bound key runs names that its own begins with."),
         "capability-bound-form-matches-end": Subtle("A bound key runs names that end with its own."),
+        "capability-bound-form-runs-any-asynchronously": Subtle("A bound key runs any asynchronously."),
     },
     "capability.bound-form-only-runs": {
         "capability-bound-form-reads": "A key bound to a workflow may read.",

@@ -8,6 +8,7 @@ FAULTS: Table = {
     "run.inputs-missing-is-invalid-inputs": {
         "run-inputs-missing-accepted": "A run without inputs is accepted.",
         "run-inputs-missing-is-invalid-body": "A run without inputs is an INVALID_BODY.",
+        "run-inputs-missing-accepted-async": Subtle("An asynchronous run without inputs is accepted."),
     },
     "run.inputs-not-object-is-invalid-inputs": {
         "run-inputs-array-accepted": "Inputs may be an array.",
@@ -15,6 +16,7 @@ FAULTS: Table = {
         "run-inputs-text-accepted": "Inputs may be a text.",
         "run-inputs-empty-array-accepted": Subtle("Inputs may be an empty array."),
         "run-inputs-false-accepted": Subtle("Inputs may be false."),
+        "run-inputs-null-accepted-async": Subtle("Inputs of an asynchronous run may be null."),
     },
     "run.body-not-json-is-invalid-body": {
         "run-malformed-body-accepted": "A run body that is no JSON is accepted.",

@@ -17,6 +17,7 @@ FAULTS: Table = {
         "workflows-positions-rounded": Subtle("Positions of nodes are shown rounded."),
         "create-cuts-description": Subtle("Create keeps 200 characters of a description."),
         "workflows-name-escaped": Subtle("Names are shown escaped for HTML."),
+        "create-name-keeps-ascii": Subtle("Create keeps no letters of a name but those of ASCII."),
         "workflows-data-left-out": Subtle("The data of nodes is not shown."),
         "workflows-three-edges-at-most": Subtle("No more than three edges of a workflow are shown."),
         "workflows-last-edge-left-out": Subtle("The last edge of a workflow is not shown."),
