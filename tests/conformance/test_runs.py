@@ -10,8 +10,10 @@ from knouds_harness.conformance.authoring import objects_in
 from knouds_harness.conformance.charges import row_of_request, row_once_settled, run_with_row
 from knouds_harness.conformance.checks import runs, schemas
 from knouds_harness.conformance.needs import (
+    ADMIN_RUNNER_KEY,
     COUNTED_MODEL,
     COUNTED_WORKFLOW,
+    ENTERPRISE_MODEL,
     FULL_KEY,
     GRANTED_KEY,
     GRANTED_WORKFLOW,
@@ -45,6 +47,16 @@ def sends_defaults(fields, inputs):
         or ("default" in field and inputs.get(field.get("name")) == field["default"])
         for field in objects_in(fields)
     )
+
+
+@pytest.mark.proves(runs.administrator)
+def test_no_model_is_above_an_administrator(probe):
+    """An administrator's run of a model is refused for what is wrong with it, never for the tier."""
+    admin = probe.need(ADMIN_RUNNER_KEY)
+    for need in (USABLE_MODEL, ENTERPRISE_MODEL):
+        if (model := need.find(probe.target)) is not None:
+            call = Call(path_values={"internalName": model.name}, json={"inputs": []})
+            probe.judge(runs.administrator, probe.send("runModel", admin, call))
 
 
 @pytest.mark.spends.with_args(once(OWN_WORKFLOW, OWN_WORKFLOW))

@@ -100,6 +100,10 @@ ADMIN_KEY = _key(
         and meets(key.capabilities, "workflow:write")
     ),
 )
+ADMIN_RUNNER_KEY = _key(
+    "an administrator's key that holds model:run",
+    lambda key: key.role == "admin" and meets(key.capabilities, "model:run"),
+)
 FREE_KEY = _key(
     "a workflow:write key of a free account",
     lambda key: key.tier == "free" and key.role != "admin" and meets(key.capabilities, "workflow:write"),

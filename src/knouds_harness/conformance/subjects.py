@@ -160,13 +160,13 @@ class Subjects:
             return self.free_workflow(owner)
         return known or self.probe.need(LIMITED_WORKFLOW)
 
-    def note_created(self, exchange: Exchange) -> None:
-        """Remember to delete what an answer says was created."""
+    def note_created(self, exchange: Exchange, owner: Persona | None = None) -> None:
+        """Remember to delete what an answer says was created; by the full key, unless told otherwise."""
         body = exchange.json_or_none()
         slug = body.get("slug") if isinstance(body, dict) else None
         is_made = 200 <= (exchange.status or 0) < 300
         if exchange.request.operation_id == "createWorkflow" and is_made and slug:
-            self._made.append((self.probe.need(FULL_KEY), str(slug)))
+            self._made.append((owner or self.probe.need(FULL_KEY), str(slug)))
 
     def note_listed(self, exchange: Exchange, name: str) -> None:
         """Remember to delete every workflow of a name that a list shows."""

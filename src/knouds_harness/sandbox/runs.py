@@ -107,6 +107,8 @@ async def run_model(call: Call, limit_headers: dict[str, str]) -> Response:
     is_served = (
         call.account.is_admin or call.account.reaches("business") or "model-run-under-business" in call.faults
     )
+    if call.account.is_admin and "tier-gate-holds-administrators" in call.faults:
+        is_served = False
     if not is_served:
         if "model-run-under-business-is-402" in call.faults:
             raise Refusal(402, "INSUFFICIENT_CREDITS", "Direct model runs need the business tier.")

@@ -72,6 +72,9 @@ def checked_members(body: Any, faults: Collection[str], *, is_new: bool) -> dict
         if "name" not in members and "create-without-name-accepted" not in faults:
             raise invalid_body("A workflow needs a name.")
         members = dict(_DEFAULTS) | {"nodes": [], "edges": [], "tags": []} | members
+        if "create-drops-empty-data" in faults:
+            for node in members["nodes"]:
+                node["data"] = {name: value for name, value in node["data"].items() if value}
         if "create-name-keeps-ascii" in faults:
             members["name"] = members["name"].encode("ascii", "ignore").decode()
     for edge in members.get("edges", ()):

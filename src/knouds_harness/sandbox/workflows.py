@@ -73,6 +73,8 @@ async def create_workflow(call: Call) -> Response:
         and "create-free-uncapped" not in call.faults
     ):
         raise Refusal(403, "WORKFLOW_LIMIT_REACHED", "A free account may have one workflow.")
+    if "create-free-cap-is-late" in call.faults:
+        await pause()
     owner_id = call.account.id
     if isinstance(body.get("createdBy"), str) and "create-believes-created-by" in call.faults:
         members["createdBy"] = body["createdBy"]
@@ -81,6 +83,9 @@ async def create_workflow(call: Call) -> Response:
     slug = make_slug(members["name"], call.faults)
     if isinstance(body.get("slug"), str) and "create-believes-slug" in call.faults:
         slug = make_slug(body["slug"], call.faults)
+    namesake = find_workflow(call.store, slug)
+    if namesake and namesake.owner_id != owner_id and "create-refuses-foreign-namesake" in call.faults:
+        raise Refusal(409, "SLUG_TAKEN", "Another account has a workflow of this name.")
     if isinstance(members.get("description"), str) and "create-cuts-description" in call.faults:
         members["description"] = members["description"][:200]
     if "create-twins-share-a-slug" in call.faults:
@@ -123,6 +128,8 @@ async def update_workflow(call: Call) -> Response:
         members = {"tags": workflow.document["tags"][:-1]} | members
     if "update-believes-created-by" in call.faults and isinstance(body.get("createdBy"), str):
         members["createdBy"] = body["createdBy"]
+    if members.get("description") == "" and "update-cannot-empty-description" in call.faults:
+        del members["description"]
     if not members.get("tags", True) and "update-cannot-empty-tags" in call.faults:
         del members["tags"]
     if "nodes" in members and "update-merges-nodes" in call.faults:

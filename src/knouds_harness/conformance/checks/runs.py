@@ -7,6 +7,7 @@ from typing import Any
 
 from knouds_harness.conformance.claims import Claim, answer, check
 from knouds_harness.conformance.needs import (
+    ADMIN_RUNNER_KEY,
     COUNTED_IMAGES,
     FULL_KEY,
     GRANTED_KEY,
@@ -14,6 +15,7 @@ from knouds_harness.conformance.needs import (
     MAY_RUN,
     OWN_WORKFLOW,
     POLLED_MODEL,
+    USABLE_MODEL,
     WITHOUT_GENERATOR_WORKFLOW,
 )
 from knouds_harness.conformance.statuses import status_in
@@ -21,6 +23,17 @@ from knouds_harness.contract.shapes import as_json
 from knouds_harness.exchange.evidence import Exchange
 
 _UNRELATED_REFUSALS = (402, 429)
+
+
+@check("tier.admin-bypasses-gates", needs=(ADMIN_RUNNER_KEY, USABLE_MODEL, MAY_RUN))
+def administrator(exchange: Exchange) -> Iterator[Claim]:
+    """No model is above the tier of an administrator."""
+    yield Claim(
+        fact="tier.admin-bypasses-gates",
+        holds=exchange.code != "MODEL_TIER_REQUIRED",
+        expected="no tier gate",
+        observed=answer(exchange),
+    )
 
 
 @check("run.defaults-for-left-out-fields", needs=(FULL_KEY, OWN_WORKFLOW, MAY_RUN))

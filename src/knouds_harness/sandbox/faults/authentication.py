@@ -103,5 +103,6 @@ FAULTS: Table = {
     },
     "tier.admin-bypasses-gates": {
         "tier-admin-is-limited": "An administrator is held to 100 requests.",
+        "tier-gate-holds-administrators": Subtle("Administrators are under the tier of every model."),
     },
 }

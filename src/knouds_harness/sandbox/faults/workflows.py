@@ -11,12 +11,14 @@ FAULTS: Table = {
     "workflows.free-capped-at-one": {
         "create-free-uncapped": "A free account creates more than one workflow.",
         "create-free-capped-at-two": Subtle("A free account may have two workflows."),
+        "create-free-cap-is-late": Subtle("Creates at once of a free account pass its cap together."),
     },
     "workflows.get-round-trips": {
         "create-refuses-what-get-shows": Subtle("Create refuses a document with updatedAt."),
         "workflows-positions-rounded": Subtle("Positions of nodes are shown rounded."),
         "create-cuts-description": Subtle("Create keeps 200 characters of a description."),
         "workflows-name-escaped": Subtle("Names are shown escaped for HTML."),
+        "create-drops-empty-data": Subtle("Create keeps no null, false, zero or empty data of nodes."),
         "create-name-keeps-ascii": Subtle("Create keeps no letters of a name but those of ASCII."),
         "workflows-data-left-out": Subtle("The data of nodes is not shown."),
         "workflows-three-edges-at-most": Subtle("No more than three edges of a workflow are shown."),
@@ -44,9 +46,11 @@ FAULTS: Table = {
             "Of creates of one name at once, the later takes the slug of the earlier."
         ),
         "create-suffixes-skip-3": Subtle("After the suffix -2 comes -4."),
+        "create-refuses-foreign-namesake": Subtle("The name of another account's workflow is a 409."),
     },
     "workflows.update-takes-subset": {
         "update-cannot-empty-tags": Subtle("An update without any tag leaves the tags as they were."),
+        "update-cannot-empty-description": Subtle("An update leaves a description that it would empty."),
         "update-merges-nodes": Subtle("An update keeps the nodes that it does not name."),
         "update-withdraws-from-the-public": Subtle("An update that does not publish the workflow hides it."),
         "update-moves-to-the-root": Subtle("An update takes the workflow out of its folder."),
