@@ -7,6 +7,7 @@ import pytest
 from knouds_harness.conformance.checks import envelopes, refusals
 from knouds_harness.conformance.needs import (
     BROKE_KEY,
+    BROKE_POLLED_WORKFLOW,
     BROKE_WORKFLOW,
     BUSINESS_KEY,
     CONTROL,
@@ -212,7 +213,10 @@ def test_too_few_credits(probe, subjects):
 @provokes(refusals.TOO_FEW_CREDITS)
 def test_too_few_credits_for_an_async_run(probe, subjects):
     """An asynchronous run without enough credits is refused when it is submitted."""
-    probe.need(CONTROL)
+    if CONTROL.find(probe.target) is None:
+        exchange = subjects.run(probe.need(BROKE_POLLED_WORKFLOW), probe.need(BROKE_KEY), is_async=True)
+        probe.judge(refusals.TOO_FEW_CREDITS, exchange)
+        return
     model = probe.need(POLLED_MODEL)
     if probe.price(model) == 0:
         pytest.skip(f"{UNTESTED}a polled model that costs anything")

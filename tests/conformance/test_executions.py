@@ -99,14 +99,18 @@ def test_cancels_do_not_fail(probe, executions):
 
 @pytest.mark.proves(checks.cancelled_is_charged)
 def test_cancelled_is_charged(probe, executions):
-    """A cancelled run that has a price is charged."""
+    """A cancelled run that has a price is charged as one that nobody cancelled is."""
+
+    def row_of(trail):
+        return row_once_settled(probe, trail.resource, partial(row_of_request, request_id=trail.request_id))
+
+    row_alone = row_of(executions.to_end(executions.of_model))
     for trail in executions.cancelled_samples:
         if trail.ending == "cancelled" and probe.price(trail.resource) > 0:
-            row = row_once_settled(
-                probe, trail.resource, partial(row_of_request, request_id=trail.request_id)
-            )
+            row = row_of(trail)
             is_missing = row is None and is_without_row(probe, trail.resource, trail.request_id)
-            probe.judge(checks.cancelled_is_charged, trail.last, row=row, is_missing=is_missing)
+            alone = row_alone if trail.resource == executions.of_model.resource else None
+            probe.judge(checks.cancelled_is_charged, trail.last, row=row, is_missing=is_missing, alone=alone)
             if is_missing:
                 break  # the others would be waited for as long
 
@@ -129,6 +133,14 @@ def test_poll_url(probe, executions):
 
     if isinstance(url, str) and url.startswith("/") and url.isascii() and url.isprintable():
         probe.judge(checks.poll_url, probe.send_elsewhere("GET", url, executions.owner), submitted=submitted)
+
+
+@pytest.mark.proves(checks.fails)
+def test_what_fails_ends_as_failed(probe, executions):
+    """An execution of a model that always fails ends as failed."""
+    probe.need(FAILING_POLLED_MODEL)
+
+    probe.judge(checks.fails, executions.left_alone[-1].last)
 
 
 @pytest.mark.spends.with_args(once(FAILING_POLLED_MODEL))

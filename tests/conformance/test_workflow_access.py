@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from knouds_harness.conformance.authoring import attempts, draft, filed, fresh_name, move, read, write
-from knouds_harness.conformance.checks import workflows
+from knouds_harness.conformance.checks import schemas, workflows
 from knouds_harness.conformance.needs import ADMIN_KEY, FOREIGN_TEMPLATE, FULL_KEY, STRANGER_KEY
 from knouds_harness.conformance.probe import UNTESTED
+from knouds_harness.conformance.statuses import body_of
 
 pytestmark = pytest.mark.sequence
 
@@ -65,7 +66,7 @@ def test_public_schema_follows_the_switch(probe, subjects):
             probe.judge(workflows.public_schema_follows, schema, is_public=is_public)
 
 
-@pytest.mark.proves(workflows.schema_describes)
+@pytest.mark.proves(workflows.schema_describes, schemas.public_fields)
 def test_schema_carries_the_words_of_its_workflow(probe, subjects):
     """Both schemas carry the name and description of the workflow, also after an update."""
     owner = probe.need(FULL_KEY)
@@ -77,8 +78,8 @@ def test_schema_carries_the_words_of_its_workflow(probe, subjects):
 
     write(probe, owner, slug, {**words, "publicPlayground": True})
     now = workflows.kept_members(read(probe, owner, slug).json_or_none())
-    for exchange in (
-        read(probe, owner, slug, "getWorkflowSchema"),
-        read(probe, None, slug, "getPublicWorkflowSchema"),
-    ):
+    own = read(probe, owner, slug, "getWorkflowSchema")
+    public = read(probe, None, slug, "getPublicWorkflowSchema")
+    for exchange in (own, public):
         probe.judge(workflows.schema_describes, exchange, expected=now)
+    probe.judge(schemas.public_fields, public, fields=body_of(own).get("fields"))

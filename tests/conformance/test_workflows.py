@@ -213,9 +213,10 @@ def test_more_nodes_and_edges_than_were_read(probe, subjects):
 
 @pytest.mark.proves(workflows.stored)
 def test_nothing_is_too_little_to_be_kept(probe, subjects):
-    """Of what nodes hold, null, false, zero and the empty text are kept as anything else is."""
+    """Of what nodes hold, null, false, zero and the empty text are kept, and signs as they are."""
     owner, graph = probe.need(FULL_KEY), known_graph(probe)
     little = {"harnessNull": None, "harnessFalse": False, "harnessZero": 0, "harnessEmpty": ""}
+    little["harnessSigns"] = '<b>Tom & Ann\'s "é"</b>'
     nodes = [
         {**node, "data": {**members_of(node.get("data")), "harnessTrue": True, **little}}
         for node in objects_in(graph["nodes"])

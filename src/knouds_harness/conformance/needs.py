@@ -206,6 +206,11 @@ OWN_FILED_WORKFLOW = _workflow(
     "a workflow of the full key's account with in_folder = true", lambda workflow: workflow.in_folder
 )
 BROKE_WORKFLOW = _workflow("a workflow of the account without credits", _is_runnable, owned_by=BROKE_KEY)
+BROKE_POLLED_WORKFLOW = _workflow(
+    "a workflow with polled = true of the account without credits",
+    lambda workflow: _is_runnable(workflow) and workflow.polled,
+    owned_by=BROKE_KEY,
+)
 EXHAUSTED_WORKFLOW = _workflow(
     "a workflow of the account with a used-up grant", _is_runnable, owned_by=EXHAUSTED_KEY
 )

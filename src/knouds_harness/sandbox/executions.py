@@ -61,6 +61,9 @@ def _break_poll(shown: dict[str, Any], run: Run, call: Call) -> None:
         shown["error"] = shown["error"]["message"]
     if run.status == "failed" and "execution-error-lacks-code" in call.faults:
         shown["error"] = {"message": shown["error"]["message"]}
+    if run.status == "failed" and "execution-failed-shows-completed" in call.faults:
+        del shown["error"]
+        shown |= {"status": "completed", "result": {"text": "Nothing."}}
     if run.ended_unix_s is not None:
         is_young = time.time() < run.ended_unix_s + _LATE_S
         if run.status == "completed" and is_young and "execution-result-comes-late" in call.faults:

@@ -177,15 +177,17 @@ def accept_run(
 def end_run(store: Store, run: Run, status: str, *, faults: Collection[str] = ()) -> None:
     """Give a run its final status inside the caller's transaction; a failed one gets its credits back."""
     gives_back = status == "failed" or (status == "cancelled" and "execution-cancel-refunds" in faults)
-    if gives_back:
+    is_halved = status == "cancelled" and "execution-cancel-refunds-half" in faults
+    charged_credits = 0 if gives_back else run.cost_credits // 2 if is_halved else run.cost_credits
+    if charged_credits != run.cost_credits:
         purse = "grant_credits" if run.is_granted else "credits"
         store.write(
             f"UPDATE accounts SET {purse} = {purse} + ? WHERE id = ?",  # noqa: S608 - one of two column names
-            (run.cost_credits, run.account_id),
+            (run.cost_credits - charged_credits, run.account_id),
         )
     store.write(
         "UPDATE runs SET status = ?, ended_unix_s = ?, credits = ? WHERE id = ?",
-        (status, time.time(), 0 if gives_back else run.cost_credits, run.id),
+        (status, time.time(), charged_credits, run.id),
     )
 
 

@@ -313,6 +313,8 @@ def _shown(document: dict[str, Any], call: Call) -> dict[str, Any]:
         ]
     if "workflows-name-escaped" in call.faults:
         shown["name"] = html.escape(document["name"])
+    if "workflows-data-escaped" in call.faults:
+        shown["nodes"] = [node | {"data": _escaped(node["data"])} for node in document["nodes"]]
     if "workflows-data-left-out" in call.faults:
         shown["nodes"] = [node | {"data": {}} for node in document["nodes"]]
     if "workflows-three-edges-at-most" in call.faults:
@@ -326,3 +328,7 @@ def _shown(document: dict[str, Any], call: Call) -> dict[str, Any]:
     if "workflows-node-id-as-number" in call.faults:
         shown["nodes"] = [node | {"id": number} for number, node in enumerate(document["nodes"])]
     return shown
+
+
+def _escaped(data: dict[str, Any]) -> dict[str, Any]:
+    return {name: html.escape(value) if isinstance(value, str) else value for name, value in data.items()}

@@ -10,6 +10,7 @@ from typing import Any, Final
 from knouds_harness.conformance.checks.runs import amount
 from knouds_harness.conformance.claims import Claim, answer, check, status_is
 from knouds_harness.conformance.needs import (
+    FAILING_POLLED_MODEL,
     FULL_KEY,
     MAY_CANCEL,
     MAY_RUN,
@@ -226,14 +227,32 @@ def cancels_do_not_fail(
         )
 
 
+@check("execution.failed-has-error", needs=(FAILING_POLLED_MODEL, MAY_RUN))
+def fails(exchange: Exchange) -> Iterator[Claim]:
+    """An execution of what always fails ends as failed; the exchange is its last poll."""
+    if status_in(exchange) in FINAL:
+        yield Claim(
+            fact="execution.failed-has-error",
+            holds=status_in(exchange) == "failed",
+            expected="failed: its provider fails each time, by the profile",
+            observed=str(status_in(exchange)),
+            where="/status",
+        )
+
+
 @check("execution.cancelled-is-charged", "usage.run-has-a-row", needs=_CANCEL_NEEDS)
 def cancelled_is_charged(
-    exchange: Exchange, *, row: Mapping[str, Any] | None, is_missing: bool = False
+    exchange: Exchange,
+    *,
+    row: Mapping[str, Any] | None,
+    is_missing: bool = False,
+    alone: Mapping[str, Any] | None = None,
 ) -> Iterator[Claim]:
-    """A cancelled run that has a price is charged, and has a row that says that it was cancelled.
+    """A cancelled run that has a price is charged all the same, and its row says that it was cancelled.
 
     The exchange is the last poll of an execution with a price; ``row`` is its usage row, None if not found,
-    and ``is_missing`` says that all rows were looked through and none is of the run.
+    and ``is_missing`` says that all rows were looked through and none is of the run. ``alone`` is the row of
+    a run of the same with the same inputs that nobody cancelled.
     """
     if status_in(exchange) == "cancelled" and is_missing:
         yield Claim(
@@ -243,11 +262,12 @@ def cancelled_is_charged(
             observed="no row with its requestId",
         )
     charged_credits = amount(row.get("creditsCost")) if row and row.get("status") == "cancelled" else None
+    full_credits = amount(alone.get("creditsCost")) if alone and alone.get("status") == "completed" else None
     if status_in(exchange) == "cancelled" and charged_credits is not None:
         yield Claim(
             fact="execution.cancelled-is-charged",
-            holds=charged_credits > 0,
-            expected="creditsCost above 0 in its usage row",
+            holds=charged_credits > 0 and charged_credits >= (full_credits or 0),
+            expected=f"creditsCost {f'{full_credits:g}' if full_credits else 'above 0'} in its usage row",
             observed=f"{charged_credits:g}",
         )
     if status_in(exchange) == "cancelled" and row and row.get("status") != "processing":

@@ -6,9 +6,11 @@ import uuid
 from collections.abc import Iterator, Mapping
 
 from knouds_harness.conformance.claims import Claim, answer, check
+from knouds_harness.conformance.differences import first_difference
 from knouds_harness.conformance.needs import (
     FULL_KEY,
     MAY_RUN,
+    MAY_WRITE,
     OWN_WORKFLOW,
     POLLED_MODEL,
     PUBLIC_WORKFLOW,
@@ -362,4 +364,28 @@ def ended(exchange: Exchange) -> Iterator[Claim]:
             expected="error {code, message}",
             observed=as_json(error),
             where="/error",
+        )
+
+
+@check("schema.public-shape-without-cost", needs=(FULL_KEY, MAY_WRITE))
+def public_fields(exchange: Exchange, *, fields: JSON) -> Iterator[Claim]:
+    """The public schema asks for the same fields as the one for a key; ``fields`` are those of that one."""
+    yield from same_fields(
+        exchange, fields, fact="schema.public-shape-without-cost", origin="the schema for a key"
+    )
+
+
+def same_fields(exchange: Exchange, fields: JSON, *, fact: str, origin: str) -> Iterator[Claim]:
+    """Claim that a schema asks for the fields of another one, where both have a list of them."""
+    schema = exchange.json_or_none()
+    shown = schema.get("fields") if exchange.status == 200 and isinstance(schema, dict) else None
+    if isinstance(shown, list) and isinstance(fields, list):
+        difference = first_difference(fields, shown, "/fields")
+        where, wanted, found = difference or ("/fields", fields, fields)
+        yield Claim(
+            fact=fact,
+            holds=difference is None,
+            expected=f"{as_json(wanted)}, as in {origin}",
+            observed=as_json(found),
+            where=where,
         )

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from knouds_harness.conformance.checks.schemas import same_fields
 from knouds_harness.conformance.claims import Claim, answer, check, status_is
 from knouds_harness.conformance.differences import first_difference
 from knouds_harness.conformance.lifecycle import WRITABLE_MEMBERS
@@ -105,17 +106,9 @@ def copied_fields(exchange: Exchange, *, fields: JSON) -> Iterator[Claim]:
 
     The exchange is the schema of the copy, ``fields`` those of the original's schema.
     """
-    schema = exchange.json_or_none()
-    if exchange.status == 200 and isinstance(schema, dict) and isinstance(schema.get("fields"), list):
-        difference = first_difference(fields, schema["fields"], "/fields")
-        where, wanted, found = difference or ("/fields", fields, fields)
-        yield Claim(
-            fact="workflows.get-round-trips",
-            holds=difference is None,
-            expected=f"{as_json(wanted)}, as in the schema of the original",
-            observed=as_json(found),
-            where=where,
-        )
+    yield from same_fields(
+        exchange, fields, fact="workflows.get-round-trips", origin="the schema of the original"
+    )
 
 
 @check("workflows.free-capped-at-one", "workflows.free-cap-status", needs=(FREE_KEY, MAY_WRITE))

@@ -46,6 +46,7 @@ FAULTS: Table = {
     "execution.failed-has-error": {
         "execution-error-as-text": "A failed execution's error is a text.",
         "execution-error-lacks-code": "A failed execution's error has no code.",
+        "execution-failed-shows-completed": Subtle("A failed execution is shown as completed."),
     },
     "execution.unknown-is-404": {
         "execution-unknown-is-400": "An unknown execution is a 400.",
@@ -79,6 +80,7 @@ FAULTS: Table = {
     },
     "execution.cancelled-is-charged": {
         "execution-cancel-refunds": Subtle("A cancelled run is not charged."),
+        "execution-cancel-refunds-half": Subtle("Half of what a cancelled run costs is given back."),
         "execution-cancels-charge-each": Subtle("Of cancels at once, each charges the run."),
     },
     "execution.cancel-after-end-changes-nothing": {

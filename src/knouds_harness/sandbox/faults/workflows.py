@@ -20,6 +20,7 @@ FAULTS: Table = {
         "workflows-name-escaped": Subtle("Names are shown escaped for HTML."),
         "create-drops-empty-data": Subtle("Create keeps no null, false, zero or empty data of nodes."),
         "create-name-keeps-ascii": Subtle("Create keeps no letters of a name but those of ASCII."),
+        "workflows-data-escaped": Subtle("Texts in the data of nodes are shown escaped for HTML."),
         "workflows-data-left-out": Subtle("The data of nodes is not shown."),
         "workflows-three-edges-at-most": Subtle("No more than three edges of a workflow are shown."),
         "workflows-last-edge-left-out": Subtle("The last edge of a workflow is not shown."),
@@ -147,6 +148,7 @@ FAULTS: Table = {
     "schema.public-shape-without-cost": {
         "schema-public-with-cost": "The public schema shows the cost.",
         "schema-public-lacks-fields": "The public schema has no fields.",
+        "schema-public-lacks-the-last-field": Subtle("The public schema leaves the last field out."),
     },
     "schema.public-only-when-public": {
         "schema-public-of-private": "Every workflow has a public schema.",
