@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from knouds_harness.conformance.authoring import objects_in
+from knouds_harness.conformance.authoring import doubled, fresh_name, known_graph, make, objects_in
 from knouds_harness.conformance.charges import row_of_request, row_once_settled, run_with_row
 from knouds_harness.conformance.checks import runs, schemas
 from knouds_harness.conformance.needs import (
@@ -117,6 +117,22 @@ def test_charged_per_image(probe, subjects, kind):
     double = subjects.run(replace(resource, inputs=two, cost_credits=2 * probe.price(resource)), owner)
 
     probe.judge(runs.charged_per_image, double, single=single)
+
+
+@pytest.mark.spends.with_args(lambda target: 3 * once(OWN_WORKFLOW)(target))
+@pytest.mark.proves(runs.charged_per_node)
+def test_charged_per_generator_node(probe, subjects):
+    """A workflow with each of its nodes twice costs what the target itself estimates."""
+    owner, graph = probe.need(FULL_KEY), known_graph(probe)
+    estimates, answers = [], []
+    for members in (graph, doubled(graph)):
+        _, slug = make(subjects, owner, {"name": fresh_name("Charged"), **members})
+        copy = replace(probe.need(OWN_WORKFLOW), slug=slug, inputs={}, cost_credits=None)
+        estimates.append(schema_of(probe, copy).get("estimatedCreditCost"))
+        answers.append(subjects.run(copy, owner))
+
+    single, double = answers
+    probe.judge(runs.charged_per_node, double, single=single, estimates=estimates)
 
 
 @pytest.mark.thorough

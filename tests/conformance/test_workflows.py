@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from knouds_harness.conformance.authoring import (
+    doubled,
     draft,
     folder_of,
     fresh_name,
@@ -32,12 +33,6 @@ from knouds_harness.conformance.probe import UNTESTED, Call
 from knouds_harness.conformance.statuses import body_of
 
 pytestmark = pytest.mark.sequence
-
-
-def twice(parts, *references):
-    """Nodes or edges, and each again under another id; what it refers to is the other one, too."""
-    known = objects_in(parts)
-    return known + [{**each, **{name: f"{each.get(name)}-twin" for name in references}} for each in known]
 
 
 # --- create
@@ -202,9 +197,8 @@ def test_copy_asks_for_the_same_fields(probe, subjects):
 @pytest.mark.proves(workflows.stored)
 def test_more_nodes_and_edges_than_were_read(probe, subjects):
     """Of nodes and edges that a target accepts all are kept, also more than its own workflow shows."""
-    owner, graph = probe.need(FULL_KEY), known_graph(probe)
-    nodes, edges = twice(graph["nodes"], "id"), twice(graph["edges"], "id", "source", "target")
-    document = {"name": fresh_name("Twice"), "nodes": nodes, "edges": edges}
+    owner = probe.need(FULL_KEY)
+    document = {"name": fresh_name("Twice"), **doubled(known_graph(probe))}
     _, slug = subjects.create(owner, document)
 
     if slug is not None:  # to refuse two of a kind is no breach

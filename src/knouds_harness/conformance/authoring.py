@@ -92,6 +92,19 @@ def known_graph(probe: Probe) -> dict[str, JSON]:
     return {member: members[member] for member in GRAPH_MEMBERS}
 
 
+def doubled(graph: JSON) -> dict[str, JSON]:
+    """Nodes and edges of a graph, and each again under another id; what the twins refer to are twins, too."""
+    return {
+        "nodes": _and_twins(members_of(graph).get("nodes"), "id"),
+        "edges": _and_twins(members_of(graph).get("edges"), "id", "source", "target"),
+    }
+
+
+def _and_twins(parts: JSON, *references: str) -> list[dict[str, JSON]]:
+    known = objects_in(parts)
+    return known + [{**each, **{name: f"{each.get(name)}-twin" for name in references}} for each in known]
+
+
 def moved_by(step: float, nodes: JSON) -> list[dict[str, JSON]]:
     """The same nodes, in a row."""
     return [

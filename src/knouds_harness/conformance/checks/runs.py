@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from knouds_harness.conformance.claims import Claim, answer, check
@@ -13,6 +13,7 @@ from knouds_harness.conformance.needs import (
     GRANTED_KEY,
     GRANTED_WORKFLOW,
     MAY_RUN,
+    MAY_WRITE,
     OWN_WORKFLOW,
     POLLED_MODEL,
     USABLE_MODEL,
@@ -20,7 +21,7 @@ from knouds_harness.conformance.needs import (
 )
 from knouds_harness.conformance.statuses import status_in
 from knouds_harness.contract.shapes import as_json
-from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.exchange.evidence import JSON, Exchange
 
 _UNRELATED_REFUSALS = (402, 429)
 
@@ -108,6 +109,26 @@ def charged_per_image(exchange: Exchange, *, single: Exchange) -> Iterator[Claim
         observed=f"{two:g} for two images",
         where="/cost",
     )
+
+
+@check("run.charged-per-generator", needs=(FULL_KEY, OWN_WORKFLOW, MAY_RUN, MAY_WRITE))
+def charged_per_node(exchange: Exchange, *, single: Exchange, estimates: Sequence[JSON]) -> Iterator[Claim]:
+    """Each generator node of a workflow is charged.
+
+    The exchange is a run of a workflow that has each node of the one that ``single`` ran twice; ``estimates``
+    are what the target says that each of the two costs. Nothing is claimed where these do not tell: that it
+    counts the twins, and is right for the first.
+    """
+    once, again = (amount(estimate) for estimate in estimates)
+    cost_credits = reported_credits(exchange)
+    if once and again and again > once and reported_credits(single) == once and cost_credits is not None:
+        yield Claim(
+            fact="run.charged-per-generator",
+            holds=cost_credits == again,
+            expected=f"{again:g} credits, as estimated: {once:g} for half of the nodes",
+            observed=f"{cost_credits:g}",
+            where="/cost",
+        )
 
 
 @check("run.charged-per-generator", needs=(FULL_KEY, POLLED_MODEL, MAY_RUN))

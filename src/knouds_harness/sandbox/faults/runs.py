@@ -79,6 +79,7 @@ FAULTS: Table = {
         "run-granted-cost-is-null": Subtle("The cost of a run that a trial grant paid is null."),
     },
     "run.charged-per-generator": {
+        "run-charges-the-first-node": Subtle("Of several generator nodes only the first is charged."),
         "run-charged-once": Subtle("A run costs one unit, however many it makes."),
         "run-async-charges-double": Subtle("An asynchronous run that completes costs twice as much."),
         "run-charges-one-less": Subtle("Of several images or seconds one is not charged."),
