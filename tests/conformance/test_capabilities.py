@@ -73,7 +73,7 @@ def test_key_bound_to_a_similar_name(probe, subjects, document, operation_id):
 @pytest.mark.proves(capabilities.admitted, capabilities.denied)
 def test_asynchronous_runs_need_the_same(probe, subjects, personas, operation_id):
     """What admits a run admits an asynchronous one, and nothing else: webhook:receive is for its delivery."""
-    operation = probe.document.operation_by_id[operation_id]
+    operation, owner = probe.document.operation_by_id[operation_id], probe.need(FULL_KEY)
     if operation_id == "runWorkflow":
         first = probe.need(OWN_POLLED_WORKFLOW).slug
         is_polled = {workflow.slug: workflow.polled for workflow in own_workflows(probe.target)}
@@ -81,7 +81,7 @@ def test_asynchronous_runs_need_the_same(probe, subjects, personas, operation_id
         first = probe.need(POLLED_MODEL).name
         is_polled = {model.name: model.polled for model in usable_models(probe.target)}
     for persona in personas:
-        if persona.user == probe.need(FULL_KEY).user:
+        if persona.user == owner.user and operation in cells_of(persona, (operation,), owner):
             for name in is_polled if _is_bound(persona) else [first]:
                 cell = cell_for(subjects, operation, persona, name)
                 call = cell.call.having(query=(("async", "true"),))

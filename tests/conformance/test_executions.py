@@ -109,8 +109,9 @@ def test_cancelled_is_charged(probe, executions):
         if trail.ending == "cancelled" and probe.price(trail.resource) > 0:
             row = row_of(trail)
             is_missing = row is None and is_without_row(probe, trail.resource, trail.request_id)
-            alone = row_alone if trail.resource == executions.of_model.resource else None
-            probe.judge(checks.cancelled_is_charged, trail.last, row=row, is_missing=is_missing, alone=alone)
+            probe.judge(
+                checks.cancelled_is_charged, trail.last, row=row, is_missing=is_missing, alone=row_alone
+            )
             if is_missing:
                 break  # the others would be waited for as long
 

@@ -124,6 +124,7 @@ def test_body_no_object(probe, operation_id, raw):
 @example(slug="Portrait")
 @example(slug="portrait_hd")
 @example(slug="portrait hd")
+@example(slug="portrait\n")
 def test_malformed_slug(probe, operation_id, slug):
     """A slug or model name with other characters is a 400 INVALID_SLUG."""
     (parameter,) = probe.document.operation_by_id[operation_id].path_parameters

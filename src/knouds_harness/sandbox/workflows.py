@@ -83,9 +83,10 @@ async def create_workflow(call: Call) -> Response:
     slug = make_slug(members["name"], call.faults)
     if isinstance(body.get("slug"), str) and "create-believes-slug" in call.faults:
         slug = make_slug(body["slug"], call.faults)
-    namesake = find_workflow(call.store, slug)
-    if namesake and namesake.owner_id != owner_id and "create-refuses-foreign-namesake" in call.faults:
-        raise Refusal(409, "SLUG_TAKEN", "Another account has a workflow of this name.")
+    if "create-refuses-foreign-namesake" in call.faults:
+        namesake = find_workflow(call.store, slug)
+        if namesake and namesake.owner_id != owner_id:
+            raise Refusal(409, "SLUG_TAKEN", "Another account has a workflow of this name.")
     if isinstance(members.get("description"), str) and "create-cuts-description" in call.faults:
         members["description"] = members["description"][:200]
     if "create-twins-share-a-slug" in call.faults:
