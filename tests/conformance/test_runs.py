@@ -119,6 +119,7 @@ def test_charged_per_image(probe, subjects, kind):
     probe.judge(runs.charged_per_image, double, single=single)
 
 
+@pytest.mark.sequence
 @pytest.mark.spends.with_args(lambda target: 3 * once(OWN_WORKFLOW)(target))
 @pytest.mark.proves(runs.charged_per_node)
 def test_charged_per_generator_node(probe, subjects):
