@@ -76,10 +76,17 @@ def junit(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def integration(session: nox.Session) -> None:
-    """The harness end to end: the command line, an installed wheel, load, every fault caught."""
+    """The harness end to end: the command line, an installed wheel, every fault caught."""
     install(session, "test")
-    options = ("--ignore=tests/integration/browser", "-n", WORKERS, *session.posargs)
-    session.run("pytest", "tests/integration", *options)
+    ignored = ("--ignore=tests/integration/browser", "--ignore=tests/integration/load")
+    session.run("pytest", "tests/integration", *ignored, "-n", WORKERS, *session.posargs)
+
+
+@nox.session(default=False)
+def integration_load(session: nox.Session) -> None:
+    """Load end to end, one test at a time: a generator that shares its core says so, and measures nothing."""
+    install(session, "test")
+    session.run("pytest", "tests/integration/load", *session.posargs)
 
 
 @nox.session(default=False)
