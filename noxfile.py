@@ -21,8 +21,24 @@ HOLDS_JUNIT_SCHEMA = "pytest==9.1.1"
 
 
 def install(session: nox.Session, *groups: str) -> None:
-    """Install the project, editable, with dependency groups of pyproject.toml."""
-    session.install("-e", ".", *nox.project.dependency_groups(PYPROJECT, *groups))
+    """Install the project, editable, with dependency groups of pyproject.toml.
+
+    With uv the versions and hashes are those of uv.lock; without it the newest that pyproject.toml allows.
+    """
+    if session.venv_backend != "uv":
+        session.install("-e", ".", *nox.project.dependency_groups(PYPROJECT, *groups))
+        return
+    session.install("--require-hashes", "-r", str(locked(session, *groups)))
+    session.install("--no-deps", "-e", ".")
+
+
+def locked(session: nox.Session, *groups: str) -> Path:
+    """The dependencies of uv.lock with their hashes, as a file that pip and uv read."""
+    path = Path(session.create_tmp()) / "requirements.txt"
+    wanted = [part for group in groups for part in ("--group", group)]
+    command = ("uv", "export", "--frozen", "--quiet", "--no-default-groups", "--no-emit-project", *wanted)
+    session.run(*command, "--output-file", str(path), external=True, silent=True)
+    return path
 
 
 @nox.session(tags=["gate"])
@@ -45,7 +61,11 @@ def typing(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Unit tests and the conformance suite on the sandbox; what follows ``--`` goes to pytest."""
     install(session, "test")
-    session.run("pytest", *session.posargs)
+    if session.posargs:
+        session.run("pytest", *session.posargs)
+        return
+    session.run("pytest", "tests/unit", "tests/mutants", "-n", "auto")
+    session.run("pytest", "tests/conformance")  # one run on one target: in one process
 
 
 @nox.session(tags=["gate"])
@@ -56,6 +76,37 @@ def spec(session: nox.Session) -> None:
         *("npx", "--yes", REDOCLY, "lint", "spec/openapi.yaml"),
         env={"REDOCLY_TELEMETRY": "off", "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true"},
     )
+
+
+@nox.session(default=False, venv_backend="uv")
+def audit(session: nox.Session) -> None:
+    """Ask PyPI for known vulnerabilities of what uv.lock holds."""
+    session.install("pip-audit")
+    requirements = str(locked(session, "dev", "browser"))
+    session.run("pip-audit", "--disable-pip", "--require-hashes", "-r", requirements)
+
+
+@nox.session(default=False)
+def licences(session: nox.Session) -> None:
+    """List the licences of what is installed with the harness."""
+    install(session)
+    session.install("pip-licenses")
+    session.run("pip-licenses", "--order=license", "--from=mixed", "--ignore-packages", "knouds-harness")
+
+
+@nox.session(default=False, venv_backend="uv")
+def lowest(session: nox.Session) -> None:
+    """Unit tests on the lowest versions that pyproject.toml allows."""
+    needed = nox.project.dependency_groups(PYPROJECT, "test")
+    session.install("--resolution", "lowest-direct", "-e", ".", *needed)
+    session.run("pytest", "tests/unit", "-n", "auto", *session.posargs)
+
+
+@nox.session(default=False)
+def docs(session: nox.Session) -> None:
+    """Write the pages that come from the code: docs/options.md and the tables of docs/checks.md."""
+    install(session)
+    session.run("python", "docs/generate.py")
 
 
 @nox.session(tags=["gate"])
@@ -119,10 +170,41 @@ def mutation(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def faults(session: nox.Session) -> None:
+    """Check a sandbox with each of its faults, for the fact that it breaks; CI tries one of each fact."""
+    install(session, "test")
+    command = ("pytest", "tests/integration/test_faults.py", "-n", WORKERS, *session.posargs)
+    session.run(*command, env={"EVERY_FAULT": "1"})
+
+
+@nox.session(default=False)
+def chaos(session: nox.Session) -> None:
+    """Meet hostile and dying targets with each command; CI tries some of the cases."""
+    install(session, "test")
+    command = ("pytest", "tests/integration/test_chaos.py", "-n", WORKERS, *session.posargs)
+    session.run(*command, env={"EVERY_CASE": "1"})
+
+
+@nox.session(default=False)
+def scripts(session: nox.Session) -> None:
+    """Run the script of a finding of every fault in bash, at a broken server and at a healthy one."""
+    install(session, "test")
+    command = ("pytest", "tests/integration/test_scripts.py", "-n", WORKERS, *session.posargs)
+    session.run(*command, env={"EVERY_FAULT": "1"})
+
+
+@nox.session(default=False)
 def mutants(session: nox.Session) -> None:
     """Change every recorded answer in every way, and have the checks say which of that is a breach."""
     install(session, "test")
     session.run("pytest", "tests/mutants", *session.posargs)
+
+
+@nox.session(default=False)
+def reach(session: nox.Session) -> None:
+    """Measure how many facts the keys of ordinary customers verify: ``nox -s reach -- --only wrong``."""
+    install(session, "test")
+    session.run("python", "benchmarks/reach.py", *session.posargs)
 
 
 @nox.session(default=False)

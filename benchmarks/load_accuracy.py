@@ -1,9 +1,9 @@
 """Whether the load generator's figures are true: arrivals, percentiles, counts, and what another tool says.
 
-Generator and truth server (``knouds_harness.load.truth_server``) are processes on one machine, as in
-``knouds-harness selftest``, whose measurements these are, only longer. The other tool is h2load, which keeps
-a constant rate too, on a server that never stands still: h2load waits for its answers, and would miss those
-of a stall.
+Generator and reference server (``knouds_harness.load.selftest.reference_server``) are processes on one
+machine, as in ``knouds-harness selftest``, whose measurements these are, only longer. The other tool is
+h2load, which keeps a constant rate too, on a server that never stands still: h2load waits for its answers,
+and would miss those of a stall.
 """
 
 from __future__ import annotations
@@ -20,11 +20,10 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from knouds_harness.load.histograms import Histogram
-from knouds_harness.load.selftest import (
+from knouds_harness.load.selftest.selftest import (
     MOST_LATE_P99_MS,
     MOST_OFF_RATE,
-    PERCENTS,
+    PERCENTS_AND_MAX,
     RATES,
     TRUTH_RATES,
     Measured,
@@ -37,6 +36,7 @@ from knouds_harness.load.selftest import (
     true_percentile,
     truth_server,
 )
+from knouds_harness.measures.histograms import Histogram
 
 QUICK = ServerTimes(median_ms=2.0)
 FREEZING = ServerTimes(median_ms=20.0, freeze_s=1.0, every_s=10.0)
@@ -103,7 +103,7 @@ def print_rate(runs: Sequence[Measured]) -> None:
 
 def print_percentiles(runs: Sequence[Measured]) -> None:
     """How far each percentile is from the true one: medians, and how many rounds were within the bounds."""
-    for index, percent in enumerate(PERCENTS):
+    for index, percent in enumerate(PERCENTS_AND_MAX):
         pairs = [each.percentiles_ms()[percent] for each in runs]
         met = sum(judge_percentiles(each)[index].is_met for each in runs)
         print(

@@ -1,4 +1,4 @@
-"""What a request costs the load generator: KnoudsUser against FastHttpUser, a flood against wrk.
+"""What a request costs the load generator: KnoudsUser against FastHttpUser.
 
 nginx answers a constant from one core, over HTTP and TLS; generators run on another, one after the other
 in each round, with 50 keep-alive connections and a POST of JSON with a key. Processor time counts: a rate
@@ -30,8 +30,8 @@ if TYPE_CHECKING:  # only the generators import Locust
     from locust import User
     from locust.env import Environment
 
-    from knouds_harness.load.recording import Second
-    from knouds_harness.target.profile import Target
+    from knouds_harness.load.collection.recording import Second
+    from knouds_harness.targets.profile import Target
 
 GENERATOR_CORE, SERVER_CORE = 0, 1
 CONNECTIONS = 50
@@ -45,7 +45,6 @@ GENERATORS = (
     ("KnoudsUser, recorded", "http"),
     ("KnoudsUser, guarded", "http"),
     ("KnoudsUser, prepared", "http"),
-    ("FloodUser", "http"),
     ("wrk", "http"),
     ("FastHttpUser", "https"),
     ("KnoudsUser", "https"),
@@ -119,7 +118,6 @@ def main() -> None:
         ("KnoudsUser is cheaper than FastHttpUser", "FastHttpUser", "KnoudsUser", "https"),
         ("histograms cost", "KnoudsUser, recorded", "KnoudsUser", "http"),
         ("run record, histograms and guards cost", "KnoudsUser, guarded", "KnoudsUser", "http"),
-        ("FloodUser against wrk", "wrk", "FloodUser", "http"),
     ):
         if not {(generator, scheme), (other, scheme)} <= rounds_of.keys():
             continue
@@ -197,10 +195,10 @@ def measure(name: str, url: str, seconds: float) -> tuple[float, float]:
     import gevent  # noqa: PLC0415 - only this process is patched
     from locust.env import Environment  # noqa: PLC0415
 
-    from knouds_harness.load.locust_statistics import use_exact_buckets  # noqa: PLC0415
-    from knouds_harness.load.recording import Recording  # noqa: PLC0415
-    from knouds_harness.target.limits import Limits  # noqa: PLC0415
-    from knouds_harness.target.profile import Target  # noqa: PLC0415
+    from knouds_harness.load.collection.locust_statistics import use_exact_buckets  # noqa: PLC0415
+    from knouds_harness.load.collection.recording import LoadRecording  # noqa: PLC0415
+    from knouds_harness.targets.limits import Limits  # noqa: PLC0415
+    from knouds_harness.targets.profile import Target  # noqa: PLC0415
 
     if name in {"KnoudsUser, recorded", *KEEP_A_RECORD}:
         use_exact_buckets()  # before there is an environment, as in a Locust file
@@ -209,10 +207,10 @@ def measure(name: str, url: str, seconds: float) -> tuple[float, float]:
     runner = environment.create_local_runner()
     resources = ExitStack()
     if name == "KnoudsUser, recorded":
-        Recording(environment)
+        LoadRecording(environment)
     elif name in KEEP_A_RECORD:
         folder = Path(resources.enter_context(tempfile.TemporaryDirectory()))
-        Recording(environment, on_second=keeping_a_record(environment, target, folder))
+        LoadRecording(environment, on_second=keeping_a_record(environment, target, folder))
     runner.start(CONNECTIONS, spawn_rate=CONNECTIONS)
     gevent.sleep(1.0)
     requests = environment.stats.total.num_requests
@@ -233,13 +231,16 @@ def user_class(name: str, url: str, target: Target) -> type[User]:
     """The user of a generator."""
     from locust import FastHttpUser, constant, task  # noqa: PLC0415 - only the generators import Locust
 
-    from knouds_harness.load.cast import Errand  # noqa: PLC0415
-    from knouds_harness.load.flood import FloodUser  # noqa: PLC0415
-    from knouds_harness.load.spending import LoadLimits  # noqa: PLC0415
     from knouds_harness.load.users import KnoudsUser  # noqa: PLC0415
+    from knouds_harness.load.workload.accounts import RunRequest  # noqa: PLC0415
+    from knouds_harness.load.workload.limits import LoadLimits  # noqa: PLC0415
+    from knouds_harness.targets.personas import Persona, Secret  # noqa: PLC0415
 
     limits = LoadLimits(target, most_credits=target.limits.credits)
-    errand = Errand(operation="runWorkflow", path=PATH, inputs={}, cost_credits=5.0, deadline_s=None)
+    key = Persona(name="full", secret=Secret("", ""), capabilities=frozenset(), user="ada", tier="enterprise")
+    run_request = RunRequest(
+        operation="runWorkflow", path=PATH, inputs={}, cost_credits=5.0, deadline_s=None, persona=key
+    )
 
     @task
     def post(user: KnoudsUser) -> None:
@@ -253,14 +254,14 @@ def user_class(name: str, url: str, target: Target) -> type[User]:
     @task
     def reserving(user: KnoudsUser) -> None:
         limits.admit(Action.RUN, what="runWorkflow")
-        reserved = limits.reserve(errand)
+        reserved = limits.reserve(run_request)
         user.client.post(PATH, json=BODY, headers=HEADERS, name="runWorkflow")
         limits.budget.settle(reserved, 3)
 
     @task
     def guarded(user: KnoudsUser) -> None:
         limits.admit(Action.RUN, what="runWorkflow")
-        reserved = limits.reserve(errand)
+        reserved = limits.reserve(run_request)
         limits.settle(reserved, user.client.post(PATH, json=BODY, headers=HEADERS, name="runWorkflow"))
 
     @task
@@ -269,10 +270,6 @@ def user_class(name: str, url: str, target: Target) -> type[User]:
 
     def prepare(user: KnoudsUser) -> None:
         user.prepared_run = user.client.prepare("POST", PATH, json=BODY, headers=HEADERS, name="runWorkflow")
-
-    def prepared(user: KnoudsUser) -> list[object]:
-        prepare(user)
-        return [user.prepared_run]
 
     base, own = {
         "FastHttpUser": (FastHttpUser, {"post": post}),
@@ -283,15 +280,14 @@ def user_class(name: str, url: str, target: Target) -> type[User]:
         "KnoudsUser, reserving": (KnoudsUser, {"reserving": reserving}),
         "KnoudsUser, guarded": (KnoudsUser, {"guarded": guarded}),
         "KnoudsUser, prepared": (KnoudsUser, {"send": send, "on_start": prepare}),
-        "FloodUser": (FloodUser, {"prepared": prepared}),
     }[name]
     return type("Bench", (base,), {"host": url, "wait_time": constant(0), "insecure": True, **own})
 
 
 def keeping_a_record(environment: Environment, target: Target, folder: Path) -> Callable[[Second], object]:
     """What a load run's leading process does with each second: figures, record, HdrHistogram log."""
-    from knouds_harness.load.health import Watch  # noqa: PLC0415 - only the generators import Locust
-    from knouds_harness.load.leader import Leader  # noqa: PLC0415
+    from knouds_harness.load.generator.health import Watch  # noqa: PLC0415 - only the generators import Locust
+    from knouds_harness.load.generator.run_controller import RunController  # noqa: PLC0415
     from knouds_harness.load.options import add_options, read_options  # noqa: PLC0415
 
     parser = argparse.ArgumentParser()
@@ -302,9 +298,9 @@ def keeping_a_record(environment: Environment, target: Target, folder: Path) -> 
     watch = Watch()
     watch.begin()
     options = read_options(parsed)
-    leader = Leader(environment, options, target, own_health=watch.health, timer=lambda: "")
-    leader.begin(time.time())
-    return leader.add_second
+    controller = RunController(environment, options, target, own_health=watch.health, timer=lambda: "")
+    controller.begin(time.time())
+    return controller.add_second
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """One schedule shared by four workers, their histograms together, and what their messages cost a master.
 
-Everything runs on one machine: the server (``knouds_harness.load.truth_server``, which notes when each
-request came), a master and four workers, and for the last part a master whose workers only talk
+Everything runs on one machine: the server (``knouds_harness.load.selftest.reference_server``, which notes
+when each request came), a master and four workers, and for the last part a master whose workers only talk
 (``distributed/puppets.py``). What four workers do is held against one process in the same round.
 """
 
@@ -26,10 +26,10 @@ from pathlib import Path
 
 import psutil
 
-from knouds_harness.load.hdr_logs import read_hdr_log
-from knouds_harness.load.histograms import Histogram
-from knouds_harness.load.selftest import ServerTimes, truth_server
-from knouds_harness.target.builtin import target_environment
+from knouds_harness.load.selftest.selftest import ServerTimes, truth_server
+from knouds_harness.measures.hdr_logs import read_hdr_log
+from knouds_harness.measures.histograms import Histogram
+from knouds_harness.targets.builtin import target_environment
 
 FOLDER = Path(__file__).parent / "distributed"
 WORKERS = 4
@@ -60,8 +60,8 @@ def main() -> None:
     if "merge" in parts:
         merge(options.seconds)
     if "messages" in parts:
-        for crew in CREWS:
-            messages(*crew, windows=options.rounds)
+        for coordinator in CREWS:
+            messages(*coordinator, windows=options.rounds)
     print(f"load average {os.getloadavg()[0]:.1f} at the end")
 
 

@@ -2,7 +2,7 @@
 
 No request is sent and no time is waited for. Locust's ``request`` event is fired for each request of an hour,
 on a clock that stands where the request would have ended; all that listens in a real run listens: our
-histograms, the leader with its run record, HdrHistogram log and figures for reports, and Locust's own
+histograms, the run controller with its record, HdrHistogram log and figures for reports, and Locust's own
 statistics; a thousand users wait for arrivals meanwhile. Says what the process holds every ten minutes of
 that hour. What open connections take comes on top.
 """
@@ -25,15 +25,15 @@ from locust import stats as locust_stats
 from locust import task
 from locust.env import Environment
 
-from knouds_harness.load.arrival_user import Arrivals, ArrivalUser
-from knouds_harness.load.health import Watch
-from knouds_harness.load.leader import Leader
-from knouds_harness.load.locust_statistics import use_exact_buckets
+from knouds_harness.load.arrivals.arrival_user import Arrivals, ArrivalUser
+from knouds_harness.load.client.response import Response
+from knouds_harness.load.collection.locust_statistics import use_exact_buckets
+from knouds_harness.load.collection.recording import SecondsRecorder
+from knouds_harness.load.generator.health import Watch
+from knouds_harness.load.generator.run_controller import RunController
 from knouds_harness.load.options import add_options, read_options
-from knouds_harness.load.recording import Recorder
-from knouds_harness.load.response import Response
 from knouds_harness.runs.load_record import read_load
-from knouds_harness.target.profile import Target
+from knouds_harness.targets.profile import Target
 
 LOOK_EVERY_S = 600
 ERROR_SHARE = 0.001
@@ -92,9 +92,9 @@ def fed(seconds: int, rate: int, operations: int, folder: Path) -> Iterator[int]
     watch = Watch()
     watch.begin()
     target = Target(name="memory", base_url="http://127.0.0.1")
-    leader = Leader(environment, options, target, own_health=watch.health, timer=lambda: "")
-    leader.begin(start_s)
-    recorder = Recorder(clock=lambda: now_s)
+    controller = RunController(environment, options, target, own_health=watch.health, timer=lambda: "")
+    controller.begin(start_s)
+    recorder = SecondsRecorder(clock=lambda: now_s)
     environment.events.request.add_listener(recorder.on_request)
     kept, failed = Response(), Response()
     kept.status_code, failed.status_code = 200, 500
@@ -120,14 +120,14 @@ def fed(seconds: int, rate: int, operations: int, folder: Path) -> Iterator[int]
             )
         now_s = start_s + second + 1.0
         for each in recorder.take():
-            leader.add_second(each)
+            controller.add_second(each)
         gevent.sleep(0)  # what Locust does each second has its turn
-        leader._scribe.finish()  # noqa: SLF001 - an hour passes in minutes, and what is to be written is not to gather
+        controller.flush()  # an hour passes in minutes, and what is to be written is not to gather
         if (second + 1) % LOOK_EVERY_S == 0 or second + 1 == seconds:
             yield second + 1
     for each in recorder.take(with_current=True):
-        leader.add_second(each)
-    leader.conclude()
+        controller.add_second(each)
+    controller.conclude()
     print(f"{environment.stats.total.num_requests:,} requests in Locust's statistics")
 
 

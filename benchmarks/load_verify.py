@@ -2,11 +2,11 @@
 
 nginx answers from one core; the generator runs on another: 50 users of a scenario without think time, three
 runs to each whoami, on an account without a rate limit. No two runs are answered alike, so that no body is
-known by its bytes; the history is kept of all. Processor time counts: throughput falls by what a request
-costs more. The three take turns within one process, in slices of so many requests and another order each
-round. What else a machine does only ever adds, so the tenth percentile of the slices comes nearest to what
-they cost by themselves; the median of the rounds' ratios stands beside it. Run it on a Linux machine with two
-cores.
+known by its bytes; runs and limits are observed of all. Processor time counts: throughput falls by what a
+request costs more. The three take turns within one process, in slices of so many requests and another order
+each round. What else a machine does only ever adds, so the tenth percentile of the slices comes nearest to
+what they cost by themselves; the median of the rounds' ratios stands beside it. Run it on a Linux machine
+with two cores.
 """
 
 from __future__ import annotations
@@ -111,18 +111,20 @@ def measure(rounds: int, requests: int) -> list[dict[float, float]]:
     from locust import constant
     from locust.env import Environment
 
+    from knouds_harness.contract.document import shipped_document
     from knouds_harness.contract.operations import Action
-    from knouds_harness.load.journeys import run_workflow, who_am_i
-    from knouds_harness.load.load_run import LoadRun
-    from knouds_harness.load.locust_statistics import use_exact_buckets
-    from knouds_harness.load.options import Options
+    from knouds_harness.load.collection.locust_statistics import use_exact_buckets
+    from knouds_harness.load.generator.load_run import LoadRun
+    from knouds_harness.load.generator.observers import Observers
+    from knouds_harness.load.invariants.verification import LoadVerification
+    from knouds_harness.load.options import LoadOptions
     from knouds_harness.load.scenario import ScenarioUser
-    from knouds_harness.load.shapes import Shape
-    from knouds_harness.load.verification import Verification
-    from knouds_harness.target.limits import Limits
-    from knouds_harness.target.personas import Persona, Secret
-    from knouds_harness.target.profile import Target
-    from knouds_harness.target.resources import Workflow
+    from knouds_harness.load.tasks import run_workflow, who_am_i
+    from knouds_harness.load.workload.workload import Workload
+    from knouds_harness.targets.limits import Limits
+    from knouds_harness.targets.personas import Persona, Secret
+    from knouds_harness.targets.profile import Target
+    from knouds_harness.targets.resources import Workflow
 
     use_exact_buckets()
     key = Persona(
@@ -139,23 +141,11 @@ def measure(rounds: int, requests: int) -> list[dict[float, float]]:
         personas={"full": key},
         workflows={"portrait": Workflow(slug="portrait", owner="ada", cost_credits=8)},
     )
-    options = Options(
+    options = LoadOptions(
         target="nginx",
-        rate=None,
         users=USERS,
-        course=Shape.of("constant", USERS, 3600.0),
-        spacing="constant",
-        warm_up_s=0.0,
+        duration_s=3600.0,
         seed=1,
-        record=None,
-        objectives=None,
-        abort_on=(),
-        credits=None,
-        verified_share=0.0,
-        plan_only=False,
-        client="knouds",
-        yes=False,
-        yes_production=False,
     )
     members = {
         "host": target.base_url,
@@ -166,15 +156,15 @@ def measure(rounds: int, requests: int) -> list[dict[float, float]]:
     user_class = type("Runs", (ScenarioUser,), members)
     environment = Environment(user_classes=[user_class], host=target.base_url)
     runner = environment.create_local_runner()
-    load_run = LoadRun(environment, options, target, prices={})
-    load_run.listen()
+    workload = Workload(target, price=lambda each: each.cost_credits, document=shipped_document())
+    load_run = LoadRun(environment, options, target, workload=workload)
     verifications = {
-        share: Verification(options, target, share=share, process=0, is_alone=False) if share else None
+        share: LoadVerification(options, target, share=share, process=0, is_alone=False) if share else None
         for share in SHARES
     }
 
     def slice_of(share: float) -> float:
-        load_run.verification = verifications[share]
+        load_run._observers = Observers(verification=verifications[share])  # noqa: SLF001 - one after the other
         gevent.sleep(0.05)  # what is in flight was begun under another one
         sent = environment.stats.total.num_requests
         before = resource.getrusage(resource.RUSAGE_SELF)

@@ -39,7 +39,7 @@ from knouds_harness.sandbox.faults import FAULTS, Fault, check_faults
 from knouds_harness.sandbox.variants import VARIANTS
 
 SEED = 1
-FAILING = {Verdict.BREACH, Verdict.CONFLICT}
+FAILING = {Verdict.BREACH, Verdict.CONFLICT, Verdict.CONTRADICTION}
 LONGEST_CHECK_S = 600
 
 Work = TypeVar("Work")

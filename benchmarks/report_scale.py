@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
 
 OPERATIONS = 20
 SECONDS = 3600
@@ -30,7 +30,7 @@ LIMITS = {"render_s": 3.0, "memory_mb": 300.0, "open_s": 2.0}
 
 def hour_of_load(root: Path) -> Path:
     """2,000 requests a second: 100 of each of 20 operations, every second."""
-    from loaded_runs import loaded  # noqa: PLC0415 - from tests/, found above
+    from loaded_runs import loaded  # noqa: PLC0415 - from tests/support, found above
 
     medians = {f"operation{number:02}": 2.0 * 1.3**number for number in range(OPERATIONS)}
     return loaded(root, seconds=SECONDS, operations=medians, samples=100)
@@ -38,7 +38,7 @@ def hour_of_load(root: Path) -> Path:
 
 def large_check(root: Path) -> Path:
     """10,000 exchanges, a finding in every fifth of 500 of them, and the whole matrix."""
-    from run_records import (  # noqa: PLC0415 - from tests/, found above
+    from run_records import (  # noqa: PLC0415 - from tests/support, found above
         DOCUMENT,
         add_finding,
         add_matrix,
@@ -98,7 +98,7 @@ def opener() -> tuple[Callable[[Path], float], Callable[[], None]] | None:
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         began = time.perf_counter()
         page.goto(path.as_uri())
-        page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        page.evaluate("new InvariantKey((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
         took_s = time.perf_counter() - began
         page.close()
         return took_s

@@ -2,24 +2,25 @@
 
 Workload: mostly synchronous runs, some asynchronous ones followed to their end, reads in between, now and
 then a cancelled run or an edited workflow; open (``--rate`` counts tasks) or closed. Costs at most the price
-of each run that is sent or submitted. Needs keys that hold everything but ``webhook:receive``.
+of each run that is sent or submitted. Needs keys, whatever they hold: a task of the mix that none of them can
+do is left out, and the run says which and why. All of it takes everything but ``webhook:receive``.
 """
 
 from locust import between, events
 
-from knouds_harness.load.journeys import (
+from knouds_harness.load.plugin import install
+from knouds_harness.load.scenario import ScenarioUser
+from knouds_harness.load.tasks import (
     cancel_run,
     follow_run,
-    keep_house,
     list_usage,
     list_workflows,
     read_schema,
     run_model,
     run_workflow,
     who_am_i,
+    workflow_crud,
 )
-from knouds_harness.load.plugin import install
-from knouds_harness.load.scenario import ScenarioUser
 
 install(events)
 
@@ -27,14 +28,6 @@ install(events)
 class Mixed(ScenarioUser):
     """An integrator on an ordinary day."""
 
-    needs = (
-        "workflow:run",
-        "workflow:read",
-        "workflow:write",
-        "model:run",
-        "execution:read",
-        "execution:cancel",
-    )
     wait_time = between(0.5, 2)
     tasks = {
         run_workflow: 40,
@@ -45,5 +38,5 @@ class Mixed(ScenarioUser):
         list_workflows: 8,
         read_schema: 8,
         list_usage: 6,
-        keep_house: 2,
+        workflow_crud: 2,
     }

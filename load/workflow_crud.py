@@ -2,14 +2,14 @@
 
 Workload: each task makes a workflow of its own, reads, changes, moves and deletes it; open (``--rate``
 counts workflows, each five requests) or closed. Costs no credits, and leaves nothing behind unless it is
-killed. Needs keys that hold ``workflow:read`` and ``workflow:write``.
+killed. Needs keys with ``workflow:read`` and ``workflow:write``, or two keys of one account.
 """
 
 from locust import between, events
 
-from knouds_harness.load.journeys import keep_house
 from knouds_harness.load.plugin import install
 from knouds_harness.load.scenario import ScenarioUser
+from knouds_harness.load.tasks import workflow_crud
 
 install(events)
 
@@ -17,6 +17,5 @@ install(events)
 class WorkflowCrud(ScenarioUser):
     """Somebody who edits."""
 
-    needs = ("workflow:read", "workflow:write")
     wait_time = between(0.5, 2)
-    tasks = [keep_house]
+    tasks = [workflow_crud]

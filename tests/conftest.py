@@ -14,6 +14,12 @@ hypothesis.settings.register_profile("nightly", _BUSY, max_examples=2_000)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if "CI" in os.environ else "dev"))
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-socket reads its options as it is configured
+def pytest_configure(config: pytest.Config) -> None:
+    """Let processes that tests start talk to each other; no option of pytest's, as pytest-socket may lack."""
+    config.option.allow_unix_socket = True
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Refuse other hosts than loopback; the conformance suite has guards of its own."""
     for item in items:

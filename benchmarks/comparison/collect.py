@@ -19,8 +19,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from knouds_harness.load.launching import launch
-from knouds_harness.sandbox.providers import Latency, Model
+from knouds_harness.load.generator.launching import launch
+from knouds_harness.sandbox.providers import Latency, ProviderModel
 from knouds_harness.sandbox.serving import running_sandbox
 
 SCENARIO = Path(__file__).with_name("one_model.py")
@@ -36,7 +36,7 @@ class SlowTail(Latency):
     share: float = 0.05
     factor: float = 1.8
 
-    def job_s(self, models: Sequence[Model], draw: random.Random, *, is_async: bool) -> float:
+    def job_s(self, models: Sequence[ProviderModel], draw: random.Random, *, is_async: bool) -> float:
         """Seconds until the slowest of these models is done."""
         seconds = super().job_s(models, draw, is_async=is_async)
         return seconds * (self.factor if draw.random() < self.share else 1.0)

@@ -18,8 +18,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import stdev
 
-from knouds_harness.reporting.comparison.change import Verdict
-from knouds_harness.reporting.comparison.load_comparison import LoadComparison, Row, compare_loads
+from knouds_harness.reporting.comparison.change import ChangeVerdict
+from knouds_harness.reporting.comparison.load_comparison import LoadComparison, MeasureRow, compare_loads
 from knouds_harness.reporting.comparison.load_figures import LoadFigures
 from knouds_harness.reporting.comparison.sides import read_side
 from knouds_harness.reporting.comparison.tolerances import Tolerances
@@ -46,13 +46,13 @@ def main() -> None:
     for size in SIZES:
         same = [compare(*draw_same(pool, size, chance)) for _ in range(options.pairs)]
         alarms = sum(bool(each.regressions) for each in same)
-        praises = sum(each.verdict is Verdict.BETTER for each in same)
+        praises = sum(each.verdict is ChangeVerdict.BETTER for each in same)
         visible = sorted(change.visible for each in same if (change := p99_of(each).change))
         print(f"{size} against {size} plain: worse in {alarms}, better in {praises} of {len(same)} pairs,")
         print(f"  said to show a p99 that is worse by {visible[len(visible) // 2]:.1%} (median)")
         for kind in SLOWER:
             drawn = [compare(*draw_slower(pool, kind, size, chance)) for _ in range(options.pairs)]
-            seen = sum(p99_of(each).verdict is Verdict.WORSE for each in drawn)
+            seen = sum(p99_of(each).verdict is ChangeVerdict.WORSE for each in drawn)
             failed = sum(bool(each.regressions) for each in drawn)
             print(f"  {kind}: p99 worse in {seen / len(drawn):.1%}, any gate in {failed / len(drawn):.1%}")
 
@@ -109,7 +109,7 @@ def compare(baseline: Sequence[LoadFigures], candidate: Sequence[LoadFigures]) -
     return compare_loads(baseline, candidate, tolerances=Tolerances(given={}), objectives=None)
 
 
-def p99_of(comparison: LoadComparison) -> Row:
+def p99_of(comparison: LoadComparison) -> MeasureRow:
     """The row that a slower server has to show in."""
     return next(row for row in comparison.rows if row.measure == "p99_ms")
 

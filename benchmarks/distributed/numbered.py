@@ -2,7 +2,7 @@
 
 from locust import events, task
 
-from knouds_harness.load.arrival_user import ArrivalUser
+from knouds_harness.load.arrivals.arrival_user import ArrivalUser
 from knouds_harness.load.plugin import install
 
 install(events)

@@ -21,11 +21,11 @@ from locust.env import Environment
 from locust.rpc.protocol import Message
 from locust.stats import RequestStats, setup_distributed_stats_event_listeners
 
-from knouds_harness.load.health import Health
-from knouds_harness.load.locust_statistics import use_exact_buckets
-from knouds_harness.load.messages import HEALTH, IS_LAST, SENT_AT
-from knouds_harness.load.recording import REPORT_KEY, Recorder, packed
-from knouds_harness.load.response import Response
+from knouds_harness.load.client.response import Response
+from knouds_harness.load.collection.locust_statistics import use_exact_buckets
+from knouds_harness.load.collection.recording import REPORT_KEY, SecondsRecorder, packed
+from knouds_harness.load.distributed.messages import HEALTH, SENT_AT
+from knouds_harness.load.generator.health import Health
 
 REPORT_EVERY_S = 3
 """As ``locust.runners.WORKER_REPORT_INTERVAL``."""
@@ -38,7 +38,7 @@ def report_of(operations: int, per_s: int) -> dict[str, Any]:
     stats = RequestStats()
     setup_distributed_stats_event_listeners(environment.events, stats)
     now_s = 0.0
-    recorder = Recorder(clock=lambda: now_s)
+    recorder = SecondsRecorder(clock=lambda: now_s)
     chance = random.Random(0)
     response = Response()
     response.fill(200, b"HTTP/1.1 200 OK\r\n\r\n", 0, b"{}")
@@ -55,7 +55,7 @@ def report_of(operations: int, per_s: int) -> dict[str, Any]:
     environment.events.report_to_master.fire(client_id="", data=data)
     data[REPORT_KEY] = [packed(second) for second in recorder.take(with_current=True)]
     data[HEALTH] = health.packed()
-    return data | {IS_LAST: False, "user_classes_count": {}, "user_count": 0}
+    return data | {"user_classes_count": {}, "user_count": 0}
 
 
 def at(report: dict[str, Any], now_s: float) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """``python -m knouds_harness``: the command line."""
 
-from knouds_harness.cli import main
+from knouds_harness.commands.cli import main
 
 if __name__ == "__main__":
     main()

@@ -8,8 +8,11 @@ HarnessError
 ├── DocumentError               2   the OpenAPI document is broken
 ├── RunRecordError              2   a run folder cannot be read or written
 ├── RecordingError              2   a recording cannot be used: edited, cut short, of another contract
+├── ProfileContradicted         1   the target is not what its profile says, so no load was sent
 ├── TargetUnreachable           3   no usable answer from the target
-└── GuardStop                   4   a guard refused to send a request
+├── GuardStop                   4   a guard refused to send a request
+│   └── CreditsShort                its cost does not fit into the credits that are left
+└── NotCreatedHere              4   a request would change a workflow that the run did not create
 """
 
 from __future__ import annotations
@@ -17,10 +20,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from enum import IntEnum
+from typing import Final
 
 
 class ExitCode(IntEnum):
-    """What a command's exit status means (documented in the README)."""
+    """What a command's exit status means."""
 
     KEPT = 0
     BREACH = 1
@@ -29,6 +33,27 @@ class ExitCode(IntEnum):
     GUARD = 4
     INVALID_MEASUREMENT = 5
     INTERRUPTED = 130
+
+    @property
+    def meaning(self) -> str:
+        """In words, for help and documents."""
+        return _MEANINGS[self]
+
+    @classmethod
+    def explained(cls) -> str:
+        """All codes with their meanings, in one line."""
+        return "; ".join(f"{code.value} {code.meaning}" for code in cls)
+
+
+_MEANINGS: Final = {
+    ExitCode.KEPT: "kept",
+    ExitCode.BREACH: "breach, missed objective or regression",
+    ExitCode.USAGE: "usage or profile error",
+    ExitCode.UNREACHABLE: "target unreachable",
+    ExitCode.GUARD: "stopped by a guard",
+    ExitCode.INVALID_MEASUREMENT: "measurement not valid",
+    ExitCode.INTERRUPTED: "interrupted",
+}
 
 
 class HarnessError(Exception):
@@ -81,6 +106,12 @@ class RecordingError(HarnessError):
     """A recording cannot be read, or must not be relied on; names the file and says why."""
 
 
+class ProfileContradicted(HarnessError):
+    """The target is not what its profile says, in what a load run rests on; lists every contradiction."""
+
+    exit_code = ExitCode.BREACH
+
+
 class TargetUnreachable(HarnessError):
     """No usable answer from the target."""
 
@@ -89,5 +120,18 @@ class TargetUnreachable(HarnessError):
 
 class GuardStop(HarnessError):
     """A guard refused to send a request: host, kind of action, rate or budget."""
+
+    exit_code = ExitCode.GUARD
+
+
+class CreditsShort(GuardStop):
+    """What a request may cost does not fit into the credits that are left."""
+
+
+class NotCreatedHere(HarnessError):
+    """A request was not sent, as it would change or delete a workflow that the run did not create.
+
+    It ends no run: what needed the workflow is untested.
+    """
 
     exit_code = ExitCode.GUARD

@@ -17,17 +17,17 @@ from urllib.parse import parse_qsl, urlsplit
 import schemathesis
 
 from knouds_harness.conformance.checks import rate_limits, schemas
-from knouds_harness.conformance.claims import Check, Claim
-from knouds_harness.conformance.common_checks import COMMON_CHECKS, common_claims
+from knouds_harness.conformance.judging.claim import Check, Claim
+from knouds_harness.conformance.judging.common_checks import COMMON_CHECKS, common_claims
+from knouds_harness.conformance.judging.findings import finding_of
 from knouds_harness.contract.document import Document, shipped_document
 from knouds_harness.contract.operations import Action
 from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.contract.tiers import LIMIT_BY_TIER
 from knouds_harness.exchange.evidence import Exchange, Request
-from knouds_harness.runs.findings import fingerprint
-from knouds_harness.runs.verdicts import fails_run, verdict_for
-from knouds_harness.target.profile_format import WaiverTable
-from knouds_harness.target.waivers import Waiver
+from knouds_harness.runs.verdicts import verdict_for
+from knouds_harness.targets.profile_format import WaiverTable
+from knouds_harness.targets.waivers import Waiver
 
 _METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 """Those whose answers the ground rules are about; a preflight's or a HEAD's has no body to judge."""
@@ -119,31 +119,17 @@ class ContractCheck:
                 yield from claims
 
     def _fails(self, claim: Claim, exchange: Exchange) -> bool:
-        properties: dict[str, Any] = {
-            "check": self.check.id,
-            "fact": claim.fact,
-            "operation": exchange.request.operation_id,
-            "status": exchange.status,
-            "code": exchange.code,
-        }
-        mark = fingerprint(**properties, where=claim.where)
-        today = datetime.now(UTC).date()
-        is_waived = any(
-            waiver.matches(fingerprint=mark, **properties) and not waiver.is_expired(today)
-            for waiver in self._waivers
-        )
-        verdict = verdict_for(_contract()[0].facts[claim.fact])
-        return fails_run(verdict, strict=False, is_waived=is_waived)
+        found = finding_of(self.check, exchange, claim, document=_contract()[0], waivers=self._waivers)
+        return found.fails(strict=False)
 
 
-class RunCheck(ContractCheck):
+class RateLimitCheck(ContractCheck):
     """A check of a run's rate-limit headers, which only accounts on a limited tier are promised.
 
     Whether the account is one, ``getWhoami`` tells: until it has answered for a key, its runs are not judged.
     """
 
     def __init__(self, *, waivers: Sequence[Mapping[str, Any]] = ()) -> None:
-        """Take the check's table, as all do."""
         super().__init__(waivers=waivers)
         self._tier_by_key: dict[str, str] = {}
 
@@ -175,4 +161,4 @@ def _register(check: Check[...], kind: type[ContractCheck]) -> None:
 for _check in COMMON_CHECKS:
     _register(_check, ContractCheck)
 for _check in (schemas.limited_run_headers, rate_limits.told_limit):
-    _register(_check, RunCheck)
+    _register(_check, RateLimitCheck)

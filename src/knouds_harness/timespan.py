@@ -7,23 +7,22 @@ from typing import Final
 
 import click
 
-_TIMESPAN: Final = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?")
+_TIMESPAN: Final = re.compile(r"(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s?)?")
+_LONGEST_S: Final = 366 * 24 * 3600
 
 
-class Timespan(click.ParamType[str]):
-    """A time, kept as it was written."""
+class Timespan(click.ParamType[int]):
+    """A time, in seconds."""
 
     name = "time"
 
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Refuse what is no time, or none at all."""
-        if not (_TIMESPAN.fullmatch(value) and re.search("[1-9]", value)):
+        found = _TIMESPAN.fullmatch(str(value))
+        hours, minutes, seconds = (int(part or 0) for part in found.groups()) if found else (0, 0, 0)
+        whole_s = 3600 * hours + 60 * minutes + seconds
+        if whole_s > _LONGEST_S:
+            self.fail(f"{str(value)[:20]!r} is too long: a year at most", param, ctx)
+        if not whole_s:
             self.fail(f"{value!r} is no time; write 90, 30s, 10m or 1h30m", param, ctx)
-        return value
-
-
-def seconds_of(timespan: str) -> float:
-    """How long a time is that ``Timespan`` has taken."""
-    found = _TIMESPAN.fullmatch(timespan)
-    hours, minutes, seconds = (int(part or 0) for part in found.groups()) if found else (0, 0, 0)
-    return 3600.0 * hours + 60.0 * minutes + seconds
+        return whole_s

@@ -9,44 +9,80 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from knouds_harness.conformance.checks import capabilities
-from knouds_harness.conformance.generation import capability_sets
-from knouds_harness.conformance.matrix import cell_for, cells_of, prove_cell
-from knouds_harness.conformance.needs import (
-    FULL_KEY,
-    OWN_POLLED_WORKFLOW,
-    OWN_WORKFLOW,
-    POLLED_MODEL,
-    USABLE_MODEL,
+from knouds_harness.conformance.generation.strategies import capability_sets
+from knouds_harness.conformance.needs.keys import (
+    AUTHOR_AND_LESSER,
+    EMPTY_KEY,
+    LESSER_KEY,
+    READER,
+    STAR_KEY,
+    WILDCARD_ELSEWHERE_KEY,
+    WILDCARD_KEY,
+    WORKFLOW_RUNNER,
+)
+from knouds_harness.conformance.needs.need import CONTROL
+from knouds_harness.conformance.needs.runs import (
+    ASYNC_MODEL_CALL,
+    ASYNC_WORKFLOW_CALL,
     own_workflows,
     usable_models,
 )
-from knouds_harness.conformance.probe import Call
+from knouds_harness.conformance.needs.workflows import (
+    ANY_MODEL,
+    ANY_WORKFLOW,
+    BOUND_KEY,
+    BOUND_KEY_BESIDE_ANOTHER,
+    lesser_key,
+)
+from knouds_harness.conformance.suite.matrix import cell_for, is_decided, prove_cell
+from knouds_harness.conformance.suite.selection import operations_for
+from knouds_harness.conformance.suite.tester import Call
+from knouds_harness.conformance.support.subjects import harmless_call
+from knouds_harness.exchange.created_workflows import fresh_name
+from knouds_harness.exchange.execution_status import body_of
+from knouds_harness.targets.resources import Workflow
+
+RUN_OPERATIONS = ("runWorkflow", "runModel")
 
 
 @pytest.mark.independent
 @pytest.mark.operations(secured=True)
 @pytest.mark.proves(capabilities.admitted, capabilities.denied)
-def test_matrix(probe, subjects, operation, personas):
+@pytest.mark.shows("capability.any-valid-key-suffices")
+@pytest.mark.shows("capability.exact-is-admitted", READER)
+@pytest.mark.shows("capability.star-is-admitted", STAR_KEY)
+@pytest.mark.shows("capability.resource-wildcard-is-admitted", WILDCARD_KEY)
+@pytest.mark.shows("capability.wildcard-stays-in-resource", WILDCARD_ELSEWHERE_KEY)
+@pytest.mark.shows("capability.bound-form-only-runs", BOUND_KEY)
+@pytest.mark.shows("capability.missing-is-403-denied", EMPTY_KEY)
+@pytest.mark.shows("capability.orthogonal", LESSER_KEY)
+@pytest.mark.shows("capability.denied-names-required", LESSER_KEY)
+@pytest.mark.shows("capability.required-form", LESSER_KEY)
+def test_key_is_admitted_where_its_capabilities_suffice(tester, subjects, operation, personas):
     """A persona is admitted exactly where its capabilities meet what the operation asks for."""
+    account = subjects.account_if_any(operation)
     for persona in personas:
-        if operation in cells_of(persona, (operation,), probe.need(FULL_KEY)):
-            prove_cell(subjects, cell_for(subjects, operation, persona))
+        if is_decided(operation, persona, account):
+            prove_cell(subjects, cell_for(subjects, operation, persona, account))
 
 
 @pytest.mark.independent
 @pytest.mark.proves(capabilities.denied, capabilities.admitted)
-def test_bound_key_runs_its_own_resource_only(probe, subjects, document, target, personas):
+@pytest.mark.needs(BOUND_KEY)
+@pytest.mark.shows("capability.bound-form-is-admitted")
+@pytest.mark.shows("capability.bound-form-is-exact", BOUND_KEY_BESIDE_ANOTHER)
+def test_bound_key_runs_its_own_resource_only(tester, subjects, document, target, personas):
     """A key bound to one workflow or model runs that one, and none whose name begins or ends like it."""
-    resources = {
-        "runWorkflow": [workflow.slug for workflow in own_workflows(target)],
-        "runModel": [model.name for model in usable_models(target)],
-    }
     for persona in filter(_is_bound, personas):
+        resources = {
+            "runWorkflow": [workflow.slug for workflow in own_workflows(target, persona.user)],
+            "runModel": [model.name for model in usable_models(target)],
+        }
         for operation_id, known in resources.items():
             operation = document.operation_by_id[operation_id]
-            if operation in cells_of(persona, (operation,), probe.need(FULL_KEY)):
+            if is_decided(operation, persona, persona.user):
                 for name in known:
-                    prove_cell(subjects, cell_for(subjects, operation, persona, name))
+                    prove_cell(subjects, cell_for(subjects, operation, persona, persona.user, name))
 
 
 def _is_bound(persona):
@@ -56,34 +92,45 @@ def _is_bound(persona):
 
 @pytest.mark.independent
 @pytest.mark.proves(capabilities.denied)
-@pytest.mark.parametrize("operation_id", ["runWorkflow", "runModel"])
-def test_key_bound_to_a_similar_name(probe, subjects, document, operation_id):
+@pytest.mark.needs(CONTROL)
+@pytest.mark.shows("capability.bound-form-is-exact")
+@pytest.mark.parametrize("operation_id", RUN_OPERATIONS)
+def test_key_bound_to_a_similar_name(tester, subjects, document, operation_id):
     """A key bound to a part of a name, or to a longer one, does not run what has that name."""
     operation = document.operation_by_id[operation_id]
     resource = operation_id.removeprefix("run").lower()
+    account = subjects.account_of(operation)
     (name,) = subjects.call_on_existing(operation).path_values.values()
 
     for similar in (name[:-1], name[1:], f"{name}-2", f"a-{name}"):
-        persona = probe.minted({f"{resource}:{similar}:run"})
-        prove_cell(subjects, cell_for(subjects, operation, persona, name))
+        persona = tester.minted({f"{resource}:{similar}:run"}, account=account)
+        prove_cell(subjects, cell_for(subjects, operation, persona, account, name))
 
 
 @pytest.mark.independent
-@pytest.mark.parametrize("operation_id", ["runWorkflow", "runModel"])
+@pytest.mark.parametrize(
+    ("operation_id", "need"),
+    [
+        pytest.param(operation_id, need, id=operation_id, marks=pytest.mark.needs(need))
+        for operation_id, need in (("runWorkflow", ASYNC_WORKFLOW_CALL), ("runModel", ASYNC_MODEL_CALL))
+    ],
+)
 @pytest.mark.proves(capabilities.admitted, capabilities.denied)
-def test_asynchronous_runs_need_the_same(probe, subjects, personas, operation_id):
+@pytest.mark.shows("capability.exact-is-admitted", WORKFLOW_RUNNER)
+@pytest.mark.shows("capability.orthogonal", LESSER_KEY)
+def test_asynchronous_runs_need_the_same(tester, subjects, personas, operation_id, need):
     """What admits a run admits an asynchronous one, and nothing else: webhook:receive is for its delivery."""
-    operation, owner = probe.document.operation_by_id[operation_id], probe.need(FULL_KEY)
-    if operation_id == "runWorkflow":
-        first = probe.need(OWN_POLLED_WORKFLOW).slug
-        is_polled = {workflow.slug: workflow.polled for workflow in own_workflows(probe.target)}
-    else:
-        first = probe.need(POLLED_MODEL).name
-        is_polled = {model.name: model.polled for model in usable_models(probe.target)}
+    operation, (key, polled) = tester.document.operation_by_id[operation_id], tester.need(need)
+    known = (
+        own_workflows(tester.target, key.user)
+        if isinstance(polled, Workflow)
+        else usable_models(tester.target)
+    )
+    is_polled = {_name_of(each): each.polled for each in known}
     for persona in personas:
-        if persona.user == owner.user and operation in cells_of(persona, (operation,), owner):
-            for name in is_polled if _is_bound(persona) else [first]:
-                cell = cell_for(subjects, operation, persona, name)
+        if persona.user == key.user and is_decided(operation, persona, key.user):
+            for name in is_polled if _is_bound(persona) else [_name_of(polled)]:
+                cell = cell_for(subjects, operation, persona, key.user, name)
                 call = cell.call.having(query=(("async", "true"),))
                 if cell.is_admitted:
                     prove_cell(subjects, replace(cell, call=call.having(json={"inputs": []})))
@@ -91,34 +138,49 @@ def test_asynchronous_runs_need_the_same(probe, subjects, personas, operation_id
                     prove_cell(subjects, replace(cell, call=call))
 
 
+def _name_of(resource):
+    """What stands for a workflow or model in the path."""
+    return resource.slug if isinstance(resource, Workflow) else resource.name
+
+
 @pytest.mark.independent
 @pytest.mark.operations(secured=True)
 @pytest.mark.proves(capabilities.granting_what_was_required, capabilities.denied, capabilities.admitted)
-def test_minimal_key(probe, subjects, document, operation):
+@pytest.mark.shows("capability.denied-names-required")
+@pytest.mark.shows("capability.exact-is-admitted")
+@pytest.mark.shows("capability.orthogonal")
+def test_key_that_holds_only_what_is_named_is_admitted(tester, subjects, document, operation):
     """Holding only what the operation names is enough; holding everything else is not."""
+    account = subjects.account_of(operation)
     named = operation.required_capabilities(subjects.call_on_existing(operation).path_values)
     everything = {form for each in document.operations for form in each.alternatives if "{" not in form}
 
-    for capability in named:
-        prove_cell(subjects, cell_for(subjects, operation, probe.minted({capability})))
-    prove_cell(subjects, cell_for(subjects, operation, probe.minted(everything - set(named))))
+    for held in (*({capability} for capability in named), everything - set(named)):
+        prove_cell(subjects, cell_for(subjects, operation, tester.minted(held, account=account), account))
 
 
 @pytest.mark.independent
 @pytest.mark.proves(capabilities.granting_what_was_required, capabilities.denied, capabilities.admitted)
+@pytest.mark.needs(ANY_WORKFLOW, ANY_MODEL)
+@pytest.mark.shows("capability.denied-names-required")
 @given(data=st.data())
-def test_any_set_of_capabilities_follows_the_rule(probe, subjects, data):
+def test_any_set_of_capabilities_follows_the_rule(tester, subjects, data):
     """Whatever set a key holds, it is admitted exactly where the documented rule says so."""
-    operation = data.draw(st.sampled_from([each for each in probe.document.operations if not each.is_public]))
-    held = data.draw(capability_sets(_universe(probe)))
+    operation = data.draw(
+        st.sampled_from([each for each in tester.document.operations if not each.is_public])
+    )
+    held = data.draw(capability_sets(_universe(tester)))
+    account = subjects.account_of(operation)
 
-    assert not prove_cell(subjects, cell_for(subjects, operation, probe.minted(held)))
+    assert not prove_cell(
+        subjects, cell_for(subjects, operation, tester.minted(held, account=account), account)
+    )
 
 
-def _universe(probe):
+def _universe(tester):
     """Capabilities of every form: exact, of a whole resource, bound to a resource or to one named like it."""
-    slug = probe.need(OWN_WORKFLOW).slug
-    model = probe.need(USABLE_MODEL).name
+    slug = tester.need(ANY_WORKFLOW).slug
+    model = tester.need(ANY_MODEL).name
     return {
         *(f"workflow:{verb}" for verb in ("run", "read", "write", "*")),
         *(f"model:{verb}" for verb in ("run", "*")),
@@ -130,34 +192,59 @@ def _universe(probe):
     }
 
 
+@pytest.mark.independent
+@pytest.mark.parametrize(
+    ("operation", "need"),
+    [
+        pytest.param(each, need, id=each.id, marks=pytest.mark.needs(need))
+        for each in operations_for(secured=True, ids=None)
+        if each.path_parameters
+        for need in [lesser_key(each)]
+    ],
+)
+@pytest.mark.proves(capabilities.denied_alike)
+def test_denial_tells_nothing(tester, subjects, operation, need):
+    """A key that may not do something is told the same whether what it asks for exists or not."""
+    persona, call = tester.need(need), subjects.call_on_existing(operation)
+
+    known = tester.send(operation.id, persona, call)
+    unknown = tester.send(
+        operation.id, persona, call.having(path_values=harmless_call(operation).path_values)
+    )
+
+    if known.code == "CAPABILITY_DENIED":
+        tester.judge(capabilities.denied_alike, unknown, of_existing=known)
+
+
 @pytest.mark.proves(capabilities.nothing_changed)
-def test_denial_has_no_effect(probe, subjects, document, personas):
+@pytest.mark.needs(AUTHOR_AND_LESSER)
+def test_denial_has_no_effect(tester, subjects, document, personas):
     """A refused write leaves the workflow as it was."""
-    owner = probe.need(FULL_KEY)
-    call = Call(path_values={"slug": subjects.make_workflow()})
-    before = probe.send("getWorkflow", owner, call).json_or_none()
+    owner, _ = tester.need(AUTHOR_AND_LESSER)
+    call = Call(path_values={"slug": subjects.make_workflow(owner)})
+    before = body_of(tester.send("getWorkflow", owner, call))
 
     for operation_id in ("updateWorkflow", "moveWorkflow", "deleteWorkflow"):
         operation = document.operation_by_id[operation_id]
         for persona in personas:
             if persona.user == owner.user and not operation.admits(persona.capabilities, call.path_values):
                 refused = subjects.call_on_existing(operation).having(path_values=call.path_values)
-                probe.send(operation_id, persona, refused)
+                tester.send(operation_id, persona, refused)
 
-    probe.judge(capabilities.nothing_changed, probe.send("getWorkflow", owner, call), before=before)
+    tester.judge(capabilities.nothing_changed, tester.send("getWorkflow", owner, call), before=before)
 
 
 @pytest.mark.proves(capabilities.nothing_created)
-def test_denied_create_makes_nothing(probe, subjects, document, personas, run):
+@pytest.mark.needs(AUTHOR_AND_LESSER)
+def test_denied_create_makes_nothing(tester, document, personas):
     """A refused create leaves no workflow behind."""
-    owner = probe.need(FULL_KEY)
+    owner, _ = tester.need(AUTHOR_AND_LESSER)
     operation = document.operation_by_id["createWorkflow"]
-    name = f"Harness denied {run.options.seed}"
+    name = fresh_name("denied")
 
     for persona in personas:
         if persona.user == owner.user and not operation.admits(persona.capabilities, {}):
-            probe.send(operation.id, persona, Call(json={"name": name}))
+            tester.send(operation.id, persona, Call(json={"name": name}))
 
-    listed = probe.send("listWorkflows", owner)
-    subjects.note_listed(listed, name)
-    probe.judge(capabilities.nothing_created, listed, name=name)
+    listed = tester.send("listWorkflows", owner)
+    tester.judge(capabilities.nothing_created, listed, name=name)

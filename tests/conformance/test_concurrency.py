@@ -6,32 +6,36 @@ import uuid
 
 import pytest
 
-from knouds_harness.conformance.charges import row_of_request
-from knouds_harness.conformance.checks import concurrency, envelopes, refusals, schemas, webhooks
-from knouds_harness.conformance.checks.concurrency import created_slug
-from knouds_harness.conformance.history import await_rows
-from knouds_harness.conformance.needs import (
-    ANY_KEY,
-    CONTROL,
-    FULL_KEY,
-    LIMITED_KEY,
-    POLLED_MODEL,
-    RECEIVING_KEY,
-    USABLE_MODEL,
-    limited_runs,
-    mints_webhooks,
-    once,
+from knouds_harness.conformance.checks import (
+    authentication,
+    concurrency,
+    runs,
+    schemas,
+    usage,
+    webhooks,
+    workflows,
 )
-from knouds_harness.conformance.probe import UNTESTED, Call
-from knouds_harness.conformance.trails import Executions
-from knouds_harness.contract.tiers import LIMIT_BY_TIER
-from knouds_harness.target.personas import Secret
-from knouds_harness.target.resources import Webhook
+from knouds_harness.conformance.checks.concurrency import created_slug
+from knouds_harness.conformance.checks.envelopes import form, refusals
+from knouds_harness.conformance.needs.keys import ANY_KEY, AUTHOR, TWO_ACCOUNTS, holds, usable_keys
+from knouds_harness.conformance.needs.need import CONTROL, KeyAndResource
+from knouds_harness.conformance.needs.rate_limits import LIMITED_KEY, limited_runs
+from knouds_harness.conformance.needs.runs import CANCELLED_RUN, LAST_CREDITS, MODEL_RUN, once
+from knouds_harness.conformance.needs.untested import Untested
+from knouds_harness.conformance.needs.webhooks import RECEIVING, mints_webhooks
+from knouds_harness.conformance.suite.tester import Call
+from knouds_harness.conformance.support.charges import row_of_request
+from knouds_harness.conformance.support.usage_pages import await_rows
+from knouds_harness.exchange.created_workflows import fresh_name
+from knouds_harness.targets.personas import Secret
+from knouds_harness.targets.resources import Webhook
+
+pytestmark = pytest.mark.sequence
 
 AT_ONCE = 8
 PAID_AT_ONCE = 3
 AFFORDABLE = 3
-LEFT = 4
+MOST_ACCOUNTS = 4
 ROUNDS = 4
 DELIVERY_S = 15.0
 ANOTHER_S = 0.3  # a second delivery of one end comes with the first
@@ -45,26 +49,24 @@ def are_admitted(exchanges):
 
 
 @pytest.mark.proves(concurrency.distinct_slugs)
-def test_simultaneous_creates(probe, subjects):
+def test_workflows_created_at_once_get_different_slugs(tester, subjects):
     """Workflows of one name that are created at once get slugs of their own."""
-    call = Call(json={"name": f"Harness twin {uuid.uuid4().hex[:8]}"})
+    call = Call(json={"name": fresh_name("twin")})
 
-    created = probe.send_together("createWorkflow", probe.need(FULL_KEY), call, times=AT_ONCE)
+    created = tester.send_together("createWorkflow", tester.need(AUTHOR), call, times=AT_ONCE)
 
-    for exchange in created:
-        subjects.note_created(exchange)
     slugs = [created_slug(exchange) for exchange in created]
     for index, exchange in enumerate(created):
         others = [slug for slug in (*slugs[:index], *slugs[index + 1 :]) if slug is not None]
-        probe.judge(concurrency.distinct_slugs, exchange, others=others)
+        tester.judge(concurrency.distinct_slugs, exchange, others=others)
 
 
 @pytest.fixture(autouse=True)
-def open_connections(probe):
+def open_connections(tester):
     """As many connections as may be used: what is sent at once then also arrives at once."""
-    key = ANY_KEY.find(probe.target)
+    key = ANY_KEY.find(tester.target)
     if key is not None:
-        probe.send_together("getWhoami", key, Call(), times=probe.most_at_once)
+        tester.send_together("getWhoami", key, Call(), times=tester.most_at_once)
 
 
 def to_workflow(operation_id, persona, slug, body=None):
@@ -74,115 +76,114 @@ def to_workflow(operation_id, persona, slug, body=None):
     return operation_id, persona, call
 
 
-def read(probe, persona, slug):
+def read(tester, persona, slug):
     """A workflow as it is now."""
-    return probe.send(*to_workflow("getWorkflow", persona, slug))
+    return tester.send(*to_workflow("getWorkflow", persona, slug))
 
 
 @pytest.mark.proves(concurrency.updates_in_some_order)
-def test_simultaneous_updates(probe, subjects):
+def test_updates_at_once_all_take_effect(tester, subjects):
     """Updates at once of different members all take effect, one after another."""
-    owner = probe.need(FULL_KEY)
+    owner = tester.need(AUTHOR)
     for _ in range(ROUNDS):
         slug = subjects.make_workflow(owner, description="before")
-        before = read(probe, owner, slug)
+        before = read(tester, owner, slug)
         updates = [{"description": "first"}, {"name": "Harness scratch again"}, {"description": "second"}]
         sendings = [to_workflow("updateWorkflow", owner, slug, update) for update in updates]
         sendings += [to_workflow("getWorkflow", owner, slug)] * 2
 
-        history = [*probe.send_at_once(sendings), read(probe, owner, slug)]
+        history = [*tester.send_at_once(sendings), read(tester, owner, slug)]
 
-        probe.judge(
+        tester.judge(
             concurrency.updates_in_some_order, history[-1], before=before, history=history, members=MEMBERS
         )
 
 
 @pytest.mark.proves(concurrency.moves_in_some_order)
-def test_moves_beside_updates(probe, subjects):
+def test_move_takes_effect_beside_updates(tester, subjects):
     """A move takes effect whatever is updated at the same time."""
-    owner = probe.need(FULL_KEY)
+    owner = tester.need(AUTHOR)
     for _ in range(ROUNDS):
         slug = subjects.make_workflow(owner)
-        before = read(probe, owner, slug)
+        before = read(tester, owner, slug)
         folder = f"harness-{uuid.uuid4().hex[:8]}"
         update = to_workflow("updateWorkflow", owner, slug, {"description": "beside a move"})
         move = to_workflow("moveWorkflow", owner, slug, {"folderId": folder})
 
-        sent = probe.send_at_once([update, update, move, to_workflow("getWorkflow", owner, slug)])
-        history = [*sent, read(probe, owner, slug)]
+        sent = tester.send_at_once([update, update, move, to_workflow("getWorkflow", owner, slug)])
+        history = [*sent, read(tester, owner, slug)]
 
-        probe.judge(concurrency.moves_in_some_order, history[-1], before=before, history=history)
+        tester.judge(concurrency.moves_in_some_order, history[-1], before=before, history=history)
 
 
 @pytest.mark.proves(concurrency.deletes_in_some_order)
-def test_deletes_beside_updates(probe, subjects):
+def test_workflow_deleted_beside_updates_stays_deleted(tester, subjects):
     """Of a workflow that is deleted and written at once nothing is left, and nothing comes back."""
-    owner = probe.need(FULL_KEY)
+    owner = tester.need(AUTHOR)
     for _ in range(ROUNDS):
         slug = subjects.make_workflow(owner)
         update = to_workflow("updateWorkflow", owner, slug, {"description": "beside a delete"})
         delete = to_workflow("deleteWorkflow", owner, slug)
         get = to_workflow("getWorkflow", owner, slug)
 
-        sent = probe.send_at_once([update, update, delete, get, update, delete])
-        history = [*sent, read(probe, owner, slug), read(probe, owner, slug)]
+        sent = tester.send_at_once([update, update, delete, get, update, delete])
+        history = [*sent, read(tester, owner, slug), read(tester, owner, slug)]
 
-        probe.judge(concurrency.deletes_in_some_order, history[-1], history=history)
-
-
-@pytest.fixture(scope="module")
-def executions(probe, subjects):
-    """Makes executions."""
-    return Executions(probe, subjects)
+        tester.judge(concurrency.deletes_in_some_order, history[-1], history=history)
 
 
-def cancelled_at_once(probe, executions, trail):
+def cancelled_at_once(tester, executions, trace):
     """An execution with several cancels, and polls between, at once; polled on until it has ended."""
-    call = Call(path_values={"id": executions.subjects.execution_id_of(trail.submitted)})
+    call = Call(path_values={"id": executions.subjects.execution_id_of(trace.submitted)})
     cancel, poll = (
-        (operation_id, executions.owner, call) for operation_id in ("cancelExecution", "getExecution")
+        (operation_id, trace.reader, call) for operation_id in ("cancelExecution", "getExecution")
     )
-    sent = probe.send_at_once([cancel, cancel, cancel, cancel, poll, poll])
-    return executions.to_end(executions.polled(trail.with_more(*sent)))
+    sent = tester.send_at_once([cancel, cancel, cancel, cancel, poll, poll])
+    return executions.to_end(executions.polled(trace.with_more(*sent)))
 
 
-@pytest.mark.spends.with_args(once(POLLED_MODEL))
+@pytest.mark.spends.with_args(once(CANCELLED_RUN))
 @pytest.mark.proves(concurrency.cancels_in_some_order, concurrency.charged_once)
-def test_simultaneous_cancels(probe, executions):
+def test_cancels_at_once_lead_to_one_end_and_one_charge(tester, executions):
     """Cancels of one execution at once lead to one end, and are charged as one run."""
-    model = probe.need(POLLED_MODEL)
+    found = tester.need(CANCELLED_RUN)
 
-    trail = cancelled_at_once(probe, executions, executions.submit(model))
+    trace = cancelled_at_once(tester, executions, executions.submit(found))
 
-    probe.judge(concurrency.cancels_in_some_order, trail.last, history=trail.exchanges[1:])
+    tester.judge(concurrency.cancels_in_some_order, trace.last, history=trace.exchanges[1:])
     rows = await_rows(
-        probe, executions.owner, lambda rows: row_of_request(list(rows), trail.request_id) is not None
+        tester, trace.reader, lambda rows: row_of_request(list(rows), trace.request_id) is not None
     )
-    own = [row for row in rows if trail.request_id and row.get("requestId") == trail.request_id]
-    probe.judge(concurrency.charged_once, trail.last, rows=own, most_credits=probe.price(model))
+    own = [row for row in rows if trace.request_id and row.get("requestId") == trace.request_id]
+    tester.judge(concurrency.charged_once, trace.last, rows=own, most_credits=tester.price(found.resource))
 
 
 @pytest.fixture
-def receiving_key(probe, run):
-    """A key of the full key's account with a webhook, its own where keys can be made."""
-    if not mints_webhooks(probe.target):
-        return probe.need(RECEIVING_KEY)
+def receiving(tester, run):
+    """A key with a webhook, its own where keys can be made, and what it may run."""
+    found = tester.need(RECEIVING)
+    if not mints_webhooks(tester.target):
+        return found
     webhook = Webhook(
         url=run.receiver.url("/cancelled-at-once"),
         secret=Secret(f"whsec_{uuid.uuid4().hex}", "webhook-cancelled-at-once"),
     )
     capabilities = RUNNER | {"webhook:receive"}
-    return probe.mint.mint(capabilities, account=probe.need(FULL_KEY).user, webhook=webhook)
+    return found._replace(key=tester.minted(capabilities, account=found.key.user, webhook=webhook))
 
 
-@pytest.mark.spends.with_args(once(POLLED_MODEL))
+@pytest.mark.spends.with_args(once(CANCELLED_RUN))
 @pytest.mark.proves(webhooks.one_each)
-def test_simultaneous_cancels_are_delivered_once(probe, executions, run, receiving_key):
+@pytest.mark.needs(CANCELLED_RUN)
+def test_simultaneous_cancels_are_delivered_once(tester, executions, run, receiving):
     """However many cancels an execution gets at once, its end is delivered once."""
-    trail = executions.submit(probe.need(POLLED_MODEL), receiving_key)
-    execution_id = executions.subjects.execution_id_of(trail.submitted)
+    if not holds(receiving.reader, "execution:cancel"):
+        raise Untested("a key of the account with the webhook that holds execution:cancel", "profile")
+    own = KeyAndResource(receiving.reader, receiving.resource)
+    trace = executions.submit(own, submitter=receiving.key)
+    execution_id = executions.subjects.execution_id_of(trace.submitted)
 
-    trail = cancelled_at_once(probe, executions, trail)
+    trace = cancelled_at_once(tester, executions, trace)
 
     def taken(deliveries):
         return sum(each.is_taken and each.execution_id == execution_id for each in deliveries)
@@ -190,85 +191,129 @@ def test_simultaneous_cancels_are_delivered_once(probe, executions, run, receivi
     run.receiver.wait_until(lambda came: taken(came) > 0, timeout_s=DELIVERY_S)
     run.receiver.wait_until(lambda came: taken(came) > 1, timeout_s=ANOTHER_S)
     came = taken(run.receiver.deliveries)
-    if not came and not mints_webhooks(probe.target):
-        pytest.skip(
-            f"{UNTESTED}a delivery within {DELIVERY_S:g} s: none may have its way here, or it takes longer"
-        )
-    probe.judge(webhooks.one_each, trail.last, taken=came)
+    if not came and not mints_webhooks(tester.target):
+        raise Untested(f"a delivery within {DELIVERY_S:g} s: none may have its way here, or it takes longer")
+    tester.judge(webhooks.one_each, trace.last, taken=came)
 
 
 def runs_within_means(target):
     """What the account with few credits can pay for."""
-    return once(USABLE_MODEL)(target) * AFFORDABLE if CONTROL.find(target) else []
+    return once(MODEL_RUN)(target) * AFFORDABLE if CONTROL.find(target) else []
 
 
 @pytest.mark.spends.with_args(runs_within_means)
-@pytest.mark.proves(concurrency.no_overspending, refusals.TOO_FEW_CREDITS, envelopes.code_fits_status)
-def test_runs_on_the_last_credits(probe):
+@pytest.mark.needs(MODEL_RUN, CONTROL)
+@pytest.mark.proves(concurrency.no_overspending, refusals.TOO_FEW_CREDITS, form.code_fits_status)
+def test_runs_on_the_last_credits(tester):
     """Runs that are sent at once do not spend more credits than the account has."""
-    probe.need(CONTROL)
-    model = probe.need(USABLE_MODEL)
-    had_credits = int(probe.price(model) * AFFORDABLE)
-    account = probe.mint.open_account("business", credits=had_credits)
-    persona = probe.mint.mint(RUNNER, account=account)
+    tester.need(CONTROL)
+    _, model = tester.need(MODEL_RUN)
+    had_credits = int(tester.price(model) * AFFORDABLE)
+    account = tester.mint.open_account("business", credits=had_credits)
+    persona = tester.mint.mint(RUNNER, account=account)
     call = Call(
         path_values={"internalName": model.name},
         json={"inputs": dict(model.inputs)},
-        cost_credits=probe.price(model),
+        cost_credits=tester.price(model),
     )
 
-    exchanges = probe.send_together("runModel", persona, call, times=AT_ONCE)
+    exchanges = tester.send_together("runModel", persona, call, times=AT_ONCE)
 
     admitted = are_admitted(exchanges)
     costs = [exchange.json_or_none().get("cost") for exchange in admitted]
     if admitted and all(isinstance(cost, int | float) for cost in costs):
-        probe.judge(
+        tester.judge(
             concurrency.no_overspending, admitted[-1], charged_credits=sum(costs), had_credits=had_credits
         )
     for exchange in exchanges:
         if exchange not in admitted:
-            probe.judge(refusals.TOO_FEW_CREDITS, exchange)
+            tester.judge(refusals.TOO_FEW_CREDITS, exchange)
 
 
+def runs_on_few_credits(target):
+    """What the account of the profile with few credits can pay for, as far as the profile knows prices."""
+    found = LAST_CREDITS.find(target)
+    price = found.resource.cost_credits if found else None
+    return once(LAST_CREDITS)(target) * (int(found.credits / price) if found and price else AT_ONCE)
+
+
+@pytest.mark.spends.with_args(runs_on_few_credits)
+@pytest.mark.needs(LAST_CREDITS)
+@pytest.mark.proves(concurrency.no_overspending, refusals.TOO_FEW_CREDITS)
+def test_runs_of_a_key_on_its_last_credits(tester, subjects):
+    """Runs at once of the account whose profile says how many credits it has do not spend more than these."""
+    persona, resource, had_credits = tester.need(LAST_CREDITS)
+    price = tester.price(resource)
+    if not 0 < price <= had_credits:
+        raise Untested(
+            f"a run that costs between 0 and {had_credits:g} credits, and not {price:g}", "profile"
+        )
+    times = max(AT_ONCE, int(had_credits / price) + 1)
+    if price * times > tester.client.guard.budget.left_credits:
+        raise Untested(f"limits.credits for {times} runs, which are set aside at {price:g} each", "profile")
+
+    exchanges = tester.send_together(*subjects.running(resource, persona), times=times)
+    last = subjects.run(resource, persona, is_throttling_expected=True)
+
+    if last.status != 402:
+        raise Untested(f"the credits of keys.{persona.name}: it has more, as it can still pay for a run")
+    tester.judge(refusals.TOO_FEW_CREDITS, last)
+    admitted = are_admitted(exchanges)
+    costs = [cost for each in admitted if (cost := runs.reported_credits(each)) is not None]
+    if admitted and len(costs) == len(admitted):
+        spent = {"charged_credits": sum(costs), "had_credits": had_credits}
+        tester.judge(concurrency.no_overspending, admitted[-1], **spent)
+
+
+@pytest.mark.needs(TWO_ACCOUNTS)
+@pytest.mark.proves(usage.own_user, authentication.whoami_owner, workflows.listed)
+def test_each_key_gets_its_own_answers(tester, subjects):
+    """Keys of several accounts that ask at once are each told of their own account."""
+    readers_last = sorted(usable_keys(tester.target), key=lambda key: holds(key, "workflow:read"))
+    keys = dict(list({key.user: key for key in readers_last}.items())[-MOST_ACCOUNTS:])
+    ids = {user: subjects.account_id(key) for user, key in keys.items()}
+    asked = [
+        (operation_id, key)
+        for _ in range(2)
+        for operation_id in ("getWhoami", "listUsage", "listWorkflows")
+        for key in keys.values()
+        if operation_id != "listWorkflows" or holds(key, "workflow:read")
+    ]
+
+    exchanges = tester.send_at_once([(operation_id, key, Call()) for operation_id, key in asked])
+
+    known = {user: account_id for user, account_id in ids.items() if account_id is not None}
+    for (operation_id, key), exchange in zip(asked, exchanges, strict=True):
+        if operation_id == "getWhoami":
+            told = {"tier": key.tier, "role": key.role, "user": key.user, "others": known}
+            tester.judge(authentication.whoami_owner, exchange, **told)
+        elif operation_id == "listUsage" and key.user in known:
+            tester.judge(usage.own_user, exchange, user_id=known[key.user])
+        elif operation_id == "listWorkflows":
+            tester.judge(workflows.listed, exchange, **listed_of(tester.target, key.user))
+
+
+def listed_of(target, user):
+    """What a profile knows of an account's list: what has to stand in it, and what must not."""
+    known = target.workflows.values()
+    return {
+        "own": {each.slug for each in known if each.owner == user},
+        "foreign": {each.slug for each in known if each.owner != user and not each.template},
+    }
+
+
+@pytest.mark.limited
 @pytest.mark.spends.with_args(limited_runs(PAID_AT_ONCE + 2))
 @pytest.mark.proves(concurrency.all_counted, schemas.limited_run_headers)
-def test_requests_at_once_count_one_by_one(probe, subjects):
+def test_requests_at_once_count_one_by_one(tester, subjects):
     """Of requests that are sent at once each leaves one less."""
-    persona, workflow = probe.need(LIMITED_KEY), subjects.cheapest_workflow(probe.need(LIMITED_KEY))
-    if CONTROL.find(probe.target) is not None:
-        probe.next_window()
+    persona, workflow = tester.need(LIMITED_KEY), subjects.cheapest_workflow(tester.need(LIMITED_KEY))
+    if CONTROL.find(tester.target) is not None:
+        tester.next_window()
     earlier = subjects.run(workflow, persona, is_throttling_expected=True)
 
-    times = PAID_AT_ONCE if probe.price(workflow) else AT_ONCE
-    between = probe.send_together(*subjects.running(workflow, persona), times=times)
+    times = PAID_AT_ONCE if tester.price(workflow) else AT_ONCE
+    between = tester.send_together(*subjects.running(workflow, persona), times=times)
 
     later = subjects.run(workflow, persona, is_throttling_expected=True)
-    probe.judge(concurrency.all_counted, later, earlier=earlier, between=between)
-
-
-@pytest.mark.proves(
-    concurrency.burst, refusals.OVER_LIMIT, envelopes.throttled_headers, schemas.limited_run_headers
-)
-def test_burst_across_the_limit(probe, subjects):
-    """Of requests that are sent at once exactly as many are admitted as the window had left."""
-    persona = probe.need(LIMITED_KEY)
-    workflow = subjects.free_workflow(persona)
-    probe.next_window()
-    for _ in range(LIMIT_BY_TIER["pro"] - LEFT):
-        exchange = subjects.run(workflow, persona, is_throttling_expected=True)
-    probe.judge(schemas.limited_run_headers, exchange)
-
-    exchanges = probe.send_together(
-        "runWorkflow",
-        persona,
-        Call(path_values={"slug": workflow.slug}, json={"inputs": {}}),
-        times=AT_ONCE,
-    )
-
-    admitted = are_admitted(exchanges)
-    if admitted:
-        probe.judge(concurrency.burst, admitted[-1], answers=exchanges, left=LEFT)
-    for exchange in exchanges:
-        if exchange not in admitted:
-            probe.judge(refusals.OVER_LIMIT, exchange)
-    probe.next_window()
+    tester.judge(concurrency.all_counted, later, earlier=earlier, between=between)

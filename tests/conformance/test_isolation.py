@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import pytest
 
-from knouds_harness.conformance.authoring import (
+from knouds_harness.conformance.checks import isolation, usage, workflows
+from knouds_harness.conformance.checks.usage import model_ids_of
+from knouds_harness.conformance.needs.keys import ANY_KEY, TWO_AUTHORS, TWO_AUTHORS_WHO_RUN
+from knouds_harness.conformance.needs.need import CONTROL
+from knouds_harness.conformance.needs.runs import ASYNC_RUN, once, usable_models
+from knouds_harness.conformance.needs.strangers import (
+    CANCELLED_BY_STRANGER,
+    FILED_AND_STRANGER,
+    MODEL_RUN_AND_STRANGER,
+    OTHER_CANCELLED_BY_STRANGER,
+    OTHER_READ_BY_STRANGER,
+    READ_BY_STRANGER,
+)
+from knouds_harness.conformance.needs.untested import Untested
+from knouds_harness.conformance.suite.tester import NO_BODY, Call
+from knouds_harness.conformance.support.usage_pages import await_rows, read_page, read_rows
+from knouds_harness.conformance.support.workflow_authoring import (
     filed,
     folder_of,
-    fresh_name,
     make,
     move,
     read,
     run_free,
     write,
 )
-from knouds_harness.conformance.checks import isolation, usage, workflows
-from knouds_harness.conformance.checks.usage import model_ids_of
-from knouds_harness.conformance.history import await_rows, read_page, read_rows
-from knouds_harness.conformance.needs import FULL_KEY, POLLED_MODEL, STRANGER_KEY, once, usable_models
-from knouds_harness.conformance.probe import NO_BODY, UNTESTED, Call
+from knouds_harness.exchange.created_workflows import fresh_name
 
 pytestmark = pytest.mark.sequence
 
@@ -29,98 +40,118 @@ BODIES = {
 }
 
 
-@pytest.fixture(params=["stranger-on-full", "full-on-stranger"])
-def sides(request, probe):
-    """Whose it is, and who tries."""
-    pair = (probe.need(FULL_KEY), probe.need(STRANGER_KEY))
-    return pair if request.param == "stranger-on-full" else pair[::-1]
+in_both_directions = pytest.mark.parametrize("order", [1, -1], ids=["stranger-on-owner", "owner-on-stranger"])
 
 
-def tried(probe, operation, intruder, name, value):
+def tried(tester, operation, intruder, name, value):
     """What an operation answers of a resource that is somebody else's."""
     call = Call(path_values={name: value}, json=BODIES.get(operation.id, NO_BODY))
-    return probe.send(operation.id, None if operation.is_public else intruder, call)
+    return tester.send(operation.id, None if operation.is_public else intruder, call)
 
 
-@pytest.mark.operations(ids=isolation.ON_WORKFLOWS)
+@in_both_directions
+@pytest.mark.operations(ids=isolation.ON_WORKFLOWS, shows=isolation.FACTS_BY_OPERATION)
 @pytest.mark.proves(isolation.refused, workflows.untouched)
-def test_foreign_workflow(probe, subjects, operation, sides):
+@pytest.mark.needs(TWO_AUTHORS)
+def test_private_workflow_is_refused_to_others_and_stays_as_it_was(tester, subjects, operation, order):
     """Someone else's private workflow is refused, and is afterwards what it was, as its owner reads it."""
-    owner, intruder = sides
-    slug, before = filed(probe, subjects, owner, is_public=False)
+    need = TWO_AUTHORS_WHO_RUN if operation.id == "runWorkflow" else TWO_AUTHORS
+    owner, intruder = tester.need(need)[::order]
+    slug, before = filed(tester, subjects, owner, is_public=False)
 
-    probe.judge(isolation.refused, tried(probe, operation, intruder, "slug", slug))
+    tester.judge(isolation.refused, tried(tester, operation, intruder, "slug", slug))
 
-    probe.judge(workflows.untouched, read(probe, owner, slug), before=before)
+    tester.judge(workflows.untouched, read(tester, owner, slug), before=before)
 
 
-@pytest.mark.spends.with_args(once(POLLED_MODEL))
-@pytest.mark.operations(ids=isolation.ON_EXECUTIONS)
+@pytest.mark.spends.with_args(once(ASYNC_RUN))
+@pytest.mark.parametrize(
+    ("operation_id", "need"),
+    [
+        pytest.param(operation_id, need, id=f"{operation_id}-{order}", marks=pytest.mark.needs(need))
+        for operation_id, need, order in (
+            ("getExecution", READ_BY_STRANGER, "stranger-on-owner"),
+            ("getExecution", OTHER_READ_BY_STRANGER, "owner-on-stranger"),
+            ("cancelExecution", CANCELLED_BY_STRANGER, "stranger-on-owner"),
+            ("cancelExecution", OTHER_CANCELLED_BY_STRANGER, "owner-on-stranger"),
+        )
+    ],
+)
 @pytest.mark.proves(isolation.refused, isolation.not_cancelled)
-def test_foreign_execution(probe, subjects, operation, sides):
+@pytest.mark.shows("execution.foreign-is-404")
+def test_execution_is_hidden_from_others_and_not_cancelled_by_them(
+    tester, subjects, document, operation_id, need
+):
     """Someone else's execution is a 404, and is not cancelled by it, as its owner reads it."""
-    owner, intruder = sides
-    submitted = subjects.run(probe.need(POLLED_MODEL), owner, is_async=True)
+    (owner, resource), intruder = tester.need(need)
+    submitted = subjects.run(resource, owner, is_async=True)
     execution_id = subjects.execution_id_of(submitted)
 
-    probe.judge(isolation.refused, tried(probe, operation, intruder, "id", execution_id))
+    operation = document.operation_by_id[operation_id]
+    tester.judge(isolation.refused, tried(tester, operation, intruder, "id", execution_id))
 
-    poll = probe.send("getExecution", owner, Call(path_values={"id": execution_id}))
-    probe.judge(isolation.not_cancelled, poll)
+    poll = tester.send("getExecution", owner, Call(path_values={"id": execution_id}))
+    tester.judge(isolation.not_cancelled, poll)
 
 
+@in_both_directions
 @pytest.mark.proves(workflows.listed)
-def test_foreign_workflow_is_not_listed(probe, subjects, sides):
+@pytest.mark.needs(TWO_AUTHORS)
+@pytest.mark.shows("workflows.list-own-and-templates")
+def test_foreign_workflow_is_not_listed(tester, subjects, order):
     """What is private does not show in the other's list."""
-    owner, intruder = sides
+    owner, intruder = tester.need(TWO_AUTHORS)[::order]
     _, slug = make(subjects, owner, {"name": fresh_name("Mine")})
 
-    probe.judge(workflows.listed, probe.send("listWorkflows", intruder), foreign={slug})
+    tester.judge(workflows.listed, tester.send("listWorkflows", intruder), foreign={slug})
 
 
 @pytest.mark.proves(isolation.not_received, isolation.still_owned)
-def test_foreign_folder(probe, subjects):
+def test_workflow_moved_to_a_foreign_folder_does_not_show_there(tester, subjects):
     """A workflow that says it is in somebody else's folder neither shows there nor becomes theirs."""
-    owner, other = probe.need(STRANGER_KEY), probe.need(FULL_KEY)
-    folder_id = folder_of(probe)
+    (other, _), owner = tester.need(FILED_AND_STRANGER)
+    folder_id = folder_of(tester)
     _, slug = make(subjects, owner, {"name": fresh_name("Pushed")})
 
-    move(probe, owner, slug, folder_id)  # whether that is refused is open
+    move(tester, owner, slug, folder_id)  # whether that is refused is open
 
-    probe.judge(isolation.not_received, probe.send("listWorkflows", other), slug=slug)
-    probe.judge(isolation.still_owned, write(probe, owner, slug, {"description": "still mine"}))
+    tester.judge(isolation.not_received, tester.send("listWorkflows", other), slug=slug)
+    tester.judge(isolation.still_owned, write(tester, owner, slug, {"description": "still mine"}))
 
 
+@in_both_directions
 @pytest.mark.proves(usage.no_foreign_run)
-def test_foreign_runs_are_not_listed(probe, subjects, sides):
+@pytest.mark.needs(TWO_AUTHORS_WHO_RUN)
+def test_foreign_runs_are_not_listed(tester, subjects, order):
     """Usage shows no run of somebody else's, asked for by their workflow's slug or not."""
-    owner, intruder = sides
+    owner, intruder = tester.need(TWO_AUTHORS_WHO_RUN)[::order]
     workflow = subjects.free_workflow(owner)
-    known = {row.get("requestId") for row in read_rows(probe, owner)}
-    run_free(probe, owner, workflow.slug)
+    known = {row.get("requestId") for row in read_rows(tester, owner)}
+    run_free(tester, owner, workflow.slug)
 
     def new(rows):
         return {row.get("requestId") for row in rows} - known
 
-    foreign = {each for each in new(await_rows(probe, owner, new)) if isinstance(each, str)}
-    for page in (read_page(probe, intruder), read_page(probe, intruder, workflowSlug=workflow.slug)):
-        probe.judge(usage.no_foreign_run, page, foreign=foreign)
+    foreign = {each for each in new(await_rows(tester, owner, new)) if isinstance(each, str)}
+    for page in (read_page(tester, intruder), read_page(tester, intruder, workflowSlug=workflow.slug)):
+        tester.judge(usage.no_foreign_run, page, foreign=foreign)
 
 
-@pytest.mark.spends.with_args(lambda target: cheapest_first(target)[:1])
+# Which models the second account lists already is not known before: at most the dearest is left.
+@pytest.mark.spends.with_args(lambda target: cheapest_first(target)[-1:])
 @pytest.mark.proves(isolation.no_foreign_model)
-def test_foreign_models_are_not_listed(probe, subjects):
+def test_foreign_models_are_not_listed(tester, subjects):
     """A model that one account runs does not turn up among the models of another."""
-    owner, other = probe.need(FULL_KEY), probe.need(STRANGER_KEY)
-    listed = usage.listed_models(probe.send("listUsageModels", other)) or []
-    model = next((each for each in cheapest_first(probe.target) if each.name not in listed), None)
+    (owner, _), other = tester.need(MODEL_RUN_AND_STRANGER)
+    listed = usage.listed_models(tester.send("listUsageModels", other)) or []
+    model = next((each for each in cheapest_first(tester.target) if each.name not in listed), None)
     if model is None:
-        pytest.skip(f"{UNTESTED}a model that the second account does not list already")
+        raise Untested("a model that the second account does not list already", "profile")
     run = subjects.run(model, owner)
-    await_rows(probe, owner, lambda rows: any(model.name in model_ids_of(row) for row in rows))
+    await_rows(tester, owner, lambda rows: any(model.name in model_ids_of(row) for row in rows))
 
     if run.status == 200:
-        probe.judge(isolation.no_foreign_model, probe.send("listUsageModels", other), model=model.name)
+        tester.judge(isolation.no_foreign_model, tester.send("listUsageModels", other), model=model.name)
 
 
 def cheapest_first(target):
@@ -130,30 +161,30 @@ def cheapest_first(target):
 
 
 @pytest.fixture
-def newcomer(probe):
+def newcomer(tester):
     """A key of an account that never ran anything."""
-    probe.minted(set())  # untested where no account can be opened
-    account = probe.mint.open_account("enterprise")
-    return probe.mint.mint({"workflow:read", "execution:read"}, account=account)
+    tester.need(CONTROL)  # untested where no account can be opened
+    account = tester.mint.open_account("enterprise")
+    return tester.mint.mint({"workflow:read", "execution:read"}, account=account)
 
 
 @pytest.mark.proves(isolation.no_rows)
-def test_newcomer_has_no_usage(probe, newcomer):
+def test_newcomer_has_no_usage(tester, newcomer):
     """Asked for by somebody else's workflow or model too."""
-    rows = read_rows(probe, probe.need(FULL_KEY))
+    rows = read_rows(tester, tester.need(ANY_KEY))
     slugs = [str(row["workflowSlug"]) for row in rows if row.get("workflowSlug")]
     models = [each for row in rows for each in model_ids_of(row)]
 
-    probe.judge(isolation.no_rows, read_page(probe, newcomer))
+    tester.judge(isolation.no_rows, read_page(tester, newcomer))
     for slug in slugs[:1]:
-        probe.judge(isolation.no_rows, read_page(probe, newcomer, workflowSlug=slug))
+        tester.judge(isolation.no_rows, read_page(tester, newcomer, workflowSlug=slug))
     for model in models[:1]:
-        probe.judge(isolation.no_rows, read_page(probe, newcomer, modelId=model))
+        tester.judge(isolation.no_rows, read_page(tester, newcomer, modelId=model))
 
 
 @pytest.mark.proves(isolation.no_models)
-def test_newcomer_has_used_no_model(probe, newcomer):
+def test_newcomer_has_used_no_model(tester, newcomer):
     """Usage models is about one's own history."""
-    used = {each for row in read_rows(probe, probe.need(FULL_KEY)) for each in model_ids_of(row)}
+    used = {each for row in read_rows(tester, tester.need(ANY_KEY)) for each in model_ids_of(row)}
 
-    probe.judge(isolation.no_models, probe.send("listUsageModels", newcomer), of_others=used)
+    tester.judge(isolation.no_models, tester.send("listUsageModels", newcomer), of_others=used)

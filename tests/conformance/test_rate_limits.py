@@ -11,32 +11,48 @@ from itertools import pairwise
 
 import pytest
 
-from knouds_harness.conformance.checks import envelopes, rate_limits, refusals, schemas, usage
-from knouds_harness.conformance.checks.rate_limits import seconds_left, standing_of
+from knouds_harness.conformance.checks import (
+    concurrency,
+    rate_limits,
+    schemas,
+    usage,
+)
+from knouds_harness.conformance.checks.envelopes import form, refusals
+from knouds_harness.conformance.checks.rate_limits import (
+    is_admitted,
+    is_same_window,
+    seconds_left,
+    window_headers_of,
+)
 from knouds_harness.conformance.checks.usage import MAX_LIMIT
-from knouds_harness.conformance.claims import answer
-from knouds_harness.conformance.history import read_page
-from knouds_harness.conformance.needs import (
-    ADMIN_KEY,
+from knouds_harness.conformance.judging.claim import answer
+from knouds_harness.conformance.needs.keys import ADMIN_KEY, AUTHOR_WHO_RUNS, PRO_MODEL_KEY
+from knouds_harness.conformance.needs.need import CONTROL
+from knouds_harness.conformance.needs.rate_limits import (
     BUSINESS_KEY,
-    BUSINESS_WORKFLOW,
-    CONTROL,
-    ENTERPRISE_KEY,
+    BUSINESS_KEY_FOR_BOTH,
+    ENTERPRISE_AUTHOR,
     FILLABLE_WINDOW,
     LIMITED_KEY,
-    LIMITED_WORKFLOW,
-    PRO_MODEL_KEY,
-    SECOND_LIMITED_KEY,
-    USABLE_MODEL,
+    LIMITED_KEY_AND_STRANGER,
+    PRO_MODEL_KEY_BESIDE,
+    TWO_LIMITED_KEYS,
+    key_beside,
     limited_runs,
-    once,
 )
-from knouds_harness.conformance.probe import UNTESTED, Call
-from knouds_harness.conformance.subjects import NO_SUCH_MODEL
-from knouds_harness.conformance.windows import Window
+from knouds_harness.conformance.needs.runs import once
+from knouds_harness.conformance.needs.untested import Untested
+from knouds_harness.conformance.suite.tester import Call
+from knouds_harness.conformance.support.rate_limit_window import RateLimitWindow
+from knouds_harness.conformance.support.subjects import NO_SUCH_MODEL
+from knouds_harness.conformance.support.usage_pages import read_page
 from knouds_harness.contract.tiers import LIMIT_BY_TIER, WINDOW_S
 
+pytestmark = pytest.mark.sequence
+
 MARGIN_S = 10  # how far from a window's end one looks at it: more than two requests ever take
+LEFT = 4  # of a window, for requests at once of which not all fit
+AT_ONCE = 8
 MOST_REMAINING = 2_000  # an account that is told of more than this may well have no limit
 
 
@@ -45,10 +61,10 @@ def run(subjects, workflow, persona):
     return subjects.run(workflow, persona, is_throttling_expected=True)
 
 
-def open_window(probe):
+def open_window(tester):
     """Begin a new window, where the target's clock can be moved."""
-    if CONTROL.find(probe.target) is not None:
-        probe.next_window()
+    if CONTROL.find(tester.target) is not None:
+        tester.next_window()
 
 
 def fill(subjects, workflow, persona, times):
@@ -59,8 +75,8 @@ def fill(subjects, workflow, persona, times):
     """
     first = run(subjects, workflow, persona)
     if first.status != 200:
-        pytest.skip(f"{UNTESTED}a run that costs nothing: it was answered {answer(first)}")
-    others = subjects.probe.send_together(*subjects.running(workflow, persona), times=times - 1)
+        raise Untested(f"a run that costs nothing: it was answered {answer(first)}")
+    others = subjects.tester.send_together(*subjects.running(workflow, persona), times=times - 1)
     return first_refused([first, *others])
 
 
@@ -70,229 +86,266 @@ def first_refused(answers):
     return [*answers, *refused[:1]][-1], len(answers) - len(refused) + bool(refused)
 
 
-@pytest.mark.spends.with_args(lambda target: once(LIMITED_WORKFLOW)(target) * 4)
+@pytest.mark.limited
+@pytest.mark.spends.with_args(limited_runs(4))
 @pytest.mark.proves(rate_limits.remaining_falls, schemas.headers, schemas.limited_run_headers)
-def test_remaining_falls(probe, subjects):
+def test_remaining_falls_by_one_with_each_run(tester, subjects):
     """Each run leaves one less."""
-    persona, workflow = probe.need(LIMITED_KEY), probe.need(LIMITED_WORKFLOW)
-    open_window(probe)
+    persona = tester.need(LIMITED_KEY)
+    workflow = subjects.cheapest_workflow(persona)
+    open_window(tester)
     exchanges = [run(subjects, workflow, persona) for _ in range(4)]
 
     for exchange in exchanges:
-        probe.judge(schemas.limited_run_headers, exchange)
+        tester.judge(schemas.limited_run_headers, exchange)
     for earlier, later in pairwise(exchanges):
-        probe.judge(rate_limits.remaining_falls, later, earlier=earlier)
+        tester.judge(rate_limits.remaining_falls, later, earlier=earlier)
 
 
-@pytest.mark.proves(rate_limits.remaining_falls)
-def test_remaining_keeps_falling(probe, subjects):
-    """Each of a dozen runs that cost nothing leaves one less."""
-    persona = probe.need(LIMITED_KEY)
-    workflow = subjects.free_workflow(persona)
-    open_window(probe)
-    exchanges = [run(subjects, workflow, persona) for _ in range(12)]
-
-    for earlier, later in pairwise(exchanges):
-        probe.judge(rate_limits.remaining_falls, later, earlier=earlier)
-
-
-@pytest.mark.spends.with_args(once(LIMITED_WORKFLOW))
+@pytest.mark.limited
+@pytest.mark.spends.with_args(limited_runs(1))
 @pytest.mark.proves(rate_limits.window_ends, schemas.headers)
-def test_reset_is_near(probe, subjects):
+def test_window_ends_within_a_minute(tester, subjects):
     """A window ends at most 60 s from now."""
-    exchange = run(subjects, probe.need(LIMITED_WORKFLOW), probe.need(LIMITED_KEY))
+    persona = tester.need(LIMITED_KEY)
 
-    probe.judge(rate_limits.window_ends, exchange, advanced_s=probe.advanced_s)
+    exchange = run(subjects, subjects.cheapest_workflow(persona), persona)
+
+    tester.judge(rate_limits.window_ends, exchange, advanced_s=tester.advanced_s)
 
 
+@pytest.mark.limited
 @pytest.mark.proves(rate_limits.told_limit)
 @pytest.mark.parametrize(
-    ("key", "need", "tier"),
+    ("need", "tier"),
     [
-        pytest.param(key, need, tier, id=tier, marks=pytest.mark.spends.with_args(once(need)))
-        for key, need, tier in (
-            (LIMITED_KEY, LIMITED_WORKFLOW, "pro"),
-            (BUSINESS_KEY, BUSINESS_WORKFLOW, "business"),
+        pytest.param(
+            need,
+            tier,
+            id=tier,
+            marks=[
+                pytest.mark.needs(need),
+                pytest.mark.shows(f"tier.rate-limit-{tier}"),
+                pytest.mark.spends.with_args(limited_runs(1, need)),
+            ],
         )
+        for need, tier in ((LIMITED_KEY, "pro"), (BUSINESS_KEY, "business"))
     ],
 )
-def test_told_limit(probe, subjects, key, need, tier):
+def test_limit_header_tells_the_limit_of_the_tier(tester, subjects, need, tier):
     """The limit that the headers tell is the tier's."""
-    exchange = run(subjects, probe.need(need), probe.need(key))
+    persona = tester.need(need)
 
-    probe.judge(rate_limits.told_limit, exchange, tier=tier)
+    exchange = run(subjects, subjects.cheapest_workflow(persona), persona)
+
+    tester.judge(rate_limits.told_limit, exchange, tier=tier)
 
 
-@pytest.mark.spends.with_args(once(BUSINESS_WORKFLOW, USABLE_MODEL, BUSINESS_WORKFLOW, USABLE_MODEL))
+@pytest.mark.waits
+@pytest.mark.spends.with_args(once(BUSINESS_KEY_FOR_BOTH, BUSINESS_KEY_FOR_BOTH))
+@pytest.mark.spends.with_args(limited_runs(2, BUSINESS_KEY))
 @pytest.mark.proves(rate_limits.separate_routes)
-def test_routes_are_counted_apart(probe, subjects):
+def test_routes_are_counted_apart(tester, subjects):
     """Runs of models in between do not count against runs of workflows."""
-    persona, workflow = probe.need(BUSINESS_KEY), probe.need(BUSINESS_WORKFLOW)
-    open_window(probe)
-    earlier = run(subjects, workflow, persona)
-    for _ in range(2):
-        run(subjects, probe.need(USABLE_MODEL), persona)
+    persona, model = tester.need(BUSINESS_KEY_FOR_BOTH)
+    workflow = subjects.cheapest_workflow(persona)
+    open_window(tester)
+    with tester.reserved(persona, "runWorkflow"):
+        earlier = run(subjects, workflow, persona)
+        subjects.run_at_once([(persona, model)] * 2)
+        later = run(subjects, workflow, persona)
 
-    later = run(subjects, workflow, persona)
-
-    probe.judge(rate_limits.separate_routes, later, earlier=earlier)
+    tester.judge(rate_limits.separate_routes, later, earlier=earlier)
 
 
-@pytest.mark.spends.with_args(lambda target: once(LIMITED_WORKFLOW)(target) * 4)
+@pytest.mark.limited
+@pytest.mark.spends.with_args(limited_runs(4))
 @pytest.mark.proves(rate_limits.shared_by_keys)
-def test_keys_of_one_account_are_counted_together(probe, subjects):
+def test_keys_of_one_account_are_counted_together(tester, subjects):
     """A second key of the account goes on counting where the first one was."""
-    workflow = probe.need(LIMITED_WORKFLOW)
-    open_window(probe)
+    first, second = tester.need(TWO_LIMITED_KEYS)
+    workflow = subjects.cheapest_workflow(first)
+    open_window(tester)
     for _ in range(3):
-        earlier = run(subjects, workflow, probe.need(LIMITED_KEY))
+        earlier = run(subjects, workflow, first)
 
-    later = run(subjects, workflow, probe.need(SECOND_LIMITED_KEY))
+    later = run(subjects, workflow, second)
 
-    probe.judge(rate_limits.shared_by_keys, later, earlier=earlier, advanced_s=probe.advanced_s)
+    tester.judge(rate_limits.shared_by_keys, later, earlier=earlier, advanced_s=tester.advanced_s)
 
 
-@pytest.mark.spends.with_args(once(LIMITED_WORKFLOW, LIMITED_WORKFLOW, BUSINESS_WORKFLOW))
+@pytest.mark.limited
+@pytest.mark.spends.with_args(limited_runs(3))
 @pytest.mark.proves(rate_limits.separate_accounts)
-def test_accounts_are_counted_apart(probe, subjects):
+def test_accounts_are_counted_apart(tester, subjects):
     """Runs of another account in between do not count."""
-    persona, workflow = probe.need(LIMITED_KEY), probe.need(LIMITED_WORKFLOW)
-    open_window(probe)
+    persona, other = tester.need(LIMITED_KEY_AND_STRANGER)
+    workflow = subjects.cheapest_workflow(persona)
+    open_window(tester)
     earlier = run(subjects, workflow, persona)
-    run(subjects, probe.need(BUSINESS_WORKFLOW), probe.need(BUSINESS_KEY))
+    run(subjects, subjects.cheapest_workflow(other), other)
 
     later = run(subjects, workflow, persona)
 
-    probe.judge(rate_limits.separate_accounts, later, earlier=earlier)
+    tester.judge(rate_limits.separate_accounts, later, earlier=earlier)
 
 
+@pytest.mark.limited
 @pytest.mark.proves(rate_limits.window_stands, rate_limits.window_turned)
-def test_window_is_fixed(probe, subjects):
+@pytest.mark.needs(FILLABLE_WINDOW)
+def test_window_keeps_its_end_and_then_starts_again(tester, subjects):
     """A window keeps its end and goes on counting until then, and not after."""
-    persona = probe.need(LIMITED_KEY)
+    persona = tester.need(FILLABLE_WINDOW)
     workflow = subjects.free_workflow(persona)
-    probe.next_window()
+    tester.next_window()
     first = run(subjects, workflow, persona)
-    left_s = seconds_left(first, advanced_s=probe.advanced_s)
+    left_s = seconds_left(first, advanced_s=tester.advanced_s)
     left_s = WINDOW_S if left_s is None else min(max(left_s, 0), WINDOW_S)
 
-    probe.advance_clock(max(left_s - MARGIN_S, 0))
+    tester.advance_clock(max(left_s - MARGIN_S, 0))
     second = run(subjects, workflow, persona)
     if left_s > MARGIN_S and (second.started_at - first.started_at).total_seconds() < MARGIN_S - 2:
-        probe.judge(rate_limits.window_stands, second, earlier=first)
+        tester.judge(rate_limits.window_stands, second, earlier=first)
 
-    probe.advance_clock(MARGIN_S + 2)
-    probe.judge(rate_limits.window_turned, run(subjects, workflow, persona), earlier=first)
+    tester.advance_clock(MARGIN_S + 2)
+    tester.judge(rate_limits.window_turned, run(subjects, workflow, persona), earlier=first)
 
 
-@pytest.fixture
-def window(probe, subjects, pytestconfig):
+def window_to_fill(tester, subjects, pytestconfig):
     """A window of the pro account; in a quick check none that takes its time."""
-    persona = probe.need(LIMITED_KEY)
-    if CONTROL.find(probe.target) is None and pytestconfig.getoption("--quick"):
-        pytest.skip(f"{UNTESTED}time: a full check fills a window in up to two minutes")
-    return Window(
-        probe=probe, subjects=subjects, persona=persona, workflow=subjects.cheapest_workflow(persona)
+    persona = tester.need(FILLABLE_WINDOW)
+    if CONTROL.find(tester.target) is None and pytestconfig.getoption("--quick"):
+        raise Untested("time: a full check fills a window in up to two minutes", "profile")
+    return RateLimitWindow(
+        tester=tester, subjects=subjects, persona=persona, workflow=subjects.cheapest_workflow(persona)
     )
 
 
-def judge_others_of_full_window(probe, subjects, window, over):
+def judge_others_of_full_window(tester, subjects, window, over):
     """Have those judged who share the full window, and those who do not."""
-    second = SECOND_LIMITED_KEY.find(probe.target)
+    second = key_beside(tester.target, window.persona, "workflow:run")
     if second is not None:
-        probe.judge(rate_limits.refused_for_every_key, window.run(second), over=over)
-    business, workflow = BUSINESS_KEY.find(probe.target), BUSINESS_WORKFLOW.find(probe.target)
-    if business is not None and workflow is not None:
-        probe.judge(rate_limits.others_admitted, run(subjects, workflow, business), over=over)
-    of_models = PRO_MODEL_KEY.find(probe.target)
+        tester.judge(rate_limits.refused_for_every_key, window.run(second), over=over)
+    others = [pair.second for pair in LIMITED_KEY_AND_STRANGER.fitting(tester.target)]
+    for other in [each for each in others if each.user != window.persona.user][:1]:
+        answer_of_other = run(subjects, subjects.cheapest_workflow(other), other)
+        tester.judge(rate_limits.others_admitted, answer_of_other, over=over)
+    of_models = PRO_MODEL_KEY.find(tester.target)
     if of_models is not None and of_models.user == window.persona.user:
         call = Call(path_values={"internalName": NO_SUCH_MODEL}, json={"inputs": {}})
-        elsewhere = probe.send("runModel", of_models, call, is_throttling_expected=True)
-        probe.judge(rate_limits.other_route_open, elsewhere, over=over)
+        elsewhere = tester.send("runModel", of_models, call, is_throttling_expected=True)
+        tester.judge(rate_limits.other_route_open, elsewhere, over=over)
 
 
 def what_a_window_spends(target):
     """The runs that fill it and those that look at it, where it is filled at all."""
     if FILLABLE_WINDOW.find(target) is None:
         return []
-    return [*limited_runs(LIMIT_BY_TIER["pro"] + 4)(target), *once(BUSINESS_WORKFLOW)(target)]
+    return [*limited_runs(LIMIT_BY_TIER["pro"] + AT_ONCE)(target), *limited_runs(1, BUSINESS_KEY)(target)]
 
 
-@pytest.mark.last
+@pytest.mark.fills_window
+@pytest.mark.shows("tier.rate-limit-pro")
+@pytest.mark.shows("rate.per-user-not-per-key", TWO_LIMITED_KEYS)
+@pytest.mark.shows("rate.separate-per-route", PRO_MODEL_KEY_BESIDE)
+@pytest.mark.shows("rate.refusal-fields")
 @pytest.mark.spends.with_args(what_a_window_spends)
 @pytest.mark.proves(
     refusals.OVER_LIMIT,
     rate_limits.within_limit,
+    rate_limits.remaining_falls,
+    concurrency.burst,
+    schemas.limited_run_headers,
     rate_limits.told_wait,
     rate_limits.refused_for_every_key,
     rate_limits.others_admitted,
     rate_limits.other_route_open,
     rate_limits.ends_apart,
     rate_limits.window_turned,
-    envelopes.throttled_headers,
-    envelopes.context_fields,
-    envelopes.code_fits_status,
+    form.throttled_headers,
+    form.context_fields,
+    form.code_fits_status,
 )
-def test_over_the_limit(probe, subjects, window):
+def test_run_over_the_limit_is_refused_until_the_window_ends(tester, subjects, pytestconfig):
     """Exactly the tier's limit is admitted; what comes next is a 429, until the time it tells is over."""
-    first = window.begin()
-    filled = window.fill(first, LIMIT_BY_TIER["pro"] - 2)
+    window = window_to_fill(tester, subjects, pytestconfig)
+    with tester.reserved(window.persona, "runWorkflow"):
+        judge_full_window(tester, subjects, window)
+    if CONTROL.find(tester.target) is not None:
+        tester.next_window()
+
+
+def judge_full_window(tester, subjects, window):
+    """Fill a window that nobody else runs in, and have everything judged that shows in and after it."""
+    first, counted = window.begin()
+    left = LIMIT_BY_TIER["pro"] - counted
+    before = window.fill(first, left - LEFT)
     window.linger()
-    last, number = first_refused([first, *filled, window.run()])
+    at_once = window.run_at_once(AT_ONCE)
+    admitted_first = sorted([*before, *at_once], key=lambda each: each.status == 429)
+    last, number = first_refused(admitted_first[:left])
     if last.status != 429:
         window.require_open(first, last)
-    probe.judge(rate_limits.within_limit, last, tier="pro", number=number)
+    tester.judge(rate_limits.within_limit, last, tier="pro", number=counted + number)
+    admitted = [each for each in at_once if is_admitted(each)]
+    if admitted and all(is_same_window(each, first) for each in admitted):
+        left -= sum(map(is_admitted, before))
+        tester.judge(concurrency.burst, admitted[-1], answers=at_once, left=left)
+        for each in at_once:
+            tester.judge(schemas.limited_run_headers if each in admitted else refusals.OVER_LIMIT, each)
 
     over = window.run()
-    probe.judge(refusals.OVER_LIMIT, over)
-    probe.judge(rate_limits.told_wait, over)
-    judge_others_of_full_window(probe, subjects, window, over)
+    tester.judge(refusals.OVER_LIMIT, over)
+    tester.judge(rate_limits.told_wait, over)
+    judge_others_of_full_window(tester, subjects, window, over)
 
     window.outlast(over)
-    probe.judge(rate_limits.window_turned, window.run(), earlier=over)
-    if CONTROL.find(probe.target) is not None:
-        probe.next_window()
+    tester.judge(rate_limits.window_turned, window.run(), earlier=over)
 
 
+@pytest.mark.limited
 @pytest.mark.thorough
 @pytest.mark.proves(rate_limits.within_limit, refusals.OVER_LIMIT, usage.limit)
-def test_business_limit(probe, subjects):
+@pytest.mark.needs(CONTROL, BUSINESS_KEY, AUTHOR_WHO_RUNS)
+@pytest.mark.shows("tier.rate-limit-business")
+def test_business_account_gets_exactly_its_limit(tester, subjects):
     """A business account gets exactly its limit; of so many rows, usage never lists more than 500."""
-    probe.need(CONTROL)
-    persona = probe.need(BUSINESS_KEY)
+    tester.need(CONTROL)
+    persona = tester.need(BUSINESS_KEY)
     workflow, limit = subjects.free_workflow(persona), LIMIT_BY_TIER["business"]
-    probe.next_window()
+    tester.next_window()
 
     last, number = fill(subjects, workflow, persona, limit)
     over = run(subjects, workflow, persona)
-    probe.judge(rate_limits.within_limit, last, tier="business", number=number)
-    probe.judge(refusals.OVER_LIMIT, over)
-    probe.next_window()
+    tester.judge(rate_limits.within_limit, last, tier="business", number=number)
+    tester.judge(refusals.OVER_LIMIT, over)
+    tester.next_window()
 
     for asked in (MAX_LIMIT + 1, limit):
-        probe.judge(usage.limit, read_page(probe, persona, limit=asked), limit=asked)
+        tester.judge(usage.limit, read_page(tester, persona, limit=asked), limit=asked)
 
 
+@pytest.mark.limited
 @pytest.mark.parametrize(
     ("check", "key"),
     [
         pytest.param(check, key, id=name, marks=pytest.mark.proves(check))
         for check, key, name in (
-            (rate_limits.enterprise, ENTERPRISE_KEY, "enterprise"),
+            (rate_limits.enterprise, ENTERPRISE_AUTHOR, "enterprise"),
             (rate_limits.administrator, ADMIN_KEY, "administrator"),
         )
     ],
 )
-def test_unlimited_account(probe, subjects, check, key):
+def test_account_without_a_limit_is_never_throttled(tester, subjects, check, key):
     """Who has no limit is admitted more often than the lowest one, and than headers tell of, if any do."""
-    persona = probe.need(key)
+    persona = tester.need(key)
     workflow = subjects.free_workflow(persona)
-    probe.next_window()
+    tester.next_window()
 
     last, _ = fill(subjects, workflow, persona, LIMIT_BY_TIER["pro"] + 1)
-    remaining = standing_of(last).remaining
+    remaining = window_headers_of(last).remaining
     if last.status != 429 and remaining is not None and remaining <= MOST_REMAINING:
         last, _ = fill(subjects, workflow, persona, remaining + 1)
 
-    probe.judge(check, last)
-    probe.next_window()
+    tester.judge(check, last)
+    tester.next_window()

@@ -6,36 +6,50 @@ from dataclasses import replace
 
 import pytest
 
-from knouds_harness.conformance.authoring import doubled, fresh_name, known_graph, make, objects_in
-from knouds_harness.conformance.charges import row_of_request, row_once_settled, run_with_row
 from knouds_harness.conformance.checks import runs, schemas
-from knouds_harness.conformance.needs import (
-    ADMIN_RUNNER_KEY,
-    COUNTED_MODEL,
-    COUNTED_WORKFLOW,
-    ENTERPRISE_MODEL,
-    FULL_KEY,
-    GRANTED_KEY,
-    GRANTED_WORKFLOW,
-    OWN_WORKFLOW,
-    POLLED_MODEL,
-    USABLE_MODEL,
-    WITHOUT_GENERATOR_WORKFLOW,
+from knouds_harness.conformance.needs.keys import ADMIN_MODEL_RUNNER
+from knouds_harness.conformance.needs.rate_limits import FREE_RUNNER
+from knouds_harness.conformance.needs.runs import (
+    ASYNC_RUN,
+    COUNTED_MODEL_RUN,
+    COUNTED_WORKFLOW_RUN,
+    EDITED_WORKFLOW_RUN,
+    FREE_WORKFLOW_RUN,
+    GRANTED_RUN,
+    MODEL_RUN,
+    READ_WORKFLOW_RUN,
+    WORKFLOW_RUN,
     once,
 )
-from knouds_harness.conformance.probe import UNTESTED, Call
-from knouds_harness.conformance.statuses import body_of
-from knouds_harness.target.resources import Model, Workflow
+from knouds_harness.conformance.needs.untested import Untested
+from knouds_harness.conformance.needs.workflows import ANY_MODEL
+from knouds_harness.conformance.suite.tester import Call
+from knouds_harness.conformance.support.charges import row_of_request, row_once_settled, run_with_row
+from knouds_harness.conformance.support.workflow_authoring import doubled, known_graph, make, objects_in
+from knouds_harness.exchange.created_workflows import fresh_name
+from knouds_harness.exchange.execution_status import body_of
 
 FREE_TEXTS = ("text", "textarea")
-of_both_kinds = pytest.mark.parametrize("kind", [Workflow, Model], ids=["workflow", "model"])
 
 
-def schema_of(probe, workflow):
-    """The schema of an own workflow; empty where the target does not show it."""
-    exchange = probe.send(
-        "getWorkflowSchema", probe.need(FULL_KEY), Call(path_values={"slug": workflow.slug})
+def of_both_kinds(workflow, model, *, times):
+    """Parametrize what is run, and spent so many times."""
+    return pytest.mark.parametrize(
+        "need",
+        [
+            pytest.param(
+                need,
+                id=kind,
+                marks=[pytest.mark.needs(need), pytest.mark.spends.with_args(once(*[need] * times))],
+            )
+            for kind, need in (("workflow", workflow), ("model", model))
+        ],
     )
+
+
+def schema_of(tester, reader, workflow):
+    """The schema of an own workflow; empty where the target does not show it."""
+    exchange = tester.send("getWorkflowSchema", reader, Call(path_values={"slug": workflow.slug}))
     schema = exchange.json_or_none()
     return schema if exchange.status == 200 and isinstance(schema, dict) else {}
 
@@ -50,124 +64,132 @@ def sends_defaults(fields, inputs):
 
 
 @pytest.mark.proves(runs.administrator)
-def test_no_model_is_above_an_administrator(probe):
+def test_no_model_is_above_an_administrator(tester):
     """An administrator's run of a model is refused for what is wrong with it, never for the tier."""
-    admin = probe.need(ADMIN_RUNNER_KEY)
-    for need in (USABLE_MODEL, ENTERPRISE_MODEL):
-        if (model := need.find(probe.target)) is not None:
+    admin, usable = tester.need(ADMIN_MODEL_RUNNER), tester.need(ANY_MODEL)
+    for model in (
+        usable,
+        *(each for each in tester.target.models.values() if each.needs_tier == "enterprise"),
+    ):
+        if not model.disabled:
             call = Call(path_values={"internalName": model.name}, json={"inputs": []})
-            probe.judge(runs.administrator, probe.send("runModel", admin, call))
+            tester.judge(runs.administrator, tester.send("runModel", admin, call))
 
 
-@pytest.mark.spends.with_args(once(OWN_WORKFLOW, OWN_WORKFLOW))
+@pytest.mark.waits
+@pytest.mark.spends.with_args(once(READ_WORKFLOW_RUN, READ_WORKFLOW_RUN))
 @pytest.mark.proves(runs.fields_left_out)
-def test_fields_left_out(probe, subjects):
+def test_run_with_fields_left_out_is_accepted(tester, subjects):
     """A run with fields left out is accepted where one with all of them is."""
-    workflow, owner = probe.need(OWN_WORKFLOW), probe.need(FULL_KEY)
-    schema = schema_of(probe, workflow)
+    owner, workflow = tester.need(READ_WORKFLOW_RUN)
+    schema = schema_of(tester, owner, workflow)
     values = schema.get("values")
     every_field = {**(values if isinstance(values, dict) else {}), **workflow.inputs}
 
-    with_all = subjects.run(replace(workflow, inputs=every_field), owner)
-    left_out = subjects.run(replace(workflow, inputs={}), owner)
+    with_all, left_out = subjects.run_at_once(
+        [(owner, replace(workflow, inputs=inputs)) for inputs in (every_field, {})]
+    )
 
     is_alike = sends_defaults(schema.get("fields"), every_field)
-    probe.judge(runs.fields_left_out, left_out, with_all=with_all, is_alike=is_alike)
+    tester.judge(runs.fields_left_out, left_out, with_all=with_all, is_alike=is_alike)
 
 
-@pytest.mark.spends.with_args(once(WITHOUT_GENERATOR_WORKFLOW, WITHOUT_GENERATOR_WORKFLOW))
+@pytest.mark.spends.with_args(once(FREE_WORKFLOW_RUN, FREE_WORKFLOW_RUN))
 @pytest.mark.proves(runs.defaults_as_given)
-def test_defaults_as_given(probe, subjects):
+def test_field_left_out_gives_what_its_default_gives(tester, subjects):
     """Where nothing is generated, leaving a field out gives the text that its default gives."""
-    workflow, owner = probe.need(WITHOUT_GENERATOR_WORKFLOW), probe.need(FULL_KEY)
-    fields = schema_of(probe, workflow).get("fields") or []
+    owner, workflow = tester.need(FREE_WORKFLOW_RUN)
+    fields = schema_of(tester, owner, workflow).get("fields") or []
     if not fields or not all(
         isinstance(field, dict) and {"name", "default"} <= field.keys() for field in fields
     ):
-        pytest.skip(f"{UNTESTED}a workflow without generator nodes whose schema names the fields' defaults")
+        raise Untested(
+            "a workflow without generator nodes whose schema names the fields' defaults", "profile"
+        )
     defaults = {field["name"]: field["default"] for field in fields}
 
     with_defaults = subjects.run(replace(workflow, inputs=defaults), owner)
     left_out = subjects.run(replace(workflow, inputs={}), owner)
 
-    probe.judge(runs.defaults_as_given, left_out, with_defaults=with_defaults)
+    tester.judge(runs.defaults_as_given, left_out, with_defaults=with_defaults)
 
 
-@pytest.mark.spends.with_args(once(WITHOUT_GENERATOR_WORKFLOW))
 @pytest.mark.proves(runs.nothing_generated)
-def test_nothing_generated(probe, subjects):
+def test_run_without_generator_nodes_costs_nothing(tester, subjects):
     """A run of a workflow without generator nodes costs nothing."""
-    exchange = subjects.run(probe.need(WITHOUT_GENERATOR_WORKFLOW), probe.need(FULL_KEY))
+    owner = tester.need(FREE_RUNNER)
 
-    probe.judge(runs.nothing_generated, exchange)
+    exchange = subjects.run(subjects.cheapest_workflow(owner), owner)
+
+    tester.judge(runs.nothing_generated, exchange)
 
 
-@pytest.mark.spends.with_args(lambda target: 3 * once(COUNTED_WORKFLOW, COUNTED_MODEL)(target))
+@pytest.mark.waits
 @pytest.mark.proves(runs.charged_per_image)
-@of_both_kinds
-def test_charged_per_image(probe, subjects, kind):
+@of_both_kinds(COUNTED_WORKFLOW_RUN, COUNTED_MODEL_RUN, times=3)
+def test_two_images_cost_twice_as_much_as_one(tester, subjects, need):
     """Two images cost twice what one costs."""
-    resource, owner = (
-        probe.need(COUNTED_WORKFLOW if kind is Workflow else COUNTED_MODEL),
-        probe.need(FULL_KEY),
-    )
+    owner, resource = tester.need(need)
     one, two = ({**resource.inputs, resource.image_count_input: count} for count in (1, 2))
+    of_two = replace(resource, inputs=two, cost_credits=2 * tester.price(resource))
 
-    single = subjects.run(replace(resource, inputs=one), owner)
-    double = subjects.run(replace(resource, inputs=two, cost_credits=2 * probe.price(resource)), owner)
+    single, double = subjects.run_at_once([(owner, replace(resource, inputs=one)), (owner, of_two)])
 
-    probe.judge(runs.charged_per_image, double, single=single)
+    tester.judge(runs.charged_per_image, double, single=single)
 
 
 @pytest.mark.sequence
-@pytest.mark.spends.with_args(lambda target: 3 * once(OWN_WORKFLOW)(target))
+@pytest.mark.spends.with_args(once(*[EDITED_WORKFLOW_RUN] * 3))
 @pytest.mark.proves(runs.charged_per_node)
-def test_charged_per_generator_node(probe, subjects):
+def test_each_generator_node_is_charged(tester, subjects):
     """A workflow with each of its nodes twice costs what the target itself estimates."""
-    owner, graph = probe.need(FULL_KEY), known_graph(probe)
-    estimates, answers = [], []
+    (owner, workflow), graph = tester.need(EDITED_WORKFLOW_RUN), known_graph(tester)
+    estimates, copies = [], []
     for members in (graph, doubled(graph)):
         _, slug = make(subjects, owner, {"name": fresh_name("Charged"), **members})
-        copy = replace(probe.need(OWN_WORKFLOW), slug=slug, inputs={}, cost_credits=None)
-        estimates.append(schema_of(probe, copy).get("estimatedCreditCost"))
-        answers.append(subjects.run(copy, owner))
+        copies.append(replace(workflow, slug=slug, inputs={}, cost_credits=None))
+        estimates.append(schema_of(tester, owner, copies[-1]).get("estimatedCreditCost"))
 
-    single, double = answers
-    probe.judge(runs.charged_per_node, double, single=single, estimates=estimates)
+    single, double = subjects.run_at_once([(owner, copy) for copy in copies])
+    tester.judge(runs.charged_per_node, double, single=single, estimates=estimates)
 
 
+@pytest.mark.waits
 @pytest.mark.thorough
-@pytest.mark.spends.with_args(once(POLLED_MODEL, POLLED_MODEL))
+@pytest.mark.spends.with_args(once(ASYNC_RUN, ASYNC_RUN))
 @pytest.mark.proves(runs.charged_alike)
-def test_charged_alike(probe, subjects):
+def test_async_run_costs_what_a_sync_run_costs(tester, subjects):
     """An asynchronous run costs what the same run costs when it is waited for."""
-    model, owner = probe.need(POLLED_MODEL), probe.need(FULL_KEY)
-    waited_for = subjects.run(model, owner)
-    submitted = subjects.run(model, owner, is_async=True)
-    ended = subjects.await_end(submitted, deadline_s=model.deadline_s)
+    run = owner, resource = tester.need(ASYNC_RUN)
+    submitted = subjects.run(resource, owner, is_async=True)
+    waited_for = subjects.run(resource, owner)
+    ended = subjects.await_end(submitted, owner, deadline_s=resource.deadline_s)
     request_id = body_of(submitted).get("requestId")
 
-    row = row_once_settled(probe, model, lambda rows: row_of_request(rows, request_id))
+    row = row_once_settled(tester, run, lambda rows: row_of_request(rows, request_id))
 
-    probe.judge(runs.charged_alike, ended, waited_for=waited_for, row=row)
+    tester.judge(runs.charged_alike, ended, waited_for=waited_for, row=row)
 
 
 # What a trial grant pays costs nothing, so there is nothing to foretell.
+@pytest.mark.waits
 @pytest.mark.proves(runs.granted, schemas.body)
-def test_granted_run(probe, subjects):
+def test_run_paid_by_a_grant_costs_nothing(tester, subjects):
     """A run that a trial grant pays has cost 0."""
-    exchange = subjects.run(probe.need(GRANTED_WORKFLOW), probe.need(GRANTED_KEY))
+    key, resource = tester.need(GRANTED_RUN)
 
-    probe.judge(runs.granted, exchange)
+    exchange = subjects.run(resource, key)
+
+    tester.judge(runs.granted, exchange)
 
 
-@pytest.mark.spends.with_args(once(OWN_WORKFLOW, USABLE_MODEL))
+@pytest.mark.waits
 @pytest.mark.proves(runs.charge_in_usage)
-@of_both_kinds
-def test_charge_in_usage(probe, subjects, kind):
+@of_both_kinds(WORKFLOW_RUN, MODEL_RUN, times=1)
+def test_usage_row_has_the_cost_that_the_run_told(tester, subjects, need):
     """What a run says it cost is what its usage row says."""
-    resource = probe.need(OWN_WORKFLOW if kind is Workflow else USABLE_MODEL)
+    run = key, resource = tester.need(need)
 
-    exchange, row = run_with_row(probe, resource, lambda: subjects.run(resource, probe.need(FULL_KEY)))
+    exchange, row = run_with_row(tester, run, lambda: subjects.run(resource, key))
 
-    probe.judge(runs.charge_in_usage, exchange, row=row)
+    tester.judge(runs.charge_in_usage, exchange, row=row)

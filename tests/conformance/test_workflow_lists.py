@@ -4,30 +4,34 @@ from __future__ import annotations
 
 import pytest
 
-from knouds_harness.conformance.authoring import draft, fresh_name, make, read, write
 from knouds_harness.conformance.checks import workflows
-from knouds_harness.conformance.needs import ADMIN_KEY, FULL_KEY, STRANGER_KEY
-from knouds_harness.conformance.statuses import body_of
+from knouds_harness.conformance.needs.keys import ADMIN_KEY, AUTHOR, TWO_AUTHORS
+from knouds_harness.conformance.needs.workflows import OWN_WORKFLOW
+from knouds_harness.conformance.support.workflow_authoring import draft, make, read, write
+from knouds_harness.exchange.created_workflows import fresh_name
+from knouds_harness.exchange.execution_status import body_of
 
 pytestmark = pytest.mark.sequence
 
 
 @pytest.mark.proves(workflows.listed)
-def test_list_holds_own_and_templates(probe, subjects, target):
+@pytest.mark.needs(TWO_AUTHORS)
+@pytest.mark.shows("workflows.list-own-and-templates")
+def test_list_holds_own_and_templates(tester, subjects, target):
     """The list holds what is one's own and other people's templates; nobody else's, be it public or not."""
-    owner, stranger = probe.need(FULL_KEY), probe.need(STRANGER_KEY)
+    owner, stranger = tester.need(TWO_AUTHORS)
     slugs = {
         persona.user: {make(subjects, persona, {"name": fresh_name(words)})[1] for words in ("One", "Two")}
         for persona in (owner, stranger)
     }
     for persona in (owner, stranger):
-        write(probe, persona, min(slugs[persona.user]), {"publicPlayground": True})
+        write(tester, persona, min(slugs[persona.user]), {"publicPlayground": True})
 
     for persona, other in ((owner, stranger), (stranger, owner)):
         known = [each for each in target.workflows.values() if each.owner != persona.user]
-        probe.judge(
+        tester.judge(
             workflows.listed,
-            probe.send("listWorkflows", persona),
+            tester.send("listWorkflows", persona),
             own=slugs[persona.user]
             | {each.slug for each in target.workflows.values() if each.owner == persona.user},
             templates={each.slug for each in known if each.template},
@@ -36,20 +40,23 @@ def test_list_holds_own_and_templates(probe, subjects, target):
 
 
 @pytest.mark.proves(workflows.summarised)
-def test_list_and_document_agree(probe, subjects):
+@pytest.mark.needs(OWN_WORKFLOW)
+def test_list_and_document_agree(tester, subjects):
     """In the list, a workflow is described as reading it shows, before and after an update."""
-    owner = probe.need(FULL_KEY)
-    slug, _ = draft(probe, subjects, owner, "Listed")
+    owner = tester.need(AUTHOR)
+    slug, _ = draft(tester, subjects, owner, "Listed")
     for changes in ({}, {"name": fresh_name("Relisted"), "description": "As it is now.", "tags": ["now"]}):
         if changes:
-            write(probe, owner, slug, changes)
-        document = body_of(read(probe, owner, slug))
-        probe.judge(workflows.summarised, probe.send("listWorkflows", owner), document=document)
+            write(tester, owner, slug, changes)
+        document = body_of(read(tester, owner, slug))
+        tester.judge(workflows.summarised, tester.send("listWorkflows", owner), document=document)
 
 
 @pytest.mark.proves(workflows.listed)
-def test_administrators_list_their_own(probe, subjects):
+@pytest.mark.needs(AUTHOR, ADMIN_KEY)
+@pytest.mark.shows("workflows.list-own-and-templates")
+def test_administrators_list_their_own(tester, subjects):
     """An administrator's list holds nobody else's workflow either, unless it is a template."""
-    slugs = {make(subjects, probe.need(FULL_KEY), {"name": fresh_name("Private")})[1]}
+    slugs = {make(subjects, tester.need(AUTHOR), {"name": fresh_name("Private")})[1]}
 
-    probe.judge(workflows.listed, probe.send("listWorkflows", probe.need(ADMIN_KEY)), foreign=slugs)
+    tester.judge(workflows.listed, tester.send("listWorkflows", tester.need(ADMIN_KEY)), foreign=slugs)

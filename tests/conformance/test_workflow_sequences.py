@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import pytest
 
-from knouds_harness.conformance.authoring import folder_of, known_graph
-from knouds_harness.conformance.checks import capabilities, refusals, schemas, workflows
-from knouds_harness.conformance.needs import FULL_KEY, MAY_WRITE, OWN_FILED_WORKFLOW
-from knouds_harness.conformance.sequences import Scene, SeveralKeys, reader_for
-from knouds_harness.conformance.shortest_sequence import shorten_broken
+from knouds_harness.conformance.checks import (
+    capabilities,
+    schemas,
+    workflows,
+)
+from knouds_harness.conformance.checks.envelopes import refusals
+from knouds_harness.conformance.generation.shortest_sequence import shorten_broken
+from knouds_harness.conformance.generation.workflow_sequences import Scene, SeveralKeys, reader_for
+from knouds_harness.conformance.needs.keys import AUTHOR, AUTHOR_AND_LESSER, TWO_AUTHORS, TWO_AUTHORS_WHO_RUN
+from knouds_harness.conformance.needs.workflows import FILED_WORKFLOW, OWN_WORKFLOW
+from knouds_harness.conformance.support.workflow_authoring import folder_of, known_graph
 
 MOST_STEPS = 10
 
 
 @pytest.mark.sequence
+@pytest.mark.needs(OWN_WORKFLOW)
+@pytest.mark.shows("workflows.foreign-write-is-refused", TWO_AUTHORS)
+@pytest.mark.shows("run.foreign-workflow-is-404", TWO_AUTHORS_WHO_RUN)
+@pytest.mark.shows("capability.orthogonal", AUTHOR_AND_LESSER)
+@pytest.mark.shows("capability.denial-has-no-effect", AUTHOR_AND_LESSER)
+@pytest.mark.runs
 @pytest.mark.proves(
     workflows.updated,
     workflows.made_slug,
@@ -37,17 +49,20 @@ MOST_STEPS = 10
     capabilities.denied,
     capabilities.nothing_changed,
 )
-def test_sequences_of_several_keys(probe, subjects, drive):
+def test_each_key_reads_what_was_written_last(tester, subjects, drive):
     """Each key reads what was written last by whoever may write, and nothing of what was refused."""
-    probe.need(MAY_WRITE)
-    folder_id = folder_of(probe) if OWN_FILED_WORKFLOW.find(probe.target) is not None else None
+    both = TWO_AUTHORS.missing(tester.target) is None
+    users = tuple(tester.need(TWO_AUTHORS)) if both else (tester.need(AUTHOR),)
+    filed = FILED_WORKFLOW.find(tester.target)
+    is_filed = filed is not None and filed.key.user == users[0].user
     scene = Scene(
-        probe=probe,
+        tester=tester,
         subjects=subjects,
-        graph=known_graph(probe),
-        folder_id=folder_id,
-        reader=reader_for(probe, probe.need(FULL_KEY)),
-        known=frozenset(probe.recorder.findings),
+        users=users,
+        graph=known_graph(tester),
+        folder_id=folder_of(tester) if is_filed else None,
+        reader=reader_for(tester, users[0]),
+        known=frozenset(tester.recorder.findings),
     )
 
     try:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from knouds_harness.conformance.authoring import (
-    doubled,
+from knouds_harness.conformance.checks import schemas, workflows
+from knouds_harness.conformance.judging.claim import answer
+from knouds_harness.conformance.judging.workflow_model import WRITABLE_MEMBERS, WorkflowModel, slug_from_name
+from knouds_harness.conformance.needs.keys import AUTHOR, AUTHOR_WHO_RUNS, FREE_KEY, TWO_AUTHORS, holds
+from knouds_harness.conformance.needs.untested import Untested
+from knouds_harness.conformance.needs.workflows import FILED_WORKFLOW, OWN_WORKFLOW
+from knouds_harness.conformance.suite.tester import Call
+from knouds_harness.conformance.support.workflow_authoring import (
     draft,
     folder_of,
-    fresh_name,
     known_graph,
     make,
+    make_own_graph,
     members_of,
     move,
     moved_by,
@@ -19,18 +25,8 @@ from knouds_harness.conformance.authoring import (
     run_free,
     write,
 )
-from knouds_harness.conformance.checks import schemas, workflows
-from knouds_harness.conformance.claims import answer
-from knouds_harness.conformance.lifecycle import WRITABLE_MEMBERS, Lifecycle, slug_from_name
-from knouds_harness.conformance.needs import (
-    FREE_KEY,
-    FULL_KEY,
-    MAY_RUN,
-    OWN_WORKFLOW,
-    STRANGER_KEY,
-)
-from knouds_harness.conformance.probe import UNTESTED, Call
-from knouds_harness.conformance.statuses import body_of
+from knouds_harness.exchange.created_workflows import fresh_name
+from knouds_harness.exchange.execution_status import body_of
 
 pytestmark = pytest.mark.sequence
 
@@ -40,127 +36,130 @@ pytestmark = pytest.mark.sequence
 
 @pytest.mark.proves(workflows.made_slug)
 @pytest.mark.parametrize("words", ["lower", "Title Case Words", "UPPER", "mIxEd 2", "42", "A b C d E"])
-def test_slug_is_made_from_the_name(probe, subjects, words):
+def test_slug_is_made_from_the_name(tester, subjects, words):
     """A free name becomes the slug, in lowercase with hyphens."""
-    owner, name = probe.need(FULL_KEY), fresh_name(words)
+    owner, name = tester.need(AUTHOR), fresh_name(words)
     created, slug = make(subjects, owner, {"name": name})
 
-    probe.judge(
-        workflows.made_slug, created, slug=slug, allowed=Lifecycle().allowed_slugs(owner.user, name)[:1]
+    tester.judge(
+        workflows.made_slug, created, slug=slug, allowed=WorkflowModel().allowed_slugs(owner.user, name)[:1]
     )
 
 
 @pytest.mark.proves(schemas.body)
 @pytest.mark.parametrize("words", ["snake_case.dotted", "Größe, 漢字 ✓", " a -- b & <c> "])
-def test_slug_of_any_name_has_its_characters(probe, subjects, words):
+def test_slug_of_any_name_has_its_characters(tester, subjects, words):
     """Whatever the name, its slug has lowercase letters, digits and hyphens only; what it is then is open."""
-    owner = probe.need(FULL_KEY)
+    owner = tester.need(AUTHOR)
     _, slug = subjects.create(owner, {"name": fresh_name(words)})
 
     if slug is not None:  # to refuse such a name is no breach
-        read(probe, owner, slug)
+        read(tester, owner, slug)
 
 
 @pytest.mark.proves(workflows.made_slug)
-def test_slug_is_not_taken_from_the_body(probe, subjects):
+def test_slug_is_not_taken_from_the_body(tester, subjects):
     """The slug comes from the name, whatever slug stands in the body: documents as read have one."""
-    owner, name = probe.need(FULL_KEY), fresh_name("Named")
+    owner, name = tester.need(AUTHOR), fresh_name("Named")
     created, slug = make(subjects, owner, {"name": name, "slug": slug_from_name(fresh_name("elsewhere"))})
 
-    probe.judge(
-        workflows.made_slug, created, slug=slug, allowed=Lifecycle().allowed_slugs(owner.user, name)[:1]
+    tester.judge(
+        workflows.made_slug, created, slug=slug, allowed=WorkflowModel().allowed_slugs(owner.user, name)[:1]
     )
 
 
 @pytest.mark.proves(workflows.suffixed_slug)
-def test_taken_slugs_get_suffixes(probe, subjects):
+def test_taken_slugs_get_suffixes(tester, subjects):
     """A taken slug is followed by -2, then -3, and so on, past single digits."""
-    owner, name, model = probe.need(FULL_KEY), fresh_name("Twin"), Lifecycle()
+    owner, name, model = tester.need(AUTHOR), fresh_name("Twin"), WorkflowModel()
     _, slug = make(subjects, owner, {"name": name})
     model.create(owner.user, slug, {"name": name})
 
     for _ in range(10):
         allowed = model.allowed_slugs(owner.user, name)
         created, slug = make(subjects, owner, {"name": name})
-        probe.judge(workflows.suffixed_slug, created, slug=slug, allowed=allowed)
+        tester.judge(workflows.suffixed_slug, created, slug=slug, allowed=allowed)
         model.create(owner.user, slug, {"name": name})
 
 
 @pytest.mark.proves(workflows.suffixed_slug)
-def test_suffix_that_is_a_name_is_taken_too(probe, subjects):
+def test_suffix_that_is_a_name_is_taken_too(tester, subjects):
     """A suffix is passed over where another name has made that very slug; other spellings are one name."""
-    owner, name, model = probe.need(FULL_KEY), fresh_name("Twin"), Lifecycle()
+    owner, name, model = tester.need(AUTHOR), fresh_name("Twin"), WorkflowModel()
 
     for each in (f"{name} 2", name, name.upper(), f"{name} 2"):
         allowed = model.allowed_slugs(owner.user, each)
         created, slug = make(subjects, owner, {"name": each})
-        probe.judge(workflows.suffixed_slug, created, slug=slug, allowed=allowed)
+        tester.judge(workflows.suffixed_slug, created, slug=slug, allowed=allowed)
         model.create(owner.user, slug, {"name": each})
 
 
 @pytest.mark.proves(workflows.suffixed_slug, workflows.untouched)
-def test_same_name_of_another_account(probe, subjects):
+@pytest.mark.needs(TWO_AUTHORS)
+def test_same_name_of_another_account(tester, subjects):
     """Two accounts may use one name: neither gets or changes the other's workflow."""
-    owner, stranger, model = probe.need(FULL_KEY), probe.need(STRANGER_KEY), Lifecycle()
+    (owner, stranger), model = tester.need(TWO_AUTHORS), WorkflowModel()
     document = {"name": fresh_name("Shared"), "description": "the first"}
     _, slug = make(subjects, owner, document)
     model.create(owner.user, slug, document)
-    before = workflows.kept_members(read(probe, owner, slug).json_or_none())
+    before = workflows.kept_members(read(tester, owner, slug).json_or_none())
     allowed = model.allowed_slugs(stranger.user, document["name"])
     make(subjects, stranger, {"name": fresh_name("Theirs")})  # which shows that this account may create
 
     created, other_slug = subjects.create(stranger, {**document, "description": "the second"})
 
-    probe.judge(workflows.suffixed_slug, created, slug=other_slug or answer(created), allowed=allowed)
-    probe.judge(workflows.untouched, read(probe, owner, slug), before=before)
+    tester.judge(workflows.suffixed_slug, created, slug=other_slug or answer(created), allowed=allowed)
+    tester.judge(workflows.untouched, read(tester, owner, slug), before=before)
 
 
 @pytest.mark.proves(workflows.creator, workflows.creator_may)
-def test_creator_is_not_forged(probe, subjects):
+def test_creator_is_not_forged(tester, subjects):
     """CreatedBy is whoever created the workflow, whatever the body of a create or update says."""
-    owner, stranger, model = probe.need(FULL_KEY), probe.need(STRANGER_KEY), Lifecycle()
+    (owner, stranger), model = tester.need(TWO_AUTHORS), WorkflowModel()
     for persona in (stranger, owner):
         _, slug = make(subjects, persona, {"name": fresh_name("Signed")})
-        exchange = read(probe, persona, slug)
+        exchange = read(tester, persona, slug)
         document = exchange.json_or_none()
         model.note_creator(persona.user, document.get("createdBy") if isinstance(document, dict) else None)
     others = model.other_creators(owner.user)
     known = {"own": model.creator(owner.user), "others": others}
-    probe.judge(workflows.creator, exchange, own=None, others=others)
+    tester.judge(workflows.creator, exchange, own=None, others=others)
 
     for forged in others:
         _, copy_slug = subjects.create(owner, {"name": fresh_name("Forged"), "createdBy": forged})
         if copy_slug is not None:  # to refuse a forged creator is no breach
-            exchange = read(probe, owner, copy_slug)
-            probe.judge(workflows.creator_may, exchange)
-            probe.judge(workflows.creator, exchange, **known)
-        write(probe, owner, slug, {"createdBy": forged, "description": "forged"})
-        exchange = read(probe, owner, slug)
-        probe.judge(workflows.creator_may, exchange)
-        probe.judge(workflows.creator, exchange, **known)
+            exchange = read(tester, owner, copy_slug)
+            tester.judge(workflows.creator_may, exchange)
+            tester.judge(workflows.creator, exchange, **known)
+        write(tester, owner, slug, {"createdBy": forged, "description": "forged"})
+        exchange = read(tester, owner, slug)
+        tester.judge(workflows.creator_may, exchange)
+        tester.judge(workflows.creator, exchange, **known)
 
 
 @pytest.mark.proves(workflows.creator_may)
-def test_creator_may_read_and_write(probe, subjects):
+def test_creator_may_read_and_write(tester, subjects):
     """The creator may read and write the workflow at once, its schema included."""
-    owner = probe.need(STRANGER_KEY)
+    both = TWO_AUTHORS.missing(tester.target) is None
+    owner = tester.need(TWO_AUTHORS).second if both else tester.need(AUTHOR)
     _, slug = make(subjects, owner, {"name": fresh_name("Owned")})
 
     for exchange in (
-        read(probe, owner, slug),
-        read(probe, owner, slug, "getWorkflowSchema"),
-        write(probe, owner, slug, {"description": "mine"}),
-        move(probe, owner, slug, None),
+        read(tester, owner, slug),
+        read(tester, owner, slug, "getWorkflowSchema"),
+        write(tester, owner, slug, {"description": "mine"}),
+        move(tester, owner, slug, None),
         subjects.delete(owner, slug),
     ):
-        probe.judge(workflows.creator_may, exchange)
+        tester.judge(workflows.creator_may, exchange)
 
 
+@pytest.mark.needs(OWN_WORKFLOW)
 @pytest.mark.proves(workflows.stored)
-def test_whole_document_makes_the_round_trip(probe, subjects):
+def test_whole_document_makes_the_round_trip(tester, subjects):
     """A workflow as read and sent back to create is read back whole: words, nodes, edges and viewport."""
-    owner = probe.need(FULL_KEY)
-    graph = known_graph(probe)
+    owner = tester.need(AUTHOR)
+    graph = known_graph(tester)
     description = "Read, sent, read, by one whose words are many. " * 5 + 'Größe, 漢字\n✓ "1 < 2"'
     words = {
         "name": fresh_name("Tom & Ann's Größe, 漢字"),
@@ -170,45 +169,57 @@ def test_whole_document_makes_the_round_trip(probe, subjects):
     nodes = moved_by(12.25, graph["nodes"])  # what is no whole number is kept as well
     document = {**words, **graph, "nodes": nodes, "viewport": {"x": -12.5, "y": 340, "zoom": 0.75}}
     _, slug = make(subjects, owner, document)
-    probe.judge(workflows.stored, read(probe, owner, slug), sent=document)
+    tester.judge(workflows.stored, read(tester, owner, slug), sent=document)
 
-    document_as_read = read(probe, owner, slug).json_or_none()
+    document_as_read = read(tester, owner, slug).json_or_none()
     if not isinstance(document_as_read, dict):
         return
     again = {**document_as_read, "name": fresh_name("Copy again")}
     created, copy_slug = subjects.create(owner, again)
     if copy_slug is None:
-        probe.judge(workflows.stored, created, sent={})
+        tester.judge(workflows.stored, created, sent={})
     else:
-        probe.judge(workflows.stored, read(probe, owner, copy_slug), sent={**document, "name": again["name"]})
+        tester.judge(
+            workflows.stored, read(tester, owner, copy_slug), sent={**document, "name": again["name"]}
+        )
 
 
 @pytest.mark.proves(workflows.copied_fields)
-def test_copy_asks_for_the_same_fields(probe, subjects):
+def test_copy_asks_for_the_same_fields(tester, subjects):
     """The schema of a workflow that was read and sent back to create is the original's."""
-    owner, original = probe.need(FULL_KEY), probe.need(OWN_WORKFLOW).slug
-    _, slug = make(subjects, owner, {"name": fresh_name("Copy"), **known_graph(probe)})
-    fields = body_of(read(probe, owner, original, "getWorkflowSchema")).get("fields")
+    owner, (reader, original) = tester.need(AUTHOR), tester.need(OWN_WORKFLOW)
+    _, slug = make(subjects, owner, {"name": fresh_name("Copy"), **known_graph(tester)})
+    fields = body_of(read(tester, reader, original.slug, "getWorkflowSchema")).get("fields")
 
     if isinstance(fields, list):
-        probe.judge(workflows.copied_fields, read(probe, owner, slug, "getWorkflowSchema"), fields=fields)
+        tester.judge(workflows.copied_fields, read(tester, owner, slug, "getWorkflowSchema"), fields=fields)
 
 
+@pytest.mark.proves(workflows.stored, workflows.updated, workflows.update_accepted)
+def test_nodes_edges_and_tags_are_all_kept(tester, subjects):
+    """Of nodes, edges and tags all are kept, also more than the target's own workflows show, part by part."""
+    owner = tester.need(AUTHOR)
+    slug, document = make_own_graph(tester, subjects, owner)
+    shown = read(tester, owner, slug)
+    tester.judge(workflows.stored, shown, sent=document)
+
+    expected = workflows.kept_members(shown.json_or_none())
+    for changes in (
+        {"tags": ["one", "two", "three", "four"]},
+        {"nodes": moved_by(7.5, document["nodes"])},
+        {"edges": [{**edge, "id": f"{edge['id']}-again"} for edge in document["edges"]]},
+    ):
+        exchange = write(tester, owner, slug, changes)
+        tester.judge(workflows.update_accepted, exchange)
+        expected |= changes if workflows.is_success(exchange) else {}
+        tester.judge(workflows.updated, read(tester, owner, slug), expected=expected)
+
+
+@pytest.mark.needs(OWN_WORKFLOW)
 @pytest.mark.proves(workflows.stored)
-def test_more_nodes_and_edges_than_were_read(probe, subjects):
-    """Of nodes and edges that a target accepts all are kept, also more than its own workflow shows."""
-    owner = probe.need(FULL_KEY)
-    document = {"name": fresh_name("Twice"), **doubled(known_graph(probe))}
-    _, slug = subjects.create(owner, document)
-
-    if slug is not None:  # to refuse two of a kind is no breach
-        probe.judge(workflows.stored, read(probe, owner, slug), sent=document)
-
-
-@pytest.mark.proves(workflows.stored)
-def test_nothing_is_too_little_to_be_kept(probe, subjects):
+def test_nothing_is_too_little_to_be_kept(tester, subjects):
     """Of what nodes hold, null, false, zero and the empty text are kept, and signs as they are."""
-    owner, graph = probe.need(FULL_KEY), known_graph(probe)
+    owner, graph = tester.need(AUTHOR), known_graph(tester)
     little = {"harnessNull": None, "harnessFalse": False, "harnessZero": 0, "harnessEmpty": ""}
     little["harnessSigns"] = '<b>Tom & Ann\'s "é"</b>'
     nodes = [
@@ -219,45 +230,44 @@ def test_nothing_is_too_little_to_be_kept(probe, subjects):
     if slug is None:  # to refuse what nodes of this type do not have is no breach
         return
 
-    shown = read(probe, owner, slug)
+    shown = read(tester, owner, slug)
 
     kept = [members_of(node.get("data")) for node in objects_in(body_of(shown).get("nodes"))]
     if all(data.get("harnessTrue") is True for data in kept):  # nor is to leave it out
-        probe.judge(workflows.stored, shown, sent={"nodes": nodes})
+        tester.judge(workflows.stored, shown, sent={"nodes": nodes})
 
 
 @pytest.mark.proves(workflows.second_of_free_account)
-def test_free_account_creates_one_workflow(probe, subjects):
+def test_free_account_creates_one_workflow(tester, subjects):
     """A free account that has a workflow may not create another one."""
-    key = probe.need(FREE_KEY)
-    if probe.mint is not None:  # what a profile's account has made already is not known
-        account = probe.mint.open_account("free")
-        key = probe.mint.mint({"workflow:read", "workflow:write"}, account=account)
+    key = tester.need(FREE_KEY)
+    if tester.mint is not None:  # what a profile's account has made already is not known
+        account = tester.mint.open_account("free")
+        key = tester.mint.mint({"workflow:read", "workflow:write"}, account=account)
     call = Call(json={"name": fresh_name("First")})
 
-    first = probe.send_together("createWorkflow", key, call, times=4)
+    first = tester.send_together("createWorkflow", key, call, times=4)
 
-    for exchange in first:
-        subjects.note_created(exchange, key)
     created = [exchange for exchange in first if workflows.is_success(exchange)]
     if not created:  # a free account's key may be good for nothing
-        pytest.skip(f"{UNTESTED}a workflow to write to: creating one was answered {answer(first[0])}")
+        raise Untested(f"a workflow to write to: creating one was answered {answer(first[0])}")
     for exchange in created[1:]:
-        probe.judge(workflows.second_of_free_account, exchange)
+        tester.judge(workflows.second_of_free_account, exchange)
     for name in (fresh_name("Second"), fresh_name("Third")):
         second, _ = subjects.create(key, {"name": name})
-        probe.judge(workflows.second_of_free_account, second)
+        tester.judge(workflows.second_of_free_account, second)
 
 
 # --- update, move, delete
 
 
 @pytest.mark.proves(workflows.updated, workflows.update_accepted)
+@pytest.mark.needs(OWN_WORKFLOW)
 @pytest.mark.parametrize("member", [*WRITABLE_MEMBERS, "several", "emptied", "none"])
-def test_update_changes_what_it_names(probe, subjects, member):
+def test_update_changes_what_it_names(tester, subjects, member):
     """An update takes any subset of the fields: what it names is new, the rest is as before."""
-    owner = probe.need(FULL_KEY)
-    slug, before = draft(probe, subjects, owner)
+    owner = tester.need(AUTHOR)
+    slug, before = draft(tester, subjects, owner)
     new = {
         "name": fresh_name("Renamed"),
         "description": "As it is now.",
@@ -273,36 +283,37 @@ def test_update_changes_what_it_names(probe, subjects, member):
         name: new[name] for name in (member,) if name in new
     }
 
-    exchange = write(probe, owner, slug, changes)
+    exchange = write(tester, owner, slug, changes)
 
     if changes:  # whether an empty subset is one is not said
-        probe.judge(workflows.update_accepted, exchange)
+        tester.judge(workflows.update_accepted, exchange)
     expected = {**before, **(changes if workflows.is_success(exchange) else {})}
     expected.pop("slug", None)
-    probe.judge(workflows.updated, read(probe, owner, slug), expected=expected)
+    tester.judge(workflows.updated, read(tester, owner, slug), expected=expected)
 
 
 @pytest.mark.proves(workflows.updated)
-def test_update_can_empty_the_description(probe, subjects):
+@pytest.mark.needs(OWN_WORKFLOW)
+def test_update_can_empty_the_description(tester, subjects):
     """An update with an empty description leaves nothing of the old one."""
-    owner = probe.need(FULL_KEY)
-    slug, before = draft(probe, subjects, owner)
+    owner = tester.need(AUTHOR)
+    slug, before = draft(tester, subjects, owner)
 
-    if workflows.is_success(write(probe, owner, slug, {"description": ""})):
-        shown = read(probe, owner, slug)
+    if workflows.is_success(write(tester, owner, slug, {"description": ""})):
+        shown = read(tester, owner, slug)
         expected = {**before, "description": ""}
         if not body_of(shown).get("description"):  # an empty text, null and no member are all nothing
             del expected["description"]
-        probe.judge(workflows.updated, shown, expected=expected)
+        tester.judge(workflows.updated, shown, expected=expected)
 
 
 @pytest.mark.proves(workflows.slug_stays)
 @pytest.mark.parametrize(
     "members", [("name",), ("slug",), ("slug", "description"), ("name", "slug")], ids="-".join
 )
-def test_slug_never_changes(probe, subjects, members):
+def test_slug_never_changes(tester, subjects, members):
     """Neither a new name nor a slug in the body moves a workflow from its slug."""
-    owner = probe.need(FULL_KEY)
+    owner = tester.need(AUTHOR)
     _, slug = make(subjects, owner, {"name": fresh_name("Fixed")})
     new = {
         "name": fresh_name("Renamed"),
@@ -310,70 +321,93 @@ def test_slug_never_changes(probe, subjects, members):
         "description": "Sent along.",
     }
 
-    write(probe, owner, slug, {member: new[member] for member in members})
+    write(tester, owner, slug, {member: new[member] for member in members})
 
-    probe.judge(workflows.slug_stays, read(probe, owner, slug), slug=slug)
+    tester.judge(workflows.slug_stays, read(tester, owner, slug), slug=slug)
 
 
 @pytest.mark.proves(workflows.slug_stays)
-def test_slug_sent_to_move_is_not_taken(probe, subjects):
+def test_slug_sent_to_move_is_not_taken(tester, subjects):
     """A slug in the body of a move changes nothing either."""
-    owner = probe.need(FULL_KEY)
+    owner = tester.need(AUTHOR)
     _, slug = make(subjects, owner, {"name": fresh_name("Fixed")})
     body = {"folderId": None, "slug": slug_from_name(fresh_name("elsewhere"))}
 
-    probe.send("moveWorkflow", owner, Call(path_values={"slug": slug}, json=body))
+    tester.send("moveWorkflow", owner, Call(path_values={"slug": slug}, json=body))
 
-    probe.judge(workflows.slug_stays, read(probe, owner, slug), slug=slug)
+    tester.judge(workflows.slug_stays, read(tester, owner, slug), slug=slug)
 
 
-@pytest.mark.proves(workflows.moved, workflows.move_accepted, workflows.updated)
-def test_move_sets_the_folder(probe, subjects):
+@pytest.mark.needs(OWN_WORKFLOW, FILED_WORKFLOW)
+@pytest.mark.proves(workflows.moved, workflows.listed_folder, workflows.move_accepted, workflows.updated)
+def test_move_sets_the_folder(tester, subjects):
     """A move sets the folder, there and back, and nothing else; the list agrees, and an update leaves it."""
-    owner = probe.need(FULL_KEY)
-    folder_id = folder_of(probe)
-    slug, before = draft(probe, subjects, owner, "Moved")
+    owner, _ = tester.need(FILED_WORKFLOW)
+    slug, before = draft(tester, subjects, owner, "Moved")
 
+    for exchange in moved_to(tester, owner, slug, before, folder_of(tester)):
+        tester.judge(workflows.move_accepted, exchange)
+
+
+@pytest.mark.proves(workflows.moved, workflows.listed_folder, workflows.updated)
+def test_move_to_a_folder_of_our_own(tester, subjects):
+    """The same holds of a folder that no workflow of the target shows, where the target takes one."""
+    owner = tester.need(AUTHOR)
+    _, slug = make(subjects, owner, {"name": fresh_name("Moved"), "description": "Not yet."})
+    before = workflows.kept_members(read(tester, owner, slug).json_or_none())
+
+    for exchange in moved_to(tester, owner, slug, before, f"harness-{fresh_name('folder')[8:20]}"):
+        if not workflows.is_success(exchange):
+            raise Untested(f"a folder: a move to one of our own was answered {answer(exchange)}")
+
+
+def moved_to(tester, owner, slug, before, folder_id):
+    """Move a workflow into a folder, once more, and to the root, and judge what becomes of it each time.
+
+    Yields:
+        The answer to each move, before it is judged what it did.
+    """
     for destination in (folder_id, folder_id, None):
-        probe.judge(workflows.move_accepted, move(probe, owner, slug, destination))
-        shown = read(probe, owner, slug)
-        probe.judge(workflows.moved, shown, expected={**before, "folderId": destination})
-        probe.judge(
+        yield move(tester, owner, slug, destination)
+        shown = read(tester, owner, slug)
+        tester.judge(workflows.moved, shown, expected={**before, "folderId": destination})
+        tester.judge(
             workflows.listed_folder,
-            probe.send("listWorkflows", owner),
+            tester.send("listWorkflows", owner),
             slug=slug,
             name=before.get("name"),
             folder_id=destination,
         )
         changes = {"description": f"Written in {destination}."}
-        write(probe, owner, slug, changes)
+        write(tester, owner, slug, changes)
         before |= changes
         left = {**before, "folderId": body_of(shown).get("folderId", destination)}
-        probe.judge(workflows.updated, read(probe, owner, slug), expected=left)
+        tester.judge(workflows.updated, read(tester, owner, slug), expected=left)
 
 
 @pytest.mark.proves(workflows.gone, workflows.listed, workflows.creator_may_run)
 @pytest.mark.parametrize("which", ["first", "second"])
-def test_deleted_workflow_is_gone(probe, subjects, which):
+def test_deleted_workflow_is_gone(tester, subjects, which):
     """A deleted workflow is a 404 for whatever is asked of it, and not listed; its siblings stay."""
-    owner = probe.need(FULL_KEY)
+    owner = tester.need(AUTHOR)
     name = fresh_name("Deleted")
     slugs = [make(subjects, owner, {"name": name})[1] for _ in range(2)]
     slug, sibling = slugs if which == "first" else slugs[::-1]
-    write(probe, owner, slug, {"publicPlayground": True})
-    if MAY_RUN.find(probe.target) is not None:
-        probe.judge(workflows.creator_may_run, run_free(probe, owner, slug))
+    write(tester, owner, slug, {"publicPlayground": True})
+    can_run = AUTHOR_WHO_RUNS.missing(tester.target) is None and holds(owner, "workflow:run")
+    if can_run:
+        tester.judge(workflows.creator_may_run, run_free(tester, owner, slug))
 
-    probe.judge(workflows.creator_may, subjects.delete(owner, slug))
+    tester.judge(workflows.creator_may, subjects.delete(owner, slug))
 
     for operation_id in ("getWorkflow", "getWorkflowSchema"):
-        probe.judge(workflows.gone, read(probe, owner, slug, operation_id))
-    probe.judge(workflows.gone, read(probe, None, slug, "getPublicWorkflowSchema"))
-    probe.judge(workflows.gone, write(probe, owner, slug, {"description": "back?"}))
-    probe.judge(workflows.gone, move(probe, owner, slug, None))
-    if MAY_RUN.find(probe.target) is not None:
-        probe.judge(workflows.gone, run_free(probe, owner, slug))
-    probe.judge(workflows.gone, read(probe, owner, slug))
-    listed = probe.send("listWorkflows", owner)
-    probe.judge(workflows.listed, listed, own={sibling}, deleted={slug})
-    probe.judge(workflows.creator_may, read(probe, owner, sibling))
+        tester.judge(workflows.gone, read(tester, owner, slug, operation_id))
+    tester.judge(workflows.gone, read(tester, None, slug, "getPublicWorkflowSchema"))
+    tester.judge(workflows.gone, write(tester, owner, slug, {"description": "back?"}))
+    tester.judge(workflows.gone, move(tester, owner, slug, None))
+    if can_run:
+        tester.judge(workflows.gone, run_free(tester, owner, slug))
+    tester.judge(workflows.gone, read(tester, owner, slug))
+    listed = tester.send("listWorkflows", owner)
+    tester.judge(workflows.listed, listed, own={sibling}, deleted={slug})
+    tester.judge(workflows.creator_may, read(tester, owner, sibling))

@@ -246,6 +246,42 @@ def test_full_disk_keeps_what_was_found(tmp_path):
     assert json.loads((folder / "exchanges.har").read_text())["log"]["entries"]
 
 
+@pytest.mark.parametrize("words", [("check",), ("load", "reads", "--users", "2"), ("doctor",), ("facts",)])
+def test_too_few_open_files_are_said_before_anything_begins(tmp_path, words):
+    """No run is lost for want of them."""
+
+    def limit_open_files():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+
+    process = knouds(*words, cwd=tmp_path, preexec_fn=limit_open_files)
+
+    assert_refused(process, 2, "ulimit -n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_low_soft_limit_of_open_files_is_raised(tmp_path):
+    """As far as the hard one allows."""
+
+    def limit_open_files():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (40, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+
+    assert knouds("facts", "--gaps", cwd=tmp_path, preexec_fn=limit_open_files).returncode == 0
+
+
+@pytest.mark.parametrize("closed", [">&-", "<&- >&-"])
+def test_closed_output_changes_no_verdict(tmp_path, closed):
+    """As cron and some supervisors start commands."""
+    process = subprocess.run(
+        ["/bin/sh", "-c", f'exec "{sys.executable}" -m knouds_harness facts --gaps {closed}'],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        timeout=60,
+        check=False,
+    )
+
+    assert (process.returncode, process.stderr) == (0, b"")
+
+
 def test_report_of_no_run(tmp_path):
     """A folder that is no run record says so."""
     assert_refused(knouds("report", str(tmp_path), cwd=tmp_path), 2, str(tmp_path))
@@ -273,6 +309,7 @@ def test_breach_is_reported(tmp_path):
     assert names == {
         "run.json",
         "findings.jsonl",
+        "created.jsonl",
         "exchanges.har",
         "report.html",
         "report.md",
@@ -334,11 +371,12 @@ def test_doctor_on_the_sandbox(tmp_path):
     assert process.returncode == 0
 
 
-def test_doctor_foretells_the_cost(tmp_path):
+def test_healthy_sandbox_keeps_the_contract_at_the_cost_that_doctor_foretells(tmp_path):
     """The most that doctor foretells is not exceeded, and is no more than a tenth above what is spent."""
     (words,) = re.findall(r"costs at most ([\d,]+) credits", knouds("doctor", cwd=tmp_path).stdout)
-    knouds("check", "--runs-folder", "runs", cwd=tmp_path)
+    checked = knouds("check", "--runs-folder", "runs", cwd=tmp_path)
 
+    assert checked.returncode == 0, checked.stdout
     (folder,) = (tmp_path / "runs").iterdir()
     spent = json.loads((folder / "run.json").read_text())["counts"]["cost_credits"]
     foretold = float(words.replace(",", ""))

@@ -57,7 +57,7 @@ def test_newest_runs_are_listed_first(tmp_path, runs):
 
     assert process.returncode == 0, process.stderr
     heading, newest, oldest = process.stdout.splitlines()
-    assert heading.split() == ["ended", "run", "found", "took", "credits", "seed"]
+    assert heading.split() == ["ended", "run", "took", "credits", "seed", "found"]
     assert newest.startswith("broken (1)")
     assert "4 breach" in newest
     assert oldest.startswith("kept (0)")
@@ -87,7 +87,7 @@ def test_no_run_that_was_asked_for_is_said(tmp_path, runs, arguments):
     """It is no error."""
     process = history(*arguments, cwd=tmp_path)
 
-    assert (process.returncode, process.stdout) == (0, "None of 2 runs is what was asked for.\n")
+    assert (process.returncode, process.stdout) == (0, "No matching runs (2 runs in reports/runs).\n")
 
 
 def test_a_measure_is_plotted_and_its_changes_marked(tmp_path):

@@ -40,7 +40,7 @@ def st_run(sandbox, *options, key="full", workflow="portrait", config=ROOT / "sc
         },
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     return process.returncode, process.stdout + process.stderr

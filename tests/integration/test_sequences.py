@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from scripting import printed_by
 
 from knouds_harness.runs.record import read_run
-from knouds_harness.target.builtin import open_target
 
 SUITE = Path(__file__).parents[1] / "conformance"
 MOST_REQUESTS = 1_200
@@ -32,43 +30,18 @@ def found_by_sequences(folder: Path, fault: str, *, seed: int = 1):
     return read_run(run)
 
 
-def pasted(finding, fault: str):
-    """What a script prints where it is run against another sandbox with the fault."""
-    with open_target("sandbox", seed=4, faults=(fault,)) as target:
-        keys = {
-            f"KNOUDS_KEY_{re.sub('[^A-Z0-9]', '_', name.upper())}": persona.secret.reveal()
-            for name, persona in target.personas.items()
-        }
-        environment = {"PATH": os.environ["PATH"], "KNOUDS_BASE_URL": target.base_url, **keys}
-        process = subprocess.run(
-            ["bash", "-c", finding.reproduction],  # noqa: S607 - whichever bash there is
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-    assert process.returncode == 0, process.stderr
-    return re.split(r"(?m)^(?=HTTP/1\.1 )", process.stdout)[1:]
-
-
-def body_of(answer: str):
-    """The JSON of an answer as curl -i prints it."""
-    return json.loads(answer.replace("\r", "").partition("\n\n")[2])
-
-
 def test_ignored_update_is_shown_again(tmp_path):
     """Created, updated, read: the description is not what was written."""
     fault = "update-ignores-description"
     record = found_by_sequences(tmp_path, fault)
     (finding,) = [each for each in record.findings if each.fact == "workflows.update-takes-subset"]
 
-    _, _, read, deleted = pasted(finding, fault)
+    printed = printed_by(finding, record, fault)
 
     wanted = finding.expected.strip("'")
     assert wanted in record.exchange_by_id[finding.steps[1]].request.body.decode()
-    assert body_of(read)["description"] != wanted
-    assert deleted.startswith("HTTP/1.1 200")
+    assert printed.answers[3].json()["description"] != wanted
+    assert not printed.trouble
 
 
 def test_deleted_workflow_is_shown_again(tmp_path):
@@ -77,9 +50,9 @@ def test_deleted_workflow_is_shown_again(tmp_path):
     record = found_by_sequences(tmp_path, fault)
     (finding,) = [each for each in record.findings if each.fact == "workflows.delete-then-404"]
 
-    statuses = [answer.split()[1] for answer in pasted(finding, fault)]
+    answers = printed_by(finding, record, fault).answers
 
-    assert statuses == ["201", "200", "200"]
+    assert [answers[number].status for number in (1, 2, 3)] == [201, 200, 200]
 
 
 def test_sound_server_answers_the_script_soundly(tmp_path):
@@ -87,9 +60,9 @@ def test_sound_server_answers_the_script_soundly(tmp_path):
     record = found_by_sequences(tmp_path, "delete-keeps-the-workflow")
     (finding,) = [each for each in record.findings if each.fact == "workflows.delete-then-404"]
 
-    statuses = [answer.split()[1] for answer in pasted(finding, "whoami-is-203")]
+    answers = printed_by(finding, record, "whoami-is-203").answers
 
-    assert statuses == ["201", "200", "404"]
+    assert [answers[number].status for number in (1, 2, 3)] == [201, 200, 404]
 
 
 @pytest.mark.parametrize("fault", ["create-believes-created-by", "run-foreign-workflow-accepted"])
@@ -117,7 +90,7 @@ def test_replay_sends_the_sequence_again(fault, fact, tmp_path):
 
     broken, mended = (
         subprocess.run([*command, *options], capture_output=True, text=True, timeout=60, check=False)
-        for options in (["--fault", fault], [])
+        for options in ([], ["--healthy"])
     )
 
     assert broken.stdout.startswith("still stands"), broken.stdout + broken.stderr

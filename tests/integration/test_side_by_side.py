@@ -19,14 +19,16 @@ from loading import wait_until
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.runs.record import read_run
-from knouds_harness.runs.verdicts import Outcome
+from knouds_harness.runs.verdicts import RunOutcome
 from knouds_harness.sandbox import serving
+from knouds_harness.sandbox.providers import Latency
 from knouds_harness.sandbox.serving import running_sandbox
 
 FAULT = "auth-revoked-accepted"
 INDEPENDENT = ("--family", "authentication", "--family", "capabilities", "--family", "validation")
 OF_EXECUTIONS = {"getExecution", "cancelExecution"}  # what they answer is a matter of time
-GIVEN = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|harness-scratch(-\d+)?")
+GIVEN = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|harness-[0-9a-f]{12}-scratch(-\d+)?")
+TOKEN = re.compile(rb"Harness [0-9a-f]{12}")
 
 
 @contextmanager
@@ -79,7 +81,7 @@ def requests_of(record):
             each.request.method,
             GIVEN.sub("given", each.request.path),
             each.request.query,
-            each.request.body or b"",
+            TOKEN.sub(b"Harness", each.request.body or b""),
         )
         for each in record.exchange_by_id.values()
     )
@@ -152,8 +154,32 @@ def test_interrupted_run_waits_for_what_is_in_flight(tmp_path):
         assert list(made_on(sandbox)) == []
     (run,) = (tmp_path / "runs").iterdir()
     record = read_run(run)
-    assert record.outcome == Outcome.INTERRUPTED
+    assert record.outcome == RunOutcome.INTERRUPTED
     assert record.counts.exchanges == len(record.exchange_by_id)
+
+
+def test_interrupted_run_waits_for_no_execution(tmp_path):
+    """Ctrl-C ends a check at once whose executions would go on for an hour."""
+    with running_sandbox(seed=1, latency=Latency(fixed_s=3600.0)) as sandbox:
+        profile = write_profile(tmp_path, sandbox)
+        command = [sys.executable, "-m", "knouds_harness", "check", "--target", str(profile)]
+        with subprocess.Popen(
+            [*command, "--runs-folder", "runs", "--family", "executions"],
+            cwd=tmp_path,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        ) as process:
+            wait_until(lambda: has_run(sandbox), timeout_s=60)
+            process.send_signal(signal.SIGINT)
+            process.wait(30)
+
+    assert process.returncode == ExitCode.INTERRUPTED
+
+
+def has_run(sandbox):
+    """Whether a sandbox has accepted a run of its first test."""
+    key = {"x-api-key": sandbox.keys["full"]}
+    return httpx.get(f"{sandbox.base_url}/api/usage?status=processing", headers=key).json()["total"] > 0
 
 
 def made_on(sandbox):

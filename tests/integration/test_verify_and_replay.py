@@ -67,8 +67,8 @@ def marks(faulted_run):
 
 
 def test_finding_still_stands_with_the_fault(faulted_run, marks, tmp_path):
-    """Sent again to a server that still breaks the promise."""
-    process = knouds("replay", faulted_run, marks[0], "--fault", FAULT, cwd=tmp_path)
+    """Sent again to a server that is started as the run's was, and so still breaks the promise."""
+    process = knouds("replay", faulted_run, marks[0], cwd=tmp_path)
 
     assert process.returncode == 1, process.stderr
     assert process.stdout.startswith(f"still stands  {marks[0]}  {FACT}  getWhoami as full: ")
@@ -77,7 +77,7 @@ def test_finding_still_stands_with_the_fault(faulted_run, marks, tmp_path):
 
 def test_finding_is_gone_without_the_fault(faulted_run, marks, tmp_path):
     """Sent again to a server that keeps it."""
-    process = knouds("replay", faulted_run, cwd=tmp_path)
+    process = knouds("replay", faulted_run, "--healthy", cwd=tmp_path)
 
     assert process.returncode == 0, process.stderr
     assert f"gone          {marks[0]}" in process.stdout

@@ -106,7 +106,7 @@ def test_url_elsewhere_without_listen_is_untested(tmp_path):
         profile = write_profile(tmp_path, sandbox, webhook='url = "https://hooks.example.com/knouds"')
         exit_code, _ = check(tmp_path, "--family", "webhooks", "--target", str(profile))
 
-    assert exit_code == ExitCode.KEPT
+    assert exit_code == ExitCode.USAGE, "nothing tested is no success"
     assert "listen" in untested(tmp_path)["webhooks.one-each"]
 
 

@@ -27,6 +27,24 @@ def installed(tmp_path_factory):
     return folder / "site"
 
 
+def test_wheel_and_source_distribution_are_reproducible(tmp_path):
+    """Built twice they are the same to the byte, and PyPI would take them."""
+    environment = {**os.environ, "SOURCE_DATE_EPOCH": "1767225600"}
+    for folder in (tmp_path / "first", tmp_path / "second"):
+        command = [sys.executable, "-m", "hatchling", "build", "--directory", str(folder)]
+        subprocess.run(command, cwd=CHECKOUT, env=environment, check=True, capture_output=True)
+    first, second = (
+        {path.name: path.read_bytes() for path in (tmp_path / folder).iterdir()}
+        for folder in ("first", "second")
+    )
+    twine = [sys.executable, "-m", "twine", "check", "--strict", *(tmp_path / "first").iterdir()]
+    checked = subprocess.run(twine, check=False, capture_output=True, text=True)
+
+    assert {Path(name).suffix for name in first} == {".whl", ".gz"}
+    assert first == second
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
 def run_installed(installed, cwd, *arguments, variables=None):
     """Run Python with the installed package instead of the checkout's."""
     return subprocess.run(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from knouds_harness.cli import cli
+from knouds_harness.commands.cli import command_named
 
 CI = Path(__file__).parents[2] / "docs" / "ci"
 PIPELINES = sorted(CI.glob("*.yml"))
@@ -24,7 +24,7 @@ def test_pipeline_is_yaml_and_calls_what_there_is(path):
 
     assert calls
     for command, options in calls:
-        known = {name for parameter in cli.commands[command].params for name in parameter.opts}
+        known = {name for parameter in command_named(command).params for name in parameter.opts}
         assert set(re.findall(r"--[\w-]+", options)) <= known
 
 

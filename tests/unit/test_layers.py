@@ -36,7 +36,10 @@ def test_sandbox_knows_nothing_of_the_document():
 
 def test_importing_the_package_has_no_effect():
     """Importing every part of the harness starts nothing and prints nothing."""
-    code = "import knouds_harness.cli, threading; print(threading.active_count())"
+    code = (
+        "import threading; from knouds_harness.commands.cli import COMMANDS, command_named;"
+        "[command_named(name) for name in COMMANDS]; print(threading.active_count())"
+    )
 
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 

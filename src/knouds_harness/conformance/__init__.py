@@ -1,1 +1,1 @@
-"""The conformance suite's engine: checks that judge, the probe that sends, the pytest plugin."""
+"""The conformance suite's engine: checks that judge, the tester that sends, the pytest plugin."""

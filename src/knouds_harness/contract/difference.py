@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 from knouds_harness.contract.document import Document
 from knouds_harness.contract.merged_shapes import NO_SHAPE, Shape, check_schemas
 from knouds_harness.contract.nodes import Flaw, Node, escape
-from knouds_harness.contract.operations import Operation, Response, placeholders
+from knouds_harness.contract.operations import DocumentedResponse, Operation, placeholders
 from knouds_harness.contract.shape_difference import shape_changes
 from knouds_harness.contract.sources import Source
 from knouds_harness.errors import DocumentError
@@ -71,11 +71,14 @@ def differences(old: Document, new: Document) -> list[Difference]:
     """
     parts = (_access, _operations, _webhooks, _error_codes, _facts)
     for document in (old, new):
-        check_schemas(document)
+        try:
+            check_schemas(document)
+        except DocumentError as error:
+            raise DocumentError(f"{document.source}: {error}") from error
     try:
         return list(dict.fromkeys(found for part in parts for found in part(old, new)))
     except Flaw as flaw:
-        raise DocumentError(str(flaw)) from flaw
+        raise DocumentError(f"{old.source} or {new.source}: {flaw}") from flaw
 
 
 def _breaking(place: str, says: str, *, is_assumed: bool = False) -> Difference:
@@ -134,7 +137,7 @@ def _operations(old: Document, new: Document) -> Iterator[Difference]:
             yield _breaking(was.id, says, is_assumed=was.source is Source.ASSUMED)
         else:
             matched.add(now.id)
-            yield from _Pair(old=old, new=new, was=was, now=now).differences()
+            yield from _OldAndNew(old=old, new=new, was=was, now=now).differences()
     for now in new.operations:
         if now.id not in matched:
             yield _additive(now.id, f"{now.method} {now.path} is new.")
@@ -145,7 +148,7 @@ def _route(operation: Operation) -> tuple[str, str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Pair:
+class _OldAndNew:
     """One operation in both documents."""
 
     old: Document
@@ -232,7 +235,7 @@ class _Pair:
             elif now.schema is not None:
                 yield _additive(f"{place}/body", "There is a body now.")
 
-    def _headers(self, place: str, was: Response, now: Response) -> Iterator[Difference]:
+    def _headers(self, place: str, was: DocumentedResponse, now: DocumentedResponse) -> Iterator[Difference]:
         new_by_name = {name.lower(): header for name, header in now.headers.items()}
         for name, header in was.headers.items():
             is_assumed = self.old.facts[header.fact].source is Source.ASSUMED

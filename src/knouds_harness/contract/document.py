@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +15,7 @@ from knouds_harness.contract.error_codes import ErrorCode
 from knouds_harness.contract.nodes import Flaw, Node, check_citations
 from knouds_harness.contract.operations import Operation
 from knouds_harness.contract.reading import read_error_code, read_fact, read_operation
-from knouds_harness.contract.sources import Fact, Source
+from knouds_harness.contract.sources import DOCUMENT_SOURCES, Fact
 from knouds_harness.errors import DocumentError
 from knouds_harness.locations import document_path
 
@@ -39,6 +39,7 @@ class Document:
         facts: By id.
         error_codes: By code.
         session_only_paths: Paths that a GET with a key must not succeed on.
+        source: The file that it was read from.
     """
 
     raw: dict[str, Any]
@@ -49,6 +50,7 @@ class Document:
     facts: Mapping[str, Fact]
     error_codes: Mapping[str, ErrorCode]
     session_only_paths: tuple[str, ...]
+    source: str = "the document"
 
     @cached_property
     def operation_by_id(self) -> Mapping[str, Operation]:
@@ -84,13 +86,15 @@ def load_document(path: Path | None = None) -> Document:
             every flaw with its place.
     """
     path = path or document_path()
+    if path.is_char_device():  # such as /dev/zero, which has no end
+        raise DocumentError(f"{path}: is a device\n  Name the file of an OpenAPI document.")
     try:
         content = path.read_bytes()
     except OSError as problem:
         raise DocumentError(f"{path}: {problem.strerror or problem}") from problem
     try:
         raw = yaml.load(content, Loader=_LOADER)  # noqa: S506  both loaders are the safe one
-    except yaml.YAMLError as problem:
+    except (yaml.YAMLError, ValueError, RecursionError) as problem:  # 9,999 digits, or levels
         raise DocumentError(f"{path}: no YAML: {' '.join(str(problem).split())}") from problem
     flaws: list[Flaw] = []
     document = _read(Node(value=raw, root=raw), hashlib.sha256(content).hexdigest(), flaws)
@@ -99,7 +103,7 @@ def load_document(path: Path | None = None) -> Document:
         if len(flaws) > _FLAWS_SHOWN:
             lines.append(f"… and {len(flaws) - _FLAWS_SHOWN} more flaws.")
         raise DocumentError("\n".join(lines))
-    return document
+    return replace(document, source=str(path))
 
 
 @cache
@@ -130,7 +134,7 @@ def _read(root: Node, sha256: str, flaws: list[Flaw]) -> Document | None:
     codes = {
         code.code: code for node in items[1] if (code := _or_note(flaws, partial(read_error_code, node)))
     }
-    flaws.extend(check_citations(root, facts=facts, sources=tuple(Source)))
+    flaws.extend(check_citations(root, facts=facts, sources=DOCUMENT_SOURCES))
     operations: dict[str, Operation] = {}
     for path in items[2]:
         for node in _or_note(flaws, path.children) or ():

@@ -52,7 +52,6 @@ class KnownPlaces:
     """Looks places up in one document; reads each schema once, when it is first needed."""
 
     def __init__(self, document: Document) -> None:
-        """Read nothing yet."""
         self._document = document
         self._bodies: dict[tuple[str, int], KnownPlace] = {}
 

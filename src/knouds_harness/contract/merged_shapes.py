@@ -116,6 +116,8 @@ def check_schemas(document: Document) -> None:
     except jsonschema_rs.ValidationError as problem:
         where = "/".join(map(str, problem.instance_path[1:]))
         raise DocumentError(f"{where}: no JSON Schema: {problem.message}.") from problem
+    except ValueError as problem:  # of nesting that the validator does not follow
+        raise DocumentError("a schema is nested too deeply") from problem
 
 
 def is_ruled_out(shape: Shape) -> bool:

@@ -147,7 +147,7 @@ def _citation_flaws(node: Node, *, facts: Collection[str], sources: Collection[s
             yield flaw
     cited = value["x-facts"] if isinstance(value.get("x-facts"), list) else []
     for fact in [*cited, value["x-fact"]] if "x-fact" in value else cited:
-        if fact not in facts:
+        if not isinstance(fact, str) or fact not in facts:
             yield node.flaw(f'there is no fact "{fact}" in x-facts')
     if "x-source" in value and value["x-source"] not in sources:
         yield node.flaw(f'x-source must be one of {", ".join(sources)}, is "{value["x-source"]}"')

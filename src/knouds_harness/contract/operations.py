@@ -49,7 +49,7 @@ class Header:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Response:
+class DocumentedResponse:
     """One status that an operation answers with.
 
     Attributes:
@@ -107,7 +107,7 @@ class Operation:
     alternatives: tuple[str, ...]
     error_codes: tuple[str, ...]
     source: Source
-    responses: Mapping[int, Response]
+    responses: Mapping[int, DocumentedResponse]
     request_schema: Mapping[str, Any] | None
     request_body_required: bool
     request_examples: Mapping[str, Any] = field(default_factory=dict)

@@ -8,8 +8,8 @@ from typing import Any
 from knouds_harness.contract.capabilities import is_capability
 from knouds_harness.contract.error_codes import ErrorCode
 from knouds_harness.contract.nodes import Node, resolve
-from knouds_harness.contract.operations import Header, Operation, Response, placeholders
-from knouds_harness.contract.sources import Fact, Source
+from knouds_harness.contract.operations import DocumentedResponse, Header, Operation, placeholders
+from knouds_harness.contract.sources import DOCUMENT_SOURCES, Fact, Source
 
 _JSON = "application/json"
 
@@ -105,7 +105,7 @@ def _alternatives(node: Node, names: Collection[str]) -> tuple[str, ...]:
     return alternatives.texts()
 
 
-def _response(entry: Node) -> Response:
+def _response(entry: Node) -> DocumentedResponse:
     if not (entry.key.isdigit() and 100 <= int(entry.key) <= 599):
         raise entry.flaw("must be an HTTP status; a default response would make every status documented")
     node = entry.followed()
@@ -116,7 +116,7 @@ def _response(entry: Node) -> Response:
     shapes = [*header_nodes.values(), schema] if schema else header_nodes.values()
     cited = dict.fromkeys(fact for shape in shapes for fact in _facts_of(shape, set()))
     own_fact = node.find("x-fact")
-    return Response(
+    return DocumentedResponse(
         status=int(entry.key),
         description=node.child("description").text(),
         schema=schema.value if schema else None,
@@ -168,6 +168,6 @@ def _facts_of(schema: Node, seen: set[str]) -> Iterator[str]:
 
 def _source(node: Node, key: str) -> Source:
     child = node.child(key)
-    if child.value not in tuple(Source):
-        raise child.flaw(f'must be one of {", ".join(Source)}, is "{child.value}"')
+    if child.value not in DOCUMENT_SOURCES:
+        raise child.flaw(f'must be one of {", ".join(DOCUMENT_SOURCES)}, is "{child.value}"')
     return Source(child.value)

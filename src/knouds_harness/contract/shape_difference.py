@@ -25,7 +25,7 @@ _SHOWN = 90
 
 
 @dataclass(frozen=True, kw_only=True)
-class Change:
+class ShapeChange:
     """One change of a shape.
 
     Attributes:
@@ -41,7 +41,7 @@ class Change:
 
 def shape_changes(
     old: Shape, new: Shape, *, documents: tuple[Document, Document], is_received: bool
-) -> list[Change]:
+) -> list[ShapeChange]:
     """Everything that differs between two shapes, apart from texts and examples.
 
     Args:
@@ -61,7 +61,7 @@ class _Comparison:
         self._is_received = is_received
         self._active: set[str] = set()
 
-    def changes(self, old_shape: Shape, new_shape: Shape, where: str) -> Iterator[Change]:
+    def changes(self, old_shape: Shape, new_shape: Shape, where: str) -> Iterator[ShapeChange]:
         key = json.dumps((old_shape, new_shape), sort_keys=True)
         if key in self._active:
             return
@@ -69,7 +69,7 @@ class _Comparison:
         old, new = merge(old_shape, self._documents[0]), merge(new_shape, self._documents[1])
         promise = old if self._is_received else new
 
-        def change(says: str, keyword: str, *, narrows: bool, widens: bool) -> Change:
+        def change(says: str, keyword: str, *, narrows: bool, widens: bool) -> ShapeChange:
             return self._change(
                 where, says, narrows=narrows, widens=widens, is_assumed=promise.assumed.get(keyword, False)
             )
@@ -91,7 +91,9 @@ class _Comparison:
                     yield from self.changes(*branches, f"{where}/{step}")
         self._active.remove(key)
 
-    def _value_changes(self, old: Merged, new: Merged, change: Callable[..., Change]) -> Iterator[Change]:
+    def _value_changes(
+        self, old: Merged, new: Merged, change: Callable[..., ShapeChange]
+    ) -> Iterator[ShapeChange]:
         verb = "come" if self._is_received else "be sent"
         if old.values is not None and new.values is not None:
             for value in [value for value in new.values if value not in old.values]:
@@ -112,7 +114,7 @@ class _Comparison:
             says = f"The default was {old.default} and is now {new.default or 'not set'}."
             yield change(says, "default", narrows=True, widens=True)
 
-    def _member_changes(self, old: Merged, new: Merged, where: str) -> Iterator[Change]:
+    def _member_changes(self, old: Merged, new: Merged, where: str) -> Iterator[ShapeChange]:
         promise = old if self._is_received else new
         for name in dict.fromkeys([*old.members, *new.members]):
             place = f"{where}/{escape(name)}"
@@ -127,11 +129,11 @@ class _Comparison:
             if was is not None and now is not None and not (is_ruled_out(was) or is_ruled_out(now)):
                 yield from self.changes(was, now, place)
 
-    def _change(self, where: str, says: str, *, narrows: bool, widens: bool, is_assumed: bool) -> Change:
+    def _change(self, where: str, says: str, *, narrows: bool, widens: bool, is_assumed: bool) -> ShapeChange:
         breaks = widens if self._is_received else narrows
         if breaks and is_assumed:
-            return Change(where=where, says=f"{says} That was assumed only.", breaks=False)
-        return Change(where=where, says=says, breaks=breaks)
+            return ShapeChange(where=where, says=f"{says} That was assumed only.", breaks=False)
+        return ShapeChange(where=where, says=says, breaks=breaks)
 
 
 def _presence(name: str, old: Merged, new: Merged) -> tuple[str, bool, bool]:  # noqa: PLR0911  a case each
@@ -154,7 +156,7 @@ def _presence(name: str, old: Merged, new: Merged) -> tuple[str, bool, bool]:  #
     return "The member may now be missing.", False, True
 
 
-def _bound_changes(old: Merged, new: Merged, change: Callable[..., Change]) -> Iterator[Change]:
+def _bound_changes(old: Merged, new: Merged, change: Callable[..., ShapeChange]) -> Iterator[ShapeChange]:
     for keyword in (*LOWER_BOUNDS, *UPPER_BOUNDS):
         was, now = old.bounds.get(keyword), new.bounds.get(keyword)
         if was == now:
@@ -165,7 +167,7 @@ def _bound_changes(old: Merged, new: Merged, change: Callable[..., Change]) -> I
         yield change(says, keyword, narrows=narrows, widens=not narrows)
 
 
-def _rule_changes(old: Merged, new: Merged, change: Callable[..., Change]) -> Iterator[Change]:
+def _rule_changes(old: Merged, new: Merged, change: Callable[..., ShapeChange]) -> Iterator[ShapeChange]:
     for rule in [rule for rule in old.rules if rule not in new.rules]:
         says = f"The rule {_shortened(rule)} is gone."
         yield change(says, old.rules[rule], narrows=False, widens=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,12 +15,12 @@ from knouds_harness.contract.nodes import escape, resolve
 from knouds_harness.contract.operations import Operation
 from knouds_harness.contract.sources import Source
 from knouds_harness.errors import DocumentError
+from knouds_harness.whole_numbers import whole_number
 
 DELIVERY: Final = "/components/schemas/Delivery"
 """Where the schema of every webhook delivery stands."""
 
 _URI = "knouds:document"
-_INTEGER = re.compile(r"-?[0-9]+")
 _SHOWN = 80
 
 
@@ -49,7 +48,6 @@ class ShapeJudge:
     """Compares with the document; compiles each schema once, when it is first needed."""
 
     def __init__(self, document: Document) -> None:
-        """Take the document that says what is right."""
         self._document = document
         self._registry = jsonschema_rs.Registry([(_URI, document.raw)], draft=jsonschema_rs.Draft202012)
         self._validator_by_pointer: dict[str, jsonschema_rs.Draft202012Validator] = {}
@@ -99,7 +97,7 @@ class ShapeJudge:
             where = f"header {header.name}"
             text = value_by_name.get(header.name.lower())
             if text is not None:
-                value = int(text) if "integer" in header.schema["type"] and _INTEGER.fullmatch(text) else text
+                value = _integer(text) if "integer" in header.schema["type"] else text
                 found = self._mismatches(header.pointer, value, fact=header.fact)
                 mismatches.extend(self._mismatch(m.fact, where, m.expected, as_json(text)) for m in found)
             elif header.is_required:
@@ -112,8 +110,12 @@ class ShapeJudge:
 
     def _mismatches(self, pointer: str, value: object, *, fact: str | None = None) -> list[Mismatch]:
         found: dict[tuple[str, str, str], Mismatch] = {}
+        fact_by_path: dict[tuple[str | int, ...], str | None] = {}  # of a million items all have the same
         for error in self._validator(pointer).iter_errors(value):
-            cited = self._nearest_fact(pointer, error.evaluation_path) or fact
+            path = tuple(error.evaluation_path)
+            if path not in fact_by_path:
+                fact_by_path[path] = self._nearest_fact(pointer, path)
+            cited = fact_by_path[path] or fact
             if cited is None:
                 raise DocumentError(f"{pointer}: what a response is judged by must be enclosed by an x-fact.")
             mismatch = self._mismatch(cited, *_described(error))
@@ -148,6 +150,12 @@ class ShapeJudge:
             if isinstance(node, dict) and isinstance(node.get("x-fact"), str):
                 fact = node["x-fact"]
         return fact
+
+
+def _integer(text: str) -> int | str:
+    """A header's whole number; the text where it is none."""
+    number = whole_number(text.removeprefix("-"))
+    return text if number is None else -number if text.startswith("-") else number
 
 
 def _described(error: jsonschema_rs.ValidationError) -> tuple[str, str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 
 class Source(StrEnum):
@@ -13,11 +14,17 @@ class Source(StrEnum):
         OVERVIEW: The overview page; it wins where sources disagree.
         DOCS: Another public reference page.
         ASSUMED: Nobody; a choice of this project. A mismatch with it is never a breach.
+        USER: Tests and checks of the user's own; never the document.
     """
 
     OVERVIEW = "overview"
     DOCS = "docs"
     ASSUMED = "assumed"
+    USER = "user"
+
+
+DOCUMENT_SOURCES: Final = (Source.OVERVIEW, Source.DOCS, Source.ASSUMED)
+"""Those that the document may name."""
 
 
 @dataclass(frozen=True, kw_only=True)

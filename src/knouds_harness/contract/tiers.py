@@ -14,5 +14,6 @@ LIMIT_BY_TIER: Final[Mapping[str, int]] = {"pro": 100, "business": 1000}
 """Requests per user, route and window."""
 UNLIMITED: Final = "enterprise"
 WITHOUT_KEYS: Final = frozenset({"free", "creator"})
+WITHOUT_MODELS: Final = WITHOUT_KEYS | {"pro"}
 LIMITED_ROUTES: Final = ("runWorkflow", "runModel")
 """The operations that are documented to be limited, each by itself; which others are is open."""

@@ -6,10 +6,12 @@ import itertools
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
+from http import HTTPStatus
 from types import TracebackType
 from typing import Self
 from urllib.parse import quote, urlencode
@@ -18,13 +20,20 @@ import httpx
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import TargetUnreachable, UnknownName, UsageError
-from knouds_harness.exchange.delivery import Delivery, http_transport, text_pairs
-from knouds_harness.exchange.evidence import JSON, Exchange, Pairs, Request
-from knouds_harness.exchange.pricing import charged_credits
+from knouds_harness.exchange.created_workflows import (
+    WORKFLOWS_PATH,
+    CreatedWorkflows,
+    Removed,
+    is_able,
+)
+from knouds_harness.exchange.evidence import CONTROL_HEADER, JSON, Exchange, Pairs, Request, parsed_json
+from knouds_harness.exchange.pricing import charged_credits, known_credits, was_run
 from knouds_harness.exchange.redaction import Redactor
-from knouds_harness.target.guards import Guard
-from knouds_harness.target.personas import Persona, Secret
-from knouds_harness.target.profile import Target
+from knouds_harness.exchange.transport import Transport, http_transport, text_pairs
+from knouds_harness.printable import printable
+from knouds_harness.targets.guards import Guard
+from knouds_harness.targets.personas import Persona, Secret
+from knouds_harness.targets.profile import Target
 
 KEY_HEADER = "x-api-key"
 _DEFAULT_HEADERS: Pairs = (
@@ -51,6 +60,7 @@ class Client:
         *,
         target: Target,
         guard: Guard | None = None,
+        created: CreatedWorkflows | None = None,
         on_exchange: Callable[[Exchange], None] = lambda _: None,
         transport: httpx.BaseTransport | None = None,
         clock: Callable[[], float] = time.perf_counter,
@@ -62,6 +72,7 @@ class Client:
         Args:
             target: Where to send, and whose keys.
             guard: Keeps the target's limits; by default a new one, which refuses production.
+            created: Knows which workflows may be changed; by default those that this client creates.
             on_exchange: Gets each exchange, one at a time, before ``send`` returns it.
             transport: Carries requests; HTTP/1.1 with keep-alive by default.
             clock: Monotonic seconds.
@@ -73,29 +84,30 @@ class Client:
         """
         self.target = target
         self.guard = guard or Guard(target)
-        self.redactor = Redactor()
+        self.created = created or CreatedWorkflows(target=target)
+        self.redactor = Redactor.for_target(target)
         self._on_exchange = on_exchange
+        self._default_headers = (*_DEFAULT_HEADERS, *target.http.revealed_headers)
         self._base = httpx.URL(target.base_url)
         self._parsed_url = lru_cache(maxsize=256)(lambda path: self._base.copy_with(raw_path=path.encode()))
         self._base_path = self._base.raw_path.decode().rstrip("/")
-        self._delivery = Delivery(
+        self._delivery = Transport(
             lambda deadline: (
-                transport or http_transport(self._base.scheme, target.limits.concurrency, deadline)
+                transport
+                or http_transport(self._base.scheme, target.limits.concurrency, deadline, target.http)
             ),
             timeout_s=target.limits.timeout_s,
             clock=clock,
+            proxy=target.http.proxy.authority if target.http.proxy else "",
         )
         self._clock = clock
         self._now = now
         self.while_waiting = while_waiting
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
-        self._personas: dict[str, Persona] = {}
-        for persona in target.personas.values():
-            self.add_persona(persona)
-        for secret in (target.webhook and target.webhook.secret, target.control and target.control.token):
-            if secret:
-                self.redactor.add(secret)
+        self._personas = dict(target.personas)
+        self.estimates: dict[str, float] = {}
+        """What the server was heard to say that a run costs, by slug of the workflow."""
 
     def __enter__(self) -> Self:
         return self
@@ -113,6 +125,11 @@ class Client:
         """Make a persona known that the profile does not have, such as one minted while testing."""
         self._personas[persona.name] = persona
         self.redactor.add(persona.secret)
+
+    @property
+    def personas(self) -> Mapping[str, Persona]:
+        """Those of the profile, and those that were added, by name."""
+        return self._personas
 
     def persona(self, name: str) -> Persona:
         """A persona of the profile, or one that was added.
@@ -141,39 +158,108 @@ class Client:
 
         Returns:
             The exchange, redacted. A failure of the network or of HTTP is an exchange with ``failure``, and
-            so is an answer that is too long or takes longer than the profile's ``timeout_s``.
+            so is an answer that is too long or takes longer than the profile's ``timeout_s``. Its request
+            says what a run could cost, also where the server is to refuse it.
 
         Raises:
-            GuardStop: The request is not allowed, or may cost more than is left.
+            CreditsShort: The request may cost more than is left.
+            GuardStop: The request is not allowed, or a run has cost more than it could.
+            NotCreatedHere: It would change a workflow that was not created through ``created``.
             UnknownName: There is no such persona.
         """
         if key is None and request.persona is not None:
             key = self.secret_of(request.persona).reveal()
         what = f"{request.method} {request.path}"
-        if not request.path.startswith("/"):
-            raise UsageError(f"{what}: a path begins with a slash")
+        path = request.path
+        if not (path.startswith("/") and path.isascii() and path.isprintable()) or "#" in path:
+            raise UsageError(
+                f"{printable(what)}: a path is printable ASCII without # that begins with a slash"
+            )
         url = self._url(request)
+        is_run = request.action is Action.RUN
+        known = known_credits(request.path, self.target, self.estimates) if is_run else 0.0
+        if known:
+            request = replace(request, cost_credits=max(request.cost_credits, known))
+        sender = self._personas.get(request.persona or "")
+        creation = self.created.admit(
+            request.method,
+            request.path,
+            request.body,
+            persona=request.persona,
+            user=sender.user if sender else None,
+        )
         with self.while_waiting():
             reserved = self.guard.admit(
                 action=request.action, host=url.host, cost_credits=request.cost_credits, what=what
             )
-            exchange = None
             try:
                 with self.guard.slot():
                     exchange = self._exchange(request, url, key)
-            finally:
-                if reserved or request.action is Action.RUN:
-                    self.guard.budget.settle(reserved, charged_credits(exchange))
+            except BaseException:  # it may have been sent
+                self.guard.budget.settle(reserved, None, what=what)
+                raise
+            if is_run or reserved:
+                self.guard.budget.settle(reserved, charged_credits(exchange), what=f"{what} ({exchange.id})")
+        is_unpriced = known is None and not request.cost_credits and charged_credits(exchange) is None
+        if is_unpriced and was_run(exchange.json_or_none()):
+            self.guard.budget.stop(f"{what} ({exchange.id}): was run, and nobody says what it costs")
         with self._lock:
             self._on_exchange(exchange)
+        if creation is None:
+            self.created.note(exchange)
+        else:
+            self.created.settle(
+                creation,
+                exchange.status,
+                exchange.json_or_none(),
+                read_back=lambda slug: self._as_read(slug, user=creation.user),
+            )
         return exchange
 
+    def _as_read(self, slug: str, *, user: str | None) -> JSON:
+        """A workflow as a key of this account reads it; None where none may."""
+        readers = [
+            each for each in self._personas.values() if each.user == user and is_able(each, "workflow:read")
+        ]
+        if not readers or Action.READ not in self.target.limits.allow:
+            return None
+        exchange = self._send_to_workflow("getWorkflow", readers[0], slug)
+        return exchange.json_or_none() if exchange.status == HTTPStatus.OK else None
+
+    def remove_left(self, *, is_dry: bool = False) -> Removed:
+        """Delete what is left of the workflows that were created.
+
+        Args:
+            is_dry: Delete nothing, and say what would be deleted.
+
+        Raises:
+            GuardStop: The profile does not allow that.
+        """
+        return self.created.remove_left(self._personas.values(), self._send_to_workflow, is_dry=is_dry)
+
+    def _send_to_workflow(self, operation_id: str, persona: Persona, slug: str | None) -> Exchange:
+        """List, read or delete."""
+        is_deletion = operation_id == "deleteWorkflow"
+        return self.send(
+            Request(
+                method="DELETE" if is_deletion else "GET",
+                path=WORKFLOWS_PATH if slug is None else f"{WORKFLOWS_PATH}/{quote(slug, safe='')}",
+                operation_id=operation_id,
+                persona=persona.name,
+                path_values={} if slug is None else {"slug": slug},
+                action=Action.WRITE if is_deletion else Action.READ,
+            )
+        )
+
     def control(self, path: str, payload: JSON) -> JSON:
-        """Ask the target's control plane; the answer may hold new secrets, and is not kept as evidence.
+        """Ask the target's control plane; an exchange like others, which no check judges.
 
         Args:
             path: Under the control plane's own, such as ``keys``.
             payload: Sent as JSON.
+
+        Returns:
+            The answer, which may hold a new secret; what is kept as evidence does not.
 
         Raises:
             UsageError: The target has none, or it refused.
@@ -188,20 +274,30 @@ class Client:
             method="POST",
             path=f"{control.path}/{path}",
             action=Action.WRITE,
-            headers=(("content-type", "application/json"), ("x-sandbox-token", control.token.reveal())),
+            headers=(("content-type", "application/json"), (CONTROL_HEADER, control.token.reveal())),
             body=json.dumps(payload).encode(),
         )
-        status, _, body, failure = self._delivery.send(self._http_request(request, self._url(request), None))
-        if failure:
-            raise TargetUnreachable(f"{self.target.base_url}: control plane: {failure}")
-        try:
-            answer = json.loads(body)
-        except ValueError:
-            answer = None
-        if status is None or status >= 300 or not isinstance(answer, dict):
+        answers: list[JSON] = []
+
+        def without_new_secrets(body: bytes) -> bytes:
+            answer = parsed_json(body)[0]
+            answers.append(answer)
+            if not isinstance(answer, dict):
+                return b""
+            hidden = {"secret": f"{{{{key:{answer.get('name')}}}}}", "webhookSecret": "{{webhook-secret}}"}
+            return json.dumps({name: hidden.get(name, value) for name, value in answer.items()}).encode()
+
+        exchange = self._exchange(request, self._url(request), None, kept=without_new_secrets)
+        with self._lock:
+            self._on_exchange(exchange)
+        if exchange.failure:
+            raise TargetUnreachable(f"{self.target.base_url}: control plane: {exchange.failure}")
+        answer = answers[0]
+        if exchange.status is None or exchange.status >= 300 or not isinstance(answer, dict):
             reason = answer.get("error") if isinstance(answer, dict) else "the answer is not JSON"
             raise UsageError(
-                f"{self.target.base_url}: control plane: {path}: {status} {self.redactor.text(str(reason))}"
+                f"{self.target.base_url}: control plane: {path}: {exchange.status} "
+                f"{self.redactor.text(str(reason))}"
             )
         return answer
 
@@ -211,7 +307,7 @@ class Client:
 
     def _http_request(self, request: Request, url: httpx.URL, key: str | None) -> httpx.Request:
         given = {name.lower() for name, _ in request.headers}
-        headers = [pair for pair in _DEFAULT_HEADERS if pair[0] not in given]
+        headers = [pair for pair in self._default_headers if pair[0].lower() not in given]
         headers += request.headers
         if key is not None:
             headers.append((KEY_HEADER, key))
@@ -222,7 +318,14 @@ class Client:
             content=request.body,
         )
 
-    def _exchange(self, request: Request, url: httpx.URL, key: str | None) -> Exchange:
+    def _exchange(
+        self,
+        request: Request,
+        url: httpx.URL,
+        key: str | None,
+        *,
+        kept: Callable[[bytes], bytes] = lambda body: body,
+    ) -> Exchange:
         number = next(self._numbers)
         http_request = self._http_request(request, url, key)
         started_at, start = self._now(), self._clock()
@@ -230,6 +333,7 @@ class Client:
         elapsed_ms = (self._clock() - start) * 1000
         is_lost = failure is not None and self._delivery.is_lost
         redactor, altered = self.redactor, self.redactor.altered(key) if key else None
+        redacted = redactor.content if failure is None else redactor.cut_content
         return Exchange(
             id=f"x{number:05d}",
             request=redactor.request(request, altered),
@@ -237,11 +341,12 @@ class Client:
             sent_headers=redactor.pairs(text_pairs(http_request.headers), altered),
             status=status if failure is None else None,
             headers=redactor.pairs(headers, altered),
-            body=redactor.content(body, altered),
+            body=redacted(kept(body), altered),
             started_at=started_at,
             elapsed_ms=elapsed_ms,
             failure=failure and redactor.text(failure, altered),
             is_lost=is_lost,
+            alteration=redactor.alteration(key) if key and altered else None,
         )
 
 
@@ -257,36 +362,41 @@ def health_request() -> Request:
     return Request(method="GET", path="/api/health", operation_id="getHealth", action=Action.READ)
 
 
-def first_contact(client: Client) -> Exchange:
+def first_contact(client: Client, *, address: str | None = None) -> Exchange:
     """Ask for the target's health, to find out whether anything usable answers there at all.
 
     Whether the answer is the promised one is for the checks to say.
+
+    Args:
+        client: Sends to the target.
+        address: What messages call the address, by default the profile's ``base_url``.
 
     Raises:
         TargetUnreachable: Nothing answers, or something else than the API: a proxy, a login page, a redirect.
     """
     exchange = client.send(health_request())
-    where, source = client.target.base_url, client.target.source
+    where, address = client.target.base_url, address or f"base_url in {client.target.source}"
     if exchange.failure:
         is_tls = exchange.failure.startswith("TLS")
         raise TargetUnreachable(
             f"{where}: {exchange.failure}\n  "
             + (
-                "Set SSL_CERT_FILE to the certificate of the authority that signed it, if you trust it."
+                "Set SSL_CERT_FILE, or ca_file in [http] of the profile, to the certificate of the "
+                "authority that signed it, if you trust it."
                 if is_tls
-                else f"Check that the server runs, and base_url in {source}."
+                else f"Check that the server runs, and {address}."
             )
         )
     if exchange.status and 300 <= exchange.status < 400:
         raise TargetUnreachable(
             f"{where}: answers {exchange.status} with a redirect to {exchange.header('location')}\n"
-            f"  Redirects are never followed: write the final address as base_url in {source}."
+            f"  Redirects are never followed: write the final address as {address}."
         )
     content_type = exchange.header("content-type") or ""
     if "html" in content_type.lower() or exchange.body.lstrip()[:1] == b"<":
         raise TargetUnreachable(
             f"{where}: answers {exchange.status} with HTML instead of JSON: a proxy, a login page "
             "or another service\n"
-            f"  Check base_url in {source}, and whether a proxy or VPN stands between."
+            f"  Check {address}, and whether a proxy or VPN stands between."
         )
     return exchange

@@ -11,6 +11,8 @@ from typing import Any
 import httpcore
 import httpx
 
+from knouds_harness.targets.http_settings import Proxy
+
 
 class Deadline(threading.local):
     """When the exchange of the calling thread has to be over, on a monotonic clock; far away at first.
@@ -22,7 +24,6 @@ class Deadline(threading.local):
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        """Set none."""
         self._clock = clock
         self._at_s = float("inf")
         self.is_reused = self.is_answered = self.is_lost = False
@@ -99,12 +100,19 @@ class _Backend(httpcore.SyncBackend):
 class DeadlineTransport(httpx.HTTPTransport):
     """HTTP/1.1 with keep-alive, each exchange held to the deadline of its thread; nothing is tried again."""
 
-    def __init__(self, *, deadline: Deadline, ssl_context: ssl.SSLContext, limits: httpx.Limits) -> None:
-        """Open no connection yet."""
+    def __init__(
+        self,
+        *,
+        deadline: Deadline,
+        ssl_context: ssl.SSLContext,
+        limits: httpx.Limits,
+        proxy: Proxy | None = None,
+    ) -> None:
         super().__init__(verify=ssl_context)
         # The library offers no way to hand it a network of one's own but to replace its pool.
         self._pool = httpcore.ConnectionPool(
             ssl_context=ssl_context,
+            proxy=_proxy(proxy, ssl_context) if proxy else None,
             max_connections=limits.max_connections,
             max_keepalive_connections=limits.max_keepalive_connections,
             keepalive_expiry=limits.keepalive_expiry,
@@ -113,3 +121,10 @@ class DeadlineTransport(httpx.HTTPTransport):
             retries=0,
             network_backend=_Backend(deadline),
         )
+
+
+def _proxy(proxy: Proxy, ssl_context: ssl.SSLContext) -> httpcore.Proxy:
+    auth = (proxy.user, proxy.password.reveal() if proxy.password else "") if proxy.user else None
+    return httpcore.Proxy(
+        proxy.url, auth=auth, ssl_context=ssl_context if proxy.url.startswith("https") else None
+    )

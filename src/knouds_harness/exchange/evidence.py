@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,9 +13,14 @@ from functools import cached_property
 from typing import Any, NoReturn
 
 from knouds_harness.contract.operations import Action
+from knouds_harness.exchange.alterations import Alteration
 
 JSON = Any
 Pairs = tuple[tuple[str, str], ...]
+CONTROL_HEADER = "x-sandbox-token"  # of what mints keys and moves the clock, which no check judges
+MAX_LEVELS = 200
+"""So deep JSON may be nested: deeper, neither the judge of shapes nor Python's own functions follow."""
+_TOO_DEEP = f"the body is nested too deeply: over {MAX_LEVELS} levels"
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -63,6 +70,7 @@ class Exchange:
         failure: Why no whole answer came, in words.
         is_lost: Whether nothing came because a connection that had answered before was closed: the server may
             have done that just before the request, as it is free to.
+        alteration: How the key that was sent, ``{{key:altered}}``, was made of a known one.
     """
 
     id: str
@@ -76,6 +84,12 @@ class Exchange:
     elapsed_ms: float
     failure: str | None = None
     is_lost: bool = False
+    alteration: Alteration | None = None
+
+    @property
+    def is_control(self) -> bool:
+        """Whether it went to the target's control plane."""
+        return any(name.lower() == CONTROL_HEADER for name, _ in self.sent_headers)
 
     def header(self, name: str) -> str | None:
         """The value of a header of the answer, whatever its case; repeated ones joined as RFC 9110 says."""
@@ -114,17 +128,34 @@ def parsed_json(body: bytes) -> tuple[JSON, str | None]:
     """A body as JSON, or None and why it is none.
 
     Half of a surrogate pair is JSON and no text: it becomes U+FFFD, so that the rest can be judged and kept.
+    A number without a fraction is an int, however it is written (4.0 is 4); one beyond all doubles becomes
+    the greatest. What is nested over ``MAX_LEVELS`` deep counts as none.
     """
     try:
         text = body.decode("utf-8")
-        value = json.loads(text, parse_constant=_refuse_constant)
+        value = json.loads(text, parse_float=_number, parse_constant=_refuse_constant)
+        if is_too_deep(body, value):
+            return None, _TOO_DEEP
         return _as_text(value) if _SURROGATE.search(text) else value, None
     except RecursionError:
-        return None, "the body is nested too deeply"
+        return None, _TOO_DEEP
     except UnicodeDecodeError as error:
         return None, f"the body is not UTF-8 (byte {error.start})"
     except ValueError as error:
         return None, f"the body is not JSON: {error}" if body else "the body is empty"
+
+
+def is_too_deep(body: bytes, value: JSON) -> bool:
+    """Whether a body is nested over ``MAX_LEVELS`` deep; ``value`` is what it was parsed to."""
+    if body.count(b"[") + body.count(b"{") <= MAX_LEVELS:
+        return False
+    level = [value]
+    for _ in range(MAX_LEVELS + 1):
+        nested = [each for each in level if isinstance(each, dict | list)]
+        if not nested:
+            return False
+        level = [inner for each in nested for inner in (each.values() if isinstance(each, dict) else each)]
+    return True
 
 
 def _as_text(value: JSON) -> JSON:
@@ -133,6 +164,13 @@ def _as_text(value: JSON) -> JSON:
     if isinstance(value, dict):
         return {_as_text(name): _as_text(member) for name, member in value.items()}
     return [_as_text(item) for item in value] if isinstance(value, list) else value
+
+
+def _number(text: str) -> int | float:
+    value = float(text)
+    if math.isinf(value):
+        return math.copysign(sys.float_info.max, value)
+    return int(value) if value.is_integer() else value
 
 
 def _refuse_constant(constant: str) -> NoReturn:

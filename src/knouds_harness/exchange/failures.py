@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import socket
 import ssl
+from typing import Final
 
 import httpx
+
+from knouds_harness.content_encoding import TooLongOnceDecoded, UndecodableBody
+
+MAX_BODY_BYTES: Final = 4_000_000
+TOO_LONG: Final = f"the body is over {MAX_BODY_BYTES // 1_000_000} MB"
 
 
 class BodyTooLong(Exception):
@@ -16,44 +22,56 @@ class DeadlinePassed(Exception):
     """The answer was still coming when its time was over."""
 
 
-FAILURES = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, BodyTooLong, DeadlinePassed)
+FAILURES = (
+    httpx.HTTPError,
+    httpx.InvalidURL,
+    httpx.StreamError,
+    BodyTooLong,
+    DeadlinePassed,
+    UndecodableBody,
+)
 """What sending one request may raise because of the network or of what came over it."""
 
 
 _BY_CAUSE: tuple[tuple[type[BaseException], str], ...] = (
     (socket.gaierror, "the name {host} cannot be resolved"),
     (ssl.SSLCertVerificationError, "TLS: the certificate of {authority} is not trusted: {certificate}"),
-    (ConnectionRefusedError, "nothing listens at {authority} (connection refused)"),
+    (ConnectionRefusedError, "nothing listens at {peer} (connection refused)"),
 )
 _BY_ERROR: tuple[tuple[type[Exception], str], ...] = (
-    (httpx.ConnectTimeout, "no connection to {authority} within {timeout_s:g} s"),
+    (httpx.ConnectTimeout, "no connection to {peer} within {timeout_s:g} s"),
     (httpx.ReadTimeout, "no answer within {timeout_s:g} s"),
     (httpx.WriteTimeout, "the request could not be sent within {timeout_s:g} s"),
     (DeadlinePassed, "the answer was not complete within {timeout_s:g} s"),
-    (BodyTooLong, "{error}"),
+    (BodyTooLong, TOO_LONG),
+    (TooLongOnceDecoded, TOO_LONG),
     # The library's own message would quote the header, and that may be the key.
     (httpx.LocalProtocolError, "the request is not valid HTTP and was not sent"),
     (httpx.InvalidURL, "the request is not valid HTTP and was not sent"),
-    (httpx.DecodingError, "the body does not fit its Content-Encoding"),
+    (UndecodableBody, "the body does not fit its Content-Encoding"),
 )
 
 
-def describe(error: Exception, *, authority: str, timeout_s: float) -> str:
+def describe(error: Exception, *, authority: str, timeout_s: float, proxy: str = "") -> str:
     """Say what happened.
 
     Args:
         error: One of ``FAILURES``.
         authority: Host and port that were asked.
+        proxy: Host and port of the proxy, where connections go there; empty for none.
         timeout_s: How long was waited.
     """
     cause = _root(error)
+    peer = proxy or authority
+    if isinstance(error, httpx.ProxyError):
+        return f"the proxy {proxy} does not connect to {authority}: {error}"
     for kind, sentence in _BY_CAUSE:
         if isinstance(cause, kind):
-            host, certificate = authority.rpartition(":")[0], getattr(cause, "verify_message", "")
-            return sentence.format(host=host, authority=authority, certificate=certificate)
+            host, certificate = peer.rpartition(":")[0], getattr(cause, "verify_message", "")
+            return sentence.format(host=host, authority=authority, peer=peer, certificate=certificate)
     for error_kind, sentence in _BY_ERROR:
         if isinstance(error, error_kind):
-            return sentence.format(authority=authority, timeout_s=timeout_s, error=error)
+            return sentence.format(authority=authority, peer=peer, timeout_s=timeout_s, error=error)
     if isinstance(error, httpx.RemoteProtocolError):
         return _broken_answer(str(error))
     if isinstance(error, httpx.ConnectError):

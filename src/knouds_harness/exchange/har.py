@@ -14,6 +14,7 @@ from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
 from knouds_harness.contract.operations import Action
+from knouds_harness.exchange.alterations import Alteration
 from knouds_harness.exchange.evidence import Exchange, Pairs, Request
 
 _HEAD = (
@@ -86,7 +87,7 @@ def read_har(path: Path) -> list[Exchange]:
     for line in path.read_bytes().split(b"\n")[1:]:
         try:
             exchanges.append(from_entry(json.loads(line.rstrip(b","))))
-        except ValueError:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             break
     return exchanges
 
@@ -124,6 +125,8 @@ def to_entry(exchange: Exchange) -> dict[str, Any]:
         "cache": {},
         "timings": {"send": 0, "wait": exchange.elapsed_ms, "receive": 0},
         "_failure": exchange.failure,
+        **({"_is_lost": True} if exchange.is_lost else {}),
+        **({"_alteration": exchange.alteration.stored()} if exchange.alteration else {}),
         "_request": {
             "operation": request.operation_id,
             "persona": request.persona,
@@ -163,6 +166,8 @@ def from_entry(entry: dict[str, Any]) -> Exchange:
         started_at=datetime.fromisoformat(entry["startedDateTime"]),
         elapsed_ms=entry["time"],
         failure=entry["_failure"],
+        is_lost=entry.get("_is_lost", False),
+        alteration=Alteration.read(entry["_alteration"]) if "_alteration" in entry else None,
     )
 
 

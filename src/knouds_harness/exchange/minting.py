@@ -6,8 +6,8 @@ from collections.abc import Collection
 
 from knouds_harness.errors import UsageError
 from knouds_harness.exchange.client import Client
-from knouds_harness.target.personas import KeyState, Persona, Secret
-from knouds_harness.target.resources import Control, Webhook
+from knouds_harness.targets.personas import KeyState, Persona, Secret
+from knouds_harness.targets.resources import Control, Webhook
 
 
 class KeyMint:

@@ -2,30 +2,89 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import re
+from collections.abc import Mapping
+from typing import Final, Protocol
+from urllib.parse import unquote
 
 from knouds_harness.contract.capabilities import meets
 from knouds_harness.contract.operations import Action
 from knouds_harness.exchange.evidence import JSON, Exchange, Request
-from knouds_harness.target.profile import Target
-from knouds_harness.target.resources import Model, Workflow
+from knouds_harness.exchange.harmless import NO_SUCH_MODEL, NO_SUCH_WORKFLOW
+from knouds_harness.targets.profile import Target
+from knouds_harness.targets.resources import Model, Workflow
 
 _BEYOND_REASON = 10**12
+_RUN_PATH: Final = re.compile(r"/api/(workflows|models)/([^/]+)/run")
 
 
-def charged_credits(exchange: Exchange | None) -> float | None:
-    """What the server says it charged; None where it does not say, so that the worst is assumed.
+def charge_told(status: int, body: JSON, *, most_credits: float) -> float | None:
+    """What an answer to a run says was charged; None where it does not say, so that the worst is assumed.
 
-    A refused run costs nothing. A failed one may (the docs do not say), an accepted asynchronous one will.
+    A refusal in the documented form costs nothing; a redirect and any other refusal prove nothing. A failed
+    run may cost (the docs do not say), an accepted asynchronous one will. Of all these, a charge counts where
+    it is more than the run could cost.
+
+    Args:
+        status: Of the answer.
+        body: As JSON; None where it is none.
+        most_credits: The most that the run could cost.
 
     Source: docs, sync runs and error codes.
     """
-    if exchange is None or exchange.status is None or exchange.status >= 500:
+    if not isinstance(body, dict):
         return None
-    if exchange.status >= 300:
+    told = _amount(body.get("cost"))
+    is_submitted = body.get("_async") is True or ("executionId" in body and body.get("success") is not True)
+    if status < 300 and not is_submitted:
+        return told
+    if 400 <= status < 500 and "error" in body and not told and not was_run(body):
         return 0.0
-    body = exchange.json_or_none()
-    return _amount(body.get("cost")) if isinstance(body, dict) else None
+    return told if told is not None and told > most_credits else None
+
+
+def was_run(body: JSON) -> bool:
+    """Whether an answer says that something was run, or will be."""
+    return isinstance(body, dict) and (
+        body.get("success") is True or "executionId" in body or "result" in body
+    )
+
+
+def charged_credits(exchange: Exchange) -> float | None:
+    """What the server says it charged for a run, as ``charge_told`` reads it; None where no answer came."""
+    if exchange.status is None:
+        return None
+    return charge_told(exchange.status, exchange.json_or_none(), most_credits=exchange.request.cost_credits)
+
+
+def resource_named(path: str, target: Target) -> Workflow | Model | None:
+    """What a request of this path runs, in a server's most generous reading; None if the profile lacks it."""
+    named = _RUN_PATH.fullmatch(path)
+    if named is None:
+        return None
+    resources: Mapping[str, Workflow | Model]
+    resources = target.workflows if named[1] == "workflows" else target.models
+    name = unquote(named[2])
+    return resources.get(name) or resources.get(name.casefold())
+
+
+def known_credits(path: str, target: Target, estimates: Mapping[str, float]) -> float | None:
+    """The most that a run costs if the server does not refuse it; None where nobody says.
+
+    Args:
+        path: Of the request.
+        target: Its profile names workflows and models.
+        estimates: What the server was heard to say, by slug.
+
+    Returns:
+        0 for what the harness itself made: empty workflows, and others whose runs say what they cost.
+    """
+    resource = resource_named(path, target)
+    if resource is None:
+        return None if path.split("/")[-2] in (NO_SUCH_WORKFLOW, NO_SUCH_MODEL) else 0.0
+    if isinstance(resource, Workflow) and resource.cost_credits is None:
+        return estimates.get(resource.slug)
+    return resource.cost_credits
 
 
 class SendsRequests(Protocol):
@@ -38,22 +97,36 @@ class SendsRequests(Protocol):
 class Pricing:
     """Knows the most that one run of a workflow or a model costs: from the profile, else from the server."""
 
-    def __init__(self, client: SendsRequests, target: Target) -> None:
-        """Ask the server through this client, once per workflow."""
+    def __init__(
+        self, client: SendsRequests, target: Target, *, estimates: dict[str, float] | None = None
+    ) -> None:
+        """Ask the server through this client, once per workflow.
+
+        Args:
+            client: Sends as the keys of the target.
+            target: Its profile names prices.
+            estimates: Holds what the server was heard to say, by slug, and takes what it says now.
+        """
         self._client = client
         self._target = target
-        self._estimates: dict[str, float | None] = {}
+        self._estimates = {} if estimates is None else estimates
+        self._asked: set[str] = set()
 
     def worst_case(self, resource: Workflow | Model) -> float | None:
         """The most that one run costs, in credits; None if nobody says, and then it must not be run.
+
+        An estimate of null is a price of 0 only for what is known to have no generator nodes.
 
         Source: docs, workflow schema (``estimatedCreditCost`` is a number, or null without generator nodes).
         """
         if resource.cost_credits is not None or isinstance(resource, Model):
             return resource.cost_credits
-        if resource.slug not in self._estimates:
-            self._estimates[resource.slug] = self._estimate(resource)
-        return self._estimates[resource.slug]
+        if resource.slug not in self._estimates and resource.slug not in self._asked:
+            estimate = self._estimate(resource)
+            if estimate is not None:
+                self._estimates[resource.slug] = estimate
+            self._asked.add(resource.slug)  # only now: threads that ask at the same time all get the answer
+        return self._estimates.get(resource.slug)
 
     def _estimate(self, workflow: Workflow) -> float | None:
         readers = [
@@ -63,7 +136,7 @@ class Pricing:
             and persona.state == "active"
             and meets(persona.capabilities, "workflow:read")
         ]
-        if not readers:
+        if not readers or Action.READ not in self._target.limits.allow:
             return None
         exchange = self._client.send(
             Request(
@@ -79,7 +152,9 @@ class Pricing:
         if exchange.status != 200 or not isinstance(body, dict) or "estimatedCreditCost" not in body:
             return None
         estimate = body["estimatedCreditCost"]
-        return 0.0 if estimate is None else _amount(estimate)
+        if estimate is None and not workflow.has_generator:
+            return 0.0
+        return _amount(estimate)
 
 
 def _amount(value: JSON) -> float | None:

@@ -13,7 +13,7 @@ from knouds_harness.exchange.recording_substance import differences
 from knouds_harness.exchange.recordings import Recording, read_recording, write_recording
 
 
-class Change(StrEnum):
+class RecordingChange(StrEnum):
     """What became of a recording's file."""
 
     NEW = "new"
@@ -34,7 +34,7 @@ class Put:
     """
 
     recording: Recording
-    change: Change
+    change: RecordingChange
     lines: tuple[str, ...] = ()
 
 
@@ -94,17 +94,20 @@ class RecordingFolder:
 
     def _put_story(self, story: list[Recording]) -> list[Put]:
         puts = [self._compared(recording) for recording in story]
-        if all(put.change is Change.UNCHANGED for put in puts):
+        if all(put.change is RecordingChange.UNCHANGED for put in puts):
             return puts
         if self._has_more_of(story):
-            return [replace(put, change=Change.LEFT) for put in puts]
+            return [replace(put, change=RecordingChange.LEFT) for put in puts]
         for put in puts:
             written = write_recording(self.path, put.recording)
             old = self.recordings.get((put.recording.operation, put.recording.outcome))
             if old is not None and old.name != written.stem:
                 (self.path / f"{old.name}.json").unlink(missing_ok=True)
         return [
-            replace(put, change=Change.WITH_STORY) if put.change is Change.UNCHANGED else put for put in puts
+            replace(put, change=RecordingChange.WITH_STORY)
+            if put.change is RecordingChange.UNCHANGED
+            else put
+            for put in puts
         ]
 
     def _has_more_of(self, story: list[Recording]) -> bool:
@@ -116,6 +119,10 @@ class RecordingFolder:
     def _compared(self, recording: Recording) -> Put:
         old = self.recordings.get((recording.operation, recording.outcome))
         if old is None:
-            return Put(recording=recording, change=Change.NEW)
+            return Put(recording=recording, change=RecordingChange.NEW)
         lines = tuple(differences(old, recording))
-        return Put(recording=recording, change=Change.CHANGED if lines else Change.UNCHANGED, lines=lines)
+        return Put(
+            recording=recording,
+            change=RecordingChange.CHANGED if lines else RecordingChange.UNCHANGED,
+            lines=lines,
+        )

@@ -21,6 +21,7 @@ from knouds_harness.exchange.signature import HEADER, Signature, sign
 from knouds_harness.exchange.traffic_redaction import TrafficRedactor, secrets_in
 
 _EMAIL: Final = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]+(?:\.[\w-]+)+", re.ASCII)  # linear in the text
+_TOKEN_OF_NAME: Final = re.compile(r"(?<=[Hh]arness[ -])[0-9a-f]{12}(?![0-9a-f])")  # another in each run
 _MAIL_HOST: Final = "redacted.example"
 _USER_MEMBERS: Final = frozenset({"userId", "createdBy", "ownerId"})
 _OF_THE_CONNECTION: Final = frozenset({"host", "connection"})
@@ -67,6 +68,7 @@ class RecordingRedactor(TrafficRedactor):
         """Redact text of any kind."""
         if self._values is not None:
             text = self._values.sub(lambda found: self._pseudonym_by_value[found[0]], text)
+        text = _TOKEN_OF_NAME.sub("0" * 12, text)
         return super().text(_EMAIL.sub(self._address, text))
 
     def ours(self, exchange: Exchange) -> Exchange:
@@ -129,6 +131,12 @@ class RecordingRedactor(TrafficRedactor):
 
     def _kept(self, data: bytes) -> bytes:
         """A body without what is secret, in its own layout where that can be had."""
+        try:
+            return self._looked_through(data)
+        except RecursionError:  # so it is no answer of this API
+            return HIDDEN.encode()
+
+    def _looked_through(self, data: bytes) -> bytes:
         document, problem = parsed_json(data)
         laid_out = self.text(data.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
         if problem is not None:

@@ -25,7 +25,7 @@ BASE_URL: Final = "https://recorded.example"
 TEST_SECRET: Final = "whsec_signs_recordings_and_is_no_secret"  # noqa: S105 - as it says
 """Signs recorded deliveries, whatever signed them when they came."""
 BUILT_IN: Final = "built-in sandbox"
-"""Stands in ``Origin.server`` for the server that the harness started itself."""
+"""Stands in ``RecordingOrigin.server`` for the server that the harness started itself."""
 _LONG: Final = 10_000
 _REMEDY: Final = "  Record it anew: knouds-harness record --update (tests/recordings/README.md)."
 
@@ -33,7 +33,7 @@ Kind = Literal["answer", "delivery"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Origin:
+class RecordingOrigin:
     """Where a recording comes from.
 
     Attributes:
@@ -83,7 +83,7 @@ class Recording:
     checks: tuple[str, ...] = ()
     held: tuple[str, ...] | None = None
     tier: str | None = None
-    origin: Origin
+    origin: RecordingOrigin
 
     @property
     def name(self) -> str:
@@ -135,7 +135,11 @@ def read_recording(path: Path, *, contract_version: str | None = None) -> Record
         raise _refused(path, f"has format {content.get('format')!r}, and this harness reads {FORMAT}")
     if content.pop("sha256", None) != _checksum(content):
         raise _refused(path, "was edited by hand: its checksum does not fit")
-    recording = _from_content(content)
+    try:
+        recording = _from_content(content)
+    except (AttributeError, KeyError, TypeError, ValueError) as problem:
+        said = f"{type(problem).__name__}: {problem}"
+        raise _refused(path, f"is no recording: what it holds has another shape ({said})") from None
     if path.stem != recording.name:
         raise _refused(path, f"was renamed by hand: it holds {recording.name}")
     recorded = recording.origin.contract_version
@@ -229,7 +233,7 @@ def _from_content(content: Mapping[str, Any]) -> Recording:
         checks=tuple(content["checks"]),
         held=None if asked["held"] is None else tuple(asked["held"]),
         tier=asked["tier"],
-        origin=Origin(**{**origin, "recorded_at": recorded_at}),
+        origin=RecordingOrigin(**{**origin, "recorded_at": recorded_at}),
         exchange=Exchange(
             id="r00001",
             request=Request(

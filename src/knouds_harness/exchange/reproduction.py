@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.exchange.redaction import KEY_OF_NOBODY
+from knouds_harness.targets.profile import Target
 
 _MAX_BODY_BYTES = 8_000
-_PSEUDONYM = re.compile(r"\{\{(?:key:)?(\$?[\w-]+)\}\}", re.ASCII)
+_PSEUDONYM = re.compile(r"\{\{(\$?[\w:-]+)\}\}", re.ASCII)
 _PRINTABLE = range(0x20, 0x7F)
 _PLAIN = re.compile(r"[ -~]*")
 _SAFE_IN_DOUBLE_QUOTES = re.compile(r'[^"$`\\!]*')
@@ -18,42 +21,115 @@ _ADDED_BY_THE_CLIENT = frozenset(
 )
 
 
-def curl(exchange: Exchange) -> str:
+@dataclass(frozen=True, kw_only=True)
+class ShellNames:
+    """What a shell calls a target's address and its secrets: as the profile does, where it names variables.
+
+    Attributes:
+        base_url: Of the target; empty where it is not known.
+        base_url_variable: Holds it; empty where the profile has the URL itself.
+        variable_by_label: By what stands for a secret in evidence, such as ``key:full``.
+        options: Of curl, which lead to the target: its proxy and certificates.
+        altered_key: What gives the key that was altered to test the server, in double quotes.
+    """
+
+    base_url: str = ""
+    base_url_variable: str = ""
+    variable_by_label: Mapping[str, str] = field(default_factory=dict)
+    options: tuple[str, ...] = ()
+    altered_key: str = ""
+
+    @classmethod
+    def of(cls, target: Target) -> ShellNames:
+        """The names that a target's profile gives."""
+        secrets = [persona.secret for persona in target.personas.values()]
+        secrets += [each for each in (target.control and target.control.token,) if each]
+        secrets += target.http.secrets
+        return cls(
+            base_url=target.base_url,
+            base_url_variable=target.base_url_variable,
+            variable_by_label={each.label: each.variable for each in secrets if each.variable},
+            options=_leading_to(target),
+        )
+
+    def variable(self, label: str) -> str:
+        """What holds a secret; where the profile names no variable, ``KNOUDS_KEY_FULL`` for ``key:full``."""
+        name = re.sub("[^A-Z0-9]", "_", label.removeprefix("key:").upper())
+        return self.variable_by_label.get(label, f"KNOUDS_KEY_{name}")
+
+    def having(self, label: str, variable: str) -> ShellNames:
+        """The same names, and one more."""
+        return replace(self, variable_by_label={**self.variable_by_label, label: variable})
+
+    def addressed(self, url: str) -> str:
+        """The URL with a mark for the variable that holds its beginning, if one does."""
+        if self.base_url_variable and self.base_url and url.startswith(self.base_url):
+            return shell_variable(self.base_url_variable) + url.removeprefix(self.base_url)
+        return url
+
+
+def curl(exchange: Exchange, names: ShellNames | None = None) -> str:
     """One line for a POSIX shell that sends the exchange's request again.
 
-    Keys are variables, as ``$KNOUDS_KEY_FULL`` for persona ``full``. A body with bytes that no shell argument
-    can hold comes through a pipe; one that is too long for a line is to be taken from the run's HAR file.
+    Keys are variables, as ``$KNOUDS_KEY_FULL`` for persona ``full`` unless the profile names another. A body
+    with bytes that no shell argument can hold comes through a pipe; one that is too long for a line is to be
+    taken from the run's HAR file.
     """
-    return _noted(*command(exchange))
+    names = names or ShellNames()
+    line, note = command(exchange, names, names.addressed)
+    return f"{line} # {note}" if note else line
 
 
-def command(exchange: Exchange, fill: Callable[[str], str] = lambda text: text) -> tuple[str, str]:
+def command(
+    exchange: Exchange,
+    names: ShellNames,
+    fill: Callable[[str], str],
+    *,
+    options: tuple[str, ...] = ("-i",),
+) -> tuple[str, str]:
     """The line without its note.
 
     Args:
         exchange: What to send again.
+        names: Of the variables.
         fill: Puts ``shell_variable`` marks into the URL and into the body.
+        options: Of curl, which say what to show.
 
     Returns:
         The command, and what else there is to know of its body, if anything.
     """
     request = exchange.request
-    words = ["curl", "-sS", "-i"]
+    if (made := exchange.alteration) is not None:
+        names = replace(names, altered_key=made.expression(names.variable(made.label)))
+    words = ["curl", "-sS", *options, *(_quoted(each, names) for each in names.options)]
     if request.method != "GET" or request.body is not None:
-        words += ["-X", _quoted(request.method)]
+        words += ["-X", _quoted(request.method, names)]
     if re.search(r"[\[\]{}]", exchange.url):
         words.append("--globoff")
     if "/." in exchange.url:
         words.append("--path-as-is")
-    words.append(_quoted(fill(exchange.url)))
+    words.append(_quoted(fill(exchange.url), names))
     for name, value in exchange.sent_headers:
         if name.lower() not in _ADDED_BY_THE_CLIENT:
-            words += ["-H", _quoted(f"{name}: {value}" if value else f"{name};")]
+            words += ["-H", _quoted(f"{name}: {value}" if value else f"{name};", names)]
     if request.body is None:
         return " ".join(words), ""
     if not any(name.lower() == "content-type" for name, _ in exchange.sent_headers):
         words += ["-H", "'content-type:'"]  # curl would add one
-    return _with_body(words, request.body, exchange.id, fill)
+    if len(request.body) > _MAX_BODY_BYTES:
+        words += ["--data-binary", f"@{exchange.id}.body"]
+        return " ".join(words), f"its {len(request.body)} bytes: exchanges.har, {exchange.id}"
+    return _with_body(words, request.body, names, fill), ""
+
+
+def _leading_to(target: Target) -> tuple[str, ...]:
+    http = target.http
+    files = (("--cacert", http.ca_file), ("--cert", http.client_certificate), ("--key", http.client_key))
+    options = [part for option, file in files if file for part in (option, str(file))]
+    if http.proxy is not None:
+        variable = http.proxy.variable
+        options += ["--proxy", shell_variable(variable) if variable else http.proxy.url]
+    return tuple(options)
 
 
 def shell_variable(name: str) -> str:
@@ -61,24 +137,15 @@ def shell_variable(name: str) -> str:
     return f"{{{{${name}}}}}"
 
 
-def _noted(line: str, note: str) -> str:
-    return f"{line} # {note}" if note else line
-
-
-def _with_body(
-    words: list[str], body: bytes, exchange_id: str, fill: Callable[[str], str]
-) -> tuple[str, str]:
-    if len(body) > _MAX_BODY_BYTES:
-        words += ["--data-binary", f"@{exchange_id}.body"]
-        return " ".join(words), f"its {len(body)} bytes: exchanges.har, {exchange_id}"
+def _with_body(words: list[str], body: bytes, names: ShellNames, fill: Callable[[str], str]) -> str:
     try:
         text = body.decode("ascii")
     except UnicodeDecodeError:
         text = ""
     if body and (not text or not _PLAIN.fullmatch(text)):
         octal = "".join(chr(byte) if _is_literal(byte) else f"\\{byte:03o}" for byte in body)
-        return f"printf -- '{octal}' | {' '.join([*words, '--data-binary', '@-'])}", ""
-    return " ".join([*words, "--data-raw", _quoted(fill(text))]), ""
+        return f"printf -- '{octal}' | {' '.join([*words, '--data-binary', '@-'])}"
+    return " ".join([*words, "--data-raw", _quoted(fill(text), names)])
 
 
 def _is_literal(byte: int) -> bool:
@@ -86,23 +153,26 @@ def _is_literal(byte: int) -> bool:
     return byte in _PRINTABLE and byte not in b"'\\%"
 
 
-def _quoted(text: str) -> str:
+def _quoted(text: str, names: ShellNames) -> str:
     """Quote for the shell, pseudonyms turned into variables."""
     text = "".join(char if _PLAIN.fullmatch(char) else _percent(char) for char in text)
     pieces = _PSEUDONYM.split(text)
     if len(pieces) == 1:
         return shlex.quote(text)
     if all(_SAFE_IN_DOUBLE_QUOTES.fullmatch(piece) for piece in pieces[::2]):
-        return '"' + "".join(_variable(p) if i % 2 else p for i, p in enumerate(pieces)) + '"'
+        return '"' + "".join(_variable(p, names) if i % 2 else p for i, p in enumerate(pieces)) + '"'
     return "".join(
-        f'"{_variable(p)}"' if i % 2 else shlex.quote(p) for i, p in enumerate(pieces) if i % 2 or p
+        f'"{_variable(p, names)}"' if i % 2 else shlex.quote(p) for i, p in enumerate(pieces) if i % 2 or p
     )
 
 
-def _variable(name: str) -> str:
-    if name.startswith("$"):
-        return f"${{{name[1:]}}}"
-    return f"${{KNOUDS_KEY_{re.sub('[^A-Z0-9]', '_', name.upper())}}}"
+def _variable(label: str, names: ShellNames) -> str:
+    if label.startswith("$"):
+        return f"${{{label[1:]}}}"
+    if label == "key:altered" and names.altered_key:
+        return names.altered_key
+    default = f":-{KEY_OF_NOBODY}" if label == "key:unknown" else ""  # any will do, as nobody holds it
+    return f"${{{names.variable(label)}{default}}}"
 
 
 def _percent(char: str) -> str:

@@ -1,45 +1,45 @@
-"""A script of ``curl`` lines that sends a whole sequence of requests again, one after the other."""
+"""Of a sequence of requests, what matters: which led to an answer, what they gave, what went out at once."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from datetime import timedelta
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Final
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.exchange.reproduction import command, shell_variable
 
-_VARIABLE_BY_MEMBER: Final = {"slug": "slug", "executionId": "execution"}
-_KEY_VARIABLE: Final = re.compile(r"\$\{(KNOUDS_KEY_\w+)\}")
-_PRINTABLE: Final = {chr(code) for code in range(0x20, 0x7F)}
-_SHORTEST_PAUSE_S: Final = 0.05
+KEY_MEMBER: Final = "secret"
+_VARIABLE_BY_MEMBER: Final = {"slug": "slug", "executionId": "execution", "pollUrl": "poll_url"}
+_VARIABLE_BY_CONTROL_MEMBER: Final = {"account": "account", KEY_MEMBER: "key"}
 _LONGEST_PAUSE_S: Final = 10.0
-_GIVEN: Final = r"""given() {
-  printf '%s\n' "$answer" | grep -o "\"$1\" *: *\"[^\"]*\"" | sed -n "$2p" | cut -d '"' -f 4
-}"""
+_CHANGES_BY_ITSELF: Final = frozenset({"getExecution", "cancelExecution", "listUsage", "listUsageModels"})
+_MOST_AT_ONCE: Final = 16
+_FEWEST_REPEATED: Final = 4
 
 
-def essential_steps(exchanges: Sequence[Exchange]) -> tuple[Exchange, ...]:
-    """Of what was sent, all that may have led to the last answer.
+def essential_steps(
+    exchanges: Sequence[Exchange], *, shown_by: Exchange, is_compared: bool = False
+) -> tuple[Exchange, ...]:
+    """Of what was sent, all that may have led to an answer.
 
-    Left out are reads by other operations than the last one's, and of equal answers to one read in a row all
-    but the first and the last.
+    Left out are reads by other operations than that answer's and the last one's, unless answers are compared,
+    and of equal answers to one read in a row all but the first and the last.
     """
-    last = exchanges[-1]
+    told = {each.request.operation_id for each in (shown_by, exchanges[-1])}
     acting = [
         each
         for each in exchanges
-        if each.request.action is not Action.READ or each.request.operation_id == last.request.operation_id
+        if is_compared or each.request.action is not Action.READ or each.request.operation_id in told
     ]
     steps: list[Exchange] = []
     for _, run in groupby(acting, key=_sameness):
         alike = list(run)
-        steps += alike[:1] if len(alike) == 1 else [alike[0], alike[-1]]
+        is_shown = [each for each in alike[1:-1] if each is shown_by]
+        steps += alike[:1] if len(alike) == 1 else [alike[0], *is_shown, alike[-1]]
     return tuple(steps)
 
 
@@ -50,7 +50,7 @@ def _sameness(exchange: Exchange) -> object:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Given:
+class Given:
     """A value that an answer gave and that later requests name.
 
     Attributes:
@@ -66,132 +66,95 @@ class _Given:
     occurrence: int
 
 
-def script(steps: Sequence[Exchange], *, shows: str) -> str:
-    """A script for any shell that sends these requests one after the other, and shows each answer.
-
-    The base URL is a variable, keys are, as in ``reproduction.curl``, and so is each slug and execution that
-    an answer gives; pauses are kept. Workflows that would be left over are deleted in the end.
-
-    Args:
-        steps: In the order of sending; the last one's answer is what matters.
-        shows: What that answer is expected to be and was, in words.
-    """
-    base = _base_of(steps[-1])
-    known: list[_Given] = []
-    lines: list[str] = []
-    fill = partial(_filled, base=base, known=known)  # which grows from step to step
-    for number, (before, step) in enumerate(zip((None, *steps[:-1]), steps, strict=True), start=1):
-        lines += _pause(before, step)
-        lines.append(f"# {number}. {_told(step)}")
-        given = _given_by(step, known)
-        lines += _sent(step, given, fill)
-        known += given
-    for step, each in _left_over(steps, known):
-        lines.append("# Leaves nothing behind.")
-        lines.append(command(_deletion(step, each.value), fill)[0])
-    return "\n".join(["sh -eu <<'END'", *_head(steps, base, lines, shows), *lines, "END"])
-
-
-def _head(steps: Sequence[Exchange], base: str, lines: Sequence[str], shows: str) -> Iterator[str]:
-    yield f"# {_plain(shows)}"
-    cost_credits = sum(step.request.cost_credits for step in steps)
-    if cost_credits:
-        yield f"# Costs up to {cost_credits:g} credits."
-    yield f'base="${{KNOUDS_BASE_URL:-{base}}}"'
-    for key in dict.fromkeys(_KEY_VARIABLE.findall("\n".join(lines))):
-        yield f': "${{{key}:?export it first}}"'
-    if any("=$(given " in line for line in lines):
-        yield _GIVEN
-
-
-def pause_s(earlier: Exchange, later: Exchange) -> float:
-    """How long nothing was sent between two requests, in seconds; no pause is longer than 10 s."""
-    ended_at = earlier.started_at + timedelta(milliseconds=earlier.elapsed_ms)
-    return min(max(0.0, (later.started_at - ended_at).total_seconds()), _LONGEST_PAUSE_S)
-
-
-def _pause(before: Exchange | None, step: Exchange) -> Iterator[str]:
-    if before is not None and pause_s(before, step) >= _SHORTEST_PAUSE_S:
-        yield f"sleep {pause_s(before, step):.1f}"
-
-
-def _sent(step: Exchange, given: Sequence[_Given], fill: Callable[[str], str]) -> Iterator[str]:
-    line, note = command(step, fill)
-    if note:
-        yield f"# {note}"
-    if not given:
-        yield f"{line}; echo"
-        return
-    yield f"answer=$({line})"
-    yield "printf '%s\\n' \"$answer\""
-    for each in given:
-        yield f"{each.variable}=$(given {each.member} {each.occurrence})"
-        yield f': "${{{each.variable}:?the answer has no {each.member}}}"'
-
-
-def _given_by(step: Exchange, known: Sequence[_Given]) -> list[_Given]:
+def given_by(step: Exchange, known: Sequence[Given] = ()) -> list[Given]:
+    """The values that an answer gives and that are not known yet."""
     body = step.json_or_none()
     is_success = step.status is not None and 200 <= step.status < 300
     is_giving = step.request.action in (Action.WRITE, Action.RUN) and is_success
-    given = []
-    for member, name in _VARIABLE_BY_MEMBER.items() if is_giving and isinstance(body, dict) else ():
+    variables = _VARIABLE_BY_CONTROL_MEMBER if step.is_control else _VARIABLE_BY_MEMBER
+    given: list[Given] = []
+    for member, name in variables.items() if is_giving and isinstance(body, dict) else ():
         value = body.get(member)
         values = re.findall(rf'"{member}" *: *"([^"]*)"', step.body.decode("utf-8", "replace"))
-        if value in values and value not in {each.value for each in known}:
-            number = 1 + sum(each.member == member for each in known)
+        is_known = value in [each.value for each in known] or value in step.request.path_values.values()
+        if value in values and not is_known:
+            number = 1 + sum(each.variable.startswith(name) for each in known)
             occurrence = 1 + values.index(value)
-            given.append(
-                _Given(variable=f"{name}{number}", value=value, member=member, occurrence=occurrence)
-            )
+            given.append(Given(variable=f"{name}{number}", value=value, member=member, occurrence=occurrence))
     return given
 
 
-def _filled(text: str, *, base: str, known: Sequence[_Given]) -> str:
-    """The text with variables for the base URL and for given values, where one is a whole segment or text."""
-    if text.startswith(base):
-        path, mark, query = text.removeprefix(base).partition("?")
-        for each in known:
-            path = re.sub(rf"/{re.escape(each.value)}(?=/|$)", f"/{shell_variable(each.variable)}", path)
-        return f"{shell_variable('base')}{path}{mark}{query}"
-    for each in known:
-        text = text.replace(f'"{each.value}"', f'"{shell_variable(each.variable)}"')
-    return text
+@dataclass(frozen=True, kw_only=True)
+class SequencePart:
+    """Requests that a script sends in one go.
+
+    Attributes:
+        steps: One or more.
+        first: The number of the first one, from 1 on.
+        is_at_once: Whether they go out at once; else they are the same request, again and again.
+    """
+
+    steps: Sequence[Exchange]
+    first: int
+    is_at_once: bool = False
 
 
-def _left_over(steps: Sequence[Exchange], known: Sequence[_Given]) -> Iterator[tuple[Exchange, _Given]]:
-    """The workflows that were created and not deleted, with what created each."""
-    deleted = {
-        (step.request.persona, step.request.path_values.get("slug"))
-        for step in steps
-        if step.request.operation_id == "deleteWorkflow"
-    }
-    for step in steps:
-        if step.request.operation_id == "createWorkflow":
-            for each in known:
-                is_made_here = f'"{each.value}"' in step.body.decode("utf-8", "replace")
-                if is_made_here and (step.request.persona, each.value) not in deleted:
-                    yield step, each
+def parts_of(steps: Sequence[Exchange], *, apart: str | None = None) -> list[SequencePart]:
+    """What goes out alone, at once, or in a loop; the exchange of the id ``apart`` is in no loop."""
+    parts: list[SequencePart] = []
+    number = 0
+    while number < len(steps):
+        together = _count_at_once(steps, number)
+        count, is_at_once = together, 1 < together <= _MOST_AT_ONCE
+        if not is_at_once:
+            alike = _count_alike(steps, number, apart)
+            count = alike if alike >= _FEWEST_REPEATED else 1
+        parts.append(
+            SequencePart(steps=steps[number : number + count], first=number + 1, is_at_once=is_at_once)
+        )
+        number += count
+    return parts
 
 
-def _deletion(creation: Exchange, slug: str) -> Exchange:
-    """The request that deletes what another one created, with the same key."""
-    request = replace(creation.request, method="DELETE", body=None)
-    headers = tuple(pair for pair in creation.sent_headers if pair[0].lower() != "content-type")
-    return replace(creation, request=request, url=f"{creation.url}/{slug}", sent_headers=headers)
+def _count_at_once(steps: Sequence[Exchange], start: int) -> int:
+    """How many, from one step on, were sent before any of them was answered; more than enough will do."""
+    end, first_answered_at = start + 1, ended_at(steps[start])
+    most = min(len(steps), start + _MOST_AT_ONCE + 1)
+    while end < most and steps[end].started_at < first_answered_at:
+        first_answered_at = min(first_answered_at, ended_at(steps[end]))
+        end += 1
+    return end - start
 
 
-def _base_of(exchange: Exchange) -> str:
-    return exchange.url.partition("?")[0].removesuffix(exchange.request.path)
+def _count_alike(steps: Sequence[Exchange], start: int, apart: str | None) -> int:
+    """How many, from one step on, are that one again; what gives a name is no other's twin."""
+    end = start
+    while (
+        end < len(steps)
+        and steps[end].id != apart
+        and steps[end].request.operation_id not in _CHANGES_BY_ITSELF
+        and _request_of(steps[end]) == _request_of(steps[start])
+        and not given_by(steps[end])
+        and not re.search(r"[\[\]{}]", steps[end].url)  # curl would take it for several
+    ):
+        end += 1
+    return end - start
 
 
-def _told(step: Exchange) -> str:
-    request = step.request
-    return _plain(
-        f"{request.operation_id or request.method} as {request.persona or 'nobody'} "
-        f"was answered {step.status or step.failure}"
-    )
+def _request_of(step: Exchange) -> object:
+    return step.url, step.sent_headers, step.request.method, step.request.body, step.status
 
 
-def _plain(text: str) -> str:
-    """One line of a comment, whatever a server or a profile put into it."""
-    return "".join(char if char in _PRINTABLE else "?" for char in " ".join(text.split()))
+def ended_at(exchange: Exchange) -> datetime:
+    """When its answer had come."""
+    return exchange.started_at + timedelta(milliseconds=exchange.elapsed_ms)
+
+
+def pause_s(earlier: Exchange, later: Exchange) -> float:
+    """How long nothing was sent between two requests, in seconds; no pause is longer than 10 s.
+
+    Only executions and usage change by themselves; other requests wait for nothing.
+    """
+    if later.request.operation_id not in _CHANGES_BY_ITSELF:
+        return 0.0
+    return min(max(0.0, (later.started_at - ended_at(earlier)).total_seconds()), _LONGEST_PAUSE_S)

@@ -40,7 +40,7 @@ class Recorded:
     obstacle: str | None = None
 
 
-class _Pair(BaseModel):
+class _RequestAndAnswer(BaseModel):
     name: str
     value: str | None = ""
 
@@ -49,19 +49,19 @@ class _Body(BaseModel):
     text: Any = None
     encoding: str | None = None
     size: float | None = None
-    params: list[_Pair] | None = None
+    params: list[_RequestAndAnswer] | None = None
 
 
 class _Asked(BaseModel):
     method: str
     url: str
-    headers: list[_Pair]
+    headers: list[_RequestAndAnswer]
     body: _Body | None = Field(default=None, alias="postData")
 
 
 class _Answer(BaseModel):
     status: int
-    headers: list[_Pair]
+    headers: list[_RequestAndAnswer]
     content: _Body = _Body()
     body_size: float | None = Field(default=None, alias="bodySize")
 
@@ -178,5 +178,5 @@ def _bytes(body: _Body) -> bytes | None:
     return body.text.encode("utf-8", "surrogatepass")
 
 
-def _pairs(pairs: list[_Pair]) -> Pairs:
+def _pairs(pairs: list[_RequestAndAnswer]) -> Pairs:
     return tuple((pair.name, pair.value or "") for pair in pairs if not pair.name.startswith(":"))

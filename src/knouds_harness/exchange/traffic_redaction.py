@@ -20,7 +20,7 @@ from knouds_harness.exchange.client import KEY_HEADER
 from knouds_harness.exchange.evidence import JSON, Exchange, Pairs
 from knouds_harness.exchange.redaction import HIDDEN, Redactor
 from knouds_harness.exchange.traffic import Recorded
-from knouds_harness.target.personas import Secret
+from knouds_harness.targets.personas import Secret
 
 _SECRET_WORDS: Final = frozenset(
     {
@@ -33,10 +33,13 @@ _SECRET_WORDS: Final = frozenset(
         "csrf",
         "jwt",
         "otp",
+        "pass",
+        "passcode",
         "passphrase",
         "passwd",
         "password",
         "passwords",
+        "pw",
         "pwd",
         "secret",
         "secrets",
@@ -77,6 +80,9 @@ _PARAMETER: Final = re.compile(r"(^|[?&;#])([\w.%\[\]-]+)=([^&\s\"'<>#;]+)")
 _MEMBER: Final = re.compile(r"(?<![\w-])([\w-]+)([\"']?\s*[:=]\s*[\"']?)([^\s\"'&<>,;]+)")
 _TOKEN: Final = re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*")
 _SCHEME: Final = re.compile(r"\b(bearer|basic)\s+[\w.~+/=-]{8,}", re.IGNORECASE)
+_PRIVATE_KEY: Final = re.compile(
+    r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]*-----|\Z)", re.DOTALL
+)
 _USER: Final = re.compile(r"(\w://)[^/\s@\"'?#]+@")
 _LEAST_LENGTH: Final = 8
 _HIDDEN_IN_URL: Final = "hidden"  # so that what has to be a URL stays one
@@ -116,7 +122,7 @@ class TrafficRedactor:
 
     def text(self, text: str) -> str:
         """Redact text of any kind."""
-        text = self._redactor.text(text)
+        text = _PRIVATE_KEY.sub(HIDDEN, self._redactor.text(text))
         text = _PARAMETER.sub(
             lambda found: (
                 f"{found[1]}{found[2]}={_HIDDEN_IN_URL}" if is_secret_name(unquote(found[2])) else found[0]
@@ -194,18 +200,18 @@ class TrafficRedactor:
 
     def _body(self, data: bytes, *, is_request: bool) -> bytes:
         try:
-            document = json.loads(data.decode())
+            document, has_twins = _parsed(data.decode())
         except ValueError:
             if is_request:
                 return HIDDEN.encode()  # nobody judges it, so nothing is lost
             text = self.text(data.decode("utf-8", "surrogateescape"))
             return _MEMBER.sub(_without_value, text).encode("utf-8", "surrogateescape")
         clean = self._walked(document)
-        return data if clean == document else json.dumps(clean).encode()
+        return data if clean == document and not has_twins else json.dumps(clean).encode()
 
     def _walked(self, value: JSON, *, is_secret: bool = False) -> JSON:
         if isinstance(value, str):
-            return HIDDEN if is_secret and value else self.text(value)
+            return HIDDEN if is_secret and value else self._text_or_json(value)
         if isinstance(value, list):
             return [self._walked(item, is_secret=is_secret) for item in value]
         if isinstance(value, dict):
@@ -214,6 +220,36 @@ class TrafficRedactor:
                 for name, item in value.items()
             }
         return value
+
+    def _text_or_json(self, text: str) -> str:
+        document, has_twins = _json_in(text)
+        clean = self._walked(document)
+        return self.text(text if clean == document and not has_twins else json.dumps(clean))
+
+
+def _parsed(text: str) -> tuple[JSON, bool]:
+    """JSON, and whether an object names a member twice: what the first of them holds is lost then.
+
+    Raises:
+        ValueError: It is none.
+        RecursionError: It is nested too deeply.
+    """
+    twins: list[bool] = []
+
+    def as_dict(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
+        members = dict(pairs)
+        twins.append(len(members) < len(pairs))
+        return members
+
+    return json.loads(text, object_pairs_hook=as_dict), any(twins)
+
+
+def _json_in(text: str) -> tuple[JSON, bool]:
+    """What a text holds that is an object or an array in JSON, as ``_parsed``; None for any other text."""
+    try:
+        return _parsed(text) if text.lstrip()[:1] in ("{", "[") else (None, False)
+    except ValueError:
+        return None, False
 
 
 def _without_value(found: re.Match[str]) -> str:
@@ -244,6 +280,8 @@ def _secret_members(value: JSON, *, is_secret: bool = False) -> Iterator[str]:
     if isinstance(value, str):
         if is_secret:
             yield value
+        else:
+            yield from _secret_members(_json_in(value)[0])
     elif isinstance(value, list):
         for item in value:
             yield from _secret_members(item, is_secret=is_secret)

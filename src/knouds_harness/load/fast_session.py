@@ -8,7 +8,8 @@ from urllib.parse import urlencode
 
 from locust.contrib.fasthttp import FastHttpSession, ResponseContextManager
 
-from knouds_harness.load.http_client import tls_context
+from knouds_harness.load.client.http_client import tls_context
+from knouds_harness.load.client.session import Headers, Identity
 from knouds_harness.load.users import KnoudsUser
 
 
@@ -20,12 +21,13 @@ class FastSession(FastHttpSession):
 
     def __init__(self, user: KnoudsUser) -> None:
         """Send to the user's host, with its timeouts."""
+        self._identity: dict[str, str] = {}
         super().__init__(
             user.host,
             user.environment.events.request,
             user,
             insecure=False,
-            ssl_context_factory=lambda: tls_context(verify=True),
+            ssl_context_factory=type(user).ssl_context_factory or tls_context,
             network_timeout=user.network_timeout,
             connection_timeout=user.connection_timeout,
             max_redirects=0,
@@ -38,12 +40,21 @@ class FastSession(FastHttpSession):
         url: str,
         *args: Any,  # noqa: ANN401 - Locust's own arguments
         params: Mapping[str, Any] | None = None,
+        headers: Headers | None = None,
         **options: Any,  # noqa: ANN401
-    ) -> FastAnswer:
-        """As Locust's, for a with-block; the answer's URL has its query, which tells what was asked for."""
+    ) -> Any:  # noqa: ANN401
+        """As Locust's; for a with-block the answer's URL has its query, which tells what was asked for."""
         if params:
             url = f"{url}?{urlencode(params)}"
-        return FastAnswer(super().request(method, url, *args, **{**options, "allow_redirects": False}))
+        is_ours = url.startswith(("/", f"{str(self.base_url).rstrip('/')}/"))
+        sent = {**(self._identity if is_ours else {}), **(headers or {})}
+        options["headers"] = {name: value for name, value in sent.items() if value is not None}
+        answered: Any = super().request(method, url, *args, **{**options, "allow_redirects": False})
+        return FastAnswer(answered) if isinstance(answered, ResponseContextManager) else answered
+
+    def act_as(self, identity: Identity) -> None:
+        """As ``Session.act_as``."""
+        self._identity = dict(identity)
 
 
 class FastAnswer(ResponseContextManager):

@@ -1,70 +1,161 @@
-"""What a load run is asked for: options that Locust's command line gets from us, and the plan they make."""
+"""What a load run can be asked for, as options of ``knouds-harness load`` and of Locust's command line."""
 
 from __future__ import annotations
 
-import random
-from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, Namespace
-from dataclasses import dataclass
+import math
+import re
+from argparse import ArgumentParser, Namespace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-from locust.util.timespan import parse_timespan
+import click
 
 from knouds_harness.errors import UsageError
-from knouds_harness.load.arrivals import SPACINGS, Schedule
-from knouds_harness.load.shapes import KINDS, Shape
+from knouds_harness.exchange.created_workflows import fresh_token
+from knouds_harness.load.arrivals.schedule import SPACINGS, ArrivalSchedule
+from knouds_harness.load.arrivals.shapes import KINDS, Shape
+from knouds_harness.load.arrivals.stages import Stages, WrittenStages, parse_stages
+from knouds_harness.option_declarations import (
+    FiniteRange,
+    add_runner_options,
+    draw_seed,
+    option,
+    options_from,
+)
+from knouds_harness.timespan import Timespan
 
+MOST_PER_S: Final = 1_000_000
+MOST_USERS: Final = 100_000
+"""So many take a gigabyte."""
+MOST_STEPS: Final = 1_000
 CLIENTS: Final = ("knouds", "fast")
 FINISHES: Final = ("poll", "webhook")
-_LARGEST_SEED: Final = 2**31
-_DEFAULT_DURATION_S: Final = 60.0
+_THINK_TIME: Final = re.compile(r"(\d{1,6}(?:\.\d{1,6})?)(?:-(\d{1,6}(?:\.\d{1,6})?))?")
+
+
+class ThinkTime(click.ParamType[str]):
+    """A time in seconds, or two between which it is; passed on as text."""
+
+    name = "think time"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Refuse what is none."""
+        found = _THINK_TIME.fullmatch(str(value))
+        if not found or float(found[2] or found[1]) < float(found[1]):
+            self.fail(f"{value!r} is no time to think; write 0.5, or 0.5-2", param, ctx)
+        return str(value)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class LoadOptions:
     """A load run, as asked for.
 
     Attributes:
         target: Profile; None for a bare ``--host`` with a key in the environment.
+        stages: The course, from which rate, users and duration follow; None for a shape.
         rate: Arrivals per second at the highest level: the open model. None for the closed one.
         users: Of the closed model at its highest level; in the open model the most in flight.
-        course: The level over time.
-        spacing: Of arrivals.
-        warm_up_s: Left out of the figures.
-        seed: Of everything random.
         record: The folder for the record, which exists; None to keep none.
-        objectives: Where objectives are; None for none.
         abort_on: Objectives whose miss over ten seconds ends the run, as ``measure=bound``.
-        credits: No more than this is spent; None for the profile's limit.
-        verified_share: The share of answers that is checked against the contract.
-        plan_only: Say what the run is going to be, and send nothing.
-        client: ``knouds`` or ``fast``.
-        finish: How users learn that an asynchronous run has ended: ``poll`` or ``webhook``.
-        yes: Load may go to another machine.
-        yes_production: It may even be production.
-        progress_file: Where to tell, each second, how the run stands; None for nowhere.
+        progress_descriptor: The pipe that is told how the run stands and ends; None for none.
+        name_token: Of all workflows that the run creates.
         started_by: The command whose process leads this one, and with which it ends; or empty.
     """
 
-    target: str | None
-    rate: float | None
-    users: int
-    course: Shape
-    spacing: str
-    warm_up_s: float
-    seed: int
-    record: Path | None
-    objectives: Path | None
-    abort_on: tuple[str, ...]
-    credits: float | None
-    verified_share: float
-    plan_only: bool
-    client: str
-    yes: bool
-    yes_production: bool
-    finish: str = "poll"
-    progress_file: Path | None = None
-    started_by: str = ""
+    target: str | None = option(
+        "Profile in targets/: keys, resources, limits", metavar="NAME", in_click=False
+    )
+    rate: float | None = option(
+        "Arrivals per second (open model)", type=FiniteRange(0, MOST_PER_S, min_open=True), metavar="N"
+    )
+    users: int = option(
+        "Users (closed model); with --rate, most requests in flight",
+        default=10,
+        type=click.IntRange(1, MOST_USERS),
+        metavar="N",
+        default_text="10, or 1000 with --rate",
+        in_runner=False,  # Locust has it
+    )
+    duration_s: float = option(
+        "Length of the load: 90, 30s, 10m, 1h30m",
+        default=60,
+        flag="--duration",
+        type=Timespan(),
+        metavar="TIME",
+        default_text="60s, or 10s for a point of --find-capacity",
+    )
+    warm_up_s: float = option(
+        "Seconds to leave out of the figures",
+        default=0,
+        flag="--warm-up",
+        type=FiniteRange(0),
+        metavar="S",
+    )
+    stages: str | None = option(
+        "Course of the load, in straight lines to each rate or number of users: 30s:50/s,2m:200/s",
+        type=Stages(),
+        metavar="STAGES",
+    )
+    shape: str = option("Shape of the rate or the users", default="constant", type=click.Choice(KINDS))
+    base: float | None = option(
+        "Level at which a ramp or a spike starts", type=FiniteRange(0, MOST_PER_S), metavar="N"
+    )
+    steps: int = option("Steps of --shape steps", default=5, type=click.IntRange(1, MOST_STEPS), metavar="N")
+    spacing: str = option("Spacing of arrivals", default="constant", type=click.Choice(SPACINGS))
+    think: str | None = option(
+        "Seconds that users think between tasks (closed model): 0.5, or 0.5-2 by chance",
+        type=ThinkTime(),
+        metavar="S",
+        default_text="the scenario's",
+    )
+    seed: int = option("Repeat the run that printed this seed", default_factory=draw_seed, metavar="N")
+    record: Path | None = option("Keep a run record in this folder of runs", metavar="DIR", in_click=False)
+    objectives: Path | None = option("File with your own objectives", metavar="FILE")
+    objective: tuple[str, ...] = option(
+        "An objective besides those of the file: 'runWorkflow p95 < 300ms', 'error_rate < 1%' (repeatable)",
+        default=(),
+        metavar="TEXT",
+    )
+    abort_on: tuple[str, ...] = option(
+        "Abort when this is missed for ten seconds: error_rate=0.2, p99_ms=5000 (repeatable)",
+        default=(),
+        metavar="MEASURE=BOUND",
+    )
+    credits: float | None = option(
+        "Most credits to spend", type=FiniteRange(0), metavar="N", default_text="the profile's limit"
+    )
+    verified_share: float = option(
+        "Check this share of the answers against the contract, all without a number",
+        default=0,
+        flag="--verify",
+        type=FiniteRange(0, 1, min_open=True),
+        bare_value=1.0,
+        metavar="RATIO",
+    )
+    plan_only: bool = option("Print the plan and its cost, and send nothing", default=False)
+    finish: str = option(
+        "How completion of async runs is detected", default="poll", type=click.Choice(FINISHES)
+    )
+    client: str = option(
+        "HTTP client: ours, or that of Locust's FastHttpUser", default="knouds", type=click.Choice(CLIENTS)
+    )
+    yes: bool = option("Allow load on another machine than this", default=False)
+    yes_production: bool = option("Allow a profile with production = true", default=False)
+    progress_descriptor: int | None = option("A pipe", in_click=False, is_hidden=True)
+    started_by: str = option("The command that leads", default="", in_click=False, is_hidden=True)
+    name_token: str = option(
+        "In names of workflows", default_factory=fresh_token, in_click=False, is_hidden=True
+    )
+
+    @cached_property
+    def course(self) -> Shape:
+        """The level over time."""
+        if self.stages is not None:
+            return parse_stages(self.stages).shape
+        level = float(self.rate or self.users)
+        return Shape.of(self.shape, level, float(self.duration_s), base=self.base, steps=self.steps)
 
     @property
     def course_peak(self) -> float:
@@ -72,67 +163,28 @@ class Options:
         return max(max(stage.start, stage.end) for stage in self.course.stages)
 
     @property
-    def schedule(self) -> Schedule | None:
+    def think_s(self) -> tuple[float, float] | None:
+        """The shortest and the longest pause between tasks of a user; None for the scenario's own."""
+        if self.think is None:
+            return None
+        shortest, _, longest = self.think.partition("-")
+        return float(shortest), float(longest or shortest)
+
+    @property
+    def schedule(self) -> ArrivalSchedule | None:
         """The arrivals of the open model."""
         if self.rate is None:
             return None
-        return Schedule(shape=self.course, spacing=self.spacing, seed=self.seed)
+        return ArrivalSchedule(shape=self.course, spacing=self.spacing, seed=self.seed)
 
 
 def add_options(parser: ArgumentParser) -> None:
     """Add ours to Locust's."""
     group = parser.add_argument_group("knouds-harness")
-    group.add_argument("--target", metavar="NAME", help="Profile in targets/: keys, resources, limits.")
-    group.add_argument(
-        "--duration", type=parse_timespan, metavar="TIME", help="Of the load: 30s, 10m, 1h; or Locust's -t."
-    )
-    group.add_argument(
-        "--rate",
-        type=_positive,
-        metavar="N",
-        help="Open model: arrivals per second.",
-    )
-    group.add_argument("--spacing", choices=SPACINGS, default="constant", help="Of arrivals.")
-    group.add_argument("--shape", choices=KINDS, default="constant", help="Course of rate or users.")
-    group.add_argument("--base", type=float, metavar="N", help="Where a ramp begins, or a spike.")
-    group.add_argument("--steps", type=int, default=5, metavar="N", help="How many, for --shape steps.")
-    group.add_argument(
-        "--warm-up", type=float, default=0.0, metavar="S", help="Seconds to leave out of the figures."
-    )
-    group.add_argument("--seed", type=int, metavar="N", help="Of arrivals, tasks and inputs.")
-    group.add_argument("--record", metavar="DIR", help="Keep a run record in this folder of runs.")
-    group.add_argument("--objectives", metavar="FILE", help="What the figures have to be.")
-    group.add_argument(
-        "--abort-on",
-        action="append",
-        default=[],
-        metavar="MEASURE=BOUND",
-        help="End early where it is missed over ten seconds: error_rate=0.2, p99_ms=5000.",
-    )
-    group.add_argument("--credits", type=float, metavar="N", help="Spend no more than this.")
-    group.add_argument(
-        "--verify",
-        type=_share,
-        nargs="?",
-        const=1.0,
-        default=0.0,
-        metavar="RATIO",
-        help="Check this share of the answers against the contract, all without a number.",
-    )
-    group.add_argument(
-        "--plan-only", action="store_true", help="Say who sends how much and what it costs; send nothing."
-    )
-    group.add_argument("--yes", action="store_true", help="Load may go to another machine than this.")
-    group.add_argument("--yes-production", action="store_true", help="Agree to production = true.")
-    group.add_argument(
-        "--finish", choices=FINISHES, default="poll", help="How the end of an asynchronous run is learnt."
-    )
-    group.add_argument("--progress-file", metavar="FILE", help=SUPPRESS)
-    group.add_argument("--started-by", default="", metavar="COMMAND", help=SUPPRESS)
-    group.add_argument("--client", choices=CLIENTS, default="knouds", help="fast: Locust's FastHttpUser's.")
+    add_runner_options(LoadOptions, group.add_argument)
 
 
-def read_options(parsed: Namespace) -> Options:
+def read_options(parsed: Namespace) -> LoadOptions:
     """The options, out of Locust's parsed ones.
 
     What is left to chance, or said in Locust's own words, is written down in ours, which alone reach workers.
@@ -140,60 +192,70 @@ def read_options(parsed: Namespace) -> Options:
     Raises:
         UsageError: They contradict each other.
     """
-    parsed.duration = parsed.duration or parsed.run_time or _DEFAULT_DURATION_S
-    if parsed.seed is None:
-        parsed.seed = random.SystemRandom().randrange(_LARGEST_SEED)
-    duration_s = float(parsed.duration)
-    parsed.users_in_all = (
-        getattr(parsed, "users_in_all", None) or parsed.num_users or (1000 if parsed.rate else 10)
-    )
-    users = int(parsed.users_in_all)
-    level = float(parsed.rate or users)
-    if parsed.warm_up >= duration_s:
+    parsed.duration = parsed.duration or parsed.run_time
+    staged = parse_stages(parsed.stages) if parsed.stages else None
+    if staged:
+        _refuse_beside_stages(parsed, staged)
+    rate = staged.peak if staged and staged.is_rate else parsed.rate
+    usual_users = 1000 if rate else math.ceil(staged.peak) if staged else 10
+    parsed.users_in_all = getattr(parsed, "users_in_all", None) or parsed.num_users or usual_users
+    read = replace(options_from(LoadOptions, parsed), users=int(parsed.users_in_all), rate=rate)
+    if staged:
+        read = replace(read, duration_s=staged.shape.duration_s)
+    if rate and rate > MOST_PER_S:
+        raise UsageError(f"--stages {read.stages}: one run has at most {MOST_PER_S:,} arrivals per second")
+    if read.users > MOST_USERS:
+        raise UsageError(f"--users {read.users}: one run has at most {MOST_USERS:,} users")
+    parsed.seed, parsed.duration, parsed.name_token = read.seed, read.duration_s, read.name_token
+    if read.warm_up_s >= read.duration_s:
         raise UsageError(
-            f"--warm-up {parsed.warm_up:g} leaves nothing of {duration_s:g} s\n  Ask for a longer --duration."
+            f"--warm-up {read.warm_up_s:g} leaves nothing of {read.duration_s:g} s\n"
+            "  Ask for a longer --duration."
         )
-    if parsed.rate and parsed.client == "fast":
+    if read.rate and read.client == "fast":
         raise UsageError(
             "--rate needs our own client: FastHttpUser does not know when a request was due\n"
             "  Leave --client fast out, or use --users."
         )
+    _refuse_what_has_no_effect(read)
     try:
-        course = Shape.of(parsed.shape, level, duration_s, base=parsed.base, steps=parsed.steps)
+        _ = read.course
     except (ValueError, ZeroDivisionError) as error:
-        raise UsageError(f"--shape {parsed.shape}: {error}") from error
-    return Options(
-        target=parsed.target,
-        rate=parsed.rate,
-        users=users,
-        course=course,
-        spacing=parsed.spacing,
-        warm_up_s=parsed.warm_up,
-        seed=parsed.seed,
-        record=Path(parsed.record) if parsed.record else None,
-        objectives=Path(parsed.objectives) if parsed.objectives else None,
-        abort_on=tuple(parsed.abort_on),
-        credits=parsed.credits,
-        verified_share=parsed.verify,
-        plan_only=parsed.plan_only,
-        client=parsed.client,
-        yes=parsed.yes,
-        yes_production=parsed.yes_production,
-        finish=parsed.finish,
-        progress_file=Path(parsed.progress_file) if parsed.progress_file else None,
-        started_by=parsed.started_by,
-    )
+        raise UsageError(f"--shape {read.shape}: {error}") from error
+    return read
 
 
-def _positive(text: str) -> float:
-    number = float(text)
-    if not number > 0:
-        raise ArgumentTypeError(f"{text} is not more than 0")
-    return number
+def _refuse_beside_stages(parsed: Namespace, staged: WrittenStages) -> None:
+    """Stages say all that these would say otherwise."""
+    given = {
+        "--rate": parsed.rate,
+        "--shape": parsed.shape != LoadOptions.shape,
+        "--duration": parsed.duration and parsed.duration != staged.shape.duration_s,  # a worker is told it
+        "--users": parsed.num_users and not staged.is_rate,
+    }
+    names = [name for name, is_given in given.items() if is_given]
+    if names:
+        raise UsageError(
+            f"{' and '.join(names)} beside --stages: the stages say that already\n  Leave it out."
+        )
 
 
-def _share(text: str) -> float:
-    number = float(text)
-    if not 0 <= number <= 1:
-        raise ArgumentTypeError(f"{text} is not between 0 and 1")
-    return number
+def _refuse_what_has_no_effect(read: LoadOptions) -> None:
+    """An option that is ignored misleads whoever reads the command."""
+    if read.base is not None and read.shape not in {"ramp", "spike"}:
+        raise UsageError(
+            f"--base has no effect with --shape {read.shape}\n  Leave it out, or take --shape ramp or spike."
+        )
+    if read.steps != LoadOptions.steps and read.shape != "steps":
+        raise UsageError(
+            f"--steps has no effect with --shape {read.shape}\n  Leave it out, or choose --shape steps."
+        )
+    if read.think is not None and read.rate is not None:
+        raise UsageError(
+            "--think has no effect at a rate: arrivals come on a schedule\n  Leave it out, or give --users."
+        )
+    if read.spacing != LoadOptions.spacing and read.rate is None:
+        raise UsageError(
+            f"--spacing {read.spacing} has no effect without --rate: users send when answers have come\n"
+            "  Leave it out, or give --rate."
+        )

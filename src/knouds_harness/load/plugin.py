@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Final
 
 import gevent
+from locust import between
 from locust.env import Environment
 from locust.event import Events
-from locust.runners import WorkerRunner
+from locust.runners import MasterRunner, WorkerRunner
 
+from knouds_harness.contract.document import shipped_document
 from knouds_harness.errors import ExitCode, HarnessError, UsageError
-from knouds_harness.load.course import Course
-from knouds_harness.load.forecast import forecast
-from knouds_harness.load.lifeline import watch_parent
-from knouds_harness.load.load_run import LoadRun
-from knouds_harness.load.locust_statistics import use_exact_buckets
-from knouds_harness.load.messages import STOP
-from knouds_harness.load.options import Options, add_options, read_options
-from knouds_harness.load.own_sandbox import serve_sandbox
-from knouds_harness.load.preflight import check_plan, look_ahead
-from knouds_harness.target.profile import Target, load_target
+from knouds_harness.load.arrivals.load_shape import LoadShape
+from knouds_harness.load.collection.locust_statistics import use_exact_buckets
+from knouds_harness.load.distributed.messages import STOP
+from knouds_harness.load.generator.load_run import LoadRun
+from knouds_harness.load.options import LoadOptions, add_options, read_options
+from knouds_harness.load.workload.plan import forecast
+from knouds_harness.load.workload.preflight import check_plan, look_ahead, price_of
+from knouds_harness.load.workload.workload import Workload, scenarios_in
+from knouds_harness.open_files import LEAST_OPEN_FILES, require_open_files
+from knouds_harness.printable import printable
+from knouds_harness.runs.load_progress import Told, tell
+from knouds_harness.targets.builtin import SANDBOX, target_environment
+from knouds_harness.targets.guards import check_production
+from knouds_harness.targets.profile import load_target
+
+_LOOK_EVERY_S: Final = 0.5
+_SANDBOX_URL: Final = "KNOUDS_SANDBOX_URL"
 
 
 def install(events: Events) -> None:
@@ -40,28 +52,32 @@ def install(events: Events) -> None:
 def _on_init(environment: Environment, **_: object) -> None:
     if environment.parsed_options is None:
         return
+    if environment.parsed_options.started_by:
+        logging.getLogger("locust.stats_logger").disabled = True  # its tables, as the command shows its own
     if environment.parsed_options.processes and isinstance(environment.runner, WorkerRunner):
-        watch_parent(lambda: os._exit(ExitCode.INTERRUPTED))  # nobody is left to report to
+        _watch_parent(lambda: os._exit(ExitCode.INTERRUPTED))  # nobody is left to report to
     if isinstance(environment.runner, WorkerRunner):
         return  # what is asked for comes with the master's first message
     run = _begin(environment)
-    if run.leader:
-        environment.parsed_options.run_time = None  # the course ends the run
-        environment.shape_class = run.leader.course = Course(run.options)
+    if run.controller:
+        environment.parsed_options.run_time = None  # the shape ends the run
+        environment.shape_class = run.controller.shape
         environment.shape_class.runner = environment.runner
         environment.process_exit_code = ExitCode.KEPT
         if environment.parsed_options.headless:
-            gevent.signal_handler(signal.SIGTERM, _end_in_order, environment.shape_class)
-        run.leader.checkpoint()
+            descriptor = run.options.progress_descriptor
+            gevent.signal_handler(signal.SIGTERM, _end_in_order, run.controller.shape, descriptor)
+        run.controller.checkpoint()
         if run.options.started_by:
-            watch_parent(lambda: run.stop("The command that led the run was killed.", ExitCode.INTERRUPTED))
+            _watch_parent(lambda: run.stop("The command that led the run was killed.", ExitCode.INTERRUPTED))
 
 
-def _end_in_order(course: Course) -> None:
+def _end_in_order(shape: LoadShape, progress_descriptor: int | None) -> None:
     """End the load as Ctrl-C does; Locust has a handler of its own, but only once a headless run is over."""
-    if course.runner is None or course.runner.shape_greenlet is None:
+    if shape.runner is None or shape.runner.shape_greenlet is None:
+        _tell_verdict(progress_descriptor, ExitCode.INTERRUPTED)
         sys.exit(ExitCode.INTERRUPTED)
-    course.is_over = True
+    shape.end()
 
 
 def _on_first_start() -> Callable[..., None]:
@@ -84,50 +100,102 @@ def _begin(environment: Environment) -> LoadRun:
     assert environment.parsed_options is not None  # noqa: S101 - it comes from a command line
     try:
         options = read_options(environment.parsed_options)
-        if options.target is None and any(hasattr(each, "senders") for each in environment.user_classes):
+        if options.target is None and scenarios_in(environment.user_classes):
             raise UsageError(
                 "no target is named, so there are no keys to send with\n"
                 "  Say --target sandbox, or the name of another profile in targets/."
             )
-        serve_sandbox(environment, options.target)
+        if not isinstance(environment.runner, WorkerRunner):
+            processes = environment.parsed_options.processes or 1
+            require_open_files(LEAST_OPEN_FILES + options.users // max(1, processes))  # a connection each
+        if options.think_s is not None:
+            for user_class in environment.user_classes:
+                user_class.wait_time = between(*options.think_s)
+        _serve_sandbox(environment, options.target)
         target = load_target(options.target) if options.target else None
-        prices: Mapping[str, float] = {}
+        workload: Workload | None = None
+        warnings: Sequence[str] = ()
         if target:
             check_plan(target, options, host=environment.host)
+            rehearsal = Workload(
+                target, price=lambda each: price_of(each, {}, unknown=0.0), document=shipped_document()
+            )
             if options.plan_only:
-                _show_plan(environment, options, target)
-            prices = look_ahead(target, yes_production=options.yes_production)
+                _show_plan(environment, options, rehearsal)
+            if isinstance(environment.runner, WorkerRunner):
+                check_production(target, yes_production=options.yes_production)
+                prices = environment.parsed_options.prices  # the master asked, within the pace of all
+            else:
+                prices = look_ahead(
+                    target, rehearsal, environment.user_classes, yes_production=options.yes_production
+                )
+                environment.parsed_options.prices = dict(prices)  # which Locust gives to workers
             environment.host = target.base_url
-        run = LoadRun(environment, options, target, prices=prices)
-        _warn(run)
+            workload = Workload(
+                target, price=lambda each: price_of(each, prices), document=shipped_document()
+            )
+            warnings = forecast(workload, options, environment.user_classes, is_asked=True).warnings
+        run = LoadRun(environment, options, target, workload=workload)
+        _warn(run, warnings)
     except HarnessError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {printable(str(error))}\n")
         if isinstance(environment.runner, WorkerRunner):
             reason = f"Worker {environment.runner.client_id}: {error}"
             environment.runner.send_message(STOP, {"reason": reason, "exit_code": int(error.exit_code)})
+        else:
+            _tell_verdict(environment.parsed_options.progress_descriptor, error.exit_code)
         sys.exit(error.exit_code)
-    run.listen()
     return run
 
 
-def _show_plan(environment: Environment, options: Options, target: Target) -> None:
+def _show_plan(environment: Environment, options: LoadOptions, workload: Workload) -> None:
     """Print what the run is going to be, and end Locust."""
-    plan = forecast(
-        target, options, environment.user_classes, price=lambda each: each.cost_credits, is_asked=False
-    )
+    plan = forecast(workload, options, environment.user_classes, is_asked=False)
     sys.stdout.write("\n".join([*plan.lines, *(f"warning: {each}" for each in plan.warnings)]) + "\n")
+    _tell_verdict(options.progress_descriptor, ExitCode.KEPT)
     sys.exit(ExitCode.KEPT)
 
 
-def _warn(run: LoadRun) -> None:
+def _warn(run: LoadRun, warnings: Sequence[str]) -> None:
     """Say beforehand what is not going to work out, also in the record."""
-    if run.leader is None or run.target is None:
+    if run.controller is None:
         return
-    try:
-        plan = forecast(run.target, run.options, run.environment.user_classes, price=run.price, is_asked=True)
-    except HarnessError:
-        run.leader.discard()
-        raise
-    for each in plan.warnings:
+    for each in warnings:
         sys.stderr.write(f"warning: {each}\n")
-        run.leader.note(each)
+        run.controller.note(each)
+
+
+def _tell_verdict(progress_descriptor: int | None, exit_code: ExitCode) -> None:
+    """Say what a run ends with that never began."""
+    if progress_descriptor is not None:
+        tell(progress_descriptor, Told(exit_code=exit_code))
+
+
+def _watch_parent(on_lost: Callable[[], object]) -> None:
+    """Call ``on_lost`` once the process that started this one has gone, however it went."""
+    parent = os.getppid()
+
+    def look() -> None:
+        while os.getppid() == parent:
+            gevent.sleep(_LOOK_EVERY_S)
+        on_lost()
+
+    gevent.spawn(look)
+
+
+def _serve_sandbox(environment: Environment, target: str | None) -> None:
+    """Start the built-in sandbox for plain Locust, if that is the target and none runs; it ends with Locust.
+
+    Raises:
+        HarnessError: It did not start, or the run has more processes than this one.
+    """
+    if target != SANDBOX or _SANDBOX_URL in os.environ:
+        return
+    if isinstance(environment.runner, MasterRunner | WorkerRunner):
+        raise UsageError(
+            "target sandbox: the processes of this run need one that runs already\n"
+            "  Use knouds-harness load NAME --processes N, which starts one for all of them."
+        )
+    resources = ExitStack()
+    os.environ.update(resources.enter_context(target_environment(target)))
+    environment.events.quit.add_listener(lambda **_: resources.close())

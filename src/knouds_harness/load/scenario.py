@@ -3,23 +3,78 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, ClassVar, ParamSpec, TypeVar
+from typing import Any, ClassVar, Final, ParamSpec, Protocol, TypeVar
+from urllib.parse import quote
 
 from locust.env import Environment
 from locust.exception import StopUser
 
 from knouds_harness.contract.operations import Action
-from knouds_harness.errors import ExitCode, GuardStop
-from knouds_harness.load.arrival_user import ArrivalUser
-from knouds_harness.load.cast import Errand, Part, senders
+from knouds_harness.errors import ExitCode, GuardStop, UsageError
+from knouds_harness.exchange.created_workflows import (
+    WORKFLOWS_PATH,
+    CreatedWorkflows,
+    Creation,
+    name_with,
+    written_slug,
+)
+from knouds_harness.exchange.evidence import JSON
+from knouds_harness.load.arrivals.arrival_user import ArrivalUser
+from knouds_harness.load.client.response import Response
+from knouds_harness.load.collection.cycles import CycleLog
 from knouds_harness.load.fast_session import FastSession
-from knouds_harness.load.load_run import LoadRun
-from knouds_harness.load.response import Response
-from knouds_harness.target.personas import Persona
-from knouds_harness.target.profile import Target
+from knouds_harness.load.invariants.webhook_waiter import WebhookWaiter
+from knouds_harness.load.options import LoadOptions
+from knouds_harness.load.workload.accounts import RUNS, AccountKeys, RunRequest, TaskNeed
+from knouds_harness.load.workload.limits import LoadLimits
+from knouds_harness.load.workload.workload import ActingAccount, Scenario, Task, UserTasks
+from knouds_harness.targets.personas import Persona
+
+
+def _json_of(response: Response) -> JSON:
+    try:
+        return response.json()
+    except ValueError:
+        return None
+
+
+_WITHOUT_KEY: Final[Mapping[str, str | None]] = {"x-api-key": None}
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class ScenarioRun(Protocol):
+    """What the users of a scenario need of their process's run."""
+
+    @property
+    def options(self) -> LoadOptions:
+        """What is asked for."""
+
+    @property
+    def limits(self) -> LoadLimits:
+        """What may still be done to the target."""
+
+    @property
+    def created(self) -> CreatedWorkflows:
+        """The workflows that this process has created, which alone may be changed."""
+
+    @property
+    def cycles(self) -> CycleLog:
+        """Where asynchronous runs are recorded."""
+
+    @property
+    def webhook_waiter(self) -> WebhookWaiter | None:
+        """Gets deliveries; None where ends of runs are polled for."""
+
+    def tasks_of(self, scenario: type[Scenario]) -> UserTasks:
+        """What the users of a scenario do, and by whose keys."""
+
+    def observe(self, operation: str, response: Response, *, sender: Persona | None = None) -> object:
+        """An answer came."""
+
+    def stop(self, reason: str, exit_code: ExitCode) -> object:
+        """End the whole run early."""
 
 
 class ScenarioUser(ArrivalUser):
@@ -31,35 +86,48 @@ class ScenarioUser(ArrivalUser):
     abstract = True
 
     needs: ClassVar[Collection[str]] = ()
-    """Capabilities that its key has to hold."""
+    """Capabilities that its key has to hold for tasks of its own; the harness's own tasks say theirs."""
 
     crosses_limit: ClassVar[bool] = False
     """Whether it is to send more than a limit admits; then all answers are verified, unasked."""
 
-    load_run: ClassVar[LoadRun]
+    load_run: ClassVar[ScenarioRun]
+    account: AccountKeys
     persona: Persona
-    part: Part
-
-    @classmethod
-    def senders(cls, target: Target) -> tuple[Persona, ...]:
-        """The keys that these users act as, in turn; see ``cast.senders``."""
-        return senders(target, cls.needs, with_limit=cls.crosses_limit)
+    """The key that ``client`` sends."""
 
     def __init__(self, environment: Environment) -> None:
-        """Take the next key."""
+        """Act as a key that can do the first of its tasks."""
         super().__init__(environment)
         if self.load_run.options.client == "fast":
             self.client = FastSession(self)  # type: ignore[assignment]  # answers alike to what is asked here
-        self._take_turn()
+        self._user_tasks = self.load_run.tasks_of(type(self))
+        self._own_tasks = self._user_tasks.tasks
+        self._turn: ActingAccount | None = None
+        self.take_turn(self._own_tasks[0])
 
-    def serve_one(self) -> None:
-        """Serve an arrival with the next key: few users may serve many arrivals."""
-        self._take_turn()
-        super().serve_one()
+    def take_turn(self, task: Task) -> None:
+        """Act as the next account that can do a task; in the closed model own tasks keep the first one."""
+        if self._turn is not None and self.arrivals is None and task in self._user_tasks.own_tasks:
+            return
+        turn = next(self._user_tasks.turns[task])
+        if turn is not self._turn:
+            self._turn = turn
+            self.account, self.persona, self._others = turn.account, turn.persona, turn.others
+            self.client.act_as(turn.identity)
 
-    def _take_turn(self) -> None:
-        self.persona, self.part = self.load_run.next_sender(type(self))
-        self._headers = {"x-api-key": self.persona.secret.reveal()}
+    def choose(self, need: TaskNeed) -> RunRequest:
+        """One of the things that its account can run, each as likely as another.
+
+        Raises:
+            UsageError: There is none.
+        """
+        run_requests = self.account.run_requests(need)
+        if not run_requests:
+            raise UsageError(
+                f"the account {self.account.user} needs {' and '.join(self.account.lacks(need))}"
+            )
+        return self.chance.choice(run_requests)
 
     def call(
         self,
@@ -73,6 +141,7 @@ class ScenarioUser(ArrivalUser):
         action: Action = Action.READ,
         is_public: bool = False,
         expected: Collection[int] = (200,),
+        runner: Persona | None = None,
     ) -> Response:
         """Send one request, and count it under its operation.
 
@@ -84,49 +153,87 @@ class ScenarioUser(ArrivalUser):
             params: The query.
             name: What statistics call it, where the operationId is not enough.
             action: What it does; the profile has to allow it.
-            is_public: Sent without the key.
+            is_public: Sent without a key; otherwise by one of the account that may.
             expected: Statuses that count as kept.
+            runner: Whose run it is about, where it is about one: sent by the same key, if that may.
 
         Raises:
             StopUser: A guard refused; the run ends.
+            NotCreatedHere: It would change a workflow that this run did not create.
         """
+        persona = self._sender(operation, runner)
+        creation = None
+        if action is Action.WRITE:
+            creation = self.load_run.created.admit(
+                method, path, json, persona=persona.name, user=persona.user
+            )
         self._within_guards(self.load_run.limits.admit, action, what=name or operation)
+        headers = None if persona is self.persona else {"x-api-key": persona.secret.reveal()}
         with self.client.request(
             method,
             path,
             name=name or operation,
             json=json,
             params=params,
-            headers=None if is_public else self._headers,
+            headers=_WITHOUT_KEY if is_public else headers,
             catch_response=True,
         ) as response:
             if response.status_code in expected:
                 response.success()
             elif 0 < response.status_code < 400:
                 response.failure(f"{response.status_code} in place of {' or '.join(map(str, expected))}")
-            self.load_run.observe(name or operation, response, sender=None if is_public else self.persona)
+            if creation is not None and not self._settle(creation, response):
+                response.failure("a slug that does not show the name that was sent")
+            if action is Action.WRITE and method == "DELETE" and 200 <= response.status_code < 300:
+                self.load_run.created.note_deleted(written_slug(method, path) or "")
+            self.load_run.observe(
+                name or operation, response, sender=None if is_public else runner or persona
+            )
         return response
 
-    def send_run(self, errand: Errand, *, asynchronous: bool = False) -> Response:
+    def workflow_name(self, words: str) -> str:
+        """A name for a workflow to create: one without the run's token cannot be changed or deleted."""
+        return name_with(self.load_run.options.name_token, words)
+
+    def _settle(self, creation: Creation, response: Response) -> bool:
+        """Take the answer to a create; whether it names a workflow of ours, or none."""
+
+        def read_back(slug: str) -> JSON:
+            return _json_of(self.call("getWorkflow", f"{WORKFLOWS_PATH}/{quote(slug, safe='')}"))
+
+        created = self.load_run.created
+        created.settle(creation, response.status_code or None, _json_of(response), read_back=read_back)
+        return not created.is_disputed(creation)
+
+    def _sender(self, operation: str, runner: Persona | None) -> Persona:
+        """The key that sends an operation."""
+        if runner is None or runner is self.persona:
+            return self._others.get(operation, self.persona) if self._others else self.persona
+        if operation in RUNS:
+            return runner
+        return self.account.key_for(operation, first=runner) or self.persona
+
+    def send_run(self, run_request: RunRequest, *, asynchronous: bool = False) -> Response:
         """Run a workflow or a model, within the budget.
 
         Args:
-            errand: What to run.
+            run_request: What to run.
             asynchronous: Submit it, and do not wait for its result.
 
         Raises:
             StopUser: It does not fit into the budget; the run ends.
         """
-        reserved = self._within_guards(self.load_run.limits.reserve, errand)
+        reserved = self._within_guards(self.load_run.limits.reserve, run_request)
         response = self.call(
-            errand.operation,
-            errand.path,
+            run_request.operation,
+            run_request.path,
             method="POST",
-            json={"inputs": errand.inputs},
+            json={"inputs": run_request.inputs},
             params={"async": "true"} if asynchronous else None,
-            name=f"{errand.operation} async" if asynchronous else errand.operation,
+            name=f"{run_request.operation} async" if asynchronous else run_request.operation,
             action=Action.RUN,
             expected=(200, 202) if asynchronous else (200,),
+            runner=run_request.persona,
         )
         self.load_run.limits.settle(reserved, response)
         return response

@@ -13,9 +13,9 @@ from locust.user.task import LOCUST_STATE_STOPPING, LOCUST_STATE_WAITING
 from locust.user.users import RestMixin, User
 
 from knouds_harness.errors import UsageError
-from knouds_harness.load.http_client import tls_context
-from knouds_harness.load.response import Response
-from knouds_harness.load.session import Session
+from knouds_harness.load.client.http_client import tls_context
+from knouds_harness.load.client.response import Response
+from knouds_harness.load.client.session import Session
 
 
 class KnoudsUser(User, RestMixin[Response]):

@@ -6,11 +6,10 @@ import csv
 import io
 from collections.abc import Iterable
 
-from knouds_harness.reporting.standing import fact_rows
-from knouds_harness.runs.load_results import OUTCOMES, LoadResults
+from knouds_harness.reporting.fact_status import fact_rows
+from knouds_harness.reporting.load.columns import TIMES, operation_columns, time_columns
+from knouds_harness.runs.load_results import LoadResults
 from knouds_harness.runs.record import RunRecord
-
-_PERCENTS = ("50", "90", "95", "99", "99.9", "99.99")
 
 
 def facts_csv(record: RunRecord) -> str:
@@ -32,22 +31,19 @@ def facts_csv(record: RunRecord) -> str:
 
 def operations_csv(load: LoadResults) -> str:
     """Each operation after the warm-up: requests, outcomes, and times in milliseconds."""
-    measures = [f"{measure}_p{percent}_ms" for measure in ("response", "service") for percent in _PERCENTS]
+    columns = operation_columns(for_programs=True)
+    time_columns_by_kind = [(kind, column) for kind in TIMES for column in time_columns(for_programs=True)]
     return _written(
-        ("operation", "requests", "per_s", *OUTCOMES, "error_rate", *measures, "response_max_ms"),
+        (
+            "operation",
+            *(column.key for column in columns),
+            *(f"{kind}_{column.key}" for kind, column in time_columns_by_kind),
+        ),
         (
             (
                 each.operation,
-                each.requests,
-                each.per_s,
-                *(each.outcomes[outcome] for outcome in OUTCOMES),
-                each.error_rate,
-                *(
-                    times.percentiles.get(percent, "") if times.count else ""
-                    for times in (each.response, each.service)
-                    for percent in _PERCENTS
-                ),
-                each.response.max_ms,
+                *(column.figure(each) for column in columns),
+                *(column.figure(getattr(each, kind)) for kind, column in time_columns_by_kind),
             )
             for each in load.operations
         ),

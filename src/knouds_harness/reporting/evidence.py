@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from knouds_harness.exchange.evidence import JSON, Exchange, Pairs
@@ -11,6 +12,8 @@ from knouds_harness.exchange.evidence import JSON, Exchange, Pairs
 _MOST_LINES = 80
 _LINES_AROUND_A_MARK = 6
 _LONGEST_LINE = 500
+_MOST_LAID_OUT_BYTES = 500_000
+"""Of more, a line for each value takes seconds and hundreds of megabytes, for each finding."""
 _HEADER = "header "
 
 
@@ -40,7 +43,7 @@ class Message:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evidence:
+class EvidenceView:
     """One exchange.
 
     Attributes:
@@ -58,7 +61,7 @@ class Evidence:
     received: Message
 
 
-def evidence_of(exchange: Exchange, *, where: str = "") -> Evidence:
+def evidence_of(exchange: Exchange, *, where: str = "") -> EvidenceView:
     """Lay an exchange out.
 
     Args:
@@ -67,7 +70,7 @@ def evidence_of(exchange: Exchange, *, where: str = "") -> Evidence:
     """
     request = exchange.request
     code = f" {exchange.code}" if exchange.code else ""
-    return Evidence(
+    return EvidenceView(
         id=exchange.id,
         persona=request.persona,
         elapsed_ms=exchange.elapsed_ms,
@@ -100,15 +103,11 @@ def _header_lines(headers: Pairs, where: str) -> Iterator[Line]:
 def _body_lines(body: bytes, where: str) -> list[Line]:
     if not body:
         return []
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
-        return [Line(text=text) for text in body.decode("utf-8", "backslashreplace").splitlines()]
-    path = _parts(where) if where.startswith("/") else None
-    try:
-        return list(_json_lines(value, path, indent="", before="", after=""))
-    except RecursionError:
-        return [Line(text=text) for text in body.decode("utf-8", "backslashreplace").splitlines()]
+    if len(body) <= _MOST_LAID_OUT_BYTES:
+        path = _parts(where) if where.startswith("/") else None
+        with suppress(ValueError, RecursionError):
+            return list(_json_lines(json.loads(body), path, indent="", before="", after=""))
+    return [Line(text=text) for text in body.decode("utf-8", "backslashreplace").splitlines()]
 
 
 def _parts(pointer: str) -> list[str]:

@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from knouds_harness.reporting.load.headline import describe
+from knouds_harness.printable import printable
+from knouds_harness.reporting.fact_status import contradictions_of
+from knouds_harness.reporting.load.headline import describe, nothing_measured
 from knouds_harness.reporting.ranking import findings_by_fact
 from knouds_harness.reporting.render import RenderedPaths
 from knouds_harness.runs.findings import Finding
@@ -20,11 +22,14 @@ def workflow_commands(record: RunRecord) -> Iterator[str]:
     """Annotations, one for each fact in breach or objective missed; the first ten."""
     if record.load:
         results = record.load.results
-        lines = [("validity", reason) for reason in results.validity.reasons]
+        failed = nothing_measured(results)
+        lines = [failed] if failed else []
+        lines += [("validity", reason) for reason in results.validity.reasons]
         lines += [("objective missed", describe(each)) for each in results.objectives if not each.is_met]
     else:
         failing = [group for group in findings_by_fact(record) if record.fails(group.findings[0])]
-        lines = [(group.fact_id, _said(group.findings[0])) for group in failing]
+        lines = [("target contradicts the profile", _contradicts(each)) for each in contradictions_of(record)]
+        lines += [(group.fact_id, _said(group.findings[0])) for group in failing]
     for title, says in lines[:_MOST]:
         yield f"::error title={_property(title)}::{_message(says)}"
 
@@ -47,8 +52,12 @@ def _said(finding: Finding) -> str:
     return f"{who}: expected {finding.expected}, observed {finding.observed}"
 
 
+def _contradicts(finding: Finding) -> str:
+    return f"{finding.expected}, but {finding.observed}"
+
+
 def _message(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return printable(text).replace("%", "%25").replace("\n", "%0A")
 
 
 def _property(text: str) -> str:

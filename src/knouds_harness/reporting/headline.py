@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
-from knouds_harness.reporting.standing import FactRow, Standing, standing_counts
+from knouds_harness.reporting.fact_status import FactRow, FactStatus, contradictions_of, standing_counts
 from knouds_harness.runs.load_results import LOAD_KIND
 from knouds_harness.runs.record import RunRecord
-from knouds_harness.runs.verdicts import Outcome
+from knouds_harness.runs.verdicts import RunOutcome, Verdict
 
+VERIFY_KIND = "verify"
 Tone = Literal["good", "bad", "warn"]
+_LEAST_SHARE: Final = 0.5
+_NOTHING: Final = "Nothing was tested"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,18 +41,28 @@ def headline(record: RunRecord, rows: Sequence[FactRow]) -> Headline:
     """
     if record.kind == LOAD_KIND:  # whose figures, which have a headline of their own, could not be read
         return Headline(tone="warn", title="No figures", detail=record.gaps[-1] if record.gaps else "")
-    counts = standing_counts(rows)
-    detail = _figures(counts, len(rows))
+    detail = _figures(record, rows)
     if record.is_salvaged:
         known = f"{len(record.findings):,} findings and {record.counts.exchanges:,} exchanges could be read."
         return Headline(tone="warn", title="Damaged record: no verdict", detail=known)
-    if record.outcome is Outcome.BROKEN:
-        return Headline(tone="bad", title="Contract broken", detail=detail)
-    if record.outcome is Outcome.KEPT:
-        tone: Tone = "good" if counts[Standing.VERIFIED] else "warn"
-        title = "Contract kept" if counts[Standing.VERIFIED] else "Nothing was tested"
-        return Headline(tone=tone, title=title, detail=detail)
-    what = {Outcome.INTERRUPTED: "Interrupted", Outcome.STOPPED: "Stopped early"}.get(
+    if record.outcome is RunOutcome.BROKEN:
+        return _headline_of_broken(record, detail)
+    if record.outcome is RunOutcome.KEPT:
+        return _headline_without_breach(record, rows, detail)
+    if record.outcome in (RunOutcome.SHORT, RunOutcome.UNTESTED):
+        return _headline_of_too_little(record, detail)
+    return _headline_of_unfinished(record, detail)
+
+
+def _headline_of_too_little(record: RunRecord, detail: str) -> Headline:
+    if record.outcome is RunOutcome.SHORT:
+        return Headline(tone="bad", title="Too little verified", detail=detail)
+    skipped = sum(each.skipped for each in record.tests)
+    return Headline(tone="bad", title=_NOTHING, detail=f"None of {skipped} tests could run.")
+
+
+def _headline_of_unfinished(record: RunRecord, detail: str) -> Headline:
+    what = {RunOutcome.INTERRUPTED: "Interrupted", RunOutcome.STOPPED: "Stopped early"}.get(
         record.outcome, "The harness failed"
     )
     if not record.counts.exchanges:
@@ -59,16 +72,61 @@ def headline(record: RunRecord, rows: Sequence[FactRow]) -> Headline:
     return Headline(tone="bad" if is_broken else "warn", title=f"{what}: {state}", detail=detail)
 
 
-def _figures(counts: dict[Standing, int], total: int) -> str:
-    not_kept = [
+def _headline_of_traffic(record: RunRecord, rows: Sequence[FactRow]) -> Headline:
+    """Of recorded traffic without a breach: it shows what it shows, and keeps no promise."""
+    counts = standing_counts(rows)
+    unseen = counts[FactStatus.UNTESTED]
+    wrong = "".join(f", {each}" for each in _not_kept(counts))
+    return Headline(
+        tone="good",
+        title=f"No breach among {record.counts.exchanges:,} exchanges",
+        detail=f"Judged one by one against {len(rows) - unseen} facts{wrong}; {unseen} need a live check.",
+    )
+
+
+def _headline_of_broken(record: RunRecord, detail: str) -> Headline:
+    failing = {finding.verdict for finding in record.findings if record.fails(finding)}
+    if failing == {Verdict.CONTRADICTION}:
+        first, *more = contradictions_of(record)
+        says = f"{first.expected}, but {first.observed}{f', and {len(more)} more' if more else ''}."
+        return Headline(tone="bad", title="The target contradicts its profile", detail=f"{says} {detail}")
+    title = "Contract broken" if failing or not record.note.startswith("waiver") else "Waiver expired"
+    return Headline(tone="bad", title=title, detail=detail)
+
+
+def _headline_without_breach(record: RunRecord, rows: Sequence[FactRow], detail: str) -> Headline:
+    """Kept is what a run is that verified all that its profile makes possible, and that is no small part."""
+    if record.kind == VERIFY_KIND:
+        return _headline_of_traffic(record, rows)
+    selected = [row for row in rows if row.is_selected]
+    verified = sum(row.standing is FactStatus.VERIFIED for row in selected)
+    if not verified:
+        return Headline(tone="warn", title=_NOTHING, detail=detail)
+    is_whole = not record.endless and not any(row.is_missed for row in selected)
+    if is_whole and verified >= len(selected) * _LEAST_SHARE:
+        return Headline(tone="good", title="Contract kept", detail=detail)
+    return Headline(tone="warn", title="No breach found", detail=detail)
+
+
+def _not_kept(counts: dict[FactStatus, int]) -> list[str]:
+    return [
         f"{counts[standing]} {standing.label}"
-        for standing in (Standing.BREACH, Standing.CONFLICT, Standing.ASSUMPTION, Standing.WAIVED)
+        for standing in (FactStatus.BREACH, FactStatus.CONFLICT, FactStatus.ASSUMPTION, FactStatus.WAIVED)
         if counts[standing]
     ]
-    unseen = counts[Standing.UNTESTED] + counts[Standing.UNEXERCISED]
+
+
+def _figures(record: RunRecord, rows: Sequence[FactRow]) -> str:
+    counts = standing_counts(rows)
+    selected = sum(row.is_selected for row in rows)
+    words = "facts" if selected == len(rows) else "selected facts"
+    contradictions = len(contradictions_of(record))
     parts = [
-        f"{counts[Standing.VERIFIED]} of {total} facts verified",
-        *(not_kept or ["none in breach"]),
-        f"{unseen} not tested",
+        f"{counts[FactStatus.VERIFIED]} of {selected} {words} verified",
+        *_not_kept(counts),
+        f"{counts[FactStatus.UNTESTED]} not tested",
+        *([f"{contradictions} contradictions of the profile"] if contradictions > 1 else []),
+        *(["1 contradiction of the profile"] if contradictions == 1 else []),
     ]
-    return ", ".join(parts) + "."
+    never = f" No execution of {' or '.join(record.endless)} ended by its deadline." if record.endless else ""
+    return f"{', '.join(parts)}.{never}"

@@ -6,26 +6,29 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from knouds_harness.reporting.again import command_again
 from knouds_harness.reporting.drift import drift_of
-from knouds_harness.reporting.evidence import Evidence, evidence_of
-from knouds_harness.reporting.headline import headline
-from knouds_harness.reporting.matrix import Look, Matrix, matrix_of
-from knouds_harness.reporting.pages import page, script_hashes, shipped
-from knouds_harness.reporting.ranking import FactFindings, findings_by_fact
-from knouds_harness.reporting.standing import (
+from knouds_harness.reporting.evidence import EvidenceView, evidence_of
+from knouds_harness.reporting.fact_status import (
     FactRow,
-    Standing,
+    FactStatus,
+    contradictions_of,
     fact_rows,
     standing_counts,
     untested_rows,
     waiver_rows,
 )
+from knouds_harness.reporting.families import family_rows
+from knouds_harness.reporting.headline import headline
+from knouds_harness.reporting.matrix import Look, Matrix, matrix_of
+from knouds_harness.reporting.pages import page, script_hashes, shipped
+from knouds_harness.reporting.ranking import FactFindings, findings_by_fact
+from knouds_harness.reporting.rerun_command import command_again
 from knouds_harness.reporting.timeline import timeline_of
 from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.record import RunRecord
 
 _MOST_FINDINGS_WITH_EVIDENCE = 200
+_MOST_CONTRADICTIONS_WITH_EVIDENCE = 50
 _MOST_DRIFT_WITH_EVIDENCE = 50
 _MOST_EVIDENCE_OF_CELLS = 600
 _OPEN_FINDINGS = 5
@@ -37,7 +40,9 @@ def html_report(record: RunRecord) -> str:
     groups = findings_by_fact(record)
     matrix = matrix_of(record)
     drift = drift_of(record)
-    shown = [finding for group in groups for finding in group.findings][:_MOST_FINDINGS_WITH_EVIDENCE]
+    contradictions = contradictions_of(record)
+    shown = list(contradictions[:_MOST_CONTRADICTIONS_WITH_EVIDENCE])
+    shown += [finding for group in groups for finding in group.findings][:_MOST_FINDINGS_WITH_EVIDENCE]
     shown += [each.findings[0] for each in drift[:_MOST_DRIFT_WITH_EVIDENCE]]
     by_finding = _evidence_of_findings(record, shown)
     in_findings = {evidence.id for evidence in by_finding.values()}
@@ -48,13 +53,14 @@ def html_report(record: RunRecord) -> str:
         record=record,
         headline=headline(record, rows),
         standings=standing_counts(rows),
-        Standing=Standing,
+        FactStatus=FactStatus,
         Look=Look,
         groups=_numbered(groups),
         found={group.fact_id for group in groups},
         timeline=timeline_of(record),
         again=command_again(record),
         drift=drift,
+        contradictions=contradictions,
         evidence_by_fingerprint=by_finding,
         matrix=matrix,
         anchored=_anchored(by_finding),
@@ -63,7 +69,8 @@ def html_report(record: RunRecord) -> str:
         areas=[(area, list(of_area)) for area, of_area in groupby(rows, key=lambda row: row.area)],
         untested=untested_rows(record),
         waivers=waiver_rows(record),
-        unexercised=[row for row in rows if row.standing is Standing.UNEXERCISED],
+        without_reason=[row for row in rows if row.standing is FactStatus.UNTESTED and not row.missing],
+        families=family_rows(record),
         style=style,
         script=script,
         script_hashes=script_hashes([script]),
@@ -90,7 +97,7 @@ def _numbered(groups: Sequence[FactFindings]) -> list[NumberedGroup]:
     ]
 
 
-def _evidence_of_findings(record: RunRecord, findings: Iterable[Finding]) -> Mapping[str, Evidence]:
+def _evidence_of_findings(record: RunRecord, findings: Iterable[Finding]) -> Mapping[str, EvidenceView]:
     """By fingerprint, each with the place marked that its finding is about."""
     return {
         finding.fingerprint: evidence_of(exchange, where=finding.where)
@@ -99,7 +106,7 @@ def _evidence_of_findings(record: RunRecord, findings: Iterable[Finding]) -> Map
     }
 
 
-def _anchored(by_finding: Mapping[str, Evidence]) -> set[str]:
+def _anchored(by_finding: Mapping[str, EvidenceView]) -> set[str]:
     """Where links to an exchange lead: the first finding that shows it."""
     first: dict[str, str] = {}
     for fingerprint, evidence in by_finding.items():
@@ -107,7 +114,7 @@ def _anchored(by_finding: Mapping[str, Evidence]) -> set[str]:
     return set(first.values())
 
 
-def _evidence_of_cells(record: RunRecord, matrix: Matrix, in_findings: set[str]) -> list[Evidence]:
+def _evidence_of_cells(record: RunRecord, matrix: Matrix, in_findings: set[str]) -> list[EvidenceView]:
     cells = (cell for row in matrix.rows for cell in row.cells if cell)
     wanted = dict.fromkeys(cell.exchange_id or "" for cell in cells)
     there = [record.exchange_by_id[each] for each in wanted if each in record.exchange_by_id]
@@ -115,6 +122,6 @@ def _evidence_of_cells(record: RunRecord, matrix: Matrix, in_findings: set[str])
     return [evidence_of(exchange) for exchange in shown[:_MOST_EVIDENCE_OF_CELLS]]
 
 
-def area_standings(rows: Iterable[FactRow]) -> Mapping[Standing, int]:
+def area_standings(rows: Iterable[FactRow]) -> Mapping[FactStatus, int]:
     """How the facts of one area stand, without the zeroes."""
     return {standing: count for standing, count in standing_counts(rows).items() if count}

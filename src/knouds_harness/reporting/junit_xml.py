@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
+from knouds_harness.printable import printable
 from knouds_harness.runs.record import RunRecord
-
-_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def testsuites(record: RunRecord, suites: Sequence[ET.Element]) -> str:
@@ -58,5 +56,5 @@ def add_outcome(case: ET.Element, tag: str, *, message: str, kind: str | None = 
 
 
 def xml_text(text: str) -> str:
-    """The text without characters that no XML can hold."""
-    return _NOT_IN_XML.sub("�", text)
+    """The text without what no XML can hold, and what a terminal that shows the file would obey."""
+    return printable(text, keep="\n\t")

@@ -8,16 +8,17 @@ from __future__ import annotations
 from textwrap import indent
 
 from knouds_harness.reporting.drift import drift_of
-from knouds_harness.reporting.headline import headline
-from knouds_harness.reporting.markdown_text import code_span, escaped, fence
-from knouds_harness.reporting.ranking import findings_by_fact
-from knouds_harness.reporting.standing import (
-    Standing,
+from knouds_harness.reporting.fact_status import (
+    FactStatus,
+    contradictions_of,
     fact_rows,
     standing_counts,
     untested_rows,
     waiver_rows,
 )
+from knouds_harness.reporting.headline import headline
+from knouds_harness.reporting.markdown_text import code_span, escaped, fence
+from knouds_harness.reporting.ranking import findings_by_fact
 from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.record import RunRecord
 
@@ -40,6 +41,7 @@ def markdown(record: RunRecord) -> str:
         *([_quoted(record.note)] if record.note else []),
         *([f"Not all of the record could be read: {escaped(' '.join(record.gaps))}"] if record.gaps else []),
         _table(counts),
+        *_contradictions(record),
         *_findings(record),
         *_drift(record),
         *_untested(record),
@@ -49,8 +51,8 @@ def markdown(record: RunRecord) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def _table(counts: dict[Standing, int]) -> str:
-    shown = [standing for standing in Standing if counts[standing]]
+def _table(counts: dict[FactStatus, int]) -> str:
+    shown = [standing for standing in FactStatus if counts[standing]]
     return "\n".join(
         [
             f"| {' | '.join(standing.label for standing in shown)} |",
@@ -58,6 +60,18 @@ def _table(counts: dict[Standing, int]) -> str:
             f"| {' | '.join(str(counts[standing]) for standing in shown)} |",
         ]
     )
+
+
+def _contradictions(record: RunRecord) -> list[str]:
+    found = contradictions_of(record)
+    if not found:
+        return []
+    lines = [
+        f"- {code_span(each.expected)}, but {code_span(each.observed)}" for each in found[:_MOST_FINDINGS]
+    ]
+    if len(found) > _MOST_FINDINGS:
+        lines.append(f"- … and {len(found) - _MOST_FINDINGS} more in `report.html`")
+    return [f"### The target contradicts its profile ({len(found)})", "\n".join(lines)]
 
 
 def _findings(record: RunRecord) -> list[str]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 
+from knouds_harness.printable import printable
+
 _LONGEST_VALUE = 300
 
 
 def code_span(text: str) -> str:
     """A code span that holds any text: one line, cut, in more backticks than it contains."""
-    text = " ".join(text.split())
+    text = printable(" ".join(text.split()))
     if len(text) > _LONGEST_VALUE:
         text = f"{text[:_LONGEST_VALUE]}…"
     if not text:
@@ -26,9 +28,10 @@ def fence(text: str, *, least: int) -> str:
 
 
 def escaped(text: str) -> str:
-    """Words of this project or of the profile: code spans stay, tags and mentions do not become such."""
-    parts = text.split("`")
-    for index in range(0, len(parts), 2):
+    """Words of this project or of the profile: whole code spans stay, nothing else becomes markup."""
+    parts = printable(text).split("`")
+    is_whole = len(parts) % 2 and not any("\n" in code for code in parts[1::2])
+    for index in range(0, len(parts), 2 if is_whole else 1):
         plain = re.sub(r"([\\*_\[\]|])", r"\\\1", parts[index])
         parts[index] = plain.replace("<", "&lt;").replace("@", "&#64;")
-    return "`".join(parts)
+    return ("`" if is_whole else r"\`").join(parts)

@@ -9,12 +9,18 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.openmetrics.exposition import generate_latest
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from knouds_harness.reporting.standing import fact_rows, standing_counts
-from knouds_harness.runs.load_results import LoadResults, Times
+from knouds_harness.reporting.fact_status import fact_rows, standing_counts
+from knouds_harness.reporting.load.columns import (
+    TIMES,
+    LoadColumn,
+    Subject,
+    operation_columns,
+    time_columns,
+)
+from knouds_harness.runs.load_results import LoadResults
 from knouds_harness.runs.record import RunRecord
 
 _PREFIX: Final = "knouds_harness"
-_PERCENT: Final = 100
 _MS_PER_S: Final = 1000
 
 
@@ -73,25 +79,14 @@ def _of_check(record: RunRecord) -> Iterable[Metric]:
 
 
 def _of_load(load: LoadResults) -> Iterable[Metric]:
-    requests = CounterMetricFamily(
-        f"{_PREFIX}_requests", "Requests after the warm-up.", labels=["operation", "outcome"]
-    )
-    rate = GaugeMetricFamily(f"{_PREFIX}_requests_per_second", "The same per second.", labels=["operation"])
-    for each in load.operations:
-        rate.add_metric([each.operation], each.per_s)
-        for outcome, count in each.outcomes.items():
-            requests.add_metric([each.operation, outcome], count)
-    yield requests
-    yield rate
-    for measure in ("response", "service"):
-        family = GaugeMetricFamily(
-            f"{_PREFIX}_{measure}_time_seconds",
-            f"Percentiles of {measure} times of requests that were kept.",
-            labels=["operation", "quantile"],
-        )
-        for each in load.operations:
-            _add_times(family, each.operation, getattr(each, measure))
-        yield family
+    families: dict[str, CounterMetricFamily | GaugeMetricFamily] = {}
+    for column in operation_columns(for_programs=True):
+        _add_column(families, column, "", [(each.operation, each) for each in load.operations])
+    for kind in TIMES:
+        for times in time_columns(for_programs=True):
+            subjects = [(each.operation, getattr(each, kind)) for each in load.operations]
+            _add_column(families, times, f"{kind}_", subjects)
+    yield from families.values()
     validity = load.validity
     for name, says, value in (
         ("generator_valid", "1 where the generator kept up.", float(validity.is_valid)),
@@ -102,11 +97,25 @@ def _of_load(load: LoadResults) -> Iterable[Metric]:
         yield GaugeMetricFamily(f"{_PREFIX}_{name}", says, value=value)
 
 
-def _add_times(family: GaugeMetricFamily, operation: str, times: Times) -> None:
-    if times.count:
-        for percent, value_ms in times.percentiles.items():
-            family.add_metric([operation, f"{float(percent) / _PERCENT:g}"], value_ms / _MS_PER_S)
-        family.add_metric([operation, "1"], times.max_ms / _MS_PER_S)
+def _add_column(
+    families: dict[str, CounterMetricFamily | GaugeMetricFamily],
+    column: LoadColumn[Subject],
+    prefix: str,
+    subjects: Iterable[tuple[str, Subject]],
+) -> None:
+    """Add a column's figures, by operation, to its family."""
+    if not column.metric:
+        return
+    name = f"{_PREFIX}_{prefix}{column.metric}"
+    label, value = column.label or ("", "")
+    if name not in families:
+        kind = CounterMetricFamily if column.unit == "count" else GaugeMetricFamily
+        families[name] = kind(name, column.says, labels=["operation", label] if label else ["operation"])
+    for operation, subject in subjects:
+        figure = column.figure(subject)
+        if figure is not None:
+            scale = _MS_PER_S if column.unit == "ms" else 1
+            families[name].add_metric([operation, value] if label else [operation], figure / scale)
 
 
 def _labelled(name: str, says: str, label: str, values: Mapping[str, float]) -> Metric:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from knouds_harness.contract.sources import Fact
-from knouds_harness.reporting.standing import Standing, standing_of, worst
+from knouds_harness.reporting.fact_status import FactStatus, standing_of, worst
 from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.record import RunRecord
 from knouds_harness.runs.verdicts import Verdict
@@ -25,7 +25,7 @@ class FactFindings:
 
     fact_id: str
     fact: Fact | None
-    standing: Standing
+    standing: FactStatus
     findings: tuple[Finding, ...]
 
     @property
@@ -35,10 +35,10 @@ class FactFindings:
 
 
 def findings_by_fact(record: RunRecord) -> list[FactFindings]:
-    """Everything that was found but drift: the worst facts first, else in the document's order."""
+    """What was found about facts: the worst first, else in the document's order; drift is none of it."""
     by_fact: dict[str, list[Finding]] = defaultdict(list)
     for finding in record.findings:
-        if finding.verdict is not Verdict.ADDITIVE:
+        if finding.verdict not in (Verdict.ADDITIVE, Verdict.CONTRADICTION):
             by_fact[finding.fact].append(finding)
     groups = [
         FactFindings(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from knouds_harness.errors import RunRecordError
+from knouds_harness.printable import printable
 from knouds_harness.reporting.comparison.baseline import read_change
 from knouds_harness.reporting.csv_files import facts_csv, operations_csv
 from knouds_harness.reporting.html_report import html_report
@@ -71,13 +72,12 @@ def _render(record: RunRecord) -> RenderedPaths:
     gaps: list[str] = []
     change = read_change(record.folder, gaps) if load else None
     record = replace(record, gaps=(*record.gaps, *gaps))
+    page = load_markdown(record, load.results, change) if load else markdown(record)
     return RenderedPaths(
         html=_rendered(
             record, "report.html", load_html(record, load, change) if load else html_report(record)
         ),
-        markdown=_rendered(
-            record, "report.md", load_markdown(record, load.results, change) if load else markdown(record)
-        ),
+        markdown=_rendered(record, "report.md", printable(page)),
         junit=_rendered(record, "junit.xml", load_junit(record, load.results) if load else junit(record)),
         summary=_rendered(record, "summary.json", summary(record, change)),
         metrics=_rendered(record, "metrics.txt", openmetrics(record)),

@@ -7,11 +7,12 @@ from typing import Any
 
 from knouds_harness.reporting.comparison.baseline import RunChange
 from knouds_harness.reporting.comparison.json_file import load_contents
-from knouds_harness.reporting.comparison.wording import headline as headline_of_change
+from knouds_harness.reporting.comparison.texts import headline as headline_of_change
 from knouds_harness.reporting.drift import drift_of
+from knouds_harness.reporting.fact_status import fact_rows, standing_counts, untested_rows, waiver_rows
+from knouds_harness.reporting.families import family_rows
 from knouds_harness.reporting.headline import headline
 from knouds_harness.reporting.load.headline import load_headline
-from knouds_harness.reporting.standing import fact_rows, standing_counts, untested_rows, waiver_rows
 from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.load_results import LoadResults, load_file_format
 from knouds_harness.runs.record import RunRecord
@@ -54,6 +55,16 @@ def summary(record: RunRecord, change: RunChange | None = None) -> str:
             "claims_failed": record.counts.failed,
             "cost_credits": record.counts.cost_credits,
             "facts": {standing.value: count for standing, count in standing_counts(rows).items()},
+            "selected_facts": sum(row.is_selected for row in rows),
+            "tests": {
+                row.family: {
+                    "passed": row.passed,
+                    "failed": row.failed,
+                    "skipped": row.skipped,
+                    "duration_s": round(row.duration_s, 3),
+                }
+                for row in family_rows(record)
+            },
         },
         "facts": {row.fact.id: row.standing.value for row in rows},
         "findings": [_finding(record, finding) for finding in record.findings],
@@ -67,6 +78,7 @@ def summary(record: RunRecord, change: RunChange | None = None) -> str:
             for each in drift_of(record)
         ],
         "untested": untested_rows(record),
+        "endless": list(record.endless),
         "waivers": [
             {
                 "names": str(row.waiver),

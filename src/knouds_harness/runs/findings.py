@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, replace
 
 from knouds_harness.contract.sources import Source
-from knouds_harness.runs.verdicts import Verdict
+from knouds_harness.runs.verdicts import Verdict, fails_run
 
 _ARRAY_INDEX = re.compile(r"/\d+(?=/|$)")
 
@@ -63,6 +63,10 @@ class Finding:
     def reproduction(self) -> str:
         """What to paste into a shell to see it again."""
         return self.script or self.curl
+
+    def fails(self, *, strict: bool) -> bool:
+        """Whether it fails the run; with ``strict``, an assumption that does not hold does so too."""
+        return fails_run(self.verdict, strict=strict, is_waived=self.waived_by is not None)
 
     def shorter_of(self, other: Finding) -> Finding:
         """Of two with one fingerprint, the one that takes fewer steps, or less text; with both counts."""

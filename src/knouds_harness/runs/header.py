@@ -10,9 +10,9 @@ from typing import Protocol
 
 from knouds_harness.contract.document import Document
 from knouds_harness.contract.sources import Fact
-from knouds_harness.target.limits import Limits
-from knouds_harness.target.profile import Target
-from knouds_harness.target.waivers import Waiver
+from knouds_harness.targets.limits import Limits
+from knouds_harness.targets.profile import Target
+from knouds_harness.targets.waivers import Waiver
 
 
 class DescribesCheck(Protocol):
@@ -49,6 +49,9 @@ class RunHeader:
         checks: By id, in the order in which reports show them.
         strict: Assumptions that do not hold fail the run.
         recordings: By fact, the names of the recordings that the harness has of it.
+        selected: The facts that the run is about; None for all of the document.
+        faults: Promises that the built-in sandbox was started to break.
+        variant: How it answers what no source settles; None for its own way.
     """
 
     tool_version: str
@@ -60,6 +63,9 @@ class RunHeader:
     checks: Mapping[str, DescribesCheck]
     strict: bool = False
     recordings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    selected: frozenset[str] | None = None
+    faults: tuple[str, ...] = ()
+    variant: str | None = None
 
     def setup(self) -> RunSetup:
         """The part of it that is kept; no secret is in it."""
@@ -86,6 +92,11 @@ class RunHeader:
                 for each in self.checks.values()
             },
             recordings=self.recordings,
+            selected=None
+            if self.selected is None
+            else tuple(fact for fact in self.document.facts if fact in self.selected),
+            faults=self.faults,
+            variant=self.variant,
         )
 
 
@@ -99,7 +110,7 @@ class RunPersona:
     tier: str
     role: str
     state: str
-    credits: str
+    credits: str | float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,6 +167,8 @@ class RunSetup:
     Attributes:
         host: The machine that it ran on, without its name; empty in older records.
         recordings: None in older records.
+        selected: Facts in the document's order; None for all of them.
+        faults: None in older records; so is ``variant``.
     """
 
     tool_version: str
@@ -170,6 +183,9 @@ class RunSetup:
     checks: Mapping[str, RunCheck]
     host: str = ""
     recordings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    selected: tuple[str, ...] | None = None
+    faults: tuple[str, ...] = ()
+    variant: str | None = None
 
 
 def _kept_target(target: Target) -> RunTarget:

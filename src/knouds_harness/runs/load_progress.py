@@ -1,16 +1,19 @@
-"""How a load run stands while it goes: a file that is replaced once a second, for whoever shows it."""
+"""How a load run stands while it goes and what it ends with: lines in a pipe, for whoever started it."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
+from typing import Final
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from knouds_harness.runs.load_results import ErrorCount
+
+_PIECE_BYTES: Final = 65_536
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,22 +65,62 @@ class LoadProgress:
     doubts: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What a load run has told so far.
+
+    Attributes:
+        progress: How it stood last; None where it has not said.
+        exit_code: What it ends with; None where it came to no verdict, or not yet.
+    """
+
+    progress: LoadProgress | None = None
+    exit_code: int | None = None
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether load has begun."""
+        return self.progress is not None and self.progress.at_s >= 0
+
+
 @cache
-def _file_format() -> TypeAdapter[LoadProgress]:
-    return TypeAdapter(LoadProgress)
+def _line_format() -> TypeAdapter[Told]:
+    return TypeAdapter(Told)
 
 
-def write_progress(path: Path, progress: LoadProgress) -> None:
-    """Put it in place of an earlier one; a full disk is no reason to disturb the load."""
-    part = path.with_name(f"{path.name}.part")
+def tell(descriptor: int, told: Told) -> None:
+    """Write a line into a pipe; that nobody reads it any more is no reason to disturb the load."""
+    line = _line_format().dump_json(told) + b"\n"
     with suppress(OSError):
-        part.write_bytes(_file_format().dump_json(progress))
-        part.replace(path)
+        while line:
+            line = line[os.write(descriptor, line) :]
 
 
-def read_progress(path: Path) -> LoadProgress | None:
-    """The latest; None where there is none yet."""
-    try:
-        return _file_format().validate_json(path.read_bytes())
-    except (OSError, ValidationError):
-        return None
+class Listener:
+    """Hears what a load run tells: the end of a pipe, which nobody can remove from under it."""
+
+    def __init__(self) -> None:
+        """Open the pipe; ``writing`` is for the process of the run to inherit."""
+        self._reading, self.writing = os.pipe()
+        os.set_blocking(self._reading, False)
+        self._rest = b""
+        self.told = Told()
+
+    def hear(self) -> Told:
+        """Read what has come; the latest of each."""
+        with suppress(BlockingIOError):
+            while piece := os.read(self._reading, _PIECE_BYTES):
+                *lines, self._rest = (self._rest + piece).split(b"\n")
+                for line in lines:
+                    heard = _line_format().validate_json(line)
+                    self.told = Told(
+                        progress=heard.progress or self.told.progress,
+                        exit_code=self.told.exit_code if heard.exit_code is None else heard.exit_code,
+                    )
+        return self.told
+
+    def close(self) -> None:
+        """Hear nothing more."""
+        for descriptor in (self._reading, self.writing):
+            with suppress(OSError):
+                os.close(descriptor)

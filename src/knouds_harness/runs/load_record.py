@@ -12,11 +12,18 @@ from typing import Self
 
 from pydantic import ValidationError
 
-from knouds_harness.runs.load_results import LOAD_FILE, OUTCOMES, LoadResults, SecondRow, load_file_format
+from knouds_harness.runs.load_results import (
+    LOAD_FILE,
+    OUTCOMES,
+    SECOND_TIMES,
+    LoadResults,
+    SecondRow,
+    load_file_format,
+)
+from knouds_harness.runs.spread import check_spread
 
 SECONDS_FILE = "seconds.csv"
-_TIMES = ("p50_ms", "p99_ms", "max_ms")
-_COLUMNS = ("at_s", "operation", *OUTCOMES, *_TIMES, "spread")
+_COLUMNS = ("at_s", "operation", *OUTCOMES, *SECOND_TIMES, "spread")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +113,8 @@ def _read_seconds(path: Path, gaps: list[str]) -> list[SecondRow]:
 
 
 def _row(cells: dict[str, str]) -> SecondRow:
-    times = {name: float(cells[name]) if cells[name] else None for name in _TIMES}
+    check_spread(cells.get("spread") or "")
+    times = {name: float(cells[name]) if cells[name] else None for name in SECOND_TIMES}
     return SecondRow(
         at_s=int(cells["at_s"]),
         operation=cells["operation"],

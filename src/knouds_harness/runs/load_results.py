@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import TypeAdapter
+from pydantic import AfterValidator, TypeAdapter
 
 LOAD_FILE: Final = "load.json"
 LOAD_KIND: Final = "load"
 """What the record of such a run says that it is."""
 FORMAT_VERSION: Final = 1
 ALL_OPERATIONS: Final = "all operations"
-"""What stands in place of an operation in lines of ``seconds.csv`` that tell times of all together."""
+"""Stands in place of an operation where all of them are meant together."""
+SECOND_TIMES: Final = ("p50_ms", "p99_ms", "max_ms")
+"""What ``seconds.csv`` says of the times of one second, and charts over time draw."""
+TASK: Final = "task "
+"""Begins what stands in place of an operation where a task raised an exception: it counts as one request."""
 OUTCOMES: Final = ("kept", "throttled", "refused", "failed", "wrong")
 """How a request can end: as promised; 429; 402 or 403; any other error, or no whole answer; a 2xx that
 breaks the contract."""
@@ -26,14 +30,19 @@ class Times:
 
     Attributes:
         count: How many times it holds.
-        percentiles: By percent as text: ``50``, ``90``, ``99``, ``99.9``, ``99.99``; within 0.1 %.
+        mean_ms: None in records that do not say it.
+        percentiles: By percent as text, those of ``measures.percentiles``; within 0.1 %.
     """
 
     count: int
-    mean_ms: float
+    mean_ms: float | None = None
     min_ms: float
     max_ms: float
     percentiles: Mapping[str, float]
+
+
+NO_TIMES: Final = Times(count=0, mean_ms=0.0, min_ms=0.0, max_ms=0.0, percentiles={})
+"""Nothing was measured, or not recorded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +144,12 @@ class ErrorCount:
     exchanges: tuple[str, ...] = ()
 
 
+def _of_every_outcome(counts: Mapping[str, int]) -> Mapping[str, int]:
+    if set(counts) != set(OUTCOMES):
+        raise ValueError(f"counts of {', '.join(counts)}")
+    return counts
+
+
 @dataclass(frozen=True, kw_only=True)
 class OperationLoad:
     """One operation after the warm-up.
@@ -155,7 +170,7 @@ class OperationLoad:
     operation: str
     requests: int
     per_s: float
-    outcomes: Mapping[str, int]
+    outcomes: Annotated[Mapping[str, int], AfterValidator(_of_every_outcome)]
     errors: tuple[ErrorCount, ...]
     response: Times
     service: Times
@@ -244,6 +259,7 @@ class CapacityPoint:
         asked_per_s: Arrivals per second.
         achieved_per_s: Arrivals that were sent.
         mean_ms: Of the response times of all that was kept; so are the percentiles.
+        p95_ms: None in older records.
         error_rate: The share of requests that failed or were wrong.
         is_kept: All objectives were met, and the generator kept up.
         reason: Why not.
@@ -257,6 +273,7 @@ class CapacityPoint:
     p99_ms: float
     error_rate: float
     is_kept: bool
+    p95_ms: float | None = None
     reason: str = ""
     is_generator_limit: bool = False
 
@@ -380,6 +397,38 @@ class LoadResults:
     steady_from_s: float | None = None
     cost_credits: float = 0.0
     note: str = ""
+
+    @property
+    def total(self) -> OperationLoad:
+        """All operations together: counts added up, and the times of ``overall``, as far as recorded."""
+        response = self.overall or NO_TIMES
+        return OperationLoad(
+            operation=ALL_OPERATIONS,
+            requests=sum(each.requests for each in self.operations),
+            per_s=sum(each.per_s for each in self.operations),
+            outcomes={
+                outcome: sum(each.outcomes[outcome] for each in self.operations) for outcome in OUTCOMES
+            },
+            errors=(),
+            response=response,
+            service=response if self.plan.model == "closed" else NO_TIMES,
+            refused_response=NO_TIMES,
+            server=NO_TIMES,
+        )
+
+    @property
+    def task_errors(self) -> tuple[OperationLoad, ...]:
+        """Tasks that raised exceptions, each in place of an operation."""
+        return tuple(each for each in self.operations if each.operation.startswith(TASK))
+
+    @property
+    def never_kept(self) -> tuple[OperationLoad, ...]:
+        """Operations that were sent, and of which not one request was kept: nothing was measured of them."""
+        return tuple(
+            each
+            for each in self.operations
+            if each.requests and not each.outcomes["kept"] and each not in self.task_errors
+        )
 
 
 @cache

@@ -24,17 +24,18 @@ from knouds_harness.runs.results import (
     FORMAT,
     FORMAT_VERSION,
     Cell,
+    CheckTests,
     Counts,
     Result,
     RunFile,
-    Untested,
+    UntestedFact,
     finding_format,
     run_file_format,
 )
 from knouds_harness.runs.surface import SURFACE_FILE, Surface, surface_format
-from knouds_harness.runs.verdicts import Outcome, fails_run
+from knouds_harness.runs.verdicts import RunOutcome
 from knouds_harness.runs.writer import EXCHANGES_FILE, FINDINGS_FILE, RUN_FILE, RunWriter
-from knouds_harness.target.limits import Limits
+from knouds_harness.targets.limits import Limits
 
 _Shape = TypeVar("_Shape")
 
@@ -57,7 +58,9 @@ class RunRecord:
         counts: How much it did.
         results: By check, fact and operation.
         cells: The operation by persona matrix.
-        untested: What the target's profile made impossible.
+        untested: What could not be checked, and why.
+        tests: How the tests of each check fared; none in older records and runs of other kinds.
+        endless: Keys none of whose asynchronous runs ended within the profile's deadline.
         findings: In the order in which they were first seen.
         gaps: What of the folder could not be read, in sentences.
         surface: What the server was seen to answer; None for a run that did not gather it.
@@ -67,7 +70,7 @@ class RunRecord:
 
     folder: Path
     kind: str
-    outcome: Outcome
+    outcome: RunOutcome
     exit_code: int | None
     note: str
     started_at: datetime
@@ -76,16 +79,18 @@ class RunRecord:
     counts: Counts
     results: tuple[Result, ...]
     cells: tuple[Cell, ...]
-    untested: tuple[Untested, ...]
+    untested: tuple[UntestedFact, ...]
     findings: tuple[Finding, ...]
     gaps: tuple[str, ...]
     surface: Surface | None = None
     load: LoadRecord | None = None
     is_salvaged: bool = False
+    tests: tuple[CheckTests, ...] = ()
+    endless: tuple[str, ...] = ()
 
     def fails(self, finding: Finding) -> bool:
         """Whether a finding fails this run."""
-        return fails_run(finding.verdict, strict=self.setup.strict, is_waived=finding.waived_by is not None)
+        return finding.fails(strict=self.setup.strict)
 
     @property
     def duration_s(self) -> float:
@@ -126,11 +131,11 @@ def read_run(folder: Path) -> RunRecord:
     load = read_load(folder, gaps)
     if stored.kind == LOAD_KIND and not (folder / LOAD_FILE).exists():
         gaps.append(f"{LOAD_FILE} is missing: no figures are shown.")
-    was_cut_short = stored.outcome is Outcome.RUNNING
+    was_cut_short = stored.outcome is RunOutcome.RUNNING
     return RunRecord(
         folder=folder,
         kind=stored.kind,
-        outcome=Outcome.INTERRUPTED if was_cut_short else stored.outcome,
+        outcome=RunOutcome.INTERRUPTED if was_cut_short else stored.outcome,
         exit_code=stored.exit_code,
         note=stored.note
         or ("The run did not say how it ended: it was killed, or still runs." if was_cut_short else ""),
@@ -145,6 +150,8 @@ def read_run(folder: Path) -> RunRecord:
         gaps=tuple(gaps),
         surface=surface,
         load=load,
+        tests=stored.tests,
+        endless=stored.endless,
     )
 
 
@@ -174,7 +181,7 @@ def salvage_run(folder: Path, problem: RunRecordError) -> RunRecord | None:
     return RunRecord(
         folder=folder,
         kind=str(stored.get("kind", "unknown")),
-        outcome=Outcome.INTERRUPTED,
+        outcome=RunOutcome.INTERRUPTED,
         exit_code=None,
         note="What ran, and how it ended, is not known: this is what the other files tell.",
         started_at=min(times),
@@ -190,7 +197,7 @@ def salvage_run(folder: Path, problem: RunRecordError) -> RunRecord | None:
         ),
         results=_piece(tuple[Result, ...], stored.get("results"), ()),
         cells=_piece(tuple[Cell, ...], stored.get("cells"), ()),
-        untested=_piece(tuple[Untested, ...], stored.get("untested"), ()),
+        untested=_piece(tuple[UntestedFact, ...], stored.get("untested"), ()),
         findings=tuple(findings),
         gaps=tuple(gaps),
         surface=_read_surface(folder / SURFACE_FILE, gaps),
@@ -202,7 +209,7 @@ def salvage_run(folder: Path, problem: RunRecordError) -> RunRecord | None:
 def _readable_json(path: Path) -> dict[str, Any]:
     try:
         stored = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return stored if isinstance(stored, dict) else {}
 
@@ -265,7 +272,7 @@ def _read_run_file(folder: Path) -> RunFile:
 def _check_version(path: Path, content: bytes) -> None:
     try:
         stored: Any = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise RunRecordError(
             f"{path}: is cut short or is not JSON\n  Take it from a copy of the run, or run again."
         ) from None
@@ -275,9 +282,12 @@ def _check_version(path: Path, content: bytes) -> None:
         )
     version = stored.get("format_version")
     if version != FORMAT_VERSION:
+        setup = stored.get("setup")
+        writer = setup.get("tool_version") if isinstance(setup, dict) else None
+        named = f": {writer:.20}" if isinstance(writer, str) else ""
         raise RunRecordError(
-            f"{path}: has format {version}, and this version reads format {FORMAT_VERSION}\n"
-            f"  Render it with the version that wrote it: {stored.get('setup', {}).get('tool_version')}."
+            f"{path}: has format {version!s:.20}, and this version reads format {FORMAT_VERSION}\n"
+            f"  Render it with the version that wrote it{named}."
         )
 
 

@@ -12,10 +12,12 @@ from pydantic import TypeAdapter
 
 from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.header import RunSetup
-from knouds_harness.runs.verdicts import Outcome
+from knouds_harness.runs.verdicts import RunOutcome
 
 FORMAT: Final = "knouds-harness run"
 FORMAT_VERSION: Final = 1
+
+Cause = Literal["profile", "contradiction", "answers"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,13 +65,40 @@ class Cell:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Untested:
-    """What could not be checked, and what the target's profile lacks for it."""
+class UntestedFact:
+    """What could not be checked, and what is missing for it.
+
+    Attributes:
+        cause: Why: the profile does not offer it, the target contradicts the profile where it does, or the
+            target's answers did not give it.
+    """
 
     check: str
     fact: str
     operation: str | None
     missing: str
+    cause: Cause = "profile"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckTests:
+    """How the tests that drive one check fared on one operation, or on none in particular.
+
+    Attributes:
+        check: Id of the check.
+        operation: The operationId that they were parametrized with.
+        passed: How many passed.
+        failed: How many failed.
+        skipped: How many were skipped.
+        duration_s: What they took together.
+    """
+
+    check: str
+    operation: str | None
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    duration_s: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,12 +128,14 @@ class RunFile:
 
     Attributes:
         written_at: When it was last written, UTC: for a run that has ended, its end.
+        tests: How the tests of each check fared; none in older records.
+        endless: Keys none of whose asynchronous runs ended within the profile's deadline.
     """
 
     format: Literal["knouds-harness run"] = FORMAT
     format_version: Literal[1] = FORMAT_VERSION
     kind: str
-    outcome: Outcome
+    outcome: RunOutcome
     exit_code: int | None
     note: str
     started_at: datetime
@@ -113,7 +144,9 @@ class RunFile:
     setup: RunSetup
     results: tuple[Result, ...]
     cells: tuple[Cell, ...]
-    untested: tuple[Untested, ...]
+    untested: tuple[UntestedFact, ...]
+    tests: tuple[CheckTests, ...] = ()
+    endless: tuple[str, ...] = ()
 
 
 @cache

@@ -6,12 +6,14 @@ Eight buckets to each doubling, the first from one microsecond on: each is 9 % w
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, MutableMapping
 from functools import cache
 from math import exp2, log2
 from typing import Final
 
 PER_DOUBLING: Final = 8
+_WRITTEN: Final = re.compile(r"(?:\d{1,3}:\d{1,15}(?: |$))*", re.ASCII)
 
 
 @cache
@@ -47,6 +49,16 @@ def add_spread(text: str, counts: MutableMapping[str, int]) -> None:
     for part in text.split():
         bucket, _, count = part.partition(":")
         counts[bucket] = counts.get(bucket, 0) + int(count)
+
+
+def check_spread(text: str) -> None:
+    """Make sure that a text is what ``spread_text`` writes.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    if not _WRITTEN.fullmatch(text):
+        raise ValueError(text)
 
 
 def by_bucket(counts: Mapping[str, int]) -> dict[int, int]:

@@ -16,6 +16,7 @@ class Verdict(StrEnum):
         BREACH: Something documented is broken.
         CONFLICT: The sources disagree, and the server follows the one that lost.
         ASSUMPTION: Something that nobody documents, and that this project assumed, does not hold.
+        CONTRADICTION: The target contradicts its profile: the profile is wrong, or the server.
         ADDITIVE: Something new that the document does not know; legal, and listed as drift.
         UNTESTED: The target's profile made the check impossible.
     """
@@ -23,16 +24,19 @@ class Verdict(StrEnum):
     BREACH = "breach"
     CONFLICT = "conflict"
     ASSUMPTION = "assumption"
+    CONTRADICTION = "contradiction"
     ADDITIVE = "additive"
     UNTESTED = "untested"
 
 
-class Outcome(StrEnum):
+class RunOutcome(StrEnum):
     """How a run ended.
 
     Attributes:
         KEPT: It came to its end, and nothing failed it.
         BROKEN: It came to its end, and at least one finding failed it.
+        SHORT: It came to its end, and verified less than was asked for; the note says what is missing.
+        UNTESTED: It came to its end, and nothing of what was asked for could be exercised.
         INTERRUPTED: Somebody, or the end of its process, cut it short.
         STOPPED: A guard, an unreachable target or a full disk cut it short; the note says which.
         FAILED: The harness itself failed, so that nothing is proven.
@@ -41,6 +45,8 @@ class Outcome(StrEnum):
 
     KEPT = "kept"
     BROKEN = "broken"
+    SHORT = "short"
+    UNTESTED = "untested"
     INTERRUPTED = "interrupted"
     STOPPED = "stopped"
     FAILED = "failed"
@@ -49,17 +55,17 @@ class Outcome(StrEnum):
     @property
     def is_complete(self) -> bool:
         """Whether everything was tested that could be."""
-        return self in (Outcome.KEPT, Outcome.BROKEN)
+        return self in (RunOutcome.KEPT, RunOutcome.BROKEN, RunOutcome.SHORT)
 
 
 OUTCOME_BY_EXIT_CODE: Final = {
-    ExitCode.KEPT: Outcome.KEPT,
-    ExitCode.BREACH: Outcome.BROKEN,
-    ExitCode.INVALID_MEASUREMENT: Outcome.FAILED,
-    ExitCode.INTERRUPTED: Outcome.INTERRUPTED,
-    ExitCode.GUARD: Outcome.STOPPED,
-    ExitCode.UNREACHABLE: Outcome.STOPPED,
-    ExitCode.USAGE: Outcome.STOPPED,
+    ExitCode.KEPT: RunOutcome.KEPT,
+    ExitCode.BREACH: RunOutcome.BROKEN,
+    ExitCode.INVALID_MEASUREMENT: RunOutcome.FAILED,
+    ExitCode.INTERRUPTED: RunOutcome.INTERRUPTED,
+    ExitCode.GUARD: RunOutcome.STOPPED,
+    ExitCode.UNREACHABLE: RunOutcome.STOPPED,
+    ExitCode.USAGE: RunOutcome.STOPPED,
 }
 """Of load runs, which end in nothing else."""
 
@@ -81,4 +87,5 @@ def fails_run(verdict: Verdict, *, strict: bool, is_waived: bool) -> bool:
     """
     if is_waived:
         return False
-    return verdict in (Verdict.BREACH, Verdict.CONFLICT) or (strict and verdict is Verdict.ASSUMPTION)
+    failing = (Verdict.BREACH, Verdict.CONFLICT, Verdict.CONTRADICTION)
+    return verdict in failing or (strict and verdict is Verdict.ASSUMPTION)

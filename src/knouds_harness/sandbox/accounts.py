@@ -40,19 +40,10 @@ class Account:
         """Whether the account's tier is at least this one; a custom tier ranks as pro."""
         return _RANK_BY_TIER.get(self.tier, _RANK_BY_TIER["pro"]) >= _RANK_BY_TIER[tier]
 
-    def rate_limit(self, faults: Collection[str]) -> int:
+    @property
+    def rate_limit(self) -> int:
         """Requests per window and route, or ``UNLIMITED``."""
-        if self.is_admin:
-            return 100 if "tier-admin-is-limited" in faults else UNLIMITED
-        if self.tier == "pro" and "tier-pro-limit-is-60" in faults:
-            return 60
-        if self.tier == "pro" and "tier-pro-limit-is-99" in faults:
-            return 99
-        if self.tier == "business" and "tier-business-limit-is-100" in faults:
-            return 100
-        if self.tier == "enterprise" and "tier-enterprise-is-limited" in faults:
-            return 1000
-        return RATE_LIMIT_BY_TIER.get(self.tier, _LIMIT_OF_OTHER_TIERS)
+        return UNLIMITED if self.is_admin else RATE_LIMIT_BY_TIER.get(self.tier, _LIMIT_OF_OTHER_TIERS)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,22 +72,26 @@ def find_key(store: Store, secret: str) -> Key | None:
     return _key(row) if row else None
 
 
-def find_similar_key(store: Store, secret: str, *, how: str) -> Key | None:
-    """For faults: a key that differs in ``case`` or the ``last`` character, or starts or extends this."""
-    condition = {
-        "case": "lower(secret) = lower(:secret)",
-        "last": "substr(secret, 1, length(secret) - 1) = substr(:secret, 1, length(secret) - 1)"
-        " AND length(secret) = length(:secret)",
-        "start": "substr(:secret, 1, length(secret)) = secret",
-        "extension": "length(:secret) > 12 AND substr(secret, 1, length(:secret)) = :secret",
-    }[how]
-    row = store.row(f"{_SELECT_KEY} WHERE {condition} LIMIT 1", {"secret": secret})
+def find_key_where(store: Store, condition: str, values: Mapping[str, Any]) -> Key | None:
+    """A key that meets a condition on the columns."""
+    row = store.row(f"{_SELECT_KEY} WHERE {condition} LIMIT 1", values)
     return _key(row) if row else None
 
 
 def find_key_by_name(store: Store, name: str) -> Key:
     """A seeded or minted key."""
     return _key(store.row(f"{_SELECT_KEY} WHERE keys.name = ?", name))
+
+
+def as_user(account: Account) -> dict[str, Any]:
+    """The account as whoami shows it."""
+    return {
+        "id": account.id,
+        "email": account.email,
+        "role": account.role,
+        "tier": account.tier,
+        "approved": account.is_approved,
+    }
 
 
 def find_account(store: Store, name: str) -> tuple[str, str] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from starlette.requests import ClientDisconnect, Request
@@ -12,6 +13,12 @@ from knouds_harness.sandbox.envelopes import Refusal, invalid_body
 
 MAX_SIZE_BYTES = 1024 * 1024
 MAX_DEPTH = 64
+BEYOND_DOUBLES = "The body holds a number that is too great."
+TOO_DEEP = f"The body is nested more than {MAX_DEPTH} levels deep."
+
+
+class _TooGreat(ValueError):
+    """A number beyond all doubles."""
 
 
 async def read_json(request: Request) -> Any:
@@ -31,10 +38,14 @@ async def read_json(request: Request) -> Any:
         raise invalid_body("Send the body as Content-Type: application/json.")
     try:
         value = _DECODER.decode(content.decode("utf-8"))
-    except (ValueError, RecursionError):
+    except RecursionError:
+        raise invalid_body(TOO_DEEP) from None
+    except _TooGreat:
+        raise invalid_body(BEYOND_DOUBLES) from None
+    except ValueError:
         raise invalid_body("The body is no JSON.") from None
     if content.count(b"[") + content.count(b"{") > MAX_DEPTH and _is_deeper_than(value, MAX_DEPTH):
-        raise invalid_body(f"The body is nested more than {MAX_DEPTH} levels deep.")
+        raise invalid_body(TOO_DEEP)
     return value
 
 
@@ -60,7 +71,7 @@ def _too_large() -> Refusal:
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError(text)
+        raise _TooGreat(text)
     return number
 
 
@@ -83,3 +94,25 @@ def _is_deeper_than(value: Any, levels: int) -> bool:
         if not layer:
             return False
     return True
+
+
+def holds(value: Any, is_odd: Callable[[Any], bool]) -> bool:
+    """For faults: whether a value is odd, or holds one that is, as a member's name too."""
+    if isinstance(value, dict):
+        return any(is_odd(name) or holds(member, is_odd) for name, member in value.items())
+    return any(holds(item, is_odd) for item in value) if isinstance(value, list) else is_odd(value)
+
+
+def has_nul(value: Any) -> bool:
+    """Whether this is a text with a NUL."""
+    return isinstance(value, str) and "\0" in value
+
+
+def is_half_character(value: Any) -> bool:
+    """Whether this is a text with half of a surrogate pair."""
+    return isinstance(value, str) and any("\ud800" <= each <= "\udfff" for each in value)
+
+
+def is_long_number(value: Any) -> bool:
+    """Whether this is a whole number beyond 64 bits."""
+    return isinstance(value, int) and abs(value) >= 2**63

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from starlette.requests import Request
 
 from knouds_harness.sandbox.accounts import Account, Key
+from knouds_harness.sandbox.bodies import read_json
 from knouds_harness.sandbox.engine import Engine
+from knouds_harness.sandbox.fault_points import ActiveEdits, Point
 from knouds_harness.sandbox.providers import Latency
 from knouds_harness.sandbox.rate_limits import RateLimiter
 from knouds_harness.sandbox.store import Store
@@ -19,7 +21,7 @@ from knouds_harness.sandbox.store import Store
 class Services:
     """The parts of one running sandbox.
 
-    ``judges_key_last`` is a variant's order of checks; ``polls_after_end`` counts for a fault.
+    ``judges_key_last`` is a variant's order of checks; in ``noted`` faults keep what they have to remember.
     """
 
     store: Store
@@ -27,19 +29,21 @@ class Services:
     limiter: RateLimiter
     latency: Latency
     seed: int
-    faults: frozenset[str]
+    edits: ActiveEdits
     control_token: str | None
     judges_key_last: bool = False
-    polls_after_end: Iterator[int] = field(default_factory=itertools.count)
+    noted: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Call:
-    """One authenticated request that may go on."""
+class HandlerCall:
+    """One authenticated request that may go on; ``limit_headers`` go with its success."""
 
     request: Request
+    operation: str
     key: Key
     services: Services
+    limit_headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def account(self) -> Account:
@@ -52,11 +56,29 @@ class Call:
         return self.services.store
 
     @property
-    def faults(self) -> frozenset[str]:
-        """Promises to break."""
-        return self.services.faults
+    def is_async(self) -> bool:
+        """Whether an asynchronous run is asked for."""
+        return self.request.query_params.get("async") == "true"
 
     def path_value(self, name: str) -> str:
         """A path parameter as sent; only unreserved characters in it are percent-decoded."""
         value: str = self.request.path_params[name]
         return value
+
+    async def read_body(self) -> Any:
+        """The body, parsed.
+
+        Raises:
+            Refusal: It is no JSON, or too large.
+        """
+        return self.edited(Point.BODY, await read_json(self.request))
+
+    def edited(self, point: Point, subject: Any) -> Any:
+        """What faults make of a subject."""
+        for edit in self.services.edits.at(point, self.operation):
+            subject = edit(self, subject)
+        return subject
+
+    def is_allowed_by_fault(self, point: Point, *subject: Any) -> bool:
+        """Whether a fault allows what the rules forbid."""
+        return any(allows(self, *subject) for allows in self.services.edits.at(point, self.operation))

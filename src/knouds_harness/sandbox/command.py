@@ -12,7 +12,9 @@ from typing import Any
 
 import click
 import uvicorn
+from rich.console import Console
 
+from knouds_harness.command_output import format_option, print_json, print_table
 from knouds_harness.errors import HarnessError, UsageError
 from knouds_harness.sandbox.app import build_app
 from knouds_harness.sandbox.faults import FAULTS
@@ -23,39 +25,64 @@ from knouds_harness.sandbox.variants import VARIANTS
 from knouds_harness.sandbox.webhooks import is_receivable
 
 
-@click.command("sandbox")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on")
 @click.option(
-    "--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one."
+    "--port",
+    default=8080,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    metavar="N",
+    help="Port to listen on; 0 takes a free one",
 )
 @click.option(
-    "--db", "database", type=click.Path(dir_okay=False, path_type=Path), help="Keep the state in this file."
+    "--db",
+    "database",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Keep the state in this file",
 )
-@click.option("--seed", default=0, show_default=True, help="Fixes keys, ids and the providers' behaviour.")
-@click.option("--fault", "faults", multiple=True, metavar="ID", help="Break one promise; may be repeated.")
-@click.option("--list-faults", is_flag=True, help="List every fault with the fact it breaks, and exit.")
+@click.option(
+    "--seed", default=0, show_default=True, metavar="N", help="Seed of keys, ids and the providers' behaviour"
+)
+@click.option("--fault", "faults", multiple=True, metavar="ID", help="Break this promise (repeatable)")
+@click.option("--list-faults", is_flag=True, help="List every fault with the fact it breaks, and exit")
+@format_option
 @click.option(
     "--variant",
     metavar="ID",
-    help=f"Answer otherwise where no source says how: {', '.join(variant.id for variant in VARIANTS)}.",
+    help="Use alternative behaviour where the documentation is silent: "
+    f"{', '.join(variant.id for variant in VARIANTS)}",
 )
 @click.option(
     "--latency",
     default="none",
     show_default=True,
-    help="How long providers take: none, realistic, or a number of milliseconds.",
-)
-@click.option("--time-scale", default=1.0, show_default=True, help="Factor on every latency and retry pause.")
-@click.option(
-    "--control-token", metavar="TEXT", help="Open the control plane under /__sandbox__/ with this token."
+    metavar="TIME",
+    help="Latency of providers: none, realistic, or milliseconds",
 )
 @click.option(
-    "--webhook-url", metavar="URL", help="Deliver what becomes of executions of ada's keys to this address."
+    "--time-scale",
+    default=1.0,
+    show_default=True,
+    metavar="N",
+    help="Factor on every latency and retry pause",
 )
 @click.option(
-    "--announce", is_flag=True, help="Print one JSON line when ready; exit when standard input closes."
+    "--control-token",
+    envvar="KNOUDS_SANDBOX_SERVED_TOKEN",
+    metavar="TEXT",
+    help="Open the control plane under /__sandbox__/ with this token",
 )
-def sandbox_command(
+@click.option(
+    "--webhook-url",
+    metavar="URL",
+    help="Deliver webhooks for executions of the keys of ada and ines to this address",
+)
+@click.option(
+    "--announce", is_flag=True, help="Print one JSON line when ready; exit when standard input closes"
+)
+def sandbox(
     *,
     host: str,
     port: int,
@@ -63,6 +90,7 @@ def sandbox_command(
     seed: int,
     faults: tuple[str, ...],
     list_faults: bool,
+    form: str,
     variant: str | None,
     latency: str,
     time_scale: float,
@@ -72,10 +100,17 @@ def sandbox_command(
 ) -> None:
     """Run a complete server of the Knouds API on this machine."""
     if list_faults:
-        _print_faults()
+        _print_faults(form)
         return
+    if form != "table":
+        raise UsageError("--format belongs to --list-faults")
     if not 0 < time_scale < 1e6:
         raise UsageError(f"--time-scale {time_scale} is no factor; give a number above 0, such as 0.1.")
+    if control_token is not None and not control_token.strip():
+        raise UsageError(
+            "--control-token is empty, and would open the control plane to everybody\n"
+            "  Give a token that nobody can guess, or leave it out."
+        )
     if webhook_url is not None and not is_receivable(webhook_url):
         raise UsageError(f'--webhook-url "{webhook_url}" is no http or https address.')
     with bound_socket(host, port) as listener:
@@ -109,7 +144,7 @@ def sandbox_command(
 def main() -> None:
     """Run the command by itself, as ``python -m knouds_harness.sandbox``."""
     try:
-        sandbox_command(prog_name="python -m knouds_harness.sandbox")
+        sandbox(prog_name="python -m knouds_harness.sandbox")
     except HarnessError as problem:
         click.echo(f"error: {problem}", err=True)
         sys.exit(problem.exit_code)
@@ -146,6 +181,9 @@ def _exit_with_parent(server: uvicorn.Server) -> None:
 
 def _print_banner(ready: dict[str, Any], *, faults: tuple[str, ...]) -> None:
     click.echo(f"Knouds sandbox on {ready['base_url']} (Ctrl-C stops it)\n")
+    click.echo(f"export KNOUDS_SANDBOX_URL={ready['base_url']}")
+    if ready["control_token"]:
+        click.echo(f"export KNOUDS_SANDBOX_CONTROL_TOKEN={ready['control_token']}")
     for persona, secret in ready["keys"].items():
         click.echo(f"export KNOUDS_SANDBOX_KEY_{persona.upper().replace('-', '_')}={secret}")
     if ready["webhook_secret"]:
@@ -155,9 +193,14 @@ def _print_banner(ready: dict[str, Any], *, faults: tuple[str, ...]) -> None:
     click.echo(f'\ncurl -H "x-api-key: $KNOUDS_SANDBOX_KEY_FULL" {ready["base_url"]}/api/whoami')
 
 
-def _print_faults() -> None:
-    width = max(len(fault.id) for fault in FAULTS)
-    fact_width = max(len(fault.fact) for fault in FAULTS)
-    for fault in FAULTS:
-        mark = " [subtle]" if fault.is_subtle else ""
-        click.echo(f"{fault.id:{width}}  {fault.fact:{fact_width}}  {fault.says}{mark}")
+def _print_faults(form: str) -> None:
+    if form == "json":
+        members = ("id", "fact", "says", "is_subtle")
+        print_json(
+            "faults", {"faults": [{name: getattr(fault, name) for name in members} for fault in FAULTS]}
+        )
+        return
+    rows = [
+        (fault.id, fault.fact, f"{fault.says}{' [subtle]' if fault.is_subtle else ''}") for fault in FAULTS
+    ]
+    print_table(rows, console=Console())

@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import heapq
 import time
-from collections.abc import Collection
 
-from knouds_harness.sandbox.ledger import Run, end_run, find_run, request_cancel, runs_in_flight
+from knouds_harness.sandbox.fault_points import ActiveEdits, Point
+from knouds_harness.sandbox.run_records import StoredRun, end_run, find_run, request_cancel, runs_in_flight
 from knouds_harness.sandbox.store import Store
 from knouds_harness.sandbox.webhooks import Deliverer, queue_delivery
 
@@ -21,30 +21,28 @@ _STOP_S = 0.1
 class Engine:
     """Ends executions; one per sandbox."""
 
-    def __init__(
-        self, *, store: Store, deliverer: Deliverer, time_scale: float, faults: Collection[str]
-    ) -> None:
+    def __init__(self, *, store: Store, deliverer: Deliverer, time_scale: float, edits: ActiveEdits) -> None:
         """Prepare; nothing happens until ``serve`` runs."""
         self._store = store
         self._deliverer = deliverer
         self._time_scale = time_scale
-        self._faults = faults
+        self._edits = edits
         self._due: list[tuple[float, int]] = []
         self._woken = asyncio.Event()
 
-    def watch(self, run: Run) -> None:
+    def watch(self, run: StoredRun) -> None:
         """End this accepted run when it is due."""
         self._push(run.due_unix_s, run.id)
 
-    def cancel(self, run: Run) -> None:
+    def cancel(self, run: StoredRun) -> None:
         """Ask the provider of a run in flight to stop."""
         at_unix_s = time.time() + _STOP_S * self._time_scale
         request_cancel(self._store, run, at_unix_s=at_unix_s)
         self._push(at_unix_s, run.id)
 
-    def deliver(self, run: Run, status: str) -> None:
+    def deliver(self, run: StoredRun, status: str) -> None:
         """Queue the delivery of an ended run, in the caller's transaction if there is one."""
-        if queue_delivery(self._store, run, status, faults=self._faults):
+        if queue_delivery(self._store, run, status, edits=self._edits):
             self._deliverer.wake()
 
     async def serve(self) -> None:
@@ -88,5 +86,8 @@ class Engine:
         else:
             return
         with self._store.transaction():
-            end_run(self._store, run, status, faults=self._faults)
+            charged_credits = None
+            for charge_at_end in self._edits.at(Point.END, ""):
+                charged_credits = charge_at_end(run, status)
+            end_run(self._store, run, status, charged_credits=charged_credits)
             self.deliver(run, status)

@@ -19,7 +19,7 @@ _JOB_S_WITHOUT_LATENCY = 0.3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Model:
+class ProviderModel:
     """One model of the catalogue.
 
     ``medium`` is the member of the result it fills; ``credits_per_unit`` is charged per ``image``, ``second``
@@ -50,17 +50,27 @@ class Model:
         return self.credits_per_unit * self.units(inputs)
 
 
-MODELS: Mapping[str, Model] = MappingProxyType(
+MODELS: Mapping[str, ProviderModel] = MappingProxyType(
     {
         model.name: model
         for model in (
-            Model(name="nano-banana-2", medium="images", unit="image", credits_per_unit=6, median_s=4.0),
-            Model(name="seedream-v5", medium="images", unit="image", credits_per_unit=8, median_s=6.0),
-            Model(name="kling-v3-i2v", medium="videos", unit="second", credits_per_unit=10, median_s=45.0),
-            Model(name="kling-o3-ref2v", medium="videos", unit="second", credits_per_unit=12, median_s=60.0),
-            Model(name="kling-v3-motion", medium="videos", unit="second", credits_per_unit=11, median_s=50.0),
-            Model(name="claude-sonnet", medium="text", unit="call", credits_per_unit=3, median_s=2.5),
-            Model(
+            ProviderModel(
+                name="nano-banana-2", medium="images", unit="image", credits_per_unit=6, median_s=4.0
+            ),
+            ProviderModel(
+                name="seedream-v5", medium="images", unit="image", credits_per_unit=8, median_s=6.0
+            ),
+            ProviderModel(
+                name="kling-v3-i2v", medium="videos", unit="second", credits_per_unit=10, median_s=45.0
+            ),
+            ProviderModel(
+                name="kling-o3-ref2v", medium="videos", unit="second", credits_per_unit=12, median_s=60.0
+            ),
+            ProviderModel(
+                name="kling-v3-motion", medium="videos", unit="second", credits_per_unit=11, median_s=50.0
+            ),
+            ProviderModel(name="claude-sonnet", medium="text", unit="call", credits_per_unit=3, median_s=2.5),
+            ProviderModel(
                 name="seedance-2-0-full-access",
                 medium="videos",
                 unit="second",
@@ -68,7 +78,7 @@ MODELS: Mapping[str, Model] = MappingProxyType(
                 median_s=70.0,
                 is_polled=True,
             ),
-            Model(
+            ProviderModel(
                 name="gpt-image-2",
                 medium="images",
                 unit="image",
@@ -76,7 +86,7 @@ MODELS: Mapping[str, Model] = MappingProxyType(
                 median_s=20.0,
                 is_polled=True,
             ),
-            Model(
+            ProviderModel(
                 name="suno-v5",
                 medium="audios",
                 unit="call",
@@ -84,7 +94,7 @@ MODELS: Mapping[str, Model] = MappingProxyType(
                 median_s=40.0,
                 is_polled=True,
             ),
-            Model(
+            ProviderModel(
                 name="retired-model",
                 medium="images",
                 unit="image",
@@ -92,7 +102,7 @@ MODELS: Mapping[str, Model] = MappingProxyType(
                 median_s=5.0,
                 is_enabled=False,
             ),
-            Model(
+            ProviderModel(
                 name="enterprise-model",
                 medium="images",
                 unit="image",
@@ -100,7 +110,7 @@ MODELS: Mapping[str, Model] = MappingProxyType(
                 median_s=8.0,
                 least_tier="enterprise",
             ),
-            Model(
+            ProviderModel(
                 name="failing-model",
                 medium="images",
                 unit="image",
@@ -125,7 +135,7 @@ class Latency:
     fixed_s: float | None = 0.0
     time_scale: float = 1.0
 
-    def job_s(self, models: Sequence[Model], draw: random.Random, *, is_async: bool) -> float:
+    def job_s(self, models: Sequence[ProviderModel], draw: random.Random, *, is_async: bool) -> float:
         """Seconds until the slowest of these models is done."""
         if self.fixed_s is None:
             seconds = max(
@@ -138,12 +148,14 @@ class Latency:
         return seconds * self.time_scale
 
 
-def fails(models: Sequence[Model], draw: random.Random) -> bool:
+def fails(models: Sequence[ProviderModel], draw: random.Random) -> bool:
     """Whether one of the providers fails."""
     return any(model.failure_rate and draw.random() < model.failure_rate for model in models)
 
 
-def results(calls: Sequence[tuple[Model, int]], inputs: Mapping[str, Any], request_id: str) -> dict[str, Any]:
+def results(
+    calls: Sequence[tuple[ProviderModel, int]], inputs: Mapping[str, Any], request_id: str
+) -> dict[str, Any]:
     """What the models make: URLs by medium, or text.
 
     Args:

@@ -7,41 +7,77 @@ capabilities. Counters live in memory: a restart opens new windows. Source: docs
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
-from typing import Any
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
 
 from knouds_harness.sandbox.accounts import UNLIMITED, Account, Key
 from knouds_harness.sandbox.envelopes import Refusal
+from knouds_harness.sandbox.fault_points import ActiveEdits, Point
 
 WINDOW_S = 60
+
+Bucket: TypeAlias = tuple[object, str]
+
+
+class Window(NamedTuple):
+    """When a bucket's window opened, and how many requests it has counted."""
+
+    opened_unix_s: int
+    requests: int
+
+
+class RateLimitRules:
+    """How requests are counted; a fault counts them otherwise."""
+
+    window_s = WINDOW_S
+    tolerance = 0
+
+    def limit(self, account: Account) -> int:
+        """Requests per window, or ``UNLIMITED``."""
+        return account.rate_limit
+
+    def bucket(self, key: Key, route: str, /) -> Bucket:
+        """Which requests are counted together."""
+        return key.account.id, route
+
+    def window(self, _: Bucket, latest: Window | None, now_unix_s: float, /) -> Window:
+        """The window in which a request is counted; ``latest`` is its bucket's."""
+        if latest is None or now_unix_s >= latest.opened_unix_s + self.window_s:
+            return Window(math.floor(now_unix_s), 0)
+        return latest
+
+    def closes_unix_s(self, window: Window, _: float, /) -> int:
+        """When a window closes, as it is told now."""
+        return window.opened_unix_s + self.window_s
 
 
 class RateLimiter:
     """The buckets of one sandbox."""
 
-    def __init__(self, *, now_unix_s: Callable[[], float], faults: Collection[str]) -> None:
+    def __init__(self, *, now_unix_s: Callable[[], float], edits: ActiveEdits) -> None:
         """Start with empty buckets on this clock."""
         self._now_unix_s = now_unix_s
-        self._faults = faults
         self._advanced_s = 0.0
-        self._bucket: dict[tuple[object, str], tuple[int, int]] = {}
-        self._times: dict[tuple[object, str], list[float]] = {}  # for a fault: when each request came
+        self._window_by_bucket: dict[Bucket, Window] = {}
+        self._rules = RateLimitRules()
+        for make_rules in edits.at(Point.RATE_LIMIT, ""):
+            self._rules = make_rules()
 
     def advance(self, seconds: float) -> None:
         """Move the windows' clock forward; no other clock moves."""
         self._advanced_s += seconds
 
-    def look(self, key: Key, route: str) -> tuple[int, int] | None:
-        """For a fault: when a bucket's window opened and what it has counted; None before its first."""
-        return self._bucket.get((key.account.id, route))
+    def look(self, key: Key, route: str) -> Window | None:
+        """For a fault: a bucket's window; None before its first."""
+        return self._window_by_bucket.get(self._rules.bucket(key, route))
 
-    def take(self, key: Key, route: str, *, seen: tuple[int, int] | None = None) -> dict[str, str]:
+    def take(self, key: Key, route: str, *, seen: Window | None = None) -> dict[str, str]:
         """Count one request.
 
         Args:
             key: Who sends it.
             route: The name of the limited operation.
-            seen: For a fault: what the bucket held when somebody looked, to count on from.
+            seen: For a fault: the bucket's window when somebody looked, to count on from.
 
         Returns:
             The headers of its success; none for an account without a limit.
@@ -49,72 +85,30 @@ class RateLimiter:
         Raises:
             Refusal: 429 ``RATE_LIMIT_EXCEEDED``.
         """
-        limit = key.account.rate_limit(self._faults)
+        rules = self._rules
+        limit = rules.limit(key.account)
         if limit == UNLIMITED:
             return {}
         now = self._now_unix_s() + self._advanced_s
-        bucket = (key.id if "rate-counted-per-key" in self._faults else key.account.id, route)
-        if "rate-shared-by-routes" in self._faults:
-            bucket = (bucket[0], "")
-        opened, count = seen or self._bucket.get(bucket, (math.floor(now), 0))
-        window_s = 3600 if "rate-window-is-an-hour" in self._faults else WINDOW_S
-        if "rate-window-is-half-a-minute" in self._faults:
-            window_s = 30
-        if now >= opened + window_s:
-            opened, count = math.floor(now), 0
-        if "rate-window-slides" in self._faults:
-            opened, count = self._slid(bucket, now)
-        count += 1
-        self._bucket[bucket] = (opened, min(count, limit + 1))
-        closes = opened + window_s
-        if "rate-reset-slides" in self._faults:
-            closes = math.floor(now) + window_s
-        if count > limit + (1 if "rate-one-too-many" in self._faults else 0):
-            raise self._exceeded(key.account, limit, closes=closes, now=now)
-        if count % 10 == 0 and "rate-remaining-sticks-at-tens" in self._faults:
-            count -= 1
-        return self._headers(limit, max(0, limit - count), closes)
-
-    def _slid(self, bucket: tuple[object, str], now: float) -> tuple[int, int]:
-        times = [each for each in self._times.get(bucket, ()) if each > now - WINDOW_S]
-        self._times[bucket] = [*times, now]
-        return math.floor((times or [now])[0]), len(times)
-
-    def _headers(self, limit: int, remaining: int, closes: int) -> dict[str, str]:
+        bucket = rules.bucket(key, route)
+        window = rules.window(bucket, seen or self._window_by_bucket.get(bucket), now)
+        count = window.requests + 1
+        self._window_by_bucket[bucket] = Window(window.opened_unix_s, min(count, limit + 1))
+        closes = rules.closes_unix_s(window, now)
         headers = {
             "X-RateLimit-Limit": str(limit),
-            "X-RateLimit-Remaining": str(remaining),
+            "X-RateLimit-Remaining": str(max(0, limit - count)),
             "X-RateLimit-Reset": str(closes),
         }
-        if "rate-headers-left-out" in self._faults:
-            return {}
-        if "rate-reset-left-out" in self._faults:
-            del headers["X-RateLimit-Reset"]
-        if "rate-reset-in-ms" in self._faults:
-            headers["X-RateLimit-Reset"] = str(closes * 1000)
-        if "rate-limit-with-unit" in self._faults:
-            headers["X-RateLimit-Limit"] = f"{limit};w={WINDOW_S}"
-        if "rate-remaining-stands-still" in self._faults:
-            headers["X-RateLimit-Remaining"] = str(limit - 1)
-        return headers
-
-    def _exceeded(self, account: Account, limit: int, *, closes: int, now: float) -> Refusal:
+        if count <= limit + rules.tolerance:
+            return headers
         retry_after_s = math.ceil(closes - now)
-        headers = self._headers(limit, 0, closes) | {"Retry-After": str(retry_after_s)}
-        context: dict[str, Any] = {"tier": account.tier, "limit": limit, "retryAfter": retry_after_s}
-        status, code = 429, "RATE_LIMIT_EXCEEDED"
-        if "rate-refusal-in-ms" in self._faults:
-            context["retryAfter"] = retry_after_s * 1000
-        if "rate-refusal-tells-other-limit" in self._faults:
-            context["limit"] = limit + 1
-        if "rate-retry-after-is-half" in self._faults:
-            headers["Retry-After"] = str(max(1, retry_after_s // 2))
-        if "rate-refusal-lacks-tier" in self._faults:
-            del context["tier"]
-        if "rate-refusal-lacks-retry-after" in self._faults:
-            del headers["Retry-After"]
-        if "rate-refusal-is-503" in self._faults:
-            status = 503
-        if "rate-refusal-has-other-code" in self._faults:
-            code = "TOO_MANY_REQUESTS"
-        return Refusal(status, code, f"Over {limit} requests in {WINDOW_S} s.", headers=headers, **context)
+        raise Refusal(
+            429,
+            "RATE_LIMIT_EXCEEDED",
+            f"Over {limit} requests in {WINDOW_S} s.",
+            headers=headers | {"Retry-After": str(retry_after_s)},
+            tier=key.account.tier,
+            limit=limit,
+            retryAfter=retry_after_s,
+        )

@@ -14,26 +14,29 @@ from typing import Any
 
 from knouds_harness.sandbox.accounts import add_account, add_key
 from knouds_harness.sandbox.authentication import KEY_PREFIX
-from knouds_harness.sandbox.ledger import accept_run, end_run
+from knouds_harness.sandbox.run_records import accept_run, end_run
 from knouds_harness.sandbox.store import Store
-from knouds_harness.sandbox.workflow_documents import REQUEST_INPUT, RESPONSE_OUTPUT, checked_members
+from knouds_harness.sandbox.workflow_documents import REQUEST_INPUT, RESPONSE_OUTPUT, new_members
 from knouds_harness.sandbox.workflow_records import add_workflow
 
 _PLENTY = 1_000_000_000
 _ENOUGH = 1_000_000
-_WEBHOOK_OWNER = "ada"
+_WEBHOOK_OWNERS = frozenset({"ada", "ines"})
 
 _ACCOUNTS: Mapping[str, dict[str, Any]] = MappingProxyType(
     {
         "ada": {"tier": "enterprise", "balance_credits": _PLENTY},
         "bea": {"tier": "business", "balance_credits": _ENOUGH},
         "pia": {"tier": "pro", "balance_credits": _ENOUGH},
+        "ines": {"tier": "pro", "balance_credits": _ENOUGH},
+        "otto": {"tier": "pro", "balance_credits": _ENOUGH},
         "cleo": {"tier": "creator", "balance_credits": 1_700},
         "finn": {"tier": "free", "balance_credits": 250},
         "root": {"tier": "enterprise", "balance_credits": _PLENTY, "role": "admin"},
         "sam": {"tier": "business", "balance_credits": _ENOUGH},
         "una": {"tier": "business", "balance_credits": _ENOUGH, "is_approved": False},
         "nil": {"tier": "business", "balance_credits": 0},
+        "lou": {"tier": "business", "balance_credits": 20},
         "tess": {"tier": "business", "balance_credits": 0, "grant_credits": 0},
         "gus": {"tier": "business", "balance_credits": 0, "grant_credits": _ENOUGH},
     }
@@ -71,11 +74,24 @@ _KEYS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "free": ("finn", "workflow:read workflow:write execution:read"),
         "creator": ("cleo", "workflow:read"),
         "broke": ("nil", _ALL),
+        "few": ("lou", "model:run"),
         "exhausted": ("tess", _ALL),
         "granted": ("gus", _ALL),
         "revoked": ("ada", _ALL),
         "legacy": ("ada", _ALL),
         "unapproved": ("una", _ALL),
+        "ines": ("ines", _PRO),
+        "ines-none": ("ines", ""),
+        **{f"ines-only-{each.replace(':', '-')}": ("ines", each) for each in _PRO.split()},
+        "ines-wildcard-workflow": ("ines", "workflow:*"),
+        "ines-wildcard-execution": ("ines", "execution:*"),
+        "ines-bound-workflow": ("ines", "workflow:ines-portrait:run"),
+        "ines-read-only": ("ines", "workflow:read"),
+        "ines-deploy": ("ines", "workflow:run workflow:read"),
+        "ines-full-deploy": ("ines", "workflow:run workflow:read workflow:write"),
+        "ines-revoked": ("ines", _PRO),
+        "ines-legacy": ("ines", _PRO),
+        "otto": ("otto", _PRO),
     }
 )
 
@@ -103,7 +119,7 @@ _EVERY_FIELD = (
 
 
 def seed_store(store: Store, seed: int, *, webhook_url: str | None = None) -> None:
-    """Fill an empty store, all or nothing; with a URL, every key of ada has its webhook there."""
+    """Fill an empty store, all or nothing; with a URL, every key of ada and ines has its webhook there."""
     with store.transaction():
         _add_accounts_and_keys(store, seed, webhook_url)
         _add_workflows(store, seed)
@@ -120,9 +136,9 @@ def _add_accounts_and_keys(store: Store, seed: int, webhook_url: str | None) -> 
             secret=key_secret(seed, name),
             account_id=account_id(seed, owner),
             capabilities=capabilities.split(),
-            state=name if name in {"revoked", "legacy"} else "active",
-            webhook_url=webhook_url if owner == _WEBHOOK_OWNER else None,
-            webhook_secret=_webhook_secret(seed) if webhook_url and owner == _WEBHOOK_OWNER else None,
+            state=state if (state := name.rpartition("-")[2]) in {"revoked", "legacy"} else "active",
+            webhook_url=webhook_url if owner in _WEBHOOK_OWNERS else None,
+            webhook_secret=_webhook_secret(seed) if webhook_url and owner in _WEBHOOK_OWNERS else None,
         )
 
 
@@ -132,7 +148,7 @@ def _add_workflows(store: Store, seed: int) -> None:
         is_template = workflow.pop("is_template", False)
         add_workflow(
             store,
-            checked_members(workflow, (), is_new=True),
+            new_members(workflow),
             slug=workflow["name"].lower().replace(" ", "-"),
             owner_id=account_id(seed, owner),
             is_template=is_template,
@@ -140,13 +156,13 @@ def _add_workflows(store: Store, seed: int) -> None:
 
 
 def seeded_keys(store: Store) -> dict[str, str]:
-    """Every seeded key's secret by persona."""
+    """Every seeded key's secret by persona; a file that an earlier version made may lack some."""
     secret_by_name = dict(store.rows("SELECT name, secret FROM keys"))
-    return {name: secret_by_name[name] for name in _KEYS}
+    return {name: secret_by_name[name] for name in _KEYS if name in secret_by_name}
 
 
 def seeded_webhook_secret(store: Store) -> str | None:
-    """What signs the deliveries of ada's seeded keys; None where they have no webhook."""
+    """What signs the deliveries of seeded keys; None where they have no webhook."""
     row: tuple[str | None] = store.row("SELECT webhook_secret FROM keys WHERE name = 'full'")
     return row[0]
 
@@ -190,8 +206,9 @@ def _workflows() -> list[dict[str, Any]]:
         _workflow("sam", "Stranger private", **portrait),
         *(
             _workflow(owner, f"{owner.title()} portrait", **portrait)
-            for owner in ("pia", "bea", "nil", "tess", "gus")
+            for owner in ("pia", "bea", "nil", "tess", "gus", "ines", "otto")
         ),
+        _workflow("ines", "Ines clip", fields=(_PROMPT, _SECONDS), models=("seedance-2-0-full-access",)),
     ]
 
 

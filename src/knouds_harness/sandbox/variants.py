@@ -7,53 +7,22 @@ docs/decisions/sandbox-open-points.md.
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import parse_qsl
-
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from knouds_harness.errors import UnknownName
+from knouds_harness.sandbox.answers import OutgoingAnswer
 
 _WORKFLOW = re.compile(r"/api/workflows/([^/]+)")
 _SLUG = re.compile(r"[a-z0-9-]+")
 _NUMBER = re.compile(r"[0-9]{1,15}")
 _STATUSES = ("", "processing", "completed", "failed", "cancelled")
-
-
-@dataclass(kw_only=True)
-class Answer:
-    """One answer on its way out; a variant changes it in place.
-
-    Attributes:
-        route: Method and path, ``GET /api/whoami``.
-        query: The request's parameters.
-        status: HTTP status.
-        headers: By lower-case name.
-        body: As parsed; whatever JSON the sandbox answered.
-    """
-
-    route: str
-    query: Mapping[str, str]
-    status: int
-    headers: dict[str, str]
-    body: Any
-
-    @property
-    def is_success(self) -> bool:
-        """Whether the request was accepted."""
-        return self.status < 300
-
-    def is_on(self, method: str, path: str) -> bool:
-        """Whether the request went to this method and this path, a regular expression."""
-        return re.fullmatch(f"{method} {path}", self.route) is not None
-
-    def refuse(self, status: int, code: str) -> None:
-        """Answer with another refusal."""
-        self.status, self.body = status, {"error": "Refused.", "code": code}
+_UTC_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?)Z")
+_OF_THE_USER = ("data", "position", "values", "result")
+_ANSWERS_PER_CONNECTION = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,11 +38,11 @@ class Variant:
 
     id: str
     says: str
-    change: Callable[[Answer], None] = lambda _: None
+    change: Callable[[OutgoingAnswer], None] = lambda _: None
     judges_key_last: bool = False
 
 
-def _terse(answer: Answer) -> None:
+def _terse(answer: OutgoingAnswer) -> None:
     """The least that a sound server may answer."""
     body = answer.body
     if answer.is_on("POST", "/api/workflows") and answer.status == 201:
@@ -101,7 +70,7 @@ def _terse(answer: Answer) -> None:
         body["required"] = body["required"][0]
 
 
-def _talkative(answer: Answer) -> None:
+def _talkative(answer: OutgoingAnswer) -> None:
     """Everything new that may arrive without notice: members, headers, codes of open cases, statuses."""
     answer.headers["x-request-id"] = "req-0123456789"
     answer.headers["cache-control"] = "no-store"
@@ -129,7 +98,7 @@ def _add_member(value: object) -> None:
         value["addedLater"] = {"since": "4.14"}
 
 
-def _strict(answer: Answer) -> None:
+def _strict(answer: OutgoingAnswer) -> None:
     """Refuses what may be ignored, and refuses otherwise."""
     _refuse_garbled_query(answer)
     slug = _WORKFLOW.match(answer.route.partition(" ")[2])
@@ -156,7 +125,7 @@ def _strict(answer: Answer) -> None:
         answer.refuse(404, "NOT_FOUND")
 
 
-def _refuse_garbled_query(answer: Answer) -> None:
+def _refuse_garbled_query(answer: OutgoingAnswer) -> None:
     if not answer.is_on("GET", "/api/usage") or not answer.is_success:
         return
     numbers = [answer.query[name] for name in ("limit", "offset") if name in answer.query]
@@ -169,11 +138,57 @@ def _refuse_garbled_query(answer: Answer) -> None:
         answer.refuse(400, "INVALID_QUERY")
 
 
+def _volatile(answer: OutgoingAnswer) -> None:
+    """Whatever is not promised differs from answer to answer."""
+    answer.headers["x-trace-id"] = f"trace-{answer.number}"
+    answer.headers["server-timing"] = f"app;dur={answer.number % 7}.5"
+    if answer.number % _ANSWERS_PER_CONNECTION == 0:
+        answer.headers["connection"] = "close"
+    answer.body = _restless(answer.body, answer.number)
+    answer.content = _restless_bytes(answer)
+
+
+def _restless(value: object, number: int, *, is_ours: bool = True) -> object:
+    """A value in other words; ``is_ours`` where the server may add members to objects."""
+    if isinstance(value, dict):
+        names = list(value)
+        names = names[number % len(names) :] + names[: number % len(names)] if names else names
+        told = {
+            name: _restless(value[name], number, is_ours=is_ours and name not in _OF_THE_USER)
+            for name in names
+        }
+        return {"trace": f"trace-{number}", **told, "servedIn": {"ms": number}} if is_ours else told
+    if isinstance(value, list):
+        return [_restless(each, number, is_ours=is_ours) for each in value]
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53:
+        return float(value)
+    return _UTC_TIME.sub(r"\1+00:00", value) if isinstance(value, str) else value
+
+
+def _restless_bytes(answer: OutgoingAnswer) -> bytes:
+    """The body with other whitespace each time, compressed where the client takes that."""
+    indent = answer.number % 4 or None
+    try:
+        text = json.dumps(answer.body, indent=indent, ensure_ascii=answer.number % 2 == 0)
+        content = f"{text}\n".encode()
+    except UnicodeEncodeError:  # half of a surrogate pair can be written escaped alone
+        content = json.dumps(answer.body, indent=indent).encode()
+    if not answer.takes_gzip:
+        return content
+    answer.headers |= {"content-encoding": "gzip", "vary": "accept-encoding"}
+    return gzip.compress(content)
+
+
 VARIANTS = (
     Variant(id="terse", says="Answers with the least that the documents leave room for.", change=_terse),
     Variant(id="talkative", says="Adds members, headers and other codes.", change=_talkative),
     Variant(id="strict", says="Refuses what may be ignored, with other statuses.", change=_strict),
     Variant(id="late", says="Judges what a key holds after everything else.", judges_key_last=True),
+    Variant(
+        id="volatile",
+        says="Adds members and headers that differ each time, and writes the same JSON in other ways.",
+        change=_volatile,
+    ),
 )
 
 
@@ -187,45 +202,3 @@ def find_variant(variant_id: str) -> Variant:
     if variant_id not in known:
         raise UnknownName("variant", variant_id, known)
     return known[variant_id]
-
-
-def vary(app: ASGIApp, variant: Variant) -> ASGIApp:
-    """Have a variant change each answer of an application, apart from its control plane's."""
-
-    async def varied(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"].startswith("/__sandbox__/"):
-            await app(scope, receive, send)
-            return
-        start: Message = {}
-        content = bytearray()
-
-        async def hold(message: Message) -> None:
-            nonlocal start
-            if message["type"] == "http.response.start":
-                start = message
-                return
-            content.extend(message.get("body", b""))
-            if not message.get("more_body", False):
-                await _send_changed(variant, scope, start, bytes(content), send)
-
-        await app(scope, receive, hold)
-
-    return varied
-
-
-async def _send_changed(variant: Variant, scope: Scope, start: Message, content: bytes, send: Send) -> None:
-    headers: Iterable[tuple[bytes, bytes]] = start["headers"]
-    answer = Answer(
-        route=f"{scope['method']} {scope['raw_path'].decode('latin-1')}",
-        query=dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)),
-        status=start["status"],
-        headers={name.decode("latin-1").lower(): value.decode("latin-1") for name, value in headers},
-        body=json.loads(content) if content else None,
-    )
-    if content:
-        variant.change(answer)
-        content = json.dumps(answer.body).encode()
-        answer.headers["content-length"] = str(len(content))
-    encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers.items()]
-    await send({"type": "http.response.start", "status": answer.status, "headers": encoded})
-    await send({"type": "http.response.body", "body": content})

@@ -10,15 +10,16 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
-import json
 import time
-from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
 from knouds_harness.sandbox.capabilities import meets
-from knouds_harness.sandbox.ledger import Run
+from knouds_harness.sandbox.envelopes import as_json
+from knouds_harness.sandbox.fault_points import ActiveEdits, Point
+from knouds_harness.sandbox.run_records import StoredRun
 from knouds_harness.sandbox.store import Store
 
 RETRY_AFTER_S = (1, 4, 15, 60, 240)
@@ -43,26 +44,34 @@ def sign(body: bytes, *, secret: str, at_unix_s: int) -> str:
     return f"t={at_unix_s},v1={digest}"
 
 
-def queue_delivery(store: Store, run: Run, status: str, *, faults: Collection[str]) -> bool:
+@dataclass(kw_only=True, slots=True)
+class Signing:
+    """What is signed, when, in the attempt of this number from 0."""
+
+    body: bytes
+    at_unix_s: int
+    attempt: int
+
+
+def queue_delivery(store: Store, run: StoredRun, status: str, *, edits: ActiveEdits) -> bool:
     """Write the delivery of an ended run inside the caller's transaction; False where none is wanted."""
     key = store.row("SELECT webhook_url, webhook_secret, capabilities FROM keys WHERE id = ?", run.key_id)
     if key is None or key[0] is None:
         return False
-    if not meets(key[2].split(), "webhook:receive") and "webhook-without-capability" not in faults:
+    if not meets(key[2].split(), "webhook:receive") and not edits.at(Point.RECEIVER, ""):
         return False
-    body = json.dumps(_payload(run, status, faults), separators=(",", ":")).encode()
-    is_twice = "webhook-sent-twice" in faults or (
-        status == "cancelled" and "webhook-cancelled-sent-twice" in faults
-    )
-    for _ in range(2 if is_twice else 1):
+    payloads = [_payload(run, status)]
+    for edit in edits.at(Point.DELIVERY, ""):
+        payloads = edit(run, payloads)
+    for payload in payloads:
         store.write(
             "INSERT INTO deliveries (run_id, url, secret, body, next_unix_s) VALUES (?, ?, ?, ?, ?)",
-            (run.id, key[0], key[1], body, time.time()),
+            (run.id, key[0], key[1], as_json(payload), time.time()),
         )
     return True
 
 
-def _payload(run: Run, status: str, faults: Collection[str]) -> dict[str, Any]:
+def _payload(run: StoredRun, status: str) -> dict[str, Any]:
     payload: dict[str, Any] = {
         "event": f"execution.{status}",
         "executionId": run.execution_id,
@@ -72,33 +81,17 @@ def _payload(run: Run, status: str, faults: Collection[str]) -> dict[str, Any]:
         "modelIds": list(run.model_ids),
         "status": status,
     }
-    if status != "cancelled":
-        payload |= run.outcome
-    if "webhook-lacks-request-id" in faults:
-        del payload["requestId"]
-    if "webhook-names-the-key" in faults:
-        payload["userId"] = f"key_{run.key_id}"
-    if "webhook-names-no-model" in faults:
-        payload["modelIds"] = []
-    if status == "completed" and "webhook-result-is-empty" in faults:
-        payload["result"] = {}
-    if "webhook-event-always-completed" in faults:
-        payload["event"] = "execution.completed"
-    if status == "cancelled" and "webhook-cancelled-is-failed" in faults:
-        payload["event"] = "execution.failed"
-    if "webhook-says-completed-for-failed" in faults and status == "failed":
-        payload |= {"event": "execution.completed", "status": "completed"}
-    return payload
+    return payload if status == "cancelled" else payload | run.outcome
 
 
 class Deliverer:
     """Sends what is queued; one per sandbox."""
 
-    def __init__(self, *, store: Store, time_scale: float, faults: Collection[str]) -> None:
+    def __init__(self, *, store: Store, time_scale: float, edits: ActiveEdits) -> None:
         """Prepare; nothing happens until ``serve`` runs."""
         self._store = store
         self._time_scale = time_scale
-        self._faults = faults
+        self._edits = edits
         self._woken = asyncio.Event()
         self._under_way: set[int] = set()
 
@@ -141,19 +134,12 @@ class Deliverer:
         url, secret, body, attempts = self._store.row(
             "SELECT url, secret, body, attempts FROM deliveries WHERE id = ?", delivery_id
         )
-        at_unix_s = int(time.time())
-        if "webhook-timestamp-is-old" in self._faults:
-            at_unix_s -= 3600
-        signed = (
-            json.dumps(json.loads(body)).encode() if "webhook-signs-other-spacing" in self._faults else body
-        )
-        if "webhook-timestamp-in-ms" in self._faults:
-            at_unix_s *= 1000
-        if attempts and "webhook-retry-signs-nothing" in self._faults:
-            signed = b""
-        signature = sign(signed, secret=secret, at_unix_s=at_unix_s)
-        if "webhook-signature-without-time" in self._faults:
-            signature = signature.partition(",")[2]
+        signing = Signing(body=body, at_unix_s=int(time.time()), attempt=attempts)
+        for edit in self._edits.at(Point.SIGNING, ""):
+            edit(signing)
+        signature = sign(signing.body, secret=secret, at_unix_s=signing.at_unix_s)
+        for edit in self._edits.at(Point.SIGNATURE, ""):
+            signature = edit(signature)
         headers = {"Content-Type": "application/json", "X-Knouds-Signature": signature}
         try:
             is_taken = (await client.post(url, content=body, headers=headers)).is_success

@@ -8,17 +8,17 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
 from knouds_harness.sandbox.envelopes import invalid_body
-from knouds_harness.sandbox.providers import MODELS, Model
+from knouds_harness.sandbox.providers import MODELS, ProviderModel
 
 REQUEST_INPUT = "requestInput"
 RESPONSE_OUTPUT = "responseOutput"
 _MAX_TEXT = 10_000
-_MAX_SLUG = 80
+MAX_SLUG = 80
 _DEFAULTS = MappingProxyType(
     {
         "name": "Untitled",
@@ -30,53 +30,50 @@ _DEFAULTS = MappingProxyType(
 )
 
 
-def make_slug(name: str, faults: Collection[str]) -> str:
+def make_slug(name: str, *, joiner: str = "-") -> str:
     """Make a slug from a name: lowercase letters, digits and hyphens; ``workflow`` where nothing is left."""
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    if "create-slug-keeps-capitals" not in faults:
-        plain = plain.lower()
-    if "create-slug-lacks-digits" in faults:
-        plain = re.sub(r"[0-9]", "", plain)
-    joiner = "_" if "create-slug-with-underscores" in faults else "-"
-    if "create-slug-keeps-underscores" in faults:
-        return re.sub(r"[^A-Za-z0-9_]+", joiner, plain)[:_MAX_SLUG].strip("-") or "workflow"
-    return re.sub(r"[^A-Za-z0-9]+", joiner, plain).strip("-_")[:_MAX_SLUG].strip("-_") or "workflow"
+    return joined_words(plain(name).lower(), joiner)
 
 
-def checked_members(body: Any, faults: Collection[str], *, is_new: bool) -> dict[str, Any]:
-    """Take from a create or update body what belongs to a document.
+def plain(name: str) -> str:
+    """A name without whatever is not in ASCII; letters lose their marks."""
+    return unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
 
-    Args:
-        body: Parsed JSON.
-        faults: Promises to break.
-        is_new: Whether a name is required and left-out members take their defaults.
 
-    Returns:
-        The document's own members; what the server sets (slug, createdBy, updatedAt) and unknown members are
-        left out.
+def joined_words(text: str, joiner: str) -> str:
+    """The letters and digits of a text, joined, up to the greatest length of a slug."""
+    joined = re.sub(r"[^A-Za-z0-9]+", joiner, text).strip("-_")
+    return joined[:MAX_SLUG].strip("-_") or "workflow"
+
+
+def new_members(body: Any) -> dict[str, Any]:
+    """Take from the body of a create what belongs to a document; what is left out takes its default.
+
+    Raises:
+        Refusal: 400 ``INVALID_BODY``.
+    """
+    members = changed_members(body)
+    if "name" not in members:
+        raise invalid_body("A workflow needs a name.")
+    return dict(_DEFAULTS) | {"nodes": [], "edges": [], "tags": []} | members
+
+
+def changed_members(body: Any) -> dict[str, Any]:
+    """Take from a body what belongs to a document.
+
+    What the server sets (slug, createdBy, updatedAt) and unknown members are left out.
 
     Raises:
         Refusal: 400 ``INVALID_BODY``.
     """
     if not isinstance(body, dict):
         raise invalid_body("The document is no JSON object.")
-    members: dict[str, Any] = {}
-    for member, (is_valid, expected) in _MEMBERS.items():
-        if member not in body:
-            continue
-        value = body[member]
-        if not is_valid(value):
-            raise invalid_body(f"{member} is not {expected}.")
-        members[member] = value
-    if is_new:
-        if "name" not in members and "create-without-name-accepted" not in faults:
-            raise invalid_body("A workflow needs a name.")
-        members = dict(_DEFAULTS) | {"nodes": [], "edges": [], "tags": []} | members
-        if "create-drops-empty-data" in faults:
-            for node in members["nodes"]:
-                node["data"] = {name: value for name, value in node["data"].items() if value}
-        if "create-name-keeps-ascii" in faults:
-            members["name"] = members["name"].encode("ascii", "ignore").decode()
+    members = {}
+    for member, (is_valid, expected) in MEMBERS.items():
+        if member in body:
+            if not is_valid(body[member]):
+                raise invalid_body(f"{member} is not {expected}.")
+            members[member] = body[member]
     for edge in members.get("edges", ()):
         edge.setdefault("sourceHandle", None)
         edge.setdefault("targetHandle", None)
@@ -105,7 +102,7 @@ def defaults(document: Mapping[str, Any]) -> dict[str, Any]:
     return {field["name"]: field.get("default") for field in fields(document)}
 
 
-def generators(document: Mapping[str, Any]) -> list[tuple[Model, dict[str, Any]]]:
+def generators(document: Mapping[str, Any]) -> list[tuple[ProviderModel, dict[str, Any]]]:
     """The models that a run calls, each with the settings of its node."""
     return [
         (MODELS[node["data"]["modelId"]], node["data"])
@@ -138,7 +135,7 @@ def summary(document: Mapping[str, Any], *, is_template: bool) -> dict[str, Any]
     }
 
 
-def schema(document: Mapping[str, Any], *, with_cost: bool, faults: Collection[str]) -> dict[str, Any]:
+def schema(document: Mapping[str, Any], *, with_cost: bool) -> dict[str, Any]:
     """Describe the Request Input node for whoever builds a form."""
     described: dict[str, Any] = {
         "fields": fields(document),
@@ -146,29 +143,7 @@ def schema(document: Mapping[str, Any], *, with_cost: bool, faults: Collection[s
         "name": document["name"],
         "description": document["description"],
     }
-    if with_cost or "schema-public-with-cost" in faults:
-        described["estimatedCreditCost"] = estimated_credits(document)
-    if not described["fields"] and "schema-fields-null-without-input" in faults:
-        described["fields"] = None
-    if described["fields"] and "schema-field-lacks-type" in faults:
-        described["fields"] = [
-            {k: v for k, v in field.items() if k != "type"} for field in described["fields"]
-        ]
-    if described["fields"] and "schema-field-lacks-name" in faults:
-        described["fields"] = [
-            {k: v for k, v in field.items() if k != "name"} for field in described["fields"]
-        ]
-    if not with_cost and "schema-public-lacks-the-last-field" in faults:
-        described["fields"] = described["fields"][:-1]
-    if with_cost and "schema-lacks-values" in faults:
-        del described["values"]
-    if with_cost and "schema-lacks-cost" in faults:
-        del described["estimatedCreditCost"]
-    if with_cost and "schema-cost-as-text" in faults:
-        described["estimatedCreditCost"] = str(described["estimatedCreditCost"])
-    if not with_cost and "schema-public-lacks-fields" in faults:
-        del described["fields"]
-    return described
+    return described | ({"estimatedCreditCost": estimated_credits(document)} if with_cost else {})
 
 
 def is_folder(value: Any) -> bool:
@@ -230,7 +205,7 @@ def _is_description(value: Any) -> bool:
     return value is None or _is_text(value)
 
 
-_MEMBERS = {
+MEMBERS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "name": (_is_name, "a text with something in it"),
     "description": (_is_description, "a text"),
     "tags": (_are_tags, "a list of texts"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -14,7 +14,7 @@ from knouds_harness.sandbox.workflow_documents import summary
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Workflow:
+class StoredWorkflow:
     """A stored workflow."""
 
     slug: str
@@ -27,29 +27,25 @@ class Workflow:
         return self.is_template or self.owner_id == account_id
 
 
-def find_workflow(store: Store, slug: str) -> Workflow | None:
+def find_workflow(store: Store, slug: str) -> StoredWorkflow | None:
     """The workflow with this slug, whoever owns it."""
     row = store.row("SELECT slug, owner_id, is_template, document FROM workflows WHERE slug = ?", slug)
     if row is None:
         return None
-    return Workflow(slug=row[0], owner_id=row[1], is_template=bool(row[2]), document=json.loads(row[3]))
+    return StoredWorkflow(slug=row[0], owner_id=row[1], is_template=bool(row[2]), document=json.loads(row[3]))
 
 
-def list_summaries(store: Store, account_id: str, faults: Collection[str]) -> list[dict[str, Any]]:
+def list_summaries(
+    store: Store, account_id: str, *, condition: str = "owner_id = :id OR is_template"
+) -> list[dict[str, Any]]:
     """One's own workflows and other people's templates, as lines of the list."""
-    condition = "owner_id = :id OR is_template"
-    if "workflows-list-lacks-templates" in faults:
-        condition = "owner_id = :id"
-    if "workflows-list-shows-foreign" in faults:
-        condition = "TRUE"
-    if "workflows-list-shows-foreign-public" in faults:
-        condition += " OR json_extract(document, '$.publicPlayground')"
-    sql = f"SELECT summary FROM workflows WHERE {condition} ORDER BY slug"  # noqa: S608 - one of the above
-    rows = store.rows(sql, {"id": account_id})
-    summaries = [json.loads(text) for (text,) in rows]
-    if "workflows-list-repeats-templates" in faults:
-        summaries += [each for each in summaries if each["isTemplate"]]
-    return summaries
+    sql = f"SELECT summary FROM workflows WHERE {condition} ORDER BY slug"  # noqa: S608 - a constant condition
+    return [json.loads(text) for (text,) in store.rows(sql, {"id": account_id})]
+
+
+def numbered(number: int) -> str:
+    """The suffix of a slug that is taken."""
+    return f"-{number}"
 
 
 def add_workflow(
@@ -59,11 +55,11 @@ def add_workflow(
     slug: str,
     owner_id: str,
     is_template: bool = False,
-    faults: Collection[str] = (),
+    suffix: Callable[[int], str] = numbered,
 ) -> dict[str, Any]:
     """Store a workflow under the slug, or slug-2, slug-3, … while that is taken; returns the document."""
     with store.transaction():
-        free = free_slug(store, slug, faults)
+        free = free_slug(store, slug, suffix)
         document = {"createdBy": owner_id} | dict(members) | {"slug": free, "updatedAt": now_iso()}
         store.write(
             "INSERT INTO workflows (slug, owner_id, is_template, document, summary) VALUES (?, ?, ?, ?, ?)",
@@ -72,7 +68,7 @@ def add_workflow(
     return document
 
 
-def change_workflow(store: Store, workflow: Workflow, members: Mapping[str, Any]) -> dict[str, Any]:
+def change_workflow(store: Store, workflow: StoredWorkflow, members: Mapping[str, Any]) -> dict[str, Any]:
     """Replace members of the document; returns it."""
     document = workflow.document | dict(members) | {"updatedAt": now_iso()}
     texts = _texts(document, is_template=workflow.is_template)
@@ -104,14 +100,9 @@ def iso(instant: datetime) -> str:
     return instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def free_slug(store: Store, slug: str, faults: Collection[str]) -> str:
+def free_slug(store: Store, slug: str, suffix: Callable[[int], str] = numbered) -> str:
     """The slug, or slug-2, slug-3, … while that is taken."""
-    first = 1 if "create-suffixes-from-1" in faults else 2
-    joiner = "" if "create-suffixes-without-hyphen" in faults else "-"
-    numbers: Iterable[int] = itertools.count(first)
-    if "create-suffixes-skip-3" in faults:
-        numbers = itertools.chain([2], itertools.count(4))
-    candidates = itertools.chain([slug], (f"{slug}{joiner}{number}" for number in numbers))
+    candidates = itertools.chain([slug], (f"{slug}{suffix(number)}" for number in itertools.count(2)))
     taken = {
         row[0]
         for row in store.rows(

@@ -5,6 +5,7 @@ import socket
 import ssl
 import threading
 
+import brotli
 import pytest
 import trustme
 from example_targets import SECRETS, make_target
@@ -13,8 +14,8 @@ from raw_server import RawServer, serving
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import ExitCode, TargetUnreachable
 from knouds_harness.exchange.client import Client, first_contact
-from knouds_harness.exchange.delivery import MAX_BODY_BYTES
 from knouds_harness.exchange.evidence import Request
+from knouds_harness.exchange.failures import MAX_BODY_BYTES
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 WHOAMI = Request(method="GET", path="/api/whoami", persona="full", action=Action.READ)
@@ -92,14 +93,16 @@ def test_overlong_body_is_cut_off(*, chunked: bool):
     assert len(exchange.body) == MAX_BODY_BYTES
 
 
-def test_gzip_bomb_is_cut_off():
-    """What counts is the size after unpacking."""
-    bomb = gzip.compress(b"\0" * 50_000_000)
+@pytest.mark.parametrize(("encoding", "encode"), [("gzip", gzip.compress), ("br", brotli.compress)])
+def test_bomb_is_cut_off(encoding, encode):
+    """What counts is the size after unpacking; nothing of it is kept."""
+    bomb = encode(b"\0" * 50_000_000)
+    head = f"Content-Encoding: {encoding}\r\nContent-Length: {len(bomb)}\r\n\r\n"
 
-    exchange = exchange_with(HEAD, b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(bomb), bomb)
+    exchange = exchange_with(HEAD, head.encode(), bomb)
 
     assert str(exchange.failure).startswith("the body is over 4 MB")
-    assert len(exchange.body) == MAX_BODY_BYTES
+    assert exchange.body == b""
 
 
 @pytest.mark.parametrize("body", [b'{"a": NaN}', b'{"a": "\xff"}', b"<html></html>", b""])

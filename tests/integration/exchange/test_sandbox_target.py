@@ -2,6 +2,7 @@
 
 import json
 
+import psutil
 import pytest
 
 from knouds_harness.contract.operations import Action
@@ -10,7 +11,7 @@ from knouds_harness.exchange.client import Client, first_contact
 from knouds_harness.exchange.evidence import Request
 from knouds_harness.exchange.minting import KeyMint
 from knouds_harness.exchange.pricing import Pricing
-from knouds_harness.target.builtin import open_target
+from knouds_harness.targets.builtin import open_target
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +25,15 @@ def client(target):
     with Client(target=target) as client:
         first_contact(client)
         yield client
+
+
+def test_control_token_is_no_argument_of_any_process(target):
+    """What arguments say, every user of the machine can read."""
+    assert target.control is not None
+    arguments = [part for each in psutil.Process().children(recursive=True) for part in each.cmdline()]
+
+    assert "knouds_harness.sandbox" in arguments
+    assert not any(target.control.token.reveal() in part for part in arguments)
 
 
 def run(client: Client, path: str, persona: str, inputs: object, cost_credits: float):

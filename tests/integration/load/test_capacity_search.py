@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from knouds_harness.errors import ExitCode
 from knouds_harness.runs.load_results import Capacity
 from knouds_harness.runs.record import RunRecord
-from knouds_harness.runs.verdicts import Outcome
+from knouds_harness.runs.verdicts import RunOutcome
 from knouds_harness.sandbox import serving
 from knouds_harness.sandbox.providers import Latency
 from knouds_harness.sandbox.serving import running_sandbox
@@ -140,7 +140,7 @@ def test_interrupted_search_keeps_its_points(runs, search):
     assert process.returncode == ExitCode.INTERRUPTED
     assert "Traceback" not in err
     assert record
-    assert record.outcome is Outcome.INTERRUPTED
+    assert record.outcome is RunOutcome.INTERRUPTED
     assert capacity_of(record).limit == "interrupted"
     assert capacity_of(record).points
     assert (record.folder / "report.html").is_file()

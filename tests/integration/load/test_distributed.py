@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import re
-import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -19,11 +18,11 @@ from loading import wait_until
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from knouds_harness.errors import ExitCode
-from knouds_harness.load.arrivals import Schedule
-from knouds_harness.load.hdr_logs import read_hdr_log
-from knouds_harness.load.histograms import Histogram
-from knouds_harness.load.shapes import Shape
+from knouds_harness.load.arrivals.schedule import ArrivalSchedule
+from knouds_harness.load.arrivals.shapes import Shape
 from knouds_harness.locations import scenarios_path
+from knouds_harness.measures.hdr_logs import read_hdr_log
+from knouds_harness.measures.histograms import Histogram
 from knouds_harness.runs.load_results import LoadResults
 from knouds_harness.runs.record import RunRecord
 from knouds_harness.sandbox import serving
@@ -31,12 +30,13 @@ from knouds_harness.sandbox import serving
 WORKERS = 4
 ATTEMPTS = 3
 """On a machine that is busy enough, workers are lost without anybody's help."""
+WITHOUT_EFFECT = (400, 403, 404)
 SYNC_RUNS = scenarios_path() / "sync_runs.py"
 
 FED = """
     import random
     from locust import events, task
-    from knouds_harness.load.arrival_user import ArrivalUser
+    from knouds_harness.load.arrivals.arrival_user import ArrivalUser
     from knouds_harness.load.plugin import install
 
     install(events)
@@ -63,25 +63,35 @@ class Counts:
     Attributes:
         at_s: When each came.
         cost_credits: What it charged for all.
+        all_at_s: When each request came, whatever it was for.
     """
 
     at_s: list[float] = field(default_factory=list)
     cost_credits: float = 0.0
+    all_at_s: list[float] = field(default_factory=list)
 
 
 def counting(app: ASGIApp, counts: Counts) -> ASGIApp:
-    """The app, with an account of its own of the runs that it is asked for and what it answers."""
+    """The app, with an account of its own of the runs that it is asked for and what it answers.
+
+    Those that nothing can come of do not count: the profile is checked with them before load begins.
+    """
 
     async def count(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            counts.all_at_s.append(time.monotonic())
         if scope["type"] != "http" or not scope["path"].endswith("/run"):
             await app(scope, receive, send)
             return
-        counts.at_s.append(time.monotonic())
+        at_s = time.monotonic()
+        counts.at_s.append(at_s)
         body = b""
 
         async def note(message: Message) -> None:
             nonlocal body
             body += message.get("body", b"")
+            if message.get("status") in WITHOUT_EFFECT:
+                counts.at_s.remove(at_s)
             await send(message)
 
         await app(scope, receive, note)
@@ -118,21 +128,20 @@ def undisturbed(
     counts: Counts,
     arrivals: int | None = None,
     lost: int = 0,
-    back: int = 0,
     meanwhile: Callable[[Distributed], object] = lambda _: None,
 ) -> tuple[int, RunRecord]:
-    """The exit code and record of a run in which no more workers were lost, and back, than meant to be.
+    """The exit code and record of a run in which no more workers were lost than meant to be.
 
     Nor did it end before all arrivals were served, where a number is named: who is late leaves some unserved.
     """
     for attempt in range(ATTEMPTS):
-        counts.at_s, counts.cost_credits = [], 0.0
+        counts.at_s, counts.cost_credits, counts.all_at_s = [], 0.0, []
         with distributed(scenario, *plan, workers=WORKERS, runs=runs / str(attempt)) as run:
             meanwhile(run)
             exit_code = run.wait()
         record = run.record
         are_served = arrivals is None or results_of(record).validity.arrivals == arrivals
-        if are_served and (record.note.count("was lost"), record.note.count("is back")) == (lost, back):
+        if are_served and record.note.count("The run lost a worker") == lost:
             break
     return exit_code, record
 
@@ -182,7 +191,7 @@ def test_merged_histogram_is_what_one_process_would_have(runs, profile, tmp_path
     _, record = undisturbed(scenario, *plan, runs=runs, counts=counts, arrivals=600)
 
     expected = Histogram()
-    for number, _ in enumerate(Schedule(shape=Shape.of("constant", 200.0, 3.0)).instants()):
+    for number, _ in enumerate(ArrivalSchedule(shape=Shape.of("constant", 200.0, 3.0)).instants()):
         expected.record(random.Random(number).lognormvariate(3, 1) / 1e3)
     merged = Histogram()
     for interval in read_hdr_log(record.folder / "times.hlog"):
@@ -206,7 +215,10 @@ def test_credits_hold_in_total(runs, profile_with, counts):
 
 @pytest.mark.slow
 def test_pace_holds_in_total(runs, profile_with, counts):
-    """However many workers there are, the server sees no more per second than the profile allows."""
+    """However many workers there are, the server sees no more per second than the profile allows.
+
+    That holds for what is asked before the load begins, too. A stalled server may see some late.
+    """
     limits = "credits = 100000\nrequests_per_s = 20"
     plan = ("--target", profile_with(limits), "--users", "40", "--duration", "6s")
 
@@ -214,14 +226,15 @@ def test_pace_holds_in_total(runs, profile_with, counts):
 
     assert is_counted_once(record, counts)
     took_s = counts.at_s[-1] - counts.at_s[0]
-    assert 40 < len(counts.at_s) <= 20 * (took_s + 1) + WORKERS
+    assert 40 < len(counts.at_s) <= 20 * (took_s + 1)
+    assert max(sum(start <= each < start + 1 for each in counts.all_at_s) for start in counts.all_at_s) <= 30
 
 
 @pytest.mark.slow
-def test_killed_worker_is_reported_and_its_share_is_served_by_the_others(runs, profile, counts):
-    """Only what was due until some seconds later is missing, and the figures say so."""
-    duration_s, rate = 16, 40
-    plan = ("--target", profile, "--rate", str(rate), "--duration", f"{duration_s}s", "--users", "40")
+def test_lost_worker_ends_the_run_with_what_was_measured(runs, profile, counts):
+    """At once, as a measurement that is not valid; its last seconds are missing, and the figures say so."""
+    rate = 40
+    plan = ("--target", profile, "--rate", str(rate), "--duration", "10m", "--users", "40")
 
     def kill_one(run: Distributed) -> None:
         wait_until(lambda: len(counts.at_s) > 2 * rate)
@@ -229,31 +242,43 @@ def test_killed_worker_is_reported_and_its_share_is_served_by_the_others(runs, p
 
     exit_code, record = undisturbed(SYNC_RUNS, *plan, runs=runs, counts=counts, lost=1, meanwhile=kill_one)
 
-    (reason,) = (each for each in results_of(record).validity.reasons if "was lost" in each)
+    (reason,) = (each for each in results_of(record).validity.reasons if "lost a worker" in each)
     assert exit_code == ExitCode.INVALID_MEASUREMENT
+    assert record.note.startswith("Ended early: lost a worker")
     assert reason in record.note
     (counted_s,) = map(int, re.findall(r"what it sent after second (\d+) is not counted", reason))
-    (served_since_s,) = map(int, re.findall(r"to the 3 others from second (\d+)", reason))
-    assert served_since_s < duration_s
-    missing = (served_since_s - counted_s) * rate / WORKERS
-    arrivals = results_of(record).validity.arrivals
-    assert rate * duration_s - arrivals == pytest.approx(missing, abs=2 * rate / WORKERS)  # of whole seconds
+    last_s = counts.at_s[-1] - counts.at_s[0]
+    uncounted = len(counts.at_s) - requests_of(record)
+    assert 0 <= uncounted <= (last_s - counted_s + 1) * rate / WORKERS
+    assert last_s < 60
 
 
 @pytest.mark.slow
-def test_worker_that_stood_still_does_not_serve_what_others_took_over(runs, profile, counts):
-    """It comes back to a new share, and nothing is sent twice."""
-    duration_s, rate = 18, 40
-    plan = ("--target", profile, "--rate", str(rate), "--duration", f"{duration_s}s", "--users", "40")
+def test_worker_that_is_ended_in_order_interrupts_the_run(runs, profile, counts):
+    """As Kubernetes ends one: what it sent is counted, but for half a load there is no verdict."""
+    plan = ("--target", profile, "--rate", "40", "--duration", "10m", "--users", "40")
 
-    def hold_one(run: Distributed) -> None:
-        wait_until(lambda: len(counts.at_s) > rate)
-        run.workers[2].send_signal(signal.SIGSTOP)
-        wait_until(lambda: "was lost" in run.figures_so_far)
-        run.workers[2].send_signal(signal.SIGCONT)
+    def end_one(run: Distributed) -> None:
+        wait_until(lambda: len(counts.at_s) > 40)
+        run.workers[2].terminate()
 
-    _, record = undisturbed(SYNC_RUNS, *plan, runs=runs, counts=counts, lost=1, back=1, meanwhile=hold_one)
+    exit_code, record = undisturbed(SYNC_RUNS, *plan, runs=runs, counts=counts, meanwhile=end_one)
 
-    assert "is back: 4 share the load" in record.note
+    assert exit_code == ExitCode.INTERRUPTED
+    assert "was ended" in record.note
     assert is_counted_once(record, counts)
-    assert len(counts.at_s) <= rate * duration_s
+
+
+@pytest.mark.slow
+def test_run_whose_only_worker_is_lost_ends(runs, profile, counts):
+    """Locust stops its test where nobody is left; the record says why."""
+    plan = ("--target", profile, "--rate", "20", "--duration", "10m", "--users", "20")
+
+    with distributed(SYNC_RUNS, *plan, workers=1, runs=runs) as run:
+        wait_until(lambda: len(counts.at_s) > 20)
+        run.workers[0].kill()
+        exit_code = run.wait()
+
+    assert exit_code == ExitCode.INVALID_MEASUREMENT
+    assert "lost a worker" in run.record.note
+    assert requests_of(run.record) > 0

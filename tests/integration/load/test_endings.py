@@ -11,7 +11,7 @@ from loading import end_of, started_load, wait_until
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.runs.load_results import LOAD_FILE
-from knouds_harness.runs.verdicts import Outcome
+from knouds_harness.runs.verdicts import RunOutcome
 
 LONG = ("--duration", "10m")
 
@@ -49,7 +49,7 @@ def test_interrupted_run_ends_with_130_and_a_complete_report(runs, number):
     assert ended.exit_code == ExitCode.INTERRUPTED
     assert ended.out.strip().startswith("Interrupted")
     assert "Traceback" not in ended.err
-    assert ended.record.outcome is Outcome.INTERRUPTED
+    assert ended.record.outcome is RunOutcome.INTERRUPTED
     assert ended.results.operations
     assert (ended.record.folder / "report.html").is_file()
     assert is_gone(family)
@@ -78,22 +78,26 @@ def test_second_interruption_ends_at_once_with_a_report(runs, profile):
         ended = end_of(process, runs)
 
     assert ended.exit_code == ExitCode.INTERRUPTED
-    assert ended.record.outcome is Outcome.INTERRUPTED
+    assert ended.record.outcome is RunOutcome.INTERRUPTED
     assert (ended.record.folder / "report.html").is_file()
     wait_until(lambda: is_gone(family), timeout_s=5)
 
 
-def test_killed_leader_leaves_a_readable_record(runs):
+def test_killed_run_controller_leaves_a_readable_record(runs):
     """What it had counted is shown, and that it was killed."""
     with started_load(runs, "reads", "--users", "4", "--processes", "2", *LONG) as process:
         family = wait_for_load(runs, process)
-        (leader,) = (each for each in psutil.Process(process.pid).children() if "locust" in each.cmdline())
-        leader.kill()
+        (master,) = (
+            each
+            for each in psutil.Process(process.pid).children()
+            if any("locust" in word for word in each.cmdline())
+        )
+        master.kill()
         ended = end_of(process, runs)
 
     assert ended.exit_code == ExitCode.INTERRUPTED
     assert "killed by SIGKILL" in ended.err
-    assert ended.record.outcome is Outcome.INTERRUPTED
+    assert ended.record.outcome is RunOutcome.INTERRUPTED
     assert (ended.record.folder / LOAD_FILE).is_file()
     assert ended.record.load
     wait_until(lambda: is_gone(family), timeout_s=10)
@@ -107,4 +111,4 @@ def test_killed_command_takes_everything_with_it(runs):
         ended = end_of(process, runs)
         wait_until(lambda: is_gone(family), timeout_s=20)
 
-    assert ended.record.outcome is Outcome.INTERRUPTED
+    assert ended.record.outcome is RunOutcome.INTERRUPTED

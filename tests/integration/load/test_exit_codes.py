@@ -50,7 +50,11 @@ def test_missed_objective_ends_with_1_and_stands_first(profile, runs, tmp_path):
         (("reads", "--abort-on", "p98=3"), "p98: is no measure"),
         (("reads", "--target", "nowhere"), 'no target "nowhere"'),
         (("reads", "--objectives", "nowhere.toml"), "nowhere.toml: cannot be read"),
-        (("reads", "--", "--no-such-option"), "--no-such-option"),
+        (("reads", "--", "--no-such-option"), "error: unrecognized arguments: --no-such-option\n"),
+        (("reads", "--up-to", "9"), "--up-to belongs to --find-capacity"),
+        (("reads", "--within", "10m"), "--within belongs to --find-capacity"),
+        (("reads", "--finish", "webhook", *CLOSED), "no task of this scenario runs anything"),
+        (("reads", "--objective", "p98 < 3s"), "p98 is no measure"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
@@ -64,11 +68,40 @@ def test_impossible_command_ends_with_2(runs, arguments, says):
     assert loaded.found is None
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("from locust import User\n", "does not install the plugin"),
+        ("from locust import User\nx = 1 +\n", "mine.py, line 2: SyntaxError: invalid syntax\n"),
+        ("\n\nraise ValueError('so')\n", "mine.py, line 3: ValueError: so\n"),
+        (
+            "import no_such_module\n",
+            "mine.py, line 1: ModuleNotFoundError: No module named 'no_such_module'\n",
+        ),
+    ],
+    ids=["plugin", "syntax", "exception", "import"],
+)
+def test_locust_file_at_fault_is_one_sentence(runs, tmp_path, text, says):
+    """With the line, and without what our own processes tell each other."""
+    file = tmp_path / "mine.py"
+    file.write_text(text)
+
+    loaded = load(runs, str(file))
+
+    assert loaded.exit_code == ExitCode.USAGE
+    assert loaded.err.startswith("error: ")
+    assert says in loaded.err
+    assert not {"Traceback", "__main__", "--progress-descriptor"} & {*loaded.err.split()}
+    assert "__main__.py" not in loaded.err
+
+
 def test_target_without_the_keys_ends_with_2(runs, tmp_path, sandbox):
     """The message names what a key has to hold."""
     profile = write_profile(tmp_path, sandbox)
     text = profile.read_text()
-    profile.write_text(text.replace('"execution:cancel"', '"agent:invoke"'))
+    for capability in ('"execution:cancel"', '"execution:*"'):
+        text = text.replace(capability, '"agent:invoke"')
+    profile.write_text(text)
 
     loaded = load(runs, "cancels", "--target", str(profile), *CLOSED)
 

@@ -57,4 +57,15 @@ def test_plan_that_nobody_can_carry_out_is_an_error(tmp_path, sandbox):
     loaded = load(tmp_path / "runs", "rate_limit", "--target", str(profile), "--plan-only")
 
     assert loaded.exit_code == ExitCode.USAGE
-    assert "no active key of an account with credits of the tier pro or business" in loaded.err
+    assert "run_cheapest is left out: it needs an account of the tier pro or business" in loaded.err
+
+
+def test_plan_knows_stages_and_time_to_think(tmp_path, sandbox):
+    """How many tasks a course holds, and how many users who pause so long do at most."""
+    profile = ("--target", str(write_profile(tmp_path, sandbox)), "--plan-only")
+
+    staged = load(tmp_path / "runs", "reads", *profile, "--stages", "30s:50/s,2m:200/s,30s:0/s")
+    thinking = load(tmp_path / "runs", "reads", *profile, "--users", "3", "--duration", "8s", "--think", "2")
+
+    assert "180 s, about 18,750 tasks, at most 200 per second" in staged.out
+    assert "3 users, at most about 15 tasks" in thinking.out

@@ -10,7 +10,7 @@ from hand_started import free_port, write_profile
 from loading import load
 
 from knouds_harness.errors import ExitCode
-from knouds_harness.load.promises import ONE_DELIVERY
+from knouds_harness.load.invariants.invariants import ONE_DELIVERY
 from knouds_harness.runs.load_results import Invariant
 from knouds_harness.sandbox.faults import FAULTS
 from knouds_harness.sandbox.serving import running_sandbox
@@ -155,8 +155,8 @@ def test_limit_is_crossed_and_kept(tmp_path):
     assert loaded.exit_code in {ExitCode.KEPT, ExitCode.INVALID_MEASUREMENT}
 
 
-def test_part_of_the_answers_is_enough_for_the_history(tmp_path):
-    """A ratio thins the shapes out, and not the history."""
+def test_part_of_the_answers_is_enough_for_invariants(tmp_path):
+    """A ratio thins the shapes out, and not the observations."""
     with serving(tmp_path) as profile:
         loaded = verified(tmp_path, profile, *RUNS, "--verify", "0.1")
 

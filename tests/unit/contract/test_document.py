@@ -2,6 +2,7 @@
 
 import copy
 import json
+from pathlib import Path
 
 import pytest
 
@@ -235,3 +236,9 @@ def _changed(path, value):
     else:
         node[path[-1]] = value
     return raw
+
+
+def test_device_is_no_document():
+    """Reading it would never end."""
+    with pytest.raises(DocumentError, match="is a device"):
+        load_document(Path("/dev/zero"))

@@ -5,7 +5,7 @@ import pytest
 from example_targets import make_target
 
 from knouds_harness.exchange.client import Client
-from knouds_harness.target.profile import Target
+from knouds_harness.targets.profile import Target
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -9,14 +10,25 @@ import httpx
 import pytest
 import respx
 from example_targets import SECRETS, make_target
+from hypothesis import given
+from hypothesis import strategies as st
 
 from knouds_harness.contract.operations import Action
-from knouds_harness.errors import GuardStop, TargetUnreachable, UnknownName, UsageError
+from knouds_harness.errors import (
+    CreditsShort,
+    GuardStop,
+    HarnessError,
+    TargetUnreachable,
+    UnknownName,
+    UsageError,
+)
 from knouds_harness.exchange.client import Client, first_contact
 from knouds_harness.exchange.evidence import Exchange, Request
-from knouds_harness.target.guards import Guard
-from knouds_harness.target.personas import Secret
-from knouds_harness.target.resources import Control
+from knouds_harness.exchange.harmless import NO_SUCH_MODEL
+from knouds_harness.targets.guards import Guard
+from knouds_harness.targets.personas import Secret
+from knouds_harness.targets.profile import Target
+from knouds_harness.targets.resources import Control, Model, Workflow
 
 WHOAMI = Request(
     method="GET", path="/api/whoami", persona="full", action=Action.READ, operation_id="getWhoami"
@@ -118,14 +130,53 @@ def test_query_is_encoded_and_base_path_is_kept(client_answering, recording, sen
     assert str(sent[0].url) == "https://gateway.example.com/knouds/api/usage?a=%C3%A4%20%26%3D&a=2"
 
 
-@pytest.mark.parametrize(
-    "path", ["//evil.example/x", "/@evil.example", "/\\evil.example", "/x?y=//evil.example"]
+PATHS = st.builds(
+    "/{}{}".format, st.sampled_from(["", "/", "@", "\\", "..//", "x?y="]), st.text()
+) | st.builds(
+    "/{}evil.example{}".format, st.sampled_from(["/", "@", "\\", ":1@", "http://", "?u=//"]), st.text()
 )
-def test_no_path_leads_to_another_host(client_answering, recording, sent, path: str):
-    """A path cannot smuggle a host in."""
-    client_answering(recording).send(Request(method="GET", path=path, action=Action.READ))
 
-    assert {request.url.host for request in sent} == {"staging.example.com"}
+
+@given(
+    base_url=st.sampled_from(
+        ["https://staging.example.com", "http://127.0.0.1:8080/base", "https://[::1]:1", "http://a.test./x/y"]
+    ),
+    allow=st.frozensets(st.sampled_from(Action)),
+    requests=st.lists(
+        st.builds(
+            Request,
+            method=st.sampled_from(["GET", "POST", "PUT", "DELETE"]),
+            path=PATHS,
+            action=st.sampled_from(Action),
+            query=st.lists(st.tuples(st.text(max_size=5), st.text(max_size=5)), max_size=2).map(tuple),
+            persona=st.sampled_from([None, *SECRETS]),
+        ),
+        max_size=8,
+    ),
+)
+def test_nothing_leads_to_another_server_or_to_what_is_not_allowed(base_url, allow, requests):
+    """Whatever the profile allows and a path holds: a path cannot smuggle a host in."""
+    sent: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(request)
+        return httpx.Response(200, json={"pollUrl": "https://evil.example/"})
+
+    base = httpx.URL(base_url)
+    target = make_target(base_url, allow=allow)
+    with Client(target=target, transport=httpx.MockTransport(answer)) as client:
+        for each in requests:
+            before = len(sent)
+            with suppress(HarnessError):
+                client.send(each)
+            assert all(each.action in allow and request.method == each.method for request in sent[before:])
+
+    base_path = base.raw_path.rstrip(b"/")
+    climbs = any(".." in each.path for each in requests)  # it is still the same server's
+    for request in sent:
+        assert request.url.copy_with(raw_path=b"/") == base.copy_with(raw_path=b"/")
+        assert request.headers["host"] == base.netloc.decode()
+        assert climbs or request.url.raw_path.startswith(base_path + b"/")
 
 
 def test_path_without_a_slash_is_refused(client_answering, recording, sent):
@@ -193,13 +244,27 @@ def test_run_beyond_the_budget_is_not_sent(client_answering, recording, sent):
         (httpx.Response(200, content=b'{"cost": 1e999}'), 10),
         (httpx.Response(200, content=b'{"cost": 1' + b"0" * 400 + b"}"), 10),
         (httpx.Response(200, json={"_async": True, "executionId": "e"}), 10),
+        (httpx.Response(202, json={"_async": True, "executionId": "e", "cost": 0}), 10),
+        (httpx.Response(202, json={"executionId": "e", "cost": 30}), 30),
         (httpx.Response(200, content=b"<html>"), 10),
         (httpx.Response(402, json={"error": "", "code": "INSUFFICIENT_CREDITS"}), 0),
+        (httpx.Response(404, json={"error": "Not found", "cost": 0}), 0),
+        (httpx.Response(404, json={"error": "Not found", "cost": 3}), 10),
+        (httpx.Response(404, json={"error": "Not found", "cost": 30}), 30),
+        (httpx.Response(403, json={"error": "", "success": True}), 10),
+        (httpx.Response(403, json={"error": "", "executionId": "e"}), 10),
+        (httpx.Response(403, json={"error": "", "result": None}), 10),
+        (httpx.Response(403, json={"message": "no"}), 10),
+        (httpx.Response(403, json=["error"]), 10),
+        (httpx.Response(403, content=b"<html>"), 10),
+        (httpx.Response(302, json={"error": ""}), 10),
         (httpx.Response(500, json={"error": "", "code": "EXECUTION_FAILED"}), 10),
+        (httpx.Response(500, json={"error": "", "code": "EXECUTION_FAILED", "cost": 0}), 10),
+        (httpx.Response(500, json={"error": "", "code": "EXECUTION_FAILED", "cost": 30}), 30),
     ],
 )
 def test_run_is_settled_with_what_the_answer_says(client_answering, answer: httpx.Response, spent: float):
-    """The price told, nothing for a refusal, the worst where nobody says."""
+    """The price told, nothing for a documented refusal, the worst where nobody says."""
     client = client_answering(answer)
 
     client.send(RUN)
@@ -207,13 +272,95 @@ def test_run_is_settled_with_what_the_answer_says(client_answering, answer: http
     assert client.guard.budget.spent_credits == spent
 
 
-def test_unannounced_charge_is_counted(client_answering):
-    """A run that should have been refused, and was charged, is in the budget all the same."""
-    client = client_answering(httpx.Response(200, json={"cost": 4}))
+def test_unannounced_charge_beyond_the_limit_is_the_last(client_answering):
+    """A run that should have been refused, and was charged, is in the budget; reading goes on."""
+    client = client_answering(httpx.Response(200, json={"cost": 4_000}))
 
-    client.send(Request(method="POST", path="/api/models/x/run", action=Action.RUN, persona="full"))
+    client.send(to_be_refused())
 
-    assert client.guard.budget.spent_credits == 4
+    assert client.guard.budget.spent_credits == 4_000
+    with pytest.raises(GuardStop, match=r"POST /api/models/x/run \(x00001\): charged 4000 credits"):
+        client.send(to_be_refused())
+    client.send(WHOAMI)
+
+
+def to_be_refused(path: str = "/api/models/x/run") -> Request:
+    """A run that a sound server refuses, so that nothing is said of its cost."""
+    return Request(method="POST", path=path, action=Action.RUN, persona="full")
+
+
+def priced(**limits) -> Target:
+    """A target whose profile knows prices, but not that of ``portrait``."""
+    return replace(
+        make_target(**limits),
+        workflows={
+            "clip": Workflow(slug="clip", owner="ada", cost_credits=40),
+            "portrait": Workflow(slug="portrait", owner="ada"),
+        },
+        models={"suno-v5": Model(name="suno-v5", cost_credits=20)},
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "reserved"),
+    [
+        ("/api/workflows/clip/run", 40),
+        ("/api/workflows/CLIP/run", 40),
+        ("/api/workflows/cl%69p/run", 40),
+        ("/api/workflows/portrait/run", 8),
+        ("/api/models/suno-v5/run", 20),
+        ("/api/models/clip/run", 0),
+    ],
+)
+def test_what_a_refused_run_would_cost_is_reserved_until_it_is_refused(client_answering, path, reserved):
+    """The price of what the path names, for any server that takes it for that."""
+    left = []
+
+    def refuse(_: httpx.Request) -> httpx.Response:
+        left.append(client.guard.budget.left_credits)
+        return httpx.Response(403, json={"error": "No", "code": "CAPABILITY_DENIED"})
+
+    client = client_answering(refuse, target=priced())
+    client.estimates["portrait"] = 8
+    exchange = client.send(to_be_refused(path))
+
+    assert left == [100 - reserved]
+    assert exchange.request.cost_credits == reserved
+    assert client.guard.budget.left_credits == 100
+
+
+def test_run_to_be_refused_is_not_sent_where_its_price_is_not_left(client_answering, recording, sent):
+    """A server that does not refuse would overspend."""
+    client = client_answering(recording, target=priced(credits=39))
+
+    with pytest.raises(CreditsShort, match="may cost 40 credits, and 39 of 39 are left"):
+        client.send(to_be_refused("/api/workflows/clip/run"))
+
+    assert sent == []
+
+
+@pytest.mark.parametrize("path", ["/api/workflows/portrait/run", f"/api/models/{NO_SUCH_MODEL}/run"])
+def test_accepted_run_without_a_price_is_the_last(client_answering, path):
+    """What it costs cannot be told, so no further run can be afforded."""
+    client = client_answering(httpx.Response(202, json={"_async": True, "executionId": "e"}), target=priced())
+
+    client.send(to_be_refused(path))
+
+    with pytest.raises(GuardStop, match="was run, and nobody says what it costs"):
+        client.send(to_be_refused("/api/models/suno-v5/run"))
+
+
+def test_runs_in_flight_wait_for_each_other(client_answering):
+    """Of runs to be refused the credits suffice for one at a time, and all are sent."""
+    client = client_answering(
+        httpx.Response(401, json={"error": "Unauthorized"}), target=priced(credits=20, concurrency=4)
+    )
+
+    with ThreadPoolExecutor(8) as senders:
+        sent = list(senders.map(client.send, [to_be_refused("/api/models/suno-v5/run")] * 16))
+
+    assert [each.status for each in sent] == [401] * 16
+    assert client.guard.budget.spent_credits == 0
 
 
 def test_crash_in_flight_counts_as_the_worst(client_answering):
@@ -294,19 +441,26 @@ def test_no_more_requests_in_flight_than_allowed(client_answering):
     assert len({exchange.id for exchange in exchanges}) == 100
 
 
-def test_control_plane_answer_is_not_kept(client_answering):
-    """Minted secrets never become evidence."""
+def test_control_plane_answer_is_kept_without_its_secrets(client_answering):
+    """Minted secrets never become evidence; what was asked for does."""
     seen: list[Exchange] = []
     target = make_target("http://127.0.0.1:1")
     control = Control(token=Secret("token-0123456789abcdef", "control-token"))
     client = client_answering(
-        httpx.Response(200, json={"secret": "s"}),
+        httpx.Response(200, json={"name": "minted", "secret": "s", "webhookSecret": "w"}),
         target=replace(target, control=control),
         on_exchange=seen.append,
     )
 
-    assert client.control("keys", {}) == {"secret": "s"}
-    assert seen == []
+    assert client.control("keys", {})["secret"] == "s"
+    (kept,) = seen
+    assert kept.json() == {
+        "name": "minted",
+        "secret": "{{key:minted}}",
+        "webhookSecret": "{{webhook-secret}}",
+    }
+    assert kept.is_control
+    assert "token-0123456789abcdef" not in repr(kept)
 
 
 def test_target_without_control_plane_says_so(client_answering, recording):

@@ -1,5 +1,7 @@
 """Bodies are read as JSON strictly, and never with a traceback."""
 
+import sys
+
 import pytest
 from exchanges import exchange
 
@@ -15,6 +17,8 @@ from exchanges import exchange
         ('{"a": 1}'.encode("utf-16"), "not UTF-8"),
         (b"\xef\xbb\xbf{}", "the body is not JSON"),
         (b"[" * 200_000, "nested too deeply"),
+        (b"[" * 201 + b"]" * 201, "nested too deeply"),
+        (b'{"a": ' * 300 + b"1" + b"}" * 300, "nested too deeply"),
         (b"1" * 5_000, "not JSON"),
         (b"{} {}", "the body is not JSON"),
     ],
@@ -31,12 +35,31 @@ def test_what_is_no_json_says_why(body: bytes, says: str):
 
 
 @pytest.mark.parametrize(
+    "body", [b"[" * 200 + b"]" * 200, b"[" + b"[[]], " * 500 + b"1]", b'"' + b"[" * 900 + b'"']
+)
+def test_many_brackets_are_no_deep_nesting(body: bytes):
+    """Two hundred levels are; side by side, or in a text, there may be any number."""
+    assert exchange(200, raw=body).json() is not None
+
+
+@pytest.mark.parametrize(
     ("body", "code"),
     [({"code": "X"}, "X"), ({"code": 5}, None), ({"error": "x"}, None), (["code"], None), (None, None)],
 )
 def test_code_is_the_text_in_an_error_body(body: object, code: str | None):
     """Anything else is no code."""
     assert exchange(400, body).code == code
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [("4.0", 4), ("-0.0", 0), ("4e2", 400), ("4.5", 4.5), ("1e400", sys.float_info.max)],
+)
+def test_number_is_what_it_stands_for(written, read):
+    """A whole number may have a fraction of zeros, and none is beyond all doubles."""
+    value = exchange(raw=written.encode()).json()
+
+    assert (value, type(value)) == (read, type(read))
 
 
 def test_repeated_headers_are_joined():

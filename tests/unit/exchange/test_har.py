@@ -41,6 +41,7 @@ exchanges = st.builds(
     started_at=st.datetimes(timezones=st.just(UTC)),
     elapsed_ms=st.floats(0, 1e6),
     failure=st.none() | text,
+    is_lost=st.booleans(),
 )
 
 

@@ -6,8 +6,9 @@ import httpx
 import pytest
 from example_targets import make_target
 
+from knouds_harness.contract.operations import Action
 from knouds_harness.exchange.pricing import Pricing
-from knouds_harness.target.resources import Model, Workflow
+from knouds_harness.targets.resources import Model, Workflow
 
 PORTRAIT = Workflow(slug="portrait", owner="ada")
 
@@ -27,7 +28,7 @@ def test_profile_s_figure_wins(client_answering):
     ("answer", "price"),
     [
         (httpx.Response(200, json={"fields": [], "estimatedCreditCost": 8}), 8),
-        (httpx.Response(200, json={"fields": [], "estimatedCreditCost": None}), 0),
+        (httpx.Response(200, json={"fields": [], "estimatedCreditCost": None}), None),
         (httpx.Response(200, json={"fields": []}), None),
         (httpx.Response(200, json={"estimatedCreditCost": "8"}), None),
         (httpx.Response(200, json={"estimatedCreditCost": -8}), None),
@@ -36,10 +37,25 @@ def test_profile_s_figure_wins(client_answering):
     ],
 )
 def test_server_s_estimate_counts_else(client_answering, answer: httpx.Response, price: float | None):
-    """A number, nothing without generators, and no price where the answer has none."""
+    """A number, and no price where the answer has none: null says nothing of a workflow with generators."""
     client = client_answering(answer)
 
     assert Pricing(client, client.target).worst_case(PORTRAIT) == price
+
+
+def test_null_is_a_price_of_nothing_without_generators(client_answering):
+    """Where the profile says so, or the harness made the workflow."""
+    client = client_answering(httpx.Response(200, json={"estimatedCreditCost": None}))
+
+    assert Pricing(client, client.target).worst_case(replace(PORTRAIT, has_generator=False)) == 0
+
+
+def test_server_is_not_asked_where_reading_is_not_allowed(client_answering):
+    """Then nobody says what a run costs."""
+    target = make_target(allow=frozenset({Action.RUN}))
+    client = client_answering(httpx.Response(200, json={"estimatedCreditCost": 8}), target=target)
+
+    assert Pricing(client, target).worst_case(PORTRAIT) is None
 
 
 def test_server_is_asked_once(client_answering):

@@ -1,6 +1,8 @@
 """No secret survives anywhere in an exchange, nor in what is made of it."""
 
+import base64
 import json
+from dataclasses import replace
 from urllib.parse import quote
 
 import httpx
@@ -15,7 +17,7 @@ from knouds_harness.exchange.evidence import Request
 from knouds_harness.exchange.har import to_entry
 from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.exchange.reproduction import curl
-from knouds_harness.target.personas import Secret
+from knouds_harness.targets.personas import Secret
 
 FULL = SECRETS["full"]
 
@@ -65,6 +67,56 @@ def test_no_secret_survives(*, secret: str, place: str, before: str, after: str,
         assert each.lower() not in shown
         assert quote(each, safe="").lower() not in shown
         assert json.dumps(each)[1:-1].lower() not in shown
+
+
+ENCODINGS = {
+    "escapes of JSON": lambda secret: "".join(f"\\u{ord(char):04x}" for char in secret).encode(),
+    "escapes of capital letters": lambda secret: "".join(f"\\u{ord(char):04X}" for char in secret).encode(),
+    "some escapes of JSON": lambda secret: secret.replace("_", "\\u005f").encode(),
+    "JSON in JSON": lambda secret: secret.replace("_", "\\\\u005f").encode(),
+    "percent signs": lambda secret: "".join(f"%{ord(char):02x}" for char in secret).encode(),
+    "HTML": lambda secret: "".join(f"&#{ord(char)};" for char in secret).encode(),
+    "hexadecimal HTML": lambda secret: "".join(f"&#x{ord(char):X};" for char in secret).encode(),
+    "UTF-16": lambda secret: secret.encode("utf-16"),
+    "UTF-16 from the greater end": lambda secret: secret.encode("utf-16-be"),
+    "UTF-32": lambda secret: secret.encode("utf-32"),
+    "base64": lambda secret: base64.b64encode(secret.encode()),
+    "base64 for URLs": lambda secret: base64.urlsafe_b64encode(secret.encode()),
+    "base64 after a name": lambda secret: base64.b64encode(b"me:" + secret.encode()),
+    "base64 after a longer name": lambda secret: base64.b64encode(b"user:" + secret.encode()),
+    "base64 after a name with more": lambda secret: base64.b64encode(b"me2:" + secret.encode() + b"\n"),
+    "hexadecimal": lambda secret: secret.encode().hex().encode(),
+}
+
+
+@pytest.mark.parametrize("secret", [FULL, "whsec_0f-which/has+no?prefix"], ids=["key", "literal"])
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_encoded_secret_is_hidden(secret: str, encoding: str):
+    """However a server writes down what it was sent, no half of it can be read back."""
+    redactor = Redactor([Secret(secret, "key:full")])
+    encoded = ENCODINGS[encoding](secret)
+
+    clean = redactor.content(b'{"role":"' + encoded + b'"}')
+
+    assert b"{{key:" in clean
+    assert encoded[len(encoded) // 2 :][:10] not in clean
+    assert clean.startswith(b'{"role":"')
+
+
+@pytest.mark.parametrize("length", [4, 8, len("whsec_0f-which/has") - 1])
+def test_secret_that_is_cut_off_is_hidden(length: int):
+    """The part of it that came before an answer broke off is no evidence either."""
+    redactor = Redactor([Secret("whsec_0f-which/has", "webhook-secret")])
+
+    assert redactor.cut_content(b'{"role":"' + b"whsec_0f-which/has"[:length]) == b'{"role":"{{hidden}}'
+
+
+def test_long_runs_of_what_escapes_begin_with_take_linear_time():
+    """A hostile body of a megabyte costs no more than reading it a few times."""
+    redactor = Redactor([Secret("whsec_without_prefix", "webhook-secret")])
+
+    for hostile in (b"\\" * 1_000_000 + b"u00", b"%" * 1_000_000, b"&#" * 500_000, b"\0" * 1_000_000):
+        assert redactor.content(hostile) == hostile
 
 
 @given(
@@ -165,3 +217,76 @@ def test_secret_added_later_is_hidden_from_then_on():
     redactor.add(Secret(FULL, "key:minted-1"))
 
     assert redactor.text(f"<{FULL}>") == "<{{key:minted-1}}>"
+
+
+@pytest.mark.parametrize(
+    ("said", "safe"),
+    [
+        (f"role {FULL}", "role {{key:full}}"),
+        ("\x1b[2J\u202e", "·[2J·"),
+        ("a\n::add-mask::b", "a\n·:add-mask::b"),
+        ("\ud800", "·"),
+        ("".join(f"\\u{ord(char):04x}" for char in FULL.swapcase()), "{{key:full}}"),
+        ("".join(f"%{ord(char):02X}" for char in FULL.upper()), "{{key:full}}"),
+    ],
+)
+def test_what_is_kept_is_safe_wherever_it_stands(said: str, safe: str):
+    """In a dataclass, a mapping, a tuple, as a name and as a value; what is no text stays."""
+    redactor = Redactor.for_target(make_target())
+    request = Request(
+        method="GET", path=said, query=((said, "x"),), path_values={said: said}, action=Action.READ
+    )
+
+    clean = redactor.safe((request, said, 7, None))
+
+    expected = replace(request, path=safe, query=((safe, "x"),), path_values={safe: safe})
+    assert clean == (expected, safe, 7, None)
+
+
+def test_what_is_safe_already_is_left_alone():
+    """A record is made safe again and again."""
+    request = Request(method="GET", path="/api/health", action=Action.READ)
+
+    assert Redactor().safe(request) is request
+
+
+def test_secret_that_was_shown_before_it_was_known_is_hidden_afterwards():
+    """What is remembered of texts is forgotten with each new secret."""
+    redactor = Redactor()
+    assert redactor.safe("a-webhook-secret-of-ours") == "a-webhook-secret-of-ours"
+
+    redactor.add(Secret("a-webhook-secret-of-ours", "webhook-secret"))
+
+    assert redactor.safe("a-webhook-secret-of-ours") == "{{webhook-secret}}"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"email": "ada@example.com"}',
+        b'{"email" : "ada\\u0040example.com", "by": ["ada@example.com"]}',
+        b'{"inner": "{\\"email\\": \\"ada@example.com\\"}"}',
+    ],
+)
+def test_members_that_the_profile_names_are_hidden(data):
+    """However they are written, and from then on wherever their value stands; each value by one name."""
+    redactor = Redactor.for_target(replace(make_target(), redact=("email", "userId")))
+
+    clean = redactor.content(data)
+
+    assert b"ada@" not in clean
+    assert b"{{email:1}}" in clean
+    assert json.loads(clean)
+    assert redactor.text("mail to ada%40example.com") == "mail to {{email:1}}"
+    assert redactor.content(b'{"userId": "ada@example.com", "email": "eve@example.com"}') == (
+        b'{"userId": "{{email:1}}", "email": "{{email:2}}"}'
+    )
+
+
+def test_hidden_members_stay_json():
+    """Numbers stay numbers; short texts are hidden where they are named alone; others are left."""
+    redactor = Redactor(members=("userId",))
+
+    clean = redactor.content(b'{"userId": 17, "x": {"userId":"ada", "userIds": "ada"}, "n": -1}')
+
+    assert json.loads(clean) == {"userId": 0, "x": {"userId": "{{userId:1}}", "userIds": "ada"}, "n": -1}

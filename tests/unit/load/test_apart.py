@@ -19,7 +19,8 @@ print(*(name for name in ("locust", "gevent", "knouds_harness.load.users") if na
 
 CLIENT_AND_HISTOGRAMS = """
 import sys
-import knouds_harness.load.hdr_logs, knouds_harness.load.http_client, knouds_harness.load.outcomes
+import knouds_harness.measures.hdr_logs
+import knouds_harness.load.client.http_client, knouds_harness.load.collection.request_outcomes
 from gevent import monkey
 
 print("locust" in sys.modules, monkey.is_module_patched("socket"))

@@ -1,7 +1,8 @@
-"""The files for several machines: what they tell Locust is what Locust and the plugin know."""
+"""The files for several machines and the pages: what they tell Locust is what Locust and the plugin know."""
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,16 @@ from locust.argument_parser import get_empty_argument_parser, setup_parser_argum
 
 from knouds_harness.load.options import add_options
 from knouds_harness.locations import scenarios_path
-from knouds_harness.target.profile_format import LimitsTable
+from knouds_harness.targets.profile_format import LimitsTable
 
 FILES = Path(__file__).parents[3] / "docs" / "distributed"
+SHOWN = [
+    line
+    for page in sorted(FILES.parent.glob("*.md"))
+    for line in re.findall(
+        r"^\w*\$ locust (.*)", page.read_text(encoding="utf-8").replace(" \\\n", " "), re.MULTILINE
+    )
+]
 BY_THE_OPERATOR = {
     "master": "--master --master-port=5557 --expect-workers=20 --autostart --autoquit 0 "
     "--enable-rebalancing --only-summary",
@@ -38,7 +46,7 @@ def parsed(command: str) -> Any:
     parser = get_empty_argument_parser(add_help=False, default_config_files=[])
     setup_parser_arguments(parser)
     add_options(parser)
-    return parser.parse_args(shlex.split(command), env_vars={})
+    return parser.parse_args(shlex.split(command, comments=True), env_vars={})
 
 
 @pytest.mark.parametrize("name", commands())
@@ -67,3 +75,11 @@ def test_profile_can_allow_so_many_users(name):
     users = parsed(commands()[name]).num_users
 
     assert LimitsTable(concurrency=users).concurrency == users
+
+
+@pytest.mark.parametrize("line", SHOWN)
+def test_shown_command_is_understood(line):
+    """Each scenario that a page loads is there, and every option is known."""
+    scenario = Path(parsed(line).locustfile)
+
+    assert (scenarios_path() / scenario.name).is_file()

@@ -14,6 +14,14 @@ from knouds_harness.load.fast_session import FastSession
 from knouds_harness.load.users import KnoudsUser
 
 
+def tell_key(server: RawServer, connection: socket.socket) -> None:
+    """Answers with the key that was sent."""
+    while request := server.read_request(connection):
+        [*keys] = [line for line in request.split(b"\r\n") if line.lower().startswith(b"x-api-key")]
+        key = keys[0].split(b": ")[1] if keys else b"none"
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(key), key))
+
+
 def tell_target(server: RawServer, connection: socket.socket) -> None:
     """Answers with what follows the method."""
     while request := server.read_request(connection):
@@ -52,3 +60,23 @@ def test_query_is_sent_and_told_alike(sessions, events):
     assert fast.url == ours.url
     assert fast.url.endswith("/run?async=true")
     assert [event["url"] for event in events] == [ours.url, ours.url]
+
+
+def test_identity_is_sent_to_the_base_url_alone():
+    """As ours does, with and without a with-block."""
+    with serving(tell_key) as server, serving(tell_key) as other:
+        environment = Environment(host=server.base_url)
+        fast = FastSession(type("User", (KnoudsUser,), {"host": server.base_url})(environment))
+        with closing(fast.client.clientpool):
+            fast.act_as((("x-api-key", "secret"),))
+            told = [
+                fast.get("/a").text,
+                fast.get(f"{server.base_url}/a").text,
+                fast.get("/a", headers={"x-api-key": None}).text,
+                fast.get(f"{other.base_url}/a").text,
+            ]
+            with fast.get("/a", headers={"x-api-key": "mine"}, catch_response=True) as response:
+                response.success()
+
+    assert told == ["secret", "secret", "none", "none"]
+    assert response.text == "mine"

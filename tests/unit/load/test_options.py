@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from locust.argument_parser import default_args_dict, get_empty_argument_parser, setup_parser_arguments
 
+from knouds_harness.errors import ExitCode, UsageError
 from knouds_harness.load.options import add_options, read_options
 
 
@@ -16,13 +17,156 @@ def parsed(*arguments):
     return parser.parse_args(arguments, env_vars={})
 
 
-@pytest.mark.parametrize("asked", [("--rate", "200", "--users", "400"), ("--users", "30"), ("--rate", "5")])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ("--rate", "200", "--users", "400"),
+        ("--users", "30"),
+        ("--rate", "5"),
+        ("--stages", "4s:5/s,6s:0/s"),
+        ("--stages", "60s:7"),
+    ],
+)
 def test_worker_reads_what_the_master_was_asked(asked):
     """Users, seed and duration in all are those of the master's command line, though a worker's has none."""
-    of_master, of_worker = parsed(*asked, "--run-time", "60"), parsed("--worker")
+    asked_s = () if "--stages" in asked else ("--run-time", "60")
+    of_master, of_worker = parsed(*asked, *asked_s), parsed("--worker")
     options = read_options(of_master)
 
     sent = {name: value for name, value in vars(of_master).items() if name not in default_args_dict()}
     vars(of_worker).update(sent)
 
     assert read_options(of_worker) == options
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        *(
+            ("--rate", "inf"),
+            ("--rate", "nan"),
+            ("--rate", "1e300"),
+            ("--credits", "nan"),
+            ("--credits", "inf"),
+        ),
+        *(
+            ("--duration", "9" * 30),
+            ("--warm-up", "inf"),
+            ("--verify", "nan"),
+            ("--verify", "0"),
+            ("--steps", "9999999"),
+        ),
+    ],
+)
+def test_number_that_is_no_sensible_one_is_refused(asked, capsys):
+    """Before anything is allocated."""
+    with pytest.raises(SystemExit) as ended:
+        parsed(*asked)
+
+    assert ended.value.code == ExitCode.USAGE
+    assert asked[0] in capsys.readouterr().err
+
+
+def test_more_users_than_a_machine_bears_are_refused():
+    """Also where Locust's own option names them."""
+    with pytest.raises(UsageError, match="at most 100,000 users"):
+        read_options(parsed("--users", "9999999"))
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        (("--base", "3"), "--base has no effect with --shape constant"),
+        (("--base", "3", "--shape", "soak"), "--base has no effect with --shape soak"),
+        (("--steps", "7", "--shape", "ramp"), "--steps has no effect with --shape ramp"),
+        (("--spacing", "poisson", "--users", "4"), "--spacing poisson has no effect without --rate"),
+        (("--think", "1", "--rate", "4"), "--think has no effect at a rate"),
+    ],
+)
+def test_option_without_effect_is_refused(asked, says):
+    """Rather than ignored."""
+    with pytest.raises(UsageError, match=says):
+        read_options(parsed(*asked))
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ("--base", "3", "--shape", "spike"),
+        ("--steps", "7", "--shape", "steps"),
+        ("--spacing", "poisson", "--rate", "4"),
+    ],
+)
+def test_option_with_an_effect_is_read(asked):
+    """Where it means something."""
+    assert read_options(parsed(*asked)).course.total > 0
+
+
+def test_stages_say_rate_users_and_duration():
+    """Each goes in a straight line from the level before, the first from 0."""
+    options = read_options(parsed("--stages", "30s:50/s, 2m:200/s,30s:0/s"))
+
+    assert (options.rate, options.users, options.duration_s) == (200, 1000, 180)
+    assert [options.course.level(at_s) for at_s in (0, 15, 30, 90, 150, 165)] == [0, 25, 50, 125, 200, 100]
+    assert options.schedule is not None
+    assert sum(1 for _ in options.schedule.instants()) == pytest.approx(options.course.total, abs=1)
+
+
+def test_stages_of_users_are_the_closed_model():
+    """And the highest level says how many there are."""
+    options = read_options(parsed("--stages", "10s:20,10s:20"))
+
+    assert (options.rate, options.users, options.course_peak, options.schedule) == (None, 20, 20, None)
+
+
+@pytest.mark.parametrize(
+    ("stages", "says"),
+    [
+        ("30s", "'30s' is no stage"),
+        ("30s:x", "'30s:x' is no stage"),
+        ("5x:3", "'5x:3' is no stage"),
+        ("1s:-3", "'1s:-3' is no stage"),
+        ("1s:nan/s", "'1s:nan/s' is no stage"),
+        ("1s:3,1s:3/s", "write all in one unit"),
+        ("1s:0,1s:0", "no load at all"),
+    ],
+)
+def test_what_are_no_stages_is_refused(stages, says, capsys):
+    """Before anything is started."""
+    with pytest.raises(SystemExit) as ended:
+        parsed("--stages", stages)
+
+    assert ended.value.code == ExitCode.USAGE
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        (("--stages", "9s:3/s", "--rate", "4"), "--rate beside --stages"),
+        (("--stages", "9s:3/s", "--duration", "8"), "--duration beside --stages"),
+        (("--stages", "9s:3", "--users", "4", "--shape", "soak"), "--shape and --users beside --stages"),
+        (("--stages", "9s:3/s", "--base", "1"), "--base has no effect"),
+        (("--stages", "9s:9999999/s"), "at most 1,000,000 arrivals"),
+        (("--stages", "9s:9999999"), "at most 100,000 users"),
+    ],
+)
+def test_what_stages_say_already_is_refused(asked, says):
+    """And what no machine bears."""
+    with pytest.raises(UsageError, match=says):
+        read_options(parsed(*asked))
+
+
+@pytest.mark.parametrize(("think", "think_s"), [("0.5", (0.5, 0.5)), ("0-2", (0, 2)), ("0", (0, 0))])
+def test_time_to_think_is_read(think, think_s):
+    """One, or two between which it is."""
+    assert read_options(parsed("--think", think)).think_s == think_s
+
+
+@pytest.mark.parametrize("think", ["-1", "2-1", "nan", "x", "1-", "1e9"])
+def test_what_is_no_time_to_think_is_refused(think, capsys):
+    """With what can be written."""
+    with pytest.raises(SystemExit):
+        parsed(f"--think={think}")
+
+    assert "write 0.5, or 0.5-2" in capsys.readouterr().err

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from knouds_harness.load.launching import scenario_file, scenario_names
+from knouds_harness.load.generator.launching import scenario_file, scenario_names
 from knouds_harness.locations import scenarios_path
 
 TEXT_BY_SCENARIO = {

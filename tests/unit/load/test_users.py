@@ -20,8 +20,8 @@ from locust.exception import CatchResponseError, LocustError, ResponseError, Sto
 from locust.user.task import LOCUST_STATE_WAITING
 from raw_server import RawServer, serving
 
-from knouds_harness.load.response import BadStatus
-from knouds_harness.load.transport_failures import ConnectionLost, NotConnected, TimedOut
+from knouds_harness.load.client.response import BadStatus
+from knouds_harness.load.client.transport_failures import ConnectionLost, NotConnected, TimedOut
 from knouds_harness.load.users import KnoudsUser
 
 
@@ -325,6 +325,34 @@ def test_prepared_request_is_sent_as_any_other(ours, server):
     assert isinstance(ours.events[-1]["exception"], CatchResponseError)
 
 
+def test_identity_is_sent_until_there_is_another(ours, server):
+    """With what the request has of its own, and with nothing where it says so."""
+    for name in ("one", "two", "one"):
+        ours.client.act_as((("x-api-key", name),))
+        ours.client.get("/a", headers={"x-more": "m"})
+    ours.client.get("/a", headers={"X-Api-Key": "mine"})
+    ours.client.get("/a", headers={"x-api-key": None})
+    prepared = ours.client.prepare("GET", "/a", name="a")
+    ours.client.act_as(())
+    ours.client.send(prepared)
+    ours.client.get("/a")
+
+    keys = [parsed(request)[1].get(b"x-api-key") for request in server.requests]
+    assert keys == [b"one", b"two", b"one", b"mine", None, b"one", None]
+    assert parsed(server.requests[0])[1][b"x-more"] == b"m"
+
+
+def test_identity_is_sent_to_no_other_server(ours, server):
+    """Whose URL is absolute; that of the base URL's own server may be absolute too."""
+    ours.client.act_as((("x-api-key", "secret"),))
+    with serving(echo) as other:
+        ours.client.get(f"{other.base_url}/a")
+        ours.client.get(f"{server.base_url}/a")
+
+        assert parsed(other.requests[0])[1].get(b"x-api-key") is None
+    assert parsed(server.requests[0])[1][b"x-api-key"] == b"secret"
+
+
 def test_other_headers_make_another_request(ours, server):
     """What was encoded once is used only for what is the same."""
     for key in ("one", "two", "one"):
@@ -337,7 +365,7 @@ def test_other_headers_make_another_request(ours, server):
 
 def test_heads_in_store_are_bounded(ours, monkeypatch):
     """A path with an id of its own in each request costs bounded memory."""
-    monkeypatch.setattr("knouds_harness.load.session._MOST_HEADS", 3)
+    monkeypatch.setattr("knouds_harness.load.client.session._MOST_HEADS", 3)
 
     for number in range(10):
         ours.client.get(f"/{number}")

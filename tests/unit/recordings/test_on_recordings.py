@@ -1,37 +1,39 @@
-"""What client, budget, patience, polling and verifier make of answers as servers really give them."""
+"""What client, budget, retries, polling and verifier make of answers as servers really give them."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import httpx
 import pytest
 from recorded import document, make_target, recording, recordings, request_of, serving
 
 from knouds_harness.conformance.checks import all_checks
-from knouds_harness.conformance.doctor import diagnose
-from knouds_harness.conformance.needs import FULL_KEY
-from knouds_harness.conformance.probe import Call, Probe
-from knouds_harness.conformance.recorder import Recorder
-from knouds_harness.conformance.statuses import statuses_in
-from knouds_harness.conformance.subjects import Subjects
-from knouds_harness.conformance.trails import Executions, Trail
+from knouds_harness.conformance.needs.keys import ANY_KEY
+from knouds_harness.conformance.suite.recorder import FindingRecorder
+from knouds_harness.conformance.suite.tester import Call, Tester
+from knouds_harness.conformance.support.execution_traces import Executions, ExecutionTrace
+from knouds_harness.conformance.support.subjects import Subjects
 from knouds_harness.errors import GuardStop
+from knouds_harness.exchange.client import Client
+from knouds_harness.exchange.execution_status import statuses_in
 from knouds_harness.exchange.pricing import Pricing
+from knouds_harness.exchange.profile_check import check_profile
 from knouds_harness.exchange.recordings import TEST_SECRET
 from knouds_harness.exchange.signature import HEADER, SignatureRefused, verify
 from knouds_harness.runs.record import RunHeader, RunWriter
-from knouds_harness.target.resources import Model, Workflow
+from knouds_harness.targets.resources import Model, Workflow
 
 DELIVERIES = [name for name, each in recordings().items() if each.kind == "delivery"]
 
 
 @pytest.fixture
-def make_probe(tmp_path):
-    """A probe that sends with a client; what it waits for is kept instead."""
+def make_tester(tmp_path):
+    """A tester that sends with a client; what it waits for is kept instead."""
     writers = []
 
-    def make(client, waits) -> Probe:
+    def make(client, waits) -> Tester:
         header = RunHeader(
             tool_version="0",
             python_version="3",
@@ -46,8 +48,10 @@ def make_probe(tmp_path):
         )
         writers.append(writer)
         client._on_exchange = writer.add_exchange  # noqa: SLF001 - as a run has it
-        recorder = Recorder(document=document(), writer=writer, waivers=(), today=datetime.now(UTC).date())
-        return Probe(client=client, document=document(), recorder=recorder, wait=waits.append)
+        recorder = FindingRecorder(
+            document=document(), writer=writer, waivers=(), today=datetime.now(UTC).date()
+        )
+        return Tester(client=client, document=document(), recorder=recorder, wait=waits.append)
 
     yield make
     for writer in writers:
@@ -66,23 +70,25 @@ def make_probe(tmp_path):
         ("runWorkflow-202-accepted", ["workflow-completed"], "completed"),
     ],
 )
-def test_execution_is_polled_from_submit_to_end(make_probe, submit, polls, ending):
+def test_execution_is_polled_from_submit_to_end(make_tester, submit, polls, ending):
     """Each recorded poll is asked for once, and none after the end."""
     submitted = recording(submit)
     waits: list[float] = []
 
     with serving(submitted, *[recording(f"getExecution-200-{each}") for each in polls]) as client:
-        probe = make_probe(client, waits)
+        tester = make_tester(client, waits)
         request, _ = request_of(submitted)
-        trail = Trail(resource=Model(name="any", deadline_s=10), exchanges=(client.send(request),))
-        trail = Executions(probe, Subjects(probe)).to_end(trail)
+        reader = client.persona("full")
+        model = Model(name="any", deadline_s=10)
+        trace = ExecutionTrace(reader=reader, resource=model, exchanges=(client.send(request),))
+        trace = Executions(tester, Subjects(tester)).to_end(trace)
 
-    assert trail.ending == ending
+    assert trace.ending == ending
     assert len(waits) == len(polls) - 1
-    assert probe.recorder.findings == {}
+    assert tester.recorder.findings == {}
 
 
-def test_polling_ends_with_a_refusal(make_probe):
+def test_polling_ends_with_a_refusal(make_tester):
     """An execution that is not there is in no state to wait for."""
     unknown = recording("getExecution-404-unknown")
     submitted = recording("runModel-202-accepted").exchange
@@ -94,19 +100,19 @@ def test_polling_ends_with_a_refusal(make_probe):
     )
 
     with serving(unknown) as client:
-        probe = make_probe(client, [])
-        trail = Executions(probe, Subjects(probe)).to_end(
-            Trail(resource=Model(name="any"), exchanges=(lost,))
+        tester = make_tester(client, [])
+        trace = Executions(tester, Subjects(tester)).to_end(
+            ExecutionTrace(reader=client.persona("full"), resource=Model(name="any"), exchanges=(lost,))
         )
 
-    assert trail.ending is None
-    assert statuses_in(trail.exchanges) == ["processing"]
+    assert trace.ending is None
+    assert statuses_in(trace.exchanges) == ["processing"]
 
 
 # --- retry
 
 
-def test_throttled_run_is_sent_again_when_the_refusal_says(make_probe):
+def test_throttled_run_is_sent_again_when_the_refusal_says(make_tester):
     """In the next window it is admitted; nothing is sent in between."""
     refused = recording("runWorkflow-429-over-limit")
     admitted = recording("runWorkflow-200-next-window")
@@ -114,10 +120,10 @@ def test_throttled_run_is_sent_again_when_the_refusal_says(make_probe):
     waits: list[float] = []
 
     with serving(refused, admitted) as client:
-        probe = make_probe(client, waits)
+        tester = make_tester(client, waits)
         persona = client.target.personas[request.persona or ""]
         call = Call(path_values=request.path_values, raw=request.body, headers=request.headers)
-        answer = probe.send("runWorkflow", persona, call)
+        answer = tester.send("runWorkflow", persona, call)
 
     assert answer.status == 200
     assert waits == [refused.exchange.json()["retryAfter"]]
@@ -192,31 +198,37 @@ def test_price_of_a_workflow_is_what_its_schema_estimates():
 
 
 def test_served_target_meets_the_needs_of_tests():
-    """The key that recordings call full is the full key."""
-    found = FULL_KEY.find(make_target(recording("getWhoami-200-user"), recording("getWhoami-200-pro")))
+    """The key that recordings call full is the usual one."""
+    found = ANY_KEY.find(make_target(recording("getWhoami-200-user"), recording("getWhoami-200-pro")))
 
     assert found is not None
     assert found.name == "full"
 
 
 @pytest.mark.parametrize(
-    ("name", "state", "problem"),
+    ("name", "state", "contradicted"),
     [
-        ("getWhoami-200-user", "active", ""),
-        ("getWhoami-200-user", "revoked", 'state is "revoked", so 401 was expected'),
-        ("getWhoami-401-revoked", "revoked", ""),
-        ("getWhoami-401-legacy", "legacy", ""),
-        ("getWhoami-401-unapproved", "active", "the key does not work"),
+        ("getWhoami-200-user", "active", []),
+        ("getWhoami-200-user", "revoked", ["keys.full.state"]),
+        ("getWhoami-401-revoked", "revoked", []),
+        ("getWhoami-401-legacy", "legacy", []),
+        ("getWhoami-401-unapproved", "active", ["keys.unapproved"]),
     ],
 )
-def test_key_is_diagnosed_by_what_whoami_answers(name, state, problem):
-    """As ``doctor`` prints it."""
+def test_key_is_held_against_what_whoami_answers(name, state, contradicted):
+    """A state that the answer does not bear out contradicts the profile."""
     recorded = recording(name)
-    (persona,) = make_target(recorded).personas.values()
+    target = make_target(recorded)
+    (persona,) = target.personas.values()
+    keys = {persona.name: replace(persona, state=state, capabilities=frozenset())}
+    answer = httpx.Response(recorded.exchange.status or 0, content=recorded.exchange.body)
 
-    diagnosis = diagnose(replace(persona, state=state), recorded.exchange)
+    with Client(
+        target=replace(target, personas=keys), transport=httpx.MockTransport(lambda _: answer)
+    ) as client:
+        checked = check_profile(client)
 
-    assert "; ".join(diagnosis.problems) == problem
+    assert [each.where for each in checked.contradictions] == contradicted
 
 
 # --- deliveries

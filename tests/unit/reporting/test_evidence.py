@@ -96,6 +96,16 @@ def test_long_line_is_cut():
     assert line.text.endswith("… 99,502 characters left out")
 
 
+def test_body_of_very_many_values_is_shown_as_it_came():
+    """A line for each of them would cost more than anybody reads."""
+    body = b"[" + b"[]," * 200_000 + b"[]]"
+
+    (line,) = evidence_of(exchange(1, "getWhoami", raw=body)).received.body
+
+    assert line.text.startswith("[[],[],")
+    assert line.text.endswith(" characters left out")
+
+
 def test_deeply_nested_body_is_shown_as_text():
     """A body made to overflow a stack is only text."""
     raw = b"[" * 100_000 + b"]" * 100_000

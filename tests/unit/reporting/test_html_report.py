@@ -175,7 +175,7 @@ def test_script_is_copied_whole(tmp_path):
     page = Page(html_report(replace(record, findings=(one,))))
 
     assert script in page.text
-    assert "It takes 2 requests, one after the other; in exchanges.har x00001, x00900." in page.text
+    assert "It rests on 2 requests; in exchanges.har x00001, x00900." in page.text
 
 
 def test_verdict_comes_first(tmp_path):

@@ -55,7 +55,7 @@ def test_only_what_fails_the_run_is_a_failure(tmp_path):
     }
     assert reasons["health.shape"] == "an assumption does not hold, which fails no run"
     assert reasons["envelope.plain-401-has-code"].startswith("waived: The server follows")
-    assert reasons["webhook.payload-shape"] == "untested: the profile lacks a webhook receiver"
+    assert reasons["webhook.payload-shape"] == "not tested: needs a webhook receiver"
 
 
 def test_strict_run_fails_on_assumptions(tmp_path):

@@ -22,7 +22,7 @@ def broken_record(tmp_path_factory):
 @pytest.mark.parametrize(
     ("write", "first"),
     [
-        (healthy, "## ✅ Contract kept: `staging`"),
+        (healthy, "## ⚠️ No breach found: `staging`"),
         (broken, "## ❌ Contract broken: `staging`"),
         (interrupted, "## ❌ Interrupted: broken so far: `staging`"),
         (empty, "## ⚠️ Stopped early: no verdict: `staging`"),

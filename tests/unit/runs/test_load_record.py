@@ -39,6 +39,19 @@ def test_damaged_line_is_left_out_and_named(folder):
     assert gaps == [f"{SECONDS_FILE}, line 2 is damaged, and is left out."]
 
 
+@pytest.mark.parametrize("spread", ["12:3:4", "x:1", "12:", "1_2:3", "999999:1"])
+def test_damaged_spread_is_left_out_with_its_line(folder, spread):
+    """Charts are drawn of the others."""
+    path = folder / SECONDS_FILE
+    path.write_text(path.read_text().replace(",\n", f",{spread}\n", 1))
+
+    _, seconds, gaps = read(folder)
+
+    assert spread not in {each.spread for each in seconds}
+    assert len(gaps) == 1
+    assert gaps[0].endswith("is damaged, and is left out.")
+
+
 def test_record_is_read_back(folder):
     """Figures, and a row for each second."""
     results, seconds, gaps = read(folder)
@@ -76,8 +89,15 @@ def other_version(text):
     return json.dumps({**json.loads(text), "format_version": 2})
 
 
+def without_an_outcome(text):
+    """A bit of the name of an outcome has flipped."""
+    return text.replace('"throttled"', '"throttlel"', 1)
+
+
 @pytest.mark.parametrize(
-    "change", [lambda text: text[:300], lambda _: "[]", other_version], ids=["cut", "foreign", "later"]
+    "change",
+    [lambda text: text[:300], lambda _: "[]", other_version, without_an_outcome],
+    ids=["cut", "foreign", "later", "flipped"],
 )
 def test_damaged_figures_are_named_in_one_sentence(folder, change):
     """Cut short, foreign, or of another version."""

@@ -7,8 +7,8 @@ from run_records import CHECKS, DOCUMENT, TARGET, broken, empty, exchange, findi
 
 from knouds_harness.errors import RunRecordError
 from knouds_harness.runs.record import read_run
-from knouds_harness.runs.results import Cell, Result, Untested
-from knouds_harness.runs.verdicts import Outcome
+from knouds_harness.runs.results import Cell, Result, UntestedFact
+from knouds_harness.runs.verdicts import RunOutcome
 
 
 def test_what_was_written_is_read_back(tmp_path):
@@ -58,7 +58,7 @@ def test_what_was_written_is_read_back(tmp_path):
             exchange_id="x00001",
         ),
     )
-    assert record.untested == (Untested(check="c", fact="f", operation="getHealth", missing="a key"),)
+    assert record.untested == (UntestedFact(check="c", fact="f", operation="getHealth", missing="a key"),)
     assert record.gaps == ()
 
 
@@ -197,4 +197,4 @@ def test_run_that_never_ended_reads_as_interrupted(tmp_path):
     with start(tmp_path) as writer:
         record = read_run(writer.folder)
 
-    assert (record.outcome, record.exit_code) == (Outcome.INTERRUPTED, None)
+    assert (record.outcome, record.exit_code) == (RunOutcome.INTERRUPTED, None)

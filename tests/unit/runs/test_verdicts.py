@@ -3,7 +3,7 @@
 import pytest
 
 from knouds_harness.contract.sources import Fact, Source
-from knouds_harness.runs.verdicts import Outcome, Verdict, fails_run, verdict_for
+from knouds_harness.runs.verdicts import RunOutcome, Verdict, fails_run, verdict_for
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,7 @@ def test_verdict_follows_from_who_states_the_fact(source, conflict, verdict):
         (Verdict.BREACH, True, True),
         (Verdict.CONFLICT, True, True),
         (Verdict.ASSUMPTION, False, True),
+        (Verdict.CONTRADICTION, True, True),
         (Verdict.ADDITIVE, False, False),
         (Verdict.UNTESTED, False, False),
     ],
@@ -44,4 +45,6 @@ def test_waived_finding_fails_nothing(verdict):
 
 def test_only_a_run_that_came_to_its_end_is_complete():
     """Interrupted, stopped and failed runs prove nothing about what they did not reach."""
-    assert {outcome for outcome in Outcome if outcome.is_complete} == {Outcome.KEPT, Outcome.BROKEN}
+    complete = {outcome for outcome in RunOutcome if outcome.is_complete}
+
+    assert complete == {RunOutcome.KEPT, RunOutcome.BROKEN, RunOutcome.SHORT}

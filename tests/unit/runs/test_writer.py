@@ -6,16 +6,18 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from run_records import Clock, add_finding, empty, exchange, finding, start
+from run_records import HEADER, START, SteppingClock, add_finding, empty, exchange, finding, start
 
 from knouds_harness.errors import RunRecordError
 from knouds_harness.exchange.har import HarWriter
 from knouds_harness.runs.record import read_run
 from knouds_harness.runs.surface import Answers, Surface
-from knouds_harness.runs.verdicts import Outcome
+from knouds_harness.runs.verdicts import RunOutcome
+from knouds_harness.runs.writer import RunWriter
 
 COST = "run.cost-is-credits"
 
@@ -54,9 +56,28 @@ def test_repeated_finding_is_written_once_and_counted(tmp_path):
     assert (found.count, found.exchange_id) == (1000, "x00001")
 
 
+def test_clock_that_is_set_back_makes_no_run_end_before_it_began(tmp_path):
+    """How long it took is told by a monotonic clock."""
+    instants = iter([START, START, *[START - timedelta(hours=1)] * 9])
+    seconds = iter([0.0, 1.0, 2.0, 3.0, 4.0])
+    with RunWriter.start(
+        tmp_path,
+        kind="check",
+        target_name="staging",
+        header=HEADER,
+        now=lambda: next(instants),
+        clock=lambda: next(seconds),
+    ) as writer:
+        writer.finish("kept", 0)
+
+    record = read_run(writer.folder)
+    assert record.started_at == START
+    assert record.duration_s == 3.0
+
+
 def test_counts_are_written_at_most_once_a_second(tmp_path):
     """A run of ten thousand exchanges does not rewrite its counts ten thousand times."""
-    clock = Clock(step_s=0.1)
+    clock = SteppingClock(step_s=0.1)
     with start(tmp_path, clock=clock) as writer:
         path = writer.folder / "run.json"
         seen = set()
@@ -71,14 +92,14 @@ def test_counts_are_written_at_most_once_a_second(tmp_path):
 def test_surface_is_written_whenever_counts_are(tmp_path):
     """A run that is killed leaves what it had seen a second before."""
     seen = Surface(operations={"getHealth": {"200": Answers()}})
-    with start(tmp_path, clock=Clock(step_s=0.6)) as writer:
+    with start(tmp_path, clock=SteppingClock(step_s=0.6)) as writer:
         writer.watch(lambda: seen)
         for number in range(3):
             writer.add_exchange(exchange(number, "getHealth"))
         assert read_run(writer.folder).surface == seen
         seen = replace(seen, webhooks={"webhook.test": Answers()})
 
-    assert read_run(writer.folder).outcome is Outcome.INTERRUPTED
+    assert read_run(writer.folder).outcome is RunOutcome.INTERRUPTED
     assert read_run(writer.folder).surface == seen
 
 
@@ -94,7 +115,7 @@ def test_leaving_without_an_end_means_interrupted(tmp_path):
         run()
 
     record = read_run(next(tmp_path.iterdir()))
-    assert (record.outcome, record.exit_code) == (Outcome.INTERRUPTED, 130)
+    assert (record.outcome, record.exit_code) == (RunOutcome.INTERRUPTED, 130)
     assert record.note == "KeyboardInterrupt"
     assert [each.fact for each in record.findings] == [COST]
     assert record.counts.exchanges == 1
@@ -112,13 +133,13 @@ def test_killed_process_leaves_a_readable_record(tmp_path):
     )
     killed = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path)],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "support")},
         check=False,
     )
 
     record = read_run(next(tmp_path.iterdir()))
     assert killed.returncode < 0
-    assert record.outcome is Outcome.INTERRUPTED
+    assert record.outcome is RunOutcome.INTERRUPTED
     assert "killed" in record.note
     assert len(record.exchange_by_id) == 50
     assert [each.fact for each in record.findings] == [COST]
@@ -180,7 +201,7 @@ def test_full_disk_leaves_room_to_say_why_the_run_ended(tmp_path, disk, monkeypa
 
     record = read_run(writer.folder)
     assert is_set_aside
-    assert (record.outcome, record.note) == (Outcome.STOPPED, "No space left on device")
+    assert (record.outcome, record.note) == (RunOutcome.STOPPED, "No space left on device")
 
 
 def test_room_set_aside_is_given_back(tmp_path):

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knouds_harness.sandbox.capabilities import require
+from knouds_harness.sandbox.capabilities import Asked, require
 from knouds_harness.sandbox.envelopes import Refusal
+from knouds_harness.sandbox.fault_points import ActiveEdits
 
 CAPABILITIES = (
     "workflow:run",
@@ -18,9 +19,13 @@ CAPABILITIES = (
 )
 
 
+def asked(held, required, bound_to):
+    return Asked(held=frozenset(held), required=required, operation="", bound_to=bound_to)
+
+
 def is_admitted(held, required, bound_to=None):
     try:
-        require(frozenset(held), required=required, operation="", bound_to=bound_to, faults=())
+        require(asked(held, required, bound_to), ActiveEdits())
     except Refusal:
         return False
     return True
@@ -55,7 +60,7 @@ def test_bound_form_only_runs(required):
 def test_denial_names_what_would_have_passed(required):
     """Each alternative in ``required`` is enough."""
     with pytest.raises(Refusal) as denial:
-        require(frozenset(), required=required, operation="", bound_to="x", faults=())
+        require(asked((), required, "x"), ActiveEdits())
 
     assert (denial.value.status, denial.value.code) == (403, "CAPABILITY_DENIED")
     assert all(is_admitted({name}, required, bound_to="x") for name in denial.value.context["required"])

@@ -8,13 +8,13 @@ import pytest
 from click.testing import CliRunner
 
 from knouds_harness.errors import PortInUse, UnknownName, UsageError
-from knouds_harness.sandbox.command import sandbox_command
+from knouds_harness.sandbox.command import sandbox
 from knouds_harness.sandbox.faults import FAULTS
 from knouds_harness.sandbox.serving import running_sandbox
 
 
 def run(*arguments):
-    return CliRunner().invoke(sandbox_command, arguments, standalone_mode=False)
+    return CliRunner().invoke(sandbox, arguments, standalone_mode=False)
 
 
 def test_faults_are_listed():
@@ -35,6 +35,8 @@ def test_faults_are_listed():
         (["--latency", "nan"], UsageError, '--latency "nan"'),
         (["--time-scale", "0"], UsageError, "--time-scale 0.0 is no factor"),
         (["--db", "/dev/null/x"], UsageError, "--db /dev/null/x: unable to open"),
+        (["--control-token", ""], UsageError, "--control-token is empty"),
+        (["--control-token", " "], UsageError, "--control-token is empty"),
         (["--host", "203.0.113.1"], UsageError, "cannot listen on 203.0.113.1"),
     ],
 )

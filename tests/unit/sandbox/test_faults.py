@@ -1,31 +1,48 @@
-"""The list of faults, and the lines that it stands for."""
+"""The list of faults, and what each of them does."""
 
-import re
 from collections import Counter
 from importlib import resources
 
 import pytest
 
 from knouds_harness.errors import UnknownName
-from knouds_harness.sandbox.faults import FAULTS, check_faults
+from knouds_harness.sandbox.faults import EDITS, FAMILIES, FAULTS, check_faults
+from knouds_harness.sandbox.operations import OPERATIONS
+from knouds_harness.sandbox.routes import PUBLIC
 
-USE = re.compile(r'"([a-z0-9-]+)"\s+(?:not\s+)?in\s+(?:[a-z_]+\.)?_?faults\b')
+
+def test_every_fault_does_something_and_everything_done_is_a_fault():
+    """What faults say and what they do stand in two tables with the same ids."""
+    assert EDITS.keys() == {fault.id for fault in FAULTS}
 
 
-def used_faults():
+@pytest.mark.parametrize("table", ["FAULTS", "EDITS"])
+def test_fault_ids_are_unique(table):
+    """One id, one fault: no family says or does again what another does."""
+    ids = {
+        "FAULTS": [fault.id for fault in FAULTS],
+        "EDITS": [fault_id for family in FAMILIES for fault_id in family.EDITS],
+    }[table]
+
+    assert [fault_id for fault_id, count in Counter(ids).items() if count > 1] == []
+
+
+def test_server_names_no_fault():
+    """The server itself reads as one without faults: their ids stand in their tables alone."""
     package = resources.files("knouds_harness.sandbox")
-    sources = [file.read_text() for file in package.iterdir() if file.name.endswith(".py")]
-    return {fault_id for source in sources for fault_id in USE.findall(source)}
+    sources = {file.name: file.read_text() for file in package.iterdir() if file.name.endswith(".py")}
+
+    assert [
+        (name, fault.id) for name, source in sources.items() for fault in FAULTS if fault.id in source
+    ] == []
 
 
-def test_registered_faults_are_the_used_ones():
-    """Every fault has its line, and every such line its fault."""
-    assert used_faults() == {fault.id for fault in FAULTS}
+def test_edits_name_operations_that_there_are():
+    """A misspelt operation would leave a fault without effect on it."""
+    known = {operation.name for operation in OPERATIONS} | PUBLIC.keys()
+    edits = [each for edit in EDITS.values() for each in (edit if isinstance(edit, tuple) else (edit,))]
 
-
-def test_fault_ids_are_unique():
-    """One id, one fault."""
-    assert [fault_id for fault_id, count in Counter(fault.id for fault in FAULTS).items() if count > 1] == []
+    assert {name for edit in edits for name in edit.operations} <= known
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from knouds_harness.sandbox.command import sandbox_command
 from knouds_harness.sandbox.faults import FAULTS
 from knouds_harness.sandbox.providers import MODELS
 from knouds_harness.sandbox.seeding import seed_store, seeded_keys
@@ -20,13 +19,6 @@ def store():
     seed_store(store, 0)
     yield store
     store.close()
-
-
-def test_guide_names_every_option():
-    """Options stand in the table."""
-    assert [
-        option.opts[0] for option in sandbox_command.params if f"| `{option.opts[0]}` |" not in GUIDE
-    ] == []
 
 
 def test_guide_names_every_key_account_and_workflow(store):

@@ -1,20 +1,14 @@
 """Fixed windows of 60 s, per user and per route."""
 
 import pytest
+from clocks import Clock
 from hypothesis import given
 from hypothesis import strategies as st
 
 from knouds_harness.sandbox.accounts import Account, Key
 from knouds_harness.sandbox.envelopes import Refusal
+from knouds_harness.sandbox.fault_points import ActiveEdits
 from knouds_harness.sandbox.rate_limits import RateLimiter
-
-
-class Clock:
-    def __init__(self):
-        self.now = 1_800_000_000.25
-
-    def __call__(self):
-        return self.now
 
 
 def key(tier="pro", *, name="pia", key_id=1, role="user"):
@@ -33,13 +27,13 @@ def key(tier="pro", *, name="pia", key_id=1, role="user"):
 @pytest.fixture
 def clock():
     """A clock that stands still."""
-    return Clock()
+    return Clock(1_800_000_000.25)
 
 
 @pytest.fixture
 def limiter(clock):
     """A limiter without faults."""
-    return RateLimiter(now_unix_s=clock, faults=())
+    return RateLimiter(now_unix_s=clock, edits=ActiveEdits())
 
 
 @pytest.mark.parametrize(
@@ -64,7 +58,7 @@ def test_refusal_says_when_to_come_back(limiter, clock):
     """Body and headers agree, and after retryAfter the window is a new one."""
     for _ in range(100):
         limiter.take(key(), "run")
-    clock.now += 12
+    clock.now_s += 12
     with pytest.raises(Refusal) as refusal:
         limiter.take(key(), "run")
 
@@ -76,7 +70,7 @@ def test_refusal_says_when_to_come_back(limiter, clock):
         "X-RateLimit-Reset": "1800000060",
         "Retry-After": "48",
     }
-    clock.now += 48
+    clock.now_s += 48
     assert limiter.take(key(), "run")["X-RateLimit-Remaining"] == "99"
 
 
@@ -92,11 +86,11 @@ def test_bucket_is_the_users_and_the_routes(limiter):
 @given(steps=st.lists(st.floats(0, 30), max_size=400))
 def test_no_window_takes_more_than_the_limit(steps):
     """However requests are spread, at most 100 pass within one window."""
-    clock = Clock()
-    limiter = RateLimiter(now_unix_s=clock, faults=())
+    clock = Clock(1_800_000_000.25)
+    limiter = RateLimiter(now_unix_s=clock, edits=ActiveEdits())
     passed: dict[str, int] = {}
     for step in steps:
-        clock.now += step / 100
+        clock.now_s += step / 100
         try:
             reset = limiter.take(key(), "run")["X-RateLimit-Reset"]
         except Refusal:

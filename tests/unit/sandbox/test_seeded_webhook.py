@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from knouds_harness.errors import UsageError
-from knouds_harness.sandbox.command import sandbox_command
+from knouds_harness.sandbox.command import sandbox
 from knouds_harness.sandbox.seeding import seed_store, seeded_webhook_secret
 from knouds_harness.sandbox.store import Store
 
@@ -19,14 +19,14 @@ def seeded(**options):
     return store
 
 
-def test_keys_of_one_account_have_the_webhook():
-    """Ada's, whatever they hold; nobody else's."""
+def test_keys_of_two_accounts_have_the_webhook():
+    """Those of ada and ines, whatever they hold; nobody else's."""
     rows = seeded(webhook_url=URL).rows(
         "SELECT accounts.name, webhook_url FROM keys JOIN accounts ON accounts.id = account_id"
     )
 
-    assert {name for name, url in rows if url == URL} == {"ada"}
-    assert all((name == "ada") == (url is not None) for name, url in rows)
+    assert {name for name, url in rows if url is not None} == {"ada", "ines"}
+    assert all((name in ("ada", "ines")) == (url == URL) for name, url in rows)
 
 
 def test_no_key_has_a_webhook_unless_told():
@@ -50,4 +50,4 @@ def test_secret_follows_from_the_seed():
 def test_what_is_no_address_is_refused(url):
     """With one sentence, before anything listens."""
     with pytest.raises(UsageError, match="no http or https address"):
-        sandbox_command(["--webhook-url", url], standalone_mode=False)
+        sandbox(["--webhook-url", url], standalone_mode=False)

@@ -92,6 +92,41 @@ def test_late_judges_the_body_before_the_key(clients):
     assert answer.json()["code"] == "INVALID_BODY"
 
 
+def test_volatile_answers_differ_in_what_is_not_promised(clients):
+    """Two answers to one request hold the same documented members, and nothing else is alike."""
+    client, _ = clients["volatile"]
+
+    one, other = (client.get("/api/workflows/portrait") for _ in range(2))
+
+    assert one.headers["x-trace-id"] != other.headers["x-trace-id"]
+    assert one.headers["content-encoding"] == "gzip"
+    assert list(one.json()) != list(other.json())
+    for part in (one.json(), one.json()["nodes"][0], one.json()["edges"][0], one.json()["viewport"]):
+        assert part["trace"] == one.json()["trace"] != other.json()["trace"]
+    assert one.json()["updatedAt"].endswith("+00:00")
+    assert '"zoom": 1.0' in one.text
+    assert set(one.json()["nodes"][0]["data"]) == {"fields"}  # what users wrote stays as it is
+
+
+def test_volatile_closes_connections_now_and_then(clients):
+    """It says so, after a whole answer."""
+    client, _ = clients["volatile"]
+
+    answers = [client.get("/api/health") for _ in range(20)]
+
+    assert [each.headers.get("connection") for each in answers].count("close") == 1
+    assert {each.json()["status"] for each in answers} == {"ok"}
+
+
+def test_volatile_compresses_for_those_who_take_it(clients):
+    """A client that does not accept it gets the body as it is."""
+    client, _ = clients["volatile"]
+
+    answer = client.get("/api/health", headers={"accept-encoding": "identity"})
+
+    assert "content-encoding" not in answer.headers
+
+
 def test_unknown_variant_is_named():
     """A misspelt variant is told with the known ones."""
     with pytest.raises(UnknownName, match='Did you mean "terse"'):

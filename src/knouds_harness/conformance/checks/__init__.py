@@ -1,4 +1,4 @@
-"""The checks, one module for each family."""
+"""The checks, one module or folder for each family, which is what their ids begin with."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from knouds_harness.conformance.checks import (
     authentication,
     capabilities,
     concurrency,
-    envelopes,
     executions,
     isolation,
     rate_limits,
-    refusals,
     runs,
     schemas,
     usage,
@@ -20,12 +18,13 @@ from knouds_harness.conformance.checks import (
     webhooks,
     workflows,
 )
-from knouds_harness.conformance.claims import Check
+from knouds_harness.conformance.checks.envelopes import form, refusals
+from knouds_harness.conformance.judging.claim import Check
 
 _MODULES: tuple[ModuleType, ...] = (
     authentication,
     capabilities,
-    envelopes,
+    form,
     refusals,
     validation,
     schemas,

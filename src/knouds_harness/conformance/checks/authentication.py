@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from knouds_harness.conformance.claims import Claim, answer, check, code_is, status_is
-from knouds_harness.conformance.needs import ANY_KEY, FULL_KEY, LEGACY_KEY, REVOKED_KEY, UNAPPROVED_KEY
+from knouds_harness.conformance.checks.envelopes.refusals import refused_alike
+from knouds_harness.conformance.judging.claim import Claim, answer, check, code_is, status_is
+from knouds_harness.conformance.needs.keys import ANY_KEY, LEGACY_KEY, REVOKED_KEY, UNAPPROVED_KEY
 from knouds_harness.exchange.evidence import Exchange
 
 KEY_PREFIX = "knouds_live_"
@@ -27,7 +28,7 @@ def _plain_401(exchange: Exchange, fact: str) -> Iterator[Claim]:
         yield code_is(exchange, "UNAUTHORIZED", fact="auth.plain-401-code")
 
 
-@check("auth.key-in-x-api-key", needs=(FULL_KEY,))
+@check("auth.key-in-x-api-key", needs=(ANY_KEY,))
 def key_is_accepted(exchange: Exchange) -> Iterator[Claim]:
     """A valid key in the x-api-key header authenticates."""
     yield Claim(
@@ -62,10 +63,16 @@ def unknown_key(exchange: Exchange) -> Iterator[Claim]:
     yield from _plain_401(exchange, "auth.unknown-key-is-401")
 
 
-@check("auth.altered-key-is-401", *_PLAIN_401_FACTS, needs=(FULL_KEY,))
+@check("auth.altered-key-is-401", *_PLAIN_401_FACTS, needs=(ANY_KEY,))
 def altered_key(exchange: Exchange) -> Iterator[Claim]:
     """A valid key altered in case, cut or prolonged is refused."""
     yield from _plain_401(exchange, "auth.altered-key-is-401")
+
+
+@check("auth.refusal-tells-nothing", given=("of_existing",))
+def tells_nothing(exchange: Exchange, *, of_existing: Exchange) -> Iterator[Claim]:
+    """Without a valid key, the answer is the same whether what is asked for exists or not."""
+    yield from refused_alike(exchange, of_existing=of_existing, fact="auth.refusal-tells-nothing")
 
 
 @check("auth.revoked-key-is-401", *_PLAIN_401_FACTS, needs=(REVOKED_KEY,))
@@ -88,13 +95,13 @@ def unapproved_account(exchange: Exchange) -> Iterator[Claim]:
     yield from _plain_401(exchange, "auth.unapproved-account-is-401")
 
 
-@check("auth.bearer-is-not-accepted", *_PLAIN_401_FACTS, needs=(FULL_KEY,))
+@check("auth.bearer-is-not-accepted", *_PLAIN_401_FACTS, needs=(ANY_KEY,))
 def bearer(exchange: Exchange) -> Iterator[Claim]:
     """A key in Authorization: Bearer does not authenticate."""
     yield from _plain_401(exchange, "auth.bearer-is-not-accepted")
 
 
-@check("auth.query-key-is-not-accepted", *_PLAIN_401_FACTS, needs=(FULL_KEY,))
+@check("auth.query-key-is-not-accepted", *_PLAIN_401_FACTS, needs=(ANY_KEY,))
 def key_in_query(exchange: Exchange) -> Iterator[Claim]:
     """A key in the query string does not authenticate."""
     yield from _plain_401(exchange, "auth.query-key-is-not-accepted")
@@ -125,7 +132,7 @@ def session_only_path(exchange: Exchange) -> Iterator[Claim]:
         yield status_is(exchange, 401, 403, 404, fact="auth.session-path-status")
 
 
-@check("auth.keys-begin-with-prefix", needs=(ANY_KEY,))
+@check("auth.keys-begin-with-prefix", needs=(ANY_KEY,), given=("secret",))
 def key_prefix(exchange: Exchange, *, secret: str) -> Iterator[Claim]:
     """A key that works begins with the documented prefix."""
     if exchange.status == 200:
@@ -137,7 +144,7 @@ def key_prefix(exchange: Exchange, *, secret: str) -> Iterator[Claim]:
         )
 
 
-@check("whoami.is-the-key-owner", needs=(ANY_KEY,))
+@check("whoami.is-the-key-owner", needs=(ANY_KEY,), given=("tier", "role", "others", "user"))
 def whoami_owner(
     exchange: Exchange, *, tier: str, role: str, others: dict[str, str], user: str
 ) -> Iterator[Claim]:

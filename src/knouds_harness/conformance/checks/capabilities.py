@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 
-from knouds_harness.conformance.claims import Claim, answer, check, status_is
-from knouds_harness.conformance.needs import CONTROL, FULL_KEY, MAY_WRITE
+from knouds_harness.conformance.checks.envelopes.refusals import refused_alike
+from knouds_harness.conformance.checks.workflows import as_written
+from knouds_harness.conformance.judging.claim import Claim, answer, check
+from knouds_harness.conformance.judging.document_differences import documented_body
+from knouds_harness.conformance.needs.keys import ANY_KEY, AUTHOR
+from knouds_harness.conformance.needs.need import CONTROL
 from knouds_harness.contract.operations import Operation
 from knouds_harness.contract.shapes import as_json
-from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.exchange.evidence import JSON, Exchange
 
 
 def is_denial(exchange: Exchange) -> bool:
@@ -50,7 +54,8 @@ def why_denied(operation: Operation, held: Collection[str], path_values: Mapping
     "capability.exact-is-admitted",
     "capability.resource-wildcard-is-admitted",
     "capability.bound-form-is-admitted",
-    needs=(FULL_KEY,),
+    needs=(ANY_KEY,),
+    given=("operation", "held", "path_values"),
 )
 def admitted(
     exchange: Exchange, *, operation: Operation, held: Collection[str], path_values: Mapping[str, str]
@@ -71,7 +76,8 @@ def admitted(
     "capability.bound-form-is-exact",
     "capability.bound-form-only-runs",
     "capability.denied-names-required",
-    needs=(FULL_KEY,),
+    needs=(ANY_KEY,),
+    given=("operation", "held", "path_values"),
 )
 def denied(
     exchange: Exchange, *, operation: Operation, held: Collection[str], path_values: Mapping[str, str]
@@ -95,7 +101,13 @@ def denied(
         )
 
 
-@check("capability.denied-names-required", needs=(FULL_KEY, CONTROL))
+@check("capability.denial-tells-nothing", given=("of_existing",))
+def denied_alike(exchange: Exchange, *, of_existing: Exchange) -> Iterator[Claim]:
+    """A key that may not do something is told the same whether what it asks for exists or not."""
+    yield from refused_alike(exchange, of_existing=of_existing, fact="capability.denial-tells-nothing")
+
+
+@check("capability.denied-names-required", needs=(CONTROL,), given=("granted",))
 def granting_what_was_required(exchange: Exchange, *, granted: str) -> Iterator[Claim]:
     """A key that is granted what a refusal named as required is admitted."""
     yield Claim(
@@ -106,19 +118,15 @@ def granting_what_was_required(exchange: Exchange, *, granted: str) -> Iterator[
     )
 
 
-@check("capability.denial-has-no-effect", needs=(FULL_KEY, MAY_WRITE))
-def nothing_changed(exchange: Exchange, *, before: object) -> Iterator[Claim]:
-    """A refused write leaves the workflow as it was."""
-    yield status_is(exchange, 200, fact="capability.denial-has-no-effect")
-    yield Claim(
-        fact="capability.denial-has-no-effect",
-        holds=exchange.json_or_none() == before,
-        expected="what was read before the refused request",
-        observed="something else",
-    )
+@check("capability.denial-has-no-effect", needs=(AUTHOR,), given=("before",))
+def nothing_changed(exchange: Exchange, *, before: Mapping[str, JSON]) -> Iterator[Claim]:
+    """A refused write leaves the workflow as it was; ``before`` is what was read then."""
+    documented = documented_body(exchange).members or before
+    known = {name: before.get(name) for name in documented} if before else {}
+    yield from as_written(exchange, known, fact="capability.denial-has-no-effect")
 
 
-@check("capability.denial-has-no-effect", needs=(FULL_KEY, MAY_WRITE))
+@check("capability.denial-has-no-effect", needs=(AUTHOR,), given=("name",))
 def nothing_created(exchange: Exchange, *, name: str) -> Iterator[Claim]:
     """A refused create leaves no workflow behind."""
     summaries = exchange.json_or_none()

@@ -10,26 +10,18 @@ import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from knouds_harness.conformance.checks.rate_limits import is_admitted, is_same_window, standing_of
+from knouds_harness.conformance.checks.rate_limits import is_admitted, is_same_window, window_headers_of
 from knouds_harness.conformance.checks.runs import amount
-from knouds_harness.conformance.claims import Claim, answer, check
-from knouds_harness.conformance.needs import (
-    CONTROL,
-    FULL_KEY,
-    LIMITED_KEY,
-    LIMITED_WORKFLOW,
-    MAY_CANCEL,
-    MAY_RUN,
-    MAY_WRITE,
-    POLLED_MODEL,
-    USABLE_MODEL,
-)
-from knouds_harness.conformance.serial_order import is_certain, serial_order, steps_of
-from knouds_harness.conformance.statuses import FINAL, NEXT_BY_STATUS, body_of, status_in
+from knouds_harness.conformance.judging.claim import Claim, answer, check
+from knouds_harness.conformance.judging.serial_order import is_certain, serial_order, steps_of
+from knouds_harness.conformance.needs.keys import AUTHOR
+from knouds_harness.conformance.needs.rate_limits import FILLABLE_WINDOW, LIMITED_KEY
+from knouds_harness.conformance.needs.runs import CANCELLED_RUN
 from knouds_harness.exchange.evidence import JSON, Exchange
+from knouds_harness.exchange.execution_status import FINAL, NEXT_BY_STATUS, body_of, status_in
 
-_WRITES = (FULL_KEY, MAY_WRITE)
-_CANCELS = (FULL_KEY, POLLED_MODEL, MAY_RUN, MAY_CANCEL)
+_WRITES = (AUTHOR,)
+_CANCELS = (CANCELLED_RUN,)
 _ANY_IN_FLIGHT = "in flight"
 
 
@@ -39,7 +31,7 @@ def created_slug(exchange: Exchange) -> str | None:
     return slug if isinstance(slug, str) else None
 
 
-@check("workflows.create-suffixes-taken-slug", needs=_WRITES)
+@check("workflows.create-suffixes-taken-slug", needs=_WRITES, given=("others",))
 def distinct_slugs(exchange: Exchange, *, others: Collection[str]) -> Iterator[Claim]:
     """Workflows of one name that are created at once get slugs of their own.
 
@@ -56,7 +48,7 @@ def distinct_slugs(exchange: Exchange, *, others: Collection[str]) -> Iterator[C
         )
 
 
-@check("workflows.update-takes-subset", needs=_WRITES)
+@check("workflows.update-takes-subset", needs=_WRITES, given=("before", "history", "members"))
 def updates_in_some_order(
     exchange: Exchange, *, before: Exchange, history: Sequence[Exchange], members: Sequence[str]
 ) -> Iterator[Claim]:
@@ -70,7 +62,7 @@ def updates_in_some_order(
         yield from _member_in_some_order(member, before, history, fact="workflows.update-takes-subset")
 
 
-@check("workflows.move-sets-folder", needs=_WRITES)
+@check("workflows.move-sets-folder", needs=_WRITES, given=("before", "history"))
 def moves_in_some_order(
     exchange: Exchange, *, before: Exchange, history: Sequence[Exchange]
 ) -> Iterator[Claim]:
@@ -101,7 +93,7 @@ def _member_in_some_order(
     yield _order_claim(concerned, initial, outcomes, fact=fact, says=lambda each: _said(each, member))
 
 
-@check("workflows.delete-then-404", needs=_WRITES)
+@check("workflows.delete-then-404", needs=_WRITES, given=("history",))
 def deletes_in_some_order(exchange: Exchange, *, history: Sequence[Exchange]) -> Iterator[Claim]:
     """Of a workflow that is deleted and written at once nothing is left, and nothing comes back.
 
@@ -124,7 +116,7 @@ def deletes_in_some_order(exchange: Exchange, *, history: Sequence[Exchange]) ->
         yield _order_claim(history, True, outcomes, fact="workflows.delete-then-404", says=lambda _: "")
 
 
-@check("execution.final-is-absorbing", "execution.edges", needs=_CANCELS)
+@check("execution.final-is-absorbing", "execution.edges", needs=_CANCELS, given=("history",))
 def cancels_in_some_order(exchange: Exchange, *, history: Sequence[Exchange]) -> Iterator[Claim]:
     """Cancels of one execution at once lead to one end, and no status comes back.
 
@@ -151,7 +143,7 @@ def cancels_in_some_order(exchange: Exchange, *, history: Sequence[Exchange]) ->
         yield _order_claim(in_flight, "processing", edges, fact="execution.edges", says=says)
 
 
-@check("execution.cancelled-is-charged", needs=_CANCELS)
+@check("execution.cancelled-is-charged", needs=_CANCELS, given=("rows", "most_credits"))
 def charged_once(
     exchange: Exchange, *, rows: Sequence[Mapping[str, Any]], most_credits: float
 ) -> Iterator[Claim]:
@@ -170,7 +162,7 @@ def charged_once(
         )
 
 
-@check("run.too-few-credits-is-402", needs=(USABLE_MODEL, MAY_RUN, CONTROL))
+@check("run.too-few-credits-is-402", given=("charged_credits", "had_credits"))
 def no_overspending(
     exchange: Exchange,  # noqa: ARG001 - the evidence
     *,
@@ -190,7 +182,7 @@ def no_overspending(
     )
 
 
-@check("rate.over-limit-is-429", "tier.rate-limit-pro", needs=(LIMITED_KEY, MAY_RUN, MAY_WRITE, CONTROL))
+@check("rate.over-limit-is-429", "tier.rate-limit-pro", needs=(FILLABLE_WINDOW,), given=("answers", "left"))
 def burst(exchange: Exchange, *, answers: Sequence[Exchange], left: int) -> Iterator[Claim]:
     """Of requests that are sent at once exactly as many are admitted as the window had left.
 
@@ -213,13 +205,13 @@ def burst(exchange: Exchange, *, answers: Sequence[Exchange], left: int) -> Iter
         )
 
 
-@check("rate.remaining-falls", needs=(LIMITED_KEY, LIMITED_WORKFLOW, MAY_RUN))
+@check("rate.remaining-falls", needs=(LIMITED_KEY,), given=("earlier", "between"))
 def all_counted(exchange: Exchange, *, earlier: Exchange, between: Sequence[Exchange]) -> Iterator[Claim]:
     """Requests that are sent at once count one by one.
 
     The exchange and ``earlier`` were sent after and before them; what a refused request counts is open.
     """
-    before, now = standing_of(earlier).remaining, standing_of(exchange).remaining
+    before, now = window_headers_of(earlier).remaining, window_headers_of(exchange).remaining
     all_admitted = all(map(is_admitted, between))
     if not is_same_window(exchange, earlier) or before is None or now is None or not all_admitted:
         return

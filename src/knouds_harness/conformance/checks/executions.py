@@ -8,27 +8,26 @@ from statistics import median
 from typing import Any, Final
 
 from knouds_harness.conformance.checks.runs import amount
-from knouds_harness.conformance.claims import Claim, answer, check, status_is
-from knouds_harness.conformance.needs import (
-    FAILING_POLLED_MODEL,
-    FULL_KEY,
-    MAY_CANCEL,
-    MAY_RUN,
-    OWN_POLLED_WORKFLOW,
-    POLLED_MODEL,
+from knouds_harness.conformance.judging.claim import Claim, answer, check, status_is
+from knouds_harness.conformance.needs.runs import (
+    ASYNC_RUN,
+    ASYNC_RUN_IN_TIME,
+    ASYNC_WORKFLOW_RUN,
+    CANCELLED_RUN,
+    FAILING_ASYNC_RUN,
 )
-from knouds_harness.conformance.statuses import FINAL, IN_FLIGHT, NEXT_BY_STATUS, body_of, status_in
 from knouds_harness.contract.shapes import as_json
 from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.exchange.execution_status import FINAL, IN_FLIGHT, NEXT_BY_STATUS, body_of, status_in
 
 MOST_SUBMIT_MS: Final = 500
 FEWEST_SAMPLES: Final = 5
 _FEWEST_CANCELS: Final = 3
-_RUN_NEEDS = (FULL_KEY, POLLED_MODEL, MAY_RUN)
-_CANCEL_NEEDS = (*_RUN_NEEDS, MAY_CANCEL)
+_RUN_NEEDS = (ASYNC_RUN,)
+_CANCEL_NEEDS = (CANCELLED_RUN,)
 
 
-@check("async.submit-under-500-ms", needs=_RUN_NEEDS)
+@check("async.submit-under-500-ms", needs=_RUN_NEEDS, given=("elapsed_ms",))
 def submit_is_quick(exchange: Exchange, *, elapsed_ms: Sequence[float]) -> Iterator[Claim]:
     """A submit is answered in under 500 ms: the median of at least five on a warm connection."""
     if len(elapsed_ms) >= FEWEST_SAMPLES:
@@ -41,7 +40,7 @@ def submit_is_quick(exchange: Exchange, *, elapsed_ms: Sequence[float]) -> Itera
         )
 
 
-@check("async.execution-id-is-fresh", needs=_RUN_NEEDS)
+@check("async.execution-id-is-fresh", needs=_RUN_NEEDS, given=("earlier",))
 def fresh_id(exchange: Exchange, *, earlier: Collection[object]) -> Iterator[Claim]:
     """Each submit gets an executionId that no earlier one got."""
     execution_id = body_of(exchange).get("executionId")
@@ -55,7 +54,7 @@ def fresh_id(exchange: Exchange, *, earlier: Collection[object]) -> Iterator[Cla
         )
 
 
-@check("async.poll-url-leads-to-execution", needs=_RUN_NEEDS)
+@check("async.poll-url-leads-to-execution", needs=_RUN_NEEDS, given=("submitted",))
 def poll_url(exchange: Exchange, *, submitted: Exchange) -> Iterator[Claim]:
     """What a submit's pollUrl leads to is the execution submitted."""
     execution_id = body_of(submitted).get("executionId")
@@ -78,7 +77,7 @@ def poll_url(exchange: Exchange, *, submitted: Exchange) -> Iterator[Claim]:
         )
 
 
-@check("async.workflow-submit-names-slug", needs=(FULL_KEY, OWN_POLLED_WORKFLOW, MAY_RUN))
+@check("async.workflow-submit-names-slug", needs=(ASYNC_WORKFLOW_RUN,), given=("slug",))
 def workflow_submit(exchange: Exchange, *, slug: str) -> Iterator[Claim]:
     """A workflow's submit carries the slug of the workflow that was run."""
     if "executionId" in body_of(exchange):
@@ -92,7 +91,13 @@ def workflow_submit(exchange: Exchange, *, slug: str) -> Iterator[Claim]:
         )
 
 
-@check("execution.edges", "execution.final-is-absorbing", "execution.poll-shape", needs=_RUN_NEEDS)
+@check(
+    "execution.edges",
+    "execution.final-is-absorbing",
+    "execution.poll-shape",
+    needs=_RUN_NEEDS,
+    given=("statuses",),
+)
 def edges(exchange: Exchange, *, statuses: Sequence[str]) -> Iterator[Claim]:
     """Polls are of the execution asked for, whose status changes only as documented: no end is left.
 
@@ -120,7 +125,7 @@ def edges(exchange: Exchange, *, statuses: Sequence[str]) -> Iterator[Claim]:
             )
 
 
-@check("execution.final-is-absorbing", "execution.poll-shape", needs=_RUN_NEEDS)
+@check("execution.final-is-absorbing", "execution.poll-shape", needs=_RUN_NEEDS, given=("shown",))
 def stays_known(exchange: Exchange, *, shown: str) -> Iterator[Claim]:
     """An execution that a poll has shown is no 404 for its owner later on, ended or not.
 
@@ -135,7 +140,7 @@ def stays_known(exchange: Exchange, *, shown: str) -> Iterator[Claim]:
         )
 
 
-@check("execution.ends-in-time", needs=_RUN_NEEDS)
+@check("execution.ends-in-time", needs=(ASYNC_RUN_IN_TIME,), given=("deadline_s",))
 def ends_in_time(exchange: Exchange, *, deadline_s: float | None) -> Iterator[Claim]:
     """An execution has ended when the profile's deadline is over.
 
@@ -152,7 +157,7 @@ def ends_in_time(exchange: Exchange, *, deadline_s: float | None) -> Iterator[Cl
         )
 
 
-@check("execution.cancel-in-flight", needs=_CANCEL_NEEDS)
+@check("execution.cancel-in-flight", needs=_CANCEL_NEEDS, given=("after",))
 def cancel_in_flight(exchange: Exchange, *, after: Sequence[str]) -> Iterator[Claim]:
     """An execution in flight is cancelled on request, unless its provider is faster.
 
@@ -174,7 +179,7 @@ def cancel_in_flight(exchange: Exchange, *, after: Sequence[str]) -> Iterator[Cl
         )
 
 
-@check("execution.cancel-in-flight", needs=_CANCEL_NEEDS)
+@check("execution.cancel-in-flight", needs=_CANCEL_NEEDS, given=("after_each",))
 def cancels_take_effect(exchange: Exchange, *, after_each: Sequence[Sequence[str]]) -> Iterator[Claim]:
     """Of several accepted cancels of executions in flight, one at least shows in what polls say.
 
@@ -192,7 +197,7 @@ def cancels_take_effect(exchange: Exchange, *, after_each: Sequence[Sequence[str
         )
 
 
-@check("execution.cancel-in-flight", needs=_CANCEL_NEEDS)
+@check("execution.cancel-in-flight", needs=_CANCEL_NEEDS, given=("before", "after"))
 def cancelled_again(exchange: Exchange, *, before: str, after: str) -> Iterator[Claim]:
     """An execution in flight whose cancelling was asked for is not unknown to the next cancel.
 
@@ -208,7 +213,7 @@ def cancelled_again(exchange: Exchange, *, before: str, after: str) -> Iterator[
         )
 
 
-@check("execution.cancel-in-flight", needs=_CANCEL_NEEDS)
+@check("execution.cancel-in-flight", needs=_CANCEL_NEEDS, given=("endings", "alone"))
 def cancels_do_not_fail(
     exchange: Exchange, *, endings: Sequence[str | None], alone: str | None
 ) -> Iterator[Claim]:
@@ -227,7 +232,7 @@ def cancels_do_not_fail(
         )
 
 
-@check("execution.failed-has-error", needs=(FAILING_POLLED_MODEL, MAY_RUN))
+@check("execution.failed-has-error", needs=(FAILING_ASYNC_RUN,))
 def fails(exchange: Exchange) -> Iterator[Claim]:
     """An execution of what always fails ends as failed; the exchange is its last poll."""
     if status_in(exchange) in FINAL:
@@ -240,7 +245,12 @@ def fails(exchange: Exchange) -> Iterator[Claim]:
         )
 
 
-@check("execution.cancelled-is-charged", "usage.run-has-a-row", needs=_CANCEL_NEEDS)
+@check(
+    "execution.cancelled-is-charged",
+    "usage.run-has-a-row",
+    needs=_CANCEL_NEEDS,
+    given=("row", "is_missing", "alone"),
+)
 def cancelled_is_charged(
     exchange: Exchange,
     *,
@@ -286,7 +296,7 @@ def cancel_after_end(exchange: Exchange) -> Iterator[Claim]:
         yield status_is(exchange, 409, 400, 200, fact="execution.cancel-after-end")
 
 
-@check("execution.cancel-after-end-changes-nothing", needs=_CANCEL_NEEDS)
+@check("execution.cancel-after-end-changes-nothing", needs=_CANCEL_NEEDS, given=("ending",))
 def end_stands(exchange: Exchange, *, ending: str | None) -> Iterator[Claim]:
     """Cancelling an ended execution leaves its status alone.
 

@@ -9,26 +9,20 @@ from typing import Any, Final
 
 from knouds_harness.conformance.checks.usage import listed_models
 from knouds_harness.conformance.checks.workflows import is_success
-from knouds_harness.conformance.claims import Claim, answer, check, status_is
-from knouds_harness.conformance.needs import (
-    CONTROL,
-    FULL_KEY,
-    MAY_CANCEL,
-    MAY_RUN,
-    MAY_WRITE,
-    OWN_FILED_WORKFLOW,
-    POLLED_MODEL,
-    STRANGER_KEY,
-    USABLE_MODEL,
+from knouds_harness.conformance.judging.claim import Claim, answer, check, status_is
+from knouds_harness.conformance.needs.keys import ANY_KEY, TWO_ACCOUNTS
+from knouds_harness.conformance.needs.need import CONTROL
+from knouds_harness.conformance.needs.strangers import (
+    CANCELLED_BY_STRANGER,
+    FILED_AND_STRANGER,
+    MODEL_RUN_AND_STRANGER,
 )
-from knouds_harness.conformance.statuses import status_in
 from knouds_harness.exchange.evidence import Exchange
-
-_TWO_USERS = (FULL_KEY, STRANGER_KEY)
+from knouds_harness.exchange.execution_status import status_in
 
 
 @dataclass(frozen=True, kw_only=True)
-class Refusal:
+class ForeignRefusal:
     """What an operation on someone else's resource is answered with.
 
     Attributes:
@@ -42,19 +36,19 @@ class Refusal:
     status_fact: str | None = None
 
 
-_READ = Refusal(fact="workflows.foreign-private-read-is-refused", statuses=(403, 404))
-_WRITE = Refusal(
+_READ = ForeignRefusal(fact="workflows.foreign-private-read-is-refused", statuses=(403, 404))
+_WRITE = ForeignRefusal(
     fact="workflows.foreign-write-is-refused",
     statuses=(403, 404),
     status_fact="workflows.foreign-write-status",
 )
-_EXECUTION = Refusal(fact="execution.foreign-is-404")
+_EXECUTION = ForeignRefusal(fact="execution.foreign-is-404")
 
-ON_WORKFLOWS: Final[Mapping[str, Refusal]] = MappingProxyType(
+ON_WORKFLOWS: Final[Mapping[str, ForeignRefusal]] = MappingProxyType(
     {
-        "runWorkflow": Refusal(fact="run.foreign-workflow-is-404"),
+        "runWorkflow": ForeignRefusal(fact="run.foreign-workflow-is-404"),
         "getWorkflowSchema": _READ,
-        "getPublicWorkflowSchema": Refusal(fact="schema.public-only-when-public"),
+        "getPublicWorkflowSchema": ForeignRefusal(fact="schema.public-only-when-public"),
         "getWorkflow": _READ,
         "updateWorkflow": _WRITE,
         "moveWorkflow": _WRITE,
@@ -63,18 +57,24 @@ ON_WORKFLOWS: Final[Mapping[str, Refusal]] = MappingProxyType(
 )
 """Operations on a workflow, which here is private."""
 
-ON_EXECUTIONS: Final[Mapping[str, Refusal]] = MappingProxyType(
+ON_EXECUTIONS: Final[Mapping[str, ForeignRefusal]] = MappingProxyType(
     {"getExecution": _EXECUTION, "cancelExecution": _EXECUTION}
 )
 
 ON_NOBODYS: Final = frozenset({"runModel"})
 """Operations on what belongs to nobody."""
 
-REFUSAL_BY_OPERATION: Final[Mapping[str, Refusal]] = MappingProxyType({**ON_WORKFLOWS, **ON_EXECUTIONS})
+REFUSAL_BY_OPERATION: Final[Mapping[str, ForeignRefusal]] = MappingProxyType(
+    {**ON_WORKFLOWS, **ON_EXECUTIONS}
+)
+FACTS_BY_OPERATION: Final[Mapping[str, tuple[str, ...]]] = {
+    operation_id: tuple(filter(None, (refusal.fact, refusal.status_fact)))
+    for operation_id, refusal in REFUSAL_BY_OPERATION.items()
+}
 _FACTS = tuple(dict.fromkeys(refusal.fact for refusal in REFUSAL_BY_OPERATION.values()))
 
 
-@check(*_FACTS, "workflows.foreign-write-status", needs=_TWO_USERS)
+@check(*_FACTS, "workflows.foreign-write-status", needs=(TWO_ACCOUNTS,))
 def refused(exchange: Exchange) -> Iterator[Claim]:
     """Someone else's private workflow or execution is refused, whatever is asked of it."""
     refusal = REFUSAL_BY_OPERATION[exchange.request.operation_id or ""]
@@ -87,7 +87,7 @@ def refused(exchange: Exchange) -> Iterator[Claim]:
         yield status_is(exchange, *refusal.statuses, fact=refusal.status_fact)
 
 
-@check("execution.foreign-is-404", needs=(*_TWO_USERS, POLLED_MODEL, MAY_RUN, MAY_CANCEL))
+@check("execution.foreign-is-404", needs=(CANCELLED_BY_STRANGER,))
 def not_cancelled(exchange: Exchange) -> Iterator[Claim]:
     """An execution that only somebody else tried to cancel goes on, as its owner sees."""
     status = status_in(exchange)
@@ -101,7 +101,7 @@ def not_cancelled(exchange: Exchange) -> Iterator[Claim]:
         )
 
 
-@check("workflows.list-own-and-templates", needs=(*_TWO_USERS, MAY_WRITE, OWN_FILED_WORKFLOW))
+@check("workflows.list-own-and-templates", needs=(FILED_AND_STRANGER,), given=("slug",))
 def not_received(exchange: Exchange, *, slug: str) -> Iterator[Claim]:
     """A workflow that is moved to somebody else's folder does not show in their list."""
     summaries = exchange.json_or_none()
@@ -115,7 +115,7 @@ def not_received(exchange: Exchange, *, slug: str) -> Iterator[Claim]:
         )
 
 
-@check("workflows.creator-owns", needs=(*_TWO_USERS, MAY_WRITE, OWN_FILED_WORKFLOW))
+@check("workflows.creator-owns", needs=(FILED_AND_STRANGER,))
 def still_owned(exchange: Exchange) -> Iterator[Claim]:
     """Whatever folder its creator names, a workflow stays theirs."""
     yield Claim(
@@ -126,7 +126,7 @@ def still_owned(exchange: Exchange) -> Iterator[Claim]:
     )
 
 
-@check("usage.own-rows-only", needs=(FULL_KEY, CONTROL))
+@check("usage.own-rows-only", needs=(ANY_KEY, CONTROL))
 def no_rows(exchange: Exchange) -> Iterator[Claim]:
     """An account that never ran anything has no usage, whoever's workflow or model is asked for."""
     page: Any = exchange.json_or_none()
@@ -141,7 +141,7 @@ def no_rows(exchange: Exchange) -> Iterator[Claim]:
         )
 
 
-@check("usage.models-are-distinct", needs=(FULL_KEY, CONTROL))
+@check("usage.models-are-distinct", needs=(ANY_KEY, CONTROL), given=("of_others",))
 def no_models(exchange: Exchange, *, of_others: Collection[str]) -> Iterator[Claim]:
     """An account that never ran anything has used none of the models that others have."""
     listed = listed_models(exchange)
@@ -155,7 +155,7 @@ def no_models(exchange: Exchange, *, of_others: Collection[str]) -> Iterator[Cla
         )
 
 
-@check("usage.models-are-distinct", needs=(FULL_KEY, STRANGER_KEY, USABLE_MODEL, MAY_RUN))
+@check("usage.models-are-distinct", needs=(MODEL_RUN_AND_STRANGER,), given=("model",))
 def no_foreign_model(exchange: Exchange, *, model: str) -> Iterator[Claim]:
     """A model that somebody else has just run, and oneself never, is none of one's history."""
     listed = listed_models(exchange)

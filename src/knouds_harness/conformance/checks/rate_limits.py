@@ -10,35 +10,30 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
-from knouds_harness.conformance.claims import Claim, answer, check
-from knouds_harness.conformance.needs import (
-    ADMIN_KEY,
-    BUSINESS_KEY,
-    BUSINESS_WORKFLOW,
-    CONTROL,
-    ENTERPRISE_KEY,
+from knouds_harness.conformance.judging.claim import Claim, answer, check
+from knouds_harness.conformance.needs.keys import ADMIN_KEY, PRO_MODEL_KEY
+from knouds_harness.conformance.needs.need import CONTROL, MAY_RUN, MAY_WRITE
+from knouds_harness.conformance.needs.rate_limits import (
+    BUSINESS_KEY_FOR_BOTH,
+    ENTERPRISE_AUTHOR,
     FILLABLE_WINDOW,
     LIMITED_KEY,
-    LIMITED_WORKFLOW,
-    MAY_RUN,
-    MAY_WRITE,
-    PRO_MODEL_KEY,
-    SECOND_LIMITED_KEY,
-    USABLE_MODEL,
+    LIMITED_KEY_AND_STRANGER,
+    TWO_LIMITED_KEYS,
 )
 from knouds_harness.contract.tiers import LIMIT_BY_TIER, WINDOW_S
 from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.whole_numbers import whole_number
 
 _ROUNDING_S = 2  # Date and Reset are whole seconds, each rounded its own way
 _MILLISECONDS = 10**11
 _FACT_BY_TIER = {"pro": "tier.rate-limit-pro", "business": "tier.rate-limit-business"}
-_LIMITED = (LIMITED_KEY, LIMITED_WORKFLOW, MAY_RUN)
-_FILLED = (LIMITED_KEY, MAY_RUN, FILLABLE_WINDOW)
-_BUSINESS = (BUSINESS_KEY, BUSINESS_WORKFLOW, MAY_RUN)
+_LIMITED = (LIMITED_KEY,)
+_FILLED = (FILLABLE_WINDOW,)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
+class WindowHeaders:
     """What the headers of an answer say of its window; None for what they do not say as a whole number."""
 
     limit: int | None
@@ -46,9 +41,9 @@ class Standing:
     reset_unix_s: int | None
 
 
-def standing_of(exchange: Exchange) -> Standing:
+def window_headers_of(exchange: Exchange) -> WindowHeaders:
     """Read the three headers."""
-    return Standing(
+    return WindowHeaders(
         limit=_number(exchange, "x-ratelimit-limit"),
         remaining=_number(exchange, "x-ratelimit-remaining"),
         reset_unix_s=_number(exchange, "x-ratelimit-reset"),
@@ -56,8 +51,7 @@ def standing_of(exchange: Exchange) -> Standing:
 
 
 def _number(exchange: Exchange, name: str) -> int | None:
-    value = exchange.header(name) or ""
-    return int(value) if value.isascii() and value.isdigit() else None
+    return whole_number(exchange.header(name))
 
 
 def server_unix_s(exchange: Exchange) -> float | None:
@@ -73,7 +67,7 @@ def seconds_left(exchange: Exchange, *, advanced_s: float) -> float | None:
 
     ``advanced_s`` is how far the clock of the windows was moved ahead of the server's.
     """
-    now, reset = server_unix_s(exchange), standing_of(exchange).reset_unix_s
+    now, reset = server_unix_s(exchange), window_headers_of(exchange).reset_unix_s
     return None if now is None or reset is None or reset >= _MILLISECONDS else reset - now - advanced_s
 
 
@@ -90,14 +84,14 @@ def is_same_window(exchange: Exchange, earlier: Exchange) -> bool:
 
 def _seconds_apart(exchange: Exchange, earlier: Exchange) -> int | None:
     """Between the ends that two answers of admitted requests name; None where one names none."""
-    ends = standing_of(exchange).reset_unix_s, standing_of(earlier).reset_unix_s
+    ends = window_headers_of(exchange).reset_unix_s, window_headers_of(earlier).reset_unix_s
     if not (is_admitted(exchange) and is_admitted(earlier)) or ends[0] is None or ends[1] is None:
         return None
     return abs(ends[0] - ends[1])
 
 
 def _falls_by_one(exchange: Exchange, earlier: Exchange, *, fact: str, expected: str) -> Iterator[Claim]:
-    before, now = standing_of(earlier).remaining, standing_of(exchange).remaining
+    before, now = window_headers_of(earlier).remaining, window_headers_of(exchange).remaining
     if is_same_window(exchange, earlier) and before is not None and now is not None and before > 0:
         yield Claim(
             fact=fact,
@@ -108,13 +102,13 @@ def _falls_by_one(exchange: Exchange, earlier: Exchange, *, fact: str, expected:
         )
 
 
-@check("rate.remaining-falls", needs=_LIMITED)
+@check("rate.remaining-falls", needs=_LIMITED, given=("earlier",))
 def remaining_falls(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
     """Each call leaves one less."""
     yield from _falls_by_one(exchange, earlier, fact="rate.remaining-falls", expected="one less")
 
 
-@check("rate.separate-per-route", needs=(*_BUSINESS, USABLE_MODEL))
+@check("rate.separate-per-route", needs=(BUSINESS_KEY_FOR_BOTH,), given=("earlier",))
 def separate_routes(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
     """Runs of models in between do not count against runs of workflows."""
     yield from _falls_by_one(
@@ -122,7 +116,7 @@ def separate_routes(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]
     )
 
 
-@check("rate.per-user-not-per-key", needs=(*_LIMITED, SECOND_LIMITED_KEY))
+@check("rate.per-user-not-per-key", needs=(TWO_LIMITED_KEYS,), given=("earlier", "advanced_s"))
 def shared_by_keys(exchange: Exchange, *, earlier: Exchange, advanced_s: float) -> Iterator[Claim]:
     """A second key of the account goes on counting where the first one was.
 
@@ -132,7 +126,7 @@ def shared_by_keys(exchange: Exchange, *, earlier: Exchange, advanced_s: float) 
     left = seconds_left(earlier, advanced_s=advanced_s)
     passed_s = (exchange.started_at - earlier.started_at).total_seconds()
     if left is not None and passed_s < left - _ROUNDING_S:
-        ends = standing_of(exchange).reset_unix_s, standing_of(earlier).reset_unix_s
+        ends = window_headers_of(exchange).reset_unix_s, window_headers_of(earlier).reset_unix_s
         if is_admitted(exchange) and ends[0] is not None:
             yield Claim(
                 fact=fact,
@@ -144,7 +138,7 @@ def shared_by_keys(exchange: Exchange, *, earlier: Exchange, advanced_s: float) 
     yield from _falls_by_one(exchange, earlier, fact=fact, expected="one less than the first key was left")
 
 
-@check("rate.per-user-not-per-key", needs=(*_LIMITED, *_BUSINESS))
+@check("rate.per-user-not-per-key", needs=(LIMITED_KEY_AND_STRANGER,), given=("earlier",))
 def separate_accounts(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
     """Runs of another account in between do not count."""
     yield from _falls_by_one(
@@ -152,10 +146,10 @@ def separate_accounts(exchange: Exchange, *, earlier: Exchange) -> Iterator[Clai
     )
 
 
-@check(*_FACT_BY_TIER.values(), needs=(MAY_RUN,))
+@check(*_FACT_BY_TIER.values(), needs=(MAY_RUN,), given=("tier",))
 def told_limit(exchange: Exchange, *, tier: str) -> Iterator[Claim]:
     """The limit that the headers tell is the tier's."""
-    told = standing_of(exchange).limit
+    told = window_headers_of(exchange).limit
     if is_admitted(exchange) and told is not None:
         yield Claim(
             fact=_FACT_BY_TIER[tier],
@@ -166,7 +160,7 @@ def told_limit(exchange: Exchange, *, tier: str) -> Iterator[Claim]:
         )
 
 
-@check(*_FACT_BY_TIER.values(), needs=(MAY_RUN, FILLABLE_WINDOW))
+@check(*_FACT_BY_TIER.values(), needs=(MAY_RUN,), given=("tier", "number"))
 def within_limit(exchange: Exchange, *, tier: str, number: int) -> Iterator[Claim]:
     """As many requests as the tier's limit are admitted in one window.
 
@@ -180,7 +174,7 @@ def within_limit(exchange: Exchange, *, tier: str, number: int) -> Iterator[Clai
     )
 
 
-@check("rate.window-is-fixed-60-s", needs=_LIMITED)
+@check("rate.window-is-fixed-60-s", needs=_LIMITED, given=("advanced_s",))
 def window_ends(exchange: Exchange, *, advanced_s: float) -> Iterator[Claim]:
     """A window ends at most 60 s from now, and not in the past."""
     left = seconds_left(exchange, advanced_s=advanced_s)
@@ -194,13 +188,13 @@ def window_ends(exchange: Exchange, *, advanced_s: float) -> Iterator[Claim]:
         )
 
 
-@check("rate.window-is-fixed-60-s", needs=(*_LIMITED, CONTROL))
+@check("rate.window-is-fixed-60-s", needs=(*_LIMITED, CONTROL), given=("earlier",))
 def window_stands(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
     """Until it ends a window keeps its end and goes on counting.
 
     The exchange was sent shortly before the end that the earlier one was told.
     """
-    before, now = standing_of(earlier), standing_of(exchange)
+    before, now = window_headers_of(earlier), window_headers_of(exchange)
     told = (before.remaining, before.reset_unix_s, now.remaining, now.reset_unix_s)
     if not is_admitted(exchange) or before.remaining is None or now.remaining is None or None in told:
         return
@@ -212,7 +206,7 @@ def window_stands(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
     )
 
 
-@check("rate.window-is-fixed-60-s", needs=_FILLED)
+@check("rate.window-is-fixed-60-s", needs=_FILLED, given=("earlier",))
 def ends_apart(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
     """Two runs of an account are told one end, or ends that are 60 s apart at least, whoever else uses it."""
     apart_s = _seconds_apart(exchange, earlier)
@@ -220,13 +214,13 @@ def ends_apart(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
         yield Claim(
             fact="rate.window-is-fixed-60-s",
             holds=not _ROUNDING_S < apart_s < WINDOW_S - _ROUNDING_S,
-            expected=f"{standing_of(earlier).reset_unix_s} as before, or {WINDOW_S} s from it",
-            observed=f"{standing_of(exchange).reset_unix_s}",
+            expected=f"{window_headers_of(earlier).reset_unix_s} as before, or {WINDOW_S} s from it",
+            observed=f"{window_headers_of(exchange).reset_unix_s}",
             where="header X-RateLimit-Reset",
         )
 
 
-@check("rate.window-is-fixed-60-s", needs=_FILLED)
+@check("rate.window-is-fixed-60-s", needs=_FILLED, given=("earlier",))
 def window_turned(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
     """After its end a new window has opened, for 60 s at least, in which nothing but this request counts.
 
@@ -238,7 +232,7 @@ def window_turned(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
         expected="admitted: the window is over",
         observed=answer(exchange),
     )
-    now = standing_of(exchange)
+    now = window_headers_of(exchange)
     if is_admitted(exchange) and now.limit is not None and now.remaining is not None:
         yield Claim(
             fact="rate.window-is-fixed-60-s",
@@ -247,7 +241,7 @@ def window_turned(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
             observed=f"{now.remaining}",
             where="header X-RateLimit-Remaining",
         )
-    end, end_before = now.reset_unix_s, standing_of(earlier).reset_unix_s
+    end, end_before = now.reset_unix_s, window_headers_of(earlier).reset_unix_s
     if is_admitted(exchange) and end is not None and end_before is not None:
         yield Claim(
             fact="rate.window-is-fixed-60-s",
@@ -272,7 +266,7 @@ def told_wait(exchange: Exchange) -> Iterator[Claim]:
         )
 
 
-@check("rate.per-user-not-per-key", needs=(*_FILLED, SECOND_LIMITED_KEY))
+@check("rate.per-user-not-per-key", needs=(*_FILLED, TWO_LIMITED_KEYS), given=("over",))
 def refused_for_every_key(exchange: Exchange, *, over: Exchange) -> Iterator[Claim]:
     """While a window is full, a second key of the account is refused too.
 
@@ -287,7 +281,7 @@ def refused_for_every_key(exchange: Exchange, *, over: Exchange) -> Iterator[Cla
         )
 
 
-@check("rate.per-user-not-per-key", needs=(*_FILLED, *_BUSINESS))
+@check("rate.per-user-not-per-key", needs=(*_FILLED, LIMITED_KEY_AND_STRANGER), given=("over",))
 def others_admitted(exchange: Exchange, *, over: Exchange) -> Iterator[Claim]:
     """While a window is full, another account is admitted all the same."""
     if over.status == 429 and exchange.status is not None:
@@ -299,7 +293,7 @@ def others_admitted(exchange: Exchange, *, over: Exchange) -> Iterator[Claim]:
         )
 
 
-@check("rate.separate-per-route", needs=(*_FILLED, PRO_MODEL_KEY))
+@check("rate.separate-per-route", needs=(*_FILLED, PRO_MODEL_KEY), given=("over",))
 def other_route_open(exchange: Exchange, *, over: Exchange) -> Iterator[Claim]:
     """While the window of workflow runs is full, a model run of the account is refused for its tier alone."""
     if over.status == 429 and exchange.status is not None:
@@ -318,7 +312,7 @@ def _is_full_still(exchange: Exchange, over: Exchange) -> bool:
     return over.status == 429 and wait_s is not None and passed_s < wait_s - _ROUNDING_S
 
 
-@check("tier.rate-limit-enterprise", needs=(ENTERPRISE_KEY, MAY_RUN, MAY_WRITE, CONTROL))
+@check("tier.rate-limit-enterprise", needs=(ENTERPRISE_AUTHOR, CONTROL))
 def enterprise(exchange: Exchange) -> Iterator[Claim]:
     """An enterprise account is never throttled."""
     yield from _never_throttled(exchange, "tier.rate-limit-enterprise")

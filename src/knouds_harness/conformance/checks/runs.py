@@ -5,28 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from knouds_harness.conformance.claims import Claim, answer, check
-from knouds_harness.conformance.needs import (
-    ADMIN_RUNNER_KEY,
-    COUNTED_IMAGES,
-    FULL_KEY,
-    GRANTED_KEY,
-    GRANTED_WORKFLOW,
-    MAY_RUN,
-    MAY_WRITE,
-    OWN_WORKFLOW,
-    POLLED_MODEL,
-    USABLE_MODEL,
-    WITHOUT_GENERATOR_WORKFLOW,
+from knouds_harness.conformance.judging.claim import Claim, answer, check
+from knouds_harness.conformance.needs.keys import ADMIN_MODEL_RUNNER
+from knouds_harness.conformance.needs.rate_limits import FREE_RUNNER
+from knouds_harness.conformance.needs.runs import (
+    ANY_RUN,
+    ASYNC_RUN,
+    COUNTED_RUN,
+    EDITED_WORKFLOW_RUN,
+    FREE_WORKFLOW_RUN,
+    GRANTED_RUN,
+    READ_WORKFLOW_RUN,
 )
-from knouds_harness.conformance.statuses import status_in
+from knouds_harness.conformance.needs.workflows import ANY_MODEL
 from knouds_harness.contract.shapes import as_json
 from knouds_harness.exchange.evidence import JSON, Exchange
+from knouds_harness.exchange.execution_status import status_in
 
 _UNRELATED_REFUSALS = (402, 429)
 
 
-@check("tier.admin-bypasses-gates", needs=(ADMIN_RUNNER_KEY, USABLE_MODEL, MAY_RUN))
+@check("tier.admin-bypasses-gates", needs=(ADMIN_MODEL_RUNNER, ANY_MODEL))
 def administrator(exchange: Exchange) -> Iterator[Claim]:
     """No model is above the tier of an administrator."""
     yield Claim(
@@ -37,7 +36,7 @@ def administrator(exchange: Exchange) -> Iterator[Claim]:
     )
 
 
-@check("run.defaults-for-left-out-fields", needs=(FULL_KEY, OWN_WORKFLOW, MAY_RUN))
+@check("run.defaults-for-left-out-fields", needs=(READ_WORKFLOW_RUN,), given=("with_all", "is_alike"))
 def fields_left_out(exchange: Exchange, *, with_all: Exchange, is_alike: bool) -> Iterator[Claim]:
     """A run with fields left out is accepted where one with all of them is, and costs what the defaults cost.
 
@@ -65,7 +64,7 @@ def fields_left_out(exchange: Exchange, *, with_all: Exchange, is_alike: bool) -
         )
 
 
-@check("run.defaults-for-left-out-fields", needs=(FULL_KEY, WITHOUT_GENERATOR_WORKFLOW, MAY_RUN))
+@check("run.defaults-for-left-out-fields", needs=(FREE_WORKFLOW_RUN,), given=("with_defaults",))
 def defaults_as_given(exchange: Exchange, *, with_defaults: Exchange) -> Iterator[Claim]:
     """Where nothing is generated, leaving a field out gives the text that its default gives."""
     left_out, given = _result(exchange).get("text"), _result(with_defaults).get("text")
@@ -79,7 +78,7 @@ def defaults_as_given(exchange: Exchange, *, with_defaults: Exchange) -> Iterato
         )
 
 
-@check("run.charged-per-generator", needs=(FULL_KEY, WITHOUT_GENERATOR_WORKFLOW, MAY_RUN))
+@check("run.charged-per-generator", needs=(FREE_RUNNER,))
 def nothing_generated(exchange: Exchange) -> Iterator[Claim]:
     """A run of a workflow without generator nodes costs nothing."""
     cost_credits = reported_credits(exchange)
@@ -93,7 +92,7 @@ def nothing_generated(exchange: Exchange) -> Iterator[Claim]:
         )
 
 
-@check("run.charged-per-generator", needs=(FULL_KEY, COUNTED_IMAGES, MAY_RUN))
+@check("run.charged-per-generator", needs=(COUNTED_RUN,), given=("single",))
 def charged_per_image(exchange: Exchange, *, single: Exchange) -> Iterator[Claim]:
     """Two images cost twice what one costs, where the profile says that each image is charged.
 
@@ -111,7 +110,7 @@ def charged_per_image(exchange: Exchange, *, single: Exchange) -> Iterator[Claim
     )
 
 
-@check("run.charged-per-generator", needs=(FULL_KEY, OWN_WORKFLOW, MAY_RUN, MAY_WRITE))
+@check("run.charged-per-generator", needs=(EDITED_WORKFLOW_RUN,), given=("single", "estimates"))
 def charged_per_node(exchange: Exchange, *, single: Exchange, estimates: Sequence[JSON]) -> Iterator[Claim]:
     """Each generator node of a workflow is charged.
 
@@ -131,7 +130,7 @@ def charged_per_node(exchange: Exchange, *, single: Exchange, estimates: Sequenc
         )
 
 
-@check("run.charged-per-generator", needs=(FULL_KEY, POLLED_MODEL, MAY_RUN))
+@check("run.charged-per-generator", needs=(ASYNC_RUN,), given=("waited_for", "row"))
 def charged_alike(
     exchange: Exchange, *, waited_for: Exchange, row: Mapping[str, Any] | None
 ) -> Iterator[Claim]:
@@ -150,7 +149,7 @@ def charged_alike(
         )
 
 
-@check("run.granted-run-costs-zero", needs=(GRANTED_KEY, GRANTED_WORKFLOW, MAY_RUN))
+@check("run.granted-run-costs-zero", needs=(GRANTED_RUN,))
 def granted(exchange: Exchange) -> Iterator[Claim]:
     """A run that a trial grant pays has cost 0."""
     cost_credits = reported_credits(exchange)
@@ -164,7 +163,7 @@ def granted(exchange: Exchange) -> Iterator[Claim]:
         )
 
 
-@check("run.charge-equals-usage", needs=(FULL_KEY, OWN_WORKFLOW, MAY_RUN))
+@check("run.charge-equals-usage", needs=(ANY_RUN,), given=("row",))
 def charge_in_usage(exchange: Exchange, *, row: Mapping[str, Any] | None) -> Iterator[Claim]:
     """What a run says it cost is what its usage row says.
 

@@ -5,30 +5,22 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator, Mapping
 
-from knouds_harness.conformance.claims import Claim, answer, check
-from knouds_harness.conformance.differences import first_difference
-from knouds_harness.conformance.needs import (
-    FULL_KEY,
-    MAY_RUN,
-    MAY_WRITE,
+from knouds_harness.conformance.judging.claim import Claim, answer, check, status_is
+from knouds_harness.conformance.judging.document_differences import documented_body, first_difference
+from knouds_harness.conformance.needs.keys import AUTHOR, READER
+from knouds_harness.conformance.needs.rate_limits import LIMITED_KEY
+from knouds_harness.conformance.needs.runs import ASYNC_RUN
+from knouds_harness.conformance.needs.workflows import (
+    EDITED_WORKFLOW,
     OWN_WORKFLOW,
-    POLLED_MODEL,
     PUBLIC_WORKFLOW,
-    Need,
+    WITHOUT_GENERATOR,
 )
+from knouds_harness.contract.known_places import FREE
 from knouds_harness.contract.operations import Operation
 from knouds_harness.contract.shapes import ShapeJudge, as_json
 from knouds_harness.exchange.evidence import JSON, Exchange
-from knouds_harness.target.resources import Workflow
-
-_WITHOUT_GENERATOR: Need[Workflow] = Need(
-    says="a workflow with has_generator = false",
-    find=lambda target: next((w for w in target.workflows.values() if not w.has_generator), None),
-)
-WITHOUT_REQUEST_INPUT: Need[Workflow] = Need(
-    says="a workflow with has_request_input = false",
-    find=lambda target: next((w for w in target.workflows.values() if not w.has_request_input), None),
-)
+from knouds_harness.whole_numbers import whole_number
 
 # Every fact that the schema of a success cites in the document; a test keeps the two equal.
 SHAPE_FACTS = (
@@ -91,6 +83,7 @@ _RUN_OPERATIONS = ("runWorkflow", "runModel")
     "workflows.create-answers-slug",
     "workflows.write-success-body",
     "execution.cancel-success",
+    given=("operation",),
 )
 def status_is_documented(exchange: Exchange, *, operation: Operation) -> Iterator[Claim]:
     """An operation succeeds with a status that its page names; where no page does, with an assumed one.
@@ -115,7 +108,7 @@ def _is_waited_for(exchange: Exchange, operation: Operation) -> bool:
     return operation.id in _RUN_OPERATIONS and "async" not in dict(exchange.request.query)
 
 
-@check(*SHAPE_FACTS)
+@check(*SHAPE_FACTS, given=("operation", "shapes"))
 def body(exchange: Exchange, *, operation: Operation, shapes: ShapeJudge) -> Iterator[Claim]:
     """The body has the documented shape."""
     status, document = exchange.status, exchange.json_or_none()
@@ -137,7 +130,7 @@ def body(exchange: Exchange, *, operation: Operation, shapes: ShapeJudge) -> Ite
         yield Claim(fact=fact, holds=True, expected="the documented shape", observed="the same")
 
 
-@check("rate.headers-on-success", "rate.headers-are-integers")
+@check("rate.headers-on-success", "rate.headers-are-integers", given=("operation", "shapes"))
 def headers(exchange: Exchange, *, operation: Operation, shapes: ShapeJudge) -> Iterator[Claim]:
     """The headers have the documented form."""
     if exchange.status is None or exchange.status >= 400 or exchange.status not in operation.responses:
@@ -155,7 +148,7 @@ def headers(exchange: Exchange, *, operation: Operation, shapes: ShapeJudge) -> 
         yield Claim(fact="rate.headers-are-integers", holds=True, expected="whole numbers", observed="")
 
 
-@check("rate.headers-on-success", "rate.headers-are-integers", needs=(MAY_RUN,))
+@check("rate.headers-on-success", "rate.headers-are-integers", needs=(LIMITED_KEY,))
 def limited_run_headers(exchange: Exchange) -> Iterator[Claim]:
     """A run of an account on a limited tier carries the three rate-limit headers, and counts with them."""
     if exchange.status not in (200, 202):
@@ -172,14 +165,14 @@ def limited_run_headers(exchange: Exchange) -> Iterator[Claim]:
         if value is not None:
             yield Claim(
                 fact="rate.headers-are-integers",
-                holds=value.isdigit(),
+                holds=whole_number(value) is not None,
                 expected="a whole number: the account's tier is limited",
                 observed=value,
                 where=f"header {name}",
             )
 
 
-@check("workflows.summary-cost-is-number-or-null", needs=(FULL_KEY, _WITHOUT_GENERATOR))
+@check("workflows.summary-cost-is-number-or-null", needs=(WITHOUT_GENERATOR,), given=("slugs",))
 def cost_without_generator(exchange: Exchange, *, slugs: frozenset[str]) -> Iterator[Claim]:
     """In the list, a workflow without generator nodes has a null estimatedCreditCost, others a number."""
     summaries = exchange.json_or_none()
@@ -198,7 +191,7 @@ def cost_without_generator(exchange: Exchange, *, slugs: frozenset[str]) -> Iter
             )
 
 
-@check("workflows.summary-cost-is-number-or-null", needs=(FULL_KEY, OWN_WORKFLOW))
+@check("workflows.summary-cost-is-number-or-null", needs=(OWN_WORKFLOW,), given=("estimates",))
 def cost_as_in_schema(exchange: Exchange, *, estimates: Mapping[str, JSON]) -> Iterator[Claim]:
     """In the list, a workflow has an estimated cost where its schema has one, and null where that has null.
 
@@ -221,7 +214,7 @@ def cost_as_in_schema(exchange: Exchange, *, estimates: Mapping[str, JSON]) -> I
             )
 
 
-@check("schema.empty-without-request-input", needs=(FULL_KEY, WITHOUT_REQUEST_INPUT))
+@check("schema.empty-without-request-input", needs=(READER,))
 def no_request_input(exchange: Exchange) -> Iterator[Claim]:
     """The schema of a workflow without a Request Input node has no fields."""
     document = exchange.json_or_none()
@@ -278,7 +271,7 @@ def public_schema(exchange: Exchange) -> Iterator[Claim]:
         )
 
 
-@check("workflows.get-round-trips", needs=(FULL_KEY, OWN_WORKFLOW))
+@check("workflows.get-round-trips", needs=(EDITED_WORKFLOW,))
 def round_trip(exchange: Exchange) -> Iterator[Claim]:
     """A workflow as read can be sent back to create."""
     yield Claim(
@@ -289,10 +282,11 @@ def round_trip(exchange: Exchange) -> Iterator[Claim]:
     )
 
 
-_ASYNC_NEEDS = (FULL_KEY, POLLED_MODEL, MAY_RUN)
+_ASYNC_NEEDS = (ASYNC_RUN,)
 
 
 @check(
+    "async.submit-status-code",
     "async.submit-shape",
     "async.execution-id-is-uuid",
     "async.poll-url-leads-to-execution",
@@ -301,6 +295,8 @@ _ASYNC_NEEDS = (FULL_KEY, POLLED_MODEL, MAY_RUN)
 )
 def submitted(exchange: Exchange) -> Iterator[Claim]:
     """A submit names its execution and where to poll it."""
+    if exchange.status is not None and exchange.status < 300:
+        yield status_is(exchange, 200, 202, fact="async.submit-status-code")
     document = exchange.json_or_none()
     if exchange.status not in (200, 202) or not isinstance(document, dict):
         return
@@ -367,7 +363,7 @@ def ended(exchange: Exchange) -> Iterator[Claim]:
         )
 
 
-@check("schema.public-shape-without-cost", needs=(FULL_KEY, MAY_WRITE))
+@check("schema.public-shape-without-cost", needs=(AUTHOR,), given=("fields",))
 def public_fields(exchange: Exchange, *, fields: JSON) -> Iterator[Claim]:
     """The public schema asks for the same fields as the one for a key; ``fields`` are those of that one."""
     yield from same_fields(
@@ -380,7 +376,8 @@ def same_fields(exchange: Exchange, fields: JSON, *, fact: str, origin: str) -> 
     schema = exchange.json_or_none()
     shown = schema.get("fields") if exchange.status == 200 and isinstance(schema, dict) else None
     if isinstance(shown, list) and isinstance(fields, list):
-        difference = first_difference(fields, shown, "/fields")
+        documented = documented_body(exchange).members.get("fields", FREE)
+        difference = first_difference(fields, shown, "/fields", documented=documented)
         where, wanted, found = difference or ("/fields", fields, fields)
         yield Claim(
             fact=fact,

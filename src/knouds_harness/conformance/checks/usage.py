@@ -8,8 +8,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from knouds_harness.conformance.checks.runs import amount
-from knouds_harness.conformance.claims import Claim, check
-from knouds_harness.conformance.needs import FULL_KEY, MAY_RUN, STRANGER_KEY, STRANGER_MODEL_KEY, USABLE_MODEL
+from knouds_harness.conformance.judging.claim import Claim, check
+from knouds_harness.conformance.needs.keys import ANY_KEY, TWO_ACCOUNTS
+from knouds_harness.conformance.needs.runs import ANY_RUN, CHEAPEST_RUN
+from knouds_harness.conformance.needs.strangers import RUN_AND_STRANGER
 from knouds_harness.contract.shapes import as_json
 from knouds_harness.exchange.evidence import Exchange
 
@@ -60,7 +62,7 @@ def _is_page(exchange: Exchange) -> bool:
     return exchange.status == 200 and isinstance(body, dict) and isinstance(body.get("rows"), list)
 
 
-@check("usage.own-rows-only", needs=(FULL_KEY,))
+@check("usage.own-rows-only", needs=(ANY_KEY,), given=("user_id",))
 def own_user(exchange: Exchange, *, user_id: str) -> Iterator[Claim]:
     """Every row is of the account that the key belongs to, as whoami names it."""
     if not _is_page(exchange):
@@ -75,7 +77,7 @@ def own_user(exchange: Exchange, *, user_id: str) -> Iterator[Claim]:
     )
 
 
-@check("usage.own-rows-only", needs=(FULL_KEY, STRANGER_MODEL_KEY, MAY_RUN))
+@check("usage.own-rows-only", needs=(RUN_AND_STRANGER,), given=("foreign",))
 def no_foreign_run(exchange: Exchange, *, foreign: Collection[str]) -> Iterator[Claim]:
     """The row of a run that somebody else made does not show.
 
@@ -93,7 +95,7 @@ def no_foreign_run(exchange: Exchange, *, foreign: Collection[str]) -> Iterator[
     )
 
 
-@check("usage.own-rows-only", needs=(FULL_KEY, STRANGER_KEY))
+@check("usage.own-rows-only", needs=(TWO_ACCOUNTS,), given=("theirs",))
 def no_row_of_two(exchange: Exchange, *, theirs: Collection[tuple[str, ...]]) -> Iterator[Claim]:
     """No row shows in the usage of two accounts: the same id, request and time are the same run.
 
@@ -115,7 +117,7 @@ def run_of(row: Row) -> tuple[str, ...]:
     return tuple(str(row.get(name)) for name in ("id", "requestId", "createdAt"))
 
 
-@check("usage.no-canvas-rows", needs=(FULL_KEY,))
+@check("usage.no-canvas-rows", needs=(ANY_KEY,))
 def no_canvas_rows(exchange: Exchange) -> Iterator[Claim]:
     """No row comes from the canvas."""
     if not _is_page(exchange):
@@ -131,7 +133,7 @@ def no_canvas_rows(exchange: Exchange) -> Iterator[Claim]:
     )
 
 
-@check("usage.no-provider-ids", needs=(FULL_KEY,))
+@check("usage.no-provider-ids", needs=(ANY_KEY,))
 def no_provider_ids(exchange: Exchange) -> Iterator[Claim]:
     """No row and no list of models names a model by its provider's internal id."""
     ids = {model_id for row in rows_of(exchange) for model_id in model_ids_of(row)}
@@ -146,7 +148,7 @@ def no_provider_ids(exchange: Exchange) -> Iterator[Claim]:
         )
 
 
-@check("usage.limit-is-kept", "usage.limit-at-most-500", needs=(FULL_KEY,))
+@check("usage.limit-is-kept", "usage.limit-at-most-500", needs=(ANY_KEY,), given=("limit",))
 def limit(exchange: Exchange, *, limit: int) -> Iterator[Claim]:
     """No more rows come back than limit asks for, and never more than 500."""
     yield from at_most(exchange, limit, fact="usage.limit-is-kept")
@@ -166,7 +168,7 @@ def at_most(exchange: Exchange, most: int, *, fact: str) -> Iterator[Claim]:
         )
 
 
-@check("usage.limit-defaults-to-50", needs=(FULL_KEY,))
+@check("usage.limit-defaults-to-50", needs=(ANY_KEY,), given=("known",))
 def default_limit(exchange: Exchange, *, known: int) -> Iterator[Claim]:
     """Without a limit, 50 rows come back, or all where there are fewer.
 
@@ -183,7 +185,7 @@ def default_limit(exchange: Exchange, *, known: int) -> Iterator[Claim]:
         )
 
 
-@check("usage.offset-skips", needs=(FULL_KEY,))
+@check("usage.offset-skips", needs=(ANY_KEY,), given=("before", "after", "offset", "limit"))
 def offset(
     exchange: Exchange, *, before: Sequence[Row], after: Sequence[Row], offset: int, limit: int
 ) -> Iterator[Claim]:
@@ -204,7 +206,7 @@ def offset(
         )
 
 
-@check("usage.filters", needs=(FULL_KEY,))
+@check("usage.filters", needs=(ANY_KEY,), given=("before", "after", "filters"))
 def filtered(
     exchange: Exchange, *, before: Sequence[Row], after: Sequence[Row], filters: Mapping[str, str]
 ) -> Iterator[Claim]:
@@ -247,7 +249,7 @@ def filtered(
     )
 
 
-@check("usage.page-shape", needs=(FULL_KEY,))
+@check("usage.page-shape", needs=(ANY_KEY,), given=("before", "after"))
 def total(exchange: Exchange, *, before: Sequence[Row], after: Sequence[Row]) -> Iterator[Claim]:
     """The total is the number of rows there are, however few of them the page holds."""
     body = exchange.json_or_none()
@@ -262,7 +264,12 @@ def total(exchange: Exchange, *, before: Sequence[Row], after: Sequence[Row]) ->
         )
 
 
-@check("usage.run-has-a-row", "usage.slim-has-no-workflow", needs=(FULL_KEY, MAY_RUN))
+@check(
+    "usage.run-has-a-row",
+    "usage.slim-has-no-workflow",
+    needs=(ANY_RUN,),
+    given=("rows", "known", "workflow_slug", "model_id", "request_id", "ending"),
+)
 def row_of_run(
     exchange: Exchange,  # noqa: ARG001 - the evidence; what it asked for is said besides
     *,
@@ -309,7 +316,9 @@ def row_of_run(
         )
 
 
-@check("run.charge-equals-usage", "usage.run-has-a-row", needs=(FULL_KEY, USABLE_MODEL, MAY_RUN))
+@check(
+    "run.charge-equals-usage", "usage.run-has-a-row", needs=(CHEAPEST_RUN,), given=("cost_credits", "rows")
+)
 def reconciled(exchange: Exchange, *, cost_credits: Sequence[float], rows: Sequence[Row]) -> Iterator[Claim]:
     """Over many runs, what they said they cost is what the account's new rows say.
 
@@ -338,7 +347,7 @@ def reconciled(exchange: Exchange, *, cost_credits: Sequence[float], rows: Seque
         )
 
 
-@check("usage.models-are-distinct", needs=(FULL_KEY,))
+@check("usage.models-are-distinct", needs=(ANY_KEY,), given=("used",))
 def distinct_models(exchange: Exchange, *, used: Collection[str]) -> Iterator[Claim]:
     """Usage models lists each model of one's history, and each once.
 

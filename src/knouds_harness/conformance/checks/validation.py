@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from knouds_harness.conformance.checks.usage import MAX_LIMIT, at_most
-from knouds_harness.conformance.claims import Claim, answer, check, code_is, status_is
-from knouds_harness.conformance.needs import FULL_KEY, MAY_RUN, MAY_WRITE
+from knouds_harness.conformance.judging.claim import Claim, answer, check, code_is, status_is
+from knouds_harness.conformance.needs.keys import ANY_KEY, AUTHOR, WRITER
 from knouds_harness.exchange.evidence import Exchange
-
-_RUN_NEEDS = (FULL_KEY, MAY_RUN)
-_WRITE_NEEDS = (FULL_KEY, MAY_WRITE)
 
 
 def _refused(exchange: Exchange, fact: str, *codes: str) -> Iterator[Claim]:
@@ -25,55 +22,55 @@ def _is_4xx(exchange: Exchange, fact: str, expected: str) -> Claim:
     )
 
 
-@check("run.inputs-missing-is-invalid-inputs", needs=_RUN_NEEDS)
+@check("run.inputs-missing-is-invalid-inputs")
 def inputs_missing(exchange: Exchange) -> Iterator[Claim]:
     """A run without inputs is a 400 INVALID_INPUTS."""
     yield from _refused(exchange, "run.inputs-missing-is-invalid-inputs", "INVALID_INPUTS")
 
 
-@check("run.inputs-not-object-is-invalid-inputs", needs=_RUN_NEEDS)
+@check("run.inputs-not-object-is-invalid-inputs")
 def inputs_not_object(exchange: Exchange) -> Iterator[Claim]:
     """Inputs that are no object, an array included, are a 400 INVALID_INPUTS."""
     yield from _refused(exchange, "run.inputs-not-object-is-invalid-inputs", "INVALID_INPUTS")
 
 
-@check("run.body-not-json-is-invalid-body", needs=_RUN_NEEDS)
+@check("run.body-not-json-is-invalid-body")
 def body_not_json(exchange: Exchange) -> Iterator[Claim]:
     """A run body that is no JSON is a 400 INVALID_BODY."""
     yield from _refused(exchange, "run.body-not-json-is-invalid-body", "INVALID_BODY")
 
 
-@check("run.body-no-object", needs=_RUN_NEEDS)
+@check("run.body-no-object")
 def body_no_object(exchange: Exchange) -> Iterator[Claim]:
     """A run body that is JSON but no object, or empty, is a 400."""
     yield from _refused(exchange, "run.body-no-object", "INVALID_BODY", "INVALID_INPUTS")
 
 
-@check("run.bad-slug-is-invalid-slug", needs=_RUN_NEEDS)
+@check("run.bad-slug-is-invalid-slug")
 def malformed_slug(exchange: Exchange) -> Iterator[Claim]:
     """A slug or model name with other characters is a 400 INVALID_SLUG."""
     yield from _refused(exchange, "run.bad-slug-is-invalid-slug", "INVALID_SLUG")
 
 
-@check("workflows.create-requires-name", needs=_WRITE_NEEDS)
+@check("workflows.create-requires-name", needs=(WRITER,))
 def create_without_name(exchange: Exchange) -> Iterator[Claim]:
     """Create without a name is refused."""
     yield _is_4xx(exchange, "workflows.create-requires-name", "a refusal: there is no name")
 
 
-@check("workflows.create-refusal-status", needs=_WRITE_NEEDS)
+@check("workflows.create-refusal-status", needs=(WRITER,))
 def misshapen_create(exchange: Exchange) -> Iterator[Claim]:
     """A create whose document is misshapen is a 4xx."""
     yield _is_4xx(exchange, "workflows.create-refusal-status", "a 4xx: the document is misshapen")
 
 
-@check("workflows.move-body", needs=_WRITE_NEEDS)
+@check("workflows.move-body", needs=(AUTHOR,))
 def misshapen_move(exchange: Exchange) -> Iterator[Claim]:
     """A move without a usable folderId is a 4xx."""
     yield _is_4xx(exchange, "workflows.move-body", "a 4xx: folderId is missing or no string or null")
 
 
-@check("usage.garbled-query", "usage.limit-at-most-500", needs=(FULL_KEY,))
+@check("usage.garbled-query", "usage.limit-at-most-500", needs=(ANY_KEY,))
 def garbled_usage_query(exchange: Exchange) -> Iterator[Claim]:
     """A garbled limit, offset or status never gets a 5xx or more than 500 rows."""
     status = exchange.status or 0
@@ -86,7 +83,7 @@ def garbled_usage_query(exchange: Exchange) -> Iterator[Claim]:
     yield from at_most(exchange, MAX_LIMIT, fact="usage.limit-at-most-500")
 
 
-@check("ground.bodiless-needs-no-content-type", needs=(FULL_KEY,))
+@check("ground.bodiless-needs-no-content-type", needs=(ANY_KEY,))
 def bodiless(exchange: Exchange) -> Iterator[Claim]:
     """A request without a body needs no Content-Type header."""
     yield Claim(

@@ -8,22 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from knouds_harness.conformance.claims import Claim, check
-from knouds_harness.conformance.needs import (
-    DEAF_KEY,
-    FULL_KEY,
-    MAY_RUN,
-    POLLED_MODEL,
-    REACHABLE_RECEIVER,
-    RECEIVING_KEY,
-)
-from knouds_harness.conformance.receiver import payload_of
-from knouds_harness.conformance.statuses import FINAL, body_of, status_in
+from knouds_harness.conformance.judging.claim import Claim, check
+from knouds_harness.conformance.needs.webhooks import NOT_RECEIVING, RECEIVING
 from knouds_harness.contract.shapes import ShapeJudge, as_json
 from knouds_harness.exchange.evidence import JSON, Exchange
+from knouds_harness.exchange.execution_status import FINAL, body_of, status_in
 from knouds_harness.exchange.signature import HEADER, WINDOW_S, Signature
+from knouds_harness.exchange.webhook_receiver import payload_of
 
-_NEEDS = (FULL_KEY, POLLED_MODEL, MAY_RUN, REACHABLE_RECEIVER, RECEIVING_KEY)
+_NEEDS = (RECEIVING,)
 _MADE: Final = ("images", "videos", "audios", "text")
 _WHERE = f"header {HEADER}"
 
@@ -42,7 +35,7 @@ def announced(exchange: Exchange) -> Iterator[Claim]:
         )
 
 
-@check("webhook.one-per-ended-execution", needs=_NEEDS)
+@check("webhook.one-per-ended-execution", needs=_NEEDS, given=("taken",))
 def one_each(exchange: Exchange, *, taken: int) -> Iterator[Claim]:
     """Each ended execution is delivered once, apart from what the receiver refused.
 
@@ -54,6 +47,22 @@ def one_each(exchange: Exchange, *, taken: int) -> Iterator[Claim]:
             holds=taken == 1,
             expected="one delivery",
             observed=f"{taken} deliveries" if taken else "no delivery in time",
+        )
+
+
+@check("webhook.one-per-ended-execution", needs=_NEEDS, given=("poll",))
+def of_an_execution(exchange: Exchange, *, poll: Exchange) -> Iterator[Claim]:
+    """A delivery with the right signature names an execution that its account can find.
+
+    ``poll`` is of the execution that it names, by a key of the account.
+    """
+    if poll.status in (200, 404):
+        yield Claim(
+            fact="webhook.one-per-ended-execution",
+            holds=poll.status == 200,
+            expected="an execution of the account",
+            observed=f"{as_json(_members(exchange).get('executionId'))}, which is a 404 for its key",
+            where="/executionId",
         )
 
 
@@ -70,7 +79,7 @@ def signature_header(exchange: Exchange) -> Iterator[Claim]:
     )
 
 
-@check("webhook.signature-covers-raw-body", needs=_NEEDS)
+@check("webhook.signature-covers-raw-body", needs=_NEEDS, given=("raw", "secret"))
 def signature_fits(exchange: Exchange, *, raw: bytes, secret: str) -> Iterator[Claim]:
     """The signature is the HMAC-SHA256 of the time and the raw body, with the key's secret.
 
@@ -109,6 +118,7 @@ def fresh_timestamp(exchange: Exchange) -> Iterator[Claim]:
     "usage.no-provider-ids",
     "whoami.id-is-string",
     needs=_NEEDS,
+    given=("shapes",),
 )
 def payload(exchange: Exchange, *, shapes: ShapeJudge) -> Iterator[Claim]:
     """A delivery has the documented members."""
@@ -128,7 +138,7 @@ def payload(exchange: Exchange, *, shapes: ShapeJudge) -> Iterator[Claim]:
         )
 
 
-@check("webhook.event-fits-ending", needs=_NEEDS)
+@check("webhook.event-fits-ending", needs=_NEEDS, given=("ending",))
 def event(exchange: Exchange, *, ending: str | None) -> Iterator[Claim]:
     """The event names the way in which the execution ended.
 
@@ -145,7 +155,7 @@ def event(exchange: Exchange, *, ending: str | None) -> Iterator[Claim]:
         )
 
 
-@check("webhook.agrees-with-poll", needs=_NEEDS)
+@check("webhook.agrees-with-poll", needs=_NEEDS, given=("poll", "submitted"))
 def agrees(exchange: Exchange, *, poll: Exchange, submitted: Exchange) -> Iterator[Claim]:
     """A delivery says what polling says: status, result or error, and the submit's requestId."""
     delivered, polled = _members(exchange), body_of(poll)
@@ -174,9 +184,11 @@ def agrees(exchange: Exchange, *, poll: Exchange, submitted: Exchange) -> Iterat
             )
 
 
-@check("webhook.payload-shape", needs=_NEEDS)
-def describes(exchange: Exchange, *, user_id: str | None, model_id: str) -> Iterator[Claim]:
-    """A delivery of a model run names the account as whoami does, and the model among its modelIds."""
+@check("webhook.payload-shape", needs=_NEEDS, given=("user_id", "model_id", "workflow_slug"))
+def describes(
+    exchange: Exchange, *, user_id: str | None, model_id: str | None = None, workflow_slug: str | None = None
+) -> Iterator[Claim]:
+    """A delivery names the account as whoami does, and the workflow or model that was run."""
     delivered = _members(exchange)
     if user_id is not None and isinstance(delivered.get("userId"), str):
         yield Claim(
@@ -186,8 +198,16 @@ def describes(exchange: Exchange, *, user_id: str | None, model_id: str) -> Iter
             observed=as_json(delivered["userId"]),
             where="/userId",
         )
+    if workflow_slug is not None and "workflowSlug" in delivered:
+        yield Claim(
+            fact="webhook.payload-shape",
+            holds=delivered["workflowSlug"] == workflow_slug,
+            expected=f"{workflow_slug}: it was run",
+            observed=as_json(delivered["workflowSlug"]),
+            where="/workflowSlug",
+        )
     model_ids = delivered.get("modelIds")
-    if isinstance(model_ids, list):
+    if model_id is not None and isinstance(model_ids, list):
         yield Claim(
             fact="webhook.payload-shape",
             holds=model_id in model_ids,
@@ -197,7 +217,7 @@ def describes(exchange: Exchange, *, user_id: str | None, model_id: str) -> Iter
         )
 
 
-@check("webhook.needs-receive-capability", needs=(*_NEEDS, DEAF_KEY))
+@check("webhook.needs-receive-capability", needs=(*_NEEDS, NOT_RECEIVING), given=("came", "later_came"))
 def none_without_capability(exchange: Exchange, *, came: int, later_came: bool) -> Iterator[Claim]:
     """A key without webhook:receive gets no delivery.
 
@@ -213,7 +233,7 @@ def none_without_capability(exchange: Exchange, *, came: int, later_came: bool) 
         )
 
 
-@check("webhook.retries-refused-delivery", needs=_NEEDS)
+@check("webhook.retries-refused-delivery", needs=_NEEDS, given=("attempts",))
 def retried(exchange: Exchange, *, attempts: int) -> Iterator[Claim]:
     """A delivery that the receiver refused comes again.
 

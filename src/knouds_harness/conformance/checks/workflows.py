@@ -7,27 +7,26 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from knouds_harness.conformance.checks.schemas import same_fields
-from knouds_harness.conformance.claims import Claim, answer, check, status_is
-from knouds_harness.conformance.differences import first_difference
-from knouds_harness.conformance.lifecycle import WRITABLE_MEMBERS
-from knouds_harness.conformance.needs import (
+from knouds_harness.conformance.judging.claim import Claim, answer, check, status_is
+from knouds_harness.conformance.judging.document_differences import documented_body, first_difference
+from knouds_harness.conformance.judging.workflow_model import WRITABLE_MEMBERS
+from knouds_harness.conformance.needs.keys import (
     ADMIN_KEY,
-    FOREIGN_TEMPLATE,
+    AUTHOR,
+    AUTHOR_WHO_RUNS,
     FREE_KEY,
-    FULL_KEY,
-    MAY_RUN,
-    MAY_WRITE,
-    OWN_FILED_WORKFLOW,
-    OWN_WORKFLOW,
-    STRANGER_KEY,
+    READER,
+    TWO_AUTHORS,
 )
+from knouds_harness.conformance.needs.workflows import FILED_WORKFLOW, FOREIGN_TEMPLATE, OWN_WORKFLOW
+from knouds_harness.contract.known_places import FREE
 from knouds_harness.contract.shapes import as_json
 from knouds_harness.exchange.evidence import Exchange
 
 JSON = Any
 
-_WRITE_NEEDS = (FULL_KEY, MAY_WRITE)
-_TWO_USERS = (FULL_KEY, STRANGER_KEY, MAY_WRITE)
+_WRITE_NEEDS = (AUTHOR,)
+_TWO_USERS = (TWO_AUTHORS,)
 _STABLE_MEMBERS = ("slug", *WRITABLE_MEMBERS, "createdBy", "folderId")
 
 
@@ -45,13 +44,13 @@ def kept_members(document: JSON) -> dict[str, JSON]:
 # --- create
 
 
-@check("workflows.create-makes-slug-from-name", needs=_WRITE_NEEDS)
+@check("workflows.create-makes-slug-from-name", needs=_WRITE_NEEDS, given=("slug", "allowed"))
 def made_slug(exchange: Exchange, *, slug: str, allowed: Collection[str]) -> Iterator[Claim]:
     """A free name becomes the slug, in lowercase with hyphens."""
     yield _slug_claim(exchange, slug, allowed, fact="workflows.create-makes-slug-from-name")
 
 
-@check("workflows.create-suffixes-taken-slug", needs=_WRITE_NEEDS)
+@check("workflows.create-suffixes-taken-slug", needs=_WRITE_NEEDS, given=("slug", "allowed"))
 def suffixed_slug(exchange: Exchange, *, slug: str, allowed: Collection[str]) -> Iterator[Claim]:
     """A taken slug is followed by -2, then -3, and so on."""
     yield _slug_claim(exchange, slug, allowed, fact="workflows.create-suffixes-taken-slug")
@@ -62,7 +61,7 @@ def _slug_claim(exchange: Exchange, slug: str, allowed: Collection[str], *, fact
     return Claim(fact=fact, holds=slug in allowed, expected=" or ".join(allowed), observed=slug, where=where)
 
 
-@check("workflows.creator-owns", needs=_TWO_USERS)
+@check("workflows.creator-owns", needs=_TWO_USERS, given=("own", "others"))
 def creator(exchange: Exchange, *, own: str | int | None, others: Collection[str | int]) -> Iterator[Claim]:
     """CreatedBy is whoever created the workflow, whatever the body said."""
     document = exchange.json_or_none()
@@ -83,7 +82,7 @@ def creator_may(exchange: Exchange) -> Iterator[Claim]:
     yield _accepted(exchange, "workflows.creator-owns", "accepted: this key's account created it")
 
 
-@check("workflows.creator-owns", needs=(*_WRITE_NEEDS, MAY_RUN))
+@check("workflows.creator-owns", needs=(AUTHOR_WHO_RUNS,))
 def creator_may_run(exchange: Exchange) -> Iterator[Claim]:
     """The creator finds the workflow when running it, whatever becomes of the run."""
     yield Claim(
@@ -94,13 +93,13 @@ def creator_may_run(exchange: Exchange) -> Iterator[Claim]:
     )
 
 
-@check("workflows.get-round-trips", needs=(FULL_KEY, OWN_WORKFLOW, MAY_WRITE))
+@check("workflows.get-round-trips", needs=_WRITE_NEEDS, given=("sent",))
 def stored(exchange: Exchange, *, sent: Mapping[str, JSON]) -> Iterator[Claim]:
     """What was sent to create is read back whole: words, nodes, edges and viewport."""
-    yield from _as_written(exchange, sent, fact="workflows.get-round-trips")
+    yield from as_written(exchange, sent, fact="workflows.get-round-trips")
 
 
-@check("workflows.get-round-trips", needs=(FULL_KEY, OWN_WORKFLOW, MAY_WRITE))
+@check("workflows.get-round-trips", needs=(AUTHOR, OWN_WORKFLOW), given=("fields",))
 def copied_fields(exchange: Exchange, *, fields: JSON) -> Iterator[Claim]:
     """What is made of a workflow as read asks for the same fields: reading it left nothing of them out.
 
@@ -111,7 +110,7 @@ def copied_fields(exchange: Exchange, *, fields: JSON) -> Iterator[Claim]:
     )
 
 
-@check("workflows.free-capped-at-one", "workflows.free-cap-status", needs=(FREE_KEY, MAY_WRITE))
+@check("workflows.free-capped-at-one", "workflows.free-cap-status", needs=(FREE_KEY,))
 def second_of_free_account(exchange: Exchange) -> Iterator[Claim]:
     """A free account that has a workflow may not create another one."""
     yield from _refused(exchange, "workflows.free-capped-at-one", "workflows.free-cap-status", 402, 403, 409)
@@ -126,14 +125,14 @@ def update_accepted(exchange: Exchange) -> Iterator[Claim]:
     yield _accepted(exchange, "workflows.update-takes-subset", "accepted: any subset of the fields will do")
 
 
-@check("workflows.update-takes-subset", needs=_WRITE_NEEDS)
+@check("workflows.update-takes-subset", needs=_WRITE_NEEDS, given=("expected",))
 def updated(exchange: Exchange, *, expected: Mapping[str, JSON]) -> Iterator[Claim]:
     """After an update, what it named is new and the rest is as before."""
     if exchange.status == 200:  # where the workflow went is for slug_stays to say
-        yield from _as_written(exchange, expected, fact="workflows.update-takes-subset")
+        yield from as_written(exchange, expected, fact="workflows.update-takes-subset")
 
 
-@check("workflows.slug-never-changes", needs=_WRITE_NEEDS)
+@check("workflows.slug-never-changes", needs=_WRITE_NEEDS, given=("slug",))
 def slug_stays(exchange: Exchange, *, slug: str) -> Iterator[Claim]:
     """Whatever an update says, the workflow stays under its slug."""
     yield status_is(exchange, 200, fact="workflows.slug-never-changes")
@@ -149,19 +148,19 @@ def slug_stays(exchange: Exchange, *, slug: str) -> Iterator[Claim]:
         )
 
 
-@check("workflows.move-sets-folder", needs=(*_WRITE_NEEDS, OWN_FILED_WORKFLOW))
+@check("workflows.move-sets-folder", needs=(FILED_WORKFLOW,))
 def move_accepted(exchange: Exchange) -> Iterator[Claim]:
     """A move of one's own workflow to a folder that exists, or to the root, is accepted."""
     yield _accepted(exchange, "workflows.move-sets-folder", "accepted: the folder exists")
 
 
-@check("workflows.move-sets-folder", needs=(*_WRITE_NEEDS, OWN_FILED_WORKFLOW))
+@check("workflows.move-sets-folder", needs=_WRITE_NEEDS, given=("expected",))
 def moved(exchange: Exchange, *, expected: Mapping[str, JSON]) -> Iterator[Claim]:
     """After a move, the folder is the one that was named and the rest is as before."""
-    yield from _as_written(exchange, expected, fact="workflows.move-sets-folder")
+    yield from as_written(exchange, expected, fact="workflows.move-sets-folder")
 
 
-@check("workflows.move-sets-folder", needs=(*_WRITE_NEEDS, OWN_FILED_WORKFLOW))
+@check("workflows.move-sets-folder", needs=_WRITE_NEEDS, given=("slug", "name", "folder_id"))
 def listed_folder(exchange: Exchange, *, slug: str, name: JSON, folder_id: str | None) -> Iterator[Claim]:
     """After a move, the list names the new folder too, and no other workflow of that name.
 
@@ -198,7 +197,12 @@ def gone(exchange: Exchange) -> Iterator[Claim]:
 # --- list
 
 
-@check("workflows.list-own-and-templates", "workflows.delete-then-404", needs=(FULL_KEY,))
+@check(
+    "workflows.list-own-and-templates",
+    "workflows.delete-then-404",
+    needs=(READER,),
+    given=("own", "templates", "foreign", "deleted", "creator"),
+)
 def listed(
     exchange: Exchange,
     *,
@@ -263,7 +267,7 @@ def listed(
     )
 
 
-@check("workflows.summary-fields", needs=_WRITE_NEEDS)
+@check("workflows.summary-fields", needs=_WRITE_NEEDS, given=("document",))
 def summarised(exchange: Exchange, *, document: Mapping[str, JSON]) -> Iterator[Claim]:
     """In the list, a workflow has the name, description, tags and creator that reading it shows.
 
@@ -312,7 +316,7 @@ def foreign_write(exchange: Exchange) -> Iterator[Claim]:
 @check(
     "workflows.foreign-write-is-refused",
     "workflows.foreign-write-status",
-    needs=(FULL_KEY, FOREIGN_TEMPLATE, MAY_WRITE),
+    needs=(FOREIGN_TEMPLATE,),
 )
 def template_write(exchange: Exchange) -> Iterator[Claim]:
     """A write to someone else's template is refused, although it can be read."""
@@ -321,41 +325,39 @@ def template_write(exchange: Exchange) -> Iterator[Claim]:
     )
 
 
-@check("workflows.foreign-write-is-refused", needs=_TWO_USERS)
+@check("workflows.foreign-write-is-refused", needs=_TWO_USERS, given=("before",))
 def untouched(exchange: Exchange, *, before: Mapping[str, JSON]) -> Iterator[Claim]:
     """A write to someone else's workflow changes nothing."""
-    yield from _as_written(exchange, before, fact="workflows.foreign-write-is-refused")
+    yield from as_written(exchange, before, fact="workflows.foreign-write-is-refused")
 
 
-@check(
-    "workflows.admin-does-not-own", "workflows.foreign-write-status", needs=(FULL_KEY, ADMIN_KEY, MAY_WRITE)
-)
+@check("workflows.admin-does-not-own", "workflows.foreign-write-status", needs=(AUTHOR, ADMIN_KEY))
 def admin_write(exchange: Exchange) -> Iterator[Claim]:
     """An administrator's write to someone else's workflow is refused."""
     yield from _refused(exchange, "workflows.admin-does-not-own", "workflows.foreign-write-status", 403, 404)
 
 
-@check("workflows.admin-does-not-own", needs=(FULL_KEY, ADMIN_KEY, MAY_WRITE))
+@check("workflows.admin-does-not-own", needs=(AUTHOR, ADMIN_KEY), given=("before",))
 def untouched_by_admin(exchange: Exchange, *, before: Mapping[str, JSON]) -> Iterator[Claim]:
     """An administrator's write to someone else's workflow changes nothing."""
-    yield from _as_written(exchange, before, fact="workflows.admin-does-not-own")
+    yield from as_written(exchange, before, fact="workflows.admin-does-not-own")
 
 
 # --- schema
 
 
-@check("schema.public-only-when-public", needs=_WRITE_NEEDS)
+@check("schema.public-only-when-public", needs=_WRITE_NEEDS, given=("is_public",))
 def public_schema_follows(exchange: Exchange, *, is_public: bool) -> Iterator[Claim]:
     """The public schema comes and goes with publicPlayground."""
     yield status_is(exchange, 200 if is_public else 404, fact="schema.public-only-when-public")
 
 
-@check("schema.shape", needs=_WRITE_NEEDS)
+@check("schema.shape", needs=_WRITE_NEEDS, given=("expected",))
 def schema_describes(exchange: Exchange, *, expected: Mapping[str, JSON]) -> Iterator[Claim]:
     """A schema carries the name and description of its workflow."""
     words = {name: expected[name] for name in ("name", "description") if name in expected}
     if exchange.status == 200 and isinstance(exchange.json_or_none(), dict):
-        yield from _as_written(exchange, words, fact="schema.shape")
+        yield from as_written(exchange, words, fact="schema.shape")
 
 
 # --- how documents are compared
@@ -372,13 +374,21 @@ def _refused(exchange: Exchange, fact: str, status_fact: str, *statuses: int) ->
         yield status_is(exchange, *statuses, fact=status_fact)
 
 
-def _as_written(exchange: Exchange, expected: Mapping[str, JSON], *, fact: str) -> Iterator[Claim]:
+def as_written(exchange: Exchange, expected: Mapping[str, JSON], *, fact: str) -> Iterator[Claim]:
+    """Claim, member by member, that a document holds what was written, or read before.
+
+    Only members that are documented are looked at.
+    """
     yield status_is(exchange, 200, fact=fact)
     document = exchange.json_or_none()
     if exchange.status != 200 or not isinstance(document, dict):
         return
+    documented = documented_body(exchange).members
     for name, value in expected.items():
-        difference = first_difference(value, document.get(name), f"/{name}")
+        if documented and name not in documented:
+            continue
+        place = documented.get(name, FREE)
+        difference = first_difference(value, document.get(name), f"/{name}", documented=place)
         where, wanted, found = difference or (f"/{name}", value, value)
         yield Claim(
             fact=fact,

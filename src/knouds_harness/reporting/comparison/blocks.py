@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from knouds_harness.load.hdr_logs import Interval, read_hdr_log
-from knouds_harness.load.histograms import Histogram, bucket_of, merged
+from knouds_harness.measures.hdr_logs import Interval, read_hdr_log
+from knouds_harness.measures.histograms import Histogram, bucket_of, merged
 
 TIMES_FILE: Final = "times.hlog"
 MOST_BLOCKS: Final = 20

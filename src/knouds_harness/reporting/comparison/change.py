@@ -33,7 +33,7 @@ class Figure:
     error: float
 
 
-class Verdict(StrEnum):
+class ChangeVerdict(StrEnum):
     """What a change means.
 
     Attributes:
@@ -50,7 +50,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Change:
+class FigureChange:
     """From one side to the other; shares of the baseline's value, or for shares plain differences.
 
     Attributes:
@@ -69,7 +69,7 @@ class Change:
     is_noise_seen: bool
     visible: float
 
-    def verdict(self, *, tolerance: float, is_more_worse: bool) -> Verdict:
+    def verdict(self, *, tolerance: float, is_more_worse: bool) -> ChangeVerdict:
         """What it means.
 
         Args:
@@ -77,10 +77,10 @@ class Change:
             is_more_worse: Whether a higher figure is the worse one.
         """
         if -tolerance <= self.low and self.high <= tolerance:
-            return Verdict.SAME
+            return ChangeVerdict.SAME
         if abs(self.estimate) <= tolerance or self.low <= 0 <= self.high:
-            return Verdict.NO_EVIDENCE
-        return Verdict.WORSE if (self.estimate > 0) is is_more_worse else Verdict.BETTER
+            return ChangeVerdict.NO_EVIDENCE
+        return ChangeVerdict.WORSE if (self.estimate > 0) is is_more_worse else ChangeVerdict.BETTER
 
 
 def change_between(
@@ -91,7 +91,7 @@ def change_between(
     expected_noise: float,
     confidence: float,
     is_more_worse: bool = True,
-) -> Change:
+) -> FigureChange:
     """Compare the runs of two sides.
 
     A moderated t: the variance from run to run is the one seen between the runs of a side, or, where that is
@@ -127,7 +127,7 @@ def change_between(
     def plain(number: float) -> float:
         return number if is_share else math.expm1(max(-_MOST, min(number, _MOST)))
 
-    return Change(
+    return FigureChange(
         estimate=plain(difference),
         low=plain(difference - half),
         high=plain(difference + half),

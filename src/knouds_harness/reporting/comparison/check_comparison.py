@@ -7,10 +7,8 @@ from dataclasses import dataclass
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.reporting.comparison.check_figures import CheckFigures
-from knouds_harness.reporting.standing import Standing
+from knouds_harness.reporting.fact_status import FactStatus
 from knouds_harness.runs.findings import Finding
-
-_UNSEEN = (Standing.UNTESTED, Standing.UNEXERCISED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,8 +16,8 @@ class FactChange:
     """A fact that stands otherwise than it did."""
 
     fact: str
-    before: Standing
-    now: Standing
+    before: FactStatus
+    now: FactStatus
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +32,7 @@ class CheckComparison:
         still: Those in both.
         gone: Those not there any more, although their fact was tested.
         not_looked_for: Those not there any more whose fact was not tested.
+        lost: Facts that were verified before and are not tested now, although the run now is about them.
         facts: What stands otherwise.
         notes: What else differs, in sentences.
     """
@@ -45,6 +44,7 @@ class CheckComparison:
     still: tuple[Finding, ...]
     gone: tuple[Finding, ...]
     not_looked_for: tuple[Finding, ...]
+    lost: tuple[str, ...]
     facts: tuple[FactChange, ...]
     notes: tuple[str, ...]
 
@@ -56,7 +56,7 @@ class CheckComparison:
     @property
     def exit_code(self) -> ExitCode:
         """What the command ends with; what was found stands even in a run that was cut short."""
-        if self.regressions and not self.baseline.doubt:
+        if (self.regressions or self.lost) and not self.baseline.doubt:
             return ExitCode.BREACH
         return ExitCode.KEPT if self.is_valid else ExitCode.INVALID_MEASUREMENT
 
@@ -67,7 +67,7 @@ def compare_checks(baseline: CheckFigures, candidate: CheckFigures) -> CheckComp
     now = {each.fingerprint: each for each in candidate.findings}
     regressed = set(candidate.failing) - set(baseline.failing)
     missing = [each for key, each in before.items() if key not in now]
-    unseen = [each for each in missing if candidate.facts.get(each.fact) in (None, *_UNSEEN)]
+    unseen = [each for each in missing if candidate.facts.get(each.fact) in (None, FactStatus.UNTESTED)]
     return CheckComparison(
         baseline=baseline,
         candidate=candidate,
@@ -76,14 +76,23 @@ def compare_checks(baseline: CheckFigures, candidate: CheckFigures) -> CheckComp
         still=tuple(each for key, each in now.items() if key in before and key not in regressed),
         gone=tuple(each for each in missing if each not in unseen),
         not_looked_for=tuple(unseen),
+        lost=() if candidate.doubt else tuple(_lost_facts(baseline, candidate)),
         facts=tuple(_changed_facts(baseline, candidate)),
         notes=tuple(_notes(baseline, candidate)),
     )
 
 
+def _lost_facts(baseline: CheckFigures, candidate: CheckFigures) -> Iterator[str]:
+    for fact, before in baseline.facts.items():
+        is_asked_for = candidate.selected is None or fact in candidate.selected
+        now = candidate.facts.get(fact, FactStatus.UNTESTED)
+        if before is FactStatus.VERIFIED and now is FactStatus.UNTESTED and is_asked_for:
+            yield fact
+
+
 def _changed_facts(baseline: CheckFigures, candidate: CheckFigures) -> Iterator[FactChange]:
     for fact, now in sorted(candidate.facts.items(), key=lambda each: each[1].rank):
-        before = baseline.facts.get(fact, Standing.UNEXERCISED)
+        before = baseline.facts.get(fact, FactStatus.UNTESTED)
         if before is not now:
             yield FactChange(fact=fact, before=before, now=now)
 
@@ -96,11 +105,5 @@ def _notes(baseline: CheckFigures, candidate: CheckFigures) -> Iterator[str]:
         yield f"Two targets: {baseline.target} before, {candidate.target} now."
     if baseline.document_version != candidate.document_version:
         yield f"Two editions of the contract: {baseline.document_version} and {candidate.document_version}."
-    lost = [
-        fact
-        for fact, standing in baseline.facts.items()
-        if standing not in _UNSEEN and candidate.facts.get(fact, Standing.UNEXERCISED) in _UNSEEN
-    ]
-    if lost:
-        named = ", ".join([*lost[:3], *(["…"] if len(lost) > 3 else [])])
-        yield f"{len(lost)} facts were tested before and are not now: {named}."
+    if candidate.selected is not None:
+        yield f"{candidate.run} was about {len(candidate.selected)} selected facts."

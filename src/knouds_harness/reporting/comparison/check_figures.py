@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from knouds_harness.reporting.standing import Standing, fact_rows
+from knouds_harness.reporting.fact_status import FactStatus, fact_rows
 from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.record import RunRecord
+from knouds_harness.runs.verdicts import RunOutcome
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,7 @@ class CheckFigures:
         facts: How each stood.
         findings: All of them, drift included.
         failing: Fingerprints of those that failed the run.
+        selected: The facts that the run was about; None for all.
     """
 
     run: str
@@ -33,15 +35,16 @@ class CheckFigures:
     base_url: str
     document_version: str
     doubt: str
-    facts: Mapping[str, Standing]
+    facts: Mapping[str, FactStatus]
     findings: tuple[Finding, ...]
     failing: tuple[str, ...]
+    selected: frozenset[str] | None = None
 
 
 def check_figures(record: RunRecord) -> CheckFigures:
     """Read what a comparison needs of a conformance run."""
     doubts = [gap for gap in record.gaps if gap.startswith("findings")]
-    if not record.outcome.is_complete:
+    if not record.outcome.is_complete and record.outcome is not RunOutcome.UNTESTED:
         doubts.insert(0, "It did not come to its end.")
     return CheckFigures(
         run=record.folder.resolve().name,
@@ -53,4 +56,5 @@ def check_figures(record: RunRecord) -> CheckFigures:
         facts={row.fact.id: row.standing for row in fact_rows(record)},
         findings=record.findings,
         failing=tuple(each.fingerprint for each in record.findings if record.fails(each)),
+        selected=None if record.setup.selected is None else frozenset(record.setup.selected),
     )

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from knouds_harness.reporting.comparison.load_comparison import LoadComparison, Row
-from knouds_harness.reporting.comparison.tolerances import ERRORS
-from knouds_harness.reporting.comparison.wording import (
+from knouds_harness.reporting.comparison.load_comparison import LoadComparison, MeasureRow
+from knouds_harness.reporting.comparison.texts import (
     Comparison,
     figure,
     headline,
@@ -17,6 +16,7 @@ from knouds_harness.reporting.comparison.wording import (
     noise_words,
     percent,
 )
+from knouds_harness.reporting.comparison.tolerances import ERRORS
 from knouds_harness.reporting.load.headline import describe
 from knouds_harness.reporting.pages import page, shipped
 
@@ -49,7 +49,7 @@ def comparison_html(comparison: Comparison) -> str:
     )
 
 
-def change_values(rows: tuple[Row, ...]) -> dict[str, Any]:
+def change_values(rows: tuple[MeasureRow, ...]) -> dict[str, Any]:
     """What ``changes.html.j2`` takes to lay out changes of load, by the names that it knows."""
     return {
         "groups": [
@@ -65,14 +65,14 @@ def change_values(rows: tuple[Row, ...]) -> dict[str, Any]:
     }
 
 
-def _span(rows: tuple[Row, ...]) -> float:
+def _span(rows: tuple[MeasureRow, ...]) -> float:
     """The largest change that the drawings show; what goes beyond is cut at the edge."""
     gates = [row.change for row in rows if row.change and row.is_gate and row.measure != ERRORS]
     reach = [abs(edge) for change in gates for edge in (change.low, change.high)]
     return min(max([_LEAST_SPAN, *reach]) * 1.1, _MOST_SPAN)
 
 
-def _marks_for(rows: tuple[Row, ...]) -> dict[tuple[str, str], Marks]:
+def _marks_for(rows: tuple[MeasureRow, ...]) -> dict[tuple[str, str], Marks]:
     span = _span(rows)
     found = {}
     for row in rows:

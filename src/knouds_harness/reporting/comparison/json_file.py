@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from knouds_harness.reporting.comparison.check_comparison import CheckComparison
 from knouds_harness.reporting.comparison.load_comparison import LoadComparison
-from knouds_harness.reporting.comparison.wording import Comparison, headline
+from knouds_harness.reporting.comparison.texts import Comparison, headline
 from knouds_harness.runs.findings import Finding
 
 FORMAT: Final = "knouds-harness comparison"
@@ -17,17 +17,21 @@ FORMAT_VERSION: Final = 1
 
 
 def comparison_json(comparison: Comparison) -> str:
-    """Write a comparison as JSON text; changes are shares, and intervals pairs."""
+    """Write a comparison as JSON text."""
+    contents = {"format": FORMAT, "format_version": FORMAT_VERSION, **comparison_contents(comparison)}
+    return json.dumps(contents, indent=2, ensure_ascii=False) + "\n"
+
+
+def comparison_contents(comparison: Comparison) -> dict[str, Any]:
+    """What there is to say of a comparison; changes are shares, and intervals pairs."""
     verdict = headline(comparison)
     contents: dict[str, Any] = {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
         "verdict": f"{verdict.title}: {verdict.detail}",
         "exit_code": int(comparison.exit_code),
         "notes": list(comparison.notes),
     }
-    contents |= load_contents(comparison) if isinstance(comparison, LoadComparison) else _check(comparison)
-    return json.dumps(contents, indent=2, ensure_ascii=False) + "\n"
+    more = load_contents(comparison) if isinstance(comparison, LoadComparison) else _check(comparison)
+    return contents | more
 
 
 def load_contents(comparison: LoadComparison) -> dict[str, Any]:
@@ -72,6 +76,7 @@ def _check(comparison: CheckComparison) -> dict[str, Any]:
         "gone": _findings(comparison.gone),
         "not_looked_for": _findings(comparison.not_looked_for),
         "still": _findings(comparison.still),
+        "lost": list(comparison.lost),
         "facts": [{"fact": each.fact, "before": each.before, "now": each.now} for each in comparison.facts],
     }
 

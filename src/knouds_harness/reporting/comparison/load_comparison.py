@@ -10,9 +10,9 @@ from statistics import fmean
 from typing import Final
 
 from knouds_harness.errors import ExitCode, UsageError
-from knouds_harness.load.objectives import judge_objectives, load_objectives
+from knouds_harness.measures.objectives import judge_objectives, load_objectives
 from knouds_harness.reporting.comparison.blocks import ALL
-from knouds_harness.reporting.comparison.change import Change, Figure, Verdict, change_between
+from knouds_harness.reporting.comparison.change import ChangeVerdict, Figure, FigureChange, change_between
 from knouds_harness.reporting.comparison.load_figures import LoadFigures
 from knouds_harness.reporting.comparison.tolerances import ERRORS, MEASURES, RATE, SERVICE_TIMES, Tolerances
 from knouds_harness.runs.load_results import JudgedObjective
@@ -24,7 +24,7 @@ EXPECTED_NOISE: Final = 0.03
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class MeasureRow:
     """One measure of one operation.
 
     Attributes:
@@ -43,8 +43,8 @@ class Row:
     measure: str
     baseline: float | None
     candidate: float | None
-    change: Change | None
-    verdict: Verdict
+    change: FigureChange | None
+    verdict: ChangeVerdict
     tolerance: float
     is_gate: bool
     reason: str = ""
@@ -67,7 +67,7 @@ class LoadComparison:
     """
 
     scenario: str
-    rows: tuple[Row, ...]
+    rows: tuple[MeasureRow, ...]
     newly_broken: tuple[str, ...]
     missed: tuple[JudgedObjective, ...]
     confidence: float
@@ -82,19 +82,19 @@ class LoadComparison:
         return bool(self.baseline and self.candidate)
 
     @property
-    def regressions(self) -> tuple[Row, ...]:
+    def regressions(self) -> tuple[MeasureRow, ...]:
         """The gates that got worse."""
-        return tuple(row for row in self.rows if row.is_gate and row.verdict is Verdict.WORSE)
+        return tuple(row for row in self.rows if row.is_gate and row.verdict is ChangeVerdict.WORSE)
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> ChangeVerdict:
         """Of all gates together."""
         gates = {row.verdict for row in self.rows if row.is_gate}
-        if Verdict.WORSE in gates:
-            return Verdict.WORSE
-        if Verdict.BETTER in gates:
-            return Verdict.BETTER
-        return Verdict.SAME if gates == {Verdict.SAME} else Verdict.NO_EVIDENCE
+        if ChangeVerdict.WORSE in gates:
+            return ChangeVerdict.WORSE
+        if ChangeVerdict.BETTER in gates:
+            return ChangeVerdict.BETTER
+        return ChangeVerdict.SAME if gates == {ChangeVerdict.SAME} else ChangeVerdict.NO_EVIDENCE
 
     @property
     def exit_code(self) -> ExitCode:
@@ -196,7 +196,7 @@ def _row(
     is_gate: bool,
     expected_noise: float,
     confidence: float,
-) -> Row:
+) -> MeasureRow:
     sides = [
         [found for run in side if (found := run.figures.get(operation, {}).get(measure))]
         for side in (baseline, candidate)
@@ -205,13 +205,13 @@ def _row(
     if not all(sides):
         is_absent = any(all(operation not in run.figures for run in side) for side in (baseline, candidate))
         reason = "only one side sent it" if is_absent else "too few requests"
-        return Row(
+        return MeasureRow(
             operation=operation,
             measure=measure,
             baseline=means[0],
             candidate=means[1],
             change=None,
-            verdict=Verdict.NO_EVIDENCE,
+            verdict=ChangeVerdict.NO_EVIDENCE,
             tolerance=tolerance,
             is_gate=is_gate,
             reason=reason,
@@ -224,7 +224,7 @@ def _row(
         confidence=confidence,
         is_more_worse=is_more_worse,
     )
-    return Row(
+    return MeasureRow(
         operation=operation,
         measure=measure,
         baseline=means[0],

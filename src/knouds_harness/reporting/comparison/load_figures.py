@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import Final
 
 from knouds_harness.errors import RunRecordError
-from knouds_harness.load.histograms import merged
+from knouds_harness.measures.histograms import merged
+from knouds_harness.measures.percentiles import PERCENTS, percentile_measure, time_ms
 from knouds_harness.reporting.comparison.blocks import (
     ALL,
     LEAST_BEYOND,
@@ -19,7 +20,7 @@ from knouds_harness.reporting.comparison.blocks import (
     share_error,
 )
 from knouds_harness.reporting.comparison.change import Figure
-from knouds_harness.reporting.comparison.tolerances import ERRORS, PERCENTS, RATE
+from knouds_harness.reporting.comparison.tolerances import ERRORS, RATE
 from knouds_harness.runs.load_results import Fingerprint, LoadPlan, LoadResults, OperationLoad, Times
 from knouds_harness.runs.record import RunRecord
 
@@ -118,24 +119,28 @@ def _of_operation(
         yield RATE, Figure(value=load.per_s, error=_rate_error(load.requests, total, plan))
     yield ERRORS, _error_rate(load.error_rate, load.requests, blocks)
     for percent in PERCENTS:
+        measure = percentile_measure(percent)
         for prefix, times in (("", load.response), ("service_", load.service)):
             error = _time_error(blocks, prefix, percent) if blocks else _error_without_blocks(times, percent)
-            if error is not None and times.percentiles[percent] > 0:
-                yield f"{prefix}p{percent}_ms", Figure(value=times.percentiles[percent], error=error)
+            value = time_ms(times, measure)
+            if error is not None and value:
+                yield f"{prefix}{measure}", Figure(value=value, error=error)
 
 
 def _of_all(results: LoadResults, total: int, blocks: Sequence[Block]) -> Iterator[tuple[str, Figure]]:
-    per_s = sum(each.per_s for each in results.operations)
-    errors = sum(each.error_rate * each.requests for each in results.operations)
-    yield RATE, Figure(value=per_s, error=_rate_error(total, total, results.plan))
-    yield ERRORS, _error_rate(errors / total, total, blocks)
+    together = results.total
+    yield RATE, Figure(value=together.per_s, error=_rate_error(total, total, results.plan))
+    yield ERRORS, _error_rate(together.error_rate, total, blocks)
     for percent in PERCENTS:
-        for prefix in ("", "service_"):
+        measure = percentile_measure(percent)
+        for prefix, times in (("", together.response), ("service_", together.service)):
             error = _time_error(blocks, prefix, percent)
             if error is not None:
-                whole = merged(each.service if prefix else each.response for each in blocks)
-                value = whole.percentile_s(float(percent)) * 1e3
-                yield f"{prefix}p{percent}_ms", Figure(value=value, error=error)
+                value = time_ms(times, measure)
+                if value is None:  # load.json does not say it
+                    whole = merged(each.service if prefix else each.response for each in blocks)
+                    value = whole.percentile_s(float(percent)) * 1e3
+                yield f"{prefix}{measure}", Figure(value=value, error=error)
 
 
 def _rate_error(requests: int, total: int, plan: LoadPlan) -> float:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from knouds_harness.reporting.comparison.check_comparison import CheckComparison
-from knouds_harness.reporting.comparison.load_comparison import LoadComparison, Row
-from knouds_harness.reporting.comparison.wording import (
+from knouds_harness.reporting.comparison.load_comparison import LoadComparison, MeasureRow
+from knouds_harness.reporting.comparison.texts import (
     Comparison,
     figure,
     finding_line,
@@ -50,7 +50,7 @@ def _load(comparison: LoadComparison) -> Iterator[str]:
         )
 
 
-def changes_table(rows: Sequence[Row]) -> str:
+def changes_table(rows: Sequence[MeasureRow]) -> str:
     """Changes of load as a table; gates are bold."""
     return _table(
         ["operation", "measure", "baseline", "now", "change", "interval", "would show", "verdict"],
@@ -83,6 +83,9 @@ def _check(comparison: CheckComparison) -> Iterator[str]:
         if findings:
             yield f"### {title}: {len(findings)}"
             yield _findings(findings)
+    if comparison.lost:
+        yield f"### Verified before, and not tested now: {len(comparison.lost)}"
+        yield _list(f"❌ `{fact}`" for fact in comparison.lost)
     if comparison.facts:
         rows = [[f"`{each.fact}`", each.before.label, each.now.label] for each in comparison.facts]
         yield _table(["fact", "before", "now"], rows)

@@ -9,7 +9,7 @@ from knouds_harness.errors import RunRecordError
 from knouds_harness.reporting.comparison.html import comparison_html
 from knouds_harness.reporting.comparison.json_file import comparison_json
 from knouds_harness.reporting.comparison.markdown import comparison_markdown
-from knouds_harness.reporting.comparison.wording import Comparison
+from knouds_harness.reporting.comparison.texts import Comparison
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -140,7 +140,7 @@ def _read_kept(path: Path) -> Side:
         raise RunRecordError(f"{path}: cannot be read: {error.strerror}") from error
     try:
         stored = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise RunRecordError(f"{path}: is cut short or is not JSON\n  Keep it anew from its runs.") from None
     if not isinstance(stored, dict) or stored.get("format") != FORMAT:
         raise RunRecordError(

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from knouds_harness.reporting.comparison.change import Verdict
+from knouds_harness.command_output import print_table
+from knouds_harness.printable import printable
+from knouds_harness.reporting.comparison.change import ChangeVerdict
 from knouds_harness.reporting.comparison.load_comparison import LoadComparison
-from knouds_harness.reporting.comparison.wording import (
+from knouds_harness.reporting.comparison.texts import (
     Comparison,
     figure,
     gates_of,
@@ -22,9 +23,12 @@ from knouds_harness.reporting.comparison.wording import (
 )
 
 _STYLE_BY_TONE = {"good": "bold green", "bad": "bold red", "warn": "bold yellow"}
-_STYLE_BY_VERDICT = {Verdict.WORSE: "red", Verdict.BETTER: "green", Verdict.NO_EVIDENCE: "yellow"}
+_STYLE_BY_VERDICT = {
+    ChangeVerdict.WORSE: "red",
+    ChangeVerdict.BETTER: "green",
+    ChangeVerdict.NO_EVIDENCE: "yellow",
+}
 _MOST_LINES = 5
-_NARROW = 72
 
 
 def print_comparison(comparison: Comparison, page: Path | None, *, console: Console) -> None:
@@ -55,23 +59,20 @@ def _print_gates(comparison: LoadComparison, console: Console) -> None:
     gates = gates_of(comparison.rows)
     if not gates:
         return
-    is_narrow = console.width < _NARROW
-    table = Table(box=None, pad_edge=False, padding=(0, 1), show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True, overflow="ellipsis")
-    for _ in range(3 if is_narrow else 4):
-        table.add_column(justify="right", no_wrap=True)
+    rows = []
     for row in gates[:_MOST_LINES]:
         interval = interval_words(row) if row.change else ""
-        table.add_row(
-            Text(f"  {row.verdict}", style=_STYLE_BY_VERDICT.get(row.verdict, "")),
-            f"{row.operation} {measure_name(row)}",
-            figure(row, row.baseline),
-            figure(row, row.candidate),
-            percent(row, row.change.estimate) if row.change else row.reason,
-            *([] if is_narrow else [f"({interval})" if interval else ""]),
+        change = percent(row, row.change.estimate) if row.change else row.reason
+        rows.append(
+            (
+                Text(f"  {row.verdict}", style=_STYLE_BY_VERDICT.get(row.verdict, "")),
+                f"{row.operation} {measure_name(row)}",
+                figure(row, row.baseline),
+                figure(row, row.candidate),
+                f"{change} ({interval})" if interval else change,
+            )
         )
-    console.print(table)
+    print_table(rows, right={2, 3}, console=console)
     if len(gates) > _MOST_LINES:
         _print(console, f"  … and {len(gates) - _MOST_LINES} more gates in compare.html")
 
@@ -86,4 +87,4 @@ def _print(console: Console, line: str) -> None:
 
 def _plain(text: Text) -> Text:
     """Words that may be a server's, without anything that a terminal would obey."""
-    return Text("".join(char if char.isprintable() else "·" for char in text.plain), spans=text.spans)
+    return Text(printable(text.plain, keep=""), spans=text.spans)

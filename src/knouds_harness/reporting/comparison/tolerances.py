@@ -5,16 +5,16 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final
 
 from knouds_harness.errors import UsageError
+from knouds_harness.measures.percentiles import PERCENTILES
 
-PERCENTS: Final = ("50", "90", "99", "99.9")
 RATE, ERRORS = "requests_per_s", "error_rate"
-RESPONSE_TIMES: Final = tuple(f"p{percent}_ms" for percent in PERCENTS)
-SERVICE_TIMES: Final = tuple(f"service_{measure}" for measure in RESPONSE_TIMES)
-MEASURES: Final = (RATE, ERRORS, *RESPONSE_TIMES, *SERVICE_TIMES)
+SERVICE_TIMES: Final = tuple(f"service_{measure}" for measure in PERCENTILES)
+MEASURES: Final = (RATE, ERRORS, *PERCENTILES, *SERVICE_TIMES)
 ALWAYS_GATES: Final = (ERRORS, "p50_ms", "p99_ms")
 EVERY_OPERATION: Final = "*"
 TABLE: Final = "tolerance"
@@ -29,15 +29,21 @@ class Tolerances:
     """How much of a change is tolerated, and which changes fail the comparison.
 
     Attributes:
-        given: By operation (``*`` for every) and measure.
+        given: By operation (with a ``*`` in it every one that fits; the longest counts) and measure.
     """
 
     given: Mapping[tuple[str, str], float]
 
     def of(self, operation: str, measure: str) -> float:
         """The change of a measure that matters to nobody, as a share; of a rate of errors in points."""
-        fallback = _DEFAULT_ERRORS if measure == ERRORS else _DEFAULT
-        return self.given.get((operation, measure), self.given.get((EVERY_OPERATION, measure), fallback))
+        fitting = [
+            (name == operation, len(name), share)
+            for (name, named), share in self.given.items()
+            if named == measure and fnmatchcase(operation, name)
+        ]
+        if fitting:
+            return max(fitting)[-1]
+        return _DEFAULT_ERRORS if measure == ERRORS else _DEFAULT
 
     def is_gate(self, operation: str, measure: str, *, is_open_model: bool) -> bool:
         """Whether a worsening fails the comparison.
@@ -45,7 +51,7 @@ class Tolerances:
         Error rate, p50 and p99 always do, and whatever a tolerance was given for; the rate only where users
         wait for answers, as arrivals on a schedule come as the schedule says.
         """
-        is_named = (operation, measure) in self.given or (EVERY_OPERATION, measure) in self.given
+        is_named = any(named == measure and fnmatchcase(operation, name) for name, named in self.given)
         return is_named or measure in ALWAYS_GATES or (measure == RATE and not is_open_model)
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from knouds_harness.reporting.again import typed_words
+from knouds_harness.reporting.rerun_command import typed_words
 from knouds_harness.runs.record import RunRecord
-from knouds_harness.runs.verdicts import Outcome
+from knouds_harness.runs.verdicts import RunOutcome
 
 _FLAGS: Final = ("--quick", "--strict")
 _CHOICES: Final = ("--family", "--operation", "--fact", "--examples", "--fault", "--variant")
@@ -42,7 +42,7 @@ class Entry:
     kind: str
     target: str
     started_at: datetime
-    outcome: Outcome
+    outcome: RunOutcome
     exit_code: int | None
     seed: int
     tool_version: str

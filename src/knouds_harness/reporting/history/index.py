@@ -17,7 +17,7 @@ from knouds_harness.reporting.history.entry import Entry, entry_of
 from knouds_harness.reporting.history.measures import figures_of
 from knouds_harness.runs.load_results import LOAD_FILE
 from knouds_harness.runs.record import read_run
-from knouds_harness.runs.verdicts import Outcome
+from knouds_harness.runs.verdicts import RunOutcome
 from knouds_harness.runs.writer import FINDINGS_FILE, RUN_FILE
 
 _VERSION: Final = 1
@@ -260,7 +260,7 @@ def _entry(row: sqlite3.Row) -> Entry:
         **{
             **columns,
             "started_at": datetime.fromisoformat(columns["started_at"]),
-            "outcome": Outcome(columns["outcome"]),
+            "outcome": RunOutcome(columns["outcome"]),
             "findings": json.loads(columns["findings"]),
             "is_valid": None if is_valid is None else bool(is_valid),
             "is_pruned": bool(columns["is_pruned"]),

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from knouds_harness.errors import UnknownName
+from knouds_harness.measures.percentiles import PERCENTS, TIME_MEASURES, percentile_measure, time_ms
 from knouds_harness.reporting.comparison.blocks import ALL
+from knouds_harness.reporting.fact_status import FactStatus, fact_rows, standing_counts
 from knouds_harness.reporting.load.headline import value
-from knouds_harness.reporting.standing import Standing, fact_rows, standing_counts
 from knouds_harness.runs.load_results import LoadResults, Times
 from knouds_harness.runs.record import RunRecord
-
-_PERCENTS: Final = ("50", "90", "99", "99.9")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +33,10 @@ class Measure:
 
 
 def _times(prefix: str, kind: str) -> Iterator[Measure]:
-    for percent in _PERCENTS:
-        yield Measure(name=f"{prefix}p{percent}_ms", says=f"{kind} time, percentile {percent}", noise=0.03)
+    yield Measure(name=f"{prefix}mean_ms", says=f"mean {kind} time", noise=0.03)
+    for percent in PERCENTS:
+        name = prefix + percentile_measure(percent)
+        yield Measure(name=name, says=f"{kind} time, percentile {percent}", noise=0.03)
     yield Measure(name=f"{prefix}max_ms", says=f"longest {kind} time", noise=0.03)
 
 
@@ -78,8 +79,8 @@ def figures_of(record: RunRecord) -> dict[str, float]:
     figures = {"exchanges": float(record.counts.exchanges), "duration_s": record.duration_s}
     if record.load is None:
         counts = standing_counts(fact_rows(record))
-        figures["facts_in_breach"] = float(counts[Standing.BREACH])
-        figures["facts_verified"] = float(counts[Standing.VERIFIED])
+        figures["facts_in_breach"] = float(counts[FactStatus.BREACH])
+        figures["facts_verified"] = float(counts[FactStatus.VERIFIED])
     cost_credits = record.load.results.cost_credits if record.load else record.counts.cost_credits
     figures["cost_credits"] = cost_credits
     if record.load is not None:
@@ -97,22 +98,18 @@ def _figures_of_load(load: LoadResults) -> Iterator[tuple[str, float]]:
         yield f"error_rate:{each.operation}", each.error_rate
         yield from _figures_of_times(each.response, "", each.operation)
         yield from _figures_of_times(each.service, "service_", each.operation)
-    requests = sum(each.requests for each in load.operations)
-    if requests:
-        errors = sum(each.error_rate * each.requests for each in load.operations)
-        yield f"requests_per_s:{ALL}", sum(each.per_s for each in load.operations)
-        yield f"error_rate:{ALL}", errors / requests
-    if load.overall is not None:
-        yield from _figures_of_times(load.overall, "", ALL)
+    total = load.total
+    if total.requests:
+        yield f"requests_per_s:{ALL}", total.per_s
+        yield f"error_rate:{ALL}", total.error_rate
+    yield from _figures_of_times(total.response, "", ALL)
 
 
 def _figures_of_times(times: Times, prefix: str, operation: str) -> Iterator[tuple[str, float]]:
-    if not times.count:
-        return
-    for percent in _PERCENTS:
-        if percent in times.percentiles:
-            yield f"{prefix}p{percent}_ms:{operation}", times.percentiles[percent]
-    yield f"{prefix}max_ms:{operation}", times.max_ms
+    for measure in TIME_MEASURES:
+        figure = time_ms(times, measure)
+        if figure is not None:
+            yield f"{prefix}{measure}:{operation}", figure
 
 
 def worded(name: str, number: float) -> str:

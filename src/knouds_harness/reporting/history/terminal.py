@@ -6,17 +6,18 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from knouds_harness.command_output import print_line, print_table
+from knouds_harness.printable import printable
 from knouds_harness.reporting.history.entry import Entry
 from knouds_harness.reporting.history.measures import measure_of, worded
 from knouds_harness.reporting.history.series import Point, Series
-from knouds_harness.runs.verdicts import Outcome
+from knouds_harness.runs.verdicts import RunOutcome
 
-_STYLE_BY_OUTCOME = {Outcome.KEPT: "green", Outcome.BROKEN: "red"}
-_LEAST_WIDTHS: Final = (64, 100, 100, 120)
-"""Of a terminal that shows what was found, how long it took, what it cost, and the seed."""
+_STYLE_BY_OUTCOME = {RunOutcome.KEPT: "green", RunOutcome.BROKEN: "red"}
+_LEAST_WIDTHS: Final = (100, 100, 120, 64)
+"""Of a terminal that shows how long a run took, what it cost, its seed, and what was found."""
 _HEIGHT: Final = 6
 _EIGHTHS: Final = " ▁▂▃▄▅▆▇█"
 _MOST_CHANGES: Final = 5
@@ -33,34 +34,39 @@ def print_entries(
         hidden: How many more there are.
         console: Decides on width and colour.
     """
-    outcomes = [_ended(entry) for entry in entries]
-    table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim")
-    table.add_column("ended", no_wrap=True, min_width=max(map(len, outcomes)))
-    table.add_column("run", no_wrap=True, min_width=max(len(entry.folder) for entry in entries))
     columns = [
-        ("found", [found_in(entry, p99_ms.get(entry.folder)) for entry in entries]),
         ("took", [f"{entry.duration_s:,.1f} s" for entry in entries]),
         ("credits", [f"{entry.cost_credits:,.0f}" for entry in entries]),
         ("seed", [str(entry.seed) for entry in entries]),
+        ("found", [found_in(entry, p99_ms.get(entry.folder)) for entry in entries]),
     ]
     shown = [each for least, each in zip(_LEAST_WIDTHS, columns, strict=True) if console.width >= least]
-    for name, _ in shown:
-        is_text = name == "found"
-        table.add_column(name, no_wrap=True, overflow="ellipsis", justify="left" if is_text else "right")
-    for number, entry in enumerate(entries):
-        folder = Text(_plain(entry.folder), style="dim" if entry.is_pruned else "")
-        table.add_row(outcomes[number], folder, *(Text(_plain(cells[number])) for _, cells in shown))
-    console.print(table)
+    print_table(
+        [
+            (
+                _ended(entry),
+                Text(entry.folder, style="dim" if entry.is_pruned else ""),
+                *(cells[number] for _, cells in shown),
+            )
+            for number, entry in enumerate(entries)
+        ],
+        headings=("ended", "run", *(name for name, _ in shown)),
+        right={number for number, (name, _) in enumerate(shown, 2) if name != "found"},
+        console=console,
+    )
     if hidden:
-        console.print(f"… and {hidden:,} more: --limit", highlight=False, soft_wrap=True)
+        print_line(f"… and {hidden:,} more: --limit", console=console)
 
 
 def print_measures(measures: Mapping[str, int], *, console: Console) -> None:
     """Print the names of measures, what they are, and how many runs have them."""
-    for name, count in measures.items():
-        says = measure_of(name).says
-        runs = "1 run" if count == 1 else f"{count:,} runs"
-        console.print(f"{name:<40} {says}, of {runs}", highlight=False, markup=False, soft_wrap=True)
+    print_table(
+        [
+            (name, f"{measure_of(name).says}, of {'1 run' if count == 1 else f'{count:,} runs'}")
+            for name, count in measures.items()
+        ],
+        console=console,
+    )
 
 
 def print_series(measure: str, series: Sequence[Series], *, console: Console) -> None:
@@ -131,9 +137,4 @@ def _ended(entry: Entry) -> Text:
 
 
 def _print(console: Console, line: str) -> None:
-    console.print(Text(_plain(line)), no_wrap=True, overflow="ellipsis", soft_wrap=not console.is_terminal)
-
-
-def _plain(text: str) -> str:
-    """Words of a record without anything that a terminal would obey."""
-    return "".join(char if char.isprintable() else "·" for char in text)
+    console.print(Text(printable(line)), no_wrap=True, overflow="ellipsis", soft_wrap=not console.is_terminal)

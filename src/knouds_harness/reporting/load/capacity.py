@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from knouds_harness.reporting.headline import Tone
+from knouds_harness.reporting.load.columns import point_times
 from knouds_harness.runs.load_results import Capacity, CapacityPoint
 
 
@@ -10,7 +11,7 @@ def describe_point(point: CapacityPoint) -> str:
     """A point in a line."""
     verdict = "kept" if point.is_kept else "generator" if point.is_generator_limit else "missed"
     reason = f"  {point.reason}" if point.reason else ""
-    times = f"p50 {point.p50_ms:,.4g} ms, p99 {point.p99_ms:,.4g} ms"
+    times = ", ".join(f"{heading.lower()} {time}" for heading, time in point_times(point).items())
     return f"{point.asked_per_s:>9,.5g}/s  {verdict:9}  {times}{reason}"
 
 

@@ -8,12 +8,18 @@ from math import ceil
 from statistics import median
 from typing import Any
 
-from knouds_harness.runs.load_results import ALL_OPERATIONS, OUTCOMES, LoadResults, SecondRow, Times
+from knouds_harness.runs.load_results import (
+    ALL_OPERATIONS,
+    OUTCOMES,
+    SECOND_TIMES,
+    LoadResults,
+    SecondRow,
+    Times,
+)
 from knouds_harness.runs.spread import PER_DOUBLING, add_spread, by_bucket
 
 _MOST_POINTS = 3600
 _MOST_HEAT_COLUMNS = 180
-_TIMES = ("p50_ms", "p99_ms", "max_ms")
 
 
 def charts_of(load: LoadResults, seconds: Sequence[SecondRow]) -> Mapping[str, Any]:
@@ -94,7 +100,7 @@ def _times(
             continue
         of_operation = columns.get(second.operation)
         if of_operation is None:
-            of_operation = {name: [[] for _ in range(points)] for name in _TIMES}
+            of_operation = {name: [[] for _ in range(points)] for name in SECOND_TIMES}
             columns[second.operation] = of_operation
         at = second.at_s // step_s
         of_operation["p50_ms"][at].append(second.p50_ms)

@@ -7,9 +7,10 @@ from typing import Final
 
 from knouds_harness.reporting.headline import Headline
 from knouds_harness.reporting.load.capacity import describe_capacity
-from knouds_harness.runs.load_results import Invariant, JudgedObjective, LoadResults
+from knouds_harness.reporting.load.columns import milliseconds
+from knouds_harness.runs.load_results import TASK, Invariant, JudgedObjective, LoadResults, OperationLoad
 from knouds_harness.runs.record import RunRecord
-from knouds_harness.runs.verdicts import Outcome
+from knouds_harness.runs.verdicts import RunOutcome
 
 INVARIANT_STATES: Final = ("broken", "excused", "kept", "untested")
 
@@ -20,14 +21,49 @@ def load_headline(record: RunRecord, load: LoadResults) -> Headline:
         tone, title, detail = describe_capacity(load.capacity)
         return Headline(tone=tone, title=title, detail=detail)
     figures = _figures(load)
-    if record.outcome is Outcome.STOPPED:
+    if record.outcome is RunOutcome.STOPPED:
         reason = (record.note or "no reason was kept").splitlines()[0]
         return Headline(tone="warn", title="Stopped early", detail=f"{reason.rstrip('.')}. {figures}")
-    if record.outcome is Outcome.INTERRUPTED:
+    if record.outcome is RunOutcome.INTERRUPTED:
         return Headline(tone="warn", title="Interrupted", detail=figures)
-    if not load.validity.is_valid and not any(each.broken for each in load.invariants):
+    is_broken = any(each.broken for each in load.invariants)
+    failed = None if is_broken else nothing_measured(load)
+    if failed:
+        title, reason = failed
+        return Headline(tone="bad", title=title, detail=f"{reason}. {figures}")
+    if not load.validity.is_valid and not is_broken:
         return Headline(tone="warn", title="Not a valid measurement", detail=load.validity.reasons[0])
     return _verdict(load, figures)
+
+
+def nothing_measured(load: LoadResults) -> tuple[str, str] | None:
+    """Title and reason where tasks failed, or where of something that was sent nothing was kept."""
+    if load.task_errors:
+        worst = max(load.task_errors, key=lambda each: each.requests)
+        name = worst.operation.removeprefix(TASK)
+        times = f"{worst.requests:,} times{_and_more(len(load.task_errors) - 1, 'tasks')}"
+        return "A task failed", f"{name} raised {_worst_error(worst)}, {times}"
+    if not load.never_kept:
+        return None
+    worst = max(load.never_kept, key=lambda each: each.requests)
+    is_all = len(load.never_kept) == len(load.operations)
+    reason = (
+        f"not one of {worst.requests:,} requests of {worst.operation} was kept: "
+        f"{_worst_error(worst)}{_and_more(len(load.never_kept) - 1, 'operations')}"
+    )
+    if is_all and all(_is_refused(each) for each in load.never_kept):
+        return "Everything was refused", reason
+    return "Nothing was kept" if is_all else "An operation was never kept", reason
+
+
+def _is_refused(operation: OperationLoad) -> bool:
+    return operation.outcomes["refused"] + operation.outcomes["throttled"] == operation.requests
+
+
+def _worst_error(operation: OperationLoad) -> str:
+    """Status and code of the error that came most often."""
+    error = next(iter(operation.errors), None)
+    return " ".join(filter(None, [str(error.status or ""), error.code])) if error else "errors"
 
 
 def _verdict(load: LoadResults, figures: str) -> Headline:
@@ -78,22 +114,15 @@ def value(measure: str, number: float) -> str:
     return f"{number:,.1f}/s" if measure.endswith("_per_s") else milliseconds(number)
 
 
-def milliseconds(number: float) -> str:
-    """A time, with as many digits as tell something."""
-    digits = 0 if number >= 100 else 1 if number >= 10 else 2
-    return f"{number:,.{digits}f} ms"
-
-
-def _and_more(count: int) -> str:
-    return f", and {count} more" if count else ""
+def _and_more(count: int, what: str = "") -> str:
+    return f", and {count} more{what and f' {what}'}" if count else ""
 
 
 def _figures(load: LoadResults) -> str:
-    requests = sum(each.requests for each in load.operations)
-    bad = sum(each.outcomes["failed"] + each.outcomes["wrong"] for each in load.operations)
-    throttled = sum(each.outcomes["throttled"] for each in load.operations)
+    total = load.total
+    requests, throttled = total.requests, total.outcomes["throttled"]
     asked = load.validity.asked_per_s
     achieved = f"{load.validity.achieved_per_s:,.1f}"
     rate = f", {achieved} arrivals/s of {asked:,.1f} asked for" if asked else f" at {achieved}/s"
-    errors = f"{bad / requests:.2%} errors" if requests else "no errors"
+    errors = f"{total.error_rate:.2%} errors" if requests else "no errors"
     return f"{requests:,} requests{rate}, {errors}{f', {throttled:,} throttled' if throttled else ''}."

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 from typing import Any
 
-from knouds_harness.reporting.again import command_again
+from knouds_harness.measures.percentiles import time_ms
 from knouds_harness.reporting.comparison.baseline import RunChange
 from knouds_harness.reporting.comparison.html import change_values
-from knouds_harness.reporting.comparison.wording import headline as headline_of_change
-from knouds_harness.reporting.comparison.wording import telling_gates_of
+from knouds_harness.reporting.comparison.texts import headline as headline_of_change
+from knouds_harness.reporting.comparison.texts import telling_gates_of
 from knouds_harness.reporting.evidence import evidence_of
 from knouds_harness.reporting.load.charts import charts_of
-from knouds_harness.reporting.load.headline import describe, load_headline, milliseconds, name, value
-from knouds_harness.reporting.load.limits import listed, throttled_spans, tracks_of
+from knouds_harness.reporting.load.columns import (
+    milliseconds,
+    operation_columns,
+    point_times,
+    rows_of,
+    time_columns,
+)
+from knouds_harness.reporting.load.headline import describe, load_headline, name, value
+from knouds_harness.reporting.load.rate_limits import listed, throttled_spans, tracks_of
 from knouds_harness.reporting.pages import embedded, page, script_hashes, shipped
+from knouds_harness.reporting.rerun_command import command_again
 from knouds_harness.runs.load_record import LoadRecord
-from knouds_harness.runs.load_results import ALL_OPERATIONS, OUTCOMES, LoadResults, Times
+from knouds_harness.runs.load_results import ALL_OPERATIONS, LoadResults, Times
 from knouds_harness.runs.record import RunRecord
 
 _MOST_EVIDENCE = 300
 _MOST_CHANGES = 16
-PERCENTILES = ("50", "90", "99", "99.9", "99.99")
 
 
 def load_html(record: RunRecord, measured: LoadRecord, change: RunChange | None = None) -> str:
@@ -40,8 +47,12 @@ def load_html(record: RunRecord, measured: LoadRecord, change: RunChange | None 
         name=name,
         value=value,
         ms=milliseconds,
-        percentiles=PERCENTILES,
-        OUTCOMES=OUTCOMES,
+        time_ms=time_ms,
+        operation_columns=operation_columns(),
+        time_columns=time_columns(),
+        rows=rows_of(load),
+        point_times=point_times,
+        ALL_OPERATIONS=ALL_OPERATIONS,
         distributions=_distributions(load),
         promises_by_kept=[
             (is_kept, [each for each in load.invariants if (each.state == "kept") is is_kept])
@@ -82,11 +93,11 @@ def _distributions(load: LoadResults) -> list[tuple[str, str, Times]]:
     """Operation, kind and distribution, for the table of percentiles."""
     rows = []
     if load.overall and len(load.operations) > 1:
-        rows.append((ALL_OPERATIONS, "response" if load.plan.model == "open" else "service", load.overall))
+        rows.append((ALL_OPERATIONS, "response", load.overall))
     for each in load.operations:
-        if load.plan.model == "open":
-            rows.append((each.operation, "response", each.response))
-        rows.append((each.operation, "service", each.service))
+        rows.append((each.operation, "response", each.response))
+        if load.plan.model == "open":  # without a schedule they are the response times
+            rows.append((each.operation, "service", each.service))
         if each.refused_response.count:
             rows.append((each.operation, "not kept", each.refused_response))
         if each.server.count:

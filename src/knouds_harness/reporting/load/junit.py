@@ -6,7 +6,13 @@ from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
 from knouds_harness.reporting.junit_xml import add_outcome, testcase, testsuite, testsuites
-from knouds_harness.reporting.load.headline import describe, describe_broken, load_headline, name
+from knouds_harness.reporting.load.headline import (
+    describe,
+    describe_broken,
+    load_headline,
+    name,
+    nothing_measured,
+)
 from knouds_harness.runs.load_results import Invariant, JudgedObjective, LoadResults
 from knouds_harness.runs.record import RunRecord
 
@@ -23,8 +29,11 @@ def load_junit(record: RunRecord, load: LoadResults) -> str:
         add_outcome(
             generator, "error", message=reasons[0], kind="invalid measurement", text="\n".join(reasons)
         )
+    measured = testcase("measured", "something was kept of all that was sent")
+    if failed := nothing_measured(load):
+        add_outcome(measured, "failure", message=": ".join(failed), kind="nothing measured")
     cases_by_suite = {
-        "run": [run, generator],
+        "run": [run, generator, measured],
         "objectives": [_objective(each) for each in _told_apart(load.objectives)],
         "invariants": [_invariant(each) for each in load.invariants],
     }

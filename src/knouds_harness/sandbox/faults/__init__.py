@@ -1,8 +1,8 @@
 """Every fault: a promise that the sandbox can be told to break, one at a time.
 
-Faults show that checks can fail. Each breaks what one documented fact says, in a line beside the behaviour
-itself (``"auth-revoked-accepted" in faults``); a test holds this list and those lines together. Users write
-fault ids down: renaming one breaks them. The tables stand in one module for each family.
+Faults show that checks can fail. Each breaks what one documented fact says. There is one module for each
+family: ``FAULTS`` names the faults, ``EDITS`` says what each does and at which point it steps in
+(``sandbox/fault_points.py``). Users write fault ids down: renaming one breaks them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from knouds_harness.errors import UnknownName
+from knouds_harness.sandbox.fault_points import ActiveEdits
 from knouds_harness.sandbox.faults import (
     authentication,
     capabilities,
@@ -22,7 +23,7 @@ from knouds_harness.sandbox.faults import (
     webhooks,
     workflows,
 )
-from knouds_harness.sandbox.faults.table import Subtle
+from knouds_harness.sandbox.faults.fault_types import Subtle
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,19 +53,34 @@ def check_faults(ids: Iterable[str]) -> frozenset[str]:
     return frozenset(ids)
 
 
+def active_edits(ids: Iterable[str]) -> ActiveEdits:
+    """What the faults of these ids do.
+
+    Raises:
+        UnknownName: One of them does not exist.
+    """
+    edits = [EDITS[fault_id] for fault_id in sorted(check_faults(ids))]
+    return ActiveEdits(each for edit in edits for each in (edit if isinstance(edit, tuple) else (edit,)))
+
+
+FAMILIES = (
+    envelopes,
+    authentication,
+    capabilities,
+    workflows,
+    runs,
+    executions,
+    usage,
+    rate_limits,
+    webhooks,
+)
+
 FAULTS = tuple(
     Fault(id=fault_id, fact=fact, says=says, is_subtle=isinstance(says, Subtle))
-    for family in (
-        envelopes,
-        authentication,
-        capabilities,
-        workflows,
-        runs,
-        executions,
-        usage,
-        rate_limits,
-        webhooks,
-    )
+    for family in FAMILIES
     for fact, faults in family.FAULTS.items()
     for fault_id, says in faults.items()
 )
+
+EDITS = {fault_id: edit for family in FAMILIES for fault_id, edit in family.EDITS.items()}
+"""What each fault does, by its id."""

@@ -2,7 +2,39 @@
 
 from __future__ import annotations
 
-from knouds_harness.sandbox.faults.table import Subtle, Table
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Message
+
+from knouds_harness.sandbox.accounts import Account
+from knouds_harness.sandbox.answers import OutgoingAnswer
+from knouds_harness.sandbox.calls import HandlerCall
+from knouds_harness.sandbox.envelopes import Refusal, answer
+from knouds_harness.sandbox.fault_points import Edit, Point
+from knouds_harness.sandbox.faults.editing import (
+    AnswerEdit,
+    Edits,
+    Handler,
+    at,
+    changed,
+    on_refusal,
+    on_success,
+    pause,
+    refused,
+    where,
+    with_value,
+    without,
+)
+from knouds_harness.sandbox.faults.fault_types import Subtle, Table
+from knouds_harness.sandbox.providers import MODELS, ProviderModel
+from knouds_harness.sandbox.run_records import StoredRun, refuse_payment, select_runs
+from knouds_harness.sandbox.runs import INVALID_NAME, Job, make_job
+from knouds_harness.sandbox.workflow_documents import defaults
+from knouds_harness.sandbox.workflow_records import StoredWorkflow, find_workflow
 
 FAULTS: Table = {
     "run.inputs-missing-is-invalid-inputs": {
@@ -113,4 +145,273 @@ FAULTS: Table = {
         "model-async-for-all": "Every model runs asynchronously.",
         "model-async-for-text": Subtle("Text models run asynchronously."),
     },
+}
+
+_RUNS = "runWorkflow runModel"
+_PLAIN_404 = refused(404, "NOT_FOUND", "There is no such workflow.")
+_INVALID_SLUG = refused(400, "INVALID_SLUG", INVALID_NAME)
+_MODEL_NOT_FOUND = refused(404, "MODEL_NOT_FOUND", "There is no such model.")
+
+
+def _on_run(edit: AnswerEdit, operations: str = _RUNS) -> Edit:
+    """Edit the successes of runs that are waited for."""
+    return on_success(operations, where(lambda answer: answer.status == 200, edit))
+
+
+def _where_run(is_meant: Callable[[StoredRun], object], edit: AnswerEdit) -> Edit:
+    return _on_run(where(lambda answer: is_meant(_run(answer)), edit))
+
+
+def _run(answer: OutgoingAnswer) -> StoredRun:
+    """The run that has just ended."""
+    latest = "account_id = :account ORDER BY ended_unix_s DESC, id DESC LIMIT 1"
+    (run,) = select_runs(answer.store, latest, {"account": answer.key and answer.key.account.id})
+    return run
+
+
+def _give_price(answer: OutgoingAnswer) -> None:
+    answer.body["cost"] = _run(answer).cost_credits
+
+
+def _take_inputs(is_meant: Callable[[dict[str, Any]], bool], *, is_async: bool = False) -> Edit:
+    """Take what is sent for empty inputs."""
+
+    def read(call: HandlerCall, body: Any) -> Any:
+        is_taken = isinstance(body, dict) and (call.is_async or not is_async) and is_meant(body)
+        return body | {"inputs": {}} if is_taken else body
+
+    return at(Point.BODY, _RUNS, read)
+
+
+def _refuse_body(is_meant: Callable[[dict[str, Any]], bool], code: str, error: str) -> Edit:
+    def read(_: HandlerCall, body: Any) -> Any:
+        if isinstance(body, dict) and is_meant(body):
+            raise Refusal(400, code, error)
+        return body
+
+    return at(Point.BODY, _RUNS, read)
+
+
+def _is_null(body: dict[str, Any]) -> bool:
+    return "inputs" in body and body["inputs"] is None
+
+
+def _is_missing(body: dict[str, Any]) -> bool:
+    return "inputs" not in body
+
+
+async def _read_anything(call: HandlerCall, handle: Handler) -> Response:
+    """Take a body that is no JSON for one with empty inputs."""
+    try:
+        return await handle(call)
+    except Refusal as refusal:
+        if refusal.code != "INVALID_BODY":
+            raise
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b'{"inputs":{}}', "more_body": False}
+
+    scope = dict(call.request.scope) | {"headers": [(b"content-type", b"application/json")]}
+    return await handle(replace(call, request=Request(scope, receive)))
+
+
+async def _ignore_case(call: HandlerCall, handle: Handler) -> Response:
+    call.request.path_params["slug"] = call.path_value("slug").lower()
+    return await handle(call)
+
+
+def _on_inputs(change: Callable[[dict[str, Any], dict[str, Any]], None]) -> Edit:
+    """Change the inputs of a workflow, given its defaults."""
+
+    def read(call: HandlerCall, body: Any) -> Any:
+        workflow = find_workflow(call.store, call.path_value("slug"))
+        if workflow and isinstance(body, dict) and isinstance(body.get("inputs"), dict):
+            change(body["inputs"], defaults(workflow.document))
+        return body
+
+    return at(Point.BODY, "runWorkflow", read)
+
+
+def _count_one_more(inputs: dict[str, Any], default: dict[str, Any]) -> None:
+    if "count" in default and "count" not in inputs:
+        inputs["count"] = default["count"] + 1
+
+
+def _want_every_field(inputs: dict[str, Any], default: dict[str, Any]) -> None:
+    if default.keys() - inputs.keys():
+        raise Refusal(400, "INVALID_INPUTS", "A field is left out.")
+
+
+def _on_404_of(is_meant: Callable[[StoredWorkflow | None], bool], edit: AnswerEdit) -> Edit:
+    """Edit the 404 of a workflow that is unknown (None), or somebody else's."""
+    edit = where(lambda answer: is_meant(find_workflow(answer.store, answer.path_params["slug"])), edit)
+    return on_refusal(edit, "runWorkflow", status=404)
+
+
+def _is_unknown(workflow: StoredWorkflow | None) -> bool:
+    return workflow is None
+
+
+def _on_model_404(is_meant: Callable[[str], bool], edit: AnswerEdit) -> Edit:
+    edit = where(lambda answer: is_meant(answer.path_params["internalName"]), edit)
+    return on_refusal(edit, "runModel", code="MODEL_NOT_FOUND")
+
+
+def _on_tier(edit: AnswerEdit, *, is_direct: bool) -> Edit:
+    """Edit the refusal of every direct run, or of one model, for the account's tier."""
+
+    def is_meant(answer: OutgoingAnswer) -> bool:
+        return answer.key is not None and answer.key.account.reaches("business") != is_direct
+
+    return on_refusal(where(is_meant, edit), "runModel", code="MODEL_TIER_REQUIRED")
+
+
+def _model(change: Callable[[ProviderModel], ProviderModel]) -> Edit:
+    return at(Point.MODEL, "runModel", lambda _, model: change(model) if model else None)
+
+
+def _account(change: Callable[[Account], Account]) -> Edit:
+    """Judge the tier of another account than the one that runs."""
+    return at(Point.TIER, "runModel", lambda _, account: change(account))
+
+
+def _job(change: Callable[[Job], Job]) -> Edit:
+    async def edit(_: HandlerCall, job: Job) -> Job:
+        return change(job)
+
+    return at(Point.JOB, _RUNS, edit)
+
+
+def _priced(units_charged: Callable[[int], int]) -> Edit:
+    """Charge another number of units of each model."""
+    return _job(
+        lambda job: replace(
+            job, cost_credits=sum(model.credits_per_unit * units_charged(units) for model, units in job.calls)
+        )
+    )
+
+
+async def _look_at_funds(call: HandlerCall, job: Job) -> Job:
+    """Refuse a job that is not paid for, and take nothing until others have looked too."""
+    balance, grant = call.store.row(
+        "SELECT credits, grant_credits FROM accounts WHERE id = ?", call.account.id
+    )
+    if max(balance, grant or 0) < job.cost_credits:
+        refuse_payment(job.cost_credits, has_grant=grant is not None)
+    await pause()
+    return job
+
+
+def _unpaid(is_meant: Callable[[HandlerCall, bool], bool]) -> Edit:
+    """Run without enough credits; the second argument says whether there is a trial grant."""
+    return at(Point.FUNDS, _RUNS, lambda call, _, has_grant: is_meant(call, has_grant))
+
+
+def _refuse_grant(_: HandlerCall, cost_credits: int, has_grant: bool) -> bool:  # noqa: FBT001 - as every edit
+    if has_grant:
+        refuse_payment(cost_credits, has_grant=False)
+    return False
+
+
+async def _fail_with_200(call: HandlerCall, handle: Handler) -> Response:
+    try:
+        return await handle(call)
+    except Refusal as refusal:
+        if refusal.code != "EXECUTION_FAILED":
+            raise
+        body = {"success": False, "code": refusal.code, "message": refusal.error}
+        return answer(body, headers=call.limit_headers)
+
+
+EDITS: Edits = {
+    "run-inputs-missing-accepted": _take_inputs(_is_missing),
+    "run-inputs-missing-is-invalid-body": _refuse_body(_is_missing, "INVALID_BODY", "inputs is missing."),
+    "run-inputs-missing-accepted-async": _take_inputs(_is_missing, is_async=True),
+    "run-inputs-array-accepted": _take_inputs(lambda body: isinstance(body.get("inputs"), list)),
+    "run-inputs-null-accepted": _take_inputs(_is_null),
+    "run-inputs-text-accepted": _take_inputs(lambda body: isinstance(body.get("inputs"), str)),
+    "run-inputs-empty-array-accepted": _take_inputs(lambda body: body.get("inputs") == []),
+    "run-inputs-false-accepted": _take_inputs(lambda body: body.get("inputs") is False),
+    "run-inputs-null-accepted-async": _take_inputs(_is_null, is_async=True),
+    "run-malformed-body-accepted": at(Point.HANDLER, _RUNS, _read_anything),
+    "run-malformed-body-is-invalid-inputs": on_refusal(
+        with_value("code", "INVALID_INPUTS"), _RUNS, code="INVALID_BODY"
+    ),
+    "run-slug-case-ignored": at(Point.HANDLER, "runWorkflow", _ignore_case),
+    "run-bad-slug-is-404": on_refusal(_PLAIN_404, "runWorkflow", code="INVALID_SLUG"),
+    "run-bad-slug-is-invalid-inputs": on_refusal(
+        refused(400, "INVALID_INPUTS", "No such slug."), "runWorkflow", code="INVALID_SLUG"
+    ),
+    "run-bad-model-name-is-404": on_refusal(_MODEL_NOT_FOUND, "runModel", code="INVALID_SLUG"),
+    "run-defaults-count-one-more": _on_inputs(_count_one_more),
+    "run-defaults-ignored": _on_inputs(_want_every_field),
+    "run-empty-inputs-refused": _refuse_body(
+        lambda body: body.get("inputs") == {}, "INVALID_INPUTS", "inputs is empty."
+    ),
+    "run-unknown-workflow-is-invalid-slug": _on_404_of(_is_unknown, _INVALID_SLUG),
+    "run-unknown-workflow-is-410": _on_404_of(
+        _is_unknown, refused(410, "GONE", "There is no such workflow.")
+    ),
+    "run-foreign-workflow-accepted": at(Point.OWNERSHIP, "runWorkflow", lambda *_: True),
+    "run-foreign-workflow-is-403": _on_404_of(
+        bool, refused(403, "FORBIDDEN", "The workflow is someone else's.")
+    ),
+    "run-foreign-workflow-accepted-async": at(Point.OWNERSHIP, "runWorkflow", lambda call, _: call.is_async),
+    "run-without-credits-accepted": _unpaid(lambda _, has_grant: not has_grant),
+    "run-without-credits-is-400": on_refusal(
+        refused(400, "INVALID_INPUTS"), _RUNS, code="INSUFFICIENT_CREDITS"
+    ),
+    "run-credits-checked-too-early": (
+        at(Point.JOB, _RUNS, _look_at_funds),
+        at(Point.FUNDS, _RUNS, lambda *_: True),
+    ),
+    "run-async-without-credits-accepted": _unpaid(lambda call, has_grant: call.is_async and not has_grant),
+    "run-exhausted-grant-accepted": _unpaid(lambda _, has_grant: has_grant),
+    "run-exhausted-grant-in-capitals": on_refusal(
+        with_value("code", "GRANT_EXHAUSTED"), _RUNS, code="grant_exhausted"
+    ),
+    "run-exhausted-grant-is-insufficient-credits": at(Point.FUNDS, _RUNS, _refuse_grant),
+    "run-granted-costs": _where_run(lambda run: run.is_granted, _give_price),
+    "run-provider-failure-is-200": at(Point.HANDLER, _RUNS, _fail_with_200),
+    "run-success-as-text": _on_run(with_value("success", "true")),
+    "run-success-is-false": _on_run(with_value("success", value=False)),
+    "run-lacks-cost": _on_run(without("cost")),
+    "run-lacks-result": _on_run(without("result")),
+    "run-images-as-text": _on_run(changed("result.images", lambda images: images[0])),
+    "run-text-result-is-null": _where_run(
+        lambda run: "text" in run.outcome["result"] and run.model_ids, with_value("result", None)
+    ),
+    "run-cost-as-text": _on_run(changed("cost", str)),
+    "run-cost-negative": _on_run(changed("cost", lambda cost: -1 - cost)),
+    "run-granted-cost-is-null": _where_run(lambda run: run.is_granted, with_value("cost", None)),
+    "run-charges-the-first-node": _job(
+        lambda job: make_job(job.calls[:1], job.inputs, workflow_slug=job.workflow_slug)
+    ),
+    "run-charged-once": _priced(lambda _: 1),
+    "run-charges-one-less": _priced(lambda units: units - (units > 1)),
+    "run-cost-differs-from-usage": _on_run(changed("cost", lambda cost: cost * 2 + 1)),
+    "run-cost-rounded": _on_run(changed("cost", lambda cost: cost // 10 * 10)),
+    "run-ms-as-text": _on_run(changed("ms", lambda ms: f"{ms} ms"), "runWorkflow"),
+    "run-lacks-ms": _on_run(without("ms"), "runWorkflow"),
+    "model-unknown-is-plain-404": _on_model_404(
+        lambda name: name not in MODELS, with_value("code", "NOT_FOUND")
+    ),
+    "model-unknown-is-invalid-slug": _on_model_404(lambda name: name not in MODELS, _INVALID_SLUG),
+    "model-disabled-runs": _model(lambda model: replace(model, is_enabled=True)),
+    "model-disabled-is-403": _on_model_404(
+        lambda name: name in MODELS, refused(403, "MODEL_DISABLED", "The model is disabled.")
+    ),
+    "model-tier-ignored": _model(lambda model: replace(model, least_tier="free")),
+    "model-above-tier-is-404": _on_tier(_MODEL_NOT_FOUND, is_direct=False),
+    "model-run-under-business": _account(
+        lambda account: account if account.reaches("business") else replace(account, tier="business")
+    ),
+    "model-run-under-business-is-402": _on_tier(refused(402, "INSUFFICIENT_CREDITS"), is_direct=True),
+    "model-async-for-all": _model(lambda model: replace(model, is_polled=True)),
+    "model-async-for-text": _model(
+        lambda model: replace(model, is_polled=model.is_polled or model.medium == "text")
+    ),
+    "tier-gate-holds-administrators": _account(
+        lambda account: replace(account, role="user", tier="free") if account.is_admin else account
+    ),
 }

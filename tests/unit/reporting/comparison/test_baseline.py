@@ -12,10 +12,10 @@ from click.testing import CliRunner
 from load_records import load_run, lognormal_seconds
 from run_records import healthy
 
-from knouds_harness import load_command
-from knouds_harness.cli import cli
+from knouds_harness.commands import load as load_command
+from knouds_harness.commands.cli import cli
 from knouds_harness.errors import ExitCode, RunRecordError, UsageError
-from knouds_harness.load.launching import Launched
+from knouds_harness.load.generator.launching import Launched
 from knouds_harness.reporting.comparison.baseline import (
     BASELINE_FILE,
     find_baseline,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knouds_harness.reporting.comparison.change import Change, Figure, Verdict, change_between
+from knouds_harness.reporting.comparison.change import ChangeVerdict, Figure, FigureChange, change_between
 
 RUNS = st.lists(st.floats(80, 125), min_size=1, max_size=5)
 OPTIONS: dict[str, Any] = {"is_share": False, "expected_noise": 0.03, "confidence": 0.99}
@@ -30,15 +30,15 @@ def test_twice_as_slow_is_worse_by_a_hundred_percent():
 
     assert change.estimate == pytest.approx(1.0)
     assert change.low < 1.0 < change.high
-    assert change.verdict(tolerance=0.05, is_more_worse=True) is Verdict.WORSE
+    assert change.verdict(tolerance=0.05, is_more_worse=True) is ChangeVerdict.WORSE
 
 
 def test_fewer_requests_a_second_are_worse():
     """Of a rate the lower figure is the worse one."""
     change = change_between(figures(200, 200), figures(100, 100), **OPTIONS, is_more_worse=False)
 
-    assert change.verdict(tolerance=0.05, is_more_worse=False) is Verdict.WORSE
-    assert change.verdict(tolerance=0.05, is_more_worse=True) is Verdict.BETTER
+    assert change.verdict(tolerance=0.05, is_more_worse=False) is ChangeVerdict.WORSE
+    assert change.verdict(tolerance=0.05, is_more_worse=True) is ChangeVerdict.BETTER
 
 
 def test_two_runs_that_disagree_bound_nothing():
@@ -46,7 +46,7 @@ def test_two_runs_that_disagree_bound_nothing():
     change = change_between(figures(1, 60), figures(30), **{**OPTIONS, "confidence": 0.9998})
 
     assert [change.low, change.high] == pytest.approx([-0.999, 999])
-    assert change.verdict(tolerance=0.05, is_more_worse=True) is Verdict.NO_EVIDENCE
+    assert change.verdict(tolerance=0.05, is_more_worse=True) is ChangeVerdict.NO_EVIDENCE
 
 
 def test_shares_are_subtracted():
@@ -60,7 +60,7 @@ def test_shares_are_subtracted():
     )
 
     assert change.estimate == pytest.approx(0.01)
-    assert change.verdict(tolerance=0.001, is_more_worse=True) is Verdict.WORSE
+    assert change.verdict(tolerance=0.001, is_more_worse=True) is ChangeVerdict.WORSE
 
 
 @given(RUNS, RUNS)
@@ -136,17 +136,17 @@ def test_smallest_visible_change_is_seen_four_times_in_five():
 @pytest.mark.parametrize(
     ("low", "estimate", "high", "verdict"),
     [
-        (-0.02, 0.0, 0.02, Verdict.SAME),
-        (0.01, 0.02, 0.04, Verdict.SAME),  # sure, and small enough for nobody to mind
-        (0.02, 0.10, 0.20, Verdict.WORSE),
-        (-0.20, -0.10, -0.02, Verdict.BETTER),
-        (-0.02, 0.10, 0.20, Verdict.NO_EVIDENCE),
-        (0.01, 0.04, 0.09, Verdict.NO_EVIDENCE),  # worse, but likely by less than is tolerated
-        (-0.30, 0.0, 0.30, Verdict.NO_EVIDENCE),
+        (-0.02, 0.0, 0.02, ChangeVerdict.SAME),
+        (0.01, 0.02, 0.04, ChangeVerdict.SAME),  # sure, and small enough for nobody to mind
+        (0.02, 0.10, 0.20, ChangeVerdict.WORSE),
+        (-0.20, -0.10, -0.02, ChangeVerdict.BETTER),
+        (-0.02, 0.10, 0.20, ChangeVerdict.NO_EVIDENCE),
+        (0.01, 0.04, 0.09, ChangeVerdict.NO_EVIDENCE),  # worse, but likely by less than is tolerated
+        (-0.30, 0.0, 0.30, ChangeVerdict.NO_EVIDENCE),
     ],
 )
 def test_verdict_follows_from_interval_and_tolerance(low, estimate, high, verdict):
     """Worse needs an interval beyond no change and an estimate beyond what is tolerated."""
-    change = Change(estimate=estimate, low=low, high=high, noise=0.02, is_noise_seen=True, visible=0.1)
+    change = FigureChange(estimate=estimate, low=low, high=high, noise=0.02, is_noise_seen=True, visible=0.1)
 
     assert change.verdict(tolerance=0.05, is_more_worse=True) is verdict

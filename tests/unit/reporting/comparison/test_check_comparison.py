@@ -10,7 +10,8 @@ from run_records import broken, healthy, interrupted
 from knouds_harness.errors import ExitCode
 from knouds_harness.reporting.comparison.check_comparison import compare_checks
 from knouds_harness.reporting.comparison.check_figures import check_figures
-from knouds_harness.reporting.standing import Standing
+from knouds_harness.reporting.comparison.texts import headline, remarks
+from knouds_harness.reporting.fact_status import FactStatus
 from knouds_harness.runs.record import read_run
 
 
@@ -52,18 +53,49 @@ def test_finding_is_gone_where_its_fact_was_tested(sound, faulty):
 
     changed = {each.fact: (each.before, each.now) for each in comparison.facts}
     assert "run.cost-is-credits" in facts_of(comparison.gone)
-    assert changed["run.cost-is-credits"] == (Standing.BREACH, Standing.VERIFIED)
+    assert changed["run.cost-is-credits"] == (FactStatus.BREACH, FactStatus.VERIFIED)
 
 
 def test_finding_is_not_gone_where_nobody_looked(sound, faulty):
     """A run that left a fact out proves nothing of it, and says so."""
-    blind = replace(sound, facts={**sound.facts, "run.cost-is-credits": Standing.UNEXERCISED})
+    blind = replace(sound, facts={**sound.facts, "run.cost-is-credits": FactStatus.UNTESTED})
 
     comparison = compare_checks(faulty, blind)
 
     assert facts_of(comparison.not_looked_for) == {"run.cost-is-credits"}
     assert "run.cost-is-credits" not in facts_of(comparison.gone)
-    assert "1 facts were tested before and are not now: run.cost-is-credits." in comparison.notes
+    assert comparison.lost == ()
+
+
+def test_fact_that_was_verified_and_is_not_tested_now_gates(sound):
+    """Whatever the reason: an expired key must not pass for a run that found nothing."""
+    blind = replace(sound, facts={**sound.facts, "run.cost-is-credits": FactStatus.UNTESTED})
+
+    comparison = compare_checks(sound, blind)
+
+    assert comparison.lost == ("run.cost-is-credits",)
+    assert comparison.exit_code is ExitCode.BREACH
+    assert headline(comparison).title == "Less verified"
+    assert "not tested any more: run.cost-is-credits" in remarks(comparison)
+
+
+@pytest.mark.parametrize(
+    "blind",
+    [
+        pytest.param({"selected": frozenset({"whoami.user-object"})}, id="not selected"),
+        pytest.param({"doubt": "It did not come to its end."}, id="cut short"),
+    ],
+)
+def test_fact_that_nobody_asked_for_is_not_lost(sound, blind):
+    """A run of one family, or one that was interrupted, says nothing of the rest."""
+    facts = {**sound.facts, "run.cost-is-credits": FactStatus.UNTESTED}
+
+    assert compare_checks(sound, replace(sound, facts=facts, **blind)).lost == ()
+
+
+def test_fact_that_breaks_is_a_regression_and_not_lost(sound, faulty):
+    """It was tested, and failed."""
+    assert "run.cost-is-credits" not in compare_checks(sound, faulty).lost
 
 
 def test_waiver_that_ends_is_a_regression(faulty):

@@ -7,7 +7,7 @@ from load_records import load_run, lognormal_seconds
 from load_results import validity
 
 from knouds_harness.errors import ExitCode, UsageError
-from knouds_harness.reporting.comparison.change import Verdict
+from knouds_harness.reporting.comparison.change import ChangeVerdict
 from knouds_harness.reporting.comparison.load_comparison import compare_loads
 from knouds_harness.reporting.comparison.sides import read_side
 from knouds_harness.reporting.comparison.tolerances import read_tolerances
@@ -42,7 +42,7 @@ def test_same_server_is_not_called_worse(side):
     """Three runs against three more of the same."""
     comparison = compared(side("a"), side("b", first_seed=50))
 
-    assert comparison.verdict in (Verdict.SAME, Verdict.NO_EVIDENCE)
+    assert comparison.verdict in (ChangeVerdict.SAME, ChangeVerdict.NO_EVIDENCE)
     assert comparison.exit_code == ExitCode.KEPT
 
 
@@ -59,7 +59,7 @@ def test_faster_server_is_better(side):
     """A fifth less time fails nothing."""
     comparison = compared(side("a", runs=5), side("b", runs=5, median_ms=80, first_seed=50))
 
-    assert comparison.verdict is Verdict.BETTER
+    assert comparison.verdict is ChangeVerdict.BETTER
     assert comparison.exit_code == ExitCode.KEPT
 
 
@@ -77,7 +77,7 @@ def test_what_is_tolerated_is_no_regression(side):
     comparison = compared(side("a", runs=5), side("b", runs=5, median_ms=120, first_seed=50), tolerances)
 
     assert comparison.exit_code == ExitCode.KEPT
-    assert row(comparison, "p50_ms").verdict is Verdict.SAME
+    assert row(comparison, "p50_ms").verdict is ChangeVerdict.SAME
 
 
 def test_rare_percentiles_say_that_requests_were_too_few(side):
@@ -85,7 +85,7 @@ def test_rare_percentiles_say_that_requests_were_too_few(side):
     comparison = compared(side("a"), side("b", first_seed=50))
 
     assert row(comparison, "p99.9_ms").reason == "too few requests"
-    assert row(comparison, "p99.9_ms").verdict is Verdict.NO_EVIDENCE
+    assert row(comparison, "p99.9_ms").verdict is ChangeVerdict.NO_EVIDENCE
 
 
 def test_runs_whose_generator_was_the_limit_are_left_out(side):

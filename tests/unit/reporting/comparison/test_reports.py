@@ -12,7 +12,7 @@ from rich.console import Console
 from run_records import broken, healthy
 
 from knouds_harness.errors import RunRecordError
-from knouds_harness.reporting.comparison.change import Verdict
+from knouds_harness.reporting.comparison.change import ChangeVerdict
 from knouds_harness.reporting.comparison.check_comparison import compare_checks
 from knouds_harness.reporting.comparison.check_figures import check_figures
 from knouds_harness.reporting.comparison.load_comparison import compare_loads
@@ -139,7 +139,7 @@ def test_runs_unlike_each_other_claim_no_figure(tmp_path):
     """Where nothing could show, it is not told in thousands of percent how much worse it would have to be."""
     erratic = compared_runs(tmp_path, before_ms=(1, 1000), after_ms=(1000, 1))
 
-    assert erratic.verdict is Verdict.NO_EVIDENCE
+    assert erratic.verdict is ChangeVerdict.NO_EVIDENCE
     assert "too unlike each other" in " ".join(printed(erratic).split())
     paths = write_comparison(erratic, tmp_path / "compared")
     for path in (paths.html, paths.markdown):

@@ -28,6 +28,19 @@ def test_operation_goes_before_every_operation(objectives):
     assert tolerances.of("whoami", "error_rate") == pytest.approx(0.005)
 
 
+def test_longest_name_that_fits_counts(tmp_path):
+    """A star stands for any number of letters."""
+    path = tmp_path / "objectives.toml"
+    path.write_text(
+        '[mixed."*".tolerance]\np99_ms = "10%"\n[mixed."* async".tolerance]\np99_ms = "20%"\n',
+        encoding="utf-8",
+    )
+    tolerances = read_tolerances(path, "mixed", [])
+
+    assert tolerances.of("runModel async", "p99_ms") == 0.2
+    assert tolerances.of("runModel", "p99_ms") == 0.1
+
+
 def test_command_line_is_for_every_operation(objectives):
     """An option needs no unit, and makes its measure a gate."""
     tolerances = read_tolerances(objectives, "reads", ["p99.9=30%"])

@@ -15,7 +15,7 @@ from knouds_harness.errors import RunRecordError
 from knouds_harness.reporting.history import index as indexing
 from knouds_harness.reporting.history.index import Index
 from knouds_harness.runs.record import read_run
-from knouds_harness.runs.verdicts import Outcome
+from knouds_harness.runs.verdicts import RunOutcome
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_entry_says_what_the_record_says(runs, path):
     assert (entry.kind, entry.target, entry.outcome, entry.exit_code) == (
         "check",
         "staging",
-        Outcome.BROKEN,
+        RunOutcome.BROKEN,
         1,
     )
     assert (entry.seed, entry.tool_version) == (4711, "0.1.0")
@@ -118,7 +118,7 @@ def test_a_run_that_was_written_on_is_read_again(runs, path):
         file.write_text(json.dumps({**stored, "outcome": "kept", "exit_code": 0}), encoding="utf-8")
 
         assert index.refresh(runs).read == 1
-        assert index.entries()[0].outcome is Outcome.KEPT
+        assert index.entries()[0].outcome is RunOutcome.KEPT
 
 
 def test_what_is_gone_stays_as_pruned_until_it_is_back(runs, path, tmp_path):

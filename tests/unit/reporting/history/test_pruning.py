@@ -9,7 +9,7 @@ import pytest
 from knouds_harness.errors import RunRecordError
 from knouds_harness.reporting.history.entry import Entry
 from knouds_harness.reporting.history.pruning import delete_run, kept_runs, plan_pruning
-from knouds_harness.runs.verdicts import Outcome
+from knouds_harness.runs.verdicts import RunOutcome
 
 NOW = datetime(2026, 11, 25, 9, 30, tzinfo=UTC)
 
@@ -21,7 +21,7 @@ def entry(days, **changes):
         "kind": "check",
         "target": "staging",
         "started_at": NOW - timedelta(days=days),
-        "outcome": Outcome.KEPT,
+        "outcome": RunOutcome.KEPT,
         "exit_code": 0,
         "seed": 1,
         "tool_version": "0.1.0",

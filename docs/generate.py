@@ -1,0 +1,122 @@
+"""Write the reference pages that the code knows: options with exit codes, and checks.
+
+``nox -s docs`` runs it; a test compares the pages with what it would write.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import click
+
+from knouds_harness.commands.cli import COMMANDS, command_named
+from knouds_harness.conformance.checks import all_checks
+from knouds_harness.conformance.judging.claim import Check
+from knouds_harness.conformance.judging.common_checks import COMMON_CHECKS
+from knouds_harness.conformance.suite.options import RunOptions
+from knouds_harness.errors import ExitCode
+from knouds_harness.load.options import LoadOptions
+from knouds_harness.option_declarations import options_of
+
+FOLDER: Final = Path(__file__).parent
+RUNNERS: Final = {"check": ("pytest", RunOptions), "load": ("Locust", LoadOptions)}
+INTRODUCTION: Final = """\
+Generated from the code by `nox -s docs`; `knouds-harness COMMAND --help` prints the same. `--debug` before
+the command adds a traceback to an error: `knouds-harness --debug check`."""
+GUIDES: Final = {
+    "check": "check.md",
+    "load": "load.md",
+    "report": "../reports/README.md",
+    "compare": "compare.md",
+    "history": "history.md",
+    "replay": "verify-and-replay.md",
+    "init": "targets.md",
+    "doctor": "targets.md",
+    "selftest": "selftest.md",
+    "sandbox": "sandbox.md",
+    "record": "record.md",
+    "cleanup": "cleanup.md",
+    "verify": "verify-and-replay.md",
+    "diff": "diff.md",
+}
+WIDTH: Final = 100
+MOST_FACTS: Final = 20
+TABLE_OF_CHECKS: Final = re.compile(r"(?<=## )(\w+)(\n(?:\n|[^|#\n].*\n)*\|.*\n\|.*\n)((?:\|.*\n)+)")
+
+
+def options_page() -> str:
+    """Each command with its options, then the exit codes."""
+    parts = [
+        "# Options and exit codes\n",
+        f"{INTRODUCTION}\n",
+        *(_command(name) for name in COMMANDS),
+        "## Exit codes\n",
+        "| exit code | meaning |\n|---|---|",
+        *(f"| {code.value} | {code.meaning} |" for code in ExitCode),
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def checks_page(text: str) -> str:
+    """The page of checks, with the table of each family as the code has it."""
+    return TABLE_OF_CHECKS.sub(lambda found: f"{found[1]}{found[2]}{_rows_of_checks(found[1])}", text)
+
+
+def pages() -> dict[Path, str]:
+    """What each page has to be."""
+    checks = FOLDER / "checks.md"
+    return {
+        FOLDER / "options.md": options_page(),
+        checks: checks_page(checks.read_text(encoding="utf-8")),
+    }
+
+
+def _command(name: str) -> str:
+    command = command_named(name)
+    context = click.Context(command, info_name=f"knouds-harness {name}", terminal_width=WIDTH)
+    runner, flags = _runner(name)
+    usage = command.get_usage(context).removeprefix("Usage: ")
+    guide = f" ([guide]({GUIDES[name]}))" if name in GUIDES else ""
+    lines = [f"## {name}\n", f"{COMMANDS[name]}{guide}\n", f"```\n{usage}\n```\n"]
+    rows = []
+    for parameter in command.params:
+        record = parameter.get_help_record(context) if isinstance(parameter, click.Option) else None
+        if record and parameter.name:
+            option, meaning = (part.replace("|", "\\|") for part in record)
+            passed_on = f" | {flags.get(parameter.name, '')}" if runner else ""
+            rows.append(f"| `{option}` | {' '.join(meaning.split())}{passed_on} |")
+    if rows:
+        heads = f" in {runner} |" if runner else ""
+        rule = "---|" if runner else ""
+        lines.append("\n".join([f"| option | meaning |{heads}", f"|---|---|{rule}", *rows]) + "\n")
+    return "\n".join(lines)
+
+
+def _runner(name: str) -> tuple[str, Mapping[str, str]]:
+    """Pytest or Locust, if a command runs it, and what an option is called there."""
+    if name not in RUNNERS:
+        return "", {}
+    runner, declared = RUNNERS[name]
+    return runner, {each.name: f"`{each.runner_flag}`" for each in options_of(declared).values()}
+
+
+def _rows_of_checks(family: str) -> str:
+    checks = [check for check in all_checks().values() if check.family == family]
+    return "".join(
+        f"| `{check.id}`{' *' if check in COMMON_CHECKS else ''} | {check.sentence} | {_facts(check)} |\n"
+        for check in checks
+    )
+
+
+def _facts(check: Check[...]) -> str:
+    if len(check.facts) > MOST_FACTS:  # schemas.body
+        return f"the {len(check.facts)} facts that the schema of a success cites"
+    return ", ".join(f"`{fact}`" for fact in check.facts)
+
+
+if __name__ == "__main__":
+    for page, text in pages().items():
+        page.write_text(text, encoding="utf-8")

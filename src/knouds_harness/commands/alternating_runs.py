@@ -1,0 +1,112 @@
+"""Two targets loaded in turn, so that what the machine does meanwhile meets both alike."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+
+from knouds_harness.errors import ExitCode
+from knouds_harness.load.generator.launching import Launched, launch, scenario_file
+from knouds_harness.reporting.load.live import LiveView
+from knouds_harness.targets.builtin import open_target, target_environment
+
+_GOES_ON_AFTER: Final = (ExitCode.KEPT, ExitCode.BREACH, ExitCode.INVALID_MEASUREMENT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """One side that is loaded.
+
+    Attributes:
+        name: ``baseline`` or ``candidate``.
+        target: Name of its profile.
+        faults: Promises that its sandbox breaks.
+    """
+
+    name: str
+    target: str
+    faults: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rounds:
+    """What came of the rounds.
+
+    Attributes:
+        folders: Of the runs, by name of their side.
+        exit_code: Kept where every round was run; else what ended them.
+        note: Why they ended early.
+    """
+
+    folders: dict[str, list[Path]]
+    exit_code: int
+    note: str = ""
+
+
+def run_in_turn(
+    contenders: Sequence[Contender],
+    *,
+    scenario: str,
+    rounds: int,
+    seed: int,
+    options: Sequence[str],
+    runs_folder: Path,
+    command: str,
+    console: Console,
+) -> Rounds:
+    """Load each contender once a round, in an order that is drawn anew.
+
+    A run whose generator was the limit is run once more.
+
+    Args:
+        contenders: The sides.
+        scenario: Name or path of the Locust file.
+        rounds: How many.
+        seed: Of the order, and of each round's arrivals, which are the same for all sides.
+        options: Of load, as Locust and the plugin take them.
+        runs_folder: Where the records go.
+        command: What the user said.
+        console: Shows the run that goes.
+
+    Raises:
+        HarnessError: The scenario, or the target of any side, is not usable; nothing has been loaded then.
+    """
+    file = scenario_file(scenario)
+    for contender in contenders:
+        with open_target(contender.target, faults=contender.faults):
+            pass  # or else it would be said only after another side had been loaded
+    chance = random.Random(seed)
+    folders: dict[str, list[Path]] = {each.name: [] for each in contenders}
+
+    def load(contender: Contender, title: str, round_seed: int) -> Launched:
+        console.print(title, markup=False, highlight=False, soft_wrap=True)
+        with (
+            target_environment(contender.target, faults=contender.faults) as variables,
+            LiveView(console, title=title) as live,
+        ):
+            return launch(
+                file,
+                runs_folder=runs_folder,
+                options=["--target", contender.target, "--seed", str(round_seed), *options],
+                variables=variables,
+                command=command,
+                on_progress=live.show,
+            )
+
+    for number in range(1, rounds + 1):
+        round_seed = chance.randrange(2**31)
+        for contender in chance.sample(contenders, len(contenders)):
+            title = f"round {number} of {rounds}, {contender.name}: {file.stem} on {contender.target}"
+            launched = load(contender, title, round_seed)
+            if launched.exit_code == ExitCode.INVALID_MEASUREMENT:
+                again = f"{title}, in place of one whose generator was the limit"
+                launched = load(contender, again, round_seed)
+            if launched.exit_code not in _GOES_ON_AFTER or launched.folder is None:
+                return Rounds(folders=folders, exit_code=launched.exit_code, note=launched.note)
+            folders[contender.name].append(launched.folder)
+    return Rounds(folders=folders, exit_code=ExitCode.KEPT)

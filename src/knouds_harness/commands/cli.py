@@ -1,0 +1,142 @@
+"""The command line: the table of commands, and the one place where errors become messages and exit codes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from importlib import import_module
+from typing import Any, Final
+
+import click
+
+from knouds_harness.errors import ExitCode, HarnessError
+from knouds_harness.open_files import LEAST_OPEN_FILES, require_open_files
+from knouds_harness.printable import printable
+
+COMMANDS: Final = {
+    "demo": "Check the built-in sandbox.",
+    "check": "Check that a target keeps the contract.",
+    "load": "Load a target with a scenario.",
+    "report": "Render the reports of a run again.",
+    "compare": "Compare runs: what changed, and how sure that is.",
+    "history": "List runs, plot a measure over them, delete old runs.",
+    "replay": "Send the requests of each finding again, and report whether it still occurs.",
+    "init": "Write the profile of your own server.",
+    "doctor": "Check a profile: what can be tested, what is missing, what it costs.",
+    "selftest": "Check whether this machine can generate load accurately.",
+    "sandbox": "Run a complete server of the Knouds API on this machine.",
+    "record": "Record an answer for each documented outcome.",
+    "cleanup": "Delete what killed runs have left on a target.",
+    "verify": "Check recorded traffic against the contract.",
+    "facts": "List every fact with its source, checks, faults and recordings.",
+    "diff": "Compare two OpenAPI documents, or what two runs saw.",
+}
+"""What there is, in the order of help, with the first sentence of each command's own help."""
+
+_ELSEWHERE: Final = {"sandbox": "knouds_harness.sandbox.command"}
+_EPILOG: Final = f"Exit codes: {ExitCode.explained()}."
+
+
+def command_named(name: str) -> click.Command:
+    """Import a command."""
+    module = import_module(_ELSEWHERE.get(name, f"knouds_harness.commands.{name}"))
+    command: click.Command = getattr(module, name)
+    return command
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module only when that command runs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - as click calls it
+        """All commands, in the order of help."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - the same
+        """Import a command; None if there is no such one."""
+        return command_named(cmd_name) if cmd_name in COMMANDS else None
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as click has it
+        """Run the command; where nobody reads what it prints any more, end without a verdict."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # click would end with 1, which means a breach
+            sys.exit(ExitCode.INTERRUPTED)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - the same
+        """List the commands without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(
+    cls=LazyGroup,
+    epilog=_EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(package_name="knouds-harness")
+@click.option("--debug", is_flag=True, help="Show a traceback with every error")
+def cli(*, debug: bool) -> None:
+    """Prove that a server keeps the contract of the Knouds REST API.
+
+    Begin with `knouds-harness demo`: it checks a sandbox that it starts itself, and needs no account.
+    """
+    del debug  # main() looks at it
+
+
+def _end_as_ctrl_c_does() -> None:
+    """Let SIGTERM and SIGHUP end a command in order; a signal that is ignored, as under nohup, stays so."""
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    numbers = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+
+    def interrupt(*_: object) -> None:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)  # cleaning up has begun
+        raise KeyboardInterrupt
+
+    for number in numbers:
+        signal.signal(number, interrupt)
+
+
+def _open_closed_streams() -> None:
+    """What a shell has closed (``>&-``) goes nowhere; else the next file to be opened gets its number."""
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+            setattr(sys, name, open(descriptor, "w" if descriptor else "r", encoding="utf-8"))  # noqa: SIM115, PTH123 - a descriptor, for as long as the process lives
+
+
+def main() -> None:
+    """Run the command line; every error that a user can meet ends in one message and its exit code."""
+    _open_closed_streams()
+    _end_as_ctrl_c_does()
+    try:
+        _run()
+    except SystemExit as ended:  # rich ends with 1 there
+        if isinstance(ended.__context__, BrokenPipeError):
+            sys.exit(ExitCode.INTERRUPTED)
+        raise
+    finally:
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:  # nobody reads any more, nor what Python would say of it at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _run() -> None:
+    try:
+        require_open_files(LEAST_OPEN_FILES)
+        cli.main(prog_name="knouds-harness", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.exceptions.Exit as ended:
+        sys.exit(ended.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        sys.exit(ExitCode.INTERRUPTED)
+    except HarnessError as error:
+        if "--debug" in sys.argv:
+            traceback.print_exc()
+        click.echo(f"error: {printable(str(error))}", err=True)
+        sys.exit(error.exit_code)

@@ -1,0 +1,202 @@
+"""``knouds-harness compare``: what changed between runs, how sure that is, and whether it is a regression."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from knouds_harness.command_output import format_option, print_json
+from knouds_harness.commands.alternating_runs import Contender, run_in_turn
+from knouds_harness.commands.folder_options import baselines_folder_option, runs_folder_option
+from knouds_harness.errors import ExitCode, UsageError
+from knouds_harness.locations import objectives_path
+from knouds_harness.option_declarations import draw_seed
+from knouds_harness.reporting.comparison.check_comparison import compare_checks
+from knouds_harness.reporting.comparison.json_file import comparison_contents
+from knouds_harness.reporting.comparison.load_comparison import compare_loads
+from knouds_harness.reporting.comparison.rendering import write_comparison
+from knouds_harness.reporting.comparison.sides import Side, keep, read_side
+from knouds_harness.reporting.comparison.terminal import print_comparison
+from knouds_harness.reporting.comparison.texts import Comparison
+from knouds_harness.reporting.comparison.tolerances import read_tolerances
+
+_EPILOG = """Exit codes: 1 something got worse or misses an objective; 2 what was given does not compare;
+5 a side is no valid measurement; 0 otherwise, also where there is no evidence."""
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("runs", nargs=-1)
+@click.option("--baseline", multiple=True, metavar="RUN", help="Baseline run or kept summary (repeatable)")
+@click.option("--keep", "kept_name", metavar="NAME", help="Keep a summary of the runs, and compare nothing")
+@click.option("--repeat", type=click.IntRange(2, 50), metavar="N", help="Load two targets in turn, N times")
+@click.option("--scenario", metavar="NAME", help="--repeat: scenario to load them with")
+@click.option(
+    "--baseline-target",
+    default="sandbox",
+    show_default=True,
+    metavar="NAME",
+    help="--repeat: profile in targets/",
+)
+@click.option("--candidate-target", metavar="NAME", help="--repeat: the other profile [default: the same]")
+@click.option(
+    "--candidate-fault",
+    multiple=True,
+    metavar="ID",
+    help="--repeat: break this promise of its sandbox (repeatable)",
+)
+@click.option("--seed", type=int, metavar="N", help="--repeat: repeat the order and arrivals of this seed")
+@click.option(
+    "--tolerance",
+    multiple=True,
+    metavar="MEASURE=SHARE",
+    help="Tolerate a change up to this share, such as p99=10% (repeatable)",
+)
+@click.option(
+    "--objectives", type=click.Path(path_type=Path), metavar="FILE", help="File with your own objectives"
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder for compare.html and the like [default: the last run's]",
+)
+@baselines_folder_option
+@runs_folder_option
+@format_option
+def compare(
+    *,
+    runs: tuple[str, ...],
+    baseline: tuple[str, ...],
+    kept_name: str | None,
+    repeat: int | None,
+    scenario: str | None,
+    baseline_target: str,
+    candidate_target: str | None,
+    candidate_fault: tuple[str, ...],
+    seed: int | None,
+    tolerance: tuple[str, ...],
+    objectives: Path | None,
+    output: Path | None,
+    baselines_folder: Path,
+    runs_folder: Path,
+    form: str,
+) -> None:
+    """Compare runs: what changed, and how sure that is.
+
+    Compares runs of load, or two of conformance. RUN is a folder under reports/runs/, or the name of a kept
+    summary.
+
+    \b
+      knouds-harness compare BASELINE RUN...
+      knouds-harness compare --baseline A --baseline B RUN...   several runs of the baseline
+      knouds-harness compare --keep NAME RUN...                 keep a summary under reports/baselines/
+      knouds-harness compare --repeat 5 --scenario reads --candidate-target NAME -- --rate 200
+    """
+    if repeat is None and (scenario or candidate_target or candidate_fault or seed is not None):
+        raise UsageError("--scenario, --candidate-target, --candidate-fault and --seed belong to --repeat N")
+    if kept_name is not None and form != "table":
+        raise UsageError("--format belongs to a comparison, and --keep compares nothing")
+    if repeat is not None:
+        if baseline or scenario is None:
+            raise UsageError(
+                "--repeat loads both sides itself: name what with, such as --scenario reads, and no runs"
+            )
+        before, after = _repeated(
+            [
+                Contender(name="baseline", target=baseline_target),
+                Contender(
+                    name="candidate", target=candidate_target or baseline_target, faults=candidate_fault
+                ),
+            ],
+            scenario=scenario,
+            rounds=repeat,
+            seed=seed,
+            options=runs,
+            runs_folder=runs_folder,
+        )
+    else:
+        before, after = _named(runs, baseline, is_keeping=kept_name is not None)
+    if kept_name is not None:
+        side = read_side(after, baselines=baselines_folder)
+        path = keep(kept_name, side, baselines=baselines_folder)
+        click.echo(f"kept {len(side.runs)} {'run' if len(side.runs) == 1 else 'runs'} as {path}")
+        return
+    comparison = _compare(
+        read_side(before, baselines=baselines_folder),
+        read_side(after, baselines=baselines_folder),
+        tolerance=tolerance,
+        objectives=objectives,
+    )
+    folder = output or (after[-1] if after[-1].is_dir() else None)
+    page = write_comparison(comparison, folder).html if folder else None
+    if form == "json":
+        print_json("comparison", comparison_contents(comparison))
+    else:
+        print_comparison(comparison, page, console=Console())
+    sys.exit(comparison.exit_code)
+
+
+def _named(
+    runs: Sequence[str], baseline: Sequence[str], *, is_keeping: bool
+) -> tuple[list[Path], list[Path]]:
+    if is_keeping:
+        before, after = [], list(runs)
+    elif baseline:
+        before, after = list(baseline), list(runs)
+    else:
+        before, after = list(runs[:1]), list(runs[1:])
+    if not after or not (before or is_keeping):
+        wanted = "name the runs to keep" if is_keeping else "name a baseline and at least one run"
+        raise UsageError(f"{wanted}: folders under reports/runs, or names of kept summaries")
+    return [Path(each) for each in before], [Path(each) for each in after]
+
+
+def _repeated(
+    contenders: Sequence[Contender],
+    *,
+    scenario: str,
+    rounds: int,
+    seed: int | None,
+    options: Sequence[str],
+    runs_folder: Path,
+) -> tuple[list[Path], list[Path]]:
+    console = Console(stderr=True)
+    seed = draw_seed() if seed is None else seed
+    console.print(f"{2 * rounds} runs in turn, seed {seed}; Ctrl-C ends them.", highlight=False)
+    done = run_in_turn(
+        contenders,
+        scenario=scenario,
+        rounds=rounds,
+        seed=seed,
+        options=options,
+        runs_folder=runs_folder,
+        command=shlex.join(["knouds-harness", *sys.argv[1:]]),
+        console=console,
+    )
+    if done.exit_code != ExitCode.KEPT:
+        reason = done.note or "the rounds did not come to their end"
+        click.echo(f"error: {reason}\n  What has been run stays in {runs_folder}.", err=True)
+        sys.exit(done.exit_code)
+    return done.folders["baseline"], done.folders["candidate"]
+
+
+def _compare(before: Side, after: Side, *, tolerance: Sequence[str], objectives: Path | None) -> Comparison:
+    if bool(before.loads) != bool(after.loads):
+        load, other = (before, after) if before.loads else (after, before)
+        raise UsageError(
+            f"{load.name} is a run of load and {other.name} one of conformance: they do not compare"
+        )
+    if before.checks and after.checks:
+        return compare_checks(before.checks[0], after.checks[0])
+    chosen = objectives or objectives_path()
+    return compare_loads(
+        before.loads,
+        after.loads,
+        tolerances=read_tolerances(chosen, after.loads[0].plan.scenario, tolerance),
+        objectives=chosen,
+    )

@@ -1,0 +1,28 @@
+"""``knouds-harness doctor``: a profile held against its target."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+
+import click
+from rich.console import Console
+
+from knouds_harness.command_output import format_option, print_json
+from knouds_harness.conformance.discovery.doctor import examine, print_diagnosis
+from knouds_harness.conformance.suite.options import RunOptions
+from knouds_harness.option_declarations import click_options, options_from
+
+
+@click.command()
+@click_options(RunOptions, "target", "yes_production")
+@format_option
+def doctor(*, form: str, **asked: object) -> None:
+    """Check a profile: what can be tested, what is missing, what it costs."""
+    options = options_from(RunOptions, asked)
+    found = examine(options.target, yes_production=options.yes_production)
+    if form == "json":
+        print_json("diagnosis", asdict(found))
+    else:
+        print_diagnosis(found, console=Console())
+    sys.exit(found.exit_code)

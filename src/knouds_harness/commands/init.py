@@ -1,0 +1,309 @@
+"""``knouds-harness init``: a profile of a server, from what it tells of a few keys."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+import sys
+import textwrap
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from knouds_harness.conformance.discovery.discovery import Discovery
+from knouds_harness.conformance.needs.advice import print_advice
+from knouds_harness.conformance.needs.reach import provable_facts
+from knouds_harness.contract.document import shipped_document
+from knouds_harness.errors import ExitCode, GuardStop, UsageError
+from knouds_harness.exchange.client import Client, first_contact
+from knouds_harness.printable import printable
+from knouds_harness.targets.address import address_problems, host_of, is_loopback, is_production_host
+from knouds_harness.targets.guards import Guard
+from knouds_harness.targets.http_settings import HttpSettings
+from knouds_harness.targets.personas import Persona, Secret
+from knouds_harness.targets.profile import Target, load_http, load_target
+from knouds_harness.targets.profile_format import ProfileTable, SecretSource
+from knouds_harness.targets.profile_writer import Found, FoundKey, http_text, profile_text
+from knouds_harness.targets.secrets import SecretReader
+
+_FOLDER = Path("targets")
+_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
+_WHY_REFUSED = (
+    "A key is mistyped or revoked, or its account is not approved; or the server refuses a valid key"
+)
+
+
+@click.command()
+@click.option("--url", metavar="URL", help="Address of the server, without /api")
+@click.option(
+    "--key",
+    "variables",
+    multiple=True,
+    metavar="VARIABLE",
+    help="Environment variable that holds a key (repeatable)",
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Profile to write [default: targets/HOST.toml]",
+)
+@click.option("--force", is_flag=True, help="Overwrite an existing profile")
+@click.option("--plain-http", is_flag=True, help="Allow sending keys over http:// to another machine")
+@click.option(
+    "--http",
+    "http_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="File with an [http] table (headers, proxy, certificates) for the profile",
+)
+@click.option(
+    "--yes-production/--no-production",
+    default=None,
+    help="State whether real people use the server; required for hosts under knouds.ai",
+)
+def init(
+    *,
+    url: str | None,
+    variables: tuple[str, ...],
+    output: Path | None,
+    force: bool,
+    plain_http: bool,
+    http_file: Path | None,
+    yes_production: bool | None,
+) -> None:
+    """Write the profile of your own server.
+
+    Asks the server what your keys may do. Keys are named by the environment variables that hold them. Sends
+    reads, and requests that could have no effect even if the server let them in: nothing is written, run or
+    paid for.
+
+    \b
+      knouds-harness init --url https://staging.example.com --key STAGING_KEY
+      knouds-harness init --url https://staging.example.com --key STAGING_KEY --key OTHER_KEY --force
+    """
+    url, variables = _complete(url, variables)
+    base_url = _base_url(url, production=yes_production, plain_http=plain_http)
+    file = output or _FOLDER / f"{_name_of(base_url)}.toml"
+    _check_file(file, force=force)
+    environ = _environ(variables)
+    secrets = _secrets(variables, environ)
+    http = load_http(http_file, environ=environ) if http_file else HttpSettings()
+    target = Target(
+        name=file.stem,
+        base_url=base_url,
+        production=bool(yes_production),
+        http=http,
+        personas={secret.label.removeprefix("key:"): _unknown_persona(secret) for secret in secrets.values()},
+    )
+    console = Console()
+    with Client(target=target, guard=Guard(target, yes_production=bool(yes_production))) as client:
+        first_contact(client, address="--url")
+        _say(console, f"{base_url} answers. Sending reads, and requests that can have no effect.")
+        variable_by_persona = dict(zip(target.personas, secrets, strict=True))
+        found = Discovery(client, shipped_document(), variables=variable_by_persona).find_all()
+    if not found.keys:
+        raise UsageError(
+            f"{base_url} refuses every key ({_refusals(found)}), and nothing was written\n  {_WHY_REFUSED}."
+        )
+    found = replace(found, production=yes_production, plain_http=plain_http)
+    name = file.stem if file.parent == _FOLDER else str(file)
+    text = profile_text(found, target=name) + (http_text(http) if http_file else "")
+    _write(file, text, force=force)
+    _print_found(found, console)
+    _say(console, f"Wrote {file}: it allows reading alone, and no credits.")
+    _print_reach(load_target(str(file), environ=environ), console)
+    _print_next(name, [each for each in variables if environ[each] != os.environ.get(each)], console, target)
+    sys.exit(ExitCode.BREACH if found.refused else ExitCode.KEPT)
+
+
+def _complete(url: str | None, variables: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """Ask for what is missing, where somebody can answer."""
+    if not (url and variables) and not sys.stdin.isatty():
+        raise UsageError(
+            "init needs --url and --key: the address of a server, and the name of an environment variable "
+            "that holds a key"
+        )
+    url = url or click.prompt("Address of the server", err=True)
+    if not variables:
+        variables = tuple(click.prompt("Environment variables that hold keys", err=True).split())
+    if any(not _VARIABLE.fullmatch(each) for each in variables):
+        raise UsageError(
+            "--key takes the name of an environment variable, such as STAGING_KEY, never the key itself\n"
+            "  Replace a key that others may have seen: command lines are kept by shells and shown to others."
+        )
+    return url, tuple(dict.fromkeys(variables))
+
+
+def _base_url(url: str, *, production: bool | None, plain_http: bool) -> str:
+    """The address as a profile has it.
+
+    Raises:
+        UsageError: It is none.
+        GuardStop: It is, or may be, production, and nobody agreed.
+    """
+    table = ProfileTable(base_url=url, production=production, plain_http=plain_http)
+    base_url, problems = address_problems(table, {})
+    if not problems and is_production_host(host_of(base_url)) and not production:
+        raise GuardStop(
+            f"{base_url} is the production service: its keys, workflows and credits are real\n"
+            "  Give the address of a staging server instead, or pass --yes-production."
+        )
+    for problem in problems:
+        if problem.where == "production":
+            raise GuardStop(
+                f"{host_of(base_url)} may be production\n"
+                "  Pass --no-production if no real person is on it, else --yes-production."
+            )
+        remedy = "Give scheme, host and perhaps a port, without /api: --url https://staging.example.com"
+        if problem.says.startswith("http://"):
+            remedy = "Write https://, or pass --plain-http if nobody else is on that network."
+        raise UsageError(f"--url: {problem.says}\n  {remedy}")
+    return base_url
+
+
+def _name_of(base_url: str) -> str:
+    """A name for the profile: the host's first label, or all of an address."""
+    host = host_of(base_url)
+    if is_loopback(host):
+        return "local"
+    first = host.partition(".")[0]
+    return re.sub("[^a-z0-9]+", "-", host if first.isdigit() else first).strip("-") or "target"
+
+
+def _check_file(file: Path, *, force: bool) -> None:
+    if file.suffix != ".toml":
+        raise UsageError(f"{file}: a profile's name ends with .toml")
+    if file.is_dir():
+        raise UsageError(f"{file} is a folder: give --output the name of a file")
+    if not file.parent.is_dir() and file.parent != _FOLDER:
+        raise UsageError(f"{file}: there is no folder {file.parent}: make it, or choose another --output")
+    if file.exists() and not force:
+        raise UsageError(f"{file} exists: pass --force to overwrite it, or choose another --output")
+
+
+def _environ(variables: Sequence[str]) -> Mapping[str, str]:
+    """The environment, with keys that are not in it as somebody typed them, unseen."""
+    missing = [each for each in variables if not os.environ.get(each, "").strip()]
+    if missing and not sys.stdin.isatty():
+        raise UsageError(
+            f"environment variable {', '.join(missing)} is not set: it has to hold a key\n"
+            f"  Set it without showing it: read -rs {missing[0]} && export {missing[0]}"
+        )
+    return {**os.environ, **{variable: _typed(variable) for variable in missing}}
+
+
+def _typed(variable: str) -> str:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", getpass.GetPassWarning)  # it would go on, and show what is typed
+        try:
+            return getpass.getpass(f"{variable} is not set. The key, hidden and for this time only: ")
+        except getpass.GetPassWarning:
+            raise UsageError(
+                f"environment variable {variable} is not set, and this terminal cannot hide what is typed"
+            ) from None
+        except EOFError:
+            raise click.Abort from None
+
+
+def _secrets(variables: Sequence[str], environ: Mapping[str, str]) -> dict[str, Secret]:
+    """By variable; the label of each is that of the persona's key.
+
+    Raises:
+        UsageError: What a variable holds is no key, or another one's.
+    """
+    reader = SecretReader(environ=environ, folder=Path())
+    names: list[str] = []
+    secrets: dict[str, Secret] = {}
+    for variable in variables:
+        whole = re.sub("[^a-z0-9]+", "-", variable.lower()).strip("-") or "key"
+        short = whole.partition("-key-")[2] or whole
+        names.append(short if short not in names else whole)
+        secret = reader.read(SecretSource(secret_env=variable), where=variable, label=f"key:{names[-1]}")
+        if secret:
+            secrets[variable] = secret
+    if reader.problems:
+        raise UsageError("\n".join(f"{each.where}: {each.says}\n  {each.remedy}" for each in reader.problems))
+    return secrets
+
+
+def _unknown_persona(secret: Secret) -> Persona:
+    name = secret.label.removeprefix("key:")
+    return Persona(name=name, secret=secret, capabilities=frozenset(), user=name, tier="unknown")
+
+
+def _write(file: Path, text: str, *, force: bool) -> None:
+    try:
+        if file.parent == _FOLDER:
+            file.parent.mkdir(exist_ok=True)
+        with file.open("w" if force else "x", encoding="utf-8") as stream:
+            stream.write(text)
+    except OSError as error:
+        raise UsageError(f"{file} cannot be written: {error.strerror}") from None
+
+
+def _print_found(found: Found, console: Console) -> None:
+    for key in found.keys:
+        _say(console, f"  {key.variable}: {_holds(key)}")
+    for refused in found.refused:
+        _say(
+            console,
+            f"  {refused.variable}: refused ({refused.answer}). {_WHY_REFUSED}. "
+            f"[keys.{refused.name}] is a comment.",
+        )
+    for user in dict.fromkeys(each.workflow.owner for each in found.workflows):
+        slugs = [each.workflow.slug for each in found.workflows if each.workflow.owner == user]
+        _say(console, f"  workflows of {user}: {', '.join(slugs)}")
+    if found.models:
+        _say(console, f"  models that usage or pricing name, as comments: {', '.join(sorted(found.models))}")
+    for remark in found.remarks:
+        _say(console, f"  {remark}")
+
+
+def _holds(key: FoundKey) -> str:
+    if key.state != "active":
+        return f"{key.state}, says the server"
+    open_ = [f"{name} ({why})" for name, why in key.untold.items() if name != "webhook:receive"]
+    held = ", ".join(key.capabilities) or "nothing that shows"
+    untold = f"; not told: {', '.join(open_)}" if open_ else ""
+    return f"account {key.user} ({key.tier}), holds {held}{untold}"
+
+
+def _refusals(found: Found) -> str:
+    return ", ".join(f"{key.variable}: {key.answer}" for key in found.refused)
+
+
+def _print_reach(target: Target, console: Console) -> None:
+    """Say what a check can verify with the profile, and what would let it verify more."""
+    verified, total = len(provable_facts(target)), len(shipped_document().facts)
+    _say(console, f"A check with it can verify {verified} of {total} facts.")
+    print_advice(target, console)
+
+
+def _print_next(name: str, unset: Sequence[str], console: Console, target: Target) -> None:
+    _say(console, "Next:")
+    for variable in unset:
+        _say(console, f"  read -rs {variable} && export {variable}")
+    agreement = " --yes-production" if target.production else ""
+    _say(console, f"  knouds-harness check --target {name}{agreement}")
+
+
+def _say(console: Console, line: str) -> None:
+    """Print one line; on a terminal broken between words, whole where it goes to a file or a pipe."""
+    plain = printable(line, keep="")
+    if console.is_terminal:
+        indent = " " * (len(plain) - len(plain.lstrip()))
+        plain = textwrap.fill(
+            plain,
+            console.width,
+            subsequent_indent=f"{indent}  ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    console.print(Text(plain), soft_wrap=True)

@@ -1,0 +1,163 @@
+"""``knouds-harness load``: a scenario on a target, and its report."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from inspect import cleandoc
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from click.core import ParameterSource
+from rich.console import Console
+
+from knouds_harness.commands.folder_options import baselines_folder_option, runs_folder_option
+from knouds_harness.commands.load_capacity import OF_THE_SEARCH, search_capacity
+from knouds_harness.conformance.suite.options import RunOptions
+from knouds_harness.errors import HarnessError, UsageError
+from knouds_harness.load.arrivals.stages import parse_stages
+from knouds_harness.load.generator.launching import launch, scenario_file, scenario_names
+from knouds_harness.load.options import LoadOptions
+from knouds_harness.locations import objectives_path
+from knouds_harness.option_declarations import FiniteRange, click_options, runner_arguments
+from knouds_harness.reporting.comparison.baseline import find_baseline, set_baseline
+from knouds_harness.reporting.comparison.sides import Side
+from knouds_harness.reporting.load.live import LiveView
+from knouds_harness.reporting.render import render_all
+from knouds_harness.reporting.terminal import print_summary
+from knouds_harness.runs.record import read_run
+from knouds_harness.targets.builtin import target_environment
+from knouds_harness.targets.profile import load_target
+from knouds_harness.timespan import Timespan
+
+_EPILOG = """Open model (--rate): arrivals on a schedule, whatever the answers do. Closed model (--users):
+users who wait for each answer, and then think. Whatever else Locust knows can follow after --."""
+
+_OF_A_SEARCH: Final = {"up_to": "--up-to", "repeats": "--repeats", "within_s": "--within"}
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("scenario")
+@click.option("--target", default="sandbox", show_default=True, metavar="NAME", help="Profile in targets/")
+@click_options(LoadOptions)
+@click_options(RunOptions, "faults")
+@click.option("--processes", type=click.IntRange(1), metavar="N", help="Number of worker processes")
+@click.option("--find-capacity", is_flag=True, help="Search the highest rate that meets the objectives")
+@click.option("--up-to", type=FiniteRange(1), metavar="N", help="--find-capacity: highest rate to try")
+@click.option(
+    "--repeats",
+    type=click.IntRange(1),
+    default=3,
+    show_default=True,
+    metavar="N",
+    help="--find-capacity: points at the rate found",
+)
+@click.option(
+    "--within",
+    "within_s",
+    type=Timespan(),
+    default="10m",
+    show_default=True,
+    metavar="TIME",
+    help="--find-capacity: time limit",
+)
+@click.option(
+    "--baseline", metavar="RUN", help="Compare with this run or kept summary [default: TARGET-SCENARIO]"
+)
+@baselines_folder_option
+@click.option("--quiet", is_flag=True, help="Show nothing until the end")
+@runs_folder_option
+@click.argument("locust_options", nargs=-1, type=click.UNPROCESSED)
+def load(
+    *,
+    scenario: str,
+    target: str,
+    faults: tuple[str, ...],
+    processes: int | None,
+    quiet: bool,
+    runs_folder: Path,
+    locust_options: tuple[str, ...],
+    find_capacity: bool,
+    up_to: float | None,
+    repeats: int,
+    within_s: int,
+    baseline: str | None,
+    baselines_folder: Path,
+    **asked: Any,  # noqa: ANN401 - fields of LoadOptions, as far as they were given
+) -> None:
+    """Load a target with a scenario.
+
+    SCENARIO is a name, or the path of any Locust file that has the plugin.
+    """
+    file = scenario_file(scenario)
+    command = shlex.join(["knouds-harness", *sys.argv[1:]])
+    errors = Console(stderr=True, quiet=quiet)
+    if baseline and find_capacity:
+        raise UsageError("--baseline: a search of the highest rate has no one load to compare")
+    side = None
+    if not find_capacity:
+        _refuse_what_belongs_to_a_search()
+        stages = asked["stages"]
+        is_open = parse_stages(stages).is_rate if stages else asked["rate"] is not None
+        side = find_baseline(
+            baseline, target=target, scenario=file.stem, is_open=is_open, baselines=baselines_folder
+        )
+    of_each_run = {name: asked[name] for name in asked if not (find_capacity and name in OF_THE_SEARCH)}
+    arguments = ["--target", target, *runner_arguments(LoadOptions, of_each_run)]
+    arguments += ["--processes", str(processes)] if processes else []
+    arguments += locust_options
+    with (
+        target_environment(target, faults=faults) as variables,
+        LiveView(errors, title=f"{file.stem} on {target}") as live,
+    ):
+        if find_capacity:
+            launched = search_capacity(
+                file,
+                load_target(target, environ={**os.environ, **variables}),
+                options=asked,
+                up_to=up_to,
+                repeats=repeats,
+                within_s=within_s,
+                runs_folder=runs_folder,
+                arguments=arguments,
+                variables=variables,
+                command=command,
+                live=live,
+            )
+        else:
+            launched = launch(
+                file,
+                runs_folder=runs_folder,
+                options=arguments,
+                variables=variables,
+                command=command,
+                on_progress=live.show,
+            )
+    if launched.note:
+        click.echo(f"error: {launched.note}", err=True)
+    if launched.folder is not None:
+        if side is not None:
+            _compare(launched.folder, side, asked["objectives"] or objectives_path())
+        paths = render_all(launched.folder)
+        print_summary(read_run(launched.folder), paths, console=Console())
+    sys.exit(launched.exit_code)
+
+
+def _refuse_what_belongs_to_a_search() -> None:
+    context = click.get_current_context()
+    for name, flag in _OF_A_SEARCH.items():
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise UsageError(f"{flag} belongs to --find-capacity")
+
+
+load.help = f"{cleandoc(load.help or '')}\n\nScenarios: {', '.join(scenario_names())}."
+
+
+def _compare(folder: Path, baseline: Side, objectives: Path) -> None:
+    """Have the reports of a run show changes; where that cannot be, the run stands all the same."""
+    try:
+        set_baseline(folder, baseline, objectives=objectives)
+    except HarnessError as problem:
+        click.echo(f"error: {problem}", err=True)

@@ -1,0 +1,110 @@
+"""``knouds-harness load --find-capacity``: what is asked for, and what is said while it goes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from knouds_harness.errors import UsageError
+from knouds_harness.load.capacity.run import CapacityPlan, find_capacity
+from knouds_harness.load.capacity.search import Search
+from knouds_harness.load.generator.launching import Launched
+from knouds_harness.locations import objectives_path
+from knouds_harness.measures.objectives import load_objectives, parse_objectives
+from knouds_harness.reporting.load.capacity import describe_point
+from knouds_harness.reporting.load.live import LiveView
+from knouds_harness.targets.profile import Target
+
+_POINT_S: Final = 10.0
+_WARM_UP_PART: Final = 0.2
+_FIRST_RATE: Final = 10.0
+_NOT_FOR_POINTS: Final = ("shape", "base", "steps", "stages", "think", "plan_only")
+OF_THE_SEARCH: Final = ("rate", "duration_s", "warm_up_s", "seed", "credits")
+"""Options that mean the whole search, so that no point gets them as they are."""
+
+
+def search_capacity(
+    scenario: Path,
+    target: Target,
+    *,
+    options: Mapping[str, Any],
+    up_to: float | None,
+    repeats: int,
+    within_s: float,
+    runs_folder: Path,
+    arguments: Sequence[str],
+    variables: Mapping[str, str],
+    command: str,
+    live: LiveView,
+) -> Launched:
+    """Say what is going to be done, and do it.
+
+    Args:
+        scenario: The Locust file.
+        target: The profile.
+        options: Of the command, by name.
+        up_to: No higher rate.
+        repeats: How often the rate has to be kept.
+        within_s: How long the search may take.
+        runs_folder: Where the record goes.
+        arguments: Of Locust and of the plugin, for each point.
+        variables: For the target's profile.
+        command: What the user said.
+        live: Shows how it goes.
+
+    Raises:
+        UsageError: A course of load is asked for, or there is no objective to search by.
+        HarnessError: The record cannot be written.
+    """
+    _refuse_what_is_no_search(scenario, options)
+    most = min(up_to or math.inf, target.limits.requests_per_s or math.inf)
+    point_s = float(options["duration_s"] or _POINT_S)
+    plan = CapacityPlan(
+        scenario=scenario,
+        search=Search(first=min(options["rate"] or _FIRST_RATE, most), most=most, repeats=repeats),
+        point_s=point_s,
+        warm_up_s=point_s * _WARM_UP_PART if options["warm_up_s"] is None else options["warm_up_s"],
+        within_s=within_s,
+        credits=target.limits.credits_for(options["credits"]),
+        seed=options["seed"],
+        options=arguments,
+        command=command,
+    )
+    if plan.warm_up_s >= point_s:
+        raise UsageError(f"--warm-up {plan.warm_up_s:g} leaves nothing of a point of {point_s:g} s")
+    if within_s < point_s:
+        raise UsageError(f"--within {within_s:g} s: not even one point of {point_s:g} s ends in that time")
+    live.say(_described(plan))
+    return find_capacity(
+        plan,
+        target,
+        runs_folder=runs_folder,
+        variables=variables,
+        on_point=lambda point: live.say(describe_point(point)),
+        on_progress=live.show,
+    )
+
+
+def _refuse_what_is_no_search(scenario: Path, options: Mapping[str, Any]) -> None:
+    unfitting = [name for name in _NOT_FOR_POINTS if options.get(name)]
+    if unfitting or options.get("client") == "fast":
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in unfitting) or "--client fast"
+        raise UsageError(f"--find-capacity searches over constant rates of arrivals\n  Leave {names} out.")
+    objectives = Path(options.get("objectives") or objectives_path())
+    if not (parse_objectives(options["objective"]) or load_objectives(objectives, scenario.stem)):
+        raise UsageError(
+            f"{objectives}: {scenario.stem} has no objectives, so every rate would keep them\n"
+            f'  Give --objective "* p99 < 250ms", or a file with [{scenario.stem}."*"] as --objectives.'
+        )
+
+
+def _described(plan: CapacityPlan) -> str:
+    search = plan.search
+    until = "" if math.isinf(search.most) else f", up to {search.most:g}/s"
+    return (
+        f"Searches the highest rate that keeps the objectives, from {search.first:g}/s on{until}: points of "
+        f"{plan.point_s:g} s, the first {plan.warm_up_s:g} s of each left out, {search.repeats} at the rate "
+        f"found; at most {plan.within_s:g} s and {plan.credits:,.10g} credits in all."
+    )

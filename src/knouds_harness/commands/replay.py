@@ -1,0 +1,52 @@
+"""``knouds-harness replay``: the requests of a run's findings, sent again."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from knouds_harness.conformance.replay.replay import Conditions
+from knouds_harness.conformance.replay.replay import replay as replay_findings
+from knouds_harness.conformance.suite.options import RunOptions
+from knouds_harness.option_declarations import click_options, options_from
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("fingerprint", required=False)
+@click.option("--target", metavar="NAME", help="Profile in targets/ [default: the run's own]")
+@click.option(
+    "--fault", multiple=True, metavar="ID", help="Break this promise of the sandbox, not those of the run"
+)
+@click.option("--healthy", is_flag=True, help="Start the sandbox without the run's faults")
+@click.option("--variant", metavar="ID", help="Variant of the built-in sandbox [default: the run's own]")
+@click_options(RunOptions, "yes_production")
+def replay(
+    run: Path,
+    fingerprint: str | None,
+    *,
+    target: str | None,
+    fault: tuple[str, ...],
+    healthy: bool,
+    variant: str | None,
+    **asked: object,
+) -> None:
+    """Send the requests of each finding again, and report whether it still occurs.
+
+    RUN is a folder under reports/runs/; FINGERPRINT names one of its findings.
+    """
+    code = replay_findings(
+        run,
+        fingerprint,
+        target_name=target,
+        conditions=Conditions(
+            faults=fault if fault or healthy else None,
+            variant=variant,
+            yes_production=options_from(RunOptions, asked).yes_production,
+        ),
+        console=Console(),
+    )
+    sys.exit(code)

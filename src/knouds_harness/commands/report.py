@@ -1,0 +1,41 @@
+"""``knouds-harness report``: the reports of a run record, rendered again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from knouds_harness.commands.folder_options import baselines_folder_option
+from knouds_harness.errors import RunRecordError
+from knouds_harness.locations import objectives_path
+from knouds_harness.reporting.comparison.baseline import set_baseline
+from knouds_harness.reporting.comparison.sides import read_side
+from knouds_harness.reporting.render import render_all, render_readable
+from knouds_harness.reporting.terminal import print_summary
+from knouds_harness.runs.record import read_run
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--baseline", type=click.Path(path_type=Path), metavar="RUN", help="Compare with this run or kept summary"
+)
+@baselines_folder_option
+def report(run: Path, *, baseline: Path | None, baselines_folder: Path) -> None:
+    """Render the reports of a run again.
+
+    RUN is a folder under reports/runs/; the baseline of a load run is another, or a summary that was kept.
+    """
+    if baseline is not None:
+        side = read_side([baseline], baselines=baselines_folder)
+        set_baseline(run, side, objectives=objectives_path())
+    try:
+        paths = render_all(run)
+    except RunRecordError as problem:
+        readable = render_readable(run, problem)
+        if readable is None:
+            raise
+        raise RunRecordError(f"{problem}\n  What else could be read is in {readable.html}.") from problem
+    print_summary(read_run(run), paths, console=Console())

@@ -1,0 +1,32 @@
+"""``knouds-harness verify``: recorded traffic, judged."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from knouds_harness.conformance.recorded.verification import verify as verify_traffic
+from knouds_harness.conformance.suite.options import RunOptions
+from knouds_harness.option_declarations import click_options, options_from
+from knouds_harness.reporting.render import render_all
+from knouds_harness.reporting.terminal import print_summary
+from knouds_harness.runs.record import read_run
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--base-url", metavar="URL", help="Address of the API, if FILE holds several servers")
+@click_options(RunOptions, "strict", "runs_folder")
+def verify(file: Path, *, base_url: str | None, **asked: object) -> None:
+    """Check recorded traffic against the contract.
+
+    Nothing is sent. FILE is a HAR file: a browser's, a proxy's, or the exchanges.har of a run.
+    """
+    options = options_from(RunOptions, asked)
+    result = verify_traffic(file, base_url=base_url, strict=options.strict, runs_folder=options.runs_folder)
+    paths = render_all(result.folder)
+    print_summary(read_run(result.folder), paths, console=Console())
+    sys.exit(result.exit_code)

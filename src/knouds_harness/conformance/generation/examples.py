@@ -1,0 +1,59 @@
+"""How often properties and state machines are tried, and with which seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import hypothesis
+import pytest
+from hypothesis import HealthCheck, Phase, is_hypothesis_test
+from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
+
+
+def _settings(examples: int) -> hypothesis.settings:
+    """So many examples; nothing is remembered between runs."""
+    return hypothesis.settings(
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        print_blob=False,
+        report_multiple_bugs=False,  # findings are recorded, all of them; one error tells that there are some
+        phases=(Phase.explicit, Phase.generate, Phase.shrink),
+        suppress_health_check=(HealthCheck.too_slow, HealthCheck.filter_too_much),
+    )
+
+
+def seed_properties(
+    items: Iterable[pytest.Item], *, seed: int, examples: int, spared: Iterable[pytest.Item] = ()
+) -> None:
+    """Give each property test the run's seed and number of examples.
+
+    Args:
+        items: All tests.
+        seed: Of the run.
+        examples: How many a property is tried with.
+        spared: Tests that are tried with half as many.
+    """
+    functions = {item.function for item in spared if isinstance(item, pytest.Function)}
+    for function in {item.function for item in items if isinstance(item, pytest.Function)}:
+        if is_hypothesis_test(function):
+            hypothesis.seed(seed)(function)
+            _settings(max(1, examples // 2) if function in functions else examples)(function)
+
+
+def drive_machine_with(
+    make_machine: Callable[[], RuleBasedStateMachine], *, seed: int, examples: int, most_steps: int
+) -> None:
+    """Run a state machine with the run's seed, of at most so many steps.
+
+    What breaks is not shrunk, which would send thousands of requests.
+    """
+    hypothesis.seed(seed)(make_machine)
+    run_state_machine_as_test(
+        make_machine,  # type: ignore[arg-type]  # any factory will do, as its docstring says
+        settings=hypothesis.settings(
+            _settings(max(1, examples)),
+            stateful_step_count=most_steps,
+            phases=(Phase.explicit, Phase.generate),
+        ),
+    )

@@ -1,0 +1,1 @@
+"""How answers become claims, and claims become findings: what all checks share."""

@@ -1,0 +1,117 @@
+"""What a check is: a pure function from an exchange to claims about facts."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Concatenate, Generic, ParamSpec, cast
+
+from knouds_harness.conformance.needs.need import Need
+from knouds_harness.exchange.evidence import Exchange
+
+P = ParamSpec("P")
+
+_CHECKS = "knouds_harness.conformance.checks."  # what follows is the family
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """Whether one fact held in one exchange.
+
+    Attributes:
+        fact: Id of the fact in the document.
+        holds: True where the exchange kept the fact.
+        expected: What the fact asks for, in words.
+        observed: What came instead, in words.
+        where: JSON pointer into the response body, ``header NAME``, or empty for the whole response.
+    """
+
+    fact: str
+    holds: bool
+    expected: str
+    observed: str
+    where: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check(Generic[P]):
+    """A named judgement. A check that does not apply to an exchange makes no claim.
+
+    Attributes:
+        id: ``family.name``, as it stands in findings and waivers.
+        facts: Every fact that the check may make a claim about.
+        given: What ``judge`` is called with besides the exchange, by name.
+        needs: What the target's profile must offer; otherwise the facts count as untested.
+        judge: Takes an exchange (and what the check must know besides) and yields claims.
+    """
+
+    id: str
+    facts: tuple[str, ...]
+    given: tuple[str, ...] = ()
+    needs: tuple[Need[object], ...] = ()
+    judge: Callable[Concatenate[Exchange, P], Iterator[Claim]] = field(repr=False)
+
+    @property
+    def family(self) -> str:
+        """The first part of the id."""
+        return self.id.partition(".")[0]
+
+    @property
+    def sentence(self) -> str:
+        """The promise in one line, for reports."""
+        return (inspect.getdoc(self.judge) or "").partition("\n")[0]
+
+    def claims_given(self, exchange: Exchange, known: Mapping[str, object]) -> list[Claim] | None:
+        """What it claims of an exchange, given what is known besides; None where it has to know more."""
+        if any(known.get(name) is None for name in self.given):
+            return None
+        judge = cast("Callable[..., Iterator[Claim]]", self.judge)
+        return list(judge(exchange, **{name: known[name] for name in self.given}))
+
+
+def check(
+    *facts: str, given: tuple[str, ...] = (), needs: tuple[Need[object], ...] = ()
+) -> Callable[[Callable[Concatenate[Exchange, P], Iterator[Claim]]], Check[P]]:
+    """Make a check of a judging function; its id is the module's name, or its folder's, and its own."""
+
+    def decorate(judge: Callable[Concatenate[Exchange, P], Iterator[Claim]]) -> Check[P]:
+        family = judge.__module__.removeprefix(_CHECKS).partition(".")[0]
+        name = judge.__name__.replace("_", "-")
+        return Check(id=f"{family}.{name}", facts=facts, given=given, needs=needs, judge=judge)
+
+    return decorate
+
+
+def status_is(exchange: Exchange, *statuses: int, fact: str) -> Claim:
+    """Claim that the answer has one of the statuses."""
+    return Claim(
+        fact=fact,
+        holds=exchange.status in statuses,
+        expected=" or ".join(str(status) for status in statuses),
+        observed=answer(exchange),
+    )
+
+
+def code_is(exchange: Exchange, *codes: str, fact: str) -> Claim:
+    """Claim that the answer's ``code`` is one of the codes."""
+    return Claim(
+        fact=fact,
+        holds=exchange.code in codes,
+        expected=" or ".join(codes),
+        observed=answer(exchange),
+        where="/code",
+    )
+
+
+def explain(check: Check[...], claim: Claim) -> str:
+    """What a claim that does not hold says, in one line."""
+    place = f" at {claim.where}" if claim.where else ""
+    return f"{claim.fact}{place} (expected {claim.expected}, observed {claim.observed}; {check.id})"
+
+
+def answer(exchange: Exchange) -> str:
+    """The outcome of an exchange in words: status and code, or the transport's failure."""
+    if exchange.status is None:
+        return exchange.failure or "no answer"
+    return f"{exchange.status} {exchange.code}" if exchange.code else str(exchange.status)

@@ -1,0 +1,133 @@
+"""A model of several users' workflows: what must be read after what was written, as far as it is documented.
+
+It sends nothing and judges nothing: tests tell it what a server accepted, and ask it what must be there.
+Source: docs, workflow CRUD.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+JSON = Any
+
+WRITABLE_MEMBERS = ("name", "description", "tags", "nodes", "edges", "viewport", "publicPlayground")
+"""What create and update take. That create takes a folder is left open: folders are set by move."""
+
+
+def slug_from_name(name: str) -> str:
+    """The slug of a free name.
+
+    Args:
+        name: ASCII letters and digits, single spaces between them; what becomes of other characters is open.
+    """
+    return name.lower().replace(" ", "-")
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptWorkflow:
+    """One workflow that a server said it keeps.
+
+    Attributes:
+        slug: Fixed at creation.
+        owner: The user who created it, as personas name it.
+        members: What was last written, by member; a member never written may be anything.
+    """
+
+    slug: str
+    owner: str
+    members: Mapping[str, JSON]
+
+    @property
+    def is_public(self) -> bool | None:
+        """Whether anybody may see its schema; None where nobody has said."""
+        is_public = self.members.get("publicPlayground")
+        return is_public if isinstance(is_public, bool) else None
+
+
+class WorkflowModel:
+    """What each user keeps on a server, told step by step."""
+
+    def __init__(self) -> None:
+        self._workflow_by_slug: dict[str, KeptWorkflow] = {}
+        self._deleted_by_owner: dict[str, set[str]] = {}
+        self._creator_by_owner: dict[str, str | int] = {}
+
+    def __getitem__(self, slug: str) -> KeptWorkflow:
+        """The workflow under a slug."""
+        return self._workflow_by_slug[slug]
+
+    def allowed_slugs(self, owner: str, name: str) -> tuple[str, ...]:
+        """The slugs that a new workflow may get, the first of them unless somebody else holds it.
+
+        A slug is skipped for sure while its holder is the owner. Whether a slug that somebody else holds, or
+        that was deleted, counts as taken is open.
+        """
+        base = slug_from_name(name)
+        allowed = []
+        number = 1
+        while True:
+            slug = base if number == 1 else f"{base}-{number}"
+            holder = self._workflow_by_slug.get(slug)
+            if holder is None or holder.owner != owner:
+                allowed.append(slug)
+            if holder is None and not any(slug in slugs for slugs in self._deleted_by_owner.values()):
+                return tuple(allowed)
+            number += 1
+
+    def create(self, owner: str, slug: str, document: Mapping[str, JSON]) -> KeptWorkflow:
+        """A workflow was created from a document."""
+        members = {name: value for name, value in document.items() if name in WRITABLE_MEMBERS}
+        workflow = KeptWorkflow(slug=slug, owner=owner, members=members)
+        self._workflow_by_slug[slug] = workflow
+        return workflow
+
+    def update(self, slug: str, changes: Mapping[str, JSON]) -> KeptWorkflow:
+        """Its owner's update was accepted: what it names is new, the rest and the slug stay."""
+        written = {name: value for name, value in changes.items() if name in WRITABLE_MEMBERS}
+        return self._change(slug, written)
+
+    def move(self, slug: str, folder_id: str | None) -> KeptWorkflow:
+        """Its owner's move was accepted: the folder is new, the rest stays."""
+        return self._change(slug, {"folderId": folder_id})
+
+    def delete(self, slug: str) -> None:
+        """Its owner's delete was accepted."""
+        workflow = self._workflow_by_slug.pop(slug)
+        self._deleted_by_owner.setdefault(workflow.owner, set()).add(slug)
+
+    def kept_by(self, owner: str) -> frozenset[str]:
+        """The slugs that the owner's list must hold."""
+        return frozenset(slug for slug, kept in self._workflow_by_slug.items() if kept.owner == owner)
+
+    def kept_by_others(self, owner: str) -> frozenset[str]:
+        """The slugs that the owner's list must not hold; nobody's template is among them."""
+        return frozenset(self._workflow_by_slug) - self.kept_by(owner)
+
+    def deleted(self) -> frozenset[str]:
+        """The slugs that nobody may find any more."""
+        gone = frozenset[str]().union(*self._deleted_by_owner.values())
+        return gone - frozenset(self._workflow_by_slug)
+
+    def note_creator(self, owner: str, created_by: JSON) -> None:
+        """Learn how ``createdBy`` spells an owner, from a workflow where nothing was forged.
+
+        That it is text is assumed: a number says whose the workflow is just as well.
+        """
+        if isinstance(created_by, str | int):
+            self._creator_by_owner.setdefault(owner, created_by)
+
+    def creator(self, owner: str) -> str | int | None:
+        """How ``createdBy`` spells the owner, if that is known."""
+        return self._creator_by_owner.get(owner)
+
+    def other_creators(self, owner: str) -> frozenset[str | int]:
+        """How it spells everybody else who is known."""
+        return frozenset(creator for each, creator in self._creator_by_owner.items() if each != owner)
+
+    def _change(self, slug: str, written: Mapping[str, JSON]) -> KeptWorkflow:
+        kept = self._workflow_by_slug[slug]
+        changed = replace(kept, members={**kept.members, **written})
+        self._workflow_by_slug[slug] = changed
+        return changed

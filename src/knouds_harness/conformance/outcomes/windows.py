@@ -1,0 +1,69 @@
+"""One window of a rate limit, from its first run to the first of the next; last of all, as it throttles."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from knouds_harness.conformance.checks import (
+    rate_limits,
+    schemas,
+)
+from knouds_harness.conformance.checks.envelopes import refusals
+from knouds_harness.conformance.judging.claim import Check
+from knouds_harness.conformance.needs.keys import PRO_MODEL_KEY
+from knouds_harness.conformance.needs.need import CONTROL
+from knouds_harness.conformance.needs.rate_limits import FILLABLE_WINDOW, limited_runs
+from knouds_harness.conformance.outcomes.outcome import ProvokedOutcome
+from knouds_harness.conformance.suite.tester import Call
+from knouds_harness.conformance.support.subjects import NO_SUCH_MODEL
+
+STORY: Final = "window"
+_RUNS: Final = 102
+
+
+def _run(place: int, outcome: str, says: str, status: int, *checks: Check[...]) -> ProvokedOutcome:
+    return ProvokedOutcome(
+        operation="runWorkflow",
+        outcome=outcome,
+        says=says,
+        statuses=(status,),
+        code="RATE_LIMIT_EXCEEDED" if status == 429 else None,
+        needs=(FILLABLE_WINDOW,),
+        provoke=lambda resources: resources.window[place],
+        checks=checks,
+        spends=limited_runs(_RUNS),
+        story=STORY,
+    )
+
+
+_ADMITTED: Final = (schemas.limited_run_headers, rate_limits.told_limit)
+
+OUTCOMES: Final = (
+    _run(0, "first-of-window", "The first run of a window.", 200, *_ADMITTED),
+    _run(
+        1,
+        "second-of-window",
+        "The second run of a window.",
+        200,
+        *_ADMITTED,
+        rate_limits.remaining_falls,
+        rate_limits.window_stands,
+    ),
+    _run(2, "last-of-window", "The last run that a window admits.", 200, *_ADMITTED),
+    _run(
+        3, "over-limit", "One run more than a window admits.", 429, refusals.OVER_LIMIT, rate_limits.told_wait
+    ),
+    _run(4, "next-window", "The first run of the next window.", 200, *_ADMITTED, rate_limits.window_turned),
+    ProvokedOutcome(
+        operation="runModel",
+        outcome="over-limit",
+        says="Runs of a model that would be refused anyway, one more than a window admits.",
+        statuses=(429,),
+        code="RATE_LIMIT_EXCEEDED",
+        needs=(PRO_MODEL_KEY, CONTROL),
+        provoke=lambda resources: resources.over_limit_of_models(
+            PRO_MODEL_KEY, Call(path_values={"internalName": NO_SUCH_MODEL}, json={"inputs": {}})
+        ),
+        checks=(refusals.OVER_LIMIT, rate_limits.told_wait),
+    ),
+)

@@ -1,0 +1,1 @@
+"""Recorded answers: taken, imported, compared and judged."""

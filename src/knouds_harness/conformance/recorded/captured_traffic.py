@@ -1,0 +1,237 @@
+"""Traffic that somebody captured: which of it is the API's, where that is, and what can be made of it."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from knouds_harness.contract.document import Document
+from knouds_harness.contract.operations import Operation
+from knouds_harness.errors import UsageError
+from knouds_harness.exchange.evidence import JSON, Exchange, parsed_json
+from knouds_harness.exchange.traffic import Recorded, read_traffic
+from knouds_harness.exchange.traffic_redaction import TrafficRedactor
+
+_MOST_LISTED: Final = 10
+_API: Final = re.compile(r"(?=/api/)")
+_LIKE_A_TOKEN: Final = re.compile(r"(?=[^/]*\d)[^/]{16,}|[^/]{40,}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Captured:
+    """What a file of traffic holds of the API.
+
+    Attributes:
+        base_url: Where the API was.
+        exchanges: Those that can be judged, without their secrets; never none.
+        ours: The ids of those that this harness sent.
+        deliveries: The webhook's deliveries among what this harness recorded, where they are wanted.
+        redactor: Knows the secrets of the whole file.
+        left_out: What was not judged, in lines for people; empty where everything was.
+    """
+
+    base_url: str
+    exchanges: tuple[Exchange, ...]
+    ours: frozenset[str]
+    deliveries: tuple[Exchange, ...]
+    redactor: TrafficRedactor
+    left_out: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placed:
+    """An entry whose operation is known, or that this harness sent to no operation on purpose."""
+
+    recorded: Recorded
+    operation: Operation | None
+    base_url: str
+
+
+@dataclass(kw_only=True)
+class Sorted:
+    """The entries of a file: those of the API, and the others by why they are not judged."""
+
+    placed: list[Placed] = field(default_factory=list)
+    other_hosts: list[Recorded] = field(default_factory=list)
+    unknown_routes: list[Recorded] = field(default_factory=list)
+
+
+def read_captured(
+    path: Path, document: Document, *, base_url: str | None, takes_deliveries: bool = False
+) -> Captured:
+    """Read a HAR file, find the API's exchanges in it and redact them.
+
+    Args:
+        path: Of the file.
+        document: Knows the operations.
+        base_url: Where the API is, if its requests do not tell.
+        takes_deliveries: Whether deliveries of a webhook are wanted, too; else they are left out.
+
+    Raises:
+        UsageError: The file is no HAR, or holds nothing that can be judged.
+    """
+    traffic = read_traffic(path)
+    redactor = TrafficRedactor(traffic)
+    entries = sort_traffic(traffic, document, base_url=_checked(base_url))
+    where = _one_base_url(entries, path)
+    elsewhere = [each.recorded for each in entries.placed if each.base_url != where]
+    deliveries = [
+        each for each in elsewhere if takes_deliveries and each.is_ours and "event" in _members(each.exchange)
+    ]
+    entries.other_hosts += [each for each in elsewhere if each not in deliveries]
+    here = [each for each in entries.placed if each.base_url == where]
+    exchanges, obstacles = _redacted(here, redactor)
+    left_out = _left_out(entries, obstacles, redactor, len(traffic))
+    if not exchanges:
+        raise UsageError(f"{path}: nothing in it can be judged\n  {left_out}")
+    return Captured(
+        base_url=where,
+        exchanges=tuple(exchanges),
+        ours=frozenset(each.recorded.exchange.id for each in here if each.recorded.is_ours),
+        deliveries=tuple(redactor.ours(each.exchange) for each in deliveries),
+        redactor=redactor,
+        left_out=left_out,
+    )
+
+
+def _members(exchange: Exchange) -> JSON:
+    """The members of what was sent; none where that is no object."""
+    sent = parsed_json(exchange.request.body or b"")[0]
+    return sent if isinstance(sent, dict) else {}
+
+
+def sort_traffic(traffic: Iterable[Recorded], document: Document, *, base_url: str | None = None) -> Sorted:
+    """Find the API's requests, also under a base path such as ``/v1``.
+
+    With ``base_url`` only those under it count.
+    """
+    entries = Sorted()
+    unplaced = []
+    for recorded in traffic:
+        found = _placed(recorded, document, base_url)
+        if found is None:
+            unplaced.append(recorded)
+        else:
+            entries.placed.append(found)
+    hosts = {_origin(base_url)} if base_url else {_origin(each.base_url) for each in entries.placed}
+    for recorded in unplaced:
+        is_here = _origin(recorded.exchange.url) in hosts
+        (entries.unknown_routes if is_here else entries.other_hosts).append(recorded)
+    return entries
+
+
+def _placed(recorded: Recorded, document: Document, base_url: str | None) -> Placed | None:
+    exchange = recorded.exchange
+    if recorded.is_ours:
+        return _placed_ours(recorded, document, base_url)
+    origin, path = _origin(exchange.url), exchange.request.path
+    if base_url is None:
+        starts = [match.start() for match in _API.finditer(path)]
+    else:
+        prefix = urlsplit(base_url).path
+        starts = [len(prefix)] if _origin(base_url) == origin and path.startswith(f"{prefix}/") else []
+    for start in starts:
+        found = document.recognise(exchange.request.method, path[start:])
+        if found is not None:
+            operation, values = found
+            request = replace(
+                exchange.request,
+                path=path[start:],
+                operation_id=operation.id,
+                path_values=values,
+                action=operation.action,
+            )
+            return Placed(
+                recorded=replace(recorded, exchange=replace(exchange, request=request)),
+                operation=operation,
+                base_url=f"{origin}{path[:start]}",
+            )
+    return None
+
+
+def _placed_ours(recorded: Recorded, document: Document, base_url: str | None) -> Placed | None:
+    """What we sent went to the API, whatever the route, and says which operation it was meant for."""
+    exchange = recorded.exchange
+    origin = _origin(exchange.url)
+    prefix, _, _ = exchange.url.removeprefix(origin).partition(exchange.request.path)
+    where = f"{origin}{prefix}" if exchange.request.path in exchange.url else origin
+    if base_url is not None and where != base_url:
+        return None
+    operation = document.operation_by_id.get(exchange.request.operation_id or "")
+    return Placed(recorded=recorded, operation=operation, base_url=where)
+
+
+def _origin(url: str) -> str:
+    address = urlsplit(url)
+    return f"{address.scheme}://{address.netloc.rpartition('@')[2]}".lower()
+
+
+def _checked(base_url: str | None) -> str | None:
+    if base_url is None:
+        return None
+    address = urlsplit(base_url)
+    if address.scheme not in ("http", "https") or not address.hostname or address.query or address.username:
+        raise UsageError(
+            "--base-url: give scheme, host and perhaps a path, as https://staging.example.com/v1"
+        )
+    return f"{_origin(base_url)}{address.path.rstrip('/')}"
+
+
+def _one_base_url(entries: Sorted, path: Path) -> str:
+    """Where the API is: never guessed where a host that only looks like it may be meant."""
+    meant = [each for each in entries.placed if each.operation]  # our own runs hold deliveries to us, too
+    counts = Counter(each.base_url for each in meant or entries.placed)
+    if len(counts) > 1:
+        listed = ", ".join(f"{where} ({count})" for where, count in counts.most_common(_MOST_LISTED))
+        raise UsageError(
+            f"{path}: requests like the API's went to {len(counts)} places: {listed}\n"
+            "  Say which is meant with --base-url."
+        )
+    return next(iter(counts), "")
+
+
+def _redacted(placed: Iterable[Placed], redactor: TrafficRedactor) -> tuple[list[Exchange], Counter[str]]:
+    """The exchanges that can be judged, without their secrets, and how many cannot for which reason."""
+    exchanges, obstacles = [], Counter[str]()
+    for each in placed:
+        exchange = each.recorded.exchange
+        if each.recorded.is_ours:
+            exchanges.append(redactor.ours(exchange))
+        elif each.recorded.obstacle is not None or each.operation is None:
+            obstacles[each.recorded.obstacle or "unknown operation"] += 1
+        else:
+            try:
+                exchanges.append(redactor.foreign(exchange, each.operation))
+            except RecursionError:
+                obstacles["body nested too deeply"] += 1
+    return exchanges, obstacles
+
+
+def _left_out(entries: Sorted, obstacles: Counter[str], redactor: TrafficRedactor, total: int) -> str:
+    """What was not judged, in lines for people; empty where everything was."""
+    hosts = Counter(_origin(each.exchange.url) for each in entries.other_hosts)
+    routes = Counter(_route(each.exchange, redactor) for each in entries.unknown_routes)
+    count = hosts.total() + routes.total() + obstacles.total()
+    if not count:
+        return ""
+    lines = [f"{count} of {total} entries were not judged."]
+    for what, counts in (("other hosts", hosts), ("unknown routes", routes), ("not judgeable", obstacles)):
+        if counts:
+            lines.append(f"{what}: {counts.total()} ({_listed(counts.most_common())})")
+    return "\n".join(lines)
+
+
+def _route(exchange: Exchange, redactor: TrafficRedactor) -> str:
+    path = _LIKE_A_TOKEN.sub("…", redactor.text(exchange.request.path))
+    return f"{redactor.text(exchange.request.method)} {path}"
+
+
+def _listed(counts: Sequence[tuple[str, int]]) -> str:
+    listed = ", ".join(f"{name} {count}" for name, count in counts[:_MOST_LISTED])
+    more = len(counts) - _MOST_LISTED
+    return f"{listed}, … and {more} more" if more > 0 else listed

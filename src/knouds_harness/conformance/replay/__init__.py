@@ -1,0 +1,1 @@
+"""Sending what a finding rests on again, to say whether it still stands."""

@@ -1,0 +1,263 @@
+"""Tests side by side: while one waits for an answer, or for a run to end, the others go on."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Final, Generic, Protocol, TypeVar, cast
+
+import pytest
+
+T = TypeVar("T")
+S = TypeVar("S", bound="HasMade")
+Key = tuple[str, ...]
+_Entry = tuple[int, Key]
+_QUIET_S: Final = 0.03
+WhileWaiting = Callable[[], AbstractContextManager[None]]
+
+
+class RunLock:
+    """Lets one of several threads compute at a time, so that neither tests nor what they use need locks.
+
+    Only waiting happens at the same time, which is where the time of a check goes.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._own = threading.local()
+        self._held_until_s = 0.0
+        self._is_over = threading.Event()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Wait for the lock, and hold it while the context is open."""
+        with self._lock:
+            self._own.is_held = True
+            try:
+                yield
+            finally:
+                self._own.is_held = False
+                self._held_until_s = time.monotonic()
+
+    @contextmanager
+    def released(self) -> Iterator[None]:
+        """Release it while the context is open, if the calling thread holds it."""
+        if not getattr(self._own, "is_held", False):
+            yield
+            return
+        self._own.is_held = False
+        self._held_until_s = time.monotonic()
+        self._lock.release()
+        try:
+            yield
+        finally:
+            self._take_back()
+
+    def _take_back(self) -> None:
+        interrupt: KeyboardInterrupt | None = None
+        while not self._own.is_held:
+            try:
+                self._own.is_held = self._lock.acquire()
+            except KeyboardInterrupt as error:  # it ends the test, which releases the lock as it ends
+                interrupt = error
+        if interrupt:
+            raise interrupt
+
+    def wait(self, seconds: float) -> None:
+        """Wait so many seconds with the lock released, or until waits end."""
+        with self.released():
+            self._is_over.wait(seconds)
+
+    def await_quiet(self) -> None:
+        """Wait until no thread has held it for a moment: all wait for something that takes long."""
+        while self._lock.locked() or time.monotonic() - self._held_until_s < _QUIET_S:
+            time.sleep(_QUIET_S / 4)
+
+    def end_waits(self) -> None:
+        """Let nobody wait for time to pass, now and later."""
+        self._is_over.set()
+
+
+class ConcurrentTests:
+    """Tests whose bodies have begun, or will as soon as there is room; pytest asks for them one by one."""
+
+    def __init__(
+        self,
+        items: Iterable[pytest.Function],
+        *,
+        call: Callable[[pytest.Function], None],
+        lock: RunLock,
+        most_at_once: int,
+        in_order: bool = False,
+    ) -> None:
+        """Begin them in this order.
+
+        Args:
+            items: Tests that neither change what another of them sees, nor see what another changes.
+            call: Runs the body of one.
+            lock: Held by each while it computes.
+            most_at_once: How many have begun and not ended at any time.
+            in_order: Each begins when those before it wait for something that takes long, and not before.
+        """
+
+        def in_turn(item: pytest.Function, has_begun: threading.Event) -> None:
+            with lock.held():
+                has_begun.set()
+                call(item)
+
+        self._threads = ThreadPoolExecutor(most_at_once, thread_name_prefix="test-side-by-side")
+        self._bodies: dict[str, Future[None]] = {}
+        for item in items:
+            has_begun = threading.Event()
+            self._bodies[item.nodeid] = self._threads.submit(in_turn, item, has_begun)
+            if in_order:
+                has_begun.wait()
+                lock.await_quiet()
+
+    def finish(self, item: pytest.Function) -> None:
+        """Wait for the body of a test to end, and raise what it raised."""
+        self._bodies[item.nodeid].result()
+
+    @property
+    def are_done(self) -> bool:
+        """Whether all of them have ended."""
+        return all(body.done() for body in self._bodies.values())
+
+    def stop(self) -> None:
+        """Begin no more of them, and wait for those that have begun; they end at their next request."""
+        self._threads.shutdown(cancel_futures=True)
+
+
+class Made:
+    """What is made when a test first asks for it; those beside it wait until it is there."""
+
+    def __init__(self, while_waiting: WhileWaiting) -> None:
+        """Make nothing yet.
+
+        Args:
+            while_waiting: Open while a test waits for what another one makes.
+        """
+        self._while_waiting = while_waiting
+        self._futures: dict[str, Future[Any]] = {}
+
+    def get(self, name: str, make: Callable[[], T]) -> T:
+        """What has this name; what could not be made is tried again by who asks later."""
+        if name in self._futures:
+            with self._while_waiting():
+                return cast("T", self._futures[name].result())
+        made = self._futures[name] = Future[T]()
+        try:
+            made.set_result(make())
+        except BaseException as error:
+            del self._futures[name]
+            made.set_exception(error)
+            raise
+        return made.result()
+
+
+class HasMade(Protocol):
+    """Owns what its attributes make once."""
+
+    made: Made
+
+
+class made_once(Generic[S, T]):  # noqa: N801 - stands where cached_property would
+    """A cached property for tests side by side, which ask for it while it is being made."""
+
+    def __init__(self, make: Callable[[S], T]) -> None:
+        self._make = make
+        self.__doc__ = make.__doc__
+
+    def __get__(self, instance: S, owner: type[S]) -> T:
+        """What was made, now or before."""
+        return instance.made.get(self._make.__name__, lambda: self._make(instance))
+
+
+class Reservations:
+    """Keeps runs away from an account, or from one workflow or model of it, while a test counts them.
+
+    A key names what is reserved: an account and an operation, and perhaps a resource.
+    """
+
+    def __init__(self, while_waiting: WhileWaiting) -> None:
+        """Reserve nothing yet.
+
+        Args:
+            while_waiting: Open while somebody waits for a reservation to end.
+        """
+        self._while_waiting = while_waiting
+        self._changed = threading.Condition()
+        self._reserved: list[_Entry] = []
+        self._in_use: list[_Entry] = []
+        self._is_over = False
+
+    @contextmanager
+    def made(self, key: Key) -> Iterator[None]:
+        """Have a key, and all that begins with it, to the calling thread while the context is open.
+
+        What was reserved before, or is in flight, comes first; whatever comes later waits.
+        """
+        own = (threading.get_ident(), key)
+        with self._changed:
+            self._reserved.append(own)
+        try:
+            self._await(own, lambda: [*self._reserved[: self._reserved.index(own)], *self._in_use])
+            yield
+        finally:
+            self._leave(self._reserved, own)
+
+    @contextmanager
+    def used(self, key: Key, *, owner: int | None = None) -> Iterator[None]:
+        """Use a key while the context is open; wait before that while others have reserved it.
+
+        Args:
+            key: Exactly one resource.
+            owner: The thread on whose behalf the calling one uses it; itself if left out.
+        """
+        own = (owner or threading.get_ident(), key)
+        self._await(own, lambda: self._ahead_of(own), then=lambda: self._in_use.append(own))
+        try:
+            yield
+        finally:
+            self._leave(self._in_use, own)
+
+    def end(self) -> None:
+        """Keep nobody waiting, now and later."""
+        with self._changed:
+            self._is_over = True
+            self._changed.notify_all()
+
+    def _await(
+        self, own: _Entry, others: Callable[[], list[_Entry]], *, then: Callable[[], None] = lambda: None
+    ) -> None:
+        def is_free() -> bool:
+            return self._is_over or not any(
+                thread != own[0] and _overlap(key, own[1]) for thread, key in others()
+            )
+
+        with self._changed:
+            if is_free():  # which is the rule: the lock is not released
+                then()
+                return
+        with self._while_waiting(), self._changed:
+            self._changed.wait_for(is_free)
+            then()
+
+    def _ahead_of(self, user: _Entry) -> list[_Entry]:
+        """The reservations that a use waits for: none where it is reserved for its own thread."""
+        thread, key = user
+        is_own = any(owner == thread and _overlap(reserved, key) for owner, reserved in self._reserved)
+        return [] if is_own else self._reserved
+
+    def _leave(self, entries: list[_Entry], own: _Entry) -> None:
+        with self._changed:
+            entries.remove(own)
+            self._changed.notify_all()
+
+
+def _overlap(one: Key, other: Key) -> bool:
+    shorter = min(len(one), len(other))
+    return one[:shorter] == other[:shorter]

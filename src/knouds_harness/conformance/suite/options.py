@@ -1,0 +1,69 @@
+"""What a run of the suite can be asked for: options of ``knouds-harness check`` and of the pytest plugin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import click
+
+from knouds_harness.option_declarations import FiniteRange, draw_seed, option
+
+_EXAMPLES: Final = 20
+_QUICK_EXAMPLES: Final = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """What the command line asked for."""
+
+    target: str = option("Profile in targets/", default="sandbox", metavar="NAME")
+    families: tuple[str, ...] = option(
+        "Run only this family of checks (repeatable)", flag="--family", default=(), metavar="NAME"
+    )
+    operations: tuple[str, ...] = option(
+        "Run only checks of this operationId (repeatable)", flag="--operation", default=(), metavar="ID"
+    )
+    facts: tuple[str, ...] = option(
+        "Run only checks of this fact (repeatable)", flag="--fact", default=(), metavar="ID"
+    )
+    seed: int = option("Repeat the run that printed this seed", default_factory=draw_seed, metavar="N")
+    examples: int | None = option(
+        "Generated inputs per property",
+        type=click.IntRange(1),
+        metavar="N",
+        default_text=f"{_EXAMPLES}, or {_QUICK_EXAMPLES} with --quick",
+    )
+    quick: bool = option("Test every fact with fewer inputs and samples", default=False)
+    credits: float | None = option(
+        "Most credits to spend", type=FiniteRange(0), metavar="N", default_text="the profile's limit"
+    )
+    strict: bool = option(
+        "Fail the run also when an assumption does not hold",
+        default=False,
+        runner_flag="--strict-assumptions",  # pytest has a --strict of its own
+    )
+    min_verified: str | None = option(
+        "Fail when fewer facts are verified: a number, or a share such as 65%", metavar="N"
+    )
+    checks: Path | None = option("Python file with checks of your own", metavar="FILE")
+    fail_fast: bool = option(
+        "Stop at the first failed test", default=False, runner_flag="-x", in_runner=False
+    )
+    faults: tuple[str, ...] = option(
+        "Break this promise of the built-in sandbox (repeatable)", flag="--fault", default=(), metavar="ID"
+    )
+    variant: str | None = option(
+        "Use the sandbox's alternative behaviour where the documentation is silent", metavar="ID"
+    )
+    plan_only: bool = option("Print the plan and its cost, and send nothing", default=False, in_runner=False)
+    yes_production: bool = option("Allow a profile with production = true", default=False)
+    runs_folder: Path = option("Folder for run records", default=Path("reports/runs"), metavar="DIR")
+
+    @property
+    def examples_per_property(self) -> int:
+        """How many inputs a property is tried with."""
+        if self.examples is not None:
+            return self.examples
+        return _QUICK_EXAMPLES if self.quick else _EXAMPLES

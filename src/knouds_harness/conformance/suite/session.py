@@ -1,0 +1,331 @@
+"""One conformance run: the target opened, the record started, everything closed again whatever happens."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib.metadata import version
+from typing import Final
+
+from knouds_harness.conformance.checks import all_checks
+from knouds_harness.conformance.judging.claim import Check
+from knouds_harness.conformance.judging.user_checks import UserChecks
+from knouds_harness.conformance.needs.untested import Untested
+from knouds_harness.conformance.needs.webhooks import mints_webhooks
+from knouds_harness.conformance.observed.never_ending import NeverEndingRuns
+from knouds_harness.conformance.suite.concurrent_tests import RunLock
+from knouds_harness.conformance.suite.minimum_verified import (
+    VerifiedFacts,
+    expected_facts,
+    least_verified,
+    shortfall,
+)
+from knouds_harness.conformance.suite.options import RunOptions
+from knouds_harness.conformance.suite.recorder import FindingRecorder
+from knouds_harness.conformance.suite.tester import Tester
+from knouds_harness.conformance.support.execution_traces import Executions
+from knouds_harness.conformance.support.subjects import Subjects
+from knouds_harness.conformance.support.webhook_executions import Deliveries
+from knouds_harness.contract.document import Document, shipped_document
+from knouds_harness.contract.tiers import WITHOUT_KEYS
+from knouds_harness.errors import ExitCode, HarnessError
+from knouds_harness.exchange.client import Client, first_contact
+from knouds_harness.exchange.contradictions import Contradiction
+from knouds_harness.exchange.created_workflows import CreatedWorkflows
+from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.exchange.profile_check import ProfileCheck, check_profile
+from knouds_harness.exchange.recording_folder import RecordingFolder
+from knouds_harness.exchange.reproduction import ShellNames
+from knouds_harness.exchange.webhook_receiver import Receiver
+from knouds_harness.locations import recordings_path
+from knouds_harness.runs.record import RunHeader, RunWriter
+from knouds_harness.targets.builtin import open_target
+from knouds_harness.targets.guards import Guard
+from knouds_harness.targets.personas import Persona
+from knouds_harness.targets.profile import Target
+
+_MOST_MISSING: Final = 5
+_DISTANT_MS: Final = 5.0
+"""From connecting to the first answer; where it is less, threads cost more than they save."""
+
+
+@dataclass(kw_only=True)
+class ConformanceRun:
+    """An opened target with all that tests need; ``tester`` and ``subjects`` begin the run record.
+
+    Attributes:
+        profile: The target as its profile has it.
+        target: The target as far as it does not contradict its profile; the same until that was looked at.
+        user_errors: Tests of the user's that ended in an error, by their ids.
+        user_checks: What the user adds to the facts and checks of the harness.
+        selected: The facts that the tests that will run are about; None for all.
+        contradictions: Where the target contradicts its profile.
+        is_distant: Answers take so long that independent tests had better wait for them side by side.
+    """
+
+    options: RunOptions
+    profile: Target
+    document: Document
+    resources: ExitStack
+    outcome: str | None = None
+    exit_code: ExitCode = ExitCode.KEPT
+    note: str = ""
+    harness_errors: list[str] = field(default_factory=list)
+    user_errors: list[str] = field(default_factory=list)
+    user_checks: UserChecks = field(default_factory=UserChecks)
+    is_begun: bool = False
+    is_distant: bool = False
+    selected: frozenset[str] | None = None
+    contradictions: tuple[Contradiction, ...] = ()
+    target: Target = field(init=False)
+    endless: NeverEndingRuns = field(init=False)
+    recorder: FindingRecorder = field(init=False)
+    lock: RunLock = field(default_factory=RunLock)
+    _checked: ProfileCheck | None = None
+    _every_exchange: tuple[Check[[]], ...] = ()
+    _least: int | None = None
+    _left: tuple[str, ...] = ()
+    _expected: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        self.target = self.profile
+        self.endless = NeverEndingRuns(self.profile)
+
+    def add_user_checks(self, of_tests: UserChecks, of_file: UserChecks) -> None:
+        """Count facts and checks of the user's among those of the document; before ``begin``.
+
+        Args:
+            of_tests: Each for one test.
+            of_file: Judge every exchange.
+        """
+        added = self.user_checks = of_tests.joined(of_file)
+        self._every_exchange = tuple(of_file.checks.values())
+        if added.facts:
+            self.document = replace(self.document, facts={**self.document.facts, **added.facts})
+
+    def begin(self) -> None:
+        """Start the record, reach the target, and hold its profile against what it answers.
+
+        Raises:
+            UsageError: ``min_verified`` is no number of facts.
+            ProfileError: ``[expect]`` names what is not there.
+            TargetUnreachable: There is no usable answer from it.
+            RunRecordError: The record cannot be written.
+        """
+        self._least, self._expected = self._demands()
+        writer = self.resources.enter_context(
+            RunWriter.start(
+                self.options.runs_folder, kind="check", target_name=self.target.name, header=self._header()
+            )
+        )
+        self.recorder = FindingRecorder(
+            document=self.document,
+            writer=writer,
+            waivers=self.target.waivers,
+            today=datetime.now(UTC).date(),
+            strict=self.options.strict,
+            names=ShellNames.of(self.target),
+            user_checks=self._every_exchange,
+        )
+        self.is_begun = True
+        self.is_distant = first_contact(self.client).elapsed_ms > _DISTANT_MS
+        # Near by, one after the other takes less time, and comes in the same order each time.
+        self._checked = check_profile(self.client, most_at_once=None if self.is_distant else 1)
+        self.target, self.contradictions = self._checked.target, self._checked.contradictions
+        for contradiction in self.contradictions:
+            self.recorder.record_contradiction(contradiction)
+
+    def _demands(self) -> tuple[int | None, frozenset[str]]:
+        text = self.options.min_verified
+        least = None if text is None else least_verified(text, of=len(self._asked))
+        return least, expected_facts(self.profile)
+
+    @property
+    def _asked(self) -> frozenset[str]:
+        return frozenset(self.document.facts) if self.selected is None else self.selected
+
+    def _keep(self, exchange: Exchange) -> None:
+        self.recorder.keep(exchange)
+        self.endless.note(exchange)
+
+    @cached_property
+    def client(self) -> Client:
+        """The guarded client."""
+        guard = Guard(self.profile, yes_production=self.options.yes_production)
+        return self.resources.enter_context(
+            Client(
+                target=self.profile,
+                guard=guard,
+                created=CreatedWorkflows(target=self.profile, write=self.recorder.writer.add_created),
+                on_exchange=self._keep,
+                while_waiting=self.lock.released,
+            )
+        )
+
+    @cached_property
+    def tester(self) -> Tester:
+        """Sends and judges."""
+        return Tester(
+            client=self.client,
+            document=self.document,
+            recorder=self.recorder,
+            wait=self.lock.wait,
+            lock=self.lock,
+            checked=self._checked,
+        )
+
+    @cached_property
+    def subjects(self) -> Subjects:
+        """Resources to act on, deleted when the run ends."""
+        return Subjects(self.tester)
+
+    @property
+    def personas(self) -> list[Persona]:
+        """The keys that work, of accounts that may use keys."""
+        return [
+            persona
+            for persona in self.target.personas.values()
+            if persona.state == "active" and persona.tier not in WITHOUT_KEYS
+        ]
+
+    @cached_property
+    def executions(self) -> Executions:
+        """Executions that tests share."""
+        return Executions(self.tester, self.subjects)
+
+    @cached_property
+    def deliveries(self) -> Deliveries:
+        """Executions of keys with a webhook, and what was delivered of them."""
+        return Deliveries(self.tester, self.executions, self.receiver)
+
+    @cached_property
+    def receiver(self) -> Receiver:
+        """Takes deliveries until the run ends: where the profile's webhook leads, or at a free port.
+
+        Raises:
+            UsageError: Nothing can listen there.
+        """
+        listen = self.target.webhook.listen if self.target.webhook else None
+        if listen is None or mints_webhooks(self.target):
+            return self.resources.enter_context(Receiver())
+        return self.resources.enter_context(Receiver(*listen))
+
+    def stop(self, outcome: str, error: HarnessError) -> None:
+        """Remember why the run ends early."""
+        self.outcome, self.exit_code, self.note = outcome, error.exit_code, str(error)
+
+    def conclude(self, *, was_interrupted: bool) -> ExitCode:
+        """Delete what was made on the target and finish the record.
+
+        Returns:
+            What the command exits with.
+        """
+        self._clean_up()
+        self.tester.judge_all_learnt()
+        self.recorder.writer.note_endless(self.endless.personas)
+        self.recorder.record_drift()
+        if self.outcome is None:
+            self._decide(was_interrupted=was_interrupted)
+        note = "\n".join(filter(None, [self.note, *self._left]))
+        self.recorder.writer.finish(self.outcome or "", int(self.exit_code), note=note)
+        return self.exit_code
+
+    def _clean_up(self) -> None:
+        """Delete what was made; the outcome stands, whether or not the target still answers."""
+        created = self.client.created
+        left: tuple[str, ...] = ("what was created: deleting it came to no end",)
+        with suppress(HarnessError, Untested):
+            left = self.subjects.clean_up().left
+        if created.is_done:
+            return
+        command = f"knouds-harness cleanup {self.recorder.writer.folder}"
+        self._left = (f"Left on the target ({command} tries again):", *(f"  {each}" for each in left))
+
+    def _decide(self, *, was_interrupted: bool) -> None:
+        writer = self.recorder.writer
+        if was_interrupted:
+            self.outcome, self.exit_code = "interrupted", ExitCode.INTERRUPTED
+        elif self.recorder.is_broken:
+            self.outcome, self.exit_code = "broken", ExitCode.BREACH
+            self.note = "\n".join([*self._expired_waivers(), *self._shortfall(), *self._user_errors()])
+        elif self.harness_errors:
+            self.outcome, self.exit_code = "failed", ExitCode.BREACH
+            self.note = f"{len(self.harness_errors)} tests ended in an error of the harness itself"
+        elif self._user_errors():
+            self.outcome, self.exit_code = "failed", ExitCode.BREACH
+            self.note = "\n".join(self._user_errors())
+        elif writer.is_all_skipped:
+            self.outcome, self.exit_code = "untested", ExitCode.USAGE
+            self.note = "\n".join(["Every test was skipped. What is missing:", *self._missing()])
+        elif shortfall := self._shortfall():
+            self.outcome, self.exit_code = "short", ExitCode.BREACH
+            self.note = "\n".join(shortfall)
+        else:
+            self.outcome, self.exit_code = "kept", ExitCode.KEPT
+
+    def _expired_waivers(self) -> list[str]:
+        return [
+            f"waiver expired on {waiver.expires}: {waiver}. Mend what it waives, or renew it."
+            for waiver in self.recorder.expired_waivers
+        ]
+
+    def _user_errors(self) -> list[str]:
+        lines = []
+        if self.user_errors:
+            lines += ["Tests that ended in an error, not in an assert about an answer:"]
+            lines += [f"  {each}" for each in self.user_errors]
+        if self.recorder.user_errors:
+            lines += ["Checks of --checks that ended in an error:"]
+            lines += [f"  {check}: {error}" for check, error in self.recorder.user_errors.items()]
+        return lines
+
+    def _missing(self) -> list[str]:
+        """What tests were skipped for, the most frequent first."""
+        counts = Counter(each.missing for each in self.recorder.writer.untested)
+        return [f"  {missing}" for missing, _ in counts.most_common(_MOST_MISSING)]
+
+    def _shortfall(self) -> list[str]:
+        writer = self.recorder.writer
+        seen = VerifiedFacts(asked=self._asked, verified=writer.verified_facts, untested=writer.untested)
+        return shortfall(
+            seen, least=self._least, text=self.options.min_verified or "", expected=self._expected
+        )
+
+    def _header(self) -> RunHeader:
+        return RunHeader(
+            tool_version=version("knouds-harness"),
+            python_version=platform.python_version(),
+            command=tuple(sys.argv),
+            seed=self.options.seed,
+            target=self.profile,
+            document=self.document,
+            selected=self.selected,
+            checks={**all_checks(), **self.user_checks.checks},
+            strict=self.options.strict,
+            recordings=RecordingFolder.open(recordings_path()).names_by_fact(),
+            faults=self.options.faults,
+            variant=self.options.variant,
+        )
+
+
+@contextmanager
+def open_run(options: RunOptions) -> Iterator[ConformanceRun]:
+    """Open the target and read the document; the sandbox is started, seeded and stopped here.
+
+    Raises:
+        HarnessError: The target, its profile or the document is not usable.
+    """
+    document = shipped_document()
+    with ExitStack() as resources:
+        target = resources.enter_context(
+            open_target(options.target, seed=options.seed, faults=options.faults, variant=options.variant)
+        )
+        most_credits = target.limits.credits_for(options.credits)
+        target = replace(target, limits=replace(target.limits, credits=most_credits))
+        yield ConformanceRun(options=options, profile=target, document=document, resources=resources)

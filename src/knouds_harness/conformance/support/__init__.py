@@ -1,0 +1,1 @@
+"""What tests act on: resources, executions, usage pages and rate-limit windows."""

@@ -1,0 +1,58 @@
+"""Requests without effect or cost, whoever sends them (docs/decisions/requests-without-effect.md)."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Final
+
+from knouds_harness.contract.operations import Operation
+from knouds_harness.exchange.evidence import JSON, Request
+
+NO_SUCH_WORKFLOW: Final = "harness-no-such-workflow"
+NO_SUCH_MODEL: Final = "harness-no-such-model"
+NO_SUCH_EXECUTION: Final = str(uuid.UUID(int=0x4A8F_0000_0000_4000_8000_0000_0000_0001))
+_UNKNOWN: Final = {"slug": NO_SUCH_WORKFLOW, "internalName": NO_SUCH_MODEL, "id": NO_SUCH_EXECUTION}
+_BODIES: Final[dict[str, JSON]] = {
+    "createWorkflow": {"name": ""},
+    "updateWorkflow": {"description": "sent by the harness"},
+    "moveWorkflow": {"folderId": None},
+    "runWorkflow": {"inputs": {}},
+    "runModel": {"inputs": {}},
+}
+
+
+def unknown_path_values(operation: Operation) -> dict[str, str]:
+    """Path values that name a resource that does not exist."""
+    return {name: _UNKNOWN[name] for name in operation.path_parameters}
+
+
+def harmless_body(operation: Operation) -> JSON | None:
+    """A well-formed body to send to a resource that does not exist; None for no body."""
+    return _BODIES.get(operation.id)
+
+
+def harmless_request(operation: Operation, persona: str | None, resource: str | None = None) -> Request:
+    """A request without effect.
+
+    Args:
+        operation: Which.
+        persona: Whose key to send; None for none.
+        resource: An existing slug or model name instead of an unknown one. A run of it gets inputs that are
+            no object, so that it can't start; only reads and runs may name one.
+    """
+    values = unknown_path_values(operation)
+    body = harmless_body(operation)
+    if resource is not None:
+        values = dict.fromkeys(operation.path_parameters, resource)
+        body = {"inputs": []} if body is not None else None
+    return Request(
+        method=operation.method,
+        path=operation.url_path(values),
+        headers=(("content-type", "application/json"),) if body is not None else (),
+        body=None if body is None else json.dumps(body).encode(),
+        operation_id=operation.id,
+        persona=persona,
+        path_values=values,
+        action=operation.action,
+    )

@@ -1,0 +1,395 @@
+"""Before anything is tested: whether the target's keys and resources are what its profile says.
+
+Sends reads, and requests without effect (docs/decisions/requests-without-effect.md), of the kinds that the
+profile allows. Only what an answer proves is a contradiction: a 429, a 5xx or no answer prove nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from knouds_harness.contract.capabilities import meets
+from knouds_harness.contract.document import shipped_document
+from knouds_harness.contract.tiers import WITHOUT_KEYS, WITHOUT_MODELS
+from knouds_harness.errors import CreditsShort
+from knouds_harness.exchange.client import Client
+from knouds_harness.exchange.contradictions import Contradiction, line_in_profile, without
+from knouds_harness.exchange.evidence import Exchange, Request
+from knouds_harness.exchange.harmless import harmless_request
+from knouds_harness.exchange.pricing import Pricing, resource_named
+from knouds_harness.printable import printable
+from knouds_harness.targets.personas import Persona
+from knouds_harness.targets.profile import Target
+from knouds_harness.targets.resources import Model
+
+_MOST_AT_ONCE: Final = 16
+_BOUND: Final = re.compile(r"(workflow|model):([a-z0-9-]+):run")
+_OPERATION_BY_CAPABILITY: Final = {  # of several, the one that has no effect whatever the server makes of it
+    "workflow:read": "listWorkflows",
+    "workflow:write": "updateWorkflow",
+    "workflow:run": "runWorkflow",
+    "model:run": "runModel",
+    "execution:read": "getExecution",
+    "execution:cancel": "cancelExecution",
+}
+_FACT_BY_STATE: Final = {
+    "revoked": "auth.revoked-key-is-401",
+    "legacy": "auth.legacy-key-is-401-retired",
+    "unapproved": "auth.unapproved-account-is-401",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProfileCheck:
+    """What came of looking at a target before it is tested.
+
+    Attributes:
+        contradictions: In the profile's order.
+        target: The target without what was contradicted.
+        whoami_by_key: What whoami answered, by name of the key.
+        exchanges: All that was sent, in order.
+    """
+
+    contradictions: tuple[Contradiction, ...]
+    target: Target
+    whoami_by_key: Mapping[str, Exchange]
+    exchanges: tuple[Exchange, ...]
+
+
+def check_profile(client: Client, *, most_at_once: int | None = None) -> ProfileCheck:
+    """Hold the profile of a client's target against what the target answers.
+
+    Args:
+        client: Guarded; its target is the one that is looked at.
+        most_at_once: Requests in flight at a time; ``limits.concurrency`` says if left out.
+
+    Raises:
+        GuardStop: The target is production and somebody has not agreed.
+    """
+    at_once = min(most_at_once or client.target.limits.concurrency, _MOST_AT_ONCE)
+    with ThreadPoolExecutor(at_once) as senders:
+        look = _Look(client, senders)
+        look.at_keys()
+        look.at_capabilities()
+        look.at_workflows()
+        look.at_models()
+    place = {name: index for index, name in enumerate(_names(client.target))}
+    found = sorted(look.found, key=lambda each: place[_name(each.where)])
+    return ProfileCheck(
+        contradictions=tuple(found),
+        target=without(client.target, found),
+        whoami_by_key=look.whoami_by_key,
+        exchanges=tuple(sorted(look.exchanges, key=lambda exchange: exchange.id)),
+    )
+
+
+@dataclass
+class _Look:
+    """What was learnt so far, step by step."""
+
+    client: Client
+    senders: ThreadPoolExecutor
+    found: list[Contradiction] = field(default_factory=list)
+    exchanges: list[Exchange] = field(default_factory=list)
+    whoami_by_key: dict[str, Exchange] = field(default_factory=dict)
+    working: dict[str, Persona] = field(default_factory=dict)
+    account_ids: dict[str, str] = field(default_factory=dict)
+    lists_by_user: dict[str, tuple[Persona, Exchange]] = field(default_factory=dict)
+    model_answers: dict[str, Exchange] = field(default_factory=dict)
+    pricing: Pricing = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.pricing = Pricing(self.client, self.client.target, estimates=self.client.estimates)
+
+    @property
+    def target(self) -> Target:
+        """Whose profile is looked at."""
+        return self.client.target
+
+    def at_keys(self) -> None:
+        """Ask whoami with every key; a refusal counts where another operation confirms it."""
+        personas = list(self.target.personas.values())
+        answers = dict(
+            zip(personas, self._send([_request("getWhoami", key) for key in personas]), strict=True)
+        )
+        self.whoami_by_key = {key.name: answer for key, answer in answers.items() if answer}
+        refused = [key for key, answer in answers.items() if key.state == "active" and _is(answer, 401)]
+        confirmed = dict(
+            zip(refused, self._send([_request("listUsageModels", key) for key in refused]), strict=True)
+        )
+        for key, answer in answers.items():
+            if answer is None:
+                continue
+            if key.state != "active":
+                self._judge_state(key, answer)
+            elif not _is(answer, 401):
+                self._judge_account(key, answer)
+            elif _is(confirmed[key], 401):
+                self._contradict(
+                    f"keys.{key.name}",
+                    says="the key is active",
+                    target_says=f"the target refuses it ({_words(answer)})",
+                    either="the key is wrong or revoked, or the server refuses a valid key",
+                    fact="auth.key-in-x-api-key",
+                    exchange=answer,
+                )
+
+    def _judge_state(self, key: Persona, whoami: Exchange) -> None:
+        if _is(whoami, 200):
+            self._contradict(
+                f"keys.{key.name}.state",
+                says=f'the key is "{key.state}"',
+                target_says="the target lets it in",
+                either=f"the key is not {key.state}, or the server lets {key.state} keys in",
+                fact=_FACT_BY_STATE[key.state],
+                exchange=whoami,
+            )
+
+    def _judge_account(self, key: Persona, whoami: Exchange) -> None:
+        body = whoami.json_or_none()
+        user = body.get("user") if isinstance(body, dict) and _is(whoami, 200) else None
+        account: Mapping[str, Any] = user if isinstance(user, dict) else {}
+        tier, role = account.get("tier"), account.get("role")
+        wrong = {
+            "tier": (key.tier, tier) if isinstance(tier, str) and tier != key.tier else None,
+            "role": (key.role, role) if role in ("user", "admin") and role != key.role else None,
+        }
+        for member, both in wrong.items():
+            if both:
+                self._contradict(
+                    f"keys.{key.name}.{member}",
+                    says=f'the {member} is "{both[0]}"',
+                    target_says=f'whoami says "{both[1]}"',
+                    either="the profile is wrong, or whoami describes another account",
+                    fact="whoami.is-the-key-owner",
+                    exchange=whoami,
+                )
+        if account.get("approved") is False:
+            self._contradict(
+                f"keys.{key.name}",
+                says="the key is active",
+                target_says="whoami says that its account is not approved",
+                either='state = "unapproved" is missing, or whoami describes another account',
+                fact="whoami.is-the-key-owner",
+                exchange=whoami,
+            )
+        elif not any(wrong.values()):
+            self.working[key.name] = key
+            if isinstance(account.get("id"), str):
+                self.account_ids.setdefault(key.user, account["id"])
+
+    def at_capabilities(self) -> None:
+        """Try each capability that a working key is said to hold, in its exact or its bound form."""
+        tries = list(self._tries())
+        answers = self._send([request for _, _, request in tries])
+        denied: dict[tuple[str, str], list[tuple[str, Exchange]]] = defaultdict(list)
+        for (key, capability, request), answer in zip(tries, answers, strict=True):
+            if answer is None:
+                continue
+            if _is(answer, 403) and answer.code == "CAPABILITY_DENIED":
+                is_bound = _BOUND.fullmatch(capability)
+                fact = f"capability.{'bound-form' if is_bound else 'exact'}-is-admitted"
+                denied[key.name, fact].append((capability, answer))
+            elif request.operation_id == "listWorkflows":
+                self.lists_by_user.setdefault(key.user, (key, answer))
+            elif request.operation_id == "runModel":
+                self.model_answers[request.path_values["internalName"]] = answer
+        for (name, fact), denials in denied.items():
+            lacks = [capability for capability, _ in denials]
+            self._contradict(
+                f"keys.{name}.capabilities",
+                says=f"the key holds {', '.join(lacks)}",
+                target_says="the target denies it that" if len(lacks) == 1 else "the target denies it these",
+                either="the key does not hold it, or the server refuses a key that does",
+                fact=fact,
+                exchange=denials[0][1],
+                capabilities=frozenset(lacks),
+            )
+
+    def _tries(self) -> Iterator[tuple[Persona, str, Request]]:
+        models = iter([model.name for model in self.target.models.values() if self._may_name(model)])
+        for key in self.working.values():
+            if key.tier in WITHOUT_KEYS:  # whether a key of such an account may do anything is open
+                continue
+            for capability in sorted(key.capabilities):
+                bound = _BOUND.fullmatch(capability)
+                operation_id = _OPERATION_BY_CAPABILITY.get(f"{bound[1]}:run" if bound else capability)
+                if operation_id is None or (operation_id == "runModel" and not _may_run_models(key)):
+                    continue
+                resource = bound[2] if bound else None
+                if capability == "model:run":
+                    resource = next(models, None)
+                request = _request(operation_id, key, resource)
+                if (named := resource_named(request.path, self.target)) is not None:
+                    self.pricing.worst_case(named)  # asked for once, the client knows it too
+                yield key, capability, request
+
+    def at_workflows(self) -> None:
+        """Look for each workflow where its owner would see it; of one that is not listed, ask for itself."""
+        unseen: list[tuple[str, Persona]] = []
+        for slug, workflow in self.target.workflows.items():
+            lists = list(self.lists_by_user.values())
+            reader, listed = self.lists_by_user.get(
+                workflow.owner,
+                lists[0] if lists and workflow.template else (self._reader(workflow.owner), None),
+            )
+            summary = _summaries(listed).get(slug)
+            if summary is not None and listed is not None:
+                self._judge_owner(slug, summary, listed)
+            elif reader is not None:
+                unseen.append((slug, reader))
+        answers = self._send([_request("getWorkflow", reader, slug) for slug, reader in unseen])
+        for (slug, reader), answer in zip(unseen, answers, strict=True):
+            owner = self.target.workflows[slug].owner
+            if answer is None or answer.status not in (403, 404) or answer.code == "CAPABILITY_DENIED":
+                continue
+            self._contradict(
+                f"workflows.{slug}",
+                says=f'the workflow is there, and its owner is "{owner}"',
+                target_says=f"{reader.name} can't see it ({_words(answer)})",
+                either="it is gone or somebody else's, or the server hides a workflow from its owner",
+                fact="workflows.list-own-and-templates",
+                exchange=answer,
+            )
+
+    def _reader(self, user: str) -> Persona | None:
+        """A key of an account that reads by a wildcard, and so was not asked for its list."""
+        keys = (key for key in self.working.values() if key.user == user)
+        return next((key for key in keys if meets(key.capabilities, "workflow:read")), None)
+
+    def _judge_owner(self, slug: str, summary: Mapping[str, Any], listed: Exchange) -> None:
+        """Where ``createdBy`` is how the target spells accounts, it tells whose a workflow is."""
+        owner = self.target.workflows[slug].owner
+        own_id, creator = self.account_ids.get(owner), summary.get("createdBy")
+        others = {account: user for user, account in self.account_ids.items() if user != owner}
+        spelled = [each.get("createdBy") for each in _summaries(listed).values()]
+        another = others.get(creator) if isinstance(creator, str) else None
+        if own_id is None or creator == own_id or not (another or own_id in spelled):
+            return
+        self._contradict(
+            f"workflows.{slug}.owner",
+            says=f'the owner is "{owner}"',
+            target_says=f'createdBy is "{another}"' if another else "createdBy is another",
+            either="the profile is wrong, or the server names another creator",
+            fact="workflows.creator-owns",
+            exchange=listed,
+        )
+
+    def at_models(self) -> None:
+        """Name each model in a run that can't start, as long as none of them was taken for a run."""
+        key = next(
+            (
+                each
+                for each in self.working.values()
+                if _may_run_models(each) and meets(each.capabilities, "model:run")
+            ),
+            None,
+        )
+        was_run = any(
+            answer.status is not None and answer.status < 300 for answer in self.model_answers.values()
+        )
+        if key is not None and not was_run:
+            rest = [
+                model.name
+                for model in self.target.models.values()
+                if self._may_name(model) and model.name not in self.model_answers
+            ]
+            answers = self._send([_request("runModel", key, name) for name in rest])
+            self.model_answers |= {name: answer for name, answer in zip(rest, answers, strict=True) if answer}
+        for name, answer in self.model_answers.items():
+            if name in self.target.models and _is(answer, 404) and answer.code == "MODEL_NOT_FOUND":
+                self._contradict(
+                    f"models.{name}",
+                    says="the model can be run",
+                    target_says=f"the target does not find it ({_words(answer)})",
+                    either="it does not exist or is disabled, or the server refuses a model that it has",
+                    fact="run.success-shape",
+                    exchange=answer,
+                )
+
+    def _may_name(self, model: Model) -> bool:
+        """Whether the harness may run it at all, should a server take what is no run for one."""
+        most = self.target.limits.credits
+        return not model.disabled and model.cost_credits is not None and model.cost_credits <= most
+
+    def _send(self, requests: Sequence[Request]) -> list[Exchange | None]:
+        """Send what the profile allows, side by side; None for what it does not, or what got no answer."""
+        allowed = self.target.limits.allow
+        sent = [
+            self.senders.submit(self._send_if_affordable, request) if request.action in allowed else None
+            for request in requests
+        ]
+        answers = [each.result() if each else None for each in sent]
+        self.exchanges += [each for each in answers if each]
+        return [each if each and each.status is not None else None for each in answers]
+
+    def _send_if_affordable(self, request: Request) -> Exchange | None:
+        try:
+            return self.client.send(request)
+        except CreditsShort:  # should the server not refuse it
+            return None
+
+    def _contradict(
+        self,
+        where: str,
+        *,
+        says: str,
+        target_says: str,
+        either: str,
+        fact: str,
+        exchange: Exchange,
+        capabilities: frozenset[str] = frozenset(),
+    ) -> None:
+        self.found.append(
+            Contradiction(
+                where=where,
+                line=line_in_profile(self.target.source, where),
+                profile_says=says,
+                target_says=printable(target_says),
+                either=either,
+                fact=fact,
+                exchange=exchange,
+                capabilities=capabilities,
+            )
+        )
+
+
+def _names(target: Target) -> Iterator[str]:
+    yield from (f"keys.{name}" for name in target.personas)
+    yield from (f"workflows.{slug}" for slug in target.workflows)
+    yield from (f"models.{name}" for name in target.models)
+
+
+def _name(where: str) -> str:
+    return ".".join(where.split(".")[:2])
+
+
+def _is(answer: Exchange | None, status: int) -> bool:
+    return answer is not None and answer.status == status
+
+
+def _words(answer: Exchange) -> str:
+    return f"{answer.status} {answer.code}" if answer.code else str(answer.status)
+
+
+def _summaries(listed: Exchange | None) -> Mapping[str, Mapping[str, Any]]:
+    body = listed.json_or_none() if listed and listed.status == 200 else None
+    return {
+        each["slug"]: each
+        for each in (body if isinstance(body, list) else ())
+        if isinstance(each, dict) and isinstance(each.get("slug"), str)
+    }
+
+
+def _may_run_models(key: Persona) -> bool:
+    """Whether the documents say how a run of a model by a key of this account fares."""
+    return key.role == "admin" or key.tier not in WITHOUT_MODELS
+
+
+def _request(operation_id: str, key: Persona, resource: str | None = None) -> Request:
+    return harmless_request(shipped_document().operation_by_id[operation_id], key.name, resource)

@@ -1,0 +1,247 @@
+"""A receiver of webhook deliveries; it keeps what comes and refuses what it is told to."""
+
+from __future__ import annotations
+
+import errno
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Final, Self
+
+from knouds_harness.contract.operations import Action
+from knouds_harness.errors import PortInUse, UsageError
+from knouds_harness.exchange.evidence import JSON, Exchange, Pairs, Request, parsed_json
+from knouds_harness.exchange.redaction import Redactor
+
+HOST: Final = "127.0.0.1"
+_MOST_BYTES: Final = 10_000_000
+_IDLE_S: Final = 10.0
+_TAKEN, _REFUSED = 204, 503
+_CHUNK_SIZE = re.compile(rb"[0-9a-fA-F]{1,8}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """One POST as it came, before anything is redacted.
+
+    Attributes:
+        number: The first to come is 1.
+        path: Where it was sent.
+        headers: As sent.
+        body: The raw bytes.
+        received_at: Aware UTC.
+        status: What it was answered with.
+    """
+
+    number: int
+    path: str
+    headers: Pairs
+    body: bytes
+    received_at: datetime
+    status: int
+
+    @cached_property
+    def execution_id(self) -> str | None:
+        """The execution that it names; None where it names none."""
+        payload = payload_of(self.body)
+        named = payload.get("executionId") if isinstance(payload, dict) else None
+        return named if isinstance(named, str) else None
+
+    @cached_property
+    def is_test(self) -> bool:
+        """Whether it was sent to try the webhook, and is of no execution."""
+        payload = payload_of(self.body)
+        return isinstance(payload, dict) and payload.get("event") == "webhook.test"
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether the receiver took it."""
+        return self.status == _TAKEN
+
+    def as_exchange(self, url: str, redactor: Redactor) -> Exchange:
+        """The delivery as evidence: the target's request, and the receiver's answer."""
+        request = Request(
+            method="POST", path=self.path, headers=self.headers, body=self.body, action=Action.WRITE
+        )
+        redacted = redactor.request(request)
+        return Exchange(
+            id=f"w{self.number:05d}",
+            request=redacted,
+            url=url,
+            sent_headers=redacted.headers,
+            status=self.status,
+            headers=(),
+            body=b"",
+            started_at=self.received_at,
+            elapsed_ms=0.0,
+        )
+
+
+def payload_of(body: bytes | None) -> JSON:
+    """The body of a delivery as JSON; None where it is none."""
+    return parsed_json(body or b"")[0]
+
+
+IsToRefuse = Callable[[Delivery], bool]
+
+
+class Receiver:
+    """Takes deliveries while its context is open."""
+
+    def __init__(self, host: str = HOST, port: int = 0) -> None:
+        """Bind the port, and take nothing yet.
+
+        Args:
+            host: Address of this machine.
+            port: 0 takes a free one.
+
+        Raises:
+            PortInUse: Something else listens there.
+            UsageError: The address is none of this machine's, or the port may not be used.
+        """
+        self._arrived = threading.Condition()
+        self._deliveries: list[Delivery] = []
+        self._is_to_refuse: IsToRefuse = _nothing
+        self._host = host
+        self._server = _bound(host, port, _handler(self._take))
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port at which it listens."""
+        return self._host, self._server.server_address[1]
+
+    def url(self, path: str) -> str:
+        """The address at which it is reached on this machine."""
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{self.address[1]}{path}"
+
+    def refuse_first(self, is_meant: Callable[[Delivery], bool]) -> None:
+        """Refuse the first delivery of each execution that is meant, and take its later attempts."""
+        refused: set[tuple[str, str | None]] = set()
+
+        def is_to_refuse(delivery: Delivery) -> bool:
+            mark = (delivery.path, delivery.execution_id)
+            if not is_meant(delivery) or mark in refused:
+                return False
+            refused.add(mark)
+            return True
+
+        with self._arrived:
+            self._is_to_refuse = is_to_refuse
+
+    def take_all(self) -> None:
+        """Refuse nothing any more."""
+        with self._arrived:
+            self._is_to_refuse = _nothing
+
+    @property
+    def deliveries(self) -> list[Delivery]:
+        """What has come, refused deliveries too, in order."""
+        with self._arrived:
+            return list(self._deliveries)
+
+    def wait_until(self, has_come: Callable[[Sequence[Delivery]], bool], *, timeout_s: float) -> bool:
+        """Wait until what has come is enough.
+
+        Returns:
+            Whether it came in time.
+        """
+        with self._arrived:
+            return self._arrived.wait_for(lambda: has_come(self._deliveries), timeout_s)
+
+    def _take(self, path: str, headers: Pairs, body: bytes) -> int:
+        with self._arrived:
+            delivery = Delivery(
+                number=len(self._deliveries) + 1,
+                path=path,
+                headers=headers,
+                body=body,
+                received_at=datetime.fromtimestamp(time.time(), UTC),
+                status=_TAKEN,
+            )
+            if self._is_to_refuse(delivery):
+                delivery = replace(delivery, status=_REFUSED)
+            self._deliveries.append(delivery)
+            self._arrived.notify_all()
+            return delivery.status
+
+
+def _nothing(_: Delivery) -> bool:
+    return False
+
+
+def _bound(host: str, port: int, handler: type[BaseHTTPRequestHandler]) -> ThreadingHTTPServer:
+    class Server(ThreadingHTTPServer):
+        address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        daemon_threads = True
+
+    try:
+        return Server((host, port), handler)
+    except OSError as problem:
+        if problem.errno == errno.EADDRINUSE:
+            raise PortInUse(
+                f"deliveries cannot be received: port {port} of {host} is taken.\n"
+                "  Stop what listens there, or lead webhook.url to another port and name that in listen."
+            ) from None
+        raise UsageError(
+            f"deliveries cannot be received at {host} port {port}: {problem.strerror or problem}.\n"
+            "  webhook.listen has to be an address of this machine and a port that may be used."
+        ) from None
+
+
+def _handler(take: Callable[[str, Pairs, bytes], int]) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        """Hands each POST over; whatever else comes is none of its business."""
+
+        protocol_version = "HTTP/1.1"
+        timeout = _IDLE_S
+
+        def do_POST(self) -> None:
+            body = _chunks(self) if self._is_chunked() else self.rfile.read(self._length())
+            status = take(self.path, tuple(self.headers.items()), body)
+            self.send_response(status)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+        def _is_chunked(self) -> bool:
+            return self.headers.get("transfer-encoding", "").lower() == "chunked"
+
+        def _length(self) -> int:
+            text = self.headers.get("content-length", "0")
+            return min(int(text), _MOST_BYTES) if text.isascii() and text.isdigit() else 0
+
+    return Handler
+
+
+def _chunks(handler: BaseHTTPRequestHandler) -> bytes:
+    body = bytearray()
+    while len(body) < _MOST_BYTES:
+        size_text = handler.rfile.readline(64).partition(b";")[0].strip()
+        size = int(size_text, 16) if _CHUNK_SIZE.fullmatch(size_text) else 0
+        body += handler.rfile.read(min(size, _MOST_BYTES))
+        handler.rfile.readline(8)
+        if size == 0:
+            break
+    return bytes(body)

@@ -1,0 +1,1 @@
+"""The open model: when requests are due, and who sends them."""

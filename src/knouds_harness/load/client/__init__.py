@@ -1,0 +1,1 @@
+"""The HTTP client for Locust users. It imports nothing else of this package."""

@@ -1,0 +1,158 @@
+"""An HTTP answer that is looked into only where somebody asks."""
+
+from __future__ import annotations
+
+import codecs
+import json
+from collections.abc import Iterator, Mapping
+from email.message import Message
+from functools import lru_cache
+from typing import Any
+
+from pydantic_core import from_json
+
+from knouds_harness.content_encoding import decoded
+
+MAX_DECODED_BYTES = 16 * 1024 * 1024
+_NOTHING = object()
+
+
+class Headers(Mapping[str, str]):
+    """Header fields by name, whatever the case; a field that came more than once is joined by commas."""
+
+    def __init__(self, head: bytes) -> None:
+        """Read the fields.
+
+        Args:
+            head: A status line and header lines, parted by CRLF; a parser has already accepted them.
+        """
+        self._fields = [_field(line) for line in head.decode("latin-1").split("\r\n")[1:] if ":" in line]
+        self._values = dict(self._fields)
+        if len(self._values) < len(self._fields):
+            self._values = {name: ", ".join(self.get_all(name)) for name in self._values}
+
+    def __getitem__(self, name: str) -> str:
+        return self._values[name.lower()]
+
+    def __contains__(self, name: object) -> bool:  # Mapping's own raises and catches an exception
+        return isinstance(name, str) and name.lower() in self._values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def get_all(self, name: str) -> list[str]:
+        """Each value of a field, in order; empty without the field."""
+        return [value for each, value in self._fields if each == name.lower()]
+
+
+@lru_cache(maxsize=1024)
+def _field(line: str) -> tuple[str, str]:
+    """Name and value; most lines are those of the answer before."""
+    name, _, value = line.partition(":")
+    return name.lower(), value.strip(" \t")
+
+
+class Answer:
+    """What came back to one request.
+
+    Attributes:
+        status_code: The final status; 0 where none came.
+        raw_body: The body as it was sent, before any ``Content-Encoding`` is undone.
+        arrived_at: When its last bytes were read, on ``time.perf_counter``'s clock.
+    """
+
+    status_code = 0
+    arrived_at = 0.0
+    raw_body = b""
+    _raw_head = b""
+    _interim = 0
+    _headers: Headers | None = None
+    _content: bytes | None = None
+    _parsed: Any = _NOTHING
+
+    def fill(self, status_code: int, raw_head: bytes, interim: int, raw_body: bytes) -> None:
+        """Keep what a connection read.
+
+        Args:
+            status_code: The final status.
+            raw_head: Begins with every head that was read; what follows the last is ignored.
+            interim: How many heads of 1xx answers come first.
+            raw_body: The body without its chunks' framing.
+        """
+        self.status_code = status_code
+        self._raw_head = raw_head
+        self._interim = interim
+        self.raw_body = raw_body
+
+    @property
+    def ok(self) -> bool:
+        """There is a status, and it is no error."""
+        return 0 < self.status_code < 400
+
+    @property
+    def headers(self) -> Headers:
+        """The header fields."""
+        if self._headers is None:
+            self._headers = Headers(self._raw_head.split(b"\r\n\r\n", self._interim + 1)[self._interim])
+        return self._headers
+
+    @property
+    def content(self) -> bytes:
+        """The body, decoded.
+
+        Raises:
+            UndecodableBody: It is not what its ``Content-Encoding`` says.
+        """
+        if self._content is None:
+            if self._may_be_encoded():
+                encoding = self.headers.get("content-encoding", "")
+                self._content = self.raw_body and decoded(
+                    self.raw_body, encoding, most_bytes=MAX_DECODED_BYTES
+                )
+            else:
+                self._content = self.raw_body
+        return self._content
+
+    def _may_be_encoded(self) -> bool:
+        """A look at the heads as they came, which is cheaper than reading the fields; a body may follow."""
+        end = self._raw_head.find(b"\r\n\r\n")
+        return self._interim > 0 or b"content-encoding" in self._raw_head[:end].lower()
+
+    @property
+    def text(self) -> str:
+        """The body as text: by the charset that is named, else UTF-8; what cannot be decoded is replaced."""
+        return self.content.decode(_charset(self.headers.get("content-type", "")), "replace")
+
+    def json(self) -> Any:  # noqa: ANN401 - it is what the server sent
+        """The body read as JSON; the same object each time, as several may ask.
+
+        Raises:
+            ValueError: It is not JSON, or nested beyond reason.
+        """
+        if self._parsed is _NOTHING:
+            self._parsed = self._read()
+        return self._parsed
+
+    def _read(self) -> Any:  # noqa: ANN401 - it is what the server sent
+        body = self.raw_body
+        # What begins like JSON and can be read as such was not encoded, so nobody has to look for that.
+        content = body if body[:1] == b"{" else self.content
+        try:
+            return from_json(content)  # five times as fast, and stricter
+        except ValueError:
+            try:
+                return json.loads(self.content)
+            except RecursionError as error:
+                raise ValueError("the body is nested too deeply") from error
+
+
+def _charset(content_type: str) -> str:
+    message = Message()
+    message["content-type"] = content_type
+    try:
+        return codecs.lookup(message.get_content_charset("utf-8")).name
+    except LookupError:
+        return "utf-8"

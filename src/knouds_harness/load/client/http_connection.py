@@ -1,0 +1,335 @@
+"""One HTTP/1.1 connection on gevent's loop, made for little work per request.
+
+The loop watches the socket all the time, so there is nothing to start or stop for a request, and a server
+that hangs up on an idle connection is noticed at once. Parsing happens in the loop's callback: the greenlet
+that sent a request is switched to once, when its answer is whole. A deadline is a number; one timer per
+connection looks at it now and then, so that a request costs no timer of its own. An answer has come when its
+last bytes were read, however long the answers before it are worked off.
+
+Sockets are the standard library's own, patched or not: nothing here waits anywhere but in gevent's hub.
+"""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import Any, Protocol
+
+import httptools
+from gevent import get_hub
+from greenlet import getcurrent, greenlet
+
+from knouds_harness.load.client.http_answer import Answer, Headers
+from knouds_harness.load.client.transport_failures import (
+    BadAnswer,
+    ConnectionLost,
+    TimedOut,
+    TransportFailure,
+)
+
+MAX_HEAD_BYTES = 256 * 1024
+MAX_BODY_BYTES = 16 * 1024 * 1024
+_READ_BYTES = _SEND_BYTES = 64 * 1024
+READ, WRITE = 1, 2  # what a loop watches for
+_EARLY_S = 0.001  # the loop's clock may be a little behind
+
+
+class ByteStream(Protocol):
+    """What a connection needs of a socket that does not block, or of a ``TlsStream``."""
+
+    def send(self, data: bytes | memoryview, /) -> int:
+        """Take some of the data, or raise BlockingIOError."""
+
+    def recv(self, size: int, /) -> bytes:
+        """Give some data, empty at the end, or raise BlockingIOError."""
+
+    def close(self) -> None:
+        """Hang up."""
+
+
+class Connection:
+    """Sends one request at a time and waits for its answer."""
+
+    __slots__ = (
+        "_arrived_at",
+        "_awaits_head_only",
+        "_body",
+        "_body_bytes",
+        "_deadline",
+        "_failure",
+        "_fileno",
+        "_head",
+        "_hub",
+        "_interim",
+        "_is_done",
+        "_more_body",
+        "_parser",
+        "_status",
+        "_stays_open",
+        "_stream",
+        "_timer",
+        "_timer_at",
+        "_waiting",
+        "_watcher",
+        "idle_since",
+        "is_open",
+    )
+
+    def __init__(self, stream: ByteStream, fileno: int) -> None:
+        """Take over an open stream.
+
+        Args:
+            stream: Connected, not blocking, its handshake done.
+            fileno: The socket's.
+        """
+        self._stream = stream
+        self._fileno = fileno
+        self._hub = get_hub()
+        self._parser: Any = httptools.HttpResponseParser(self)
+        self._waiting: greenlet | None = None
+        self._failure: TransportFailure | None = None
+        self._timer: Any = None
+        self._timer_at = 0.0
+        self._deadline = 0.0
+        self._arrived_at = 0.0
+        self._head = b""
+        self._body = b""
+        self._more_body: list[bytes] = []
+        self._body_bytes = 0
+        self._interim = 0
+        self._status = 0
+        self._is_done = True
+        self._stays_open = True
+        self._awaits_head_only = False
+        self.is_open = True
+        self.idle_since = perf_counter()
+        self._watcher = self._hub.loop.io(fileno, READ)
+        self._watcher.start(self._on_readable)
+
+    def exchange(self, request: bytes, answer: Answer, deadline: float, head_only: bool) -> None:  # noqa: FBT001
+        """Send a request, once, and wait for the whole answer.
+
+        Args:
+            request: Head and body, ready to send.
+            answer: Is filled.
+            deadline: On ``time.perf_counter``'s clock.
+            head_only: It is a HEAD request, whose answer has no body whatever its head says.
+
+        Raises:
+            TransportFailure: No answer; the connection is closed.
+        """
+        self._head = self._body = b""
+        self._interim = 0
+        self._stays_open = True
+        self._is_done = False
+        self._awaits_head_only = head_only
+        self._deadline = deadline
+        if self._timer is None or deadline < self._timer_at:
+            self._set_timer(deadline)
+        self._waiting = getcurrent()
+        try:
+            sent = self._send_some(request)
+            if sent != len(request):
+                self._send_rest(request, sent)
+            switch = self._hub.switch
+            while not self._is_done:
+                switch()
+        except OSError as error:
+            self.close()
+            raise ConnectionLost(failure_reason(error), may_have_arrived=True) from error
+        except (
+            BaseException
+        ):  # the greenlet was killed, or timed out by somebody else: an answer may still come
+            self.close()
+            raise
+        finally:
+            self._waiting = None
+        if self._failure is not None:
+            raise self._failure
+        if self._stays_open:
+            self.idle_since = perf_counter()
+        else:
+            self.close()
+        body = self._body
+        if self._more_body:
+            body = b"".join([body, *self._more_body])
+            self._more_body = []
+            self._body_bytes = 0
+        answer.fill(self._status, self._head, self._interim, body)
+        answer.arrived_at = self._arrived_at
+
+    def is_still_open(self) -> bool:
+        """Look at the socket itself, for a server's goodbye that the loop has not come to see yet."""
+        if self.is_open:
+            self._on_readable()
+        return self.is_open
+
+    def close(self) -> None:
+        """Hang up; whoever waits for an answer must be told by other means."""
+        if self.is_open:
+            self.is_open = False
+            self._watcher.stop()
+            self._watcher.close()
+            if self._timer is not None:
+                self._timer.close()
+                self._timer = None
+            self._stream.close()
+            self._parser = None  # it holds this object's methods
+
+    def _send_some(self, data: bytes | memoryview) -> int:
+        try:
+            return self._stream.send(data)
+        except BlockingIOError:
+            return 0
+
+    def _send_rest(self, request: bytes, sent: int) -> None:
+        """Send what the socket's buffer had no room for; an answer that comes early ends the sending."""
+        view = memoryview(request)
+        watcher = self._hub.loop.io(self._fileno, WRITE)
+        watcher.start(self._switch_to_waiting)
+        try:
+            while sent < len(request):
+                self._hub.switch()
+                if self._is_done:
+                    self._stays_open = False  # the server does not want the rest, so nothing can follow it
+                    return
+                sent += self._send_some(view[sent : sent + _SEND_BYTES])
+        finally:
+            watcher.stop()
+            watcher.close()
+
+    # What the loop calls
+
+    def _on_readable(self) -> None:
+        try:
+            data = self._stream.recv(_READ_BYTES)
+        except BlockingIOError:
+            return  # woken for nothing, or for a part of a TLS record
+        except OSError as error:
+            self._end(ConnectionLost(failure_reason(error), may_have_arrived=True))
+            return
+        if self._is_done:  # idle: the server hangs up, or speaks without being asked
+            self.close()
+            return
+        self._arrived_at = perf_counter()
+        # What else is there is read first: many answers at once are worked off for milliseconds, and none of
+        # them came as late as that.
+        self._hub.loop.run_callback(self._take, data)
+
+    def _take(self, data: bytes) -> None:
+        if not self.is_open:
+            return  # whoever waited was killed, or out of time
+        if self._is_done:
+            self.close()
+        elif data:
+            self._on_data(data)
+        else:
+            self._on_end_of_stream()
+
+    def _on_data(self, data: bytes) -> None:
+        if not self._body:
+            self._head = self._head + data if self._head else data
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._status = self._parser.get_status_code()
+            self._stays_open = False
+            self._is_done = True
+        except httptools.HttpParserError as error:
+            self._stays_open = False
+            if not self._is_done:  # else it is rubbish after a whole answer
+                self._end(BadAnswer(f"not HTTP/1.1: {error}", may_have_arrived=True))
+                return
+        if self._is_done:
+            self._switch_to_waiting()
+        elif not self._body and len(self._head) > MAX_HEAD_BYTES:
+            self._end(BadAnswer(f"a head of over {MAX_HEAD_BYTES:,} bytes", may_have_arrived=True))
+        elif self._body_bytes > MAX_BODY_BYTES:
+            self._end(BadAnswer(f"a body of over {MAX_BODY_BYTES:,} bytes", may_have_arrived=True))
+
+    def _on_end_of_stream(self) -> None:
+        """The server hung up: fine for an answer that has no other end, else a loss."""
+        if self._head and _ends_with_connection(self._head, self._interim):
+            self._status = self._parser.get_status_code()
+            self._stays_open = False
+            self._is_done = True
+            self._switch_to_waiting()
+        else:
+            what = "in the middle of its answer" if self._head else "without an answer"
+            self._end(ConnectionLost(f"the server hung up {what}", may_have_arrived=True))
+
+    def _on_timer(self) -> None:
+        self._timer.close()
+        self._timer = None
+        if self._is_done:
+            return
+        if perf_counter() < self._deadline - _EARLY_S:  # it was set for an earlier request
+            self._set_timer(self._deadline)
+        else:
+            what = "the answer is not whole" if self._head else "no answer"
+            self._end(TimedOut(f"{what} in time", may_have_arrived=True))
+
+    def _set_timer(self, deadline: float) -> None:
+        if self._timer is not None:
+            self._timer.close()
+        self._timer_at = deadline
+        self._timer = self._hub.loop.timer(max(deadline - perf_counter(), 0.0))
+        self._timer.start(self._on_timer)
+
+    def _end(self, failure: TransportFailure) -> None:
+        self._failure = failure
+        self._is_done = True
+        self.close()
+        self._switch_to_waiting()
+
+    def _switch_to_waiting(self) -> None:
+        if self._waiting is not None:
+            self._waiting.switch()
+
+    # What the parser calls
+
+    def on_message_begin(self) -> None:
+        """A head begins; after a whole answer it is one that nobody asked for."""
+        if self._is_done:
+            self._stays_open = False
+
+    def on_headers_complete(self) -> None:
+        """A head is whole."""
+        if self._awaits_head_only and not self._is_done and self._parser.get_status_code() >= 200:
+            self.on_message_complete()
+            self._parser = httptools.HttpResponseParser(self)  # this one waits for a body
+
+    def on_body(self, data: bytes) -> None:
+        """A part of the body, without the framing of chunks."""
+        if self._is_done:
+            self._stays_open = False
+        elif self._body:
+            self._more_body.append(data)
+            self._body_bytes += len(data)
+        else:
+            self._body = data
+
+    def on_message_complete(self) -> None:
+        """An answer is whole; only now does the parser know whether the connection stays open."""
+        if self._is_done:
+            return
+        status = self._parser.get_status_code()
+        if 100 <= status < 200:
+            self._interim += 1
+            return
+        self._status = status
+        self._stays_open = self._stays_open and self._parser.should_keep_alive()
+        self._is_done = True
+
+
+def _ends_with_connection(head: bytes, interim: int) -> bool:
+    """Whether an answer has neither a length nor chunks, so that only the end of the connection ends it."""
+    parts = head.split(b"\r\n\r\n", interim + 1)
+    if len(parts) < interim + 2:
+        return False
+    headers = Headers(parts[interim])
+    return "content-length" not in headers and "transfer-encoding" not in headers
+
+
+def failure_reason(error: OSError) -> str:
+    """Why, without addresses, so that equal failures group."""
+    return error.strerror or str(error) or type(error).__name__

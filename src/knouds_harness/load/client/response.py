@@ -1,0 +1,131 @@
+"""An answer as Locust users know it, with ``success()`` and ``failure()``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, Self
+
+from locust.event import EventHook
+from locust.exception import CatchResponseError, LocustError, ResponseError
+
+from knouds_harness.load.client.http_answer import Answer
+
+_CODE = re.compile(r"(?!.*knouds_live_)[a-z][a-z0-9_.:-]{0,63}", re.IGNORECASE | re.ASCII)
+
+
+class BadStatus(ResponseError):
+    """An error status; equal ones group, as their ``repr`` names status and ``code``, and no address.
+
+    Attributes:
+        response: The answer.
+    """
+
+    def __init__(self, response: Response) -> None:
+        """Keep the answer; its body is read only if somebody asks."""
+        super().__init__(response)
+        self.response = response
+
+    def __repr__(self) -> str:
+        code = error_code(self.response)
+        return f"BadStatus({self.response.status_code}{code and f', {code}'})"
+
+    __str__ = __repr__
+
+
+class Response(Answer):
+    """What a request brought; with ``catch_response=True``, a with-block that decides what it counts as.
+
+    Attributes:
+        method: Of the request.
+        url: Of the request, absolute.
+        sent: The request's bytes.
+        elapsed_ms: From sending until the answer was whole: the service time.
+        error: Why there is no answer.
+        js: For ``rest()``.
+    """
+
+    method = ""
+    url = ""
+    sent = b""
+    elapsed_ms = 0.0
+    error: Exception | None = None
+    js: Any = None
+    _meta: dict[str, Any] | None = None
+    _event: EventHook
+    _is_entered = False
+    _verdict: bool | Exception | None = None
+
+    @property
+    def elapsed(self) -> timedelta:
+        """``elapsed_ms`` as requests gives it."""
+        return timedelta(milliseconds=self.elapsed_ms)
+
+    def raise_for_status(self) -> None:
+        """Raise what the request counts as a failure for, if it does."""
+        if isinstance(self._verdict, Exception):
+            raise self._verdict
+        if self._verdict is None and (failure := self.failure_by_status()):
+            raise failure
+
+    def failure_by_status(self) -> Exception | None:
+        """No answer, or a status of 400 and more; redirects are answers."""
+        if self.status_code >= 400:
+            return BadStatus(self)
+        return self.error
+
+    def catch(self, event: EventHook, meta: dict[str, Any]) -> None:
+        """Hold the event back until the with-block ends."""
+        self._event, self._meta = event, meta
+
+    def __enter__(self) -> Self:
+        if self._meta is None:
+            raise LocustError("for a with-block, pass catch_response=True")
+        self._is_entered = True
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if self._meta is None:
+            return False
+        if self._verdict is not None:
+            self._meta["exception"] = None if self._verdict is True else self._verdict
+        elif isinstance(error, ResponseError):
+            self._meta["exception"] = error
+        elif error is not None:
+            return False  # a mistake of the locustfile, or its end: no event, as with Locust's own clients
+        self._event.fire(**self._meta)
+        return self._verdict is None or kind is None
+
+    def success(self) -> None:
+        """Count the request as a success, whatever its status."""
+        self._decide(True)
+
+    def failure(self, reason: object) -> None:
+        """Count the request as a failure.
+
+        Args:
+            reason: An exception, or what to say.
+        """
+        self._decide(reason if isinstance(reason, Exception) else CatchResponseError(reason))
+
+    def _decide(self, verdict: bool | Exception) -> None:  # noqa: FBT001
+        if not self._is_entered:
+            raise LocustError(
+                "to decide what a request counts as, pass catch_response=True and use a with-block"
+            )
+        self._verdict = verdict
+
+
+def error_code(response: Any) -> str:  # noqa: ANN401 - any client's response: only .json() is asked of it
+    """The ``code`` of an error's body; empty where there is none, or where it is no constant for programs."""
+    read: Callable[[], object] | None = getattr(response, "json", None)
+    try:
+        body = read() if read else None
+    except Exception:  # noqa: BLE001 - a body that cannot be read has no code, whatever a client raises
+        return ""
+    code = body.get("code") if isinstance(body, dict) else None
+    return code if isinstance(code, str) and _CODE.fullmatch(code) else ""

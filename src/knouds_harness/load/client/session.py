@@ -1,0 +1,369 @@
+"""What Locust users call ``self.client``: requests by the names they know, one event each."""
+
+from __future__ import annotations
+
+import re
+import ssl
+import time
+from base64 import b64encode
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from json import JSONEncoder
+from typing import Any, NamedTuple, TypedDict, Unpack
+from urllib.parse import unquote, urlencode, urlsplit
+
+from locust.event import EventHook
+from locust.user.users import User
+
+from knouds_harness.load.client import http_request
+from knouds_harness.load.client.http_client import HttpClient, origin_of
+from knouds_harness.load.client.response import BadStatus, Response
+from knouds_harness.load.client.transport_failures import TransportFailure
+
+_ABSOLUTE = re.compile(r"https?://", re.IGNORECASE)
+_MOST_HEADS = 4096
+_JSON = "application/json"
+_to_json = JSONEncoder().encode  # what json.dumps does, without its look at ten arguments
+
+Pairs = Mapping[str, Any] | Sequence[tuple[str, Any]]
+Headers = Mapping[str, str | None]
+"""By name; None leaves out what is sent by default."""
+Identity = tuple[tuple[str, str], ...]
+"""Headers that say who sends, as pairs."""
+
+
+class CommonOptions(TypedDict, total=False):
+    """What every method of a session takes; see ``Session.request``."""
+
+    name: str | None
+    params: Pairs | None
+    headers: Headers | None
+    auth: tuple[str, str] | None
+    timeout: float | None
+    catch_response: bool
+    allow_redirects: bool
+    context: Mapping[str, Any] | None
+
+
+class JsonOptions(CommonOptions, total=False):
+    """Those of a method that takes ``data`` by place."""
+
+    json: Any
+
+
+class RequestOptions(JsonOptions, total=False):
+    """Those of a method that takes a body by name only."""
+
+    data: str | bytes | Pairs | None
+
+
+class PreparedRequest(NamedTuple):
+    """A request that is encoded already; from ``Session.prepare``, and for that session."""
+
+    client: HttpClient
+    method: str
+    url: str
+    name: str
+    request: bytes
+
+
+class Session:
+    """Sends requests and tells Locust of each, with the arguments that its own clients tell.
+
+    No cookies, no redirects, nothing sent twice. Any number of greenlets of one thread may share it.
+
+    Attributes:
+        user: Whose it is.
+        client: Sends to the origin of the base URL.
+        request_name: Counts requests without a name of their own under this one.
+        scheduled_at: Set it, on ``time.perf_counter``'s clock, to count the response time of the next request
+            from that instant instead of from sending; it is used once.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        request_event: EventHook,
+        *,
+        user: User | None = None,
+        default_headers: Mapping[str, str] | None = None,
+        timeout_s: float = 60.0,
+        connect_timeout_s: float = 60.0,
+        tls: ssl.SSLContext | None = None,
+        verify: bool = True,
+    ) -> None:
+        """Open no connection yet.
+
+        Args:
+            base_url: Stands before each path; a name and password in it go to an ``Authorization`` header.
+            request_event: Is fired once per request.
+            user: Its ``context()`` is told with each event.
+            default_headers: Sent with each request, unless it has its own of that name.
+            timeout_s: From sending until the answer is whole.
+            connect_timeout_s: Until a connection stands.
+            tls: Whom to trust; share one among users, as it takes some 10 ms to make.
+            verify: False trusts any certificate; not together with ``tls``.
+
+        Raises:
+            UsageError: ``base_url`` is no URL.
+        """
+        self.base_url = base_url.rstrip("/")
+        self.request_name: str | None = None
+        self.scheduled_at: float | None = None
+        self._event = request_event
+        self.user = user
+        self._timeouts: dict[str, float] = {"timeout_s": timeout_s, "connect_timeout_s": connect_timeout_s}
+        self._tls, self._verify = tls, verify
+        self._clients: dict[tuple[str, str], HttpClient] = {}
+        self.client, self._path, authorization = self._client_for(self.base_url)
+        self._path = self._path.rstrip("/")
+        scheme, _, rest = self.base_url.partition("://")
+        self.base_url = f"{scheme}://{rest.rpartition('@')[2]}" if authorization else self.base_url
+        self._defaults = {
+            "User-Agent": "knouds-harness",
+            "Accept-Encoding": "gzip, deflate, br",
+            **authorization,
+            **(default_headers or {}),
+        }
+        self._heads_by_identity: dict[Identity, dict[tuple[Any, ...], tuple[HttpClient, bytes]]] = {}
+        self.act_as(())
+
+    def act_as(self, identity: Identity) -> None:
+        """Send these headers with each request to the base URL from now on, unless it has its own.
+
+        Other servers never get them. A request that was prepared before keeps what it was prepared with.
+        """
+        self._identity = identity
+        self._heads = self._heads_by_identity.setdefault(identity, {})
+
+    def request(  # noqa: PLR0917 - the places that Locust's own clients give them
+        self,
+        method: str,
+        url: str,
+        name: str | None = None,
+        data: str | bytes | Pairs | None = None,
+        catch_response: bool = False,  # noqa: FBT001, FBT002 - as in Locust's own clients
+        headers: Headers | None = None,
+        auth: tuple[str, str] | None = None,
+        json: Any = None,  # noqa: ANN401
+        params: Pairs | None = None,
+        context: Mapping[str, Any] | None = None,
+        timeout: float | None = None,
+        allow_redirects: bool = False,  # noqa: ARG002, FBT001, FBT002 - a redirect is an answer, never followed
+    ) -> Response:
+        """Send one request and wait for the whole answer.
+
+        Args:
+            method: Uppercase.
+            url: A path, put after the base URL; or absolute, for another server.
+            name: What statistics call it; by default ``url``. Use the operationId.
+            data: The body: text, bytes, or pairs for a form.
+            catch_response: Fire the event at the end of a with-block over the response, which may call
+                ``success()`` or ``failure()``.
+            headers: Besides the session's; one that is None leaves the session's out.
+            auth: Name and password, for Basic.
+            json: The body where there is no ``data``.
+            params: Put after the path as a query.
+            context: Told with the event.
+            timeout: Seconds until the answer has to be whole.
+            allow_redirects: Accepted for Locust's sake; a redirect is an answer and never followed.
+
+        Returns:
+            The answer; where none came, ``status_code`` is 0 and ``error`` says why.
+        """
+        name = name or self.request_name or url
+        if params:
+            url = f"{url}{'&' if '?' in url else '?'}{urlencode(params, doseq=True)}"
+        body, content_type = (None, "") if data is None else _body_and_type(data)
+        if not body and json is not None:
+            body, content_type = _to_json(json).encode(), _JSON
+        if auth:
+            headers = {**(headers or {}), "Authorization": _basic(*auth)}
+        key = (method, url, content_type, tuple(headers.items()) if headers else None)
+        client, head = self._heads.get(key) or self._new_head(key, method, url, headers, content_type)
+        request = http_request.complete(head, method, body)
+        return self._send(client, method, url, request, name, context, timeout, catch_response)
+
+    def prepare(
+        self,
+        method: str,
+        url: str,
+        *,
+        name: str,
+        data: str | bytes | Pairs | None = None,
+        json: Any = None,  # noqa: ANN401
+        headers: Headers | None = None,
+    ) -> PreparedRequest:
+        """Encode a request once, to be sent often by ``send``; arguments as for ``request``."""
+        body, content_type = (None, "") if data is None else _body_and_type(data)
+        if not body and json is not None:
+            body, content_type = _to_json(json).encode(), _JSON
+        client, head = self._new_head(None, method, url, headers, content_type)
+        return PreparedRequest(client, method, url, name, http_request.complete(head, method, body))
+
+    def send(
+        self,
+        prepared: PreparedRequest,
+        *,
+        catch_response: bool = False,
+        context: Mapping[str, Any] | None = None,
+        timeout: float | None = None,
+    ) -> Response:
+        """Send what ``prepare`` made; arguments as for ``request``."""
+        client, method, url, name, request = prepared
+        return self._send(client, method, url, request, name, context, timeout, catch_response)
+
+    def _send(  # noqa: PLR0917 - names would cost time with each request
+        self,
+        client: HttpClient,
+        method: str,
+        url: str,
+        request: bytes,
+        name: str,
+        context: Mapping[str, Any] | None,
+        timeout_s: float | None,
+        catch_response: bool,  # noqa: FBT001
+    ) -> Response:
+        response = Response()
+        response.method = method
+        response.sent = request
+        response.url = url = url if url[:4] == "http" else self.base_url + url
+        told: dict[str, Any] = self.user.context() if self.user else {}
+        if context:
+            told = {**told, **context}
+        start_time = time.time()
+        start = time.perf_counter()
+        exception: Exception | None = None
+        try:
+            client.send(request, response, head_only=method == "HEAD", timeout_s=timeout_s)
+        except TransportFailure as failure:
+            response.error = exception = failure
+            response.arrived_at = time.perf_counter()
+        response.elapsed_ms = response_time_ms = (response.arrived_at - start) * 1000
+        if self.scheduled_at is not None:
+            response_time_ms += (start - self.scheduled_at) * 1000
+            self.scheduled_at = None
+        if response.status_code >= 400:
+            exception = BadStatus(response)
+        meta = {
+            "request_type": method,
+            "name": name,
+            "response_time": response_time_ms,
+            "response_length": len(response.raw_body),
+            "response": response,
+            "context": told,
+            "exception": exception,
+            "start_time": start_time,
+            "url": url,
+        }
+        if catch_response:
+            response.catch(self._event, meta)
+        else:
+            self._event.fire(**meta)
+        return response
+
+    def _new_head(
+        self,
+        key: tuple[Any, ...] | None,
+        method: str,
+        url: str,
+        headers: Headers | None,
+        content_type: str,
+    ) -> tuple[HttpClient, bytes]:
+        client, target, defaults = self.client, self._path + url, self._defaults
+        if _ABSOLUTE.match(url):
+            client, target, authorization = self._client_for(url)
+            defaults = {**self._defaults, **authorization}
+        if client is self.client:
+            defaults = {**defaults, **dict(self._identity)}
+        if content_type:
+            defaults = {**defaults, "Content-Type": content_type}
+        if content_type is _JSON:
+            defaults["Accept"] = _JSON
+        own = {header.lower() for header in headers or ()}
+        pairs = [pair for pair in defaults.items() if pair[0].lower() not in own]
+        pairs += [(header, value) for header, value in (headers or {}).items() if value is not None]
+        head = client, http_request.encode_head(method, target, client.origin.authority, pairs)
+        if key is not None:
+            if len(self._heads) >= _MOST_HEADS:
+                self._heads.clear()
+            self._heads[key] = head
+        return head
+
+    def _client_for(self, url: str) -> tuple[HttpClient, str, dict[str, str]]:
+        """The client of a URL's origin, what follows the origin, and the credentials in it as a header."""
+        parts = urlsplit(url)
+        origin = (parts.scheme, parts.netloc.rpartition("@")[2])
+        if origin not in self._clients:
+            self._clients[origin] = HttpClient(
+                origin_of(url, tls=self._tls, verify=self._verify), **self._timeouts
+            )
+        target = f"{parts.path}{parts.query and f'?{parts.query}'}"
+        if parts.username is None or parts.password is None:
+            return self._clients[origin], target, {}
+        authorization = _basic(unquote(parts.username), unquote(parts.password))
+        return self._clients[origin], target, {"Authorization": authorization}
+
+    @contextmanager
+    def rename_request(self, name: str) -> Iterator[None]:
+        """Count what is sent in a with-block under one name."""
+        self.request_name = name
+        try:
+            yield
+        finally:
+            self.request_name = None
+
+    def close(self) -> None:
+        """Hang up on every idle connection."""
+        for client in self._clients.values():
+            client.close()
+
+    def get(self, url: str, **options: Unpack[RequestOptions]) -> Response:
+        """Send a GET request."""
+        return self.request("GET", url, **options)
+
+    def head(self, url: str, **options: Unpack[RequestOptions]) -> Response:
+        """Send a HEAD request."""
+        return self.request("HEAD", url, **options)
+
+    def options(self, url: str, **options: Unpack[RequestOptions]) -> Response:
+        """Send an OPTIONS request."""
+        return self.request("OPTIONS", url, **options)
+
+    def post(
+        self,
+        url: str,
+        data: str | bytes | Pairs | None = None,
+        json: Any = None,  # noqa: ANN401
+        **options: Unpack[CommonOptions],
+    ) -> Response:
+        """Send a POST request."""
+        return self.request("POST", url, data=data, json=json, **options)
+
+    def put(
+        self, url: str, data: str | bytes | Pairs | None = None, **options: Unpack[JsonOptions]
+    ) -> Response:
+        """Send a PUT request."""
+        return self.request("PUT", url, data=data, **options)
+
+    def patch(
+        self, url: str, data: str | bytes | Pairs | None = None, **options: Unpack[JsonOptions]
+    ) -> Response:
+        """Send a PATCH request."""
+        return self.request("PATCH", url, data=data, **options)
+
+    def delete(self, url: str, **options: Unpack[RequestOptions]) -> Response:
+        """Send a DELETE request."""
+        return self.request("DELETE", url, **options)
+
+
+def _body_and_type(data: str | bytes | Pairs) -> tuple[bytes, str]:
+    if isinstance(data, str):
+        return data.encode(), "text/plain; charset=utf-8"
+    if isinstance(data, bytes):
+        return data, "application/octet-stream"
+    return urlencode(data, doseq=True).encode(), "application/x-www-form-urlencoded; charset=utf-8"
+
+
+def _basic(name: str, password: str) -> str:
+    return f"Basic {b64encode(f'{name}:{password}'.encode()).decode()}"

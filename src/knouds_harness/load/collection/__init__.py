@@ -1,0 +1,1 @@
+"""Samples, seconds, and the figures of a run."""

@@ -1,0 +1,90 @@
+"""Asynchronous runs from submit to their end: how long they take, and what polling costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from knouds_harness.load.collection.recording import SecondsRecorder, SeriesKey
+from knouds_harness.load.collection.request_outcomes import RequestOutcome
+from knouds_harness.load.collection.summary import times
+from knouds_harness.measures.histograms import Histogram, merged, middle_of
+from knouds_harness.runs.load_results import Cycles
+
+CYCLE: Final = "cycle"
+"""What cycles are recorded under, beside operations."""
+_ACCEPT, _FINAL, _UNSEEN, _POLLS = "to accept", "to final ", "unseen", "polls"
+_DELAY, _UNDELIVERED = "webhook delay", "undelivered"
+_UNFINISHED: Final = "unfinished"
+
+
+class CycleLog:
+    """Records the cycles of one process where its requests are recorded, so that they travel with them."""
+
+    def __init__(self, recorder: SecondsRecorder) -> None:
+        """Record there."""
+        self._recorder = recorder
+
+    def accepted(self, to_accept_ms: float) -> None:
+        """A submit was accepted after so long."""
+        self._record(_ACCEPT, to_accept_ms)
+
+    def ended(self, ending: str, *, to_final_ms: float, unseen_ms: float, polls: int) -> None:
+        """A poll saw the end.
+
+        Args:
+            ending: The final status.
+            to_final_ms: Since the submit was sent.
+            unseen_ms: Since the last poll that saw it in flight was sent; it ended some time in between.
+            polls: How many it took.
+        """
+        self._record(_FINAL + ending, to_final_ms)
+        self._record(_UNSEEN, unseen_ms)
+        self._record(_POLLS, polls)  # a number and no time, exact to far more polls than anybody sends
+
+    def delivered(self, ending: str, *, to_final_ms: float, delay_ms: float | None) -> None:
+        """A delivery told the end.
+
+        Args:
+            ending: The final status.
+            to_final_ms: Since the submit was sent.
+            delay_ms: Since the end, where the target says when that was.
+        """
+        self._record(_FINAL + ending, to_final_ms)
+        if delay_ms is not None:
+            self._record(_DELAY, delay_ms)
+
+    def undelivered(self) -> None:
+        """No delivery came in time; polling goes on."""
+        self._record(_UNDELIVERED, 0.0)
+
+    def gave_up(self) -> None:
+        """No end was seen before the deadline."""
+        self._record(_FINAL + _UNFINISHED, 0.0)
+
+    def _record(self, measure: str, value: float) -> None:
+        self._recorder.record(CYCLE, RequestOutcome.KEPT, measure, value)
+
+
+def cycles(histograms: Mapping[SeriesKey, Histogram]) -> Cycles | None:
+    """The figures of all cycles; None where there was none."""
+    by_measure = {series.measure: each for series, each in histograms.items() if series.operation == CYCLE}
+    if not by_measure:
+        return None
+    by_ending = {
+        measure.removeprefix(_FINAL): each
+        for measure, each in by_measure.items()
+        if measure.startswith(_FINAL)
+    }
+    nothing = Histogram()
+    polls = by_measure.get(_POLLS, nothing)
+    return Cycles(
+        submitted=len(by_measure.get(_ACCEPT, nothing)),
+        endings={ending: len(each) for ending, each in sorted(by_ending.items())},
+        to_accept=times(by_measure.get(_ACCEPT, nothing)),
+        to_final=times(merged(each for ending, each in by_ending.items() if ending != _UNFINISHED)),
+        lost_to_polling=times(by_measure.get(_UNSEEN, nothing)),
+        webhook_delay=times(by_measure.get(_DELAY, nothing)),
+        undelivered=len(by_measure.get(_UNDELIVERED, nothing)),
+        polls={round(middle_of(bucket) / 1e6): count for bucket, count in polls.counts.items()},
+    )

@@ -1,0 +1,1 @@
+"""Master and workers: shares, credits and messages."""

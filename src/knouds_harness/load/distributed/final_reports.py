@@ -1,0 +1,105 @@
+"""The final reports of workers, waited for: Locust's master counts only what comes within half a second."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+import gevent
+from gevent.event import Event
+from locust.runners import MasterRunner, WorkerRunner
+
+from knouds_harness.load.distributed.messages import ASK_FINAL_REPORT, IS_FINAL
+
+_WITHIN_S: Final = 30.0
+"""Beyond Locust's stop timeout, for a worker that the machine has no time for."""
+
+
+class FinalReporter:
+    """In a worker: finishes what is in flight and reports, when the master asks or the worker is ended."""
+
+    def __init__(self, runner: WorkerRunner) -> None:
+        """Listen to the master.
+
+        Args:
+            runner: Locust's.
+        """
+        self._runner = runner
+        self._reported: Event | None = None
+        runner.register_message(ASK_FINAL_REPORT, lambda **_: self.report(), concurrent=True)
+        runner.environment.events.test_start.add_listener(self._on_test_start)
+        runner.environment.events.quitting.add_listener(lambda **_: self.report())
+
+    def report(self) -> None:
+        """Report once for each test; who calls again waits for that."""
+        if self._reported is not None:
+            self._reported.wait(_WITHIN_S)
+            return
+        self._reported = Event()
+        self._runner.stop()  # gives users the stop timeout to finish
+        data: dict[str, Any] = {IS_FINAL: True}
+        events = self._runner.environment.events
+        events.report_to_master.fire(client_id=self._runner.client_id, data=data)
+        self._runner.send_message("stats", data)
+        self._reported.set()
+
+    def _on_test_start(self, **_: object) -> None:
+        self._reported = None
+
+
+class FinalReports:
+    """In the master: asks every worker that takes part for its final report, and waits for them.
+
+    Attributes:
+        received: Workers whose final report came.
+        missing: Workers that were asked, and did not report in time.
+    """
+
+    def __init__(self, runner: MasterRunner) -> None:
+        """Listen to workers.
+
+        Args:
+            runner: Locust's.
+        """
+        self.received: set[str] = set()
+        self.missing: frozenset[str] = frozenset()
+        self._runner = runner
+        self._reporting: set[str] = set()
+        self._awaited: Event | None = None
+        events = runner.environment.events
+        events.worker_report.add_listener(self._on_report)
+        events.test_start.add_listener(self._on_test_start)
+        events.test_stopping.add_listener(lambda **_: self.await_all())
+
+    def await_all(self) -> None:
+        """Ask and wait, once for each test; who calls meanwhile waits too."""
+        if self._awaited is not None:
+            self._awaited.wait()
+            return
+        self._awaited = Event()
+        try:
+            asked = self._taking_part() - self.received
+            for worker in asked:
+                self._runner.send_message(ASK_FINAL_REPORT, None, worker)
+            deadline_s = time.monotonic() + (self._runner.environment.stop_timeout or 0.0) + _WITHIN_S
+            while (missing := asked & self._taking_part() - self.received) and time.monotonic() < deadline_s:
+                gevent.sleep(0.02)
+            self.missing = frozenset(missing)
+        finally:
+            self._awaited.set()
+
+    def _taking_part(self) -> set[str]:
+        """Workers that run a part of the test; one that joins after its start may never have heard of it."""
+        clients = self._runner.clients
+        ready = {each.id for each in clients.ready} & self._reporting
+        return ready.union(each.id for each in (*clients.spawning, *clients.running))
+
+    def _on_report(self, client_id: str, data: Mapping[str, Any], **_: object) -> None:
+        self._reporting.add(client_id)
+        if data.get(IS_FINAL):
+            self.received.add(client_id)
+
+    def _on_test_start(self, **_: object) -> None:
+        self.received.clear()
+        self._awaited = None

@@ -1,0 +1,1 @@
+"""One Locust process of a load run, and whether it kept up."""

@@ -1,0 +1,111 @@
+"""How the generator itself is doing: late arrivals, a late event loop, a busy processor."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import gevent
+
+from knouds_harness.measures.histograms import Histogram
+
+_BEAT_S = 0.05
+
+
+@dataclass(kw_only=True)
+class Health:
+    """What one process saw of itself since the warm-up.
+
+    Attributes:
+        lateness: From an arrival's instant until it was taken.
+        loop_lag: How late a heartbeat of the event loop came.
+        handed: Arrivals that were taken.
+        dropped: Arrivals that found nobody idle.
+        cpu_share: Of one core, from 0 to 1.
+        spent_credits: What was charged, or may have been, since the process began.
+        in_flight: Arrivals that are being served now.
+    """
+
+    lateness: Histogram = field(default_factory=Histogram)
+    loop_lag: Histogram = field(default_factory=Histogram)
+    handed: int = 0
+    dropped: int = 0
+    cpu_share: float = 0.0
+    spent_credits: float = 0.0
+    in_flight: int = 0
+
+    def packed(self) -> dict[str, Any]:
+        """As plain values, for a message."""
+        return {
+            "lateness": self.lateness.counts,
+            "loop_lag": self.loop_lag.counts,
+            "handed": self.handed,
+            "dropped": self.dropped,
+            "cpu_share": self.cpu_share,
+            "spent_credits": self.spent_credits,
+            "in_flight": self.in_flight,
+        }
+
+    @classmethod
+    def unpacked(cls, message: Mapping[str, Any]) -> Self:
+        """What ``packed`` made."""
+        histograms = {name: Histogram(message[name]) for name in ("lateness", "loop_lag")}
+        return cls(**{**message, **histograms})
+
+
+def together(processes: Iterable[Health]) -> Health:
+    """All processes as one; the busiest processor counts."""
+    whole = Health()
+    for each in processes:
+        whole.lateness.add(each.lateness)
+        whole.loop_lag.add(each.loop_lag)
+        whole.handed += each.handed
+        whole.dropped += each.dropped
+        whole.cpu_share = max(whole.cpu_share, each.cpu_share)
+        whole.spent_credits += each.spent_credits
+        whole.in_flight += each.in_flight
+    return whole
+
+
+class Watch:
+    """Watches this process; begin it when load begins, and again when the warm-up is over."""
+
+    def __init__(self) -> None:
+        """Watch nothing yet."""
+        self._health = Health()
+        self._began_s = self._cpu_began_s = 0.0
+        self._taken_before = (0, 0)
+        self._beating: gevent.Greenlet[..., None] | None = None
+
+    def begin(self, *, handed: int = 0, dropped: int = 0) -> None:
+        """Forget what was, and count from now.
+
+        Args:
+            handed: Arrivals that were taken before.
+            dropped: And those that were dropped.
+        """
+        self._health = Health()
+        self._taken_before = (handed, dropped)
+        self._began_s, self._cpu_began_s = time.perf_counter(), time.process_time()
+        if self._beating is None:
+            self._beating = gevent.spawn(self._beat)
+
+    def on_taken(self, late_s: float) -> None:
+        """An arrival was taken so many seconds late."""
+        self._health.lateness.record(late_s)
+
+    def health(self, *, handed: int = 0, dropped: int = 0) -> Health:
+        """What was seen since ``begin``; arrivals are counted since the process began."""
+        health = self._health
+        health.handed, health.dropped = handed - self._taken_before[0], dropped - self._taken_before[1]
+        elapsed_s = time.perf_counter() - self._began_s
+        health.cpu_share = (time.process_time() - self._cpu_began_s) / elapsed_s if elapsed_s > 0 else 0.0
+        return health
+
+    def _beat(self) -> None:
+        while True:
+            due_s = time.perf_counter() + _BEAT_S
+            gevent.sleep(_BEAT_S)
+            self._health.loop_lag.record(time.perf_counter() - due_s)

@@ -1,0 +1,192 @@
+"""Running a scenario for the command line: a Locust of its own, that ends when the command does.
+
+Locust patches its process, so it gets one of its own; this module imports none of it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+from knouds_harness.errors import ExitCode, UnknownName
+from knouds_harness.locations import objectives_path, scenarios_path
+from knouds_harness.runs.load_progress import Listener, LoadProgress, Told
+
+_LOOK_EVERY_S: Final = 0.25
+_LOCUST: Final = "knouds_harness.load.generator.locust_process"
+_ENDING_SIGNALS: Final = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launched:
+    """How a scenario ended.
+
+    Attributes:
+        exit_code: One of ours.
+        folder: The record; None where it did not come to one.
+        note: What the record cannot tell of its end, for people; or empty.
+    """
+
+    exit_code: ExitCode
+    folder: Path | None
+    note: str = ""
+
+
+def scenario_names() -> tuple[str, ...]:
+    """The scenarios that come with the harness."""
+    return tuple(sorted(path.stem for path in scenarios_path().glob("*.py")))
+
+
+def scenario_file(name: str) -> Path:
+    """The Locust file of a scenario.
+
+    Args:
+        name: Of one that comes with the harness, or the path of any other ``.py`` file.
+
+    Raises:
+        UnknownName: There is neither.
+    """
+    path = Path(name) if name.endswith(".py") else scenarios_path() / f"{name}.py"
+    if not path.is_file():
+        raise UnknownName("scenario", name, scenario_names())
+    return path
+
+
+def launch(
+    scenario: Path,
+    *,
+    runs_folder: Path,
+    options: Sequence[str],
+    variables: Mapping[str, str],
+    command: str,
+    on_progress: Callable[[LoadProgress], object] = lambda _: None,
+) -> Launched:
+    """Run Locust on a scenario and wait for its end.
+
+    The first Ctrl-C, SIGTERM or SIGHUP ends it in order, a second one at once; its record is readable in any
+    case. Where this very process is killed, Locust and its workers notice and end.
+
+    Args:
+        scenario: The Locust file.
+        runs_folder: Where the record goes.
+        options: Of Locust and of the plugin.
+        variables: For the target's profile, besides this process's environment.
+        command: What the user said, for the record.
+        on_progress: Told how the run stands, again and again.
+    """
+    listener = Listener()
+    port = str(_free_port())  # two runs at once must not share workers
+    arguments = ["--headless", "--only-summary", "--loglevel", "ERROR"]
+    arguments += ["--master-bind-port", port, "--master-port", port]
+    arguments += ["--record", str(runs_folder), "--progress-descriptor", str(listener.writing)]
+    arguments += ["--started-by", command]
+    arguments += ["--objectives", str(objectives_path())] if "--objectives" not in options else []
+    try:
+        with subprocess.Popen(  # noqa: S603 - our own arguments
+            [sys.executable, "-m", _LOCUST, "-f", str(scenario), *arguments, *options],
+            env={**os.environ, **variables},
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,  # a terminal's Ctrl-C comes to this process alone
+            pass_fds=[listener.writing],
+        ) as process:
+            interruptions = _wait(process, lambda: _show(listener.hear(), on_progress))
+        told = listener.hear()
+    finally:
+        listener.close()
+    return ending_of(process.returncode, told, was_interrupted=bool(interruptions))
+
+
+def ending_of(status: int, told: Told, *, was_interrupted: bool) -> Launched:
+    """What a run ends with: its own verdict; without one it never ends well, whatever Locust's process says.
+
+    Args:
+        status: Of Locust's process, as ``subprocess`` has it: negative where a signal ended it.
+        told: What the run told until then.
+        was_interrupted: Whether the user asked for the end.
+    """
+    folder = Path(told.progress.folder) if told.progress and told.progress.folder else None
+    lost = folder if folder and not folder.is_dir() and told.has_begun else None
+    if folder is not None and not folder.is_dir():  # given up before load began, or removed since
+        folder = None
+    exit_code, note = _verdict(status, told, was_interrupted=was_interrupted, has_begun=told.has_begun)
+    if lost is not None:
+        note = f"{lost}: the record of this run has been removed, so there is no report."
+        exit_code = exit_code or ExitCode.USAGE
+    return Launched(exit_code=exit_code, folder=folder, note=note)
+
+
+def _verdict(status: int, told: Told, *, was_interrupted: bool, has_begun: bool) -> tuple[ExitCode, str]:
+    if status < 0:
+        signalled = f"The load generator was killed by {signal.Signals(-status).name}."
+        return ExitCode.INTERRUPTED, "" if was_interrupted else signalled
+    if told.exit_code is not None:
+        if status == told.exit_code:
+            return ExitCode(status), ""
+        return ExitCode(told.exit_code) or ExitCode.BREACH, f"Locust ended with exit code {status}."
+    if was_interrupted:
+        return ExitCode.INTERRUPTED, ""
+    if has_begun:
+        return ExitCode.BREACH, f"The load generator ended without a verdict, with exit code {status}."
+    # It never came to load: the Locust file, or an option of Locust's, is at fault.
+    return ExitCode.USAGE, "" if status else "Locust ended at once, and nothing was loaded."
+
+
+def _show(told: Told, on_progress: Callable[[LoadProgress], object]) -> None:
+    if told.progress is not None:
+        on_progress(told.progress)
+
+
+def _wait(process: subprocess.Popen[bytes], on_look: Callable[[], object]) -> int:
+    """Wait for the end; how often it was asked for."""
+    with _signals_counted() as asked:
+        passed_on = 0
+        while process.poll() is None:
+            if len(asked) > passed_on:
+                _end(process, at_once=bool(passed_on))
+                passed_on = len(asked)
+            on_look()
+            time.sleep(_LOOK_EVERY_S)  # a signal cuts it short no more than that
+        return len(asked)
+
+
+def _end(process: subprocess.Popen[bytes], *, at_once: bool) -> None:
+    if at_once and hasattr(os, "killpg"):
+        os.killpg(process.pid, signal.SIGKILL)  # the workers too
+    elif at_once:
+        process.kill()
+    else:
+        process.send_signal(signal.SIGTERM)  # Locust ends in order, or, before it has begun, at once
+
+
+@contextmanager
+def _signals_counted() -> Iterator[list[int]]:
+    """Note down Ctrl-C and its like, in place of what they do otherwise."""
+    seen: list[int] = []
+
+    def note(number: int, _: FrameType | None) -> None:
+        seen.append(number)
+
+    before: dict[int, Any] = {number: signal.signal(number, note) for number in _ENDING_SIGNALS}
+    try:
+        yield seen
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

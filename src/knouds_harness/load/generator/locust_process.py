@@ -1,0 +1,62 @@
+"""Locust as the command line starts it: what is wrong with a Locust file or an option is one sentence."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from typing import Final, NoReturn
+
+import locust.main
+from locust.argument_parser import LocustArgumentParser
+from locust.util.load_locustfile import load_locustfile
+
+from knouds_harness.errors import ExitCode
+from knouds_harness.printable import printable
+
+_OF_THE_PLUGIN: Final = "--progress-descriptor"
+"""An option that only the plugin adds, and that the command line always gives."""
+
+
+def main() -> None:
+    """Run Locust with the arguments of this process, the first two of which name the Locust file."""
+    file = sys.argv[2]
+
+    def load_or_say_why_not(path: str) -> object:
+        try:
+            return load_locustfile(path)
+        except Exception as error:  # noqa: BLE001 - whatever a file of somebody else raises
+            _end(f"{file}{_line_of(error, path)}: {type(error).__name__}: {_words_of(error)}")
+
+    def refuse(_: LocustArgumentParser, message: str) -> NoReturn:
+        if _OF_THE_PLUGIN in message:
+            _end(
+                f"{file}: does not install the plugin, so this command cannot run it\n"
+                "  Add `from knouds_harness.load.plugin import install` and `install(locust.events)`."
+            )
+        _end(message)
+
+    sys.argv[0] = "knouds-harness load"  # Locust's help names it
+    vars(locust.main)["load_locustfile"] = load_or_say_why_not  # Locust has no hook for either
+    LocustArgumentParser.error = refuse  # type: ignore[method-assign]
+    locust.main.main()
+
+
+def _line_of(error: Exception, path: str) -> str:
+    """Where in the file it came up, if that is there."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
+    if isinstance(error, SyntaxError) and error.filename == path:
+        lines.append(error.lineno)
+    return f", line {lines[-1]}" if lines else ""
+
+
+def _words_of(error: Exception) -> str:
+    return error.msg if isinstance(error, SyntaxError) else str(error)
+
+
+def _end(message: str) -> NoReturn:
+    sys.stderr.write(f"error: {printable(message)}\n")
+    sys.exit(ExitCode.USAGE)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The contract under load: what was observed, put together, and judged."""

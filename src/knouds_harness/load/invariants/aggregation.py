@@ -1,0 +1,209 @@
+"""Invariants of a whole run: what all processes saw, put together in the local or master process."""
+
+from __future__ import annotations
+
+import random
+from array import array
+from collections import Counter
+from typing import Final
+
+from knouds_harness.contract.tiers import WINDOW_S
+from knouds_harness.load.invariants.delivery_match import DeliveryMatch
+from knouds_harness.load.invariants.invariants import (
+    FRESH_ID,
+    NEEDS,
+    NO_FEWER,
+    NO_MORE,
+    REMAINING_FALLS,
+    WINDOWS_APART,
+)
+from knouds_harness.load.invariants.observations import (
+    Ended,
+    LimitedRoute,
+    ObservationBatch,
+    ObservedRun,
+    ObservedWindow,
+    merge_windows,
+)
+from knouds_harness.load.invariants.tallies import Tallies
+from knouds_harness.load.invariants.window_log import WindowLog
+from knouds_harness.runs.load_results import Invariant
+
+_MOST_HASHES: Final = 200_000
+_MOST_ENDED: Final = 100
+_WINDOWS_KEPT: Final = 3
+_WINDOWS_APART_S: Final = WINDOW_S - 2
+
+
+class SeenHashes:
+    """Which hashes of eight bytes came before: of all, or of an even share, so that memory is bounded.
+
+    A hash is in the share by its own value, so each that is in it is compared with all others.
+
+    Attributes:
+        seen: How many came that are in the share.
+        again: How many of those had come before.
+    """
+
+    def __init__(self, *, most: int = _MOST_HASHES) -> None:
+        """Begin with none.
+
+        Args:
+            most: How many to remember at once; beyond it, the share is halved.
+        """
+        self.seen = self.again = 0
+        self._most = most
+        self._mask = 0
+        self._known: set[int] = set()
+
+    def add(self, hashes: bytes) -> None:
+        """Some came, one after the other."""
+        for number in array("Q", hashes):
+            if number & self._mask:
+                continue
+            self.seen += 1
+            if number in self._known:
+                self.again += 1
+            self._known.add(number)
+        while len(self._known) > self._most:
+            self._mask = self._mask * 2 + 1
+            self._known = {number for number in self._known if not number & self._mask}
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+
+class Aggregation:
+    """What a run's answers have in common, whoever got them.
+
+    Attributes:
+        tallies: Also for who audits the account afterwards.
+        runs: How many of each kind were answered.
+        ended: Some executions whose end was seen, evenly chosen.
+        deliveries: What came of executions that ended.
+        windows: Of rate limits, for readers.
+    """
+
+    def __init__(self, *, chance: random.Random, most_in_flight: int, is_alone: bool) -> None:
+        """Begin with nothing.
+
+        Args:
+            chance: Chooses the ended executions to keep.
+            most_in_flight: So many requests may have been cut off at the end, without an answer.
+            is_alone: Nobody else uses the accounts meanwhile; else who filled a window cannot be told.
+        """
+        self.tallies = Tallies()
+        self.runs: Counter[ObservedRun] = Counter()
+        self.ended: list[Ended] = []
+        self.deliveries = DeliveryMatch()
+        self.windows = WindowLog()
+        self._chance = chance
+        self._most_in_flight = most_in_flight
+        self._is_alone = is_alone
+        self._ended = 0
+        self._execution_ids = SeenHashes()
+        self._windows: dict[LimitedRoute, list[ObservedWindow]] = {}
+        self._unknown: Counter[LimitedRoute] = Counter()
+
+    def add(self, batch: ObservationBatch) -> None:
+        """What a process handed on."""
+        self.tallies.add(batch.tallies)
+        self.runs.update(batch.runs)
+        self._execution_ids.add(bytes(batch.execution_ids))
+        self.deliveries.expect(bytes(batch.awaited))
+        for each in batch.ended:
+            self._ended += 1
+            if len(self.ended) < _MOST_ENDED:
+                self.ended.append(each)
+            elif (place := self._chance.randrange(self._ended)) < _MOST_ENDED:
+                self.ended[place] = each
+        self._unknown.update(batch.unknown)
+        self.windows.add(batch.windows)
+        merge_windows(self._windows, batch.windows.items())
+        for route, windows in self._windows.items():
+            windows.sort(key=lambda window: window.reset_unix_s)
+            while len(windows) > _WINDOWS_KEPT:
+                self._judge_window(self.tallies, route, windows[0], later=windows[1])
+                del windows[0]
+
+    def invariants(self) -> tuple[Invariant, ...]:
+        """How each fared so far."""
+        tallies = Tallies()
+        tallies.add(self.tallies)
+        if self._execution_ids.seen:
+            tallies.see(*FRESH_ID, self._execution_ids.seen)
+        if self._execution_ids.again:
+            tallies.break_(
+                *FRESH_ID, example="an executionId that was given before", count=self._execution_ids.again
+            )
+        for route, windows in self._windows.items():
+            for window, later in zip(windows, [*windows[1:], None], strict=True):
+                self._judge_window(tallies, route, window, later=later)
+        return tallies.invariants(needs=NEEDS)
+
+    def _judge_window(
+        self, tallies: Tallies, route: LimitedRoute, window: ObservedWindow, *, later: ObservedWindow | None
+    ) -> None:
+        judge_window(tallies, route, window, later=later)
+        if self._is_alone:
+            missing = self._unknown[route] + (0 if later else self._most_in_flight)
+            judge_fullness(tallies, route, window, missing=missing)
+
+
+def judge_window(
+    tallies: Tallies, route: LimitedRoute, window: ObservedWindow, *, later: ObservedWindow | None
+) -> None:
+    """What a window has to have kept.
+
+    Args:
+        tallies: Where to count it.
+        route: Of the window.
+        window: All that was seen of it.
+        later: The next that was seen, if any.
+    """
+    admitted = window.remaining.total()
+    name = f"{route.name} of {route.user}"
+    tallies.judge(
+        *NO_MORE,
+        holds=admitted <= route.limit,
+        example=f"{name}: {admitted} of {route.limit} admitted in the window until {window.reset_unix_s}",
+    )
+    repeated = [value for value, count in window.remaining.items() if value > 0 and count > 1]
+    tallies.see(*REMAINING_FALLS, admitted)
+    if repeated:
+        tallies.break_(
+            *REMAINING_FALLS,
+            count=sum(window.remaining[value] - 1 for value in repeated),
+            example=f"{name}: {window.remaining[repeated[0]]} times {repeated[0]} in one window",
+        )
+    if later is not None:
+        apart_s = later.reset_unix_s - window.reset_unix_s
+        tallies.judge(
+            *WINDOWS_APART,
+            holds=apart_s >= _WINDOWS_APART_S,
+            example=f"{name}: X-RateLimit-Reset is {later.reset_unix_s}, {apart_s} s after the one before",
+        )
+
+
+def judge_fullness(tallies: Tallies, route: LimitedRoute, window: ObservedWindow, *, missing: int) -> None:
+    """Whether a window of an account that nobody else uses admitted all of its limit before it refused.
+
+    Args:
+        tallies: Where to count it.
+        route: Of the window.
+        window: All that was seen of it.
+        missing: So many requests may have counted, and their answers did not say so.
+    """
+    admitted = window.remaining.total()
+    if window.refused and _is_ours_alone(window, route.limit):
+        tallies.judge(
+            *NO_FEWER[route.tier],
+            holds=route.limit - admitted <= missing,
+            example=f"{route.name} of {route.user}: refused after {admitted} in the window until "
+            f"{window.reset_unix_s}",
+        )
+
+
+def _is_ours_alone(window: ObservedWindow, limit: int) -> bool:
+    """Whether its first request was one of ours, and none of others' shows as a gap in what is left."""
+    return len(window.remaining) > 0 and set(window.remaining) == set(range(min(window.remaining), limit))

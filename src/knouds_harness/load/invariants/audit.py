@@ -1,0 +1,224 @@
+"""After the load: whether ended executions still stand, and whether usage has a row for each run.
+
+Only reads are sent. Others may use the accounts meanwhile: rows that nobody here knows of break nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import gevent
+
+from knouds_harness.contract.operations import Action
+from knouds_harness.errors import HarnessError
+from knouds_harness.exchange.client import Client
+from knouds_harness.exchange.evidence import Exchange, Request
+from knouds_harness.exchange.execution_status import status_in
+from knouds_harness.load.invariants.aggregation import Aggregation
+from knouds_harness.load.invariants.invariants import FINAL_STANDS, HAS_A_ROW, IS_CHARGED
+from knouds_harness.load.invariants.observations import ObservedRun
+from knouds_harness.load.invariants.tallies import Tallies
+from knouds_harness.targets.guards import Guard
+from knouds_harness.targets.personas import Persona
+from knouds_harness.targets.profile import Target
+
+_PAGE_ROWS: Final = 500
+_MOST_ROWS: Final = 100_000
+_PATIENCE_S: Final = 5.0
+_MOST_TIME_S: Final = 30.0
+_FIRST_PAUSE_S: Final = 0.1
+
+
+@dataclass(kw_only=True)
+class Rows:
+    """Rows of an account's usage, counted.
+
+    Attributes:
+        ids: Of every row.
+        costs: How many rows cost so much, by resource.
+    """
+
+    ids: set[str] = field(default_factory=set)
+    costs: dict[str, Counter[float]] = field(default_factory=dict)
+
+    def add(self, rows: Iterable[Mapping[str, Any]], *, known: Collection[str]) -> None:
+        """Count rows that are not known, each once, whatever page shows them again."""
+        for row in rows:
+            row_id = repr(row.get("id"))
+            if row_id in known or row_id in self.ids:
+                continue
+            self.ids.add(row_id)
+            cost = row.get("creditsCost")
+            amount = round(float(cost), 6) if isinstance(cost, int | float) else -1.0
+            for resource in _resources(row):
+                self.costs.setdefault(resource, Counter())[amount] += 1
+
+
+class Audit:
+    """Looks at the accounts that a load run uses, before and afterwards."""
+
+    def __init__(self, target: Target, personas: Iterable[Persona], *, yes_production: bool) -> None:
+        """Look at nothing yet.
+
+        Args:
+            target: Where they are.
+            personas: A key of each account.
+            yes_production: Whether the command line says so.
+        """
+        self._target = target
+        self._persona_by_user = {persona.user: persona for persona in personas}
+        self._yes_production = yes_production
+        self._rows_before: dict[str, Rows] = {}
+
+    def before(self) -> None:
+        """Read what usage holds already."""
+        with self._client() as client:
+            for user, persona in self._persona_by_user.items():
+                rows = _rows_since(client, persona, known=())
+                if rows is not None:
+                    self._rows_before[user] = rows
+
+    def after(self, aggregation: Aggregation) -> Iterator[str]:
+        """Judge, into the aggregation's tallies.
+
+        Yields:
+            A sentence for what could not be looked at.
+        """
+        deadline_s = time.monotonic() + _MOST_TIME_S
+        try:
+            with self._client() as client:
+                self._poll_again(client, aggregation, deadline_s)
+                yield from self._compare_usage(client, aggregation, deadline_s)
+        except HarnessError as error:
+            yield f"not all was looked at after the load: {error}"
+
+    def _client(self) -> Client:
+        return Client(target=self._target, guard=Guard(self._target, yes_production=self._yes_production))
+
+    def _poll_again(self, client: Client, aggregation: Aggregation, deadline_s: float) -> None:
+        for each in aggregation.ended:
+            if time.monotonic() > deadline_s:
+                return
+            persona = self._persona_by_user.get(each.user)
+            if persona is None:
+                continue
+            exchange = client.send(
+                Request(
+                    method="GET",
+                    path=f"/api/executions/{each.execution_id}",
+                    operation_id="getExecution",
+                    persona=persona.name,
+                    path_values={"id": each.execution_id},
+                    action=Action.READ,
+                )
+            )
+            status = status_in(exchange)
+            if status is not None:
+                example = f"{each.execution_id}: {each.status}, and later {status}"
+                aggregation.tallies.judge(*FINAL_STANDS, holds=status == each.status, example=example)
+
+    def _compare_usage(self, client: Client, aggregation: Aggregation, deadline_s: float) -> Iterator[str]:
+        for user, persona in self._persona_by_user.items():
+            runs = {run: count for run, count in aggregation.runs.items() if run.user == user}
+            if not runs:
+                continue
+            before = self._rows_before.get(user)
+            rows = before and self._rows_once_enough(client, persona, before, runs, deadline_s)
+            if rows is None:
+                yield f"usage of {user} was not compared: it is unreadable, or over {_MOST_ROWS:,} rows long"
+            else:
+                compare(aggregation.tallies, runs, rows.costs)
+
+    def _rows_once_enough(
+        self,
+        client: Client,
+        persona: Persona,
+        before: Rows,
+        runs: Mapping[ObservedRun, int],
+        deadline_s: float,
+    ) -> Rows | None:
+        """Read again for a moment until there is enough: rows may come late."""
+        deadline_s = min(deadline_s, time.monotonic() + _PATIENCE_S)
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            rows = _rows_since(client, persona, known=before.ids)
+            trial = Tallies()
+            if rows is not None:
+                compare(trial, runs, rows.costs)
+            is_enough = rows is not None and not any(each.broken for each in trial.by_invariant.values())
+            if is_enough or time.monotonic() > deadline_s:
+                return rows
+            gevent.sleep(pause_s)
+            pause_s *= 2
+
+
+def compare(tallies: Tallies, runs: Mapping[ObservedRun, int], costs: Mapping[str, Counter[float]]) -> None:
+    """Compare the runs of one account with the rows that came meanwhile.
+
+    Args:
+        tallies: Where to count.
+        runs: How many of each kind were answered.
+        costs: How many rows cost so much, by resource.
+    """
+    runs_by_resource: Counter[str] = Counter()
+    for run, count in runs.items():
+        runs_by_resource[run.resource] += count
+    for resource, count in runs_by_resource.items():
+        rows = costs.get(resource, Counter())
+        lacking = max(0, count - rows.total())
+        tallies.see(*HAS_A_ROW, count)
+        if lacking:
+            example = f"{resource}: {count} runs, {rows.total()} rows"
+            tallies.break_(*HAS_A_ROW, count=lacking, example=example)
+        # A run whose cost is 0 was free, or paid by a trial grant, whose rows no source describes.
+        paid = [(run, each) for run, each in runs.items() if run.resource == resource and run.cost_credits]
+        unlike = [(run, each - rows[run.cost_credits or 0.0]) for run, each in paid]
+        unlike = [(run, excess) for run, excess in unlike if excess > 0]
+        tallies.see(*IS_CHARGED, sum(each for _, each in paid))
+        uncharged = sum(excess for _, excess in unlike) - lacking  # what has no row at all is broken once
+        if uncharged > 0:
+            run, excess = unlike[0]
+            example = f"{resource}: {excess} runs more that cost {run.cost_credits:g} than rows that say so"
+            tallies.break_(*IS_CHARGED, count=uncharged, example=example)
+
+
+def _rows_since(client: Client, persona: Persona, *, known: Collection[str]) -> Rows | None:
+    """Every row that is not known; None where usage cannot be read, or is too long."""
+    rows = Rows()
+    for offset in range(0, _MOST_ROWS, _PAGE_ROWS):
+        page = _page(
+            client.send(
+                Request(
+                    method="GET",
+                    path="/api/usage",
+                    query=(("limit", str(_PAGE_ROWS)), ("offset", str(offset))),
+                    operation_id="listUsage",
+                    persona=persona.name,
+                    action=Action.READ,
+                )
+            )
+        )
+        if page is None:
+            return None
+        rows.add(page, known=known)
+        if len(page) < _PAGE_ROWS:
+            return rows
+    return None
+
+
+def _page(exchange: Exchange) -> Sequence[Mapping[str, Any]] | None:
+    body = exchange.json_or_none()
+    rows = body.get("rows") if exchange.status == 200 and isinstance(body, dict) else None
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else None
+
+
+def _resources(row: Mapping[str, Any]) -> Iterator[str]:
+    """What a row is of, as runs name it: its workflow, or each of its models."""
+    if isinstance(row.get("workflowSlug"), str):
+        yield f"workflows/{row['workflowSlug']}"
+    elif isinstance(row.get("modelIds"), list):
+        yield from (f"models/{each}" for each in row["modelIds"])

@@ -1,0 +1,109 @@
+"""Counting how often invariants could have been broken, and were; in one process, and over all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from knouds_harness.runs.load_results import Invariant
+
+
+@dataclass(kw_only=True)
+class Tally:
+    """How one invariant fared.
+
+    Attributes:
+        seen: How often it could have been broken.
+        broken: How often it was.
+        excused: How often it was where that fails no run: assumed only, or waived.
+        example: One of those, in words; of broken ones if there are any.
+    """
+
+    seen: int = 0
+    broken: int = 0
+    excused: int = 0
+    example: str = ""
+
+
+@dataclass(kw_only=True)
+class Tallies:
+    """Invariants by fact and by what had to hold, in words."""
+
+    by_invariant: dict[tuple[str, str], Tally] = field(default_factory=dict)
+
+    def see(self, fact: str, says: str, count: int = 1) -> Tally:
+        """An invariant could have been broken so many times."""
+        tally = self.by_invariant.get((fact, says))
+        if tally is None:
+            tally = self.by_invariant[fact, says] = Tally()
+        tally.seen += count
+        return tally
+
+    def judge(self, fact: str, says: str, *, holds: bool, example: str) -> None:
+        """An invariant could have been broken once, and held or not."""
+        self.see(fact, says)
+        if not holds:
+            self.break_(fact, says, example=example)
+
+    def break_(self, fact: str, says: str, *, example: str, count: int = 1, is_excused: bool = False) -> None:
+        """An invariant was broken so many times."""
+        tally = self.by_invariant.setdefault((fact, says), Tally())
+        if not tally.example or (not tally.broken and not is_excused):
+            tally.example = example
+        if is_excused:
+            tally.excused += count
+        else:
+            tally.broken += count
+
+    def add(self, other: Tallies) -> None:
+        """Add what another process counted."""
+        for (fact, says), each in other.by_invariant.items():
+            self.see(fact, says, each.seen)
+            if each.broken:
+                self.break_(fact, says, example=each.example, count=each.broken)
+            if each.excused:
+                self.break_(fact, says, example=each.example, count=each.excused, is_excused=True)
+
+    def packed(self) -> list[list[Any]]:
+        """As plain values, for a message."""
+        return [
+            [fact, says, each.seen, each.broken, each.excused, each.example]
+            for (fact, says), each in self.by_invariant.items()
+        ]
+
+    @classmethod
+    def unpacked(cls, message: Iterable[Iterable[Any]]) -> Self:
+        """What ``packed`` made."""
+        return cls(
+            by_invariant={
+                (fact, says): Tally(seen=seen, broken=broken, excused=excused, example=example)
+                for fact, says, seen, broken, excused, example in message
+            }
+        )
+
+    def invariants(self, *, needs: Mapping[tuple[str, str], str]) -> tuple[Invariant, ...]:
+        """For the record, broken ones first.
+
+        Args:
+            needs: What it takes to see these; those that were not seen are untested for want of it.
+        """
+        judged = [
+            Invariant(
+                fact=fact,
+                says=says,
+                seen=each.seen,
+                broken=each.broken,
+                excused=each.excused,
+                example=each.example,
+            )
+            for (fact, says), each in sorted(
+                self.by_invariant.items(), key=lambda item: (not item[1].broken, not item[1].excused, item[0])
+            )
+        ]
+        unseen = [
+            Invariant(fact=fact, says=says, seen=0, broken=0, missing=missing)
+            for (fact, says), missing in needs.items()
+            if (fact, says) not in self.by_invariant
+        ]
+        return (*judged, *unseen)

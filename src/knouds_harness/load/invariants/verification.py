@@ -1,0 +1,230 @@
+"""Conformance under load in one process: what it sees, and in the leading one, what it comes to."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import gevent
+
+from knouds_harness.contract.document import shipped_document
+from knouds_harness.contract.tiers import LIMIT_BY_TIER, LIMITED_ROUTES
+from knouds_harness.errors import UsageError
+from knouds_harness.exchange.redaction import Redactor
+from knouds_harness.load.client.response import Response
+from knouds_harness.load.invariants.aggregation import Aggregation
+from knouds_harness.load.invariants.answer_checks import Verifier
+from knouds_harness.load.invariants.audit import Audit
+from knouds_harness.load.invariants.delivery_match import DeliveryServer
+from knouds_harness.load.invariants.observations import (
+    SHOWING_STATUS,
+    ObservationBatch,
+    Observations,
+    hash_of,
+)
+from knouds_harness.load.options import LoadOptions
+from knouds_harness.load.workload.accounts import AccountKeys
+from knouds_harness.load.workload.workload import Scenario
+from knouds_harness.runs.load_results import Invariant, LimitWindow
+from knouds_harness.targets.address import host_of, is_loopback
+from knouds_harness.targets.personas import Persona
+from knouds_harness.targets.profile import Target
+from knouds_harness.targets.resources import Webhook
+
+_LOOK_EVERY_S: Final = 0.2
+_SLICES_PER_S: Final = 1000
+"""Answers are drawn by the millisecond that they come in: to judge some in a row costs half as much."""
+_LIMITED: Final = {*LIMITED_ROUTES, *(f"{each} async" for each in LIMITED_ROUTES)}
+_OBSERVED: Final = {*SHOWING_STATUS, *_LIMITED}
+
+
+class LoadVerification:
+    """Looks at answers; what workers saw reaches the leading process with their reports.
+
+    The share that is asked for is of answers whose shape is judged. Runs, executions and rate limits are
+    observed whole: a part of them would prove nothing. Without a share nothing is judged, and only the
+    windows of rate limits are kept.
+
+    Attributes:
+        share: The share that is asked for; 0 where verifying is not.
+        server: Takes deliveries, where they lead here.
+    """
+
+    def __init__(
+        self,
+        options: LoadOptions,
+        target: Target,
+        *,
+        share: float,
+        process: int,
+        is_alone: bool,
+        audit: Audit | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """Look at nothing yet; where the run is led, take deliveries from now on.
+
+        Args:
+            options: What is asked for.
+            target: Whose waivers count, and where its deliveries arrive.
+            share: Of the answers whose shape is judged.
+            is_alone: Nobody else uses the accounts meanwhile.
+            process: The number of this one, so that each draws for itself.
+            audit: Looks at the accounts afterwards; only where the run is led.
+            clock: Seconds, for the drawing of answers.
+
+        Raises:
+            UsageError: Deliveries cannot be received where the profile says.
+        """
+        self.share = share
+        self._clock = clock
+        self._slice, self._is_slice_drawn = -1, False
+        self._kept = _OBSERVED if share else _LIMITED
+        self._draw = random.Random(f"{options.seed} verify {process}").random
+        self._verifier = (
+            Verifier(shipped_document(), waivers=target.waivers, redactor=Redactor.for_target(target))
+            if share
+            else None
+        )
+        self._observations = Observations(chance=random.Random(f"{options.seed} history {process}"))
+        self._aggregation = Aggregation(
+            chance=random.Random(f"{options.seed} ledger"), most_in_flight=options.users, is_alone=is_alone
+        )
+        self._audit = audit
+        self._target = target
+        self.server: DeliveryServer | None = None
+        if audit and target.webhook and target.webhook.listen:
+            self.count_deliveries(DeliveryServer(target.webhook.listen), target.webhook)
+
+    def count_deliveries(self, server: DeliveryServer, webhook: Webhook) -> None:
+        """Compare what ends with what is delivered, from now on; only where the run is led.
+
+        Args:
+            server: Where deliveries come.
+            webhook: What leads there.
+        """
+        self.server, self._webhook = server, webhook
+        server.on_delivery = lambda each: self._aggregation.deliveries.take(hash_of(each))
+
+    def look(self, name: str, response: Response, sender: Persona | None, body: object) -> None:
+        """Look at an answer within its ``catch_response`` block; what breaks the contract is its failure.
+
+        Args:
+            name: What statistics call the request.
+            response: The answer, or what there is instead.
+            sender: Whose key it was sent with, if anybody's.
+            body: Of the answer, if it was parsed already.
+        """
+        if sender is not None and name in self._kept and (self.share or sender.tier in LIMIT_BY_TIER):
+            body = _parsed(response) if body is None else body
+            self._observations.observe(name, response, sender, body)
+        if self._verifier is not None and self._is_drawn():
+            broken = self._verifier.judge(name, response, body)
+            if broken is not None:
+                response.failure(broken)
+
+    def _is_drawn(self) -> bool:
+        now_slice = int(self._clock() * _SLICES_PER_S)
+        if now_slice != self._slice:
+            self._slice, self._is_slice_drawn = now_slice, self._draw() < self.share
+        return self._is_slice_drawn
+
+    def take(self) -> ObservationBatch:
+        """What this process saw since the last time."""
+        batch = self._observations.take()
+        if self._verifier is not None:
+            batch.tallies.add(self._verifier.take())
+        return batch
+
+    def receive(self, message: Mapping[str, Any]) -> None:
+        """What a worker saw, as it packed it."""
+        self._aggregation.add(ObservationBatch.unpacked(message))
+
+    def conclude(self, *, at_once: bool) -> Iterator[str]:
+        """Look at the accounts once load is over; only once.
+
+        Args:
+            at_once: Somebody waits for the end: look at nothing that takes time.
+
+        Yields:
+            A sentence for what could not be looked at.
+        """
+        self._aggregation.add(self.take())
+        if self._audit is None:
+            return
+        if at_once:
+            yield "The run was cut short: usage, deliveries and ended executions were not looked at."
+            return
+        yield from self._audit.after(self._aggregation)
+        if self.server is not None:
+            with self.server:
+                yield from self._await_deliveries()
+
+    def _await_deliveries(self) -> Iterator[str]:
+        webhook, deliveries = self._webhook, self._aggregation.deliveries
+        deadline_s = time.monotonic() + webhook.deadline_s
+        while not deliveries.are_all_here and time.monotonic() < deadline_s:
+            gevent.sleep(_LOOK_EVERY_S)
+        if webhook.is_direct and is_loopback(host_of(self._target.base_url)):
+            deliveries.is_reached = True  # nothing stands between
+        if deliveries.is_reached:
+            gevent.sleep(_LOOK_EVERY_S)  # a second delivery may follow the first
+            deliveries.judge(self._aggregation.tallies)
+        elif not deliveries.are_all_here:
+            yield (
+                f"No delivery came: whether {webhook.url} is set for the keys and leads to this machine "
+                "cannot be told from here."
+            )
+
+    def invariants(self) -> tuple[Invariant, ...]:
+        """How each invariant fared so far, here and wherever else was reported from."""
+        self._aggregation.add(self.take())
+        return self._aggregation.invariants() if self._verifier else ()
+
+    def windows(self) -> tuple[LimitWindow, ...]:
+        """The windows of rate limits that answers told of until ``invariants`` was last asked for."""
+        return self._aggregation.windows.windows()
+
+
+def open_verification(
+    options: LoadOptions,
+    target: Target | None,
+    scenarios: Sequence[type[Scenario]],
+    *,
+    process: int,
+    accounts: Sequence[AccountKeys] | None = None,
+) -> LoadVerification | None:
+    """Look at answers, where that is asked for or a scenario may meet a limit.
+
+    Args:
+        options: What is asked for.
+        target: The profile, if one was named.
+        scenarios: Of the Locust file.
+        process: The number of this one.
+        accounts: Those that load is sent with, to look at before and afterwards; None in a worker.
+
+    Raises:
+        HarnessError: No target was named, or it does not answer.
+    """
+    is_alone = any(each.crosses_limit for each in scenarios)
+    share = 1.0 if is_alone else options.verified_share
+    if target is None:
+        if share:
+            raise UsageError("--verify needs a target: --target sandbox, or another profile in targets/")
+        return None
+    if not (share or scenarios):
+        return None
+    audit = None
+    if share and accounts is not None:
+        readers = [each.key_for("getExecution") or each.keys[0] for each in accounts]
+        audit = Audit(target, readers, yes_production=options.yes_production)
+        audit.before()
+    return LoadVerification(options, target, share=share, is_alone=is_alone, process=process, audit=audit)
+
+
+def _parsed(response: Response) -> object:
+    try:
+        return response.json() if response.status_code else None
+    except ValueError:
+        return None

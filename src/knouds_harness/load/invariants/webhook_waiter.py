@@ -1,0 +1,181 @@
+"""Ends of asynchronous runs as webhooks tell them: who is to get deliveries, and waiting for one."""
+
+from __future__ import annotations
+
+import secrets
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import gevent
+from gevent.event import AsyncResult
+
+from knouds_harness.contract.capabilities import meets
+from knouds_harness.exchange.client import Client
+from knouds_harness.exchange.minting import KeyMint
+from knouds_harness.exchange.signature import SignatureRefused, verify
+from knouds_harness.exchange.webhook_receiver import HOST, payload_of
+from knouds_harness.load.invariants.delivery_match import DeliveryServer, Post
+from knouds_harness.load.workload.accounts import AccountKeys
+from knouds_harness.targets.address import host_of, is_loopback
+from knouds_harness.targets.guards import Guard
+from knouds_harness.targets.personas import Persona, Secret
+from knouds_harness.targets.profile import Target
+from knouds_harness.targets.resources import Webhook
+
+_RECEIVE: Final = "webhook:receive"
+_MOST_UNCLAIMED: Final = 10_000
+_DEADLINE_S: Final = 10.0
+"""For deliveries of a sandbox on this machine, which come within milliseconds where it is not busy."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrival:
+    """A delivery that may be believed.
+
+    Attributes:
+        status: The final status that it names.
+        at_unix_s: When it came.
+    """
+
+    status: str
+    at_unix_s: float
+
+
+class WebhookWaiter:
+    """Takes deliveries, and gives each to the user who waits for it.
+
+    Attributes:
+        receivers: The keys whose executions are delivered here.
+        webhook: What those keys have.
+        server: Where it leads to.
+        is_over: Nobody is to wait any more.
+    """
+
+    def __init__(self, webhook: Webhook, receivers: Sequence[Persona], *, server: DeliveryServer) -> None:
+        """Take what comes from now on.
+
+        Args:
+            webhook: Whose secret signs deliveries.
+            receivers: The keys whose executions are delivered here.
+            server: Where the webhook leads to.
+        """
+        self.receivers = receivers
+        self.webhook = webhook
+        self.server = server
+        self._refused = self._unconfigured = 0
+        self.is_over = False
+        self._awaited: dict[str, AsyncResult[Arrival | None]] = {}
+        self._unclaimed: OrderedDict[str, Arrival] = OrderedDict()
+        server.on_post = self.take
+
+    def take(self, post: Post) -> None:
+        """A delivery came."""
+        try:
+            secret = self.webhook.secret.reveal()
+            verify(post.body, post.signature, secret=secret, now_unix_s=post.at_unix_s)
+        except SignatureRefused:
+            self._refused += 1
+            return
+        payload = payload_of(post.body)
+        execution_id = payload.get("executionId") if isinstance(payload, dict) else None
+        if not isinstance(execution_id, str):
+            return
+        arrival = Arrival(status=str(payload.get("status")), at_unix_s=post.at_unix_s)
+        if waiter := self._awaited.get(execution_id):
+            waiter.set(arrival)
+            return
+        self._unclaimed[execution_id] = arrival  # came before the answer to its submit, or once more
+        while len(self._unclaimed) > _MOST_UNCLAIMED:
+            self._unclaimed.popitem(last=False)
+
+    def count_unconfigured(self) -> None:
+        """A submit was answered, and nothing is going to be delivered for it."""
+        self._unconfigured += 1
+
+    def notes(self) -> Iterator[str]:
+        """What readers of the figures have to know."""
+        if self._unconfigured:
+            yield (
+                f"{self._unconfigured} submits were answered with webhookDelivery.configured not true, "
+                "and polled for instead."
+            )
+        if self._refused:
+            yield f"{self._refused} deliveries had a signature that does not hold, and were not believed."
+
+    def await_arrival(self, execution_id: str, *, timeout_s: float) -> Arrival | None:
+        """Wait for the delivery of an execution; None where it did not come in time, or waiting is over."""
+        early = self._unclaimed.pop(execution_id, None)
+        if early or self.is_over:
+            return early
+        waiter = self._awaited[execution_id] = AsyncResult()
+        try:
+            return waiter.get(timeout=max(0.0, timeout_s))
+        except gevent.Timeout:
+            return None
+        finally:
+            del self._awaited[execution_id]
+
+    def end_waits(self) -> None:
+        """Have nobody wait any more, so that there is time to ask how executions ended."""
+        self.is_over = True
+        for waiter in list(self._awaited.values()):
+            waiter.set(None)
+
+
+def open_webhook_waiter(
+    target: Target, accounts: Iterable[AccountKeys], *, server: DeliveryServer | None, yes_production: bool
+) -> tuple[WebhookWaiter | None, str]:
+    """Have executions delivered here, where that is possible.
+
+    Args:
+        target: Whose executions.
+        accounts: Those that load is sent with.
+        server: One that listens at the profile's ``webhook.listen`` already.
+        yes_production: Whether the command line says so.
+
+    Returns:
+        The waiter, or None and why there can be none.
+
+    Raises:
+        HarnessError: The port cannot be bound, or the control plane refuses.
+    """
+    if target.control and is_loopback(host_of(target.base_url)):
+        return _minted(target, accounts, yes_production=yes_production), ""
+    webhook = target.webhook
+    if webhook is None or webhook.listen is None:
+        return None, f"{target.source} has no [webhook] that leads to this machine"
+    receivers = [
+        key
+        for account in accounts
+        for key in account.keys
+        if key.webhook and meets(key.capabilities, _RECEIVE) and account.runs_with(key)
+    ]
+    if not receivers:
+        return None, f"no key with webhook = true in {target.source} may run anything and holds {_RECEIVE}"
+    return WebhookWaiter(webhook, receivers, server=server or DeliveryServer(webhook.listen)), ""
+
+
+def _minted(target: Target, accounts: Iterable[AccountKeys], *, yes_production: bool) -> WebhookWaiter:
+    server = DeliveryServer((HOST, 0))
+    webhook = Webhook(
+        url=f"http://{HOST}:{server.port}/",
+        secret=Secret(f"whsec_{secrets.token_urlsafe(24)}", "webhook-secret"),
+        listen=(HOST, server.port),
+        deadline_s=_DEADLINE_S,
+    )
+    with Client(target=target, guard=Guard(target, yes_production=yes_production)) as client:
+        mint = KeyMint(client)
+        minted = [
+            replace(
+                mint.mint(
+                    {_RECEIVE}.union(*(key.capabilities for key in each.keys)),
+                    account=each.user,
+                    webhook=webhook,
+                ),
+                webhook=True,
+            )
+            for each in accounts
+        ]
+    return WebhookWaiter(webhook, minted, server=server)

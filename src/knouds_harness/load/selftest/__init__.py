@@ -1,0 +1,1 @@
+"""The generator held against a server that knows the truth."""

@@ -1,0 +1,317 @@
+"""What this machine can be trusted to measure: the generator, held against a server that knows the truth.
+
+Generator and server are processes of their own on this machine. Request ``n`` of an even schedule is due
+``n`` divided by the rate after its start; the server keeps when it sent each answer, on the clock that the
+generator reads too. So the true response time of each request is known, whatever the generator did.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import ceil
+from typing import Final
+
+from knouds_harness.errors import TargetUnreachable
+from knouds_harness.load.selftest.probe_results import Observed, read_observed
+from knouds_harness.measures.histograms import Histogram
+from knouds_harness.measures.percentiles import PERCENTS
+
+PERCENTS_AND_MAX: Final = (*map(float, PERCENTS), 100.0)
+RATES: Final = (500, 2000, 5000)
+TRUTH_RATES: Final = (500, 2000)
+MOST_OFF_RATE: Final = 0.001
+"""Of the rate that was asked for."""
+MOST_LATE_P99_MS: Final = 1.0
+MOST_OFF_SHARE: Final = 0.01
+MOST_OFF_MS: Final = 0.5
+_CLOSED_USERS: Final = 20
+_OPEN_USERS: Final = 1000
+_STOP_WITHIN_S: Final = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerTimes:
+    """How the truth server behaves.
+
+    Attributes:
+        median_ms: Of the lognormal time that an answer takes.
+        spread: Of its logarithm.
+        freeze_s: How long it stands still.
+        every_s: How often.
+    """
+
+    median_ms: float
+    spread: float = 0.6
+    freeze_s: float = 0.0
+    every_s: float = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """One run of the generator against the truth.
+
+    Attributes:
+        rate: Arrivals per second that were asked for; None in the closed model.
+        observed: What the generator saw.
+        truth_s: True response times of the open model, in order; empty in the closed one.
+        seen: How many requests the server answered.
+    """
+
+    rate: float | None
+    observed: Observed
+    truth_s: Sequence[float]
+    seen: int
+
+    @property
+    def counted(self) -> int:
+        """How many the generator counted."""
+        return sum(self.observed.response_counts.values()) + self.observed.failed
+
+    @property
+    def achieved_per_s(self) -> float:
+        """Arrivals that were sent, or requests, per second."""
+        sent = self.counted if self.rate is None else self.observed.handed
+        return sent / self.observed.duration_s
+
+    @property
+    def late_p99_ms(self) -> float:
+        """How late one arrival in a hundred was, or later."""
+        return Histogram(self.observed.lateness_counts).percentiles_s(99)[0] * 1e3
+
+    @property
+    def cpu_us(self) -> float:
+        """Processor time of the generator for one request."""
+        return self.observed.cpu_s / self.counted * 1e6 if self.counted else 0.0
+
+    def percentiles_ms(self) -> Mapping[float, tuple[float, float]]:
+        """What was measured, and what was true, by percent."""
+        if not self.truth_s:
+            return {}
+        measured = Histogram(self.observed.response_counts).percentiles_s(*PERCENTS_AND_MAX)
+        return {
+            percent: (each * 1e3, true_percentile(self.truth_s, percent) * 1e3)
+            for percent, each in zip(PERCENTS_AND_MAX, measured, strict=True)
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelftestRow:
+    """A line of the table.
+
+    Attributes:
+        measure: What, in words.
+        found: What came out, in words.
+        bound: What it has to be, in words; empty where nothing is asked of it.
+        is_met: Whether it was.
+    """
+
+    measure: str
+    found: str
+    bound: str = ""
+    is_met: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelftestVerdict:
+    """What the machine can be trusted with.
+
+    Attributes:
+        highest_rate: The highest of the rates that came as asked for; None for none.
+        is_exact: All percentiles were the true ones.
+        is_counted: No request was lost, and none counted twice.
+        is_complete: All of the rates came as asked for.
+        timer: What drove the arrivals.
+    """
+
+    highest_rate: float | None
+    is_exact: bool
+    is_counted: bool
+    is_complete: bool
+    timer: str
+
+    @property
+    def is_met(self) -> bool:
+        """Whether the machine did all that was asked of it."""
+        return self.is_complete and self.is_exact and self.is_counted
+
+
+def true_percentile(ordered: Sequence[float], percent: float) -> float:
+    """The smallest value that so many percent stay within, as ``Histogram`` counts it."""
+    return ordered[max(ceil(len(ordered) * percent / 100 - 1e-9), 1) - 1]
+
+
+def judge_rate(measured: Measured) -> list[SelftestRow]:
+    """Whether the arrivals came as asked for."""
+    rate = measured.rate or 0.0
+    off = measured.achieved_per_s / rate - 1
+    title = f"{rate:,g} arrivals per second"
+    return [
+        SelftestRow(
+            measure=f"{title}: rate",
+            found=f"{measured.achieved_per_s:,.1f}/s ({off:+.2%})",
+            bound=f"within {MOST_OFF_RATE:.1%}",
+            is_met=abs(off) <= MOST_OFF_RATE,
+        ),
+        SelftestRow(
+            measure=f"{title}: late, p99",
+            found=f"{measured.late_p99_ms:.2f} ms",
+            bound=f"at most {MOST_LATE_P99_MS:g} ms",
+            is_met=measured.late_p99_ms <= MOST_LATE_P99_MS,
+        ),
+    ]
+
+
+def judge_percentiles(measured: Measured) -> list[SelftestRow]:
+    """Whether the percentiles are the true ones."""
+    return [
+        SelftestRow(
+            measure=f"{measured.rate:,g}/s: {'max' if percent == 100 else f'p{percent:g}'}",
+            found=f"{mine:,.2f} ms, truly {true:,.2f} ms ({mine - true:+.2f} ms)",
+            bound=f"within {MOST_OFF_SHARE:.0%} or {MOST_OFF_MS:g} ms",
+            is_met=abs(mine - true) <= max(MOST_OFF_MS, MOST_OFF_SHARE * true),
+        )
+        for percent, (mine, true) in measured.percentiles_ms().items()
+    ]
+
+
+def judge_counts(runs: Sequence[Measured]) -> SelftestRow:
+    """Whether the generator counted what the server saw."""
+    counted, seen = sum(each.counted for each in runs), sum(each.seen for each in runs)
+    return SelftestRow(
+        measure="requests counted",
+        found=f"{counted:,} of {seen:,} seen",
+        bound="equal",
+        is_met=counted == seen,
+    )
+
+
+def cost(measured: Measured) -> SelftestRow:
+    """What a request costs this machine, and what one core may so carry."""
+    return SelftestRow(
+        measure="processor time of a request",
+        found=f"{measured.cpu_us:.0f} µs, so {1e6 / measured.cpu_us:,.0f}/s at most from one process"
+        if measured.cpu_us
+        else "nothing was answered",
+        is_met=measured.cpu_us > 0,
+    )
+
+
+def selftest(
+    seconds: float, *, rates: Sequence[float] = RATES, on_rows: Callable[[Sequence[SelftestRow]], object]
+) -> SelftestVerdict:
+    """Run the whole table.
+
+    Args:
+        seconds: How long each measurement takes; some six of them are taken.
+        rates: Of arrivals.
+        on_rows: Told of the lines as they come.
+
+    Raises:
+        TargetUnreachable: A server did not start, or a generator did not come to its end.
+    """
+    kept_up: list[float] = []
+    is_exact = True
+    runs: list[Measured] = []
+
+    def tell(rows: Sequence[SelftestRow]) -> bool:
+        on_rows(rows)
+        return all(row.is_met for row in rows)
+
+    for rate in rates:
+        runs.append(measure(times=ServerTimes(median_ms=2.0), seconds=seconds, rate=rate))
+        if tell(judge_rate(runs[-1])):
+            kept_up.append(rate)
+    freezing = ServerTimes(median_ms=20.0, freeze_s=seconds / 10, every_s=seconds / 2)
+    for rate in rates[: len(TRUTH_RATES)]:
+        users = round(rate * (2 * freezing.freeze_s + 0.5))
+        runs.append(measure(times=freezing, seconds=seconds, rate=rate, users=users))
+        is_exact &= tell(judge_percentiles(runs[-1]))
+    is_counted = tell([judge_counts(runs)])
+    closed = measure(times=ServerTimes(median_ms=0.0), seconds=seconds / 2)
+    tell([cost(closed)])
+    return SelftestVerdict(
+        highest_rate=max(kept_up, default=None),
+        is_exact=is_exact,
+        is_counted=is_counted,
+        is_complete=len(kept_up) == len(rates),
+        timer=runs[0].observed.timer,
+    )
+
+
+def measure(
+    *,
+    times: ServerTimes,
+    seconds: float,
+    rate: float | None = None,
+    users: int | None = None,
+) -> Measured:
+    """Run the generator against a truth server.
+
+    Args:
+        times: How the server behaves.
+        seconds: How long.
+        rate: Arrivals per second; None for the closed model.
+        users: Of the closed model; in the open one the most in flight.
+
+    Raises:
+        TargetUnreachable: The server did not start, or the generator did not come to its end.
+    """
+    with truth_server(times) as url:
+        model = (
+            ["--closed", str(users or _CLOSED_USERS)]
+            if rate is None
+            else ["--rate", f"{rate:g}", "--users", str(users or _OPEN_USERS)]
+        )
+        command = [
+            sys.executable,
+            "-m",
+            "knouds_harness.load.selftest.generator_probe",
+            url,
+            *model,
+            "--seconds",
+            f"{seconds:g}",
+        ]
+        process = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own
+        if process.returncode:
+            last_line = (process.stderr.strip().splitlines() or ["no reason was given"])[-1]
+            raise TargetUnreachable(f"the load generator did not come to its end: {last_line}")
+        observed = read_observed(process.stdout)
+        with urllib.request.urlopen(f"{url}/log") as response:  # noqa: S310 - our own server's http
+            log: list[tuple[str, float, float]] = json.load(response)
+    truth_s: list[float] = []
+    if rate is not None:
+        truth_s = sorted(sent_s - observed.start_s - int(number) / rate for number, _, sent_s in log)
+    return Measured(rate=rate, observed=observed, truth_s=truth_s, seen=len(log))
+
+
+@contextmanager
+def truth_server(times: ServerTimes) -> Iterator[str]:
+    """A truth server as long as the context lasts; yields its address.
+
+    Raises:
+        TargetUnreachable: It did not start.
+    """
+    command = [sys.executable, "-m", "knouds_harness.load.selftest.reference_server"]
+    command += ["--median-ms", f"{times.median_ms:g}", "--spread", f"{times.spread:g}"]
+    command += ["--freeze-s", f"{times.freeze_s:g}", "--every-s", f"{times.every_s:g}"]
+    with subprocess.Popen(  # noqa: S603 - our own
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None  # noqa: S101 - for the type checker: PIPE was asked for
+            url = process.stdout.readline().strip()
+            if not url:
+                raise TargetUnreachable("the truth server did not start")
+            yield url
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=_STOP_WITHIN_S)
+            except subprocess.TimeoutExpired:
+                process.kill()

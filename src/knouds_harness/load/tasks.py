@@ -1,0 +1,257 @@
+"""What users do: one function each, for the ``tasks`` of a scenario."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Final
+
+import gevent
+
+from knouds_harness.contract.operations import Action
+from knouds_harness.exchange.execution_status import FINAL
+from knouds_harness.load.client.response import Response
+from knouds_harness.load.scenario import ScenarioUser
+from knouds_harness.load.workload.accounts import RUN_MODEL, RUN_WORKFLOW, RunRequest, TaskNeed
+from knouds_harness.load.workload.workload import takes
+
+_ACCEPTED: Final = (200, 202)
+_LEADS_NOWHERE_ELSE: Final = re.compile(r"[\w~-][\w.~-]*", re.ASCII)
+"""Ids that can stand in a path; ``../workflows/x/run?`` would make a cancel a run."""
+_FIRST_POLL_S: Final = 0.1
+_SLOWER: Final = 1.5
+_LONGEST_PAUSE_S: Final = 5.0
+_DEADLINE_S: Final = 120.0
+
+
+# --- reads
+
+
+@takes(TaskNeed(operations=("getWhoami",)))
+def who_am_i(user: ScenarioUser) -> None:
+    """Ask for the account."""
+    user.call("getWhoami", "/api/whoami")
+
+
+@takes(TaskNeed(operations=("listWorkflows",)))
+def list_workflows(user: ScenarioUser) -> None:
+    """Ask for what is there."""
+    user.call("listWorkflows", "/api/workflows")
+
+
+@takes(TaskNeed(operations=("getWorkflowSchema",), has_workflow=True))
+def read_schema(user: ScenarioUser) -> None:
+    """Ask for the fields of one of its own workflows."""
+    user.call("getWorkflowSchema", f"/api/workflows/{user.chance.choice(user.account.own_slugs)}/schema")
+
+
+@takes(TaskNeed(operations=("listUsage",)))
+def list_usage(user: ScenarioUser) -> None:
+    """Ask for what was spent."""
+    user.call("listUsage", "/api/usage", params={"limit": 20})
+
+
+@takes(TaskNeed(operations=("getPublicPricing",)))
+def read_pricing(user: ScenarioUser) -> None:
+    """Ask for prices, without a key."""
+    user.call("getPublicPricing", "/api/pricing/public", is_public=True)
+
+
+@takes(TaskNeed(operations=("getHealth",)))
+def read_health(user: ScenarioUser) -> None:
+    """Ask whether the server is up, without a key."""
+    user.call("getHealth", "/api/health", is_public=True)
+
+
+# --- runs
+
+_WORKFLOW: Final = TaskNeed(runs=(RUN_WORKFLOW,))
+_MODEL: Final = TaskNeed(runs=(RUN_MODEL,))
+_CHEAPEST: Final = TaskNeed(runs=(RUN_WORKFLOW, RUN_MODEL), is_cheapest=True)
+_FOLLOWED: Final = TaskNeed(runs=(RUN_WORKFLOW, RUN_MODEL), is_polled=True, operations=("getExecution",))
+_CANCELLED: Final = replace(_FOLLOWED, operations=("getExecution", "cancelExecution"))
+
+
+@takes(_WORKFLOW)
+def run_workflow(user: ScenarioUser) -> None:
+    """Run one of its own workflows, and wait for the result."""
+    user.send_run(user.choose(_WORKFLOW))
+
+
+@takes(_MODEL)
+def run_model(user: ScenarioUser) -> None:
+    """Run a model, and wait for the result."""
+    user.send_run(user.choose(_MODEL))
+
+
+@takes(_CHEAPEST)
+def run_cheapest(user: ScenarioUser) -> None:
+    """Run what costs least: a workflow of its own, or where there is none a model."""
+    user.send_run(user.choose(_CHEAPEST))
+
+
+@takes(_FOLLOWED)
+def follow_run(user: ScenarioUser) -> None:
+    """Submit a run, and poll until it has ended."""
+    _follow(user, user.choose(_FOLLOWED), cancel_after_s=None)
+
+
+@takes(_CANCELLED)
+def cancel_run(user: ScenarioUser) -> None:
+    """Submit a run, cancel it while it is in flight, and poll until it has ended."""
+    _follow(user, user.choose(_CANCELLED), cancel_after_s=user.chance.uniform(0.0, 0.5))
+
+
+def _follow(user: ScenarioUser, run_request: RunRequest, *, cancel_after_s: float | None) -> None:
+    submitted_s = time.perf_counter()
+    submitted = user.send_run(run_request, asynchronous=True)
+    execution_id = _member(submitted, "executionId") if submitted.status_code in _ACCEPTED else None
+    if not (isinstance(execution_id, str) and _LEADS_NOWHERE_ELSE.fullmatch(execution_id)):
+        return
+    user.load_run.cycles.accepted(submitted.elapsed_ms)
+    path = f"/api/executions/{execution_id}"
+    if cancel_after_s is not None:
+        gevent.sleep(cancel_after_s)
+        user.call(
+            "cancelExecution",
+            f"{path}/cancel",
+            method="POST",
+            action=Action.CANCEL,
+            expected=(200, 202, 400, 409),  # the last two where it has ended meanwhile
+            runner=run_request.persona,
+        )
+    if not _is_delivered(user, submitted, execution_id, run_request, submitted_s):
+        _poll(user, path, run_request, submitted_s)
+
+
+def _is_delivered(
+    user: ScenarioUser, submitted: Response, execution_id: str, run_request: RunRequest, submitted_s: float
+) -> bool:
+    """Wait for the delivery, where one is to come, and ask once when the run ended."""
+    webhook_waiter = user.load_run.webhook_waiter
+    delivery = _member(submitted, "webhookDelivery")
+    if webhook_waiter is None:
+        return False
+    if not (isinstance(delivery, dict) and delivery.get("configured") is True):
+        webhook_waiter.count_unconfigured()
+        return False
+    arrival = webhook_waiter.await_arrival(
+        execution_id, timeout_s=(run_request.deadline_s or _DEADLINE_S) - (time.perf_counter() - submitted_s)
+    )
+    if arrival is None and webhook_waiter.is_over:
+        return False  # it may still come; how the run ended is asked for while there is time
+    if arrival is None or arrival.status not in FINAL:
+        user.load_run.cycles.undelivered()
+        return False
+    to_final_ms = (time.perf_counter() - submitted_s) * 1e3
+    path = f"/api/executions/{execution_id}"
+    ended_unix_s = _unix_s(_member(user.call("getExecution", path, runner=run_request.persona), "endedAt"))
+    user.load_run.cycles.delivered(
+        arrival.status,
+        to_final_ms=to_final_ms,
+        delay_ms=None if ended_unix_s is None else (arrival.at_unix_s - ended_unix_s) * 1e3,
+    )
+    return True
+
+
+def _unix_s(text: object) -> float | None:
+    """What no source promises, and may be there all the same: when an execution ended."""
+    try:
+        return datetime.fromisoformat(text).timestamp() if isinstance(text, str) else None
+    except ValueError:
+        return None
+
+
+def _poll(user: ScenarioUser, path: str, run_request: RunRequest, submitted_s: float) -> None:
+    deadline_s = submitted_s + (run_request.deadline_s or _DEADLINE_S)
+    seen_in_flight_s = submitted_s
+    for polls, pause_s in enumerate(_pauses(), start=1):
+        gevent.sleep(pause_s * user.chance.uniform(0.8, 1.2))  # not all at once
+        asked_s = time.perf_counter()
+        status = _member(user.call("getExecution", path, runner=run_request.persona), "status")
+        now_s = time.perf_counter()
+        if isinstance(status, str) and status in FINAL:
+            user.load_run.cycles.ended(
+                status,
+                to_final_ms=(now_s - submitted_s) * 1e3,
+                unseen_ms=(now_s - seen_in_flight_s) * 1e3,
+                polls=polls,
+            )
+            return
+        seen_in_flight_s = asked_s
+        if now_s >= deadline_s:
+            user.load_run.cycles.gave_up()
+            return
+
+
+def _pauses() -> Iterator[float]:
+    pause_s = _FIRST_POLL_S
+    while True:
+        yield pause_s
+        pause_s = min(pause_s * _SLOWER, _LONGEST_PAUSE_S)
+
+
+# --- workflows
+
+_NUMBERS = itertools.count()
+_DOCUMENT: Final[dict[str, Any]] = {
+    "description": "Made by a load test, and deleted again.",
+    "tags": ["harness"],
+    "nodes": [
+        {"id": "in", "type": "requestInput", "position": {"x": 0, "y": 0}, "data": {"fields": []}},
+        {"id": "out", "type": "responseOutput", "position": {"x": 320, "y": 0}, "data": {}},
+    ],
+    "edges": [
+        {"id": "e1", "source": "in", "target": "out", "sourceHandle": "out", "targetHandle": "in"},
+    ],
+    "viewport": {"x": 0, "y": 0, "zoom": 1},
+}
+
+
+@takes(
+    TaskNeed(operations=("createWorkflow", "getWorkflow", "updateWorkflow", "moveWorkflow", "deleteWorkflow"))
+)
+def workflow_crud(user: ScenarioUser) -> None:
+    """Create a workflow, read it, change it, move it, and delete it again."""
+    name = user.workflow_name(f"load {os.getpid()} {next(_NUMBERS)}")
+    created = user.call(
+        "createWorkflow",
+        "/api/workflows",
+        method="POST",
+        json={"name": name, **_DOCUMENT},
+        action=Action.WRITE,
+        expected=(200, 201),
+    )
+    slug = _member(created, "slug")
+    if not isinstance(slug, str) or not user.load_run.created.may_write(slug):
+        return
+    path = f"/api/workflows/{slug}"
+    try:
+        user.call("getWorkflow", path)
+        change = {"description": "Changed by a load test."}
+        user.call(
+            "updateWorkflow", path, method="PUT", json=change, action=Action.WRITE, expected=range(200, 300)
+        )
+        user.call(
+            "moveWorkflow",
+            f"{path}/move",
+            method="PUT",
+            json={"folderId": None},
+            action=Action.WRITE,
+            expected=range(200, 300),
+        )
+    finally:
+        user.call("deleteWorkflow", path, method="DELETE", action=Action.WRITE, expected=range(200, 300))
+
+
+def _member(response: Response, name: str) -> Any:  # noqa: ANN401 - JSON
+    try:
+        body = response.json()
+    except ValueError:
+        return None
+    return body.get(name) if isinstance(body, dict) else None

@@ -1,0 +1,343 @@
+"""What a load run is going to be, said before it begins: who sends how much, and what it costs.
+
+Nothing is sent for it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+from statistics import fmean
+from typing import Any, Final
+
+from knouds_harness.contract.tiers import LIMIT_BY_TIER, UNLIMITED, WINDOW_S, WITHOUT_MODELS
+from knouds_harness.load.arrivals.shapes import Shape
+from knouds_harness.load.options import LoadOptions
+from knouds_harness.load.workload.accounts import AccountKeys, TaskNeed
+from knouds_harness.load.workload.workload import SharedTask, Workload, scenarios_in, shares
+from knouds_harness.targets.profile import Target
+
+_GRID: Final = 500
+_THINKS: Final = 200
+_LARGEST_SURPRISE: Final = 5  # standard deviations of a Poisson number
+
+
+@dataclass(kw_only=True)
+class Demand:
+    """What is asked of one account.
+
+    Attributes:
+        account: Whose keys are used.
+        keys: Their names in the profile.
+        share: Of all tasks.
+        runs_by_route: How many runs of each limited operation it sends, for each task of all.
+        cost_credits: What these cost on average, for each task of all.
+        dearest_credits: What one of them costs at most.
+    """
+
+    account: AccountKeys
+    keys: list[str] = field(default_factory=list)
+    share: float = 0.0
+    runs_by_route: dict[str, float] = field(default_factory=dict)
+    cost_credits: float = 0.0
+    dearest_credits: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tasks:
+    """How many tasks there are; in the closed model, if every answer came at once.
+
+    Attributes:
+        total: Expected.
+        most: In the whole run, as far as chance allows.
+        in_window: The most that are expected in one window of the rate limit.
+    """
+
+    total: float
+    most: float
+    in_window: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPlan:
+    """What a run is going to be.
+
+    Attributes:
+        lines: All of it, for people.
+        warnings: What is not going to work out.
+    """
+
+    lines: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def forecast(
+    workload: Workload, options: LoadOptions, user_classes: Sequence[Any], *, is_asked: bool
+) -> RunPlan:
+    """Plan a run.
+
+    Args:
+        workload: Who sends; where the server was not asked for prices, with 0 for those that nobody said.
+        options: What is asked for.
+        user_classes: Of the Locust file; what others than a scenario's send is not known.
+        is_asked: Whether the server was asked for the prices that the profile does not say.
+
+    Raises:
+        HarnessError: Nothing of a scenario can be done.
+    """
+    target = workload.target
+    scenarios = scenarios_in(user_classes)
+    tasks = _tasks(options, scenarios)
+    demands = _demands(workload, scenarios)
+    crosses = any(each.crosses_limit for each in scenarios)
+    unpriced = set() if is_asked else _unpriced(workload, scenarios)
+    costs = _costs(target, options, tasks, demands, crosses=crosses, is_partial=bool(unpriced))
+    lines = [
+        f"load    {_load(options, tasks)}",
+        f"keys    {', '.join(_sender(each) for each in demands) or 'none that is known'}",
+        *(f"limits  {line}" for line in _limits(demands, tasks)),
+        *(f"costs   {line}" for line in costs),
+    ]
+    if unpriced:
+        names = ", ".join(sorted(unpriced))
+        lines.append(f"costs   as a run begins, the server is asked what {names} cost")
+    warnings = [
+        *(sentence for each in scenarios for sentence in workload.left_out(each)),
+        *_unknown(user_classes, scenarios),
+        *([] if crosses or tasks is None else _misfits(demands, tasks)),
+        *(_too_few(demands, tasks) if crosses and tasks else ()),
+        *(_too_dear(target, options, tasks, demands) if tasks and not crosses else ()),
+    ]
+    return RunPlan(lines=tuple(lines), warnings=tuple(warnings))
+
+
+# What is asked of whom
+
+
+def _demands(workload: Workload, scenarios: Sequence[Any]) -> list[Demand]:
+    """What is asked of each account, by all tasks of all scenarios together."""
+    by_user: dict[str, Demand] = {}
+    weight_of_all = sum(each.weight for each in scenarios)
+    for scenario in scenarios:
+        for part in workload.parts(scenario):
+            for account, share in zip(part.accounts, shares(part.accounts), strict=True):
+                demand = by_user.setdefault(account.user, Demand(account=account))
+                _add(demand, part.need, share * part.share * scenario.weight / weight_of_all)
+    return sorted(by_user.values(), key=lambda each: -each.share)
+
+
+def _add(demand: Demand, need: TaskNeed, share: float) -> None:
+    account = demand.account
+    run_requests = account.run_requests(need)
+    demand.keys += [key for key in account.keys_of(need) if key not in demand.keys]
+    demand.share += share
+    for run_request in run_requests:
+        runs = demand.runs_by_route
+        runs[run_request.operation] = runs.get(run_request.operation, 0.0) + share / len(run_requests)
+        demand.cost_credits += share / len(run_requests) * run_request.cost_credits
+        demand.dearest_credits = max(demand.dearest_credits, run_request.cost_credits)
+
+
+def _unpriced(workload: Workload, scenarios: Sequence[Any]) -> set[str]:
+    """The workflows that are going to be run, and whose price the profile does not say."""
+    run = {
+        run_request.path
+        for scenario in scenarios
+        for part in workload.parts(scenario)
+        for account in part.accounts
+        for run_request in account.run_requests(part.need)
+    }
+    return {
+        each.slug
+        for each in workload.target.workflows.values()
+        if each.cost_credits is None and f"/api/workflows/{each.slug}/run" in run
+    }
+
+
+def _tasks(options: LoadOptions, scenarios: Sequence[Any]) -> Tasks | None:
+    """None where think times are nothing that can be asked for."""
+    shape = options.course
+    if options.rate is None:
+        think_s = _think_s(scenarios)
+        if not think_s:
+            return None
+        users = shape
+        per_user = 1 / think_s
+        return Tasks(
+            total=users.total * per_user + options.users,
+            most=math.inf,
+            in_window=most_in(users, WINDOW_S) * per_user + options.users,
+        )
+    by_chance = _LARGEST_SURPRISE * math.sqrt(shape.total) if options.spacing == "poisson" else 0.0
+    return Tasks(
+        total=shape.total,
+        most=math.ceil(shape.total + by_chance),
+        in_window=most_in(shape, WINDOW_S),
+    )
+
+
+def _think_s(scenarios: Sequence[Any]) -> float | None:
+    """How long users think on average; None where that depends on more than chance."""
+    try:
+        return fmean(each.wait_time(None) for each in scenarios for _ in range(_THINKS))
+    except (AttributeError, TypeError, ValueError):
+        return None
+
+
+def most_in(shape: Shape, window_s: float) -> float:
+    """The largest area under a shape within so many seconds, wherever these begin."""
+    breaks_s = list(accumulate((stage.duration_s for stage in shape.stages), initial=0.0))
+    starts_s = [shape.duration_s * number / _GRID for number in range(_GRID)]
+    starts_s += [each - back_s for each in breaks_s for back_s in (0.0, window_s)]
+    return max(shape.area(start_s, start_s + window_s) for start_s in starts_s)
+
+
+# What comes of it
+
+
+def _misfits(demands: Sequence[Demand], tasks: Tasks) -> Iterator[str]:
+    for route in sorted({route for each in demands for route in each.runs_by_route}):
+        over = [
+            each
+            for each in demands
+            if each.account.tier in LIMIT_BY_TIER
+            and _in_window(each, route, tasks) > LIMIT_BY_TIER[each.account.tier]
+        ]
+        if not over:
+            continue
+        needed = sum(_in_window(each, route, tasks) for each in demands)
+        admitted = sum(LIMIT_BY_TIER.get(each.account.tier, 0) for each in demands)
+        tiers = [
+            f"{math.ceil(needed / limit):,} {tier}"
+            for tier, limit in LIMIT_BY_TIER.items()
+            if not (route == "runModel" and tier in WITHOUT_MODELS)
+        ]
+        yield (
+            f"{route}: up to {math.ceil(needed):,} runs in {WINDOW_S} s, and the accounts at hand admit "
+            f"{admitted:,}; the rest will be throttled. It takes {', '.join(tiers)} or 1 {UNLIMITED} keys, "
+            "each of another account: limits count accounts."
+        )
+
+
+def _too_few(demands: Sequence[Demand], tasks: Tasks) -> Iterator[str]:
+    for each in demands:
+        limit = LIMIT_BY_TIER.get(each.account.tier, math.inf)
+        for route in each.runs_by_route:
+            runs = _in_window(each, route, tasks)
+            if runs <= limit:
+                yield (
+                    f"{route}: at most {runs:,.0f} runs in {WINDOW_S} s do not cross the limit of {limit:,}; "
+                    "ask for a higher --rate, or a longer --duration."
+                )
+
+
+def _too_dear(target: Target, options: LoadOptions, tasks: Tasks, demands: Sequence[Demand]) -> Iterator[str]:
+    cost, budget = _expected_credits(tasks, demands), _budget(target, options)
+    if cost > budget:
+        yield (
+            f"It costs about {cost:,.0f} credits, and {budget:,.0f} may be spent "
+            f"({_budget_name(target, options)}): it will end early."
+        )
+
+
+def _unknown(user_classes: Sequence[Any], scenarios: Sequence[Any]) -> Iterator[str]:
+    unknown = [each.__name__ for each in user_classes if each not in scenarios]
+    unknown += [
+        task.__name__
+        for each in scenarios
+        for task in dict.fromkeys(each.tasks)
+        if not isinstance(task, SharedTask)
+    ]
+    if unknown:
+        yield f"What {', '.join(unknown)} runs is not in this plan, which knows the harness's own tasks."
+
+
+def _in_window(demand: Demand, route: str, tasks: Tasks) -> float:
+    return tasks.in_window * demand.runs_by_route.get(route, 0.0)
+
+
+def _expected_credits(tasks: Tasks, demands: Sequence[Demand]) -> float:
+    return tasks.total * sum(each.cost_credits for each in demands)
+
+
+def _budget(target: Target, options: LoadOptions) -> float:
+    return target.limits.credits_for(options.credits)
+
+
+def _budget_name(target: Target, options: LoadOptions) -> str:
+    is_less = options.credits is not None and options.credits < target.limits.credits
+    return "--credits" if is_less else "limits.credits"
+
+
+# In words
+
+
+def _load(options: LoadOptions, tasks: Tasks | None) -> str:
+    duration = f"{options.course.duration_s:g} s"
+    if options.rate is not None:
+        total = tasks.total if tasks else 0.0
+        return (
+            f"open model, {duration}, about {total:,.0f} tasks, at most {options.course_peak:g} per second "
+            f"and {options.users:,} in flight"
+        )
+    upper = f", at most about {tasks.total:,.0f} tasks (if answers came at once)" if tasks else ""
+    return f"closed model, {duration}, {options.users:,} users{upper}"
+
+
+def _sender(demand: Demand) -> str:
+    keys = " and ".join(demand.keys)
+    return f"{keys} ({demand.account.user}, {demand.account.tier}): {demand.share:.0%}"
+
+
+def _limits(demands: Sequence[Demand], tasks: Tasks | None) -> Iterator[str]:
+    for each in demands:
+        if not each.runs_by_route:
+            continue
+        user, tier = each.account.user, each.account.tier
+        if tier == UNLIMITED:
+            yield f"{user}: none"
+            continue
+        runs = ", ".join(
+            f"{route} up to {math.ceil(_in_window(each, route, tasks)):,}" if tasks else route
+            for route in sorted(each.runs_by_route)
+        )
+        limit = (
+            f"of {LIMIT_BY_TIER[tier]:,}"
+            if tier in LIMIT_BY_TIER
+            else f"(no source tells the limit of {tier})"
+        )
+        yield f"{user}: {runs} {limit} in {WINDOW_S} s"
+
+
+def _costs(
+    target: Target,
+    options: LoadOptions,
+    tasks: Tasks | None,
+    demands: Sequence[Demand],
+    *,
+    crosses: bool,
+    is_partial: bool,
+) -> Iterator[str]:
+    dearest_credits = max((each.dearest_credits for each in demands), default=0.0)
+    if not any(each.runs_by_route for each in demands):
+        yield "nothing"
+        return
+    budget = _budget(target, options)
+    most = tasks.most if tasks and not is_partial else math.inf
+    expected = tasks.total if tasks else math.inf
+    if crosses and not is_partial:  # what is refused is free
+        windows = math.ceil(options.course.duration_s / WINDOW_S) + 1
+        admitted = windows * sum(LIMIT_BY_TIER.get(each.account.tier, 0) for each in demands)
+        most, expected = min(most, admitted), min(expected, admitted)
+    mean = sum(each.cost_credits for each in demands)
+    is_told = math.isfinite(expected) and not is_partial
+    about = (
+        f"about {min(budget, expected * mean):,.0f} credits, "
+        if is_told
+        else "what is likely depends on prices, "
+    )
+    dearest = most * dearest_credits if dearest_credits or not is_partial else math.inf
+    name = _budget_name(target, options)
+    yield f"{about}at most {min(budget, dearest):,.0f} credits; {name} is {budget:,.0f}"

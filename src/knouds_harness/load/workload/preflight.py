@@ -1,0 +1,132 @@
+"""Before any load: whether it may go there at all, whether somebody answers, and what runs cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from knouds_harness.contract.operations import Action
+from knouds_harness.errors import HarnessError, ProfileContradicted, UsageError
+from knouds_harness.exchange.client import Client, first_contact
+from knouds_harness.exchange.pricing import Pricing
+from knouds_harness.exchange.profile_check import check_profile
+from knouds_harness.load.options import LoadOptions
+from knouds_harness.load.workload.workload import AccountTask, Scenario, Workload, scenarios_in
+from knouds_harness.targets.guards import Guard, check_load
+from knouds_harness.targets.profile import Target
+from knouds_harness.targets.resources import Model, Workflow
+
+
+def check_plan(target: Target, options: LoadOptions, *, host: str | None) -> None:
+    """Refuse load that the profile does not allow.
+
+    Args:
+        target: Where load is to go.
+        options: What is asked for.
+        host: Of the command line, if it names one.
+
+    Raises:
+        UsageError: The command line and the profile name different servers, or the profile has a proxy.
+        GuardStop: Load would go to another machine unasked, or is more than the profile's limits allow.
+    """
+    if host and host.rstrip("/") != target.base_url:
+        raise UsageError(
+            f"--host {host}: the profile {target.source} is for {target.base_url}\n  Leave --host out."
+        )
+    if target.http.proxy is not None:
+        raise UsageError(
+            f"{target.source}: http.proxy: load goes through no proxy, as its figures would be the proxy's\n"
+            "  Run load where the target can be reached directly, with a profile without the proxy."
+        )
+    check_load(
+        target,
+        starts_per_s=options.course_peak if options.rate else 0.0,
+        in_flight=options.users,
+        yes=options.yes,
+    )
+
+
+def look_ahead(
+    target: Target, rehearsal: Workload, user_classes: Iterable[Any], *, yes_production: bool
+) -> Mapping[str, float]:
+    """Make sure that the target answers and is what its profile says, and ask it for missing prices.
+
+    Args:
+        target: Where load is to go.
+        rehearsal: Who is to send, whatever runs cost.
+        user_classes: Of the Locust file.
+        yes_production: Whether the command line says so.
+
+    Returns:
+        The most that a run costs, in credits, by slug.
+
+    Raises:
+        GuardStop: The target is production, and somebody has not agreed.
+        TargetUnreachable: It gives no usable answer.
+        ProfileContradicted: What the load rests on is not as the profile says.
+    """
+    guard = Guard(target, yes_production=yes_production)
+    with Client(target=target, guard=guard) as client:
+        first_contact(client)
+        _check(rehearsal, scenarios_in(user_classes), guard)
+        pricing = Pricing(client, target)
+        prices = {slug: pricing.worst_case(each) for slug, each in target.workflows.items() if not each.fails}
+    return {slug: price for slug, price in prices.items() if price is not None}
+
+
+def _check(workload: Workload, scenarios: Sequence[type[Scenario]], guard: Guard) -> None:
+    """Hold what a run rests on against what the target answers: its keys, and what they are to run.
+
+    What turns out to be otherwise counts where without it the run would be another.
+    """
+    target = _resting_on(workload.target, workload.account_tasks(scenarios))
+    limits = target.limits
+    if any(each.crosses_limit for each in scenarios):  # even a refused run may count in a window
+        target = replace(target, limits=replace(limits, allow=limits.allow - {Action.RUN}))
+    with Client(target=target, guard=guard) as client:
+        found = check_profile(client)
+    with suppress(HarnessError):  # nothing may be left to do
+        asked, given = (
+            workload.on(replace(each, limits=limits)).account_tasks(scenarios)
+            for each in (target, found.target)
+        )
+        if given == asked:
+            return
+    raise ProfileContradicted(
+        "\n  ".join(
+            [
+                f"{target.source}: the target is not what its profile says, so no load was sent",
+                *(each.says for each in found.contradictions),
+            ]
+        )
+    )
+
+
+def _resting_on(target: Target, tasks: Sequence[AccountTask]) -> Target:
+    """The target with nothing but the keys and resources that load is sent with and to."""
+    keys = {each for task in tasks for each in task.keys}
+    named = {each.split("/")[3] for task in tasks for each in task.paths}
+    slugs = {each for task in tasks for each in task.slugs} | named
+    return replace(
+        target,
+        personas={name: each for name, each in target.personas.items() if name in keys},
+        workflows={slug: each for slug, each in target.workflows.items() if slug in slugs},
+        models={name: each for name, each in target.models.items() if name in named},
+    )
+
+
+def price_of(
+    resource: Workflow | Model, asked: Mapping[str, float], *, unknown: float | None = None
+) -> float | None:
+    """The most that one run costs, from the profile or as the server said.
+
+    Args:
+        resource: What is run.
+        asked: What the server said, by slug.
+        unknown: The price of a workflow of which neither says one.
+    """
+    if resource.cost_credits is not None or isinstance(resource, Model):
+        return resource.cost_credits
+    return asked.get(resource.slug, unknown)

@@ -1,0 +1,1 @@
+"""Figures: histograms and their logs, percentiles, objectives. What load counts in and reports read."""

@@ -1,0 +1,139 @@
+"""HdrHistogram interval logs (``*.hlog``), which every tool of that family reads.
+
+A line holds one second of one series. Durations are in nanoseconds, with three digits; a line's maximum is in
+milliseconds, as those tools have it. The tag of a line is the parts of its series, joined by ``|``; what a
+tag may not hold is percent-encoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import quote, unquote
+
+from hdrh.histogram import HdrHistogram
+from hdrh.log import HistogramLogReader
+
+from knouds_harness.measures.histograms import MAX_NS, Histogram, bucket_of, highest_of, lowest_of
+
+_DIGITS = 3
+_LAST = bucket_of(MAX_NS)
+_ALLOWED_IN_TAGS = "/:;?&=+*!'()[]{}@$ "
+_LEGEND = '"StartTimestamp","Interval_Length","Interval_Max","Interval_Compressed_Histogram"'
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """What one line of a log says.
+
+    Attributes:
+        series: The parts of its tag, such as operation, outcome and measure.
+        start_unix_s: When it begins.
+        length_s: How long it is.
+        histogram: The durations.
+    """
+
+    series: tuple[str, ...]
+    start_unix_s: float
+    length_s: float
+    histogram: Histogram
+
+
+class HdrLogWriter:
+    """Writes a log as a run goes: each line is whole and on its way to the disk once ``write`` returns."""
+
+    def __init__(self, path: Path, *, start_unix_s: float) -> None:
+        """Begin a new file.
+
+        Args:
+            path: Is overwritten.
+            start_unix_s: When the run began.
+        """
+        self._file = path.open("w", encoding="ascii", buffering=1)
+        self._file.write("#[Histogram log format version 1.3]\n")
+        self._file.write(f"#[StartTime: {start_unix_s:.3f} (seconds since epoch)]\n{_LEGEND}\n")
+        # One for all lines: it holds 0.3 MB in a cycle, and the garbage collector does not see how much.
+        self._hdr = HdrHistogram(1, MAX_NS, _DIGITS)
+
+    def write(self, interval: Interval) -> None:
+        """Write one line; lines are to come in order of time."""
+        buckets = interval.histogram.counts
+        max_ms = highest_of(max(buckets)) / 1e6 if buckets else 0.0
+        tag = "|".join(quote(part, safe=_ALLOWED_IN_TAGS).replace(" ", "%20") for part in interval.series)
+        payload = self._encoded(interval.histogram)
+        self._file.write(
+            f"Tag={tag},{interval.start_unix_s:.3f},{interval.length_s:.3f},{max_ms:.3f},{payload}\n"
+        )
+
+    def _encoded(self, histogram: Histogram) -> str:
+        hdr = self._hdr
+        counts = {min(bucket, _LAST): count for bucket, count in histogram.counts.items()}
+        for bucket, count in counts.items():
+            hdr.counts[bucket] = count
+        hdr.total_count, hdr.max_value = sum(counts.values()), lowest_of(max(counts, default=0))
+        encoded: bytes = hdr.encode()
+        for bucket in counts:
+            hdr.counts[bucket] = 0
+        return encoded.decode("ascii")
+
+    def close(self) -> None:
+        """Write no more."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def read_hdr_log(path: Path) -> Iterator[Interval]:
+    """The intervals of a log, in their order; a last line that was cut short is left out.
+
+    Args:
+        path: Ours, or another tool's with durations in nanoseconds.
+    """
+    reader = HistogramLogReader(str(path), HdrHistogram(1, MAX_NS, _DIGITS))
+    try:
+        while True:
+            try:
+                hdr = reader.get_next_interval_histogram()
+            except Exception:  # noqa: BLE001 - the library raises whatever base64, zlib or struct raise
+                return
+            if hdr is None:
+                return
+            start_s, end_s = hdr.get_start_time_stamp() / 1000, hdr.get_end_time_stamp() / 1000
+            yield Interval(
+                series=tuple(unquote(part) for part in (hdr.get_tag() or "").split("|")),
+                start_unix_s=round(start_s, 3),
+                length_s=round(end_s - start_s, 3),
+                histogram=from_hdr(hdr),
+            )
+    finally:
+        reader.close()
+
+
+def to_hdr(histogram: Histogram) -> HdrHistogram:
+    """The same counts as the library's histogram, in nanoseconds; nothing is lost."""
+    hdr = HdrHistogram(1, MAX_NS, _DIGITS)
+    for bucket, count in histogram.counts.items():
+        hdr.record_value(min(lowest_of(bucket), MAX_NS), count)
+    return hdr
+
+
+def from_hdr(hdr: HdrHistogram) -> Histogram:
+    """The library's histogram, in nanoseconds, as ours; nothing is lost if it has three digits."""
+    histogram = Histogram()
+    if hdr.get_total_count():
+        first, last = (
+            hdr.get_counts_array_index(value) for value in (hdr.get_min_value(), hdr.get_max_value())
+        )
+        for index, count in enumerate(hdr.counts[first : last + 1], first):  # its own iterator takes 0.1 s
+            if count:
+                histogram.add(Histogram({bucket_of(hdr.get_value_from_index(index)): count}))
+    return histogram

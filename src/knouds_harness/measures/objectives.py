@@ -1,0 +1,213 @@
+"""Objectives: what a scenario's figures have to be, from ``load/objectives.toml`` and the command line."""
+
+from __future__ import annotations
+
+import math
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Final
+
+from knouds_harness.errors import UsageError
+from knouds_harness.measures.percentiles import RECORDED_PERCENTS, percentile_measure, time_ms
+from knouds_harness.runs.load_results import ALL_OPERATIONS, JudgedObjective, OperationLoad
+
+_TIMES: Final = ("mean_ms", *map(percentile_measure, RECORDED_PERCENTS), "max_ms")
+_OTHERS: Final = ("error_rate", "throttled_rate", "requests_per_s")
+_WRITTEN: Final = re.compile(
+    r"(?:(?P<operation>\S.*?)\s+)?(?P<measure>\S+?)\s*(?P<sign><=?|>=?)\s*(?P<number>[\d.eE+-]+)\s*(?P<unit>ms|s|%|/s|)"
+)
+_UNITS: Final[Mapping[str, Mapping[str, float]]] = {
+    "time": {"": 1, "ms": 1, "s": 1000},
+    "share": {"": 1, "%": 0.01},
+    "rate": {"": 1, "/s": 1},
+}
+_NO_MEASURES: Final = ("fact", "tolerance")
+"""Besides bounds: the promise behind them, and how much may change between runs, which comparing reads."""
+EVERY_OPERATION: Final = "*"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """One figure and its bound.
+
+    Attributes:
+        operation: As in statistics, or ``ALL_OPERATIONS``; with a ``*`` in it, each that was sent and fits.
+        measure: ``mean_ms``, ``p95_ms`` and other percentiles, and ``max_ms`` of response times, of service
+            times with ``service_`` before them; ``error_rate`` and ``throttled_rate``, from 0 to 1;
+            ``requests_per_s``.
+        bound: At most this; for ``requests_per_s`` at least.
+        fact: The documented promise behind it, or empty.
+    """
+
+    operation: str
+    measure: str
+    bound: float
+    fact: str = ""
+
+
+def load_objectives(path: Path, scenario: str) -> tuple[Objective, ...]:
+    """The objectives of one scenario.
+
+    Args:
+        path: A TOML file with a table for each scenario, in it one for each operation, in it a bound for each
+            measure, and perhaps the ``fact`` that promises it.
+        scenario: Which table to read; one that is not there has no objectives.
+
+    Raises:
+        UsageError: The file cannot be read, or something in it is no objective; says everything at once.
+    """
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:  # also of a number of 5,000 digits
+        raise UsageError(f"{path}: is no TOML: {error}") from None
+    problems: list[str] = []
+    found = {name: list(_objectives(name, table, problems)) for name, table in tables.items()}
+    if problems:
+        raise UsageError("\n".join(f"{path}: {problem}" for problem in problems))
+    return tuple(found.get(scenario, ()))
+
+
+def _objectives(scenario: str, table: Any, problems: list[str]) -> Iterator[Objective]:  # noqa: ANN401 - TOML
+    if not isinstance(table, Mapping) or not all(isinstance(each, Mapping) for each in table.values()):
+        problems.append(f'{scenario}: is no scenario with operations\n  Write [{scenario}."operationId"].')
+        return
+    for operation, measures in table.items():
+        fact = measures.get("fact", "")
+        for measure, bound in measures.items():
+            where = f'{scenario}."{operation}".{measure}'
+            if measure in _NO_MEASURES:
+                continue
+            if measure.removeprefix("service_") not in _TIMES and measure not in _OTHERS:
+                problems.append(
+                    f"{where}: is no measure\n  Use one of {', '.join((*_TIMES, *_OTHERS))}; "
+                    "service_ before a time is that of the service."
+                )
+            elif isinstance(bound, bool) or not isinstance(bound, int | float) or not bound >= 0:
+                problems.append(f"{where}: {bound!r} is no bound\n  Write a number that is not negative.")
+            else:
+                yield Objective(operation=operation, measure=measure, bound=bound, fact=str(fact))
+
+
+def parse_bounds(texts: Iterable[str]) -> tuple[Objective, ...]:
+    """Objectives for every operation, from ``measure=bound``.
+
+    Raises:
+        UsageError: One of them is no measure, or has no bound.
+    """
+    problems: list[str] = []
+    found: list[Objective] = []
+    for text in texts:
+        measure, _, bound = text.partition("=")
+        try:
+            number: object = float(bound)
+        except ValueError:
+            number = bound
+        found += _objectives("", {EVERY_OPERATION: {measure: number}}, problems)
+    if problems:
+        raise UsageError("\n".join(problem.removeprefix('."*".') for problem in problems))
+    return tuple(found)
+
+
+def parse_objectives(texts: Iterable[str]) -> tuple[Objective, ...]:
+    """Objectives as people write them: ``runWorkflow p95 < 300ms``, or ``error_rate < 1%`` of all together.
+
+    Raises:
+        UsageError: One of them is no objective.
+    """
+    return tuple(map(_parsed, texts))
+
+
+def _parsed(text: str) -> Objective:
+    found = _WRITTEN.fullmatch(text.strip())
+    if not found:
+        raise UsageError(
+            f'"{text}" is no objective\n'
+            "  Write an operation or none for all together, a measure and a bound: runWorkflow p95 < 300ms"
+        )
+    operation, written, unit = found["operation"] or ALL_OPERATIONS, found["measure"], found["unit"]
+    measure = f"{written}_ms" if f"{written.removeprefix('service_')}_ms" in _TIMES else written
+    is_time = measure.removeprefix("service_") in _TIMES
+    if not is_time and measure not in _OTHERS:
+        names = [each.removesuffix("_ms") for each in (*_TIMES, *_OTHERS)]
+        raise UsageError(
+            f'"{text}": {written} is no measure\n'
+            f"  Use one of {', '.join(names)}; service_ before a time is that of the service."
+        )
+    if measure.startswith("service_") and operation == ALL_OPERATIONS:
+        raise UsageError(f'"{text}": service times are kept by operation\n  Name one, or * for each.')
+    is_least = measure == "requests_per_s"
+    if found["sign"].startswith(">") != is_least:
+        raise UsageError(f'"{text}": {written} is bounded with {">" if is_least else "<"}')
+    units = _UNITS["time" if is_time else "rate" if is_least else "share"]
+    try:
+        bound = float(found["number"]) * units[unit]
+    except (ValueError, KeyError):
+        bound = math.nan
+    if not 0 <= bound < math.inf:
+        given = f"{found['number']}{unit}"
+        known = " or ".join(filter(None, units))
+        raise UsageError(f'"{text}": {given} is no bound\n  Write a number, in {known}.')
+    return Objective(operation=operation, measure=measure, bound=bound)
+
+
+def judge_objectives(
+    objectives: Iterable[Objective], operations: Sequence[OperationLoad]
+) -> tuple[JudgedObjective, ...]:
+    """Hold objectives against what was measured. An operation that was never sent misses its objective.
+
+    Args:
+        objectives: What the figures have to be.
+        operations: Each that was sent, and all together as ``ALL_OPERATIONS``.
+    """
+    return tuple(
+        _judged(objective, name, measured)
+        for objective in objectives
+        for name, measured in _meant_by(objective, operations)
+    )
+
+
+def _meant_by(
+    objective: Objective, operations: Sequence[OperationLoad]
+) -> list[tuple[str, OperationLoad | None]]:
+    meant = objective.operation
+    fitting = [each for each in operations if fnmatchcase(each.operation, meant)]
+    named = [each for each in fitting if each.operation != ALL_OPERATIONS or meant == ALL_OPERATIONS]
+    if not named and EVERY_OPERATION not in meant:
+        return [(meant, None)]
+    return [(each.operation, each) for each in named]
+
+
+def _judged(objective: Objective, operation: str, measured: OperationLoad | None) -> JudgedObjective:
+    observed = _observed(objective.measure, measured) if measured else None
+    if observed is None:
+        is_met = False
+    elif objective.measure == "requests_per_s":
+        is_met = observed >= objective.bound
+    else:
+        is_met = observed <= objective.bound
+    return JudgedObjective(
+        operation=operation,
+        measure=objective.measure,
+        bound=objective.bound,
+        observed=observed,
+        is_met=is_met,
+        fact=objective.fact,
+    )
+
+
+def _observed(measure: str, load: OperationLoad) -> float | None:
+    match measure:
+        case "error_rate":
+            return load.error_rate if load.requests else None
+        case "throttled_rate":
+            return load.outcomes["throttled"] / load.requests if load.requests else None
+        case "requests_per_s":
+            return load.per_s
+    times = load.service if measure.startswith("service_") else load.response
+    return time_ms(times, measure.removeprefix("service_"))

@@ -1,0 +1,223 @@
+"""Options of commands, each declared once as a field of a dataclass.
+
+click's options, those of the pytest plugin and those of Locust's parser are made from that field, and so is
+the dataclass that all three are read into. The program behind a command, pytest or Locust, is its *runner*.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from argparse import SUPPRESS, ArgumentTypeError, Namespace
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
+
+import click
+
+_KEY: Final = "option"
+_LARGEST_SEED: Final = 2**31
+_Options = TypeVar("_Options")
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+class FiniteRange(click.FloatRange):
+    """A number between bounds; ``nan`` and ``inf`` are none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401 - as click has it
+        """Refuse what is no number that can be counted to."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is no number that anything can be measured with", param, ctx)
+        return float(number)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """One option.
+
+    Attributes:
+        help: What it does, in words, without the default.
+        name: The field's; from the dataclass.
+        default: The field's; None where a factory makes it.
+        flag: Such as ``--warm-up``; from the name unless given.
+        runner_flag: What pytest or Locust calls it; the same unless given.
+        type: Checks and converts a value; from the field's type unless given.
+        metavar: Stands for the value in help.
+        default_text: The default in words, given where it depends on more than this option.
+        bare_value: What the option means without a value; None if it needs one.
+        is_flag: It takes no value; from the field's type.
+        is_repeatable: It may be given several times; from the field's type.
+        in_click: Our commands have it.
+        in_runner: It is added to pytest's or Locust's options; False also where they have it themselves.
+        is_hidden: Only our own processes pass it.
+    """
+
+    help: str
+    name: str = ""
+    default: object = None
+    flag: str = ""
+    runner_flag: str = ""
+    type: click.ParamType[Any] | None = None
+    metavar: str | None = None
+    default_text: str = ""
+    bare_value: float | None = None
+    is_flag: bool = False
+    is_repeatable: bool = False
+    in_click: bool = True
+    in_runner: bool = True
+    is_hidden: bool = False
+
+    @property
+    def text(self) -> str:
+        """The help with the default."""
+        return f"{self.help} [default: {self.default_text}]" if self.default_text else self.help
+
+    @property
+    def destination(self) -> str:
+        """The attribute that holds the value in what pytest or Locust has parsed."""
+        return self.runner_flag.lstrip("-").replace("-", "_")
+
+    def as_click(self) -> Callable[[_Command], _Command]:
+        """Make click's option; what is not asked for is None, False or an empty tuple."""
+        if self.is_flag:
+            return click.option(self.flag, self.name, is_flag=True, help=self.text)
+        more: dict[str, Any] = {"multiple": True} if self.is_repeatable else {}
+        if self.bare_value is not None:
+            more = {"is_flag": False, "flag_value": str(self.bare_value)}
+        metavar = self.metavar if self.bare_value is None else f"[{self.metavar}]"
+        return click.option(self.flag, self.name, type=self.type, metavar=metavar, help=self.text, **more)
+
+    def for_argparse(self) -> dict[str, Any]:
+        """Keywords for ``add_argument``."""
+        text = SUPPRESS if self.is_hidden else self.text.replace("%", "%%")
+        if self.is_flag:
+            return {"action": "store_true", "help": text}
+        keywords: dict[str, Any] = {"type": self._converted, "metavar": self.metavar, "help": text}
+        if self.default_text == str(self.default):
+            keywords |= {"default": self.default}
+        if isinstance(self.type, click.Choice):
+            keywords |= {"choices": list(self.type.choices)}
+        if self.is_repeatable:
+            keywords |= {"action": "append"}
+        if self.bare_value is not None:
+            keywords |= {"nargs": "?", "const": self.bare_value}
+        return keywords
+
+    def kept(self, value: object) -> object:
+        """A parsed value as the dataclass has it."""
+        if isinstance(self.type, click.Path):
+            return Path(str(value))
+        return tuple(value) if isinstance(value, list) else value
+
+    def _converted(self, text: str) -> Any:  # noqa: ANN401 - what the type makes of it
+        """Check a value as click does; a path stays text, as Locust sends what it has parsed to workers."""
+        if self.type is None or isinstance(self.type, click.Path):
+            return text
+        try:
+            return self.type.convert(text, None, None)
+        except click.BadParameter as problem:
+            raise ArgumentTypeError(problem.message) from None
+
+
+def option(
+    help: str,  # noqa: A002 - as click has it
+    *,
+    default: object = None,
+    default_factory: Callable[[], object] | None = None,
+    **more: Any,  # noqa: ANN401 - attributes of Option
+) -> Any:  # noqa: ANN401 - as dataclasses.field
+    """Declare a field that is an option.
+
+    Args:
+        help: What it does.
+        default: The field's.
+        default_factory: In its place.
+        more: Attributes of ``Option``.
+    """
+    metadata = {_KEY: Option(help=help, **more)}
+    if default_factory is not None:
+        return field(default_factory=default_factory, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def draw_seed() -> int:
+    """A seed where none is asked for."""
+    return random.SystemRandom().randrange(_LARGEST_SEED)
+
+
+def options_of(declared: type) -> Mapping[str, Option]:
+    """The options that a dataclass declares, whole, by the field's name."""
+    hints = get_type_hints(declared)
+    found = {}
+    for each in fields(declared):
+        if _KEY in each.metadata:
+            given: Option = each.metadata[_KEY]
+            flag = given.flag or f"--{each.name.replace('_', '-')}"
+            kind = next(
+                (part for part in get_args(hints[each.name]) if part is not Ellipsis), hints[each.name]
+            )
+            default = None if each.default is MISSING else each.default
+            is_shown = default is not False and default not in (None, "", ())
+            found[each.name] = replace(
+                given,
+                name=each.name,
+                default=default,
+                flag=flag,
+                runner_flag=given.runner_flag or flag,
+                type=given.type or _click_type(kind),
+                default_text=given.default_text or (str(default) if is_shown else ""),
+                is_flag=kind is bool,
+                is_repeatable=get_origin(hints[each.name]) is tuple,
+            )
+    return found
+
+
+def click_options(declared: type, *names: str) -> Callable[[_Command], _Command]:
+    """Give a command the options of a dataclass: all that commands have, or those of the fields named."""
+    options = options_of(declared)
+
+    def decorate(command: _Command) -> _Command:
+        for each in reversed([options[name] for name in names or options]):
+            if each.in_click:
+                command = each.as_click()(command)
+        return command
+
+    return decorate
+
+
+def add_runner_options(declared: type, add: Callable[..., object]) -> None:
+    """Add the options of a dataclass to pytest's or Locust's parser, by its ``add``."""
+    for each in options_of(declared).values():
+        if each.in_runner:
+            add(each.runner_flag, **each.for_argparse())
+
+
+def runner_arguments(declared: type, asked: Mapping[str, object]) -> list[str]:
+    """What click has parsed, as arguments of pytest or Locust."""
+    arguments: list[str] = []
+    options = options_of(declared)
+    for name, value in asked.items():
+        flag = options[name].runner_flag
+        if isinstance(value, tuple):
+            arguments += [part for each in value for part in (flag, str(each))]
+        elif value is True:
+            arguments.append(flag)
+        elif value is not None and value is not False:  # 0 is something to ask for
+            arguments += [flag, str(value)]
+    return arguments
+
+
+def options_from(declared: type[_Options], asked: Mapping[str, object] | Namespace) -> _Options:
+    """Make the dataclass of what click has parsed, or of what pytest or Locust has."""
+    options = options_of(declared)
+    if isinstance(asked, Namespace):
+        asked = {name: getattr(asked, each.destination, None) for name, each in options.items()}
+    given = {name: options[name].kept(value) for name, value in asked.items() if value is not None}
+    make: Callable[..., _Options] = declared
+    return make(**given)
+
+
+def _click_type(kind: object) -> click.ParamType[Any]:
+    return click.Path(path_type=Path) if kind is Path else click.types.convert_type(kind)

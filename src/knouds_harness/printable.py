@@ -1,0 +1,21 @@
+"""Text of a server, a profile or a file, made safe for a terminal, a log of CI and a comment in a script."""
+
+from __future__ import annotations
+
+import re
+
+_COMMAND = re.compile(r"^(\s*)::", re.MULTILINE)
+
+
+def printable(text: str, *, keep: str = "\n") -> str:
+    """Replace what a terminal would obey, and what GitHub Actions would take for a command.
+
+    Args:
+        text: Any text.
+        keep: Characters to leave as they are though they are not printable.
+
+    Returns:
+        Text as long as before, with ``·`` for each other unprintable character and in what begins a command.
+    """
+    plain = "".join(char if char.isprintable() or char in keep else "·" for char in text)
+    return _COMMAND.sub(r"\1·:", plain).replace("##[", "#·[")

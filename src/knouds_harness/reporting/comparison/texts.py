@@ -1,0 +1,195 @@
+"""The words of a comparison, the same in every report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from knouds_harness.reporting.comparison.change import ChangeVerdict, FigureChange
+from knouds_harness.reporting.comparison.check_comparison import CheckComparison
+from knouds_harness.reporting.comparison.load_comparison import LoadComparison, MeasureRow
+from knouds_harness.reporting.comparison.tolerances import ERRORS, RATE
+from knouds_harness.reporting.headline import Headline
+from knouds_harness.reporting.load.headline import describe, name, value
+from knouds_harness.runs.findings import Finding
+
+Comparison = LoadComparison | CheckComparison
+
+_TENFOLD: Final = 9.0
+"""A worsening beyond which an interval is only as wide as its computation allows."""
+_ORDER: Final = (ChangeVerdict.WORSE, ChangeVerdict.BETTER, ChangeVerdict.NO_EVIDENCE, ChangeVerdict.SAME)
+
+
+def headline(comparison: Comparison) -> Headline:
+    """Sum a comparison up in one line."""
+    if isinstance(comparison, LoadComparison):
+        return _load_headline(comparison)
+    return _check_headline(comparison)
+
+
+def remarks(comparison: Comparison) -> list[str]:
+    """What there is to say below the verdict besides the gates, the weightiest first."""
+    if isinstance(comparison, CheckComparison):
+        return [
+            *(f"new: {line}" for line in _by_fact(comparison.regressions)),
+            *(f"not tested any more: {fact}" for fact in comparison.lost),
+            *(f"new, fails nothing: {line}" for line in _by_fact(comparison.new)),
+            *(f"gone: {line}" for line in _by_fact(comparison.gone)),
+            *comparison.notes,
+        ]
+    return [
+        *(f"broken under load: {fact}" for fact in comparison.newly_broken),
+        *(f"objective missed: {describe(each)}" for each in comparison.missed),
+        *comparison.notes,
+        *(f"left out: {each}" for each in comparison.left_out),
+    ]
+
+
+def measure_name(row: MeasureRow) -> str:
+    """A row's measure without its unit."""
+    return "rate" if row.measure == RATE else name(row.measure)
+
+
+def gates_of(rows: Sequence[MeasureRow]) -> list[MeasureRow]:
+    """The rows whose worsening matters, what got worse first."""
+    return sorted((row for row in rows if row.is_gate), key=lambda row: _ORDER.index(row.verdict))
+
+
+def telling_gates_of(rows: Sequence[MeasureRow]) -> list[MeasureRow]:
+    """What of these got worse or better, and times whose interval is known; unseen errors tell nothing."""
+    moved = (ChangeVerdict.WORSE, ChangeVerdict.BETTER)
+    return [
+        row
+        for row in gates_of(rows)
+        if row.verdict in moved or (row.change is not None and row.measure != ERRORS)
+    ]
+
+
+def row_line(row: MeasureRow) -> str:
+    """A row in words."""
+    what = f"{row.operation} {measure_name(row)}"
+    if row.change is None:
+        return f"{what}: {row.reason}"
+    interval = f"{percent(row, row.change.estimate)} ({interval_words(row)})"
+    return f"{what} {figure(row, row.baseline)} → {figure(row, row.candidate)}, {interval}"
+
+
+def figure(row: MeasureRow, number: float | None) -> str:
+    """A figure of a row with its unit."""
+    return "none" if number is None else value(row.measure, number)
+
+
+def percent(row: MeasureRow, number: float, *, signed: bool = True) -> str:
+    """A change as a percentage; of a rate of errors in points."""
+    sign = "+" if signed else ""
+    if row.measure == ERRORS:
+        return f"{number * 100:{sign}.2f} pt"
+    if number > _TENFOLD:
+        return f"over {_TENFOLD * 100:{sign}.0f} %"
+    return f"{number * 100:{sign}.1f} %"
+
+
+def interval_words(row: MeasureRow) -> str:
+    """The interval of a change."""
+    change = row.change
+    if change is None:
+        return row.reason
+    low = percent(row, change.low).removesuffix(" %").removesuffix(" pt")
+    return f"{low} to {percent(row, change.high)}"
+
+
+def noise_words(row: MeasureRow, change: FigureChange) -> str:
+    """How far runs differ by themselves."""
+    return f"{percent(row, change.noise, signed=False)}{'' if change.is_noise_seen else ' expected'}"
+
+
+def finding_line(finding: Finding) -> str:
+    """A finding in a line."""
+    return (
+        f"{finding.fact} on {finding.operation or 'no operation'} ({finding.verdict}, "
+        f"{finding.fingerprint}): expected {finding.expected}, observed {finding.observed}"
+    )
+
+
+def _by_fact(findings: Sequence[Finding]) -> Iterator[str]:
+    """A line for each fact: its first finding, and how many more there are."""
+    by_fact: dict[str, list[Finding]] = {}
+    for each in findings:
+        by_fact.setdefault(each.fact, []).append(each)
+    for first, *more in by_fact.values():
+        yield f"{finding_line(first)}{f', and {len(more)} more of it' if more else ''}"
+
+
+def _load_headline(comparison: LoadComparison) -> Headline:
+    if comparison.newly_broken:
+        facts = ", ".join(comparison.newly_broken)
+        return Headline(tone="bad", title="Contract broken under load", detail=f"Not so before: {facts}")
+    if not comparison.is_valid:
+        empty = "candidate" if comparison.baseline else "baseline"
+        return Headline(
+            tone="warn",
+            title="Not a valid measurement",
+            detail=f"No run of the {empty} counts, such as {comparison.left_out[0]}",
+        )
+    return _headline_of_gates(comparison)
+
+
+def _headline_of_gates(comparison: LoadComparison) -> Headline:
+    runs = f"{len(comparison.baseline)} and {len(comparison.candidate)} runs of {comparison.scenario}"
+    if comparison.regressions:
+        first, *more = comparison.regressions
+        also = f", and {len(more)} more" if more else ""
+        return Headline(tone="bad", title="Worse", detail=f"{row_line(first)}{also}; {runs}.")
+    if comparison.missed:
+        return Headline(
+            tone="bad", title="Objectives missed", detail=f"{describe(comparison.missed[0])}; {runs}."
+        )
+    if comparison.verdict is ChangeVerdict.BETTER:
+        first = next(row for row in comparison.rows if row.is_gate and row.verdict is ChangeVerdict.BETTER)
+        return Headline(tone="good", title="Better", detail=f"{row_line(first)}; {runs}.")
+    if comparison.verdict is ChangeVerdict.SAME:
+        return Headline(
+            tone="good", title="Same", detail=f"All changes are within what is tolerated; {runs}."
+        )
+    return Headline(
+        tone="warn", title="No evidence of a change", detail=f"{_blind_spot(comparison)}; {runs}."
+    )
+
+
+def _blind_spot(comparison: LoadComparison) -> str:
+    changes = [
+        (row.change.visible, row)
+        for row in comparison.rows
+        if row.is_gate and row.change and row.measure == "p99_ms"
+    ]
+    if not changes:
+        return "Too few requests to say more"
+    visible, row = max(changes, key=lambda each: each[0])
+    if visible > _TENFOLD:
+        return f"The runs are too few, or too unlike each other, to show a worse p99 of {row.operation}"
+    return f"A p99 of {row.operation} that is worse by less than {visible:.0%} would not show"
+
+
+def _check_headline(comparison: CheckComparison) -> Headline:
+    counts = (
+        f"{len(comparison.new)} other new, {len(comparison.gone)} gone, {len(comparison.still)} still there"
+        f"{f', {len(comparison.not_looked_for)} not looked for' if comparison.not_looked_for else ''}."
+    )
+    found, lost = comparison.regressions, len(comparison.lost)
+    lost_words = f"{lost} {'fact was' if lost == 1 else 'facts were'} verified before and not tested now"
+    if found and not comparison.baseline.doubt:
+        things = "1 new finding fails" if len(found) == 1 else f"{len(found)} new findings fail"
+        also = f"; {lost_words}" if lost else ""
+        return Headline(tone="bad", title="Worse", detail=f"{things} the run{also}; {counts}")
+    if lost and not comparison.baseline.doubt:
+        return Headline(tone="bad", title="Less verified", detail=f"{lost_words}; {counts}")
+    if not comparison.is_valid:
+        return Headline(tone="warn", title="Not a valid comparison", detail=comparison.notes[0])
+    fixed = [each for each in comparison.gone if each.fingerprint in comparison.baseline.failing]
+    if fixed:
+        return Headline(
+            tone="good",
+            title="Better",
+            detail=f"{len(fixed)} findings that failed the run are gone; {counts}",
+        )
+    return Headline(tone="good", title="Same", detail=f"No new finding fails the run; {counts}")

@@ -1,0 +1,280 @@
+"""How each fact stands after a run: what every report shows, decided once."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from knouds_harness.contract.sources import Fact
+from knouds_harness.runs.findings import Finding
+from knouds_harness.runs.record import RunRecord
+from knouds_harness.runs.verdicts import Verdict, verdict_for
+from knouds_harness.targets.waivers import Waiver
+
+
+class FactStatus(StrEnum):
+    """How a fact stands, worst first.
+
+    Attributes:
+        BREACH: It is documented, and broken.
+        CONFLICT: The sources disagree, and the server follows the one that lost.
+        ASSUMPTION: It is assumed, and does not hold.
+        WAIVED: It does not hold, and the profile accepts that for a while.
+        VERIFIED: It was seen to hold, and never seen not to.
+        UNTESTED: It was not tested: something was missing for it, or nothing in this run was about it.
+    """
+
+    BREACH = "breach"
+    CONFLICT = "conflict"
+    ASSUMPTION = "assumption"
+    WAIVED = "waived"
+    VERIFIED = "verified"
+    UNTESTED = "untested"
+
+    @property
+    def label(self) -> str:
+        """The word for people."""
+        return _LABELS[self]
+
+    @property
+    def rank(self) -> int:
+        """Its place in the order, the worst first."""
+        return _ORDER.index(self)
+
+
+_LABELS = {
+    FactStatus.BREACH: "in breach",
+    FactStatus.CONFLICT: "in conflict",
+    FactStatus.ASSUMPTION: "assumption fails",
+    FactStatus.WAIVED: "waived",
+    FactStatus.VERIFIED: "verified",
+    FactStatus.UNTESTED: "not tested",
+}
+_ORDER = list(FactStatus)
+_BY_VERDICT = {
+    Verdict.BREACH: FactStatus.BREACH,
+    Verdict.CONFLICT: FactStatus.CONFLICT,
+    Verdict.ASSUMPTION: FactStatus.ASSUMPTION,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One fact on one operation.
+
+    Attributes:
+        operation: The operationId; None for requests to no documented operation, or for no request at all.
+        standing: How the fact stands here.
+        passed: Claims that held.
+        failed: Claims that did not.
+        exchange_id: An exchange that shows the standing.
+        findings: Those about it, drift included.
+        missing: What is missing for checks of it.
+        is_denied: Whether a check of it could not be made although the profile offers what it needs: the
+            target contradicts the profile there, or its answers did not give it.
+    """
+
+    operation: str | None
+    standing: FactStatus
+    passed: int
+    failed: int
+    exchange_id: str | None
+    findings: tuple[Finding, ...]
+    missing: tuple[str, ...]
+    is_denied: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class FactRow:
+    """One fact, over all operations.
+
+    Attributes:
+        fact: The fact.
+        standing: The worst that was seen, and verified if it was seen to hold anywhere.
+        cases: By operation; none where nothing was about it.
+        checks: Ids of the checks that may make a claim about it.
+        recordings: Names of the recordings that show it.
+        is_selected: Whether the run is about it.
+    """
+
+    fact: Fact
+    standing: FactStatus
+    cases: tuple[Case, ...]
+    checks: tuple[str, ...]
+    recordings: tuple[str, ...] = ()
+    is_selected: bool = True
+
+    @property
+    def area(self) -> str:
+        """The first part of the fact's id."""
+        return self.fact.id.partition(".")[0]
+
+    @property
+    def passed(self) -> int:
+        """Claims that held."""
+        return sum(case.passed for case in self.cases)
+
+    @property
+    def failed(self) -> int:
+        """Claims that did not."""
+        return sum(case.failed for case in self.cases)
+
+    @property
+    def seen_on(self) -> tuple[str, ...]:
+        """The operations on which it was seen to hold or not to; ``others`` are no documented operation."""
+        return tuple(case.operation or "others" for case in self.cases if case.passed or case.failed)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What is missing for checks of it."""
+        return tuple(dict.fromkeys(reason for case in self.cases for reason in case.missing))
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether it counts among the facts of the run: one that it is about, or that it saw not to hold."""
+        return self.is_selected or self.standing.rank < FactStatus.VERIFIED.rank
+
+    @property
+    def is_missed(self) -> bool:
+        """Whether it was not tested although the profile makes that possible.
+
+        Where no reason is known, checks of it saw nothing that they could judge. Where the sources disagree,
+        a fact may show only where it is broken.
+        """
+        if self.standing is not FactStatus.UNTESTED:
+            return False
+        if self.missing:
+            return any(case.is_denied for case in self.cases)
+        return bool(self.checks) and self.fact.conflict is None
+
+
+def fact_rows(record: RunRecord) -> tuple[FactRow, ...]:
+    """Every fact of the document, in its order."""
+    selected = record.setup.selected
+    cases = _cases_by_fact(record)
+    checks = defaultdict(list)
+    for check in record.setup.checks.values():
+        for fact in check.facts:
+            checks[fact].append(check.id)
+    return tuple(
+        FactRow(
+            fact=fact,
+            standing=worst(case.standing for case in cases[fact.id]),
+            cases=cases[fact.id],
+            checks=tuple(checks[fact.id]),
+            recordings=tuple(record.setup.recordings.get(fact.id, ())),
+            is_selected=selected is None or fact.id in selected,
+        )
+        for fact in record.setup.facts.values()
+    )
+
+
+def standing_counts(rows: Iterable[FactRow]) -> dict[FactStatus, int]:
+    """How many of the facts that count stand how, zeroes included, worst first."""
+    counts = Counter(row.standing for row in rows if row.is_counted)
+    return {standing: counts[standing] for standing in FactStatus}
+
+
+def _cases_by_fact(record: RunRecord) -> Mapping[str, tuple[Case, ...]]:
+    findings: dict[tuple[str, str | None], list[Finding]] = defaultdict(list)
+    for finding in record.findings:
+        if finding.verdict is not Verdict.CONTRADICTION:
+            findings[finding.fact, finding.operation].append(finding)
+    passed: Counter[tuple[str, str | None]] = Counter()
+    failed: Counter[tuple[str, str | None]] = Counter()
+    shown: dict[tuple[str, str | None], str | None] = {}
+    for result in record.results:
+        key = (result.fact, result.operation)
+        passed[key] += result.passed
+        failed[key] += result.failed
+        shown[key] = result.failed_exchange or shown.get(key) or result.passed_exchange
+    missing: dict[tuple[str, str | None], dict[str, None]] = defaultdict(dict)
+    denied = set()
+    for untested in record.untested:
+        missing[untested.fact, untested.operation][untested.missing] = None
+        if untested.cause != "profile":
+            denied.add((untested.fact, untested.operation))
+    cases: dict[str, list[Case]] = defaultdict(list)
+    for key in dict.fromkeys([*shown, *findings, *missing]):
+        fact = record.setup.facts.get(key[0])
+        if fact is None:
+            continue
+        cases[fact.id].append(
+            Case(
+                operation=key[1],
+                standing=_standing(fact, findings[key], passed=passed[key], failed=failed[key]),
+                passed=passed[key],
+                failed=failed[key],
+                exchange_id=shown.get(key),
+                findings=tuple(findings[key]),
+                missing=tuple(missing[key]),
+                is_denied=key in denied,
+            )
+        )
+    return defaultdict(tuple, {fact: tuple(found) for fact, found in cases.items()})
+
+
+def _standing(fact: Fact, findings: list[Finding], *, passed: int, failed: int) -> FactStatus:
+    against = [standing_of(finding) for finding in findings if finding.verdict in _BY_VERDICT]
+    if against:
+        return worst(against)
+    if failed and not findings:  # counted, and the finding itself is gone from the record
+        return _BY_VERDICT[verdict_for(fact)]
+    return FactStatus.VERIFIED if passed else FactStatus.UNTESTED
+
+
+def standing_of(finding: Finding) -> FactStatus:
+    """What a finding makes of its fact; drift speaks for nothing and against nothing."""
+    if finding.waived_by is not None:
+        return FactStatus.WAIVED
+    return _BY_VERDICT.get(finding.verdict, FactStatus.UNTESTED)
+
+
+def worst(standings: Iterable[FactStatus]) -> FactStatus:
+    """The worst of several; not tested where there is none."""
+    return min(standings, key=_ORDER.index, default=FactStatus.UNTESTED)
+
+
+def contradictions_of(record: RunRecord) -> tuple[Finding, ...]:
+    """Where the target contradicts its profile, in the order of the profile."""
+    return tuple(each for each in record.findings if each.verdict is Verdict.CONTRADICTION)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WaiverRow:
+    """A waiver of the profile, and what became of it."""
+
+    waiver: Waiver
+    findings: tuple[Finding, ...]
+    is_expired: bool
+
+    @property
+    def state(self) -> str:
+        """In a word or two: what has expired waives nothing any more."""
+        if self.is_expired:
+            return "expired"
+        return "used" if self.findings else "unused"
+
+
+def waiver_rows(record: RunRecord) -> tuple[WaiverRow, ...]:
+    """The profile's waivers, in its order."""
+    return tuple(
+        WaiverRow(
+            waiver=waiver,
+            findings=tuple(each for each in record.findings if each.waived_by == waiver.reason),
+            is_expired=waiver.is_expired(record.started_at.date()),
+        )
+        for waiver in record.setup.target.waivers
+    )
+
+
+def untested_rows(record: RunRecord) -> dict[str, list[str]]:
+    """What is missing, and the facts that wait for it and were not shown otherwise; most facts first."""
+    waiting: dict[str, list[str]] = defaultdict(list)
+    for row in fact_rows(record):
+        if row.standing is FactStatus.UNTESTED:
+            for missing in row.missing:
+                waiting[missing].append(row.fact.id)
+    return dict(sorted(waiting.items(), key=lambda item: (-len(item[1]), item[0])))

@@ -1,0 +1,191 @@
+"""What a run has come to so far: its exchanges, what checks saw, and what could not be checked."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from knouds_harness.contract.operations import Action
+from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.exchange.pricing import charged_credits
+from knouds_harness.runs.findings import Finding
+from knouds_harness.runs.results import (
+    Cause,
+    Cell,
+    CheckTests,
+    Counts,
+    Result,
+    UntestedFact,
+)
+
+
+@dataclass(slots=True)
+class _Tally:
+    """How often a fact held in one check on one operation, counted while the run goes."""
+
+    passed: int = 0
+    failed: int = 0
+    passed_exchange: str | None = None
+    failed_exchange: str | None = None
+
+
+@dataclass(slots=True)
+class _Effort:
+    """How much was sent, counted while the run goes."""
+
+    exchanges: int = 0
+    answers: Counter[str] = field(default_factory=Counter)
+    cost_credits: float = 0.0
+
+
+class RunCounts:
+    """Counts while a run goes.
+
+    Attributes:
+        cells: Tries of one operation as one persona.
+        endless: Keys of whose asynchronous runs none ended in time.
+    """
+
+    def __init__(self) -> None:
+        """Count from now on."""
+        self._effort = _Effort()
+        self._tallies: dict[tuple[str, str, str | None], _Tally] = {}
+        self._untested: dict[tuple[str, str, str | None], UntestedFact] = {}
+        self._tests: dict[tuple[str, str | None], CheckTests] = {}
+        self.cells: list[Cell] = []
+        self.endless: tuple[str, ...] = ()
+
+    def add_exchange(self, exchange: Exchange) -> None:
+        """Count what was sent, answered and charged."""
+        effort = self._effort
+        effort.exchanges += 1
+        effort.answers["none" if exchange.status is None else str(exchange.status)] += 1
+        if exchange.request.action is Action.RUN:
+            charged = charged_credits(exchange)
+            effort.cost_credits += exchange.request.cost_credits if charged is None else charged
+
+    def add_result(
+        self,
+        *,
+        check: str,
+        fact: str,
+        operation: str | None,
+        persona: str | None = None,
+        passed: bool,
+        exchange_id: str | None,
+    ) -> None:
+        """Count that a check saw a fact kept, or not kept."""
+        del persona  # whose key it was shows in the evidence; a tally for each would be noise
+        key = (check, fact, operation)
+        tally = self._tallies.get(key)
+        if tally is None:
+            tally = self._tallies[key] = _Tally()
+        if passed:
+            tally.passed += 1
+            tally.passed_exchange = tally.passed_exchange or exchange_id
+        else:
+            tally.failed += 1
+            tally.failed_exchange = tally.failed_exchange or exchange_id
+
+    def add_cell(
+        self,
+        *,
+        operation: str,
+        persona: str,
+        expected: str,
+        observed: str,
+        ok: bool,
+        exchange_id: str | None,
+    ) -> None:
+        """Keep one try of one operation as one persona: ``expected`` is ``admitted`` or ``denied``."""
+        self.cells.append(
+            Cell(
+                operation=operation,
+                persona=persona,
+                expected=expected,
+                observed=observed,
+                ok=ok,
+                exchange_id=exchange_id,
+            )
+        )
+
+    def add_untested(
+        self, *, check: str, fact: str, operation: str | None, missing: str, cause: Cause = "profile"
+    ) -> None:
+        """Keep that something could not be checked, what is missing for it, and why."""
+        known = self._untested.get((check, fact, operation))
+        if known and known.cause != "profile":
+            return  # a server that gave no chance weighs more than a profile that offers none
+        self._untested[check, fact, operation] = UntestedFact(
+            check=check, fact=fact, operation=operation, missing=missing, cause=cause
+        )
+
+    def add_test(
+        self,
+        *,
+        check: str,
+        operation: str | None,
+        outcome: Literal["passed", "failed", "skipped"],
+        duration_s: float,
+    ) -> None:
+        """Count how a test of a check ended, and what it took."""
+        key = (check, operation)
+        known = self._tests.get(key) or CheckTests(check=check, operation=operation)
+        counted = {outcome: getattr(known, outcome) + 1}
+        self._tests[key] = replace(known, duration_s=known.duration_s + duration_s, **counted)
+
+    @property
+    def is_all_skipped(self) -> bool:
+        """Whether there were tests, and every one was skipped."""
+        tests = self._tests.values()
+        return bool(tests) and not any(each.passed or each.failed for each in tests)
+
+    def note_endless(self, personas: Iterable[str]) -> None:
+        """Keep that no asynchronous run of these keys ended in time."""
+        self.endless = tuple(personas)
+
+    @property
+    def verified_facts(self) -> frozenset[str]:
+        """The facts that were seen to hold, and never seen not to."""
+        seen = {fact for (_, fact, _), tally in self._tallies.items() if tally.passed}
+        against = {fact for (_, fact, _), tally in self._tallies.items() if tally.failed}
+        return frozenset(seen - against)
+
+    @property
+    def untested(self) -> tuple[UntestedFact, ...]:
+        """What could not be checked so far."""
+        return tuple(self._untested.values())
+
+    @property
+    def tests(self) -> tuple[CheckTests, ...]:
+        """How the tests of each check ended."""
+        return tuple(self._tests.values())
+
+    def counts(self, findings: Iterable[Finding]) -> Counts:
+        """In figures, with these findings."""
+        tallies = self._tallies.values()
+        return Counts(
+            exchanges=self._effort.exchanges,
+            answers=dict(sorted(self._effort.answers.items())),
+            passed=sum(tally.passed for tally in tallies),
+            failed=sum(tally.failed for tally in tallies),
+            findings=Counter(finding.verdict.value for finding in findings),
+            cost_credits=self._effort.cost_credits,
+        )
+
+    def results(self) -> tuple[Result, ...]:
+        """What each check saw of each fact on each operation."""
+        return tuple(
+            Result(
+                check=check,
+                fact=fact,
+                operation=operation,
+                passed=tally.passed,
+                failed=tally.failed,
+                passed_exchange=tally.passed_exchange,
+                failed_exchange=tally.failed_exchange,
+            )
+            for (check, fact, operation), tally in self._tallies.items()
+        )

@@ -1,0 +1,144 @@
+"""Base URLs: what may stand in one, and which of them are production."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from urllib.parse import SplitResult, urlsplit
+
+import httpx
+
+from knouds_harness.targets.problems import Problem, shown
+from knouds_harness.targets.profile_format import ProfileTable, WebhookTable
+
+_PRODUCTION_DOMAIN = "knouds.ai"
+_HEALTH = "/api/health"
+
+
+def host_of(base_url: str) -> str:
+    """The host of a URL, lowercase, without the dot that a fully qualified name may end with."""
+    return (urlsplit(base_url).hostname or "").rstrip(".")
+
+
+def is_production_host(host: str) -> bool:
+    """Whether this host is the public Knouds service itself (overview: ``https://knouds.ai``)."""
+    return host.lower().rstrip(".") in (_PRODUCTION_DOMAIN, f"www.{_PRODUCTION_DOMAIN}")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether this host is this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def own_address(url: str) -> tuple[str, int] | None:
+    """Host and port of a plain HTTP URL that leads to this machine; None for any other."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port or 80
+    except ValueError:
+        return None
+    return (host, port) if parts.scheme == "http" and is_loopback(host) else None
+
+
+def receiver_address(webhook: WebhookTable) -> tuple[tuple[str, int] | None, list[Problem]]:
+    """Where to listen for deliveries: where ``listen`` says, or the URL itself if it is on this machine.
+
+    Returns:
+        Host and port, None where deliveries go elsewhere; and what is wrong with them.
+    """
+    problems = []
+    if not _is_url(webhook.url):
+        problems.append(
+            Problem(
+                where="webhook.url",
+                says=f"{shown(webhook.url)} is no URL that deliveries could go to",
+                remedy='Write it as it is set for the keys: url = "https://hooks.example.com/knouds".',
+            )
+        )
+    if webhook.listen is None:
+        return own_address(webhook.url), problems
+    host, _, port = webhook.listen.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not (port.isascii() and port.isdigit() and 0 < int(port) < 65_536):
+        problems.append(
+            Problem(
+                where="webhook.listen",
+                says=f"{shown(webhook.listen)} is no address and port of this machine",
+                remedy='Write both: listen = "127.0.0.1:9000", or "[::1]:9000".',
+            )
+        )
+        return None, problems
+    return (host, int(port)), problems
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def address_problems(table: ProfileTable, environ: Mapping[str, str]) -> tuple[str, list[Problem]]:
+    """Find the base URL and what is wrong with it.
+
+    Returns:
+        The URL without a slash at the end, and the problems; the URL is usable only if there are none.
+    """
+    where = "base_url" if table.base_url_env is None else "base_url_env"
+    if (table.base_url is None) == (table.base_url_env is None):
+        says = "is missing" if table.base_url is None else "stands beside base_url_env"
+        remedy = "Write base_url, or base_url_env for a variable that holds it; one of the two."
+        return "", [Problem(where="base_url", says=says, remedy=remedy)]
+    url = table.base_url if table.base_url is not None else environ.get(table.base_url_env or "", "").strip()
+    if not url:
+        says = f"environment variable {table.base_url_env} is not set"
+        return "", [Problem(where=where, says=says, remedy="Set it to the target's base URL.")]
+    try:
+        parts = urlsplit(url)
+        port_is_valid = parts.port != 0
+        httpx.URL(url).raw_host.decode("ascii")
+        (parts.hostname or "").encode("idna")  # each label has 1 to 63 characters
+    except (ValueError, httpx.InvalidURL):
+        parts, port_is_valid = SplitResult("", "", "", "", ""), False
+    if "@" in parts.netloc:
+        remedy = "Remove the part before the @, and replace that password if others have seen the file."
+        return "", [Problem(where=where, says="holds a user name or a password", remedy=remedy)]
+    if (
+        parts.scheme not in ("http", "https")
+        or not parts.hostname
+        or any(map(str.isspace, url))
+        or not port_is_valid
+        or parts.query
+        or parts.fragment
+    ):
+        remedy = 'Write scheme, host and perhaps a port: base_url = "https://staging.example.com".'
+        return "", [Problem(where=where, says=f"{shown(url)} is no base URL", remedy=remedy)]
+    if parts.path.rstrip("/").endswith("/api"):
+        remedy = f"Write it without: the paths of all operations begin with /api, such as {_HEALTH}."
+        return "", [Problem(where=where, says=f"{shown(url)} ends with /api", remedy=remedy)]
+    return url.rstrip("/"), _policy_problems(table, parts.scheme, host_of(url), where)
+
+
+def _policy_problems(table: ProfileTable, scheme: str, host: str, where: str) -> list[Problem]:
+    problems = []
+    if scheme == "http" and not is_loopback(host) and not table.plain_http:
+        problems.append(
+            Problem(
+                where=where,
+                says=f"http:// to {host} would send the keys in the clear",
+                remedy="Write https://, or plain_http = true if nobody else is on that network.",
+            )
+        )
+    if table.production is None and host.endswith(f".{_PRODUCTION_DOMAIN}") and not is_production_host(host):
+        problems.append(
+            Problem(
+                where="production",
+                says=f"is missing, and {host} may be production",
+                remedy="Write production = false if no real user is on it, else production = true.",
+            )
+        )
+    return problems

@@ -1,0 +1,162 @@
+"""The budget: credits are reserved before a request is sent, and settled when its price is known.
+
+Amounts are counted as whole parts of a credit, so that 0.1 + 0.2 fit into 0.3: exact, and cheaper than
+decimal sums, as load counts with each request.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from decimal import Decimal
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+from knouds_harness.errors import CreditsShort, GuardStop
+
+_PARTS: Final = 10**18
+"""Of a credit; an amount with more decimals than 18 is rounded up."""
+_MOST: Final = 1e300
+"""A server that says it charged more, or not a number, has said nothing."""
+
+
+class Budget:
+    """Credits that one thread may spend; see ``SharedBudget`` for several.
+
+    Reserving refuses whatever could overspend even if every open reservation is used to the full, so the
+    order in which answers come does not matter. That holds as long as no run costs more than was reserved for
+    it; after the first one that does, nothing is reserved any more.
+    """
+
+    def __init__(self, limit_credits: float) -> None:
+        self._limit = self._left = _parts(limit_credits)
+        self._spent = 0
+        self._overcharge: str | None = None
+
+    @property
+    def spent_credits(self) -> float:
+        """What has been charged, or may have been, so far."""
+        return self._spent / _PARTS
+
+    @property
+    def left_credits(self) -> float:
+        """What can still be reserved."""
+        return max(0, self._left) / _PARTS
+
+    def extend(self, credits_more: float) -> None:
+        """Allow so many more to be spent."""
+        more = _parts(credits_more)
+        self._limit += more
+        self._left += more
+
+    def reserve(self, cost_credits: float, *, what: str = "a request", source: Path | None = None) -> int:
+        """Set the most that a request may cost aside.
+
+        Args:
+            cost_credits: Not negative; 0 is granted whatever is left.
+            what: The request in words, for the message.
+            source: The profile that sets the limit, for the message.
+
+        Returns:
+            The reservation, for ``settle``; ``credits_of`` says how much it is.
+
+        Raises:
+            CreditsShort: It does not fit into what is left.
+            GuardStop: A run has cost more than was reserved for it.
+        """
+        if self._overcharge is not None:
+            raise GuardStop(self._overcharge)
+        if not cost_credits:
+            return 0
+        amount = _parts(cost_credits)
+        if amount > self._left:
+            raise CreditsShort(
+                f"{what}: may cost {_words(amount)} credits, and {_words(max(0, self._left))} "
+                f"of {_words(self._limit)} are left\n"
+                f"  Raise limits.credits{f' in {source}' if source else ''}, or send less."
+            )
+        self._left -= amount
+        return amount
+
+    def settle(self, reserved: int, actual_credits: float | None, *, what: str = "a request") -> None:
+        """Turn a reservation into what was charged.
+
+        Args:
+            reserved: What ``reserve`` returned; to be settled once.
+            actual_credits: What the server says it charged, perhaps more than was reserved, which beyond the
+                limit ends all reserving; None where it does not say: then the whole reservation counts.
+            what: The request in words, for the message.
+        """
+        spent = reserved
+        if actual_credits is not None and 0 <= actual_credits <= _MOST:
+            spent = _parts(actual_credits)
+            self._left += reserved - spent
+        self._spent += spent
+        if self._spent > self._limit:
+            self.stop(f"{what}: charged {_words(spent)} credits, and could cost {_words(reserved)} at most")
+
+    def stop(self, reason: str) -> None:
+        """Reserve nothing any more, not even for what is free.
+
+        Args:
+            reason: What was charged and by which request; the first reason stands.
+        """
+        self._overcharge = self._overcharge or (
+            f"{reason}\n  {_words(self._spent)} of {_words(self._limit)} credits are spent. No further run "
+            "is sent. If that is the price, write it into the profile: cost_credits."
+        )
+
+
+class SharedBudget(Budget):
+    """A budget that several threads may spend; each settles what it reserved before it reserves more.
+
+    What does not fit waits as long as it may fit once others have settled.
+    """
+
+    def __init__(self, limit_credits: float) -> None:
+        super().__init__(limit_credits)
+        self._changed = threading.Condition(threading.RLock())  # settling may stop
+
+    def extend(self, credits_more: float) -> None:
+        """See ``Budget.extend``."""
+        with self._changed:
+            super().extend(credits_more)
+            self._changed.notify_all()
+
+    def reserve(self, cost_credits: float, *, what: str = "a request", source: Path | None = None) -> int:
+        """See ``Budget.reserve``."""
+        amount = _parts(cost_credits)
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._overcharge or amount <= self._left or amount > self._limit - self._spent
+            )
+            return super().reserve(cost_credits, what=what, source=source)
+
+    def settle(self, reserved: int, actual_credits: float | None, *, what: str = "a request") -> None:
+        """See ``Budget.settle``."""
+        with self._changed:
+            super().settle(reserved, actual_credits, what=what)
+            self._changed.notify_all()
+
+    def stop(self, reason: str) -> None:
+        """See ``Budget.stop``."""
+        with self._changed:
+            super().stop(reason)
+            self._changed.notify_all()
+
+
+def credits_of(reserved: int) -> float:
+    """How much a reservation is."""
+    return reserved / _PARTS
+
+
+@lru_cache(maxsize=1024)  # prices are few, and load asks for them all the time
+def _parts(amount: float) -> int:
+    if not math.isfinite(amount) or amount < 0:
+        raise ValueError(f"{amount} is no amount of credits")
+    return math.ceil(Decimal(str(amount)) * _PARTS)
+
+
+def _words(amount: int) -> str:
+    return f"{(Decimal(amount) / _PARTS).normalize():f}"

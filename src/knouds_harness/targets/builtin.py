@@ -1,0 +1,142 @@
+"""Opening a target; the built-in ``sandbox`` starts, seeds and stops its own server."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, Any
+
+from knouds_harness.errors import TargetUnreachable, UsageError
+from knouds_harness.targets.profile import Target, load_target
+
+SANDBOX = "sandbox"
+_TOKEN_VARIABLE = "KNOUDS_SANDBOX_SERVED_TOKEN"  # noqa: S105 - a name
+_STOP_WITHIN_S = 2.0
+
+
+@contextmanager
+def open_target(
+    name: str,
+    *,
+    environ: Mapping[str, str] | None = None,
+    search: Sequence[Path] | None = None,
+    seed: int = 0,
+    faults: Sequence[str] = (),
+    variant: str | None = None,
+    db: Path | None = None,
+    time_scale: float | None = None,
+) -> Iterator[Target]:
+    """Read a target's profile; where it is the sandbox, its server runs until the context ends.
+
+    Args:
+        name: Of the profile.
+        environ: Where environment variables are looked up; the process's own by default.
+        search: Folders of profiles, as for ``load_target``.
+        seed: Of the sandbox's randomness.
+        faults: Promises that the sandbox is to break.
+        variant: How the sandbox answers what no source settles; its own way by default.
+        db: The sandbox's database file; in memory by default.
+        time_scale: Multiplies the sandbox's simulated latencies.
+
+    Raises:
+        UnknownName: There is no such profile, or no such fault or variant.
+        ProfileError: The profile is broken.
+        UsageError: Options of the sandbox were given for another target, or it refused them.
+        TargetUnreachable: The sandbox did not start.
+    """
+    environ = os.environ if environ is None else environ
+    with target_environment(
+        name, seed=seed, faults=faults, variant=variant, db=db, time_scale=time_scale
+    ) as variables:
+        yield load_target(name, environ={**environ, **variables}, search=search)
+
+
+@contextmanager
+def target_environment(
+    name: str,
+    *,
+    seed: int = 0,
+    faults: Sequence[str] = (),
+    variant: str | None = None,
+    db: Path | None = None,
+    time_scale: float | None = None,
+) -> Iterator[Mapping[str, str]]:
+    """The environment variables that a target's profile needs besides the user's own, for other processes.
+
+    The built-in sandbox's server runs until the context ends; of another target nothing is needed. Arguments
+    and exceptions are those of ``open_target``.
+    """
+    if name != SANDBOX:
+        if faults or variant or db or time_scale is not None:
+            raise UsageError(
+                f'target "{name}": faults, variant, db and time scale are options of the sandbox alone'
+            )
+        yield {}
+        return
+    token = secrets.token_urlsafe(24)
+    options = ["--announce", "--port", "0", "--seed", str(seed)]
+    options += [option for fault in faults for option in ("--fault", fault)]
+    options += ["--variant", variant] if variant else []
+    options += ["--db", str(db)] if db else []
+    options += ["--time-scale", str(time_scale)] if time_scale is not None else []
+    with _server(options, token) as announced:
+        yield _variables(announced, token)
+
+
+def _variables(announced: Mapping[str, Any], token: str) -> dict[str, str]:
+    keys = {
+        f"KNOUDS_SANDBOX_KEY_{persona.upper().replace('-', '_')}": secret
+        for persona, secret in announced["keys"].items()
+    }
+    return {"KNOUDS_SANDBOX_URL": announced["base_url"], "KNOUDS_SANDBOX_CONTROL_TOKEN": token, **keys}
+
+
+@contextmanager
+def _server(options: Sequence[str], token: str) -> Iterator[Mapping[str, Any]]:
+    """Run a sandbox until the context ends; it ends by itself too, once its standard input closes."""
+    command = [sys.executable, "-m", "knouds_harness.sandbox", *options]
+    with (
+        TemporaryFile("w+", encoding="utf-8") as errors,
+        subprocess.Popen(  # noqa: S603 -- our own module, our own arguments
+            command,
+            env={**os.environ, _TOKEN_VARIABLE: token},  # arguments are for everybody to see
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            start_new_session=True,  # a terminal's Ctrl-C ends those who use it, and they end it
+        ) as process,
+    ):
+        try:
+            assert process.stdout is not None  # noqa: S101 -- for the type checker: PIPE was asked for
+            line = process.stdout.readline()
+            if not line.startswith("{"):
+                raise _start_error(process, errors)
+            yield json.loads(line)
+        finally:
+            _stop(process)
+
+
+def _start_error(process: subprocess.Popen[str], errors: IO[str]) -> TargetUnreachable | UsageError:
+    _stop(process)
+    errors.seek(0)
+    reason = errors.read().strip().removeprefix("Error: ").removeprefix("error: ")
+    if process.returncode == UsageError.exit_code:
+        return UsageError(reason)
+    last_line = reason.splitlines()[-1] if reason else f"it ended with status {process.returncode}"
+    return TargetUnreachable(f"the sandbox did not start: {last_line}")
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    process.terminate()
+    try:
+        process.wait(timeout=_STOP_WITHIN_S)
+    except subprocess.TimeoutExpired:
+        process.kill()

@@ -1,0 +1,209 @@
+"""``[http]`` of a profile: what stands between this machine and the target, such as a gateway or a proxy."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from knouds_harness.errors import UsageError
+from knouds_harness.targets.personas import Secret
+from knouds_harness.targets.problems import Problem, is_sensitive_name
+from knouds_harness.targets.profile_format import HttpTable, SecretSource
+from knouds_harness.targets.secrets import HEADER_VALUE, SecretReader
+
+_HEADER_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
+_SET_BY_THE_CLIENT: Final = frozenset(
+    {"accept", "accept-encoding", "connection", "content-length", "content-type", "host"}
+    | {"transfer-encoding", "user-agent", "x-api-key", "x-sandbox-token"}
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proxy:
+    """A proxy that all requests go through.
+
+    Attributes:
+        url: Scheme, host and port, without credentials.
+        user: Empty where it asks for none.
+        password: For the user.
+        variable: The environment variable that holds the whole URL; empty where the profile does.
+    """
+
+    url: str
+    user: str = ""
+    password: Secret | None = None
+    variable: str = ""
+
+    @property
+    def authority(self) -> str:
+        """Host and port."""
+        return urlsplit(self.url).netloc
+
+
+@dataclass(frozen=True, kw_only=True)
+class HttpSettings:
+    """What each request to the target needs besides its own.
+
+    Attributes:
+        headers: Sent with every request that has none of that name.
+        proxy: None to connect to the target itself.
+        ca_file: Authorities to trust besides the usual ones, in PEM format.
+        client_certificate: Shown to a server that asks for one, in PEM format.
+        client_key: Its private key; in the same file unless given.
+    """
+
+    headers: tuple[tuple[str, str | Secret], ...] = ()
+    proxy: Proxy | None = None
+    ca_file: Path | None = None
+    client_certificate: Path | None = None
+    client_key: Path | None = None
+
+    @property
+    def revealed_headers(self) -> tuple[tuple[str, str], ...]:
+        """The headers as they are sent; never for anything that is kept."""
+        return tuple(
+            (name, value.reveal() if isinstance(value, Secret) else value) for name, value in self.headers
+        )
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """What must not be kept or shown."""
+        secrets = [value for _, value in self.headers if isinstance(value, Secret)]
+        return (*secrets, self.proxy.password) if self.proxy and self.proxy.password else tuple(secrets)
+
+    def configure(self, context: ssl.SSLContext) -> None:
+        """Have a context trust these authorities too, and show the certificate.
+
+        Raises:
+            UsageError: A file cannot be used.
+        """
+        for problem in self._unusable(context):
+            raise UsageError(f"[http] {problem.where}: {problem.says}\n  {problem.remedy}")
+
+    def problems(self) -> list[Problem]:
+        """Why files cannot be used."""
+        is_plain = self.ca_file is None and self.client_certificate is None
+        return [] if is_plain else list(self._unusable(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)))
+
+    def _unusable(self, context: ssl.SSLContext) -> Iterator[Problem]:
+        if self.ca_file is not None:
+            try:
+                context.load_verify_locations(self.ca_file)
+            except OSError as error:  # ssl.SSLError is one
+                yield _unusable_file("ca_file", self.ca_file, error, "certificates")
+        if self.client_certificate is not None:
+            try:
+                # Without a password OpenSSL would ask for that of an encrypted key on the terminal.
+                context.load_cert_chain(self.client_certificate, self.client_key, password="")
+            except OSError as error:
+                files = self.client_key or self.client_certificate
+                what = "the certificate and its key, unencrypted"
+                yield _unusable_file("client_certificate", files, error, what)
+
+
+def read_http(table: HttpTable, secrets: SecretReader) -> HttpSettings:
+    """What a profile says; what is wrong is noted in ``secrets.problems``.
+
+    Args:
+        table: The profile's ``[http]``.
+        secrets: Reads environment variables, and knows the folder that file names start from.
+    """
+
+    def path(name: str | None) -> Path | None:
+        return secrets.folder.absolute() / Path(name).expanduser() if name else None
+
+    headers: list[tuple[str, str | Secret]] = []
+    for name, value in table.headers.items():
+        if _is_usable_header(name, value, secrets.problems):
+            headers.append((name, value))
+    for name, variable in table.headers_env.items():
+        secret = secrets.read(
+            SecretSource(secret_env=variable),
+            where=f"http.headers_env.{name}",
+            label=f"header:{name.lower()}",
+            form=HEADER_VALUE,
+        )
+        if secret and _is_usable_name(name, f"http.headers_env.{name}", secrets.problems):
+            headers.append((name, secret))
+    settings = HttpSettings(
+        headers=tuple(headers),
+        proxy=_proxy(table, secrets),
+        ca_file=path(table.ca_file),
+        client_certificate=path(table.client_certificate),
+        client_key=path(table.client_key),
+    )
+    if settings.client_key and not settings.client_certificate:
+        says, remedy = "stands without client_certificate", "Name the certificate that belongs to the key."
+        secrets.problems.append(Problem(where="http.client_key", says=says, remedy=remedy))
+    secrets.problems += settings.problems()
+    return settings
+
+
+def _is_usable_header(name: str, value: str, problems: list[Problem]) -> bool:
+    where = f"http.headers.{name}"
+    if is_sensitive_name(name):
+        remedy = f"Write headers_env.{name} with the name of an environment variable that holds it."
+        problems.append(Problem(where=where, says="may be a secret in the profile", remedy=remedy))
+        return False
+    if not value.isascii() or not value.isprintable():
+        says, remedy = "has characters that no header takes", "Use printable ASCII characters."
+        problems.append(Problem(where=where, says=says, remedy=remedy))
+        return False
+    return _is_usable_name(name, where, problems)
+
+
+def _is_usable_name(name: str, where: str, problems: list[Problem]) -> bool:
+    if not _HEADER_NAME.fullmatch(name):
+        says, remedy = "is no name of a header", "Use letters, digits and hyphens."
+    elif name.lower() in _SET_BY_THE_CLIENT:
+        says, remedy = "is a header that the harness sets itself", "Remove it."
+    else:
+        return True
+    problems.append(Problem(where=where, says=says, remedy=remedy))
+    return False
+
+
+def _proxy(table: HttpTable, secrets: SecretReader) -> Proxy | None:
+    if table.proxy is None and table.proxy_env is None:
+        return None
+    where = "http.proxy" if table.proxy_env is None else "http.proxy_env"
+    url = table.proxy if table.proxy_env is None else secrets.environ.get(table.proxy_env, "").strip()
+    problem = ""
+    try:
+        parts = urlsplit(url or "")
+        is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port is not None
+    except ValueError:
+        is_url = False
+    if table.proxy is not None and table.proxy_env is not None:
+        problem, remedy = "stands beside proxy", "Keep one of them."
+    elif not url:
+        problem, remedy = f"environment variable {table.proxy_env} is not set", "Set it to the proxy's URL."
+    elif not is_url or parts.path.strip("/") or parts.query or parts.fragment:
+        problem = "is no proxy that the harness can use"
+        remedy = 'Write scheme http or https, host and port, such as "http://proxy.example.com:3128".'
+    elif "@" in parts.netloc and table.proxy is not None:
+        problem = "holds a user name or a password"
+        remedy = "Put the whole URL into an environment variable, and name that as proxy_env."
+    if problem:
+        secrets.problems.append(Problem(where=where, says=problem, remedy=remedy))
+        return None
+    return Proxy(
+        url=f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}",
+        user=unquote(parts.username or ""),
+        password=Secret(unquote(parts.password), "proxy-password") if parts.password else None,
+        variable=table.proxy_env or "",
+    )
+
+
+def _unusable_file(key: str, path: Path, error: OSError, what: str) -> Problem:
+    reason = error.reason if isinstance(error, ssl.SSLError) else error.strerror
+    return Problem(
+        where=f"http.{key}",
+        says=f"{path} cannot be used: {(reason or str(error)).replace('_', ' ').lower()}",
+        remedy=f"Name a file in PEM format that holds {what}.",
+    )

@@ -1,0 +1,33 @@
+"""What a run may do to a target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from knouds_harness.contract.operations import Action
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """The bounds that the guards keep.
+
+    Attributes:
+        credits: The most that all runs of one session may cost together; 0 forbids any paid run.
+        requests_per_s: The most requests started per second, evenly spaced; None for no bound.
+        concurrency: The most requests in flight at once.
+        timeout_s: How long one exchange may take, connecting included.
+        allow: The kinds of action that may be sent at all.
+        fill_rate_windows: Whether windows of rate limits are filled, where that takes a window's time; None
+            fills them where the runs cost nothing.
+    """
+
+    credits: float = 0.0
+    requests_per_s: float | None = None
+    concurrency: int = 4
+    timeout_s: float = 30.0
+    allow: frozenset[Action] = frozenset({Action.READ})
+    fill_rate_windows: bool | None = None
+
+    def credits_for(self, asked_credits: float | None) -> float:
+        """The most that a run may cost that was asked to cost at most so much: the smaller of the two."""
+        return self.credits if asked_credits is None else min(self.credits, asked_credits)

@@ -1,0 +1,74 @@
+"""Personas: keys known by what they may do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+KeyState = Literal["active", "revoked", "legacy", "unapproved"]
+Funds = Literal["enough", "none", "exhausted", "granted"]
+Role = Literal["user", "admin"]
+
+
+class Secret:
+    """A secret that shows its pseudonym wherever it is printed, formatted or logged.
+
+    No dataclass: hypothesis and debuggers print the fields of one, whatever its ``__repr__`` says.
+
+    Attributes:
+        label: What stands for it in evidence: ``key:full`` shows as ``{{key:full}}``.
+        variable: The environment variable that it comes from; empty where it comes from elsewhere.
+    """
+
+    __slots__ = ("_value", "label", "variable")
+
+    def __init__(self, value: str, label: str, variable: str = "") -> None:
+        self._value = value
+        self.label = label
+        self.variable = variable
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and (self._value, self.label) == (other._value, other.label)
+
+    def __hash__(self) -> int:
+        return hash((self._value, self.label))
+
+    def reveal(self) -> str:
+        """The secret itself; for the header that sends it, never for anything that is kept."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return f"{{{{{self.label}}}}}"
+
+    __str__ = __repr__
+
+
+@dataclass(frozen=True, kw_only=True)
+class Persona:
+    """One API key and what the profile says of it and of its account.
+
+    Attributes:
+        name: The word for it in findings, such as ``only-model-run``.
+        secret: The key.
+        capabilities: What the key holds, in any form (exact, bound to a resource, wildcard).
+        user: The account's name in this profile: personas of one account share it.
+        tier: The account's tier id.
+        state: Whether the key is usable, and if not, why.
+        role: ``admin`` bypasses tier gates and rate limits.
+        credits: How a paid run ends: charged to an account with ``enough``, refused for ``none`` or an
+            ``exhausted`` trial grant, free of charge for an active one (``granted``). A number where the
+            account has no more than so many.
+        webhook: Whether the profile's webhook is set for it.
+
+    Source: docs, authentication, capabilities and tiers.
+    """
+
+    name: str
+    secret: Secret
+    capabilities: frozenset[str]
+    user: str
+    tier: str
+    state: KeyState = "active"
+    role: Role = "user"
+    credits: Funds | float = "enough"
+    webhook: bool = False

@@ -1,0 +1,144 @@
+"""Secrets, read from where a profile says they are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from knouds_harness.targets.personas import Secret
+from knouds_harness.targets.problems import Problem
+from knouds_harness.targets.profile_format import SecretSource
+
+_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
+_MOST_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a secret looks like.
+
+    Attributes:
+        pattern: Of the whole secret.
+        says: What is wrong with another text.
+        if_absent: What to do without one, with ``{where}`` for its place.
+    """
+
+    pattern: re.Pattern[str]
+    says: str
+    if_absent: str
+
+
+KEY = Form(
+    re.compile(r"[!-~]{16,256}"),
+    "what its source holds is no secret: those have 16 to 256 printable characters and no spaces",
+    "Set it, or mark [{where}] optional = true, or remove it: "
+    "the checks that need it then count as untested.",
+)
+HEADER_VALUE = Form(
+    re.compile(r"[!-~][ -~]{6,4094}[!-~]"),  # of a shorter one everything would be hidden that looks like it
+    "what its variable holds is no secret of a header: those have 8 to 4,096 printable characters",
+    "Set it, or remove the header from [http].",
+)
+
+
+class _AbsentError(Exception):
+    """The secret is not where the profile says; the message says so."""
+
+
+class _UnusableError(Exception):
+    """What is wrong, and what to do, as two arguments."""
+
+
+@dataclass(kw_only=True)
+class SecretReader:
+    """Reads the secrets of one profile and notes what is wrong with them.
+
+    Attributes:
+        environ: Where environment variables are looked up.
+        folder: What relative file names start from: the profile's folder.
+        problems: Secrets that are needed and cannot be used.
+        missing: Secrets that are optional and absent: place to reason.
+    """
+
+    environ: Mapping[str, str]
+    folder: Path
+    problems: list[Problem] = field(default_factory=list)
+    missing: dict[str, str] = field(default_factory=dict)
+    _place_by_value: dict[str, str] = field(default_factory=dict, repr=False)
+
+    def read(self, source: SecretSource, *, where: str, label: str, form: Form = KEY) -> Secret | None:
+        """Read the secret of one table.
+
+        Args:
+            source: Says where the secret is.
+            where: The table, dotted.
+            label: What stands for the secret in evidence.
+            form: What it looks like.
+
+        Returns:
+            The secret; None where it is absent or unusable, which is then noted.
+        """
+        try:
+            return Secret(self._usable(self._value(source), where, form), label, source.secret_env or "")
+        except _AbsentError as error:
+            if source.optional:
+                self.missing[where] = str(error)
+                return None
+            remedy = form.if_absent.format(where=where)
+            self.problems.append(Problem(where=where, says=str(error), remedy=remedy))
+        except _UnusableError as error:
+            says, remedy = error.args
+            self.problems.append(Problem(where=where, says=says, remedy=remedy))
+        return None
+
+    def _value(self, source: SecretSource) -> str:
+        if source.secret_env is not None and source.secret_file is not None:
+            raise _UnusableError("has both secret_env and secret_file", "Keep one of them.")
+        if source.secret_env is not None:
+            return self._value_of_variable(source.secret_env)
+        if source.secret_file is not None:
+            return self._value_of_file(self.folder / Path(source.secret_file).expanduser())
+        raise _UnusableError(
+            "does not say where its secret is",
+            'Add secret_env = "NAME_OF_A_VARIABLE" or secret_file = "path/of/a/file".',
+        )
+
+    def _value_of_variable(self, variable: str) -> str:
+        if not _VARIABLE.fullmatch(variable):
+            raise _UnusableError(
+                "secret_env does not name an environment variable",
+                "Write the variable's name (capital letters, digits, underscores), never the secret itself.",
+            )
+        value = self.environ.get(variable, "").strip()
+        if not value:
+            raise _AbsentError(f"environment variable {variable} is not set")
+        return value
+
+    @staticmethod
+    def _value_of_file(file: Path) -> str:
+        if file.exists() and not file.is_file():
+            raise _AbsentError(f"secret file {file} is no regular file")
+        try:
+            with file.open("rb") as content:
+                value = content.read(_MOST_BYTES).decode("utf-8-sig").strip()
+        except OSError as error:
+            raise _AbsentError(f"secret file {file} cannot be read: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise _AbsentError(f"secret file {file} is not text") from None
+        except ValueError:
+            raise _AbsentError(f"secret file {str(file)!r} cannot be read: that is no file name") from None
+        if not value:
+            raise _AbsentError(f"secret file {file} is empty")
+        return value
+
+    def _usable(self, value: str, where: str, form: Form) -> str:
+        if not form.pattern.fullmatch(value):
+            raise _UnusableError(form.says, "Copy the secret again, whole and without quotes.")
+        twin = self._place_by_value.setdefault(value, where)
+        if twin != where:
+            raise _UnusableError(
+                f"holds the same secret as {twin}", "Give each its own secret, or remove one of them."
+            )
+        return value

@@ -1,0 +1,85 @@
+"""The public interface: tests, facts and checks of your own, and the client alone (docs/extending.md).
+
+Changes of what stands in ``__all__``, and of the members that docs/extending.md lists, are in the changelog.
+Every other module of this package may change at any time.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from knouds_harness.conformance.judging.claim import Claim
+from knouds_harness.conformance.judging.user_checks import check, fact
+from knouds_harness.conformance.suite.tester import Call, Tester
+from knouds_harness.contract.operations import Action
+from knouds_harness.exchange.client import Client
+from knouds_harness.exchange.evidence import Exchange, Request
+from knouds_harness.exchange.har import HarWriter
+from knouds_harness.targets.builtin import open_target
+from knouds_harness.targets.guards import Guard
+from knouds_harness.targets.personas import Persona
+from knouds_harness.targets.profile import Target
+
+pytest_plugins = ["knouds_harness.conformance.suite.plugin"]
+
+__all__ = [
+    "Action",
+    "Call",
+    "Claim",
+    "Client",
+    "Exchange",
+    "Persona",
+    "Request",
+    "Target",
+    "Tester",
+    "check",
+    "fact",
+    "open_client",
+]
+
+
+@contextmanager
+def open_client(
+    target: str = "sandbox",
+    *,
+    credits: float | None = None,  # noqa: A002 - as the option of all commands
+    evidence: Path | None = None,
+    yes_production: bool = False,
+) -> Iterator[Client]:
+    """Open a target for a script; workflows that the script creates are deleted in the end.
+
+    Args:
+        target: Name or file of a profile; the built-in sandbox is started, and stopped in the end.
+        credits: The most to spend, if that is less than the profile's limit.
+        evidence: HAR file that keeps every exchange, redacted.
+        yes_production: Allow a profile with ``production = true``.
+
+    Yields:
+        A client that keeps to the profile's limits.
+
+    Raises:
+        HarnessError: The profile is not usable, or forbids this.
+        OSError: The file of evidence cannot be written.
+    """
+    with ExitStack() as resources:
+        profile = resources.enter_context(open_target(target))
+        limits = replace(profile.limits, credits=profile.limits.credits_for(credits))
+        profile = replace(profile, limits=limits)
+        har = resources.enter_context(HarWriter(evidence)) if evidence else None
+        client = resources.enter_context(
+            Client(
+                target=profile,
+                guard=Guard(profile, yes_production=yes_production),
+                on_exchange=har.add if har else lambda _: None,
+            )
+        )
+        try:
+            yield client
+        finally:
+            left = client.remove_left().left
+            if left:
+                warnings.warn(f"left on the target: {', '.join(left)}", stacklevel=3)

@@ -1,0 +1,111 @@
+"""Whatever JSON value is sent, it is taken or refused, and nothing fails.
+
+Runs here cost nothing: their workflow generates nothing, or their inputs are no object.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from knouds_harness.conformance.checks.envelopes import form
+from knouds_harness.conformance.generation.json_values import TEXTS, VALUES, as_document, as_inputs, each_sent
+from knouds_harness.conformance.needs.keys import AUTHOR
+from knouds_harness.conformance.needs.rate_limits import FREE_RUNNER
+from knouds_harness.conformance.needs.runs import MODEL_CALL, WORKFLOW_CALL
+from knouds_harness.conformance.suite.tester import Call
+from knouds_harness.conformance.support.workflow_authoring import move, objects_in, read
+from knouds_harness.exchange.created_workflows import fresh_name
+from knouds_harness.exchange.execution_status import body_of
+from knouds_harness.targets.resources import Workflow
+
+pytestmark = [
+    pytest.mark.independent,
+    pytest.mark.proves(form.no_server_error, form.envelope),
+]
+
+
+@pytest.mark.needs(FREE_RUNNER)
+def test_inputs_may_hold_any_json_value(tester, subjects):
+    """Inputs may hold any JSON value: a run succeeds, is refused, or its provider fails."""
+    owner = tester.need(FREE_RUNNER)
+    call = Call(path_values={"slug": subjects.cheapest_workflow(owner).slug})
+
+    for exchange in each_sent(
+        lambda names: tester.send("runWorkflow", owner, call.having(raw=as_inputs(names))), VALUES
+    ):
+        tester.judge(form.no_server_error, exchange)
+
+
+@pytest.mark.parametrize(
+    "need",
+    [
+        pytest.param(need, id=name, marks=pytest.mark.needs(need))
+        for name, need in (("workflow", WORKFLOW_CALL), ("model", MODEL_CALL))
+    ],
+)
+def test_refused_inputs_of_any_value(tester, need):
+    """Inputs that are a list are refused, whatever JSON value it holds."""
+    key, resource = tester.need(need)
+    is_workflow = isinstance(resource, Workflow)
+    operation_id = "runWorkflow" if is_workflow else "runModel"
+    path_values = {"slug": resource.slug} if is_workflow else {"internalName": resource.name}
+
+    for exchange in each_sent(
+        lambda names: tester.send(
+            operation_id, key, Call(path_values=path_values, raw=as_inputs(names, in_a_list=True))
+        ),
+        VALUES,
+        is_refused=True,
+    ):
+        tester.judge(form.no_server_error, exchange)
+
+
+@pytest.mark.needs(AUTHOR)
+@pytest.mark.parametrize("operation_id", ["createWorkflow", "updateWorkflow"])
+def test_documents_may_hold_any_json_value(tester, subjects, operation_id):
+    """A workflow's texts and the data of its nodes may hold any JSON value, and what is taken can be read."""
+    owner = tester.need(AUTHOR)
+    slug = subjects.make_workflow(owner)
+    node = a_node(tester, owner)
+
+    def send(names):
+        path_values = {"slug": slug} if operation_id == "updateWorkflow" else {}
+        raw = as_document(names, name=fresh_name("Any value"), node=node)
+        return tester.send(operation_id, owner, Call(path_values=path_values, raw=raw))
+
+    for exchange in each_sent(send, VALUES):
+        tester.judge(form.no_server_error, exchange)
+        shown = body_of(exchange).get("slug", slug)
+        if (exchange.status or 500) < 300 and isinstance(shown, str):
+            tester.judge(form.no_server_error, read(tester, owner, shown))
+    tester.judge(form.no_server_error, tester.send("listWorkflows", owner))
+
+
+@pytest.mark.needs(AUTHOR)
+def test_move_may_name_any_text_as_folder(tester, subjects):
+    """A move may name any text."""
+    owner = tester.need(AUTHOR)
+    call = Call(path_values={"slug": subjects.make_workflow(owner)})
+
+    for exchange in each_sent(
+        lambda names: tester.send(
+            "moveWorkflow",
+            owner,
+            call.having(raw=f'{{"folderId": "{"".join(TEXTS[name] for name in names)}"}}'.encode()),
+        ),
+        TEXTS,
+    ):
+        tester.judge(form.no_server_error, exchange)
+    move(tester, owner, call.path_values["slug"], None)
+
+
+def a_node(tester, owner):
+    """A node that the target's own workflows show; one of a documented type where they show none."""
+    for workflow in tester.target.workflows.values():
+        if workflow.owner == owner.user:
+            nodes = objects_in(body_of(read(tester, owner, workflow.slug)).get("nodes"))
+            return nodes[0] if nodes else DOCUMENTED_NODE
+    return DOCUMENTED_NODE
+
+
+DOCUMENTED_NODE = {"id": "harness", "type": "requestInput", "position": {"x": 0, "y": 0}, "data": {}}

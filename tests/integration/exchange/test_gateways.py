@@ -1,0 +1,239 @@
+"""``[http]`` of a profile at work: gateways that want a token or a certificate, and proxies."""
+
+from __future__ import annotations
+
+import base64
+import os
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+
+import pytest
+import trustme
+from example_targets import make_target
+from hand_started import write_profile
+from hostile_proxy import replacing
+from raw_server import RawServer, Script, serving
+
+from knouds_harness.errors import TargetUnreachable, UsageError
+from knouds_harness.exchange.client import Client, first_contact
+from knouds_harness.load.client.http_client import HttpClient, origin_of, tls_context
+from knouds_harness.load.client.http_request import encode
+from knouds_harness.load.options import LoadOptions
+from knouds_harness.load.workload.preflight import check_plan
+from knouds_harness.sandbox.serving import running_sandbox
+from knouds_harness.targets.http_settings import HttpSettings, Proxy
+from knouds_harness.targets.personas import Secret
+
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+TOKEN = "Bearer of-the-gateway 0123456789"
+
+
+def answer(server: RawServer, connection: socket.socket) -> None:
+    """Answer every request of a connection alike."""
+    while server.read_request(connection):
+        connection.sendall(ANSWER)
+
+
+@pytest.fixture
+def certified(tmp_path):
+    """A server's context that asks for a client certificate, and the settings that satisfy it."""
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    context.verify_mode = ssl.CERT_REQUIRED
+    authority.configure_trust(context)
+    client = authority.issue_cert("ada@example.com")
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    client.private_key_and_cert_chain_pem.write_to_path(tmp_path / "client.pem")
+    return context, HttpSettings(ca_file=tmp_path / "ca.pem", client_certificate=tmp_path / "client.pem")
+
+
+def tunnelling(credentials: bytes = b"") -> Script:
+    """The script of a proxy: carries CONNECT and plain requests, 407 without these credentials."""
+
+    def script(server: RawServer, connection: socket.socket) -> None:
+        request = server.read_request(connection)
+        method, target, _ = request.split(b" ", 2)
+        if credentials and b"Basic " + base64.b64encode(credentials) not in request:
+            connection.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+            return
+        if method != b"CONNECT":
+            connection.sendall(ANSWER)
+            return
+        host, _, port = target.decode().rpartition(":")
+        with socket.create_connection((host, int(port))) as upstream:
+            connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            back = threading.Thread(target=_pump, args=(upstream, connection), daemon=True)
+            back.start()
+            _pump(connection, upstream)
+
+    return script
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    try:
+        while data := source.recv(65536):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass
+
+
+def test_headers_go_with_every_request_and_stay_secret():
+    """Also without a key; evidence has the pseudonym."""
+    http = HttpSettings(
+        headers=(("X-Gateway", Secret(TOKEN, "header:x-gateway")), ("traceparent", "00-1-2-01"))
+    )
+    with (
+        serving(answer) as server,
+        Client(target=replace(make_target(server.base_url), http=http)) as client,
+    ):
+        exchange = first_contact(client)
+
+    assert f"X-Gateway: {TOKEN}".encode() in server.requests[0]
+    assert ("X-Gateway", "{{header:x-gateway}}") in exchange.sent_headers
+    assert ("traceparent", "00-1-2-01") in exchange.sent_headers
+    assert TOKEN not in repr(exchange)
+
+
+def test_client_certificate_and_own_authority(certified):
+    """Without them there is no connection."""
+    context, http = certified
+    with serving(answer, context) as server:
+        target = make_target(server.base_url)
+        with Client(target=replace(target, http=http)) as client:
+            assert first_contact(client).status == 200
+        with (
+            Client(target=target) as client,
+            pytest.raises(TargetUnreachable, match=r"ca_file in \[http\]"),
+        ):
+            first_contact(client)
+        with (
+            Client(target=replace(target, http=replace(http, client_certificate=None))) as client,
+            pytest.raises(TargetUnreachable),
+        ):
+            first_contact(client)
+
+
+def test_client_for_load_uses_the_same_files(certified):
+    """Its context is configured alike."""
+    context, http = certified
+    tls = tls_context()
+    http.configure(tls)
+    with serving(answer, context) as server:
+        origin = origin_of(server.base_url, tls=tls)
+        with HttpClient(origin) as client:
+            assert client.exchange(encode("GET", "/", origin.authority)).status_code == 200
+
+
+def test_proxy_is_tunnelled_through(certified):
+    """TLS is the target's own, and its credentials go to the proxy alone."""
+    context, http = certified
+    with serving(answer, context) as server, serving(tunnelling(b"ada:pass word")) as proxy:
+        through = Proxy(url=proxy.base_url, user="ada", password=Secret("pass word", "proxy-password"))
+        target = replace(make_target(server.base_url), http=replace(http, proxy=through))
+        with Client(target=target) as client:
+            exchange = first_contact(client)
+
+    assert exchange.status == 200
+    assert proxy.requests[0].startswith(b"CONNECT 127.0.0.1:")
+    assert b"roxy-" not in server.requests[0]
+
+
+def test_plain_requests_go_through_the_proxy_too():
+    """In absolute form; no connection goes past it."""
+    with serving(tunnelling()) as proxy:
+        http = HttpSettings(proxy=Proxy(url=proxy.base_url))
+        with Client(target=replace(make_target("http://127.0.0.1:1"), http=http)) as client:
+            assert first_contact(client).status == 200
+
+    assert proxy.requests[0].startswith(b"GET http://127.0.0.1:1/api/health ")
+
+
+def test_proxy_that_refuses_or_is_away_is_named(certified):
+    """With what it answered, and never its password."""
+    _, http = certified
+    with serving(tunnelling(b"ada:right")) as proxy:
+        wrong = Proxy(url=proxy.base_url, user="ada", password=Secret("wrong-one", "proxy-password"))
+        target = replace(make_target("https://127.0.0.1:1"), http=replace(http, proxy=wrong))
+        with (
+            Client(target=target) as client,
+            pytest.raises(TargetUnreachable, match=r"the proxy 127.+ does not connect to .+: 407") as caught,
+        ):
+            first_contact(client)
+    away = Proxy(url="http://127.0.0.1:2")
+    with (
+        Client(target=replace(target, http=replace(http, proxy=away))) as client,
+        pytest.raises(TargetUnreachable, match=r"nothing listens at 127.0.0.1:2 "),
+    ):
+        first_contact(client)
+
+    assert "wrong-one" not in str(caught.value)
+
+
+@pytest.mark.slow
+def test_init_check_and_load_pass_a_gateway(certified, tmp_path):
+    """Each request has the token, and no file of their runs does."""
+    context, http = certified
+    with running_sandbox(seed=1) as sandbox, replacing(sandbox.base_url, lambda *_: None, context) as gateway:
+        profile = write_profile(tmp_path, sandbox, base_url=gateway.base_url)
+        profile.write_text(
+            profile.read_text(encoding="utf-8")
+            + '\n[http]\nheaders_env = { X-Gateway = "GATEWAY_TOKEN" }\n'
+            + f'ca_file = "{http.ca_file}"\nclient_certificate = "client.pem"\n',
+            encoding="utf-8",
+        )
+        (tmp_path / "http.toml").write_text(
+            '[http]\nheaders_env = { X-Gateway = "GATEWAY_TOKEN" }\nheaders = { X-Tag = "a" }\n'
+            'ca_file = "ca.pem"\nclient_certificate = "client.pem"\n',
+            encoding="utf-8",
+        )
+        commands = (
+            (
+                "init",
+                "--url",
+                gateway.base_url,
+                "--key",
+                "FULL_KEY",
+                "--http",
+                "http.toml",
+                "--output",
+                "own.toml",
+            ),
+            ("check", "--fact", "auth.missing-key-is-401", "--quick", "--target", "own.toml"),
+            ("load", "reads", "--rate", "20", "--duration", "1s", "--warm-up", "0", "--target", str(profile)),
+        )
+        counts = []
+        for command in commands:
+            done = subprocess.run(
+                [sys.executable, "-m", "knouds_harness", *command],
+                env={**os.environ, "GATEWAY_TOKEN": TOKEN, "FULL_KEY": sandbox.keys["full"]},
+                cwd=tmp_path,
+                capture_output=True,
+                text=True,
+                timeout=120,
+                check=False,
+            )
+            assert done.returncode in (0, 1, 5), done.stderr  # on a busy machine load is no measurement
+            counts.append(len(gateway.requests))
+
+    assert 0 < counts[0] < counts[1] < counts[2]
+    assert sum(b"Accept-Encoding: gzip" in each for each in gateway.requests) > 10  # from the client of load
+    assert [each for each in gateway.requests if f"X-Gateway: {TOKEN}".encode() not in each] == []
+    files = [path for path in (tmp_path / "reports").rglob("*") if path.is_file()]
+    files.append(tmp_path / "own.toml")
+    assert [path for path in files if TOKEN.encode() in path.read_bytes()] == []
+
+
+def test_load_refuses_a_proxy():
+    """With a sentence, before anything is sent."""
+    target = replace(
+        make_target("http://127.0.0.1:1"), http=HttpSettings(proxy=Proxy(url="http://127.0.0.1:2"))
+    )
+
+    with pytest.raises(UsageError, match="load goes through no proxy"):
+        check_plan(target, LoadOptions(), host=None)

@@ -1,0 +1,70 @@
+"""Load as an ordinary user, who may write into his own folders and nowhere else."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hand_started import write_profile
+
+from knouds_harness.errors import ExitCode
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.geteuid() == 0 and not shutil.which("setpriv"), reason="root needs setpriv"),
+]
+
+
+def devices():
+    """What stands in /dev, without what terminals and shared memory make there."""
+    return {path.name for path in Path("/dev").iterdir() if path.is_file() or path.suffix}
+
+
+@pytest.fixture
+def desk(sandbox):
+    """A folder of the user's own, with a profile in it."""
+    folder = Path("/tmp") / f"ordinary-user-{os.getpid()}"  # noqa: S108 - where others may enter, unlike pytest's
+    folder.mkdir(mode=0o755)
+    write_profile(folder, sandbox)
+    (folder / "objectives.toml").write_text("[reads]\n")
+    if os.geteuid() == 0:
+        owner = pwd.getpwnam("nobody")
+        for path in (folder, *folder.iterdir()):
+            os.chown(path, owner.pw_uid, owner.pw_gid)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize(
+    "asked", [("--rate", "20", "--duration", "2s"), ("--find-capacity", "--duration", "2s", "--up-to", "12")]
+)
+def test_load_needs_no_rights(desk, asked):
+    """It ends with its own verdict, a whole record and nothing in /dev."""
+    before = devices()
+
+    done = _run(
+        *(sys.executable, "-m", "knouds_harness", "load", "reads", "--target", str(desk / "by-hand.toml")),
+        *("--runs-folder", str(desk / "runs"), "--quiet", *asked),
+        cwd=desk,
+    )
+
+    assert done.returncode in {ExitCode.KEPT, ExitCode.BREACH, ExitCode.INVALID_MEASUREMENT}, done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert len(list((desk / "runs").glob("*-load-*/report.html"))) == 1
+    assert devices() == before
+
+
+def _run(*command, cwd):
+    """Run as nobody who may read all, as the interpreter may stand in folders of root; else as we are."""
+    if os.geteuid() == 0:
+        owner = pwd.getpwnam("nobody")
+        who = ("--reuid", str(owner.pw_uid), "--regid", str(owner.pw_gid), "--clear-groups")
+        reads = ("--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search")
+        command = ("setpriv", *who, *reads, *command)
+    env = {**os.environ, "HOME": str(cwd), "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=240, check=False)

@@ -1,0 +1,132 @@
+"""What load ends with where something is wrong, besides what is looked at on any machine."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from loading import end_of, load, started_load, wait_until
+from small_profiles import PORTRAIT, PRO, SmallProfile, first_line, scenario_of
+
+from knouds_harness.errors import ExitCode
+
+LONGER = ("--users", "2", "--duration", "3s")
+SHORT = ("--users", "2", "--duration", "1s", "--quiet")
+
+
+@pytest.fixture
+def small(tmp_path, sandbox):
+    """A profile without keys."""
+    return SmallProfile(folder=tmp_path, sandbox=sandbox)
+
+
+@pytest.fixture
+def pro(small):
+    """One key of a pro account, with everything that its tier grants, and one workflow."""
+    return small.key("pro", PRO, user="pia", tier="pro").resource(PORTRAIT)
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        (PORTRAIT.replace("pia-portrait", "bea-portrait"), "pro can't see it"),
+        (PORTRAIT.replace("pia-portrait", "no-such-workflow"), "pro can't see it"),
+    ],
+    ids=["somebody else's workflow", "no workflow"],
+)
+def test_workflow_that_is_not_there_ends_load_before_it_begins(tmp_path, small, table, says):
+    """The load rests on it."""
+    profile = small.key("pro", PRO, user="pia", tier="pro").resource(table).written()
+
+    loaded = load(tmp_path / "runs", "sync_runs", "--target", profile, *SHORT)
+
+    assert loaded.exit_code == ExitCode.BREACH
+    assert says in loaded.err
+
+
+def test_contradiction_that_the_load_does_not_rest_on_is_no_matter(tmp_path, pro):
+    """Another key of the profile is wrong, and may run nothing."""
+    pro.key("other", (), user="bea", tier="business", secret="knouds_live_wrong")
+
+    loaded = load(tmp_path / "runs", "sync_runs", "--target", pro.written(), *SHORT)
+
+    assert loaded.exit_code != ExitCode.BREACH, loaded.err
+    assert loaded.results.operations[0].operation == "runWorkflow"
+
+
+def test_exception_as_users_start_is_shown_once_and_ends_the_run(tmp_path, pro):
+    """However many users there are."""
+    scenario = scenario_of(
+        tmp_path, "    tasks = [who_am_i]\n\n    def on_start(self):\n        raise KeyError('x')\n"
+    )
+
+    loaded = load(tmp_path / "runs", scenario, "--target", pro.written(), "--rate", "5", "--duration", "10m")
+
+    assert loaded.exit_code == ExitCode.BREACH
+    assert first_line(loaded.out).startswith("A task failed  on_start raised KeyError")
+    assert len(loaded.err.splitlines()) < 20, loaded.err
+
+
+def test_rare_exception_in_a_task_counts_and_ends_nothing(tmp_path, pro):
+    """The run comes to its end, and is red."""
+    scenario = scenario_of(
+        tmp_path,
+        "    turns = 0\n\n    @task\n    def rare(self):\n        self.client.get('/api/whoami')\n"
+        "        self.turns += 1\n        if self.turns == 3:\n            raise ValueError('third')\n",
+    )
+
+    loaded = load(tmp_path / "runs", scenario, "--target", pro.written(), *SHORT)
+
+    assert loaded.exit_code == ExitCode.BREACH
+    assert "rare raised ValueError: third" in " ".join(loaded.out.split())
+    assert loaded.results.note.count("Ended early") == 0
+
+
+@pytest.mark.parametrize("client", ["knouds", "fast"])
+def test_client_of_ones_own_scenario_sends_the_personas_key(tmp_path, pro, client):
+    """Without being told to."""
+    scenario = scenario_of(
+        tmp_path, "    @task\n    def look(self):\n        self.client.get('/api/whoami', name='getWhoami')\n"
+    )
+
+    loaded = load(tmp_path / "runs", scenario, "--target", pro.written(), "--client", client, *SHORT)
+
+    (operation,) = loaded.results.operations
+    assert operation.outcomes["kept"] == operation.requests > 0
+
+
+def test_more_credits_than_the_profile_allows_are_not_spent(tmp_path, pro):
+    """``--credits`` can only lower what ``limits.credits`` says."""
+    pro.limits = 'credits = 8\nallow = ["read", "run"]'
+
+    loaded = load(
+        tmp_path / "runs",
+        "sync_runs",
+        *("--target", pro.written(), "--credits", "5000", "--users", "4", "--duration", "10m", "--quiet"),
+    )
+
+    assert loaded.exit_code == ExitCode.GUARD
+    assert loaded.results.cost_credits <= 8
+
+
+def test_seed_of_0_is_kept(tmp_path, pro):
+    """As any other."""
+    loaded = load(tmp_path / "runs", "reads", "--target", pro.written(), "--seed", "0", *SHORT)
+
+    assert loaded.results.plan.seed == 0
+
+
+def test_run_whose_record_is_removed_never_ends_well(tmp_path, pro):
+    """There is nothing to make a report of, and that is said."""
+    runs = tmp_path / "runs"
+
+    with started_load(
+        runs, "reads", "--target", pro.written(), "--users", "2", "--duration", "3s"
+    ) as process:
+        wait_until(lambda: any(runs.glob("*/load.json")))
+        shutil.rmtree(runs)
+        ended = end_of(process, runs)
+
+    assert ended.exit_code not in {ExitCode.KEPT, ExitCode.INTERRUPTED}
+    assert "has been removed" in ended.err
+    assert "Traceback" not in ended.err

@@ -1,0 +1,127 @@
+"""Servers that do not refuse what they should: a check never spends more credits than it may."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+import threading
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+from checking import check_for_record
+from hand_started import write_profile
+from hostile_proxy import Attack, replacing, whole
+
+from knouds_harness.errors import ExitCode
+from knouds_harness.exchange.client import Client
+from knouds_harness.exchange.pricing import Pricing
+from knouds_harness.runs.record import RunRecord
+from knouds_harness.sandbox.serving import running_sandbox
+from knouds_harness.targets.profile import load_target
+
+LIMITS = 'credits = 1_000\nconcurrency = 4\ntimeout_s = 10\nallow = ["read", "write", "run", "cancel"]'
+FAULTS = (
+    *(f"auth-{which}-accepted" for which in ("missing-key", "empty-key", "malformed-key", "unknown-key")),
+    *("auth-revoked-accepted", "auth-legacy-accepted", "auth-unapproved-accepted"),
+    *("auth-bearer-accepted", "auth-query-key-accepted"),
+    *("capability-run-implies-model-run", "capability-wildcard-crosses-resources"),
+    *("run-inputs-missing-accepted", "run-inputs-array-accepted", "run-malformed-body-accepted"),
+    *("run-foreign-workflow-accepted", "run-slug-case-ignored", "model-tier-ignored"),
+    *("run-without-credits-accepted", "run-exhausted-grant-accepted"),
+)
+PATH = re.compile(r"/api/(?:workflows|models)/([^/]+)/run")
+
+
+class Charges:
+    """What a server answers that runs whatever it is asked to run, and what it charged for that."""
+
+    def __init__(self, prices: Mapping[str, float], *, unknown_credits: float = 0.0) -> None:
+        self.prices = prices
+        self.unknown_credits = unknown_credits
+        self.charged: list[float] = []
+        self._lock = threading.Lock()
+
+    def instead(self, target: str, status: int) -> Attack | None:
+        """In place of a refusal of a run: that it was run, or submitted, at its price."""
+        path, _, query = target.partition("?")
+        named = PATH.fullmatch(path)
+        if named is None or not 400 <= status < 500:
+            return None
+        cost = self.prices.get(unquote(named[1]).lower(), self.unknown_credits)
+        with self._lock:
+            self.charged.append(cost)
+        run = {"success": True, "result": {}, "cost": cost, "ms": 1}
+        submitted = {"_async": True, "executionId": "e", "requestId": "r", "status": "processing"}
+        body = json.dumps(submitted if "async=true" in query else run).encode()
+        return whole(lambda _: body)
+
+
+def charged_in(database: Path) -> int:
+    """What a sandbox that has ended charged for all runs, those that it was seeded with among them."""
+    with closing(sqlite3.connect(database)) as state:
+        return int(state.execute("SELECT sum(credits) FROM runs WHERE NOT is_granted").fetchone()[0])
+
+
+def checked(folder: Path, profile: Path, most_credits: int) -> RunRecord:
+    """The record of a full check with few credits."""
+    return check_for_record(folder, "--target", str(profile), "--credits", str(most_credits))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("most_credits", [30, 300])
+def test_server_that_lets_everybody_run_everything_is_not_overspent(tmp_path, most_credits):
+    """By the report, and by the server's own count."""
+    unused, used = tmp_path / "unused.db", tmp_path / "used.db"
+    with running_sandbox(database=unused):
+        pass
+    with running_sandbox(faults=FAULTS, database=used) as sandbox:
+        record = checked(tmp_path, write_profile(tmp_path, sandbox, limits=LIMITS), most_credits)
+
+    assert charged_in(used) - charged_in(unused) <= record.counts.cost_credits <= most_credits
+
+
+def prices_of(profile: Path) -> dict[str, float]:
+    """What runs cost, by name, as far as the profile and the server say."""
+    target = load_target(str(profile))
+    with Client(target=target) as client:
+        pricing = Pricing(client, target)
+        worst = {slug: pricing.worst_case(each) for slug, each in target.workflows.items()}
+    worst |= {name: each.cost_credits for name, each in target.models.items()}
+    return {name: price for name, price in worst.items() if price is not None}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("most_credits", [30, 300])
+def test_server_that_refuses_no_run_is_not_overspent(tmp_path, most_credits):
+    """Whoever asks, and whatever for; it charges what it says that runs cost."""
+    with running_sandbox() as sandbox:
+        charges = Charges(prices_of(write_profile(tmp_path, sandbox, limits=LIMITS)))
+        with replacing(sandbox.base_url, charges.instead) as proxy:
+            profile = write_profile(tmp_path, sandbox, base_url=proxy.base_url, limits=LIMITS)
+            record = checked(tmp_path, profile, most_credits)
+
+    assert sum(charges.charged) <= record.counts.cost_credits <= most_credits
+    assert charges.charged
+
+
+def test_charge_beyond_the_limit_ends_all_runs(tmp_path):
+    """What comes before the stop is in the record; after it no run is sent, not even a free one."""
+    with running_sandbox() as sandbox:
+        charges = Charges({}, unknown_credits=7)
+        with replacing(sandbox.base_url, charges.instead) as proxy:
+            profile = write_profile(
+                tmp_path,
+                sandbox,
+                base_url=proxy.base_url,
+                limits=LIMITS.replace("concurrency = 4", "concurrency = 1"),
+            )
+            record = checked(tmp_path, profile, 6)
+
+    assert charges.charged == [7]
+    assert record.counts.cost_credits == 7
+    assert record.exit_code == ExitCode.GUARD
+    assert "charged 7 credits, and could cost 6 at most" in record.note

@@ -1,0 +1,235 @@
+"""Green is earned: a run that could not test says so, whoever looks at it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from textwrap import dedent
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from knouds_harness.errors import ExitCode
+from knouds_harness.sandbox.providers import Latency
+from knouds_harness.sandbox.serving import running_sandbox
+
+WRONG_KEY = "knouds_live_of-nobody-0123456789abcdef"
+
+
+class Never(Latency):
+    """Providers that never end an asynchronous job."""
+
+    def job_s(self, *_, is_async):
+        """An hour, or at once."""
+        return 3600.0 if is_async else 0.0
+
+
+@pytest.fixture
+def knouds(tmp_path):
+    """Runs the command in an empty folder."""
+
+    def knouds(*arguments):
+        command = [sys.executable, "-m", "knouds_harness", *map(str, arguments)]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+
+    return knouds
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Finds the folder of the only run."""
+
+    def folder():
+        (found,) = (tmp_path / "reports/runs").iterdir()
+        return found
+
+    return folder
+
+
+@pytest.fixture
+def profile_of(tmp_path):
+    """Writes a profile with one key, of a pro account."""
+
+    def profile_of(sandbox, *, key=None, tier="pro", more=""):
+        (tmp_path / "key").write_text(key or sandbox.keys["pro"])
+        profile = tmp_path / "one.toml"
+        profile.write_text(
+            dedent(f"""
+            base_url = "{sandbox.base_url}"
+            [limits]
+            allow = ["read"]
+            [keys.pro]
+            secret_file = "key"
+            capabilities = ["workflow:read", "execution:read"]
+            user = "pia"
+            tier = "{tier}"
+            [workflows.pia-portrait]
+            owner = "pia"
+            """)
+            + more
+        )
+        return profile
+
+    return profile_of
+
+
+def summary_of(folder):
+    return json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+
+
+def test_wrong_key_is_red_and_the_first_line_says_why(knouds, profile_of, folder):
+    """At once, at the end, and in every report; what rests on the key is untested for that reason."""
+    with running_sandbox() as sandbox:
+        process = knouds(
+            "check", "--family", "authentication", "--target", profile_of(sandbox, key=WRONG_KEY)
+        )
+
+    says = (
+        "keys.pro (line 5): the key is active, but the target refuses it (401 UNAUTHORIZED): the key is wrong"
+    )
+    lines = process.stdout.splitlines()
+    assert process.returncode == ExitCode.BREACH
+    assert lines[0].startswith(f"  target contradicts the profile: {says}")
+    assert any(line.startswith("The target contradicts its profile") for line in lines)
+    assert says[:40] in (folder() / "report.md").read_text(encoding="utf-8")
+    assert says[:40] in (folder() / "report.html").read_text(encoding="utf-8")
+    summary = summary_of(folder())
+    assert summary["verdict"].startswith(f"The target contradicts its profile: {says}")
+    assert [each["verdict"] for each in summary["findings"] if each["fails_run"]] == ["contradiction"]
+    assert any("keys.pro (line 5) as the profile has it" in missing for missing in summary["untested"])
+    suites = ET.parse(folder() / "junit.xml").getroot()  # noqa: S314 - our own
+    assert [suite.get("failures") for suite in suites if suite.get("name") == "profile"] == ["1"]
+
+
+def test_every_contradiction_is_named(knouds, profile_of, tmp_path):
+    """By doctor too: a tier, a workflow that is not there, a key that is not revoked."""
+    more = dedent("""
+        [workflows.of-nobody]
+        owner = "pia"
+        [keys.dead]
+        secret_file = "other-key"
+        capabilities = []
+        user = "sam"
+        tier = "business"
+        state = "revoked"
+        """)
+    with running_sandbox() as sandbox:
+        (tmp_path / "other-key").write_text(sandbox.keys["stranger"])
+        process = knouds("doctor", "--target", profile_of(sandbox, more=more))
+        other = knouds("doctor", "--target", profile_of(sandbox, tier="business"))
+
+    assert process.returncode == other.returncode == ExitCode.BREACH
+    assert "workflows.of-nobody (line 13): the workflow is there" in process.stdout
+    assert 'keys.dead.state (line 20): the key is "revoked", but the target lets it in' in process.stdout
+    assert 'keys.pro.tier (line 9): the tier is "business", but whoami says "pro"' in other.stdout
+
+
+def test_selection_of_which_nothing_can_be_tested_is_no_success(knouds, profile_of, folder):
+    """Exit code 2, and what is missing."""
+    with running_sandbox() as sandbox:
+        process = knouds("check", "--family", "webhooks", "--target", profile_of(sandbox))
+
+    assert process.returncode == ExitCode.USAGE
+    assert "Nothing was tested  None of 14 tests could run." in process.stdout
+    assert "0 passed, 14 skipped" in process.stdout
+    assert '"run" in limits.allow' in process.stdout
+    assert summary_of(folder())["outcome"] == "untested"
+
+
+def test_share_is_in_the_headline_and_all_reports_agree(knouds, profile_of, folder):
+    """A quarter of the facts is never the contract."""
+    with running_sandbox() as sandbox:
+        process = knouds("check", "--quick", "--target", profile_of(sandbox))
+
+    summary = summary_of(folder())
+    counts = summary["counts"]["facts"]
+    assert process.returncode == ExitCode.KEPT
+    words = f"{counts['verified']} of {sum(counts.values())} facts verified, {counts['untested']} not tested."
+    assert f"No breach found  {words}" in process.stdout
+    assert summary["verdict"] == f"No breach found: {words}"
+    assert words in (folder() / "report.md").read_text(encoding="utf-8")
+    page = (folder() / "report.html").read_text(encoding="utf-8")
+    assert words in page
+    assert f"<b>{counts['untested']}</b>not tested" in page
+
+
+DEMANDS = [
+    (["--min-verified", "100%"], "", "--min-verified 100% asks for"),
+    ([], '[expect]\nfacts = ["auth.revoked-key-is-401"]\n', 'needs a key with state = "revoked"'),
+]
+
+
+@pytest.mark.parametrize("demand", DEMANDS, ids=["min-verified", "expect"])
+def test_run_that_verifies_less_than_it_has_to_is_red(knouds, profile_of, folder, demand):
+    """With what is missing."""
+    options, more, says = demand
+    with running_sandbox() as sandbox:
+        target = profile_of(sandbox, more=more)
+        process = knouds("check", "--family", "authentication", "--target", target, *options)
+
+    assert process.returncode == ExitCode.BREACH
+    assert "Too little verified" in process.stdout
+    assert says in process.stdout
+    assert summary_of(folder())["outcome"] == "short"
+
+
+@pytest.mark.parametrize(
+    ("options", "more"), [(["--min-verified", "most"], ""), ([], '[expect]\nfamilies = ["workflow"]\n')]
+)
+def test_demand_that_makes_no_sense_is_refused_before_anything_is_sent(
+    knouds, profile_of, tmp_path, options, more
+):
+    """In a sentence."""
+    with running_sandbox() as sandbox:
+        process = knouds("check", "--target", profile_of(sandbox, more=more), *options)
+
+    assert process.returncode == ExitCode.USAGE
+    assert process.stderr.startswith("error: ")
+    assert "Traceback" not in process.stderr
+    assert not (tmp_path / "reports").exists()
+
+
+def test_key_that_expires_turns_a_comparison_red(knouds, profile_of, tmp_path):
+    """What was verified before is named."""
+    with running_sandbox() as sandbox:
+        for key in (None, WRONG_KEY):
+            knouds("check", "--family", "authentication", "--target", profile_of(sandbox, key=key))
+    before, after = sorted((tmp_path / "reports/runs").iterdir())
+
+    process = knouds("compare", before, after)
+
+    assert process.returncode == ExitCode.BREACH
+    assert process.stdout.strip().startswith("Worse  1 new finding fails the run;")
+    assert "were verified before and not tested now" in process.stdout
+
+
+def test_executions_that_never_end_are_in_the_headline(tmp_path, knouds, folder):
+    """Nothing documented is broken, and much was not seen."""
+    with running_sandbox(latency=Never()) as sandbox:
+        (tmp_path / "key").write_text(sandbox.keys["full"])
+        profile = tmp_path / "endless.toml"
+        profile.write_text(
+            dedent(f"""
+            base_url = "{sandbox.base_url}"
+            [limits]
+            allow = ["read", "write", "run", "cancel"]
+            credits = 5000
+            [keys.full]
+            secret_file = "key"
+            capabilities = ["workflow:run", "workflow:read", "workflow:write", "model:run",
+                            "execution:read", "execution:cancel"]
+            user = "ada"
+            tier = "enterprise"
+            [models.gpt-image-2]
+            inputs = {{ prompt = "a lighthouse at dusk" }}
+            polled = true
+            deadline_s = 0.5
+            cost_credits = 15
+            """)
+        )
+        process = knouds("check", "--fact", "execution.ends-in-time", "--target", profile)
+
+    assert process.returncode == ExitCode.KEPT
+    assert "No execution of full ended by its deadline." in " ".join(process.stdout.split())
+    assert summary_of(folder())["endless"] == ["full"]

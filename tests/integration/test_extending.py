@@ -1,0 +1,265 @@
+"""Tests of a user's own, in a folder of the user's own: what they find stands in the record as ours does."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from knouds_harness.conformance.judging.user_checks import USER
+from knouds_harness.contract.sources import Source
+from knouds_harness.errors import CreditsShort
+from knouds_harness.exchange.har import read_har
+from knouds_harness.runs.findings import Finding
+from knouds_harness.runs.record import RunRecord, read_run
+from knouds_harness.runs.verdicts import RunOutcome, Verdict
+from knouds_harness.testing import Action, Request, open_client
+
+CHECKOUT = Path(__file__).parents[2]
+
+WAIVER = """
+[[waivers]]
+fact = "user.test_own.test_waived"
+reason = "known"
+expires = 2999-01-01
+"""
+ERROR_NOTE = "Tests that ended in an error, not in an assert about an answer:"
+TESTS = '''
+import pytest
+
+
+@pytest.fixture
+def answer(tester, personas):
+    return tester.send("getWhoami", personas[0])
+
+
+@pytest.mark.parametrize("status", [200, 418])
+def test_status(answer, status):
+    """The answer has the status."""
+    assert answer.status == status, f"it is {answer.status}"
+
+
+def test_tier(answer, personas):
+    """The tier is that of the profile."""
+    assert answer.json()["user"]["tier"] == personas[0].tier
+
+
+@pytest.mark.xfail
+def test_accepted(answer):
+    assert answer.status == 418
+
+
+def test_left_out(answer):
+    pytest.skip("not today")
+
+
+def test_two(tester, personas):
+    """Two answers are alike."""
+    other = next(each for each in personas if each.user != personas[0].user)
+    answers = [tester.send("getWhoami", persona) for persona in (personas[0], other)]
+    assert answers[0].body == answers[1].body
+
+
+def test_waived(answer):
+    assert answer.status == 418
+
+
+def test_error(answer):
+    answer.json()["nothing"]
+
+
+def test_page(tester, personas):
+    """The sandbox declares text, which checks of the harness see."""
+    tester.send("listUsage", personas[0])
+
+
+def test_of_something_else():
+    assert 1 + 1 == 2
+'''
+
+
+def run_pytest(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run pytest as installed, in a folder without any configuration."""
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
+        cwd=folder,
+        env={name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def of_own_tests(tmp_path_factory):
+    """What pytest says of the tests above, and the record that they left."""
+    folder = tmp_path_factory.mktemp("own")
+    (folder / "test_own.py").write_text(TESTS, encoding="utf-8")
+    (folder / "targets").mkdir()
+    built_in = (CHECKOUT / "targets" / "sandbox.toml").read_text(encoding="utf-8")
+    (folder / "targets" / "sandbox.toml").write_text(built_in + WAIVER, encoding="utf-8")
+    (folder / "conftest.py").write_text('pytest_plugins = ["knouds_harness.testing"]\n', encoding="utf-8")
+    process = run_pytest(folder, "-rA", "--fault", "usage-as-text")
+    (run,) = (folder / "reports" / "runs").iterdir()
+    return process, read_run(run)
+
+
+def finding_of(record: RunRecord, test: str) -> Finding:
+    """What one of the tests above found."""
+    (finding,) = [each for each in record.findings if each.fact == f"user.test_own.{test}"]
+    return finding
+
+
+def test_failed_assert_is_a_finding(of_own_tests):
+    """It has evidence, a reproduction and a fingerprint, and is marked as the user's."""
+    process, record = of_own_tests
+
+    finding = finding_of(record, "test_status")
+    assert finding.check == finding.fact == "user.test_own.test_status"
+    assert (finding.family, finding.source, finding.verdict) == (USER, Source.USER, Verdict.BREACH)
+    assert finding.expected == "The answer has the status."
+    assert finding.observed == "it is 200; assert 200 == 418"
+    assert (finding.operation, finding.persona, finding.where) == ("getWhoami", "full", "418")
+    assert finding.curl.startswith("curl ")
+    assert record.exchange_by_id[finding.exchange_id or ""].status == 200
+    assert len(finding.fingerprint) == 12
+    assert record.outcome is RunOutcome.BROKEN
+    assert process.returncode == 1
+    assert "4 failed, 3 passed, 2 skipped, 1 xfailed" in process.stdout
+
+
+def test_all_that_the_test_sent_shows_it(of_own_tests):
+    """An assert may compare answers, so that the reproduction sends each."""
+    _, record = of_own_tests
+
+    finding = finding_of(record, "test_two")
+
+    assert len(finding.steps) == 2
+    assert finding.script.count("/api/whoami") == 2
+
+
+def test_own_tests_are_what_the_run_is_about(of_own_tests):
+    """Each shows a fact, and none of the document's counts as left out."""
+    _, record = of_own_tests
+    passed = {result.fact for result in record.results if result.passed and not result.failed}
+
+    assert all(fact.startswith("user.test_own.") for fact in record.setup.selected or ("all",))
+    assert "user.test_own.test_tier" in passed
+    assert record.setup.facts["user.test_own.test_tier"].says == "The tier is that of the profile."
+    assert {
+        each.check.rpartition("_")[2]: (each.passed, each.failed, each.skipped) for each in record.tests
+    } == {
+        "status": (1, 1, 0),
+        "tier": (1, 0, 0),
+        "accepted": (0, 0, 1),
+        "out": (0, 0, 1),
+        "two": (0, 1, 0),
+        "waived": (0, 0, 1),
+        "error": (0, 1, 0),
+        "page": (0, 1, 0),
+    }
+    assert all(each.duration_s > 0 for each in record.tests if not each.skipped)
+
+
+def test_waived_finding_is_skipped(of_own_tests):
+    """It stays in the record, with the waiver's reason, and fails neither the test nor the run."""
+    process, record = of_own_tests
+
+    finding = finding_of(record, "test_waived")
+    assert finding.waived_by == "known"
+    assert "waived by the profile" in process.stdout
+
+
+def test_error_is_no_finding(of_own_tests):
+    """An error that is no failed assert may be the test's own, so that the record says no more than that."""
+    _, record = of_own_tests
+
+    assert record.note == f"{ERROR_NOTE}\n  test_own.py::test_error"
+
+
+def test_what_our_checks_find_fails_the_test(of_own_tests):
+    """Each answer is judged as in the suite."""
+    process, record = of_own_tests
+
+    assert [each.fact for each in record.findings if each.family != USER] == ["ground.json-content-type"]
+    assert "FAILED test_own.py::test_page" in process.stdout
+
+
+def test_suite_runs_in_a_checkout_without_the_plugins_of_its_developers():
+    """As README installs it: pytest-socket is not there."""
+    process = run_pytest(
+        CHECKOUT,
+        *("-p", "no:socket", "tests/conformance/test_usage.py", "--target", "sandbox", "--collect-only"),
+    )
+
+    assert process.returncode == 0, process.stderr
+
+
+CHECKS = '''
+from knouds_harness.testing import Claim, check, fact
+
+KEPT = fact("kept", "Every answer has a status.")
+LOST = fact("lost", "Nothing can be said.")
+
+
+@check(KEPT)
+def has_status(exchange):
+    """There is a status."""
+    yield Claim(fact=KEPT.id, holds=exchange.status is not None, expected="one", observed="none")
+
+
+@check(LOST)
+def fails(exchange):
+    """It ends in an error."""
+    yield Claim(fact=LOST.id, holds=exchange.nothing, expected="", observed="")
+'''
+
+
+def test_own_checks_count_and_their_errors_fail_the_run(tmp_path):
+    """A fact that holds is verified, in JUnit too; an error is said with its line."""
+    (tmp_path / "own.py").write_text(CHECKS, encoding="utf-8")
+
+    process = subprocess.run(
+        [
+            *(sys.executable, "-m", "knouds_harness", "check", "--checks", "own.py"),
+            *("--family", "isolation", "--quick", "--min-verified", "100%"),
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    (run,) = (tmp_path / "reports" / "runs").iterdir()
+    record = read_run(run)
+    verified = {result.fact for result in record.results if result.passed and not result.failed}
+    assert verified & {"user.kept", "user.lost"} == {"user.kept"}
+    assert {"user.kept", "user.lost"} <= set(record.setup.selected or ())
+    assert record.outcome is RunOutcome.FAILED
+    assert "  user.fails: " in record.note
+    assert "own.py:17: AttributeError: " in record.note
+    assert 'classname="user.kept"' in (run / "junit.xml").read_text(encoding="utf-8")
+    assert process.returncode == 1
+
+
+def test_client_of_a_script_keeps_to_the_budget(tmp_path):
+    """A run that may cost more than is left is never sent, and no key is in the evidence."""
+    run = Request(
+        method="POST", path="/api/models/claude-sonnet/run", body=b"{}", persona="full", action=Action.RUN
+    )
+    whoami = Request(method="GET", path="/api/whoami", persona="full", action=Action.READ)
+
+    with open_client(credits=1, evidence=tmp_path / "evidence.har") as client:
+        assert client.send(whoami).status == 200
+        with pytest.raises(CreditsShort):
+            client.send(run)
+        key = client.secret_of("full").reveal()
+
+    (kept,) = read_har(tmp_path / "evidence.har")
+    assert kept.request.path == "/api/whoami"
+    assert key not in (tmp_path / "evidence.har").read_text(encoding="utf-8")

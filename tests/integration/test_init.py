@@ -1,0 +1,382 @@
+"""``knouds-harness init`` as a user meets it: the profile that it writes, what it leaves alone, bad input."""
+
+from __future__ import annotations
+
+import http.server
+import os
+import pty
+import re
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from hand_started import free_port
+
+from knouds_harness.commands.cli import main
+from knouds_harness.conformance.needs.reach import provable_facts
+from knouds_harness.contract.operations import Action
+from knouds_harness.sandbox.serving import running_sandbox
+from knouds_harness.targets.profile import load_target
+
+PRO, BUSINESS = "STAGING_KEY_PRO", "STAGING_KEY_BUSINESS"
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    """A sandbox that nobody writes to."""
+    with running_sandbox(seed=1) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def init(tmp_path, monkeypatch, capsys, sandbox):
+    """Run the command in an empty folder, with the sandbox's keys in the environment."""
+    monkeypatch.chdir(tmp_path)
+    for name, secret in sandbox.keys.items():
+        monkeypatch.setenv(f"STAGING_KEY_{name.upper().replace('-', '_')}", secret)
+
+    def run(*arguments, url=sandbox.base_url):
+        monkeypatch.setattr(
+            sys, "argv", ["knouds-harness", "init", *(["--url", url] if url else []), *arguments]
+        )
+        with pytest.raises(SystemExit) as ended:
+            main()
+        shown = capsys.readouterr()
+        return ended.value.code, shown.out, shown.err
+
+    return run
+
+
+def assert_refused(result, code, *words):
+    """One message on stderr, the exit code, and no profile."""
+    assert result[2].startswith("error: ")
+    assert [word for word in words if word not in result[2]] == []
+    assert len(result[2].splitlines()) <= 2
+    assert result[0] == code
+    assert list(Path().rglob("*.toml")) == []
+
+
+@contextmanager
+def answering(status, content_type, body, **headers):
+    """A server that has one answer; yields its address."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(status)
+            for name, value in {"content-type": content_type, **headers}.items():
+                self.send_header(name, value)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+def test_profile_of_two_accounts(init):
+    """Accounts, capabilities, workflows: as they are; and as safe as can be."""
+    code, out, _ = init("--key", PRO, "--key", BUSINESS, "--output", "targets/staging.toml")
+
+    target = load_target("targets/staging.toml")
+    pro, business = target.personas["pro"], target.personas["business"]
+    assert (pro.user, pro.tier, business.user, business.tier) == ("pro", "pro", "business", "business")
+    assert business.capabilities - pro.capabilities == {"model:run"}
+    assert {slug: each.owner for slug, each in target.workflows.items()} == {
+        "pia-portrait": "pro",
+        "bea-portrait": "business",
+        "starter-template": "others",
+    }
+    assert target.limits.allow == {Action.READ}
+    assert target.limits.credits == 0
+    assert "knouds-harness check --target staging" in out
+    assert code == 0
+
+
+def test_next_steps_are_shown(init):
+    """What a check can verify, and what would let it verify more, the most useful first."""
+    _, out, _ = init("--key", PRO)
+
+    (verified,) = re.findall(r"can verify (\d+) of \d+ facts\.", out)
+    gains = [int(gain) for gain in re.findall(r"^  add .*: \+(\d+) facts?$", out, re.MULTILINE)]
+    assert int(verified) == len(provable_facts(load_target("targets/local.toml")))
+    assert 'add "write" to limits.allow: +' in out
+    assert gains == sorted(gains, reverse=True)
+    assert len(gains) > 2
+
+
+def test_resources_are_described(init):
+    """What makes a workflow special is in the profile."""
+    init("--key", "STAGING_KEY_FULL", "--output", "staging.toml")
+
+    workflows = load_target("staging.toml").workflows
+    assert workflows["portrait"].inputs == {"prompt": "a lighthouse in fog", "count": 1}
+    assert (workflows["public-card"].public, workflows["portrait"].public) == (True, False)
+    assert not workflows["no-generator"].has_generator
+    assert not workflows["no-input"].has_request_input
+    assert workflows["in-folder"].in_folder
+    assert workflows["starter-template"].template
+
+
+def test_keys_of_one_account_are_told_apart(init):
+    """Each by what it holds, bound forms too; the retired one by its refusal."""
+    keys = [
+        "full",
+        "none",
+        "only-execution-read",
+        "wildcard-workflow",
+        "bound-workflow",
+        "bound-model",
+        "legacy",
+    ]
+    options = [option for key in keys for option in ("--key", f"STAGING_KEY_{key.upper().replace('-', '_')}")]
+
+    code, *_ = init(*options, "--output", "staging.toml")
+
+    personas = load_target("staging.toml").personas
+    held = {name: personas[name].capabilities for name in keys}
+    assert held["none"] == frozenset()
+    assert held["only-execution-read"] == {"execution:read"}
+    assert held["wildcard-workflow"] == {"workflow:read", "workflow:write", "workflow:run"}
+    assert held["bound-workflow"] == {"workflow:portrait:run"}
+    assert held["bound-model"] == {"model:seedream-v5:run"}
+    assert personas["legacy"].state == "legacy"
+    assert len({personas[name].user for name in keys if name != "legacy"}) == 1
+    assert code == 0
+
+
+def test_nothing_is_left_behind(init, sandbox):
+    """Workflows and usage of every account are what they were, with the keys that may do most and least."""
+
+    def state():
+        headers = [{"x-api-key": sandbox.keys[name]} for name in ("full", "pro", "business", "stranger")]
+        return [
+            httpx.get(f"{sandbox.base_url}{path}", headers=each).json()
+            for each in headers
+            for path in ("/api/workflows", "/api/usage?limit=500")
+        ]
+
+    before = state()
+
+    init(*[option for key in (PRO, "STAGING_KEY_FULL", "STAGING_KEY_NONE") for option in ("--key", key)])
+
+    assert state() == before
+
+
+@pytest.mark.parametrize("variant", ["terse", "talkative", "strict", "late"])
+def test_profile_of_a_sound_server_that_answers_otherwise(init, variant):
+    """Shapes that no source settles make no difference; where the order of checks does, it is said."""
+    with running_sandbox(seed=1, variant=variant) as other:
+        code, out, _ = init("--key", PRO, "--key", "STAGING_KEY_READ_ONLY", url=other.base_url)
+
+    personas = load_target("targets/local.toml").personas
+    assert {"workflow:read", "workflow:run", "workflow:write"} <= personas["pro"].capabilities
+    assert "model:run" not in personas["pro"].capabilities
+    assert ("Not certain: workflow:write" in out) == (variant == "late")
+    assert variant == "late" or personas["read-only"].capabilities == {"workflow:read"}
+    assert code == 0
+
+
+def test_refused_key_beside_a_good_one(init):
+    """The profile is written, with that key as a comment; the exit code says that something is wrong."""
+    code, out, _ = init("--key", PRO, "--key", "STAGING_KEY_REVOKED", "--output", "staging.toml")
+
+    assert set(load_target("staging.toml").personas) == {"pro"}
+    assert '# state = "revoked" # or "unapproved"' in Path("staging.toml").read_text()
+    assert "STAGING_KEY_REVOKED: refused (401 UNAUTHORIZED)" in out
+    assert code == 1
+
+
+def test_refused_keys_alone(init):
+    """There is nothing to write."""
+    assert_refused(init("--key", "STAGING_KEY_REVOKED"), 2, "STAGING_KEY_REVOKED: 401", "mistyped or revoked")
+
+
+def test_secret_is_nowhere(init, sandbox):
+    """Neither in the output nor in the profile."""
+    _, out, err = init("--key", PRO)
+
+    assert sandbox.keys["pro"] not in out + err + Path("targets/local.toml").read_text()
+
+
+def test_unreachable_host(init):
+    """Nothing listens there."""
+    assert_refused(init("--key", PRO, url=f"http://127.0.0.1:{free_port()}"), 3, "Check", "--url")
+
+
+def test_page_instead_of_an_api(init):
+    """HTML is a login page or another service."""
+    with answering(200, "text/html", b"<!doctype html><title>Sign in</title>") as url:
+        assert_refused(init("--key", PRO, url=url), 3, "HTML instead of JSON", "--url")
+
+
+def test_other_api(init):
+    """JSON that describes no account is another service."""
+    with answering(200, "application/json", b'{"status": "ok"}') as url:
+        assert_refused(init("--key", PRO, url=url), 3, "whoami was answered 200", PRO)
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_server_that_refuses_throughout(init, status):
+    """Nobody can be told from a refusal for the rate, or from a failure."""
+    with answering(status, "application/json", b'{"error": "No"}', **{"retry-after": "1"}) as url:
+        assert_refused(init("--key", PRO, url=url), 3, f"whoami was answered {status}", "Try again later")
+
+
+def test_existing_profile(init):
+    """It is overwritten only where that is asked for, and nothing is sent."""
+    Path("mine.toml").write_text("# mine")
+
+    code, out, err = init("--key", PRO, "--output", "mine.toml")
+
+    assert "mine.toml exists: pass --force" in err
+    assert (out, code) == ("", 2)
+    assert Path("mine.toml").read_text() == "# mine"
+
+
+def test_existing_profile_is_overwritten_where_asked(init):
+    """With --force."""
+    Path("mine.toml").write_text("# mine")
+
+    code, *_ = init("--key", PRO, "--output", "mine.toml", "--force")
+
+    assert load_target("mine.toml").personas
+    assert code == 0
+
+
+def test_missing_folder(init):
+    """None is made, other than targets."""
+    assert_refused(init("--key", PRO, "--output", "none/mine.toml"), 2, "there is no folder none")
+
+
+def test_other_suffix(init):
+    """What --target would not take is not written."""
+    assert_refused(init("--key", PRO, "--output", "staging"), 2, "ends with .toml")
+
+
+def test_folder_that_cannot_be_written(init):
+    """Where the file cannot be made, the reason is the system's."""
+    Path("targets").write_text("a file")
+
+    assert_refused(init("--key", PRO), 2, "targets/local.toml")
+
+
+@pytest.mark.parametrize("arguments", [(), ("--key", PRO)])
+def test_nothing_to_ask(init, arguments):
+    """Without a terminal nobody is asked."""
+    assert_refused(init(*arguments, url=None), 2, "init needs --url and --key")
+
+
+def test_variable_that_is_not_set(init):
+    """How to set it is said."""
+    assert_refused(init("--key", PRO, "--key", "NO_KEY"), 2, "NO_KEY is not set", "read -rs NO_KEY")
+
+
+def test_key_in_place_of_a_variable(init, sandbox):
+    """The key is not repeated."""
+    result = init("--key", sandbox.keys["pro"])
+
+    assert_refused(result, 2, "never the key itself")
+    assert sandbox.keys["pro"] not in result[2]
+
+
+def test_variables_with_one_key(init, monkeypatch, sandbox):
+    """Two names for one key are a mistake."""
+    monkeypatch.setenv("SAME_KEY", sandbox.keys["pro"])
+
+    assert_refused(init("--key", PRO, "--key", "SAME_KEY"), 2, f"SAME_KEY: holds the same secret as {PRO}")
+
+
+def test_variable_that_holds_no_key(init, monkeypatch):
+    """A key has a least length."""
+    monkeypatch.setenv("SHORT_KEY", "abc")
+
+    assert_refused(init("--key", "SHORT_KEY"), 2, "SHORT_KEY: ", "is no secret")
+
+
+@pytest.mark.parametrize(
+    "url", ["staging", "https://", "ftp://staging.example.com", "https://a:b@example.com"]
+)
+def test_address_that_is_none(init, url):
+    """Scheme and host are needed."""
+    assert_refused(init("--key", PRO, url=url), 2, "--url: ", "Give scheme, host")
+
+
+def test_address_with_api(init, sandbox):
+    """The paths of all operations begin with it."""
+    assert_refused(init("--key", PRO, url=f"{sandbox.base_url}/api"), 2, "ends with /api")
+
+
+def test_plain_http_to_another_machine(init):
+    """Keys in the clear need an agreement."""
+    assert_refused(init("--key", PRO, url="http://staging.example.com"), 2, "in the clear", "--plain-http")
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("https://knouds.ai", "--yes-production"),
+        ("https://www.knouds.ai/", "--yes-production"),
+        ("https://staging.knouds.ai", "--no-production"),
+    ],
+)
+def test_production(init, url, words):
+    """Real people are left alone unless somebody agrees."""
+    assert_refused(init("--key", PRO, url=url), 4, "production", words)
+
+
+def test_production_is_no_staging_server(init):
+    """The service itself cannot be declared to be something else."""
+    assert_refused(init("--key", PRO, "--no-production", url="https://knouds.ai"), 4, "--yes-production")
+
+
+def test_terminal_is_asked_and_shows_no_key(tmp_path, sandbox):
+    """What is missing is asked for; a key that is in no variable is typed unseen, and kept nowhere."""
+    answers = [sandbox.base_url, "NO_KEY", sandbox.keys["pro"]]
+
+    shown, status = in_terminal([sys.executable, "-m", "knouds_harness", "init"], answers, cwd=tmp_path)
+
+    profile = (tmp_path / "targets" / "local.toml").read_text()
+    assert 'secret_env = "NO_KEY"' in profile
+    assert "read -rs NO_KEY && export NO_KEY" in shown
+    assert sandbox.keys["pro"] not in shown + profile
+    assert max(map(len, shown.splitlines())) <= 80
+    assert status == 0
+
+
+def in_terminal(command, answers, *, cwd):
+    """Run a command in a terminal of 80 columns, answering each of its questions.
+
+    Returns:
+        What was shown, and the exit code.
+    """
+    terminal, other_end = pty.openpty()
+    process = subprocess.Popen(
+        command,
+        cwd=cwd,
+        env={**os.environ, "COLUMNS": "80"},
+        stdin=other_end,
+        stdout=other_end,
+        stderr=other_end,
+        start_new_session=True,
+    )
+    os.close(other_end)
+    shown = b""
+    try:
+        while part := os.read(terminal, 65_536):
+            shown += part
+            if answers and shown.rstrip().endswith(b":"):
+                os.write(terminal, answers.pop(0).encode() + b"\n")
+                shown += b"\n"
+    except OSError:
+        pass  # the other end is closed
+    os.close(terminal)
+    return shown.decode(), process.wait(timeout=10)

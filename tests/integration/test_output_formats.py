@@ -1,0 +1,94 @@
+"""``--format json`` of every command that has it, by the schema that is published with the documentation."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema_rs
+import pytest
+from click.testing import CliRunner
+from run_records import broken, healthy
+
+from knouds_harness.commands.cli import cli
+from knouds_harness.locations import document_path
+
+SCHEMA = Path(__file__).parents[2] / "docs" / "commands.schema.json"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """The folder of two runs."""
+    healthy(tmp_path / "runs")
+    broken(tmp_path / "runs")
+    return tmp_path / "runs"
+
+
+def runs_of(folder):
+    """A healthy run and a broken one."""
+    return sorted(map(str, folder.iterdir()), key=lambda name: "broken" in Path(name, "run.json").read_text())
+
+
+def arguments_for(name, folder):
+    in_folder = ("--runs-folder", str(folder))
+    return {
+        "diagnosis": ["doctor"],
+        "facts": ["facts"],
+        "comparison": ["compare", *runs_of(folder)],
+        "runs": ["history", *in_folder],
+        "measures": ["history", "--measures", *in_folder],
+        "series": ["history", "--measure", "duration_s", *in_folder],
+        "diff": ["diff", str(document_path()), str(document_path())],
+        "faults": ["sandbox", "--list-faults"],
+    }[name]
+
+
+@pytest.mark.parametrize(
+    "name", ["diagnosis", "facts", "comparison", "runs", "measures", "series", "diff", "faults"]
+)
+def test_json_keeps_its_schema(name, folder):
+    """With the exit code of the table."""
+    arguments = arguments_for(name, folder)
+    table = CliRunner().invoke(cli, arguments)
+    done = CliRunner().invoke(cli, [*arguments, "--format", "json"])
+
+    printed = json.loads(done.stdout)
+    assert printed["format"] == f"knouds-harness {name}"
+    jsonschema_rs.Draft202012Validator(json.loads(SCHEMA.read_text(encoding="utf-8"))).validate(printed)
+    assert done.exit_code == table.exit_code
+
+
+def test_schema_holds_every_format():
+    """A document without its members breaks it."""
+    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    validator = jsonschema_rs.Draft202012Validator(schema)
+
+    for each in schema["oneOf"]:
+        name = each["$ref"].removeprefix("#/$defs/")
+        assert not validator.is_valid({"format": f"knouds-harness {name}", "format_version": 1})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["compare", "--keep", "here", "run"], "--keep compares nothing"),
+        (["history", "--prune", "--keep", "1"], "--prune lists nothing"),
+        (["sandbox"], "--format belongs to --list-faults"),
+    ],
+)
+def test_json_of_nothing_is_refused(arguments, says):
+    """Where nothing is listed."""
+    done = CliRunner().invoke(cli, [*arguments, "--format", "json"])
+
+    assert says in str(done.exception)
+
+
+def test_ids_are_whole_and_each_key_has_a_line():
+    """In a pipe, whatever the width is said to be."""
+    environment = {"COLUMNS": "80"}
+    facts = CliRunner().invoke(cli, ["facts"], env=environment).stdout.splitlines()
+    doctor = CliRunner().invoke(cli, ["doctor"], env=environment).stdout.splitlines()
+
+    assert any("auth.missing-key-is-401" in line for line in facts)
+    assert sum("as the profile says" in line for line in doctor) == 33
+    assert max(map(len, doctor)) > 80

@@ -1,0 +1,104 @@
+"""What shows without a control plane, on targets whose own data shows little."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+from checking import check
+
+from knouds_harness.errors import ExitCode
+from knouds_harness.runs.record import read_run
+from knouds_harness.sandbox.serving import running_sandbox
+
+TOKEN = "test-token"
+LIMITS = """
+[limits]
+credits = 1000
+concurrency = 8
+allow = ["read", "write", "run"]
+"""
+OVERSPENDING = "run.too-few-credits-is-402"
+ROUND_TRIP = "workflows.get-round-trips"
+
+
+def write_profile(folder, sandbox, secret, tables):
+    """A profile with one key, whose secret is kept beside it."""
+    (folder / "key").write_text(secret, encoding="utf-8")
+    profile = folder / "by-hand.toml"
+    profile.write_text(f'base_url = "{sandbox.base_url}"\n{LIMITS}{tables}', encoding="utf-8")
+    return str(profile)
+
+
+def of_few_credits(sandbox, folder, *, has, says):
+    """The profile of an account that has so many credits, and of which the profile says how many."""
+    with httpx.Client(base_url=sandbox.base_url, headers={"x-sandbox-token": TOKEN}) as client:
+        account = client.post("/__sandbox__/accounts", json={"tier": "business", "credits": has}).json()
+        wanted = {"account": account["account"], "capabilities": ["model:run"]}
+        secret = client.post("/__sandbox__/keys", json=wanted).json()["secret"]
+    tables = f"""
+[keys.few]
+secret_file = "key"
+capabilities = ["model:run"]
+user = "lea"
+tier = "business"
+credits = {says}
+
+[models.claude-sonnet]
+inputs = {{ prompt = "a lighthouse" }}
+cost_credits = 3
+"""
+    return write_profile(folder, sandbox, secret, tables)
+
+
+def standing(folder, fact):
+    """How often a fact held and failed, and what was missing where it was not tested."""
+    (run,) = (folder / "runs").iterdir()
+    record = read_run(run)
+    results = [each for each in record.results if each.fact == fact]
+    return sum(each.passed for each in results), " ".join(each.missing for each in record.untested)
+
+
+@pytest.mark.parametrize(
+    ("faults", "broken"), [((), set()), (("run-credits-checked-too-early",), {OVERSPENDING})]
+)
+def test_last_credits_of_a_key(tmp_path, faults, broken):
+    """Runs at once of a key whose credits the profile knows show whether more is spent."""
+    with running_sandbox(control_token=TOKEN, faults=faults) as sandbox:
+        profile = of_few_credits(sandbox, tmp_path, has=10, says=10)
+        exit_code, found = check(tmp_path, "--fact", OVERSPENDING, "--target", profile)
+
+    assert found == broken
+    assert exit_code == (ExitCode.BREACH if broken else ExitCode.KEPT)
+    assert standing(tmp_path, OVERSPENDING)[0] > 0
+
+
+def test_account_with_more_credits_than_the_profile_says_is_untested(tmp_path):
+    """An account that can still pay shows that the profile is wrong, and not the target."""
+    with running_sandbox(control_token=TOKEN) as sandbox:
+        profile = of_few_credits(sandbox, tmp_path, has=1_000, says=10)
+        _, found = check(tmp_path, "--fact", OVERSPENDING, "--target", profile)
+
+    assert found == set()
+    assert "the credits of keys.few" in standing(tmp_path, OVERSPENDING)[1]
+
+
+@pytest.mark.parametrize("fault", ["workflows-last-edge-left-out", "create-drops-loose-nodes"])
+def test_target_without_nodes_is_sent_a_graph_of_our_own(tmp_path, fault):
+    """What a target loses shows although its own workflows have nothing to lose."""
+    with running_sandbox(faults=(fault,)) as sandbox:
+        with httpx.Client(base_url=sandbox.base_url, headers={"x-api-key": sandbox.keys["ines"]}) as client:
+            client.post("/api/workflows", json={"name": "Bare"})
+        tables = """
+[keys.ines]
+secret_file = "key"
+capabilities = ["workflow:read", "workflow:write"]
+user = "ines"
+tier = "pro"
+
+[workflows.bare]
+owner = "ines"
+"""
+        profile = write_profile(tmp_path, sandbox, sandbox.keys["ines"], tables)
+        _, found = check(tmp_path, "--fact", ROUND_TRIP, "--target", profile)
+
+    assert ROUND_TRIP in found

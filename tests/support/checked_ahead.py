@@ -1,0 +1,22 @@
+"""What every check does first, done once, in the process that the checks of tests are forked from."""
+
+from __future__ import annotations
+
+import gc
+
+import knouds_harness.commands.check
+import knouds_harness.conformance.generation.strategies
+import knouds_harness.conformance.generation.workflow_sequences
+import knouds_harness.sandbox.command  # noqa: F401 - imported for those who are forked
+from knouds_harness.conformance.suite.running import collect_suite
+from knouds_harness.contract.document import shipped_document
+from knouds_harness.reporting import pages
+from knouds_harness.runs.results import finding_format, run_file_format
+
+collect_suite()
+shipped_document()
+finding_format()
+run_file_format()
+pages._environment().get_template("report.html.j2")  # noqa: SLF001 - compiles it
+
+gc.freeze()  # pytest collects garbage five times at its end: not what is there for good

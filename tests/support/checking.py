@@ -1,0 +1,144 @@
+"""Running ``knouds-harness check`` as a user does, for tests that look at its verdict."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import resource
+import signal
+import sys
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from multiprocessing import forkserver
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from knouds_harness.commands.cli import main
+from knouds_harness.runs.record import RunRecord, read_run
+from knouds_harness.runs.verdicts import Verdict
+from knouds_harness.sandbox import command as sandbox
+from knouds_harness.targets import builtin
+
+FAILING = {Verdict.BREACH, Verdict.CONFLICT, Verdict.CONTRADICTION}
+TIMEOUT_S = 300
+PRINTED_FILE = "printed.txt"
+_PEAK_FILE = "peak-kb.txt"
+
+# Hundreds of checks take less time than importing does: each is forked from a process that has imported.
+_PROCESSES = multiprocessing.get_context("forkserver")
+_PROCESSES.set_forkserver_preload(["checked_ahead"])
+
+
+@cache
+def _start_server_of_forks() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+        forkserver.ensure_running()
+
+
+def check(folder: Path, *options: str) -> tuple[int, set[str]]:
+    """Check a sandbox from an empty folder, which is made.
+
+    Returns:
+        The exit code, and the facts of the findings that fail a run.
+    """
+    folder.mkdir(exist_ok=True)
+    exit_code = _run_check(folder, options)
+    (run,) = (folder / "runs").iterdir()
+    return exit_code, {each.fact for each in read_run(run).findings if each.verdict in FAILING}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """A command that has ended.
+
+    Attributes:
+        printed: Both outputs.
+        peak_mb: The most memory that it, or the largest process that it waited for, has taken.
+    """
+
+    exit_code: int
+    printed: str
+    peak_mb: float
+
+
+def run_command(
+    folder: Path, *arguments: str, timeout_s: float = TIMEOUT_S, environ: Mapping[str, str] | None = None
+) -> Ended:
+    """Run a command in a folder, to its end, with some variables besides the environment's."""
+    _start_server_of_forks()
+    process = _PROCESSES.Process(target=_command_in, args=(folder, arguments, environ or {}), daemon=True)
+    process.start()
+    process.join(timeout_s)
+    if process.exitcode is None:
+        process.kill()
+    assert process.exitcode is not None, f"no end within {timeout_s:g} s"
+
+    printed = (folder / PRINTED_FILE).read_text(encoding="utf-8")
+    assert "Traceback" not in printed, printed
+    peak_kb = (folder / _PEAK_FILE).read_text(encoding="utf-8") if process.exitcode >= 0 else "0"
+    return Ended(exit_code=process.exitcode, printed=printed, peak_mb=int(peak_kb) / 1024)
+
+
+def _run_check(folder: Path, options: tuple[str, ...]) -> int:
+    ended = run_command(folder, "check", "--runs-folder", "runs", *options)
+    assert (folder / "runs").exists(), ended.printed
+    return ended.exit_code
+
+
+def check_for_record(folder: Path, *options: str) -> RunRecord:
+    """Check a target from an existing folder, whatever the verdict."""
+    _run_check(folder, options)
+    (run,) = (folder / "runs").iterdir()
+    return read_run(run)
+
+
+def _command_in(folder: Path, arguments: tuple[str, ...], environ: Mapping[str, str]) -> None:
+    os.chdir(folder)
+    os.environ.update(environ)
+    printed = os.open(PRINTED_FILE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(printed, sys.stdout.fileno())
+    os.dup2(printed, sys.stderr.fileno())
+    sys.argv = ["knouds-harness", *arguments]
+    builtin._server = _forked_sandbox  # noqa: SLF001 - the same command, without starting Python anew
+    try:
+        main()
+    finally:
+        peak_kb = max(
+            resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        )
+        Path(_PEAK_FILE).write_text(str(peak_kb), encoding="utf-8")
+
+
+@contextmanager
+def _forked_sandbox(options: Sequence[str], token: str) -> Iterator[Mapping[str, Any]]:
+    from_parent, to_child = os.pipe()
+    from_child, to_parent = os.pipe()
+    child = os.fork()
+    if not child:
+        os.setsid()
+        os.close(to_child)  # its end tells the sandbox that its user is gone
+        sys.stdin, sys.stdout = os.fdopen(from_parent), os.fdopen(to_parent, "w")
+        sys.argv[1:] = [*options, "--control-token", token]
+        try:
+            sandbox.main()
+        except SystemExit:
+            pass
+        except BaseException:  # noqa: BLE001 - nothing above may go on in a child
+            traceback.print_exc()
+        finally:
+            os._exit(0)
+    os.close(from_parent)
+    os.close(to_parent)
+    with os.fdopen(from_child, encoding="utf-8") as announced, os.fdopen(to_child, "wb"):
+        try:
+            yield json.loads(announced.readline())
+        finally:
+            os.kill(child, signal.SIGTERM)
+            os.waitpid(child, 0)

@@ -1,0 +1,322 @@
+"""A proxy before a sound server, which replaces what one operation answers by hostile answers."""
+
+from __future__ import annotations
+
+import gzip
+import http.client
+import json
+import socket
+import ssl
+import struct
+import time
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from random import Random
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import brotli
+from raw_server import RawServer, serving
+
+Attack = Callable[[socket.socket, bytes], object]
+"""Answers on a connection in a server's place; gets the body that the server would have sent."""
+
+_JSON: Final = b"Content-Type: application/json\r\n"
+_OK: Final = b"HTTP/1.1 200 OK\r\n" + _JSON
+_ODD_VALUES: Final[tuple[Any, ...]] = (
+    *(None, 7, -1, 1.5, True, "", "x", "\ud800", 10**30, [], {}),
+    *([None], [[]], [{}], [1, "a"], {"a": None}),
+)
+_DRIP_PAUSE_S: Final = 0.1
+_LATE_S: Final = 3.0
+"""Longer than the profiles of these tests let an answer take."""
+_ESCAPES: Final = "\x1b]0;owned\x07\x1b[2J\u009b31m\u202e\r\n::error::owned\n"
+_MEGABYTE: Final = b"x" * 1_000_000
+
+
+@contextmanager
+def corrupting(base_url: str, path: str | None, attack: Attack) -> Iterator[RawServer]:
+    """Stand before a server; every 200 of this path, or of any but health, becomes an attack and closes."""
+
+    def choose(target: str, status: int) -> Attack | None:
+        asked = target.partition("?")[0]
+        return attack if status == 200 and (asked == path if path else asked != "/api/health") else None
+
+    with replacing(base_url, choose) as server:
+        yield server
+
+
+@contextmanager
+def replacing(
+    base_url: str, choose: Callable[[str, int], Attack | None], context: ssl.SSLContext | None = None
+) -> Iterator[RawServer]:
+    """Stand before a server, over TLS with a context; an answer for which there is an attack becomes that.
+
+    ``choose`` is given its path with the query, and its status.
+    """
+    upstream = urlsplit(base_url)
+
+    def relay(server: RawServer, connection: socket.socket) -> None:
+        while request := server.read_request(connection):
+            head, _, body = request.partition(b"\r\n\r\n")
+            first, *lines = head.decode("latin-1").split("\r\n")
+            method, target, _ = first.split(" ")
+            to_server = http.client.HTTPConnection(str(upstream.hostname), upstream.port, timeout=30)
+            try:
+                to_server.putrequest(method, target, skip_accept_encoding=True)
+                for line in lines:
+                    name, _, value = line.partition(":")
+                    if name.lower() not in ("host", "connection"):
+                        to_server.putheader(name, value.strip())
+                to_server.endheaders(body)
+                answer = to_server.getresponse()
+                content = answer.read()
+            finally:
+                to_server.close()
+            attack = choose(target, answer.status)
+            if attack is not None:
+                attack(connection, content)
+                return
+            headers = "".join(
+                f"{name}: {value}\r\n"
+                for name, value in answer.getheaders()
+                if name.lower() not in ("connection", "content-length", "transfer-encoding")
+            )
+            start = (
+                f"HTTP/1.1 {answer.status} {answer.reason}\r\n{headers}content-length: {len(content)}\r\n\r\n"
+            )
+            connection.sendall(start.encode("latin-1") + content)
+
+    with serving(relay, context) as server:
+        yield server
+
+
+def whole(change: Callable[[bytes], bytes], *, head: bytes = _OK) -> Attack:
+    """An answer that is sound HTTP around a changed body."""
+
+    def attack(connection: socket.socket, body: bytes) -> None:
+        changed = change(body)
+        connection.sendall(b"%sContent-Length: %d\r\n\r\n%s" % (head, len(changed), changed))
+
+    return attack
+
+
+def raw(make: Callable[[bytes], bytes]) -> Attack:
+    """Bytes, and then the end of the connection."""
+    return lambda connection, body: connection.sendall(make(body))
+
+
+def endless(begin: bytes, part: bytes, *, pause_s: float = 0.0) -> Attack:
+    """Bytes without end, until the client hangs up."""
+
+    def attack(connection: socket.socket, _: bytes) -> None:
+        connection.sendall(begin)
+        while True:
+            connection.sendall(part)
+            time.sleep(pause_s)
+
+    return attack
+
+
+def altered(random: Random, *, share: float) -> Attack:
+    """Sound HTTP and sound JSON; in a share of the answers some values are of another kind, or gone."""
+
+    def alter(value: Any) -> Any:
+        if random.random() < 0.15:
+            return random.choice(_ODD_VALUES)
+        if isinstance(value, dict):
+            return {name: alter(member) for name, member in value.items() if random.random() > 0.03}
+        return [alter(item) for item in value] if isinstance(value, list) else value
+
+    def change(body: bytes) -> bytes:
+        return json.dumps(alter(json.loads(body))).encode() if random.random() < share else body
+
+    return whole(change)
+
+
+@cache
+def _gzip_bomb() -> bytes:
+    """One GB, once decoded."""
+    packer = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)
+    begin, part = (packer.compress(bytes(1_000_000)) + packer.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
+    return begin + part * 999
+
+
+@cache
+def _brotli_bomb() -> bytes:
+    """One GB, once decoded."""
+    packer = brotli.Compressor(quality=1)
+    return b"".join(packer.process(bytes(1_000_000)) for _ in range(1_000)) + bytes(packer.finish())
+
+
+def _added(member: bytes) -> Callable[[bytes], bytes]:
+    return lambda body: body[:-1] + b', "extra": ' + member + b"}"
+
+
+def _declared(body: bytes, headers: bytes) -> bytes:
+    return b"%s%s\r\n%s" % (_OK, headers, body)
+
+
+def _reset(begin: Callable[[bytes], bytes]) -> Attack:
+    """Bytes, and then an end that takes back what has not been read."""
+
+    def attack(connection: socket.socket, body: bytes) -> None:
+        connection.sendall(begin(body))
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    return attack
+
+
+def _half_closed(begin: Callable[[bytes], bytes]) -> Attack:
+    """Bytes, and then no more of them, on a connection that stays open for the other side."""
+
+    def attack(connection: socket.socket, body: bytes) -> None:
+        connection.sendall(begin(body))
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(65536):
+            pass
+
+    return attack
+
+
+def _silent(connection: socket.socket, _: bytes) -> None:
+    while connection.recv(65536):
+        pass
+
+
+def _late(connection: socket.socket, body: bytes) -> None:
+    time.sleep(_LATE_S)
+    connection.sendall(_declared(body, b"Content-Length: %d\r\n" % len(body)))
+
+
+def _texts_replaced(text: str) -> Callable[[bytes], bytes]:
+    """Another text wherever one stands, and as a member besides."""
+
+    def replaced(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {text: text, **{name: replaced(member) for name, member in value.items()}}
+        if isinstance(value, list):
+            return [replaced(item) for item in value]
+        return text if isinstance(value, str) else value
+
+    return lambda body: json.dumps(replaced(json.loads(body))).encode()
+
+
+BROKEN_JSON: Final[Mapping[str, Attack]] = {
+    "truncated JSON": whole(lambda body: body[:-9]),
+    "invalid UTF-8": whole(_added(b'"\xff\xfe"')),
+    "UTF-16 said to be UTF-8": whole(lambda body: body.decode().encode("utf-16")),
+    "Latin-1 said to be UTF-8": whole(_added('"caf\xe9"'.encode("latin-1"))),
+    "NaN": whole(_added(b"NaN")),
+    "Infinity": whole(_added(b"-Infinity")),
+    "nested 100,000 times": whole(_added(b"[" * 100_000 + b"]" * 100_000)),
+    "null bytes": whole(lambda body: body[:9] + b"\0\0" + body[9:]),
+    "raw control characters in a text": whole(_added(b'"\x01\x1b[2J"')),
+    "byte order mark": whole(lambda body: b"\xef\xbb\xbf" + body),
+    "nothing": whole(lambda _: b""),
+    "another type": whole(lambda _: b"7"),
+    "chunks of nothing": raw(lambda _: _declared(b"0\r\n\r\n", b"Transfer-Encoding: chunked\r\n")),
+    "a redirect to itself": whole(
+        lambda _: b"", head=b"HTTP/1.1 302 Found\r\nLocation: /api/whoami\r\n" + _JSON
+    ),
+    "status 999": whole(bytes, head=b"HTTP/1.1 999 Odd\r\n" + _JSON),
+    "a redirect elsewhere": whole(
+        lambda _: b"", head=b"HTTP/1.1 307 Odd\r\nLocation: http://192.0.2.1/\r\n" + _JSON
+    ),
+    "status 204": raw(lambda _: b"HTTP/1.1 204 No Content\r\n\r\n"),
+    "status 304": raw(lambda _: b"HTTP/1.1 304 Not Modified\r\n\r\n"),
+    "status 500 in HTML": whole(
+        lambda _: b"<h1>Oops</h1><script>alert(1)</script>",
+        head=b"HTTP/1.1 500 Oops\r\nContent-Type: text/html\r\n",
+    ),
+    "a login page": whole(lambda _: b"<html><form>", head=b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n"),
+    "an image": whole(lambda _: b"\x89PNG\r\n\x1a\n", head=b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\n"),
+    "no content type": whole(bytes, head=b"HTTP/1.1 200 OK\r\n"),
+    "a number beyond doubles": whole(lambda _: b'{"rows": 1e400, "total": -1e400, "user": 1e400}'),
+    "50,000 members": whole(lambda _: b"{" + b",".join(b'"%d":0' % each for each in range(50_000)) + b"}"),
+    "300,000 empty lists": whole(lambda _: b"[" + b"[]," * 300_000 + b"[]]"),
+    "escape sequences": whole(_texts_replaced(_ESCAPES), head=b"HTTP/1.1 200 \x1b[2J\r\n" + _JSON),
+    "markup": whole(_texts_replaced("</script><script>alert(1)</script><!-- `|*[x](javascript:1)")),
+    "wrong members": whole(lambda _: json.dumps({"user": {"id": 10**400, "email": "\ud800"}}).encode()),
+}
+"""Answers that HTTP can carry and that break a documented promise."""
+
+BROKEN_HTTP: Final[Mapping[str, Attack]] = {
+    "100 MB": raw(lambda _: _declared(_MEGABYTE * 100, b"Content-Length: 100000000\r\n")),
+    "endless chunks": endless(
+        _OK + b"Transfer-Encoding: chunked\r\n\r\n", b"f4240\r\n" + _MEGABYTE + b"\r\n"
+    ),
+    "cut body": raw(lambda body: _declared(body[:-5], b"Content-Length: %d\r\n" % len(body))),
+    "closed after the head": raw(lambda _: _declared(b"", b"Content-Length: 99\r\n")),
+    "a reset in the body": _reset(lambda body: _declared(body[:9], b"Content-Length: %d\r\n" % len(body))),
+    "half-closed in the body": _half_closed(lambda body: _declared(body[:9], b"Content-Length: 9999\r\n")),
+    "a length below zero": raw(lambda body: _declared(body, b"Content-Length: -1\r\n")),
+    "a length of 30 digits": raw(lambda body: _declared(body, b"Content-Length: %s\r\n" % (b"9" * 30))),
+    "a length in words": raw(lambda body: _declared(body, b"Content-Length: some\r\n")),
+    "a length and chunks": raw(
+        lambda body: _declared(body, b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n")
+    ),
+    "garbled chunks": raw(lambda _: _declared(b"xyz\r\n{}\r\n", b"Transfer-Encoding: chunked\r\n")),
+    "a chunk of 2^64": raw(
+        lambda _: _declared(b"f" * 16 + b"\r\n{}\r\n0\r\n\r\n", b"Transfer-Encoding: chunked\r\n")
+    ),
+    "an endless trailer": endless(
+        _OK + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n", b"X-More: more\r\n" * 1_000
+    ),
+    "an endless extension of a chunk": endless(_OK + b"Transfer-Encoding: chunked\r\n\r\n2;", b"x" * 65_536),
+    "an endless body without a length": endless(_OK + b"\r\n", _MEGABYTE),
+    "endless headers": endless(_OK, b"X-More: more\r\n" * 1_000),
+    "20,000 headers": raw(lambda body: _declared(body, b"X-More: more\r\n" * 20_000)),
+    "an endless status line": endless(b"HTTP/1.1 200 ", b"O" * 65_536),
+    "a header without a colon": raw(lambda body: _declared(body, b"no colon\r\n")),
+    "a status in words": raw(lambda body: b"HTTP/1.1 OK\r\n\r\n" + body),
+    "a status of 30 digits": raw(lambda body: b"HTTP/1.1 %s OK\r\n\r\n%s" % (b"2" * 30, body)),
+    "HTTP/2": raw(lambda _: b"\0\0\x12\4\0\0\0\0\0" + bytes(18)),
+    "a TLS alert": raw(lambda _: b"\x15\3\3\0\2\2\x28"),
+    "switching protocols": raw(
+        lambda _: b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n\x81\x02{}"
+    ),
+    "random bytes": raw(lambda _: Random(7).randbytes(4_096)),
+    "Brotli bomb": raw(lambda _: _declared(_brotli_bomb(), b"Content-Encoding: br\r\n")),
+    "gzip in gzip": raw(
+        lambda _: _declared(gzip.compress(_gzip_bomb()), b"Content-Encoding: gzip, gzip\r\n")
+    ),
+    "two lengths": raw(lambda body: _declared(body, b"Content-Length: 3\r\nContent-Length: 4\r\n")),
+    "HTTP/0.9": raw(bytes),
+    "another protocol": raw(lambda _: b"SSH-2.0-OpenSSH_9.6\r\n"),
+    "a header of 1 MB": raw(lambda body: _declared(body, b"X-Long: " + _MEGABYTE + b"\r\n")),
+    "null bytes in a header": raw(lambda body: _declared(body, b"X-Odd: a\0b\r\n")),
+    "broken gzip": raw(lambda body: _declared(body, b"Content-Encoding: gzip\r\nContent-Length: 9\r\n")),
+    "gzip bomb": raw(lambda _: _declared(_gzip_bomb(), b"Content-Encoding: gzip\r\n")),
+}
+"""Answers that are none by the rules of HTTP, or by any measure."""
+
+NO_ANSWER: Final[Mapping[str, Attack]] = {
+    "early close": raw(lambda _: b""),
+    "a reset before the status line": _reset(lambda _: b""),
+    "half-closed before the status line": _half_closed(lambda _: b""),
+    "silence": _silent,
+    "too late": _late,
+    "slow drip": endless(_OK + b"Content-Length: 9999\r\n\r\n", b" ", pause_s=_DRIP_PAUSE_S),
+    "slow head": endless(b"HTTP/1.1 200 OK\r\nX-Slow: ", b"a", pause_s=_DRIP_PAUSE_S),
+    "endless 1xx": endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n", pause_s=0.001),
+}
+"""Nothing that could be judged, in the time there is."""
+
+HARMLESS: Final[Mapping[str, Attack]] = {
+    "HTTP/1.0": raw(lambda body: b"HTTP/1.0 200 OK\r\n%s\r\n%s" % (_JSON, body)),
+    "a charset": whole(bytes, head=b"HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=utf-8\r\n"),
+    "sound gzip": whole(gzip.compress, head=_OK + b"Content-Encoding: gzip\r\n"),
+    "an unknown encoding": raw(lambda body: _declared(body, b"Content-Encoding: rot13\r\n")),
+    "huge integers": whole(_added(b"1" * 4_000)),
+    "lone surrogates": whole(_added(rb'{"\ud800": "\udfff"}')),
+    "a few 1xx": raw(
+        lambda body: (
+            b"HTTP/1.1 103 Early Hints\r\n\r\n" * 9 + _declared(body, b"Content-Length: %d\r\n" % len(body))
+        )
+    ),
+    "a header twice": whole(bytes, head=_OK + b"X-Twice: 1\r\nx-twice: \xe9\r\n"),
+}
+"""Unusual, and nothing that the contract forbids: additive, or the transport's own affair."""

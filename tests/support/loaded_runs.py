@@ -1,0 +1,274 @@
+"""A record of a load run with everything in it that a report can show, made by hand."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from load_records import times_of
+from load_results import load_results, missed, times, validity
+from run_records import HEADER, SteppingClock, exchange
+
+from knouds_harness.measures.histograms import Histogram, middle_of
+from knouds_harness.runs.load_record import LoadWriter
+from knouds_harness.runs.load_results import (
+    ALL_OPERATIONS,
+    OUTCOMES,
+    Capacity,
+    CapacityPoint,
+    Cycles,
+    ErrorCount,
+    Invariant,
+    JudgedObjective,
+    LimitWindow,
+    LoadResults,
+    OperationLoad,
+    PlannedStage,
+    SecondRow,
+    Times,
+)
+from knouds_harness.runs.record import RunWriter
+from knouds_harness.runs.spread import spread_text
+
+BEGUN_UNIX_S = 1_764_063_000.0
+_MEDIAN_MS = {"getWhoami": 4.0, "runWorkflow": 45.0, "runWorkflow async": 60.0}
+_ERRORS = {
+    "throttled": (429, "RATE_LIMITED"),
+    "failed": (500, "EXECUTION_FAILED"),
+    "wrong": (200, "the body is not JSON"),
+}
+_NOTHING = times(0.0, 0.0, count=0)
+
+
+def loaded(
+    root: Path,
+    *,
+    seconds: int = 60,
+    operations: Mapping[str, float] | None = None,
+    samples: int = 40,
+) -> Path:
+    """A run that slowed down for ten seconds, was throttled, failed now and then, and missed an objective.
+
+    Args:
+        root: The folder of runs.
+        seconds: How long it went.
+        operations: Median response times in ms.
+        samples: Requests of each operation in each second.
+    """
+    return _written(root, "broken", 1, *_everything(seconds, operations or _MEDIAN_MS, samples=samples))
+
+
+def calm(root: Path) -> Path:
+    """A run in which every request was kept and no objective missed, and that looked for nothing else."""
+    results, rows = _everything(20, {"getWhoami": 4.0}, is_calm=True)
+    objectives = tuple(each for each in results.objectives if each.is_met)
+    results = replace(results, objectives=objectives, cycles=None, capacity=None, invariants=(), windows=())
+    return _written(root, "kept", 0, results, rows)
+
+
+def unmeasured(root: Path) -> Path:
+    """A run that was interrupted before its first answer."""
+    results = load_results(
+        operations=(),
+        overall=None,
+        validity=validity(is_valid=False, reasons=("Nothing was sent.",), achieved_per_s=0.0, arrivals=0),
+    )
+    return _written(root, "interrupted", 130, results, [])
+
+
+def _everything(
+    seconds: int, operations: Mapping[str, float], *, is_calm: bool = False, samples: int = 40
+) -> tuple[LoadResults, list[SecondRow]]:
+    chance = random.Random(1)
+    rows = []
+    loads = []
+    together: dict[int, Histogram] = defaultdict(Histogram)
+    for name, median_ms in operations.items():
+        whole = Histogram()
+        counts: dict[str, int] = defaultdict(int)
+        pool = [_second(chance, median_ms, samples) for _ in range(20)]
+        slow = [_second(chance, median_ms * 6, samples) for _ in range(5)]
+        for at_s in range(seconds):
+            histogram = chance.choice(slow if seconds / 2 <= at_s < seconds / 2 + 10 else pool)
+            outcomes = {"kept": len(histogram)}
+            if not is_calm and name == "getWhoami" and seconds // 5 <= at_s < seconds // 5 + 4:
+                outcomes["throttled"] = 12
+            if not is_calm and at_s % 7 == 3:
+                outcomes["failed" if at_s % 2 else "wrong"] = 1
+            whole.add(histogram)
+            together[at_s].add(histogram)
+            for outcome, count in outcomes.items():
+                counts[outcome] += count
+            rows.append(_row(at_s, name, outcomes, histogram))
+        loads.append(_operation(name, seconds, counts, times_of(whole)))
+    rows += [replace(_row(at_s, ALL_OPERATIONS, {}, each), spread="") for at_s, each in together.items()]
+    results = load_results(operations=tuple(loads), overall=times(45.0, 300.0, count=9000))
+    plan = replace(
+        results.plan,
+        scenario="mixed",
+        question="How does the server carry what a real integrator does, all of it at once?",
+        duration_s=float(seconds),
+        warm_up_s=5.0,
+        stages=(
+            PlannedStage(duration_s=10.0, start=20.0, end=120.0),
+            PlannedStage(duration_s=seconds - 10.0, start=120.0, end=120.0),
+        ),
+        verified_share=0.1,
+    )
+    return replace(
+        results,
+        plan=plan,
+        objectives=(
+            missed("p99_ms", 250.0, 431.0),
+            JudgedObjective(
+                operation="runWorkflow async",
+                measure="max_ms",
+                bound=500.0,
+                observed=412.0,
+                is_met=True,
+                fact="async.submit-under-500-ms",
+            ),
+        ),
+        cycles=Cycles(
+            submitted=300,
+            endings={"completed": 280, "failed": 12, "cancelled": 8},
+            to_accept=times(60.0, 180.0),
+            to_final=times(480.0, 900.0),
+            lost_to_polling=times(120.0, 480.0),
+            webhook_delay=times(30.0, 90.0),
+            polls={1: 20, 2: 200, 3: 80},
+        ),
+        capacity=_capacity(),
+        invariants=(
+            Invariant(
+                fact="async.execution-id-is-uuid",
+                says="Each execution has an id of its own.",
+                seen=300,
+                broken=0,
+            ),
+            Invariant(
+                fact="run.cost-is-credits",
+                says="What runs cost is what usage says.",
+                seen=280,
+                broken=2,
+                example="a run said 12 credits, its row 8",
+            ),
+            Invariant(
+                fact="rate.body-has-retry-after", says="Refusals say when to come again.", seen=0, broken=0
+            ),
+        ),
+        begun_unix_s=BEGUN_UNIX_S,
+        windows=(
+            _window(0, user="bea", tier="business", limit=1000, admitted=640),
+            _window(0, admitted=100, throttled=48, longest_wait_s=41, waits_kept=3),
+            _window(1, admitted=60),
+        ),
+        is_steady=True,
+        steady_from_s=8.0,
+        cost_credits=31.5,
+    ), rows
+
+
+def _window(
+    number: int, *, user: str = "pia", tier: str = "pro", limit: int = 100, **counts: int
+) -> LimitWindow:
+    return LimitWindow(
+        user=user,
+        operation="runWorkflow",
+        tier=tier,
+        limit=limit,
+        ends_unix_s=int(BEGUN_UNIX_S) + 45 + 60 * number,
+        **counts,
+    )
+
+
+def _second(chance: random.Random, median_ms: float, samples: int) -> Histogram:
+    histogram = Histogram()
+    for _ in range(samples):
+        histogram.record(median_ms / 1000 * chance.lognormvariate(0, 0.5))
+    return histogram
+
+
+def _row(at_s: int, name: str, outcomes: Mapping[str, int], histogram: Histogram) -> SecondRow:
+    p50, p99, longest = (each * 1e3 for each in histogram.percentiles_s(50, 99, 100))
+    return SecondRow(
+        at_s=at_s,
+        operation=name,
+        outcomes=outcomes,
+        p50_ms=p50,
+        p99_ms=p99,
+        max_ms=longest,
+        spread=spread_text((middle_of(bucket), count) for bucket, count in histogram.counts.items()),
+    )
+
+
+def _operation(name: str, seconds: int, counts: Mapping[str, int], response: Times) -> OperationLoad:
+    requests = sum(counts.values())
+    return OperationLoad(
+        operation=name,
+        requests=requests,
+        per_s=requests / seconds,
+        outcomes={outcome: counts.get(outcome, 0) for outcome in OUTCOMES},
+        errors=tuple(
+            ErrorCount(
+                outcome=outcome,
+                status=status,
+                code=code,
+                count=counts[outcome],
+                exchanges=("x00001",) if (name, outcome) == ("runWorkflow", "failed") else (),
+            )
+            for outcome, (status, code) in _ERRORS.items()
+            if counts.get(outcome)
+        ),
+        response=response,
+        service=replace(response, percentiles={at: ms * 0.8 for at, ms in response.percentiles.items()}),
+        refused_response=_NOTHING,
+        server=_NOTHING,
+    )
+
+
+def _capacity() -> Capacity:
+    return Capacity(
+        highest_per_s=400.0,
+        kept_points=5,
+        tried_points=5,
+        kept_share_at_least=0.55,
+        lowest_failing_per_s=450.0,
+        knee_per_s=350.0,
+        points=tuple(
+            CapacityPoint(
+                asked_per_s=rate,
+                achieved_per_s=rate,
+                mean_ms=p50_ms,
+                p50_ms=p50_ms,
+                p99_ms=p50_ms * 4,
+                error_rate=0.0,
+                is_kept=rate <= 400,
+                reason="" if rate <= 400 else "p99 of 1,080 ms",
+            )
+            for rate, p50_ms in ((100.0, 20.0), (200.0, 21.0), (400.0, 45.0), (450.0, 270.0))
+        ),
+    )
+
+
+def _written(root: Path, outcome: str, exit_code: int, results: LoadResults, rows: list[SecondRow]) -> Path:
+    clock = SteppingClock()
+    header = replace(
+        HEADER, command=("knouds-harness load mixed --target staging --rate 120 --find-capacity --verify",)
+    )
+    with (
+        RunWriter.start(
+            root, kind="load", target_name="staging-mixed", header=header, now=clock.now, clock=clock
+        ) as writer,
+        LoadWriter(writer.folder) as load_writer,
+    ):
+        load_writer.write(results)
+        load_writer.add_seconds(rows)
+        if results.operations:
+            body = {"error": "The model failed.", "code": "EXECUTION_FAILED"}
+            writer.add_exchange(exchange(1, "runWorkflow", status=500, body=body))
+        writer.finish(outcome, exit_code)
+    return writer.folder

@@ -1,0 +1,181 @@
+"""Recordings served again, through the client that sends for real and the checks that judge for real.
+
+Nothing else is let through: a request that nobody recorded fails the test, and so does a recording that
+nobody asks for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import httpx
+import respx
+
+from knouds_harness.conformance.recorded.judgement import judgement_of
+from knouds_harness.contract.document import Document, shipped_document
+from knouds_harness.contract.operations import Action
+from knouds_harness.contract.shapes import ShapeJudge
+from knouds_harness.exchange.client import KEY_HEADER, Client
+from knouds_harness.exchange.created_workflows import CreatedWorkflows
+from knouds_harness.exchange.evidence import Exchange, Pairs, Request
+from knouds_harness.exchange.recordings import BASE_URL, Recording, read_recordings
+from knouds_harness.targets.limits import Limits
+from knouds_harness.targets.personas import Persona, Secret
+from knouds_harness.targets.profile import Target
+
+FOLDER = Path(__file__).parent.parent / "recordings"
+SERVED_AT = BASE_URL.replace("https:", "http:")
+"""Nothing is connected to, and reading the certificates of a machine takes longer than a test."""
+_KEY = re.compile(r"\{\{key:([\w-]+)\}\}")
+_OF_THE_CONNECTION = frozenset({"host", "connection"})
+
+
+class _AllOurs(CreatedWorkflows):
+    """Lets recorded writes through: they go to workflows of another run, and no further than respx."""
+
+    def may_write(self, slug: str) -> bool:  # noqa: ARG002 - as its base
+        return True
+
+
+@cache
+def document() -> Document:
+    """What is promised; read once."""
+    return shipped_document()
+
+
+@cache
+def shapes() -> ShapeJudge:
+    """Compiles each schema once for all tests."""
+    return ShapeJudge(document())
+
+
+@cache
+def recordings() -> Mapping[str, Recording]:
+    """Every recording that is kept, by name."""
+    return {each.name: each for each in read_recordings(FOLDER, contract_version=document().version)}
+
+
+def recording(name: str) -> Recording:
+    """One of them, such as ``getWhoami-401-legacy``."""
+    return recordings()[name]
+
+
+def story_of(recording: Recording) -> list[Recording]:
+    """The recordings that were made together with one."""
+    return [each for each in recordings().values() if recording.story and each.story == recording.story]
+
+
+def secret_of(persona: str) -> str:
+    """What stands for a persona's key while recordings are served."""
+    return f"knouds_live_recorded-{persona}-0123456789"
+
+
+def make_target(*served: Recording, **limits: object) -> Target:
+    """A target with the personas that recordings name."""
+    bounds = {"credits": 0.0, "allow": frozenset(Action), "timeout_s": 5.0, **limits}
+    return Target(
+        name="recorded",
+        base_url=SERVED_AT,
+        limits=Limits(**bounds),  # type: ignore[arg-type]  # whatever the test asks for
+        personas={
+            name: Persona(
+                name=name,
+                secret=Secret(secret_of(name), f"key:{name}"),
+                capabilities=frozenset(each.held or ()),
+                user=name,
+                tier=each.tier or "pro",
+            )
+            for each in served
+            if (name := each.exchange.request.persona) is not None
+        },
+    )
+
+
+@contextmanager
+def serving(*served: Recording, **limits: object) -> Iterator[Client]:
+    """A client whose target answers what was recorded, each answer once, in the order in which they stand.
+
+    Raises:
+        AssertionError: Something else was asked, or a recording was not asked for.
+    """
+    left: dict[str, list[Recording]] = defaultdict(list)
+    for each in served:
+        left[_asked_for(each)].append(each)
+    with respx.mock(base_url=SERVED_AT, assert_all_called=True) as router:
+        for asked, answers in left.items():
+            router.route(url=asked.partition(" ")[2], method=asked.partition(" ")[0]).mock(
+                side_effect=_in_turn(answers)
+            )
+        target = make_target(*served, **limits)
+        with Client(
+            target=target, created=_AllOurs(target=target), now=lambda: served[0].exchange.started_at
+        ) as client:
+            for persona in ("full", "unknown"):  # keys that recordings show in other places than their header
+                client.redactor.add(Secret(secret_of(persona), f"key:{persona}"))
+            yield client
+    unused = [each.name for answers in left.values() for each in answers]
+    assert not unused, f"recordings that nobody asked for: {', '.join(unused)}"
+
+
+def _asked_for(recording: Recording) -> str:
+    request = recording.exchange.request
+    query = f"?{httpx.QueryParams([(n, _restored(v)) for n, v in request.query])}" if request.query else ""
+    return f"{request.method} {SERVED_AT}{request.path}{query}"
+
+
+def _in_turn(answers: list[Recording]) -> Callable[[httpx.Request], httpx.Response]:
+    def answer(request: httpx.Request) -> httpx.Response:
+        assert answers, f"{request.method} {request.url} was asked more often than recorded"
+        recorded = answers.pop(0)
+        expected = _restored_pairs(recorded.exchange.sent_headers)
+        sent = [(name.decode(), value.decode("latin-1")) for name, value in request.headers.raw]
+        assert _without_connection(sent) == _without_connection(expected)
+        assert request.content == (recorded.exchange.request.body or b"")
+        headers = [(name.encode(), value.encode("latin-1")) for name, value in recorded.exchange.headers]
+        return httpx.Response(recorded.exchange.status or 0, headers=headers, content=recorded.exchange.body)
+
+    return answer
+
+
+def request_of(recording: Recording) -> tuple[Request, str | None]:
+    """What to send, and the key where it is not the persona's own."""
+    request = recording.exchange.request
+    sent = [value for name, value in recording.exchange.sent_headers if name.lower() == KEY_HEADER]
+    key = _restored(sent[-1]) if sent and request.persona is None else None
+    restored = replace(
+        request,
+        query=tuple((name, _restored(value)) for name, value in request.query),
+        headers=_restored_pairs(request.headers),
+    )
+    return restored, key
+
+
+def replayed(recording: Recording) -> Exchange:
+    """One recording sent through the client again; what comes is what was kept, or the test fails."""
+    with serving(recording) as client:
+        request, key = request_of(recording)
+        return client.send(request, key=key)
+
+
+def breaches(recording: Recording) -> tuple[str, ...]:
+    """What checks find in a recording that would fail a run."""
+    story = story_of(recording)
+    return judgement_of(recording, document=document(), shapes=shapes(), story=story).breaches
+
+
+def _restored(text: str) -> str:
+    return _KEY.sub(lambda found: secret_of(found[1]), text)
+
+
+def _restored_pairs(pairs: Pairs) -> Pairs:
+    return tuple((name, _restored(value)) for name, value in pairs)
+
+
+def _without_connection(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    return sorted((name.lower(), value) for name, value in pairs if name.lower() not in _OF_THE_CONNECTION)

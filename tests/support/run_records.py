@@ -1,0 +1,408 @@
+"""Run records made by hand, for tests of what is rendered from them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from clocks import Clock
+
+from knouds_harness.contract.document import shipped_document
+from knouds_harness.contract.operations import Action, Operation
+from knouds_harness.exchange.evidence import Exchange, Request
+from knouds_harness.exchange.reproduction import curl
+from knouds_harness.runs.findings import Finding, fingerprint
+from knouds_harness.runs.header import RunHeader
+from knouds_harness.runs.verdicts import Verdict, verdict_for
+from knouds_harness.runs.writer import RunWriter
+from knouds_harness.targets.limits import Limits
+from knouds_harness.targets.personas import Persona, Secret
+from knouds_harness.targets.profile import Target
+from knouds_harness.targets.waivers import Waiver
+
+START = datetime(2026, 11, 25, 9, 30, tzinfo=UTC)
+DOCUMENT = shipped_document()
+KEYS = {
+    "full": (
+        "ada",
+        [
+            "workflow:run",
+            "workflow:read",
+            "workflow:write",
+            "model:run",
+            "execution:read",
+            "execution:cancel",
+        ],
+    ),
+    "none": ("ada", []),
+    "only-workflow-run": ("ada", ["workflow:run"]),
+    "only-workflow-read": ("ada", ["workflow:read"]),
+    "wildcard-workflow": ("ada", ["workflow:*"]),
+    "bound-workflow": ("ada", ["workflow:portrait:run"]),
+    "bound-model": ("ada", ["model:seedream-v5:run"]),
+    "admin": ("root", ["*"]),
+    "stranger": ("sam", ["workflow:run", "workflow:read", "workflow:write"]),
+}
+TARGET = Target(
+    name="staging",
+    base_url="https://staging.example.com",
+    limits=Limits(
+        credits=50.0, requests_per_s=20.0, allow=frozenset({Action.READ, Action.RUN, Action.WRITE})
+    ),
+    personas={
+        name: Persona(
+            name=name,
+            secret=Secret("knouds_live_no-secret", f"key:{name}"),
+            capabilities=frozenset(capabilities),
+            user=user,
+            tier="enterprise",
+        )
+        for name, (user, capabilities) in KEYS.items()
+    },
+    missing={"keys.legacy": "environment variable STAGING_LEGACY_KEY is not set"},
+    waivers=(
+        Waiver(
+            reason="The server follows the errors page until the spring release.",
+            expires=date(2027, 3, 31),
+            fact="envelope.plain-401-has-code",
+        ),
+        Waiver(reason="Fixed in October.", expires=date(2026, 10, 31), fact="run.cost-is-credits"),
+    ),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleCheck:
+    """What a record keeps of a check."""
+
+    id: str
+    sentence: str
+    facts: tuple[str, ...]
+
+    @property
+    def family(self) -> str:
+        return self.id.partition(".")[0]
+
+
+CHECKS = {
+    each.id: each
+    for each in (
+        SampleCheck(
+            id="capabilities.denied",
+            sentence="A key without what the operation asks for is refused, and told what would have passed.",
+            facts=("capability.orthogonal", "capability.missing-is-403-denied"),
+        ),
+        SampleCheck(
+            id="schemas.body",
+            sentence="Every body has the documented shape.",
+            facts=tuple(fact for fact in DOCUMENT.facts if not fact.startswith("capability.")),
+        ),
+    )
+}
+HEADER = RunHeader(
+    tool_version="0.1.0",
+    python_version="3.11.7",
+    command=("knouds-harness", "check", "--target", "staging"),
+    seed=4711,
+    target=TARGET,
+    document=DOCUMENT,
+    checks=CHECKS,
+)
+
+
+class SteppingClock(Clock):
+    """Goes on by a fixed step each time it is read."""
+
+    def __init__(self, step_s: float = 0.01) -> None:
+        super().__init__(0.0)
+        self.step_s = step_s
+
+    def __call__(self) -> float:
+        self.now_s += self.step_s
+        return self.now_s
+
+    def now(self) -> datetime:
+        return START + timedelta(seconds=self())
+
+
+def start(root: Path, *, header: RunHeader = HEADER, clock: SteppingClock | None = None) -> RunWriter:
+    clock = clock or SteppingClock()
+    return RunWriter.start(
+        root, kind="check", target_name=header.target.name, header=header, now=clock.now, clock=clock
+    )
+
+
+def exchange(
+    number: int,
+    operation: Operation | str,
+    *,
+    status: int | None = 200,
+    body: Any = None,
+    raw: bytes | None = None,
+    persona: str | None = "full",
+    sent: Any = None,
+    headers: tuple[tuple[str, str], ...] = (),
+) -> Exchange:
+    """An exchange with one operation, its path values made up."""
+    if isinstance(operation, str):
+        operation = DOCUMENT.operation_by_id[operation]
+    path_values = dict.fromkeys(operation.path_parameters, "portrait")
+    path = operation.url_path(path_values)
+    return Exchange(
+        id=f"x{number:05d}",
+        request=Request(
+            method=operation.method,
+            path=path,
+            action=operation.action,
+            operation_id=operation.id,
+            persona=persona,
+            path_values=path_values,
+            body=None if sent is None else json.dumps(sent).encode(),
+        ),
+        url=f"https://staging.example.com{path}",
+        sent_headers=(("accept", "application/json"), ("x-api-key", f"{{{{key:{persona}}}}}")),
+        status=status,
+        headers=(("content-type", "application/json"), *headers),
+        body=json.dumps(body).encode() if raw is None else raw,
+        started_at=START + timedelta(milliseconds=3 * number),
+        elapsed_ms=2.345,
+        failure=None if status is not None else "the connection was closed before the answer",
+    )
+
+
+def finding(
+    shown_by: Exchange,
+    fact: str,
+    *,
+    check: str = "schemas.body",
+    expected: str = "what is documented",
+    observed: str = "something else",
+    where: str = "",
+    verdict: Verdict | None = None,
+    count: int = 1,
+    waived_by: str | None = None,
+) -> Finding:
+    known = DOCUMENT.facts[fact]
+    return Finding(
+        check=check,
+        family=check.partition(".")[0],
+        fact=fact,
+        operation=shown_by.request.operation_id,
+        persona=shown_by.request.persona,
+        verdict=verdict or verdict_for(known),
+        source=known.source,
+        expected=expected,
+        observed=observed,
+        where=where,
+        status=shown_by.status,
+        code=shown_by.code,
+        exchange_id=shown_by.id,
+        curl=curl(shown_by),
+        fingerprint=fingerprint(
+            check=check,
+            fact=fact,
+            operation=shown_by.request.operation_id,
+            where=where,
+            status=shown_by.status,
+            code=shown_by.code,
+        ),
+        count=count,
+        waived_by=waived_by,
+    )
+
+
+def add_finding(
+    writer: RunWriter, shown_by: Exchange, fact: str, *, is_known: bool = False, **words: Any
+) -> None:
+    """Write an exchange (unless it is in the record already), the failed result and the finding."""
+    found = finding(shown_by, fact, **words)
+    if not is_known:
+        writer.add_exchange(shown_by)
+    writer.add_result(
+        check=found.check, fact=fact, operation=found.operation, passed=False, exchange_id=shown_by.id
+    )
+    writer.add_finding(found)
+
+
+def add_matrix(writer: RunWriter, *, wrong: tuple[tuple[str, str], ...] = ()) -> None:
+    """One cell for each secured operation and persona; the ``wrong`` ones let in whom they should refuse."""
+    secured = [each for each in DOCUMENT.operations if not each.is_public]
+    for number, (operation, persona) in enumerate(
+        ((operation, persona) for operation in secured for persona in TARGET.personas.values()), start=1
+    ):
+        admitted = operation.admits(
+            persona.capabilities, dict.fromkeys(operation.path_parameters, "portrait")
+        )
+        is_wrong = (operation.id, persona.name) in wrong
+        body = (
+            {"error": "Not found", "code": "NOT_FOUND"}
+            if admitted or is_wrong
+            else {"error": "Denied", "code": "CAPABILITY_DENIED", "required": operation.alternatives[0]}
+        )
+        shown = exchange(
+            number, operation, status=404 if admitted or is_wrong else 403, body=body, persona=persona.name
+        )
+        writer.add_exchange(shown)
+        writer.add_cell(
+            operation=operation.id,
+            persona=persona.name,
+            expected="admitted" if admitted else "denied",
+            observed=f"{shown.status} {shown.code}",
+            ok=not is_wrong,
+            exchange_id=shown.id,
+        )
+        fact = "capability.exact-is-admitted" if admitted else "capability.orthogonal"
+        writer.add_result(
+            check="capabilities.denied",
+            fact=fact,
+            operation=operation.id,
+            passed=not is_wrong,
+            exchange_id=shown.id,
+        )
+        if is_wrong:
+            writer.add_finding(
+                finding(
+                    shown,
+                    "capability.orthogonal",
+                    check="capabilities.denied",
+                    expected=f"403 CAPABILITY_DENIED: holds {', '.join(sorted(persona.capabilities))}",
+                    observed=f"{shown.status} {shown.code}",
+                )
+            )
+
+
+def add_verified(writer: RunWriter, share: Callable[[str], bool] = lambda _: True) -> None:
+    """Results that hold for every fact that is not about capabilities, and for which ``share`` says so."""
+    for number, fact in enumerate(DOCUMENT.facts.values()):
+        if fact.id.startswith(("capability.", "webhook.")) or not share(fact.id):
+            continue
+        for operation in DOCUMENT.operations[number % 5 : number % 5 + 3]:
+            for _ in range(number % 7 + 1):
+                writer.add_result(
+                    check="schemas.body",
+                    fact=fact.id,
+                    operation=operation.id,
+                    passed=True,
+                    exchange_id="x00001",
+                )
+
+
+def add_untested(writer: RunWriter) -> None:
+    for fact in DOCUMENT.facts:
+        if fact.startswith("webhook."):
+            writer.add_untested(check="schemas.body", fact=fact, operation=None, missing="a webhook receiver")
+
+
+@contextmanager
+def running(root: Path, **options: Any) -> Iterator[RunWriter]:
+    with start(root, **options) as writer:
+        yield writer
+
+
+def healthy(root: Path) -> Path:
+    """A run without findings."""
+    with running(root) as writer:
+        add_matrix(writer)
+        add_verified(writer)
+        add_untested(writer)
+        writer.finish("kept", 0)
+    return writer.folder
+
+
+def broken(root: Path) -> Path:
+    """A run with a finding of each verdict, a waived one among them."""
+    costly = exchange(
+        900,
+        "runWorkflow",
+        status=200,
+        sent={"inputs": {"prompt": "a portrait", "count": 1}},
+        body={
+            "success": True,
+            "result": {"images": ["https://cdn.example.com/1.png"]},
+            "cost": "12",
+            "ms": 31,
+        },
+        headers=(("x-ratelimit-limit", "many"),),
+    )
+    with running(root) as writer:
+        add_matrix(
+            writer, wrong=(("listWorkflows", "only-workflow-run"), ("getWorkflow", "only-workflow-run"))
+        )
+        add_verified(writer, lambda fact: fact not in ("run.cost-is-credits", "rate.headers-are-integers"))
+        add_untested(writer)
+        add_finding(
+            writer,
+            costly,
+            "run.cost-is-credits",
+            expected="a number of at least 0",
+            observed='"12"',
+            where="/cost",
+            count=41,
+        )
+        add_finding(
+            writer,
+            costly,
+            "rate.headers-are-integers",
+            is_known=True,
+            expected="a whole number",
+            observed='"many"',
+            where="header X-RateLimit-Limit",
+        )
+        add_finding(
+            writer,
+            exchange(901, "getWhoami", status=401, body={"error": "Unauthorized"}, persona=None),
+            "envelope.plain-401-has-code",
+            expected="a non-empty string",
+            observed="no such member",
+            where="/code",
+            waived_by="The server follows the errors page until the spring release.",
+        )
+        add_finding(
+            writer,
+            exchange(902, "getWorkflow", status=404, body={"error": "No such workflow"}),
+            "envelope.unknown-workflow-404-has-code",
+            expected="a non-empty string",
+            observed="no such member",
+            where="/code",
+        )
+        add_finding(
+            writer,
+            exchange(903, "getHealth", status=200, body=["up"], persona=None),
+            "health.shape",
+            expected="an object",
+            observed="an array",
+        )
+        add_finding(
+            writer,
+            exchange(904, "getWhoami", status=200, body={"user": {"id": "u1", "team": "blue"}}),
+            "whoami.user-object",
+            expected="id, email, role, tier, approved",
+            observed="a new member, team",
+            where="/user/team",
+            verdict=Verdict.ADDITIVE,
+        )
+        writer.finish("broken", 1)
+    return writer.folder
+
+
+def interrupted(root: Path) -> Path:
+    """A run that somebody ended with Ctrl-C after two findings."""
+    with running(root) as writer:
+        add_matrix(writer, wrong=(("listWorkflows", "only-workflow-run"),))
+        add_finding(
+            writer, exchange(900, "getWhoami", status=None, raw=b""), "ground.responses-are-json-objects"
+        )
+        writer.finish("interrupted", 130, note="Interrupted from the keyboard.")
+    return writer.folder
+
+
+def empty(root: Path) -> Path:
+    """A run that ended before its first request."""
+    with running(root) as writer:
+        writer.finish("stopped", 3, note="https://staging.example.com: connection refused")
+    return writer.folder

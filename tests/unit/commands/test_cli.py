@@ -1,0 +1,118 @@
+"""The group of commands, which imports only the one that runs."""
+
+from __future__ import annotations
+
+import os
+import pkgutil
+import subprocess
+import sys
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from knouds_harness import commands
+from knouds_harness.commands.cli import COMMANDS, cli, command_named
+from knouds_harness.errors import ExitCode
+
+HEAVY = ["gevent", "httpx", "hypothesis", "locust", "pytest", "rich", "schemathesis", "starlette"]
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_start_imports_no_command(option):
+    """Help and version come without what commands need."""
+    code = (
+        f"import sys; sys.argv = ['knouds-harness', {option!r}]\n"
+        "from knouds_harness.commands.cli import main\n"
+        "try: main()\nfinally: print(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    imported = set(done.stderr.split())
+    ours = {name for name in imported if name.startswith("knouds_harness.")}
+    assert "knouds-harness" in done.stdout
+    assert imported.isdisjoint(HEAVY)
+    assert ours == {
+        *("knouds_harness.commands", "knouds_harness.commands.cli"),
+        *("knouds_harness.errors", "knouds_harness.open_files", "knouds_harness.printable"),
+    }
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_listed_help_is_that_of_the_command(name):
+    """The table says what the first sentence of the command's own help says."""
+    first = (command_named(name).help or "").partition("\n\n")[0]
+
+    assert " ".join(first.split()) == COMMANDS[name]
+
+
+def test_every_command_is_listed():
+    """Each module that defines a command is in the table."""
+    names = [module.name for module in pkgutil.iter_modules(commands.__path__)]
+    modules = [
+        getattr(__import__(f"{commands.__name__}.{name}", fromlist=[name]), name, None) for name in names
+    ]
+
+    defined = {each.name for each in modules if isinstance(each, click.Command) and each is not cli}
+    assert defined == COMMANDS.keys() - {"sandbox"}
+
+
+def test_unknown_command_is_refused():
+    """With the usage, as click does."""
+    done = CliRunner().invoke(cli, ["chek"])
+
+    assert done.exit_code == 2
+    assert "No such command 'chek'" in done.output
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_says_what_each_option_does(name):
+    """An option's help is one sentence that begins with a capital and has no full stop."""
+    says = {
+        each.opts[0]: each.help or "" for each in command_named(name).params if isinstance(each, click.Option)
+    }
+
+    assert {flag: text for flag, text in says.items() if not text or text.endswith(".")} == {}
+
+
+@pytest.mark.parametrize(
+    "arguments", [("sandbox", "--list-faults"), ("facts",), ("facts", "--format", "json")]
+)
+def test_nobody_reads_on_and_the_command_ends_quietly(arguments):
+    """As before ``| head -1``; it says nothing, and above all not that the contract is broken."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "knouds_harness", *arguments],
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    finally:
+        os.close(writing)
+
+    assert done.stderr == ""
+    assert done.returncode in {ExitCode.KEPT, ExitCode.INTERRUPTED}
+
+
+def test_certificates_that_cannot_be_read_are_a_usage_error(tmp_path):
+    """With the variable that names them."""
+    profile = tmp_path / "here.toml"
+    profile.write_text(
+        'base_url = "https://127.0.0.1:1"\n[keys.full]\nsecret_env = "KEY_HERE"\n'
+        'user = "ada"\ntier = "pro"\ncapabilities = ["*"]\n'
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "knouds_harness", "doctor", "--target", str(profile)],
+        env={**os.environ, "SSL_CERT_FILE": "/nowhere", "KEY_HERE": "knouds_live_0123456789abcdef"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert done.returncode == ExitCode.USAGE
+    assert done.stderr.startswith("error: SSL_CERT_FILE=/nowhere")

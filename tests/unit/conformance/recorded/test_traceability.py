@@ -1,0 +1,85 @@
+"""Which promise is seen in which recording: in the table of facts, in run records, in reports."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from io import StringIO
+
+from recorded import FOLDER, document, recordings
+from rich.console import Console
+from run_records import HEADER, start
+
+from knouds_harness.commands.traceability import coverage, print_coverage
+from knouds_harness.contract.sources import Source
+from knouds_harness.exchange.recording_folder import RecordingFolder
+from knouds_harness.locations import recordings_path
+from knouds_harness.reporting.fact_status import fact_rows
+from knouds_harness.reporting.html_report import html_report
+from knouds_harness.runs.record import read_run
+
+NAMES = RecordingFolder.open(FOLDER).names_by_fact()
+LEGACY = "auth.legacy-key-is-401-retired"
+# Documented codes, assumed by no other page than ours, that the sandbox spells otherwise.
+SPELT_OTHERWISE = {"INVALID_DOCUMENT", "INVALID_QUERY", "INVALID_EXECUTION_ID", "UNSUPPORTED_CONTENT_TYPE"}
+
+
+def test_recordings_come_with_the_harness():
+    """In a checkout they are those of the tree."""
+    assert recordings_path() == FOLDER
+
+
+def test_every_code_that_a_key_can_provoke_is_recorded():
+    """Apart from spellings that are only assumed, and that the sandbox does not use."""
+    recorded = {each.exchange.code for each in recordings().values()}
+    provokable = {code.code for code in document().error_codes.values() if code.key_can_provoke}
+
+    assert provokable - recorded == SPELT_OTHERWISE
+    assert {document().error_codes[code].source for code in SPELT_OTHERWISE} == {Source.ASSUMED}
+
+
+def test_every_operation_is_recorded_with_a_success_and_a_refusal():
+    """A public operation with a success alone, unless its resource can be missing."""
+    for operation in document().operations:
+        statuses = {
+            each.exchange.status or 0 for each in recordings().values() if each.operation == operation.id
+        }
+        assert min(statuses) < 300, operation.id
+        assert max(statuses) >= 400 or operation.is_public, operation.id
+
+
+def test_every_event_is_recorded():
+    """Each ending of an execution was delivered once at least."""
+    events = {each.operation for each in recordings().values() if each.kind == "delivery"}
+
+    assert events == {"receiveExecutionCompleted", "receiveExecutionFailed", "receiveExecutionCancelled"}
+
+
+def test_table_of_facts_names_recordings():
+    """The first few, how many more there are, and how many facts show in how many."""
+    printed = StringIO()
+    console = Console(width=400, file=printed)
+    print_coverage(coverage(document().facts.values(), None, NAMES), gaps_only=False, console=console)
+
+    text = printed.getvalue()
+    assert any(name in text for name in NAMES[LEGACY])
+    assert " more" in text
+    assert f"documented facts show in {len(recordings())} recordings." in text
+
+
+def test_report_counts_recordings_of_each_fact(tmp_path):
+    """From the run record alone: what the harness had when the run began."""
+    with start(tmp_path, header=replace(HEADER, recordings={LEGACY: ("getWhoami-401-legacy",)})) as writer:
+        writer.finish("kept", 0)
+
+    record = read_run(writer.folder)
+    (row,) = [row for row in fact_rows(record) if row.fact.id == LEGACY]
+    assert row.recordings == ("getWhoami-401-legacy",)
+    assert 'title="getWhoami-401-legacy">1<' in html_report(record)
+
+
+def test_record_of_an_older_version_has_no_recordings(tmp_path):
+    """It is still read."""
+    with start(tmp_path) as writer:
+        writer.finish("kept", 0)
+
+    assert {row.recordings for row in fact_rows(read_run(writer.folder))} == {()}

@@ -1,0 +1,95 @@
+"""The schedule: what waits begins first, and nobody counts runs while others run."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from knouds_harness.conformance.suite.running import collect_suite
+from knouds_harness.conformance.suite.schedule import SuiteSchedule, arguments_of, is_about_runs
+from knouds_harness.conformance.suite.selection import checks_of, needs_of
+from knouds_harness.conformance.suite.session import ConformanceRun
+from knouds_harness.targets.profile import load_target
+
+PROFILE = Path(__file__).parents[4] / "targets" / "sandbox.toml"
+VARIABLES = re.findall(r"KNOUDS_SANDBOX_\w+", PROFILE.read_text(encoding="utf-8"))
+ENVIRONMENT = {name: f"secret-of-{name}".ljust(43, "x") for name in VARIABLES}
+SANDBOX = load_target(str(PROFILE), environ=ENVIRONMENT | {"KNOUDS_SANDBOX_URL": "http://127.0.0.1:1"})
+WITHOUT_CLOCK = replace(SANDBOX, control=None)
+
+
+@pytest.fixture(scope="module")
+def suite():
+    """All tests."""
+    return collect_suite()
+
+
+def schedule_of(suite, target, *, is_quick=False):
+    """When which of them has its turn on a target."""
+    possible = [item for item in suite if all(need.missing(target) is None for need in needs_of(item))]
+    run: Any = SimpleNamespace(target=target, tester=SimpleNamespace(need=lambda need: need.find(target)))
+    return SuiteSchedule(run, possible, is_quick=is_quick)
+
+
+def marked(suite, *names):
+    """The tests that have any of these markers."""
+    return [item for item in suite if any(item.get_closest_marker(name) for name in names)]
+
+
+def test_window_is_filled_early_where_it_takes_its_time(suite):
+    """With nobody to move its clock, a minute passes; where somebody can, and in a quick check, none."""
+    assert schedule_of(suite, WITHOUT_CLOCK).fills_early
+    assert not schedule_of(suite, WITHOUT_CLOCK, is_quick=True).fills_early
+    assert not schedule_of(suite, SANDBOX).fills_early
+
+
+@pytest.mark.parametrize("target", [SANDBOX, WITHOUT_CLOCK], ids=["clock moves", "clock stands"])
+def test_whoever_looks_at_runs_comes_after_those_that_wait_for_theirs(suite, target):
+    """Usage pages and totals are compared when nothing is on its way any more."""
+    place = schedule_of(suite, target).place
+    waits = marked(suite, "waits")
+    looks = [each for each in suite if checks_of(each)[0].family == "usage" and each not in waits]
+
+    assert looks
+    assert min(map(place, looks)) > max(map(place, waits))
+
+
+def test_whoever_counts_runs_of_an_account_does_so_alone(suite):
+    """Before all that run side by side where a window is filled early, else after all others."""
+    counts, others = marked(suite, "limited"), set(suite) - set(marked(suite, "limited", "fills_window"))
+    early, late = schedule_of(suite, WITHOUT_CLOCK).place, schedule_of(suite, SANDBOX).place
+
+    assert counts
+    assert max(map(early, counts)) < min(map(early, others - set(marked(suite, "runs"))))
+    assert min(map(late, counts)) > max(map(late, others))
+
+
+def test_what_runs_nothing_comes_while_others_wait(suite):
+    """Tests that need no run fill the time in which runs end, and windows do."""
+    place = schedule_of(suite, WITHOUT_CLOCK).place
+    without_runs = [each for each in suite if not is_about_runs(each)]
+
+    assert len(without_runs) > len(suite) / 3
+    assert max(map(place, without_runs)) < min(map(place, marked(suite, "waits", "fills_window")))
+
+
+def test_tests_of_another_suite_run_alone():
+    """They stand before all that begins threads."""
+    other = SimpleNamespace(get_closest_marker=lambda _: None)
+
+    assert schedule_of([], SANDBOX).place(other) == 0
+
+
+def test_what_runs_in_a_thread_gets_what_it_is_called_with(suite):
+    """Threads know nothing of fixtures: parameters are the test's own, or the run has them."""
+    in_threads = marked(suite, "waits", "independent", "fills_window")
+
+    for item in in_threads:
+        own = {"run", "pytestconfig", *(item.callspec.params if hasattr(item, "callspec") else ())}
+        names = set(arguments_of(item)) - own
+        assert all(hasattr(ConformanceRun, name) or name in ConformanceRun.__annotations__ for name in names)

@@ -1,0 +1,52 @@
+"""A key is altered again as it was, by whoever has it: in Python and in a shell."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+import pytest
+from hypothesis import given, settings
+
+from knouds_harness.conformance.generation.strategies import altered_keys, key_alterations
+from knouds_harness.exchange.alterations import Alteration
+from knouds_harness.targets.personas import Secret
+
+KEY = "knouds_live_" + "aB3-xY_9pQ" * 3 + "Zz0"
+OTHER = "knouds_live_" + "mM7-nN_8oO" * 3 + "Yy1"
+SECRETS = (Secret("token-0123456789abcdef", "control-token"), Secret(KEY, "key:full"))
+
+
+@pytest.mark.skipif(shutil.which("sh") is None, reason="needs a POSIX shell")
+@pytest.mark.parametrize("way", key_alterations(KEY))
+def test_shell_alters_another_key_in_the_same_way(way):
+    """What is pasted into a shell gives what was sent, of the key in its variable."""
+    alteration = Alteration.of(key_alterations(KEY)[way], SECRETS)
+
+    assert alteration is not None
+    assert alteration.label == "key:full"
+    process = subprocess.run(
+        ["/bin/sh", "-c", f'printf %s "{alteration.expression("K")}"'],
+        env={"K": KEY, "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert process.stdout == key_alterations(KEY)[way] == alteration.apply(KEY)
+
+
+@settings(max_examples=50)
+@given(altered=altered_keys(KEY))
+def test_alteration_is_told_and_no_key_with_it(altered):
+    """It gives the altered key again, is read as it was written, and holds nothing of the key."""
+    alteration = Alteration.of(altered, SECRETS)
+
+    if alteration is not None:  # a beginning of three characters is anybody's
+        assert alteration.apply(KEY) == altered
+        assert Alteration.read(alteration.stored()) == alteration
+        assert sum(len(each) for each in alteration.pieces if isinstance(each, str)) <= 4
+
+
+def test_another_key_is_no_alteration():
+    """It only begins alike."""
+    assert Alteration.of(OTHER, SECRETS) is None

@@ -1,0 +1,127 @@
+"""What a run has created, and what proves it: nothing else may be changed."""
+
+import json
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from run_records import exchange
+
+from knouds_harness.errors import NotCreatedHere
+from knouds_harness.exchange.created_workflows import CreatedWorkflows, fresh_name, marked
+from knouds_harness.targets.profile import Target
+from knouds_harness.targets.resources import Workflow
+
+NAME = "Harness 0123456789ab draft"
+TARGET = Target(
+    name="mine",
+    base_url="http://127.0.0.1:9",
+    workflows={"portrait": Workflow(slug="portrait", owner="ada")},
+)
+
+
+@pytest.fixture
+def lines():
+    """What was written."""
+    return []
+
+
+@pytest.fixture
+def created(lines):
+    """Of a run that has just begun."""
+    return CreatedWorkflows(target=TARGET, write=lambda line: lines.append(json.loads(line)))
+
+
+def create(created, slug, *, name=NAME, shown=None, status=201):
+    """Create a workflow that is answered with a slug, and read back as this."""
+    creation = created.admit("POST", "/api/workflows", {"name": name}, persona="full", user="ada")
+    created.settle(creation, status, {"slug": slug}, read_back=lambda _: shown)
+
+
+def test_name_is_written_down_before_the_request(created, lines):
+    """With the target first, so that the file explains itself."""
+    created.admit("POST", "/api/workflows", json.dumps({"name": NAME}).encode(), persona="full", user="ada")
+
+    assert [each["event"] for each in lines] == ["run", "sending"]
+    assert (lines[0]["base_url"], lines[1]["text"]) == (TARGET.base_url, NAME)
+
+
+@pytest.mark.parametrize(
+    ("slug", "shown"),
+    [
+        ("harness-0123456789ab-draft", None),
+        ("harness-0123456789ab-draft-2", None),
+        ("w-17", {"name": NAME}),
+    ],
+)
+def test_proven_workflow_may_be_written(created, slug, shown):
+    """The slug has the token, or reading it back shows exactly the name."""
+    create(created, slug, shown=shown)
+
+    assert created.may_write(slug)
+
+
+@pytest.mark.parametrize("shown", [None, {"name": "Portrait"}, {"name": f"{NAME} 2"}, [], "text"])
+@pytest.mark.parametrize("slug", ["portrait", "w-17", "Not a slug"])
+def test_unproven_workflow_is_never_written(created, slug, shown):
+    """Whatever it is read back as."""
+    create(created, slug, shown=shown)
+
+    for method, path in (
+        ("PUT", f"{slug}"),
+        ("PUT", f"{slug}/move"),
+        ("DELETE", slug),
+        ("DELETE", f"{slug}/"),
+    ):
+        with pytest.raises(NotCreatedHere):
+            created.admit(method, f"/api/workflows/{path}", {}, persona="full", user="ada")
+
+
+@given(slug=st.text("abcdef0123456789-", min_size=1))
+@example(slug="0123456789ab")
+@example(slug="0123456789a")
+def test_slug_is_ours_only_with_the_token(slug):
+    """Every slug that a create answers and that nothing shows."""
+    created = CreatedWorkflows(target=TARGET)
+
+    create(created, slug)
+
+    assert created.may_write(slug) == ("0123456789ab" in slug)
+
+
+def test_what_is_sent_back_as_it_was_read_changes_nothing(created):
+    """To a workflow of the profile it may be sent, and nothing else."""
+    created.note(exchange(1, "getWorkflow", body={"slug": "portrait", "name": "Portrait", "folderId": None}))
+
+    created.admit("PUT", "/api/workflows/portrait", {"name": "Portrait"}, persona="full", user="ada")
+    created.admit("PUT", "/api/workflows/portrait/move", {"folderId": None}, persona="full", user="ada")
+    with pytest.raises(NotCreatedHere):
+        created.admit("PUT", "/api/workflows/portrait", {"name": "Other"}, persona="full", user="ada")
+
+
+def test_ledger_is_read_up_to_the_line_that_was_cut_short(tmp_path):
+    """What was created and not deleted is left, and goes on to be written."""
+    file = tmp_path / "created.jsonl"
+    lines: list[bytes] = []
+    created = CreatedWorkflows(target=TARGET, write=lines.append)
+    names = [fresh_name("a"), fresh_name("b")]
+    for name in names:
+        create(created, name.lower().replace(" ", "-"), name=name)
+    created.note_deleted(names[0].lower().replace(" ", "-"))
+    file.write_bytes(b"".join(lines) + b'{"event": "sen')
+
+    read = CreatedWorkflows.read(file)
+    read.finish(left=1)
+
+    assert not read.is_done
+    assert read.may_write(names[1].lower().replace(" ", "-"))
+    assert json.loads(file.read_text().splitlines()[-1])["left"] == 1
+
+
+@pytest.mark.parametrize(
+    "document", [{}, {"name": ""}, {"name": 7}, {"name": "A b"}, {"name": None, "tags": 7}]
+)
+def test_marked_document_has_a_token_and_what_it_had(document):
+    """In its name, or where that is none, in its description."""
+    assert "Harness " in str(marked(document).get("description", marked(document).get("name")))
+    assert set(document) <= set(marked(document))

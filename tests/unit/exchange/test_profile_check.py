@@ -1,0 +1,293 @@
+"""A profile is held against what the target answers, before anything is tested."""
+
+from dataclasses import replace
+from textwrap import dedent
+
+import httpx
+import pytest
+from example_targets import make_target
+
+from knouds_harness.contract.operations import Action
+from knouds_harness.exchange.contradictions import line_in_profile
+from knouds_harness.exchange.profile_check import check_profile
+from knouds_harness.targets.personas import Persona, Secret
+from knouds_harness.targets.resources import Model, Workflow
+
+HELD = frozenset({"workflow:read", "workflow:run", "execution:read", "model:run", "workflow:portrait:run"})
+KEY = "knouds_live_Full-0123456789_abcdefghijklmnop"
+OTHER = "knouds_live_Other-123456789_abcdefghijklmnop"
+
+
+def key(name="full", secret=KEY, **changes):
+    whole = {"capabilities": HELD, "user": "ada", "tier": "business", **changes}
+    return Persona(name=name, secret=Secret(secret, f"key:{name}"), **whole)
+
+
+def target_with(*keys, **limits):
+    return replace(
+        make_target(**limits),
+        personas={each.name: each for each in keys or [key()]},
+        workflows={"portrait": Workflow(slug="portrait", owner="ada")},
+        models={"gpt-image-2": Model(name="gpt-image-2", cost_credits=5)},
+    )
+
+
+def account(**changes):
+    user = {"id": "u-1", "email": "a@b.c", "role": "user", "tier": "business", "approved": True, **changes}
+    return httpx.Response(200, json={"user": user})
+
+
+def refusal(status, code):
+    return httpx.Response(status, json={"error": "no", "code": code})
+
+
+def summary(slug="portrait", created_by="u-1"):
+    return {"slug": slug, "createdBy": created_by, "isTemplate": False}
+
+
+def sound(request):
+    """What a sound server answers to each request of a profile check."""
+    path = request.url.path
+    if path == "/api/whoami":
+        return account()
+    if path == "/api/workflows":
+        return httpx.Response(200, json=[summary()])
+    if path == "/api/workflows/portrait":
+        return httpx.Response(200, json=summary())
+    if path in ("/api/models/gpt-image-2/run", "/api/workflows/portrait/run"):
+        return refusal(400, "INVALID_INPUTS")
+    return refusal(404, "NOT_FOUND")
+
+
+@pytest.fixture
+def check(client_answering):
+    """Checks a profile on a server that is sound but for what it answers to some paths."""
+
+    def check(answers=(), *, target=None):
+        by_path = dict(answers)
+
+        def answer(request):
+            found = by_path.get(request.url.path) or sound(request)
+            return found(request) if callable(found) else found
+
+        return check_profile(client_answering(answer, target=target or target_with()))
+
+    return check
+
+
+def found(result):
+    return [(each.where, each.fact) for each in result.contradictions]
+
+
+def test_sound_server_bears_the_profile_out(check):
+    """Nothing is contradicted, and nothing is dropped."""
+    result = check()
+
+    assert not result.contradictions
+    assert result.target == target_with()
+    assert result.whoami_by_key["full"].status == 200
+
+
+def test_refused_key_is_a_contradiction(check):
+    """It is dropped, with both possibilities in words."""
+    no = refusal(401, "UNAUTHORIZED")
+    result = check({"/api/whoami": no, "/api/usage/models": no})
+
+    assert found(result) == [("keys.full", "auth.key-in-x-api-key")]
+    assert "wrong or revoked, or the server refuses a valid key" in result.contradictions[0].says
+    assert not result.target.personas
+
+
+def test_key_that_whoami_alone_refuses_stays(check):
+    """Another operation lets it in: that whoami does not is for the checks to show."""
+    result = check({"/api/whoami": refusal(401, "UNAUTHORIZED"), "/api/usage/models": account()})
+
+    assert not result.contradictions
+
+
+@pytest.mark.parametrize(
+    ("said", "where"),
+    [
+        ({"tier": "pro"}, "keys.full.tier"),
+        ({"role": "admin"}, "keys.full.role"),
+        ({"approved": False}, "keys.full"),
+    ],
+)
+def test_other_account_is_a_contradiction(check, said, where):
+    """Another tier, another role, not approved."""
+    result = check({"/api/whoami": account(**said)})
+
+    assert found(result) == [(where, "whoami.is-the-key-owner")]
+    assert not result.target.personas
+
+
+@pytest.mark.parametrize("said", [{"tier": 3}, {"role": "OWNER"}, {"approved": "no"}, {"id": 7}])
+def test_misshapen_whoami_proves_nothing(check, said):
+    """Its shape is for the checks to judge."""
+    assert not check({"/api/whoami": account(**said)}).contradictions
+
+
+@pytest.mark.parametrize("status", [403, 429, 500, 503])
+def test_answers_that_prove_nothing(check, status):
+    """Whoever is throttled, or meets a broken server, has learnt nothing of the key."""
+    nothing = refusal(status, "WHATEVER")
+    everywhere = dict.fromkeys(("/api/whoami", "/api/workflows", "/api/models/gpt-image-2/run"), nothing)
+
+    assert not check(everywhere).contradictions
+
+
+def test_no_answer_proves_nothing(check):
+    """Nor does silence."""
+
+    def time_out(request):
+        raise httpx.ReadTimeout("slow")
+
+    result = check({"/api/whoami": time_out, "/api/workflows": time_out})
+
+    assert not result.contradictions
+
+
+@pytest.mark.parametrize(
+    ("path", "capability", "fact"),
+    [
+        ("/api/workflows", "workflow:read", "capability.exact-is-admitted"),
+        ("/api/workflows/harness-no-such-workflow/run", "workflow:run", "capability.exact-is-admitted"),
+        ("/api/models/gpt-image-2/run", "model:run", "capability.exact-is-admitted"),
+        ("/api/workflows/portrait/run", "workflow:portrait:run", "capability.bound-form-is-admitted"),
+    ],
+)
+def test_denied_capability_is_a_contradiction(check, path, capability, fact):
+    """The key keeps what it holds, and loses what it is denied."""
+    result = check({path: refusal(403, "CAPABILITY_DENIED")})
+
+    assert found(result) == [("keys.full.capabilities", fact)]
+    assert result.target.personas["full"].capabilities == HELD - {capability}
+
+
+def test_model_run_of_a_pro_key_is_not_tried(check):
+    """Under business it is refused with one of two codes, whatever the key holds."""
+    target = target_with(key(tier="pro", capabilities=frozenset({"model:run"})))
+    result = check({"/api/whoami": account(tier="pro")}, target=target)
+
+    assert [each.request.operation_id for each in result.exchanges] == ["getWhoami"]
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_workflow_that_its_owner_cannot_see_is_a_contradiction(check, status):
+    """It is neither listed nor found."""
+    result = check(
+        {
+            "/api/workflows": httpx.Response(200, json=[]),
+            "/api/workflows/portrait": refusal(status, "NOT_FOUND"),
+        }
+    )
+
+    assert found(result) == [("workflows.portrait", "workflows.list-own-and-templates")]
+    assert not result.target.workflows
+
+
+def test_workflow_that_is_not_listed_and_found_is_there(check):
+    """A list that leaves it out is for the checks to judge."""
+    assert not check({"/api/workflows": httpx.Response(200, json=[])}).contradictions
+
+
+def test_workflow_of_another_creator_is_a_contradiction(check):
+    """Where createdBy is how the target spells accounts."""
+    two = [summary(created_by="u-2"), summary("mine")]
+    result = check({"/api/workflows": httpx.Response(200, json=two)})
+
+    assert found(result) == [("workflows.portrait.owner", "workflows.creator-owns")]
+
+
+def test_created_by_that_is_spelled_otherwise_proves_nothing(check):
+    """It may be a name, and whoami an id."""
+    assert not check({"/api/workflows": httpx.Response(200, json=[summary(created_by="Ada")])}).contradictions
+
+
+def test_model_that_is_not_found_is_a_contradiction(check):
+    """404 MODEL_NOT_FOUND."""
+    result = check({"/api/models/gpt-image-2/run": refusal(404, "MODEL_NOT_FOUND")})
+
+    assert found(result) == [("models.gpt-image-2", "run.success-shape")]
+    assert not result.target.models
+
+
+def test_no_model_is_named_after_one_was_run(check):
+    """A server that takes inputs that are no object for a run is asked for no second one."""
+    models = {name: Model(name=name, cost_credits=5) for name in ("a-model", "b-model", "c-model")}
+    result = check(
+        {"/api/models/a-model/run": httpx.Response(200, json={"success": True, "cost": 5})},
+        target=replace(target_with(), models=models),
+    )
+
+    assert [each.request.path for each in result.exchanges if each.request.operation_id == "runModel"] == [
+        "/api/models/a-model/run"
+    ]
+
+
+def test_model_beyond_the_budget_is_not_named(check):
+    """Nor one whose cost nobody knows."""
+    models = {"dear": Model(name="dear", cost_credits=500), "unpriced": Model(name="unpriced")}
+    result = check(target=replace(target_with(), models=models))
+
+    assert "/api/models/harness-no-such-model/run" in {each.request.path for each in result.exchanges}
+    assert not [each for each in result.exchanges if each.request.path_values.get("internalName") in models]
+
+
+def test_price_of_a_workflow_is_asked_before_a_run_names_it(check):
+    """So that what a server charges that takes it for a run was reserved."""
+    keys = [key(capabilities=frozenset({"workflow:read", "workflow:portrait:run"}))]
+    schema = httpx.Response(200, json={"fields": [], "estimatedCreditCost": 8})
+    result = check({"/api/workflows/portrait/schema": schema}, target=target_with(*keys))
+
+    (run,) = [each for each in result.exchanges if each.request.path == "/api/workflows/portrait/run"]
+    assert run.request.cost_credits == 8
+
+
+def test_run_that_the_credits_do_not_cover_is_not_tried(check):
+    """The check goes on without it."""
+    result = check(
+        target=replace(
+            target_with(key(capabilities=frozenset({"model:gpt-image-2:run"})), credits=4),
+        )
+    )
+
+    assert not [each for each in result.exchanges if each.request.operation_id == "runModel"]
+    assert not result.contradictions
+
+
+@pytest.mark.parametrize("state", ["revoked", "legacy", "unapproved"])
+def test_key_that_should_be_refused_and_works_is_a_contradiction(check, state):
+    """It stays in the target: what it may do is for the checks to show."""
+    result = check(target=target_with(key(), key("dead", OTHER, state=state)))
+
+    assert [each.where for each in result.contradictions] == ["keys.dead.state"]
+    assert "dead" in result.target.personas
+
+
+def test_nothing_is_sent_that_the_profile_does_not_allow(check):
+    """Reads alone, where only they are allowed."""
+    result = check(target=target_with(allow=frozenset({Action.READ})))
+
+    assert {each.request.action for each in result.exchanges} == {Action.READ}
+
+
+def test_place_names_the_line_of_the_profile(tmp_path):
+    """Of the member where it stands, else of its table; None in a file that can't be read."""
+    profile = tmp_path / "staging.toml"
+    profile.write_text(
+        dedent("""
+        base_url = "https://staging.example.com"
+        [keys.pro]
+        user = "pia"
+        tier = "pro"
+        [keys.pro-second]
+        role = "user"
+        """)
+    )
+
+    assert line_in_profile(profile, "keys.pro.tier") == 5
+    assert line_in_profile(profile, "keys.pro.role") == 3
+    assert line_in_profile(profile, "keys.pro-second") == 6
+    assert line_in_profile(profile, "keys.absent") is None
+    assert line_in_profile(tmp_path / "gone.toml", "keys.pro") is None

@@ -1,0 +1,146 @@
+"""The receiver keeps what comes, byte for byte, and survives what is no delivery."""
+
+from __future__ import annotations
+
+import socket
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from knouds_harness.errors import PortInUse, UsageError
+from knouds_harness.exchange.redaction import Redactor
+from knouds_harness.exchange.webhook_receiver import Receiver
+from knouds_harness.targets.personas import Secret
+
+TIMEOUT_S = 5
+
+
+@pytest.fixture
+def receiver():
+    """A listening receiver."""
+    with Receiver() as listening:
+        yield listening
+
+
+def post(url, **options):
+    """Deliver something."""
+    with httpx.Client(trust_env=False, timeout=TIMEOUT_S) as client:
+        return client.post(url, **options)
+
+
+def send_raw(url, data):
+    """Send bytes as they are, and wait until the receiver closes the connection or answers."""
+    parts = urlsplit(url)
+    with socket.create_connection((parts.hostname, parts.port), timeout=TIMEOUT_S) as connection:
+        connection.sendall(data)
+        connection.shutdown(socket.SHUT_WR)
+        return connection.recv(1024)
+
+
+@pytest.mark.parametrize("body", [b"", b'{"a":  1}\r\n', bytes(range(256)), b"x" * 1_000_000])
+def test_body_is_kept_byte_for_byte(receiver, body):
+    """Nothing is decoded, trimmed or cut."""
+    response = post(receiver.url("/a"), content=body, headers={"X-Knouds-Signature": "t=1,v1=2"})
+
+    (came,) = receiver.deliveries
+    assert response.status_code == 204
+    assert came.body == body
+    assert ("X-Knouds-Signature", "t=1,v1=2") in [(n.title(), v) for n, v in came.headers]
+
+
+def test_chunked_body_is_put_together(receiver):
+    """Senders in other languages stream what they send."""
+    post(receiver.url("/a"), content=iter([b'{"a"', b": 1}"]))
+
+    assert [each.body for each in receiver.deliveries] == [b'{"a": 1}']
+
+
+def test_deliveries_are_numbered_and_say_where_they_came(receiver):
+    """In the order in which they came."""
+    post(receiver.url("/a"), content=b"1")
+    post(receiver.url("/b"), content=b"2")
+
+    assert [(each.number, each.path) for each in receiver.deliveries] == [(1, "/a"), (2, "/b")]
+
+
+def test_first_delivery_of_each_execution_is_refused(receiver):
+    """Its next attempts are taken, and so is all that is not meant."""
+    receiver.refuse_first(lambda delivery: delivery.path == "/a")
+
+    statuses = [
+        post(receiver.url(path), content=f'{{"executionId": "{execution}"}}'.encode()).status_code
+        for path, execution in [("/a", "x"), ("/b", "x"), ("/a", "y"), ("/a", "x"), ("/a", "y")]
+    ]
+
+    assert statuses == [503, 204, 503, 204, 204]
+    assert [each.is_taken for each in receiver.deliveries] == [False, True, False, True, True]
+
+
+def test_takes_all_once_told(receiver):
+    """Refusing ends."""
+    receiver.refuse_first(lambda _: True)
+    receiver.take_all()
+
+    assert post(receiver.url("/a"), content=b"").status_code == 204
+
+
+def test_taken_port_is_an_error_that_names_it(receiver):
+    """With what to do."""
+    host, port = receiver.address
+
+    with pytest.raises(PortInUse, match=f"port {port} of {host} is taken"):
+        Receiver(host, port)
+
+
+def test_address_of_another_machine_is_an_error():
+    """Nothing can listen there."""
+    with pytest.raises(UsageError, match=r"192\.0\.2\.1"):
+        Receiver("192.0.2.1", 9000)
+
+
+@pytest.mark.parametrize(
+    "named", [b"{}", b'{"executionId": 7}', b'{"executionId": []}', b"\xff", b"[" * 100_000]
+)
+def test_delivery_without_an_id_names_no_execution(receiver, named):
+    """Whatever stands in its place."""
+    post(receiver.url("/a"), content=named)
+
+    assert receiver.deliveries[0].execution_id is None
+
+
+def test_wait_ends_with_the_delivery_or_the_deadline(receiver):
+    """Whichever is first."""
+    post(receiver.url("/a"), content=b"")
+
+    assert receiver.wait_until(lambda came: len(came) == 1, timeout_s=TIMEOUT_S)
+    assert not receiver.wait_until(lambda came: len(came) == 2, timeout_s=0.01)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"POST /a HTTP/1.1\r\ncontent-length: 9\r\n\r\n{",
+        b"POST /a HTTP/1.1\r\ncontent-length: -1\r\n\r\n",
+        b"POST /a HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n{}\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"\x16\x03\x01 no HTTP at all\r\n\r\n",
+    ],
+)
+def test_survives_what_is_no_delivery(receiver, data):
+    """The next delivery is taken all the same."""
+    send_raw(receiver.url("/a"), data)
+
+    assert post(receiver.url("/b"), content=b"").status_code == 204
+
+
+def test_evidence_shows_no_secret(receiver):
+    """A delivery that gives a secret away is redacted; the raw bytes are kept for the signature alone."""
+    secret = Secret("whsec_0123456789abcdef", "webhook")
+    post(receiver.url("/a"), content=f'{{"secret": "{secret.reveal()}"}}'.encode())
+    (came,) = receiver.deliveries
+
+    evidence = came.as_exchange(receiver.url("/a"), Redactor([secret]))
+
+    assert evidence.request.body == b'{"secret": "{{webhook}}"}'
+    assert secret.reveal().encode() in came.body

@@ -1,0 +1,108 @@
+"""A point of a capacity search speaks against the target only where it was the target."""
+
+from __future__ import annotations
+
+import pytest
+from load_results import load_results, missed, operation, times, validity
+
+from knouds_harness.load.capacity.point import judge_point
+from knouds_harness.load.capacity.search import SearchEnded
+
+DROPPED = validity(is_valid=False, reasons=("60 of 100 arrivals found all users busy",), dropped=60)
+
+
+def test_run_that_met_its_objectives_is_kept():
+    """What kept everything says nothing more."""
+    point = judge_point(10, load_results())
+
+    assert (point.is_kept, point.is_generator_limit, point.reason) == (True, False, "")
+    assert (point.asked_per_s, point.p50_ms, point.p99_ms) == (10, 2.0, 9.0)
+
+
+def test_missed_objective_is_the_targets():
+    """The reason names the first that was missed."""
+    point = judge_point(10, load_results(objectives=(missed(),)))
+
+    assert (point.is_kept, point.is_generator_limit) == (False, False)
+    assert point.reason == "whoami p99_ms 9, at most 5"
+
+
+def test_missed_throughput_does_not_count():
+    """A bound on requests per second is missed at each low rate, and says nothing in a search."""
+    assert judge_point(10, load_results(objectives=(missed("requests_per_s", 500, 10.0),))).is_kept
+
+
+@pytest.mark.parametrize(
+    "late",
+    [{"lateness": times(1, 50)}, {"loop_lag": times(1, 90)}, {"cpu_share": 0.99}],
+    ids=["late arrivals", "late loop", "busy processor"],
+)
+def test_late_generator_is_never_held_against_the_target(late):
+    """Objectives that a late generator missed are its own fault."""
+    results = load_results(
+        validity=validity(is_valid=False, reasons=("late",), **late), objectives=(missed(),)
+    )
+
+    point = judge_point(10, results)
+
+    assert (point.is_kept, point.is_generator_limit) == (False, True)
+
+
+def test_target_that_has_become_slow_and_full_is_the_limit():
+    """Arrivals are dropped by the target's fault where it takes more than twice its best time."""
+    earlier = [judge_point(5, load_results(overall=times(2.0)))]
+
+    point = judge_point(10, load_results(validity=DROPPED, overall=times(40.0)), earlier=earlier)
+
+    assert (point.is_kept, point.is_generator_limit) == (False, False)
+    assert point.reason == "1000 requests were in flight, and 60 found no place"
+
+
+def test_too_few_users_for_a_target_as_fast_as_ever_are_the_generators_limit():
+    """Arrivals are dropped by the generator's fault where answers take as long as before."""
+    earlier = [judge_point(5, load_results(overall=times(2.0)))]
+
+    assert judge_point(10, load_results(validity=DROPPED), earlier=earlier).is_generator_limit
+
+
+def test_throttled_requests_do_not_pass_for_capacity():
+    """Where the keys' own limit was reached, the rate is not kept, and the reason says so."""
+    point = judge_point(10, load_results(operations=(operation(throttled=30),)))
+
+    assert not point.is_kept
+    assert "30 of 100 requests were throttled" in point.reason
+
+
+def test_operation_of_which_nothing_was_kept_misses_the_rate():
+    """Without any objective."""
+    point = judge_point(10, load_results(operations=(operation(), operation("runModel", failed=100))))
+
+    assert not point.is_kept
+    assert point.reason == "not one of 100 requests of runModel was kept"
+
+
+def test_exception_in_a_task_ends_the_search():
+    """No other rate would do better."""
+    with pytest.raises(SearchEnded, match="look raised an exception at 10/s"):
+        judge_point(10, load_results(operations=(operation(), operation("task look", failed=1))))
+
+
+def test_refused_requests_end_the_search():
+    """Without credits no rate can be measured."""
+    with pytest.raises(SearchEnded, match="30 of 100 requests were refused"):
+        judge_point(10, load_results(operations=(operation(refused=30),)))
+
+
+def test_errors_are_counted_over_all_operations():
+    """Failed and wrong ones together, of all that was sent."""
+    point = judge_point(10, load_results(operations=(operation(failed=3, wrong=1), operation("usage"))))
+
+    assert point.error_rate == 4 / 200
+
+
+def test_point_that_was_ended_early_is_the_targets():
+    """What ``--abort-on`` ended has not kept its rate, though no objective may say so."""
+    point = judge_point(10, load_results(), ending="ended early: whoami p99_ms was 9000 over ten seconds")
+
+    assert (point.is_kept, point.is_generator_limit) == (False, False)
+    assert point.reason.startswith("ended early")

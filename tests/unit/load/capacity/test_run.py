@@ -1,0 +1,178 @@
+"""A capacity search keeps a record of all its points, however it ends."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from example_targets import make_target
+from load_results import load_results, missed, operation, times
+
+from knouds_harness.errors import ExitCode
+from knouds_harness.load.capacity import run as capacity_run
+from knouds_harness.load.capacity.run import CapacityPlan, find_capacity
+from knouds_harness.load.capacity.search import Search
+from knouds_harness.load.generator.launching import Launched
+from knouds_harness.runs.load_record import LoadWriter
+from knouds_harness.runs.load_results import Capacity, LoadResults, SecondRow
+from knouds_harness.runs.record import RunRecord, read_run
+from knouds_harness.runs.verdicts import RunOutcome
+
+
+class Points:
+    """Stands in for Locust: a target that carries so much, and what each point was asked for."""
+
+    def __init__(
+        self,
+        capacity: float,
+        *,
+        cost_credits: float = 0.0,
+        then: Launched | None = None,
+        after: int = 2,
+        **results: Any,
+    ) -> None:
+        self.asked: list[dict[str, str]] = []
+        self._capacity = capacity
+        self._cost_credits = cost_credits
+        self._then = then
+        self._after = after
+        self._results = results
+
+    def launch(self, _: Path, *, runs_folder: Path, options: list[str], **__: Any) -> Launched:
+        self.asked.append(dict(zip(options[::2], options[1::2], strict=True)))
+        if self._then and len(self.asked) > self._after:
+            return self._then
+        folder = runs_folder / str(len(self.asked))
+        folder.mkdir(parents=True)
+        is_kept = float(self.asked[-1]["--rate"]) <= self._capacity
+        with LoadWriter(folder) as writer:
+            row = SecondRow(
+                at_s=0, operation="whoami", outcomes={"kept": 9}, p50_ms=2.0, p99_ms=9.0, max_ms=9.0
+            )
+            writer.add_seconds([row])
+            writer.write(
+                load_results(
+                    objectives=() if is_kept else (missed(),),
+                    overall=times(2.0 if is_kept else 50.0),
+                    cost_credits=self._cost_credits,
+                    **self._results,
+                )
+            )
+        return Launched(exit_code=ExitCode.KEPT if is_kept else ExitCode.BREACH, folder=folder)
+
+
+def found_by(launched: Launched) -> tuple[RunRecord, LoadResults, Capacity]:
+    assert launched.folder
+    record = read_run(launched.folder)
+    assert record.load
+    assert record.load.results.capacity
+    return record, record.load.results, record.load.results.capacity
+
+
+@pytest.fixture
+def search(tmp_path, monkeypatch):
+    def run(points: Points, *, within_s: float = 600.0, most: float = math.inf) -> Launched:
+        monkeypatch.setattr(capacity_run, "launch", points.launch)
+        plan = CapacityPlan(
+            scenario=Path("reads.py"),
+            search=Search(first=10, most=most, repeats=2),
+            point_s=5.0,
+            warm_up_s=1.0,
+            within_s=within_s,
+            credits=100.0,
+            seed=3,
+            options=[],
+            command="knouds-harness load reads --find-capacity",
+        )
+        return find_capacity(plan, make_target(), runs_folder=tmp_path, variables={})
+
+    return run
+
+
+def test_record_holds_every_point_and_the_figures_of_the_rate_that_was_found(search):
+    """The record opens in the report as any other, with the curve beside it."""
+    points = Points(50)
+
+    launched = search(points)
+
+    record, results, capacity = found_by(launched)
+    assert (launched.exit_code, record.outcome) == (ExitCode.KEPT, RunOutcome.KEPT)
+    assert capacity.highest_per_s == 47.6
+    assert len(capacity.points) == len(points.asked) == len(results.plan.stages)
+    seconds = record.load.seconds if record.load else ()
+    assert [each.at_s for each in seconds] == [5 * number for number in range(len(points.asked))]
+    assert results.objectives == ()
+    assert results.plan.seed == 3
+
+
+def test_points_share_the_credits(search):
+    """What a point has spent is no longer there for the next; seeds differ, and follow from the search's."""
+    points = Points(10, cost_credits=30.0)
+
+    launched = search(points)
+
+    assert [each["--credits"] for each in points.asked[:4]] == ["100", "70", "40", "10"]
+    assert [each["--seed"] for each in points.asked[:3]] == ["3", "4", "5"]
+    assert found_by(launched)[1].cost_credits == 30.0 * len(points.asked)
+
+
+@pytest.mark.parametrize(
+    ("ended", "outcome", "note"),
+    [
+        (Launched(exit_code=ExitCode.INTERRUPTED, folder=None), RunOutcome.INTERRUPTED, "interrupted"),
+        (
+            Launched(exit_code=ExitCode.GUARD, folder=None, note="no credits are left"),
+            RunOutcome.STOPPED,
+            "no credits are left",
+        ),
+    ],
+    ids=["interrupted", "stopped by a guard"],
+)
+def test_search_that_is_ended_keeps_what_was_measured(search, ended, outcome, note):
+    """The points before it stand in the record, which says why there are no more."""
+    launched = search(Points(1000, then=ended))
+
+    record, _, capacity = found_by(launched)
+    assert (launched.exit_code, record.outcome) == (ended.exit_code, outcome)
+    assert capacity.limit == note
+    assert len(capacity.points) == 2
+
+
+def test_search_that_comes_to_nothing_has_no_report(search):
+    """Where not even the first point could be measured, the command says why instead."""
+    unreachable = Launched(exit_code=ExitCode.UNREACHABLE, folder=None, note="nobody answers")
+
+    assert search(Points(0, then=unreachable, after=0)) == unreachable
+
+
+def test_search_that_was_refused_from_the_beginning_is_red(search):
+    """Nothing was found, and it is not the generator that was the limit."""
+    refused = (operation(requests=7, refused=7),)
+
+    launched = search(Points(1000, operations=refused))
+
+    assert launched.exit_code == ExitCode.BREACH
+    assert launched.folder is None
+    assert "7 of 7 requests were refused" in launched.note
+
+
+def test_no_point_begins_that_would_not_end_in_time(search):
+    """The time that a search may take is kept."""
+    launched = search(Points(1000), within_s=4.0)
+
+    assert (launched.folder, launched.exit_code) == (None, ExitCode.INVALID_MEASUREMENT)
+    assert "within 4 s" in launched.note
+
+
+def test_target_that_keeps_no_rate_fails_the_search(search):
+    """No rate at all is a miss, as a missed objective is."""
+    assert search(Points(0)).exit_code == ExitCode.BREACH
+
+
+def test_search_may_end_at_the_highest_rate_that_is_allowed(search):
+    """Nothing was missed up to there, which is what was asked."""
+    launched = search(Points(1000), most=40)
+
+    assert launched.exit_code == ExitCode.KEPT

@@ -1,0 +1,152 @@
+"""Answers, looked into when somebody asks."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+
+import brotli
+import pytest
+
+from knouds_harness.content_encoding import UndecodableBody
+from knouds_harness.load.client.http_answer import Answer, Headers
+
+BODY = b'{"prompt": "harbour"}' * 50
+
+
+def answer(body: bytes = b"", *headers: str, interim: int = 0) -> Answer:
+    heads = "HTTP/1.1 103 Early Hints\r\nX: early\r\n\r\n" * interim
+    head = "\r\n".join(["HTTP/1.1 200 OK", *headers, "", ""])
+    answer = Answer()
+    answer.fill(200, (heads + head).encode("latin-1") + body, interim, body)
+    return answer
+
+
+def bare_deflate(body: bytes) -> bytes:
+    compressor = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return compressor.compress(body) + compressor.flush()
+
+
+ENCODERS = [
+    ("gzip", gzip.compress),
+    ("deflate", zlib.compress),
+    ("deflate", bare_deflate),
+    ("br", brotli.compress),
+]
+
+
+@pytest.mark.parametrize(("encoding", "encode"), ENCODERS, ids=["gzip", "zlib", "bare deflate", "br"])
+def test_compressed_body_is_decoded(encoding, encode):
+    """By each encoding that is asked for."""
+    assert answer(encode(BODY), f"Content-Encoding: {encoding}").content == BODY
+
+
+def test_compressed_body_after_early_hints_is_decoded():
+    """The fields that count are those of the last head."""
+    assert answer(gzip.compress(BODY), "content-encoding: gzip", interim=1).content == BODY
+
+
+def test_body_that_speaks_of_encodings_is_left_alone():
+    """Only a field says that a body is encoded."""
+    assert answer(b"Content-Encoding: gzip").content == b"Content-Encoding: gzip"
+
+
+def test_body_encoded_twice_is_decoded_twice():
+    """The last named was applied last."""
+    assert answer(brotli.compress(gzip.compress(BODY)), "Content-Encoding: gzip, BR").content == BODY
+
+
+@pytest.mark.parametrize(("encoding", "encode"), ENCODERS, ids=["gzip", "zlib", "bare deflate", "br"])
+@pytest.mark.parametrize("is_cut_short", [True, False])
+def test_broken_compression_is_said(encoding, encode, is_cut_short):
+    """One exception for all of them, which is a ValueError as broken JSON is."""
+    body = encode(BODY)[:-9] if is_cut_short else b"\xff\xff" + encode(BODY)
+
+    with pytest.raises(UndecodableBody):
+        _ = answer(body, f"Content-Encoding: {encoding}").content
+
+
+@pytest.mark.parametrize(("encoding", "encode"), ENCODERS, ids=["gzip", "zlib", "bare deflate", "br"])
+def test_bomb_is_cut_off(encoding, encode, monkeypatch):
+    """A small body that decodes to a huge one costs bounded memory."""
+    monkeypatch.setattr("knouds_harness.load.client.http_answer.MAX_DECODED_BYTES", 100_000)
+
+    with pytest.raises(UndecodableBody, match="over 100,000 bytes once decoded"):
+        _ = answer(encode(bytes(5_000_000)), f"Content-Encoding: {encoding}").content
+
+
+def test_unknown_encoding_is_left_alone():
+    """It may be a name for none."""
+    assert answer(BODY, "Content-Encoding: identity").content == BODY
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "text"),
+    [
+        ("text/plain; charset=latin-1", b"\xe4", "ä"),
+        ('text/plain; charset="UTF-8"', "ä".encode(), "ä"),
+        ("application/json", "ä".encode(), "ä"),
+        ("text/plain; charset=nonsense", "ä".encode(), "ä"),
+        ("text/plain", b"\xff", "\ufffd"),
+    ],
+)
+def test_text_is_read_by_its_charset(content_type, body, text):
+    """UTF-8 where none is named, or none that exists."""
+    assert answer(body, f"Content-Type: {content_type}").text == text
+
+
+def test_json_is_read():
+    """Broken JSON is a ValueError."""
+    assert answer(b'{"a": [1]}').json() == {"a": [1]}
+    with pytest.raises(ValueError, match="Expecting"):
+        answer(b"<html>").json()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        rb'"\ud800"',
+        b"\xef\xbb\xbf{}",
+        b"NaN",
+        b"1e400",
+        b"4.35",
+        b"12345678901234567890123",
+        b'{"a": 1, "a": 2}',
+    ],
+)
+def test_json_is_read_as_python_reads_it(body):
+    """Also where the faster reader would not, or could differ."""
+    assert repr(answer(body).json()) == repr(json.loads(body))
+
+
+@pytest.mark.parametrize("interim", [0, 1, 2])
+def test_headers_are_those_of_the_final_answer(interim):
+    """By name, whatever the case; interim answers have headers of their own."""
+    headers = answer(b"a: b\r\n\r\nc: d", "X-A: 1", "x-a:2 ", "X-B:", interim=interim).headers
+
+    assert dict(headers) == {"x-a": "1, 2", "x-b": ""}
+    assert (headers["X-a"], headers.get("x"), headers.get_all("X-A"), len(headers)) == (
+        "1, 2",
+        None,
+        ["1", "2"],
+        2,
+    )
+    assert "X-B" in headers
+    assert headers.get_all("x-c") == []
+
+
+@pytest.mark.parametrize(
+    ("status_code", "is_ok"), [(0, False), (200, True), (302, True), (400, False), (500, False)]
+)
+def test_ok_is_any_status_below_400(status_code, is_ok):
+    """No answer is not ok."""
+    answer = Answer()
+    answer.fill(status_code, b"", 0, b"")
+
+    assert answer.ok is is_ok
+
+
+def test_headers_of_no_answer_are_empty():
+    """So that nobody has to ask first."""
+    assert dict(Answer().headers) == dict(Headers(b"")) == {}

@@ -1,0 +1,473 @@
+"""The load client against servers that keep the rules of HTTP, and against those that break them."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import struct
+import threading
+import time
+
+import gevent
+import pytest
+import trustme
+from raw_server import RawServer, serving
+
+from knouds_harness.errors import UsageError
+from knouds_harness.load.client.http_client import HttpClient, origin_of
+from knouds_harness.load.client.http_connecting import Origin
+from knouds_harness.load.client.http_request import encode
+from knouds_harness.load.client.transport_failures import (
+    BadAnswer,
+    ConnectionLost,
+    NotConnected,
+    TimedOut,
+    TransportFailure,
+)
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+GET = encode("GET", "/", "x")
+POST = encode("POST", "/", "x", body=b"{}")
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def answering(*answers: bytes, byte_by_byte: bool = False):
+    """A script that gives one answer to each request of a connection, and then hangs up."""
+
+    def script(server: RawServer, connection: socket.socket) -> None:
+        for answer in answers:
+            if not server.read_request(connection):
+                return
+            for part in [answer[i : i + 1] for i in range(len(answer))] if byte_by_byte else [answer]:
+                connection.sendall(part)
+
+    return script
+
+
+def always(answer: bytes):
+    """A script that keeps its connections and always gives the same answer."""
+
+    def script(server: RawServer, connection: socket.socket) -> None:
+        while server.read_request(connection):
+            connection.sendall(answer)
+
+    return script
+
+
+def client_of(server: RawServer, **options: float) -> HttpClient:
+    return HttpClient(origin_of(server.base_url), **options)
+
+
+def test_requests_one_after_another_share_a_connection():
+    """Keep-alive: a hundred answers over one connection."""
+    with serving(always(OK)) as server, client_of(server) as client:
+        bodies = {client.exchange(GET).content for _ in range(100)}
+
+    assert bodies == {b"{}"}
+    assert (server.connections, client.connections_opened) == (1, 1)
+
+
+def test_requests_at_once_have_a_connection_each():
+    """Greenlets share a client: no answer gets to the wrong one, and connections are kept for the next."""
+
+    def script(server: RawServer, connection: socket.socket) -> None:
+        while request := server.read_request(connection):
+            body = request.split(b" ")[1]
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+
+    def ask(client: HttpClient, path: str) -> bool:
+        return client.exchange(encode("GET", path, "x")).text == path
+
+    with serving(script) as server, client_of(server) as client:
+        for _ in range(3):
+            greenlets = [gevent.spawn(ask, client, f"/{number}") for number in range(20)]
+            gevent.joinall(greenlets, timeout=10)
+            assert all(greenlet.value for greenlet in greenlets)
+
+    assert server.connections == client.connections_opened <= 20
+    assert len(server.requests) == 60
+
+
+@pytest.mark.parametrize("byte_by_byte", [False, True])
+@pytest.mark.parametrize(
+    ("answer", "body", "stays_open"),
+    [
+        (OK, b"{}", True),
+        (CHUNKED + b"2\r\n{}\r\n0\r\n\r\n", b"{}", True),
+        (CHUNKED + b"1;x=y\r\n{\r\n1\r\n}\r\n0\r\nX-Trailer: a\r\n\r\n", b"{}", True),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", b"", True),
+        (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n", b"", True),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" + OK, b"{}", True),
+        (b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n" + OK, b"{}", True),
+        (b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}", b"{}", False),
+        (b"HTTP/1.1 200 OK\r\n\r\nto the end", b"to the end", False),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n{}", b"{}", False),
+        (b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\n{}", b"{}", True),
+    ],
+)
+def test_answer_is_read_to_its_end(answer, body, stays_open, byte_by_byte):
+    """Lengths, chunks, statuses without a body, interim answers, and bodies that only the hang-up ends."""
+    ends_with_connection = b"\r\n\r\nto the end" in answer
+    script = answering(answer, *[answer] * (not ends_with_connection), byte_by_byte=byte_by_byte)
+
+    with serving(script) as server, client_of(server, timeout_s=10) as client:
+        answers = [client.exchange(GET) for _ in range(2)]
+
+    assert [answer.content for answer in answers] == [body, body]
+    assert {answer.status_code for answer in answers} == {int(answer.rpartition(b"HTTP/1.")[2][2:5])}
+    assert server.connections == (1 if stays_open else 2)
+
+
+@pytest.mark.parametrize("length", [b"", b"Content-Length: 9\r\n"])
+def test_head_has_no_body_whatever_its_length(length):
+    """The length of an answer to HEAD is that of the body a GET would get."""
+    with serving(always(b"HTTP/1.1 200 OK\r\n" + length + b"\r\n")) as server, client_of(server) as client:
+        answers = [client.exchange(encode("HEAD", "/", "x"), head_only=True) for _ in range(2)]
+
+    assert [(answer.status_code, answer.content) for answer in answers] == [(200, b"")] * 2
+
+
+def test_large_body_in_many_parts_is_whole():
+    """Five megabytes up and down."""
+    body = bytes(range(256)) * 20_000
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+
+    with serving(always(answer)) as server, client_of(server) as client:
+        answers = [client.exchange(encode("POST", "/", "x", body=body)).content for _ in range(2)]
+
+    assert answers == [body, body]
+    assert all(request.endswith(body) for request in server.requests)
+    assert server.connections == 1
+
+
+def test_early_answer_to_a_large_body_is_the_answer():
+    """A server that refuses by the head need not read the body; the connection is of no more use."""
+
+    def script(server: RawServer, connection: socket.socket) -> None:
+        server.requests.append(connection.recv(1024))
+        connection.sendall(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\n\r\n{}")
+        released.wait(timeout=10)
+
+    released = threading.Event()
+    with serving(script) as server, client_of(server, timeout_s=10) as client:
+        try:
+            answers = [client.exchange(encode("POST", "/", "x", body=bytes(20_000_000))) for _ in range(2)]
+        finally:
+            released.set()
+
+    assert [answer.status_code for answer in answers] == [413, 413]
+    assert server.connections == 2
+
+
+def reset(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+@pytest.mark.parametrize("hang_up", [socket.socket.close, reset])
+@pytest.mark.parametrize("request_bytes", [GET, POST])
+def test_request_on_a_dropped_connection_is_not_sent_again(hang_up, request_bytes):
+    """The server reads the second request on a kept connection, and hangs up instead of answering."""
+
+    def script(server: RawServer, connection: socket.socket) -> None:
+        server.read_request(connection)
+        connection.sendall(OK)
+        server.read_request(connection)
+        hang_up(connection)
+
+    with serving(script) as server, client_of(server) as client:
+        client.exchange(request_bytes)
+        with pytest.raises(ConnectionLost) as caught:
+            client.exchange(request_bytes)
+
+    assert caught.value.may_have_arrived
+    assert len(server.requests) == 2
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("is_noticed_by", ["the loop", "a look"])
+def test_connection_that_the_server_closed_while_idle_is_not_used(is_noticed_by, monkeypatch):
+    """The next request gets a new connection, and arrives once, even where the loop had no chance to run."""
+    look_after_s = {"the loop": 1000.0, "a look": 0.0}[is_noticed_by]
+    monkeypatch.setattr("knouds_harness.load.client.http_client._LOOK_AFTER_IDLE_S", look_after_s)
+    hung_up = threading.Event()
+
+    def script(server: RawServer, connection: socket.socket) -> None:
+        if server.read_request(connection):
+            connection.sendall(OK)
+            connection.shutdown(socket.SHUT_RDWR)
+            hung_up.set()
+
+    with serving(script) as server, client_of(server) as client:
+        assert client.exchange(GET).ok
+        assert hung_up.wait(timeout=5)
+        if is_noticed_by == "the loop":
+            gevent.sleep(0.001)
+        assert client.exchange(GET).ok
+
+    assert (len(server.requests), server.connections) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("answer", "failure", "says"),
+    [
+        (b"", ConnectionLost, "hung up without an answer"),
+        (b"HTTP/1.1 200 OK\r\nContent-Le", ConnectionLost, "hung up in the middle"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}", ConnectionLost, "hung up in the middle"),
+        (CHUNKED + b"9\r\n{}", ConnectionLost, "hung up in the middle"),
+        (CHUNKED + b"zz\r\n", BadAnswer, "not HTTP"),
+        (b"<html>\r\n\r\n", BadAnswer, "not HTTP"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}", BadAnswer, "not HTTP"),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 300_000, BadAnswer, "a head of over"),
+    ],
+)
+def test_broken_answer_is_a_failure_that_says_why(answer, failure, says):
+    """Each gets its own kind, and the connection is not used again."""
+    with serving(answering(answer)) as server, client_of(server, timeout_s=10) as client:
+        with pytest.raises(failure, match=says) as caught:
+            client.exchange(GET)
+        with pytest.raises(TransportFailure):
+            client.exchange(GET)
+
+    assert caught.value.may_have_arrived
+    assert server.connections == 2
+
+
+def test_endless_body_is_cut_off(monkeypatch):
+    """A body that does not end costs bounded memory."""
+    monkeypatch.setattr("knouds_harness.load.client.http_connection.MAX_BODY_BYTES", 1_000_000)
+
+    def script(server: RawServer, connection: socket.socket) -> None:
+        server.read_request(connection)
+        connection.sendall(CHUNKED)
+        while True:
+            connection.sendall(b"10000\r\n" + bytes(0x10000) + b"\r\n")
+
+    with (
+        serving(script) as server,
+        client_of(server, timeout_s=10) as client,
+        pytest.raises(BadAnswer, match="a body of over 1,000,000 bytes"),
+    ):
+        client.exchange(GET)
+
+
+def test_rubbish_after_an_answer_reaches_no_other_request():
+    """An answer nobody asked for ends the connection, whether it comes at once or later."""
+    with (
+        serving(always(OK + b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong")) as server,
+        client_of(server) as client,
+    ):
+        bodies = [client.exchange(GET).content for _ in range(3)]
+
+    assert bodies == [b"{}"] * 3
+    assert server.connections == 3
+
+
+@pytest.mark.parametrize("sent_first", [b"", b"HTTP/1.1 200 OK\r\n", OK[:-1]])
+def test_slow_answer_is_cut_off_at_the_deadline(sent_first):
+    """The deadline covers the whole answer, however much of it came."""
+    released = threading.Event()
+
+    def script(server: RawServer, connection: socket.socket) -> None:
+        server.read_request(connection)
+        connection.sendall(sent_first)
+        released.wait(timeout=10)
+
+    with serving(script) as server, client_of(server) as client:
+        with pytest.raises(TimedOut, match="in time") as caught:
+            client.exchange(GET, timeout_s=0.05)
+        with pytest.raises(TimedOut):
+            client.exchange(GET, timeout_s=0.05)
+        released.set()
+
+    assert caught.value.may_have_arrived
+    assert server.connections == 2
+
+
+def test_deadline_of_an_earlier_request_does_not_end_a_later_one():
+    """One timer serves all requests of a connection; it looks at the deadline of the one at hand."""
+
+    def script(server: RawServer, connection: socket.socket) -> None:
+        server.read_request(connection)
+        connection.sendall(OK)
+        server.read_request(connection)
+        time.sleep(0.3)  # the first request's deadline is over by then
+        connection.sendall(OK)
+
+    with serving(script) as server, client_of(server) as client:
+        client.exchange(GET, timeout_s=0.2)
+        assert client.exchange(GET, timeout_s=10).ok
+
+    assert server.connections == 1
+
+
+def test_killed_greenlet_takes_its_connection_along():
+    """Its answer may still come, and must not reach the next request."""
+    arrived, released = threading.Event(), threading.Event()
+
+    def script(server: RawServer, connection: socket.socket) -> None:
+        while server.read_request(connection):
+            arrived.set()
+            if server.connections == 1:
+                released.wait(timeout=10)
+                connection.sendall(OK.replace(b"{}", b"11"))
+            else:
+                connection.sendall(OK)
+
+    with serving(script) as server, client_of(server) as client:
+        greenlet = gevent.spawn(client.exchange, GET)
+        with gevent.Timeout(10):
+            while not arrived.is_set():
+                gevent.sleep(0.001)
+        greenlet.kill()
+        released.set()
+        body = client.exchange(GET).content
+
+    assert body == b"{}"
+    assert server.connections == 2
+
+
+def test_nobody_listening_is_said_before_anything_is_sent():
+    """Nothing can have arrived."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+
+    with (
+        HttpClient(Origin(host="127.0.0.1", port=port, tls=None)) as client,
+        pytest.raises(NotConnected, match="Connection refused") as caught,
+    ):
+        client.exchange(POST)
+
+    assert not caught.value.may_have_arrived
+
+
+def test_unknown_host_is_said():
+    """A name without an address."""
+    with (
+        HttpClient(Origin(host="no-such-host.invalid", port=80, tls=None)) as client,
+        pytest.raises(NotConnected, match=r"no-such-host\.invalid cannot"),
+    ):
+        client.exchange(GET)
+
+
+def test_ipv6_address_is_reached():
+    """The brackets of a URL are no part of the address, and are part of the Host header."""
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as listener:
+        origin = origin_of(f"http://[::1]:{listener.getsockname()[1]}")
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1024)
+                connection.sendall(OK)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with HttpClient(origin, timeout_s=10) as client:
+            assert client.exchange(encode("GET", "/", origin.authority)).ok
+        thread.join()
+
+    assert origin.authority.startswith("[::1]:")
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(scope="module")
+def server_tls(authority) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    return context
+
+
+@pytest.fixture
+def trusting(authority, tmp_path, monkeypatch) -> None:
+    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+
+
+@pytest.mark.usefixtures("trusting")
+def test_tls_with_a_certificate_of_ssl_cert_file(server_tls):
+    """Many requests over one encrypted connection, large ones too."""
+    body = bytes(range(256)) * 8_000
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+
+    with serving(always(answer), server_tls) as server, client_of(server, timeout_s=10) as client:
+        answers = [client.exchange(encode("POST", "/", "x", body=body)).content for _ in range(3)]
+
+    assert answers == [body] * 3
+    assert server.connections == 1
+
+
+@pytest.mark.usefixtures("trusting")
+def test_tls_server_that_hangs_up_in_the_middle_is_a_loss(server_tls):
+    """An encrypted answer that is cut short is not taken for a whole one."""
+    script = answering(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}")
+
+    with (
+        serving(script, server_tls) as server,
+        client_of(server, timeout_s=10) as client,
+        pytest.raises(ConnectionLost, match="in the middle"),
+    ):
+        client.exchange(GET)
+
+
+def test_unknown_certificate_is_refused_unless_told_otherwise(server_tls):
+    """Nothing is sent to a server that cannot prove who it is."""
+    with serving(always(OK), server_tls) as server:
+        with (
+            client_of(server, timeout_s=10) as client,
+            pytest.raises(NotConnected, match="TLS: the certificate is not trusted"),
+        ):
+            client.exchange(POST)
+        with HttpClient(origin_of(server.base_url, verify=False), timeout_s=10) as client:
+            assert client.exchange(POST).ok
+
+    assert server.requests == [POST]
+
+
+def test_plain_server_on_an_https_address_is_said():
+    """A handshake with a server that speaks plain HTTP."""
+    with serving(answering(OK)) as server:
+        origin = origin_of(server.base_url.replace("http:", "https:"))
+        with HttpClient(origin, timeout_s=1) as client, pytest.raises(NotConnected):
+            client.exchange(GET)
+
+
+def test_server_that_never_shakes_hands_is_cut_off():
+    """The time to connect covers TLS."""
+    released = threading.Event()
+    with serving(lambda *_: released.wait(timeout=10)) as server:
+        origin = origin_of(server.base_url.replace("http:", "https:"), verify=False)
+        with (
+            HttpClient(origin, connect_timeout_s=0.05) as client,
+            pytest.raises(NotConnected, match="no connection in time"),
+        ):
+            client.exchange(GET)
+        released.set()
+
+
+@pytest.mark.parametrize("url", ["ftp://x", "127.0.0.1:80", "http://", "http://x:port", ""])
+def test_address_that_is_no_url_is_said(url):
+    """Before anything is opened."""
+    with pytest.raises(UsageError, match=r"not a URL|begins with http"):
+        origin_of(url)
+
+
+def test_forgotten_client_leaves_no_connection_behind():
+    """Locust throws users away without a word; the loop must not hold their sockets."""
+    hung_up = threading.Event()
+
+    def script(server: RawServer, connection: socket.socket) -> None:
+        while server.read_request(connection):
+            connection.sendall(OK)
+        hung_up.set()
+
+    with serving(script) as server:
+        client = client_of(server)
+        client.exchange(GET)
+        del client
+
+        assert hung_up.wait(timeout=5)

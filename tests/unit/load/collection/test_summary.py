@@ -1,0 +1,70 @@
+"""From seconds to the figures of a run."""
+
+from __future__ import annotations
+
+from knouds_harness.load.collection.recording import SERVICE, Second, SeriesKey
+from knouds_harness.load.collection.request_outcomes import RequestOutcome
+from knouds_harness.load.collection.summary import Summary, times
+from knouds_harness.measures.histograms import Histogram, merged
+from knouds_harness.measures.percentiles import RECORDED_PERCENTS, TIME_MEASURES, time_ms
+from knouds_harness.runs.load_results import ALL_OPERATIONS
+
+
+def histogram(*times_ms):
+    made = Histogram()
+    for each in times_ms:
+        made.record(each / 1e3)
+    return made
+
+
+def rows(histograms):
+    """Of one second, by operation."""
+    summary = Summary(start_unix_s=1000, warm_up_s=0)
+    return {each.operation: each for each in summary.add(Second(unix_s=1003, histograms=histograms))}
+
+
+def test_percentiles_of_all_operations_are_those_of_their_requests():
+    """Not of their percentiles: a rare slow operation has little part in them."""
+    fast, slow = histogram(*[2.0] * 98), histogram(80.0, 90.0)
+
+    found = rows(
+        {SeriesKey("whoami", RequestOutcome.KEPT): fast, SeriesKey("runModel", RequestOutcome.KEPT): slow}
+    )
+
+    whole = merged([fast, slow])
+    together = found[ALL_OPERATIONS]
+    assert [together.p50_ms, together.p99_ms, together.max_ms] == [
+        each * 1e3 for each in whole.percentiles_s(50, 99, 100)
+    ]
+    assert round(together.p99_ms or 0) == 80
+
+
+def test_requests_of_a_second_are_counted_under_their_operation_alone():
+    """So that sums over lines count each once; what was not kept has no part in times."""
+    found = rows(
+        {
+            SeriesKey("whoami", RequestOutcome.KEPT): histogram(2.0),
+            SeriesKey("whoami", RequestOutcome.FAILED): histogram(500.0),
+            SeriesKey("whoami", RequestOutcome.KEPT, SERVICE): histogram(1.0),
+        }
+    )
+
+    assert found["whoami"].outcomes == {"kept": 1, "failed": 1}
+    assert found[ALL_OPERATIONS].outcomes == {}
+    assert found[ALL_OPERATIONS].spread == ""
+    assert found[ALL_OPERATIONS].max_ms == found["whoami"].max_ms
+
+
+def test_second_in_which_nothing_was_kept_has_no_times_of_all():
+    """Nothing is known of them."""
+    assert list(rows({SeriesKey("whoami", RequestOutcome.FAILED): histogram(500.0)})) == ["whoami"]
+
+
+def test_figures_of_a_distribution_are_those_of_the_one_list():
+    """The mean, every recorded percentile, and the maximum."""
+    found = times(histogram(*[float(ms) for ms in range(1, 101)]))
+
+    assert tuple(found.percentiles) == RECORDED_PERCENTS
+    assert [round(time_ms(found, measure) or 0, 1) for measure in TIME_MEASURES] == [
+        50.5, 50.0, 75.0, 90.0, 95.0, 99.0, 100.0, 100.0
+    ]  # fmt: skip

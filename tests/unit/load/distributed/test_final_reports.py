@@ -1,0 +1,183 @@
+"""Nothing that was measured is lost with a slow worker: its master asks for a final report, and waits."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import gevent
+import pytest
+from locust.env import Environment
+
+from knouds_harness.load.distributed import final_reports
+from knouds_harness.load.distributed.final_reports import FinalReporter, FinalReports
+from knouds_harness.load.distributed.messages import ASK_FINAL_REPORT, IS_FINAL
+
+
+class Worker:
+    """What a reporter uses of Locust's worker, without a network."""
+
+    client_id = "a"
+
+    def __init__(self) -> None:
+        self.environment = Environment()
+        self.listeners: dict[str, Any] = {}
+        self.did: list[Any] = []
+
+    def register_message(self, kind: str, listener: Any, **_: bool) -> None:
+        self.listeners[kind] = listener
+
+    def send_message(self, kind: str, data: Any = None) -> None:
+        self.did.append((kind, data))
+
+    def stop(self) -> None:
+        self.did.append("stop")
+
+
+class Master:
+    """What a master's side uses of Locust's master, without a network."""
+
+    def __init__(self, *workers: str) -> None:
+        self.environment = Environment()
+        running = [SimpleNamespace(id=worker) for worker in workers]
+        self.clients = SimpleNamespace(ready=[], spawning=[], running=running)
+        self.asked: list[str] = []
+
+    def send_message(self, kind: str, _data: Any, worker: str) -> None:
+        assert kind == ASK_FINAL_REPORT
+        self.asked.append(worker)
+
+    def report(self, worker: str, *, is_final: bool = True) -> None:
+        data = {IS_FINAL: True} if is_final else {}
+        self.environment.events.worker_report.fire(client_id=worker, data=data)
+
+
+@pytest.fixture
+def worker() -> Worker:
+    return Worker()
+
+
+@pytest.fixture
+def reporter(worker) -> FinalReporter:
+    return FinalReporter(worker)
+
+
+@pytest.fixture
+def master() -> Master:
+    return Master("a", "b")
+
+
+@pytest.fixture
+def reports(master) -> FinalReports:
+    return FinalReports(master)
+
+
+def test_final_report_follows_the_last_request(reporter, worker):
+    """What was in flight is in it, and whatever listens to reports adds to it."""
+    worker.environment.events.report_to_master.add_listener(lambda data, **_: data.update(seen=3))
+
+    worker.listeners[ASK_FINAL_REPORT]()
+
+    assert worker.did == ["stop", ("stats", {IS_FINAL: True, "seen": 3})]
+
+
+def test_final_report_is_sent_once(reporter, worker):
+    """However often the end is told."""
+    worker.listeners[ASK_FINAL_REPORT]()
+    worker.environment.events.quitting.fire(environment=worker.environment)
+
+    assert len(worker.did) == 2
+
+
+def test_worker_that_is_ended_reports_unasked(reporter, worker):
+    """As by a SIGTERM."""
+    worker.environment.events.quitting.fire(environment=worker.environment)
+
+    assert worker.did[-1] == ("stats", {IS_FINAL: True})
+
+
+def test_next_test_has_a_final_report_of_its_own(reporter, worker):
+    """Locust's web page starts as many as one likes."""
+    reporter.report()
+    worker.environment.events.test_start.fire(environment=worker.environment)
+
+    reporter.report()
+
+    assert worker.did.count(("stats", {IS_FINAL: True})) == 2
+
+
+def test_master_waits_for_every_worker(reports, master):
+    """From when the test stops."""
+    stopping = gevent.spawn(master.environment.events.test_stopping.fire, environment=master.environment)
+    gevent.sleep(0)
+    master.report("a", is_final=False)
+    assert not stopping.ready()
+
+    for each in ("a", "b"):
+        assert not stopping.ready()
+        master.report(each)
+
+    stopping.join(timeout=5)
+    assert stopping.ready()
+    assert sorted(master.asked) == ["a", "b"]
+    assert reports.missing == frozenset()
+
+
+def test_who_asks_meanwhile_waits_too(reports, master):
+    """And asks nobody a second time."""
+    waiting = [gevent.spawn(reports.await_all) for _ in range(2)]
+    gevent.sleep(0)
+    assert not any(each.ready() for each in waiting)
+
+    for each in ("a", "b"):
+        master.report(each)
+
+    gevent.joinall(waiting, timeout=5)
+    assert all(each.ready() for each in waiting)
+    assert len(master.asked) == 2
+
+
+def test_worker_that_reported_already_is_not_asked(reports, master):
+    """It was ended in order a moment ago."""
+    master.report("a")
+    master.clients.running.pop()
+
+    reports.await_all()
+
+    assert master.asked == []
+
+
+def test_worker_that_never_took_part_is_not_waited_for(reports, master):
+    """One that joined after the start may not know what is asked of it."""
+    master.clients.ready = master.clients.running
+    master.clients.running = []
+
+    reports.await_all()
+
+    assert master.asked == []
+
+
+def test_worker_that_is_lost_meanwhile_is_not_waited_for(reports, master):
+    """Nothing more comes of it."""
+    waiting = gevent.spawn(reports.await_all)
+    gevent.sleep(0)
+    master.report("a")
+
+    master.clients.running = master.clients.running[:1]
+
+    waiting.join(timeout=5)
+    assert waiting.ready()
+    assert reports.missing == frozenset()
+
+
+def test_worker_that_does_not_report_is_named(reports, master, monkeypatch):
+    """After a time in which any machine would have found a moment."""
+    monkeypatch.setattr(final_reports, "_WITHIN_S", 0.05)
+    waiting = gevent.spawn(reports.await_all)
+    gevent.sleep(0)
+
+    master.report("b")
+
+    waiting.join(timeout=5)
+    assert waiting.ready()
+    assert reports.missing == {"a"}

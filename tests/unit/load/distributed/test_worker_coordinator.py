@@ -1,0 +1,313 @@
+"""What a master tells its workers, and what it makes of what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import gevent
+import pytest
+from clocks import Clock
+from hypothesis import given
+from hypothesis import strategies as st
+from locust.env import Environment
+
+from knouds_harness.errors import ExitCode
+from knouds_harness.load.distributed.final_reports import FinalReports
+from knouds_harness.load.distributed.messages import (
+    ASK_CREDITS,
+    ASK_FINAL_REPORT,
+    CREDITS,
+    HEALTH,
+    IS_FINAL,
+    SENT_AT,
+    SHARE,
+    STOP,
+)
+from knouds_harness.load.distributed.worker_coordinator import WorkerCoordinator
+from knouds_harness.load.generator.health import Health
+
+START_UNIX_S = 1_780_000_000.0
+
+
+class Master:
+    """What a coordinator uses of Locust's master, without a network."""
+
+    def __init__(self, *workers: str) -> None:
+        self.environment = Environment()
+        self.clients = SimpleNamespace(ready=[], spawning=[], running=[])
+        self.listeners: dict[str, Any] = {}
+        self.sent: list[tuple[str, Any, str]] = []
+        self.have(*workers)
+
+    def have(self, *workers: str) -> None:
+        self.clients.running = [SimpleNamespace(id=worker) for worker in workers]
+
+    def register_message(self, kind: str, listener: Any) -> None:
+        self.listeners[kind] = listener
+
+    def send_message(self, kind: str, data: Any, worker: str) -> None:
+        self.sent.append((kind, data, worker))
+
+    def hear(self, kind: str, worker: str, **data: Any) -> None:
+        self.listeners[kind](msg=SimpleNamespace(node_id=worker, data=data))
+
+    def report(self, worker: str, *, spent: float = 0.0, is_final: bool = False, at: float = START_UNIX_S):
+        health = Health(spent_credits=spent).packed()
+        self.environment.events.worker_report.fire(
+            client_id=worker, data={HEALTH: health, SENT_AT: at, IS_FINAL: is_final}
+        )
+
+    def take(self, kind: str) -> list[tuple[str, Any]]:
+        """Who was sent what of this kind since the last time."""
+        found = [(worker, data) for sent, data, worker in self.sent if sent == kind]
+        self.sent = [each for each in self.sent if each[0] != kind]
+        return found
+
+
+class Run:
+    """What a coordinator uses of the master's run, noted down."""
+
+    def __init__(self) -> None:
+        self.reports: list[tuple[str, float, float]] = []
+        self.notes: list[str] = []
+        self.doubts: list[str] = []
+        self.stops: list[tuple[str, ExitCode | None]] = []
+
+    def note(self, sentence: str) -> None:
+        self.notes.append(sentence)
+
+    def doubt(self, sentence: str) -> None:
+        self.doubts.append(sentence)
+
+    def stop(self, reason: str, exit_code: ExitCode | None) -> None:
+        self.stops.append((reason, exit_code))
+
+    def take_report(self, worker: str, health: Health, report: Mapping[str, Any]) -> None:
+        self.reports.append((worker, health.spent_credits, report[SENT_AT]))
+
+
+def coordinator_of(master: Any, run: Run, clock: Clock) -> WorkerCoordinator:
+    return WorkerCoordinator(master, run, FinalReports(master), most_credits=100, clock=clock)
+
+
+@pytest.fixture
+def run() -> Run:
+    return Run()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock(START_UNIX_S)
+
+
+@pytest.fixture
+def master() -> Master:
+    return Master("a", "b", "c", "d")
+
+
+@pytest.fixture
+def coordinator(master, run, clock) -> WorkerCoordinator:
+    """One whose load has begun."""
+    coordinator = coordinator_of(master, run, clock)
+    coordinator.begin(START_UNIX_S)
+    gevent.sleep(0)
+    return coordinator
+
+
+def shares_of(master: Master) -> dict[str, tuple[int, int]]:
+    return {worker: (share["index"], share["workers"]) for worker, share in master.take(SHARE)}
+
+
+def granted_to(master: Master) -> float:
+    ((_, answer),) = master.take(CREDITS)
+    return float(answer["granted"])
+
+
+def test_each_worker_gets_another_share(coordinator, master):
+    """Of so many workers each serves every so manieth arrival."""
+    assert shares_of(master) == {"a": (0, 4), "b": (1, 4), "c": (2, 4), "d": (3, 4)}
+
+
+def test_lost_worker_ends_the_run(coordinator, master, run, clock):
+    """It is said by name, since when nothing of it is counted, and what that may have cost."""
+    master.hear(ASK_CREDITS, "b", needed=10, what="a run")
+    clock.now_s += 17
+    master.report("b", spent=2, at=clock.now_s)
+    clock.now_s += 3
+    master.have("a", "c", "d")
+
+    coordinator.look()
+
+    assert run.stops == [("Ended early: lost a worker, b.", None)]
+    assert run.doubts == [
+        (
+            "The run lost a worker, b: what it sent after second 17 is not counted, and may have cost up to "
+            "10.5 credits."
+        )
+    ]
+
+
+def test_lost_worker_is_said_once(coordinator, master, run):
+    """However long the others take to end."""
+    master.have("a", "c", "d")
+
+    coordinator.look()
+    coordinator.look()
+
+    assert len(run.doubts) == len(run.stops) == 1
+
+
+def test_share_of_a_lost_worker_goes_to_nobody(coordinator, master):
+    """What it had to send is not sent: the run is over."""
+    shares_of(master)
+    master.have("a", "c", "d")
+
+    coordinator.look()
+
+    assert master.sent == []
+
+
+def test_worker_that_prepares_is_not_lost(coordinator, master, run):
+    """Its heartbeats may say that it is ready to be started, when that has been done."""
+    master.clients.ready = [master.clients.running.pop()]
+
+    coordinator.look()
+
+    assert (run.stops, run.doubts) == ([], [])
+
+
+def test_worker_that_is_ended_in_order_interrupts_the_run(coordinator, master, run):
+    """As by a SIGTERM; all that it sent is in the figures, so they stay the target's."""
+    master.report("b", is_final=True)
+    master.have("a", "c", "d")
+
+    coordinator.look()
+
+    assert run.stops == [("Ended early: worker b was ended.", ExitCode.INTERRUPTED)]
+    assert run.doubts == []
+
+
+def test_worker_that_joins_late_casts_doubt_on_the_figures(coordinator, master, run):
+    """Locust gives it users of the others, and it has no share of the load for them."""
+    shares_of(master)
+    master.have("a", "b", "c", "d", "e")
+
+    coordinator.look()
+
+    assert run.doubts == ["Worker e joined after the start: it got no share of the load."]
+    assert (run.stops, master.sent) == ([], [])
+
+
+def test_workers_that_are_lost_before_load_begins_are_missed(master, run, clock):
+    """The run says why it came to nothing."""
+    coordinator = coordinator_of(master, run, clock)
+    coordinator.assemble()
+    master.have()
+
+    coordinator.end()
+
+    assert run.stops == [("Ended early: lost a worker, a.", None)]
+    assert len(run.doubts) == 4
+
+
+def test_end_waits_for_the_final_reports(coordinator, master, run):
+    """What workers counted last is in the figures."""
+    ending = gevent.spawn(coordinator.end)
+    gevent.sleep(0)
+    asked = [worker for worker, _ in master.take(ASK_FINAL_REPORT)]
+    for worker in asked:
+        assert not ending.ready()
+        master.report(worker, is_final=True)
+
+    ending.join(timeout=5)
+
+    assert sorted(asked) == ["a", "b", "c", "d"]
+    assert ending.ready()
+    assert run.doubts == []
+
+
+def test_workers_that_go_once_all_is_over_are_not_missed(coordinator, master, run):
+    """Locust has them quit, and asks for the end a second time."""
+    for worker in "abcd":
+        master.report(worker, is_final=True)
+    coordinator.end()
+    master.have()
+
+    coordinator.end()
+
+    assert (run.stops, run.doubts) == ([], [])
+
+
+def test_what_workers_report_is_handed_on(coordinator, master, run):
+    """How each does, with all else that it reports."""
+    master.report("b", spent=2.5)
+
+    assert run.reports == [("b", 2.5, START_UNIX_S)]
+
+
+def test_clock_of_a_worker_that_differs_is_said(coordinator, master, run, clock):
+    """Its arrivals are off by as much."""
+    for worker in "abcd":
+        master.report(worker, is_final=True, at=clock.now_s + (2.5 if worker == "c" else 0.1))
+
+    coordinator.end()
+
+    (doubt,) = run.doubts
+    assert doubt.startswith("The clock of worker c differs by +2.5 s")
+
+
+def test_worker_can_end_the_run(coordinator, master, run):
+    """With its reason and exit code."""
+    master.hear(STOP, "c", reason="nobody answers", exit_code=3)
+
+    assert run.stops == [("nobody answers", ExitCode.UNREACHABLE)]
+
+
+def test_credits_that_are_needed_are_granted_while_there_are_any(coordinator, master, run):
+    """The last ones too; then the run ends."""
+    grants = []
+    while not run.stops:
+        master.hear(ASK_CREDITS, "a", needed=4, what="a run")
+        grants.append(granted_to(master))
+
+    assert grants[0] == 12.5
+    assert grants[-1] == 0
+    assert sum(grants) == pytest.approx(100, abs=4)
+    assert run.stops[0][1] is ExitCode.GUARD
+
+
+def test_credits_that_are_asked_for_ahead_never_end_the_run(coordinator, master, run):
+    """There may be none left without anybody needing one."""
+    master.hear(ASK_CREDITS, "a", needed=100, what="a run")
+    assert granted_to(master) == 100
+
+    master.hear(ASK_CREDITS, "b", needed=0, what="")
+
+    assert granted_to(master) == 0
+    assert run.stops == []
+
+
+def test_credits_come_back_from_who_leaves_in_order(coordinator, master):
+    """What it did not spend is there for others; what a lost worker had is not."""
+    master.hear(ASK_CREDITS, "a", needed=60, what="a run")
+    master.hear(ASK_CREDITS, "b", needed=40, what="a run")
+    master.take(CREDITS)
+
+    master.report("a", spent=10, is_final=True)
+    master.hear(ASK_CREDITS, "c", needed=50, what="a run")
+
+    assert granted_to(master) == 50
+
+
+@given(asks=st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 60)), max_size=40))
+def test_credits_hold_in_total(asks):
+    """Whoever asks for how much and however often, together they get no more than there is."""
+    master: Any = Master("a", "b", "c", "d")
+    coordinator_of(master, Run(), Clock())
+
+    for worker, needed in asks:
+        master.hear(ASK_CREDITS, worker, needed=needed, what="a run")
+
+    assert sum(answer["granted"] for _, answer in master.take(CREDITS)) <= 100

@@ -1,0 +1,148 @@
+"""How a run stands is told once a second, from what its processes counted."""
+
+from __future__ import annotations
+
+import os
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from knouds_harness.errors import ExitCode
+from knouds_harness.load.arrivals.shapes import Shape
+from knouds_harness.load.collection.recording import Error, Second, SeriesKey
+from knouds_harness.load.collection.request_outcomes import RequestOutcome
+from knouds_harness.load.generator.health import Health
+from knouds_harness.load.generator.progress import ProgressTeller
+from knouds_harness.measures.histograms import Histogram
+from knouds_harness.runs.load_progress import Listener, Told
+
+
+@pytest.fixture
+def health():
+    """Of the only process."""
+    return Health(cpu_share=0.2, spent_credits=12.0, in_flight=3)
+
+
+@pytest.fixture
+def listener():
+    """Hears what is told."""
+    listener = Listener()
+    yield listener
+    listener.close()
+
+
+@pytest.fixture
+def teller(tmp_path, health, listener):
+    """Of an open run of a minute."""
+    options = SimpleNamespace(rate=50.0, users=100, warm_up_s=2.0, course=Shape.of("constant", 50.0, 60.0))
+    teller = ProgressTeller(
+        listener.writing,
+        options,  # type: ignore[arg-type]  # as much of them as it looks at
+        folder=tmp_path,
+        most_credits=100.0,
+        health=lambda: health,
+    )
+    teller.start_unix_s = time.time() - 10
+    return teller
+
+
+def second(unix_s, **counts):
+    """What ended within a second, each in a millisecond."""
+    histograms = {}
+    for outcome, count in counts.items():
+        histograms[SeriesKey("getWhoami", RequestOutcome(outcome))] = histogram = Histogram()
+        histogram.record(0.001, count)
+    return Second(unix_s=unix_s, histograms=histograms)
+
+
+def test_recent_rate_is_of_the_last_seconds(teller):
+    """What was before does not blur it."""
+    for unix_s in range(100, 120):
+        teller.add(second(unix_s, kept=10 if unix_s < 110 else 50))
+
+    now = teller.now()
+
+    assert now.recent_per_s == 50
+    assert now.requests == 10 * 10 + 10 * 50
+    assert now.asked_per_s == 50
+
+
+def test_parts_of_one_second_are_one_second(teller):
+    """Workers report each their own."""
+    for _ in range(5):
+        teller.add(second(100, kept=10))
+
+    assert teller.now().recent_per_s == 50
+
+
+def test_errors_are_told_by_kind_most_frequent_first(teller):
+    """Whatever the operation was."""
+    rare, frequent = (
+        Error("a", RequestOutcome.FAILED, 500, "X"),
+        Error("b", RequestOutcome.THROTTLED, 429, "Y"),
+    )
+    teller.add(Second(unix_s=100, errors={rare: 1, frequent: 5, frequent._replace(operation="a"): 5}))
+
+    assert [(each.code, each.count) for each in teller.now().errors] == [("Y", 10), ("X", 1)]
+
+
+def test_late_generator_is_told_while_it_lasts(teller, health):
+    """Judged by what came since the last time."""
+    health.lateness.record(0.5, 100)
+    late = teller.now()
+    health.lateness.record(0.0001, 10_000)
+    in_time = teller.now()
+
+    assert "late" in late.limits[0]
+    assert late.lateness_p99_ms == pytest.approx(500, rel=0.01)
+    assert in_time.limits == ()
+
+
+def test_first_seconds_are_not_judged(teller, health):
+    """Everything is late while connections are opened."""
+    teller.start_unix_s = time.time() - 1
+    health.lateness.record(0.5, 100)
+
+    assert teller.now().limits == ()
+
+
+def test_what_is_told_is_heard(teller, listener):
+    """The latest of it, and what the run ends with."""
+    teller.add(second(100, kept=10))
+    teller.tell()
+    teller.add(second(101, failed=1))
+    teller.conclude(ExitCode.BREACH)
+
+    told = listener.hear()
+
+    assert told.has_begun
+    assert told.exit_code == ExitCode.BREACH
+    assert told.progress is not None
+    assert told.progress.outcomes["failed"] == 1
+    assert told.progress.percentiles_ms["50"] == pytest.approx(1.0, rel=0.001)
+    assert (told.progress.spent_credits, told.progress.most_credits, told.progress.in_flight) == (12, 100, 3)
+
+
+def test_verdict_is_kept_whatever_is_told_afterwards(teller, listener):
+    """Nor is what was told before it lost."""
+    teller.conclude(ExitCode.KEPT)
+    teller.tell()
+
+    assert listener.hear().exit_code == ExitCode.KEPT
+
+
+def test_half_a_line_waits_for_its_other_half(listener):
+    """Whoever looks too early looks again."""
+    os.write(listener.writing, b'{"exit_')
+    assert listener.hear() == Told()
+
+    os.write(listener.writing, b'code": 4}\n')
+    assert listener.hear() == Told(exit_code=4)
+
+
+def test_nobody_who_listens_disturbs_nothing(teller, listener):
+    """Load is not ended by what only shows it."""
+    listener.close()
+
+    teller.tell()

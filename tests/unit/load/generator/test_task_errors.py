@@ -1,0 +1,169 @@
+"""Exceptions in tasks count, are told with their place, and end a run where a task never comes to its end."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+from locust import TaskSet, User
+from locust.env import Environment
+from locust.exception import StopUser
+from locust.user.task import DefaultTaskSet
+
+from knouds_harness.load.arrivals.arrival_user import ArrivalUser
+from knouds_harness.load.collection.recording import SecondsRecorder
+from knouds_harness.load.collection.request_outcomes import RequestOutcome
+from knouds_harness.load.generator.task_errors import TaskErrors, place_of
+
+
+class Mine(User):
+    """Does nothing by itself."""
+
+    task_at_hand: Any = None
+
+
+class Nested(TaskSet):
+    """A set of tasks within a task."""
+
+
+def look(_user):
+    """A task."""
+
+
+@pytest.fixture
+def ended():
+    """Why the run was ended."""
+    return []
+
+
+@pytest.fixture
+def recorder():
+    """Counts in one second."""
+    return SecondsRecorder(clock=lambda: 100.0)
+
+
+@pytest.fixture
+def environment(recorder, ended, monkeypatch):
+    """With what listens to it, for two users."""
+    monkeypatch.setattr(ArrivalUser, "passed", set())
+    environment = Environment()
+    TaskErrors(environment, recorder, users=2, on_always=ended.append)
+    return environment
+
+
+@pytest.fixture
+def user(environment):
+    """At a task."""
+    user = Mine(environment)
+    user.task_at_hand = look
+    return user
+
+
+def raised(act: Callable[[], object]) -> Exception:
+    """What an act raises."""
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - of any kind
+        act()
+    return caught.value
+
+
+def tell(environment: Environment, instance: object, error: Exception | None = None) -> None:
+    """An exception came."""
+    error = error or raised(lambda: json.loads("{"))
+    environment.events.user_error.fire(user_instance=instance, exception=error, tb=error.__traceback__)
+
+
+def errors(recorder):
+    """What was counted."""
+    (second,) = recorder.take(with_current=True)
+    return second.errors
+
+
+def test_exception_counts_under_its_task_with_its_place(environment, user, recorder):
+    """A line of one's own, and not one of Python's."""
+    for _ in range(3):
+        tell(environment, DefaultTaskSet(user))
+
+    ((error, count),) = errors(recorder).items()
+    assert count == 3
+    assert (error.operation, error.outcome, error.status_code) == ("task look", RequestOutcome.FAILED, 0)
+    assert error.code.startswith("JSONDecodeError: Expecting property name")
+    assert "tests/unit/load/generator/test_task_errors.py:" in error.code
+
+
+def test_place_is_told_in_the_same_words_each_time(environment, user, recorder):
+    """However the message differs: there are no more kinds of error than places."""
+
+    def fail(number):
+        raise ValueError(number)
+
+    for number in range(3):
+        tell(environment, DefaultTaskSet(user), raised(partial(fail, number)))
+
+    ((error, count),) = errors(recorder).items()
+    assert count == 3
+    assert error.code.startswith("ValueError: 0 (")
+
+
+def test_task_that_never_came_to_its_end_ends_the_run(environment, user, ended):
+    """Once it has failed as often as there are users, or five times."""
+    tell(environment, DefaultTaskSet(user))
+    assert ended == []
+
+    for _ in range(3):
+        tell(environment, DefaultTaskSet(user))
+
+    assert ended == ["Ended early, as look never came to its end."]
+
+
+def test_task_that_came_to_its_end_once_ends_no_run(environment, user, ended):
+    """It is a rare failure."""
+    ArrivalUser.passed.add(look)
+
+    for _ in range(9):
+        tell(environment, DefaultTaskSet(user))
+
+    assert ended == []
+
+
+def test_task_within_a_task_ends_no_run(environment, user, ended, recorder):
+    """Whether others of its set come to their end is not known."""
+    for _ in range(9):
+        tell(environment, Nested(user))
+
+    assert ended == []
+    assert {each.operation for each in errors(recorder)} == {"task Nested"}
+
+
+def test_user_that_cannot_start_is_ended_quietly(environment, ended, recorder):
+    """Else each would print a traceback."""
+    for _ in range(2):
+        with pytest.raises(StopUser):
+            tell(environment, Mine(environment))
+
+    assert {each.operation for each in errors(recorder)} == {"task on_start"}
+    assert ended == ["Ended early, as on_start never came to its end."]
+
+
+def test_what_locust_says_of_each_exception_is_not_shown(environment, caplog):
+    """Other words of Locust's are."""
+    logger = logging.getLogger("locust.user.task")
+    logger.error("%s\n%s", "what", "Traceback …")
+    logger.error("something else")
+
+    assert [each.getMessage() for each in caplog.records] == ["something else"]
+
+
+def test_place_of_an_exception_within_python_alone_is_told_too():
+    """There is no better one."""
+    try:
+        json.loads("{")
+    except ValueError as error:
+        traceback = error.__traceback__
+    assert traceback is not None
+    assert traceback.tb_next is not None
+
+    assert "json" in place_of(traceback.tb_next)

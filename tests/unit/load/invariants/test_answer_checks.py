@@ -1,0 +1,223 @@
+"""Answers under load against the contract."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from datetime import date
+
+import pytest
+from load_answers import Said, limited, polled, ran, throttled
+
+from knouds_harness.contract.document import shipped_document
+from knouds_harness.exchange.redaction import Redactor
+from knouds_harness.load.client.response import Response
+from knouds_harness.load.invariants.answer_checks import ContractBroken, Verifier
+from knouds_harness.targets.personas import Secret
+from knouds_harness.targets.waivers import Waiver
+
+DOCUMENT = shipped_document()
+KEY = "knouds_live_full-4f1c"
+ACCOUNT = {"id": "usr_1", "email": "ada@example.com", "role": "user", "tier": "pro", "approved": True}
+
+
+def judged(name, *answers, **options):
+    """What each is called, and how the facts fared: seen, broken, excused."""
+    one = Verifier(DOCUMENT, **options)
+    verdicts = [one.judge(name, answer) for answer in answers]
+    tallies = one.take().by_invariant
+    return verdicts, {fact: (each.seen, each.broken, each.excused) for (fact, _), each in tallies.items()}
+
+
+def whoami(**changes):
+    """An answer of whoami."""
+    return Said({"user": {**ACCOUNT, **changes}}, path="/api/whoami")
+
+
+def test_right_answers_count_for_every_fact_they_show():
+    """The same bytes again, and the same members with other values, as much as the first."""
+    verdicts, facts = judged("getWhoami", whoami(), whoami(), whoami(id="usr_2"))
+
+    assert verdicts == [None, None, None]
+    assert facts["whoami.user-object"] == (3, 0, 0)
+    assert facts["ground.json-content-type"] == (3, 0, 0)
+
+
+def test_answer_shows_only_the_facts_that_apply_to_it():
+    """A poll in flight says nothing of results."""
+    _, facts = judged("getExecution", polled("processing"), polled("processing", "e-2"))
+
+    assert facts["execution.status-closed"] == (2, 0, 0)
+    assert "execution.completed-has-result" not in facts
+
+
+@pytest.mark.parametrize(
+    ("changes", "fact"),
+    [({"role": "owner"}, "whoami.role-closed"), ({"approved": "yes"}, "whoami.approved-is-true")],
+)
+def test_wrong_success_is_named_by_its_fact(changes, fact):
+    """Also after right ones of the same form, and each time."""
+    verdicts, facts = judged("getWhoami", whoami(), whoami(), whoami(**changes), whoami(**changes))
+
+    assert verdicts[:2] == [None, None]
+    assert [each.code for each in verdicts[2:]] == [fact, fact]
+    assert str(verdicts[2]).startswith(f"{fact}: expected ")
+    assert facts[fact] == (4, 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("answer", "fact"),
+    [
+        (Said(b"{", path="/api/whoami"), "ground.responses-are-json-objects"),
+        (Said([ACCOUNT], path="/api/whoami"), "ground.responses-are-json-objects"),
+        (
+            Said({"user": ACCOUNT}, path="/api/whoami", headers={"content-type": "text/html"}),
+            "ground.json-content-type",
+        ),
+        (Said({"user": ACCOUNT}, path="/api/whoami", status=203), "ground.status-is-documented"),
+    ],
+    ids=["cut short", "an array", "another type", "another status"],
+)
+def test_success_that_is_none_is_wrong(answer, fact):
+    """Whatever a parser makes of it."""
+    (verdict,), facts = judged("getWhoami", answer)
+
+    assert verdict.code
+    assert facts[fact][1] == 1
+
+
+NESTED = b'{"user": {"id": "usr_1", "role": ' + b"[" * 300 + b"]" * 300 + b"}}"
+
+
+def answered(content_encoding, body, *, extra=b""):
+    """A success as the client keeps it."""
+    answer = Response()
+    answer.url = "http://127.0.0.1:8080/api/whoami"
+    encoding = f"Content-Encoding: {content_encoding}\r\n".encode() if content_encoding else b""
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n" + encoding + extra + b"\r\n\r\n"
+    answer.fill(200, head, 0, body)
+    return answer
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        answered("", NESTED),
+        answered("", b'{"user": ' + json.dumps(ACCOUNT).encode() + b', "x": ' + NESTED + b"}"),
+        answered("", b"[" * 100_000),
+        answered("gzip", b'{"user": ' + json.dumps(ACCOUNT).encode() + b"}"),
+        answered("gzip", gzip.compress(b"{}")[:-4]),
+        answered("br", b"\x0b\x02\x80{}"),
+        answered("deflate", b"{}"),
+        answered("", b"<html>"),
+        answered("", b""),
+    ],
+    ids=[
+        "300 levels",
+        "300 levels more",
+        "half of 100,000",
+        "no gzip",
+        "cut gzip",
+        "no br",
+        "no deflate",
+        "HTML",
+        "nothing",
+    ],
+)
+def test_answer_that_cannot_be_judged_is_wrong(answer):
+    """Each time that it comes, also after right ones; with an example, and without an exception."""
+    one = Verifier(DOCUMENT)
+    right = [one.judge("getWhoami", whoami()) for _ in range(2)]
+    verdicts = [one.judge("getWhoami", answer) for _ in range(3)]
+
+    broken = [each for each in one.take().by_invariant.values() if each.broken]
+    assert right == [None, None]
+    assert all(isinstance(each, ContractBroken) for each in verdicts)
+    assert {each.broken for each in broken} == {3}
+    assert all(each.example.startswith("getWhoami 200: expected ") for each in broken)
+
+
+@pytest.mark.parametrize("digits", [19, 5_000])
+@pytest.mark.parametrize("name", ["limit", "remaining", "reset"])
+def test_header_of_countless_digits_is_wrong(name, digits):
+    """No number of them is meant."""
+    answer = ran(99)
+    answer.headers[f"x-ratelimit-{name}"] = "9" * digits
+
+    (verdict,), facts = judged("runWorkflow", answer)
+
+    assert verdict.code == "rate.headers-are-integers"
+    assert facts["rate.headers-are-integers"][1] == 1
+
+
+@pytest.mark.parametrize("role", [KEY, KEY.upper(), "\x1b[2J\n::add-mask::x"])
+def test_what_an_answer_gives_away_is_in_no_verdict(role):
+    """Nor in the example; nothing in either is obeyed by a terminal or by CI."""
+    one = Verifier(DOCUMENT, redactor=Redactor([Secret(KEY, "key:full")]))
+
+    verdict = one.judge("getWhoami", whoami(role=role))
+    verdict = verdict and one.judge("getWhoami", whoami(role=role))
+
+    (example,) = (each.example for each in one.take().by_invariant.values() if each.broken)
+    for text in (str(verdict), example):
+        assert KEY not in text.lower()
+        assert all(line.isprintable() and not line.startswith("::") for line in text.splitlines())
+
+
+def test_headers_are_judged_too():
+    """Of a run, on a limited tier."""
+    milliseconds = ran(99)
+    milliseconds.headers.update(limited(99, reset_unix_s=1_764_063_060_000))
+
+    verdicts, facts = judged("runWorkflow", ran(99), ran(98), milliseconds)
+
+    assert verdicts[:2] == [None, None]
+    assert verdicts[2].code == "rate.headers-are-integers"
+    assert facts["rate.headers-are-integers"] == (3, 1, 0)
+
+
+def test_refusal_is_judged_and_stays_what_it_is():
+    """A 429 is throttled, broken or not."""
+    half = throttled(30)
+    half.headers["retry-after"] = "15"
+
+    verdicts, facts = judged("runWorkflow", throttled(), half)
+
+    assert verdicts == [None, None]
+    assert facts["rate.body-and-headers-agree"] == (2, 1, 0)
+
+
+def test_assumption_that_does_not_hold_is_excused():
+    """That model runs report ms is assumed."""
+    answer = ran(99, path="/api/models/claude-sonnet/run")
+    answer.content = answer.content.replace(b', "ms": 12', b"")
+
+    (verdict,), facts = judged("runModel", answer)
+
+    assert verdict is None
+    assert facts["run.model-ms"] == (1, 0, 1)
+
+
+@pytest.mark.parametrize(("expires", "is_excused"), [(date(2099, 1, 1), True), (date(2026, 1, 1), False)])
+def test_waived_breach_is_excused_until_the_waiver_expires(expires, is_excused):
+    """As in a check."""
+    waiver = Waiver(reason="known", expires=expires, fact="whoami.role-closed")
+
+    (verdict,), facts = judged("getWhoami", whoami(role="owner"), waivers=(waiver,))
+
+    assert (verdict is None) is is_excused
+    assert facts["whoami.role-closed"] == ((1, 0, 1) if is_excused else (1, 1, 0))
+
+
+def test_what_is_no_operation_is_left_alone():
+    """A Locust file may send whatever it likes."""
+    assert judged("something else", whoami(), Said(status=0)) == ([None, None], {})
+
+
+def test_many_forms_are_counted_and_forgotten():
+    """Members that differ from answer to answer do not pile up."""
+    answers = [Said({"status": "ok", f"build-{number}": 1}, path="/api/health") for number in range(600)]
+
+    _, facts = judged("getHealth", *answers)
+
+    assert facts["ground.json-content-type"] == (600, 0, 0)

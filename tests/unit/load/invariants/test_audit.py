@@ -1,0 +1,62 @@
+"""The runs of an account against the rows of its usage."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from knouds_harness.load.invariants.audit import Rows, compare
+from knouds_harness.load.invariants.invariants import HAS_A_ROW, IS_CHARGED
+from knouds_harness.load.invariants.observations import ObservedRun
+from knouds_harness.load.invariants.tallies import Tallies
+
+PORTRAIT, CLIP = "workflows/portrait", "models/seedance"
+
+
+def broken(runs, costs):
+    """How often each promise was broken."""
+    tallies = Tallies()
+    counts = {resource: Counter(rows) for resource, rows in costs.items()}
+    compare(tallies, {ObservedRun("ada", *run): count for run, count in runs.items()}, counts)
+    found = tallies.by_invariant
+    return found[HAS_A_ROW].broken, found[IS_CHARGED].broken
+
+
+@pytest.mark.parametrize(
+    ("runs", "costs", "expected"),
+    [
+        ({(PORTRAIT, 8.0): 3}, {PORTRAIT: [8.0] * 3}, (0, 0)),
+        ({(PORTRAIT, 8.0): 3}, {PORTRAIT: [8.0] * 5}, (0, 0)),
+        ({(PORTRAIT, 8.0): 3}, {PORTRAIT: [8.0] * 2}, (1, 0)),
+        ({(PORTRAIT, 8.0): 3}, {CLIP: [8.0] * 3}, (3, 0)),
+        ({(PORTRAIT, 8.0): 3}, {PORTRAIT: [8.0, 8.0, 0.0]}, (0, 1)),
+        ({(PORTRAIT, 8.0): 2, (PORTRAIT, None): 1}, {PORTRAIT: [8.0, 8.0, 70.0]}, (0, 0)),
+        ({(PORTRAIT, 0.0): 2}, {PORTRAIT: [8.0, 8.0]}, (0, 0)),
+        ({(PORTRAIT, 8.0): 1, (CLIP, 70.0): 1}, {PORTRAIT: [8.0], CLIP: [71.0]}, (0, 1)),
+    ],
+    ids=[
+        "equal",
+        "others ran too",
+        "one row lacks",
+        "rows of another",
+        "one row is free",
+        "of some no cost was told",
+        "a grant paid",
+        "one row costs more",
+    ],
+)
+def test_each_run_has_a_row_that_costs_as_much(runs, costs, expected):
+    """A row that lacks is no wrong charge besides."""
+    assert broken(runs, costs) == expected
+
+
+def test_row_that_two_pages_show_counts_once():
+    """Rows move to later pages as new ones come; what was there before counts not at all."""
+    rows = Rows()
+    row = {"id": 7, "workflowSlug": "portrait", "creditsCost": 8}
+
+    rows.add([row, {**row, "id": 8}], known={"8"})
+    rows.add([row], known={"8"})
+
+    assert rows.costs == {PORTRAIT: {8.0: 1}}

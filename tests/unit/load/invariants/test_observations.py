@@ -1,0 +1,228 @@
+"""What one process reads out of answers, and hands on."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from clocks import Clock
+from load_answers import RESET_UNIX_S, Said, persona, polled, ran, submitted, throttled
+
+from knouds_harness.load.invariants.invariants import EDGES, NEVER_THROTTLED, SHORT_WAIT, TRUE_WAIT
+from knouds_harness.load.invariants.observations import (
+    LimitedRoute,
+    ObservationBatch,
+    Observations,
+    ObservedRun,
+)
+
+PRO = persona()
+ROUTE = LimitedRoute("pia", "runWorkflow", "pro")
+
+
+@pytest.fixture
+def clock():
+    """Starts anywhere."""
+    return Clock(1_000.0)
+
+
+@pytest.fixture
+def observations(clock):
+    """Empty."""
+    return Observations(chance=random.Random(1), clock=clock)
+
+
+def tell(observations, name, *answers, sender=PRO):
+    """Have it read some answers in a row."""
+    for answer in answers:
+        observations.observe(name, answer, sender, answer.body)
+
+
+def tally(batch, invariant):
+    """How often it was seen, and broken."""
+    found = batch.tallies.by_invariant.get(invariant)
+    return (found.seen, found.broken) if found else (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "expected"),
+    [
+        (["processing", "completed"], (2, 0)),
+        (["processing", "cancel_requested", "cancelled"], (3, 0)),
+        (["cancel_requested", "processing"], (2, 1)),
+        (["done", "completed"], (1, 0)),
+    ],
+    ids=["plain", "cancelled", "back", "undocumented"],
+)
+def test_status_of_an_execution_in_flight_goes_only_forward(observations, statuses, expected):
+    """From the submit on, whatever is no documented status left to the shapes."""
+    tell(observations, "runWorkflow async", submitted())
+
+    tell(observations, "getExecution", *map(polled, statuses))
+
+    assert tally(observations.take(), EDGES) == expected
+
+
+def test_status_that_is_no_text_is_no_status(observations):
+    """Whatever a server puts there, the users go on."""
+    tell(observations, "runWorkflow async", Said({"executionId": "e-1", "status": ["processing"]}))
+    tell(observations, "getExecution", Said({"status": {}}, path="/api/executions/e-1"))
+
+    assert tally(observations.take(), EDGES) == (0, 0)
+
+
+def test_what_a_cancel_answers_counts_as_a_status(observations):
+    """Whoever was told that it was requested must not be told that it was not."""
+    tell(observations, "runWorkflow async", submitted())
+    cancelled = polled("cancel_requested")
+    cancelled.url += "/cancel"
+
+    tell(observations, "cancelExecution", cancelled)
+    tell(observations, "getExecution", polled("processing"))
+
+    assert tally(observations.take(), EDGES) == (2, 1)
+
+
+def test_executions_in_flight_do_not_pile_up(observations):
+    """An execution that ended is forgotten, but for the few that are looked at again."""
+    for number in range(50):
+        tell(observations, "runWorkflow async", submitted(f"e-{number}"))
+        tell(observations, "getExecution", polled("completed", f"e-{number}"))
+
+    batch = observations.take()
+
+    assert len(batch.execution_ids) == 50 * 8
+    assert len(batch.ended) == 10
+    assert observations.take() == ObservationBatch()
+
+
+def test_only_keys_that_receive_await_deliveries(observations):
+    """A webhook and the capability, both."""
+    deaf = persona(capabilities={"workflow:run"}, webhook=True)
+    for sender in (PRO, deaf, persona(webhook=True)):
+        tell(observations, "getExecution", polled("completed"), sender=sender)
+
+    assert len(observations.take().awaited) == 8
+
+
+def test_runs_are_counted_by_what_they_cost(observations):
+    """Failed ones have a row too; refused ones have none."""
+    failed = Said({"error": "No.", "code": "EXECUTION_FAILED"}, status=500)
+    refused = Said({"error": "No.", "code": "INSUFFICIENT_CREDITS"}, status=402)
+
+    tell(observations, "runWorkflow", ran(99), ran(98), failed, refused)
+    tell(observations, "runWorkflow async", submitted())
+
+    assert observations.take().runs == {
+        ObservedRun("pia", "workflows/portrait", 8.0): 2,
+        ObservedRun("pia", "workflows/portrait", None): 2,
+    }
+
+
+def test_windows_are_told_apart_by_their_end(observations):
+    """A second of rounding makes no other window, a minute does; an answer that is lost may have counted."""
+    lost = Said(status=0)
+
+    tell(observations, "runWorkflow", ran(99), ran(98, reset_unix_s=RESET_UNIX_S + 1), throttled(), lost)
+    tell(observations, "runWorkflow", ran(99, reset_unix_s=RESET_UNIX_S + 60))
+
+    batch = observations.take()
+    first, second = batch.windows[ROUTE]
+    assert (first.remaining, first.refused) == ({99: 1, 98: 1}, 1)
+    assert (second.remaining, second.refused) == ({99: 1}, 0)
+    assert batch.unknown == {ROUTE: 1}
+
+
+@pytest.mark.parametrize(
+    ("waited_s", "is_same_window", "expected"), [(33, True, (1, 1)), (33, False, (1, 0)), (20, True, (0, 0))]
+)
+def test_waiting_as_long_as_told_helps(observations, clock, waited_s, is_same_window, expected):
+    """Refused again for the same window, although the wait was over: Retry-After was not true."""
+    tell(observations, "runWorkflow", throttled(30))
+    clock.now_s += waited_s
+
+    tell(
+        observations, "runWorkflow", throttled(27, reset_unix_s=RESET_UNIX_S + (0 if is_same_window else 60))
+    )
+
+    assert tally(observations.take(), TRUE_WAIT) == expected
+
+
+def test_window_keeps_what_came_of_those_whom_it_told_to_wait(observations, clock):
+    """The longest wait that was told, and who was refused for it afterwards and who was not."""
+    tell(observations, "runWorkflow", throttled(20), throttled(30))
+    told = observations.take().windows[ROUTE][0]
+    clock.now_s += 25
+    tell(observations, "runWorkflow", throttled(5))
+    clock.now_s += 60
+    tell(observations, "runWorkflow", ran(99, reset_unix_s=RESET_UNIX_S + 60))
+    later = observations.take().windows[ROUTE]
+
+    assert told.longest_wait_s == 30
+    assert [(each.reset_unix_s - RESET_UNIX_S, each.waits_kept, each.waits_broken) for each in later] == [
+        (0, 1, 1),
+        (60, 0, 0),
+    ]
+
+
+def test_nobody_waits_longer_than_a_window(observations):
+    """An hour is no window."""
+    tell(observations, "runWorkflow", throttled(60), throttled(3600))
+
+    assert tally(observations.take(), SHORT_WAIT) == (2, 1)
+
+
+def test_told_limit_is_that_of_the_tier(observations):
+    """Whatever the window really admits."""
+    answer = ran(98)
+    answer.headers["x-ratelimit-limit"] = "99"
+
+    tell(observations, "runWorkflow", ran(99), answer)
+
+    invariant = ("tier.rate-limit-pro", "X-RateLimit-Limit tells the limit of pro, 100.")
+    assert tally(observations.take(), invariant) == (2, 1)
+
+
+def test_limits_of_the_others_are_not_looked_at(observations):
+    """An enterprise account is never throttled; an administrator and a custom tier are left alone."""
+    tell(observations, "runWorkflow", ran(1), throttled(), sender=persona(tier="enterprise"))
+    tell(observations, "runWorkflow", ran(1), throttled(), sender=persona(tier="partner"))
+    tell(observations, "runWorkflow", ran(1), throttled(), sender=persona(role="admin"))
+
+    batch = observations.take()
+    assert batch.windows == {}
+    assert tally(batch, NEVER_THROTTLED) == (2, 1)
+
+
+def test_batch_survives_the_way_to_the_master(observations):
+    """As plain values, nothing is lost."""
+    tell(observations, "runWorkflow", ran(99), throttled(), Said(status=0))
+    tell(observations, "runWorkflow async", submitted())
+    tell(observations, "getExecution", polled("completed"), sender=persona(webhook=True))
+    batch = observations.take()
+
+    assert ObservationBatch.unpacked(batch.packed()) == batch
+
+
+@pytest.mark.parametrize(
+    "cost", [10**400, -(10**400), float("inf"), float("nan"), 1e300, -1, True, "8", None]
+)
+def test_cost_that_is_no_amount_counts_as_none(observations, cost):
+    """The shapes say that it is wrong; here nothing overflows."""
+    tell(observations, "runWorkflow", ran(cost=cost), sender=persona(tier="enterprise"))
+
+    batch = observations.take()
+    assert {run.cost_credits for run in batch.runs} == {None}
+    assert ObservationBatch.unpacked(batch.packed()).runs == batch.runs
+
+
+def test_ids_and_headers_that_no_server_should_send_are_borne(observations):
+    """Half a surrogate pair, and numbers that nothing can count."""
+    tell(observations, "runWorkflow async", submitted("\ud800"))
+    odd = ran(99)
+    odd.headers.update({f"x-ratelimit-{name}": "9" * 5_000 for name in ("limit", "remaining", "reset")})
+    tell(observations, "runWorkflow", odd)
+
+    batch = observations.take()
+    assert len(batch.execution_ids) == 8
+    assert batch.windows == {}

@@ -1,0 +1,100 @@
+"""Deliveries reach the user who waits, and only those that may be believed."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import gevent
+import pytest
+from run_records import TARGET
+
+from knouds_harness.exchange.signature import sign
+from knouds_harness.load.invariants.delivery_match import DeliveryServer, Post
+from knouds_harness.load.invariants.webhook_waiter import WebhookWaiter, open_webhook_waiter
+from knouds_harness.targets.personas import Secret
+from knouds_harness.targets.resources import Webhook
+
+SECRET = "whsec_0123456789abcdef"
+
+
+@pytest.fixture
+def webhook_waiter():
+    """Nothing came yet."""
+    with DeliveryServer(("127.0.0.1", 0)) as server:
+        webhook = Webhook(url=f"http://127.0.0.1:{server.port}/", secret=Secret(SECRET, "webhook-secret"))
+        yield WebhookWaiter(webhook, [], server=server)
+
+
+def post(execution_id="e1", status="completed", *, secret=SECRET):
+    """A delivery."""
+    now = time.time()
+    body = json.dumps({"executionId": execution_id, "status": status}).encode()
+    return Post(body=body, signature=sign(body, secret=secret, at_unix_s=int(now)), at_unix_s=now)
+
+
+def test_delivery_wakes_who_waits(webhook_waiter):
+    """With the status that it names."""
+    gevent.spawn(webhook_waiter.take, post("e1", "failed"))
+
+    assert webhook_waiter.await_arrival("e1", timeout_s=5).status == "failed"
+
+
+def test_delivery_before_the_wait_is_kept(webhook_waiter):
+    """It may come before the answer to its submit."""
+    webhook_waiter.take(post())
+
+    assert webhook_waiter.await_arrival("e1", timeout_s=0).status == "completed"
+
+
+def test_delivery_of_another_execution_wakes_nobody(webhook_waiter):
+    """Each user waits for their own."""
+    gevent.spawn(webhook_waiter.take, post("e2"))
+
+    assert webhook_waiter.await_arrival("e1", timeout_s=0.01) is None
+    assert webhook_waiter.await_arrival("e2", timeout_s=5) is not None
+
+
+def test_nobody_waits_once_it_is_over(webhook_waiter):
+    """What came is given out; for the rest there has to be time to poll."""
+    gevent.spawn(webhook_waiter.end_waits)
+
+    assert webhook_waiter.await_arrival("e1", timeout_s=60) is None
+    assert webhook_waiter.await_arrival("e2", timeout_s=60) is None
+    webhook_waiter.take(post("e3"))
+    assert webhook_waiter.await_arrival("e3", timeout_s=0) is not None
+
+
+def test_wrong_signature_is_not_believed(webhook_waiter):
+    """And said once in the figures' notes."""
+    webhook_waiter.take(post(secret="another-secret-0"))
+
+    assert webhook_waiter.await_arrival("e1", timeout_s=0) is None
+    assert list(webhook_waiter.notes()) == [
+        "1 deliveries had a signature that does not hold, and were not believed."
+    ]
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b'{"executionId": 7}', b"\xff"], ids=repr)
+def test_misshapen_delivery_is_left_alone(webhook_waiter, body):
+    """It names nobody to wake."""
+    webhook_waiter.take(Post(body=body, signature=sign(body, secret=SECRET, at_unix_s=0), at_unix_s=0.0))
+
+    assert webhook_waiter.await_arrival("e1", timeout_s=0) is None
+
+
+def test_unclaimed_deliveries_are_bounded(webhook_waiter):
+    """The oldest go first."""
+    for number in range(10_001):
+        webhook_waiter.take(post(f"e{number}"))
+
+    assert webhook_waiter.await_arrival("e0", timeout_s=0) is None
+    assert webhook_waiter.await_arrival("e10000", timeout_s=0) is not None
+
+
+def test_profile_without_a_webhook_is_said():
+    """Then ends are polled for."""
+    webhook_waiter, reason = open_webhook_waiter(TARGET, [], server=None, yes_production=False)
+
+    assert webhook_waiter is None
+    assert "no [webhook]" in reason

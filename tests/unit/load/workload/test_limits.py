@@ -1,0 +1,149 @@
+"""Limits of the profile in each process of a load run."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import gevent
+import pytest
+
+from knouds_harness.contract.operations import Action
+from knouds_harness.errors import GuardStop
+from knouds_harness.load.arrivals.schedule import Share
+from knouds_harness.load.workload.limits import LoadLimits
+from knouds_harness.targets.budget import Budget, credits_of
+from knouds_harness.targets.limits import Limits
+from knouds_harness.targets.profile import Target
+
+
+def target(**limits) -> Target:
+    return Target(
+        name="staging",
+        base_url="http://127.0.0.1:1",
+        limits=Limits(**limits),
+        source=Path("targets/staging.toml"),
+    )
+
+
+def run_request(cost_credits: float) -> Any:
+    return SimpleNamespace(operation="runModel", cost_credits=cost_credits)
+
+
+def lease_of(*, master_has: float) -> Any:
+    return Lease(master_has=master_has)
+
+
+class Lease:
+    """Of a master that has so many credits, and hands out five at a time."""
+
+    def __init__(self, *, master_has: float) -> None:
+        self.budget = Budget(0.0)
+        self.master_has = master_has
+        self.asked_ahead = 0
+
+    def get_credits(self, needed: float, **_: str) -> bool:
+        granted = min(max(needed, 5), self.master_has)
+        if granted < needed:
+            return False
+        self.master_has -= granted
+        self.budget.extend(granted)
+        return True
+
+    def ask_ahead(self) -> None:
+        self.asked_ahead += 1
+
+
+def test_action_outside_the_limits_is_refused():
+    """Before anything is waited for."""
+    limits = LoadLimits(target(allow={Action.READ}), most_credits=0)
+
+    with pytest.raises(GuardStop, match="does not allow"):
+        limits.admit(Action.WRITE, what="createWorkflow")
+
+
+def test_worker_sends_nothing_before_it_has_a_share():
+    """Its part of the pace is not known before."""
+    limits = LoadLimits(target(requests_per_s=1000), most_credits=0, lease=lease_of(master_has=0))
+    sending = gevent.spawn(limits.admit, Action.READ, what="getWhoami")
+    gevent.sleep(0)
+    assert not sending.ready()
+
+    limits.pace(Share(index=0, workers=4), since=time.monotonic())
+
+    sending.join(timeout=5)
+    assert sending.ready()
+
+
+def test_run_waits_for_credits_of_the_master():
+    """As long as that has some."""
+    limits = LoadLimits(target(), most_credits=0, lease=lease_of(master_has=10))
+
+    reserved = [limits.reserve(run_request(4)) for _ in range(2)]
+
+    assert [credits_of(each) for each in reserved] == [4, 4]
+    with pytest.raises(GuardStop, match="may cost 4 credits"):
+        limits.reserve(run_request(4))
+
+
+def test_credits_are_looked_after_with_each_run():
+    """So that the next ones are there before they are needed."""
+    lease = lease_of(master_has=10)
+    limits = LoadLimits(target(), most_credits=0, lease=lease)
+
+    limits.reserve(run_request(4))
+
+    assert lease.asked_ahead == 1
+
+
+def test_process_of_its_own_has_all_credits():
+    """Without a master nobody is asked."""
+    limits = LoadLimits(target(), most_credits=5)
+
+    limits.reserve(run_request(5))
+
+    with pytest.raises(GuardStop):
+        limits.reserve(run_request(1))
+
+
+def answered(status_code: int, body: object) -> Any:
+    def json() -> object:
+        if body is None:
+            raise ValueError("no JSON")
+        return body
+
+    return SimpleNamespace(status_code=status_code, json=json, method="POST", url="http://127.0.0.1:1/run")
+
+
+@pytest.mark.parametrize(
+    ("status_code", "body", "spent"),
+    [
+        (200, {"success": True, "cost": 3}, 3),
+        (202, {"_async": True, "executionId": "e"}, 5),
+        (429, {"error": "Slow down", "code": "RATE_LIMIT_EXCEEDED"}, 0),
+        (403, {"message": "no"}, 5),
+        (403, None, 5),
+        (302, {"error": ""}, 5),
+        (500, {"error": ""}, 5),
+        (0, None, 5),
+    ],
+)
+def test_run_is_settled_by_its_answer(status_code, body, spent):
+    """Only a documented refusal costs nothing."""
+    limits = LoadLimits(target(), most_credits=10)
+
+    limits.settle(limits.reserve(run_request(5)), answered(status_code, body))
+
+    assert limits.budget.spent_credits == spent
+
+
+@pytest.mark.parametrize("lease", [None, lease_of(master_has=100)])
+def test_no_run_follows_one_that_exceeds_the_limit(lease):
+    """Whatever a master would still grant."""
+    limits = LoadLimits(target(), most_credits=5, lease=lease)
+    limits.settle(limits.reserve(run_request(5)), answered(200, {"cost": 6}))
+
+    with pytest.raises(GuardStop, match=r"POST http://127\.0\.0\.1:1/run: charged 6 credits"):
+        limits.reserve(run_request(0))

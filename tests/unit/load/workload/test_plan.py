@@ -1,0 +1,242 @@
+"""What is said before load is sent."""
+
+from __future__ import annotations
+
+import pytest
+from load_answers import persona
+from load_options import options
+from load_workload import scenario, workload_of
+from load_workload import target as profile
+from locust import constant_pacing
+
+from knouds_harness.contract.operations import Action
+from knouds_harness.errors import UsageError
+from knouds_harness.load.arrivals.shapes import Shape
+from knouds_harness.load.tasks import run_cheapest, run_model, run_workflow, who_am_i
+from knouds_harness.load.workload.plan import forecast, most_in
+from knouds_harness.targets.limits import Limits
+from knouds_harness.targets.resources import Model, Workflow
+
+
+def target(*keys, budget=1_000, workflows=None):
+    """With a workflow for each account: 8 credits, and one of 2."""
+    own = [
+        Workflow(slug=f"{key.user}-{cost}", owner=key.user, cost_credits=cost)
+        for key in keys
+        for cost in (8, 2)
+    ]
+    return profile(
+        *keys,
+        workflows=own if workflows is None else workflows,
+        models=[Model(name="claude-sonnet", cost_credits=3)],
+        limits=Limits(credits=budget, allow=frozenset(Action)),
+    )
+
+
+def planned(where, *arguments, user_class=None, is_asked=True):
+    """The lines, and the warnings."""
+    plan = forecast(
+        workload_of(where, unknown=None if is_asked else 0.0),
+        options(*arguments),
+        [user_class or scenario(run_workflow)],
+        is_asked=is_asked,
+    )
+    return "\n".join(plan.lines), plan.warnings
+
+
+PIA, BEA = persona(), persona("business", user="bea", tier="business")
+
+
+def test_plan_within_the_limits_has_no_warnings():
+    """It says who sends how much, against which limit, and at what cost."""
+    lines, warnings = planned(target(PIA), "--rate", "1", "--duration", "60s")
+
+    assert warnings == ()
+    assert "about 60 tasks, at most 1 per second" in lines
+    assert "pro (pia, pro): 100%" in lines
+    assert "pia: runWorkflow up to 60 of 100 in 60 s" in lines
+    assert "about 300 credits, at most 480 credits; limits.credits is 1,000" in lines
+
+
+def test_plan_over_the_limits_says_which_keys_it_takes():
+    """How many accounts of which tier, and that more keys of the same are of no use."""
+    _, warnings = planned(target(PIA, budget=100_000), "--rate", "50", "--duration", "60s")
+
+    (warning,) = warnings
+    assert "up to 3,000 runs in 60 s, and the accounts at hand admit 100" in warning
+    assert "It takes 30 pro, 3 business or 1 enterprise keys" in warning
+
+
+def test_load_is_spread_by_what_limits_admit():
+    """A business account takes ten times as much as a pro one; together they carry what neither could."""
+    lines, warnings = planned(target(PIA, BEA, budget=100_000), "--rate", "18", "--duration", "60s")
+
+    assert warnings == ()
+    assert "pia: runWorkflow up to 99 of 100" in lines
+    assert "bea: runWorkflow up to 982 of 1,000" in lines
+
+
+def test_second_key_of_an_account_adds_nothing():
+    """Limits count users."""
+    second = persona("pro-second")
+
+    _, warnings = planned(target(PIA, second, budget=100_000), "--rate", "3", "--duration", "60s")
+
+    assert "admit 100;" in warnings[0]
+
+
+def test_limits_count_windows_and_not_the_whole_run():
+    """A long run may send more than a window admits."""
+    _, warnings = planned(target(PIA, budget=100_000), "--rate", "1.5", "--duration", "10m")
+
+    assert warnings == ()
+
+
+def test_pro_accounts_are_no_remedy_for_model_runs():
+    """They may not run any."""
+    key = persona("business", user="bea", tier="business", capabilities={"model:run"})
+    user_class = scenario(run_model)
+
+    _, warnings = planned(target(key, budget=100_000), "--rate", "50", user_class=user_class)
+
+    assert "pro" not in warnings[0]
+    assert "3 business" in warnings[0]
+
+
+def test_plan_over_the_budget_is_warned_of():
+    """It would end early."""
+    lines, warnings = planned(target(PIA), "--rate", "1", "--credits", "100")
+
+    assert "about 100 credits, at most 100 credits; --credits is 100" in lines
+    assert warnings == ("It costs about 300 credits, and 100 may be spent (--credits): it will end early.",)
+
+
+def test_reads_cost_nothing_and_meet_no_documented_limit():
+    """Which endpoints besides the runs are limited is open."""
+    lines, warnings = planned(target(PIA), "--rate", "500", user_class=scenario(who_am_i))
+
+    assert warnings == ()
+    assert "costs   nothing" in lines
+    assert "limits" not in lines
+
+
+def test_prices_that_nobody_asked_for_are_named():
+    """The most is then what the budget allows."""
+    unpriced = [Workflow(slug="portrait", owner="pia")]
+
+    lines, _ = planned(target(PIA, workflows=unpriced), "--rate", "1", is_asked=False)
+
+    assert "at most 1,000 credits" in lines
+    assert "the server is asked what portrait cost" in lines
+    assert "pia: runWorkflow up to 60 of 100" in lines
+
+
+def test_account_with_nothing_to_run_is_an_error():
+    """Before load begins, and not at each of its tasks."""
+    with pytest.raises(UsageError, match=r"run_workflow is left out: pia \(pro\) lacks a workflow"):
+        planned(target(PIA, workflows=[]), "--rate", "1")
+
+
+def test_task_that_is_left_out_is_said_and_not_reckoned():
+    """The others take its share."""
+    user_class = scenario(run_workflow, run_model)
+
+    lines, warnings = planned(target(PIA), "--rate", "1", user_class=user_class)
+
+    assert "pia: runWorkflow up to 60 of 100" in lines
+    assert "runModel" not in lines
+    assert warnings == (
+        "run_model is left out: pia (pro) lacks the tier business or enterprise and a key with model:run",
+    )
+
+
+def test_each_account_is_reckoned_by_what_it_does():
+    """Three in four by the pro account, whose key may run workflows; the others by the business account's."""
+    models = persona("models", user="bea", tier="business", capabilities={"model:run"})
+    user_class = scenario(run_workflow, run_workflow, run_workflow, run_model)
+
+    lines, _ = planned(target(PIA, models), "--rate", "1", user_class=user_class)
+
+    assert "keys    pro (pia, pro): 75%, models (bea, business): 25%" in lines
+    assert "pia: runWorkflow up to 45 of 100" in lines
+    assert "bea: runModel up to 15 of 1,000" in lines
+    assert "about 270 credits" in lines
+
+
+def test_account_that_two_scenarios_use_is_reckoned_once():
+    """Its limit counts what both of them send."""
+    plan = forecast(
+        workload_of(target(PIA)),
+        options("--rate", "1"),
+        [scenario(run_workflow), scenario(run_workflow)],
+        is_asked=True,
+    )
+
+    assert "keys    pro (pia, pro): 100%" in plan.lines
+    assert "limits  pia: runWorkflow up to 60 of 100 in 60 s" in plan.lines
+
+
+def test_more_credits_than_the_profile_allows_are_not_spent():
+    """--credits can only lower what limits.credits says."""
+    lines, warnings = planned(target(PIA, budget=100), "--rate", "1", "--credits", "5000")
+
+    assert "at most 100 credits; limits.credits is 100" in lines
+    assert "100 may be spent (limits.credits)" in warnings[0]
+
+
+def test_no_credits_are_something_to_ask_for():
+    """0 is less than what the profile allows."""
+    lines, _ = planned(target(PIA), "--rate", "1", "--credits", "0")
+
+    assert "at most 0 credits; --credits is 0" in lines
+
+
+def test_closed_model_is_planned_as_if_answers_came_at_once():
+    """It cannot send more than that."""
+    lines, _ = planned(target(PIA), "--users", "2", "--duration", "60s")
+
+    assert "closed model, 60 s, 2 users, at most about 122 tasks" in lines
+    assert "pia: runWorkflow up to 122 of 100" in lines
+
+
+def test_think_time_that_depends_on_the_user_is_not_guessed():
+    """Then only the budget bounds the cost."""
+    user_class = scenario(run_workflow, wait_time=constant_pacing(1))
+
+    lines, warnings = planned(target(PIA), "--users", "2", user_class=user_class)
+
+    assert warnings == ()
+    assert "at most 1,000 credits" in lines
+
+
+def test_tasks_of_ones_own_are_named():
+    """The plan knows nothing of them."""
+
+    def sing(_user):
+        pass
+
+    _, warnings = planned(target(PIA), "--rate", "1", user_class=scenario(sing, who_am_i))
+
+    assert warnings == ("What sing runs is not in this plan, which knows the harness's own tasks.",)
+
+
+def test_crossing_a_limit_costs_no_more_than_what_is_admitted():
+    """And it is warned of where the limit will not be crossed."""
+    user_class = scenario(run_cheapest, crosses_limit=True)
+
+    lines, warnings = planned(target(PIA, BEA), "--rate", "5", user_class=user_class)
+    _, too_few = planned(target(PIA, BEA), "--rate", "1", user_class=user_class)
+
+    assert warnings == ()
+    assert "pro (pia, pro): 100%" in lines
+    assert "at most 400 credits" in lines
+    assert "do not cross the limit of 100" in too_few[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "duration_s", "expected"),
+    [("constant", 30, 300), ("constant", 600, 600), ("spike", 600, 600), ("ramp", 120, 450)],
+)
+def test_fullest_window_is_found(kind, duration_s, expected):
+    """Wherever it begins: that of a spike lies within it, that of a ramp at its end."""
+    assert most_in(Shape.of(kind, 10.0, duration_s), 60) == pytest.approx(expected)

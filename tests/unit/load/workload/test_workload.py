@@ -1,0 +1,313 @@
+"""Who does which task, and in whose turn."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import islice
+
+import pytest
+from load_answers import persona
+from load_workload import scenario, target, workload_of
+
+from knouds_harness.errors import GuardStop, UsageError
+from knouds_harness.load.tasks import (
+    cancel_run,
+    follow_run,
+    list_usage,
+    list_workflows,
+    read_health,
+    read_pricing,
+    read_schema,
+    run_cheapest,
+    run_model,
+    run_workflow,
+    who_am_i,
+    workflow_crud,
+)
+from knouds_harness.load.workload.accounts import TaskNeed
+from knouds_harness.load.workload.workload import UserTasks, shares
+from knouds_harness.targets.limits import Limits
+from knouds_harness.targets.resources import Model, Workflow
+
+RUNS_WORKFLOWS = {"workflow:run"}
+ALL_TASKS = (
+    *(who_am_i, list_workflows, read_schema, list_usage, read_pricing, read_health),
+    *(run_workflow, run_model, follow_run, cancel_run, workflow_crud),
+)
+PIA = persona(capabilities=RUNS_WORKFLOWS)
+BEA = persona("business", user="bea", tier="business", capabilities={"model:run", "execution:read"})
+ADA = persona("full", user="ada", tier="enterprise", capabilities=RUNS_WORKFLOWS)
+WORKFLOW = Workflow(slug="portrait", owner="pia", cost_credits=8)
+CLIP = Workflow(slug="clip", owner="pia", polled=True, cost_credits=80)
+MODEL = Model(name="gpt-image-2", polled=True, cost_credits=20)
+
+
+def done(where, *tasks):
+    """The tasks that can be done there, and by which accounts."""
+    parts = workload_of(where).parts(scenario(*tasks))
+    return {part.task: [each.user for each in part.accounts] for part in parts}
+
+
+def why(where, task):
+    """What is said of a task that is left out."""
+    (reason,) = workload_of(where).left_out(scenario(task))
+    return reason
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "tasks"),
+    [
+        ((), {who_am_i, list_usage, read_pricing, read_health}),
+        (("workflow:read",), {list_workflows, read_schema}),
+        (("workflow:run",), {run_workflow}),
+        (("workflow:portrait:run",), {run_workflow}),
+        (("workflow:*",), {run_workflow, list_workflows, read_schema, workflow_crud}),
+        (("workflow:read", "workflow:write"), {list_workflows, read_schema, workflow_crud}),
+        (("model:run",), {run_model}),
+        (("model:gpt-image-2:run",), {run_model}),
+        (("model:*", "execution:*"), {run_model, follow_run, cancel_run}),
+        (("workflow:run", "execution:read"), {run_workflow, follow_run}),
+        (("workflow:clip:run", "execution:read", "execution:cancel"), {run_workflow, follow_run, cancel_run}),
+    ],
+    ids=lambda value: " ".join(value) or "nothing" if isinstance(value, tuple) else "",
+)
+def test_one_key_does_all_that_it_may(capabilities, tasks):
+    """In any form of capability, with workflows alone or models alone."""
+    key = persona(tier="business", capabilities=capabilities)
+    without = {who_am_i, list_usage, read_pricing, read_health}
+
+    assert set(done(target(key, workflows=[WORKFLOW, CLIP], models=[MODEL]), *ALL_TASKS)) == tasks | without
+
+
+def test_keys_of_one_account_share_a_task():
+    """One runs, another asks how it went, a third cancels."""
+    keys = [
+        persona("runs", capabilities={"workflow:run"}),
+        persona("reads", capabilities={"execution:read"}),
+        persona("cancels", capabilities={"execution:cancel"}),
+    ]
+    where = target(*keys, workflows=[CLIP])
+    (turn,) = islice(UserTasks(scenario(cancel_run), workload_of(where)).turns[cancel_run], 1)
+
+    assert turn.persona.name == "runs"
+    assert {operation: key.name for operation, key in turn.others.items()} == {
+        "getExecution": "reads",
+        "cancelExecution": "cancels",
+    }
+
+
+def test_keys_of_different_accounts_share_no_task():
+    """Nobody sees the executions of others."""
+    stranger = persona("stranger", user="x", capabilities={"execution:read"})
+
+    assert why(target(PIA, stranger, workflows=[CLIP]), follow_run) == (
+        "follow_run is left out: pia (pro) lacks a key with execution:read"
+    )
+
+
+def test_several_accounts_contribute_what_each_can():
+    """What a pro account may not do, the business account does."""
+    where = target(PIA, BEA, workflows=[WORKFLOW], models=[MODEL])
+
+    assert done(where, run_workflow, run_model, follow_run) == {
+        run_workflow: ["pia"],
+        run_model: ["bea"],
+        follow_run: ["bea"],
+    }
+
+
+def test_shares_of_a_mix_are_kept_whoever_does_what():
+    """A task that is left out gives its share to the others."""
+    user_class = scenario(run_workflow, run_workflow, run_workflow, run_model, workflow_crud)
+    parts = workload_of(target(PIA, BEA, workflows=[WORKFLOW], models=[MODEL])).parts(user_class)
+
+    assert {part.task: part.share for part in parts} == {run_workflow: 0.75, run_model: 0.25}
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ((PIA, ADA), ["ada"]),
+        ((PIA, persona("gone", user="x", state="revoked")), ["pia"]),
+        ((PIA, persona("root", user="x", role="admin")), ["pia"]),
+        ((PIA, persona("broke", user="x", credits="none")), ["pia"]),
+        ((PIA, persona("free", user="x", tier="free")), ["pia"]),
+        ((PIA, persona("deaf", user="x", capabilities={"model:run"})), ["pia"]),
+        ((PIA, persona("second", user="x", capabilities={"workflow:run"})), ["pia", "x"]),
+    ],
+)
+def test_runs_are_sent_by_able_accounts_without_a_limit_if_there_are_any(keys, expected):
+    """Active keys, of people with credits, who may hold keys."""
+    workflows = [Workflow(slug=f"of-{key.user}", owner=key.user, cost_credits=1) for key in keys]
+
+    assert done(target(*keys, workflows=workflows), run_workflow) == {run_workflow: expected}
+
+
+def test_account_without_credits_reads_all_the_same():
+    """Reads cost nothing."""
+    broke = persona(capabilities={"workflow:run"}, credits="none")
+
+    assert set(done(target(broke, workflows=[WORKFLOW]), who_am_i, run_workflow)) == {who_am_i}
+
+
+@pytest.mark.parametrize(
+    ("where", "task", "lacks"),
+    [
+        (target(PIA), run_workflow, "pia (pro) lacks a workflow that runs"),
+        (
+            target(persona(capabilities=()), workflows=[WORKFLOW]),
+            run_workflow,
+            "pia (pro) lacks a key with workflow:run",
+        ),
+        (
+            target(persona(capabilities={"workflow:other:run"}), workflows=[WORKFLOW]),
+            run_workflow,
+            "pia (pro) lacks a key with workflow:run or workflow:portrait:run",
+        ),
+        (
+            target(persona(capabilities=RUNS_WORKFLOWS, credits="none"), workflows=[WORKFLOW]),
+            run_workflow,
+            "pia (pro) lacks credits",
+        ),
+        (
+            target(PIA, workflows=[Workflow(slug="portrait", owner="pia")]),
+            run_workflow,
+            "pia (pro) lacks cost_credits of the workflow portrait, as nobody says its price",
+        ),
+        (
+            target(persona(capabilities={"model:run"}), models=[MODEL]),
+            run_model,
+            "pia (pro) lacks the tier business or enterprise",
+        ),
+        (
+            target(BEA, models=[Model(name="big", needs_tier="enterprise", cost_credits=1)]),
+            run_model,
+            "bea (business) lacks a model that runs",
+        ),
+        (
+            target(persona(capabilities={"workflow:run", "execution:read"}), workflows=[WORKFLOW]),
+            follow_run,
+            "pia (pro) lacks a workflow with polled = true",
+        ),
+        (
+            target(persona(user="bea", tier="business", capabilities=()), models=[MODEL]),
+            follow_run,
+            (
+                "bea (business) lacks a key with execution:read, a workflow with polled = true and a key "
+                "with workflow:run, or a key with model:run"
+            ),
+        ),
+        (
+            target(persona(state="revoked"), workflows=[WORKFLOW]),
+            who_am_i,
+            (
+                "it needs an active key of an account that may hold keys (pro and above), and is no "
+                "administrator's"
+            ),
+        ),
+        (
+            target(ADA, workflows=[Workflow(slug="w", owner="ada", cost_credits=1)]),
+            run_cheapest,
+            "it needs an account of the tier pro or business",
+        ),
+        (
+            target(PIA, workflows=[WORKFLOW], limits=Limits(credits=1)),
+            run_workflow,
+            'it needs "run" in limits.allow',
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_is_missing_is_named(where, task, lacks):
+    """Capability, resource, account: whoever reads it knows what to add."""
+    user_class = scenario(task, crosses_limit=task is run_cheapest)
+    (reason,) = workload_of(where).left_out(user_class)
+
+    assert reason == f"{task.__name__} is left out: {lacks}"
+    with pytest.raises((UsageError, GuardStop), match="nothing of Scenario can be done"):
+        workload_of(where).parts(user_class)
+
+
+def test_what_only_limits_forbid_is_stopped_by_the_guard():
+    """Which exit code it ends with depends on it."""
+    where = target(PIA, workflows=[WORKFLOW], limits=Limits(credits=1))
+
+    with pytest.raises(GuardStop, match=r'"run" in limits\.allow'):
+        workload_of(where).parts(scenario(run_workflow))
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"), [((PIA, BEA), ["pia"]), ((BEA,), ["bea"])], ids=["both", "business"]
+)
+def test_lowest_limit_is_the_one_to_cross(keys, expected):
+    """It costs least; where its account has no workflow to run, a model will do."""
+    where = target(*keys, workflows=[WORKFLOW, CLIP], models=[MODEL])
+    (part,) = workload_of(where).parts(scenario(run_cheapest, crosses_limit=True))
+
+    assert [each.user for each in part.accounts] == expected
+    (run_request,) = part.accounts[0].run_requests(part.need)
+    assert run_request.cost_credits == (8 if expected == ["pia"] else 20)
+
+
+def test_own_tasks_take_what_the_scenario_says():
+    """One key has to hold all of it."""
+
+    def sing(_user):
+        pass
+
+    where = target(persona("runs", capabilities={"workflow:run"}), persona("able"), workflows=[WORKFLOW])
+    needs = ("workflow:run", "webhook:receive")
+    role = UserTasks(scenario(sing, who_am_i, needs=needs), workload_of(where))
+
+    assert next(role.turns[sing]).persona.name == "able"
+    assert role.own_tasks == {sing}
+    assert workload_of(where).left_out(scenario(sing, needs=("workflow:write",))) == [
+        "sing is left out: pia (pro) lacks a key that holds workflow:write"
+    ]
+
+
+def test_key_that_gets_deliveries_is_preferred():
+    """Whatever it may do is done by it."""
+    hears = persona("hears", capabilities={"workflow:run", "webhook:receive"}, webhook=True)
+    able = persona("able", capabilities={"workflow:run", "execution:read", "workflow:read"})
+    workload = workload_of(target(able, hears, workflows=[CLIP])).with_receivers([hears])
+    (part,) = workload.parts(scenario(follow_run))
+    (account,) = part.accounts
+
+    assert [each.persona.name for each in account.run_requests(part.need)] == ["hears"]
+    assert next(workload.turns(part)).others["getExecution"].name == "able"
+
+
+def accounts(*keys):
+    """The accounts of some keys."""
+    return workload_of(target(*keys)).accounts
+
+
+def test_turns_keep_the_shares_all_along():
+    """Not ten in a row and then another: any stretch is as even as it can be."""
+    bea = persona("business", user="bea", tier="business")
+    workload = workload_of(target(PIA, bea))
+    (part,) = workload.parts(scenario(who_am_i))
+    in_turn = [each.account.user for each in islice(workload.turns(part), 110)]
+
+    assert Counter(in_turn) == {"bea": 100, "pia": 10}
+    assert all(Counter(in_turn[start : start + 11])["pia"] == 1 for start in range(100))
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ((ADA, persona("other", user="x", tier="enterprise")), (0.5, 0.5)),
+        ((PIA, persona("partner", user="x", tier="partner")), (0.5, 0.5)),
+        ((PIA, BEA), (1 / 11, 10 / 11)),
+    ],
+    ids=["no limits", "a limit that no source tells", "by limits"],
+)
+def test_shares(keys, expected):
+    """As much of the load as an account's limit is of all."""
+    assert shares(accounts(*keys)) == pytest.approx(expected)
+
+
+def test_every_task_says_what_it_takes():
+    """So that none of them fails at its first turn for want of something."""
+    assert all(isinstance(getattr(each, "need", None), TaskNeed) for each in (*ALL_TASKS, run_cheapest))

@@ -1,0 +1,103 @@
+"""Interval logs that other tools read."""
+
+from __future__ import annotations
+
+import gc
+from pathlib import Path
+
+import pytest
+from hdrh.histogram import HdrHistogram
+from hdrh.log import HistogramLogReader
+from hypothesis import given
+from hypothesis import strategies as st
+
+from knouds_harness.measures.hdr_logs import HdrLogWriter, Interval, read_hdr_log
+from knouds_harness.measures.histograms import MAX_NS, Histogram
+
+
+def interval(second: int, *durations_s: float, series: tuple[str, ...] = ("getWhoami", "kept")) -> Interval:
+    histogram = Histogram()
+    for duration_s in durations_s:
+        histogram.record(duration_s)
+    return Interval(series=series, start_unix_s=1_780_000_000.0 + second, length_s=1.0, histogram=histogram)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "latency.hlog"
+
+
+def written(path: Path, *intervals: Interval) -> Path:
+    with HdrLogWriter(path, start_unix_s=1_780_000_000.0) as log:
+        for one in intervals:
+            log.write(one)
+    return path
+
+
+def test_log_is_read_back_as_it_was_written(path):
+    """Seconds, series and every bucket."""
+    intervals = [interval(0, 0.001, 0.002, 600), interval(1, 1e-6), interval(1, 0.5, series=("a", "b", "c"))]
+
+    assert list(read_hdr_log(written(path, *intervals))) == intervals
+
+
+@given(series=st.lists(st.text(st.characters(codec="utf-8"), min_size=1), min_size=1).map(tuple))
+def test_any_name_makes_a_tag(tmp_path_factory, series):
+    """Commas, bars, line breaks and other scripts come back as they were."""
+    path = tmp_path_factory.mktemp("logs") / "latency.hlog"
+    one = interval(0, 0.001, series=series)
+
+    assert list(read_hdr_log(written(path, one))) == [one]
+
+
+def test_other_tools_read_the_log(path):
+    """The library's own reader finds the interval, its maximum in milliseconds, and its percentiles."""
+    written(path, interval(3, *([0.010] * 99), 1.0))
+    reader = HistogramLogReader(str(path), HdrHistogram(1, MAX_NS, 3))
+
+    hdr = reader.get_next_interval_histogram()
+    reader.close()
+
+    assert (hdr.get_total_count(), hdr.get_start_time_stamp()) == (100, 1_780_000_003_000)
+    assert hdr.values_are_equivalent(hdr.get_value_at_percentile(99), 10_000_000)
+    assert hdr.values_are_equivalent(hdr.get_max_value(), 1_000_000_000)
+    assert ",3.000," not in path.read_text()
+    assert "Tag=getWhoami|kept,1780000003.000,1.000,1000.3" in path.read_text()
+
+
+def test_log_of_an_interrupted_run_is_read_as_far_as_it_goes(path):
+    """The last line was cut short."""
+    whole = [interval(0, 0.001), interval(1, 0.002)]
+    data = written(path, *whole, interval(2, 0.003)).read_bytes()
+    path.write_bytes(data[:-20])
+
+    assert list(read_hdr_log(path)) == whole
+
+
+def test_line_is_on_the_disk_once_it_is_written(path):
+    """A run that is killed loses no finished second."""
+    with HdrLogWriter(path, start_unix_s=1_780_000_000.0) as log:
+        log.write(interval(0, 0.001))
+
+        assert list(read_hdr_log(path)) == [interval(0, 0.001)]
+
+
+def test_lines_leave_no_garbage(tmp_path):
+    """An hour has 72,000 lines, each with arrays of which the garbage collector does not see the size."""
+    histogram = Histogram()
+    histogram.record(0.02, 7)
+    interval = Interval(
+        series=("whoami", "kept", "response"), start_unix_s=1.0, length_s=1.0, histogram=histogram
+    )
+    with HdrLogWriter(tmp_path / "times.hlog", start_unix_s=0.0) as log:
+        log.write(interval)
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(20):
+                log.write(interval)
+            garbage = gc.collect()
+        finally:
+            gc.enable()
+
+    assert garbage < 20

@@ -1,0 +1,146 @@
+"""Histograms: exact to 0.1 %, and merged without loss."""
+
+from __future__ import annotations
+
+import math
+
+from hdrh.histogram import HdrHistogram
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from knouds_harness.measures.hdr_logs import from_hdr, to_hdr
+from knouds_harness.measures.histograms import (
+    MAX_NS,
+    Histogram,
+    bucket_of,
+    highest_of,
+    lowest_of,
+    merged,
+    middle_of,
+)
+
+# Drawn by order of magnitude: most durations of an even draw would be minutes.
+DURATIONS_NS = st.floats(0, math.log2(MAX_NS)).map(lambda exponent: min(int(2**exponent), MAX_NS))
+SAMPLES_S = st.lists(st.floats(1e-6, 600), max_size=200)
+
+
+def is_told(told_s, true_s):
+    """Whether it is right to within 0.05 %, and the nanosecond that counting in whole ones costs."""
+    return abs(told_s - true_s) <= true_s * 0.0005 + 1e-9
+
+
+@given(duration_ns=DURATIONS_NS)
+@example(0)
+@example(2047)
+@example(2048)
+@example(MAX_NS)
+def test_bucket_is_at_most_a_thousandth_wide(duration_ns):
+    """From a nanosecond to ten minutes, what is told of a duration is at most 0.05 % away."""
+    bucket = bucket_of(duration_ns)
+
+    assert lowest_of(bucket) <= duration_ns <= highest_of(bucket)
+    assert highest_of(bucket) - lowest_of(bucket) < max(duration_ns / 1000, 1)
+    assert abs(middle_of(bucket) - duration_ns) <= duration_ns * 0.0005
+
+
+@given(duration_ns=DURATIONS_NS)
+def test_bucket_has_the_number_that_hdr_histogram_gives_it(duration_ns):
+    """So that nothing is lost on the way to other tools."""
+    hdr = HdrHistogram(1, MAX_NS, 3)
+
+    hdr.record_value(duration_ns)
+
+    assert hdr.get_count_at_index(bucket_of(duration_ns)) == 1
+
+
+@given(first=DURATIONS_NS, second=DURATIONS_NS)
+def test_longer_durations_have_later_buckets(first, second):
+    """Order is kept, and neighbours touch."""
+    assert (bucket_of(first) <= bucket_of(second)) or first > second
+    assert highest_of(bucket_of(first)) + 1 == lowest_of(bucket_of(first) + 1)
+
+
+@given(parts=st.lists(SAMPLES_S, max_size=5))
+def test_merged_parts_are_the_whole(parts):
+    """Four workers and one process that saw everything count the same, in any order."""
+    whole = Histogram()
+    histograms = []
+    for part in parts:
+        histogram = Histogram()
+        for sample in part:
+            histogram.record(sample)
+            whole.record(sample)
+        histograms.append(histogram)
+
+    assert merged(histograms) == merged(reversed(histograms)) == whole
+    assert len(whole) == sum(len(part) for part in parts)
+
+
+@given(samples=SAMPLES_S.filter(bool), percent=st.floats(0, 100))
+@example([0.001, 0.002], 50)
+@example([0.001] * 999 + [1.0], 99.9)
+@example([0.001] * 999 + [1.0], 99.91)
+@example([0.001, 1.0], 100)
+@example([0.001, 1.0], 0)
+def test_percentile_is_the_sample_of_that_rank(samples, percent):
+    """Nearest rank: the smallest sample that so many percent do not exceed, to within 0.05 % and 1 ns."""
+    histogram = Histogram()
+    for sample in samples:
+        histogram.record(sample)
+
+    rank = max(math.ceil(round(len(samples) * percent / 100, 6)), 1)
+
+    assert is_told(histogram.percentile_s(percent), sorted(samples)[rank - 1])
+
+
+@given(samples=SAMPLES_S.filter(bool))
+@example([1.6543459878379187e-05])
+def test_mean_and_extremes_are_those_of_the_samples(samples):
+    """To within 0.05 % and 1 ns."""
+    histogram = Histogram()
+    for sample in samples:
+        histogram.record(sample)
+
+    assert is_told(histogram.mean_s, sum(samples) / len(samples))
+    assert is_told(histogram.min_s, min(samples))
+    assert is_told(histogram.max_s, max(samples))
+
+
+def test_percentiles_come_in_the_order_asked_for():
+    """Whatever their order."""
+    histogram = Histogram()
+    for number in range(1, 101):
+        histogram.record(number * 1e-9)
+
+    assert histogram.percentiles_s(99, 50, 100, 50) == [99e-9, 50e-9, 100e-9, 50e-9]
+
+
+def test_empty_histogram_says_zero():
+    """Nothing was counted."""
+    histogram = Histogram()
+
+    assert histogram.percentiles_s(50, 99) == [0.0, 0.0]
+    assert (histogram.mean_s, histogram.min_s, histogram.max_s, len(histogram)) == (0, 0, 0, 0)
+
+
+def test_durations_out_of_range_count_at_the_ends():
+    """A clock that went back, and a request that took an hour."""
+    histogram = Histogram()
+    histogram.record(-1.0)
+    histogram.record(3600.0)
+
+    assert histogram.min_s == 0
+    assert math.isclose(histogram.max_s, 600, rel_tol=0.0005)
+
+
+@given(samples=SAMPLES_S)
+@example([0.0])
+@example([0.0, 600.0])
+def test_nothing_is_lost_in_hdr_histograms_format(samples):
+    """There and back is the same histogram."""
+    histogram = Histogram()
+    for sample in samples:
+        histogram.record(sample)
+
+    assert from_hdr(to_hdr(histogram)) == histogram
+    assert from_hdr(HdrHistogram.decode(to_hdr(histogram).encode())) == histogram

@@ -1,0 +1,226 @@
+"""Objectives are read, refused and judged."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from knouds_harness.contract.document import load_document
+from knouds_harness.errors import UsageError
+from knouds_harness.locations import document_path
+from knouds_harness.measures.objectives import (
+    Objective,
+    judge_objectives,
+    load_objectives,
+    parse_bounds,
+    parse_objectives,
+)
+from knouds_harness.measures.percentiles import TIME_MEASURES
+from knouds_harness.runs.load_results import ALL_OPERATIONS, OUTCOMES, OperationLoad, Times
+
+SHIPPED = Path(__file__).parents[3] / "load" / "objectives.toml"
+RATES = ["error_rate", "throttled_rate", "requests_per_s"]
+
+
+def times(p99_ms: float, *, count: int = 100) -> Times:
+    """A distribution with one telling percentile."""
+    percentiles = {"50": 1.0, "75": 1.8, "90": 2.0, "95": 3.0, "99": p99_ms, "99.9": 9.0, "99.99": 9.5}
+    return Times(count=count, mean_ms=1.5, min_ms=0.5, max_ms=10.0, percentiles=percentiles)
+
+
+def measured(operation: str = "getWhoami", *, failed: int = 0, p99_ms: float = 5.0) -> OperationLoad:
+    """An operation with a hundred requests in ten seconds."""
+    outcomes = dict.fromkeys(OUTCOMES, 0) | {"kept": 100 - failed, "failed": failed}
+    return OperationLoad(
+        operation=operation,
+        requests=100,
+        per_s=10.0,
+        outcomes=outcomes,
+        errors=(),
+        response=times(p99_ms),
+        service=times(p99_ms - 1),
+        refused_response=times(0, count=0),
+        server=times(0, count=0),
+    )
+
+
+@pytest.mark.parametrize(
+    ("measure", "bound", "is_met"),
+    [
+        ("p99_ms", 5.0, True),
+        ("p99_ms", 4.9, False),
+        ("service_p99_ms", 4.0, True),
+        ("p75_ms", 1.8, True),
+        ("p95_ms", 2.9, False),
+        ("p99.9_ms", 8.9, False),
+        ("service_mean_ms", 1.4, False),
+        ("mean_ms", 1.5, True),
+        ("max_ms", 9.9, False),
+        ("error_rate", 0.02, True),
+        ("error_rate", 0.01, False),
+        ("throttled_rate", 0.0, True),
+        ("requests_per_s", 10.0, True),
+        ("requests_per_s", 10.1, False),
+    ],
+)
+def test_measure_is_held_against_its_bound(measure, bound, is_met):
+    """A bound is the most that a figure may be, and for throughput the least."""
+    objective = Objective(operation="getWhoami", measure=measure, bound=bound)
+
+    (judged,) = judge_objectives([objective], [measured(failed=2)])
+
+    assert judged.is_met is is_met
+
+
+def test_operation_that_was_never_sent_misses_its_objective():
+    """Silence is no success."""
+    objective = Objective(operation="runModel", measure="p99_ms", bound=1000)
+
+    (judged,) = judge_objectives([objective], [measured()])
+
+    assert (judged.observed, judged.is_met) == (None, False)
+
+
+def test_star_is_each_operation_that_was_sent():
+    """An objective for all is judged for each."""
+    objective = Objective(operation="*", measure="p99_ms", bound=6)
+
+    judged = judge_objectives([objective], [measured("getWhoami"), measured("getUsage", p99_ms=7)])
+
+    assert [(each.operation, each.is_met) for each in judged] == [("getWhoami", True), ("getUsage", False)]
+
+
+def test_star_in_a_name_is_each_operation_that_fits():
+    """What a scenario does not send, for want of a model, is not judged; what it names alone is."""
+    objective = Objective(operation="* async", measure="p99_ms", bound=6)
+
+    judged = judge_objectives([objective], [measured("runWorkflow"), measured("runWorkflow async")])
+
+    assert [each.operation for each in judged] == ["runWorkflow async"]
+    assert judge_objectives([objective], [measured("runWorkflow")]) == ()
+
+
+def test_shipped_objectives_can_be_read():
+    """The file of the repository is sound, cites facts that exist, and holds the documented promise."""
+    objectives = load_objectives(SHIPPED, "async_cycles")
+
+    assert {each.fact for each in objectives} <= set(load_document(document_path()).facts) | {""}
+    assert (
+        Objective(operation="* async", measure="max_ms", bound=500, fact="async.submit-under-500-ms")
+        in objectives
+    )
+
+
+def test_every_problem_of_a_file_is_said_at_once(tmp_path):
+    """What is no scenario, no measure or no bound is named with its place."""
+    path = tmp_path / "objectives.toml"
+    path.write_text('reads = 3\n[mixed."*"]\np98_ms = 1\np99_ms = "fast"\nerror_rate = -1\n')
+
+    with pytest.raises(UsageError) as caught:
+        load_objectives(path, "mixed")
+
+    assert [
+        line.partition(": ")[2] for line in str(caught.value).splitlines() if not line.startswith(" ")
+    ] == [
+        "reads: is no scenario with operations",
+        'mixed."*".p98_ms: is no measure',
+        "mixed.\"*\".p99_ms: 'fast' is no bound",
+        'mixed."*".error_rate: -1 is no bound',
+    ]
+
+
+def test_unknown_measure_is_refused_with_those_that_are_known(tmp_path):
+    """Whoever meant p95 finds it there."""
+    path = tmp_path / "objectives.toml"
+    path.write_text('[reads."*"]\np98_ms = 1\n', encoding="utf-8")
+
+    with pytest.raises(UsageError) as caught:
+        load_objectives(path, "reads")
+
+    known = re.findall(r"[\w.]+(?=[,;])", str(caught.value).splitlines()[1])
+    assert known == [*TIME_MEASURES[:-1], "p99.99_ms", "p99.999_ms", "max_ms", *RATES]
+    assert all(parse_bounds([f"{measure}=1"]) for measure in known)
+
+
+def test_older_record_without_a_percentile_misses_its_objective():
+    """What is not known is not met."""
+    older = replace(measured(), response=replace(times(5.0), percentiles={"50": 1.0}))
+
+    (judged,) = judge_objectives([Objective(operation="*", measure="p95_ms", bound=100)], [older])
+
+    assert (judged.observed, judged.is_met) == (None, False)
+
+
+@pytest.mark.parametrize("content", [b"[", b"\xff"], ids=["no TOML", "no text"])
+def test_broken_file_is_one_clear_sentence(tmp_path, content):
+    """A file that cannot be parsed is named."""
+    path = tmp_path / "objectives.toml"
+    path.write_bytes(content)
+
+    with pytest.raises(UsageError, match=r"objectives\.toml: is no TOML"):
+        load_objectives(path, "mixed")
+
+
+def test_missing_file_is_named(tmp_path):
+    """A file that is not there is named."""
+    with pytest.raises(UsageError, match="cannot be read"):
+        load_objectives(tmp_path / "none.toml", "mixed")
+
+
+def test_tolerances_are_no_objectives(tmp_path):
+    """What may change between runs stands beside the bounds, and is left to whoever compares."""
+    path = tmp_path / "objectives.toml"
+    path.write_text('[reads."*"]\np99_ms = 250\ntolerance = { p99_ms = "10%" }\n', encoding="utf-8")
+
+    assert [each.measure for each in load_objectives(path, "reads")] == ["p99_ms"]
+
+
+@pytest.mark.parametrize(
+    ("text", "operation", "measure", "bound"),
+    [
+        ("runWorkflow p95 < 300ms", "runWorkflow", "p95_ms", 300),
+        ("runWorkflow async p99.9<=1.5 s", "runWorkflow async", "p99.9_ms", 1500),
+        ("* service_mean_ms < 20", "*", "service_mean_ms", 20),
+        ("error_rate < 1%", ALL_OPERATIONS, "error_rate", 0.01),
+        ("throttled_rate <= 0.2", ALL_OPERATIONS, "throttled_rate", 0.2),
+        ("requests_per_s > 100/s", ALL_OPERATIONS, "requests_per_s", 100),
+        (" max < 2s ", ALL_OPERATIONS, "max_ms", 2000),
+    ],
+)
+def test_written_objective_is_read(text, operation, measure, bound):
+    """In the units of the measure."""
+    (found,) = parse_objectives([text])
+
+    assert found == Objective(operation=operation, measure=measure, bound=bound)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("p95", "is no objective"),
+        ("runWorkflow p96 < 300ms", "p96 is no measure\n  Use one of mean, p50, p75"),
+        ("p95 > 300ms", "p95 is bounded with <"),
+        ("requests_per_s < 5", "requests_per_s is bounded with >"),
+        ("p95 < 5%", "5% is no bound"),
+        ("error_rate < 5ms", "5ms is no bound"),
+        ("p95 < 1e999", "1e999 is no bound"),
+        ("p95 < -1", "-1 is no bound"),
+        ("service_p95 < 3", "service times are kept by operation"),
+    ],
+)
+def test_what_is_no_objective_is_refused(text, says):
+    """With what can be written instead."""
+    with pytest.raises(UsageError, match=re.escape(says)):
+        parse_objectives([text])
+
+
+def test_objective_of_all_is_of_all_together():
+    """And a ``*`` means each operation, not all together."""
+    operations = [measured(failed=3), replace(measured(failed=1), operation=ALL_OPERATIONS)]
+    together, each = judge_objectives(parse_objectives(["error_rate < 2%", "* error_rate < 2%"]), operations)
+
+    assert (together.operation, together.observed, together.is_met) == (ALL_OPERATIONS, 0.01, True)
+    assert (each.operation, each.observed, each.is_met) == ("getWhoami", 0.03, False)

@@ -1,0 +1,135 @@
+"""Windows of rate limits, and throttled seconds, as a load report shows them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from load_results import load_results
+from loaded_runs import calm, loaded
+
+from knouds_harness.reporting.load.html import load_html
+from knouds_harness.reporting.load.markdown import load_markdown
+from knouds_harness.reporting.load.rate_limits import listed, throttled_spans, tracks_of
+from knouds_harness.runs.load_results import LimitWindow, SecondRow
+from knouds_harness.runs.record import read_run
+
+BEGUN_UNIX_S = 1_764_063_000.0
+
+
+def window(number=0, *, user="pia", operation="runWorkflow", **counts):
+    """One of a pro account; the first ends 45 s after the start of the load."""
+    return LimitWindow(
+        user=user,
+        operation=operation,
+        tier="pro",
+        limit=100,
+        ends_unix_s=int(BEGUN_UNIX_S) + 45 + 60 * number,
+        **counts,
+    )
+
+
+def tracks(*windows, **changes):
+    return tracks_of(load_results(windows=windows, **{"begun_unix_s": BEGUN_UNIX_S, **changes}))
+
+
+def second(at_s, name="whoami", *, kept=1, throttled=0):
+    return SecondRow(
+        at_s=at_s,
+        operation=name,
+        outcomes={"kept": kept, "throttled": throttled},
+        p50_ms=3.0,
+        p99_ms=9.0,
+        max_ms=9.0,
+    )
+
+
+def test_windows_stand_where_they_were_in_the_run():
+    """One that had begun before the load too; every account has the same scale."""
+    pia, ron = tracks(window(), window(1), window(1, user="ron"))
+
+    assert [(each.from_s, each.to_s) for each in pia.windows] == [(-15, 45), (45, 105)]
+    assert [(each.left, each.width) for each in pia.windows] == [(0, 50), (50, 50)]
+    assert [(each.left, each.width) for each in ron.windows] == [(50, 50)]
+
+
+def test_load_that_began_late_in_a_window_leaves_no_gap_before_it():
+    """The scale begins with the first window, or with the load if that was earlier."""
+    (track,) = tracks(window(1))
+
+    (one,) = track.windows
+    assert one.from_s == 45
+    assert one.left == pytest.approx(100 * 45 / 105)
+
+
+def test_window_that_admits_too_much_is_full_and_says_so():
+    """A bar cannot be longer than its limit."""
+    (track,) = tracks(window(admitted=50), window(1, admitted=120, throttled=3))
+
+    assert [(each.filled, each.is_over) for each in track.windows] == [(50, False), (100, True)]
+    assert track.says == "2 windows, at most 120 of 100 admitted, 3 throttled"
+
+
+@pytest.mark.parametrize(
+    ("kept", "broken", "says"),
+    [(0, 0, "nobody came again"), (2, 0, "2 of 2 in the next window"), (2, 1, "1 refused again")],
+)
+def test_what_came_of_waiting_is_told(kept, broken, says):
+    """Whoever is refused again is what matters."""
+    (track,) = tracks(window(throttled=1, waits_kept=kept, waits_broken=broken))
+
+    assert track.windows[0].waiting == says
+
+
+def test_long_runs_list_the_windows_that_matter():
+    """All are drawn."""
+    found = tracks(*(window(number, throttled=number % 4 == 0) for number in range(120)))
+
+    assert len(listed(found)) == 30
+    assert len(found[0].windows) == 120
+
+
+def test_records_without_the_start_of_the_load_count_from_the_first_window():
+    """Nothing else is known."""
+    (track,) = tracks(window(), window(1), begun_unix_s=None)
+
+    assert [each.from_s for each in track.windows] == [0, 60]
+
+
+def test_report_lists_each_window(tmp_path):
+    """Admitted against the limit, throttled apart, and whether Retry-After was true."""
+    record = read_run(calm(tmp_path))
+    assert record.load is not None
+    one = window(admitted=100, throttled=7, longest_wait_s=31, waits_kept=2)
+    results = replace(record.load.results, windows=(one,), begun_unix_s=BEGUN_UNIX_S)
+
+    page = load_html(record, replace(record.load, results=results))
+
+    assert "runWorkflow of pia, pro" in page
+    assert "-15 to 45" in page
+    assert "up to 31 s" in page
+    assert "2 of 2 in the next window" in page
+
+
+def test_comment_has_a_line_for_each_account_that_met_its_limit(tmp_path):
+    """With the fullest window."""
+    record = read_run(loaded(tmp_path, seconds=12))
+    assert record.load is not None
+
+    text = load_markdown(record, record.load.results)
+
+    assert (
+        "- rate limit, runWorkflow of pia, pro: 2 windows, at most 100 of 100 admitted, 48 throttled" in text
+    )
+
+
+def test_throttled_seconds_in_a_row_are_one_span():
+    """With what was throttled by operation, and kept meanwhile."""
+    rows = [second(at_s, throttled=2 if at_s in (3, 4, 8) else 0) for at_s in range(10)]
+    rows.append(second(4, "runModel", throttled=5, kept=7))
+
+    spans = throttled_spans(rows)
+
+    assert [(span.from_s, span.to_s) for span in spans] == [(3, 4), (8, 8)]
+    assert spans[0].throttled == {"whoami": 4, "runModel": 5}
+    assert spans[0].kept == 9

@@ -1,0 +1,144 @@
+"""Every report of a load run comes from its record, whatever is left of that."""
+
+from __future__ import annotations
+
+import json
+from io import StringIO
+
+import pytest
+from load_records import load_run
+from load_results import missed, operation, validity
+from rich.console import Console
+
+from knouds_harness.reporting.render import render_all
+from knouds_harness.reporting.terminal import print_summary
+from knouds_harness.runs.load_results import LOAD_FILE
+from knouds_harness.runs.record import read_run
+
+SECONDS = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
+
+
+def printed(folder, **options):
+    """What one sees at the end."""
+    file = StringIO()
+    console = Console(file=file, **{"width": 100, **options})
+    print_summary(read_run(folder), render_all(folder), console=console)
+    return file.getvalue()
+
+
+def test_summary_json_holds_the_figures(tmp_path):
+    """Programs need no other file."""
+    folder = load_run(tmp_path, {"getWhoami": SECONDS}, failed=1)
+
+    summary = json.loads(render_all(folder).summary.read_text())
+
+    (operation,) = summary["load"]["operations"]
+    assert operation["operation"] == "getWhoami"
+    assert operation["outcomes"]["failed"] == 2
+    assert operation["response"]["percentiles"]["50"] == pytest.approx(3.0, rel=0.001)
+    assert summary["load"]["plan"]["scenario"]
+    assert summary["load"]["validity"]["is_valid"] is True
+
+
+def test_summary_json_of_load_claims_no_facts(tmp_path):
+    """That a load run tests none of the suite's facts is no verdict on them."""
+    summary = json.loads(render_all(load_run(tmp_path, {"getWhoami": SECONDS})).summary.read_text())
+
+    assert summary["facts"] == {}
+    assert summary["findings"] == []
+
+
+def test_verdict_is_the_same_everywhere(tmp_path):
+    """In the terminal, in Markdown and in JSON."""
+    folder = load_run(tmp_path, {"getWhoami": SECONDS}, outcome="broken", objectives=(missed(),))
+
+    paths = render_all(folder)
+
+    assert json.loads(paths.summary.read_text())["verdict"].startswith("Objectives missed: ")
+    assert "Objectives missed" in paths.markdown.read_text().splitlines()[0]
+    assert printed(folder).strip().startswith("Objectives missed")
+
+
+@pytest.mark.parametrize(
+    ("operations", "title", "reason"),
+    [
+        (
+            [operation("runWorkflow", requests=7, refused=7)],
+            "Everything was refused",
+            "not one of 7 requests of runWorkflow was kept",
+        ),
+        (
+            [operation("a", requests=7, refused=7), operation("b", requests=1, throttled=1)],
+            "Everything was refused",
+            "not one of 7 requests of a was kept: errors, and 1 more operations",
+        ),
+        (
+            [operation("runWorkflow", requests=7, refused=6, failed=1)],
+            "Nothing was kept",
+            "not one of 7 requests of runWorkflow was kept",
+        ),
+        (
+            [operation(), operation("runWorkflow", requests=7, refused=7)],
+            "An operation was never kept",
+            "not one of 7 requests of runWorkflow was kept",
+        ),
+        (
+            [operation(), operation("task look", requests=7, failed=7)],
+            "A task failed",
+            "look raised errors, 7 times",
+        ),
+    ],
+    ids=["refused", "refused and throttled", "refused and failed", "one of two", "task"],
+)
+def test_run_that_measured_nothing_of_something_is_red(tmp_path, operations, title, reason):
+    """Whatever its objectives say, and however late its generator was."""
+    folder = load_run(
+        tmp_path,
+        {},
+        outcome="broken",
+        operations=tuple(operations),
+        validity=validity(is_valid=False, reasons=("Too late.",)),
+    )
+
+    (first, *_) = printed(folder, width=200).strip().splitlines()
+
+    assert first.startswith(f"{title}  {reason}")
+
+
+def test_reports_are_the_same_when_rendered_again(tmp_path):
+    """From the record alone."""
+    folder = load_run(tmp_path, {"getWhoami": SECONDS})
+    before = {path.name: path.read_text() for path in vars(render_all(folder)).values()}
+
+    assert {path.name: path.read_text() for path in vars(render_all(folder)).values()} == before
+
+
+@pytest.mark.parametrize("change", [None, lambda text: text[:100]], ids=["missing", "cut short"])
+def test_record_without_figures_says_so_and_claims_nothing(tmp_path, change):
+    """It is not taken for a run of checks."""
+    folder = load_run(tmp_path, {"getWhoami": SECONDS})
+    path = folder / LOAD_FILE
+    if change:
+        path.write_text(change(path.read_text()))
+    else:
+        path.unlink()
+
+    said = printed(folder)
+
+    assert said.strip().startswith(f"No figures  {LOAD_FILE} is ")
+    assert "Contract" not in said
+
+
+def test_pipe_gets_plain_text(tmp_path):
+    """No colour, no cursor movement."""
+    assert "\x1b" not in printed(load_run(tmp_path, {"getWhoami": SECONDS}))
+
+
+def test_no_color_is_respected(tmp_path, monkeypatch):
+    """Also on a terminal."""
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    said = printed(load_run(tmp_path, {"getWhoami": SECONDS}), force_terminal=True)
+
+    assert "\x1b[3" not in said
+    assert "\x1b[9" not in said

@@ -1,0 +1,123 @@
+"""What a hostile server says is shown as text: no report of a check or a load run is obeyed by anything."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from io import StringIO
+from xml.etree import ElementTree as ET
+
+import pytest
+from load_results import load_results, operation
+from loaded_runs import loaded
+from rich.console import Console
+from run_records import exchange, finding, running
+
+from knouds_harness.reporting.github import add_to_step_summary, workflow_commands
+from knouds_harness.reporting.render import render_all
+from knouds_harness.reporting.terminal import print_summary
+from knouds_harness.runs.load_record import LoadWriter
+from knouds_harness.runs.load_results import ErrorCount, Invariant
+from knouds_harness.runs.record import read_run
+
+HOSTILE = "\x1b[31mred\x1b]0;title\x07\n::add-mask::x\n##[error]y\r<script>alert(1)</script>|`[a](b:c)\u202e"
+
+
+def hostile_check(root):
+    """A check of a server that says it wherever it can."""
+    shown = exchange(
+        1,
+        "getWhoami",
+        body={"user": {"role": HOSTILE, HOSTILE: HOSTILE}, "code": HOSTILE, "error": HOSTILE},
+        headers=(("x-odd", HOSTILE.encode("utf-8", "replace").decode("latin-1").replace("\n", " ")),),
+    )
+    with running(root) as writer:
+        writer.add_exchange(shown)
+        writer.add_result(
+            check="schemas.body",
+            fact="whoami.role-closed",
+            operation="getWhoami",
+            passed=False,
+            exchange_id=shown.id,
+        )
+        writer.add_finding(finding(shown, "whoami.role-closed", observed=HOSTILE, where=f"/user/{HOSTILE}"))
+        writer.finish("broken", 1, note=HOSTILE)
+        return writer.folder
+
+
+def hostile_load(root):
+    """A load run on such a server; its record is written as older ones are: nothing was made safe."""
+    folder = loaded(root, seconds=3)
+    error = ErrorCount(outcome="wrong", status=200, code=HOSTILE, count=3, exchanges=())
+    invariant = Invariant(
+        fact="whoami.role-closed", says="The role is one of two.", seen=3, broken=3, example=HOSTILE
+    )
+    results = load_results(
+        operations=(replace(operation("getWhoami"), errors=(error,)),), invariants=(invariant,), note=HOSTILE
+    )
+    with LoadWriter(folder) as writer:
+        writer.write(results)
+    return folder
+
+
+@pytest.fixture(params=[hostile_check, hostile_load], ids=["check", "load"])
+def folder(request, tmp_path):
+    """Of the run's record."""
+    return request.param(tmp_path)
+
+
+def obeyed(text: str) -> list[str]:
+    """Lines that a terminal or GitHub would take for more than text."""
+    return [
+        line
+        for line in text.split("\n")
+        if re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e\ud800-\udfff]", line)
+        or line.lstrip().startswith("::")
+        or "##[" in line
+    ]
+
+
+def test_terminal_shows_text(folder):
+    """No escape sequence, no command of CI."""
+    out = StringIO()
+    print_summary(read_run(folder), render_all(folder), console=Console(file=out, width=100))
+
+    assert "add-mask" in out.getvalue()
+    assert obeyed(out.getvalue()) == []
+
+
+def test_markdown_and_step_summary_are_text(folder, tmp_path):
+    """No markup of the server's either."""
+    paths, page = render_all(folder), tmp_path / "summary.md"
+    add_to_step_summary(paths, {"GITHUB_STEP_SUMMARY": str(page)})
+
+    for path in (paths.markdown, page):
+        text = path.read_text(encoding="utf-8")
+        assert "add-mask" in text
+        assert obeyed(text) == []
+        outside = re.sub(r"(?s)(?<!`)(`+)(?!`).*?(?<!`)\1(?!`)", "", text.replace(r"\`", ""))
+        assert "<script" not in outside
+        assert "[a](" not in outside
+
+
+def test_junit_is_xml_of_text(folder):
+    """Whole, and safe in a log."""
+    text = render_all(folder).junit.read_text(encoding="utf-8")
+
+    assert ET.fromstring(text) is not None  # noqa: S314 - our own
+    assert obeyed(text) == []
+
+
+def test_html_runs_nothing(folder):
+    """Markup stays text."""
+    text = render_all(folder).html.read_text(encoding="utf-8")
+
+    assert "<script>alert" not in text
+    assert not re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]", text)
+
+
+def test_annotations_are_one_command_each(folder):
+    """What the server says ends none of them and begins no other."""
+    lines = list(workflow_commands(read_run(folder)))
+
+    assert all(line.startswith(("::error ", "::warning ")) and "\n" not in line for line in lines)

@@ -1,0 +1,35 @@
+"""The command line that runs a run again."""
+
+from dataclasses import replace
+
+import pytest
+from run_records import healthy
+
+from knouds_harness.reporting.rerun_command import command_again
+from knouds_harness.runs.record import read_run
+
+
+@pytest.mark.parametrize(
+    ("typed", "again"),
+    [
+        (("knouds-harness", "check", "--quick"), "knouds-harness check --quick --seed 4711"),
+        (("/opt/venv/bin/knouds-harness", "check"), "knouds-harness check --seed 4711"),
+        (("knouds-harness", "check", "--seed", "5"), "knouds-harness check --seed 5"),
+        (("knouds-harness", "check", "--seed=5"), "knouds-harness check --seed=5"),
+        (
+            ("knouds-harness load 'my mix.py' --rate 5",),
+            "knouds-harness load 'my mix.py' --rate 5 --seed 4711",
+        ),
+        (
+            ("knouds-harness", "load", "reads", "--", "--tags", "a"),
+            "knouds-harness load reads --seed 4711 -- --tags a",
+        ),
+        ((), ""),
+        (("it's",), "'it'\"'\"'s' --seed 4711"),
+    ],
+)
+def test_command_is_given_with_its_seed(tmp_path, typed, again):
+    """Whether it was kept as words or as one line, and without this machine's folders."""
+    record = read_run(healthy(tmp_path))
+
+    assert command_again(replace(record, setup=replace(record.setup, command=typed))) == again

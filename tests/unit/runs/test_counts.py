@@ -1,0 +1,67 @@
+"""What a run has come to, counted while it goes."""
+
+from __future__ import annotations
+
+import pytest
+
+from knouds_harness.runs.counts import RunCounts
+
+
+@pytest.fixture
+def counts() -> RunCounts:
+    return RunCounts()
+
+
+def add_result(counts: RunCounts, fact: str, *, passed: bool, exchange_id: str = "x00001") -> None:
+    counts.add_result(
+        check="c", fact=fact, operation="getHealth", persona=None, passed=passed, exchange_id=exchange_id
+    )
+
+
+def test_results_of_one_check_are_added_up(counts):
+    """With the first exchange that shows each."""
+    for number, passed in enumerate((True, True, False), start=1):
+        add_result(counts, "f", passed=passed, exchange_id=f"x{number}")
+
+    (result,) = counts.results()
+    assert (result.passed, result.failed) == (2, 1)
+    assert (result.passed_exchange, result.failed_exchange) == ("x1", "x3")
+
+
+def test_fact_that_was_ever_broken_is_not_verified(counts):
+    """However often it held."""
+    add_result(counts, "kept", passed=True)
+    add_result(counts, "broken", passed=True)
+    add_result(counts, "broken", passed=False)
+
+    assert counts.verified_facts == {"kept"}
+
+
+def test_server_that_gave_no_chance_weighs_more_than_the_profile(counts):
+    """Whichever was said first."""
+    missing = {"check": "c", "fact": "f", "operation": None}
+    counts.add_untested(**missing, missing="a key")
+    counts.add_untested(**missing, missing="an answer", cause="target")
+    counts.add_untested(**missing, missing="a key")
+
+    assert [each.missing for each in counts.untested] == ["an answer"]
+
+
+def test_run_is_all_skipped_only_where_there_were_tests(counts):
+    """One that passed is enough to be not."""
+    assert not counts.is_all_skipped
+
+    counts.add_test(check="c", operation=None, outcome="skipped", duration_s=0.1)
+    assert counts.is_all_skipped
+
+    counts.add_test(check="d", operation=None, outcome="passed", duration_s=0.1)
+    assert not counts.is_all_skipped
+
+
+def test_tests_of_one_check_are_added_up(counts):
+    """Their outcomes, and what they took."""
+    for outcome in ("passed", "failed", "passed"):
+        counts.add_test(check="c", operation=None, outcome=outcome, duration_s=0.5)
+
+    (tests,) = counts.tests
+    assert (tests.passed, tests.failed, tests.skipped, tests.duration_s) == (2, 1, 0, 1.5)

@@ -1,0 +1,344 @@
+"""The budget is never overspent, whatever the order of answers."""
+
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from decimal import Decimal
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
+
+from knouds_harness.errors import CreditsShort, GuardStop
+from knouds_harness.targets.budget import Budget, SharedBudget, credits_of
+
+amounts = st.floats(0, 1000, allow_nan=False).map(lambda amount: round(amount, 3))
+
+
+class SpendingMachine(RuleBasedStateMachine):
+    """Reserve and settle in any order; the model adds up with exact fractions of its own."""
+
+    reservations = Bundle("reservations")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.limit = Decimal(1000)
+        self.budget = Budget(1000)
+        self.charged = Decimal(0)
+        self.open: list[tuple[int, Decimal]] = []
+
+    @rule(target=reservations, cost=amounts)
+    def reserve(self, cost: float):
+        fits = self.charged + sum(price for _, price in self.open) + Decimal(str(cost)) <= self.limit
+
+        try:
+            reserved = self.budget.reserve(cost)
+        except GuardStop:
+            assert not fits
+            return (0, Decimal(0), 0.0)
+
+        assert fits or not cost
+        assert credits_of(reserved) == cost
+        price = Decimal(str(cost))
+        self.open.append((reserved, price))
+        return (reserved, price, cost)
+
+    @rule(reservation=consumes(reservations), share=st.sampled_from([None, 0, 0.25, 1]))
+    def settle(self, reservation: tuple[int, Decimal, float], share: float | None):
+        reserved, price, cost = reservation
+        actual = None if share is None else cost * share
+
+        self.budget.settle(reserved, actual)
+
+        if (reserved, price) in self.open:
+            self.open.remove((reserved, price))
+            self.charged += price if actual is None else Decimal(str(actual))
+
+    @invariant()
+    def is_never_overspent(self):
+        assert Decimal(str(self.budget.spent_credits)) <= self.limit
+        assert float(self.charged) == self.budget.spent_credits
+
+
+TestSpending = SpendingMachine.TestCase
+
+
+def test_decimal_amounts_add_up():
+    """Ten times 0.1 fit into 1."""
+    budget = Budget(1)
+
+    for _ in range(10):
+        budget.settle(budget.reserve(0.1), 0.1)
+
+    assert budget.left_credits == 0
+
+
+def test_reservation_counts_until_it_is_settled():
+    """Two runs in flight cannot both take the last credits."""
+    budget = Budget(10)
+    first = budget.reserve(6)
+
+    with pytest.raises(GuardStop, match="may cost 6 credits, and 4 of 10 are left"):
+        budget.reserve(6)
+
+    budget.settle(first, 2)
+    budget.reserve(6)
+
+
+def test_price_that_nobody_says_counts_as_the_worst():
+    """Without a price in the answer the whole reservation is spent."""
+    budget = Budget(10)
+
+    budget.settle(budget.reserve(6), None)
+
+    assert budget.spent_credits == 6
+
+
+@pytest.mark.parametrize("nonsense", [float("nan"), float("inf"), -3.0, 10**400])
+def test_nonsense_price_counts_as_the_worst(nonsense: float):
+    """A server cannot refill the budget, nor break it."""
+    budget = Budget(10)
+
+    budget.settle(budget.reserve(6), nonsense)
+
+    assert budget.spent_credits == 6
+
+
+@pytest.mark.parametrize("next_cost", [0, 1])
+def test_nothing_is_reserved_once_the_limit_is_exceeded(next_cost):
+    """Not even for what is free: the message says what was charged, by what, and what the limit is."""
+    budget = Budget(20)
+    budget.settle(budget.reserve(1), 12, what="POST /run (x00007)")
+    budget.settle(0, 13, what="POST /run (x00008)")
+
+    with pytest.raises(GuardStop) as stop:
+        budget.reserve(next_cost)
+
+    assert str(stop.value).startswith("POST /run (x00008): charged 13 credits, and could cost 0 at most\n")
+    assert "25 of 20 credits are spent" in str(stop.value)
+    assert budget.spent_credits == 25
+
+
+def test_overcharge_within_the_limit_is_spent_and_ends_nothing():
+    """A check has to see that runs cost more than they should; the limit still holds."""
+    budget = Budget(20)
+
+    budget.settle(budget.reserve(1), 12)
+
+    budget.reserve(8)
+    with pytest.raises(CreditsShort):
+        budget.reserve(1)
+
+
+def test_rounding_over_the_limit_stops_all_the_same():
+    """A budget that is overspent by the least bit is overspent."""
+    budget = Budget(0.3)
+
+    budget.settle(budget.reserve(0.3), 0.1 + 0.2)
+
+    with pytest.raises(GuardStop, match="No further run is sent"):
+        budget.reserve(0)
+
+
+@given(limit=amounts)
+def test_free_requests_are_always_granted(limit: float):
+    """What costs nothing needs no credits."""
+    assert Budget(limit).reserve(0) == 0
+
+
+def test_extended_budget_grants_what_it_refused():
+    """Credits may come little by little."""
+    budget = Budget(1)
+    with pytest.raises(GuardStop):
+        budget.reserve(3)
+
+    budget.extend(2)
+
+    budget.reserve(3)
+    assert budget.left_credits == 0
+
+
+def test_fine_amounts_add_up():
+    """As exactly as a server can print them."""
+    budget = Budget(1e12)
+
+    for _ in range(3):
+        budget.settle(budget.reserve(0.3333333333333333), 0.3333333333333333)
+    budget.settle(budget.reserve(1), 0.0000000000000001)
+
+    assert budget.spent_credits == 1.0
+
+
+def test_threads_cannot_overspend_together():
+    """Each takes one credit at a time, and all of them together take what there is."""
+    budget = SharedBudget(1000)
+
+    def take(_: int) -> int:
+        taken = 0
+        for _ in range(400):
+            try:
+                budget.settle(budget.reserve(1), None)
+            except GuardStop:
+                break
+            taken += 1
+        return taken
+
+    usual_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            assert sum(pool.map(take, range(8))) == 1000
+    finally:
+        sys.setswitchinterval(usual_s)
+    assert (budget.spent_credits, budget.left_credits) == (1000, 0)
+
+
+# --- Plans: what a server charges is counted on its side, as soon as it is asked
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run of a plan, in hundredths of a credit.
+
+    Attributes:
+        price: What it costs at most, as the server announced.
+        charged: What the server charges, before it answers.
+        is_told: Whether the answer says so.
+    """
+
+    price: int
+    charged: int
+    is_told: bool
+
+    @property
+    def told_credits(self) -> float | None:
+        """What the answer says."""
+        return self.charged / 100 if self.is_told else None
+
+
+@st.composite
+def planned_runs(draw, *, most_over=0):
+    """A run that is refused, charged in part or in full, or, where ``most_over`` allows it, beyond that."""
+    price = draw(st.integers(0, 900))
+    refused, full = Planned(price, 0, is_told=True), Planned(price, price, is_told=draw(st.booleans()))
+    partly = Planned(price, draw(st.integers(0, price)), is_told=draw(st.booleans()))
+    over = Planned(price, price + draw(st.integers(1, most_over)), is_told=True) if most_over else full
+    return draw(st.sampled_from([refused, full, partly, over]))
+
+
+STEPS = st.tuples(
+    st.integers(0, 3), st.sampled_from(["send", "send", "answer", "leave", "crash"]), planned_runs()
+)
+
+
+@settings(max_examples=1_000)
+@given(limit=st.integers(0, 3_000), steps=st.lists(STEPS, max_size=40))
+def test_workers_with_leases_never_exceed_the_credits(limit, steps):
+    """Whatever is in flight, and whichever worker leaves in order or is lost with what it was granted."""
+    master, charged = Budget(limit / 100), 0
+    workers = [Budget(0) for _ in range(4)]
+    granted: list[int] = [0] * 4
+    in_flight: list[list[tuple[int, Planned]]] = [[] for _ in range(4)]
+
+    for place, step, planned in steps:
+        budget = workers[place]
+        if step == "send":
+            try:
+                try:
+                    reserved = budget.reserve(planned.price / 100)
+                except CreditsShort:
+                    granted[place] += master.reserve(planned.price / 100)
+                    budget.extend(planned.price / 100)
+                    reserved = budget.reserve(planned.price / 100)
+            except CreditsShort:
+                continue
+            charged += planned.charged
+            in_flight[place].append((reserved, planned))
+        elif step == "answer" and in_flight[place]:
+            reserved, answered = in_flight[place].pop(0)
+            budget.settle(reserved, answered.told_credits)
+        elif step in ("leave", "crash"):
+            if step == "leave":
+                for reserved, answered in in_flight[place]:
+                    budget.settle(reserved, answered.told_credits)
+                master.settle(granted[place], budget.spent_credits)
+            workers[place], granted[place], in_flight[place] = Budget(0), 0, []
+
+        assert charged <= limit
+
+    assert master.spent_credits <= limit / 100
+
+
+class ChargingServer:
+    """Charges as planned, and counts that; answers take a while, so that several runs are in flight."""
+
+    def __init__(self) -> None:
+        self.charged = 0
+        self.over = 0
+        self._lock = threading.Lock()
+
+    def run(self, planned: Planned) -> float | None:
+        with self._lock:
+            self.charged += planned.charged
+            self.over += max(0, planned.charged - planned.price)
+        time.sleep(0)  # lets others run
+        return planned.told_credits
+
+
+def spend(budget: SharedBudget, server: ChargingServer, plan: list[Planned], stops: list[GuardStop]) -> None:
+    """Send what is planned, as the client does, until a guard ends it."""
+    for planned in plan:
+        try:
+            reserved = budget.reserve(planned.price / 100)
+        except CreditsShort as short:
+            stops.append(short)
+            assert planned.price / 100 > budget.left_credits
+        except GuardStop as stop:
+            stops.append(stop)
+            return
+        else:
+            budget.settle(reserved, server.run(planned))
+
+
+def all_spent(limit: int, plans: list[list[Planned]]) -> tuple[SharedBudget, ChargingServer, list[GuardStop]]:
+    """What comes of plans that threads carry out side by side; an exception of theirs is raised here."""
+    budget, server = SharedBudget(limit / 100), ChargingServer()
+    stops: list[GuardStop] = []
+    with ThreadPoolExecutor(len(plans)) as threads:
+        for each in [threads.submit(spend, budget, server, plan, stops) for plan in plans]:
+            each.result(timeout=20)
+    return budget, server, stops
+
+
+PLANS = st.lists(st.lists(planned_runs(), max_size=12), min_size=1, max_size=6)
+
+
+@settings(deadline=None)
+@given(limit=st.integers(0, 3_000), plans=PLANS)
+@example(limit=900, plans=[[Planned(900, 0, is_told=True)] * 12] * 6)  # each one fits alone
+def test_threads_never_exceed_the_credits(limit, plans):
+    """And what does not fit beside the others waits for them, and is refused where it fits no more."""
+    budget, server, stops = all_spent(limit, plans)
+
+    assert server.charged <= limit
+    assert server.charged <= round(budget.spent_credits * 100) <= limit
+    if all(each.told_credits == 0 and each.price <= limit for plan in plans for each in plan):
+        assert not stops
+
+
+@settings(deadline=None)
+@given(
+    limit=st.integers(0, 3_000),
+    plans=st.lists(st.lists(planned_runs(most_over=500), max_size=12), min_size=1, max_size=6),
+)
+def test_exceeding_the_limit_ends_all_spending(limit, plans):
+    """What is spent beyond the limit is what the server charged beyond its own word, of runs in flight."""
+    budget, server, _ = all_spent(limit, plans)
+
+    assert server.charged <= limit + server.over
+    if round(budget.spent_credits * 100) > limit:
+        with pytest.raises(GuardStop, match="No further run is sent"):
+            budget.reserve(0)

@@ -1,0 +1,197 @@
+"""What is not allowed is not sent, and the message says how to allow it."""
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from clocks import Clock
+from hypothesis import given
+from hypothesis import strategies as st
+
+from knouds_harness.contract.operations import Action
+from knouds_harness.errors import ExitCode, GuardStop
+from knouds_harness.targets.guards import Guard, Pacer, check_load
+from knouds_harness.targets.limits import Limits
+from knouds_harness.targets.profile import Target
+
+
+def target(base_url: str = "https://staging.example.com", *, production: bool = False, **limits) -> Target:
+    return Target(
+        name="staging",
+        base_url=base_url,
+        production=production,
+        limits=Limits(**limits),
+        source=Path("targets/staging.toml"),
+    )
+
+
+def admit(guard: Guard, *, action: Action = Action.READ, host: str = "staging.example.com", cost: float = 0):
+    return guard.admit(action=action, host=host, cost_credits=cost, what="POST /api/x")
+
+
+@pytest.mark.parametrize(
+    "base_url", ["https://knouds.ai", "https://KNOUDS.ai", "https://knouds.ai.", "https://www.knouds.ai/x"]
+)
+def test_public_service_is_refused_unless_the_profile_agrees(base_url: str):
+    """However it is spelt, and whatever the command line says."""
+    with pytest.raises(GuardStop, match="is the production service"):
+        Guard(target(base_url), yes_production=True)
+
+
+def test_production_is_refused_unless_the_command_line_agrees():
+    """The profile alone is not enough."""
+    with pytest.raises(GuardStop, match="Pass --yes-production"):
+        Guard(target("https://knouds.ai", production=True))
+
+
+def test_production_runs_where_both_agree():
+    """Profile and command line together open the door."""
+    Guard(target("https://knouds.ai", production=True), yes_production=True)
+
+
+def test_guard_stop_has_its_own_exit_code():
+    """A guard ends the command with 4."""
+    assert GuardStop.exit_code == ExitCode.GUARD
+
+
+def test_other_host_is_refused():
+    """Only the profile's own host gets requests."""
+    with pytest.raises(
+        GuardStop, match=r"goes to evil\.example, and the profile allows staging\.example\.com"
+    ):
+        admit(Guard(target()), host="evil.example")
+
+
+@pytest.mark.parametrize("action", [Action.WRITE, Action.RUN, Action.CANCEL])
+def test_action_outside_the_limits_is_refused(action: Action):
+    """What limits.allow leaves out is not sent."""
+    with pytest.raises(GuardStop, match=f'Add "{action}" to limits.allow in targets/staging.toml'):
+        admit(Guard(target()), action=action)
+
+
+def test_run_beyond_the_budget_is_refused():
+    """A run that may cost more than is left is not sent."""
+    guard = Guard(target(credits=5, allow=frozenset({Action.RUN})))
+
+    with pytest.raises(
+        GuardStop, match=r"may cost 6 credits, and 5 of 5 are left\n  Raise limits\.credits in targets"
+    ):
+        admit(guard, action=Action.RUN, cost=6)
+
+
+def test_request_that_waits_for_its_turn_and_is_interrupted_spends_nothing():
+    """It was not sent."""
+
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    guard = Guard(target(credits=5, requests_per_s=1, allow=frozenset({Action.RUN})), sleep=interrupt)
+    guard.budget.settle(admit(guard, action=Action.RUN, cost=5), 0)
+
+    with pytest.raises(KeyboardInterrupt):
+        admit(guard, action=Action.RUN, cost=5)
+
+    assert guard.budget.left_credits == 5
+
+
+@given(rate=st.floats(0.5, 100), pauses=st.lists(st.floats(0, 3), max_size=30))
+def test_no_second_sees_more_than_its_share(rate: float, pauses: list[float]):
+    """However unevenly requests come, two starts are never closer than the rate allows."""
+    now = 0.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    pacer = Pacer(rate, clock=lambda: now, sleep=sleep)
+    starts = []
+    for pause in pauses:
+        now += pause
+        pacer.wait()
+        starts.append(now)
+
+    assert all(later - earlier >= 1 / rate - 1e-9 for earlier, later in pairwise(starts))
+
+
+def test_unbounded_rate_never_waits():
+    """Without requests_per_s nothing sleeps."""
+
+    def sleep(seconds: float) -> None:
+        raise AssertionError(seconds)
+
+    pacer = Pacer(None, sleep=sleep)
+    for _ in range(100):
+        pacer.wait()
+
+
+@given(
+    rate=st.integers(1, 500),
+    pauses_by_sharer=st.lists(st.lists(st.floats(0, 3), min_size=1, max_size=60), min_size=1, max_size=12),
+)
+def test_pace_that_several_keep_holds_for_all_of_them_together(rate, pauses_by_sharer):
+    """Whoever paused for how long: no time holds more than two starts beyond the pace."""
+    starts = []
+    for index, pauses in enumerate(pauses_by_sharer):
+        clock = Clock(1000.0)
+        pacer = Pacer(rate, clock=clock, sleep=clock.sleep)
+        pacer.take_turns(index=index, sharers=len(pauses_by_sharer), since=997.3)
+        for pause in pauses:
+            clock.sleep(pause / rate)
+            pacer.wait()
+            starts.append(clock())
+    starts.sort()
+
+    for first, start in enumerate(starts):
+        for last in range(first, len(starts)):
+            assert last - first + 1 <= rate * (starts[last] - start) + 2 + 1e-6
+
+
+def test_turn_that_has_begun_is_used():
+    """An arrival on a schedule comes a little after its instant: it need not wait for the next turn."""
+    clock = Clock(1000.0)
+    pacer = Pacer(10, clock=clock, sleep=clock.sleep)
+    pacer.take_turns(index=1, sharers=4, since=1000.0)
+
+    waits = []
+    for due in (1000.15, 1000.55, 1000.61):
+        clock.now_s = due
+        pacer.wait()
+        waits.append(clock() - due)
+
+    assert waits == pytest.approx([0, 0, 0.29])
+
+
+def load_target(base_url: str, **limits: Any) -> Target:
+    return Target(name="staging", base_url=base_url, limits=Limits(**limits), source=Path("targets/s.toml"))
+
+
+def test_load_on_this_machine_needs_no_agreement():
+    """Nor is it held to a number of requests in flight."""
+    check_load(load_target("http://127.0.0.1:1", concurrency=2), starts_per_s=5000, in_flight=1000, yes=False)
+
+
+def test_load_on_another_machine_is_refused_until_somebody_agrees():
+    """It may be felt there."""
+    target = load_target("https://staging.example.com", concurrency=50)
+
+    with pytest.raises(GuardStop, match="is another machine"):
+        check_load(target, starts_per_s=1, in_flight=1, yes=False)
+
+    check_load(target, starts_per_s=1, in_flight=50, yes=True)
+
+
+def test_load_with_more_in_flight_than_the_profile_allows_is_refused():
+    """Before any of it is sent."""
+    target = load_target("https://staging.example.com", concurrency=50)
+
+    with pytest.raises(GuardStop, match="51 users: the profile allows 50 requests in flight"):
+        check_load(target, starts_per_s=1, in_flight=51, yes=True)
+
+
+def test_load_that_is_faster_than_the_profile_allows_is_refused():
+    """On this machine too."""
+    target = load_target("http://127.0.0.1:1", requests_per_s=10)
+
+    with pytest.raises(GuardStop, match="20 arrivals per second: the profile allows 10"):
+        check_load(target, starts_per_s=20, in_flight=1, yes=True)

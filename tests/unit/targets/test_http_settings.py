@@ -1,0 +1,72 @@
+"""``[http]`` of a profile: what is read, and what is refused in which words."""
+
+import re
+
+import pytest
+
+from knouds_harness.errors import ProfileError
+from knouds_harness.exchange.redaction import Redactor
+from knouds_harness.exchange.reproduction import ShellNames
+
+ADDRESS = 'base_url = "https://staging.example.com"\n[http]\n'
+TOKEN = "Bearer gateway 0123"
+
+
+def test_headers_and_proxy_are_read(load):
+    """Those of the file as they stand, secrets by their variables; the proxy without its credentials."""
+    target = load(
+        ADDRESS
+        + 'headers = { X-Tag = "night run" }\nheaders_env = { X-Gateway = "TOKEN" }\nproxy_env = "PROXY"',
+        TOKEN=TOKEN,
+        PROXY="http://ada:pass%40word@127.0.0.1:3128",
+    )
+
+    assert target.http.revealed_headers == (("X-Tag", "night run"), ("X-Gateway", TOKEN))
+    assert target.http.proxy is not None
+    assert (target.http.proxy.url, target.http.proxy.user) == ("http://127.0.0.1:3128", "ada")
+    assert TOKEN not in repr(target)
+    assert "pass@word" not in repr(target)
+    assert Redactor.for_target(target).text(f"{TOKEN} pass@word") == "{{header:x-gateway}} {{proxy-password}}"
+
+
+def test_curl_lines_lead_the_same_way(load):
+    """The token is a variable, and so is a proxy that comes from one."""
+    target = load(
+        ADDRESS + 'headers_env = { X-Gateway = "TOKEN" }\nproxy_env = "PROXY"',
+        TOKEN=TOKEN,
+        PROXY="http://127.0.0.1:3128",
+    )
+
+    names = ShellNames.of(target)
+
+    assert names.options == ("--proxy", "{{$PROXY}}")
+    assert names.variable("header:x-gateway") == "TOKEN"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('headers = { X-Access-Token = "x" }', "http.headers.X-Access-Token: may be a secret in the profile"),
+        ('headers = { X-API-Key = "x" }', "http.headers.X-API-Key: may be a secret in the profile"),
+        ('headers = { Host = "x" }', "http.headers.Host: is a header that the harness sets itself"),
+        ('headers = { "X Tag" = "x" }', "http.headers.X Tag: is no name of a header"),
+        ('headers = { X-Tag = "a\\nb" }', "http.headers.X-Tag: has characters that no header takes"),
+        ('headers_env = { X-Gateway = "ABSENT" }', "environment variable ABSENT is not set"),
+        ('headers_env = { X-Gateway = "SHORT" }', "8 to 4,096 printable characters"),
+        ('proxy = "socks5://127.0.0.1:1080"', "http.proxy: is no proxy that the harness can use"),
+        ('proxy = "http://127.0.0.1"', "http.proxy: is no proxy that the harness can use"),
+        ('proxy = "http://ada:secret@127.0.0.1:1"', "http.proxy: holds a user name or a password"),
+        ('proxy_env = "ABSENT"', "http.proxy_env: environment variable ABSENT is not set"),
+        ('ca_file = "absent.pem"', "/absent.pem cannot be used: no such file"),
+        ('ca_file = "staging.toml"', "/staging.toml cannot be used: no certificate or crl found"),
+        ('client_certificate = "staging.toml"', "http.client_certificate: "),
+        ('client_key = "staging.toml"', "http.client_key: stands without client_certificate"),
+        ('cafile = "x"', 'Did you mean "ca_file"?'),
+    ],
+)
+def test_what_cannot_be_used_is_refused(load, text, says):
+    """With its place, and without showing a secret."""
+    with pytest.raises(ProfileError, match=re.escape(says)) as caught:
+        load(ADDRESS + text, SHORT="short")
+
+    assert "ada:secret" not in str(caught.value)

@@ -1,0 +1,419 @@
+"""Profiles become targets, or say everything that is wrong with them at once."""
+
+import os
+import re
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from knouds_harness.contract.operations import Action
+from knouds_harness.errors import ExitCode, ProfileError, UnknownName, UsageError
+from knouds_harness.locations import builtin_targets_path
+from knouds_harness.targets.profile import load_target, target_names
+
+FULL_KEY = "knouds_live_" + "f" * 32
+ADDRESS = 'base_url = "https://staging.example.com"\n'
+KEY = """
+[keys.full]
+secret_env = "STAGING_KEY_FULL"
+capabilities = ["workflow:run", "workflow:read"]
+user = "ada"
+tier = "pro"
+"""
+
+
+def problems(load, text: str, **environ: str) -> str:
+    """What loading this profile says, the file's folder left out."""
+    with pytest.raises(ProfileError) as caught:
+        load(text, **environ)
+    return re.sub(r"\S*/staging\.toml", "staging.toml", str(caught.value))
+
+
+def test_whole_profile_is_read(load):
+    """Every section of a profile arrives in the target."""
+    target = load(
+        ADDRESS
+        + KEY
+        + """
+[limits]
+credits = 12.5
+requests_per_s = 5
+allow = ["read", "run"]
+[workflows.portrait]
+owner = "ada"
+inputs = { prompt = "a lighthouse" }
+[models.gpt-image-2]
+polled = true
+cost_credits = 3
+[webhook]
+url = "https://hooks.example.com/x"
+secret_env = "HOOK"
+[[waivers]]
+fact = "envelope.plain-401-has-code"
+reason = "known"
+expires = 2027-01-31
+""",
+        STAGING_KEY_FULL=FULL_KEY,
+        HOOK="whsec_" + "h" * 20,
+    )
+
+    assert target.name == "staging"
+    assert target.base_url == "https://staging.example.com"
+    assert target.limits.credits == 12.5
+    assert target.limits.allow == {Action.READ, Action.RUN}
+    assert target.personas["full"].capabilities == {"workflow:run", "workflow:read"}
+    assert target.personas["full"].secret.reveal() == FULL_KEY
+    assert target.workflows["portrait"].inputs == {"prompt": "a lighthouse"}
+    assert target.models["gpt-image-2"].polled
+    assert target.webhook is not None
+    assert target.webhook.url == "https://hooks.example.com/x"
+    assert target.waivers[0].expires == date(2027, 1, 31)
+
+
+def test_nothing_paid_is_allowed_unless_said(load):
+    """A profile without limits allows reading alone, and no credits."""
+    target = load(ADDRESS)
+
+    assert target.limits.allow == {Action.READ}
+    assert target.limits.credits == 0
+
+
+def test_sandbox_profile_names_every_variable_by_its_persona():
+    """The built-in profile reads each key from the variable that the running sandbox is announced in."""
+    text = (builtin_targets_path() / "sandbox.toml").read_text()
+    variables = re.findall(r'_env = "(\w+)"', text)
+    environ = {name: f"knouds_live_{number:032}" for number, name in enumerate(variables)}
+    environ["KNOUDS_SANDBOX_URL"] = "http://127.0.0.1:1"
+
+    target = load_target("sandbox", environ=environ, search=[builtin_targets_path()])
+
+    assert {f"KNOUDS_SANDBOX_KEY_{name.upper().replace('-', '_')}" for name in target.personas} == {
+        name for name in variables if "_KEY_" in name
+    }
+    assert target.control is not None
+    assert not target.missing
+
+
+def test_example_profile_needs_one_key_alone():
+    """The commented example is a valid profile; everything but its first key is optional."""
+    example = builtin_targets_path() / "staging.example.toml"
+
+    target = load_target(str(example), environ={"STAGING_KEY_FULL": FULL_KEY})
+
+    assert list(target.personas) == ["full"]
+    assert "keys.revoked" in target.missing
+
+
+def test_example_is_no_target():
+    """An example is not offered by name."""
+    assert "staging.example" not in target_names([builtin_targets_path()])
+
+
+def test_first_folder_wins(tmp_path: Path):
+    """A profile of one's own replaces the built-in one of the same name."""
+    for folder, host in (("mine", "mine"), ("theirs", "theirs")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "dev.toml").write_text(f'base_url = "https://{host}.example.com"')
+
+    target = load_target("dev", environ={}, search=[tmp_path / "mine", tmp_path / "theirs"])
+
+    assert target.base_url == "https://mine.example.com"
+
+
+@pytest.mark.parametrize("name", ["nope.toml", "targets/nope", "./nope.toml"])
+def test_file_that_is_not_there_is_named(name: str):
+    """No list of names that the user did not ask for."""
+    with pytest.raises(UsageError, match="there is no such file"):
+        load_target(name)
+
+
+def test_folder_is_no_profile(tmp_path: Path):
+    """Whatever it is called."""
+    (tmp_path / "staging.toml").mkdir()
+
+    with pytest.raises(UsageError, match=r"staging\.toml: is a folder"):
+        load_target(str(tmp_path / "staging.toml"))
+
+
+def test_unknown_target_names_the_nearest(tmp_path: Path):
+    """A misspelt target is answered with the known ones."""
+    (tmp_path / "staging.toml").write_text(ADDRESS)
+
+    with pytest.raises(
+        UnknownName, match=r'no target "stagin" \(known: staging\)\. Did you mean "staging"\?'
+    ):
+        load_target("stagin", environ={}, search=[tmp_path])
+
+
+def test_profile_error_ends_with_usage_status():
+    """A broken profile is exit code 2."""
+    assert ProfileError.exit_code == ExitCode.USAGE
+
+
+def test_missing_secret_says_which_and_what_then(load):
+    """A variable that is not set is named, with both ways out."""
+    assert problems(load, ADDRESS + KEY) == (
+        "staging.toml: keys.full: environment variable STAGING_KEY_FULL is not set\n"
+        "  Set it, or mark [keys.full] optional = true, or remove it: "
+        "the checks that need it then count as untested."
+    )
+
+
+def test_optional_key_without_secret_is_missing_and_no_error(load):
+    """A persona marked optional is absent, and the target says why."""
+    target = load(ADDRESS + KEY + "optional = true\n")
+
+    assert target.personas == {}
+    assert target.missing == {"keys.full": "environment variable STAGING_KEY_FULL is not set"}
+
+
+def test_secret_is_read_from_a_file_beside_the_profile(load, tmp_path: Path):
+    """A relative secret_file starts from the profile's folder; the line end does not count."""
+    (tmp_path / "full.key").write_text(FULL_KEY + "\n")
+
+    target = load(ADDRESS + KEY.replace("secret_env", "secret_file").replace("STAGING_KEY_FULL", "full.key"))
+
+    assert target.personas["full"].secret.reveal() == FULL_KEY
+
+
+def test_unreadable_secret_file_is_named(load):
+    """A secret file that is not there is named with the reason."""
+    said = problems(
+        load, ADDRESS + KEY.replace("secret_env", "secret_file").replace("STAGING_KEY_FULL", "no.key")
+    )
+
+    assert "no.key cannot be read: No such file or directory" in said
+
+
+@pytest.mark.parametrize("kind", ["FIFO", "folder", "device", "NUL"])
+def test_secret_file_that_is_no_file_is_refused_at_once(load, tmp_path: Path, kind: str):
+    """Nobody waits for what may never come."""
+    if kind == "FIFO":
+        os.mkfifo(tmp_path / "no.key")
+    elif kind == "folder":
+        (tmp_path / "no.key").mkdir()
+    name = {"device": "/dev/zero", "NUL": r"no\u0000.key"}.get(kind, "no.key")
+
+    said = problems(
+        load, ADDRESS + KEY.replace("secret_env", "secret_file").replace("STAGING_KEY_FULL", name)
+    )
+
+    assert "secret file" in said
+    assert ("is no regular file" in said) or ("that is no file name" in said)
+
+
+def test_byte_order_mark_counts_for_nothing(tmp_path: Path):
+    """Some editors write one."""
+    (tmp_path / "full.key").write_text(FULL_KEY, encoding="utf-8-sig")
+    text = ADDRESS + KEY.replace("secret_env", "secret_file").replace("STAGING_KEY_FULL", "full.key")
+    (tmp_path / "staging.toml").write_text(text, encoding="utf-8-sig")
+
+    target = load_target("staging", environ={}, search=[tmp_path])
+
+    assert target.personas["full"].secret.reveal() == FULL_KEY
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 64 + ".example.com", ".example.com", "exa mple.com", "[::1"])
+def test_address_of_no_host_is_explained(load, host: str):
+    """Each label of a name has 1 to 63 characters."""
+    assert "is no base URL" in problems(load, f'base_url = "https://{host}"\n')
+
+
+def test_profile_that_is_nested_without_end_is_explained(tmp_path: Path):
+    """In words."""
+    (tmp_path / "staging.toml").write_text("a = " + "[" * 100_000)
+
+    with pytest.raises(ProfileError, match="nested too deeply"):
+        load_target("staging", environ={}, search=[tmp_path])
+
+
+def test_every_problem_is_listed_at_once(load):
+    """Shape, secrets, address and contradictions of one file come in one message."""
+    said = problems(
+        load,
+        KEY
+        + KEY.replace("keys.full", "keys.second").replace('"pro"', '"business"')
+        + """
+[keys.broken]
+secret_env = "X"
+capabilities = ["workflow run"]
+user = "ada"
+tier = 5
+[limits]
+credit = 5
+concurrency = 0
+[[waivers]]
+reason = "because"
+expires = "soon"
+""",
+    )
+
+    for expected in (
+        "base_url: is missing",
+        "keys.full: environment variable STAGING_KEY_FULL is not set",
+        'keys.second.tier: "business" contradicts "pro" in keys.full',
+        'keys.broken.capabilities[0]: "workflow run" is not a capability',
+        "keys.broken.tier: 5 should be a string",
+        'limits.credit: is no key of a profile\n  Did you mean "credits"?',
+        "limits.concurrency: 0 should be at least 1",
+        'waivers[0].expires: "soon" should be a date without quotes',
+    ):
+        assert expected in said
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("base_url = ", "is not valid TOML: Invalid value (at end of document)"),
+        (
+            'base_url = "https://x.example"\nbase_url = "https://y.example"',
+            "is not valid TOML: Cannot overwrite",
+        ),
+        ('bas_url = "https://x.example"', 'bas_url: is no key of a profile\n  Did you mean "base_url"?'),
+        ('base_url = "staging.example.com"', 'base_url: "staging.example.com" is no base URL'),
+        ('base_url = "ftp://staging.example.com"', "is no base URL"),
+        ('base_url = "https://staging.example.com/v1/api/"', "ends with /api"),
+        ('base_url = "https://staging.example.com:99999"', "is no base URL"),
+        ('base_url = "https://staging.example.com/?x=1"', "is no base URL"),
+        ('base_url = "http://staging.example.com"', "would send the keys in the clear"),
+        ('base_url = "https://eu.knouds.ai"', "production: is missing, and eu.knouds.ai may be production"),
+        (ADDRESS + 'base_url_env = "URL"', "base_url: stands beside base_url_env"),
+        ('base_url_env = "URL"', "base_url_env: environment variable URL is not set"),
+        (ADDRESS + '[limits]\nallow = ["read", "delete"]', '"delete" is not one of read, write, run, cancel'),
+        (ADDRESS + "[limits]\ncredits = inf", "should be a finite number"),
+        (ADDRESS + '[limits]\ncredits = "many"', '"many" should be a number'),
+        (
+            ADDRESS + KEY + 'credits = "lots"',
+            "neither a number of credits nor one of enough, none, exhausted, granted",
+        ),
+        (ADDRESS + KEY + "credits = -1", "keys.full.credits: -1 is neither a number"),
+        (ADDRESS + KEY + "credits = true", "keys.full.credits: true is neither a number"),
+        (ADDRESS + "[limits]\nconcurrency = 1.5", "1.5 should be a whole number"),
+        (ADDRESS + "limits = 5", "limits: 5 should be a table"),
+        (ADDRESS + "[keys.Full]\n", "keys.Full: is no name"),
+        (ADDRESS + '[keys.full]\nuser = "a"\ntier = "pro"', "keys.full.capabilities: is missing"),
+        (
+            ADDRESS + '[keys.full]\nuser = "a"\ntier = "pro"\ncapabilities = []',
+            "keys.full: does not say where its secret is",
+        ),
+        (ADDRESS + KEY + 'state = "retired"', '"retired" is not one of active, revoked, legacy, unapproved'),
+        (ADDRESS + KEY + 'secret_file = "x"', "keys.full: has both secret_env and secret_file"),
+        (
+            ADDRESS + "[[waivers]]\nreason = 'r'\nexpires = 2027-01-01\ncheck = 'c'",
+            "waivers[0]: does not say which findings",
+        ),
+        (ADDRESS + "[[waivers]]\nexpires = 2027-01-01", "waivers[0].reason: is missing"),
+    ],
+)
+def test_broken_profile_is_explained(load, text: str, says: str):
+    """Each mistake is named with its place, and with its value where that helps."""
+    assert says in problems(load, text)
+
+
+@pytest.mark.parametrize(
+    ("lines", "listen", "is_direct"),
+    [
+        ('url = "http://127.0.0.1:9000/hook"', ("127.0.0.1", 9000), True),
+        ('url = "http://localhost/hook"', ("localhost", 80), True),
+        ('url = "http://[::1]:9000/hook"', ("::1", 9000), True),
+        ('url = "https://127.0.0.1:9000/hook"', None, False),
+        ('url = "https://hooks.example.com/x"', None, False),
+        ('url = "https://hooks.example.com/x"\nlisten = "192.0.2.7:9000"', ("192.0.2.7", 9000), False),
+        ('url = "http://127.0.0.1:80/x"\nlisten = "[::1]:9000"', ("::1", 9000), False),
+    ],
+)
+def test_deliveries_are_received_where_the_profile_says(load, lines: str, listen, *, is_direct: bool):
+    """At ``listen``, or at a plain URL of this machine; else nowhere."""
+    text = f'{ADDRESS}[webhook]\nsecret_env = "HOOK_SECRET"\n{lines}\n'
+
+    webhook = load(text, HOOK_SECRET="whsec_0123456789abcdef").webhook
+
+    assert (webhook.listen, webhook.is_direct) == (listen, is_direct)
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        ('url = "hooks.example.com"', 'webhook.url: "hooks.example.com" is no URL'),
+        ('url = "http://127.0.0.1:99999/"', "webhook.url: "),
+        ('url = "https://a.example/"\nlisten = "9000"', 'webhook.listen: "9000" is no address and port'),
+        ('url = "https://a.example/"\nlisten = "127.0.0.1:0"', "webhook.listen: "),
+        ('url = "https://a.example/"\nlisten = ":9000"', "webhook.listen: "),
+    ],
+)
+def test_broken_webhook_is_explained(load, lines: str, says: str):
+    """With the value and an example."""
+    text = f'{ADDRESS}[webhook]\nsecret_env = "HOOK_SECRET"\n{lines}\n'
+
+    assert says in problems(load, text, HOOK_SECRET="whsec_0123456789abcdef")
+
+
+def test_key_with_a_webhook_that_is_not_there_is_explained(load):
+    """A boolean alone says nothing of where deliveries go."""
+    text = f"{ADDRESS}{KEY}webhook = true\n"
+
+    assert "keys.full.webhook: is true, and the profile has no [webhook]" in problems(
+        load, text, STAGING_KEY_FULL=FULL_KEY
+    )
+
+
+def test_profile_that_is_not_text_is_explained(tmp_path: Path):
+    """A file in another encoding is refused with a sentence."""
+    (tmp_path / "staging.toml").write_bytes(b"base_url = '\xff'")
+
+    with pytest.raises(ProfileError, match="is not UTF-8 text"):
+        load_target("staging", environ={}, search=[tmp_path])
+
+
+def test_profile_that_is_a_folder_is_explained(tmp_path: Path):
+    """What cannot be read is refused with the reason."""
+    (tmp_path / "staging.toml").mkdir()
+
+    with pytest.raises(ProfileError, match="cannot be read: Is a directory"):
+        load_target("staging", environ={}, search=[tmp_path])
+
+
+def test_two_personas_with_one_secret_are_refused(load):
+    """Evidence could not tell them apart."""
+    twin = KEY.replace("keys.full", "keys.twin")
+
+    assert "keys.twin: holds the same secret as keys.full" in problems(
+        load, ADDRESS + KEY + twin, STAGING_KEY_FULL=FULL_KEY
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ADDRESS + KEY + f'secret = "{FULL_KEY}"',
+        ADDRESS + KEY + f'note = "{FULL_KEY}"',
+        ADDRESS + KEY.replace("STAGING_KEY_FULL", FULL_KEY),
+        ADDRESS + KEY.replace("ada", FULL_KEY).replace('"pro"', "5"),
+        ADDRESS + KEY.replace("pro", "ada", 1) + f'state = "{FULL_KEY}"',
+        ADDRESS + f"[keys.{FULL_KEY}]",
+        ADDRESS + f'api_key = "{FULL_KEY}"',
+        f'base_url = "{FULL_KEY}"',
+        f'base_url = "https://user:{FULL_KEY}@staging.example.com"',
+        f'base_url = "{FULL_KEY}',
+    ],
+)
+def test_secret_in_a_profile_is_never_shown(load, text: str):
+    """Wherever a secret got into a profile, no message repeats it."""
+    assert "f" * 8 not in problems(load, text)
+
+
+def test_unusable_secret_is_refused_without_showing_it(load):
+    """Neither the secret nor its length is in the message."""
+    said = problems(load, ADDRESS + KEY, STAGING_KEY_FULL="two words")
+
+    assert "keys.full: what its source holds is no secret" in said
+    assert "two words" not in said
+
+
+def test_persona_prints_its_pseudonym(load):
+    """Printing a target or a persona shows no secret."""
+    target = load(ADDRESS + KEY, STAGING_KEY_FULL=FULL_KEY)
+
+    assert FULL_KEY not in f"{target!r} {target.personas['full']} {target.personas['full'].secret}"
+    assert "{{key:full}}" in repr(target)

@@ -1,0 +1,130 @@
+"""Profiles that are written: valid as they stand, safe, and every step further is a line that holds."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from knouds_harness.contract.operations import Action
+from knouds_harness.targets.profile_writer import (
+    Found,
+    FoundKey,
+    FoundWorkflow,
+    RefusedKey,
+    profile_text,
+    toml_value,
+)
+from knouds_harness.targets.resources import Workflow
+
+KEY = FoundKey(
+    name="full",
+    variable="STAGING_KEY",
+    user="pro",
+    tier="pro",
+    capabilities=("workflow:read", "workflow:portrait:run"),
+    untold={"webhook:receive": "no request shows it"},
+)
+PORTRAIT = FoundWorkflow(
+    workflow=Workflow(slug="portrait", owner="pro", inputs={"prompt": "a “lighthouse”\n", "count": 1}),
+    estimate_credits=8.0,
+    count_field="count",
+)
+FOUND = Found(
+    base_url="https://staging.example.com",
+    keys=(KEY,),
+    refused=(RefusedKey(name="old", variable="OLD_KEY", answer="401 UNAUTHORIZED"),),
+    workflows=(PORTRAIT,),
+    models={"gpt-image-2": 15.0, "claude-sonnet": 0.0},
+    remarks=("20 workflows are left out.",),
+)
+SECRETS = {
+    "STAGING_KEY": "knouds_live_0123456789",
+    "OLD_KEY": "knouds_live_9876543210",
+}
+STEP = re.compile(r"^(\s*)# (?=\[|\"|[a-z_]+ = )", re.MULTILINE)
+
+JSON = st.recursive(
+    st.text() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def test_profile_is_valid_as_it_stands(load):
+    """What was found is in it, and whatever the server does not tell keeps its default."""
+    target = load(profile_text(FOUND, target="staging"), **SECRETS)
+
+    assert target.base_url == "https://staging.example.com"
+    assert target.personas["full"].capabilities == {"workflow:read", "workflow:portrait:run"}
+    assert target.workflows == {"portrait": PORTRAIT.workflow}
+    assert (set(target.personas), set(target.models)) == ({"full"}, set())
+
+
+def test_profile_is_safe_as_it_stands(load):
+    """It reads, and nothing else."""
+    target = load(profile_text(FOUND, target="staging"), **SECRETS)
+
+    assert target.limits.allow == {Action.READ}
+    assert target.limits.credits == 0
+
+
+def test_every_step_further_holds(load):
+    """With the # removed from each line that is a step, all of them together are a profile."""
+    text = STEP.sub(r"\1", profile_text(FOUND, target="staging"))
+
+    target = load(text, **SECRETS, KNOUDS_WEBHOOK_SECRET="whsec_0123456789abcdef")
+
+    assert target.limits.allow == set(Action)
+    assert target.production
+    assert "webhook:receive" in target.personas["full"].capabilities
+    assert target.personas["full"].webhook
+    assert target.personas["old"].state == "revoked"
+    assert (target.workflows["portrait"].polled, target.workflows["portrait"].cost_credits) == (True, 8)
+    assert target.workflows["portrait"].image_count_input == "count"
+    assert (target.models["gpt-image-2"].polled, target.models["gpt-image-2"].cost_credits) == (True, 15)
+    assert (target.models["claude-sonnet"].polled, target.models["claude-sonnet"].cost_credits) == (
+        False,
+        None,
+    )
+
+
+def test_second_account_is_proposed_where_there_is_one():
+    """A profile that has two needs no line about a second."""
+    other = FoundKey(name="other", variable="OTHER_KEY", user="business", tier="business")
+    two = Found(base_url=FOUND.base_url, keys=(KEY, other))
+
+    assert "[keys.second]" in profile_text(FOUND, target="staging")
+    assert "[keys.second]" not in profile_text(two, target="staging")
+
+
+def test_legacy_key_is_no_comment(load):
+    """Its refusal proves what it is."""
+    legacy = FoundKey(name="legacy", variable="STAGING_KEY", user="legacy", tier="unknown", state="legacy")
+
+    target = load(profile_text(Found(base_url=FOUND.base_url, keys=(legacy,)), target="staging"), **SECRETS)
+
+    assert target.personas["legacy"].state == "legacy"
+
+
+@pytest.mark.parametrize("words", ['x"\nallow = ["run"]\n"', "x\r[limits]\u2028\x1b[31m", "x\x7f\\"])
+def test_words_of_a_server_stay_words(load, words):
+    """Whatever stands in a tier, a reason or a remark, it adds no line."""
+    key = FoundKey(
+        name="full", variable="STAGING_KEY", user="pro", tier=words, untold={"webhook:receive": words}
+    )
+    found = Found(base_url=FOUND.base_url, keys=(key,), remarks=(words,))
+
+    target = load(profile_text(found, target=words), **SECRETS)
+
+    assert target.personas["full"].tier == words
+    assert target.limits.allow == {Action.READ}
+
+
+@given(value=JSON, name=st.text())
+def test_value_is_read_back_as_it_was(value, name):
+    """For every JSON value without null."""
+    assert tomllib.loads(f"value = {toml_value({name: value})}") == {"value": {name: value}}

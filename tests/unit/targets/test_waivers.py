@@ -1,0 +1,61 @@
+"""A waiver accepts what it names, and nothing else, until it expires."""
+
+from datetime import date
+from typing import Any
+
+import pytest
+
+from knouds_harness.targets.waivers import Waiver
+
+FINDING: dict[str, Any] = {
+    "fingerprint": "0123456789ab",
+    "check": "envelopes.code",
+    "fact": "envelope.plain-401-has-code",
+    "operation": "getWhoami",
+    "status": 401,
+    "code": None,
+}
+
+
+def waiver(**names: Any) -> Waiver:
+    return Waiver(reason="known", expires=date(2027, 6, 30), **names)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"fingerprint": "0123456789ab"},
+        {"fact": "envelope.plain-401-has-code"},
+        {"check": "envelopes.code", "operation": "getWhoami"},
+        {"check": "envelopes.code", "operation": "getWhoami", "status": 401, "code": ""},
+    ],
+)
+def test_waiver_fits_what_it_names(names: dict[str, Any]):
+    """By fingerprint, by fact, or by check and operation; an empty code stands for none."""
+    assert waiver(**names).matches(**FINDING)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"fingerprint": "ffffffffffff"},
+        {"fact": "envelope.unknown-workflow-404-has-code"},
+        {"check": "envelopes.code", "operation": "getWorkflow"},
+        {"check": "envelopes.code", "operation": "getWhoami", "status": 404},
+        {"check": "envelopes.code", "operation": "getWhoami", "code": "UNAUTHORIZED"},
+    ],
+)
+def test_waiver_fits_nothing_else(names: dict[str, Any]):
+    """One property that differs is enough."""
+    assert not waiver(**names).matches(**FINDING)
+
+
+def test_last_day_still_counts():
+    """A waiver holds through the day it names."""
+    assert not waiver(fact="x").is_expired(date(2027, 6, 30))
+    assert waiver(fact="x").is_expired(date(2027, 7, 1))
+
+
+def test_waiver_says_what_it_names():
+    """For reports of expired and unused ones."""
+    assert str(waiver(fact="x.y", status=401)) == "fact x.y, status 401"

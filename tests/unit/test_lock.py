@@ -1,0 +1,35 @@
+"""What CI installs: from PyPI alone, each file by its hash."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[2]
+LOCK = tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def test_lock_names_pypi_alone_and_every_hash():
+    """No private index, and nothing that could change."""
+    others = [each for each in LOCK["package"] if each["name"] != "knouds-harness"]
+    files = [file for each in others for file in (*each.get("wheels", ()), each.get("sdist")) if file]
+
+    assert {each["source"]["registry"] for each in others} == {"https://pypi.org/simple"}
+    assert all(file["url"].startswith("https://files.pythonhosted.org/") for file in files)
+    assert all(file["hash"].startswith("sha256:") for file in files)
+
+
+def test_lock_has_what_the_project_asks_for():
+    """Run ``uv lock`` after a change of the dependencies."""
+    version_by_name = {each["name"]: each.get("version") for each in LOCK["package"]}
+    groups = PROJECT["dependency-groups"].values()
+    asked = [*PROJECT["project"]["dependencies"], *(each for group in groups for each in group)]
+
+    for text in asked:
+        if isinstance(text, str):
+            requirement = Requirement(text)
+            assert version_by_name[canonicalize_name(requirement.name)] in requirement.specifier

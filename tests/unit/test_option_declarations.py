@@ -1,0 +1,125 @@
+"""Options that are declared once, as a command and pytest or Locust read them."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from knouds_harness.option_declarations import (
+    add_runner_options,
+    click_options,
+    option,
+    options_from,
+    runner_arguments,
+)
+from knouds_harness.timespan import Timespan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One option of each kind."""
+
+    count: int = option("Number of things", default=3, type=click.IntRange(1), metavar="N")
+    names: tuple[str, ...] = option("Name (repeatable)", flag="--name", default=())
+    is_loud: bool = option("Print 100% of it", flag="--loud", default=False, runner_flag="--very-loud")
+    folder: Path = option("Folder", default=Path("here"))
+    wait_s: float = option("Time to wait", flag="--wait", default=60, type=Timespan(), default_text="1m")
+    share: float = option("Share", default=0, type=click.FloatRange(0, 1), bare_value=1.0, metavar="RATIO")
+    drawn: int = option("Drawn", default_factory=lambda: 7)
+    descriptor: int | None = option("A pipe", in_click=False, is_hidden=True)
+
+
+def asked_of_click(declared, *arguments):
+    """What click hands to a command that has the options."""
+    found = {}
+
+    @click.command()
+    @click_options(declared)
+    def command(**asked):
+        found.update(asked)
+
+    done = CliRunner().invoke(command, arguments)
+    assert done.exit_code == 0, done.output
+    return found
+
+
+def runner_parser(declared):
+    """A parser as pytest's and Locust's are."""
+    parser = ArgumentParser()
+    add_runner_options(declared, parser.add_argument)
+    return parser
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("--count", "5", "--loud"),
+        ("--name", "a", "--name", "b"),
+        ("--folder", "there", "--wait", "1m30s"),
+        ("--share",),
+        ("--share", "0"),
+        ("--drawn", "0"),
+    ],
+)
+def test_runner_reads_what_the_command_was_asked(arguments):
+    """Click's values, passed on as arguments, come to the same."""
+    asked = asked_of_click(Sample, *arguments)
+
+    parsed = runner_parser(Sample).parse_args(runner_arguments(Sample, asked))
+
+    assert options_from(Sample, parsed) == options_from(Sample, asked)
+
+
+def test_values_have_the_types_of_the_fields():
+    """However they were parsed."""
+    arguments = [
+        "--count",
+        "5",
+        "--name",
+        "a",
+        "--very-loud",
+        "--folder",
+        "there",
+        "--wait",
+        "1m",
+        "--share",
+        "0.5",
+    ]
+
+    found = options_from(Sample, runner_parser(Sample).parse_args(arguments))
+
+    assert found == Sample(count=5, names=("a",), is_loud=True, folder=Path("there"), wait_s=60, share=0.5)
+
+
+def test_what_was_not_asked_for_is_not_passed_on():
+    """So that the runner's own defaults hold."""
+    assert runner_arguments(Sample, asked_of_click(Sample)) == []
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--count", "0"], ["--wait", "soon"], ["--share", "2"], ["--count", "x"]]
+)
+def test_runner_refuses_what_the_command_refuses(arguments, capsys):
+    """One check of a value, wherever it is given."""
+    with pytest.raises(SystemExit):
+        runner_parser(Sample).parse_args(arguments)
+    with pytest.raises(AssertionError, match="Invalid value"):
+        asked_of_click(Sample, *arguments)
+
+    assert f"argument {arguments[0]}: " in capsys.readouterr().err
+
+
+def test_help_names_the_default():
+    """Once, in click's help and in the runner's."""
+    text = " ".join(runner_parser(Sample).format_help().split())
+
+    assert "Number of things [default: 3]" in text
+    assert "Time to wait [default: 1m]" in text
+    assert "Print 100% of it" in text
+    assert "--descriptor" not in text

@@ -1,0 +1,35 @@
+"""Words of a server reach no terminal, and no log of CI, as anything but words."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from knouds_harness.printable import printable
+
+ESCAPES = ["\x1b[31mred", "\x1b]0;title\x07", "a\rb", "\x9b2J", "\u202eabc", "\x00", "\x7f"]
+
+
+@pytest.mark.parametrize("text", ESCAPES)
+def test_escape_sequence_is_shown_as_dots(text):
+    """Nothing that moves the cursor, changes colours or turns the reading direction is left."""
+    assert printable(text).isprintable()
+
+
+@pytest.mark.parametrize("line", ["::add-mask::it", "  ::error::x", "ok\n::stop-commands::x", "##[group]x"])
+def test_line_is_no_command_to_github(line):
+    """A runner of GitHub Actions finds commands at the beginning of a line, however far it is indented."""
+    shown = printable(line)
+
+    assert not any(each.strip().startswith("::") for each in shown.splitlines())
+    assert "##[" not in shown
+
+
+@given(st.text())
+def test_length_and_printable_text_stay(text):
+    """Positions in the text still fit, and a second time changes nothing."""
+    shown = printable(text)
+
+    assert len(shown) == len(text)
+    assert printable(shown) == shown

@@ -1,0 +1,32 @@
+"""Every documented promise is claimed by a check, and a fault makes that check fail."""
+
+from __future__ import annotations
+
+import pytest
+
+from knouds_harness.commands.traceability import coverage
+from knouds_harness.contract.document import shipped_document
+from knouds_harness.sandbox.faults import FAULTS
+
+# Documented, and not to be shown over HTTP with a key.
+NOT_PROVABLE = {
+    "ground.additive-change-is-legal": "a permission to the server; the talkative variant makes use of it",
+    "ground.body-needs-json-content-type": "asked of clients; what a server does without it is open",
+    "auth.keys-begin-with-prefix": "about making keys, which no key can do; checked on the profile's keys",
+    "tier.free-has-no-key-access": "about making keys, which no key can do",
+    "tier.creator-has-no-key-access": "about making keys, which no key can do",
+}
+ROWS = coverage(shipped_document().facts.values())
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.fact.id)
+def test_documented_fact_is_proven(row):
+    """A documented fact has a check and a fault, or a reason why it cannot have both."""
+    assert (row.gap is None) == (row.fact.id not in NOT_PROVABLE)
+
+
+def test_every_fault_breaks_a_fact_of_the_document():
+    """The sandbox writes fact ids down by itself; each of them exists."""
+    named = {fault for row in ROWS for fault in row.faults}
+
+    assert named == {fault.id for fault in FAULTS}

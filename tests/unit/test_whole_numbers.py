@@ -1,0 +1,17 @@
+"""Headers hold numbers of any length, and things that only look like numbers."""
+
+import pytest
+
+from knouds_harness.whole_numbers import whole_number
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        *(("0", 0), ("007", 7), ("100", 100), ("9" * 18, 10**18 - 1)),
+        *((text, None) for text in (None, "", " 1", "-1", "1.0", "1e3", "²", "٣", "9" * 19, "9" * 5_000)),
+    ],
+)
+def test_number_is_digits_that_fit(text, number):
+    """Anything else is none, and nothing raises."""
+    assert whole_number(text) == number
