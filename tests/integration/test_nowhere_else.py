@@ -56,7 +56,7 @@ def environment(tmp_path, elsewhere):
     ("command", "execution_id"),
     [
         (("check", "--family", "executions", "--quick"), None),
-        (("load", "mixed", "--users", "6", "--duration", "3s", "--quiet"), "../workflows/portrait/run?x="),
+        (("load", "cancels", "--users", "4", "--duration", "3s", "--quiet"), "../workflows/portrait/run?x="),
         (("load", "cancels", "--users", "4", "--duration", "2s", "--quiet", "--client", "fast"), "/.."),
     ],
 )
