@@ -34,7 +34,7 @@ def install(session: nox.Session, *groups: str) -> None:
 
 def locked(session: nox.Session, *groups: str) -> Path:
     """The dependencies of uv.lock with their hashes, as a file that pip and uv read."""
-    path = Path(session.virtualenv.location) / "requirements.txt"  # create_tmp would move TMPDIR into the checkout
+    path = Path(session.virtualenv.location) / "requirements.txt"  # create_tmp moves TMPDIR into the checkout
     wanted = [part for group in groups for part in ("--group", group)]
     command = ("uv", "export", "--frozen", "--quiet", "--no-default-groups", "--no-emit-project", *wanted)
     session.run(*command, "--output-file", str(path), external=True, silent=True)

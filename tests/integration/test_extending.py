@@ -98,7 +98,7 @@ def run_pytest(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str
 def of_own_tests(tmp_path_factory):
     """What pytest says of the tests above, and the record that they left."""
     folder = tmp_path_factory.mktemp("own")
-    (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")  # nothing above the folder configures it
+    (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")  # no configuration from above
     (folder / "test_own.py").write_text(TESTS, encoding="utf-8")
     (folder / "targets").mkdir()
     built_in = (CHECKOUT / "targets" / "sandbox.toml").read_text(encoding="utf-8")

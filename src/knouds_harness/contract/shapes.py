@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
@@ -22,6 +22,8 @@ DELIVERY: Final = "/components/schemas/Delivery"
 
 _URI = "knouds:document"
 _SHOWN = 80
+_MOST_ITEMS = 1_000  # of a list, judged at once: each wrong one costs some 50 KB until all are told
+_MOST_WRONG_PARTS = 3  # of that many items: a fourth has hardly anything new to tell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,9 +111,11 @@ class ShapeJudge:
         return self._mismatches(DELIVERY, payload)
 
     def _mismatches(self, pointer: str, value: object, *, fact: str | None = None) -> list[Mismatch]:
+        if self._validator(pointer).is_valid(value):
+            return []
         found: dict[tuple[str, str, str], Mismatch] = {}
         fact_by_path: dict[tuple[str | int, ...], str | None] = {}  # of a million items all have the same
-        for error in self._validator(pointer).iter_errors(value):
+        for error in self._errors(pointer, value):
             path = tuple(error.evaluation_path)
             if path not in fact_by_path:
                 fact_by_path[path] = self._nearest_fact(pointer, path)
@@ -121,6 +125,31 @@ class ShapeJudge:
             mismatch = self._mismatch(cited, *_described(error))
             found.setdefault((cited, mismatch.where, mismatch.expected), mismatch)
         return list(found.values())
+
+    def _errors(self, pointer: str, value: object) -> Iterator[jsonschema_rs.ValidationError]:
+        """All errors, except in lists so long that the validator's own list of errors would fill the memory.
+
+        Their items are judged part by part, until three parts have shown errors. What only whole lists show
+        (``uniqueItems``) is judged as a whole if no part shows anything.
+        """
+        validator = self._validator(pointer)
+        longest = _longest_list(value)
+        if longest <= _MOST_ITEMS:
+            yield from validator.iter_errors(value)
+            return
+        wrong_parts = 0
+        for start in range(0, longest, _MOST_ITEMS):
+            errors = [
+                error
+                for error in validator.iter_errors(_part(value, start))
+                if start == 0 or any(isinstance(step, int) for step in error.instance_path)
+            ]
+            yield from errors
+            wrong_parts += bool(errors)
+            if wrong_parts == _MOST_WRONG_PARTS:
+                return
+        if not wrong_parts:
+            yield from validator.iter_errors(value)
 
     def _mismatch(self, fact: str, where: str, expected: str, observed: str) -> Mismatch:
         source = self._document.facts[fact].source
@@ -150,6 +179,23 @@ class ShapeJudge:
             if isinstance(node, dict) and isinstance(node.get("x-fact"), str):
                 fact = node["x-fact"]
         return fact
+
+
+def _longest_list(value: object) -> int:
+    """How many items the longest list has, however deep it is."""
+    if isinstance(value, dict):
+        return max(map(_longest_list, value.values()), default=0)
+    return max(len(value), max(map(_longest_list, value), default=0)) if isinstance(value, list) else 0
+
+
+def _part(value: object, start: int) -> object:
+    """The value with a part of each list that is too long to be judged at once."""
+    if isinstance(value, dict):
+        return {name: _part(member, start) for name, member in value.items()}
+    if not isinstance(value, list):
+        return value
+    items = value[start : start + _MOST_ITEMS] if len(value) > _MOST_ITEMS else value
+    return [_part(item, start) for item in items]
 
 
 def _integer(text: str) -> int | str:

@@ -2,6 +2,8 @@
 
 import copy
 import dataclasses
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -21,6 +23,16 @@ FINISHED = OPERATION["runWorkflow"].responses[200].examples["finished"]
 HARBOUR = OPERATION["getWorkflow"].responses[200].examples["harbour"]
 USAGE = OPERATION["listUsage"].responses[200].examples["ada"]
 SUMMARY = OPERATION["listWorkflows"].responses[200].examples["ada"][0]
+WRONG_ROWS = """
+import resource
+from knouds_harness.contract.document import shipped_document
+from knouds_harness.contract.shapes import ShapeJudge
+
+document = shipped_document()
+wrong = {"rows": [{"id": "x"} for _ in range(20_000)], "page": 1, "pageSize": 50, "total": 1}
+assert ShapeJudge(document).body_mismatches(document.operation_by_id["listUsage"], 200, wrong)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
 RETRY = {"error": "Slow down.", "code": "RATE_LIMIT_EXCEEDED", "tier": "pro", "limit": 100, "retryAfter": 9}
 
 
@@ -239,6 +251,26 @@ def test_same_flaw_in_many_items_is_told_once():
     found = JUDGE.body_mismatches(OPERATION["listUsage"], 200, USAGE | {"rows": rows})
 
     assert [mismatch.where for mismatch in found] == ["/rows/*/creditsCost"]
+
+
+@pytest.mark.parametrize("place", [0, 999, 1_000, 4_321])
+def test_flaw_is_found_anywhere_in_a_long_list(place):
+    rows = [*USAGE["rows"] * 5_000][:5_000]
+    rows[place] = rows[place] | {"creditsCost": "12"}
+
+    found = JUDGE.body_mismatches(OPERATION["listUsage"], 200, USAGE | {"rows": rows})
+
+    assert {mismatch.where for mismatch in found} == {
+        "/rows",
+        "/rows/*/creditsCost",
+    }
+
+
+def test_memory_for_wrong_items_is_bounded():
+    """It took over 900 MB: the validator makes a list of all errors of what it is given."""
+    process = subprocess.run([sys.executable, "-c", WRONG_ROWS], capture_output=True, check=True)
+
+    assert int(process.stdout) < 300_000
 
 
 def test_unknown_status_is_not_judged():
