@@ -24,14 +24,15 @@ HARBOUR = OPERATION["getWorkflow"].responses[200].examples["harbour"]
 USAGE = OPERATION["listUsage"].responses[200].examples["ada"]
 SUMMARY = OPERATION["listWorkflows"].responses[200].examples["ada"][0]
 WRONG_ROWS = """
-import resource
+from pathlib import Path
+
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.shapes import ShapeJudge
 
 document = shipped_document()
 wrong = {"rows": [{"id": "x"} for _ in range(20_000)], "page": 1, "pageSize": 50, "total": 1}
 assert ShapeJudge(document).body_mismatches(document.operation_by_id["listUsage"], 200, wrong)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
 """
 RETRY = {"error": "Slow down.", "code": "RATE_LIMIT_EXCEEDED", "tier": "pro", "limit": 100, "retryAfter": 9}
 
@@ -266,8 +267,9 @@ def test_flaw_is_found_anywhere_in_a_long_list(place):
     }
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process its own peak")
 def test_memory_for_wrong_items_is_bounded():
-    """It took over 900 MB: the validator makes a list of all errors of what it is given."""
+    """The validator makes a list of all errors of what it is given: for these rows it took over 700 MB."""
     process = subprocess.run([sys.executable, "-c", WRONG_ROWS], capture_output=True, check=True)
 
     assert int(process.stdout) < 300_000
