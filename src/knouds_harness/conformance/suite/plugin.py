@@ -15,6 +15,7 @@ from knouds_harness.conformance.judging.user_checks import UserChecks, load_chec
 from knouds_harness.conformance.needs.need import Need
 from knouds_harness.conformance.needs.untested import Untested, untested_for
 from knouds_harness.conformance.needs.webhooks import RECEIVING
+from knouds_harness.conformance.suite.markers import MARKERS
 from knouds_harness.conformance.suite.options import RunOptions
 from knouds_harness.conformance.suite.schedule import SuiteSchedule
 from knouds_harness.conformance.suite.selection import (
@@ -70,55 +71,8 @@ _SCHEDULE = pytest.StashKey[SuiteSchedule]()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register markers and read the options."""
-    config.addinivalue_line(
-        "markers", "proves(*checks): the checks that a conformance test drives, its own first"
-    )
-    config.addinivalue_line(
-        "markers", "needs(*needs): what the profile has to offer, besides what the test's own check needs"
-    )
-    config.addinivalue_line(
-        "markers",
-        "shows(fact, *needs): of a check's facts those named so are shown, where the profile offers this too",
-    )
-    config.addinivalue_line(
-        "markers", "succeeds(*operation_ids): the test sees these succeed, and so shows the shapes of that"
-    )
-    config.addinivalue_line(
-        "markers", "spends(runs): what a test runs and pays for, of a target: runs(target)"
-    )
-    config.addinivalue_line(
-        "markers", "thorough: more of what another test shows as well; --quick leaves it out"
-    )
-    config.addinivalue_line(
-        "markers",
-        "waits: neither changes nor sees what another test does, but has runs of its own end: begins early, "
-        "and beside all others",
-    )
-    config.addinivalue_line("markers", "runs: may run something, though it does not ask for what it runs")
-    config.addinivalue_line(
-        "markers",
-        "limited: counts runs of an account with a rate limit: after all others, or first where a window "
-        "is filled in real time",
-    )
-    config.addinivalue_line(
-        "markers",
-        "fills_window: has the target throttle an account: last of all, or where that takes its time, beside "
-        "others",
-    )
-    config.addinivalue_line(
-        "markers",
-        "independent: neither changes nor sees what another test does, and so may run beside its like",
-    )
-    config.addinivalue_line(
-        "markers", "sequence: a finding of the test is shown by all that it had sent until then"
-    )
-    config.addinivalue_line(
-        "markers",
-        "operations(secured=None, ids=None, shows={}): parametrize `operation` over the document",
-    )
-    config.addinivalue_line(
-        "markers", "user_test: set by this plugin on tests that are none of the suite's and use its fixtures"
-    )
+    for marker, says in MARKERS.items():
+        config.addinivalue_line("markers", f"{marker}: {says}")
     config.stash[_OPTIONS] = options_from(RunOptions, config.option)
 
 
