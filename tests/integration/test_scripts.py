@@ -74,7 +74,6 @@ SAMPLE = {
     "capability-receive-implies-execution-read": "a minted key, on an execution",
     "create-slug-lacks-digits": "a created workflow",
     "run-malformed-body-is-500": "a body that is no JSON",
-    "run-without-credits-is-400": "an account that is opened, and requests at once",
     "usage-limit-defaults-to-20": "a history that is filled in a loop",
     "usage-row-names-the-cheapest": "a run, and its row of usage",
     "rate-refusal-lacks-tier": "a window that is filled in a loop, after the clock was moved",
