@@ -17,6 +17,8 @@ nox.options.sessions = ["lint", "typing", "tests", "junit", "spec"]
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 REDOCLY = "@redocly/cli@2.77.0"
 WORKERS = str(2 * (os.cpu_count() or 1))  # of tests that wait for half of their time
+APART = ("--ignore=tests/integration/browser", "--ignore=tests/integration/load")  # sessions of their own
+INTEGRATION = ("tests/integration", *APART, "-n", WORKERS)
 HOLDS_JUNIT_SCHEMA = "pytest==9.1.1"
 
 
@@ -127,10 +129,16 @@ def junit(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def integration(session: nox.Session) -> None:
-    """The harness end to end: the command line, an installed wheel, every fault caught."""
+    """The harness end to end: the command line, an installed wheel, a sample of all faults caught."""
     install(session, "test")
-    ignored = ("--ignore=tests/integration/browser", "--ignore=tests/integration/load")
-    session.run("pytest", "tests/integration", *ignored, "-n", WORKERS, *session.posargs)
+    session.run("pytest", *INTEGRATION, "-m", "not nightly", *session.posargs)
+
+
+@nox.session(default=False, tags=["nightly"])
+def nightly(session: nox.Session) -> None:
+    """What the integration tests leave out: every kind of fault, server, command and profile."""
+    install(session, "test")
+    session.run("pytest", *INTEGRATION, "-m", "nightly", *session.posargs)
 
 
 @nox.session(default=False)
@@ -162,14 +170,14 @@ def load(session: nox.Session) -> None:
     session.run("knouds-harness", "load", *(session.posargs or ["reads", "--rate", "50"]))
 
 
-@nox.session(default=False)
+@nox.session(default=False, tags=["nightly"])
 def mutation(session: nox.Session) -> None:
     """Check a sandbox with each of its faults, and many sound ones: ``nox -s mutation -- --sample 20``."""
     install(session, "test")
     session.run("python", "benchmarks/mutation.py", *session.posargs)
 
 
-@nox.session(default=False)
+@nox.session(default=False, tags=["nightly"])
 def faults(session: nox.Session) -> None:
     """Check a sandbox with each of its faults, for the fact that it breaks; CI tries one of each fact."""
     install(session, "test")
@@ -177,7 +185,7 @@ def faults(session: nox.Session) -> None:
     session.run(*command, env={"EVERY_FAULT": "1"})
 
 
-@nox.session(default=False)
+@nox.session(default=False, tags=["nightly"])
 def chaos(session: nox.Session) -> None:
     """Meet hostile and dying targets with each command; CI tries some of the cases."""
     install(session, "test")
@@ -185,7 +193,7 @@ def chaos(session: nox.Session) -> None:
     session.run(*command, env={"EVERY_CASE": "1"})
 
 
-@nox.session(default=False)
+@nox.session(default=False, tags=["nightly"])
 def scripts(session: nox.Session) -> None:
     """Run the script of a finding of every fault in bash, at a broken server and at a healthy one."""
     install(session, "test")

@@ -19,6 +19,7 @@ from knouds_harness.commands.cli import COMMANDS
 from knouds_harness.exchange.evidence import JSON
 from knouds_harness.sandbox.serving import running_sandbox
 
+pytestmark = pytest.mark.nightly  # one whole check, one demo, and every other command
 LIMITS = 'credits = 100_000\nconcurrency = 4\ntimeout_s = 5\nallow = ["read", "write", "run", "cancel"]'
 WITHOUT_SECRETS = {
     "sandbox": "prints the keys of the sandbox that it starts: they open nothing else",

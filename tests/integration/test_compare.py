@@ -158,6 +158,7 @@ def test_colour_is_left_out_where_it_is_not_wanted(tmp_path, loads):
     assert "(" not in plain.stdout.split("whoami p99", 1)[1].splitlines()[0]
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_two_targets_are_loaded_in_turn(tmp_path):
     """Each round loads both, and what comes of it is compared; a busy machine may make it no measurement."""

@@ -51,6 +51,7 @@ def talkative(tmp_path_factory):
     return run_of(tmp_path_factory.mktemp("talkative") / "run", "--variant", "talkative", "--strict")
 
 
+@pytest.mark.nightly
 def test_whole_check_of_the_healthy_sandbox_finds_nothing_new(tmp_path):
     exit_code, _ = check(tmp_path / "run", "--seed", "1", "--quick")
     (run,) = (tmp_path / "run" / "runs").iterdir()
@@ -90,6 +91,7 @@ def test_drift_fails_no_run_even_where_assumptions_do(talkative):
     assert drift_of(run)
 
 
+@pytest.mark.nightly
 def test_two_runs_with_one_seed_see_the_same(healthy, tmp_path):
     _, again = run_of(tmp_path / "run")
 

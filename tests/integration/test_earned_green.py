@@ -160,6 +160,7 @@ DEMANDS = [
 ]
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("demand", DEMANDS, ids=["min-verified", "expect"])
 def test_run_that_verifies_less_than_it_has_to_is_red(knouds, profile_of, folder, demand):
     """With what is missing."""
@@ -190,6 +191,7 @@ def test_demand_that_makes_no_sense_is_refused_before_anything_is_sent(
     assert not (tmp_path / "reports").exists()
 
 
+@pytest.mark.nightly
 def test_key_that_expires_turns_a_comparison_red(knouds, profile_of, tmp_path):
     """What was verified before is named."""
     with running_sandbox() as sandbox:

@@ -14,6 +14,7 @@ import httpx
 import pytest
 from checking import check_for_record
 from hand_started import write_profile
+from sampling import sampled
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.exchange.created_workflows import LEDGER_FILE
@@ -145,6 +146,7 @@ def test_check_that_is_told_to_end_cleans_up(sandbox, profile_of, tmp_path, numb
     assert of_harness(sandbox) == []
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda each: each.name)
 def test_record_that_is_told_to_end_cleans_up(sandbox, profile_of, tmp_path, number):
     """SIGTERM and SIGHUP end a recording as Ctrl-C does: all is deleted, also its own folder."""
@@ -159,7 +161,7 @@ def test_record_that_is_told_to_end_cleans_up(sandbox, profile_of, tmp_path, num
     assert not (tmp_path / "reports").exists()
 
 
-@pytest.mark.parametrize("command", ["check", "record"])
+@pytest.mark.parametrize("command", sampled(["check", "record"], every=2))
 def test_what_a_killed_run_has_left_can_be_deleted(sandbox, profile_of, tmp_path, command):
     """After SIGKILL, cleanup deletes what the run created and nothing else, and then has nothing to do."""
     profile, before = profile_of(sandbox), workflows_of(sandbox)

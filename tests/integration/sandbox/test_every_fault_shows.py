@@ -9,6 +9,7 @@ import contextlib
 import httpx
 import pytest
 from fault_samples import TRIED_FAULTS
+from sampling import sampled
 from sandbox_transcripts import PARTS, SEED, Transcript
 
 from knouds_harness.sandbox.app import build_app
@@ -82,7 +83,7 @@ async def seen_together(faults, healthy):
     return {fault for fault, is_there in zip(faults, found, strict=True) if is_there}
 
 
-@pytest.mark.parametrize("faults", BATCHES, ids=lambda faults: faults[0])
+@pytest.mark.parametrize("faults", sampled(BATCHES, every=4), ids=lambda faults: faults[0])
 def test_faults_show(faults, healthy):
     """With a fault at least one answer differs."""
     seen = asyncio.run(seen_together(faults, healthy))
