@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from knouds_harness.conformance.suite.plugin import fills_early, finished_run
+from knouds_harness.conformance.suite.plugin import fills_early, finished_run, opened_run
 from knouds_harness.conformance.suite.selection import checks_of
 from knouds_harness.conformance.suite.session import ConformanceRun
 from knouds_harness.errors import ExitCode, HarnessError
@@ -149,6 +149,10 @@ class _Watcher:
             disable=not self.console.is_terminal,
         )
         self._task = self.progress.add_task("starting", total=None, broken="")
+
+    def pytest_collection(self, session: pytest.Session) -> None:
+        """Read the profile first: what is wrong with it is said before some hundred tests are read."""
+        opened_run(session.config)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Learn what will run."""
