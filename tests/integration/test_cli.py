@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import checking
 import pytest
 from hand_started import free_port
 
@@ -37,6 +38,8 @@ tier = "pro"
 
 def knouds(*arguments, cwd, environ=None, **options):
     """Run the command line in a folder and return the finished process."""
+    if not options:
+        return checking.knouds(*arguments, cwd=cwd, **(environ or {}))
     return subprocess.run(
         [sys.executable, "-m", "knouds_harness", *arguments],
         cwd=cwd,

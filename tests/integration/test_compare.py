@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from checking import knouds
 from hand_started import write_profile
 from load_records import load_run, lognormal_seconds
 from load_results import validity
@@ -19,15 +17,7 @@ from knouds_harness.sandbox.serving import running_sandbox
 
 def compare(*arguments, cwd, **environment):
     """Run the command and return the finished process."""
-    return subprocess.run(
-        [sys.executable, "-m", "knouds_harness", "compare", *map(str, arguments)],
-        cwd=cwd,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    return knouds("compare", *arguments, cwd=cwd, **environment)
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import copy
 import json
-import subprocess
-import sys
+from pathlib import Path
 
 import pytest
+from checking import knouds
 
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.locations import document_path
@@ -17,13 +17,7 @@ RAW = shipped_document().raw
 
 def diff(old, new):
     """Run the command and return the finished process."""
-    return subprocess.run(
-        [sys.executable, "-m", "knouds_harness", "diff", str(old), str(new)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return knouds("diff", old, new, cwd=Path.cwd())
 
 
 @pytest.fixture

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+from pathlib import Path
 
 import pytest
-from checking import check
+from checking import check, knouds
 
 from knouds_harness.runs.record import read_run
 from knouds_harness.runs.verdicts import Verdict
@@ -30,13 +29,7 @@ def drift_of(run):
 
 
 def diff(old, new):
-    return subprocess.run(
-        [sys.executable, "-m", "knouds_harness", "diff", str(old), str(new)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return knouds("diff", old, new, cwd=Path.cwd())
 
 
 @pytest.fixture(scope="module")

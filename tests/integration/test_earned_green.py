@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+from functools import partial
 from textwrap import dedent
 from xml.etree import ElementTree as ET
 
+import checking
 import pytest
 
 from knouds_harness.errors import ExitCode
@@ -28,12 +28,7 @@ class Never(Latency):
 @pytest.fixture
 def knouds(tmp_path):
     """Runs the command in an empty folder."""
-
-    def knouds(*arguments):
-        command = [sys.executable, "-m", "knouds_harness", *map(str, arguments)]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
-
-    return knouds
+    return partial(checking.knouds, cwd=tmp_path)
 
 
 @pytest.fixture

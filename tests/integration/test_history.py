@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
-import subprocess
-import sys
 from datetime import datetime, timedelta
 
 import pytest
+from checking import knouds
 from load_records import load_run, lognormal_seconds
 from load_results import validity
 from run_records import START, broken, healthy
@@ -19,16 +17,7 @@ from knouds_harness.reporting.comparison.sides import keep, read_side
 
 def history(*arguments, cwd, **environment):
     """Run the command and return the finished process."""
-    return subprocess.run(
-        [sys.executable, "-m", "knouds_harness", "history", *map(str, arguments)],
-        cwd=cwd,
-        env={**os.environ, "PYTHONIOENCODING": "utf-8", **environment},
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=300,
-        check=False,
-    )
+    return knouds("history", *arguments, cwd=cwd, **environment)
 
 
 def dated(folder, days):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import signal
@@ -12,6 +11,7 @@ import sys
 import time
 
 import pytest
+from checking import knouds
 from hand_started import write_profile
 from recorded import FOLDER, recordings
 
@@ -22,15 +22,7 @@ from knouds_harness.sandbox.serving import running_sandbox
 
 def record(*options, cwd, folder="out"):
     """Run the command to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "knouds_harness", "record", "--folder", folder, *options],
-        cwd=cwd,
-        env={**os.environ, "NO_COLOR": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    return knouds("record", "--folder", folder, *options, cwd=cwd)
 
 
 @pytest.fixture

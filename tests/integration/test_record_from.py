@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import pytest
+from checking import knouds
 from har_files import entry, write_har
 
 from knouds_harness.errors import ExitCode
@@ -14,15 +11,7 @@ from knouds_harness.errors import ExitCode
 
 def record(*options, cwd, folder):
     """Run the command to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "knouds_harness", "record", "--folder", folder, *options],
-        cwd=cwd,
-        env={**os.environ, "NO_COLOR": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    return knouds("record", "--folder", folder, *options, cwd=cwd)
 
 
 def test_captured_traffic_is_kept_once(tmp_path):

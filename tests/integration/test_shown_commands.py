@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import click
 import pytest
+from checking import knouds
 
 from knouds_harness.commands.cli import cli
 
@@ -64,13 +63,6 @@ def test_shown_command_is_understood(line):
 @pytest.mark.parametrize("line", QUICK)
 def test_shown_command_runs(line, tmp_path):
     """Those that take a moment, on the built-in sandbox."""
-    process = subprocess.run(
-        [sys.executable, "-m", "knouds_harness", *SHOWN[line]],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        timeout=60,
-        check=False,
-    )
+    process = knouds(*SHOWN[line], cwd=tmp_path)
 
     assert process.returncode == 0, process.stderr

@@ -1,28 +1,12 @@
 """Recorded traffic judged, and findings sent again, as a user does it."""
 
-import os
-import subprocess
-import sys
-
 import pytest
+from checking import knouds
 
 from knouds_harness.runs.record import read_run
 
 FAULT = "whoami-is-203"
 FACT = "ground.status-is-documented"
-
-
-def knouds(*arguments, cwd):
-    """Run the command line in a folder and return the finished process."""
-    return subprocess.run(
-        [sys.executable, "-m", "knouds_harness", *map(str, arguments)],
-        cwd=cwd,
-        env={**os.environ, "NO_COLOR": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
 
 
 @pytest.fixture(scope="module")

@@ -9,12 +9,14 @@ import resource
 import signal
 import sys
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from multiprocessing import forkserver
 from pathlib import Path
+from subprocess import CompletedProcess, run
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -29,6 +31,8 @@ FAILING = {Verdict.BREACH, Verdict.CONFLICT, Verdict.CONTRADICTION}
 TIMEOUT_S = 300
 PRINTED_FILE = "printed.txt"
 _PEAK_FILE = "peak-kb.txt"
+
+_SERVER = builtin._server  # noqa: SLF001 - replaced in forked processes
 
 # Hundreds of checks take less time than importing does: each is forked from a process that has imported.
 _PROCESSES = multiprocessing.get_context("forkserver")
@@ -68,22 +72,54 @@ class Ended:
     peak_mb: float
 
 
+def knouds(*arguments: object, cwd: Path, **environ: str) -> CompletedProcess[str]:
+    """Run ``knouds-harness`` in a folder, to its end, with some variables besides the environment's."""
+    words = list(map(str, arguments))
+    if any(name.startswith("PYTHON") for name in environ):  # which Python reads when it starts
+        command = [sys.executable, "-m", "knouds_harness", *words]
+        options: dict[str, Any] = {"cwd": cwd, "env": {**os.environ, **environ}, "timeout": TIMEOUT_S}
+        return run(command, capture_output=True, encoding="utf-8", check=False, **options)
+    with TemporaryDirectory() as kept:
+        outputs = Path(kept, "stdout"), Path(kept, "stderr")
+        exit_code = _run(cwd, words, environ, outputs, TIMEOUT_S)
+        stdout, stderr = (each.read_text(encoding="utf-8") for each in outputs)
+    return CompletedProcess(words, exit_code, stdout, stderr)
+
+
 def run_command(
     folder: Path, *arguments: str, timeout_s: float = TIMEOUT_S, environ: Mapping[str, str] | None = None
 ) -> Ended:
-    """Run a command in a folder, to its end, with some variables besides the environment's."""
+    """Run a command as ``knouds`` does, and learn how much memory it took.
+
+    Raises:
+        AssertionError: It printed a traceback.
+    """
+    printed_to = folder / PRINTED_FILE
+    exit_code = _run(folder, arguments, environ or {}, (printed_to, printed_to), timeout_s)
+    printed = printed_to.read_text(encoding="utf-8")
+    assert "Traceback" not in printed, printed
+    peak_kb = (folder / _PEAK_FILE).read_text(encoding="utf-8") if exit_code >= 0 else "0"
+    return Ended(exit_code=exit_code, printed=printed, peak_mb=int(peak_kb) / 1024)
+
+
+def _run(
+    folder: Path,
+    arguments: Iterable[str],
+    environ: Mapping[str, str],
+    outputs: tuple[Path, Path],
+    timeout_s: float,
+) -> int:
     _start_server_of_forks()
-    process = _PROCESSES.Process(target=_command_in, args=(folder, arguments, environ or {}), daemon=True)
+    whole = {**os.environ, "NO_COLOR": "1", **environ}
+    process = _PROCESSES.Process(
+        target=_command_in, args=(folder, tuple(arguments), whole, outputs), daemon=True
+    )
     process.start()
     process.join(timeout_s)
     if process.exitcode is None:
         process.kill()
     assert process.exitcode is not None, f"no end within {timeout_s:g} s"
-
-    printed = (folder / PRINTED_FILE).read_text(encoding="utf-8")
-    assert "Traceback" not in printed, printed
-    peak_kb = (folder / _PEAK_FILE).read_text(encoding="utf-8") if process.exitcode >= 0 else "0"
-    return Ended(exit_code=process.exitcode, printed=printed, peak_mb=int(peak_kb) / 1024)
+    return process.exitcode
 
 
 def _run_check(folder: Path, options: tuple[str, ...]) -> int:
@@ -99,12 +135,15 @@ def check_for_record(folder: Path, *options: str) -> RunRecord:
     return read_run(run)
 
 
-def _command_in(folder: Path, arguments: tuple[str, ...], environ: Mapping[str, str]) -> None:
+def _command_in(
+    folder: Path, arguments: tuple[str, ...], environ: Mapping[str, str], outputs: tuple[Path, Path]
+) -> None:
     os.chdir(folder)
+    os.environ.clear()
     os.environ.update(environ)
-    printed = os.open(PRINTED_FILE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(printed, sys.stdout.fileno())
-    os.dup2(printed, sys.stderr.fileno())
+    opened = {path: os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) for path in set(outputs)}
+    for path, stream in zip(outputs, (sys.stdout, sys.stderr), strict=True):
+        os.dup2(opened[path], stream.fileno())
     sys.argv = ["knouds-harness", *arguments]
     builtin._server = _forked_sandbox  # noqa: SLF001 - the same command, without starting Python anew
     try:
@@ -113,7 +152,7 @@ def _command_in(folder: Path, arguments: tuple[str, ...], environ: Mapping[str, 
         peak_kb = max(
             resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
         )
-        Path(_PEAK_FILE).write_text(str(peak_kb), encoding="utf-8")
+        outputs[0].with_name(_PEAK_FILE).write_text(str(peak_kb), encoding="utf-8")
 
 
 @contextmanager
@@ -138,7 +177,12 @@ def _forked_sandbox(options: Sequence[str], token: str) -> Iterator[Mapping[str,
     os.close(to_parent)
     with os.fdopen(from_child, encoding="utf-8") as announced, os.fdopen(to_child, "wb"):
         try:
-            yield json.loads(announced.readline())
+            line = announced.readline()
+            if line:
+                yield json.loads(line)
+            else:  # it has printed why, where nobody reads it
+                with _SERVER(options, token) as announced_anew:
+                    yield announced_anew
         finally:
             os.kill(child, signal.SIGTERM)
             os.waitpid(child, 0)
