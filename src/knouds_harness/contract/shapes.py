@@ -82,7 +82,7 @@ class ShapeJudge:
         notes = (
             unit.get("annotations") or unit.get("droppedAnnotations")
             for unit in units
-            if "/anyOf/" not in unit.get("evaluationPath", "")  # names types for generators; its if judges
+            if "/anyOf/" not in str(unit.get("evaluationPath"))  # names types for generators; an if judges
         )
         return frozenset(str(note["x-fact"]) for note in notes if isinstance(note, dict) and "x-fact" in note)
 
