@@ -151,7 +151,7 @@ def site(session: nox.Session) -> None:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).symlink_to(Path(name).absolute())
     environment = {"PAGES": str(folder), "SITE": str(folder.with_name("html")), "NO_MKDOCS_2_WARNING": "1"}
-    session.run("mkdocs", *(session.posargs or ["build", "--strict", "--clean", "--quiet"]), env=environment)
+    session.run("mkdocs", *(session.posargs or ["build", "--strict", "--clean"]), env=environment)
     session.log(f"open {folder.with_name('html')}/index.html")
 
 
