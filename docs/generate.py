@@ -1,10 +1,11 @@
-"""Write the reference pages that the code knows: options with exit codes, and checks.
+"""Write the reference pages that the code knows: options with exit codes, checks, and the schema of a record.
 
 ``nox -s docs`` runs it; a test compares the pages with what it would write.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ from knouds_harness.conformance.suite.options import RunOptions
 from knouds_harness.errors import ExitCode
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.option_declarations import options_of
+from knouds_harness.runs.results import run_file_format
 
 FOLDER: Final = Path(__file__).parent
 RUNNERS: Final = {"check": ("pytest", RunOptions), "load": ("Locust", LoadOptions)}
@@ -65,12 +67,24 @@ def checks_page(text: str) -> str:
     return TABLE_OF_CHECKS.sub(lambda found: f"{found[1]}{found[2]}{_rows_of_checks(found[1])}", text)
 
 
+def record_schema() -> str:
+    """The schema of ``run.json``."""
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **run_file_format().json_schema(mode="serialization"),
+        "title": "run.json of knouds-harness",
+        "description": "What ran and how it ended. New members may come; these stay, or the version changes.",
+    }
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
 def pages() -> dict[Path, str]:
     """What each page has to be."""
     checks = FOLDER / "checks.md"
     return {
         FOLDER / "options.md": options_page(),
         checks: checks_page(checks.read_text(encoding="utf-8")),
+        FOLDER / "run.schema.json": record_schema(),
     }
 
 

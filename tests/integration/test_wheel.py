@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -13,36 +15,74 @@ import pytest
 from knouds_harness.sandbox.serving import running_sandbox
 
 CHECKOUT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))
+BUILDS = PROJECT["tool"]["hatch"]["build"]["targets"]
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory):
-    """A folder that holds what a wheel installs; it goes first on the path of a process."""
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
-    subprocess.run(command, cwd=CHECKOUT, check=True, capture_output=True)
-    (wheel,) = folder.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(folder / "site")
-    return folder / "site"
-
-
-def test_wheel_and_source_distribution_are_reproducible(tmp_path):
-    """Built twice they are the same to the byte, and PyPI would take them."""
+def distributions(tmp_path_factory):
+    """Wheel and source distribution, each built of the checkout and of that source distribution."""
+    folder = tmp_path_factory.mktemp("distributions")
     environment = {**os.environ, "SOURCE_DATE_EPOCH": "1767225600"}
-    for folder in (tmp_path / "first", tmp_path / "second"):
-        command = [sys.executable, "-m", "hatchling", "build", "--directory", str(folder)]
-        subprocess.run(command, cwd=CHECKOUT, env=environment, check=True, capture_output=True)
+    source = CHECKOUT
+    for name in ("first", "second"):
+        command = [sys.executable, "-m", "hatchling", "build", "--directory", str(folder / name)]
+        subprocess.run(command, cwd=source, env=environment, check=True, capture_output=True)
+        [archive] = (folder / name).glob("*.tar.gz")
+        shutil.unpack_archive(archive, folder / f"{name}-source", filter="data")
+        [source] = (folder / f"{name}-source").iterdir()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def installed(distributions):
+    """A folder that holds what a wheel installs; it goes first on the path of a process."""
+    [wheel] = (distributions / "first").glob("*.whl")
+    shutil.unpack_archive(wheel, distributions / "site", "zip")
+    return distributions / "site"
+
+
+def test_wheel_and_source_distribution_are_reproducible(distributions):
+    """Built again of the source distribution they are the same to the byte, and PyPI would take them."""
     first, second = (
-        {path.name: path.read_bytes() for path in (tmp_path / folder).iterdir()}
+        {path.name: path.read_bytes() for path in (distributions / folder).iterdir()}
         for folder in ("first", "second")
     )
-    twine = [sys.executable, "-m", "twine", "check", "--strict", *(tmp_path / "first").iterdir()]
+    twine = [sys.executable, "-m", "twine", "check", "--strict", *(distributions / "first").iterdir()]
     checked = subprocess.run(twine, check=False, capture_output=True, text=True)
 
     assert {Path(name).suffix for name in first} == {".whl", ".gz"}
     assert first == second
     assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def files_of(folder, *, under=""):
+    """Files of a checkout below a folder (or that file itself), as paths that begin with ``under``."""
+    paths = [folder] if folder.is_file() else [path for path in folder.rglob("*") if path.is_file()]
+    kept = [path for path in paths if path.suffix != ".pyc"]
+    return {str(Path(under) / path.relative_to(folder)) for path in kept}
+
+
+def test_wheel_holds_the_package_what_it_ships_and_nothing_else(distributions):
+    shipped = BUILDS["wheel"]["force-include"]
+    expected = files_of(CHECKOUT / "src" / "knouds_harness", under="knouds_harness")
+    for source, place in shipped.items():
+        expected |= files_of(CHECKOUT / source, under=place)
+    [wheel] = (distributions / "first").glob("*.whl")
+
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+
+    assert names == expected
+
+
+def test_source_distribution_holds_what_the_wheel_is_built_of_and_nothing_else(distributions):
+    expected = {"pyproject.toml", "README.md", "LICENSE", ".gitignore", "PKG-INFO"}
+    for each in BUILDS["sdist"]["only-include"]:
+        expected |= files_of(CHECKOUT / each, under=each)
+    [folder] = (distributions / "first-source").iterdir()
+
+    assert files_of(folder) == expected
 
 
 def run_installed(installed, cwd, *arguments, variables=None):

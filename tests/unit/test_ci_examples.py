@@ -1,8 +1,10 @@
-"""The pipelines that docs/ci offers to be copied."""
+"""The pipelines that are offered: to be copied, as an action of GitHub, as a component of GitLab."""
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,8 +12,13 @@ import yaml
 
 from knouds_harness.commands.cli import command_named
 
-CI = Path(__file__).parents[2] / "docs" / "ci"
+ROOT = Path(__file__).parents[2]
+CI = ROOT / "docs" / "ci"
 PIPELINES = sorted(CI.glob("*.yml"))
+ACTION = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
+COMPONENT = ROOT / "templates" / "check.yml"
+WORKFLOWS = [*PIPELINES, ROOT / "action.yml", *ROOT.glob(".github/workflows/*.yml")]
+PAGE = (CI / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("path", PIPELINES, ids=lambda path: path.name)
@@ -28,9 +35,96 @@ def test_pipeline_is_yaml_and_calls_what_there_is(path):
         assert set(re.findall(r"--[\w-]+", options)) <= known
 
 
-def test_every_pipeline_is_explained():
+@pytest.mark.parametrize("name", [*(path.name for path in PIPELINES), "action.yml", "check.yml"])
+def test_every_pipeline_is_explained(name):
     """In the page beside them."""
-    page = (CI / "README.md").read_text(encoding="utf-8")
+    assert name in PAGE
 
-    assert PIPELINES
-    assert all(path.name in page for path in PIPELINES)
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_actions_are_pinned_by_commit(path):
+    """A tag can be moved; the version is in a comment."""
+    used = re.findall(r"uses: ((?!\./).*)", path.read_text(encoding="utf-8"))
+
+    assert [each for each in used if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v[\d.]+", each)] == []
+
+
+def test_component_uses_the_inputs_that_it_declares():
+    spec, job = yaml.safe_load_all(COMPONENT.read_text(encoding="utf-8"))
+
+    assert set(re.findall(r"inputs\.(\w+)", str(job))) == set(spec["spec"]["inputs"])
+
+
+# -- the action's own step, in bash, with a harness that notes how it was called
+
+STUB = """\
+#!/bin/bash
+printf '%s\\n' "$@" >called
+mkdir -p reports/runs/20260102T000000Z-check-staging
+exit "${STUB_EXIT:-0}"
+"""
+
+
+@pytest.fixture
+def run_step(tmp_path):
+    """Run the step; returns the exit code, how the harness was called, and the outputs."""
+    [step] = [step for step in ACTION["runs"]["steps"] if step.get("id") == "run"]
+    command = tmp_path / "temp" / "knouds-harness" / "bin" / "knouds-harness"
+    command.parent.mkdir(parents=True)
+    command.write_text(STUB)
+    command.chmod(0o700)
+    (tmp_path / "reports" / "runs" / "20260101T000000Z-check-staging").mkdir(parents=True)
+
+    def run(*, stub_exit=0, **inputs):
+        values = {name: given["default"] for name, given in ACTION["inputs"].items()} | inputs
+        variables = {
+            name: re.sub(r"\$\{\{ inputs\.([\w-]+) \}\}", lambda found: values[found[1]], value)
+            for name, value in step["env"].items()
+        }
+        outputs = tmp_path / "outputs"
+        process = subprocess.run(
+            ["/bin/bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]],
+            cwd=tmp_path,
+            env={
+                **os.environ,
+                **variables,
+                "RUNNER_TEMP": str(tmp_path / "temp"),
+                "GITHUB_OUTPUT": str(outputs),
+                "STUB_EXIT": str(stub_exit),
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert not process.stderr
+        return process.returncode, (tmp_path / "called").read_text().splitlines(), outputs.read_text()
+
+    return run
+
+
+def test_action_passes_inputs_on_as_they_are(run_step):
+    """Quotes hold words together, and nothing is expanded or run."""
+    args = "--rate 5 --objective 'runWorkflow p95 < 300ms' $(touch/x) *"
+
+    code, called, _ = run_step(command="load reads", target="staging", args=args)
+
+    assert code == 0
+    assert called == [
+        *("load", "reads", "--target", "staging", "--rate", "5"),
+        *("--objective", "runWorkflow p95 < 300ms", "$(touch/x)", "*"),
+    ]
+
+
+def test_action_needs_no_input(run_step):
+    assert run_step()[1] == ["check", "--target", "sandbox"]
+
+
+@pytest.mark.parametrize("stub_exit", [0, 1, 5])
+def test_action_ends_as_the_harness_does_and_names_the_new_run(run_step, stub_exit):
+    code, _, outputs = run_step(stub_exit=stub_exit)
+
+    assert code == stub_exit
+    assert outputs.splitlines() == [
+        "run=reports/runs/20260102T000000Z-check-staging",
+        f"exit-code={stub_exit}",
+    ]

@@ -150,7 +150,8 @@ def _take_rules(merged: Merged, part: Mapping[str, Any], document: Document) -> 
             merged.bounds[keyword] = tighter(part[keyword], merged.bounds.get(keyword, part[keyword]))
             yield keyword
     for keyword in _RULES:
-        if keyword in part and part[keyword] != _NOTHING_SAID.get(keyword):
+        only_names_types = keyword == "anyOf" and "if" in part
+        if keyword in part and part[keyword] != _NOTHING_SAID.get(keyword) and not only_names_types:
             merged.rules[_rule({keyword: part[keyword]}, document)] = keyword
             yield keyword
 

@@ -18,6 +18,7 @@ from knouds_harness.reporting.terminal import print_summary
 from knouds_harness.runs.record import read_run
 
 SCHEMA = Path(__file__).parents[3] / "docs" / "summary.schema.json"
+RECORD_SCHEMA = SCHEMA.with_name("run.schema.json")
 
 
 @pytest.fixture(params=[healthy, broken, interrupted, empty], ids=lambda write: write.__name__)
@@ -61,6 +62,15 @@ def test_facts_are_a_table(folder):
     summary = json.loads(paths.summary.read_text(encoding="utf-8"))
 
     assert {row["fact"]: row["standing"] for row in rows} == summary["facts"]
+
+
+def test_record_keeps_its_schema(folder):
+    """The schema that is published with the documentation."""
+    validator = jsonschema_rs.Draft202012Validator(json.loads(RECORD_SCHEMA.read_text(encoding="utf-8")))
+    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+
+    assert [error.message for error in validator.iter_errors(record)] == []
+    assert not validator.is_valid({**record, "format_version": 2})
 
 
 def test_summary_keeps_its_schema(folder):

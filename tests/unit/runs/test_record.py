@@ -1,11 +1,14 @@
 """Reading a record back: whole, in part, or refused in one sentence."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 from run_records import CHECKS, DOCUMENT, TARGET, broken, empty, exchange, finding, healthy, start
 
-from knouds_harness.errors import RunRecordError
+from knouds_harness.errors import ExitCode, RunRecordError
+from knouds_harness.reporting.render import render_all
 from knouds_harness.runs.record import read_run
 from knouds_harness.runs.results import Cell, Result, UntestedFact
 from knouds_harness.runs.verdicts import RunOutcome
@@ -94,6 +97,7 @@ def folder(tmp_path):
 def refusal(folder) -> str:
     with pytest.raises(RunRecordError) as refused:
         read_run(folder)
+    assert refused.value.exit_code is ExitCode.USAGE
     return str(refused.value)
 
 
@@ -132,6 +136,20 @@ def test_other_version_is_refused_with_the_version_that_can_read_it(folder, vers
 
     assert f"has format {version}, and this version reads format 1" in refusal(folder)
     assert "the version that wrote it: 0.1.0" in refusal(folder)
+
+
+def test_record_of_the_first_writer_still_opens_and_renders(tmp_path):
+    """It has no tests, surface and script yet; of what 0.1.0 wrote in November 2026, a part is kept here."""
+    folder = shutil.copytree(Path(__file__).with_name("format-1"), tmp_path / "run")
+
+    record = read_run(folder)
+    report = render_all(folder).markdown.read_text(encoding="utf-8")
+
+    assert record.gaps == ()
+    assert (record.outcome, record.exit_code, record.tests) == (RunOutcome.BROKEN, 1, ())
+    assert [each.fact for each in record.findings] == ["auth.unknown-key-is-401"]
+    assert record.missing_exchanges == 0
+    assert "auth.unknown-key-is-401" in report
 
 
 def test_damaged_member_is_named(folder):

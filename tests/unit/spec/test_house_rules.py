@@ -30,6 +30,7 @@ AT_LARGE = re.compile(
     r"(ground|envelope|auth|tier)\.|capability\.(?!any-valid)|rate\.(remaining|window|over|body|per-user|headers-on)"
     r"|async\.submit-status-code"
 )
+CONDITION = re.compile(r"(.+?)(?:/allOf/\d+)?/then")
 DATA_KEYS = {"example", "examples", "value", "default", "const"}
 
 
@@ -46,6 +47,10 @@ def nodes(node, pointer=""):
 
 
 NODES = dict(nodes(RAW))
+
+
+def permuted(*shapes):
+    return [list(shapes), list(reversed(shapes))]
 
 
 def operation_node(operation):
@@ -201,9 +206,21 @@ def test_assumed_schema_cites_what_is_assumed():
 
 def test_objects_are_open():
     """Additive change is legal: nothing forbids members that the document does not know."""
-    closing = {"additionalProperties", "unevaluatedProperties", "propertyNames", "maxProperties"}
+    closing = {"unevaluatedProperties", "propertyNames", "maxProperties"}
 
     assert [pointer for pointer, node in NODES.items() if closing & node.keys()] == []
+    assert [p for p, node in NODES.items() if node.get("additionalProperties", True) is not True] == []
+
+
+def test_object_without_named_members_says_that_it_is_open():
+    """Generators would make a type of it that takes no member."""
+    mute = [
+        pointer
+        for pointer, node in NODES.items()
+        if node.get("type") == "object" and not {"properties", "allOf", "additionalProperties"} & node.keys()
+    ]
+
+    assert mute == []
 
 
 def test_enumerations_are_closed_by_a_source():
@@ -232,6 +249,56 @@ def test_judged_shapes_offer_no_choice():
     ]
 
     assert choices == ["/components/schemas/LooksSubmitted"]  # stands under if
+
+
+def test_alternatives_of_a_body_are_named_for_generators():
+    """They do not read if: an anyOf of the same two shapes beside it, which the harness does not judge by."""
+    alternatives = [node for node in NODES.values() if "else" in node]
+
+    assert len(alternatives) == 3
+    assert [node for node in alternatives if node["anyOf"] not in permuted(node["then"], node["else"])] == []
+
+
+def test_what_a_reference_is_extended_by_is_a_branch_too():
+    """Generators take an allOf of one reference for the reference, and drop what is required beside it."""
+    assert [
+        pointer
+        for pointer, node in NODES.items()
+        if [list(branch) for branch in node.get("allOf", ())] == [["$ref"]] and "required" in node
+    ] == []
+
+
+def test_members_that_a_condition_types_are_named_beside_it():
+    """Generators read no condition; so a client has the member, of any type."""
+    unnamed = [
+        (pointer, name)
+        for pointer, node in NODES.items()
+        if (condition := CONDITION.fullmatch(pointer))
+        for name in node.get("properties", {})
+        if name not in NODES[condition[1]].get("properties", {})
+    ]
+
+    assert unnamed == []
+
+
+def test_schemas_are_objects():
+    """True and false are schemas in 3.1, which generators refuse."""
+    boolean = [
+        (pointer, name)
+        for pointer, node in NODES.items()
+        if pointer.endswith("/properties")
+        for name, schema in node.items()
+        if not isinstance(schema, dict)
+    ]
+
+    assert boolean == []
+
+
+def test_arrays_say_what_is_in_them():
+    """Spectral and generators ask for it."""
+    mute = [p for p, node in NODES.items() if "array" in str(node.get("type")) and "items" not in node]
+
+    assert mute == []
 
 
 def test_conflicts_are_told_where_they_show():
