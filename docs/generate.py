@@ -1,4 +1,4 @@
-"""Write the reference pages that the code knows: options with exit codes, and checks.
+"""Write what the code knows of the reference pages: options with exit codes, checks, keys of the sandbox.
 
 ``nox -s docs`` runs it; a test compares the pages with what it would write.
 """
@@ -20,6 +20,8 @@ from knouds_harness.conformance.suite.options import RunOptions
 from knouds_harness.errors import ExitCode
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.option_declarations import options_of
+from knouds_harness.sandbox.seeding import seed_store, uses_of_keys
+from knouds_harness.sandbox.store import Store
 
 FOLDER: Final = Path(__file__).parent
 RUNNERS: Final = {"check": ("pytest", RunOptions), "load": ("Locust", LoadOptions)}
@@ -42,6 +44,7 @@ GUIDES: Final = {
     "verify": "verify-and-replay.md",
     "diff": "diff.md",
 }
+TABLE_OF_KEYS: Final = re.compile(r"(\| key \| account \| may \|\n\|---\|---\|---\|\n)(?:\|.*\n)*")
 WIDTH: Final = 100
 MOST_FACTS: Final = 20
 TABLE_OF_CHECKS: Final = re.compile(r"(?<=## )(\w+)(\n(?:\n|[^|#\n].*\n)*\|.*\n\|.*\n)((?:\|.*\n)+)")
@@ -65,12 +68,29 @@ def checks_page(text: str) -> str:
     return TABLE_OF_CHECKS.sub(lambda found: f"{found[1]}{found[2]}{_rows_of_checks(found[1])}", text)
 
 
+def sandbox_page(text: str) -> str:
+    """The page of the sandbox, with the table of its keys as they are seeded."""
+    store = Store()
+    seed_store(store, 0)
+    rows = [
+        f"| `{name}` | {account} | {use if use.startswith(('nothing', 'refused')) else _listed(use)} |\n"
+        for name, (account, _, use) in uses_of_keys(store).items()
+    ]
+    store.close()
+    return TABLE_OF_KEYS.sub(lambda found: found[1] + "".join(rows), text)
+
+
+def _listed(capabilities: str) -> str:
+    return ", ".join(f"`{capability}`" for capability in capabilities.split())
+
+
 def pages() -> dict[Path, str]:
     """What each page has to be."""
-    checks = FOLDER / "checks.md"
+    checks, sandbox = FOLDER / "checks.md", FOLDER / "sandbox.md"
     return {
         FOLDER / "options.md": options_page(),
         checks: checks_page(checks.read_text(encoding="utf-8")),
+        sandbox: sandbox_page(sandbox.read_text(encoding="utf-8")),
     }
 
 

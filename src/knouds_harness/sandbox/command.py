@@ -7,7 +7,9 @@ import json
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import click
@@ -19,7 +21,7 @@ from knouds_harness.errors import HarnessError, UsageError
 from knouds_harness.sandbox.app import build_app
 from knouds_harness.sandbox.faults import FAULTS
 from knouds_harness.sandbox.providers import Latency
-from knouds_harness.sandbox.seeding import seeded_keys, seeded_webhook_secret
+from knouds_harness.sandbox.seeding import seeded_keys, seeded_webhook_secret, uses_of_keys
 from knouds_harness.sandbox.serving import base_url_of, bound_socket, make_server
 from knouds_harness.sandbox.variants import VARIANTS
 from knouds_harness.sandbox.webhooks import is_receivable
@@ -136,7 +138,7 @@ def sandbox(
             threading.Thread(target=_exit_with_parent, args=(server,), daemon=True).start()
             threading.Thread(target=_announce, args=(server, ready), daemon=True).start()
         else:
-            _print_banner(ready, faults=faults)
+            _print_banner(ready, uses=uses_of_keys(services.store), faults=faults)
         with contextlib.suppress(KeyboardInterrupt):
             server.run(sockets=[listener])
 
@@ -179,15 +181,20 @@ def _exit_with_parent(server: uvicorn.Server) -> None:
     server.should_exit = True
 
 
-def _print_banner(ready: dict[str, Any], *, faults: tuple[str, ...]) -> None:
+def _print_banner(
+    ready: dict[str, Any], *, uses: Mapping[str, tuple[str, str, str]], faults: tuple[str, ...]
+) -> None:
     click.echo(f"Knouds sandbox on {ready['base_url']} (Ctrl-C stops it)\n")
     click.echo(f"export KNOUDS_SANDBOX_URL={ready['base_url']}")
     if ready["control_token"]:
         click.echo(f"export KNOUDS_SANDBOX_CONTROL_TOKEN={ready['control_token']}")
+    click.echo()
     for persona, secret in ready["keys"].items():
+        account, tier, use = uses[persona]
+        click.echo(fill(f"{account}, {tier}: {use}", 79, initial_indent="# ", subsequent_indent="#   "))
         click.echo(f"export KNOUDS_SANDBOX_KEY_{persona.upper().replace('-', '_')}={secret}")
     if ready["webhook_secret"]:
-        click.echo(f"export KNOUDS_SANDBOX_WEBHOOK_SECRET={ready['webhook_secret']}")
+        click.echo(f"\nexport KNOUDS_SANDBOX_WEBHOOK_SECRET={ready['webhook_secret']}")
     if faults:
         click.echo(f"\nBroken on purpose: {', '.join(faults)}")
     click.echo(f'\ncurl -H "x-api-key: $KNOUDS_SANDBOX_KEY_FULL" {ready["base_url"]}/api/whoami')

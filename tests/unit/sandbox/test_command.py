@@ -5,16 +5,39 @@ import socket
 import sqlite3
 
 import pytest
+import uvicorn
 from click.testing import CliRunner
 
 from knouds_harness.errors import PortInUse, UnknownName, UsageError
 from knouds_harness.sandbox.command import sandbox
 from knouds_harness.sandbox.faults import FAULTS
+from knouds_harness.sandbox.seeding import key_secret
 from knouds_harness.sandbox.serving import running_sandbox
 
 
 def run(*arguments):
     return CliRunner().invoke(sandbox, arguments, standalone_mode=False)
+
+
+@pytest.fixture
+def banner(monkeypatch):
+    """What is printed at start, with any options."""
+    monkeypatch.setattr(uvicorn.Server, "run", lambda *_, **__: None)
+    return lambda *options: run("--port", "0", *options).output
+
+
+def test_every_key_is_printed_with_its_use(banner):
+    """Whose it is, what it may do, and a line for the shell; nothing but keys is wider than a terminal."""
+    lines = banner().splitlines()
+
+    at = lines.index(f"export KNOUDS_SANDBOX_KEY_OTTO={key_secret(0, 'otto')}")
+    assert lines[at - 2 : at] == [
+        "# otto, pro: execution:cancel execution:read webhook:receive workflow:read",
+        "#   workflow:run workflow:write",
+    ]
+    at = lines.index(f"export KNOUDS_SANDBOX_KEY_LEGACY={key_secret(0, 'legacy')}")
+    assert lines[at - 1] == "# ada, enterprise: refused: legacy"
+    assert [line for line in lines if len(line) > 80 and "knouds_live_" not in line] == []
 
 
 def test_faults_are_listed():
