@@ -1,4 +1,4 @@
-"""Write what the code knows of the reference pages: options with exit codes, checks, keys of the sandbox.
+"""Write what the code knows of the reference pages: options with exit codes, checks, the sandbox.
 
 ``nox -s docs`` runs it; a test compares the pages with what it would write.
 """
@@ -20,6 +20,9 @@ from knouds_harness.conformance.suite.options import RunOptions
 from knouds_harness.errors import ExitCode
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.option_declarations import options_of
+from knouds_harness.sandbox.operations import OPERATIONS
+from knouds_harness.sandbox.preferences import OUTCOMES, outcomes_of
+from knouds_harness.sandbox.routes import PUBLIC
 from knouds_harness.sandbox.seeding import seed_store, uses_of_keys
 from knouds_harness.sandbox.store import Store
 
@@ -45,6 +48,10 @@ GUIDES: Final = {
     "diff": "diff.md",
 }
 TABLE_OF_KEYS: Final = re.compile(r"(\| key \| account \| may \|\n\|---\|---\|---\|\n)(?:\|.*\n)*")
+TABLE_OF_OUTCOMES: Final = re.compile(
+    r"(\| outcome \| status \| code \| operations \|\n\|---\|---\|---\|---\|\n)(?:\|.*\n)*"
+)
+MOST_OTHERS: Final = 8
 WIDTH: Final = 100
 MOST_FACTS: Final = 20
 TABLE_OF_CHECKS: Final = re.compile(r"(?<=## )(\w+)(\n(?:\n|[^|#\n].*\n)*\|.*\n\|.*\n)((?:\|.*\n)+)")
@@ -69,7 +76,7 @@ def checks_page(text: str) -> str:
 
 
 def sandbox_page(text: str) -> str:
-    """The page of the sandbox, with the table of its keys as they are seeded."""
+    """The page of the sandbox, with the tables of its keys and outcomes."""
     store = Store()
     seed_store(store, 0)
     rows = [
@@ -77,7 +84,21 @@ def sandbox_page(text: str) -> str:
         for name, (account, _, use) in uses_of_keys(store).items()
     ]
     store.close()
-    return TABLE_OF_KEYS.sub(lambda found: found[1] + "".join(rows), text)
+    text = TABLE_OF_KEYS.sub(lambda found: found[1] + "".join(rows), text)
+    return TABLE_OF_OUTCOMES.sub(lambda found: found[1] + "".join(map(_row_of_outcome, OUTCOMES)), text)
+
+
+def _row_of_outcome(name: str) -> str:
+    status, code = OUTCOMES[name]
+    operations = [*(operation.name for operation in OPERATIONS), *PUBLIC]
+    others = [each for each in operations if name not in outcomes_of(each)]
+    if not others:
+        where = "all"
+    elif len(others) < MOST_OTHERS:
+        where = f"all but {', '.join(others)}"
+    else:
+        where = ", ".join(each for each in operations if each not in others)
+    return f"| `{name}` | {status} | `{code}` | {where} |\n"
 
 
 def _listed(capabilities: str) -> str:

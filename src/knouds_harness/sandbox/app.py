@@ -40,6 +40,7 @@ def build_app(
     control_token: str | None = None,
     variant: str | None = None,
     webhook_url: str | None = None,
+    prefer: bool = False,
     now_unix_s: Callable[[], float],
 ) -> tuple[ASGIApp, Services]:
     """Assemble a sandbox; its engine starts with the application's lifespan.
@@ -52,6 +53,7 @@ def build_app(
         control_token: Opens the control plane.
         variant: How to answer what no source settles; None for the sandbox's own way.
         webhook_url: Where deliveries of ada's seeded keys go; None for no webhook.
+        prefer: Whether a request may ask for its outcome.
         now_unix_s: Clock of the rate-limit windows.
 
     Returns:
@@ -76,6 +78,7 @@ def build_app(
         seed=seed,
         edits=edits,
         control_token=control_token,
+        heeds_preferences=prefer,
         judges_key_last=bool(chosen and chosen.judges_key_last),
     )
 

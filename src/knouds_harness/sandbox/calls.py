@@ -21,7 +21,8 @@ from knouds_harness.sandbox.store import Store
 class Services:
     """The parts of one running sandbox.
 
-    ``judges_key_last`` is a variant's order of checks; in ``noted`` faults keep what they have to remember.
+    ``judges_key_last`` is a variant's order of checks, ``heeds_preferences`` whether ``Prefer`` counts; in
+    ``noted`` faults keep what they have to remember.
     """
 
     store: Store
@@ -32,6 +33,7 @@ class Services:
     edits: ActiveEdits
     control_token: str | None
     judges_key_last: bool = False
+    heeds_preferences: bool = False
     noted: dict[str, Any] = field(default_factory=dict)
 
 

@@ -81,6 +81,7 @@ from knouds_harness.sandbox.webhooks import is_receivable
     metavar="URL",
     help="Deliver webhooks for executions of the keys of ada and ines to this address",
 )
+@click.option("--prefer", is_flag=True, help="Let requests ask for their outcome with the header Prefer")
 @click.option(
     "--announce", is_flag=True, help="Print one JSON line when ready; exit when standard input closes"
 )
@@ -98,6 +99,7 @@ def sandbox(
     time_scale: float,
     control_token: str | None,
     webhook_url: str | None,
+    prefer: bool,
     announce: bool,
 ) -> None:
     """Run a complete server of the Knouds API on this machine."""
@@ -124,6 +126,7 @@ def sandbox(
             control_token=control_token,
             variant=variant,
             webhook_url=webhook_url,
+            prefer=prefer,
             now_unix_s=time.time,
         )
         keys = seeded_keys(services.store)

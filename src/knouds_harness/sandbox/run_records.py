@@ -174,6 +174,11 @@ def end_run(store: Store, run: StoredRun, status: str, *, charged_credits: int |
     )
 
 
+def cancel_when_due(store: Store, run: StoredRun) -> None:
+    """Have a run end as cancelled, with nobody asking."""
+    store.write("UPDATE runs SET cancel_unix_s = due_unix_s WHERE id = ?", (run.id,))
+
+
 def request_cancel(store: Store, run: StoredRun, *, at_unix_s: float) -> None:
     """Note that the provider was asked to stop, and when it will have."""
     store.write(

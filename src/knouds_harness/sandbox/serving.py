@@ -60,6 +60,7 @@ def running_sandbox(
     control_token: str | None = None,
     variant: str | None = None,
     webhook_url: str | None = None,
+    prefer: bool = False,
     database: Path | None = None,
     latency: Latency | None = None,
     now_unix_s: Callable[[], float] = time.time,
@@ -73,6 +74,7 @@ def running_sandbox(
         control_token: Opens the control plane.
         variant: How to answer what no source settles; None for the sandbox's own way.
         webhook_url: Where deliveries of ada's seeded keys go; None for no webhook.
+        prefer: Whether a request may ask for its outcome.
         database: File to keep the state in, or None for memory.
         latency: How long providers take; at once if None.
         now_unix_s: Clock of the rate-limit windows.
@@ -94,6 +96,7 @@ def running_sandbox(
             control_token=control_token,
             variant=variant,
             webhook_url=webhook_url,
+            prefer=prefer,
             now_unix_s=now_unix_s,
         )
         keys = seeded_keys(services.store)

@@ -23,7 +23,7 @@ def fresh_sandbox():
         yield sandbox
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def ask(shared_sandbox):
     """Call the shared sandbox: ``ask("GET", "/api/whoami", "full")``."""
     with httpx.Client(base_url=shared_sandbox.base_url) as client:
