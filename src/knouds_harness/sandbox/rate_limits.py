@@ -91,9 +91,18 @@ class RateLimiter:
         """Move the windows' clock forward; no other clock moves."""
         self._advanced_s += seconds
 
+    def forget(self) -> None:
+        """Close every window, and move the clock back to where it was."""
+        self._window_by_bucket.clear()
+        self._advanced_s = 0.0
+
     def now_unix_s(self) -> float:
         """What the windows' clock says."""
         return self._now_unix_s() + self._advanced_s
+
+    def count(self) -> int:
+        """How many windows are remembered."""
+        return len(self._window_by_bucket)
 
     def look(self, key: Key, route: str) -> Window | None:
         """For a fault: a bucket's window; None before its first."""

@@ -53,12 +53,14 @@ def make_routes(services: Services) -> list[Route]:
     ]
     session_only = [Route(path, _refuse_key, methods=_METHODS) for path in _SESSION_ONLY]
     controlled = [
-        Route(f"/__sandbox__/{name}", _controlled(services, handler), methods=["POST"])
-        for name, handler in {
-            "keys": control.mint_key,
-            "accounts": control.open_account,
-            "clock": control.advance_clock,
-        }.items()
+        Route(f"/__sandbox__/{name}", _controlled(services, handler), methods=[method])
+        for method, name, handler in (
+            ("POST", "keys", control.mint_key),
+            ("POST", "accounts", control.open_account),
+            ("POST", "clock", control.advance_clock),
+            ("POST", "reset", control.reset_state),
+            ("GET", "state", control.count_state),
+        )
     ]
     return [*keyed, *public, *session_only, *controlled]
 
