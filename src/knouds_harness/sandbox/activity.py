@@ -33,8 +33,8 @@ _SECRET = re.compile(r"(knouds_live_|whsec_)[A-Za-z0-9_-]*")
 _ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
 _HIDDEN = frozenset({"authorization", "cookie", "proxy-authorization", "x-sandbox-token"})
 _POLICY = (
-    "default-src 'none'; script-src 'nonce-{0}'; style-src 'nonce-{0}'; connect-src 'self'; base-uri 'none';"
-    " form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'nonce-{0}'; style-src 'nonce-{0}'; connect-src 'self'; img-src data:;"
+    " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _PAGE = (files("knouds_harness.sandbox") / "activity.html").read_text(encoding="utf-8")
 
