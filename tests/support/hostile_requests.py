@@ -99,7 +99,7 @@ TYPES = st.sampled_from(
 )
 
 
-def exchange(base_url, data):
+def exchange(base_url: str, data: bytes) -> bytes:
     """Send bytes, close that direction, and return what comes back."""
     address = urlsplit(base_url)
     with socket.create_connection((address.hostname, address.port), timeout=60) as connection:
@@ -108,16 +108,25 @@ def exchange(base_url, data):
         return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
-def request(method, target, body=b"", *headers):
+def request(method: bytes, target: bytes, body: bytes = b"", *headers: bytes) -> bytes:
     lines = [b"%s %s HTTP/1.1" % (method, target), b"Host: localhost", b"Connection: close"]
     lines += [*headers, b"Content-Length: %d" % len(body)]
     return b"\r\n".join(lines) + b"\r\n\r\n" + body
 
 
 def keyed_request(
-    *, path, segment, query=b"", method="POST", content_type=b"application/json", body=b"", preference=b""
-):
-    headers = [b"x-api-key: " + KEY, b"Content-Type: " + content_type, b"x-sandbox-token: test-token"]
+    *,
+    path: str,
+    segment: bytes,
+    query: bytes = b"",
+    method: str = "POST",
+    content_type: bytes = b"application/json",
+    body: bytes = b"",
+    preference: bytes = b"",
+    key: bytes = KEY,
+) -> bytes:
+    """A request with a key, and with the token of the control plane."""
+    headers = [b"x-api-key: " + key, b"Content-Type: " + content_type, b"x-sandbox-token: test-token"]
     headers += [b"Prefer: " + preference] if preference else []
     return request(method.encode(), path.encode().replace(b"{}", segment) + b"?" + query, body, *headers)
 
@@ -132,3 +141,48 @@ REQUESTS = st.builds(
     body=BODIES,
     preference=PREFERENCES,
 )
+
+
+def _sound(
+    method: str,
+    path: str,
+    body: object = None,
+    *,
+    query: bytes = b"",
+    preference: bytes = b"",
+    persona: str = "full",
+) -> bytes:
+    return keyed_request(
+        path=path,
+        segment=b"",
+        query=query,
+        method=method,
+        body=b"" if body is None else json.dumps(body).encode(),
+        preference=preference,
+        key=key_secret(0, persona).encode(),
+    )
+
+
+_RUN = {"inputs": {"prompt": "a lighthouse", "count": 2}}
+_HOOK = {"url": "http://127.0.0.1:9/hook", "secret": "a-secret-of-some-length"}
+SOUND = (
+    *(_sound("GET", path.replace("{}", "portrait")) for path in PATHS),
+    _sound("POST", "/api/workflows", {"name": "Sound", "nodes": [], "edges": [], "tags": ["a"]}),
+    _sound("PUT", "/api/workflows/sound", {"description": "changed"}),
+    _sound("PUT", "/api/workflows/sound/move", {"folderId": "folder-2026"}),
+    _sound("DELETE", "/api/workflows/sound"),
+    _sound("POST", "/api/workflows/portrait/run", _RUN),
+    _sound("POST", "/api/workflows/always-fails/run", _RUN),
+    _sound("POST", "/api/workflows/ines-portrait/run", _RUN, persona="ines"),
+    _sound("POST", "/api/models/seedream-v5/run", _RUN, persona="business"),
+    _sound("POST", "/api/models/suno-v5/run", _RUN, query=b"async=true"),
+    *(
+        _sound("POST", "/api/workflows/sunset-clip/run", _RUN, query=b"async=true", preference=preference)
+        for preference in (b"", b"execution=failed", b"execution=cancelled", b"execution=processing")
+    ),
+    _sound("GET", "/api/usage", query=b"status=completed&limit=3&offset=1"),
+    _sound("POST", "/__sandbox__/accounts", {"tier": "pro", "credits": 5, "grant": 3}),
+    _sound("POST", "/__sandbox__/keys", {"account": "ada", "capabilities": ["a:b"], "webhook": _HOOK}),
+    _sound("POST", "/__sandbox__/clock", {"advance_s": 1}),
+)
+"""Requests that a sandbox accepts, most of them."""

@@ -134,7 +134,7 @@ class Activity:
                 }
                 for row in self._store.rows(
                     "SELECT execution_id, workflow_slug, model_ids, status, created_unix_s FROM runs"
-                    " WHERE execution_id IS NOT NULL ORDER BY id DESC LIMIT ?",
+                    " WHERE execution_id IS NOT NULL AND key_id IS NOT NULL ORDER BY id DESC LIMIT ?",
                     _SHOWN_ROWS,
                 )
             ],

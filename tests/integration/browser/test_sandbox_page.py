@@ -5,10 +5,11 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from conftest import SCREENSHOTS
 
 from knouds_harness.sandbox.providers import Latency
 from knouds_harness.sandbox.serving import running_sandbox
+
+from .conftest import SCREENSHOTS
 
 pytestmark = pytest.mark.slow
 
@@ -49,7 +50,6 @@ def test_hostile_requests_are_text(sandbox, open_url, size, scheme):
     page.locator("#requests tr").nth(4).wait_for()
     page.get_by_text("execution.failed").first.wait_for()
 
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=SCREENSHOTS / f"sandbox-page-{size}-{scheme}.png", full_page=True)
     page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true })")
 

@@ -29,7 +29,12 @@ def test_secrets_are_compared_in_constant_time(store, monkeypatch):
     """Where the digest is that of a key at all."""
     compared = []
     compare_digest = hmac.compare_digest
-    monkeypatch.setattr(hmac, "compare_digest", lambda *both: compared.append(both) or compare_digest(*both))
+
+    def compare(*both):
+        compared.append(both)
+        return compare_digest(*both)
+
+    monkeypatch.setattr(hmac, "compare_digest", compare)
 
     found = find_key(store, key_secret(0, "full"))
 

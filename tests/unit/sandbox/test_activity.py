@@ -14,8 +14,12 @@ from knouds_harness.sandbox.serving import running_sandbox
 @pytest.fixture(scope="module")
 def sandbox():
     """A sandbox with its page; its deliveries reach nobody."""
-    options = {"webhook_url": "http://user:word@127.0.0.1:9/hook?token=1", "control_token": "test-token"}
-    with running_sandbox(page=True, latency=Latency(time_scale=0.01), **options) as sandbox:
+    with running_sandbox(
+        page=True,
+        latency=Latency(time_scale=0.01),
+        webhook_url="http://user:word@127.0.0.1:9/hook?token=1",
+        control_token="test-token",
+    ) as sandbox:
         yield sandbox
 
 
@@ -88,8 +92,8 @@ def test_control_plane_does_not_show(client):
 def test_execution_and_delivery_show(client, sandbox):
     """With how it goes; not with what the receiver's URL holds besides its place."""
     headers = {"x-api-key": sandbox.keys["full"]}
-    body = {"inputs": {}}
-    run = client.post("/api/workflows/sunset-clip/run?async=true", headers=headers, json=body).json()
+    path = "/api/workflows/sunset-clip/run?async=true"
+    run = client.post(path, headers=headers, json={"inputs": {}}).json()
 
     wait_until(lambda: any(each["attempts"] for each in activity(client)["deliveries"]))
 
