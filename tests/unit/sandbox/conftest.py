@@ -19,7 +19,9 @@ def shared_sandbox():
 @pytest.fixture
 def fresh_sandbox():
     """A sandbox of one's own, whose jobs take 30 ms."""
-    with running_sandbox(seed=7, control_token=TOKEN, latency=Latency(time_scale=0.1)) as sandbox:
+    with running_sandbox(
+        seed=7, control_token=TOKEN, prefer=True, latency=Latency(time_scale=0.1)
+    ) as sandbox:
         yield sandbox
 
 

@@ -6,6 +6,7 @@ import httpx
 import pytest
 from loading import wait_until
 
+from knouds_harness.sandbox import run_records
 from knouds_harness.sandbox.seeding import key_secret
 from knouds_harness.sandbox.serving import running_sandbox
 
@@ -173,6 +174,22 @@ def test_reset_to_another_seed_makes_other_keys(fresh):
     assert keys["full"] == key_secret(8, "full")
     assert fresh.get("/api/whoami").status_code == 401
     assert fresh.get("/api/whoami", headers={"x-api-key": keys["full"]}).status_code == 200
+
+
+def test_old_runs_are_forgotten(fresh, monkeypatch):
+    """History is bounded, and what is in flight stays."""
+    monkeypatch.setattr(run_records, "KEPT_RUNS", 20)
+    monkeypatch.setattr(run_records, "_FORGOTTEN_AT_ONCE", 5)
+    before = state(fresh)["runs"]
+    submit = "/api/workflows/sunset-clip/run?async=true"
+    in_flight = fresh.post(submit, json={"inputs": {}}, headers={"prefer": "execution=processing"}).json()
+
+    for _ in range(40):
+        fresh.post("/api/workflows/no-generator/run", json={"inputs": {}})
+
+    assert before < 20
+    assert state(fresh)["runs"] <= 20 + 5 + 1
+    assert fresh.get(in_flight["pollUrl"]).json()["status"] == "processing"
 
 
 def test_state_counts_what_there_is(fresh):
