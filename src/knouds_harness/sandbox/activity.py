@@ -32,6 +32,12 @@ _SHOWN_ROWS = 20
 _SECRET = re.compile(r"(knouds_live_|whsec_)[A-Za-z0-9_-]*")
 _ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
 _HIDDEN = frozenset({"authorization", "cookie", "proxy-authorization", "x-sandbox-token"})
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
 _POLICY = (
     "default-src 'none'; script-src 'nonce-{0}'; style-src 'nonce-{0}'; connect-src 'self'; img-src data:;"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -140,7 +146,7 @@ class Activity:
             ],
             "deliveries": [self._delivery(row) for row in self._store.rows(_DELIVERIES, _SHOWN_ROWS)],
         }
-        return answer(body, headers={"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"})
+        return answer(body, headers=_HEADERS)
 
     def _request(self, exchange: _Exchange) -> dict[str, Any]:
         presented = [value for name, value in exchange.request.headers if name == b"x-api-key"]
@@ -177,13 +183,7 @@ FROM deliveries JOIN runs ON runs.id = run_id ORDER BY deliveries.id DESC LIMIT 
 
 def _page() -> Response:
     nonce = secrets.token_urlsafe(16)
-    headers = {
-        "Content-Security-Policy": _POLICY.format(nonce),
-        "Cache-Control": "no-store",
-        "Cross-Origin-Resource-Policy": "same-origin",
-        "Referrer-Policy": "no-referrer",
-        "X-Content-Type-Options": "nosniff",
-    }
+    headers = {**_HEADERS, "Content-Security-Policy": _POLICY.format(nonce)}
     return Response(_PAGE.replace("{nonce}", nonce), 200, headers, "text/html")
 
 

@@ -164,6 +164,8 @@ class Deliverer:
         """Post to the first address of the receiver that can be reached; the status, or why there is none."""
         extensions = {"sni_hostname": url.raw_host.decode("ascii")}
         headers = headers | {"Host": url.netloc.decode("ascii")}
+        if url.scheme == "https":  # connections are kept by address, and another name may have the same
+            headers["Connection"] = "close"
         try:
             for address in await self._rules.addresses(str(url)):
                 with contextlib.suppress(httpx.ConnectError):
