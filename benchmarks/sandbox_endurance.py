@@ -43,7 +43,8 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=100_000)
     parser.add_argument("--hours", type=int, default=12)
     options = parser.parse_args()
-    problems = [*send_anything(options.requests), *use_for(options.hours)]
+    problems = [*send_anything(options.requests)] if options.requests else []
+    problems += use_for(options.hours) if options.hours else ()
     print(*(f"problem: {problem}" for problem in problems), sep="\n")
     return int(bool(problems))
 
