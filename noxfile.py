@@ -238,6 +238,13 @@ def chaos(session: nox.Session) -> None:
 
 
 @nox.session(default=False, tags=["nightly"])
+def endurance(session: nox.Session) -> None:
+    """Send the sandbox 100,000 hostile requests, then twelve hours of use in time-lapse: ``-- --hours 1``."""
+    install(session, "test")
+    session.run("python", "benchmarks/sandbox_endurance.py", *session.posargs)
+
+
+@nox.session(default=False, tags=["nightly"])
 def scripts(session: nox.Session) -> None:
     """Run the script of a finding of every fault in bash, at a broken server and at a healthy one."""
     install(session, "test")

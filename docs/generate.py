@@ -1,4 +1,4 @@
-"""Write the reference pages that the code knows: options with exit codes, checks, and the schema of a record.
+"""Write what the code knows of the reference pages: options, exit codes, checks, sandbox, the schema of runs.
 
 ``nox -s docs`` runs it; a test compares the pages with what it would write.
 """
@@ -22,6 +22,11 @@ from knouds_harness.errors import ExitCode
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.option_declarations import options_of
 from knouds_harness.runs.results import run_file_format
+from knouds_harness.sandbox.operations import OPERATIONS
+from knouds_harness.sandbox.preferences import OUTCOMES, outcomes_of
+from knouds_harness.sandbox.routes import PUBLIC
+from knouds_harness.sandbox.seeding import seed_store, uses_of_keys
+from knouds_harness.sandbox.store import Store
 
 FOLDER: Final = Path(__file__).parent
 RUNNERS: Final = {"check": ("pytest", RunOptions), "load": ("Locust", LoadOptions)}
@@ -44,6 +49,11 @@ GUIDES: Final = {
     "verify": "verify-and-replay.md",
     "diff": "diff.md",
 }
+TABLE_OF_KEYS: Final = re.compile(r"(\| key \| account \| may \|\n\|---\|---\|---\|\n)(?:\|.*\n)*")
+TABLE_OF_OUTCOMES: Final = re.compile(
+    r"(\| outcome \| status \| code \| operations \|\n\|---\|---\|---\|---\|\n)(?:\|.*\n)*"
+)
+MOST_OTHERS: Final = 8
 WIDTH: Final = 100
 MOST_FACTS: Final = 20
 TABLE_OF_CHECKS: Final = re.compile(r"(?<=## )(\w+)(\n(?:\n|[^|#\n].*\n)*\|.*\n\|.*\n)((?:\|.*\n)+)")
@@ -78,13 +88,44 @@ def record_schema() -> str:
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
+def sandbox_page(text: str) -> str:
+    """The page of the sandbox, with the tables of its keys and outcomes."""
+    store = Store()
+    seed_store(store, 0)
+    rows = [
+        f"| `{name}` | {account} | {use if use.startswith(('nothing', 'refused')) else _listed(use)} |\n"
+        for name, (account, _, use) in uses_of_keys(store).items()
+    ]
+    store.close()
+    text = TABLE_OF_KEYS.sub(lambda found: found[1] + "".join(rows), text)
+    return TABLE_OF_OUTCOMES.sub(lambda found: found[1] + "".join(map(_row_of_outcome, OUTCOMES)), text)
+
+
+def _row_of_outcome(name: str) -> str:
+    status, code = OUTCOMES[name]
+    operations = [*(operation.name for operation in OPERATIONS), *PUBLIC]
+    others = [each for each in operations if name not in outcomes_of(each)]
+    if not others:
+        where = "all"
+    elif len(others) < MOST_OTHERS:
+        where = f"all but {', '.join(others)}"
+    else:
+        where = ", ".join(each for each in operations if each not in others)
+    return f"| `{name}` | {status} | `{code}` | {where} |\n"
+
+
+def _listed(capabilities: str) -> str:
+    return ", ".join(f"`{capability}`" for capability in capabilities.split())
+
+
 def pages() -> dict[Path, str]:
     """What each page has to be."""
-    checks = FOLDER / "checks.md"
+    checks, sandbox = FOLDER / "checks.md", FOLDER / "sandbox.md"
     return {
         FOLDER / "options.md": options_page(),
         checks: checks_page(checks.read_text(encoding="utf-8")),
         FOLDER / "run.schema.json": record_schema(),
+        sandbox: sandbox_page(sandbox.read_text(encoding="utf-8")),
     }
 
 

@@ -24,7 +24,7 @@ PAGES = [
     *ROOT.glob("docs/*.md"),
 ]
 GENERATED = runpy.run_path(str(ROOT / "docs" / "generate.py"))["pages"]()
-GUIDES = [page for page in PAGES if page not in GENERATED]
+GUIDES = [page for page in PAGES if page.name not in {"options.md", "checks.md"}]
 TEXT = "\n".join(page.read_text(encoding="utf-8") for page in GUIDES)
 
 
@@ -36,7 +36,7 @@ def test_command_is_documented(name):
 
 @pytest.mark.parametrize(("page", "text"), GENERATED.items(), ids=lambda each: getattr(each, "name", ""))
 def test_generated_page_is_what_the_code_says(page, text):
-    """Options, exit codes and checks; ``nox -s docs`` writes the pages."""
+    """Options, exit codes, checks and keys; ``nox -s docs`` writes them."""
     assert page.read_text(encoding="utf-8") == text
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from knouds_harness.sandbox.store import Store
+from knouds_harness.sandbox.store import Store, digest
 
 UNLIMITED = 0
 _LIMIT_OF_OTHER_TIERS = 100
@@ -68,8 +69,8 @@ FROM keys JOIN accounts ON accounts.id = keys.account_id
 
 def find_key(store: Store, secret: str) -> Key | None:
     """The key with exactly this secret, whatever its state."""
-    row = store.row(f"{_SELECT_KEY} WHERE secret = ?", secret)
-    return _key(row) if row else None
+    row = store.row(f"{_SELECT_KEY} WHERE sha256(secret) = ?", digest(secret))
+    return _key(row) if row and hmac.compare_digest(row[2].encode(), secret.encode()) else None
 
 
 def find_key_where(store: Store, condition: str, values: Mapping[str, Any]) -> Key | None:

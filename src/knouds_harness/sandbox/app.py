@@ -6,22 +6,27 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 
+from httpx import URL
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from knouds_harness.sandbox.activity import Activity
 from knouds_harness.sandbox.answers import OutgoingAnswer, change_answers
 from knouds_harness.sandbox.calls import Services
 from knouds_harness.sandbox.engine import Engine
 from knouds_harness.sandbox.envelopes import Refusal, answer, not_found, refuse
 from knouds_harness.sandbox.fault_points import Point
 from knouds_harness.sandbox.faults import active_edits
+from knouds_harness.sandbox.hosts import with_checked_hosts
 from knouds_harness.sandbox.providers import Latency
 from knouds_harness.sandbox.rate_limits import RateLimiter
+from knouds_harness.sandbox.receivers import ReceiverRules
 from knouds_harness.sandbox.routes import make_routes, with_normal_paths
 from knouds_harness.sandbox.seeding import seed_store
 from knouds_harness.sandbox.store import Store
@@ -40,6 +45,10 @@ def build_app(
     control_token: str | None = None,
     variant: str | None = None,
     webhook_url: str | None = None,
+    prefer: bool = False,
+    page: bool = False,
+    allowed_hosts: Collection[str] | None = None,
+    receivers: ReceiverRules | None = None,
     now_unix_s: Callable[[], float],
 ) -> tuple[ASGIApp, Services]:
     """Assemble a sandbox; its engine starts with the application's lifespan.
@@ -52,6 +61,10 @@ def build_app(
         control_token: Opens the control plane.
         variant: How to answer what no source settles; None for the sandbox's own way.
         webhook_url: Where deliveries of ada's seeded keys go; None for no webhook.
+        prefer: Whether a request may ask for its outcome.
+        page: Whether there is a page at ``/`` that shows what came in.
+        allowed_hosts: What a request may name besides loopback as its host; None for anything.
+        receivers: Where deliveries may go; to loopback and public addresses if None.
         now_unix_s: Clock of the rate-limit windows.
 
     Returns:
@@ -67,7 +80,8 @@ def build_app(
     store = Store(database)
     if store.is_empty:
         seed_store(store, seed, webhook_url=webhook_url)
-    deliverer = Deliverer(store=store, time_scale=latency.time_scale, edits=edits)
+    receivers = replace(receivers or ReceiverRules(), given_url=webhook_url and str(URL(webhook_url)))
+    deliverer = Deliverer(store=store, time_scale=latency.time_scale, edits=edits, rules=receivers)
     services = Services(
         store=store,
         engine=Engine(store=store, deliverer=deliverer, time_scale=latency.time_scale, edits=edits),
@@ -76,6 +90,8 @@ def build_app(
         seed=seed,
         edits=edits,
         control_token=control_token,
+        receivers=receivers,
+        heeds_preferences=prefer,
         judges_key_last=bool(chosen and chosen.judges_key_last),
     )
 
@@ -91,7 +107,13 @@ def build_app(
     app.router.redirect_slashes = False
     changes = [*([_edit_answer] if edits.has(Point.ANSWER) else []), *([chosen.change] if chosen else [])]
     outermost = with_normal_paths(app)
-    return change_answers(outermost, services, changes) if changes else outermost, services
+    if changes:
+        outermost = change_answers(outermost, services, changes)
+    if page:
+        outermost = Activity(outermost, store=store, deliverer=deliverer)
+    if allowed_hosts is not None:
+        outermost = with_checked_hosts(outermost, allowed_hosts)
+    return outermost, services
 
 
 @contextlib.asynccontextmanager

@@ -14,14 +14,16 @@ from knouds_harness.sandbox.engine import Engine
 from knouds_harness.sandbox.fault_points import ActiveEdits, Point
 from knouds_harness.sandbox.providers import Latency
 from knouds_harness.sandbox.rate_limits import RateLimiter
+from knouds_harness.sandbox.receivers import ReceiverRules
 from knouds_harness.sandbox.store import Store
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True)
 class Services:
-    """The parts of one running sandbox.
+    """The parts of one running sandbox; only ``seed`` changes, when the state is reset.
 
-    ``judges_key_last`` is a variant's order of checks; in ``noted`` faults keep what they have to remember.
+    ``judges_key_last`` is a variant's order of checks, ``heeds_preferences`` whether ``Prefer`` counts; in
+    ``noted`` faults keep what they have to remember.
     """
 
     store: Store
@@ -31,7 +33,9 @@ class Services:
     seed: int
     edits: ActiveEdits
     control_token: str | None
+    receivers: ReceiverRules
     judges_key_last: bool = False
+    heeds_preferences: bool = False
     noted: dict[str, Any] = field(default_factory=dict)
 
 

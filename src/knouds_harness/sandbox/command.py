@@ -7,7 +7,10 @@ import json
 import sys
 import threading
 import time
+from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import click
@@ -18,11 +21,12 @@ from knouds_harness.command_output import format_option, print_json, print_table
 from knouds_harness.errors import HarnessError, UsageError
 from knouds_harness.sandbox.app import build_app
 from knouds_harness.sandbox.faults import FAULTS
+from knouds_harness.sandbox.hosts import is_loopback
 from knouds_harness.sandbox.providers import Latency
-from knouds_harness.sandbox.seeding import seeded_keys, seeded_webhook_secret
+from knouds_harness.sandbox.receivers import ReceiverRules, is_receivable
+from knouds_harness.sandbox.seeding import seeded_keys, seeded_webhook_secret, uses_of_keys
 from knouds_harness.sandbox.serving import base_url_of, bound_socket, make_server
 from knouds_harness.sandbox.variants import VARIANTS
-from knouds_harness.sandbox.webhooks import is_receivable
 
 
 @click.command()
@@ -80,6 +84,26 @@ from knouds_harness.sandbox.webhooks import is_receivable
     help="Deliver webhooks for executions of the keys of ada and ines to this address",
 )
 @click.option(
+    "--allow-host",
+    "allowed_hosts",
+    multiple=True,
+    metavar="NAME",
+    help="Answer requests to this host, too (repeatable); on loopback others are refused",
+)
+@click.option(
+    "--webhook-network",
+    "networks",
+    multiple=True,
+    metavar="CIDR",
+    help="Deliver webhooks to addresses of this network, too (repeatable)",
+)
+@click.option(
+    "--page/--no-page",
+    default=None,
+    help="Show at / what came in [default: on loopback, without --announce]",
+)
+@click.option("--prefer", is_flag=True, help="Let requests ask for their outcome with the header Prefer")
+@click.option(
     "--announce", is_flag=True, help="Print one JSON line when ready; exit when standard input closes"
 )
 def sandbox(
@@ -96,6 +120,10 @@ def sandbox(
     time_scale: float,
     control_token: str | None,
     webhook_url: str | None,
+    allowed_hosts: tuple[str, ...],
+    networks: tuple[str, ...],
+    page: bool | None,
+    prefer: bool,
     announce: bool,
 ) -> None:
     """Run a complete server of the Knouds API on this machine."""
@@ -106,6 +134,8 @@ def sandbox(
         raise UsageError("--format belongs to --list-faults")
     if not 0 < time_scale < 1e6:
         raise UsageError(f"--time-scale {time_scale} is no factor; give a number above 0, such as 0.1.")
+    if control_token and not (control_token.isascii() and control_token.isprintable()):
+        raise UsageError("--control-token holds characters that no header can; use letters and digits.")
     if control_token is not None and not control_token.strip():
         raise UsageError(
             "--control-token is empty, and would open the control plane to everybody\n"
@@ -113,6 +143,9 @@ def sandbox(
         )
     if webhook_url is not None and not is_receivable(webhook_url):
         raise UsageError(f'--webhook-url "{webhook_url}" is no http or https address.')
+    is_local = is_loopback(host)
+    has_page = page if page is not None else is_local and not announce
+    receivers = ReceiverRules(allows_loopback=is_local, networks=tuple(map(_network, networks)))
     with bound_socket(host, port) as listener:
         app, services = build_app(
             database=database,
@@ -122,6 +155,10 @@ def sandbox(
             control_token=control_token,
             variant=variant,
             webhook_url=webhook_url,
+            prefer=prefer,
+            page=has_page,
+            allowed_hosts=allowed_hosts if is_local or allowed_hosts else None,
+            receivers=receivers,
             now_unix_s=time.time,
         )
         keys = seeded_keys(services.store)
@@ -136,7 +173,7 @@ def sandbox(
             threading.Thread(target=_exit_with_parent, args=(server,), daemon=True).start()
             threading.Thread(target=_announce, args=(server, ready), daemon=True).start()
         else:
-            _print_banner(ready, faults=faults)
+            _print_banner(ready, uses=uses_of_keys(services.store), faults=faults, has_page=has_page)
         with contextlib.suppress(KeyboardInterrupt):
             server.run(sockets=[listener])
 
@@ -165,6 +202,13 @@ def _fixed_s(latency: str) -> float | None:
     return milliseconds / 1000
 
 
+def _network(text: str) -> IPv4Network | IPv6Network:
+    try:
+        return ip_network(text)
+    except ValueError as problem:
+        raise UsageError(f'--webhook-network "{text}": {problem}.') from None
+
+
 def _announce(server: uvicorn.Server, ready: dict[str, Any]) -> None:
     while not server.started:
         time.sleep(0.002)
@@ -179,17 +223,28 @@ def _exit_with_parent(server: uvicorn.Server) -> None:
     server.should_exit = True
 
 
-def _print_banner(ready: dict[str, Any], *, faults: tuple[str, ...]) -> None:
+def _print_banner(
+    ready: dict[str, Any],
+    *,
+    uses: Mapping[str, tuple[str, str, str]],
+    faults: tuple[str, ...],
+    has_page: bool,
+) -> None:
     click.echo(f"Knouds sandbox on {ready['base_url']} (Ctrl-C stops it)\n")
     click.echo(f"export KNOUDS_SANDBOX_URL={ready['base_url']}")
     if ready["control_token"]:
         click.echo(f"export KNOUDS_SANDBOX_CONTROL_TOKEN={ready['control_token']}")
+    click.echo()
     for persona, secret in ready["keys"].items():
+        account, tier, use = uses[persona]
+        click.echo(fill(f"{account}, {tier}: {use}", 79, initial_indent="# ", subsequent_indent="#   "))
         click.echo(f"export KNOUDS_SANDBOX_KEY_{persona.upper().replace('-', '_')}={secret}")
     if ready["webhook_secret"]:
-        click.echo(f"export KNOUDS_SANDBOX_WEBHOOK_SECRET={ready['webhook_secret']}")
+        click.echo(f"\nexport KNOUDS_SANDBOX_WEBHOOK_SECRET={ready['webhook_secret']}")
     if faults:
         click.echo(f"\nBroken on purpose: {', '.join(faults)}")
+    if has_page:
+        click.echo(f"\nWhat comes in shows at {ready['base_url']}/")
     click.echo(f'\ncurl -H "x-api-key: $KNOUDS_SANDBOX_KEY_FULL" {ready["base_url"]}/api/whoami')
 
 

@@ -1,4 +1,4 @@
-"""The control plane under ``/__sandbox__/``, for tests: mints accounts and keys, moves the rate-limit clock.
+"""The control plane under ``/__sandbox__/``, for tests: accounts, keys, the rate limits' clock, the state.
 
 It is off, and its paths unknown, unless a token was given at start. It never says what the right answer is.
 """
@@ -19,10 +19,16 @@ from knouds_harness.sandbox.authentication import KEY_PREFIX
 from knouds_harness.sandbox.bodies import read_json
 from knouds_harness.sandbox.calls import Services
 from knouds_harness.sandbox.envelopes import answer, invalid_body, not_found, unauthorized
-from knouds_harness.sandbox.webhooks import is_receivable
+from knouds_harness.sandbox.receivers import ReceiverRefused, ReceiverRules, is_receivable
+from knouds_harness.sandbox.seeding import seed_store, seeded_keys
 
 TOKEN_HEADER = "x-sandbox-token"  # noqa: S105 - a header's name
 _STATES = ("active", "revoked", "legacy")
+_COUNTED = {
+    **{name: name for name in ("accounts", "keys", "workflows", "runs", "deliveries")},
+    "runsInFlight": "runs WHERE ended_unix_s IS NULL",
+    "deliveriesWaiting": "deliveries WHERE next_unix_s IS NOT NULL",
+}
 _DEFAULT_CREDITS = 1_000_000
 
 
@@ -44,7 +50,7 @@ async def mint_key(request: Request, services: Services) -> Response:
     state = body.get("state", "active")
     if state not in _STATES:
         raise invalid_body(f"state is none of {', '.join(_STATES)}.")
-    webhook_url, webhook_secret = _webhook(body)
+    webhook_url, webhook_secret = await _webhook(body, services.receivers)
     name = f"minted-{uuid.uuid4().hex[:12]}"
     secret = KEY_PREFIX + secrets.token_urlsafe(32)
     add_key(
@@ -103,19 +109,52 @@ async def advance_clock(request: Request, services: Services) -> Response:
     return answer({"advanced_s": seconds})
 
 
-async def _authorized_body(request: Request, services: Services) -> dict[str, Any]:
+async def reset_state(request: Request, services: Services) -> Response:
+    """POST /__sandbox__/reset ``{seed?}``: back to what a new sandbox holds, of this seed or the same again.
+
+    Answer: ``{seed, keys}``, every seeded key by its name. Whatever is in flight is forgotten.
+    """
+    body = await _authorized_body(request, services)
+    seed = body.get("seed", services.seed)
+    if not isinstance(seed, int) or isinstance(seed, bool) or abs(seed) >= 2**63:
+        raise invalid_body("seed is no whole number of 64 bits.")
+    services.engine.forget()
+    services.limiter.forget()
+    services.noted.clear()
+    with services.store.transaction():
+        services.store.clear()
+        seed_store(services.store, seed, webhook_url=services.receivers.given_url)
+    services.seed = seed
+    return answer({"seed": seed, "keys": seeded_keys(services.store)})
+
+
+async def count_state(request: Request, services: Services) -> Response:
+    """GET /__sandbox__/state: how much there is of what; answer: a number by name."""
+    _authorize(request, services)
+    counts = {
+        name: services.store.row(f"SELECT count(*) FROM {selection}")[0]  # noqa: S608 - constant texts
+        for name, selection in _COUNTED.items()
+    }
+    return answer(counts | {"rateLimitWindows": services.limiter.count()})
+
+
+def _authorize(request: Request, services: Services) -> None:
     if services.control_token is None:
         raise not_found("route")
     token = request.headers.get(TOKEN_HEADER, "")
     if not hmac.compare_digest(token.encode(), services.control_token.encode()):
         raise unauthorized(f"Unauthorized: {TOKEN_HEADER} is missing or wrong.")
+
+
+async def _authorized_body(request: Request, services: Services) -> dict[str, Any]:
+    _authorize(request, services)
     body = await read_json(request)
     if not isinstance(body, dict):
         raise invalid_body("The body is no JSON object.")
     return body
 
 
-def _webhook(body: dict[str, Any]) -> tuple[str | None, str | None]:
+async def _webhook(body: dict[str, Any], receivers: ReceiverRules) -> tuple[str | None, str | None]:
     """URL and signing secret; a secret is made up where none is given."""
     webhook = body.get("webhook")
     if webhook is None:
@@ -124,6 +163,12 @@ def _webhook(body: dict[str, Any]) -> tuple[str | None, str | None]:
         raise invalid_body("webhook is not an object with a url.")
     if not is_receivable(webhook["url"]):
         raise invalid_body("The webhook's url is none, neither http nor https, or has no host.")
+    try:
+        await receivers.addresses(webhook["url"])
+    except ReceiverRefused as refused:
+        raise invalid_body(f"The webhook's url is refused: {refused}.") from None
+    except OSError:
+        pass  # a name may become known later; each attempt looks again
     secret = webhook.get("secret", f"whsec_{secrets.token_urlsafe(24)}")
     if not isinstance(secret, str) or not 16 <= len(secret) <= 256:
         raise invalid_body("The webhook's secret is no text of 16 to 256 characters.")

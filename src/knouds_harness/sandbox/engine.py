@@ -45,6 +45,11 @@ class Engine:
         if queue_delivery(self._store, run, status, edits=self._edits):
             self._deliverer.wake()
 
+    def forget(self) -> None:
+        """Forget what is in flight or on its way to a receiver, for a store that is emptied."""
+        self._due.clear()
+        self._deliverer.forget()
+
     async def serve(self) -> None:
         """End what is due, for ever."""
         self._recover()

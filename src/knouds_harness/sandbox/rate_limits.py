@@ -51,6 +51,30 @@ class RateLimitRules:
         return window.opened_unix_s + self.window_s
 
 
+def over_limit(
+    tier: str, limit: int, *, closes_unix_s: int, retry_after_s: int, remaining: int = 0
+) -> Refusal:
+    """The 429, with the headers of the window."""
+    headers = _headers(limit, remaining=remaining, closes_unix_s=closes_unix_s)
+    return Refusal(
+        429,
+        "RATE_LIMIT_EXCEEDED",
+        f"Over {limit} requests in {WINDOW_S} s.",
+        headers=headers | {"Retry-After": str(retry_after_s)},
+        tier=tier,
+        limit=limit,
+        retryAfter=retry_after_s,
+    )
+
+
+def _headers(limit: int, *, remaining: int, closes_unix_s: int) -> dict[str, str]:
+    return {
+        "X-RateLimit-Limit": str(limit),
+        "X-RateLimit-Remaining": str(remaining),
+        "X-RateLimit-Reset": str(closes_unix_s),
+    }
+
+
 class RateLimiter:
     """The buckets of one sandbox."""
 
@@ -66,6 +90,19 @@ class RateLimiter:
     def advance(self, seconds: float) -> None:
         """Move the windows' clock forward; no other clock moves."""
         self._advanced_s += seconds
+
+    def forget(self) -> None:
+        """Close every window, and move the clock back to where it was."""
+        self._window_by_bucket.clear()
+        self._advanced_s = 0.0
+
+    def now_unix_s(self) -> float:
+        """What the windows' clock says."""
+        return self._now_unix_s() + self._advanced_s
+
+    def count(self) -> int:
+        """How many windows are remembered."""
+        return len(self._window_by_bucket)
 
     def look(self, key: Key, route: str) -> Window | None:
         """For a fault: a bucket's window; None before its first."""
@@ -89,26 +126,19 @@ class RateLimiter:
         limit = rules.limit(key.account)
         if limit == UNLIMITED:
             return {}
-        now = self._now_unix_s() + self._advanced_s
+        now = self.now_unix_s()
         bucket = rules.bucket(key, route)
         window = rules.window(bucket, seen or self._window_by_bucket.get(bucket), now)
         count = window.requests + 1
         self._window_by_bucket[bucket] = Window(window.opened_unix_s, min(count, limit + 1))
         closes = rules.closes_unix_s(window, now)
-        headers = {
-            "X-RateLimit-Limit": str(limit),
-            "X-RateLimit-Remaining": str(max(0, limit - count)),
-            "X-RateLimit-Reset": str(closes),
-        }
+        remaining = max(0, limit - count)
         if count <= limit + rules.tolerance:
-            return headers
-        retry_after_s = math.ceil(closes - now)
-        raise Refusal(
-            429,
-            "RATE_LIMIT_EXCEEDED",
-            f"Over {limit} requests in {WINDOW_S} s.",
-            headers=headers | {"Retry-After": str(retry_after_s)},
-            tier=key.account.tier,
-            limit=limit,
-            retryAfter=retry_after_s,
+            return _headers(limit, remaining=remaining, closes_unix_s=closes)
+        raise over_limit(
+            key.account.tier,
+            limit,
+            closes_unix_s=closes,
+            retry_after_s=math.ceil(closes - now),
+            remaining=remaining,
         )

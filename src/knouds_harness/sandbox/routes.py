@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from itertools import groupby
 
 from starlette.requests import Request
@@ -14,8 +15,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from knouds_harness.sandbox import control, workflows
 from knouds_harness.sandbox.calls import Services
 from knouds_harness.sandbox.dispatch import answer_operation
-from knouds_harness.sandbox.envelopes import unauthorized
+from knouds_harness.sandbox.envelopes import Refusal, refuse, unauthorized
 from knouds_harness.sandbox.operations import OPERATIONS, Operation
+from knouds_harness.sandbox.preferences import answer_preferred
 from knouds_harness.sandbox.public import get_health, get_pricing
 
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
@@ -51,12 +53,14 @@ def make_routes(services: Services) -> list[Route]:
     ]
     session_only = [Route(path, _refuse_key, methods=_METHODS) for path in _SESSION_ONLY]
     controlled = [
-        Route(f"/__sandbox__/{name}", _controlled(services, handler), methods=["POST"])
-        for name, handler in {
-            "keys": control.mint_key,
-            "accounts": control.open_account,
-            "clock": control.advance_clock,
-        }.items()
+        Route(f"/__sandbox__/{name}", _controlled(services, handler), methods=[method])
+        for method, name, handler in (
+            ("POST", "keys", control.mint_key),
+            ("POST", "accounts", control.open_account),
+            ("POST", "clock", control.advance_clock),
+            ("POST", "reset", control.reset_state),
+            ("GET", "state", control.count_state),
+        )
     ]
     return [*keyed, *public, *session_only, *controlled]
 
@@ -70,7 +74,9 @@ def _keyed_route(services: Services, path: str, operations: Sequence[Operation])
     async def endpoint(request: Request) -> Response:
         operation = operation_by_method[request.method]
         request.scope["operation"] = operation.name
-        return await answer_operation(request, operation, services)
+        return await answer_preferred(
+            request, operation.name, services, partial(answer_operation, request, operation, services)
+        )
 
     return Route(path, endpoint, methods=list(operation_by_method))
 
@@ -80,9 +86,18 @@ def _public(
 ) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         request.scope["operation"] = name
-        return handler(request, services)
+        return await answer_preferred(request, name, services, partial(_answer, handler, request, services))
 
     return endpoint
+
+
+async def _answer(
+    handler: Callable[[Request, Services], Response], request: Request, services: Services
+) -> Response:
+    try:
+        return handler(request, services)
+    except Refusal as refusal:
+        return refuse(refusal)
 
 
 def _controlled(

@@ -17,6 +17,10 @@ from knouds_harness.sandbox.store import Store
 
 IN_FLIGHT = ("processing", "cancel_requested")
 
+KEPT_RUNS = 500_000
+"""So many runs are remembered; what is older and has ended is forgotten."""
+_FORGOTTEN_AT_ONCE = 1_000
+
 _COLUMNS = (
     "id, request_id, execution_id, account_id, key_id, source, workflow_slug, model_ids, status,"
     " credits, is_granted, outcome, created_unix_s, due_unix_s, cancel_unix_s, ended_unix_s"
@@ -135,8 +139,11 @@ def accept_run(
             now + duration_s,
         ),
     )
+    run_id = cursor.lastrowid or 0
+    if run_id > KEPT_RUNS and run_id % _FORGOTTEN_AT_ONCE == 0:
+        forget_old_runs(store, run_id)
     return StoredRun(
-        id=cursor.lastrowid or 0,
+        id=run_id,
         request_id=request_id,
         execution_id=execution_id,
         account_id=account_id,
@@ -162,16 +169,34 @@ def end_run(store: Store, run: StoredRun, status: str, *, charged_credits: int |
     """
     if charged_credits is None:
         charged_credits = 0 if status == "failed" else run.cost_credits
+    ended = store.write(
+        "UPDATE runs SET status = ?, ended_unix_s = ?, credits = ? WHERE id = ? AND request_id = ?",
+        (status, time.time(), charged_credits, run.id, run.request_id),
+    )
+    if not ended.rowcount:  # the state was reset meanwhile
+        return
     if charged_credits != run.cost_credits:
         column = "grant_credits" if run.is_granted else "credits"
         store.write(
             f"UPDATE accounts SET {column} = {column} + ? WHERE id = ?",  # noqa: S608 - one of two column names
             (run.cost_credits - charged_credits, run.account_id),
         )
+
+
+def forget_old_runs(store: Store, last_id: int) -> None:
+    """Delete ended runs and their deliveries, but for the last ``KEPT_RUNS``."""
+    until = last_id - KEPT_RUNS
+    store.write("DELETE FROM deliveries WHERE run_id <= ? AND next_unix_s IS NULL", (until,))
     store.write(
-        "UPDATE runs SET status = ?, ended_unix_s = ?, credits = ? WHERE id = ?",
-        (status, time.time(), charged_credits, run.id),
+        "DELETE FROM runs WHERE id <= ? AND ended_unix_s IS NOT NULL"
+        " AND id NOT IN (SELECT run_id FROM deliveries)",
+        (until,),
     )
+
+
+def cancel_when_due(store: Store, run: StoredRun) -> None:
+    """Have a run end as cancelled, with nobody asking."""
+    store.write("UPDATE runs SET cancel_unix_s = due_unix_s WHERE id = ?", (run.id,))
 
 
 def request_cancel(store: Store, run: StoredRun, *, at_unix_s: float) -> None:

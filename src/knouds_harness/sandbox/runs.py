@@ -22,10 +22,18 @@ from knouds_harness.sandbox.capabilities import meets
 from knouds_harness.sandbox.envelopes import Refusal, answer, not_found
 from knouds_harness.sandbox.fault_points import Point
 from knouds_harness.sandbox.providers import MODELS, ProviderModel, fails, results
-from knouds_harness.sandbox.run_records import StoredRun, accept_run, charge, end_run, last_run_id
+from knouds_harness.sandbox.run_records import (
+    StoredRun,
+    accept_run,
+    cancel_when_due,
+    charge,
+    end_run,
+    last_run_id,
+)
 from knouds_harness.sandbox.workflow_documents import defaults, generators
 from knouds_harness.sandbox.workflow_records import find_workflow
 
+_FOREVER_S = 10 * 365 * 86_400
 _NAME = re.compile(r"[a-z0-9-]+")
 INVALID_NAME = "A name has lowercase letters, digits and hyphens only."
 
@@ -118,12 +126,17 @@ async def perform(call: HandlerCall, job: Job) -> Response:
     request_id = f"req_{uuid.uuid4().hex}"
     draw = random.Random(f"{services.seed} {last_run_id(services.store)}")
     duration_s = services.latency.job_s(job.models, draw, is_async=call.is_async)
-    if fails(job.models, draw):
+    end = call.request.scope.get("preferred_end")
+    if end == "processing":
+        duration_s = _FOREVER_S
+    if end == "failed" or (end is None and fails(job.models, draw)):
         outcome: dict[str, Any] = {"error": {"code": "EXECUTION_FAILED", "message": "The provider failed."}}
     else:
         outcome = {"result": results(job.calls, job.inputs, request_id)}
     with services.store.transaction():
         run = _accept(call, job, request_id=request_id, outcome=outcome, duration_s=duration_s)
+        if end == "cancelled":
+            cancel_when_due(services.store, run)
         if not call.is_async and not duration_s:
             _end_sync_run(call, run)
     if call.is_async:

@@ -161,6 +161,27 @@ def seeded_keys(store: Store) -> dict[str, str]:
     return {name: secret_by_name[name] for name in _KEYS if name in secret_by_name}
 
 
+def uses_of_keys(store: Store) -> dict[str, tuple[str, str, str]]:
+    """The account of every seeded key, its tier, and what the key may do, by persona."""
+    rows = store.rows(
+        "SELECT keys.name, accounts.name, tier, state, is_approved, capabilities"
+        " FROM keys JOIN accounts ON accounts.id = keys.account_id"
+    )
+    uses = {
+        name: (account, tier, _use(state, capabilities, is_approved=is_approved))
+        for name, account, tier, state, is_approved, capabilities in rows
+    }
+    return {name: uses[name] for name in _KEYS if name in uses}
+
+
+def _use(state: str, capabilities: str, *, is_approved: bool) -> str:
+    if state != "active":
+        return f"refused: {state}"
+    if not is_approved:
+        return "refused: account not approved"
+    return capabilities or "nothing"
+
+
 def seeded_webhook_secret(store: Store) -> str | None:
     """What signs the deliveries of seeded keys; None where they have no webhook."""
     row: tuple[str | None] = store.row("SELECT webhook_secret FROM keys WHERE name = 'full'")

@@ -20,6 +20,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from knouds_harness.errors import PortInUse, UsageError
 from knouds_harness.sandbox.app import build_app
 from knouds_harness.sandbox.providers import Latency
+from knouds_harness.sandbox.receivers import ReceiverRules
 from knouds_harness.sandbox.seeding import seeded_keys, seeded_webhook_secret
 
 _START_TIMEOUT_S = 10
@@ -60,6 +61,10 @@ def running_sandbox(
     control_token: str | None = None,
     variant: str | None = None,
     webhook_url: str | None = None,
+    prefer: bool = False,
+    page: bool = False,
+    allowed_hosts: Collection[str] = (),
+    receivers: ReceiverRules | None = None,
     database: Path | None = None,
     latency: Latency | None = None,
     now_unix_s: Callable[[], float] = time.time,
@@ -73,6 +78,10 @@ def running_sandbox(
         control_token: Opens the control plane.
         variant: How to answer what no source settles; None for the sandbox's own way.
         webhook_url: Where deliveries of ada's seeded keys go; None for no webhook.
+        prefer: Whether a request may ask for its outcome.
+        page: Whether there is a page at ``/`` that shows what came in.
+        allowed_hosts: What a request may name besides loopback as its host.
+        receivers: Where deliveries may go; to loopback and public addresses if None.
         database: File to keep the state in, or None for memory.
         latency: How long providers take; at once if None.
         now_unix_s: Clock of the rate-limit windows.
@@ -94,6 +103,10 @@ def running_sandbox(
             control_token=control_token,
             variant=variant,
             webhook_url=webhook_url,
+            prefer=prefer,
+            page=page,
+            allowed_hosts=allowed_hosts,
+            receivers=receivers,
             now_unix_s=now_unix_s,
         )
         keys = seeded_keys(services.store)

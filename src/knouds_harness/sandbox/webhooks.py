@@ -19,6 +19,7 @@ import httpx
 from knouds_harness.sandbox.capabilities import meets
 from knouds_harness.sandbox.envelopes import as_json
 from knouds_harness.sandbox.fault_points import ActiveEdits, Point
+from knouds_harness.sandbox.receivers import ReceiverRefused, ReceiverRules
 from knouds_harness.sandbox.run_records import StoredRun
 from knouds_harness.sandbox.store import Store
 
@@ -27,15 +28,7 @@ RETRY_AFTER_S = (1, 4, 15, 60, 240)
 
 _TIMEOUT_S = 5
 _BATCH = 100
-
-
-def is_receivable(url: str) -> bool:
-    """Whether deliveries can go to this URL; loopback is allowed in a sandbox."""
-    try:
-        parsed = httpx.URL(url)
-    except httpx.InvalidURL:
-        return False
-    return parsed.scheme in {"http", "https"} and bool(parsed.host)
+_KEPT_ANSWERS = 1000
 
 
 def sign(body: bytes, *, secret: str, at_unix_s: int) -> str:
@@ -87,17 +80,26 @@ def _payload(run: StoredRun, status: str) -> dict[str, Any]:
 class Deliverer:
     """Sends what is queued; one per sandbox."""
 
-    def __init__(self, *, store: Store, time_scale: float, edits: ActiveEdits) -> None:
+    def __init__(self, *, store: Store, time_scale: float, edits: ActiveEdits, rules: ReceiverRules) -> None:
         """Prepare; nothing happens until ``serve`` runs."""
         self._store = store
         self._time_scale = time_scale
         self._edits = edits
+        self._rules = rules
         self._woken = asyncio.Event()
-        self._under_way: set[int] = set()
+        self._task_by_delivery: dict[int, asyncio.Task[None]] = {}
+        self.answer_by_delivery: dict[int, str] = {}
 
     def wake(self) -> None:
         """Say that something was queued."""
         self._woken.set()
+
+    def forget(self) -> None:
+        """Break off what is under way, for a store that is emptied."""
+        for task in self._task_by_delivery.values():
+            task.cancel()
+        self._task_by_delivery.clear()
+        self.answer_by_delivery.clear()
 
     async def serve(self) -> None:
         """Deliver what is due, for ever; a slow receiver holds up no other."""
@@ -112,17 +114,18 @@ class Deliverer:
                     if at_unix_s > now:
                         next_unix_s = at_unix_s
                         break
-                    self._under_way.add(delivery_id)
-                    tasks.create_task(self._attempt(client, delivery_id))
+                    self._task_by_delivery[delivery_id] = tasks.create_task(
+                        self._attempt(client, delivery_id)
+                    )
                 await self._sleep_until(next_unix_s)
 
     def _waiting(self) -> list[tuple[int, float]]:
         waiting = self._store.rows(
             "SELECT id, next_unix_s FROM deliveries WHERE next_unix_s IS NOT NULL"
             " ORDER BY next_unix_s LIMIT ?",
-            _BATCH + len(self._under_way),
+            _BATCH + len(self._task_by_delivery),
         )
-        return [delivery for delivery in waiting if delivery[0] not in self._under_way][:_BATCH]
+        return [delivery for delivery in waiting if delivery[0] not in self._task_by_delivery][:_BATCH]
 
     async def _sleep_until(self, at_unix_s: float | None) -> None:
         with contextlib.suppress(TimeoutError):
@@ -141,15 +144,36 @@ class Deliverer:
         for edit in self._edits.at(Point.SIGNATURE, ""):
             signature = edit(signature)
         headers = {"Content-Type": "application/json", "X-Knouds-Signature": signature}
-        try:
-            is_taken = (await client.post(url, content=body, headers=headers)).is_success
-        except httpx.HTTPError:
-            is_taken = False
+        answer = await self._send(client, httpx.URL(url), body, headers)
+        is_taken = answer.startswith("2")
+        self.answer_by_delivery[delivery_id] = answer
+        if len(self.answer_by_delivery) > _KEPT_ANSWERS:
+            del self.answer_by_delivery[next(iter(self.answer_by_delivery))]
         is_last = is_taken or attempts >= len(RETRY_AFTER_S)
         next_unix_s = None if is_last else time.time() + RETRY_AFTER_S[attempts] * self._time_scale
         self._store.write(
             "UPDATE deliveries SET attempts = attempts + 1, next_unix_s = ? WHERE id = ?",
             (next_unix_s, delivery_id),
         )
-        self._under_way.discard(delivery_id)
+        self._task_by_delivery.pop(delivery_id, None)
         self._woken.set()
+
+    async def _send(
+        self, client: httpx.AsyncClient, url: httpx.URL, body: bytes, headers: dict[str, str]
+    ) -> str:
+        """Post to the first address of the receiver that can be reached; the status, or why there is none."""
+        extensions = {"sni_hostname": url.raw_host.decode("ascii")}
+        headers = headers | {"Host": url.netloc.decode("ascii")}
+        if url.scheme == "https":  # connections are kept by address, and another name may have the same
+            headers["Connection"] = "close"
+        try:
+            for address in await self._rules.addresses(str(url)):
+                with contextlib.suppress(httpx.ConnectError):
+                    there = url.copy_with(host=address)
+                    request = client.build_request(
+                        "POST", there, content=body, headers=headers, extensions=extensions
+                    )
+                    return str((await client.send(request)).status_code)
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ReceiverRefused) as problem:
+            return f"{type(problem).__name__}: {problem}"
+        return "not reached"

@@ -167,28 +167,34 @@ class Opened:
         complaints: What the browser logged: errors of scripts, of the content policy.
     """
 
-    def __init__(self, page: Any, path: Path) -> None:
+    def __init__(self, page: Any, url: str) -> None:
         self.page = page
         self.requests: list[str] = []
         self.complaints: list[str] = []
         page.on("request", lambda request: self.requests.append(request.url))
         page.on("console", lambda message: self.complaints.append(message.text))
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.goto(path.as_uri())
+        page.goto(url)
 
 
 @pytest.fixture
-def open_report(browser: Any, report_paths: dict[str, Path]) -> Iterator[Callable[..., Opened]]:
-    """Opens a report by its name; ``size`` is desktop or phone, ``scheme`` light or dark."""
+def open_url(browser: Any) -> Iterator[Callable[..., Opened]]:
+    """Opens an address; ``size`` is desktop or phone, ``scheme`` light or dark."""
     contexts = []
 
-    def opened(name: str, *, size: str = "desktop", scheme: str = "light") -> Opened:
+    def opened(url: str, *, size: str = "desktop", scheme: str = "light") -> Opened:
         width, height = SIZES[size]
         context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
         context.set_default_timeout(_TIMEOUT_MS)
         contexts.append(context)
-        return Opened(context.new_page(), report_paths[name])
+        return Opened(context.new_page(), url)
 
     yield opened
     for context in contexts:
         context.close()
+
+
+@pytest.fixture
+def open_report(open_url: Callable[..., Opened], report_paths: dict[str, Path]) -> Callable[..., Opened]:
+    """Opens a report by its name, as ``open_url`` does."""
+    return lambda name, **look: open_url(report_paths[name].as_uri(), **look)

@@ -10,12 +10,15 @@ import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import ClassVar
 
 import httpx
 import pytest
+from loading import wait_until
 
 from knouds_harness.sandbox.faults import FAULTS
 from knouds_harness.sandbox.providers import Latency
+from knouds_harness.sandbox.receivers import ReceiverRefused, ReceiverRules
 from knouds_harness.sandbox.serving import running_sandbox
 
 SECRET = "a-secret-of-some-length"
@@ -29,6 +32,7 @@ class Receiver(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.deliveries = []
         self.refusals = 0
+        self.refusal = 503
         self.is_slow = False
         self.may_answer = threading.Event()
 
@@ -49,11 +53,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["content-length"]))
-        self.server.deliveries.append((dict(self.headers), body))
+        self.server.deliveries.append((dict(self.headers) | {"path": self.path}, body))
         if self.server.is_slow:
             self.server.may_answer.wait(5)
         is_refused = len(self.server.deliveries) <= self.server.refusals
-        self.send_response(503 if is_refused else 204)
+        self.send_response(self.server.refusal if is_refused else 204)
+        if is_refused:
+            self.send_header("location", f"{self.server.url}/elsewhere")
         self.end_headers()
 
     def log_message(self, *_):
@@ -71,12 +77,17 @@ def receiver():
 
 @contextlib.contextmanager
 def connected(
-    receiver, *, faults=(), capabilities=("model:run", "execution:cancel", "webhook:receive"), time_scale=0.05
+    receiver,
+    *,
+    faults=(),
+    capabilities=("model:run", "execution:cancel", "webhook:receive"),
+    time_scale=0.05,
+    **options,
 ):
     """A client of a new sandbox, whose key has its webhook at the receiver."""
     latency = Latency(time_scale=time_scale)
     with (
-        running_sandbox(control_token=TOKEN, faults=faults, latency=latency) as sandbox,
+        running_sandbox(control_token=TOKEN, faults=faults, latency=latency, **options) as sandbox,
         httpx.Client(base_url=sandbox.base_url) as client,
     ):
         webhook = {"url": receiver.url, "secret": SECRET}
@@ -135,6 +146,39 @@ def test_refused_delivery_is_tried_again(receiver):
 
     assert deliveries == [deliveries[0]] * 3
     assert all(is_signed(*delivery) for delivery in receiver.deliveries)
+
+
+def test_redirect_is_not_followed(receiver):
+    """It is a refusal like others; the delivery comes to the same place again."""
+    receiver.refusals, receiver.refusal = 1, 307
+    with connected(receiver) as client:
+        submit(client)
+        receiver.wait_for(2)
+
+    assert [headers["path"] for headers, _ in receiver.deliveries] == ["/hook", "/hook"]
+
+
+class OnceAllowed(ReceiverRules):
+    """Allows what it is first asked for, as of a name that leads elsewhere later."""
+
+    asked: ClassVar[list[str]] = []
+
+    async def addresses(self, url):
+        self.asked.append(url)
+        if len(self.asked) > 1:
+            raise ReceiverRefused("moved")
+        return await super().addresses(url)
+
+
+def test_receiver_is_judged_at_each_attempt(receiver):
+    """A name may lead elsewhere by then."""
+    with connected(receiver, receivers=OnceAllowed(), page=True) as client:
+        submit(client)
+        wait_until(lambda: len(OnceAllowed.asked) > 2)
+        (delivery,) = client.get("/activity.json").json()["deliveries"]
+
+    assert receiver.deliveries == []
+    assert delivery["answer"] == "ReceiverRefused: moved"
 
 
 def test_slow_receiver_holds_up_no_other(receiver):

@@ -19,11 +19,13 @@ def shared_sandbox():
 @pytest.fixture
 def fresh_sandbox():
     """A sandbox of one's own, whose jobs take 30 ms."""
-    with running_sandbox(seed=7, control_token=TOKEN, latency=Latency(time_scale=0.1)) as sandbox:
+    with running_sandbox(
+        seed=7, control_token=TOKEN, prefer=True, latency=Latency(time_scale=0.1)
+    ) as sandbox:
         yield sandbox
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def ask(shared_sandbox):
     """Call the shared sandbox: ``ask("GET", "/api/whoami", "full")``."""
     with httpx.Client(base_url=shared_sandbox.base_url) as client:

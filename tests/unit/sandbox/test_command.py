@@ -5,16 +5,85 @@ import socket
 import sqlite3
 
 import pytest
+import uvicorn
 from click.testing import CliRunner
 
 from knouds_harness.errors import PortInUse, UnknownName, UsageError
+from knouds_harness.sandbox import command
+from knouds_harness.sandbox.app import build_app
 from knouds_harness.sandbox.command import sandbox
 from knouds_harness.sandbox.faults import FAULTS
+from knouds_harness.sandbox.seeding import key_secret
 from knouds_harness.sandbox.serving import running_sandbox
 
 
 def run(*arguments):
     return CliRunner().invoke(sandbox, arguments, standalone_mode=False)
+
+
+@pytest.fixture
+def banner(monkeypatch):
+    """What is printed at start, with any options."""
+    monkeypatch.setattr(uvicorn.Server, "run", lambda *_, **__: None)
+    return lambda *options: run("--port", "0", *options).output
+
+
+def test_every_key_is_printed_with_its_use(banner):
+    """Whose it is, what it may do, and a line for the shell; nothing but keys is wider than a terminal."""
+    lines = banner().splitlines()
+
+    at = lines.index(f"export KNOUDS_SANDBOX_KEY_OTTO={key_secret(0, 'otto')}")
+    assert lines[at - 2 : at] == [
+        "# otto, pro: execution:cancel execution:read webhook:receive workflow:read",
+        "#   workflow:run workflow:write",
+    ]
+    at = lines.index(f"export KNOUDS_SANDBOX_KEY_LEGACY={key_secret(0, 'legacy')}")
+    assert lines[at - 1] == "# ada, enterprise: refused: legacy"
+    assert [line for line in lines if len(line) > 80 and "knouds_live_" not in line] == []
+
+
+@pytest.mark.parametrize(
+    ("options", "has_page"),
+    [
+        ([], True),
+        (["--no-page"], False),
+        (["--host", "0.0.0.0"], False),  # noqa: S104 - what it does is the question
+        (["--host", "0.0.0.0", "--page"], True),  # noqa: S104
+    ],
+)
+def test_page_is_there_on_loopback_or_if_asked_for(banner, options, has_page):
+    """Whoever can reach the sandbox can read it."""
+    assert ("What comes in shows at http://" in banner(*options)) == has_page
+
+
+def test_sandbox_listens_on_loopback_by_default(banner):
+    """Nobody else can reach it."""
+    assert banner().startswith("Knouds sandbox on http://127.0.0.1:")
+
+
+@pytest.mark.parametrize(
+    ("options", "allowed"),
+    [
+        ([], ()),
+        (["--allow-host", "box"], ("box",)),
+        (["--host", "0.0.0.0"], None),  # noqa: S104
+        (["--host", "0.0.0.0", "--allow-host", "box"], ("box",)),  # noqa: S104
+    ],
+)
+def test_hosts_are_checked_on_loopback_or_if_named(banner, monkeypatch, options, allowed):
+    """Elsewhere a sandbox has names that it does not know; nor do its webhooks go to loopback then."""
+    built = []
+
+    def build(**given):
+        built.append(given)
+        return build_app(**given)
+
+    monkeypatch.setattr(command, "build_app", build)
+
+    banner(*options)
+
+    assert built[0]["allowed_hosts"] == allowed
+    assert built[0]["receivers"].allows_loopback == ("--host" not in options)
 
 
 def test_faults_are_listed():
@@ -37,6 +106,17 @@ def test_faults_are_listed():
         (["--db", "/dev/null/x"], UsageError, "--db /dev/null/x: unable to open"),
         (["--control-token", ""], UsageError, "--control-token is empty"),
         (["--control-token", " "], UsageError, "--control-token is empty"),
+        (
+            ["--control-token", "pass\nword"],
+            UsageError,
+            "--control-token holds characters that no header can",
+        ),
+        (["--control-token", "\xe9"], UsageError, "--control-token holds characters that no header can"),
+        (
+            ["--webhook-network", "10.0.0.1/8"],
+            UsageError,
+            '--webhook-network "10.0.0.1/8": 10.0.0.1/8 has host bits',
+        ),
         (["--host", "203.0.113.1"], UsageError, "cannot listen on 203.0.113.1"),
     ],
 )

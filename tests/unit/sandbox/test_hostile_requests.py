@@ -1,113 +1,19 @@
 """Whatever is sent, the answer is JSON, errors come in the envelope, and nothing is a defect."""
 
 import json
-import socket
-from urllib.parse import urlsplit
 
 import pytest
+from hostile_requests import REQUESTS, exchange, keyed_request, request
 from hypothesis import example, given, settings
-from hypothesis import strategies as st
 
-from knouds_harness.sandbox.seeding import key_secret
 from knouds_harness.sandbox.serving import running_sandbox
-
-KEY = key_secret(0, "full").encode()
-PATHS = (
-    "/api/whoami",
-    "/api/workflows",
-    "/api/workflows/{}",
-    "/api/workflows/{}/move",
-    "/api/workflows/{}/schema",
-    "/api/workflows/{}/public-schema",
-    "/api/workflows/{}/run",
-    "/api/models/{}/run",
-    "/api/executions/{}",
-    "/api/executions/{}/cancel",
-    "/api/usage",
-    "/api/usage/models",
-    "/api/pricing/public",
-    "/api/health",
-    "/api/credits/{}",
-    "/__sandbox__/keys",
-    "/__sandbox__/accounts",
-    "/__sandbox__/clock",
-    "/{}",
-)
-METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE")
-URL_BYTES = st.sampled_from([*b"abz09-_.~!$&'()*+,;=:@/%", *b"?=&%"])
-SEGMENTS = st.one_of(
-    st.sampled_from(
-        [b"portrait", b"no-generator", b"seedream-v5", b"suno-v5", b"%00", b"%ff", b"%", b"%2f", b".."]
-    ),
-    st.lists(URL_BYTES, max_size=12).map(bytes),
-)
-QUERIES = st.one_of(
-    st.sampled_from(
-        [b"", b"async=true", b"limit=-1&offset=99999999999999999999", b"status=%ff", b"limit=%00"]
-    ),
-    st.lists(URL_BYTES, max_size=20).map(bytes),
-)
-NUMBERS = st.integers() | st.floats() | st.sampled_from([10**400, -(10**30), 2**63])
-VALUES = st.recursive(
-    st.none() | st.booleans() | NUMBERS | st.text(st.characters()),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
-    max_leaves=8,
-)
-MEMBERS = (
-    "inputs",
-    "name",
-    "description",
-    "tags",
-    "nodes",
-    "edges",
-    "viewport",
-    "publicPlayground",
-    "folderId",
-    "slug",
-    "createdBy",
-    "account",
-    "capabilities",
-    "state",
-    "webhook",
-    "tier",
-    "role",
-    "approved",
-    "credits",
-    "grant",
-    "advance_s",
-)
-DOCUMENTS = st.dictionaries(st.sampled_from(MEMBERS), VALUES, max_size=5)
-RUNS = st.dictionaries(
-    st.sampled_from(["prompt", "count", "seconds", "duration", "numImages"]) | st.text(max_size=4), VALUES
-).map(lambda inputs: {"inputs": inputs})
-BODIES = st.one_of(
-    st.binary(max_size=40), (VALUES | DOCUMENTS | RUNS).map(lambda value: json.dumps(value).encode())
-)
-TYPES = st.sampled_from(
-    [b"application/json", b"application/json; charset=utf-16", b"text/plain", b"", b"\xff/\xfe"]
-)
 
 
 @pytest.fixture(scope="module")
 def fuzzed_sandbox():
     """A sandbox in which nothing is safe."""
-    with running_sandbox(control_token="test-token") as sandbox:
+    with running_sandbox(control_token="test-token", prefer=True, page=True) as sandbox:
         yield sandbox
-
-
-def exchange(base_url, data):
-    """Send bytes, close that direction, and return what comes back."""
-    address = urlsplit(base_url)
-    with socket.create_connection((address.hostname, address.port), timeout=5) as connection:
-        connection.sendall(data)
-        connection.shutdown(socket.SHUT_WR)
-        return b"".join(iter(lambda: connection.recv(65536), b""))
-
-
-def request(method, target, body=b"", *headers):
-    lines = [b"%s %s HTTP/1.1" % (method, target), b"Host: sandbox", b"Connection: close"]
-    lines += [*headers, b"Content-Length: %d" % len(body)]
-    return b"\r\n".join(lines) + b"\r\n\r\n" + body
 
 
 def assert_answered(answer):
@@ -123,20 +29,6 @@ def assert_answered(answer):
     return status
 
 
-def keyed_request(*, path, segment, query=b"", method="POST", content_type=b"application/json", body=b""):
-    headers = [b"x-api-key: " + KEY, b"Content-Type: " + content_type, b"x-sandbox-token: test-token"]
-    return request(method.encode(), path.encode().replace(b"{}", segment) + b"?" + query, body, *headers)
-
-
-REQUESTS = st.builds(
-    keyed_request,
-    path=st.sampled_from(PATHS),
-    segment=SEGMENTS,
-    query=QUERIES,
-    method=st.sampled_from(METHODS),
-    content_type=TYPES,
-    body=BODIES,
-)
 RUN = "/api/workflows/{}/run"
 
 

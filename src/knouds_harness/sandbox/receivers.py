@@ -1,0 +1,80 @@
+"""Where webhooks may go: public addresses, loopback from a sandbox that listens there, allowed networks.
+
+A name is resolved for each attempt, and the connection goes to the address that was checked, so a name cannot
+lead elsewhere in between. Redirects are not followed. Source: docs, webhooks (private addresses are refused);
+docs/decisions/sandbox-on-a-network.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+
+import httpx
+
+_NAT64 = 0x64FF9B << 64
+_RESOLVE_WITHIN_S = 5
+
+
+class ReceiverRefused(Exception):
+    """The URL leads to an address that deliveries may not go to."""
+
+
+def is_receivable(url: str) -> bool:
+    """Whether this is an http or https URL with a host at all."""
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL:
+        return False
+    return parsed.scheme in {"http", "https"} and bool(parsed.host)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReceiverRules:
+    """Where deliveries may go.
+
+    Attributes:
+        allows_loopback: Whether to this machine.
+        networks: Allowed in any case.
+        given_url: Allowed in any case: whoever started the sandbox named it.
+    """
+
+    allows_loopback: bool = True
+    networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    given_url: str | None = None
+
+    def allows(self, address: str) -> bool:
+        """Whether deliveries may go to an address."""
+        ip = _innermost(ip_address(address.partition("%")[0]))
+        if any(ip in network for network in self.networks):
+            return True
+        return self.allows_loopback if ip.is_loopback else ip.is_global and not ip.is_multicast
+
+    async def addresses(self, url: str) -> list[str]:
+        """The addresses of a URL's host, each of which is allowed.
+
+        Raises:
+            OSError: The name is unknown, or its lookup took over 5 s.
+            ReceiverRefused: One of them is not.
+        """
+        host = httpx.URL(url).raw_host.decode("ascii")
+        async with asyncio.timeout(_RESOLVE_WITHIN_S):
+            try:
+                found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+            except UnicodeError as problem:  # a label over 63 characters
+                raise OSError(str(problem)) from None
+        addresses = [str(each[4][0]) for each in found]
+        if url != self.given_url and not all(map(self.allows, addresses)):
+            raise ReceiverRefused(f"{host} is at a private address")
+        return addresses
+
+
+def _innermost(ip: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    """The IPv4 address that an IPv6 address stands for, or itself."""
+    if isinstance(ip, IPv4Address) or ip.is_loopback:
+        return ip
+    if int(ip) >> 32 in {0, _NAT64}:
+        return IPv4Address(int(ip) & 0xFFFFFFFF)
+    return ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else ip)

@@ -1,0 +1,35 @@
+"""A request names this machine as its host, or is refused: DNS rebinding makes a browser name another."""
+
+import httpx
+import pytest
+
+from knouds_harness.sandbox.serving import running_sandbox
+
+
+@pytest.fixture(scope="module")
+def answers():
+    """The answer to a request that names a host."""
+    with (
+        running_sandbox(control_token="token", page=True, allowed_hosts=("Box.test",)) as sandbox,
+        httpx.Client(base_url=sandbox.base_url) as client,
+    ):
+        yield lambda host, path="/api/health": client.get(path, headers={"host": host})
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["localhost", "LOCALHOST:8080", "localhost.", "127.0.0.1:1", "127.8.9.1", "[::1]:8080", "box.test:80"],
+)
+def test_loopback_and_allowed_names_are_answered(answers, host):
+    """With any port: a proxy or container may have another."""
+    assert answers(host).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "127.0.0.1.evil.example", "evil.example:8080", "192.168.0.1", "localhost:x", "[::1", ""],
+)
+@pytest.mark.parametrize("path", ["/api/health", "/", "/activity.json", "/__sandbox__/state"])
+def test_other_host_is_refused(answers, assert_refused, host, path):
+    """Whatever is asked for, the page and the control plane too."""
+    assert_refused(answers(host, path), 421, "HOST_NOT_ALLOWED")
