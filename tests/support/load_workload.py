@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from locust import between
@@ -10,6 +10,7 @@ from locust import between
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import Action
 from knouds_harness.load.scenario import ScenarioUser
+from knouds_harness.load.workload.accounts import InputLine
 from knouds_harness.load.workload.workload import Workload
 from knouds_harness.targets.limits import Limits
 from knouds_harness.targets.personas import Persona
@@ -34,12 +35,15 @@ def target(
     )
 
 
-def workload_of(where: Target, *, unknown: float | None = None) -> Workload:
+def workload_of(
+    where: Target, *, unknown: float | None = None, lines: Sequence[InputLine] | None = None
+) -> Workload:
     """Who sends there, at the prices of the profile."""
     return Workload(
         where,
         price=lambda each: unknown if each.cost_credits is None else each.cost_credits,
         document=shipped_document(),
+        lines=lines,
     )
 
 

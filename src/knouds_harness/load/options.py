@@ -30,6 +30,7 @@ MOST_PER_S: Final = 1_000_000
 MOST_USERS: Final = 100_000
 """So many take a gigabyte."""
 MOST_STEPS: Final = 1_000
+ORDERS: Final = ("in-turn", "random")
 CLIENTS: Final = ("knouds", "fast")
 FINISHES: Final = ("poll", "webhook")
 _THINK_TIME: Final = re.compile(r"(\d{1,6}(?:\.\d{1,6})?)(?:-(\d{1,6}(?:\.\d{1,6})?))?")
@@ -109,6 +110,14 @@ class LoadOptions:
         type=ThinkTime(),
         metavar="S",
         default_text="the scenario's",
+    )
+    inputs: Path | None = option(
+        "What each run is run with: a .jsonl or .csv file, a line for each", metavar="FILE"
+    )
+    inputs_order: str = option(
+        "--inputs: lines in turn, or in an order drawn by the seed",
+        default="in-turn",
+        type=click.Choice(ORDERS),
     )
     seed: int = option("Repeat the run that printed this seed", default_factory=draw_seed, metavar="N")
     record: Path | None = option("Keep a run record in this folder of runs", metavar="DIR", in_click=False)
@@ -249,6 +258,11 @@ def _refuse_what_has_no_effect(read: LoadOptions) -> None:
     if read.steps != LoadOptions.steps and read.shape != "steps":
         raise UsageError(
             f"--steps has no effect with --shape {read.shape}\n  Leave it out, or choose --shape steps."
+        )
+    if read.inputs_order != LoadOptions.inputs_order and read.inputs is None:
+        raise UsageError(
+            f"--inputs-order {read.inputs_order} has no effect without --inputs\n"
+            "  Leave it out, or name a file."
         )
     if read.think is not None and read.rate is not None:
         raise UsageError(

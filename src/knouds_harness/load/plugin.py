@@ -23,15 +23,16 @@ from knouds_harness.load.collection.locust_statistics import use_exact_buckets
 from knouds_harness.load.distributed.messages import STOP
 from knouds_harness.load.generator.load_run import LoadRun
 from knouds_harness.load.options import LoadOptions, add_options, read_options
+from knouds_harness.load.workload.input_lines import InputFile, read_input_file, refuse_idle_lines
 from knouds_harness.load.workload.plan import forecast
 from knouds_harness.load.workload.preflight import check_plan, look_ahead, price_of
-from knouds_harness.load.workload.workload import Workload, scenarios_in
+from knouds_harness.load.workload.workload import Workload, may_run, scenarios_in
 from knouds_harness.open_files import LEAST_OPEN_FILES, require_open_files
 from knouds_harness.printable import printable
 from knouds_harness.runs.load_progress import Told, tell
 from knouds_harness.targets.builtin import SANDBOX, target_environment
 from knouds_harness.targets.guards import check_production
-from knouds_harness.targets.profile import load_target
+from knouds_harness.targets.profile import Target, load_target
 
 _LOOK_EVERY_S: Final = 0.5
 _SANDBOX_URL: Final = "KNOUDS_SANDBOX_URL"
@@ -115,13 +116,13 @@ def _begin(environment: Environment) -> LoadRun:
         target = load_target(options.target) if options.target else None
         workload: Workload | None = None
         warnings: Sequence[str] = ()
+        inputs: InputFile | None = None
         if target:
             check_plan(target, options, host=environment.host)
-            rehearsal = Workload(
-                target, price=lambda each: price_of(each, {}, unknown=0.0), document=shipped_document()
-            )
+            inputs = _read_inputs(environment, options, target)
+            rehearsal = _rehearse(environment, target, inputs)
             if options.plan_only:
-                _show_plan(environment, options, rehearsal)
+                _show_plan(environment, options, rehearsal, inputs)
             if isinstance(environment.runner, WorkerRunner):
                 check_production(target, yes_production=options.yes_production)
                 prices = environment.parsed_options.prices  # the master asked, within the pace of all
@@ -132,10 +133,15 @@ def _begin(environment: Environment) -> LoadRun:
                 environment.parsed_options.prices = dict(prices)  # which Locust gives to workers
             environment.host = target.base_url
             workload = Workload(
-                target, price=lambda each: price_of(each, prices), document=shipped_document()
+                target,
+                price=lambda each: price_of(each, prices),
+                document=shipped_document(),
+                lines=inputs.lines if inputs else None,
             )
-            warnings = forecast(workload, options, environment.user_classes, is_asked=True).warnings
-        run = LoadRun(environment, options, target, workload=workload)
+            warnings = forecast(
+                workload, options, environment.user_classes, is_asked=True, inputs=inputs
+            ).warnings
+        run = LoadRun(environment, options, target, workload=workload, inputs=inputs)
         _warn(run, warnings)
     except HarnessError as error:
         sys.stderr.write(f"error: {printable(str(error))}\n")
@@ -148,9 +154,47 @@ def _begin(environment: Environment) -> LoadRun:
     return run
 
 
-def _show_plan(environment: Environment, options: LoadOptions, workload: Workload) -> None:
+def _read_inputs(environment: Environment, options: LoadOptions, target: Target) -> InputFile | None:
+    """Read the file of ``--inputs``; a worker's has to be the master's.
+
+    Raises:
+        UsageError: It is not usable, or another; or nothing would be run with it.
+    """
+    if options.inputs is None:
+        return None
+    if not any(map(may_run, scenarios_in(environment.user_classes))):
+        raise UsageError("--inputs has no effect: no task of this scenario runs anything\n  Leave it out.")
+    read = read_input_file(options.inputs, target)
+    parsed = vars(environment.parsed_options)
+    if not isinstance(environment.runner, WorkerRunner):
+        parsed["inputs_digest"] = read.digest  # which Locust gives to workers
+    elif parsed["inputs_digest"] != read.digest:
+        raise UsageError(f"{options.inputs}: is not the master's file\n  Copy that to each worker.")
+    return read
+
+
+def _rehearse(environment: Environment, target: Target, inputs: InputFile | None) -> Workload:
+    """Who is to send what, whatever runs cost.
+
+    Raises:
+        HarnessError: Lines of the inputs would never be sent, or nothing of a scenario can be done.
+    """
+    rehearsal = Workload(
+        target,
+        price=lambda each: price_of(each, {}, unknown=0.0),
+        document=shipped_document(),
+        lines=inputs.lines if inputs else None,
+    )
+    if inputs:
+        refuse_idle_lines(inputs, rehearsal.run_requests(scenarios_in(environment.user_classes)))
+    return rehearsal
+
+
+def _show_plan(
+    environment: Environment, options: LoadOptions, workload: Workload, inputs: InputFile | None
+) -> None:
     """Print what the run is going to be, and end Locust."""
-    plan = forecast(workload, options, environment.user_classes, is_asked=False)
+    plan = forecast(workload, options, environment.user_classes, is_asked=False, inputs=inputs)
     sys.stdout.write("\n".join([*plan.lines, *(f"warning: {each}" for each in plan.warnings)]) + "\n")
     _tell_verdict(options.progress_descriptor, ExitCode.KEPT)
     sys.exit(ExitCode.KEPT)

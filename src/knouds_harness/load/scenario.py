@@ -26,6 +26,7 @@ from knouds_harness.load.fast_session import FastSession
 from knouds_harness.load.invariants.webhook_waiter import WebhookWaiter
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.load.workload.accounts import RUNS, AccountKeys, RunRequest, TaskNeed
+from knouds_harness.load.workload.input_lines import InputTurns
 from knouds_harness.load.workload.limits import LoadLimits
 from knouds_harness.load.workload.workload import ActingAccount, Scenario, Task, UserTasks
 from knouds_harness.targets.personas import Persona
@@ -66,6 +67,10 @@ class ScenarioRun(Protocol):
     @property
     def webhook_waiter(self) -> WebhookWaiter | None:
         """Gets deliveries; None where ends of runs are polled for."""
+
+    @property
+    def input_turns(self) -> InputTurns | None:
+        """Says what each run is run with; None to run what the profile says."""
 
     def tasks_of(self, scenario: type[Scenario]) -> UserTasks:
         """What the users of a scenario do, and by whose keys."""
@@ -117,7 +122,7 @@ class ScenarioUser(ArrivalUser):
             self.client.act_as(turn.identity)
 
     def choose(self, need: TaskNeed) -> RunRequest:
-        """One of the things that its account can run, each as likely as another.
+        """One of the things that its account can run: the next line of ``--inputs``, or any by chance.
 
         Raises:
             UsageError: There is none.
@@ -127,7 +132,8 @@ class ScenarioUser(ArrivalUser):
             raise UsageError(
                 f"the account {self.account.user} needs {' and '.join(self.account.lacks(need))}"
             )
-        return self.chance.choice(run_requests)
+        turns = self.load_run.input_turns
+        return self.chance.choice(run_requests) if turns is None else turns.next(self.account, need)
 
     def call(
         self,

@@ -71,6 +71,7 @@ class LoadPlan:
         seed: Of everything random.
         client: ``knouds`` or ``fast`` (Locust's FastHttpUser).
         verified_share: The share of answers that was checked against the contract, from 0 to 1.
+        inputs: The file that says what runs were run with, its lines and their order; or empty.
     """
 
     scenario: str
@@ -85,6 +86,7 @@ class LoadPlan:
     seed: int
     client: str
     verified_share: float = 0.0
+    inputs: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

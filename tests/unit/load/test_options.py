@@ -81,6 +81,7 @@ def test_more_users_than_a_machine_bears_are_refused():
         (("--steps", "7", "--shape", "ramp"), "--steps has no effect with --shape ramp"),
         (("--spacing", "poisson", "--users", "4"), "--spacing poisson has no effect without --rate"),
         (("--think", "1", "--rate", "4"), "--think has no effect at a rate"),
+        (("--inputs-order", "random"), "--inputs-order random has no effect without --inputs"),
     ],
 )
 def test_option_without_effect_is_refused(asked, says):

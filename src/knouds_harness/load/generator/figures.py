@@ -24,6 +24,7 @@ from knouds_harness.load.generator.validity import judge_generator
 from knouds_harness.load.invariants.verification import LoadVerification
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.load.steady_clock import now_unix_s
+from knouds_harness.load.workload.input_lines import InputFile
 from knouds_harness.measures.objectives import Objective, judge_objectives
 from knouds_harness.runs.load_results import (
     Fingerprint,
@@ -58,6 +59,7 @@ class RunFigures:
         own_health: Callable[[], Health],
         timer: Callable[[], str],
         redactor: Redactor,
+        inputs: InputFile | None = None,
     ) -> None:
         """Count from ``begin`` on.
 
@@ -70,6 +72,7 @@ class RunFigures:
             own_health: How this process does; not asked of a master, which sends nothing.
             timer: What drives the arrivals.
             redactor: Makes safe what servers and exceptions said.
+            inputs: The file that says what runs are run with.
         """
         self._environment = environment
         self._options = options
@@ -79,6 +82,7 @@ class RunFigures:
         self._own_health = own_health
         self._timer = timer
         self._redactor = redactor
+        self._inputs = inputs.described(options.inputs_order) if inputs else ""
         self._health_by_worker: dict[str, Health] = {}
         # What users send as they start, before load begins, is counted from now; ``begin`` leaves it out.
         self._summary = Summary(start_unix_s=now_unix_s(), warm_up_s=options.warm_up_s)
@@ -133,6 +137,7 @@ class RunFigures:
             plan=_plan(
                 self._environment,
                 options,
+                inputs=self._inputs,
                 workers=max(1, len(self._health_by_worker)),
                 verified_share=verification.share if verification else 0.0,
             ),
@@ -185,7 +190,9 @@ def scenario_name(environment: Environment) -> str:
     return str(environment.locustfile or "").removesuffix(".py").rpartition("/")[2]
 
 
-def _plan(environment: Environment, options: LoadOptions, *, workers: int, verified_share: float) -> LoadPlan:
+def _plan(
+    environment: Environment, options: LoadOptions, *, inputs: str, workers: int, verified_share: float
+) -> LoadPlan:
     classes = environment.user_classes
     module = inspect.getmodule(classes[0]) if classes else None
     return LoadPlan(
@@ -204,6 +211,7 @@ def _plan(environment: Environment, options: LoadOptions, *, workers: int, verif
         seed=options.seed,
         client=options.client,
         verified_share=verified_share,
+        inputs=inputs,
     )
 
 

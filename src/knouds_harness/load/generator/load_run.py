@@ -37,6 +37,7 @@ from knouds_harness.load.invariants.verification import open_verification
 from knouds_harness.load.invariants.webhook_waiter import WebhookWaiter
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.load.steady_clock import now_unix_s
+from knouds_harness.load.workload.input_lines import InputFile, InputTurns
 from knouds_harness.load.workload.limits import LoadLimits
 from knouds_harness.load.workload.workload import Scenario, UserTasks, Workload, scenarios_in
 from knouds_harness.targets.personas import Persona
@@ -57,6 +58,7 @@ class LoadRun:
         options: What is asked for.
         load: What this process sends.
         created: The workflows that it has created.
+        input_turns: Says what each run is run with; None to run what the profile says.
         controller: In the local or master process: leads the run.
         recording: Counts this process's requests.
     """
@@ -68,6 +70,7 @@ class LoadRun:
         target: Target | None,
         *,
         workload: Workload | None,
+        inputs: InputFile | None = None,
     ) -> None:
         """Make ready, and listen to Locust.
 
@@ -76,6 +79,7 @@ class LoadRun:
             options: What is asked for.
             target: The profile, if one was named.
             workload: Who sends; None without a target.
+            inputs: The file that says what runs are run with.
 
         Raises:
             HarnessError: The record, an objective, or the target is not usable.
@@ -83,6 +87,9 @@ class LoadRun:
         self.options = options
         self._environment = environment
         self._workload = workload
+        self.input_turns = (
+            InputTurns(inputs.lines, order=options.inputs_order, seed=options.seed) if inputs else None
+        )
         self._tasks: dict[type[Scenario], UserTasks] = {}
         self._make_tls = _tls_of(target) if target else None
         self._is_prepared = False
@@ -106,6 +113,7 @@ class LoadRun:
                 target,
                 own_health=self.load.health,
                 timer=lambda: self.load.timer,
+                inputs=inputs,
                 open_observers=lambda: open_observers(
                     options, target, workload, scenarios, is_distributed=isinstance(runner, MasterRunner)
                 ),
@@ -229,7 +237,7 @@ class LoadRun:
             if self._coordinator:
                 self._coordinator.begin(start_unix_s)
             else:
-                self.load.begin(start_unix_s, Share())
+                self.take_share(start_unix_s, Share())
 
     def _on_test_stopping(self, **_: object) -> None:
         self.load.stop()
@@ -251,6 +259,8 @@ class LoadRun:
 
     def take_share(self, start_unix_s: float, share: Share) -> None:
         """Send a share of what begins at this Unix time."""
+        if self.input_turns:
+            self.input_turns.take_share(share)
         self.load.begin(start_unix_s, share)
 
     def report(self) -> Mapping[str, Any]:

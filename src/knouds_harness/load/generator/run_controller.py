@@ -27,6 +27,7 @@ from knouds_harness.load.generator.observers import Observers
 from knouds_harness.load.generator.progress import ProgressTeller
 from knouds_harness.load.generator.record_writer import LoadRecordWriter
 from knouds_harness.load.options import LoadOptions
+from knouds_harness.load.workload.input_lines import InputFile
 from knouds_harness.measures.objectives import load_objectives, parse_bounds, parse_objectives
 from knouds_harness.runs.load_results import TASK, JudgedObjective, LoadResults
 from knouds_harness.targets.guards import Guard
@@ -52,6 +53,7 @@ class RunController:
         *,
         own_health: Callable[[], Health],
         timer: Callable[[], str],
+        inputs: InputFile | None = None,
         open_observers: Callable[[], Observers] = Observers,
     ) -> None:
         """Read the objectives, begin the record, and look at the target.
@@ -62,6 +64,7 @@ class RunController:
             target: The profile; without one no record is kept.
             own_health: How this process does; not asked of a master, which sends nothing.
             timer: What drives the arrivals.
+            inputs: The file that says what runs are run with.
             open_observers: Called once the record is there; its failure removes that again.
 
         Raises:
@@ -110,6 +113,7 @@ class RunController:
             verification=self.observers.verification,
             own_health=own_health,
             timer=timer,
+            inputs=inputs,
             redactor=Redactor.for_target(target) if target else Redactor(),
         )
         self._progress = self._open_progress(target)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any, Final
 
 from knouds_harness.contract.capabilities import meets
@@ -23,6 +24,25 @@ _ALL: Final = 10**6
 _KINDS: Final = {RUN_WORKFLOW: "workflow", RUN_MODEL: "model"}
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InputLine:
+    """One line of ``--inputs``: a run, and what it is run with.
+
+    Attributes:
+        number: In the file, from 1.
+        operation: ``runWorkflow`` or ``runModel``.
+        name: The workflow's slug, or the model's name.
+        inputs: Values by field name.
+        cost_credits: The most that it costs; None if as much as any run of it.
+    """
+
+    number: int
+    operation: str
+    name: str
+    inputs: Mapping[str, Any]
+    cost_credits: float | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunRequest:
     """Something that can be run.
@@ -34,6 +54,8 @@ class RunRequest:
         cost_credits: The most that one run costs.
         deadline_s: How long an asynchronous run may stay in flight; None if nobody says.
         persona: Whose key runs it.
+        likely_credits: What one run costs on average, as far as lines of ``--inputs`` differ.
+        lines: Of ``--inputs`` that say what to run it with, in place of ``inputs``.
     """
 
     operation: str
@@ -42,6 +64,8 @@ class RunRequest:
     cost_credits: float
     deadline_s: float | None
     persona: Persona
+    likely_credits: float = 0.0
+    lines: tuple[InputLine, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)  # looked up with each task, so told apart by identity
@@ -75,7 +99,15 @@ class AccountKeys:
         own_slugs: The workflows that it owns.
     """
 
-    def __init__(self, target: Target, keys: Sequence[Persona], *, price: Price, document: Document) -> None:
+    def __init__(
+        self,
+        target: Target,
+        keys: Sequence[Persona],
+        *,
+        price: Price,
+        document: Document,
+        lines: Mapping[tuple[str, str], tuple[InputLine, ...]] | None = None,
+    ) -> None:
         """Look nothing up yet.
 
         Args:
@@ -83,12 +115,14 @@ class AccountKeys:
             keys: Of the account, in the order in which they are to be preferred; one at least.
             price: What runs cost; what has no price is not run.
             document: Says which capability an operation needs.
+            lines: Of ``--inputs``, by operation and name: nothing else is run; None to run what there is.
         """
         self.keys = tuple(keys)
         self.user, self.tier = keys[0].user, keys[0].tier
         self.own_slugs = [each.slug for each in target.workflows.values() if each.owner == self.user]
         self._target = target
         self._price = price
+        self._lines = lines
         self._operations = document.operation_by_id
         self._run_requests: dict[TaskNeed, tuple[RunRequest, ...]] = {}
         self._keys: dict[tuple[str, Persona | None], Persona | None] = {}
@@ -128,13 +162,15 @@ class AccountKeys:
                     operation=kind,
                     path=self._operations[kind].url_path(_path_values(each)),
                     inputs=each.inputs,
-                    cost_credits=cost,
+                    cost_credits=max(costs),
                     deadline_s=each.deadline_s,
                     persona=key,
+                    likely_credits=fmean(costs),
+                    lines=self._lines_of(kind, each),
                 )
                 for kind in need.runs
                 for each in self._runnable(kind, need)
-                if (key := self._runner(kind, each)) and (cost := self._price(each)) is not None
+                if (key := self._runner(kind, each)) and (costs := self._costs(kind, each))
             ]
             if need.is_cheapest:
                 found = [each for each in found if each.operation == found[0].operation]
@@ -170,7 +206,8 @@ class AccountKeys:
         if not self._may_have(kind):
             yield "the tier business or enterprise"
         elif not runnable:
-            yield f"a {noun} {'with polled = true' if need.is_polled else 'that runs'}"
+            which = "with polled = true" if need.is_polled else "that runs"
+            yield f"a {noun} {which}{'' if self._lines is None else ' in --inputs'}"
         if runners:
             yield f"cost_credits of the {noun} {' or '.join(map(_name, runners))}, as nobody says its price"
         elif not any(_runs_some(key, noun) for key in self.keys):
@@ -180,11 +217,27 @@ class AccountKeys:
         elif runnable:
             yield f"a key with {noun}:run or {noun}:{_name(runnable[0])}:run"
 
+    def _lines_of(self, kind: str, resource: Workflow | Model) -> tuple[InputLine, ...]:
+        return self._lines.get((kind, _name(resource)), ()) if self._lines else ()
+
+    def _costs(self, kind: str, resource: Workflow | Model) -> list[float]:
+        """What each of its lines costs, or a run where there are none; empty where nobody says."""
+        price = self._price(resource)
+        lines = self._lines_of(kind, resource)
+        costs = [price if each.cost_credits is None else each.cost_credits for each in lines] or [price]
+        told = [each for each in costs if each is not None]
+        return told if len(told) == len(costs) else []
+
     def _may_have(self, kind: str) -> bool:
         return kind != RUN_MODEL or self.tier not in WITHOUT_MODELS
 
     def _runnable(self, kind: str, need: TaskNeed) -> Iterator[Workflow | Model]:
-        """What can be run to a good end, whoever may and whatever it costs."""
+        """What can be run to a good end, and is asked for, whoever may and whatever it costs."""
+        for each in self._at_hand(kind, need):
+            if self._lines is None or self._lines_of(kind, each):
+                yield each
+
+    def _at_hand(self, kind: str, need: TaskNeed) -> Iterator[Workflow | Model]:
         if kind == RUN_WORKFLOW:
             workflows = (each for each in self._target.workflows.values() if each.owner == self.user)
             yield from (each for each in workflows if not each.fails and (each.polled or not need.is_polled))

@@ -16,6 +16,7 @@ from knouds_harness.contract.tiers import LIMIT_BY_TIER, UNLIMITED, WINDOW_S, WI
 from knouds_harness.load.arrivals.shapes import Shape
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.load.workload.accounts import AccountKeys, TaskNeed
+from knouds_harness.load.workload.input_lines import InputFile
 from knouds_harness.load.workload.workload import SharedTask, Workload, scenarios_in, shares
 from knouds_harness.targets.profile import Target
 
@@ -74,7 +75,12 @@ class RunPlan:
 
 
 def forecast(
-    workload: Workload, options: LoadOptions, user_classes: Sequence[Any], *, is_asked: bool
+    workload: Workload,
+    options: LoadOptions,
+    user_classes: Sequence[Any],
+    *,
+    is_asked: bool,
+    inputs: InputFile | None = None,
 ) -> RunPlan:
     """Plan a run.
 
@@ -83,6 +89,7 @@ def forecast(
         options: What is asked for.
         user_classes: Of the Locust file; what others than a scenario's send is not known.
         is_asked: Whether the server was asked for the prices that the profile does not say.
+        inputs: The file that says what runs are run with.
 
     Raises:
         HarnessError: Nothing of a scenario can be done.
@@ -97,6 +104,7 @@ def forecast(
     lines = [
         f"load    {_load(options, tasks)}",
         f"keys    {', '.join(_sender(each) for each in demands) or 'none that is known'}",
+        *([f"inputs  {_inputs(inputs, options, tasks, demands)}"] if inputs else []),
         *(f"limits  {line}" for line in _limits(demands, tasks)),
         *(f"costs   {line}" for line in costs),
     ]
@@ -133,21 +141,20 @@ def _add(demand: Demand, need: TaskNeed, share: float) -> None:
     run_requests = account.run_requests(need)
     demand.keys += [key for key in account.keys_of(need) if key not in demand.keys]
     demand.share += share
-    for run_request in run_requests:
-        runs = demand.runs_by_route
-        runs[run_request.operation] = runs.get(run_request.operation, 0.0) + share / len(run_requests)
-        demand.cost_credits += share / len(run_requests) * run_request.cost_credits
+    weights = [len(each.lines) or 1 for each in run_requests]
+    for run_request, weight in zip(run_requests, weights, strict=True):
+        runs, part = demand.runs_by_route, share * weight / sum(weights)
+        runs[run_request.operation] = runs.get(run_request.operation, 0.0) + part
+        demand.cost_credits += part * run_request.likely_credits
         demand.dearest_credits = max(demand.dearest_credits, run_request.cost_credits)
 
 
 def _unpriced(workload: Workload, scenarios: Sequence[Any]) -> set[str]:
     """The workflows that are going to be run, and whose price the profile does not say."""
     run = {
-        run_request.path
-        for scenario in scenarios
-        for part in workload.parts(scenario)
-        for account in part.accounts
-        for run_request in account.run_requests(part.need)
+        each.path
+        for each in workload.run_requests(scenarios)
+        if not each.lines or any(line.cost_credits is None for line in each.lines)
     }
     return {
         each.slug
@@ -289,6 +296,15 @@ def _load(options: LoadOptions, tasks: Tasks | None) -> str:
 def _sender(demand: Demand) -> str:
     keys = " and ".join(demand.keys)
     return f"{keys} ({demand.account.user}, {demand.account.tier}): {demand.share:.0%}"
+
+
+def _inputs(inputs: InputFile, options: LoadOptions, tasks: Tasks | None, demands: Sequence[Demand]) -> str:
+    """The file, and how often a line comes, which decides on what caches of the server flatter."""
+    described = inputs.described(options.inputs_order)
+    if tasks is None:
+        return described
+    runs = tasks.total * sum(sum(each.runs_by_route.values()) for each in demands)
+    return f"{described}: about {runs:,.0f} runs, each line {runs / len(inputs.lines):,.1f} times"
 
 
 def _limits(demands: Sequence[Demand], tasks: Tasks | None) -> Iterator[str]:

@@ -12,7 +12,14 @@ from knouds_harness.contract.document import Document
 from knouds_harness.contract.operations import Action
 from knouds_harness.contract.tiers import LIMIT_BY_TIER, UNLIMITED, WITHOUT_KEYS
 from knouds_harness.errors import GuardStop, UsageError
-from knouds_harness.load.workload.accounts import RUNS, AccountKeys, Price, TaskNeed
+from knouds_harness.load.workload.accounts import (
+    RUNS,
+    AccountKeys,
+    InputLine,
+    Price,
+    RunRequest,
+    TaskNeed,
+)
 from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.profile import Target
 
@@ -125,7 +132,13 @@ class Workload:
     """The accounts of a profile that load can be sent with."""
 
     def __init__(
-        self, target: Target, *, price: Price, document: Document, receivers: Sequence[Persona] = ()
+        self,
+        target: Target,
+        *,
+        price: Price,
+        document: Document,
+        receivers: Sequence[Persona] = (),
+        lines: Sequence[InputLine] | None = None,
     ) -> None:
         """Look nothing up yet.
 
@@ -134,10 +147,15 @@ class Workload:
             price: What runs cost; what has no price is not run.
             document: Says which capability an operation needs.
             receivers: Keys to prefer to others of their accounts, as their executions are delivered here.
+            lines: Of ``--inputs``: nothing else is run; None to run what the profile names.
         """
         self.target = target
+        self._lines = lines
         self._price = price
         self._document = document
+        lines_by_name: dict[tuple[str, str], list[InputLine]] = {}
+        for line in lines or ():
+            lines_by_name.setdefault((line.operation, line.name), []).append(line)
         keys_by_user: dict[str, list[Persona]] = {}
         for key in filter(_is_usable, dict.fromkeys((*target.personas.values(), *receivers))):
             keys_by_user.setdefault(key.user, []).append(key)
@@ -147,17 +165,35 @@ class Workload:
                 sorted(keys, key=lambda each: (each not in receivers, -len(each.capabilities))),
                 price=price,
                 document=document,
+                lines=None if lines is None else {name: tuple(each) for name, each in lines_by_name.items()},
             )
             for keys in keys_by_user.values()
         )
 
     def with_receivers(self, receivers: Sequence[Persona]) -> Workload:
         """The same, with keys to prefer to others of their accounts."""
-        return Workload(self.target, price=self._price, document=self._document, receivers=receivers)
+        return Workload(
+            self.target,
+            price=self._price,
+            document=self._document,
+            receivers=receivers,
+            lines=self._lines,
+        )
 
     def on(self, target: Target) -> Workload:
         """The accounts of another profile, at the same prices."""
-        return Workload(target, price=self._price, document=self._document)
+        return Workload(target, price=self._price, document=self._document, lines=self._lines)
+
+    def run_requests(self, scenarios: Iterable[type[Scenario]]) -> list[RunRequest]:
+        """All that the tasks of some scenarios can run, by any account; some of it more than once.
+
+        Raises:
+            HarnessError: One of the scenarios has nothing that can be done.
+        """
+        parts = [part for each in scenarios for part in self.parts(each)]
+        return [
+            found for part in parts for account in part.accounts for found in account.run_requests(part.need)
+        ]
 
     def parts(self, scenario: type[Scenario]) -> tuple[TaskResources, ...]:
         """The tasks of a scenario that can be done.

@@ -287,6 +287,7 @@ _ALIKE: Final[Mapping[str, Callable[[LoadFigures], object]]] = {
     "the number of users": lambda run: run.plan.users,
     "the client": lambda run: run.plan.client,
     "the processes that sent": lambda run: run.plan.workers,
+    "the inputs of runs": lambda run: run.plan.inputs,
     "the share of checked answers": lambda run: run.plan.verified_share,
     "the interpreter": lambda run: (run.fingerprint.python, run.fingerprint.build),
     "the machine that sent": lambda run: (run.fingerprint.platform, run.fingerprint.cores),

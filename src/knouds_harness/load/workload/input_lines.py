@@ -1,0 +1,262 @@
+"""``--inputs``: a file that says what each run of a load is run with, and whose turn its lines have."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+from random import Random
+from typing import Any, Final, NoReturn
+
+from gevent.event import Event
+
+from knouds_harness.errors import UnknownName, UsageError
+from knouds_harness.load.arrivals.schedule import Share
+from knouds_harness.load.options import ORDERS
+from knouds_harness.load.workload.accounts import (
+    RUN_MODEL,
+    RUN_WORKFLOW,
+    AccountKeys,
+    InputLine,
+    RunRequest,
+    TaskNeed,
+)
+from knouds_harness.targets.profile import Target
+
+MOST_LINES: Final = 100_000
+MOST_BYTES: Final = 100_000_000
+_MOST_PROBLEMS: Final = 10
+_PIECE_BYTES: Final = 1 << 20
+_KINDS: Final = {"workflow": RUN_WORKFLOW, "model": RUN_MODEL}
+_COST: Final = "cost_credits"
+_MEMBERS: Final = (*_KINDS, "inputs", _COST)
+_EXAMPLE: Final = '{"workflow": "SLUG", "inputs": {}}'
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputFile:
+    """A file of inputs, read and found good.
+
+    Attributes:
+        path: Of the file.
+        lines: One for each run, in the file's order.
+        digest: SHA-256 of its bytes, as hexadecimal digits.
+    """
+
+    path: Path
+    lines: tuple[InputLine, ...]
+    digest: str
+
+    def described(self, order: str) -> str:
+        """For the plan and the record."""
+        return f"{self.path.name}, {len(self.lines):,} lines, {order}, sha256 {self.digest[:12]}"
+
+
+def read_input_file(path: Path, target: Target) -> InputFile:
+    """Read a file of inputs: JSON Lines, or CSV with a header.
+
+    Args:
+        path: Its name ends in ``.jsonl`` or ``.csv``.
+        target: Whose profile has the workflows and models.
+
+    Raises:
+        UsageError: It cannot be read, is too long, or lines in it are wrong; says which, ten at most.
+    """
+    if path.suffix not in {".jsonl", ".csv"}:
+        raise UsageError(f"{path}: --inputs reads .jsonl and .csv files\n  Name it so.")
+    try:
+        if not path.is_file():
+            path.stat()
+            raise UsageError(f"{path}: is no file\n  Name a .jsonl or .csv file.")
+        digest = _measured(path)
+        raw = list(_csv_members(path) if path.suffix == ".csv" else _json_members(path))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: is not UTF-8\n  Convert it.") from None
+    if not raw:
+        raise UsageError(f"{path}: has no lines\n  Write one for each run: {_EXAMPLE}")
+    lines: list[InputLine] = []
+    problems: list[str] = []
+    for number, members in raw:
+        try:
+            lines.append(_line(number, members, target))
+        except ValueError as problem:
+            problems.append(f"{path}:{number}: {problem}")
+    _raise_all(problems)
+    return InputFile(path=path, lines=tuple(lines), digest=digest)
+
+
+def refuse_idle_lines(file: InputFile, used: Iterable[RunRequest]) -> None:
+    """Refuse lines that no task of a scenario takes.
+
+    Args:
+        file: What there is.
+        used: All that the tasks of the scenario can run, by any account.
+
+    Raises:
+        UsageError: There are such lines.
+    """
+    taken = {(line.operation, line.name) for each in used for line in each.lines[:1]}
+    _raise_all(
+        [
+            f"{file.path}:{line.number}: no task of this scenario can run {line.name}\n"
+            "  It takes a key that may run it, credits, a price, and polled = true if runs are followed."
+            for line in file.lines
+            if (line.operation, line.name) not in taken
+        ]
+    )
+
+
+class InputTurns:
+    """Whose turn it is among the lines of a file, in one process.
+
+    Accounts and tasks that can run the same workflows and models share one order, so that no line comes
+    again before all others have come. Several processes divide it between them.
+    """
+
+    def __init__(self, lines: Sequence[InputLine], *, order: str, seed: int) -> None:
+        """Hand out nothing before there is a share.
+
+        Args:
+            lines: Of the file.
+            order: ``in-turn``, or ``random``: drawn once, by the seed.
+            seed: The run's, the same in each process.
+        """
+        self._lines = lines if order == ORDERS[0] else Random(str(seed)).sample(lines, len(lines))
+        self._share = Share()
+        self._is_shared = Event()
+        self._orders: dict[frozenset[tuple[str, str]], Iterator[InputLine]] = {}
+        self._by_need: dict[tuple[AccountKeys, TaskNeed], _Source] = {}
+
+    def take_share(self, share: Share) -> None:
+        """Hand out this share of the lines from now on."""
+        self._share = share
+        self._is_shared.set()
+
+    def next(self, account: AccountKeys, need: TaskNeed) -> RunRequest:
+        """What an account runs next for a task; waits until there is a share."""
+        self._is_shared.wait()
+        asked = account, need
+        if asked not in self._by_need:
+            self._by_need[asked] = self._source(account.run_requests(need))
+        lines, request_by_name = self._by_need[asked]
+        line = next(lines)
+        run_request = request_by_name[line.operation, line.name]
+        cost = run_request.cost_credits if line.cost_credits is None else line.cost_credits
+        return replace(run_request, inputs=line.inputs, cost_credits=cost)
+
+    def _source(self, run_requests: Iterable[RunRequest]) -> _Source:
+        by_name = {(each.lines[0].operation, each.lines[0].name): each for each in run_requests}
+        names = frozenset(by_name)
+        if names not in self._orders:
+            fitting = [line for line in self._lines if (line.operation, line.name) in names]
+            turns = count(self._share.index, self._share.workers)
+            self._orders[names] = (fitting[turn % len(fitting)] for turn in turns)
+        return self._orders[names], by_name
+
+
+_Source = tuple[Iterator[InputLine], Mapping[tuple[str, str], RunRequest]]
+
+
+def _measured(path: Path) -> str:
+    """The digest of a file that is not too long; it takes no more memory than one piece of it."""
+    size, lines = path.stat().st_size, 0
+    if size <= MOST_BYTES:
+        digest = hashlib.sha256()
+        with path.open("rb") as file:
+            while piece := file.read(_PIECE_BYTES):
+                digest.update(piece)
+                lines += piece.count(b"\n")
+        if lines <= MOST_LINES + 1:  # with a header
+            return digest.hexdigest()
+    found = f"{lines:,} lines" if lines else f"{size / 1e6:,.0f} MB"
+    raise UsageError(
+        f"{path}: {found}, and --inputs takes at most {MOST_LINES:,} lines and {MOST_BYTES / 1e6:,.0f} MB\n"
+        "  Take a part of it: lines come again once all have come."
+    )
+
+
+def _json_members(path: Path) -> Iterator[tuple[int, Any]]:
+    with path.open(encoding="utf-8-sig") as file:
+        for number, text in enumerate(file, start=1):
+            if text.strip():
+                try:
+                    yield number, json.loads(text, parse_constant=_refuse_constant)
+                except (ValueError, RecursionError) as error:
+                    yield number, f"is no JSON: {error}"
+
+
+def _refuse_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no JSON")
+
+
+def _csv_members(path: Path) -> Iterator[tuple[int, Any]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = csv.reader(file, strict=True)
+        try:
+            header = next(rows, [])
+            wrong = sorted({each for each in header if not each or header.count(each) > 1})
+            if header and (wrong or not _KINDS.keys() & set(header)):
+                why = f"{wrong[0]!r} is empty or twice there" if wrong else "has neither workflow nor model"
+                yield 1, f"the header: {why}\n  Write workflow or model, then a column for each input."
+                return
+            for row in rows:
+                if len(row) == len(header):
+                    cells = dict(zip(header, row, strict=True))
+                    members = {name: _of_cell(cells.pop(name)) for name in _MEMBERS if cells.get(name)}
+                    of_columns = {name: _of_cell(text) for name, text in cells.items() if text}
+                    yield rows.line_num, members | {"inputs": members.get("inputs", of_columns)}
+                elif row:
+                    yield rows.line_num, f"has {len(row)} cells, and the header {len(header)}"
+        except csv.Error as error:
+            yield rows.line_num, f"is no CSV: {error}"
+
+
+def _of_cell(text: str) -> Any:  # noqa: ANN401 - JSON
+    """A cell that is JSON is what it says; any other is text."""
+    with suppress(ValueError, RecursionError):
+        return json.loads(text, parse_constant=_refuse_constant)
+    return text
+
+
+def _line(number: int, members: Any, target: Target) -> InputLine:  # noqa: ANN401 - of any file
+    """Make a line of what was read.
+
+    Raises:
+        ValueError: It is none; says why and what to do.
+    """
+    if isinstance(members, str):
+        raise ValueError(members)  # noqa: TRY004 - a problem that reading has found
+    if not isinstance(members, Mapping):
+        raise ValueError(f"is no object\n  Write {_EXAMPLE}")  # noqa: TRY004 - of the user's file
+    unknown = [each for each in members if each not in _MEMBERS]
+    if unknown:
+        raise ValueError(str(UnknownName("member", unknown[0], _MEMBERS)))
+    kinds = [each for each in _KINDS if each in members]
+    if len(kinds) != 1:
+        raise ValueError(
+            f"names {'both a' if kinds else 'neither a'} workflow {'and' if kinds else 'nor'} a model"
+        )
+    (kind,) = kinds
+    name, inputs, cost = members[kind], members.get("inputs"), members.get(_COST)
+    known = target.workflows if kind == "workflow" else target.models
+    if name not in known if isinstance(name, str) else True:
+        raise ValueError(f"{UnknownName(kind, str(name), known)}\n  Or add it to {target.source}.")
+    if not isinstance(inputs, Mapping):
+        raise ValueError(f"inputs is no object\n  Write {_EXAMPLE}")  # noqa: TRY004 - of the user's file
+    if not (cost is None or (type(cost) in {int, float} and 0 <= cost < float("inf"))):
+        raise ValueError(f"{_COST}: {cost!r} is no price\n  Write a number of credits, or leave it out.")
+    return InputLine(number=number, operation=_KINDS[kind], name=name, inputs=inputs, cost_credits=cost)
+
+
+def _raise_all(problems: Sequence[str]) -> None:
+    if problems:
+        more = len(problems) - _MOST_PROBLEMS
+        shown = [*problems[:_MOST_PROBLEMS], *([f"and {more:,} lines more"] if more > 0 else [])]
+        raise UsageError("\n".join(shown))

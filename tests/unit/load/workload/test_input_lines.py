@@ -1,0 +1,257 @@
+"""What runs are run with, from a file."""
+
+from __future__ import annotations
+
+import json
+
+import gevent
+import pytest
+from load_answers import persona
+from load_options import options
+from load_workload import scenario, target, workload_of
+
+from knouds_harness.errors import UsageError
+from knouds_harness.load.arrivals.schedule import Share
+from knouds_harness.load.tasks import follow_run, run_model, run_workflow
+from knouds_harness.load.workload import input_lines
+from knouds_harness.load.workload.input_lines import InputTurns, read_input_file, refuse_idle_lines
+from knouds_harness.load.workload.plan import forecast
+from knouds_harness.targets.resources import Model, Workflow
+
+BEA = persona(
+    "bea", user="bea", tier="business", capabilities={"workflow:run", "model:run", "execution:read"}
+)
+PORTRAIT = Workflow(slug="portrait", owner="bea", cost_credits=8)
+CLIP = Workflow(slug="clip", owner="bea", cost_credits=80, polled=True)
+SERVER = target(BEA, workflows=[PORTRAIT, CLIP], models=[Model(name="gpt-image-2", cost_credits=20)])
+
+
+def written(folder, *lines, name="runs.jsonl"):
+    """A file with these lines."""
+    path = folder / name
+    path.write_text("".join(f"{each if isinstance(each, str) else json.dumps(each)}\n" for each in lines))
+    return path
+
+
+def portraits(count):
+    """So many lines of one workflow, each with a number."""
+    return [{"workflow": "portrait", "inputs": {"n": number}} for number in range(count)]
+
+
+def loaded(path):
+    """Who sends the lines of a file."""
+    file = read_input_file(path, SERVER)
+    return file, workload_of(SERVER, lines=file.lines)
+
+
+def taken(workload, turns, task, count):
+    """What a task runs, so many times: its ``n``."""
+    (part,) = workload.parts(scenario(task))
+    return [turns.next(part.accounts[0], part.need).inputs["n"] for _ in range(count)]
+
+
+def why_not(path):
+    """What is said of a file that is wrong."""
+    with pytest.raises(UsageError) as refused:
+        read_input_file(path, SERVER)
+    return str(refused.value)
+
+
+def test_lines_come_in_turn_and_again(tmp_path):
+    """Each once before any comes again."""
+    file, workload = loaded(written(tmp_path, *portraits(3)))
+    turns = InputTurns(file.lines, order="in-turn", seed=1)
+    turns.take_share(Share())
+
+    assert taken(workload, turns, run_workflow, 5) == [0, 1, 2, 0, 1]
+
+
+def test_random_order_is_the_seeds_and_has_each_line_once(tmp_path):
+    """The same seed repeats it."""
+    file, workload = loaded(written(tmp_path, *portraits(50)))
+    drawn = []
+    for seed in (1, 1, 2):
+        turns = InputTurns(file.lines, order="random", seed=seed)
+        turns.take_share(Share())
+        drawn.append(taken(workload, turns, run_workflow, 50))
+
+    assert sorted(drawn[0]) == list(range(50))
+    assert drawn[0] == drawn[1]
+    assert drawn[2] != drawn[0] != list(range(50))
+
+
+@pytest.mark.parametrize("order", ["in-turn", "random"])
+def test_workers_divide_the_lines_between_them(tmp_path, order):
+    """No line is sent by two."""
+    file, workload = loaded(written(tmp_path, *portraits(9)))
+    sent = []
+    for index in range(3):
+        turns = InputTurns(file.lines, order=order, seed=7)
+        turns.take_share(Share(index=index, workers=3))
+        sent += taken(workload, turns, run_workflow, 3)
+
+    assert sorted(sent) == list(range(9))
+
+
+def test_nothing_is_handed_out_before_there_is_a_share(tmp_path):
+    """A worker does not know before which lines are its own."""
+    file, workload = loaded(written(tmp_path, *portraits(2)))
+    turns = InputTurns(file.lines, order="in-turn", seed=1)
+    waiting = gevent.spawn(taken, workload, turns, run_workflow, 1)
+    gevent.sleep(0)
+    was_waiting = not waiting.ready()
+
+    turns.take_share(Share(index=1, workers=2))
+
+    assert was_waiting
+    assert waiting.get(timeout=30) == [1]
+
+
+def test_tasks_take_the_lines_that_they_can_run(tmp_path):
+    """A run that is followed has to be polled; a task without lines is left out."""
+    clip = {"workflow": "clip", "inputs": {"n": 7}}
+    file, workload = loaded(written(tmp_path, *portraits(1), clip))
+    turns = InputTurns(file.lines, order="in-turn", seed=1)
+    turns.take_share(Share())
+
+    assert taken(workload, turns, follow_run, 2) == [7, 7]
+    assert taken(workload, turns, run_workflow, 3) == [0, 7, 0]
+    assert workload.left_out(scenario(run_workflow, run_model)) == [
+        "run_model is left out: bea (business) lacks a model that runs in --inputs"
+    ]
+
+
+def test_line_that_no_task_takes_is_refused(tmp_path):
+    """Else a part of the file would silently not be sent."""
+    path = written(tmp_path, *portraits(1), {"workflow": "clip", "inputs": {}})
+    file, workload = loaded(path)
+
+    with pytest.raises(UsageError, match=r"runs\.jsonl:1: no task of this scenario can run portrait"):
+        refuse_idle_lines(file, workload.run_requests([scenario(follow_run)]))
+    refuse_idle_lines(file, workload.run_requests([scenario(run_workflow)]))
+
+
+def test_plan_reckons_with_the_lines(tmp_path):
+    """By how many name what, and by prices of their own."""
+    path = written(tmp_path, *portraits(3), {"workflow": "clip", "inputs": {}, "cost_credits": 30})
+    file, workload = loaded(path)
+
+    plan = forecast(
+        workload,
+        options("--rate", "1", "--duration", "60s"),
+        [scenario(run_workflow)],
+        is_asked=True,
+        inputs=file,
+    )
+
+    text = "\n".join(plan.lines)
+    assert "about 810 credits, at most 1,000 credits" in text  # 60 times (3 * 8 + 30) / 4
+    assert "4 lines, in-turn, sha256 " in text
+    assert "about 60 runs, each line 15.0 times" in text
+
+
+def test_price_of_a_line_is_what_is_reserved(tmp_path):
+    """And not the highest of all lines."""
+    dear = {"workflow": "portrait", "inputs": {"n": 1}, "cost_credits": 30}
+    file, workload = loaded(written(tmp_path, *portraits(1), dear))
+    turns = InputTurns(file.lines, order="in-turn", seed=1)
+    turns.take_share(Share())
+    (part,) = workload.parts(scenario(run_workflow))
+
+    costs = [turns.next(part.accounts[0], part.need).cost_credits for _ in range(2)]
+
+    assert costs == [8, 30]
+
+
+def test_csv_has_a_column_for_each_input(tmp_path):
+    """Cells that are JSON are what they say; empty ones are left out."""
+    path = written(
+        tmp_path,
+        "workflow,model,prompt,steps",
+        'portrait,,"a fox, asleep",3',
+        ",gpt-image-2,owl,",
+        name="runs.csv",
+    )
+
+    lines = read_input_file(path, SERVER).lines
+
+    assert [(each.name, each.inputs) for each in lines] == [
+        ("portrait", {"prompt": "a fox, asleep", "steps": 3}),
+        ("gpt-image-2", {"prompt": "owl"}),
+    ]
+
+
+def test_bad_lines_are_told_all_at_once(tmp_path):
+    """Each with its number and what to do."""
+    problems = why_not(
+        written(
+            tmp_path,
+            {"workflow": "portrat", "inputs": {}},
+            {"workflow": "portrait", "inputs": {}},
+            {"model": "gpt-image-2"},
+            "{",
+            {"inputs": {}},
+            {"workflow": "portrait", "input": {}},
+            {"workflow": "portrait", "inputs": {}, "cost_credits": -1},
+            '{"workflow": "portrait", "inputs": {"x": NaN}}',
+            [1],
+        )
+    )
+
+    assert 'runs.jsonl:1: no workflow "portrat" (known: clip, portrait). Did you mean "portrait"?' in problems
+    assert "runs.jsonl:2" not in problems
+    assert "runs.jsonl:3: inputs is no object" in problems
+    assert "runs.jsonl:4: is no JSON" in problems
+    assert "runs.jsonl:5: names neither a workflow nor a model" in problems
+    assert 'runs.jsonl:6: no member "input"' in problems
+    assert "runs.jsonl:7: cost_credits: -1 is no price" in problems
+    assert "runs.jsonl:8: is no JSON: NaN" in problems
+    assert "runs.jsonl:9: is no object" in problems
+
+
+def test_a_thousand_bad_lines_are_summed_up(tmp_path):
+    """Ten are enough to see what is wrong."""
+    problems = why_not(written(tmp_path, *["{"] * 1_000))
+
+    assert len(problems.splitlines()) == 11
+    assert problems.endswith("and 990 lines more")
+
+
+@pytest.mark.parametrize(
+    ("name", "lines", "reason"),
+    [
+        ("runs.txt", ["{}"], "reads .jsonl and .csv files"),
+        ("runs.jsonl", [], "has no lines"),
+        ("runs.csv", [], "has no lines"),
+        ("runs.csv", ["workflow,prompt"], "has no lines"),
+        ("runs.csv", ["prompt", "owl"], "the header: has neither workflow nor model"),
+        ("runs.csv", ["workflow,prompt,prompt", "portrait,a,b"], "'prompt' is empty or twice there"),
+        ("runs.csv", ["workflow,prompt", "portrait"], "runs.csv:2: has 1 cells, and the header 2"),
+    ],
+)
+def test_unusable_file_is_one_sentence(tmp_path, name, lines, reason):
+    """It names the file."""
+    problem = why_not(written(tmp_path, *lines, name=name))
+
+    assert reason in problem
+    assert problem.startswith(str(tmp_path / name))
+
+
+def test_missing_file_folder_and_other_encodings_are_named(tmp_path):
+    """None of them is a traceback."""
+    (tmp_path / "folder.jsonl").mkdir()
+    (tmp_path / "latin.jsonl").write_bytes(b'{"workflow": "\xe9"}')
+
+    assert "cannot be read: No such file" in why_not(tmp_path / "none.jsonl")
+    assert "is no file" in why_not(tmp_path / "folder.jsonl")
+    assert "is not UTF-8" in why_not(tmp_path / "latin.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "found"), [("MOST_LINES", 10, "12 lines"), ("MOST_BYTES", 30, "0 MB")]
+)
+def test_file_that_is_too_long_is_refused_before_it_is_read(tmp_path, monkeypatch, limit, value, found):
+    """Not one of its lines is looked at: these are wrong."""
+    monkeypatch.setattr(input_lines, limit, value)
+
+    assert f"{found}, and --inputs takes at most" in why_not(written(tmp_path, *["{"] * 12))
