@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from knouds_harness.runs.load_progress import LoadProgress
 from knouds_harness.runs.load_results import (
     OUTCOMES,
+    ErrorCount,
     Fingerprint,
     JudgedObjective,
     LoadPlan,
@@ -96,3 +98,29 @@ def load_results(**changes: Any) -> LoadResults:
         "overall": times(),
     }
     return LoadResults(**{**members, **changes})
+
+
+LIVE_PROGRESS = LoadProgress(
+    folder="runs/one",
+    at_s=23.4,
+    duration_s=60.0,
+    warm_up_s=5.0,
+    asked_per_s=200.0,
+    recent_per_s=198.2,
+    in_flight=7,
+    users=1000,
+    requests=4711,
+    outcomes={"kept": 4600, "throttled": 100, "refused": 0, "failed": 11, "wrong": 0},
+    errors=(
+        ErrorCount(outcome="throttled", status=429, code="RATE_LIMIT_EXCEEDED", count=100),
+        ErrorCount(outcome="failed", status=None, code="ConnectionLost", count=11),
+    ),
+    percentiles_ms={"50": 1.2, "90": 3.4, "99": 120.3, "max": 400.0},
+    spent_credits=230.0,
+    most_credits=1000.0,
+    cpu_share=0.34,
+    lateness_p99_ms=0.4,
+    loop_lag_p99_ms=0.9,
+    dropped=3,
+    limits=(),
+)

@@ -15,6 +15,7 @@ from knouds_harness.commands.alternating_runs import Contender, run_in_turn
 from knouds_harness.commands.folder_options import baselines_folder_option, runs_folder_option
 from knouds_harness.errors import ExitCode, UsageError
 from knouds_harness.locations import objectives_path
+from knouds_harness.measures.objectives import Objective, parse_objectives
 from knouds_harness.option_declarations import draw_seed
 from knouds_harness.reporting.comparison.check_comparison import compare_checks
 from knouds_harness.reporting.comparison.json_file import comparison_contents
@@ -60,6 +61,12 @@ _EPILOG = """Exit codes: 1 something got worse or misses an objective; 2 what wa
     "--objectives", type=click.Path(path_type=Path), metavar="FILE", help="File with your own objectives"
 )
 @click.option(
+    "--objective",
+    multiple=True,
+    metavar="TEXT",
+    help="An objective besides those of the file: 'runWorkflow p95 < 300ms', 'error_rate < 1%' (repeatable)",
+)
+@click.option(
     "--output",
     type=click.Path(path_type=Path),
     metavar="DIR",
@@ -81,6 +88,7 @@ def compare(
     seed: int | None,
     tolerance: tuple[str, ...],
     objectives: Path | None,
+    objective: tuple[str, ...],
     output: Path | None,
     baselines_folder: Path,
     runs_folder: Path,
@@ -97,6 +105,9 @@ def compare(
       knouds-harness compare --keep NAME RUN...                 keep a summary under reports/baselines/
       knouds-harness compare --repeat 5 --scenario reads --candidate-target NAME -- --rate 200
     """
+    added = parse_objectives(objective)
+    if added and kept_name is not None:
+        raise UsageError("--objective belongs to a comparison, and --keep compares nothing")
     if repeat is None and (scenario or candidate_target or candidate_fault or seed is not None):
         raise UsageError("--scenario, --candidate-target, --candidate-fault and --seed belong to --repeat N")
     if kept_name is not None and form != "table":
@@ -131,6 +142,7 @@ def compare(
         read_side(after, baselines=baselines_folder),
         tolerance=tolerance,
         objectives=objectives,
+        added=added,
     )
     folder = output or (after[-1] if after[-1].is_dir() else None)
     page = write_comparison(comparison, folder).html if folder else None
@@ -185,13 +197,22 @@ def _repeated(
     return done.folders["baseline"], done.folders["candidate"]
 
 
-def _compare(before: Side, after: Side, *, tolerance: Sequence[str], objectives: Path | None) -> Comparison:
+def _compare(
+    before: Side,
+    after: Side,
+    *,
+    tolerance: Sequence[str],
+    objectives: Path | None,
+    added: Sequence[Objective],
+) -> Comparison:
     if bool(before.loads) != bool(after.loads):
         load, other = (before, after) if before.loads else (after, before)
         raise UsageError(
             f"{load.name} is a run of load and {other.name} one of conformance: they do not compare"
         )
     if before.checks and after.checks:
+        if added:
+            raise UsageError("--objective has no effect on runs of conformance: they have no figures")
         return compare_checks(before.checks[0], after.checks[0])
     chosen = objectives or objectives_path()
     return compare_loads(
@@ -199,4 +220,5 @@ def _compare(before: Side, after: Side, *, tolerance: Sequence[str], objectives:
         after.loads,
         tolerances=read_tolerances(chosen, after.loads[0].plan.scenario, tolerance),
         objectives=chosen,
+        added=added,
     )

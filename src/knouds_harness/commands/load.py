@@ -14,6 +14,7 @@ from click.core import ParameterSource
 from rich.console import Console
 
 from knouds_harness.commands.folder_options import baselines_folder_option, runs_folder_option
+from knouds_harness.commands.live_server import LiveLoad, serving
 from knouds_harness.commands.load_capacity import OF_THE_SEARCH, search_capacity
 from knouds_harness.conformance.suite.options import RunOptions
 from knouds_harness.errors import HarnessError, UsageError
@@ -27,6 +28,7 @@ from knouds_harness.reporting.comparison.sides import Side
 from knouds_harness.reporting.load.live import LiveView
 from knouds_harness.reporting.render import render_all
 from knouds_harness.reporting.terminal import print_summary
+from knouds_harness.runs.load_progress import LoadProgress
 from knouds_harness.runs.record import read_run
 from knouds_harness.targets.builtin import target_environment
 from knouds_harness.targets.profile import load_target
@@ -68,6 +70,15 @@ _OF_A_SEARCH: Final = {"up_to": "--up-to", "repeats": "--repeats", "within_s": "
 )
 @baselines_folder_option
 @click.option("--quiet", is_flag=True, help="Show nothing until the end")
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65_535),
+    metavar="PORT",
+    help="Serve figures as OpenMetrics on this port of 127.0.0.1 while load goes; 0 for a free one",
+)
+@click.option(
+    "--dashboard", is_flag=True, help="Serve the report while it grows, on a free port or that of the metrics"
+)
 @runs_folder_option
 @click.argument("locust_options", nargs=-1, type=click.UNPROCESSED)
 def load(
@@ -77,6 +88,8 @@ def load(
     faults: tuple[str, ...],
     processes: int | None,
     quiet: bool,
+    metrics_port: int | None,
+    dashboard: bool,
     runs_folder: Path,
     locust_options: tuple[str, ...],
     find_capacity: bool,
@@ -94,6 +107,8 @@ def load(
     file = scenario_file(scenario)
     command = shlex.join(["knouds-harness", *sys.argv[1:]])
     errors = Console(stderr=True, quiet=quiet)
+    if asked["plan_only"]:
+        _refuse_to_serve(dashboard=dashboard, metrics_port=metrics_port)
     if baseline and find_capacity:
         raise UsageError("--baseline: a search of the highest rate has no one load to compare")
     side = None
@@ -108,41 +123,60 @@ def load(
     arguments = ["--target", target, *runner_arguments(LoadOptions, of_each_run)]
     arguments += ["--processes", str(processes)] if processes else []
     arguments += locust_options
-    with (
-        target_environment(target, faults=faults) as variables,
-        LiveView(errors, title=f"{file.stem} on {target}") as live,
-    ):
-        if find_capacity:
-            launched = search_capacity(
-                file,
-                load_target(target, environ={**os.environ, **variables}),
-                options=asked,
-                up_to=up_to,
-                repeats=repeats,
-                within_s=within_s,
-                runs_folder=runs_folder,
-                arguments=arguments,
-                variables=variables,
-                command=command,
-                live=live,
-            )
-        else:
-            launched = launch(
-                file,
-                runs_folder=runs_folder,
-                options=arguments,
-                variables=variables,
-                command=command,
-                on_progress=live.show,
-            )
-    if launched.note:
-        click.echo(f"error: {launched.note}", err=True)
-    if launched.folder is not None:
-        if side is not None:
-            _compare(launched.folder, side, asked["objectives"] or objectives_path())
-        paths = render_all(launched.folder)
-        print_summary(read_run(launched.folder), paths, console=Console())
+    served = LiveLoad()
+
+    def show(progress: LoadProgress) -> None:
+        served.show(progress)
+        live.show(progress)
+
+    with serving(served, port=metrics_port, has_page=dashboard) as address:
+        with (
+            target_environment(target, faults=faults) as variables,
+            LiveView(errors, title=f"{file.stem} on {target}") as live,
+        ):
+            if address:
+                live.say(
+                    f"{'dashboard' if dashboard else 'metrics'} {address}{'/' if dashboard else '/metrics'}"
+                )
+            if find_capacity:
+                launched = search_capacity(
+                    file,
+                    load_target(target, environ={**os.environ, **variables}),
+                    options=asked,
+                    up_to=up_to,
+                    repeats=repeats,
+                    within_s=within_s,
+                    runs_folder=runs_folder,
+                    arguments=arguments,
+                    variables=variables,
+                    command=command,
+                    say=live.say,
+                    on_progress=show,
+                )
+            else:
+                launched = launch(
+                    file,
+                    runs_folder=runs_folder,
+                    options=arguments,
+                    variables=variables,
+                    command=command,
+                    on_progress=show,
+                )
+        if launched.note:
+            click.echo(f"error: {launched.note}", err=True)
+        if launched.folder is not None:
+            if side is not None:
+                _compare(launched.folder, side, asked["objectives"] or objectives_path())
+            paths = render_all(launched.folder)
+            print_summary(read_run(launched.folder), paths, console=Console())
+            served.end(paths.html)
     sys.exit(launched.exit_code)
+
+
+def _refuse_to_serve(*, dashboard: bool, metrics_port: int | None) -> None:
+    if dashboard or metrics_port is not None:
+        flag = "--dashboard" if dashboard else "--metrics-port"
+        raise UsageError(f"{flag} has no effect with --plan-only: nothing is sent\n  Leave it out.")
 
 
 def _refuse_what_belongs_to_a_search() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ from knouds_harness.load.generator.launching import Launched
 from knouds_harness.locations import objectives_path
 from knouds_harness.measures.objectives import load_objectives, parse_objectives
 from knouds_harness.reporting.load.capacity import describe_point
-from knouds_harness.reporting.load.live import LiveView
+from knouds_harness.runs.load_progress import LoadProgress
 from knouds_harness.targets.profile import Target
 
 _POINT_S: Final = 10.0
@@ -37,7 +37,8 @@ def search_capacity(
     arguments: Sequence[str],
     variables: Mapping[str, str],
     command: str,
-    live: LiveView,
+    say: Callable[[str], object],
+    on_progress: Callable[[LoadProgress], object],
 ) -> Launched:
     """Say what is going to be done, and do it.
 
@@ -52,7 +53,8 @@ def search_capacity(
         arguments: Of Locust and of the plugin, for each point.
         variables: For the target's profile.
         command: What the user said.
-        live: Shows how it goes.
+        say: Told what stays on the terminal: the plan, and each point.
+        on_progress: Told how the running point stands.
 
     Raises:
         UsageError: A course of load is asked for, or there is no objective to search by.
@@ -76,14 +78,14 @@ def search_capacity(
         raise UsageError(f"--warm-up {plan.warm_up_s:g} leaves nothing of a point of {point_s:g} s")
     if within_s < point_s:
         raise UsageError(f"--within {within_s:g} s: not even one point of {point_s:g} s ends in that time")
-    live.say(_described(plan))
+    say(_described(plan))
     return find_capacity(
         plan,
         target,
         runs_folder=runs_folder,
         variables=variables,
-        on_point=lambda point: live.say(describe_point(point)),
-        on_progress=live.show,
+        on_point=lambda point: say(describe_point(point)),
+        on_progress=on_progress,
     )
 
 

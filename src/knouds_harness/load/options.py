@@ -95,7 +95,7 @@ class LoadOptions:
         metavar="S",
     )
     stages: str | None = option(
-        "Course of the load, in straight lines to each rate or number of users: 30s:50/s,2m:200/s",
+        "Course of the load, in straight lines to each level: 30s:50/s,2m:200/s (or users), or a .txt file",
         type=Stages(),
         metavar="STAGES",
     )

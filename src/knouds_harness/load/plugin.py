@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Final
 
@@ -25,7 +25,7 @@ from knouds_harness.load.generator.load_run import LoadRun
 from knouds_harness.load.options import LoadOptions, add_options, read_options
 from knouds_harness.load.workload.input_lines import InputFile, read_input_file, refuse_idle_lines
 from knouds_harness.load.workload.plan import forecast
-from knouds_harness.load.workload.preflight import check_plan, look_ahead, price_of
+from knouds_harness.load.workload.preflight import check_plan, look_ahead, price_of, sandbox_prices
 from knouds_harness.load.workload.workload import Workload, may_run, scenarios_in
 from knouds_harness.open_files import LEAST_OPEN_FILES, require_open_files
 from knouds_harness.printable import printable
@@ -120,9 +120,10 @@ def _begin(environment: Environment) -> LoadRun:
         if target:
             check_plan(target, options, host=environment.host)
             inputs = _read_inputs(environment, options, target)
-            rehearsal = _rehearse(environment, target, inputs)
+            is_asked = options.plan_only and options.target == SANDBOX
+            rehearsal = _rehearse(environment, target, inputs, sandbox_prices(target) if is_asked else {})
             if options.plan_only:
-                _show_plan(environment, options, rehearsal, inputs)
+                _show_plan(environment, options, rehearsal, inputs, is_asked=is_asked)
             if isinstance(environment.runner, WorkerRunner):
                 check_production(target, yes_production=options.yes_production)
                 prices = environment.parsed_options.prices  # the master asked, within the pace of all
@@ -173,15 +174,17 @@ def _read_inputs(environment: Environment, options: LoadOptions, target: Target)
     return read
 
 
-def _rehearse(environment: Environment, target: Target, inputs: InputFile | None) -> Workload:
-    """Who is to send what, whatever runs cost.
+def _rehearse(
+    environment: Environment, target: Target, inputs: InputFile | None, prices: Mapping[str, float]
+) -> Workload:
+    """Who is to send what, also of what nobody says the price of.
 
     Raises:
         HarnessError: Lines of the inputs would never be sent, or nothing of a scenario can be done.
     """
     rehearsal = Workload(
         target,
-        price=lambda each: price_of(each, {}, unknown=0.0),
+        price=lambda each: price_of(each, prices, unknown=0.0),
         document=shipped_document(),
         lines=inputs.lines if inputs else None,
     )
@@ -191,10 +194,15 @@ def _rehearse(environment: Environment, target: Target, inputs: InputFile | None
 
 
 def _show_plan(
-    environment: Environment, options: LoadOptions, workload: Workload, inputs: InputFile | None
+    environment: Environment,
+    options: LoadOptions,
+    workload: Workload,
+    inputs: InputFile | None,
+    *,
+    is_asked: bool,
 ) -> None:
     """Print what the run is going to be, and end Locust."""
-    plan = forecast(workload, options, environment.user_classes, is_asked=False, inputs=inputs)
+    plan = forecast(workload, options, environment.user_classes, is_asked=is_asked, inputs=inputs)
     sys.stdout.write("\n".join([*plan.lines, *(f"warning: {each}" for each in plan.warnings)]) + "\n")
     _tell_verdict(options.progress_descriptor, ExitCode.KEPT)
     sys.exit(ExitCode.KEPT)

@@ -1,8 +1,8 @@
-"""``metrics.txt``: a run in OpenMetrics text, for whatever collects such files and draws them over time."""
+"""Runs in OpenMetrics text, for whatever collects and draws it: ``metrics.txt``, and a load while it goes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
@@ -17,6 +17,7 @@ from knouds_harness.reporting.load.columns import (
     operation_columns,
     time_columns,
 )
+from knouds_harness.runs.load_progress import LoadProgress
 from knouds_harness.runs.load_results import LoadResults
 from knouds_harness.runs.record import RunRecord
 
@@ -24,12 +25,89 @@ _PREFIX: Final = "knouds_harness"
 _MS_PER_S: Final = 1000
 
 
+_LIVE: Final[tuple[tuple[str, str, Callable[[LoadProgress], float | None]], ...]] = (
+    ("elapsed_seconds", "Since load began.", lambda now: max(0.0, now.at_s)),
+    ("requests_per_second", "Requests that ended, over the last seconds.", lambda now: now.recent_per_s),
+    ("asked_per_second", "Arrivals that the plan asks for now.", lambda now: now.asked_per_s),
+    ("in_flight", "Requests, or tasks, that are under way.", lambda now: now.in_flight),
+    ("users", "Users; in the open model the most in flight.", lambda now: now.users),
+    ("spent_credits", "What was charged, or may have been.", lambda now: now.spent_credits),
+    ("allowed_credits", "The most that may be spent.", lambda now: now.most_credits),
+    ("generator_cpu_ratio", "Of one core, of the busiest process.", lambda now: now.cpu_share),
+    (
+        "lateness_seconds",
+        "Of recent arrivals against their schedule, 99th percentile.",
+        lambda now: None if now.lateness_p99_ms is None else now.lateness_p99_ms / _MS_PER_S,
+    ),
+    (
+        "loop_lag_seconds",
+        "Of the generator's event loop, recently, 99th percentile.",
+        lambda now: now.loop_lag_p99_ms / _MS_PER_S,
+    ),
+    (
+        "generator_valid",
+        "0 while the generator, and not the target, is the limit.",
+        lambda now: float(not (now.limits or now.doubts)),
+    ),
+)
+"""Gauges of a load while it goes: name, what it is, and the figure; None where there is none."""
+
+
 def openmetrics(record: RunRecord) -> str:
     """Lay a run out as OpenMetrics text; times are in seconds, as that format asks for."""
+    return _text([*_of_every_run(record), *_of_kind(record)])
+
+
+def live_openmetrics(progress: LoadProgress | None, load: LoadResults | None) -> str:
+    """Lay a load that still goes out as OpenMetrics text.
+
+    Args:
+        progress: How it stands; None where it has not said.
+        load: What its record has so far, by operation; None where there is none yet.
+    """
+    return _text([*(_of_progress(progress) if progress else ()), *(_by_operation(load) if load else ())])
+
+
+def _text(metrics: Iterable[Metric]) -> str:
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collected([*_of_every_run(record), *_of_kind(record)]))
+    registry.register(_Collected(metrics))
     text: bytes = generate_latest(registry)  # type: ignore[no-untyped-call]  # the library says no types
     return text.decode()
+
+
+def _of_progress(progress: LoadProgress) -> Iterable[Metric]:
+    for name, says, figure in _LIVE:
+        value = figure(progress)
+        if value is not None:
+            yield GaugeMetricFamily(f"{_PREFIX}_live_{name}", says, value=value)
+    times = GaugeMetricFamily(
+        f"{_PREFIX}_live_response_time_seconds",
+        "Response times of what was kept in the last seconds; quantile 1 is the longest.",
+        labels=["quantile"],
+    )
+    for percent, time_ms in progress.percentiles_ms.items():
+        quantile = "1" if percent == "max" else f"{float(percent) / 100:g}"
+        times.add_metric([quantile], time_ms / _MS_PER_S)
+    yield times
+    ended = CounterMetricFamily(
+        f"{_PREFIX}_live_requests", "Requests that ended since load began.", labels=["outcome"]
+    )
+    for outcome, count in progress.outcomes.items():
+        ended.add_metric([outcome], count)
+    yield ended
+    yield CounterMetricFamily(
+        f"{_PREFIX}_live_dropped_arrivals",
+        "Arrivals that found nobody idle, after the warm-up.",
+        value=progress.dropped,
+    )
+    errors = GaugeMetricFamily(
+        f"{_PREFIX}_live_errors",
+        "The most frequent requests that were not kept, since load began.",
+        labels=["outcome", "status", "code"],
+    )
+    for error in progress.errors:
+        errors.add_metric([error.outcome, str(error.status or "none"), error.code], error.count)
+    yield errors
 
 
 class _Collected(Collector):
@@ -78,7 +156,7 @@ def _of_check(record: RunRecord) -> Iterable[Metric]:
     yield _labelled("findings", "Findings by verdict.", "verdict", verdicts)
 
 
-def _of_load(load: LoadResults) -> Iterable[Metric]:
+def _by_operation(load: LoadResults) -> Iterable[Metric]:
     families: dict[str, CounterMetricFamily | GaugeMetricFamily] = {}
     for column in operation_columns(for_programs=True):
         _add_column(families, column, "", [(each.operation, each) for each in load.operations])
@@ -86,7 +164,11 @@ def _of_load(load: LoadResults) -> Iterable[Metric]:
         for times in time_columns(for_programs=True):
             subjects = [(each.operation, getattr(each, kind)) for each in load.operations]
             _add_column(families, times, f"{kind}_", subjects)
-    yield from families.values()
+    return families.values()
+
+
+def _of_load(load: LoadResults) -> Iterable[Metric]:
+    yield from _by_operation(load)
     validity = load.validity
     for name, says, value in (
         ("generator_valid", "1 where the generator kept up.", float(validity.is_valid)),

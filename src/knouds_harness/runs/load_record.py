@@ -82,17 +82,23 @@ def read_load(folder: Path, gaps: list[str]) -> LoadRecord | None:
         folder: Of the run.
         gaps: Gets a sentence for what cannot be read.
     """
+    results = read_results(folder, gaps)
+    if results is None:
+        return None
+    return LoadRecord(results=results, seconds=tuple(_read_seconds(folder / SECONDS_FILE, gaps)))
+
+
+def read_results(folder: Path, gaps: list[str]) -> LoadResults | None:
+    """The same without what each second brought."""
     try:
-        results = load_file_format().validate_json((folder / LOAD_FILE).read_bytes())
+        return load_file_format().validate_json((folder / LOAD_FILE).read_bytes())
     except FileNotFoundError:
         return None
     except OSError as error:
         gaps.append(f"{LOAD_FILE} cannot be read ({error.strerror}): no figures are shown.")
-        return None
     except ValidationError:
         gaps.append(f"{LOAD_FILE} is damaged or of another version: no figures are shown.")
-        return None
-    return LoadRecord(results=results, seconds=tuple(_read_seconds(folder / SECONDS_FILE, gaps)))
+    return None
 
 
 def _read_seconds(path: Path, gaps: list[str]) -> list[SecondRow]:

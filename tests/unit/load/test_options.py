@@ -130,6 +130,7 @@ def test_stages_of_users_are_the_closed_model():
         ("1s:nan/s", "'1s:nan/s' is no stage"),
         ("1s:3,1s:3/s", "write all in one unit"),
         ("1s:0,1s:0", "no load at all"),
+        ("none.txt", "none.txt: cannot be read: No such file or directory"),
     ],
 )
 def test_what_are_no_stages_is_refused(stages, says, capsys):
@@ -171,3 +172,33 @@ def test_what_is_no_time_to_think_is_refused(think, capsys):
         parsed(f"--think={think}")
 
     assert "write 0.5, or 0.5-2" in capsys.readouterr().err
+
+
+def test_stages_are_read_from_a_file(tmp_path):
+    """One on each line, with comments; workers get them as text, without the file."""
+    path = tmp_path / "day.txt"
+    path.write_text("# an ordinary day\n30s:50/s  # up\n\n2m:50/s,\n30s:0/s\n", encoding="utf-8")
+
+    found = parsed("--stages", str(path))
+
+    assert found.stages == "30s:50/s,2m:50/s,30s:0/s"
+    assert read_options(found).course.duration_s == 180
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "has no stages"),
+        ("30s:50/s\n30:x\n5x:1\n", "day.txt:2: '30:x' is no stage"),
+        ("30s:50/s\n30:x\n5x:1\n", "day.txt:3: '5x:1' is no stage"),
+        ("30s:50/s\n" * 20_000, "is larger than"),
+    ],
+)
+def test_file_without_stages_is_refused(tmp_path, capsys, text, says):
+    """With all its wrong lines at once."""
+    (tmp_path / "day.txt").write_text(text, encoding="utf-8")
+
+    with pytest.raises(SystemExit):
+        parsed("--stages", str(tmp_path / "day.txt"))
+
+    assert says in capsys.readouterr().err

@@ -153,10 +153,33 @@ class _Points:
             SearchEnded: None can be run any more, or this one came to nothing.
         """
         began_s = time.monotonic()
-        if began_s - self._began_s + self._longest_s > self._plan.within_s:
+        if not self._has_time():
             raise SearchEnded(f"another point would not have ended within {self._plan.within_s:g} s")
+        launched = self._launch(rate)
+        if launched.exit_code is ExitCode.UNREACHABLE and self._measured and self._has_time():
+            launched = self._launch(rate)  # it has answered before, and may not have been itself for a moment
+        self._longest_s = max(self._longest_s, time.monotonic() - began_s)
+        record = read_load(launched.folder, []) if launched.folder else None
+        if launched.exit_code is ExitCode.INTERRUPTED:
+            self.ended_by = ExitCode.INTERRUPTED
+            raise SearchEnded(launched.note or "interrupted")
+        if record is None or launched.exit_code in {ExitCode.USAGE, ExitCode.GUARD, ExitCode.UNREACHABLE}:
+            self.ended_by = launched.exit_code
+            note = record.results.note if record else launched.note
+            raise SearchEnded(note or f"the point at {rate:g}/s came to nothing")
+        try:
+            return self._keep(rate, record)
+        except SearchEnded:
+            if not self._measured or record.results.task_errors:
+                self.ended_by = ExitCode.BREACH
+            raise
+
+    def _has_time(self) -> bool:
+        return time.monotonic() - self._began_s + self._longest_s <= self._plan.within_s
+
+    def _launch(self, rate: float) -> Launched:
         plan = self._plan
-        launched = launch(
+        return launch(
             plan.scenario,
             runs_folder=self._folder,
             options=[
@@ -176,21 +199,6 @@ class _Points:
             command=plan.command,
             on_progress=self._on_progress,
         )
-        self._longest_s = max(self._longest_s, time.monotonic() - began_s)
-        record = read_load(launched.folder, []) if launched.folder else None
-        if launched.exit_code is ExitCode.INTERRUPTED:
-            self.ended_by = ExitCode.INTERRUPTED
-            raise SearchEnded(launched.note or "interrupted")
-        if record is None or launched.exit_code in {ExitCode.USAGE, ExitCode.GUARD, ExitCode.UNREACHABLE}:
-            self.ended_by = launched.exit_code
-            note = record.results.note if record else launched.note
-            raise SearchEnded(note or f"the point at {rate:g}/s came to nothing")
-        try:
-            return self._keep(rate, record)
-        except SearchEnded:
-            if not self._measured or record.results.task_errors:
-                self.ended_by = ExitCode.BREACH
-            raise
 
     def _keep(self, rate: float, record: LoadRecord) -> CapacityPoint:
         results = record.results

@@ -115,9 +115,7 @@ class Search:
             tried_points=tried,
             kept_share_at_least=least_share(tally[_Told.KEPT], tried),
             lowest_failing_per_s=None if math.isinf(lowest) else lowest,
-            is_generator_limit=tallies[lowest][_Told.NOTHING] >= self._against
-            if lowest in tallies
-            else False,
+            is_generator_limit=tallies[lowest][_Told.NOTHING] >= _AGAINST if lowest in tallies else False,
             knee_per_s=knee(points),
             points=tuple(points),
             limit=limit,
@@ -133,7 +131,7 @@ class Search:
             (
                 rate
                 for rate, tally in tallies.items()
-                if max(tally[_Told.MISSED], tally[_Told.NOTHING]) >= self._against
+                if tally[_Told.MISSED] >= self._against or tally[_Told.NOTHING] >= _AGAINST
             ),
             default=math.inf,
         )

@@ -55,6 +55,7 @@ class RunRequest:
         deadline_s: How long an asynchronous run may stay in flight; None if nobody says.
         persona: Whose key runs it.
         likely_credits: What one run costs on average, as far as lines of ``--inputs`` differ.
+        price_credits: What a line without a price of its own costs; None where each has one.
         lines: Of ``--inputs`` that say what to run it with, in place of ``inputs``.
     """
 
@@ -65,6 +66,7 @@ class RunRequest:
     deadline_s: float | None
     persona: Persona
     likely_credits: float = 0.0
+    price_credits: float | None = None
     lines: tuple[InputLine, ...] = ()
 
 
@@ -166,6 +168,7 @@ class AccountKeys:
                     deadline_s=each.deadline_s,
                     persona=key,
                     likely_credits=fmean(costs),
+                    price_credits=self._price(each),
                     lines=self._lines_of(kind, each),
                 )
                 for kind in need.runs

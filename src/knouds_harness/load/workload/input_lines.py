@@ -148,7 +148,8 @@ class InputTurns:
         lines, request_by_name = self._by_need[asked]
         line = next(lines)
         run_request = request_by_name[line.operation, line.name]
-        cost = run_request.cost_credits if line.cost_credits is None else line.cost_credits
+        told = run_request.price_credits if line.cost_credits is None else line.cost_credits
+        cost = run_request.cost_credits if told is None else told
         return replace(run_request, inputs=line.inputs, cost_credits=cost)
 
     def _source(self, run_requests: Iterable[RunRequest]) -> _Source:

@@ -6,7 +6,7 @@ Nothing is sent for it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from statistics import fmean
@@ -36,6 +36,7 @@ class Demand:
         runs_by_route: How many runs of each limited operation it sends, for each task of all.
         cost_credits: What these cost on average, for each task of all.
         dearest_credits: What one of them costs at most.
+        unpriced_runs: How many of them nobody says the price of, for each task of all.
     """
 
     account: AccountKeys
@@ -44,6 +45,7 @@ class Demand:
     runs_by_route: dict[str, float] = field(default_factory=dict)
     cost_credits: float = 0.0
     dearest_credits: float = 0.0
+    unpriced_runs: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,10 +99,10 @@ def forecast(
     target = workload.target
     scenarios = scenarios_in(user_classes)
     tasks = _tasks(options, scenarios)
-    demands = _demands(workload, scenarios)
-    crosses = any(each.crosses_limit for each in scenarios)
     unpriced = set() if is_asked else _unpriced(workload, scenarios)
-    costs = _costs(target, options, tasks, demands, crosses=crosses, is_partial=bool(unpriced))
+    demands = _demands(workload, scenarios, unpriced)
+    crosses = any(each.crosses_limit for each in scenarios)
+    costs = _costs(target, options, tasks, demands, crosses=crosses)
     lines = [
         f"load    {_load(options, tasks)}",
         f"keys    {', '.join(_sender(each) for each in demands) or 'none that is known'}",
@@ -124,7 +126,7 @@ def forecast(
 # What is asked of whom
 
 
-def _demands(workload: Workload, scenarios: Sequence[Any]) -> list[Demand]:
+def _demands(workload: Workload, scenarios: Sequence[Any], unpriced: Collection[str]) -> list[Demand]:
     """What is asked of each account, by all tasks of all scenarios together."""
     by_user: dict[str, Demand] = {}
     weight_of_all = sum(each.weight for each in scenarios)
@@ -132,11 +134,11 @@ def _demands(workload: Workload, scenarios: Sequence[Any]) -> list[Demand]:
         for part in workload.parts(scenario):
             for account, share in zip(part.accounts, shares(part.accounts), strict=True):
                 demand = by_user.setdefault(account.user, Demand(account=account))
-                _add(demand, part.need, share * part.share * scenario.weight / weight_of_all)
+                _add(demand, part.need, share * part.share * scenario.weight / weight_of_all, unpriced)
     return sorted(by_user.values(), key=lambda each: -each.share)
 
 
-def _add(demand: Demand, need: TaskNeed, share: float) -> None:
+def _add(demand: Demand, need: TaskNeed, share: float, unpriced: Collection[str]) -> None:
     account = demand.account
     run_requests = account.run_requests(need)
     demand.keys += [key for key in account.keys_of(need) if key not in demand.keys]
@@ -146,6 +148,7 @@ def _add(demand: Demand, need: TaskNeed, share: float) -> None:
         runs, part = demand.runs_by_route, share * weight / sum(weights)
         runs[run_request.operation] = runs.get(run_request.operation, 0.0) + part
         demand.cost_credits += part * run_request.likely_credits
+        demand.unpriced_runs += part * (run_request.path.split("/")[3] in unpriced)
         demand.dearest_credits = max(demand.dearest_credits, run_request.cost_credits)
 
 
@@ -172,9 +175,10 @@ def _tasks(options: LoadOptions, scenarios: Sequence[Any]) -> Tasks | None:
             return None
         users = shape
         per_user = 1 / think_s
+        total = users.total * per_user + options.users
         return Tasks(
-            total=users.total * per_user + options.users,
-            most=math.inf,
+            total=total,
+            most=math.ceil(total + _LARGEST_SURPRISE * math.sqrt(total)),
             in_window=most_in(users, WINDOW_S) * per_user + options.users,
         )
     by_chance = _LARGEST_SURPRISE * math.sqrt(shape.total) if options.spacing == "poisson" else 0.0
@@ -328,32 +332,26 @@ def _limits(demands: Sequence[Demand], tasks: Tasks | None) -> Iterator[str]:
 
 
 def _costs(
-    target: Target,
-    options: LoadOptions,
-    tasks: Tasks | None,
-    demands: Sequence[Demand],
-    *,
-    crosses: bool,
-    is_partial: bool,
+    target: Target, options: LoadOptions, tasks: Tasks | None, demands: Sequence[Demand], *, crosses: bool
 ) -> Iterator[str]:
-    dearest_credits = max((each.dearest_credits for each in demands), default=0.0)
+    """The likely and the highest cost; the budget where nothing else bounds it."""
     if not any(each.runs_by_route for each in demands):
         yield "nothing"
         return
     budget = _budget(target, options)
-    most = tasks.most if tasks and not is_partial else math.inf
-    expected = tasks.total if tasks else math.inf
-    if crosses and not is_partial:  # what is refused is free
+    expected, most = (tasks.total, tasks.most) if tasks else (math.inf, math.inf)
+    if crosses:  # what is refused is free
         windows = math.ceil(options.course.duration_s / WINDOW_S) + 1
         admitted = windows * sum(LIMIT_BY_TIER.get(each.account.tier, 0) for each in demands)
-        most, expected = min(most, admitted), min(expected, admitted)
-    mean = sum(each.cost_credits for each in demands)
-    is_told = math.isfinite(expected) and not is_partial
-    about = (
-        f"about {min(budget, expected * mean):,.0f} credits, "
-        if is_told
-        else "what is likely depends on prices, "
+        expected, most = min(expected, admitted), min(most, admitted)
+    mean, unpriced = (
+        sum(figures)
+        for figures in zip(*((each.cost_credits, each.unpriced_runs) for each in demands), strict=True)
     )
-    dearest = most * dearest_credits if dearest_credits or not is_partial else math.inf
-    name = _budget_name(target, options)
-    yield f"{about}at most {min(budget, dearest):,.0f} credits; {name} is {budget:,.0f}"
+    likely = "what is likely depends on how long users think"
+    if math.isfinite(expected):
+        likely = f"likely about {min(budget, expected * mean):,.0f} credits"
+        likely += f" and what {expected * unpriced:,.0f} runs without a price cost" if unpriced else ""
+    dearest = max(each.dearest_credits for each in demands)
+    highest = budget if unpriced or not math.isfinite(most) else min(budget, most * dearest)
+    yield f"{likely}, at most {highest:,.0f} credits; {_budget_name(target, options)} is {budget:,.0f}"

@@ -71,8 +71,22 @@ def look_ahead(
     with Client(target=target, guard=guard) as client:
         first_contact(client)
         _check(rehearsal, scenarios_in(user_classes), guard)
-        pricing = Pricing(client, target)
-        prices = {slug: pricing.worst_case(each) for slug, each in target.workflows.items() if not each.fails}
+        return _asked_prices(client, target)
+
+
+def sandbox_prices(target: Target) -> Mapping[str, float]:
+    """The same prices from the built-in sandbox, which a plan may ask: nobody else is sent anything.
+
+    Raises:
+        HarnessError: It does not answer.
+    """
+    with Client(target=target, guard=Guard(target)) as client:
+        return _asked_prices(client, target)
+
+
+def _asked_prices(client: Client, target: Target) -> Mapping[str, float]:
+    pricing = Pricing(client, target)
+    prices = {slug: pricing.worst_case(each) for slug, each in target.workflows.items() if not each.fails}
     return {slug: price for slug, price in prices.items() if price is not None}
 
 

@@ -10,7 +10,7 @@ from statistics import fmean
 from typing import Final
 
 from knouds_harness.errors import ExitCode, UsageError
-from knouds_harness.measures.objectives import judge_objectives, load_objectives
+from knouds_harness.measures.objectives import Objective, judge_objectives, load_objectives
 from knouds_harness.reporting.comparison.blocks import ALL
 from knouds_harness.reporting.comparison.change import ChangeVerdict, Figure, FigureChange, change_between
 from knouds_harness.reporting.comparison.load_figures import LoadFigures
@@ -112,6 +112,7 @@ def compare_loads(
     *,
     tolerances: Tolerances,
     objectives: Path | None,
+    added: Sequence[Objective] = (),
 ) -> LoadComparison:
     """Compare load runs.
 
@@ -120,6 +121,7 @@ def compare_loads(
         candidate: At least one.
         tolerances: What may change, and by how much.
         objectives: Where the absolute bounds are; None for none.
+        added: Bounds besides those.
 
     Raises:
         UsageError: They ran different scenarios, or one side was open and the other closed.
@@ -149,7 +151,7 @@ def compare_loads(
         scenario=scenario,
         rows=tuple(rows),
         newly_broken=tuple(sorted(_broken(candidate) - _broken(baseline))),
-        missed=tuple(_missed(valid_candidate, objectives, scenario)),
+        missed=tuple(_missed(valid_candidate, objectives, scenario, added)),
         confidence=confidence,
         baseline=tuple(valid_baseline),
         candidate=tuple(valid_candidate),
@@ -249,17 +251,19 @@ def _broken(runs: Sequence[LoadFigures]) -> set[str]:
 
 
 def _missed(
-    candidate: Sequence[LoadFigures], objectives: Path | None, scenario: str
+    candidate: Sequence[LoadFigures], objectives: Path | None, scenario: str, added: Sequence[Objective]
 ) -> Iterator[JudgedObjective]:
-    if objectives is None or not candidate:
+    """Objectives that most of the runs miss."""
+    if not candidate:
         return
-    wanted = load_objectives(objectives, scenario)
-    judged = [judge_objectives(wanted, each.operations) for each in candidate]
-    every = {(each.operation, each.measure) for run in judged for each in run}
-    for operation, measure in sorted(every):
-        mine = [
-            each for run in judged for each in run if (each.operation, each.measure) == (operation, measure)
-        ]
+    wanted = (*added, *(load_objectives(objectives, scenario) if objectives else ()))
+    judged = [
+        judge_objectives(wanted, [*each.operations, *([each.total] if each.total else [])])
+        for each in candidate
+    ]
+    every = {(each.operation, each.measure, each.bound) for run in judged for each in run}
+    for kind in sorted(every):
+        mine = [each for run in judged for each in run if (each.operation, each.measure, each.bound) == kind]
         missed = [each for each in mine if not each.is_met]
         if len(missed) * 2 > len(candidate):
             yield sorted(missed, key=lambda each: each.observed or 0)[len(missed) // 2]

@@ -44,6 +44,7 @@ class LoadFigures:
             left out.
         has_blocks: Its seconds could be read, so that the errors of its figures are known.
         broken_facts: What its answers broke of the contract, where they were checked.
+        total: Of all operations together; None in summaries that were kept without.
     """
 
     run: str
@@ -57,6 +58,7 @@ class LoadFigures:
     figures: Mapping[str, Mapping[str, Figure]]
     has_blocks: bool
     broken_facts: tuple[str, ...] = ()
+    total: OperationLoad | None = None
 
 
 def load_figures(record: RunRecord) -> LoadFigures:
@@ -84,6 +86,7 @@ def load_figures(record: RunRecord) -> LoadFigures:
         figures=_figures(results, blocks),
         has_blocks=bool(blocks),
         broken_facts=tuple(each.fact for each in results.invariants if each.broken),
+        total=results.total,
     )
 
 

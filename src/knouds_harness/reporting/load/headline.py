@@ -24,8 +24,8 @@ def load_headline(record: RunRecord, load: LoadResults) -> Headline:
     if record.outcome is RunOutcome.STOPPED:
         reason = (record.note or "no reason was kept").splitlines()[0]
         return Headline(tone="warn", title="Stopped early", detail=f"{reason.rstrip('.')}. {figures}")
-    if record.outcome is RunOutcome.INTERRUPTED:
-        return Headline(tone="warn", title="Interrupted", detail=figures)
+    if record.outcome in (RunOutcome.RUNNING, RunOutcome.INTERRUPTED):
+        return Headline(tone="warn", title=record.outcome.value.capitalize(), detail=figures)
     is_broken = any(each.broken for each in load.invariants)
     failed = None if is_broken else nothing_measured(load)
     if failed:

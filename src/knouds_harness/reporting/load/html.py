@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from knouds_harness.errors import RunRecordError
 from knouds_harness.measures.percentiles import time_ms
 from knouds_harness.reporting.comparison.baseline import RunChange
 from knouds_harness.reporting.comparison.html import change_values
@@ -24,23 +27,63 @@ from knouds_harness.reporting.pages import embedded, page, script_hashes, shippe
 from knouds_harness.reporting.rerun_command import command_again
 from knouds_harness.runs.load_record import LoadRecord
 from knouds_harness.runs.load_results import ALL_OPERATIONS, LoadResults, Times
-from knouds_harness.runs.record import RunRecord
+from knouds_harness.runs.record import RunRecord, read_run
+from knouds_harness.runs.verdicts import RunOutcome
 
 _MOST_EVIDENCE = 300
 _MOST_CHANGES = 16
 
 
-def load_html(record: RunRecord, measured: LoadRecord, change: RunChange | None = None) -> str:
-    """Lay a load run out as one HTML file, with what changed against its baseline, if it has one."""
+def live_html(folder: Path, *, version: str) -> str:
+    """The report of a load that still goes; in a browser it follows what its server has at ``/version``.
+
+    Args:
+        folder: Of the record, as far as it is written.
+        version: Of what is shown.
+
+    Raises:
+        RunRecordError: It cannot be read.
+    """
+    record = read_run(folder)
+    if record.load is None:
+        raise RunRecordError(f"{folder}: has no figures yet")
+    running = replace(record, outcome=RunOutcome.RUNNING, exit_code=None, note="")
+    return load_html(running, record.load, version=version)
+
+
+def waiting_html() -> str:
+    """The page before there are figures, which follows likewise."""
+    scripts = [shipped("live.js")]
+    return page(
+        "waiting.html.j2",
+        style=shipped("report.css"),
+        scripts=scripts,
+        script_hashes=script_hashes(scripts),
+    )
+
+
+def load_html(
+    record: RunRecord, measured: LoadRecord, change: RunChange | None = None, *, version: str = ""
+) -> str:
+    """Lay a load run out as one HTML file.
+
+    Args:
+        record: Of the run.
+        measured: Its figures.
+        change: What changed against its baseline, if it has one.
+        version: Of a page that is served while the run goes; empty for the file that needs nothing else.
+    """
     load = measured.results
     tracks = tracks_of(load)
     windows = listed(tracks)
     charts = charts_of(load, measured.seconds)
     evidence = [evidence_of(each) for each in list(record.exchange_by_id.values())[:_MOST_EVIDENCE]]
     scripts = [shipped(name) for name in ("vendor/uPlot.iife.min.js", "load_heat.js", "load.js", "report.js")]
+    scripts += [shipped("live.js")] if version else []
     return page(
         "load.html.j2",
         record=record,
+        version=version,
         load=load,
         headline=load_headline(record, load),
         describe=describe,

@@ -140,6 +140,18 @@ def test_search_that_is_ended_keeps_what_was_measured(search, ended, outcome, no
     assert len(capacity.points) == 2
 
 
+def test_target_that_did_not_answer_once_is_asked_once_more(search):
+    """It did before, so that one bad moment decides nothing; a second one ends the search."""
+    unreachable = Launched(exit_code=ExitCode.UNREACHABLE, folder=None, note="nobody answers")
+    points = Points(1000, then=unreachable)
+
+    launched = search(points)
+
+    assert [each["--rate"] for each in points.asked] == ["10", "20", "40", "40"]
+    assert launched.exit_code == ExitCode.UNREACHABLE
+    assert found_by(launched)[2].limit == "nobody answers"
+
+
 def test_search_that_comes_to_nothing_has_no_report(search):
     """Where not even the first point could be measured, the command says why instead."""
     unreachable = Launched(exit_code=ExitCode.UNREACHABLE, folder=None, note="nobody answers")

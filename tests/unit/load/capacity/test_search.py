@@ -68,6 +68,20 @@ def test_one_bad_moment_decides_nothing():
     assert 90 <= found.highest_per_s <= 100
 
 
+def test_one_point_of_a_late_generator_is_repeated_even_if_one_point_is_asked_for():
+    """It says nothing of the target, so that nothing is given up for it."""
+    is_first = iter([True])
+    measure = carries(100)
+
+    found = Search(first=64, repeats=1).run(
+        lambda rate: point(rate, generator=True) if next(is_first, False) else measure(rate)
+    )
+
+    assert [each.asked_per_s for each in found.points][:3] == [64, 64, 128]
+    assert found.highest_per_s is not None
+    assert not found.is_generator_limit
+
+
 def test_rate_that_was_kept_by_luck_is_given_up():
     """The rate that is named at last has to be kept again, or the search goes on below it."""
     lucky = iter([True])

@@ -248,7 +248,7 @@ def test_missing_file_folder_and_other_encodings_are_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("limit", "value", "found"), [("MOST_LINES", 10, "12 lines"), ("MOST_BYTES", 30, "0 MB")]
+    ("limit", "value", "found"), [("MOST_LINES", 10, "12 lines"), ("MOST_BYTES", 20, "0 MB")]
 )
 def test_file_that_is_too_long_is_refused_before_it_is_read(tmp_path, monkeypatch, limit, value, found):
     """Not one of its lines is looked at: these are wrong."""

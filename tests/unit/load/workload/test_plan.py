@@ -126,7 +126,7 @@ def test_prices_that_nobody_asked_for_are_named():
 
     lines, _ = planned(target(PIA, workflows=unpriced), "--rate", "1", is_asked=False)
 
-    assert "at most 1,000 credits" in lines
+    assert "likely about 0 credits and what 60 runs without a price cost, at most 1,000 credits" in lines
     assert "the server is asked what portrait cost" in lines
     assert "pia: runWorkflow up to 60 of 100" in lines
 
@@ -197,6 +197,14 @@ def test_closed_model_is_planned_as_if_answers_came_at_once():
 
     assert "closed model, 60 s, 2 users, at most about 122 tasks" in lines
     assert "pia: runWorkflow up to 122 of 100" in lines
+    assert "likely about 610 credits, at most 1,000 credits" in lines
+
+
+def test_closed_model_has_a_highest_cost_of_its_own():
+    """Not only what the budget allows."""
+    lines, _ = planned(target(PIA, budget=1_000_000), "--users", "2", "--duration", "60s")
+
+    assert "likely about 610 credits, at most 1,424 credits" in lines
 
 
 def test_think_time_that_depends_on_the_user_is_not_guessed():

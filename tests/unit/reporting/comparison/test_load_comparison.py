@@ -7,6 +7,7 @@ from load_records import load_run, lognormal_seconds
 from load_results import validity
 
 from knouds_harness.errors import ExitCode, UsageError
+from knouds_harness.measures.objectives import parse_objectives
 from knouds_harness.reporting.comparison.change import ChangeVerdict
 from knouds_harness.reporting.comparison.load_comparison import compare_loads
 from knouds_harness.reporting.comparison.sides import read_side
@@ -123,6 +124,19 @@ def test_missed_objective_fails_although_nothing_changed(side, tmp_path):
     comparison = compared(side("a"), side("b", first_seed=50), objectives=objectives)
 
     assert [each.measure for each in comparison.missed] == ["p99_ms"]
+    assert comparison.exit_code == ExitCode.BREACH
+
+
+def test_objectives_of_the_command_line_count_too(side):
+    """Of one operation, and of all together."""
+    added = parse_objectives(["whoami p99 < 50ms", "p99 < 60ms", "error_rate < 1%"])
+
+    comparison = compare_loads(
+        side("a"), side("b", first_seed=50), tolerances=TOLERANCES, objectives=None, added=added
+    )
+
+    missed = [(each.operation, each.bound) for each in comparison.missed]
+    assert missed == [("all operations", 60), ("whoami", 50)]
     assert comparison.exit_code == ExitCode.BREACH
 
 

@@ -6,37 +6,14 @@ from dataclasses import replace
 from io import StringIO
 
 import pytest
+from load_results import LIVE_PROGRESS
 from rich.console import Console
 
 from knouds_harness.reporting.load.live import LiveView
-from knouds_harness.runs.load_progress import LoadProgress
-from knouds_harness.runs.load_results import ErrorCount
 
-PROGRESS = LoadProgress(
-    folder="runs/one",
-    at_s=23.4,
-    duration_s=60.0,
-    warm_up_s=5.0,
-    asked_per_s=200.0,
-    recent_per_s=198.2,
-    in_flight=7,
-    users=1000,
-    requests=4711,
-    outcomes={"kept": 4600, "throttled": 100, "refused": 0, "failed": 11, "wrong": 0},
-    errors=(
-        ErrorCount(outcome="throttled", status=429, code="RATE_LIMIT_EXCEEDED", count=100),
-        ErrorCount(outcome="failed", status=None, code="ConnectionLost", count=11),
-    ),
-    percentiles_ms={"50": 1.2, "90": 3.4, "99": 120.3, "max": 400.0},
-    spent_credits=230.0,
-    most_credits=1000.0,
-    cpu_share=0.34,
-    lateness_p99_ms=0.4,
-    loop_lag_p99_ms=0.9,
-    dropped=3,
-    limits=(),
+LIMITED = replace(
+    LIVE_PROGRESS, limits=("A process of the generator used 97% of its core: use more processes.",)
 )
-LIMITED = replace(PROGRESS, limits=("A process of the generator used 97% of its core: use more processes.",))
 WHAT_IS_SHOWN = (
     "198.2",
     "200",
@@ -65,12 +42,12 @@ def shown(*moments, **options):
 @pytest.mark.parametrize("is_terminal", [True, False], ids=["terminal", "pipe"])
 def test_figure_is_shown(what, is_terminal):
     """Rates, what is in flight, percentiles, errors, credits, and how the generator does."""
-    assert what in shown(PROGRESS, force_terminal=is_terminal)
+    assert what in shown(LIVE_PROGRESS, force_terminal=is_terminal)
 
 
 def test_terminal_shows_errors_by_status_and_code():
     """The five most frequent kinds."""
-    text = shown(PROGRESS, force_terminal=True)
+    text = shown(LIVE_PROGRESS, force_terminal=True)
 
     assert "429 RATE_LIMIT_EXCEEDED" in text
     assert "no answer ConnectionLost" in text
@@ -97,7 +74,7 @@ def test_lost_worker_is_told_once():
 
 def test_sound_generator_is_not_warned_of():
     """A warning that is always there is none."""
-    assert "warning" not in shown(PROGRESS, force_terminal=True)
+    assert "warning" not in shown(LIVE_PROGRESS, force_terminal=True)
 
 
 def test_pipe_gets_a_line_every_five_seconds():
@@ -112,14 +89,14 @@ def test_pipe_gets_a_line_every_five_seconds():
 
 def test_pipe_gets_fewer_lines_later():
     """A run of an hour does not fill a log."""
-    moments = [replace(PROGRESS, at_s=float(at_s), duration_s=3600.0) for at_s in range(3600)]
+    moments = [replace(LIVE_PROGRESS, at_s=float(at_s), duration_s=3600.0) for at_s in range(3600)]
 
     assert len(shown(*moments).splitlines()) < 140
 
 
 def test_pipe_gets_plain_text():
     """No colour, no cursor movement."""
-    assert "\x1b" not in shown(PROGRESS)
+    assert "\x1b" not in shown(LIVE_PROGRESS)
 
 
 def test_no_color_is_respected(monkeypatch):
@@ -142,7 +119,7 @@ def test_view_fits_a_narrow_terminal():
 
 def test_closed_model_shows_users_and_no_schedule():
     """There are no arrivals that could be late."""
-    closed = replace(PROGRESS, asked_per_s=None, in_flight=None, lateness_p99_ms=None, dropped=0)
+    closed = replace(LIVE_PROGRESS, asked_per_s=None, in_flight=None, lateness_p99_ms=None, dropped=0)
 
     text = shown(closed)
 

@@ -1,0 +1,159 @@
+"""A load while it goes, over HTTP on this machine: its page, and figures for Prometheus."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Event, Lock, Thread
+from typing import Final
+
+from knouds_harness.errors import RunRecordError, UsageError
+from knouds_harness.reporting.load.html import live_html, waiting_html
+from knouds_harness.reporting.openmetrics import live_openmetrics
+from knouds_harness.runs.load_progress import LoadProgress
+from knouds_harness.runs.load_record import read_results
+from knouds_harness.runs.load_results import LOAD_FILE, LoadResults
+
+_HOST: Final = "127.0.0.1"
+_OWN_NAMES: Final = {_HOST, "localhost"}
+_METRICS_TYPE: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+_LAST: Final = "last"
+"""The version of the page that stays; others are numbers."""
+_IS_OPEN_WITHIN_S: Final = 10.0
+_FETCHED_WITHIN_S: Final = 10.0
+
+
+class LiveLoad:
+    """What is served: the latest of a load, as its command hears and its record says it."""
+
+    def __init__(self) -> None:
+        """Know nothing yet."""
+        self._progress: LoadProgress | None = None
+        self._results: tuple[str, LoadResults | None] = "", None
+        self._page: tuple[str, str] = "", waiting_html()
+        self._lock = Lock()
+        self._asked_s = -_IS_OPEN_WITHIN_S
+        self._is_last_fetched = Event()
+
+    def show(self, progress: LoadProgress) -> None:
+        """The load stands so now."""
+        self._progress = progress
+
+    def end(self, page: Path) -> None:
+        """The load is over, and this page is what stays; returns once a browser that is open has it."""
+        with self._lock:
+            self._page = _LAST, page.read_text(encoding="utf-8")
+        if time.monotonic() - self._asked_s < _IS_OPEN_WITHIN_S:
+            self._is_last_fetched.wait(_FETCHED_WITHIN_S)
+
+    def metrics(self) -> str:
+        """As OpenMetrics text."""
+        folder, version = self._written()
+        with self._lock:
+            if folder and self._results[0] != version:
+                self._results = version, read_results(folder, [])
+            return live_openmetrics(self._progress, self._results[1])
+
+    def version(self) -> str:
+        """Changes whenever there is another page."""
+        self._asked_s = time.monotonic()
+        return _LAST if self._page[0] == _LAST else self._written()[1]
+
+    def page(self) -> str:
+        """The report of what the record has so far; made again only where that was written again."""
+        folder, version = self._written()
+        with self._lock:
+            if self._page[0] == _LAST:
+                self._is_last_fetched.set()
+            elif folder and self._page[0] != version:
+                with suppress(RunRecordError):  # not whole yet; asked for again in a second
+                    self._page = version, live_html(folder, version=version)
+            return self._page[1]
+
+    def _written(self) -> tuple[Path | None, str]:
+        """The record, and when its figures were written; None and nothing where there are none."""
+        if self._progress is None or self._progress.folder is None:
+            return None, ""
+        folder = Path(self._progress.folder)
+        try:
+            return folder, f"{folder.name} {(folder / LOAD_FILE).stat().st_mtime_ns}"
+        except OSError:
+            return None, ""
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, live: LiveLoad, port: int, *, has_page: bool) -> None:
+        self.answer_by_path = {"/metrics": (_METRICS_TYPE, live.metrics)}
+        if has_page:
+            self.answer_by_path |= {
+                "/": ("text/html; charset=utf-8", live.page),
+                "/version": ("text/plain; charset=utf-8", live.version),
+            }
+        super().__init__((_HOST, port), _Handler)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+
+    def do_GET(self) -> None:
+        name, _, _ = self.headers.get("host", "").partition(":")
+        if name not in _OWN_NAMES:  # a page from elsewhere, whose name leads here
+            self._answer(HTTPStatus.FORBIDDEN, "text/plain", f"Ask for {_HOST}.")
+        elif self.path in self.server.answer_by_path:
+            kind, answer = self.server.answer_by_path[self.path]
+            self._answer(HTTPStatus.OK, kind, answer())
+        else:
+            self._answer(HTTPStatus.NOT_FOUND, "text/plain", " ".join(self.server.answer_by_path))
+
+    def _answer(self, status: HTTPStatus, kind: str, text: str) -> None:
+        body = text.encode("utf-8", "backslashreplace")
+        self.send_response(status)
+        self.send_header("content-type", kind)
+        self.send_header("content-length", str(len(body)))
+        self.send_header("cache-control", "no-store")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing of who asks."""
+
+
+@contextmanager
+def serving(live: LiveLoad, *, port: int | None, has_page: bool) -> Iterator[str]:
+    """Serve a load until the context ends.
+
+    Args:
+        live: What is served.
+        port: For metrics, on this machine alone; 0 for a free one, None to serve none.
+        has_page: Whether to serve the page too; on a free port, unless one is given.
+
+    Yields:
+        The address, without a slash at the end; empty where nothing is served.
+
+    Raises:
+        UsageError: The port is taken, or may not be listened on.
+    """
+    if port is None and not has_page:
+        yield ""
+        return
+    try:
+        server = _Server(live, port or 0, has_page=has_page)
+    except OSError as error:
+        raise UsageError(
+            f"--metrics-port {port}: cannot be listened on: {error.strerror}\n"
+            "  Choose another, or 0 for a free one."
+        ) from None
+    with server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
+        thread.start()
+        try:
+            yield f"http://{_HOST}:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()

@@ -1,0 +1,138 @@
+"""A load while it goes, over HTTP."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from dataclasses import replace
+from threading import Thread
+
+import httpx
+import pytest
+from load_results import LIVE_PROGRESS
+from loaded_runs import calm, loaded
+from loading import wait_until
+
+from knouds_harness.commands.live_server import LiveLoad, serving
+from knouds_harness.errors import UsageError
+from knouds_harness.runs.load_results import LOAD_FILE
+
+
+@pytest.fixture
+def live():
+    """Of a load that has not begun."""
+    return LiveLoad()
+
+
+@pytest.fixture
+def address(live):
+    """Where it is served, with its page."""
+    with serving(live, port=None, has_page=True) as found:
+        yield found
+
+
+def goes(live, folder):
+    """The load goes, and its record is in this folder."""
+    live.show(replace(LIVE_PROGRESS, folder=str(folder)))
+
+
+def test_metrics_follow_the_load(live, address, tmp_path):
+    """First nothing, then the moment, and what the record has by operation."""
+    before = httpx.get(f"{address}/metrics")
+    goes(live, loaded(tmp_path))
+
+    text = httpx.get(f"{address}/metrics").text
+
+    assert before.text == "# EOF\n"
+    assert before.headers["content-type"].startswith("application/openmetrics-text")
+    assert "knouds_harness_live_requests_per_second 198.2" in text
+    assert 'knouds_harness_requests_per_second{operation="' in text
+
+
+def test_page_is_the_report_as_far_as_it_goes(live, address, tmp_path):
+    """It says that it runs, and its version changes with its record."""
+    folder = calm(tmp_path)
+    waiting, version_before = httpx.get(f"{address}/").text, httpx.get(f"{address}/version").text
+    goes(live, folder)
+    page, version = httpx.get(f"{address}/").text, httpx.get(f"{address}/version").text
+
+    (folder / LOAD_FILE).touch()
+
+    assert "<h1>Starting</h1>" in waiting
+    assert version_before == ""
+    assert "<h1>Running</h1>" in page
+    assert f'data-version="{version}"' in page
+    assert "connect-src" in page
+    assert httpx.get(f"{address}/version").text != version
+
+
+def test_page_that_stays_is_the_report(live, address, tmp_path):
+    """Byte for byte, and whoever follows is waited for."""
+    report = tmp_path / "report.html"
+    report.write_text("<title>the report</title>", encoding="utf-8")
+    httpx.get(f"{address}/version")
+
+    ending = Thread(target=live.end, args=[report])
+    ending.start()
+    wait_until(lambda: httpx.get(f"{address}/version").text == "last")
+    was_waited_for = ending.is_alive()
+    page = httpx.get(f"{address}/").text
+    ending.join(timeout=60)
+
+    assert was_waited_for
+    assert page == "<title>the report</title>"
+    assert not ending.is_alive()
+
+
+def test_end_waits_for_nobody_where_nobody_looks(live, tmp_path):
+    """A run without an open page ends at once."""
+    (tmp_path / "report.html").write_text("", encoding="utf-8")
+
+    live.end(tmp_path / "report.html")
+
+    assert live.version() == "last"
+
+
+def test_record_that_is_gone_keeps_the_last_page(live, address, tmp_path):
+    """A removed folder is no reason for a traceback."""
+    folder = calm(tmp_path)
+    goes(live, folder)
+    page = httpx.get(f"{address}/").text
+
+    shutil.rmtree(folder)
+
+    assert httpx.get(f"{address}/").text == page
+    assert httpx.get(f"{address}/metrics").is_success
+
+
+def test_page_of_another_host_gets_nothing(address):
+    """A name elsewhere may be made to lead here, in anybody's browser."""
+    refused = httpx.get(f"{address}/metrics", headers={"host": "evil.example"})
+
+    assert refused.status_code == 403
+
+
+def test_page_is_served_only_where_asked_for(live):
+    """Metrics alone need no page."""
+    with serving(live, port=0, has_page=False) as address:
+        assert httpx.get(f"{address}/").status_code == 404
+        assert httpx.get(f"{address}/metrics").is_success
+
+
+def test_port_that_is_taken_is_one_sentence(live):
+    """And nothing was started yet."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with (
+            pytest.raises(
+                UsageError, match=rf"--metrics-port {port}: cannot be listened on: Address already"
+            ),
+            serving(live, port=port, has_page=False),
+        ):
+            pass
+
+
+def test_nothing_is_served_unasked(live):
+    """No port is opened."""
+    with serving(live, port=None, has_page=False) as address:
+        assert address == ""

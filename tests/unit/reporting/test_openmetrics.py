@@ -1,0 +1,75 @@
+"""A load while it goes, as Prometheus reads it and Grafana draws it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from load_results import LIVE_PROGRESS
+from loaded_runs import loaded
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+from knouds_harness.reporting.openmetrics import live_openmetrics, openmetrics
+from knouds_harness.runs.load_record import read_results
+from knouds_harness.runs.record import read_run
+
+DASHBOARD = Path(__file__).parents[3] / "docs" / "grafana" / "load.json"
+_METRIC = re.compile(r"\bknouds_harness_\w+")
+
+
+def samples(text):
+    """Every sample by name and values of labels, as the reference parser reads them."""
+    return {
+        (sample.name.removeprefix("knouds_harness_"), *sorted(sample.labels.values())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_moment_is_served_in_base_units():
+    """Seconds and ratios, as OpenMetrics asks for."""
+    found = samples(live_openmetrics(LIVE_PROGRESS, None))
+
+    assert found["live_requests_per_second",] == 198.2
+    assert found["live_asked_per_second",] == 200
+    assert found["live_in_flight",] == 7
+    assert found["live_response_time_seconds", "0.99"] == pytest.approx(0.1203)
+    assert found["live_response_time_seconds", "1"] == 0.4
+    assert found["live_requests_total", "throttled"] == 100
+    assert found["live_errors", "429", "RATE_LIMIT_EXCEEDED", "throttled"] == 100
+    assert found["live_errors", "ConnectionLost", "failed", "none"] == 11
+    assert found["live_spent_credits",] == 230
+    assert found["live_lateness_seconds",] == pytest.approx(0.0004)
+    assert found["live_generator_valid",] == 1
+
+
+def test_figures_by_operation_are_those_of_the_file(tmp_path):
+    """The same families as in ``metrics.txt``, as far as the record is written."""
+    folder = loaded(tmp_path)
+    in_file = samples(openmetrics(read_run(folder)))
+
+    found = samples(live_openmetrics(None, read_results(folder, [])))
+
+    assert found
+    assert found.items() <= in_file.items()
+    assert any(name == "response_time_seconds" for name, *_ in found)
+
+
+def test_nothing_is_known_before_a_load_has_begun():
+    """It is whole OpenMetrics all the same."""
+    assert live_openmetrics(None, None) == "# EOF\n"
+
+
+def test_grafana_draws_only_what_is_served(tmp_path):
+    """Each expression names a metric that there is."""
+    results = read_results(loaded(tmp_path), [])
+    served = {f"knouds_harness_{name}" for name, *_ in samples(live_openmetrics(LIVE_PROGRESS, results))}
+    panels = json.loads(DASHBOARD.read_text(encoding="utf-8"))["panels"]
+    expressions = [target["expr"] for panel in panels for target in panel["targets"]]
+
+    named = [_METRIC.findall(each) for each in expressions]
+
+    assert all(named)
+    assert {name for each in named for name in each} <= served
