@@ -130,14 +130,12 @@ def load(
         live.show(progress)
 
     with serving(served, port=metrics_port, has_page=dashboard) as address:
+        if address:
+            click.echo(f"dashboard {address}/" if dashboard else f"metrics {address}/metrics", err=True)
         with (
             target_environment(target, faults=faults) as variables,
             LiveView(errors, title=f"{file.stem} on {target}") as live,
         ):
-            if address:
-                live.say(
-                    f"{'dashboard' if dashboard else 'metrics'} {address}{'/' if dashboard else '/metrics'}"
-                )
             if find_capacity:
                 launched = search_capacity(
                     file,

@@ -120,7 +120,7 @@ def _begin(environment: Environment) -> LoadRun:
         if target:
             check_plan(target, options, host=environment.host)
             inputs = _read_inputs(environment, options, target)
-            is_asked = options.plan_only and options.target == SANDBOX
+            is_asked = options.plan_only and target.base_url == os.environ.get(_SANDBOX_URL)
             rehearsal = _rehearse(environment, target, inputs, sandbox_prices(target) if is_asked else {})
             if options.plan_only:
                 _show_plan(environment, options, rehearsal, inputs, is_asked=is_asked)
