@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import re
-import time
 from collections.abc import Awaitable
 from typing import Any
 
@@ -65,7 +64,7 @@ class Transcript:
         if body is not None:
             options["content"] = body if isinstance(body, bytes) else json.dumps(body).encode()
             headers = JSON_TYPE | headers
-        started = time.monotonic()
+        started = asyncio.get_running_loop().time()
         response = await self.client.request(method, path, headers=headers, **options)
         text = f"{path} {response.text}"
         for pattern, name in VARYING:
@@ -75,7 +74,7 @@ class Transcript:
         }
         if "x-ratelimit-reset" in shown:
             shown["x-ratelimit-reset"] = len(shown["x-ratelimit-reset"])
-        is_slow = time.monotonic() - started > 0.5
+        is_slow = asyncio.get_running_loop().time() - started > 0.5
         self.lines.append(f"{method} {persona} {response.status_code} {shown} {is_slow} {text}")
         return response
 
