@@ -96,6 +96,7 @@ def profile_of(tmp_path):
     return lambda sandbox: str(write_profile(tmp_path, sandbox, limits=LIMITS))
 
 
+@pytest.mark.nightly
 def test_check_touches_no_workflow_that_it_cannot_prove_to_be_its_own(lying_sandbox, profile_of, tmp_path):
     """Nothing that existed is changed or deleted, and the create is a breach of its fact."""
     before = workflows_of(lying_sandbox)

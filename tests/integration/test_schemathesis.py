@@ -63,6 +63,7 @@ def test_sound_server_has_no_failure(variant):
     assert "17 selected / 17 total" in output
 
 
+@pytest.mark.nightly
 def test_limited_account_has_no_failure_and_bounded_cost():
     """The same for an account whose runs carry rate-limit headers; what a run costs is bounded."""
     with running_sandbox(seed=1) as sandbox:

@@ -39,7 +39,7 @@ QUICK = [
     line
     for line, words in SHOWN.items()
     if {"facts", "--list-faults", "--plan-only", "--outcome"} & {*words}
-    and not {"--target", "--run", "--checks"} & {*words}
+    and not {"--target", "--run", "--checks", "--inputs"} & {*words}
 ]
 PLAIN_TYPES = (type(click.INT), type(click.FLOAT), click.Choice)
 

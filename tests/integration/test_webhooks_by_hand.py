@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
-from checking import check
+from checking import check, knouds
 from hand_started import free_port, write_profile
 from sampling import sampled
 
@@ -116,14 +113,7 @@ def test_taken_port_is_said_before_anything_is_sent(tmp_path, command):
     """In one clear sentence: checking ends there, and the doctor names it among what is wrong."""
     with running_sandbox() as taken, running_sandbox() as sandbox:
         profile = write_profile(tmp_path, sandbox, webhook=f'url = "{taken.base_url}/hook"')
-        process = subprocess.run(
-            [sys.executable, "-m", "knouds_harness", command, "--target", str(profile)],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        process = knouds(command, "--target", profile, cwd=tmp_path)
 
     shown = process.stdout + process.stderr
     assert process.returncode == (ExitCode.USAGE if command == "check" else ExitCode.BREACH)

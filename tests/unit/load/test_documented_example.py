@@ -16,7 +16,10 @@ GUIDE = Path(__file__).parents[3] / "docs/locust-users.md"
 
 @pytest.mark.slow
 def test_documented_locustfile_runs(tmp_path):
-    """Two seconds of it, against a server that forgets an order's id."""
+    """Some seconds of it, against a server that forgets an order's id.
+
+    Locust's run time begins when its loop last looked at the clock, which may be before its imports.
+    """
 
     def script(server: RawServer, connection: socket.socket) -> None:
         while server.read_request(connection):
@@ -34,7 +37,7 @@ def test_documented_locustfile_runs(tmp_path):
             "--spawn-rate",
             "4",
             "--run-time",
-            "2s",
+            "6s",
             "--stop-timeout",
             "5",
         ]
