@@ -52,6 +52,7 @@ NOT_BY_VERIFY = {
     "model-disabled-is-403": THE_PROFILE,
     "model-disabled-runs": THE_PROFILE,
     "model-tier-ignored": THE_PROFILE,
+    "run-async-without-credits-accepted": THE_PROFILE,
     "run-exhausted-grant-accepted": THE_PROFILE,
     "run-exhausted-grant-in-capitals": THE_PROFILE,
     "run-exhausted-grant-is-insufficient-credits": THE_PROFILE,
