@@ -78,6 +78,7 @@ SAMPLE = {
     "run-malformed-body-is-500": "a body that is no JSON",
     "usage-limit-defaults-to-20": "a history that is filled in a loop",
     "usage-row-names-the-cheapest": "a run, and its row of usage",
+    "whoami-admin-is-user": "a profile that the target contradicts",
     "rate-refusal-lacks-tier": "a window that is filled in a loop, after the clock was moved",
 }
 

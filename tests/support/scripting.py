@@ -15,6 +15,7 @@ from knouds_harness.conformance.checks.executions import MOST_SUBMIT_MS
 from knouds_harness.conformance.checks.rate_limits import seconds_left
 from knouds_harness.conformance.judging.claim import Claim
 from knouds_harness.conformance.judging.common_checks import common_claims
+from knouds_harness.conformance.suite.recorder import PROFILE_CHECK
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.exchange.evidence import Exchange
@@ -138,8 +139,9 @@ def _claims_of(finding: Finding, exchange: Exchange) -> list[Claim] | None:
     for check, claims in common_claims(exchange, document=document, shapes=ShapeJudge(document)):
         if check.id == finding.check:
             return list(claims)
-    check = all_checks()[finding.check]
-    return check.claims_given(exchange, {})
+    if finding.check == PROFILE_CHECK:  # compares with the profile
+        return None
+    return all_checks()[finding.check].claims_given(exchange, {})
 
 
 def _answer(text: str, asked: Exchange) -> Exchange:

@@ -174,7 +174,7 @@ class FindingRecorder:
             status=exchange.status,
             code=exchange.code,
             exchange_id=exchange.id,
-            curl=curl(exchange),
+            curl=curl(exchange, self.names),
             fingerprint=fingerprint(
                 check=PROFILE_CHECK,
                 fact=fact.id,
