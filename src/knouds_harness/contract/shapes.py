@@ -51,7 +51,9 @@ class ShapeJudge:
 
     def __init__(self, document: Document) -> None:
         self._document = document
-        self._registry = jsonschema_rs.Registry([(_URI, document.raw)], draft=jsonschema_rs.Draft202012)
+        self._registry = jsonschema_rs.Registry(
+            [(_URI, _judged(document.raw))], draft=jsonschema_rs.Draft202012
+        )
         self._validator_by_pointer: dict[str, jsonschema_rs.Draft202012Validator] = {}
 
     def body_mismatches(self, operation: Operation, status: int, body: Any) -> list[Mismatch]:  # noqa: ANN401  any JSON
@@ -79,11 +81,7 @@ class ShapeJudge:
         evaluation = self._validator(response.schema_pointer).evaluate(body)
         # The list alone has what a mismatch drops, and costs five times as much.
         units = evaluation.annotations() if evaluation.valid else evaluation.list()["details"]
-        notes = (
-            unit.get("annotations") or unit.get("droppedAnnotations")
-            for unit in units
-            if "/anyOf/" not in str(unit.get("evaluationPath"))  # names types for generators; an if judges
-        )
+        notes = (unit.get("annotations") or unit.get("droppedAnnotations") for unit in units)
         return frozenset(str(note["x-fact"]) for note in notes if isinstance(note, dict) and "x-fact" in note)
 
     def header_mismatches(
@@ -120,8 +118,6 @@ class ShapeJudge:
         found: dict[tuple[str, str, str], Mismatch] = {}
         fact_by_path: dict[tuple[str | int, ...], str | None] = {}  # of a million items all have the same
         for error in self._errors(pointer, value):
-            if error.kind.name == "anyOf":
-                continue  # stands beside an if that says what is wrong
             path = tuple(error.evaluation_path)
             if path not in fact_by_path:
                 fact_by_path[path] = self._nearest_fact(pointer, path)
@@ -185,6 +181,15 @@ class ShapeJudge:
             if isinstance(node, dict) and isinstance(node.get("x-fact"), str):
                 fact = node["x-fact"]
         return fact
+
+
+def _judged(node: Any) -> Any:  # noqa: ANN401  any JSON
+    """The document without each ``anyOf`` beside an ``if``: generators need the one, and the other judges."""
+    if isinstance(node, list):
+        return [_judged(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    return {name: _judged(each) for name, each in node.items() if name != "anyOf" or "if" not in node}
 
 
 def _longest_list(value: object) -> int:
