@@ -305,8 +305,8 @@ async def corners(t: Transcript) -> None:
 
 
 async def ended_for_a_while(t: Transcript) -> None:
-    """An execution that ended a second ago, without waiting for it."""
-    t.services.store.write("UPDATE runs SET ended_unix_s = ended_unix_s - 1 WHERE execution_id IS NOT NULL")
+    """An execution that ended two seconds ago, without waiting for it."""
+    t.services.store.write("UPDATE runs SET ended_unix_s = ended_unix_s - 2 WHERE execution_id IS NOT NULL")
     (execution_id,) = t.services.store.row(
         "SELECT execution_id FROM runs"
         " WHERE status = 'completed' AND execution_id IS NOT NULL AND key_id IS NOT NULL"

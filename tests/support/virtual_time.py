@@ -1,13 +1,16 @@
-"""An event loop that never waits: its clock jumps to whatever is due next."""
+"""An event loop that never waits: its clock, and the time of day with it, jumps to whatever is due next."""
 
 from __future__ import annotations
 
 import asyncio
 import selectors
+import time
 from collections.abc import Coroutine
 from typing import Any, TypeVar
+from unittest import mock
 
 Result = TypeVar("Result")
+_BEGAN_UNIX_S = 1_800_000_000.0
 
 
 class _JumpingSelector(selectors.DefaultSelector):
@@ -34,4 +37,6 @@ class _JumpingLoop(asyncio.SelectorEventLoop):
 def run_without_waiting(main: Coroutine[Any, Any, Result]) -> Result:
     """Run a coroutine that talks to nothing outside: what happens when is the same on every machine."""
     with asyncio.Runner(loop_factory=_JumpingLoop) as runner:
-        return runner.run(main)
+        loop = runner.get_loop()
+        with mock.patch.object(time, "time", side_effect=lambda: _BEGAN_UNIX_S + loop.time()):
+            return runner.run(main)
