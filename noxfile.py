@@ -12,7 +12,7 @@ import nox
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "typing", "tests", "junit", "spec"]
+nox.options.sessions = ["lint", "typing", "tests", "spec"]
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 REDOCLY = "@redocly/cli@2.77.0"
@@ -70,8 +70,22 @@ def tests(session: nox.Session) -> None:
     if session.posargs:
         session.run("pytest", *session.posargs)
         return
-    session.run("pytest", "tests/unit", "tests/mutants", "-n", "auto")
+    environment = {"JUNIT_SCHEMA": str(junit_schema(session))}
+    session.run("pytest", "tests/unit", "tests/mutants", "-n", "auto", env=environment)
     session.run("pytest", "tests/conformance")  # one run on one target: in one process
+
+
+def junit_schema(session: nox.Session) -> Path:
+    """The schema of Jenkins's xUnit plugin, which pytest's source distribution carries."""
+    folder = Path(session.virtualenv.location).absolute()
+    session.install("pip")  # uv makes environments without it
+    options = ("--quiet", "--no-deps", "--no-binary=pytest", f"--dest={folder}")
+    session.run("python", "-m", "pip", "download", *options, HOLDS_JUNIT_SCHEMA)
+    with tarfile.open(folder / f"{HOLDS_JUNIT_SCHEMA.replace('==', '-')}.tar.gz") as archive:
+        [member] = [each for each in archive.getmembers() if each.name.endswith("/junit-10.xsd")]
+        member.name = "junit-10.xsd"
+        archive.extract(member, folder, filter="data")
+    return folder / member.name
 
 
 @nox.session(tags=["gate"])
@@ -153,22 +167,6 @@ def site(session: nox.Session) -> None:
     environment = {"PAGES": str(folder), "SITE": str(folder.with_name("html")), "NO_MKDOCS_2_WARNING": "1"}
     session.run("mkdocs", *(session.posargs or ["build", "--strict", "--clean"]), env=environment)
     session.log(f"open {folder.with_name('html')}/index.html")
-
-
-@nox.session(tags=["gate"])
-def junit(session: nox.Session) -> None:
-    """``junit.xml`` by the schema of Jenkins's xUnit plugin, which pytest's source distribution carries."""
-    install(session, "test")
-    session.install("pip")  # uv makes environments without it
-    folder = Path(session.create_tmp())
-    options = ("--quiet", "--no-deps", "--no-binary=:all:", f"--dest={folder}")
-    session.run("python", "-m", "pip", "download", *options, HOLDS_JUNIT_SCHEMA)
-    with tarfile.open(folder / f"{HOLDS_JUNIT_SCHEMA.replace('==', '-')}.tar.gz") as archive:
-        [member] = [each for each in archive.getmembers() if each.name.endswith("/junit-10.xsd")]
-        member.name = "junit-10.xsd"
-        archive.extract(member, folder, filter="data")
-    environment = {"JUNIT_SCHEMA": str(folder / "junit-10.xsd")}
-    session.run("pytest", "tests/unit/reporting/test_junit_consumers.py", *session.posargs, env=environment)
 
 
 @nox.session(default=False)

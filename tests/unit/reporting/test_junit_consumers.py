@@ -1,6 +1,6 @@
 """``junit.xml`` as those read it who show it: Jenkins by its schema, GitLab by its documentation, an action.
 
-Jenkins's schema is not ours: ``nox -s junit`` fetches it and names it in ``JUNIT_SCHEMA``.
+Jenkins's schema is not ours: ``nox -s tests`` fetches it and names it in ``JUNIT_SCHEMA``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def schema():
     """What Jenkins's xUnit plugin holds files against before it shows them."""
     path = os.environ.get("JUNIT_SCHEMA")
     if not path:
-        pytest.skip("JUNIT_SCHEMA names no schema: nox -s junit fetches Jenkins's")
+        pytest.skip("JUNIT_SCHEMA names no schema: nox -s tests fetches Jenkins's")
     return xmlschema.XMLSchema(path)
 
 
