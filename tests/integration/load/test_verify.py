@@ -11,6 +11,7 @@ from loading import load
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.load.invariants.invariants import ONE_DELIVERY
+from knouds_harness.reporting.markdown_text import escaped
 from knouds_harness.runs.load_results import Invariant
 from knouds_harness.sandbox.faults import FAULTS
 from knouds_harness.sandbox.serving import running_sandbox
@@ -88,7 +89,7 @@ def test_fault_breaks_its_own_promise_and_no_other(tmp_path, fault):
     assert loaded.out.strip().startswith(f"Contract broken under load  {fact}")
     for report in ("report.html", "report.md", "junit.xml"):
         assert fact in (folder / report).read_text(encoding="utf-8")
-    assert example in (folder / "report.md").read_text(encoding="utf-8")
+    assert escaped(example) in (folder / "report.md").read_text(encoding="utf-8")
     junit = ET.parse(folder / "junit.xml")  # noqa: S314 - our own
     (failure,) = junit.iterfind(".//testsuite[@name='invariants']//failure")
     assert example in failure.attrib["message"]

@@ -15,6 +15,7 @@ from knouds_harness.measures.percentiles import RECORDED_PERCENTS
 from knouds_harness.runs.load_results import (
     ALL_OPERATIONS,
     OUTCOMES,
+    TASK,
     ErrorCount,
     OperationLoad,
     SecondRow,
@@ -40,7 +41,7 @@ def times(histogram: Histogram) -> Times:
 
 
 class Summary:
-    """Adds up seconds; those of the warm-up are shown over time and count for nothing else.
+    """Adds up seconds; of those of the warm-up, times are shown and exceptions in tasks counted.
 
     Attributes:
         measured_from_unix_s: The first whole second after the warm-up; without one, that of the start.
@@ -48,18 +49,28 @@ class Summary:
     """
 
     def __init__(self, *, start_unix_s: float, warm_up_s: float) -> None:
-        """Begin with nothing.
+        """Count from an instant.
 
         Args:
-            start_unix_s: When load began.
+            start_unix_s: As of ``begin``.
             warm_up_s: How long to leave out.
         """
-        self._start_unix_s = start_unix_s
-        whole_s = math.ceil(start_unix_s + warm_up_s)
-        self.measured_from_unix_s = whole_s if warm_up_s else int(start_unix_s)  # nothing was before it
+        self._warm_up_s = warm_up_s
         self.histograms: dict[SeriesKey, Histogram] = defaultdict(Histogram)
         self._errors: dict[Error, int] = defaultdict(int)
         self._kept_by_second: dict[int, tuple[int, float]] = {}
+        self.begin(start_unix_s)
+
+    def begin(self, start_unix_s: float) -> None:
+        """Load begins at this instant: of what came before, exceptions in tasks alone still count."""
+        self._start_unix_s = start_unix_s
+        whole_s = math.ceil(start_unix_s + self._warm_up_s)
+        self.measured_from_unix_s = whole_s if self._warm_up_s else int(start_unix_s)  # nothing was before it
+        self._kept_by_second.clear()
+        for series in [each for each in self.histograms if not each.operation.startswith(TASK)]:
+            del self.histograms[series]
+        for error in [each for each in self._errors if not each.operation.startswith(TASK)]:
+            del self._errors[error]
 
     def add(self, second: Second) -> Iterator[SecondRow]:
         """Count a second.
@@ -75,10 +86,12 @@ class Summary:
         )
         count, sum_s = self._kept_by_second.get(at_s, (0, 0.0))  # of another worker, maybe
         self._kept_by_second[at_s] = count + len(kept), sum_s + kept.mean_s * len(kept)
-        if second.unix_s >= self.measured_from_unix_s:
-            for series, histogram in second.histograms.items():
+        is_measured = second.unix_s >= self.measured_from_unix_s
+        for series, histogram in second.histograms.items():
+            if is_measured or series.operation.startswith(TASK):
                 self.histograms[series].add(histogram)
-            for error, count in second.errors.items():
+        for error, count in second.errors.items():
+            if is_measured or error.operation.startswith(TASK):
                 self._errors[error] += count
         if kept.counts:
             yield _row(at_s, ALL_OPERATIONS, {}, kept, spread="")

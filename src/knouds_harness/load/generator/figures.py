@@ -91,7 +91,7 @@ class RunFigures:
     def begin(self, start_unix_s: float) -> None:
         """Load begins at this instant."""
         self.start_unix_s = start_unix_s
-        self._summary = Summary(start_unix_s=start_unix_s, warm_up_s=self._options.warm_up_s)
+        self._summary.begin(start_unix_s)
 
     @property
     def measured_from_unix_s(self) -> float:

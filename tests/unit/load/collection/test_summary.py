@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from knouds_harness.load.collection.recording import SERVICE, Second, SeriesKey
+from knouds_harness.load.collection.recording import SERVICE, Error, Second, SeriesKey
 from knouds_harness.load.collection.request_outcomes import RequestOutcome
 from knouds_harness.load.collection.summary import Summary, times
 from knouds_harness.measures.histograms import Histogram, merged
 from knouds_harness.measures.percentiles import RECORDED_PERCENTS, TIME_MEASURES, time_ms
-from knouds_harness.runs.load_results import ALL_OPERATIONS
+from knouds_harness.runs.load_results import ALL_OPERATIONS, TASK
 
 
 def histogram(*times_ms):
@@ -68,3 +68,22 @@ def test_figures_of_a_distribution_are_those_of_the_one_list():
     assert [round(time_ms(found, measure) or 0, 1) for measure in TIME_MEASURES] == [
         50.5, 50.0, 75.0, 90.0, 95.0, 99.0, 100.0, 100.0
     ]  # fmt: skip
+
+
+def test_exceptions_in_tasks_count_whenever_they_came():
+    """As users start, in the warm-up and after it; requests count after it alone."""
+    summary = Summary(start_unix_s=1000, warm_up_s=10)
+    error = Error(f"{TASK}on_start", RequestOutcome.FAILED, 0, "KeyError")
+    request = Error("whoami", RequestOutcome.FAILED, 500, "")
+    histograms = {SeriesKey(each.operation, each.outcome): histogram(0.0) for each in (error, request)}
+
+    for unix_s in (1001, 1011, 1031):
+        if unix_s == 1011:
+            summary.begin(1010)
+        list(summary.add(Second(unix_s=unix_s, histograms=histograms, errors={error: 1, request: 1})))
+
+    by_name = {each.operation: each for each in summary.operations(10.0)}
+    assert {name: (each.requests, each.errors[0].count) for name, each in by_name.items()} == {
+        error.operation: (3, 3),
+        "whoami": (1, 1),
+    }
