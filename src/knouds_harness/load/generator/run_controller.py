@@ -208,7 +208,7 @@ class RunController:
         if self._is_concluded:
             return
         self._is_concluded = True
-        self._clean_up()
+        is_whole = self._is_kept(self._clean_up)
         was_cut_short = not self._is_stopped and self._figures.elapsed_s < self._options.course.duration_s
         waiter, verification = self.observers.webhook_waiter, self.observers.verification
         self._notes += waiter.notes() if waiter else ()
@@ -216,17 +216,23 @@ class RunController:
         results = self.results()
         exit_code = self._exit_code or exit_code_of(results, was_interrupted=was_cut_short)
         self._write(results)
-        try:
-            if self._record:
-                self._record.finish(exit_code, note="\n".join(self._notes))
-        except (HarnessError, OSError) as problem:
-            sys.stderr.write(f"error: the record is not whole: {problem}\n")
-            exit_code = ExitCode.USAGE
+        if record := self._record:
+            is_whole &= self._is_kept(lambda: record.finish(exit_code, note="\n".join(self._notes)))
+        exit_code = exit_code if is_whole else ExitCode.USAGE
         self._environment.process_exit_code = int(exit_code)
         if self._progress:
             self._progress.conclude(exit_code)
         if not self._options.started_by:
             sys.stderr.writelines(f"{line}\n" for line in exit_summary(results))
+
+    def _is_kept(self, write: Callable[[], object]) -> bool:
+        """Write into the record; if that fails, say why."""
+        try:
+            write()
+        except (HarnessError, OSError) as problem:
+            sys.stderr.write(f"error: the record is not whole: {problem}\n")
+            return False
+        return True
 
     def _clean_up(self) -> None:
         """Delete what is left of the workflows that the run has created."""
