@@ -66,6 +66,7 @@ class FastAnswer(ResponseContextManager):
         super().__init__(answered, answered._request_event, meta, catch_response=True)  # noqa: SLF001 - copied
         meta["response"] = self
         self.elapsed_ms: float = meta["response_time"]
+        self.method: str = meta["request_type"]
 
     def json(self) -> Any:  # noqa: ANN401 - JSON
         """The body.
