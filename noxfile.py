@@ -21,8 +21,7 @@ CLIENT_GENERATOR = "openapi-python-client==0.29.1"  # tests/clients/package.json
 SITE = "mkdocs-material==9.8.2"
 PAGES = ("README.md", "CHANGELOG.md", "docs", "spec", "reports/README.md", "benchmarks/README.md")
 WORKERS = str(2 * (os.cpu_count() or 1))  # of tests that wait for half of their time
-APART = ("--ignore=tests/integration/browser", "--ignore=tests/integration/load")  # sessions of their own
-INTEGRATION = ("tests/integration", *APART, "-n", WORKERS)
+INTEGRATION = ("tests/integration", "--ignore=tests/integration/browser", "-n", WORKERS)
 HOLDS_JUNIT_SCHEMA = "pytest==9.1.1"
 
 
@@ -178,24 +177,23 @@ def integration(session: nox.Session) -> None:
 
 @nox.session(default=False, tags=["nightly"])
 def nightly(session: nox.Session) -> None:
-    """What the integration tests leave out: every kind of fault, server, command and profile."""
-    install(session, "test")
+    """What the integration tests leave out: every kind of fault, server, command, profile and load."""
+    install(session, "test", "browser")
     session.run("pytest", *INTEGRATION, "-m", "nightly", *session.posargs)
-
-
-@nox.session(default=False)
-def integration_load(session: nox.Session) -> None:
-    """Load end to end, one test at a time: a generator that shares its core says so, and measures nothing."""
-    install(session, "test")
-    session.run("pytest", "tests/integration/load", *session.posargs)
+    browse(session, "nightly")
 
 
 @nox.session(default=False)
 def browser(session: nox.Session) -> None:
     """Reports in a real browser; Chromium comes from Debian. Screenshots are kept in reports/screenshots."""
     install(session, "test", "browser")
-    options = ("-n", "auto", *session.posargs)
-    session.run("pytest", "tests/integration/browser", *options, env={"REQUIRE_BROWSER": "1"})
+    browse(session, "not nightly")
+
+
+def browse(session: nox.Session, marked: str) -> None:
+    """Run the tests in a browser that are marked so; a missing one fails."""
+    command = ("pytest", "tests/integration/browser", "-n", "auto", "-m", marked, *session.posargs)
+    session.run(*command, env={"REQUIRE_BROWSER": "1"})
 
 
 @nox.session(default=False)

@@ -11,6 +11,8 @@ import pytest
 def sampled(cases: Sequence[object], *, every: int) -> list[Any]:
     """Mark all but every nth case as nightly, the first being one that CI tries."""
     return [
-        case if place % every == 0 else pytest.param(case, marks=pytest.mark.nightly)
+        case
+        if place % every == 0
+        else pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=pytest.mark.nightly)
         for place, case in enumerate(cases)
     ]

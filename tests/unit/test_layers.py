@@ -32,15 +32,3 @@ def test_sandbox_knows_nothing_of_the_document():
     foreign = [name for name in modules.split() if not name.startswith("knouds_harness.sandbox")]
     assert foreign == ["knouds_harness.errors"]
     assert documents == ""
-
-
-def test_importing_the_package_has_no_effect():
-    """Importing every part of the harness starts nothing and prints nothing."""
-    code = (
-        "import threading; from knouds_harness.commands.cli import COMMANDS, command_named;"
-        "[command_named(name) for name in COMMANDS]; print(threading.active_count())"
-    )
-
-    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-
-    assert (process.stdout, process.stderr) == ("1\n", "")

@@ -1,13 +1,14 @@
 """What holds for every report, whatever it reports on, in a real browser."""
 
 import pytest
+from sampling import sampled
 
 from .conftest import REPORTS, SCREENSHOTS
 
 pytestmark = pytest.mark.slow
 every_report = pytest.mark.parametrize("name", REPORTS)
 every_size = pytest.mark.parametrize("size", ["desktop", "phone"])
-every_look = pytest.mark.parametrize(("size", "scheme"), [("desktop", "light"), ("phone", "dark")])
+LOOKS = [("desktop", "light"), ("phone", "dark")]
 
 
 @every_report
@@ -19,8 +20,9 @@ def test_nothing_is_asked_of_a_network(open_report, report_paths, name):
     assert opened.complaints == []
 
 
-@every_report
-@every_look
+@pytest.mark.parametrize(
+    ("name", "size", "scheme"), sampled([(name, *look) for name in REPORTS for look in LOOKS], every=3)
+)
 def test_axe_finds_no_violation(open_report, name, size, scheme):
     """With a dozen things unfolded. A screenshot is kept, in ``reports/screenshots``."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="pip install --group browser")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hand_started import write_profile
 from loading import Loaded, latest_record, load, started_load, wait_until
+from sampling import sampled
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from knouds_harness.errors import ExitCode
@@ -75,6 +76,7 @@ def capacity_of(record: RunRecord | None) -> Capacity:
     return record.load.results.capacity
 
 
+@pytest.mark.nightly
 def test_rate_that_the_target_carries_is_found(runs, search):
     """Rates double up to the highest that is allowed; report and terminal say what was found."""
     loaded, capacity = found_by(runs, search(5000, "--rate", "4", "--up-to", "8"))
@@ -87,6 +89,7 @@ def test_rate_that_the_target_carries_is_found(runs, search):
     assert "Capacity at least 8/s" in (loaded.record.folder / "report.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.nightly
 def test_target_that_is_too_slow_at_any_rate_fails(runs, search):
     """Where the objectives ask for less than the latency, no rate keeps them, and the exit code is 1."""
     loaded, capacity = found_by(runs, search(40, "--rate", "1"))
@@ -110,6 +113,7 @@ def with_one_slot(app: ASGIApp) -> ASGIApp:
     return take_turns
 
 
+@pytest.mark.nightly
 def test_capacity_that_the_target_sets_is_found(tmp_path, search_on, monkeypatch):
     """One run at a time, of fifty milliseconds each, are under twenty per second; the knee is there too."""
     make_server = serving.make_server
@@ -129,6 +133,7 @@ def test_capacity_that_the_target_sets_is_found(tmp_path, search_on, monkeypatch
     assert f"Capacity {capacity.highest_per_s:g}/s" in loaded.out
 
 
+@pytest.mark.nightly
 def test_interrupted_search_keeps_its_points(runs, search):
     """Ctrl-C ends the point at hand, and the report has those before it."""
     with started_load(runs, *search(5000, "--rate", "2", "--up-to", "1000")) as process:
@@ -149,11 +154,14 @@ def test_interrupted_search_keeps_its_points(runs, search):
 
 @pytest.mark.parametrize(
     ("more", "message"),
-    [
-        (("--shape", "ramp"), "Leave --shape out"),
-        (("--within", "1s"), "not even one point"),
-        (("--warm-up", "2"), "leaves nothing of a point"),
-    ],
+    sampled(
+        [
+            (("--shape", "ramp"), "Leave --shape out"),
+            (("--within", "1s"), "not even one point"),
+            (("--warm-up", "2"), "leaves nothing of a point"),
+        ],
+        every=3,
+    ),
 )
 def test_what_makes_no_search_is_refused(runs, search, more, message):
     """One sentence and exit code 2, before anything is sent."""
@@ -164,6 +172,7 @@ def test_what_makes_no_search_is_refused(runs, search, more, message):
     assert message in loaded.err
 
 
+@pytest.mark.nightly
 def test_scenario_without_objectives_cannot_be_searched(runs, search, tmp_path):
     """Every rate would keep none at all."""
     arguments = search(5000)

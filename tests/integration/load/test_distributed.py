@@ -166,6 +166,7 @@ def is_counted_once(record: RunRecord, counts: Counts) -> bool:
     return requests - unanswered <= len(counts.at_s) <= requests
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_workers_keep_one_schedule_and_count_what_the_server_counts(runs, profile, counts):
     """All arrivals are sent once, every request is counted once, and credits agree."""
@@ -181,6 +182,7 @@ def test_workers_keep_one_schedule_and_count_what_the_server_counts(runs, profil
     assert results.cost_credits == pytest.approx(counts.cost_credits)
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_merged_histogram_is_what_one_process_would_have(runs, profile, tmp_path, counts):
     """Each sample once, in its bucket, whichever worker took it."""
@@ -200,6 +202,7 @@ def test_merged_histogram_is_what_one_process_would_have(runs, profile, tmp_path
     assert merged == expected
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_credits_hold_in_total(runs, profile_with, counts):
     """Together the workers spend what there is, and then the run ends in words."""
@@ -213,6 +216,7 @@ def test_credits_hold_in_total(runs, profile_with, counts):
     assert results_of(record).cost_credits == pytest.approx(counts.cost_credits)
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_pace_holds_in_total(runs, profile_with, counts):
     """However many workers there are, the server sees no more per second than the profile allows.
@@ -230,6 +234,7 @@ def test_pace_holds_in_total(runs, profile_with, counts):
     assert max(sum(start <= each < start + 1 for each in counts.all_at_s) for start in counts.all_at_s) <= 30
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_lost_worker_ends_the_run_with_what_was_measured(runs, profile, counts):
     """At once, as a measurement that is not valid; its last seconds are missing, and the figures say so."""
@@ -253,6 +258,7 @@ def test_lost_worker_ends_the_run_with_what_was_measured(runs, profile, counts):
     assert last_s < 60
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_worker_that_is_ended_in_order_interrupts_the_run(runs, profile, counts):
     """As Kubernetes ends one: what it sent is counted, but for half a load there is no verdict."""
@@ -269,6 +275,7 @@ def test_worker_that_is_ended_in_order_interrupts_the_run(runs, profile, counts)
     assert is_counted_once(record, counts)
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_run_whose_only_worker_is_lost_ends(runs, profile, counts):
     """Locust stops its test where nobody is left; the record says why."""

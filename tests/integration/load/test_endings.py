@@ -8,6 +8,7 @@ import signal
 import psutil
 import pytest
 from loading import end_of, started_load, wait_until
+from sampling import sampled
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.runs.load_results import LOAD_FILE
@@ -38,7 +39,9 @@ def wait_for_load(runs, process):
     return family_of(process)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number", sampled([signal.SIGINT, signal.SIGTERM], every=2), ids=lambda number: number.name
+)
 def test_interrupted_run_ends_with_130_and_a_complete_report(runs, number):
     """Ctrl-C and a supervisor's stop: figures, reports, and no process left."""
     with started_load(runs, "reads", "--users", "4", *LONG) as process:
@@ -55,6 +58,7 @@ def test_interrupted_run_ends_with_130_and_a_complete_report(runs, number):
     assert is_gone(family)
 
 
+@pytest.mark.nightly
 def test_interrupted_workers_end_too(runs):
     """Those of --processes, with what they had counted."""
     with started_load(runs, "reads", "--users", "4", "--processes", "2", *LONG) as process:
@@ -67,6 +71,7 @@ def test_interrupted_workers_end_too(runs):
     assert is_gone(family)
 
 
+@pytest.mark.nightly
 def test_second_interruption_ends_at_once_with_a_report(runs, profile):
     """Also where a worker would be waited for."""
     with started_load(
@@ -83,6 +88,7 @@ def test_second_interruption_ends_at_once_with_a_report(runs, profile):
     wait_until(lambda: is_gone(family), timeout_s=5)
 
 
+@pytest.mark.nightly
 def test_killed_run_controller_leaves_a_readable_record(runs):
     """What it had counted is shown, and that it was killed."""
     with started_load(runs, "reads", "--users", "4", "--processes", "2", *LONG) as process:
@@ -103,6 +109,7 @@ def test_killed_run_controller_leaves_a_readable_record(runs):
     wait_until(lambda: is_gone(family), timeout_s=10)
 
 
+@pytest.mark.nightly
 def test_killed_command_takes_everything_with_it(runs):
     """Locust, its workers and the sandbox notice that nobody leads them any more."""
     with started_load(runs, "reads", "--users", "4", "--processes", "2", *LONG) as process:

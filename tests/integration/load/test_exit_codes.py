@@ -8,12 +8,14 @@ import socket
 import pytest
 from hand_started import free_port, write_profile
 from loading import load, valid_load
+from sampling import sampled
 
 from knouds_harness.errors import ExitCode
 
 CLOSED = ("--users", "2", "--duration", "2s", "--quiet")
 
 
+@pytest.mark.nightly
 def test_kept_objectives_end_with_0(profile, runs, tmp_path):
     """A run that kept everything says so, and where its report is."""
     objectives = tmp_path / "objectives.toml"
@@ -43,19 +45,22 @@ def test_missed_objective_ends_with_1_and_stands_first(profile, runs, tmp_path):
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
-    [
-        (("nothing",), 'no scenario "nothing"'),
-        (("reads", "--rate", "fast"), "not a valid float"),
-        (("reads", "--duration", "5x"), "is no time"),
-        (("reads", "--abort-on", "p98=3"), "p98: is no measure"),
-        (("reads", "--target", "nowhere"), 'no target "nowhere"'),
-        (("reads", "--objectives", "nowhere.toml"), "nowhere.toml: cannot be read"),
-        (("reads", "--", "--no-such-option"), "error: unrecognized arguments: --no-such-option\n"),
-        (("reads", "--up-to", "9"), "--up-to belongs to --find-capacity"),
-        (("reads", "--within", "10m"), "--within belongs to --find-capacity"),
-        (("reads", "--finish", "webhook", *CLOSED), "no task of this scenario runs anything"),
-        (("reads", "--objective", "p98 < 3s"), "p98 is no measure"),
-    ],
+    sampled(
+        [
+            (("nothing",), 'no scenario "nothing"'),
+            (("reads", "--rate", "fast"), "not a valid float"),
+            (("reads", "--duration", "5x"), "is no time"),
+            (("reads", "--abort-on", "p98=3"), "p98: is no measure"),
+            (("reads", "--target", "nowhere"), 'no target "nowhere"'),
+            (("reads", "--objectives", "nowhere.toml"), "nowhere.toml: cannot be read"),
+            (("reads", "--", "--no-such-option"), "error: unrecognized arguments: --no-such-option\n"),
+            (("reads", "--up-to", "9"), "--up-to belongs to --find-capacity"),
+            (("reads", "--within", "10m"), "--within belongs to --find-capacity"),
+            (("reads", "--finish", "webhook", *CLOSED), "no task of this scenario runs anything"),
+            (("reads", "--objective", "p98 < 3s"), "p98 is no measure"),
+        ],
+        every=8,
+    ),
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 def test_impossible_command_ends_with_2(runs, arguments, says):
@@ -70,15 +75,18 @@ def test_impossible_command_ends_with_2(runs, arguments, says):
 
 @pytest.mark.parametrize(
     ("text", "says"),
-    [
-        ("from locust import User\n", "does not install the plugin"),
-        ("from locust import User\nx = 1 +\n", "mine.py, line 2: SyntaxError: invalid syntax\n"),
-        ("\n\nraise ValueError('so')\n", "mine.py, line 3: ValueError: so\n"),
-        (
-            "import no_such_module\n",
-            "mine.py, line 1: ModuleNotFoundError: No module named 'no_such_module'\n",
-        ),
-    ],
+    sampled(
+        [
+            ("from locust import User\n", "does not install the plugin"),
+            ("from locust import User\nx = 1 +\n", "mine.py, line 2: SyntaxError: invalid syntax\n"),
+            ("\n\nraise ValueError('so')\n", "mine.py, line 3: ValueError: so\n"),
+            (
+                "import no_such_module\n",
+                "mine.py, line 1: ModuleNotFoundError: No module named 'no_such_module'\n",
+            ),
+        ],
+        every=8,
+    ),
     ids=["plugin", "syntax", "exception", "import"],
 )
 def test_locust_file_at_fault_is_one_sentence(runs, tmp_path, text, says):
@@ -95,6 +103,7 @@ def test_locust_file_at_fault_is_one_sentence(runs, tmp_path, text, says):
     assert "__main__.py" not in loaded.err
 
 
+@pytest.mark.nightly
 def test_target_without_the_keys_ends_with_2(runs, tmp_path, sandbox):
     """The message names what a key has to hold."""
     profile = write_profile(tmp_path, sandbox)
@@ -110,6 +119,7 @@ def test_target_without_the_keys_ends_with_2(runs, tmp_path, sandbox):
     assert "Traceback" not in loaded.err
 
 
+@pytest.mark.nightly
 def test_taken_port_for_deliveries_ends_with_2(runs, tmp_path, sandbox):
     """Before load begins, and without a record of nothing."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -147,6 +157,7 @@ def test_spent_budget_ends_with_4_and_a_whole_report(profile, runs):
     assert loaded.results.cost_credits <= 20
 
 
+@pytest.mark.nightly
 def test_kind_of_action_that_is_not_allowed_ends_with_4(runs, tmp_path, sandbox):
     """Nothing is written where the profile does not arm it."""
     profile = write_profile(tmp_path, sandbox, limits='allow = ["read"]')

@@ -40,6 +40,7 @@ def desk(sandbox):
     shutil.rmtree(folder)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     "asked", [("--rate", "20", "--duration", "2s"), ("--find-capacity", "--duration", "2s", "--up-to", "12")]
 )

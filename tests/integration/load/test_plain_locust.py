@@ -8,6 +8,7 @@ import sys
 
 import pytest
 from hand_started import write_profile
+from sampling import sampled
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.load.generator.launching import scenario_file
@@ -32,11 +33,14 @@ def test_scenario_runs_in_plain_locust():
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
-    [
-        (("--host", "http://127.0.0.1:9"), "no target is named"),
-        (("--target", "sandbox", "--host", "http://127.0.0.1:9"), "Leave --host out"),
-        (("--target", "nowhere"), 'no target "nowhere"'),
-    ],
+    sampled(
+        [
+            (("--host", "http://127.0.0.1:9"), "no target is named"),
+            (("--target", "sandbox", "--host", "http://127.0.0.1:9"), "Leave --host out"),
+            (("--target", "nowhere"), 'no target "nowhere"'),
+        ],
+        every=3,
+    ),
     ids=["no target", "another host", "unknown target"],
 )
 def test_misuse_is_said_in_words(arguments, says):
@@ -48,6 +52,7 @@ def test_misuse_is_said_in_words(arguments, says):
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.nightly
 def test_plan_that_cannot_be_leaves_no_record(tmp_path, sandbox):
     """A profile without anything to run is found out before anything is sent, so there is nothing to keep."""
     profile = write_profile(tmp_path, sandbox)

@@ -33,6 +33,7 @@ def test_plan_is_printed_and_nothing_is_sent(tmp_path, sandbox, listener):
         listener.accept()
 
 
+@pytest.mark.nightly
 def test_what_will_not_work_out_is_said_before_load_begins(tmp_path, sandbox):
     """And stands in the record: here a rate that crosses no limit."""
     profile = str(write_profile(tmp_path, sandbox))
@@ -48,6 +49,7 @@ def test_what_will_not_work_out_is_said_before_load_begins(tmp_path, sandbox):
     assert warning in loaded.results.note
 
 
+@pytest.mark.nightly
 def test_plan_that_nobody_can_carry_out_is_an_error(tmp_path, sandbox):
     """No key holds what the scenario needs."""
     profile = write_profile(tmp_path, sandbox)
@@ -60,6 +62,7 @@ def test_plan_that_nobody_can_carry_out_is_an_error(tmp_path, sandbox):
     assert "run_cheapest is left out: it needs an account of the tier pro or business" in loaded.err
 
 
+@pytest.mark.nightly
 def test_plan_knows_stages_and_time_to_think(tmp_path, sandbox):
     """How many tasks a course holds, and how many users who pause so long do at most."""
     profile = ("--target", str(write_profile(tmp_path, sandbox)), "--plan-only")

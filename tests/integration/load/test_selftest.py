@@ -5,9 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from knouds_harness.errors import ExitCode
 
 
+@pytest.mark.nightly
 def test_selftest_says_what_the_machine_can_be_trusted_with():
     """Each row is there, each request is counted, and the exit code agrees with the rows."""
     command = [sys.executable, "-m", "knouds_harness", "selftest", "--seconds", "1", "--rate", "50"]

@@ -24,6 +24,7 @@ def pro(small):
     return small.key("pro", PRO, user="pia", tier="pro").resource(PORTRAIT)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("table", "says"),
     [
@@ -42,6 +43,7 @@ def test_workflow_that_is_not_there_ends_load_before_it_begins(tmp_path, small, 
     assert says in loaded.err
 
 
+@pytest.mark.nightly
 def test_contradiction_that_the_load_does_not_rest_on_is_no_matter(tmp_path, pro):
     """Another key of the profile is wrong, and may run nothing."""
     pro.key("other", (), user="bea", tier="business", secret="knouds_live_wrong")
@@ -65,6 +67,7 @@ def test_exception_as_users_start_is_shown_once_and_ends_the_run(tmp_path, pro):
     assert len(loaded.err.splitlines()) < 20, loaded.err
 
 
+@pytest.mark.nightly
 def test_rare_exception_in_a_task_counts_and_ends_nothing(tmp_path, pro):
     """The run comes to its end, and is red."""
     scenario = scenario_of(
@@ -80,6 +83,7 @@ def test_rare_exception_in_a_task_counts_and_ends_nothing(tmp_path, pro):
     assert loaded.results.note.count("Ended early") == 0
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("client", ["knouds", "fast"])
 def test_client_of_ones_own_scenario_sends_the_personas_key(tmp_path, pro, client):
     """Without being told to."""
@@ -93,6 +97,7 @@ def test_client_of_ones_own_scenario_sends_the_personas_key(tmp_path, pro, clien
     assert operation.outcomes["kept"] == operation.requests > 0
 
 
+@pytest.mark.nightly
 def test_more_credits_than_the_profile_allows_are_not_spent(tmp_path, pro):
     """``--credits`` can only lower what ``limits.credits`` says."""
     pro.limits = 'credits = 8\nallow = ["read", "run"]'
@@ -107,6 +112,7 @@ def test_more_credits_than_the_profile_allows_are_not_spent(tmp_path, pro):
     assert loaded.results.cost_credits <= 8
 
 
+@pytest.mark.nightly
 def test_seed_of_0_is_kept(tmp_path, pro):
     """As any other."""
     loaded = load(tmp_path / "runs", "reads", "--target", pro.written(), "--seed", "0", *SHORT)
@@ -114,6 +120,7 @@ def test_seed_of_0_is_kept(tmp_path, pro):
     assert loaded.results.plan.seed == 0
 
 
+@pytest.mark.nightly
 def test_run_whose_record_is_removed_never_ends_well(tmp_path, pro):
     """There is nothing to make a report of, and that is said."""
     runs = tmp_path / "runs"

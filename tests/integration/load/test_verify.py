@@ -8,6 +8,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from hand_started import free_port, write_profile
 from loading import load
+from sampling import sampled
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.load.invariants.invariants import ONE_DELIVERY
@@ -73,7 +74,7 @@ def facts(found):
     return {each.fact for each in found}
 
 
-@pytest.mark.parametrize("fault", CASES)
+@pytest.mark.parametrize("fault", sampled(list(CASES), every=16))
 def test_fault_breaks_its_own_promise_and_no_other(tmp_path, fault):
     """The run ends with 1 and names the fact and an example, in every report."""
     with serving(tmp_path, faults=(fault,)) as profile:
@@ -95,7 +96,9 @@ def test_fault_breaks_its_own_promise_and_no_other(tmp_path, fault):
     assert example in failure.attrib["message"]
 
 
-@pytest.mark.parametrize("processes", [(), ("--processes", "2")], ids=["alone", "workers"])
+@pytest.mark.parametrize(
+    "processes", [pytest.param((), marks=pytest.mark.nightly), ("--processes", "2")], ids=["alone", "workers"]
+)
 def test_sound_server_breaks_nothing(tmp_path, processes):
     """Whoever sees the answers: nothing is broken, and what was seen is told apart from what was not."""
     with serving(tmp_path) as profile:
@@ -115,6 +118,7 @@ def test_sound_server_breaks_nothing(tmp_path, processes):
     assert {"rate.remaining-falls", "rate.over-limit-is-429"} <= facts(found["untested"])
 
 
+@pytest.mark.nightly
 def test_promise_is_broken_between_workers(tmp_path):
     """What one worker sees is compared with what another does."""
     with serving(tmp_path, faults=("async-execution-id-repeats",)) as profile:
@@ -126,6 +130,7 @@ def test_promise_is_broken_between_workers(tmp_path):
     assert broken.seen == broken.broken + 1
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("variant", ["talkative", "strict"])
 def test_what_no_source_settles_fails_no_run(tmp_path, variant):
     """Servers may choose; assumptions that do not hold are excused."""
@@ -136,6 +141,7 @@ def test_what_no_source_settles_fails_no_run(tmp_path, variant):
     assert loaded.exit_code in {ExitCode.KEPT, ExitCode.INVALID_MEASUREMENT}
 
 
+@pytest.mark.nightly
 def test_limit_is_crossed_and_kept(tmp_path):
     """The window admits all of the limit and no more, without being asked to verify."""
     with serving(tmp_path) as profile:
@@ -156,6 +162,7 @@ def test_limit_is_crossed_and_kept(tmp_path):
     assert loaded.exit_code in {ExitCode.KEPT, ExitCode.INVALID_MEASUREMENT}
 
 
+@pytest.mark.nightly
 def test_part_of_the_answers_is_enough_for_invariants(tmp_path):
     """A ratio thins the shapes out, and not the observations."""
     with serving(tmp_path) as profile:
@@ -166,6 +173,7 @@ def test_part_of_the_answers_is_enough_for_invariants(tmp_path):
     assert seen["run.success-shape"] < 40
 
 
+@pytest.mark.nightly
 def test_without_a_receiver_webhooks_are_untested(tmp_path):
     """And the report says what it takes."""
     with running_sandbox() as sandbox:
@@ -183,6 +191,7 @@ def delivered_once(loaded):
     return invariant
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(("fault", "state"), [((), "kept"), (("--fault", "webhook-sent-twice"), "broken")])
 def test_deliveries_that_users_wait_for_are_counted_too(tmp_path, fault, state):
     """On the built-in sandbox, whose keys with a webhook are minted for the run."""
@@ -196,6 +205,7 @@ def test_deliveries_that_users_wait_for_are_counted_too(tmp_path, fault, state):
     assert not invariant.broken or "more than once" in invariant.example
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("finish", ["poll", "webhook"])
 def test_delivery_that_never_comes_is_missing(tmp_path, finish):
     """Whoever waits for it in vain asks how the run ended before the load is over."""

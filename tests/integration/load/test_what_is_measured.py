@@ -14,6 +14,7 @@ def folder(tmp_path):
     return tmp_path / "runs"
 
 
+@pytest.mark.nightly
 def test_ends_come_by_webhook(folder):
     """Each cycle takes its delivery, asks once, and says how late it was."""
     cycles = load(folder, "async_cycles", "--finish", "webhook", *CLOSED).results.cycles
@@ -25,6 +26,7 @@ def test_ends_come_by_webhook(folder):
     assert cycles.undelivered == 0
 
 
+@pytest.mark.nightly
 def test_delivery_with_a_wrong_signature_is_polled_for_instead(folder):
     """It is not believed, and the report says so; a delivery is waited for as long as a run may take."""
     loaded = load(
@@ -38,6 +40,7 @@ def test_delivery_with_a_wrong_signature_is_polled_for_instead(folder):
     assert loaded.results.cycles.webhook_delay.count == 0
 
 
+@pytest.mark.nightly
 def test_target_that_cannot_reach_this_machine_is_polled(folder, profile):
     """And the report says why."""
     loaded = load(folder, "async_cycles", "--finish", "webhook", "--target", profile, *CLOSED)
@@ -47,6 +50,7 @@ def test_target_that_cannot_reach_this_machine_is_polled(folder, profile):
     assert loaded.results.cycles.polls
 
 
+@pytest.mark.nightly
 def test_answers_that_were_not_kept_are_evidence(folder):
     """A few exchanges of each kind, linked from the figures."""
     loaded = load(folder, "reads", "--fault", "pricing-is-404", "--rate", "60", "--duration", "2s", "--quiet")

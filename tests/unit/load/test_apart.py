@@ -8,13 +8,14 @@ import sys
 import pytest
 
 EVERYTHING_ELSE = """
-import pkgutil, sys
+import pkgutil, sys, threading
 import knouds_harness
 
 for module in pkgutil.walk_packages(knouds_harness.__path__, "knouds_harness."):
     if not module.name.startswith("knouds_harness.load") and not module.name.endswith("__main__"):
         __import__(module.name)
 print(*(name for name in ("locust", "gevent", "knouds_harness.load.users") if name in sys.modules))
+print(threading.active_count())
 """
 
 CLIENT_AND_HISTOGRAMS = """
@@ -30,12 +31,12 @@ print("locust" in sys.modules, monkey.is_module_patched("socket"))
 @pytest.mark.parametrize(
     ("code", "printed"),
     [
-        pytest.param(EVERYTHING_ELSE, "", id="everything else"),
-        pytest.param(CLIENT_AND_HISTOGRAMS, "False False", id="client and histograms"),
+        pytest.param(EVERYTHING_ELSE, "\n1\n", id="everything else, which starts nothing either"),
+        pytest.param(CLIENT_AND_HISTOGRAMS, "False False\n", id="client and histograms"),
     ],
 )
 def test_importing_what_needs_no_locust_patches_nothing(code, printed):
     """No part of the harness but load imports Locust or gevent, and not even the client patches a process."""
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
-    assert process.stdout.strip() == printed
+    assert (process.stdout, process.stderr) == (printed, "")
