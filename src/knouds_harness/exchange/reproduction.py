@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import re
 import shlex
 from collections.abc import Callable, Mapping
@@ -72,8 +74,8 @@ def curl(exchange: Exchange, names: ShellNames | None = None) -> str:
     """One line for a POSIX shell that sends the exchange's request again.
 
     Keys are variables, as ``$KNOUDS_KEY_FULL`` for persona ``full`` unless the profile names another. A body
-    with bytes that no shell argument can hold comes through a pipe; one that is too long for a line is to be
-    taken from the run's HAR file.
+    with bytes that no shell argument can hold comes through a pipe, a long one compressed; one that is too
+    long for a line even so is to be taken from the run's HAR file.
     """
     names = names or ShellNames()
     line, note = command(exchange, names, names.addressed)
@@ -117,8 +119,7 @@ def command(
     if not any(name.lower() == "content-type" for name, _ in exchange.sent_headers):
         words += ["-H", "'content-type:'"]  # curl would add one
     if len(request.body) > _MAX_BODY_BYTES:
-        words += ["--data-binary", f"@{exchange.id}.body"]
-        return " ".join(words), f"its {len(request.body)} bytes: exchanges.har, {exchange.id}"
+        return _with_long_body(words, request.body, exchange.id)
     return _with_body(words, request.body, names, fill), ""
 
 
@@ -146,6 +147,14 @@ def _with_body(words: list[str], body: bytes, names: ShellNames, fill: Callable[
         octal = "".join(chr(byte) if _is_literal(byte) else f"\\{byte:03o}" for byte in body)
         return f"printf -- '{octal}' | {' '.join([*words, '--data-binary', '@-'])}"
     return " ".join([*words, "--data-raw", _quoted(fill(text), names)])
+
+
+def _with_long_body(words: list[str], body: bytes, exchange_id: str) -> tuple[str, str]:
+    packed = base64.b64encode(gzip.compress(body, mtime=0)).decode()
+    if len(packed) <= _MAX_BODY_BYTES:
+        return f"echo {packed} | base64 -d | gunzip | {' '.join([*words, '--data-binary', '@-'])}", ""
+    line = " ".join([*words, "--data-binary", f"@{exchange_id}.body"])
+    return line, f"its {len(body)} bytes: exchanges.har, {exchange_id}"
 
 
 def _is_literal(byte: int) -> bool:
