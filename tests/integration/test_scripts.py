@@ -68,7 +68,7 @@ NOT_BY_VERIFY = {
     "write-to-foreign-template-accepted": THE_PROFILE,
 }
 
-TRIES_AT_ONCE = 10
+TRIES_AT_ONCE = 30
 
 SAMPLE = {
     "auth-cut-key-accepted": "an altered key, in one line",
