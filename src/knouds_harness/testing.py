@@ -1,7 +1,7 @@
 """The public interface: tests, facts and checks of your own, the client and the sandbox (docs/extending.md).
 
 Changes of what stands in ``__all__``, and of the members that docs/extending.md lists, are in the changelog.
-Every other module of this package may change at any time.
+What Locust files import (docs/locust-users.md) is public, too; every other module may change at any time.
 """
 
 from __future__ import annotations

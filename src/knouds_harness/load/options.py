@@ -98,7 +98,7 @@ class LoadOptions:
         metavar="S",
     )
     stages: str | None = option(
-        "Course of the load, in straight lines to each level: 30s:50/s,2m:200/s (or users), or a .txt file",
+        "Levels over time, in straight lines: 30s:50/s,2m:200/s (or users), or a .txt file",
         type=Stages(),
         metavar="STAGES",
     )
