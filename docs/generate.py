@@ -92,9 +92,12 @@ def sandbox_page(text: str) -> str:
     """The page of the sandbox, with the tables of its keys and outcomes."""
     store = Store()
     seed_store(store, 0)
+    uses = uses_of_keys(store)
+    everything = uses["full"][2].split()
     rows = [
-        f"| `{name}` | {account} | {use if use.startswith(('nothing', 'refused')) else _listed(use)} |\n"
-        for name, (account, _, use) in uses_of_keys(store).items()
+        f"| `{name}` | {account} | "
+        f"{use if use.startswith(('nothing', 'refused')) else _listed(use.split(), everything)} |\n"
+        for name, (account, _, use) in uses.items()
     ]
     store.close()
     text = TABLE_OF_KEYS.sub(lambda found: found[1] + "".join(rows), text)
@@ -114,8 +117,12 @@ def _row_of_outcome(name: str) -> str:
     return f"| `{name}` | {status} | `{code}` | {where} |\n"
 
 
-def _listed(capabilities: str) -> str:
-    return ", ".join(f"`{capability}`" for capability in capabilities.split())
+def _listed(capabilities: list[str], everything: list[str]) -> str:
+    if capabilities == everything:
+        return "all"
+    if capabilities == [each for each in everything if each != "model:run"]:
+        return "all but `model:run`"
+    return ", ".join(f"`{capability}`" for capability in capabilities)
 
 
 def pages() -> dict[Path, str]:

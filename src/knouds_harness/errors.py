@@ -73,8 +73,8 @@ class UnknownName(UsageError):
         """Build the message.
 
         Args:
-            kind: What is named, such as ``target``.
-            name: What the user wrote.
+            kind: Kind of thing, such as ``target``.
+            name: Name that the user wrote.
             known: Every valid name.
         """
         known = sorted(known)

@@ -1,7 +1,7 @@
-"""The public interface: tests, facts and checks of your own, and the client alone (docs/extending.md).
+"""The public interface: tests, facts and checks of your own, the client and the sandbox (docs/extending.md).
 
 Changes of what stands in ``__all__``, and of the members that docs/extending.md lists, are in the changelog.
-Every other module of this package may change at any time.
+What Locust files import (docs/locust-users.md) is public, too; every other module may change at any time.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from knouds_harness.contract.operations import Action
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Exchange, Request
 from knouds_harness.exchange.har import HarWriter
+from knouds_harness.sandbox.providers import Latency
+from knouds_harness.sandbox.serving import RunningSandbox, running_sandbox
 from knouds_harness.targets.builtin import open_target
 from knouds_harness.targets.guards import Guard
 from knouds_harness.targets.personas import Persona
@@ -32,13 +34,16 @@ __all__ = [
     "Claim",
     "Client",
     "Exchange",
+    "Latency",
     "Persona",
     "Request",
+    "RunningSandbox",
     "Target",
     "Tester",
     "check",
     "fact",
     "open_client",
+    "running_sandbox",
 ]
 
 

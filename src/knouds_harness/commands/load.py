@@ -37,7 +37,8 @@ from knouds_harness.timespan import Timespan
 _EPILOG = """Open model (--rate): arrivals on a schedule, whatever the answers do. Closed model (--users):
 users who wait for each answer, and then think. Whatever else Locust knows can follow after --."""
 
-_OF_A_SEARCH: Final = {"up_to": "--up-to", "repeats": "--repeats", "within_s": "--within"}
+# Options of --find-capacity alone; OF_THE_SEARCH has those of every load that then mean the whole search.
+_FLAGS_OF_A_SEARCH: Final = {"up_to": "--up-to", "repeats": "--repeats", "within_s": "--within"}
 
 
 @click.command(epilog=_EPILOG)
@@ -179,7 +180,7 @@ def _refuse_to_serve(*, dashboard: bool, metrics_port: int | None) -> None:
 
 def _refuse_what_belongs_to_a_search() -> None:
     context = click.get_current_context()
-    for name, flag in _OF_A_SEARCH.items():
+    for name, flag in _FLAGS_OF_A_SEARCH.items():
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             raise UsageError(f"{flag} belongs to --find-capacity")
 

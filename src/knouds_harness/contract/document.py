@@ -32,12 +32,12 @@ class Document:
 
     Attributes:
         raw: The document as parsed, for what wants plain OpenAPI.
-        title: Of the API.
-        version: Of the contract.
+        title: Title of the API.
+        version: Version of the contract.
         sha256: Of the file, in hex.
-        operations: In the document's order.
-        facts: By id.
-        error_codes: By code.
+        operations: All operations, in the document's order.
+        facts: The facts by id.
+        error_codes: The catalogue of errors, by code.
         session_only_paths: Paths that a GET with a key must not succeed on.
         source: The file that it was read from.
     """
@@ -61,7 +61,7 @@ class Document:
         """Which operation a request addresses.
 
         Args:
-            method: In any case.
+            method: HTTP method, in any case.
             path: Without query, as sent (percent-encoded).
 
         Returns:
@@ -79,7 +79,7 @@ def load_document(path: Path | None = None) -> Document:
     """Read the OpenAPI document.
 
     Args:
-        path: Of the file; the one that comes with the harness unless given.
+        path: File of the document; the one that comes with the harness unless given.
 
     Raises:
         DocumentError: The file cannot be read, is no YAML, or breaks a rule of ``spec/README.md``. Lists

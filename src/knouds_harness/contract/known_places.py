@@ -28,7 +28,7 @@ class KnownPlace:
     """What the document says of one place in a body, whichever condition selects it.
 
     Attributes:
-        members: By name.
+        members: Places of an object's members, by name.
         required: Names of members that are there in any case.
         items: Any item, where it is an array.
         types: JSON types that it may have; None for any.

@@ -24,7 +24,7 @@ class Node:
     """A value of the document with the JSON pointer that leads to it.
 
     Attributes:
-        value: As parsed.
+        value: The parsed value.
         root: The whole document, for references.
         pointer: Empty for the root.
     """

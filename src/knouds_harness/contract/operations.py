@@ -34,11 +34,11 @@ class Header:
     """A response header.
 
     Attributes:
-        name: As documented; compare without regard to case.
+        name: Name as documented; compare without regard to case.
         is_required: Whether every such response carries it.
-        schema: Of its value.
-        fact: What a mismatch breaks.
-        pointer: Where in the document it stands.
+        schema: Schema of the value.
+        fact: Fact that a mismatch breaks.
+        pointer: Place in the document.
     """
 
     name: str
@@ -54,10 +54,10 @@ class DocumentedResponse:
 
     Attributes:
         status: The HTTP status.
-        description: What it means.
-        schema: Of the JSON body, with references left in.
+        description: Meaning, in words.
+        schema: Schema of the JSON body, with references left in.
         schema_pointer: Where in the document that schema stands.
-        headers: By name as documented.
+        headers: Documented headers by name.
         source: Who says that the operation answers like this.
         fact: The fact that names the status, where it is not among the documented ones.
         facts: Every fact that its headers or its schema cite, in order of appearance.
@@ -89,8 +89,8 @@ class Operation:
         alternatives: Capabilities of which one suffices, with placeholders; empty for any valid key.
         error_codes: Codes it can answer with.
         source: Who says that it exists.
-        responses: By status.
-        request_schema: Of the JSON body, with references left in; None without a body.
+        responses: Documented responses by status.
+        request_schema: Schema of the JSON body, with references left in; None without a body.
         request_body_required: Whether a body must be sent.
         request_examples: Bodies by name.
         path_parameters: Names of the placeholders, in order.

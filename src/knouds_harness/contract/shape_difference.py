@@ -45,9 +45,9 @@ def shape_changes(
     """Everything that differs between two shapes, apart from texts and examples.
 
     Args:
-        old: As it was.
-        new: As it is.
-        documents: That they stand in, for references and for the sources of facts.
+        old: The earlier shape.
+        new: The later shape.
+        documents: Their documents, for references and for the sources of facts.
         is_received: Whether clients receive such values; they send them otherwise.
     """
     return list(_Comparison(documents, is_received=is_received).changes(old, new, ""))

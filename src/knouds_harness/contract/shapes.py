@@ -32,7 +32,7 @@ class Mismatch:
 
     Attributes:
         fact: The nearest fact around the schema that did not hold.
-        source: Of that fact.
+        source: Source of that fact.
         where: A JSON pointer into the body, any item written ``*`` (``/rows/*/status``); or
             ``header Retry-After``.
         expected: What the schema asks for.
@@ -90,8 +90,8 @@ class ShapeJudge:
         """What is wrong with the documented headers of a response; others are not looked at.
 
         Args:
-            operation: What was asked.
-            status: What was answered.
+            operation: Operation of the request.
+            status: Status of the answer.
             headers: Name and value, names in any case.
         """
         response = operation.responses.get(status)

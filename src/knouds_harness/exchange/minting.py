@@ -1,4 +1,4 @@
-"""Keys made to measure, and a clock that can be moved: what the sandbox's control plane offers."""
+"""Keys with chosen capabilities, and a clock that can be moved, by the sandbox's control plane."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class Recorded:
     obstacle: str | None = None
 
 
-class _RequestAndAnswer(BaseModel):
+class _NameValue(BaseModel):
     name: str
     value: str | None = ""
 
@@ -49,19 +49,19 @@ class _Body(BaseModel):
     text: Any = None
     encoding: str | None = None
     size: float | None = None
-    params: list[_RequestAndAnswer] | None = None
+    params: list[_NameValue] | None = None
 
 
-class _Asked(BaseModel):
+class _Request(BaseModel):
     method: str
     url: str
-    headers: list[_RequestAndAnswer]
+    headers: list[_NameValue]
     body: _Body | None = Field(default=None, alias="postData")
 
 
 class _Answer(BaseModel):
     status: int
-    headers: list[_RequestAndAnswer]
+    headers: list[_NameValue]
     content: _Body = _Body()
     body_size: float | None = Field(default=None, alias="bodySize")
 
@@ -69,7 +69,7 @@ class _Answer(BaseModel):
 class _Entry(BaseModel):
     started_at: datetime = Field(alias="startedDateTime")
     elapsed_ms: float | None = Field(default=0.0, alias="time")
-    request: _Asked
+    request: _Request
     response: _Answer
 
 
@@ -178,5 +178,5 @@ def _bytes(body: _Body) -> bytes | None:
     return body.text.encode("utf-8", "surrogatepass")
 
 
-def _pairs(pairs: list[_RequestAndAnswer]) -> Pairs:
+def _pairs(pairs: list[_NameValue]) -> Pairs:
     return tuple((pair.name, pair.value or "") for pair in pairs if not pair.name.startswith(":"))

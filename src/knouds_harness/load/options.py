@@ -53,16 +53,19 @@ class ThinkTime(click.ParamType[str]):
 class LoadOptions:
     """A load run, as asked for.
 
+    Options that Locust and its workers must know stand here, all others in ``commands/load.py``. What
+    ``--find-capacity`` does with each is said in ``commands/load_capacity.py``.
+
     Attributes:
         target: Profile; None for a bare ``--host`` with a key in the environment.
-        stages: The course, from which rate, users and duration follow; None for a shape.
+        stages: Stages as written, from which rate, users and duration follow; None for a shape.
         rate: Arrivals per second at the highest level: the open model. None for the closed one.
-        users: Of the closed model at its highest level; in the open model the most in flight.
-        record: The folder for the record, which exists; None to keep none.
+        users: Users of the closed model at its highest level; in the open model the most requests in flight.
+        record: Existing folder for the record; None to keep none.
         abort_on: Objectives whose miss over ten seconds ends the run, as ``measure=bound``.
-        progress_descriptor: The pipe that is told how the run stands and ends; None for none.
-        name_token: Of all workflows that the run creates.
-        started_by: The command whose process leads this one, and with which it ends; or empty.
+        progress_descriptor: Pipe that is told how the run stands and ends; None for none.
+        name_token: Token in the names of all workflows that the run creates.
+        started_by: Command whose process leads this one, and with which it ends; or empty.
     """
 
     target: str | None = option(
@@ -95,7 +98,7 @@ class LoadOptions:
         metavar="S",
     )
     stages: str | None = option(
-        "Course of the load, in straight lines to each level: 30s:50/s,2m:200/s (or users), or a .txt file",
+        "Levels over time, in straight lines: 30s:50/s,2m:200/s (or users), or a .txt file",
         type=Stages(),
         metavar="STAGES",
     )

@@ -23,7 +23,7 @@ class Finding:
         fact: Id of the fact that does not hold.
         operation: The operationId, if the request exercised a documented operation.
         persona: Whose key was sent, if any.
-        verdict: What it means.
+        verdict: How bad it is.
         source: Who states the fact.
         expected: What the fact asks for, in words.
         observed: What came instead, in words.

@@ -79,7 +79,7 @@ def read_load(folder: Path, gaps: list[str]) -> LoadRecord | None:
     """What a load run measured; None for a run of another kind.
 
     Args:
-        folder: Of the run.
+        folder: Folder of the run.
         gaps: Gets a sentence for what cannot be read.
     """
     results = read_results(folder, gaps)

@@ -29,9 +29,9 @@ class Times:
     """A distribution of times, in milliseconds. All are 0 where nothing was measured.
 
     Attributes:
-        count: How many times it holds.
-        mean_ms: None in records that do not say it.
-        percentiles: By percent as text, those of ``measures.percentiles``; within 0.1 %.
+        count: Number of times.
+        mean_ms: Mean; None in records that do not say it.
+        percentiles: Percentiles by percent as text, those of ``measures.percentiles``; within 0.1 %.
     """
 
     count: int
@@ -60,15 +60,15 @@ class LoadPlan:
 
     Attributes:
         scenario: Name of the Locust file.
-        question: What the scenario is meant to answer, from its docstring.
+        question: Question that the scenario answers, from its docstring.
         model: ``open`` (arrivals on a schedule) or ``closed`` (users who wait for their answers).
-        spacing: Of open arrivals: ``constant`` or ``poisson``.
+        spacing: Spacing of open arrivals: ``constant`` or ``poisson``.
         stages: The level over time: arrivals per second, or users.
-        duration_s: All stages together.
+        duration_s: Length of all stages together.
         warm_up_s: Left out of every figure.
         users: Simulated users; in the open model the most requests in flight.
         workers: Processes that sent.
-        seed: Of everything random.
+        seed: Seed of everything random.
         client: ``knouds`` or ``fast`` (Locust's FastHttpUser).
         verified_share: The share of answers that was checked against the contract, from 0 to 1.
         inputs: The file that says what runs were run with, its lines and their order; or empty.
@@ -106,15 +106,15 @@ class Validity:
     """Whether the generator kept up, so that the figures are the target's.
 
     Attributes:
-        is_valid: Nothing speaks against it.
-        reasons: What does, in sentences.
+        is_valid: Whether nothing speaks against it.
+        reasons: What speaks against it, in sentences.
         asked_per_s: Arrivals per second that the plan asked for after the warm-up; None in the closed model.
         achieved_per_s: Arrivals that were sent; in the closed model requests.
         arrivals: Arrivals that were due; 0 in the closed model.
-        dropped: Those among them that found nobody idle.
-        lateness: From an arrival's instant until its request was begun.
+        dropped: Arrivals that found nobody idle.
+        lateness: Time from an arrival's instant until its request was begun.
         loop_lag: How late a heartbeat of the event loop came.
-        cpu_share: Of one core, of the busiest process, from 0 to 1.
+        cpu_share: Share of one core that the busiest process used, from 0 to 1.
     """
 
     is_valid: bool
@@ -158,13 +158,13 @@ class OperationLoad:
 
     Attributes:
         operation: The operationId, with `` async`` behind it for asynchronous runs.
-        requests: How many ended, however.
-        per_s: The same per second.
-        outcomes: How many by outcome, of ``OUTCOMES``.
-        errors: What was not kept, most frequent first.
+        requests: Requests that ended, whatever their outcome.
+        per_s: Requests per second.
+        outcomes: Requests by outcome, of ``OUTCOMES``.
+        errors: Errors, most frequent first.
         response: Times from the instant at which a request was due (open model) or sent (closed) to the last
             byte of its answer, of the requests that were kept.
-        service: The same from the instant of sending.
+        service: Times from the instant of sending.
         refused_response: Response times of all others.
         server: The server's own ``ms`` where it says them.
     """
@@ -193,7 +193,7 @@ class SecondRow:
 
     Attributes:
         at_s: Whole seconds since the start.
-        operation: As in ``OperationLoad``; ``ALL_OPERATIONS`` in one line of each second.
+        operation: Name as in ``OperationLoad``; ``ALL_OPERATIONS`` in one line of each second.
         outcomes: Requests that ended in it, by outcome.
         p50_ms: Of response times of kept requests; None where there are none.
         spread: How many of those took how long, as ``runs.spread`` writes it; empty in older records.
@@ -214,13 +214,13 @@ class Cycles:
 
     Attributes:
         submitted: Accepted submits.
-        endings: How many by final status; ``unfinished`` for those whose end was not seen.
-        to_accept: Submit to its answer.
+        endings: Executions by final status; ``unfinished`` for those whose end was not seen.
+        to_accept: Time from submit to its answer.
         to_final: Submit to the final status seen.
         lost_to_polling: From the last poll that saw it in flight to the one that saw its end: at most so much
             was lost by not looking.
-        webhook_delay: From the end, as the target tells it, until its delivery came; by two clocks.
-        undelivered: How many deliveries were awaited in vain.
+        webhook_delay: Time from the end, as the target tells it, until its delivery came; by two clocks.
+        undelivered: Deliveries that were awaited in vain.
         polls: How many polls a cycle took, by number.
     """
 
@@ -241,7 +241,7 @@ class JudgedObjective:
     Attributes:
         measure: ``p99_ms``, ``error_rate``, ``requests_per_s`` and the like.
         bound: At most this; for ``requests_per_s`` at least.
-        observed: None where nothing was measured, which misses it.
+        observed: Figure; None where nothing was measured, which misses it.
         fact: The documented promise behind it, or empty.
     """
 
@@ -259,13 +259,13 @@ class CapacityPoint:
 
     Attributes:
         asked_per_s: Arrivals per second.
-        achieved_per_s: Arrivals that were sent.
-        mean_ms: Of the response times of all that was kept; so are the percentiles.
+        achieved_per_s: Arrivals per second that were sent.
+        mean_ms: Mean response time of all that was kept; so are the percentiles.
         p95_ms: None in older records.
         error_rate: The share of requests that failed or were wrong.
         is_kept: All objectives were met, and the generator kept up.
-        reason: Why not.
-        is_generator_limit: It is, that the generator did not keep up; of the target it tells nothing.
+        reason: Reason why it is not kept; or empty.
+        is_generator_limit: Whether the generator did not keep up, so that nothing is said of the target.
     """
 
     asked_per_s: float
@@ -286,14 +286,14 @@ class Capacity:
 
     Attributes:
         highest_per_s: The highest rate that kept the objectives; None for none.
-        kept_points: How many points kept them at this rate.
-        tried_points: Of how many.
-        kept_share_at_least: With 95 % confidence at least this share of all such points keeps them.
+        kept_points: Points that kept them at this rate.
+        tried_points: Points that were tried at this rate.
+        kept_share_at_least: Share of all such points that at least keeps them, with 95 % confidence.
         lowest_failing_per_s: The lowest rate that did not; None where none failed.
         is_generator_limit: At that rate it was the generator that did not keep up: the target carries more.
-        knee_per_s: Where response times begin to rise faster than throughput; None where they do not.
-        points: In the order in which they were measured.
-        limit: Why the search ended before it was through; empty where it was.
+        knee_per_s: Rate from which response times rise faster than throughput; None where they do not.
+        points: Points in the order in which they were measured.
+        limit: Reason why the search ended before it was through; empty where it was.
     """
 
     highest_per_s: float | None
@@ -313,11 +313,11 @@ class Invariant:
 
     Attributes:
         fact: The promise.
-        says: It in a sentence.
-        seen: How often it could have been broken.
-        broken: How often it was.
+        says: The promise in a sentence.
+        seen: Number of times that it could have been broken.
+        broken: Number of times that it was.
         example: One of those, in words.
-        excused: How often it was where that fails no run: an assumption of ours only, or waived.
+        excused: Number of times that it was broken without failing the run: only an assumption, or waived.
         missing: What it would have taken to see it, where it was not; it is untested.
     """
 
@@ -345,12 +345,12 @@ class LimitWindow:
 
     Attributes:
         user: Whose account: limits count all keys of one together.
-        operation: As in ``OperationLoad``.
-        tier: Of the account.
+        operation: Name as in ``OperationLoad``.
+        tier: Tier of the account.
         limit: Requests that a window of this tier admits, as documented.
-        ends_unix_s: What ``X-RateLimit-Reset`` said, by the target's clock.
-        admitted: Requests that were.
-        throttled: Requests that were refused (429).
+        ends_unix_s: End by ``X-RateLimit-Reset``, by the target's clock.
+        admitted: Requests that were admitted.
+        throttled: Requests that were answered 429.
         longest_wait_s: The most that ``Retry-After`` told one of these to wait; 0 for none.
         waits_kept: How many came again after as long as they were told to wait, and found another window.
         waits_broken: How many were refused for this one nevertheless.
@@ -374,12 +374,12 @@ class LoadResults:
 
     Attributes:
         begun_unix_s: When load began; None in older records, and where it never did.
-        windows: Of rate limits, warm-up included; the first two thousand of a run.
+        windows: Windows of rate limits, warm-up included; the first two thousand of a run.
         overall: Response times of all that was kept, whatever the operation.
         is_steady: Whether throughput and times became steady; None where the load was to change, or the run
             was too short to tell.
         steady_from_s: Since when, in seconds since the start.
-        note: Why the run ended early, for people.
+        note: Reason why the run ended early, for people.
     """
 
     format: Literal["knouds-harness load"] = "knouds-harness load"

@@ -29,7 +29,7 @@ class Result:
         fact: Id of the fact.
         operation: The operationId; None for requests to no documented operation.
         passed: How many exchanges kept the fact.
-        failed: How many did not.
+        failed: How many exchanges broke it.
         passed_exchange: The first that kept it.
         failed_exchange: The first that did not.
     """
@@ -48,7 +48,7 @@ class Cell:
     """One try of one operation as one persona.
 
     Attributes:
-        operation: The row.
+        operation: Operation of the cell.
         persona: The column: a key of the profile, or one that was made for the run.
         expected: ``admitted`` or ``denied``.
         observed: Status and code of the answer.
@@ -69,7 +69,7 @@ class UntestedFact:
     """What could not be checked, and what is missing for it.
 
     Attributes:
-        cause: Why: the profile does not offer it, the target contradicts the profile where it does, or the
+        cause: Cause: the profile does not offer it, the target contradicts the profile where it does, or the
             target's answers did not give it.
     """
 
@@ -90,7 +90,7 @@ class CheckTests:
         passed: How many passed.
         failed: How many failed.
         skipped: How many were skipped.
-        duration_s: What they took together.
+        duration_s: Time that they took together.
     """
 
     check: str
@@ -107,11 +107,11 @@ class Counts:
 
     Attributes:
         exchanges: Requests sent.
-        answers: How many of them were answered with each status; ``none`` where no whole answer came.
+        answers: Number of answers by status; ``none`` where no whole answer came.
         passed: Claims that held.
         failed: Claims that did not.
         findings: Different findings, by verdict.
-        cost_credits: What the server says that it charged, or the most it may have where it does not say.
+        cost_credits: Credits that the server says it charged, or the most it may have where it does not say.
     """
 
     exchanges: int

@@ -24,14 +24,14 @@ class RunFolder:
     still clean up behind itself.
 
     Attributes:
-        path: Of the folder.
+        path: Path of the folder.
     """
 
     def __init__(self, path: Path, *, on_lost: Callable[[], object]) -> None:
         """Keep some room for the end.
 
         Args:
-            path: Of the folder, which is empty.
+            path: Path of the folder, which is empty.
             on_lost: Told when the disk gives out: half of what was to be written may be in a file.
         """
         self.path = path
@@ -95,8 +95,8 @@ def make_run_folder(root: Path, *, kind: str, target_name: str, at: datetime) ->
 
     Args:
         root: The folder of all runs; made if it is not there.
-        kind: What runs, such as ``check``.
-        target_name: Of the profile.
+        kind: Kind of run, such as ``check``.
+        target_name: Name of the profile.
         at: The time of day, UTC.
 
     Raises:

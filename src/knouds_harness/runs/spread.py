@@ -31,7 +31,7 @@ def spread_text(durations: Iterable[tuple[int, int]]) -> str:
     """Counts in buckets as text, such as ``72:4 73:11``.
 
     Args:
-        durations: In ns, each with how often it came.
+        durations: Durations in ns, each with how often it came.
     """
     counts: dict[int, int] = {}
     for duration_ns, count in durations:

@@ -32,8 +32,8 @@ class Answers:
     """All answers of one operation with one status, or all deliveries of one event.
 
     Attributes:
-        codes: Of refusals, sorted.
-        headers: By name in lower case, without those of HTTP and of what stands between.
+        codes: Error codes, sorted.
+        headers: Headers by name in lower case, without those of HTTP and of proxies.
         members: By JSON pointer, any item written ``*``; empty for the body as a whole. What the document
             does not describe is not looked into.
         values: Seen of open sets, by JSON pointer.
@@ -50,8 +50,8 @@ class Surface:
     """What a server was seen to answer.
 
     Attributes:
-        operations: By operationId and status.
-        webhooks: By event.
+        operations: Answers by operationId and status.
+        webhooks: Deliveries by event.
     """
 
     format: Literal["knouds-harness surface"] = "knouds-harness surface"

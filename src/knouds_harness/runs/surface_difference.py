@@ -44,8 +44,8 @@ def surface_differences(old: Surface, new: Surface, document: Document) -> list[
     """Compare what two runs saw.
 
     Args:
-        old: Of the earlier run.
-        new: Of the later one.
+        old: Surface of the earlier run.
+        new: Surface of the later run.
         document: Says what may be missing, which types a member may have, and which codes are known.
 
     Returns:

@@ -81,7 +81,7 @@ def fails_run(verdict: Verdict, *, strict: bool, is_waived: bool) -> bool:
     """Whether a finding with this verdict fails the run.
 
     Args:
-        verdict: Of the finding.
+        verdict: Verdict of the finding.
         strict: Assumptions that do not hold fail it too.
         is_waived: The profile accepts the finding, and the waiver has not expired.
     """

@@ -37,7 +37,7 @@ class RunWriter(RunCounts):
     Where the disk gives out, the first call that notices raises; later ones keep silent (``RunFolder``).
 
     Attributes:
-        folder: Where the record is.
+        folder: Folder of the record.
     """
 
     def __init__(
@@ -89,8 +89,8 @@ class RunWriter(RunCounts):
 
         Args:
             root: The folder of all runs; made if it is not there.
-            kind: What runs, such as ``check``.
-            target_name: Of the profile.
+            kind: Kind of run, such as ``check``.
+            target_name: Name of the profile.
             header: What the run is.
             now: The time of day, UTC.
             clock: A monotonic clock, in seconds.
@@ -169,7 +169,7 @@ class RunWriter(RunCounts):
 
         Args:
             outcome: One of ``RunOutcome``.
-            exit_code: What the command exits with.
+            exit_code: Exit code of the command.
             note: Why it ended early, for people.
 
         Raises:

@@ -36,10 +36,10 @@ def open_target(
     """Read a target's profile; where it is the sandbox, its server runs until the context ends.
 
     Args:
-        name: Of the profile.
-        environ: Where environment variables are looked up; the process's own by default.
+        name: Name of the profile.
+        environ: Environment variables; the process's own by default.
         search: Folders of profiles, as for ``load_target``.
-        seed: Of the sandbox's randomness.
+        seed: Seed of the sandbox.
         faults: Promises that the sandbox is to break.
         variant: How the sandbox answers what no source settles; its own way by default.
         db: The sandbox's database file; in memory by default.

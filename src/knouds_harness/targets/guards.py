@@ -42,8 +42,8 @@ def check_action(target: Target, action: Action, *, what: str) -> None:
     """Refuse a kind of action that the profile does not allow.
 
     Args:
-        target: Whose limits to keep.
-        action: What a request may do.
+        target: Target whose limits to keep.
+        action: Kind of action of the request.
         what: The request in words, for the message.
 
     Raises:
@@ -60,7 +60,7 @@ def check_load(target: Target, *, starts_per_s: float, in_flight: int, yes: bool
     """Refuse load that the profile does not allow, before any of it is sent.
 
     Args:
-        target: Where load is to go.
+        target: Target of the load.
         starts_per_s: Requests per second that are asked for; 0 where no rate is.
         in_flight: The most requests at once; this machine may be sent any number.
         yes: Whether the command line says ``--yes``: load may go to another machine.
@@ -120,8 +120,8 @@ class Pacer:
         pace admits, however many share it and however long some of them paused.
 
         Args:
-            index: Which of them this is, from 0.
-            sharers: How many there are.
+            index: Number of this one, from 0.
+            sharers: Number of all.
             since: When the first turn of the first one began, by the clock of this pacer.
         """
         self._sharers = sharers
@@ -158,7 +158,7 @@ class Guard:
         """Arm the guards.
 
         Args:
-            target: Whose limits to keep.
+            target: Target whose limits to keep.
             yes_production: Whether the command line says ``--yes-production``.
             clock: Monotonic seconds.
             sleep: Waits for so many seconds.
@@ -177,8 +177,8 @@ class Guard:
         """Let one request through, when its turn comes.
 
         Args:
-            action: What it may do.
-            host: Where it goes.
+            action: Kind of action of the request.
+            host: Host of the request.
             cost_credits: The most it may cost.
             what: The request in words, for the message.
 

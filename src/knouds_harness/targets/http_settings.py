@@ -30,7 +30,7 @@ class Proxy:
     Attributes:
         url: Scheme, host and port, without credentials.
         user: Empty where it asks for none.
-        password: For the user.
+        password: Password of the user.
         variable: The environment variable that holds the whole URL; empty where the profile does.
     """
 

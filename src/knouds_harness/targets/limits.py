@@ -15,7 +15,7 @@ class Limits:
         credits: The most that all runs of one session may cost together; 0 forbids any paid run.
         requests_per_s: The most requests started per second, evenly spaced; None for no bound.
         concurrency: The most requests in flight at once.
-        timeout_s: How long one exchange may take, connecting included.
+        timeout_s: Seconds that one exchange may take, connecting included.
         allow: The kinds of action that may be sent at all.
         fill_rate_windows: Whether windows of rate limits are filled, where that takes a window's time; None
             fills them where the runs cost nothing.

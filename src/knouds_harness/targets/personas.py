@@ -16,7 +16,7 @@ class Secret:
     No dataclass: hypothesis and debuggers print the fields of one, whatever its ``__repr__`` says.
 
     Attributes:
-        label: What stands for it in evidence: ``key:full`` shows as ``{{key:full}}``.
+        label: Name that replaces it in evidence: ``key:full`` shows as ``{{key:full}}``.
         variable: The environment variable that it comes from; empty where it comes from elsewhere.
     """
 
@@ -50,7 +50,7 @@ class Persona:
     Attributes:
         name: The word for it in findings, such as ``only-model-run``.
         secret: The key.
-        capabilities: What the key holds, in any form (exact, bound to a resource, wildcard).
+        capabilities: Capabilities that the key holds, in any form (exact, bound to a resource, wildcard).
         user: The account's name in this profile: personas of one account share it.
         tier: The account's tier id.
         state: Whether the key is usable, and if not, why.

@@ -44,7 +44,7 @@ class Expect:
 
     Attributes:
         facts: Ids of facts.
-        families: Of checks, all of whose documented facts have to be verified.
+        families: Families of checks, all of whose documented facts have to be verified.
     """
 
     facts: tuple[str, ...] = ()
@@ -59,17 +59,17 @@ class Target:
         name: The profile's name.
         base_url: Scheme, host, port and perhaps a path; no slash at the end.
         production: Whether real users are on it; then the command line has to agree to each run.
-        limits: What the guards keep.
+        limits: Limits that the guards keep.
         personas: Keys by name; those whose secret is missing are absent.
         workflows: Known workflows by slug.
         models: Known models by internal name.
-        http: What each request needs besides its own.
-        webhook: Where deliveries arrive, if anywhere.
+        http: Headers, certificates and proxy of every request.
+        webhook: Address where deliveries arrive, if any.
         waivers: Findings that are accepted for a while.
         control: The control plane, if it has one.
-        missing: What the profile names and this machine lacks: name, such as ``keys.pro``, to reason.
+        missing: Parts of the profile that this machine lacks: name, such as ``keys.pro``, to reason.
         source: The profile's file.
-        expect: What a check has to verify.
+        expect: Facts and families that a check has to verify.
         redact: Names of JSON members whose values are never kept.
         base_url_variable: The environment variable that holds the base URL; empty where the profile does.
     """
@@ -98,8 +98,8 @@ def load_target(
     """Read one profile and the secrets that it names.
 
     Args:
-        name: Of a profile in one of the folders, or the path of a ``.toml`` file.
-        environ: Where environment variables are looked up; the process's own by default.
+        name: Name of a profile in one of the folders, or path of a ``.toml`` file.
+        environ: Environment variables; the process's own by default.
         search: Folders of profiles, first one first; by default ``targets`` here, then the built-in ones.
 
     Raises:

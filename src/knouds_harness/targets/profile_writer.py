@@ -31,8 +31,8 @@ class FoundKey:
         tier: The account's tier id.
         role: The account's role.
         state: ``active``, or what the refusal proves.
-        capabilities: What it holds.
-        untold: What it may hold besides, to why that cannot be told.
+        capabilities: Capabilities that it holds.
+        untold: Capabilities that it may hold besides, to why that cannot be told.
     """
 
     name: str
@@ -59,7 +59,7 @@ class FoundWorkflow:
     """One workflow, as the target describes it.
 
     Attributes:
-        workflow: What the profile says of it.
+        workflow: Workflow as the profile describes it.
         estimate_credits: What the server says one run costs; None where it does not.
         count_field: The input that by its name may ask for a number of images.
     """
@@ -74,14 +74,14 @@ class Found:
     """Everything that a target told.
 
     Attributes:
-        base_url: Where it is.
+        base_url: Address of the target.
         production: Whether real people are on it; None where nobody said.
         plain_http: Whether keys may go to another machine in the clear.
-        keys: That it accepts, or refuses with proof of why.
+        keys: Keys that it accepts, or refuses with proof of why.
         refused: Keys that it refuses otherwise.
-        workflows: That can be listed.
+        workflows: Workflows that can be listed.
         models: Internal names, to the most credits that usage shows for one run; 0 where it shows none.
-        remarks: What else there is to know, in sentences.
+        remarks: Remarks for the user, in sentences.
     """
 
     base_url: str

@@ -29,7 +29,7 @@ class Workflow:
         in_folder: Whether it lies in a folder.
         image_count_input: The input that asks for a number of images, where each of them is charged.
         cost_credits: The most one run costs; None to ask the server for its estimate.
-        deadline_s: How long an asynchronous run may stay in flight; None if not known.
+        deadline_s: Seconds that an asynchronous run may take; None if not known.
     """
 
     slug: str
@@ -60,7 +60,7 @@ class Model:
         needs_tier: The tier an account needs; below it 403 ``MODEL_TIER_REQUIRED``.
         image_count_input: The input that asks for a number of images, where each of them is charged.
         cost_credits: The most one run with these inputs costs; None if not known, and then it is never run.
-        deadline_s: How long an asynchronous run may stay in flight; None if not known.
+        deadline_s: Seconds that an asynchronous run may take; None if not known.
 
     Source: docs, models.
     """
@@ -81,9 +81,9 @@ class Webhook:
     """Where deliveries of this target's keys arrive, and the secret that signs them.
 
     Attributes:
-        url: As set for the keys.
+        url: Address that is set for the keys.
         listen: Host and port of this machine to which the URL leads; None where it leads elsewhere.
-        deadline_s: How long a delivery, or the next attempt of a refused one, is awaited.
+        deadline_s: Seconds that a delivery, or the next attempt of a refused one, is awaited.
     """
 
     url: str
@@ -103,7 +103,7 @@ class Control:
 
     Attributes:
         token: Sent as ``x-sandbox-token``.
-        path: Where it lies under the base URL.
+        path: Path under the base URL.
     """
 
     token: Secret

@@ -20,8 +20,8 @@ class Form:
     """What a secret looks like.
 
     Attributes:
-        pattern: Of the whole secret.
-        says: What is wrong with another text.
+        pattern: Pattern of the whole secret.
+        says: Error for any other text.
         if_absent: What to do without one, with ``{where}`` for its place.
     """
 
@@ -56,7 +56,7 @@ class SecretReader:
     """Reads the secrets of one profile and notes what is wrong with them.
 
     Attributes:
-        environ: Where environment variables are looked up.
+        environ: Environment variables.
         folder: What relative file names start from: the profile's folder.
         problems: Secrets that are needed and cannot be used.
         missing: Secrets that are optional and absent: place to reason.
@@ -74,8 +74,8 @@ class SecretReader:
         Args:
             source: Says where the secret is.
             where: The table, dotted.
-            label: What stands for the secret in evidence.
-            form: What it looks like.
+            label: Name that replaces the secret in evidence.
+            form: Form of the secret.
 
         Returns:
             The secret; None where it is absent or unusable, which is then noted.

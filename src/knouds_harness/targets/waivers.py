@@ -15,7 +15,7 @@ class Waiver:
     Attributes:
         reason: Why the finding is accepted, for whoever reads the report.
         expires: The last day on which it holds; afterwards its findings fail the run again.
-        fingerprint: Of one finding.
+        fingerprint: Fingerprint of one finding.
         fact: The fact that is not kept.
         check: The check that found it.
         operation: The operationId that it was found on.

@@ -1,4 +1,4 @@
-"""``--stages``: the course of a load as people write it, ``30s:50/s,2m:200/s,30s:0/s``, or a file of such."""
+"""``--stages``: levels over time as people write them, ``30s:50/s,2m:200/s,30s:0/s``, or a file of such."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class Stages(click.ParamType[str]):
     name = "stages"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Read a file, and refuse what is no course of a load."""
+        """Read a file, and refuse what are no stages."""
         text = str(value)
         try:
             if text.endswith(_FILE_SUFFIX):

@@ -10,7 +10,8 @@ from knouds_harness.load.generator.validity import judge_generator
 from knouds_harness.measures.percentiles import time_ms
 from knouds_harness.runs.load_results import TASK, CapacityPoint, LoadResults, OperationLoad
 
-MOST_REFUSED_SHARE: Final = 0.001
+TOLERATED_SHARE: Final = 0.001
+"""Share of requests that may be refused, and share that may be throttled."""
 SLOWER: Final = 2.0
 """How many times as slow as at its best a target jams that keeps its objectives and has no place left."""
 
@@ -39,7 +40,7 @@ def judge_point(
         raised = task.errors[0].code if task.errors else "an exception"
         raise SearchEnded(f"{task.operation.removeprefix(TASK)} raised {raised} at {rate:g}/s")
     total = results.total
-    if total.outcomes["refused"] > MOST_REFUSED_SHARE * total.requests:
+    if total.outcomes["refused"] > TOLERATED_SHARE * total.requests:
         raise SearchEnded(
             f"{total.outcomes['refused']} of {total.requests} requests were refused (402 or 403) "
             f"at {rate:g}/s: no credits are left, or the keys may not do this"
@@ -103,6 +104,6 @@ def _targets_fault(results: LoadResults, total: OperationLoad) -> str:
     if broken:
         return f"{broken[0].says} {broken[0].broken} of {broken[0].seen} times not"
     throttled = total.outcomes["throttled"]
-    if throttled > MOST_REFUSED_SHARE * total.requests:
+    if throttled > TOLERATED_SHARE * total.requests:
         return f"{throttled} of {total.requests} requests were throttled (429): the keys' own rate limit"
     return ""

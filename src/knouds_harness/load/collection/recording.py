@@ -4,7 +4,7 @@ In a locustfile::
 
     @events.init.add_listener
     def record(environment, **_):
-        recording = Recording(environment, on_second=print)
+        LoadRecording(environment, on_second=print)
 
 A listener of Locust's ``request`` event counts what every user sends, whatever its client. Once a second
 finished seconds are handed out. In a distributed run workers send theirs along with Locust's own reports, and

@@ -195,7 +195,7 @@ def judge_fullness(tallies: Tallies, route: LimitedRoute, window: ObservedWindow
         missing: So many requests may have counted, and their answers did not say so.
     """
     admitted = window.remaining.total()
-    if window.refused and _is_ours_alone(window, route.limit):
+    if window.throttled and _is_ours_alone(window, route.limit):
         tallies.judge(
             *NO_FEWER[route.tier],
             holds=route.limit - admitted <= missing,

@@ -85,7 +85,7 @@ class ObservedWindow:
     Attributes:
         reset_unix_s: Its end, as the first of them told it.
         remaining: How often each value of ``X-RateLimit-Remaining`` came with a success.
-        refused: How many were refused.
+        throttled: How many were answered 429.
         longest_wait_s: The most that ``Retry-After`` told one of them to wait.
         waits_kept: How many came again after as long as a refusal told, and found another window.
         waits_broken: How many were refused for this one nevertheless.
@@ -93,7 +93,7 @@ class ObservedWindow:
 
     reset_unix_s: int
     remaining: Counter[int] = field(default_factory=Counter)
-    refused: int = 0
+    throttled: int = 0
     longest_wait_s: int = 0
     waits_kept: int = 0
     waits_broken: int = 0
@@ -105,7 +105,7 @@ class ObservedWindow:
     def add(self, other: ObservedWindow) -> None:
         """Count what another process saw of it."""
         self.remaining.update(other.remaining)
-        self.refused += other.refused
+        self.throttled += other.throttled
         self.longest_wait_s = max(self.longest_wait_s, other.longest_wait_s)
         self.waits_kept += other.waits_kept
         self.waits_broken += other.waits_broken
@@ -145,7 +145,7 @@ class ObservationBatch:
                     list(each.remaining.items()),
                     [
                         each.reset_unix_s,
-                        each.refused,
+                        each.throttled,
                         each.longest_wait_s,
                         each.waits_kept,
                         each.waits_broken,
@@ -163,11 +163,11 @@ class ObservationBatch:
     def unpacked(cls, message: Mapping[str, Any]) -> Self:
         """What ``packed`` made."""
         windows: dict[LimitedRoute, list[ObservedWindow]] = {}
-        for route, remaining, (reset_unix_s, refused, longest_wait_s, kept, broken) in message["windows"]:
+        for route, remaining, (reset_unix_s, throttled, longest_wait_s, kept, broken) in message["windows"]:
             window = ObservedWindow(
                 reset_unix_s=reset_unix_s,
                 remaining=Counter(dict(remaining)),
-                refused=refused,
+                throttled=throttled,
                 longest_wait_s=longest_wait_s,
                 waits_kept=kept,
                 waits_broken=broken,
@@ -319,7 +319,7 @@ class Observations:
         elif reset_unix_s is not None and reset_unix_s < _MILLISECONDS:
             window = self._window(route, reset_unix_s)
             if is_refused:
-                window.refused += 1
+                window.throttled += 1
             elif remaining is not None:
                 window.remaining[remaining] += 1
             wait_s = whole_number(headers.get("retry-after")) if is_refused else None

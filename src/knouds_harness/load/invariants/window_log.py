@@ -62,7 +62,7 @@ def _added(known: LimitWindow, window: ObservedWindow) -> LimitWindow:
     return replace(
         known,
         admitted=known.admitted + window.remaining.total(),
-        throttled=known.throttled + window.refused,
+        throttled=known.throttled + window.throttled,
         longest_wait_s=max(known.longest_wait_s, window.longest_wait_s),
         waits_kept=known.waits_kept + window.waits_kept,
         waits_broken=known.waits_broken + window.waits_broken,

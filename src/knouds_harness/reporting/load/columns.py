@@ -19,20 +19,20 @@ _FORMATS: Final = {"count": ",.0f", "per_s": ",.1f", "share": ".2%"}
 
 @dataclass(frozen=True, kw_only=True)
 class LoadColumn(Generic[Subject]):
-    """A column: of an operation, or of a distribution of its times.
+    """A column: a figure of an operation, or of its response or service times.
 
     Attributes:
-        key: In CSV; of times ``response_`` or ``service_`` stands before it.
-        heading: In HTML; lowercase in the terminal and in Markdown.
-        unit: Decides on the format.
-        figure: What it shows; None where it is not known.
-        metric: The family in OpenMetrics, with a prefix as in CSV; empty where others say it already.
-        label: What tells it from other columns of that family: name and value.
-        says: What it is, for OpenMetrics.
-        rank: Of columns that a terminal is too narrow for, the highest goes first; 0 never goes.
-        is_bad: Any figure but zero is shown as bad.
-        is_hidden_if_zero: Tables of text leave it out where all figures are zero.
-        is_for_programs: Only files for programs have it.
+        key: Name in CSV; for times after ``response_`` or ``service_``.
+        heading: Heading in HTML; in lower case in the terminal and in Markdown.
+        unit: Unit, which decides the format.
+        figure: Returns the figure of an operation; None if it is not known.
+        metric: Family in OpenMetrics, with a prefix as in CSV; empty if other metrics say it already.
+        label: Label in that family, as name and value.
+        says: Help text in OpenMetrics.
+        rank: Order in which a narrow terminal drops columns: the highest first, 0 never.
+        is_bad: Whether any figure but zero is shown as bad.
+        is_hidden_if_zero: Whether tables of text leave it out if all figures are zero.
+        is_for_programs: Whether only files for programs have it.
     """
 
     key: str

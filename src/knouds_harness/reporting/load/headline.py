@@ -46,18 +46,13 @@ def nothing_measured(load: LoadResults) -> tuple[str, str] | None:
     if not load.never_kept:
         return None
     worst = max(load.never_kept, key=lambda each: each.requests)
-    is_all = len(load.never_kept) == len(load.operations)
-    reason = (
+    title = (
+        "Nothing was kept" if len(load.never_kept) == len(load.operations) else "An operation was never kept"
+    )
+    return title, (
         f"not one of {worst.requests:,} requests of {worst.operation} was kept: "
         f"{_worst_error(worst)}{_and_more(len(load.never_kept) - 1, 'operations')}"
     )
-    if is_all and all(_is_refused(each) for each in load.never_kept):
-        return "Everything was refused", reason
-    return "Nothing was kept" if is_all else "An operation was never kept", reason
-
-
-def _is_refused(operation: OperationLoad) -> bool:
-    return operation.outcomes["refused"] + operation.outcomes["throttled"] == operation.requests
 
 
 def _worst_error(operation: OperationLoad) -> str:

@@ -26,9 +26,9 @@ from knouds_harness.load.invariants.observations import (
 PRO = LimitedRoute("pia", "runWorkflow", "pro")
 
 
-def window(remaining, *, refused=0, reset_unix_s=RESET_UNIX_S):
+def window(remaining, *, throttled=0, reset_unix_s=RESET_UNIX_S):
     """As one process saw it."""
-    seen = ObservedWindow(reset_unix_s=reset_unix_s, refused=refused)
+    seen = ObservedWindow(reset_unix_s=reset_unix_s, throttled=throttled)
     seen.remaining.update(remaining)
     return seen
 
@@ -90,12 +90,12 @@ def test_window_is_judged_over_all_workers(first, second, invariant, broken):
 @pytest.mark.parametrize(
     ("seen", "unknown", "broken"),
     [
-        (window(range(100), refused=5), 0, 0),
-        (window(range(40, 100), refused=5), 0, 1),
-        (window(range(40, 100), refused=5), 40, 0),
+        (window(range(100), throttled=5), 0, 0),
+        (window(range(40, 100), throttled=5), 0, 1),
+        (window(range(40, 100), throttled=5), 40, 0),
         (window(range(40, 100)), 0, NEEDS.get(NO_FEWER["pro"])),
-        (window(range(30, 80), refused=5), 0, None),
-        (window([*range(40, 70), *range(80, 100)], refused=5), 0, None),
+        (window(range(30, 80), throttled=5), 0, None),
+        (window([*range(40, 70), *range(80, 100)], throttled=5), 0, None),
     ],
     ids=["whole", "cut short", "lost answers", "not refused", "begun by another", "shared with another"],
 )
@@ -106,14 +106,14 @@ def test_window_admits_all_of_its_limit(seen, unknown, broken):
 
 def test_whoever_shares_an_account_may_fill_its_window():
     """Only where nobody else uses it can a refusal have come too early."""
-    early = batch(window(range(40, 100), refused=5))
+    early = batch(window(range(40, 100), throttled=5))
 
     assert NO_FEWER["pro"] not in judged(early, is_alone=False)
 
 
 def test_requests_that_were_cut_off_at_the_end_may_have_counted():
     """In the last window, as many as can be in flight."""
-    cut = batch(window(range(3, 100), refused=1))
+    cut = batch(window(range(3, 100), throttled=1))
 
     assert judged(cut, in_flight=3)[NO_FEWER["pro"]] == 0
     assert judged(cut, in_flight=2)[NO_FEWER["pro"]] == 1

@@ -128,8 +128,8 @@ def test_windows_are_told_apart_by_their_end(observations):
 
     batch = observations.take()
     first, second = batch.windows[ROUTE]
-    assert (first.remaining, first.refused) == ({99: 1, 98: 1}, 1)
-    assert (second.remaining, second.refused) == ({99: 1}, 0)
+    assert (first.remaining, first.throttled) == ({99: 1, 98: 1}, 1)
+    assert (second.remaining, second.throttled) == ({99: 1}, 0)
     assert batch.unknown == {ROUTE: 1}
 
 

@@ -23,8 +23,8 @@ def test_what_processes_saw_of_a_window_is_added_up():
     """Whatever second each answer rounded its end to."""
     log = WindowLog()
 
-    log.add({PRO: [window(60, refused=1, longest_wait_s=30)]})
-    log.add({PRO: [window(40, reset_unix_s=RESET_UNIX_S + 1, refused=2, longest_wait_s=20, waits_kept=1)]})
+    log.add({PRO: [window(60, throttled=1, longest_wait_s=30)]})
+    log.add({PRO: [window(40, reset_unix_s=RESET_UNIX_S + 1, throttled=2, longest_wait_s=20, waits_kept=1)]})
 
     (one,) = log.windows()
     assert (one.user, one.operation, one.tier, one.limit) == ("pia", "runWorkflow", "pro", 100)
