@@ -36,7 +36,10 @@ NOT_BY_SCRIPT = {
     "execution-names-the-latest": TOO_MANY,
     "execution-regresses-now-and-then": NOW_AND_THEN,
     "execution-second-cancel-is-404": A_RACE,
+    "usage-at-once-mixed-up": A_RACE,
+    "usage-lacks-every-tenth-run": ITS_HISTORY,
     "usage-models-lacks-the-last": ITS_HISTORY,
+    "whoami-at-once-mixed-up": A_RACE,
     **{fault.id: A_RECEIVER for fault in FAULTS if fault.fact.startswith("webhook.")},
 }
 

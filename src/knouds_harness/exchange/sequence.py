@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import groupby
 from typing import Final
 
 from knouds_harness.contract.operations import Action
@@ -27,7 +26,7 @@ def essential_steps(
     """Of what was sent, all that may have led to an answer.
 
     Left out are reads by other operations than that answer's and the last one's, unless answers are compared,
-    and of equal answers to one read in a row all but the first and the last.
+    and of equal answers to one read, until something else is sent than reads, all but the first and the last.
     """
     told = {each.request.operation_id for each in (shown_by, exchanges[-1])}
     acting = [
@@ -35,18 +34,24 @@ def essential_steps(
         for each in exchanges
         if is_compared or each.request.action is not Action.READ or each.request.operation_id in told
     ]
-    steps: list[Exchange] = []
-    for _, run in groupby(acting, key=_sameness):
-        alike = list(run)
-        is_shown = [each for each in alike[1:-1] if each is shown_by]
-        steps += alike[:1] if len(alike) == 1 else [alike[0], *is_shown, alike[-1]]
-    return tuple(steps)
+    alike: list[list[Exchange]] = []
+    latest: dict[object, list[Exchange]] = {}
+    for each in acting:
+        question = each.url, each.sent_headers
+        if each.request.action is not Action.READ:
+            latest.clear()
+            alike.append([each])
+        elif question in latest and _answer_of(latest[question][0]) == _answer_of(each):
+            latest[question].append(each)
+        else:
+            latest[question] = [each]
+            alike.append(latest[question])
+    kept = {each.id for run in alike for each in (run[0], run[-1])} | {shown_by.id}
+    return tuple(each for each in acting if each.id in kept)
 
 
-def _sameness(exchange: Exchange) -> object:
-    if exchange.request.action is not Action.READ:
-        return exchange.id
-    return exchange.url, exchange.sent_headers, exchange.status, exchange.body
+def _answer_of(exchange: Exchange) -> object:
+    return exchange.status, exchange.body
 
 
 @dataclass(frozen=True, kw_only=True)

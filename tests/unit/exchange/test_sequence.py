@@ -41,6 +41,20 @@ def test_polls_that_say_the_same_are_left_out():
     assert [step.id for step in steps] == ["x00001", "x00002", "x00006", "x00007"]
 
 
+def test_polls_of_several_executions_in_turn_are_left_out_alike():
+    """Each execution's first and last stay; a cancel in between may change any of them."""
+    polls = [
+        replace(exchange(number, "getExecution", body={"status": "processing"}), url=f"/{number % 2}")
+        for number in range(1, 21)
+    ]
+    cancel, end = exchange(30, "cancelExecution"), exchange(31, "getExecution", body={"status": "cancelled"})
+
+    steps = essential_steps([*polls[:10], cancel, *polls[10:], end], shown_by=end)
+
+    numbers = [int(step.id.removeprefix("x")) for step in steps]
+    assert numbers == [1, 2, 9, 10, 30, 11, 12, 19, 20, 31]
+
+
 def test_all_reads_stay_where_answers_are_compared():
     """What is compared may have been read by any operation."""
     steps = [exchange(1, "getWhoami", body={"user": {}}), exchange(2, "listUsage", body={"rows": []})]
