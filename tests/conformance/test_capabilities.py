@@ -38,8 +38,8 @@ from knouds_harness.conformance.suite.matrix import cell_for, is_decided, prove_
 from knouds_harness.conformance.suite.selection import operations_for
 from knouds_harness.conformance.suite.tester import Call
 from knouds_harness.conformance.support.subjects import harmless_call
-from knouds_harness.exchange.created_workflows import fresh_name
 from knouds_harness.exchange.execution_status import body_of
+from knouds_harness.exchange.workflow_names import fresh_name
 from knouds_harness.targets.resources import Workflow
 
 RUN_OPERATIONS = ("runWorkflow", "runModel")

@@ -26,7 +26,7 @@ from knouds_harness.conformance.needs.webhooks import RECEIVING, mints_webhooks
 from knouds_harness.conformance.suite.tester import Call
 from knouds_harness.conformance.support.charges import row_of_request
 from knouds_harness.conformance.support.usage_pages import await_rows
-from knouds_harness.exchange.created_workflows import fresh_name
+from knouds_harness.exchange.workflow_names import fresh_name
 from knouds_harness.targets.personas import Secret
 from knouds_harness.targets.resources import Webhook
 

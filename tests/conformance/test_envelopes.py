@@ -32,7 +32,7 @@ from knouds_harness.conformance.outcomes.outcome import nothing
 from knouds_harness.conformance.suite.tester import Call
 from knouds_harness.conformance.support.subjects import NO_SUCH_MODEL, harmless_call
 from knouds_harness.contract.document import shipped_document
-from knouds_harness.exchange.created_workflows import fresh_name
+from knouds_harness.exchange.workflow_names import fresh_name
 
 OF_EVERY_REFUSAL = (
     "envelope.error-is-object",

@@ -29,7 +29,7 @@ from knouds_harness.conformance.support.workflow_authoring import (
     run_free,
     write,
 )
-from knouds_harness.exchange.created_workflows import fresh_name
+from knouds_harness.exchange.workflow_names import fresh_name
 
 pytestmark = pytest.mark.sequence
 

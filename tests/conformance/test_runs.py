@@ -26,8 +26,8 @@ from knouds_harness.conformance.needs.workflows import ANY_MODEL
 from knouds_harness.conformance.suite.tester import Call
 from knouds_harness.conformance.support.charges import row_of_request, row_once_settled, run_with_row
 from knouds_harness.conformance.support.workflow_authoring import doubled, known_graph, make, objects_in
-from knouds_harness.exchange.created_workflows import fresh_name
 from knouds_harness.exchange.execution_status import body_of
+from knouds_harness.exchange.workflow_names import fresh_name
 
 FREE_TEXTS = ("text", "textarea")
 

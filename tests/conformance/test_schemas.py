@@ -29,8 +29,8 @@ from knouds_harness.conformance.needs.workflows import (
     WITHOUT_REQUEST_INPUT,
 )
 from knouds_harness.conformance.suite.tester import Call
-from knouds_harness.exchange.created_workflows import fresh_name, marked
 from knouds_harness.exchange.execution_status import body_of
+from knouds_harness.exchange.workflow_names import fresh_name, marked
 
 
 def shows_success(*operation_ids, needs):

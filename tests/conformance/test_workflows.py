@@ -25,8 +25,8 @@ from knouds_harness.conformance.support.workflow_authoring import (
     run_free,
     write,
 )
-from knouds_harness.exchange.created_workflows import fresh_name
 from knouds_harness.exchange.execution_status import body_of
+from knouds_harness.exchange.workflow_names import fresh_name
 
 pytestmark = pytest.mark.sequence
 

@@ -20,12 +20,7 @@ import httpx
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import TargetUnreachable, UnknownName, UsageError
-from knouds_harness.exchange.created_workflows import (
-    WORKFLOWS_PATH,
-    CreatedWorkflows,
-    Removed,
-    is_able,
-)
+from knouds_harness.exchange.created_workflows import WORKFLOWS_PATH, CreatedWorkflows, Removed, is_able
 from knouds_harness.exchange.evidence import CONTROL_HEADER, JSON, Exchange, Pairs, Request, parsed_json
 from knouds_harness.exchange.pricing import charged_credits, known_credits, was_run
 from knouds_harness.exchange.redaction import Redactor

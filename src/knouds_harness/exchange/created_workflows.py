@@ -11,7 +11,6 @@ import json
 import os
 import re
 import threading
-import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,12 +22,12 @@ from knouds_harness.contract.capabilities import meets
 from knouds_harness.errors import NotCreatedHere, RunRecordError
 from knouds_harness.exchange.evidence import JSON, Exchange, parsed_json
 from knouds_harness.exchange.harmless import NO_SUCH_WORKFLOW
+from knouds_harness.exchange.workflow_names import mark_of, name_with
 from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.profile import Target
 
 LEDGER_FILE: Final = "created.jsonl"
 WORKFLOWS_PATH: Final = "/api/workflows"
-_TOKEN: Final = re.compile(r"\bHarness ([0-9a-f]{12})\b", re.IGNORECASE)
 _MOST_TEXT: Final = 200
 _ONE: Final = re.compile(rf"{WORKFLOWS_PATH}/([^/]+?)(?:/move)?/?")
 _SLUG: Final = re.compile(r"[a-z0-9-]+")
@@ -37,40 +36,10 @@ _OPEN, _NONE, _OURS, _DISPUTED, _DELETED = "sending", "not created", "created", 
 _Send = Callable[[str, Persona, str | None], Exchange]
 
 
-def fresh_token() -> str:
-    """What makes a name ours."""
-    return uuid.uuid4().hex[:12]
-
-
-def name_with(token: str, words: str) -> str:
-    """A workflow's name whose slug nobody holds; letters, digits and single spaces only, as the words are."""
-    return f"Harness {token} {words}"
-
-
-def fresh_name(words: str) -> str:
-    """A workflow's name with a token of its own."""
-    return name_with(fresh_token(), words)
-
-
-def marked(document: JSON) -> JSON:
-    """A document as it is, with a token in its name; where that is no usable name, in the description."""
-    if not isinstance(document, dict):
-        return document
-    name = document.get("name")
-    if isinstance(name, str) and name.strip():
-        return {**document, "name": fresh_name(name)}
-    return {"description": fresh_name("to be refused"), **document}
-
-
 def written_slug(method: str, path: str) -> str | None:
     """The slug of the workflow that a request would change, move or delete; None for any other request."""
     found = None if method in ("GET", "HEAD", "OPTIONS") else _ONE.fullmatch(path)
     return unquote(found[1]) if found else None
-
-
-def token_of(body: JSON) -> str:
-    """The token in what is sent to create a workflow; empty where there is none."""
-    return _mark_of(body)[2]
 
 
 @dataclass(kw_only=True)
@@ -212,7 +181,7 @@ class CreatedWorkflows:
     def _announce(
         self, body: JSON, *, persona: str | None, user: str | None, is_beginning: bool = False
     ) -> Creation:
-        member, text, token = _mark_of(body)
+        member, text, token = mark_of(body)
         text, is_beginning = text[:_MOST_TEXT], is_beginning or len(text) > _MOST_TEXT
         with self._lock:
             creation = Creation(
@@ -446,18 +415,6 @@ class CreatedWorkflows:
                 if what == _DELETED:
                     del self._creations[number]
             self._numbers = itertools.count(number + 1)
-
-
-def _mark_of(body: JSON) -> tuple[str, str, str]:
-    """The member that has a token, all of it, and the token; empty where there is none."""
-    sent = parsed_json(body)[0] if isinstance(body, bytes) else body
-    for member in ("name", "description"):
-        text = sent.get(member) if isinstance(sent, dict) else None
-        found = _TOKEN.search(text) if isinstance(text, str) else None
-        if found:
-            return member, str(text), found[1].lower()
-    found = _TOKEN.search(body.decode("utf-8", "replace")) if isinstance(body, bytes) else None
-    return "", "", found[1].lower() if found else ""
 
 
 def is_able(persona: Persona, capability: str) -> bool:

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
-from knouds_harness.exchange.created_workflows import token_of
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.reproduction import ShellNames, command, shell_variable
 from knouds_harness.exchange.sequence import KEY_MEMBER, Given, SequencePart, given_by, parts_of, pause_s
+from knouds_harness.exchange.workflow_names import token_of
 
 _VARIABLE: Final = re.compile(r"\$\{(\w+)\}")
 _PRINTABLE: Final = {chr(code) for code in range(0x20, 0x7F)}

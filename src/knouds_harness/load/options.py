@@ -13,7 +13,7 @@ from typing import Final
 import click
 
 from knouds_harness.errors import UsageError
-from knouds_harness.exchange.created_workflows import fresh_token
+from knouds_harness.exchange.workflow_names import fresh_token
 from knouds_harness.load.arrivals.schedule import SPACINGS, ArrivalSchedule
 from knouds_harness.load.arrivals.shapes import KINDS, Shape
 from knouds_harness.load.arrivals.stages import Stages, WrittenStages, parse_stages

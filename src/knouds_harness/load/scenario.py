@@ -11,14 +11,9 @@ from locust.exception import StopUser
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import ExitCode, GuardStop, UsageError
-from knouds_harness.exchange.created_workflows import (
-    WORKFLOWS_PATH,
-    CreatedWorkflows,
-    Creation,
-    name_with,
-    written_slug,
-)
+from knouds_harness.exchange.created_workflows import WORKFLOWS_PATH, CreatedWorkflows, Creation, written_slug
 from knouds_harness.exchange.evidence import JSON
+from knouds_harness.exchange.workflow_names import name_with
 from knouds_harness.load.arrivals.arrival_user import ArrivalUser
 from knouds_harness.load.client.response import Response
 from knouds_harness.load.collection.cycles import CycleLog

@@ -16,8 +16,8 @@ from schemathesis.specs.openapi.schemas import OpenApiSchema
 from knouds_harness.conformance.suite.tester import NO_BODY, Call
 from knouds_harness.contract.document import Document
 from knouds_harness.contract.operations import Action, Operation
-from knouds_harness.exchange.created_workflows import marked
 from knouds_harness.exchange.harmless import NO_SUCH_WORKFLOW
+from knouds_harness.exchange.workflow_names import marked
 
 _KEY_CHARACTERS = string.ascii_letters + string.digits
 _HEADER_SAFE = st.characters(min_codepoint=0x21, max_codepoint=0x7E)

@@ -32,8 +32,8 @@ from knouds_harness.conformance.suite.tester import Call, Tester
 from knouds_harness.conformance.support.subjects import Subjects
 from knouds_harness.conformance.support.workflow_authoring import move, moved_by, read, run_free, write
 from knouds_harness.contract.capabilities import meets
-from knouds_harness.exchange.created_workflows import fresh_name
 from knouds_harness.exchange.evidence import JSON, Exchange
+from knouds_harness.exchange.workflow_names import fresh_name
 from knouds_harness.targets.personas import Persona
 
 P = ParamSpec("P")

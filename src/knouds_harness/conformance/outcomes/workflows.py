@@ -33,8 +33,8 @@ from knouds_harness.conformance.outcomes.resources import OutcomeResources
 from knouds_harness.conformance.suite.tester import Call
 from knouds_harness.conformance.support.subjects import NO_SUCH_WORKFLOW
 from knouds_harness.conformance.support.workflow_authoring import objects_in
-from knouds_harness.exchange.created_workflows import fresh_name, marked
 from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.exchange.workflow_names import fresh_name, marked
 from knouds_harness.targets.resources import Workflow
 
 _TOO_LONG: Final = b" " * 1_500_000

@@ -27,7 +27,7 @@ from knouds_harness.conformance.needs.workflows import (
 from knouds_harness.conformance.suite.concurrent_tests import Made
 from knouds_harness.conformance.suite.tester import NO_BODY, Call, Tester, created_slug, disputed_slug
 from knouds_harness.contract.operations import Operation
-from knouds_harness.exchange.created_workflows import Removed, fresh_name
+from knouds_harness.exchange.created_workflows import Removed
 from knouds_harness.exchange.evidence import JSON, Exchange
 from knouds_harness.exchange.harmless import (
     NO_SUCH_EXECUTION,
@@ -36,6 +36,7 @@ from knouds_harness.exchange.harmless import (
     harmless_body,
     unknown_path_values,
 )
+from knouds_harness.exchange.workflow_names import fresh_name
 from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.resources import Model, Workflow
 

@@ -11,8 +11,8 @@ from knouds_harness.conformance.needs.untested import Untested
 from knouds_harness.conformance.needs.workflows import FILED_WORKFLOW, OWN_WORKFLOW
 from knouds_harness.conformance.suite.tester import Call, Tester
 from knouds_harness.conformance.support.subjects import Subjects
-from knouds_harness.exchange.created_workflows import fresh_name
 from knouds_harness.exchange.evidence import JSON, Exchange
+from knouds_harness.exchange.workflow_names import fresh_name
 from knouds_harness.targets.personas import Persona
 
 GRAPH_MEMBERS: Final = ("nodes", "edges", "viewport")
