@@ -11,7 +11,6 @@ from knouds_harness.conformance.checks import (
 )
 from knouds_harness.conformance.checks import usage
 from knouds_harness.conformance.checks.envelopes import refusals
-from knouds_harness.conformance.needs.keys import holds
 from knouds_harness.conformance.needs.runs import (
     ASYNC_RUN,
     ASYNC_WORKFLOW_RUN,
@@ -204,7 +203,7 @@ def test_status_changes_only_as_documented(tester, executions):
 def test_cancel_after_the_end_leaves_the_status_alone(tester, executions):
     """Cancelling an ended execution is a 409, 400 or 200, and leaves its status alone."""
     _ = executions.watched  # until nobody has cancelled them
-    own = [each for each in executions.left_alone if holds(each.reader, "execution:cancel")]
+    own = [each for each in executions.left_alone if each.reader.holds("execution:cancel")]
     traces = [executions.polled(each) for each in (*own, *executions.cancelled_samples[:1])]
     ended = [trace for trace in traces if trace.ending is not None]
     cancelled = [executions.cancelled(trace) for trace in ended]

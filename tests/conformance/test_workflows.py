@@ -7,7 +7,7 @@ import pytest
 from knouds_harness.conformance.checks import schemas, workflows
 from knouds_harness.conformance.judging.claim import answer
 from knouds_harness.conformance.judging.workflow_model import WRITABLE_MEMBERS, WorkflowModel, slug_from_name
-from knouds_harness.conformance.needs.keys import AUTHOR, AUTHOR_WHO_RUNS, FREE_KEY, TWO_AUTHORS, holds
+from knouds_harness.conformance.needs.keys import AUTHOR, AUTHOR_WHO_RUNS, FREE_KEY, TWO_AUTHORS
 from knouds_harness.conformance.needs.untested import Untested
 from knouds_harness.conformance.needs.workflows import FILED_WORKFLOW, OWN_WORKFLOW
 from knouds_harness.conformance.suite.tester import Call
@@ -394,7 +394,7 @@ def test_deleted_workflow_is_gone(tester, subjects, which):
     slugs = [make(subjects, owner, {"name": name})[1] for _ in range(2)]
     slug, sibling = slugs if which == "first" else slugs[::-1]
     write(tester, owner, slug, {"publicPlayground": True})
-    can_run = AUTHOR_WHO_RUNS.missing(tester.target) is None and holds(owner, "workflow:run")
+    can_run = AUTHOR_WHO_RUNS.missing(tester.target) is None and owner.holds("workflow:run")
     if can_run:
         tester.judge(workflows.creator_may_run, run_free(tester, owner, slug))
 

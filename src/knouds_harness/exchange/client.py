@@ -20,7 +20,7 @@ import httpx
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import TargetUnreachable, UnknownName, UsageError
-from knouds_harness.exchange.created_workflows import WORKFLOWS_PATH, CreatedWorkflows, Removed, is_able
+from knouds_harness.exchange.created_workflows import WORKFLOWS_PATH, CreatedWorkflows, Removed
 from knouds_harness.exchange.evidence import CONTROL_HEADER, JSON, Exchange, Pairs, Request, parsed_json
 from knouds_harness.exchange.pricing import charged_credits, known_credits, was_run
 from knouds_harness.exchange.redaction import Redactor
@@ -214,7 +214,9 @@ class Client:
     def _as_read(self, slug: str, *, user: str | None) -> JSON:
         """A workflow as a key of this account reads it; None where none may."""
         readers = [
-            each for each in self._personas.values() if each.user == user and is_able(each, "workflow:read")
+            each
+            for each in self._personas.values()
+            if each.user == user and each.state == "active" and each.holds("workflow:read")
         ]
         if not readers or Action.READ not in self.target.limits.allow:
             return None

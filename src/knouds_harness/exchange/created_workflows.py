@@ -12,23 +12,21 @@ import os
 import re
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Self
 from urllib.parse import unquote
 
-from knouds_harness.contract.capabilities import meets
 from knouds_harness.errors import NotCreatedHere, RunRecordError
 from knouds_harness.exchange.evidence import JSON, Exchange, parsed_json
 from knouds_harness.exchange.harmless import NO_SUCH_WORKFLOW
-from knouds_harness.exchange.workflow_names import mark_of, name_with
+from knouds_harness.exchange.workflow_names import NameMark, name_with
 from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.profile import Target
 
 LEDGER_FILE: Final = "created.jsonl"
 WORKFLOWS_PATH: Final = "/api/workflows"
-_MOST_TEXT: Final = 200
 _ONE: Final = re.compile(rf"{WORKFLOWS_PATH}/([^/]+?)(?:/move)?/?")
 _SLUG: Final = re.compile(r"[a-z0-9-]+")
 _OPEN, _NONE, _OURS, _DISPUTED, _DELETED = "sending", "not created", "created", "disputed", "deleted"
@@ -50,10 +48,7 @@ class Creation:
         number: In its run.
         persona: Whose key was sent.
         user: Whose account that is.
-        token: Of what was sent; empty where there is none, and then nothing can prove that it is ours.
-        member: Of the document that has the token.
-        text: All of that member, or its beginning.
-        is_beginning: It is long, or stands for all creates of a load run, whose names begin alike.
+        mark: What shows that a workflow is the one that was sent.
         slug: That the target answered, or that a list shows beside the name.
         state: ``sending`` until its answer told more.
     """
@@ -61,19 +56,9 @@ class Creation:
     number: int
     persona: str | None
     user: str | None
-    token: str = ""
-    member: str = ""
-    text: str = ""
-    is_beginning: bool = False
+    mark: NameMark = field(default_factory=NameMark)
     slug: str | None = None
     state: str = _OPEN
-
-    def is_shown_by(self, document: JSON) -> bool:
-        """Whether a document, or a list's summary of it, shows what was sent."""
-        shown = document.get(self.member) if isinstance(document, dict) and self.member else None
-        return isinstance(shown, str) and (
-            shown.startswith(self.text) if self.is_beginning else shown == self.text
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +147,7 @@ class CreatedWorkflows:
             RunRecordError: The ledger cannot be written.
         """
         if method == "POST" and path.rstrip("/") == WORKFLOWS_PATH:
-            return self._announce(body, persona=persona, user=user)
+            return self._announce(NameMark.of(body), persona=persona, user=user)
         slug = written_slug(method, path)
         if slug is not None and not self.may_write(slug) and not self._repeats(slug, method, body):
             raise NotCreatedHere(f"{method} {path}: this run cannot prove that it created the workflow")
@@ -170,7 +155,9 @@ class CreatedWorkflows:
 
     def announce_all(self, token: str) -> None:
         """Write down that workflows will be created whose names begin with this token."""
-        self._announce({"name": name_with(token, "").rstrip()}, persona=None, user=None, is_beginning=True)
+        text = name_with(token, "").rstrip()
+        mark = NameMark(token=token, member="name", text=text, is_beginning=True)
+        self._announce(mark, persona=None, user=None)
 
     def may_write(self, slug: str) -> bool:
         """Whether a workflow is proven to be ours, or nobody's: a slug of this form is no workflow's."""
@@ -178,21 +165,9 @@ class CreatedWorkflows:
             return True
         return not (_SLUG.fullmatch(slug) or slug in self.target.workflows or slug in self.disputed)
 
-    def _announce(
-        self, body: JSON, *, persona: str | None, user: str | None, is_beginning: bool = False
-    ) -> Creation:
-        member, text, token = mark_of(body)
-        text, is_beginning = text[:_MOST_TEXT], is_beginning or len(text) > _MOST_TEXT
+    def _announce(self, mark: NameMark, *, persona: str | None, user: str | None) -> Creation:
         with self._lock:
-            creation = Creation(
-                number=next(self._numbers),
-                persona=persona,
-                user=user,
-                token=token,
-                member=member,
-                text=text,
-                is_beginning=is_beginning,
-            )
+            creation = Creation(number=next(self._numbers), persona=persona, user=user, mark=mark)
             if not self.header:
                 self.header = {
                     "event": "run",
@@ -204,18 +179,8 @@ class CreatedWorkflows:
                 self._write(self.header)
             self._creations[creation.number] = creation
             self.is_done = False
-            self._write(
-                {
-                    "event": _OPEN,
-                    "number": creation.number,
-                    "persona": persona,
-                    "user": user,
-                    "member": member,
-                    "text": text,
-                    "token": token,
-                    "is_beginning": is_beginning,
-                }
-            )
+            event = {"event": _OPEN, "number": creation.number, "persona": persona, "user": user}
+            self._write({**event, **asdict(mark)})
         return creation
 
     def _repeats(self, slug: str, method: str, body: JSON) -> bool:
@@ -251,17 +216,17 @@ class CreatedWorkflows:
         if status is not None and 400 <= status < 500:
             self._become(creation, _NONE, creation.slug, status=status)
         elif status is not None and status < 300 and isinstance(slug, str) and slug:
-            is_ours = bool(creation.token) and creation.token in slug.lower()
-            if not is_ours and creation.member:
-                is_ours = creation.is_shown_by(read_back(slug))
+            is_ours = bool(creation.mark.token) and creation.mark.token in slug.lower()
+            if not is_ours and creation.mark.member:
+                is_ours = creation.mark.is_shown_by(read_back(slug))
             self._become(creation, _OURS if is_ours else _DISPUTED, slug)
 
     def found(self, name: str, summaries: JSON) -> str | None:
         """The slug of what was created by this name, if a list shows one workflow alone that has it."""
-        creation = next((each for each in self._creations.values() if each.text == name), None)
+        creation = next((each for each in self._creations.values() if each.mark.text == name), None)
         if creation is None or not isinstance(summaries, list):
             return None
-        shown = [each for each in summaries if creation.is_shown_by(each)]
+        shown = [each for each in summaries if creation.mark.is_shown_by(each)]
         slug = shown[0].get("slug") if len(shown) == 1 else None
         if not isinstance(slug, str):
             return None
@@ -320,9 +285,9 @@ class CreatedWorkflows:
             more = self._delete_ours(personas, send, is_dry=is_dry)
             deleted, left = list(dict.fromkeys(deleted + more[0])), more[1]
         left += [
-            f'"{each.text}" of account {each.user or "unknown"}: no key can tell whether it is there'
+            f'"{each.mark.text}" of account {each.user or "unknown"}: no key can tell whether it is there'
             for each in self._creations.values()
-            if each.state == _OPEN and each.text
+            if each.state == _OPEN and each.mark.text
         ]
         if not is_dry:
             self.finish(left=len(left))
@@ -357,9 +322,12 @@ class CreatedWorkflows:
 
     def _find_by_name(self, personas: Collection[Persona], send: _Send) -> bool:
         """Look in lists for creations whose answers gave no slug, also refused ones."""
-        unsettled = [each for each in self._creations.values() if each.state in (_OPEN, _NONE) and each.text]
+        open_or_none = [each for each in self._creations.values() if each.state in (_OPEN, _NONE)]
+        unsettled = [each for each in open_or_none if each.mark.text]
         users = {each.user for each in unsettled}
-        readers = {each.user: each for each in personas if is_able(each, "workflow:read")}
+        readers = {
+            each.user: each for each in personas if each.state == "active" and each.holds("workflow:read")
+        }
         listed: set[str | None] = set()
         for user, reader in readers.items():
             if user not in users and None not in users:
@@ -379,7 +347,7 @@ class CreatedWorkflows:
         for each in summaries:
             slug = each.get("slug") if isinstance(each, dict) else None
             is_new = isinstance(slug, str) and slug not in self._ours
-            if is_new and any(creation.is_shown_by(each) for creation in sought):
+            if is_new and any(creation.mark.is_shown_by(each) for creation in sought):
                 found = Creation(number=next(self._numbers), persona=reader.name, user=reader.user)
                 self._creations[found.number] = found
                 self._become(found, _OURS, slug)
@@ -403,11 +371,12 @@ class CreatedWorkflows:
                 number, Creation(number=number, persona=event.get("persona"), user=event.get("user"))
             )
             if what == _OPEN:
-                creation.token, creation.is_beginning = (
-                    str(event.get("token")),
-                    bool(event.get("is_beginning")),
+                creation.mark = NameMark(
+                    token=str(event.get("token")),
+                    member=str(event.get("member")),
+                    text=str(event.get("text")),
+                    is_beginning=bool(event.get("is_beginning")),
                 )
-                creation.member, creation.text = str(event.get("member")), str(event.get("text"))
             else:
                 creation.state, creation.slug = str(what), event.get("slug")
                 if what == _OURS and creation.slug:
@@ -417,14 +386,9 @@ class CreatedWorkflows:
             self._numbers = itertools.count(number + 1)
 
 
-def is_able(persona: Persona, capability: str) -> bool:
-    """Whether a key is good for what takes a capability."""
-    return persona.state == "active" and meets(persona.capabilities, capability)
-
-
 def _able(personas: Collection[Persona], creation: Creation, capability: str) -> list[Persona]:
     """The keys that may do something with what was created, the one that created it first."""
-    able = [each for each in personas if is_able(each, capability)]
+    able = [each for each in personas if each.state == "active" and each.holds(capability)]
     own = [each for each in able if creation.user in (each.user, None)]
     own.sort(key=lambda each: each.name != creation.persona)
     return list({each.user: each for each in reversed(own)}.values())

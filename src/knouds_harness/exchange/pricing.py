@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Final, Protocol
 from urllib.parse import unquote
 
-from knouds_harness.contract.capabilities import meets
 from knouds_harness.contract.operations import Action
 from knouds_harness.exchange.evidence import JSON, Exchange, Request
 from knouds_harness.exchange.harmless import NO_SUCH_MODEL, NO_SUCH_WORKFLOW
@@ -132,9 +131,7 @@ class Pricing:
         readers = [
             persona
             for persona in self._target.personas.values()
-            if persona.user == workflow.owner
-            and persona.state == "active"
-            and meets(persona.capabilities, "workflow:read")
+            if persona.user == workflow.owner and persona.state == "active" and persona.holds("workflow:read")
         ]
         if not readers or Action.READ not in self._target.limits.allow:
             return None

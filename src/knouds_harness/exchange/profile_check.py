@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from knouds_harness.contract.capabilities import meets
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.tiers import WITHOUT_KEYS, WITHOUT_MODELS
 from knouds_harness.errors import CreditsShort
@@ -260,7 +259,7 @@ class _Look:
     def _reader(self, user: str) -> Persona | None:
         """A key of an account that reads by a wildcard, and so was not asked for its list."""
         keys = (key for key in self.working.values() if key.user == user)
-        return next((key for key in keys if meets(key.capabilities, "workflow:read")), None)
+        return next((key for key in keys if key.holds("workflow:read")), None)
 
     def _judge_owner(self, slug: str, summary: Mapping[str, Any], listed: Exchange) -> None:
         """Where ``createdBy`` is how the target spells accounts, it tells whose a workflow is."""
@@ -283,11 +282,7 @@ class _Look:
     def at_models(self) -> None:
         """Name each model in a run that can't start, as long as none of them was taken for a run."""
         key = next(
-            (
-                each
-                for each in self.working.values()
-                if _may_run_models(each) and meets(each.capabilities, "model:run")
-            ),
+            (each for each in self.working.values() if _may_run_models(each) and each.holds("model:run")),
             None,
         )
         was_run = any(

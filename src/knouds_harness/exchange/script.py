@@ -12,7 +12,7 @@ from typing import Final
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.reproduction import ShellNames, command, shell_variable
 from knouds_harness.exchange.sequence import KEY_MEMBER, Given, SequencePart, given_by, parts_of, pause_s
-from knouds_harness.exchange.workflow_names import token_of
+from knouds_harness.exchange.workflow_names import NameMark
 
 _VARIABLE: Final = re.compile(r"\$\{(\w+)\}")
 _PRINTABLE: Final = {chr(code) for code in range(0x20, 0x7F)}
@@ -57,7 +57,7 @@ def script(
         lines += writer.part(part)
         before = part.steps[-1]
     for step, each in _left_over(steps, writer.known):
-        token = token_of(step.request.body)
+        token = NameMark.of(step.request.body).token
         if not token or token not in each.value.lower():  # it may be somebody's workflow
             lines.append("# A workflow may be left: its slug does not show the name that was sent.")
             continue

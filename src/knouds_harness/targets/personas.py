@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from knouds_harness.contract.capabilities import meets
+
 KeyState = Literal["active", "revoked", "legacy", "unapproved"]
 Funds = Literal["enough", "none", "exhausted", "granted"]
 Role = Literal["user", "admin"]
@@ -72,3 +74,7 @@ class Persona:
     role: Role = "user"
     credits: Funds | float = "enough"
     webhook: bool = False
+
+    def holds(self, *capabilities: str) -> bool:
+        """Whether the key meets each of these requirements."""
+        return all(meets(self.capabilities, each) for each in capabilities)

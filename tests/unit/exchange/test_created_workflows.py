@@ -9,7 +9,7 @@ from run_records import exchange
 
 from knouds_harness.errors import NotCreatedHere
 from knouds_harness.exchange.created_workflows import CreatedWorkflows
-from knouds_harness.exchange.workflow_names import fresh_name, marked
+from knouds_harness.exchange.workflow_names import fresh_name
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Workflow
 
@@ -117,12 +117,3 @@ def test_ledger_is_read_up_to_the_line_that_was_cut_short(tmp_path):
     assert not read.is_done
     assert read.may_write(names[1].lower().replace(" ", "-"))
     assert json.loads(file.read_text().splitlines()[-1])["left"] == 1
-
-
-@pytest.mark.parametrize(
-    "document", [{}, {"name": ""}, {"name": 7}, {"name": "A b"}, {"name": None, "tags": 7}]
-)
-def test_marked_document_has_a_token_and_what_it_had(document):
-    """In its name, or where that is none, in its description."""
-    assert "Harness " in str(marked(document).get("description", marked(document).get("name")))
-    assert set(document) <= set(marked(document))

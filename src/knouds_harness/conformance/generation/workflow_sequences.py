@@ -26,12 +26,10 @@ from knouds_harness.conformance.checks import (
 from knouds_harness.conformance.checks.envelopes import refusals
 from knouds_harness.conformance.judging.claim import Check
 from knouds_harness.conformance.judging.workflow_model import WorkflowModel, slug_from_name
-from knouds_harness.conformance.needs.keys import holds
 from knouds_harness.conformance.needs.need import MAY_RUN
 from knouds_harness.conformance.suite.tester import Call, Tester
 from knouds_harness.conformance.support.subjects import Subjects
 from knouds_harness.conformance.support.workflow_authoring import move, moved_by, read, run_free, write
-from knouds_harness.contract.capabilities import meets
 from knouds_harness.exchange.evidence import JSON, Exchange
 from knouds_harness.exchange.workflow_names import fresh_name
 from knouds_harness.targets.personas import Persona
@@ -108,8 +106,8 @@ class Scene:
 def reader_for(tester: Tester, owner: Persona) -> Persona | None:
     """A key of the owner's account that may read workflows and not write them, made where none is known."""
     for persona in tester.target.personas.values():
-        is_reading = meets(persona.capabilities, "workflow:read")
-        is_writing = meets(persona.capabilities, "workflow:write")
+        is_reading = persona.holds("workflow:read")
+        is_writing = persona.holds("workflow:write")
         if persona.user == owner.user and persona.state == "active" and is_reading and not is_writing:
             return persona
     return tester.minted({"workflow:read"}, account=owner.user) if tester.mint is not None else None
@@ -283,7 +281,7 @@ class SeveralKeys(RuleBasedStateMachine):
             return
         self.judge(workflows.creator_may_run, run_free(self.tester, self.owner_of(slug), slug))
         other = self.other_than(slug)
-        if other and holds(other, "workflow:run") and self.model[slug].is_public is not True:
+        if other and other.holds("workflow:run") and self.model[slug].is_public is not True:
             exchange = run_free(self.tester, other, slug)
             self.judge(refusals.RUN_FOREIGN_WORKFLOW, exchange)
 
@@ -326,7 +324,7 @@ class SeveralKeys(RuleBasedStateMachine):
         is_allowed = MAY_RUN.missing(self.tester.target) is None
         return (
             is_allowed
-            and holds(self.owner_of(slug), "workflow:run")
+            and self.owner_of(slug).holds("workflow:run")
             and not self.model[slug].members.get("nodes")
         )
 

@@ -5,15 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from knouds_harness.conformance.needs.need import MAY_RUN, MAY_WRITE, Need, TwoKeys, permissions
-from knouds_harness.contract.capabilities import meets
 from knouds_harness.contract.tiers import WITHOUT_KEYS, WITHOUT_MODELS
 from knouds_harness.targets.personas import Funds, KeyState
 from knouds_harness.targets.profile import Persona, Target
-
-
-def holds(persona: Persona, *capabilities: str) -> bool:
-    """Whether a key meets each of these requirements."""
-    return all(meets(persona.capabilities, each) for each in capabilities)
 
 
 def usable_keys(target: Target) -> list[Persona]:
@@ -45,7 +39,7 @@ def people(target: Target, *capabilities: str, funds: Funds = "enough") -> list[
     return [
         key
         for key in usable_keys(target)
-        if key.role != "admin" and key.credits == funds and holds(key, *capabilities)
+        if key.role != "admin" and key.credits == funds and key.holds(*capabilities)
     ]
 
 
@@ -106,21 +100,21 @@ LEGACY_KEY = _particular('a key with state = "legacy"', lambda _: True, state="l
 UNAPPROVED_KEY = _particular('a key with state = "unapproved"', lambda _: True, state="unapproved")
 ADMIN_KEY = _particular(
     "an administrator's key that holds workflow:read and workflow:write",
-    lambda key: key.role == "admin" and holds(key, "workflow:read", "workflow:write"),
+    lambda key: key.role == "admin" and key.holds("workflow:read", "workflow:write"),
 )
 ADMIN_MODEL_RUNNER = _particular(
     "an administrator's key that holds model:run",
-    lambda key: key.role == "admin" and holds(key, "model:run"),
+    lambda key: key.role == "admin" and key.holds("model:run"),
     MAY_RUN,
 )
 FREE_KEY = _particular(
     "a key of a free account that holds workflow:write",
-    lambda key: key.tier == "free" and key.role != "admin" and holds(key, "workflow:write"),
+    lambda key: key.tier == "free" and key.role != "admin" and key.holds("workflow:write"),
     MAY_WRITE,
 )
 PRO_MODEL_KEY = _particular(
     "a key of a pro account that holds model:run",
-    lambda key: key.tier == "pro" and holds(key, "model:run"),
+    lambda key: key.tier == "pro" and key.holds("model:run"),
     MAY_RUN,
 )
 
@@ -133,12 +127,12 @@ WILDCARD_KEY = _particular(
 )
 WILDCARD_ELSEWHERE_KEY = _particular(
     "a key that holds a wildcard such as execution:*, and no workflow:read",
-    lambda key: any(":*" in each for each in key.capabilities) and not holds(key, "workflow:read"),
+    lambda key: any(":*" in each for each in key.capabilities) and not key.holds("workflow:read"),
 )
 EMPTY_KEY = _particular("a key that holds no capability", lambda key: not key.capabilities)
 LESSER_KEY = _particular(
     "a key that holds some capability, and no workflow:read",
-    lambda key: bool(key.capabilities) and not holds(key, "workflow:read"),
+    lambda key: bool(key.capabilities) and not key.holds("workflow:read"),
 )
 
 
@@ -168,14 +162,14 @@ TWO_AUTHORS_WHO_RUN = _two_accounts("workflow:read", "workflow:write", "workflow
 
 def key_of(target: Target, user: str, *capabilities: str) -> Persona | None:
     """The key of an account that meets these requirements."""
-    keys = (key for key in usable_keys(target) if key.user == user and holds(key, *capabilities))
+    keys = (key for key in usable_keys(target) if key.user == user and key.holds(*capabilities))
     return next(keys, None)
 
 
 def _author_and_lesser(target: Target) -> Iterator[TwoKeys]:
     for author in AUTHOR.fitting(target):
         keys = (key for key in usable_keys(target) if key.user == author.user)
-        yield from (TwoKeys(author, key) for key in keys if not holds(key, "workflow:write"))
+        yield from (TwoKeys(author, key) for key in keys if not key.holds("workflow:write"))
 
 
 AUTHOR_AND_LESSER: Need[TwoKeys] = Need(

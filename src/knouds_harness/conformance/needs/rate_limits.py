@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from knouds_harness.conformance.needs.keys import AUTHOR_WHO_RUNS, PRO_MODEL_KEY, holds, people, usable_keys
+from knouds_harness.conformance.needs.keys import AUTHOR_WHO_RUNS, PRO_MODEL_KEY, people, usable_keys
 from knouds_harness.conformance.needs.need import MAY_RUN, MAY_WRITE, KeyAndResource, Need, TwoKeys
 from knouds_harness.conformance.needs.runs import (
     BUSINESS_MODEL_RUN,
@@ -25,7 +25,7 @@ def free_workflow(target: Target, owner: Persona) -> Workflow | None:
 
 def may_make_workflows(target: Target, owner: Persona) -> bool:
     """Whether this key may make a workflow, and see what its runs cost."""
-    return holds(owner, "workflow:write", "workflow:read") and MAY_WRITE.missing(target) is None
+    return owner.holds("workflow:write", "workflow:read") and MAY_WRITE.missing(target) is None
 
 
 def own_workflow_run(target: Target, persona: Persona) -> Workflow | None:
@@ -85,7 +85,7 @@ BUSINESS_KEY_FOR_BOTH: Need[KeyAndResource[Model]] = Need(
 def key_beside(target: Target, persona: Persona, capability: str) -> Persona | None:
     """Another key of the same account that meets a requirement."""
     keys = (key for key in usable_keys(target) if key.user == persona.user and key.name != persona.name)
-    return next((key for key in keys if holds(key, capability)), None)
+    return next((key for key in keys if key.holds(capability)), None)
 
 
 def _two_limited_keys(target: Target) -> Iterator[TwoKeys]:

@@ -8,7 +8,6 @@ from typing import Any, Final, TypeVar
 
 from knouds_harness.conformance.needs.keys import (
     PRO_MODEL_KEY,
-    holds,
     key_of,
     listed,
     may_run_models,
@@ -49,7 +48,7 @@ def may_run(persona: Persona, resource: Workflow | Model) -> bool:
         )
     else:
         is_open, bound, general = may_run_models(persona), f"model:{resource.name}:run", "model:run"
-    return is_open and (holds(persona, general) or bound in persona.capabilities)
+    return is_open and (persona.holds(general) or bound in persona.capabilities)
 
 
 def has_known_cost(target: Target, resource: Workflow | Model) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from knouds_harness.conformance.needs.keys import holds, key_of, people
+from knouds_harness.conformance.needs.keys import key_of, people
 from knouds_harness.conformance.needs.need import Need, Receiving, given
 from knouds_harness.conformance.needs.runs import (
     ASYNC_RUN,
@@ -59,7 +59,7 @@ def _webhook_key(says: str, *, receives: bool) -> Need[Receiving]:
         resources = resources_of(target, models_first=True)
         for key in people(target):
             reader = key_of(target, key.user, "execution:read")
-            if key.webhook and reader and holds(key, "webhook:receive") == receives:
+            if key.webhook and reader and key.holds("webhook:receive") == receives:
                 for resource in filter(is_runnable_and_polled, resources):
                     if may_run(key, resource) and has_known_cost(target, resource):
                         yield Receiving(key, resource, reader)

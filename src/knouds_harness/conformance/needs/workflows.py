@@ -10,7 +10,6 @@ from knouds_harness.conformance.needs.keys import (
     ANY_KEY,
     AUTHOR,
     MODEL_ACCOUNT,
-    holds,
     listed,
     people,
     usable_keys,
@@ -126,7 +125,7 @@ def lesser_key(operation: Operation) -> Need[Persona]:
         user = account.find(target)
         for key in usable_keys(target):
             is_bound = any(form.count(":") == 2 for form in key.capabilities)
-            if key.user == user and not is_bound and not holds(key, *required):
+            if key.user == user and not is_bound and not key.holds(*required):
                 yield key
 
     says = f"a key that lacks {listed(required)}, of the account on whose resource that shows"
@@ -150,7 +149,7 @@ def _bound(target: Target) -> Iterator[KeyAndResource[Workflow | Model]]:
     for key in people(target):
         for resource in resources_of(target):
             general = "workflow:run" if isinstance(resource, Workflow) else "model:run"
-            if is_runnable(resource) and may_run(key, resource) and not holds(key, general):
+            if is_runnable(resource) and may_run(key, resource) and not key.holds(general):
                 yield KeyAndResource(key, resource)
 
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from knouds_harness.conformance.needs.keys import holds
 from knouds_harness.conformance.needs.need import (
     MAY_CANCEL,
     KeyAndResource,
@@ -156,7 +155,7 @@ class Deliveries:
         has come, whatever comes of the other one has come as well.
         """
         target, box, refusing = self.tester.target, self.open_box, self.refusing_box
-        may_cancel = MAY_CANCEL.missing(target) is None and holds(box.own.key, "execution:cancel")
+        may_cancel = MAY_CANCEL.missing(target) is None and box.own.key.holds("execution:cancel")
         unentitled = self._submit(self.closed_box) if self._has_closed_box else None
         failing = failing_async_run_of(target, box.persona)
         open_ones = [self._submit(box)] if may_cancel else []

@@ -15,7 +15,6 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple, Self
 
-from knouds_harness.contract.capabilities import meets
 from knouds_harness.contract.tiers import LIMIT_BY_TIER, LIMITED_ROUTES, UNLIMITED, WINDOW_S
 from knouds_harness.exchange.execution_status import FINAL, IN_FLIGHT, NEXT_BY_STATUS
 from knouds_harness.load.client.response import Response
@@ -270,7 +269,7 @@ class Observations:
             )
         if status in FINAL:
             self._keep_some(Ended(sender.user, execution_id, status))
-            if sender.webhook and meets(sender.capabilities, "webhook:receive"):
+            if sender.webhook and sender.holds("webhook:receive"):
                 self._batch.awaited += hash_of(execution_id)
         else:
             self._remember(execution_id, status)

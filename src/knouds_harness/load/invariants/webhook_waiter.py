@@ -11,7 +11,6 @@ from typing import Final
 import gevent
 from gevent.event import AsyncResult
 
-from knouds_harness.contract.capabilities import meets
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.minting import KeyMint
 from knouds_harness.exchange.signature import SignatureRefused, verify
@@ -150,7 +149,7 @@ def open_webhook_waiter(
         key
         for account in accounts
         for key in account.keys
-        if key.webhook and meets(key.capabilities, _RECEIVE) and account.runs_with(key)
+        if key.webhook and key.holds(_RECEIVE) and account.runs_with(key)
     ]
     if not receivers:
         return None, f"no key with webhook = true in {target.source} may run anything and holds {_RECEIVE}"

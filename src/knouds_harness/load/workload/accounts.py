@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, Final
 
-from knouds_harness.contract.capabilities import meets
 from knouds_harness.contract.document import Document
 from knouds_harness.contract.tiers import WITHOUT_MODELS
 from knouds_harness.targets.personas import Persona
@@ -145,7 +144,7 @@ class AccountKeys:
         def able(key: Persona) -> int:
             may_send = (self._operations[each].admits(key.capabilities, {}) for each in need.operations)
             runs = sum(each.persona is key for each in run_requests)
-            return _ALL * _holds_all(key, need.capabilities) + sum(may_send) + runs
+            return _ALL * key.holds(*need.capabilities) + sum(may_send) + runs
 
         return max(self.keys, key=able)
 
@@ -192,7 +191,7 @@ class AccountKeys:
             for each in need.operations
             if self.key_for(each) is None
         ]
-        if need.capabilities and not any(_holds_all(key, need.capabilities) for key in self.keys):
+        if need.capabilities and not any(key.holds(*need.capabilities) for key in self.keys):
             missing.append(f"a key that holds {', '.join(need.capabilities)}")
         if need.has_workflow and not self.own_slugs:
             missing.append("a workflow")
@@ -264,11 +263,7 @@ def _name(resource: Workflow | Model) -> str:
     return resource.slug if isinstance(resource, Workflow) else resource.name
 
 
-def _holds_all(key: Persona, capabilities: Iterable[str]) -> bool:
-    return all(meets(key.capabilities, each) for each in capabilities)
-
-
 def _runs_some(key: Persona, noun: str) -> bool:
     """Whether it may run any workflow or model, or one of them that the profile need not know."""
     bound = (each for each in key.capabilities if each.startswith(f"{noun}:") and each.endswith(":run"))
-    return meets(key.capabilities, f"{noun}:run") or any(bound)
+    return key.holds(f"{noun}:run") or any(bound)
