@@ -1,4 +1,4 @@
-"""Faults: runs of workflows and models."""
+"""Faults: runs, of workflows and of models alike."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message
 
-from knouds_harness.sandbox.accounts import Account
 from knouds_harness.sandbox.answers import OutgoingAnswer
 from knouds_harness.sandbox.calls import HandlerCall
 from knouds_harness.sandbox.envelopes import Refusal, answer
@@ -30,9 +29,9 @@ from knouds_harness.sandbox.faults.editing import (
     without,
 )
 from knouds_harness.sandbox.faults.fault_types import Subtle, Table
-from knouds_harness.sandbox.providers import MODELS, ProviderModel
+from knouds_harness.sandbox.faults.models import INVALID_SLUG, MODEL_NOT_FOUND
 from knouds_harness.sandbox.run_records import StoredRun, refuse_payment, select_runs
-from knouds_harness.sandbox.runs import INVALID_NAME, Job, make_job
+from knouds_harness.sandbox.runs import Job, make_job
 from knouds_harness.sandbox.workflow_documents import defaults
 from knouds_harness.sandbox.workflow_records import StoredWorkflow, find_workflow
 
@@ -125,32 +124,10 @@ FAULTS: Table = {
         "run-ms-as-text": "ms is a text.",
         "run-lacks-ms": "A workflow run reports no ms.",
     },
-    "model.unknown-is-404": {
-        "model-unknown-is-plain-404": "An unknown model is a plain 404.",
-        "model-unknown-is-invalid-slug": "An unknown model is an INVALID_SLUG.",
-    },
-    "model.disabled-is-404": {
-        "model-disabled-runs": "A disabled model runs.",
-        "model-disabled-is-403": "A disabled model is a 403.",
-    },
-    "model.above-tier-is-403": {
-        "model-tier-ignored": "A model above the account's tier runs.",
-        "model-above-tier-is-404": "A model above the account's tier is a 404.",
-    },
-    "model.run-under-business-is-403": {
-        "model-run-under-business": "A pro account runs models.",
-        "model-run-under-business-is-402": "A model run of a pro account is a 402.",
-    },
-    "model.async-not-supported-is-400": {
-        "model-async-for-all": "Every model runs asynchronously.",
-        "model-async-for-text": Subtle("Text models run asynchronously."),
-    },
 }
 
 _RUNS = "runWorkflow runModel"
 _PLAIN_404 = refused(404, "NOT_FOUND", "There is no such workflow.")
-_INVALID_SLUG = refused(400, "INVALID_SLUG", INVALID_NAME)
-_MODEL_NOT_FOUND = refused(404, "MODEL_NOT_FOUND", "There is no such model.")
 
 
 def _on_run(edit: AnswerEdit, operations: str = _RUNS) -> Edit:
@@ -252,29 +229,6 @@ def _is_unknown(workflow: StoredWorkflow | None) -> bool:
     return workflow is None
 
 
-def _on_model_404(is_meant: Callable[[str], bool], edit: AnswerEdit) -> Edit:
-    edit = where(lambda answer: is_meant(answer.path_params["internalName"]), edit)
-    return on_refusal(edit, "runModel", code="MODEL_NOT_FOUND")
-
-
-def _on_tier(edit: AnswerEdit, *, is_direct: bool) -> Edit:
-    """Edit the refusal of every direct run, or of one model, for the account's tier."""
-
-    def is_meant(answer: OutgoingAnswer) -> bool:
-        return answer.key is not None and answer.key.account.reaches("business") != is_direct
-
-    return on_refusal(where(is_meant, edit), "runModel", code="MODEL_TIER_REQUIRED")
-
-
-def _model(change: Callable[[ProviderModel], ProviderModel]) -> Edit:
-    return at(Point.MODEL, "runModel", lambda _, model: change(model) if model else None)
-
-
-def _account(change: Callable[[Account], Account]) -> Edit:
-    """Judge the tier of another account than the one that runs."""
-    return at(Point.TIER, "runModel", lambda _, account: change(account))
-
-
 def _job(change: Callable[[Job], Job]) -> Edit:
     async def edit(_: HandlerCall, job: Job) -> Job:
         return change(job)
@@ -342,13 +296,13 @@ EDITS: Edits = {
     "run-bad-slug-is-invalid-inputs": on_refusal(
         refused(400, "INVALID_INPUTS", "No such slug."), "runWorkflow", code="INVALID_SLUG"
     ),
-    "run-bad-model-name-is-404": on_refusal(_MODEL_NOT_FOUND, "runModel", code="INVALID_SLUG"),
+    "run-bad-model-name-is-404": on_refusal(MODEL_NOT_FOUND, "runModel", code="INVALID_SLUG"),
     "run-defaults-count-one-more": _on_inputs(_count_one_more),
     "run-defaults-ignored": _on_inputs(_want_every_field),
     "run-empty-inputs-refused": _refuse_body(
         lambda body: body.get("inputs") == {}, "INVALID_INPUTS", "inputs is empty."
     ),
-    "run-unknown-workflow-is-invalid-slug": _on_404_of(_is_unknown, _INVALID_SLUG),
+    "run-unknown-workflow-is-invalid-slug": _on_404_of(_is_unknown, INVALID_SLUG),
     "run-unknown-workflow-is-410": _on_404_of(
         _is_unknown, refused(410, "GONE", "There is no such workflow.")
     ),
@@ -393,25 +347,4 @@ EDITS: Edits = {
     "run-cost-rounded": _on_run(changed("cost", lambda cost: cost // 10 * 10)),
     "run-ms-as-text": _on_run(changed("ms", lambda ms: f"{ms} ms"), "runWorkflow"),
     "run-lacks-ms": _on_run(without("ms"), "runWorkflow"),
-    "model-unknown-is-plain-404": _on_model_404(
-        lambda name: name not in MODELS, with_value("code", "NOT_FOUND")
-    ),
-    "model-unknown-is-invalid-slug": _on_model_404(lambda name: name not in MODELS, _INVALID_SLUG),
-    "model-disabled-runs": _model(lambda model: replace(model, is_enabled=True)),
-    "model-disabled-is-403": _on_model_404(
-        lambda name: name in MODELS, refused(403, "MODEL_DISABLED", "The model is disabled.")
-    ),
-    "model-tier-ignored": _model(lambda model: replace(model, least_tier="free")),
-    "model-above-tier-is-404": _on_tier(_MODEL_NOT_FOUND, is_direct=False),
-    "model-run-under-business": _account(
-        lambda account: account if account.reaches("business") else replace(account, tier="business")
-    ),
-    "model-run-under-business-is-402": _on_tier(refused(402, "INSUFFICIENT_CREDITS"), is_direct=True),
-    "model-async-for-all": _model(lambda model: replace(model, is_polled=True)),
-    "model-async-for-text": _model(
-        lambda model: replace(model, is_polled=model.is_polled or model.medium == "text")
-    ),
-    "tier-gate-holds-administrators": _account(
-        lambda account: replace(account, role="user", tier="free") if account.is_admin else account
-    ),
 }
