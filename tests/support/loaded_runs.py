@@ -13,12 +13,11 @@ from load_results import load_results, missed, times, validity
 from run_records import HEADER, SteppingClock, exchange
 
 from knouds_harness.measures.histograms import Histogram, middle_of
+from knouds_harness.runs.capacity_results import Capacity, CapacityPoint
 from knouds_harness.runs.load_record import LoadWriter
 from knouds_harness.runs.load_results import (
     ALL_OPERATIONS,
     OUTCOMES,
-    Capacity,
-    CapacityPoint,
     Cycles,
     ErrorCount,
     Invariant,

@@ -11,8 +11,9 @@ import click
 
 from knouds_harness.commands.folder_options import runs_folder_option
 from knouds_harness.errors import ExitCode, HarnessError, UsageError
-from knouds_harness.exchange.client import Client, first_contact
+from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.created_workflows import LEDGER_FILE, CreatedWorkflows, Removed
+from knouds_harness.exchange.first_contact import first_contact
 from knouds_harness.printable import printable
 from knouds_harness.targets.builtin import SANDBOX
 from knouds_harness.targets.guards import Guard

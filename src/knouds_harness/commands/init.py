@@ -21,7 +21,8 @@ from knouds_harness.conformance.needs.advice import print_advice
 from knouds_harness.conformance.needs.reach import provable_facts
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.errors import ExitCode, GuardStop, UsageError
-from knouds_harness.exchange.client import Client, first_contact
+from knouds_harness.exchange.client import Client
+from knouds_harness.exchange.first_contact import first_contact
 from knouds_harness.printable import printable
 from knouds_harness.targets.address import address_problems, host_of, is_loopback, is_production_host
 from knouds_harness.targets.guards import Guard

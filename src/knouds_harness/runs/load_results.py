@@ -9,6 +9,8 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, TypeAdapter
 
+from knouds_harness.runs.capacity_results import Capacity
+
 LOAD_FILE: Final = "load.json"
 LOAD_KIND: Final = "load"
 """What the record of such a run says that it is."""
@@ -251,60 +253,6 @@ class JudgedObjective:
     observed: float | None
     is_met: bool
     fact: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class CapacityPoint:
-    """One short run at one rate, of a capacity search.
-
-    Attributes:
-        asked_per_s: Arrivals per second.
-        achieved_per_s: Arrivals per second that were sent.
-        mean_ms: Mean response time of all that was kept; so are the percentiles.
-        p95_ms: None in older records.
-        error_rate: The share of requests that failed or were wrong.
-        is_kept: All objectives were met, and the generator kept up.
-        reason: Reason why it is not kept; or empty.
-        is_generator_limit: Whether the generator did not keep up, so that nothing is said of the target.
-    """
-
-    asked_per_s: float
-    achieved_per_s: float
-    mean_ms: float
-    p50_ms: float
-    p99_ms: float
-    error_rate: float
-    is_kept: bool
-    p95_ms: float | None = None
-    reason: str = ""
-    is_generator_limit: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Capacity:
-    """What a capacity search found.
-
-    Attributes:
-        highest_per_s: The highest rate that kept the objectives; None for none.
-        kept_points: Points that kept them at this rate.
-        tried_points: Points that were tried at this rate.
-        kept_share_at_least: Share of all such points that at least keeps them, with 95 % confidence.
-        lowest_failing_per_s: The lowest rate that did not; None where none failed.
-        is_generator_limit: At that rate it was the generator that did not keep up: the target carries more.
-        knee_per_s: Rate from which response times rise faster than throughput; None where they do not.
-        points: Points in the order in which they were measured.
-        limit: Reason why the search ended before it was through; empty where it was.
-    """
-
-    highest_per_s: float | None
-    kept_points: int = 0
-    tried_points: int = 0
-    kept_share_at_least: float = 0.0
-    lowest_failing_per_s: float | None
-    is_generator_limit: bool = False
-    knee_per_s: float | None
-    points: tuple[CapacityPoint, ...]
-    limit: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,9 +13,10 @@ from raw_server import RawServer, serving
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import ExitCode, TargetUnreachable
-from knouds_harness.exchange.client import Client, first_contact
+from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Request
 from knouds_harness.exchange.failures import MAX_BODY_BYTES
+from knouds_harness.exchange.first_contact import first_contact
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 WHOAMI = Request(method="GET", path="/api/whoami", persona="full", action=Action.READ)

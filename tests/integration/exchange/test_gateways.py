@@ -19,7 +19,8 @@ from hostile_proxy import replacing
 from raw_server import RawServer, Script, serving
 
 from knouds_harness.errors import TargetUnreachable, UsageError
-from knouds_harness.exchange.client import Client, first_contact
+from knouds_harness.exchange.client import Client
+from knouds_harness.exchange.first_contact import first_contact
 from knouds_harness.load.client.http_client import HttpClient, origin_of, tls_context
 from knouds_harness.load.client.http_request import encode
 from knouds_harness.load.options import LoadOptions

@@ -22,8 +22,9 @@ from knouds_harness.errors import (
     UnknownName,
     UsageError,
 )
-from knouds_harness.exchange.client import Client, first_contact
+from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Exchange, Request
+from knouds_harness.exchange.first_contact import first_contact
 from knouds_harness.exchange.harmless import NO_SUCH_MODEL
 from knouds_harness.targets.guards import Guard
 from knouds_harness.targets.personas import Secret

@@ -19,9 +19,10 @@ from knouds_harness.conformance.suite.minimum_verified import expected_facts
 from knouds_harness.conformance.suite.running import collect_suite
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.errors import ExitCode, UsageError
-from knouds_harness.exchange.client import Client, first_contact
+from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.execution_status import body_of
+from knouds_harness.exchange.first_contact import first_contact
 from knouds_harness.exchange.pricing import Pricing
 from knouds_harness.exchange.profile_check import ProfileCheck, check_profile
 from knouds_harness.exchange.webhook_receiver import Receiver

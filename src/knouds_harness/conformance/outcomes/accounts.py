@@ -8,7 +8,7 @@ from knouds_harness.conformance.checks import authentication, capabilities, sche
 from knouds_harness.conformance.needs.keys import ADMIN_KEY, ANY_KEY
 from knouds_harness.conformance.needs.rate_limits import LIMITED_KEY
 from knouds_harness.conformance.outcomes.outcome import MAY_READ, ProvokedOutcome
-from knouds_harness.conformance.suite.tester import Call
+from knouds_harness.conformance.suite.call import Call
 
 OUTCOMES: Final = (
     ProvokedOutcome(

@@ -26,9 +26,10 @@ from knouds_harness.contract.document import Document, shipped_document
 from knouds_harness.contract.operations import Action
 from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.errors import ExitCode, GuardStop, HarnessError, NotCreatedHere, UnknownName, UsageError
-from knouds_harness.exchange.client import KEY_HEADER, Client, first_contact
+from knouds_harness.exchange.client import KEY_HEADER, Client
 from knouds_harness.exchange.evidence import Exchange, Pairs, Request
 from knouds_harness.exchange.execution_status import body_of
+from knouds_harness.exchange.first_contact import first_contact
 from knouds_harness.exchange.sequence import SequencePart, parts_of, pause_s
 from knouds_harness.printable import printable
 from knouds_harness.runs.findings import Finding

@@ -35,10 +35,11 @@ from knouds_harness.conformance.support.webhook_executions import Deliveries
 from knouds_harness.contract.document import Document, shipped_document
 from knouds_harness.contract.tiers import WITHOUT_KEYS
 from knouds_harness.errors import ExitCode, HarnessError
-from knouds_harness.exchange.client import Client, first_contact
+from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.contradictions import Contradiction
 from knouds_harness.exchange.created_workflows import CreatedWorkflows
 from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.exchange.first_contact import first_contact
 from knouds_harness.exchange.profile_check import ProfileCheck, check_profile
 from knouds_harness.exchange.recording_folder import RecordingFolder
 from knouds_harness.exchange.reproduction import ShellNames

@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
 from http import HTTPStatus
-from typing import Any, Final, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 from knouds_harness.conformance.checks import workflows
+from knouds_harness.conformance.checks.concurrency import created_slug
 from knouds_harness.conformance.judging.claim import Check
 from knouds_harness.conformance.judging.single_answers import made_slug
 from knouds_harness.conformance.needs.need import CONTROL, Need, may
 from knouds_harness.conformance.needs.untested import Untested, untested_for
 from knouds_harness.conformance.observed.preceding_requests import compared_with
+from knouds_harness.conformance.suite.call import Call
 from knouds_harness.conformance.suite.concurrent_tests import Reservations, RunLock
 from knouds_harness.conformance.suite.recorder import FindingRecorder
 from knouds_harness.conformance.support.rate_limit_retry import RateLimitRetry, RetryingSender
 from knouds_harness.contract.document import Document
-from knouds_harness.contract.operations import Action, Operation
+from knouds_harness.contract.operations import Action
 from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.contract.tiers import WINDOW_S
 from knouds_harness.errors import CreditsShort, HarnessError, NotCreatedHere, TargetUnreachable
-from knouds_harness.exchange.client import Client, health_request
+from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.created_workflows import CreatedWorkflows
 from knouds_harness.exchange.evidence import Exchange, Request
+from knouds_harness.exchange.first_contact import health_request
 from knouds_harness.exchange.minting import KeyMint
 from knouds_harness.exchange.pricing import Pricing, resource_named
 from knouds_harness.exchange.profile_check import ProfileCheck
@@ -40,83 +41,14 @@ from knouds_harness.targets.resources import Model, Webhook, Workflow
 P = ParamSpec("P")
 T = TypeVar("T")
 
-NO_BODY: Final = object()
 _MOST_AT_ONCE = 64  # each takes a thread, and a profile may allow load thousands
 _MOST_FAILURES_IN_A_ROW = 5
 _MOST_FAILURES_OF_ONE = 10
 
 
-@dataclass(frozen=True, kw_only=True)
-class Call:
-    """What to send to one operation.
-
-    Attributes:
-        path_values: By path parameter.
-        query: Name and value, in order.
-        json: The body, encoded as JSON; ``NO_BODY`` for none.
-        raw: The body as bytes, sent as JSON all the same; wins over ``json``.
-        headers: Besides those that the client sends.
-        cost_credits: The most that the target may charge; 0 where it has to refuse, or the run is free. What
-            it would charge if it did not refuse is reserved all the same.
-    """
-
-    path_values: Mapping[str, str] = field(default_factory=dict)
-    query: tuple[tuple[str, str], ...] = ()
-    json: Any = NO_BODY
-    raw: bytes | None = None
-    headers: tuple[tuple[str, str], ...] = ()
-    cost_credits: float = 0.0
-
-    def having(self, **changes: Any) -> Call:  # noqa: ANN401 - each member has its own type
-        """The same call with some members replaced."""
-        return replace(self, **changes)
-
-    def encoded_body(self) -> bytes | None:
-        """The body as it is sent."""
-        if self.raw is not None or self.json is NO_BODY:
-            return self.raw
-        return json.dumps(self.json).encode()
-
-    def all_headers(self) -> tuple[tuple[str, str], ...]:
-        """The headers, with the content type that a body asks for."""
-        names = {name.lower() for name, _ in self.headers}
-        if self.encoded_body() is None or "content-type" in names:
-            return self.headers
-        return (*self.headers, ("content-type", "application/json"))
-
-    def request(self, operation: Operation, *, persona: str | None, action: Action) -> Request:
-        """This call as one operation's request.
-
-        Args:
-            operation: Where to.
-            persona: Whose key is added; None adds no key.
-            action: What it may do to the target.
-        """
-        return Request(
-            method=operation.method,
-            path=operation.url_path(self.path_values),
-            query=self.query,
-            headers=self.all_headers(),
-            body=self.encoded_body(),
-            operation_id=operation.id,
-            persona=persona,
-            path_values=self.path_values,
-            action=action,
-            cost_credits=self.cost_credits,
-        )
-
-
-def created_slug(exchange: Exchange) -> str | None:
-    """The slug that a successful create answers; None for any other answer."""
-    body = exchange.json_or_none()
-    slug = body.get("slug") if isinstance(body, dict) else None
-    is_made = exchange.request.operation_id == "createWorkflow" and 200 <= (exchange.status or 0) < 300
-    return slug if is_made and isinstance(slug, str) else None
-
-
 def disputed_slug(exchange: Exchange, created: CreatedWorkflows) -> str | None:
     """The slug that a create answers, where nothing proves that it is that of a new workflow."""
-    slug = created_slug(exchange)
+    slug = created_slug(exchange) if exchange.request.operation_id == "createWorkflow" else None
     return None if slug is None or created.may_write(slug) else slug
 
 

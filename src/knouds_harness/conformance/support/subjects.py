@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from knouds_harness.conformance.checks.concurrency import created_slug
 from knouds_harness.conformance.judging.claim import answer
 from knouds_harness.conformance.needs.keys import (
     AUTHOR,
@@ -24,8 +25,9 @@ from knouds_harness.conformance.needs.workflows import (
     PUBLIC_WORKFLOW,
     subject_account,
 )
+from knouds_harness.conformance.suite.call import NO_BODY, Call
 from knouds_harness.conformance.suite.concurrent_tests import Made
-from knouds_harness.conformance.suite.tester import NO_BODY, Call, Tester, created_slug, disputed_slug
+from knouds_harness.conformance.suite.tester import Tester, disputed_slug
 from knouds_harness.contract.operations import Operation
 from knouds_harness.exchange.created_workflows import Removed
 from knouds_harness.exchange.evidence import JSON, Exchange

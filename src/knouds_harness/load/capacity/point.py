@@ -8,7 +8,8 @@ from typing import Final
 from knouds_harness.load.capacity.search import SearchEnded
 from knouds_harness.load.generator.validity import judge_generator
 from knouds_harness.measures.percentiles import time_ms
-from knouds_harness.runs.load_results import TASK, CapacityPoint, LoadResults, OperationLoad
+from knouds_harness.runs.capacity_results import CapacityPoint
+from knouds_harness.runs.load_results import TASK, LoadResults, OperationLoad
 
 TOLERATED_SHARE: Final = 0.001
 """Share of requests that may be refused, and share that may be throttled."""

@@ -17,14 +17,14 @@ from knouds_harness.load.invariants.invariants import (
     REMAINING_FALLS,
     WINDOWS_APART,
 )
-from knouds_harness.load.invariants.observations import (
+from knouds_harness.load.invariants.observation_batch import (
     Ended,
     LimitedRoute,
     ObservationBatch,
     ObservedRun,
     ObservedWindow,
-    merge_windows,
 )
+from knouds_harness.load.invariants.observations import merge_windows
 from knouds_harness.load.invariants.tallies import Tallies
 from knouds_harness.load.invariants.window_log import WindowLog
 from knouds_harness.runs.load_results import Invariant

@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import random
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final
 
 from knouds_harness.contract.tiers import LIMIT_BY_TIER, LIMITED_ROUTES, UNLIMITED, WINDOW_S
 from knouds_harness.exchange.execution_status import FINAL, IN_FLIGHT, NEXT_BY_STATUS
 from knouds_harness.load.client.response import Response
 from knouds_harness.load.invariants.invariants import EDGES, NEVER_THROTTLED, NO_FEWER, SHORT_WAIT, TRUE_WAIT
-from knouds_harness.load.invariants.tallies import Tallies
+from knouds_harness.load.invariants.observation_batch import (
+    SAME_WINDOW_S,
+    Ended,
+    LimitedRoute,
+    ObservationBatch,
+    ObservedRun,
+    ObservedWindow,
+)
 from knouds_harness.load.steady_clock import now_unix_s
 from knouds_harness.targets.personas import Persona
 from knouds_harness.whole_numbers import whole_number
@@ -30,157 +35,9 @@ _RESOURCE: Final = re.compile(r"/api/(workflows|models|executions)/([^/?]+)")
 _MOST_IN_FLIGHT: Final = 100_000
 _MOST_ENDED: Final = 10
 _ROUNDING_S: Final = 2.0  # Retry-After and Reset are whole seconds, each rounded its own way
-_SAME_WINDOW_S: Final = 2
 _MILLISECONDS: Final = 10**11
 _MOST_CREDITS: Final = 1e15
 """Beyond it no amount is believed: sums would lose what matters, or overflow."""
-
-
-class ObservedRun(NamedTuple):
-    """A kind of run that was answered; equal ones are counted.
-
-    Attributes:
-        user: Whose account.
-        resource: ``workflows/SLUG`` or ``models/NAME``.
-        cost_credits: As the answer says; None where it does not, as for asynchronous runs.
-    """
-
-    user: str
-    resource: str
-    cost_credits: float | None
-
-
-class LimitedRoute(NamedTuple):
-    """What a limit counts for.
-
-    Attributes:
-        user: Whose account.
-        name: As statistics call it: whether asynchronous runs have a bucket of their own is open.
-        tier: Of the account; its limit is documented.
-    """
-
-    user: str
-    name: str
-    tier: str
-
-    @property
-    def limit(self) -> int:
-        """Requests per window."""
-        return LIMIT_BY_TIER[self.tier]
-
-
-class Ended(NamedTuple):
-    """An execution whose end was seen, and of which account."""
-
-    user: str
-    execution_id: str
-    status: str
-
-
-@dataclass(kw_only=True)
-class ObservedWindow:
-    """What answers said of one window of a route.
-
-    Attributes:
-        reset_unix_s: Its end, as the first of them told it.
-        remaining: How often each value of ``X-RateLimit-Remaining`` came with a success.
-        throttled: How many were answered 429.
-        longest_wait_s: The most that ``Retry-After`` told one of them to wait.
-        waits_kept: How many came again after as long as a refusal told, and found another window.
-        waits_broken: How many were refused for this one nevertheless.
-    """
-
-    reset_unix_s: int
-    remaining: Counter[int] = field(default_factory=Counter)
-    throttled: int = 0
-    longest_wait_s: int = 0
-    waits_kept: int = 0
-    waits_broken: int = 0
-
-    def is_same(self, reset_unix_s: int) -> bool:
-        """Whether another answer means this window."""
-        return abs(self.reset_unix_s - reset_unix_s) <= _SAME_WINDOW_S
-
-    def add(self, other: ObservedWindow) -> None:
-        """Count what another process saw of it."""
-        self.remaining.update(other.remaining)
-        self.throttled += other.throttled
-        self.longest_wait_s = max(self.longest_wait_s, other.longest_wait_s)
-        self.waits_kept += other.waits_kept
-        self.waits_broken += other.waits_broken
-
-
-@dataclass(kw_only=True)
-class ObservationBatch:
-    """What a process hands on; all empty where nothing came since the last time.
-
-    Attributes:
-        tallies: What one process alone can judge.
-        execution_ids: A hash of each new one, of eight bytes.
-        runs: How many of each kind were answered.
-        windows: By route.
-        unknown: How many requests may have counted in a window, and their answers say nothing of it.
-        ended: Some of the executions whose end was seen.
-        awaited: A hash of each whose end was seen, and has to be delivered.
-    """
-
-    tallies: Tallies = field(default_factory=Tallies)
-    execution_ids: bytearray = field(default_factory=bytearray)
-    runs: Counter[ObservedRun] = field(default_factory=Counter)
-    windows: dict[LimitedRoute, list[ObservedWindow]] = field(default_factory=dict)
-    unknown: Counter[LimitedRoute] = field(default_factory=Counter)
-    ended: list[Ended] = field(default_factory=list)
-    awaited: bytearray = field(default_factory=bytearray)
-
-    def packed(self) -> dict[str, Any]:
-        """As plain values, for a message."""
-        return {
-            "tallies": self.tallies.packed(),
-            "execution_ids": bytes(self.execution_ids),
-            "runs": [[*run, count] for run, count in self.runs.items()],
-            "windows": [
-                [
-                    list(route),
-                    list(each.remaining.items()),
-                    [
-                        each.reset_unix_s,
-                        each.throttled,
-                        each.longest_wait_s,
-                        each.waits_kept,
-                        each.waits_broken,
-                    ],
-                ]
-                for route, windows in self.windows.items()
-                for each in windows
-            ],
-            "unknown": [[*route, count] for route, count in self.unknown.items()],
-            "ended": [list(each) for each in self.ended],
-            "awaited": bytes(self.awaited),
-        }
-
-    @classmethod
-    def unpacked(cls, message: Mapping[str, Any]) -> Self:
-        """What ``packed`` made."""
-        windows: dict[LimitedRoute, list[ObservedWindow]] = {}
-        for route, remaining, (reset_unix_s, throttled, longest_wait_s, kept, broken) in message["windows"]:
-            window = ObservedWindow(
-                reset_unix_s=reset_unix_s,
-                remaining=Counter(dict(remaining)),
-                throttled=throttled,
-                longest_wait_s=longest_wait_s,
-                waits_kept=kept,
-                waits_broken=broken,
-            )
-            windows.setdefault(LimitedRoute(*route), []).append(window)
-        return cls(
-            tallies=Tallies.unpacked(message["tallies"]),
-            execution_ids=bytearray(message["execution_ids"]),
-            runs=Counter({ObservedRun(*run): count for *run, count in message["runs"]}),
-            windows=windows,
-            unknown=Counter({LimitedRoute(*route): count for *route, count in message["unknown"]}),
-            ended=[Ended(*each) for each in message["ended"]],
-            awaited=bytearray(message["awaited"]),
-        )
 
 
 class Observations:
@@ -338,7 +195,7 @@ class Observations:
             )
         now_s = self._clock()
         told = self._wait_until.get(route)
-        is_told_window = told is not None and abs(told[0] - reset_unix_s) <= _SAME_WINDOW_S
+        is_told_window = told is not None and abs(told[0] - reset_unix_s) <= SAME_WINDOW_S
         if told is not None and now_s - took_s >= told[1] + _ROUNDING_S:
             is_refused_again = wait_s is not None and is_told_window
             self._batch.tallies.judge(

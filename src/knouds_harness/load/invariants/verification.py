@@ -18,12 +18,8 @@ from knouds_harness.load.invariants.aggregation import Aggregation
 from knouds_harness.load.invariants.answer_checks import Verifier
 from knouds_harness.load.invariants.audit import Audit
 from knouds_harness.load.invariants.delivery_match import DeliveryServer
-from knouds_harness.load.invariants.observations import (
-    SHOWING_STATUS,
-    ObservationBatch,
-    Observations,
-    hash_of,
-)
+from knouds_harness.load.invariants.observation_batch import ObservationBatch
+from knouds_harness.load.invariants.observations import SHOWING_STATUS, Observations, hash_of
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.load.workload.accounts import AccountKeys
 from knouds_harness.load.workload.workload import Scenario

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from knouds_harness.load.invariants.observations import LimitedRoute, ObservedWindow
+from knouds_harness.load.invariants.observation_batch import LimitedRoute, ObservedWindow
 from knouds_harness.runs.load_results import LimitWindow
 
 _MOST: Final = 2_000

@@ -9,7 +9,8 @@ from typing import Any
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import HarnessError, ProfileContradicted, UsageError
-from knouds_harness.exchange.client import Client, first_contact
+from knouds_harness.exchange.client import Client
+from knouds_harness.exchange.first_contact import first_contact
 from knouds_harness.exchange.pricing import Pricing
 from knouds_harness.exchange.profile_check import check_profile
 from knouds_harness.load.options import LoadOptions

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from knouds_harness.reporting.headline import Tone
 from knouds_harness.reporting.load.columns import point_times
-from knouds_harness.runs.load_results import Capacity, CapacityPoint
+from knouds_harness.runs.capacity_results import Capacity, CapacityPoint
 
 
 def describe_point(point: CapacityPoint) -> str:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Final, Generic, Literal, TypeVar
 
 from knouds_harness.measures.percentiles import PERCENTS, RECORDED_PERCENTS, percentile_measure, time_ms
-from knouds_harness.runs.load_results import OUTCOMES, CapacityPoint, LoadResults, OperationLoad, Times
+from knouds_harness.runs.capacity_results import CapacityPoint
+from knouds_harness.runs.load_results import OUTCOMES, LoadResults, OperationLoad, Times
 
 Subject = TypeVar("Subject", OperationLoad, Times)
 

@@ -16,12 +16,8 @@ from knouds_harness.load.invariants.invariants import (
     REMAINING_FALLS,
     WINDOWS_APART,
 )
-from knouds_harness.load.invariants.observations import (
-    LimitedRoute,
-    ObservationBatch,
-    ObservedWindow,
-    hash_of,
-)
+from knouds_harness.load.invariants.observation_batch import LimitedRoute, ObservationBatch, ObservedWindow
+from knouds_harness.load.invariants.observations import hash_of
 
 PRO = LimitedRoute("pia", "runWorkflow", "pro")
 

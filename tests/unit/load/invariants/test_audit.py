@@ -8,7 +8,7 @@ import pytest
 
 from knouds_harness.load.invariants.audit import Rows, compare
 from knouds_harness.load.invariants.invariants import HAS_A_ROW, IS_CHARGED
-from knouds_harness.load.invariants.observations import ObservedRun
+from knouds_harness.load.invariants.observation_batch import ObservedRun
 from knouds_harness.load.invariants.tallies import Tallies
 
 PORTRAIT, CLIP = "workflows/portrait", "models/seedance"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from load_answers import RESET_UNIX_S
 
 from knouds_harness.load.invariants import window_log
-from knouds_harness.load.invariants.observations import LimitedRoute, ObservedWindow
+from knouds_harness.load.invariants.observation_batch import LimitedRoute, ObservedWindow
 from knouds_harness.load.invariants.window_log import WindowLog
 
 PRO = LimitedRoute("pia", "runWorkflow", "pro")

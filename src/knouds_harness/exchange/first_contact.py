@@ -1,0 +1,53 @@
+"""Whether anything usable answers at a target."""
+
+from __future__ import annotations
+
+from knouds_harness.contract.operations import Action
+from knouds_harness.errors import TargetUnreachable
+from knouds_harness.exchange.client import Client
+from knouds_harness.exchange.evidence import Exchange, Request
+
+
+def health_request() -> Request:
+    """What every target answers, whoever asks."""
+    return Request(method="GET", path="/api/health", operation_id="getHealth", action=Action.READ)
+
+
+def first_contact(client: Client, *, address: str | None = None) -> Exchange:
+    """Ask for the target's health, to find out whether anything usable answers there at all.
+
+    Whether the answer is the promised one is for the checks to say.
+
+    Args:
+        client: Sends to the target.
+        address: What messages call the address, by default the profile's ``base_url``.
+
+    Raises:
+        TargetUnreachable: Nothing answers, or something else than the API: a proxy, a login page, a redirect.
+    """
+    exchange = client.send(health_request())
+    where, address = client.target.base_url, address or f"base_url in {client.target.source}"
+    if exchange.failure:
+        is_tls = exchange.failure.startswith("TLS")
+        raise TargetUnreachable(
+            f"{where}: {exchange.failure}\n  "
+            + (
+                "Set SSL_CERT_FILE, or ca_file in [http] of the profile, to the certificate of the "
+                "authority that signed it, if you trust it."
+                if is_tls
+                else f"Check that the server runs, and {address}."
+            )
+        )
+    if exchange.status and 300 <= exchange.status < 400:
+        raise TargetUnreachable(
+            f"{where}: answers {exchange.status} with a redirect to {exchange.header('location')}\n"
+            f"  Redirects are never followed: write the final address as {address}."
+        )
+    content_type = exchange.header("content-type") or ""
+    if "html" in content_type.lower() or exchange.body.lstrip()[:1] == b"<":
+        raise TargetUnreachable(
+            f"{where}: answers {exchange.status} with HTML instead of JSON: a proxy, a login page "
+            "or another service\n"
+            f"  Check {address}, and whether a proxy or VPN stands between."
+        )
+    return exchange
