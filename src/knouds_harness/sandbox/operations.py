@@ -13,7 +13,7 @@ from knouds_harness.sandbox.calls import HandlerCall
 Handler = Callable[[HandlerCall], Awaitable[Response]]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Operation:
     """One operation that needs a key.
 
@@ -30,88 +30,41 @@ class Operation:
 
 
 OPERATIONS = (
-    Operation(name="getWhoami", method="GET", path="/api/whoami", handler=whoami.get_whoami),
+    Operation("getWhoami", "GET", "/api/whoami", whoami.get_whoami),
+    Operation("listWorkflows", "GET", "/api/workflows", workflows.list_workflows, "workflow:read"),
+    Operation("createWorkflow", "POST", "/api/workflows", workflows.create_workflow, "workflow:write"),
+    Operation("getWorkflow", "GET", "/api/workflows/{slug}", workflows.get_workflow, "workflow:read"),
+    Operation("updateWorkflow", "PUT", "/api/workflows/{slug}", workflows.update_workflow, "workflow:write"),
     Operation(
-        name="listWorkflows",
-        method="GET",
-        path="/api/workflows",
-        handler=workflows.list_workflows,
-        requires="workflow:read",
+        "deleteWorkflow", "DELETE", "/api/workflows/{slug}", workflows.remove_workflow, "workflow:write"
+    ),
+    Operation("moveWorkflow", "PUT", "/api/workflows/{slug}/move", workflows.move_workflow, "workflow:write"),
+    Operation(
+        "getWorkflowSchema",
+        "GET",
+        "/api/workflows/{slug}/schema",
+        workflows.get_workflow_schema,
+        "workflow:read",
     ),
     Operation(
-        name="createWorkflow",
-        method="POST",
-        path="/api/workflows",
-        handler=workflows.create_workflow,
-        requires="workflow:write",
+        "runWorkflow", "POST", "/api/workflows/{slug}/run", runs.run_workflow, "workflow:run", resource="slug"
     ),
     Operation(
-        name="getWorkflow",
-        method="GET",
-        path="/api/workflows/{slug}",
-        handler=workflows.get_workflow,
-        requires="workflow:read",
-    ),
-    Operation(
-        name="updateWorkflow",
-        method="PUT",
-        path="/api/workflows/{slug}",
-        handler=workflows.update_workflow,
-        requires="workflow:write",
-    ),
-    Operation(
-        name="deleteWorkflow",
-        method="DELETE",
-        path="/api/workflows/{slug}",
-        handler=workflows.remove_workflow,
-        requires="workflow:write",
-    ),
-    Operation(
-        name="moveWorkflow",
-        method="PUT",
-        path="/api/workflows/{slug}/move",
-        handler=workflows.move_workflow,
-        requires="workflow:write",
-    ),
-    Operation(
-        name="getWorkflowSchema",
-        method="GET",
-        path="/api/workflows/{slug}/schema",
-        handler=workflows.get_workflow_schema,
-        requires="workflow:read",
-    ),
-    Operation(
-        name="runWorkflow",
-        method="POST",
-        path="/api/workflows/{slug}/run",
-        handler=runs.run_workflow,
-        requires="workflow:run",
-        resource="slug",
-    ),
-    Operation(
-        name="runModel",
-        method="POST",
-        path="/api/models/{internalName}/run",
-        handler=runs.run_model,
-        requires="model:run",
+        "runModel",
+        "POST",
+        "/api/models/{internalName}/run",
+        runs.run_model,
+        "model:run",
         resource="internalName",
     ),
+    Operation("getExecution", "GET", "/api/executions/{id}", executions.get_execution, "execution:read"),
     Operation(
-        name="getExecution",
-        method="GET",
-        path="/api/executions/{id}",
-        handler=executions.get_execution,
-        requires="execution:read",
+        "cancelExecution",
+        "POST",
+        "/api/executions/{id}/cancel",
+        executions.cancel_execution,
+        "execution:cancel",
     ),
-    Operation(
-        name="cancelExecution",
-        method="POST",
-        path="/api/executions/{id}/cancel",
-        handler=executions.cancel_execution,
-        requires="execution:cancel",
-    ),
-    Operation(name="listUsage", method="GET", path="/api/usage", handler=usage.list_usage),
-    Operation(
-        name="listUsageModels", method="GET", path="/api/usage/models", handler=usage.list_usage_models
-    ),
+    Operation("listUsage", "GET", "/api/usage", usage.list_usage),
+    Operation("listUsageModels", "GET", "/api/usage/models", usage.list_usage_models),
 )

@@ -50,78 +50,54 @@ class ProviderModel:
         return self.credits_per_unit * self.units(inputs)
 
 
-MODELS: Mapping[str, ProviderModel] = MappingProxyType(
-    {
-        model.name: model
-        for model in (
-            ProviderModel(
-                name="nano-banana-2", medium="images", unit="image", credits_per_unit=6, median_s=4.0
-            ),
-            ProviderModel(
-                name="seedream-v5", medium="images", unit="image", credits_per_unit=8, median_s=6.0
-            ),
-            ProviderModel(
-                name="kling-v3-i2v", medium="videos", unit="second", credits_per_unit=10, median_s=45.0
-            ),
-            ProviderModel(
-                name="kling-o3-ref2v", medium="videos", unit="second", credits_per_unit=12, median_s=60.0
-            ),
-            ProviderModel(
-                name="kling-v3-motion", medium="videos", unit="second", credits_per_unit=11, median_s=50.0
-            ),
-            ProviderModel(name="claude-sonnet", medium="text", unit="call", credits_per_unit=3, median_s=2.5),
-            ProviderModel(
-                name="seedance-2-0-full-access",
-                medium="videos",
-                unit="second",
-                credits_per_unit=14,
-                median_s=70.0,
-                is_polled=True,
-            ),
-            ProviderModel(
-                name="gpt-image-2",
-                medium="images",
-                unit="image",
-                credits_per_unit=15,
-                median_s=20.0,
-                is_polled=True,
-            ),
-            ProviderModel(
-                name="suno-v5",
-                medium="audios",
-                unit="call",
-                credits_per_unit=20,
-                median_s=40.0,
-                is_polled=True,
-            ),
-            ProviderModel(
-                name="retired-model",
-                medium="images",
-                unit="image",
-                credits_per_unit=5,
-                median_s=5.0,
-                is_enabled=False,
-            ),
-            ProviderModel(
-                name="enterprise-model",
-                medium="images",
-                unit="image",
-                credits_per_unit=25,
-                median_s=8.0,
-                least_tier="enterprise",
-            ),
-            ProviderModel(
-                name="failing-model",
-                medium="images",
-                unit="image",
-                credits_per_unit=5,
-                median_s=3.0,
-                is_polled=True,
-                failure_rate=1.0,
-            ),
-        )
-    }
+_MODELS = (
+    ProviderModel(name="nano-banana-2", medium="images", unit="image", credits_per_unit=6, median_s=4.0),
+    ProviderModel(name="seedream-v5", medium="images", unit="image", credits_per_unit=8, median_s=6.0),
+    ProviderModel(name="kling-v3-i2v", medium="videos", unit="second", credits_per_unit=10, median_s=45.0),
+    ProviderModel(name="kling-o3-ref2v", medium="videos", unit="second", credits_per_unit=12, median_s=60.0),
+    ProviderModel(name="kling-v3-motion", medium="videos", unit="second", credits_per_unit=11, median_s=50.0),
+    ProviderModel(name="claude-sonnet", medium="text", unit="call", credits_per_unit=3, median_s=2.5),
+    ProviderModel(
+        name="seedance-2-0-full-access",
+        medium="videos",
+        unit="second",
+        credits_per_unit=14,
+        median_s=70.0,
+        is_polled=True,
+    ),
+    ProviderModel(
+        name="gpt-image-2", medium="images", unit="image", credits_per_unit=15, median_s=20.0, is_polled=True
+    ),
+    ProviderModel(
+        name="suno-v5", medium="audios", unit="call", credits_per_unit=20, median_s=40.0, is_polled=True
+    ),
+    ProviderModel(
+        name="retired-model",
+        medium="images",
+        unit="image",
+        credits_per_unit=5,
+        median_s=5.0,
+        is_enabled=False,
+    ),
+    ProviderModel(
+        name="enterprise-model",
+        medium="images",
+        unit="image",
+        credits_per_unit=25,
+        median_s=8.0,
+        least_tier="enterprise",
+    ),
+    ProviderModel(
+        name="failing-model",
+        medium="images",
+        unit="image",
+        credits_per_unit=5,
+        median_s=3.0,
+        is_polled=True,
+        failure_rate=1.0,
+    ),
 )
+MODELS: Mapping[str, ProviderModel] = MappingProxyType({model.name: model for model in _MODELS})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
