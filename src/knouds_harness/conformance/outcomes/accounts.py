@@ -5,108 +5,85 @@ from __future__ import annotations
 from typing import Final
 
 from knouds_harness.conformance.checks import authentication, capabilities, schemas, usage, validation
+from knouds_harness.conformance.judging.claim import Check
 from knouds_harness.conformance.needs.keys import ADMIN_KEY, ANY_KEY
+from knouds_harness.conformance.needs.need import Need
 from knouds_harness.conformance.needs.rate_limits import LIMITED_KEY
 from knouds_harness.conformance.outcomes.outcome import MAY_READ, ProvokedOutcome
 from knouds_harness.conformance.suite.call import Call
+from knouds_harness.targets.personas import Persona
+
+
+def _read(
+    operation: str,
+    outcome: str,
+    says: str,
+    key: Need[Persona] | None,
+    *checks: Check[...],
+    query: tuple[tuple[str, str], ...] = (),
+    statuses: tuple[int, ...] = (200,),
+) -> ProvokedOutcome:
+    return ProvokedOutcome(
+        operation=operation,
+        outcome=outcome,
+        says=says,
+        statuses=statuses,
+        needs=(MAY_READ, key) if key else (MAY_READ,),
+        provoke=lambda resources: resources.send(operation, key, Call(query=query)),
+        checks=checks,
+    )
+
+
+_PUBLIC: Final = authentication.public_operation
+_WHOAMI: Final = (authentication.key_is_accepted, capabilities.admitted)
+_ROWS: Final = (usage.no_canvas_rows, usage.no_provider_ids)
 
 OUTCOMES: Final = (
-    ProvokedOutcome(
-        operation="getHealth",
-        outcome="up",
-        says="Anybody asks whether the service is up.",
-        statuses=(200,),
-        provoke=lambda resources: resources.send("getHealth", None),
-        checks=(authentication.public_operation, schemas.public_health),
+    _read("getHealth", "up", "Anybody asks whether the service is up.", None, _PUBLIC, schemas.public_health),
+    _read("getPublicPricing", "tiers", "Anybody asks for the prices.", None, _PUBLIC, schemas.public_pricing),
+    _read("getWhoami", "user", "A key asks whose it is.", ANY_KEY, *_WHOAMI, validation.bodiless),
+    _read("getWhoami", "admin", "An administrator's key asks whose it is.", ADMIN_KEY, *_WHOAMI),
+    _read("getWhoami", "pro", "A key of a pro account asks whose it is.", LIMITED_KEY, *_WHOAMI),
+    _read("listUsage", "rows", "An account reads its usage.", ANY_KEY, capabilities.admitted, *_ROWS),
+    _read(
+        "listUsage",
+        "page",
+        "An account reads two rows of its usage, the first left out.",
+        ANY_KEY,
+        usage.limit,
+        *_ROWS,
+        query=(("limit", "2"), ("offset", "1")),
     ),
-    ProvokedOutcome(
-        operation="getPublicPricing",
-        outcome="tiers",
-        says="Anybody asks for the prices.",
-        statuses=(200,),
-        provoke=lambda resources: resources.send("getPublicPricing", None),
-        checks=(authentication.public_operation, schemas.public_pricing),
+    _read(
+        "listUsage",
+        "failed-rows",
+        "An account reads its failed runs.",
+        ANY_KEY,
+        *_ROWS,
+        query=(("status", "failed"),),
     ),
-    ProvokedOutcome(
-        operation="getWhoami",
-        outcome="user",
-        says="A key asks whose it is.",
-        statuses=(200,),
-        needs=(MAY_READ, ANY_KEY),
-        provoke=lambda resources: resources.send("getWhoami", ANY_KEY),
-        checks=(authentication.key_is_accepted, capabilities.admitted, validation.bodiless),
+    _read(
+        "listUsage",
+        "beyond-the-end",
+        "An account reads its usage from behind the last row on.",
+        ANY_KEY,
+        query=(("offset", "100000"),),
     ),
-    ProvokedOutcome(
-        operation="getWhoami",
-        outcome="admin",
-        says="An administrator's key asks whose it is.",
-        statuses=(200,),
-        needs=(MAY_READ, ADMIN_KEY),
-        provoke=lambda resources: resources.send("getWhoami", ADMIN_KEY),
-        checks=(authentication.key_is_accepted, capabilities.admitted),
-    ),
-    ProvokedOutcome(
-        operation="getWhoami",
-        outcome="pro",
-        says="A key of a pro account asks whose it is.",
-        statuses=(200,),
-        needs=(MAY_READ, LIMITED_KEY),
-        provoke=lambda resources: resources.send("getWhoami", LIMITED_KEY),
-        checks=(authentication.key_is_accepted, capabilities.admitted),
-    ),
-    ProvokedOutcome(
-        operation="listUsage",
-        outcome="rows",
-        says="An account reads its usage.",
-        statuses=(200,),
-        needs=(MAY_READ, ANY_KEY),
-        provoke=lambda resources: resources.send("listUsage", ANY_KEY),
-        checks=(capabilities.admitted, usage.no_canvas_rows, usage.no_provider_ids),
-    ),
-    ProvokedOutcome(
-        operation="listUsage",
-        outcome="page",
-        says="An account reads two rows of its usage, the first left out.",
-        statuses=(200,),
-        needs=(MAY_READ, ANY_KEY),
-        provoke=lambda resources: resources.send(
-            "listUsage", ANY_KEY, Call(query=(("limit", "2"), ("offset", "1")))
-        ),
-        checks=(usage.limit, usage.no_canvas_rows, usage.no_provider_ids),
-    ),
-    ProvokedOutcome(
-        operation="listUsage",
-        outcome="failed-rows",
-        says="An account reads its failed runs.",
-        statuses=(200,),
-        needs=(MAY_READ, ANY_KEY),
-        provoke=lambda resources: resources.send("listUsage", ANY_KEY, Call(query=(("status", "failed"),))),
-        checks=(usage.no_canvas_rows, usage.no_provider_ids),
-    ),
-    ProvokedOutcome(
-        operation="listUsage",
-        outcome="beyond-the-end",
-        says="An account reads its usage from behind the last row on.",
-        statuses=(200,),
-        needs=(MAY_READ, ANY_KEY),
-        provoke=lambda resources: resources.send("listUsage", ANY_KEY, Call(query=(("offset", "100000"),))),
-    ),
-    ProvokedOutcome(
-        operation="listUsage",
-        outcome="garbled-limit",
-        says="The limit is no number.",
+    _read(
+        "listUsage",
+        "garbled-limit",
+        "The limit is no number.",
+        ANY_KEY,
+        validation.garbled_usage_query,
+        query=(("limit", "many"),),
         statuses=(200, 400, 422),
-        needs=(MAY_READ, ANY_KEY),
-        provoke=lambda resources: resources.send("listUsage", ANY_KEY, Call(query=(("limit", "many"),))),
-        checks=(validation.garbled_usage_query,),
     ),
-    ProvokedOutcome(
-        operation="listUsageModels",
-        outcome="models",
-        says="An account asks which models it used.",
-        statuses=(200,),
-        needs=(MAY_READ, ANY_KEY),
-        provoke=lambda resources: resources.send("listUsageModels", ANY_KEY),
-        checks=(capabilities.admitted, usage.no_provider_ids),
+    _read(
+        "listUsageModels",
+        "models",
+        "An account asks which models it used.",
+        ANY_KEY,
+        capabilities.admitted,
+        usage.no_provider_ids,
     ),
 )

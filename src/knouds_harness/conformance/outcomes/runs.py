@@ -122,6 +122,22 @@ def _always_fails(resource: Workflow | Model) -> bool:
     return resource.fails
 
 
+def _paid_by_both(
+    outcome: str,
+    says: str,
+    check: Check[[]],
+    code: str,
+    *,
+    status: int = 402,
+    **wanted: Any,  # noqa: ANN401 - of ``key_that_runs``
+) -> tuple[ProvokedOutcome, ...]:
+    needs = (key_that_runs(Workflow, **wanted), key_that_runs(Model, **wanted))
+    return tuple(
+        _run(operation, outcome, says, need, check, status=status, code=code)
+        for operation, need in zip(_PARAMETER, needs, strict=True)
+    )
+
+
 OUTCOMES: Final = (
     _run(
         "runWorkflow",
@@ -262,58 +278,29 @@ OUTCOMES: Final = (
         code="ASYNC_NOT_SUPPORTED",
         is_async=True,
     ),
-    _run(
-        "runWorkflow",
+    *_paid_by_both(
         "no-credits",
         "The account has no credits.",
-        key_that_runs(Workflow, funds="none", fits=is_paid),
         refusals.TOO_FEW_CREDITS,
-        status=402,
-        code="INSUFFICIENT_CREDITS",
+        "INSUFFICIENT_CREDITS",
+        funds="none",
+        fits=is_paid,
     ),
-    _run(
-        "runModel",
-        "no-credits",
-        "The account has no credits.",
-        key_that_runs(Model, funds="none", fits=is_paid),
-        refusals.TOO_FEW_CREDITS,
-        status=402,
-        code="INSUFFICIENT_CREDITS",
-    ),
-    _run(
-        "runWorkflow",
+    *_paid_by_both(
         "grant-used-up",
         "The account's trial grant is used up.",
-        key_that_runs(Workflow, funds="exhausted", fits=is_paid),
         refusals.EXHAUSTED_GRANT,
-        status=402,
-        code="grant_exhausted",
+        "grant_exhausted",
+        funds="exhausted",
+        fits=is_paid,
     ),
-    _run(
-        "runModel",
-        "grant-used-up",
-        "The account's trial grant is used up.",
-        key_that_runs(Model, funds="exhausted", fits=is_paid),
-        refusals.EXHAUSTED_GRANT,
-        status=402,
-        code="grant_exhausted",
-    ),
-    _run(
-        "runWorkflow",
+    *_paid_by_both(
         "provider-failed",
         "The provider fails.",
-        key_that_runs(Workflow, having="with fails = true", fits=_always_fails),
         refusals.PROVIDER_FAILURE,
+        "EXECUTION_FAILED",
         status=500,
-        code="EXECUTION_FAILED",
-    ),
-    _run(
-        "runModel",
-        "provider-failed",
-        "The provider fails.",
-        key_that_runs(Model, having="with fails = true", fits=_always_fails),
-        refusals.PROVIDER_FAILURE,
-        status=500,
-        code="EXECUTION_FAILED",
+        having="with fails = true",
+        fits=_always_fails,
     ),
 )
