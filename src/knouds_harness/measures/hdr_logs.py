@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 from urllib.parse import quote, unquote
 
@@ -86,9 +85,7 @@ class HdrLogWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -116,14 +113,6 @@ def read_hdr_log(path: Path) -> Iterator[Interval]:
             )
     finally:
         reader.close()
-
-
-def to_hdr(histogram: Histogram) -> HdrHistogram:
-    """The same counts as the library's histogram, in nanoseconds; nothing is lost."""
-    hdr = HdrHistogram(1, MAX_NS, _DIGITS)
-    for bucket, count in histogram.counts.items():
-        hdr.record_value(min(lowest_of(bucket), MAX_NS), count)
-    return hdr
 
 
 def from_hdr(hdr: HdrHistogram) -> Histogram:

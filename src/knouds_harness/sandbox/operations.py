@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from starlette.responses import Response
 
-from knouds_harness.sandbox import executions, runs, usage, whoami, workflows
+from knouds_harness.sandbox import executions, runs, service, usage, workflows
 from knouds_harness.sandbox.calls import HandlerCall
 
 Handler = Callable[[HandlerCall], Awaitable[Response]]
@@ -30,7 +30,7 @@ class Operation:
 
 
 OPERATIONS = (
-    Operation("getWhoami", "GET", "/api/whoami", whoami.get_whoami),
+    Operation("getWhoami", "GET", "/api/whoami", service.get_whoami),
     Operation("listWorkflows", "GET", "/api/workflows", workflows.list_workflows, "workflow:read"),
     Operation("createWorkflow", "POST", "/api/workflows", workflows.create_workflow, "workflow:write"),
     Operation("getWorkflow", "GET", "/api/workflows/{slug}", workflows.get_workflow, "workflow:read"),

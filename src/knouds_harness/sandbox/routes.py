@@ -18,7 +18,7 @@ from knouds_harness.sandbox.dispatch import answer_operation
 from knouds_harness.sandbox.envelopes import Refusal, refuse, unauthorized
 from knouds_harness.sandbox.operations import OPERATIONS, Operation
 from knouds_harness.sandbox.preferences import answer_preferred
-from knouds_harness.sandbox.public import get_health, get_pricing
+from knouds_harness.sandbox.service import get_health, get_pricing
 
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 _ENCODED = re.compile("%([0-9A-Fa-f]{2})")

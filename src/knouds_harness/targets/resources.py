@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from knouds_harness.targets.address import own_address
 from knouds_harness.targets.personas import Secret
@@ -45,6 +45,18 @@ class Workflow:
     image_count_input: str | None = None
     cost_credits: float | None = None
     deadline_s: float | None = None
+    kind: ClassVar = "workflow"
+    run_operation: ClassVar = "runWorkflow"
+
+    @property
+    def name(self) -> str:
+        """What paths and capabilities call it, as a model's."""
+        return self.slug
+
+    @property
+    def path_values(self) -> dict[str, str]:
+        """Of its operations."""
+        return {"slug": self.slug}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +86,13 @@ class Model:
     image_count_input: str | None = None
     cost_credits: float | None = None
     deadline_s: float | None = None
+    kind: ClassVar = "model"
+    run_operation: ClassVar = "runModel"
+
+    @property
+    def path_values(self) -> dict[str, str]:
+        """Of its operations."""
+        return {"internalName": self.name}
 
 
 @dataclass(frozen=True, kw_only=True)

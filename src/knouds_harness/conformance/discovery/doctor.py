@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import get_args
@@ -189,10 +189,6 @@ def missing_by_need(target: Target) -> dict[str, list[str]]:
 def most_credits(target: Target, pricing: Pricing) -> float:
     """The most that a full check costs on a target that keeps the contract, in credits."""
     return sum(pricing.worst_case(resource) or 0.0 for resource in runs_of(collect_suite(), target))
-
-
-def _by_area(facts: Iterable[str]) -> dict[str, int]:
-    return dict(Counter(fact.partition(".")[0] for fact in facts))
 
 
 def _keys(checked: ProfileCheck, target: Target) -> Iterator[KeyFound]:

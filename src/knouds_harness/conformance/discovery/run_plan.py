@@ -83,9 +83,9 @@ def record_plan(target: Target, outcomes: Sequence[ProvokedOutcome]) -> Iterator
 
 def _resources(target: Target, runs: Iterable[Resource]) -> Iterator[str]:
     """Which keys and resources a run may use, what it runs how often, and what that costs."""
-    counts = Counter(map(_named, runs))
+    counts = Counter(each.name for each in runs)
     resources: list[Resource] = [*target.workflows.values(), *target.models.values()]
-    costs = {_named(each): each.cost_credits for each in resources}
+    costs = {each.name: each.cost_credits for each in resources}
     limit = f"{target.limits.credits:,.0f} credits, which limits.credits or --credits sets"
     unknown = sorted(name for name in counts if costs[name] is None)
     likely = sum(count * (costs[name] or 0.0) for name, count in counts.items())
@@ -99,10 +99,6 @@ def _resources(target: Target, runs: Iterable[Resource]) -> Iterator[str]:
     yield f"costs   at most {limit}, where a target runs what it should refuse"
     if unknown:
         yield f"costs   as a run begins, the server is asked what {', '.join(unknown)} cost"
-
-
-def _named(resource: Resource) -> str:
-    return resource.slug if isinstance(resource, Workflow) else resource.name
 
 
 def _counted(counts: Counter[str]) -> str:

@@ -155,7 +155,6 @@ def _two_accounts(*capabilities: str) -> Need[TwoKeys]:
 
 
 TWO_ACCOUNTS = _two_accounts()
-TWO_READERS = _two_accounts("workflow:read")
 TWO_AUTHORS = _two_accounts("workflow:read", "workflow:write")
 TWO_AUTHORS_WHO_RUN = _two_accounts("workflow:read", "workflow:write", "workflow:run")
 

@@ -40,15 +40,9 @@ def is_private(workflow: Workflow) -> bool:
 
 def may_run(persona: Persona, resource: Workflow | Model) -> bool:
     """Whether a key may run a workflow of its account, or a model: by any form of capability."""
-    if isinstance(resource, Workflow):
-        is_open, bound, general = (
-            resource.owner == persona.user,
-            f"workflow:{resource.slug}:run",
-            "workflow:run",
-        )
-    else:
-        is_open, bound, general = may_run_models(persona), f"model:{resource.name}:run", "model:run"
-    return is_open and (persona.holds(general) or bound in persona.capabilities)
+    is_open = resource.owner == persona.user if isinstance(resource, Workflow) else may_run_models(persona)
+    bound = f"{resource.kind}:{resource.name}:run"
+    return is_open and (persona.holds(f"{resource.kind}:run") or bound in persona.capabilities)
 
 
 def has_known_cost(target: Target, resource: Workflow | Model) -> bool:

@@ -148,8 +148,7 @@ def _bound(target: Target) -> Iterator[KeyAndResource[Workflow | Model]]:
     """Keys that may run a workflow or model because they name it, and for no other reason."""
     for key in people(target):
         for resource in resources_of(target):
-            general = "workflow:run" if isinstance(resource, Workflow) else "model:run"
-            if is_runnable(resource) and may_run(key, resource) and not key.holds(general):
+            if is_runnable(resource) and may_run(key, resource) and not key.holds(f"{resource.kind}:run"):
                 yield KeyAndResource(key, resource)
 
 

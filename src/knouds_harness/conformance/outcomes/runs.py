@@ -74,10 +74,6 @@ def _run(
     )
 
 
-def _name_of(resource: Workflow | Model) -> str:
-    return resource.slug if isinstance(resource, Workflow) else resource.name
-
-
 def _refused(
     operation: str,
     outcome: str,
@@ -93,7 +89,7 @@ def _refused(
 
     def provoke(resources: OutcomeResources) -> Exchange:
         found = resources.tester.need(need)
-        key, known = (found, name) if name else (found.key, _name_of(found.resource))
+        key, known = (found, name) if name else (found.key, found.resource.name)
         return resources.tester.send(operation, key, Call(path_values={_PARAMETER[operation]: known}, **body))
 
     return ProvokedOutcome(

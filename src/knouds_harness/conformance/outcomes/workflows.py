@@ -147,7 +147,6 @@ def _create(
     call: Call,
     *checks: Check[...],
     statuses: tuple[int, ...],
-    code: str | None = None,
 ) -> ProvokedOutcome:
     def provoke(resources: OutcomeResources) -> Exchange:
         return resources.send("createWorkflow", WRITER, call.having(json=marked(call.json)))
@@ -157,7 +156,6 @@ def _create(
         outcome=outcome,
         says=says,
         statuses=statuses,
-        code=code,
         needs=(WRITER,),
         provoke=provoke,
         checks=checks,

@@ -76,9 +76,7 @@ def run_with_row(tester: Tester, run: Run, send: Callable[[], Exchange]) -> tupl
 
 def reserved_run(tester: Tester, run: Run) -> AbstractContextManager[None]:
     """Keep other tests from running the same with that account while the context is open."""
-    if isinstance(run.resource, Workflow):
-        return tester.reserved(run.key, "runWorkflow", run.resource.slug)
-    return tester.reserved(run.key, "runModel", run.resource.name)
+    return tester.reserved(run.key, run.resource.run_operation, run.resource.name)
 
 
 @contextmanager

@@ -252,17 +252,13 @@ class Subjects:
         self, resource: Workflow | Model, persona: Persona, *, is_async: bool = False
     ) -> tuple[str, Persona, Call]:
         """The request that runs a workflow or model with the inputs of the profile."""
-        if isinstance(resource, Workflow):
-            operation_id, path_values = "runWorkflow", {"slug": resource.slug}
-        else:
-            operation_id, path_values = "runModel", {"internalName": resource.name}
         call = Call(
-            path_values=path_values,
+            path_values=resource.path_values,
             query=(("async", "true"),) if is_async else (),
             json={"inputs": dict(resource.inputs)},
             cost_credits=self.tester.price(resource),
         )
-        return operation_id, persona, call
+        return resource.run_operation, persona, call
 
     def clean_up(self) -> Removed:
         """Delete what was made, whatever ended the run."""

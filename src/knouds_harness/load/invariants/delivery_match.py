@@ -7,7 +7,6 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Final, Self
 
 from gevent.pywsgi import WSGIServer
@@ -124,9 +123,7 @@ class DeliveryServer:
         """Where it listens."""
         return int(self._server.server_port or 0)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._server.stop(timeout=0)
 
     def _answer(

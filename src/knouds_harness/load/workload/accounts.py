@@ -161,7 +161,7 @@ class AccountKeys:
             found = [
                 RunRequest(
                     operation=kind,
-                    path=self._operations[kind].url_path(_path_values(each)),
+                    path=self._operations[kind].url_path(each.path_values),
                     inputs=each.inputs,
                     cost_credits=max(costs),
                     deadline_s=each.deadline_s,
@@ -211,16 +211,17 @@ class AccountKeys:
             which = "with polled = true" if need.is_polled else "that runs"
             yield f"a {noun} {which}{'' if self._lines is None else ' in --inputs'}"
         if runners:
-            yield f"cost_credits of the {noun} {' or '.join(map(_name, runners))}, as nobody says its price"
+            names = " or ".join(each.name for each in runners)
+            yield f"cost_credits of the {noun} {names}, as nobody says its price"
         elif not any(_runs_some(key, noun) for key in self.keys):
             yield f"a key with {noun}:run"
         elif not any(key.credits == "enough" for key in self.keys):
             yield "credits"
         elif runnable:
-            yield f"a key with {noun}:run or {noun}:{_name(runnable[0])}:run"
+            yield f"a key with {noun}:run or {noun}:{runnable[0].name}:run"
 
     def _lines_of(self, kind: str, resource: Workflow | Model) -> tuple[InputLine, ...]:
-        return self._lines.get((kind, _name(resource)), ()) if self._lines else ()
+        return self._lines.get((kind, resource.name), ()) if self._lines else ()
 
     def _costs(self, kind: str, resource: Workflow | Model) -> list[float]:
         """What each of its lines costs, or a run where there are none; empty where nobody says."""
@@ -250,17 +251,9 @@ class AccountKeys:
                     yield each
 
     def _runner(self, kind: str, resource: Workflow | Model) -> Persona | None:
-        operation, values = self._operations[kind], _path_values(resource)
+        operation, values = self._operations[kind], resource.path_values
         paying = (key for key in self.keys if key.credits == "enough")
         return next((key for key in paying if operation.admits(key.capabilities, values)), None)
-
-
-def _path_values(resource: Workflow | Model) -> dict[str, str]:
-    return {"slug": resource.slug} if isinstance(resource, Workflow) else {"internalName": resource.name}
-
-
-def _name(resource: Workflow | Model) -> str:
-    return resource.slug if isinstance(resource, Workflow) else resource.name
 
 
 def _runs_some(key: Persona, noun: str) -> bool:

@@ -1,16 +1,21 @@
-"""Handlers that need no key: pricing and health. Their shapes are assumed."""
+"""Handlers that act on nothing: whoami, pricing and health. The shapes of the last two are assumed."""
 
 from __future__ import annotations
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from knouds_harness.sandbox.accounts import RATE_LIMIT_BY_TIER, UNLIMITED
-from knouds_harness.sandbox.calls import Services
+from knouds_harness.sandbox.accounts import RATE_LIMIT_BY_TIER, UNLIMITED, as_user
+from knouds_harness.sandbox.calls import HandlerCall, Services
 from knouds_harness.sandbox.envelopes import answer
 from knouds_harness.sandbox.providers import MODELS
 
 _MONTHLY_CREDITS_BY_TIER = {"free": 250, "creator": 1700, "pro": 5000, "business": 11329, "enterprise": None}
+
+
+async def get_whoami(call: HandlerCall) -> Response:
+    """GET /api/whoami. Source: docs, whoami."""
+    return answer({"user": as_user(call.account)})
 
 
 def get_pricing(_: Request, __: Services) -> Response:
