@@ -226,12 +226,7 @@ def window_turned(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
 
     ``earlier`` is an answer of the window before: none ends sooner than 60 s after the one before it.
     """
-    yield Claim(
-        fact="rate.window-is-fixed-60-s",
-        holds=exchange.status != 429,
-        expected="admitted: the window is over",
-        observed=answer(exchange),
-    )
+    yield _unthrottled(exchange, "admitted: the window is over", fact="rate.window-is-fixed-60-s")
     now = window_headers_of(exchange)
     if is_admitted(exchange) and now.limit is not None and now.remaining is not None:
         yield Claim(
@@ -285,24 +280,14 @@ def refused_for_every_key(exchange: Exchange, *, over: Exchange) -> Iterator[Cla
 def others_admitted(exchange: Exchange, *, over: Exchange) -> Iterator[Claim]:
     """While a window is full, another account is admitted all the same."""
     if over.status == 429 and exchange.status is not None:
-        yield Claim(
-            fact="rate.per-user-not-per-key",
-            holds=exchange.status != 429,
-            expected="admitted: it is another account",
-            observed=answer(exchange),
-        )
+        yield _unthrottled(exchange, "admitted: it is another account", fact="rate.per-user-not-per-key")
 
 
 @check("rate.separate-per-route", needs=(*_FILLED, PRO_MODEL_KEY), given=("over",))
 def other_route_open(exchange: Exchange, *, over: Exchange) -> Iterator[Claim]:
     """While the window of workflow runs is full, a model run of the account is refused for its tier alone."""
     if over.status == 429 and exchange.status is not None:
-        yield Claim(
-            fact="rate.separate-per-route",
-            holds=exchange.status != 429,
-            expected="anything but 429: no model was run",
-            observed=answer(exchange),
-        )
+        yield _unthrottled(exchange, "anything but 429: no model was run", fact="rate.separate-per-route")
 
 
 def _is_full_still(exchange: Exchange, over: Exchange) -> bool:
@@ -315,14 +300,14 @@ def _is_full_still(exchange: Exchange, over: Exchange) -> bool:
 @check("tier.rate-limit-enterprise", needs=(ENTERPRISE_AUTHOR, CONTROL))
 def enterprise(exchange: Exchange) -> Iterator[Claim]:
     """An enterprise account is never throttled."""
-    yield from _never_throttled(exchange, "tier.rate-limit-enterprise")
+    yield _unthrottled(exchange, "no limit", fact="tier.rate-limit-enterprise")
 
 
 @check("tier.admin-bypasses-gates", needs=(ADMIN_KEY, MAY_RUN, MAY_WRITE, CONTROL))
 def administrator(exchange: Exchange) -> Iterator[Claim]:
     """An administrator is never throttled."""
-    yield from _never_throttled(exchange, "tier.admin-bypasses-gates")
+    yield _unthrottled(exchange, "no limit", fact="tier.admin-bypasses-gates")
 
 
-def _never_throttled(exchange: Exchange, fact: str) -> Iterator[Claim]:
-    yield Claim(fact=fact, holds=exchange.status != 429, expected="no limit", observed=answer(exchange))
+def _unthrottled(exchange: Exchange, expected: str, *, fact: str) -> Claim:
+    return Claim(fact=fact, holds=exchange.status != 429, expected=expected, observed=answer(exchange))

@@ -53,15 +53,9 @@ def fields_left_out(exchange: Exchange, *, with_all: Exchange, is_alike: bool) -
             expected="200, as with every field",
             observed=answer(exchange),
         )
-    cost_credits, default_credits = reported_credits(exchange), reported_credits(with_all)
-    if is_alike and cost_credits is not None and default_credits is not None:
-        yield Claim(
-            fact="run.defaults-for-left-out-fields",
-            holds=cost_credits == default_credits,
-            expected=f"{default_credits:g}, as with the defaults sent",
-            observed=f"{cost_credits:g}",
-            where="/cost",
-        )
+    if is_alike:
+        default_credits, fact = reported_credits(with_all), "run.defaults-for-left-out-fields"
+        yield from _costs(exchange, default_credits, "as with the defaults sent", fact=fact)
 
 
 @check("run.defaults-for-left-out-fields", needs=(FREE_WORKFLOW_RUN,), given=("with_defaults",))
@@ -81,15 +75,7 @@ def defaults_as_given(exchange: Exchange, *, with_defaults: Exchange) -> Iterato
 @check("run.charged-per-generator", needs=(FREE_RUNNER,))
 def nothing_generated(exchange: Exchange) -> Iterator[Claim]:
     """A run of a workflow without generator nodes costs nothing."""
-    cost_credits = reported_credits(exchange)
-    if cost_credits is not None:
-        yield Claim(
-            fact="run.charged-per-generator",
-            holds=cost_credits == 0,
-            expected="0, as there is no generator node",
-            observed=f"{cost_credits:g}",
-            where="/cost",
-        )
+    yield from _costs(exchange, 0, "as there is no generator node", fact="run.charged-per-generator")
 
 
 @check("run.charged-per-generator", needs=(COUNTED_RUN,), given=("single",))
@@ -152,15 +138,7 @@ def charged_alike(
 @check("run.granted-run-costs-zero", needs=(GRANTED_RUN,))
 def granted(exchange: Exchange) -> Iterator[Claim]:
     """A run that a trial grant pays has cost 0."""
-    cost_credits = reported_credits(exchange)
-    if cost_credits is not None:
-        yield Claim(
-            fact="run.granted-run-costs-zero",
-            holds=cost_credits == 0,
-            expected="0, as a trial grant pays",
-            observed=f"{cost_credits:g}",
-            where="/cost",
-        )
+    yield from _costs(exchange, 0, "as a trial grant pays", fact="run.granted-run-costs-zero")
 
 
 @check("run.charge-equals-usage", needs=(ANY_RUN,), given=("row",))
@@ -169,13 +147,18 @@ def charge_in_usage(exchange: Exchange, *, row: Mapping[str, Any] | None) -> Ite
 
     ``row`` is the one row that came with the run; None where there was not exactly one.
     """
-    cost_credits = reported_credits(exchange)
     row_credits = amount(row.get("creditsCost")) if row else None
-    if cost_credits is not None and row_credits is not None:
+    yield from _costs(exchange, row_credits, "as the usage row says", fact="run.charge-equals-usage")
+
+
+def _costs(exchange: Exchange, wanted_credits: float | None, why: str, *, fact: str) -> Iterator[Claim]:
+    """Claim what a run costs, where it says so and that can be told."""
+    cost_credits = reported_credits(exchange)
+    if cost_credits is not None and wanted_credits is not None:
         yield Claim(
-            fact="run.charge-equals-usage",
-            holds=cost_credits == row_credits,
-            expected=f"{row_credits:g}, as the usage row says",
+            fact=fact,
+            holds=cost_credits == wanted_credits,
+            expected=f"{wanted_credits:g}, {why}",
             observed=f"{cost_credits:g}",
             where="/cost",
         )
