@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from knouds_harness.conformance.checks.usage import listed_models
 from knouds_harness.conformance.checks.workflows import is_success
-from knouds_harness.conformance.judging.claim import Claim, answer, check, status_is
+from knouds_harness.conformance.judging.claim import Claim, answer, check, refusal_is
 from knouds_harness.conformance.needs.keys import ANY_KEY, TWO_ACCOUNTS
 from knouds_harness.conformance.needs.need import CONTROL
 from knouds_harness.conformance.needs.strangers import (
@@ -78,13 +78,7 @@ _FACTS = tuple(dict.fromkeys(refusal.fact for refusal in REFUSAL_BY_OPERATION.va
 def refused(exchange: Exchange) -> Iterator[Claim]:
     """Someone else's private workflow or execution is refused, whatever is asked of it."""
     refusal = REFUSAL_BY_OPERATION[exchange.request.operation_id or ""]
-    if refusal.status_fact is None:
-        yield status_is(exchange, *refusal.statuses, fact=refusal.fact)
-        return
-    is_refused = exchange.status is not None and 400 <= exchange.status < 500
-    yield Claim(fact=refusal.fact, holds=is_refused, expected="a refusal", observed=answer(exchange))
-    if is_refused:
-        yield status_is(exchange, *refusal.statuses, fact=refusal.status_fact)
+    yield from refusal_is(exchange, refusal.fact, refusal.status_fact, *refusal.statuses)
 
 
 @check("execution.foreign-is-404", needs=(CANCELLED_BY_STRANGER,))

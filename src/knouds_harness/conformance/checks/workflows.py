@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from knouds_harness.conformance.checks.schemas import same_fields
-from knouds_harness.conformance.judging.claim import Claim, answer, check, status_is
+from knouds_harness.conformance.judging.claim import Claim, answer, check, refusal_is, status_is
 from knouds_harness.conformance.judging.document_differences import documented_body, first_difference
 from knouds_harness.conformance.judging.workflow_model import WRITABLE_MEMBERS
 from knouds_harness.conformance.needs.keys import (
@@ -113,7 +113,9 @@ def copied_fields(exchange: Exchange, *, fields: JSON) -> Iterator[Claim]:
 @check("workflows.free-capped-at-one", "workflows.free-cap-status", needs=(FREE_KEY,))
 def second_of_free_account(exchange: Exchange) -> Iterator[Claim]:
     """A free account that has a workflow may not create another one."""
-    yield from _refused(exchange, "workflows.free-capped-at-one", "workflows.free-cap-status", 402, 403, 409)
+    yield from refusal_is(
+        exchange, "workflows.free-capped-at-one", "workflows.free-cap-status", 402, 403, 409
+    )
 
 
 # --- update, move, delete
@@ -308,7 +310,7 @@ def _none_of(wrong: Collection[str], fact: str, expected: str, what: str) -> Cla
 @check("workflows.foreign-write-is-refused", "workflows.foreign-write-status", needs=_TWO_USERS)
 def foreign_write(exchange: Exchange) -> Iterator[Claim]:
     """A write to someone else's workflow is refused, be it public or not."""
-    yield from _refused(
+    yield from refusal_is(
         exchange, "workflows.foreign-write-is-refused", "workflows.foreign-write-status", 403, 404
     )
 
@@ -320,7 +322,7 @@ def foreign_write(exchange: Exchange) -> Iterator[Claim]:
 )
 def template_write(exchange: Exchange) -> Iterator[Claim]:
     """A write to someone else's template is refused, although it can be read."""
-    yield from _refused(
+    yield from refusal_is(
         exchange, "workflows.foreign-write-is-refused", "workflows.foreign-write-status", 403, 404
     )
 
@@ -334,7 +336,9 @@ def untouched(exchange: Exchange, *, before: Mapping[str, JSON]) -> Iterator[Cla
 @check("workflows.admin-does-not-own", "workflows.foreign-write-status", needs=(AUTHOR, ADMIN_KEY))
 def admin_write(exchange: Exchange) -> Iterator[Claim]:
     """An administrator's write to someone else's workflow is refused."""
-    yield from _refused(exchange, "workflows.admin-does-not-own", "workflows.foreign-write-status", 403, 404)
+    yield from refusal_is(
+        exchange, "workflows.admin-does-not-own", "workflows.foreign-write-status", 403, 404
+    )
 
 
 @check("workflows.admin-does-not-own", needs=(AUTHOR, ADMIN_KEY), given=("before",))
@@ -365,13 +369,6 @@ def schema_describes(exchange: Exchange, *, expected: Mapping[str, JSON]) -> Ite
 
 def _accepted(exchange: Exchange, fact: str, expected: str) -> Claim:
     return Claim(fact=fact, holds=is_success(exchange), expected=expected, observed=answer(exchange))
-
-
-def _refused(exchange: Exchange, fact: str, status_fact: str, *statuses: int) -> Iterator[Claim]:
-    is_refused = exchange.status is not None and 400 <= exchange.status < 500
-    yield Claim(fact=fact, holds=is_refused, expected="a refusal", observed=answer(exchange))
-    if is_refused:
-        yield status_is(exchange, *statuses, fact=status_fact)
 
 
 def as_written(exchange: Exchange, expected: Mapping[str, JSON], *, fact: str) -> Iterator[Claim]:

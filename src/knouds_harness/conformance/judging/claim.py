@@ -93,6 +93,20 @@ def status_is(exchange: Exchange, *statuses: int, fact: str) -> Claim:
     )
 
 
+def refusal_is(exchange: Exchange, fact: str, status_fact: str | None, *statuses: int) -> Iterator[Claim]:
+    """Claim a refusal with one of the statuses.
+
+    ``status_fact`` is the (assumed) fact about the exact status, where ``fact`` promises a refusal only.
+    """
+    if status_fact is None:
+        yield status_is(exchange, *statuses, fact=fact)
+        return
+    is_refused = exchange.status is not None and 400 <= exchange.status < 500
+    yield Claim(fact=fact, holds=is_refused, expected="a refusal", observed=answer(exchange))
+    if is_refused:
+        yield status_is(exchange, *statuses, fact=status_fact)
+
+
 def code_is(exchange: Exchange, *codes: str, fact: str) -> Claim:
     """Claim that the answer's ``code`` is one of the codes."""
     return Claim(

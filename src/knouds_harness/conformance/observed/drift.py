@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
@@ -20,7 +19,7 @@ from knouds_harness.contract.document import Document
 from knouds_harness.contract.known_places import FREE, KnownPlaces
 from knouds_harness.contract.operations import Action
 from knouds_harness.contract.sources import Fact
-from knouds_harness.exchange.evidence import JSON, Exchange, Pairs
+from knouds_harness.exchange.evidence import Exchange, Pairs, parsed_json
 from knouds_harness.exchange.reproduction import ShellNames, curl
 from knouds_harness.runs.findings import Finding, fingerprint
 from knouds_harness.runs.surface import Answers, Place, Surface
@@ -142,7 +141,7 @@ class Gatherer:
 
     def add_delivery(self, exchange: Exchange) -> None:
         """Gather from a webhook delivery: the request is the server's, the answer ours."""
-        payload = _json_or_none(exchange.request.body)
+        payload = parsed_json(exchange.request.body or b"")[0]
         event = payload.get("event") if isinstance(payload, dict) else None
         if not isinstance(event, str):
             return
@@ -291,10 +290,3 @@ def drift_finding(novelty: Novelty, fact: Fact, names: ShellNames | None = None)
         ),
         count=novelty.seen.count,
     )
-
-
-def _json_or_none(body: bytes | None) -> JSON:
-    try:
-        return json.loads(body or b"")
-    except (ValueError, RecursionError):
-        return None

@@ -5,7 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from knouds_harness.conformance.judging.claim import Check, Claim, answer, check, code_is, status_is
+from knouds_harness.conformance.judging.claim import (
+    Check,
+    Claim,
+    answer,
+    check,
+    code_is,
+    refusal_is,
+    status_is,
+)
 from knouds_harness.conformance.judging.document_differences import documented_body
 from knouds_harness.conformance.needs.keys import ANY_KEY, MODEL_RUNNER, TWO_AUTHORS, WORKFLOW_RUNNER
 from knouds_harness.conformance.needs.need import Need
@@ -98,18 +106,7 @@ def _refusal(
     """
 
     def judge(exchange: Exchange) -> Iterator[Claim]:
-        if status_fact is None:
-            yield status_is(exchange, *status, fact=fact)
-        else:
-            refused = 400 <= (exchange.status or 0) < 500
-            yield Claim(
-                fact=fact,
-                holds=refused,
-                expected="a refusal",
-                observed=str(exchange.status or exchange.failure),
-            )
-            if refused:
-                yield status_is(exchange, *status, fact=status_fact)
+        yield from refusal_is(exchange, fact, status_fact, *status)
         if code and exchange.status in status:
             yield code_is(exchange, *code, fact=fact)
 
