@@ -155,6 +155,13 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def samples(session: nox.Session) -> None:
+    """Make docs/samples and the pictures of reports again; Chromium comes from Debian."""
+    install(session, "browser")
+    session.run("python", "docs/samples.py")
+
+
+@nox.session(default=False)
 def site(session: nox.Session) -> None:
     """Make the documentation a site, with every link checked; ``nox -s site -- serve`` shows it."""
     session.install(SITE)
