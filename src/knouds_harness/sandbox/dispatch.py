@@ -14,10 +14,10 @@ from knouds_harness.sandbox.calls import HandlerCall, Services
 from knouds_harness.sandbox.capabilities import Asked, require
 from knouds_harness.sandbox.envelopes import Refusal, refuse
 from knouds_harness.sandbox.fault_points import Point
-from knouds_harness.sandbox.operations import Handler, Operation
+from knouds_harness.sandbox.operations import Endpoint, Handler
 
 
-async def answer_operation(request: Request, operation: Operation, services: Services) -> Response:
+async def answer_operation(request: Request, operation: Endpoint, services: Services) -> Response:
     """Answer a request to an operation that needs a key."""
     try:
         key = authenticate(request, operation=operation.name, store=services.store, edits=services.edits)
@@ -37,7 +37,7 @@ def _wrapped(around: Callable[[HandlerCall, Handler], Awaitable[Response]], hand
     return lambda call: around(call, handle)
 
 
-async def _require_capability(operation: Operation, call: HandlerCall) -> None:
+async def _require_capability(operation: Endpoint, call: HandlerCall) -> None:
     if operation.requires is None and not call.services.edits:
         return
     asked = Asked(
@@ -66,7 +66,7 @@ async def _counted(call: HandlerCall) -> HandlerCall:
     return replace(call, limit_headers=limit_headers)
 
 
-async def _refuse_for_anything_else(operation: Operation, call: HandlerCall) -> None:
+async def _refuse_for_anything_else(operation: Endpoint, call: HandlerCall) -> None:
     """Refuse a key for what it asks for, where the order of checks puts that before what it holds.
 
     Raises:

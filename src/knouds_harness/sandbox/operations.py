@@ -14,7 +14,7 @@ Handler = Callable[[HandlerCall], Awaitable[Response]]
 
 
 @dataclass(frozen=True, slots=True)
-class Operation:
+class Endpoint:
     """One operation that needs a key.
 
     ``requires`` is None where any valid key will do. ``resource`` is the path parameter that a bound
@@ -30,26 +30,26 @@ class Operation:
 
 
 OPERATIONS = (
-    Operation("getWhoami", "GET", "/api/whoami", service.get_whoami),
-    Operation("listWorkflows", "GET", "/api/workflows", workflows.list_workflows, "workflow:read"),
-    Operation("createWorkflow", "POST", "/api/workflows", workflows.create_workflow, "workflow:write"),
-    Operation("getWorkflow", "GET", "/api/workflows/{slug}", workflows.get_workflow, "workflow:read"),
-    Operation("updateWorkflow", "PUT", "/api/workflows/{slug}", workflows.update_workflow, "workflow:write"),
-    Operation(
+    Endpoint("getWhoami", "GET", "/api/whoami", service.get_whoami),
+    Endpoint("listWorkflows", "GET", "/api/workflows", workflows.list_workflows, "workflow:read"),
+    Endpoint("createWorkflow", "POST", "/api/workflows", workflows.create_workflow, "workflow:write"),
+    Endpoint("getWorkflow", "GET", "/api/workflows/{slug}", workflows.get_workflow, "workflow:read"),
+    Endpoint("updateWorkflow", "PUT", "/api/workflows/{slug}", workflows.update_workflow, "workflow:write"),
+    Endpoint(
         "deleteWorkflow", "DELETE", "/api/workflows/{slug}", workflows.remove_workflow, "workflow:write"
     ),
-    Operation("moveWorkflow", "PUT", "/api/workflows/{slug}/move", workflows.move_workflow, "workflow:write"),
-    Operation(
+    Endpoint("moveWorkflow", "PUT", "/api/workflows/{slug}/move", workflows.move_workflow, "workflow:write"),
+    Endpoint(
         "getWorkflowSchema",
         "GET",
         "/api/workflows/{slug}/schema",
         workflows.get_workflow_schema,
         "workflow:read",
     ),
-    Operation(
+    Endpoint(
         "runWorkflow", "POST", "/api/workflows/{slug}/run", runs.run_workflow, "workflow:run", resource="slug"
     ),
-    Operation(
+    Endpoint(
         "runModel",
         "POST",
         "/api/models/{internalName}/run",
@@ -57,14 +57,14 @@ OPERATIONS = (
         "model:run",
         resource="internalName",
     ),
-    Operation("getExecution", "GET", "/api/executions/{id}", executions.get_execution, "execution:read"),
-    Operation(
+    Endpoint("getExecution", "GET", "/api/executions/{id}", executions.get_execution, "execution:read"),
+    Endpoint(
         "cancelExecution",
         "POST",
         "/api/executions/{id}/cancel",
         executions.cancel_execution,
         "execution:cancel",
     ),
-    Operation("listUsage", "GET", "/api/usage", usage.list_usage),
-    Operation("listUsageModels", "GET", "/api/usage/models", usage.list_usage_models),
+    Endpoint("listUsage", "GET", "/api/usage", usage.list_usage),
+    Endpoint("listUsageModels", "GET", "/api/usage/models", usage.list_usage_models),
 )

@@ -16,7 +16,7 @@ from knouds_harness.sandbox import control, workflows
 from knouds_harness.sandbox.calls import Services
 from knouds_harness.sandbox.dispatch import answer_operation
 from knouds_harness.sandbox.envelopes import Refusal, refuse, unauthorized
-from knouds_harness.sandbox.operations import OPERATIONS, Operation
+from knouds_harness.sandbox.operations import OPERATIONS, Endpoint
 from knouds_harness.sandbox.preferences import answer_preferred
 from knouds_harness.sandbox.service import get_health, get_pricing
 
@@ -65,7 +65,7 @@ def make_routes(services: Services) -> list[Route]:
     return [*keyed, *public, *session_only, *controlled]
 
 
-def _keyed_route(services: Services, path: str, operations: Sequence[Operation]) -> Route:
+def _keyed_route(services: Services, path: str, operations: Sequence[Endpoint]) -> Route:
     """One path with all its methods, so that a 405 can name them."""
     operation_by_method = {operation.method: operation for operation in operations}
     if "GET" in operation_by_method:

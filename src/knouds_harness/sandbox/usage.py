@@ -30,7 +30,7 @@ _STATUSES = ("processing", "completed", "failed", "cancelled")
 
 
 @dataclass(kw_only=True, slots=True)
-class Selection:
+class RowFilter:
     """Which rows are shown: ``conditions`` by what they are about, then a page of the rest."""
 
     query: Mapping[str, str]
@@ -66,7 +66,7 @@ class Selection:
 async def list_usage(call: HandlerCall) -> Response:
     """GET /api/usage."""
     query = call.request.query_params
-    selection = Selection(
+    selection = RowFilter(
         query=query,
         account_id=call.account.id,
         limit=min(number(query, "limit", default=DEFAULT_LIMIT), MAX_LIMIT),
@@ -97,7 +97,7 @@ async def list_usage(call: HandlerCall) -> Response:
 
 async def list_usage_models(call: HandlerCall) -> Response:
     """GET /api/usage/models."""
-    selection = call.edited(Point.SELECTION, Selection(query={}, account_id=call.account.id))
+    selection = call.edited(Point.SELECTION, RowFilter(query={}, account_id=call.account.id))
     rows = call.store.rows(
         f"SELECT DISTINCT model_ids FROM runs WHERE {selection.condition}",  # noqa: S608 - values are bound
         selection.values,
@@ -112,7 +112,7 @@ def number(query: Mapping[str, str], name: str, *, default: int) -> int:
     return int(text) if NUMBER.fullmatch(text) else default
 
 
-def _row(run: StoredRun, selection: Selection) -> dict[str, Any]:
+def _row(run: StoredRun, selection: RowFilter) -> dict[str, Any]:
     return {
         "id": run.id,
         "userId": run.account_id,

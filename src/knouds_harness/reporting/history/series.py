@@ -12,7 +12,7 @@ from knouds_harness.reporting.history.measures import measure_of
 
 
 @dataclass(frozen=True, kw_only=True)
-class Point:
+class SeriesPoint:
     """One run, its value, and the change that begins with it."""
 
     entry: Entry
@@ -25,7 +25,7 @@ class Series:
     """Runs of one thing, oldest first."""
 
     name: str
-    points: tuple[Point, ...]
+    points: tuple[SeriesPoint, ...]
 
 
 def series_of(measure: str, entries: Sequence[Entry], figures: Mapping[str, float]) -> list[Series]:
@@ -52,7 +52,7 @@ def _series(name: str, entries: Sequence[Entry], figures: Mapping[str, float], m
     return Series(
         name=name,
         points=tuple(
-            Point(entry=entry, value=figures[entry.folder], change=changes.get(entry.folder))
+            SeriesPoint(entry=entry, value=figures[entry.folder], change=changes.get(entry.folder))
             for entry in entries
         ),
     )

@@ -12,7 +12,7 @@ from knouds_harness.command_output import print_line, print_table
 from knouds_harness.printable import printable
 from knouds_harness.reporting.history.entry import Entry
 from knouds_harness.reporting.history.measures import measure_of, worded
-from knouds_harness.reporting.history.series import Point, Series
+from knouds_harness.reporting.history.series import Series, SeriesPoint
 from knouds_harness.runs.verdicts import RunOutcome
 
 _STYLE_BY_OUTCOME = {RunOutcome.KEPT: "green", RunOutcome.BROKEN: "red"}
@@ -88,7 +88,7 @@ def found_in(entry: Entry, p99_ms: float | None = None) -> str:
     return ", ".join([*words, "pruned"] if entry.is_pruned else words)
 
 
-def change_words(measure: str, point: Point) -> str:
+def change_words(measure: str, point: SeriesPoint) -> str:
     """A change in words: when, how much, and with which run it begins."""
     change = point.change
     if change is None:

@@ -18,7 +18,7 @@ from knouds_harness.sandbox.faults.editing import (
 )
 from knouds_harness.sandbox.faults.fault_types import Subtle, Table
 from knouds_harness.sandbox.run_records import StoredRun, find_run
-from knouds_harness.sandbox.usage import DEFAULT_LIMIT, MAX_LIMIT, NUMBER, Selection, number
+from knouds_harness.sandbox.usage import DEFAULT_LIMIT, MAX_LIMIT, NUMBER, RowFilter, number
 
 FAULTS: Table = {
     "usage.page-shape": {
@@ -122,10 +122,10 @@ def _on_rows(make: Callable[[StoredRun], Mapping[str, object]]) -> Edit:
     return _on_usage(apply)
 
 
-def _selected(apply: Callable[[Selection], object], operations: str = "listUsage") -> Edit:
+def _selected(apply: Callable[[RowFilter], object], operations: str = "listUsage") -> Edit:
     """Change which rows are read."""
 
-    def select(_: object, selection: Selection) -> Selection:
+    def select(_: object, selection: RowFilter) -> RowFilter:
         apply(selection)
         return selection
 
@@ -140,7 +140,7 @@ def _where(condition: str) -> Edit:
 def _ignores(*conditions: str, asked: str = "", operations: str = "listUsage") -> Edit:
     """Drop conditions where the query has these parameters, their names in a row."""
 
-    def apply(selection: Selection) -> None:
+    def apply(selection: RowFilter) -> None:
         if all(selection.query.get(name) for name in asked.split()):
             for name in conditions:
                 selection.conditions.pop(name, None)
@@ -148,49 +148,49 @@ def _ignores(*conditions: str, asked: str = "", operations: str = "listUsage") -
     return _selected(apply, operations)
 
 
-def _default_to_20(selection: Selection) -> None:
+def _default_to_20(selection: RowFilter) -> None:
     selection.limit = min(number(selection.query, "limit", default=20), MAX_LIMIT)
 
 
-def _take_up_to(most: int) -> Callable[[Selection], None]:
-    def apply(selection: Selection) -> None:
+def _take_up_to(most: int) -> Callable[[RowFilter], None]:
+    def apply(selection: RowFilter) -> None:
         selection.limit = min(number(selection.query, "limit", default=DEFAULT_LIMIT), most)
 
     return apply
 
 
-def _ignore_limit(selection: Selection) -> None:
+def _ignore_limit(selection: RowFilter) -> None:
     selection.limit = DEFAULT_LIMIT
 
 
-def _read_one_more(selection: Selection) -> None:
+def _read_one_more(selection: RowFilter) -> None:
     selection.extra_rows = 1 if selection.limit < MAX_LIMIT else 0
 
 
-def _ignore_offset(selection: Selection) -> None:
+def _ignore_offset(selection: RowFilter) -> None:
     selection.offset = 0
 
 
-def _skip_one_less(selection: Selection) -> None:
+def _skip_one_less(selection: RowFilter) -> None:
     selection.offset = max(0, selection.offset - 1)
 
 
-def _show_foreign_on_later_pages(selection: Selection) -> None:
+def _show_foreign_on_later_pages(selection: RowFilter) -> None:
     if selection.offset:
         del selection.conditions["owner"]
 
 
-def _match_prefix(selection: Selection) -> None:
+def _match_prefix(selection: RowFilter) -> None:
     if "model" in selection.conditions:
         condition = selection.conditions["model"]
         selection.conditions["model"] = condition.replace("value = :model", "value LIKE :model || '%'")
 
 
-def _show_internal_ids(selection: Selection) -> None:
+def _show_internal_ids(selection: RowFilter) -> None:
     selection.shows_internal_ids = True
 
 
-def _adopt_failed(selection: Selection) -> None:
+def _adopt_failed(selection: RowFilter) -> None:
     selection.conditions["owner"] = "(account_id = :account OR status = 'failed')"
 
 

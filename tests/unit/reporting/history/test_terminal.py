@@ -10,7 +10,7 @@ from rich.console import Console
 
 from knouds_harness.reporting.history.changes import ChangePoint
 from knouds_harness.reporting.history.entry import Entry
-from knouds_harness.reporting.history.series import Point, Series
+from knouds_harness.reporting.history.series import Series, SeriesPoint
 from knouds_harness.reporting.history.terminal import print_entries, print_series
 from knouds_harness.runs.verdicts import RunOutcome
 
@@ -63,7 +63,7 @@ def test_words_of_a_record_are_no_commands():
 
 def plotted(values, *, width=80, **changes):
     points = tuple(
-        Point(
+        SeriesPoint(
             entry=entry(number, **changes.get(str(number), {})),
             value=value,
             change=changes.get(f"at{number}"),

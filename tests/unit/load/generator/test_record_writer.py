@@ -12,10 +12,10 @@ from load_options import options
 from locust.env import Environment
 
 from knouds_harness.errors import ExitCode
-from knouds_harness.load.collection.background_writer import BackgroundWriter
 from knouds_harness.load.collection.recording import Second, SeriesKey
 from knouds_harness.load.collection.request_outcomes import RequestOutcome
 from knouds_harness.load.generator.health import Health
+from knouds_harness.load.generator.record_writer import BackgroundWriter
 from knouds_harness.load.generator.run_controller import RunController
 from knouds_harness.measures.hdr_logs import read_hdr_log
 from knouds_harness.measures.histograms import Histogram

@@ -7,7 +7,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knouds_harness.conformance.generation.minimising import shorten
+from knouds_harness.conformance.generation.shortest_sequence import shorten
 
 
 def never():
