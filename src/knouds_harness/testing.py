@@ -14,8 +14,8 @@ from pathlib import Path
 
 from knouds_harness.conformance.judging.claim import Claim
 from knouds_harness.conformance.judging.user_checks import check, fact
-from knouds_harness.conformance.suite.call import Call
 from knouds_harness.conformance.suite.tester import Tester
+from knouds_harness.conformance.support.call import Call
 from knouds_harness.contract.operations import Action
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Exchange, Request

@@ -34,9 +34,9 @@ from knouds_harness.conformance.needs.workflows import (
     BOUND_KEY_BESIDE_ANOTHER,
     lesser_key,
 )
-from knouds_harness.conformance.suite.call import Call
 from knouds_harness.conformance.suite.matrix import cell_for, is_decided, prove_cell
 from knouds_harness.conformance.suite.selection import operations_for
+from knouds_harness.conformance.support.call import Call
 from knouds_harness.conformance.support.subjects import harmless_call
 from knouds_harness.exchange.execution_status import body_of
 from knouds_harness.exchange.workflow_names import fresh_name

@@ -23,7 +23,7 @@ from knouds_harness.conformance.needs.rate_limits import LIMITED_KEY, limited_ru
 from knouds_harness.conformance.needs.runs import CANCELLED_RUN, LAST_CREDITS, MODEL_RUN, once
 from knouds_harness.conformance.needs.untested import Untested
 from knouds_harness.conformance.needs.webhooks import RECEIVING, mints_webhooks
-from knouds_harness.conformance.suite.call import Call
+from knouds_harness.conformance.support.call import Call
 from knouds_harness.conformance.support.charges import row_of_request
 from knouds_harness.conformance.support.usage_pages import await_rows
 from knouds_harness.exchange.workflow_names import fresh_name

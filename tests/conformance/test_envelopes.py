@@ -29,7 +29,7 @@ from knouds_harness.conformance.needs.workflows import (
 )
 from knouds_harness.conformance.outcomes import all_outcomes
 from knouds_harness.conformance.outcomes.outcome import nothing
-from knouds_harness.conformance.suite.call import Call
+from knouds_harness.conformance.support.call import Call
 from knouds_harness.conformance.support.subjects import NO_SUCH_MODEL, harmless_call
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.exchange.workflow_names import fresh_name

@@ -20,7 +20,7 @@ from knouds_harness.conformance.needs.runs import (
 )
 from knouds_harness.conformance.needs.strangers import READ_BY_STRANGER
 from knouds_harness.conformance.needs.untested import Untested
-from knouds_harness.conformance.suite.call import Call
+from knouds_harness.conformance.support.call import Call
 from knouds_harness.conformance.support.charges import is_without_row, row_of_request, row_once_settled
 from knouds_harness.conformance.support.execution_traces import is_cancel
 from knouds_harness.conformance.support.usage_pages import await_rows

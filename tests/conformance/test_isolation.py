@@ -18,7 +18,7 @@ from knouds_harness.conformance.needs.strangers import (
     READ_BY_STRANGER,
 )
 from knouds_harness.conformance.needs.untested import Untested
-from knouds_harness.conformance.suite.call import NO_BODY, Call
+from knouds_harness.conformance.support.call import NO_BODY, Call
 from knouds_harness.conformance.support.usage_pages import await_rows, read_page, read_rows
 from knouds_harness.conformance.support.workflow_authoring import (
     filed,

@@ -12,7 +12,7 @@ from knouds_harness.conformance.generation.json_values import TEXTS, VALUES, as_
 from knouds_harness.conformance.needs.keys import AUTHOR
 from knouds_harness.conformance.needs.rate_limits import FREE_RUNNER
 from knouds_harness.conformance.needs.runs import MODEL_CALL, WORKFLOW_CALL
-from knouds_harness.conformance.suite.call import Call
+from knouds_harness.conformance.support.call import Call
 from knouds_harness.conformance.support.workflow_authoring import move, objects_in, read
 from knouds_harness.exchange.execution_status import body_of
 from knouds_harness.exchange.workflow_names import fresh_name

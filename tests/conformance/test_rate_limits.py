@@ -42,7 +42,7 @@ from knouds_harness.conformance.needs.rate_limits import (
 )
 from knouds_harness.conformance.needs.runs import once
 from knouds_harness.conformance.needs.untested import Untested
-from knouds_harness.conformance.suite.call import Call
+from knouds_harness.conformance.support.call import Call
 from knouds_harness.conformance.support.rate_limit_window import RateLimitWindow
 from knouds_harness.conformance.support.subjects import NO_SUCH_MODEL
 from knouds_harness.conformance.support.usage_pages import read_page

@@ -23,7 +23,7 @@ from knouds_harness.conformance.needs.runs import (
 )
 from knouds_harness.conformance.needs.untested import Untested
 from knouds_harness.conformance.needs.workflows import ANY_MODEL
-from knouds_harness.conformance.suite.call import Call
+from knouds_harness.conformance.support.call import Call
 from knouds_harness.conformance.support.charges import row_of_request, row_once_settled, run_with_row
 from knouds_harness.conformance.support.workflow_authoring import doubled, known_graph, make, objects_in
 from knouds_harness.exchange.execution_status import body_of

@@ -28,7 +28,7 @@ from knouds_harness.conformance.needs.workflows import (
     WITHOUT_GENERATOR,
     WITHOUT_REQUEST_INPUT,
 )
-from knouds_harness.conformance.suite.call import Call
+from knouds_harness.conformance.support.call import Call
 from knouds_harness.exchange.execution_status import body_of
 from knouds_harness.exchange.workflow_names import fresh_name, marked
 

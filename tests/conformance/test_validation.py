@@ -42,7 +42,7 @@ from knouds_harness.conformance.needs.runs import (
 )
 from knouds_harness.conformance.needs.untested import Untested
 from knouds_harness.conformance.needs.workflows import OWN_WORKFLOW
-from knouds_harness.conformance.suite.call import Call
+from knouds_harness.conformance.support.call import Call
 from knouds_harness.exchange.workflow_names import marked
 from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.resources import Workflow

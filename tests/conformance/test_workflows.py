@@ -10,7 +10,7 @@ from knouds_harness.conformance.judging.workflow_model import WRITABLE_MEMBERS, 
 from knouds_harness.conformance.needs.keys import AUTHOR, AUTHOR_WHO_RUNS, FREE_KEY, TWO_AUTHORS
 from knouds_harness.conformance.needs.untested import Untested
 from knouds_harness.conformance.needs.workflows import FILED_WORKFLOW, OWN_WORKFLOW
-from knouds_harness.conformance.suite.call import Call
+from knouds_harness.conformance.support.call import Call
 from knouds_harness.conformance.support.workflow_authoring import (
     draft,
     folder_of,

@@ -11,9 +11,9 @@ from recorded import document, make_target, recording, recordings, request_of, s
 
 from knouds_harness.conformance.checks import all_checks
 from knouds_harness.conformance.needs.keys import ANY_KEY
-from knouds_harness.conformance.suite.call import Call
 from knouds_harness.conformance.suite.recorder import FindingRecorder
 from knouds_harness.conformance.suite.tester import Tester
+from knouds_harness.conformance.support.call import Call
 from knouds_harness.conformance.support.execution_traces import Executions, ExecutionTrace
 from knouds_harness.conformance.support.subjects import Subjects
 from knouds_harness.errors import GuardStop

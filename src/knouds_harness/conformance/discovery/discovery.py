@@ -24,7 +24,7 @@ from knouds_harness.conformance.discovery.described import (
     workflow_in,
 )
 from knouds_harness.conformance.judging.claim import answer
-from knouds_harness.conformance.suite.call import Call
+from knouds_harness.conformance.support.call import Call
 from knouds_harness.conformance.support.charges import rows_of
 from knouds_harness.conformance.support.subjects import harmless_call
 from knouds_harness.contract.document import Document

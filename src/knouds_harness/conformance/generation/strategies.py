@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.schemas import OpenApiSchema
 
-from knouds_harness.conformance.suite.call import NO_BODY, Call
+from knouds_harness.conformance.support.call import NO_BODY, Call
 from knouds_harness.contract.document import Document
 from knouds_harness.contract.operations import Action, Operation
 from knouds_harness.exchange.harmless import NO_SUCH_WORKFLOW

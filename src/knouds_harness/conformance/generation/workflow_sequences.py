@@ -27,8 +27,8 @@ from knouds_harness.conformance.checks.envelopes import refusals
 from knouds_harness.conformance.judging.claim import Check
 from knouds_harness.conformance.judging.workflow_model import WorkflowModel, slug_from_name
 from knouds_harness.conformance.needs.need import MAY_RUN
-from knouds_harness.conformance.suite.call import Call
 from knouds_harness.conformance.suite.tester import Tester
+from knouds_harness.conformance.support.call import Call
 from knouds_harness.conformance.support.subjects import Subjects
 from knouds_harness.conformance.support.workflow_authoring import move, moved_by, read, run_free, write
 from knouds_harness.exchange.evidence import JSON, Exchange

@@ -10,7 +10,7 @@ from knouds_harness.conformance.needs.keys import ADMIN_KEY, ANY_KEY
 from knouds_harness.conformance.needs.need import Need
 from knouds_harness.conformance.needs.rate_limits import LIMITED_KEY
 from knouds_harness.conformance.outcomes.outcome import MAY_READ, ProvokedOutcome
-from knouds_harness.conformance.suite.call import Call
+from knouds_harness.conformance.support.call import Call
 from knouds_harness.targets.personas import Persona
 
 

@@ -13,7 +13,7 @@ from knouds_harness.conformance.needs.need import MAY_RUN, KeyAndResource, Need
 from knouds_harness.conformance.needs.runs import is_runnable, own_workflows
 from knouds_harness.conformance.outcomes.outcome import MAY_READ, ProvokedOutcome, Spends, nothing
 from knouds_harness.conformance.outcomes.resources import OutcomeResources
-from knouds_harness.conformance.suite.call import Call
+from knouds_harness.conformance.support.call import Call
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.profile import Target

@@ -25,7 +25,7 @@ from knouds_harness.conformance.needs.strangers import and_stranger, stranger_of
 from knouds_harness.conformance.needs.untested import Untested
 from knouds_harness.conformance.outcomes.outcome import MAY_READ, ProvokedOutcome
 from knouds_harness.conformance.outcomes.resources import MOST_TRIES, OutcomeResources
-from knouds_harness.conformance.suite.call import Call
+from knouds_harness.conformance.support.call import Call
 from knouds_harness.conformance.support.execution_traces import ExecutionTrace, is_cancel
 from knouds_harness.conformance.support.subjects import NO_SUCH_EXECUTION
 from knouds_harness.exchange.evidence import Exchange

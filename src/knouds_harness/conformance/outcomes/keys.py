@@ -19,7 +19,7 @@ from knouds_harness.conformance.needs.runs import ASYNC_MODEL_RUN, once
 from knouds_harness.conformance.needs.workflows import subject_account
 from knouds_harness.conformance.outcomes.outcome import MAY_READ, ProvokedOutcome, nothing
 from knouds_harness.conformance.outcomes.resources import OutcomeResources
-from knouds_harness.conformance.suite.call import Call
+from knouds_harness.conformance.support.call import Call
 from knouds_harness.conformance.support.subjects import harmless_call
 from knouds_harness.contract.document import Document
 from knouds_harness.contract.operations import Operation

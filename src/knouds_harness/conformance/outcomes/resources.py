@@ -16,9 +16,9 @@ from knouds_harness.conformance.needs.runs import (
     FAILING_MODEL_RUN,
 )
 from knouds_harness.conformance.needs.untested import Untested
-from knouds_harness.conformance.suite.call import Call
 from knouds_harness.conformance.suite.session import ConformanceRun
 from knouds_harness.conformance.suite.tester import Tester
+from knouds_harness.conformance.support.call import Call
 from knouds_harness.conformance.support.execution_traces import Executions, ExecutionTrace
 from knouds_harness.conformance.support.rate_limit_window import RateLimitWindow
 from knouds_harness.conformance.support.subjects import Subjects

@@ -34,7 +34,7 @@ from knouds_harness.conformance.needs.runs import (
 from knouds_harness.conformance.needs.workflows import FOREIGN_WORKFLOW_RUN
 from knouds_harness.conformance.outcomes.outcome import ProvokedOutcome, nothing
 from knouds_harness.conformance.outcomes.resources import OutcomeResources
-from knouds_harness.conformance.suite.call import Call
+from knouds_harness.conformance.support.call import Call
 from knouds_harness.conformance.support.subjects import NO_SUCH_MODEL, NO_SUCH_WORKFLOW
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.targets.resources import Model, Workflow

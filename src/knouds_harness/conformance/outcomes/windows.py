@@ -14,7 +14,7 @@ from knouds_harness.conformance.needs.keys import PRO_MODEL_KEY
 from knouds_harness.conformance.needs.need import CONTROL
 from knouds_harness.conformance.needs.rate_limits import FILLABLE_WINDOW, limited_runs
 from knouds_harness.conformance.outcomes.outcome import ProvokedOutcome
-from knouds_harness.conformance.suite.call import Call
+from knouds_harness.conformance.support.call import Call
 from knouds_harness.conformance.support.subjects import NO_SUCH_MODEL
 
 STORY: Final = "window"

@@ -30,7 +30,7 @@ from knouds_harness.conformance.needs.workflows import (
 )
 from knouds_harness.conformance.outcomes.outcome import MAY_READ, ProvokedOutcome
 from knouds_harness.conformance.outcomes.resources import OutcomeResources
-from knouds_harness.conformance.suite.call import Call
+from knouds_harness.conformance.support.call import Call
 from knouds_harness.conformance.support.subjects import NO_SUCH_WORKFLOW
 from knouds_harness.conformance.support.workflow_authoring import objects_in
 from knouds_harness.exchange.evidence import Exchange

@@ -8,7 +8,7 @@ from knouds_harness.conformance.checks import capabilities
 from knouds_harness.conformance.judging.claim import answer
 from knouds_harness.conformance.needs.keys import may_run_models
 from knouds_harness.conformance.needs.rate_limits import free_workflow
-from knouds_harness.conformance.suite.call import Call
+from knouds_harness.conformance.support.call import Call
 from knouds_harness.conformance.support.subjects import Subjects, harmless_call
 from knouds_harness.contract.operations import Action, Operation
 from knouds_harness.contract.tiers import WITHOUT_KEYS

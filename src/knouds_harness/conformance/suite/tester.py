@@ -17,9 +17,9 @@ from knouds_harness.conformance.judging.single_answers import made_slug
 from knouds_harness.conformance.needs.need import CONTROL, Need, may
 from knouds_harness.conformance.needs.untested import Untested, untested_for
 from knouds_harness.conformance.observed.preceding_requests import compared_with
-from knouds_harness.conformance.suite.call import Call
 from knouds_harness.conformance.suite.concurrent_tests import Reservations, RunLock
 from knouds_harness.conformance.suite.recorder import FindingRecorder
+from knouds_harness.conformance.support.call import Call
 from knouds_harness.conformance.support.rate_limit_retry import RateLimitRetry, RetryingSender
 from knouds_harness.contract.document import Document
 from knouds_harness.contract.operations import Action

@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 from knouds_harness.conformance.needs.need import KeyAndResource
-from knouds_harness.conformance.suite.call import Call
 from knouds_harness.conformance.suite.tester import Tester
+from knouds_harness.conformance.support.call import Call
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.execution_status import body_of
 from knouds_harness.targets.resources import Model, Workflow

@@ -12,9 +12,9 @@ from knouds_harness.conformance.needs.runs import (
     CANCELLED_RUN,
     FAILING_ASYNC_RUN,
 )
-from knouds_harness.conformance.suite.call import Call
 from knouds_harness.conformance.suite.concurrent_tests import Made, made_once
 from knouds_harness.conformance.suite.tester import Tester
+from knouds_harness.conformance.support.call import Call
 from knouds_harness.conformance.support.subjects import Subjects
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.execution_status import FINAL, IN_FLIGHT, body_of, status_in

@@ -25,9 +25,9 @@ from knouds_harness.conformance.needs.workflows import (
     PUBLIC_WORKFLOW,
     subject_account,
 )
-from knouds_harness.conformance.suite.call import NO_BODY, Call
 from knouds_harness.conformance.suite.concurrent_tests import Made
 from knouds_harness.conformance.suite.tester import Tester, disputed_slug
+from knouds_harness.conformance.support.call import NO_BODY, Call
 from knouds_harness.contract.operations import Operation
 from knouds_harness.exchange.created_workflows import Removed
 from knouds_harness.exchange.evidence import JSON, Exchange

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from knouds_harness.conformance.checks.usage import MAX_LIMIT, Row, rows_of
-from knouds_harness.conformance.suite.call import Call
 from knouds_harness.conformance.suite.tester import Tester
+from knouds_harness.conformance.support.call import Call
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.targets.personas import Persona
 

@@ -9,8 +9,8 @@ from knouds_harness.conformance.checks import workflows
 from knouds_harness.conformance.judging.claim import answer
 from knouds_harness.conformance.needs.untested import Untested
 from knouds_harness.conformance.needs.workflows import FILED_WORKFLOW, OWN_WORKFLOW
-from knouds_harness.conformance.suite.call import Call
 from knouds_harness.conformance.suite.tester import Tester
+from knouds_harness.conformance.support.call import Call
 from knouds_harness.conformance.support.subjects import Subjects
 from knouds_harness.exchange.evidence import JSON, Exchange
 from knouds_harness.exchange.workflow_names import fresh_name

@@ -12,9 +12,9 @@ from example_targets import make_target
 from knouds_harness.conformance.checks import all_checks, authentication
 from knouds_harness.conformance.judging.common_checks import COMMON_CHECKS
 from knouds_harness.conformance.needs.untested import Untested
-from knouds_harness.conformance.suite.call import Call
 from knouds_harness.conformance.suite.recorder import FindingRecorder
 from knouds_harness.conformance.suite.tester import Tester
+from knouds_harness.conformance.support.call import Call
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import GuardStop, TargetUnreachable
