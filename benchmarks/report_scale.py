@@ -38,15 +38,7 @@ def hour_of_load(root: Path) -> Path:
 
 def large_check(root: Path) -> Path:
     """10,000 exchanges, a finding in every fifth of 500 of them, and the whole matrix."""
-    from run_records import (  # noqa: PLC0415 - from tests/support, found above
-        DOCUMENT,
-        add_finding,
-        add_matrix,
-        add_untested,
-        add_verified,
-        exchange,
-        running,
-    )
+    from run_records import DOCUMENT, add_finding, add_matrix, add_untested, add_verified, exchange, running  # noqa: PLC0415 - from tests/support, found above
 
     operations = [each.id for each in DOCUMENT.operations]
     with running(root) as writer:

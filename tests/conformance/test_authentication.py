@@ -10,9 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knouds_harness.conformance.checks import (
-    authentication,
-)
+from knouds_harness.conformance.checks import authentication
 from knouds_harness.conformance.checks.envelopes import form
 from knouds_harness.conformance.generation.strategies import (
     altered_keys,

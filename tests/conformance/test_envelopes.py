@@ -23,10 +23,7 @@ from knouds_harness.conformance.needs.runs import (
     once,
 )
 from knouds_harness.conformance.needs.strangers import CANCELLED_BY_STRANGER, READ_BY_STRANGER
-from knouds_harness.conformance.needs.workflows import (
-    FOREIGN_ASYNC_RUN,
-    PRIVATE_WORKFLOW,
-)
+from knouds_harness.conformance.needs.workflows import FOREIGN_ASYNC_RUN, PRIVATE_WORKFLOW
 from knouds_harness.conformance.outcomes import all_outcomes
 from knouds_harness.conformance.outcomes.outcome import nothing
 from knouds_harness.conformance.support.call import Call

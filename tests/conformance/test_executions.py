@@ -6,9 +6,7 @@ from functools import partial
 
 import pytest
 
-from knouds_harness.conformance.checks import (
-    executions as checks,
-)
+from knouds_harness.conformance.checks import executions as checks
 from knouds_harness.conformance.checks import usage
 from knouds_harness.conformance.checks.envelopes import refusals
 from knouds_harness.conformance.needs.runs import (

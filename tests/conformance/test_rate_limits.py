@@ -11,12 +11,7 @@ from itertools import pairwise
 
 import pytest
 
-from knouds_harness.conformance.checks import (
-    concurrency,
-    rate_limits,
-    schemas,
-    usage,
-)
+from knouds_harness.conformance.checks import concurrency, rate_limits, schemas, usage
 from knouds_harness.conformance.checks.envelopes import form, refusals
 from knouds_harness.conformance.checks.rate_limits import (
     is_admitted,

@@ -8,9 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from knouds_harness.conformance.checks import (
-    validation,
-)
+from knouds_harness.conformance.checks import validation
 from knouds_harness.conformance.checks.envelopes import form
 from knouds_harness.conformance.generation.strategies import (
     garbled_query_values,

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from knouds_harness.conformance.checks import (
-    capabilities,
-    schemas,
-    workflows,
-)
+from knouds_harness.conformance.checks import capabilities, schemas, workflows
 from knouds_harness.conformance.checks.envelopes import refusals
 from knouds_harness.conformance.generation.shortest_sequence import shorten_broken
 from knouds_harness.conformance.generation.workflow_sequences import Scene, SeveralKeys, reader_for

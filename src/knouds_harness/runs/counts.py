@@ -11,14 +11,7 @@ from knouds_harness.contract.operations import Action
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.pricing import charged_credits
 from knouds_harness.runs.findings import Finding
-from knouds_harness.runs.results import (
-    Cause,
-    Cell,
-    CheckTests,
-    Counts,
-    Result,
-    UntestedFact,
-)
+from knouds_harness.runs.results import Cause, Cell, CheckTests, Counts, Result, UntestedFact
 
 
 @dataclass(slots=True)

@@ -18,11 +18,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from knouds_harness.conformance.checks import (
-    capabilities,
-    schemas,
-    workflows,
-)
+from knouds_harness.conformance.checks import capabilities, schemas, workflows
 from knouds_harness.conformance.checks.envelopes import refusals
 from knouds_harness.conformance.judging.claim import Check
 from knouds_harness.conformance.judging.workflow_model import WorkflowModel, slug_from_name

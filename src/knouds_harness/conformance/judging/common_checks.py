@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from knouds_harness.conformance.checks import (
-    schemas,
-)
+from knouds_harness.conformance.checks import schemas
 from knouds_harness.conformance.checks.envelopes import form
 from knouds_harness.conformance.judging.claim import Check, Claim
 from knouds_harness.contract.document import Document

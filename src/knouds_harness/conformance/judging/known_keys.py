@@ -9,12 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from knouds_harness.conformance.checks import (
-    authentication,
-    capabilities,
-    rate_limits,
-    runs,
-)
+from knouds_harness.conformance.checks import authentication, capabilities, rate_limits, runs
 from knouds_harness.conformance.checks.envelopes import refusals
 from knouds_harness.conformance.checks.workflows import is_success
 from knouds_harness.conformance.judging.claim import Check

@@ -6,14 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from typing import TypeVar
 
-from knouds_harness.conformance.needs.keys import (
-    ANY_KEY,
-    AUTHOR,
-    MODEL_ACCOUNT,
-    listed,
-    people,
-    usable_keys,
-)
+from knouds_harness.conformance.needs.keys import ANY_KEY, AUTHOR, MODEL_ACCOUNT, listed, people, usable_keys
 from knouds_harness.conformance.needs.need import MAY_RUN, MAY_WRITE, KeyAndResource, Need, permissions
 from knouds_harness.conformance.needs.runs import (
     ASYNC_RUN,

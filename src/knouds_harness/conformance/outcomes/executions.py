@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from knouds_harness.conformance.checks import (
-    capabilities,
-    schemas,
-)
+from knouds_harness.conformance.checks import capabilities, schemas
 from knouds_harness.conformance.checks import executions as checks
 from knouds_harness.conformance.checks.envelopes import refusals
 from knouds_harness.conformance.judging.claim import Check, answer

@@ -4,14 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from knouds_harness.conformance.checks import (
-    capabilities,
-    rate_limits,
-    runs,
-    schemas,
-    validation,
-    workflows,
-)
+from knouds_harness.conformance.checks import capabilities, rate_limits, runs, schemas, validation, workflows
 from knouds_harness.conformance.checks.envelopes import refusals
 from knouds_harness.conformance.judging.claim import Check
 from knouds_harness.conformance.needs.keys import MODEL_RUNNER, WORKFLOW_RUNNER

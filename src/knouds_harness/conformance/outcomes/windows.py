@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from knouds_harness.conformance.checks import (
-    rate_limits,
-    schemas,
-)
+from knouds_harness.conformance.checks import rate_limits, schemas
 from knouds_harness.conformance.checks.envelopes import refusals
 from knouds_harness.conformance.judging.claim import Check
 from knouds_harness.conformance.needs.keys import PRO_MODEL_KEY

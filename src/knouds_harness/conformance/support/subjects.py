@@ -7,17 +7,9 @@ from typing import Any
 
 from knouds_harness.conformance.checks.concurrency import created_slug
 from knouds_harness.conformance.judging.claim import answer
-from knouds_harness.conformance.needs.keys import (
-    AUTHOR,
-)
-from knouds_harness.conformance.needs.rate_limits import (
-    free_workflow,
-    may_make_workflows,
-    own_workflow_run,
-)
-from knouds_harness.conformance.needs.runs import (
-    ASYNC_RUN,
-)
+from knouds_harness.conformance.needs.keys import AUTHOR
+from knouds_harness.conformance.needs.rate_limits import free_workflow, may_make_workflows, own_workflow_run
+from knouds_harness.conformance.needs.runs import ASYNC_RUN
 from knouds_harness.conformance.needs.untested import Untested
 from knouds_harness.conformance.needs.workflows import (
     ANY_MODEL,

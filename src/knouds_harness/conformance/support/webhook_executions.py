@@ -7,10 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from knouds_harness.conformance.needs.need import (
-    MAY_CANCEL,
-    KeyAndResource,
-)
+from knouds_harness.conformance.needs.need import MAY_CANCEL, KeyAndResource
 from knouds_harness.conformance.needs.untested import Untested
 from knouds_harness.conformance.needs.webhooks import (
     NOT_RECEIVING,

@@ -11,14 +11,7 @@ from locust.runners import WorkerRunner
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.load.arrivals.schedule import Share
-from knouds_harness.load.distributed.messages import (
-    ASK_CREDITS,
-    CREDITS,
-    SENT_AT,
-    SHARE,
-    SILENCE_S,
-    STOP,
-)
+from knouds_harness.load.distributed.messages import ASK_CREDITS, CREDITS, SENT_AT, SHARE, SILENCE_S, STOP
 from knouds_harness.load.steady_clock import now_unix_s
 from knouds_harness.targets.budget import Budget
 

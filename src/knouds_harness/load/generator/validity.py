@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Final
 
 from knouds_harness.runs.load_results import Times, Validity
@@ -27,21 +28,9 @@ def judge_generator(
     doubts: Iterable[str] = (),
 ) -> Validity:
     """Judge the generator by what it did; the members are those of ``Validity``, and doubts more reasons."""
-    reasons = (
-        *doubts,
-        *_reasons(
-            asked_per_s=asked_per_s,
-            achieved_per_s=achieved_per_s,
-            arrivals=arrivals,
-            dropped=dropped,
-            lateness=lateness,
-            loop_lag=loop_lag,
-            cpu_share=cpu_share,
-        ),
-    )
-    return Validity(
-        is_valid=not reasons,
-        reasons=reasons,
+    judged = Validity(
+        is_valid=True,
+        reasons=(),
         asked_per_s=asked_per_s,
         achieved_per_s=achieved_per_s,
         arrivals=arrivals,
@@ -50,41 +39,35 @@ def judge_generator(
         loop_lag=loop_lag,
         cpu_share=cpu_share,
     )
+    reasons = (*doubts, *_reasons(judged))
+    return replace(judged, is_valid=not reasons, reasons=reasons)
 
 
-def _reasons(
-    *,
-    asked_per_s: float | None,
-    achieved_per_s: float,
-    arrivals: int,
-    dropped: int,
-    lateness: Times,
-    loop_lag: Times,
-    cpu_share: float,
-) -> Iterator[str]:
-    if not achieved_per_s:
+def _reasons(judged: Validity) -> Iterator[str]:
+    if not judged.achieved_per_s:
         yield "Nothing was sent after the warm-up."
-    if arrivals and dropped > MOST_DROPPED_SHARE * arrivals:
+    if judged.arrivals and judged.dropped > MOST_DROPPED_SHARE * judged.arrivals:
         yield (
-            f"{dropped} of {arrivals} arrivals found all users busy and were not sent: "
+            f"{judged.dropped} of {judged.arrivals} arrivals found all users busy and were not sent: "
             "ask for more users, or a lower rate."
         )
-    elif asked_per_s and achieved_per_s < LEAST_ACHIEVED_SHARE * asked_per_s:
-        yield f"{achieved_per_s:.0f} requests per second were sent of {asked_per_s:.0f} asked for."
-    one_in, late_ms = _tail(lateness)
-    if lateness.count and late_ms > MOST_LATENESS_P99_MS:
+    elif judged.asked_per_s and judged.achieved_per_s < LEAST_ACHIEVED_SHARE * judged.asked_per_s:
+        sent, asked = f"{judged.achieved_per_s:.0f}", f"{judged.asked_per_s:.0f}"
+        yield f"{sent} requests per second were sent of {asked} asked for."
+    one_in, late_ms = _tail(judged.lateness)
+    if judged.lateness.count and late_ms > MOST_LATENESS_P99_MS:
         yield (
             f"One arrival in {one_in} was sent {late_ms:.1f} ms late or later: "
             "use more processes, or a quieter machine."
         )
-    one_in, late_ms = _tail(loop_lag)
-    if loop_lag.count and late_ms > MOST_LOOP_LAG_P99_MS:
+    one_in, late_ms = _tail(judged.loop_lag)
+    if judged.loop_lag.count and late_ms > MOST_LOOP_LAG_P99_MS:
         yield (
             f"The event loop was {late_ms:.0f} ms late or later one time in {one_in}, "
             "and so are all times: use more processes, or a quieter machine."
         )
-    if cpu_share > MOST_CPU_SHARE:
-        yield f"A process of the generator used {cpu_share:.0%} of its core: use more processes."
+    if judged.cpu_share > MOST_CPU_SHARE:
+        yield f"A process of the generator used {judged.cpu_share:.0%} of its core: use more processes."
 
 
 def _tail(times: Times) -> tuple[str, float]:

@@ -89,14 +89,7 @@ class Tallies:
             needs: What it takes to see these; those that were not seen are untested for want of it.
         """
         judged = [
-            Invariant(
-                fact=fact,
-                says=says,
-                seen=each.seen,
-                broken=each.broken,
-                excused=each.excused,
-                example=each.example,
-            )
+            Invariant(fact=fact, says=says, **vars(each))
             for (fact, says), each in sorted(
                 self.by_invariant.items(), key=lambda item: (not item[1].broken, not item[1].excused, item[0])
             )

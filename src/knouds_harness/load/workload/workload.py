@@ -12,14 +12,7 @@ from knouds_harness.contract.document import Document
 from knouds_harness.contract.operations import Action
 from knouds_harness.contract.tiers import LIMIT_BY_TIER, UNLIMITED, WITHOUT_KEYS
 from knouds_harness.errors import GuardStop, UsageError
-from knouds_harness.load.workload.accounts import (
-    RUNS,
-    AccountKeys,
-    InputLine,
-    Price,
-    RunRequest,
-    TaskNeed,
-)
+from knouds_harness.load.workload.accounts import RUNS, AccountKeys, InputLine, Price, RunRequest, TaskNeed
 from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.profile import Target
 

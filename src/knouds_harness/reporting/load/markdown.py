@@ -14,12 +14,7 @@ from knouds_harness.reporting.load.columns import (
     rows_of,
     text_columns,
 )
-from knouds_harness.reporting.load.headline import (
-    count_states,
-    describe,
-    describe_broken,
-    load_headline,
-)
+from knouds_harness.reporting.load.headline import count_states, describe, describe_broken, load_headline
 from knouds_harness.reporting.load.rate_limits import tracks_of
 from knouds_harness.reporting.load.steadiness import describe_steadiness
 from knouds_harness.reporting.markdown_text import code_span, escaped

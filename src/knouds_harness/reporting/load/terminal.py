@@ -20,12 +20,7 @@ from knouds_harness.reporting.load.columns import (
     rows_of,
     text_columns,
 )
-from knouds_harness.reporting.load.headline import (
-    count_states,
-    describe,
-    describe_broken,
-    load_headline,
-)
+from knouds_harness.reporting.load.headline import count_states, describe, describe_broken, load_headline
 from knouds_harness.reporting.load.steadiness import describe_steadiness
 from knouds_harness.reporting.render import RenderedPaths
 from knouds_harness.runs.load_results import Cycles, LoadResults

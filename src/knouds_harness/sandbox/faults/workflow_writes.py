@@ -12,12 +12,7 @@ from knouds_harness.sandbox.accounts import is_account
 from knouds_harness.sandbox.calls import HandlerCall
 from knouds_harness.sandbox.envelopes import Refusal, answer, invalid_body
 from knouds_harness.sandbox.fault_points import Edit, Point
-from knouds_harness.sandbox.faults.editing import (
-    Edits,
-    Handler,
-    at,
-    pause,
-)
+from knouds_harness.sandbox.faults.editing import Edits, Handler, at, pause
 from knouds_harness.sandbox.runs import make_job, perform
 from knouds_harness.sandbox.workflow_documents import (
     MAX_SLUG,

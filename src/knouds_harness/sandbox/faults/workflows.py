@@ -24,15 +24,8 @@ from knouds_harness.sandbox.faults.editing import (
     without,
 )
 from knouds_harness.sandbox.faults.fault_types import Subtle, Table
-from knouds_harness.sandbox.workflow_documents import (
-    estimated_credits,
-    schema,
-)
-from knouds_harness.sandbox.workflow_records import (
-    StoredWorkflow,
-    find_workflow,
-    list_summaries,
-)
+from knouds_harness.sandbox.workflow_documents import estimated_credits, schema
+from knouds_harness.sandbox.workflow_records import StoredWorkflow, find_workflow, list_summaries
 
 FAULTS: Table = {
     "workflows.create-requires-name": {

@@ -10,11 +10,7 @@ import pytest
 from exchanges import exchange, refusal
 
 from knouds_harness.conformance import checks
-from knouds_harness.conformance.checks import (
-    all_checks,
-    authentication,
-    capabilities,
-)
+from knouds_harness.conformance.checks import all_checks, authentication, capabilities
 from knouds_harness.conformance.checks.envelopes import form
 from knouds_harness.contract.document import shipped_document
 

@@ -13,14 +13,7 @@ from locust.env import Environment
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.load.arrivals.schedule import Share
-from knouds_harness.load.distributed.messages import (
-    ASK_CREDITS,
-    CREDITS,
-    SENT_AT,
-    SHARE,
-    SILENCE_S,
-    STOP,
-)
+from knouds_harness.load.distributed.messages import ASK_CREDITS, CREDITS, SENT_AT, SHARE, SILENCE_S, STOP
 from knouds_harness.load.distributed.worker_client import WorkerClient
 
 NOW_UNIX_S = 1_780_000_000.0
