@@ -13,12 +13,7 @@ import pytest
 
 from knouds_harness.conformance.checks import concurrency, rate_limits, schemas, usage
 from knouds_harness.conformance.checks.envelopes import form, refusals
-from knouds_harness.conformance.checks.rate_limits import (
-    is_admitted,
-    is_same_window,
-    seconds_left,
-    window_headers_of,
-)
+from knouds_harness.conformance.checks.rate_limits import is_same_window, seconds_left, window_headers_of
 from knouds_harness.conformance.checks.usage import MAX_LIMIT
 from knouds_harness.conformance.judging.claim import answer
 from knouds_harness.conformance.needs.keys import ADMIN_KEY, AUTHOR_WHO_RUNS, PRO_MODEL_KEY
@@ -282,9 +277,9 @@ def judge_full_window(tester, subjects, window):
     if last.status != 429:
         window.require_open(first, last)
     tester.judge(rate_limits.within_limit, last, tier="pro", number=counted + number)
-    admitted = [each for each in at_once if is_admitted(each)]
+    admitted = [each for each in at_once if each.is_success]
     if admitted and all(is_same_window(each, first) for each in admitted):
-        left -= sum(map(is_admitted, before))
+        left -= sum(each.is_success for each in before)
         tester.judge(concurrency.burst, admitted[-1], answers=at_once, left=left)
         for each in at_once:
             tester.judge(schemas.limited_run_headers if each in admitted else refusals.OVER_LIMIT, each)

@@ -65,7 +65,7 @@ def test_public_schema_follows_the_switch(tester, subjects):
 
     for is_public in (False, True, False, True):
         switched = write(tester, owner, slug, {"publicPlayground": is_public})
-        if workflows.is_success(switched):
+        if switched.is_success:
             schema = read(tester, None, slug, "getPublicWorkflowSchema")
             tester.judge(workflows.public_schema_follows, schema, is_public=is_public)
 

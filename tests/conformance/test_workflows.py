@@ -211,7 +211,7 @@ def test_nodes_edges_and_tags_are_all_kept(tester, subjects):
     ):
         exchange = write(tester, owner, slug, changes)
         tester.judge(workflows.update_accepted, exchange)
-        expected |= changes if workflows.is_success(exchange) else {}
+        expected |= changes if exchange.is_success else {}
         tester.judge(workflows.updated, read(tester, owner, slug), expected=expected)
 
 
@@ -248,7 +248,7 @@ def test_free_account_creates_one_workflow(tester, subjects):
 
     first = tester.send_together("createWorkflow", key, call, times=4)
 
-    created = [exchange for exchange in first if workflows.is_success(exchange)]
+    created = [exchange for exchange in first if exchange.is_success]
     if not created:  # a free account's key may be good for nothing
         raise Untested(f"a workflow to write to: creating one was answered {answer(first[0])}")
     for exchange in created[1:]:
@@ -287,7 +287,7 @@ def test_update_changes_what_it_names(tester, subjects, member):
 
     if changes:  # whether an empty subset is one is not said
         tester.judge(workflows.update_accepted, exchange)
-    expected = {**before, **(changes if workflows.is_success(exchange) else {})}
+    expected = {**before, **(changes if exchange.is_success else {})}
     expected.pop("slug", None)
     tester.judge(workflows.updated, read(tester, owner, slug), expected=expected)
 
@@ -299,7 +299,7 @@ def test_update_can_empty_the_description(tester, subjects):
     owner = tester.need(AUTHOR)
     slug, before = draft(tester, subjects, owner)
 
-    if workflows.is_success(write(tester, owner, slug, {"description": ""})):
+    if write(tester, owner, slug, {"description": ""}).is_success:
         shown = read(tester, owner, slug)
         expected = {**before, "description": ""}
         if not body_of(shown).get("description"):  # an empty text, null and no member are all nothing
@@ -357,7 +357,7 @@ def test_move_to_a_folder_of_our_own(tester, subjects):
     before = workflows.kept_members(read(tester, owner, slug).json_or_none())
 
     for exchange in moved_to(tester, owner, slug, before, f"harness-{fresh_name('folder')[8:20]}"):
-        if not workflows.is_success(exchange):
+        if not exchange.is_success:
             raise Untested(f"a folder: a move to one of our own was answered {answer(exchange)}")
 
 

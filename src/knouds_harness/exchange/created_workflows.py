@@ -236,7 +236,7 @@ class CreatedWorkflows:
     def note(self, exchange: Exchange) -> None:
         """Take any other answer: what was deleted, and what workflows are shown as."""
         request, status = exchange.request, exchange.status
-        if request.method == "DELETE" and status is not None and 200 <= status < 300:
+        if request.method == "DELETE" and exchange.is_success:
             slug = written_slug(request.method, request.path)
             if slug is not None:
                 self.note_deleted(slug)

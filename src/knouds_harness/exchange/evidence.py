@@ -113,6 +113,11 @@ class Exchange:
         return self._parsed[0]
 
     @property
+    def is_success(self) -> bool:
+        """Whether the request was accepted; which 2xx says so is open."""
+        return self.status is not None and 200 <= self.status < 300
+
+    @property
     def code(self) -> str | None:
         """The ``code`` of an error body, if it is text."""
         body = self.json_or_none()

@@ -20,8 +20,7 @@ NEXT_BY_STATUS: Final = {
 def body_of(exchange: Exchange) -> dict[str, JSON]:
     """The members of a success's body; none of anything else."""
     body = exchange.json_or_none()
-    is_success = exchange.status is not None and 200 <= exchange.status < 300
-    return body if is_success and isinstance(body, dict) else {}
+    return body if exchange.is_success and isinstance(body, dict) else {}
 
 
 def status_in(exchange: Exchange) -> str | None:

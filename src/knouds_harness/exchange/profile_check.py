@@ -285,9 +285,7 @@ class _Look:
             (each for each in self.working.values() if _may_run_models(each) and each.holds("model:run")),
             None,
         )
-        was_run = any(
-            answer.status is not None and answer.status < 300 for answer in self.model_answers.values()
-        )
+        was_run = any(answer.is_success for answer in self.model_answers.values())
         if key is not None and not was_run:
             rest = [
                 model.name

@@ -74,8 +74,7 @@ class Given:
 def given_by(step: Exchange, known: Sequence[Given] = ()) -> list[Given]:
     """The values that an answer gives and that are not known yet."""
     body = step.json_or_none()
-    is_success = step.status is not None and 200 <= step.status < 300
-    is_giving = step.request.action in (Action.WRITE, Action.RUN) and is_success
+    is_giving = step.request.action in (Action.WRITE, Action.RUN) and step.is_success
     variables = _VARIABLE_BY_CONTROL_MEMBER if step.is_control else _VARIABLE_BY_MEMBER
     given: list[Given] = []
     for member, name in variables.items() if is_giving and isinstance(body, dict) else ():

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from knouds_harness.conformance.checks.rate_limits import is_admitted, is_same_window, window_headers_of
+from knouds_harness.conformance.checks.rate_limits import is_same_window, window_headers_of
 from knouds_harness.conformance.checks.runs import amount
 from knouds_harness.conformance.judging.claim import Claim, answer, check
 from knouds_harness.conformance.judging.serial_order import is_certain, serial_order, steps_of
@@ -86,7 +86,7 @@ def _member_in_some_order(
         if _is_read(each):
             return [state] if _shown(each, member) == state else []
         written = json.dumps(_sent(each)[member])
-        if is_admitted(each):
+        if each.is_success:
             return [written]
         return [state] if is_certain(each) else [state, written]
 
@@ -106,13 +106,13 @@ def deletes_in_some_order(exchange: Exchange, *, history: Sequence[Exchange]) ->
             return [is_there, False] if _is_delete(each) else [is_there]
         if each.status in (404, 410):
             return [] if is_there else [False]
-        if not is_admitted(each):
+        if not each.is_success:
             return [is_there]
         if _is_delete(each):
             return [False]  # that deleting what is gone succeeds too is open
         return [True] if is_there else []
 
-    if any(_is_delete(each) and is_admitted(each) for each in history):
+    if any(_is_delete(each) and each.is_success for each in history):
         yield _order_claim(history, True, outcomes, fact="workflows.delete-then-404", says=lambda _: "")
 
 
@@ -189,14 +189,14 @@ def burst(exchange: Exchange, *, answers: Sequence[Exchange], left: int) -> Iter
     ``answers`` are all of them; the exchange is one of those that were admitted.
     """
     del exchange
-    admitted = sum(map(is_admitted, answers))
+    admitted = sum(each.is_success for each in answers)
     yield Claim(
         fact="rate.over-limit-is-429",
         holds=admitted <= left,
         expected=f"{left} admitted, and a 429 for the rest",
         observed=f"{admitted} admitted",
     )
-    if all(is_admitted(each) or each.status == 429 for each in answers):
+    if all(each.is_success or each.status == 429 for each in answers):
         yield Claim(
             fact="tier.rate-limit-pro",
             holds=admitted >= min(left, len(answers)),
@@ -212,7 +212,7 @@ def all_counted(exchange: Exchange, *, earlier: Exchange, between: Sequence[Exch
     The exchange and ``earlier`` were sent after and before them; what a refused request counts is open.
     """
     before, now = window_headers_of(earlier).remaining, window_headers_of(exchange).remaining
-    all_admitted = all(map(is_admitted, between))
+    all_admitted = all(each.is_success for each in between)
     if not is_same_window(exchange, earlier) or before is None or now is None or not all_admitted:
         return
     if before > len(between):

@@ -8,7 +8,6 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from knouds_harness.conformance.checks.usage import listed_models
-from knouds_harness.conformance.checks.workflows import is_success
 from knouds_harness.conformance.judging.claim import Claim, answer, check, refusal_is
 from knouds_harness.conformance.needs.keys import ANY_KEY, TWO_ACCOUNTS
 from knouds_harness.conformance.needs.need import CONTROL
@@ -114,7 +113,7 @@ def still_owned(exchange: Exchange) -> Iterator[Claim]:
     """Whatever folder its creator names, a workflow stays theirs."""
     yield Claim(
         fact="workflows.creator-owns",
-        holds=is_success(exchange),
+        holds=exchange.is_success,
         expected="accepted: this key's account created it",
         observed=answer(exchange),
     )

@@ -71,11 +71,6 @@ def seconds_left(exchange: Exchange, *, advanced_s: float) -> float | None:
     return None if now is None or reset is None or reset >= _MILLISECONDS else reset - now - advanced_s
 
 
-def is_admitted(exchange: Exchange) -> bool:
-    """Whether an answer is a success."""
-    return exchange.status is not None and exchange.status < 300
-
-
 def is_same_window(exchange: Exchange, earlier: Exchange) -> bool:
     """Whether two answers, both of admitted requests, name one end of the window."""
     apart_s = _seconds_apart(exchange, earlier)
@@ -85,7 +80,7 @@ def is_same_window(exchange: Exchange, earlier: Exchange) -> bool:
 def _seconds_apart(exchange: Exchange, earlier: Exchange) -> int | None:
     """Between the ends that two answers of admitted requests name; None where one names none."""
     ends = window_headers_of(exchange).reset_unix_s, window_headers_of(earlier).reset_unix_s
-    if not (is_admitted(exchange) and is_admitted(earlier)) or ends[0] is None or ends[1] is None:
+    if not (exchange.is_success and earlier.is_success) or ends[0] is None or ends[1] is None:
         return None
     return abs(ends[0] - ends[1])
 
@@ -127,7 +122,7 @@ def shared_by_keys(exchange: Exchange, *, earlier: Exchange, advanced_s: float) 
     passed_s = (exchange.started_at - earlier.started_at).total_seconds()
     if left is not None and passed_s < left - _ROUNDING_S:
         ends = window_headers_of(exchange).reset_unix_s, window_headers_of(earlier).reset_unix_s
-        if is_admitted(exchange) and ends[0] is not None:
+        if exchange.is_success and ends[0] is not None:
             yield Claim(
                 fact=fact,
                 holds=is_same_window(exchange, earlier),
@@ -150,7 +145,7 @@ def separate_accounts(exchange: Exchange, *, earlier: Exchange) -> Iterator[Clai
 def told_limit(exchange: Exchange, *, tier: str) -> Iterator[Claim]:
     """The limit that the headers tell is the tier's."""
     told = window_headers_of(exchange).limit
-    if is_admitted(exchange) and told is not None:
+    if exchange.is_success and told is not None:
         yield Claim(
             fact=_FACT_BY_TIER[tier],
             holds=told == LIMIT_BY_TIER[tier],
@@ -196,7 +191,7 @@ def window_stands(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
     """
     before, now = window_headers_of(earlier), window_headers_of(exchange)
     told = (before.remaining, before.reset_unix_s, now.remaining, now.reset_unix_s)
-    if not is_admitted(exchange) or before.remaining is None or now.remaining is None or None in told:
+    if not exchange.is_success or before.remaining is None or now.remaining is None or None in told:
         return
     yield Claim(
         fact="rate.window-is-fixed-60-s",
@@ -228,7 +223,7 @@ def window_turned(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
     """
     yield _unthrottled(exchange, "admitted: the window is over", fact="rate.window-is-fixed-60-s")
     now = window_headers_of(exchange)
-    if is_admitted(exchange) and now.limit is not None and now.remaining is not None:
+    if exchange.is_success and now.limit is not None and now.remaining is not None:
         yield Claim(
             fact="rate.window-is-fixed-60-s",
             holds=now.remaining == now.limit - 1,
@@ -237,7 +232,7 @@ def window_turned(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
             where="header X-RateLimit-Remaining",
         )
     end, end_before = now.reset_unix_s, window_headers_of(earlier).reset_unix_s
-    if is_admitted(exchange) and end is not None and end_before is not None:
+    if exchange.is_success and end is not None and end_before is not None:
         yield Claim(
             fact="rate.window-is-fixed-60-s",
             holds=end - end_before >= WINDOW_S - _ROUNDING_S,

@@ -30,11 +30,6 @@ _TWO_USERS = (TWO_AUTHORS,)
 _STABLE_MEMBERS = ("slug", *WRITABLE_MEMBERS, "createdBy", "folderId")
 
 
-def is_success(exchange: Exchange) -> bool:
-    """Whether a request was accepted; which 2xx says so is open."""
-    return exchange.status is not None and 200 <= exchange.status < 300
-
-
 def kept_members(document: JSON) -> dict[str, JSON]:
     """Of a workflow as read, what nothing but a write changes."""
     members = document if isinstance(document, dict) else {}
@@ -368,7 +363,7 @@ def schema_describes(exchange: Exchange, *, expected: Mapping[str, JSON]) -> Ite
 
 
 def _accepted(exchange: Exchange, fact: str, expected: str) -> Claim:
-    return Claim(fact=fact, holds=is_success(exchange), expected=expected, observed=answer(exchange))
+    return Claim(fact=fact, holds=exchange.is_success, expected=expected, observed=answer(exchange))
 
 
 def as_written(exchange: Exchange, expected: Mapping[str, JSON], *, fact: str) -> Iterator[Claim]:

@@ -195,7 +195,7 @@ class Discovery:
             path_values = dict.fromkeys(operation.path_parameters, name)
             exchange = ask(path_values)
             holding = holdings[operation.required_capabilities(path_values)[1]] = holding_in(exchange)
-            if holding.is_held is None or _is_success(exchange):
+            if holding.is_held is None or exchange.is_success:
                 break  # throttled, or it may have run
         return holdings
 
@@ -236,7 +236,7 @@ class Discovery:
     def _ask(self, operation: Operation, persona: str, call: Call) -> Exchange:
         """Send what could have no effect even if it were let in; for the guard it is a read."""
         exchange = self._client.send(call.request(operation, persona=persona, action=Action.READ))
-        if operation.action is not Action.READ and _is_success(exchange):
+        if operation.action is not Action.READ and exchange.is_success:
             self._remarks.append(
                 f"{operation.method} {exchange.request.path} was answered {answer(exchange)} and had to be "
                 "refused. Look at the server whether that had an effect."
@@ -246,10 +246,6 @@ class Discovery:
     def _together(self, send: Callable[[_T], _R], items: Iterable[_T]) -> list[_R]:
         with ThreadPoolExecutor(self._client.target.limits.concurrency) as threads:
             return list(threads.map(send, items))
-
-
-def _is_success(exchange: Exchange) -> bool:
-    return exchange.status is not None and exchange.status < 300
 
 
 def _users(accounts: Mapping[str, FoundAccount]) -> dict[str, str]:

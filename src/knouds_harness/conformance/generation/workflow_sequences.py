@@ -203,7 +203,7 @@ class SeveralKeys(RuleBasedStateMachine):
             written["nodes"] = moved_by(written["nodes"], self.model[slug].members.get("nodes", []))
         exchange = write(self.tester, owner, slug, written)
         self.judge(workflows.update_accepted, exchange)
-        if workflows.is_success(exchange):
+        if exchange.is_success:
             self.model.update(slug, written)
         self.look_at(slug, workflows.updated, "expected")
 
@@ -215,7 +215,7 @@ class SeveralKeys(RuleBasedStateMachine):
         folder_id = self.folders.get(owner.user) if is_filed else None
         exchange = move(self.tester, owner, slug, folder_id)
         self.judge(workflows.move_accepted, exchange)
-        if workflows.is_success(exchange):
+        if exchange.is_success:
             self.model.move(slug, folder_id)
         self.look_at(slug, workflows.moved, "expected")
 
@@ -290,7 +290,7 @@ class SeveralKeys(RuleBasedStateMachine):
         is_free_to_run = self.is_free_to_run(slug)
         exchange = self.subjects.delete(owner, slug)
         self.judge(workflows.creator_may, exchange)
-        if not workflows.is_success(exchange):
+        if not exchange.is_success:
             return
         self.model.delete(slug)
         if self.is_sought(workflows.gone):

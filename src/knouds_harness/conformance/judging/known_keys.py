@@ -11,7 +11,6 @@ from typing import Final
 
 from knouds_harness.conformance.checks import authentication, capabilities, rate_limits, runs
 from knouds_harness.conformance.checks.envelopes import refusals
-from knouds_harness.conformance.checks.workflows import is_success
 from knouds_harness.conformance.judging.claim import Check
 from knouds_harness.conformance.judging.judgement import Judgement, judged
 from knouds_harness.contract.operations import Operation
@@ -101,7 +100,7 @@ def _by_capability(exchange: Exchange, operation: Operation, key: RunPersona) ->
     is_admitted = operation.admits(frozenset(key.capabilities), values)
     if is_admitted and exchange.code == "CAPABILITY_DENIED":
         check = capabilities.admitted
-    elif not is_admitted and (is_success(exchange) or exchange.status == 401):
+    elif not is_admitted and (exchange.is_success or exchange.status == 401):
         check = capabilities.denied
     else:
         return

@@ -139,8 +139,7 @@ def _may_change(exchange: Exchange) -> bool:
     """Whether what a request names may be another since, or shows by itself how far it is."""
     if "id" in exchange.request.path_values:
         return True
-    is_success = exchange.status is not None and 200 <= exchange.status < 300
-    return exchange.request.action is Action.WRITE and is_success
+    return exchange.request.action is Action.WRITE and exchange.is_success
 
 
 def _named_by(exchange: Exchange) -> Iterable[str]:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from knouds_harness.conformance.checks import all_checks
-from knouds_harness.conformance.checks.workflows import is_success
 from knouds_harness.conformance.judging.claim import Claim, answer
 from knouds_harness.conformance.judging.common_checks import common_claims
 from knouds_harness.conformance.observed.drift import FACT, Gatherer, drift_finding
@@ -103,7 +102,7 @@ def _is_worse(now: Exchange, then: Exchange) -> bool:
     """Whether an answer that led to another one is missing now, or is none on which that may rest."""
     if now.status is None or now.status == 429 or now.status >= 500:
         return now.status != then.status
-    return is_success(then) and not is_success(now)
+    return then.is_success and not now.is_success
 
 
 def _claimed(finding: Finding, after: Exchange, claims: Sequence[Claim]) -> tuple[ReplayStatus, str]:

@@ -11,7 +11,6 @@ from itertools import pairwise
 
 from knouds_harness.conformance.checks.rate_limits import (
     ends_apart,
-    is_admitted,
     is_same_window,
     remaining_falls,
     seconds_left,
@@ -75,7 +74,7 @@ class RateLimitWindow:
             counted = self._counted_alone(first)
             if counted is not None:
                 return first, counted
-            if is_admitted(first) and seconds_left(first, advanced_s=0) is None:
+            if first.is_success and seconds_left(first, advanced_s=0) is None:
                 raise Untested("headers that say when a window ends")
             self.tester.wait(self._until_next_s(first))
             first, before = self.run(), first
@@ -87,7 +86,7 @@ class RateLimitWindow:
 
         The first is one that was made in the window before.
         """
-        if not is_admitted(first):
+        if not first.is_success:
             raise Untested(f"a run that costs nothing: it was answered {answer(first)}")
         if CONTROL.find(self.tester.target) is None:
             expected_s = self._expected_s(first, times)
@@ -101,7 +100,7 @@ class RateLimitWindow:
         answers = [*one_by_one, *(self.run_at_once(others) if others else ())]
         for each in answers:
             self.tester.judge(ends_apart, each, earlier=first)
-            if not is_admitted(each) and each.status != 429:  # what such a one counts is open
+            if not each.is_success and each.status != 429:  # what such a one counts is open
                 raise Untested(f"runs that succeed: one was answered {answer(each)}")
         return answers
 
@@ -115,7 +114,7 @@ class RateLimitWindow:
     def require_open(self, first: Exchange, last: Exchange) -> None:
         """Untested unless the window is still open some seconds after its last answer."""
         left = seconds_left(last, advanced_s=self.tester.advanced_s)
-        is_one = is_same_window(last, first) or not is_admitted(last)
+        is_one = is_same_window(last, first) or not last.is_success
         if CONTROL.find(self.tester.target) is None and not (
             is_one and left is not None and left > _MARGIN_S
         ):
@@ -131,13 +130,13 @@ class RateLimitWindow:
         Whether requests count that were refused is open, so both is taken for one's own.
         """
         headers, left = window_headers_of(run), seconds_left(run, advanced_s=0)
-        if not is_admitted(run) or headers.limit is None or headers.remaining is None or left is None:
+        if not run.is_success or headers.limit is None or headers.remaining is None or left is None:
             return None
         counted = headers.limit - headers.remaining
         if counted == 1:
             return counted if left > _FRESH_S else None
         own = [each for each in self.tester.runs_of(self.persona, "runWorkflow") if _is_since(each, run)]
-        admitted = sum(map(is_admitted, own))
+        admitted = sum(each.is_success for each in own)
         may_count = sum(each.status not in BEFORE_COUNTING for each in own)
         is_own = all(each.status is not None for each in own) and counted in (admitted, may_count, len(own))
         left_s = left - _NOT_FOR_FILLING_S
