@@ -81,14 +81,15 @@ def differences(old: Document, new: Document) -> list[Difference]:
         raise DocumentError(f"{old.source} or {new.source}: {flaw}") from flaw
 
 
-def _breaking(place: str, says: str, *, is_assumed: bool = False) -> Difference:
+def breaking(place: str, says: str, *, is_assumed: bool = False) -> Difference:
     """A difference that breaks, unless what goes was assumed only."""
     if is_assumed:
         return Difference(kind=Kind.ADDITIVE, place=place, says=says + _ASSUMED_ONLY)
     return Difference(kind=Kind.BREAKING, place=place, says=says)
 
 
-def _additive(place: str, says: str) -> Difference:
+def additive(place: str, says: str) -> Difference:
+    """A difference that breaks nothing."""
     return Difference(kind=Kind.ADDITIVE, place=place, says=says)
 
 
@@ -98,9 +99,9 @@ def _set(
     """What a set lost, which breaks unless it was assumed only, and what it gained."""
     before, after = tuple(old), tuple(new)
     for item in [item for item in before if item not in after]:
-        yield _breaking(place, f"{what} {item} is gone.", is_assumed=item in assumed)
+        yield breaking(place, f"{what} {item} is gone.", is_assumed=item in assumed)
     for item in [item for item in after if item not in before]:
-        yield _additive(place, f"{what} {item} is new.")
+        yield additive(place, f"{what} {item} is new.")
 
 
 def _access(old: Document, new: Document) -> Iterator[Difference]:
@@ -134,13 +135,13 @@ def _operations(old: Document, new: Document) -> Iterator[Difference]:
         now = new.operation_by_id.get(was.id) or new_by_route.get(_route(was))
         if now is None or (now.id != was.id and now.id in old.operation_by_id):
             says = f"{was.method} {was.path} is gone."
-            yield _breaking(was.id, says, is_assumed=was.source is Source.ASSUMED)
+            yield breaking(was.id, says, is_assumed=was.source is Source.ASSUMED)
         else:
             matched.add(now.id)
             yield from _OldAndNew(old=old, new=new, was=was, now=now).differences()
     for now in new.operations:
         if now.id not in matched:
-            yield _additive(now.id, f"{now.method} {now.path} is new.")
+            yield additive(now.id, f"{now.method} {now.path} is new.")
 
 
 def _route(operation: Operation) -> tuple[str, str]:
@@ -160,9 +161,9 @@ class _OldAndNew:
         was, now, place = self.was, self.now, self.was.id
         if was.id != now.id:
             says = f"The operation is now called {now.id}; waivers, recordings and baselines name it."
-            yield _breaking(place, says)
+            yield breaking(place, says)
         if _route(was) != _route(now):
-            yield _breaking(place, f"{was.method} {was.path} has moved to {now.method} {now.path}.")
+            yield breaking(place, f"{was.method} {was.path} has moved to {now.method} {now.path}.")
         yield from self._admission()
         assumed = [code for code, entry in self.old.error_codes.items() if entry.source is Source.ASSUMED]
         yield from _set(
@@ -178,13 +179,13 @@ class _OldAndNew:
         was, now = _alternatives(self.was), _alternatives(self.now)
         if self.was.is_public != self.now.is_public:
             if self.now.is_public:
-                yield _additive(place, "No key is needed any more.")
+                yield additive(place, "No key is needed any more.")
             else:
-                yield _breaking(place, "A key is needed now; none was.")
+                yield breaking(place, "A key is needed now; none was.")
         elif not was and now:
-            yield _breaking(place, f"Any valid key was admitted; now it must hold {' or '.join(now)}.")
+            yield breaking(place, f"Any valid key was admitted; now it must hold {' or '.join(now)}.")
         elif was and not now:
-            yield _additive(place, "Any valid key is admitted now.")
+            yield additive(place, "Any valid key is admitted now.")
         else:
             yield from _set(place, "The admitting capability", was, now)
 
@@ -194,10 +195,10 @@ class _OldAndNew:
             place = f"{self.was.id}/parameters/{name}"
             was, now = old.get(name), new.get(name)
             if now is None:
-                yield _breaking(place, "The parameter is gone.")
+                yield breaking(place, "The parameter is gone.")
             elif was is None:
                 says = f"The parameter is new{' and required' if now[0] else ''}."
-                yield _breaking(place, says) if now[0] else _additive(place, says)
+                yield breaking(place, says) if now[0] else additive(place, says)
             else:
                 yield from _required(place, "The parameter", was[0], now[0])
                 yield from self._shapes(place, was[1], now[1], is_received=False)
@@ -206,7 +207,7 @@ class _OldAndNew:
         place = f"{self.was.id}/requestBody"
         shapes = self.was.request_schema, self.now.request_schema
         if shapes[1] is None:
-            yield from [_breaking(place, "The body is gone.")] if shapes[0] is not None else ()
+            yield from [breaking(place, "The body is gone.")] if shapes[0] is not None else ()
             return
         yield from _required(
             place, "The body", self.was.request_body_required, self.now.request_body_required
@@ -214,15 +215,15 @@ class _OldAndNew:
         if shapes[0] is not None:
             yield from self._shapes(place, _shape(shapes[0]), _shape(shapes[1]), is_received=False)
         elif not self.now.request_body_required:
-            yield _additive(place, "A body may now be sent.")
+            yield additive(place, "A body may now be sent.")
 
     def _response(self, status: int) -> Iterator[Difference]:
         place = f"{self.was.id}/responses/{status}"
         was, now = self.was.responses.get(status), self.now.responses.get(status)
         if was is None:
-            yield _additive(place, "The status is new.")
+            yield additive(place, "The status is new.")
         elif now is None:
-            yield _breaking(place, "The status is gone.", is_assumed=was.source is Source.ASSUMED)
+            yield breaking(place, "The status is gone.", is_assumed=was.source is Source.ASSUMED)
         else:
             yield from self._headers(f"{place}/headers", was, now)
             if was.schema is not None and now.schema is not None:
@@ -231,9 +232,9 @@ class _OldAndNew:
                 )
             elif was.schema is not None:
                 is_assumed = was.source is Source.ASSUMED
-                yield _breaking(f"{place}/body", "The body is gone.", is_assumed=is_assumed)
+                yield breaking(f"{place}/body", "The body is gone.", is_assumed=is_assumed)
             elif now.schema is not None:
-                yield _additive(f"{place}/body", "There is a body now.")
+                yield additive(f"{place}/body", "There is a body now.")
 
     def _headers(self, place: str, was: DocumentedResponse, now: DocumentedResponse) -> Iterator[Difference]:
         new_by_name = {name.lower(): header for name, header in now.headers.items()}
@@ -241,16 +242,16 @@ class _OldAndNew:
             is_assumed = self.old.facts[header.fact].source is Source.ASSUMED
             other = new_by_name.pop(name.lower(), None)
             if other is None:
-                yield _breaking(f"{place}/{name}", "The header is gone.", is_assumed=is_assumed)
+                yield breaking(f"{place}/{name}", "The header is gone.", is_assumed=is_assumed)
                 continue
             if header.is_required and not other.is_required:
-                yield _breaking(f"{place}/{name}", "The header may now be missing.", is_assumed=is_assumed)
+                yield breaking(f"{place}/{name}", "The header may now be missing.", is_assumed=is_assumed)
             elif other.is_required and not header.is_required:
-                yield _additive(f"{place}/{name}", "The header must now be there.")
+                yield additive(f"{place}/{name}", "The header must now be there.")
             shapes = ((header.schema, is_assumed),), _shape(other.schema)
             yield from self._shapes(f"{place}/{name}", *shapes, is_received=True)
         for header in new_by_name.values():
-            yield _additive(f"{place}/{header.name}", "The header is new.")
+            yield additive(f"{place}/{header.name}", "The header is new.")
 
     def _shapes(self, place: str, was: Shape, now: Shape, *, is_received: bool) -> Iterator[Difference]:
         yield from _shapes(self.old, self.new, place, (was, now), is_received=is_received)
@@ -266,9 +267,9 @@ def _shapes(
 
 def _required(place: str, what: str, was: bool, now: bool) -> Iterator[Difference]:  # noqa: FBT001  a pair
     if now and not was:
-        yield _breaking(place, f"{what} must now be sent.")
+        yield breaking(place, f"{what} must now be sent.")
     elif was and not now:
-        yield _additive(place, f"{what} may now be left out.")
+        yield additive(place, f"{what} may now be left out.")
 
 
 def _alternatives(operation: Operation) -> tuple[str, ...]:
@@ -332,17 +333,17 @@ def _error_codes(old: Document, new: Document) -> Iterator[Difference]:
         place, now = f"x-error-codes/{escape(code)}", new.error_codes.get(code)
         is_assumed = was.source is Source.ASSUMED
         if now is None:
-            yield _breaking(place, "The code is gone.", is_assumed=is_assumed)
+            yield breaking(place, "The code is gone.", is_assumed=is_assumed)
             continue
         for status in sorted(set(was.statuses) - set(now.statuses)):
             says = f"It no longer comes with {status}, but with {', '.join(map(str, now.statuses))}."
-            yield _breaking(place, says, is_assumed=is_assumed)
+            yield breaking(place, says, is_assumed=is_assumed)
         for status in sorted(set(now.statuses) - set(was.statuses)):
-            yield _additive(place, f"It comes with {status} too.")
+            yield additive(place, f"It comes with {status} too.")
         fields = was.context_fields if is_assumed else ()
         yield from _set(place, "The context field", was.context_fields, now.context_fields, assumed=fields)
     for code in [code for code in new.error_codes if code not in old.error_codes]:
-        yield _additive(f"x-error-codes/{escape(code)}", "The code is new.")
+        yield additive(f"x-error-codes/{escape(code)}", "The code is new.")
 
 
 def _facts(old: Document, new: Document) -> Iterator[Difference]:
@@ -351,10 +352,10 @@ def _facts(old: Document, new: Document) -> Iterator[Difference]:
         place, now = f"x-facts/{escape(fact)}", new.facts.get(fact)
         is_assumed = was.source is Source.ASSUMED
         if now is None:
-            yield _breaking(place, "The promise is gone.", is_assumed=is_assumed)
+            yield breaking(place, "The promise is gone.", is_assumed=is_assumed)
         elif now.source is Source.ASSUMED and not is_assumed:
-            yield _breaking(place, f"The promise of the {was.source} is now assumed only.")
+            yield breaking(place, f"The promise of the {was.source} is now assumed only.")
         elif now.source is not was.source:
-            yield _additive(place, f"The source was {was.source} and is now {now.source}.")
+            yield additive(place, f"The source was {was.source} and is now {now.source}.")
     for fact in [fact for fact in new.facts if fact not in old.facts]:
-        yield _additive(f"x-facts/{escape(fact)}", f"The promise is new ({new.facts[fact].source}).")
+        yield additive(f"x-facts/{escape(fact)}", f"The promise is new ({new.facts[fact].source}).")

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from knouds_harness.contract.difference import Difference, Kind
+from knouds_harness.contract.difference import Difference, Kind, additive, breaking
 from knouds_harness.contract.document import Document
 from knouds_harness.contract.known_places import FREE, KnownPlace, KnownPlaces
 from knouds_harness.contract.nodes import unescape
@@ -86,14 +86,6 @@ def surface_differences(old: Surface, new: Surface, document: Document) -> list[
     return found
 
 
-def _breaking(place: str, says: str) -> Difference:
-    return Difference(kind=Kind.BREAKING, place=place, says=says)
-
-
-def _additive(place: str, says: str) -> Difference:
-    return Difference(kind=Kind.ADDITIVE, place=place, says=says)
-
-
 def _unknown(place: str, says: str) -> Difference:
     return Difference(kind=Kind.UNKNOWN, place=place, says=says)
 
@@ -108,11 +100,11 @@ def _statuses(name: str, was: Iterable[str], now: Iterable[str]) -> Iterator[Dif
     has_moved = all(succeeded) and succeeded[0].isdisjoint(succeeded[1])
     for status in [status for status in was if status not in now]:
         if has_moved and status in succeeded[0]:
-            yield _breaking(f"{name}/{status}", f"Succeeds with {' or '.join(sorted(succeeded[1]))} now.")
+            yield breaking(f"{name}/{status}", f"Succeeds with {' or '.join(sorted(succeeded[1]))} now.")
         else:
             yield _unknown(f"{name}/{status}", _seen_once(is_old=True))
     for status in [status for status in now if status not in was]:
-        yield _additive(f"{name}/{status}", "The status is new.")
+        yield additive(f"{name}/{status}", "The status is new.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +127,7 @@ class _Pair:
             if gone := [value for value in was if value not in now]:
                 yield _unknown(pointer, f"Seen then and not now: {', '.join(gone)}.")
             if added := [value for value in now if value not in was]:
-                yield _additive(pointer, f"New in an open set: {', '.join(added)}.")
+                yield additive(pointer, f"New in an open set: {', '.join(added)}.")
 
     def _codes(self) -> Iterator[Difference]:
         """A code is gone where one that nobody documents has come; else its cause may not have occurred."""
@@ -147,18 +139,18 @@ class _Pair:
             if not is_renamed:
                 yield _unknown("/code", says)
             elif code in catalogue and catalogue[code].source is Source.ASSUMED:
-                yield _additive("/code", f"The code {code} is gone. That was assumed only.")
+                yield additive("/code", f"The code {code} is gone. That was assumed only.")
             else:
-                yield _breaking("/code", f"The code {code} is gone.")
+                yield breaking("/code", f"The code {code} is gone.")
         for code in added:
-            yield _additive("/code", f"The code {code} is new.")
+            yield additive("/code", f"The code {code} is new.")
 
     def _headers(self) -> Iterator[Difference]:
         for name, was in self.was.headers.items():
             if name not in self.now.headers:
                 yield self._gone(f"/headers/{name}", "header", was, is_optional=name in self.known.headers)
         for name in [name for name in self.now.headers if name not in self.was.headers]:
-            yield _additive(f"/headers/{name}", "The header is new.")
+            yield additive(f"/headers/{name}", "The header is new.")
 
     def _members(self) -> Iterator[Difference]:
         for pointer in dict.fromkeys([*self.was.members, *self.now.members]):
@@ -173,32 +165,32 @@ class _Pair:
             if now is None and was is not None:
                 yield self._gone(pointer, "member", was, is_optional=self._is_optional(pointer))
             elif now is not None:
-                yield _additive(pointer, f"The member is new ({_shown(now.types)}).")
+                yield additive(pointer, f"The member is new ({_shown(now.types)}).")
 
     def _gone(self, place: str, what: str, was: Place, *, is_optional: bool) -> Difference:
         if is_optional:
             return _unknown(place, f"The {what} was seen then and not now; the document lets it be missing.")
         if not was.is_always:
             return _unknown(place, f"The {what} was there now and then, and was not seen now.")
-        return _breaking(place, f"The {what} is gone: it was always there.")
+        return breaking(place, f"The {what} is gone: it was always there.")
 
     def _presence(self, pointer: str, was: Place, now: Place) -> Iterator[Difference]:
         if was.is_always and not now.is_always and not self._is_optional(pointer):
             above, _, step = pointer.rpartition("/")
             is_promised = unescape(step) in self._known(above).required
             says = "The member was always there, and is not any more."
-            yield _breaking(pointer, says) if is_promised else _unknown(pointer, says)
+            yield breaking(pointer, says) if is_promised else _unknown(pointer, says)
 
     def _types(self, pointer: str, was: Place, now: Place) -> Iterator[Difference]:
         allowed = self._known(pointer).types
         added = {each for each in now.types if each not in was.types} - (allowed or set())
         says = f"The type was {_shown(was.types)} and is now {_shown(now.types)}."
         if was.types == ("null",) and added:
-            yield _additive(pointer, says)
+            yield additive(pointer, says)
         elif added == {"null"} and allowed is None:
             yield _unknown(pointer, f"{says} Whether it always could be null, nobody says.")
         elif added:
-            yield _breaking(pointer, says)
+            yield breaking(pointer, says)
 
     def _is_optional(self, pointer: str) -> bool:
         """Whether the document names a member and lets it be missing."""
