@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 import jsonschema_rs
 
 from knouds_harness.contract.document import Document
-from knouds_harness.contract.nodes import resolve
+from knouds_harness.contract.nodes import is_for_generators, resolve
 from knouds_harness.contract.sources import Source
 from knouds_harness.errors import DocumentError
 
@@ -150,8 +150,8 @@ def _take_rules(merged: Merged, part: Mapping[str, Any], document: Document) -> 
             merged.bounds[keyword] = tighter(part[keyword], merged.bounds.get(keyword, part[keyword]))
             yield keyword
     for keyword in _RULES:
-        only_names_types = keyword == "anyOf" and "if" in part
-        if keyword in part and part[keyword] != _NOTHING_SAID.get(keyword) and not only_names_types:
+        says_something = keyword in part and part[keyword] != _NOTHING_SAID.get(keyword)
+        if says_something and not is_for_generators(keyword, part):
             merged.rules[_rule({keyword: part[keyword]}, document)] = keyword
             yield keyword
 

@@ -153,6 +153,11 @@ def _citation_flaws(node: Node, *, facts: Collection[str], sources: Collection[s
         yield node.flaw(f'x-source must be one of {", ".join(sources)}, is "{value["x-source"]}"')
 
 
+def is_for_generators(keyword: str, schema: Mapping[str, Any]) -> bool:
+    """Whether a keyword only names types for generators: ``anyOf`` beside an ``if``, which judges."""
+    return keyword == "anyOf" and "if" in schema
+
+
 def escape(step: str) -> str:
     """A key as a step of a JSON pointer."""
     return step.replace("~", "~0").replace("/", "~1")

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import jsonschema_rs
 
 from knouds_harness.contract.document import Document
-from knouds_harness.contract.nodes import escape, resolve
+from knouds_harness.contract.nodes import escape, is_for_generators, resolve
 from knouds_harness.contract.operations import Operation
 from knouds_harness.contract.sources import Source
 from knouds_harness.errors import DocumentError
@@ -184,12 +184,12 @@ class ShapeJudge:
 
 
 def _judged(node: Any) -> Any:  # noqa: ANN401  any JSON
-    """The document without each ``anyOf`` beside an ``if``: generators need the one, and the other judges."""
+    """The document without what is there for generators alone."""
     if isinstance(node, list):
         return [_judged(each) for each in node]
     if not isinstance(node, dict):
         return node
-    return {name: _judged(each) for name, each in node.items() if name != "anyOf" or "if" not in node}
+    return {name: _judged(each) for name, each in node.items() if not is_for_generators(name, node)}
 
 
 def _longest_list(value: object) -> int:
