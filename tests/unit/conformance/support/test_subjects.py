@@ -24,7 +24,7 @@ def answering(bodies, lock, asked):
             body = bodies.pop(0)()
         request = SimpleNamespace(operation_id="createWorkflow")
         return SimpleNamespace(
-            json_or_none=lambda: body, status=201, code=None, failure=None, request=request
+            json_or_none=lambda: body, status=201, is_success=True, code=None, failure=None, request=request
         )
 
     return SimpleNamespace(
