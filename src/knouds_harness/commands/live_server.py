@@ -11,9 +11,11 @@ from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import Final
 
+from prometheus_client.core import Metric
+
 from knouds_harness.errors import RunRecordError, UsageError
 from knouds_harness.reporting.load.html import live_html, waiting_html
-from knouds_harness.reporting.openmetrics import live_openmetrics
+from knouds_harness.reporting.openmetrics import live_metrics, live_openmetrics
 from knouds_harness.runs.load_progress import LoadProgress
 from knouds_harness.runs.load_record import read_results
 from knouds_harness.runs.load_results import LOAD_FILE, LoadResults
@@ -52,11 +54,18 @@ class LiveLoad:
 
     def metrics(self) -> str:
         """As OpenMetrics text."""
+        return live_openmetrics(*self._known())
+
+    def figures(self) -> list[Metric]:
+        """The same as data."""
+        return live_metrics(*self._known())
+
+    def _known(self) -> tuple[LoadProgress | None, LoadResults | None]:
         folder, version = self._written()
         with self._lock:
             if folder and self._results[0] != version:
                 self._results = version, read_results(folder, [])
-            return live_openmetrics(self._progress, self._results[1])
+            return self._progress, self._results[1]
 
     def version(self) -> str:
         """Changes whenever there is another page."""
