@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from threading import Event, Thread
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from prometheus_client.core import Metric
 
@@ -18,6 +18,7 @@ from knouds_harness.errors import UsageError
 _EVERY_S: Final = 5.0
 _TAKEN_WITHIN_S: Final = 3.0
 _NAME: Final = "knouds-harness"
+_ADDRESS: Final = re.compile(r"https?://([\w.-]+|\[[0-9a-f:]+\])(:\d{1,5})?(/[^?#]*)?")
 
 
 @contextmanager
@@ -79,17 +80,12 @@ def exporting(
 
 
 def _require_usable(endpoint: str) -> None:
-    try:
-        parts = urlsplit(endpoint)
-        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        is_address = False
     if "@" in endpoint:
         raise UsageError(
             "--otlp-endpoint: holds a user name or a password, which would be kept with the run\n"
             "  Put it into OTEL_EXPORTER_OTLP_HEADERS, such as Authorization=Basic%20…"
         )
-    if not is_address or parts.query or parts.fragment:
+    if not _ADDRESS.fullmatch(endpoint):
         raise UsageError(
             f"--otlp-endpoint {endpoint}: is no address of a collector\n"
             "  Write scheme http or https, host and port, such as http://127.0.0.1:4318."

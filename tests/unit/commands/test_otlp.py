@@ -40,9 +40,9 @@ def collector() -> Iterator[Collector]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
-            collector.paths.append(self.path)
-            collector.requests.append(ExportMetricsServiceRequest.FromString(body))
-            self.send_response(collector.status)
+            received.paths.append(self.path)
+            received.requests.append(ExportMetricsServiceRequest.FromString(body))
+            self.send_response(received.status)
             self.send_header("content-length", "0")
             self.end_headers()
 
@@ -50,11 +50,11 @@ def collector() -> Iterator[Collector]:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        collector = Collector(f"http://127.0.0.1:{server.server_port}")
+        received = Collector(f"http://127.0.0.1:{server.server_port}")
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
-            yield collector
+            yield received
         finally:
             server.shutdown()
             thread.join()
