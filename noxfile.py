@@ -23,6 +23,7 @@ PAGES = ("README.md", "CHANGELOG.md", "docs", "spec", "reports/README.md", "benc
 WORKERS = str(2 * (os.cpu_count() or 1))  # of tests that wait for half of their time
 INTEGRATION = ("tests/integration", "--ignore=tests/integration/browser", "-n", WORKERS)
 HOLDS_JUNIT_SCHEMA = "pytest==9.1.1"
+IMAGE = "localhost/knouds-harness"
 
 
 def install(session: nox.Session, *groups: str) -> None:
@@ -201,6 +202,23 @@ def browse(session: nox.Session, marked: str) -> None:
     """Run the tests in a browser that are marked so; a missing one fails."""
     command = ("pytest", "tests/integration/browser", "-n", "auto", "-m", marked, *session.posargs)
     session.run(*command, env={"REQUIRE_BROWSER": "1"})
+
+
+@nox.session(default=False, venv_backend="none")
+def image(session: nox.Session) -> None:
+    """Build the image and use it, as user 1000 without a network; what follows ``--`` goes to the build."""
+    tool = shutil.which("podman") or shutil.which("docker")
+    if tool is None:
+        session.skip("neither podman nor docker is installed")
+    session.run(tool, "build", "-f", "Containerfile", "-t", IMAGE, *session.posargs, ".", external=True)
+    folder = Path(session.create_tmp()).absolute()
+    folder.chmod(0o777)  # its user is not who owns the folder
+    run = (tool, "run", "--rm", "--network=none", f"--volume={folder}:/work", IMAGE)
+    session.run(*run, "--version", external=True)
+    session.run(*run, "demo", external=True)
+    session.run(*run, "check", "--target", "sandbox", "--quick", external=True)
+    if len(list(folder.glob("reports/runs/*/report.html"))) < len(("demo", "check")):
+        session.error(f"the reports are not in {folder}")
 
 
 @nox.session(default=False)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 from knouds_harness.conformance.judging.claim import Claim
@@ -72,9 +71,7 @@ def open_client(
         OSError: The file of evidence cannot be written.
     """
     with ExitStack() as resources:
-        profile = resources.enter_context(open_target(target))
-        limits = replace(profile.limits, credits=profile.limits.credits_for(credits))
-        profile = replace(profile, limits=limits)
+        profile = resources.enter_context(open_target(target)).spending(credits, by="credits")
         har = resources.enter_context(HarWriter(evidence)) if evidence else None
         client = resources.enter_context(
             Client(

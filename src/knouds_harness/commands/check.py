@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -46,8 +45,7 @@ def check(**asked: object) -> None:
 def print_plan(options: RunOptions) -> None:
     """Say what a check would send, and to what; nothing is sent."""
     with open_target(options.target, faults=options.faults, variant=options.variant) as target:
-        limits = replace(target.limits, credits=target.limits.credits_for(options.credits))
-        for line in check_plan(replace(target, limits=limits), options):
+        for line in check_plan(target.spending(options.credits), options):
             click.echo(printable(line))
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import Final
+from urllib.parse import unquote
+
+from prometheus_client.core import Metric
 
 from knouds_harness.errors import RunRecordError, UsageError
 from knouds_harness.reporting.load.html import live_html, waiting_html
-from knouds_harness.reporting.openmetrics import live_openmetrics
+from knouds_harness.reporting.openmetrics import live_metrics, live_openmetrics
 from knouds_harness.runs.load_progress import LoadProgress
 from knouds_harness.runs.load_record import read_results
 from knouds_harness.runs.load_results import LOAD_FILE, LoadResults
@@ -25,6 +28,8 @@ _LAST: Final = "last"
 """The version of the page that stays; others are numbers."""
 _IS_OPEN_WITHIN_S: Final = 10.0
 _FETCHED_WITHIN_S: Final = 10.0
+_HELD_S: Final = 8.0
+_LOOK_EVERY_S: Final = 0.5
 
 
 class LiveLoad:
@@ -37,6 +42,7 @@ class LiveLoad:
         self._page: tuple[str, str] = "", waiting_html()
         self._lock = Lock()
         self._asked_s = -_IS_OPEN_WITHIN_S
+        self._is_over = Event()
         self._is_last_fetched = Event()
 
     def show(self, progress: LoadProgress) -> None:
@@ -47,21 +53,36 @@ class LiveLoad:
         """The load is over, and this page is what stays; returns once a browser that is open has it."""
         with self._lock:
             self._page = _LAST, page.read_text(encoding="utf-8")
+        self._is_over.set()
         if time.monotonic() - self._asked_s < _IS_OPEN_WITHIN_S:
             self._is_last_fetched.wait(_FETCHED_WITHIN_S)
 
     def metrics(self) -> str:
         """As OpenMetrics text."""
+        return live_openmetrics(*self._known())
+
+    def figures(self) -> list[Metric]:
+        """The same as data."""
+        return live_metrics(*self._known())
+
+    def _known(self) -> tuple[LoadProgress | None, LoadResults | None]:
         folder, version = self._written()
         with self._lock:
             if folder and self._results[0] != version:
                 self._results = version, read_results(folder, [])
-            return live_openmetrics(self._progress, self._results[1])
+            return self._progress, self._results[1]
 
     def version(self) -> str:
         """Changes whenever there is another page."""
         self._asked_s = time.monotonic()
         return _LAST if self._page[0] == _LAST else self._written()[1]
+
+    def next_version(self, shown: str) -> str:
+        """Wait a while for another one than this."""
+        held_until_s = time.monotonic() + _HELD_S
+        while (version := self.version()) == shown and time.monotonic() < held_until_s:
+            self._is_over.wait(_LOOK_EVERY_S)
+        return version
 
     def page(self) -> str:
         """The report of what the record has so far; made again only where that was written again."""
@@ -89,7 +110,10 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, live: LiveLoad, port: int, *, has_page: bool) -> None:
-        self.answer_by_path = {"/metrics": (_METRICS_TYPE, live.metrics)}
+        self.answer_by_path: dict[str, tuple[str, Callable[[], str]]] = {
+            "/metrics": (_METRICS_TYPE, live.metrics)
+        }
+        self.next_version = live.next_version
         if has_page:
             self.answer_by_path |= {
                 "/": ("text/html; charset=utf-8", live.page),
@@ -105,6 +129,9 @@ class _Handler(BaseHTTPRequestHandler):
         name, _, _ = self.headers.get("host", "").partition(":")
         if name not in _OWN_NAMES:  # a page from elsewhere, whose name leads here
             self._answer(HTTPStatus.FORBIDDEN, "text/plain", f"Ask for {_HOST}.")
+        elif self.path.startswith("/version?") and "/version" in self.server.answer_by_path:
+            version = self.server.next_version(unquote(self.path.partition("?")[2]))
+            self._answer(HTTPStatus.OK, "text/plain; charset=utf-8", version)
         elif self.path in self.server.answer_by_path:
             kind, answer = self.server.answer_by_path[self.path]
             self._answer(HTTPStatus.OK, kind, answer())
@@ -117,8 +144,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("content-type", kind)
         self.send_header("content-length", str(len(body)))
         self.send_header("cache-control", "no-store")
-        self.end_headers()
-        self.wfile.write(body)
+        with suppress(ConnectionError):  # who asked may have waited, and be gone
+            self.end_headers()
+            self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
         """Say nothing of who asks."""

@@ -16,6 +16,7 @@ from rich.console import Console
 from knouds_harness.commands.folder_options import baselines_folder_option, runs_folder_option
 from knouds_harness.commands.live_server import LiveLoad, serving
 from knouds_harness.commands.load_capacity import OF_THE_SEARCH, search_capacity
+from knouds_harness.commands.otlp import exporting
 from knouds_harness.conformance.suite.options import RunOptions
 from knouds_harness.errors import HarnessError, UsageError
 from knouds_harness.load.arrivals.stages import parse_stages
@@ -78,6 +79,11 @@ _FLAGS_OF_A_SEARCH: Final = {"up_to": "--up-to", "repeats": "--repeats", "within
     help="Serve figures as OpenMetrics on this port of 127.0.0.1 while load goes; 0 for a free one",
 )
 @click.option(
+    "--otlp-endpoint",
+    metavar="URL",
+    help="Send the same figures to this OTLP/HTTP collector, such as http://127.0.0.1:4318",
+)
+@click.option(
     "--dashboard", is_flag=True, help="Serve the report while it grows, on a free port or that of the metrics"
 )
 @runs_folder_option
@@ -90,6 +96,7 @@ def load(
     processes: int | None,
     quiet: bool,
     metrics_port: int | None,
+    otlp_endpoint: str | None,
     dashboard: bool,
     runs_folder: Path,
     locust_options: tuple[str, ...],
@@ -109,7 +116,7 @@ def load(
     command = shlex.join(["knouds-harness", *sys.argv[1:]])
     errors = Console(stderr=True, quiet=quiet)
     if asked["plan_only"]:
-        _refuse_to_serve(dashboard=dashboard, metrics_port=metrics_port)
+        _refuse_to_serve(dashboard=dashboard, metrics_port=metrics_port, otlp_endpoint=otlp_endpoint)
     if baseline and find_capacity:
         raise UsageError("--baseline: a search of the highest rate has no one load to compare")
     side = None
@@ -136,6 +143,7 @@ def load(
         with (
             target_environment(target, faults=faults) as variables,
             LiveView(errors, title=f"{file.stem} on {target}") as live,
+            exporting(served.figures, otlp_endpoint, scenario=file.stem, target=target, warn=live.say),
         ):
             if find_capacity:
                 launched = search_capacity(
@@ -172,9 +180,10 @@ def load(
     sys.exit(launched.exit_code)
 
 
-def _refuse_to_serve(*, dashboard: bool, metrics_port: int | None) -> None:
-    if dashboard or metrics_port is not None:
-        flag = "--dashboard" if dashboard else "--metrics-port"
+def _refuse_to_serve(*, dashboard: bool, metrics_port: int | None, otlp_endpoint: str | None) -> None:
+    if dashboard or metrics_port is not None or otlp_endpoint is not None:
+        asked = "--otlp-endpoint" if metrics_port is None else "--metrics-port"
+        flag = "--dashboard" if dashboard else asked
         raise UsageError(f"{flag} has no effect with --plan-only: nothing is sent\n  Leave it out.")
 
 

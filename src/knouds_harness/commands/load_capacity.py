@@ -69,7 +69,7 @@ def search_capacity(
         point_s=point_s,
         warm_up_s=point_s * _WARM_UP_PART if options["warm_up_s"] is None else options["warm_up_s"],
         within_s=within_s,
-        credits=target.limits.credits_for(options["credits"]),
+        credits=target.spending(options["credits"]).limits.credits,
         seed=options["seed"],
         options=arguments,
         command=command,

@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -166,10 +165,9 @@ def _print_what_would_be_sent(
     """Print the plan as far as the profile tells it."""
     shelf = RecordingFolder.open(folder, contract_version=shipped_document().version)
     with open_target(options.target, faults=options.faults, variant=options.variant) as target:
-        limits = replace(target.limits, credits=target.limits.credits_for(options.credits))
         plan = _plan(target, lambda each: each.cost_credits, shelf, patterns, is_update=is_update)
         _print_plan(plan, target, console)
-        for line in record_plan(replace(target, limits=limits), plan.outcomes):
+        for line in record_plan(target.spending(options.credits), plan.outcomes):
             _print(console, line)
 
 
@@ -240,7 +238,7 @@ def _print_cost(plan: Plan, target: Target, console: Console) -> None:
     if plan.most_credits > target.limits.credits:
         _print(
             console,
-            f"  It will stop at {target.limits.credits:,.0f}, which limits.credits or --credits sets.",
+            f"  It will stop at {target.limits.credits:,.0f}, which {target.limits.credits_by} sets.",
         )
 
 

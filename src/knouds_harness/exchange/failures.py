@@ -62,21 +62,54 @@ def describe(error: Exception, *, authority: str, timeout_s: float, proxy: str =
         timeout_s: How long was waited.
     """
     cause = _root(error)
-    peer = proxy or authority
+    peer = f"the proxy {proxy}" if proxy else authority
     if isinstance(error, httpx.ProxyError):
         return f"the proxy {proxy} does not connect to {authority}: {error}"
     for kind, sentence in _BY_CAUSE:
         if isinstance(cause, kind):
-            host, certificate = peer.rpartition(":")[0], getattr(cause, "verify_message", "")
+            host, certificate = (proxy or authority).rpartition(":")[0], getattr(cause, "verify_message", "")
             return sentence.format(host=host, authority=authority, peer=peer, certificate=certificate)
     for error_kind, sentence in _BY_ERROR:
         if isinstance(error, error_kind):
             return sentence.format(authority=authority, peer=peer, timeout_s=timeout_s, error=error)
     if isinstance(error, httpx.RemoteProtocolError):
         return _broken_answer(str(error))
+    return _broken_connection(error, cause, f"{authority} by way of {peer}" if proxy else authority)
+
+
+def remedy(failure: str, address: str) -> str:
+    """What to do where the target cannot be reached.
+
+    Args:
+        failure: As ``describe`` says it.
+        address: What the user calls the place that holds the address.
+    """
+    is_tls = failure.startswith("TLS")
+    if is_tls and "not trusted" in failure and ("issuer" in failure or "self-signed" in failure):
+        return (
+            "Set SSL_CERT_FILE, or ca_file in [http] of the profile, to the certificate of the "
+            "authority that signed it, if you trust it."
+        )
+    if is_tls and "refuses" in failure:
+        return "Check client_certificate in [http] of the profile, if the server asks for one."
+    if "wrong version number" in failure or "record layer failure" in failure:
+        return f"Something there speaks plain HTTP: check https in {address}, and in the proxy of [http]."
+    if "the proxy" in failure and failure.partition(": ")[2].startswith("407"):
+        return (
+            "Put its URL with user and password, http://USER:PASSWORD@HOST:PORT, into an environment "
+            "variable, and name that as proxy_env in [http] of the profile."
+        )
+    if "the proxy" in failure:
+        return f"Check that the proxy runs, and proxy in [http] of the profile; then {address}."
+    return f"Check {'the certificate of the server' if is_tls else 'that the server runs'}, and {address}."
+
+
+def _broken_connection(error: Exception, cause: BaseException, server: str) -> str:
+    if isinstance(cause, ssl.SSLError) and "alert" in _reason(cause):  # also after the handshake, in TLS 1.3
+        return f"TLS: {server} refuses the connection: {_reason(cause).rpartition('alert ')[2]}"
     if isinstance(error, httpx.ConnectError):
         what = "TLS: no handshake with" if isinstance(cause, ssl.SSLError) else "no connection to"
-        return f"{what} {authority}: {_reason(cause)}"
+        return f"{what} {server}: {_reason(cause)}"
     return f"the connection broke: {_reason(cause)}"
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import TargetUnreachable
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Exchange, Request
+from knouds_harness.exchange.failures import remedy
 
 
 def health_request() -> Request:
@@ -26,18 +29,13 @@ def first_contact(client: Client, *, address: str | None = None) -> Exchange:
         TargetUnreachable: Nothing answers, or something else than the API: a proxy, a login page, a redirect.
     """
     exchange = client.send(health_request())
-    where, address = client.target.base_url, address or f"base_url in {client.target.source}"
-    if exchange.failure:
-        is_tls = exchange.failure.startswith("TLS")
-        raise TargetUnreachable(
-            f"{where}: {exchange.failure}\n  "
-            + (
-                "Set SSL_CERT_FILE, or ca_file in [http] of the profile, to the certificate of the "
-                "authority that signed it, if you trust it."
-                if is_tls
-                else f"Check that the server runs, and {address}."
-            )
-        )
+    where, address = client.target.base_url, address or f"base_url in {client.target.place}"
+    proxy = client.target.http.proxy
+    failure = exchange.failure
+    if proxy and exchange.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:  # over plain HTTP, it answers
+        failure = f"the proxy {proxy.authority} refuses: {exchange.status}"
+    if failure:
+        raise TargetUnreachable(f"{where}: {failure}\n  {remedy(failure, address)}")
     if exchange.status and 300 <= exchange.status < 400:
         raise TargetUnreachable(
             f"{where}: answers {exchange.status} with a redirect to {exchange.header('location')}\n"

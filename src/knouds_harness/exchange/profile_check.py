@@ -233,9 +233,13 @@ class _Look:
         unseen: list[tuple[str, Persona]] = []
         for slug, workflow in self.target.workflows.items():
             lists = list(self.lists_by_user.values())
+            is_strangers = all(key.user != workflow.owner for key in self.target.personas.values())
+            showing = [each for each in lists if is_strangers and slug in _summaries(each[1])]
             reader, listed = self.lists_by_user.get(
                 workflow.owner,
-                lists[0] if lists and workflow.template else (self._reader(workflow.owner), None),
+                (showing or lists)[0]
+                if lists and (workflow.template or showing)
+                else (self._reader(workflow.owner), None),
             )
             summary = _summaries(listed).get(slug)
             if summary is not None and listed is not None:
@@ -268,7 +272,8 @@ class _Look:
         others = {account: user for user, account in self.account_ids.items() if user != owner}
         spelled = [each.get("createdBy") for each in _summaries(listed).values()]
         another = others.get(creator) if isinstance(creator, str) else None
-        if own_id is None or creator == own_id or not (another or own_id in spelled):
+        is_spelled_so = own_id is not None and own_id in spelled
+        if (own_id is not None and creator == own_id) or not (another or is_spelled_so):
             return
         self._contradict(
             f"workflows.{slug}.owner",

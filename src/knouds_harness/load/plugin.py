@@ -113,7 +113,7 @@ def _begin(environment: Environment) -> LoadRun:
             for user_class in environment.user_classes:
                 user_class.wait_time = between(*options.think_s)
         _serve_sandbox(environment, options.target)
-        target = load_target(options.target) if options.target else None
+        target = load_target(options.target).spending(options.credits) if options.target else None
         workload: Workload | None = None
         warnings: Sequence[str] = ()
         inputs: InputFile | None = None

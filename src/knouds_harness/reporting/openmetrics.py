@@ -52,14 +52,19 @@ def openmetrics(record: RunRecord) -> str:
     return _text([*_of_every_run(record), *_of_kind(record)])
 
 
-def live_openmetrics(progress: LoadProgress | None, load: LoadResults | None) -> str:
-    """Lay a load that still goes out as OpenMetrics text.
+def live_metrics(progress: LoadProgress | None, load: LoadResults | None) -> list[Metric]:
+    """What there is to say of a load that still goes.
 
     Args:
         progress: How it stands; None where it has not said.
         load: What its record has so far, by operation; None where there is none yet.
     """
-    return _text([*(_of_progress(progress) if progress else ()), *(_by_operation(load) if load else ())])
+    return [*(_of_progress(progress) if progress else ()), *(_by_operation(load) if load else ())]
+
+
+def live_openmetrics(progress: LoadProgress | None, load: LoadResults | None) -> str:
+    """Lay ``live_metrics`` out as OpenMetrics text."""
+    return _text(live_metrics(progress, load))
 
 
 def _text(metrics: Iterable[Metric]) -> str:

@@ -10,7 +10,6 @@ import math
 import threading
 from decimal import Decimal
 from functools import lru_cache
-from pathlib import Path
 from typing import Final
 
 from knouds_harness.errors import CreditsShort, GuardStop
@@ -19,6 +18,7 @@ _PARTS: Final = 10**18
 """Of a credit; an amount with more decimals than 18 is rounded up."""
 _MOST: Final = 1e300
 """A server that says it charged more, or not a number, has said nothing."""
+_SEND_LESS: Final = "Raise the limit, or send less."
 
 
 class Budget:
@@ -50,13 +50,13 @@ class Budget:
         self._limit += more
         self._left += more
 
-    def reserve(self, cost_credits: float, *, what: str = "a request", source: Path | None = None) -> int:
+    def reserve(self, cost_credits: float, *, what: str = "a request", remedy: str = _SEND_LESS) -> int:
         """Set the most that a request may cost aside.
 
         Args:
             cost_credits: Not negative; 0 is granted whatever is left.
             what: The request in words, for the message.
-            source: The profile that sets the limit, for the message.
+            remedy: What to do where it does not fit, for the message.
 
         Returns:
             The reservation, for ``settle``; ``credits_of`` says how much it is.
@@ -73,8 +73,7 @@ class Budget:
         if amount > self._left:
             raise CreditsShort(
                 f"{what}: may cost {_words(amount)} credits, and {_words(max(0, self._left))} "
-                f"of {_words(self._limit)} are left\n"
-                f"  Raise limits.credits{f' in {source}' if source else ''}, or send less."
+                f"of {_words(self._limit)} are left\n  {remedy}"
             )
         self._left -= amount
         return amount
@@ -124,14 +123,14 @@ class SharedBudget(Budget):
             super().extend(credits_more)
             self._changed.notify_all()
 
-    def reserve(self, cost_credits: float, *, what: str = "a request", source: Path | None = None) -> int:
+    def reserve(self, cost_credits: float, *, what: str = "a request", remedy: str = _SEND_LESS) -> int:
         """See ``Budget.reserve``."""
         amount = _parts(cost_credits)
         with self._changed:
             self._changed.wait_for(
                 lambda: self._overcharge or amount <= self._left or amount > self._limit - self._spent
             )
-            return super().reserve(cost_credits, what=what, source=source)
+            return super().reserve(cost_credits, what=what, remedy=remedy)
 
     def settle(self, reserved: int, actual_credits: float | None, *, what: str = "a request") -> None:
         """See ``Budget.settle``."""

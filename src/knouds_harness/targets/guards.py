@@ -52,7 +52,7 @@ def check_action(target: Target, action: Action, *, what: str) -> None:
     if action not in target.limits.allow:
         raise GuardStop(
             f'{what}: the profile does not allow "{action}"\n'
-            f'  Add "{action}" to limits.allow in {target.source} if that is meant.'
+            f'  Add "{action}" to limits.allow in {target.place} if that is meant.'
         )
 
 
@@ -72,7 +72,7 @@ def check_load(target: Target, *, starts_per_s: float, in_flight: int, yes: bool
     if limits.requests_per_s and starts_per_s > limits.requests_per_s:
         raise GuardStop(
             f"{starts_per_s:g} arrivals per second: the profile allows {limits.requests_per_s:g}\n"
-            f"  Ask for less, or raise limits.requests_per_s in {target.source}."
+            f"  Ask for less, or raise limits.requests_per_s in {target.place}."
         )
     if is_loopback(host_of(target.base_url)):
         return
@@ -84,7 +84,7 @@ def check_load(target: Target, *, starts_per_s: float, in_flight: int, yes: bool
     if in_flight > limits.concurrency:
         raise GuardStop(
             f"{in_flight} users: the profile allows {limits.concurrency} requests in flight\n"
-            f"  Say --users {limits.concurrency}, or raise limits.concurrency in {target.source}."
+            f"  Say --users {limits.concurrency}, or raise limits.concurrency in {target.place}."
         )
 
 
@@ -168,6 +168,7 @@ class Guard:
         """
         check_production(target, yes_production=yes_production)
         self._target = target
+        self._credits_remedy = target.credits_remedy
         self._host = host_of(target.base_url)
         self._pacer = Pacer(target.limits.requests_per_s, clock=clock, sleep=sleep)
         self._slots = threading.BoundedSemaphore(target.limits.concurrency)
@@ -198,7 +199,7 @@ class Guard:
         check_action(self._target, action, what=what)
         reserved = 0
         if action is Action.RUN or cost_credits:
-            reserved = self.budget.reserve(cost_credits, what=what, source=self._target.source)
+            reserved = self.budget.reserve(cost_credits, what=what, remedy=self._credits_remedy)
         try:
             self._pacer.wait()
         except BaseException:

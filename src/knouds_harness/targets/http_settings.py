@@ -101,9 +101,7 @@ class HttpSettings:
                 # Without a password OpenSSL would ask for that of an encrypted key on the terminal.
                 context.load_cert_chain(self.client_certificate, self.client_key, password="")
             except OSError as error:
-                files = self.client_key or self.client_certificate
-                what = "the certificate and its key, unencrypted"
-                yield _unusable_file("client_certificate", files, error, what)
+                yield _unusable_pair(self.client_certificate, self.client_key, error)
 
 
 def read_http(table: HttpTable, secrets: SecretReader) -> HttpSettings:
@@ -198,6 +196,21 @@ def _proxy(table: HttpTable, secrets: SecretReader) -> Proxy | None:
         password=Secret(unquote(parts.password), "proxy-password") if parts.password else None,
         variable=table.proxy_env or "",
     )
+
+
+def _unusable_pair(certificate: Path, key: Path | None, error: OSError) -> Problem:
+    """Find out which of the two files it is: OpenSSL does not say."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(certificate)
+    except OSError as of_certificate:
+        return _unusable_file("client_certificate", certificate, of_certificate, "the certificate")
+    name, file = ("client_key", key) if key else ("client_certificate", certificate)
+    if not isinstance(error, ssl.SSLError):
+        return _unusable_file(name, file, error, "the key of the certificate, unencrypted")
+    is_another = "MISMATCH" in (error.reason or "")
+    says = f"is not the key of {certificate}" if is_another else "holds no private key that is not encrypted"
+    remedy = "Name the key that belongs to client_certificate as client_key, in PEM format and unencrypted."
+    return Problem(where=f"http.{name}", says=f"{file} {says}", remedy=remedy)
 
 
 def _unusable_file(key: str, path: Path, error: OSError, what: str) -> Problem:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from knouds_harness.contract.operations import Action
 
@@ -19,6 +19,7 @@ class Limits:
         allow: The kinds of action that may be sent at all.
         fill_rate_windows: Whether windows of rate limits are filled, where that takes a window's time; None
             fills them where the runs cost nothing.
+        credits_by: What sets the credits: the key of the profile, or what was asked for in its place.
     """
 
     credits: float = 0.0
@@ -27,7 +28,10 @@ class Limits:
     timeout_s: float = 30.0
     allow: frozenset[Action] = frozenset({Action.READ})
     fill_rate_windows: bool | None = None
+    credits_by: str = "limits.credits"
 
-    def credits_for(self, asked_credits: float | None) -> float:
-        """The most that a run may cost that was asked to cost at most so much: the smaller of the two."""
-        return self.credits if asked_credits is None else min(self.credits, asked_credits)
+    def spending(self, asked_credits: float | None, *, by: str) -> Limits:
+        """These limits for a run that was asked to cost at most so much; that can only lower the credits."""
+        if asked_credits is None or asked_credits >= self.credits:
+            return self
+        return replace(self, credits=asked_credits, credits_by=by)

@@ -66,7 +66,7 @@ class Problem:
 
 def profile_error(source: Path, problems: Iterable[Problem]) -> ProfileError:
     """Put every problem of one file into one exception."""
-    file = _shown_path(source)
+    file = shown_path(source)
     message = "\n".join(
         f"{file}: {problem.where}{': ' if problem.where else ''}{problem.says}\n  {problem.remedy}"
         for problem in problems
@@ -179,7 +179,8 @@ def _shown_if_safe(location: Sequence[int | str], value: object) -> str:
     return text
 
 
-def _shown_path(path: Path) -> str:
+def shown_path(path: Path) -> str:
+    """A file as a user would name it: from the current folder on, if it is in there."""
     try:
         return str(path.relative_to(Path.cwd()))
     except ValueError:

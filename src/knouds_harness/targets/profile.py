@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from knouds_harness.targets.address import address_problems, receiver_address
 from knouds_harness.targets.http_settings import HttpSettings, read_http
 from knouds_harness.targets.limits import Limits
 from knouds_harness.targets.personas import Persona
-from knouds_harness.targets.problems import Problem, profile_error, shape_problems
+from knouds_harness.targets.problems import Problem, profile_error, shape_problems, shown_path
 from knouds_harness.targets.profile_format import LimitsTable, ProfileTable, WaiverTable
 from knouds_harness.targets.resources import Control, Model, Webhook, Workflow
 from knouds_harness.targets.secrets import SecretReader
@@ -91,6 +91,23 @@ class Target:
     expect: Expect = Expect()
     base_url_variable: str = ""
 
+    def spending(self, asked_credits: float | None, *, by: str = "--credits") -> Target:
+        """The same for a run that was asked to cost at most so much, by this option."""
+        return replace(self, limits=self.limits.spending(asked_credits, by=by))
+
+    @property
+    def place(self) -> str:
+        """The file to change the profile in, for messages: not the one that comes with the harness."""
+        if self.source.parent != builtin_targets_path() or self.source.is_relative_to(Path.cwd()):
+            return shown_path(self.source)
+        return f"targets/{self.source.name} (copy the built-in one there: {self.source})"
+
+    @property
+    def credits_remedy(self) -> str:
+        """What to do where credits are short."""
+        by = self.limits.credits_by
+        return f"Raise {by}{f' in {self.place}' if by.startswith('limits.') else ''}, or send less."
+
 
 def load_target(
     name: str, *, environ: Mapping[str, str] | None = None, search: Sequence[Path] | None = None
@@ -147,6 +164,7 @@ def load_target(
         *problems_of_address,
         *secrets.problems,
         *_account_problems(table),
+        *_owner_problems(table),
         *_webhook_problems(table, problems),
         *_waiver_problems(table.waivers),
     ]
@@ -206,12 +224,16 @@ def _profiles(folders: Sequence[Path]) -> dict[str, Path]:
 def _profile_path(name: str, folders: Sequence[Path]) -> Path:
     if name.endswith(".toml") and Path(name).is_file():
         return Path(name)
-    if name.endswith(".toml") or "/" in name:
-        what = "is a folder" if Path(name).is_dir() else "there is no such file"
+    profiles = _profiles(folders)
+    is_folder = Path(name).is_dir() and name not in profiles
+    if name.endswith(".toml") or "/" in name or is_folder:
+        what = "is a folder" if is_folder else "there is no such file"
+        near = [f"{name}.toml"] if Path(f"{name}.toml").is_file() else []
+        near += [Path(name).stem] if Path(name).stem in profiles else []
         raise UsageError(
             f"{name}: {what}. --target takes the file of a profile, or the name of one in targets/."
+            + (f' Did you mean "{near[0]}"?' if near else "")
         )
-    profiles = _profiles(folders)
     if name not in profiles:
         raise UnknownName("target", name, profiles)
     return profiles[name]
@@ -232,7 +254,8 @@ def _read(source: Path) -> tuple[ProfileTable, list[Problem]]:
     except RecursionError:
         problem = Problem(where="", says="is nested too deeply", remedy="Write the tables of a profile.")
     except OSError as error:
-        problem = Problem(where="", says=f"cannot be read: {error.strerror}", remedy="Check its permissions.")
+        remedy = "Name a file." if isinstance(error, IsADirectoryError) else "Check its permissions."
+        problem = Problem(where="", says=f"cannot be read: {error.strerror}", remedy=remedy)
     else:
         try:
             return ProfileTable.model_validate(content), []
@@ -272,6 +295,19 @@ def _account_problems(table: ProfileTable) -> list[Problem]:
                         remedy=f"Correct the {property_name}, or the user, of one of them.",
                     )
                 )
+    return problems
+
+
+def _owner_problems(table: ProfileTable) -> list[Problem]:
+    """An owner may have no key here, but not differ from one that has in the spelling alone."""
+    users = {key.user for key in table.keys.values()}
+    problems = []
+    for slug, workflow in table.workflows.items():
+        meant = [user for user in users if user.strip().casefold() == workflow.owner.strip().casefold()]
+        if meant and workflow.owner not in users:
+            says = f'no key has the user "{workflow.owner}"'
+            remedy = f'Did you mean "{meant[0]}"?'
+            problems.append(Problem(where=f"workflows.{slug}.owner", says=says, remedy=remedy))
     return problems
 
 

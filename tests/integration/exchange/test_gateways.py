@@ -115,7 +115,7 @@ def test_client_certificate_and_own_authority(certified):
             first_contact(client)
         with (
             Client(target=replace(target, http=replace(http, client_certificate=None))) as client,
-            pytest.raises(TargetUnreachable),
+            pytest.raises(TargetUnreachable, match=r"certificate required\n  Check client_certificate"),
         ):
             first_contact(client)
 
@@ -155,6 +155,29 @@ def test_plain_requests_go_through_the_proxy_too():
     assert proxy.requests[0].startswith(b"GET http://127.0.0.1:1/api/health ")
 
 
+def test_proxy_that_refuses_plain_requests_is_not_the_server():
+    """Its 407 comes in place of an answer."""
+    with serving(tunnelling(b"ada:right")) as proxy:
+        http = HttpSettings(proxy=Proxy(url=proxy.base_url))
+        with (
+            Client(target=replace(make_target("http://127.0.0.1:1"), http=http)) as client,
+            pytest.raises(TargetUnreachable, match=r"the proxy 127.+ refuses: 407\n.+ proxy_env in \[http\]"),
+        ):
+            first_contact(client)
+
+
+def test_tls_is_not_spoken_everywhere(certified):
+    """A server of plain HTTP needs no certificate, but another address."""
+    _, http = certified
+    with serving(lambda _, connection: connection.sendall(ANSWER)) as server:
+        target = make_target(server.base_url.replace("http:", "https:"))
+        with (
+            Client(target=replace(target, http=http)) as client,
+            pytest.raises(TargetUnreachable, match="speaks plain HTTP: check https in base_url"),
+        ):
+            first_contact(client)
+
+
 def test_proxy_that_refuses_or_is_away_is_named(certified):
     """With what it answered, and never its password."""
     _, http = certified
@@ -169,7 +192,9 @@ def test_proxy_that_refuses_or_is_away_is_named(certified):
     away = Proxy(url="http://127.0.0.1:2")
     with (
         Client(target=replace(target, http=replace(http, proxy=away))) as client,
-        pytest.raises(TargetUnreachable, match=r"nothing listens at 127.0.0.1:2 "),
+        pytest.raises(
+            TargetUnreachable, match=r"nothing listens at the proxy 127.0.0.1:2 .+\n  Check that the proxy"
+        ),
     ):
         first_contact(client)
 

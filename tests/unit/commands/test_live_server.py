@@ -6,6 +6,7 @@ import shutil
 import socket
 from dataclasses import replace
 from threading import Thread
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -82,6 +83,27 @@ def test_page_that_stays_is_the_report(live, address, tmp_path):
     assert was_waited_for
     assert page == "<title>the report</title>"
     assert not ending.is_alive()
+
+
+def test_page_waits_at_the_server_for_another_version(live, address, tmp_path):
+    """A browser hardly wakes a page that nobody sees; so one that waits is told of the end, and gets it."""
+    report = tmp_path / "report.html"
+    report.write_text("<title>the report</title>", encoding="utf-8")
+    goes(live, calm(tmp_path))
+    shown = httpx.get(f"{address}/version").text
+    told: list[str] = []
+
+    def wait() -> None:
+        while not told or told[-1] == shown:
+            told.append(httpx.get(f"{address}/version", params=quote(shown), timeout=60).text)
+        httpx.get(f"{address}/")
+
+    waiting = Thread(target=wait)
+    waiting.start()
+    live.end(report)
+    waiting.join(timeout=60)
+
+    assert told[-1] == "last"
 
 
 def test_end_waits_for_nobody_where_nobody_looks(live, tmp_path):

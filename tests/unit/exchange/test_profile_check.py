@@ -199,6 +199,15 @@ def test_workflow_of_another_creator_is_a_contradiction(check):
     assert found(result) == [("workflows.portrait.owner", "workflows.creator-owns")]
 
 
+def test_workflow_of_an_owner_without_a_key_may_be_ones_own(check):
+    """Then the target says so: the profile would have it refused to its owner."""
+    target = target_with()
+    target = replace(target, workflows={"portrait": Workflow(slug="portrait", owner="zoe")})
+
+    assert found(check(target=target)) == [("workflows.portrait.owner", "workflows.creator-owns")]
+    assert not check({"/api/workflows": httpx.Response(200, json=[])}, target=target).contradictions
+
+
 def test_created_by_that_is_spelled_otherwise_proves_nothing(check):
     """It may be a name, and whoami an id."""
     assert not check({"/api/workflows": httpx.Response(200, json=[summary(created_by="Ada")])}).contradictions

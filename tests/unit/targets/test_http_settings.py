@@ -3,6 +3,7 @@
 import re
 
 import pytest
+import trustme
 
 from knouds_harness.errors import ProfileError
 from knouds_harness.exchange.redaction import Redactor
@@ -70,3 +71,38 @@ def test_what_cannot_be_used_is_refused(load, text, says):
         load(ADDRESS + text, SHORT="short")
 
     assert "ada:secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('client_certificate = "cert.pem"', "client_certificate: FOLDER/cert.pem holds no private key that"),
+        (
+            'client_certificate = "cert.pem"\nclient_key = "other.pem"',
+            "client_key: FOLDER/other.pem is not the key of FOLDER/cert.pem",
+        ),
+        (
+            'client_certificate = "cert.pem"\nclient_key = "empty.pem"',
+            "client_key: FOLDER/empty.pem holds no private key that is not encrypted",
+        ),
+        (
+            'client_certificate = "cert.pem"\nclient_key = "absent.pem"',
+            "client_key: FOLDER/absent.pem cannot be used: no such file",
+        ),
+        (
+            'client_certificate = "absent.pem"\nclient_key = "other.pem"',
+            "client_certificate: FOLDER/absent.pem cannot be used: no such file",
+        ),
+        ('ca_file = "empty.pem"', "ca_file: FOLDER/empty.pem cannot be used: no certificate or crl found"),
+    ],
+)
+def test_files_of_a_certificate_are_told_apart(load, tmp_path, text, says):
+    """The one that is wrong is named, and how."""
+    authority = trustme.CA()
+    mine, other = authority.issue_cert("ada@example.com"), authority.issue_cert("bea@example.com")
+    mine.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    other.private_key_pem.write_to_path(tmp_path / "other.pem")
+    (tmp_path / "empty.pem").touch()
+
+    with pytest.raises(ProfileError, match=re.escape(says.replace("FOLDER", str(tmp_path)))):
+        load(ADDRESS + text)

@@ -2,6 +2,7 @@
 
 import os
 import re
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import ExitCode, ProfileError, UnknownName, UsageError
 from knouds_harness.locations import builtin_targets_path
-from knouds_harness.targets.profile import load_target, target_names
+from knouds_harness.targets.profile import Limits, Target, load_target, target_names
 
 FULL_KEY = "knouds_live_" + "f" * 32
 ADDRESS = 'base_url = "https://staging.example.com"\n'
@@ -128,12 +129,65 @@ def test_file_that_is_not_there_is_named(name: str):
         load_target(name)
 
 
-def test_folder_is_no_profile(tmp_path: Path):
+@pytest.mark.parametrize("name", ["staging.toml", "staging", "."])
+def test_folder_is_no_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str):
     """Whatever it is called."""
-    (tmp_path / "staging.toml").mkdir()
+    (tmp_path / name).mkdir(exist_ok=True)
+    monkeypatch.chdir(tmp_path)
 
-    with pytest.raises(UsageError, match=r"staging\.toml: is a folder"):
-        load_target(str(tmp_path / "staging.toml"))
+    with pytest.raises(UsageError, match=rf"{re.escape(name)}: is a folder"):
+        load_target(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("targets/mine", "targets/mine.toml"), ("mine.toml", "mine"), ("x/mine.toml", "mine")]
+)
+def test_file_that_is_meant_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, meant: str):
+    """Where a profile of that name is near."""
+    (tmp_path / "targets").mkdir()
+    (tmp_path / "targets" / "mine.toml").touch()
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(UsageError, match=f'Did you mean "{meant}"'):
+        load_target(name)
+
+
+def test_owner_that_differs_from_a_user_in_case_is_refused(load):
+    """It would count as somebody else, and every check of the workflow would be wrong."""
+    text = ADDRESS + KEY + '[workflows.portrait]\nowner = "Ada"\n'
+
+    says = problems(load, text, STAGING_KEY_FULL=FULL_KEY)
+
+    assert says == (
+        'staging.toml: workflows.portrait.owner: no key has the user "Ada"\n  Did you mean "ada"?'
+    )
+
+
+def test_owner_may_have_no_key(load):
+    """A workflow of somebody else is one to be refused."""
+    text = ADDRESS + KEY + '[workflows.portrait]\nowner = "zoe"\n'
+
+    assert load(text, STAGING_KEY_FULL=FULL_KEY).workflows["portrait"].owner == "zoe"
+
+
+def test_place_to_change_a_profile_is_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """From the current folder on; a built-in profile is to be copied."""
+    monkeypatch.chdir(tmp_path)
+    mine = Target(name="mine", base_url="http://127.0.0.1:1", source=tmp_path / "targets" / "mine.toml")
+    built_in = replace(mine, source=builtin_targets_path() / "sandbox.toml")
+
+    assert mine.place == "targets/mine.toml"
+    assert built_in.place.startswith("targets/sandbox.toml (copy ")
+
+
+def test_remedy_names_what_set_the_credits():
+    """The option where it asked for less than the profile allows."""
+    mine = Target(name="mine", base_url="http://127.0.0.1:1", limits=Limits(credits=5), source=Path("m.toml"))
+
+    assert mine.spending(3).credits_remedy == "Raise --credits, or send less."
+    assert mine.spending(3, by="credits").credits_remedy == "Raise credits, or send less."
+    for asked in (None, 5, 9):
+        assert mine.spending(asked).credits_remedy == "Raise limits.credits in m.toml, or send less."
 
 
 def test_unknown_target_names_the_nearest(tmp_path: Path):

@@ -86,7 +86,7 @@ def _resources(target: Target, runs: Iterable[Resource]) -> Iterator[str]:
     counts = Counter(each.name for each in runs)
     resources: list[Resource] = [*target.workflows.values(), *target.models.values()]
     costs = {each.name: each.cost_credits for each in resources}
-    limit = f"{target.limits.credits:,.0f} credits, which limits.credits or --credits sets"
+    limit = f"{target.limits.credits:,.0f} credits, which {target.limits.credits_by} sets"
     unknown = sorted(name for name in counts if costs[name] is None)
     likely = sum(count * (costs[name] or 0.0) for name, count in counts.items())
     yield f"keys    of {', '.join(target.personas) or 'none'} those that a test needs"

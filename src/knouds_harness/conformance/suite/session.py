@@ -327,6 +327,5 @@ def open_run(options: RunOptions) -> Iterator[ConformanceRun]:
         target = resources.enter_context(
             open_target(options.target, seed=options.seed, faults=options.faults, variant=options.variant)
         )
-        most_credits = target.limits.credits_for(options.credits)
-        target = replace(target, limits=replace(target.limits, credits=most_credits))
-        yield ConformanceRun(options=options, profile=target, document=document, resources=resources)
+        profile = target.spending(options.credits)
+        yield ConformanceRun(options=options, profile=profile, document=document, resources=resources)

@@ -139,7 +139,7 @@ class LoadRun:
         if self.controller:
             final_reports = self.recording.final_reports
             if isinstance(runner, MasterRunner) and final_reports:
-                most_credits = target.limits.credits_for(options.credits) if target else 0.0
+                most_credits = target.limits.credits if target else 0.0
                 self._coordinator = WorkerCoordinator(
                     runner, self.controller, final_reports, most_credits=most_credits
                 )

@@ -44,8 +44,7 @@ class ProcessLoad:
         self.arrivals = (
             Arrivals(options.schedule, on_taken=self._watch.on_taken) if options.schedule else None
         )
-        most_credits = target.limits.credits_for(options.credits) if target else 0.0
-        self._limits = LoadLimits(target, most_credits=most_credits, lease=lease) if target else None
+        self._limits = LoadLimits(target, lease=lease) if target else None
 
     @property
     def limits(self) -> LoadLimits:

@@ -265,7 +265,7 @@ class RunController:
             options.progress_descriptor,
             options,
             folder=self._record.folder if self._record else None,
-            most_credits=target.limits.credits_for(options.credits) if target else options.credits,
+            most_credits=target.limits.credits if target else options.credits,
             health=self._figures.health,
             doubts=self._doubts,
         )

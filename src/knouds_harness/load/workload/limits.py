@@ -35,22 +35,22 @@ class CreditLease(Protocol):
 class LoadLimits:
     """Keeps a profile's limits while load goes on; one for all users of a process."""
 
-    def __init__(self, target: Target, *, most_credits: float, lease: CreditLease | None = None) -> None:
+    def __init__(self, target: Target, *, lease: CreditLease | None = None) -> None:
         """With a lease, no request is admitted before there is a ``pace``.
 
         Args:
             target: Whose limits to keep.
-            most_credits: The most that the run may cost.
             lease: In a worker, which gets its credits from the master; None where all are this process's.
         """
         self._target = target
+        self._credits_remedy = target.credits_remedy
         self._allowed: tuple[Action, ...] = ()  # to look into a set costs a call of Enum's hash
         self._lease = lease
         self._pacer = Pacer(target.limits.requests_per_s, sleep=gevent.sleep)
         self._is_paced = Event()
         if lease is None:
             self._is_paced.set()
-        self.budget = lease.budget if lease else Budget(most_credits)
+        self.budget = lease.budget if lease else Budget(target.limits.credits)
 
     def pace(self, share: Share, *, since: float) -> None:
         """Keep the pace together with other workers, in turns that began then by the monotonic clock."""
@@ -80,7 +80,7 @@ class LoadLimits:
         while True:
             try:
                 reserved = self.budget.reserve(
-                    run_request.cost_credits, what=run_request.operation, source=self._target.source
+                    run_request.cost_credits, what=run_request.operation, remedy=self._credits_remedy
                 )
             except CreditsShort:
                 if lease is None or not lease.get_credits(

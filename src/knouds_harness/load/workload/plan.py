@@ -118,7 +118,7 @@ def forecast(
         *_unknown(user_classes, scenarios),
         *([] if crosses or tasks is None else _misfits(demands, tasks)),
         *(_too_few(demands, tasks) if crosses and tasks else ()),
-        *(_too_dear(target, options, tasks, demands) if tasks and not crosses else ()),
+        *(_too_dear(target, tasks, demands) if tasks and not crosses else ()),
     ]
     return RunPlan(lines=tuple(lines), warnings=tuple(warnings))
 
@@ -244,12 +244,12 @@ def _too_few(demands: Sequence[Demand], tasks: Tasks) -> Iterator[str]:
                 )
 
 
-def _too_dear(target: Target, options: LoadOptions, tasks: Tasks, demands: Sequence[Demand]) -> Iterator[str]:
-    cost, budget = _expected_credits(tasks, demands), _budget(target, options)
+def _too_dear(target: Target, tasks: Tasks, demands: Sequence[Demand]) -> Iterator[str]:
+    cost, budget = _expected_credits(tasks, demands), target.limits.credits
     if cost > budget:
         yield (
             f"It costs about {cost:,.0f} credits, and {budget:,.0f} may be spent "
-            f"({_budget_name(target, options)}): it will end early."
+            f"({target.limits.credits_by}): it will end early."
         )
 
 
@@ -271,15 +271,6 @@ def _in_window(demand: Demand, route: str, tasks: Tasks) -> float:
 
 def _expected_credits(tasks: Tasks, demands: Sequence[Demand]) -> float:
     return tasks.total * sum(each.cost_credits for each in demands)
-
-
-def _budget(target: Target, options: LoadOptions) -> float:
-    return target.limits.credits_for(options.credits)
-
-
-def _budget_name(target: Target, options: LoadOptions) -> str:
-    is_less = options.credits is not None and options.credits < target.limits.credits
-    return "--credits" if is_less else "limits.credits"
 
 
 # In words
@@ -338,7 +329,7 @@ def _costs(
     if not any(each.runs_by_route for each in demands):
         yield "nothing"
         return
-    budget = _budget(target, options)
+    budget = target.limits.credits
     expected, most = (tasks.total, tasks.most) if tasks else (math.inf, math.inf)
     if crosses:  # what is refused is free
         windows = math.ceil(options.course.duration_s / WINDOW_S) + 1
@@ -354,4 +345,4 @@ def _costs(
         likely += f" and what {expected * unpriced:,.0f} runs without a price cost" if unpriced else ""
     dearest = max(each.dearest_credits for each in demands)
     highest = budget if unpriced or not math.isfinite(most) else min(budget, most * dearest)
-    yield f"{likely}, at most {highest:,.0f} credits; {_budget_name(target, options)} is {budget:,.0f}"
+    yield f"{likely}, at most {highest:,.0f} credits; {target.limits.credits_by} is {budget:,.0f}"

@@ -15,17 +15,16 @@
   async function look() {
     let newest;
     try {
-      newest = await (await fetch("/version")).text();
+      do {
+        // The server answers once it has another version: a page that nobody sees has next to no timers.
+        newest = await (await fetch(`/version?${encodeURIComponent(shown)}`)).text();
+      } while (newest === shown);
     } catch {
       document.getElementById("ended").hidden = false;
-      return;
-    }
-    if (newest === shown) {
-      setTimeout(look, 1000);
       return;
     }
     sessionStorage.setItem(KEY, JSON.stringify(Object.fromEntries(selects.map((each) => [each.id, each.value]))));
     location.reload();
   }
-  setTimeout(look, 1000);
+  look();
 })();

@@ -58,7 +58,7 @@ class Lease:
 
 def test_action_outside_the_limits_is_refused():
     """Before anything is waited for."""
-    limits = LoadLimits(target(allow={Action.READ}), most_credits=0)
+    limits = LoadLimits(target(allow={Action.READ}))
 
     with pytest.raises(GuardStop, match="does not allow"):
         limits.admit(Action.WRITE, what="createWorkflow")
@@ -66,7 +66,7 @@ def test_action_outside_the_limits_is_refused():
 
 def test_worker_sends_nothing_before_it_has_a_share():
     """Its part of the pace is not known before."""
-    limits = LoadLimits(target(requests_per_s=1000), most_credits=0, lease=lease_of(master_has=0))
+    limits = LoadLimits(target(requests_per_s=1000), lease=lease_of(master_has=0))
     sending = gevent.spawn(limits.admit, Action.READ, what="getWhoami")
     gevent.sleep(0)
     assert not sending.ready()
@@ -79,7 +79,7 @@ def test_worker_sends_nothing_before_it_has_a_share():
 
 def test_run_waits_for_credits_of_the_master():
     """As long as that has some."""
-    limits = LoadLimits(target(), most_credits=0, lease=lease_of(master_has=10))
+    limits = LoadLimits(target(), lease=lease_of(master_has=10))
 
     reserved = [limits.reserve(run_request(4)) for _ in range(2)]
 
@@ -91,7 +91,7 @@ def test_run_waits_for_credits_of_the_master():
 def test_credits_are_looked_after_with_each_run():
     """So that the next ones are there before they are needed."""
     lease = lease_of(master_has=10)
-    limits = LoadLimits(target(), most_credits=0, lease=lease)
+    limits = LoadLimits(target(), lease=lease)
 
     limits.reserve(run_request(4))
 
@@ -100,7 +100,7 @@ def test_credits_are_looked_after_with_each_run():
 
 def test_process_of_its_own_has_all_credits():
     """Without a master nobody is asked."""
-    limits = LoadLimits(target(), most_credits=5)
+    limits = LoadLimits(target(credits=5))
 
     limits.reserve(run_request(5))
 
@@ -132,7 +132,7 @@ def answered(status_code: int, body: object) -> Any:
 )
 def test_run_is_settled_by_its_answer(status_code, body, spent):
     """Only a documented refusal costs nothing."""
-    limits = LoadLimits(target(), most_credits=10)
+    limits = LoadLimits(target(credits=10))
 
     limits.settle(limits.reserve(run_request(5)), answered(status_code, body))
 
@@ -142,7 +142,7 @@ def test_run_is_settled_by_its_answer(status_code, body, spent):
 @pytest.mark.parametrize("lease", [None, lease_of(master_has=100)])
 def test_no_run_follows_one_that_exceeds_the_limit(lease):
     """Whatever a master would still grant."""
-    limits = LoadLimits(target(), most_credits=5, lease=lease)
+    limits = LoadLimits(target(credits=5), lease=lease)
     limits.settle(limits.reserve(run_request(5)), answered(200, {"cost": 6}))
 
     with pytest.raises(GuardStop, match=r"POST http://127\.0\.0\.1:1/run: charged 6 credits"):

@@ -35,9 +35,10 @@ def target(*keys, budget=1_000, workflows=None):
 
 def planned(where, *arguments, user_class=None, is_asked=True):
     """The lines, and the warnings."""
+    asked = options(*arguments)
     plan = forecast(
-        workload_of(where, unknown=None if is_asked else 0.0),
-        options(*arguments),
+        workload_of(where.spending(asked.credits), unknown=None if is_asked else 0.0),
+        asked,
         [user_class or scenario(run_workflow)],
         is_asked=is_asked,
     )

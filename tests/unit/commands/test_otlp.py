@@ -1,0 +1,225 @@
+"""A load while it goes, sent to an OpenTelemetry collector."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+import pytest
+from load_results import LIVE_PROGRESS
+from loaded_runs import loaded
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from knouds_harness.commands.otlp import exporting
+from knouds_harness.errors import UsageError
+from knouds_harness.reporting.openmetrics import live_metrics
+from knouds_harness.runs.load_record import read_results
+
+GAUGE = GaugeMetricFamily("knouds_harness_live_users", "Users.", value=3)
+
+
+@dataclass
+class Collector:
+    """What a receiver of OTLP over HTTP was sent."""
+
+    address: str
+    status: int = 200
+    paths: list[str] = field(default_factory=list)
+    requests: list[ExportMetricsServiceRequest] = field(default_factory=list)
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    """Takes everything, unless its status is changed."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            received.paths.append(self.path)
+            received.requests.append(ExportMetricsServiceRequest.FromString(body))
+            self.send_response(received.status)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        received = Collector(f"http://127.0.0.1:{server.server_port}")
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield received
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
+def sending(endpoint, metrics=(GAUGE,), *, every_s=60.0):
+    """Export these to there; the warnings."""
+    warnings: list[str] = []
+    with exporting(
+        lambda: metrics,
+        endpoint,
+        scenario="reads",
+        target="staging",
+        warn=warnings.append,
+        every_s=every_s,
+    ):
+        yield warnings
+
+
+def points_in(request):
+    """Name, labels and value of every data point."""
+    return {
+        (metric.name, *sorted((each.key, each.value.string_value) for each in point.attributes)): (
+            point.as_double if point.HasField("as_double") else point.as_int
+        )
+        for resource in request.resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+        for point in (metric.sum if metric.HasField("sum") else metric.gauge).data_points
+    }
+
+
+def points_of(metrics):
+    """The same of what is served."""
+    return {
+        (metric.name, *sorted(sample.labels.items())): sample.value
+        for metric in metrics
+        for sample in metric.samples
+    }
+
+
+def test_collector_gets_what_is_served(collector, tmp_path):
+    """Each figure of a load, by the same name and labels."""
+    metrics = live_metrics(LIVE_PROGRESS, read_results(loaded(tmp_path), []))
+
+    with sending(collector.address, metrics) as warnings:
+        pass
+
+    assert points_in(collector.requests[-1]) == pytest.approx(points_of(metrics))
+    assert collector.paths == ["/v1/metrics"]
+    assert not warnings
+
+
+def test_counters_are_cumulative_sums(collector):
+    """What is counted since load began goes up; the rest are gauges."""
+    with sending(collector.address, live_metrics(LIVE_PROGRESS, None)):
+        pass
+
+    (resource,) = collector.requests[-1].resource_metrics
+    kinds = {each.name: each.WhichOneof("data") for each in resource.scope_metrics[0].metrics}
+    assert kinds["knouds_harness_live_requests"] == "sum"
+    assert kinds["knouds_harness_live_in_flight"] == "gauge"
+
+
+def test_resource_says_what_the_load_is(collector):
+    """Scenario and profile, by name alone."""
+    with sending(collector.address):
+        pass
+
+    attributes = collector.requests[-1].resource_metrics[0].resource.attributes
+    said = {each.key: each.value.string_value for each in attributes}
+    assert said["service.name"] == "knouds-harness"
+    assert (said["knouds.scenario"], said["knouds.target"]) == ("reads", "staging")
+
+
+def test_figures_are_sent_while_load_goes(collector):
+    """Again and again, and once more at its end."""
+    with sending(collector.address, every_s=0.01):
+        while len(collector.requests) < 3:
+            pass
+        sent = len(collector.requests)
+
+    assert len(collector.requests) > sent
+
+
+def test_proxy_of_the_environment_is_not_used(collector, monkeypatch):
+    """As for the target."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:2")
+
+    with sending(collector.address) as warnings:
+        pass
+
+    assert collector.requests
+    assert not warnings
+
+
+def test_collector_that_takes_nothing_is_said_once(collector):
+    """The load goes on."""
+    collector.status = 400
+
+    with sending(collector.address, every_s=0.01) as warnings:
+        while len(collector.requests) < 3:
+            pass
+
+    assert len(warnings) == 1
+    assert collector.address in warnings[0]
+
+
+def test_collector_that_is_away_is_said_once():
+    """It fails nothing."""
+    with sending("http://127.0.0.1:2") as warnings:
+        pass
+
+    assert len(warnings) == 1
+
+
+def test_figures_that_cannot_be_read_end_nothing(collector):
+    """A record may be half written; the next ones are sent."""
+    broken = iter([Metric("broken", "", "gauge")])
+
+    def figures():
+        if next(broken, None):
+            raise ValueError
+        return [GAUGE]
+
+    warnings: list[str] = []
+    with exporting(figures, collector.address, scenario="", target="", warn=warnings.append, every_s=0.01):
+        while not collector.requests:
+            pass
+
+    assert len(warnings) == 1
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "says"),
+    [
+        ("127.0.0.1:4318", "is no address of a collector"),
+        ("http://127.0.0.1:port", "is no address of a collector"),
+        ("ftp://127.0.0.1:4318", "is no address of a collector"),
+        ("http://ada:hush-hush@127.0.0.1:4318", "OTEL_EXPORTER_OTLP_HEADERS"),
+    ],
+)
+def test_what_is_no_address_is_refused(endpoint, says):
+    """And a password is not shown."""
+    with pytest.raises(UsageError, match=says) as caught, sending(endpoint):
+        pass
+
+    assert "hush-hush" not in str(caught.value)
+
+
+def test_extra_that_is_missing_is_named(monkeypatch):
+    """With the command that installs it."""
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.metrics", None)
+
+    with (
+        pytest.raises(UsageError, match=r"pip install 'knouds-harness\[otlp\]'"),
+        sending("http://127.0.0.1:4318"),
+    ):
+        pass
+
+
+def test_nothing_is_sent_unasked():
+    """Without an address nothing begins."""
+    with sending(None) as warnings:
+        pass
+
+    assert not warnings
