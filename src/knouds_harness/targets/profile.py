@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import UnknownName, UsageError
+from knouds_harness.file_content import file_text
 from knouds_harness.locations import builtin_targets_path
 from knouds_harness.targets.address import address_problems, receiver_address
 from knouds_harness.targets.http_settings import HttpSettings, read_http
@@ -207,9 +208,9 @@ def _profile_path(name: str, folders: Sequence[Path]) -> Path:
     if name.endswith(".toml") and Path(name).is_file():
         return Path(name)
     if name.endswith(".toml") or "/" in name:
-        what = "is a folder" if Path(name).is_dir() else "there is no such file"
+        what = "is no file" if Path(name).exists() else "there is no such file"
         raise UsageError(
-            f"{name}: {what}. --target takes the file of a profile, or the name of one in targets/."
+            f"{name}: {what}\n  Name the file of a profile, or a profile in targets/ without its folder."
         )
     profiles = _profiles(folders)
     if name not in profiles:
@@ -220,7 +221,7 @@ def _profile_path(name: str, folders: Sequence[Path]) -> Path:
 def _read(source: Path) -> tuple[ProfileTable, list[Problem]]:
     """Read the file; what is misshapen is named in the problems and absent from the table."""
     try:
-        content = tomllib.loads(source.read_text(encoding="utf-8-sig"))
+        content = tomllib.loads(file_text(source))
     except tomllib.TOMLDecodeError as error:
         problem = Problem(where="", says=f"is not valid TOML: {error}", remedy="Mend the file at that place.")
     except UnicodeDecodeError as error:
