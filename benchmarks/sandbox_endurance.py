@@ -102,7 +102,7 @@ def kinds_of(answers: bytes) -> list[str]:
     heads = [*ANSWER.finditer(answers)]
     ends = [*(head.start() for head in heads[1:]), len(answers)]
     kinds = []
-    for head, end in zip(heads, ends, strict=True):
+    for head, end in zip(heads, ends, strict=False):  # without a head there is nothing to end
         kind = head[1].decode()
         if kind.startswith("5"):
             try:

@@ -73,6 +73,9 @@ class ScenarioRun(Protocol):
     def observe(self, operation: str, response: Response, *, sender: Persona | None = None) -> object:
         """An answer came."""
 
+    def observe_create(self, slug: str, *, is_own: bool) -> object:
+        """A create was answered with a slug, of the workflow that it made or of another."""
+
     def stop(self, reason: str, exit_code: ExitCode) -> object:
         """End the whole run early."""
 

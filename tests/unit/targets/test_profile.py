@@ -298,7 +298,7 @@ def test_keyring_that_cannot_be_read_is_asked_once(load, keyring, monkeypatch):
         asked.append(command)
         return subprocess.CompletedProcess(command, 1, b"", b"keyring.errors.InitError: no bus")
 
-    monkeypatch.setattr(secrets.subprocess, "run", run)
+    monkeypatch.setattr(subprocess, "run", run)
 
     told = problems(load, ADDRESS + IN_KEYRING + IN_KEYRING.replace("keys.full", "keys.other"))
 
