@@ -86,9 +86,11 @@ def send_anything(requests: int) -> Iterator[str]:
             full_mb, rows = memory_mb(process), control.get("/__sandbox__/state").json()
             control.post("/__sandbox__/reset", json={}).raise_for_status()
             after_reset_mb.append(memory_mb(process))
+            errors = {kind: count for kind, count in statuses.items() if kind.startswith("5")}
             print(
                 f"round {number + 1}: {full_mb:.0f} MB with {rows}, {after_reset_mb[-1]:.0f} MB after reset"
             )
+            print(f"  server errors so far: {errors} of {statuses.total()} answers", flush=True)
         if control.get("/api/whoami").status_code != 200 or process.poll() is not None:
             yield "the sandbox answers no more"
     print(f"answers by status, with the code of server errors: {dict(sorted(statuses.items()))}")
