@@ -503,7 +503,7 @@ def test_half_made_connection_has_nothing_to_close():
     connection = Connection.__new__(Connection)
     with left, right:
         with pytest.raises(ValueError, match="fd must be non-negative"):
-            connection.__init__(left, -1)
+            Connection.__init__(connection, left, -1)
 
         connection.close()
 
