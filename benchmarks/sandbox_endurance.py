@@ -26,6 +26,7 @@ from typing import Any
 
 import httpx
 from hypothesis import HealthCheck, Phase, given, settings
+from sandbox_process import sandbox_process
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
 
@@ -35,6 +36,7 @@ DRAWN = 2_000
 MOST_GROWTH_MB = 10
 MOST_BYTES_PER_RUN = 4_000
 DRAIN_S = 120
+DOCUMENTED_5XX = "500 EXECUTION_FAILED"
 ANSWER = re.compile(rb"HTTP/1\.1 (\d{3}) [^\r\n]*\r\n")
 
 
@@ -52,26 +54,10 @@ def main() -> int:
 @contextmanager
 def sandbox(*options: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any], httpx.Client]]:
     """A sandbox in a process of its own, and a client of its control plane."""
-    command = [
-        sys.executable,
-        "-m",
-        "knouds_harness.sandbox",
-        "--announce",
-        "--port",
-        "0",
-        "--page",
-        *options,
-    ]
-    with subprocess.Popen(
-        [*command, "--control-token", TOKEN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            ready = json.loads(next(process.stdout or iter([])))
-            headers = {"x-sandbox-token": TOKEN, "x-api-key": ready["keys"]["full"]}
-            with httpx.Client(base_url=ready["base_url"], headers=headers, timeout=60) as client:
-                yield process, ready, client
-        finally:
-            process.kill()
+    with sandbox_process("--page", "--control-token", TOKEN, *options) as (process, ready):
+        headers = {"x-sandbox-token": TOKEN, "x-api-key": ready["keys"]["full"]}
+        with httpx.Client(base_url=ready["base_url"], headers=headers, timeout=60) as client:
+            yield process, ready, client
 
 
 def memory_mb(process: subprocess.Popen[str]) -> float:
@@ -85,7 +71,7 @@ def send_anything(requests: int) -> Iterator[str]:
 
     pool = drawn_requests()
     draw = random.Random(1)
-    statuses: Counter[int] = Counter()
+    statuses: Counter[str] = Counter()
     after_reset_mb: list[float] = []
     url = "http://127.0.0.1:9/"  # where nobody is
     with sandbox("--prefer", "--time-scale", "0.01", "--webhook-url", url) as (process, ready, control):
@@ -93,22 +79,41 @@ def send_anything(requests: int) -> Iterator[str]:
             for _ in range(requests // ROUNDS):
                 sent = changed(draw.choice(draw.choice((pool, SOUND))), draw)
                 answer = exchange(ready["base_url"], sent)
-                found = [int(status) for status in ANSWER.findall(answer)]
-                statuses.update(found or [0])
-                if any(status >= 500 for status in found) and b'"EXECUTION_FAILED"' not in answer:
+                found = kinds_of(answer)
+                statuses.update(found or ["none"])
+                if any(each.startswith("5") and each != DOCUMENTED_5XX for each in found):
                     yield f"{sent!r} was answered {answer[:300]!r}"
             full_mb, rows = memory_mb(process), control.get("/__sandbox__/state").json()
             control.post("/__sandbox__/reset", json={}).raise_for_status()
             after_reset_mb.append(memory_mb(process))
+            errors = {kind: count for kind, count in statuses.items() if kind.startswith("5")}
             print(
                 f"round {number + 1}: {full_mb:.0f} MB with {rows}, {after_reset_mb[-1]:.0f} MB after reset"
             )
+            print(f"  server errors so far: {errors} of {statuses.total()} answers", flush=True)
         if control.get("/api/whoami").status_code != 200 or process.poll() is not None:
             yield "the sandbox answers no more"
-    print(f"answers by status, 0 for none: {dict(sorted(statuses.items()))}")
+    print(f"answers by status, with the code of server errors: {dict(sorted(statuses.items()))}")
     growth_mb = after_reset_mb[-1] - max(after_reset_mb[: ROUNDS // 2])
     if growth_mb > MOST_GROWTH_MB:
         yield f"memory after a reset grew by {growth_mb:.0f} MB in the last {ROUNDS // 2} rounds"
+
+
+def kinds_of(answers: bytes) -> list[str]:
+    """The status of each answer on a connection; of a 5xx with the ``code`` of its body."""
+    heads = [*ANSWER.finditer(answers)]
+    ends = [*(head.start() for head in heads[1:]), len(answers)]
+    kinds = []
+    for head, end in zip(heads, ends, strict=False):  # without a head there is nothing to end
+        kind = head[1].decode()
+        if kind.startswith("5"):
+            try:
+                body = json.loads(answers[head.start() : end].partition(b"\r\n\r\n")[2])
+                kind = f"{kind} {body['code']}"
+            except (ValueError, KeyError, TypeError):
+                kind += " without a code"
+        kinds.append(kind)
+    return kinds
 
 
 def drawn_requests() -> list[bytes]:

@@ -9,8 +9,6 @@ which other work on the machine hardly changes. Exits with 1 where a median miss
 """
 
 import argparse
-import contextlib
-import json
 import os
 import platform
 import re
@@ -19,9 +17,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from sandbox_process import sandbox_process
 
 OBJECTIVE_PER_S = {"GET /api/whoami": 4000, "POST /api/workflows/portrait/run": 1500}
 CONNECTIONS = 32
@@ -40,8 +39,9 @@ def main() -> int:
     rounds: dict[str, list[tuple[float, float]]] = {request: [] for request in OBJECTIVE_PER_S}
     with (
         tempfile.TemporaryDirectory() as folder,
-        sandbox(Path(folder) / "db" if options.db else None) as running,
+        sandbox_process(*(("--db", f"{folder}/db") if options.db else ()), core=0) as (process, ready),
     ):
+        running = process.pid, ready
         for request in rounds:
             measure(*running, request, seconds=1)  # warm up
         for _ in range(options.rounds):
@@ -63,28 +63,6 @@ def is_missed(request: str, measured: list[tuple[float, float]]) -> bool:
         f" {cpu_us:.0f} µs of processor time each"
     )
     return statistics.median(rates) < objective
-
-
-@contextlib.contextmanager
-def sandbox(database: Path | None) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Process id and announcement of a sandbox pinned to core 0."""
-    command = [
-        "taskset",
-        "-c",
-        "0",
-        sys.executable,
-        "-m",
-        "knouds_harness.sandbox",
-        "--announce",
-        "--port",
-        "0",
-    ]
-    command += ["--db", str(database)] if database else []
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            yield process.pid, json.loads(next(process.stdout or iter([])))
-        finally:
-            process.kill()
 
 
 def measure(pid: int, ready: dict[str, Any], request: str, *, seconds: int) -> tuple[float, float]:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-import click
 import pytest
 from click.testing import CliRunner
 from damaged_files import BOMB, DAMAGES, PLACES, Damage, damaged
 from har_files import entry, write_har
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from load_records import load_run, lognormal_seconds
 from loaded_runs import loaded
 from run_records import broken
 
@@ -26,15 +27,43 @@ from knouds_harness.contract.document import load_document, shipped_document
 from knouds_harness.errors import ExitCode, HarnessError
 from knouds_harness.exchange.recordings import read_recording
 from knouds_harness.measures.objectives import load_objectives
-from knouds_harness.reporting.comparison.sides import read_side
+from knouds_harness.reporting.comparison.baseline import set_baseline
+from knouds_harness.reporting.comparison.sides import keep, read_side
+from knouds_harness.reporting.comparison.tolerances import read_tolerances
 from knouds_harness.runs.record import read_run
+from knouds_harness.runs.surface import Answers, Place, Surface, surface_format
 from knouds_harness.targets.profile import load_target
 
 ROOT: Final = Path(__file__).parents[2]
 IS_LONG: Final = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
 READING: Final = settings(max_examples=5_000 if IS_LONG else 30)
-COMMANDS: Final = settings(max_examples=500 if IS_LONG else 8)
+COMMANDS: Final = settings(max_examples=5_000 if IS_LONG else 8)
 WITHIN_S: Final = 1.0
+WAIVERS: Final = """
+base_url = "https://staging.example.com"
+[[waivers]]
+fact = "envelope.plain-401-has-code"
+reason = "The plain 401 has no code."
+expires = 2027-06-30
+[[waivers]]
+check = "workflows.list-is-complete"
+operation = "listWorkflows"
+status = 200
+code = ""
+reason = "Archived workflows are listed too."
+expires = 2027-03-31
+[[waivers]]
+fingerprint = "0123456789ab"
+reason = "Known."
+expires = 2027-03-31
+"""
+TOLERANCES: Final = """
+[reads."*"]
+p99_ms = 200
+error_rate = 0.01
+fact = "async.submit-under-500-ms"
+tolerance = { p99_ms = "10%", error_rate = "1%" }
+"""
 KEYS: Final = {"STAGING_KEY_FULL": "knouds_live_of-no-use-0123456789"}
 RUN_FILES: Final = (
     "run.json",
@@ -44,18 +73,38 @@ RUN_FILES: Final = (
     "seconds.csv",
     "surface.json",
     "times.hlog",
+    "baseline.json",
+)
+SURFACE: Final = Surface(
+    operations={
+        "getWhoami": {
+            "200": Answers(
+                headers={"x-region": Place(is_always=True, is_drift=True)},
+                members={"/user/tier": Place(types=("string",), is_always=True, is_drift=False)},
+                values={"/user/tier": ("business", "pro")},
+            ),
+            "401": Answers(codes=("LEGACY_KEY_RETIRED", "UNAUTHORIZED")),
+        }
+    },
+    webhooks={"execution.completed": Answers(members={"/status": Place(is_always=True, is_drift=False)})},
 )
 
 
 def read_in_time(read: Callable[[], object], name: str) -> None:
-    """Read a file, which either goes well or is refused by its name with exit code 2."""
+    """Read a file, which either goes well or is refused by its name, with a remedy and exit code 2."""
     began_s, refused = time.process_time(), None
     try:
         read()
     except HarnessError as error:
         refused = error
     assert time.process_time() - began_s < WITHIN_S
-    assert refused is None or (refused.exit_code == ExitCode.USAGE and name in str(refused))
+    assert refused is None or says_what_to_do(refused, name)
+
+
+def says_what_to_do(error: HarnessError, *names: str) -> bool:
+    """Whether an error names what it is about, and then a remedy on a line of its own."""
+    text = str(error)
+    return error.exit_code == ExitCode.USAGE and any(name in text for name in names) and "\n  " in text
 
 
 def har(folder: Path) -> Path:
@@ -81,6 +130,13 @@ def valid(folder: Path, kind: str) -> Path:
     """A file that is read without complaint."""
     if kind == "har":
         return har(folder)
+    if kind in TEXTS:
+        path = folder / f"{kind}.toml"
+        path.write_text(TEXTS[kind], encoding="utf-8")
+        return path
+    if kind == "summary":
+        side = read_side([loaded(folder, seconds=6)], baselines=folder)
+        return keep("summary", side, baselines=folder)
     named = {
         "profile": "targets/staging.example.toml",
         "objectives": "load/objectives.toml",
@@ -90,9 +146,13 @@ def valid(folder: Path, kind: str) -> Path:
     return Path(shutil.copy(ROOT / named, folder))
 
 
+TEXTS: Final = {"waivers": WAIVERS, "tolerances": TOLERANCES}
 READERS: Final[dict[str, Callable[[Path], object]]] = {
     "profile": lambda path: load_target(str(path), environ=KEYS),
     "objectives": lambda path: load_objectives(path, "mixed"),
+    "waivers": lambda path: load_target(str(path), environ=KEYS),
+    "tolerances": lambda path: (load_objectives(path, "reads"), read_tolerances(path, "reads", [])),
+    "summary": lambda path: read_side([path], baselines=path.parent),
     "recording": read_recording,
     "har": lambda path: read_captured(path, shipped_document(), base_url=None),
     "document": lambda path: differences(shipped_document(), load_document(path)),
@@ -117,7 +177,9 @@ def test_damaged_file_is_refused_by_its_name(kind, tmp_path_factory):
 
 @pytest.mark.parametrize("kind", READERS)
 @pytest.mark.parametrize(
-    "content", [BOMB.encode(), b"\0" * 999, b"\xff\xfe", b"", b"[" * 100_000, b"9" * 9_999]
+    "content",
+    [BOMB.encode(), b"\0" * 999, b"\xff\xfe", b"", b"[" * 100_000, b"9" * 9_999],
+    ids=["bomb", "zeros", "utf-16", "empty", "levels", "digits"],
 )
 def test_file_of_something_else_is_refused(kind, content, tmp_path):
     """As fast as any other."""
@@ -127,13 +189,46 @@ def test_file_of_something_else_is_refused(kind, content, tmp_path):
     read_in_time(lambda: READERS[kind](path), path.name)
 
 
+NO_FILES: Final[dict[str, Callable[[Path], object]]] = {
+    "pipe": os.mkfifo,
+    "folder": os.mkdir,
+    "link to nothing": lambda path: path.symlink_to("nothing"),
+    "link to itself": lambda path: path.symlink_to(path.name),
+    "endless device": lambda path: path.symlink_to("/dev/zero"),
+    "socket": lambda path: os.mknod(path, stat.S_IFSOCK | 0o600),
+}
+
+
+@pytest.mark.parametrize("kind", READERS)
+@pytest.mark.parametrize("make", NO_FILES.values(), ids=list(NO_FILES))
+def test_what_is_no_file_is_refused_by_its_name(kind, make, tmp_path):
+    """Also a pipe that nobody writes to, which a reader would wait for."""
+    path = valid(tmp_path, kind)
+    path.unlink()
+    make(path)
+
+    with pytest.raises(HarnessError) as refused:
+        READERS[kind](path)
+
+    assert says_what_to_do(refused.value, path.name)
+
+
 @pytest.fixture(scope="module")
 def run_folders(tmp_path_factory) -> list[Path]:
-    """Of a check and of a load."""
-    return [broken(tmp_path_factory.mktemp("check")), loaded(tmp_path_factory.mktemp("load"), seconds=6)]
+    """Of a check, of a load, and of a load with a baseline."""
+    folder = tmp_path_factory.mktemp("runs")
+    checked = broken(folder / "check")
+    (checked / "surface.json").write_bytes(surface_format().dump_json(SURFACE))
+    before, after = (
+        load_run(folder / name, {"whoami": lognormal_seconds(seed, seconds=6)})
+        for seed, name in enumerate(("before", "after"))
+    )
+    before = before.rename(folder / "before" / "earlier")
+    set_baseline(after, read_side([before], baselines=folder), objectives=ROOT / "load/objectives.toml")
+    return [checked, loaded(folder / "load", seconds=6), after]
 
 
-FILES_OF_RUNS: Final = st.tuples(st.sampled_from([0, 1]), PLACES, DAMAGES)
+FILES_OF_RUNS: Final = st.tuples(st.sampled_from([0, 1, 2]), PLACES, DAMAGES)
 
 
 @READING
@@ -146,6 +241,20 @@ def test_damaged_run_folder_is_refused_by_its_name(run_folders, tmp_path_factory
     read_in_time(lambda: read_side([folder], baselines=folder.parent), folder.name)
 
 
+@pytest.mark.parametrize("name", RUN_FILES)
+@pytest.mark.parametrize("what", ["pipe", "folder", "endless device"])
+def test_run_folder_with_what_is_no_file_is_read_or_refused(run_folders, tmp_path, name, what):
+    """Without waiting for it: it is named among what could not be read."""
+    source = next(folder for folder in run_folders if (folder / name).is_file())
+    folder = Path(shutil.copytree(source, tmp_path / source.name))
+    (folder / name).unlink()
+    NO_FILES[what](folder / name)
+
+    read_in_time(lambda: read_run(folder), folder.name)
+    invoke(["report", str(folder)], folder.name)
+    invoke(["compare", str(source), str(folder)], folder.name)
+
+
 COMMAND_LINES: Final = (
     ("report", "{damaged}"),
     ("compare", "{whole}", "{damaged}"),
@@ -154,13 +263,16 @@ COMMAND_LINES: Final = (
     ("facts", "--run", "{damaged}"),
     ("replay", "{damaged}", "--target", "{nowhere}"),
 )
+SLOW: Final = ("facts",)
+"""Works out the least profile of each fact, whatever it reads."""
 
 
 @pytest.mark.parametrize("arguments", COMMAND_LINES, ids=lambda arguments: arguments[0])
 def test_command_on_a_damaged_run_folder_ends_in_words(run_folders, tmp_path_factory, arguments):
     """Never with a traceback."""
+    few = settings(max_examples=COMMANDS.max_examples // 10) if arguments[0] in SLOW else COMMANDS
 
-    @COMMANDS
+    @few
     @given(where=FILES_OF_RUNS)
     def run(where):
         folder = with_damage(run_folders, tmp_path_factory, where)
@@ -170,7 +282,7 @@ def test_command_on_a_damaged_run_folder_ends_in_words(run_folders, tmp_path_fac
             "runs": folder.parent,
             "nowhere": folder / "none.toml",
         }
-        invoke([each.format(**words) for each in arguments])
+        invoke([each.format(**words) for each in arguments], folder.name, "none.toml")
 
     run()
 
@@ -191,20 +303,25 @@ def test_command_on_a_damaged_har_ends_in_words(command, tmp_path_factory):
             if command == "verify"
             else ["--folder", str(folder / "kept")]
         )
-        invoke([*command.split(), str(path), *place])
+        invoke([*command.split(), str(path), *place], path.name)
         shutil.rmtree(folder / "kept", ignore_errors=True)
+        shutil.rmtree(folder / "runs", ignore_errors=True)
 
     run()
 
 
-def invoke(arguments: list[str]) -> None:
-    """Run a command in this process, as ``main`` would."""
+def invoke(arguments: list[str], *names: str) -> None:
+    """Run a command in this process, as ``main`` would; an error names one of these."""
+    began_s = time.process_time()
     ended = CliRunner().invoke(cli, arguments)
-    if ended.exception is not None and not isinstance(
-        ended.exception, SystemExit | HarnessError | click.ClickException
-    ):
+    if isinstance(ended.exception, HarnessError):
+        assert says_what_to_do(ended.exception, *names)
+    elif isinstance(ended.exception, SystemExit):
+        assert ended.exit_code in set(ExitCode)
+    elif ended.exception is not None:
         raise ended.exception
     assert "Traceback" not in ended.output
+    assert not IS_LONG or arguments[0] in SLOW or time.process_time() - began_s < WITHIN_S
 
 
 def with_damage(

@@ -17,6 +17,7 @@ from knouds_harness.contract.operations import Operation
 from knouds_harness.contract.reading import read_error_code, read_fact, read_operation
 from knouds_harness.contract.sources import DOCUMENT_SOURCES, Fact
 from knouds_harness.errors import DocumentError
+from knouds_harness.file_content import file_content
 from knouds_harness.locations import document_path
 
 _Read = TypeVar("_Read")
@@ -86,23 +87,27 @@ def load_document(path: Path | None = None) -> Document:
             every flaw with its place.
     """
     path = path or document_path()
-    if path.is_char_device():  # such as /dev/zero, which has no end
-        raise DocumentError(f"{path}: is a device\n  Name the file of an OpenAPI document.")
     try:
-        content = path.read_bytes()
+        content = file_content(path)
     except OSError as problem:
-        raise DocumentError(f"{path}: {problem.strerror or problem}") from problem
+        raise DocumentError(
+            f"{path}: {problem.strerror or problem}\n  Name the file of an OpenAPI document."
+        ) from problem
     try:
         raw = yaml.load(content, Loader=_LOADER)  # noqa: S506  both loaders are the safe one
     except (yaml.YAMLError, ValueError, RecursionError) as problem:  # 9,999 digits, or levels
-        raise DocumentError(f"{path}: no YAML: {' '.join(str(problem).split())}") from problem
+        raise DocumentError(
+            f"{path}: no YAML: {' '.join(str(problem).split())}\n  Mend the document at that place."
+        ) from problem
     flaws: list[Flaw] = []
     document = _read(Node(value=raw, root=raw), hashlib.sha256(content).hexdigest(), flaws)
     if document is None or flaws:
         lines = [f"{path}: {flaw}" for flaw in flaws[:_FLAWS_SHOWN]]
         if len(flaws) > _FLAWS_SHOWN:
             lines.append(f"… and {len(flaws) - _FLAWS_SHOWN} more flaws.")
-        raise DocumentError("\n".join(lines))
+        raise DocumentError(
+            "\n".join([*lines, "  Mend the document there; spec/README.md says how it is written."])
+        )
     return replace(document, source=str(path))
 
 

@@ -22,6 +22,7 @@ from knouds_harness.errors import NotCreatedHere, RunRecordError
 from knouds_harness.exchange.evidence import JSON, Exchange, parsed_json
 from knouds_harness.exchange.harmless import NO_SUCH_WORKFLOW
 from knouds_harness.exchange.workflow_names import NameMark, name_with
+from knouds_harness.file_content import file_content
 from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.profile import Target
 
@@ -114,7 +115,7 @@ class CreatedWorkflows:
 
         created = cls(target=target or Target(name="", base_url=""), write=write)
         try:
-            text = path.read_text(encoding="utf-8", errors="replace")
+            text = file_content(path).decode(errors="replace")
         except OSError as error:
             raise RunRecordError(f"{path}: cannot be read: {error.strerror}") from error
         if text and not text.endswith("\n"):

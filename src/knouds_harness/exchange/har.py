@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, urlsplit
 from knouds_harness.contract.operations import Action
 from knouds_harness.exchange.alterations import Alteration
 from knouds_harness.exchange.evidence import Exchange, Pairs, Request
+from knouds_harness.file_content import file_content
 
 _HEAD = (
     b'{"log": {"version": "1.2", "creator": {"name": "knouds-harness", "version": "1"}, '
@@ -81,7 +82,7 @@ def read_har(path: Path) -> list[Exchange]:
         OSError: The file cannot be read.
     """
     exchanges = []
-    for line in path.read_bytes().split(b"\n")[1:]:
+    for line in file_content(path).split(b"\n")[1:]:
         try:
             exchanges.append(from_entry(json.loads(line.rstrip(b","))))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):

@@ -18,6 +18,7 @@ from urllib.parse import quote, urlencode
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import RecordingError
 from knouds_harness.exchange.evidence import Exchange, Pairs, Request
+from knouds_harness.file_content import file_text
 
 FORMAT: Final = 1
 BASE_URL: Final = "https://recorded.example"
@@ -150,9 +151,9 @@ def read_recording(path: Path, *, contract_version: str | None = None) -> Record
 
 def _parsed(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(file_text(path))
     except OSError as problem:
-        raise RecordingError(f"{path}: cannot be read: {problem.strerror or problem}") from problem
+        raise _refused(path, f"cannot be read: {problem.strerror or problem}") from problem
     except UnicodeDecodeError:
         raise _refused(path, "is no recording: it is not UTF-8 text") from None
     except json.JSONDecodeError as problem:

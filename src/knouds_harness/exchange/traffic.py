@@ -20,6 +20,7 @@ from knouds_harness.contract.operations import Action
 from knouds_harness.errors import UsageError
 from knouds_harness.exchange.evidence import Exchange, Pairs, Request
 from knouds_harness.exchange.har import from_entry
+from knouds_harness.file_content import file_content
 
 _BODILESS: Final = frozenset({204, 205})
 _REMEDY: Final = "  Export the traffic again, as HAR with content."
@@ -98,9 +99,9 @@ def read_traffic(path: Path) -> list[Recorded]:
 
 def _entries(path: Path) -> list[Any]:
     try:
-        content = path.read_bytes()
+        content = file_content(path)
     except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+        raise UsageError(f"{path}: cannot be read: {error.strerror}\n{_REMEDY}") from error
     if not content.strip():
         raise UsageError(f"{path}: is empty\n{_REMEDY}")
     try:

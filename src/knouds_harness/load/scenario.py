@@ -73,6 +73,9 @@ class ScenarioRun(Protocol):
     def observe(self, operation: str, response: Response, *, sender: Persona | None = None) -> object:
         """An answer came."""
 
+    def observe_create(self, slug: str, *, is_own: bool) -> object:
+        """A create was answered with a slug, of the workflow that it made or of another."""
+
     def stop(self, reason: str, exit_code: ExitCode) -> object:
         """End the whole run early."""
 
@@ -183,8 +186,8 @@ class ScenarioUser(ArrivalUser):
                 response.success()
             elif 0 < response.status_code < 400:
                 response.failure(f"{response.status_code} in place of {' or '.join(map(str, expected))}")
-            if creation is not None and not self._settle(creation, response):
-                response.failure("a slug that does not show the name that was sent")
+            if creation is not None:
+                self._settle(creation, response)
             if action is Action.WRITE and method == "DELETE" and 200 <= response.status_code < 300:
                 self.load_run.created.note_deleted(written_slug(method, path) or "")
             self.load_run.observe(
@@ -196,15 +199,19 @@ class ScenarioUser(ArrivalUser):
         """A name for a workflow to create: one without the run's token cannot be changed or deleted."""
         return name_with(self.load_run.options.name_token, words)
 
-    def _settle(self, creation: Creation, response: Response) -> bool:
-        """Take the answer to a create; whether it names a workflow of ours, or none."""
+    def _settle(self, creation: Creation, response: Response) -> None:
+        """Take the answer to a create, which is to name a workflow of ours, or none."""
 
         def read_back(slug: str) -> JSON:
             return _json_of(self.call("getWorkflow", f"{WORKFLOWS_PATH}/{quote(slug, safe='')}"))
 
         created = self.load_run.created
         created.settle(creation, response.status_code or None, _json_of(response), read_back=read_back)
-        return not created.is_disputed(creation)
+        if creation.slug is not None:
+            is_own = not created.is_disputed(creation)
+            if not is_own:
+                response.failure("a slug that does not show the name that was sent")
+            self.load_run.observe_create(creation.slug, is_own=is_own)
 
     def _sender(self, operation: str, runner: Persona | None) -> Persona:
         """The key that sends an operation."""

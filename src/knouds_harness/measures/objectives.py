@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from knouds_harness.errors import UsageError
+from knouds_harness.file_content import file_text
 from knouds_harness.measures.percentiles import RECORDED_PERCENTS, percentile_measure, time_ms
 from knouds_harness.runs.load_results import ALL_OPERATIONS, JudgedObjective, OperationLoad
 
@@ -60,17 +61,26 @@ def load_objectives(path: Path, scenario: str) -> tuple[Objective, ...]:
     Raises:
         UsageError: The file cannot be read, or something in it is no objective; says everything at once.
     """
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:  # also of a number of 5,000 digits
-        raise UsageError(f"{path}: is no TOML: {error}") from None
+    tables = read_tables(path)
     problems: list[str] = []
     found = {name: list(_objectives(name, table, problems)) for name, table in tables.items()}
     if problems:
         raise UsageError("\n".join(f"{path}: {problem}" for problem in problems))
     return tuple(found.get(scenario, ()))
+
+
+def read_tables(path: Path) -> Mapping[str, Any]:
+    """A file of objectives as it is, by scenario.
+
+    Raises:
+        UsageError: It cannot be read, or is no TOML.
+    """
+    try:
+        return tomllib.loads(file_text(path))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}\n  Name a file of objectives.") from error
+    except (ValueError, RecursionError) as error:  # also of a number of 5,000 digits
+        raise UsageError(f"{path}: is no TOML: {error}\n  Mend the file at that place.") from None
 
 
 def _objectives(scenario: str, table: Any, problems: list[str]) -> Iterator[Objective]:  # noqa: ANN401 - TOML

@@ -11,6 +11,7 @@ from typing import Self
 
 from pydantic import ValidationError
 
+from knouds_harness.file_content import file_content
 from knouds_harness.runs.load_results import (
     LOAD_FILE,
     OUTCOMES,
@@ -88,7 +89,7 @@ def read_load(folder: Path, gaps: list[str]) -> LoadRecord | None:
 def read_results(folder: Path, gaps: list[str]) -> LoadResults | None:
     """The same without what each second brought."""
     try:
-        return load_file_format().validate_json((folder / LOAD_FILE).read_bytes())
+        return load_file_format().validate_json(file_content(folder / LOAD_FILE))
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -101,7 +102,7 @@ def read_results(folder: Path, gaps: list[str]) -> LoadResults | None:
 def _read_seconds(path: Path, gaps: list[str]) -> list[SecondRow]:
     rows: list[SecondRow] = []
     try:
-        whole, _, half = path.read_text(encoding="utf-8", errors="replace").rpartition("\n")
+        whole, _, half = file_content(path).decode(errors="replace").rpartition("\n")
     except OSError as error:
         gaps.append(f"{SECONDS_FILE} cannot be read ({error.strerror}): nothing is shown over time.")
         return rows

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from knouds_harness.errors import RunRecordError
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.har import read_har
+from knouds_harness.file_content import file_content
 from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.header import RunDocument, RunHeader, RunSetup, RunTarget
 from knouds_harness.runs.load_record import LoadRecord, read_load
@@ -208,7 +209,7 @@ def salvage_run(folder: Path, problem: RunRecordError) -> RunRecord | None:
 
 def _readable_json(path: Path) -> dict[str, Any]:
     try:
-        stored = json.loads(path.read_bytes())
+        stored = json.loads(file_content(path))
     except (OSError, ValueError, RecursionError):
         return {}
     return stored if isinstance(stored, dict) else {}
@@ -250,13 +251,15 @@ def _read_run_file(folder: Path) -> RunFile:
     if not folder.is_dir():
         raise RunRecordError(f"{folder}: there is no such run folder\n  Give a folder under reports/runs.")
     try:
-        content = path.read_bytes()
+        content = file_content(path)
     except FileNotFoundError:
         raise RunRecordError(
             f"{folder}: holds no {RUN_FILE}, so it is no run folder\n  Give a folder under reports/runs."
         ) from None
     except OSError as error:
-        raise RunRecordError(f"{path}: cannot be read: {error.strerror}") from error
+        raise RunRecordError(
+            f"{path}: cannot be read: {error.strerror}\n  Take it from a copy of the run, or run again."
+        ) from error
     _check_version(path, content)
     try:
         return run_file_format().validate_json(content)
@@ -294,7 +297,7 @@ def _check_version(path: Path, content: bytes) -> None:
 def _read_findings(path: Path, gaps: list[str]) -> list[Finding]:
     findings = []
     try:
-        lines = path.read_bytes().splitlines()
+        lines = file_content(path).splitlines()
     except OSError as error:
         gaps.append(f"{FINDINGS_FILE} cannot be read ({error.strerror}): no findings are shown.")
         return []
@@ -308,7 +311,7 @@ def _read_findings(path: Path, gaps: list[str]) -> list[Finding]:
 
 def _read_surface(path: Path, gaps: list[str]) -> Surface | None:
     try:
-        return surface_format().validate_json(path.read_bytes())
+        return surface_format().validate_json(file_content(path))
     except FileNotFoundError:
         return None
     except OSError as error:

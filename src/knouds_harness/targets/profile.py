@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import UnknownName, UsageError
+from knouds_harness.file_content import file_text
 from knouds_harness.locations import builtin_targets_path
 from knouds_harness.targets.address import address_problems, receiver_address
 from knouds_harness.targets.http_settings import HttpSettings, read_http
@@ -227,7 +228,8 @@ def _profile_path(name: str, folders: Sequence[Path]) -> Path:
     profiles = _profiles(folders)
     is_folder = Path(name).is_dir() and name not in profiles
     if name.endswith(".toml") or "/" in name or is_folder:
-        what = "is a folder" if is_folder else "there is no such file"
+        what = "is no file" if Path(name).exists() else "there is no such file"
+        what = "is a folder" if is_folder else what
         near = [f"{name}.toml"] if Path(f"{name}.toml").is_file() else []
         near += [Path(name).stem] if Path(name).stem in profiles else []
         raise UsageError(
@@ -242,7 +244,7 @@ def _profile_path(name: str, folders: Sequence[Path]) -> Path:
 def _read(source: Path) -> tuple[ProfileTable, list[Problem]]:
     """Read the file; what is misshapen is named in the problems and absent from the table."""
     try:
-        content = tomllib.loads(source.read_text(encoding="utf-8-sig"))
+        content = tomllib.loads(file_text(source))
     except tomllib.TOMLDecodeError as error:
         problem = Problem(where="", says=f"is not valid TOML: {error}", remedy="Mend the file at that place.")
     except UnicodeDecodeError as error:

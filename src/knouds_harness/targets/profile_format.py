@@ -60,6 +60,7 @@ class SecretSource(_Table):
 
     secret_env: Text | None = None
     secret_file: Text | None = None
+    secret_keyring: Annotated[str, StringConstraints(pattern=r"^[^/]+/.+$")] | None = None
     optional: bool = False
 
 

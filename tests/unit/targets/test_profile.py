@@ -2,6 +2,8 @@
 
 import os
 import re
+import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import ExitCode, ProfileError, UnknownName, UsageError
 from knouds_harness.locations import builtin_targets_path
+from knouds_harness.targets import secrets
 from knouds_harness.targets.profile import Limits, Target, load_target, target_names
 
 FULL_KEY = "knouds_live_" + "f" * 32
@@ -255,6 +258,106 @@ def test_secret_file_that_is_no_file_is_refused_at_once(load, tmp_path: Path, ki
 
     assert "secret file" in said
     assert ("is no regular file" in said) or ("that is no file name" in said)
+
+
+IN_KEYRING = KEY.replace("secret_env", "secret_keyring").replace("STAGING_KEY_FULL", "knouds/full")
+BACKENDS = f"""
+import threading
+
+from keyring.backend import KeyringBackend
+from keyring.errors import KeyringLocked
+
+
+class Holding(KeyringBackend):
+    priority = 1
+
+    def get_password(self, service, username):
+        return "{FULL_KEY}" if (service, username) == ("knouds", "full") else None
+
+    def set_password(self, service, username, password):
+        raise NotImplementedError
+
+
+class Locked(Holding):
+    def get_password(self, service, username):
+        raise KeyringLocked("Failed to unlock the collection!")
+
+
+class Asking(Holding):
+    def get_password(self, service, username):
+        threading.Event().wait()
+"""
+
+
+@pytest.fixture
+def keyring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Choose what the system keyring is."""
+    (tmp_path / "backends_of_test.py").write_text(BACKENDS)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+    def choose(backend: str) -> None:
+        monkeypatch.setenv("PYTHON_KEYRING_BACKEND", backend)
+        monkeypatch.setattr(secrets, "_KEYRING_WITHIN_S", 0.2 if backend.endswith("Asking") else 300)
+
+    return choose
+
+
+def test_secret_is_read_from_the_system_keyring(load, keyring):
+    """By service and user."""
+    keyring("backends_of_test.Holding")
+
+    target = load(ADDRESS + IN_KEYRING)
+
+    assert target.personas["full"].secret.reveal() == FULL_KEY
+
+
+@pytest.mark.parametrize(
+    ("backend", "entry", "says"),
+    [
+        ("backends_of_test.Holding", "knouds/none", "the system keyring has no entry knouds/none"),
+        (
+            "backends_of_test.Locked",
+            "knouds/full",
+            "the system keyring cannot be read: KeyringLocked: Failed to unlock the collection!",
+        ),
+        ("keyring.backends.fail.Keyring", "knouds/full", "the system keyring cannot be read: NoKeyringError"),
+        ("backends_of_test.Asking", "knouds/full", "the system keyring does not answer within"),
+    ],
+)
+def test_keyring_without_the_secret_is_explained(load, keyring, backend, entry, says):
+    """Also where there is no keyring, and where it waits for somebody to unlock it."""
+    keyring(backend)
+
+    told = problems(load, ADDRESS + IN_KEYRING.replace("knouds/full", entry))
+
+    assert f"staging.toml: keys.full: {says}" in told
+
+
+def test_missing_keyring_library_is_named(load, monkeypatch):
+    """With what installs it; a key that is optional is left out."""
+    monkeypatch.setattr(secrets, "find_spec", lambda _: None)
+
+    told = problems(load, ADDRESS + IN_KEYRING)
+    target = load(ADDRESS + IN_KEYRING + "optional = true\n")
+
+    assert "pip install 'knouds-harness[keyring]'" in told
+    assert "pip install 'knouds-harness[keyring]'" in target.missing["keys.full"]
+
+
+def test_keyring_that_cannot_be_read_is_asked_once(load, keyring, monkeypatch):
+    """However many keys it should hold: each time could take as long."""
+    asked = []
+
+    def run(command, **options):
+        asked.append(command)
+        return subprocess.CompletedProcess(command, 1, b"", b"keyring.errors.InitError: no bus")
+
+    monkeypatch.setattr(subprocess, "run", run)
+
+    told = problems(load, ADDRESS + IN_KEYRING + IN_KEYRING.replace("keys.full", "keys.other"))
+
+    assert told.count("the system keyring cannot be read: InitError: no bus") == 2
+    assert len(asked) == 1
 
 
 def test_byte_order_mark_counts_for_nothing(tmp_path: Path):

@@ -9,6 +9,7 @@ from typing import Final
 
 import click
 
+from knouds_harness.file_content import file_text
 from knouds_harness.load.arrivals.shapes import Shape, Stage
 from knouds_harness.timespan import Timespan
 
@@ -79,7 +80,7 @@ def stages_of_file(path: Path) -> str:
     try:
         if path.is_file() and path.stat().st_size > _MOST_BYTES:
             raise ValueError(f"{path}: is larger than {_MOST_BYTES:,} bytes, and no file of stages")
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = file_text(path).splitlines()
     except OSError as error:
         raise ValueError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:

@@ -102,7 +102,8 @@ class HttpClient:
 
     def __del__(self) -> None:
         """The loop holds what it watches, so idle connections do not go by themselves."""
-        self.close()
+        for connection in getattr(self, "_idle", ()):
+            connection.close_from_anywhere()
 
 
 def origin_of(base_url: str, *, tls: ssl.SSLContext | None = None, verify: bool = True) -> Origin:

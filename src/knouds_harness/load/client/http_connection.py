@@ -11,11 +11,12 @@ Sockets are the standard library's own, patched or not: nothing here waits anywh
 
 from __future__ import annotations
 
+from contextlib import suppress
 from time import perf_counter
 from typing import Any, Protocol
 
 import httptools
-from gevent import get_hub
+from gevent import get_hub, monkey
 from greenlet import getcurrent, greenlet
 
 from knouds_harness.load.client.http_answer import Answer, Headers
@@ -30,6 +31,9 @@ MAX_HEAD_BYTES = 256 * 1024
 MAX_BODY_BYTES = 16 * 1024 * 1024
 _READ_BYTES = _SEND_BYTES = 64 * 1024
 READ, WRITE = 1, 2  # what a loop watches for
+_thread_id = monkey.get_original(
+    "_thread", "get_ident"
+)  # as a hub knows its own; patched, it is a greenlet's
 _EARLY_S = 0.001  # the loop's clock may be a little behind
 
 
@@ -81,6 +85,7 @@ class Connection:
             stream: Connected, not blocking, its handshake done.
             fileno: The socket's.
         """
+        self.is_open = False  # until all is there: what is half made has nothing to close
         self._stream = stream
         self._fileno = fileno
         self._hub = get_hub()
@@ -100,10 +105,10 @@ class Connection:
         self._is_done = True
         self._stays_open = True
         self._awaits_head_only = False
-        self.is_open = True
         self.idle_since = perf_counter()
         self._watcher = self._hub.loop.io(fileno, READ)
         self._watcher.start(self._on_readable)
+        self.is_open = True
 
     def exchange(self, request: bytes, answer: Answer, deadline: float, head_only: bool) -> None:  # noqa: FBT001
         """Send a request, once, and wait for the whole answer.
@@ -167,13 +172,22 @@ class Connection:
         """Hang up; whoever waits for an answer must be told by other means."""
         if self.is_open:
             self.is_open = False
-            self._watcher.stop()
-            self._watcher.close()
-            if self._timer is not None:
-                self._timer.close()
-                self._timer = None
+            timer, self._timer = self._timer, None
+            with suppress(ValueError):  # the loop is gone, and what it watched with it
+                self._watcher.stop()
+                self._watcher.close()
+                if timer is not None:
+                    timer.close()
             self._stream.close()
             self._parser = None  # it holds this object's methods
+
+    def close_from_anywhere(self) -> None:
+        """Hang up from whichever thread: garbage is collected in any, and only its own may touch a loop."""
+        if _thread_id() == self._hub.thread_ident:
+            self.close()
+        else:
+            with suppress(ValueError):
+                self._hub.loop.run_callback_threadsafe(self.close)
 
     def _send_some(self, data: bytes | memoryview) -> int:
         try:

@@ -196,6 +196,11 @@ class LoadRun:
         if self._observers.verification is not None:
             self._observers.verification.look(operation, response, sender, body)
 
+    def observe_create(self, slug: str, *, is_own: bool) -> None:
+        """A create was answered with a slug, of the workflow that it made or of another."""
+        if self._observers.verification is not None:
+            self._observers.verification.look_at_create(slug, is_own=is_own)
+
     def stop(self, reason: str, exit_code: ExitCode) -> None:
         """End the whole run early, from whichever process.
 

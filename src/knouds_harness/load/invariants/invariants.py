@@ -22,6 +22,10 @@ NO_FEWER: Final[Mapping[str, InvariantKey]] = {
         "A business account's window admits all 1,000 before it refuses.",
     ),
 }
+SLUG_OF_NAME: Final = (
+    "workflows.create-makes-slug-from-name",
+    "A create answers with the slug of its own name, and not of a workflow that was there.",
+)
 NEVER_THROTTLED: Final = ("tier.rate-limit-enterprise", "An enterprise account is not rate-limited.")
 WINDOWS_APART: Final = (
     "rate.window-is-fixed-60-s",

@@ -16,7 +16,14 @@ from typing import Any, Final
 from knouds_harness.contract.tiers import LIMIT_BY_TIER, LIMITED_ROUTES, UNLIMITED, WINDOW_S
 from knouds_harness.exchange.execution_status import FINAL, IN_FLIGHT, NEXT_BY_STATUS
 from knouds_harness.load.client.response import Response
-from knouds_harness.load.invariants.invariants import EDGES, NEVER_THROTTLED, NO_FEWER, SHORT_WAIT, TRUE_WAIT
+from knouds_harness.load.invariants.invariants import (
+    EDGES,
+    NEVER_THROTTLED,
+    NO_FEWER,
+    SHORT_WAIT,
+    SLUG_OF_NAME,
+    TRUE_WAIT,
+)
 from knouds_harness.load.invariants.observation_batch import (
     SAME_WINDOW_S,
     Ended,
@@ -58,6 +65,11 @@ class Observations:
         self._wait_until: dict[LimitedRoute, tuple[int, float]] = {}
         self._plain_runs: dict[tuple[str, str, float], int] = {}
         self._unlimited = 0
+
+    def observe_create(self, slug: str, *, is_own: bool) -> None:
+        """A create was answered with a slug, of the workflow that it made or of another."""
+        example = f"createWorkflow was answered {slug!r}, which does not show the name that was sent"
+        self._batch.tallies.judge(*SLUG_OF_NAME, holds=is_own, example=example)
 
     def take(self) -> ObservationBatch:
         """What came since the last time."""

@@ -18,6 +18,7 @@ from knouds_harness.load.invariants.aggregation import Aggregation
 from knouds_harness.load.invariants.answer_checks import Verifier
 from knouds_harness.load.invariants.audit import Audit
 from knouds_harness.load.invariants.delivery_match import DeliveryServer
+from knouds_harness.load.invariants.invariants import SLUG_OF_NAME
 from knouds_harness.load.invariants.observation_batch import ObservationBatch
 from knouds_harness.load.invariants.observations import SHOWING_STATUS, Observations, hash_of
 from knouds_harness.load.options import LoadOptions
@@ -120,6 +121,15 @@ class LoadVerification:
             if broken is not None:
                 response.failure(broken)
 
+    def look_at_create(self, slug: str, *, is_own: bool) -> None:
+        """Count a create that was answered with a slug, whatever share is asked for.
+
+        Args:
+            slug: Of the answer.
+            is_own: It is proven to be that of the workflow which the create made.
+        """
+        self._observations.observe_create(slug, is_own=is_own)
+
     def _is_drawn(self) -> bool:
         now_slice = int(self._clock() * _SLICES_PER_S)
         if now_slice != self._slice:
@@ -176,7 +186,10 @@ class LoadVerification:
     def invariants(self) -> tuple[Invariant, ...]:
         """How each invariant fared so far, here and wherever else was reported from."""
         self._aggregation.add(self.take())
-        return self._aggregation.invariants() if self._verifier else ()
+        found = self._aggregation.invariants()
+        if self._verifier is not None:
+            return found
+        return tuple(each for each in found if each.broken and (each.fact, each.says) == SLUG_OF_NAME)
 
     def windows(self) -> tuple[LimitWindow, ...]:
         """The windows of rate limits that answers told of until ``invariants`` was last asked for."""

@@ -14,6 +14,7 @@ from typing import Final, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from knouds_harness.errors import RunRecordError, UsageError
+from knouds_harness.file_content import file_content
 from knouds_harness.reporting.comparison.load_comparison import LoadComparison, compare_loads
 from knouds_harness.reporting.comparison.load_figures import LOAD_KIND, LoadFigures, load_figures
 from knouds_harness.reporting.comparison.sides import Side, read_side
@@ -136,7 +137,7 @@ def read_change(folder: Path, gaps: list[str]) -> RunChange | None:
         gaps: Gets a sentence where it cannot be read.
     """
     try:
-        kept = _format().validate_json((folder / BASELINE_FILE).read_bytes())
+        kept = _format().validate_json(file_content(folder / BASELINE_FILE))
         return RunChange(baseline=kept.baseline.name, comparison=kept.compared())
     except FileNotFoundError:
         return None

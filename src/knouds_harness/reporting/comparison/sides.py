@@ -14,6 +14,7 @@ from typing import Final, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from knouds_harness.errors import RunRecordError, UsageError
+from knouds_harness.file_content import file_content
 from knouds_harness.reporting.comparison.check_figures import CheckFigures, check_figures
 from knouds_harness.reporting.comparison.load_figures import LOAD_KIND, LoadFigures, load_figures
 from knouds_harness.runs.record import read_run
@@ -135,9 +136,11 @@ def _read_folder(folder: Path) -> Side:
 
 def _read_kept(path: Path) -> Side:
     try:
-        content = path.read_bytes()
+        content = file_content(path)
     except OSError as error:
-        raise RunRecordError(f"{path}: cannot be read: {error.strerror}") from error
+        raise RunRecordError(
+            f"{path}: cannot be read: {error.strerror}\n  Name another, or keep it anew."
+        ) from error
     try:
         stored = json.loads(content)
     except (ValueError, RecursionError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from knouds_harness.errors import UsageError
+from knouds_harness.measures.objectives import read_tables
 from knouds_harness.measures.percentiles import PERCENTILES
 
 RATE, ERRORS = "requests_per_s", "error_rate"
@@ -83,12 +83,9 @@ def read_tolerances(path: Path | None, scenario: str, texts: Iterable[str]) -> T
 def _tables(path: Path | None, scenario: str) -> Mapping[str, Mapping[str, Any]]:
     if path is None:
         return {}
-    try:
-        operations = tomllib.loads(path.read_text(encoding="utf-8")).get(scenario, {})
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: is no TOML: {error}") from None
+    operations = read_tables(path).get(scenario)
+    if not isinstance(operations, Mapping):
+        return {}
     tables = {name: each.get(TABLE, {}) for name, each in operations.items() if isinstance(each, Mapping)}
     wrong = [name for name, table in tables.items() if not isinstance(table, Mapping)]
     if wrong:

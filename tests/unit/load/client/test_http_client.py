@@ -16,6 +16,7 @@ from raw_server import RawServer, serving
 from knouds_harness.errors import UsageError
 from knouds_harness.load.client.http_client import HttpClient, origin_of
 from knouds_harness.load.client.http_connecting import Origin
+from knouds_harness.load.client.http_connection import Connection
 from knouds_harness.load.client.http_request import encode
 from knouds_harness.load.client.transport_failures import (
     BadAnswer,
@@ -471,3 +472,64 @@ def test_forgotten_client_leaves_no_connection_behind():
         del client
 
         assert hung_up.wait(timeout=5)
+
+
+def test_client_collected_in_another_thread_hangs_up_in_its_own(monkeypatch):
+    """Garbage is collected in any thread, and a loop that another one touches crashes the process."""
+    closed_in = []
+    close = Connection.close
+
+    def closing(connection: Connection) -> None:
+        closed_in.append(threading.get_ident())
+        close(connection)
+
+    monkeypatch.setattr(Connection, "close", closing)
+    with serving(always(OK)) as server:
+        clients = [client_of(server)]
+        clients[0].exchange(GET)
+        thread = threading.Thread(target=clients.clear)
+        thread.start()
+        thread.join()
+        with gevent.Timeout(10):
+            while not closed_in:
+                gevent.sleep(0.001)
+
+    assert set(closed_in) == {threading.get_ident()}
+
+
+def test_half_made_connection_has_nothing_to_close():
+    """Its socket belongs to whoever tried; here the loop refuses to watch it."""
+    left, right = socket.socketpair()
+    connection = Connection.__new__(Connection)
+    with left, right:
+        with pytest.raises(ValueError, match="fd must be non-negative"):
+            Connection.__init__(connection, left, -1)
+
+        connection.close()
+
+        assert left.fileno() >= 0
+
+
+def test_connection_whose_loop_is_gone_closes_its_socket():
+    """As at the end of a thread, or of the process."""
+    left, right = socket.socketpair()
+    left.setblocking(False)
+    made = []
+
+    def connect() -> None:
+        made.append(Connection(left, left.fileno()))
+        gevent.get_hub().destroy(destroy_loop=True)
+
+    with right:
+        thread = threading.Thread(target=connect)
+        thread.start()
+        thread.join()
+
+        made[0].close()
+
+        assert left.fileno() == -1
+
+
+def test_client_that_was_never_made_goes_in_silence():
+    """Its destructor runs all the same."""
+    HttpClient.__new__(HttpClient).__del__()

@@ -123,3 +123,16 @@ def test_what_a_worker_saw_counts_where_the_run_is_led():
     controller.receive(worker.take().packed())
 
     assert {each.fact: each.seen for each in controller.invariants()}["run.success-shape"] == 1
+
+
+def test_create_with_the_slug_of_another_workflow_is_broken_without_verifying():
+    """Whoever asked for no verdict is told of it all the same, and of nothing else."""
+    one = verification(share=0.0)
+    one.look_at_create("harness-0123456789ab-draft", is_own=True)
+    assert one.invariants() == ()
+
+    one.look_at_create("portrait", is_own=False)
+
+    (found,) = one.invariants()
+    assert (found.fact, found.seen, found.broken) == ("workflows.create-makes-slug-from-name", 2, 1)
+    assert "'portrait'" in found.example

@@ -1,0 +1,47 @@
+"""The content of a file that somebody names, whatever that turns out to be."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import stat
+from io import FileIO
+from pathlib import Path
+from typing import Final
+
+_WRITES_WITHIN_S: Final = 0.5
+
+
+def file_content(path: Path) -> bytes:
+    """All of a file, or of a pipe that somebody writes to, as a shell's ``<(command)`` is.
+
+    Raises:
+        OSError: It cannot be read, is a pipe that nobody writes to, or a device, which may have no end.
+    """
+    mode = path.stat().st_mode
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        return path.read_bytes()
+    if not stat.S_ISFIFO(mode):
+        raise OSError(errno.EINVAL, "is no file but a device or socket")
+    with FileIO(path, opener=_without_waiting) as pipe:
+        select.select([pipe], [], [], _WRITES_WITHIN_S)
+        first = pipe.read(1)  # None while its writer has nothing to say
+        if first == b"":
+            raise OSError(errno.EPIPE, "is a pipe that nobody writes to")
+        os.set_blocking(pipe.fileno(), True)
+        return (first or b"") + pipe.read()
+
+
+def file_text(path: Path) -> str:
+    """The same as text in UTF-8, without its byte order mark.
+
+    Raises:
+        OSError: As ``file_content``.
+        UnicodeDecodeError: It is other text.
+    """
+    return file_content(path).decode("utf-8-sig")
+
+
+def _without_waiting(name: str, flags: int) -> int:
+    return os.open(name, flags | os.O_NONBLOCK)
