@@ -228,12 +228,12 @@ def _profile_path(name: str, folders: Sequence[Path]) -> Path:
     profiles = _profiles(folders)
     is_folder = Path(name).is_dir() and name not in profiles
     if name.endswith(".toml") or "/" in name or is_folder:
-        what = "is no file" if Path(name).exists() else "there is no such file"
-        what = "is a folder" if is_folder else what
+        other = "is no file" if Path(name).exists() else "there is no such file"
+        what = "is a folder" if is_folder else other
         near = [f"{name}.toml"] if Path(f"{name}.toml").is_file() else []
         near += [Path(name).stem] if Path(name).stem in profiles else []
         raise UsageError(
-            f"{name}: {what}. --target takes the file of a profile, or the name of one in targets/."
+            f"{name}: {what}\n  --target takes the file of a profile, or the name of one in targets/."
             + (f' Did you mean "{near[0]}"?' if near else "")
         )
     if name not in profiles:
