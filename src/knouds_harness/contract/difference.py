@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeAlias
 
-from knouds_harness.contract.document import Document
+from knouds_harness.contract.document import MEND_IT, Document
 from knouds_harness.contract.merged_shapes import NO_SHAPE, Shape, check_schemas
 from knouds_harness.contract.nodes import Flaw, Node, escape
 from knouds_harness.contract.operations import DocumentedResponse, Operation, placeholders
@@ -74,11 +74,11 @@ def differences(old: Document, new: Document) -> list[Difference]:
         try:
             check_schemas(document)
         except DocumentError as error:
-            raise DocumentError(f"{document.source}: {error}") from error
+            raise DocumentError(f"{document.source}: {error}\n{MEND_IT}") from error
     try:
         return list(dict.fromkeys(found for part in parts for found in part(old, new)))
     except Flaw as flaw:
-        raise DocumentError(f"{old.source} or {new.source}: {flaw}") from flaw
+        raise DocumentError(f"{old.source} or {new.source}: {flaw}\n{MEND_IT}") from flaw
 
 
 def breaking(place: str, says: str, *, is_assumed: bool = False) -> Difference:

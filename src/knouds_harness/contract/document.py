@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import yaml
 
@@ -22,6 +22,7 @@ from knouds_harness.locations import document_path
 
 _Read = TypeVar("_Read")
 
+MEND_IT: Final = "  Mend the document there; spec/README.md says how it is written."
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 _FLAWS_SHOWN = 20
@@ -105,9 +106,7 @@ def load_document(path: Path | None = None) -> Document:
         lines = [f"{path}: {flaw}" for flaw in flaws[:_FLAWS_SHOWN]]
         if len(flaws) > _FLAWS_SHOWN:
             lines.append(f"… and {len(flaws) - _FLAWS_SHOWN} more flaws.")
-        raise DocumentError(
-            "\n".join([*lines, "  Mend the document there; spec/README.md says how it is written."])
-        )
+        raise DocumentError("\n".join([*lines, MEND_IT]))
     return replace(document, source=str(path))
 
 
