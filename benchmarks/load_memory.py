@@ -76,7 +76,7 @@ def fed(seconds: int, rate: int, operations: int, folder: Path) -> Iterator[int]
     chance = random.Random(1)
     start_s = int(time.time()) - seconds
     now_s = float(start_s)
-    locust_stats.time = SimpleNamespace(**{**vars(time), "time": lambda: now_s})  # type: ignore[assignment]
+    vars(locust_stats)["time"] = SimpleNamespace(**{**vars(time), "time": lambda: now_s})
     use_exact_buckets()
     parser = argparse.ArgumentParser()
     add_options(parser)

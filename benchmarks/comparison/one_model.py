@@ -6,20 +6,28 @@ server with another time scale is slower by just that factor.
 
 from __future__ import annotations
 
-from locust import events, task
+from typing import Final
+
+from locust import events
 
 from knouds_harness.load.plugin import install
 from knouds_harness.load.scenario import ScenarioUser
+from knouds_harness.load.workload.accounts import RUN_MODEL, TaskNeed
+from knouds_harness.load.workload.workload import takes
 
 install(events)
+
+
+_CHEAPEST: Final = TaskNeed(runs=(RUN_MODEL,), is_cheapest=True)
+
+
+@takes(_CHEAPEST)
+def run_it(user: ScenarioUser) -> None:
+    """Run the cheapest model, which answers in one time, and wait for the result."""
+    user.send_run(user.choose(_CHEAPEST))
 
 
 class OneModel(ScenarioUser):
     """Runs one model, and waits for the result."""
 
-    needs = ("model:run",)
-
-    @task
-    def run_it(self) -> None:
-        """Run it."""
-        self.send_run(next(each for each in self.part.models() if "claude-sonnet" in each.path))
+    tasks = [run_it]  # noqa: RUF012 - as Locust has it
