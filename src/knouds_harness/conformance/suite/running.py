@@ -106,7 +106,7 @@ def _pytest_main(options: Sequence[str], plugin: object) -> int:
         os.environ.update(environment)
 
 
-@dataclass
+@dataclass(eq=False)  # pytest 9.0 hashes plugins
 class _Collector:
     """A pytest plugin that keeps what was collected."""
 
