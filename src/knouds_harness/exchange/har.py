@@ -139,31 +139,35 @@ def to_entry(exchange: Exchange) -> dict[str, Any]:
 
 
 def from_entry(entry: dict[str, Any]) -> Exchange:
-    """One exchange from a HAR entry that ``to_entry`` made."""
+    """One exchange from a HAR entry that ``to_entry`` made.
+
+    Raises:
+        KeyError, TypeError, ValueError: It was changed since, so that it is none.
+    """
     asked, answer, ours = entry["request"], entry["response"], entry["_request"]
     body = _bytes_of(asked["postData"]) if "postData" in asked else None
     return Exchange(
-        id=entry["_id"],
+        id=_text(entry["_id"]),
         request=Request(
-            method=asked["method"],
-            path=ours["path"],
+            method=_text(asked["method"]),
+            path=_text(ours["path"]),
             query=_pairs(ours["query"]),
             headers=_pairs(ours["headers"]),
             body=body,
-            operation_id=ours["operation"],
-            persona=ours["persona"],
-            path_values=ours["path_values"],
+            operation_id=_text_or_none(ours["operation"]),
+            persona=_text_or_none(ours["persona"]),
+            path_values={_text(name): _text(value) for name, value in dict(ours["path_values"]).items()},
             action=Action(ours["action"]),
-            cost_credits=ours["cost_credits"],
+            cost_credits=float(ours["cost_credits"]),
         ),
-        url=asked["url"],
+        url=_text(asked["url"]),
         sent_headers=_unnamed(asked["headers"]),
-        status=answer["status"] or None,
+        status=int(answer["status"]) or None,
         headers=_unnamed(answer["headers"]),
         body=_bytes_of(answer["content"]),
         started_at=datetime.fromisoformat(entry["startedDateTime"]),
-        elapsed_ms=entry["time"],
-        failure=entry["_failure"],
+        elapsed_ms=float(entry["time"]),
+        failure=_text_or_none(entry["_failure"]),
         is_lost=entry.get("_is_lost", False),
         alteration=Alteration.read(entry["_alteration"]) if "_alteration" in entry else None,
     )
@@ -192,8 +196,18 @@ def _named(pairs: Pairs) -> list[dict[str, str]]:
 
 
 def _unnamed(items: list[dict[str, str]]) -> Pairs:
-    return tuple([(item["name"], item["value"]) for item in items])
+    return tuple([(_text(item["name"]), _text(item["value"])) for item in items])
 
 
 def _pairs(lists: list[list[str]]) -> Pairs:
-    return tuple([(name, value) for name, value in lists])
+    return tuple([(_text(name), _text(value)) for name, value in lists])
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
+
+
+def _text_or_none(value: object) -> str | None:
+    return None if value is None else _text(value)

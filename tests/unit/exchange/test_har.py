@@ -142,3 +142,19 @@ def test_entry_has_what_har_readers_need():
         "bodySize",
     } <= set(entry["request"])
     assert datetime.fromisoformat(entry["startedDateTime"]).utcoffset() == timedelta(0)
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [((), "time"), (("request",), "url"), (("response", "headers", 0), "name"), (("_request",), "path")],
+)
+def test_entry_that_was_changed_is_none(place: tuple[str | int, ...], name: str):
+    """A member that is null now is refused where it is read, and not where a report shows it."""
+    entry = to_entry(exchange(200, {}))
+    member: Any = entry
+    for step in place:
+        member = member[step]
+    member[name] = None
+
+    with pytest.raises(TypeError):
+        from_entry(entry)
