@@ -76,7 +76,7 @@ def test_help_says_what_each_option_does(name):
 
 
 @pytest.mark.parametrize(
-    "arguments", [("sandbox", "--list-faults"), ("sandbox", "--list-faults", "--format", "json")]
+    "arguments", [("sandbox", "--list-faults"), ("facts",), ("facts", "--format", "json")]
 )
 def test_nobody_reads_on_and_the_command_ends_quietly(arguments):
     """As before ``| head -1``; it says nothing, and above all not that the contract is broken."""
