@@ -78,14 +78,17 @@ def tests(session: nox.Session) -> None:
 def junit_schema(session: nox.Session) -> Path:
     """The schema of Jenkins's xUnit plugin, which pytest's source distribution carries."""
     folder = Path(session.virtualenv.location).absolute()
+    schema = folder / "junit-10.xsd"
+    if schema.is_file():  # of an earlier run
+        return schema
     session.install("pip")  # uv makes environments without it
     options = ("--quiet", "--no-deps", "--no-binary=pytest", f"--dest={folder}")
     session.run("python", "-m", "pip", "download", *options, HOLDS_JUNIT_SCHEMA)
     with tarfile.open(folder / f"{HOLDS_JUNIT_SCHEMA.replace('==', '-')}.tar.gz") as archive:
-        [member] = [each for each in archive.getmembers() if each.name.endswith("/junit-10.xsd")]
-        member.name = "junit-10.xsd"
+        [member] = [each for each in archive.getmembers() if each.name.endswith(f"/{schema.name}")]
+        member.name = schema.name
         archive.extract(member, folder, filter="data")
-    return folder / member.name
+    return schema
 
 
 @nox.session(tags=["gate"])

@@ -211,9 +211,7 @@ class Client:
     def _as_read(self, slug: str, *, user: str | None) -> JSON:
         """A workflow as a key of this account reads it; None where none may."""
         readers = [
-            each
-            for each in self._personas.values()
-            if each.user == user and each.state == "active" and each.holds("workflow:read")
+            each for each in self._personas.values() if each.user == user and each.is_able("workflow:read")
         ]
         if not readers or Action.READ not in self.target.limits.allow:
             return None

@@ -326,9 +326,7 @@ class CreatedWorkflows:
         open_or_none = [each for each in self._creations.values() if each.state in (_OPEN, _NONE)]
         unsettled = [each for each in open_or_none if each.mark.text]
         users = {each.user for each in unsettled}
-        readers = {
-            each.user: each for each in personas if each.state == "active" and each.holds("workflow:read")
-        }
+        readers = {each.user: each for each in personas if each.is_able("workflow:read")}
         listed: set[str | None] = set()
         for user, reader in readers.items():
             if user not in users and None not in users:
@@ -389,7 +387,7 @@ class CreatedWorkflows:
 
 def _able(personas: Collection[Persona], creation: Creation, capability: str) -> list[Persona]:
     """The keys that may do something with what was created, the one that created it first."""
-    able = [each for each in personas if each.state == "active" and each.holds(capability)]
+    able = [each for each in personas if each.is_able(capability)]
     own = [each for each in able if creation.user in (each.user, None)]
     own.sort(key=lambda each: each.name != creation.persona)
     return list({each.user: each for each in reversed(own)}.values())

@@ -131,7 +131,7 @@ class Pricing:
         readers = [
             persona
             for persona in self._target.personas.values()
-            if persona.user == workflow.owner and persona.state == "active" and persona.holds("workflow:read")
+            if persona.user == workflow.owner and persona.is_able("workflow:read")
         ]
         if not readers or Action.READ not in self._target.limits.allow:
             return None

@@ -78,3 +78,7 @@ class Persona:
     def holds(self, *capabilities: str) -> bool:
         """Whether the key meets each of these requirements."""
         return all(meets(self.capabilities, each) for each in capabilities)
+
+    def is_able(self, *capabilities: str) -> bool:
+        """Whether the key is active, too."""
+        return self.state == "active" and self.holds(*capabilities)

@@ -165,7 +165,7 @@ def cancel_in_flight(exchange: Exchange, *, after: Sequence[str]) -> Iterator[Cl
     """
     if exchange.status in (None, 429) or not after:
         return
-    is_accepted = 200 <= (exchange.status or 0) < 300
+    is_accepted = exchange.is_success
     if not is_accepted and after[0] not in IN_FLIGHT:
         return  # it had ended by then, or a broken promise of another kind cancelled it
     is_taken_back = status_in(exchange) in ("cancel_requested", "cancelled") and "processing" in after

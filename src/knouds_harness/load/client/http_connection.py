@@ -31,9 +31,8 @@ MAX_HEAD_BYTES = 256 * 1024
 MAX_BODY_BYTES = 16 * 1024 * 1024
 _READ_BYTES = _SEND_BYTES = 64 * 1024
 READ, WRITE = 1, 2  # what a loop watches for
-_thread_id = monkey.get_original(
-    "_thread", "get_ident"
-)  # as a hub knows its own; patched, it is a greenlet's
+# As a hub knows its own; patched, it is a greenlet's.
+_thread_id = monkey.get_original("_thread", "get_ident")
 _EARLY_S = 0.001  # the loop's clock may be a little behind
 
 

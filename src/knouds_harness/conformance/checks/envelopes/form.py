@@ -54,7 +54,7 @@ def json_content_type(exchange: Exchange) -> Iterator[Claim]:
 def json_object(exchange: Exchange) -> Iterator[Claim]:
     """Every answer that succeeds is a JSON object, apart from the workflow list, which is an array."""
     is_asked_for = exchange.request.method not in ("HEAD", "OPTIONS")
-    if exchange.status is None or not 200 <= exchange.status < 300 or not is_asked_for:
+    if not exchange.is_success or not is_asked_for:
         return
     try:
         body = exchange.json()
