@@ -86,36 +86,42 @@ class ConcurrentTests:
 
     def __init__(
         self,
-        items: Iterable[pytest.Function],
         *,
         call: Callable[[pytest.Function], None],
         lock: RunLock,
         most_at_once: int,
-        in_order: bool = False,
     ) -> None:
-        """Begin them in this order.
+        """Begin none yet.
 
         Args:
-            items: Tests that neither change what another of them sees, nor see what another changes.
             call: Runs the body of one.
             lock: Held by each while it computes.
             most_at_once: How many have begun and not ended at any time.
+        """
+        self._call = call
+        self._lock = lock
+        self._threads = ThreadPoolExecutor(most_at_once, thread_name_prefix="test-side-by-side")
+        self._bodies: dict[str, Future[None]] = {}
+
+    def begin(self, items: Iterable[pytest.Function], *, in_order: bool = False) -> None:
+        """Begin tests in this order; whoever interrupts it has to ``stop`` those that have begun.
+
+        Args:
+            items: Tests that neither change what another of them sees, nor see what another changes.
             in_order: Each begins when those before it wait for something that takes long, and not before.
         """
 
         def in_turn(item: pytest.Function, has_begun: threading.Event) -> None:
-            with lock.held():
+            with self._lock.held():
                 has_begun.set()
-                call(item)
+                self._call(item)
 
-        self._threads = ThreadPoolExecutor(most_at_once, thread_name_prefix="test-side-by-side")
-        self._bodies: dict[str, Future[None]] = {}
         for item in items:
             has_begun = threading.Event()
             self._bodies[item.nodeid] = self._threads.submit(in_turn, item, has_begun)
             if in_order:
                 has_begun.wait()
-                lock.await_quiet()
+                self._lock.await_quiet()
 
     def finish(self, item: pytest.Function) -> None:
         """Wait for the body of a test to end, and raise what it raised."""

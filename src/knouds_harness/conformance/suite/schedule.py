@@ -87,7 +87,7 @@ class SuiteSchedule:
     def stop(self) -> None:
         """Have those end that have begun, at their next request, and begin no more."""
         groups = set(self._beside.values())
-        if not all(each.are_done for each in groups):
+        if groups:
             self._run.tester.halted_by = HarnessError("the run was stopped")
             self._run.lock.end_waits()
             self._run.tester.reservations.end()
@@ -129,14 +129,13 @@ class SuiteSchedule:
         if not items:
             return
         run = self._run
-        begun = ConcurrentTests(
-            items,
+        group = ConcurrentTests(
             call=lambda item: call_body(item, _values_for(item, run), run.recorder),
             lock=run.lock,
             most_at_once=at_once or run.tester.most_at_once,
-            in_order=in_order,
         )
-        self._beside |= {item.nodeid: begun for item in items}
+        self._beside |= {item.nodeid: group for item in items}  # first, so that Ctrl-C stops it half begun
+        group.begin(items, in_order=in_order)
 
     def _await_use(self) -> None:
         """Wait until few are left of the window to be filled, or those who use it have ended."""

@@ -36,9 +36,8 @@ def begun(lock):
     all_begun = []
 
     def begin(items, call, *, most_at_once=4, in_order=False):
-        all_begun.append(
-            ConcurrentTests(items, call=call, lock=lock, most_at_once=most_at_once, in_order=in_order)
-        )
+        all_begun.append(ConcurrentTests(call=call, lock=lock, most_at_once=most_at_once))
+        all_begun[-1].begin(items, in_order=in_order)
         return all_begun[-1]
 
     yield begin

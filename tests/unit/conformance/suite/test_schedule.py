@@ -9,7 +9,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from loading import wait_until
 
+from knouds_harness.conformance.suite import schedule as schedule_module
+from knouds_harness.conformance.suite.concurrent_tests import Reservations, RunLock
 from knouds_harness.conformance.suite.running import collect_suite
 from knouds_harness.conformance.suite.schedule import SuiteSchedule, arguments_of, is_about_runs
 from knouds_harness.conformance.suite.selection import checks_of, needs_of
@@ -76,6 +79,35 @@ def test_what_runs_nothing_comes_while_others_wait(suite):
 
     assert len(without_runs) > len(suite) / 3
     assert max(map(place, without_runs)) < min(map(place, marked(suite, "waits", "fills_window")))
+
+
+def test_tests_end_when_interrupted_while_others_begin(suite, monkeypatch):
+    """Ctrl-C between two that begin one after the other leaves none running while the record is finished."""
+    schedule = schedule_of(suite, SANDBOX)
+    run = schedule._run  # noqa: SLF001 - what a whole run would hold
+    run.lock, run.tester.halted_by = RunLock(), None
+    run.tester.reservations = Reservations(run.lock.released)
+    ended = []
+
+    def body(item, _arguments, _recorder):
+        with run.lock.released():
+            wait_until(lambda: run.tester.halted_by is not None)
+        ended.append(item)
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    run.recorder = None
+    monkeypatch.setattr(schedule_module, "call_body", body)
+    monkeypatch.setattr(schedule_module, "_values_for", lambda *_: {})
+    monkeypatch.setattr(run.lock, "await_quiet", interrupt)
+    waits = marked(suite, "waits")
+
+    with pytest.raises(KeyboardInterrupt):
+        schedule.call(waits[0])
+    schedule.stop()
+
+    assert len(ended) == 1
 
 
 def test_tests_of_another_suite_run_alone():
