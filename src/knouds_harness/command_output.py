@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from itertools import zip_longest
 from typing import Any, Final
 
@@ -27,6 +28,24 @@ format_option: Final = click.option(
     show_default=True,
     help="Output format",
 )
+
+
+class OutputClosed(KeyboardInterrupt):
+    """Nobody reads what a command prints any more; whatever handles Ctrl-C handles this too."""
+
+
+class CommandConsole(Console):
+    """Prints what a command shows; where nobody reads that any more, the command ends as Ctrl-C ends it."""
+
+    def on_broken_pipe(self) -> None:
+        """Print nothing more, and end what goes on in order, so that what was measured is kept.
+
+        Raises:
+            OutputClosed: Always.
+        """
+        with suppress(SystemExit):
+            super().on_broken_pipe()
+        raise OutputClosed
 
 
 def print_json(name: str, contents: Mapping[str, Any]) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import click
-from rich.console import Console
 
+from knouds_harness.command_output import CommandConsole
 from knouds_harness.conformance.discovery.run_plan import check_plan
 from knouds_harness.conformance.needs.advice import print_advice
 from knouds_harness.conformance.suite.options import RunOptions
@@ -55,7 +55,7 @@ def run_check(asked: Mapping[str, object]) -> int:
     Args:
         asked: Options by their names in ``RunOptions``.
     """
-    console = Console()
+    console = CommandConsole()
     whole = {name: value.absolute() if isinstance(value, Path) else value for name, value in asked.items()}
     result = run_suite(runner_arguments(RunOptions, whole), console=console)
     if result.folder is not None:

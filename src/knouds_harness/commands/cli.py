@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import click
 
+from knouds_harness.command_output import OutputClosed
 from knouds_harness.errors import ExitCode, HarnessError
 from knouds_harness.open_files import LEAST_OPEN_FILES, require_open_files
 from knouds_harness.printable import printable
@@ -61,7 +62,7 @@ class LazyGroup(click.Group):
         """Run the command; where nobody reads what it prints any more, end without a verdict."""
         try:
             return super().invoke(ctx)
-        except BrokenPipeError:  # click would end with 1, which means a breach
+        except (BrokenPipeError, OutputClosed):  # click would end with 1, a breach, or print a line
             sys.exit(ExitCode.INTERRUPTED)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - the same
@@ -113,10 +114,6 @@ def main() -> None:
     _end_as_ctrl_c_does()
     try:
         _run()
-    except SystemExit as ended:  # rich ends with 1 there
-        if isinstance(ended.__context__, BrokenPipeError):
-            sys.exit(ExitCode.INTERRUPTED)
-        raise
     finally:
         try:
             sys.stdout.flush()

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
-from rich.console import Console
 
-from knouds_harness.command_output import format_option, print_json
+from knouds_harness.command_output import CommandConsole, format_option, print_json
 from knouds_harness.commands.alternating_runs import Contender, run_in_turn
 from knouds_harness.commands.folder_options import baselines_folder_option, runs_folder_option
 from knouds_harness.errors import ExitCode, UsageError
@@ -149,7 +148,7 @@ def compare(
     if form == "json":
         print_json("comparison", comparison_contents(comparison))
     else:
-        print_comparison(comparison, page, console=Console())
+        print_comparison(comparison, page, console=CommandConsole())
     sys.exit(comparison.exit_code)
 
 
@@ -177,7 +176,7 @@ def _repeated(
     options: Sequence[str],
     runs_folder: Path,
 ) -> tuple[list[Path], list[Path]]:
-    console = Console(stderr=True)
+    console = CommandConsole(stderr=True)
     seed = draw_seed() if seed is None else seed
     console.print(f"{2 * rounds} runs in turn, seed {seed}; Ctrl-C ends them.", highlight=False)
     done = run_in_turn(

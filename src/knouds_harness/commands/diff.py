@@ -8,9 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 import click
-from rich.console import Console
 
-from knouds_harness.command_output import format_option, print_json, print_line, print_table
+from knouds_harness.command_output import CommandConsole, format_option, print_json, print_line, print_table
 from knouds_harness.contract.difference import Kind, differences
 from knouds_harness.contract.document import load_document, shipped_document
 from knouds_harness.errors import ExitCode, UsageError
@@ -41,7 +40,7 @@ def diff(old: Path, new: Path, *, form: str) -> None:
     if form == "json":
         print_json("diff", {"differences": [asdict(each) for each in found]})
     else:
-        console = Console()
+        console = CommandConsole()
         print_table([(each.kind, f"{each.place}: {each.says}") for each in found], console=console)
         unknown = f", {counts[Kind.UNKNOWN]} cannot be told" if are_runs else ""
         print_line(

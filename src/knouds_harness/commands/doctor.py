@@ -6,9 +6,8 @@ import sys
 from dataclasses import asdict
 
 import click
-from rich.console import Console
 
-from knouds_harness.command_output import format_option, print_json
+from knouds_harness.command_output import CommandConsole, format_option, print_json
 from knouds_harness.conformance.discovery.doctor import examine, print_diagnosis
 from knouds_harness.conformance.suite.options import RunOptions
 from knouds_harness.option_declarations import click_options, options_from
@@ -24,5 +23,5 @@ def doctor(*, form: str, **asked: object) -> None:
     if form == "json":
         print_json("diagnosis", asdict(found))
     else:
-        print_diagnosis(found, console=Console())
+        print_diagnosis(found, console=CommandConsole())
     sys.exit(found.exit_code)

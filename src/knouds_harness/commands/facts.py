@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.console import Console
 
-from knouds_harness.command_output import format_option, print_json
+from knouds_harness.command_output import CommandConsole, format_option, print_json
 from knouds_harness.commands.traceability import coverage, coverage_as_json, print_coverage
 from knouds_harness.conformance.judging.user_checks import USER, UserChecks, load_checks
 from knouds_harness.conformance.needs.least_profiles import everything, least_profiles
@@ -49,4 +48,4 @@ def facts(run: Path | None, checks: Path | None, *, gaps: bool, form: str) -> No
     if form == "json":
         print_json("facts", {"facts": coverage_as_json(rows, gaps_only=gaps)})
     else:
-        print_coverage(rows, gaps_only=gaps, console=Console())
+        print_coverage(rows, gaps_only=gaps, console=CommandConsole())

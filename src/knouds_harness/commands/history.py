@@ -12,7 +12,7 @@ from typing import Final
 import click
 from rich.console import Console
 
-from knouds_harness.command_output import format_option, print_json
+from knouds_harness.command_output import CommandConsole, format_option, print_json
 from knouds_harness.commands.folder_options import baselines_folder_option, runs_folder_option
 from knouds_harness.errors import RunRecordError, UsageError
 from knouds_harness.reporting.comparison.blocks import ALL
@@ -123,7 +123,7 @@ def history(
         modes={"--measure": bool(measure), "--measures": lists_measures, "--prune": prune},
         of_pruning={"--keep": keep is not None, "--older-than": older_than is not None, "--yes": yes},
     )
-    console = Console()
+    console = CommandConsole()
     if not console.is_terminal:
         console.width = _WIDTH_IN_A_PIPE
     if prune and form != "table":

@@ -16,6 +16,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
+from knouds_harness.command_output import CommandConsole
 from knouds_harness.conformance.discovery.discovery import Discovery
 from knouds_harness.conformance.needs.advice import print_advice
 from knouds_harness.conformance.needs.reach import provable_facts
@@ -103,7 +104,7 @@ def init(
         http=http,
         personas={secret.label.removeprefix("key:"): _unknown_persona(secret) for secret in secrets.values()},
     )
-    console = Console()
+    console = CommandConsole()
     with Client(target=target, guard=Guard(target, yes_production=bool(yes_production))) as client:
         first_contact(client, address="--url")
         _say(console, f"{base_url} answers. Sending reads, and requests that can have no effect.")

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import click
 from click.core import ParameterSource
-from rich.console import Console
 
+from knouds_harness.command_output import CommandConsole
 from knouds_harness.commands.folder_options import baselines_folder_option, runs_folder_option
 from knouds_harness.commands.live_server import LiveLoad, serving
 from knouds_harness.commands.load_capacity import OF_THE_SEARCH, search_capacity
@@ -114,7 +114,7 @@ def load(
     """
     file = scenario_file(scenario)
     command = shlex.join(["knouds-harness", *sys.argv[1:]])
-    errors = Console(stderr=True, quiet=quiet)
+    errors = CommandConsole(stderr=True, quiet=quiet)
     if asked["plan_only"]:
         _refuse_to_serve(dashboard=dashboard, metrics_port=metrics_port, otlp_endpoint=otlp_endpoint)
     if baseline and find_capacity:
@@ -175,7 +175,7 @@ def load(
             if side is not None:
                 _compare(launched.folder, side, asked["objectives"] or objectives_path())
             paths = render_all(launched.folder)
-            print_summary(read_run(launched.folder), paths, console=Console())
+            print_summary(read_run(launched.folder), paths, console=CommandConsole())
             served.end(paths.html)
     sys.exit(launched.exit_code)
 

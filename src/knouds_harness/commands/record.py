@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from knouds_harness.command_output import CommandConsole
 from knouds_harness.conformance.discovery.run_plan import record_plan
 from knouds_harness.conformance.needs.need import CONTROL
 from knouds_harness.conformance.outcomes import all_outcomes, windows
@@ -83,7 +84,7 @@ def record(
     knouds-harness record --update --outcome 'getWhoami-*'   some of them, anew
     knouds-harness record --from traffic.har                 of a browser, a proxy or a run
     """
-    console = Console()
+    console = CommandConsole()
     if source is not None:
         if update or outcome:
             raise UsageError("--from sends nothing, so it goes with --folder and --base-url alone")

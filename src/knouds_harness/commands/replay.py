@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import click
-from rich.console import Console
 
+from knouds_harness.command_output import CommandConsole
 from knouds_harness.conformance.replay.replay import Conditions
 from knouds_harness.conformance.replay.replay import replay as replay_findings
 from knouds_harness.conformance.suite.options import RunOptions
@@ -47,6 +47,6 @@ def replay(
             variant=variant,
             yes_production=options_from(RunOptions, asked).yes_production,
         ),
-        console=Console(),
+        console=CommandConsole(),
     )
     sys.exit(code)

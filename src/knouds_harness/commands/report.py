@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.console import Console
 
+from knouds_harness.command_output import CommandConsole
 from knouds_harness.commands.folder_options import baselines_folder_option
 from knouds_harness.errors import RunRecordError
 from knouds_harness.locations import objectives_path
@@ -38,4 +38,4 @@ def report(run: Path, *, baseline: Path | None, baselines_folder: Path) -> None:
         if readable is None:
             raise
         raise RunRecordError(f"{problem}\n  What else could be read is in {readable.html}.") from problem
-    print_summary(read_run(run), paths, console=Console())
+    print_summary(read_run(run), paths, console=CommandConsole())

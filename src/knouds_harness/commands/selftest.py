@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
+from knouds_harness.command_output import CommandConsole
 from knouds_harness.errors import ExitCode
 from knouds_harness.load.selftest.selftest import RATES, SelftestRow, SelftestVerdict
 from knouds_harness.load.selftest.selftest import selftest as run_selftest
@@ -41,7 +42,7 @@ def selftest(*, seconds: float, rates: tuple[float, ...]) -> None:
     whether arrivals come at the rate that is asked for, whether percentiles are the true ones, whether each
     request is counted, and what one costs. Takes about a minute; run it where, and when, you would measure.
     """
-    console = Console()
+    console = CommandConsole()
     verdict = run_selftest(seconds, rates=sorted(rates) or RATES, on_rows=lambda rows: _print(rows, console))
     console.print()
     for line in said(verdict):

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import click
-from rich.console import Console
 
+from knouds_harness.command_output import CommandConsole
 from knouds_harness.conformance.recorded.verification import verify as verify_traffic
 from knouds_harness.conformance.suite.options import RunOptions
 from knouds_harness.option_declarations import click_options, options_from
@@ -28,5 +28,5 @@ def verify(file: Path, *, base_url: str | None, **asked: object) -> None:
     options = options_from(RunOptions, asked)
     result = verify_traffic(file, base_url=base_url, strict=options.strict, runs_folder=options.runs_folder)
     paths = render_all(result.folder)
-    print_summary(read_run(result.folder), paths, console=Console())
+    print_summary(read_run(result.folder), paths, console=CommandConsole())
     sys.exit(result.exit_code)

@@ -15,9 +15,8 @@ from typing import Any
 
 import click
 import uvicorn
-from rich.console import Console
 
-from knouds_harness.command_output import format_option, print_json, print_table
+from knouds_harness.command_output import CommandConsole, format_option, print_json, print_table
 from knouds_harness.errors import HarnessError, UsageError
 from knouds_harness.sandbox.app import build_app
 from knouds_harness.sandbox.faults import FAULTS
@@ -258,4 +257,4 @@ def _print_faults(form: str) -> None:
     rows = [
         (fault.id, fault.fact, f"{fault.says}{' [subtle]' if fault.is_subtle else ''}") for fault in FAULTS
     ]
-    print_table(rows, console=Console())
+    print_table(rows, console=CommandConsole())
