@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
+from knouds_harness.errors import OutputClosed
 from knouds_harness.printable import printable
 
 FORMAT_VERSION: Final = 1
@@ -28,10 +29,6 @@ format_option: Final = click.option(
     show_default=True,
     help="Output format",
 )
-
-
-class OutputClosed(KeyboardInterrupt):
-    """Nobody reads what a command prints any more; whatever handles Ctrl-C handles this too."""
 
 
 class CommandConsole(Console):

@@ -135,3 +135,7 @@ class NotCreatedHere(HarnessError):
     """
 
     exit_code = ExitCode.GUARD
+
+
+class OutputClosed(KeyboardInterrupt):
+    """Nobody reads what a command prints any more; whatever handles Ctrl-C handles this too."""
