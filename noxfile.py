@@ -20,8 +20,9 @@ PIPELINE_SCHEMAS = "check-jsonschema==0.39.0"
 CLIENT_GENERATOR = "openapi-python-client==0.29.1"  # tests/clients/package.json pins what runs on Node
 SITE = "mkdocs-material==9.8.2"
 PAGES = ("README.md", "CHANGELOG.md", "docs", "spec", "reports/README.md", "benchmarks/README.md")
-WORKERS = str(2 * (os.cpu_count() or 1))  # of tests that wait for half of their time
-INTEGRATION = ("tests/integration", "--ignore=tests/integration/browser", "-n", WORKERS)
+CORES = str(os.cpu_count() or 1)
+SIDE_BY_SIDE = ("-n", str(2 * int(CORES)), "--dist=worksteal")  # for tests that wait for half of their time
+INTEGRATION = ("tests/integration", "--ignore=tests/integration/browser", *SIDE_BY_SIDE)
 HOLDS_JUNIT_SCHEMA = "pytest==9.1.1"
 IMAGE = "localhost/knouds-harness"
 
@@ -60,7 +61,7 @@ def lint(session: nox.Session) -> None:
 def typing(session: nox.Session) -> None:
     """Types, strictly (mypy)."""
     install(session, "typing")
-    session.run("mypy", *session.posargs)
+    session.run("mypy", "--num-workers", CORES, *session.posargs)
 
 
 @nox.session(tags=["gate"])
@@ -71,7 +72,7 @@ def tests(session: nox.Session) -> None:
         session.run("pytest", *session.posargs)
         return
     environment = {"JUNIT_SCHEMA": str(junit_schema(session))}
-    session.run("pytest", "tests/unit", "tests/mutants", "-n", "auto", env=environment)
+    session.run("pytest", "tests/unit", "tests/mutants", *SIDE_BY_SIDE, env=environment)
     session.run("pytest", "tests/conformance")  # one run on one target: in one process
 
 
@@ -148,7 +149,7 @@ def lowest(session: nox.Session) -> None:
     """Unit tests on the lowest versions that pyproject.toml allows."""
     needed = nox.project.dependency_groups(PYPROJECT, "test")
     session.install("--resolution", "lowest-direct", "-e", ".", *needed)
-    session.run("pytest", "tests/unit", "-n", "auto", *session.posargs)
+    session.run("pytest", "tests/unit", *SIDE_BY_SIDE, *session.posargs)
 
 
 @nox.session(default=False)
@@ -249,7 +250,7 @@ def mutation(session: nox.Session) -> None:
 def faults(session: nox.Session) -> None:
     """Check a sandbox with each of its faults, for the fact that it breaks; CI tries one of each fact."""
     install(session, "test")
-    command = ("pytest", "tests/integration/test_faults.py", "-n", WORKERS, *session.posargs)
+    command = ("pytest", "tests/integration/test_faults.py", *SIDE_BY_SIDE, *session.posargs)
     session.run(*command, env={"EVERY_FAULT": "1"})
 
 
@@ -257,7 +258,7 @@ def faults(session: nox.Session) -> None:
 def chaos(session: nox.Session) -> None:
     """Meet hostile and dying targets with each command; CI tries some of the cases."""
     install(session, "test")
-    command = ("pytest", "tests/integration/test_chaos.py", "-n", WORKERS, *session.posargs)
+    command = ("pytest", "tests/integration/test_chaos.py", *SIDE_BY_SIDE, *session.posargs)
     session.run(*command, env={"EVERY_CASE": "1"})
 
 
@@ -272,7 +273,7 @@ def endurance(session: nox.Session) -> None:
 def scripts(session: nox.Session) -> None:
     """Run the script of a finding of every fault in bash, at a broken server and at a healthy one."""
     install(session, "test")
-    command = ("pytest", "tests/integration/test_scripts.py", "-n", WORKERS, *session.posargs)
+    command = ("pytest", "tests/integration/test_scripts.py", *SIDE_BY_SIDE, *session.posargs)
     session.run(*command, env={"EVERY_FAULT": "1"})
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:  # only the generators import Locust
     from locust import User
     from locust.env import Environment
 
-    from knouds_harness.load.collection.recording import Second
+    from knouds_harness.load.collection.seconds import Second
     from knouds_harness.targets.profile import Target
 
 GENERATOR_CORE, SERVER_CORE = 0, 1
@@ -194,7 +194,7 @@ def measure(name: str, url: str, seconds: float) -> tuple[float, float]:
     from locust.env import Environment  # noqa: PLC0415
 
     from knouds_harness.load.collection.locust_statistics import use_exact_buckets  # noqa: PLC0415
-    from knouds_harness.load.collection.recording import LoadRecording  # noqa: PLC0415
+    from knouds_harness.load.collection.seconds import SecondsCollector  # noqa: PLC0415
     from knouds_harness.targets.limits import Limits  # noqa: PLC0415
     from knouds_harness.targets.profile import Target  # noqa: PLC0415
 
@@ -205,10 +205,10 @@ def measure(name: str, url: str, seconds: float) -> tuple[float, float]:
     runner = environment.create_local_runner()
     resources = ExitStack()
     if name == "KnoudsUser, recorded":
-        LoadRecording(environment)
+        SecondsCollector(environment)
     elif name in KEEP_A_RECORD:
         folder = Path(resources.enter_context(tempfile.TemporaryDirectory()))
-        LoadRecording(environment, on_second=keeping_a_record(environment, target, folder))
+        SecondsCollector(environment, on_second=keeping_a_record(environment, target, folder))
     runner.start(CONNECTIONS, spawn_rate=CONNECTIONS)
     gevent.sleep(1.0)
     requests = environment.stats.total.num_requests

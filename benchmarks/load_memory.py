@@ -28,7 +28,7 @@ from locust.env import Environment
 from knouds_harness.load.arrivals.arrival_user import Arrivals, ArrivalUser
 from knouds_harness.load.client.response import Response
 from knouds_harness.load.collection.locust_statistics import use_exact_buckets
-from knouds_harness.load.collection.recording import SecondsRecorder
+from knouds_harness.load.collection.seconds import SecondsRecorder
 from knouds_harness.load.generator.health import Watch
 from knouds_harness.load.generator.run_controller import RunController
 from knouds_harness.load.options import add_options, read_options

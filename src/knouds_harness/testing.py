@@ -18,7 +18,7 @@ from knouds_harness.conformance.support.call import Call
 from knouds_harness.contract.operations import Action
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Exchange, Request
-from knouds_harness.exchange.har import HarWriter
+from knouds_harness.exchange.traffic.har import HarWriter
 from knouds_harness.sandbox.providers import Latency
 from knouds_harness.sandbox.serving import RunningSandbox, running_sandbox
 from knouds_harness.targets.builtin import open_target

@@ -22,7 +22,7 @@ from knouds_harness.conformance.needs.least_profiles import (
 from knouds_harness.conformance.needs.need import missing_in
 from knouds_harness.conformance.needs.reach import proofs_by_fact, provable_facts
 from knouds_harness.contract.document import shipped_document
-from knouds_harness.reporting.fact_status import FactStatus, fact_rows
+from knouds_harness.reporting.check.fact_status import FactStatus, fact_rows
 from knouds_harness.targets.builtin import target_environment
 
 WHOLE = everything()

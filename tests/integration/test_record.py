@@ -16,7 +16,7 @@ from hand_started import write_profile
 from recorded import FOLDER, recordings
 
 from knouds_harness.errors import ExitCode
-from knouds_harness.exchange.recordings import read_recordings
+from knouds_harness.exchange.recordings.recording import read_recordings
 from knouds_harness.sandbox.serving import running_sandbox
 
 

@@ -16,7 +16,7 @@ from sampling import sampled
 from scripting import is_shown, printed_by
 
 from knouds_harness.conformance.recorded.verification import verify
-from knouds_harness.exchange.script import AT_ONCE
+from knouds_harness.exchange.reproduction.script import AT_ONCE
 from knouds_harness.runs.record import read_run
 from knouds_harness.sandbox.faults import FAULTS
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from mutants.mutant import Label, Mutant, answering, encoded, with_header, without_header
 
-from knouds_harness.exchange.recordings import Recording
+from knouds_harness.exchange.recordings.recording import Recording
 
 _NO_JSON = (
     ("write HTML", b"<!doctype html><title>Oops</title>"),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from knouds_harness.exchange.evidence import Pairs
-from knouds_harness.exchange.recordings import Recording
+from knouds_harness.exchange.recordings.recording import Recording
 
 
 class Label(StrEnum):

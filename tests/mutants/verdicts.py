@@ -14,7 +14,7 @@ from mutants.shape_operators import shapes
 from recorded import document, recordings, story_of
 from recorded import shapes as judge
 
-from knouds_harness.conformance.recorded.judgement import claims_about
+from knouds_harness.conformance.recorded.recording_judgement import claims_about
 from knouds_harness.runs.verdicts import fails_run, verdict_for
 
 OPERATORS: tuple[Operator, ...] = (

@@ -15,7 +15,7 @@ from clocks import Clock
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import Action, Operation
 from knouds_harness.exchange.evidence import Exchange, Request
-from knouds_harness.exchange.reproduction import curl
+from knouds_harness.exchange.reproduction.curl import curl
 from knouds_harness.runs.findings import Finding, fingerprint
 from knouds_harness.runs.header import RunHeader
 from knouds_harness.runs.verdicts import Verdict, verdict_for

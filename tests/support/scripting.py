@@ -19,7 +19,7 @@ from knouds_harness.conformance.suite.recorder import PROFILE_CHECK
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.exchange.sequence import parts_of
+from knouds_harness.exchange.reproduction.sequence import parts_of
 from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.record import RunRecord
 from knouds_harness.targets.builtin import target_environment

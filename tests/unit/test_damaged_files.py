@@ -25,7 +25,7 @@ from knouds_harness.conformance.recorded.captured_traffic import read_captured
 from knouds_harness.contract.difference import differences
 from knouds_harness.contract.document import load_document, shipped_document
 from knouds_harness.errors import ExitCode, HarnessError
-from knouds_harness.exchange.recordings import read_recording
+from knouds_harness.exchange.recordings.recording import read_recording
 from knouds_harness.measures.objectives import load_objectives
 from knouds_harness.reporting.comparison.baseline import set_baseline
 from knouds_harness.reporting.comparison.sides import keep, read_side

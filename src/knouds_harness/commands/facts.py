@@ -12,9 +12,9 @@ from knouds_harness.conformance.judging.user_checks import USER, UserChecks, loa
 from knouds_harness.conformance.needs.least_profiles import everything, least_profiles
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.sources import Source
-from knouds_harness.exchange.recording_folder import RecordingFolder
+from knouds_harness.exchange.recordings.folder import RecordingFolder
 from knouds_harness.locations import recordings_path
-from knouds_harness.reporting.fact_status import fact_rows
+from knouds_harness.reporting.check.fact_status import fact_rows
 from knouds_harness.runs.record import read_run
 
 

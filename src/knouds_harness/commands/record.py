@@ -25,8 +25,8 @@ from knouds_harness.conformance.suite.options import RunOptions
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.errors import ExitCode, UsageError
 from knouds_harness.exchange.contradictions import Contradiction
-from knouds_harness.exchange.recording_folder import Put, RecordingChange, RecordingFolder
-from knouds_harness.exchange.recordings import BUILT_IN
+from knouds_harness.exchange.recordings.folder import Put, RecordingChange, RecordingFolder
+from knouds_harness.exchange.recordings.recording import BUILT_IN
 from knouds_harness.option_declarations import click_options, options_from
 from knouds_harness.printable import printable
 from knouds_harness.targets.builtin import SANDBOX, open_target

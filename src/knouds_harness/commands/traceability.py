@@ -14,7 +14,7 @@ from knouds_harness.conformance.checks import all_checks
 from knouds_harness.conformance.needs.least_profile_texts import json_of, words_of
 from knouds_harness.conformance.needs.least_profiles import LeastProfile
 from knouds_harness.contract.sources import Fact, Source
-from knouds_harness.reporting.fact_status import FactStatus
+from knouds_harness.reporting.check.fact_status import FactStatus
 from knouds_harness.runs.header import DescribesCheck
 from knouds_harness.sandbox.faults import FAULTS
 

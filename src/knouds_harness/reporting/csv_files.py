@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Iterable
 
-from knouds_harness.reporting.fact_status import fact_rows
+from knouds_harness.reporting.check.fact_status import fact_rows
 from knouds_harness.reporting.load.columns import TIMES, operation_columns, time_columns
 from knouds_harness.runs.load_results import LoadResults
 from knouds_harness.runs.record import RunRecord

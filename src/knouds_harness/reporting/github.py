@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Final
 
 from knouds_harness.printable import printable
-from knouds_harness.reporting.fact_status import contradictions_of
+from knouds_harness.reporting.check.fact_status import contradictions_of
+from knouds_harness.reporting.check.ranking import findings_by_fact
 from knouds_harness.reporting.load.headline import describe, nothing_measured
-from knouds_harness.reporting.ranking import findings_by_fact
 from knouds_harness.reporting.render import RenderedPaths
 from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.record import RunRecord

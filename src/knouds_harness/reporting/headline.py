@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from knouds_harness.reporting.fact_status import FactRow, FactStatus, contradictions_of, standing_counts
+from knouds_harness.reporting.check.fact_status import FactRow, FactStatus, contradictions_of, standing_counts
 from knouds_harness.runs.load_results import LOAD_KIND
 from knouds_harness.runs.record import RunRecord
 from knouds_harness.runs.verdicts import RunOutcome, Verdict

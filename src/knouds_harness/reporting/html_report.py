@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from knouds_harness.reporting.drift import drift_of
-from knouds_harness.reporting.evidence import EvidenceView, evidence_of
-from knouds_harness.reporting.fact_status import (
+from knouds_harness.reporting.check.drift import drift_of
+from knouds_harness.reporting.check.evidence import EvidenceView, evidence_of
+from knouds_harness.reporting.check.fact_status import (
     FactRow,
     FactStatus,
     contradictions_of,
@@ -17,13 +17,13 @@ from knouds_harness.reporting.fact_status import (
     untested_rows,
     waiver_rows,
 )
-from knouds_harness.reporting.families import family_rows
+from knouds_harness.reporting.check.families import family_rows
+from knouds_harness.reporting.check.matrix import Look, Matrix, matrix_of
+from knouds_harness.reporting.check.ranking import FactFindings, findings_by_fact
+from knouds_harness.reporting.check.timeline import timeline_of
 from knouds_harness.reporting.headline import headline
-from knouds_harness.reporting.matrix import Look, Matrix, matrix_of
 from knouds_harness.reporting.pages import page, script_hashes, shipped
-from knouds_harness.reporting.ranking import FactFindings, findings_by_fact
 from knouds_harness.reporting.rerun_command import command_again
-from knouds_harness.reporting.timeline import timeline_of
 from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.record import RunRecord
 

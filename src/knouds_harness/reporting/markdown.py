@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from textwrap import indent
 
-from knouds_harness.reporting.drift import drift_of
-from knouds_harness.reporting.fact_status import (
+from knouds_harness.reporting.check.drift import drift_of
+from knouds_harness.reporting.check.fact_status import (
     FactStatus,
     contradictions_of,
     fact_rows,
@@ -16,9 +16,9 @@ from knouds_harness.reporting.fact_status import (
     untested_rows,
     waiver_rows,
 )
+from knouds_harness.reporting.check.ranking import findings_by_fact
 from knouds_harness.reporting.headline import headline
 from knouds_harness.reporting.markdown_text import code_span, escaped, fence
-from knouds_harness.reporting.ranking import findings_by_fact
 from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.record import RunRecord
 

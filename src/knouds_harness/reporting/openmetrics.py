@@ -9,7 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.openmetrics.exposition import generate_latest
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from knouds_harness.reporting.fact_status import fact_rows, standing_counts
+from knouds_harness.reporting.check.fact_status import fact_rows, standing_counts
 from knouds_harness.reporting.load.columns import TIMES, LoadColumn, Subject, operation_columns, time_columns
 from knouds_harness.runs.load_progress import LoadProgress
 from knouds_harness.runs.load_results import LoadResults

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from knouds_harness.errors import RunRecordError
 from knouds_harness.printable import printable
+from knouds_harness.reporting.check.junit import junit
 from knouds_harness.reporting.comparison.baseline import read_change
 from knouds_harness.reporting.csv_files import facts_csv, operations_csv
 from knouds_harness.reporting.html_report import html_report
-from knouds_harness.reporting.junit import junit
 from knouds_harness.reporting.load.html import load_html
 from knouds_harness.reporting.load.junit import load_junit
 from knouds_harness.reporting.load.markdown import load_markdown

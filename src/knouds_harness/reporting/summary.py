@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from knouds_harness.reporting.check.drift import drift_of
+from knouds_harness.reporting.check.fact_status import fact_rows, standing_counts, untested_rows, waiver_rows
+from knouds_harness.reporting.check.families import family_rows
 from knouds_harness.reporting.comparison.baseline import RunChange
 from knouds_harness.reporting.comparison.json_file import load_contents
 from knouds_harness.reporting.comparison.texts import headline as headline_of_change
-from knouds_harness.reporting.drift import drift_of
-from knouds_harness.reporting.fact_status import fact_rows, standing_counts, untested_rows, waiver_rows
-from knouds_harness.reporting.families import family_rows
 from knouds_harness.reporting.headline import headline
 from knouds_harness.reporting.load.headline import load_headline
 from knouds_harness.runs.findings import Finding

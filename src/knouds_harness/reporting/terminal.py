@@ -9,18 +9,18 @@ from rich.console import Console
 from rich.text import Text
 
 from knouds_harness.printable import printable
-from knouds_harness.reporting.drift import Drift, drift_of
-from knouds_harness.reporting.fact_status import (
+from knouds_harness.reporting.check.drift import Drift, drift_of
+from knouds_harness.reporting.check.fact_status import (
     FactStatus,
     contradictions_of,
     fact_rows,
     untested_rows,
     waiver_rows,
 )
+from knouds_harness.reporting.check.ranking import FactFindings, findings_by_fact
 from knouds_harness.reporting.github import add_to_step_summary, is_there, workflow_commands
 from knouds_harness.reporting.headline import Headline, headline
 from knouds_harness.reporting.load.terminal import print_load_summary
-from knouds_harness.reporting.ranking import FactFindings, findings_by_fact
 from knouds_harness.reporting.render import RenderedPaths
 from knouds_harness.runs.record import RunRecord
 

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from knouds_harness.errors import RunRecordError
 from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.exchange.har import read_har
+from knouds_harness.exchange.traffic.har import read_har
 from knouds_harness.file_content import file_content
 from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.header import RunDocument, RunHeader, RunSetup, RunTarget

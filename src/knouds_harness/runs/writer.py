@@ -12,8 +12,8 @@ from typing import Self
 from knouds_harness.errors import ExitCode
 from knouds_harness.exchange.created_workflows import LEDGER_FILE
 from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.exchange.har import HarWriter
 from knouds_harness.exchange.redaction import Redactor
+from knouds_harness.exchange.traffic.har import HarWriter
 from knouds_harness.runs.counts import RunCounts
 from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.header import RunHeader, RunSetup

@@ -21,9 +21,9 @@ import httpx
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from knouds_harness.sandbox.accounts import find_key
 from knouds_harness.sandbox.envelopes import answer
-from knouds_harness.sandbox.store import Store
+from knouds_harness.sandbox.state.accounts import find_key
+from knouds_harness.sandbox.state.store import Store
 from knouds_harness.sandbox.webhooks import Deliverer
 
 KEPT_REQUESTS = 100

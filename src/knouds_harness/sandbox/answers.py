@@ -13,10 +13,10 @@ from urllib.parse import parse_qsl
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from knouds_harness.sandbox.accounts import Key, find_key
 from knouds_harness.sandbox.calls import Services
 from knouds_harness.sandbox.envelopes import as_json
-from knouds_harness.sandbox.store import Store
+from knouds_harness.sandbox.state.accounts import Key, find_key
+from knouds_harness.sandbox.state.store import Store
 
 
 @dataclass(kw_only=True)

@@ -16,6 +16,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from knouds_harness.sandbox.access.hosts import with_checked_hosts
+from knouds_harness.sandbox.access.rate_limits import RateLimiter
 from knouds_harness.sandbox.activity import Activity
 from knouds_harness.sandbox.answers import OutgoingAnswer, change_answers
 from knouds_harness.sandbox.calls import Services
@@ -23,13 +25,11 @@ from knouds_harness.sandbox.engine import Engine
 from knouds_harness.sandbox.envelopes import Refusal, answer, not_found, refuse
 from knouds_harness.sandbox.fault_points import Point
 from knouds_harness.sandbox.faults import active_edits
-from knouds_harness.sandbox.hosts import with_checked_hosts
 from knouds_harness.sandbox.providers import Latency
-from knouds_harness.sandbox.rate_limits import RateLimiter
 from knouds_harness.sandbox.receivers import ReceiverRules
-from knouds_harness.sandbox.routes import make_routes, with_normal_paths
+from knouds_harness.sandbox.routing.routes import make_routes, with_normal_paths
 from knouds_harness.sandbox.seeding import seed_store
-from knouds_harness.sandbox.store import Store
+from knouds_harness.sandbox.state.store import Store
 from knouds_harness.sandbox.variants import find_variant
 from knouds_harness.sandbox.webhooks import Deliverer
 

@@ -8,14 +8,14 @@ from typing import Any
 
 from starlette.requests import Request
 
-from knouds_harness.sandbox.accounts import Account, Key
+from knouds_harness.sandbox.access.rate_limits import RateLimiter
 from knouds_harness.sandbox.bodies import read_json
 from knouds_harness.sandbox.engine import Engine
 from knouds_harness.sandbox.fault_points import ActiveEdits, Point
 from knouds_harness.sandbox.providers import Latency
-from knouds_harness.sandbox.rate_limits import RateLimiter
 from knouds_harness.sandbox.receivers import ReceiverRules
-from knouds_harness.sandbox.store import Store
+from knouds_harness.sandbox.state.accounts import Account, Key
+from knouds_harness.sandbox.state.store import Store
 
 
 @dataclass(kw_only=True, slots=True)

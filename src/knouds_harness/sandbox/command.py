@@ -18,9 +18,9 @@ import uvicorn
 
 from knouds_harness.command_output import CommandConsole, format_option, print_json, print_table
 from knouds_harness.errors import HarnessError, UsageError
+from knouds_harness.sandbox.access.hosts import is_loopback
 from knouds_harness.sandbox.app import build_app
 from knouds_harness.sandbox.faults import FAULTS
-from knouds_harness.sandbox.hosts import is_loopback
 from knouds_harness.sandbox.providers import Latency
 from knouds_harness.sandbox.receivers import ReceiverRules, is_receivable
 from knouds_harness.sandbox.seeding import seeded_keys, seeded_webhook_secret, uses_of_keys

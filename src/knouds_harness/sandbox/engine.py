@@ -10,8 +10,14 @@ import heapq
 import time
 
 from knouds_harness.sandbox.fault_points import ActiveEdits, Point
-from knouds_harness.sandbox.run_records import StoredRun, end_run, find_run, request_cancel, runs_in_flight
-from knouds_harness.sandbox.store import Store
+from knouds_harness.sandbox.state.run_records import (
+    StoredRun,
+    end_run,
+    find_run,
+    request_cancel,
+    runs_in_flight,
+)
+from knouds_harness.sandbox.state.store import Store
 from knouds_harness.sandbox.webhooks import Deliverer, queue_delivery
 
 _STOP_S = 0.1

@@ -12,12 +12,12 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from knouds_harness.sandbox.accounts import add_account, add_key
-from knouds_harness.sandbox.authentication import KEY_PREFIX
-from knouds_harness.sandbox.run_records import accept_run, end_run
-from knouds_harness.sandbox.store import Store
-from knouds_harness.sandbox.workflow_documents import REQUEST_INPUT, RESPONSE_OUTPUT, new_members
-from knouds_harness.sandbox.workflow_records import add_workflow
+from knouds_harness.sandbox.access.authentication import KEY_PREFIX
+from knouds_harness.sandbox.state.accounts import add_account, add_key
+from knouds_harness.sandbox.state.run_records import accept_run, end_run
+from knouds_harness.sandbox.state.store import Store
+from knouds_harness.sandbox.state.workflow_documents import REQUEST_INPUT, RESPONSE_OUTPUT, new_members
+from knouds_harness.sandbox.state.workflow_records import add_workflow
 
 _PLENTY = 1_000_000_000
 _ENOUGH = 1_000_000

@@ -16,12 +16,12 @@ from typing import Any
 
 import httpx
 
-from knouds_harness.sandbox.capabilities import meets
+from knouds_harness.sandbox.access.capabilities import meets
 from knouds_harness.sandbox.envelopes import as_json
 from knouds_harness.sandbox.fault_points import ActiveEdits, Point
 from knouds_harness.sandbox.receivers import ReceiverRefused, ReceiverRules
-from knouds_harness.sandbox.run_records import StoredRun
-from knouds_harness.sandbox.store import Store
+from knouds_harness.sandbox.state.run_records import StoredRun
+from knouds_harness.sandbox.state.store import Store
 
 RETRY_AFTER_S = (1, 4, 15, 60, 240)
 """Pauses between attempts, before ``time_scale``; after the last one a delivery is given up."""

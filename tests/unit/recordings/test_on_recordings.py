@@ -21,7 +21,7 @@ from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.execution_status import statuses_in
 from knouds_harness.exchange.pricing import Pricing
 from knouds_harness.exchange.profile_check import check_profile
-from knouds_harness.exchange.recordings import TEST_SECRET
+from knouds_harness.exchange.recordings.recording import TEST_SECRET
 from knouds_harness.exchange.signature import HEADER, SignatureRefused, verify
 from knouds_harness.runs.record import RunHeader, RunWriter
 from knouds_harness.targets.resources import Model, Workflow

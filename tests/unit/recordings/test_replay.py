@@ -18,7 +18,7 @@ from recorded import (
     story_of,
 )
 
-from knouds_harness.conformance.recorded.judgement import claims_about
+from knouds_harness.conformance.recorded.recording_judgement import claims_about
 from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.exchange.webhook_receiver import Receiver
 

@@ -13,7 +13,7 @@ import pytest
 from run_records import HEADER, START, SteppingClock, add_finding, empty, exchange, finding, start
 
 from knouds_harness.errors import RunRecordError
-from knouds_harness.exchange.har import HarWriter
+from knouds_harness.exchange.traffic.har import HarWriter
 from knouds_harness.runs.record import read_run
 from knouds_harness.runs.surface import Answers, Surface
 from knouds_harness.runs.verdicts import RunOutcome

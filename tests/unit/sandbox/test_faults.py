@@ -7,8 +7,8 @@ import pytest
 
 from knouds_harness.errors import UnknownName
 from knouds_harness.sandbox.faults import EDITS, FAMILIES, FAULTS, check_faults
-from knouds_harness.sandbox.operations import OPERATIONS
-from knouds_harness.sandbox.routes import PUBLIC
+from knouds_harness.sandbox.routing.operations import OPERATIONS
+from knouds_harness.sandbox.routing.routes import PUBLIC
 
 
 def test_every_fault_does_something_and_everything_done_is_a_fault():

@@ -7,7 +7,7 @@ import pytest
 from knouds_harness.sandbox.faults import FAULTS
 from knouds_harness.sandbox.providers import MODELS
 from knouds_harness.sandbox.seeding import seed_store, seeded_keys
-from knouds_harness.sandbox.store import Store
+from knouds_harness.sandbox.state.store import Store
 
 GUIDE = (Path(__file__).parents[3] / "docs" / "sandbox.md").read_text(encoding="utf-8")
 

@@ -7,7 +7,7 @@ import pytest
 from knouds_harness.errors import UsageError
 from knouds_harness.sandbox.command import sandbox
 from knouds_harness.sandbox.seeding import seed_store, seeded_webhook_secret
-from knouds_harness.sandbox.store import Store
+from knouds_harness.sandbox.state.store import Store
 
 URL = "http://127.0.0.1:9000/hook"
 

@@ -7,7 +7,7 @@ import trustme
 
 from knouds_harness.errors import ProfileError
 from knouds_harness.exchange.redaction import Redactor
-from knouds_harness.exchange.reproduction import ShellNames
+from knouds_harness.exchange.reproduction.curl import ShellNames
 
 ADDRESS = 'base_url = "https://staging.example.com"\n[http]\n'
 TOKEN = "Bearer gateway 0123"

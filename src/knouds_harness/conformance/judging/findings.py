@@ -9,7 +9,7 @@ from typing import Any
 from knouds_harness.conformance.judging.claim import Check, Claim
 from knouds_harness.contract.document import Document
 from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.exchange.reproduction import ShellNames, curl
+from knouds_harness.exchange.reproduction.curl import ShellNames, curl
 from knouds_harness.runs.findings import Finding, fingerprint
 from knouds_harness.runs.verdicts import fails_run, verdict_for
 from knouds_harness.targets.waivers import Waiver

@@ -20,7 +20,7 @@ from knouds_harness.contract.known_places import FREE, KnownPlaces
 from knouds_harness.contract.operations import Action
 from knouds_harness.contract.sources import Fact
 from knouds_harness.exchange.evidence import Exchange, Pairs, parsed_json
-from knouds_harness.exchange.reproduction import ShellNames, curl
+from knouds_harness.exchange.reproduction.curl import ShellNames, curl
 from knouds_harness.runs.findings import Finding, fingerprint
 from knouds_harness.runs.surface import Answers, Place, Surface
 from knouds_harness.runs.verdicts import Verdict

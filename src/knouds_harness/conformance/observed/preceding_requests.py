@@ -10,7 +10,7 @@ from typing import Final
 from knouds_harness.contract.operations import Action
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.execution_status import body_of
-from knouds_harness.exchange.sequence import ended_at
+from knouds_harness.exchange.reproduction.sequence import ended_at
 
 _SAYS_OF_ITSELF: Final = frozenset(
     {

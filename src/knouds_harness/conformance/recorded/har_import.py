@@ -8,12 +8,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 from knouds_harness.conformance.recorded.captured_traffic import Captured
-from knouds_harness.conformance.recorded.judgement import judgement_of
+from knouds_harness.conformance.recorded.recording_judgement import judgement_of
 from knouds_harness.contract.document import Document
 from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.exchange.recording_redaction import RecordingRedactor
-from knouds_harness.exchange.recordings import Recording, RecordingOrigin
+from knouds_harness.exchange.recordings.recording import Recording, RecordingOrigin
+from knouds_harness.exchange.recordings.redaction import RecordingRedactor
 
 
 @dataclass(frozen=True, kw_only=True)

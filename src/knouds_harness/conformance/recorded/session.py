@@ -16,7 +16,7 @@ from knouds_harness.conformance.needs.untested import Untested
 from knouds_harness.conformance.needs.webhooks import mints_webhooks
 from knouds_harness.conformance.outcomes.outcome import ProvokedOutcome
 from knouds_harness.conformance.outcomes.resources import OutcomeResources
-from knouds_harness.conformance.recorded.judgement import judgement_of
+from knouds_harness.conformance.recorded.recording_judgement import judgement_of
 from knouds_harness.conformance.suite.options import RunOptions
 from knouds_harness.conformance.suite.session import ConformanceRun, open_run
 from knouds_harness.conformance.suite.tester import disputed_slug
@@ -26,8 +26,8 @@ from knouds_harness.contract.sources import Source
 from knouds_harness.errors import RunRecordError
 from knouds_harness.exchange.created_workflows import LEDGER_FILE, CreatedWorkflows
 from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.exchange.recording_redaction import RecordingRedactor
-from knouds_harness.exchange.recordings import BUILT_IN, Recording, RecordingOrigin
+from knouds_harness.exchange.recordings.recording import BUILT_IN, Recording, RecordingOrigin
+from knouds_harness.exchange.recordings.redaction import RecordingRedactor
 from knouds_harness.targets.builtin import SANDBOX
 
 

@@ -21,7 +21,7 @@ from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.errors import ExitCode
 from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.exchange.recording_folder import RecordingFolder
+from knouds_harness.exchange.recordings.folder import RecordingFolder
 from knouds_harness.locations import recordings_path
 from knouds_harness.runs.header import RunHeader
 from knouds_harness.runs.verdicts import RunOutcome

@@ -21,7 +21,7 @@ from knouds_harness.conformance.replay.id_substitution import (
     renamed,
     with_members_of_now,
 )
-from knouds_harness.conformance.replay.judgement import CannotTell, ReplayJudge, ReplayStatus
+from knouds_harness.conformance.replay.replay_judgement import CannotTell, ReplayJudge, ReplayStatus
 from knouds_harness.contract.document import Document, shipped_document
 from knouds_harness.contract.operations import Action
 from knouds_harness.contract.shapes import ShapeJudge
@@ -30,7 +30,7 @@ from knouds_harness.exchange.client import KEY_HEADER, Client
 from knouds_harness.exchange.evidence import Exchange, Pairs, Request
 from knouds_harness.exchange.execution_status import body_of
 from knouds_harness.exchange.first_contact import first_contact
-from knouds_harness.exchange.sequence import SequencePart, parts_of, pause_s
+from knouds_harness.exchange.reproduction.sequence import SequencePart, parts_of, pause_s
 from knouds_harness.printable import printable
 from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.record import RunRecord, read_run

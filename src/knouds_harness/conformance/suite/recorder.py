@@ -18,9 +18,9 @@ from knouds_harness.contract.document import Document
 from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.exchange.contradictions import Contradiction
 from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.exchange.reproduction import ShellNames, curl
-from knouds_harness.exchange.script import script
-from knouds_harness.exchange.sequence import essential_steps, parts_of
+from knouds_harness.exchange.reproduction.curl import ShellNames, curl
+from knouds_harness.exchange.reproduction.script import script
+from knouds_harness.exchange.reproduction.sequence import essential_steps, parts_of
 from knouds_harness.runs.findings import Finding, fingerprint
 from knouds_harness.runs.record import RunWriter
 from knouds_harness.runs.results import Cause

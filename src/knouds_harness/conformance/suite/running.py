@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from knouds_harness.conformance.suite.plugin import fills_early, finished_run, opened_run
 from knouds_harness.conformance.suite.selection import checks_of
 from knouds_harness.conformance.suite.session import ConformanceRun
-from knouds_harness.errors import ExitCode, HarnessError
+from knouds_harness.errors import ExitCode, HarnessError, OutputClosed
 from knouds_harness.exchange.contradictions import Contradiction
 from knouds_harness.locations import suite_path
 from knouds_harness.targets.profile import Target
@@ -175,7 +175,7 @@ class _Watcher:
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Tell Ctrl-C from a session that ended itself."""
-        self.was_interrupted = excinfo.type is KeyboardInterrupt
+        self.was_interrupted = excinfo.type in (KeyboardInterrupt, OutputClosed)
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """Name the family at work, and say beforehand what will take its time."""

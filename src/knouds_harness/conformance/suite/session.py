@@ -41,8 +41,8 @@ from knouds_harness.exchange.created_workflows import CreatedWorkflows
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.first_contact import first_contact
 from knouds_harness.exchange.profile_check import ProfileCheck, check_profile
-from knouds_harness.exchange.recording_folder import RecordingFolder
-from knouds_harness.exchange.reproduction import ShellNames
+from knouds_harness.exchange.recordings.folder import RecordingFolder
+from knouds_harness.exchange.reproduction.curl import ShellNames
 from knouds_harness.exchange.webhook_receiver import Receiver
 from knouds_harness.locations import recordings_path
 from knouds_harness.runs.record import RunHeader, RunWriter

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from knouds_harness.load.collection.recording import SecondsRecorder, SeriesKey
 from knouds_harness.load.collection.request_outcomes import RequestOutcome
+from knouds_harness.load.collection.seconds import SecondsRecorder, SeriesKey
 from knouds_harness.load.collection.summary import times
 from knouds_harness.measures.histograms import Histogram, merged, middle_of
 from knouds_harness.runs.load_results import Cycles

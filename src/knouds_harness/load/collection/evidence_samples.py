@@ -12,11 +12,11 @@ from urllib.parse import parse_qsl, urlsplit
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.exchange.evidence import Exchange, Pairs, Request
-from knouds_harness.exchange.har import from_entry, to_entry
 from knouds_harness.exchange.redaction import Redactor
+from knouds_harness.exchange.traffic.har import from_entry, to_entry
 from knouds_harness.load.client.response import Response
-from knouds_harness.load.collection.recording import Error
 from knouds_harness.load.collection.request_outcomes import RequestOutcome
+from knouds_harness.load.collection.seconds import Error
 from knouds_harness.runs.load_results import ErrorCount, OperationLoad
 from knouds_harness.targets.profile import Target
 

@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from knouds_harness.load.collection.recording import RESPONSE, SERVICE, Error, Second, SeriesKey
 from knouds_harness.load.collection.request_outcomes import RequestOutcome
+from knouds_harness.load.collection.seconds import RESPONSE, SERVICE, Error, Second, SeriesKey
 from knouds_harness.load.collection.steady_state import LEAST_SECONDS, steady_from
 from knouds_harness.measures.histograms import Histogram, merged, middle_of
 from knouds_harness.measures.percentiles import RECORDED_PERCENTS

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
-from knouds_harness.load.collection.recording import Second
+from knouds_harness.load.collection.seconds import Second
 from knouds_harness.load.collection.summary import Summary
 from knouds_harness.measures.objectives import Objective, judge_objectives
 from knouds_harness.runs.load_results import JudgedObjective

@@ -17,7 +17,7 @@ from locust.runners import MasterRunner
 from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.load.collection.cycles import cycles
 from knouds_harness.load.collection.evidence_samples import SampleWriter
-from knouds_harness.load.collection.recording import Second
+from knouds_harness.load.collection.seconds import Second
 from knouds_harness.load.collection.summary import Summary, times
 from knouds_harness.load.generator.health import Health, together
 from knouds_harness.load.generator.validity import judge_generator

@@ -23,8 +23,8 @@ from knouds_harness.load.client.http_client import tls_context
 from knouds_harness.load.client.response import Response
 from knouds_harness.load.collection.cycles import CycleLog
 from knouds_harness.load.collection.evidence_samples import Samples
-from knouds_harness.load.collection.recording import LoadRecording
 from knouds_harness.load.collection.request_outcomes import RequestOutcome
+from knouds_harness.load.collection.seconds import SecondsCollector
 from knouds_harness.load.collection.summary import SERVER
 from knouds_harness.load.distributed.messages import HEALTH, OBSERVATIONS, SAMPLES
 from knouds_harness.load.distributed.worker_client import WorkerClient
@@ -123,7 +123,7 @@ class LoadRun:
         self._samples = Samples(target, on_sample=on_sample) if target else None
         events.test_start.add_listener(self.on_test_start)
         events.test_stopping.add_listener(self._on_test_stopping)  # before the recording's, which may wait
-        self.recording = LoadRecording(
+        self.recording = SecondsCollector(
             environment,
             on_second=self.controller.add_second if self.controller else lambda _: None,
             on_not_kept=self._samples.add if self._samples else None,

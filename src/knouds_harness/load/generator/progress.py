@@ -9,8 +9,8 @@ from typing import Final
 
 import gevent
 
-from knouds_harness.load.collection.recording import RESPONSE, Error, Second
 from knouds_harness.load.collection.request_outcomes import RequestOutcome
+from knouds_harness.load.collection.seconds import RESPONSE, Error, Second
 from knouds_harness.load.collection.summary import times
 from knouds_harness.load.generator.health import Health
 from knouds_harness.load.generator.validity import judge_generator

@@ -17,7 +17,7 @@ from knouds_harness.exchange.created_workflows import CreatedWorkflows
 from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.load.arrivals.load_shape import LoadShape
 from knouds_harness.load.collection.evidence_samples import SampleWriter
-from knouds_harness.load.collection.recording import Second
+from knouds_harness.load.collection.seconds import Second
 from knouds_harness.load.distributed.messages import OBSERVATIONS, SAMPLES
 from knouds_harness.load.generator.aborting import AbortWatch
 from knouds_harness.load.generator.exit_summary import exit_code_of, exit_summary

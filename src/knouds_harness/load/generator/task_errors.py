@@ -18,8 +18,8 @@ from locust.user.users import User
 
 import knouds_harness
 from knouds_harness.load.arrivals.arrival_user import ArrivalUser
-from knouds_harness.load.collection.recording import SecondsRecorder
 from knouds_harness.load.collection.request_outcomes import RequestOutcome
+from knouds_harness.load.collection.seconds import SecondsRecorder
 from knouds_harness.runs.load_results import TASK
 
 _MOST_IN_VAIN: Final = 5

@@ -25,8 +25,8 @@ from knouds_harness.load.arrivals.arrival_user import Arrivals, ArrivalUser
 from knouds_harness.load.arrivals.schedule import ArrivalSchedule, Share
 from knouds_harness.load.arrivals.shapes import Shape
 from knouds_harness.load.collection.locust_statistics import use_exact_buckets
-from knouds_harness.load.collection.recording import LoadRecording, SeriesKey
 from knouds_harness.load.collection.request_outcomes import RequestOutcome
+from knouds_harness.load.collection.seconds import SecondsCollector, SeriesKey
 from knouds_harness.load.generator.health import Watch
 from knouds_harness.load.selftest.probe_results import Observed
 
@@ -83,7 +83,7 @@ def probe(url: str, *, rate: float | None, users: int, seconds: float) -> Observ
     watch = Watch()
     environment = Environment(user_classes=[GeneratorProbe], host=url)
     runner = environment.create_local_runner()
-    recording = LoadRecording(environment)
+    recording = SecondsCollector(environment)
     arrivals = None
     if rate is not None:
         schedule = ArrivalSchedule(shape=Shape.of("constant", rate, seconds))

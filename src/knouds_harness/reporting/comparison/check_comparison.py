@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from knouds_harness.errors import ExitCode
+from knouds_harness.reporting.check.fact_status import FactStatus
 from knouds_harness.reporting.comparison.check_figures import CheckFigures
-from knouds_harness.reporting.fact_status import FactStatus
 from knouds_harness.runs.findings import Finding
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from knouds_harness.reporting.fact_status import FactStatus, fact_rows
+from knouds_harness.reporting.check.fact_status import FactStatus, fact_rows
 from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.record import RunRecord
 from knouds_harness.runs.verdicts import RunOutcome

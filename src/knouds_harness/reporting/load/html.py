@@ -8,11 +8,11 @@ from typing import Any
 
 from knouds_harness.errors import RunRecordError
 from knouds_harness.measures.percentiles import time_ms
+from knouds_harness.reporting.check.evidence import evidence_of
 from knouds_harness.reporting.comparison.baseline import RunChange
 from knouds_harness.reporting.comparison.html import change_values
 from knouds_harness.reporting.comparison.texts import headline as headline_of_change
 from knouds_harness.reporting.comparison.texts import telling_gates_of
-from knouds_harness.reporting.evidence import evidence_of
 from knouds_harness.reporting.load.charts import charts_of
 from knouds_harness.reporting.load.columns import (
     milliseconds,

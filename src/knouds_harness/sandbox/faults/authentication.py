@@ -6,9 +6,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from knouds_harness.sandbox.accounts import Key, as_user, find_key, find_key_by_name, find_key_where
+from knouds_harness.sandbox.access.authentication import KEY_PREFIX, Credentials
 from knouds_harness.sandbox.answers import OutgoingAnswer
-from knouds_harness.sandbox.authentication import KEY_PREFIX, Credentials
 from knouds_harness.sandbox.fault_points import Edit, Point
 from knouds_harness.sandbox.faults.editing import (
     AnswerEdit,
@@ -27,6 +26,7 @@ from knouds_harness.sandbox.faults.editing import (
 )
 from knouds_harness.sandbox.faults.fault_types import Subtle, Table
 from knouds_harness.sandbox.providers import MODELS
+from knouds_harness.sandbox.state.accounts import Key, as_user, find_key, find_key_by_name, find_key_where
 
 FAULTS: Table = {
     "auth.key-in-x-api-key": {

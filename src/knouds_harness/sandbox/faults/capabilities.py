@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from knouds_harness.sandbox import workflows
+from knouds_harness.sandbox.access.capabilities import Asked, meets
 from knouds_harness.sandbox.calls import HandlerCall
-from knouds_harness.sandbox.capabilities import Asked, meets
 from knouds_harness.sandbox.fault_points import Edit, Point
 from knouds_harness.sandbox.faults.editing import (
     Edits,
@@ -18,7 +17,8 @@ from knouds_harness.sandbox.faults.editing import (
     without,
 )
 from knouds_harness.sandbox.faults.fault_types import Subtle, Table
-from knouds_harness.sandbox.workflow_records import change_workflow, delete_workflow
+from knouds_harness.sandbox.handlers import workflows
+from knouds_harness.sandbox.state.workflow_records import change_workflow, delete_workflow
 
 FAULTS: Table = {
     "capability.missing-is-403-denied": {

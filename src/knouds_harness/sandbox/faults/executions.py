@@ -13,7 +13,6 @@ from starlette.responses import Response
 from knouds_harness.sandbox.answers import OutgoingAnswer
 from knouds_harness.sandbox.calls import HandlerCall
 from knouds_harness.sandbox.envelopes import Refusal, answer, not_found
-from knouds_harness.sandbox.executions import own_execution
 from knouds_harness.sandbox.fault_points import Edit, Point
 from knouds_harness.sandbox.faults.editing import (
     AnswerEdit,
@@ -30,7 +29,8 @@ from knouds_harness.sandbox.faults.editing import (
     without,
 )
 from knouds_harness.sandbox.faults.fault_types import Subtle, Table
-from knouds_harness.sandbox.run_records import IN_FLIGHT, StoredRun, end_run, find_execution, find_run
+from knouds_harness.sandbox.handlers.executions import own_execution
+from knouds_harness.sandbox.state.run_records import IN_FLIGHT, StoredRun, end_run, find_execution, find_run
 
 FAULTS: Table = {
     "async.submit-shape": {

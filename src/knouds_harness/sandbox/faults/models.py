@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from knouds_harness.sandbox.accounts import Account
 from knouds_harness.sandbox.answers import OutgoingAnswer
 from knouds_harness.sandbox.fault_points import Edit, Point
 from knouds_harness.sandbox.faults.editing import (
@@ -18,8 +17,9 @@ from knouds_harness.sandbox.faults.editing import (
     with_value,
 )
 from knouds_harness.sandbox.faults.fault_types import Subtle, Table
+from knouds_harness.sandbox.handlers.runs import INVALID_NAME
 from knouds_harness.sandbox.providers import MODELS, ProviderModel
-from knouds_harness.sandbox.runs import INVALID_NAME
+from knouds_harness.sandbox.state.accounts import Account
 
 FAULTS: Table = {
     "model.unknown-is-404": {

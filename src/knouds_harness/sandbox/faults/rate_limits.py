@@ -6,7 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable
 
-from knouds_harness.sandbox.accounts import Account, Key
+from knouds_harness.sandbox.access.rate_limits import WINDOW_S, Bucket, RateLimitRules, Window
 from knouds_harness.sandbox.answers import OutgoingAnswer
 from knouds_harness.sandbox.calls import HandlerCall
 from knouds_harness.sandbox.fault_points import Edit, Point
@@ -25,7 +25,7 @@ from knouds_harness.sandbox.faults.editing import (
     without,
 )
 from knouds_harness.sandbox.faults.fault_types import Subtle, Table
-from knouds_harness.sandbox.rate_limits import WINDOW_S, Bucket, RateLimitRules, Window
+from knouds_harness.sandbox.state.accounts import Account, Key
 
 FAULTS: Table = {
     "rate.headers-on-success": {

@@ -30,10 +30,10 @@ from knouds_harness.sandbox.faults.editing import (
 )
 from knouds_harness.sandbox.faults.fault_types import Subtle, Table
 from knouds_harness.sandbox.faults.models import INVALID_SLUG, MODEL_NOT_FOUND
-from knouds_harness.sandbox.run_records import StoredRun, refuse_payment, select_runs
-from knouds_harness.sandbox.runs import Job, make_job
-from knouds_harness.sandbox.workflow_documents import defaults
-from knouds_harness.sandbox.workflow_records import StoredWorkflow, find_workflow
+from knouds_harness.sandbox.handlers.runs import Job, make_job
+from knouds_harness.sandbox.state.run_records import StoredRun, refuse_payment, select_runs
+from knouds_harness.sandbox.state.workflow_documents import defaults
+from knouds_harness.sandbox.state.workflow_records import StoredWorkflow, find_workflow
 
 FAULTS: Table = {
     "run.inputs-missing-is-invalid-inputs": {

@@ -17,8 +17,8 @@ from knouds_harness.sandbox.faults.editing import (
     without,
 )
 from knouds_harness.sandbox.faults.fault_types import Subtle, Table
-from knouds_harness.sandbox.run_records import StoredRun, find_run
-from knouds_harness.sandbox.usage import DEFAULT_LIMIT, MAX_LIMIT, NUMBER, RowFilter, number
+from knouds_harness.sandbox.handlers.usage import DEFAULT_LIMIT, MAX_LIMIT, NUMBER, RowFilter, number
+from knouds_harness.sandbox.state.run_records import StoredRun, find_run
 
 FAULTS: Table = {
     "usage.page-shape": {

@@ -11,7 +11,7 @@ from knouds_harness.sandbox.fault_points import Edit, Point
 from knouds_harness.sandbox.faults.editing import Edits, at
 from knouds_harness.sandbox.faults.executions import cancelled_at_once
 from knouds_harness.sandbox.faults.fault_types import Subtle, Table
-from knouds_harness.sandbox.run_records import StoredRun
+from knouds_harness.sandbox.state.run_records import StoredRun
 from knouds_harness.sandbox.webhooks import Signing
 
 FAULTS: Table = {

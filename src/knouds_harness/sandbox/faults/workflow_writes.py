@@ -8,13 +8,14 @@ from typing import Any
 
 from starlette.responses import Response
 
-from knouds_harness.sandbox.accounts import is_account
 from knouds_harness.sandbox.calls import HandlerCall
 from knouds_harness.sandbox.envelopes import Refusal, answer, invalid_body
 from knouds_harness.sandbox.fault_points import Edit, Point
 from knouds_harness.sandbox.faults.editing import Edits, Handler, at, pause
-from knouds_harness.sandbox.runs import make_job, perform
-from knouds_harness.sandbox.workflow_documents import (
+from knouds_harness.sandbox.handlers.runs import make_job, perform
+from knouds_harness.sandbox.handlers.workflows import ChangedWorkflow, NewWorkflow, own_workflow
+from knouds_harness.sandbox.state.accounts import is_account
+from knouds_harness.sandbox.state.workflow_documents import (
     MAX_SLUG,
     MEMBERS,
     changed_members,
@@ -22,7 +23,7 @@ from knouds_harness.sandbox.workflow_documents import (
     make_slug,
     plain,
 )
-from knouds_harness.sandbox.workflow_records import (
+from knouds_harness.sandbox.state.workflow_records import (
     StoredWorkflow,
     add_workflow,
     change_workflow,
@@ -31,7 +32,6 @@ from knouds_harness.sandbox.workflow_records import (
     free_slug,
     list_summaries,
 )
-from knouds_harness.sandbox.workflows import ChangedWorkflow, NewWorkflow, own_workflow
 
 _WRITES = "updateWorkflow moveWorkflow deleteWorkflow"
 

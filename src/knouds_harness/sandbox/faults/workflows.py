@@ -6,7 +6,6 @@ import html
 from collections.abc import Callable
 from typing import Any
 
-from knouds_harness.sandbox.accounts import find_key_by_name
 from knouds_harness.sandbox.answers import OutgoingAnswer
 from knouds_harness.sandbox.fault_points import Edit
 from knouds_harness.sandbox.faults import workflow_writes
@@ -24,8 +23,9 @@ from knouds_harness.sandbox.faults.editing import (
     without,
 )
 from knouds_harness.sandbox.faults.fault_types import Subtle, Table
-from knouds_harness.sandbox.workflow_documents import estimated_credits, schema
-from knouds_harness.sandbox.workflow_records import StoredWorkflow, find_workflow, list_summaries
+from knouds_harness.sandbox.state.accounts import find_key_by_name
+from knouds_harness.sandbox.state.workflow_documents import estimated_credits, schema
+from knouds_harness.sandbox.state.workflow_records import StoredWorkflow, find_workflow, list_summaries
 
 FAULTS: Table = {
     "workflows.create-requires-name": {

@@ -12,9 +12,9 @@ from recorded import document, recording
 
 from knouds_harness.conformance.recorded.captured_traffic import read_captured
 from knouds_harness.conformance.recorded.har_import import import_recordings
-from knouds_harness.exchange.har import HarWriter
-from knouds_harness.exchange.recording_redaction import RecordingRedactor
-from knouds_harness.exchange.recordings import as_content
+from knouds_harness.exchange.recordings.recording import as_content
+from knouds_harness.exchange.recordings.redaction import RecordingRedactor
+from knouds_harness.exchange.traffic.har import HarWriter
 
 API = "https://api.shop.example"
 KEY = "knouds_live_do-not-show-0123456789"

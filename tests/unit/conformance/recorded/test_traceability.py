@@ -11,9 +11,9 @@ from run_records import HEADER, start
 
 from knouds_harness.commands.traceability import coverage, print_coverage
 from knouds_harness.contract.sources import Source
-from knouds_harness.exchange.recording_folder import RecordingFolder
+from knouds_harness.exchange.recordings.folder import RecordingFolder
 from knouds_harness.locations import recordings_path
-from knouds_harness.reporting.fact_status import fact_rows
+from knouds_harness.reporting.check.fact_status import fact_rows
 from knouds_harness.reporting.html_report import html_report
 from knouds_harness.runs.record import read_run
 

@@ -13,9 +13,9 @@ from knouds_harness.conformance.recorded.captured_traffic import sort_traffic
 from knouds_harness.conformance.recorded.verification import verify
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.errors import ExitCode, UsageError
-from knouds_harness.exchange.har import HarWriter
-from knouds_harness.exchange.traffic import read_traffic
-from knouds_harness.exchange.traffic_redaction import is_secret_name
+from knouds_harness.exchange.traffic.har import HarWriter
+from knouds_harness.exchange.traffic.traffic_file import read_traffic
+from knouds_harness.exchange.traffic.traffic_redaction import is_secret_name
 from knouds_harness.reporting.render import render_all
 from knouds_harness.runs.record import read_run
 

@@ -15,8 +15,8 @@ from knouds_harness.conformance.checks import all_checks, authentication, workfl
 from knouds_harness.conformance.judging.claim import Claim
 from knouds_harness.conformance.replay import replay as replaying
 from knouds_harness.conformance.replay.id_substitution import with_members_of_now
-from knouds_harness.conformance.replay.judgement import ReplayStatus
 from knouds_harness.conformance.replay.replay import Conditions, Replayer
+from knouds_harness.conformance.replay.replay_judgement import ReplayStatus
 from knouds_harness.conformance.suite.recorder import FindingRecorder
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import Action

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from knouds_harness.load.collection.recording import Second, SeriesKey
 from knouds_harness.load.collection.request_outcomes import RequestOutcome
+from knouds_harness.load.collection.seconds import Second, SeriesKey
 from knouds_harness.load.collection.steady_state import steady_from
 from knouds_harness.load.collection.summary import Summary
 from knouds_harness.measures.histograms import Histogram

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from knouds_harness.load.collection.recording import SERVICE, Error, Second, SeriesKey
 from knouds_harness.load.collection.request_outcomes import RequestOutcome
+from knouds_harness.load.collection.seconds import SERVICE, Error, Second, SeriesKey
 from knouds_harness.load.collection.summary import Summary, times
 from knouds_harness.measures.histograms import Histogram, merged
 from knouds_harness.measures.percentiles import RECORDED_PERCENTS, TIME_MEASURES, time_ms

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from knouds_harness.load.collection.recording import Second, SeriesKey
 from knouds_harness.load.collection.request_outcomes import RequestOutcome
+from knouds_harness.load.collection.seconds import Second, SeriesKey
 from knouds_harness.load.generator.aborting import WINDOW_S, AbortWatch
 from knouds_harness.measures.histograms import Histogram
 from knouds_harness.measures.objectives import parse_bounds

@@ -16,7 +16,7 @@ from locust.runners import MasterRunner, WorkerRunner
 
 from knouds_harness.errors import ExitCode, TargetUnreachable, UsageError
 from knouds_harness.load.arrivals.arrival_user import ArrivalUser
-from knouds_harness.load.collection.recording import REPORT_KEY
+from knouds_harness.load.collection.seconds import REPORT_KEY
 from knouds_harness.load.collection.summary import SERVER
 from knouds_harness.load.distributed.messages import HEALTH, OBSERVATIONS, SAMPLES, SENT_AT, SHARE, STOP
 from knouds_harness.load.generator import observers

@@ -10,8 +10,8 @@ import pytest
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.load.arrivals.shapes import Shape
-from knouds_harness.load.collection.recording import Error, Second, SeriesKey
 from knouds_harness.load.collection.request_outcomes import RequestOutcome
+from knouds_harness.load.collection.seconds import Error, Second, SeriesKey
 from knouds_harness.load.generator.health import Health
 from knouds_harness.load.generator.progress import ProgressTeller
 from knouds_harness.measures.histograms import Histogram

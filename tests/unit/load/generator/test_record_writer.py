@@ -12,8 +12,8 @@ from load_options import options
 from locust.env import Environment
 
 from knouds_harness.errors import ExitCode
-from knouds_harness.load.collection.recording import Second, SeriesKey
 from knouds_harness.load.collection.request_outcomes import RequestOutcome
+from knouds_harness.load.collection.seconds import Second, SeriesKey
 from knouds_harness.load.generator.health import Health
 from knouds_harness.load.generator.record_writer import BackgroundWriter
 from knouds_harness.load.generator.run_controller import RunController

@@ -12,8 +12,8 @@ from locust.env import Environment
 from locust.runners import MasterRunner
 
 from knouds_harness.errors import ExitCode, TargetUnreachable, UsageError
-from knouds_harness.load.collection.recording import Error, Second, SeriesKey
 from knouds_harness.load.collection.request_outcomes import RequestOutcome
+from knouds_harness.load.collection.seconds import Error, Second, SeriesKey
 from knouds_harness.load.distributed.messages import OBSERVATIONS, SAMPLES
 from knouds_harness.load.generator.health import Health
 from knouds_harness.load.generator.observers import Observers

@@ -15,8 +15,8 @@ from locust.exception import StopUser
 from locust.user.task import DefaultTaskSet
 
 from knouds_harness.load.arrivals.arrival_user import ArrivalUser
-from knouds_harness.load.collection.recording import SecondsRecorder
 from knouds_harness.load.collection.request_outcomes import RequestOutcome
+from knouds_harness.load.collection.seconds import SecondsRecorder
 from knouds_harness.load.generator.task_errors import TaskErrors, place_of
 
 

@@ -8,10 +8,10 @@ import pytest
 from run_records import broken, healthy, interrupted
 
 from knouds_harness.errors import ExitCode
+from knouds_harness.reporting.check.fact_status import FactStatus
 from knouds_harness.reporting.comparison.check_comparison import compare_checks
 from knouds_harness.reporting.comparison.check_figures import check_figures
 from knouds_harness.reporting.comparison.texts import headline, remarks
-from knouds_harness.reporting.fact_status import FactStatus
 from knouds_harness.runs.record import read_run
 
 

@@ -1,0 +1,1 @@
+"""Recorded answers as files: redacted, and replaced where their substance changed."""

@@ -1,0 +1,206 @@
+"""Redaction of what becomes a recording: after keys and secrets, people and addresses too.
+
+Whoever is known by a persona of the profile shows as ``{{user:ada}}`` and ``ada@redacted.example``, others by
+number in the order in which they are met, so that what was equal stays equal. Signatures of deliveries are
+made anew. The layout of a body stays.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
+from typing import Final
+from urllib.parse import urlsplit
+
+from knouds_harness.exchange.evidence import JSON, Exchange, Pairs, parsed_json
+from knouds_harness.exchange.recordings.recording import BASE_URL, TEST_SECRET
+from knouds_harness.exchange.redaction import HIDDEN
+from knouds_harness.exchange.signature import HEADER, Signature, sign
+from knouds_harness.exchange.traffic.traffic_redaction import TrafficRedactor, secrets_in
+
+_EMAIL: Final = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]+(?:\.[\w-]+)+", re.ASCII)  # linear in the text
+_TOKEN_OF_NAME: Final = re.compile(r"(?<=[Hh]arness[ -])[0-9a-f]{12}(?![0-9a-f])")  # another in each run
+_MAIL_HOST: Final = "redacted.example"
+_USER_MEMBERS: Final = frozenset({"userId", "createdBy", "ownerId"})
+_OF_THE_CONNECTION: Final = frozenset({"host", "connection"})
+_SENT_WITH_DELIVERIES: Final = frozenset(
+    {"accept", "accept-encoding", "content-length", "content-type", "user-agent", HEADER.lower()}
+)
+_RECEIVER: Final = "https://receiver.example"
+_HOOK: Final = "/webhook"
+_LEAST_LENGTH: Final = 4
+
+
+class RecordingRedactor(TrafficRedactor):
+    """Knows people by their ids and addresses, besides what shows itself as secret."""
+
+    def __init__(self, *, base_url: str = BASE_URL, personas: Collection[str] = ()) -> None:
+        """Know nobody yet.
+
+        Args:
+            base_url: Of the target; where answers name it, ``BASE_URL`` shows instead.
+            personas: Names of the profile's; others are called ``minted-1``, ``minted-2`` and so on.
+        """
+        super().__init__(())
+        self._personas = frozenset(personas)
+        self._minted = 0
+        self._pseudonym_by_value: dict[str, str] = {}
+        self._values: re.Pattern[str] | None = None
+        self._strangers = 0
+        self._know(base_url, BASE_URL)
+
+    def hide_receiver(self, address: str) -> None:
+        """Show another address instead of the one where deliveries are received: its host, or all of it."""
+        is_whole = urlsplit(address).path not in ("", "/")
+        self._know(address.rstrip("/"), f"{_RECEIVER}{_HOOK}" if is_whole else _RECEIVER)
+
+    def introduce(self, whoami: Exchange, name: str) -> None:
+        """Know somebody by name from now on, by what whoami answers."""
+        body = whoami.json_or_none()
+        user = body.get("user") if isinstance(body, dict) else None
+        if isinstance(user, dict):
+            self._know(user.get("id"), f"{{{{user:{name}}}}}")
+            self._know(user.get("email"), f"{name}@{_MAIL_HOST}")
+
+    def text(self, text: str) -> str:
+        """Redact text of any kind."""
+        if self._values is not None:
+            text = self._values.sub(lambda found: self._pseudonym_by_value[found[0]], text)
+        text = _TOKEN_OF_NAME.sub("0" * 12, text)
+        return super().text(_EMAIL.sub(self._address, text))
+
+    def ours(self, exchange: Exchange) -> Exchange:
+        """Redact an exchange of our own, whose keys the client replaced before."""
+        request = exchange.request
+        self._meet(_user_ids([request.body or b"", exchange.body]))
+        signatures = {value for name, value in exchange.sent_headers if name.lower() == HEADER.lower()}
+        self.hide(set(secrets_in(exchange)) - signatures)
+        if request.persona and self._personas and request.persona not in self._personas:
+            self._mint(request.persona)
+        body = self._kept(exchange.body)
+        request = replace(
+            request,
+            persona=request.persona and self.text(request.persona),
+            path=self.text(request.path),
+            path_values={name: self.text(value) for name, value in request.path_values.items()},
+            query=self._texts(request.query),
+            headers=self._texts(request.headers),
+            body=request.body and self._kept(request.body),
+        )
+        return replace(
+            exchange,
+            request=request,
+            url=self.text(exchange.url),
+            sent_headers=_without_connection(
+                _fitted(self._texts(exchange.sent_headers), request.body or b"")
+            ),
+            headers=_fitted(
+                tuple((self.text(name), self._answered(name, value)) for name, value in exchange.headers),
+                body,
+            ),
+            body=body,
+        )
+
+    def delivery(self, exchange: Exchange, *, raw: bytes, secret: str) -> Exchange:
+        """Redact a delivery, and sign what is left of it with ``TEST_SECRET``.
+
+        A signature that did not fit the raw bytes as they came does not fit afterwards either.
+
+        Args:
+            exchange: The delivery as evidence.
+            raw: Its bytes as they came.
+            secret: What should have signed it.
+        """
+        clean = self.ours(exchange)
+
+        def signed(name: str, value: str) -> str:
+            given = Signature.read(value) if name.lower() == HEADER.lower() else None
+            if given is None or not given.covers(raw, secret=secret):
+                return value
+            return sign(clean.request.body or b"", secret=TEST_SECRET, at_unix_s=given.at_unix_s)
+
+        headers = tuple(
+            (name, signed(name, value) if name.lower() in _SENT_WITH_DELIVERIES else HIDDEN)
+            for name, value in clean.sent_headers
+        )
+        return replace(
+            clean, sent_headers=headers, request=replace(clean.request, path=_HOOK, headers=headers)
+        )
+
+    def _kept(self, data: bytes) -> bytes:
+        """A body without what is secret, in its own layout where that can be had."""
+        try:
+            return self._looked_through(data)
+        except RecursionError:  # so it is no answer of this API
+            return HIDDEN.encode()
+
+    def _looked_through(self, data: bytes) -> bytes:
+        document, problem = parsed_json(data)
+        laid_out = self.text(data.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+        if problem is not None:
+            return self._body(data, is_request=False)
+        clean = self._walked(document)
+        if clean == document:
+            return data
+        return laid_out if parsed_json(laid_out)[0] == clean else json.dumps(clean).encode()
+
+    def _texts(self, pairs: Pairs) -> Pairs:
+        return tuple((self.text(name), self.text(value)) for name, value in pairs)
+
+    def _meet(self, user_ids: Iterable[str]) -> None:
+        for user_id in user_ids:
+            if user_id not in self._pseudonym_by_value and not user_id.startswith("{{"):
+                self._strangers += 1
+                self._know(user_id, f"{{{{user:{self._strangers}}}}}")
+
+    def _mint(self, persona: str) -> None:
+        if persona not in self._pseudonym_by_value:
+            self._minted += 1
+            self._know(persona, f"minted-{self._minted}")
+
+    def _address(self, found: re.Match[str]) -> str:
+        address = found[0]
+        if address.endswith(f"@{_MAIL_HOST}"):
+            return address
+        if address not in self._pseudonym_by_value:
+            self._strangers += 1
+            self._know(address, f"person-{self._strangers}@{_MAIL_HOST}")
+        return self._pseudonym_by_value[address]
+
+    def _know(self, value: object, pseudonym: str) -> None:
+        if isinstance(value, str) and len(value) >= _LEAST_LENGTH:
+            self._pseudonym_by_value.setdefault(value, pseudonym)
+            longest_first = sorted(self._pseudonym_by_value, key=len, reverse=True)
+            self._values = re.compile("|".join(map(re.escape, longest_first)))
+
+
+def _user_ids(bodies: Iterable[bytes]) -> Iterator[str]:
+    for body in bodies:
+        yield from _members(parsed_json(body)[0])
+
+
+def _members(value: JSON) -> Iterator[str]:
+    """Values that stand where ids of users stand."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _members(item)
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            if name in _USER_MEMBERS and isinstance(item, str):
+                yield item
+            elif name == "user" and isinstance(item, dict) and isinstance(item.get("id"), str):
+                yield item["id"]
+            yield from _members(item)
+
+
+def _fitted(headers: Pairs, body: bytes) -> Pairs:
+    """Headers with the length of what is left of the body."""
+    return tuple(
+        (name, str(len(body)) if name.lower() == "content-length" else value) for name, value in headers
+    )
+
+
+def _without_connection(headers: Pairs) -> Pairs:
+    return tuple((name, value) for name, value in headers if name.lower() not in _OF_THE_CONNECTION)

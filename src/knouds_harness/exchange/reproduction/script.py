@@ -1,0 +1,231 @@
+"""A script of ``curl`` lines that sends all the requests again that an answer rests on."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Final
+
+from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.exchange.reproduction.curl import ShellNames, command, shell_variable
+from knouds_harness.exchange.reproduction.sequence import (
+    KEY_MEMBER,
+    Given,
+    SequencePart,
+    given_by,
+    parts_of,
+    pause_s,
+)
+from knouds_harness.exchange.workflow_names import NameMark
+
+_VARIABLE: Final = re.compile(r"\$\{(\w+)\}")
+_PRINTABLE: Final = {chr(code) for code in range(0x20, 0x7F)}
+_SHORTEST_PAUSE_S: Final = 0.05
+_WITH_TIME: Final = ("-w", r"'\n(%{time_total} s)\n'")
+AT_ONCE: Final = "Some requests go out at once: what depends on which comes first shows now and then."
+_STATUS_ALONE: Final = "'%{http_code} '"
+_GIVEN: Final = r"""given() {
+  printf '%s\n' "$answer" | grep -o "\"$1\" *: *\"[^\"]*\"" | sed -n "$2p" | cut -d '"' -f 4
+}"""
+
+
+def script(
+    steps: Sequence[Exchange],
+    *,
+    shows: str,
+    shown_by: Exchange | None = None,
+    names: ShellNames | None = None,
+    why_not: str = "",
+) -> str:
+    """A script for any shell that sends these requests again, and shows each answer under its number.
+
+    The base URL is a variable, keys are, as in ``reproduction.curl``, and so is each slug, execution, account
+    and key that an answer gives. What was sent at once goes out at once, what was sent again and again goes
+    out in a loop; executions and usage get the time that they had. Workflows that would be left over are
+    deleted in the end.
+
+    Args:
+        steps: In the order of sending.
+        shows: What the answers are expected to show and showed, in words.
+        shown_by: Whose answer is shown in any case, and not in a loop.
+        names: Of the variables.
+        why_not: Why the answers of the script alone may not show it, in words.
+    """
+    names = names or ShellNames()
+    writer = _Writer(base=names.base_url or _base_of(steps[-1]), names=names)
+    lines: list[str] = []
+    before = None
+    parts = parts_of(steps, apart=shown_by.id if shown_by else None)
+    for part in parts:
+        lines += _pause(before, part.steps[0])
+        lines += writer.part(part)
+        before = part.steps[-1]
+    for step, each in _left_over(steps, writer.known):
+        token = NameMark.of(step.request.body).token
+        if not token or token not in each.value.lower():  # it may be somebody's workflow
+            lines.append("# A workflow may be left: its slug does not show the name that was sent.")
+            continue
+        lines.append("# Leaves nothing behind.")
+        sent = writer.sent(_deletion(step, each.value))
+        lines.append(f'case "${each.variable}" in *{token}*) {sent} > /dev/null;; esac')
+    if any(part.is_at_once for part in parts):
+        why_not = f"{why_not} {AT_ONCE}".strip()
+    lines = list(_needed(lines, writer.known))
+    head = [f"# {_plain(shows)}", *([f"# {_plain(why_not)}"] if why_not else [])]
+    return "\n".join(["sh -eu <<'END'", *head, *_head(steps, writer, lines), *lines, "END"])
+
+
+@dataclass(kw_only=True)
+class _Writer:
+    """Writes lines, and knows what answers have given until then."""
+
+    base: str
+    names: ShellNames
+    known: list[Given] = field(default_factory=list)
+
+    @property
+    def base_variable(self) -> str:
+        return self.names.base_url_variable or "KNOUDS_BASE_URL"
+
+    def part(self, part: SequencePart) -> Iterator[str]:
+        if part.is_at_once:
+            yield from self._at_once(part)
+        elif len(part.steps) > 1:
+            yield from self._repeated(part)
+        else:
+            yield _said(part.first, part.steps[0])
+            yield from self._shown(part.steps[0], f"{self.sent(part.steps[0])}")
+
+    def sent(self, step: Exchange, *options: str) -> str:
+        fill = self._followed if step.request.operation_id is None else self._filled
+        line, note = command(step, self.names, fill, options=options or ("-i", *_WITH_TIME))
+        return f"{line}  # {note}" if note else line
+
+    def _at_once(self, part: SequencePart) -> Iterator[str]:
+        yield "at_once=$(mktemp -d)"
+        for number, step in enumerate(part.steps, part.first):
+            yield f'({self.sent(step)}) > "$at_once/{number}" &'
+        yield "wait"
+        for number, step in enumerate(part.steps, part.first):
+            yield _said(number, step)
+            yield from self._shown(step, f'cat "$at_once/{number}"', is_sure=False)
+        yield 'rm -r "$at_once"'
+
+    def _repeated(self, part: SequencePart) -> Iterator[str]:
+        """One curl that asks for one address with many fragments, which are never sent."""
+        first, count = part.steps[0], len(part.steps)
+        many = partial(self._many, count=count)
+        line, _ = command(first, self.names, many, options=("-o", "/dev/null", "-w", _STATUS_ALONE))
+        yield f"echo {shlex.quote(f'--- {part.first} to {part.first + count - 1}. {_told(first)} each')}"
+        yield f"{line}; echo"
+
+    def _many(self, text: str, *, count: int) -> str:
+        filled = self._filled(text)
+        return f"{filled}#[1-{count}]" if text.startswith(self.base) else filled
+
+    def _shown(self, step: Exchange, line: str, *, is_sure: bool = True) -> Iterator[str]:
+        given = given_by(step, self.known)
+        if not given:
+            yield line
+            return
+        yield f"answer=$({line})"
+        yield "printf '%s\\n' \"$answer\""
+        for each in given:
+            yield f"{each.variable}=$(given {each.member} {each.occurrence})"
+            if is_sure:  # of twins, another may be the one that succeeds
+                yield f': "${{{each.variable}:?the answer has no {each.member}}}"'
+            if each.member == KEY_MEMBER:
+                self.names = self.names.having(each.value.strip("{}"), each.variable)
+        self.known += given
+
+    def _followed(self, text: str) -> str:
+        """The text, where a whole path that an answer gave is a variable."""
+        for each in self.known:
+            if text == self.base + each.value:
+                return shell_variable("base") + shell_variable(each.variable)
+        return self._filled(text)
+
+    def _filled(self, text: str) -> str:
+        """The text with variables for the base URL and given values, where one is a whole segment or text."""
+        if text.startswith(self.base):
+            path, mark, query = text.removeprefix(self.base).partition("?")
+            for each in self.known:
+                path = re.sub(rf"/{re.escape(each.value)}(?=/|$)", f"/{shell_variable(each.variable)}", path)
+                query = re.sub(rf"(?<==){re.escape(each.value)}(?=&|$)", shell_variable(each.variable), query)
+            return f"{shell_variable('base')}{path}{mark}{query}"
+        for each in self.known:
+            text = text.replace(f'"{each.value}"', f'"{shell_variable(each.variable)}"')
+        return text
+
+
+def _needed(lines: Sequence[str], known: Sequence[Given]) -> Iterator[str]:
+    """The lines without those that take out of an answer what no request names."""
+    text = "\n".join(lines)
+    idle = {each.variable for each in known if not re.search(rf"\$\{{?{each.variable}\b(?!:\?)", text)}
+    for line in lines:
+        taken = re.match(r"(\w+)=\$\(given |: \"\$\{(\w+):\?", line)
+        if taken is None or (taken[1] or taken[2]) not in idle:
+            yield line
+
+
+def _head(steps: Sequence[Exchange], writer: _Writer, lines: Sequence[str]) -> Iterator[str]:
+    cost_credits = sum(step.request.cost_credits for step in steps)
+    if cost_credits:
+        yield f"# Costs up to {cost_credits:g} credits."
+    yield f'base="${{{writer.base_variable}:-{writer.base}}}"'
+    own = {"base", *(each.variable for each in writer.known)}
+    for variable in dict.fromkeys(_VARIABLE.findall("\n".join(lines))):
+        if variable not in own:
+            yield f': "${{{variable}:?export it first}}"'
+    if any("=$(given " in line for line in lines):
+        yield _GIVEN
+
+
+def _pause(before: Exchange | None, step: Exchange) -> Iterator[str]:
+    if before is not None and pause_s(before, step) >= _SHORTEST_PAUSE_S:
+        yield f"sleep {pause_s(before, step):.1f}"
+
+
+def _left_over(steps: Sequence[Exchange], known: Sequence[Given]) -> Iterator[tuple[Exchange, Given]]:
+    """The workflows that were created and not deleted, with what created each."""
+    deleted = {
+        (step.request.persona, step.request.path_values.get("slug"))
+        for step in steps
+        if step.request.operation_id == "deleteWorkflow"
+    }
+    for step in steps:
+        if step.request.operation_id == "createWorkflow":
+            for each in known:
+                is_made_here = f'"{each.value}"' in step.body.decode("utf-8", "replace")
+                if is_made_here and (step.request.persona, each.value) not in deleted:
+                    yield step, each
+
+
+def _deletion(creation: Exchange, slug: str) -> Exchange:
+    """The request that deletes what another one created, with the same key."""
+    request = replace(creation.request, method="DELETE", body=None)
+    headers = tuple(pair for pair in creation.sent_headers if pair[0].lower() != "content-type")
+    return replace(creation, request=request, url=f"{creation.url}/{slug}", sent_headers=headers)
+
+
+def _base_of(exchange: Exchange) -> str:
+    return exchange.url.partition("?")[0].removesuffix(exchange.request.path)
+
+
+def _told(step: Exchange) -> str:
+    request = step.request
+    what = request.operation_id or f"{request.method} {request.path}"
+    who = f" as {request.persona or 'nobody'}" if not step.is_control else ""
+    return _plain(f"{what}{who}, in the run {step.status or step.failure}")
+
+
+def _said(number: int, step: Exchange) -> str:
+    return f"echo {shlex.quote(f'--- {number}. {_told(step)}')}"
+
+
+def _plain(text: str) -> str:
+    """One line of a comment, whatever a server or a profile put into it."""
+    return "".join(char if char in _PRINTABLE else "?" for char in " ".join(text.split()))

@@ -1,0 +1,183 @@
+"""Exchanges that anybody recorded: any HAR 1.2 file, a browser's, a proxy's or our own.
+
+What comes from here is not redacted yet; ``TrafficRedactor`` does that before anything is kept.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from pydantic import BaseModel, Field, ValidationError
+
+from knouds_harness.contract.operations import Action
+from knouds_harness.errors import UsageError
+from knouds_harness.exchange.evidence import Exchange, Pairs, Request
+from knouds_harness.exchange.traffic.har import from_entry
+from knouds_harness.file_content import file_content
+
+_BODILESS: Final = frozenset({204, 205})
+_REMEDY: Final = "  Export the traffic again, as HAR with content."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """One entry of a HAR file.
+
+    Attributes:
+        exchange: As recorded, with every secret in it.
+        is_ours: Whether this harness sent the request, and so knew what it was for.
+        obstacle: Why the answer cannot be judged; None where it can.
+    """
+
+    exchange: Exchange
+    is_ours: bool = False
+    obstacle: str | None = None
+
+
+class _NameValue(BaseModel):
+    name: str
+    value: str | None = ""
+
+
+class _Body(BaseModel):
+    text: Any = None
+    encoding: str | None = None
+    size: float | None = None
+    params: list[_NameValue] | None = None
+
+
+class _Request(BaseModel):
+    method: str
+    url: str
+    headers: list[_NameValue]
+    body: _Body | None = Field(default=None, alias="postData")
+
+
+class _Answer(BaseModel):
+    status: int
+    headers: list[_NameValue]
+    content: _Body = _Body()
+    body_size: float | None = Field(default=None, alias="bodySize")
+
+
+class _Entry(BaseModel):
+    started_at: datetime = Field(alias="startedDateTime")
+    elapsed_ms: float | None = Field(default=0.0, alias="time")
+    request: _Request
+    response: _Answer
+
+
+def read_traffic(path: Path) -> list[Recorded]:
+    """Read every entry of a HAR file; their ids are their places in it, ``x00001`` the first.
+
+    Raises:
+        UsageError: It cannot be read, is empty, cut short, or no HAR; says where.
+    """
+    entries = _entries(path)
+    recorded = []
+    for number, entry in enumerate(entries, start=1):
+        try:
+            recorded.append(_recorded(entry, f"x{number:05d}"))
+        except ValidationError as error:
+            first = error.errors(include_input=False, include_url=False)[0]
+            place = ".".join(str(part) for part in first["loc"]) or "it"
+            reason = f"{place}: {first['msg'].lower()}"
+            raise UsageError(f"{path}: is no valid HAR: entry {number}: {reason}\n{_REMEDY}") from None
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise UsageError(
+                f"{path}: is no valid HAR: entry {number}: its URL or a body is damaged\n{_REMEDY}"
+            ) from None
+    return recorded
+
+
+def _entries(path: Path) -> list[Any]:
+    try:
+        content = file_content(path)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}\n{_REMEDY}") from error
+    if not content.strip():
+        raise UsageError(f"{path}: is empty\n{_REMEDY}")
+    try:
+        har = json.loads(content.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: is no HAR: it is not UTF-8 text\n{_REMEDY}") from None
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        raise UsageError(f"{path}: is cut short, or is no HAR: no JSON from {place} on\n{_REMEDY}") from None
+    except (ValueError, RecursionError):
+        raise UsageError(f"{path}: is no HAR: no JSON that can be read\n{_REMEDY}") from None
+    log = har.get("log") if isinstance(har, dict) else None
+    entries = log.get("entries") if isinstance(log, dict) else None
+    if not isinstance(entries, list):
+        raise UsageError(f"{path}: is no HAR: it is JSON without log.entries\n{_REMEDY}")
+    if not entries:
+        raise UsageError(f"{path}: holds no exchanges\n{_REMEDY}")
+    return entries
+
+
+def _recorded(raw: Any, exchange_id: str) -> Recorded:  # noqa: ANN401 - whatever the file holds
+    if isinstance(raw, dict) and "_request" in raw:
+        return Recorded(exchange=replace(from_entry(raw), id=exchange_id), is_ours=True)
+    entry = _Entry.model_validate(raw)
+    asked, answer = entry.request, entry.response
+    address = urlsplit(asked.url)
+    _ = address.port  # raises where it is none
+    body = _bytes(answer.content)
+    started_at = entry.started_at
+    exchange = Exchange(
+        id=exchange_id,
+        request=Request(
+            method=asked.method.upper(),
+            path=address.path or "/",
+            query=tuple(parse_qsl(address.query, keep_blank_values=True)),
+            body=_bytes(asked.body) if asked.body else None,
+            action=Action.READ,
+        ),
+        url=asked.url,
+        sent_headers=_pairs(asked.headers),
+        status=answer.status if answer.status > 0 else None,
+        headers=_pairs(answer.headers),
+        body=body or b"",
+        started_at=started_at if started_at.tzinfo else started_at.replace(tzinfo=UTC),
+        elapsed_ms=max(entry.elapsed_ms or 0.0, 0.0),
+    )
+    return Recorded(exchange=exchange, obstacle=_obstacle(raw, answer, exchange, body))
+
+
+def _obstacle(raw: dict[str, Any], answer: _Answer, exchange: Exchange, body: bytes | None) -> str | None:
+    """Why it would be unfair to judge the server by this entry."""
+    if exchange.status is None:
+        return "no answer recorded"
+    if exchange.status == 304 or raw.get("_fromCache") or raw.get("fromCache"):
+        return "answered from a cache"
+    size = answer.content.size or 0
+    if body is None and exchange.status not in _BODILESS and (size > 0 or (answer.body_size or 0) > 0):
+        return "body not recorded"
+    if body and size > len(body) and exchange.json_or_none() is None:
+        return "body not recorded whole"
+    return None
+
+
+def _bytes(body: _Body) -> bytes | None:
+    if body.text is None:
+        pairs = [(pair.name, pair.value or "") for pair in body.params or ()]
+        return urlencode(pairs).encode() if pairs else None
+    if not isinstance(body.text, str):
+        raise TypeError
+    if body.encoding == "base64":
+        try:
+            return base64.b64decode(body.text, validate=True)
+        except binascii.Error:
+            return base64.b64decode("".join(body.text.split()), validate=True)  # wrapped lines
+    return body.text.encode("utf-8", "surrogatepass")
+
+
+def _pairs(pairs: list[_NameValue]) -> Pairs:
+    return tuple((pair.name, pair.value or "") for pair in pairs if not pair.name.startswith(":"))

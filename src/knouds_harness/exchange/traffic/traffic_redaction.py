@@ -1,0 +1,303 @@
+"""Redaction of traffic that others recorded: its secrets are not known beforehand, so little is kept.
+
+Of headers and query parameters only the values that checks and people need are kept. In bodies and URLs hide:
+what looks like a key, a token or a signature, what stands under a name that says so, and each value that was
+seen in such a place anywhere in the file.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from http.cookies import CookieError, SimpleCookie
+from typing import Final
+from urllib.parse import quote, unquote, urlencode, urlsplit
+
+from knouds_harness.contract.operations import Operation
+from knouds_harness.exchange.client import KEY_HEADER
+from knouds_harness.exchange.evidence import JSON, Exchange, Pairs
+from knouds_harness.exchange.redaction import HIDDEN, Redactor
+from knouds_harness.exchange.traffic.traffic_file import Recorded
+from knouds_harness.targets.personas import Secret
+
+_SECRET_WORDS: Final = frozenset(
+    {
+        "auth",
+        "authorization",
+        "cookie",
+        "cookies",
+        "credential",
+        "credentials",
+        "csrf",
+        "jwt",
+        "otp",
+        "pass",
+        "passcode",
+        "passphrase",
+        "passwd",
+        "password",
+        "passwords",
+        "pw",
+        "pwd",
+        "secret",
+        "secrets",
+        "session",
+        "sessionid",
+        "sessions",
+        "sid",
+        "sig",
+        "signature",
+        "signatures",
+        "token",
+        "tokens",
+        "xsrf",
+    }
+)
+_SECRET_PAIRS: Final = ("apikey", "accesskey", "privatekey", "secretkey", "signingkey")
+_CREDENTIALS: Final = frozenset({"authorization", "proxy-authorization", "cookie", "set-cookie"})
+_SENT_AS_THEY_ARE: Final = frozenset({"accept", "content-type", "content-length", "user-agent"})
+_ANSWERED_AS_THEY_ARE: Final = frozenset(
+    {
+        "allow",
+        "cache-control",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "date",
+        "retry-after",
+        "server",
+        "transfer-encoding",
+        "vary",
+        "x-ratelimit-limit",
+        "x-ratelimit-remaining",
+        "x-ratelimit-reset",
+    }
+)
+_WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_PARAMETER: Final = re.compile(r"(^|[?&;#])([\w.%\[\]-]+)=([^&\s\"'<>#;]+)")
+_MEMBER: Final = re.compile(r"(?<![\w-])([\w-]+)([\"']?\s*[:=]\s*[\"']?)([^\s\"'&<>,;]+)")
+_TOKEN: Final = re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*")
+_SCHEME: Final = re.compile(r"\b(bearer|basic)\s+[\w.~+/=-]{8,}", re.IGNORECASE)
+_PRIVATE_KEY: Final = re.compile(
+    r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]*-----|\Z)", re.DOTALL
+)
+_USER: Final = re.compile(r"(\w://)[^/\s@\"'?#]+@")
+_LEAST_LENGTH: Final = 8
+_HIDDEN_IN_URL: Final = "hidden"  # so that what has to be a URL stays one
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a name says that what stands under it is secret: ``X-Amz-Signature``, ``accessToken``."""
+    words = [word.lower() for word in _WORD.findall(name)]
+    joined = "".join(words)
+    return not _SECRET_WORDS.isdisjoint(words) or any(pair in joined for pair in _SECRET_PAIRS)
+
+
+class TrafficRedactor:
+    """Knows every secret that shows itself as one anywhere in a file of traffic."""
+
+    def __init__(self, traffic: Iterable[Recorded]) -> None:
+        """Look for secrets in all of it."""
+        self._redactor = Redactor()
+        self._persona_by_key: dict[str, str] = {}
+        hidden: set[str] = set()
+        for recorded in traffic:
+            if recorded.is_ours:
+                continue  # redacted when it was written; what is left in key headers was made up for a test
+            for name, value in recorded.exchange.sent_headers:
+                if name.lower() == KEY_HEADER:
+                    self._persona_by_key.setdefault(value, f"recorded-{len(self._persona_by_key) + 1}")
+            hidden.update(secrets_in(recorded.exchange))
+        self.hide(hidden - self._persona_by_key.keys())
+        for key, persona in self._persona_by_key.items():
+            self.hide([key], label=f"key:{persona}")
+
+    def hide(self, values: Iterable[str], *, label: str = "hidden") -> None:
+        """Hide these values wherever they stand, from now on; too short ones are left alone."""
+        for value in sorted(set(values)):
+            if len(value) >= _LEAST_LENGTH and "{{" not in value:
+                self._redactor.add(Secret(value, label))
+
+    def text(self, text: str) -> str:
+        """Redact text of any kind."""
+        text = _PRIVATE_KEY.sub(HIDDEN, self._redactor.text(text))
+        text = _PARAMETER.sub(
+            lambda found: (
+                f"{found[1]}{found[2]}={_HIDDEN_IN_URL}" if is_secret_name(unquote(found[2])) else found[0]
+            ),
+            text,
+        )
+        text = _SCHEME.sub(rf"\1 {HIDDEN}", _TOKEN.sub(HIDDEN, text))
+        return _USER.sub(r"\1", text)
+
+    def ours(self, exchange: Exchange) -> Exchange:
+        """An exchange of our own, which was redacted when it was written."""
+        known = self._redactor
+        return replace(
+            exchange,
+            request=known.request(exchange.request),
+            url=known.text(exchange.url),
+            sent_headers=known.pairs(exchange.sent_headers),
+            headers=known.pairs(exchange.headers),
+            body=known.content(exchange.body),
+            failure=exchange.failure and known.text(exchange.failure),
+        )
+
+    def foreign(self, exchange: Exchange, operation: Operation) -> Exchange:
+        """An exchange of others.
+
+        Raises:
+            RecursionError: A body is nested too deeply to be looked through.
+        """
+        request = exchange.request
+        query = tuple(
+            (self.text(name), self.text(value) if name in operation.query_parameters else _HIDDEN_IN_URL)
+            for name, value in request.query
+        )
+        address = urlsplit(exchange.url)
+        host = address.netloc.rpartition("@")[2]
+        tail = f"?{urlencode(query, quote_via=quote)}" if query else ""
+        keys = [value for name, value in exchange.sent_headers if name.lower() == KEY_HEADER]
+        return replace(
+            exchange,
+            request=replace(
+                request,
+                path=self.text(request.path),
+                path_values={name: self.text(value) for name, value in request.path_values.items()},
+                query=query,
+                headers=tuple(
+                    (name, self.text(value))
+                    for name, value in exchange.sent_headers
+                    if name.lower() in _SENT_AS_THEY_ARE
+                ),
+                body=request.body and self._body(request.body, is_request=True),
+                persona=self._persona_by_key.get(keys[0]) if keys else None,
+            ),
+            url=f"{address.scheme}://{host}{self.text(address.path)}{tail}",
+            sent_headers=self._sent(exchange.sent_headers),
+            headers=tuple((self.text(name), self._answered(name, value)) for name, value in exchange.headers),
+            body=self._body(exchange.body, is_request=False),
+        )
+
+    def _sent(self, headers: Pairs) -> Pairs:
+        """What a request needs to be repeated; whatever else a browser adds is left out."""
+        kept = []
+        for name, value in headers:
+            lower = name.lower()
+            if lower == KEY_HEADER:
+                kept.append((name, f"{{{{key:{self._persona_by_key[value]}}}}}" if value else ""))
+            elif lower in _CREDENTIALS:
+                scheme = value.partition(" ")[0] if "authorization" in lower and " " in value else ""
+                kept.append((name, f"{scheme} {HIDDEN}".strip() if scheme.isalpha() else HIDDEN))
+            elif lower in _SENT_AS_THEY_ARE:
+                kept.append((name, self.text(value)))
+        return tuple(kept)
+
+    def _answered(self, name: str, value: str) -> str:
+        return self.text(value) if name.lower() in _ANSWERED_AS_THEY_ARE else HIDDEN
+
+    def _body(self, data: bytes, *, is_request: bool) -> bytes:
+        try:
+            document, has_twins = _parsed(data.decode())
+        except ValueError:
+            if is_request:
+                return HIDDEN.encode()  # nobody judges it, so nothing is lost
+            text = self.text(data.decode("utf-8", "surrogateescape"))
+            return _MEMBER.sub(_without_value, text).encode("utf-8", "surrogateescape")
+        clean = self._walked(document)
+        return data if clean == document and not has_twins else json.dumps(clean).encode()
+
+    def _walked(self, value: JSON, *, is_secret: bool = False) -> JSON:
+        if isinstance(value, str):
+            return HIDDEN if is_secret and value else self._text_or_json(value)
+        if isinstance(value, list):
+            return [self._walked(item, is_secret=is_secret) for item in value]
+        if isinstance(value, dict):
+            return {
+                self.text(name): self._walked(item, is_secret=is_secret or is_secret_name(name))
+                for name, item in value.items()
+            }
+        return value
+
+    def _text_or_json(self, text: str) -> str:
+        document, has_twins = _json_in(text)
+        clean = self._walked(document)
+        return self.text(text if clean == document and not has_twins else json.dumps(clean))
+
+
+def _parsed(text: str) -> tuple[JSON, bool]:
+    """JSON, and whether an object names a member twice: what the first of them holds is lost then.
+
+    Raises:
+        ValueError: It is none.
+        RecursionError: It is nested too deeply.
+    """
+    twins: list[bool] = []
+
+    def as_dict(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
+        members = dict(pairs)
+        twins.append(len(members) < len(pairs))
+        return members
+
+    return json.loads(text, object_pairs_hook=as_dict), any(twins)
+
+
+def _json_in(text: str) -> tuple[JSON, bool]:
+    """What a text holds that is an object or an array in JSON, as ``_parsed``; None for any other text."""
+    try:
+        return _parsed(text) if text.lstrip()[:1] in ("{", "[") else (None, False)
+    except ValueError:
+        return None, False
+
+
+def _without_value(found: re.Match[str]) -> str:
+    return f"{found[1]}{found[2]}{HIDDEN}" if is_secret_name(found[1]) else found[0]
+
+
+def secrets_in(exchange: Exchange) -> Iterator[str]:
+    """Values that stand where secrets stand: in cookies, and under names that say so."""
+    address = urlsplit(exchange.url)
+    if address.password:
+        yield unquote(address.password)
+    for name, value in exchange.request.query:
+        if is_secret_name(name):
+            yield value
+    for name, value in (*exchange.sent_headers, *exchange.headers):
+        if name.lower() in ("cookie", "set-cookie"):
+            yield from filter(_is_like_a_token, _cookie_values(value))
+        elif name.lower() != KEY_HEADER and is_secret_name(name):
+            yield value.rpartition(" ")[2]
+    for body in (exchange.request.body, exchange.body):
+        try:
+            yield from _secret_members(json.loads((body or b"").decode()))
+        except (ValueError, RecursionError):
+            continue
+
+
+def _secret_members(value: JSON, *, is_secret: bool = False) -> Iterator[str]:
+    if isinstance(value, str):
+        if is_secret:
+            yield value
+        else:
+            yield from _secret_members(_json_in(value)[0])
+    elif isinstance(value, list):
+        for item in value:
+            yield from _secret_members(item, is_secret=is_secret)
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            yield from _secret_members(item, is_secret=is_secret or is_secret_name(name))
+
+
+def _cookie_values(header: str) -> Iterator[str]:
+    for line in header.split("\n"):
+        try:
+            yield from (morsel.value for morsel in SimpleCookie(line).values())
+        except CookieError:
+            yield from (part.partition("=")[2].strip() for part in line.split(";"))
+
+
+def _is_like_a_token(value: str) -> bool:
+    """Not a word that a body may hold for other reasons, such as a cookie's ``theme=dark``."""
+    return len(value) > _LEAST_LENGTH and any(map(str.isdigit, value)) and any(map(str.isalpha, value))

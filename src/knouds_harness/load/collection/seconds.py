@@ -1,0 +1,330 @@
+"""Histograms by operation, outcome and second, from any Locust user's requests, from all workers.
+
+In a locustfile::
+
+    @events.init.add_listener
+    def record(environment, **_):
+        SecondsCollector(environment, on_second=print)
+
+A listener of Locust's ``request`` event counts what every user sends, whatever its client. Once a second
+finished seconds are handed out. In a distributed run workers send theirs along with Locust's own reports, and
+the master adds them up; the sums are exactly what one process would have counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+import gevent
+from locust.env import Environment
+from locust.runners import MasterRunner, WorkerRunner
+
+from knouds_harness.exchange.redaction import Redactor
+from knouds_harness.load.client.response import error_code
+from knouds_harness.load.collection.request_outcomes import RequestOutcome, outcome_of
+from knouds_harness.load.distributed.final_reports import FinalReporter, FinalReports
+from knouds_harness.load.steady_clock import now_unix_s
+from knouds_harness.measures.histograms import MAX_NS, Histogram, bucket_of
+
+REPORT_KEY = "knouds_harness"
+"""Where a worker's message to the master holds its seconds."""
+
+RESPONSE, SERVICE = "response", "service"
+"""Measures: from the scheduled instant, and from sending. They differ only where requests have a schedule."""
+
+_WORKERS_LAG_S: Final = 8
+"""When a second is over for so long, each worker has sent its part, even if one of its reports came late."""
+
+
+class SeriesKey(NamedTuple):
+    """What a histogram is of.
+
+    Attributes:
+        operation: The name that a request was given.
+        outcome: How it ended.
+        measure: ``response``, ``service``, or another that ``SecondsRecorder.record`` was given.
+    """
+
+    operation: str
+    outcome: RequestOutcome
+    measure: str = RESPONSE
+
+
+class Error(NamedTuple):
+    """A kind of answer that was not kept.
+
+    Attributes:
+        operation: The name that the request was given.
+        outcome: How it ended.
+        status_code: 0 where there was no answer.
+        code: The ``code`` of the body, else of the failure, else what that is called; may be empty.
+    """
+
+    operation: str
+    outcome: RequestOutcome
+    status_code: int
+    code: str
+
+
+@dataclass(kw_only=True)
+class Second:
+    """What ended within one second.
+
+    Attributes:
+        unix_s: The second.
+        histograms: Durations by series.
+        errors: How many by kind.
+    """
+
+    unix_s: int
+    histograms: dict[SeriesKey, Histogram] = field(default_factory=dict)
+    errors: dict[Error, int] = field(default_factory=dict)
+
+    def add(self, other: Second) -> None:
+        """Add what another counted, whatever second it is of."""
+        for series, histogram in other.histograms.items():
+            self.histograms.setdefault(series, Histogram()).add(histogram)
+        for error, count in other.errors.items():
+            self.errors[error] = self.errors.get(error, 0) + count
+
+
+class SecondsRecorder:
+    """Counts requests of one process.
+
+    Attributes:
+        safe: Redacts text, and makes it printable.
+    """
+
+    def __init__(
+        self,
+        *,
+        on_not_kept: Callable[[Error, object, float], object] | None = None,
+        redactor: Redactor | None = None,
+        clock: Callable[[], float] = now_unix_s,
+    ) -> None:
+        """Count from now on.
+
+        Args:
+            on_not_kept: Told of each answer that was not kept: its kind, any client's response, its start.
+            redactor: Makes safe what servers and exceptions call an error.
+            clock: Seconds since the epoch.
+        """
+        self._on_not_kept = on_not_kept
+        self.safe = (redactor or Redactor()).safe
+        self._clock = clock
+        self._finished: list[Second] = []
+        self._second = Second(unix_s=int(clock()))
+        # Where to count in the running second: response times of what is kept by operation, and everything.
+        self._kept: dict[str, dict[int, int]] = {}
+        self._counts: dict[tuple[str, RequestOutcome, str], dict[int, int]] = {}
+
+    def on_request(
+        self,
+        *,
+        name: str,
+        response_time: float | None,
+        exception: Exception | None,
+        response: Any = None,  # noqa: ANN401 - any client's
+        request_type: object = None,  # noqa: ARG002 - named, so that no dict has to be made of them
+        response_length: object = None,  # noqa: ARG002
+        context: object = None,  # noqa: ARG002
+        start_time: float | None = None,
+        url: object = None,  # noqa: ARG002
+        **_: object,
+    ) -> None:
+        """Listen to Locust's ``request`` event."""
+        if exception is None and response_time is not None:
+            try:
+                is_kept = 200 <= response.status_code < 300 and response.elapsed_ms == response_time
+            except (AttributeError, TypeError):  # another client's response
+                is_kept = False
+            if is_kept:
+                if self._second.unix_s != int(self._clock()):
+                    self._roll()
+                try:
+                    counts = self._kept[name]
+                except KeyError:
+                    counts = self._kept[name] = self._counts_of(name, RequestOutcome.KEPT, RESPONSE)
+                duration_ns = int(response_time * 1e6)
+                shift = duration_ns.bit_length() - 11  # histograms.bucket_of, without the call
+                bucket = (shift << 10) + (duration_ns >> shift) if shift > 0 else duration_ns
+                counts[bucket] = counts.get(bucket, 0) + 1
+                return
+        self._on_other_request(name, response_time, exception, response, start_time)
+
+    def _on_other_request(
+        self,
+        name: str,
+        response_time: float | None,
+        exception: Exception | None,
+        response: Any,  # noqa: ANN401
+        start_unix_s: float | None,
+    ) -> None:
+        status_code = getattr(response, "status_code", None)
+        if status_code is None:
+            status_code = 200 if exception is None else 0
+        outcome = outcome_of(status_code, exception)
+        if response_time is not None:
+            self.record(name, outcome, RESPONSE, response_time)
+            service_ms = getattr(response, "elapsed_ms", response_time)
+            if service_ms != response_time:
+                self.record(name, outcome, SERVICE, service_ms)
+        if outcome is not RequestOutcome.KEPT:
+            code = (
+                error_code(response) or getattr(exception, "code", "")
+                if status_code
+                else type(exception).__name__
+            )
+            error = Error(name, outcome, status_code, self.safe(code))
+            self._count_errors(error, 1)
+            if self._on_not_kept:
+                self._on_not_kept(error, response, start_unix_s or self._clock())
+
+    def record(self, operation: str, outcome: RequestOutcome, measure: str, duration_ms: float) -> None:
+        """Count one duration, such as the ``ms`` that the server itself named."""
+        if self._second.unix_s != int(self._clock()):
+            self._roll()
+        try:
+            counts = self._counts[operation, outcome, measure]
+        except KeyError:
+            counts = self._counts[operation, outcome, measure] = self._counts_of(operation, outcome, measure)
+        bucket = bucket_of(min(max(int(duration_ms * 1e6), 0), MAX_NS))
+        counts[bucket] = counts.get(bucket, 0) + 1
+
+    def count_error(self, operation: str, outcome: RequestOutcome, code: str) -> None:
+        """Count an error that is no answer, and took no time."""
+        self.record(operation, outcome, RESPONSE, 0.0)
+        self._count_errors(Error(operation, outcome, 0, self.safe(code)), 1)
+
+    def take(self, *, with_current: bool = False) -> list[Second]:
+        """Hand out the seconds that are over, each once.
+
+        Args:
+            with_current: The running one as well; what is counted later comes as another part of the same
+                second.
+        """
+        self._roll(now=with_current)
+        taken, self._finished = self._finished, []
+        return taken
+
+    def _counts_of(self, operation: str, outcome: RequestOutcome, measure: str) -> dict[int, int]:
+        series = SeriesKey(operation, outcome, measure)
+        return self._second.histograms.setdefault(series, Histogram()).counts
+
+    def _count_errors(self, error: Error, count: int) -> None:
+        self._roll()
+        self._second.errors[error] = self._second.errors.get(error, 0) + count
+
+    def _roll(self, *, now: bool = False) -> None:
+        """Begin another second if this one is over, or now."""
+        unix_s = int(self._clock())
+        if now or unix_s != self._second.unix_s:
+            if self._second.histograms or self._second.errors:
+                self._finished.append(self._second)
+            self._second = Second(unix_s=unix_s)
+            self._kept = {}
+            self._counts = {}
+
+
+class SecondsCollector:
+    """Counts in every process of a run, and hands finished seconds to the one that leads it.
+
+    Attributes:
+        recorder: This process's own counts.
+        total: Everything that was handed out, together.
+        final_reports: In the master: those that it waits for when a test ends; None elsewhere.
+    """
+
+    def __init__(
+        self,
+        environment: Environment,
+        *,
+        on_second: Callable[[Second], object] = lambda _: None,
+        on_not_kept: Callable[[Error, object, float], object] | None = None,
+        redactor: Redactor | None = None,
+    ) -> None:
+        """Begin to listen; call it once Locust has its runner, such as in a listener of ``init``.
+
+        Args:
+            environment: Locust's.
+            on_second: Gets what each second brought, in order of time, in the local or master process. What
+                comes late from a worker is handed out as another part of its second.
+            on_not_kept: Told of each answer that was not kept: its kind, any client's response, its start.
+            redactor: Makes safe what servers and exceptions call an error.
+        """
+        self.recorder = SecondsRecorder(on_not_kept=on_not_kept, redactor=redactor)
+        self.final_reports: FinalReports | None = None
+        self.total = Second(unix_s=0)
+        self._on_second = on_second
+        self._gathered: dict[int, Second] = {}
+        self._is_distributed = isinstance(environment.runner, MasterRunner)
+        environment.events.request.add_listener(self.recorder.on_request)
+        if isinstance(environment.runner, WorkerRunner):
+            environment.events.report_to_master.add_listener(self._report)
+            FinalReporter(environment.runner)
+            return
+        if isinstance(environment.runner, MasterRunner):
+            environment.events.worker_report.add_listener(self._receive)
+            self.final_reports = FinalReports(environment.runner)
+        environment.events.quitting.add_listener(lambda **_: self.hand_out(everything=True))
+        gevent.spawn(self._hand_out_every_second)
+
+    def hand_out(self, *, everything: bool = False) -> None:
+        """Hand out the seconds that are over.
+
+        Args:
+            everything: Also those that may not be whole yet; for the end of a run.
+        """
+        self._gather(self.recorder.take(with_current=everything))
+        # Workers report every three seconds, each a part of its last one.
+        newest = max(self._gathered, default=0) - (_WORKERS_LAG_S if self._is_distributed else -1)
+        for unix_s in sorted(self._gathered):
+            if everything or unix_s < newest:
+                second = self._gathered.pop(unix_s)
+                self.total.add(second)
+                self._on_second(second)
+
+    def _hand_out_every_second(self) -> None:
+        while True:
+            gevent.sleep(1.0)
+            self.hand_out()
+
+    def _gather(self, seconds: Iterable[Second]) -> None:
+        for second in seconds:
+            if second.unix_s in self._gathered:
+                self._gathered[second.unix_s].add(second)
+            else:
+                self._gathered[second.unix_s] = second
+
+    def _report(self, *, client_id: str, data: dict[str, Any]) -> None:  # noqa: ARG002
+        data[REPORT_KEY] = [packed(second) for second in self.recorder.take(with_current=True)]
+
+    def _receive(self, *, client_id: str, data: dict[str, Any]) -> None:  # noqa: ARG002
+        self._gather(unpacked(message) for message in data.get(REPORT_KEY, ()))
+
+
+def packed(second: Second) -> list[Any]:
+    """A second as plain lists and numbers, for a message."""
+    return [
+        second.unix_s,
+        [[*series, histogram.counts] for series, histogram in second.histograms.items()],
+        [[*error, count] for error, count in second.errors.items()],
+    ]
+
+
+def unpacked(message: list[Any]) -> Second:
+    """What ``packed`` made, as it was."""
+    unix_s, histograms, errors = message
+    return Second(
+        unix_s=unix_s,
+        histograms={
+            SeriesKey(operation, RequestOutcome(outcome), measure): Histogram(counts)
+            for operation, outcome, measure, counts in histograms
+        },
+        errors={
+            Error(operation, RequestOutcome(outcome), status_code, code): count
+            for operation, outcome, status_code, code, count in errors
+        },
+    )

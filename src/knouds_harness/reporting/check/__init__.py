@@ -1,0 +1,1 @@
+"""What reports of a check show: facts, findings, the matrix, and what was sent when."""

@@ -1,0 +1,1 @@
+"""Handlers: what each operation does, once a request has been let in."""

@@ -1,0 +1,1 @@
+"""The way of a request to its handler: paths, operations, preferences."""

@@ -1,0 +1,1 @@
+"""What a sandbox keeps: accounts, workflows and runs, in one database."""

@@ -1,0 +1,145 @@
+"""A folder of recordings changes where something changed that a client could rely on."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from recorded import FOLDER, recording
+
+from knouds_harness.exchange.recordings.folder import RecordingChange, RecordingFolder
+from knouds_harness.exchange.recordings.recording import write_recording
+from knouds_harness.exchange.recordings.substance import differences
+
+WHOAMI = recording("getWhoami-200-user")
+POLL = recording("getExecution-200-completed")
+LIMITED = recording("runWorkflow-200-first-of-window")
+
+
+def answering(recording, *, status=None, headers=None, **members):
+    """The recording with another answer; a member that is ... is left out."""
+    exchange = recording.exchange
+    body = {name: value for name, value in {**exchange.json(), **members}.items() if value is not ...}
+    return replace(
+        recording,
+        exchange=replace(
+            exchange,
+            body=json.dumps(body).encode(),
+            status=status or exchange.status,
+            headers=exchange.headers if headers is None else headers,
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        answering(POLL, executionId=str(uuid.UUID(int=1)), requestId="req_0123456789abcdef0123456789abcdef"),
+        answering(POLL, createdAt="2027-01-01T00:00:00Z", endedAt="2027-01-01T00:00:01.5+01:00"),
+        answering(LIMITED, ms=77),
+        answering(
+            LIMITED, headers=tuple((n, "17" if "reset" in n else v) for n, v in LIMITED.exchange.headers)
+        ),
+        replace(POLL, exchange=replace(POLL.exchange, elapsed_ms=99.0)),
+        replace(
+            POLL, origin=replace(POLL.origin, seed=99, recorded_at=POLL.origin.recorded_at + timedelta(1))
+        ),
+    ],
+)
+def test_ids_instants_and_measures_are_no_change(again):
+    """They differ each time."""
+    before = POLL if again.operation == "getExecution" else LIMITED
+
+    assert list(differences(before, again)) == []
+
+
+@pytest.mark.parametrize(
+    ("again", "line"),
+    [
+        (answering(POLL, status=202), '+  "status": 202,'),
+        (answering(POLL, cost="15"), '+   "cost": "15",'),
+        (answering(POLL, cost=...), '-   "cost": 15,'),
+        (answering(POLL, more=True), '+   "more": true'),
+        (answering(POLL, executionId="exec-1"), '+   "executionId": "exec-1",'),
+        (answering(POLL, endedAt=None), '+   "endedAt": null,'),
+        (answering(LIMITED, ms="77"), '+   "ms": "77"'),
+        (answering(LIMITED, headers=()), '-   "x-ratelimit-limit": "100",'),
+        (replace(POLL, facts=()), '-  "execution.poll-shape",'),
+        (replace(POLL, says="Otherwise."), '+ "says": "Otherwise.",'),
+    ],
+)
+def test_what_a_client_could_rely_on_is_a_change(again, line):
+    """A status, a member, a type, a form, a header, a fact."""
+    before = POLL if again.operation == "getExecution" else LIMITED
+
+    assert line in list(differences(before, again))
+
+
+def test_recording_that_did_not_change_keeps_its_file(tmp_path):
+    """So that a diff shows what matters."""
+    path = write_recording(tmp_path, WHOAMI)
+    before = path.read_bytes()
+    later = replace(WHOAMI, origin=replace(WHOAMI.origin, seed=7))
+
+    (put,) = RecordingFolder.open(tmp_path).put([later])
+
+    assert put.change is RecordingChange.UNCHANGED
+    assert path.read_bytes() == before
+
+
+def test_recording_that_changed_replaces_its_file_also_under_another_name(tmp_path):
+    """The status stands in the name, and the outcome stays the same."""
+    write_recording(tmp_path, WHOAMI)
+
+    (put,) = RecordingFolder.open(tmp_path).put([answering(WHOAMI, status=203)])
+
+    assert (put.change, put.lines) == (RecordingChange.CHANGED, ('-  "status": 200,', '+  "status": 203,'))
+    assert [path.name for path in tmp_path.iterdir()] == ["getWhoami-203-user.json"]
+
+
+def test_recordings_of_one_story_are_replaced_together(tmp_path):
+    """They share ids, which would not fit any more."""
+    submit = recording("runModel-202-accepted")
+    for each in (submit, POLL):
+        write_recording(tmp_path, each)
+
+    puts = RecordingFolder.open(tmp_path).put(
+        [answering(submit, executionId=str(uuid.uuid4())), answering(POLL, cost=1)]
+    )
+
+    assert [put.change for put in puts] == [RecordingChange.WITH_STORY, RecordingChange.CHANGED]
+
+
+def test_story_of_which_some_could_not_be_recorded_is_left_alone(tmp_path):
+    """Half of it would not fit the other half."""
+    submit = recording("runModel-202-accepted")
+    for each in (submit, POLL):
+        write_recording(tmp_path, each)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    (put,) = RecordingFolder.open(tmp_path).put([answering(POLL, cost=1)])
+
+    assert put.change is RecordingChange.LEFT
+    assert put.lines
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_damaged_file_is_kept_apart_and_recorded_anew(tmp_path):
+    """As the message about it advises."""
+    path = write_recording(tmp_path, WHOAMI)
+    path.write_text(path.read_text().replace("ada", "eve"))
+    folder = RecordingFolder.open(tmp_path)
+
+    (put,) = folder.put([WHOAMI])
+
+    assert list(folder.damaged) == [path]
+    assert put.change is RecordingChange.NEW
+    assert RecordingFolder.open(tmp_path).damaged == {}
+
+
+def test_recordings_of_the_tree_are_all_usable():
+    """None is damaged."""
+    assert RecordingFolder.open(FOLDER).damaged == {}

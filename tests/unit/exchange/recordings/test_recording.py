@@ -1,0 +1,173 @@
+"""A recording that must not be relied on is refused in one message that names the file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+from recorded import FOLDER, document, recording, recordings
+
+from knouds_harness.errors import ExitCode, RecordingError
+from knouds_harness.exchange.recordings.recording import read_recording, read_recordings, write_recording
+
+NAME = "getWhoami-401-legacy"
+
+
+@pytest.fixture
+def file(tmp_path):
+    """A copy of a recording, to be spoilt."""
+    return shutil.copy(FOLDER / f"{NAME}.json", tmp_path / f"{NAME}.json")
+
+
+def test_recordings_are_written_as_they_were_read(tmp_path):
+    """Nothing is lost or added, byte by byte."""
+    written = {name: write_recording(tmp_path, each).read_bytes() for name, each in recordings().items()}
+
+    assert written == {name: (FOLDER / f"{name}.json").read_bytes() for name in recordings()}
+
+
+def test_bodies_of_any_bytes_are_kept(tmp_path):
+    """What is no text is kept as well."""
+    for body in (b"", b"\xff\x00", "ä\u2028\n".encode(), b" " * 20_000, b"{{key:full}}"):
+        whoami = recording("getWhoami-200-user")
+        spoken = replace(whoami, exchange=replace(whoami.exchange, body=body))
+
+        assert read_recording(write_recording(tmp_path, spoken)).exchange.body == body
+
+
+def spoilt(file, change):
+    """Rewrite the content of a file by hand."""
+    content = json.loads(file.read_text())
+    change(content)
+    file.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: content["response"].update(status=403),
+        lambda content: content["response"].update(body='{"error":"x","code":"LEGACY_KEY_RETIRED"}'),
+        lambda content: content["origin"].update(target="production"),
+        lambda content: content.update(note="edited"),
+        lambda content: content.pop("sha256"),
+        lambda content: content.pop("response"),
+        lambda content: content.update(sha256=7),
+    ],
+    ids=["status", "body", "origin", "more", "no-checksum", "no-response", "other-checksum"],
+)
+def test_recording_edited_by_hand_is_refused(file, change):
+    """However small the edit is; how it is laid out does not matter."""
+    spoilt(file, change)
+
+    with pytest.raises(RecordingError) as refused:
+        read_recording(file)
+
+    assert str(refused.value).startswith(f"{file}: was edited by hand")
+    assert "knouds-harness record --update" in str(refused.value)
+
+
+def test_layout_is_no_edit(file):
+    """A checkout may turn line ends, an editor may indent otherwise."""
+    spoilt(file, lambda _: None)
+
+    assert read_recording(file) == recording(NAME)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "is cut short, or no JSON"),
+        (b"{", "is cut short, or no JSON: from line 1, column 2 on"),
+        (b"<html>", "is cut short, or no JSON"),
+        (b"\xff\xfe", "it is not UTF-8 text"),
+        (b"[]", "it is JSON of another kind"),
+        (b"{}", "it is JSON of another kind"),
+        (b"7", "it is JSON of another kind"),
+        (b"[" * 100_000, "no JSON that can be read"),
+        (b'{"format": 2}', "has format 2, and this harness reads 1"),
+        (b'{"format": 1}', "was edited by hand"),
+    ],
+    ids=["empty", "brace", "html", "utf-16", "array", "object", "number", "deep", "newer", "hollow"],
+)
+def test_file_that_is_no_recording_is_refused(file, content, says):
+    """In words, whatever it is."""
+    file.write_bytes(content)
+
+    with pytest.raises(RecordingError) as refused:
+        read_recording(file)
+
+    assert str(refused.value).startswith(f"{file}: ")
+    assert says in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: content.pop("request"),
+        lambda content: content.update(request=[]),
+        lambda content: content["request"].update(query=[["a"]]),
+        lambda content: content["request"].update(action="delete"),
+        lambda content: content["request"].update(headers=7),
+        lambda content: content["response"].update(body={"base64": 7}),
+        lambda content: content["origin"].update(recorded_at="soon"),
+        lambda content: content["origin"].update(more=1),
+    ],
+    ids=["no request", "an array", "half a pair", "another action", "a number", "no body", "no time", "more"],
+)
+def test_recording_of_another_shape_is_refused(file, change):
+    """Also where its checksum fits."""
+    content = json.loads(file.read_text(encoding="utf-8"))
+    change(content)
+    del content["sha256"]
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    content["sha256"] = hashlib.sha256(canonical.encode()).hexdigest()
+    file.write_text(json.dumps(content), encoding="utf-8")
+
+    with pytest.raises(RecordingError, match="what it holds has another shape"):
+        read_recording(file)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])
+def test_truncated_recording_is_refused(file, share):
+    """A disk was full, or a copy broke off."""
+    content = file.read_bytes()
+    file.write_bytes(content[: int(len(content) * share)])
+
+    with pytest.raises(RecordingError, match="is cut short, or no JSON: from line"):
+        read_recording(file)
+
+
+def test_recording_of_another_contract_version_is_refused(file):
+    """Its checks would judge it by promises that were not made then."""
+    with pytest.raises(RecordingError, match=r"is of contract version 4\.13\.0, and the document is 5\.0\.0"):
+        read_recording(file, contract_version="5.0.0")
+
+
+def test_recording_that_was_renamed_is_refused(file):
+    """Its name says what it is."""
+    with pytest.raises(RecordingError, match=f"was renamed by hand: it holds {NAME}"):
+        read_recording(file.rename(file.with_name("getWhoami-401-revoked.json")))
+
+
+def test_file_that_is_missing_is_refused(tmp_path):
+    """One message, with the system's reason."""
+    with pytest.raises(RecordingError, match="cannot be read: No such file"):
+        read_recording(tmp_path / "none.json")
+
+
+def test_folder_that_is_missing_holds_nothing(tmp_path):
+    """Nobody has recorded yet."""
+    assert read_recordings(tmp_path / "none") == []
+
+
+def test_damaged_recording_is_a_usage_error():
+    """Exit code 2: nothing was tested."""
+    assert RecordingError.exit_code == ExitCode.USAGE
+
+
+def test_every_recording_is_of_this_contract_version():
+    """After a new version of the document all are recorded anew."""
+    assert {each.origin.contract_version for each in recordings().values()} == {document().version}

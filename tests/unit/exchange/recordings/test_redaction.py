@@ -1,0 +1,197 @@
+"""What becomes a recording holds nobody's secret, in no place, and what was equal stays equal."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from recorded import recording
+
+from knouds_harness.exchange.recordings.recording import TEST_SECRET
+from knouds_harness.exchange.recordings.redaction import RecordingRedactor
+from knouds_harness.exchange.redaction import HIDDEN
+from knouds_harness.exchange.signature import HEADER, Signature, sign
+
+WHOAMI = recording("getWhoami-200-user").exchange
+UPDATE = recording("updateWorkflow-200-written").exchange
+DELIVERY = recording("receiveExecutionCompleted-204-taken").exchange
+
+CANARIES = {
+    "address": "canary.person+tag@private.example",
+    "signed URL": "https://media.example/a?X-Amz-Signature=51gnedcanary8c1f00d5e7a9&n=1",
+    "token": "Bearer c4n4ry70k3n.0f9e8d7c6b5a",
+    "web token": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJjYW5hcnkifQ.c4n4ry51gn4tur3",
+    "key": "knouds_live_c4n4rykey0f9e8d7c6b5a",
+    "password in a URL": "https://canary:c4n4rypassw0rd@host.example/",
+    "known user": "usr_c4n4ryknown",
+    "receiver": "https://hooks.private.example/c4n4ryhook",
+    "target": "https://c4n4ry.internal.example",
+}
+SECRET_PARTS = ("c4n4ry", "51gnedcanary", "canary.person")
+
+
+@pytest.fixture
+def redactor():
+    """One that has met a user, and knows where target and receiver are."""
+    redactor = RecordingRedactor(base_url=CANARIES["target"], personas=["full"])
+    redactor.hide_receiver(CANARIES["receiver"])
+    user = {**WHOAMI.json()["user"], "id": CANARIES["known user"], "email": "known.canary@private.example"}
+    redactor.introduce(replace(WHOAMI, body=json.dumps({"user": user}).encode()), "ada")
+    return redactor
+
+
+def everything(exchange):
+    """All of it in one text."""
+    return repr(exchange)
+
+
+PLACES = {
+    "member of the answer": lambda e, c: replace(e, body=json.dumps({"a": [{"b": c}]}).encode()),
+    "name of a member": lambda e, c: replace(e, body=json.dumps({c: 1}).encode()),
+    "inside a text": lambda e, c: replace(e, body=json.dumps({"error": f"no: '{c}', sorry"}).encode()),
+    "text that is no JSON": lambda e, c: replace(e, body=f"<html>{c}</html>".encode()),
+    "bytes that are no text": lambda e, c: replace(e, body=b"\xff " + c.encode() + b" \xfe"),
+    "header of the answer": lambda e, c: replace(e, headers=(*e.headers, ("x-debug", c))),
+    "known header": lambda e, c: replace(e, headers=(*e.headers, ("server", f"nginx {c}"))),
+    "cookie": lambda e, c: replace(e, headers=(*e.headers, ("set-cookie", f"a={c}"))),
+    "header of the request": lambda e, c: replace(e, sent_headers=(*e.sent_headers, ("x-note", c))),
+    "asked header": lambda e, c: replace(e, request=replace(e.request, headers=(("x-note", c),))),
+    "body of the request": lambda e, c: replace(
+        e, request=replace(e.request, body=json.dumps({"note": c}).encode())
+    ),
+    "query": lambda e, c: replace(e, request=replace(e.request, query=(("q", c),))),
+    "path value": lambda e, c: replace(e, request=replace(e.request, path_values={"slug": c})),
+    "path": lambda e, c: replace(e, request=replace(e.request, path=f"/api/workflows/{c}")),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("kind", CANARIES)
+def test_secret_is_taken_out_of_every_place(redactor, kind, place):
+    """Whatever it is and wherever it stands."""
+    clean = redactor.ours(PLACES[place](UPDATE, CANARIES[kind]))
+
+    assert [part for part in SECRET_PARTS if part in everything(clean)] == []
+
+
+@pytest.mark.parametrize("member", ["userId", "createdBy", "ownerId"])
+def test_stranger_is_taken_out_by_the_member_that_names_them(redactor, member):
+    """Also where their id stands elsewhere in the same answer."""
+    body = {"rows": [{member: "usr_c4n4rystranger", "says": "made by usr_c4n4rystranger"}]}
+
+    clean = redactor.ours(replace(UPDATE, body=json.dumps(body).encode()))
+
+    assert clean.json() == {"rows": [{member: "{{user:1}}", "says": "made by {{user:1}}"}]}
+
+
+def test_secret_is_known_wherever_it_stands_once_it_was_seen_as_one(redactor):
+    """What a cookie held shows nowhere in the body either."""
+    exchange = replace(
+        UPDATE,
+        headers=(*UPDATE.headers, ("set-cookie", "sid=c4n4ry0123456789abcdef")),
+        body=b'{"note": "c4n4ry0123456789abcdef", "password": "c4n4rypass1", "x": "c4n4rypass1"}',
+    )
+
+    clean = redactor.ours(exchange)
+
+    assert clean.json() == {"note": "{{hidden}}", "password": "{{hidden}}", "x": "{{hidden}}"}
+
+
+def test_what_was_equal_stays_equal_and_what_differed_differs(redactor):
+    """Over all exchanges of a recording session."""
+    first, second = (
+        redactor.ours(replace(UPDATE, body=json.dumps(body).encode())).json()
+        for body in (
+            {"createdBy": "usr_1111", "by": "one@x.example"},
+            {"createdBy": ["usr_2222"], "by": ["two@x.example", "one@x.example"], "userId": "usr_1111"},
+        )
+    )
+
+    assert second["userId"] == first["createdBy"]
+    assert second["by"][1] == first["by"] != second["by"][0]
+
+
+def test_body_keeps_its_layout(redactor):
+    """Blanks, order and escapes are the server's; only the secret is another."""
+    body = b'{ "error" : "caf\\u00e9",\n\t"to": "canary.person@private.example" , "n": 1.50}'
+
+    clean = redactor.ours(replace(UPDATE, body=body))
+
+    assert clean.body == b'{ "error" : "caf\\u00e9",\n\t"to": "person-1@redacted.example" , "n": 1.50}'
+
+
+def test_body_without_secrets_stays_as_it_is(redactor):
+    """To the byte."""
+    assert redactor.ours(UPDATE).body == UPDATE.body
+    assert redactor.ours(UPDATE).sent_headers == UPDATE.sent_headers
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"text": "%s"}' % (b"[" * 100_000)])
+def test_body_that_is_nested_too_deeply_is_kept_out(redactor, body):
+    """Nobody can look through it for secrets."""
+    assert redactor.ours(replace(WHOAMI, body=body)).body == HIDDEN.encode()
+
+
+def test_redacting_twice_changes_nothing(redactor):
+    """So that what is kept can be redacted again."""
+    once = redactor.ours(replace(UPDATE, body=json.dumps({"userId": "usr_9", "x": CANARIES}).encode()))
+
+    assert redactor.ours(once) == once
+
+
+def test_length_of_the_body_fits_what_is_left(redactor):
+    """A client that reads by it gets the whole body."""
+    exchange = replace(UPDATE, body=json.dumps({"x": CANARIES}).encode())
+
+    clean = redactor.ours(exchange)
+
+    assert clean.header("content-length") == str(len(clean.body))
+
+
+def test_minted_key_gets_a_name_that_stays(redactor):
+    """Its own is drawn at random."""
+    minted = "minted-4c350e6fc28e"
+    request = replace(UPDATE.request, persona=minted)
+    exchange = replace(UPDATE, request=request, sent_headers=(("x-api-key", f"{{{{key:{minted}}}}}"),))
+
+    clean = redactor.ours(exchange)
+
+    assert clean.request.persona == "minted-1"
+    assert clean.sent_headers == (("x-api-key", "{{key:minted-1}}"),)
+
+
+def delivered(*, by="whsec_c4n4ry0123456789", to="whsec_c4n4ry0123456789"):
+    """A delivery with a user's id, signed with one secret, to a receiver that expects another."""
+    raw = (DELIVERY.request.body or b"").replace(b"{{user:ada}}", b"usr_c4n4ryknown")
+    at = int(DELIVERY.started_at.timestamp())
+    headers = (
+        ("content-type", "application/json"),
+        (HEADER, sign(raw, secret=by, at_unix_s=at)),
+        ("x-trace", "c4n4ry"),
+    )
+    request = replace(DELIVERY.request, headers=headers, body=raw, path="/c4n4ry/hook")
+    return replace(DELIVERY, request=request, sent_headers=headers), raw, to
+
+
+def test_delivery_is_signed_anew(redactor):
+    """What was redacted would not fit the old signature, and the old secret is nobody's business."""
+    exchange, raw, secret = delivered()
+
+    clean = redactor.delivery(exchange, raw=raw, secret=secret)
+
+    signature = Signature.read(dict(clean.sent_headers)[HEADER])
+    assert signature is not None
+    assert signature.covers(clean.request.body or b"", secret=TEST_SECRET)
+    assert "c4n4ry" not in everything(clean)
+
+
+def test_wrong_signature_stays_wrong(redactor):
+    """A recording shows what the target did."""
+    exchange, raw, secret = delivered(by="whsec_another_secret_0123")
+
+    clean = redactor.delivery(exchange, raw=raw, secret=secret)
+
+    signature = Signature.read(dict(clean.sent_headers)[HEADER])
+    assert signature is not None
+    assert not signature.covers(clean.request.body or b"", secret=TEST_SECRET)

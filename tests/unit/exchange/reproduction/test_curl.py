@@ -1,0 +1,123 @@
+"""The curl line sends what was sent: a shell takes it apart again."""
+
+import os
+import random
+import shutil
+import subprocess
+
+import httpx
+import pytest
+from example_targets import SECRETS, make_target
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from knouds_harness.contract.operations import Action
+from knouds_harness.exchange.client import Client
+from knouds_harness.exchange.evidence import Request
+from knouds_harness.exchange.reproduction.curl import curl
+
+pytestmark = pytest.mark.skipif(shutil.which("sh") is None, reason="needs a POSIX shell")
+
+# A function named curl that shows how many arguments it got, and which, and then what came through the pipe.
+FAKE_CURL = """curl() { printf '%s\\0' "$#" "$@"; case "$*" in *'--data-binary @-') cat;; esac; }; """
+
+
+def line_for(request: Request, key: str | None = None) -> str:
+    transport = httpx.MockTransport(lambda _: httpx.Response(401))
+    with Client(target=make_target(), transport=transport) as client:
+        return curl(client.send(request, key=key))
+
+
+def take_apart(line: str) -> tuple[list[str], bytes]:
+    """The arguments that a shell hands to curl, and what comes through the pipe."""
+    shown = subprocess.run(
+        ["/bin/sh", "-c", FAKE_CURL + line],
+        capture_output=True,
+        check=True,
+        env={"PATH": os.environ["PATH"], "KNOUDS_KEY_FULL": SECRETS["full"]},
+    ).stdout
+    count, _, rest = shown.partition(b"\0")
+    *arguments, piped = rest.split(b"\0", int(count))
+    return [argument.decode() for argument in arguments], piped
+
+
+def test_key_is_left_as_a_variable():
+    """The line can be pasted by whoever has the key."""
+    line = line_for(Request(method="GET", path="/api/whoami", persona="full", action=Action.READ))
+
+    assert line == 'curl -sS -i https://staging.example.com/api/whoami -H "x-api-key: ${KNOUDS_KEY_FULL}"'
+
+
+def test_shell_puts_the_key_in():
+    """With the variable set, curl gets the header that was sent."""
+    arguments, _ = take_apart(
+        line_for(Request(method="GET", path="/api/whoami", persona="full", action=Action.READ))
+    )
+
+    assert arguments[-1] == f"x-api-key: {SECRETS['full']}"
+
+
+def test_empty_key_is_sent_as_an_empty_header():
+    """Which curl spells with a semicolon."""
+    line = line_for(Request(method="GET", path="/", persona="full", action=Action.READ), key="")
+
+    assert "-H 'x-api-key;'" in line
+
+
+@settings(max_examples=25)
+@given(body=st.binary(max_size=60).filter(lambda body: b"knouds_live_" not in body.lower()))
+@example(body=b"")
+@example(body=b"@/etc/passwd")
+@example(body=b'it\'s 100 %\\n $HOME `id` ! "quoted"')
+@example(body=b"\0\xff\n")
+@example(body=b"-\0")
+@example(body=b"keys begin with knouds_live_")
+@example(body='{"name": "Lichtmaß"}'.encode())
+@example(body=b"[" * 5_000 + b"]" * 5_000)
+def test_any_body_arrives(body: bytes):
+    """Every byte that was sent, whatever it means to a shell, to printf or to curl."""
+    request = Request(method="POST", path="/api/x", body=body, action=Action.READ)
+
+    line = line_for(request)
+
+    assert "\n" not in line
+    arguments, piped = take_apart(line)
+    sent = piped if arguments[-2:] == ["--data-binary", "@-"] else arguments[-1].encode()
+    assert sent == body
+
+
+@settings(max_examples=25)
+@given(
+    value=st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=30).map(str.strip)
+)
+@example(value='it\'s $HOME `id` "x" \\ !')
+def test_any_header_arrives(value: str):
+    """Quotes, dollars and backslashes survive beside a key."""
+    headers = (("x-note", f"{value}{SECRETS['full']}"),)
+
+    arguments, _ = take_apart(line_for(Request(method="GET", path="/", headers=headers, action=Action.READ)))
+
+    assert f"x-note: {value}{SECRETS['full']}" in arguments
+
+
+def test_curl_adds_no_content_type_of_its_own():
+    """Where none was sent, none is."""
+    line = line_for(Request(method="POST", path="/", body=b"{}", action=Action.READ))
+
+    assert "-H 'content-type:'" in line
+
+
+def test_long_body_is_left_in_the_har_file():
+    """A megabyte without repetition does not fit into a line."""
+    body = random.Random(1).randbytes(1_000_000)
+    line = line_for(Request(method="POST", path="/", body=body, action=Action.READ))
+
+    assert len(line) < 300
+    assert "1000000 bytes: exchanges.har, x00001" in line
+
+
+def test_dots_of_the_path_stay():
+    """Curl would resolve them."""
+    request = Request(method="GET", path="/api/%2e%2e/..x", query=(("a", "1"),), action=Action.READ)
+
+    assert "--path-as-is" in line_for(request)

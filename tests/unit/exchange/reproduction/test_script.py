@@ -1,0 +1,285 @@
+"""The script of a sequence: it sends what was sent, in order, with what the server gives this time."""
+
+import json
+import os
+import shutil
+import subprocess
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from run_records import exchange
+
+from knouds_harness.exchange.reproduction.curl import ShellNames
+from knouds_harness.exchange.reproduction.script import script
+
+pytestmark = pytest.mark.skipif(shutil.which("sh") is None, reason="needs a POSIX shell")
+
+BASE = "https://staging.example.com"
+# A curl that shows where it sends and what, and answers as a server whose slugs differ from those of the run.
+FAKE_CURL = r"""#!/bin/sh
+sent="" is_next_body="" method=GET is_next_method="" secret=""
+for word in "$@"; do
+  [ -n "$is_next_body" ] && sent=$word
+  [ -n "$is_next_method" ] && method=$word
+  is_next_body="" is_next_method=""
+  case $word in
+    --data-raw) is_next_body=yes;;
+    -X) is_next_method=yes;;
+    http*) url=$word;;
+    x-sandbox-token:*|x-api-key:*) secret=$word;;
+  esac
+done
+echo "$method $url $sent${ANSWER:+ $secret}" >> "$SENT"
+number=$(wc -l < "$SENT" | tr -d ' ')
+[ -n "$ANSWER" ] && printf 'HTTP/1.1 200 OK\r\n\r\n%s' "$ANSWER" && exit
+printf 'HTTP/1.1 200 OK\r\n\r\n{"nodes": [{"slug": "inner"}], "slug": "h-0123456789ab-%s"}' "$number"
+"""
+
+
+NAMES = ShellNames(
+    base_url=BASE,
+    base_url_variable="STAGING_URL",
+    variable_by_label={"key:full": "STAGING_KEY", "control-token": "STAGING_TOKEN"},
+)
+
+
+def minting(number, path, sent, body):
+    """An exchange with the control plane."""
+    shown = exchange(number, "createWorkflow", status=201, sent=sent, body=body, persona=None)
+    path = f"/__sandbox__/{path}"
+    request = replace(shown.request, path=path, operation_id=None)
+    headers = (("x-sandbox-token", "{{control-token}}"), ("content-type", "application/json"))
+    return replace(shown, url=f"{BASE}{path}", request=request, sent_headers=headers)
+
+
+def at(number, shown, **changes):
+    """An exchange of some workflow, sent at the number-th instant."""
+    return replace(shown, id=f"x{number:05d}", **changes)
+
+
+def on(number, operation_id, slug, **options):
+    """An exchange with the workflow under a slug."""
+    shown = exchange(number, operation_id, **options)
+    url = shown.url.replace("portrait", slug)
+    path = shown.request.path.replace("portrait", slug)
+    request = replace(shown.request, path=path, path_values={"slug": slug})
+    return replace(shown, url=url, request=request)
+
+
+def created(number, slug, **options):
+    """A create and what it answers; its nodes have slugs too."""
+    body = {"nodes": [{"slug": "inner"}], "slug": slug}
+    return exchange(
+        number, "createWorkflow", status=201, sent={"name": "Harness 0123456789ab"}, body=body, **options
+    )
+
+
+def sent_by(text, tmp_path, **environment):
+    """What a shell's curl is asked to send, and the finished shell."""
+    (tmp_path / "curl").write_text(FAKE_CURL)
+    (tmp_path / "curl").chmod(0o755)
+    sent = tmp_path / "sent"
+    sent.touch()
+    process = subprocess.run(
+        ["/bin/sh", "-c", text],
+        env={
+            "PATH": f"{tmp_path}:{os.environ['PATH']}",
+            "SENT": str(sent),
+            "KNOUDS_KEY_FULL": "a-key",
+            **environment,
+        },
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    return sent.read_text().splitlines(), process
+
+
+def test_given_slug_is_carried_on(tmp_path):
+    """Later requests name the slug that the server gives when the script runs, in path and body."""
+    steps = [
+        created(1, "h-0123456789ab"),
+        on(
+            2,
+            "updateWorkflow",
+            "h-0123456789ab",
+            sent={"slug": "h-0123456789ab", "description": "fresh"},
+        ),
+        on(3, "getWorkflow", "h-0123456789ab"),
+    ]
+
+    sent, process = sent_by(script(steps, shows="a fact"), tmp_path)
+
+    assert process.returncode == 0, process.stderr
+    assert sent == [
+        f'POST {BASE}/api/workflows {{"name": "Harness 0123456789ab"}}',
+        f'PUT {BASE}/api/workflows/h-0123456789ab-1 {{"slug": "h-0123456789ab-1", "description": "fresh"}}',
+        f"GET {BASE}/api/workflows/h-0123456789ab-1 ",
+        f"DELETE {BASE}/api/workflows/h-0123456789ab-1 ",
+    ]
+
+
+def test_nothing_is_deleted_twice(tmp_path):
+    """What the sequence deletes itself is left to it."""
+    steps = [
+        created(1, "h-0123456789ab"),
+        on(2, "deleteWorkflow", "h-0123456789ab"),
+        on(3, "getWorkflow", "h-0123456789ab"),
+    ]
+
+    sent, _ = sent_by(script(steps, shows="a fact"), tmp_path)
+
+    assert [line.partition(" ")[0] for line in sent] == ["POST", "DELETE", "GET"]
+
+
+def test_what_may_be_somebodys_is_not_deleted(tmp_path):
+    """Neither where the slug of the run did not show the name, nor where that of the script does not."""
+    alien, own = ([created(1, slug), on(2, "getWorkflow", slug)] for slug in ("portrait", "h-0123456789ab"))
+
+    text = script(alien, shows="")
+    sent, process = sent_by(script(own, shows="").replace("*0123456789ab*", "*ba9876543210*"), tmp_path)
+
+    assert "DELETE" not in text
+    assert process.returncode == 0, process.stderr
+    assert [line.partition(" ")[0] for line in sent] == ["POST", "GET"]
+
+
+def test_slug_that_begins_with_another_is_its_own(tmp_path):
+    """A slug is replaced where it is a whole segment of the path."""
+    steps = [
+        created(1, "h-0123456789ab"),
+        created(2, "h-0123456789ab-2"),
+        on(3, "getWorkflow", "h-0123456789ab-2"),
+    ]
+
+    sent, _ = sent_by(script(steps, shows="a fact"), tmp_path)
+
+    assert sent[2:] == [
+        f"GET {BASE}/api/workflows/h-0123456789ab-2 ",
+        f"DELETE {BASE}/api/workflows/h-0123456789ab-1 ",
+        f"DELETE {BASE}/api/workflows/h-0123456789ab-2 ",
+    ]
+
+
+def test_base_url_is_a_variable(tmp_path):
+    """Another server can be asked."""
+    steps = [created(1, "h-0123456789ab"), on(2, "getWorkflow", "h-0123456789ab")]
+
+    sent, _ = sent_by(script(steps, shows=""), tmp_path, KNOUDS_BASE_URL="http://127.0.0.1:1")
+
+    assert sent[0].startswith("POST http://127.0.0.1:1/api/workflows ")
+
+
+def test_missing_key_is_said_before_anything_is_sent(tmp_path):
+    """The message names the variable to export."""
+    steps = [created(1, "h-0123456789ab", persona="other"), on(2, "getWorkflow", "h-0123456789ab")]
+
+    sent, process = sent_by(script(steps, shows=""), tmp_path)
+
+    assert sent == []
+    assert "KNOUDS_KEY_OTHER: export it first" in process.stderr
+    assert process.returncode != 0
+
+
+def test_answer_without_the_slug_ends_the_script(tmp_path):
+    """Nothing is sent to a path that lacks its value."""
+    steps = [
+        at(1, created(1, "h-0123456789ab"), body=json.dumps({"slug": "h-0123456789ab"}).encode()),
+        at(2, on(2, "getWorkflow", "h-0123456789ab")),
+    ]
+    text = script(steps, shows="").replace("given slug 1", "given nosuch 1")
+
+    sent, process = sent_by(text, tmp_path)
+
+    assert len(sent) == 1
+    assert process.returncode != 0
+
+
+def test_words_of_a_server_stay_in_their_comment(tmp_path):
+    """What was observed can neither end the line nor the script."""
+    steps = [created(1, "h-0123456789ab"), on(2, "getWorkflow", "h-0123456789ab")]
+
+    sent, process = sent_by(script(steps, shows="observed \nEND\necho $(touch pwned) \x1b[31m`id`"), tmp_path)
+
+    assert process.returncode == 0, process.stderr
+    assert len(sent) == 3
+
+
+def test_executions_get_the_time_that_they_had():
+    """What ends by itself has to have ended; nothing else is waited for."""
+    first = exchange(1, "runModel", status=202, body={"executionId": "e"})
+    polled, read = (
+        replace(exchange(2, each), started_at=first.started_at + timedelta(seconds=1.2))
+        for each in ("getExecution", "getWhoami")
+    )
+
+    assert "\nsleep 1.2\n" in script([first, polled], shows="")
+    assert "\nsleep" not in script([first, read], shows="")
+
+
+def test_requests_at_once_go_out_at_once(tmp_path):
+    """Each in the background, and each answer shown under its number; the slugs are known afterwards."""
+    twins = [replace(created(number, f"h-0123456789ab-{number}"), elapsed_ms=9_000.0) for number in (1, 2, 3)]
+    later = replace(
+        on(4, "getWorkflow", "h-0123456789ab-2"), started_at=twins[0].started_at + timedelta(seconds=60)
+    )
+    text = script([*twins, later], shows="")
+
+    sent, process = sent_by(text, tmp_path)
+
+    assert process.returncode == 0, process.stderr
+    assert text.count(" &\n") == 3
+    assert text.index(" &\n") < text.index("\nwait\n") < text.index("--- 1. createWorkflow")
+    assert [line.partition(" ")[0] for line in sent] == ["POST"] * 3 + ["GET"] + ["DELETE"] * 3
+    assert '-X DELETE "${base}/api/workflows/${slug3}"' in text
+
+
+def test_one_request_again_and_again_is_a_loop(tmp_path):
+    """A window is filled by one curl, which asks for one address so often."""
+    runs = [exchange(number, "runWorkflow", sent={"inputs": {}}) for number in range(1, 99)]
+    over = exchange(99, "runWorkflow", status=429, sent={"inputs": {}})
+    text = script([*runs, over], shows="")
+
+    sent, process = sent_by(text, tmp_path)
+
+    assert process.returncode == 0, process.stderr
+    assert sent == [
+        f'POST {BASE}/api/workflows/portrait/run#[1-98] {{"inputs": {{}}}}',
+        f'POST {BASE}/api/workflows/portrait/run {{"inputs": {{}}}}',
+    ]
+
+
+def test_minted_key_is_minted_again(tmp_path):
+    """The key that the control plane gives this time is sent, to an account that it gives as well."""
+    opened = minting(1, "accounts", {"tier": "free"}, {"account": "account-1"})
+    minted = minting(2, "keys", {"account": "account-1"}, {"name": "minted-1", "secret": "{{key:minted-1}}"})
+    asked = exchange(3, "getWhoami", persona="minted-1")
+    text = script([opened, minted, asked], shows="", names=NAMES)
+
+    answers = '{"account": "account-2", "secret": "fresh-key"}'
+    sent, process = sent_by(text, tmp_path, STAGING_TOKEN="t", STAGING_KEY="k", ANSWER=answers)
+
+    assert process.returncode == 0, process.stderr
+    assert sent == [
+        f'POST {BASE}/__sandbox__/accounts {{"tier": "free"}} x-sandbox-token: t',
+        f'POST {BASE}/__sandbox__/keys {{"account": "account-2"}} x-sandbox-token: t',
+        f"GET {BASE}/api/whoami  x-api-key: fresh-key",
+    ]
+
+
+def test_profile_names_the_variables():
+    """Of the address and of the keys."""
+    text = script([exchange(1, "getWhoami"), exchange(2, "getWhoami")], shows="", names=NAMES)
+
+    assert 'base="${STAGING_URL:-https://staging.example.com}"' in text
+    assert ': "${STAGING_KEY:?export it first}"' in text
+    assert "KNOUDS" not in text
+
+
+def test_script_says_why_it_may_not_show_it():
+    """In its first lines."""
+    text = script([exchange(1, "getWhoami")], shows="a fact", why_not="It is a delivery.")
+
+    assert text.splitlines()[1:3] == ["# a fact", "# It is a delivery."]

@@ -1,0 +1,160 @@
+"""HAR files are valid after every entry, and come back as they were."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from exchanges import exchange
+from hypothesis import given
+from hypothesis import strategies as st
+
+from knouds_harness.contract.operations import Action
+from knouds_harness.exchange.evidence import Exchange, Request
+from knouds_harness.exchange.traffic.har import HarWriter, from_entry, read_har, to_entry
+
+text = st.text(st.characters(codec="utf-8"), max_size=10)
+pairs = st.lists(st.tuples(text, text), max_size=3).map(tuple)
+requests = st.builds(
+    Request,
+    method=st.sampled_from(["GET", "POST"]),
+    path=text.map("/".__add__),
+    query=pairs,
+    headers=pairs,
+    body=st.none() | st.binary(max_size=20),
+    operation_id=st.none() | text,
+    persona=st.none() | text,
+    path_values=st.dictionaries(text, text, max_size=2),
+    action=st.sampled_from(Action),
+    cost_credits=st.floats(0, 100),
+)
+exchanges = st.builds(
+    Exchange,
+    id=text,
+    request=requests,
+    url=text.map("https://staging.example.com/".__add__),
+    sent_headers=pairs,
+    status=st.none() | st.integers(100, 599),
+    headers=pairs,
+    body=st.binary(max_size=30) | text.map(str.encode),
+    started_at=st.datetimes(timezones=st.just(UTC)),
+    elapsed_ms=st.floats(0, 1e6),
+    failure=st.none() | text,
+    is_lost=st.booleans(),
+)
+
+
+@given(original=exchanges)
+def test_every_exchange_comes_back(original: Exchange):
+    """Through JSON text and back, equal in every part."""
+    assert from_entry(json.loads(json.dumps(to_entry(original)))) == original
+
+
+def test_file_is_valid_after_every_entry(tmp_path: Path):
+    """A run may end at any moment."""
+    path = tmp_path / "exchanges.har"
+    writer = HarWriter(path)  # never closed: the run was interrupted
+
+    for count in range(1, 4):
+        writer.add(exchange(200, {"n": count}))
+
+        assert len(json.loads(path.read_text())["log"]["entries"]) == count
+    writer.close()
+
+
+def test_empty_file_is_valid(tmp_path: Path):
+    """Before the first exchange too."""
+    with HarWriter(tmp_path / "x.har"):
+        assert json.loads((tmp_path / "x.har").read_text())["log"]["version"] == "1.2"
+
+
+def test_written_exchanges_are_read_back(tmp_path: Path):
+    """In order."""
+    written = [exchange(200, {"n": 1}), exchange(None), exchange(500, raw=b"\xff\x00")]
+    with HarWriter(tmp_path / "x.har") as writer:
+        for each in written:
+            writer.add(each)
+
+    assert read_har(tmp_path / "x.har") == written
+
+
+@pytest.mark.parametrize("kept_share", [0.3, 0.6, 0.9, 0.99])
+def test_torn_file_is_read_up_to_the_tear(tmp_path: Path, kept_share: float):
+    """A machine that stopped while writing loses the last entry alone."""
+    path = tmp_path / "x.har"
+    with HarWriter(path) as writer:
+        for count in range(10):
+            writer.add(exchange(200, {"n": count}))
+    whole = path.read_bytes()
+
+    path.write_bytes(whole[: int(len(whole) * kept_share)])
+
+    numbers = [each.json()["n"] for each in read_har(path)]
+    assert numbers == list(range(len(numbers)))
+    assert len(numbers) >= int(10 * kept_share) - 1
+
+
+def test_full_disk_keeps_what_was_written(tmp_path: Path, monkeypatch):
+    """The entry that does not fit is an error; the file stays valid."""
+    path = tmp_path / "x.har"
+    writer = HarWriter(path)
+    writer.add(exchange(200, {"n": 1}))
+
+    class FullDisk:
+        def __init__(self, file: Any) -> None:
+            self.file = file
+            self.is_full = True
+
+        def write(self, data):
+            if self.is_full:
+                self.is_full = False
+                self.file.write(data[:10])
+                raise OSError(28, "No space left on device")
+            return self.file.write(data)
+
+        def __getattr__(self, name):
+            return getattr(self.file, name)
+
+    monkeypatch.setattr(writer, "_file", FullDisk(writer._file))  # noqa: SLF001 -- a disk cannot be filled here
+    with pytest.raises(OSError, match="No space left"):
+        writer.add(exchange(200, {"n": 2}))
+    writer.add(exchange(200, {"n": 3}))
+    writer.close()
+
+    assert [each.json()["n"] for each in read_har(path)] == [1, 3]
+    json.loads(path.read_text())
+
+
+def test_entry_has_what_har_readers_need():
+    """The members that HAR 1.2 requires, so that browsers and proxies open the file."""
+    entry = to_entry(exchange(200, {"ok": True}))
+
+    assert {"startedDateTime", "time", "request", "response", "cache", "timings"} <= set(entry)
+    assert {
+        "method",
+        "url",
+        "httpVersion",
+        "cookies",
+        "headers",
+        "queryString",
+        "headersSize",
+        "bodySize",
+    } <= set(entry["request"])
+    assert datetime.fromisoformat(entry["startedDateTime"]).utcoffset() == timedelta(0)
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [((), "time"), (("request",), "url"), (("response", "headers", 0), "name"), (("_request",), "path")],
+)
+def test_entry_that_was_changed_is_none(place: tuple[str | int, ...], name: str):
+    """A member that is null now is refused where it is read, and not where a report shows it."""
+    entry = to_entry(exchange(200, {}))
+    member: Any = entry
+    for step in place:
+        member = member[step]
+    member[name] = None
+
+    with pytest.raises(TypeError):
+        from_entry(entry)

@@ -1,0 +1,102 @@
+"""Any HAR file is read; what is none is refused in one message."""
+
+import base64
+import json
+
+import pytest
+from exchanges import exchange
+from har_files import entry, write_har
+
+from knouds_harness.errors import ExitCode, UsageError
+from knouds_harness.exchange.traffic.har import HarWriter
+from knouds_harness.exchange.traffic.traffic_file import read_traffic
+
+URL = "https://staging.example.com/api/whoami"
+HAR = json.dumps({"log": {"version": "1.2", "entries": [entry(URL, {"a": 1})]}})
+BROKEN = {
+    "empty": ("", "is empty"),
+    "blank": (" \n", "is empty"),
+    "cut short": (HAR[:-20], "is cut short"),
+    "no JSON": ("GET /api/whoami", "is no HAR"),
+    "another JSON": ('{"openapi": "3.1.0"}', "without log.entries"),
+    "a list": ("[]", "without log.entries"),
+    "no entries": ('{"log": {"entries": []}}', "holds no exchanges"),
+    "no request": ('{"log": {"entries": [{"time": 1}]}}', "entry 1: starteddatetime"),
+    "an entry that is none": ('{"log": {"entries": [null]}}', "entry 1: it"),
+    "a broken URL": (HAR.replace("https://staging.example.com", "http://[::1"), "entry 1"),
+    "too deep": ("[" * 100_000, "no HAR"),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_what_is_no_har_is_refused(kind, tmp_path):
+    """One message that names the file and what is wrong with it; exit code 2."""
+    text, says = BROKEN[kind]
+    path = tmp_path / "traffic.har"
+    path.write_text(text, encoding="utf-8")
+
+    with pytest.raises(UsageError) as refusal:
+        read_traffic(path)
+
+    assert says in str(refusal.value).replace("startedDateTime", "starteddatetime")
+    assert str(refusal.value).startswith(f"{path}: ")
+    assert refusal.value.exit_code is ExitCode.USAGE
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", None], ids=["no text", "no file"])
+def test_unreadable_file_is_refused(content, tmp_path):
+    """Binary data, or nothing at all."""
+    path = tmp_path / "traffic.har"
+    if content is not None:
+        path.write_bytes(content)
+
+    with pytest.raises(UsageError, match=r"no HAR|cannot be read"):
+        read_traffic(path)
+
+
+def test_base64_body_is_decoded(tmp_path):
+    """Proxies write bodies so, whatever they hold."""
+    text = base64.b64encode(b'{"ok": true}').decode()
+    content = {"size": 12, "mimeType": "application/json", "text": text, "encoding": "base64"}
+
+    [recorded] = read_traffic(write_har(tmp_path / "x.har", entry(URL, content=content)))
+
+    assert recorded.exchange.json() == {"ok": True}
+    assert recorded.obstacle is None
+
+
+def test_byte_order_mark_is_skipped(tmp_path):
+    """Some proxies begin with one."""
+    path = tmp_path / "x.har"
+    path.write_text(HAR, encoding="utf-8-sig")
+
+    assert len(read_traffic(path)) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "obstacle"),
+    [
+        (entry(URL, status=0), "no answer recorded"),
+        (entry(URL, status=304), "answered from a cache"),
+        (entry(URL, _fromCache="disk"), "answered from a cache"),
+        (entry(URL, content={"size": 20, "mimeType": "application/json"}), "body not recorded"),
+        (entry(URL, content={"size": 20, "mimeType": "", "text": '{"user": '}), "body not recorded whole"),
+        (entry(URL, status=204, content={"size": 0, "mimeType": ""}), None),
+    ],
+)
+def test_what_was_not_recorded_is_not_held_against_the_server(given, obstacle, tmp_path):
+    """An entry without its whole answer says why it cannot be judged."""
+    [recorded] = read_traffic(write_har(tmp_path / "x.har", given))
+
+    assert recorded.obstacle == obstacle
+
+
+def test_our_own_file_comes_back_as_it_was(tmp_path):
+    """With operation and persona."""
+    with HarWriter(tmp_path / "x.har") as writer:
+        writer.add(exchange(200, {"n": 1}))
+
+    [recorded] = read_traffic(tmp_path / "x.har")
+
+    assert recorded.is_ours
+    assert recorded.exchange == exchange(200, {"n": 1})

@@ -1,0 +1,54 @@
+"""Secrets of others' traffic are hidden by where they stand, however they are written down."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from exchanges import exchange
+
+from knouds_harness.contract.document import shipped_document
+from knouds_harness.exchange.traffic.traffic_redaction import TrafficRedactor, is_secret_name
+
+WHOAMI = shipped_document().operation_by_id["getWhoami"]
+SECRET = "hunter2-without-any-prefix"
+PEM = f"-----BEGIN RSA PRIVATE KEY-----\n{SECRET}\nabc=\n-----END RSA PRIVATE KEY-----"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        json.dumps({"pass": SECRET}),
+        json.dumps({"db": {"PASS": SECRET}}),
+        json.dumps({"dbPass": [SECRET]}),
+        json.dumps({"note": PEM}),
+        json.dumps({"note": PEM.partition("\nabc")[0]}),
+        f"<pre>{PEM}</pre>",
+        f'{{"pass": "{SECRET}", "pass": ""}}',
+        f'{{"a": {{"password": "{SECRET}", "password": null}}}}',
+        json.dumps({"note": json.dumps({"pass": SECRET})}),
+        json.dumps({"note": json.dumps([{"token": SECRET, "also": json.dumps({"pw": SECRET})}])}),
+        json.dumps({"note": f'{{"pass": "{SECRET}", "pass": ""}}'}),
+    ],
+)
+def test_secret_is_hidden_wherever_it_stands(body: str):
+    """Under a name that says so, in a PEM block, in a member that is named twice, in JSON in a text."""
+    seen = exchange(200, raw=body.encode())
+
+    shown = TrafficRedactor(()).foreign(seen, WHOAMI)
+
+    assert SECRET.encode() not in shown.body
+
+
+@pytest.mark.parametrize("name", ["passed", "compass", "passenger", "pwned"])
+def test_names_that_only_look_like_it_are_no_secrets(name: str):
+    """Words count, not parts of them."""
+    assert not is_secret_name(name)
+
+
+@pytest.mark.parametrize("text", ['{"a": 1}', "[", "{no JSON", "[1, 2]", "plain"])
+def test_text_without_a_secret_stays_as_it_is(text: str):
+    """Byte for byte."""
+    body = json.dumps({"note": text}).encode()
+
+    assert TrafficRedactor(()).foreign(exchange(200, raw=body), WHOAMI).body == body

@@ -1,0 +1,316 @@
+"""Counts by operation, outcome and second, the same from one process as from several."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import socket
+import subprocess
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import msgpack
+import pytest
+from clocks import Clock
+from hypothesis import given
+from hypothesis import strategies as st
+from locust.env import Environment
+from raw_server import RawServer, serving
+
+from knouds_harness.load.client.response import Response
+from knouds_harness.load.client.transport_failures import TimedOut
+from knouds_harness.load.collection.request_outcomes import RequestOutcome
+from knouds_harness.load.collection.seconds import (
+    RESPONSE,
+    SERVICE,
+    Error,
+    Second,
+    SecondsCollector,
+    SecondsRecorder,
+    SeriesKey,
+    packed,
+    unpacked,
+)
+from knouds_harness.measures.histograms import Histogram
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def recorder(clock) -> SecondsRecorder:
+    return SecondsRecorder(clock=clock)
+
+
+def answer(status_code: int, elapsed_ms: float, body: bytes = b"") -> Response:
+    response = Response()
+    response.fill(status_code, b"HTTP/1.1 200 OK\r\n\r\n", 0, body)
+    response.elapsed_ms = elapsed_ms
+    return response
+
+
+def tell(recorder: SecondsRecorder, response_time_ms: float = 1.0, **event: Any) -> None:
+    defaults: dict[str, Any] = {
+        "request_type": "GET",
+        "name": "getWhoami",
+        "response_time": response_time_ms,
+        "response_length": 2,
+        "response": answer(200, response_time_ms),
+        "context": {},
+        "exception": None,
+        "start_time": 0.0,
+        "url": "",
+    }
+    recorder.on_request(**{**defaults, **event})
+
+
+def counted(*durations_ms: float) -> Histogram:
+    histogram = Histogram()
+    for duration_ms in durations_ms:
+        histogram.record(duration_ms / 1000)
+    return histogram
+
+
+def test_requests_are_counted_by_second_operation_and_outcome(recorder, clock):
+    """A second is handed out once it is over, and once."""
+    tell(recorder, 1.5)
+    tell(recorder, 2.5)
+    tell(recorder, 3.5, name="listUsage", exception=ValueError(), response=answer(200, 3.5))
+    assert recorder.take() == []
+    clock.now_s += 1
+    tell(recorder, 4.5)
+
+    [second] = recorder.take()
+
+    assert second.unix_s == 1_780_000_000
+    assert second.histograms == {
+        SeriesKey("getWhoami", RequestOutcome.KEPT, RESPONSE): counted(1.5, 2.5),
+        SeriesKey("listUsage", RequestOutcome.WRONG, RESPONSE): counted(3.5),
+    }
+    assert recorder.take() == []
+    [rest] = recorder.take(with_current=True)
+    assert rest.histograms == {SeriesKey("getWhoami", RequestOutcome.KEPT): counted(4.5)}
+
+
+def test_seconds_without_requests_are_left_out(recorder, clock):
+    """Nothing is handed out of an idle minute."""
+    tell(recorder)
+    clock.now_s += 60
+    tell(recorder)
+    clock.now_s += 1
+
+    assert [second.unix_s - 1_780_000_000 for second in recorder.take()] == [0, 60]
+
+
+def test_service_time_is_counted_where_it_differs(recorder):
+    """Response time from the scheduled instant, service time from sending."""
+    tell(recorder, 50.0, response=answer(200, 2.0))
+    tell(recorder, 60.0, response=answer(503, 3.0), exception=ValueError())
+
+    [second] = recorder.take(with_current=True)
+
+    assert second.histograms == {
+        SeriesKey("getWhoami", RequestOutcome.KEPT, RESPONSE): counted(50.0),
+        SeriesKey("getWhoami", RequestOutcome.KEPT, SERVICE): counted(2.0),
+        SeriesKey("getWhoami", RequestOutcome.FAILED, RESPONSE): counted(60.0),
+        SeriesKey("getWhoami", RequestOutcome.FAILED, SERVICE): counted(3.0),
+    }
+
+
+def test_errors_are_counted_by_status_and_code(recorder):
+    """What was not kept, with the code of its body or the name of its failure."""
+    limited = answer(429, 1.0, json.dumps({"code": "RATE_LIMIT_EXCEEDED"}).encode())
+    for _ in range(2):
+        tell(recorder, response=limited, exception=ValueError())
+    tell(recorder, response=answer(402, 1.0), exception=ValueError())
+    tell(recorder, response=answer(0, 1.0), exception=TimedOut("no answer in time", may_have_arrived=True))
+    tell(recorder, response=answer(404, 1.0))  # the caller expected it
+
+    [second] = recorder.take(with_current=True)
+
+    assert second.errors == {
+        Error("getWhoami", RequestOutcome.THROTTLED, 429, "RATE_LIMIT_EXCEEDED"): 2,
+        Error("getWhoami", RequestOutcome.REFUSED, 402, ""): 1,
+        Error("getWhoami", RequestOutcome.FAILED, 0, "TimedOut"): 1,
+    }
+    assert SeriesKey("getWhoami", RequestOutcome.KEPT) in second.histograms
+
+
+@pytest.mark.parametrize(
+    ("response", "exception", "outcome"),
+    [
+        (None, None, RequestOutcome.KEPT),
+        (None, ValueError(), RequestOutcome.FAILED),
+        (SimpleNamespace(status_code=200), None, RequestOutcome.KEPT),
+        (SimpleNamespace(status_code=None), None, RequestOutcome.KEPT),
+        (SimpleNamespace(status_code=500), ValueError(), RequestOutcome.FAILED),
+    ],
+)
+def test_other_users_requests_are_counted(recorder, response, exception, outcome):
+    """FastHttpUser's, HttpUser's, and those of users that speak no HTTP."""
+    tell(recorder, 1.0, response=response, exception=exception)
+
+    [second] = recorder.take(with_current=True)
+
+    assert second.histograms == {SeriesKey("getWhoami", outcome): counted(1.0)}
+
+
+def test_event_without_a_time_counts_as_no_duration(recorder):
+    """Locust allows it."""
+    tell(recorder, response_time=None, exception=ValueError(), response=None)
+
+    [second] = recorder.take(with_current=True)
+
+    assert second.histograms == {}
+    assert second.errors == {Error("getWhoami", RequestOutcome.FAILED, 0, "ValueError"): 1}
+
+
+REQUESTS = st.tuples(
+    st.integers(0, 3),  # in which second
+    st.sampled_from(["getWhoami", "runWorkflow", "ä, b"]),
+    st.sampled_from([200, 402, 429, 500, 0]),
+    st.floats(0.001, 600_000),
+)
+
+
+@given(shares=st.lists(st.lists(REQUESTS, max_size=20), min_size=4, max_size=4))
+def test_four_workers_and_one_process_count_the_same(shares):
+    """Through Locust's own messages, packed as Locust packs them."""
+
+    def count(recorder: SecondsRecorder, clock: Clock, requests: list[tuple[int, str, int, float]]) -> None:
+        for second, name, status_code, response_time_ms in sorted(requests, key=lambda request: request[0]):
+            clock.now_s = 1_780_000_000 + second
+            tell(
+                recorder,
+                response_time_ms,
+                name=name,
+                response=answer(status_code, response_time_ms),
+                exception=None if status_code == 200 else ValueError(),
+            )
+
+    clock = Clock()
+    alone = SecondsRecorder(clock=clock)
+    count(alone, clock, list(itertools.chain(*shares)))
+    expected = {second.unix_s: second for second in alone.take(with_current=True)}
+
+    gathered: dict[int, Second] = {}
+    for share in shares:
+        clock = Clock()
+        worker = SecondsRecorder(clock=clock)
+        count(worker, clock, share)
+        message = msgpack.dumps([packed(second) for second in worker.take(with_current=True)])
+        for part in msgpack.loads(message, strict_map_key=False):
+            second = unpacked(part)
+            gathered.setdefault(second.unix_s, Second(unix_s=second.unix_s)).add(second)
+
+    assert gathered == expected
+
+
+def test_local_run_hands_out_each_second(monkeypatch):
+    """In order of time, each to the listener and into the sum."""
+    clock = Clock()
+    monkeypatch.setattr("knouds_harness.load.collection.seconds.gevent.spawn", lambda _: None)
+    environment = Environment()
+    environment.create_local_runner()
+    seen: list[Second] = []
+    recording = SecondsCollector(environment, on_second=seen.append)
+    recording.recorder = SecondsRecorder(clock=clock)
+    environment.events.request.add_listener(recording.recorder.on_request)
+
+    for response_time_ms in (1.0, 2.0):
+        environment.events.request.fire(
+            name="a", response_time=response_time_ms, exception=None, response=answer(200, response_time_ms)
+        )
+        clock.now_s += 1
+        recording.hand_out()
+
+    assert [second.unix_s for second in seen] == [1_780_000_000, 1_780_000_001]
+    assert recording.total.histograms == {SeriesKey("a", RequestOutcome.KEPT): counted(1.0, 2.0)}
+
+
+USERS = 4
+DISTRIBUTED = """
+import json
+
+import gevent
+from locust import constant, events, task
+from locust.runners import MasterRunner, WorkerRunner
+
+from knouds_harness.measures.histograms import merged
+from knouds_harness.load.collection.locust_statistics import use_exact_buckets
+from knouds_harness.load.collection.seconds import SecondsCollector
+from knouds_harness.load.users import KnoudsUser
+
+use_exact_buckets()
+
+class Asking(KnoudsUser):
+    wait_time = constant(0.01)
+
+    @task
+    def ask(self):
+        self.client.get("/a", name="ask")
+
+@events.test_stopping.add_listener
+def stop_slowly(environment, **_):
+    if isinstance(environment.runner, WorkerRunner):
+        gevent.sleep(1.5)  # as on a busy machine; Locust's master waits for half a second
+
+@events.init.add_listener
+def record(environment, **_):
+    seconds = []
+    recording = SecondsCollector(environment, on_second=seconds.append)
+
+    @environment.events.quitting.add_listener
+    def tell(environment, **_):
+        if isinstance(environment.runner, MasterRunner):
+            recording.hand_out(everything=True)
+            entry = environment.stats.get("ask", "GET")
+            print(json.dumps({
+                "recorded": sum(len(histogram) for histogram in recording.total.histograms.values()),
+                "handed out": sum(len(h) for second in seconds for h in second.histograms.values()),
+                "in order": seconds == sorted(seconds, key=lambda second: second.unix_s),
+                "p50_ms": merged(recording.total.histograms.values()).percentile_s(50) * 1e3,
+                "locust": entry.num_requests,
+                "locust p50_ms": entry.get_response_time_percentile(0.5),
+            }))
+"""
+
+
+@pytest.mark.slow
+def test_master_has_what_its_workers_sent(tmp_path):
+    """What a master and two workers recorded, what Locust counted, and what the server saw are one number."""
+
+    def script(server: RawServer, connection: Any) -> None:
+        while server.read_request(connection):
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+    locustfile = tmp_path / "asking.py"
+    locustfile.write_text(DISTRIBUTED)
+    with serving(script) as server:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = str(listener.getsockname()[1])
+        options = [
+            "--headless",
+            "--users",
+            str(USERS),
+            "--spawn-rate",
+            "4",
+            "--run-time",
+            "3s",
+            "--processes",
+            "2",
+        ]
+        options += ["--stop-timeout", "5"]  # so that nobody is killed between sending and counting
+        options += ["--master-bind-host", "127.0.0.1", "--master-bind-port", port, "--master-port", port]
+        command = [sys.executable, "-m", "locust", "-f", str(locustfile), "--host", server.base_url, *options]
+        process = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+    assert process.returncode == 0, process.stderr
+    told = json.loads(next(line for line in process.stdout.splitlines() if line.startswith("{")))
+    assert told["recorded"] == told["handed out"] == told["locust"] > 100
+    assert len(server.requests) == told["locust"]
+    assert told["in order"]
+    assert told["locust p50_ms"] == pytest.approx(told["p50_ms"], rel=0.01)  # one rank apart at most

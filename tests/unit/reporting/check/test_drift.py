@@ -1,0 +1,128 @@
+"""What is new and undocumented, in every report: once, however many operations show it."""
+
+import io
+import json
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+from run_records import DOCUMENT, exchange, finding, healthy, start
+
+from knouds_harness.reporting.check.drift import drift_of
+from knouds_harness.reporting.check.junit import junit
+from knouds_harness.reporting.html_report import html_report
+from knouds_harness.reporting.markdown import markdown
+from knouds_harness.reporting.render import render_all
+from knouds_harness.reporting.terminal import print_summary
+from knouds_harness.runs.record import read_run
+from knouds_harness.runs.surface import Surface
+from knouds_harness.runs.verdicts import Verdict
+
+LEGAL = "ground.additive-change-is-legal"
+
+
+def new(number, operation, where, observed="a member (object)", check="drift.member"):
+    """One thing that the document does not name, and the exchange that shows it."""
+    shown = exchange(number, operation, body={"added": {"since": 4}}, headers=(("x-request-id", "r-1"),))
+    found = finding(
+        shown, LEGAL, check=check, where=where, observed=observed, verdict=Verdict.ADDITIVE, count=3
+    )
+    return shown, found
+
+
+@pytest.fixture
+def record(tmp_path):
+    """A run that found a header on every operation, a member on two, and a new delivery."""
+    news = [
+        new(number, operation, "header x-request-id", "a header", "drift.header")
+        for number, operation in enumerate(DOCUMENT.operations, start=1)
+    ]
+    news += [new(90, "getWhoami", "/added"), new(91, "getHealth", "/added")]
+    shown, found = new(92, "getHealth", "delivery /added")
+    news.append((shown, replace(found, operation=None)))
+    with start(tmp_path) as writer:
+        for shown, found in news:
+            writer.add_exchange(shown)
+            writer.add_finding(found)
+        writer.add_result(
+            check="schemas.body",
+            fact="health.shape",
+            operation="getHealth",
+            passed=True,
+            exchange_id="x00001",
+        )
+        writer.watch(Surface)
+        writer.finish("kept", 0)
+    return read_run(writer.folder)
+
+
+def test_same_thing_on_several_operations_is_one(record):
+    drift = drift_of(record)
+
+    assert [(each.where, len(each.findings), each.count) for each in drift] == [
+        ("header x-request-id", 17, 51),
+        ("/added", 2, 6),
+        ("delivery /added", 1, 3),
+    ]
+    assert [each.seen_on for each in drift] == [
+        "17 operations",
+        "getWhoami, getHealth",
+        "webhook deliveries",
+    ]
+
+
+def test_html_lists_it_once_with_evidence_and_every_operation(record):
+    page = html_report(record)
+
+    section = page[page.index('<section aria-labelledby="drift">') :]
+    section = section[: section.index("</section>")]
+    assert section.count("<summary>") == 3
+    assert "on 17 operations" in section
+    assert all(f"<code>{operation.id}</code>" in section for operation in DOCUMENT.operations)
+    assert "<mark>x-request-id: r-1</mark>" in section
+    assert "surface.json" in section
+
+
+def test_markdown_lists_it_once(record):
+    text = markdown(record)
+
+    assert "### New and undocumented (3), which breaks nothing" in text
+    assert "- `header x-request-id`: `a header`, on 17 operations" in text
+    assert "- `/added`: `a member (object)`, on getWhoami, getHealth" in text
+
+
+def test_terminal_says_how_many_and_names_the_first(record):
+    out = io.StringIO()
+
+    print_summary(record, render_all(record.folder), console=Console(file=out, width=200))
+
+    assert (
+        "3 things are new and undocumented, which breaks nothing: header x-request-id, /added"
+        in out.getvalue()
+    )
+
+
+def test_summary_has_each_thing_and_each_finding(record):
+    contents = json.loads(render_all(record.folder).summary.read_text(encoding="utf-8"))
+
+    assert [each["where"] for each in contents["drift"]] == [
+        "header x-request-id",
+        "/added",
+        "delivery /added",
+    ]
+    assert contents["drift"][1]["operations"] == ["getWhoami", "getHealth"]
+    assert [each["fails_run"] for each in contents["findings"]] == [False] * 20
+
+
+def test_drift_is_neither_failure_nor_standing(record):
+    """It is legal: the headline, the facts and JUnit know nothing of it."""
+    assert 'failures="0"' in junit(record).splitlines()[1]
+    assert "No breach found" in markdown(record).splitlines()[0]
+
+
+def test_run_without_drift_says_nothing_of_it(tmp_path):
+    record = read_run(healthy(tmp_path))
+
+    assert drift_of(record) == []
+    assert "undocumented" not in markdown(record)
+    assert 'id="drift"' not in html_report(record)

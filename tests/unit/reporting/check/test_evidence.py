@@ -1,0 +1,123 @@
+"""Exchanges laid out for reading."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from run_records import exchange
+
+from knouds_harness.reporting.check.evidence import evidence_of
+
+
+def marked(body, where, **options):
+    """The marked lines of a response, without their indentation."""
+    shown = evidence_of(exchange(1, "getWhoami", body=body, **options), where=where).received
+    return [line.text.strip() for line in (*shown.headers, *shown.body) if line.is_marked]
+
+
+USER = {"user": {"id": "u1", "tags": ["a", "b"], "a/b~c": 1}, "empty": {}}
+
+
+@pytest.mark.parametrize(
+    ("where", "lines"),
+    [
+        ("", []),
+        ("/user/id", ['"id": "u1",']),
+        ("/user/tags/1", ['"b"']),
+        ("/user/tags", ['"tags": [', '"a",', '"b"', "],"]),
+        ("/user/a~1b~0c", ['"a/b~c": 1']),
+        ("/user/email", ['"user": {   ← email is missing']),
+        ("/user/tags/7", ['"tags": [   ← 7 is missing']),
+        ("/code", ["{   ← code is missing"]),
+        ("/empty/id", ['"empty": {}   ← id is missing']),
+        ("/user/id/deeper", []),
+    ],
+)
+def test_offending_place_is_marked(where, lines):
+    """A JSON pointer marks its value, or says where the value is missing."""
+    assert marked(USER, where) == lines
+
+
+def test_place_in_any_item_is_marked_in_each():
+    """Where any item of an array may be at fault, the member is marked in each, present or missing."""
+    body = {"rows": [{"id": "5"}, {"id": 6}, {}]}
+
+    assert marked(body, "/rows/*/id") == ['"id": "5"', '"id": 6', "{}   ← id is missing"]
+
+
+def test_offending_header_is_marked_whatever_its_case():
+    """Header names have no case."""
+    assert marked({}, "header Content-Type") == ["content-type: application/json"]
+
+
+def test_missing_header_is_said():
+    """What is not there is marked too."""
+    assert marked({}, "header Retry-After") == ["(Retry-After is missing)"]
+
+
+@given(
+    body=st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=10),
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+        max_leaves=12,
+    )
+)
+def test_layout_changes_no_value(body):
+    """The lines of a body are the body."""
+    lines = evidence_of(exchange(1, "getWhoami", body=body)).received.body
+
+    assert json.loads("\n".join(line.text for line in lines)) == body
+
+
+@given(raw=st.binary(min_size=1, max_size=200), where=st.text(max_size=20))
+def test_any_bytes_can_be_shown(raw, where):
+    """A body that is no JSON, or no text, is shown as it is."""
+    assert evidence_of(exchange(1, "getWhoami", raw=raw), where=where).received.size_bytes == len(raw)
+
+
+def test_long_body_is_cut_around_the_mark():
+    """The beginning and the offending place are shown, and how much is left out."""
+    shown = evidence_of(exchange(1, "listUsage", body=list(range(5000))), where="/3000").received.body
+
+    texts = [line.text for line in shown]
+    assert len(texts) < 100
+    assert [line.text.strip() for line in shown if line.is_marked] == ["3000,"]
+    assert sum(int(text.split()[1].replace(",", "")) for text in texts if text.startswith("…")) == 5002 - (
+        len(texts) - 2
+    )
+
+
+def test_long_line_is_cut():
+    """One huge string does not fill the report."""
+    (line,) = evidence_of(exchange(1, "listUsage", body="x" * 100_000)).received.body
+
+    assert len(line.text) < 600
+    assert line.text.endswith("… 99,502 characters left out")
+
+
+def test_body_of_very_many_values_is_shown_as_it_came():
+    """A line for each of them would cost more than anybody reads."""
+    body = b"[" + b"[]," * 200_000 + b"[]]"
+
+    (line,) = evidence_of(exchange(1, "getWhoami", raw=body)).received.body
+
+    assert line.text.startswith("[[],[],")
+    assert line.text.endswith(" characters left out")
+
+
+def test_deeply_nested_body_is_shown_as_text():
+    """A body made to overflow a stack is only text."""
+    raw = b"[" * 100_000 + b"]" * 100_000
+
+    (line,) = evidence_of(exchange(1, "getHealth", raw=raw)).received.body
+
+    assert line.text.startswith("[[[[")
+
+
+def test_exchange_without_an_answer_says_why():
+    """The transport's failure stands where the status would."""
+    shown = evidence_of(exchange(1, "getHealth", status=None, raw=b""))
+
+    assert shown.received.first_line == "the connection was closed before the answer"
+    assert shown.received.body == ()

@@ -1,0 +1,235 @@
+"""How facts stand after a run."""
+
+from dataclasses import replace
+
+import pytest
+from run_records import broken, exchange, finding, healthy, start
+
+from knouds_harness.reporting.check.fact_status import (
+    FactStatus,
+    fact_rows,
+    standing_counts,
+    untested_rows,
+    waiver_rows,
+)
+from knouds_harness.reporting.headline import headline
+from knouds_harness.runs.header import RunCheck
+from knouds_harness.runs.record import read_run
+from knouds_harness.runs.results import UntestedFact
+from knouds_harness.runs.verdicts import RunOutcome, Verdict
+
+
+@pytest.fixture
+def record(tmp_path):
+    return read_run(broken(tmp_path))
+
+
+def standing_of(record, fact):
+    return next(row.standing for row in fact_rows(record) if row.fact.id == fact)
+
+
+@pytest.mark.parametrize(
+    ("fact", "standing"),
+    [
+        ("run.cost-is-credits", FactStatus.BREACH),
+        ("envelope.unknown-workflow-404-has-code", FactStatus.CONFLICT),
+        ("health.shape", FactStatus.ASSUMPTION),
+        ("envelope.plain-401-has-code", FactStatus.WAIVED),
+        ("auth.missing-key-is-401", FactStatus.VERIFIED),
+        ("whoami.user-object", FactStatus.VERIFIED),
+        ("webhook.payload-shape", FactStatus.UNTESTED),
+        ("capability.star-is-admitted", FactStatus.UNTESTED),
+    ],
+)
+def test_each_standing(record, fact, standing):
+    """Findings decide, then claims that held, then what the profile lacks."""
+    assert standing_of(record, fact) is standing
+
+
+def test_every_fact_has_one_standing(record):
+    """The counts add up to the facts of the document."""
+    assert sum(standing_counts(fact_rows(record)).values()) == len(record.setup.facts)
+
+
+def test_one_breach_outweighs_any_number_of_verified_operations(tmp_path):
+    """A fact that holds on four operations and not on the fifth is in breach."""
+    with start(tmp_path) as writer:
+        shown = exchange(1, "getWhoami", status=200, body={})
+        for operation in ("listUsage", "listWorkflows", "getHealth"):
+            writer.add_result(
+                check="c",
+                fact="ground.json-content-type",
+                operation=operation,
+                passed=True,
+                exchange_id=None,
+            )
+        writer.add_finding(finding(shown, "ground.json-content-type"))
+        writer.finish("broken", 1)
+
+    row = next(row for row in fact_rows(read_run(writer.folder)) if row.fact.id == "ground.json-content-type")
+    assert row.standing is FactStatus.BREACH
+    assert [case.standing for case in row.cases] == [FactStatus.VERIFIED] * 3 + [FactStatus.BREACH]
+
+
+def test_failed_claim_without_its_finding_is_no_verified_fact(tmp_path):
+    """Where the findings are lost the counts still say that something was wrong."""
+    folder = broken(tmp_path)
+    (folder / "findings.jsonl").unlink()
+
+    assert standing_of(read_run(folder), "run.cost-is-credits") is FactStatus.BREACH
+
+
+def test_what_is_missing_is_listed_with_the_facts_that_wait_for_it(record):
+    """One line for each thing to add to a profile."""
+    waiting = untested_rows(record)
+
+    assert list(waiting) == ["a webhook receiver"]
+    assert "webhook.payload-shape" in waiting["a webhook receiver"]
+
+
+def test_waivers_say_whether_they_are_used_or_expired(record):
+    """An expired waiver says so, and so does one that nothing needs."""
+    assert [row.state for row in waiver_rows(record)] == ["used", "expired"]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "tone", "title"),
+    [
+        (RunOutcome.BROKEN, "bad", "Contract broken"),
+        (RunOutcome.INTERRUPTED, "bad", "Interrupted: broken so far"),
+        (RunOutcome.STOPPED, "bad", "Stopped early: broken so far"),
+        (RunOutcome.FAILED, "bad", "The harness failed: broken so far"),
+    ],
+)
+def test_headline_of_a_run_with_breaches(record, outcome, tone, title):
+    """A breach is said whether or not the run came to its end."""
+    verdict = headline(replace(record, outcome=outcome), fact_rows(record))
+
+    assert (verdict.tone, verdict.title) == (tone, title)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "tone", "title"),
+    [
+        (RunOutcome.KEPT, "warn", "No breach found"),
+        (RunOutcome.SHORT, "bad", "Too little verified"),
+        (RunOutcome.UNTESTED, "bad", "Nothing was tested"),
+        (RunOutcome.INTERRUPTED, "warn", "Interrupted: no verdict"),
+        (RunOutcome.FAILED, "warn", "The harness failed: no verdict"),
+    ],
+)
+def test_headline_of_a_run_without_findings(tmp_path, outcome, tone, title):
+    """Of a few facts that were verified, none says that the contract was kept."""
+    record = replace(read_run(healthy(tmp_path)), outcome=outcome)
+
+    verdict = headline(record, fact_rows(record))
+
+    assert (verdict.tone, verdict.title) == (tone, title)
+
+
+def test_run_that_verified_nothing_is_not_green(tmp_path):
+    """No findings among no tests is no proof."""
+    record = replace(read_run(healthy(tmp_path)), results=())
+
+    assert headline(record, fact_rows(record)).title == "Nothing was tested"
+
+
+def about(record, facts):
+    """The record of a run that was about some facts alone."""
+    return replace(record, setup=replace(record.setup, selected=tuple(facts)))
+
+
+@pytest.fixture
+def sound(tmp_path):
+    """A run without findings, about the facts that it verified."""
+    record = read_run(healthy(tmp_path))
+    verified = [row.fact.id for row in fact_rows(record) if row.standing is FactStatus.VERIFIED]
+    return about(record, verified)
+
+
+def test_run_that_verified_all_that_it_could_says_kept(sound):
+    """And gives the share."""
+    verdict = headline(sound, fact_rows(sound))
+
+    assert (verdict.tone, verdict.title) == ("good", "Contract kept")
+    count = len(sound.setup.selected)
+    assert verdict.detail == f"{count} of {count} selected facts verified, 0 not tested."
+
+
+def missing(fact, cause):
+    return UntestedFact(check="c.d", fact=fact, operation=None, missing="something", cause=cause)
+
+
+@pytest.mark.parametrize(
+    ("cause", "title"),
+    [("profile", "Contract kept"), ("answers", "No breach found"), ("contradiction", "No breach found")],
+)
+def test_kept_allows_for_what_the_profile_does_not_offer_alone(sound, cause, title):
+    """What the target's answers did not give could have been verified."""
+    asked = about(sound, (*sound.setup.selected, "webhook.payload-shape"))
+    record = replace(asked, untested=(missing("webhook.payload-shape", cause),))
+
+    assert headline(record, fact_rows(record)).title == title
+
+
+def test_fact_whose_checks_saw_nothing_to_judge_is_no_part_of_kept(sound):
+    """Such as the end of an execution that never ends: its tests pass, and claim nothing."""
+    seen = {each.fact for each in sound.results}
+    fact = next(fact.id for fact in sound.setup.facts.values() if fact.id not in seen and not fact.conflict)
+    check = RunCheck(id="executions.end", family="executions", sentence="It ends.", facts=(fact,))
+    record = about(sound, (*sound.setup.selected, fact))
+    record = replace(record, setup=replace(record.setup, checks={check.id: check}), untested=())
+
+    assert headline(record, fact_rows(record)).title == "No breach found"
+
+
+def test_quarter_of_the_facts_is_never_kept(sound):
+    """Whatever the profile does not offer."""
+    facts = tuple(sound.setup.facts)
+    few = tuple(each for each in sound.results if each.fact in facts[: len(facts) // 4])
+    lacking = tuple(missing(fact, "profile") for fact in facts)
+    record = replace(about(sound, facts), results=few, untested=lacking)
+
+    assert headline(record, fact_rows(record)).title == "No breach found"
+
+
+def test_headline_names_the_keys_whose_executions_never_end(sound):
+    """Which leaves much untested, and broke nothing that is documented."""
+    record = replace(sound, endless=("full",))
+
+    verdict = headline(record, fact_rows(record))
+
+    assert verdict.title == "No breach found"
+    assert "No execution of full ended by its deadline." in verdict.detail
+
+
+def contradiction(number=1):
+    shown = exchange(number, "getWhoami", status=401, body={})
+    return replace(
+        finding(shown, "auth.key-in-x-api-key"),
+        verdict=Verdict.CONTRADICTION,
+        expected=f"keys.pro-{number} (line 6): the key is active",
+        observed="it is refused",
+    )
+
+
+def test_headline_says_where_the_target_contradicts_its_profile(sound):
+    """In the first line, with how many more there are; the fact itself stands as claims have it."""
+    record = replace(sound, outcome=RunOutcome.BROKEN, findings=(contradiction(1), contradiction(2)))
+
+    verdict = headline(record, fact_rows(record))
+
+    assert (verdict.tone, verdict.title) == ("bad", "The target contradicts its profile")
+    assert verdict.detail.startswith("keys.pro-1 (line 6): the key is active, but it is refused, and 1 more.")
+    assert verdict.detail.endswith("2 contradictions of the profile.")
+    assert standing_counts(fact_rows(record))[FactStatus.BREACH] == 0
+
+
+def test_breach_outweighs_contradictions(record):
+    """A broken contract is broken, whatever the profile."""
+    both = replace(record, findings=(*record.findings, contradiction()))
+
+    verdict = headline(both, fact_rows(both))
+
+    assert verdict.title == "Contract broken"
+    assert "1 contradiction of the profile" in verdict.detail

@@ -1,0 +1,204 @@
+"""The control plane: closed without a token, exact with one."""
+
+import hmac
+
+import httpx
+import pytest
+from loading import wait_until
+
+from knouds_harness.sandbox.seeding import key_secret
+from knouds_harness.sandbox.serving import running_sandbox
+from knouds_harness.sandbox.state import run_records
+
+PATHS = ["/__sandbox__/keys", "/__sandbox__/accounts", "/__sandbox__/clock", "/__sandbox__/reset"]
+
+
+@pytest.fixture
+def control(ask, shared_sandbox):
+    """Call the control plane with its token."""
+    headers = {"x-sandbox-token": shared_sandbox.control_token}
+    return lambda path, body: ask("POST", f"/__sandbox__/{path}", headers=headers, json=body)
+
+
+def test_control_plane_is_off_without_a_token():
+    """Then its paths are like any unknown one, whatever is sent."""
+    with running_sandbox() as sandbox, httpx.Client(base_url=sandbox.base_url) as client:
+        codes = [client.post(path, headers={"x-sandbox-token": ""}, json={}).json()["code"] for path in PATHS]
+        codes.append(client.get("/__sandbox__/state", headers={"x-sandbox-token": ""}).json()["code"])
+
+    assert codes == ["NOT_FOUND"] * 5
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("token", ["", "wrong"])
+def test_wrong_token_is_refused(ask, assert_refused, path, token):
+    """The token is the key to it."""
+    assert_refused(
+        ask("POST", path, "admin", headers={"x-sandbox-token": token}, json={}), 401, "UNAUTHORIZED"
+    )
+
+
+def test_state_needs_the_token(ask, assert_refused):
+    """Counts are nobody's business either."""
+    assert_refused(ask("GET", "/__sandbox__/state", "admin"), 401, "UNAUTHORIZED")
+
+
+def test_token_is_compared_in_constant_time(ask, control, monkeypatch):
+    """Whether it is right or wrong."""
+    compared = []
+
+    def compare(*both):
+        compared.append(both)
+        return both[0] == both[1]
+
+    monkeypatch.setattr(hmac, "compare_digest", compare)
+
+    control("clock", {"advance_s": 0})
+    ask("POST", "/__sandbox__/clock", headers={"x-sandbox-token": "wrong"}, json={})
+
+    assert compared == [(b"test-token", b"test-token"), (b"wrong", b"test-token")]
+
+
+def test_minted_key_holds_what_it_was_given(ask, mint):
+    """Any set of capabilities, nothing more."""
+    headers = mint("workflow:read")
+
+    assert ask("GET", "/api/workflows/portrait", headers=headers).status_code == 200
+    assert ask("DELETE", "/api/workflows/portrait", headers=headers).status_code == 403
+
+
+@pytest.mark.parametrize(("state", "code"), [("revoked", "UNAUTHORIZED"), ("legacy", "LEGACY_KEY_RETIRED")])
+def test_minted_key_may_be_out_of_use(ask, assert_refused, mint, state, code):
+    """Any state."""
+    assert_refused(ask("GET", "/api/whoami", headers=mint(state=state)), 401, code)
+
+
+def test_opened_account_is_as_described(ask, control, mint):
+    """Any tier, role and balance."""
+    opened = control("accounts", {"tier": "custom", "role": "admin", "credits": 5, "grant": 3}).json()
+
+    user = ask("GET", "/api/whoami", headers=mint(account=opened["account"])).json()["user"]
+
+    assert (user["id"], user["tier"], user["role"]) == (opened["id"], "custom", "admin")
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("keys", {"account": "ada"}),
+        ("keys", {"account": "ada", "capabilities": "workflow:read"}),
+        ("keys", {"account": "ada", "capabilities": ["workflow:read model:run"]}),
+        ("keys", {"account": "ada", "capabilities": [], "state": "asleep"}),
+        ("keys", {"account": "ada", "capabilities": [], "webhook": "http://x"}),
+        ("keys", {"account": "ada", "capabilities": [], "webhook": {"url": "ftp://x"}}),
+        ("keys", {"account": "ada", "capabilities": [], "webhook": {"url": "http://"}}),
+        ("keys", {"account": "ada", "capabilities": [], "webhook": {"url": "http://x", "secret": "short"}}),
+        ("keys", []),
+        ("accounts", {}),
+        ("accounts", {"tier": "pro", "role": "king"}),
+        ("accounts", {"tier": "pro", "credits": 1.5}),
+        ("accounts", {"tier": "pro", "credits": 10**30}),
+        ("accounts", {"tier": "pro", "grant": -1}),
+        ("accounts", {"tier": "pro", "name": "ada"}),
+        ("clock", {}),
+        ("clock", {"advance_s": -1}),
+        ("clock", {"advance_s": True}),
+        ("reset", {"seed": "7"}),
+        ("reset", {"seed": True}),
+        ("reset", {"seed": 2**63}),
+    ],
+)
+def test_unusable_order_is_refused(control, assert_refused, path, body):
+    """With a sentence that says what is wrong."""
+    assert_refused(control(path, body), 400, "INVALID_BODY")
+
+
+def test_key_of_an_unknown_account_is_refused(control, assert_refused):
+    """Accounts are opened first."""
+    assert_refused(control("keys", {"account": "nobody", "capabilities": []}), 404, "NOT_FOUND")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://10.0.0.1/",
+        "http://169.254.169.254/latest",
+        "http://0.0.0.0/",
+        "http://167772161/",  # 10.0.0.1
+        "http://0xa.1/",  # the same
+        "http://[::ffff:10.0.0.1]/",
+        "http://[fe80::1]/",
+    ],
+)
+def test_private_receiver_is_refused(control, assert_refused, url):
+    """However its address is written."""
+    body = {"account": "ada", "capabilities": [], "webhook": {"url": url}}
+
+    assert "private address" in assert_refused(control("keys", body), 400, "INVALID_BODY")["error"]
+
+
+@pytest.fixture
+def fresh(fresh_sandbox):
+    """Ask a sandbox of one's own as ``full``; its control plane with the token."""
+    headers = {"x-sandbox-token": fresh_sandbox.control_token, "x-api-key": fresh_sandbox.keys["full"]}
+    with httpx.Client(base_url=fresh_sandbox.base_url, headers=headers) as client:
+        yield client
+
+
+def state(client):
+    return client.get("/__sandbox__/state").json()
+
+
+def test_reset_brings_back_what_was_seeded(fresh, fresh_sandbox):
+    """Nothing of what happened is left, in flight or ended, and the keys are the same."""
+    before = state(fresh)
+    submit = {"url": "/api/workflows/sunset-clip/run?async=true", "json": {"inputs": {}}}
+    fresh.post("/api/workflows", json={"name": "Mine"})
+    fresh.delete("/api/workflows/portrait")
+    in_flight = fresh.post(**submit).json()["pollUrl"]
+
+    answer = fresh.post("/__sandbox__/reset", json={})
+
+    assert answer.json() == {"seed": 7, "keys": fresh_sandbox.keys}
+    assert state(fresh) == before
+    assert fresh.get("/api/workflows/portrait").status_code == 200
+    assert fresh.get(in_flight).status_code == 404
+    again = fresh.post(**submit).json()["pollUrl"]
+    wait_until(lambda: fresh.get(again).json()["status"] == "completed")
+
+
+def test_reset_to_another_seed_makes_other_keys(fresh):
+    """The old ones are unknown."""
+    keys = fresh.post("/__sandbox__/reset", json={"seed": 8}).json()["keys"]
+
+    assert keys["full"] == key_secret(8, "full")
+    assert fresh.get("/api/whoami").status_code == 401
+    assert fresh.get("/api/whoami", headers={"x-api-key": keys["full"]}).status_code == 200
+
+
+def test_old_runs_are_forgotten(fresh, monkeypatch):
+    """History is bounded, and what is in flight stays."""
+    monkeypatch.setattr(run_records, "KEPT_RUNS", 20)
+    monkeypatch.setattr(run_records, "_FORGOTTEN_AT_ONCE", 5)
+    before = state(fresh)["runs"]
+    submit = "/api/workflows/sunset-clip/run?async=true"
+    in_flight = fresh.post(submit, json={"inputs": {}}, headers={"prefer": "execution=processing"}).json()
+
+    for _ in range(40):
+        fresh.post("/api/workflows/no-generator/run", json={"inputs": {}})
+
+    assert before < 20
+    assert state(fresh)["runs"] <= 20 + 5 + 1
+    assert fresh.get(in_flight["pollUrl"]).json()["status"] == "processing"
+
+
+def test_state_counts_what_there_is(fresh):
+    """Runs by whether they have ended."""
+    before = state(fresh)
+
+    answer = fresh.post("/api/workflows/sunset-clip/run?async=true", json={"inputs": {}})
+
+    after = state(fresh)
+    assert answer.status_code == 202
+    assert after["runs"] == before["runs"] + 1
+    wait_until(lambda: state(fresh)["runsInFlight"] == before["runsInFlight"])

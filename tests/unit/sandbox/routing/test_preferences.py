@@ -1,0 +1,175 @@
+"""A request may ask for its outcome; the document says what each outcome is."""
+
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+from loading import wait_until
+
+from knouds_harness.sandbox.providers import Latency
+from knouds_harness.sandbox.routing.preferences import ENDS, OUTCOMES, outcomes_of
+from knouds_harness.sandbox.serving import running_sandbox
+
+DOCUMENT = yaml.safe_load((Path(__file__).parents[4] / "spec" / "openapi.yaml").read_text(encoding="utf-8"))
+CATALOGUE = DOCUMENT["components"]["x-error-codes"]
+OPERATIONS = {
+    operation["operationId"]: (method.upper(), path, operation["x-errors"])
+    for path, methods in DOCUMENT["paths"].items()
+    for method, operation in methods.items()
+    if "operationId" in operation
+}
+OF_OTHER_SERVERS = {"INVALID_DOCUMENT", "INVALID_QUERY", "INVALID_EXECUTION_ID", "UNSUPPORTED_CONTENT_TYPE"}
+"""Codes of the document that the sandbox answers nowhere: it chose others where no source says any."""
+
+RUN = "/api/workflows/sunset-clip/run"
+ASYNC_RUN = f"{RUN}?async=true"
+
+
+@pytest.fixture(scope="module")
+def shared_sandbox():
+    """A sandbox that heeds ``Prefer``; its jobs take 30 ms."""
+    with running_sandbox(seed=7, prefer=True, latency=Latency(time_scale=0.1)) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def prefer(ask):
+    """Call with preferences; as nobody, unless a persona is named."""
+
+    def prefer(preference, method="GET", path="/api/whoami", persona=None, **options):
+        return ask(method, path, persona, headers={"prefer": preference}, **options)
+
+    return prefer
+
+
+def path_of(operation):
+    method, path, _ = OPERATIONS[operation]
+    return method, path.replace("{", "a").replace("}", "")
+
+
+@pytest.mark.parametrize(
+    ("operation", "outcome"),
+    [(operation, name) for operation in OPERATIONS for name in outcomes_of(operation)],
+)
+def test_outcome_is_as_documented(prefer, assert_refused, operation, outcome):
+    """Status, code and context fields are those of the document's catalogue, by whatever name one asks."""
+    status, code = OUTCOMES[outcome]
+    documented = CATALOGUE[code]
+
+    by_name, by_code = (prefer(each, *path_of(operation)) for each in (f"example={outcome}", f"code={code}"))
+
+    body = assert_refused(by_name, status, code)
+    assert status in documented["statuses"]
+    assert [field for field in documented.get("context", ()) if not body.get(field)] == []
+    assert by_name.headers["preference-applied"] == f"example={outcome}"
+    assert by_code.json() == body
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_each_documented_code_can_be_asked_for(operation):
+    """What the document lists and the sandbox can answer at all."""
+    known = {OUTCOMES[name][1] for name in outcomes_of(operation)}
+
+    missing = set(OPERATIONS[operation][2]) - known - OF_OTHER_SERVERS
+    assert missing - ({"FORBIDDEN"} if operation.startswith("get") else set()) == set()
+    assert known <= set(OPERATIONS[operation][2])
+
+
+def test_status_gives_the_first_outcome_that_has_it(prefer, assert_refused):
+    """``code=402`` is too few credits, not a grant that is used up."""
+    assert_refused(prefer("code=402", "POST", RUN), 402, "INSUFFICIENT_CREDITS")
+
+
+def test_refused_for_the_rate_limit_says_when_to_come_back(prefer):
+    """Headers and body agree, as where the limit was really reached."""
+    answer = prefer("example=over-limit")
+
+    assert answer.headers["retry-after"] == str(answer.json()["retryAfter"])
+    assert {"x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"} <= set(answer.headers)
+
+
+@pytest.mark.parametrize(
+    ("preference", "named"),
+    [
+        ("respond-async", "respond-async"),
+        ("code=418", "code=418"),
+        ("code=402", "code=402"),  # whoami has none
+        ("example=none", "example=none"),
+        ("delay_ms=-1", "delay_ms=-1"),
+        ("delay_ms=600001", "delay_ms=600001"),
+        ("delay_ms=" + "0" * 5000, "delay_ms=0"),
+        ("execution=failed", "execution=failed"),
+        ('code="401", \xe9', "\xe9"),
+    ],
+)
+def test_unknown_preference_is_refused(prefer, assert_refused, preference, named):
+    """With a sentence that says which, and what is known."""
+    error = assert_refused(prefer(preference.encode("latin-1")), 400, "INVALID_PREFERENCE")["error"]
+
+    assert f'"{named}' in error
+    assert "getWhoami knows code= (401, UNAUTHORIZED, LEGACY_KEY_RETIRED, 429, RATE_LIMIT_EXCEEDED)" in error
+    assert "example= (no-key, legacy, over-limit), delay_ms= (0 to 600000)." in error
+
+
+def test_first_preference_counts(prefer, assert_refused):
+    """As RFC 7240 has it, also where both name an outcome."""
+    answer = prefer("example=legacy, code=429, delay_ms=1, delay_ms=2")
+
+    assert_refused(answer, 401, "LEGACY_KEY_RETIRED")
+    assert answer.headers["preference-applied"] == "example=legacy, delay_ms=1"
+
+
+def test_delay_comes_on_top(prefer):
+    """The answer is the usual one."""
+    answer = prefer("delay_ms=5", persona="full")
+
+    assert (answer.status_code, answer.headers["preference-applied"]) == (200, "delay_ms=5")
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_execution_ends_as_it_should(ask, prefer, end):
+    """Whatever its provider would have done."""
+    answer = prefer(f"execution={end}", "POST", ASYNC_RUN, "full", json={"inputs": {}})
+    assert (answer.status_code, answer.headers["preference-applied"]) == (202, f"execution={end}")
+    poll = answer.json()["pollUrl"]
+
+    if end == "processing":
+        assert ask("POST", f"{poll}/cancel", "full").json()["status"] == "cancel_requested"
+    wait_until(lambda: "endedAt" in ask("GET", poll, "full").json())
+
+    ended = ask("GET", poll, "full").json()
+    assert ended["status"] == ("cancelled" if end == "processing" else end)
+    assert (ended["cost"] == 0) == (end == "failed")
+
+
+@pytest.mark.parametrize(("end", "status"), [("completed", 200), ("failed", 500)])
+def test_synchronous_run_ends_as_it_should(prefer, end, status):
+    """Also where the provider always fails."""
+    path = "/api/workflows/always-fails/run"
+
+    assert prefer(f"execution={end}", "POST", path, "full", json={"inputs": {}}).status_code == status
+
+
+@pytest.mark.parametrize("end", ["cancelled", "processing"])
+def test_synchronous_run_has_no_other_end(prefer, assert_refused, end):
+    """Nobody could cancel it."""
+    assert_refused(prefer(f"execution={end}", "POST", RUN, "full"), 400, "INVALID_PREFERENCE")
+
+
+def test_refused_run_applies_no_end(prefer):
+    """What was not run has not ended."""
+    answer = prefer("execution=failed", "POST", ASYNC_RUN, "none")
+
+    assert answer.status_code == 403
+    assert "preference-applied" not in answer.headers
+
+
+def test_prefer_is_ignored_by_default():
+    """A sandbox answers like the API, which knows no preferences."""
+    with running_sandbox(seed=7) as sandbox:
+        headers = {"x-api-key": sandbox.keys["full"], "prefer": "code=401, nonsense"}
+        answer = httpx.get(f"{sandbox.base_url}/api/whoami", headers=headers)
+
+    assert answer.status_code == 200
+    assert "preference-applied" not in answer.headers
