@@ -69,7 +69,7 @@ class SuiteSchedule:
             if item.get_closest_marker(marker):
                 return place
         if item.get_closest_marker("independent"):
-            return 4 if is_about_runs(item) else 2
+            return 2
         return 7 if is_about_runs(item) else 3
 
     def call(self, item: pytest.Function) -> None:
