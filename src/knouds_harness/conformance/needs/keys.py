@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 from knouds_harness.conformance.needs.need import MAY_RUN, MAY_WRITE, Need, TwoKeys, permissions
@@ -17,13 +18,13 @@ def usable_keys(target: Target) -> list[Persona]:
     beside a key, such as the keys of its account that may do less, shows only where that account is chosen.
     Then no rate limit, then the key that may do the most.
     """
+    offered = Counter(key.user for key in target.personas.values())
+    offered.update(workflow.owner for workflow in target.workflows.values())
 
     def preference(persona: Persona) -> tuple[bool, int, bool, int]:
-        keys = sum(key.user == persona.user for key in target.personas.values())
-        workflows = sum(workflow.owner == persona.user for workflow in target.workflows.values())
         return (
             persona.role != "admin",
-            keys + workflows,
+            offered[persona.user],
             persona.tier == "enterprise",
             len(persona.capabilities),
         )
