@@ -78,6 +78,14 @@ def headings(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
+def test_tests_that_pages_name_exist():
+    """A claim is shown by a test that can be run: ``pytest tests/…``."""
+    named = set(re.findall(r"\btests/[\w/]+\.py\b", TEXT))
+
+    assert named
+    assert [path for path in sorted(named) if not (ROOT / path).is_file()] == []
+
+
 def test_module_help_agrees_with_the_command():
     """``python -m knouds_harness`` is the same program."""
     process = subprocess.run(
