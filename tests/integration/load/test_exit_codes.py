@@ -146,15 +146,13 @@ def test_unreachable_target_ends_with_3(runs, tmp_path, sandbox):
 
 def test_spent_budget_ends_with_4_and_a_whole_report(profile, runs):
     """The guard stops the load, and what was measured until then is shown."""
-    loaded = load(
-        runs, "sync_runs", "--target", profile, "--credits", "20", "--users", "4", "--duration", "30s"
-    )
+    loaded = load(runs, "sync_runs", "--target", profile, "--credits", "150", "--users", "4", "--seed", "1")
 
     assert loaded.exit_code == ExitCode.GUARD
     assert loaded.out.strip().startswith("Stopped early")
     assert "credits" in loaded.out
     assert loaded.results.operations
-    assert loaded.results.cost_credits <= 20
+    assert loaded.results.cost_credits <= 150
 
 
 @pytest.mark.nightly
