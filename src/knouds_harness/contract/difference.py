@@ -119,7 +119,7 @@ def _addresses(document: Document) -> list[str]:
 def _key_places(document: Document) -> list[str]:
     schemes = _root(document).child("components").find("securitySchemes")
     return [
-        ", ".join(str(scheme.value.get(part)) for part in ("type", "in", "name"))
+        ", ".join(str(scheme.mapping().get(part)) for part in ("type", "in", "name"))
         for scheme in (schemes.children() if schemes else ())
     ]
 
@@ -297,7 +297,7 @@ def _read_parameters(nodes: Iterable[Node], in_path: tuple[str, ...]) -> dict[st
             key = f"path/{in_path.index(name) + 1}" if where == "path" else f"{where}/{escape(name)}"
             schema = parameter.find("schema")
             shape = _shape(schema.value) if schema else NO_SHAPE
-            found[key] = parameter.value.get("required") is True, shape
+            found[key] = parameter.mapping().get("required") is True, shape
     return found
 
 

@@ -70,7 +70,7 @@ def read_operation(node: Node, *, path: Node, codes: Collection[str]) -> Operati
         source=_source(node, "x-source"),
         responses={response.status: response for response in responses},
         request_schema=media.child("schema").value if media else None,
-        request_body_required=body is not None and body.value.get("required") is True,
+        request_body_required=body is not None and body.mapping().get("required") is True,
         request_examples=_examples(media) if media else {},
         path_parameters=names,
         query_parameters={
@@ -132,7 +132,7 @@ def _response(entry: Node) -> DocumentedResponse:
 def _header(name: str, node: Node) -> Header:
     return Header(
         name=name,
-        is_required=node.value.get("required") is True,
+        is_required=node.mapping().get("required") is True,
         schema=node.child("schema").value,
         fact=node.child("x-fact").text(),
         pointer=f"{node.pointer}/schema",

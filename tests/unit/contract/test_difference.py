@@ -641,6 +641,13 @@ def test_broken_schema_is_refused():
         differences(OLD, broken)
 
 
+def test_way_to_send_a_key_that_is_no_mapping_is_refused():
+    broken = changed((("components", "securitySchemes", "apiKey"), "x-api-key"))
+
+    with pytest.raises(DocumentError, match="securitySchemes/apiKey: must be a mapping"):
+        differences(OLD, broken)
+
+
 OPERATIONS = st.sampled_from(
     [(path, method) for path, item in OLD.raw["paths"].items() for method in item if method != "parameters"]
 )
