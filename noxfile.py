@@ -20,8 +20,8 @@ PIPELINE_SCHEMAS = "check-jsonschema==0.39.0"
 CLIENT_GENERATOR = "openapi-python-client==0.29.1"  # tests/clients/package.json pins what runs on Node
 SITE = "mkdocs-material==9.8.2"
 PAGES = ("README.md", "CHANGELOG.md", "docs", "spec", "reports/README.md", "benchmarks/README.md")
-CORES = str(os.cpu_count() or 1)
-SIDE_BY_SIDE = ("-n", str(2 * int(CORES)), "--dist=worksteal")  # for tests that wait for half of their time
+CORES = os.cpu_count() or 1
+SIDE_BY_SIDE = ("-n", str(2 * CORES), "--dist=worksteal")  # for tests that wait for half of their time
 INTEGRATION = ("tests/integration", "--ignore=tests/integration/browser", *SIDE_BY_SIDE)
 HOLDS_JUNIT_SCHEMA = "pytest==9.1.1"
 IMAGE = "localhost/knouds-harness"
@@ -61,7 +61,7 @@ def lint(session: nox.Session) -> None:
 def typing(session: nox.Session) -> None:
     """Types, strictly (mypy)."""
     install(session, "typing")
-    session.run("mypy", "--num-workers", CORES, *session.posargs)
+    session.run("mypy", "--num-workers", str(CORES), *session.posargs)
 
 
 @nox.session(tags=["gate"])

@@ -288,20 +288,10 @@ def test_closed_output_changes_no_verdict(tmp_path, closed):
 def test_check_ends_when_nobody_reads_its_findings(tmp_path):
     """As before ``| head -1``: no traceback, no further request, and a report that says how it ended."""
     options = ("--quick", "--runs-folder", "runs", "--family", "authentication")
-    reading, writing = os.pipe()
-    os.close(reading)
-    with os.fdopen(writing) as unread:
-        process = subprocess.run(
-            [sys.executable, "-m", "knouds_harness", "check", *options, "--fault", "auth-revoked-accepted"],
-            cwd=tmp_path,
-            stdout=unread,
-            stderr=subprocess.PIPE,
-            timeout=60,
-            check=False,
-        )
+    process = checking.run_unread("check", *options, "--fault", "auth-revoked-accepted", cwd=tmp_path)
 
     (folder,) = (tmp_path / "runs").iterdir()
-    assert (process.returncode, process.stderr) == (130, b"")
+    assert (process.returncode, process.stderr) == (130, "")
     assert (folder / "report.html").is_file()
     assert json.loads((folder / "summary.json").read_text())["outcome"] == "interrupted"
 

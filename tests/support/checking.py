@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from multiprocessing import forkserver
 from pathlib import Path
-from subprocess import CompletedProcess, run
+from subprocess import PIPE, CompletedProcess, run
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -84,6 +84,15 @@ def knouds(*arguments: object, cwd: Path, **environ: str) -> CompletedProcess[st
         exit_code = _run(cwd, words, environ, outputs, TIMEOUT_S)
         stdout, stderr = (each.read_text(encoding="utf-8") for each in outputs)
     return CompletedProcess(words, exit_code, stdout, stderr)
+
+
+def run_unread(*arguments: str, cwd: Path) -> CompletedProcess[str]:
+    """Run ``knouds-harness`` with nobody to read what it prints, as before ``| head -1``."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing) as unread:
+        command = [sys.executable, "-m", "knouds_harness", *arguments]
+        return run(command, cwd=cwd, stdout=unread, stderr=PIPE, text=True, check=False, timeout=TIMEOUT_S)
 
 
 def run_command(

@@ -9,6 +9,7 @@ import sys
 
 import click
 import pytest
+from checking import run_unread
 from click.testing import CliRunner
 
 from knouds_harness import commands
@@ -78,21 +79,9 @@ def test_help_says_what_each_option_does(name):
 @pytest.mark.parametrize(
     "arguments", [("sandbox", "--list-faults"), ("facts",), ("facts", "--format", "json")]
 )
-def test_nobody_reads_on_and_the_command_ends_quietly(arguments):
+def test_nobody_reads_on_and_the_command_ends_quietly(arguments, tmp_path):
     """As before ``| head -1``; it says nothing, and above all not that the contract is broken."""
-    reading, writing = os.pipe()
-    os.close(reading)
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "knouds_harness", *arguments],
-            stdout=writing,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-    finally:
-        os.close(writing)
+    done = run_unread(*arguments, cwd=tmp_path)
 
     assert done.stderr == ""
     assert done.returncode in {ExitCode.KEPT, ExitCode.INTERRUPTED}

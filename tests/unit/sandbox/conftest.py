@@ -4,9 +4,20 @@ import httpx
 import pytest
 
 from knouds_harness.sandbox.providers import Latency
+from knouds_harness.sandbox.seeding import seed_store
 from knouds_harness.sandbox.serving import running_sandbox
+from knouds_harness.sandbox.state.store import Store
 
 TOKEN = "test-token"
+
+
+@pytest.fixture
+def store():
+    """A seeded store."""
+    store = Store()
+    seed_store(store, 0)
+    yield store
+    store.close()
 
 
 @pytest.fixture(scope="module")

@@ -2,23 +2,11 @@
 
 from pathlib import Path
 
-import pytest
-
 from knouds_harness.sandbox.faults import FAULTS
 from knouds_harness.sandbox.providers import MODELS
-from knouds_harness.sandbox.seeding import seed_store, seeded_keys
-from knouds_harness.sandbox.state.store import Store
+from knouds_harness.sandbox.seeding import seeded_keys
 
 GUIDE = (Path(__file__).parents[3] / "docs" / "sandbox.md").read_text(encoding="utf-8")
-
-
-@pytest.fixture
-def store():
-    """A seeded store."""
-    store = Store()
-    seed_store(store, 0)
-    yield store
-    store.close()
 
 
 def test_guide_names_every_key_account_and_workflow(store):

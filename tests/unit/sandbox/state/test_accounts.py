@@ -4,18 +4,8 @@ import hmac
 
 import pytest
 
-from knouds_harness.sandbox.seeding import key_secret, seed_store
+from knouds_harness.sandbox.seeding import key_secret
 from knouds_harness.sandbox.state.accounts import find_key
-from knouds_harness.sandbox.state.store import Store
-
-
-@pytest.fixture
-def store():
-    """A seeded store."""
-    store = Store()
-    seed_store(store, 0)
-    yield store
-    store.close()
 
 
 def test_key_is_found_by_its_digest(store):
