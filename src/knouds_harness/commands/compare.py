@@ -207,11 +207,15 @@ def _compare(
     if bool(before.loads) != bool(after.loads):
         load, other = (before, after) if before.loads else (after, before)
         raise UsageError(
-            f"{load.name} is a run of load and {other.name} one of conformance: they do not compare"
+            f"{load.name} is a run of load and {other.name} one of conformance: they do not compare\n"
+            "  Name runs of one kind; knouds-harness history lists them."
         )
     if before.checks and after.checks:
         if added:
-            raise UsageError("--objective has no effect on runs of conformance: they have no figures")
+            raise UsageError(
+                f"--objective has no effect on {before.name}: runs of conformance have no figures\n"
+                "  Leave it out, or name runs of load."
+            )
         return compare_checks(before.checks[0], after.checks[0])
     chosen = objectives or objectives_path()
     return compare_loads(

@@ -106,11 +106,15 @@ def _read_seconds(path: Path, gaps: list[str]) -> list[SecondRow]:
     except OSError as error:
         gaps.append(f"{SECONDS_FILE} cannot be read ({error.strerror}): nothing is shown over time.")
         return rows
-    for number, cells in enumerate(csv.DictReader(StringIO(whole)), start=2):
-        try:
-            rows.append(_row(cells))
-        except (KeyError, TypeError, ValueError):
-            gaps.append(f"{SECONDS_FILE}, line {number} is damaged, and is left out.")
+    reader = csv.DictReader(StringIO(whole))
+    try:
+        for number, cells in enumerate(reader, start=2):
+            try:
+                rows.append(_row(cells))
+            except (KeyError, TypeError, ValueError):
+                gaps.append(f"{SECONDS_FILE}, line {number} is damaged, and is left out.")
+    except csv.Error:
+        gaps.append(f"{SECONDS_FILE} is damaged from line {reader.reader.line_num} on, which is left out.")
     if half:
         gaps.append(f"{SECONDS_FILE}, line {whole.count(chr(10)) + 2} is cut short, and is left out.")
     return rows

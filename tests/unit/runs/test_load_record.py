@@ -52,6 +52,21 @@ def test_damaged_spread_is_left_out_with_its_line(folder, spread):
     assert gaps[0].endswith("is damaged, and is left out.")
 
 
+@pytest.mark.parametrize("place", ["at_s,", "\n0,", "\n1,"], ids=["header", "first", "second"])
+@pytest.mark.parametrize("text", ["\r", "9" * 200_000], ids=["line end", "long cell"])
+def test_what_is_no_csv_is_left_out_from_its_line_on(folder, place, text):
+    """What stands before it is shown."""
+    path = folder / SECONDS_FILE
+    before, after = path.read_text().split(place, 1)
+    path.write_text(f"{before}{place}{text}x,{after}", newline="")
+
+    _, seconds, gaps = read(folder)
+
+    line = before.count("\n") + place.count("\n") + 1
+    assert [each.at_s for each in seconds] == [*range(line - 2)]
+    assert gaps == [f"{SECONDS_FILE} is damaged from line {line} on, which is left out."]
+
+
 def test_record_is_read_back(folder):
     """Figures, and a row for each second."""
     results, seconds, gaps = read(folder)

@@ -90,7 +90,8 @@ def find_baseline(
         return None
     what = f"{others[0].plan.scenario} in the {others[0].plan.model} model" if others else "conformance"
     raise UsageError(
-        f"--baseline {name}: is of {what}, and does not compare with {scenario} in the {model} one"
+        f"--baseline {name}: is of {what}, and does not compare with {scenario} in the {model} one\n"
+        "  Name one of that scenario and model; knouds-harness history lists runs."
     )
 
 

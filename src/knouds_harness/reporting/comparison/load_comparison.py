@@ -166,12 +166,13 @@ def _check_alike(baseline: Sequence[LoadFigures], candidate: Sequence[LoadFigure
         if each.plan.scenario != first.plan.scenario:
             raise UsageError(
                 f"{first.run} ran {first.plan.scenario} and {each.run} ran {each.plan.scenario}: "
-                "different scenarios do not compare"
+                "different scenarios do not compare\n  Name runs of one scenario."
             )
         if each.plan.model != first.plan.model:
             raise UsageError(
                 f"{first.run} was {first.plan.model} and {each.run} was {each.plan.model}: "
-                "times of the open and the closed model do not compare"
+                "times of the open and the closed model do not compare\n"
+                "  Name runs that were both started with --rate, or both with --users."
             )
 
 

@@ -78,7 +78,7 @@ def read_side(places: Sequence[Path], *, baselines: Path) -> Side:
     if side.loads and side.checks:
         raise UsageError(
             f"{side.loads[0].run} is a run of load and {side.checks[0].run} one of conformance: "
-            "they do not compare"
+            "they do not compare\n  Name runs of one kind; knouds-harness history lists them."
         )
     if len(side.checks) > 1:
         raise UsageError(
