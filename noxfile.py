@@ -9,10 +9,11 @@ from pathlib import Path
 
 import nox
 
-nox.needs_version = ">=2025.2.9"
+nox.needs_version = ">=2026.8.10"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "typing", "tests", "spec"]
+nox.options.sessions = ["lint", "typing", "tests", "conformance", "spec"]
+nox.options.allow_parallel = True  # with -j
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 REDOCLY = "@redocly/cli@2.77.0"
@@ -66,14 +67,13 @@ def typing(session: nox.Session) -> None:
 
 @nox.session(tags=["gate"])
 def tests(session: nox.Session) -> None:
-    """Unit tests and the conformance suite on the sandbox; what follows ``--`` goes to pytest."""
+    """Unit tests; what follows ``--`` goes to pytest."""
     install(session, "test")
     if session.posargs:
         session.run("pytest", *session.posargs)
         return
     environment = {"JUNIT_SCHEMA": str(junit_schema(session))}
     session.run("pytest", "tests/unit", "tests/mutants", *SIDE_BY_SIDE, env=environment)
-    session.run("pytest", "tests/conformance")  # one run on one target: in one process
 
 
 def junit_schema(session: nox.Session) -> Path:

@@ -693,7 +693,7 @@ def additive_edits(draw):
     return edits
 
 
-@settings(deadline=None)  # a whole document each time
+@settings(max_examples=settings().max_examples // 3)  # a whole document each time
 @given(edits=additive_edits())
 @example(edits=[])
 def test_additive_edits_never_break(edits):

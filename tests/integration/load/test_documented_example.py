@@ -8,13 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from raw_server import RawServer, serving
 
 GUIDE = Path(__file__).parents[3] / "docs/locust-users.md"
 
 
-@pytest.mark.slow
 def test_documented_locustfile_runs(tmp_path):
     """Some seconds of it, against a server that forgets an order's id.
 
