@@ -21,7 +21,7 @@ from knouds_harness.conformance.generation.strategies import (
 from knouds_harness.conformance.needs.keys import ANY_KEY, LEGACY_KEY, REVOKED_KEY, UNAPPROVED_KEY
 from knouds_harness.conformance.needs.workflows import subject_account
 from knouds_harness.conformance.suite.selection import operations_for
-from knouds_harness.conformance.support.subjects import harmless_call
+from knouds_harness.conformance.support.subjects import effectless_call
 
 pytestmark = pytest.mark.independent
 
@@ -40,7 +40,7 @@ def knock(tester, subjects, operation, *, persona=None, key=None, **changes):
 @pytest.mark.proves(authentication.key_is_accepted)
 def test_valid_key_is_accepted(tester, operation):
     """A valid key in the x-api-key header authenticates."""
-    exchange = tester.send(operation.id, tester.need(ANY_KEY), harmless_call(operation))
+    exchange = tester.send(operation.id, tester.need(ANY_KEY), effectless_call(operation))
 
     tester.judge(authentication.key_is_accepted, exchange)
 
@@ -67,7 +67,7 @@ def test_missing_key_is_refused(tester, subjects, operation):
 def test_refusal_tells_nothing(tester, subjects, operation):
     """Without a key, or with a wrong one, what does not exist is refused as what exists is."""
     call = subjects.call_on_existing(operation)
-    unknown_call = call.having(path_values=harmless_call(operation).path_values)
+    unknown_call = call.having(path_values=effectless_call(operation).path_values)
 
     for key, check in ((None, authentication.missing_key), (NOBODYS_KEY, authentication.unknown_key)):
         known, unknown = (tester.send(operation.id, None, each, key=key) for each in (call, unknown_call))

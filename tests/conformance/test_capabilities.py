@@ -37,7 +37,7 @@ from knouds_harness.conformance.needs.workflows import (
 from knouds_harness.conformance.suite.matrix import cell_for, is_decided, prove_cell
 from knouds_harness.conformance.suite.selection import operations_for
 from knouds_harness.conformance.support.call import Call
-from knouds_harness.conformance.support.subjects import harmless_call
+from knouds_harness.conformance.support.subjects import effectless_call
 from knouds_harness.exchange.execution_status import body_of
 from knouds_harness.exchange.workflow_names import fresh_name
 from knouds_harness.targets.resources import Workflow
@@ -209,7 +209,7 @@ def test_denial_tells_nothing(tester, subjects, operation, need):
 
     known = tester.send(operation.id, persona, call)
     unknown = tester.send(
-        operation.id, persona, call.having(path_values=harmless_call(operation).path_values)
+        operation.id, persona, call.having(path_values=effectless_call(operation).path_values)
     )
 
     if known.code == "CAPABILITY_DENIED":

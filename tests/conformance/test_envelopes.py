@@ -27,7 +27,7 @@ from knouds_harness.conformance.needs.workflows import FOREIGN_ASYNC_RUN, PRIVAT
 from knouds_harness.conformance.outcomes import all_outcomes
 from knouds_harness.conformance.outcomes.outcome import nothing
 from knouds_harness.conformance.support.call import Call
-from knouds_harness.conformance.support.subjects import NO_SUCH_MODEL, harmless_call
+from knouds_harness.conformance.support.subjects import NO_SUCH_MODEL, effectless_call
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.exchange.workflow_names import fresh_name
 
@@ -179,7 +179,7 @@ def test_same_cause_gives_same_code(tester, document, operation_id, need):
         tester.send(
             operation_id,
             tester.need(need),
-            harmless_call(operation).having(path_values=dict.fromkeys(operation.path_parameters, name)),
+            effectless_call(operation).having(path_values=dict.fromkeys(operation.path_parameters, name)),
         )
         for name in ("harness-unknown-one", "harness-unknown-two")
     )

@@ -19,8 +19,8 @@ from typing import Any, Final, Self
 from urllib.parse import unquote
 
 from knouds_harness.errors import NotCreatedHere, RunRecordError
+from knouds_harness.exchange.effectless_requests import NO_SUCH_WORKFLOW
 from knouds_harness.exchange.evidence import JSON, Exchange, parsed_json
-from knouds_harness.exchange.harmless import NO_SUCH_WORKFLOW
 from knouds_harness.exchange.workflow_names import NameMark, name_with
 from knouds_harness.file_content import file_content
 from knouds_harness.targets.personas import Persona

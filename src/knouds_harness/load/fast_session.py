@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from locust.contrib.fasthttp import FastHttpSession, ResponseContextManager
 
 from knouds_harness.load.client.http_client import tls_context
-from knouds_harness.load.client.session import Headers, Identity
+from knouds_harness.load.client.session import Headers, KeyHeaders
 from knouds_harness.load.users import KnoudsUser
 
 
@@ -21,7 +21,7 @@ class FastSession(FastHttpSession):
 
     def __init__(self, user: KnoudsUser) -> None:
         """Send to the user's host, with its timeouts."""
-        self._identity: dict[str, str] = {}
+        self._key_headers: dict[str, str] = {}
         super().__init__(
             user.host,
             user.environment.events.request,
@@ -47,14 +47,14 @@ class FastSession(FastHttpSession):
         if params:
             url = f"{url}?{urlencode(params)}"
         is_ours = url.startswith(("/", f"{str(self.base_url).rstrip('/')}/"))
-        sent = {**(self._identity if is_ours else {}), **(headers or {})}
+        sent = {**(self._key_headers if is_ours else {}), **(headers or {})}
         options["headers"] = {name: value for name, value in sent.items() if value is not None}
         answered: Any = super().request(method, url, *args, **{**options, "allow_redirects": False})
         return FastAnswer(answered) if isinstance(answered, ResponseContextManager) else answered
 
-    def act_as(self, identity: Identity) -> None:
+    def act_as(self, key_headers: KeyHeaders) -> None:
         """As ``Session.act_as``."""
-        self._identity = dict(identity)
+        self._key_headers = dict(key_headers)
 
 
 class FastAnswer(ResponseContextManager):

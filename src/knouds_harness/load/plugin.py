@@ -29,7 +29,7 @@ from knouds_harness.load.workload.preflight import check_plan, look_ahead, price
 from knouds_harness.load.workload.workload import Workload, may_run, scenarios_in
 from knouds_harness.open_files import LEAST_OPEN_FILES, require_open_files
 from knouds_harness.printable import printable
-from knouds_harness.runs.load_progress import Told, tell
+from knouds_harness.runs.load_progress import ProgressMessage, tell
 from knouds_harness.targets.builtin import SANDBOX, target_environment
 from knouds_harness.targets.guards import check_production
 from knouds_harness.targets.profile import Target, load_target
@@ -220,7 +220,7 @@ def _warn(run: LoadRun, warnings: Sequence[str]) -> None:
 def _tell_verdict(progress_descriptor: int | None, exit_code: ExitCode) -> None:
     """Say what a run ends with that never began."""
     if progress_descriptor is not None:
-        tell(progress_descriptor, Told(exit_code=exit_code))
+        tell(progress_descriptor, ProgressMessage(exit_code=exit_code))
 
 
 def _watch_parent(on_lost: Callable[[], object]) -> None:

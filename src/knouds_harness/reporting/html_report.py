@@ -18,7 +18,7 @@ from knouds_harness.reporting.check.fact_status import (
     waiver_rows,
 )
 from knouds_harness.reporting.check.families import family_rows
-from knouds_harness.reporting.check.matrix import Look, Matrix, matrix_of
+from knouds_harness.reporting.check.matrix import CellStatus, Matrix, matrix_of
 from knouds_harness.reporting.check.ranking import FactFindings, findings_by_fact
 from knouds_harness.reporting.check.timeline import timeline_of
 from knouds_harness.reporting.headline import headline
@@ -54,7 +54,7 @@ def html_report(record: RunRecord) -> str:
         headline=headline(record, rows),
         standings=standing_counts(rows),
         FactStatus=FactStatus,
-        Look=Look,
+        CellStatus=CellStatus,
         groups=_numbered(groups),
         found={group.fact_id for group in groups},
         timeline=timeline_of(record),

@@ -66,7 +66,7 @@ class LoadProgress:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
+class ProgressMessage:
     """What a load run has told so far.
 
     Attributes:
@@ -84,11 +84,11 @@ class Told:
 
 
 @cache
-def _line_format() -> TypeAdapter[Told]:
-    return TypeAdapter(Told)
+def _line_format() -> TypeAdapter[ProgressMessage]:
+    return TypeAdapter(ProgressMessage)
 
 
-def tell(descriptor: int, told: Told) -> None:
+def tell(descriptor: int, told: ProgressMessage) -> None:
     """Write a line into a pipe; that nobody reads it any more is no reason to disturb the load."""
     line = _line_format().dump_json(told) + b"\n"
     with suppress(OSError):
@@ -104,16 +104,16 @@ class Listener:
         self._reading, self.writing = os.pipe()
         os.set_blocking(self._reading, False)
         self._rest = b""
-        self.told = Told()
+        self.told = ProgressMessage()
 
-    def hear(self) -> Told:
+    def hear(self) -> ProgressMessage:
         """Read what has come; the latest of each."""
         with suppress(BlockingIOError):
             while piece := os.read(self._reading, _PIECE_BYTES):
                 *lines, self._rest = (self._rest + piece).split(b"\n")
                 for line in lines:
                     heard = _line_format().validate_json(line)
-                    self.told = Told(
+                    self.told = ProgressMessage(
                         progress=heard.progress or self.told.progress,
                         exit_code=self.told.exit_code if heard.exit_code is None else heard.exit_code,
                     )

@@ -23,9 +23,9 @@ from knouds_harness.errors import (
     UsageError,
 )
 from knouds_harness.exchange.client import Client
+from knouds_harness.exchange.effectless_requests import NO_SUCH_MODEL
 from knouds_harness.exchange.evidence import Exchange, Request
 from knouds_harness.exchange.first_contact import first_contact
-from knouds_harness.exchange.harmless import NO_SUCH_MODEL
 from knouds_harness.targets.guards import Guard
 from knouds_harness.targets.personas import Secret
 from knouds_harness.targets.profile import Target

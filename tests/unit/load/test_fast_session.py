@@ -62,7 +62,7 @@ def test_query_is_sent_and_told_alike(sessions, events):
     assert [event["url"] for event in events] == [ours.url, ours.url]
 
 
-def test_identity_is_sent_to_the_base_url_alone():
+def test_key_is_sent_to_the_base_url_alone():
     """As ours does, with and without a with-block."""
     with serving(tell_key) as server, serving(tell_key) as other:
         environment = Environment(host=server.base_url)

@@ -325,7 +325,7 @@ def test_prepared_request_is_sent_as_any_other(ours, server):
     assert isinstance(ours.events[-1]["exception"], CatchResponseError)
 
 
-def test_identity_is_sent_until_there_is_another(ours, server):
+def test_key_is_sent_until_there_is_another(ours, server):
     """With what the request has of its own, and with nothing where it says so."""
     for name in ("one", "two", "one"):
         ours.client.act_as((("x-api-key", name),))
@@ -342,7 +342,7 @@ def test_identity_is_sent_until_there_is_another(ours, server):
     assert parsed(server.requests[0])[1][b"x-more"] == b"m"
 
 
-def test_identity_is_sent_to_no_other_server(ours, server):
+def test_key_is_sent_to_no_other_server(ours, server):
     """Whose URL is absolute; that of the base URL's own server may be absolute too."""
     ours.client.act_as((("x-api-key", "secret"),))
     with serving(echo) as other:

@@ -26,7 +26,7 @@ from knouds_harness.conformance.discovery.described import (
 from knouds_harness.conformance.judging.claim import answer
 from knouds_harness.conformance.support.call import Call
 from knouds_harness.conformance.support.charges import rows_of
-from knouds_harness.conformance.support.subjects import harmless_call
+from knouds_harness.conformance.support.subjects import effectless_call
 from knouds_harness.contract.document import Document
 from knouds_harness.contract.operations import Action, Operation
 from knouds_harness.contract.tiers import WITHOUT_MODELS
@@ -125,7 +125,7 @@ class Discovery:
     def _holdings(self, persona: str) -> dict[str, Holding]:
         """Whether a key holds each capability in its general form."""
         return {
-            operation.alternatives[0]: holding_in(self._ask(operation, persona, harmless_call(operation)))
+            operation.alternatives[0]: holding_in(self._ask(operation, persona, effectless_call(operation)))
             for operation in self._asked()
         }
 
@@ -188,7 +188,7 @@ class Discovery:
         def ask(path_values: Mapping[str, str]) -> Exchange:
             return self._ask(operation, persona, Call(path_values=path_values, raw=_UNREADABLE))
 
-        if holding_in(ask(harmless_call(operation).path_values)).is_held is not False:
+        if holding_in(ask(effectless_call(operation).path_values)).is_held is not False:
             return {}
         holdings: dict[str, Holding] = {}
         for name in names:

@@ -16,7 +16,7 @@ from schemathesis.specs.openapi.schemas import OpenApiSchema
 from knouds_harness.conformance.support.call import NO_BODY, Call
 from knouds_harness.contract.document import Document
 from knouds_harness.contract.operations import Action, Operation
-from knouds_harness.exchange.harmless import NO_SUCH_WORKFLOW
+from knouds_harness.exchange.effectless_requests import NO_SUCH_WORKFLOW
 from knouds_harness.exchange.workflow_names import marked
 
 _KEY_CHARACTERS = string.ascii_letters + string.digits

@@ -29,9 +29,9 @@ from knouds_harness.contract.document import Document
 from knouds_harness.contract.operations import Operation
 from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.exchange.client import KEY_HEADER
+from knouds_harness.exchange.effectless_requests import NO_SUCH_EXECUTION, NO_SUCH_MODEL, NO_SUCH_WORKFLOW
 from knouds_harness.exchange.evidence import JSON, Exchange, is_too_deep
 from knouds_harness.exchange.execution_status import body_of
-from knouds_harness.exchange.harmless import NO_SUCH_EXECUTION, NO_SUCH_MODEL, NO_SUCH_WORKFLOW
 
 _KNOWN_KEY: Final = "{{key:"
 _NOT_THE_CAUSE: Final = (401, 402, 403)

@@ -20,7 +20,7 @@ from knouds_harness.conformance.needs.workflows import subject_account
 from knouds_harness.conformance.outcomes.outcome import MAY_READ, ProvokedOutcome, nothing
 from knouds_harness.conformance.outcomes.resources import OutcomeResources
 from knouds_harness.conformance.support.call import Call
-from knouds_harness.conformance.support.subjects import harmless_call
+from knouds_harness.conformance.support.subjects import effectless_call
 from knouds_harness.contract.document import Document
 from knouds_harness.contract.operations import Operation
 from knouds_harness.exchange.evidence import Exchange
@@ -74,7 +74,7 @@ def _without_key(operation: Operation) -> ProvokedOutcome:
         statuses=(401,),
         code="UNAUTHORIZED",
         needs=(may(operation.action),),
-        provoke=lambda resources: resources.send(operation.id, None, harmless_call(operation)),
+        provoke=lambda resources: resources.send(operation.id, None, effectless_call(operation)),
         checks=(authentication.missing_key,),
     )
 
@@ -87,7 +87,7 @@ def _with_key(operation: Operation, key: Need[Persona], outcome: str, says: str)
         statuses=(401,),
         code="LEGACY_KEY_RETIRED" if outcome == "legacy" else "UNAUTHORIZED",
         needs=(may(operation.action), key),
-        provoke=lambda resources: resources.send(operation.id, key, harmless_call(operation)),
+        provoke=lambda resources: resources.send(operation.id, key, effectless_call(operation)),
         checks=(_CHECK_BY_OUTCOME[outcome],),
     )
 

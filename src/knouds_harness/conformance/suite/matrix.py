@@ -9,7 +9,7 @@ from knouds_harness.conformance.judging.claim import answer
 from knouds_harness.conformance.needs.keys import may_run_models
 from knouds_harness.conformance.needs.rate_limits import free_workflow
 from knouds_harness.conformance.support.call import Call
-from knouds_harness.conformance.support.subjects import Subjects, harmless_call
+from knouds_harness.conformance.support.subjects import Subjects, effectless_call
 from knouds_harness.contract.operations import Action, Operation
 from knouds_harness.contract.tiers import WITHOUT_KEYS
 from knouds_harness.runs.findings import Finding
@@ -71,12 +71,12 @@ def cell_for(
         account: Whose the resource is that the operation acts on; None where there is none.
         resource: The slug or model to name instead of any that exists.
     """
-    call = harmless_call(operation) if account is None else subjects.call_on_existing(operation)
+    call = effectless_call(operation) if account is None else subjects.call_on_existing(operation)
     if resource is not None:
         call = call.having(path_values=dict.fromkeys(operation.path_parameters, resource))
     is_admitted = operation.admits(persona.capabilities, call.path_values)
     if is_admitted and persona.user != account:
-        call = _harmless(operation, call)
+        call = _effectless(operation, call)
     elif is_admitted:
         call = _admitted_call(subjects, operation, persona, call)
     return MatrixCase(operation=operation, persona=persona, is_admitted=is_admitted, call=call)
@@ -125,13 +125,13 @@ def prove_cell(subjects: Subjects, cell: MatrixCase) -> list[Finding]:
         granted = tester.minted(cell.persona.capabilities | {required[0]}, account=cell.persona.user)
         failing += tester.judge(
             capabilities.granting_what_was_required,
-            tester.send(cell.operation.id, granted, _harmless(cell.operation, cell.call)),
+            tester.send(cell.operation.id, granted, _effectless(cell.operation, cell.call)),
             granted=required[0],
         )
     return failing
 
 
-def _harmless(operation: Operation, call: Call) -> Call:
+def _effectless(operation: Operation, call: Call) -> Call:
     if operation.action is Action.RUN:
         return call.having(json={"inputs": []})
-    return call if operation.action is Action.READ else harmless_call(operation)
+    return call if operation.action is Action.READ else effectless_call(operation)

@@ -22,14 +22,14 @@ from knouds_harness.conformance.suite.tester import Tester, disputed_slug
 from knouds_harness.conformance.support.call import NO_BODY, Call
 from knouds_harness.contract.operations import Operation
 from knouds_harness.exchange.created_workflows import Removed
-from knouds_harness.exchange.evidence import JSON, Exchange
-from knouds_harness.exchange.harmless import (
+from knouds_harness.exchange.effectless_requests import (
     NO_SUCH_EXECUTION,
     NO_SUCH_MODEL,
     NO_SUCH_WORKFLOW,
-    harmless_body,
+    effectless_body,
     unknown_path_values,
 )
+from knouds_harness.exchange.evidence import JSON, Exchange
 from knouds_harness.exchange.workflow_names import fresh_name
 from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.resources import Model, Workflow
@@ -39,16 +39,16 @@ __all__ = [
     "NO_SUCH_MODEL",
     "NO_SUCH_WORKFLOW",
     "Subjects",
-    "harmless_call",
+    "effectless_call",
 ]
 
 _DEADLINE_S = 60.0
 _LONGEST_PAUSE_S = 2.0
 
 
-def harmless_call(operation: Operation) -> Call:
+def effectless_call(operation: Operation) -> Call:
     """A well-formed request without effect or cost, whoever sends it: its resource is unknown."""
-    body = harmless_body(operation)
+    body = effectless_body(operation)
     return Call(path_values=unknown_path_values(operation), json=NO_BODY if body is None else body)
 
 
@@ -83,7 +83,7 @@ class Subjects:
     def call_without_key(self, operation: Operation) -> Call:
         """A valid request for who has no key: to a resource that exists, where the profile offers one."""
         has_one = self.account_if_any(operation) is not None
-        return self.call_on_existing(operation) if has_one else harmless_call(operation)
+        return self.call_on_existing(operation) if has_one else effectless_call(operation)
 
     def account_if_any(self, operation: Operation) -> str | None:
         """Whose the resource is that ``call_on_existing`` names; None where the profile offers none."""

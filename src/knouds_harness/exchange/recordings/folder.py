@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Self
 
 from knouds_harness.errors import RecordingError
+from knouds_harness.exchange.recordings.comparable_content import differences
 from knouds_harness.exchange.recordings.recording import Recording, read_recording, write_recording
-from knouds_harness.exchange.recordings.substance import differences
 
 
 class RecordingChange(StrEnum):

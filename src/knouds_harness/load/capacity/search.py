@@ -36,7 +36,7 @@ class SearchEnded(Exception):
     """Raised by a measurement where no further point can follow; says why."""
 
 
-class _Told(StrEnum):
+class _PointVerdict(StrEnum):
     KEPT = "kept"
     MISSED = "missed"
     NOTHING = "nothing"
@@ -85,37 +85,41 @@ class Search:
         """The rate to measure next; None once the search is through."""
         tallies = _tallies(points)
         highest, lowest = self._bounds(tallies)
-        undecided = [rate for rate, tally in tallies.items() if rate < lowest and not tally[_Told.KEPT]]
+        undecided = [
+            rate for rate, tally in tallies.items() if rate < lowest and not tally[_PointVerdict.KEPT]
+        ]
         if undecided:
             return min(undecided)
         if math.isinf(lowest):
             if highest < self.most:
                 return min(highest * 2 or self.first, self.most)
         elif not highest:
-            is_hopeless = sum(tally[_Told.NOTHING] > 0 for tally in tallies.values()) >= _HOPELESS
+            is_hopeless = sum(tally[_PointVerdict.NOTHING] > 0 for tally in tallies.values()) >= _HOPELESS
             is_lowest = lowest <= LEAST_RATE
             return None if is_lowest or is_hopeless else max(LEAST_RATE, _rounded(lowest / 2))
         elif lowest / highest > 1 + PRECISION:
             middle = _rounded(math.sqrt(highest * lowest))
             if highest < middle < lowest:
                 return middle
-        return highest if tallies[highest][_Told.KEPT] < self.repeats else None
+        return highest if tallies[highest][_PointVerdict.KEPT] < self.repeats else None
 
     def known(self, points: Sequence[CapacityPoint], *, limit: str = "") -> Capacity:
         """What the points tell."""
         tallies = _tallies(points)
         highest, lowest = self._bounds(tallies)
-        tally = tallies[highest] if highest else Counter[_Told]()
+        tally = tallies[highest] if highest else Counter[_PointVerdict]()
         if not limit and highest >= self.most:
             limit = f"no rate above {self.most:g}/s was to be tried"
-        tried = tally[_Told.KEPT] + tally[_Told.MISSED]
+        tried = tally[_PointVerdict.KEPT] + tally[_PointVerdict.MISSED]
         return Capacity(
             highest_per_s=highest or None,
-            kept_points=tally[_Told.KEPT],
+            kept_points=tally[_PointVerdict.KEPT],
             tried_points=tried,
-            kept_share_at_least=least_share(tally[_Told.KEPT], tried),
+            kept_share_at_least=least_share(tally[_PointVerdict.KEPT], tried),
             lowest_failing_per_s=None if math.isinf(lowest) else lowest,
-            is_generator_limit=tallies[lowest][_Told.NOTHING] >= _AGAINST if lowest in tallies else False,
+            is_generator_limit=tallies[lowest][_PointVerdict.NOTHING] >= _AGAINST
+            if lowest in tallies
+            else False,
             knee_per_s=knee(points),
             points=tuple(points),
             limit=limit,
@@ -125,17 +129,17 @@ class Search:
     def _against(self) -> int:
         return min(_AGAINST, self.repeats)
 
-    def _bounds(self, tallies: Mapping[float, Counter[_Told]]) -> tuple[float, float]:
+    def _bounds(self, tallies: Mapping[float, Counter[_PointVerdict]]) -> tuple[float, float]:
         """The highest rate that is kept, 0 for none, and the lowest that was given up, infinite for none."""
         lowest = min(
             (
                 rate
                 for rate, tally in tallies.items()
-                if tally[_Told.MISSED] >= self._against or tally[_Told.NOTHING] >= _AGAINST
+                if tally[_PointVerdict.MISSED] >= self._against or tally[_PointVerdict.NOTHING] >= _AGAINST
             ),
             default=math.inf,
         )
-        kept = (rate for rate, tally in tallies.items() if tally[_Told.KEPT] and rate < lowest)
+        kept = (rate for rate, tally in tallies.items() if tally[_PointVerdict.KEPT] and rate < lowest)
         return max(kept, default=0.0), lowest
 
 
@@ -180,10 +184,16 @@ def least_share(kept: int, tried: int) -> float:
     return low
 
 
-def _tallies(points: Iterable[CapacityPoint]) -> dict[float, Counter[_Told]]:
-    tallies: dict[float, Counter[_Told]] = defaultdict(Counter)
+def _tallies(points: Iterable[CapacityPoint]) -> dict[float, Counter[_PointVerdict]]:
+    tallies: dict[float, Counter[_PointVerdict]] = defaultdict(Counter)
     for point in points:
-        told = _Told.NOTHING if point.is_generator_limit else _Told.KEPT if point.is_kept else _Told.MISSED
+        told = (
+            _PointVerdict.NOTHING
+            if point.is_generator_limit
+            else _PointVerdict.KEPT
+            if point.is_kept
+            else _PointVerdict.MISSED
+        )
         tallies[point.asked_per_s][told] += 1
     return tallies
 

@@ -58,7 +58,7 @@ class HttpClient:
         """Send one request, once, and wait for the whole answer.
 
         Args:
-            request: Head and body, as ``http_request.encode`` makes it.
+            request: Head and body, as ``request_encoding.encode`` makes it.
             answer: Is filled.
             head_only: It is a HEAD request.
             timeout_s: Instead of the client's.

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlencode, urlsplit
 from locust.event import EventHook
 from locust.user.users import User
 
-from knouds_harness.load.client import http_request
+from knouds_harness.load.client import request_encoding
 from knouds_harness.load.client.http_client import HttpClient, origin_of
 from knouds_harness.load.client.response import BadStatus, Response
 from knouds_harness.load.client.transport_failures import TransportFailure
@@ -28,8 +28,8 @@ _to_json = JSONEncoder().encode  # what json.dumps does, without its look at ten
 Pairs = Mapping[str, Any] | Sequence[tuple[str, Any]]
 Headers = Mapping[str, str | None]
 """By name; None leaves out what is sent by default."""
-Identity = tuple[tuple[str, str], ...]
-"""Headers that say who sends, as pairs."""
+KeyHeaders = tuple[tuple[str, str], ...]
+"""The key, and what else the profile has sent with each request, as pairs."""
 
 
 class CommonOptions(TypedDict, total=False):
@@ -125,16 +125,16 @@ class Session:
             **authorization,
             **(default_headers or {}),
         }
-        self._heads_by_identity: dict[Identity, dict[tuple[Any, ...], tuple[HttpClient, bytes]]] = {}
+        self._heads_by_key: dict[KeyHeaders, dict[tuple[Any, ...], tuple[HttpClient, bytes]]] = {}
         self.act_as(())
 
-    def act_as(self, identity: Identity) -> None:
+    def act_as(self, key_headers: KeyHeaders) -> None:
         """Send these headers with each request to the base URL from now on, unless it has its own.
 
         Other servers never get them. A request that was prepared before keeps what it was prepared with.
         """
-        self._identity = identity
-        self._heads = self._heads_by_identity.setdefault(identity, {})
+        self._key_headers = key_headers
+        self._heads = self._heads_by_key.setdefault(key_headers, {})
 
     def request(  # noqa: PLR0917 - the places that Locust's own clients give them
         self,
@@ -181,7 +181,7 @@ class Session:
             headers = {**(headers or {}), "Authorization": _basic(*auth)}
         key = (method, url, content_type, tuple(headers.items()) if headers else None)
         client, head = self._heads.get(key) or self._new_head(key, method, url, headers, content_type)
-        request = http_request.complete(head, method, body)
+        request = request_encoding.complete(head, method, body)
         return self._send(client, method, url, request, name, context, timeout, catch_response)
 
     def prepare(
@@ -199,7 +199,7 @@ class Session:
         if not body and json is not None:
             body, content_type = _to_json(json).encode(), _JSON
         client, head = self._new_head(None, method, url, headers, content_type)
-        return PreparedRequest(client, method, url, name, http_request.complete(head, method, body))
+        return PreparedRequest(client, method, url, name, request_encoding.complete(head, method, body))
 
     def send(
         self,
@@ -275,7 +275,7 @@ class Session:
             client, target, authorization = self._client_for(url)
             defaults = {**self._defaults, **authorization}
         if client is self.client:
-            defaults = {**defaults, **dict(self._identity)}
+            defaults = {**defaults, **dict(self._key_headers)}
         if content_type:
             defaults = {**defaults, "Content-Type": content_type}
         if content_type is _JSON:
@@ -283,7 +283,7 @@ class Session:
         own = {header.lower() for header in headers or ()}
         pairs = [pair for pair in defaults.items() if pair[0].lower() not in own]
         pairs += [(header, value) for header, value in (headers or {}).items() if value is not None]
-        head = client, http_request.encode_head(method, target, client.origin.authority, pairs)
+        head = client, request_encoding.encode_head(method, target, client.origin.authority, pairs)
         if key is not None:
             if len(self._heads) >= _MOST_HEADS:
                 self._heads.clear()

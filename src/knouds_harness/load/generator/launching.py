@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from knouds_harness.errors import ExitCode, UnknownName
 from knouds_harness.locations import objectives_path, scenarios_path
-from knouds_harness.runs.load_progress import Listener, LoadProgress, Told
+from knouds_harness.runs.load_progress import Listener, LoadProgress, ProgressMessage
 
 _LOOK_EVERY_S: Final = 0.25
 _LOCUST: Final = "knouds_harness.load.generator.locust_process"
@@ -108,7 +108,7 @@ def launch(
     return ending_of(process.returncode, told, was_interrupted=bool(interruptions))
 
 
-def ending_of(status: int, told: Told, *, was_interrupted: bool) -> Launched:
+def ending_of(status: int, told: ProgressMessage, *, was_interrupted: bool) -> Launched:
     """What a run ends with: its own verdict; without one it never ends well, whatever Locust's process says.
 
     Args:
@@ -127,7 +127,9 @@ def ending_of(status: int, told: Told, *, was_interrupted: bool) -> Launched:
     return Launched(exit_code=exit_code, folder=folder, note=note)
 
 
-def _verdict(status: int, told: Told, *, was_interrupted: bool, has_begun: bool) -> tuple[ExitCode, str]:
+def _verdict(
+    status: int, told: ProgressMessage, *, was_interrupted: bool, has_begun: bool
+) -> tuple[ExitCode, str]:
     if status < 0:
         signalled = f"The load generator was killed by {signal.Signals(-status).name}."
         return ExitCode.INTERRUPTED, "" if was_interrupted else signalled
@@ -143,7 +145,7 @@ def _verdict(status: int, told: Told, *, was_interrupted: bool, has_begun: bool)
     return ExitCode.USAGE, "" if status else "Locust ended at once, and nothing was loaded."
 
 
-def _show(told: Told, on_progress: Callable[[LoadProgress], object]) -> None:
+def _show(told: ProgressMessage, on_progress: Callable[[LoadProgress], object]) -> None:
     if told.progress is not None:
         on_progress(told.progress)
 

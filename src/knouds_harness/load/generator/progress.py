@@ -18,7 +18,7 @@ from knouds_harness.load.options import LoadOptions
 from knouds_harness.load.steady_clock import now_unix_s
 from knouds_harness.measures.histograms import Histogram, merged
 from knouds_harness.measures.percentiles import PERCENTS
-from knouds_harness.runs.load_progress import LoadProgress, Told, tell
+from knouds_harness.runs.load_progress import LoadProgress, ProgressMessage, tell
 from knouds_harness.runs.load_results import OUTCOMES, ErrorCount
 
 _EVERY_S: Final = 1.0
@@ -90,11 +90,11 @@ class ProgressTeller:
 
     def tell(self) -> None:
         """Say how the run stands now; others go on meanwhile, however long it takes who reads."""
-        gevent.get_hub().threadpool.apply(tell, (self._descriptor, Told(progress=self.now())))
+        gevent.get_hub().threadpool.apply(tell, (self._descriptor, ProgressMessage(progress=self.now())))
 
     def conclude(self, exit_code: int) -> None:
         """Say what the run ends with."""
-        tell(self._descriptor, Told(progress=self.now(), exit_code=exit_code))
+        tell(self._descriptor, ProgressMessage(progress=self.now(), exit_code=exit_code))
 
     def now(self) -> LoadProgress:
         """How the run stands."""

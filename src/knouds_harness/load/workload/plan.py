@@ -131,7 +131,7 @@ def _demands(workload: Workload, scenarios: Sequence[Any], unpriced: Collection[
     by_user: dict[str, Demand] = {}
     weight_of_all = sum(each.weight for each in scenarios)
     for scenario in scenarios:
-        for part in workload.parts(scenario):
+        for part in workload.task_resources(scenario):
             for account, share in zip(part.accounts, shares(part.accounts), strict=True):
                 demand = by_user.setdefault(account.user, Demand(account=account))
                 _add(demand, part.need, share * part.share * scenario.weight / weight_of_all, unpriced)

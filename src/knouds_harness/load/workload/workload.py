@@ -92,13 +92,13 @@ class ActingAccount:
     Attributes:
         account: Whose keys are used.
         persona: The key that it acts as.
-        identity: The headers that send this key, and what else the profile has sent.
+        key_headers: Of each request: this key, and those of the profile's ``[http]``.
         others: Keys for operations that this one may not use, by operationId.
     """
 
     account: AccountKeys
     persona: Persona
-    identity: tuple[tuple[str, str], ...]
+    key_headers: tuple[tuple[str, str], ...]
     others: Mapping[str, Persona]
 
 
@@ -183,12 +183,12 @@ class Workload:
         Raises:
             HarnessError: One of the scenarios has nothing that can be done.
         """
-        parts = [part for each in scenarios for part in self.parts(each)]
+        parts = [part for each in scenarios for part in self.task_resources(each)]
         return [
             found for part in parts for account in part.accounts for found in account.run_requests(part.need)
         ]
 
-    def parts(self, scenario: type[Scenario]) -> tuple[TaskResources, ...]:
+    def task_resources(self, scenario: type[Scenario]) -> tuple[TaskResources, ...]:
         """The tasks of a scenario that can be done.
 
         Raises:
@@ -214,7 +214,7 @@ class Workload:
         Raises:
             HarnessError: One of the scenarios has nothing that can be done.
         """
-        parts = [part for each in scenarios for part in self.parts(each)]
+        parts = [part for each in scenarios for part in self.task_resources(each)]
         return list(dict.fromkeys(account for part in parts for account in part.accounts))
 
     def account_tasks(self, scenarios: Iterable[type[Scenario]]) -> list[AccountTask]:
@@ -232,7 +232,7 @@ class Workload:
                 slugs=tuple(account.own_slugs if part.need.has_workflow else ()),
             )
             for scenario in scenarios
-            for part in self.parts(scenario)
+            for part in self.task_resources(scenario)
             for account in part.accounts
         ]
 
@@ -260,7 +260,7 @@ class Workload:
         return ActingAccount(
             account=account,
             persona=persona,
-            identity=(*self.target.http.revealed_headers, ("x-api-key", persona.secret.reveal())),
+            key_headers=(*self.target.http.revealed_headers, ("x-api-key", persona.secret.reveal())),
             others={each: key for each, key in keys.items() if key is not None and key is not persona},
         )
 
@@ -320,7 +320,7 @@ class UserTasks:
         Raises:
             HarnessError: Nothing can be done.
         """
-        parts = workload.parts(scenario)
+        parts = workload.task_resources(scenario)
         self.turns = {each.task: workload.turns(each) for each in parts}
         self.tasks = [each for each in scenario.tasks if each in self.turns]
         self.own_tasks = frozenset(each.task for each in parts if not isinstance(each.task, SharedTask))

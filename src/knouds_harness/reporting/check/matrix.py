@@ -12,7 +12,7 @@ from knouds_harness.runs.record import RunRecord
 from knouds_harness.runs.results import Cell
 
 
-class Look(StrEnum):
+class CellStatus(StrEnum):
     """What a cell of the table shows."""
 
     ADMITTED = "admitted"
@@ -30,12 +30,12 @@ class MatrixCell:
     tries: tuple[Cell, ...]
 
     @property
-    def look(self) -> Look:
+    def look(self) -> CellStatus:
         """What the documents say of it, unless the server did something else."""
         if not all(each.ok for each in self.tries):
-            return Look.WRONG
+            return CellStatus.WRONG
         expected = {each.expected for each in self.tries}
-        return Look.BOTH if len(expected) > 1 else Look(expected.pop())
+        return CellStatus.BOTH if len(expected) > 1 else CellStatus(expected.pop())
 
     @property
     def exchange_id(self) -> str | None:

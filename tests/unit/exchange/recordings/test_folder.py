@@ -10,9 +10,9 @@ from datetime import timedelta
 import pytest
 from recorded import FOLDER, recording
 
+from knouds_harness.exchange.recordings.comparable_content import differences
 from knouds_harness.exchange.recordings.folder import RecordingChange, RecordingFolder
 from knouds_harness.exchange.recordings.recording import write_recording
-from knouds_harness.exchange.recordings.substance import differences
 
 WHOAMI = recording("getWhoami-200-user")
 POLL = recording("getExecution-200-completed")

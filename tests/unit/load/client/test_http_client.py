@@ -17,7 +17,7 @@ from knouds_harness.errors import UsageError
 from knouds_harness.load.client.http_client import HttpClient, origin_of
 from knouds_harness.load.client.http_connecting import Origin
 from knouds_harness.load.client.http_connection import Connection
-from knouds_harness.load.client.http_request import encode
+from knouds_harness.load.client.request_encoding import encode
 from knouds_harness.load.client.transport_failures import (
     BadAnswer,
     ConnectionLost,

@@ -10,13 +10,13 @@ import pytest
 
 from knouds_harness.errors import ExitCode, UnknownName
 from knouds_harness.load.generator.launching import ending_of, scenario_file, scenario_names
-from knouds_harness.runs.load_progress import Told
+from knouds_harness.runs.load_progress import ProgressMessage
 
 
 def told(exit_code=None, *, folder=None, at_s=1.0):
     """What a run told, load having begun unless said otherwise."""
     progress: Any = SimpleNamespace(folder=folder and str(folder), at_s=at_s)
-    return Told(progress=progress, exit_code=exit_code)
+    return ProgressMessage(progress=progress, exit_code=exit_code)
 
 
 @pytest.mark.parametrize("code", ExitCode)
@@ -44,12 +44,12 @@ def test_second_interruption_needs_no_explanation(tmp_path):
 @pytest.mark.parametrize(("was_interrupted", "code"), [(False, ExitCode.USAGE), (True, ExitCode.INTERRUPTED)])
 def test_locust_that_never_began_is_at_fault_by_its_file_or_options(was_interrupted, code):
     """Its exit code 1 is no missed objective."""
-    assert ending_of(1, Told(), was_interrupted=was_interrupted).exit_code is code
+    assert ending_of(1, ProgressMessage(), was_interrupted=was_interrupted).exit_code is code
 
 
 def test_locust_that_ends_well_without_a_word_has_loaded_nothing():
     """Such as with an option of Locust's that only prints something."""
-    ending = ending_of(0, Told(), was_interrupted=False)
+    ending = ending_of(0, ProgressMessage(), was_interrupted=False)
 
     assert ending.exit_code is ExitCode.USAGE
     assert "nothing was loaded" in ending.note
@@ -58,7 +58,7 @@ def test_locust_that_ends_well_without_a_word_has_loaded_nothing():
 def test_what_a_run_ends_with_before_load_needs_no_record():
     """A breach of the profile, an unreachable target, a plan."""
     for code in (ExitCode.KEPT, ExitCode.BREACH, ExitCode.UNREACHABLE):
-        assert ending_of(code, Told(exit_code=code), was_interrupted=False).exit_code is code
+        assert ending_of(code, ProgressMessage(exit_code=code), was_interrupted=False).exit_code is code
 
 
 @pytest.mark.parametrize("status", [0, 1])

@@ -15,7 +15,7 @@ from knouds_harness.load.collection.seconds import Error, Second, SeriesKey
 from knouds_harness.load.generator.health import Health
 from knouds_harness.load.generator.progress import ProgressTeller
 from knouds_harness.measures.histograms import Histogram
-from knouds_harness.runs.load_progress import Listener, Told
+from knouds_harness.runs.load_progress import Listener, ProgressMessage
 
 
 @pytest.fixture
@@ -135,10 +135,10 @@ def test_verdict_is_kept_whatever_is_told_afterwards(teller, listener):
 def test_half_a_line_waits_for_its_other_half(listener):
     """Whoever looks too early looks again."""
     os.write(listener.writing, b'{"exit_')
-    assert listener.hear() == Told()
+    assert listener.hear() == ProgressMessage()
 
     os.write(listener.writing, b'code": 4}\n')
-    assert listener.hear() == Told(exit_code=4)
+    assert listener.hear() == ProgressMessage(exit_code=4)
 
 
 def test_nobody_who_listens_disturbs_nothing(teller, listener):

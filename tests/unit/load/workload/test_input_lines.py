@@ -46,7 +46,7 @@ def loaded(path):
 
 def taken(workload, turns, task, count):
     """What a task runs, so many times: its ``n``."""
-    (part,) = workload.parts(scenario(task))
+    (part,) = workload.task_resources(scenario(task))
     return [turns.next(part.accounts[0], part.need).inputs["n"] for _ in range(count)]
 
 
@@ -156,7 +156,7 @@ def test_price_of_a_line_is_what_is_reserved(tmp_path):
     file, workload = loaded(written(tmp_path, *portraits(1), dear))
     turns = InputTurns(file.lines, order="in-turn", seed=1)
     turns.take_share(Share())
-    (part,) = workload.parts(scenario(run_workflow))
+    (part,) = workload.task_resources(scenario(run_workflow))
 
     costs = [turns.next(part.accounts[0], part.need).cost_credits for _ in range(2)]
 

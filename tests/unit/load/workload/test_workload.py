@@ -44,7 +44,7 @@ MODEL = Model(name="gpt-image-2", polled=True, cost_credits=20)
 
 def done(where, *tasks):
     """The tasks that can be done there, and by which accounts."""
-    parts = workload_of(where).parts(scenario(*tasks))
+    parts = workload_of(where).task_resources(scenario(*tasks))
     return {part.task: [each.user for each in part.accounts] for part in parts}
 
 
@@ -119,7 +119,7 @@ def test_several_accounts_contribute_what_each_can():
 def test_shares_of_a_mix_are_kept_whoever_does_what():
     """A task that is left out gives its share to the others."""
     user_class = scenario(run_workflow, run_workflow, run_workflow, run_model, workflow_crud)
-    parts = workload_of(target(PIA, BEA, workflows=[WORKFLOW], models=[MODEL])).parts(user_class)
+    parts = workload_of(target(PIA, BEA, workflows=[WORKFLOW], models=[MODEL])).task_resources(user_class)
 
     assert {part.task: part.share for part in parts} == {run_workflow: 0.75, run_model: 0.25}
 
@@ -225,7 +225,7 @@ def test_what_is_missing_is_named(where, task, lacks):
 
     assert reason == f"{task.__name__} is left out: {lacks}"
     with pytest.raises((UsageError, GuardStop), match="nothing of Scenario can be done"):
-        workload_of(where).parts(user_class)
+        workload_of(where).task_resources(user_class)
 
 
 def test_what_only_limits_forbid_is_stopped_by_the_guard():
@@ -233,7 +233,7 @@ def test_what_only_limits_forbid_is_stopped_by_the_guard():
     where = target(PIA, workflows=[WORKFLOW], limits=Limits(credits=1))
 
     with pytest.raises(GuardStop, match=r'"run" in limits\.allow'):
-        workload_of(where).parts(scenario(run_workflow))
+        workload_of(where).task_resources(scenario(run_workflow))
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_what_only_limits_forbid_is_stopped_by_the_guard():
 def test_lowest_limit_is_the_one_to_cross(keys, expected):
     """It costs least; where its account has no workflow to run, a model will do."""
     where = target(*keys, workflows=[WORKFLOW, CLIP], models=[MODEL])
-    (part,) = workload_of(where).parts(scenario(run_cheapest, crosses_limit=True))
+    (part,) = workload_of(where).task_resources(scenario(run_cheapest, crosses_limit=True))
 
     assert [each.user for each in part.accounts] == expected
     (run_request,) = part.accounts[0].run_requests(part.need)
@@ -271,7 +271,7 @@ def test_key_that_gets_deliveries_is_preferred():
     hears = persona("hears", capabilities={"workflow:run", "webhook:receive"}, webhook=True)
     able = persona("able", capabilities={"workflow:run", "execution:read", "workflow:read"})
     workload = workload_of(target(able, hears, workflows=[CLIP])).with_receivers([hears])
-    (part,) = workload.parts(scenario(follow_run))
+    (part,) = workload.task_resources(scenario(follow_run))
     (account,) = part.accounts
 
     assert [each.persona.name for each in account.run_requests(part.need)] == ["hears"]
@@ -287,7 +287,7 @@ def test_turns_keep_the_shares_all_along():
     """Not ten in a row and then another: any stretch is as even as it can be."""
     bea = persona("business", user="bea", tier="business")
     workload = workload_of(target(PIA, bea))
-    (part,) = workload.parts(scenario(who_am_i))
+    (part,) = workload.task_resources(scenario(who_am_i))
     in_turn = [each.account.user for each in islice(workload.turns(part), 110)]
 
     assert Counter(in_turn) == {"bea": 100, "pia": 10}

@@ -3,7 +3,7 @@
 import pytest
 from run_records import TARGET, start
 
-from knouds_harness.reporting.check.matrix import Look, matrix_of
+from knouds_harness.reporting.check.matrix import CellStatus, matrix_of
 from knouds_harness.runs.record import read_run
 
 
@@ -31,10 +31,10 @@ def matrix_with(tmp_path):
 @pytest.mark.parametrize(
     ("tries", "look"),
     [
-        ([("admitted", True)], Look.ADMITTED),
-        ([("denied", True), ("denied", True)], Look.DENIED),
-        ([("admitted", True), ("denied", True)], Look.BOTH),
-        ([("admitted", True), ("denied", False)], Look.WRONG),
+        ([("admitted", True)], CellStatus.ADMITTED),
+        ([("denied", True), ("denied", True)], CellStatus.DENIED),
+        ([("admitted", True), ("denied", True)], CellStatus.BOTH),
+        ([("admitted", True), ("denied", False)], CellStatus.WRONG),
     ],
 )
 def test_look_of_a_cell(matrix_with, tries, look):

@@ -1,4 +1,4 @@
-"""The substance of a recording: what is left of it once ids, instants and measures are taken out.
+"""What two recordings of one outcome are compared by: all but ids, instants and measures.
 
 Two recordings of one outcome, made on different days, have the same substance if nothing changed that a
 client could rely on.
@@ -27,7 +27,7 @@ _OF_THE_WAY: Final = frozenset({"content-length", "date", "server", "user-agent"
 _NUMBER: Final = "<number>"
 
 
-def substance(recording: Recording) -> dict[str, Any]:
+def comparable_content(recording: Recording) -> dict[str, Any]:
     """What a client could rely on, as JSON; its keys are those of the file."""
     content = as_content(recording)
     request, response = content["request"], content["response"]
@@ -54,7 +54,7 @@ def substance(recording: Recording) -> dict[str, Any]:
 def differences(old: Recording, new: Recording) -> Iterator[str]:
     """Lines that say what changed in substance, as ``diff`` writes them; none where nothing did."""
     before, after = (
-        json.dumps(substance(each), indent=1, ensure_ascii=False).splitlines() for each in (old, new)
+        json.dumps(comparable_content(each), indent=1, ensure_ascii=False).splitlines() for each in (old, new)
     )
     for line in difflib.unified_diff(before, after, n=0, lineterm=""):
         if not line.startswith(("---", "+++", "@@")):

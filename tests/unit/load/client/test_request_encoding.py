@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from knouds_harness.load.client.http_request import encode
+from knouds_harness.load.client.request_encoding import encode
 
 
 class Parsed:

@@ -27,12 +27,12 @@ def unknown_path_values(operation: Operation) -> dict[str, str]:
     return {name: _UNKNOWN[name] for name in operation.path_parameters}
 
 
-def harmless_body(operation: Operation) -> JSON | None:
+def effectless_body(operation: Operation) -> JSON | None:
     """A well-formed body to send to a resource that does not exist; None for no body."""
     return _BODIES.get(operation.id)
 
 
-def harmless_request(operation: Operation, persona: str | None, resource: str | None = None) -> Request:
+def effectless_request(operation: Operation, persona: str | None, resource: str | None = None) -> Request:
     """A request without effect.
 
     Args:
@@ -42,7 +42,7 @@ def harmless_request(operation: Operation, persona: str | None, resource: str | 
             no object, so that it can't start; only reads and runs may name one.
     """
     values = unknown_path_values(operation)
-    body = harmless_body(operation)
+    body = effectless_body(operation)
     if resource is not None:
         values = dict.fromkeys(operation.path_parameters, resource)
         body = {"inputs": []} if body is not None else None
