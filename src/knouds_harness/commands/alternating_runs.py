@@ -109,4 +109,6 @@ def run_in_turn(
             if launched.exit_code not in _GOES_ON_AFTER or launched.folder is None:
                 return Rounds(folders=folders, exit_code=launched.exit_code, note=launched.note)
             folders[contender.name].append(launched.folder)
+            if launched.was_interrupted:
+                return Rounds(folders=folders, exit_code=ExitCode.INTERRUPTED)
     return Rounds(folders=folders, exit_code=ExitCode.KEPT)

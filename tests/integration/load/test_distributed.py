@@ -282,7 +282,7 @@ def test_run_whose_only_worker_is_lost_ends(runs, profile, counts):
     plan = ("--target", profile, "--rate", "20", "--duration", "10m", "--users", "20")
 
     with distributed(SYNC_RUNS, *plan, workers=1, runs=runs) as run:
-        wait_until(lambda: len(counts.at_s) > 20)
+        wait_until(lambda: '"operation": "runWorkflow"' in run.figures_so_far)  # reported, and written
         run.workers[0].kill()
         exit_code = run.wait()
 

@@ -145,6 +145,7 @@ class _Points:
         self._began_s = time.monotonic()
         self._longest_s = plan.point_s
         self._spent_credits = 0.0
+        self._was_interrupted = False
         self._measured: list[tuple[CapacityPoint, LoadResults]] = []
 
     def measure(self, rate: float) -> CapacityPoint:
@@ -154,11 +155,15 @@ class _Points:
             SearchEnded: None can be run any more, or this one came to nothing.
         """
         began_s = time.monotonic()
+        if self._was_interrupted:
+            raise SearchEnded("interrupted")
         if not self._has_time():
             raise SearchEnded(f"another point would not have ended within {self._plan.within_s:g} s")
         launched = self._launch(rate)
-        if launched.exit_code is ExitCode.UNREACHABLE and self._measured and self._has_time():
+        is_asked_again = self._measured and self._has_time() and not launched.was_interrupted
+        if launched.exit_code is ExitCode.UNREACHABLE and is_asked_again:
             launched = self._launch(rate)  # it has answered before, and may not have been itself for a moment
+        self._was_interrupted = launched.was_interrupted
         self._longest_s = max(self._longest_s, time.monotonic() - began_s)
         record = read_load(launched.folder, []) if launched.folder else None
         if launched.exit_code is ExitCode.INTERRUPTED:

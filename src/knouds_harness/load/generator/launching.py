@@ -37,11 +37,13 @@ class Launched:
         exit_code: One of ours.
         folder: The record; None where it did not come to one.
         note: What the record cannot tell of its end, for people; or empty.
+        was_interrupted: Whether the user asked for the end, even if the load was over by then.
     """
 
     exit_code: ExitCode
     folder: Path | None
     note: str = ""
+    was_interrupted: bool = False
 
 
 def scenario_names() -> tuple[str, ...]:
@@ -124,7 +126,7 @@ def ending_of(status: int, told: ProgressMessage, *, was_interrupted: bool) -> L
     if lost is not None:
         note = f"{lost}: the record of this run has been removed, so there is no report."
         exit_code = exit_code or ExitCode.USAGE
-    return Launched(exit_code=exit_code, folder=folder, note=note)
+    return Launched(exit_code=exit_code, folder=folder, note=note, was_interrupted=was_interrupted)
 
 
 def _verdict(

@@ -32,6 +32,7 @@ class Points:
         cost_credits: float = 0.0,
         then: Launched | None = None,
         after: int = 2,
+        interrupted_at: int | None = None,
         **results: Any,
     ) -> None:
         self.asked: list[dict[str, str]] = []
@@ -39,6 +40,7 @@ class Points:
         self._cost_credits = cost_credits
         self._then = then
         self._after = after
+        self._interrupted_at = interrupted_at
         self._results = results
 
     def launch(self, _: Path, *, runs_folder: Path, options: list[str], **__: Any) -> Launched:
@@ -61,7 +63,11 @@ class Points:
                     **self._results,
                 )
             )
-        return Launched(exit_code=ExitCode.KEPT if is_kept else ExitCode.BREACH, folder=folder)
+        return Launched(
+            exit_code=ExitCode.KEPT if is_kept else ExitCode.BREACH,
+            folder=folder,
+            was_interrupted=len(self.asked) == self._interrupted_at,
+        )
 
 
 def found_by(launched: Launched) -> tuple[RunRecord, LoadResults, Capacity]:
@@ -138,6 +144,16 @@ def test_search_that_is_ended_keeps_what_was_measured(search, ended, outcome, no
     record, _, capacity = found_by(launched)
     assert (launched.exit_code, record.outcome) == (ended.exit_code, outcome)
     assert capacity.limit == note
+    assert len(capacity.points) == 2
+
+
+def test_interruption_after_the_load_of_a_point_ends_the_search(search):
+    """The point is whole and counts; there is no next one."""
+    launched = search(Points(1000, interrupted_at=2))
+
+    record, _, capacity = found_by(launched)
+    assert (launched.exit_code, record.outcome) == (ExitCode.INTERRUPTED, RunOutcome.INTERRUPTED)
+    assert capacity.limit == "interrupted"
     assert len(capacity.points) == 2
 
 

@@ -38,7 +38,10 @@ def test_killed_generator_is_no_verdict(tmp_path):
 
 def test_second_interruption_needs_no_explanation(tmp_path):
     """The user knows."""
-    assert ending_of(-signal.SIGKILL, told(folder=tmp_path), was_interrupted=True).note == ""
+    ending = ending_of(-signal.SIGKILL, told(folder=tmp_path), was_interrupted=True)
+
+    assert ending.note == ""
+    assert ending.was_interrupted
 
 
 @pytest.mark.parametrize(("was_interrupted", "code"), [(False, ExitCode.USAGE), (True, ExitCode.INTERRUPTED)])
