@@ -46,9 +46,9 @@ class ExitCode(IntEnum):
 
 
 _MEANINGS: Final = {
-    ExitCode.KEPT: "kept",
-    ExitCode.BREACH: "breach, missed objective or regression",
-    ExitCode.USAGE: "usage or profile error",
+    ExitCode.KEPT: "contract kept, objectives met",
+    ExitCode.BREACH: "breach, conflict, contradicted profile, missed objective or regression",
+    ExitCode.USAGE: "wrong command line, profile or file, or nothing to judge",
     ExitCode.UNREACHABLE: "target unreachable",
     ExitCode.GUARD: "stopped by a guard",
     ExitCode.INVALID_MEASUREMENT: "measurement not valid",

@@ -78,7 +78,7 @@ class LazyGroup(click.Group):
 @click.version_option(package_name="knouds-harness")
 @click.option("--debug", is_flag=True, help="Show a traceback with every error")
 def cli(*, debug: bool) -> None:
-    """Prove that a server keeps the contract of the Knouds REST API.
+    """Test whether a server keeps the contract of the Knouds REST API, and how much load it carries.
 
     Begin with `knouds-harness demo`: it checks a sandbox that it starts itself, and needs no account.
     """

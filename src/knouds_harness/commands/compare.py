@@ -25,8 +25,9 @@ from knouds_harness.reporting.comparison.terminal import print_comparison
 from knouds_harness.reporting.comparison.texts import Comparison
 from knouds_harness.reporting.comparison.tolerances import read_tolerances
 
-_EPILOG = """Exit codes: 1 something got worse or misses an objective; 2 what was given does not compare;
-5 a side is no valid measurement; 0 otherwise, also where there is no evidence."""
+_EPILOG = """Exit codes: 0 nothing got worse, or there is no evidence; 1 something got worse or misses
+an objective; 2 the runs do not compare; 3, 4, 130 a round of --repeat ended so; 5 a side has no valid
+measurement."""
 
 
 @click.command(epilog=_EPILOG)
@@ -102,7 +103,7 @@ def compare(
       knouds-harness compare BASELINE RUN...
       knouds-harness compare --baseline A --baseline B RUN...   several runs of the baseline
       knouds-harness compare --keep NAME RUN...                 keep a summary under reports/baselines/
-      knouds-harness compare --repeat 5 --scenario reads --candidate-target NAME -- --rate 200
+      knouds-harness compare --repeat 5 --scenario reads --candidate-fault ID -- --rate 200
     """
     added = parse_objectives(objective)
     if added and kept_name is not None:

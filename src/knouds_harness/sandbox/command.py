@@ -48,7 +48,13 @@ from knouds_harness.sandbox.variants import VARIANTS
 @click.option(
     "--seed", default=0, show_default=True, metavar="N", help="Seed of keys, ids and the providers' behaviour"
 )
-@click.option("--fault", "faults", multiple=True, metavar="ID", help="Break this promise (repeatable)")
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="ID",
+    help="Break this promise, one of --list-faults (repeatable)",
+)
 @click.option("--list-faults", is_flag=True, help="List every fault with the fact it breaks, and exit")
 @format_option
 @click.option(

@@ -52,7 +52,10 @@ class RunOptions:
         "Stop at the first failed test", default=False, runner_flag="-x", in_runner=False
     )
     faults: tuple[str, ...] = option(
-        "Break this promise of the built-in sandbox (repeatable)", flag="--fault", default=(), metavar="ID"
+        "Break this promise of the built-in sandbox: sandbox --list-faults (repeatable)",
+        flag="--fault",
+        default=(),
+        metavar="ID",
     )
     variant: str | None = option(
         "Use the sandbox's alternative behaviour where the documentation is silent", metavar="ID"
