@@ -43,14 +43,6 @@ def of_harness(sandbox):
     return [slug for slug in workflows_of(sandbox) if slug.startswith("harness")]
 
 
-@pytest.fixture(autouse=True)
-def hangups():
-    """SIGHUP ends processes here, also where the tests run under ``nohup``, which children inherit."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGHUP, before)
-
-
 @contextmanager
 def started(folder, *arguments):
     """A command in a process of its own, killed in the end if it still runs."""
