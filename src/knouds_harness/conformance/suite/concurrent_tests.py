@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, Final, Generic, Protocol, TypeVar, cast
 
 import pytest
@@ -22,35 +22,35 @@ WhileWaiting = Callable[[], AbstractContextManager[None]]
 class RunLock:
     """Lets one of several threads compute at a time, so that neither tests nor what they use need locks.
 
-    Only waiting happens at the same time, which is where the time of a check goes.
+    Only waiting happens at the same time, which is where the time of a check goes. Ctrl-C may come at any
+    place of the main thread, also just after it took the lock; ``give_up`` then lets the others go on.
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._own = threading.local()
+        self._lock = threading.RLock()  # knows its owner, so that nobody gives back what another one holds
         self._held_until_s = 0.0
         self._is_over = threading.Event()
 
     @contextmanager
     def held(self) -> Iterator[None]:
         """Wait for the lock, and hold it while the context is open."""
-        with self._lock:
-            self._own.is_held = True
-            try:
-                yield
-            finally:
-                self._own.is_held = False
-                self._held_until_s = time.monotonic()
+        self._lock.acquire()
+        try:
+            yield
+        finally:
+            self._held_until_s = time.monotonic()
+            with suppress(RuntimeError):  # Ctrl-C came before it was taken back
+                self._lock.release()
 
     @contextmanager
     def released(self) -> Iterator[None]:
         """Release it while the context is open, if the calling thread holds it."""
-        if not getattr(self._own, "is_held", False):
+        try:
+            self._lock.release()
+        except RuntimeError:  # another thread holds it, or none
             yield
             return
-        self._own.is_held = False
         self._held_until_s = time.monotonic()
-        self._lock.release()
         try:
             yield
         finally:
@@ -58,13 +58,20 @@ class RunLock:
 
     def _take_back(self) -> None:
         interrupt: KeyboardInterrupt | None = None
-        while not self._own.is_held:
+        while True:
             try:
-                self._own.is_held = self._lock.acquire()
+                self._lock.acquire()
+                break
             except KeyboardInterrupt as error:  # it ends the test, which releases the lock as it ends
                 interrupt = error
         if interrupt:
             raise interrupt
+
+    def give_up(self) -> None:
+        """Release what the calling thread still holds, after Ctrl-C came between taking it and using it."""
+        with suppress(RuntimeError):
+            while True:
+                self._lock.release()
 
     def wait(self, seconds: float) -> None:
         """Wait so many seconds with the lock released, or until waits end."""
@@ -73,8 +80,15 @@ class RunLock:
 
     def await_quiet(self) -> None:
         """Wait until no thread has held it for a moment: all wait for something that takes long."""
-        while self._lock.locked() or time.monotonic() - self._held_until_s < _QUIET_S:
+        while not self.is_free() or time.monotonic() - self._held_until_s < _QUIET_S:
             time.sleep(_QUIET_S / 4)
+
+    def is_free(self) -> bool:
+        """Whether no other thread holds it."""
+        is_taken = self._lock.acquire(blocking=False)
+        if is_taken:
+            self._lock.release()
+        return is_taken
 
     def end_waits(self) -> None:
         """Let nobody wait for time to pass, now and later."""

@@ -86,6 +86,7 @@ class SuiteSchedule:
 
     def stop(self) -> None:
         """Have those end that have begun, at their next request, and begin no more."""
+        self._run.lock.give_up()
         groups = set(self._beside.values())
         if groups:
             self._run.tester.halted_by = HarnessError("the run was stopped")

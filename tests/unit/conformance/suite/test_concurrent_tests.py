@@ -24,6 +24,12 @@ def named(*names):
     return [SimpleNamespace(nodeid=name) for name in names]
 
 
+def elsewhere(ask):
+    """What another thread is told."""
+    with ThreadPoolExecutor(1) as other:
+        return other.submit(ask).result(WITHIN_S)
+
+
 @pytest.fixture
 def lock():
     """Nobody's."""
@@ -141,19 +147,45 @@ def test_lock_is_held_again_after_an_error(lock):
         with pytest.raises(OSError, match="gone"), lock.released():
             raise OSError("gone")
 
-        assert not lock._lock.acquire(blocking=False)  # noqa: SLF001 - nothing else tells
-    assert lock._lock.acquire(blocking=False)  # noqa: SLF001
+        assert not elsewhere(lock.is_free)
+    assert elsewhere(lock.is_free)
+
+
+def test_lock_is_given_up_that_was_taken_as_ctrl_c_came(lock):
+    """Threads that wait for it would never end."""
+    taken = lock.held()
+    taken.__enter__()  # Ctrl-C comes here, so that nobody leaves the context
+
+    assert not elsewhere(lock.is_free)
+    lock.give_up()
+
+    assert elsewhere(lock.is_free)
+
+
+def test_ctrl_c_before_the_lock_is_taken_back_is_not_lost(lock):
+    """The context of who held it ends as ever."""
+    given_back = lock.released()
+
+    def be_interrupted():
+        with lock.held():
+            given_back.__enter__()  # Ctrl-C comes here, so that nobody leaves the context
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        be_interrupted()
+
+    assert elsewhere(lock.is_free)
 
 
 def test_who_does_not_hold_the_lock_cannot_release_it(lock):
     """Requests of the main thread, and those that one test sends at once, take part in no turns."""
-    with lock.held(), ThreadPoolExecutor(1) as other:
 
-        def wait_like_a_sender():
-            with lock.released():
-                return lock._lock.locked()  # noqa: SLF001
+    def wait_like_a_sender():
+        with lock.released():
+            return lock.is_free()
 
-        assert other.submit(wait_like_a_sender).result(WITHIN_S)
+    with lock.held():
+        assert not elsewhere(wait_like_a_sender)
 
 
 def test_each_begins_when_the_one_before_it_waits(begun, lock):
@@ -183,7 +215,7 @@ def test_time_passes_for_all_at_once_and_no_longer_once_waits_end(lock):
         def wait_long():
             with lock.held():
                 lock.wait(10 * WITHIN_S)
-                return lock._lock.locked()  # noqa: SLF001 - nothing else tells
+                return not elsewhere(lock.is_free)
 
         waiting = other.submit(wait_long)
         with lock.held():

@@ -82,12 +82,15 @@ def test_what_runs_nothing_comes_while_others_wait(suite):
 
 
 def test_tests_end_when_interrupted_while_others_begin(suite, monkeypatch):
-    """Ctrl-C between two that begin one after the other leaves none running while the record is finished."""
+    """Ctrl-C between two that begin one after the other leaves none running while the record is finished.
+
+    It comes as the main thread has just taken the lock.
+    """
     schedule = schedule_of(suite, SANDBOX)
     run = schedule._run  # noqa: SLF001 - what a whole run would hold
     run.lock, run.tester.halted_by = RunLock(), None
     run.tester.reservations = Reservations(run.lock.released)
-    ended = []
+    ended, taken = [], run.lock.held()
 
     def body(item, _arguments, _recorder):
         with run.lock.released():
@@ -95,6 +98,7 @@ def test_tests_end_when_interrupted_while_others_begin(suite, monkeypatch):
         ended.append(item)
 
     def interrupt():
+        taken.__enter__()
         raise KeyboardInterrupt
 
     run.recorder = None
