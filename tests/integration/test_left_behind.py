@@ -8,11 +8,10 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 
 import httpx
 import pytest
-from checking import check_for_record
+from checking import check_for_record, started
 from hand_started import write_profile
 from sampling import sampled
 
@@ -41,18 +40,6 @@ def workflows_of(sandbox):
 def of_harness(sandbox):
     """The slugs of workflows that the harness has created."""
     return [slug for slug in workflows_of(sandbox) if slug.startswith("harness")]
-
-
-@contextmanager
-def started(folder, *arguments):
-    """A command in a process of its own, killed in the end if it still runs."""
-    with (folder / "printed.txt").open("w") as printed:
-        process = subprocess.Popen([*COMMAND, *arguments], cwd=folder, stdout=printed, stderr=printed)
-        try:
-            yield process
-        finally:
-            process.kill()
-            process.wait()
 
 
 def run(folder, *arguments):

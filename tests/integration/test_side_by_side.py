@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 import re
 import signal
-import subprocess
-import sys
 from contextlib import contextmanager
 from itertools import accumulate
 from unittest import mock
 
 import httpx
 import pytest
-from checking import check
+from checking import check, started
 from hand_started import write_profile
 from loading import wait_until
 
@@ -143,13 +141,8 @@ def test_interrupted_run_waits_for_what_is_in_flight(tmp_path):
     """Ctrl-C ends in a whole record, and in nothing left on the target by tests that had begun."""
     with distant_sandbox(0.05) as sandbox:
         profile = write_profile(tmp_path, sandbox)
-        command = [sys.executable, "-m", "knouds_harness", "check", "--target", str(profile)]
-        with subprocess.Popen(
-            [*command, "--runs-folder", "runs", *INDEPENDENT],
-            cwd=tmp_path,
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,
-        ) as process:
+        command = ["check", "--target", str(profile), "--runs-folder", "runs", *INDEPENDENT]
+        with started(tmp_path, *command) as process:
             wait_until(lambda: any(made_on(sandbox)))
             process.send_signal(signal.SIGINT)
             process.wait(60)
@@ -166,13 +159,8 @@ def test_interrupted_run_waits_for_no_execution(tmp_path):
     """Ctrl-C ends a check at once whose executions would go on for an hour."""
     with running_sandbox(seed=1, latency=Latency(fixed_s=3600.0)) as sandbox:
         profile = write_profile(tmp_path, sandbox)
-        command = [sys.executable, "-m", "knouds_harness", "check", "--target", str(profile)]
-        with subprocess.Popen(
-            [*command, "--runs-folder", "runs", "--family", "executions"],
-            cwd=tmp_path,
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,
-        ) as process:
+        command = ["check", "--target", str(profile), "--runs-folder", "runs", "--family", "executions"]
+        with started(tmp_path, *command) as process:
             wait_until(lambda: has_run(sandbox), timeout_s=60)
             process.send_signal(signal.SIGINT)
             process.wait(30)

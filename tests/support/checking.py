@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from multiprocessing import forkserver
 from pathlib import Path
-from subprocess import PIPE, CompletedProcess, run
+from subprocess import PIPE, CompletedProcess, Popen, run
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -84,6 +84,19 @@ def knouds(*arguments: object, cwd: Path, **environ: str) -> CompletedProcess[st
         exit_code = _run(cwd, words, environ, outputs, TIMEOUT_S)
         stdout, stderr = (each.read_text(encoding="utf-8") for each in outputs)
     return CompletedProcess(words, exit_code, stdout, stderr)
+
+
+@contextmanager
+def started(folder: Path, *arguments: str) -> Iterator[Popen[bytes]]:
+    """A command in a process of its own, killed in the end if it still runs; its output goes to a file."""
+    with (folder / PRINTED_FILE).open("w") as printed:
+        command = [sys.executable, "-m", "knouds_harness", *arguments]
+        process = Popen(command, cwd=folder, stdout=printed, stderr=printed, start_new_session=True)
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
 
 
 def run_unread(*arguments: str, cwd: Path) -> CompletedProcess[str]:
