@@ -85,7 +85,7 @@ class LiveView:
 def line(progress: LoadProgress) -> str:
     """Progress in one line of plain text."""
     parts = [
-        f"{progress.at_s:.0f}/{progress.duration_s:.0f} s{' (warm-up)' if _is_warming_up(progress) else ''}",
+        f"{_of_duration(progress)}{' (warm-up)' if _is_warming_up(progress) else ''}",
         _rate(progress),
         _in_flight(progress),
         _times(progress),
@@ -139,7 +139,12 @@ def _time(progress: LoadProgress) -> str:
     if progress.at_s < 0:
         return "starting"
     what = "warm-up" if _is_warming_up(progress) else "load"
-    return f"{what} {min(progress.at_s, progress.duration_s):.0f}/{progress.duration_s:.0f} s"
+    return f"{what} {_of_duration(progress)}"
+
+
+def _of_duration(progress: LoadProgress) -> str:
+    at_s = min(progress.at_s, progress.duration_s)  # what is in flight at the end takes longer
+    return f"{at_s:.0f}/{progress.duration_s:.0f} s"
 
 
 def _rate(progress: LoadProgress) -> str:

@@ -87,6 +87,12 @@ def test_pipe_gets_a_line_every_five_seconds():
     assert [line.partition("/")[0] for line in lines if "requests/s" in line] == ["5", "10", "15", "20", "25"]
 
 
+@pytest.mark.parametrize("is_terminal", [False, True], ids=["pipe", "terminal"])
+def test_what_is_in_flight_at_the_end_takes_no_longer_than_the_load(is_terminal):
+    """No more seconds pass than were asked for."""
+    assert "60/60 s" in shown(replace(LIVE_PROGRESS, at_s=63.0), force_terminal=is_terminal)
+
+
 def test_pipe_gets_fewer_lines_later():
     """A run of an hour does not fill a log."""
     moments = [replace(LIVE_PROGRESS, at_s=float(at_s), duration_s=3600.0) for at_s in range(3600)]
