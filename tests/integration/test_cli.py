@@ -20,6 +20,9 @@ from pathlib import Path
 import checking
 import pytest
 from hand_started import free_port
+from loading import wait_until
+
+from knouds_harness.errors import ExitCode
 
 PROFILE = """
 base_url = "{base_url}"
@@ -337,9 +340,9 @@ def test_breach_is_reported(tmp_path):
     assert process.returncode == 1
 
 
-def has_exchanges(folder):
+def has_exchanges(folder, more_than_bytes=50_000):
     """Whether a run below this folder has kept more than a few exchanges."""
-    return any(file.stat().st_size > 50_000 for file in folder.glob("runs/*/exchanges.har"))
+    return any(file.stat().st_size > more_than_bytes for file in folder.glob("runs/*/exchanges.har"))
 
 
 def test_interrupted_run_has_a_report(tmp_path):
@@ -364,6 +367,19 @@ def test_interrupted_run_has_a_report(tmp_path):
     assert "Traceback" not in output
     assert "interrupted" in (folder / "report.html").read_text()
     assert json.loads((folder / "run.json").read_text())["outcome"] == "interrupted"
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("number", range(24))
+def test_check_ends_whenever_it_is_interrupted(tmp_path, number):
+    """At any of its exchanges, whatever the main thread does then, as a lock or the garbage collector."""
+    with checking.started(tmp_path, "check", "--quick", "--runs-folder", "runs") as process:
+        wait_until(lambda: has_exchanges(tmp_path, number * 600_000))
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+
+    assert process.returncode == ExitCode.INTERRUPTED
+    assert "Traceback" not in (tmp_path / checking.PRINTED_FILE).read_text()
 
 
 def test_help_teaches(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import traceback
 from importlib import import_module
 from typing import Any, Final
@@ -35,6 +36,7 @@ COMMANDS: Final = {
 }
 """What there is, in the order of help, with the first sentence of each command's own help."""
 
+_AGAIN_AFTER_S: Final = 0.02
 _ELSEWHERE: Final = {"sandbox": "knouds_harness.sandbox.command"}
 _EPILOG: Final = f"Exit codes: {ExitCode.explained()}."
 
@@ -99,6 +101,14 @@ def _end_as_ctrl_c_does() -> None:
         signal.signal(number, interrupt)
 
 
+def _interrupt_after_all(ignored: sys.UnraisableHookArgs) -> None:
+    """Have Ctrl-C come once more where Python ignores it: in what the garbage collector calls."""
+    if issubclass(ignored.exc_type, KeyboardInterrupt):
+        threading.Timer(_AGAIN_AFTER_S, os.kill, (os.getpid(), signal.SIGINT)).start()
+    else:
+        sys.__unraisablehook__(ignored)
+
+
 def _open_closed_streams() -> None:
     """What a shell has closed (``>&-``) goes nowhere; else the next file to be opened gets its number."""
     for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
@@ -111,6 +121,7 @@ def main() -> None:
     """Run the command line; every error that a user can meet ends in one message and its exit code."""
     _open_closed_streams()
     _end_as_ctrl_c_does()
+    sys.unraisablehook = _interrupt_after_all
     try:
         _run()
     finally:

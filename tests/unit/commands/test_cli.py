@@ -6,6 +6,7 @@ import os
 import pkgutil
 import subprocess
 import sys
+from typing import Final
 
 import click
 import pytest
@@ -85,6 +86,35 @@ def test_nobody_reads_on_and_the_command_ends_quietly(arguments, tmp_path):
 
     assert done.stderr == ""
     assert done.returncode in {ExitCode.KEPT, ExitCode.INTERRUPTED}
+
+
+INTERRUPTED_IN_A_CALLBACK: Final = """
+import gc
+import time
+
+from knouds_harness.commands import cli
+
+def interrupt(*_):
+    gc.callbacks.remove(interrupt)
+    raise KeyboardInterrupt
+
+def collect(**_):
+    gc.callbacks.append(interrupt)
+    gc.collect()
+    time.sleep(60)
+
+cli.cli.main = collect
+cli.main()
+"""
+
+
+def test_ctrl_c_that_python_ignores_ends_the_command():
+    """Hypothesis measures collections of garbage: Ctrl-C during one is raised in its callback."""
+    command = [sys.executable, "-c", INTERRUPTED_IN_A_CALLBACK]
+
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+
+    assert (done.returncode, done.stderr) == (ExitCode.INTERRUPTED, "")
 
 
 def test_certificates_that_cannot_be_read_are_a_usage_error(tmp_path):

@@ -100,6 +100,8 @@ def _pytest_main(options: Sequence[str], plugin: object) -> int:
         "knouds_harness.conformance.suite.plugin",
         "-p",
         "no:terminal",
+        "-p",
+        "no:unraisableexception",  # the command has a hook of its own, so that no Ctrl-C is lost
         "--capture=sys",  # nothing writes to descriptors, and to exchange them costs 4 % of a check
     ]
     try:
