@@ -59,7 +59,8 @@ def _print_check(record: RunRecord, paths: RenderedPaths, console: Console) -> N
     verdict = headline(record, rows)
     console.print()
     # the one line that wraps rather than lose its end
-    console.print(Text.assemble((verdict.title, _STYLE_BY_TONE[verdict.tone]), f"  {verdict.detail}"))
+    first_line = Text.assemble((verdict.title, _STYLE_BY_TONE[verdict.tone]), f"  {verdict.detail}")
+    console.print(first_line, soft_wrap=not console.is_terminal)
     for line in printable(record.note).splitlines():
         _print(console, Text(f"  {line}"))
     _print_findings(record, verdict, console)

@@ -1,6 +1,7 @@
 """What one sees at the end of a run."""
 
 import io
+import re
 from dataclasses import replace
 
 import pytest
@@ -68,6 +69,7 @@ def test_piped_lines_keep_their_ends(tmp_path):
     text = printed(broken(tmp_path), width=40)
 
     assert "expected 403 CAPABILITY_DENIED: holds workflow:run, observed 404 NOT_FOUND" in text
+    assert re.search(r"^Contract broken  \d+ of \d+ facts verified, .* not tested\.$", text, re.MULTILINE)
 
 
 def test_escapes_of_a_server_do_not_reach_the_terminal(tmp_path):
