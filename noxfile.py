@@ -225,9 +225,9 @@ def image(session: nox.Session) -> None:
         session.error(f"the reports are not in {folder}")
 
 
-@nox.session(default=False)
+@nox.session(tags=["gate"])
 def conformance(session: nox.Session) -> None:
-    """Check a target: ``nox -s conformance -- --target staging``."""
+    """Check a target, the sandbox unless told otherwise: ``nox -s conformance -- --target staging``."""
     install(session, "test")
     session.run("pytest", "tests/conformance", *session.posargs)
 
