@@ -7,12 +7,10 @@ import json
 import os
 import re
 import resource
-import signal
 import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,9 +18,6 @@ from pathlib import Path
 import checking
 import pytest
 from hand_started import free_port
-from loading import wait_until
-
-from knouds_harness.errors import ExitCode
 
 PROFILE = """
 base_url = "{base_url}"
@@ -338,48 +333,6 @@ def test_breach_is_reported(tmp_path):
     }
     assert "auth.revoked-key-is-401" in process.stdout
     assert process.returncode == 1
-
-
-def has_exchanges(folder, more_than_bytes=50_000):
-    """Whether a run below this folder has kept more than a few exchanges."""
-    return any(file.stat().st_size > more_than_bytes for file in folder.glob("runs/*/exchanges.har"))
-
-
-def test_interrupted_run_has_a_report(tmp_path):
-    """Ctrl-C ends in a report that says so, exit code 130, and no sandbox left behind."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "knouds_harness", "check", "--runs-folder", "runs"],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 30
-    while not has_exchanges(tmp_path) and time.monotonic() < deadline:
-        time.sleep(0.05)  # polling with a deadline
-    process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=30)
-
-    (folder,) = (tmp_path / "runs").iterdir()
-    assert process.returncode == 130
-    assert "interrupted" in output
-    assert "Traceback" not in output
-    assert "interrupted" in (folder / "report.html").read_text()
-    assert json.loads((folder / "run.json").read_text())["outcome"] == "interrupted"
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize("number", range(24))
-def test_check_ends_whenever_it_is_interrupted(tmp_path, number):
-    """At any of its exchanges, whatever the main thread does then, as a lock or the garbage collector."""
-    with checking.started(tmp_path, "check", "--quick", "--runs-folder", "runs") as process:
-        wait_until(lambda: has_exchanges(tmp_path, number * 600_000))
-        process.send_signal(signal.SIGINT)
-        process.wait(60)
-
-    assert process.returncode == ExitCode.INTERRUPTED
-    assert "Traceback" not in (tmp_path / checking.PRINTED_FILE).read_text()
 
 
 def test_help_teaches(tmp_path):

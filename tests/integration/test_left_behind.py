@@ -11,7 +11,7 @@ import time
 
 import httpx
 import pytest
-from checking import check_for_record, started
+from checking import PRINTED_FILE, check_for_record, started
 from hand_started import write_profile
 from sampling import sampled
 
@@ -58,9 +58,9 @@ def wait_for_creations(folder, process, *, least=3):
         ledgers += folder.glob(f"reports/runs/.record-*/*/{LEDGER_FILE}")
         if sum(each.read_text().count('"created"') for each in ledgers) >= least:
             return
-        assert process.poll() is None, (folder / "printed.txt").read_text()
+        assert process.poll() is None, (folder / PRINTED_FILE).read_text()
         time.sleep(0.02)
-    raise AssertionError((folder / "printed.txt").read_text())
+    raise AssertionError((folder / PRINTED_FILE).read_text())
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ def matrix_with(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("tries", "look"),
+    ("tries", "status"),
     [
         ([("admitted", True)], CellStatus.ADMITTED),
         ([("denied", True), ("denied", True)], CellStatus.DENIED),
@@ -37,11 +37,11 @@ def matrix_with(tmp_path):
         ([("admitted", True), ("denied", False)], CellStatus.WRONG),
     ],
 )
-def test_look_of_a_cell(matrix_with, tries, look):
+def test_status_of_a_cell(matrix_with, tries, status):
     """What the document says, unless one try was not as documented."""
     matrix = matrix_with(*[("runModel", "bound-model", *each) for each in tries])
 
-    assert matrix.rows[0].cells[0].look is look
+    assert matrix.rows[0].cells[0].status is status
 
 
 def test_wrong_try_is_the_one_that_is_linked(matrix_with):
