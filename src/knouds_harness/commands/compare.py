@@ -20,7 +20,7 @@ from knouds_harness.reporting.comparison.check_comparison import compare_checks
 from knouds_harness.reporting.comparison.json_file import comparison_contents
 from knouds_harness.reporting.comparison.load_comparison import compare_loads
 from knouds_harness.reporting.comparison.rendering import write_comparison
-from knouds_harness.reporting.comparison.sides import Side, keep, read_side
+from knouds_harness.reporting.comparison.sides import Side, keep, not_of_one_kind, read_side
 from knouds_harness.reporting.comparison.terminal import print_comparison
 from knouds_harness.reporting.comparison.texts import Comparison
 from knouds_harness.reporting.comparison.tolerances import read_tolerances
@@ -207,10 +207,7 @@ def _compare(
 ) -> Comparison:
     if bool(before.loads) != bool(after.loads):
         load, other = (before, after) if before.loads else (after, before)
-        raise UsageError(
-            f"{load.name} is a run of load and {other.name} one of conformance: they do not compare\n"
-            "  Name runs of one kind; knouds-harness history lists them."
-        )
+        raise not_of_one_kind(load=load.name, check=other.name)
     if before.checks and after.checks:
         if added:
             raise UsageError(

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
+from knouds_harness.command_output import print_line
 from knouds_harness.printable import printable
 from knouds_harness.reporting.check.drift import Drift, drift_of
 from knouds_harness.reporting.check.fact_status import (
@@ -60,7 +61,7 @@ def _print_check(record: RunRecord, paths: RenderedPaths, console: Console) -> N
     console.print()
     # the one line that wraps rather than lose its end
     first_line = Text.assemble((verdict.title, _STYLE_BY_TONE[verdict.tone]), f"  {verdict.detail}")
-    console.print(first_line, soft_wrap=not console.is_terminal)
+    print_line(first_line, console=console)
     for line in printable(record.note).splitlines():
         _print(console, Text(f"  {line}"))
     _print_findings(record, verdict, console)

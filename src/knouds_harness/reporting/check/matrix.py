@@ -30,7 +30,7 @@ class MatrixCell:
     tries: tuple[Cell, ...]
 
     @property
-    def look(self) -> CellStatus:
+    def status(self) -> CellStatus:
         """What the documents say of it, unless the server did something else."""
         if not all(each.ok for each in self.tries):
             return CellStatus.WRONG

@@ -76,16 +76,21 @@ def read_side(places: Sequence[Path], *, baselines: Path) -> Side:
     if not side.runs:
         raise RunRecordError(f"{places[0]}: holds no run\n  Keep it anew from its runs.")
     if side.loads and side.checks:
-        raise UsageError(
-            f"{side.loads[0].run} is a run of load and {side.checks[0].run} one of conformance: "
-            "they do not compare\n  Name runs of one kind; knouds-harness history lists them."
-        )
+        raise not_of_one_kind(load=side.loads[0].run, check=side.checks[0].run)
     if len(side.checks) > 1:
         raise UsageError(
             "several conformance runs on one side: their findings are no sample of anything\n"
             "  Name one of them."
         )
     return side
+
+
+def not_of_one_kind(*, load: str, check: str) -> UsageError:
+    """What to say of a load run beside one of conformance, by their names."""
+    return UsageError(
+        f"{load} is a run of load and {check} one of conformance: they do not compare\n"
+        "  Name runs of one kind; knouds-harness history lists them."
+    )
 
 
 def keep(name: str, side: Side, *, baselines: Path) -> Path:
