@@ -32,9 +32,9 @@ from check_speed import measure
 from reach import ROWS
 
 from knouds_harness.runs.record import read_run
-from knouds_harness.sandbox.providers import Latency
-from knouds_harness.sandbox.serving import running_sandbox
 from knouds_harness.targets.builtin import target_environment
+from knouds_sandbox.providers import Latency
+from knouds_sandbox.serving import running_sandbox
 
 PROFILE = Path(__file__).parent.parent / "targets" / "sandbox.toml"
 SLOW = Latency(fixed_s=None, time_scale=0.5)

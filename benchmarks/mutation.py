@@ -35,8 +35,8 @@ from typing import TypeVar
 from knouds_harness.errors import ExitCode, HarnessError
 from knouds_harness.runs.record import read_run
 from knouds_harness.runs.verdicts import Verdict
-from knouds_harness.sandbox.faults import FAULTS, Fault, check_faults
-from knouds_harness.sandbox.variants import VARIANTS
+from knouds_sandbox.faults import FAULTS, Fault, check_faults
+from knouds_sandbox.variants import VARIANTS
 
 SEED = 1
 FAILING = {Verdict.BREACH, Verdict.CONFLICT, Verdict.CONTRADICTION}

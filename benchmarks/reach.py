@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from knouds_harness.sandbox.serving import running_sandbox
+from knouds_sandbox.serving import running_sandbox
 
 WEBHOOK_URL = "http://127.0.0.1:18099/hooks/knouds"
 WEBHOOK_VARIABLE = "KNOUDS_SANDBOX_WEBHOOK_SECRET"

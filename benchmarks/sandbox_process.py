@@ -22,7 +22,7 @@ def sandbox_process(
         The process, and what it announces: ``base_url`` and ``keys``.
     """
     pinned = [] if core is None else ["taskset", "-c", str(core)]
-    command = [*pinned, sys.executable, "-m", "knouds_harness.sandbox", "--announce", "--port", "0", *options]
+    command = [*pinned, sys.executable, "-m", "knouds_sandbox", "--announce", "--port", "0", *options]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield process, json.loads(next(process.stdout or iter([])))

@@ -22,11 +22,11 @@ from knouds_harness.errors import ExitCode
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.option_declarations import options_of
 from knouds_harness.runs.results import run_file_format
-from knouds_harness.sandbox.routing.operations import OPERATIONS
-from knouds_harness.sandbox.routing.preferences import OUTCOMES, outcomes_of
-from knouds_harness.sandbox.routing.routes import PUBLIC
-from knouds_harness.sandbox.seeding import seed_store, uses_of_keys
-from knouds_harness.sandbox.state.store import Store
+from knouds_sandbox.routing.operations import OPERATIONS
+from knouds_sandbox.routing.preferences import OUTCOMES, outcomes_of
+from knouds_sandbox.routing.routes import PUBLIC
+from knouds_sandbox.seeding import seed_store, uses_of_keys
+from knouds_sandbox.state.store import Store
 
 FOLDER: Final = Path(__file__).parent
 RUNNERS: Final = {"check": ("pytest", RunOptions), "load": ("Locust", LoadOptions)}

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from knouds_harness.load.generator.launching import launch
-from knouds_harness.sandbox.providers import Latency, ProviderModel
-from knouds_harness.sandbox.serving import running_sandbox
+from knouds_sandbox.providers import Latency, ProviderModel
+from knouds_sandbox.serving import running_sandbox
 
 SCENARIO = Path(__file__).with_name("one_model.py")
 TIME_SCALE = 0.08

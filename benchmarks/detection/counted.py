@@ -20,10 +20,10 @@ from dataclasses import dataclass, field
 from peers import PeerFailed
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from knouds_harness.sandbox.app import build_app
-from knouds_harness.sandbox.providers import Latency
-from knouds_harness.sandbox.seeding import seeded_keys
-from knouds_harness.sandbox.serving import base_url_of, bound_socket, make_server
+from knouds_sandbox.app import build_app
+from knouds_sandbox.providers import Latency
+from knouds_sandbox.seeding import seeded_keys
+from knouds_sandbox.serving import base_url_of, bound_socket, make_server
 
 _STOP_WITHIN_S = 60
 _LATENCY = Latency(time_scale=200)  # a job takes 60 s, so that one that was seeded can still be cancelled

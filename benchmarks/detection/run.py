@@ -103,7 +103,7 @@ def family_by_fault() -> dict[str, str]:
     return {
         fault: family
         for family in FAMILIES
-        for faults in importlib.import_module(f"knouds_harness.sandbox.faults.{family}").FAULTS.values()
+        for faults in importlib.import_module(f"knouds_sandbox.faults.{family}").FAULTS.values()
         for fault in faults
     }
 

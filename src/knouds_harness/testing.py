@@ -19,12 +19,12 @@ from knouds_harness.contract.operations import Action
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Exchange, Request
 from knouds_harness.exchange.traffic.har import HarWriter
-from knouds_harness.sandbox.providers import Latency
-from knouds_harness.sandbox.serving import RunningSandbox, running_sandbox
 from knouds_harness.targets.builtin import open_target
 from knouds_harness.targets.guards import Guard
 from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.profile import Target
+from knouds_sandbox.providers import Latency
+from knouds_sandbox.serving import RunningSandbox, running_sandbox
 
 pytest_plugins = ["knouds_harness.conformance.suite.plugin"]
 

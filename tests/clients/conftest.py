@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from knouds_harness.sandbox.providers import Latency
-from knouds_harness.sandbox.serving import running_sandbox
+from knouds_sandbox.providers import Latency
+from knouds_sandbox.serving import running_sandbox
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from leaky_proxy import COOKIE, EMAIL, SIGNATURE, TOKEN, Leaks, found_in, leakin
 
 from knouds_harness.commands.cli import COMMANDS
 from knouds_harness.exchange.evidence import JSON
-from knouds_harness.sandbox.serving import running_sandbox
+from knouds_sandbox.serving import running_sandbox
 
 pytestmark = pytest.mark.nightly  # one whole check, one demo, and every other command
 LIMITS = 'credits = 100_000\nconcurrency = 4\ntimeout_s = 5\nallow = ["read", "write", "run", "cancel"]'

@@ -28,7 +28,7 @@ from small_profiles import PRO, SmallProfile, scenario_of
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.runs.record import RunRecord, read_run
-from knouds_harness.sandbox.serving import RunningSandbox, running_sandbox
+from knouds_sandbox.serving import RunningSandbox, running_sandbox
 
 CASES: Final = {**BROKEN_JSON, **BROKEN_HTTP, **NO_ANSWER, **HARMLESS}
 LIMITS: Final = 'credits = 0\nconcurrency = 4\ntimeout_s = 1\nallow = ["read"]'
@@ -199,7 +199,7 @@ def test_certificate_that_is_not_the_targets_is_unreachable(tmp_path, sandbox, n
 @contextmanager
 def sandbox_process() -> Iterator[tuple[RunningSandbox, subprocess.Popen[bytes]]]:
     """A sandbox in a process of its own, which tests may do anything to."""
-    command = [sys.executable, "-m", "knouds_harness.sandbox", "--announce", "--port", "0"]
+    command = [sys.executable, "-m", "knouds_sandbox", "--announce", "--port", "0"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout is not None

@@ -12,7 +12,7 @@ from load_records import load_run, lognormal_seconds
 from load_results import validity
 from run_records import broken, healthy
 
-from knouds_harness.sandbox.serving import running_sandbox
+from knouds_sandbox.serving import running_sandbox
 
 
 def compare(*arguments, cwd, **environment):

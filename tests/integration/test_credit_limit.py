@@ -21,8 +21,8 @@ from knouds_harness.errors import ExitCode
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.pricing import Pricing
 from knouds_harness.runs.record import RunRecord
-from knouds_harness.sandbox.serving import running_sandbox
 from knouds_harness.targets.profile import load_target
+from knouds_sandbox.serving import running_sandbox
 
 LIMITS = 'credits = 1_000\nconcurrency = 4\ntimeout_s = 10\nallow = ["read", "write", "run", "cancel"]'
 FAULTS = (

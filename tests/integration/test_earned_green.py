@@ -11,8 +11,8 @@ import checking
 import pytest
 
 from knouds_harness.errors import ExitCode
-from knouds_harness.sandbox.providers import Latency
-from knouds_harness.sandbox.serving import running_sandbox
+from knouds_sandbox.providers import Latency
+from knouds_sandbox.serving import running_sandbox
 
 WRONG_KEY = "knouds_live_of-nobody-0123456789abcdef"
 

@@ -18,7 +18,7 @@ from knouds_harness.conformance.suite.session import open_run
 from knouds_harness.errors import ExitCode
 from knouds_harness.reporting.render import render_all
 from knouds_harness.runs.record import read_run
-from knouds_harness.sandbox.serving import running_sandbox
+from knouds_sandbox.serving import running_sandbox
 
 LIMITS = 'credits = 100_000\nconcurrency = 4\ntimeout_s = 2\nallow = ["read", "write", "run", "cancel"]'
 CONTRADICTS_THE_PROFILE = {"escape sequences", "markup"}  # no key is whose it should be: see test_chaos.py

@@ -19,8 +19,8 @@ from hand_started import free_port
 from knouds_harness.commands.cli import main
 from knouds_harness.conformance.needs.reach import provable_facts
 from knouds_harness.contract.operations import Action
-from knouds_harness.sandbox.serving import running_sandbox
 from knouds_harness.targets.profile import load_target
+from knouds_sandbox.serving import running_sandbox
 
 PRO, BUSINESS = "STAGING_KEY_PRO", "STAGING_KEY_BUSINESS"
 

@@ -18,7 +18,7 @@ from sampling import sampled
 from knouds_harness.errors import ExitCode
 from knouds_harness.exchange.created_workflows import LEDGER_FILE
 from knouds_harness.runs.record import read_run
-from knouds_harness.sandbox.serving import running_sandbox
+from knouds_sandbox.serving import running_sandbox
 
 ACCOUNTS = ("full", "business", "pro", "stranger", "admin", "granted", "ines", "otto")
 FACT = "workflows.create-makes-slug-from-name"

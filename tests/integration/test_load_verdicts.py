@@ -12,7 +12,7 @@ from loading import end_of, load, started_load, wait_until
 from small_profiles import PORTRAIT, PRO, SmallProfile, first_line, scenario_of
 
 from knouds_harness.errors import ExitCode
-from knouds_harness.sandbox.serving import running_sandbox
+from knouds_sandbox.serving import running_sandbox
 
 pytestmark = pytest.mark.slow
 LONGER = ("--users", "2", "--duration", "3s")

@@ -13,7 +13,7 @@ from hostile_proxy import replacing, whole
 from raw_server import serving
 
 from knouds_harness.contract.document import shipped_document
-from knouds_harness.sandbox.serving import running_sandbox
+from knouds_sandbox.serving import running_sandbox
 
 LIMITS = 'credits = 100_000\nconcurrency = 4\nallow = ["read", "write", "run", "cancel"]'
 PROXIES = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")

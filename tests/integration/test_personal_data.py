@@ -14,7 +14,7 @@ from hand_started import write_profile
 from loading import wait_until
 
 from knouds_harness.errors import ExitCode
-from knouds_harness.sandbox.serving import running_sandbox
+from knouds_sandbox.serving import running_sandbox
 
 ON_LINUX = pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs /proc")
 
@@ -75,7 +75,7 @@ def test_control_token_is_among_nobodys_arguments(tmp_path, command):
         process.terminate()
         process.wait(timeout=60)
 
-    assert any(b"knouds_harness.sandbox" in each for each in seen)
+    assert any(b"knouds_sandbox" in each for each in seen)
     assert not [each for each in seen if token.encode() in each]
 
 

@@ -10,7 +10,7 @@ from hand_started import write_profile
 
 from knouds_harness.commands.cli import cli
 from knouds_harness.errors import ExitCode
-from knouds_harness.sandbox.serving import running_sandbox
+from knouds_sandbox.serving import running_sandbox
 
 
 @pytest.fixture

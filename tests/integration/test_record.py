@@ -17,7 +17,7 @@ from recorded import FOLDER, recordings
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.exchange.recordings.recording import read_recordings
-from knouds_harness.sandbox.serving import running_sandbox
+from knouds_sandbox.serving import running_sandbox
 
 
 def record(*options, cwd, folder="out"):

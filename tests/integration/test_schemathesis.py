@@ -11,7 +11,7 @@ import httpx
 import pytest
 from sampling import sampled
 
-from knouds_harness.sandbox.serving import running_sandbox
+from knouds_sandbox.serving import running_sandbox
 
 ROOT = Path(__file__).parents[2]
 ST = str(Path(sys.executable).with_name("st"))

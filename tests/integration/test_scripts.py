@@ -18,7 +18,7 @@ from scripting import is_shown, printed_by
 from knouds_harness.conformance.recorded.verification import verify
 from knouds_harness.exchange.reproduction.script import AT_ONCE
 from knouds_harness.runs.record import read_run
-from knouds_harness.sandbox.faults import FAULTS
+from knouds_sandbox.faults import FAULTS
 
 if shutil.which("curl") is None and os.environ.get("CI"):
     pytest.fail("curl is missing: what is pasted into a shell cannot be tried")

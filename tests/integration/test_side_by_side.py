@@ -18,9 +18,9 @@ from loading import wait_until
 from knouds_harness.errors import ExitCode
 from knouds_harness.runs.record import read_run
 from knouds_harness.runs.verdicts import RunOutcome
-from knouds_harness.sandbox import serving
-from knouds_harness.sandbox.providers import Latency
-from knouds_harness.sandbox.serving import running_sandbox
+from knouds_sandbox import serving
+from knouds_sandbox.providers import Latency
+from knouds_sandbox.serving import running_sandbox
 
 FAULT = "auth-revoked-accepted"
 INDEPENDENT = ("--family", "authentication", "--family", "capabilities", "--family", "validation")

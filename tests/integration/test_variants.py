@@ -7,7 +7,7 @@ from checking import check
 from sampling import sampled
 
 from knouds_harness.errors import ExitCode
-from knouds_harness.sandbox.variants import VARIANTS
+from knouds_sandbox.variants import VARIANTS
 
 
 @pytest.mark.parametrize("variant", sampled(VARIANTS[::-1], every=5), ids=lambda each: each.id)

@@ -9,8 +9,8 @@ from sampling import sampled
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.runs.record import read_run
-from knouds_harness.sandbox.faults import FAULTS
-from knouds_harness.sandbox.serving import running_sandbox
+from knouds_sandbox.faults import FAULTS
+from knouds_sandbox.serving import running_sandbox
 
 WEBHOOK_FAULTS = [fault for fault in FAULTS if fault.id.startswith("webhook-")]
 

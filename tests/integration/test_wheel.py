@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from knouds_harness.sandbox.serving import running_sandbox
+from knouds_sandbox.serving import running_sandbox
 
 CHECKOUT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))

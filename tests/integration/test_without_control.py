@@ -8,7 +8,7 @@ from checking import check
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.runs.record import read_run
-from knouds_harness.sandbox.serving import running_sandbox
+from knouds_sandbox.serving import running_sandbox
 
 TOKEN = "test-token"
 LIMITS = """

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import gc
 
-import knouds_harness.commands.check
-import knouds_harness.conformance.generation.strategies
-import knouds_harness.conformance.generation.workflow_sequences
-import knouds_harness.sandbox.command  # noqa: F401 - imported for those who are forked
+import knouds_sandbox.command  # noqa: F401 - imported for those who are forked
 from knouds_harness.conformance.suite.running import collect_suite
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.reporting import pages

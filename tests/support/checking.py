@@ -24,8 +24,8 @@ import pytest
 from knouds_harness.commands.cli import main
 from knouds_harness.runs.record import RunRecord, read_run
 from knouds_harness.runs.verdicts import Verdict
-from knouds_harness.sandbox import command as sandbox
 from knouds_harness.targets import builtin
+from knouds_sandbox import command as sandbox
 
 FAILING = {Verdict.BREACH, Verdict.CONFLICT, Verdict.CONTRADICTION}
 TIMEOUT_S = 300

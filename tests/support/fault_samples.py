@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from knouds_harness.conformance.checks import all_checks
-from knouds_harness.sandbox.faults import FAULTS
+from knouds_sandbox.faults import FAULTS
 
 CLAIMED_FACTS = {fact for check in all_checks().values() for fact in check.facts}
 # Faults of facts that no check claims yet break promises that reports list as not exercised.

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from knouds_harness.locations import builtin_targets_path
-from knouds_harness.sandbox.serving import RunningSandbox
+from knouds_sandbox.serving import RunningSandbox
 
 SECRET_FILE = "webhook-secret"
 

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from hypothesis import strategies as st
 
-from knouds_harness.sandbox.seeding import key_secret
+from knouds_sandbox.seeding import key_secret
 
 KEY = key_secret(0, "full").encode()
 PATHS = (

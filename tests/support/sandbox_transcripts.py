@@ -11,8 +11,8 @@ from typing import Any
 
 import httpx
 
-from knouds_harness.sandbox.calls import Services
-from knouds_harness.sandbox.seeding import account_id, seeded_keys
+from knouds_sandbox.calls import Services
+from knouds_sandbox.seeding import account_id, seeded_keys
 
 SEED = 5
 JSON_TYPE = {"content-type": "application/json"}

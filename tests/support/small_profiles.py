@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from knouds_harness.sandbox.serving import RunningSandbox
+from knouds_sandbox.serving import RunningSandbox
 
 PRO = (
     *("workflow:run", "workflow:read", "workflow:write"),

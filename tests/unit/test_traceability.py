@@ -6,7 +6,7 @@ import pytest
 
 from knouds_harness.commands.traceability import coverage
 from knouds_harness.contract.document import shipped_document
-from knouds_harness.sandbox.faults import FAULTS
+from knouds_sandbox.faults import FAULTS
 
 # Documented, and not to be shown over HTTP with a key.
 NOT_PROVABLE = {

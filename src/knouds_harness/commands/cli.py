@@ -37,7 +37,7 @@ COMMANDS: Final = {
 """What there is, in the order of help, with the first sentence of each command's own help."""
 
 _AGAIN_AFTER_S: Final = 0.02
-_ELSEWHERE: Final = {"sandbox": "knouds_harness.sandbox.command"}
+_ELSEWHERE: Final = {"sandbox": "knouds_sandbox.command"}
 _EPILOG: Final = f"Exit codes: {ExitCode.explained()}."
 
 

@@ -16,7 +16,7 @@ from knouds_harness.conformance.needs.least_profiles import LeastProfile
 from knouds_harness.contract.sources import Fact, Source
 from knouds_harness.reporting.check.fact_status import FactStatus
 from knouds_harness.runs.header import DescribesCheck
-from knouds_harness.sandbox.faults import FAULTS
+from knouds_sandbox.faults import FAULTS
 
 _MOST_NAMES = 3
 

@@ -101,7 +101,7 @@ def _variables(announced: Mapping[str, Any], token: str) -> dict[str, str]:
 @contextmanager
 def _server(options: Sequence[str], token: str) -> Iterator[Mapping[str, Any]]:
     """Run a sandbox until the context ends; it ends by itself too, once its standard input closes."""
-    command = [sys.executable, "-m", "knouds_harness.sandbox", *options]
+    command = [sys.executable, "-m", "knouds_sandbox", *options]
     with (
         TemporaryFile("w+", encoding="utf-8") as errors,
         subprocess.Popen(  # noqa: S603 -- our own module, our own arguments

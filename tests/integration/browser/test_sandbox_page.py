@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from knouds_harness.sandbox.providers import Latency
-from knouds_harness.sandbox.serving import running_sandbox
+from knouds_sandbox.providers import Latency
+from knouds_sandbox.serving import running_sandbox
 
 from .conftest import SCREENSHOTS
 

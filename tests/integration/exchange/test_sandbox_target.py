@@ -33,7 +33,7 @@ def test_control_token_is_no_argument_of_any_process(target):
     assert target.control is not None
     arguments = [part for each in psutil.Process().children(recursive=True) for part in each.cmdline()]
 
-    assert "knouds_harness.sandbox" in arguments
+    assert "knouds_sandbox" in arguments
     assert not any(target.control.token.reveal() in part for part in arguments)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hand_started import write_profile
 
-from knouds_harness.sandbox.serving import running_sandbox
+from knouds_sandbox.serving import running_sandbox
 
 
 @pytest.fixture(scope="module")

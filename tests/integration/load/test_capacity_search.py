@@ -17,9 +17,9 @@ from knouds_harness.errors import ExitCode
 from knouds_harness.runs.capacity_results import Capacity
 from knouds_harness.runs.record import RunRecord
 from knouds_harness.runs.verdicts import RunOutcome
-from knouds_harness.sandbox import serving
-from knouds_harness.sandbox.providers import Latency
-from knouds_harness.sandbox.serving import running_sandbox
+from knouds_sandbox import serving
+from knouds_sandbox.providers import Latency
+from knouds_sandbox.serving import running_sandbox
 
 WITHIN_S = 90
 """A quiet machine takes a third of that for the longest search here."""

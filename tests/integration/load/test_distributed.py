@@ -25,7 +25,7 @@ from knouds_harness.measures.hdr_logs import read_hdr_log
 from knouds_harness.measures.histograms import Histogram
 from knouds_harness.runs.load_results import LoadResults
 from knouds_harness.runs.record import RunRecord
-from knouds_harness.sandbox import serving
+from knouds_sandbox import serving
 
 WORKERS = 4
 ATTEMPTS = 3

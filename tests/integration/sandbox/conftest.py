@@ -18,7 +18,7 @@ def spawn():
         command = [
             sys.executable,
             "-m",
-            "knouds_harness.sandbox",
+            "knouds_sandbox",
             "--announce",
             "--port",
             "0",

@@ -13,9 +13,9 @@ from sampling import sampled
 from sandbox_transcripts import PARTS, SEED, Transcript
 from virtual_time import run_without_waiting
 
-from knouds_harness.sandbox.app import build_app
-from knouds_harness.sandbox.faults import FAULTS
-from knouds_harness.sandbox.providers import Latency
+from knouds_sandbox.app import build_app
+from knouds_sandbox.faults import FAULTS
+from knouds_sandbox.providers import Latency
 
 UNTRIED = [each.id for each in FAULTS if each not in TRIED_FAULTS and not each.id.startswith("webhook-")]
 

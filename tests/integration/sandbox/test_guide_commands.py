@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from knouds_harness.sandbox.serving import running_sandbox
+from knouds_sandbox.serving import running_sandbox
 
 GUIDE = (Path(__file__).parents[3] / "docs" / "sandbox.md").read_text(encoding="utf-8")
 LINES = re.findall(r"^\$ (curl .*)", GUIDE.replace(" \\\n", " "), re.MULTILINE)

@@ -16,10 +16,10 @@ import httpx
 import pytest
 from loading import wait_until
 
-from knouds_harness.sandbox.faults import FAULTS
-from knouds_harness.sandbox.providers import Latency
-from knouds_harness.sandbox.receivers import ReceiverRefused, ReceiverRules
-from knouds_harness.sandbox.serving import running_sandbox
+from knouds_sandbox.faults import FAULTS
+from knouds_sandbox.providers import Latency
+from knouds_sandbox.receivers import ReceiverRefused, ReceiverRules
+from knouds_sandbox.serving import running_sandbox
 
 SECRET = "a-secret-of-some-length"
 TOKEN = "test-token"

@@ -3,10 +3,10 @@
 import httpx
 import pytest
 
-from knouds_harness.sandbox.providers import Latency
-from knouds_harness.sandbox.seeding import seed_store
-from knouds_harness.sandbox.serving import running_sandbox
-from knouds_harness.sandbox.state.store import Store
+from knouds_sandbox.providers import Latency
+from knouds_sandbox.seeding import seed_store
+from knouds_sandbox.serving import running_sandbox
+from knouds_sandbox.state.store import Store
 
 TOKEN = "test-token"
 

@@ -6,9 +6,9 @@ import httpx
 import pytest
 from loading import wait_until
 
-from knouds_harness.sandbox.activity import KEPT_BYTES, KEPT_REQUESTS
-from knouds_harness.sandbox.providers import Latency
-from knouds_harness.sandbox.serving import running_sandbox
+from knouds_sandbox.activity import KEPT_BYTES, KEPT_REQUESTS
+from knouds_sandbox.providers import Latency
+from knouds_sandbox.serving import running_sandbox
 
 
 @pytest.fixture(scope="module")

@@ -8,13 +8,13 @@ import pytest
 import uvicorn
 from click.testing import CliRunner
 
-from knouds_harness.errors import PortInUse, UnknownName, UsageError
-from knouds_harness.sandbox import command
-from knouds_harness.sandbox.app import build_app
-from knouds_harness.sandbox.command import sandbox
-from knouds_harness.sandbox.faults import FAULTS
-from knouds_harness.sandbox.seeding import key_secret
-from knouds_harness.sandbox.serving import running_sandbox
+from knouds_sandbox import command
+from knouds_sandbox.app import build_app
+from knouds_sandbox.command import sandbox
+from knouds_sandbox.errors import SandboxError, UnknownName
+from knouds_sandbox.faults import FAULTS
+from knouds_sandbox.seeding import key_secret
+from knouds_sandbox.serving import running_sandbox
 
 
 def run(*arguments):
@@ -100,24 +100,28 @@ def test_faults_are_listed():
     ("arguments", "error", "message"),
     [
         (["--fault", "auth-revoked-acepted"], UnknownName, 'Did you mean "auth-revoked-accepted"'),
-        (["--latency", "slow"], UsageError, '--latency "slow" is neither none, realistic, nor 0 to 3600000'),
-        (["--latency", "nan"], UsageError, '--latency "nan"'),
-        (["--time-scale", "0"], UsageError, "--time-scale 0.0 is no factor"),
-        (["--db", "/dev/null/x"], UsageError, "--db /dev/null/x: unable to open"),
-        (["--control-token", ""], UsageError, "--control-token is empty"),
-        (["--control-token", " "], UsageError, "--control-token is empty"),
+        (
+            ["--latency", "slow"],
+            SandboxError,
+            '--latency "slow": expected none, realistic, or milliseconds up to',
+        ),
+        (["--latency", "nan"], SandboxError, '--latency "nan"'),
+        (["--time-scale", "0"], SandboxError, "--time-scale 0.0 is no factor"),
+        (["--db", "/dev/null/x"], SandboxError, "--db /dev/null/x: unable to open"),
+        (["--control-token", ""], SandboxError, "--control-token is empty"),
+        (["--control-token", " "], SandboxError, "--control-token is empty"),
         (
             ["--control-token", "pass\nword"],
-            UsageError,
+            SandboxError,
             "--control-token holds characters that no header can",
         ),
-        (["--control-token", "\xe9"], UsageError, "--control-token holds characters that no header can"),
+        (["--control-token", "\xe9"], SandboxError, "--control-token holds characters that no header can"),
         (
             ["--webhook-network", "10.0.0.1/8"],
-            UsageError,
+            SandboxError,
             '--webhook-network "10.0.0.1/8": 10.0.0.1/8 has host bits',
         ),
-        (["--host", "203.0.113.1"], UsageError, "cannot listen on 203.0.113.1"),
+        (["--host", "203.0.113.1"], SandboxError, "cannot listen on 203.0.113.1"),
     ],
 )
 def test_wrong_option_is_explained(arguments, error, message):
@@ -135,7 +139,7 @@ def test_file_that_is_no_database_is_explained(tmp_path):
 
     problem = run("--port", "0", "--db", str(file)).exception
 
-    assert isinstance(problem, UsageError)
+    assert isinstance(problem, SandboxError)
     assert "file is not a database" in str(problem)
     assert file.read_text().startswith("These are notes")
 
@@ -148,7 +152,7 @@ def test_database_of_something_else_is_left_alone(tmp_path):
 
     problem = run("--port", "0", "--db", str(file)).exception
 
-    assert isinstance(problem, UsageError)
+    assert isinstance(problem, SandboxError)
     assert "no database of this version of the sandbox" in str(problem)
 
 
@@ -158,7 +162,7 @@ def test_database_in_use_is_explained(tmp_path):
     with running_sandbox(database=file):
         problem = run("--port", "0", "--db", str(file)).exception
 
-    assert isinstance(problem, UsageError)
+    assert isinstance(problem, SandboxError)
     assert "database is locked" in str(problem)
 
 
@@ -169,5 +173,5 @@ def test_taken_port_is_explained():
 
         problem = run("--port", str(port)).exception
 
-    assert isinstance(problem, PortInUse)
+    assert isinstance(problem, SandboxError)
     assert f"port {port} of 127.0.0.1 is taken" in str(problem)

@@ -5,10 +5,10 @@ from importlib import resources
 
 import pytest
 
-from knouds_harness.errors import UnknownName
-from knouds_harness.sandbox.faults import EDITS, FAMILIES, FAULTS, check_faults
-from knouds_harness.sandbox.routing.operations import OPERATIONS
-from knouds_harness.sandbox.routing.routes import PUBLIC
+from knouds_sandbox.errors import UnknownName
+from knouds_sandbox.faults import EDITS, FAMILIES, FAULTS, check_faults
+from knouds_sandbox.routing.operations import OPERATIONS
+from knouds_sandbox.routing.routes import PUBLIC
 
 
 def test_every_fault_does_something_and_everything_done_is_a_fault():
@@ -29,7 +29,7 @@ def test_fault_ids_are_unique(table):
 
 def test_server_names_no_fault():
     """The server itself reads as one without faults: their ids stand in their tables alone."""
-    package = resources.files("knouds_harness.sandbox")
+    package = resources.files("knouds_sandbox")
     sources = {file.name: file.read_text() for file in package.iterdir() if file.name.endswith(".py")}
 
     assert [

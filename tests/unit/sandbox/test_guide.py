@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from knouds_harness.sandbox.faults import FAULTS
-from knouds_harness.sandbox.providers import MODELS
-from knouds_harness.sandbox.seeding import seeded_keys
+from knouds_sandbox.faults import FAULTS
+from knouds_sandbox.providers import MODELS
+from knouds_sandbox.seeding import seeded_keys
 
 GUIDE = (Path(__file__).parents[3] / "docs" / "sandbox.md").read_text(encoding="utf-8")
 

@@ -6,7 +6,7 @@ import pytest
 from hostile_requests import REQUESTS, exchange, keyed_request, request
 from hypothesis import example, given, settings
 
-from knouds_harness.sandbox.serving import running_sandbox
+from knouds_sandbox.serving import running_sandbox
 
 
 @pytest.fixture(scope="module")

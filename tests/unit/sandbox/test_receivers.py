@@ -5,7 +5,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from knouds_harness.sandbox.receivers import ReceiverRefused, ReceiverRules
+from knouds_sandbox.receivers import ReceiverRefused, ReceiverRules
 
 PRIVATE = [
     "10.1.2.3",

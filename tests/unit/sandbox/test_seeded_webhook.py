@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from knouds_harness.errors import UsageError
-from knouds_harness.sandbox.command import sandbox
-from knouds_harness.sandbox.seeding import seed_store, seeded_webhook_secret
-from knouds_harness.sandbox.state.store import Store
+from knouds_sandbox.command import sandbox
+from knouds_sandbox.errors import SandboxError
+from knouds_sandbox.seeding import seed_store, seeded_webhook_secret
+from knouds_sandbox.state.store import Store
 
 URL = "http://127.0.0.1:9000/hook"
 
@@ -49,5 +49,5 @@ def test_secret_follows_from_the_seed():
 @pytest.mark.parametrize("url", ["hooks.example.com", "ftp://hooks.example.com", "http://", "http://[::"])
 def test_what_is_no_address_is_refused(url):
     """With one sentence, before anything listens."""
-    with pytest.raises(UsageError, match="no http or https address"):
+    with pytest.raises(SandboxError, match="no http or https address"):
         sandbox(["--webhook-url", url], standalone_mode=False)

@@ -7,9 +7,9 @@ from contextlib import ExitStack
 import httpx
 import pytest
 
-from knouds_harness.errors import UnknownName
-from knouds_harness.sandbox.serving import running_sandbox
-from knouds_harness.sandbox.variants import VARIANTS, find_variant
+from knouds_sandbox.errors import UnknownName
+from knouds_sandbox.serving import running_sandbox
+from knouds_sandbox.variants import VARIANTS, find_variant
 
 
 @pytest.fixture(scope="module")

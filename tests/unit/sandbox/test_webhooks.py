@@ -6,7 +6,7 @@ import hmac
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knouds_harness.sandbox.webhooks import sign
+from knouds_sandbox.webhooks import sign
 
 
 @given(body=st.binary(), secret=st.text(min_size=16, max_size=64), at_unix_s=st.integers(0, 2**40))

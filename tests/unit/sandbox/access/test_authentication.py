@@ -2,7 +2,7 @@
 
 import pytest
 
-from knouds_harness.sandbox.routing.operations import OPERATIONS
+from knouds_sandbox.routing.operations import OPERATIONS
 
 PATHS = [
     (operation.method, operation.path.format(slug="portrait", internalName="suno-v5", id="x"))

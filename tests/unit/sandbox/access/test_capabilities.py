@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knouds_harness.sandbox.access.capabilities import Asked, require
-from knouds_harness.sandbox.envelopes import Refusal
-from knouds_harness.sandbox.fault_points import ActiveEdits
+from knouds_sandbox.access.capabilities import Asked, require
+from knouds_sandbox.envelopes import Refusal
+from knouds_sandbox.fault_points import ActiveEdits
 
 CAPABILITIES = (
     "workflow:run",

@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from knouds_harness.sandbox.serving import running_sandbox
+from knouds_sandbox.serving import running_sandbox
 
 
 @pytest.fixture(scope="module")

@@ -5,10 +5,10 @@ from clocks import Clock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knouds_harness.sandbox.access.rate_limits import RateLimiter
-from knouds_harness.sandbox.envelopes import Refusal
-from knouds_harness.sandbox.fault_points import ActiveEdits
-from knouds_harness.sandbox.state.accounts import Account, Key
+from knouds_sandbox.access.rate_limits import RateLimiter
+from knouds_sandbox.envelopes import Refusal
+from knouds_sandbox.fault_points import ActiveEdits
+from knouds_sandbox.state.accounts import Account, Key
 
 
 def key(tier="pro", *, name="pia", key_id=1, role="user"):

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from starlette.requests import Request
 
-from knouds_harness.sandbox.answers import OutgoingAnswer
-from knouds_harness.sandbox.fault_points import ActiveEdits, Point
-from knouds_harness.sandbox.faults.editing import (
+from knouds_sandbox.answers import OutgoingAnswer
+from knouds_sandbox.fault_points import ActiveEdits, Point
+from knouds_sandbox.faults.editing import (
     changed,
     on_answer,
     on_refusal,

@@ -6,9 +6,9 @@ import httpx
 import pytest
 from loading import wait_until
 
-from knouds_harness.sandbox.seeding import key_secret
-from knouds_harness.sandbox.serving import running_sandbox
-from knouds_harness.sandbox.state import run_records
+from knouds_sandbox.seeding import key_secret
+from knouds_sandbox.serving import running_sandbox
+from knouds_sandbox.state import run_records
 
 PATHS = ["/__sandbox__/keys", "/__sandbox__/accounts", "/__sandbox__/clock", "/__sandbox__/reset"]
 

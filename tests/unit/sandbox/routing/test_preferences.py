@@ -7,9 +7,9 @@ import pytest
 import yaml
 from loading import wait_until
 
-from knouds_harness.sandbox.providers import Latency
-from knouds_harness.sandbox.routing.preferences import ENDS, OUTCOMES, outcomes_of
-from knouds_harness.sandbox.serving import running_sandbox
+from knouds_sandbox.providers import Latency
+from knouds_sandbox.routing.preferences import ENDS, OUTCOMES, outcomes_of
+from knouds_sandbox.serving import running_sandbox
 
 DOCUMENT = yaml.safe_load((Path(__file__).parents[4] / "spec" / "openapi.yaml").read_text(encoding="utf-8"))
 CATALOGUE = DOCUMENT["components"]["x-error-codes"]

@@ -4,8 +4,8 @@ import hmac
 
 import pytest
 
-from knouds_harness.sandbox.seeding import key_secret
-from knouds_harness.sandbox.state.accounts import find_key
+from knouds_sandbox.seeding import key_secret
+from knouds_sandbox.state.accounts import find_key
 
 
 def test_key_is_found_by_its_digest(store):

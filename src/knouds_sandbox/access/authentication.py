@@ -1,0 +1,61 @@
+"""Who calls: the key in ``x-api-key``, its state, and its account.
+
+Source: docs, authentication; that an account not yet approved gets a 401 is from the overview.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from knouds_sandbox.envelopes import Refusal, unauthorized
+from knouds_sandbox.fault_points import ActiveEdits, Point
+from knouds_sandbox.state.accounts import Key, find_key
+from knouds_sandbox.state.store import Store
+
+KEY_PREFIX = "knouds_live_"
+
+
+@dataclass(kw_only=True, slots=True)
+class Credentials:
+    """What a request presents; ``accepted`` is a key that a fault lets in unjudged."""
+
+    request: Request
+    store: Store
+    presented: list[str]
+    accepted: Key | None = None
+
+
+def authenticate(request: Request, *, operation: str, store: Store, edits: ActiveEdits) -> Key:
+    """Find the active key of an approved account.
+
+    Args:
+        request: Carries the key.
+        operation: The operation's name, for faults.
+        store: Holds the keys.
+        edits: What faults do.
+
+    Raises:
+        Refusal: 401, plain or ``LEGACY_KEY_RETIRED``.
+    """
+    presented = request.headers.getlist("x-api-key")
+    if edits:
+        given = Credentials(request=request, store=store, presented=presented)
+        for apply in edits.at(Point.CREDENTIALS, operation):
+            apply(given)
+        if given.accepted is not None:
+            return given.accepted
+        presented = given.presented
+    if len(presented) != 1 or not presented[0].startswith(KEY_PREFIX):
+        raise unauthorized()
+    key = find_key(store, presented[0])
+    if key is None or key.state == "revoked":
+        raise unauthorized()
+    if key.state == "legacy":
+        raise Refusal(
+            401, "LEGACY_KEY_RETIRED", "This key was made before May 2026 and is retired. Make a new one."
+        )
+    if not key.account.is_approved:
+        raise unauthorized("Unauthorized: the account is not approved yet.")
+    return key

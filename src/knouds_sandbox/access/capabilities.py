@@ -1,0 +1,72 @@
+"""What a key may do: the rule that matches the capabilities it holds with the one that is required.
+
+Source: docs, authentication; the form bound to one workflow or model is from the overview.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+from knouds_sandbox.envelopes import Refusal
+from knouds_sandbox.fault_points import ActiveEdits, Point
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asked:
+    """What is asked of a key.
+
+    Attributes:
+        held: The key's capabilities.
+        required: Such as ``workflow:run``; None where any valid key will do.
+        operation: The operation's name, for faults.
+        bound_to: On a run endpoint the slug or internal name in the path, which a bound capability may name.
+        is_async: Whether an asynchronous run is asked for, for faults.
+    """
+
+    held: frozenset[str]
+    required: str | None
+    operation: str
+    bound_to: str | None = None
+    is_async: bool = False
+
+    @property
+    def resource(self) -> str:
+        """What the required capability is about, ``workflow``."""
+        return (self.required or "").partition(":")[0]
+
+    @property
+    def verb(self) -> str:
+        """What the required capability lets one do, ``run``."""
+        return (self.required or "").partition(":")[2]
+
+    @property
+    def alternatives(self) -> list[str]:
+        """The capability that is required, and its bound form."""
+        bound = [] if self.bound_to is None else [f"{self.resource}:{self.bound_to}:{self.verb}"]
+        return [self.required, *bound] if self.required else bound
+
+
+def meets(held: Collection[str], required: str) -> bool:
+    """Whether the key holds everything, exactly this, or the wildcard of its resource."""
+    return "*" in held or required in held or f"{required.partition(':')[0]}:*" in held
+
+
+def require(asked: Asked, edits: ActiveEdits) -> None:
+    """Refuse a key that does not hold what the operation requires.
+
+    Raises:
+        Refusal: 403 ``CAPABILITY_DENIED`` with ``required``, a list of what would have passed.
+    """
+    for require_instead in edits.at(Point.REQUIREMENT, asked.operation):
+        asked = replace(asked, required=require_instead(asked))
+    if asked.required is None:
+        return
+    is_admitted = meets(asked.held, asked.required) or any(each in asked.held for each in asked.alternatives)
+    for decide in edits.at(Point.CAPABILITY, asked.operation):
+        decided = decide(asked)
+        is_admitted = is_admitted if decided is None else decided
+    if not is_admitted:
+        alternatives = asked.alternatives
+        error = f"This needs a key with {' or '.join(alternatives)}."
+        raise Refusal(403, "CAPABILITY_DENIED", error, required=alternatives)

@@ -1,0 +1,47 @@
+"""Which hosts a request may name: a page of the web that is rebound to this machine names another.
+
+Source: docs/decisions/sandbox-on-a-network.md.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from functools import lru_cache
+from ipaddress import ip_address
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from knouds_sandbox.envelopes import Refusal, refuse
+
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]]+)(:[0-9]*)?")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether this is localhost or a loopback address."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def with_checked_hosts(app: ASGIApp, allowed: Collection[str]) -> ASGIApp:
+    """Refuse requests whose Host is neither loopback nor one of these names; a browser always sends one."""
+    names = {name.lower() for name in allowed}
+
+    @lru_cache(maxsize=128)
+    def is_allowed(header: bytes) -> bool:
+        parts = _HOST.fullmatch(header.decode("latin-1").strip().lower())
+        host = parts[1].strip("[]").removesuffix(".") if parts else ""
+        return is_loopback(host) or host in names
+
+    async def checked(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not all(
+            is_allowed(value) for name, value in scope["headers"] if name == b"host"
+        ):
+            error = "This sandbox is asked by localhost or a loopback address; --allow-host NAME adds a name."
+            await refuse(Refusal(421, "HOST_NOT_ALLOWED", error))(scope, receive, send)
+            return
+        await app(scope, receive, send)
+
+    return checked

@@ -1,0 +1,144 @@
+"""Rate limits: per user and per route, in fixed windows of 60 s.
+
+A window opens with the first request of its bucket and counts every request that got past authentication and
+capabilities. Counters live in memory: a restart opens new windows. Source: docs, rate limits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+from knouds_sandbox.envelopes import Refusal
+from knouds_sandbox.fault_points import ActiveEdits, Point
+from knouds_sandbox.state.accounts import UNLIMITED, Account, Key
+
+WINDOW_S = 60
+
+Bucket: TypeAlias = tuple[object, str]
+
+
+class Window(NamedTuple):
+    """When a bucket's window opened, and how many requests it has counted."""
+
+    opened_unix_s: int
+    requests: int
+
+
+class RateLimitRules:
+    """How requests are counted; a fault counts them otherwise."""
+
+    window_s = WINDOW_S
+    tolerance = 0
+
+    def limit(self, account: Account) -> int:
+        """Requests per window, or ``UNLIMITED``."""
+        return account.rate_limit
+
+    def bucket(self, key: Key, route: str, /) -> Bucket:
+        """Which requests are counted together."""
+        return key.account.id, route
+
+    def window(self, _: Bucket, latest: Window | None, now_unix_s: float, /) -> Window:
+        """The window in which a request is counted; ``latest`` is its bucket's."""
+        if latest is None or now_unix_s >= latest.opened_unix_s + self.window_s:
+            return Window(math.floor(now_unix_s), 0)
+        return latest
+
+    def closes_unix_s(self, window: Window, _: float, /) -> int:
+        """When a window closes, as it is told now."""
+        return window.opened_unix_s + self.window_s
+
+
+def over_limit(
+    tier: str, limit: int, *, closes_unix_s: int, retry_after_s: int, remaining: int = 0
+) -> Refusal:
+    """The 429, with the headers of the window."""
+    headers = _headers(limit, remaining=remaining, closes_unix_s=closes_unix_s)
+    return Refusal(
+        429,
+        "RATE_LIMIT_EXCEEDED",
+        f"Over {limit} requests in {WINDOW_S} s.",
+        headers=headers | {"Retry-After": str(retry_after_s)},
+        tier=tier,
+        limit=limit,
+        retryAfter=retry_after_s,
+    )
+
+
+def _headers(limit: int, *, remaining: int, closes_unix_s: int) -> dict[str, str]:
+    return {
+        "X-RateLimit-Limit": str(limit),
+        "X-RateLimit-Remaining": str(remaining),
+        "X-RateLimit-Reset": str(closes_unix_s),
+    }
+
+
+class RateLimiter:
+    """The buckets of one sandbox."""
+
+    def __init__(self, *, now_unix_s: Callable[[], float], edits: ActiveEdits) -> None:
+        """Start with empty buckets on this clock."""
+        self._now_unix_s = now_unix_s
+        self._advanced_s = 0.0
+        self._window_by_bucket: dict[Bucket, Window] = {}
+        self._rules = RateLimitRules()
+        for make_rules in edits.at(Point.RATE_LIMIT, ""):
+            self._rules = make_rules()
+
+    def advance(self, seconds: float) -> None:
+        """Move the windows' clock forward; no other clock moves."""
+        self._advanced_s += seconds
+
+    def forget(self) -> None:
+        """Close every window, and move the clock back to where it was."""
+        self._window_by_bucket.clear()
+        self._advanced_s = 0.0
+
+    def now_unix_s(self) -> float:
+        """What the windows' clock says."""
+        return self._now_unix_s() + self._advanced_s
+
+    def count(self) -> int:
+        """How many windows are remembered."""
+        return len(self._window_by_bucket)
+
+    def look(self, key: Key, route: str) -> Window | None:
+        """For a fault: a bucket's window; None before its first."""
+        return self._window_by_bucket.get(self._rules.bucket(key, route))
+
+    def take(self, key: Key, route: str, *, seen: Window | None = None) -> dict[str, str]:
+        """Count one request.
+
+        Args:
+            key: Who sends it.
+            route: The name of the limited operation.
+            seen: For a fault: the bucket's window when somebody looked, to count on from.
+
+        Returns:
+            The headers of its success; none for an account without a limit.
+
+        Raises:
+            Refusal: 429 ``RATE_LIMIT_EXCEEDED``.
+        """
+        rules = self._rules
+        limit = rules.limit(key.account)
+        if limit == UNLIMITED:
+            return {}
+        now = self.now_unix_s()
+        bucket = rules.bucket(key, route)
+        window = rules.window(bucket, seen or self._window_by_bucket.get(bucket), now)
+        count = window.requests + 1
+        self._window_by_bucket[bucket] = Window(window.opened_unix_s, min(count, limit + 1))
+        closes = rules.closes_unix_s(window, now)
+        remaining = max(0, limit - count)
+        if count <= limit + rules.tolerance:
+            return _headers(limit, remaining=remaining, closes_unix_s=closes)
+        raise over_limit(
+            key.account.tier,
+            limit,
+            closes_unix_s=closes,
+            retry_after_s=math.ceil(closes - now),
+            remaining=remaining,
+        )

@@ -1,0 +1,153 @@
+"""Answers on their way out: what variants and most faults change after the handler."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+from urllib.parse import parse_qsl
+
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from knouds_sandbox.calls import Services
+from knouds_sandbox.envelopes import as_json
+from knouds_sandbox.state.accounts import Key, find_key
+from knouds_sandbox.state.store import Store
+
+
+@dataclass(kw_only=True)
+class OutgoingAnswer:
+    """One answer on its way out, to be changed in place.
+
+    Attributes:
+        request: What it answers.
+        services: The server's parts.
+        status: HTTP status.
+        headers: By lower-case name.
+        body: As parsed; whatever JSON the handler answered.
+        number: How many answers came before it.
+        content: Bytes to send instead of ``body``.
+    """
+
+    request: Request
+    services: Services
+    status: int
+    headers: dict[str, str]
+    body: Any
+    number: int
+    content: bytes | None = None
+
+    @property
+    def operation(self) -> str:
+        """The operationId; empty where no handler was found."""
+        operation: str = self.request.scope.get("operation", "")
+        return operation
+
+    @property
+    def path_params(self) -> Mapping[str, str]:
+        """The parameters in the path."""
+        params: Mapping[str, str] = self.request.path_params
+        return params
+
+    @property
+    def route(self) -> str:
+        """Method and path as sent, ``GET /api/whoami``."""
+        return f"{self.request.method} {self.request.scope['raw_path'].decode('latin-1')}"
+
+    @property
+    def query(self) -> Mapping[str, str]:
+        """The parameters in the query."""
+        return dict(parse_qsl(self.request.scope["query_string"].decode("latin-1"), keep_blank_values=True))
+
+    @property
+    def store(self) -> Store:
+        """The database."""
+        return self.services.store
+
+    @property
+    def key(self) -> Key | None:
+        """The key in ``x-api-key``, whatever its state; None where nobody holds it."""
+        return find_key(self.store, self.request.headers.get("x-api-key", ""))
+
+    @property
+    def takes_gzip(self) -> bool:
+        """Whether the client accepts a compressed body."""
+        return any("gzip" in value.lower() for value in self.request.headers.getlist("accept-encoding"))
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the request was accepted."""
+        return self.status < 300
+
+    @property
+    def code(self) -> str | None:
+        """The code of a refusal."""
+        return self.body.get("code") if self.status >= 400 and isinstance(self.body, dict) else None
+
+    def is_on(self, method: str, path: str) -> bool:
+        """Whether the request went to this method and this path, a regular expression."""
+        return re.fullmatch(f"{method} {path}", self.route) is not None
+
+    def refuse(self, status: int, code: str, error: str = "Refused.", **context: Any) -> None:
+        """Answer with another refusal."""
+        self.status, self.body = status, {"error": error, "code": code, **context}
+
+    def send_as(self, content: bytes, media_type: str | None) -> None:
+        """Answer with these bytes."""
+        self.content = content
+        self.headers.pop("content-type", None)
+        if media_type is not None:
+            self.headers["content-type"] = media_type
+
+
+def change_answers(
+    app: ASGIApp, services: Services, changes: Sequence[Callable[[OutgoingAnswer], None]]
+) -> ASGIApp:
+    """Change each answer that has a body, apart from the control plane's."""
+    numbers = count()
+
+    async def changed(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"].startswith("/__sandbox__/"):
+            await app(scope, receive, send)
+            return
+        start: Message = {}
+        content = bytearray()
+
+        async def hold(message: Message) -> None:
+            nonlocal start
+            if message["type"] == "http.response.start":
+                start = message
+                return
+            content.extend(message.get("body", b""))
+            if not message.get("more_body", False):
+                answer = OutgoingAnswer(
+                    request=Request(scope),
+                    services=services,
+                    status=start["status"],
+                    headers={
+                        name.decode("latin-1"): value.decode("latin-1") for name, value in start["headers"]
+                    },
+                    body=json.loads(content),
+                    number=next(numbers),
+                )
+                for change in changes:
+                    change(answer)
+                await _send(answer, send)
+
+        await app(scope, receive, hold)
+
+    return changed
+
+
+async def _send(answer: OutgoingAnswer, send: Send) -> None:
+    content = as_json(answer.body) if answer.content is None else answer.content
+    answer.headers.pop("content-length", None)
+    if answer.status != 204:
+        answer.headers["content-length"] = str(len(content))
+    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers.items()]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": content})

@@ -1,0 +1,153 @@
+"""The application: the parts of a sandbox, put together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Collection
+from dataclasses import replace
+from pathlib import Path
+
+from httpx import URL
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from knouds_sandbox.access.hosts import with_checked_hosts
+from knouds_sandbox.access.rate_limits import RateLimiter
+from knouds_sandbox.activity import Activity
+from knouds_sandbox.answers import OutgoingAnswer, change_answers
+from knouds_sandbox.calls import Services
+from knouds_sandbox.engine import Engine
+from knouds_sandbox.envelopes import Refusal, answer, not_found, refuse
+from knouds_sandbox.fault_points import Point
+from knouds_sandbox.faults import active_edits
+from knouds_sandbox.providers import Latency
+from knouds_sandbox.receivers import ReceiverRules
+from knouds_sandbox.routing.routes import make_routes, with_normal_paths
+from knouds_sandbox.seeding import seed_store
+from knouds_sandbox.state.store import Store
+from knouds_sandbox.variants import find_variant
+from knouds_sandbox.webhooks import Deliverer
+
+_LOG = logging.getLogger(__name__)
+
+
+def build_app(
+    *,
+    database: Path | None = None,
+    seed: int = 0,
+    faults: Collection[str] = (),
+    latency: Latency | None = None,
+    control_token: str | None = None,
+    variant: str | None = None,
+    webhook_url: str | None = None,
+    prefer: bool = False,
+    page: bool = False,
+    allowed_hosts: Collection[str] | None = None,
+    receivers: ReceiverRules | None = None,
+    now_unix_s: Callable[[], float],
+) -> tuple[ASGIApp, Services]:
+    """Assemble a sandbox; its engine starts with the application's lifespan.
+
+    Args:
+        database: File that survives the process, or None for memory; seeded if it is new.
+        seed: Fixes secrets, ids and the providers' behaviour.
+        faults: Promises to break.
+        latency: How long providers take; at once if None.
+        control_token: Opens the control plane.
+        variant: How to answer what no source settles; None for the sandbox's own way.
+        webhook_url: Where deliveries of ada's seeded keys go; None for no webhook.
+        prefer: Whether a request may ask for its outcome.
+        page: Whether there is a page at ``/`` that shows what came in.
+        allowed_hosts: What a request may name besides loopback as its host; None for anything.
+        receivers: Where deliveries may go; to loopback and public addresses if None.
+        now_unix_s: Clock of the rate-limit windows.
+
+    Returns:
+        The ASGI application, and its parts.
+
+    Raises:
+        UnknownName: A fault or variant that does not exist.
+        UsageError: The database cannot be opened, or is none of a sandbox.
+    """
+    edits = active_edits(faults)
+    chosen = find_variant(variant) if variant else None
+    latency = latency or Latency()
+    store = Store(database)
+    if store.is_empty:
+        seed_store(store, seed, webhook_url=webhook_url)
+    receivers = replace(receivers or ReceiverRules(), given_url=webhook_url and str(URL(webhook_url)))
+    deliverer = Deliverer(store=store, time_scale=latency.time_scale, edits=edits, rules=receivers)
+    services = Services(
+        store=store,
+        engine=Engine(store=store, deliverer=deliverer, time_scale=latency.time_scale, edits=edits),
+        limiter=RateLimiter(now_unix_s=now_unix_s, edits=edits),
+        latency=latency,
+        seed=seed,
+        edits=edits,
+        control_token=control_token,
+        receivers=receivers,
+        heeds_preferences=prefer,
+        judges_key_last=bool(chosen and chosen.judges_key_last),
+    )
+
+    app = Starlette(
+        routes=make_routes(services),
+        exception_handlers={
+            Refusal: _answer_refusal,
+            HTTPException: _answer_http_exception,
+            Exception: _answer_defect,
+        },
+        lifespan=lambda _: _serving(services, deliverer),
+    )
+    app.router.redirect_slashes = False
+    changes = [*([_edit_answer] if edits.has(Point.ANSWER) else []), *([chosen.change] if chosen else [])]
+    outermost = with_normal_paths(app)
+    if changes:
+        outermost = change_answers(outermost, services, changes)
+    if page:
+        outermost = Activity(outermost, store=store, deliverer=deliverer)
+    if allowed_hosts is not None:
+        outermost = with_checked_hosts(outermost, allowed_hosts)
+    return outermost, services
+
+
+@contextlib.asynccontextmanager
+async def _serving(services: Services, deliverer: Deliverer) -> AsyncIterator[None]:
+    """End executions and deliver webhooks while the application runs; close the store at its end."""
+    tasks = [asyncio.create_task(services.engine.serve()), asyncio.create_task(deliverer.serve())]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        services.store.close()
+
+
+async def _answer_refusal(_: Request, refusal: Exception) -> Response:
+    return refuse(refusal) if isinstance(refusal, Refusal) else answer({}, status=500)
+
+
+async def _answer_http_exception(_: Request, exception: Exception) -> Response:
+    if isinstance(exception, HTTPException) and exception.status_code == 405:
+        headers = exception.headers
+        return refuse(Refusal(405, "METHOD_NOT_ALLOWED", "This path has no such method.", headers=headers))
+    return refuse(not_found("route"))
+
+
+async def _answer_defect(request: Request, exception: Exception) -> Response:
+    _LOG.error("defect of the sandbox in %s %s", request.method, request.url.path, exc_info=exception)
+    return answer(
+        {"error": "The sandbox has a defect; its log says more.", "code": "INTERNAL_ERROR"}, status=500
+    )
+
+
+def _edit_answer(answer: OutgoingAnswer) -> None:
+    """Let faults edit an answer."""
+    for edit in answer.services.edits.at(Point.ANSWER, answer.operation):
+        edit(answer)

@@ -1,0 +1,118 @@
+"""Request bodies: JSON objects of a bounded size and depth, whatever is sent."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from starlette.requests import ClientDisconnect, Request
+
+from knouds_sandbox.envelopes import Refusal, invalid_body
+
+MAX_SIZE_BYTES = 1024 * 1024
+MAX_DEPTH = 64
+BEYOND_DOUBLES = "The body holds a number that is too great."
+TOO_DEEP = f"The body is nested more than {MAX_DEPTH} levels deep."
+
+
+class _TooGreat(ValueError):
+    """A number beyond all doubles."""
+
+
+async def read_json(request: Request) -> Any:
+    """Read and parse the body.
+
+    Returns:
+        What it holds: any JSON value without NaN or infinities, at most ``MAX_DEPTH`` levels deep.
+
+    Raises:
+        Refusal: 413 when it is over ``MAX_SIZE_BYTES``, else 400 ``INVALID_BODY``.
+    """
+    content = await _read(request)
+    if not content:
+        raise invalid_body("The body is empty; send a JSON object.")
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise invalid_body("Send the body as Content-Type: application/json.")
+    try:
+        value = _DECODER.decode(content.decode("utf-8"))
+    except RecursionError:
+        raise invalid_body(TOO_DEEP) from None
+    except _TooGreat:
+        raise invalid_body(BEYOND_DOUBLES) from None
+    except ValueError:
+        raise invalid_body("The body is no JSON.") from None
+    if content.count(b"[") + content.count(b"{") > MAX_DEPTH and _is_deeper_than(value, MAX_DEPTH):
+        raise invalid_body(TOO_DEEP)
+    return value
+
+
+async def _read(request: Request) -> bytes:
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared[:18]) > MAX_SIZE_BYTES:
+        raise _too_large()
+    content = bytearray()
+    try:
+        async for chunk in request.stream():
+            content += chunk
+            if len(content) > MAX_SIZE_BYTES:
+                raise _too_large()
+    except ClientDisconnect:
+        raise invalid_body("The body ended before its end.") from None
+    return bytes(content)
+
+
+def _too_large() -> Refusal:
+    return Refusal(413, "BODY_TOO_LARGE", f"The body is larger than {MAX_SIZE_BYTES} bytes.")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise _TooGreat(text)
+    return number
+
+
+def _no_constant(text: str) -> NoReturn:
+    raise ValueError(text)
+
+
+_DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_no_constant)
+
+
+def _is_deeper_than(value: Any, levels: int) -> bool:
+    layer = [value]
+    for _ in range(levels):
+        layer = [
+            child
+            for item in layer
+            if isinstance(item, (dict, list))
+            for child in (item.values() if isinstance(item, dict) else item)
+        ]
+        if not layer:
+            return False
+    return True
+
+
+def holds(value: Any, is_odd: Callable[[Any], bool]) -> bool:
+    """For faults: whether a value is odd, or holds one that is, as a member's name too."""
+    if isinstance(value, dict):
+        return any(is_odd(name) or holds(member, is_odd) for name, member in value.items())
+    return any(holds(item, is_odd) for item in value) if isinstance(value, list) else is_odd(value)
+
+
+def has_nul(value: Any) -> bool:
+    """Whether this is a text with a NUL."""
+    return isinstance(value, str) and "\0" in value
+
+
+def is_half_character(value: Any) -> bool:
+    """Whether this is a text with half of a surrogate pair."""
+    return isinstance(value, str) and any("\ud800" <= each <= "\udfff" for each in value)
+
+
+def is_long_number(value: Any) -> bool:
+    """Whether this is a whole number beyond 64 bits."""
+    return isinstance(value, int) and abs(value) >= 2**63

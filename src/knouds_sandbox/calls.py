@@ -1,0 +1,88 @@
+"""What every handler is given: the request, who sends it, and the parts of the server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.requests import Request
+
+from knouds_sandbox.access.rate_limits import RateLimiter
+from knouds_sandbox.bodies import read_json
+from knouds_sandbox.engine import Engine
+from knouds_sandbox.fault_points import ActiveEdits, Point
+from knouds_sandbox.providers import Latency
+from knouds_sandbox.receivers import ReceiverRules
+from knouds_sandbox.state.accounts import Account, Key
+from knouds_sandbox.state.store import Store
+
+
+@dataclass(kw_only=True, slots=True)
+class Services:
+    """The parts of one running sandbox; only ``seed`` changes, when the state is reset.
+
+    ``judges_key_last`` is a variant's order of checks, ``heeds_preferences`` whether ``Prefer`` counts; in
+    ``noted`` faults keep what they have to remember.
+    """
+
+    store: Store
+    engine: Engine
+    limiter: RateLimiter
+    latency: Latency
+    seed: int
+    edits: ActiveEdits
+    control_token: str | None
+    receivers: ReceiverRules
+    judges_key_last: bool = False
+    heeds_preferences: bool = False
+    noted: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HandlerCall:
+    """One authenticated request that may go on; ``limit_headers`` go with its success."""
+
+    request: Request
+    operation: str
+    key: Key
+    services: Services
+    limit_headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def account(self) -> Account:
+        """The account that the key belongs to."""
+        return self.key.account
+
+    @property
+    def store(self) -> Store:
+        """The database."""
+        return self.services.store
+
+    @property
+    def is_async(self) -> bool:
+        """Whether an asynchronous run is asked for."""
+        return self.request.query_params.get("async") == "true"
+
+    def path_value(self, name: str) -> str:
+        """A path parameter as sent; only unreserved characters in it are percent-decoded."""
+        value: str = self.request.path_params[name]
+        return value
+
+    async def read_body(self) -> Any:
+        """The body, parsed.
+
+        Raises:
+            Refusal: It is no JSON, or too large.
+        """
+        return self.edited(Point.BODY, await read_json(self.request))
+
+    def edited(self, point: Point, subject: Any) -> Any:
+        """What faults make of a subject."""
+        for edit in self.services.edits.at(point, self.operation):
+            subject = edit(self, subject)
+        return subject
+
+    def is_allowed_by_fault(self, point: Point, *subject: Any) -> bool:
+        """Whether a fault allows what the rules forbid."""
+        return any(allows(self, *subject) for allows in self.services.edits.at(point, self.operation))

@@ -1,0 +1,272 @@
+"""``knouds-harness sandbox``: options, banner, and the server in the foreground."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from textwrap import fill
+from typing import Any
+
+import click
+import uvicorn
+
+from knouds_sandbox.access.hosts import is_loopback
+from knouds_sandbox.app import build_app
+from knouds_sandbox.errors import SandboxError
+from knouds_sandbox.faults import FAULTS
+from knouds_sandbox.providers import Latency
+from knouds_sandbox.receivers import ReceiverRules, is_receivable
+from knouds_sandbox.seeding import seeded_keys, seeded_webhook_secret, uses_of_keys
+from knouds_sandbox.serving import base_url_of, bound_socket, make_server
+from knouds_sandbox.variants import VARIANTS
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on")
+@click.option(
+    "--port",
+    default=8080,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    metavar="N",
+    help="Port to listen on; 0 takes a free one",
+)
+@click.option(
+    "--db",
+    "database",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Keep the state in this file",
+)
+@click.option(
+    "--seed", default=0, show_default=True, metavar="N", help="Seed of keys, ids and the providers' behaviour"
+)
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="ID",
+    help="Break this promise, one of --list-faults (repeatable)",
+)
+@click.option("--list-faults", is_flag=True, help="List every fault with the fact it breaks, and exit")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="Output format",
+)
+@click.option(
+    "--variant",
+    metavar="ID",
+    help="Use alternative behaviour where the documentation is silent: "
+    f"{', '.join(variant.id for variant in VARIANTS)}",
+)
+@click.option(
+    "--latency",
+    default="none",
+    show_default=True,
+    metavar="TIME",
+    help="Latency of providers: none, realistic, or milliseconds",
+)
+@click.option(
+    "--time-scale",
+    default=1.0,
+    show_default=True,
+    metavar="N",
+    help="Factor on every latency and retry pause",
+)
+@click.option(
+    "--control-token",
+    envvar="KNOUDS_SANDBOX_SERVED_TOKEN",
+    metavar="TEXT",
+    help="Open the control plane under /__sandbox__/ with this token",
+)
+@click.option(
+    "--webhook-url",
+    metavar="URL",
+    help="Deliver webhooks for executions of the keys of ada and ines to this address",
+)
+@click.option(
+    "--allow-host",
+    "allowed_hosts",
+    multiple=True,
+    metavar="NAME",
+    help="Answer requests to this host, too (repeatable); on loopback others are refused",
+)
+@click.option(
+    "--webhook-network",
+    "networks",
+    multiple=True,
+    metavar="CIDR",
+    help="Deliver webhooks to addresses of this network, too (repeatable)",
+)
+@click.option(
+    "--page/--no-page",
+    default=None,
+    help="Show at / what came in [default: on loopback, without --announce]",
+)
+@click.option("--prefer", is_flag=True, help="Let requests ask for their outcome with the header Prefer")
+@click.option(
+    "--announce", is_flag=True, help="Print one JSON line when ready; exit when standard input closes"
+)
+def sandbox(
+    *,
+    host: str,
+    port: int,
+    database: Path | None,
+    seed: int,
+    faults: tuple[str, ...],
+    list_faults: bool,
+    form: str,
+    variant: str | None,
+    latency: str,
+    time_scale: float,
+    control_token: str | None,
+    webhook_url: str | None,
+    allowed_hosts: tuple[str, ...],
+    networks: tuple[str, ...],
+    page: bool | None,
+    prefer: bool,
+    announce: bool,
+) -> None:
+    """Run a complete server of the Knouds API on this machine."""
+    if list_faults:
+        _print_faults(form)
+        return
+    if form != "table":
+        raise SandboxError("--format belongs to --list-faults")
+    if not 0 < time_scale < 1e6:
+        raise SandboxError(f"--time-scale {time_scale} is no factor; give a number above 0, such as 0.1.")
+    if control_token and not (control_token.isascii() and control_token.isprintable()):
+        raise SandboxError("--control-token holds characters that no header can; use letters and digits.")
+    if control_token is not None and not control_token.strip():
+        raise SandboxError(
+            "--control-token is empty, and would open the control plane to everybody\n"
+            "  Give a token that nobody can guess, or leave it out."
+        )
+    if webhook_url is not None and not is_receivable(webhook_url):
+        raise SandboxError(f'--webhook-url "{webhook_url}" is no http or https address.')
+    is_local = is_loopback(host)
+    has_page = page if page is not None else is_local and not announce
+    receivers = ReceiverRules(allows_loopback=is_local, networks=tuple(map(_network, networks)))
+    with bound_socket(host, port) as listener:
+        app, services = build_app(
+            database=database,
+            seed=seed,
+            faults=faults,
+            latency=Latency(fixed_s=_fixed_s(latency), time_scale=time_scale),
+            control_token=control_token,
+            variant=variant,
+            webhook_url=webhook_url,
+            prefer=prefer,
+            page=has_page,
+            allowed_hosts=allowed_hosts if is_local or allowed_hosts else None,
+            receivers=receivers,
+            now_unix_s=time.time,
+        )
+        keys = seeded_keys(services.store)
+        ready = {
+            "base_url": base_url_of(listener),
+            "control_token": control_token,
+            "webhook_secret": seeded_webhook_secret(services.store),
+            "keys": keys,
+        }
+        server = make_server(app)
+        if announce:
+            threading.Thread(target=_exit_with_parent, args=(server,), daemon=True).start()
+            threading.Thread(target=_announce, args=(server, ready), daemon=True).start()
+        else:
+            _print_banner(ready, uses=uses_of_keys(services.store), faults=faults, has_page=has_page)
+        with contextlib.suppress(KeyboardInterrupt):
+            server.run(sockets=[listener])
+
+
+def main() -> None:
+    """Run the command by itself, as ``python -m knouds_sandbox``."""
+    sandbox(prog_name="python -m knouds_sandbox")
+
+
+def _fixed_s(latency: str) -> float | None:
+    """Seconds for ``--latency``; None for the models' own."""
+    if latency == "realistic":
+        return None
+    if latency == "none":
+        return 0.0
+    try:
+        milliseconds = float(latency)
+    except ValueError:
+        milliseconds = -1.0
+    if not 0 <= milliseconds <= 3_600_000:
+        raise SandboxError(f'--latency "{latency}": expected none, realistic, or milliseconds up to 3600000.')
+    return milliseconds / 1000
+
+
+def _network(text: str) -> IPv4Network | IPv6Network:
+    try:
+        return ip_network(text)
+    except ValueError as problem:
+        raise SandboxError(f'--webhook-network "{text}": {problem}.') from None
+
+
+def _announce(server: uvicorn.Server, ready: dict[str, Any]) -> None:
+    while not server.started:
+        time.sleep(0.002)
+    click.echo(json.dumps(ready))
+    sys.stdout.flush()
+
+
+def _exit_with_parent(server: uvicorn.Server) -> None:
+    """Stop when whoever started this process closes its end of standard input, or dies."""
+    while sys.stdin.buffer.read(4096):
+        pass
+    server.should_exit = True
+
+
+def _print_banner(
+    ready: dict[str, Any],
+    *,
+    uses: Mapping[str, tuple[str, str, str]],
+    faults: tuple[str, ...],
+    has_page: bool,
+) -> None:
+    click.echo(f"Knouds sandbox on {ready['base_url']} (Ctrl-C stops it)\n")
+    click.echo(f"export KNOUDS_SANDBOX_URL={ready['base_url']}")
+    if ready["control_token"]:
+        click.echo(f"export KNOUDS_SANDBOX_CONTROL_TOKEN={ready['control_token']}")
+    click.echo()
+    for persona, secret in ready["keys"].items():
+        account, tier, use = uses[persona]
+        click.echo(fill(f"{account}, {tier}: {use}", 79, initial_indent="# ", subsequent_indent="#   "))
+        click.echo(f"export KNOUDS_SANDBOX_KEY_{persona.upper().replace('-', '_')}={secret}")
+    if ready["webhook_secret"]:
+        click.echo(f"\nexport KNOUDS_SANDBOX_WEBHOOK_SECRET={ready['webhook_secret']}")
+    if faults:
+        click.echo(f"\nBroken on purpose: {', '.join(faults)}")
+    if has_page:
+        click.echo(f"\nWhat comes in shows at {ready['base_url']}/")
+    click.echo(f'\ncurl -H "x-api-key: $KNOUDS_SANDBOX_KEY_FULL" {ready["base_url"]}/api/whoami')
+
+
+def _print_faults(form: str) -> None:
+    if form == "json":
+        members = ("id", "fact", "says", "is_subtle")
+        listed = [{name: getattr(fault, name) for name in members} for fault in FAULTS]
+        click.echo(json.dumps({"format": "knouds-harness faults", "format_version": 1, "faults": listed}))
+        return
+    id_width, fact_width = (max(len(getattr(fault, name)) for fault in FAULTS) for name in ("id", "fact"))
+    for fault in FAULTS:
+        says = f"{fault.says} [subtle]" if fault.is_subtle else fault.says
+        if sys.stdout.isatty():
+            click.echo(fault.id)
+            about = f"{fault.fact}: {says}"
+            click.echo(fill(about, 79, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False))
+        else:
+            click.echo(f"{fault.id:{id_width}}  {fault.fact:{fact_width}}  {says}")

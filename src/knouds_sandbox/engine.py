@@ -1,0 +1,98 @@
+"""The background engine: ends every accepted execution when its provider is done or has stopped.
+
+What is due when stands in the store: an engine on the file of a killed one goes on where that stopped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import time
+
+from knouds_sandbox.fault_points import ActiveEdits, Point
+from knouds_sandbox.state.run_records import StoredRun, end_run, find_run, request_cancel, runs_in_flight
+from knouds_sandbox.state.store import Store
+from knouds_sandbox.webhooks import Deliverer, queue_delivery
+
+_STOP_S = 0.1
+"""How long a provider takes to stop, before ``time_scale``; it may be faster with its result."""
+
+
+class Engine:
+    """Ends executions; one per sandbox."""
+
+    def __init__(self, *, store: Store, deliverer: Deliverer, time_scale: float, edits: ActiveEdits) -> None:
+        """Prepare; nothing happens until ``serve`` runs."""
+        self._store = store
+        self._deliverer = deliverer
+        self._time_scale = time_scale
+        self._edits = edits
+        self._due: list[tuple[float, int]] = []
+        self._woken = asyncio.Event()
+
+    def watch(self, run: StoredRun) -> None:
+        """End this accepted run when it is due."""
+        self._push(run.due_unix_s, run.id)
+
+    def cancel(self, run: StoredRun) -> None:
+        """Ask the provider of a run in flight to stop."""
+        at_unix_s = time.time() + _STOP_S * self._time_scale
+        request_cancel(self._store, run, at_unix_s=at_unix_s)
+        self._push(at_unix_s, run.id)
+
+    def deliver(self, run: StoredRun, status: str) -> None:
+        """Queue the delivery of an ended run, in the caller's transaction if there is one."""
+        if queue_delivery(self._store, run, status, edits=self._edits):
+            self._deliverer.wake()
+
+    def forget(self) -> None:
+        """Forget what is in flight or on its way to a receiver, for a store that is emptied."""
+        self._due.clear()
+        self._deliverer.forget()
+
+    async def serve(self) -> None:
+        """End what is due, for ever."""
+        self._recover()
+        while True:
+            now = time.time()
+            while self._due and self._due[0][0] <= now:
+                self._end_if_due(heapq.heappop(self._due)[1], now)
+            self._woken.clear()
+            wait_s = max(0.0, self._due[0][0] - time.time()) if self._due else None
+            try:
+                await asyncio.wait_for(self._woken.wait(), wait_s)
+            except TimeoutError:
+                continue
+
+    def _push(self, at_unix_s: float, run_id: int) -> None:
+        heapq.heappush(self._due, (at_unix_s, run_id))
+        if self._due[0][1] == run_id:
+            self._woken.set()
+
+    def _recover(self) -> None:
+        """Take over from a killed process: executions go on; synchronous runs lost their caller and fail."""
+        for run in runs_in_flight(self._store):
+            if run.execution_id is None:
+                with self._store.transaction():
+                    end_run(self._store, run, "failed")
+                continue
+            self._push(run.due_unix_s, run.id)
+            if run.cancel_unix_s is not None:
+                self._push(run.cancel_unix_s, run.id)
+
+    def _end_if_due(self, run_id: int, now: float) -> None:
+        run = find_run(self._store, run_id)
+        if run is None or run.ended_unix_s is not None:
+            return
+        if run.cancel_unix_s is not None and run.cancel_unix_s <= min(now, run.due_unix_s):
+            status = "cancelled"
+        elif run.due_unix_s <= now:
+            status = "failed" if run.is_failing else "completed"
+        else:
+            return
+        with self._store.transaction():
+            charged_credits = None
+            for charge_at_end in self._edits.at(Point.END, ""):
+                charged_credits = charge_at_end(run, status)
+            end_run(self._store, run, status, charged_credits=charged_credits)
+            self.deliver(run, status)

@@ -1,0 +1,201 @@
+"""Handlers of the two run endpoints, synchronous and asynchronous.
+
+Source: overview and docs, run workflow, run model, async executions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.responses import Response
+
+from knouds_sandbox.access.capabilities import meets
+from knouds_sandbox.calls import HandlerCall
+from knouds_sandbox.envelopes import Refusal, answer, not_found
+from knouds_sandbox.fault_points import Point
+from knouds_sandbox.providers import MODELS, ProviderModel, fails, results
+from knouds_sandbox.state.accounts import Account
+from knouds_sandbox.state.run_records import (
+    StoredRun,
+    accept_run,
+    cancel_when_due,
+    charge,
+    end_run,
+    last_run_id,
+)
+from knouds_sandbox.state.workflow_documents import defaults, generators
+from knouds_sandbox.state.workflow_records import find_workflow
+
+_FOREVER_S = 10 * 365 * 86_400
+_NAME = re.compile(r"[a-z0-9-]+")
+INVALID_NAME = "A name has lowercase letters, digits and hyphens only."
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """What is to be run: which models with how many units each, on which inputs, at which price."""
+
+    workflow_slug: str | None
+    calls: Sequence[tuple[ProviderModel, int]]
+    inputs: dict[str, Any]
+    cost_credits: int
+
+    @property
+    def models(self) -> list[ProviderModel]:
+        """The models that are called."""
+        return [model for model, _ in self.calls]
+
+
+def make_job(
+    calls: Sequence[tuple[ProviderModel, int]], inputs: dict[str, Any], *, workflow_slug: str | None = None
+) -> Job:
+    """A job at the price of all its calls."""
+    cost_credits = sum(model.credits_per_unit * units for model, units in calls)
+    return Job(workflow_slug=workflow_slug, calls=calls, inputs=inputs, cost_credits=cost_credits)
+
+
+async def run_workflow(call: HandlerCall) -> Response:
+    """POST /api/workflows/:slug/run."""
+    slug = call.path_value("slug")
+    if not _NAME.fullmatch(slug):
+        raise Refusal(400, "INVALID_SLUG", INVALID_NAME)
+    workflow = find_workflow(call.store, slug)
+    if workflow is None or not (
+        workflow.owner_id == call.account.id or call.is_allowed_by_fault(Point.OWNERSHIP, workflow)
+    ):
+        raise not_found("workflow")
+    inputs = defaults(workflow.document) | await read_inputs(call)
+    calls = [(model, model.units(settings | inputs)) for model, settings in generators(workflow.document)]
+    return await perform(call, make_job(calls, inputs, workflow_slug=slug))
+
+
+async def run_model(call: HandlerCall) -> Response:
+    """POST /api/models/:internalName/run."""
+    name = call.path_value("internalName")
+    if not _NAME.fullmatch(name):
+        raise Refusal(400, "INVALID_SLUG", INVALID_NAME)
+    if not _reaches(call, "business"):
+        raise Refusal(403, "MODEL_TIER_REQUIRED", "Direct model runs need the business tier.")
+    model = call.edited(Point.MODEL, MODELS.get(name))
+    if model is None or not model.is_enabled:
+        raise Refusal(404, "MODEL_NOT_FOUND", "There is no such model.")
+    if not _reaches(call, model.least_tier):
+        raise Refusal(403, "MODEL_TIER_REQUIRED", f"{name} needs the {model.least_tier} tier.")
+    if call.is_async and not model.is_polled:
+        raise Refusal(400, "ASYNC_NOT_SUPPORTED", f"{name} runs synchronously only.")
+    inputs = await read_inputs(call)
+    return await perform(call, make_job([(model, model.units(inputs))], inputs))
+
+
+def _reaches(call: HandlerCall, tier: str) -> bool:
+    account: Account = call.edited(Point.TIER, call.account)
+    return account.is_admin or account.reaches(tier)
+
+
+async def read_inputs(call: HandlerCall) -> dict[str, Any]:
+    """The inputs in the body.
+
+    Raises:
+        Refusal: The body is no JSON, or holds no usable inputs.
+    """
+    body = await call.read_body()
+    if not isinstance(body, dict):
+        raise Refusal(400, "INVALID_INPUTS", "The body is no JSON object.")
+    inputs = body.get("inputs")
+    if not isinstance(inputs, dict):
+        raise Refusal(400, "INVALID_INPUTS", "inputs is missing, or no JSON object.")
+    return inputs
+
+
+async def perform(call: HandlerCall, job: Job) -> Response:
+    """Charge a job and run it, to its end unless it is asynchronous.
+
+    Raises:
+        Refusal: There are too few credits, or a provider failed.
+    """
+    services = call.services
+    for edit in services.edits.at(Point.JOB, call.operation):
+        job = await edit(call, job)
+    request_id = f"req_{uuid.uuid4().hex}"
+    draw = random.Random(f"{services.seed} {last_run_id(services.store)}")
+    duration_s = services.latency.job_s(job.models, draw, is_async=call.is_async)
+    end = call.request.scope.get("preferred_end")
+    if end == "processing":
+        duration_s = _FOREVER_S
+    if end == "failed" or (end is None and fails(job.models, draw)):
+        outcome: dict[str, Any] = {"error": {"code": "EXECUTION_FAILED", "message": "The provider failed."}}
+    else:
+        outcome = {"result": results(job.calls, job.inputs, request_id)}
+    with services.store.transaction():
+        run = _accept(call, job, request_id=request_id, outcome=outcome, duration_s=duration_s)
+        if end == "cancelled":
+            cancel_when_due(services.store, run)
+        if not call.is_async and not duration_s:
+            _end_sync_run(call, run)
+    if call.is_async:
+        services.engine.watch(run)
+        return _submitted(call, run)
+    if duration_s:
+        await asyncio.sleep(duration_s)
+        with services.store.transaction():
+            _end_sync_run(call, run)
+    if run.is_failing:
+        raise Refusal(500, "EXECUTION_FAILED", outcome["error"]["message"])
+    ms = round((time.time() - run.created_unix_s) * 1000, 3)
+    return answer(
+        {"success": True, "result": outcome["result"], "cost": run.charged_credits, "ms": ms},
+        headers=call.limit_headers,
+    )
+
+
+def _accept(
+    call: HandlerCall, job: Job, *, request_id: str, outcome: dict[str, Any], duration_s: float
+) -> StoredRun:
+    """Charge a job and record its run, inside the caller's transaction."""
+    is_granted = charge(
+        call.store,
+        call.account.id,
+        job.cost_credits,
+        forgives=lambda *funds: call.is_allowed_by_fault(Point.FUNDS, *funds),
+    )
+    return accept_run(
+        call.store,
+        request_id=request_id,
+        execution_id=str(uuid.uuid4()) if call.is_async else None,
+        account_id=call.account.id,
+        key_id=call.key.id,
+        source="api-workflow" if job.workflow_slug else "api-slim",
+        workflow_slug=job.workflow_slug,
+        model_ids=[model.name for model in job.models],
+        cost_credits=job.cost_credits,
+        is_granted=is_granted,
+        outcome=outcome,
+        duration_s=duration_s,
+    )
+
+
+def _end_sync_run(call: HandlerCall, run: StoredRun) -> None:
+    end_run(call.store, run, "failed" if run.is_failing else "completed")
+
+
+def _submitted(call: HandlerCall, run: StoredRun) -> Response:
+    url = call.key.webhook_url
+    is_configured = url is not None and meets(call.key.capabilities, "webhook:receive")
+    body: dict[str, Any] = {
+        "_async": True,
+        "executionId": run.execution_id,
+        "requestId": run.request_id,
+        "status": "processing",
+        "webhookDelivery": {"configured": True, "url": url} if is_configured else {"configured": False},
+        "pollUrl": f"/api/executions/{run.execution_id}",
+    }
+    if run.workflow_slug:
+        body["workflowSlug"] = run.workflow_slug
+    return answer(body, status=202, headers=call.limit_headers)

@@ -1,0 +1,130 @@
+"""Handlers of ``/api/usage``: one's own API runs, and the models in them.
+
+Source: docs, usage; that canvas runs are left out is from the overview. What is garbled in the query is
+ignored (docs/decisions/sandbox-open-points.md).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from starlette.responses import Response
+
+from knouds_sandbox.calls import HandlerCall
+from knouds_sandbox.envelopes import answer
+from knouds_sandbox.fault_points import Point
+from knouds_sandbox.state.run_records import StoredRun, select_runs
+from knouds_sandbox.state.workflow_records import iso
+
+DEFAULT_LIMIT = 50
+MAX_LIMIT = 500
+NUMBER = re.compile(r"[0-9]{1,15}")
+_USD_PER_CREDIT = 0.003
+_MARGIN = 1.4
+_STATUSES = ("processing", "completed", "failed", "cancelled")
+
+
+@dataclass(kw_only=True, slots=True)
+class RowFilter:
+    """Which rows are shown: ``conditions`` by what they are about, then a page of the rest."""
+
+    query: Mapping[str, str]
+    account_id: str
+    limit: int = DEFAULT_LIMIT
+    offset: int = 0
+    extra_rows: int = 0
+    shows_internal_ids: bool = False
+    conditions: dict[str, str] = field(
+        default_factory=lambda: {"owner": "account_id = :account", "source": "source <> 'canvas'"}
+    )
+
+    @property
+    def condition(self) -> str:
+        """All conditions, in SQL."""
+        return " AND ".join(self.conditions.values()) or "TRUE"
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """What stands in the conditions."""
+        return {
+            "account": self.account_id,
+            "status": self.query.get("status"),
+            "model": self.query.get("modelId"),
+            "slug": self.query.get("workflowSlug"),
+        }
+
+    def is_shown(self, model_id: str) -> bool:
+        """Whether a model's id is not one that only its provider knows."""
+        return self.shows_internal_ids or ":" not in model_id
+
+
+async def list_usage(call: HandlerCall) -> Response:
+    """GET /api/usage."""
+    query = call.request.query_params
+    selection = RowFilter(
+        query=query,
+        account_id=call.account.id,
+        limit=min(number(query, "limit", default=DEFAULT_LIMIT), MAX_LIMIT),
+        offset=number(query, "offset", default=0),
+    )
+    if query.get("status") in _STATUSES:
+        selection.conditions["status"] = "replace(status, 'cancel_requested', 'processing') = :status"
+    if query.get("modelId"):
+        selection.conditions["model"] = (
+            "EXISTS (SELECT 1 FROM json_each(model_ids) WHERE value = :model AND value NOT LIKE '%:%')"
+        )
+    if query.get("workflowSlug"):
+        selection.conditions["workflow"] = "workflow_slug = :slug"
+    selection = call.edited(Point.SELECTION, selection)
+    values = selection.values | {"limit": selection.limit + selection.extra_rows, "offset": selection.offset}
+    condition = selection.condition
+    (total,) = call.store.row(f"SELECT count(*) FROM runs WHERE {condition}", values)  # noqa: S608 - values are bound
+    runs = select_runs(call.store, f"{condition} ORDER BY id DESC LIMIT :limit OFFSET :offset", values)
+    return answer(
+        {
+            "rows": [_row(run, selection) for run in runs],
+            "page": selection.offset // max(1, selection.limit) + 1,
+            "pageSize": selection.limit,
+            "total": total,
+        }
+    )
+
+
+async def list_usage_models(call: HandlerCall) -> Response:
+    """GET /api/usage/models."""
+    selection = call.edited(Point.SELECTION, RowFilter(query={}, account_id=call.account.id))
+    rows = call.store.rows(
+        f"SELECT DISTINCT model_ids FROM runs WHERE {selection.condition}",  # noqa: S608 - values are bound
+        selection.values,
+    )
+    model_ids = {model_id for (text,) in rows for model_id in json.loads(text)}
+    return answer({"models": sorted(each for each in model_ids if selection.is_shown(each))})
+
+
+def number(query: Mapping[str, str], name: str, *, default: int) -> int:
+    """A whole number in the query; the default where it is missing or garbled."""
+    text = query.get(name, "")
+    return int(text) if NUMBER.fullmatch(text) else default
+
+
+def _row(run: StoredRun, selection: RowFilter) -> dict[str, Any]:
+    return {
+        "id": run.id,
+        "userId": run.account_id,
+        "workflowSlug": run.workflow_slug,
+        "modelIds": [model_id for model_id in run.model_ids if selection.is_shown(model_id)],
+        "status": "processing" if run.status == "cancel_requested" else run.status,
+        "source": run.source,
+        "cost": round(run.cost_credits * _USD_PER_CREDIT, 6),
+        "userCost": round(run.charged_credits * _USD_PER_CREDIT * _MARGIN, 6),
+        "creditsCost": run.charged_credits,
+        "durationMs": round(((run.ended_unix_s or run.created_unix_s) - run.created_unix_s) * 1000),
+        "errorCode": run.outcome["error"]["code"] if run.status == "failed" and run.is_failing else None,
+        "requestId": run.request_id,
+        "createdAt": iso(datetime.fromtimestamp(run.created_unix_s, UTC)),
+    }

@@ -1,0 +1,161 @@
+"""Handlers of ``/api/workflows``: list, create, get, update, move, delete, schema.
+
+Source: overview and docs, workflow CRUD and workflow schema. A workflow that the account may not see does not
+exist for it (404); a template that it sees but does not own refuses writes with 403
+(docs/decisions/sandbox-open-points.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from knouds_sandbox.calls import HandlerCall, Services
+from knouds_sandbox.envelopes import Refusal, answer, invalid_body, not_found
+from knouds_sandbox.fault_points import Point
+from knouds_sandbox.state.workflow_documents import changed_members, is_folder, make_slug, new_members, schema
+from knouds_sandbox.state.workflow_records import (
+    StoredWorkflow,
+    add_workflow,
+    change_workflow,
+    count_workflows,
+    delete_workflow,
+    find_workflow,
+    list_summaries,
+    numbered,
+)
+
+
+@dataclass(kw_only=True, slots=True)
+class NewWorkflow:
+    """What is about to be stored under the slug, or the slug with the first suffix that is free."""
+
+    body: dict[str, Any]
+    members: dict[str, Any]
+    slug: str
+    owner_id: str
+    suffix: Callable[[int], str] = numbered
+
+
+@dataclass(kw_only=True, slots=True)
+class ChangedWorkflow:
+    """What is about to be changed in a stored workflow."""
+
+    body: dict[str, Any]
+    members: dict[str, Any]
+    workflow: StoredWorkflow
+
+
+async def list_workflows(call: HandlerCall) -> Response:
+    """GET /api/workflows."""
+    return answer(list_summaries(call.store, call.account.id))
+
+
+async def create_workflow(call: HandlerCall) -> Response:
+    """POST /api/workflows."""
+    body = await call.read_body()
+    members = new_members(body)
+    count = count_workflows(call.store, call.account.id)
+    if (
+        call.account.tier == "free"
+        and not call.account.is_admin
+        and count
+        and not call.is_allowed_by_fault(Point.WORKFLOW_LIMIT, count)
+    ):
+        raise Refusal(403, "WORKFLOW_LIMIT_REACHED", "A free account may have one workflow.")
+    new = NewWorkflow(body=body, members=members, slug=make_slug(members["name"]), owner_id=call.account.id)
+    for edit in call.services.edits.at(Point.DRAFT, call.operation):
+        await edit(call, new)
+    document = add_workflow(call.store, new.members, slug=new.slug, owner_id=new.owner_id, suffix=new.suffix)
+    return answer(document, status=201)
+
+
+async def get_workflow(call: HandlerCall) -> Response:
+    """GET /api/workflows/:slug."""
+    return answer(readable_workflow(call).document)
+
+
+async def update_workflow(call: HandlerCall) -> Response:
+    """PUT /api/workflows/:slug."""
+    workflow, body = await _own_workflow_and_body(call)
+    changed = ChangedWorkflow(body=body, members=changed_members(body), workflow=workflow)
+    return answer(await _change(call, changed))
+
+
+async def move_workflow(call: HandlerCall) -> Response:
+    """PUT /api/workflows/:slug/move."""
+    workflow, body = await _own_workflow_and_body(call)
+    if not isinstance(body, dict) or not is_folder(body.get("folderId", 0)):
+        raise invalid_body("folderId is missing, or neither a text nor null.")
+    changed = ChangedWorkflow(body=body, members={"folderId": body["folderId"]}, workflow=workflow)
+    document = await _change(call, changed)
+    return answer({"slug": workflow.slug, "folderId": body["folderId"], "updatedAt": document["updatedAt"]})
+
+
+async def _change(call: HandlerCall, changed: ChangedWorkflow) -> dict[str, Any]:
+    for edit in call.services.edits.at(Point.DRAFT, call.operation):
+        await edit(call, changed)
+    return change_workflow(call.store, changed.workflow, changed.members)
+
+
+async def remove_workflow(call: HandlerCall) -> Response:
+    """DELETE /api/workflows/:slug."""
+    workflow = own_workflow(call)
+    delete_workflow(call.store, workflow.slug)
+    return answer({"success": True, "slug": workflow.slug})
+
+
+async def get_workflow_schema(call: HandlerCall) -> Response:
+    """GET /api/workflows/:slug/schema."""
+    return answer(schema(readable_workflow(call).document, with_cost=True))
+
+
+def get_public_schema(request: Request, services: Services) -> Response:
+    """GET /api/workflows/:slug/public-schema."""
+    workflow = find_workflow(services.store, request.path_params["slug"])
+    if workflow is None or not workflow.document["publicPlayground"]:
+        raise not_found("workflow")
+    return answer(schema(workflow.document, with_cost=False))
+
+
+def readable_workflow(call: HandlerCall) -> StoredWorkflow:
+    """The workflow in the path, if the account may see it.
+
+    Raises:
+        Refusal: It may not, or there is none.
+    """
+    workflow = find_workflow(call.store, call.path_value("slug"))
+    if workflow is None or not workflow.is_readable_by(call.account.id):
+        raise not_found("workflow")
+    return workflow
+
+
+def own_workflow(call: HandlerCall) -> StoredWorkflow:
+    """The workflow in the path, if the account may write to it.
+
+    Raises:
+        Refusal: It may not, or there is none.
+    """
+    workflow = find_workflow(call.store, call.path_value("slug"))
+    if workflow is not None and (
+        workflow.owner_id == call.account.id or call.is_allowed_by_fault(Point.OWNERSHIP, workflow)
+    ):
+        return workflow
+    if workflow is None or not workflow.is_template:
+        raise not_found("workflow")
+    raise Refusal(403, "FORBIDDEN", "Only its owner may change a workflow.")
+
+
+async def _own_workflow_and_body(call: HandlerCall) -> tuple[StoredWorkflow, Any]:
+    """The workflow as it is once the body has come: until then others may have written to it.
+
+    Raises:
+        Refusal: It is not the account's, or not there any more, or the body is no JSON.
+    """
+    own_workflow(call)  # whose it is comes before what is wrong with the body
+    body = await call.read_body()
+    return own_workflow(call), body

@@ -1,0 +1,180 @@
+"""``Prefer`` (RFC 7240): a request asks for its outcome, for a delay, or for how its execution ends.
+
+Only where the sandbox was started with ``--prefer`` (docs/decisions/asking-for-outcomes.md). An outcome is
+answered before anything is judged, and changes nothing. Names of outcomes are those of recordings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+from urllib.request import parse_http_list
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from knouds_sandbox.access.rate_limits import over_limit
+from knouds_sandbox.calls import Services
+from knouds_sandbox.envelopes import Refusal, refuse
+from knouds_sandbox.routing.operations import OPERATIONS
+
+MAX_DELAY_MS = 600_000
+ENDS_OF_SYNC_RUNS = ("completed", "failed")
+ENDS = (*ENDS_OF_SYNC_RUNS, "cancelled", "processing")
+"""How an execution may be made to end; ``processing`` stays in flight until it is cancelled."""
+
+_RETRY_AFTER_S = 30
+
+OUTCOMES: Mapping[str, tuple[int, str]] = MappingProxyType(
+    {
+        "not-json": (400, "INVALID_BODY"),
+        "no-inputs": (400, "INVALID_INPUTS"),
+        "bad-name": (400, "INVALID_SLUG"),
+        "async-not-supported": (400, "ASYNC_NOT_SUPPORTED"),
+        "no-key": (401, "UNAUTHORIZED"),
+        "legacy": (401, "LEGACY_KEY_RETIRED"),
+        "no-credits": (402, "INSUFFICIENT_CREDITS"),
+        "grant-used-up": (402, "grant_exhausted"),
+        "lacks-capability": (403, "CAPABILITY_DENIED"),
+        "above-tier": (403, "MODEL_TIER_REQUIRED"),
+        "second-of-free-account": (403, "WORKFLOW_LIMIT_REACHED"),
+        "template": (403, "FORBIDDEN"),
+        "unknown": (404, "NOT_FOUND"),
+        "unknown-model": (404, "MODEL_NOT_FOUND"),
+        "ended": (409, "EXECUTION_ENDED"),
+        "too-large": (413, "BODY_TOO_LARGE"),
+        "over-limit": (429, "RATE_LIMIT_EXCEEDED"),
+        "provider-failed": (500, "EXECUTION_FAILED"),
+    }
+)
+"""Status and code of each outcome; the first of a status is what ``code=STATUS`` gives."""
+
+_BODY = {"not-json", "too-large"}
+_SLUG = {"bad-name", "unknown"}
+_RUN = {*_BODY, "no-inputs", "bad-name", "no-credits", "grant-used-up", "provider-failed"}
+_SPECIAL: Mapping[str, set[str]] = MappingProxyType(
+    {
+        "createWorkflow": {*_BODY, "second-of-free-account"},
+        "getWorkflow": _SLUG,
+        "getWorkflowSchema": _SLUG,
+        "getPublicWorkflowSchema": _SLUG,
+        "updateWorkflow": {*_BODY, *_SLUG, "template"},
+        "moveWorkflow": {*_BODY, *_SLUG, "template"},
+        "deleteWorkflow": {*_SLUG, "template"},
+        "runWorkflow": {*_RUN, "unknown"},
+        "runModel": {*_RUN, "async-not-supported", "above-tier", "unknown-model"},
+        "getExecution": {"unknown"},
+        "cancelExecution": {"unknown", "ended"},
+    }
+)
+_OPERATION_BY_NAME = {operation.name: operation for operation in OPERATIONS}
+
+
+def outcomes_of(operation: str) -> list[str]:
+    """The outcomes that a request to this operation may ask for."""
+    keyed = _OPERATION_BY_NAME.get(operation)
+    names = {"over-limit", *_SPECIAL.get(operation, ())}
+    if keyed is not None:
+        names |= {"no-key", "legacy"}
+        names |= {"lacks-capability"} if keyed.requires else set()
+    return [name for name in OUTCOMES if name in names]
+
+
+async def answer_preferred(
+    request: Request, operation: str, services: Services, answer: Callable[[], Awaitable[Response]]
+) -> Response:
+    """Answer as ``Prefer`` asks; as usual where it does not, or where the sandbox heeds none."""
+    if not services.heeds_preferences or "prefer" not in request.headers:
+        return await answer()
+    try:
+        preferred = _parsed(request, operation)
+    except Refusal as refusal:
+        return refuse(refusal)
+    applied = {name: value for name, value in preferred.items() if name != "execution"}
+    if "outcome" in preferred:
+        response = refuse(_refusal(preferred["outcome"], operation, services))
+        applied = {name: value for name, value in applied.items() if name != "outcome"}
+    else:
+        request.scope["preferred_end"] = preferred.get("execution")
+        response = await answer()
+        if "execution" in preferred and response.status_code in {200, 202, 500}:
+            applied["execution"] = preferred["execution"]
+    if delay_ms := int(preferred.get("delay_ms", 0)):
+        await asyncio.sleep(delay_ms / 1000)
+    if applied:
+        response.headers["Preference-Applied"] = ", ".join(
+            f"{name}={value}" for name, value in applied.items()
+        )
+    return response
+
+
+def _parsed(request: Request, operation: str) -> dict[str, str]:
+    """The preferences, each as sent, and under ``outcome`` the name of the one that is asked for.
+
+    Raises:
+        Refusal: One is unknown to this operation; the sentence lists what is known.
+    """
+    preferred: dict[str, str] = {}
+    for each in parse_http_list(", ".join(request.headers.getlist("prefer"))):
+        name, _, quoted = each.partition("=")
+        name, value = name.strip().lower(), quoted.strip().strip('"')
+        outcome = _outcome(name, value, operation)
+        if name in preferred or (outcome and "outcome" in preferred):
+            continue  # the first counts, by RFC 7240
+        if outcome is None and not _is_other(name, value, request, operation):
+            raise Refusal(400, "INVALID_PREFERENCE", f'Prefer: "{each}" is unknown. {_known(operation)}')
+        preferred[name] = value
+        if outcome is not None:
+            preferred.setdefault("outcome", outcome)
+    return preferred
+
+
+def _outcome(preference: str, value: str, operation: str) -> str | None:
+    names = outcomes_of(operation)
+    if preference == "example":
+        return value if value in names else None
+    if preference != "code":
+        return None
+    return next((name for name in names if value in map(str, OUTCOMES[name])), None)
+
+
+def _is_other(preference: str, value: str, request: Request, operation: str) -> bool:
+    if preference == "delay_ms":
+        return re.fullmatch("[0-9]{1,6}", value) is not None and int(value) <= MAX_DELAY_MS
+    is_async = request.query_params.get("async") == "true"
+    return (
+        preference == "execution"
+        and _is_run(operation)
+        and value in (ENDS if is_async else ENDS_OF_SYNC_RUNS)
+    )
+
+
+def _is_run(operation: str) -> bool:
+    return operation in _OPERATION_BY_NAME and _OPERATION_BY_NAME[operation].resource is not None
+
+
+def _known(operation: str) -> str:
+    names = outcomes_of(operation)
+    codes = dict.fromkeys(str(part) for name in names for part in OUTCOMES[name])
+    known = [
+        f"code= ({', '.join(codes)})",
+        f"example= ({', '.join(names)})",
+        f"delay_ms= (0 to {MAX_DELAY_MS})",
+    ]
+    if _is_run(operation):
+        known.append(f"execution= ({', '.join(ENDS)}; of a synchronous run {', '.join(ENDS_OF_SYNC_RUNS)})")
+    return f"{operation} knows {', '.join(known)}."
+
+
+def _refusal(outcome: str, operation: str, services: Services) -> Refusal:
+    status, code = OUTCOMES[outcome]
+    if code == "RATE_LIMIT_EXCEEDED":
+        closes_unix_s = services.limiter.now_unix_s() + _RETRY_AFTER_S
+        return over_limit("pro", 100, closes_unix_s=int(closes_unix_s), retry_after_s=_RETRY_AFTER_S)
+    context: dict[str, Any] = {}
+    if code == "CAPABILITY_DENIED":
+        context["required"] = [_OPERATION_BY_NAME[operation].requires]
+    return Refusal(status, code, f"Prefer asked for this outcome: {outcome}.", **context)

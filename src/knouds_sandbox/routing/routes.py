@@ -1,0 +1,133 @@
+"""The paths of the sandbox: operations with and without a key, browser sessions, the control plane."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from itertools import groupby
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from knouds_sandbox.calls import Services
+from knouds_sandbox.envelopes import Refusal, refuse, unauthorized
+from knouds_sandbox.handlers import control, workflows
+from knouds_sandbox.handlers.service import get_health, get_pricing
+from knouds_sandbox.routing.dispatch import answer_operation
+from knouds_sandbox.routing.operations import OPERATIONS, Endpoint
+from knouds_sandbox.routing.preferences import answer_preferred
+
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
+_ENCODED = re.compile("%([0-9A-Fa-f]{2})")
+_UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+
+_SESSION_ONLY = (
+    "/api/me",
+    "/api/credits",
+    "/api/credits/{rest:path}",
+    "/api/api-keys",
+    "/api/api-keys/{rest:path}",
+    "/api/business/admin",
+    "/api/business/admin/{rest:path}",
+)
+
+PUBLIC = {
+    "getPublicWorkflowSchema": ("/api/workflows/{slug}/public-schema", workflows.get_public_schema),
+    "getPublicPricing": ("/api/pricing/public", get_pricing),
+    "getHealth": ("/api/health", get_health),
+}
+
+
+def make_routes(services: Services) -> list[Route]:
+    """Every path with its methods."""
+    keyed = [
+        _keyed_route(services, path, list(operations))
+        for path, operations in groupby(OPERATIONS, key=lambda operation: operation.path)
+    ]
+    public = [
+        Route(path, _public(services, name, handler), methods=["GET"])
+        for name, (path, handler) in PUBLIC.items()
+    ]
+    session_only = [Route(path, _refuse_key, methods=_METHODS) for path in _SESSION_ONLY]
+    controlled = [
+        Route(f"/__sandbox__/{name}", _controlled(services, handler), methods=[method])
+        for method, name, handler in (
+            ("POST", "keys", control.mint_key),
+            ("POST", "accounts", control.open_account),
+            ("POST", "clock", control.advance_clock),
+            ("POST", "reset", control.reset_state),
+            ("GET", "state", control.count_state),
+        )
+    ]
+    return [*keyed, *public, *session_only, *controlled]
+
+
+def _keyed_route(services: Services, path: str, operations: Sequence[Endpoint]) -> Route:
+    """One path with all its methods, so that a 405 can name them."""
+    operation_by_method = {operation.method: operation for operation in operations}
+    if "GET" in operation_by_method:
+        operation_by_method["HEAD"] = operation_by_method["GET"]
+
+    async def endpoint(request: Request) -> Response:
+        operation = operation_by_method[request.method]
+        request.scope["operation"] = operation.name
+        return await answer_preferred(
+            request, operation.name, services, partial(answer_operation, request, operation, services)
+        )
+
+    return Route(path, endpoint, methods=list(operation_by_method))
+
+
+def _public(
+    services: Services, name: str, handler: Callable[[Request, Services], Response]
+) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        request.scope["operation"] = name
+        return await answer_preferred(request, name, services, partial(_answer, handler, request, services))
+
+    return endpoint
+
+
+async def _answer(
+    handler: Callable[[Request, Services], Response], request: Request, services: Services
+) -> Response:
+    try:
+        return handler(request, services)
+    except Refusal as refusal:
+        return refuse(refusal)
+
+
+def _controlled(
+    services: Services, handler: Callable[[Request, Services], Awaitable[Response]]
+) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        return await handler(request, services)
+
+    return endpoint
+
+
+async def _refuse_key(_: Request) -> Response:
+    """Answer on paths for browser sessions, which the sandbox has none of."""
+    raise unauthorized("Unauthorized: this needs a browser session; no key opens it.")
+
+
+def with_normal_paths(app: ASGIApp) -> ASGIApp:
+    """Route on the path as it was sent, with only unreserved characters decoded.
+
+    So an encoded slash, line break or broken percent sign stays in its segment and cannot change the route.
+    """
+
+    async def normalised(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope["path"] = _ENCODED.sub(_decoded_if_unreserved, scope["raw_path"].decode("latin-1"))
+        await app(scope, receive, send)
+
+    return normalised
+
+
+def _decoded_if_unreserved(encoded: re.Match[str]) -> str:
+    character = chr(int(encoded[1], 16))
+    return character if character in _UNRESERVED else encoded[0]

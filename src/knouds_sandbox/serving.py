@@ -1,0 +1,185 @@
+"""Running a sandbox: in this process's main thread for the command, in a thread of its own for tests."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import importlib.util
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from knouds_sandbox.app import build_app
+from knouds_sandbox.errors import SandboxError
+from knouds_sandbox.providers import Latency
+from knouds_sandbox.receivers import ReceiverRules
+from knouds_sandbox.seeding import seeded_keys, seeded_webhook_secret
+
+_START_TIMEOUT_S = 10
+
+
+class EnvelopeProtocol(HttpToolsProtocol):
+    """HTTP whose refusal of an unreadable request comes in the envelope too."""
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what the parser could not read, and close."""
+        body = json.dumps({"error": msg, "code": "INVALID_REQUEST"}).encode()
+        head = (
+            "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\n"
+            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.transport.close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunningSandbox:
+    """A sandbox that answers at ``base_url``; ``keys`` holds each seeded secret by persona.
+
+    ``webhook_secret`` signs the deliveries of ada's keys, where they have a webhook.
+    """
+
+    base_url: str
+    keys: Mapping[str, str]
+    control_token: str | None
+    webhook_secret: str | None = None
+
+
+@contextlib.contextmanager
+def running_sandbox(
+    *,
+    seed: int = 0,
+    faults: Collection[str] = (),
+    control_token: str | None = None,
+    variant: str | None = None,
+    webhook_url: str | None = None,
+    prefer: bool = False,
+    page: bool = False,
+    allowed_hosts: Collection[str] = (),
+    receivers: ReceiverRules | None = None,
+    database: Path | None = None,
+    latency: Latency | None = None,
+    now_unix_s: Callable[[], float] = time.time,
+    port: int = 0,
+) -> Iterator[RunningSandbox]:
+    """Run a sandbox on loopback in a thread, as long as the context lasts.
+
+    Args:
+        seed: Fixes secrets, ids and the providers' behaviour.
+        faults: Promises to break.
+        control_token: Opens the control plane.
+        variant: How to answer what no source settles; None for the sandbox's own way.
+        webhook_url: Where deliveries of ada's seeded keys go; None for no webhook.
+        prefer: Whether a request may ask for its outcome.
+        page: Whether there is a page at ``/`` that shows what came in.
+        allowed_hosts: What a request may name besides loopback as its host.
+        receivers: Where deliveries may go; to loopback and public addresses if None.
+        database: File to keep the state in, or None for memory.
+        latency: How long providers take; at once if None.
+        now_unix_s: Clock of the rate-limit windows.
+        port: 0 takes a free one.
+
+    Yields:
+        Where it answers, and with which keys.
+
+    Raises:
+        UnknownName: A fault that does not exist.
+        SandboxError: Something else listens there.
+    """
+    with bound_socket("127.0.0.1", port) as listener:
+        app, services = build_app(
+            database=database,
+            seed=seed,
+            faults=faults,
+            latency=latency,
+            control_token=control_token,
+            variant=variant,
+            webhook_url=webhook_url,
+            prefer=prefer,
+            page=page,
+            allowed_hosts=allowed_hosts,
+            receivers=receivers,
+            now_unix_s=now_unix_s,
+        )
+        keys = seeded_keys(services.store)
+        webhook_secret = seeded_webhook_secret(services.store)
+        server = make_server(app)
+        thread = threading.Thread(
+            target=server.run, kwargs={"sockets": [listener]}, name="sandbox", daemon=True
+        )
+        thread.start()
+        try:
+            _wait_until_started(server, thread)
+            yield RunningSandbox(
+                base_url=base_url_of(listener),
+                keys=keys,
+                control_token=control_token,
+                webhook_secret=webhook_secret,
+            )
+        finally:
+            server.should_exit = True
+            thread.join(_START_TIMEOUT_S)
+
+
+def make_server(app: ASGIApp) -> uvicorn.Server:
+    """Configure the HTTP server; it listens on the sockets that its ``run`` is given."""
+    config = uvicorn.Config(
+        app,
+        http=EnvelopeProtocol,
+        ws="none",
+        loop="uvloop" if importlib.util.find_spec("uvloop") else "asyncio",
+        lifespan="on",
+        log_config=None,
+        log_level="error",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=1,
+    )
+    return uvicorn.Server(config)
+
+
+@contextlib.contextmanager
+def bound_socket(host: str, port: int) -> Iterator[socket.socket]:
+    """Bind a port, 0 for a free one.
+
+    Raises:
+        SandboxError: Something else listens there, or the address is none of this machine's.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(2048)
+    except (OSError, OverflowError) as problem:
+        listener.close()
+        if isinstance(problem, OSError) and problem.errno == errno.EADDRINUSE:
+            raise SandboxError(
+                f"port {port} of {host} is taken. Choose another with --port, or 0 for a free one."
+            ) from None
+        raise SandboxError(f"cannot listen on {host} port {port}: {problem}.") from None
+    with listener:
+        yield listener
+
+
+def base_url_of(listener: socket.socket) -> str:
+    """The URL at which a bound socket is reached."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _wait_until_started(server: uvicorn.Server, thread: threading.Thread) -> None:
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    while not server.started:
+        if not thread.is_alive() or time.monotonic() > deadline:
+            raise SandboxError("the sandbox did not start; its log says why.")
+        time.sleep(0.002)

@@ -1,0 +1,178 @@
+"""Accounts and their keys: who calls, on which tier, holding what."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from knouds_sandbox.state.store import Store, digest
+
+UNLIMITED = 0
+_LIMIT_OF_OTHER_TIERS = 100
+
+RATE_LIMIT_BY_TIER: Mapping[str, int] = MappingProxyType(
+    {"pro": 100, "business": 1000, "enterprise": UNLIMITED}
+)
+"""Requests per user, per route and per 60 s."""
+
+_RANK_BY_TIER = {"free": 0, "creator": 1, "pro": 2, "business": 3, "enterprise": 4}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Account:
+    """One user of the service."""
+
+    id: str
+    name: str
+    email: str
+    role: str
+    tier: str
+    is_approved: bool
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether tier gates and rate limits are bypassed."""
+        return self.role == "admin"
+
+    def reaches(self, tier: str) -> bool:
+        """Whether the account's tier is at least this one; a custom tier ranks as pro."""
+        return _RANK_BY_TIER.get(self.tier, _RANK_BY_TIER["pro"]) >= _RANK_BY_TIER[tier]
+
+    @property
+    def rate_limit(self) -> int:
+        """Requests per window and route, or ``UNLIMITED``."""
+        return UNLIMITED if self.is_admin else RATE_LIMIT_BY_TIER.get(self.tier, _LIMIT_OF_OTHER_TIERS)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Key:
+    """One API key: ``state`` is ``active``, ``revoked`` or ``legacy``."""
+
+    id: int
+    name: str
+    secret: str
+    capabilities: frozenset[str]
+    state: str
+    webhook_url: str | None
+    account: Account
+
+
+_SELECT_KEY = """
+SELECT keys.id, keys.name, secret, capabilities, state, webhook_url,
+       accounts.id, accounts.name, email, role, tier, is_approved
+FROM keys JOIN accounts ON accounts.id = keys.account_id
+"""
+
+
+def find_key(store: Store, secret: str) -> Key | None:
+    """The key with exactly this secret, whatever its state."""
+    row = store.row(f"{_SELECT_KEY} WHERE sha256(secret) = ?", digest(secret))
+    return _key(row) if row and hmac.compare_digest(row[2].encode(), secret.encode()) else None
+
+
+def find_key_where(store: Store, condition: str, values: Mapping[str, Any]) -> Key | None:
+    """A key that meets a condition on the columns."""
+    row = store.row(f"{_SELECT_KEY} WHERE {condition} LIMIT 1", values)
+    return _key(row) if row else None
+
+
+def find_key_by_name(store: Store, name: str) -> Key:
+    """A seeded or minted key."""
+    return _key(store.row(f"{_SELECT_KEY} WHERE keys.name = ?", name))
+
+
+def as_user(account: Account) -> dict[str, Any]:
+    """The account as whoami shows it."""
+    return {
+        "id": account.id,
+        "email": account.email,
+        "role": account.role,
+        "tier": account.tier,
+        "approved": account.is_approved,
+    }
+
+
+def find_account(store: Store, name: str) -> tuple[str, str] | None:
+    """The id and tier of the account with this name."""
+    row: tuple[str, str] | None = store.row("SELECT id, tier FROM accounts WHERE name = ?", name)
+    return row
+
+
+def is_account(store: Store, account_id: object) -> bool:
+    """Whether there is an account with this id."""
+    return isinstance(account_id, str) and bool(store.row("SELECT 1 FROM accounts WHERE id = ?", account_id))
+
+
+def add_account(
+    store: Store,
+    *,
+    account_id: str,
+    name: str,
+    tier: str,
+    role: str = "user",
+    is_approved: bool = True,
+    balance_credits: int,
+    grant_credits: int | None = None,
+) -> None:
+    """Open an account.
+
+    Args:
+        store: Where it is kept.
+        account_id: What whoami shows as ``id``.
+        name: Unique; the control plane names accounts by it.
+        tier: Any text: custom tiers exist.
+        role: ``user`` or ``admin``.
+        is_approved: Whether its keys are accepted at all.
+        balance_credits: What it can spend.
+        grant_credits: What is left of a trial grant; None where there never was one.
+    """
+    store.write(
+        "INSERT INTO accounts (id, name, email, role, tier, is_approved, credits, grant_credits)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            account_id,
+            name,
+            f"{name}@sandbox.example",
+            role,
+            tier,
+            is_approved,
+            balance_credits,
+            grant_credits,
+        ),
+    )
+
+
+def add_key(
+    store: Store,
+    *,
+    name: str,
+    secret: str,
+    account_id: str,
+    capabilities: Collection[str],
+    state: str = "active",
+    webhook_url: str | None = None,
+    webhook_secret: str | None = None,
+) -> None:
+    """Mint a key that holds exactly these capabilities."""
+    store.write(
+        "INSERT INTO keys (name, secret, account_id, capabilities, state, webhook_url, webhook_secret)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (name, secret, account_id, " ".join(sorted(capabilities)), state, webhook_url, webhook_secret),
+    )
+
+
+def _key(row: Any) -> Key:
+    return Key(
+        id=row[0],
+        name=row[1],
+        secret=row[2],
+        capabilities=frozenset(row[3].split()),
+        state=row[4],
+        webhook_url=row[5],
+        account=Account(
+            id=row[6], name=row[7], email=row[8], role=row[9], tier=row[10], is_approved=bool(row[11])
+        ),
+    )

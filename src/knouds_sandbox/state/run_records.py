@@ -1,0 +1,259 @@
+"""Runs and what they cost: every run is one row, which is execution, usage row and receipt in one.
+
+So a run's answer, its poll and its usage row cannot disagree. Credits are taken when a run is accepted, in
+the same transaction, and given back when the provider fails; a cancelled run stays charged (overview).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from knouds_sandbox.envelopes import Refusal
+from knouds_sandbox.state.store import Store
+
+IN_FLIGHT = ("processing", "cancel_requested")
+
+KEPT_RUNS = 500_000
+"""So many runs are remembered; what is older and has ended is forgotten."""
+_FORGOTTEN_AT_ONCE = 1_000
+
+_COLUMNS = (
+    "id, request_id, execution_id, account_id, key_id, source, workflow_slug, model_ids, status,"
+    " credits, is_granted, outcome, created_unix_s, due_unix_s, cancel_unix_s, ended_unix_s"
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredRun:
+    """One run; ``outcome`` is ``{"result": …}`` or ``{"error": {code, message}}``, fixed at acceptance.
+
+    ``source`` is ``api-slim``, ``api-workflow`` or ``canvas``; a synchronous run has no ``execution_id``.
+    """
+
+    id: int
+    request_id: str
+    execution_id: str | None
+    account_id: str
+    key_id: int | None
+    source: str
+    workflow_slug: str | None
+    model_ids: tuple[str, ...]
+    status: str
+    cost_credits: int
+    is_granted: bool
+    outcome: dict[str, Any]
+    created_unix_s: float
+    due_unix_s: float
+    cancel_unix_s: float | None
+    ended_unix_s: float | None
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether the provider's answer is a failure."""
+        return "error" in self.outcome
+
+    @property
+    def charged_credits(self) -> int:
+        """What the account paid itself: nothing where a trial grant paid."""
+        return 0 if self.is_granted else self.cost_credits
+
+
+def charge(
+    store: Store, account_id: str, cost_credits: int, *, forgives: Callable[[int, bool], bool]
+) -> bool:
+    """Take credits inside the caller's transaction, from a trial grant if it suffices.
+
+    Args:
+        store: Where they are kept.
+        account_id: Whose they are.
+        cost_credits: How many.
+        forgives: Given the cost and whether there is a trial grant: whether to take no more than is left.
+
+    Returns:
+        Whether a trial grant paid.
+
+    Raises:
+        Refusal: 402 ``grant_exhausted`` or ``INSUFFICIENT_CREDITS``; nothing is taken.
+    """
+    balance, grant = store.row("SELECT credits, grant_credits FROM accounts WHERE id = ?", account_id)
+    if grant is not None and grant >= cost_credits:
+        store.write(
+            "UPDATE accounts SET grant_credits = grant_credits - ? WHERE id = ?", (cost_credits, account_id)
+        )
+        return True
+    if balance < cost_credits and not forgives(cost_credits, grant is not None):
+        refuse_payment(cost_credits, has_grant=grant is not None)
+    if taken_credits := min(balance, cost_credits):
+        store.write("UPDATE accounts SET credits = credits - ? WHERE id = ?", (taken_credits, account_id))
+    return False
+
+
+def refuse_payment(cost_credits: int, *, has_grant: bool) -> NoReturn:
+    """Refuse a run that costs more than is left.
+
+    Raises:
+        Refusal: Always, with 402.
+    """
+    if has_grant:
+        raise Refusal(402, "grant_exhausted", "The trial grant is used up.")
+    raise Refusal(402, "INSUFFICIENT_CREDITS", f"The run costs {cost_credits} credits, more than are left.")
+
+
+def accept_run(
+    store: Store,
+    *,
+    request_id: str,
+    execution_id: str | None,
+    account_id: str,
+    key_id: int | None,
+    source: str,
+    workflow_slug: str | None,
+    model_ids: Sequence[str],
+    cost_credits: int,
+    is_granted: bool,
+    outcome: dict[str, Any],
+    duration_s: float,
+) -> StoredRun:
+    """Record a run that is charged and on its way, inside the caller's transaction."""
+    now = time.time()
+    cursor = store.write(
+        "INSERT INTO runs (request_id, execution_id, account_id, key_id, source, workflow_slug, model_ids,"
+        " status, credits, is_granted, outcome, created_unix_s, due_unix_s)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, 'processing', ?, ?, ?, ?, ?)",
+        (
+            request_id,
+            execution_id,
+            account_id,
+            key_id,
+            source,
+            workflow_slug,
+            json.dumps(model_ids),
+            cost_credits,
+            is_granted,
+            json.dumps(outcome),
+            now,
+            now + duration_s,
+        ),
+    )
+    run_id = cursor.lastrowid or 0
+    if run_id > KEPT_RUNS and run_id % _FORGOTTEN_AT_ONCE == 0:
+        forget_old_runs(store, run_id)
+    return StoredRun(
+        id=run_id,
+        request_id=request_id,
+        execution_id=execution_id,
+        account_id=account_id,
+        key_id=key_id,
+        source=source,
+        workflow_slug=workflow_slug,
+        model_ids=tuple(model_ids),
+        status="processing",
+        cost_credits=cost_credits,
+        is_granted=is_granted,
+        outcome=outcome,
+        created_unix_s=now,
+        due_unix_s=now + duration_s,
+        cancel_unix_s=None,
+        ended_unix_s=None,
+    )
+
+
+def end_run(store: Store, run: StoredRun, status: str, *, charged_credits: int | None = None) -> None:
+    """Give a run its final status inside the caller's transaction.
+
+    What is charged is what it costs, nothing where it failed, or ``charged_credits``.
+    """
+    if charged_credits is None:
+        charged_credits = 0 if status == "failed" else run.cost_credits
+    ended = store.write(
+        "UPDATE runs SET status = ?, ended_unix_s = ?, credits = ? WHERE id = ? AND request_id = ?",
+        (status, time.time(), charged_credits, run.id, run.request_id),
+    )
+    if not ended.rowcount:  # the state was reset meanwhile
+        return
+    if charged_credits != run.cost_credits:
+        column = "grant_credits" if run.is_granted else "credits"
+        store.write(
+            f"UPDATE accounts SET {column} = {column} + ? WHERE id = ?",  # noqa: S608 - one of two column names
+            (run.cost_credits - charged_credits, run.account_id),
+        )
+
+
+def forget_old_runs(store: Store, last_id: int) -> None:
+    """Delete ended runs and their deliveries, but for the last ``KEPT_RUNS``."""
+    until = last_id - KEPT_RUNS
+    store.write("DELETE FROM deliveries WHERE run_id <= ? AND next_unix_s IS NULL", (until,))
+    store.write(
+        "DELETE FROM runs WHERE id <= ? AND ended_unix_s IS NOT NULL"
+        " AND id NOT IN (SELECT run_id FROM deliveries)",
+        (until,),
+    )
+
+
+def cancel_when_due(store: Store, run: StoredRun) -> None:
+    """Have a run end as cancelled, with nobody asking."""
+    store.write("UPDATE runs SET cancel_unix_s = due_unix_s WHERE id = ?", (run.id,))
+
+
+def request_cancel(store: Store, run: StoredRun, *, at_unix_s: float) -> None:
+    """Note that the provider was asked to stop, and when it will have."""
+    store.write(
+        "UPDATE runs SET status = 'cancel_requested', cancel_unix_s = ?"
+        " WHERE id = ? AND status = 'processing'",
+        (at_unix_s, run.id),
+    )
+
+
+def find_run(store: Store, run_id: int) -> StoredRun | None:
+    """The run with this row id."""
+    row = store.row(f"SELECT {_COLUMNS} FROM runs WHERE id = ?", run_id)  # noqa: S608 - constant column names
+    return _run(row) if row else None
+
+
+def find_execution(store: Store, execution_id: str) -> StoredRun | None:
+    """The asynchronous run with this execution id, whoever owns it."""
+    row = store.row(f"SELECT {_COLUMNS} FROM runs WHERE execution_id = ?", execution_id)  # noqa: S608 - the same
+    return _run(row) if row else None
+
+
+def last_run_id(store: Store) -> int:
+    """The row id of the newest run, 0 before the first."""
+    return store.row("SELECT max(id) FROM runs")[0] or 0
+
+
+def runs_in_flight(store: Store) -> list[StoredRun]:
+    """Every run that has not ended."""
+    return [
+        _run(row)
+        for row in store.rows(f"SELECT {_COLUMNS} FROM runs WHERE ended_unix_s IS NULL")  # noqa: S608 - the same
+    ]
+
+
+def select_runs(store: Store, condition: str, values: dict[str, Any]) -> list[StoredRun]:
+    """The runs that meet a condition on the columns, in its order."""
+    return [_run(row) for row in store.rows(f"SELECT {_COLUMNS} FROM runs WHERE {condition}", values)]  # noqa: S608
+
+
+def _run(row: Any) -> StoredRun:
+    return StoredRun(
+        id=row[0],
+        request_id=row[1],
+        execution_id=row[2],
+        account_id=row[3],
+        key_id=row[4],
+        source=row[5],
+        workflow_slug=row[6],
+        model_ids=tuple(json.loads(row[7])),
+        status=row[8],
+        cost_credits=row[9],
+        is_granted=bool(row[10]),
+        outcome=json.loads(row[11]),
+        created_unix_s=row[12],
+        due_unix_s=row[13],
+        cancel_unix_s=row[14],
+        ended_unix_s=row[15],
+    )

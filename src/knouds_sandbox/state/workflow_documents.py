@@ -1,0 +1,217 @@
+"""Workflow documents: what is accepted, how a slug is made, and what a document says about running it.
+
+Source: docs, workflow CRUD and workflow schema. The spelling of node types is assumed.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from knouds_sandbox.envelopes import invalid_body
+from knouds_sandbox.providers import MODELS, ProviderModel
+
+REQUEST_INPUT = "requestInput"
+RESPONSE_OUTPUT = "responseOutput"
+_MAX_TEXT = 10_000
+MAX_SLUG = 80
+_DEFAULTS = MappingProxyType(
+    {
+        "name": "Untitled",
+        "description": "",
+        "viewport": {"x": 0, "y": 0, "zoom": 1},
+        "publicPlayground": False,
+        "folderId": None,
+    }
+)
+
+
+def make_slug(name: str, *, joiner: str = "-") -> str:
+    """Make a slug from a name: lowercase letters, digits and hyphens; ``workflow`` where nothing is left."""
+    return joined_words(plain(name).lower(), joiner)
+
+
+def plain(name: str) -> str:
+    """A name without whatever is not in ASCII; letters lose their marks."""
+    return unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+
+
+def joined_words(text: str, joiner: str) -> str:
+    """The letters and digits of a text, joined, up to the greatest length of a slug."""
+    joined = re.sub(r"[^A-Za-z0-9]+", joiner, text).strip("-_")
+    return joined[:MAX_SLUG].strip("-_") or "workflow"
+
+
+def new_members(body: Any) -> dict[str, Any]:
+    """Take from the body of a create what belongs to a document; what is left out takes its default.
+
+    Raises:
+        Refusal: 400 ``INVALID_BODY``.
+    """
+    members = changed_members(body)
+    if "name" not in members:
+        raise invalid_body("A workflow needs a name.")
+    return dict(_DEFAULTS) | {"nodes": [], "edges": [], "tags": []} | members
+
+
+def changed_members(body: Any) -> dict[str, Any]:
+    """Take from a body what belongs to a document.
+
+    What the server sets (slug, createdBy, updatedAt) and unknown members are left out.
+
+    Raises:
+        Refusal: 400 ``INVALID_BODY``.
+    """
+    if not isinstance(body, dict):
+        raise invalid_body("The document is no JSON object.")
+    members = {}
+    for member, (is_valid, expected) in MEMBERS.items():
+        if member in body:
+            if not is_valid(body[member]):
+                raise invalid_body(f"{member} is not {expected}.")
+            members[member] = body[member]
+    for edge in members.get("edges", ()):
+        edge.setdefault("sourceHandle", None)
+        edge.setdefault("targetHandle", None)
+    return members
+
+
+def fields(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The fields of the Request Input node; empty without one."""
+    declared = [
+        field
+        for node in document["nodes"]
+        if node["type"] == REQUEST_INPUT and isinstance(node["data"].get("fields"), list)
+        for field in node["data"]["fields"]
+    ]
+    return [
+        field
+        for field in declared
+        if isinstance(field, dict)
+        and isinstance(field.get("name"), str)
+        and isinstance(field.get("type"), str)
+    ]
+
+
+def defaults(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by field name that a run takes where its inputs leave them out."""
+    return {field["name"]: field.get("default") for field in fields(document)}
+
+
+def generators(document: Mapping[str, Any]) -> list[tuple[ProviderModel, dict[str, Any]]]:
+    """The models that a run calls, each with the settings of its node."""
+    return [
+        (MODELS[node["data"]["modelId"]], node["data"])
+        for node in document["nodes"]
+        if isinstance(node["data"].get("modelId"), str) and node["data"]["modelId"] in MODELS
+    ]
+
+
+def estimated_credits(document: Mapping[str, Any]) -> int | None:
+    """What a run with every default costs; None without generator nodes."""
+    found = generators(document)
+    values = defaults(document)
+    return sum(model.cost_credits(settings | values) for model, settings in found) if found else None
+
+
+def summary(document: Mapping[str, Any], *, is_template: bool) -> dict[str, Any]:
+    """The document's line in the list."""
+    return {
+        "slug": document["slug"],
+        "name": document["name"],
+        "description": document["description"],
+        "tags": document["tags"],
+        "isTemplate": is_template,
+        "hidden": False,
+        "archived": False,
+        "createdBy": document["createdBy"],
+        "estimatedCreditCost": estimated_credits(document),
+        "folderId": document["folderId"],
+        "updatedAt": document["updatedAt"],
+    }
+
+
+def schema(document: Mapping[str, Any], *, with_cost: bool) -> dict[str, Any]:
+    """Describe the Request Input node for whoever builds a form."""
+    described: dict[str, Any] = {
+        "fields": fields(document),
+        "values": defaults(document),
+        "name": document["name"],
+        "description": document["description"],
+    }
+    return described | ({"estimatedCreditCost": estimated_credits(document)} if with_cost else {})
+
+
+def is_folder(value: Any) -> bool:
+    """Whether this names a folder, or the root."""
+    return value is None or (isinstance(value, str) and 0 < len(value) <= _MAX_TEXT)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= _MAX_TEXT
+
+
+def _is_name(value: Any) -> bool:
+    return _is_text(value) and bool(value.strip())
+
+
+def _is_number(value: Any) -> bool:
+    return (isinstance(value, int) and not isinstance(value, bool)) or (
+        isinstance(value, float) and math.isfinite(value)
+    )
+
+
+def _are_tags(value: Any) -> bool:
+    return isinstance(value, list) and all(_is_text(tag) for tag in value)
+
+
+def _has_numbers(value: Any, *names: str) -> bool:
+    return isinstance(value, dict) and all(_is_number(value.get(name)) for name in names)
+
+
+def _are_nodes(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(node, dict)
+        and _is_text(node.get("id"))
+        and _is_text(node.get("type"))
+        and _has_numbers(node.get("position"), "x", "y")
+        and isinstance(node.get("data"), dict)
+        for node in value
+    )
+
+
+def _are_edges(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(edge, dict)
+        and all(_is_text(edge.get(name)) for name in ("id", "source", "target"))
+        and all(edge.get(name) is None or _is_text(edge[name]) for name in ("sourceHandle", "targetHandle"))
+        for edge in value
+    )
+
+
+def _is_viewport(value: Any) -> bool:
+    return _has_numbers(value, "x", "y", "zoom")
+
+
+def _is_bool(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_description(value: Any) -> bool:
+    return value is None or _is_text(value)
+
+
+MEMBERS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "name": (_is_name, "a text with something in it"),
+    "description": (_is_description, "a text"),
+    "tags": (_are_tags, "a list of texts"),
+    "nodes": (_are_nodes, "a list of nodes with id, type, position and data"),
+    "edges": (_are_edges, "a list of edges with id, source and target"),
+    "viewport": (_is_viewport, "an object of the numbers x, y and zoom"),
+    "publicPlayground": (_is_bool, "a boolean"),
+    "folderId": (is_folder, "a text or null"),
+}

@@ -1,0 +1,179 @@
+"""Webhooks: one signed POST per ended execution, tried again until the receiver takes it.
+
+A delivery is written in the transaction that ends the execution, so none is lost; after a crash it may come
+twice, which is why receivers deduplicate. Source: docs, webhooks. The schedule of retries is assumed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import hmac
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from knouds_sandbox.access.capabilities import meets
+from knouds_sandbox.envelopes import as_json
+from knouds_sandbox.fault_points import ActiveEdits, Point
+from knouds_sandbox.receivers import ReceiverRefused, ReceiverRules
+from knouds_sandbox.state.run_records import StoredRun
+from knouds_sandbox.state.store import Store
+
+RETRY_AFTER_S = (1, 4, 15, 60, 240)
+"""Pauses between attempts, before ``time_scale``; after the last one a delivery is given up."""
+
+_TIMEOUT_S = 5
+_BATCH = 100
+_KEPT_ANSWERS = 1000
+
+
+def sign(body: bytes, *, secret: str, at_unix_s: int) -> str:
+    """The value of X-Knouds-Signature: HMAC-SHA256 over ``<t>.<raw body>``."""
+    digest = hmac.new(secret.encode(), f"{at_unix_s}.".encode() + body, hashlib.sha256).hexdigest()
+    return f"t={at_unix_s},v1={digest}"
+
+
+@dataclass(kw_only=True, slots=True)
+class Signing:
+    """What is signed, when, in the attempt of this number from 0."""
+
+    body: bytes
+    at_unix_s: int
+    attempt: int
+
+
+def queue_delivery(store: Store, run: StoredRun, status: str, *, edits: ActiveEdits) -> bool:
+    """Write the delivery of an ended run inside the caller's transaction; False where none is wanted."""
+    key = store.row("SELECT webhook_url, webhook_secret, capabilities FROM keys WHERE id = ?", run.key_id)
+    if key is None or key[0] is None:
+        return False
+    if not meets(key[2].split(), "webhook:receive") and not edits.at(Point.RECEIVER, ""):
+        return False
+    payloads = [_payload(run, status)]
+    for edit in edits.at(Point.DELIVERY, ""):
+        payloads = edit(run, payloads)
+    for payload in payloads:
+        store.write(
+            "INSERT INTO deliveries (run_id, url, secret, body, next_unix_s) VALUES (?, ?, ?, ?, ?)",
+            (run.id, key[0], key[1], as_json(payload), time.time()),
+        )
+    return True
+
+
+def _payload(run: StoredRun, status: str) -> dict[str, Any]:
+    payload: dict[str, Any] = {
+        "event": f"execution.{status}",
+        "executionId": run.execution_id,
+        "requestId": run.request_id,
+        "userId": run.account_id,
+        "workflowSlug": run.workflow_slug,
+        "modelIds": list(run.model_ids),
+        "status": status,
+    }
+    return payload if status == "cancelled" else payload | run.outcome
+
+
+class Deliverer:
+    """Sends what is queued; one per sandbox."""
+
+    def __init__(self, *, store: Store, time_scale: float, edits: ActiveEdits, rules: ReceiverRules) -> None:
+        """Prepare; nothing happens until ``serve`` runs."""
+        self._store = store
+        self._time_scale = time_scale
+        self._edits = edits
+        self._rules = rules
+        self._woken = asyncio.Event()
+        self._task_by_delivery: dict[int, asyncio.Task[None]] = {}
+        self.answer_by_delivery: dict[int, str] = {}
+
+    def wake(self) -> None:
+        """Say that something was queued."""
+        self._woken.set()
+
+    def forget(self) -> None:
+        """Break off what is under way, for a store that is emptied."""
+        for task in self._task_by_delivery.values():
+            task.cancel()
+        self._task_by_delivery.clear()
+        self.answer_by_delivery.clear()
+
+    async def serve(self) -> None:
+        """Deliver what is due, for ever; a slow receiver holds up no other."""
+        async with (
+            httpx.AsyncClient(timeout=_TIMEOUT_S, trust_env=False) as client,
+            asyncio.TaskGroup() as tasks,
+        ):
+            while True:
+                self._woken.clear()
+                now, next_unix_s = time.time(), None
+                for delivery_id, at_unix_s in self._waiting():
+                    if at_unix_s > now:
+                        next_unix_s = at_unix_s
+                        break
+                    self._task_by_delivery[delivery_id] = tasks.create_task(
+                        self._attempt(client, delivery_id)
+                    )
+                await self._sleep_until(next_unix_s)
+
+    def _waiting(self) -> list[tuple[int, float]]:
+        waiting = self._store.rows(
+            "SELECT id, next_unix_s FROM deliveries WHERE next_unix_s IS NOT NULL"
+            " ORDER BY next_unix_s LIMIT ?",
+            _BATCH + len(self._task_by_delivery),
+        )
+        return [delivery for delivery in waiting if delivery[0] not in self._task_by_delivery][:_BATCH]
+
+    async def _sleep_until(self, at_unix_s: float | None) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(
+                self._woken.wait(), None if at_unix_s is None else max(0.0, at_unix_s - time.time())
+            )
+
+    async def _attempt(self, client: httpx.AsyncClient, delivery_id: int) -> None:
+        url, secret, body, attempts = self._store.row(
+            "SELECT url, secret, body, attempts FROM deliveries WHERE id = ?", delivery_id
+        )
+        signing = Signing(body=body, at_unix_s=int(time.time()), attempt=attempts)
+        for edit in self._edits.at(Point.SIGNING, ""):
+            edit(signing)
+        signature = sign(signing.body, secret=secret, at_unix_s=signing.at_unix_s)
+        for edit in self._edits.at(Point.SIGNATURE, ""):
+            signature = edit(signature)
+        headers = {"Content-Type": "application/json", "X-Knouds-Signature": signature}
+        answer = await self._send(client, httpx.URL(url), body, headers)
+        is_taken = answer.startswith("2")
+        self.answer_by_delivery[delivery_id] = answer
+        if len(self.answer_by_delivery) > _KEPT_ANSWERS:
+            del self.answer_by_delivery[next(iter(self.answer_by_delivery))]
+        is_last = is_taken or attempts >= len(RETRY_AFTER_S)
+        next_unix_s = None if is_last else time.time() + RETRY_AFTER_S[attempts] * self._time_scale
+        self._store.write(
+            "UPDATE deliveries SET attempts = attempts + 1, next_unix_s = ? WHERE id = ?",
+            (next_unix_s, delivery_id),
+        )
+        self._task_by_delivery.pop(delivery_id, None)
+        self._woken.set()
+
+    async def _send(
+        self, client: httpx.AsyncClient, url: httpx.URL, body: bytes, headers: dict[str, str]
+    ) -> str:
+        """Post to the first address of the receiver that can be reached; the status, or why there is none."""
+        extensions = {"sni_hostname": url.raw_host.decode("ascii")}
+        headers = headers | {"Host": url.netloc.decode("ascii")}
+        if url.scheme == "https":  # connections are kept by address, and another name may have the same
+            headers["Connection"] = "close"
+        try:
+            for address in await self._rules.addresses(str(url)):
+                with contextlib.suppress(httpx.ConnectError):
+                    there = url.copy_with(host=address)
+                    request = client.build_request(
+                        "POST", there, content=body, headers=headers, extensions=extensions
+                    )
+                    return str((await client.send(request)).status_code)
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ReceiverRefused) as problem:
+            return f"{type(problem).__name__}: {problem}"
+        return "not reached"
