@@ -35,7 +35,8 @@ from typing import TypeVar
 from knouds_harness.errors import ExitCode, HarnessError
 from knouds_harness.runs.record import read_run
 from knouds_harness.runs.verdicts import Verdict
-from knouds_sandbox.faults import FAULTS, Fault, check_faults
+from knouds_sandbox.faults import FAULTS, check_faults
+from knouds_sandbox.faults.fault import Fault
 from knouds_sandbox.variants import VARIANTS
 
 SEED = 1
@@ -196,9 +197,10 @@ def show_healthy(checked: Checked) -> str:
 
 def chosen_faults(ids: Sequence[str], *, sample: int | None) -> list[Fault]:
     """The faults asked for; a sample is the same each time, as long as the faults are."""
-    wanted = check_faults(ids) or {fault.id for fault in FAULTS}
-    faults = [fault for fault in FAULTS if fault.id in wanted]
-    return random.Random(SEED).sample(faults, min(sample, len(faults))) if sample is not None else faults
+    faults = check_faults(ids) or FAULTS
+    return (
+        random.Random(SEED).sample(faults, min(sample, len(faults))) if sample is not None else list(faults)
+    )
 
 
 def print_score(score: Score) -> None:

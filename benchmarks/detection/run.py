@@ -15,7 +15,6 @@ npm is put into the user's cache. What cannot be had is said, and left out.
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import random
 import shutil
@@ -38,19 +37,11 @@ from counted import Counted, counted_sandbox
 from peers import PeerFailed
 from prepared import SEEDING_REQUESTS, SEEDING_RUNS
 
+from knouds_sandbox.faults import FAULTS
+
 SEED = 1
 HEALTHY = ("healthy-1", "healthy-2", "healthy-3")
-FAMILIES = (
-    "envelopes",
-    "authentication",
-    "capabilities",
-    "workflows",
-    "runs",
-    "executions",
-    "usage",
-    "rate_limits",
-    "webhooks",
-)
+FAMILIES = tuple(dict.fromkeys(fault.family for fault in FAULTS))
 RESULTS = Path("reports/runs/detection.jsonl")
 MORE_KEYS = "schemathesis, more keys"
 PLAIN = "schemathesis, full key"
@@ -99,13 +90,8 @@ TOOLS: Mapping[str, tuple[Callable[[], str], Measure]] = {
 
 
 def family_by_fault() -> dict[str, str]:
-    """Every fault, in the order of the families' tables."""
-    return {
-        fault: family
-        for family in FAMILIES
-        for faults in importlib.import_module(f"knouds_sandbox.faults.{family}").FAULTS.values()
-        for fault in faults
-    }
+    """Every fault."""
+    return {fault.id: fault.family for fault in FAULTS}
 
 
 def sample(every: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""Faults: what a key may do."""
+"""Faults: which key may do what."""
 
 from __future__ import annotations
 
@@ -7,87 +7,10 @@ from collections.abc import Callable
 from knouds_sandbox.access.capabilities import Asked, meets
 from knouds_sandbox.calls import HandlerCall
 from knouds_sandbox.fault_points import Edit, Point
-from knouds_sandbox.faults.editing import Edits, at, on_refusal, refused, with_status, with_value, without
-from knouds_sandbox.faults.fault_types import Subtle, Table
+from knouds_sandbox.faults.editing import at, on_refusal, refused, with_status, with_value, without
+from knouds_sandbox.faults.fault import fault
 from knouds_sandbox.handlers import workflows
 from knouds_sandbox.state.workflow_records import change_workflow, delete_workflow
-
-FAULTS: Table = {
-    "capability.missing-is-403-denied": {
-        "capability-workflow-run-unchecked": "Running a workflow needs no capability.",
-        "capability-model-run-unchecked": "Running a model needs no capability.",
-        "capability-list-unchecked": "Listing workflows needs no capability.",
-        "capability-schema-unchecked": "A workflow's schema needs no capability.",
-        "capability-move-unchecked": "Moving a workflow needs no capability.",
-        "capability-cancel-unchecked": "Cancelling an execution needs no capability.",
-        "capability-denied-is-404": "A key without the capability gets a 404.",
-        "capability-denied-is-401": "A key without the capability gets a 401.",
-        "capability-denied-has-retired-code": "The denial has the retired code SCOPE_DENIED.",
-    },
-    "capability.denied-names-required": {
-        "capability-denied-names-nothing": "The denial has no `required`.",
-        "capability-denied-names-another": "The denial always requires webhook:receive.",
-        "capability-denied-names-old-scope": "The denial requires a retired scope.",
-    },
-    "capability.exact-is-admitted": {
-        "capability-cancel-alone-refused": Subtle("execution:cancel by itself admits nothing."),
-        "capability-async-needs-receive": Subtle("workflow:run alone admits no asynchronous run."),
-        "capability-schema-needs-run": Subtle("workflow:read by itself does not open a schema."),
-        "capability-write-alone-cannot-move": Subtle("workflow:write by itself does not admit moving."),
-    },
-    "capability.orthogonal": {
-        "capability-write-implies-read": "workflow:write implies workflow:read.",
-        "capability-run-implies-read": "workflow:run implies workflow:read.",
-        "capability-run-implies-model-run": "workflow:run implies model:run.",
-        "capability-read-implies-execution-read": "workflow:read implies execution:read.",
-        "capability-cancel-implies-execution-read": "execution:cancel implies execution:read.",
-        "capability-receive-implies-execution-read": Subtle("webhook:receive implies execution:read."),
-        "capability-read-and-run-imply-write": Subtle(
-            "workflow:read and workflow:run together imply workflow:write."
-        ),
-        "capability-read-implies-cancel": Subtle("execution:read implies execution:cancel."),
-    },
-    "capability.resource-wildcard-is-admitted": {
-        "capability-wildcard-ignored": "A resource's wildcard admits nothing.",
-        "capability-wildcard-lacks-cancel": Subtle("execution:* does not admit cancelling."),
-        "capability-wildcard-lacks-writing": Subtle("workflow:* does not admit writing."),
-    },
-    "capability.wildcard-stays-in-resource": {
-        "capability-wildcard-crosses-resources": "A wildcard admits every resource.",
-        "capability-model-wildcard-reads-workflows": Subtle("model:* admits workflow:read."),
-    },
-    "capability.star-is-admitted": {
-        "capability-star-lacks-executions": Subtle("* does not admit executions."),
-        "capability-star-lacks-writing": Subtle("* does not admit writing."),
-    },
-    "capability.bound-form-is-admitted": {
-        "capability-bound-workflow-ignored": "A key bound to a workflow may not run it.",
-        "capability-bound-model-ignored": "A key bound to a model may not run it.",
-        "capability-bound-form-not-asynchronously": Subtle("A bound key may not run asynchronously."),
-    },
-    "capability.bound-form-is-exact": {
-        "capability-bound-form-runs-any": "A key bound to one workflow or model runs any.",
-        "capability-bound-form-matches-longer": Subtle("A bound key runs names that begin with its own."),
-        "capability-bound-form-matches-shorter": Subtle("A bound key runs names that its own begins with."),
-        "capability-bound-form-matches-end": Subtle("A bound key runs names that end with its own."),
-        "capability-bound-form-runs-any-asynchronously": Subtle("A bound key runs any asynchronously."),
-    },
-    "capability.bound-form-only-runs": {
-        "capability-bound-form-reads": "A key bound to a workflow may read.",
-        "capability-bound-form-writes": "A key bound to a workflow may write.",
-    },
-    "capability.any-valid-key-suffices": {
-        "capability-whoami-needs-read": "whoami wants workflow:read.",
-        "capability-usage-needs-execution-read": "Usage wants execution:read.",
-        "capability-usage-models-needs-model-run": "Usage models wants model:run.",
-    },
-    "capability.denial-has-no-effect": {
-        "capability-denied-create-happens": Subtle("A denied create leaves a workflow behind."),
-        "capability-denied-update-happens": Subtle("A denied update changes the workflow."),
-        "capability-denied-move-happens": Subtle("A denied move changes the folder."),
-        "capability-denied-delete-happens": Subtle("A denied delete deletes."),
-    },
-}
 
 _DENIED = "CAPABILITY_DENIED"
 
@@ -153,87 +76,295 @@ def _bound_form_may(verb: str) -> Edit:
     )
 
 
-async def _create(call: HandlerCall) -> None:
-    await workflows.create_workflow(call)
+@fault("capability.missing-is-403-denied")
+def capability_workflow_run_unchecked() -> Edit:
+    """Running a workflow needs no capability."""
+    return _unchecked("runWorkflow")
 
 
-async def _update(call: HandlerCall) -> None:
-    change_workflow(call.store, workflows.own_workflow(call), {"description": "changed although denied"})
+@fault("capability.missing-is-403-denied")
+def capability_model_run_unchecked() -> Edit:
+    """Running a model needs no capability."""
+    return _unchecked("runModel")
 
 
-async def _move(call: HandlerCall) -> None:
-    change_workflow(call.store, workflows.own_workflow(call), {"folderId": "moved-although-denied"})
+@fault("capability.missing-is-403-denied")
+def capability_list_unchecked() -> Edit:
+    """Listing workflows needs no capability."""
+    return _unchecked("listWorkflows")
 
 
-async def _delete(call: HandlerCall) -> None:
-    delete_workflow(call.store, workflows.own_workflow(call).slug)
+@fault("capability.missing-is-403-denied")
+def capability_schema_unchecked() -> Edit:
+    """A workflow's schema needs no capability."""
+    return _unchecked("getWorkflowSchema")
 
 
-EDITS: Edits = {
-    "capability-workflow-run-unchecked": _unchecked("runWorkflow"),
-    "capability-model-run-unchecked": _unchecked("runModel"),
-    "capability-list-unchecked": _unchecked("listWorkflows"),
-    "capability-schema-unchecked": _unchecked("getWorkflowSchema"),
-    "capability-move-unchecked": _unchecked("moveWorkflow"),
-    "capability-cancel-unchecked": _unchecked("cancelExecution"),
-    "capability-denied-is-404": on_refusal(refused(404, "NOT_FOUND"), code=_DENIED),
-    "capability-denied-is-401": on_refusal(with_status(401), code=_DENIED),
-    "capability-denied-has-retired-code": on_refusal(with_value("code", "SCOPE_DENIED"), code=_DENIED),
-    "capability-denied-names-nothing": on_refusal(without("required"), code=_DENIED),
-    "capability-denied-names-another": on_refusal(with_value("required", ["webhook:receive"]), code=_DENIED),
-    "capability-denied-names-old-scope": on_refusal(with_value("required", "deployment"), code=_DENIED),
-    "capability-cancel-alone-refused": _refuses(lambda asked: asked.held == {"execution:cancel"}),
-    "capability-async-needs-receive": at(
+@fault("capability.missing-is-403-denied")
+def capability_move_unchecked() -> Edit:
+    """Moving a workflow needs no capability."""
+    return _unchecked("moveWorkflow")
+
+
+@fault("capability.missing-is-403-denied")
+def capability_cancel_unchecked() -> Edit:
+    """Cancelling an execution needs no capability."""
+    return _unchecked("cancelExecution")
+
+
+@fault("capability.missing-is-403-denied")
+def capability_denied_is_404() -> Edit:
+    """A key without the capability gets a 404."""
+    return on_refusal(refused(404, "NOT_FOUND"), code=_DENIED)
+
+
+@fault("capability.missing-is-403-denied")
+def capability_denied_is_401() -> Edit:
+    """A key without the capability gets a 401."""
+    return on_refusal(with_status(401), code=_DENIED)
+
+
+@fault("capability.missing-is-403-denied")
+def capability_denied_has_retired_code() -> Edit:
+    """The denial has the retired code SCOPE_DENIED."""
+    return on_refusal(with_value("code", "SCOPE_DENIED"), code=_DENIED)
+
+
+@fault("capability.denied-names-required")
+def capability_denied_names_nothing() -> Edit:
+    """The denial has no `required`."""
+    return on_refusal(without("required"), code=_DENIED)
+
+
+@fault("capability.denied-names-required")
+def capability_denied_names_another() -> Edit:
+    """The denial always requires webhook:receive."""
+    return on_refusal(with_value("required", ["webhook:receive"]), code=_DENIED)
+
+
+@fault("capability.denied-names-required")
+def capability_denied_names_old_scope() -> Edit:
+    """The denial requires a retired scope."""
+    return on_refusal(with_value("required", "deployment"), code=_DENIED)
+
+
+@fault("capability.exact-is-admitted", is_subtle=True)
+def capability_cancel_alone_refused() -> Edit:
+    """execution:cancel by itself admits nothing."""
+    return _refuses(lambda asked: asked.held == {"execution:cancel"})
+
+
+@fault("capability.exact-is-admitted", is_subtle=True)
+def capability_async_needs_receive() -> Edit:
+    """workflow:run alone admits no asynchronous run."""
+    return at(
         Point.REQUIREMENT,
         "",
         lambda asked: (
             "webhook:receive" if asked.is_async and asked.required in asked.held else asked.required
         ),
-    ),
-    "capability-schema-needs-run": _refuses(
-        lambda asked: asked.held == {"workflow:read"}, "getWorkflowSchema"
-    ),
-    "capability-write-alone-cannot-move": _refuses(
-        lambda asked: asked.held == {"workflow:write"}, "moveWorkflow"
-    ),
-    "capability-write-implies-read": _implies("workflow:write", "workflow:read"),
-    "capability-run-implies-read": _implies("workflow:run", "workflow:read"),
-    "capability-run-implies-model-run": _implies("workflow:run", "model:run"),
-    "capability-read-implies-execution-read": _implies("workflow:read", "execution:read"),
-    "capability-cancel-implies-execution-read": _implies("execution:cancel", "execution:read"),
-    "capability-receive-implies-execution-read": _implies("webhook:receive", "execution:read"),
-    "capability-read-and-run-imply-write": _implies("workflow:read workflow:run", "workflow:write"),
-    "capability-read-implies-cancel": _implies("execution:read", "execution:cancel"),
-    "capability-wildcard-ignored": _wildcard_ignored(lambda asked: f"{asked.resource}:*" in asked.held),
-    "capability-wildcard-lacks-cancel": _wildcard_ignored(
-        lambda asked: "execution:*" in asked.held and asked.verb == "cancel"
-    ),
-    "capability-wildcard-lacks-writing": _wildcard_ignored(
-        lambda asked: "workflow:*" in asked.held and asked.verb == "write"
-    ),
-    "capability-wildcard-crosses-resources": _admits(
-        lambda asked: any(name.endswith(":*") for name in asked.held)
-    ),
-    "capability-model-wildcard-reads-workflows": _implies("model:*", "workflow:read"),
-    "capability-star-lacks-executions": _refuses(
-        lambda asked: "*" in asked.held and asked.resource == "execution"
-    ),
-    "capability-star-lacks-writing": _refuses(lambda asked: "*" in asked.held and asked.verb == "write"),
-    "capability-bound-workflow-ignored": _bound_form_ignored(lambda asked: asked.resource == "workflow"),
-    "capability-bound-model-ignored": _bound_form_ignored(lambda asked: asked.resource == "model"),
-    "capability-bound-form-not-asynchronously": _bound_form_ignored(lambda asked: asked.is_async),
-    "capability-bound-form-runs-any": _bound_form_runs(lambda *_: True),
-    "capability-bound-form-matches-longer": _bound_form_runs(lambda bound, name, _: name.startswith(bound)),
-    "capability-bound-form-matches-shorter": _bound_form_runs(lambda bound, name, _: bound.startswith(name)),
-    "capability-bound-form-matches-end": _bound_form_runs(lambda bound, name, _: name.endswith(bound)),
-    "capability-bound-form-runs-any-asynchronously": _bound_form_runs(lambda *each: each[2].is_async),
-    "capability-bound-form-reads": _bound_form_may("read"),
-    "capability-bound-form-writes": _bound_form_may("write"),
-    "capability-whoami-needs-read": _requires("getWhoami", "workflow:read"),
-    "capability-usage-needs-execution-read": _requires("listUsage", "execution:read"),
-    "capability-usage-models-needs-model-run": _requires("listUsageModels", "model:run"),
-    "capability-denied-create-happens": at(Point.DENIED, "createWorkflow", _create),
-    "capability-denied-update-happens": at(Point.DENIED, "updateWorkflow", _update),
-    "capability-denied-move-happens": at(Point.DENIED, "moveWorkflow", _move),
-    "capability-denied-delete-happens": at(Point.DENIED, "deleteWorkflow", _delete),
-}
+    )
+
+
+@fault("capability.exact-is-admitted", is_subtle=True)
+def capability_schema_needs_run() -> Edit:
+    """workflow:read by itself does not open a schema."""
+    return _refuses(lambda asked: asked.held == {"workflow:read"}, "getWorkflowSchema")
+
+
+@fault("capability.exact-is-admitted", is_subtle=True)
+def capability_write_alone_cannot_move() -> Edit:
+    """workflow:write by itself does not admit moving."""
+    return _refuses(lambda asked: asked.held == {"workflow:write"}, "moveWorkflow")
+
+
+@fault("capability.orthogonal")
+def capability_write_implies_read() -> Edit:
+    """workflow:write implies workflow:read."""
+    return _implies("workflow:write", "workflow:read")
+
+
+@fault("capability.orthogonal")
+def capability_run_implies_read() -> Edit:
+    """workflow:run implies workflow:read."""
+    return _implies("workflow:run", "workflow:read")
+
+
+@fault("capability.orthogonal")
+def capability_run_implies_model_run() -> Edit:
+    """workflow:run implies model:run."""
+    return _implies("workflow:run", "model:run")
+
+
+@fault("capability.orthogonal")
+def capability_read_implies_execution_read() -> Edit:
+    """workflow:read implies execution:read."""
+    return _implies("workflow:read", "execution:read")
+
+
+@fault("capability.orthogonal")
+def capability_cancel_implies_execution_read() -> Edit:
+    """execution:cancel implies execution:read."""
+    return _implies("execution:cancel", "execution:read")
+
+
+@fault("capability.orthogonal", is_subtle=True)
+def capability_receive_implies_execution_read() -> Edit:
+    """webhook:receive implies execution:read."""
+    return _implies("webhook:receive", "execution:read")
+
+
+@fault("capability.orthogonal", is_subtle=True)
+def capability_read_and_run_imply_write() -> Edit:
+    """workflow:read and workflow:run together imply workflow:write."""
+    return _implies("workflow:read workflow:run", "workflow:write")
+
+
+@fault("capability.orthogonal", is_subtle=True)
+def capability_read_implies_cancel() -> Edit:
+    """execution:read implies execution:cancel."""
+    return _implies("execution:read", "execution:cancel")
+
+
+@fault("capability.resource-wildcard-is-admitted")
+def capability_wildcard_ignored() -> Edit:
+    """A resource's wildcard admits nothing."""
+    return _wildcard_ignored(lambda asked: f"{asked.resource}:*" in asked.held)
+
+
+@fault("capability.resource-wildcard-is-admitted", is_subtle=True)
+def capability_wildcard_lacks_cancel() -> Edit:
+    """execution:* does not admit cancelling."""
+    return _wildcard_ignored(lambda asked: "execution:*" in asked.held and asked.verb == "cancel")
+
+
+@fault("capability.resource-wildcard-is-admitted", is_subtle=True)
+def capability_wildcard_lacks_writing() -> Edit:
+    """workflow:* does not admit writing."""
+    return _wildcard_ignored(lambda asked: "workflow:*" in asked.held and asked.verb == "write")
+
+
+@fault("capability.wildcard-stays-in-resource")
+def capability_wildcard_crosses_resources() -> Edit:
+    """A wildcard admits every resource."""
+    return _admits(lambda asked: any(name.endswith(":*") for name in asked.held))
+
+
+@fault("capability.wildcard-stays-in-resource", is_subtle=True)
+def capability_model_wildcard_reads_workflows() -> Edit:
+    """model:* admits workflow:read."""
+    return _implies("model:*", "workflow:read")
+
+
+@fault("capability.star-is-admitted", is_subtle=True)
+def capability_star_lacks_executions() -> Edit:
+    """* does not admit executions."""
+    return _refuses(lambda asked: "*" in asked.held and asked.resource == "execution")
+
+
+@fault("capability.star-is-admitted", is_subtle=True)
+def capability_star_lacks_writing() -> Edit:
+    """* does not admit writing."""
+    return _refuses(lambda asked: "*" in asked.held and asked.verb == "write")
+
+
+@fault("capability.bound-form-is-admitted")
+def capability_bound_workflow_ignored() -> Edit:
+    """A key bound to a workflow may not run it."""
+    return _bound_form_ignored(lambda asked: asked.resource == "workflow")
+
+
+@fault("capability.bound-form-is-admitted")
+def capability_bound_model_ignored() -> Edit:
+    """A key bound to a model may not run it."""
+    return _bound_form_ignored(lambda asked: asked.resource == "model")
+
+
+@fault("capability.bound-form-is-admitted", is_subtle=True)
+def capability_bound_form_not_asynchronously() -> Edit:
+    """A bound key may not run asynchronously."""
+    return _bound_form_ignored(lambda asked: asked.is_async)
+
+
+@fault("capability.bound-form-is-exact")
+def capability_bound_form_runs_any() -> Edit:
+    """A key bound to one workflow or model runs any."""
+    return _bound_form_runs(lambda *_: True)
+
+
+@fault("capability.bound-form-is-exact", is_subtle=True)
+def capability_bound_form_matches_longer() -> Edit:
+    """A bound key runs names that begin with its own."""
+    return _bound_form_runs(lambda bound, name, _: name.startswith(bound))
+
+
+@fault("capability.bound-form-is-exact", is_subtle=True)
+def capability_bound_form_matches_shorter() -> Edit:
+    """A bound key runs names that its own begins with."""
+    return _bound_form_runs(lambda bound, name, _: bound.startswith(name))
+
+
+@fault("capability.bound-form-is-exact", is_subtle=True)
+def capability_bound_form_matches_end() -> Edit:
+    """A bound key runs names that end with its own."""
+    return _bound_form_runs(lambda bound, name, _: name.endswith(bound))
+
+
+@fault("capability.bound-form-is-exact", is_subtle=True)
+def capability_bound_form_runs_any_asynchronously() -> Edit:
+    """A bound key runs any asynchronously."""
+    return _bound_form_runs(lambda *each: each[2].is_async)
+
+
+@fault("capability.bound-form-only-runs")
+def capability_bound_form_reads() -> Edit:
+    """A key bound to a workflow may read."""
+    return _bound_form_may("read")
+
+
+@fault("capability.bound-form-only-runs")
+def capability_bound_form_writes() -> Edit:
+    """A key bound to a workflow may write."""
+    return _bound_form_may("write")
+
+
+@fault("capability.any-valid-key-suffices")
+def capability_whoami_needs_read() -> Edit:
+    """whoami wants workflow:read."""
+    return _requires("getWhoami", "workflow:read")
+
+
+@fault("capability.any-valid-key-suffices")
+def capability_usage_needs_execution_read() -> Edit:
+    """Usage wants execution:read."""
+    return _requires("listUsage", "execution:read")
+
+
+@fault("capability.any-valid-key-suffices")
+def capability_usage_models_needs_model_run() -> Edit:
+    """Usage models wants model:run."""
+    return _requires("listUsageModels", "model:run")
+
+
+@fault("capability.denial-has-no-effect", Point.DENIED, "createWorkflow", is_subtle=True)
+async def capability_denied_create_happens(call: HandlerCall) -> None:
+    """A denied create leaves a workflow behind."""
+    await workflows.create_workflow(call)
+
+
+@fault("capability.denial-has-no-effect", Point.DENIED, "updateWorkflow", is_subtle=True)
+async def capability_denied_update_happens(call: HandlerCall) -> None:
+    """A denied update changes the workflow."""
+    change_workflow(call.store, workflows.own_workflow(call), {"description": "changed although denied"})
+
+
+@fault("capability.denial-has-no-effect", Point.DENIED, "moveWorkflow", is_subtle=True)
+async def capability_denied_move_happens(call: HandlerCall) -> None:
+    """A denied move changes the folder."""
+    change_workflow(call.store, workflows.own_workflow(call), {"folderId": "moved-although-denied"})
+
+
+@fault("capability.denial-has-no-effect", Point.DENIED, "deleteWorkflow", is_subtle=True)
+async def capability_denied_delete_happens(call: HandlerCall) -> None:
+    """A denied delete deletes."""
+    delete_workflow(call.store, workflows.own_workflow(call).slug)

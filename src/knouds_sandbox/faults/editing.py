@@ -1,4 +1,4 @@
-"""How a table says what a fault edits in an answer.
+"""What a fault edits in an answer.
 
 A path names a member from the top of the body: ``rows.*.id`` is the ``id`` of each of the ``rows``.
 """
@@ -6,7 +6,7 @@ A path names a member from the top of the body: ``rows.*.id`` is the ``id`` of e
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -18,9 +18,6 @@ from knouds_sandbox.fault_points import Edit, Point
 
 _PAUSE_S = 0.05
 _PAUSES = 5
-
-Edits: TypeAlias = Mapping[str, Edit | tuple[Edit, ...]]
-"""By fault id."""
 
 AnswerEdit: TypeAlias = Callable[[OutgoingAnswer], object]
 

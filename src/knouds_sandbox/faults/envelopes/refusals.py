@@ -1,0 +1,401 @@
+"""Faults: which refusal a request gets: unknown and foreign resources, credits, models, rate limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from starlette.responses import Response
+
+from knouds_sandbox.access.rate_limits import RateLimitRules, Window
+from knouds_sandbox.answers import OutgoingAnswer
+from knouds_sandbox.calls import HandlerCall
+from knouds_sandbox.envelopes import Refusal, answer
+from knouds_sandbox.fault_points import Edit, Point
+from knouds_sandbox.faults.editing import (
+    AnswerEdit,
+    Handler,
+    at,
+    on_refusal,
+    pause,
+    refused,
+    where,
+    with_status,
+    with_value,
+)
+from knouds_sandbox.faults.fault import fault
+from knouds_sandbox.faults.resource_edits import (
+    EXECUTION_OPERATIONS,
+    MODEL_NOT_FOUND,
+    RUNS,
+    WORKFLOW_OPERATIONS,
+    WRITE_OPERATIONS,
+    counted_by,
+    execution_of,
+    on_429,
+    owning,
+    with_account,
+)
+from knouds_sandbox.handlers.runs import INVALID_NAME, Job
+from knouds_sandbox.providers import MODELS, ProviderModel
+from knouds_sandbox.state.run_records import find_execution, refuse_payment
+from knouds_sandbox.state.workflow_documents import schema
+from knouds_sandbox.state.workflow_records import StoredWorkflow, change_workflow, find_workflow
+
+
+def _public_where(is_meant: Callable[[OutgoingAnswer, StoredWorkflow], bool]) -> Edit:
+    """Show the public schema of workflows that are not public."""
+
+    def apply(answer: OutgoingAnswer) -> None:
+        workflow = find_workflow(answer.store, answer.path_params["slug"])
+        if workflow is not None and is_meant(answer, workflow):
+            answer.status, answer.body = 200, schema(workflow.document, with_cost=False)
+
+    return on_refusal(apply, "getPublicWorkflowSchema", status=404)
+
+
+def _on_404_of(is_meant: Callable[[StoredWorkflow | None], bool], edit: AnswerEdit) -> Edit:
+    """Edit the 404 of a workflow that is unknown (None), or somebody else's."""
+    edit = where(lambda answer: is_meant(find_workflow(answer.store, answer.path_params["slug"])), edit)
+    return on_refusal(edit, "runWorkflow", status=404)
+
+
+def _is_unknown(workflow: StoredWorkflow | None) -> bool:
+    return workflow is None
+
+
+def _unpaid(is_meant: Callable[[HandlerCall, bool], bool]) -> Edit:
+    """Run without enough credits; the second argument says whether there is a trial grant."""
+    return at(Point.FUNDS, RUNS, lambda call, _, has_grant: is_meant(call, has_grant))
+
+
+INVALID_SLUG = refused(400, "INVALID_SLUG", INVALID_NAME)
+
+
+def _on_model_404(is_meant: Callable[[str], bool], edit: AnswerEdit) -> Edit:
+    edit = where(lambda answer: is_meant(answer.path_params["internalName"]), edit)
+    return on_refusal(edit, "runModel", code="MODEL_NOT_FOUND")
+
+
+def _on_tier(edit: AnswerEdit, *, is_direct: bool) -> Edit:
+    """Edit the refusal of every direct run, or of one model, for the account's tier."""
+
+    def is_meant(answer: OutgoingAnswer) -> bool:
+        return answer.key is not None and answer.key.account.reaches("business") != is_direct
+
+    return on_refusal(where(is_meant, edit), "runModel", code="MODEL_TIER_REQUIRED")
+
+
+def _model(change: Callable[[ProviderModel], ProviderModel]) -> Edit:
+    return at(Point.MODEL, "runModel", lambda _, model: change(model) if model else None)
+
+
+@fault("workflows.foreign-write-is-refused")
+def write_to_foreign_accepted() -> Edit:
+    """Anyone may write to any workflow."""
+    return owning(lambda *_: True)
+
+
+@fault("workflows.foreign-write-is-refused", is_subtle=True)
+def write_to_foreign_template_accepted() -> Edit:
+    """Anyone may write to a template."""
+    return owning(lambda _, workflow: workflow.is_template)
+
+
+@fault("workflows.foreign-write-is-refused", is_subtle=True)
+def write_to_foreign_folder_accepted() -> Edit:
+    """Anyone may move any workflow."""
+    return owning(lambda *_: True, "moveWorkflow")
+
+
+@fault("workflows.foreign-write-is-refused", Point.HANDLER, WRITE_OPERATIONS, is_subtle=True)
+async def write_to_foreign_refused_and_done(call: HandlerCall, handle: Handler) -> Response:
+    """A refused write to someone else's workflow changes its description."""
+    workflow = find_workflow(call.store, call.path_value("slug"))
+    if workflow and not workflow.is_template and workflow.owner_id != call.account.id:
+        change_workflow(call.store, workflow, {"description": "changed although refused"})
+    return await handle(call)
+
+
+@fault("workflows.unknown-is-404")
+def workflows_unknown_is_400() -> Edit:
+    """An unknown workflow is a 400 on read."""
+    return on_refusal(refused(400, "NOT_FOUND"), "getWorkflow getWorkflowSchema", status=404)
+
+
+@fault("schema.public-only-when-public")
+def schema_public_of_private() -> Edit:
+    """Every workflow has a public schema."""
+    return _public_where(lambda *_: True)
+
+
+@fault("schema.public-only-when-public", is_subtle=True)
+def schema_public_of_private_with_a_key() -> Edit:
+    """Who sends a key reads the public schema of a private workflow."""
+    return _public_where(lambda answer, _: "x-api-key" in answer.request.headers)
+
+
+@fault("schema.public-only-when-public", is_subtle=True)
+def schema_public_of_templates() -> Edit:
+    """Templates have a public schema, public or not."""
+    return _public_where(lambda _, workflow: workflow.is_template)
+
+
+def _show_empty_schema(answer: OutgoingAnswer) -> None:
+    shown: dict[str, Any] = {
+        "fields": [],
+        "values": {},
+        "name": "",
+        "description": "",
+        "estimatedCreditCost": None,
+    }
+    answer.status, answer.body = 200, shown
+
+
+@fault("schema.unknown-is-404")
+def schema_of_unknown_is_empty() -> Edit:
+    """The schema of an unknown workflow is an empty one."""
+    return on_refusal(_show_empty_schema, "getWorkflowSchema", status=404)
+
+
+def _refuse_unknown(answer: OutgoingAnswer) -> None:
+    if execution_of(answer) is None:
+        answer.refuse(400, "INVALID_ID", "There is no such execution.")
+
+
+@fault("execution.unknown-is-404")
+def execution_unknown_is_400() -> Edit:
+    """An unknown execution is a 400."""
+    return on_refusal(_refuse_unknown, EXECUTION_OPERATIONS, status=404)
+
+
+@fault("execution.foreign-is-404")
+def execution_shown_to_strangers() -> Edit:
+    """Anyone may poll and cancel an execution."""
+    return at(Point.OWNERSHIP, EXECUTION_OPERATIONS, lambda *_: True)
+
+
+@fault("execution.foreign-is-404", is_subtle=True)
+def execution_shown_to_strangers_when_ended() -> Edit:
+    """Anyone may poll an execution that has ended."""
+    return at(Point.OWNERSHIP, EXECUTION_OPERATIONS, lambda _, run: run.ended_unix_s is not None)
+
+
+@fault("execution.foreign-is-404", is_subtle=True)
+def execution_cancelled_by_strangers() -> Edit:
+    """Anyone may cancel an execution."""
+    return at(Point.OWNERSHIP, "cancelExecution", lambda *_: True)
+
+
+@fault("execution.foreign-is-404", Point.HANDLER, "cancelExecution", is_subtle=True)
+async def execution_foreign_cancel_happens(call: HandlerCall, handle: Handler) -> Response:
+    """A refused cancel of someone else's execution cancels it."""
+    run = find_execution(call.store, call.path_value("id"))
+    if run is not None and run.account_id != call.account.id:
+        call.services.engine.cancel(run)
+    return await handle(call)
+
+
+@fault("run.unknown-workflow-is-404")
+def run_unknown_workflow_is_invalid_slug() -> Edit:
+    """Running an unknown workflow is an INVALID_SLUG."""
+    return _on_404_of(_is_unknown, INVALID_SLUG)
+
+
+@fault("run.unknown-workflow-is-404")
+def run_unknown_workflow_is_410() -> Edit:
+    """Running an unknown workflow is a 410."""
+    return _on_404_of(_is_unknown, refused(410, "GONE", "There is no such workflow."))
+
+
+@fault("run.foreign-workflow-is-404")
+def run_foreign_workflow_accepted() -> Edit:
+    """Someone else's private workflow runs."""
+    return at(Point.OWNERSHIP, "runWorkflow", lambda *_: True)
+
+
+@fault("run.foreign-workflow-is-404")
+def run_foreign_workflow_is_403() -> Edit:
+    """Running someone else's private workflow is a 403."""
+    return _on_404_of(bool, refused(403, "FORBIDDEN", "The workflow is someone else's."))
+
+
+@fault("run.foreign-workflow-is-404", is_subtle=True)
+def run_foreign_workflow_accepted_async() -> Edit:
+    """Someone else's private workflow runs asynchronously."""
+    return at(Point.OWNERSHIP, "runWorkflow", lambda call, _: call.is_async)
+
+
+@fault("run.too-few-credits-is-402")
+def run_without_credits_accepted() -> Edit:
+    """A run without enough credits goes through."""
+    return _unpaid(lambda _, has_grant: not has_grant)
+
+
+@fault("run.too-few-credits-is-402")
+def run_without_credits_is_400() -> Edit:
+    """A run without enough credits is a 400."""
+    return on_refusal(refused(400, "INVALID_INPUTS"), RUNS, code="INSUFFICIENT_CREDITS")
+
+
+async def _look_at_funds(call: HandlerCall, job: Job) -> Job:
+    """Refuse a job that is not paid for, and take nothing until others have looked too."""
+    balance, grant = call.store.row(
+        "SELECT credits, grant_credits FROM accounts WHERE id = ?", call.account.id
+    )
+    if max(balance, grant or 0) < job.cost_credits:
+        refuse_payment(job.cost_credits, has_grant=grant is not None)
+    await pause()
+    return job
+
+
+@fault("run.too-few-credits-is-402", is_subtle=True)
+def run_credits_checked_too_early() -> tuple[Edit, ...]:
+    """Runs at once are each paid from the same credits."""
+    return (
+        at(Point.JOB, RUNS, _look_at_funds),
+        at(Point.FUNDS, RUNS, lambda *_: True),
+    )
+
+
+@fault("run.too-few-credits-is-402", is_subtle=True)
+def run_async_without_credits_accepted() -> Edit:
+    """An asynchronous run without enough credits goes through."""
+    return _unpaid(lambda call, has_grant: call.is_async and not has_grant)
+
+
+@fault("run.exhausted-grant-is-402")
+def run_exhausted_grant_accepted() -> Edit:
+    """A run on a used-up trial grant goes through."""
+    return _unpaid(lambda _, has_grant: has_grant)
+
+
+@fault("run.exhausted-grant-is-402", is_subtle=True)
+def run_exhausted_grant_in_capitals() -> Edit:
+    """The code of a used-up trial grant is GRANT_EXHAUSTED."""
+    return on_refusal(with_value("code", "GRANT_EXHAUSTED"), RUNS, code="grant_exhausted")
+
+
+@fault("run.exhausted-grant-is-402", Point.FUNDS, RUNS)
+def run_exhausted_grant_is_insufficient_credits(_: HandlerCall, cost_credits: int, has_grant: bool) -> bool:  # noqa: FBT001 - as every edit
+    """A used-up trial grant is an INSUFFICIENT_CREDITS."""
+    if has_grant:
+        refuse_payment(cost_credits, has_grant=False)
+    return False
+
+
+@fault("run.provider-failure-is-500", Point.HANDLER, RUNS)
+async def run_provider_failure_is_200(call: HandlerCall, handle: Handler) -> Response:
+    """A provider's failure is a 200."""
+    try:
+        return await handle(call)
+    except Refusal as refusal:
+        if refusal.code != "EXECUTION_FAILED":
+            raise
+        body = {"success": False, "code": refusal.code, "message": refusal.error}
+        return answer(body, headers=call.limit_headers)
+
+
+@fault("model.unknown-is-404")
+def model_unknown_is_plain_404() -> Edit:
+    """An unknown model is a plain 404."""
+    return _on_model_404(lambda name: name not in MODELS, with_value("code", "NOT_FOUND"))
+
+
+@fault("model.unknown-is-404")
+def model_unknown_is_invalid_slug() -> Edit:
+    """An unknown model is an INVALID_SLUG."""
+    return _on_model_404(lambda name: name not in MODELS, INVALID_SLUG)
+
+
+@fault("model.disabled-is-404")
+def model_disabled_runs() -> Edit:
+    """A disabled model runs."""
+    return _model(lambda model: replace(model, is_enabled=True))
+
+
+@fault("model.disabled-is-404")
+def model_disabled_is_403() -> Edit:
+    """A disabled model is a 403."""
+    return _on_model_404(
+        lambda name: name in MODELS, refused(403, "MODEL_DISABLED", "The model is disabled.")
+    )
+
+
+@fault("model.above-tier-is-403")
+def model_tier_ignored() -> Edit:
+    """A model above the account's tier runs."""
+    return _model(lambda model: replace(model, least_tier="free"))
+
+
+@fault("model.above-tier-is-403")
+def model_above_tier_is_404() -> Edit:
+    """A model above the account's tier is a 404."""
+    return _on_tier(MODEL_NOT_FOUND, is_direct=False)
+
+
+@fault("model.run-under-business-is-403")
+def model_run_under_business() -> Edit:
+    """A pro account runs models."""
+    return with_account(
+        lambda account: account if account.reaches("business") else replace(account, tier="business")
+    )
+
+
+@fault("model.run-under-business-is-403")
+def model_run_under_business_is_402() -> Edit:
+    """A model run of a pro account is a 402."""
+    return _on_tier(refused(402, "INSUFFICIENT_CREDITS"), is_direct=True)
+
+
+@fault("model.async-not-supported-is-400")
+def model_async_for_all() -> Edit:
+    """Every model runs asynchronously."""
+    return _model(lambda model: replace(model, is_polled=True))
+
+
+@fault("model.async-not-supported-is-400", is_subtle=True)
+def model_async_for_text() -> Edit:
+    """Text models run asynchronously."""
+    return _model(lambda model: replace(model, is_polled=model.is_polled or model.medium == "text"))
+
+
+def _name_the_slug(answer: OutgoingAnswer) -> None:
+    answer.body["code"] = f"NO_{answer.path_params['slug'].upper()}"
+
+
+@fault("envelope.code-is-constant")
+def envelope_code_names_the_slug() -> Edit:
+    """The `code` of a workflow's 404 holds the slug."""
+    return on_refusal(_name_the_slug, WORKFLOW_OPERATIONS, status=404)
+
+
+class _TolerantRules(RateLimitRules):
+    tolerance = 1
+
+
+@fault("rate.over-limit-is-429", is_subtle=True)
+def rate_one_too_many() -> Edit:
+    """One request over the limit goes through."""
+    return counted_by(_TolerantRules)
+
+
+@fault("rate.over-limit-is-429")
+def rate_refusal_is_503() -> Edit:
+    """A request over the limit is a 503."""
+    return on_429(with_status(503))
+
+
+@fault("rate.over-limit-is-429")
+def rate_refusal_has_other_code() -> Edit:
+    """The code over the limit is TOO_MANY_REQUESTS."""
+    return on_429(with_value("code", "TOO_MANY_REQUESTS"))
+
+
+@fault("rate.over-limit-is-429", Point.COUNT, RUNS, is_subtle=True)
+async def rate_simultaneous_uncounted(call: HandlerCall) -> Window | None:
+    """Requests at once count as one."""
+    seen = call.services.limiter.look(call.key, call.operation)
+    await pause()
+    return seen

@@ -1,0 +1,60 @@
+"""What a fault is: a promise that the sandbox can be told to break, and what it then does."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from knouds_sandbox.fault_points import Edit, Point
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fault:
+    """One promise to break.
+
+    Attributes:
+        id: Stands in profiles, tests and reports of users.
+        family: Of the checks that find it.
+        fact: Id of the documented fact.
+        says: What the sandbox then does.
+        is_subtle: Whether it hides: an edge, a second condition, more than one answer by itself shows.
+        edits: What it changes, and where.
+    """
+
+    id: str
+    family: str
+    fact: str
+    says: str
+    is_subtle: bool
+    edits: tuple[Edit, ...] = field(repr=False)
+
+
+def fault(
+    breaks: str, point: Point | None = None, operations: str = "", *, is_subtle: bool = False
+) -> Callable[[Callable[..., Any]], Fault]:
+    """Make a fault of a function; its id is the function's name, its docstring says what the sandbox does.
+
+    Args:
+        breaks: Id of the fact.
+        point: Where the function is called; without one, it returns its edit, or several.
+        operations: Names in a row of the operations on which it is called; on all if empty.
+        is_subtle: Whether it hides.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Fault:
+        if point is None:
+            made = function()
+        else:
+            made = Edit(point=point, operations=frozenset(operations.split()), apply=function)
+        return Fault(
+            id=function.__name__.replace("_", "-"),
+            family=function.__module__.removeprefix(f"{__package__}.").partition(".")[0],
+            fact=breaks,
+            says=inspect.getdoc(function) or "",
+            is_subtle=is_subtle,
+            edits=made if isinstance(made, tuple) else (made,),
+        )
+
+    return decorate

@@ -1,0 +1,315 @@
+"""Faults: the shape of workflows, summaries and schemas."""
+
+from __future__ import annotations
+
+import html
+import re
+from typing import Any
+
+from knouds_sandbox.answers import OutgoingAnswer
+from knouds_sandbox.envelopes import invalid_body
+from knouds_sandbox.fault_points import Edit
+from knouds_sandbox.faults.editing import (
+    AnswerEdit,
+    changed,
+    for_each,
+    on_success,
+    with_body,
+    with_value,
+    without,
+)
+from knouds_sandbox.faults.fault import fault
+from knouds_sandbox.faults.resource_edits import on_create, on_document, on_list, with_slug
+from knouds_sandbox.handlers.workflows import NewWorkflow
+from knouds_sandbox.state.workflow_documents import MAX_SLUG, estimated_credits, make_slug, plain
+from knouds_sandbox.state.workflow_records import find_workflow
+
+_EPOCH_MS = 1_780_000_000_000
+
+_SCHEMAS = "getWorkflowSchema getPublicWorkflowSchema"
+
+
+def _schema(edit: AnswerEdit, operations: str = _SCHEMAS) -> Edit:
+    return on_success(operations, edit)
+
+
+def _refuse_updated_at(new: NewWorkflow) -> None:
+    if "updatedAt" in new.body:
+        raise invalid_body("updatedAt is none of a client's business.")
+
+
+@fault("workflows.get-round-trips", is_subtle=True)
+def create_refuses_what_get_shows() -> Edit:
+    """Create refuses a document with updatedAt."""
+    return on_create(_refuse_updated_at)
+
+
+@fault("workflows.get-round-trips", is_subtle=True)
+def workflows_positions_rounded() -> Edit:
+    """Positions of nodes are shown rounded."""
+    return on_document(
+        changed("nodes.*.position", lambda at: {axis: round(value) for axis, value in at.items()})
+    )
+
+
+def _cut_description(new: NewWorkflow) -> None:
+    if isinstance(new.members.get("description"), str):
+        new.members["description"] = new.members["description"][:200]
+
+
+@fault("workflows.get-round-trips", is_subtle=True)
+def create_cuts_description() -> Edit:
+    """Create keeps 200 characters of a description."""
+    return on_create(_cut_description)
+
+
+@fault("workflows.get-round-trips", is_subtle=True)
+def workflows_name_escaped() -> Edit:
+    """Names are shown escaped for HTML."""
+    return on_document(changed("name", html.escape))
+
+
+def _drop_empty_data(new: NewWorkflow) -> None:
+    for node in new.members["nodes"]:
+        node["data"] = {name: value for name, value in node["data"].items() if value}
+
+
+@fault("workflows.get-round-trips", is_subtle=True)
+def create_drops_empty_data() -> Edit:
+    """Create keeps no null, false, zero or empty data of nodes."""
+    return on_create(_drop_empty_data)
+
+
+def _keep_ascii(new: NewWorkflow) -> None:
+    new.members["name"] = new.members["name"].encode("ascii", "ignore").decode()
+    new.slug = make_slug(new.members["name"])
+
+
+@fault("workflows.get-round-trips", is_subtle=True)
+def create_name_keeps_ascii() -> Edit:
+    """Create keeps no letters of a name but those of ASCII."""
+    return on_create(_keep_ascii)
+
+
+def _escaped(data: dict[str, Any]) -> dict[str, Any]:
+    return {name: html.escape(value) if isinstance(value, str) else value for name, value in data.items()}
+
+
+@fault("workflows.get-round-trips", is_subtle=True)
+def workflows_data_escaped() -> Edit:
+    """Texts in the data of nodes are shown escaped for HTML."""
+    return on_document(changed("nodes.*.data", _escaped))
+
+
+@fault("workflows.get-round-trips", is_subtle=True)
+def workflows_data_left_out() -> Edit:
+    """The data of nodes is not shown."""
+    return on_document(with_value("nodes.*.data", {}))
+
+
+@fault("workflows.get-round-trips", is_subtle=True)
+def workflows_three_edges_at_most() -> Edit:
+    """No more than three edges of a workflow are shown."""
+    return on_document(changed("edges", lambda edges: edges[:3]))
+
+
+def _keep_one_edge_per_pair(new: NewWorkflow) -> None:
+    ends = {(edge["source"], edge["target"]): edge for edge in reversed(new.members["edges"])}
+    new.members["edges"] = list(reversed(ends.values()))
+
+
+@fault("workflows.get-round-trips", is_subtle=True)
+def create_keeps_one_edge_per_pair() -> Edit:
+    """Create keeps one of several edges between two nodes."""
+    return on_create(_keep_one_edge_per_pair)
+
+
+def _drop_loose_nodes(new: NewWorkflow) -> None:
+    tied = {edge[end] for edge in new.members["edges"] for end in ("source", "target")}
+    new.members["nodes"] = [node for node in new.members["nodes"] if node["id"] in tied]
+
+
+@fault("workflows.get-round-trips", is_subtle=True)
+def create_drops_loose_nodes() -> Edit:
+    """Create keeps no node that no edge leads to."""
+    return on_create(_drop_loose_nodes)
+
+
+@fault("workflows.get-round-trips", is_subtle=True)
+def workflows_last_edge_left_out() -> Edit:
+    """The last edge of a workflow is not shown."""
+    return on_document(changed("edges", lambda edges: edges[:-1]))
+
+
+@fault("workflows.slug-charset")
+def create_slug_with_underscores() -> Edit:
+    """A new slug has underscores."""
+    return with_slug(lambda name: make_slug(name, joiner="_"))
+
+
+def _keep_underscores(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_]+", "-", plain(name).lower())[:MAX_SLUG].strip("-") or "workflow"
+
+
+@fault("workflows.slug-charset", is_subtle=True)
+def create_slug_keeps_underscores() -> Edit:
+    """A new slug keeps the underscores of the name."""
+    return with_slug(_keep_underscores)
+
+
+@fault("workflows.summary-fields")
+def workflows_summary_lacks_folder() -> Edit:
+    """A summary has no folderId."""
+    return on_list(without("*.folderId"))
+
+
+@fault("workflows.summary-fields", is_subtle=True)
+def workflows_summary_lacks_the_creator() -> Edit:
+    """A summary's createdBy is null."""
+    return on_list(with_value("*.createdBy", None))
+
+
+def _describe_by_name(line: dict[str, Any], member: str) -> None:
+    line[member] = line["name"]
+
+
+@fault("workflows.summary-fields", is_subtle=True)
+def workflows_summary_describes_by_name() -> Edit:
+    """A summary's description is the workflow's name."""
+    return on_list(for_each("*.description", _describe_by_name))
+
+
+@fault("workflows.summary-fields")
+def workflows_summary_tags_as_text() -> Edit:
+    """A summary's tags are one text."""
+    return on_list(changed("*.tags", ",".join))
+
+
+@fault("workflows.summary-fields")
+def workflows_summary_template_as_number() -> Edit:
+    """A summary's isTemplate is a number."""
+    return on_list(changed("*.isTemplate", int))
+
+
+@fault("workflows.summary-cost-is-number-or-null")
+def workflows_summary_cost_as_text() -> Edit:
+    """A summary's cost is a text."""
+    return on_list(changed("*.estimatedCreditCost", str))
+
+
+@fault("workflows.summary-cost-is-number-or-null", is_subtle=True)
+def workflows_summary_cost_always_null() -> Edit:
+    """A summary's cost is null, with generator nodes too."""
+    return on_list(with_value("*.estimatedCreditCost", None))
+
+
+@fault("workflows.updated-at-is-iso")
+def workflows_summary_updated_at_epoch() -> Edit:
+    """A summary's updatedAt is a number."""
+    return on_list(with_value("*.updatedAt", _EPOCH_MS))
+
+
+@fault("workflows.updated-at-is-iso")
+def workflows_document_updated_at_epoch() -> Edit:
+    """A workflow's updatedAt is a number."""
+    return on_document(with_value("updatedAt", _EPOCH_MS))
+
+
+@fault("workflows.document-shape")
+def workflows_get_in_object() -> Edit:
+    """A workflow comes in an object."""
+    return on_success("getWorkflow", with_body(lambda document: {"workflow": document}))
+
+
+@fault("workflows.document-shape")
+def workflows_document_lacks_created_by() -> Edit:
+    """A workflow has no createdBy."""
+    return on_document(without("createdBy"))
+
+
+@fault("workflows.viewport-shape")
+def workflows_viewport_as_list() -> Edit:
+    """The viewport is a list."""
+    return on_document(changed("viewport", lambda viewport: list(viewport.values())))
+
+
+@fault("workflows.node-shape")
+def workflows_node_lacks_position() -> Edit:
+    """A node has no position."""
+    return on_document(without("nodes.*.position"))
+
+
+def _number_nodes(answer: OutgoingAnswer) -> None:
+    for number, node in enumerate(answer.body["nodes"]):
+        node["id"] = number
+
+
+@fault("workflows.node-shape")
+def workflows_node_id_as_number() -> Edit:
+    """A node's id is a number."""
+    return on_document(_number_nodes)
+
+
+@fault("workflows.edge-shape")
+def workflows_edge_lacks_handle() -> Edit:
+    """An edge has no targetHandle."""
+    return on_document(without("edges.*.targetHandle"))
+
+
+@fault("schema.fields-have-name-and-type")
+def schema_field_lacks_type() -> Edit:
+    """A field has no type."""
+    return _schema(without("fields.*.type"))
+
+
+@fault("schema.fields-have-name-and-type")
+def schema_field_lacks_name() -> Edit:
+    """A field has no name."""
+    return _schema(without("fields.*.name"))
+
+
+@fault("schema.empty-without-request-input")
+def schema_fields_null_without_input() -> Edit:
+    """fields is null without a Request Input node."""
+    return _schema(changed("fields", lambda fields: fields or None))
+
+
+@fault("schema.shape")
+def schema_lacks_values() -> Edit:
+    """A schema has no values."""
+    return _schema(without("values"), "getWorkflowSchema")
+
+
+@fault("schema.shape")
+def schema_lacks_cost() -> Edit:
+    """A schema has no estimatedCreditCost."""
+    return _schema(without("estimatedCreditCost"), "getWorkflowSchema")
+
+
+@fault("schema.shape")
+def schema_cost_as_text() -> Edit:
+    """A schema's estimatedCreditCost is a text."""
+    return _schema(changed("estimatedCreditCost", str), "getWorkflowSchema")
+
+
+def _show_cost(answer: OutgoingAnswer) -> None:
+    workflow = find_workflow(answer.store, answer.path_params["slug"])
+    answer.body["estimatedCreditCost"] = workflow and estimated_credits(workflow.document)
+
+
+@fault("schema.public-shape-without-cost")
+def schema_public_with_cost() -> Edit:
+    """The public schema shows the cost."""
+    return _schema(_show_cost, "getPublicWorkflowSchema")
+
+
+@fault("schema.public-shape-without-cost")
+def schema_public_lacks_fields() -> Edit:
+    """The public schema has no fields."""
+    return _schema(without("fields"), "getPublicWorkflowSchema")
+
+
+@fault("schema.public-shape-without-cost", is_subtle=True)
+def schema_public_lacks_the_last_field() -> Edit:
+    """The public schema leaves the last field out."""
+    return _schema(changed("fields", lambda fields: fields[:-1]), "getPublicWorkflowSchema")

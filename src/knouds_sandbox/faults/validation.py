@@ -1,0 +1,178 @@
+"""Faults: what becomes of input that is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Message
+
+from knouds_sandbox.calls import HandlerCall
+from knouds_sandbox.envelopes import Refusal
+from knouds_sandbox.fault_points import Edit, Point
+from knouds_sandbox.faults.editing import Handler, at, on_refusal, refused, with_value
+from knouds_sandbox.faults.fault import fault
+from knouds_sandbox.faults.resource_edits import MODEL_NOT_FOUND, RUNS, on_cancel, refuse_body, selecting
+from knouds_sandbox.handlers.usage import DEFAULT_LIMIT, RowFilter, number
+from knouds_sandbox.state.run_records import StoredRun
+
+
+def _take_inputs(is_meant: Callable[[dict[str, Any]], bool], *, is_async: bool = False) -> Edit:
+    """Take what is sent for empty inputs."""
+
+    def read(call: HandlerCall, body: Any) -> Any:
+        is_taken = isinstance(body, dict) and (call.is_async or not is_async) and is_meant(body)
+        return body | {"inputs": {}} if is_taken else body
+
+    return at(Point.BODY, RUNS, read)
+
+
+def _is_null(body: dict[str, Any]) -> bool:
+    return "inputs" in body and body["inputs"] is None
+
+
+def _is_missing(body: dict[str, Any]) -> bool:
+    return "inputs" not in body
+
+
+def _take_up_to(most: int) -> Callable[[RowFilter], None]:
+    def apply(selection: RowFilter) -> None:
+        selection.limit = min(number(selection.query, "limit", default=DEFAULT_LIMIT), most)
+
+    return apply
+
+
+@fault("usage.limit-at-most-500", is_subtle=True)
+def usage_limit_unbounded() -> Edit:
+    """limit has no upper bound."""
+    return selecting(_take_up_to(10**15))
+
+
+@fault("usage.limit-at-most-500", is_subtle=True)
+def usage_limit_at_most_501() -> Edit:
+    """limit is capped at 501."""
+    return selecting(_take_up_to(501))
+
+
+@fault("workflows.create-requires-name", Point.BODY, "createWorkflow")
+def create_without_name_accepted(_: HandlerCall, body: Any) -> Any:
+    """A workflow without a name is created."""
+    return {"name": "Untitled"} | body if isinstance(body, dict) else body
+
+
+@fault("run.inputs-missing-is-invalid-inputs")
+def run_inputs_missing_accepted() -> Edit:
+    """A run without inputs is accepted."""
+    return _take_inputs(_is_missing)
+
+
+@fault("run.inputs-missing-is-invalid-inputs")
+def run_inputs_missing_is_invalid_body() -> Edit:
+    """A run without inputs is an INVALID_BODY."""
+    return refuse_body(_is_missing, "INVALID_BODY", "inputs is missing.")
+
+
+@fault("run.inputs-missing-is-invalid-inputs", is_subtle=True)
+def run_inputs_missing_accepted_async() -> Edit:
+    """An asynchronous run without inputs is accepted."""
+    return _take_inputs(_is_missing, is_async=True)
+
+
+@fault("run.inputs-not-object-is-invalid-inputs")
+def run_inputs_array_accepted() -> Edit:
+    """Inputs may be an array."""
+    return _take_inputs(lambda body: isinstance(body.get("inputs"), list))
+
+
+@fault("run.inputs-not-object-is-invalid-inputs", is_subtle=True)
+def run_inputs_null_accepted() -> Edit:
+    """Inputs may be null."""
+    return _take_inputs(_is_null)
+
+
+@fault("run.inputs-not-object-is-invalid-inputs")
+def run_inputs_text_accepted() -> Edit:
+    """Inputs may be a text."""
+    return _take_inputs(lambda body: isinstance(body.get("inputs"), str))
+
+
+@fault("run.inputs-not-object-is-invalid-inputs", is_subtle=True)
+def run_inputs_empty_array_accepted() -> Edit:
+    """Inputs may be an empty array."""
+    return _take_inputs(lambda body: body.get("inputs") == [])
+
+
+@fault("run.inputs-not-object-is-invalid-inputs", is_subtle=True)
+def run_inputs_false_accepted() -> Edit:
+    """Inputs may be false."""
+    return _take_inputs(lambda body: body.get("inputs") is False)
+
+
+@fault("run.inputs-not-object-is-invalid-inputs", is_subtle=True)
+def run_inputs_null_accepted_async() -> Edit:
+    """Inputs of an asynchronous run may be null."""
+    return _take_inputs(_is_null, is_async=True)
+
+
+@fault("run.body-not-json-is-invalid-body", Point.HANDLER, RUNS)
+async def run_malformed_body_accepted(call: HandlerCall, handle: Handler) -> Response:
+    """A run body that is no JSON is accepted."""
+    try:
+        return await handle(call)
+    except Refusal as refusal:
+        if refusal.code != "INVALID_BODY":
+            raise
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b'{"inputs":{}}', "more_body": False}
+
+    scope = dict(call.request.scope) | {"headers": [(b"content-type", b"application/json")]}
+    return await handle(replace(call, request=Request(scope, receive)))
+
+
+@fault("run.body-not-json-is-invalid-body")
+def run_malformed_body_is_invalid_inputs() -> Edit:
+    """A run body that is no JSON is an INVALID_INPUTS."""
+    return on_refusal(with_value("code", "INVALID_INPUTS"), RUNS, code="INVALID_BODY")
+
+
+@fault("run.bad-slug-is-invalid-slug", Point.HANDLER, "runWorkflow", is_subtle=True)
+async def run_slug_case_ignored(call: HandlerCall, handle: Handler) -> Response:
+    """A slug with capitals runs its lowercase form."""
+    call.request.path_params["slug"] = call.path_value("slug").lower()
+    return await handle(call)
+
+
+_PLAIN_404 = refused(404, "NOT_FOUND", "There is no such workflow.")
+
+
+@fault("run.bad-slug-is-invalid-slug")
+def run_bad_slug_is_404() -> Edit:
+    """A slug with other characters is a 404."""
+    return on_refusal(_PLAIN_404, "runWorkflow", code="INVALID_SLUG")
+
+
+@fault("run.bad-slug-is-invalid-slug")
+def run_bad_slug_is_invalid_inputs() -> Edit:
+    """A slug with other characters is an INVALID_INPUTS."""
+    return on_refusal(refused(400, "INVALID_INPUTS", "No such slug."), "runWorkflow", code="INVALID_SLUG")
+
+
+@fault("run.bad-slug-is-invalid-slug")
+def run_bad_model_name_is_404() -> Edit:
+    """A model name with other characters is a 404."""
+    return on_refusal(MODEL_NOT_FOUND, "runModel", code="INVALID_SLUG")
+
+
+async def _want_content_type(call: HandlerCall, _: StoredRun) -> None:
+    if "content-type" not in call.request.headers:
+        raise Refusal(400, "INVALID_BODY", "Send a Content-Type.")
+
+
+@fault("ground.bodiless-needs-no-content-type")
+def execution_cancel_needs_content_type() -> Edit:
+    """Cancelling wants a Content-Type."""
+    return on_cancel("in flight", _want_content_type)

@@ -1,0 +1,404 @@
+"""Faults: creating, changing, moving and deleting workflows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from starlette.responses import Response
+
+from knouds_sandbox.answers import OutgoingAnswer
+from knouds_sandbox.calls import HandlerCall
+from knouds_sandbox.envelopes import Refusal, answer
+from knouds_sandbox.fault_points import Edit, Point
+from knouds_sandbox.faults.editing import Handler, at, pause
+from knouds_sandbox.faults.fault import fault
+from knouds_sandbox.faults.resource_edits import on_create, on_document, owning, with_slug
+from knouds_sandbox.handlers.runs import make_job, perform
+from knouds_sandbox.handlers.workflows import ChangedWorkflow, NewWorkflow, own_workflow
+from knouds_sandbox.state.accounts import find_key_by_name, is_account
+from knouds_sandbox.state.workflow_documents import changed_members, joined_words, make_slug, plain
+from knouds_sandbox.state.workflow_records import (
+    add_workflow,
+    change_workflow,
+    delete_workflow,
+    find_workflow,
+    free_slug,
+    list_summaries,
+)
+
+
+def _on_change(change: Callable[[ChangedWorkflow], object], operation: str = "updateWorkflow") -> Edit:
+    async def edit(_: HandlerCall, changed: ChangedWorkflow) -> None:
+        change(changed)
+
+    return at(Point.DRAFT, operation, edit)
+
+
+def _suffix(make: Callable[[int], str]) -> Edit:
+    """Give taken slugs other suffixes; the first is asked for as number 2."""
+
+    def change(new: NewWorkflow) -> None:
+        new.suffix = make
+
+    return on_create(change)
+
+
+def _believe_created_by(draft: NewWorkflow | ChangedWorkflow) -> None:
+    if isinstance(draft.body.get("createdBy"), str):
+        draft.members["createdBy"] = draft.body["createdBy"]
+
+
+def _filled_in(make: Callable[[ChangedWorkflow], dict[str, Any]]) -> Edit:
+    """Change members that an update leaves out."""
+
+    def change(changed: ChangedWorkflow) -> None:
+        changed.members = make(changed) | changed.members
+
+    return _on_change(change)
+
+
+def _keep_what_would_be_empty(member: str) -> Edit:
+    def change(changed: ChangedWorkflow) -> None:
+        if changed.members.get(member) in ("", []):
+            del changed.members[member]
+
+    return _on_change(change)
+
+
+def _reslugged(make: Callable[[ChangedWorkflow], str | None]) -> Edit:
+    """Give an updated workflow another slug, unless that is taken."""
+
+    async def edit(call: HandlerCall, changed: ChangedWorkflow) -> None:
+        slug = make(changed)
+        if slug is not None and find_workflow(call.store, slug) is None:
+            changed.members["slug"] = slug
+
+    return at(Point.DRAFT, "updateWorkflow", edit)
+
+
+def _written_late(read: Callable[[dict[str, Any]], dict[str, Any]], *, revives: bool = False) -> Edit:
+    """Write, with an update, members of the document that it had read before others wrote."""
+
+    async def edit(call: HandlerCall, changed: ChangedWorkflow) -> None:
+        changed.members = read(changed.workflow.document) | changed.members
+        await pause()
+        old = changed.workflow
+        found = find_workflow(call.store, old.slug)
+        if found is None and revives:
+            add_workflow(call.store, old.document, slug=old.slug, owner_id=old.owner_id)
+        changed.workflow = found or old
+
+    return at(Point.DRAFT, "updateWorkflow", edit)
+
+
+def _not_moved(is_meant: Callable[[HandlerCall, str | None], bool]) -> Edit:
+    """Ignore a move to some folders; the root is None."""
+
+    async def edit(call: HandlerCall, changed: ChangedWorkflow) -> None:
+        if is_meant(call, changed.members["folderId"]):
+            changed.members["folderId"] = changed.workflow.document["folderId"]
+
+    return at(Point.DRAFT, "moveWorkflow", edit)
+
+
+@fault("workflows.free-capped-at-one")
+def create_free_uncapped() -> Edit:
+    """A free account creates more than one workflow."""
+    return at(Point.WORKFLOW_LIMIT, "createWorkflow", lambda *_: True)
+
+
+@fault("workflows.free-capped-at-one", is_subtle=True)
+def create_free_capped_at_two() -> Edit:
+    """A free account may have two workflows."""
+    return at(Point.WORKFLOW_LIMIT, "createWorkflow", lambda _, count: count < 2)
+
+
+@fault("workflows.free-capped-at-one", Point.DRAFT, "createWorkflow", is_subtle=True)
+async def create_free_cap_is_late(_: HandlerCall, __: NewWorkflow) -> None:
+    """Creates at once of a free account pass its cap together."""
+    await pause()
+
+
+@fault("workflows.creator-owns", Point.DRAFT, "createWorkflow", is_subtle=True)
+async def create_gives_away(call: HandlerCall, new: NewWorkflow) -> None:
+    """A new workflow is owned by whom the body names."""
+    if is_account(call.store, new.body.get("createdBy")):
+        new.owner_id = new.body["createdBy"]
+
+
+@fault("workflows.creator-owns", is_subtle=True)
+def create_believes_created_by() -> Edit:
+    """Create takes createdBy from the body."""
+    return on_create(_believe_created_by)
+
+
+def _name_the_stranger(answer: OutgoingAnswer) -> None:
+    answer.body["createdBy"] = find_key_by_name(answer.store, "stranger").account.id
+
+
+@fault("workflows.creator-owns")
+def workflows_document_names_another_creator() -> Edit:
+    """createdBy is someone else."""
+    return on_document(_name_the_stranger)
+
+
+@fault("workflows.creator-owns", is_subtle=True)
+def update_believes_created_by() -> Edit:
+    """Update takes createdBy from the body."""
+    return _on_change(_believe_created_by)
+
+
+@fault("workflows.create-makes-slug-from-name")
+def create_slug_keeps_capitals() -> Edit:
+    """A new slug keeps the name's capitals."""
+    return with_slug(lambda name: joined_words(plain(name), "-"))
+
+
+@fault("workflows.create-makes-slug-from-name", is_subtle=True)
+def create_slug_lacks_digits() -> Edit:
+    """A new slug leaves the digits of the name out."""
+    return with_slug(lambda name: make_slug(re.sub(r"[0-9]", "", plain(name))))
+
+
+@fault("workflows.create-makes-slug-from-name", Point.HANDLER, "createWorkflow")
+async def create_answers_an_existing_slug(call: HandlerCall, handle: Handler) -> Response:
+    """Create answers an older workflow and stores nothing."""
+    own = [
+        each for each in list_summaries(call.store, call.account.id) if each["createdBy"] == call.account.id
+    ]
+    another = find_workflow(call.store, own[0]["slug"]) if own else None
+    known = {each["slug"] for each in own}
+    response = await handle(call)
+    if another is None or response.status_code != 201:
+        return response
+    for each in list_summaries(call.store, call.account.id):
+        if each["createdBy"] == call.account.id and each["slug"] not in known:
+            delete_workflow(call.store, each["slug"])
+    return answer(another.document, status=201)
+
+
+def _believe_slug(new: NewWorkflow) -> None:
+    if isinstance(new.body.get("slug"), str):
+        new.slug = make_slug(new.body["slug"])
+
+
+@fault("workflows.create-makes-slug-from-name", is_subtle=True)
+def create_believes_slug() -> Edit:
+    """A new slug is the one in the body, where one stands there."""
+    return on_create(_believe_slug)
+
+
+@fault("workflows.create-suffixes-taken-slug", is_subtle=True)
+def create_suffixes_from_1() -> Edit:
+    """The first suffix of a taken slug is -1."""
+    return _suffix(lambda number: f"-{number - 1}")
+
+
+@fault("workflows.create-suffixes-taken-slug")
+def create_suffixes_without_hyphen() -> Edit:
+    """The suffix of a taken slug has no hyphen."""
+    return _suffix(str)
+
+
+@fault("workflows.create-suffixes-taken-slug", Point.DRAFT, "createWorkflow", is_subtle=True)
+async def create_twins_share_a_slug(call: HandlerCall, new: NewWorkflow) -> None:
+    """Of creates of one name at once, the later takes the slug of the earlier."""
+    new.slug = free_slug(call.store, new.slug)
+    await pause()
+    delete_workflow(call.store, new.slug)
+
+
+@fault("workflows.create-suffixes-taken-slug", is_subtle=True)
+def create_suffixes_skip_3() -> Edit:
+    """After the suffix -2 comes -4."""
+    return _suffix(lambda number: f"-{number + (number > 2)}")
+
+
+@fault("workflows.create-suffixes-taken-slug", Point.DRAFT, "createWorkflow", is_subtle=True)
+async def create_refuses_foreign_namesake(call: HandlerCall, new: NewWorkflow) -> None:
+    """The name of another account's workflow is a 409."""
+    namesake = find_workflow(call.store, new.slug)
+    if namesake and namesake.owner_id != new.owner_id:
+        raise Refusal(409, "SLUG_TAKEN", "Another account has a workflow of this name.")
+
+
+@fault("workflows.update-takes-subset", is_subtle=True)
+def update_cannot_empty_tags() -> Edit:
+    """An update without any tag leaves the tags as they were."""
+    return _keep_what_would_be_empty("tags")
+
+
+@fault("workflows.update-takes-subset", is_subtle=True)
+def update_cannot_empty_description() -> Edit:
+    """An update leaves a description that it would empty."""
+    return _keep_what_would_be_empty("description")
+
+
+def _keep_three_tags(changed: ChangedWorkflow) -> None:
+    if "tags" in changed.members:
+        changed.members["tags"] = changed.members["tags"][:3]
+
+
+@fault("workflows.update-takes-subset", is_subtle=True)
+def update_keeps_three_tags() -> Edit:
+    """Update keeps three tags."""
+    return _on_change(_keep_three_tags)
+
+
+def _merge_nodes(changed: ChangedWorkflow) -> None:
+    if "nodes" in changed.members:
+        new_ids = {node["id"] for node in changed.members["nodes"]}
+        old = changed.workflow.document["nodes"]
+        changed.members["nodes"] += [node for node in old if node["id"] not in new_ids]
+
+
+@fault("workflows.update-takes-subset", is_subtle=True)
+def update_merges_nodes() -> Edit:
+    """An update keeps the nodes that it does not name."""
+    return _on_change(_merge_nodes)
+
+
+@fault("workflows.update-takes-subset", is_subtle=True)
+def update_withdraws_from_the_public() -> Edit:
+    """An update that does not publish the workflow hides it."""
+    return _filled_in(lambda _: {"publicPlayground": False})
+
+
+@fault("workflows.update-takes-subset", is_subtle=True)
+def update_moves_to_the_root() -> Edit:
+    """An update takes the workflow out of its folder."""
+    return _on_change(lambda changed: changed.members.update(folderId=None))
+
+
+@fault("workflows.update-takes-subset", is_subtle=True)
+def update_resets_what_is_left_out() -> Edit:
+    """Update empties the tags and description that it is not given."""
+    return _filled_in(lambda _: {"tags": [], "description": ""})
+
+
+@fault("workflows.update-takes-subset")
+def update_ignores_description() -> Edit:
+    """Update does not change the description."""
+    return _on_change(lambda changed: changed.members.pop("description", None))
+
+
+@fault("workflows.update-takes-subset", Point.BODY, "updateWorkflow", is_subtle=True)
+def update_refused_in_part(call: HandlerCall, body: Any) -> Any:
+    """A refused update keeps the description that came with it."""
+    try:
+        changed_members(body)
+    except Refusal:
+        if isinstance(body, dict) and isinstance(body.get("description"), str):
+            change_workflow(call.store, own_workflow(call), {"description": body["description"]})
+    return body
+
+
+def _all_but_the_folder(document: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in document.items() if name != "folderId"}
+
+
+@fault("workflows.update-takes-subset", is_subtle=True)
+def update_overwrites_update() -> Edit:
+    """An update undoes those that came while it was under way."""
+    return _written_late(_all_but_the_folder)
+
+
+@fault("workflows.update-takes-subset", is_subtle=True)
+def update_drops_the_last_tag() -> Edit:
+    """Update drops the last tag unless it is given tags."""
+    return _filled_in(lambda changed: {"tags": changed.workflow.document["tags"][:-1]})
+
+
+def _slug_of_new_name(changed: ChangedWorkflow) -> str | None:
+    name = changed.members.get("name")
+    return None if name is None else make_slug(f"{name} {changed.workflow.slug}")
+
+
+@fault("workflows.slug-never-changes")
+def update_makes_slug_anew() -> Edit:
+    """A new name makes a new slug."""
+    return _reslugged(_slug_of_new_name)
+
+
+def _slug_in_body(changed: ChangedWorkflow) -> str | None:
+    return make_slug(changed.body["slug"]) if isinstance(changed.body.get("slug"), str) else None
+
+
+@fault("workflows.slug-never-changes", is_subtle=True)
+def update_believes_slug() -> Edit:
+    """Update takes the slug from the body."""
+    return _reslugged(_slug_in_body)
+
+
+@fault("workflows.move-sets-folder", Point.DRAFT, "moveWorkflow", is_subtle=True)
+async def move_leaves_a_copy(call: HandlerCall, changed: ChangedWorkflow) -> None:
+    """A move makes a copy of the workflow."""
+    old = changed.workflow
+    add_workflow(call.store, old.document, slug=f"{old.slug}-moved", owner_id=call.account.id)
+
+
+@fault("workflows.move-sets-folder")
+def move_changes_nothing() -> Edit:
+    """Move leaves the folder alone."""
+    return _not_moved(lambda *_: True)
+
+
+def _is_new_folder(call: HandlerCall, folder_id: str | None) -> bool:
+    lines = list_summaries(call.store, call.account.id)
+    return folder_id is not None and all(line["folderId"] != folder_id for line in lines)
+
+
+@fault("workflows.move-sets-folder", is_subtle=True)
+def move_to_new_folders_ignored() -> Edit:
+    """A move to a folder in which nothing lies changes nothing."""
+    return _not_moved(_is_new_folder)
+
+
+@fault("workflows.move-sets-folder", is_subtle=True)
+def move_to_root_ignored() -> Edit:
+    """Move to the root leaves the folder alone."""
+    return _not_moved(lambda _, folder_id: folder_id is None)
+
+
+@fault("workflows.move-sets-folder", is_subtle=True)
+def update_overwrites_move() -> Edit:
+    """An update undoes a move that came while it was under way."""
+    return _written_late(lambda document: {"folderId": document["folderId"]})
+
+
+@fault("workflows.move-sets-folder", is_subtle=True)
+def move_empties_description() -> Edit:
+    """Move empties the description."""
+    return _on_change(lambda changed: changed.members.update(description=""), "moveWorkflow")
+
+
+@fault("workflows.delete-then-404", Point.HANDLER, "deleteWorkflow")
+async def delete_keeps_the_workflow(call: HandlerCall, _: Handler) -> Response:
+    """A deleted workflow is still there."""
+    return answer({"success": True, "slug": own_workflow(call).slug})
+
+
+@fault("workflows.delete-then-404", Point.HANDLER, "runWorkflow", is_subtle=True)
+async def delete_keeps_what_ran(call: HandlerCall, handle: Handler) -> Response:
+    """A deleted workflow that was run before can still be run."""
+    slug = call.path_value("slug")
+    (count,) = call.store.row(
+        "SELECT count(*) FROM runs WHERE workflow_slug = ? AND account_id = ?", slug, call.account.id
+    )
+    if count and find_workflow(call.store, slug) is None:
+        return await perform(call, make_job([], {}, workflow_slug=slug))
+    return await handle(call)
+
+
+@fault("workflows.delete-then-404", is_subtle=True)
+def update_revives_deleted() -> Edit:
+    """A workflow that is deleted during an update comes back."""
+    return _written_late(lambda _: {}, revives=True)
+
+
+@fault("workflows.admin-does-not-own", is_subtle=True)
+def write_to_foreign_by_admin_accepted() -> Edit:
+    """An administrator may write to any workflow."""
+    return owning(lambda call, _: call.account.is_admin)
