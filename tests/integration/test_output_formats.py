@@ -80,7 +80,7 @@ def test_json_of_nothing_is_refused(arguments, says):
     """Where nothing is listed."""
     done = CliRunner().invoke(cli, [*arguments, "--format", "json"])
 
-    assert says in str(done.exception)
+    assert says in f"{done.exception} {done.stderr}"
 
 
 def test_ids_are_whole_and_each_key_has_a_line():
