@@ -120,19 +120,6 @@ def test_measures_are_listed(tmp_path, runs):
     assert "documented facts that are broken, of 2 runs" in process.stdout
 
 
-def test_changes_are_an_extra(tmp_path, runs):
-    """Without what finds them, all else works, and one sentence says so."""
-    (tmp_path / "sitecustomize.py").write_text(
-        "import importlib.util as util\nfind = util.find_spec\n"
-        "util.find_spec = lambda name, *more: None if name == 'ruptures' else find(name, *more)\n"
-    )
-
-    process = history("--measure", "exchanges", cwd=tmp_path, PYTHONPATH=str(tmp_path))
-
-    assert process.returncode == 0, process.stderr
-    assert "pip install 'knouds-harness[history]'" in process.stdout
-
-
 def test_pruning_asks_first(tmp_path, runs):
     """It says what would go, and deletes nothing."""
     process = history("--prune", "--older-than", "30d", cwd=tmp_path)

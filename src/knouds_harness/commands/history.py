@@ -16,7 +16,6 @@ from knouds_harness.command_output import CommandConsole, format_option, print_j
 from knouds_harness.commands.folder_options import baselines_folder_option, runs_folder_option
 from knouds_harness.errors import RunRecordError, UsageError
 from knouds_harness.reporting.comparison.blocks import ALL
-from knouds_harness.reporting.history.changes import can_find_changes
 from knouds_harness.reporting.history.entry import Entry
 from knouds_harness.reporting.history.html import history_html
 from knouds_harness.reporting.history.index import Index, Refreshed
@@ -32,9 +31,6 @@ _NAMED: Final = 5
 _WIDTH_IN_A_PIPE: Final = 1000
 _AGE: Final = re.compile(r"(\d{1,5})([wdhm])")
 _UNITS: Final = {"w": "weeks", "d": "days", "h": "hours", "m": "minutes"}
-_NO_CHANGES: Final = (
-    "Changes are not marked: what finds them is not installed (pip install 'knouds-harness[history]')."
-)
 
 
 class Age(click.ParamType[timedelta]):
@@ -252,8 +248,6 @@ def _plot(
         click.echo(f"None of the {len(entries):,} runs has {measure}.")
         return
     print_series(measure, series, console=console)
-    if not can_find_changes():
-        click.echo(_NO_CHANGES)
     page = runs_folder.parent / "history.html"
     try:
         page.write_text(

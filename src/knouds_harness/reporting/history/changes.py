@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from statistics import median
 from typing import Final
 
@@ -36,11 +35,6 @@ class ChangePoint:
     after: float
 
 
-def can_find_changes() -> bool:
-    """Whether the library that finds them is installed (the extra ``history``)."""
-    return importlib.util.find_spec("ruptures") is not None
-
-
 def change_points(values: Sequence[float], measure: Measure) -> list[ChangePoint]:
     """Find where the level of a measure changed.
 
@@ -53,24 +47,46 @@ def change_points(values: Sequence[float], measure: Measure) -> list[ChangePoint
     """
     if len(values) < 2 * LEAST_RUNS:
         return []
-    import numpy as np  # noqa: PLC0415 - both belong to the extra, and take a second to import
-    import ruptures  # noqa: PLC0415
-
     is_ratio = measure.is_ratio and min(values) > 0
     scaled = [math.log(each) if is_ratio else each for each in values]
     steps = [abs(later - earlier) for earlier, later in pairwise(scaled)]
     noise = max(
         median(steps) / _MAD_OF_DIFFERENCES, measure.noise if is_ratio else _least_noise(measure, values)
     )
-    signal = np.array(_clipped(scaled, _MOST_STANDING_OUT * noise)).reshape(-1, 1) / noise
-    found = ruptures.KernelCPD(kernel="linear", min_size=LEAST_RUNS).fit(signal)
-    *places, _ = found.predict(pen=_PENALTY * math.log(len(values)))
-    edges = [0, *map(int, places), len(values)]
+    signal = [each / noise for each in _clipped(scaled, _MOST_STANDING_OUT * noise)]
+    places = segmented(signal, penalty=_PENALTY * math.log(len(values)))
+    edges = [0, *places, len(values)]
     levels = [median(values[start:end]) for start, end in pairwise(edges)]
     return [
         ChangePoint(at=at, before=before, after=after)
         for at, before, after in zip(edges[1:], levels, levels[1:], strict=False)
     ]
+
+
+def segmented(signal: Sequence[float], *, penalty: float) -> list[int]:
+    """Divide a signal where that pays: each segment costs its squared distance from its mean, and a penalty.
+
+    Of all divisions into segments of at least ``LEAST_RUNS`` values, none costs less.
+
+    Returns:
+        Where segments begin, but for the first.
+    """
+    sums = [0.0, *accumulate(signal)]
+    squares = [0.0, *accumulate(each * each for each in signal)]
+
+    def distance(start: int, end: int) -> float:
+        return squares[end] - squares[start] - (sums[end] - sums[start]) ** 2 / (end - start)
+
+    best = [(-penalty, 0), *((math.inf, 0) for _ in signal)]
+    """Of the values up to a place: the least cost, and where its last segment begins."""
+    for end in range(LEAST_RUNS, len(best)):
+        best[end] = min(
+            (best[start][0] + distance(start, end) + penalty, start) for start in range(end - LEAST_RUNS + 1)
+        )
+    places = [best[-1][1]]
+    while places[-1]:
+        places.append(best[places[-1]][1])
+    return places[-2::-1]
 
 
 def _clipped(values: Sequence[float], most: float) -> list[float]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from knouds_harness.reporting.history.changes import can_find_changes
 from knouds_harness.reporting.history.measures import measure_of, worded
 from knouds_harness.reporting.history.series import Series
 from knouds_harness.reporting.history.terminal import change_words, found_in
@@ -28,7 +27,6 @@ def history_html(measure: str, series: Sequence[Series], *, runs_folder: Path) -
         series=series,
         run_count=sum(len(each.points) for each in series),
         change_count=sum(1 for each in series for point in each.points if point.change),
-        can_find_changes=can_find_changes(),
         reports={
             point.entry.folder: f"{runs_folder.name}/{point.entry.folder}/report.html"
             for each in series

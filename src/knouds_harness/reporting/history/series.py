@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from knouds_harness.reporting.history.changes import ChangePoint, can_find_changes, change_points
+from knouds_harness.reporting.history.changes import ChangePoint, change_points
 from knouds_harness.reporting.history.entry import Entry
 from knouds_harness.reporting.history.measures import measure_of
 
@@ -47,7 +47,7 @@ def series_of(measure: str, entries: Sequence[Entry], figures: Mapping[str, floa
 def _series(name: str, entries: Sequence[Entry], figures: Mapping[str, float], measure: str) -> Series:
     sound = [entry.folder for entry in entries if entry.is_sound]
     values = [figures[folder] for folder in sound]
-    found = change_points(values, measure_of(measure)) if can_find_changes() else []
+    found = change_points(values, measure_of(measure))
     changes = {sound[change.at]: change for change in found}
     return Series(
         name=name,

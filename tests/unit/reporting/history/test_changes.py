@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
+import ruptures
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from knouds_harness.reporting.history.changes import ChangePoint, change_points
+from knouds_harness.reporting.history.changes import LEAST_RUNS, ChangePoint, change_points, segmented
 from knouds_harness.reporting.history.measures import MEASURES
 
 P99 = MEASURES["p99_ms"]
@@ -70,3 +74,25 @@ def test_a_measure_that_falls_to_zero_is_seen():
     found = change_points([100.0] * 6 + [0.0] * 6, MEASURES["requests_per_s"])
 
     assert [change.at for change in found] == [6]
+
+
+@given(
+    signal=st.lists(st.floats(-50, 50, allow_subnormal=False), min_size=6, max_size=60),
+    penalty=st.floats(0.5, 50),
+)
+@example(signal=[0.0] * 3 + [9.0] * 3, penalty=1.0)
+@example(signal=[1.0] * 20, penalty=6.0)
+def test_no_division_costs_less_than_that_of_ruptures(signal, penalty):
+    """The library that the method comes from divides as well, and no better."""
+    search = ruptures.KernelCPD(kernel="linear", min_size=LEAST_RUNS).fit(np.array(signal).reshape(-1, 1))
+
+    *theirs, _ = search.predict(pen=penalty)
+
+    assert cost(signal, segmented(signal, penalty=penalty), penalty) <= cost(signal, theirs, penalty) + 1e-6
+
+
+def cost(signal, places, penalty):
+    """Of a division: squared distances from the means of its segments, and a penalty for each."""
+    parts = np.split(np.array(signal), places)
+    assert min(map(len, parts)) >= LEAST_RUNS
+    return sum(((part - part.mean()) ** 2).sum() + penalty for part in parts)
