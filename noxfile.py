@@ -161,15 +161,18 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def samples(session: nox.Session) -> None:
-    """Make docs/samples and the pictures of reports again; Chromium comes from Debian."""
+    """Make the pictures of reports again, and the reports in docs/samples; Chromium comes from Debian."""
     install(session, "browser")
-    session.run("python", "docs/samples.py")
+    session.run("python", "docs/samples.py", "--pictures")
 
 
 @nox.session(default=False)
 def site(session: nox.Session) -> None:
     """Make the documentation a site, with every link checked; ``nox -s site -- serve`` shows it."""
+    install(session)
     session.install(SITE)
+    if not Path("docs/samples").is_dir():
+        session.run("python", "docs/samples.py")
     folder = Path(session.virtualenv.location).absolute() / "pages"
     shutil.rmtree(folder, ignore_errors=True)
     for name in PAGES:

@@ -1,4 +1,7 @@
-"""Make the sample reports and their pictures: ``nox -s samples``, on a machine that does nothing else."""
+"""Make the sample reports of the site, in ``docs/samples``, and with ``--pictures`` the pictures in ``docs``.
+
+On a machine that does nothing else; a site is made by ``nox -s site``, the pictures by ``nox -s samples``.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,6 @@ import sys
 import tempfile
 from pathlib import Path
 from typing import Final
-
-from playwright.sync_api import sync_playwright
 
 FOLDER: Final = Path(__file__).parent
 FAULTS: Final = ("auth-bearer-accepted", "async-status-is-queued", "envelope-404-as-html")
@@ -31,6 +32,7 @@ def _ran(folder: Path, *arguments: str) -> Path:
 
 
 def _make_reports(folder: Path) -> None:
+    (FOLDER / "samples").mkdir(exist_ok=True)
     checked = _ran(folder, *CHECK)
     *baseline, loaded = SEEDS
     kept = [str(_ran(folder, *LOAD, "--seed", seed)) for seed in baseline]
@@ -41,6 +43,8 @@ def _make_reports(folder: Path) -> None:
 
 
 def _take_pictures() -> None:
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - the reports alone need no browser
+
     executable = os.environ.get("CHROMIUM") or shutil.which("chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
@@ -58,4 +62,5 @@ def _take_pictures() -> None:
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as scratch:
         _make_reports(Path(scratch))
-    _take_pictures()
+    if "--pictures" in sys.argv:
+        _take_pictures()
