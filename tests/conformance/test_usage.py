@@ -184,7 +184,7 @@ def test_page_without_a_limit_has_50_rows(tester, subjects):
 
     page = read_page(tester, owner)
 
-    tester.judge(usage.default_limit, page, known=known)
+    tester.judge(usage.default_limit, page, total=known)
 
 
 @pytest.mark.proves(usage.offset)
