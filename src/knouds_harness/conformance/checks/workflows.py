@@ -252,7 +252,7 @@ def listed(
     """
     summaries = exchange.json_or_none()
     if exchange.status != 200 or not isinstance(summaries, list):
-        return  # that it is an array is for the common checks to say
+        return  # that it is an array is for envelopes.json-object to say
     slugs = [
         slug for each in summaries if isinstance(each, dict) and isinstance(slug := each.get("slug"), str)
     ]

@@ -57,7 +57,7 @@ class FindingRecorder:
         names: What a shell calls the target and its keys.
         steps: Knows what led to an exchange.
         shown: What the running test has shown.
-        user_checks: Judge every exchange, after the common checks.
+        user_checks: Judge every exchange, after those of the harness.
         user_errors: What a check of the user's raised first, with its place, by the check's id.
         duration_s_by_test: How long the body of each test took, by the test's id.
         gatherer: Takes what every exchange shows; the run's surface comes from it.
