@@ -16,7 +16,7 @@ import click
 from knouds_harness.commands.cli import COMMANDS, command_named
 from knouds_harness.conformance.checks import all_checks
 from knouds_harness.conformance.judging.claim import Check
-from knouds_harness.conformance.judging.common_checks import COMMON_CHECKS
+from knouds_harness.conformance.judging.engine import checks_of_every_answer
 from knouds_harness.conformance.suite.options import RunOptions
 from knouds_harness.errors import ExitCode
 from knouds_harness.load.options import LoadOptions
@@ -167,8 +167,9 @@ def _runner(name: str) -> tuple[str, Mapping[str, str]]:
 
 def _rows_of_checks(family: str) -> str:
     checks = [check for check in all_checks().values() if check.family == family]
+    of_every_answer = checks_of_every_answer()
     return "".join(
-        f"| `{check.id}`{' *' if check in COMMON_CHECKS else ''} | {check.sentence} | {_facts(check)} |\n"
+        f"| `{check.id}`{' *' if check in of_every_answer else ''} | {check.sentence} | {_facts(check)} |\n"
         for check in checks
     )
 

@@ -18,7 +18,8 @@ import schemathesis
 
 from knouds_harness.conformance.checks import rate_limits, schemas
 from knouds_harness.conformance.judging.claim import Check, Claim
-from knouds_harness.conformance.judging.common_checks import COMMON_CHECKS, common_claims
+from knouds_harness.conformance.judging.context import Context
+from knouds_harness.conformance.judging.engine import checks_of_every_answer, claims_of
 from knouds_harness.conformance.judging.findings import finding_of
 from knouds_harness.contract.document import Document, shipped_document
 from knouds_harness.contract.operations import Action
@@ -114,9 +115,7 @@ class ContractCheck:
     def claims(self, exchange: Exchange, *, key: str) -> Iterator[Claim]:  # noqa: ARG002 - for those that ask
         """What the check claims of an answer to somebody with this key."""
         document, shapes = _contract()
-        for check, claims in common_claims(exchange, document=document, shapes=shapes):
-            if check is self.check:
-                yield from claims
+        yield from claims_of(self.check.id, exchange, Context(document=document, shapes=shapes)) or ()
 
     def _fails(self, claim: Claim, exchange: Exchange) -> bool:
         found = finding_of(self.check, exchange, claim, document=_contract()[0], waivers=self._waivers)
@@ -158,7 +157,7 @@ def _register(check: Check[...], kind: type[ContractCheck]) -> None:
     schemathesis.check(type(name, (kind,), {"check": check, "__doc__": check.sentence}))
 
 
-for _check in COMMON_CHECKS:
+for _check in checks_of_every_answer():
     _register(_check, ContractCheck)
 for _check in (schemas.limited_run_headers, rate_limits.told_limit):
     _register(_check, RateLimitCheck)

@@ -64,10 +64,9 @@ def judged(changed: Iterable[Mutant]) -> Iterator[Judged]:
     for mutant in changed:
         broken = frozenset(
             claim.fact
-            for _, claims in claims_about(
+            for _, claim in claims_about(
                 mutant.recording, document=document(), shapes=judge(), story=story_of(mutant.recording)
             )
-            for claim in claims
             if not claim.holds and fails_run(verdict_for(facts[claim.fact]), strict=False, is_waived=False)
         )
         yield Judged(mutant=mutant, broken=broken)

@@ -10,12 +10,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from knouds_harness.conformance.checks import all_checks
 from knouds_harness.conformance.checks.executions import MOST_SUBMIT_MS
 from knouds_harness.conformance.checks.rate_limits import seconds_left
 from knouds_harness.conformance.judging.claim import Claim
-from knouds_harness.conformance.judging.common_checks import common_claims
-from knouds_harness.conformance.suite.recorder import PROFILE_CHECK
+from knouds_harness.conformance.judging.context import Context
+from knouds_harness.conformance.judging.engine import claims_of
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.exchange.evidence import Exchange
@@ -136,12 +135,7 @@ def _claimed(finding: Finding, answers: Sequence[Exchange], *, anywhere: bool = 
 def _claims_of(finding: Finding, exchange: Exchange) -> list[Claim] | None:
     """What the finding's check claims of an answer; None where it compares answers."""
     document = shipped_document()
-    for check, claims in common_claims(exchange, document=document, shapes=ShapeJudge(document)):
-        if check.id == finding.check:
-            return list(claims)
-    if finding.check == PROFILE_CHECK:  # compares with the profile
-        return None
-    return all_checks()[finding.check].claims_given(exchange, {})
+    return claims_of(finding.check, exchange, Context(document=document, shapes=ShapeJudge(document)))
 
 
 def _answer(text: str, asked: Exchange) -> Exchange:

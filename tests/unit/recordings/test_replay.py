@@ -31,10 +31,9 @@ def facts_shown(recording):
     """What checks find kept, and nothing against it."""
     claims = [
         claim
-        for _, claims in claims_about(
+        for _, claim in claims_about(
             recording, document=document(), shapes=shapes(), story=story_of(recording)
         )
-        for claim in claims
     ]
     return {claim.fact for claim in claims if claim.holds} - {
         claim.fact for claim in claims if not claim.holds

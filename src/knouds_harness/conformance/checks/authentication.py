@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from knouds_harness.conformance.checks.envelopes.refusals import refused_alike
-from knouds_harness.conformance.judging.claim import Claim, answer, check, code_is, status_is
+from knouds_harness.conformance.judging.claim import Claim, answer, check, code_is, nothing_more, status_is
+from knouds_harness.conformance.judging.context import Case
 from knouds_harness.conformance.needs.keys import ANY_KEY, LEGACY_KEY, REVOKED_KEY, UNAPPROVED_KEY
+from knouds_harness.exchange.client import KEY_HEADER
 from knouds_harness.exchange.evidence import Exchange
 
 KEY_PREFIX = "knouds_live_"
@@ -28,7 +30,12 @@ def _plain_401(exchange: Exchange, fact: str) -> Iterator[Claim]:
         yield code_is(exchange, "UNAUTHORIZED", fact="auth.plain-401-code")
 
 
-@check("auth.key-in-x-api-key", needs=(ANY_KEY,))
+@check(
+    "auth.key-in-x-api-key",
+    needs=(ANY_KEY,),
+    applies=lambda case: case.key_state == "active",
+    alone=nothing_more,
+)
 def key_is_accepted(exchange: Exchange) -> Iterator[Claim]:
     """A valid key in the x-api-key header authenticates."""
     yield Claim(
@@ -39,31 +46,36 @@ def key_is_accepted(exchange: Exchange) -> Iterator[Claim]:
     )
 
 
-@check("auth.missing-key-is-401", *_PLAIN_401_FACTS)
+@check("auth.missing-key-is-401", *_PLAIN_401_FACTS, applies=lambda case: case.key_sent == "missing")
 def missing_key(exchange: Exchange) -> Iterator[Claim]:
     """A request without a key is refused."""
     yield from _plain_401(exchange, "auth.missing-key-is-401")
 
 
-@check("auth.empty-key-is-401", *_PLAIN_401_FACTS)
+@check("auth.empty-key-is-401", *_PLAIN_401_FACTS, applies=lambda case: case.key_sent == "empty")
 def empty_key(exchange: Exchange) -> Iterator[Claim]:
     """An empty key is refused."""
     yield from _plain_401(exchange, "auth.empty-key-is-401")
 
 
-@check("auth.malformed-key-is-401", *_PLAIN_401_FACTS)
+@check("auth.malformed-key-is-401", *_PLAIN_401_FACTS, applies=lambda case: case.key_sent == "malformed")
 def malformed_key(exchange: Exchange) -> Iterator[Claim]:
     """A key that does not look like one is refused."""
     yield from _plain_401(exchange, "auth.malformed-key-is-401")
 
 
-@check("auth.unknown-key-is-401", *_PLAIN_401_FACTS)
+@check("auth.unknown-key-is-401", *_PLAIN_401_FACTS, applies=lambda case: case.key_sent == "unknown")
 def unknown_key(exchange: Exchange) -> Iterator[Claim]:
     """A well-formed key that nobody holds is refused, before its capabilities are looked at."""
     yield from _plain_401(exchange, "auth.unknown-key-is-401")
 
 
-@check("auth.altered-key-is-401", *_PLAIN_401_FACTS, needs=(ANY_KEY,))
+@check(
+    "auth.altered-key-is-401",
+    *_PLAIN_401_FACTS,
+    needs=(ANY_KEY,),
+    applies=lambda case: case.key_sent == "altered",
+)
 def altered_key(exchange: Exchange) -> Iterator[Claim]:
     """A valid key altered in case, cut or prolonged is refused."""
     yield from _plain_401(exchange, "auth.altered-key-is-401")
@@ -75,13 +87,18 @@ def tells_nothing(exchange: Exchange, *, of_existing: Exchange) -> Iterator[Clai
     yield from refused_alike(exchange, of_existing=of_existing, fact="auth.refusal-tells-nothing")
 
 
-@check("auth.revoked-key-is-401", *_PLAIN_401_FACTS, needs=(REVOKED_KEY,))
+@check(
+    "auth.revoked-key-is-401",
+    *_PLAIN_401_FACTS,
+    needs=(REVOKED_KEY,),
+    applies=lambda case: case.key_state == "revoked",
+)
 def revoked_key(exchange: Exchange) -> Iterator[Claim]:
     """A revoked key is refused."""
     yield from _plain_401(exchange, "auth.revoked-key-is-401")
 
 
-@check("auth.legacy-key-is-401-retired", needs=(LEGACY_KEY,))
+@check("auth.legacy-key-is-401-retired", needs=(LEGACY_KEY,), applies=lambda case: case.key_state == "legacy")
 def legacy_key(exchange: Exchange) -> Iterator[Claim]:
     """A key made before May 2026 is refused as retired."""
     yield status_is(exchange, 401, fact="auth.legacy-key-is-401-retired")
@@ -89,25 +106,50 @@ def legacy_key(exchange: Exchange) -> Iterator[Claim]:
         yield code_is(exchange, "LEGACY_KEY_RETIRED", fact="auth.legacy-key-is-401-retired")
 
 
-@check("auth.unapproved-account-is-401", *_PLAIN_401_FACTS, needs=(UNAPPROVED_KEY,))
+@check(
+    "auth.unapproved-account-is-401",
+    *_PLAIN_401_FACTS,
+    needs=(UNAPPROVED_KEY,),
+    applies=lambda case: case.key_state == "unapproved",
+)
 def unapproved_account(exchange: Exchange) -> Iterator[Claim]:
     """A valid key of an account not yet approved is refused."""
     yield from _plain_401(exchange, "auth.unapproved-account-is-401")
 
 
-@check("auth.bearer-is-not-accepted", *_PLAIN_401_FACTS, needs=(ANY_KEY,))
+@check(
+    "auth.bearer-is-not-accepted",
+    *_PLAIN_401_FACTS,
+    needs=(ANY_KEY,),
+    applies=lambda case: case.key_sent == "bearer",
+)
 def bearer(exchange: Exchange) -> Iterator[Claim]:
     """A key in Authorization: Bearer does not authenticate."""
     yield from _plain_401(exchange, "auth.bearer-is-not-accepted")
 
 
-@check("auth.query-key-is-not-accepted", *_PLAIN_401_FACTS, needs=(ANY_KEY,))
+@check(
+    "auth.query-key-is-not-accepted",
+    *_PLAIN_401_FACTS,
+    needs=(ANY_KEY,),
+    applies=lambda case: case.key_sent == "query",
+)
 def key_in_query(exchange: Exchange) -> Iterator[Claim]:
     """A key in the query string does not authenticate."""
     yield from _plain_401(exchange, "auth.query-key-is-not-accepted")
 
 
-@check("auth.public-operations-need-no-key")
+def _is_public_without_key(case: Case) -> bool:
+    is_public = case.operation is not None and case.operation.is_public
+    return is_public and case.context.is_ours and case.is_answered and KEY_HEADER not in case.sent_headers
+
+
+def _is_session_only(case: Case) -> bool:
+    paths = case.context.document.session_only_paths
+    return case.context.is_ours and case.is_answered and case.exchange.request.path in paths
+
+
+@check("auth.public-operations-need-no-key", applies=_is_public_without_key)
 def public_operation(exchange: Exchange) -> Iterator[Claim]:
     """A public operation answers without a key."""
     yield Claim(
@@ -118,7 +160,9 @@ def public_operation(exchange: Exchange) -> Iterator[Claim]:
     )
 
 
-@check("auth.session-paths-refuse-keys", "auth.session-path-status", needs=(ANY_KEY,))
+@check(
+    "auth.session-paths-refuse-keys", "auth.session-path-status", needs=(ANY_KEY,), applies=_is_session_only
+)
 def session_only_path(exchange: Exchange) -> Iterator[Claim]:
     """A session-only path refuses every key, whatever it holds."""
     status = exchange.status or 0
@@ -144,7 +188,13 @@ def key_prefix(exchange: Exchange, *, secret: str) -> Iterator[Claim]:
         )
 
 
-@check("whoami.is-the-key-owner", needs=(ANY_KEY,), given=("tier", "role", "others", "user"))
+@check(
+    "whoami.is-the-key-owner",
+    needs=(ANY_KEY,),
+    given=("tier", "role", "others", "user"),
+    applies=lambda case: case.operation_id == "getWhoami" and case.key_state == "active",
+    alone=lambda _: {"others": {}},
+)
 def whoami_owner(
     exchange: Exchange, *, tier: str, role: str, others: dict[str, str], user: str
 ) -> Iterator[Claim]:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from knouds_harness.conformance.checks.envelopes.refusals import refused_alike
 from knouds_harness.conformance.checks.workflows import as_written
 from knouds_harness.conformance.judging.claim import Claim, answer, check
+from knouds_harness.conformance.judging.context import Case
 from knouds_harness.conformance.judging.document_differences import documented_body
 from knouds_harness.conformance.needs.keys import ANY_KEY, AUTHOR
 from knouds_harness.conformance.needs.need import CONTROL
@@ -48,6 +49,23 @@ def why_denied(operation: Operation, held: Collection[str], path_values: Mapping
     return "capability.orthogonal" if held else "capability.missing-is-403-denied"
 
 
+def _is_wrongly_denied(case: Case) -> bool:
+    """Whether a key was denied that holds what is asked for, or anybody's where nothing is."""
+    if not case.is_answered or case.operation is None or case.exchange.code != "CAPABILITY_DENIED":
+        return False
+    asks_for_nothing = not case.operation.is_public and not case.operation.alternatives
+    return case.is_admitted or (asks_for_nothing and case.key_state in ("", "active"))
+
+
+def _is_denied_or_ought_to_be(case: Case) -> bool:
+    """Whether any key was denied, or a known one was not that lacks what is asked for."""
+    if not case.is_answered or case.operation is None or not case.operation.alternatives or case.is_admitted:
+        return False
+    is_known = case.key_state == "active"
+    is_let_in = case.exchange.is_success or case.exchange.status == 401  # other refusals may come first
+    return case.exchange.code == "CAPABILITY_DENIED" or (is_known and is_let_in)
+
+
 @check(
     "capability.any-valid-key-suffices",
     "capability.star-is-admitted",
@@ -56,6 +74,8 @@ def why_denied(operation: Operation, held: Collection[str], path_values: Mapping
     "capability.bound-form-is-admitted",
     needs=(ANY_KEY,),
     given=("operation", "held", "path_values"),
+    applies=_is_wrongly_denied,
+    alone=lambda _: {"held": ()},
 )
 def admitted(
     exchange: Exchange, *, operation: Operation, held: Collection[str], path_values: Mapping[str, str]
@@ -78,6 +98,8 @@ def admitted(
     "capability.denied-names-required",
     needs=(ANY_KEY,),
     given=("operation", "held", "path_values"),
+    applies=_is_denied_or_ought_to_be,
+    alone=lambda _: {"held": ()},
 )
 def denied(
     exchange: Exchange, *, operation: Operation, held: Collection[str], path_values: Mapping[str, str]

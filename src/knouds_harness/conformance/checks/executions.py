@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any, Final
 
 from knouds_harness.conformance.checks.runs import amount
-from knouds_harness.conformance.judging.claim import Claim, answer, check, status_is
+from knouds_harness.conformance.judging.claim import Claim, answer, answers_to, check, is_submit, status_is
 from knouds_harness.conformance.needs.runs import (
     ASYNC_RUN,
     ASYNC_RUN_IN_TIME,
@@ -77,7 +77,7 @@ def poll_url(exchange: Exchange, *, submitted: Exchange) -> Iterator[Claim]:
         )
 
 
-@check("async.workflow-submit-names-slug", needs=(ASYNC_WORKFLOW_RUN,), given=("slug",))
+@check("async.workflow-submit-names-slug", needs=(ASYNC_WORKFLOW_RUN,), given=("slug",), applies=is_submit)
 def workflow_submit(exchange: Exchange, *, slug: str) -> Iterator[Claim]:
     """A workflow's submit carries the slug of the workflow that was run."""
     if "executionId" in body_of(exchange):
@@ -97,6 +97,8 @@ def workflow_submit(exchange: Exchange, *, slug: str) -> Iterator[Claim]:
     "execution.poll-shape",
     needs=_RUN_NEEDS,
     given=("statuses",),
+    applies=answers_to("getExecution"),
+    alone=lambda _: {"statuses": ()},
 )
 def edges(exchange: Exchange, *, statuses: Sequence[str]) -> Iterator[Claim]:
     """Polls are of the execution asked for, whose status changes only as documented: no end is left.

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
 from knouds_harness.conformance.judging.claim import Claim, answer, check
+from knouds_harness.conformance.judging.context import Case
 from knouds_harness.conformance.needs.keys import ADMIN_KEY, PRO_MODEL_KEY
 from knouds_harness.conformance.needs.need import CONTROL, MAY_RUN, MAY_WRITE
 from knouds_harness.conformance.needs.rate_limits import (
@@ -141,7 +142,17 @@ def separate_accounts(exchange: Exchange, *, earlier: Exchange) -> Iterator[Clai
     )
 
 
-@check(*_FACT_BY_TIER.values(), needs=(MAY_RUN,), given=("tier",))
+def _is_limited_run(case: Case) -> bool:
+    is_limited = case.known.get("tier") in LIMIT_BY_TIER and case.known.get("role") != "admin"
+    return case.is_run and case.key_state == "active" and is_limited
+
+
+def _is_throttled(case: Case) -> bool:
+    """Whether a known key was."""
+    return case.exchange.status == 429 and case.key is not None
+
+
+@check(*_FACT_BY_TIER.values(), needs=(MAY_RUN,), given=("tier",), applies=_is_limited_run)
 def told_limit(exchange: Exchange, *, tier: str) -> Iterator[Claim]:
     """The limit that the headers tell is the tier's."""
     told = window_headers_of(exchange).limit
@@ -169,7 +180,7 @@ def within_limit(exchange: Exchange, *, tier: str, number: int) -> Iterator[Clai
     )
 
 
-@check("rate.window-is-fixed-60-s", needs=_LIMITED, given=("advanced_s",))
+@check("rate.window-is-fixed-60-s", needs=_LIMITED, given=("advanced_s",), applies=lambda case: case.is_run)
 def window_ends(exchange: Exchange, *, advanced_s: float) -> Iterator[Claim]:
     """A window ends at most 60 s from now, and not in the past."""
     left = seconds_left(exchange, advanced_s=advanced_s)
@@ -292,13 +303,23 @@ def _is_full_still(exchange: Exchange, over: Exchange) -> bool:
     return over.status == 429 and wait_s is not None and passed_s < wait_s - _ROUNDING_S
 
 
-@check("tier.rate-limit-enterprise", needs=(ENTERPRISE_AUTHOR, CONTROL))
+@check(
+    "tier.rate-limit-enterprise",
+    needs=(ENTERPRISE_AUTHOR, CONTROL),
+    applies=lambda case: (
+        _is_throttled(case) and case.known["tier"] == "enterprise" and case.known["role"] != "admin"
+    ),
+)
 def enterprise(exchange: Exchange) -> Iterator[Claim]:
     """An enterprise account is never throttled."""
     yield _unthrottled(exchange, "no limit", fact="tier.rate-limit-enterprise")
 
 
-@check("tier.admin-bypasses-gates", needs=(ADMIN_KEY, MAY_RUN, MAY_WRITE, CONTROL))
+@check(
+    "tier.admin-bypasses-gates",
+    needs=(ADMIN_KEY, MAY_RUN, MAY_WRITE, CONTROL),
+    applies=lambda case: _is_throttled(case) and case.known["role"] == "admin",
+)
 def administrator(exchange: Exchange) -> Iterator[Claim]:
     """An administrator is never throttled."""
     yield _unthrottled(exchange, "no limit", fact="tier.admin-bypasses-gates")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from knouds_harness.conformance.judging.claim import Claim, answer, check
+from knouds_harness.conformance.judging.claim import Claim, answer, check, nothing_more
 from knouds_harness.conformance.needs.keys import ADMIN_MODEL_RUNNER
 from knouds_harness.conformance.needs.rate_limits import FREE_RUNNER
 from knouds_harness.conformance.needs.runs import (
@@ -25,7 +25,12 @@ from knouds_harness.exchange.execution_status import status_in
 _UNRELATED_REFUSALS = (402, 429)
 
 
-@check("tier.admin-bypasses-gates", needs=(ADMIN_MODEL_RUNNER, ANY_MODEL))
+@check(
+    "tier.admin-bypasses-gates",
+    needs=(ADMIN_MODEL_RUNNER, ANY_MODEL),
+    applies=lambda case: case.is_run and case.key_state == "active" and case.known["role"] == "admin",
+    alone=nothing_more,
+)
 def administrator(exchange: Exchange) -> Iterator[Claim]:
     """No model is above the tier of an administrator."""
     yield Claim(

@@ -5,7 +5,15 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator, Mapping
 
-from knouds_harness.conformance.judging.claim import Claim, answer, check, status_is
+from knouds_harness.conformance.judging.claim import (
+    Claim,
+    answer,
+    answers_to,
+    check,
+    is_answer,
+    is_submit,
+    status_is,
+)
 from knouds_harness.conformance.judging.document_differences import documented_body, first_difference
 from knouds_harness.conformance.needs.keys import AUTHOR, READER
 from knouds_harness.conformance.needs.rate_limits import LIMITED_KEY
@@ -84,6 +92,7 @@ _RUN_OPERATIONS = ("runWorkflow", "runModel")
     "workflows.write-success-body",
     "execution.cancel-success",
     given=("operation",),
+    applies=is_answer,
 )
 def status_is_documented(exchange: Exchange, *, operation: Operation) -> Iterator[Claim]:
     """An operation succeeds with a status that its page names; where no page does, with an assumed one.
@@ -108,7 +117,7 @@ def _is_waited_for(exchange: Exchange, operation: Operation) -> bool:
     return operation.id in _RUN_OPERATIONS and "async" not in dict(exchange.request.query)
 
 
-@check(*SHAPE_FACTS, given=("operation", "shapes"))
+@check(*SHAPE_FACTS, given=("operation", "shapes"), applies=is_answer)
 def body(exchange: Exchange, *, operation: Operation, shapes: ShapeJudge) -> Iterator[Claim]:
     """The body has the documented shape."""
     status, document = exchange.status, exchange.json_or_none()
@@ -130,7 +139,9 @@ def body(exchange: Exchange, *, operation: Operation, shapes: ShapeJudge) -> Ite
         yield Claim(fact=fact, holds=True, expected="the documented shape", observed="the same")
 
 
-@check("rate.headers-on-success", "rate.headers-are-integers", given=("operation", "shapes"))
+@check(
+    "rate.headers-on-success", "rate.headers-are-integers", given=("operation", "shapes"), applies=is_answer
+)
 def headers(exchange: Exchange, *, operation: Operation, shapes: ShapeJudge) -> Iterator[Claim]:
     """The headers have the documented form."""
     if exchange.status is None or exchange.status >= 400 or exchange.status not in operation.responses:
@@ -239,19 +250,27 @@ def _served_to_all(exchange: Exchange, fact: str) -> Claim:
     )
 
 
-@check("pricing.is-public-json")
+@check(
+    "pricing.is-public-json",
+    applies=answers_to("getPublicPricing"),
+)
 def public_pricing(exchange: Exchange) -> Iterator[Claim]:
     """Public pricing is served to everybody, as JSON."""
     yield _served_to_all(exchange, "pricing.is-public-json")
 
 
-@check("health.is-public-json")
+@check("health.is-public-json", applies=answers_to("getHealth"))
 def public_health(exchange: Exchange) -> Iterator[Claim]:
     """Health is served to everybody, as JSON."""
     yield _served_to_all(exchange, "health.is-public-json")
 
 
-@check("schema.public-shape-without-cost", "schema.public-only-when-public", needs=(PUBLIC_WORKFLOW,))
+@check(
+    "schema.public-shape-without-cost",
+    "schema.public-only-when-public",
+    needs=(PUBLIC_WORKFLOW,),
+    applies=lambda case: case.operation_id == "getPublicWorkflowSchema" and case.exchange.status == 200,
+)
 def public_schema(exchange: Exchange) -> Iterator[Claim]:
     """The public schema of a public workflow is served, without the cost."""
     yield Claim(
@@ -292,6 +311,7 @@ _ASYNC_NEEDS = (ASYNC_RUN,)
     "async.poll-url-leads-to-execution",
     "async.submit-is-processing",
     needs=_ASYNC_NEEDS,
+    applies=is_submit,
 )
 def submitted(exchange: Exchange) -> Iterator[Claim]:
     """A submit names its execution and where to poll it."""
@@ -338,7 +358,12 @@ def _is_uuid(value: object) -> bool:
         return False
 
 
-@check("execution.completed-has-result", "execution.failed-has-error", needs=_ASYNC_NEEDS)
+@check(
+    "execution.completed-has-result",
+    "execution.failed-has-error",
+    needs=_ASYNC_NEEDS,
+    applies=answers_to("getExecution"),
+)
 def ended(exchange: Exchange) -> Iterator[Claim]:
     """A completed execution has a result, a failed one an error with code and message."""
     document = exchange.json_or_none()

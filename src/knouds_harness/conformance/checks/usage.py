@@ -9,6 +9,7 @@ from typing import Any
 
 from knouds_harness.conformance.checks.runs import amount
 from knouds_harness.conformance.judging.claim import Claim, check
+from knouds_harness.conformance.judging.context import Case
 from knouds_harness.conformance.needs.keys import ANY_KEY, TWO_ACCOUNTS
 from knouds_harness.conformance.needs.runs import ANY_RUN, CHEAPEST_RUN
 from knouds_harness.conformance.needs.strangers import RUN_AND_STRANGER
@@ -62,7 +63,34 @@ def _is_page(exchange: Exchange) -> bool:
     return exchange.status == 200 and isinstance(body, dict) and isinstance(body.get("rows"), list)
 
 
-@check("usage.own-rows-only", needs=(ANY_KEY,), given=("user_id",))
+def _shows_usage(case: Case) -> bool:
+    return case.operation_id == "listUsage" and case.is_answered
+
+
+def _shows_models(case: Case) -> bool:
+    return case.operation_id == "listUsageModels" and case.is_answered
+
+
+def _filters(case: Case) -> Mapping[str, str]:
+    """What the query filters by; nothing where it is open whether that filters."""
+    filters = {
+        name: case.query[name] for name in ("status", "modelId", "workflowSlug") if case.query.get(name)
+    }
+    is_documented = filters.get("status", "failed") in ("processing", "completed", "failed")
+    return filters if is_documented else {}
+
+
+def _as_first_row(case: Case) -> Mapping[str, object]:
+    return {"user_id": str(rows_of(case.exchange)[0].get("userId"))}
+
+
+@check(
+    "usage.own-rows-only",
+    needs=(ANY_KEY,),
+    given=("user_id",),
+    applies=lambda case: _shows_usage(case) and rows_of(case.exchange),
+    alone=_as_first_row,
+)
 def own_user(exchange: Exchange, *, user_id: str) -> Iterator[Claim]:
     """Every row is of the account that the key belongs to, as whoami names it."""
     if not _is_page(exchange):
@@ -117,7 +145,7 @@ def run_of(row: Row) -> tuple[str, ...]:
     return tuple(str(row.get(name)) for name in ("id", "requestId", "createdAt"))
 
 
-@check("usage.no-canvas-rows", needs=(ANY_KEY,))
+@check("usage.no-canvas-rows", needs=(ANY_KEY,), applies=_shows_usage)
 def no_canvas_rows(exchange: Exchange) -> Iterator[Claim]:
     """No row comes from the canvas."""
     if not _is_page(exchange):
@@ -133,7 +161,9 @@ def no_canvas_rows(exchange: Exchange) -> Iterator[Claim]:
     )
 
 
-@check("usage.no-provider-ids", needs=(ANY_KEY,))
+@check(
+    "usage.no-provider-ids", needs=(ANY_KEY,), applies=lambda case: _shows_usage(case) or _shows_models(case)
+)
 def no_provider_ids(exchange: Exchange) -> Iterator[Claim]:
     """No row and no list of models names a model by its provider's internal id."""
     ids = {model_id for row in rows_of(exchange) for model_id in model_ids_of(row)}
@@ -148,7 +178,9 @@ def no_provider_ids(exchange: Exchange) -> Iterator[Claim]:
         )
 
 
-@check("usage.limit-is-kept", "usage.limit-at-most-500", needs=(ANY_KEY,), given=("limit",))
+@check(
+    "usage.limit-is-kept", "usage.limit-at-most-500", needs=(ANY_KEY,), given=("limit",), applies=_shows_usage
+)
 def limit(exchange: Exchange, *, limit: int) -> Iterator[Claim]:
     """No more rows come back than limit asks for, and never more than 500."""
     yield from at_most(exchange, limit, fact="usage.limit-is-kept")
@@ -168,18 +200,18 @@ def at_most(exchange: Exchange, most: int, *, fact: str) -> Iterator[Claim]:
         )
 
 
-@check("usage.limit-defaults-to-50", needs=(ANY_KEY,), given=("known",))
-def default_limit(exchange: Exchange, *, known: int) -> Iterator[Claim]:
+@check("usage.limit-defaults-to-50", needs=(ANY_KEY,), given=("total",), applies=_shows_usage)
+def default_limit(exchange: Exchange, *, total: int) -> Iterator[Claim]:
     """Without a limit, 50 rows come back, or all where there are fewer.
 
-    ``known`` is how many rows there are.
+    ``total`` is how many rows there are.
     """
     if _is_page(exchange):
         rows = rows_of(exchange)
         yield Claim(
             fact="usage.limit-defaults-to-50",
-            holds=len(rows) == min(DEFAULT_LIMIT, known),
-            expected=f"{min(DEFAULT_LIMIT, known)} of {known} rows",
+            holds=len(rows) == min(DEFAULT_LIMIT, total),
+            expected=f"{min(DEFAULT_LIMIT, total)} of {total} rows",
             observed=f"{len(rows)} rows",
             where="/rows",
         )
@@ -206,7 +238,13 @@ def offset(
         )
 
 
-@check("usage.filters", needs=(ANY_KEY,), given=("before", "after", "filters"))
+@check(
+    "usage.filters",
+    needs=(ANY_KEY,),
+    given=("before", "after", "filters"),
+    applies=lambda case: _shows_usage(case) and _filters(case),
+    alone=lambda case: {"before": (), "after": (), "filters": _filters(case)},
+)
 def filtered(
     exchange: Exchange, *, before: Sequence[Row], after: Sequence[Row], filters: Mapping[str, str]
 ) -> Iterator[Claim]:
@@ -347,7 +385,13 @@ def reconciled(exchange: Exchange, *, cost_credits: Sequence[float], rows: Seque
         )
 
 
-@check("usage.models-are-distinct", needs=(ANY_KEY,), given=("used",))
+@check(
+    "usage.models-are-distinct",
+    needs=(ANY_KEY,),
+    given=("used",),
+    applies=_shows_models,
+    alone=lambda _: {"used": ()},
+)
 def distinct_models(exchange: Exchange, *, used: Collection[str]) -> Iterator[Claim]:
     """Usage models lists each model of one's history, and each once.
 

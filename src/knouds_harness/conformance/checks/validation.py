@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from knouds_harness.conformance.checks.usage import MAX_LIMIT, at_most
 from knouds_harness.conformance.judging.claim import Claim, answer, check, code_is, status_is
+from knouds_harness.conformance.judging.context import Case
 from knouds_harness.conformance.needs.keys import ANY_KEY, AUTHOR, WRITER
 from knouds_harness.exchange.evidence import Exchange
 
@@ -22,19 +23,30 @@ def _is_4xx(exchange: Exchange, fact: str, expected: str) -> Claim:
     )
 
 
-@check("run.inputs-missing-is-invalid-inputs")
+def _is_create_without_name(case: Case) -> bool:
+    if case.operation_id != "createWorkflow" or not case.is_about_input or not isinstance(case.sent, dict):
+        return False
+    name = case.sent.get("name")
+    return name is None or (isinstance(name, str) and not name.strip())
+
+
+def _has_garbled_limit(case: Case) -> bool:
+    return case.is_answered and bool(case.query.get("limit")) and case.known.get("limit", 0) is None
+
+
+@check("run.inputs-missing-is-invalid-inputs", applies=lambda case: case.run_defect == "inputs missing")
 def inputs_missing(exchange: Exchange) -> Iterator[Claim]:
     """A run without inputs is a 400 INVALID_INPUTS."""
     yield from _refused(exchange, "run.inputs-missing-is-invalid-inputs", "INVALID_INPUTS")
 
 
-@check("run.inputs-not-object-is-invalid-inputs")
+@check("run.inputs-not-object-is-invalid-inputs", applies=lambda case: case.run_defect == "inputs not object")
 def inputs_not_object(exchange: Exchange) -> Iterator[Claim]:
     """Inputs that are no object, an array included, are a 400 INVALID_INPUTS."""
     yield from _refused(exchange, "run.inputs-not-object-is-invalid-inputs", "INVALID_INPUTS")
 
 
-@check("run.body-not-json-is-invalid-body")
+@check("run.body-not-json-is-invalid-body", applies=lambda case: case.run_defect == "body not JSON")
 def body_not_json(exchange: Exchange) -> Iterator[Claim]:
     """A run body that is no JSON is a 400 INVALID_BODY."""
     yield from _refused(exchange, "run.body-not-json-is-invalid-body", "INVALID_BODY")
@@ -46,13 +58,13 @@ def body_no_object(exchange: Exchange) -> Iterator[Claim]:
     yield from _refused(exchange, "run.body-no-object", "INVALID_BODY", "INVALID_INPUTS")
 
 
-@check("run.bad-slug-is-invalid-slug")
+@check("run.bad-slug-is-invalid-slug", applies=lambda case: case.run_defect == "name")
 def malformed_slug(exchange: Exchange) -> Iterator[Claim]:
     """A slug or model name with other characters is a 400 INVALID_SLUG."""
     yield from _refused(exchange, "run.bad-slug-is-invalid-slug", "INVALID_SLUG")
 
 
-@check("workflows.create-requires-name", needs=(WRITER,))
+@check("workflows.create-requires-name", needs=(WRITER,), applies=_is_create_without_name)
 def create_without_name(exchange: Exchange) -> Iterator[Claim]:
     """Create without a name is refused."""
     yield _is_4xx(exchange, "workflows.create-requires-name", "a refusal: there is no name")
@@ -70,7 +82,7 @@ def misshapen_move(exchange: Exchange) -> Iterator[Claim]:
     yield _is_4xx(exchange, "workflows.move-body", "a 4xx: folderId is missing or no string or null")
 
 
-@check("usage.garbled-query", "usage.limit-at-most-500", needs=(ANY_KEY,))
+@check("usage.garbled-query", "usage.limit-at-most-500", needs=(ANY_KEY,), applies=_has_garbled_limit)
 def garbled_usage_query(exchange: Exchange) -> Iterator[Claim]:
     """A garbled limit, offset or status never gets a 5xx or more than 500 rows."""
     status = exchange.status or 0
@@ -83,7 +95,13 @@ def garbled_usage_query(exchange: Exchange) -> Iterator[Claim]:
     yield from at_most(exchange, MAX_LIMIT, fact="usage.limit-at-most-500")
 
 
-@check("ground.bodiless-needs-no-content-type", needs=(ANY_KEY,))
+@check(
+    "ground.bodiless-needs-no-content-type",
+    needs=(ANY_KEY,),
+    applies=lambda case: (
+        case.operation and case.exchange.request.body is None and case.exchange.status == 415
+    ),
+)
 def bodiless(exchange: Exchange) -> Iterator[Claim]:
     """A request without a body needs no Content-Type header."""
     yield Claim(

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from knouds_harness.conformance.checks.schemas import same_fields
-from knouds_harness.conformance.judging.claim import Claim, answer, check, refusal_is, status_is
+from knouds_harness.conformance.judging.claim import (
+    Claim,
+    answer,
+    answers_to,
+    check,
+    nothing_more,
+    refusal_is,
+    status_is,
+)
+from knouds_harness.conformance.judging.context import Case
 from knouds_harness.conformance.judging.document_differences import documented_body, first_difference
-from knouds_harness.conformance.judging.workflow_model import WRITABLE_MEMBERS
+from knouds_harness.conformance.judging.workflow_model import WRITABLE_MEMBERS, slug_from_name
 from knouds_harness.conformance.needs.keys import (
     ADMIN_KEY,
     AUTHOR,
@@ -27,6 +37,7 @@ JSON = Any
 
 _WRITE_NEEDS = (AUTHOR,)
 _TWO_USERS = (TWO_AUTHORS,)
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9]+( [A-Za-z0-9]+)*")
 _STABLE_MEMBERS = ("slug", *WRITABLE_MEMBERS, "createdBy", "folderId")
 
 
@@ -39,7 +50,30 @@ def kept_members(document: JSON) -> dict[str, JSON]:
 # --- create
 
 
-@check("workflows.create-makes-slug-from-name", needs=_WRITE_NEEDS, given=("slug", "allowed"))
+def _name_and_slug(case: Case) -> tuple[str, str] | None:
+    """Of a create by a plain name, that name and the slug that was answered."""
+    sent, slug = case.sent, case.shown.get("slug")
+    name = sent.get("name") if isinstance(sent, dict) else None
+    if case.operation_id != "createWorkflow" or not case.is_answered or not isinstance(slug, str):
+        return None
+    return (name, slug) if isinstance(name, str) and _PLAIN_NAME.fullmatch(name) else None
+
+
+def _any_suffix(case: Case) -> Mapping[str, object]:
+    """The slug of the name, with any suffix: which one it has to be takes more than one answer."""
+    name, slug = _name_and_slug(case) or ("", "")
+    made = slug_from_name(name)
+    is_made = re.fullmatch(rf"{re.escape(made)}(-?[1-9]\d*)?", slug) is not None
+    return {"slug": slug, "allowed": (slug if is_made else made,)}
+
+
+@check(
+    "workflows.create-makes-slug-from-name",
+    needs=_WRITE_NEEDS,
+    given=("slug", "allowed"),
+    applies=_name_and_slug,
+    alone=_any_suffix,
+)
 def made_slug(exchange: Exchange, *, slug: str, allowed: Collection[str]) -> Iterator[Claim]:
     """A free name becomes the slug, in lowercase with hyphens."""
     yield _slug_claim(exchange, slug, allowed, fact="workflows.create-makes-slug-from-name")
@@ -199,6 +233,8 @@ def gone(exchange: Exchange) -> Iterator[Claim]:
     "workflows.delete-then-404",
     needs=(READER,),
     given=("own", "templates", "foreign", "deleted", "creator"),
+    applies=answers_to("listWorkflows"),
+    alone=nothing_more,
 )
 def listed(
     exchange: Exchange,
@@ -216,7 +252,7 @@ def listed(
     """
     summaries = exchange.json_or_none()
     if exchange.status != 200 or not isinstance(summaries, list):
-        return  # that it is an array is for the common checks to say
+        return  # that it is an array is for envelopes.json-object to say
     slugs = [
         slug for each in summaries if isinstance(each, dict) and isinstance(slug := each.get("slug"), str)
     ]

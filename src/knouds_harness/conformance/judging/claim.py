@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Concatenate, Generic, ParamSpec, cast
 
+from knouds_harness.conformance.judging.context import Case
 from knouds_harness.conformance.needs.need import Need
 from knouds_harness.exchange.evidence import Exchange
 
@@ -43,6 +44,10 @@ class Check(Generic[P]):
         facts: Every fact that the check may make a claim about.
         given: What ``judge`` is called with besides the exchange, by name.
         needs: What the target's profile must offer; otherwise the facts count as untested.
+        applies: Whether an exchange is what the check is about, as far as the exchange and its context tell;
+            None where only the sender knows.
+        alone: What stands for what is ``given`` where one answer is all that is known. It can break the
+            promise then, and not show that it is kept; None where nothing can be said.
         judge: Takes an exchange (and what the check must know besides) and yields claims.
     """
 
@@ -50,6 +55,8 @@ class Check(Generic[P]):
     facts: tuple[str, ...]
     given: tuple[str, ...] = ()
     needs: tuple[Need[object], ...] = ()
+    applies: Callable[[Case], object] | None = field(default=None, repr=False)
+    alone: Callable[[Case], Mapping[str, object]] | None = field(default=None, repr=False)
     judge: Callable[Concatenate[Exchange, P], Iterator[Claim]] = field(repr=False)
 
     @property
@@ -62,23 +69,70 @@ class Check(Generic[P]):
         """The promise in one line, for reports."""
         return (inspect.getdoc(self.judge) or "").partition("\n")[0]
 
-    def claims_given(self, exchange: Exchange, known: Mapping[str, object]) -> list[Claim] | None:
-        """What it claims of an exchange, given what is known besides; None where it has to know more."""
-        if any(known.get(name) is None for name in self.given):
-            return None
+    def applies_to(self, case: Case) -> bool:
+        """Whether an exchange is what the check is about."""
+        if self.id in case.context.applying:
+            return True
+        return self.applies is not None and bool(self.applies(case))
+
+    def lacks_knowledge(self, case: Case) -> bool:
+        """Whether it has to know more to say that a promise is kept."""
+        return any(case.known.get(name) is None for name in self.given)
+
+    def claims_of(self, case: Case) -> Iterator[Claim]:
+        """What it claims of an exchange to which it applies; nothing where it has to know more."""
         judge = cast("Callable[..., Iterator[Claim]]", self.judge)
-        return list(judge(exchange, **{name: known[name] for name in self.given}))
+        known = {name: case.known[name] for name in self.given if case.known.get(name) is not None}
+        is_asked_for = self.id in case.context.applying
+        if not self.lacks_knowledge(case) and (self.alone is None or self.given or is_asked_for):
+            return judge(case.exchange, **known)
+        if self.alone is None or is_asked_for:
+            return iter(())
+        claims = judge(case.exchange, **{**known, **self.alone(case)})
+        return (claim for claim in claims if not claim.holds)
+
+
+def is_answer(case: Case) -> bool:
+    """Whether it is an answer, or what came in place of one; and no delivery."""
+    return not case.context.is_delivery
+
+
+def answers_to(operation_id: str) -> Callable[[Case], bool]:
+    """Whether it is an answer of this operation, and not one of the rate limit."""
+    return lambda case: case.operation_id == operation_id and case.is_answered
+
+
+def is_submit(case: Case) -> bool:
+    """Whether an asynchronous run was accepted."""
+    return case.is_run and case.is_async and "executionId" in case.shown
+
+
+def nothing_more(_: Case) -> Mapping[str, object]:
+    """For a check of the exchange alone: unless the sender knows that it applies, it only shows breaches."""
+    return {}
 
 
 def check(
-    *facts: str, given: tuple[str, ...] = (), needs: tuple[Need[object], ...] = ()
+    *facts: str,
+    given: tuple[str, ...] = (),
+    needs: tuple[Need[object], ...] = (),
+    applies: Callable[[Case], object] | None = None,
+    alone: Callable[[Case], Mapping[str, object]] | None = None,
 ) -> Callable[[Callable[Concatenate[Exchange, P], Iterator[Claim]]], Check[P]]:
     """Make a check of a judging function; its id is the module's name, or its folder's, and its own."""
 
     def decorate(judge: Callable[Concatenate[Exchange, P], Iterator[Claim]]) -> Check[P]:
         family = judge.__module__.removeprefix(_CHECKS).partition(".")[0]
         name = judge.__name__.replace("_", "-")
-        return Check(id=f"{family}.{name}", facts=facts, given=given, needs=needs, judge=judge)
+        return Check(
+            id=f"{family}.{name}",
+            facts=facts,
+            given=given,
+            needs=needs,
+            applies=applies,
+            alone=alone,
+            judge=judge,
+        )
 
     return decorate
 

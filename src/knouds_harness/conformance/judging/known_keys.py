@@ -1,33 +1,18 @@
-"""Keys of which a run's record says what they are, and what one answer to such a key decides."""
+"""Keys of which a run's record says what they are, and what its control plane changed since."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
-from knouds_harness.conformance.checks import authentication, capabilities, rate_limits, runs
-from knouds_harness.conformance.checks.envelopes import refusals
-from knouds_harness.conformance.judging.claim import Check
-from knouds_harness.conformance.judging.judgement import Judgement, judged
-from knouds_harness.contract.operations import Operation
-from knouds_harness.contract.tiers import LIMIT_BY_TIER
 from knouds_harness.errors import RunRecordError
-from knouds_harness.exchange.client import KEY_HEADER
 from knouds_harness.exchange.evidence import JSON, Exchange
 from knouds_harness.runs.header import RunPersona
 from knouds_harness.runs.record import read_run
 from knouds_harness.runs.writer import EXCHANGES_FILE
-
-_CHECK_BY_STATE: Final[Mapping[str, Check[[]]]] = {
-    "revoked": authentication.revoked_key,
-    "legacy": authentication.legacy_key,
-    "unapproved": authentication.unapproved_account,
-}
-_RUNS: Final = ("runWorkflow", "runModel")
 
 
 @dataclass(kw_only=True)
@@ -76,51 +61,6 @@ class KnownKeys:
             state=str(sent.get("state", "active")),
             credits="enough",
         )
-
-    def judge(self, exchange: Exchange, operation: Operation) -> Iterator[Judgement]:
-        """What the answer to a known key decides, whatever else was asked."""
-        key = self.by_name.get(exchange.request.persona or "")
-        sent = [value for name, value in exchange.sent_headers if name.lower() == KEY_HEADER]
-        if key is None or operation.is_public or sent != [f"{{{{key:{key.name}}}}}"]:
-            return
-        if exchange.status == 429:
-            unlimited = rate_limits.enterprise if key.tier == "enterprise" else None
-            yield judged(rate_limits.administrator if key.role == "admin" else unlimited, exchange)
-        elif key.state != "active":
-            yield judged(_CHECK_BY_STATE.get(key.state), exchange)
-        else:
-            yield judged(authentication.key_is_accepted, exchange, is_partial=True)
-            yield from _by_capability(exchange, operation, key)
-            yield from _by_account(exchange, operation, key)
-
-
-def _by_capability(exchange: Exchange, operation: Operation, key: RunPersona) -> Iterator[Judgement]:
-    """A denial of what is admitted; a success or 401 of what is not, as other refusals may come first."""
-    values = exchange.request.path_values
-    is_admitted = operation.admits(frozenset(key.capabilities), values)
-    if is_admitted and exchange.code == "CAPABILITY_DENIED":
-        check = capabilities.admitted
-    elif not is_admitted and (exchange.is_success or exchange.status == 401):
-        check = capabilities.denied
-    else:
-        return
-    claims = check.judge(exchange, operation=operation, held=key.capabilities, path_values=values)
-    yield Judgement(check=check, claims=claims, is_partial=True)
-
-
-def _by_account(exchange: Exchange, operation: Operation, key: RunPersona) -> Iterator[Judgement]:
-    """What whoami and the headers tell of an account that is known."""
-    if operation.id == "getWhoami":
-        owner = authentication.whoami_owner
-        claims = owner.judge(exchange, tier=key.tier, role=key.role, others={}, user=key.user)
-        yield Judgement(check=owner, claims=claims, is_partial=True)
-    if operation.id == "runModel" and key.tier == "pro" and exchange.status not in (400, 401, 404):
-        yield judged(refusals.MODEL_RUN_UNDER_BUSINESS, exchange)
-    if operation.id in _RUNS and key.role == "admin":
-        yield judged(runs.administrator, exchange, is_partial=True)
-    elif operation.id in _RUNS and key.tier in LIMIT_BY_TIER:
-        told = rate_limits.told_limit.judge(exchange, tier=key.tier)
-        yield Judgement(check=rate_limits.told_limit, claims=told, is_partial=True)
 
 
 def _object(body: bytes | None) -> Mapping[str, JSON]:

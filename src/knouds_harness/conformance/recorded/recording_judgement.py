@@ -1,8 +1,4 @@
-"""What checks make of a recording: those of every exchange, and those that its outcome names.
-
-A check that has to know more than the exchange is given what stands in the recording, such as the key's
-capabilities, or in others of its story, such as the submit of the execution that is polled.
-"""
+"""What is known of a recording besides its exchange: what stands in it, and in others of its story."""
 
 from __future__ import annotations
 
@@ -12,7 +8,8 @@ from typing import Any
 
 from knouds_harness.conformance.checks import all_checks
 from knouds_harness.conformance.judging.claim import Check, Claim, explain
-from knouds_harness.conformance.judging.common_checks import common_claims
+from knouds_harness.conformance.judging.context import Context
+from knouds_harness.conformance.judging.engine import judge
 from knouds_harness.conformance.judging.findings import finding_of
 from knouds_harness.contract.document import Document
 from knouds_harness.contract.shapes import ShapeJudge
@@ -51,14 +48,13 @@ def judgement_of(
     kept: set[str] = set()
     broken: set[str] = set()
     breaches: list[str] = []
-    for check, claims in claims_about(recording, document=document, shapes=shapes, story=story):
-        for claim in claims:
-            (kept if claim.holds else broken).add(claim.fact)
-            if claim.holds:
-                continue
-            found = finding_of(check, recording.exchange, claim, document=document, waivers=waivers)
-            if found.fails(strict=False):
-                breaches.append(explain(check, claim))
+    for check, claim in claims_about(recording, document=document, shapes=shapes, story=story):
+        (kept if claim.holds else broken).add(claim.fact)
+        if claim.holds:
+            continue
+        found = finding_of(check, recording.exchange, claim, document=document, waivers=waivers)
+        if found.fails(strict=False):
+            breaches.append(explain(check, claim))
     return RecordingJudgement(
         facts=tuple(fact for fact in document.facts if fact in kept - broken), breaches=tuple(breaches)
     )
@@ -66,8 +62,8 @@ def judgement_of(
 
 def claims_about(
     recording: Recording, *, document: Document, shapes: ShapeJudge, story: Iterable[Recording] = ()
-) -> Iterator[tuple[Check[...], list[Claim]]]:
-    """What each check claims of a recording.
+) -> Iterator[tuple[Check[...], Claim]]:
+    """What checks claim of a recording: those that apply to it, and those that its outcome names.
 
     Args:
         recording: Judged as it is; replace its exchange to judge another answer to the same request.
@@ -78,38 +74,28 @@ def claims_about(
     Raises:
         KeyError: It names a check that is gone; a test keeps recordings and checks together.
     """
-    if recording.kind == "answer":
-        for check, claims in common_claims(recording.exchange, document=document, shapes=shapes):
-            yield check, list(claims)
-    checks = all_checks()
-    known = _known(recording, document, shapes, story)
-    for check_id in recording.checks:
-        check = checks[check_id]
-        made = check.claims_given(recording.exchange, known)
-        if made is not None:
-            yield check, made
+    context = Context(
+        document=document,
+        shapes=shapes,
+        is_delivery=recording.kind == "delivery",
+        applying=frozenset(all_checks()[each].id for each in recording.checks),
+        known=_known(recording, story),
+    )
+    yield from judge(recording.exchange, context)
 
 
-def _known(
-    recording: Recording, document: Document, shapes: ShapeJudge, story: Iterable[Recording]
-) -> dict[str, Any]:
-    request = recording.exchange.request
-    query = dict(request.query)
-    known: dict[str, Any] = {
-        "shapes": shapes,
-        "path_values": request.path_values,
-        "slug": request.path_values.get("slug"),
-        "operation": document.operation_by_id.get(recording.operation),
-        "held": recording.held,
-        "tier": recording.tier,
-        "limit": int(query["limit"]) if query.get("limit", "").isdecimal() else None,
-    }
-    if recording.kind == "delivery":
-        known |= {"raw": request.body or b"", "secret": TEST_SECRET}
+def _known(recording: Recording, story: Iterable[Recording]) -> dict[str, object]:
+    """What stands in the recording besides its exchange, and in others of its story."""
     own = (recording.operation, recording.outcome)
     others = [each for each in story if (each.operation, each.outcome) != own]
-    known |= _of_execution(recording, others)
-    known["earlier"] = _before(recording, others)
+    known: dict[str, object] = {
+        "held": recording.held,
+        "tier": recording.tier,
+        "earlier": _before(recording, others),
+        **_of_execution(recording, others),
+    }
+    if recording.kind == "delivery":
+        known |= {"raw": recording.exchange.request.body or b"", "secret": TEST_SECRET}
     return known
 
 

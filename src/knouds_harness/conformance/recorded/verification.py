@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from knouds_harness.conformance.checks import all_checks
-from knouds_harness.conformance.judging.judgement import Judgement
+from knouds_harness.conformance.judging.context import Context
 from knouds_harness.conformance.judging.known_keys import KnownKeys
-from knouds_harness.conformance.judging.single_answers import SingleAnswers
 from knouds_harness.conformance.recorded.captured_traffic import read_captured
 from knouds_harness.conformance.suite.recorder import FindingRecorder
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.errors import ExitCode
-from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.recordings.folder import RecordingFolder
 from knouds_harness.locations import recordings_path
 from knouds_harness.runs.header import RunHeader
@@ -68,33 +65,26 @@ def verify(path: Path, *, base_url: str | None, strict: bool, runs_folder: Path)
         strict=strict,
         recordings=RecordingFolder.open(recordings_path()).names_by_fact(),
     )
-    shapes = ShapeJudge(document)
-    answers = SingleAnswers(document=document, shapes=shapes, keys=KnownKeys.beside(path))
+    keys = KnownKeys.beside(path)
+    context = Context(document=document, shapes=ShapeJudge(document), keys=keys.by_name)
     with RunWriter.start(runs_folder, kind="verify", target_name=header.target.name, header=header) as writer:
         recorder = FindingRecorder(
             document=document, writer=writer, waivers=(), today=datetime.now(UTC).date(), strict=strict
         )
         for exchange in captured.exchanges:
             if exchange.is_control:
-                answers.keys.note_control(exchange)
+                keys.note_control(exchange)
                 continue
             writer.add_exchange(exchange)
-            if exchange.is_lost:  # nobody's fault
-                continue
-            recorder.record_common_claims(exchange, shapes)
-            _record(answers.judge(exchange, is_ours=exchange.id in captured.ours), exchange, recorder)
+            if not exchange.is_lost:  # nobody's fault
+                is_ours, known = exchange.id in captured.ours, {"advanced_s": keys.advanced_s}
+                recorder.judge(exchange, replace(context, is_ours=is_ours, known=known))
         for delivery in captured.deliveries:
             writer.add_exchange(delivery)
-            _record(answers.judge_delivery(delivery), delivery, recorder)
+            recorder.judge(delivery, replace(context, is_delivery=True))
         recorder.record_drift()
         outcome, code = (
             (RunOutcome.BROKEN, ExitCode.BREACH) if recorder.is_broken else (RunOutcome.KEPT, ExitCode.KEPT)
         )
         writer.finish(outcome, code, note=captured.left_out)
     return TrafficVerification(exit_code=code, folder=writer.folder)
-
-
-def _record(judgements: Iterable[Judgement], exchange: Exchange, recorder: FindingRecorder) -> None:
-    for judgement in judgements:
-        if judgement.check is not None:
-            recorder.record(judgement.check, exchange, judgement.counted())

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from knouds_harness.conformance.checks import all_checks
 from knouds_harness.conformance.judging.claim import Claim, answer
-from knouds_harness.conformance.judging.common_checks import common_claims
+from knouds_harness.conformance.judging.context import Context
+from knouds_harness.conformance.judging.engine import claims_of
 from knouds_harness.conformance.observed.drift import FACT, Gatherer, drift_finding
 from knouds_harness.conformance.replay.id_substitution import value_at
 from knouds_harness.contract.document import Document
@@ -66,7 +66,8 @@ class ReplayJudge:
             raise CannotTell(f"no answer: {after.failure}")
         if finding.verdict is Verdict.ADDITIVE:
             return self._drift(finding, after)
-        claims = self._claims(finding, after)
+        context = Context(document=self.document, shapes=self.shapes, keys=self.personas)
+        claims = claims_of(finding.check, after, context)
         verdict = _compared(finding, before, after) if claims is None else _claimed(finding, after, claims)
         if verdict[0] is ReplayStatus.GONE and at_once:
             raise CannotTell(f"{verdict[1]}, and requests at once may show it the next time")
@@ -80,22 +81,6 @@ class ReplayJudge:
             if drift_finding(novelty, fact).fingerprint == finding.fingerprint:
                 return ReplayStatus.STANDS, f"observed {novelty.says}, which the document does not name"
         return ReplayStatus.GONE, f"answered {answer(after)}"
-
-    def _claims(self, finding: Finding, after: Exchange) -> list[Claim] | None:
-        """What the finding's check claims of the answer; None where it has to know more than that."""
-        for check, claims in common_claims(after, document=self.document, shapes=self.shapes):
-            if check.id == finding.check:
-                return list(claims)
-        own = all_checks().get(finding.check)
-        if own is None:
-            return None
-        key = self.personas.get(after.request.persona or "")
-        known = {
-            "operation": self.document.operation_by_id.get(after.request.operation_id or ""),
-            "path_values": after.request.path_values,
-            "held": key.capabilities if key else None,
-        }
-        return own.claims_given(after, known)
 
 
 def _is_worse(now: Exchange, then: Exchange) -> bool:

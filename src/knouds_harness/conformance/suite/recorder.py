@@ -6,16 +6,18 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
+from itertools import groupby
+from operator import itemgetter
 from typing import Final
 
 from knouds_harness.conformance.judging.claim import Check, Claim
-from knouds_harness.conformance.judging.common_checks import common_claims
+from knouds_harness.conformance.judging.context import Context
+from knouds_harness.conformance.judging.engine import judge
 from knouds_harness.conformance.judging.findings import finding_of
 from knouds_harness.conformance.judging.user_checks import claims_of, place_of
 from knouds_harness.conformance.observed.drift import FACT, Gatherer, drift_finding
 from knouds_harness.conformance.observed.preceding_requests import PrecedingRequests
 from knouds_harness.contract.document import Document
-from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.exchange.contradictions import Contradiction
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.reproduction.curl import ShellNames, curl
@@ -55,7 +57,7 @@ class FindingRecorder:
         names: What a shell calls the target and its keys.
         steps: Knows what led to an exchange.
         shown: What the running test has shown.
-        user_checks: Judge every exchange, after the common checks.
+        user_checks: Judge every exchange, after those of the harness.
         user_errors: What a check of the user's raised first, with its place, by the check's id.
         duration_s_by_test: How long the body of each test took, by the test's id.
         gatherer: Takes what every exchange shows; the run's surface comes from it.
@@ -144,11 +146,13 @@ class FindingRecorder:
                 failing.append(finding)
         return failing
 
-    def record_common_claims(self, exchange: Exchange, shapes: ShapeJudge) -> None:
-        """Write down what every common check claims of an exchange, and what the exchange shows."""
+    def judge(self, exchange: Exchange, context: Context) -> None:
+        """Write down what all checks claim of an exchange, and what it shows beyond the document."""
+        for check, claims in groupby(judge(exchange, context), key=itemgetter(0)):
+            self.record(check, exchange, (claim for _, claim in claims))
+        if context.is_delivery:
+            return
         self.gatherer.add(exchange)
-        for check, claims in common_claims(exchange, document=self.document, shapes=shapes):
-            self.record(check, exchange, claims)
         for own in self.user_checks:
             try:
                 claims = iter(claims_of(own, exchange))

@@ -11,7 +11,7 @@ import pytest
 from knouds_harness.conformance.checks import families as all_families
 from knouds_harness.conformance.checks import schemas
 from knouds_harness.conformance.judging.claim import Check
-from knouds_harness.conformance.judging.common_checks import COMMON_FACTS
+from knouds_harness.conformance.judging.engine import checks_of_every_answer
 from knouds_harness.conformance.judging.user_checks import USER, UserChecks
 from knouds_harness.conformance.needs.need import Need, may
 from knouds_harness.contract.document import shipped_document
@@ -123,7 +123,7 @@ class Selection:
             facts=_known(
                 "fact", facts, {**shipped_document().facts, **of_tests.joined(of_file).facts} if facts else ()
             ),
-            common=COMMON_FACTS.union(of_file.facts),
+            common=_facts_of_every_answer().union(of_file.facts),
             is_quick=is_quick,
         )
 
@@ -139,6 +139,12 @@ class Selection:
             and (not self.operations or operation is None or operation.id in self.operations)
             and (not self.facts or not self.facts.isdisjoint(shown))
         )
+
+
+def _facts_of_every_answer() -> frozenset[str]:
+    """The facts that any test may show to be broken; the shape of a success shows in tests that succeed."""
+    facts = frozenset(fact for check in checks_of_every_answer() for fact in check.facts)
+    return facts - {*schemas.SHAPE_FACTS}
 
 
 def _known(kind: str, names: Collection[str], known: Iterable[str]) -> frozenset[str]:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 from hypothesis.errors import Flaky
 
-from knouds_harness.conformance.judging.common_checks import COMMON_CHECKS
+from knouds_harness.conformance.judging.engine import checks_of_every_answer
 from knouds_harness.conformance.suite.recorder import FindingRecorder
 from knouds_harness.conformance.suite.selection import checks_of
 from knouds_harness.runs.findings import Finding
@@ -65,7 +65,7 @@ def user_body(item: pytest.Function, recorder: FindingRecorder) -> Iterator[None
 
 
 def _said_of_findings(item: pytest.Item, recorder: FindingRecorder) -> list[str]:
-    own = next((each.id for each in checks_of(item)[:1] if each not in COMMON_CHECKS), None)
+    own = next((each.id for each in checks_of(item)[:1] if each not in checks_of_every_answer()), None)
     shown = recorder.shown
     return [
         _describe(recorder.findings[mark]) if mark in shown.new else f"again: {_headline(finding)}"

@@ -10,10 +10,9 @@ from contextlib import AbstractContextManager, nullcontext
 from http import HTTPStatus
 from typing import Any, ParamSpec, TypeVar, cast
 
-from knouds_harness.conformance.checks import workflows
 from knouds_harness.conformance.checks.concurrency import created_slug
 from knouds_harness.conformance.judging.claim import Check
-from knouds_harness.conformance.judging.single_answers import made_slug
+from knouds_harness.conformance.judging.context import Context
 from knouds_harness.conformance.needs.need import CONTROL, Need, may
 from knouds_harness.conformance.needs.untested import Untested, untested_for
 from knouds_harness.conformance.observed.preceding_requests import compared_with
@@ -136,7 +135,7 @@ class Tester:
 
     def _judge_learnt(self, exchange: Exchange) -> None:
         if self._unjudged.pop(exchange.id, None) and not exchange.is_lost:
-            self.recorder.record_common_claims(exchange, self.shapes)
+            self._judge(exchange)
 
     def send(
         self,
@@ -147,7 +146,7 @@ class Tester:
         key: str | None = None,
         is_throttling_expected: bool = False,
     ) -> Exchange:
-        """Send one request and judge the answer by the checks that apply to every exchange.
+        """Send one request and judge the answer by all checks that apply to it.
 
         Args:
             operation_id: Which operation.
@@ -199,7 +198,7 @@ class Tester:
             self._note(exchange)
         for exchange in exchanges:
             if not exchange.is_lost:
-                self._judge_common(exchange)
+                self._judge(exchange)
         for each in sent:
             each.result()  # raises what kept a request from being sent
         return exchanges
@@ -289,7 +288,7 @@ class Tester:
                 raise Untested(f"an answer to {_place_of(request)}: {exchange.failure}")
             exchange = self.client.send(request, key=key)
         self._note(exchange)
-        self._judge_common(exchange)
+        self._judge(exchange)
         self._count_failure(exchange)
         return exchange
 
@@ -305,11 +304,18 @@ class Tester:
         except NotCreatedHere as refused:
             raise Untested(f"a workflow that this run has created: {refused}") from refused
 
-    def _judge_common(self, exchange: Exchange) -> None:
-        self.recorder.record_common_claims(exchange, self.shapes)
-        if disputed_slug(exchange, self.client.created):
-            for judgement in made_slug(exchange):
-                self.recorder.record(workflows.made_slug, exchange, judgement.claims)
+    def _judge(self, exchange: Exchange) -> None:
+        """Have the engine judge an answer by all that is known."""
+        profile, borne_out = self.client.target.personas, self.target.personas
+        keys = {
+            name: borne_out.get(name, persona)
+            for name, persona in self.client.personas.items()
+            if name in borne_out or name not in profile
+        }
+        known = {"advanced_s": self.advanced_s}
+        self.recorder.judge(
+            exchange, Context(document=self.document, shapes=self.shapes, keys=keys, known=known)
+        )
 
     def _note(self, exchange: Exchange) -> None:
         self.sent += 1

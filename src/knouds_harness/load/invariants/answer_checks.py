@@ -15,7 +15,8 @@ from urllib.parse import parse_qsl, urlsplit
 from locust.exception import CatchResponseError
 
 from knouds_harness.conformance.judging.claim import Check, Claim
-from knouds_harness.conformance.judging.common_checks import common_claims
+from knouds_harness.conformance.judging.context import Context
+from knouds_harness.conformance.judging.engine import judge
 from knouds_harness.conformance.judging.findings import finding_of
 from knouds_harness.contract.document import Document
 from knouds_harness.contract.operations import Operation
@@ -180,11 +181,8 @@ class Verifier:
     def _judge_closely(self, kind: _AnswerKind, response: Response) -> ContractBroken | None:
         """Have every check judge an answer, and remember its form if it is right."""
         exchange = self._as_exchange(kind.operation, response)
-        claims = [
-            (check, claim)
-            for check, made in common_claims(exchange, document=self._document, shapes=self._shapes)
-            for claim in made
-        ]
+        context = Context(document=self._document, shapes=self._shapes, is_ours=False)
+        claims = list(judge(exchange, context))
         facts = frozenset(claim.fact for _, claim in claims)
         unkept = {claim.fact: (check, claim) for check, claim in claims if not claim.holds}
         if not unkept and 200 <= kind.status < 300:

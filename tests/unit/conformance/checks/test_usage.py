@@ -107,7 +107,7 @@ def test_default_limit(rows, known, is_kept):
     """The default is 50, neither more nor less where there are as many rows."""
     answer = page(*map(row, range(rows)))
 
-    assert (broken(usage.default_limit, answer, known=known) == set()) == is_kept
+    assert (broken(usage.default_limit, answer, total=known) == set()) == is_kept
 
 
 @pytest.mark.parametrize(

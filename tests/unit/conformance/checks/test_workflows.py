@@ -232,7 +232,7 @@ def test_each_workflow_is_listed_once():
 
 
 def test_misshapen_list_is_not_judged_here():
-    """That the list is an array is for the common checks to say."""
+    """That the list is an array is for envelopes.json-object to say."""
     assert list(workflows.listed.judge(exchange(200, {"workflows": []}), own={"own"})) == []
 
 

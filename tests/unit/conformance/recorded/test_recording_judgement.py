@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from dataclasses import replace
 
 import pytest
@@ -18,9 +19,11 @@ def answering(recording, **members):
 
 
 def claims_by_check(recording, story=()):
-    """What was claimed, by the id of the check; a check that made no claim is among them."""
-    found = claims_about(recording, document=document(), shapes=shapes(), story=story)
-    return {check.id: claims for check, claims in found}
+    """What was claimed, by the id of the check."""
+    found = defaultdict(list)
+    for check, claim in claims_about(recording, document=document(), shapes=shapes(), story=story):
+        found[check.id].append(claim)
+    return found
 
 
 def broken(recording, story=()):

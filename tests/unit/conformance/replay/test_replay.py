@@ -13,6 +13,7 @@ from run_records import exchange
 
 from knouds_harness.conformance.checks import all_checks, authentication, workflows
 from knouds_harness.conformance.judging.claim import Claim
+from knouds_harness.conformance.judging.context import Context
 from knouds_harness.conformance.replay import replay as replaying
 from knouds_harness.conformance.replay.id_substitution import with_members_of_now
 from knouds_harness.conformance.replay.replay import Conditions, Replayer
@@ -87,7 +88,7 @@ def finding_of(tmp_path, request=WHOAMI, *, answer=BROKEN, key=None, check=None,
         exchange = client.send(request, key=key)
         writer.add_exchange(exchange)
         if check is None:
-            recorder.record_common_claims(exchange, ShapeJudge(DOCUMENT))
+            recorder.judge(exchange, Context(document=DOCUMENT, shapes=ShapeJudge(DOCUMENT)))
         else:
             recorder.record(check, exchange, [claim] if claim else check.judge(exchange))
         recorder.record_drift()

@@ -10,7 +10,6 @@ import pytest
 from example_targets import make_target
 
 from knouds_harness.conformance.checks import all_checks, authentication
-from knouds_harness.conformance.judging.common_checks import COMMON_CHECKS
 from knouds_harness.conformance.needs.untested import Untested
 from knouds_harness.conformance.suite.recorder import FindingRecorder
 from knouds_harness.conformance.suite.tester import Tester
@@ -339,11 +338,6 @@ def test_run_that_cost_more_than_was_left_ends_the_run(refused_clip):
         tester.send("runWorkflow", None, CLIP)
 
     assert sent.count("/api/workflows/clip/run") == 1
-
-
-def test_common_checks_are_known():
-    """What the tester judges on every exchange are checks that reports and waivers know."""
-    assert [check.id for check in COMMON_CHECKS if all_checks().get(check.id) is not check] == []
 
 
 def test_finding_in_a_sequence_carries_what_led_to_it(make_tester):

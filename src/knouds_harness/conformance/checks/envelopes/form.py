@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from knouds_harness.conformance.judging.claim import Claim, answer, check
+from knouds_harness.conformance.judging.claim import Claim, answer, check, is_answer
 from knouds_harness.contract.error_codes import ErrorCode
 from knouds_harness.contract.shapes import as_json
 from knouds_harness.contract.sources import Source
@@ -35,7 +35,7 @@ def _is_refusal(exchange: Exchange) -> bool:
     return exchange.status is not None and exchange.status >= 400
 
 
-@check("ground.json-content-type")
+@check("ground.json-content-type", applies=is_answer)
 def json_content_type(exchange: Exchange) -> Iterator[Claim]:
     """Every answer declares application/json."""
     if exchange.status is None or not exchange.body:
@@ -50,7 +50,7 @@ def json_content_type(exchange: Exchange) -> Iterator[Claim]:
     )
 
 
-@check("ground.responses-are-json-objects", "workflows.list-is-array")
+@check("ground.responses-are-json-objects", "workflows.list-is-array", applies=is_answer)
 def json_object(exchange: Exchange) -> Iterator[Claim]:
     """Every answer that succeeds is a JSON object, apart from the workflow list, which is an array."""
     is_asked_for = exchange.request.method not in ("HEAD", "OPTIONS")
@@ -90,6 +90,7 @@ def json_object(exchange: Exchange) -> Iterator[Claim]:
     "envelope.error-has-code",
     "envelope.plain-401-has-code",
     "envelope.unknown-workflow-404-has-code",
+    applies=is_answer,
 )
 def envelope(exchange: Exchange) -> Iterator[Claim]:
     """Every refusal is an object with a text `error` and a constant `code`."""
@@ -142,7 +143,7 @@ def _shown(body: Mapping[str, object], member: str) -> str:
     return as_json(body[member]) if member in body else f"no {member}"
 
 
-@check("envelope.no-internals")
+@check("envelope.no-internals", applies=is_answer)
 def no_internals(exchange: Exchange) -> Iterator[Claim]:
     """A refusal shows no markup, stack trace or path of the server."""
     if not _is_refusal(exchange):
@@ -156,7 +157,7 @@ def no_internals(exchange: Exchange) -> Iterator[Claim]:
     )
 
 
-@check("envelope.code-fits-status", given=("catalogue",))
+@check("envelope.code-fits-status", given=("catalogue",), applies=is_answer)
 def code_fits_status(exchange: Exchange, *, catalogue: Mapping[str, ErrorCode]) -> Iterator[Claim]:
     """A documented code comes with its documented status."""
     code = catalogue.get(exchange.code or "")
@@ -170,7 +171,9 @@ def code_fits_status(exchange: Exchange, *, catalogue: Mapping[str, ErrorCode]) 
     )
 
 
-@check("capability.denied-names-required", "capability.required-form", "rate.refusal-fields")
+@check(
+    "capability.denied-names-required", "capability.required-form", "rate.refusal-fields", applies=is_answer
+)
 def context_fields(exchange: Exchange) -> Iterator[Claim]:
     """A refusal carries the context fields that belong to its code."""
     body = exchange.json_or_none()
@@ -209,7 +212,7 @@ def context_fields(exchange: Exchange) -> Iterator[Claim]:
             )
 
 
-@check("rate.refusal-headers", "rate.headers-are-integers", "rate.body-and-headers-agree")
+@check("rate.refusal-headers", "rate.headers-are-integers", "rate.body-and-headers-agree", applies=is_answer)
 def throttled_headers(exchange: Exchange) -> Iterator[Claim]:
     """A 429 carries the rate-limit headers and Retry-After, and its body says the same."""
     if exchange.status != 429:
@@ -248,7 +251,7 @@ def throttled_headers(exchange: Exchange) -> Iterator[Claim]:
             )
 
 
-@check("ground.no-undocumented-server-error")
+@check("ground.no-undocumented-server-error", applies=is_answer)
 def no_server_error(exchange: Exchange) -> Iterator[Claim]:
     """Nothing gets a 5xx but the documented EXECUTION_FAILED."""
     if exchange.status is None:

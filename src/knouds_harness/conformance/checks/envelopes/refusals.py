@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
+from typing import Final
 
 from knouds_harness.conformance.judging.claim import (
     Check,
@@ -14,6 +16,7 @@ from knouds_harness.conformance.judging.claim import (
     refusal_is,
     status_is,
 )
+from knouds_harness.conformance.judging.context import Case
 from knouds_harness.conformance.judging.document_differences import documented_body
 from knouds_harness.conformance.needs.keys import ANY_KEY, MODEL_RUNNER, TWO_AUTHORS, WORKFLOW_RUNNER
 from knouds_harness.conformance.needs.need import Need
@@ -32,7 +35,12 @@ from knouds_harness.conformance.needs.workflows import (
     FOREIGN_WORKFLOW_RUN,
     PRIVATE_WORKFLOW,
 )
+from knouds_harness.exchange.effectless_requests import NO_SUCH_EXECUTION, NO_SUCH_MODEL, NO_SUCH_WORKFLOW
 from knouds_harness.exchange.evidence import Exchange
+
+_NO_SUCH: Final = frozenset({NO_SUCH_WORKFLOW, NO_SUCH_MODEL, NO_SUCH_EXECUTION})
+_UNPOLLED_MODEL: Final = re.compile(r"kling-[a-z0-9-]+|seedream-v5|nano-banana-2|claude-sonnet")
+"""Source: overview, and docs, async executions."""
 
 
 def refused_alike(exchange: Exchange, *, of_existing: Exchange, fact: str) -> Iterator[Claim]:
@@ -99,6 +107,7 @@ def _refusal(
     code: tuple[str, ...] = (),
     status_fact: str | None = None,
     needs: tuple[Need[object], ...] = (),
+    applies: Callable[[Case], object] | None = None,
 ) -> Check[[]]:
     """A check that one cause is refused as documented.
 
@@ -112,7 +121,32 @@ def _refusal(
 
     judge.__name__, judge.__doc__ = name, sentence
     facts = (fact,) if status_fact is None else (fact, status_fact)
-    return check(*facts, needs=needs)(judge)
+    return check(*facts, needs=needs, applies=applies)(judge)
+
+
+def _of_unknown(*operation_ids: str) -> Callable[[Case], bool]:
+    """Whether one of these operations was asked for what nobody has, and nothing else was wrong."""
+
+    def applies(case: Case) -> bool:
+        if case.operation_id not in operation_ids or _NO_SUCH.isdisjoint(case.names):
+            return False
+        if case.is_run:
+            return case.run_defect == "" and not _is_async_of_unpolled(case)
+        return case.is_about_input and (case.exchange.request.body is None or case.exchange.status != 400)
+
+    return applies
+
+
+def _is_async_of_unpolled(case: Case) -> bool:
+    is_unpolled = any(map(_UNPOLLED_MODEL.fullmatch, case.names))
+    return case.run_defect == "" and "async" in case.query and is_unpolled
+
+
+def _is_model_run_on_pro(case: Case) -> bool:
+    """Whether an account under business, and no administrator's, ran a model that there may be."""
+    is_pro = case.known.get("tier") == "pro" and case.known.get("role") != "admin"
+    is_model = case.operation_id == "runModel" and case.exchange.status not in (400, 401, 404)
+    return is_pro and is_model and case.key_state == "active"
 
 
 UNKNOWN_WORKFLOW = _refusal(
@@ -120,9 +154,14 @@ UNKNOWN_WORKFLOW = _refusal(
     "An unknown slug is a 404 on read and write.",
     fact="workflows.unknown-is-404",
     status=(404,),
+    applies=_of_unknown("getWorkflow", "updateWorkflow", "moveWorkflow", "deleteWorkflow"),
 )
 UNKNOWN_SCHEMA = _refusal(
-    "unknown-schema", "The schema of an unknown slug is a 404.", fact="schema.unknown-is-404", status=(404,)
+    "unknown-schema",
+    "The schema of an unknown slug is a 404.",
+    fact="schema.unknown-is-404",
+    status=(404,),
+    applies=_of_unknown("getWorkflowSchema", "getPublicWorkflowSchema"),
 )
 PRIVATE_PUBLIC_SCHEMA = _refusal(
     "private-public-schema",
@@ -137,6 +176,7 @@ RUN_UNKNOWN_WORKFLOW = _refusal(
     fact="run.unknown-workflow-is-404",
     status=(404,),
     needs=(WORKFLOW_RUNNER,),
+    applies=_of_unknown("runWorkflow"),
 )
 RUN_FOREIGN_WORKFLOW = _refusal(
     "run-foreign-workflow",
@@ -161,7 +201,11 @@ WRITE_FOREIGN_WORKFLOW = _refusal(
     needs=(TWO_AUTHORS,),
 )
 UNKNOWN_EXECUTION = _refusal(
-    "unknown-execution", "An unknown execution is a 404.", fact="execution.unknown-is-404", status=(404,)
+    "unknown-execution",
+    "An unknown execution is a 404.",
+    fact="execution.unknown-is-404",
+    status=(404,),
+    applies=_of_unknown("getExecution", "cancelExecution"),
 )
 FOREIGN_EXECUTION = _refusal(
     "foreign-execution",
@@ -176,6 +220,7 @@ UNKNOWN_MODEL = _refusal(
     status=(404,),
     code=("MODEL_NOT_FOUND",),
     needs=(MODEL_RUNNER,),
+    applies=_of_unknown("runModel"),
 )
 DISABLED_MODEL_REFUSED = _refusal(
     "disabled-model",
@@ -199,6 +244,7 @@ MODEL_RUN_UNDER_BUSINESS = _refusal(
     fact="model.run-under-business-is-403",
     status=(403,),  # with which code is open
     needs=(PRO_MODEL_RUN,),
+    applies=_is_model_run_on_pro,
 )
 ASYNC_NOT_SUPPORTED = _refusal(
     "async-not-supported",
@@ -207,6 +253,7 @@ ASYNC_NOT_SUPPORTED = _refusal(
     status=(400,),
     code=("ASYNC_NOT_SUPPORTED",),
     needs=(UNPOLLED_MODEL,),
+    applies=lambda case: _is_async_of_unpolled(case) and case.exchange.status != 404,
 )
 TOO_FEW_CREDITS = _refusal(
     "too-few-credits",

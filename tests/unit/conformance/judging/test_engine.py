@@ -8,8 +8,10 @@ from dataclasses import replace
 import pytest
 from run_records import DOCUMENT, exchange
 
+from knouds_harness.conformance.judging.claim import is_answer
+from knouds_harness.conformance.judging.context import Context
+from knouds_harness.conformance.judging.engine import judge
 from knouds_harness.conformance.judging.known_keys import KnownKeys
-from knouds_harness.conformance.judging.single_answers import SingleAnswers
 from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.runs.header import RunPersona
 
@@ -34,10 +36,13 @@ KEYS = {
 
 def broken(shown, *, keys=(), is_ours=True):
     """The facts that an exchange breaks."""
-    known = KnownKeys(by_name={name: KEYS[name] for name in keys})
-    answers = SingleAnswers(document=DOCUMENT, shapes=ShapeJudge(DOCUMENT), keys=known)
-    judgements = answers.judge(shown, is_ours=is_ours)
-    return {claim.fact for each in judgements if each.check for claim in each.claims if not claim.holds}
+    known = {name: KEYS[name] for name in keys}
+    context = Context(document=DOCUMENT, shapes=ShapeJudge(DOCUMENT), keys=known, is_ours=is_ours)
+    return {
+        claim.fact
+        for check, claim in judge(shown, context)
+        if not claim.holds and check.applies is not is_answer
+    }
 
 
 def with_key(shown, *headers, query=()):

@@ -1,0 +1,221 @@
+"""What is known besides an exchange, and what was asked in it: by these, checks apply and judge."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Final
+
+from knouds_harness.contract.document import Document
+from knouds_harness.contract.operations import Operation
+from knouds_harness.contract.shapes import ShapeJudge
+from knouds_harness.exchange.client import KEY_HEADER
+from knouds_harness.exchange.evidence import JSON, Exchange, is_too_deep
+from knouds_harness.exchange.execution_status import body_of
+from knouds_harness.runs.header import RunPersona
+from knouds_harness.targets.personas import Persona
+
+NOT_JSON: Final = object()
+"""Stands for a body that was sent and is no JSON."""
+EXTREME: Final = object()
+"""Stands for a body that sound parsers may refuse or take: of an answer to it nothing is claimed."""
+_KNOWN_KEY: Final = "{{key:"
+_NAME: Final = re.compile(r"[a-z0-9-]+")
+_WHOLE: Final = re.compile(r"[1-9][0-9]{0,8}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """What is known besides an exchange.
+
+    Attributes:
+        document: What is promised.
+        shapes: Made of that document.
+        keys: What is known of keys, by the name of the persona that sent one.
+        is_ours: Whether this harness sent the request, so that what stands in the record is all that was
+            sent; a browser's export may leave cookies and keys out.
+        is_delivery: Whether the request is the target's own, to a webhook.
+        applying: Ids of checks that the sender knows to apply.
+        known: More that checks ask for, by the names of their arguments.
+    """
+
+    document: Document
+    shapes: ShapeJudge
+    keys: Mapping[str, RunPersona | Persona] = field(default_factory=dict)
+    is_ours: bool = True
+    is_delivery: bool = False
+    applying: frozenset[str] = frozenset()
+    known: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One exchange in its context: what checks are told of it, and how they see whether they apply."""
+
+    exchange: Exchange
+    context: Context
+
+    @cached_property
+    def operation(self) -> Operation | None:
+        """The documented operation that the request addresses."""
+        return self.context.document.operation_by_id.get(self.exchange.request.operation_id or "")
+
+    @property
+    def operation_id(self) -> str:
+        """Its id; empty for a request to no documented operation."""
+        return self.operation.id if self.operation else ""
+
+    @property
+    def is_run(self) -> bool:
+        """Whether something was to be run, and it was answered otherwise than by the rate limit."""
+        return self.operation_id in ("runWorkflow", "runModel") and self.is_answered
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether a whole answer came, and not one that says nothing of what was asked: the rate limit's."""
+        return self.exchange.status not in (None, 429) and not self.context.is_delivery
+
+    @property
+    def is_about_input(self) -> bool:
+        """Whether the answer may be about what was sent: who asked did not stand in the way."""
+        return self.is_answered and self.exchange.status not in (401, 402, 403)
+
+    @cached_property
+    def sent_headers(self) -> Mapping[str, str]:
+        """The headers that were sent, by lower-case name."""
+        return {name.lower(): value for name, value in self.exchange.sent_headers}
+
+    @cached_property
+    def key(self) -> RunPersona | Persona | None:
+        """The known key that was sent as it is, to an operation that asks for one."""
+        key = self.context.keys.get(self.exchange.request.persona or "")
+        if key is None or self.operation is None or self.operation.is_public:
+            return None
+        sent = [value for name, value in self.exchange.sent_headers if name.lower() == KEY_HEADER]
+        return key if sent == [f"{_KNOWN_KEY}{key.name}}}}}"] else None
+
+    @property
+    def key_state(self) -> str:
+        """The state of the known key; empty without one, and where nothing or the rate limit answered."""
+        return self.key.state if self.key and self.is_answered else ""
+
+    @property
+    def is_admitted(self) -> bool:
+        """Whether the known key works and may do this."""
+        key, path_values = self.key, self.exchange.request.path_values
+        return (
+            key is not None
+            and key.state == "active"
+            and self.operation is not None
+            and self.operation.admits(frozenset(key.capabilities), path_values)
+        )
+
+    @cached_property
+    def key_sent(self) -> str:
+        """How a key was sent to an operation that asks for one.
+
+        ``missing``, ``bearer``, ``query``, ``malformed``, ``empty``, ``unknown`` or ``altered``; empty text
+        for any other way, also where that is not known.
+        """
+        if not (self.context.is_ours and self.is_answered and self.operation) or self.operation.is_public:
+            return ""
+        key = self.sent_headers.get(KEY_HEADER)
+        if key is None:
+            if self.sent_headers.get("authorization", "").startswith(f"Bearer {_KNOWN_KEY}"):
+                return "bearer"
+            if any(_KNOWN_KEY in value for _, value in self.exchange.request.query):
+                return "query"
+            return "" if self.sent_headers.keys() & {"authorization", "cookie"} else "missing"
+        if not key.startswith("{{"):
+            return "malformed" if key.strip() else "empty"
+        return {"{{key:unknown}}": "unknown", "{{key:altered}}": "altered"}.get(key, "")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the path names."""
+        return tuple(self.exchange.request.path_values.values())
+
+    @property
+    def query(self) -> Mapping[str, str]:
+        """The query; of repeated parameters the last."""
+        return dict(self.exchange.request.query)
+
+    @property
+    def is_async(self) -> bool:
+        """Whether a run was not to be waited for."""
+        return self.query.get("async") == "true"
+
+    @cached_property
+    def is_json_sent(self) -> bool:
+        """Whether the body was sent as JSON."""
+        types = [value for name, value in self.exchange.sent_headers if name.lower() == "content-type"]
+        return "json" in ", ".join(types).lower()
+
+    @cached_property
+    def sent(self) -> JSON:
+        """The request's body as JSON, ``NOT_JSON`` or ``EXTREME``; None without a body."""
+        body = self.exchange.request.body
+        if not body:
+            return None
+        try:
+            sent = json.loads(body, parse_int=_double, parse_float=_double)
+            json.dumps(sent, ensure_ascii=False).encode()
+        except (OverflowError, RecursionError, UnicodeEncodeError):
+            return EXTREME
+        except ValueError:
+            return NOT_JSON
+        return EXTREME if is_too_deep(body, sent) else sent
+
+    @cached_property
+    def run_defect(self) -> str | None:
+        """What alone is wrong with the request of a run; empty where nothing is.
+
+        ``name``, ``inputs missing``, ``inputs not object`` or ``body not JSON``; None for any other request,
+        for more than one defect, and where the answer may be about something else.
+        """
+        if not (self.is_run and self.is_about_input) or self.sent is EXTREME:
+            return None
+        is_named = all(map(_NAME.fullmatch, self.names))
+        if isinstance(self.sent, dict) and isinstance(self.sent.get("inputs"), dict):
+            return "" if is_named else "name"
+        is_elsewhere = self.exchange.status == 404 or self.exchange.code == "ASYNC_NOT_SUPPORTED"
+        if is_elsewhere or not is_named or not self.is_json_sent:
+            return None
+        if isinstance(self.sent, dict):
+            return "inputs not object" if "inputs" in self.sent else "inputs missing"
+        return "body not JSON" if self.sent is NOT_JSON else None
+
+    @cached_property
+    def shown(self) -> Mapping[str, JSON]:
+        """The members of the answer; none where it is no object."""
+        return body_of(self.exchange)
+
+    @cached_property
+    def known(self) -> Mapping[str, object]:
+        """What is known, by the names of what checks ask for; None for what is not."""
+        request, key = self.exchange.request, self.key
+        own: dict[str, object] = {
+            "catalogue": self.context.document.error_codes,
+            "operation": self.operation,
+            "path_values": request.path_values,
+            "shapes": self.context.shapes,
+            "slug": request.path_values.get("slug"),
+        }
+        if self.operation_id == "listUsage":
+            limit, offset = self.query.get("limit", ""), self.query.get("offset")
+            own["limit"] = int(limit) if _WHOLE.fullmatch(limit) else None
+            own["total"] = None if limit or offset else self.shown.get("total")
+        if key is not None:
+            own |= {"held": key.capabilities, "tier": key.tier, "role": key.role, "user": key.user}
+        return {**own, **self.context.known}
+
+
+def _double(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise OverflowError
+    return number
