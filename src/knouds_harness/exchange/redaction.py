@@ -37,7 +37,11 @@ _SPELLED = rb"(?:\\{1,8}u00%(hex)s|%%%(hex)s|&#0{0,4}(?:%(decimal)s|x%(hex)s);|%
 _SPELLED_CHARACTER = re.compile(
     rb"\\{1,8}u00([0-9a-f]{2})|%([0-9a-f]{2})|&#x0{0,4}([0-9a-f]{2});|&#0{0,4}(\d{2,3});|\0+", re.IGNORECASE
 )
-_PLACEHOLDER = re.compile(r"\{\{[\w:-]+\}\}")
+PLACEHOLDER = re.compile(
+    r"\{\{([\w-]+:[\w:-]+|hidden|webhook[\w-]*|control-token|proxy-password)\}\}", re.ASCII
+)
+"""What stands for a secret; a server may write the same, so where it stands says whether it does."""
+_CREDENTIAL = re.compile(rf"(?:\w+ )?{PLACEHOLDER.pattern}", re.ASCII)
 _CREDENTIAL_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "set-cookie"})
 _SHARED_LENGTH = 8
 _LEAST_LEARNT = 6  # a shorter text is hidden where it is named alone: it may be part of any other
@@ -186,7 +190,7 @@ class Redactor:
             value = text.decode("utf-8")
             for _ in range(len(quote).bit_length()):  # once for each JSON that it stands within
                 value = json.loads(f'"{value}"')
-            if not value or _PLACEHOLDER.fullmatch(value):
+            if not value or PLACEHOLDER.fullmatch(value):
                 return found[0]
             hidden = self._learn(value, begin.strip(b'\\": \t\r\n').decode())
         return begin + quote + hidden.encode() + quote
@@ -285,7 +289,7 @@ class Redactor:
 
     def _value(self, name: str, value: str, altered_key: bytes | None) -> str:
         redacted = self.text(value, altered_key)
-        if name.lower() in _CREDENTIAL_HEADERS and not _PLACEHOLDER.search(redacted):
+        if name.lower() in _CREDENTIAL_HEADERS and not _CREDENTIAL.fullmatch(redacted):
             scheme, _, rest = redacted.partition(" ")
             return f"{scheme} {HIDDEN}" if rest and scheme.isalpha() else HIDDEN
         return redacted

@@ -47,6 +47,9 @@ TARGET = Target(
 WHOAMI = Request(
     method="GET", path="/api/whoami", operation_id="getWhoami", persona="full", action=Action.READ
 )
+CREATE = replace(
+    WHOAMI, method="POST", path="/api/workflows", operation_id="createWorkflow", action=Action.WRITE
+)
 BROKEN = httpx.Response(404, text="<html>", headers={"content-type": "text/html"})
 THROTTLED = httpx.Response(429, json={})
 SOUND = httpx.Response(404, json={"error": "No such thing", "code": "NOT_FOUND"})
@@ -187,6 +190,8 @@ def test_check_of_one_exchange_judges_again(status, expected, replayed, tmp_path
             },
             "made for the run",
         ),
+        (replace(CREATE, body=b'{"text": "{{key:full}}"}'), {}, "or was written so by the target"),
+        (replace(WHOAMI, path="/api/executions/{{key:full}}"), {}, "or was written so by the target"),
         (
             WHOAMI,
             {
@@ -196,7 +201,10 @@ def test_check_of_one_exchange_judges_again(status, expected, replayed, tmp_path
             "several exchanges",
         ),
     ],
-    ids=["minted key", "key made of another", "guard", "resource of the run", "several exchanges"],
+    ids=[
+        *("minted key", "key made of another", "guard", "resource of the run"),
+        *("placeholder in the body", "placeholder in the path", "several exchanges"),
+    ],
 )
 def test_what_cannot_be_sent_again_says_why(request_, given, reason, replayed, tmp_path):
     """And is not sent."""
@@ -212,6 +220,31 @@ def test_throttled_request_tells_nothing(replayed, tmp_path):
     result, _ = replayed(*finding_of(tmp_path), answer=httpx.Response(429, json={}))
 
     assert (result.status, result.reason) == (ReplayStatus.OPEN, "the target throttles")
+
+
+def test_key_in_the_query_is_sent_again_and_a_placeholder_of_the_target_as_text(replayed, tmp_path):
+    """What a target answered and a test sent back is no key, also where it looks like one."""
+    query = (("api_key", KEY), ("offset", "{{key:full}}"))
+
+    _, sent = replayed(*finding_of(tmp_path, replace(WHOAMI, query=query)))
+
+    assert [tuple(each.url.params.items()) for each in sent] == [query]
+
+
+def test_placeholder_that_the_target_answers_now_is_text(replayed, tmp_path):
+    """However it spells one in a document that is read and sent back, no key follows."""
+    record, finding = sequence_of(
+        tmp_path,
+        (WHOAMI, httpx.Response(200, json={"text": "old"})),
+        (replace(CREATE, body=b'{"text": "old"}'), httpx.Response(404, json={})),
+        check=workflows.gone,
+        claim=GONE_STILL_THERE,
+    )
+    forged = b'{"text": "\\u007b\\u007bkey:full}}"}'
+
+    _, sent = replayed(record, finding, answer=httpx.Response(200, content=forged))
+
+    assert json.loads(sent[1].content) == {"text": "{{key:full}}"}
 
 
 def test_made_up_key_is_sent_as_it_was(replayed, tmp_path):
@@ -258,9 +291,6 @@ def test_altered_key_is_altered_again(replayed, tmp_path):
     assert [request.headers["x-api-key"] for request in sent] == [KEY[:-2]]
 
 
-CREATE = replace(
-    WHOAMI, method="POST", path="/api/workflows", operation_id="createWorkflow", action=Action.WRITE
-)
 READ = replace(WHOAMI, path="/api/workflows/made", path_values={"slug": "made"}, operation_id="getWorkflow")
 
 
