@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import fields, is_dataclass, replace
 from functools import lru_cache
+from itertools import takewhile
 from threading import RLock
 from typing import Any, Self, TypeVar
 
@@ -47,6 +48,7 @@ _MOST_ROUNDS = 6
 _LONG = 1000
 _LEAST_LEARNT = 6  # a shorter text is hidden where it is named alone: it may be part of any other
 _MOST_LEARNT = 200  # each makes looking for all of them slower
+_MOST_AFTER_CUT = 8  # what an escape that is cut in two leaves
 _LEAST_CUT = 4  # fewer characters of a secret give nothing away
 HIDDEN = "{{hidden}}"
 ALTERED = "{{key:altered}}"
@@ -144,7 +146,7 @@ class Redactor:
                 gram = int.from_bytes(dense[at : at + _GRAM], sys.byteorder)
                 known = self._texts_by_gram.get(gram, ())
                 self._texts_by_gram[gram] = tuple(dict.fromkeys((*known, (dense, at))))
-        elif is_whole or len(whole) >= _SHARED_LENGTH:
+        elif whole and (is_whole or len(whole) >= _SHARED_LENGTH):
             self._pseudonym_by_whole = {**self._pseudonym_by_whole, whole: pseudonym}  # others may go through
             if len(whole) >= _SHARED_LENGTH:
                 self._least = min(self._least, len(whole))
@@ -228,11 +230,14 @@ class Redactor:
         end = len(data)
         for read in readings(data, least=_SHARED_LENGTH):
             dense = read.dense.text.lower()
-            least = _SHARED_LENGTH if read.is_binary else _LEAST_CUT
             for secret in (*self._pseudonym_by_text, *self._pseudonym_by_whole):
-                for length in range(least, min(len(secret), len(dense) + 1)):
-                    if dense.endswith(secret[:length]):
-                        end = min(end, read.dense.origin(len(dense) - length, len(dense))[0])
+                first = max(0, len(dense) - len(secret) - _MOST_AFTER_CUT)
+                for at in _places(secret[:_LEAST_CUT], dense[first:]):
+                    pairs = zip(secret, dense[first + at :], strict=False)
+                    shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+                    after = len(dense) - first - at - shared
+                    if after == 0 or (shared >= _SHARED_LENGTH and after <= _MOST_AFTER_CUT):
+                        end = min(end, read.dense.origin(first + at, len(dense))[0])
         return data if end == len(data) else data[:end] + HIDDEN.encode()
 
     def text(self, text: str, altered_key: bytes | None = None) -> str:
