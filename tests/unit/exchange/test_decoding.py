@@ -124,3 +124,31 @@ def test_secret_in_any_encodings_is_hidden(secret, names, before, after):
     clean = REDACTOR.content(before + text + after)
 
     assert HIDDEN.search(clean), (names, text, clean)
+
+
+HOSTILE = {
+    "backslashes": b"\\",
+    "escapes": b"\\u006b",
+    "percent signs": b"%25",
+    "half of an entity": b"&#00",
+    "entities": b"&amp;",
+    "NULs": b"\0",
+    "single letters": b"k ",
+    "prefixes": b"knouds_live_ ",
+    "text of base64 at each place": b"U",
+    "base64 of base64": base64.b64encode(base64.b64encode(b"knouds_live, knouds_live")),
+    "keys": KEY.encode() + b" ",
+    "keys in base64": base64.b64encode(KEY.encode() + b" "),
+    "escaped keys": encoded(KEY, ["escapes of JSON"]) + b",",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_body_takes_linear_time(name):
+    """A fifth of a megabyte of what looks like encodings costs no more than reading it some times."""
+    body = (HOSTILE[name] * (200_000 // len(HOSTILE[name]) + 1))[:200_000]
+
+    clean = REDACTOR.content(body)
+
+    assert REDACTOR.content(clean) == clean
+    assert (len(clean) < 100_000) == ("keys" in name)

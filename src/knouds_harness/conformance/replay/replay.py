@@ -59,11 +59,13 @@ class Conditions:
         faults: Promises that the built-in sandbox is to break; None for those of the run.
         variant: How it answers what no source settles; None as in the run.
         yes_production: Agree to a production target.
+        every_finding: Send those again, too, that do not fail the run.
     """
 
     faults: tuple[str, ...] | None = None
     variant: str | None = None
     yes_production: bool = False
+    every_finding: bool = False
 
     def of_sandbox(self, record: RunRecord) -> Mapping[str, Any]:
         """What the built-in sandbox is started with: as in the run, unless told otherwise."""
@@ -82,13 +84,14 @@ def replay(
 
     Args:
         folder: Of the run.
-        mark: The fingerprint of the one that is meant; None for all but drift.
+        mark: The fingerprint of the one that is meant; None for all that fail the run, or all but drift.
         target_name: Where to send; None for the run's own target.
         conditions: Of sending.
         console: Where to print.
 
     Returns:
-        1 where any still stands, 2 where of any that cannot be told, else 0.
+        By those that fail the run, or the one that was named: 1 where any still stands, 2 where of any that
+        cannot be told, else 0.
 
     Raises:
         UnknownName: The run has no such finding, or there is no such target or fault.
@@ -98,10 +101,11 @@ def replay(
         TargetUnreachable: There is no usable answer from the target.
     """
     record = read_run(folder)
-    findings = _chosen(record, mark)
+    findings = _chosen(record, mark, every_finding=conditions.every_finding)
     if target_name is None and record.kind == "verify":
         raise UsageError(f"{folder}: is a run of recorded traffic\n  Say with --target where to send it.")
     counts: Counter[ReplayStatus] = Counter()
+    deciding: set[ReplayStatus] = set()
     if findings:
         replayer = Replayer(
             record=record,
@@ -113,6 +117,8 @@ def replay(
             for finding in findings:
                 replayed = replayer.replay(finding)
                 counts[replayed.status] += 1
+                if mark is not None or record.fails(finding):
+                    deciding.add(replayed.status)
                 _print(replayed, console)
     console.print(
         f"{len(findings)} findings: {counts[ReplayStatus.STANDS]} still stand, "
@@ -120,14 +126,22 @@ def replay(
         f"{counts[ReplayStatus.OPEN]} cannot be told.",
         highlight=False,
     )
-    if counts[ReplayStatus.STANDS]:
+    if mark is None and (left := len(_chosen(record, None, every_finding=True)) - len(findings)):
+        console.print(
+            f"Not sent again: {left} that do not fail the run (--all sends them too).", highlight=False
+        )
+    if ReplayStatus.STANDS in deciding:
         return ExitCode.BREACH
-    return ExitCode.USAGE if counts[ReplayStatus.OPEN] else ExitCode.KEPT
+    return ExitCode.USAGE if ReplayStatus.OPEN in deciding else ExitCode.KEPT
 
 
-def _chosen(record: RunRecord, mark: str | None) -> Sequence[Finding]:
+def _chosen(record: RunRecord, mark: str | None, *, every_finding: bool) -> Sequence[Finding]:
     if mark is None:
-        return [finding for finding in record.findings if finding.verdict is not Verdict.ADDITIVE]
+        return [
+            finding
+            for finding in record.findings
+            if record.fails(finding) or (every_finding and finding.verdict is not Verdict.ADDITIVE)
+        ]
     found = [finding for finding in record.findings if finding.fingerprint == mark]
     if not found:
         raise UnknownName("finding", mark, [finding.fingerprint for finding in record.findings])

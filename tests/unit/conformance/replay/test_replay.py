@@ -397,28 +397,60 @@ def test_sandbox_is_started_as_in_the_run(conditions, started_with, tmp_path):
     assert conditions.of_sandbox(replace(record, setup=setup)) == {"seed": 7, **started_with}
 
 
+@pytest.fixture
+def replayed_all(monkeypatch):
+    """Replays what is chosen of a run, against a server that answers everything alike; code and output."""
+
+    def run(record, mark, answer, **conditions):
+        transport, _ = answering(answer)
+
+        @contextmanager
+        def opened(name, **_):
+            yield TARGET
+
+        monkeypatch.setattr(replaying, "open_target", opened)
+        monkeypatch.setattr(replaying, "Client", lambda **given: Client(**given, transport=transport))
+        output = StringIO()
+        code = replaying.replay(
+            record.folder,
+            mark,
+            target_name="mine",
+            conditions=Conditions(**conditions),
+            console=Console(file=output),
+        )
+        return code, output.getvalue()
+
+    return run
+
+
 @pytest.mark.parametrize(
     ("answer", "code"), [(BROKEN, ExitCode.BREACH), (SOUND, ExitCode.KEPT), (THROTTLED, ExitCode.USAGE)]
 )
-def test_exit_code_tells_gone_from_untold(answer, code, tmp_path, monkeypatch):
+def test_exit_code_tells_gone_from_untold(answer, code, tmp_path, replayed_all):
     """What cannot be told is no success."""
     record, finding = finding_of(tmp_path)
-    transport, _ = answering(answer)
 
-    @contextmanager
-    def opened(name, **_):
-        yield TARGET
+    assert replayed_all(record, finding.fingerprint, answer)[0] == code
 
-    monkeypatch.setattr(replaying, "open_target", opened)
-    monkeypatch.setattr(replaying, "Client", lambda **given: Client(**given, transport=transport))
 
-    assert (
-        replaying.replay(
-            record.folder,
-            finding.fingerprint,
-            target_name="mine",
-            conditions=Conditions(),
-            console=Console(file=StringIO()),
-        )
-        == code
+def test_what_does_not_fail_the_run_is_replayed_where_it_is_asked_for(tmp_path, replayed_all):
+    """And decides about the exit code only where it was named."""
+    answer = httpx.Response(401, json={"error": "No", "code": "NO_KEY"})
+    record, finding = finding_of(
+        tmp_path,
+        replace(WHOAMI, persona=None),
+        answer=answer,
+        check=authentication.missing_key,
     )
+    assert finding.verdict is Verdict.ASSUMPTION
+
+    code, printed = replayed_all(record, None, answer)
+    assert code == ExitCode.KEPT
+    assert printed.splitlines() == [
+        "0 findings: 0 still stand, 0 gone, 0 cannot be told.",
+        "Not sent again: 1 that do not fail the run (--all sends them too).",
+    ]
+    code, printed = replayed_all(record, None, answer, every_finding=True)
+    assert code == ExitCode.KEPT
+    assert printed.startswith("still stands")
+    assert replayed_all(record, finding.fingerprint, answer)[0] == ExitCode.BREACH
