@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from hand_started import free_port, write_profile
-from leaky_proxy import COOKIE, EMAIL, SIGNATURE, TOKEN, Leaks, found_in, leaking
+from leaky_proxy import COOKIE, EMAIL, FORMS, SIGNATURE, TOKEN, Leaks, found_in, leaking
 
 from knouds_harness.commands.cli import COMMANDS
 from knouds_harness.exchange.evidence import JSON
@@ -232,6 +232,24 @@ def test_keys_and_signing_secrets_show_nowhere(desk):
     assert desk.leaked(desk.leaks.secrets) == []
 
 
+def test_no_command_to_paste_names_a_variable_that_the_server_names(desk):
+    """Nor is one taken out of the environment where a run is sent again: it would be in the record then."""
+    lines = [
+        line
+        for run in (desk.folder / "runs").glob("*/findings.jsonl")
+        for line in run.read_text().splitlines()
+    ]
+    commands = [json.loads(line).get(name) or "" for line in lines for name in ("curl", "script")]
+
+    assert any(commands)
+    assert [command for command in commands if re.search(r"[^']*\$\{?\w*CANARY", unquoted(command))] == []
+
+
+def unquoted(command: str) -> str:
+    """A command without what the shell takes as it is, and without comments."""
+    return re.sub(r"'[^']*'|(?m:^# .*$)", "", command.partition("<<'END'")[2] or command)
+
+
 def test_cookies_show_nowhere(desk):
     """Whoever set them."""
     assert desk.leaked([COOKIE]) == []
@@ -257,6 +275,7 @@ def test_found_in_sees_every_form():
     value = 'knouds_live_ab"c/d_0123456789'
     forms = [value, value.upper(), json.dumps(value), "knouds_live_ab%22c%2Fd_0123456789"]
     forms += ["".join(f"{slash}u{ord(char):04x}" for char in value) for slash in ("\\", "\\\\")]
+    forms += [each for form in FORMS.values() for each in (form(value), json.dumps(form(value)))]
     hidden = [base64.b64encode(b"x" * n + value.encode() + b"yz").decode() for n in range(3)]
 
     assert all(found_in(f"<{form}>".encode(), value) for form in forms + hidden)

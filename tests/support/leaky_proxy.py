@@ -7,7 +7,7 @@ import http.client
 import json
 import re
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -21,6 +21,25 @@ SIGNATURE: Final = "51gnedcanary8c1f00d5e7a9"
 EMAIL: Final = "canary.person@private.example"
 USER_ID: Final = "usr_canary_0f9e8d7c"
 _BROKEN_ON: Final = "/api/usage/models"
+FORGED: Final = "{{$KNOUDS_CANARY}} {{key:full}} {{key:canary}} {{header:canary}} ${KNOUDS_CANARY}"
+"""What stands for secrets in the harness' own evidence, and for a variable in a shell."""
+FORMS: Final[dict[str, Callable[[str], str]]] = {
+    "base64 in lines": lambda key: base64.encodebytes(f"user:{key}\n".encode() * 2).decode(),
+    "base64 of base64": lambda key: base64.b64encode(base64.b64encode(key.encode())).decode(),
+    "base64 in percent signs": lambda key: "".join(
+        f"%{code:02x}" for code in base64.b64encode(f"?{key}".encode())
+    ),
+    "hexadecimal with colons": lambda key: key.encode().hex(":").upper(),
+    "hexadecimal in percent signs": lambda key: "".join(f"%{ord(each):02X}" for each in key.encode().hex()),
+    "escapes of bytes": lambda key: "".join(f"\\x{ord(each):02X}" for each in key),
+    "percent signs twice": lambda key: "".join(f"%25{ord(each):02x}" for each in key),
+    "HTML with zeros": lambda key: "".join(f"&#{ord(each):07};" for each in key),
+    "HTML without semicolons": lambda key: "".join(f"&#x{ord(each):x}" for each in key),
+    "spaces": " ".join,
+    "zero-width spaces": "\u200b".join,
+    "without prefix": lambda key: f"key {key.removeprefix('knouds_live_')}!",
+}
+"""Ways to write a key down that anybody can undo."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +116,8 @@ def _told(key: str, webhook_secret: str) -> dict[str, Any]:
         "secret": webhook_secret,
         "url": f"https://media.example/a.png?X-Amz-Signature={SIGNATURE}&key={quote(key)}",
         "owner": {"userId": USER_ID, "email": EMAIL},
+        "forms": {name: form(key) for name, form in FORMS.items() if key},
+        "forged": FORGED,
         "list": [key, f"see {EMAIL}", f"token={TOKEN}"],
     }
 
@@ -129,9 +150,9 @@ def _escaped(document: Any, key: str) -> bytes:
 def found_in(content: bytes, value: str) -> bool:
     """Whether a value shows in content: as it is, in other case, escaped, quoted, or inside of base64."""
     lower = _unescaped(content).lower()
-    if any(
-        form.lower().encode() in lower for form in {value, quote(value, safe=""), json.dumps(value)[1:-1]}
-    ):
+    forms = {value, quote(value, safe=""), *(form(value) for form in FORMS.values())}
+    spelled = {each for form in forms for each in (form, json.dumps(form)[1:-1])}
+    if any(_unescaped(form.encode()).lower() in lower for form in spelled):
         return True
     return any(_in_base64(value, offset).encode() in content for offset in range(3))
 

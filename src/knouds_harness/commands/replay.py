@@ -22,6 +22,9 @@ from knouds_harness.option_declarations import click_options, options_from
     "--fault", multiple=True, metavar="ID", help="Break this promise of the sandbox, not those of the run"
 )
 @click.option("--healthy", is_flag=True, help="Start the sandbox without the run's faults")
+@click.option(
+    "--all", "every_finding", is_flag=True, help="Also those that do not fail the run, except drift"
+)
 @click.option("--variant", metavar="ID", help="Variant of the built-in sandbox [default: the run's own]")
 @click_options(RunOptions, "yes_production")
 def replay(
@@ -32,11 +35,12 @@ def replay(
     fault: tuple[str, ...],
     healthy: bool,
     variant: str | None,
+    every_finding: bool,
     **asked: object,
 ) -> None:
-    """Send the requests of each finding again, and report whether it still occurs.
+    """Send the requests of each finding that fails the run again, and report whether it still occurs.
 
-    RUN is a folder under reports/runs/; FINGERPRINT names one of its findings.
+    RUN is a folder under reports/runs/; FINGERPRINT names one of its findings, which may be any.
     """
     code = replay_findings(
         run,
@@ -45,6 +49,7 @@ def replay(
         conditions=Conditions(
             faults=fault if fault or healthy else None,
             variant=variant,
+            every_finding=every_finding,
             yes_production=options_from(RunOptions, asked).yes_production,
         ),
         console=CommandConsole(),

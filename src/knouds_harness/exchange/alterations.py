@@ -49,8 +49,11 @@ class Alteration:
     @classmethod
     def read(cls, stored: Mapping[str, Any]) -> Alteration:
         """What ``stored`` gave."""
-        pieces = tuple(each if isinstance(each, str) else (each[0], each[1]) for each in stored["pieces"])
-        return cls(label=stored["label"], case=stored["case"], pieces=pieces)
+        pieces = tuple(
+            each if isinstance(each, str) else (int(each[0]), int(each[1])) for each in stored["pieces"]
+        )
+        case = stored["case"]
+        return cls(label=str(stored["label"]), case=case if case in _CASES else "", pieces=pieces)
 
     def stored(self) -> dict[str, Any]:
         """As JSON."""

@@ -295,7 +295,8 @@ class Client:
 
     def _url(self, request: Request) -> httpx.URL:
         query = f"?{urlencode(request.query, quote_via=quote)}" if request.query else ""
-        return self._parsed_url(f"{self._base_path}{request.path}{query}")
+        path = request.path.replace("{", "%7B").replace("}", "%7D")  # so braces of a URL are a placeholder's
+        return self._parsed_url(f"{self._base_path}{path}{query}")
 
     def _http_request(self, request: Request, url: httpx.URL, key: str | None) -> httpx.Request:
         given = {name.lower() for name, _ in request.headers}

@@ -4,24 +4,26 @@ Whatever is written, logged or shown comes from exchanges, and an exchange is re
 so nothing downstream has to think of secrets. ``{{key:full}}`` stands for the key of persona ``full``,
 ``{{key:unknown}}`` for anything else that looks like a key, ``{{key:altered}}`` for a key that was tampered
 with to test the server, ``{{hidden}}`` for credentials of other kinds, ``{{email:1}}`` for the first value of
-a member that the profile's ``redact`` names. A secret is found in plain, however
-JSON, a URL, HTML or UTF-16 and UTF-32 spell its characters, and in base64 and hexadecimal.
+a member that the profile's ``redact`` names. A secret is found in every reading that ``decoding`` gives of a
+text, in upper and lower case; a key also without its prefix.
 """
 
 from __future__ import annotations
 
-import base64
 import json
 import re
-from collections.abc import Iterable, Mapping
+import sys
+from array import array
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import fields, is_dataclass, replace
 from functools import lru_cache
+from itertools import takewhile
 from threading import RLock
 from typing import Any, Self, TypeVar
-from urllib.parse import quote
 
 from knouds_harness.exchange.alterations import Alteration
+from knouds_harness.exchange.decoding import Decoded, View, plain_readings, readings
 from knouds_harness.exchange.evidence import Pairs, Request
 from knouds_harness.printable import printable
 from knouds_harness.targets.personas import Secret
@@ -30,19 +32,24 @@ from knouds_harness.targets.profile import Target
 T = TypeVar("T")
 
 _PREFIX = b"knouds_live_"  # docs, authentication: every key begins with it
-_KEY = re.compile(rb"knouds_live_[\w-]+", re.IGNORECASE)
-_WHOLE_KEY = re.compile(r"knouds_live_[\w-]+", re.ASCII)
-_SPELLINGS = (b"\\u00", b"%", b"&#", b"\0")  # marks of a text whose characters may be spelled otherwise
-_SPELLED = rb"(?:\\{1,8}u00%(hex)s|%%%(hex)s|&#0{0,4}(?:%(decimal)s|x%(hex)s);|%(plain)s)\0{0,3}"
-_SPELLED_CHARACTER = re.compile(
-    rb"\\{1,8}u00([0-9a-f]{2})|%([0-9a-f]{2})|&#x0{0,4}([0-9a-f]{2});|&#0{0,4}(\d{2,3});|\0+", re.IGNORECASE
+_KEY = re.compile(rb"knouds_live_[\w-]+")
+PLACEHOLDER = re.compile(
+    r"\{\{([\w-]+:[\w:-]+|hidden|webhook[\w-]*|control-token|proxy-password)\}\}", re.ASCII
 )
-_PLACEHOLDER = re.compile(r"\{\{[\w:-]+\}\}")
+"""What stands for a secret; a server may write the same, so where it stands says whether it does."""
+_CREDENTIAL = re.compile(rf"(?:\w+ )?{PLACEHOLDER.pattern}", re.ASCII)
 _CREDENTIAL_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "set-cookie"})
 _SHARED_LENGTH = 8
+_GRAM = 8
+_LEAST_ANYWHERE = (
+    2 * _GRAM - 1
+)  # so long a text holds a whole gram of those that are looked at, wherever it is
+_MOST_ROUNDS = 6
+_LONG = 1000
 _LEAST_LEARNT = 6  # a shorter text is hidden where it is named alone: it may be part of any other
 _MOST_LEARNT = 200  # each makes looking for all of them slower
-_LEAST_CUT = 3  # fewer characters of a secret give nothing away
+_MOST_AFTER_CUT = 8  # what an escape that is cut in two leaves
+_LEAST_CUT = 4  # fewer characters of a secret give nothing away
 HIDDEN = "{{hidden}}"
 ALTERED = "{{key:altered}}"
 UNKNOWN = "{{key:unknown}}"
@@ -50,44 +57,29 @@ KEY_OF_NOBODY = "knouds_live_" + 8 * "00000"
 """What a reproduction sends where any key will do that nobody holds: no secret, so it stays."""
 
 
-def _spelled(text: bytes) -> bytes:
-    """A pattern of this text, each character as it is or as JSON, URLs, HTML or wide encodings spell it."""
-    spelled = []
-    for code in text:
-        cases = sorted({*bytes([code]).lower(), *bytes([code]).upper()})
-        hexadecimal = b"(?:" + b"|".join(b"%02x" % each for each in cases) + b")"
-        decimal = b"(?:" + b"|".join(b"%d" % each for each in cases) + b")"
-        plain = re.escape(bytes([code]))
-        spelled.append(_SPELLED % {b"hex": hexadecimal, b"decimal": decimal, b"plain": plain})
-    return b"".join(spelled)
+_Found = tuple[int, int, int, bytes]
+"""How surely it is a secret, 0 most, where that begins, minus where it ends, and what stands for it."""
 
 
-def _plain(spelled: bytes) -> bytes:
-    """The text that is spelled so, in lower case."""
-
-    def character(found: re.Match[bytes]) -> bytes:
-        code = found[1] or found[2] or found[3]
-        return bytes([int(code, 16)]) if code else bytes([int(found[4]) & 0xFF]) if found[4] else b""
-
-    return _SPELLED_CHARACTER.sub(character, spelled).lower()
+def _is_key(value: str) -> bool:
+    return value.lower().startswith(_PREFIX.decode())
 
 
-def _in_base64(text: bytes) -> set[bytes]:
-    """What base64 makes of this text wherever in a longer one it stands, without what depends on the rest."""
-    cores = set()
-    for before in range(3):
-        first, end = (0, 2, 3)[before], (before + len(text)) * 8 // 6
-        core = base64.b64encode(bytes(before) + text)[first:end]
-        cores |= {core, core.replace(b"+", b"-").replace(b"/", b"_")}
-    return cores
+def _places(text: bytes, within: bytes) -> Iterator[int]:
+    at = within.find(text)
+    while at >= 0:
+        yield at
+        at = within.find(text, at + len(text))
 
 
-_SPELLED_KEY = re.compile(_spelled(_PREFIX) + rb"(?:[\w-]|\\{1,8}u00..|%..|&#\w+;|\0)+", re.IGNORECASE)
-_KEY_IN_BASE64 = tuple(_in_base64(_PREFIX))
-_KEY_IN_HEX = _PREFIX.hex().encode()
-_ENCODED_KEY = re.compile(
-    b"(?:" + b"|".join(_KEY_IN_BASE64) + rb")[\w+/=-]*|(?i:" + _KEY_IN_HEX + rb"[0-9a-f]*)"
-)
+def _replaced(data: bytes, found: Iterable[_Found]) -> bytes:
+    """The data with pseudonyms where secrets were found; ``found`` is in order."""
+    pieces, at = [], 0
+    for _, start, end, pseudonym in found:
+        if start >= at:
+            pieces += [data[at:start], pseudonym]
+        at = max(at, -end)
+    return b"".join([*pieces, data[at:]])
 
 
 def _members_named(names: Iterable[str]) -> re.Pattern[bytes] | None:
@@ -114,13 +106,14 @@ class Redactor:
         self._members = _members_named(members)
         self._learnt: dict[str, Secret] = {}
         self._learning = RLock()
-        self._pseudonym_by_key = {KEY_OF_NOBODY.lower().encode(): KEY_OF_NOBODY.encode()}
-        self._pseudonym_by_literal: dict[bytes, bytes] = {}
-        self._literals: re.Pattern[bytes] | None = None
-        self._spelled: re.Pattern[bytes] = _SPELLED_KEY
+        self._pseudonym_by_text: dict[bytes, bytes] = {}
+        self._pseudonym_by_whole: dict[bytes, bytes] = {}
+        self._texts_by_gram: dict[int, tuple[tuple[bytes, int], ...]] = {}
+        self._least = len(_PREFIX) + 1
         self._known: dict[str, Secret] = {}
         self._fragments: set[str] = set()
-        self._safe_text = lru_cache(maxsize=4096)(lambda text: printable(self.text(text)))
+        self._safe_text = lru_cache(maxsize=4096)(lambda text, _: printable(self.text(text)))
+        self._short = lru_cache(maxsize=4096)(lambda text, altered_key, _: self._redacted(text, altered_key))
         for secret in secrets:
             self.add(secret)
 
@@ -136,45 +129,76 @@ class Redactor:
 
     def add(self, secret: Secret) -> None:
         """Replace this secret too, from now on."""
-        self._safe_text.cache_clear()
         value = secret.reveal()
         pseudonym = str(secret).encode()
         self._known[value] = secret
-        if _WHOLE_KEY.fullmatch(value):
-            self._pseudonym_by_key[value.lower().encode()] = pseudonym
-        else:
-            in_json, plain = json.dumps(value)[1:-1], value.encode("utf-8", "surrogatepass")
-            forms = {value, in_json, in_json.replace("/", "\\/"), quote(value, safe=""), plain.hex()}
-            encoded = {form.encode("utf-8", "surrogatepass") for form in forms}
-            if len(plain) >= _SHARED_LENGTH:  # of a shorter one base64 leaves too little to be told apart
-                encoded |= _in_base64(plain)
-            found = {form.lower(): pseudonym for form in encoded}
-            self._pseudonym_by_literal = {**self._pseudonym_by_literal, **found}  # others may go through it
-            longest_first = sorted(self._pseudonym_by_literal, key=len, reverse=True)
-            self._literals = re.compile(b"|".join(map(re.escape, longest_first)), re.IGNORECASE)
-            self._spelled = re.compile(self._spelled.pattern + b"|" + _spelled(plain), re.IGNORECASE)
+        for text in dict.fromkeys((value, value[len(_PREFIX) :] if _is_key(value) else value)):
+            for read in plain_readings(text.encode("utf-8", "surrogatepass")):
+                self._look_for(read, pseudonym, is_whole=text is value)
         rest = value.lower().removeprefix(_PREFIX.decode())
         self._fragments.update(rest[i : i + _SHARED_LENGTH] for i in range(len(rest) - _SHARED_LENGTH + 1))
+
+    def _look_for(self, read: Decoded, pseudonym: bytes, *, is_whole: bool) -> None:
+        dense, whole = read.dense.text.lower(), read.whole.text.lower()
+        if len(dense) >= _LEAST_ANYWHERE:
+            self._pseudonym_by_text[dense] = pseudonym
+            for at in range(_GRAM):  # of each place where it may stand, one of these is looked at
+                gram = int.from_bytes(dense[at : at + _GRAM], sys.byteorder)
+                known = self._texts_by_gram.get(gram, ())
+                self._texts_by_gram[gram] = tuple(dict.fromkeys((*known, (dense, at))))
+        elif whole and (is_whole or len(whole) >= _SHARED_LENGTH):
+            self._pseudonym_by_whole = {**self._pseudonym_by_whole, whole: pseudonym}  # others may go through
+            if len(whole) >= _SHARED_LENGTH:
+                self._least = min(self._least, len(whole))
 
     def content(self, data: bytes, altered_key: bytes | None = None) -> bytes:
         """Redact bytes; ``altered_key`` is a tampered key that this exchange alone has seen."""
         if self._members:
             data = self._members.sub(self._hide_member, data)
-        lower = data.lower()
-        if altered_key and altered_key.lower() in lower:
-            data = re.sub(re.escape(altered_key), ALTERED.encode(), data, flags=re.IGNORECASE)
-            lower = data.lower()
-        if self._literals and any(literal in lower for literal in self._pseudonym_by_literal):
-            data = self._literals.sub(lambda found: self._pseudonym_by_literal[found[0].lower()], data)
-        if _PREFIX in lower:
-            data = _KEY.sub(
-                lambda found: self._pseudonym_by_key.get(found[0].lower(), UNKNOWN.encode()), data
-            )
-        if any(mark in lower for mark in _SPELLINGS):
-            data = self._spelled.sub(lambda found: self._pseudonym(_plain(found[0])), data)
-        if _KEY_IN_HEX in lower or any(core in data for core in _KEY_IN_BASE64):
-            data = _ENCODED_KEY.sub(UNKNOWN.encode(), data)
-        return data
+        for _ in range(_MOST_ROUNDS):
+            found = sorted(self._found(data, altered_key))
+            if not found:
+                return data
+            data = _replaced(data, [each for each in found if each[0] == found[0][0]])
+        return HIDDEN.encode()
+
+    def _found(self, data: bytes, altered_key: bytes | None) -> Iterator[_Found]:
+        """Where secrets stand in the data, in every reading of it."""
+        altered = altered_key and [*plain_readings(altered_key)][-1].dense.text.lower()
+        for read in readings(data, least=self._least):
+            for rank, view, start, end, pseudonym in self._found_in(read, altered):
+                first, last = view.origin(start, end)
+                if not (read.is_binary and b'"' in data[first:last]):  # digits of two members
+                    yield rank, first, -last, pseudonym
+
+    def _found_in(self, read: Decoded, altered: bytes | None) -> Iterator[tuple[int, View, int, int, bytes]]:
+        dense = read.dense.text.lower()
+        for at in _places(altered, dense) if altered else ():
+            yield 0, read.dense, at, at + len(altered or b""), ALTERED.encode()
+        for start, end, pseudonym in self._known_in(dense):
+            yield 1, read.dense, start, end, pseudonym
+        whole = read.whole.text.lower() if self._pseudonym_by_whole else b""
+        for text, pseudonym in self._pseudonym_by_whole.items():
+            for at in _places(text, whole):
+                yield 1, read.whole, at, at + len(text), pseudonym
+        plain = read.ascii.text.lower()
+        for found in _KEY.finditer(plain) if _PREFIX in plain else ():
+            if found[0] != KEY_OF_NOBODY.encode():
+                yield 2, read.ascii, *found.span(), UNKNOWN.encode()
+
+    def _known_in(self, dense: bytes) -> Iterator[tuple[int, int, bytes]]:
+        """Where the longer secrets stand: each is found by the one whole gram at the least that it covers."""
+        grams = array("Q", dense[: len(dense) // _GRAM * _GRAM])
+        if self._texts_by_gram.keys().isdisjoint(grams):
+            return
+        end = 0
+        for number, gram in enumerate(grams):
+            for text, offset in self._texts_by_gram.get(gram, ()):
+                at = number * _GRAM - offset
+                if at >= end and dense.startswith(text, at):
+                    end = at + len(text)
+                    start = at - len(_PREFIX) if dense.endswith(_PREFIX, 0, at) else at
+                    yield start, end, self._pseudonym_by_text[text]
 
     def _hide_member(self, found: re.Match[bytes]) -> bytes:
         """Hide the value of a member that the profile names, here and wherever else it stands from now on."""
@@ -186,7 +210,7 @@ class Redactor:
             value = text.decode("utf-8")
             for _ in range(len(quote).bit_length()):  # once for each JSON that it stands within
                 value = json.loads(f'"{value}"')
-            if not value or _PLACEHOLDER.fullmatch(value):
+            if not value or PLACEHOLDER.fullmatch(value):
                 return found[0]
             hidden = self._learn(value, begin.strip(b'\\": \t\r\n').decode())
         return begin + quote + hidden.encode() + quote
@@ -200,23 +224,29 @@ class Redactor:
                     self.add(secret)
             return str(self._learnt[value])
 
-    def _pseudonym(self, plain: bytes) -> bytes:
-        known = self._pseudonym_by_key.get(plain) or self._pseudonym_by_literal.get(plain)
-        return known or UNKNOWN.encode()
-
     def cut_content(self, data: bytes, altered_key: bytes | None = None) -> bytes:
         """Redact bytes whose end is missing, and with it perhaps the end of a secret."""
         data = self.content(data, altered_key)
-        lower = data.lower()
-        for value in self._known:
-            secret = value.lower().encode("utf-8", "surrogatepass")
-            for length in range(len(secret) - 1, _LEAST_CUT, -1):
-                if lower.endswith(secret[:length]):
-                    return data[:-length] + HIDDEN.encode()
-        return data
+        end = len(data)
+        for read in readings(data, least=_SHARED_LENGTH):
+            dense = read.dense.text.lower()
+            for secret in (*self._pseudonym_by_text, *self._pseudonym_by_whole):
+                first = max(0, len(dense) - len(secret) - _MOST_AFTER_CUT)
+                for at in _places(secret[:_LEAST_CUT], dense[first:]):
+                    pairs = zip(secret, dense[first + at :], strict=False)
+                    shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+                    after = len(dense) - first - at - shared
+                    if after == 0 or (shared >= _SHARED_LENGTH and after <= _MOST_AFTER_CUT):
+                        end = min(end, read.dense.origin(first + at, len(dense))[0])
+        return data if end == len(data) else data[:end] + HIDDEN.encode()
 
     def text(self, text: str, altered_key: bytes | None = None) -> str:
         """Redact text."""
+        if len(text) < _LONG:
+            return self._short(text, altered_key, len(self._known))
+        return self._redacted(text, altered_key)
+
+    def _redacted(self, text: str, altered_key: bytes | None) -> str:
         data = text.encode("utf-8", "surrogatepass")
         redacted = self.content(data, altered_key)
         return text if redacted is data else redacted.decode("utf-8", "surrogatepass")
@@ -233,7 +263,7 @@ class Redactor:
         kept: Any = value
         clean: Any = value
         if type(kept) is str:
-            clean = self._safe_text(kept)
+            clean = self._safe_text(kept, len(self._known))
         elif type(kept) is tuple:
             clean = tuple([self.safe(each) for each in kept])
         elif isinstance(kept, Mapping):
@@ -245,8 +275,9 @@ class Redactor:
 
     def pairs(self, pairs: Pairs, altered_key: bytes | None = None) -> Pairs:
         """Redact headers or query parameters, names and values; the same object where they hold no secret."""
-        everything = "\n".join([text for pair in pairs for text in pair])
-        is_clean = self.text(everything, altered_key) == everything
+        everything = "\n".join([text for pair in pairs for text in pair]).encode("utf-8", "surrogatepass")
+        is_named = self._members is not None and self._members.search(everything)
+        is_clean = not is_named and next(self._found(everything, altered_key), None) is None
         if is_clean and not any(name.lower() in _CREDENTIAL_HEADERS for name, _ in pairs):
             return pairs
         return tuple(
@@ -285,7 +316,7 @@ class Redactor:
 
     def _value(self, name: str, value: str, altered_key: bytes | None) -> str:
         redacted = self.text(value, altered_key)
-        if name.lower() in _CREDENTIAL_HEADERS and not _PLACEHOLDER.search(redacted):
+        if name.lower() in _CREDENTIAL_HEADERS and not _CREDENTIAL.fullmatch(redacted):
             scheme, _, rest = redacted.partition(" ")
             return f"{scheme} {HIDDEN}" if rest and scheme.isalpha() else HIDDEN
         return redacted

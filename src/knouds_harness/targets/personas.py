@@ -26,7 +26,7 @@ class Secret:
 
     def __init__(self, value: str, label: str, variable: str = "") -> None:
         self._value = value
-        self.label = label
+        self.label = label.replace("{", "").replace("}", "")  # a control plane may have named it
         self.variable = variable
 
     def __eq__(self, other: object) -> bool:

@@ -132,13 +132,18 @@ def profile_text(found: Found, *, target: str) -> str:
 def toml_value(value: Any) -> str:  # noqa: ANN401 - any JSON value but null
     """A value as TOML: a text, number, truth value, list, or table in one line."""
     if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        return "".join(map(_seen, json.dumps(value, ensure_ascii=False)))
     if isinstance(value, bool | int | float):
         return json.dumps(value)
     if isinstance(value, Mapping):
         inner = ", ".join(f"{_toml_key(name)} = {toml_value(each)}" for name, each in value.items())
         return f"{{ {inner} }}" if inner else "{}"
     return f"[{', '.join(toml_value(each) for each in value)}]"
+
+
+def _seen(char: str) -> str:
+    """A character, or its escape where it would not show, or would change how others show."""
+    return char if char.isprintable() else f"\\U{ord(char):08x}"
 
 
 def _toml_key(name: str) -> str:

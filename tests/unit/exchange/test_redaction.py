@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from dataclasses import replace
 from urllib.parse import quote
 
@@ -109,6 +110,19 @@ def test_secret_that_is_cut_off_is_hidden(length: int):
     redactor = Redactor([Secret("whsec_0f-which/has", "webhook-secret")])
 
     assert redactor.cut_content(b'{"role":"' + b"whsec_0f-which/has"[:length]) == b'{"role":"{{hidden}}'
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_encoded_secret_that_is_cut_off_is_hidden(encoding: str):
+    """Wherever it breaks off, ten characters of it and more are found."""
+    redactor = Redactor([Secret(FULL, "key:full")])
+    encoded = ENCODINGS[encoding](FULL)
+
+    for length in range(len(encoded) // 2, len(encoded)):
+        clean = redactor.cut_content(b'{"role":"' + encoded[:length])
+        assert re.fullmatch(
+            rb'\{"role":".{0,12}\{\{(hidden|key:(?:unknown|full))\}\}.{0,8}', clean, re.DOTALL
+        )
 
 
 def test_long_runs_of_what_escapes_begin_with_take_linear_time():

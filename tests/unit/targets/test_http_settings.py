@@ -40,7 +40,7 @@ def test_curl_lines_lead_the_same_way(load):
 
     names = ShellNames.of(target)
 
-    assert names.options == ("--proxy", "{{$PROXY}}")
+    assert names.options == ("--proxy", "\0${PROXY}\0")
     assert names.variable("header:x-gateway") == "TOKEN"
 
 

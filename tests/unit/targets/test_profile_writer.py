@@ -110,21 +110,27 @@ def test_legacy_key_is_no_comment(load):
     assert target.personas["legacy"].state == "legacy"
 
 
-@pytest.mark.parametrize("words", ['x"\nallow = ["run"]\n"', "x\r[limits]\u2028\x1b[31m", "x\x7f\\"])
+@pytest.mark.parametrize(
+    "words",
+    ['x"\nallow = ["run"]\n"', "x\r[limits]\u2028\x1b[31m", "x\x7f\\", "\u009b31m\u202ex\u2066\u200b"],
+)
 def test_words_of_a_server_stay_words(load, words):
-    """Whatever stands in a tier, a reason or a remark, it adds no line."""
+    """Whatever stands in a tier, a reason or a remark, it adds no line, and nothing that a terminal obeys."""
     key = FoundKey(
         name="full", variable="STAGING_KEY", user="pro", tier=words, untold={"webhook:receive": words}
     )
     found = Found(base_url=FOUND.base_url, keys=(key,), remarks=(words,))
 
-    target = load(profile_text(found, target=words), **SECRETS)
+    text = profile_text(found, target=words)
+    target = load(text, **SECRETS)
 
+    assert text.replace("\n", "").isprintable()
     assert target.personas["full"].tier == words
     assert target.limits.allow == {Action.READ}
 
 
 @given(value=JSON, name=st.text())
 def test_value_is_read_back_as_it_was(value, name):
-    """For every JSON value without null."""
+    """For every JSON value without null, in text that shows as it is."""
+    assert toml_value({name: value}).isprintable()
     assert tomllib.loads(f"value = {toml_value({name: value})}") == {"value": {name: value}}

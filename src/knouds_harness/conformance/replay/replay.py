@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -27,9 +26,10 @@ from knouds_harness.contract.operations import Action
 from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.errors import ExitCode, GuardStop, HarnessError, NotCreatedHere, UnknownName, UsageError
 from knouds_harness.exchange.client import KEY_HEADER, Client
-from knouds_harness.exchange.evidence import Exchange, Pairs, Request
+from knouds_harness.exchange.evidence import Exchange, Request
 from knouds_harness.exchange.execution_status import body_of
 from knouds_harness.exchange.first_contact import first_contact
+from knouds_harness.exchange.redaction import PLACEHOLDER
 from knouds_harness.exchange.reproduction.sequence import SequencePart, parts_of, pause_s
 from knouds_harness.printable import printable
 from knouds_harness.runs.findings import Finding
@@ -39,7 +39,6 @@ from knouds_harness.targets.builtin import SANDBOX, open_target
 from knouds_harness.targets.guards import Guard
 from knouds_harness.targets.personas import Persona, Secret
 
-_PSEUDONYM: Final = re.compile(r"\{\{(?:key:([\w-]+)|hidden|webhook-secret|control-token)\}\}", re.ASCII)
 _OF_SEVERAL_EXCHANGES: Final = frozenset({"rate_limits", "concurrency", "webhooks"})
 
 
@@ -60,11 +59,13 @@ class Conditions:
         faults: Promises that the built-in sandbox is to break; None for those of the run.
         variant: How it answers what no source settles; None as in the run.
         yes_production: Agree to a production target.
+        every_finding: Send those again, too, that do not fail the run.
     """
 
     faults: tuple[str, ...] | None = None
     variant: str | None = None
     yes_production: bool = False
+    every_finding: bool = False
 
     def of_sandbox(self, record: RunRecord) -> Mapping[str, Any]:
         """What the built-in sandbox is started with: as in the run, unless told otherwise."""
@@ -83,13 +84,14 @@ def replay(
 
     Args:
         folder: Of the run.
-        mark: The fingerprint of the one that is meant; None for all but drift.
+        mark: The fingerprint of the one that is meant; None for all that fail the run, or all but drift.
         target_name: Where to send; None for the run's own target.
         conditions: Of sending.
         console: Where to print.
 
     Returns:
-        1 where any still stands, 2 where of any that cannot be told, else 0.
+        By those that fail the run, or the one that was named: 1 where any still stands, 2 where of any that
+        cannot be told, else 0.
 
     Raises:
         UnknownName: The run has no such finding, or there is no such target or fault.
@@ -99,10 +101,11 @@ def replay(
         TargetUnreachable: There is no usable answer from the target.
     """
     record = read_run(folder)
-    findings = _chosen(record, mark)
+    findings = _chosen(record, mark, every_finding=conditions.every_finding)
     if target_name is None and record.kind == "verify":
         raise UsageError(f"{folder}: is a run of recorded traffic\n  Say with --target where to send it.")
     counts: Counter[ReplayStatus] = Counter()
+    deciding: set[ReplayStatus] = set()
     if findings:
         replayer = Replayer(
             record=record,
@@ -114,6 +117,8 @@ def replay(
             for finding in findings:
                 replayed = replayer.replay(finding)
                 counts[replayed.status] += 1
+                if mark is not None or record.fails(finding):
+                    deciding.add(replayed.status)
                 _print(replayed, console)
     console.print(
         f"{len(findings)} findings: {counts[ReplayStatus.STANDS]} still stand, "
@@ -121,14 +126,22 @@ def replay(
         f"{counts[ReplayStatus.OPEN]} cannot be told.",
         highlight=False,
     )
-    if counts[ReplayStatus.STANDS]:
+    if mark is None and (left := len(_chosen(record, None, every_finding=True)) - len(findings)):
+        console.print(
+            f"Not sent again: {left} that do not fail the run (--all sends them too).", highlight=False
+        )
+    if ReplayStatus.STANDS in deciding:
         return ExitCode.BREACH
-    return ExitCode.USAGE if counts[ReplayStatus.OPEN] else ExitCode.KEPT
+    return ExitCode.USAGE if ReplayStatus.OPEN in deciding else ExitCode.KEPT
 
 
-def _chosen(record: RunRecord, mark: str | None) -> Sequence[Finding]:
+def _chosen(record: RunRecord, mark: str | None, *, every_finding: bool) -> Sequence[Finding]:
     if mark is None:
-        return [finding for finding in record.findings if finding.verdict is not Verdict.ADDITIVE]
+        return [
+            finding
+            for finding in record.findings
+            if record.fails(finding) or (every_finding and finding.verdict is not Verdict.ADDITIVE)
+        ]
     found = [finding for finding in record.findings if finding.fingerprint == mark]
     if not found:
         raise UnknownName("finding", mark, [finding.fingerprint for finding in record.findings])
@@ -239,8 +252,10 @@ class Replayer:
             answered: Of what was sent before it, the answer of the run and the one of now.
         """
         given = _given(answered)
+        if PLACEHOLDER.search(step.request.path) or PLACEHOLDER.search(_text_of(step.request)):
+            raise CannotTell("it holds what stands for a secret, or was written so by the target")
         request = renamed(with_members_of_now(step.request, answered), given)
-        return self._restored(request, client, given.values()), self._key(step, client)
+        return self._restored(step, request, client, given.values()), self._key(step, client)
 
     def _minted(
         self, step: Exchange, client: Client, answered: Sequence[tuple[Exchange, Exchange]]
@@ -281,15 +296,16 @@ class Replayer:
             with suppress(HarnessError):  # what was found stands all the same
                 client.remove_left()
 
-    def _restored(self, request: Request, client: Client, given: Collection[str]) -> Request:
+    def _restored(self, step: Exchange, request: Request, client: Client, given: Collection[str]) -> Request:
         """The request with its keys put back, if they are known and it needs nothing else of the run.
 
+        Secrets stand in headers, and in the query: what else has braces there shows them encoded in the URL.
         ``given`` are names that the target has given since.
         """
         if request.persona is not None:
             _secret(request.persona, client)
         made = self._made - {*client.target.workflows, *given}
-        body = (request.body or b"").decode("utf-8", "surrogateescape")
+        body = _text_of(request)
         if not made.isdisjoint(request.path_values.values()) or any(f'"{name}"' in body for name in made):
             raise CannotTell("it is about a resource that was made for the run")
         operation = self.document.operation_by_id.get(request.operation_id or "")
@@ -297,10 +313,11 @@ class Replayer:
         return replace(
             request,
             action=operation.action if operation else Action.READ if is_reading else Action.WRITE,
-            path=_with_keys(request.path, client),
-            query=_pairs_with_keys(request.query, client),
-            headers=_pairs_with_keys(request.headers, client),
-            body=request.body and _with_keys(body, client).encode("utf-8", "surrogateescape"),
+            query=tuple(
+                (name, _with_keys(value, client) if f"{name}={value}" in step.url else value)
+                for name, value in request.query
+            ),
+            headers=tuple((name, _with_keys(value, client)) for name, value in request.headers),
         )
 
     def _key(self, before: Exchange, client: Client) -> str | None:
@@ -326,12 +343,12 @@ def _names_made(record: RunRecord) -> Iterator[str]:
             yield from (body[name] for name in GIVES_NAMES if body.get(name) and isinstance(body[name], str))
 
 
-def _pairs_with_keys(pairs: Pairs, client: Client) -> Pairs:
-    return tuple((name, _with_keys(value, client)) for name, value in pairs)
+def _text_of(request: Request) -> str:
+    return (request.body or b"").decode("utf-8", "surrogateescape")
 
 
 def _with_keys(text: str, client: Client) -> str:
-    return _PSEUDONYM.sub(lambda found: _secret(found[1] or found[0], client), text)
+    return PLACEHOLDER.sub(lambda found: _secret(found[1].removeprefix("key:"), client), text)
 
 
 def _secret(persona: str, client: Client) -> str:

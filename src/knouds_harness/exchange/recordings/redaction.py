@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from knouds_harness.exchange.evidence import JSON, Exchange, Pairs, parsed_json
 from knouds_harness.exchange.recordings.recording import BASE_URL, TEST_SECRET
-from knouds_harness.exchange.redaction import HIDDEN
+from knouds_harness.exchange.redaction import HIDDEN, PLACEHOLDER
 from knouds_harness.exchange.signature import HEADER, Signature, sign
 from knouds_harness.exchange.traffic.traffic_redaction import TrafficRedactor, secrets_in
 
@@ -151,7 +151,7 @@ class RecordingRedactor(TrafficRedactor):
 
     def _meet(self, user_ids: Iterable[str]) -> None:
         for user_id in user_ids:
-            if user_id not in self._pseudonym_by_value and not user_id.startswith("{{"):
+            if user_id not in self._pseudonym_by_value and not PLACEHOLDER.fullmatch(user_id):
                 self._strangers += 1
                 self._know(user_id, f"{{{{user:{self._strangers}}}}}")
 

@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.exchange.redaction import KEY_OF_NOBODY
+from knouds_harness.exchange.redaction import KEY_OF_NOBODY, PLACEHOLDER
 from knouds_harness.targets.profile import Target
 
 _MAX_BODY_BYTES = 8_000
-_PSEUDONYM = re.compile(r"\{\{(\$?[\w:-]+)\}\}", re.ASCII)
+_MARK = "\0"  # before and after an expression of the shell; text that is sent holds none
 _PRINTABLE = range(0x20, 0x7F)
 _PLAIN = re.compile(r"[ -~]*")
 _SAFE_IN_DOUBLE_QUOTES = re.compile(r'[^"$`\\!]*')
@@ -50,14 +50,15 @@ class ShellNames:
         return cls(
             base_url=target.base_url,
             base_url_variable=target.base_url_variable,
-            variable_by_label={each.label: each.variable for each in secrets if each.variable},
+            variable_by_label={
+                each.label: each.variable or f"KNOUDS_KEY_{_name(each.label)}" for each in secrets
+            },
             options=_leading_to(target),
         )
 
     def variable(self, label: str) -> str:
-        """What holds a secret; where the profile names no variable, ``KNOUDS_KEY_FULL`` for ``key:full``."""
-        name = re.sub("[^A-Z0-9]", "_", label.removeprefix("key:").upper())
-        return self.variable_by_label.get(label, f"KNOUDS_KEY_{name}")
+        """What holds a secret: for one that the profile does not have, a name that nobody uses otherwise."""
+        return self.variable_by_label.get(label, f"KNOUDS_OTHER_{_name(label)}")
 
     def having(self, label: str, variable: str) -> ShellNames:
         """The same names, and one more."""
@@ -69,11 +70,21 @@ class ShellNames:
             return shell_variable(self.base_url_variable) + url.removeprefix(self.base_url)
         return url
 
+    def used_by(self, exchange: Exchange) -> set[str]:
+        """The variables that a command for this exchange may name, but for those that ``fill`` puts in."""
+        texts = (exchange.url, *(value for _, value in exchange.sent_headers))
+        labels = {label for text in texts for label in PLACEHOLDER.findall(text)}
+        if exchange.alteration:
+            labels.add(exchange.alteration.label)
+        marked = {part.strip("${}") for option in self.options for part in option.split(_MARK)[1::2]}
+        return {self.variable(label) for label in labels} | marked
+
 
 def curl(exchange: Exchange, names: ShellNames | None = None) -> str:
     """One line for a POSIX shell that sends the exchange's request again.
 
-    Keys are variables, as ``$KNOUDS_KEY_FULL`` for persona ``full`` unless the profile names another. A body
+    Keys in headers are variables, as ``$KNOUDS_KEY_FULL`` for persona ``full`` unless the profile names
+    another; in the URL, those that the profile has. A body goes as it is: servers write placeholders. One
     with bytes that no shell argument can hold comes through a pipe, a long one compressed; one that is too
     long for a line even so is to be taken from the run's HAR file.
     """
@@ -103,24 +114,24 @@ def command(
     request = exchange.request
     if (made := exchange.alteration) is not None:
         names = replace(names, altered_key=made.expression(names.variable(made.label)))
-    words = ["curl", "-sS", *options, *(_quoted(each, names) for each in names.options)]
+    words = ["curl", "-sS", *options, *map(_quoted, names.options)]
     if request.method != "GET" or request.body is not None:
-        words += ["-X", _quoted(request.method, names)]
+        words += ["-X", _quoted(request.method)]
     if re.search(r"[\[\]{}]", exchange.url):
         words.append("--globoff")
     if "/." in exchange.url:
         words.append("--path-as-is")
-    words.append(_quoted(fill(exchange.url), names))
+    words.append(_quoted(fill(_with_secrets(exchange.url, names, are_declared=True))))
     for name, value in exchange.sent_headers:
         if name.lower() not in _ADDED_BY_THE_CLIENT:
-            words += ["-H", _quoted(f"{name}: {value}" if value else f"{name};", names)]
+            words += ["-H", _quoted(_with_secrets(f"{name}: {value}" if value else f"{name};", names))]
     if request.body is None:
         return " ".join(words), ""
     if not any(name.lower() == "content-type" for name, _ in exchange.sent_headers):
         words += ["-H", "'content-type:'"]  # curl would add one
     if len(request.body) > _MAX_BODY_BYTES:
         return _with_long_body(words, request.body, exchange.id)
-    return _with_body(words, request.body, names, fill), ""
+    return _with_body(words, request.body, fill), ""
 
 
 def _leading_to(target: Target) -> tuple[str, ...]:
@@ -135,10 +146,25 @@ def _leading_to(target: Target) -> tuple[str, ...]:
 
 def shell_variable(name: str) -> str:
     """A mark that stands in a URL or body for what a variable of the shell holds."""
-    return f"{{{{${name}}}}}"
+    return f"{_MARK}${{{name}}}{_MARK}"
 
 
-def _with_body(words: list[str], body: bytes, names: ShellNames, fill: Callable[[str], str]) -> str:
+def _name(label: str) -> str:
+    return re.sub("[^A-Z0-9]", "_", label.removeprefix("key:").upper())
+
+
+def _with_secrets(text: str, names: ShellNames, *, are_declared: bool = False) -> str:
+    """The text with marks for its placeholders, or for those alone whose secrets the profile has."""
+
+    def mark(found: re.Match[str]) -> str:
+        if are_declared and found[1] not in names.variable_by_label:
+            return found[0]
+        return f"{_MARK}{_expression(found[1], names)}{_MARK}"
+
+    return PLACEHOLDER.sub(mark, text.replace(_MARK, "%00"))
+
+
+def _with_body(words: list[str], body: bytes, fill: Callable[[str], str]) -> str:
     try:
         text = body.decode("ascii")
     except UnicodeDecodeError:
@@ -146,7 +172,7 @@ def _with_body(words: list[str], body: bytes, names: ShellNames, fill: Callable[
     if body and (not text or not _PLAIN.fullmatch(text)):
         octal = "".join(chr(byte) if _is_literal(byte) else f"\\{byte:03o}" for byte in body)
         return f"printf -- '{octal}' | {' '.join([*words, '--data-binary', '@-'])}"
-    return " ".join([*words, "--data-raw", _quoted(fill(text), names)])
+    return " ".join([*words, "--data-raw", _quoted(fill(text))])
 
 
 def _with_long_body(words: list[str], body: bytes, exchange_id: str) -> tuple[str, str]:
@@ -162,26 +188,26 @@ def _is_literal(byte: int) -> bool:
     return byte in _PRINTABLE and byte not in b"'\\%"
 
 
-def _quoted(text: str, names: ShellNames) -> str:
-    """Quote for the shell, pseudonyms turned into variables."""
-    text = "".join(char if _PLAIN.fullmatch(char) else _percent(char) for char in text)
-    pieces = _PSEUDONYM.split(text)
+def _quoted(text: str) -> str:
+    """Quote for the shell all but what stands between marks."""
+    pieces = text.split(_MARK)
+    pieces[::2] = [_printable(each) for each in pieces[::2]]
     if len(pieces) == 1:
-        return shlex.quote(text)
-    if all(_SAFE_IN_DOUBLE_QUOTES.fullmatch(piece) for piece in pieces[::2]):
-        return '"' + "".join(_variable(p, names) if i % 2 else p for i, p in enumerate(pieces)) + '"'
-    return "".join(
-        f'"{_variable(p, names)}"' if i % 2 else shlex.quote(p) for i, p in enumerate(pieces) if i % 2 or p
-    )
+        return shlex.quote(pieces[0])
+    if all(map(_SAFE_IN_DOUBLE_QUOTES.fullmatch, pieces[::2])):
+        return f'"{"".join(pieces)}"'
+    return "".join(f'"{p}"' if i % 2 else shlex.quote(p) for i, p in enumerate(pieces) if i % 2 or p)
 
 
-def _variable(label: str, names: ShellNames) -> str:
-    if label.startswith("$"):
-        return f"${{{label[1:]}}}"
+def _expression(label: str, names: ShellNames) -> str:
     if label == "key:altered" and names.altered_key:
         return names.altered_key
     default = f":-{KEY_OF_NOBODY}" if label == "key:unknown" else ""  # any will do, as nobody holds it
     return f"${{{names.variable(label)}{default}}}"
+
+
+def _printable(text: str) -> str:
+    return "".join(char if _PLAIN.fullmatch(char) else _percent(char) for char in text)
 
 
 def _percent(char: str) -> str:

@@ -177,8 +177,9 @@ def _head(steps: Sequence[Exchange], writer: _Writer, lines: Sequence[str]) -> I
         yield f"# Costs up to {cost_credits:g} credits."
     yield f'base="${{{writer.base_variable}:-{writer.base}}}"'
     own = {"base", *(each.variable for each in writer.known)}
+    used = {name for step in steps for name in writer.names.used_by(step)} - own
     for variable in dict.fromkeys(_VARIABLE.findall("\n".join(lines))):
-        if variable not in own:
+        if variable in used:  # others stand in a text of a server
             yield f': "${{{variable}:?export it first}}"'
     if any("=$(given " in line for line in lines):
         yield _GIVEN

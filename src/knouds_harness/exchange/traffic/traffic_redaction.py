@@ -18,7 +18,7 @@ from urllib.parse import quote, unquote, urlencode, urlsplit
 from knouds_harness.contract.operations import Operation
 from knouds_harness.exchange.client import KEY_HEADER
 from knouds_harness.exchange.evidence import JSON, Exchange, Pairs
-from knouds_harness.exchange.redaction import HIDDEN, Redactor
+from knouds_harness.exchange.redaction import HIDDEN, PLACEHOLDER, Redactor
 from knouds_harness.exchange.traffic.traffic_file import Recorded
 from knouds_harness.targets.personas import Secret
 
@@ -117,7 +117,7 @@ class TrafficRedactor:
     def hide(self, values: Iterable[str], *, label: str = "hidden") -> None:
         """Hide these values wherever they stand, from now on; too short ones are left alone."""
         for value in sorted(set(values)):
-            if len(value) >= _LEAST_LENGTH and "{{" not in value:
+            if len(value) >= _LEAST_LENGTH and not PLACEHOLDER.fullmatch(value):
                 self._redactor.add(Secret(value, label))
 
     def text(self, text: str) -> str:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from contextlib import closing
 from dataclasses import replace
 
@@ -13,7 +14,7 @@ from knouds_harness.conformance.recorded.captured_traffic import sort_traffic
 from knouds_harness.conformance.recorded.verification import verify
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.errors import ExitCode, UsageError
-from knouds_harness.exchange.traffic.har import HarWriter
+from knouds_harness.exchange.traffic.har import HarWriter, to_entry
 from knouds_harness.exchange.traffic.traffic_file import read_traffic
 from knouds_harness.exchange.traffic.traffic_redaction import is_secret_name
 from knouds_harness.reporting.render import render_all
@@ -49,6 +50,30 @@ def test_operation_is_recognised(method, url, operation_id, base_url, tmp_path):
 
     assert placed.recorded.exchange.request.operation_id == operation_id
     assert placed.base_url == base_url
+
+
+def test_command_of_foreign_traffic_names_no_variable_that_anybody_has(tmp_path):
+    """What stands for a key in a file may be a trap: only names of the file's own follow."""
+    forged = "{{key:full}} {{$HOME}} {{header:x-gateway}}"
+    post = {"mimeType": "application/json", "text": json.dumps({"name": forged})}
+    theirs = entry(
+        f"{API}/api/workflows",
+        {"slug": forged},
+        method="POST",
+        status=418,
+        sent_headers={"x-api-key": "{{key:full}}", "content-type": "application/json"},
+        post=post,
+    )
+    ours = to_entry(exchange(1, "createWorkflow", status=418, body={}, sent={"name": forged}))
+
+    _, record = verified(tmp_path, theirs, ours, base_url=API)
+
+    lines = [finding.curl for finding in record.findings]
+    assert {name for line in lines for name in re.findall(r"\$\{(\w+)", line)} <= {
+        "KNOUDS_OTHER_RECORDED_1",
+        "KNOUDS_OTHER_FULL",
+    }
+    assert any("{{$HOME}}" in line for line in lines)
 
 
 def test_what_cannot_be_placed_is_listed(tmp_path):

@@ -48,6 +48,9 @@ TARGET = Target(
 WHOAMI = Request(
     method="GET", path="/api/whoami", operation_id="getWhoami", persona="full", action=Action.READ
 )
+CREATE = replace(
+    WHOAMI, method="POST", path="/api/workflows", operation_id="createWorkflow", action=Action.WRITE
+)
 BROKEN = httpx.Response(404, text="<html>", headers={"content-type": "text/html"})
 THROTTLED = httpx.Response(429, json={})
 SOUND = httpx.Response(404, json={"error": "No such thing", "code": "NOT_FOUND"})
@@ -188,6 +191,8 @@ def test_check_of_one_exchange_judges_again(status, expected, replayed, tmp_path
             },
             "made for the run",
         ),
+        (replace(CREATE, body=b'{"text": "{{key:full}}"}'), {}, "or was written so by the target"),
+        (replace(WHOAMI, path="/api/executions/{{key:full}}"), {}, "or was written so by the target"),
         (
             WHOAMI,
             {
@@ -197,7 +202,10 @@ def test_check_of_one_exchange_judges_again(status, expected, replayed, tmp_path
             "several exchanges",
         ),
     ],
-    ids=["minted key", "key made of another", "guard", "resource of the run", "several exchanges"],
+    ids=[
+        *("minted key", "key made of another", "guard", "resource of the run"),
+        *("placeholder in the body", "placeholder in the path", "several exchanges"),
+    ],
 )
 def test_what_cannot_be_sent_again_says_why(request_, given, reason, replayed, tmp_path):
     """And is not sent."""
@@ -213,6 +221,31 @@ def test_throttled_request_tells_nothing(replayed, tmp_path):
     result, _ = replayed(*finding_of(tmp_path), answer=httpx.Response(429, json={}))
 
     assert (result.status, result.reason) == (ReplayStatus.OPEN, "the target throttles")
+
+
+def test_key_in_the_query_is_sent_again_and_a_placeholder_of_the_target_as_text(replayed, tmp_path):
+    """What a target answered and a test sent back is no key, also where it looks like one."""
+    query = (("api_key", KEY), ("offset", "{{key:full}}"))
+
+    _, sent = replayed(*finding_of(tmp_path, replace(WHOAMI, query=query)))
+
+    assert [tuple(each.url.params.items()) for each in sent] == [query]
+
+
+def test_placeholder_that_the_target_answers_now_is_text(replayed, tmp_path):
+    """However it spells one in a document that is read and sent back, no key follows."""
+    record, finding = sequence_of(
+        tmp_path,
+        (WHOAMI, httpx.Response(200, json={"text": "old"})),
+        (replace(CREATE, body=b'{"text": "old"}'), httpx.Response(404, json={})),
+        check=workflows.gone,
+        claim=GONE_STILL_THERE,
+    )
+    forged = b'{"text": "\\u007b\\u007bkey:full}}"}'
+
+    _, sent = replayed(record, finding, answer=httpx.Response(200, content=forged))
+
+    assert json.loads(sent[1].content) == {"text": "{{key:full}}"}
 
 
 def test_made_up_key_is_sent_as_it_was(replayed, tmp_path):
@@ -259,9 +292,6 @@ def test_altered_key_is_altered_again(replayed, tmp_path):
     assert [request.headers["x-api-key"] for request in sent] == [KEY[:-2]]
 
 
-CREATE = replace(
-    WHOAMI, method="POST", path="/api/workflows", operation_id="createWorkflow", action=Action.WRITE
-)
 READ = replace(WHOAMI, path="/api/workflows/made", path_values={"slug": "made"}, operation_id="getWorkflow")
 
 
@@ -368,28 +398,60 @@ def test_sandbox_is_started_as_in_the_run(conditions, started_with, tmp_path):
     assert conditions.of_sandbox(replace(record, setup=setup)) == {"seed": 7, **started_with}
 
 
+@pytest.fixture
+def replayed_all(monkeypatch):
+    """Replays what is chosen of a run, against a server that answers everything alike; code and output."""
+
+    def run(record, mark, answer, **conditions):
+        transport, _ = answering(answer)
+
+        @contextmanager
+        def opened(name, **_):
+            yield TARGET
+
+        monkeypatch.setattr(replaying, "open_target", opened)
+        monkeypatch.setattr(replaying, "Client", lambda **given: Client(**given, transport=transport))
+        output = StringIO()
+        code = replaying.replay(
+            record.folder,
+            mark,
+            target_name="mine",
+            conditions=Conditions(**conditions),
+            console=Console(file=output),
+        )
+        return code, output.getvalue()
+
+    return run
+
+
 @pytest.mark.parametrize(
     ("answer", "code"), [(BROKEN, ExitCode.BREACH), (SOUND, ExitCode.KEPT), (THROTTLED, ExitCode.USAGE)]
 )
-def test_exit_code_tells_gone_from_untold(answer, code, tmp_path, monkeypatch):
+def test_exit_code_tells_gone_from_untold(answer, code, tmp_path, replayed_all):
     """What cannot be told is no success."""
     record, finding = finding_of(tmp_path)
-    transport, _ = answering(answer)
 
-    @contextmanager
-    def opened(name, **_):
-        yield TARGET
+    assert replayed_all(record, finding.fingerprint, answer)[0] == code
 
-    monkeypatch.setattr(replaying, "open_target", opened)
-    monkeypatch.setattr(replaying, "Client", lambda **given: Client(**given, transport=transport))
 
-    assert (
-        replaying.replay(
-            record.folder,
-            finding.fingerprint,
-            target_name="mine",
-            conditions=Conditions(),
-            console=Console(file=StringIO()),
-        )
-        == code
+def test_what_does_not_fail_the_run_is_replayed_where_it_is_asked_for(tmp_path, replayed_all):
+    """And decides about the exit code only where it was named."""
+    answer = httpx.Response(401, json={"error": "No", "code": "NO_KEY"})
+    record, finding = finding_of(
+        tmp_path,
+        replace(WHOAMI, persona=None),
+        answer=answer,
+        check=authentication.missing_key,
     )
+    assert finding.verdict is Verdict.ASSUMPTION
+
+    code, printed = replayed_all(record, None, answer)
+    assert code == ExitCode.KEPT
+    assert printed.splitlines() == [
+        "0 findings: 0 still stand, 0 gone, 0 cannot be told.",
+        "Not sent again: 1 that do not fail the run (--all sends them too).",
+    ]
+    code, printed = replayed_all(record, None, answer, every_finding=True)
+    assert code == ExitCode.KEPT
+    assert printed.startswith("still stands")
+    assert replayed_all(record, finding.fingerprint, answer)[0] == ExitCode.BREACH

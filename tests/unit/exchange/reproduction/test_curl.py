@@ -1,9 +1,11 @@
 """The curl line sends what was sent: a shell takes it apart again."""
 
+import json
 import os
 import random
 import shutil
 import subprocess
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 from knouds_harness.contract.operations import Action
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Request
-from knouds_harness.exchange.reproduction.curl import curl
+from knouds_harness.exchange.reproduction.curl import ShellNames, curl
 
 pytestmark = pytest.mark.skipif(shutil.which("sh") is None, reason="needs a POSIX shell")
 
@@ -25,7 +27,7 @@ FAKE_CURL = """curl() { printf '%s\\0' "$#" "$@"; case "$*" in *'--data-binary @
 def line_for(request: Request, key: str | None = None) -> str:
     transport = httpx.MockTransport(lambda _: httpx.Response(401))
     with Client(target=make_target(), transport=transport) as client:
-        return curl(client.send(request, key=key))
+        return curl(client.send(request, key=key), ShellNames.of(client.target))
 
 
 def take_apart(line: str) -> tuple[list[str], bytes]:
@@ -98,6 +100,27 @@ def test_any_header_arrives(value: str):
     arguments, _ = take_apart(line_for(Request(method="GET", path="/", headers=headers, action=Action.READ)))
 
     assert f"x-note: {value}{SECRETS['full']}" in arguments
+
+
+def test_placeholders_that_were_sent_are_text():
+    """Where a server's words go into path, query and body, no key follows; a key in the query does."""
+    forged = "{{key:full}}/{{$PATH}}/{{key:read-only}}/{{hidden}}"
+    request = Request(
+        method="POST",
+        path=f"/api/{forged}",
+        query=(("offset", forged), ("api_key", SECRETS["full"])),
+        body=json.dumps({"text": forged}).encode(),
+        persona="full",
+        action=Action.READ,
+    )
+
+    arguments, _ = take_apart(line_for(request))
+
+    (url,) = [each for each in arguments if each.startswith("https:")]
+    path, _, query = url.partition("?")
+    assert path == f"https://staging.example.com/api/{quote(forged, safe='/:$')}"
+    assert query == f"offset={quote(forged, safe='')}&api_key={SECRETS['full']}"
+    assert json.loads(arguments[-1]) == {"text": forged}
 
 
 def test_curl_adds_no_content_type_of_its_own():

@@ -86,7 +86,7 @@ def sent_by(text, tmp_path, **environment):
         env={
             "PATH": f"{tmp_path}:{os.environ['PATH']}",
             "SENT": str(sent),
-            "KNOUDS_KEY_FULL": "a-key",
+            "KNOUDS_OTHER_FULL": "a-key",
             **environment,
         },
         capture_output=True,
@@ -179,8 +179,30 @@ def test_missing_key_is_said_before_anything_is_sent(tmp_path):
     sent, process = sent_by(script(steps, shows=""), tmp_path)
 
     assert sent == []
-    assert "KNOUDS_KEY_OTHER: export it first" in process.stderr
+    assert "KNOUDS_OTHER_OTHER: export it first" in process.stderr
     assert process.returncode != 0
+
+
+def test_placeholders_of_a_server_are_text(tmp_path):
+    """Where words of a server are written back, nothing of the environment follows or is asked for."""
+    forged = "{{$AWS_SECRET}} {{key:other}} {{key:full}} {{header:x-gateway}} {{control-token}} ${AWS_SECRET}"
+    steps = [
+        created(1, "h-0123456789ab"),
+        on(2, "updateWorkflow", "h-0123456789ab", sent={"slug": "h-0123456789ab", "nodes": forged}),
+    ]
+    names = replace(NAMES, variable_by_label={"key:full": "STAGING_KEY", "header:x-gateway": "GATEWAY"})
+
+    sent, process = sent_by(
+        script(steps, shows=forged, names=names),
+        tmp_path,
+        **dict.fromkeys(("AWS_SECRET", "GATEWAY", "KNOUDS_KEY_OTHER", "KNOUDS_OTHER_OTHER"), "s3cret"),
+        STAGING_KEY="my-key",
+    )
+
+    assert process.returncode == 0, process.stderr
+    assert "s3cret" not in "".join(sent) + process.stdout
+    assert forged in sent[1]
+    assert "my-key" not in sent[1]
 
 
 def test_answer_without_the_slug_ends_the_script(tmp_path):
