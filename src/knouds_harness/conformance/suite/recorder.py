@@ -39,11 +39,19 @@ class Shown(threading.local):
     Attributes:
         failing: Findings that fail the run, by fingerprint.
         new: The fingerprints of all findings that no test had shown before.
+        claimed: Facts that were seen to hold, or not to.
+        last: The newest answer.
     """
 
     def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget what was shown by the test before."""
         self.failing: dict[str, Finding] = {}
         self.new: set[str] = set()
+        self.claimed: set[str] = set()
+        self.last: Exchange | None = None
 
 
 @dataclass(kw_only=True)
@@ -86,7 +94,7 @@ class FindingRecorder:
     def begin_test(self) -> None:
         """From here on, what the calling thread records is shown by another test."""
         self.steps.begin_test()
-        self.shown.failing, self.shown.new = {}, set()
+        self.shown.begin()
 
     def keep(self, exchange: Exchange) -> None:
         """Keep an exchange as evidence; one with the control plane, which nobody judges, as a step too."""
@@ -115,6 +123,7 @@ class FindingRecorder:
         """
         failing = []
         for claim in claims:
+            self.shown.claimed.add(claim.fact)
             self.writer.add_result(
                 check=check.id,
                 fact=claim.fact,
@@ -131,7 +140,6 @@ class FindingRecorder:
                 claim,
                 document=self.document,
                 waivers=self.waivers,
-                strict=self.strict,
                 today=self.today,
                 names=self.names,
             )
@@ -147,6 +155,7 @@ class FindingRecorder:
     def record_common_claims(self, exchange: Exchange, shapes: ShapeJudge) -> None:
         """Write down what every common check claims of an exchange, and what the exchange shows."""
         self.gatherer.add(exchange)
+        self.shown.last = exchange
         for check, claims in common_claims(exchange, document=self.document, shapes=shapes):
             self.record(check, exchange, claims)
         for own in self.user_checks:

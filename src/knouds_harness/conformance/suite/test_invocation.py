@@ -9,9 +9,11 @@ from contextlib import contextmanager
 import pytest
 from hypothesis.errors import Flaky
 
+from knouds_harness.conformance.judging.claim import answer
 from knouds_harness.conformance.judging.common_checks import COMMON_CHECKS
+from knouds_harness.conformance.needs.untested import Untested
 from knouds_harness.conformance.suite.recorder import FindingRecorder
-from knouds_harness.conformance.suite.selection import checks_of
+from knouds_harness.conformance.suite.selection import checks_of, own_facts_of
 from knouds_harness.runs.findings import Finding
 
 
@@ -29,6 +31,7 @@ def call_body(item: pytest.Function, arguments: Mapping[str, object], recorder: 
 
     Raises:
         Failed: Its own check was broken in it, or it was the first to show a finding of another.
+        Untested: Nothing that was answered shows any of its facts.
     """
     begun = time.monotonic()
     recorder.begin_test()
@@ -45,6 +48,11 @@ def call_body(item: pytest.Function, arguments: Mapping[str, object], recorder: 
         said = _said_of_findings(item, recorder)
         if said:
             raise pytest.fail.Exception("\n".join(said), pytrace=False) from None  # whatever else ended it
+    own = own_facts_of(item)
+    if own and recorder.shown.claimed.isdisjoint(own):
+        last = recorder.shown.last
+        place = (last.request.operation_id or last.request.path) if last else ""
+        raise Untested(f"an answer that shows it{f': {place} was answered {answer(last)}' if last else ''}")
 
 
 @contextmanager
