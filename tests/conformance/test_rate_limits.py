@@ -79,7 +79,9 @@ def first_refused(answers):
 
 @pytest.mark.limited
 @pytest.mark.spends.with_args(limited_runs(4))
-@pytest.mark.proves(rate_limits.remaining_falls, schemas.headers, schemas.limited_run_headers)
+@pytest.mark.proves(
+    rate_limits.remaining_falls, rate_limits.remaining_counts, schemas.headers, schemas.limited_run_headers
+)
 def test_remaining_falls_by_one_with_each_run(tester, subjects):
     """Each run leaves one less."""
     persona = tester.need(LIMITED_KEY)
@@ -87,6 +89,8 @@ def test_remaining_falls_by_one_with_each_run(tester, subjects):
     open_window(tester)
     exchanges = [run(subjects, workflow, persona) for _ in range(4)]
 
+    if CONTROL.find(tester.target) is not None:
+        tester.judge(rate_limits.remaining_counts, exchanges[0], admitted=1, is_alone=True)
     for exchange in exchanges:
         tester.judge(schemas.limited_run_headers, exchange)
     for earlier, later in pairwise(exchanges):
@@ -245,6 +249,7 @@ def what_a_window_spends(target):
     refusals.OVER_LIMIT,
     rate_limits.within_limit,
     rate_limits.remaining_falls,
+    rate_limits.remaining_counts,
     concurrency.burst,
     schemas.limited_run_headers,
     rate_limits.told_wait,

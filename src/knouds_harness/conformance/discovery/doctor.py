@@ -13,7 +13,7 @@ from rich.console import Console
 from knouds_harness.command_output import print_line, print_table
 from knouds_harness.conformance.discovery.run_plan import runs_of
 from knouds_harness.conformance.needs.advice import advice, print_steps
-from knouds_harness.conformance.needs.keys import usable_keys
+from knouds_harness.conformance.needs.keys import active_keys
 from knouds_harness.conformance.needs.reach import lacking_by_fact
 from knouds_harness.conformance.needs.webhooks import mints_webhooks
 from knouds_harness.conformance.suite.minimum_verified import expected_facts
@@ -123,7 +123,7 @@ def examine(target_name: str, *, yes_production: bool) -> Diagnosis:
                 target=target.name,
                 base_url=target.base_url,
                 profile=str(target.source),
-                has_working_key=bool(usable_keys(checked.target)),
+                has_working_key=bool(active_keys(checked.target)),
                 keys=tuple(_keys(checked, target)),
                 contradictions=tuple(each.says for each in checked.contradictions),
                 testable=dict(

@@ -13,6 +13,7 @@ from knouds_harness.conformance.checks import authentication, capabilities, rate
 from knouds_harness.conformance.checks.envelopes import refusals
 from knouds_harness.conformance.judging.claim import Check
 from knouds_harness.conformance.judging.judgement import Judgement, judged
+from knouds_harness.contract.capabilities import EVERYTHING
 from knouds_harness.contract.operations import Operation
 from knouds_harness.contract.tiers import LIMIT_BY_TIER
 from knouds_harness.errors import RunRecordError
@@ -96,6 +97,8 @@ class KnownKeys:
 
 def _by_capability(exchange: Exchange, operation: Operation, key: RunPersona) -> Iterator[Judgement]:
     """A denial of what is admitted; a success or 401 of what is not, as other refusals may come first."""
+    if EVERYTHING in key.capabilities and key.role != "admin" and operation.alternatives:
+        return  # what that admits to is open
     values = exchange.request.path_values
     is_admitted = operation.admits(frozenset(key.capabilities), values)
     if is_admitted and exchange.code == "CAPABILITY_DENIED":
@@ -114,7 +117,8 @@ def _by_account(exchange: Exchange, operation: Operation, key: RunPersona) -> It
         owner = authentication.whoami_owner
         claims = owner.judge(exchange, tier=key.tier, role=key.role, others={}, user=key.user)
         yield Judgement(check=owner, claims=claims, is_partial=True)
-    if operation.id == "runModel" and key.tier == "pro" and exchange.status not in (400, 401, 404):
+    is_under_business = key.tier == "pro" and key.role != "admin"
+    if operation.id == "runModel" and is_under_business and exchange.status not in (400, 401, 404):
         yield judged(refusals.MODEL_RUN_UNDER_BUSINESS, exchange)
     if operation.id in _RUNS and key.role == "admin":
         yield judged(runs.administrator, exchange, is_partial=True)

@@ -16,7 +16,7 @@ from typing import Final
 from knouds_harness.conformance.checks import all_checks
 from knouds_harness.conformance.judging.claim import Check
 from knouds_harness.conformance.judging.user_checks import UserChecks
-from knouds_harness.conformance.needs.keys import usable_keys
+from knouds_harness.conformance.needs.keys import active_keys
 from knouds_harness.conformance.needs.untested import Untested
 from knouds_harness.conformance.needs.webhooks import mints_webhooks
 from knouds_harness.conformance.observed.never_ending import ENDS_IN_TIME, NeverEndingRuns
@@ -34,7 +34,6 @@ from knouds_harness.conformance.support.execution_traces import Executions
 from knouds_harness.conformance.support.subjects import Subjects
 from knouds_harness.conformance.support.webhook_executions import Deliveries
 from knouds_harness.contract.document import Document, shipped_document
-from knouds_harness.contract.tiers import WITHOUT_KEYS
 from knouds_harness.errors import ExitCode, HarnessError
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.contradictions import Contradiction
@@ -190,11 +189,8 @@ class ConformanceRun:
     @property
     def personas(self) -> list[Persona]:
         """The keys that work, of accounts that may use keys."""
-        return [
-            persona
-            for persona in self.target.personas.values()
-            if persona.state == "active" and persona.tier not in WITHOUT_KEYS
-        ]
+        working = active_keys(self.target)
+        return [persona for persona in self.target.personas.values() if persona in working]
 
     @cached_property
     def executions(self) -> Executions:
@@ -306,7 +302,7 @@ class ConformanceRun:
     @property
     def _lacks_keys(self) -> bool:
         """Whether no key works, and something was asked for that needs one."""
-        return not usable_keys(self.target) and not self._asked <= self.recorder.writer.verified_facts
+        return not active_keys(self.target) and not self._asked <= self.recorder.writer.verified_facts
 
     def _unproven(self) -> list[str]:
         """Whose runs all failed, or whose executions never ended, unless the profile accepts that."""

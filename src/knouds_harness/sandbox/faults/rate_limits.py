@@ -38,6 +38,8 @@ FAULTS: Table = {
     },
     "rate.remaining-falls": {
         "rate-remaining-stands-still": "X-RateLimit-Remaining never falls.",
+        "rate-remaining-one-more": Subtle("X-RateLimit-Remaining is one more than is left."),
+        "rate-remaining-one-less": Subtle("X-RateLimit-Remaining is one less than is left."),
         "rate-remaining-sticks-at-tens": Subtle("X-RateLimit-Remaining does not fall at each tenth request."),
     },
     "rate.window-is-fixed-60-s": {
@@ -94,6 +96,14 @@ def _leave_headers_out(answer: OutgoingAnswer) -> None:
 def _stand_still(answer: OutgoingAnswer) -> None:
     if _LIMIT in answer.headers:
         answer.headers[_REMAINING] = str(int(answer.headers[_LIMIT]) - 1)
+
+
+def _tell_more(added: int) -> AnswerEdit:
+    def apply(answer: OutgoingAnswer) -> None:
+        if _LIMIT in answer.headers:
+            answer.headers[_REMAINING] = str(max(0, int(answer.headers[_REMAINING]) + added))
+
+    return apply
 
 
 def _stick_at_tens(answer: OutgoingAnswer) -> None:
@@ -172,6 +182,8 @@ EDITS: Edits = {
     "rate-reset-in-ms": on_answer(_RUNS, with_header(_RESET, lambda reset: f"{reset}000")),
     "rate-limit-with-unit": on_answer(_RUNS, with_header(_LIMIT, lambda limit: f"{limit};w={WINDOW_S}")),
     "rate-remaining-stands-still": on_answer(_RUNS, _stand_still),
+    "rate-remaining-one-more": on_success(_RUNS, _tell_more(1)),
+    "rate-remaining-one-less": on_success(_RUNS, _tell_more(-1)),
     "rate-remaining-sticks-at-tens": on_success(_RUNS, _stick_at_tens),
     "rate-window-is-an-hour": _counted_by(_HourlyRules),
     "rate-window-is-half-a-minute": _counted_by(_HalfMinuteRules),

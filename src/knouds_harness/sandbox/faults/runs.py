@@ -113,6 +113,7 @@ FAULTS: Table = {
         "run-charges-the-first-node": Subtle("Of several generator nodes only the first is charged."),
         "run-charged-once": Subtle("A run costs one unit, however many it makes."),
         "run-async-charges-double": Subtle("An asynchronous run that completes costs twice as much."),
+        "run-failed-charges-double": Subtle("A run that failed costs twice its price."),
         "run-charges-one-less": Subtle("Of several images or seconds one is not charged."),
     },
     "run.charge-equals-usage": {

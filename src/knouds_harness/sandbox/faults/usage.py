@@ -18,6 +18,7 @@ from knouds_harness.sandbox.faults.editing import (
 )
 from knouds_harness.sandbox.faults.fault_types import Subtle, Table
 from knouds_harness.sandbox.handlers.usage import DEFAULT_LIMIT, MAX_LIMIT, NUMBER, RowFilter, number
+from knouds_harness.sandbox.providers import MODELS
 from knouds_harness.sandbox.state.run_records import StoredRun, find_run
 
 FAULTS: Table = {
@@ -258,6 +259,13 @@ EDITS: Edits = {
     "usage-models-of-everyone": _ignores("owner", operations="listUsageModels"),
     "usage-garbled-number-is-500": _on_usage(_stumble_over_garbled),
     "usage-every-tenth-run-is-free": _on_rows(lambda run: {} if run.id % _SELDOM else {"creditsCost": 0}),
+    "run-failed-charges-double": _on_rows(
+        lambda run: (
+            {"creditsCost": 2 * sum(MODELS[name].credits_per_unit for name in run.model_ids)}
+            if run.status == "failed"
+            else {}
+        )
+    ),
     "run-async-charges-double": _on_rows(
         lambda run: (
             {"creditsCost": 2 * run.charged_credits} if run.execution_id and run.status == "completed" else {}
