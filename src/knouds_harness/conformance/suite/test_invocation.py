@@ -14,6 +14,7 @@ from knouds_harness.conformance.judging.common_checks import COMMON_CHECKS
 from knouds_harness.conformance.needs.untested import Untested
 from knouds_harness.conformance.suite.recorder import FindingRecorder
 from knouds_harness.conformance.suite.selection import checks_of, own_facts_of
+from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.runs.findings import Finding
 
 
@@ -50,9 +51,14 @@ def call_body(item: pytest.Function, arguments: Mapping[str, object], recorder: 
             raise pytest.fail.Exception("\n".join(said), pytrace=False) from None  # whatever else ended it
     own = own_facts_of(item)
     if own and recorder.shown.claimed.isdisjoint(own):
-        last = recorder.shown.last
-        place = (last.request.operation_id or last.request.path) if last else ""
-        raise Untested(f"an answer that shows it{f': {place} was answered {answer(last)}' if last else ''}")
+        raise _nothing_shown(recorder.shown.last)
+
+
+def _nothing_shown(last: Exchange | None) -> Untested:
+    if last is None:
+        return Untested("a key or resource in the profile that shows it", "profile")
+    place = last.request.operation_id or last.request.path
+    return Untested(f"an answer that shows it: {place} was answered {answer(last)}")
 
 
 @contextmanager
