@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -290,7 +290,7 @@ def failed_is_charged_once(
 
     The exchange is the run's; ``rows`` may be of it, and ``price_credits`` is the most that it may cost.
     """
-    charged: Counter[str] = Counter()
+    charged: dict[str, float] = defaultdict(float)
     for row in rows:
         if row.get("status") == "failed" and (credits_cost := amount(row.get("creditsCost"))) is not None:
             charged[str(row.get("requestId"))] += credits_cost

@@ -291,11 +291,11 @@ def pytest_runtest_makereport(
             is_answers = (
                 error.cause == "answers"
             )  # else nothing was sent, and anything may be missing besides
-            facts = [
-                fact
+            facts = {
+                fact: needs
                 for fact, needs in facts_of(item).items()
                 if not (is_answers and _first_unmet(run, needs))
-            ]
+            }
             _record_untested(item, facts, error)
             _record_test(item, run, "skipped")
             _skip(item, report, f"untested: needs {error}")
