@@ -305,7 +305,8 @@ def judge_row_of(tester, subjects, owner, resource, *, is_async):
 
     tester.judge(usage.row_of_run, run, rows=rows, **what, **ended)
     if resource.fails:
-        own, price_credits = usage.rows_of_run(rows, **what), tester.price(resource)
+        own: list[usage.Row] = usage.rows_of_run(rows, **what)  # type: ignore[arg-type]  # a dict of several types
+        price_credits = tester.price(resource)
         tester.judge(usage.failed_is_charged_once, run, rows=own, price_credits=price_credits)
 
 

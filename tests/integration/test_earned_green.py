@@ -237,6 +237,7 @@ def test_executions_that_never_end_prove_nothing(endless, knouds, folder):
     assert any("an execution of full that ends by its deadline" in each for each in summary["untested"])
 
 
+@pytest.mark.nightly
 def test_executions_that_never_end_can_be_accepted(endless, knouds):
     """By a waiver; their facts stay untested."""
     endless.resource(
@@ -259,7 +260,12 @@ def refusing_runs(status, code):
 
 @pytest.mark.parametrize(
     ("status", "code"),
-    [(400, "INVALID_INPUTS"), (402, "INSUFFICIENT_CREDITS"), (404, "NOT_FOUND"), (409, "CONFLICT")],
+    [
+        (402, "INSUFFICIENT_CREDITS"),
+        pytest.param(400, "INVALID_INPUTS", marks=pytest.mark.nightly),
+        pytest.param(404, "NOT_FOUND", marks=pytest.mark.nightly),
+        pytest.param(409, "CONFLICT", marks=pytest.mark.nightly),
+    ],
 )
 def test_run_that_is_refused_is_never_a_pass(knouds, folder, tmp_path, status, code):
     """Whatever the refusal: no test of runs passes, the run is red, and the reason is there."""
@@ -286,7 +292,11 @@ WITHOUT_KEY = {
 }
 
 
-@pytest.mark.parametrize("table", WITHOUT_KEY.values(), ids=WITHOUT_KEY)
+@pytest.mark.parametrize(
+    "table",
+    [WITHOUT_KEY["revoked"], pytest.param(WITHOUT_KEY["missing"], marks=pytest.mark.nightly)],
+    ids=["revoked", "missing"],
+)
 def test_without_a_key_that_works_nothing_is_green(knouds, tmp_path, table):
     """Of check, doctor and record; unless nothing is asked for that needs a key."""
     with running_sandbox() as sandbox:

@@ -145,14 +145,18 @@ def test_administrator_on_a_pro_account_meets_no_gate(tmp_path):
     assert standing(tmp_path, "model.run-under-business-is-403")[0] == 0
 
 
-@pytest.mark.parametrize("minted", [["*"], []], ids=["admits", "admits to nothing"])
+@pytest.mark.parametrize(
+    "minted", [pytest.param(["*"], marks=pytest.mark.nightly), []], ids=["admits", "admits to nothing"]
+)
 def test_star_of_an_ordinary_account_proves_nothing(tmp_path, minted):
     """Whether it admits to everything or to nothing there is open, and its holder is no stranger."""
     table = 'user = "sam"\ntier = "business"\ncapabilities = ["*"]'
     with running_sandbox(control_token=TOKEN) as sandbox:
         profile = profile_of(tmp_path, sandbox, OF_ADA, ("star", {"tier": "business"}, minted, table))
-        facts = ("capability.star-is-admitted", "run.foreign-workflow-is-404", "execution.foreign-is-404")
-        facts += ("capability.orthogonal", "auth.key-in-x-api-key")
+        facts = (
+            *("capability.star-is-admitted", "run.foreign-workflow-is-404", "execution.foreign-is-404"),
+            *("capability.orthogonal", "auth.key-in-x-api-key"),
+        )
         exit_code, found = check(tmp_path, "--target", profile, *[o for f in facts for o in ("--fact", f)])
 
     assert found == set()

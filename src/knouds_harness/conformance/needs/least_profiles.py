@@ -67,15 +67,14 @@ class LeastProfile:
 
     def deciding(self, thing: Workflow | Model) -> dict[str, Any]:
         """What is not ordinary about a workflow or model, and what is and has to be."""
-        if isinstance(thing, Workflow):
-            ordinary, as_value, name = ORDINARY_WORKFLOW, _workflow_as_ordinary, thing.slug
-        else:
-            ordinary, as_value, name = ORDINARY_MODEL, _model_as_ordinary, thing.name
+        is_workflow = isinstance(thing, Workflow)
+        ordinary = ORDINARY_WORKFLOW if is_workflow else ORDINARY_MODEL
+        changed = _workflow_as_ordinary if is_workflow else _model_as_ordinary
         needed = {
             detail: False
             for detail in ("polled", "public")
             if ordinary.get(detail) is getattr(thing, detail, None) is False
-            and not _is_met(as_value(name, detail, True)(self.target), self.proof)
+            and not _is_met(changed(thing.name, detail, ordinary=True)(self.target), self.proof)
         }
         return particular(thing, ordinary) | needed
 
