@@ -146,6 +146,7 @@ def _name_of(resource):
 @pytest.mark.independent
 @pytest.mark.operations(secured=True)
 @pytest.mark.proves(capabilities.granting_what_was_required, capabilities.denied, capabilities.admitted)
+@pytest.mark.shows("capability.any-valid-key-suffices")
 @pytest.mark.shows("capability.denied-names-required")
 @pytest.mark.shows("capability.exact-is-admitted")
 @pytest.mark.shows("capability.orthogonal")

@@ -17,7 +17,7 @@ from knouds_harness.conformance.checks import (
 )
 from knouds_harness.conformance.checks.concurrency import created_slug
 from knouds_harness.conformance.checks.envelopes import form, refusals
-from knouds_harness.conformance.needs.keys import ANY_KEY, AUTHOR, TWO_ACCOUNTS, usable_keys
+from knouds_harness.conformance.needs.keys import ANY_KEY, AUTHOR, TWO_ACCOUNTS, active_keys
 from knouds_harness.conformance.needs.need import CONTROL, KeyAndResource
 from knouds_harness.conformance.needs.rate_limits import LIMITED_KEY, limited_runs
 from knouds_harness.conformance.needs.runs import CANCELLED_RUN, LAST_CREDITS, MODEL_RUN, once
@@ -269,7 +269,7 @@ def test_runs_of_a_key_on_its_last_credits(tester, subjects):
 @pytest.mark.proves(usage.own_user, authentication.whoami_owner, workflows.listed)
 def test_each_key_gets_its_own_answers(tester, subjects):
     """Keys of several accounts that ask at once are each told of their own account."""
-    readers_last = sorted(usable_keys(tester.target), key=lambda key: key.holds("workflow:read"))
+    readers_last = sorted(active_keys(tester.target), key=lambda key: key.holds("workflow:read"))
     keys = dict(list({key.user: key for key in readers_last}.items())[-MOST_ACCOUNTS:])
     ids = {user: subjects.account_id(key) for user, key in keys.items()}
     asked = [

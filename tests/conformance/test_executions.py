@@ -181,7 +181,7 @@ def test_workflow_run_has_a_row(tester, executions):
 def test_ended_execution_of_another_account_is_not_found(tester, executions):
     """Someone else's execution is a 404 when it has ended as well."""
     _, stranger = tester.need(READ_BY_STRANGER)
-    for trace in executions.left_alone:
+    for trace in executions.ended:
         if trace.reader.user != stranger.user:
             call = Call(path_values={"id": str(body_of(trace.submitted).get("executionId"))})
             exchange = tester.send("getExecution", stranger, call)
@@ -217,7 +217,7 @@ def test_cancel_after_the_end_leaves_the_status_alone(tester, executions):
 @pytest.mark.parametrize("pause_s", [0.0, pytest.param(KEPT_S, marks=pytest.mark.thorough)])
 def test_ended_execution_can_still_be_polled(tester, executions, pause_s):
     """An execution is there for its owner as long as this run looks, ended some seconds ago too."""
-    traces = list(executions.left_alone)
+    traces = executions.ended
     if CANCELLED_RUN.missing(tester.target) is None:
         traces += executions.cancelled_samples
     tester.wait(pause_s)

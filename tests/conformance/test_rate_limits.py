@@ -15,7 +15,6 @@ from knouds_harness.conformance.checks import concurrency, rate_limits, schemas,
 from knouds_harness.conformance.checks.envelopes import form, refusals
 from knouds_harness.conformance.checks.rate_limits import is_same_window, seconds_left, window_headers_of
 from knouds_harness.conformance.checks.usage import MAX_LIMIT
-from knouds_harness.conformance.judging.claim import answer
 from knouds_harness.conformance.needs.keys import ADMIN_KEY, AUTHOR_WHO_RUNS, PRO_MODEL_KEY
 from knouds_harness.conformance.needs.need import CONTROL
 from knouds_harness.conformance.needs.rate_limits import (
@@ -64,9 +63,11 @@ def fill(subjects, workflow, persona, times):
         As of ``first_refused``.
     """
     first = run(subjects, workflow, persona)
-    if first.status != 200:
-        raise Untested(f"a run that costs nothing: it was answered {answer(first)}")
+    if first.status == 429:
+        raise Untested("a run that is admitted: the first one of a window was refused for its rate")
     others = subjects.tester.send_together(*subjects.running(workflow, persona), times=times - 1)
+    for each in others:
+        subjects.require_success(each, workflow, persona)
     return first_refused([first, *others])
 
 
@@ -78,7 +79,9 @@ def first_refused(answers):
 
 @pytest.mark.limited
 @pytest.mark.spends.with_args(limited_runs(4))
-@pytest.mark.proves(rate_limits.remaining_falls, schemas.headers, schemas.limited_run_headers)
+@pytest.mark.proves(
+    rate_limits.remaining_falls, rate_limits.remaining_counts, schemas.headers, schemas.limited_run_headers
+)
 def test_remaining_falls_by_one_with_each_run(tester, subjects):
     """Each run leaves one less."""
     persona = tester.need(LIMITED_KEY)
@@ -86,6 +89,8 @@ def test_remaining_falls_by_one_with_each_run(tester, subjects):
     open_window(tester)
     exchanges = [run(subjects, workflow, persona) for _ in range(4)]
 
+    if CONTROL.find(tester.target) is not None:
+        tester.judge(rate_limits.remaining_counts, exchanges[0], admitted=1, is_alone=True)
     for exchange in exchanges:
         tester.judge(schemas.limited_run_headers, exchange)
     for earlier, later in pairwise(exchanges):
@@ -244,6 +249,7 @@ def what_a_window_spends(target):
     refusals.OVER_LIMIT,
     rate_limits.within_limit,
     rate_limits.remaining_falls,
+    rate_limits.remaining_counts,
     concurrency.burst,
     schemas.limited_run_headers,
     rate_limits.told_wait,

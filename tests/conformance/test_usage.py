@@ -238,7 +238,8 @@ def test_total_is_the_number_of_all_rows(tester, query):
 
 
 @pytest.mark.waits
-@pytest.mark.proves(usage.row_of_run, schemas.body)
+@pytest.mark.proves(usage.row_of_run, usage.failed_is_charged_once, schemas.body)
+@pytest.mark.shows("run.charged-per-generator", FAILING_RUN)
 @pytest.mark.parametrize(
     ("need", "is_async"),
     [
@@ -285,20 +286,24 @@ def judge_row_of(tester, subjects, owner, resource, *, is_async):
         ending = "failed" if run.code == "EXECUTION_FAILED" else "completed"
     request_id = body.get("requestId") if is_async and isinstance(body, dict) else None
     what = {
-        "known": known,
         "workflow_slug": resource.slug if isinstance(resource, Workflow) else None,
         "model_id": None if isinstance(resource, Workflow) else resource.name,
         "request_id": request_id,
-        "ending": ending if ending in FINAL else None,
     }
+    ended = {**what, "ending": ending if ending in FINAL else None}
 
     rows = await_rows(
         tester,
         owner,
-        lambda rows: all(claim.holds for claim in usage.row_of_run.judge(run, rows=rows, **what)),
+        lambda rows: all(
+            claim.holds for claim in usage.row_of_run.judge(run, rows=rows, known=known, **ended)
+        ),
     )
 
-    tester.judge(usage.row_of_run, run, rows=rows, **what)
+    tester.judge(usage.row_of_run, run, rows=rows, known=known, **ended)
+    if resource.fails:
+        own, price_credits = usage.rows_of_run(rows, known=known, **what), tester.price(resource)
+        tester.judge(usage.failed_is_charged_once, run, rows=own, price_credits=price_credits)
 
 
 @pytest.mark.waits

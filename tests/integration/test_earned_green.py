@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from functools import partial
+from pathlib import Path
 from textwrap import dedent
 from xml.etree import ElementTree as ET
 
 import checking
 import pytest
+from hostile_proxy import replacing, whole
+from small_profiles import CLIP, IMAGE, PORTRAIT, PRO, SmallProfile
 
 from knouds_harness.errors import ExitCode
 from knouds_sandbox.providers import Latency
@@ -201,32 +204,117 @@ def test_key_that_expires_turns_a_comparison_red(knouds, profile_of, tmp_path):
     assert "were verified before and not tested now" in process.stdout
 
 
-def test_executions_that_never_end_are_in_the_headline(tmp_path, knouds, folder):
-    """Nothing documented is broken, and much was not seen."""
+@pytest.fixture
+def endless(tmp_path):
+    """A profile of a server whose executions never end; its account may do everything."""
     with running_sandbox(latency=Never()) as sandbox:
-        (tmp_path / "key").write_text(sandbox.keys["full"])
-        profile = tmp_path / "endless.toml"
-        profile.write_text(
-            dedent(f"""
-            base_url = "{sandbox.base_url}"
-            [limits]
-            allow = ["read", "write", "run", "cancel"]
-            credits = 5000
-            [keys.full]
-            secret_file = "key"
-            capabilities = ["workflow:run", "workflow:read", "workflow:write", "model:run",
-                            "execution:read", "execution:cancel"]
-            user = "ada"
-            tier = "enterprise"
-            [models.gpt-image-2]
-            inputs = {{ prompt = "a lighthouse at dusk" }}
-            polled = true
-            deadline_s = 0.5
-            cost_credits = 15
-            """)
-        )
-        process = knouds("check", "--fact", "execution.ends-in-time", "--target", profile)
+        small = SmallProfile(folder=tmp_path, sandbox=sandbox)
+        small.key("full", (*PRO, "model:run"), user="ada", tier="enterprise")
+        yield small.resource(IMAGE + "deadline_s = 0.5\n")
+
+
+FACTS_OF_EXECUTIONS = ("execution.ends-in-time", "execution.edges", "execution.poll-shape")
+
+
+def selecting(facts):
+    """The options that select facts."""
+    return [option for fact in facts for option in ("--fact", fact)]
+
+
+def test_executions_that_never_end_prove_nothing(endless, knouds, folder):
+    """Nothing documented is broken, yet the run is red, says so first, and verifies nothing of executions."""
+    facts = (*FACTS_OF_EXECUTIONS, "whoami.user-object")
+
+    process = knouds("check", "--target", endless.written(), *selecting(facts))
+
+    first_line = next(line for line in process.stdout.splitlines() if line.startswith("No execution"))
+    summary = summary_of(folder())
+    assert process.returncode == ExitCode.BREACH
+    assert "No execution of full ended by its deadline." in first_line
+    assert summary["endless"] == ["full"]
+    assert summary["outcome"] == "short"
+    assert summary["counts"]["facts"]["verified"] == 1
+    assert any("an execution of full that ends by its deadline" in each for each in summary["untested"])
+
+
+@pytest.mark.nightly
+def test_executions_that_never_end_can_be_accepted(endless, knouds):
+    """By a waiver; their facts stay untested."""
+    endless.resource(
+        '[[waivers]]\nfact = "execution.ends-in-time"\nreason = "slow today"\nexpires = 2999-01-01\n'
+    )
+
+    process = knouds("check", "--target", endless.written(), *selecting(FACTS_OF_EXECUTIONS))
 
     assert process.returncode == ExitCode.KEPT
-    assert "No execution of full ended by its deadline." in " ".join(process.stdout.split())
-    assert summary_of(folder())["endless"] == ["full"]
+    assert "No execution ended  No execution of full ended by its deadline. 0 of 3" in process.stdout
+    assert "waiver unused" not in process.stdout
+
+
+def refusing_runs(status, code):
+    """Turns each success of a run into a refusal."""
+    head = f"HTTP/1.1 {status} Refused\r\nContent-Type: application/json\r\n".encode()
+    refusal = whole(lambda _: json.dumps({"error": "Not today.", "code": code}).encode(), head=head)
+    return lambda path, sent: refusal if sent < 300 and path.partition("?")[0].endswith("/run") else None
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (402, "INSUFFICIENT_CREDITS"),
+        pytest.param(400, "INVALID_INPUTS", marks=pytest.mark.nightly),
+        pytest.param(404, "NOT_FOUND", marks=pytest.mark.nightly),
+        pytest.param(409, "CONFLICT", marks=pytest.mark.nightly),
+    ],
+)
+def test_run_that_is_refused_is_never_a_pass(knouds, folder, tmp_path, status, code):
+    """Whatever the refusal: no test of runs passes, the run is red, and the reason is there."""
+    with running_sandbox() as sandbox, replacing(sandbox.base_url, refusing_runs(status, code)) as proxy:
+        small = SmallProfile(folder=tmp_path, sandbox=sandbox).key("pro", PRO, user="pia", tier="pro")
+        small.key("full", (*PRO, "model:run"), user="ada", tier="enterprise")
+        profile = Path(small.resource(PORTRAIT).resource(CLIP).resource(IMAGE).written())
+        profile.write_text(profile.read_text().replace(sandbox.base_url, proxy.base_url))
+        facts = ("run.success-shape", "run.charge-equals-usage", "run.charged-per-generator")
+        process = knouds("check", "--quick", "--target", profile, *selecting([*facts, "whoami.user-object"]))
+
+    told = f"was answered {status} {code}"
+    counts = summary_of(folder())["counts"]["facts"]
+    assert process.returncode == ExitCode.BREACH
+    assert "No run of ada succeeded: run" in process.stdout
+    assert f"a run that succeeds: runWorkflow {told}" in process.stdout
+    assert "  runs                0 passed" in process.stdout
+    assert (counts["verified"], counts["untested"]) == (1, 3)
+
+
+WITHOUT_KEY = {
+    "missing": '[keys.pro]\nsecret_env = "NOT_THERE"\noptional = true\n{key}',
+    "revoked": '[keys.pro]\nsecret_file = "key"\nstate = "revoked"\n{key}',
+}
+
+
+@pytest.mark.parametrize(
+    "table",
+    [WITHOUT_KEY["revoked"], pytest.param(WITHOUT_KEY["missing"], marks=pytest.mark.nightly)],
+    ids=["revoked", "missing"],
+)
+def test_without_a_key_that_works_nothing_is_green(knouds, tmp_path, table):
+    """Of check, doctor and record; unless nothing is asked for that needs a key."""
+    with running_sandbox() as sandbox:
+        (tmp_path / "key").write_text(sandbox.keys["revoked"])
+        profile = tmp_path / "keyless.toml"
+        key = 'capabilities = ["workflow:read"]\nuser = "ada"\ntier = "enterprise"\n'
+        profile.write_text(f'base_url = "{sandbox.base_url}"\n{table.format(key=key)}')
+        commands = {
+            "check": ("--family", "schemas", "--quick"),
+            "doctor": (),
+            "record": ("--outcome", "get*", "--folder", "kept"),
+        }
+        ended = {each: knouds(each, "--target", profile, *more) for each, more in commands.items()}
+        public = knouds("check", "--fact", "health.is-public-json", "--target", profile)
+        recorded = knouds("record", "--outcome", "getHealth-*", "--folder", "kept-too", "--target", profile)
+
+    assert {each: process.returncode for each, process in ended.items()} == dict.fromkeys(
+        commands, ExitCode.USAGE
+    )
+    assert all("No key" in process.stdout and "works" in process.stdout for process in ended.values())
+    assert public.returncode == recorded.returncode == ExitCode.KEPT

@@ -11,6 +11,7 @@ import pytest
 from checking import check_for_record
 from sampling import sampled
 
+from knouds_harness.conformance.needs.least_profile_texts import words_of
 from knouds_harness.conformance.needs.least_profiles import (
     ORDINARY_MODEL,
     ORDINARY_WORKFLOW,
@@ -26,7 +27,8 @@ from knouds_harness.reporting.check.fact_status import FactStatus, fact_rows
 from knouds_harness.targets.builtin import target_environment
 
 WHOLE = everything()
-LEAST = {fact: least.target for fact, least in least_profiles(WHOLE).items()}
+PROFILES = least_profiles(WHOLE)
+LEAST = {fact: least.target for fact, least in PROFILES.items()}
 NEVER_VERIFIED = {
     "ground.additive-change-is-legal",
     "ground.body-needs-json-content-type",
@@ -63,6 +65,25 @@ def groups():
 def test_every_fact_that_can_be_verified_has_a_least_profile():
     """What no profile can show is listed, and nothing else."""
     assert set(shipped_document().facts) - set(LEAST) == NEVER_VERIFIED
+
+
+@pytest.mark.parametrize(
+    ("fact", "words"),
+    [
+        ("model.run-under-business-is-403", "a key of a pro account"),
+        ("rate.window-is-fixed-60-s", "a key of a pro account"),
+        ("model.async-not-supported-is-400", "polled = false"),
+        ("schema.public-only-when-public", "public = false"),
+        ("capability.star-is-admitted", "an administrator's key"),
+        ("whoami.user-object", "a key"),
+    ],
+)
+def test_words_name_what_decides(fact, words):
+    """Also where it is ordinary; and nothing that does not matter."""
+    said = words_of(PROFILES[fact])
+
+    assert words in said
+    assert ("pro" in said) == ("pro" in words)
 
 
 @contextmanager

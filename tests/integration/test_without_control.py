@@ -102,3 +102,65 @@ owner = "ines"
         _, found = check(tmp_path, "--fact", ROUND_TRIP, "--target", profile)
 
     assert ROUND_TRIP in found
+
+
+def profile_of(folder, sandbox, *keys):
+    """A profile of the keys, each with the account and capabilities that the sandbox knows, and of ada's."""
+    tables = []
+    with httpx.Client(base_url=sandbox.base_url, headers={"x-sandbox-token": TOKEN}) as client:
+        for name, account, minted, table in keys:
+            made = client.post("/__sandbox__/accounts", json=account).json()["account"] if account else "ada"
+            wanted = {"account": made, "capabilities": minted}
+            secret = client.post("/__sandbox__/keys", json=wanted).json()["secret"]
+            (folder / f"{name}.key").write_text(secret, encoding="utf-8")
+            tables.append(f'[keys.{name}]\nsecret_file = "{name}.key"\n{table}\n')
+    tables.append(
+        '[workflows.sunset-clip]\nowner = "ada"\npolled = true\ndeadline_s = 30\ncost_credits = 80\n'
+    )
+    tables.append("[models.claude-sonnet]\ncost_credits = 3\n")
+    return write_profile(folder, sandbox, "", "\n".join(tables))
+
+
+OF_ADA = (
+    "ada",
+    None,
+    ["workflow:read", "workflow:run", "execution:read"],
+    'user = "ada"\ntier = "enterprise"\ncapabilities = ["workflow:read", "workflow:run", "execution:read"]',
+)
+
+
+def test_administrator_on_a_pro_account_meets_no_gate(tmp_path):
+    """Who bypasses tiers and limits is not the one to try them with."""
+    table = 'user = "root"\ntier = "pro"\nrole = "admin"\ncapabilities = ["model:run", "workflow:run"]'
+    account = {"tier": "pro", "role": "admin"}
+    with running_sandbox(control_token=TOKEN) as sandbox:
+        key = ("root", account, ["model:run", "workflow:run"], table)
+        profile = profile_of(tmp_path, sandbox, OF_ADA, key)
+        facts = ("model.run-under-business-is-403", "tier.admin-bypasses-gates")
+        exit_code, found = check(tmp_path, "--target", profile, *[o for f in facts for o in ("--fact", f)])
+
+    assert found == set()
+    assert exit_code == ExitCode.KEPT
+    assert standing(tmp_path, "tier.admin-bypasses-gates")[0] > 0
+    assert standing(tmp_path, "model.run-under-business-is-403")[0] == 0
+
+
+@pytest.mark.parametrize(
+    "minted", [pytest.param(["*"], marks=pytest.mark.nightly), []], ids=["admits", "admits to nothing"]
+)
+def test_star_of_an_ordinary_account_proves_nothing(tmp_path, minted):
+    """Whether it admits to everything or to nothing there is open, and its holder is no stranger."""
+    table = 'user = "sam"\ntier = "business"\ncapabilities = ["*"]'
+    with running_sandbox(control_token=TOKEN) as sandbox:
+        profile = profile_of(tmp_path, sandbox, OF_ADA, ("star", {"tier": "business"}, minted, table))
+        facts = (
+            *("capability.star-is-admitted", "run.foreign-workflow-is-404", "execution.foreign-is-404"),
+            *("capability.orthogonal", "auth.key-in-x-api-key"),
+        )
+        exit_code, found = check(tmp_path, "--target", profile, *[o for f in facts for o in ("--fact", f)])
+
+    assert found == set()
+    assert exit_code == ExitCode.KEPT
+    passed, missing = standing(tmp_path, "capability.star-is-admitted")
+    assert passed == 0
+    assert 'an administrator\'s key that holds "*"' in missing

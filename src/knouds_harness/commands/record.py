@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from knouds_harness.command_output import CommandConsole
 from knouds_harness.conformance.discovery.run_plan import record_plan
+from knouds_harness.conformance.needs.keys import active_keys
 from knouds_harness.conformance.needs.need import CONTROL
 from knouds_harness.conformance.outcomes import all_outcomes, windows
 from knouds_harness.conformance.recorded.captured_traffic import read_captured
@@ -108,6 +109,9 @@ def record(
         _require_agreement(plan, session, is_agreed=yes)
         code = _record(plan, session, shelf, console)
         _print_contradictions(contradictions, console)
+        if plan.impossible and not active_keys(session.run.target):
+            _print(console, "No key of the profile works: nothing that needs one can be recorded.")
+            code = code or ExitCode.USAGE
         sys.exit(ExitCode.BREACH if contradictions else code)
 
 

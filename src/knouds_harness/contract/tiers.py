@@ -15,5 +15,7 @@ LIMIT_BY_TIER: Final[Mapping[str, int]] = {"pro": 100, "business": 1000}
 UNLIMITED: Final = "enterprise"
 WITHOUT_KEYS: Final = frozenset({"free", "creator"})
 WITHOUT_MODELS: Final = WITHOUT_KEYS | {"pro"}
+TIERS: Final = WITHOUT_KEYS | LIMIT_BY_TIER.keys() | {UNLIMITED}
+"""The documented ones."""
 LIMITED_ROUTES: Final = ("runWorkflow", "runModel")
 """The operations that are documented to be limited, each by itself; which others are is open."""

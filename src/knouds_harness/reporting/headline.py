@@ -15,6 +15,7 @@ VERIFY_KIND = "verify"
 Tone = Literal["good", "bad", "warn"]
 _LEAST_SHARE: Final = 0.5
 _NOTHING: Final = "Nothing was tested"
+_ENDLESS: Final = "No execution ended"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +57,11 @@ def headline(record: RunRecord, rows: Sequence[FactRow]) -> Headline:
 
 def _headline_of_too_little(record: RunRecord, detail: str) -> Headline:
     if record.outcome is RunOutcome.SHORT:
-        return Headline(tone="bad", title="Too little verified", detail=detail)
+        title = _ENDLESS if record.endless else "Too little verified"
+        return Headline(tone="bad", title=title, detail=detail)
     skipped = sum(each.skipped for each in record.tests)
+    if any(each.passed for each in record.tests):
+        return Headline(tone="bad", title="No key works", detail=detail)
     return Headline(tone="bad", title=_NOTHING, detail=f"None of {skipped} tests could run.")
 
 
@@ -98,11 +102,13 @@ def _headline_without_breach(record: RunRecord, rows: Sequence[FactRow], detail:
     """Kept is what a run is that verified all that its profile makes possible, and that is no small part."""
     if record.kind == VERIFY_KIND:
         return _headline_of_traffic(record, rows)
+    if record.endless:
+        return Headline(tone="warn", title=_ENDLESS, detail=detail)
     selected = [row for row in rows if row.is_selected]
     verified = sum(row.standing is FactStatus.VERIFIED for row in selected)
     if not verified:
         return Headline(tone="warn", title=_NOTHING, detail=detail)
-    is_whole = not record.endless and not any(row.is_missed for row in selected)
+    is_whole = not any(row.is_missed for row in selected)
     if is_whole and verified >= len(selected) * _LEAST_SHARE:
         return Headline(tone="good", title="Contract kept", detail=detail)
     return Headline(tone="warn", title="No breach found", detail=detail)
@@ -128,5 +134,5 @@ def _figures(record: RunRecord, rows: Sequence[FactRow]) -> str:
         *([f"{contradictions} contradictions of the profile"] if contradictions > 1 else []),
         *(["1 contradiction of the profile"] if contradictions == 1 else []),
     ]
-    never = f" No execution of {' or '.join(record.endless)} ended by its deadline." if record.endless else ""
-    return f"{', '.join(parts)}.{never}"
+    never = f"No execution of {' or '.join(record.endless)} ended by its deadline. " if record.endless else ""
+    return f"{never}{', '.join(parts)}."

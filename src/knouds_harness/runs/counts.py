@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Final, Literal
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.exchange.evidence import Exchange
@@ -13,15 +13,22 @@ from knouds_harness.exchange.pricing import charged_credits
 from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.results import Cause, Cell, CheckTests, Counts, Result, UntestedFact
 
+_ABOUT_EXECUTIONS: Final = "execution."
+
 
 @dataclass(slots=True)
 class _Tally:
     """How often a fact held in one check on one operation, counted while the run goes."""
 
-    passed: int = 0
+    passed_by: Counter[str | None] = field(default_factory=Counter)
     failed: int = 0
     passed_exchange: str | None = None
     failed_exchange: str | None = None
+
+    @property
+    def passed(self) -> int:
+        """How often it held, with any key."""
+        return self.passed_by.total()
 
 
 @dataclass(slots=True)
@@ -70,13 +77,12 @@ class RunCounts:
         exchange_id: str | None,
     ) -> None:
         """Count that a check saw a fact kept, or not kept."""
-        del persona  # whose key it was shows in the evidence; a tally for each would be noise
         key = (check, fact, operation)
         tally = self._tallies.get(key)
         if tally is None:
             tally = self._tallies[key] = _Tally()
         if passed:
-            tally.passed += 1
+            tally.passed_by[persona] += 1
             tally.passed_exchange = tally.passed_exchange or exchange_id
         else:
             tally.failed += 1
@@ -135,9 +141,22 @@ class RunCounts:
         tests = self._tests.values()
         return bool(tests) and not any(each.passed or each.failed for each in tests)
 
-    def note_endless(self, personas: Iterable[str]) -> None:
-        """Keep that no asynchronous run of these keys ended in time."""
+    def note_endless(self, personas: Collection[str], *, of_accounts: Collection[str]) -> None:
+        """Keep that no asynchronous run of these keys ended in time, which proves nothing about executions.
+
+        Args:
+            personas: The keys that submitted them.
+            of_accounts: All keys of their accounts.
+        """
         self.endless = tuple(personas)
+        for (check, fact, operation), tally in self._tallies.items():
+            if fact.startswith(_ABOUT_EXECUTIONS) and not tally.passed_by.keys().isdisjoint(of_accounts):
+                for persona in of_accounts:
+                    del tally.passed_by[persona]
+                missing = f"an execution of {' or '.join(personas)} that ends by its deadline"
+                self.add_untested(
+                    check=check, fact=fact, operation=operation, missing=missing, cause="answers"
+                )
 
     @property
     def verified_facts(self) -> frozenset[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from knouds_harness.contract.capabilities import meets
+from knouds_harness.contract.capabilities import EVERYTHING, meets
 
 KeyState = Literal["active", "revoked", "legacy", "unapproved"]
 Funds = Literal["enough", "none", "exhausted", "granted"]
@@ -75,9 +75,15 @@ class Persona:
     credits: Funds | float = "enough"
     webhook: bool = False
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it holds ``*`` and is no administrator's: what that admits to no source says."""
+        return EVERYTHING in self.capabilities and self.role != "admin"
+
     def holds(self, *capabilities: str) -> bool:
-        """Whether the key meets each of these requirements."""
-        return all(meets(self.capabilities, each) for each in capabilities)
+        """Whether the key meets each of these requirements for certain."""
+        held = self.capabilities - {EVERYTHING} if self.is_open else self.capabilities
+        return all(meets(held, each) for each in capabilities)
 
     def is_able(self, *capabilities: str) -> bool:
         """Whether the key is active, too."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from knouds_sandbox.access.rate_limits import WINDOW_S, Bucket, RateLimitRules, Window
 from knouds_sandbox.answers import OutgoingAnswer
 from knouds_sandbox.fault_points import Edit, Point
-from knouds_sandbox.faults.editing import on_success
+from knouds_sandbox.faults.editing import AnswerEdit, on_success
 from knouds_sandbox.faults.fault import fault
 from knouds_sandbox.faults.resource_edits import LIMIT, REMAINING, RUNS, counted_by, limited_to
 from knouds_sandbox.state.accounts import Account, Key
@@ -48,6 +48,26 @@ def rate_remaining_stands_still(answer: OutgoingAnswer) -> None:
     """X-RateLimit-Remaining never falls."""
     if LIMIT in answer.headers:
         answer.headers[REMAINING] = str(int(answer.headers[LIMIT]) - 1)
+
+
+def _tell_more(added: int) -> AnswerEdit:
+    def apply(answer: OutgoingAnswer) -> None:
+        if LIMIT in answer.headers:
+            answer.headers[REMAINING] = str(max(0, int(answer.headers[REMAINING]) + added))
+
+    return apply
+
+
+@fault("rate.remaining-falls", is_subtle=True)
+def rate_remaining_one_more() -> Edit:
+    """X-RateLimit-Remaining is one more than is left."""
+    return on_success(RUNS, _tell_more(1))
+
+
+@fault("rate.remaining-falls", is_subtle=True)
+def rate_remaining_one_less() -> Edit:
+    """X-RateLimit-Remaining is one less than is left."""
+    return on_success(RUNS, _tell_more(-1))
 
 
 def _stick_at_tens(answer: OutgoingAnswer) -> None:

@@ -24,6 +24,8 @@ from knouds_sandbox.faults.resource_edits import (
     with_account,
 )
 from knouds_sandbox.handlers.runs import Job, make_job
+from knouds_sandbox.providers import MODELS
+from knouds_sandbox.state.run_records import StoredRun
 from knouds_sandbox.state.workflow_documents import defaults
 from knouds_sandbox.state.workflow_records import find_workflow
 
@@ -114,6 +116,17 @@ def run_async_charges_double() -> Edit:
             {"creditsCost": 2 * run.charged_credits} if run.execution_id and run.status == "completed" else {}
         )
     )
+
+
+@fault("run.charged-per-generator", is_subtle=True)
+def run_failed_charges_double() -> Edit:
+    """A run that failed costs twice its price."""
+
+    def doubled(run: StoredRun) -> dict[str, int]:
+        price = sum(MODELS[name].credits_per_unit for name in run.model_ids)
+        return {"creditsCost": 2 * price} if run.status == "failed" else {}
+
+    return on_rows(doubled)
 
 
 @fault("run.charged-per-generator", is_subtle=True)

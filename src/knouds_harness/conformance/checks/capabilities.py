@@ -51,7 +51,8 @@ def why_denied(operation: Operation, held: Collection[str], path_values: Mapping
 
 def _is_wrongly_denied(case: Case) -> bool:
     """Whether a key was denied that holds what is asked for, or anybody's where nothing is."""
-    if not case.is_answered or case.operation is None or case.exchange.code != "CAPABILITY_DENIED":
+    is_denied = case.is_answered and case.exchange.code == "CAPABILITY_DENIED"
+    if not is_denied or case.operation is None or case.is_open:
         return False
     asks_for_nothing = not case.operation.is_public and not case.operation.alternatives
     return case.is_admitted or (asks_for_nothing and case.key_state in ("", "active"))
@@ -59,7 +60,9 @@ def _is_wrongly_denied(case: Case) -> bool:
 
 def _is_denied_or_ought_to_be(case: Case) -> bool:
     """Whether any key was denied, or a known one was not that lacks what is asked for."""
-    if not case.is_answered or case.operation is None or not case.operation.alternatives or case.is_admitted:
+    if not case.is_answered or case.operation is None or not case.operation.alternatives:
+        return False
+    if case.is_admitted or case.is_open:
         return False
     is_known = case.key_state == "active"
     is_let_in = case.exchange.is_success or case.exchange.status == 401  # other refusals may come first

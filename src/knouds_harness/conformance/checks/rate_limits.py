@@ -104,6 +104,25 @@ def remaining_falls(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]
     yield from _falls_by_one(exchange, earlier, fact="rate.remaining-falls", expected="one less")
 
 
+@check("rate.remaining-falls", needs=_LIMITED, given=("admitted", "is_alone"))
+def remaining_counts(exchange: Exchange, *, admitted: int, is_alone: bool) -> Iterator[Claim]:
+    """What is left of a window is less by all that it has admitted.
+
+    ``admitted`` is how many of this check's own runs that were, with the exchange; ``is_alone`` says that
+    nobody else uses the account.
+    """
+    told = window_headers_of(exchange)
+    if exchange.is_success and told.limit is not None and told.remaining is not None:
+        left = told.limit - admitted
+        yield Claim(
+            fact="rate.remaining-falls",
+            holds=told.remaining == left or (told.remaining < left and not is_alone),
+            expected=f"{'' if is_alone else 'at most '}{left}: {admitted} of {told.limit} are admitted",
+            observed=f"{told.remaining}",
+            where="header X-RateLimit-Remaining",
+        )
+
+
 @check("rate.separate-per-route", needs=(BUSINESS_KEY_FOR_BOTH,), given=("earlier",))
 def separate_routes(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
     """Runs of models in between do not count against runs of workflows."""

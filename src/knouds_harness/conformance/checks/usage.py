@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,7 +11,7 @@ from knouds_harness.conformance.checks.runs import amount
 from knouds_harness.conformance.judging.claim import Claim, check
 from knouds_harness.conformance.judging.context import Case
 from knouds_harness.conformance.needs.keys import ANY_KEY, TWO_ACCOUNTS
-from knouds_harness.conformance.needs.runs import ANY_RUN, CHEAPEST_RUN
+from knouds_harness.conformance.needs.runs import ANY_RUN, CHEAPEST_RUN, FAILING_RUN
 from knouds_harness.conformance.needs.strangers import RUN_AND_STRANGER
 from knouds_harness.contract.shapes import as_json
 from knouds_harness.exchange.evidence import Exchange
@@ -302,6 +302,45 @@ def total(exchange: Exchange, *, before: Sequence[Row], after: Sequence[Row]) ->
         )
 
 
+def rows_of_run(
+    rows: Sequence[Row],
+    *,
+    known: Collection[str],
+    workflow_slug: str | None,
+    model_id: str | None,
+    request_id: str | None,
+) -> list[Row]:
+    """The rows that may be of a run, as ``row_of_run`` finds them."""
+    wanted = {"workflowSlug": workflow_slug} if workflow_slug else {"modelId": model_id or ""}
+    new = [row for row in rows if row.get("requestId") not in known]
+    own = [row for row in new if row.get("requestId") == request_id] if request_id else new
+    return [row for row in own if fits(row, wanted)]
+
+
+@check("run.charged-per-generator", needs=(FAILING_RUN,), given=("rows", "price_credits"))
+def failed_is_charged_once(
+    exchange: Exchange,  # noqa: ARG001 - the evidence
+    *,
+    rows: Sequence[Row],
+    price_credits: float,
+) -> Iterator[Claim]:
+    """A run that failed is charged its price at most; whether it is charged at all is open.
+
+    The exchange is the run's; ``rows`` may be of it, and ``price_credits`` is the most that it may cost.
+    """
+    charged: dict[str, float] = defaultdict(float)
+    for row in rows:
+        if row.get("status") == "failed" and (credits_cost := amount(row.get("creditsCost"))) is not None:
+            charged[str(row.get("requestId"))] += credits_cost
+    for told in charged.values():
+        yield Claim(
+            fact="run.charged-per-generator",
+            holds=told <= price_credits,
+            expected=f"at most {price_credits:g}, the price of one run",
+            observed=f"{told:g}, as usage says of the run that failed",
+        )
+
+
 @check(
     "usage.run-has-a-row",
     "usage.slim-has-no-workflow",
@@ -325,9 +364,9 @@ def row_of_run(
     fits. A direct model run has no ``workflow_slug``; ``ending`` is the final status, as far as it is known.
     """
     new = [row for row in rows if row.get("requestId") not in known]
-    wanted = {"workflowSlug": workflow_slug} if workflow_slug else {"modelId": model_id or ""}
-    own = [row for row in new if row.get("requestId") == request_id] if request_id else new
-    fitting = [row for row in own if fits(row, wanted)]
+    fitting = rows_of_run(
+        rows, known=known, workflow_slug=workflow_slug, model_id=model_id, request_id=request_id
+    )
     words = f"a row of {workflow_slug or model_id}"
     yield Claim(
         fact="usage.run-has-a-row",

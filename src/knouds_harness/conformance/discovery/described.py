@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from knouds_harness.conformance.judging.claim import answer
+from knouds_harness.contract.tiers import TIERS
 from knouds_harness.exchange.evidence import JSON, Exchange
 from knouds_harness.targets.personas import Role
 from knouds_harness.targets.profile_writer import FoundWorkflow
@@ -159,6 +160,13 @@ def model_names(value: JSON) -> set[str]:
         models = list(models)
     items = models if isinstance(models, list) else _list_in(value)
     return {name for item in items if _is_name(name := _name_in(item))}
+
+
+def priced_models(pricing: JSON) -> set[str]:
+    """The models in public pricing: what a member named after them lists, as others may list tiers."""
+    members = pricing.items() if isinstance(pricing, dict) else ()
+    lists = [value for name, value in members if "model" in name.casefold()]
+    return set().union(*(model_names({"models": each}) for each in lists)) - TIERS
 
 
 def _name_in(item: JSON) -> JSON:

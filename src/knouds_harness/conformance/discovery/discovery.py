@@ -20,6 +20,7 @@ from knouds_harness.conformance.discovery.described import (
     model_names,
     most_credits_by_model,
     most_telling,
+    priced_models,
     summaries_in,
     workflow_in,
 )
@@ -77,7 +78,7 @@ class Discovery:
         holdings = dict(zip(accounts, self._together(self._holdings, accounts), strict=True))
         self._note_unproven(holdings.values())
         workflows: dict[str, FoundWorkflow] = {}
-        models = dict.fromkeys(model_names(self._read("getPublicPricing").json_or_none()), 0.0)
+        models = dict.fromkeys(priced_models(self._read("getPublicPricing").json_or_none()), 0.0)
         for user, names in _names_by_user(users).items():
             reader = next((name for name in names if holdings[name]["workflow:read"].is_held), None)
             for found in self._workflows(reader, user, user_by_id) if reader else ():

@@ -13,6 +13,7 @@ from rich.console import Console
 from knouds_harness.command_output import print_line, print_table
 from knouds_harness.conformance.discovery.run_plan import runs_of
 from knouds_harness.conformance.needs.advice import advice, print_steps
+from knouds_harness.conformance.needs.keys import active_keys
 from knouds_harness.conformance.needs.reach import lacking_by_fact
 from knouds_harness.conformance.needs.webhooks import mints_webhooks
 from knouds_harness.conformance.suite.minimum_verified import expected_facts
@@ -40,6 +41,7 @@ class Diagnosis:
         target: Its name.
         base_url: Where it answers.
         profile: Where the profile is.
+        has_working_key: Whether any key of the profile works.
         keys: Each with what whoami answered, and how that fits the profile.
         contradictions: What the profile says and the target does not bear out, in sentences.
         testable: How many facts a check can verify, by area.
@@ -56,6 +58,7 @@ class Diagnosis:
     target: str
     base_url: str
     profile: str
+    has_working_key: bool
     keys: tuple[KeyFound, ...]
     contradictions: tuple[str, ...]
     testable: Mapping[str, int]
@@ -70,7 +73,9 @@ class Diagnosis:
 
     @property
     def exit_code(self) -> ExitCode:
-        """0 where the target bears the profile out and deliveries can be received, else 1."""
+        """2 where no key works; 0 where the profile is borne out and deliveries can be received, else 1."""
+        if not self.has_working_key and not self.contradictions:
+            return ExitCode.USAGE
         is_sure = all(key.is_told or key.is_missing for key in self.keys)
         return ExitCode.KEPT if is_sure and not self.contradictions and self.can_receive else ExitCode.BREACH
 
@@ -118,6 +123,7 @@ def examine(target_name: str, *, yes_production: bool) -> Diagnosis:
                 target=target.name,
                 base_url=target.base_url,
                 profile=str(target.source),
+                has_working_key=bool(active_keys(checked.target)),
                 keys=tuple(_keys(checked, target)),
                 contradictions=tuple(each.says for each in checked.contradictions),
                 testable=dict(
@@ -152,6 +158,10 @@ def print_diagnosis(found: Diagnosis, *, console: Console) -> None:
         headings=("key", "user", "tier", "state", "whoami", ""),
         console=console,
     )
+    if not found.has_working_key:
+        print_line(
+            "No key of the profile works: nothing that needs one can be tested.", style="red", console=console
+        )
     for says in found.contradictions:
         print_line(says, style="red", console=console)
     by_area = ", ".join(f"{area} {found.testable.get(area, 0)}/{of}" for area, of in found.expected.items())

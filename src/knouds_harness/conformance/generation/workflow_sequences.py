@@ -105,7 +105,8 @@ def reader_for(tester: Tester, owner: Persona) -> Persona | None:
     for persona in tester.target.personas.values():
         is_reading = persona.holds("workflow:read")
         is_writing = persona.holds("workflow:write")
-        if persona.user == owner.user and persona.state == "active" and is_reading and not is_writing:
+        is_meant = persona.user == owner.user and persona.state == "active" and not persona.is_open
+        if is_meant and is_reading and not is_writing:
             return persona
     return tester.minted({"workflow:read"}, account=owner.user) if tester.mint is not None else None
 

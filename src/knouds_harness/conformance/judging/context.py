@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
+from knouds_harness.contract.capabilities import EVERYTHING
 from knouds_harness.contract.document import Document
 from knouds_harness.contract.operations import Operation
 from knouds_harness.contract.shapes import ShapeJudge
@@ -102,6 +103,13 @@ class Case:
     def key_state(self) -> str:
         """The state of the known key; empty without one, and where nothing or the rate limit answered."""
         return self.key.state if self.key and self.is_answered else ""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is open what the known key may do: it holds ``*``, and is no administrator's."""
+        key = self.key
+        asks = self.operation is not None and bool(self.operation.alternatives)
+        return key is not None and asks and EVERYTHING in key.capabilities and key.role != "admin"
 
     @property
     def is_admitted(self) -> bool:

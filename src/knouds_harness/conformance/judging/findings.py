@@ -11,7 +11,7 @@ from knouds_harness.contract.document import Document
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.reproduction.curl import ShellNames, curl
 from knouds_harness.runs.findings import Finding, fingerprint
-from knouds_harness.runs.verdicts import fails_run, verdict_for
+from knouds_harness.runs.verdicts import verdict_for
 from knouds_harness.targets.waivers import Waiver
 
 
@@ -22,7 +22,6 @@ def finding_of(
     *,
     document: Document,
     waivers: Iterable[Waiver] = (),
-    strict: bool = False,
     today: date | None = None,
     names: ShellNames | None = None,
 ) -> Finding:
@@ -34,12 +33,10 @@ def finding_of(
         claim: Does not hold.
         document: Has the fact.
         waivers: Of the target; one that has expired waives nothing.
-        strict: Assumptions fail a run too, and so may need a waiver.
         today: The day on which waivers have to hold; the current one in UTC if left out.
         names: What a shell calls the target and its keys.
     """
     fact = document.facts[claim.fact]
-    verdict = verdict_for(fact)
     about: dict[str, Any] = {
         "check": check.id,
         "fact": fact.id,
@@ -58,7 +55,7 @@ def finding_of(
         **about,
         family=check.family,
         persona=exchange.request.persona,
-        verdict=verdict,
+        verdict=verdict_for(fact),
         source=fact.source,
         expected=claim.expected,
         observed=claim.observed,
@@ -66,5 +63,5 @@ def finding_of(
         exchange_id=exchange.id,
         curl=curl(exchange, names),
         fingerprint=mark,
-        waived_by=next(reasons, None) if fails_run(verdict, strict=strict, is_waived=False) else None,
+        waived_by=next(reasons, None),
     )

@@ -12,6 +12,11 @@ from knouds_harness.targets.profile import Persona, Target
 
 
 def usable_keys(target: Target) -> list[Persona]:
+    """The active keys whose capabilities tell what they may do, the one that shows most first."""
+    return [key for key in active_keys(target) if not key.is_open]
+
+
+def active_keys(target: Target) -> list[Persona]:
     """The active keys of accounts that may hold keys, the one that shows most first.
 
     People come before administrators, then the account of which the profile offers the most: whatever stands
@@ -59,7 +64,7 @@ def listed(words: Sequence[str]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
-ANY_KEY: Need[Persona] = Need(says="an active key", fitting=usable_keys)
+ANY_KEY: Need[Persona] = Need(says="an active key", fitting=active_keys)
 READER = _key("workflow:read")
 WRITER = _key("workflow:write")
 AUTHOR = _key("workflow:read", "workflow:write")
@@ -91,7 +96,11 @@ def _particular(
     """A key that the usual choice passes over."""
     return Need(
         says=says,
-        fitting=lambda target: (k for k in target.personas.values() if k.state == state and fits(k)),
+        fitting=lambda target: (
+            key
+            for key in target.personas.values()
+            if key.state == state and fits(key) and not (state == "active" and key.is_open)
+        ),
         besides=besides,
     )
 
@@ -114,14 +123,14 @@ FREE_KEY = _particular(
     MAY_WRITE,
 )
 PRO_MODEL_KEY = _particular(
-    "a key of a pro account that holds model:run",
-    lambda key: key.tier == "pro" and key.holds("model:run"),
+    "a key of a pro account that holds model:run, not an administrator's",
+    lambda key: key.tier == "pro" and key.role != "admin" and key.holds("model:run"),
     MAY_RUN,
 )
 
 
 # What keys of each form are admitted to and refused shows on lists, which need no resource.
-STAR_KEY = _particular('a key that holds "*"', lambda key: "*" in key.capabilities)
+STAR_KEY = _particular('an administrator\'s key that holds "*"', lambda key: "*" in key.capabilities)
 WILDCARD_KEY = _particular(
     "a key that holds workflow:* or execution:*",
     lambda key: not key.capabilities.isdisjoint(("workflow:*", "execution:*")),

@@ -5,13 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from knouds_harness.conformance.needs.keys import listed
-from knouds_harness.conformance.needs.least_profiles import (
-    ORDINARY_KEY,
-    ORDINARY_MODEL,
-    ORDINARY_WORKFLOW,
-    LeastProfile,
-    particular,
-)
+from knouds_harness.conformance.needs.least_profiles import ORDINARY_KEY, LeastProfile, particular
 from knouds_harness.contract.operations import Action
 from knouds_harness.targets.personas import Persona
 
@@ -23,8 +17,8 @@ def words_of(least: LeastProfile) -> str:
     parts = [_key_in_words(least, key, accounts[key.user]) for key in target.personas.values()]
     for workflow in target.workflows.values():
         owner = _of_account(accounts[workflow.owner], len(accounts)) if len(accounts) > 1 else ""
-        parts.append(f"a workflow{owner}{_with(particular(workflow, ORDINARY_WORKFLOW))}")
-    parts += [f"a model{_with(particular(each, ORDINARY_MODEL))}" for each in target.models.values()]
+        parts.append(f"a workflow{owner}{_with(least.deciding(workflow))}")
+    parts += [f"a model{_with(least.deciding(each))}" for each in target.models.values()]
     allowed = sorted(f'"{each}"' for each in target.limits.allow - {Action.READ})
     parts += [f"{listed(allowed)} in limits.allow"] if allowed else []
     parts += ["[webhook]"] if target.webhook else []
@@ -49,10 +43,9 @@ def json_of(least: LeastProfile) -> dict[str, Any]:
             for key in target.personas.values()
         ],
         "workflows": [
-            {"account": accounts[each.owner], **particular(each, ORDINARY_WORKFLOW)}
-            for each in target.workflows.values()
+            {"account": accounts[each.owner], **least.deciding(each)} for each in target.workflows.values()
         ],
-        "models": [particular(each, ORDINARY_MODEL) for each in target.models.values()],
+        "models": [least.deciding(each) for each in target.models.values()],
         "webhook": target.webhook is not None,
         "control": target.control is not None,
     }
@@ -71,7 +64,7 @@ def _key_in_words(least: LeastProfile, key: Persona, account: int) -> str:
     kind = "an administrator's key" if key.role == "admin" else kind
     kind += " of an account not yet approved" if key.state == "unapproved" else ""
     members = particular(key, ORDINARY_KEY)
-    tier = members.pop("tier", "")
+    tier = members.pop("tier", key.tier if least.is_of_tier(key) else "")
     kind += f" of {'an' if tier[0] in 'aeiou' else 'a'} {tier} account" if tier else ""
     kind += "" if account == 1 else " of another account"
     if key.capabilities:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from knouds_harness.conformance.needs.reach import Proof, proofs_by_fact
 from knouds_harness.contract.operations import Action
+from knouds_harness.contract.tiers import UNLIMITED
 from knouds_harness.targets.builtin import SANDBOX
 from knouds_harness.targets.personas import Persona, Secret
 from knouds_harness.targets.profile import Target, load_target
@@ -59,6 +60,23 @@ class LeastProfile:
         """Whether a key has to hold just that: with more capabilities it would not do."""
         wider = key.capabilities | {"workflow:read", "workflow:write", "workflow:run", "execution:read"}
         return not _is_met(_with_key(self.target, key.name, capabilities=wider), self.proof)
+
+    def is_of_tier(self, key: Persona) -> bool:
+        """Whether the account's tier matters: with one that may do more it would not do."""
+        return not _is_met(_with_key(self.target, key.name, tier=UNLIMITED), self.proof)
+
+    def deciding(self, thing: Workflow | Model) -> dict[str, Any]:
+        """What is not ordinary about a workflow or model, and what is and has to be."""
+        is_workflow = isinstance(thing, Workflow)
+        ordinary = ORDINARY_WORKFLOW if is_workflow else ORDINARY_MODEL
+        changed = _workflow_as_ordinary if is_workflow else _model_as_ordinary
+        needed = {
+            detail: False
+            for detail in ("polled", "public")
+            if ordinary.get(detail) is getattr(thing, detail, None) is False
+            and not _is_met(changed(thing.name, detail, ordinary=True)(self.target), self.proof)
+        }
+        return particular(thing, ordinary) | needed
 
 
 def least_profiles(everything: Target) -> dict[str, LeastProfile]:

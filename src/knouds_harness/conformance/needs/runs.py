@@ -261,7 +261,7 @@ def _pro_model_runs(target: Target) -> Iterator[KeyAndResource[Model]]:
 
 
 PRO_MODEL_RUN: ModelRuns = Need(
-    says="cost_credits of a model", fitting=_pro_model_runs, besides=(PRO_MODEL_KEY,)
+    says="a model with cost_credits", fitting=_pro_model_runs, besides=(PRO_MODEL_KEY,)
 )
 
 

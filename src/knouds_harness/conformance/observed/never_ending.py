@@ -9,6 +9,7 @@ from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.execution_status import IN_FLIGHT, body_of, status_in
 from knouds_harness.targets.profile import Target
 
+ENDS_IN_TIME: Final = "execution.ends-in-time"
 _DEADLINE_S: Final = 60.0
 """Where the profile has none, tests wait as long."""
 
@@ -41,14 +42,18 @@ class NeverEndingRuns:
         elif request.operation_id == "getExecution" and request.path_values.get("id", "") in self._submits:
             persona, submitted_at, deadline_s = self._submits[request.path_values["id"]]
             if status_in(exchange) in _OWN_ENDS:
-                self._ended.add(persona)
+                self._ended.add(self._account_of(persona))
             elif status_in(exchange) in IN_FLIGHT and _seconds(submitted_at, exchange) >= deadline_s:
                 self._overdue[persona] = None
 
     @property
     def personas(self) -> tuple[str, ...]:
-        """The keys of which an execution was overdue, and none was seen to end."""
-        return tuple(persona for persona in self._overdue if persona not in self._ended)
+        """The keys of which an execution was overdue, where none of their account was seen to end."""
+        return tuple(key for key in self._overdue if self._account_of(key) not in self._ended)
+
+    def _account_of(self, persona: str) -> str:
+        key = self._target.personas.get(persona)
+        return key.user if key else persona
 
     def _deadline_s(self, submit: Exchange) -> float:
         values, target = submit.request.path_values, self._target

@@ -108,6 +108,10 @@ def _of_bound_key(
     )
 
 
+def _run(resources: OutcomeResources, key: Persona, workflow: Workflow) -> Exchange:
+    return resources.tester.send(*resources.subjects.running(workflow, key))
+
+
 def _read_by_bound_key(resources: OutcomeResources, bound: _Bound) -> Exchange:
     return resources.tester.send("getWorkflow", bound.key, Call(path_values={"slug": bound.workflow.slug}))
 
@@ -147,14 +151,14 @@ OUTCOMES: Final = (
     _of_bound_key(
         "bound",
         "A key that is bound to a workflow runs it.",
-        lambda resources, bound: resources.subjects.run(bound.workflow, bound.key),
+        lambda resources, bound: _run(resources, bound.key, bound.workflow),
         status=200,
         spends=_spends_bound_run,
     ),
     _of_bound_key(
         "bound-to-another",
         "A key that is bound to a workflow runs another one.",
-        lambda resources, bound: resources.subjects.run(bound.other, bound.key),
+        lambda resources, bound: _run(resources, bound.key, bound.other),
     ),
     _of_bound_key(
         "bound",

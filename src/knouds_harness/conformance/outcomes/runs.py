@@ -51,7 +51,7 @@ def _run(
 
     def provoke(resources: OutcomeResources) -> Exchange:
         key, resource = resources.tester.need(need)
-        return resources.subjects.run(resource, key, is_async=is_async)
+        return resources.tester.send(*resources.subjects.running(resource, key, is_async=is_async))
 
     is_paid = status in (200, 500) and outcome != "granted"
     return ProvokedOutcome(

@@ -42,6 +42,8 @@ def is_decided(operation: Operation, persona: Persona, account: str | None) -> b
     """
     if persona.state != "active" or persona.tier in WITHOUT_KEYS or operation.is_public:
         return False  # whether a key minted for such an account may do anything is open
+    if persona.is_open and operation.alternatives:
+        return False
     if operation.id == "runModel" and not may_run_models(persona):
         return False  # under business a model:run key is refused with one of two codes: a check of its own
     return persona.user == account or not _names_a_possession(operation) or _is_admitted(persona, operation)

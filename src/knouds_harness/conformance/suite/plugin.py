@@ -288,7 +288,15 @@ def pytest_runtest_makereport(
             return report
         error = call.excinfo.value
         if isinstance(error, Untested):
-            _record_untested(item, facts_of(item), error)
+            is_answers = (
+                error.cause == "answers"
+            )  # else nothing was sent, and anything may be missing besides
+            facts = {
+                fact: needs
+                for fact, needs in facts_of(item).items()
+                if not (is_answers and _first_unmet(run, needs))
+            }
+            _record_untested(item, facts, error)
             _record_test(item, run, "skipped")
             _skip(item, report, f"untested: needs {error}")
         elif (reason := _reason_to_stop(error)) is not None:

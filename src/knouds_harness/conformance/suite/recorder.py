@@ -41,11 +41,19 @@ class Shown(threading.local):
     Attributes:
         failing: Findings that fail the run, by fingerprint.
         new: The fingerprints of all findings that no test had shown before.
+        claimed: Facts that were seen to hold, or not to.
+        last: The newest answer.
     """
 
     def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget what was shown by the test before."""
         self.failing: dict[str, Finding] = {}
         self.new: set[str] = set()
+        self.claimed: set[str] = set()
+        self.last: Exchange | None = None
 
 
 @dataclass(kw_only=True)
@@ -88,7 +96,7 @@ class FindingRecorder:
     def begin_test(self) -> None:
         """From here on, what the calling thread records is shown by another test."""
         self.steps.begin_test()
-        self.shown.failing, self.shown.new = {}, set()
+        self.shown.begin()
 
     def keep(self, exchange: Exchange) -> None:
         """Keep an exchange as evidence; one with the control plane, which nobody judges, as a step too."""
@@ -117,6 +125,7 @@ class FindingRecorder:
         """
         failing = []
         for claim in claims:
+            self.shown.claimed.add(claim.fact)
             self.writer.add_result(
                 check=check.id,
                 fact=claim.fact,
@@ -133,7 +142,6 @@ class FindingRecorder:
                 claim,
                 document=self.document,
                 waivers=self.waivers,
-                strict=self.strict,
                 today=self.today,
                 names=self.names,
             )
@@ -153,6 +161,7 @@ class FindingRecorder:
         if context.is_delivery:
             return
         self.gatherer.add(exchange)
+        self.shown.last = exchange
         for own in self.user_checks:
             try:
                 claims = iter(claims_of(own, exchange))

@@ -76,6 +76,12 @@ def facts_of(item: pytest.Item) -> dict[str, tuple[Need[object], ...]]:
     return facts | named
 
 
+def own_facts_of(item: pytest.Item) -> frozenset[str]:
+    """The facts of which a test shows one at least; that a status is documented, any refusal shows."""
+    facts = frozenset(facts_of(item))
+    return facts - {_STATUS_FACT} or facts
+
+
 @dataclass(frozen=True, kw_only=True)
 class Selection:
     """What was asked for; where nothing is named, everything is.

@@ -16,9 +16,10 @@ from typing import Final
 from knouds_harness.conformance.checks import all_checks
 from knouds_harness.conformance.judging.claim import Check
 from knouds_harness.conformance.judging.user_checks import UserChecks
+from knouds_harness.conformance.needs.keys import active_keys
 from knouds_harness.conformance.needs.untested import Untested
 from knouds_harness.conformance.needs.webhooks import mints_webhooks
-from knouds_harness.conformance.observed.never_ending import NeverEndingRuns
+from knouds_harness.conformance.observed.never_ending import ENDS_IN_TIME, NeverEndingRuns
 from knouds_harness.conformance.suite.concurrent_tests import RunLock
 from knouds_harness.conformance.suite.minimum_verified import (
     VerifiedFacts,
@@ -33,7 +34,6 @@ from knouds_harness.conformance.support.execution_traces import Executions
 from knouds_harness.conformance.support.subjects import Subjects
 from knouds_harness.conformance.support.webhook_executions import Deliveries
 from knouds_harness.contract.document import Document, shipped_document
-from knouds_harness.contract.tiers import WITHOUT_KEYS
 from knouds_harness.errors import ExitCode, HarnessError
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.contradictions import Contradiction
@@ -189,11 +189,8 @@ class ConformanceRun:
     @property
     def personas(self) -> list[Persona]:
         """The keys that work, of accounts that may use keys."""
-        return [
-            persona
-            for persona in self.target.personas.values()
-            if persona.state == "active" and persona.tier not in WITHOUT_KEYS
-        ]
+        working = active_keys(self.target)
+        return [persona for persona in self.target.personas.values() if persona in working]
 
     @cached_property
     def executions(self) -> Executions:
@@ -229,7 +226,7 @@ class ConformanceRun:
         """
         self._clean_up()
         self.tester.judge_all_learnt()
-        self.recorder.writer.note_endless(self.endless.personas)
+        self._note_endless()
         self.recorder.record_drift()
         if self.outcome is None:
             self._decide(was_interrupted=was_interrupted)
@@ -248,13 +245,21 @@ class ConformanceRun:
         command = f"knouds-harness cleanup {self.recorder.writer.folder}"
         self._left = (f"Left on the target ({command} tries again):", *(f"  {each}" for each in left))
 
+    def _note_endless(self) -> None:
+        """Keep whose executions never ended."""
+        keys, all_keys = self.endless.personas, self.client.personas.values()
+        users = {self.client.persona(key).user for key in keys}
+        of_accounts = [each.name for each in all_keys if each.user in users]
+        self.recorder.writer.note_endless(keys, of_accounts=of_accounts)
+
     def _decide(self, *, was_interrupted: bool) -> None:
         writer = self.recorder.writer
         if was_interrupted:
             self.outcome, self.exit_code = "interrupted", ExitCode.INTERRUPTED
         elif self.recorder.is_broken:
             self.outcome, self.exit_code = "broken", ExitCode.BREACH
-            self.note = "\n".join([*self._expired_waivers(), *self._shortfall(), *self._user_errors()])
+            unproven = [*self._unproven(), *self._shortfall()]
+            self.note = "\n".join([*self._expired_waivers(), *unproven, *self._user_errors()])
         elif self.harness_errors:
             self.outcome, self.exit_code = "failed", ExitCode.BREACH
             self.note = f"{len(self.harness_errors)} tests ended in an error of the harness itself"
@@ -264,7 +269,10 @@ class ConformanceRun:
         elif writer.is_all_skipped:
             self.outcome, self.exit_code = "untested", ExitCode.USAGE
             self.note = "\n".join(["Every test was skipped. What is missing:", *self._missing()])
-        elif shortfall := self._shortfall():
+        elif self._lacks_keys:
+            self.outcome, self.exit_code = "untested", ExitCode.USAGE
+            self.note = "\n".join(["No key of the profile works. What is missing:", *self._missing()])
+        elif shortfall := [*self._unproven(), *self._shortfall()]:
             self.outcome, self.exit_code = "short", ExitCode.BREACH
             self.note = "\n".join(shortfall)
         else:
@@ -290,6 +298,28 @@ class ConformanceRun:
         """What tests were skipped for, the most frequent first."""
         counts = Counter(each.missing for each in self.recorder.writer.untested)
         return [f"  {missing}" for missing, _ in counts.most_common(_MOST_MISSING)]
+
+    @property
+    def _lacks_keys(self) -> bool:
+        """Whether no key works, and something was asked for that needs one."""
+        return not active_keys(self.target) and not self._asked <= self.recorder.writer.verified_facts
+
+    def _unproven(self) -> list[str]:
+        """Whose runs all failed, or whose executions never ended, unless the profile accepts that."""
+        lines = [
+            f"No run of {user} succeeded: {told}. If that is as it should be, say so in the profile."
+            for user, told in self.subjects.unsuccessful.items()
+        ]
+        is_accepted = any(
+            waiver.fact == ENDS_IN_TIME and not waiver.is_expired(self.recorder.today)
+            for waiver in self.recorder.waivers
+        )
+        if self.endless.personas and not is_accepted:
+            lines.append(
+                "Raise deadline_s of what was run in the profile, or accept that no execution ends: "
+                f'[[waivers]] with fact = "{ENDS_IN_TIME}".'
+            )
+        return lines
 
     def _shortfall(self) -> list[str]:
         writer = self.recorder.writer

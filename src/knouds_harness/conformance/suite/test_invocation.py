@@ -9,9 +9,12 @@ from contextlib import contextmanager
 import pytest
 from hypothesis.errors import Flaky
 
+from knouds_harness.conformance.judging.claim import answer
 from knouds_harness.conformance.judging.engine import checks_of_every_answer
+from knouds_harness.conformance.needs.untested import Untested
 from knouds_harness.conformance.suite.recorder import FindingRecorder
-from knouds_harness.conformance.suite.selection import checks_of
+from knouds_harness.conformance.suite.selection import checks_of, own_facts_of
+from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.runs.findings import Finding
 
 
@@ -29,6 +32,7 @@ def call_body(item: pytest.Function, arguments: Mapping[str, object], recorder: 
 
     Raises:
         Failed: Its own check was broken in it, or it was the first to show a finding of another.
+        Untested: Nothing that was answered shows any of its facts.
     """
     begun = time.monotonic()
     recorder.begin_test()
@@ -45,6 +49,16 @@ def call_body(item: pytest.Function, arguments: Mapping[str, object], recorder: 
         said = _said_of_findings(item, recorder)
         if said:
             raise pytest.fail.Exception("\n".join(said), pytrace=False) from None  # whatever else ended it
+    own = own_facts_of(item)
+    if own and recorder.shown.claimed.isdisjoint(own):
+        raise _nothing_shown(recorder.shown.last)
+
+
+def _nothing_shown(last: Exchange | None) -> Untested:
+    if last is None:
+        return Untested("a key or resource in the profile that shows it", "profile")
+    place = last.request.operation_id or last.request.path
+    return Untested(f"an answer that shows it: {place} was answered {answer(last)}")
 
 
 @contextmanager

@@ -332,6 +332,10 @@ class Tester:
         """What was answered so far to the runs of an account, refused ones among them."""
         return tuple(self._runs[persona.user, operation_id])
 
+    def has_run(self, user: str) -> bool:
+        """Whether any run of an account succeeded so far."""
+        return any(each.is_success for (of, _), runs in self._runs.items() if of == user for each in runs)
+
     def reserved(self, persona: Persona, operation_id: str, *resource: str) -> AbstractContextManager[None]:
         """Keep other tests from running anything of an account, or one thing, while the context is open."""
         return self.reservations.made((persona.user, operation_id, *resource))

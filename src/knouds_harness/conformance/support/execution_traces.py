@@ -12,6 +12,7 @@ from knouds_harness.conformance.needs.runs import (
     CANCELLED_RUN,
     FAILING_ASYNC_RUN,
 )
+from knouds_harness.conformance.needs.untested import Untested
 from knouds_harness.conformance.suite.concurrent_tests import Made, made_once
 from knouds_harness.conformance.suite.tester import Tester
 from knouds_harness.conformance.support.call import Call
@@ -155,11 +156,19 @@ class Executions:
             traces.append(self.of_failing)
         return [self.to_end(trace) for trace in traces]
 
+    @property
+    def ended(self) -> list[ExecutionTrace]:
+        """Those that nobody cancelled and that ended; the running test counts as untested where none did."""
+        ended = [each for each in self.left_alone if each.ending is not None]
+        if not ended:
+            raise Untested("an execution that ends by its deadline")
+        return ended
+
     @made_once
     def watched(self) -> list[ExecutionTrace]:
         """Ended executions, some of them cancelled, that were watched before anybody cancelled them again."""
         is_cancelled = CANCELLED_RUN.missing(self.tester.target) is None
-        return self.watch([*self.left_alone, *(self.cancelled_samples[:_WATCHED] if is_cancelled else ())])
+        return self.watch([*self.ended, *(self.cancelled_samples[:_WATCHED] if is_cancelled else ())])
 
     def watch(self, traces: Sequence[ExecutionTrace]) -> list[ExecutionTrace]:
         """Poll ended executions again and again for a second; one that shows another status is left alone."""

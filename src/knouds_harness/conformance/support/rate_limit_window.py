@@ -12,6 +12,7 @@ from itertools import pairwise
 from knouds_harness.conformance.checks.rate_limits import (
     ends_apart,
     is_same_window,
+    remaining_counts,
     remaining_falls,
     seconds_left,
     server_unix_s,
@@ -133,12 +134,19 @@ class RateLimitWindow:
         if not run.is_success or headers.limit is None or headers.remaining is None or left is None:
             return None
         counted = headers.limit - headers.remaining
+        all_own = self.tester.runs_of(self.persona, "runWorkflow")
+        here = sum(is_same_window(each, run) for each in all_own)
+        self.tester.judge(remaining_counts, run, admitted=here, is_alone=False)
+        if counted < here:
+            return None
         if counted == 1:
             return counted if left > _FRESH_S else None
-        own = [each for each in self.tester.runs_of(self.persona, "runWorkflow") if _is_since(each, run)]
+        own = [each for each in all_own if _is_since(each, run)]
         admitted = sum(each.is_success for each in own)
         may_count = sum(each.status not in BEFORE_COUNTING for each in own)
-        is_own = all(each.status is not None for each in own) and counted in (admitted, may_count, len(own))
+        possible = {admitted, may_count, len(own)}
+        is_told_apart = possible.isdisjoint((counted - 1, counted + 1))  # from a header that is off by one
+        is_own = all(each.status is not None for each in own) and counted in possible and is_told_apart
         left_s = left - _NOT_FOR_FILLING_S
         is_long_enough = self._expected_s(run, headers.remaining) <= left_s
         return counted if is_own and is_long_enough and headers.remaining >= _LEAST_LEFT else None

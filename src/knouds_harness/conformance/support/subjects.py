@@ -9,7 +9,7 @@ from knouds_harness.conformance.checks.concurrency import created_slug
 from knouds_harness.conformance.judging.claim import answer
 from knouds_harness.conformance.needs.keys import AUTHOR
 from knouds_harness.conformance.needs.rate_limits import free_workflow, may_make_workflows, own_workflow_run
-from knouds_harness.conformance.needs.runs import ASYNC_RUN
+from knouds_harness.conformance.needs.runs import ASYNC_RUN, is_runnable, may_run
 from knouds_harness.conformance.needs.untested import Untested
 from knouds_harness.conformance.needs.workflows import (
     ANY_MODEL,
@@ -64,6 +64,7 @@ class Subjects:
     def __init__(self, tester: Tester) -> None:
         self.tester = tester
         self._shared = Made(tester.client.while_waiting)
+        self._refusals: dict[str, str] = {}
 
     def call_on_existing(self, operation: Operation) -> Call:
         """A valid request to a resource that exists; meant for keys that must be refused."""
@@ -227,18 +228,50 @@ class Subjects:
         is_async: bool = False,
         is_throttling_expected: bool = False,
     ) -> Exchange:
-        """Run a workflow or model with the inputs of the profile; it may cost what the profile says."""
-        return self.tester.send(
-            *self.running(resource, persona, is_async=is_async), is_throttling_expected=is_throttling_expected
-        )
+        """Run a workflow or model with the inputs of the profile; it may cost what the profile says.
 
-    def run_at_once(self, runs: Sequence[tuple[Persona, Workflow | Model]]) -> list[Exchange]:
-        """Run several workflows or models at once; what is refused for its rate is run again later."""
-        answers = self.tester.send_at_once([self.running(resource, key) for key, resource in runs])
-        return [
-            self.run(resource, key) if exchange.status == 429 else exchange
-            for (key, resource), exchange in zip(runs, answers, strict=True)
+        The test counts as untested where a run fails that the profile lets succeed.
+        """
+        sending = self.running(resource, persona, is_async=is_async)
+        exchange = self.tester.send(*sending, is_throttling_expected=is_throttling_expected)
+        if not is_async or resource.polled:
+            self.require_success(exchange, resource, persona)
+        return exchange
+
+    def run_at_once(
+        self, runs: Sequence[tuple[Persona, Workflow | Model]], *, may_fail: bool = False
+    ) -> list[Exchange]:
+        """Run several workflows or models at once; what is refused for its rate is run again later.
+
+        The test counts as untested where a run fails that the profile lets succeed, unless it ``may_fail``.
+        """
+        sendings = [self.running(resource, key) for key, resource in runs]
+        answers = [
+            self.tester.send(*sending) if exchange.status == 429 else exchange
+            for sending, exchange in zip(sendings, self.tester.send_at_once(sendings), strict=True)
         ]
+        for (key, resource), exchange in zip(runs, () if may_fail else answers, strict=not may_fail):
+            self.require_success(exchange, resource, key)
+        return answers
+
+    def require_success(self, exchange: Exchange, resource: Workflow | Model, persona: Persona) -> None:
+        """Skip the test where a run was refused, or failed, that the profile lets succeed; 429 tells nothing.
+
+        Raises:
+            Untested: It was not to be refused.
+        """
+        is_to_succeed = is_runnable(resource) and may_run(persona, resource)
+        if exchange.is_success or exchange.status == 429 or not is_to_succeed:
+            return
+        if persona.credits in ("enough", "granted"):
+            told = f"{resource.run_operation} was answered {answer(exchange)}"
+            self._refusals.setdefault(persona.user, told)
+            raise Untested(f"a run that succeeds: {told}")
+
+    @property
+    def unsuccessful(self) -> dict[str, str]:
+        """The accounts of which no run succeeded that was to, and how one was answered."""
+        return {user: told for user, told in self._refusals.items() if not self.tester.has_run(user)}
 
     def running(
         self, resource: Workflow | Model, persona: Persona, *, is_async: bool = False

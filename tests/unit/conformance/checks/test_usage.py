@@ -286,3 +286,16 @@ def test_reconciled(said, charges, facts):
     claims = usage.reconciled.judge(exchange(200, {}), cost_credits=said, rows=rows)
 
     assert {claim.fact for claim in claims if not claim.holds} == facts
+
+
+@pytest.mark.parametrize(
+    ("charges", "holds"),
+    [((0,), [True]), ((5,), [True]), ((10,), [False]), ((5, 5), [False]), ((None,), [])],
+)
+def test_failed_run_is_charged_once(charges, holds):
+    """In one row or in two of one request; for nothing as well."""
+    rows = [{"requestId": "r-1", "status": "failed", "creditsCost": each} for each in charges]
+
+    claims = usage.failed_is_charged_once.judge(exchange(500, {}), rows=rows, price_credits=5)
+
+    assert [claim.holds for claim in claims] == holds

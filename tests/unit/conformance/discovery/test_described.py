@@ -15,6 +15,7 @@ from knouds_harness.conformance.discovery.described import (
     model_names,
     most_credits_by_model,
     most_telling,
+    priced_models,
     summaries_in,
     workflow_in,
 )
@@ -199,6 +200,22 @@ def test_model_names_are_found_in_any_shape(body):
 def test_no_model_names_are_made_up(body):
     """A body without any has none."""
     assert model_names(body) == set()
+
+
+@pytest.mark.parametrize(
+    ("pricing", "models"),
+    [
+        ({"tiers": [{"id": "pro"}, {"id": "business"}]}, set()),
+        ({"plans": ["starter", "team"]}, set()),
+        ([{"id": "pro"}], set()),
+        ({"tiers": [{"id": "pro"}], "models": [{"id": "suno-v5", "credits": 20}]}, {"suno-v5"}),
+        ({"tiers": [{"id": "pro"}], "modelCredits": {"suno-v5": 20}}, {"suno-v5"}),
+        ({"models": {"pro": ["suno-v5"], "business": []}}, set()),
+    ],
+)
+def test_tiers_in_pricing_are_no_models(pricing, models):
+    """Whatever they are called."""
+    assert priced_models(pricing) == models
 
 
 def test_most_credits_are_those_of_direct_runs():

@@ -20,9 +20,9 @@ LIMIT = 100
 class Target:
     """A server with one bucket, whose clock moves while the harness waits; others may use it too."""
 
-    def __init__(self, *, used=0, elapsed_ms=10.0, others=0, headers=True, window_s=60, creeps_s=0):
+    def __init__(self, *, used=0, elapsed_ms=10.0, others=0, headers=True, window_s=60, creeps_s=0, more=0):
         self.now_unix_s = START_UNIX_S
-        self.window_s, self.creeps_s = window_s, creeps_s
+        self.window_s, self.creeps_s, self.more = window_s, creeps_s, more
         self.ends_unix_s, self.used = START_UNIX_S + 30, used
         self.elapsed_ms, self.others, self.headers = elapsed_ms, others, headers
         self.waits_s = []
@@ -41,7 +41,7 @@ class Target:
         headers = {"date": formatdate(self.now_unix_s, usegmt=True)}
         if self.headers:
             headers["x-ratelimit-limit"] = str(LIMIT)
-            headers["x-ratelimit-remaining"] = str(max(0, LIMIT - self.used))
+            headers["x-ratelimit-remaining"] = str(max(0, LIMIT - self.used + self.more))
             headers["x-ratelimit-reset"] = str(int(self.ends_unix_s))
         if self.used > LIMIT:
             headers["retry-after"] = str(int(self.ends_unix_s - self.now_unix_s))
@@ -127,6 +127,44 @@ def test_window_that_others_used_or_that_ends_soon_is_waited_out(others, seconds
     assert server.waits_s == [61 - seconds]
 
 
+@pytest.mark.parametrize("own", [1, 20])
+def test_remaining_that_is_one_too_high_is_cited(own):
+    """In place of a window that seems to end one run early."""
+    server = Target(more=1)
+    opened = window(server)
+    server.ends_unix_s = START_UNIX_S
+    for _ in range(own):
+        server.run()
+
+    with pytest.raises(Untested, match="nobody else uses"):
+        opened.begin()
+
+    wrong = [claim for claim in server.claims if not claim.holds]
+    assert {(each.fact, each.where) for each in wrong} == {
+        ("rate.remaining-falls", "header X-RateLimit-Remaining")
+    }
+    assert wrong[0].observed == f"{LIMIT - own}"
+
+
+@pytest.mark.parametrize("more", [1, -1])
+def test_window_whose_count_could_be_off_by_one_is_waited_out(more):
+    """Where one run was refused, what a header tells may be off by one, or count that run as well."""
+    server = Target()
+    opened = window(server)
+    server.ends_unix_s = START_UNIX_S
+    for _ in range(20):
+        server.run()
+    server.own.append(exchange(400, {}, headers={"date": formatdate(server.now_unix_s, usegmt=True)}))
+    server.used += more == 1
+    server.more = more
+    waited_before = len(server.waits_s)
+
+    with pytest.raises(Untested, match="nobody else uses"):
+        opened.begin()
+
+    assert len(server.waits_s) > waited_before
+
+
 def test_what_a_failed_run_counts_is_open():
     """With a failed run among them nobody knows how many the window has left."""
     server = Target()
@@ -157,7 +195,8 @@ def test_short_window_shows_though_others_may_use_it(others):
     with pytest.raises(Untested, match="nobody else uses"):
         window(server).begin()
 
-    assert [claim.holds for claim in server.claims] == [False, False]
+    ends = [claim for claim in server.claims if claim.where == "header X-RateLimit-Reset"]
+    assert [claim.holds for claim in ends] == [False, False]
 
 
 def test_end_that_creeps_shows():

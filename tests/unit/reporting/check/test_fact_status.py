@@ -199,7 +199,7 @@ def test_headline_names_the_keys_whose_executions_never_end(sound):
 
     verdict = headline(record, fact_rows(record))
 
-    assert verdict.title == "No breach found"
+    assert verdict.title == "No execution ended"
     assert "No execution of full ended by its deadline." in verdict.detail
 
 
