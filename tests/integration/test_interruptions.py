@@ -1,17 +1,44 @@
-"""A check that is interrupted ends in order, whatever it is at."""
+"""A command that is interrupted ends, whatever it is at, and nothing of it goes on."""
 
 from __future__ import annotations
 
 import json
+import os
+import random
+import re
 import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
+from pathlib import Path
 
+import httpx
+import psutil
 import pytest
 from checking import PRINTED_FILE, started
+from hand_started import write_profile
 from loading import wait_until
 
 from knouds_harness.errors import ExitCode
+from knouds_harness.runs.record import read_run
+from knouds_sandbox import serving
+
+DEATHS = 60
+DEATHS_SEED = "DEATHS_SEED"
+"""Variable of the environment that repeats the instants of a run of these tests."""
+ENDS_WITHIN_S = 40.0
+KILLING = (signal.SIGQUIT, signal.SIGKILL)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, *KILLING)
+READS = ("reads", "--users", "4", "--duration", "10m")
+REPEATED = ("--repeat", "2", "--scenario", "reads", "--", "--users", "4", "--duration", "10m")
+COMMANDS = {
+    "load": lambda profile: ("load", "--target", profile, *READS),
+    "load in workers": lambda profile: ("load", "--target", profile, "--processes", "2", *READS),
+    "check": lambda profile: ("check", "--target", profile),
+    "record": lambda profile: ("record", "--target", profile, "--yes", "--folder", "recordings"),
+    "compare": lambda profile: ("compare", "--baseline-target", profile, *REPEATED),
+}
 
 
 def has_exchanges(folder, more_than_bytes=50_000):
@@ -52,3 +79,91 @@ def test_check_ends_whenever_it_is_interrupted(tmp_path, number):
 
     assert process.returncode == ExitCode.INTERRUPTED
     assert "Traceback" not in (tmp_path / PRINTED_FILE).read_text()
+
+
+@pytest.fixture
+def heard(monkeypatch):
+    """When each request came to a sandbox that is started from now on."""
+    heard_s = []
+    make_server = serving.make_server
+
+    def counting(app):
+        async def count(scope, receive, send):
+            heard_s.append(time.monotonic())
+            await app(scope, receive, send)
+
+        return count
+
+    monkeypatch.setattr(serving, "make_server", lambda app: make_server(counting(app)))
+    return heard_s
+
+
+def family_of(mark):
+    """The processes that have inherited this variable, wherever their parents have gone."""
+    found = []
+    for each in psutil.process_iter():
+        with suppress(psutil.Error):
+            is_running = each.pid != os.getpid() and each.status() != psutil.STATUS_ZOMBIE
+            if is_running and each.environ().get("DEATH") == mark:
+                found.append(each)
+    return found
+
+
+def has_begun(process):
+    """Whether a command is past the imports, in which Python itself answers Ctrl-C with a traceback."""
+    (caught,) = re.findall(r"SigCgt:\s*(\w+)", Path(f"/proc/{process.pid}/status").read_text())
+    return int(caught, 16) >> (signal.SIGTERM - 1) & 1
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("number", range(DEATHS))
+def test_nothing_goes_on_after_a_death_at_a_random_instant(tmp_path, monkeypatch, heard, number):
+    """No process is left, nothing is sent any more, no traceback is printed, and the record can be read.
+
+    Of an output whose reader has gone a command learns as it prints. Python ignores the signal: it comes
+    with each connection that a server closes.
+    """
+    seed = int(os.environ.get(DEATHS_SEED) or random.randrange(2**31))
+    chance = random.Random(f"{seed} {number}")
+    name, sent = list(COMMANDS)[number % len(COMMANDS)], SIGNALS[number % len(SIGNALS)]
+    after_s, is_sending = 6.0 * chance.random(), number >= DEATHS // 2
+    instant = f"{after_s:.2f} s after its {'first request' if is_sending else 'start'}"
+    sys.stdout.write(f"{DEATHS_SEED}={seed}: {name}, {sent.name} {instant}\n")
+    mark = f"{os.getpid()}-{number}"
+    with serving.running_sandbox(seed=1) as sandbox:
+        limits = 'credits = 20000\nconcurrency = 8\nallow = ["read", "write", "run", "cancel"]'
+        arguments = COMMANDS[name](str(write_profile(tmp_path, sandbox, limits=limits)))
+        monkeypatch.setenv("DEATH", mark)
+        begun = len(heard)
+        with started(tmp_path, *arguments) as process:
+            monkeypatch.delenv("DEATH")
+            try:
+                wait_until(lambda: has_begun(process))
+                wait_until(lambda: heard[begun:] or not is_sending)
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(after_s)
+                os.killpg(process.pid, sent)
+                if sent is signal.SIGPIPE:
+                    assert process.poll() is None
+                    os.killpg(process.pid, signal.SIGTERM)
+                died_s = time.monotonic()
+                process.wait(ENDS_WITHIN_S)
+                wait_until(lambda: not family_of(mark), timeout_s=ENDS_WITHIN_S)
+            finally:
+                left = family_of(mark)
+                for each in left:
+                    each.kill()
+        took_s = time.monotonic() - died_s
+        before = len(heard)
+        httpx.get(f"{sandbox.base_url}/api/health")
+        printed = (tmp_path / PRINTED_FILE).read_text()
+
+        assert left == []
+        assert len(heard) == before + 1
+        assert "Traceback" not in printed, printed
+        for run_file in tmp_path.glob("reports/runs/[!.]*/run.json"):
+            assert read_run(run_file.parent).outcome
+        # Of a Ctrl-C that comes while Python ends, and of one that was answered, a shell says the same.
+        codes = (-sent,) if sent in KILLING else (ExitCode.INTERRUPTED, -signal.SIGINT)
+        assert process.returncode in codes, printed
+        sys.stdout.write(f"ended within {took_s:.1f} s of it, after {before - begun} requests\n")

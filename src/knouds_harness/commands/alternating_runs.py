@@ -103,7 +103,7 @@ def run_in_turn(
         for contender in chance.sample(contenders, len(contenders)):
             title = f"round {number} of {rounds}, {contender.name}: {file.stem} on {contender.target}"
             launched = load(contender, title, round_seed)
-            if launched.exit_code == ExitCode.INVALID_MEASUREMENT:
+            if launched.exit_code == ExitCode.INVALID_MEASUREMENT and not launched.was_interrupted:
                 again = f"{title}, in place of one whose generator was the limit"
                 launched = load(contender, again, round_seed)
             if launched.exit_code not in _GOES_ON_AFTER or launched.folder is None:

@@ -65,7 +65,8 @@ class LoadOptions:
         abort_on: Objectives whose miss over ten seconds ends the run, as ``measure=bound``.
         progress_descriptor: Pipe that is told how the run stands and ends; None for none.
         name_token: Token in the names of all workflows that the run creates.
-        started_by: Command whose process leads this one, and with which it ends; or empty.
+        started_by: Command whose process leads this one; or empty.
+        command_pid: Process of that command, with which this one ends; or None.
     """
 
     target: str | None = option(
@@ -157,6 +158,7 @@ class LoadOptions:
     yes_production: bool = option("Allow a profile with production = true", default=False)
     progress_descriptor: int | None = option("A pipe", in_click=False, is_hidden=True)
     started_by: str = option("The command that leads", default="", in_click=False, is_hidden=True)
+    command_pid: int | None = option("Its process", in_click=False, is_hidden=True)
     name_token: str = option(
         "In names of workflows", default_factory=fresh_token, in_click=False, is_hidden=True
     )

@@ -7,21 +7,24 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from functools import cache
 from typing import Final
 
 import gevent
-from locust import between
+import psutil
+from locust import argument_parser, between
+from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 from locust.event import Events
-from locust.runners import MasterRunner, WorkerRunner
+from locust.runners import STATE_INIT, MasterRunner, WorkerRunner
 
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.errors import ExitCode, HarnessError, UsageError
-from knouds_harness.load.arrivals.load_shape import LoadShape
 from knouds_harness.load.collection.locust_statistics import use_exact_buckets
 from knouds_harness.load.distributed.messages import STOP
 from knouds_harness.load.generator.load_run import LoadRun
+from knouds_harness.load.generator.run_controller import RunController
 from knouds_harness.load.options import LoadOptions, add_options, read_options
 from knouds_harness.load.workload.input_lines import InputFile, read_input_file, refuse_idle_lines
 from knouds_harness.load.workload.plan import forecast
@@ -45,9 +48,17 @@ def install(events: Events) -> None:
     command line.
     """
     use_exact_buckets()
-    events.init_command_line_parser.add_listener(lambda parser, **_: add_options(parser))
+    # A worker calls it for each option while it is told to start, for seconds without a heartbeat.
+    vars(argument_parser)["default_args_dict"] = cache(argument_parser.default_args_dict)
+    events.init_command_line_parser.add_listener(_on_command_line)
     events.init.add_listener(_on_init)
     events.test_start.add_listener(_on_first_start())
+
+
+def _on_command_line(parser: LocustArgumentParser, **_: object) -> None:
+    add_options(parser)
+    with suppress(HarnessError):  # which is told once a run begins
+        shipped_document()  # workers are forked, or connect, after that: none stands still to read it
 
 
 def _on_init(environment: Environment, **_: object) -> None:
@@ -55,30 +66,49 @@ def _on_init(environment: Environment, **_: object) -> None:
         return
     if environment.parsed_options.started_by:
         logging.getLogger("locust.stats_logger").disabled = True  # its tables, as the command shows its own
-    if environment.parsed_options.processes and isinstance(environment.runner, WorkerRunner):
-        _watch_parent(lambda: os._exit(ExitCode.INTERRUPTED))  # nobody is left to report to
     if isinstance(environment.runner, WorkerRunner):
+        gevent.signal_handler(signal.SIGINT, os.kill, os.getpid(), signal.SIGTERM)  # Locust ends it in order
         return  # what is asked for comes with the master's first message
-    run = _begin(environment)
-    if run.controller:
+    led: list[RunController] = []
+    if environment.parsed_options.command_pid:
+        _watch_parent(environment.parsed_options.command_pid, lambda: _end_without_command(led))
+    controller = _begin(environment).controller
+    if controller:
+        led.append(controller)
         environment.parsed_options.run_time = None  # the shape ends the run
-        environment.shape_class = run.controller.shape
+        environment.shape_class = controller.shape
         environment.shape_class.runner = environment.runner
         environment.process_exit_code = ExitCode.KEPT
-        if environment.parsed_options.headless:
-            descriptor = run.options.progress_descriptor
-            gevent.signal_handler(signal.SIGTERM, _end_in_order, run.controller.shape, descriptor)
-        run.controller.checkpoint()
-        if run.options.started_by:
-            _watch_parent(lambda: run.stop("The command that led the run was killed.", ExitCode.INTERRUPTED))
+        if environment.parsed_options.headless:  # Locust has handlers of its own, but only once that is over
+            for number in (signal.SIGINT, signal.SIGTERM):
+                gevent.signal_handler(number, _end_in_order, controller)
+        controller.checkpoint()
+        if environment.parsed_options.processes:
+            gevent.spawn(_watch_workers, environment, controller, environment.parsed_options.processes)
 
 
-def _end_in_order(shape: LoadShape, progress_descriptor: int | None) -> None:
-    """End the load as Ctrl-C does; Locust has a handler of its own, but only once a headless run is over."""
-    if shape.runner is None or shape.runner.shape_greenlet is None:
-        _tell_verdict(progress_descriptor, ExitCode.INTERRUPTED)
-        sys.exit(ExitCode.INTERRUPTED)
-    shape.end()
+def _end_in_order(controller: RunController) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends plain Locust at once
+    controller.end()
+
+
+def _end_without_command(led: Sequence[RunController]) -> None:
+    """End in order what has been begun."""
+    for controller in led:
+        controller.stop("The command that led the run was killed.", ExitCode.INTERRUPTED)
+    if not led:
+        os._exit(ExitCode.INTERRUPTED)
+
+
+def _watch_workers(environment: Environment, controller: RunController, processes: int) -> None:
+    """End a run whose workers Locust would wait for without end, as one of their processes has ended."""
+    while environment.runner and environment.runner.state == STATE_INIT:
+        running = [each for each in psutil.Process().children() if each.status() != psutil.STATUS_ZOMBIE]
+        if len(running) < processes:
+            reason = "Ended early: a worker process ended before load began."
+            controller.stop(reason, ExitCode.INVALID_MEASUREMENT)
+            return
+        gevent.sleep(_LOOK_EVERY_S)
 
 
 def _on_first_start() -> Callable[..., None]:
@@ -223,9 +253,8 @@ def _tell_verdict(progress_descriptor: int | None, exit_code: ExitCode) -> None:
         tell(progress_descriptor, ProgressMessage(exit_code=exit_code))
 
 
-def _watch_parent(on_lost: Callable[[], object]) -> None:
-    """Call ``on_lost`` once the process that started this one has gone, however it went."""
-    parent = os.getppid()
+def _watch_parent(parent: int, on_lost: Callable[[], object]) -> None:
+    """Call ``on_lost`` once the process that started this one has gone, which may be already."""
 
     def look() -> None:
         while os.getppid() == parent:
@@ -233,6 +262,7 @@ def _watch_parent(on_lost: Callable[[], object]) -> None:
         on_lost()
 
     gevent.spawn(look)
+    gevent.sleep(0)
 
 
 def _serve_sandbox(environment: Environment, target: str | None) -> None:

@@ -119,3 +119,71 @@ def test_killed_command_takes_everything_with_it(runs):
         wait_until(lambda: is_gone(family), timeout_s=20)
 
     assert ended.record.outcome is RunOutcome.INTERRUPTED
+
+
+def test_command_that_is_killed_at_its_start_leaves_nothing(runs, profile):
+    """Its generator learns of it, though it looks for the first time after that."""
+    with started_load(runs, "reads", "--target", profile, "--users", "4", *LONG) as process:
+        wait_until(lambda: family_of(process))
+        family = family_of(process)
+        process.kill()
+        process.communicate()
+        wait_until(lambda: is_gone(family), timeout_s=20)
+
+    assert not list(runs.glob("*/seconds.csv"))
+
+
+def workers_of(process):
+    """The processes that a command's master has forked."""
+    return [
+        worker
+        for each in psutil.Process(process.pid).children()
+        for worker in each.children()
+        if any("locust" in word for word in worker.cmdline())
+    ]
+
+
+@pytest.mark.nightly
+def test_workers_end_with_a_master_that_is_killed_while_they_connect(runs, profile):
+    """Locust's own would try for five minutes."""
+    with started_load(
+        runs, "reads", "--target", profile, "--users", "4", "--processes", "2", *LONG
+    ) as process:
+        wait_until(lambda: len(workers_of(process)) == 2)
+        family = family_of(process)
+        workers_of(process)[0].parent().kill()
+        ended = end_of(process, runs)
+        wait_until(lambda: is_gone(family), timeout_s=10)
+
+    assert ended.exit_code in (ExitCode.INTERRUPTED, ExitCode.USAGE)
+
+
+@pytest.mark.nightly
+def test_worker_that_is_lost_before_load_begins_ends_the_run(runs, profile):
+    """Locust's master would wait for it without end."""
+    with started_load(
+        runs, "reads", "--target", profile, "--users", "4", "--processes", "2", *LONG
+    ) as process:
+        wait_until(lambda: len(workers_of(process)) == 2)
+        family = family_of(process)
+        workers_of(process)[0].kill()
+        ended = end_of(process, runs)
+
+    assert ended.exit_code == ExitCode.INVALID_MEASUREMENT
+    assert "Ended early" in ended.out
+    wait_until(lambda: is_gone(family), timeout_s=10)
+
+
+@pytest.mark.nightly
+def test_interrupted_worker_ends_in_order(runs, profile):
+    """As by SIGTERM, and without a traceback."""
+    with started_load(
+        runs, "reads", "--target", profile, "--users", "4", "--processes", "2", *LONG
+    ) as process:
+        wait_for_load(runs, process)
+        workers_of(process)[0].send_signal(signal.SIGINT)
+        ended = end_of(process, runs)
+
+    assert ended.exit_code == ExitCode.INTERRUPTED
+    assert "was ended" in ended.record.note
+    assert "Traceback" not in ended.err

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from knouds_harness.commands import alternating_runs
@@ -13,13 +14,17 @@ from knouds_harness.errors import ExitCode
 from knouds_harness.load.generator.launching import Launched
 
 
-def test_interruption_after_a_load_ends_the_rounds(monkeypatch, tmp_path):
-    """The run is whole and stays; there is no next one."""
+@pytest.mark.parametrize("exit_code", [ExitCode.KEPT, ExitCode.INVALID_MEASUREMENT])
+def test_interruption_after_a_load_ends_the_rounds(monkeypatch, tmp_path, exit_code):
+    """The run is whole and stays, also if it measured nothing valid; there is no next one."""
     launches = []
 
     def launch(_: Path, **options: object) -> Launched:
         launches.append(options)
-        return Launched(exit_code=ExitCode.KEPT, folder=tmp_path, was_interrupted=len(launches) == 3)
+        is_third = len(launches) == 3
+        return Launched(
+            exit_code=exit_code if is_third else ExitCode.KEPT, folder=tmp_path, was_interrupted=is_third
+        )
 
     monkeypatch.setattr(alternating_runs, "launch", launch)
     for name in ("open_target", "target_environment"):

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Final
+
 from locust.shape import LoadTestShape
 
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.load.steady_clock import now_unix_s
 
-_SPREAD_S = 2.0
+_SPREAD_S: Final = 2.0
+_TICKS_BEYOND: Final = 60
+"""So many more ticks than seconds show that the clock stands: Locust sleeps for a second between them."""
 
 
 class LoadShape(LoadTestShape):
     """Follows the shape that is asked for; in the open model all users wait for arrivals from the start."""
 
-    def __init__(self, options: LoadOptions) -> None:
-        """Follow the options."""
+    def __init__(self, options: LoadOptions, *, on_clock_standing: Callable[[], object]) -> None:
+        """Follow the options, and say where no clock goes on."""
         super().__init__()
         self._options = options
+        self._on_clock_standing = on_clock_standing
+        self._ticks = 0
         self._ends_at_s = options.course.duration_s  # after the first tick
         self._is_over = False
         self._is_finishing = False
@@ -39,6 +46,9 @@ class LoadShape(LoadTestShape):
         if self._is_finishing and self.runner is not None:
             return self.runner.shape_last_tick  # type: ignore[return-value]  # it was ours
         now_s = self.get_run_time()
+        self._ticks += 1
+        if self._ticks > self._ends_at_s + _TICKS_BEYOND:
+            self._on_clock_standing()
         if self._is_over or now_s >= self._ends_at_s:
             return None
         users = self._options.users

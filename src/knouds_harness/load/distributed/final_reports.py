@@ -66,7 +66,8 @@ class FinalReports:
         self.missing: frozenset[str] = frozenset()
         self._runner = runner
         self._reporting: set[str] = set()
-        self._awaited: Event | None = None
+        self._awaited: Event | None = Event()  # there is nothing to wait for before the first test
+        self._awaited.set()
         events = runner.environment.events
         events.worker_report.add_listener(self._on_report)
         events.test_start.add_listener(self._on_test_start)

@@ -99,7 +99,6 @@ class WorkerClient:
     def _on_share(self, msg: Any, **_: object) -> None:  # noqa: ANN401 - Locust's message
         share = Share(index=msg.data["index"], workers=msg.data["workers"])
         self._run.take_share(msg.data["start_unix_s"], share)
-        self.ask_ahead()
 
     def _on_heartbeat(self, timestamp: float, **_: object) -> None:
         self._heard_unix_s = timestamp
@@ -111,7 +110,7 @@ class WorkerClient:
             f"Ended early: worker {self._runner.client_id} did not hear the master for {SILENCE_S:.0f} s.",
             ExitCode.INVALID_MEASUREMENT,
         )
-        self._runner.stop()  # nobody would count what is sent
+        self._runner.quit()  # nobody would count what is sent
 
     def _report(self, data: dict[str, Any], **_: object) -> None:
         data.update(self._run.report())

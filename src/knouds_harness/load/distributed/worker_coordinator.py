@@ -81,6 +81,7 @@ class WorkerCoordinator:
         self._start_unix_s = 0.0
         self._is_over = False
         runner.environment.events.worker_report.add_listener(self._on_report)
+        runner.environment.events.test_start.add_listener(self._on_test_start)
         runner.register_message(ASK_CREDITS, self._on_ask_credits)
         runner.register_message(STOP, self._on_stop)
 
@@ -119,6 +120,9 @@ class WorkerCoordinator:
                 )
 
     # Workers that come and go
+
+    def _on_test_start(self, **_: object) -> None:
+        self._started |= {client.id for client in self._runner.clients.ready}
 
     def _share_and_watch(self) -> None:
         self.assemble()

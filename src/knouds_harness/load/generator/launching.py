@@ -93,21 +93,29 @@ def launch(
     arguments = ["--headless", "--only-summary", "--loglevel", "ERROR"]
     arguments += ["--master-bind-port", port, "--master-port", port]
     arguments += ["--record", str(runs_folder), "--progress-descriptor", str(listener.writing)]
-    arguments += ["--started-by", command]
+    arguments += ["--started-by", command, "--command-pid", str(os.getpid())]
     arguments += ["--objectives", str(objectives_path())] if "--objectives" not in options else []
     try:
-        with subprocess.Popen(  # noqa: S603 - our own arguments
-            [sys.executable, "-m", _LOCUST, "-f", str(scenario), *arguments, *options],
-            env={**os.environ, **variables},
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,  # a terminal's Ctrl-C comes to this process alone
-            pass_fds=[listener.writing],
-        ) as process:
-            interruptions = _wait(process, lambda: _show(listener.hear(), on_progress))
+        with (
+            _signals_counted() as asked,  # from before the start, so that none leaves the process alone
+            subprocess.Popen(  # noqa: S603 - our own arguments
+                [sys.executable, "-m", _LOCUST, "-f", str(scenario), *arguments, *options],
+                env={**os.environ, **variables},
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,  # a terminal's Ctrl-C comes to this process alone
+                pass_fds=[listener.writing],
+            ) as process,
+        ):
+            try:
+                _wait(process, asked, lambda: _show(listener.hear(), on_progress))
+            except BaseException:  # such as an output that nobody reads any more
+                process.terminate()
+                _wait(process, asked, listener.hear)
+                raise
         told = listener.hear()
     finally:
         listener.close()
-    return ending_of(process.returncode, told, was_interrupted=bool(interruptions))
+    return ending_of(process.returncode, told, was_interrupted=bool(asked))
 
 
 def ending_of(status: int, told: ProgressMessage, *, was_interrupted: bool) -> Launched:
@@ -152,17 +160,15 @@ def _show(told: ProgressMessage, on_progress: Callable[[LoadProgress], object]) 
         on_progress(told.progress)
 
 
-def _wait(process: subprocess.Popen[bytes], on_look: Callable[[], object]) -> int:
-    """Wait for the end; how often it was asked for."""
-    with _signals_counted() as asked:
-        passed_on = 0
-        while process.poll() is None:
-            if len(asked) > passed_on:
-                _end(process, at_once=bool(passed_on))
-                passed_on = len(asked)
-            on_look()
-            time.sleep(_LOOK_EVERY_S)  # a signal cuts it short no more than that
-        return len(asked)
+def _wait(process: subprocess.Popen[bytes], asked: Sequence[int], on_look: Callable[[], object]) -> None:
+    """Wait for the end, and pass on each signal that asks for it."""
+    passed_on = 0
+    while process.poll() is None:
+        if len(asked) > passed_on:
+            _end(process, at_once=bool(passed_on))
+            passed_on = len(asked)
+        on_look()
+        time.sleep(_LOOK_EVERY_S)  # a signal cuts it short no more than that
 
 
 def _end(process: subprocess.Popen[bytes], *, at_once: bool) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import traceback
 from typing import Final, NoReturn
 
 import locust.main
+from gevent.monkey import get_original
 from locust.argument_parser import LocustArgumentParser
 from locust.util.load_locustfile import load_locustfile
 
@@ -15,11 +18,15 @@ from knouds_harness.printable import printable
 
 _OF_THE_PLUGIN: Final = "--progress-descriptor"
 """An option that only the plugin adds, and that the command line always gives."""
+_LOOK_EVERY_S: Final = 0.5
 
 
 def main() -> None:
     """Run Locust with the arguments of this process, the first two of which name the Locust file."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the plugin has its own handlers
     file = sys.argv[2]
+    leader = os.getpid()
+    os.register_at_fork(after_in_child=lambda: _end_with(leader))
 
     def load_or_say_why_not(path: str) -> object:
         try:
@@ -39,6 +46,18 @@ def main() -> None:
     vars(locust.main)["load_locustfile"] = load_or_say_why_not  # Locust has no hook for either
     LocustArgumentParser.error = refuse  # type: ignore[method-assign]
     locust.main.main()
+
+
+def _end_with(leader: int) -> None:
+    """End this worker once its master has gone, even while it connects to it and Locust fires no event."""
+    sleep = get_original("time", "sleep")
+
+    def look() -> None:
+        while os.getppid() == leader:
+            sleep(_LOOK_EVERY_S)
+        os._exit(ExitCode.INTERRUPTED)
+
+    get_original("_thread", "start_new_thread")(look, ())
 
 
 def _line_of(error: Exception, path: str) -> str:

@@ -34,6 +34,7 @@ from knouds_harness.targets.guards import Guard
 from knouds_harness.targets.profile import Target
 
 _CHECKPOINT_EVERY_S: Final = 5.0
+_CLOCK_STANDS: Final = "Ended early: the clock of this machine stands still."
 
 
 class RunController:
@@ -85,7 +86,9 @@ class RunController:
         self._written_s = 0.0
         self._is_concluded = False
         self._told: set[tuple[str, str]] = set()
-        self.shape = LoadShape(options)
+        self.shape = LoadShape(
+            options, on_clock_standing=lambda: self.stop(_CLOCK_STANDS, ExitCode.INVALID_MEASUREMENT)
+        )
         self._record = (
             LoadRecordWriter(options.record, target, options, scenario=scenario)
             if options.record is not None and target is not None
@@ -188,9 +191,15 @@ class RunController:
         self._is_stopped = True
         self._exit_code = exit_code
         self._notes.insert(0, reason)
+        self.end()
+
+    def end(self) -> None:
+        """End the load now; Locust does so at the next tick of the shape, and then quits."""
         self.shape.end()
-        runner = self._environment.runner
-        if runner and not runner.shape_greenlet:  # which else ends the run at its next tick
+        runner, parsed_options = self._environment.runner, self._environment.parsed_options
+        if parsed_options and parsed_options.headless:
+            parsed_options.expect_workers = 0  # Locust waits for so many before the first tick
+        elif runner and not runner.shape_greenlet:
             gevent.spawn(runner.quit)
 
     def results(self) -> LoadResults:

@@ -69,7 +69,22 @@ def master() -> Master:
 
 @pytest.fixture
 def reports(master) -> FinalReports:
-    return FinalReports(master)
+    """Of a test that has begun."""
+    reports = FinalReports(master)
+    master.environment.events.test_start.fire(environment=master.environment)
+    return reports
+
+
+def test_nobody_is_waited_for_before_the_test(master):
+    """A run that ends while it starts: Locust hears its workers no more by then."""
+    reports = FinalReports(master)
+    master.clients.ready = master.clients.running
+    for each in ("a", "b"):
+        master.report(each, is_final=False)
+
+    reports.await_all()
+
+    assert (master.asked, reports.missing) == ([], frozenset())
 
 
 def test_final_report_follows_the_last_request(reporter, worker):

@@ -36,7 +36,7 @@ class Worker:
     def send_message(self, kind: str, data: Any = None) -> None:
         self.sent.append((kind, data))
 
-    def stop(self) -> None:
+    def quit(self) -> None:
         self.stopped.set()
 
     def hear(self, kind: str, **data: Any) -> None:
@@ -77,15 +77,15 @@ def client(worker, run, clock) -> WorkerClient:
 
 
 def test_share_is_handed_on(client, worker, run):
-    """With when load begins; and credits for it are asked for."""
+    """With when load begins; no credits are reserved for a load that may need none."""
     worker.hear(SHARE, start_unix_s=NOW_UNIX_S, index=1, workers=3)
 
     assert run.shares == [(NOW_UNIX_S, Share(index=1, workers=3))]
-    assert [kind for kind, _ in worker.sent] == [ASK_CREDITS]
+    assert worker.sent == []
 
 
-def test_worker_that_does_not_hear_its_master_sends_nothing_more(client, worker, run, clock):
-    """Nobody counts it; and a master that hears it after all ends the run."""
+def test_worker_that_does_not_hear_its_master_ends(client, worker, run, clock):
+    """Nobody counts what it sends; and a master that hears it after all ends the run."""
     clock.now_s += SILENCE_S + 1
 
     assert worker.stopped.wait(timeout=5)

@@ -111,6 +111,7 @@ def master() -> Master:
 def coordinator(master, run, clock) -> WorkerCoordinator:
     """One whose load has begun."""
     coordinator = coordinator_of(master, run, clock)
+    master.environment.events.test_start.fire(environment=master.environment)
     coordinator.begin(START_UNIX_S)
     gevent.sleep(0)
     return coordinator
@@ -159,6 +160,15 @@ def test_lost_worker_is_said_once(coordinator, master, run):
     assert len(run.doubts) == len(run.stops) == 1
 
 
+def test_lost_worker_that_needed_no_credits_has_cost_none(coordinator, master, run):
+    """As of a scenario that only reads."""
+    master.have("a", "c", "d")
+
+    coordinator.look()
+
+    assert run.doubts == ["The run lost a worker, b: nothing of what it sent is counted."]
+
+
 def test_share_of_a_lost_worker_goes_to_nobody(coordinator, master):
     """What it had to send is not sent: the run is over."""
     shares_of(master)
@@ -201,10 +211,11 @@ def test_worker_that_joins_late_casts_doubt_on_the_figures(coordinator, master, 
 
 
 def test_workers_that_are_lost_before_load_begins_are_missed(master, run, clock):
-    """The run says why it came to nothing."""
+    """The run says why it came to nothing, also where none of them had come to start a user."""
     coordinator = coordinator_of(master, run, clock)
-    coordinator.assemble()
-    master.have()
+    master.clients.ready, master.clients.running = master.clients.running, []
+    master.environment.events.test_start.fire(environment=master.environment)
+    master.clients.ready = []
 
     coordinator.end()
 

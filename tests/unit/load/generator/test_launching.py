@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from knouds_harness.errors import ExitCode, UnknownName
-from knouds_harness.load.generator.launching import ending_of, scenario_file, scenario_names
+from knouds_harness.errors import ExitCode, OutputClosed, UnknownName
+from knouds_harness.load.generator import launching
+from knouds_harness.load.generator.launching import ending_of, launch, scenario_file, scenario_names
 from knouds_harness.runs.load_progress import ProgressMessage
 
 
@@ -124,3 +126,49 @@ def test_unknown_scenario_is_refused(name):
     """The message lists those that there are."""
     with pytest.raises(UnknownName, match="workflow_crud"):
         scenario_file(name)
+
+
+ENDLESS = """
+import os, sys, threading
+descriptor = int(sys.argv[sys.argv.index("--progress-descriptor") + 1])
+os.write(descriptor, b'{"exit_code": 0}\\n')
+threading.Event().wait()
+"""
+
+
+def launched_endless(monkeypatch, tmp_path, meanwhile):
+    """Launch a generator that never ends by itself; the command has ended when this returns."""
+    monkeypatch.setattr(launching, "_LOCUST", "endless")
+    monkeypatch.setattr(launching, "_show", lambda told, _: meanwhile(told))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (tmp_path / "endless.py").write_text(ENDLESS)
+    return launch(tmp_path / "mine.py", runs_folder=tmp_path, options=[], variables={}, command="")
+
+
+def test_load_ends_where_its_progress_cannot_be_shown(monkeypatch, tmp_path):
+    """As with an output that is closed: nobody would know that it goes on."""
+
+    def fail(told):
+        if told.exit_code is not None:
+            raise OutputClosed
+
+    with pytest.raises(OutputClosed):
+        launched_endless(monkeypatch, tmp_path, fail)
+
+
+def test_signal_that_comes_while_the_generator_starts_ends_it(monkeypatch, tmp_path):
+    """It is passed on once there is a process to pass it to."""
+    start = subprocess.Popen
+
+    def interrupted_start(*arguments, **options):
+        signal.raise_signal(signal.SIGINT)
+        process = start(*arguments, **options)
+        signal.raise_signal(signal.SIGTERM)
+        return process
+
+    monkeypatch.setattr(subprocess, "Popen", interrupted_start)
+
+    ending = launched_endless(monkeypatch, tmp_path, lambda _: None)
+
+    assert ending.exit_code is ExitCode.INTERRUPTED
+    assert ending.was_interrupted

@@ -18,6 +18,7 @@ from knouds_harness.load.distributed.messages import OBSERVATIONS, SAMPLES
 from knouds_harness.load.generator.health import Health
 from knouds_harness.load.generator.observers import Observers
 from knouds_harness.load.generator.run_controller import RunController
+from knouds_harness.load.steady_clock import now_unix_s
 from knouds_harness.measures.histograms import Histogram
 from knouds_harness.runs.load_results import TASK
 from knouds_harness.runs.record import read_run
@@ -163,6 +164,20 @@ def test_shape_ends_once_the_run_is_stopped(controller_of):
     controller.stop("Enough.", ExitCode.GUARD)
 
     assert controller.shape.tick() is None
+
+
+def test_run_ends_though_the_clock_stands_still(controller_of, environment, monkeypatch):
+    """Locust looks at the shape once a second, by a timer of the system's."""
+    controller = controller_of("--users", "2")
+    monkeypatch.setattr(controller.shape, "get_run_time", lambda: 0.0)
+    controller.begin(now_unix_s())
+
+    ticks = len(list(iter(controller.shape.tick, None)))
+    controller.conclude()
+
+    assert ticks >= 60
+    assert environment.process_exit_code == ExitCode.INVALID_MEASUREMENT
+    assert "stands still" in controller.results().note
 
 
 def test_doubt_makes_the_measurement_invalid(controller_of, environment):
