@@ -20,6 +20,7 @@ from functools import lru_cache
 from threading import RLock
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
+from weakref import WeakSet
 
 from knouds_harness.exchange.alterations import Alteration
 from knouds_harness.exchange.evidence import Pairs, Request
@@ -90,6 +91,16 @@ _ENCODED_KEY = re.compile(
 )
 
 
+_OF_THIS_PROCESS: WeakSet[Redactor] = WeakSet()
+
+
+def shown(text: str) -> str:
+    """Text of an exception, made printable, without the secrets of any target that this process uses."""
+    for redactor in (*_OF_THIS_PROCESS, Redactor()):
+        text = redactor.text(text)
+    return printable(text, keep="\n\t")
+
+
 def _members_named(names: Iterable[str]) -> re.Pattern[bytes] | None:
     """A pattern of JSON members with these names, also in JSON within a text, where quotes are escaped."""
     alternatives = b"|".join(re.escape(name.encode()) for name in names)
@@ -132,6 +143,7 @@ class Redactor:
         for secret in (*others, *target.http.secrets):
             if secret:
                 redactor.add(secret)
+        _OF_THIS_PROCESS.add(redactor)
         return redactor
 
     def add(self, secret: Secret) -> None:
