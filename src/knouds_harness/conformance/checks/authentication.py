@@ -8,6 +8,7 @@ from knouds_harness.conformance.checks.envelopes.refusals import refused_alike
 from knouds_harness.conformance.judging.claim import Claim, answer, check, code_is, status_is
 from knouds_harness.conformance.needs.keys import ANY_KEY, LEGACY_KEY, REVOKED_KEY, UNAPPROVED_KEY
 from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.targets.personas import Secret
 
 KEY_PREFIX = "knouds_live_"
 _PLAIN_401_FACTS = ("auth.before-capability", "auth.plain-401-code")
@@ -133,12 +134,12 @@ def session_only_path(exchange: Exchange) -> Iterator[Claim]:
 
 
 @check("auth.keys-begin-with-prefix", needs=(ANY_KEY,), given=("secret",))
-def key_prefix(exchange: Exchange, *, secret: str) -> Iterator[Claim]:
+def key_prefix(exchange: Exchange, *, secret: Secret) -> Iterator[Claim]:
     """A key that works begins with the documented prefix."""
     if exchange.status == 200:
         yield Claim(
             fact="auth.keys-begin-with-prefix",
-            holds=secret.startswith(KEY_PREFIX),
+            holds=secret.reveal().startswith(KEY_PREFIX),
             expected=f"a key that begins with {KEY_PREFIX}",
             observed="a key that begins otherwise",
         )
