@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 
 _COMMAND = re.compile(r"^(\s*)::", re.MULTILINE)
+_COMMAND_OF_AZURE = re.compile(r"##(?=\w*\[)")
 
 
 def printable(text: str, *, keep: str = "\n") -> str:
-    """Replace what a terminal would obey, and what GitHub Actions would take for a command.
+    """Replace what a terminal would obey, and what CI systems would take for a command.
 
     Args:
         text: Any text.
@@ -18,4 +19,4 @@ def printable(text: str, *, keep: str = "\n") -> str:
         Text as long as before, with ``·`` for each other unprintable character and in what begins a command.
     """
     plain = "".join(char if char.isprintable() or char in keep else "·" for char in text)
-    return _COMMAND.sub(r"\1·:", plain).replace("##[", "#·[")
+    return _COMMAND_OF_AZURE.sub("#·", _COMMAND.sub(r"\1·:", plain))

@@ -22,12 +22,13 @@ from knouds_harness.conformance.needs.keys import ANY_KEY, LEGACY_KEY, REVOKED_K
 from knouds_harness.conformance.needs.workflows import subject_account
 from knouds_harness.conformance.suite.selection import operations_for
 from knouds_harness.conformance.support.subjects import effectless_call
+from knouds_harness.targets.personas import Secret
 
 pytestmark = pytest.mark.independent
 
 secured = pytest.mark.operations(secured=True)
 
-NOBODYS_KEY = f"knouds_live_{'0a' * 21}0"
+NOBODYS_KEY = Secret(f"knouds_live_{'0a' * 21}0", "key:unknown")
 
 
 def knock(tester, subjects, operation, *, persona=None, key=None, **changes):
@@ -77,7 +78,7 @@ def test_refusal_tells_nothing(tester, subjects, operation):
 @pytest.mark.proves(authentication.empty_key)
 def test_empty_key_is_refused(tester, subjects, operation):
     """An empty key is refused."""
-    knock(tester, subjects, operation, key="")
+    knock(tester, subjects, operation, key=Secret("", "key:empty"))
 
 
 @secured
@@ -138,7 +139,7 @@ def test_unknown_key_is_refused(tester, subjects, data, key):
 @pytest.mark.parametrize("key", ["knouds_live_", "null", "' OR '1'='1"])
 def test_malformed_key_is_refused(tester, subjects, operation, key):
     """A key that does not look like one is refused."""
-    knock(tester, subjects, operation, key=key)
+    knock(tester, subjects, operation, key=Secret(key, "key:malformed"))
 
 
 @pytest.mark.proves(authentication.malformed_key)
@@ -162,7 +163,8 @@ def test_key_altered_in_this_way_is_refused(tester, subjects, document, way):
     key = key_alterations(valid_key)[way]
 
     if key != valid_key:  # one without capitals stays the same in lower case
-        knock(tester, subjects, document.operation_by_id["getWhoami"], key=key)
+        altered = Secret(key, "key:altered")
+        knock(tester, subjects, document.operation_by_id["getWhoami"], key=altered)
 
 
 @pytest.mark.proves(authentication.altered_key)
@@ -172,7 +174,7 @@ def test_altered_key_is_refused(tester, subjects, data):
     operation = data.draw(
         st.sampled_from([each for each in tester.document.operations if not each.is_public])
     )
-    key = data.draw(altered_keys(tester.need(ANY_KEY).secret.reveal()))
+    key = data.draw(altered_keys(tester.need(ANY_KEY).secret))
 
     exchange = knock(tester, subjects, operation, key=key)
 
@@ -206,7 +208,7 @@ def test_working_keys_begin_with_the_prefix(tester, target):
     for persona in target.personas.values():
         if persona.state == "active":
             exchange = tester.whoami(persona)
-            tester.judge(authentication.key_prefix, exchange, secret=persona.secret.reveal())
+            tester.judge(authentication.key_prefix, exchange, secret=persona.secret)
 
 
 @pytest.mark.proves(authentication.whoami_owner)

@@ -100,6 +100,7 @@ def test_no_value_of_any_answer_breaks_the_harness(tmp_path, sandbox):
 
     assert process.returncode == ExitCode.BREACH
     assert [line for line in process.stdout.splitlines() if ".py:" in line or "Error:" in line] == []
+    assert process.stderr == ""
 
 
 @pytest.mark.parametrize("name", ["wrong members", "endless chunks"])

@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from knouds_harness.commands.cli import main
+from knouds_harness.commands.cli import DEFECT, main
 from knouds_harness.runs.record import RunRecord, read_run
 from knouds_harness.runs.verdicts import Verdict
 from knouds_harness.targets import builtin
@@ -83,6 +83,7 @@ def knouds(*arguments: object, cwd: Path, **environ: str) -> CompletedProcess[st
         outputs = Path(kept, "stdout"), Path(kept, "stderr")
         exit_code = _run(cwd, words, environ, outputs, TIMEOUT_S)
         stdout, stderr = (each.read_text(encoding="utf-8") for each in outputs)
+    assert DEFECT not in stderr, stderr
     return CompletedProcess(words, exit_code, stdout, stderr)
 
 
@@ -97,6 +98,11 @@ def started(folder: Path, *arguments: str) -> Iterator[Popen[bytes]]:
         finally:
             process.kill()
             process.wait()
+
+
+def has_crashed(printed: str) -> bool:
+    """Whether a command met an error that it did not expect."""
+    return "Traceback" in printed or DEFECT in printed
 
 
 def run_unread(*arguments: str, cwd: Path) -> CompletedProcess[str]:
@@ -119,7 +125,7 @@ def run_command(
     printed_to = folder / PRINTED_FILE
     exit_code = _run(folder, arguments, environ or {}, (printed_to, printed_to), timeout_s)
     printed = printed_to.read_text(encoding="utf-8")
-    assert "Traceback" not in printed, printed
+    assert not has_crashed(printed), printed
     peak_kb = (folder / _PEAK_FILE).read_text(encoding="utf-8") if exit_code >= 0 else "0"
     return Ended(exit_code=exit_code, printed=printed, peak_mb=int(peak_kb) / 1024)
 

@@ -143,11 +143,11 @@ def _in_turn(answers: list[Recording]) -> Callable[[httpx.Request], httpx.Respon
     return answer
 
 
-def request_of(recording: Recording) -> tuple[Request, str | None]:
+def request_of(recording: Recording) -> tuple[Request, Secret | None]:
     """What to send, and the key where it is not the persona's own."""
     request = recording.exchange.request
     sent = [value for name, value in recording.exchange.sent_headers if name.lower() == KEY_HEADER]
-    key = _restored(sent[-1]) if sent and request.persona is None else None
+    key = Secret(_restored(sent[-1]), "key:sent") if sent and request.persona is None else None
     restored = replace(
         request,
         query=tuple((name, _restored(value)) for name, value in request.query),

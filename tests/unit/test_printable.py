@@ -26,6 +26,12 @@ def test_line_is_no_command_to_github(line):
     assert "##[" not in shown
 
 
+@pytest.mark.parametrize("line", ["x ##vso[task.setvariable]y", "##teamcity[x]", "##[error]x"])
+def test_line_is_no_command_to_azure(line):
+    """Azure Pipelines and TeamCity find them anywhere in a line."""
+    assert "##" not in printable(line)
+
+
 @given(st.text())
 def test_length_and_printable_text_stay(text):
     """Positions in the text still fit, and a second time changes nothing."""

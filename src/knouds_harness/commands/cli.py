@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
 import threading
 import traceback
+from contextlib import suppress
 from importlib import import_module
 from typing import Any, Final
 
@@ -36,6 +38,7 @@ COMMANDS: Final = {
 }
 """What there is, in the order of help, with the first sentence of each command's own help."""
 
+DEFECT: Final = "knouds-harness failed"
 _AGAIN_AFTER_S: Final = 0.02
 _ELSEWHERE: Final = {"sandbox": "knouds_sandbox.command"}
 _EPILOG: Final = f"Exit codes: {ExitCode.explained()}."
@@ -104,7 +107,9 @@ def _end_as_ctrl_c_does() -> None:
 def _interrupt_after_all(ignored: sys.UnraisableHookArgs) -> None:
     """Have Ctrl-C come once more where Python ignores it: in what the garbage collector calls."""
     if issubclass(ignored.exc_type, KeyboardInterrupt):
-        threading.Timer(_AGAIN_AFTER_S, os.kill, (os.getpid(), signal.SIGINT)).start()
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+        again = (threading.get_ident(), signal.SIGINT)  # a system may give what a process gets to any thread
+        threading.Timer(_AGAIN_AFTER_S, signal.pthread_kill, again).start()
     else:
         sys.__unraisablehook__(ignored)
 
@@ -117,18 +122,60 @@ def _open_closed_streams() -> None:
             setattr(sys, name, open(descriptor, "w" if descriptor else "r", encoding="utf-8"))  # noqa: SIM115, PTH123 - a descriptor, for as long as the process lives
 
 
+class _Output(io.FileIO):
+    """A descriptor that nothing ends for want of space: what cannot be written is lost, and that is known."""
+
+    lost: OSError | None = None
+
+    def write(self, data: Any, /) -> int:  # noqa: ANN401 - a buffer
+        """Write it, or lose it; that nobody reads any more is for others to know."""
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            self.lost = error
+            return memoryview(data).nbytes
+
+
+def _bear_full_devices() -> _Output | None:
+    """Have both outputs, as far as they have descriptors, bear a full device; the standard one."""
+    output = None
+    for name in ("stderr", "stdout"):
+        stream, output = getattr(sys, name), None
+        with suppress(OSError):  # a stream of a test's has none
+            output = _Output(stream.fileno(), "w", closefd=False)
+            anew = io.TextIOWrapper(
+                io.BufferedWriter(output),
+                encoding=stream.encoding,
+                errors=stream.errors,
+                line_buffering=stream.line_buffering,
+                write_through=stream.write_through,
+            )
+            setattr(sys, name, anew)
+    return output
+
+
 def main() -> None:
     """Run the command line; every error that a user can meet ends in one message and its exit code."""
     _open_closed_streams()
+    output = _bear_full_devices()
     _end_as_ctrl_c_does()
     sys.unraisablehook = _interrupt_after_all
+    threading.excepthook = lambda thrown: _say_traceback(thrown.exc_value)
+    exit_code = 0
     try:
         _run()
-    finally:
-        try:
-            sys.stdout.flush()
-        except BrokenPipeError:  # nobody reads any more, nor what Python would say of it at its end
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except SystemExit as ended:
+        exit_code = int(ended.code or 0)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:  # nobody reads any more, nor what Python would say of it at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if output and output.lost:
+        click.echo(f"error: standard output: {output.lost.strerror}", err=True)
+        exit_code = exit_code or ExitCode.USAGE
+    sys.exit(exit_code)
 
 
 def _run() -> None:
@@ -143,7 +190,28 @@ def _run() -> None:
     except (KeyboardInterrupt, click.Abort):
         sys.exit(ExitCode.INTERRUPTED)
     except HarnessError as error:
-        if "--debug" in sys.argv:
-            traceback.print_exc()
-        click.echo(f"error: {printable(str(error))}", err=True)
+        _say(error, str(error))
         sys.exit(error.exit_code)
+    except OSError as error:
+        _say(error, f"{error.filename or type(error).__name__}: {error.strerror or error}")
+        sys.exit(ExitCode.USAGE)
+    except Exception as error:  # noqa: BLE001 - a defect, or no memory: neither is a breach
+        what = traceback.format_exception_only(error)[0].strip()
+        _say(error, f"{DEFECT}: {what}\n  To see where: knouds-harness --debug, and then the rest.")
+        sys.exit(ExitCode.USAGE)
+
+
+def _say(error: Exception, message: str) -> None:
+    if "--debug" in sys.argv:
+        _say_traceback(error)
+    click.echo(f"error: {_shown(message)}", err=True)
+
+
+def _say_traceback(error: BaseException | None) -> None:
+    click.echo(_shown("".join(traceback.format_exception(error))), err=True, nl=False)
+
+
+def _shown(text: str) -> str:
+    """Text without secrets, as far as this process can know any, and without what a terminal would obey."""
+    redaction = sys.modules.get("knouds_harness.exchange.redaction")
+    return redaction.shown(text) if redaction else printable(text, keep="\n\t")

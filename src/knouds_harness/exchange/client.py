@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import string
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -19,17 +20,17 @@ import httpx
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import TargetUnreachable, UnknownName, UsageError
-from knouds_harness.exchange.created_workflows import WORKFLOWS_PATH, CreatedWorkflows, Removed
+from knouds_harness.exchange.created_workflows import WORKFLOWS_PATH, CreatedWorkflows, Removed, workflow_path
 from knouds_harness.exchange.evidence import CONTROL_HEADER, JSON, Exchange, Pairs, Request, parsed_json
 from knouds_harness.exchange.pricing import charged_credits, known_credits, was_run
 from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.exchange.transport import Transport, http_transport, text_pairs
-from knouds_harness.printable import printable
 from knouds_harness.targets.guards import Guard
 from knouds_harness.targets.personas import Persona, Secret
 from knouds_harness.targets.profile import Target
 
 KEY_HEADER = "x-api-key"
+_IN_PATHS = string.punctuation.replace("#", "")
 _DEFAULT_HEADERS: Pairs = (
     ("user-agent", "knouds-harness"),
     ("accept", "application/json"),
@@ -141,7 +142,7 @@ class Client:
         """
         return self.persona(persona).secret
 
-    def send(self, request: Request, *, key: str | None = None) -> Exchange:
+    def send(self, request: Request, *, key: Secret | None = None) -> Exchange:
         """Send one request, once, and wait for the whole answer.
 
         Args:
@@ -160,13 +161,15 @@ class Client:
             UnknownName: There is no such persona.
         """
         if key is None and request.persona is not None:
-            key = self.secret_of(request.persona).reveal()
-        what = f"{request.method} {request.path}"
-        path = request.path
-        if not (path.startswith("/") and path.isascii() and path.isprintable()) or "#" in path:
+            key = self.secret_of(request.persona)
+        if not request.path.startswith("/"):
             raise UsageError(
-                f"{printable(what)}: a path is printable ASCII without # that begins with a slash"
+                f"{request.method} {self.redactor.safe(request.path)}: a path begins with a slash"
             )
+        path = quote(request.path, safe=_IN_PATHS, errors="replace")
+        if path != request.path:  # whatever a server has put into it
+            request = replace(request, path=path)
+        what = f"{request.method} {path}"
         url = self._url(request)
         is_run = request.action is Action.RUN
         known = known_credits(request.path, self.target, self.estimates) if is_run else 0.0
@@ -235,7 +238,7 @@ class Client:
         return self.send(
             Request(
                 method="DELETE" if is_deletion else "GET",
-                path=WORKFLOWS_PATH if slug is None else f"{WORKFLOWS_PATH}/{quote(slug, safe='')}",
+                path=WORKFLOWS_PATH if slug is None else workflow_path(slug),
                 operation_id=operation_id,
                 persona=persona.name,
                 path_values={} if slug is None else {"slug": slug},
@@ -298,12 +301,12 @@ class Client:
         path = request.path.replace("{", "%7B").replace("}", "%7D")  # so braces of a URL are a placeholder's
         return self._parsed_url(f"{self._base_path}{path}{query}")
 
-    def _http_request(self, request: Request, url: httpx.URL, key: str | None) -> httpx.Request:
+    def _http_request(self, request: Request, url: httpx.URL, key: Secret | None) -> httpx.Request:
         given = {name.lower() for name, _ in request.headers}
         headers = [pair for pair in self._default_headers if pair[0].lower() not in given]
         headers += request.headers
         if key is not None:
-            headers.append((KEY_HEADER, key))
+            headers.append((KEY_HEADER, key.reveal()))
         return httpx.Request(
             request.method,
             url,
@@ -315,7 +318,7 @@ class Client:
         self,
         request: Request,
         url: httpx.URL,
-        key: str | None,
+        key: Secret | None,
         *,
         kept: Callable[[bytes], bytes] = lambda body: body,
     ) -> Exchange:
@@ -325,7 +328,8 @@ class Client:
         status, headers, body, failure = self._delivery.send(http_request)
         elapsed_ms = (self._clock() - start) * 1000
         is_lost = failure is not None and self._delivery.is_lost
-        redactor, altered = self.redactor, self.redactor.altered(key) if key else None
+        redactor = self.redactor
+        altered = redactor.altered(key.reveal()) if key else None
         redacted = redactor.content if failure is None else redactor.cut_content
         return Exchange(
             id=f"x{number:05d}",
@@ -339,7 +343,7 @@ class Client:
             elapsed_ms=elapsed_ms,
             failure=failure and redactor.text(failure, altered),
             is_lost=is_lost,
-            alteration=redactor.alteration(key) if key and altered else None,
+            alteration=redactor.alteration(key.reveal()) if key and altered else None,
         )
 
 

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Self
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from knouds_harness.errors import NotCreatedHere, RunRecordError
 from knouds_harness.exchange.effectless_requests import NO_SUCH_WORKFLOW
@@ -33,6 +33,11 @@ _SLUG: Final = re.compile(r"[a-z0-9-]+")
 _OPEN, _NONE, _OURS, _DISPUTED, _DELETED = "sending", "not created", "created", "disputed", "deleted"
 
 _Send = Callable[[str, Persona, str | None], Exchange]
+
+
+def workflow_path(slug: str) -> str:
+    """The path of a workflow, whatever characters a server has put into its slug."""
+    return f"{WORKFLOWS_PATH}/{quote(slug, safe='')}"
 
 
 def written_slug(method: str, path: str) -> str | None:

@@ -8,6 +8,7 @@ from typing import Final, Protocol
 from urllib.parse import unquote
 
 from knouds_harness.contract.operations import Action
+from knouds_harness.exchange.created_workflows import workflow_path
 from knouds_harness.exchange.effectless_requests import NO_SUCH_MODEL, NO_SUCH_WORKFLOW
 from knouds_harness.exchange.evidence import JSON, Exchange, Request
 from knouds_harness.targets.profile import Target
@@ -138,7 +139,7 @@ class Pricing:
         exchange = self._client.send(
             Request(
                 method="GET",
-                path=f"/api/workflows/{workflow.slug}/schema",
+                path=f"{workflow_path(workflow.slug)}/schema",
                 operation_id="getWorkflowSchema",
                 persona=readers[0].name,
                 path_values={"slug": workflow.slug},

@@ -21,6 +21,7 @@ from functools import lru_cache
 from itertools import takewhile
 from threading import RLock
 from typing import Any, Self, TypeVar
+from weakref import WeakSet
 
 from knouds_harness.exchange.alterations import Alteration
 from knouds_harness.exchange.decoding import Decoded, View, plain_readings, readings
@@ -82,6 +83,16 @@ def _replaced(data: bytes, found: Iterable[_Found]) -> bytes:
     return b"".join([*pieces, data[at:]])
 
 
+_OF_THIS_PROCESS: WeakSet[Redactor] = WeakSet()
+
+
+def shown(text: str) -> str:
+    """Text of an exception, made printable, without the secrets of any target that this process uses."""
+    for redactor in (*_OF_THIS_PROCESS, Redactor()):
+        text = redactor.text(text)
+    return printable(text, keep="\n\t")
+
+
 def _members_named(names: Iterable[str]) -> re.Pattern[bytes] | None:
     """A pattern of JSON members with these names, also in JSON within a text, where quotes are escaped."""
     alternatives = b"|".join(re.escape(name.encode()) for name in names)
@@ -125,6 +136,7 @@ class Redactor:
         for secret in (*others, *target.http.secrets):
             if secret:
                 redactor.add(secret)
+        _OF_THIS_PROCESS.add(redactor)
         return redactor
 
     def add(self, secret: Secret) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, ClassVar, Final, ParamSpec, Protocol, TypeVar
-from urllib.parse import quote
 
 from locust.env import Environment
 from locust.exception import StopUser
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import ExitCode, GuardStop, UsageError
-from knouds_harness.exchange.created_workflows import WORKFLOWS_PATH, CreatedWorkflows, Creation, written_slug
+from knouds_harness.exchange.created_workflows import CreatedWorkflows, Creation, workflow_path, written_slug
 from knouds_harness.exchange.evidence import JSON
 from knouds_harness.exchange.workflow_names import name_with
 from knouds_harness.load.arrivals.arrival_user import ArrivalUser
@@ -203,7 +202,7 @@ class ScenarioUser(ArrivalUser):
         """Take the answer to a create, which is to name a workflow of ours, or none."""
 
         def read_back(slug: str) -> JSON:
-            return _json_of(self.call("getWorkflow", f"{WORKFLOWS_PATH}/{quote(slug, safe='')}"))
+            return _json_of(self.call("getWorkflow", workflow_path(slug)))
 
         created = self.load_run.created
         created.settle(creation, response.status_code or None, _json_of(response), read_back=read_back)

@@ -14,6 +14,7 @@ from typing import Any, Final
 import gevent
 
 from knouds_harness.contract.operations import Action
+from knouds_harness.exchange.created_workflows import workflow_path
 from knouds_harness.exchange.execution_status import FINAL
 from knouds_harness.load.client.response import Response
 from knouds_harness.load.scenario import ScenarioUser
@@ -163,7 +164,7 @@ def _unix_s(text: object) -> float | None:
     """What no source promises, and may be there all the same: when an execution ended."""
     try:
         return datetime.fromisoformat(text).timestamp() if isinstance(text, str) else None
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 
@@ -230,7 +231,7 @@ def workflow_crud(user: ScenarioUser) -> None:
     slug = _member(created, "slug")
     if not isinstance(slug, str) or not user.load_run.created.may_write(slug):
         return
-    path = f"/api/workflows/{slug}"
+    path = workflow_path(slug)
     try:
         user.call("getWorkflow", path)
         change = {"description": "Changed by a load test."}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, TypeAdapter
+from pydantic import AfterValidator, Field, TypeAdapter
 
 from knouds_harness.runs.capacity_results import Capacity
 
@@ -25,6 +25,9 @@ OUTCOMES: Final = ("kept", "throttled", "refused", "failed", "wrong")
 """How a request can end: as promised; 429; 402 or 403; any other error, or no whole answer; a 2xx that
 breaks the contract."""
 
+Count = Annotated[int, Field(ge=0)]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Times:
@@ -36,11 +39,11 @@ class Times:
         percentiles: Percentiles by percent as text, those of ``measures.percentiles``; within 0.1 %.
     """
 
-    count: int
-    mean_ms: float | None = None
-    min_ms: float
-    max_ms: float
-    percentiles: Mapping[str, float]
+    count: Count
+    mean_ms: Amount | None = None
+    min_ms: Amount
+    max_ms: Amount
+    percentiles: Mapping[str, Amount]
 
 
 NO_TIMES: Final = Times(count=0, mean_ms=0.0, min_ms=0.0, max_ms=0.0, percentiles={})
@@ -172,9 +175,9 @@ class OperationLoad:
     """
 
     operation: str
-    requests: int
-    per_s: float
-    outcomes: Annotated[Mapping[str, int], AfterValidator(_of_every_outcome)]
+    requests: Count
+    per_s: Amount
+    outcomes: Annotated[Mapping[str, Count], AfterValidator(_of_every_outcome)]
     errors: tuple[ErrorCount, ...]
     response: Times
     service: Times
@@ -184,7 +187,8 @@ class OperationLoad:
     @property
     def error_rate(self) -> float:
         """The share of requests that failed or were wrong; throttled and refused ones are no errors."""
-        return (self.outcomes["failed"] + self.outcomes["wrong"]) / self.requests if self.requests else 0.0
+        errors = min(self.outcomes["failed"] + self.outcomes["wrong"], self.requests)
+        return errors / self.requests if self.requests else 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -113,7 +113,7 @@ def read_http(table: HttpTable, secrets: SecretReader) -> HttpSettings:
     """
 
     def path(name: str | None) -> Path | None:
-        return secrets.folder.absolute() / Path(name).expanduser() if name else None
+        return secrets.file_named(name).absolute() if name else None
 
     headers: list[tuple[str, str | Secret]] = []
     for name, value in table.headers.items():

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -102,6 +103,12 @@ class SecretReader:
             self.problems.append(Problem(where=where, says=says, remedy=remedy))
         return None
 
+    def file_named(self, name: str) -> Path:
+        """What a file name of the profile means; ``~nobody`` stays, and names a file that is not there."""
+        with suppress(RuntimeError):
+            return self.folder / Path(name).expanduser()
+        return self.folder / name
+
     def _value(self, source: SecretSource) -> str:
         sources = ("secret_env", "secret_file", "secret_keyring")
         named = [name for name in sources if getattr(source, name) is not None]
@@ -110,7 +117,7 @@ class SecretReader:
         if source.secret_env is not None:
             return self._value_of_variable(source.secret_env)
         if source.secret_file is not None:
-            return self._value_of_file(self.folder / Path(source.secret_file).expanduser())
+            return self._value_of_file(self.file_named(source.secret_file))
         if source.secret_keyring is not None:
             return self._value_of_keyring(*source.secret_keyring.split("/", 1))
         raise _UnusableError(
@@ -140,9 +147,9 @@ class SecretReader:
 
     @staticmethod
     def _value_of_file(file: Path) -> str:
-        if file.exists() and not file.is_file():
-            raise _AbsentError(f"secret file {file} is no regular file")
         try:
+            if file.exists() and not file.is_file():
+                raise _AbsentError(f"secret file {file} is no regular file")
             with file.open("rb") as content:
                 value = content.read(_MOST_BYTES).decode("utf-8-sig").strip()
         except OSError as error:

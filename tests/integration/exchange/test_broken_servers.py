@@ -17,6 +17,7 @@ from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Request
 from knouds_harness.exchange.failures import MAX_BODY_BYTES
 from knouds_harness.exchange.first_contact import first_contact
+from knouds_harness.targets.personas import Secret
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 WHOAMI = Request(method="GET", path="/api/whoami", persona="full", action=Action.READ)
@@ -257,7 +258,7 @@ def test_server_without_tls_is_unreachable():
 def test_failure_never_shows_the_key():
     """Not even when the key is what made the request impossible to send."""
     with serving(lambda *_: None) as server, Client(target=make_target(server.base_url)) as client:
-        exchange = client.send(WHOAMI, key=SECRETS["full"] + "\r\nx: y")
+        exchange = client.send(WHOAMI, key=Secret(SECRETS["full"] + "\r\nx: y", "key:sent"))
 
     assert exchange.failure == "the request is not valid HTTP and was not sent"
     assert server.requests == []

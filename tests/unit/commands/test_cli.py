@@ -6,6 +6,7 @@ import os
 import pkgutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import Final
 
 import click
@@ -108,13 +109,62 @@ cli.main()
 """
 
 
-def test_ctrl_c_that_python_ignores_ends_the_command():
+@pytest.mark.parametrize("before", ["", "trap '' INT; "], ids=["in-front", "in-the-background"])
+def test_ctrl_c_that_python_ignores_ends_the_command(before):
     """Hypothesis measures collections of garbage: Ctrl-C during one is raised in its callback."""
-    command = [sys.executable, "-c", INTERRUPTED_IN_A_CALLBACK]
+    command = ["sh", "-c", f'{before}exec "$@"', "sh", sys.executable, "-c", INTERRUPTED_IN_A_CALLBACK]
 
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
 
     assert (done.returncode, done.stderr) == (ExitCode.INTERRUPTED, "")
+
+
+@pytest.mark.parametrize("arguments", [("facts",), ("--help",)])
+def test_output_on_a_full_device_is_said(arguments, tmp_path):
+    """Nothing else is lost, but that it was lost is no success."""
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "knouds_harness", *arguments]
+        done = subprocess.run(
+            command, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+
+    assert (done.returncode, done.stderr) == (2, "error: standard output: No space left on device\n")
+
+
+RAISING: Final = """
+import sys
+from knouds_harness.commands import cli
+from knouds_harness.exchange import redaction
+
+def fail(**_):
+    raise {}
+
+sys.argv = ["knouds-harness", {!r}]
+cli.cli.main = fail
+cli.main()
+"""
+
+
+@pytest.mark.parametrize("option", ["--debug", "facts"])
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        ("MemoryError", "error: knouds-harness failed: MemoryError\n"),
+        ("ValueError('\x1b[2J ##[error] knouds_live_0123456789abcdef')", "·[2J #·[error] {{key:unknown}}\n"),
+        ("OSError(36, 'File name too long', 'x' * 300)", f"error: {'x' * 300}: File name too long\n"),
+    ],
+)
+def test_error_that_nobody_foresaw_is_no_breach(error, says, option):
+    """One line and exit code 2; a traceback only with --debug, and without secrets."""
+    done = subprocess.run(
+        [sys.executable, "-c", RAISING.format(error, option)], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == ExitCode.USAGE
+    assert says in done.stderr
+    assert ("Traceback" in done.stderr) == (option == "--debug")
+    assert "knouds_live_" not in done.stderr
+    assert "\x1b" not in done.stderr
 
 
 def test_certificates_that_cannot_be_read_are_a_usage_error(tmp_path):

@@ -36,7 +36,7 @@ def test_shell_alters_another_key_in_the_same_way(way):
 
 
 @settings(max_examples=50)
-@given(altered=altered_keys(KEY))
+@given(altered=altered_keys(Secret(KEY, "key:full")).map(Secret.reveal))
 def test_alteration_is_told_and_no_key_with_it(altered):
     """It gives the altered key again, is read as it was written, and holds nothing of the key."""
     alteration = Alteration.of(altered, SECRETS)

@@ -79,7 +79,7 @@ def test_no_persona_sends_no_key(client_answering, recording, sent):
 @pytest.mark.parametrize("key", ["", "not-a-key", SECRETS["full"].swapcase(), "ключ"])
 def test_given_key_replaces_the_persona_s(client_answering, recording, sent, key: str):
     """Tampered keys are sent as they are, the empty one too."""
-    client_answering(recording).send(WHOAMI, key=key)
+    client_answering(recording).send(WHOAMI, key=Secret(key, "key:sent"))
 
     assert [value for name, value in sent[0].headers.raw if name == b"x-api-key"] == [key.encode()]
 
@@ -178,6 +178,15 @@ def test_nothing_leads_to_another_server_or_to_what_is_not_allowed(base_url, all
         assert request.url.copy_with(raw_path=b"/") == base.copy_with(raw_path=b"/")
         assert request.headers["host"] == base.netloc.decode()
         assert climbs or request.url.raw_path.startswith(base_path + b"/")
+
+
+def test_what_no_path_holds_is_percent_encoded(client_answering, recording, sent):
+    """A server may have put it into a slug."""
+    client_answering(recording).send(
+        Request(method="GET", path="/api/workflows/%2Fa-é #x?y", action=Action.READ)
+    )
+
+    assert sent[0].url.raw_path == b"/api/workflows/%2Fa-%C3%A9%20%23x?y"
 
 
 def test_path_without_a_slash_is_refused(client_answering, recording, sent):

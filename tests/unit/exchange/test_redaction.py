@@ -37,7 +37,7 @@ def everything_shown(exchange) -> str:
 
 def send(answer: httpx.Response, request: Request, key: str | None = None):
     with Client(target=make_target(), transport=httpx.MockTransport(lambda _: answer)) as client:
-        return client.send(request, key=key)
+        return client.send(request, key=None if key is None else Secret(key, "key:sent"))
 
 
 @given(secret=secrets, place=places, before=text, after=text, spell=spellings, echo=st.booleans())

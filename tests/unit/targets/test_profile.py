@@ -234,13 +234,21 @@ def test_secret_is_read_from_a_file_beside_the_profile(load, tmp_path: Path):
     assert target.personas["full"].secret.reveal() == FULL_KEY
 
 
-def test_unreadable_secret_file_is_named(load):
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("no.key", "No such file or directory"),
+        ("~nosuchuser/no.key", "No such file or directory"),
+        ("x" * 300, "File name too long"),
+    ],
+)
+def test_unreadable_secret_file_is_named(load, name: str, reason: str):
     """A secret file that is not there is named with the reason."""
     said = problems(
-        load, ADDRESS + KEY.replace("secret_env", "secret_file").replace("STAGING_KEY_FULL", "no.key")
+        load, ADDRESS + KEY.replace("secret_env", "secret_file").replace("STAGING_KEY_FULL", name)
     )
 
-    assert "no.key cannot be read: No such file or directory" in said
+    assert f"{name} cannot be read: {reason}" in said
 
 
 @pytest.mark.parametrize("kind", ["FIFO", "folder", "device", "NUL"])

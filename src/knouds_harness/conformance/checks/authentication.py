@@ -10,6 +10,7 @@ from knouds_harness.conformance.judging.context import Case
 from knouds_harness.conformance.needs.keys import ANY_KEY, LEGACY_KEY, REVOKED_KEY, UNAPPROVED_KEY
 from knouds_harness.exchange.client import KEY_HEADER
 from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.targets.personas import Secret
 
 KEY_PREFIX = "knouds_live_"
 _PLAIN_401_FACTS = ("auth.before-capability", "auth.plain-401-code")
@@ -177,12 +178,12 @@ def session_only_path(exchange: Exchange) -> Iterator[Claim]:
 
 
 @check("auth.keys-begin-with-prefix", needs=(ANY_KEY,), given=("secret",))
-def key_prefix(exchange: Exchange, *, secret: str) -> Iterator[Claim]:
+def key_prefix(exchange: Exchange, *, secret: Secret) -> Iterator[Claim]:
     """A key that works begins with the documented prefix."""
     if exchange.status == 200:
         yield Claim(
             fact="auth.keys-begin-with-prefix",
-            holds=secret.startswith(KEY_PREFIX),
+            holds=secret.reveal().startswith(KEY_PREFIX),
             expected=f"a key that begins with {KEY_PREFIX}",
             observed="a key that begins otherwise",
         )

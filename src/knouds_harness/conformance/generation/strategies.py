@@ -18,21 +18,25 @@ from knouds_harness.contract.document import Document
 from knouds_harness.contract.operations import Action, Operation
 from knouds_harness.exchange.effectless_requests import NO_SUCH_WORKFLOW
 from knouds_harness.exchange.workflow_names import marked
+from knouds_harness.targets.personas import Secret
 
 _KEY_CHARACTERS = string.ascii_letters + string.digits
 _HEADER_SAFE = st.characters(min_codepoint=0x21, max_codepoint=0x7E)
 _SLUG_CHARACTERS = string.ascii_lowercase + string.digits + "-"
 
 
-def unknown_keys() -> st.SearchStrategy[str]:
+def unknown_keys() -> st.SearchStrategy[Secret]:
     """Keys of the documented form that nobody holds."""
-    return st.text(_KEY_CHARACTERS, min_size=32, max_size=48).map("knouds_live_{}".format)
+    return st.text(_KEY_CHARACTERS, min_size=32, max_size=48).map(
+        lambda text: Secret(f"knouds_live_{text}", "key:unknown")
+    )
 
 
-def malformed_keys() -> st.SearchStrategy[str]:
+def malformed_keys() -> st.SearchStrategy[Secret]:
     """Texts that a header can carry and that do not begin as a key does."""
-    return st.text(_HEADER_SAFE, min_size=1, max_size=60).filter(
-        lambda text: not text.startswith("knouds_live_")
+    texts = st.text(_HEADER_SAFE, min_size=1, max_size=60)
+    return texts.filter(lambda text: not text.startswith("knouds_live_")).map(
+        lambda text: Secret(text, "key:malformed")
     )
 
 
@@ -52,8 +56,9 @@ def key_alterations(key: str) -> dict[str, str]:
 
 
 @st.composite
-def altered_keys(draw: st.DrawFn, key: str) -> str:
+def altered_keys(draw: st.DrawFn, secret: Secret) -> Secret:
     """A key with its case altered, cut, prolonged, or with one character replaced."""
+    key = secret.reveal()
     place = draw(st.integers(0, len(key) - 1))
     other = draw(st.sampled_from(_KEY_CHARACTERS))
     altered = draw(
@@ -69,7 +74,7 @@ def altered_keys(draw: st.DrawFn, key: str) -> str:
             ]
         )
     )
-    return altered if altered != key else key + other
+    return Secret(altered if altered != key else key + other, "key:altered")
 
 
 def capability_sets(universe: Iterable[str]) -> st.SearchStrategy[frozenset[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -73,7 +74,7 @@ def load_checks(path: Path) -> UserChecks:
         UsageError: There is no such file, it fails, or it defines no check.
     """
     spec = spec_from_file_location(f"knouds_user_checks_{path.stem}", path)
-    if spec is None or spec.loader is None or not path.is_file():
+    if spec is None or spec.loader is None or not os.path.isfile(path):  # noqa: PTH113 - bears any name
         raise UsageError(f"--checks {path}: there is no such Python file")
     module = module_from_spec(spec)
     try:

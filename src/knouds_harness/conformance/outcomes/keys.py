@@ -24,7 +24,7 @@ from knouds_harness.conformance.support.subjects import effectless_call
 from knouds_harness.contract.document import Document
 from knouds_harness.contract.operations import Operation
 from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.targets.personas import Persona
+from knouds_harness.targets.personas import Persona, Secret
 from knouds_harness.targets.profile import Target
 
 _NOBODYS_KEY: Final = "knouds_live_a_key_that_nobody_holds_00000000000000000"
@@ -99,7 +99,7 @@ def _with_raw_key(outcome: str, says: str, key: str, check: Check[[]]) -> Provok
         says=says,
         statuses=(401,),
         code="UNAUTHORIZED",
-        provoke=lambda resources: resources.send("getWhoami", None, raw_key=key),
+        provoke=lambda resources: resources.send("getWhoami", None, raw_key=Secret(key, "key:unknown")),
         checks=(check,),
     )
 

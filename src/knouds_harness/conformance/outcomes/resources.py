@@ -25,7 +25,7 @@ from knouds_harness.conformance.support.subjects import Subjects
 from knouds_harness.conformance.support.webhook_executions import Deliveries, Received
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.execution_status import statuses_in
-from knouds_harness.targets.personas import Persona
+from knouds_harness.targets.personas import Persona, Secret
 from knouds_harness.targets.resources import Model
 
 _LEAST_LIMIT: Final = 100
@@ -48,7 +48,7 @@ class OutcomeResources:
         key: Need[Persona] | None,
         call: Call | None = None,
         *,
-        raw_key: str | None = None,
+        raw_key: Secret | None = None,
     ) -> Exchange:
         """Send one request with the key that the profile offers for it."""
         persona = self.tester.need(key) if key else None

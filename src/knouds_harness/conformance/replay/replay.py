@@ -243,7 +243,7 @@ class Replayer:
 
     def _prepared(
         self, step: Exchange, client: Client, answered: Sequence[tuple[Exchange, Exchange]]
-    ) -> tuple[Request, str | None]:
+    ) -> tuple[Request, Secret | None]:
         """The request of a step as it is sent now, and the key where it is not the persona's own.
 
         Args:
@@ -320,13 +320,14 @@ class Replayer:
             headers=tuple((name, _with_keys(value, client)) for name, value in request.headers),
         )
 
-    def _key(self, before: Exchange, client: Client) -> str | None:
+    def _key(self, before: Exchange, client: Client) -> Secret | None:
         given = [value for name, value in before.request.headers if name.lower() == KEY_HEADER]
         sent = [value for name, value in before.sent_headers if name.lower() == KEY_HEADER]
         added = sent[len(given) :]  # the client's own comes last
         if added and before.alteration is not None:
-            return before.alteration.apply(_secret(before.alteration.label.removeprefix("key:"), client))
-        return _with_keys(added[0], client) if added else None
+            valid = _secret(before.alteration.label.removeprefix("key:"), client)
+            return Secret(before.alteration.apply(valid), "key:altered")
+        return Secret(_with_keys(added[0], client), "key:unknown") if added else None
 
 
 def _given(answered: Iterable[tuple[Exchange, Exchange]]) -> dict[str, str]:

@@ -42,9 +42,13 @@ from knouds_harness.errors import (
     TargetUnreachable,
     UsageError,
 )
+from knouds_harness.exchange.redaction import shown
 from knouds_harness.option_declarations import add_runner_options, options_from
 
-pytest_plugins = ["knouds_harness.conformance.suite.fixtures"]
+pytest_plugins = [
+    "knouds_harness.conformance.suite.fixtures",
+    "knouds_harness.conformance.suite.printed_reports",
+]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -105,7 +109,7 @@ def finished_run(config: pytest.Config) -> ConformanceRun | None:
 
 
 def _exit(error: HarnessError) -> NoReturn:
-    sys.stderr.write(f"error: {error}\n")
+    sys.stderr.write(f"error: {shown(str(error))}\n")
     pytest.exit(str(error), returncode=error.exit_code)
 
 
@@ -362,6 +366,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
             session.config.stash[_SCHEDULE].stop()
         if opened.run.is_begun:
             was_interrupted = exitstatus == pytest.ExitCode.INTERRUPTED
+            if exitstatus == pytest.ExitCode.INTERNAL_ERROR:
+                opened.run.stop("failed", HarnessError("An error of the harness itself ended the run early."))
             code = opened.run.conclude(was_interrupted=was_interrupted)
             if code != ExitCode.KEPT or exitstatus == pytest.ExitCode.OK:
                 session.exitstatus = code

@@ -25,8 +25,6 @@ from knouds_harness.targets.profile import Target
 class SuiteBroken(HarnessError):
     """The suite could not be collected, or the harness failed while running it."""
 
-    exit_code = ExitCode.BREACH
-
 
 @dataclass(frozen=True, kw_only=True)
 class SuiteResult:
@@ -84,8 +82,9 @@ def collect_suite() -> list[pytest.Item]:
 
 def _pytest_main(options: Sequence[str], plugin: object) -> int:
     environment = dict(os.environ)
-    # Whatever pytest plugins the user's environment holds, the suite runs alike; ours is named.
+    # Whatever plugins and options the user's environment holds, the suite runs alike; our plugin is named.
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    os.environ.pop("PYTEST_ADDOPTS", None)
     # Hypothesis keeps tables for next time: not among the user's files.
     os.environ.setdefault(
         "HYPOTHESIS_STORAGE_DIRECTORY", str(Path(gettempdir()) / "knouds-harness-hypothesis")

@@ -33,7 +33,7 @@ from knouds_harness.exchange.minting import KeyMint
 from knouds_harness.exchange.pricing import Pricing, resource_named
 from knouds_harness.exchange.profile_check import ProfileCheck
 from knouds_harness.runs.findings import Finding
-from knouds_harness.targets.personas import Persona
+from knouds_harness.targets.personas import Persona, Secret
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Model, Webhook, Workflow
 
@@ -143,7 +143,7 @@ class Tester:
         persona: Persona | None,
         call: Call | None = None,
         *,
-        key: str | None = None,
+        key: Secret | None = None,
         is_throttling_expected: bool = False,
     ) -> Exchange:
         """Send one request and judge the answer by all checks that apply to it.
@@ -258,7 +258,7 @@ class Tester:
         return self.mint.advanced_s if self.mint else 0.0
 
     def _exchange(
-        self, request: Request, *, key: str | None = None, is_throttling_expected: bool = False
+        self, request: Request, *, key: Secret | None = None, is_throttling_expected: bool = False
     ) -> Exchange:
         exchange = self._send_once(request, key)
         if is_throttling_expected:
@@ -268,7 +268,7 @@ class Tester:
             raise Untested("requests that are admitted: one was refused for its rate again and again")
         return exchange
 
-    def _send_once(self, request: Request, key: str | None) -> Exchange:
+    def _send_once(self, request: Request, key: Secret | None) -> Exchange:
         if self.halted_by is not None:
             raise self.halted_by
         place = _place_of(request)
@@ -280,7 +280,7 @@ class Tester:
             self.halted_by = error  # for ever: hypothesis tries again what failed, and must see it fail again
             raise
 
-    def _delivered(self, request: Request, key: str | None) -> Exchange:
+    def _delivered(self, request: Request, key: Secret | None) -> Exchange:
         with self._unless_reserved(request):
             exchange = self._sent(request, key)
         if exchange.is_lost:  # nobody's fault, and it happens once: no connection is used again afterwards
@@ -292,7 +292,7 @@ class Tester:
         self._count_failure(exchange)
         return exchange
 
-    def _sent(self, request: Request, key: str | None = None) -> Exchange:
+    def _sent(self, request: Request, key: Secret | None = None) -> Exchange:
         try:
             return self.client.send(request, key=key)
         except CreditsShort:

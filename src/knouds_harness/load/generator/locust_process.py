@@ -14,7 +14,7 @@ from locust.argument_parser import LocustArgumentParser
 from locust.util.load_locustfile import load_locustfile
 
 from knouds_harness.errors import ExitCode
-from knouds_harness.printable import printable
+from knouds_harness.exchange.redaction import shown
 
 _OF_THE_PLUGIN: Final = "--progress-descriptor"
 """An option that only the plugin adds, and that the command line always gives."""
@@ -42,6 +42,8 @@ def main() -> None:
             )
         _end(message)
 
+    write = sys.stderr.write
+    sys.stderr.write = lambda text: write(shown(text))  # type: ignore[method-assign]
     sys.argv[0] = "knouds-harness load"  # Locust's help names it
     vars(locust.main)["load_locustfile"] = load_or_say_why_not  # Locust has no hook for either
     LocustArgumentParser.error = refuse  # type: ignore[method-assign]
@@ -73,7 +75,7 @@ def _words_of(error: Exception) -> str:
 
 
 def _end(message: str) -> NoReturn:
-    sys.stderr.write(f"error: {printable(message)}\n")
+    sys.stderr.write(f"error: {message}\n")
     sys.exit(ExitCode.USAGE)
 
 

@@ -26,6 +26,7 @@ from knouds_harness.targets.guards import Guard
 from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.profile import Target
 
+_MOST_CREDITS: Final = 1e15
 _PAGE_ROWS: Final = 500
 _MOST_ROWS: Final = 100_000
 _PATIENCE_S: Final = 5.0
@@ -53,7 +54,9 @@ class Rows:
                 continue
             self.ids.add(row_id)
             cost = row.get("creditsCost")
-            amount = round(float(cost), 6) if isinstance(cost, int | float) else -1.0
+            if not isinstance(cost, int | float) or abs(cost) >= _MOST_CREDITS:
+                cost = -1.0
+            amount = round(float(cost), 6)
             for resource in _resources(row):
                 self.costs.setdefault(resource, Counter())[amount] += 1
 

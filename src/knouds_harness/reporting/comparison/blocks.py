@@ -66,10 +66,11 @@ def read_blocks(folder: Path, requests: int) -> Mapping[str, Sequence[Block]]:
         if each.start_unix_s in block_of:
             for name in (each.series[0], ALL):
                 parts[name][block_of[each.start_unix_s]].append(each)
-    return {
+    blocks = {
         name: [_block(by_block[index]) for index in sorted(by_block)]
         for name, by_block in sorted(parts.items())
     }
+    return {name: found for name, found in blocks.items() if any(each.requests for each in found)}
 
 
 def percentile_error(histograms: Sequence[Histogram], percent: float) -> float | None:

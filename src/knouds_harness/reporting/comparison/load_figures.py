@@ -21,7 +21,14 @@ from knouds_harness.reporting.comparison.blocks import (
 )
 from knouds_harness.reporting.comparison.change import Figure
 from knouds_harness.reporting.comparison.tolerances import ERRORS, RATE
-from knouds_harness.runs.load_results import Fingerprint, LoadPlan, LoadResults, OperationLoad, Times
+from knouds_harness.runs.load_results import (
+    ALL_OPERATIONS,
+    Fingerprint,
+    LoadPlan,
+    LoadResults,
+    OperationLoad,
+    Times,
+)
 from knouds_harness.runs.record import RunRecord
 
 LOAD_KIND: Final = "load"
@@ -111,14 +118,14 @@ def _figures(
         if each.requests
     }
     if len(found) > 1:
-        found[ALL] = dict(_of_all(results, total, blocks.get(ALL, ())))
+        found[ALL] = dict(_of_operation(results.total, results.plan, total, blocks.get(ALL, ())))
     return found
 
 
 def _of_operation(
     load: OperationLoad, plan: LoadPlan, total: int, blocks: Sequence[Block]
 ) -> Iterator[tuple[str, Figure]]:
-    if load.per_s > 0:
+    if load.per_s > 0 and load.requests:
         yield RATE, Figure(value=load.per_s, error=_rate_error(load.requests, total, plan))
     yield ERRORS, _error_rate(load.error_rate, load.requests, blocks)
     for percent in PERCENTS:
@@ -126,30 +133,17 @@ def _of_operation(
         for prefix, times in (("", load.response), ("service_", load.service)):
             error = _time_error(blocks, prefix, percent) if blocks else _error_without_blocks(times, percent)
             value = time_ms(times, measure)
+            if value is None and error and load.operation == ALL_OPERATIONS:  # load.json does not say it
+                whole = merged(each.service if prefix else each.response for each in blocks)
+                value = whole.percentile_s(float(percent)) * 1e3
             if error is not None and value:
-                yield f"{prefix}{measure}", Figure(value=value, error=error)
-
-
-def _of_all(results: LoadResults, total: int, blocks: Sequence[Block]) -> Iterator[tuple[str, Figure]]:
-    together = results.total
-    yield RATE, Figure(value=together.per_s, error=_rate_error(total, total, results.plan))
-    yield ERRORS, _error_rate(together.error_rate, total, blocks)
-    for percent in PERCENTS:
-        measure = percentile_measure(percent)
-        for prefix, times in (("", together.response), ("service_", together.service)):
-            error = _time_error(blocks, prefix, percent)
-            if error is not None:
-                value = time_ms(times, measure)
-                if value is None:  # load.json does not say it
-                    whole = merged(each.service if prefix else each.response for each in blocks)
-                    value = whole.percentile_s(float(percent)) * 1e3
                 yield f"{prefix}{measure}", Figure(value=value, error=error)
 
 
 def _rate_error(requests: int, total: int, plan: LoadPlan) -> float:
     """Evenly spaced arrivals are as many as asked for: only the mix of operations is left to chance."""
     is_fixed = plan.model == "open" and plan.spacing == "constant"
-    return math.sqrt((1 - requests / total if is_fixed else 1) / requests)
+    return math.sqrt((max(0.0, 1 - requests / total) if is_fixed else 1) / requests)
 
 
 def _error_rate(rate: float, requests: int, blocks: Sequence[Block]) -> Figure:

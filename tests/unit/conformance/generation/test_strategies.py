@@ -21,24 +21,25 @@ from knouds_harness.conformance.generation.strategies import (
     valid_calls,
 )
 from knouds_harness.contract.document import shipped_document
+from knouds_harness.targets.personas import Secret
 
 KEY = "knouds_live_0aB1cD2eF3gH4iJ5kL6mN7oP8qR9sT0u"
 
 
-@given(key=altered_keys(KEY))
+@given(key=altered_keys(Secret(KEY, "key:full")).map(Secret.reveal))
 def test_altered_key_is_another_key(key):
     """Every alteration changes the key, and leaves something to send."""
     assert key != KEY
     assert key
 
 
-@given(key=unknown_keys())
+@given(key=unknown_keys().map(Secret.reveal))
 def test_unknown_key_has_the_documented_form(key):
     """An unknown key looks like a real one."""
     assert re.fullmatch(r"knouds_live_[A-Za-z0-9]{32,48}", key)
 
 
-@given(key=malformed_keys())
+@given(key=malformed_keys().map(Secret.reveal))
 def test_malformed_key_can_be_sent(key):
     """A malformed key is printable ASCII, so that any HTTP client can put it into a header."""
     assert re.fullmatch(r"[!-~]+", key)

@@ -88,7 +88,7 @@ def finding_of(tmp_path, request=WHOAMI, *, answer=BROKEN, key=None, check=None,
         client.add_persona(
             replace(TARGET.personas["full"], name="minted", secret=Secret("m" * 20, "key:minted"))
         )
-        exchange = client.send(request, key=key)
+        exchange = client.send(request, key=None if key is None else Secret(key, "key:sent"))
         writer.add_exchange(exchange)
         if check is None:
             recorder.judge(exchange, Context(document=DOCUMENT, shapes=ShapeJudge(DOCUMENT)))

@@ -17,6 +17,7 @@ from knouds_harness.contract.operations import Action
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Request
 from knouds_harness.exchange.reproduction.curl import ShellNames, curl
+from knouds_harness.targets.personas import Secret
 
 pytestmark = pytest.mark.skipif(shutil.which("sh") is None, reason="needs a POSIX shell")
 
@@ -27,7 +28,8 @@ FAKE_CURL = """curl() { printf '%s\\0' "$#" "$@"; case "$*" in *'--data-binary @
 def line_for(request: Request, key: str | None = None) -> str:
     transport = httpx.MockTransport(lambda _: httpx.Response(401))
     with Client(target=make_target(), transport=transport) as client:
-        return curl(client.send(request, key=key), ShellNames.of(client.target))
+        sent = None if key is None else Secret(key, "key:sent")
+        return curl(client.send(request, key=sent), ShellNames.of(client.target))
 
 
 def take_apart(line: str) -> tuple[list[str], bytes]:

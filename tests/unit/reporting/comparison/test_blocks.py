@@ -48,6 +48,16 @@ def test_no_error_seen_is_not_no_error_at_all():
     assert few > 10 * many > 0
 
 
+def test_operation_of_which_only_times_of_sending_are_left_has_no_blocks(tmp_path):
+    """A damaged log: nothing says how many requests there were."""
+    folder = load_run(tmp_path, {name: lognormal_seconds(1, seconds=5) for name in ("whoami", "usage")})
+    log = folder / "times.hlog"
+    lines = log.read_text().splitlines(keepends=True)
+    log.write_text("".join(line for line in lines if not ("whoami" in line and "response" in line)))
+
+    assert read_blocks(folder, 1_000).keys() == {"usage", "all"}
+
+
 def test_warm_up_is_in_no_block(tmp_path):
     """Only the last seconds, as many requests as the figures count, are read."""
     slow = [[5_000.0] * 50 for _ in range(5)]

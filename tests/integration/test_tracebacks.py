@@ -1,0 +1,116 @@
+"""Whatever raises, and whoever shows it: no secret is printed, and nothing that a terminal or CI obeys."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from checking import knouds
+from hand_started import write_profile
+from hostile_proxy import replacing, whole
+
+from knouds_harness.errors import ExitCode
+from knouds_sandbox.serving import running_sandbox
+
+OWN_TESTS = """
+import logging
+import warnings
+
+import pytest
+
+def fail(key):
+    local = key
+    print("printed", key)
+    logging.getLogger("own").error("logged %s", key)
+    warnings.warn(f"warned {key}")
+    raise RuntimeError(f"says {key} \\x1b]0;owned\\x07 ##[error]owned ##vso[task.owned]\\n::error::owned")
+
+@pytest.fixture
+def broken(personas):
+    fail(personas[0].secret.reveal())
+
+def test_of_broken_fixture(broken):
+    pass
+
+def test_failing(tester, personas):
+    tester.whoami(personas[0])
+    fail(personas[0].secret.reveal())
+"""
+CRASHING = """
+def pytest_runtest_logreport(report):
+    raise MemoryError("no memory for " + report.nodeid)
+"""
+SHOWS_ALL = ("-l", "--tb=long", "--full-trace", "-rA", "--debug", "--junitxml=j.xml", "--log-cli-level=DEBUG")
+LIMITS = 'credits = 1_000\nconcurrency = 4\nallow = ["read", "write", "run", "cancel"]'
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    """The sound server behind."""
+    with running_sandbox() as running:
+        yield running
+
+
+def own_tests_run(folder, sandbox, *options):
+    (folder / "test_own.py").write_text(OWN_TESTS)
+    (folder / "crashing.py").write_text(CRASHING)
+    profile = write_profile(folder, sandbox)
+    command = [sys.executable, "-m", "pytest", "-p", "knouds_harness.testing", "--target", str(profile)]
+    return subprocess.run(
+        [*command, *options, "test_own.py"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def test_pytest_shows_no_secret_however_much_it_is_to_show(tmp_path, sandbox):
+    """Neither arguments, nor locals, nor what tests print, log and raise."""
+    process = own_tests_run(tmp_path, sandbox, *SHOWS_ALL)
+
+    written = [path for path in tmp_path.rglob("*") if path.is_file() and not path.name.startswith("key-")]
+    shown = [process.stdout, process.stderr, *(path.read_text() for path in written)]
+    assert process.returncode == ExitCode.BREACH
+    for word in ("printed", "logged", "warned", "says"):
+        assert f"{word} {{{{key:" in process.stdout
+    assert [text for text in shown for key in sandbox.keys.values() if key in text] == []
+    assert "local =" not in process.stdout.replace("local = key", "")
+    assert "\x1b" not in process.stdout
+    assert "##[" not in process.stdout
+    assert "##vso[" not in process.stdout
+
+
+def test_crashed_run_is_not_kept(tmp_path, sandbox):
+    """An error in pytest or in a plugin ends the run, and nobody knows what the rest would have shown."""
+    process = own_tests_run(tmp_path, sandbox, "-p", "crashing")
+
+    (record,) = (tmp_path / "reports/runs").glob("*/run.json")
+    ended = json.loads(record.read_text())
+    assert (process.returncode, ended["outcome"], ended["exit_code"]) == (2, "failed", 2)
+
+
+@pytest.mark.parametrize("suffix", ["-é##[error]x", "/../pia-portrait?x=#"])
+def test_slug_that_no_path_holds_is_a_finding(tmp_path, sandbox, suffix):
+    """It is percent-encoded where a request names it."""
+
+    def change(body):
+        document = json.loads(body)
+        return json.dumps({**document, "slug": document["slug"] + suffix}).encode()
+
+    head = b"HTTP/1.1 201 Created\r\nContent-Type: application/json\r\n"
+    with replacing(
+        sandbox.base_url, lambda _, status: whole(change, head=head) if status == 201 else None
+    ) as proxy:
+        profile = write_profile(tmp_path, sandbox, base_url=proxy.base_url, limits=LIMITS)
+        words = ("check", "--quick", "--family", "validation", "--family", "runs", "--target", profile)
+        process = knouds(*words, cwd=tmp_path)
+
+    printed = process.stdout + process.stderr
+    assert process.returncode == ExitCode.BREACH
+    assert "workflows.slug-charset" in printed
+    assert [line for line in printed.splitlines() if ".py:" in line or "Error:" in line] == []
+    assert "##[" not in printed
