@@ -156,8 +156,8 @@ class FindingRecorder:
 
     def judge(self, exchange: Exchange, context: Context) -> None:
         """Write down what all checks claim of an exchange, and what it shows beyond the document."""
-        for check, claims in groupby(judge(exchange, context), key=itemgetter(0)):
-            self.record(check, exchange, (claim for _, claim in claims))
+        for check, made in groupby(judge(exchange, context), key=itemgetter(0)):
+            self.record(check, exchange, (claim for _, claim in made))
         if context.is_delivery:
             return
         self.gatherer.add(exchange)
