@@ -216,6 +216,8 @@ BROKEN_JSON: Final[Mapping[str, Attack]] = {
     "raw control characters in a text": whole(_added(b'"\x01\x1b[2J"')),
     "byte order mark": whole(lambda body: b"\xef\xbb\xbf" + body),
     "nothing": whole(lambda _: b""),
+    "no members": whole(lambda _: b"{}"),
+    "a greeting": whole(lambda _: b"hello"),
     "another type": whole(lambda _: b"7"),
     "chunks of nothing": raw(lambda _: _declared(b"0\r\n\r\n", b"Transfer-Encoding: chunked\r\n")),
     "a redirect to itself": whole(
