@@ -13,7 +13,7 @@ from pydantic_core import from_json
 
 from knouds_harness.content_encoding import UndecodableBody, decoded
 
-MAX_DECODED_BYTES = 16 * 1024 * 1024
+MAX_DECODED_BYTES = 4_000_000
 _NOTHING = object()
 
 
