@@ -74,7 +74,7 @@ class _AnswerKind:
         judged_left: How many of the next ones all checks judge, once those of ``passed_left`` have come.
         passed_left: How many of the next ones pass by their form.
         admitted: Members of bodies that broke nothing that fails a run.
-        last_admitted: The last body with such members, as it was sent.
+        last_admitted: The last of these bodies, as it was sent.
     """
 
     operation: Operation
@@ -86,7 +86,7 @@ class _AnswerKind:
     known: dict[tuple[tuple[bool, ...], bytes], _Form] = field(default_factory=dict)
     judged_left: int = _JUDGED_FIRST
     passed_left: int = 0
-    admitted: set[tuple[str, ...] | None] = field(default_factory=set)
+    admitted: set[tuple[str, ...]] = field(default_factory=set)
     last_admitted: bytes | None = None
 
 
@@ -151,6 +151,7 @@ class Verifier:
         if form is None:
             return self._judge_closely(kind, response)
         form.seen += 1
+        _keep(kind, response.raw_body)
         return None
 
     def take(self) -> Tallies:
@@ -249,8 +250,10 @@ class Verifier:
         if first is None:
             if len(kind.admitted) >= _MOST_FORMS:
                 kind.admitted.clear()
-            kind.admitted.add(_members_of(_body_of(response)))
-            _keep_last(kind, response.raw_body)
+            members = _members_of(_body_of(response))
+            if members is not None:
+                kind.admitted.add(members)
+            _keep(kind, response.raw_body)
         return first
 
     def _remember(self, kind: _AnswerKind, response: Response, facts: frozenset[str]) -> None:
@@ -312,10 +315,7 @@ def _is_admitted(kind: _AnswerKind, response: Response) -> bool:
         members = _members_of(response.json())
     except ValueError:
         return False
-    if members is None or members not in kind.admitted or not response.is_strict_json:
-        return False
-    _keep_last(kind, response.raw_body)
-    return True
+    return members in kind.admitted and response.is_strict_json
 
 
 def _members_of(body: JSON) -> tuple[str, ...] | None:
@@ -326,7 +326,7 @@ def _members_of(body: JSON) -> tuple[str, ...] | None:
     return (status, *body) if type(status) is str else tuple(body)
 
 
-def _keep_last(kind: _AnswerKind, raw_body: bytes) -> None:
+def _keep(kind: _AnswerKind, raw_body: bytes) -> None:
     if len(raw_body) <= _LONGEST_ADMITTED_BYTES:
         kind.last_admitted = raw_body
 
