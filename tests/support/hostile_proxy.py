@@ -216,6 +216,8 @@ BROKEN_JSON: Final[Mapping[str, Attack]] = {
     "raw control characters in a text": whole(_added(b'"\x01\x1b[2J"')),
     "byte order mark": whole(lambda body: b"\xef\xbb\xbf" + body),
     "nothing": whole(lambda _: b""),
+    "no members": whole(lambda _: b"{}"),
+    "a greeting": whole(lambda _: b"hello"),
     "another type": whole(lambda _: b"7"),
     "chunks of nothing": raw(lambda _: _declared(b"0\r\n\r\n", b"Transfer-Encoding: chunked\r\n")),
     "a redirect to itself": whole(
@@ -236,6 +238,10 @@ BROKEN_JSON: Final[Mapping[str, Attack]] = {
     "no content type": whole(bytes, head=b"HTTP/1.1 200 OK\r\n"),
     "a number beyond doubles": whole(lambda _: b'{"rows": 1e400, "total": -1e400, "user": 1e400}'),
     "50,000 members": whole(lambda _: b"{" + b",".join(b'"%d":0' % each for each in range(50_000)) + b"}"),
+    "2,000,000 numbers": whole(lambda _: b'{"rows": [' + b"0," * 1_990_000 + b"0]}"),
+    "3,000,000 brackets, packed": whole(
+        lambda _: gzip.compress(b"[" * 3_000_000), head=_OK + b"Content-Encoding: gzip\r\n"
+    ),
     "300,000 empty lists": whole(lambda _: b"[" + b"[]," * 300_000 + b"[]]"),
     "escape sequences": whole(_texts_replaced(_ESCAPES), head=b"HTTP/1.1 200 \x1b[2J\r\n" + _JSON),
     "markup": whole(_texts_replaced("</script><script>alert(1)</script><!-- `|*[x](javascript:1)")),
@@ -247,6 +253,9 @@ BROKEN_HTTP: Final[Mapping[str, Attack]] = {
     "100 MB": raw(lambda _: _declared(_MEGABYTE * 100, b"Content-Length: 100000000\r\n")),
     "endless chunks": endless(
         _OK + b"Transfer-Encoding: chunked\r\n\r\n", b"f4240\r\n" + _MEGABYTE + b"\r\n"
+    ),
+    "endless chunks of two bytes": endless(
+        _OK + b"Transfer-Encoding: chunked\r\n\r\n", b"2\r\nxy\r\n" * 10_000
     ),
     "cut body": raw(lambda body: _declared(body[:-5], b"Content-Length: %d\r\n" % len(body))),
     "closed after the head": raw(lambda _: _declared(b"", b"Content-Length: 99\r\n")),

@@ -29,6 +29,9 @@ class Said:
         self.content = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.elapsed_ms = elapsed_ms
         self.body = body
+        self.raw_body = self.content
+
+    is_strict_json = False
 
     def json(self) -> Any:
         return json.loads(self.content)

@@ -22,7 +22,8 @@ DELIVERY: Final = "/components/schemas/Delivery"
 
 _URI = "knouds:document"
 _SHOWN = 80
-_MOST_ITEMS = 1_000  # of a list, judged at once: each wrong one costs some 50 KB until all are told
+_MOST_VALUES = 3_000  # of a body, judged at once: each wrong one costs up to 50 KB until all are told
+_MOST_ITEMS, _MOST_NESTED = 1_000, 3  # of a list and of lists in it, where a body has more values
 _MOST_WRONG_PARTS = 3  # of that many items: a fourth has hardly anything new to tell
 
 
@@ -78,7 +79,7 @@ class ShapeJudge:
         response = operation.responses.get(status)
         if response is None or response.schema_pointer is None:
             return frozenset()
-        evaluation = self._validator(response.schema_pointer).evaluate(body)
+        evaluation = self._validator(response.schema_pointer).evaluate(_part(body, 0))  # 10 KB for each value
         # The list alone has what a mismatch drops, and costs five times as much.
         units = evaluation.annotations() if evaluation.valid else evaluation.list()["details"]
         notes = (unit.get("annotations") or unit.get("droppedAnnotations") for unit in units)
@@ -129,16 +130,16 @@ class ShapeJudge:
         return list(found.values())
 
     def _errors(self, pointer: str, value: object) -> Iterator[jsonschema_rs.ValidationError]:
-        """All errors, except in lists so long that the validator's own list of errors would fill the memory.
+        """All errors, but of bodies so large that the validator's own list of errors would fill the memory.
 
-        Their items are judged part by part, until three parts have shown errors. What only whole lists show
-        (``uniqueItems``) is judged as a whole if no part shows anything.
+        Items of their lists are judged part by part, until three parts have shown errors. If no part shows
+        anything, as where only a whole list is wrong (``uniqueItems``), the first error is told.
         """
         validator = self._validator(pointer)
-        longest = _longest_list(value)
-        if longest <= _MOST_ITEMS:
+        if _part(value, 0) is value:
             yield from validator.iter_errors(value)
             return
+        longest = _longest_list(value)
         wrong_parts = 0
         for start in range(0, longest, _MOST_ITEMS):
             errors = [
@@ -151,7 +152,10 @@ class ShapeJudge:
             if wrong_parts == _MOST_WRONG_PARTS:
                 return
         if not wrong_parts:
-            yield from validator.iter_errors(value)
+            try:
+                validator.validate(value)
+            except jsonschema_rs.ValidationError as error:
+                yield error
 
     def _mismatch(self, fact: str, where: str, expected: str, observed: str) -> Mismatch:
         source = self._document.facts[fact].source
@@ -200,13 +204,24 @@ def _longest_list(value: object) -> int:
 
 
 def _part(value: object, start: int) -> object:
-    """The value with a part of each list that is too long to be judged at once."""
+    """The value with a part of each list, if it is too large to be judged at once."""
+    return value if _size(value) <= _MOST_VALUES else _thinned(value, start, _MOST_ITEMS)
+
+
+def _size(value: object) -> int:
+    """How many values it is made of."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + sum(map(_size, inner))
+
+
+def _thinned(value: object, start: int, most: int) -> object:
     if isinstance(value, dict):
-        return {name: _part(member, start) for name, member in value.items()}
+        return {name: _thinned(member, start, most) for name, member in value.items()}
     if not isinstance(value, list):
         return value
-    items = value[start : start + _MOST_ITEMS] if len(value) > _MOST_ITEMS else value
-    return [_part(item, start) for item in items]
+    if len(value) > most:
+        value = value[start : start + most] or value[:most]
+    return [_thinned(item, 0, _MOST_NESTED) for item in value]
 
 
 def _integer(text: str) -> int | str:

@@ -22,6 +22,7 @@ from knouds_harness.contract.operations import Action
 from knouds_harness.errors import TargetUnreachable, UnknownName, UsageError
 from knouds_harness.exchange.created_workflows import WORKFLOWS_PATH, CreatedWorkflows, Removed, workflow_path
 from knouds_harness.exchange.evidence import CONTROL_HEADER, JSON, Exchange, Pairs, Request, parsed_json
+from knouds_harness.exchange.failures import KEPT_BYTES
 from knouds_harness.exchange.pricing import charged_credits, known_credits, was_run
 from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.exchange.transport import Transport, http_transport, text_pairs
@@ -330,7 +331,12 @@ class Client:
         is_lost = failure is not None and self._delivery.is_lost
         redactor = self.redactor
         altered = redactor.altered(key.reveal()) if key else None
-        redacted = redactor.content if failure is None else redactor.cut_content
+        body, left_out = kept(body), b""
+        problem = parsed_json(body)[1] if len(body) > KEPT_BYTES else None
+        if problem is not None:  # so nothing of it is judged but that, and what is left is no JSON either
+            left_out = f"\n... {len(body):,} bytes, {problem}".encode()
+            body = body[:KEPT_BYTES]
+        redacted = redactor.cut_content if failure or left_out else redactor.content
         return Exchange(
             id=f"x{number:05d}",
             request=redactor.request(request, altered),
@@ -338,7 +344,7 @@ class Client:
             sent_headers=redactor.pairs(text_pairs(http_request.headers), altered),
             status=status if failure is None else None,
             headers=redactor.pairs(headers, altered),
-            body=redacted(kept(body), altered),
+            body=redacted(body, altered) + left_out,
             started_at=started_at,
             elapsed_ms=elapsed_ms,
             failure=failure and redactor.text(failure, altered),

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, NoReturn
 
 from knouds_harness.contract.operations import Action
@@ -21,6 +21,10 @@ CONTROL_HEADER = "x-sandbox-token"  # of what mints keys and moves the clock, wh
 MAX_LEVELS = 200
 """So deep JSON may be nested: deeper, neither the judge of shapes nor Python's own functions follow."""
 _TOO_DEEP = f"the body is nested too deeply: over {MAX_LEVELS} levels"
+MAX_VALUES = 100_000
+"""So many values an answer may hold: each takes up to 150 bytes, and thousands where it is judged."""
+_TOO_MANY = f"the body holds over {MAX_VALUES:,} values"
+_LONG_BYTES = 100_000
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -124,8 +128,12 @@ class Exchange:
         code = body.get("code") if isinstance(body, dict) else None
         return code if isinstance(code, str) else None
 
-    @cached_property
+    @property
     def _parsed(self) -> tuple[JSON, str | None]:
+        return self._kept_parsed if len(self.body) <= _LONG_BYTES else _parsed_lately(self.body)
+
+    @cached_property
+    def _kept_parsed(self) -> tuple[JSON, str | None]:
         return parsed_json(self.body)
 
 
@@ -134,8 +142,10 @@ def parsed_json(body: bytes) -> tuple[JSON, str | None]:
 
     Half of a surrogate pair is JSON and no text: it becomes U+FFFD, so that the rest can be judged and kept.
     A number without a fraction is an int, however it is written (4.0 is 4); one beyond all doubles becomes
-    the greatest. What is nested over ``MAX_LEVELS`` deep counts as none.
+    the greatest. What is nested over ``MAX_LEVELS`` deep, or holds over ``MAX_VALUES``, counts as none.
     """
+    if body.count(b",") + body.count(b"[") + body.count(b"{") > MAX_VALUES:
+        return None, _TOO_MANY
     try:
         text = body.decode("utf-8")
         value = json.loads(text, parse_float=_number, parse_constant=_refuse_constant)
@@ -148,6 +158,10 @@ def parsed_json(body: bytes) -> tuple[JSON, str | None]:
         return None, f"the body is not UTF-8 (byte {error.start})"
     except ValueError as error:
         return None, f"the body is not JSON: {error}" if body else "the body is empty"
+
+
+_parsed_lately = lru_cache(maxsize=2)(parsed_json)
+"""Long bodies, of which a run may keep hundreds, take ten times their length once they are parsed."""
 
 
 def is_too_deep(body: bytes, value: JSON) -> bool:

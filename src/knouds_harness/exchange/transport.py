@@ -13,7 +13,14 @@ from knouds_harness.content_encoding import decoded
 from knouds_harness.errors import UsageError
 from knouds_harness.exchange.deadlines import Deadline, DeadlineTransport
 from knouds_harness.exchange.evidence import Pairs
-from knouds_harness.exchange.failures import FAILURES, MAX_BODY_BYTES, BodyTooLong, DeadlinePassed, describe
+from knouds_harness.exchange.failures import (
+    FAILURES,
+    KEPT_BYTES,
+    MAX_BODY_BYTES,
+    BodyTooLong,
+    DeadlinePassed,
+    describe,
+)
 from knouds_harness.targets.http_settings import HttpSettings
 
 # A server that closes idle connections after 5 s, as many do, must not do so just as one is used again.
@@ -63,8 +70,7 @@ class Transport:
         """Send, and read the answer to its end: status, headers, body and, if it did not get there, why."""
         status: int | None = None
         headers: Pairs = ()
-        parts: list[bytes] = []
-        size = 0
+        body = bytearray()
         request.extensions = self._extensions
         if self._is_reuse_unsafe:
             request.headers["connection"] = "close"
@@ -75,16 +81,15 @@ class Transport:
                 try:
                     status, headers = response.status_code, text_pairs(response.headers)
                     for part in stream:  # as sent: the library would decode it without a bound
-                        parts.append(part)
-                        size += len(part)
-                        if size > MAX_BODY_BYTES:
+                        body += part
+                        if len(body) > MAX_BODY_BYTES:
                             raise BodyTooLong
                         if self._deadline.left_s < 0:
                             raise DeadlinePassed
                 finally:
                     response.close()
             encoding = response.headers.get("content-encoding", "")
-            return status, headers, decoded(b"".join(parts), encoding, most_bytes=MAX_BODY_BYTES), None
+            return status, headers, decoded(bytes(body), encoding, most_bytes=MAX_BODY_BYTES), None
         except FAILURES as error:
             if status is not None and isinstance(error, httpx.ReadTimeout):
                 error = DeadlinePassed()
@@ -97,8 +102,7 @@ class Transport:
             answered = f" (HTTP {status})" if status else ""
             # What is compressed may hold a secret that nothing finds in it, so it is no evidence.
             is_plain = not any(name.lower() == "content-encoding" for name, _ in headers)
-            body = b"".join(parts)[:MAX_BODY_BYTES] if is_plain else b""
-            return status, headers, body, f"{failure}{answered}"
+            return status, headers, bytes(body[:KEPT_BYTES]) if is_plain else b"", f"{failure}{answered}"
 
 
 def http_transport(

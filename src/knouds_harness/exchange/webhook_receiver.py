@@ -20,7 +20,11 @@ from knouds_harness.exchange.evidence import JSON, Exchange, Pairs, Request, par
 from knouds_harness.exchange.redaction import Redactor
 
 HOST: Final = "127.0.0.1"
-_MOST_BYTES: Final = 10_000_000
+MOST_BYTES: Final = 1_000_000
+"""Of a delivery; those of this API have a thousand."""
+_MOST_KEPT_BYTES: Final = 32_000_000
+_OVERHEAD_BYTES: Final = 2_000
+_MOST_AT_ONCE: Final = 100
 _IDLE_S: Final = 10.0
 _TAKEN, _REFUSED = 204, 503
 _CHUNK_SIZE = re.compile(rb"[0-9a-fA-F]{1,8}")
@@ -45,6 +49,11 @@ class Delivery:
     body: bytes
     received_at: datetime
     status: int
+
+    @cached_property
+    def size_bytes(self) -> int:
+        """About what it takes to keep it."""
+        return _OVERHEAD_BYTES + len(self.body) + sum(len(name) + len(value) for name, value in self.headers)
 
     @cached_property
     def execution_id(self) -> str | None:
@@ -92,7 +101,11 @@ IsToRefuse = Callable[[Delivery], bool]
 
 
 class Receiver:
-    """Takes deliveries while its context is open."""
+    """Takes deliveries while its context is open.
+
+    Attributes:
+        dropped: How many are not kept any more, the largest first, as too much has come.
+    """
 
     def __init__(self, host: str = HOST, port: int = 0) -> None:
         """Bind the port, and take nothing yet.
@@ -106,7 +119,9 @@ class Receiver:
             UsageError: The address is none of this machine's, or the port may not be used.
         """
         self._arrived = threading.Condition()
+        self.dropped = 0
         self._deliveries: list[Delivery] = []
+        self._kept_bytes = 0
         self._is_to_refuse: IsToRefuse = _nothing
         self._host = host
         self._server = _bound(host, port, _handler(self._take))
@@ -168,7 +183,7 @@ class Receiver:
     def _take(self, path: str, headers: Pairs, body: bytes) -> int:
         with self._arrived:
             delivery = Delivery(
-                number=len(self._deliveries) + 1,
+                number=len(self._deliveries) + self.dropped + 1,
                 path=path,
                 headers=headers,
                 body=body,
@@ -178,6 +193,12 @@ class Receiver:
             if self._is_to_refuse(delivery):
                 delivery = replace(delivery, status=_REFUSED)
             self._deliveries.append(delivery)
+            self._kept_bytes += delivery.size_bytes
+            while self._kept_bytes > _MOST_KEPT_BYTES:
+                largest = max(self._deliveries, key=lambda each: each.size_bytes)
+                self._deliveries.remove(largest)
+                self._kept_bytes -= largest.size_bytes
+                self.dropped += 1
             self._arrived.notify_all()
             return delivery.status
 
@@ -190,6 +211,9 @@ def _bound(host: str, port: int, handler: type[BaseHTTPRequestHandler]) -> Threa
     class Server(ThreadingHTTPServer):
         address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         daemon_threads = True
+
+        def handle_error(self, *_: object) -> None:
+            """Say nothing: whoever sends has hung up."""
 
     try:
         return Server((host, port), handler)
@@ -206,6 +230,8 @@ def _bound(host: str, port: int, handler: type[BaseHTTPRequestHandler]) -> Threa
 
 
 def _handler(take: Callable[[str, Pairs, bytes], int]) -> type[BaseHTTPRequestHandler]:
+    reading = threading.BoundedSemaphore(_MOST_AT_ONCE)
+
     class Handler(BaseHTTPRequestHandler):
         """Hands each POST over; whatever else comes is none of its business."""
 
@@ -213,8 +239,11 @@ def _handler(take: Callable[[str, Pairs, bytes], int]) -> type[BaseHTTPRequestHa
         timeout = _IDLE_S
 
         def do_POST(self) -> None:
-            body = _chunks(self) if self._is_chunked() else self.rfile.read(self._length())
-            status = take(self.path, tuple(self.headers.items()), body)
+            with reading:
+                body = _chunks(self) if self._is_chunked() else self.rfile.read(self._length())
+                status = take(self.path, tuple(self.headers.items()), body)
+            if len(body) >= MOST_BYTES:
+                self.close_connection = True  # the rest is no request
             self.send_response(status)
             self.send_header("content-length", "0")
             self.end_headers()
@@ -227,17 +256,17 @@ def _handler(take: Callable[[str, Pairs, bytes], int]) -> type[BaseHTTPRequestHa
 
         def _length(self) -> int:
             text = self.headers.get("content-length", "0")
-            return min(int(text), _MOST_BYTES) if text.isascii() and text.isdigit() else 0
+            return min(int(text), MOST_BYTES) if text.isascii() and text.isdigit() else 0
 
     return Handler
 
 
 def _chunks(handler: BaseHTTPRequestHandler) -> bytes:
     body = bytearray()
-    while len(body) < _MOST_BYTES:
+    while len(body) < MOST_BYTES:
         size_text = handler.rfile.readline(64).partition(b";")[0].strip()
         size = int(size_text, 16) if _CHUNK_SIZE.fullmatch(size_text) else 0
-        body += handler.rfile.read(min(size, _MOST_BYTES))
+        body += handler.rfile.read(min(size, MOST_BYTES - len(body)))
         handler.rfile.readline(8)
         if size == 0:
             break

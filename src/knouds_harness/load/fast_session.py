@@ -60,6 +60,8 @@ class FastSession(FastHttpSession):
 class FastAnswer(ResponseContextManager):
     """Locust's answer, with what scenarios ask of ours besides."""
 
+    is_strict_json = False  # it replaces what is no UTF-8
+
     def __init__(self, answered: ResponseContextManager) -> None:
         """Stand in for it."""
         meta = answered.request_meta
@@ -67,6 +69,11 @@ class FastAnswer(ResponseContextManager):
         meta["response"] = self
         self.elapsed_ms: float = meta["response_time"]
         self.method: str = meta["request_type"]
+
+    @property
+    def raw_body(self) -> bytes:
+        """The body, decoded."""
+        return self.content or b""
 
     def json(self) -> Any:  # noqa: ANN401 - JSON
         """The body.

@@ -142,6 +142,7 @@ class LoadOptions:
     verified_share: float = option(
         "Check this share of the answers against the contract, all without a number",
         default=0,
+        default_text="a sample",
         flag="--verify",
         type=FiniteRange(0, 1, min_open=True),
         bare_value=1.0,

@@ -75,7 +75,8 @@ class LoadPlan:
         workers: Processes that sent.
         seed: Seed of everything random.
         client: ``knouds`` or ``fast`` (Locust's FastHttpUser).
-        verified_share: The share of answers that was checked against the contract, from 0 to 1.
+        verified_share: The share of answers that was to be checked against the contract, from 0 to 1; 0 for a
+            sample.
         inputs: The file that says what runs were run with, its lines and their order; or empty.
     """
 

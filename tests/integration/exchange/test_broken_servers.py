@@ -15,7 +15,7 @@ from knouds_harness.contract.operations import Action
 from knouds_harness.errors import ExitCode, TargetUnreachable
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Request
-from knouds_harness.exchange.failures import MAX_BODY_BYTES
+from knouds_harness.exchange.failures import KEPT_BYTES
 from knouds_harness.exchange.first_contact import first_contact
 from knouds_harness.targets.personas import Secret
 
@@ -92,7 +92,21 @@ def test_overlong_body_is_cut_off(*, chunked: bool):
     exchange = exchange_with(*parts)
 
     assert str(exchange.failure).startswith("the body is over 4 MB")
-    assert len(exchange.body) == MAX_BODY_BYTES
+    assert len(exchange.body) == KEPT_BYTES
+
+
+@pytest.mark.parametrize(
+    "body", [b"[" * 3_000_000, b"{}" + b" " * 3_000_000 + b"x", b"[%s0]" % (b"0," * 300_000)]
+)
+def test_long_body_that_is_no_json_is_kept_in_part(body):
+    """It is none in part either, and says how long it was: a run keeps hundreds of bodies."""
+    exchange = exchange_with(HEAD, b"Content-Length: %d\r\n\r\n" % len(body), body)
+
+    assert exchange.status == 200
+    assert exchange.failure is None
+    assert exchange.json_or_none() is None
+    assert len(exchange.body) < KEPT_BYTES + 200
+    assert f"{len(body):,} bytes".encode() in exchange.body
 
 
 @pytest.mark.parametrize(("encoding", "encode"), [("gzip", gzip.compress), ("br", brotli.compress)])

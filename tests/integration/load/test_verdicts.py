@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import replace
+
 import pytest
+from hostile_proxy import BROKEN_HTTP, BROKEN_JSON, replacing
 from loading import end_of, load, started_load, wait_until
 from small_profiles import PORTRAIT, PRO, SmallProfile, first_line, scenario_of
 
@@ -135,3 +139,38 @@ def test_run_whose_record_is_removed_never_ends_well(tmp_path, pro):
     assert ended.exit_code not in {ExitCode.KEPT, ExitCode.INTERRUPTED}
     assert "has been removed" in ended.err
     assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize(
+    "more", [(), pytest.param(("--processes", "2"), marks=pytest.mark.nightly)], ids=["alone", "workers"]
+)
+def test_success_that_is_no_documented_json_is_an_error_unasked(tmp_path, pro, sandbox, more):
+    """Each one, between right ones and after so many that most are not judged by all checks."""
+    answers = itertools.count()
+    names = ("no members", "nothing", "a login page", "a greeting", "invalid UTF-8", "gzip bomb")
+    sent: list[str] = []
+
+    def choose(target, status):
+        number = next(answers) if target.startswith("/api/usage") else 0
+        if number < 24 or number % 3:
+            return None
+        sent.append(names[len(sent) % len(names)])
+        return {**BROKEN_JSON, **BROKEN_HTTP}[sent[-1]]
+
+    none = tmp_path / "objectives.toml"
+    none.write_text("", encoding="utf-8")
+    scenario = scenario_of(tmp_path, "    wait_time = constant(0.01)\n    tasks = [list_usage]\n")
+    with replacing(sandbox.base_url, choose) as proxy:
+        pro.sandbox = replace(sandbox, base_url=proxy.base_url)
+        arguments = ("--target", pro.written(), "--users", "2", "--duration", "3s", "--objectives", str(none))
+        loaded = load(tmp_path / "runs", scenario, *arguments, *more, "--quiet")
+
+    (operation,) = loaded.results.operations
+    assert len(sent) > 1
+    assert loaded.exit_code == ExitCode.BREACH
+    assert operation.outcomes["wrong"] > 1
+    assert 0 < operation.outcomes["kept"] <= operation.requests - len(sent)  # connections are lost besides
+    assert first_line(loaded.out).startswith("Contract broken under load")
+    assert {"usage.page-shape", "ground.responses-are-json-objects"} <= {
+        each.code for each in operation.errors
+    }

@@ -267,6 +267,16 @@ def test_flaw_is_found_anywhere_in_a_long_list(place):
     }
 
 
+@pytest.mark.parametrize(("row", "place"), [(0, 0), (0, 99), (50, 99)])
+def test_flaw_is_found_in_lists_of_a_long_list(row, place):
+    rows = [each | {"modelIds": ["gpt-image-2"] * 100} for each in (USAGE["rows"] * 100)[:100]]
+    rows[row]["modelIds"][place] = 7
+
+    found = JUDGE.body_mismatches(OPERATION["listUsage"], 200, USAGE | {"rows": rows})
+
+    assert [mismatch.where for mismatch in found] == ["/rows/*/modelIds/*"]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process its own peak")
 def test_memory_for_wrong_items_is_bounded():
     """The validator makes a list of all errors of what it is given: for these rows it took over 700 MB."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 from urllib.parse import urlsplit
 
 import httpx
@@ -144,3 +145,29 @@ def test_evidence_shows_no_secret(receiver):
 
     assert evidence.request.body == b'{"secret": "{{webhook}}"}'
     assert secret.reveal().encode() in came.body
+
+
+def test_flood_is_bounded_and_drops_the_largest_first(receiver):
+    """Whoever finds the port may send what they like; a delivery of the API is small."""
+    post(receiver.url("/a"), content=b'{"executionId": "e-1"}')
+    for _ in range(50):
+        post(receiver.url("/a"), content=b"x" * 2_000_000)
+
+    kept = receiver.deliveries
+    assert kept[0].execution_id == "e-1"
+    assert sum(len(each.body) for each in kept) < 32_000_000
+    assert receiver.dropped == 51 - len(kept)
+    assert len({each.number for each in kept}) == len(kept)
+
+
+@pytest.mark.parametrize(
+    "data", [b"POST / HTTP/1.1\r\ncontent-length: 99\r\n\r\nx", b"POST /", b"\x16\x03\x01"]
+)
+def test_connection_that_is_reset_prints_nothing(receiver, capsys, data):
+    """In the middle of a delivery."""
+    with socket.create_connection(receiver.address, timeout=TIMEOUT_S) as connection:
+        connection.sendall(data)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    assert post(receiver.url("/a"), content=b"{}").status_code == 204
+    assert "Traceback" not in capsys.readouterr().err

@@ -214,9 +214,9 @@ class Case:
             "slug": request.path_values.get("slug"),
         }
         if self.operation_id == "listUsage":
-            limit, offset = self.query.get("limit", ""), self.query.get("offset")
+            limit, total = self.query.get("limit", ""), self.shown.get("total")
             own["limit"] = int(limit) if _WHOLE.fullmatch(limit) else None
-            own["total"] = None if limit or offset else self.shown.get("total")
+            own["total"] = total if type(total) is int and not self.query else None
         if key is not None:
             own |= {"held": key.capabilities, "tier": key.tier, "role": key.role, "user": key.user}
         return {**own, **self.context.known}

@@ -28,7 +28,7 @@ from knouds_harness.load.client.transport_failures import (
 )
 
 MAX_HEAD_BYTES = 256 * 1024
-MAX_BODY_BYTES = 16 * 1024 * 1024
+MAX_BODY_BYTES = 4_000_000
 _READ_BYTES = _SEND_BYTES = 64 * 1024
 READ, WRITE = 1, 2  # what a loop watches for
 # As a hub knows its own; patched, it is a greenlet's.
@@ -56,7 +56,6 @@ class Connection:
         "_arrived_at",
         "_awaits_head_only",
         "_body",
-        "_body_bytes",
         "_deadline",
         "_failure",
         "_fileno",
@@ -97,8 +96,7 @@ class Connection:
         self._arrived_at = 0.0
         self._head = b""
         self._body = b""
-        self._more_body: list[bytes] = []
-        self._body_bytes = 0
+        self._more_body = bytearray()
         self._interim = 0
         self._status = 0
         self._is_done = True
@@ -155,9 +153,8 @@ class Connection:
             self.close()
         body = self._body
         if self._more_body:
-            body = b"".join([body, *self._more_body])
-            self._more_body = []
-            self._body_bytes = 0
+            body = b"".join((body, self._more_body))
+            self._more_body = bytearray()
         answer.fill(self._status, self._head, self._interim, body)
         answer.arrived_at = self._arrived_at
 
@@ -256,7 +253,7 @@ class Connection:
             self._switch_to_waiting()
         elif not self._body and len(self._head) > MAX_HEAD_BYTES:
             self._end(BadAnswer(f"a head of over {MAX_HEAD_BYTES:,} bytes", may_have_arrived=True))
-        elif self._body_bytes > MAX_BODY_BYTES:
+        elif len(self._more_body) > MAX_BODY_BYTES:
             self._end(BadAnswer(f"a body of over {MAX_BODY_BYTES:,} bytes", may_have_arrived=True))
 
     def _on_end_of_stream(self) -> None:
@@ -290,6 +287,7 @@ class Connection:
 
     def _end(self, failure: TransportFailure) -> None:
         self._failure = failure
+        self._more_body = bytearray()
         self._is_done = True
         self.close()
         self._switch_to_waiting()
@@ -316,8 +314,7 @@ class Connection:
         if self._is_done:
             self._stays_open = False
         elif self._body:
-            self._more_body.append(data)
-            self._body_bytes += len(data)
+            self._more_body += data
         else:
             self._body = data
 

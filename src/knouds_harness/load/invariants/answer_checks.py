@@ -1,12 +1,16 @@
 """Answers under load against the contract, by the checks that judge every exchange.
 
-Most answers are right, and a compiled schema says so in microseconds; only for the others is it asked what is
-wrong. An answer that is byte for byte one that was right needs no second look.
+Every success is looked at: one that is no JSON with members that were judged before goes through all checks.
+So do the first answers of each kind, and a share of the others. Most of these are right, and a compiled
+schema says so in microseconds; only for the rest is it asked what is wrong. An answer that is byte for byte
+one that was right needs no second look.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+import math
+import random
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -21,16 +25,21 @@ from knouds_harness.conformance.judging.findings import finding_of
 from knouds_harness.contract.document import Document
 from knouds_harness.contract.operations import Operation
 from knouds_harness.contract.shapes import ShapeJudge
-from knouds_harness.exchange.evidence import Exchange, Request, is_too_deep, parsed_json
+from knouds_harness.exchange.evidence import JSON, Exchange, Request, is_too_deep, parsed_json
 from knouds_harness.exchange.failures import MAX_BODY_BYTES, TOO_LONG
 from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.load.client.response import Response
 from knouds_harness.load.invariants.tallies import Tallies
 from knouds_harness.targets.waivers import Waiver
 
+_JUDGED_FIRST: Final = 20
+"""So many answers of each operation and status are judged, whatever the share."""
+_JUDGED_TOGETHER: Final = 16
+"""To judge so many in a row costs half as much as to judge scattered ones."""
 _MOST_KNOWN: Final = 64
 _MOST_FORMS: Final = 256
 _LONGEST_KNOWN_BYTES: Final = 65_536
+_LONGEST_ADMITTED_BYTES: Final = 1_000_000
 
 
 class ContractBroken(CatchResponseError):
@@ -63,21 +72,36 @@ class _AnswerKind:
         right_headers: Values of those that were right, and which of them were there.
         forms: By what decides which schemas apply.
         known: Bodies that were right, with which headers.
+        judged_left: How many of the next ones all checks judge, once those of ``passed_left`` have come.
+        passed_left: How many of the next ones pass by their form.
+        admitted: Members of bodies that broke nothing that fails a run.
+        last_admitted: The last of these bodies, as it was sent.
     """
 
     operation: Operation
     status: int
+    is_success: bool
     headers: tuple[str, ...]
     right_headers: dict[tuple[str | None, ...], tuple[bool, ...]] = field(default_factory=dict)
     forms: dict[Hashable, _Form] = field(default_factory=dict)
     known: dict[tuple[tuple[bool, ...], bytes], _Form] = field(default_factory=dict)
+    judged_left: int = _JUDGED_FIRST
+    passed_left: int = 0
+    admitted: set[tuple[str, ...]] = field(default_factory=set)
+    last_admitted: bytes | None = None
 
 
 class Verifier:
     """Judges answers that come to one process."""
 
     def __init__(
-        self, document: Document, *, waivers: Sequence[Waiver] = (), redactor: Redactor | None = None
+        self,
+        document: Document,
+        *,
+        waivers: Sequence[Waiver] = (),
+        redactor: Redactor | None = None,
+        share: float = 1.0,
+        draw: Callable[[], float] = random.random,
     ) -> None:
         """Judge nothing yet.
 
@@ -85,7 +109,11 @@ class Verifier:
             document: Says what is right.
             waivers: What the profile accepts.
             redactor: Knows the secrets of the target, which answers may hold.
+            share: Of answers that all checks judge, whatever form they have.
+            draw: Gives numbers from 0 to 1, by chance.
         """
+        self._share = share
+        self._draw = draw
         self._redactor = redactor or Redactor()
         self._document = document
         self._shapes = ShapeJudge(document)
@@ -93,13 +121,12 @@ class Verifier:
         self._kinds: dict[tuple[str, int], _AnswerKind | None] = {}
         self._tallies = Tallies()
 
-    def judge(self, name: str, response: Response, body: object = None) -> ContractBroken | None:
+    def judge(self, name: str, response: Response) -> ContractBroken | None:
         """Judge an answer.
 
         Args:
             name: What statistics call the request: an operationId, and perhaps more after a space.
             response: The answer.
-            body: Of the answer, if it was parsed already.
 
         Returns:
             What a success is to be counted as; None where it keeps the contract, or is no success.
@@ -107,13 +134,25 @@ class Verifier:
         if not response.status_code:
             return None
         key = name, response.status_code
-        kind = self._kinds[key] if key in self._kinds else self._new_kind(*key)
+        try:
+            kind = self._kinds[key]
+        except KeyError:
+            kind = self._new_kind(*key)
         if kind is None:
             return None
-        form = self._form_if_right(kind, response, body) if 200 <= kind.status < 300 else None
+        if kind.passed_left:
+            kind.passed_left -= 1
+            if not kind.is_success or response.raw_body == kind.last_admitted or _is_admitted(kind, response):
+                return None
+        else:
+            kind.judged_left -= 1
+            if not kind.judged_left:
+                kind.judged_left, kind.passed_left = _JUDGED_TOGETHER, self._gap()
+        form = self._form_if_right(kind, response) if kind.is_success else None
         if form is None:
             return self._judge_closely(kind, response)
         form.seen += 1
+        _keep(kind, response.raw_body)
         return None
 
     def take(self) -> Tallies:
@@ -124,17 +163,25 @@ class Verifier:
         taken, self._tallies = self._tallies, Tallies()
         return taken
 
+    def _gap(self) -> int:
+        """How many answers pass before the next are judged; so many in a row are drawn together."""
+        if self._share >= 1:
+            return 0
+        return _JUDGED_TOGETHER * int(math.log(1 - self._draw()) / math.log1p(-self._share))
+
     def _new_kind(self, name: str, status: int) -> _AnswerKind | None:
         operation = self._document.operation_by_id.get(name.partition(" ")[0])
         kind = None
         if operation is not None:
             documented = operation.responses.get(status)
             headers = ("content-type", *(each.lower() for each in (documented.headers if documented else ())))
-            kind = _AnswerKind(operation=operation, status=status, headers=headers)
+            kind = _AnswerKind(
+                operation=operation, status=status, is_success=200 <= status < 300, headers=headers
+            )
         self._kinds[name, status] = kind
         return kind
 
-    def _form_if_right(self, kind: _AnswerKind, response: Response, body: object) -> _Form | None:
+    def _form_if_right(self, kind: _AnswerKind, response: Response) -> _Form | None:
         """The form of an answer that keeps the contract; None where that is in doubt, or the form is new."""
         present = self._right_headers(kind, response)
         if present is None:
@@ -146,8 +193,7 @@ class Verifier:
         form = kind.known.get((present, content))
         if form is not None:
             return form
-        if body is None:
-            body = parsed_json(content)[0]
+        body = _body_of(response)
         if is_too_deep(content, body):
             return None
         form = kind.forms.get(_form_of(present, body))
@@ -185,7 +231,7 @@ class Verifier:
         claims = list(judge(exchange, context))
         facts = frozenset(claim.fact for _, claim in claims)
         unkept = {claim.fact: (check, claim) for check, claim in claims if not claim.holds}
-        if not unkept and 200 <= kind.status < 300:
+        if not unkept and kind.is_success:
             self._remember(kind, response, facts)
         for fact in facts:
             self._tallies.see(fact, self._says(fact))
@@ -197,7 +243,16 @@ class Verifier:
             self._tallies.break_(fact, self._says(fact), example=example, is_excused=is_excused)
             if first is None and not is_excused:
                 first = ContractBroken(fact, shown)
-        return first if 200 <= kind.status < 300 else None
+        if not kind.is_success:
+            return None
+        if first is None:
+            if len(kind.admitted) >= _MOST_FORMS:
+                kind.admitted.clear()
+            members = _members_of(_body_of(response))
+            if members is not None:
+                kind.admitted.add(members)
+            _keep(kind, response.raw_body)
+        return first
 
     def _remember(self, kind: _AnswerKind, response: Response, facts: frozenset[str]) -> None:
         body = parsed_json(response.content)[0]
@@ -250,6 +305,37 @@ class Verifier:
             elapsed_ms=0.0,
             failure=failure,
         )
+
+
+def _is_admitted(kind: _AnswerKind, response: Response) -> bool:
+    """Whether an answer is a JSON object of a form that was judged before."""
+    try:
+        members = _members_of(response.json())
+    except ValueError:
+        return False
+    return members in kind.admitted and response.is_strict_json
+
+
+def _members_of(body: JSON) -> tuple[str, ...] | None:
+    """The members of an object, and the status, on which those of an execution depend; None for no object."""
+    if type(body) is not dict:
+        return None
+    status = body.get("status")
+    return (status, *body) if type(status) is str else tuple(body)
+
+
+def _keep(kind: _AnswerKind, raw_body: bytes) -> None:
+    if len(raw_body) <= _LONGEST_ADMITTED_BYTES:
+        kind.last_admitted = raw_body
+
+
+def _body_of(response: Response) -> JSON:
+    """The body, read by the letter of JSON; None where it is none."""
+    try:
+        body = response.json()
+        return body if response.is_strict_json else parsed_json(response.content)[0]
+    except ValueError:
+        return None
 
 
 def _form_of(headers: tuple[bool, ...] | None, body: Any) -> Hashable:  # noqa: ANN401 - any JSON

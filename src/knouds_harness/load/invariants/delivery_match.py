@@ -13,11 +13,11 @@ from gevent.pywsgi import WSGIServer
 
 from knouds_harness.errors import UsageError
 from knouds_harness.exchange.signature import HEADER
-from knouds_harness.exchange.webhook_receiver import payload_of
+from knouds_harness.exchange.webhook_receiver import MOST_BYTES, payload_of
 from knouds_harness.load.invariants.invariants import ONE_DELIVERY
 from knouds_harness.load.invariants.tallies import Tallies
 
-_MOST_BYTES: Final = 10_000_000
+_MOST_AT_ONCE: Final = 100
 _MOST_HASHES: Final = 200_000
 _SIGNATURE: Final = f"HTTP_{HEADER.upper().replace('-', '_')}"
 
@@ -105,7 +105,7 @@ class DeliveryServer:
         """
         self.on_post: Callable[[Post], object] | None = None
         self.on_delivery: Callable[[str], object] | None = None
-        self._server = WSGIServer(address, self._answer, log=None, error_log=None)
+        self._server = WSGIServer(address, self._answer, log=None, error_log=None, spawn=_MOST_AT_ONCE)
         try:
             self._server.start()
         except OSError as problem:
@@ -129,7 +129,11 @@ class DeliveryServer:
     def _answer(
         self, environ: Mapping[str, Any], start: Callable[[str, list[tuple[str, str]]], object]
     ) -> Iterable[bytes]:
-        body = environ["wsgi.input"].read(_MOST_BYTES)
+        try:
+            body = environ["wsgi.input"].read(MOST_BYTES)
+        except OSError:  # the sender has hung up, or sends no HTTP
+            start("400 Bad Request", [])
+            return ()
         if self.on_post:
             self.on_post(Post(body=body, signature=environ.get(_SIGNATURE, ""), at_unix_s=time.time()))
         payload = payload_of(body)

@@ -50,3 +50,5 @@ NEEDS: Final[Mapping[InvariantKey, str]] = {
     TRUE_WAIT: "a request that was sent after as long as a 429 before it told to wait",
 }
 """What it takes to see these; the others need nothing that a report would have to name."""
+OF_HISTORIES: Final = {*NEEDS, *NO_FEWER.values(), NEVER_THROTTLED, WINDOWS_APART, SHORT_WAIT}
+"""What only many answers show."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import gevent
@@ -18,7 +18,7 @@ from knouds_harness.load.invariants.aggregation import Aggregation
 from knouds_harness.load.invariants.answer_checks import Verifier
 from knouds_harness.load.invariants.audit import Audit
 from knouds_harness.load.invariants.delivery_match import DeliveryServer
-from knouds_harness.load.invariants.invariants import SLUG_OF_NAME
+from knouds_harness.load.invariants.invariants import OF_HISTORIES
 from knouds_harness.load.invariants.observation_batch import ObservationBatch
 from knouds_harness.load.invariants.observations import SHOWING_STATUS, Observations, hash_of
 from knouds_harness.load.options import LoadOptions
@@ -31,8 +31,8 @@ from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Webhook
 
 _LOOK_EVERY_S: Final = 0.2
-_SLICES_PER_S: Final = 1000
-"""Answers are drawn by the millisecond that they come in: to judge some in a row costs half as much."""
+_SAMPLED_SHARE: Final = 0.01
+"""Of answers that are drawn where no share is asked for."""
 _LIMITED: Final = {*LIMITED_ROUTES, *(f"{each} async" for each in LIMITED_ROUTES)}
 _OBSERVED: Final = {*SHOWING_STATUS, *_LIMITED}
 
@@ -40,9 +40,9 @@ _OBSERVED: Final = {*SHOWING_STATUS, *_LIMITED}
 class LoadVerification:
     """Looks at answers; what workers saw reaches the leading process with their reports.
 
-    The share that is asked for is of answers whose shape is judged. Runs, executions and rate limits are
-    observed whole: a part of them would prove nothing. Without a share nothing is judged, and only the
-    windows of rate limits are kept.
+    Every success is looked at, and a share of the answers is judged by all checks. Where a share is asked
+    for, runs, executions and rate limits are observed whole, as a part of them would prove nothing; else only
+    the windows of rate limits are kept.
 
     Attributes:
         share: The share that is asked for; 0 where verifying is not.
@@ -58,31 +58,28 @@ class LoadVerification:
         process: int,
         is_alone: bool,
         audit: Audit | None = None,
-        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         """Look at nothing yet; where the run is led, take deliveries from now on.
 
         Args:
             options: What is asked for.
             target: Whose waivers count, and where its deliveries arrive.
-            share: Of the answers whose shape is judged.
+            share: Of the answers to judge by all checks; 0 for a sample.
             is_alone: Nobody else uses the accounts meanwhile.
             process: The number of this one, so that each draws for itself.
             audit: Looks at the accounts afterwards; only where the run is led.
-            clock: Seconds, for the drawing of answers.
 
         Raises:
             UsageError: Deliveries cannot be received where the profile says.
         """
         self.share = share
-        self._clock = clock
-        self._slice, self._is_slice_drawn = -1, False
         self._kept = _OBSERVED if share else _LIMITED
-        self._draw = random.Random(f"{options.seed} verify {process}").random
-        self._verifier = (
-            Verifier(shipped_document(), waivers=target.waivers, redactor=Redactor.for_target(target))
-            if share
-            else None
+        self._verifier = Verifier(
+            shipped_document(),
+            waivers=target.waivers,
+            redactor=Redactor.for_target(target),
+            share=share or _SAMPLED_SHARE,
+            draw=random.Random(f"{options.seed} verify {process}").random,
         )
         self._observations = Observations(chance=random.Random(f"{options.seed} history {process}"))
         self._aggregation = Aggregation(
@@ -116,10 +113,9 @@ class LoadVerification:
         if sender is not None and name in self._kept and (self.share or sender.tier in LIMIT_BY_TIER):
             body = _parsed(response) if body is None else body
             self._observations.observe(name, response, sender, body)
-        if self._verifier is not None and self._is_drawn():
-            broken = self._verifier.judge(name, response, body)
-            if broken is not None:
-                response.failure(broken)
+        broken = self._verifier.judge(name, response)
+        if broken is not None:
+            response.failure(broken)
 
     def look_at_create(self, slug: str, *, is_own: bool) -> None:
         """Count a create that was answered with a slug, whatever share is asked for.
@@ -130,17 +126,10 @@ class LoadVerification:
         """
         self._observations.observe_create(slug, is_own=is_own)
 
-    def _is_drawn(self) -> bool:
-        now_slice = int(self._clock() * _SLICES_PER_S)
-        if now_slice != self._slice:
-            self._slice, self._is_slice_drawn = now_slice, self._draw() < self.share
-        return self._is_slice_drawn
-
     def take(self) -> ObservationBatch:
         """What this process saw since the last time."""
         batch = self._observations.take()
-        if self._verifier is not None:
-            batch.tallies.add(self._verifier.take())
+        batch.tallies.add(self._verifier.take())
         return batch
 
     def receive(self, message: Mapping[str, Any]) -> None:
@@ -187,9 +176,9 @@ class LoadVerification:
         """How each invariant fared so far, here and wherever else was reported from."""
         self._aggregation.add(self.take())
         found = self._aggregation.invariants()
-        if self._verifier is not None:
+        if self.share:
             return found
-        return tuple(each for each in found if each.broken and (each.fact, each.says) == SLUG_OF_NAME)
+        return tuple(each for each in found if (each.fact, each.says) not in OF_HISTORIES)
 
     def windows(self) -> tuple[LimitWindow, ...]:
         """The windows of rate limits that answers told of until ``invariants`` was last asked for."""

@@ -12,6 +12,7 @@ import gevent
 from gevent.event import AsyncResult
 
 from knouds_harness.exchange.client import Client
+from knouds_harness.exchange.execution_status import FINAL
 from knouds_harness.exchange.minting import KeyMint
 from knouds_harness.exchange.signature import SignatureRefused, verify
 from knouds_harness.exchange.webhook_receiver import HOST, payload_of
@@ -25,6 +26,7 @@ from knouds_harness.targets.resources import Webhook
 
 _RECEIVE: Final = "webhook:receive"
 _MOST_UNCLAIMED: Final = 10_000
+_LONGEST_ID: Final = 1_000
 _DEADLINE_S: Final = 10.0
 """For deliveries of a sandbox on this machine, which come within milliseconds where it is not busy."""
 
@@ -34,7 +36,7 @@ class Arrival:
     """A delivery that may be believed.
 
     Attributes:
-        status: The final status that it names.
+        status: The final status that it names; empty where it names none.
         at_unix_s: When it came.
     """
 
@@ -79,9 +81,11 @@ class WebhookWaiter:
             return
         payload = payload_of(post.body)
         execution_id = payload.get("executionId") if isinstance(payload, dict) else None
-        if not isinstance(execution_id, str):
+        if not isinstance(execution_id, str) or len(execution_id) > _LONGEST_ID:
             return
-        arrival = Arrival(status=str(payload.get("status")), at_unix_s=post.at_unix_s)
+        status = payload.get("status")
+        is_final = isinstance(status, str) and status in FINAL
+        arrival = Arrival(status=status if is_final else "", at_unix_s=post.at_unix_s)
         if waiter := self._awaited.get(execution_id):
             waiter.set(arrival)
             return

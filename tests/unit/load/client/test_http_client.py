@@ -129,8 +129,8 @@ def test_head_has_no_body_whatever_its_length(length):
 
 
 def test_large_body_in_many_parts_is_whole():
-    """Five megabytes up and down."""
-    body = bytes(range(256)) * 20_000
+    """Almost four megabytes up and down."""
+    body = bytes(range(256)) * 15_000
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
 
     with serving(always(answer)) as server, client_of(server) as client:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+import socket
+import struct
 
-from knouds_harness.load.invariants.delivery_match import DeliveryMatch
+import pytest
+from gevent import sleep
+from gevent.socket import create_connection
+
+from knouds_harness.load.invariants.delivery_match import DeliveryMatch, DeliveryServer
 from knouds_harness.load.invariants.invariants import ONE_DELIVERY
 from knouds_harness.load.invariants.observations import hash_of
 from knouds_harness.load.invariants.tallies import Tallies
@@ -41,3 +46,21 @@ def test_bounded_match_follows_a_share_whole():
 
     assert 0 < tally.seen <= 100
     assert 0 < tally.broken < tally.seen
+
+
+def test_connection_that_is_reset_prints_nothing(capfd):
+    """In the middle of a delivery; the next one is taken."""
+    came: list[bytes] = []
+    with DeliveryServer(("127.0.0.1", 0)) as server:
+        server.on_post = lambda post: came.append(post.body)
+        for length in (9, 2):
+            with create_connection(("127.0.0.1", server.port), timeout=5) as connection:
+                connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n{}" % length)
+                if length == 2:
+                    assert connection.recv(100).startswith(b"HTTP/1.1 204")
+                else:
+                    sleep(0)
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    assert came == [b"{}"]
+    assert "Traceback" not in capfd.readouterr().err

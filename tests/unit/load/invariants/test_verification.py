@@ -1,20 +1,25 @@
-"""Conformance under load in one process: a share of the shapes, all of the observations."""
+"""Conformance under load in one process: a share of the answers by all checks, each success by its form."""
 
 from __future__ import annotations
 
-from itertools import count
+import json
+from typing import Any
 
 import pytest
 from load_answers import Said, persona, ran, throttled
 from load_options import options
 
+from knouds_harness.load.client.response import Response
 from knouds_harness.load.invariants.audit import Audit
-from knouds_harness.load.invariants.invariants import HAS_A_ROW
+from knouds_harness.load.invariants.invariants import HAS_A_ROW, OF_HISTORIES
 from knouds_harness.load.invariants.verification import LoadVerification
 from knouds_harness.targets.profile import Target
 
 ADA = persona("full", user="ada", tier="enterprise")
 PIA = persona("pro", user="pia", tier="pro")
+WHOAMI = {
+    "user": {"id": "usr_1", "email": "ada@example.com", "role": "user", "tier": "pro", "approved": True}
+}
 TARGET = Target(name="here", base_url="http://127.0.0.1:1", personas={"full": ADA})
 
 
@@ -42,53 +47,111 @@ class Caught(Said):
         self.failed = reason
 
 
-def verification(*, share=1.0, audit=None, every_s=0.001):
-    """Of one process, where so much time passes between answers."""
-    clock = ((number + 0.5) * every_s for number in count())
+def verification(*, share=1.0, audit=None):
+    """Of one process."""
     return LoadVerification(
-        options("--seed", "1"),
-        TARGET,
-        share=share,
-        process=0,
-        is_alone=False,
-        audit=audit,
-        clock=lambda: next(clock),
+        options("--seed", "1"), TARGET, share=share, process=0, is_alone=False, audit=audit
     )
 
 
-@pytest.mark.parametrize(("share", "least", "most"), [(0.1, 50, 150), (1.0, 1000, 1000)])
-def test_share_thins_out_shapes_and_not_observations(share, least, most):
+class CaughtAnswer(Response):
+    """As the client keeps it, in its with-block."""
+
+    failed: Any = None
+
+    def failure(self, reason):
+        """As Locust is told."""
+        self.failed = reason
+
+
+def looked_at(one, body, *, count=1, head=b""):
+    """What the last of some answers to whoami counts as: None for a success."""
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    for _ in range(count):
+        answer = CaughtAnswer()
+        answer.url = "http://127.0.0.1:8080/api/whoami"
+        answer.fill(200, b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n%s\r\n" % head, 0, content)
+        one.look("getWhoami", answer, ADA, None)
+    return getattr(answer.failed, "code", answer.failed)
+
+
+@pytest.mark.parametrize(("share", "least", "most"), [(0.1, 800, 1200), (1.0, 10_000, 10_000)])
+def test_share_thins_out_answers_and_not_observations(share, least, most):
     """By chance, so that no pattern of the load is left out."""
     auditor = Auditor()
     one = verification(share=share, audit=auditor)
-    for _ in range(1000):
+    for _ in range(10_000):
         one.look("runWorkflow", ran(), ADA, ran().body)
 
     assert list(one.conclude(at_once=False)) == []
     seen = {each.fact: each.seen for each in one.invariants()}
     assert least <= seen["run.success-shape"] <= most
-    assert auditor.looked_for == seen["usage.run-has-a-row"] == 1000
+    assert auditor.looked_for == seen["usage.run-has-a-row"] == 10_000
 
 
-def test_answers_of_one_millisecond_are_drawn_together():
-    """All of them or none, as judging some in a row costs least; and the share is kept all the same."""
-    one = verification(share=0.1, every_s=0.0001)
-    for _ in range(20_000):
-        one.look("runWorkflow", ran(), ADA, ran().body)
+def test_sample_is_judged_where_nothing_is_asked_for():
+    """The first answers of each kind, and some of the later ones; the history of none."""
+    one = verification(share=0.0)
 
-    seen = {each.fact: each.seen for each in one.invariants()}["run.success-shape"]
-    assert 1500 <= seen <= 2500
-    assert seen % 10 == 0
+    few = looked_at(one, WHOAMI, count=15)
+    shown = {each.fact: (each.seen, each.state) for each in one.invariants()}
+    assert few is None
+    assert shown["whoami.user-object"] == (15, "kept")
+    assert {state for _, state in shown.values()} == {"kept"}
+
+    many = looked_at(one, WHOAMI, count=10_000)
+    shown = {each.fact: (each.seen, each.state) for each in one.invariants()}
+    assert many is None
+    assert 50 < shown["whoami.user-object"][0] < 300
 
 
-def test_windows_of_limits_are_kept_without_verifying_and_nothing_is_judged():
-    """Of accounts that have a limit; whoever did not ask for a verdict gets none."""
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        b"",
+        b"<html><form>",
+        b"hello",
+        b"null",
+        b'{"user": "\xff\xfe"}',
+        b'{"user": NaN}',
+        '{"user": {}}'.encode("utf-16"),
+        b'{"user": ' + b"[" * 300 + b"]" * 300 + b"}",
+        [WHOAMI],
+    ],
+    ids=["{}", "nothing", "HTML", "hello", "null", "no UTF-8", "NaN", "UTF-16", "300 levels", "a list"],
+)
+def test_success_of_no_known_form_is_an_error_each_time_whatever_is_drawn(body):
+    """At first, and between any number of right ones."""
+    one = verification(share=0.0)
+
+    at_first = looked_at(one, body)
+    rights = [looked_at(one, WHOAMI, count=20) for _ in range(3)]
+    later = [looked_at(one, body) for _ in range(50)]
+    gzipped = looked_at(one, body if isinstance(body, bytes) else b"{}", head=b"content-encoding: gzip\r\n")
+
+    assert rights == [None] * 3
+    assert None not in (at_first, *later, gzipped)
+    assert max(each.broken for each in one.invariants()) >= 51
+
+
+def test_success_with_other_members_is_looked_at_and_may_be_right():
+    """Servers may add members; what is only assumed breaks nothing."""
+    one = verification(share=0.0)
+
+    verdicts = [looked_at(one, {**WHOAMI, f"more-{number}": 1}) for number in range(600)]
+
+    assert set(verdicts) == {None}
+
+
+def test_windows_of_limits_are_kept_without_verifying_and_their_history_is_not_judged():
+    """Of accounts that have a limit."""
     one = verification(share=0.0)
     for sender in (ADA, PIA):
         one.look("runWorkflow", ran(99), sender, None)
         one.look("runWorkflow", throttled(3600), sender, None)
 
-    assert one.invariants() == ()
+    assert not {(each.fact, each.says) for each in one.invariants()} & OF_HISTORIES
     (window,) = one.windows()
     assert (window.user, window.admitted, window.throttled, window.longest_wait_s) == ("pia", 1, 1, 3600)
 
@@ -126,13 +189,13 @@ def test_what_a_worker_saw_counts_where_the_run_is_led():
 
 
 def test_create_with_the_slug_of_another_workflow_is_broken_without_verifying():
-    """Whoever asked for no verdict is told of it all the same, and of nothing else."""
+    """Whoever asked for no more than a sample is told of it all the same."""
     one = verification(share=0.0)
     one.look_at_create("harness-0123456789ab-draft", is_own=True)
-    assert one.invariants() == ()
+    assert [each.state for each in one.invariants()] == ["kept"]
 
     one.look_at_create("portrait", is_own=False)
 
-    (found,) = one.invariants()
+    (found,) = (each for each in one.invariants() if each.broken)
     assert (found.fact, found.seen, found.broken) == ("workflows.create-makes-slug-from-name", 2, 1)
     assert "'portrait'" in found.example
