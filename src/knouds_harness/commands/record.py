@@ -108,7 +108,7 @@ def record(
         _require_agreement(plan, session, is_agreed=yes)
         code = _record(plan, session, shelf, console)
         _print_contradictions(contradictions, console)
-        sys.exit(ExitCode.BREACH if contradictions else code)
+    sys.exit(ExitCode.BREACH if contradictions or session.run.left else code)
 
 
 def _print_contradictions(contradictions: Sequence[Contradiction], console: Console) -> None:

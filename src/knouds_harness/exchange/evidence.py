@@ -13,7 +13,9 @@ from functools import cached_property
 from typing import Any, NoReturn
 
 from knouds_harness.contract.operations import Action
+from knouds_harness.contract.tiers import WINDOW_S
 from knouds_harness.exchange.alterations import Alteration
+from knouds_harness.whole_numbers import whole_number
 
 JSON = Any
 Pairs = tuple[tuple[str, str], ...]
@@ -21,6 +23,7 @@ CONTROL_HEADER = "x-sandbox-token"  # of what mints keys and moves the clock, wh
 MAX_LEVELS = 200
 """So deep JSON may be nested: deeper, neither the judge of shapes nor Python's own functions follow."""
 _TOO_DEEP = f"the body is nested too deeply: over {MAX_LEVELS} levels"
+_LONGEST_WAIT_S = 65
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -123,6 +126,12 @@ class Exchange:
         body = self.json_or_none()
         code = body.get("code") if isinstance(body, dict) else None
         return code if isinstance(code, str) else None
+
+    @property
+    def told_wait_s(self) -> int:
+        """How long a 429 asks to wait: at least a second, and little more than a window, whatever it says."""
+        told_s = whole_number(self.header("retry-after"))
+        return WINDOW_S if told_s is None else min(max(told_s, 1), _LONGEST_WAIT_S)
 
     @cached_property
     def _parsed(self) -> tuple[JSON, str | None]:

@@ -14,14 +14,14 @@ import gevent
 from locust import between
 from locust.env import Environment
 from locust.event import Events
-from locust.runners import MasterRunner, WorkerRunner
+from locust.runners import STATE_INIT, MasterRunner, WorkerRunner
 
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.errors import ExitCode, HarnessError, UsageError
-from knouds_harness.load.arrivals.load_shape import LoadShape
 from knouds_harness.load.collection.locust_statistics import use_exact_buckets
 from knouds_harness.load.distributed.messages import STOP
 from knouds_harness.load.generator.load_run import LoadRun
+from knouds_harness.load.generator.run_controller import RunController
 from knouds_harness.load.options import LoadOptions, add_options, read_options
 from knouds_harness.load.workload.input_lines import InputFile, read_input_file, refuse_idle_lines
 from knouds_harness.load.workload.plan import forecast
@@ -67,18 +67,19 @@ def _on_init(environment: Environment, **_: object) -> None:
         environment.process_exit_code = ExitCode.KEPT
         if environment.parsed_options.headless:
             descriptor = run.options.progress_descriptor
-            gevent.signal_handler(signal.SIGTERM, _end_in_order, run.controller.shape, descriptor)
+            gevent.signal_handler(signal.SIGTERM, _end_in_order, run.controller, descriptor)
         run.controller.checkpoint()
         if run.options.started_by:
             _watch_parent(lambda: run.stop("The command that led the run was killed.", ExitCode.INTERRUPTED))
 
 
-def _end_in_order(shape: LoadShape, progress_descriptor: int | None) -> None:
+def _end_in_order(controller: RunController, progress_descriptor: int | None) -> None:
     """End the load as Ctrl-C does; Locust has a handler of its own, but only once a headless run is over."""
-    if shape.runner is None or shape.runner.shape_greenlet is None:
+    runner = controller.shape.runner
+    if runner is None or (runner.shape_greenlet is None and runner.state == STATE_INIT):
         _tell_verdict(progress_descriptor, ExitCode.INTERRUPTED)
         sys.exit(ExitCode.INTERRUPTED)
-    shape.end()
+    controller.end_in_order()
 
 
 def _on_first_start() -> Callable[..., None]:
