@@ -130,7 +130,7 @@ def test_changes_are_an_extra(tmp_path, runs):
     process = history("--measure", "exchanges", cwd=tmp_path, PYTHONPATH=str(tmp_path))
 
     assert process.returncode == 0, process.stderr
-    assert "pip install 'knouds-harness[history]'" in process.stdout
+    assert "pip install ruptures" in process.stdout
 
 
 def test_pruning_asks_first(tmp_path, runs):

@@ -32,9 +32,7 @@ _NAMED: Final = 5
 _WIDTH_IN_A_PIPE: Final = 1000
 _AGE: Final = re.compile(r"(\d{1,5})([wdhm])")
 _UNITS: Final = {"w": "weeks", "d": "days", "h": "hours", "m": "minutes"}
-_NO_CHANGES: Final = (
-    "Changes are not marked: what finds them is not installed (pip install 'knouds-harness[history]')."
-)
+_NO_CHANGES: Final = "Changes are not marked: what finds them is not installed (pip install ruptures)."
 
 
 class Age(click.ParamType[timedelta]):
