@@ -83,6 +83,8 @@ def open_client(
         try:
             yield client
         finally:
-            left = client.remove_left().left
-            if left:
-                warnings.warn(f"left on the target: {', '.join(left)}", stacklevel=3)
+            removed = client.remove_left()
+            if removed.left:
+                warnings.warn(f"left on the target: {', '.join(removed.left)}", stacklevel=3)
+            if removed.was_interrupted:
+                raise KeyboardInterrupt

@@ -88,7 +88,7 @@ def test_updates_at_once_all_take_effect(tester, subjects):
     for _ in range(ROUNDS):
         slug = subjects.make_workflow(owner, description="before")
         before = read(tester, owner, slug)
-        updates = [{"description": "first"}, {"name": "Harness scratch again"}, {"description": "second"}]
+        updates = [{"description": "first"}, {"name": fresh_name("scratch again")}, {"description": "second"}]
         sendings = [to_workflow("updateWorkflow", owner, slug, update) for update in updates]
         sendings += [to_workflow("getWorkflow", owner, slug)] * 2
 

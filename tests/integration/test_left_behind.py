@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
-import subprocess
-import sys
 import time
+from contextlib import contextmanager
 
 import httpx
 import pytest
-from checking import PRINTED_FILE, check_for_record, started
+from checking import PRINTED_FILE, check_for_record, knouds, started
 from hand_started import write_profile
+from hostile_proxy import replacing, whole
 from sampling import sampled
 
 from knouds_harness.errors import ExitCode
@@ -23,8 +24,17 @@ from knouds_sandbox.serving import running_sandbox
 ACCOUNTS = ("full", "business", "pro", "stranger", "admin", "granted", "ines", "otto")
 FACT = "workflows.create-makes-slug-from-name"
 LIMITS = 'credits = 3000\nconcurrency = 8\nallow = ["read", "write", "run", "cancel"]'
-COMMAND = [sys.executable, "-c", "from knouds_harness.commands.cli import main; main()"]
 TIMEOUT_S = 120
+COMMANDS = {
+    "check": ("check", "--family", "workflows", "--examples", "3"),
+    "record": ("record", "--yes", "--folder", "recordings", "--outcome", "*Workflow-*"),
+    "load": ("load", "workflow_crud", "--users", "2", "--duration", "2s"),
+}
+QUICK = {
+    "check": ("check", "--fact", "workflows.move-body"),
+    "record": ("record", "--yes", "--folder", "recordings", "--outcome", "createWorkflow-*"),
+    "load": ("load", "workflow_crud", "--rate", "4", "--duration", "2s"),
+}
 
 
 def workflows_of(sandbox):
@@ -44,23 +54,69 @@ def of_harness(sandbox):
 
 def run(folder, *arguments):
     """Run a command to its end: the exit code, and what it printed."""
-    done = subprocess.run(
-        [*COMMAND, *arguments], cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
-    )
+    done = knouds(*arguments, cwd=folder)
     return done.returncode, done.stdout + done.stderr
+
+
+@contextmanager
+def two_lies(sandbox, slug):
+    """Stands before a sandbox: a create answers this slug, which then shows the name that was sent."""
+    names = []
+
+    def taken(body):
+        names.append(json.loads(body)["name"])
+        return json.dumps({**json.loads(body), "slug": slug}).encode()
+
+    def shown(body):
+        document = json.loads(body)
+        for each in document if isinstance(document, list) else [document]:
+            if each.get("slug") == slug and names:
+                each["name"] = names[-1]
+        return json.dumps(document).encode()
+
+    def choose(target, status):
+        if status == 201 and target == "/api/workflows":
+            return whole(taken, head=b"HTTP/1.1 201 Created\r\nContent-Type: application/json\r\n")
+        return whole(shown) if status == 200 and target.startswith("/api/workflows") else None
+
+    with replacing(sandbox.base_url, choose) as server:
+        yield server
+
+
+class Throttle:
+    """Refuses to delete workflows, so many times."""
+
+    def __init__(self, *, times, wait_s):
+        self.times, self.wait_s = times, wait_s
+
+    def instead(self, method, _):
+        """A 429."""
+        if method != "DELETE" or not self.times:
+            return None
+        self.times -= 1
+        body = json.dumps({"error": "Slow down", "code": "RATE_LIMIT_EXCEEDED", "retryAfter": self.wait_s})
+        head = f"HTTP/1.1 429 Too Many\r\nRetry-After: {self.wait_s}\r\nContent-Type: application/json\r\n"
+        return f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode()
 
 
 def wait_for_creations(folder, process, *, least=3):
     """Return once workflows have been created."""
-    deadline_s = time.monotonic() + TIMEOUT_S
-    while time.monotonic() < deadline_s:
+
+    def are_there():
         ledgers = list(folder.glob(f"reports/runs/*/{LEDGER_FILE}"))
         ledgers += folder.glob(f"reports/runs/.record-*/*/{LEDGER_FILE}")
-        if sum(each.read_text().count('"created"') for each in ledgers) >= least:
-            return
-        assert process.poll() is None, (folder / PRINTED_FILE).read_text()
+        return sum(each.read_text().count('"created"') for each in ledgers) >= least
+
+    wait_until(are_there, process)
+
+
+def wait_until(holds, process):
+    """Return once something holds, while a process runs."""
+    deadline_s = time.monotonic() + TIMEOUT_S
+    while not holds():
+        assert process.poll() is None
+        assert time.monotonic() < deadline_s
         time.sleep(0.02)
-    raise AssertionError((folder / PRINTED_FILE).read_text())
 
 
 @pytest.fixture
@@ -117,6 +173,24 @@ def test_load_touches_no_workflow_that_it_cannot_prove_to_be_its_own(lying_sandb
     assert workflows_of(lying_sandbox) == before
     assert f"{FACT} was broken" in " ".join(printed.split())
     assert exit_code == ExitCode.BREACH
+
+
+@pytest.mark.parametrize("slug", sampled(["work-of-my-own", "sunset-clip"], every=2))
+@pytest.mark.parametrize("command", sampled(["record", "check", "load"], every=3))
+def test_two_lies_together_cost_no_workflow(sandbox, tmp_path, command, slug):
+    """What a create answers is not ours, though it shows the name that was sent, if it was there before."""
+    headers = {"x-api-key": sandbox.keys["full"]}
+    httpx.post(f"{sandbox.base_url}/api/workflows", json={"name": "Work of my own"}, headers=headers)
+    before = workflows_of(sandbox)
+
+    with two_lies(sandbox, slug) as server:
+        profile = write_profile(tmp_path, sandbox, base_url=server.base_url, limits=LIMITS)
+        exit_code, printed = run(tmp_path, *COMMANDS[command], "--target", str(profile))
+
+    after = workflows_of(sandbox)
+    assert slug in before
+    assert {each: after.get(each) for each in before} == before, printed
+    assert exit_code == ExitCode.BREACH, printed
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda each: each.name)
@@ -192,6 +266,43 @@ def test_a_create_without_an_answer_is_found_by_its_name(sandbox, profile_of, tm
         "harness-0123456789ab-draft-copied-by-a-user",
         "harness-of-somebody-else",
     ]
+
+
+@pytest.mark.parametrize("command", sampled(["check", "record", "load"], every=3))
+def test_a_target_that_throttles_deletions_is_waited_for(sandbox, tmp_path, command):
+    """Until all is deleted: waits that the run no longer needs are not those of cleaning up."""
+    throttle = Throttle(times=10 if command == "load" else 2, wait_s=1)  # load sends 8 itself
+
+    with replacing(sandbox.base_url, instead=throttle.instead) as server:
+        profile = write_profile(tmp_path, sandbox, base_url=server.base_url, limits=LIMITS)
+        _, printed = run(tmp_path, *QUICK[command], "--target", str(profile))
+
+    assert "deleting it was answered 429: waiting 1 s" in printed
+    assert throttle.times == 0
+    assert of_harness(sandbox) == []
+
+
+@pytest.mark.parametrize("command", sampled(["check", "record", "load"], every=3))
+def test_what_cannot_be_deleted_is_said_with_the_command_that_will(sandbox, tmp_path, command):
+    """Ctrl-C ends the wait: the exit code is not 0, and the command deletes what is left."""
+    throttle = Throttle(times=1000, wait_s=60)
+    with replacing(sandbox.base_url, instead=throttle.instead) as server:
+        profile = write_profile(tmp_path, sandbox, base_url=server.base_url, limits=LIMITS)
+        with started(tmp_path, *QUICK[command], "--target", str(profile)) as process:
+            wait_until(lambda: "waiting 60 s" in (tmp_path / PRINTED_FILE).read_text(), process)
+            process.send_signal(signal.SIGINT)
+            exit_code = process.wait(TIMEOUT_S)
+        printed, left = (tmp_path / PRINTED_FILE).read_text(), of_harness(sandbox)
+        throttle.times = 0
+        (cleanup,) = set(re.findall(r"knouds-harness (cleanup \S+) tries again", printed))
+        cleaned = run(tmp_path, *cleanup.split())
+
+    assert left
+    assert all(slug in printed for slug in left)
+    assert "deleting it was answered 429" in printed
+    assert exit_code == ExitCode.BREACH
+    assert cleaned[0] == ExitCode.KEPT
+    assert of_harness(sandbox) == []
 
 
 def test_cleanup_of_a_sandbox_that_is_gone_says_so(tmp_path):

@@ -50,11 +50,16 @@ def corrupting(base_url: str, path: str | None, attack: Attack) -> Iterator[RawS
 
 @contextmanager
 def replacing(
-    base_url: str, choose: Callable[[str, int], Attack | None], context: ssl.SSLContext | None = None
+    base_url: str,
+    choose: Callable[[str, int], Attack | None] = lambda *_: None,
+    context: ssl.SSLContext | None = None,
+    *,
+    instead: Callable[[str, str], bytes | None] = lambda *_: None,
 ) -> Iterator[RawServer]:
     """Stand before a server, over TLS with a context; an answer for which there is an attack becomes that.
 
-    ``choose`` is given its path with the query, and its status.
+    ``choose`` is given its path with the query, and its status. ``instead`` is given the method and the path
+    of a request, and may answer in the server's place.
     """
     upstream = urlsplit(base_url)
 
@@ -63,6 +68,9 @@ def replacing(
             head, _, body = request.partition(b"\r\n\r\n")
             first, *lines = head.decode("latin-1").split("\r\n")
             method, target, _ = first.split(" ")
+            if (own := instead(method, target)) is not None:
+                connection.sendall(own)
+                continue
             to_server = http.client.HTTPConnection(str(upstream.hostname), upstream.port, timeout=30)
             try:
                 to_server.putrequest(method, target, skip_accept_encoding=True)

@@ -49,6 +49,14 @@ def test_actions_are_pinned_by_commit(path):
     assert [each for each in used if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v[\d.]+", each)] == []
 
 
+@pytest.mark.parametrize("path", [*PIPELINES, COMPONENT, ROOT / "action.yml"], ids=lambda path: path.name)
+def test_what_is_installed_has_an_address(path):
+    """Of the harness's own repository: a name could be anybody's, and ``.`` is the user's own project."""
+    installed = re.findall(r"pip\"? install (?:--quiet )?(.*)", path.read_text(encoding="utf-8"))
+
+    assert installed in (['"$HARNESS"'], ['"$[[ inputs.harness ]]"'], ['"$GITHUB_ACTION_PATH"'])
+
+
 def test_component_uses_the_inputs_that_it_declares():
     spec, job = yaml.safe_load_all(COMPONENT.read_text(encoding="utf-8"))
 

@@ -12,8 +12,9 @@ import click
 from knouds_harness.commands.folder_options import runs_folder_option
 from knouds_harness.errors import ExitCode, HarnessError, UsageError
 from knouds_harness.exchange.client import Client
-from knouds_harness.exchange.created_workflows import LEDGER_FILE, CreatedWorkflows, Removed
+from knouds_harness.exchange.created_workflows import LEDGER_FILE, CreatedWorkflows
 from knouds_harness.exchange.first_contact import first_contact
+from knouds_harness.exchange.workflow_removal import Removed
 from knouds_harness.printable import printable
 from knouds_harness.targets.builtin import SANDBOX
 from knouds_harness.targets.guards import Guard
@@ -41,7 +42,13 @@ def cleanup(
     codes = []
     for path in _ledgers(run or runs_folder):
         seen = CreatedWorkflows.read(path, is_kept=False)
-        if seen.is_done or (run is None and _is_running(path, seen.header.get("pid"))):
+        if seen.is_done:
+            continue
+        if run is None and _is_running(pid := seen.header.get("pid")):
+            click.echo(
+                f"{path.parent}: skipped, as process {pid} still runs. Name the run to clean up all the same."
+            )
+            codes.append(ExitCode.BREACH)
             continue
         try:
             code = _clean(path, seen.header, target_name=target, is_dry=dry_run, yes=yes_production)
@@ -61,8 +68,8 @@ def _ledgers(folder: Path) -> list[Path]:
     return sorted(path for depth in ("", "*/", "*/*/") for path in folder.glob(f"{depth}{LEDGER_FILE}"))
 
 
-def _is_running(path: Path, pid: object) -> bool:
-    """Whether the process of a run still lives, which then cleans up itself."""
+def _is_running(pid: object) -> bool:
+    """Whether the process of a run still lives, which then cleans up itself; a zombie does not."""
     if not isinstance(pid, int):
         return False
     try:
@@ -70,9 +77,12 @@ def _is_running(path: Path, pid: object) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:  # somebody else's
-        pass
-    click.echo(f"{path.parent}: skipped, as process {pid} still runs. Name the run to clean up all the same.")
-    return True
+        return True
+    try:
+        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
+    except OSError:  # no Linux
+        return True
+    return state not in (b"Z", b"X")
 
 
 def _clean(
@@ -91,6 +101,8 @@ def _clean(
         first_contact(client)
         removed = client.remove_left(is_dry=is_dry)
     _print(run, removed, created.disputed, verb="would delete" if is_dry else "deleted")
+    if removed.was_interrupted:
+        raise KeyboardInterrupt
     return ExitCode.BREACH if removed.left else ExitCode.KEPT
 
 

@@ -25,7 +25,7 @@ COMMANDS: Final = {
     "report": "Render the reports of a run again.",
     "compare": "Compare runs: what changed, and how sure that is.",
     "history": "List runs, plot a measure over them, delete old runs.",
-    "replay": "Send the requests of each finding that fails the run again, and report whether it still occurs.",
+    "replay": "Send again what findings rest on, and report whether they still occur.",
     "init": "Write the profile of your own server.",
     "doctor": "Check a profile: what can be tested, what is missing, what it costs.",
     "selftest": "Check whether this machine can generate load accurately.",

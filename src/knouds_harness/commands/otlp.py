@@ -102,7 +102,7 @@ def _sender(endpoint: str, attributes: dict[str, str]) -> Callable[[Iterable[Met
         from opentelemetry.sdk.util.instrumentation import InstrumentationScope  # noqa: PLC0415
     except ImportError as error:
         says = "--otlp-endpoint: what sends figures is not installed"
-        raise UsageError(f"{says}\n  pip install 'knouds-harness[otlp]'") from error
+        raise UsageError(f"{says}\n  pip install opentelemetry-exporter-otlp-proto-http") from error
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # the warning is ours
     session = requests.Session()
     session.trust_env = False  # as for the target: no proxy of the environment, no .netrc

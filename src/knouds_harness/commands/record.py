@@ -112,7 +112,7 @@ def record(
         if plan.impossible and not active_keys(session.run.target):
             _print(console, "No key of the profile works: nothing that needs one can be recorded.")
             code = code or ExitCode.USAGE
-        sys.exit(ExitCode.BREACH if contradictions else code)
+    sys.exit(ExitCode.BREACH if contradictions or session.run.left else code)
 
 
 def _print_contradictions(contradictions: Sequence[Contradiction], console: Console) -> None:

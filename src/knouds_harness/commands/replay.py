@@ -38,7 +38,7 @@ def replay(
     every_finding: bool,
     **asked: object,
 ) -> None:
-    """Send the requests of each finding that fails the run again, and report whether it still occurs.
+    """Send again what findings rest on, and report whether they still occur.
 
     RUN is a folder under reports/runs/; FINGERPRINT names one of its findings, which may be any.
     """

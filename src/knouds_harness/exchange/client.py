@@ -20,12 +20,18 @@ import httpx
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import TargetUnreachable, UnknownName, UsageError
-from knouds_harness.exchange.created_workflows import WORKFLOWS_PATH, CreatedWorkflows, Removed, workflow_path
+from knouds_harness.exchange.created_workflows import (
+    WORKFLOWS_PATH,
+    CreatedWorkflows,
+    is_creation,
+    workflow_path,
+)
 from knouds_harness.exchange.evidence import CONTROL_HEADER, JSON, Exchange, Pairs, Request, parsed_json
 from knouds_harness.exchange.failures import KEPT_BYTES
 from knouds_harness.exchange.pricing import charged_credits, known_credits, was_run
 from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.exchange.transport import Transport, http_transport, text_pairs
+from knouds_harness.exchange.workflow_removal import MOST_WAIT_S, Removed, WorkflowRemoval
 from knouds_harness.targets.guards import Guard
 from knouds_harness.targets.personas import Persona, Secret
 from knouds_harness.targets.profile import Target
@@ -101,6 +107,8 @@ class Client:
         self.while_waiting = while_waiting
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
+        self._listing = threading.Lock()
+        self._asked_for_list: set[str] = set()
         self._personas = dict(target.personas)
         self.estimates: dict[str, float] = {}
         """What the server was heard to say that a run costs, by slug of the workflow."""
@@ -177,6 +185,8 @@ class Client:
         if known:
             request = replace(request, cost_credits=max(request.cost_credits, known))
         sender = self._personas.get(request.persona or "")
+        if is_creation(request.method, request.path):
+            self.list_existing()
         creation = self.created.admit(
             request.method,
             request.path,
@@ -212,26 +222,62 @@ class Client:
             )
         return exchange
 
+    def list_existing(self) -> None:
+        """List what each account has, once, before anything is created: nothing of that is ever changed.
+
+        Where no key of an account may read, only the token in its slug proves that a workflow is ours.
+        """
+        readers = self._readers()
+        if readers.keys() <= self._asked_for_list:
+            return
+        with self.while_waiting():
+            self._listing.acquire()
+        try:
+            for user in readers.keys() - self._asked_for_list:
+                exchange = self._send_to_workflow("listWorkflows", readers[user], None)
+                summaries = exchange.json_or_none()
+                if exchange.status == HTTPStatus.OK and isinstance(summaries, list):
+                    self.created.note_listed(user, summaries)
+                self._asked_for_list.add(user)
+        finally:
+            self._listing.release()
+
+    def _readers(self) -> dict[str, Persona]:
+        """A key of each account that may read workflows."""
+        if Action.READ not in self.target.limits.allow:
+            return {}
+        return {each.user: each for each in self._personas.values() if each.is_able("workflow:read")}
+
     def _as_read(self, slug: str, *, user: str | None) -> JSON:
         """A workflow as a key of this account reads it; None where none may."""
-        readers = [
-            each for each in self._personas.values() if each.user == user and each.is_able("workflow:read")
-        ]
-        if not readers or Action.READ not in self.target.limits.allow:
+        reader = self._readers().get(user or "")
+        if reader is None:
             return None
-        exchange = self._send_to_workflow("getWorkflow", readers[0], slug)
+        exchange = self._send_to_workflow("getWorkflow", reader, slug)
         return exchange.json_or_none() if exchange.status == HTTPStatus.OK else None
 
-    def remove_left(self, *, is_dry: bool = False) -> Removed:
-        """Delete what is left of the workflows that were created.
+    def remove_left(
+        self,
+        *,
+        is_dry: bool = False,
+        most_wait_s: float = MOST_WAIT_S,
+        wait: Callable[[float], object] = time.sleep,
+    ) -> Removed:
+        """Delete what is left of the workflows that were created; of the rest say why it stays.
 
         Args:
             is_dry: Delete nothing, and say what would be deleted.
-
-        Raises:
-            GuardStop: The profile does not allow that.
+            most_wait_s: How long to wait in all where the target throttles.
+            wait: Lets so many seconds pass; Ctrl-C ends it, and with it the removal.
         """
-        return self.created.remove_left(self._personas.values(), self._send_to_workflow, is_dry=is_dry)
+        return WorkflowRemoval(
+            created=self.created,
+            personas=self._personas.values(),
+            send=self._send_to_workflow,
+            is_dry=is_dry,
+            most_wait_s=most_wait_s,
+            wait=wait,
+        ).run()
 
     def _send_to_workflow(self, operation_id: str, persona: Persona, slug: str | None) -> Exchange:
         """List, read or delete."""

@@ -1,7 +1,9 @@
 """The workflows that a run creates: written down before they are asked for, and what proves that one is ours.
 
 Each has a name with a token that nobody else uses. A workflow is ours if its slug has the token of the name
-that was sent, or if reading it back shows exactly that name. Nothing else is ever changed or deleted.
+that was sent, or if it is shown with exactly that name and its account's list did not have it before the run
+created anything. What the profile names, or was listed before, is never ours. Nothing else is ever changed or
+deleted.
 """
 
 from __future__ import annotations
@@ -23,7 +25,6 @@ from knouds_harness.exchange.effectless_requests import NO_SUCH_WORKFLOW
 from knouds_harness.exchange.evidence import JSON, Exchange, parsed_json
 from knouds_harness.exchange.workflow_names import NameMark, name_with
 from knouds_harness.file_content import file_content
-from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.profile import Target
 
 LEDGER_FILE: Final = "created.jsonl"
@@ -32,7 +33,10 @@ _ONE: Final = re.compile(rf"{WORKFLOWS_PATH}/([^/]+?)(?:/move)?/?")
 _SLUG: Final = re.compile(r"[a-z0-9-]+")
 _OPEN, _NONE, _OURS, _DISPUTED, _DELETED = "sending", "not created", "created", "disputed", "deleted"
 
-_Send = Callable[[str, Persona, str | None], Exchange]
+
+def is_creation(method: str, path: str) -> bool:
+    """Whether a request asks for a workflow to be created."""
+    return method == "POST" and path.rstrip("/") == WORKFLOWS_PATH
 
 
 def workflow_path(slug: str) -> str:
@@ -67,19 +71,6 @@ class Creation:
     state: str = _OPEN
 
 
-@dataclass(frozen=True, kw_only=True)
-class Removed:
-    """What became of workflows that were left.
-
-    Attributes:
-        deleted: Slugs.
-        left: Each with the reason, in words.
-    """
-
-    deleted: tuple[str, ...] = ()
-    left: tuple[str, ...] = ()
-
-
 @dataclass(kw_only=True)
 class CreatedWorkflows:
     """What one run creates on its target; threads may share it.
@@ -88,12 +79,16 @@ class CreatedWorkflows:
         target: Whose workflows stay as they are.
         write: Appends a line to the ledger before it returns.
         is_done: Nothing is left to delete, as far as anybody can tell.
+        listed: The slugs that each account had before anything was created.
+        accounts: Those that anything was created for; None for any of the profile's.
     """
 
     target: Target
     write: Callable[[bytes], object] = lambda _: None
     is_done: bool = True
     header: dict[str, Any] = field(default_factory=dict)
+    listed: dict[str, frozenset[str]] = field(default_factory=dict)
+    accounts: set[str | None] = field(default_factory=set)
     _creations: dict[int, Creation] = field(default_factory=dict)
     _ours: set[str] = field(default_factory=set)
     _shown: dict[str, dict[str, JSON]] = field(default_factory=dict)
@@ -152,12 +147,23 @@ class CreatedWorkflows:
             NotCreatedHere: It would change or delete a workflow that is not proven to be ours.
             RunRecordError: The ledger cannot be written.
         """
-        if method == "POST" and path.rstrip("/") == WORKFLOWS_PATH:
-            return self._announce(NameMark.of(body), persona=persona, user=user)
+        mark = NameMark.of(body)
+        if is_creation(method, path):
+            return self._announce(mark, persona=persona, user=user)
         slug = written_slug(method, path)
         if slug is not None and not self.may_write(slug) and not self._repeats(slug, method, body):
             raise NotCreatedHere(f"{method} {path}: this run cannot prove that it created the workflow")
+        if slug in self._ours and mark.member == "name":  # by which it is found if its slug changes too
+            self._become(self._announce(mark, persona=persona, user=user), _NONE, None)
         return None
+
+    def note_listed(self, user: str, summaries: JSON) -> None:
+        """Take the list of an account before anything is created there; nothing in it is ever ours."""
+        slugs = {_slug_in(each) for each in summaries} if isinstance(summaries, list) else set()
+        with self._lock:
+            self.listed[user] = frozenset(slugs - self._ours - {""})
+            if self.header:
+                self._write_listed(user)
 
     def announce_all(self, token: str) -> None:
         """Write down that workflows will be created whose names begin with this token."""
@@ -169,7 +175,23 @@ class CreatedWorkflows:
         """Whether a workflow is proven to be ours, or nobody's: a slug of this form is no workflow's."""
         if slug in self._ours or slug == NO_SUCH_WORKFLOW:
             return True
-        return not (_SLUG.fullmatch(slug) or slug in self.target.workflows or slug in self.disputed)
+        return not (_SLUG.fullmatch(slug) or self._is_protected(slug) or slug in self.disputed)
+
+    def _is_protected(self, slug: str) -> bool:
+        """Whether it was there before."""
+        return slug in self.target.workflows or any(slug in slugs for slugs in self.listed.values())
+
+    def _is_proven(self, slug: str, mark: NameMark, user: str | None, shown: Callable[[], JSON]) -> bool:
+        """Whether a slug is that of a workflow which was made of what was sent."""
+        if self._is_protected(slug):
+            return False
+        if mark.token and mark.token in slug.lower():
+            return True
+        return user in self.listed and bool(mark.member) and mark.is_shown_by(shown())
+
+    def _is_shown(self, slug: str, mark: NameMark, user: str | None, summary: JSON) -> bool:
+        """Whether a line of a list shows what was sent, and proves that it is ours."""
+        return mark.is_shown_by(summary) and self._is_proven(slug, mark, user, lambda: summary)
 
     def _announce(self, mark: NameMark, *, persona: str | None, user: str | None) -> Creation:
         with self._lock:
@@ -183,7 +205,10 @@ class CreatedWorkflows:
                     "pid": os.getpid(),
                 }
                 self._write(self.header)
+                for each in self.listed:
+                    self._write_listed(each)
             self._creations[creation.number] = creation
+            self.accounts.add(user)
             self.is_done = False
             event = {"event": _OPEN, "number": creation.number, "persona": persona, "user": user}
             self._write({**event, **asdict(mark)})
@@ -208,7 +233,7 @@ class CreatedWorkflows:
         status: int | None,
         answered: JSON,
         *,
-        read_back: Callable[[str], JSON],
+        read_back: Callable[[str], JSON] = lambda _: None,
     ) -> None:
         """Take the answer to a creation: whose the slug is that it names.
 
@@ -216,15 +241,13 @@ class CreatedWorkflows:
             creation: Which.
             status: Of the answer; None where none came.
             answered: Its body.
-            read_back: Reads a workflow, where the slug alone proves nothing; None where that is refused.
+            read_back: Reads a workflow, where the slug alone proves nothing; None where that is not possible.
         """
         slug = answered.get("slug") if isinstance(answered, dict) else None
         if status is not None and 400 <= status < 500:
             self._become(creation, _NONE, creation.slug, status=status)
         elif status is not None and status < 300 and isinstance(slug, str) and slug:
-            is_ours = bool(creation.mark.token) and creation.mark.token in slug.lower()
-            if not is_ours and creation.mark.member:
-                is_ours = creation.mark.is_shown_by(read_back(slug))
+            is_ours = self._is_proven(slug, creation.mark, creation.user, lambda: read_back(slug))
             self._become(creation, _OURS if is_ours else _DISPUTED, slug)
 
     def found(self, name: str, summaries: JSON) -> str | None:
@@ -233,8 +256,8 @@ class CreatedWorkflows:
         if creation is None or not isinstance(summaries, list):
             return None
         shown = [each for each in summaries if creation.mark.is_shown_by(each)]
-        slug = shown[0].get("slug") if len(shown) == 1 else None
-        if not isinstance(slug, str):
+        slug = _slug_in(shown[0]) if len(shown) == 1 else ""
+        if not slug or not self._is_shown(slug, creation.mark, creation.user, shown[0]):
             return None
         self._become(creation, _OURS, slug)
         return slug
@@ -278,26 +301,31 @@ class CreatedWorkflows:
 
     # --- in the end
 
-    def remove_left(self, personas: Collection[Persona], send: _Send, *, is_dry: bool = False) -> Removed:
-        """Delete what is left of what was created: by slug, and by name where no answer gave one.
+    @property
+    def ours(self) -> list[Creation]:
+        """What is left to delete, of what is known by its slug."""
+        return [each for each in self._creations.values() if each.state == _OURS]
 
-        Args:
-            personas: Whose keys may be used.
-            send: Sends an operation with a key to a slug, or to no slug.
-            is_dry: Delete nothing, and say what would be deleted.
-        """
-        deleted, left = self._delete_ours(personas, send, is_dry=is_dry)
-        if self._find_by_name(personas, send):
-            more = self._delete_ours(personas, send, is_dry=is_dry)
-            deleted, left = list(dict.fromkeys(deleted + more[0])), more[1]
-        left += [
-            f'"{each.mark.text}" of account {each.user or "unknown"}: no key can tell whether it is there'
-            for each in self._creations.values()
-            if each.state == _OPEN and each.mark.text
-        ]
-        if not is_dry:
-            self.finish(left=len(left))
-        return Removed(deleted=tuple(deleted), left=tuple(left))
+    @property
+    def unsettled(self) -> list[Creation]:
+        """Requests of which nobody knows whether they created something."""
+        return [each for each in self._creations.values() if each.state == _OPEN and each.mark.text]
+
+    def settle_by_list(self, user: str, persona: str, summaries: Collection[JSON]) -> None:
+        """Take the list of an account: what it shows that is ours is to be deleted, be it once more."""
+        known = {each.slug for each in self.ours}
+        marks = [each.mark for each in self._creations.values() if each.user in (user, None)]
+        for shown in summaries:
+            slug = _slug_in(shown)
+            is_shown = any(self._is_shown(slug, each, user, shown) for each in marks)
+            if slug and slug not in known and (is_shown or slug in self._ours):
+                found = Creation(number=next(self._numbers), persona=persona, user=user)
+                self._creations[found.number] = found
+                self._become(found, _OURS, slug)
+
+    def note_not_there(self, creation: Creation) -> None:
+        """No list shows that anything was created."""
+        self._become(creation, _NONE, None)
 
     def finish(self, *, left: int) -> None:
         """Write down how much is left on the target."""
@@ -305,72 +333,27 @@ class CreatedWorkflows:
         if self.header:
             self._write({"event": "done", "left": left})
 
-    def _delete_ours(
-        self, personas: Collection[Persona], send: _Send, *, is_dry: bool
-    ) -> tuple[list[str], list[str]]:
-        """Delete what is known by its slug; the slugs deleted, and what is left and why."""
-        deleted, left = [], []
-        for creation in [each for each in self._creations.values() if each.state == _OURS]:
-            slug, answer = creation.slug or "", "no key of its account may delete it"
-            if is_dry:
-                deleted.append(slug)
-                continue
-            for persona in _able(personas, creation, "workflow:write"):
-                exchange = send("deleteWorkflow", persona, slug)
-                if exchange.status is not None and (exchange.status < 300 or exchange.status == 404):
-                    self.note_deleted(slug)
-                    deleted += [slug] if exchange.status < 300 else []
-                    break
-                answer = f"deleting it was answered {exchange.status or exchange.failure}"
-            else:
-                left.append(f"{slug}: {answer}")
-        return deleted, left
-
-    def _find_by_name(self, personas: Collection[Persona], send: _Send) -> bool:
-        """Look in lists for creations whose answers gave no slug, also refused ones."""
-        open_or_none = [each for each in self._creations.values() if each.state in (_OPEN, _NONE)]
-        unsettled = [each for each in open_or_none if each.mark.text]
-        users = {each.user for each in unsettled}
-        readers = {each.user: each for each in personas if each.is_able("workflow:read")}
-        listed: set[str | None] = set()
-        for user, reader in readers.items():
-            if user not in users and None not in users:
-                continue
-            exchange = send("listWorkflows", reader, None)
-            summaries = exchange.json_or_none() if exchange.status == 200 else None
-            if isinstance(summaries, list):
-                listed |= {user, None}
-                sought = [each for each in unsettled if each.user in (user, None)]
-                self._take_list(sought, summaries, reader)
-        for creation in unsettled:
-            if creation.state == _OPEN and creation.user in listed:
-                self._become(creation, _NONE, None)
-        return any(each.state == _OURS for each in self._creations.values())
-
-    def _take_list(self, sought: Collection[Creation], summaries: Collection[JSON], reader: Persona) -> None:
-        for each in summaries:
-            slug = each.get("slug") if isinstance(each, dict) else None
-            is_new = isinstance(slug, str) and slug not in self._ours
-            if is_new and any(creation.mark.is_shown_by(each) for creation in sought):
-                found = Creation(number=next(self._numbers), persona=reader.name, user=reader.user)
-                self._creations[found.number] = found
-                self._become(found, _OURS, slug)
-
     # --- the file
 
     def _write(self, event: Mapping[str, object]) -> None:
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
         self.write(json.dumps({**event, "at": at}).encode() + b"\n")
 
+    def _write_listed(self, user: str) -> None:
+        self._write({"event": "listed", "user": user, "slugs": sorted(self.listed[user])})
+
     def _take(self, event: dict[str, Any]) -> None:
         """Take a line of a ledger."""
         what, number = event.get("event"), event.get("number")
         if what == "run":
             self.header = event
+        elif what == "listed":
+            self.listed[str(event.get("user"))] = frozenset(map(str, event.get("slugs") or ()))
         elif what == "done":
             self.is_done = event.get("left") == 0
         elif isinstance(number, int):
             self.is_done = False
+            self.accounts.add(event.get("user"))
             creation = self._creations.setdefault(
                 number, Creation(number=number, persona=event.get("persona"), user=event.get("user"))
             )
@@ -390,9 +373,6 @@ class CreatedWorkflows:
             self._numbers = itertools.count(number + 1)
 
 
-def _able(personas: Collection[Persona], creation: Creation, capability: str) -> list[Persona]:
-    """The keys that may do something with what was created, the one that created it first."""
-    able = [each for each in personas if each.is_able(capability)]
-    own = [each for each in able if creation.user in (each.user, None)]
-    own.sort(key=lambda each: each.name != creation.persona)
-    return list({each.user: each for each in reversed(own)}.values())
+def _slug_in(summary: JSON) -> str:
+    slug = summary.get("slug") if isinstance(summary, dict) else None
+    return slug if isinstance(slug, str) else ""

@@ -13,7 +13,9 @@ from functools import cached_property, lru_cache
 from typing import Any, NoReturn
 
 from knouds_harness.contract.operations import Action
+from knouds_harness.contract.tiers import WINDOW_S
 from knouds_harness.exchange.alterations import Alteration
+from knouds_harness.whole_numbers import whole_number
 
 JSON = Any
 Pairs = tuple[tuple[str, str], ...]
@@ -25,6 +27,7 @@ MAX_VALUES = 100_000
 """So many values an answer may hold: each takes up to 150 bytes, and thousands where it is judged."""
 _TOO_MANY = f"the body holds over {MAX_VALUES:,} values"
 _LONG_BYTES = 100_000
+_LONGEST_WAIT_S = 65
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -127,6 +130,12 @@ class Exchange:
         body = self.json_or_none()
         code = body.get("code") if isinstance(body, dict) else None
         return code if isinstance(code, str) else None
+
+    @property
+    def told_wait_s(self) -> int:
+        """How long a 429 asks to wait: at least a second, and little more than a window, whatever it says."""
+        told_s = whole_number(self.header("retry-after"))
+        return WINDOW_S if told_s is None else min(max(told_s, 1), _LONGEST_WAIT_S)
 
     @property
     def _parsed(self) -> tuple[JSON, str | None]:

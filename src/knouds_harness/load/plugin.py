@@ -89,7 +89,7 @@ def _on_init(environment: Environment, **_: object) -> None:
 
 def _end_in_order(controller: RunController) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends plain Locust at once
-    controller.end()
+    controller.end_in_order()
 
 
 def _end_without_command(led: Sequence[RunController]) -> None:

@@ -10,7 +10,7 @@ from locust.exception import StopUser
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import ExitCode, GuardStop, UsageError
-from knouds_harness.exchange.created_workflows import CreatedWorkflows, Creation, workflow_path, written_slug
+from knouds_harness.exchange.created_workflows import CreatedWorkflows, Creation, written_slug
 from knouds_harness.exchange.evidence import JSON
 from knouds_harness.exchange.workflow_names import name_with
 from knouds_harness.load.arrivals.arrival_user import ArrivalUser
@@ -200,16 +200,12 @@ class ScenarioUser(ArrivalUser):
 
     def _settle(self, creation: Creation, response: Response) -> None:
         """Take the answer to a create, which is to name a workflow of ours, or none."""
-
-        def read_back(slug: str) -> JSON:
-            return _json_of(self.call("getWorkflow", workflow_path(slug)))
-
         created = self.load_run.created
-        created.settle(creation, response.status_code or None, _json_of(response), read_back=read_back)
+        created.settle(creation, response.status_code or None, _json_of(response))
         if creation.slug is not None:
             is_own = not created.is_disputed(creation)
             if not is_own:
-                response.failure("a slug that does not show the name that was sent")
+                response.failure("a slug that is not made of the name that was sent")
             self.load_run.observe_create(creation.slug, is_own=is_own)
 
     def _sender(self, operation: str, runner: Persona | None) -> Persona:

@@ -9,7 +9,7 @@ from typing import Final, Literal
 from knouds_harness.reporting.check.fact_status import FactRow, FactStatus, contradictions_of, standing_counts
 from knouds_harness.runs.load_results import LOAD_KIND
 from knouds_harness.runs.record import RunRecord
-from knouds_harness.runs.verdicts import RunOutcome, Verdict
+from knouds_harness.runs.verdicts import LEFT_BEHIND, RunOutcome, Verdict
 
 VERIFY_KIND = "verify"
 Tone = Literal["good", "bad", "warn"]
@@ -94,7 +94,11 @@ def _headline_of_broken(record: RunRecord, detail: str) -> Headline:
         first, *more = contradictions_of(record)
         says = f"{first.expected}, but {first.observed}{f', and {len(more)} more' if more else ''}."
         return Headline(tone="bad", title="The target contradicts its profile", detail=f"{says} {detail}")
-    title = "Contract broken" if failing or not record.note.startswith("waiver") else "Waiver expired"
+    title = "Contract broken"
+    if not failing and record.note.startswith("waiver"):
+        title = "Waiver expired"
+    elif not failing and record.note.startswith(LEFT_BEHIND):
+        title = LEFT_BEHIND
     return Headline(tone="bad", title=title, detail=detail)
 
 

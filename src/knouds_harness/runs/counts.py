@@ -38,6 +38,7 @@ class _Effort:
     exchanges: int = 0
     answers: Counter[str] = field(default_factory=Counter)
     cost_credits: float = 0.0
+    assumed_credits: float = 0.0
 
 
 class RunCounts:
@@ -65,6 +66,8 @@ class RunCounts:
         if exchange.request.action is Action.RUN:
             charged = charged_credits(exchange)
             effort.cost_credits += exchange.request.cost_credits if charged is None else charged
+            if charged is None and (exchange.status or 500) >= 500:
+                effort.assumed_credits += exchange.request.cost_credits
 
     def add_result(
         self,
@@ -185,6 +188,7 @@ class RunCounts:
             failed=sum(tally.failed for tally in tallies),
             findings=Counter(finding.verdict.value for finding in findings),
             cost_credits=self._effort.cost_credits,
+            assumed_credits=self._effort.assumed_credits,
         )
 
     def results(self) -> tuple[Result, ...]:

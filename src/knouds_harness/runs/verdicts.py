@@ -8,6 +8,9 @@ from typing import Final
 from knouds_harness.contract.sources import Fact, Source
 from knouds_harness.errors import ExitCode
 
+LEFT_BEHIND: Final = "Left on the target"
+"""How a note begins of what could not be deleted; it fails a run that nothing else fails."""
+
 
 class Verdict(StrEnum):
     """What it means that something was not as the document says.

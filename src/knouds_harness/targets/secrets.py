@@ -176,7 +176,7 @@ class SecretReader:
 def _keyring_entry(service: str, user: str) -> str:
     """Ask in a process of its own: a locked keyring may wait without end for somebody to unlock it."""
     if find_spec("keyring") is None:
-        raise _KeyringError("the system keyring takes a library: pip install 'knouds-harness[keyring]'")
+        raise _KeyringError("the system keyring takes a library: pip install keyring")
     command = (sys.executable, "-P", "-m", "keyring", "get", "--", service, user)
     try:
         ended = subprocess.run(  # noqa: S603 - our own interpreter

@@ -211,7 +211,7 @@ def test_extra_that_is_missing_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.metrics", None)
 
     with (
-        pytest.raises(UsageError, match=r"pip install 'knouds-harness\[otlp\]'"),
+        pytest.raises(UsageError, match=r"pip install opentelemetry-exporter-otlp-proto-http"),
         sending("http://127.0.0.1:4318"),
     ):
         pass

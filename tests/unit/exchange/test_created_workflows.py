@@ -56,10 +56,63 @@ def test_name_is_written_down_before_the_request(created, lines):
     ],
 )
 def test_proven_workflow_may_be_written(created, slug, shown):
-    """The slug has the token, or reading it back shows exactly the name."""
+    """The slug has the token, or reading back what was not there before shows exactly the name."""
+    created.note_listed("ada", [{"slug": "portrait"}, {"slug": "clip"}])
+
     create(created, slug, shown=shown)
 
     assert created.may_write(slug)
+
+
+@pytest.mark.parametrize(
+    ("slug", "listed"),
+    [
+        ("portrait", []),
+        ("clip", [{"slug": "clip"}]),
+        ("Odd Clip", [{"slug": "Odd Clip"}, 7]),
+        ("w-17", None),
+        ("w-17", {}),
+    ],
+)
+def test_what_was_there_before_is_never_ours(created, slug, listed):
+    """Though reading it back and a list show the name: of the profile, listed before, or never listed."""
+    if listed is not None:
+        created.note_listed("otto" if listed == {} else "ada", listed)
+    create(created, slug, shown={"name": NAME})
+
+    created.settle_by_list("ada", "full", [{"slug": slug, "name": NAME}])
+
+    assert created.found(NAME, [{"slug": slug, "name": NAME}]) is None
+    assert created.ours == []
+    with pytest.raises(NotCreatedHere):
+        created.admit("DELETE", f"/api/workflows/{slug}", None, persona="full", user="ada")
+
+
+def test_what_was_there_before_stays_in_the_ledger(created, lines, tmp_path):
+    """So that cleaning up after a crash knows it, too."""
+    created.note_listed("ada", [{"slug": "w-17"}])
+    create(created, "w-18", status=502)
+    created.note_listed("otto", [{"slug": "w-18"}])
+    file = tmp_path / "created.jsonl"
+    file.write_text("".join(f"{json.dumps(each)}\n" for each in lines))
+
+    read = CreatedWorkflows.read(file)
+    read.settle_by_list("ada", "full", [{"slug": f"w-{number}", "name": NAME} for number in (17, 18, 19)])
+
+    assert [each.slug for each in read.ours] == ["w-19"]
+
+
+def test_a_workflow_whose_slug_follows_its_name_is_found_again(created):
+    """By the name of the last update."""
+    name = "Harness ba9876543210 renamed"
+    create(created, "harness-0123456789ab-draft")
+
+    created.admit(
+        "PUT", "/api/workflows/harness-0123456789ab-draft", {"name": name}, persona="full", user="ada"
+    )
+    created.settle_by_list("ada", "full", [{"slug": "harness-ba9876543210-renamed", "name": name}])
+
+    assert [each.slug for each in created.ours][1:] == ["harness-ba9876543210-renamed"]
 
 
 @pytest.mark.parametrize("shown", [None, {"name": "Portrait"}, {"name": f"{NAME} 2"}, [], "text"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -28,6 +29,7 @@ from knouds_harness.exchange.created_workflows import LEDGER_FILE, CreatedWorkfl
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.recordings.recording import BUILT_IN, Recording, RecordingOrigin
 from knouds_harness.exchange.recordings.redaction import RecordingRedactor
+from knouds_harness.printable import printable
 from knouds_harness.targets.builtin import SANDBOX
 
 
@@ -63,10 +65,15 @@ def open_session(options: RunOptions) -> Iterator[RecordingSession]:
         open_run(replace(options, runs_folder=folder)) as run,
     ):
         run.begin()
+        was_interrupted = False
         try:
             yield RecordingSession(run=run)
+        except KeyboardInterrupt:
+            was_interrupted = True
+            raise
         finally:
-            run.conclude(was_interrupted=False)
+            run.conclude(was_interrupted=was_interrupted)
+            sys.stderr.writelines(f"{printable(line)}\n" for line in run.left)
 
 
 @contextmanager

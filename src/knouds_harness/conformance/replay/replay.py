@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -24,8 +24,9 @@ from knouds_harness.conformance.replay.replay_judgement import CannotTell, Repla
 from knouds_harness.contract.document import Document, shipped_document
 from knouds_harness.contract.operations import Action
 from knouds_harness.contract.shapes import ShapeJudge
-from knouds_harness.errors import ExitCode, GuardStop, HarnessError, NotCreatedHere, UnknownName, UsageError
+from knouds_harness.errors import ExitCode, GuardStop, NotCreatedHere, UnknownName, UsageError
 from knouds_harness.exchange.client import KEY_HEADER, Client
+from knouds_harness.exchange.created_workflows import LEDGER_FILE, CreatedWorkflows
 from knouds_harness.exchange.evidence import Exchange, Request
 from knouds_harness.exchange.execution_status import body_of
 from knouds_harness.exchange.first_contact import first_contact
@@ -34,10 +35,11 @@ from knouds_harness.exchange.reproduction.sequence import SequencePart, parts_of
 from knouds_harness.printable import printable
 from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.record import RunRecord, read_run
-from knouds_harness.runs.verdicts import Verdict
+from knouds_harness.runs.verdicts import LEFT_BEHIND, Verdict
 from knouds_harness.targets.builtin import SANDBOX, open_target
 from knouds_harness.targets.guards import Guard
 from knouds_harness.targets.personas import Persona, Secret
+from knouds_harness.targets.profile import Target
 
 _OF_SEVERAL_EXCHANGES: Final = frozenset({"rate_limits", "concurrency", "webhooks"})
 
@@ -91,7 +93,7 @@ def replay(
 
     Returns:
         By those that fail the run, or the one that was named: 1 where any still stands, 2 where of any that
-        cannot be told, else 0.
+        cannot be told, else 0; 1 also where something is left on the target.
 
     Raises:
         UnknownName: The run has no such finding, or there is no such target or fault.
@@ -106,6 +108,7 @@ def replay(
         raise UsageError(f"{folder}: is a run of recorded traffic\n  Say with --target where to send it.")
     counts: Counter[ReplayStatus] = Counter()
     deciding: set[ReplayStatus] = set()
+    left: tuple[str, ...] = ()
     if findings:
         replayer = Replayer(
             record=record,
@@ -120,17 +123,21 @@ def replay(
                 if mark is not None or record.fails(finding):
                     deciding.add(replayed.status)
                 _print(replayed, console)
+        left = replayer.left
+    if left:
+        words = f"{LEFT_BEHIND} (knouds-harness cleanup {folder} tries again): {'; '.join(left)}"
+        console.print(printable(words), markup=False, highlight=False, soft_wrap=True)
     console.print(
         f"{len(findings)} findings: {counts[ReplayStatus.STANDS]} still stand, "
         f"{counts[ReplayStatus.GONE]} gone, "
         f"{counts[ReplayStatus.OPEN]} cannot be told.",
         highlight=False,
     )
-    if mark is None and (left := len(_chosen(record, None, every_finding=True)) - len(findings)):
+    if mark is None and (others := len(_chosen(record, None, every_finding=True)) - len(findings)):
         console.print(
-            f"Not sent again: {left} that do not fail the run (--all sends them too).", highlight=False
+            f"Not sent again: {others} that do not fail the run (--all sends them too).", highlight=False
         )
-    if ReplayStatus.STANDS in deciding:
+    if ReplayStatus.STANDS in deciding or left:
         return ExitCode.BREACH
     return ExitCode.USAGE if ReplayStatus.OPEN in deciding else ExitCode.KEPT
 
@@ -165,6 +172,7 @@ class Replayer:
     conditions: Conditions = field(default_factory=Conditions)
     resources: ExitStack = field(default_factory=ExitStack)
     wait: Callable[[float], None] = time.sleep
+    left: tuple[str, ...] = ()
     _client: Client | None = None
     _personas: Mapping[str, Persona] = field(default_factory=dict)
 
@@ -201,10 +209,18 @@ class Replayer:
             options = self.conditions.of_sandbox(self.record) if self.target_name == SANDBOX else {}
             target = self.resources.enter_context(open_target(self.target_name, **options))
             guard = Guard(target, yes_production=self.conditions.yes_production)
-            self._client = self.resources.enter_context(Client(target=target, guard=guard))
+            self._client = self.resources.enter_context(
+                Client(target=target, guard=guard, created=self._ledger_for(target))
+            )
             self._personas = self._client.personas
             first_contact(self._client)
         return self._client
+
+    def _ledger_for(self, target: Target) -> CreatedWorkflows | None:
+        """The run's, where this is its target, so that ``cleanup`` can delete what a replay leaves."""
+        path = self.record.folder / LEDGER_FILE
+        created = CreatedWorkflows.read(path, target) if path.is_file() else None
+        return created if created and created.header.get("base_url") == target.base_url else None
 
     def _sent_again(self, steps: Sequence[Exchange]) -> list[Exchange]:
         client = self._opened()
@@ -293,8 +309,10 @@ class Replayer:
             self.resources.close()  # the next finding gets a fresh one
             return
         if done:
-            with suppress(HarnessError):  # what was found stands all the same
-                client.remove_left()
+            removed = client.remove_left()
+            self.left = removed.left
+            if removed.was_interrupted:
+                raise KeyboardInterrupt
 
     def _restored(self, step: Exchange, request: Request, client: Client, given: Collection[str]) -> Request:
         """The request with its keys put back, if they are known and it needs nothing else of the run.

@@ -6,7 +6,7 @@ import platform
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -17,7 +17,6 @@ from knouds_harness.conformance.checks import all_checks
 from knouds_harness.conformance.judging.claim import Check
 from knouds_harness.conformance.judging.user_checks import UserChecks
 from knouds_harness.conformance.needs.keys import active_keys
-from knouds_harness.conformance.needs.untested import Untested
 from knouds_harness.conformance.needs.webhooks import mints_webhooks
 from knouds_harness.conformance.observed.never_ending import ENDS_IN_TIME, NeverEndingRuns
 from knouds_harness.conformance.suite.concurrent_tests import RunLock
@@ -44,8 +43,10 @@ from knouds_harness.exchange.profile_check import ProfileCheck, check_profile
 from knouds_harness.exchange.recordings.folder import RecordingFolder
 from knouds_harness.exchange.reproduction.curl import ShellNames
 from knouds_harness.exchange.webhook_receiver import Receiver
+from knouds_harness.exchange.workflow_removal import MOST_WAIT_S
 from knouds_harness.locations import recordings_path
 from knouds_harness.runs.record import RunHeader, RunWriter
+from knouds_harness.runs.verdicts import LEFT_BEHIND
 from knouds_harness.targets.builtin import open_target
 from knouds_harness.targets.guards import Guard
 from knouds_harness.targets.personas import Persona
@@ -67,6 +68,7 @@ class ConformanceRun:
         user_checks: What the user adds to the facts and checks of the harness.
         selected: The facts that the tests that will run are about; None for all.
         contradictions: Where the target contradicts its profile.
+        left: Lines that say what could not be deleted; none where all is.
         is_distant: Answers take so long that independent tests had better wait for them side by side.
     """
 
@@ -84,6 +86,7 @@ class ConformanceRun:
     is_distant: bool = False
     selected: frozenset[str] | None = None
     contradictions: tuple[Contradiction, ...] = ()
+    left: tuple[str, ...] = ()
     target: Target = field(init=False)
     endless: NeverEndingRuns = field(init=False)
     recorder: FindingRecorder = field(init=False)
@@ -91,7 +94,6 @@ class ConformanceRun:
     _checked: ProfileCheck | None = None
     _every_exchange: tuple[Check[[]], ...] = ()
     _least: int | None = None
-    _left: tuple[str, ...] = ()
     _expected: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
@@ -224,26 +226,24 @@ class ConformanceRun:
         Returns:
             What the command exits with.
         """
-        self._clean_up()
+        self._clean_up(is_urgent=was_interrupted)
         self.tester.judge_all_learnt()
         self._note_endless()
         self.recorder.record_drift()
         if self.outcome is None:
             self._decide(was_interrupted=was_interrupted)
-        note = "\n".join(filter(None, [self.note, *self._left]))
+        if self.left and self.exit_code is ExitCode.KEPT:
+            self.outcome, self.exit_code = "broken", ExitCode.BREACH
+        note = "\n".join(filter(None, [self.note, *self.left]))
         self.recorder.writer.finish(self.outcome or "", int(self.exit_code), note=note)
         return self.exit_code
 
-    def _clean_up(self) -> None:
-        """Delete what was made; the outcome stands, whether or not the target still answers."""
-        created = self.client.created
-        left: tuple[str, ...] = ("what was created: deleting it came to no end",)
-        with suppress(HarnessError, Untested):
-            left = self.subjects.clean_up().left
-        if created.is_done:
-            return
-        command = f"knouds-harness cleanup {self.recorder.writer.folder}"
-        self._left = (f"Left on the target ({command} tries again):", *(f"  {each}" for each in left))
+    def _clean_up(self, *, is_urgent: bool) -> None:
+        """Delete what was made; waits for a target that throttles, unless the user wants the end."""
+        left = self.client.remove_left(most_wait_s=0 if is_urgent else MOST_WAIT_S).left
+        if left:
+            command = f"knouds-harness cleanup {self.recorder.writer.folder}"
+            self.left = (f"{LEFT_BEHIND} ({command} tries again):", *(f"  {each}" for each in left))
 
     def _note_endless(self) -> None:
         """Keep whose executions never ended."""

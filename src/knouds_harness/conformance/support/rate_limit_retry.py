@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from knouds_harness.contract.tiers import WINDOW_S
 from knouds_harness.exchange.evidence import Exchange, Request
-from knouds_harness.whole_numbers import whole_number
 
-_LONGEST_WAIT_S = 65
 _MOST_S = 200  # three windows: others may use the account too
 
 
@@ -48,7 +45,7 @@ class RateLimitRetry:
         """
         operation, in_vain = exchange.request.operation_id, self._in_vain
         while exchange.status == 429 and operation not in in_vain.operations and in_vain.total_s < _MOST_S:
-            wait_s = told_wait_s(exchange)
+            wait_s = exchange.told_wait_s
             self.pass_time(wait_s)
             in_vain.total_s += wait_s
             exchange = send_again()
@@ -58,12 +55,6 @@ class RateLimitRetry:
             in_vain.operations.discard(operation)
             in_vain.total_s = 0.0
         return exchange
-
-
-def told_wait_s(exchange: Exchange) -> int:
-    """How long a 429 asks to wait: at least a second, and little more than a window, whatever it says."""
-    told_s = whole_number(exchange.header("retry-after"))
-    return WINDOW_S if told_s is None else min(max(told_s, 1), _LONGEST_WAIT_S)
 
 
 @dataclass(frozen=True, kw_only=True)

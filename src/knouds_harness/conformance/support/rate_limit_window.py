@@ -22,7 +22,6 @@ from knouds_harness.conformance.judging.claim import answer
 from knouds_harness.conformance.needs.need import CONTROL
 from knouds_harness.conformance.needs.untested import Untested
 from knouds_harness.conformance.suite.tester import Tester
-from knouds_harness.conformance.support.rate_limit_retry import told_wait_s
 from knouds_harness.conformance.support.subjects import Subjects
 from knouds_harness.contract.tiers import WINDOW_S
 from knouds_harness.exchange.evidence import Exchange
@@ -123,7 +122,7 @@ class RateLimitWindow:
 
     def outlast(self, refused: Exchange) -> None:
         """Wait for as long as a refusal says, and a second, as seconds are rounded."""
-        self.tester.rate_limit_retry.pass_time(min(told_wait_s(refused), WINDOW_S) + 1)
+        self.tester.rate_limit_retry.pass_time(min(refused.told_wait_s, WINDOW_S) + 1)
 
     def _counted_alone(self, run: Exchange) -> int | None:
         """How many requests a window has counted, as a run in it was told; None if others' may be among them.
@@ -160,7 +159,7 @@ class RateLimitWindow:
 
     def _until_next_s(self, exchange: Exchange) -> float:
         if exchange.status == 429:
-            return told_wait_s(exchange) + 1
+            return exchange.told_wait_s + 1
         left = seconds_left(exchange, advanced_s=0)
         return min(max(left, 0), WINDOW_S) + 1 if left is not None else WINDOW_S + 1
 

@@ -21,7 +21,6 @@ from knouds_harness.conformance.suite.concurrent_tests import Made
 from knouds_harness.conformance.suite.tester import Tester, disputed_slug
 from knouds_harness.conformance.support.call import NO_BODY, Call
 from knouds_harness.contract.operations import Operation
-from knouds_harness.exchange.created_workflows import Removed
 from knouds_harness.exchange.effectless_requests import (
     NO_SUCH_EXECUTION,
     NO_SUCH_MODEL,
@@ -59,7 +58,7 @@ def _call(operation: Operation, path_values: dict[str, str], bodies: dict[str, A
 
 
 class Subjects:
-    """Resources of the profile's accounts; what is created is deleted again by ``clean_up``."""
+    """Resources of the profile's accounts; what is created is deleted when the run ends."""
 
     def __init__(self, tester: Tester) -> None:
         self.tester = tester
@@ -284,14 +283,3 @@ class Subjects:
             cost_credits=self.tester.price(resource),
         )
         return resource.run_operation, persona, call
-
-    def clean_up(self) -> Removed:
-        """Delete what was made, whatever ended the run."""
-        self.tester.halted_by = None
-
-        def send(operation_id: str, persona: Persona, slug: str | None) -> Exchange:
-            call = Call(path_values={} if slug is None else {"slug": slug})
-            return self.tester.send(operation_id, persona, call)
-
-        client = self.tester.client
-        return client.created.remove_left(client.personas.values(), send)

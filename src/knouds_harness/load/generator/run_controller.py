@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-import gevent
+import gevent.event
+import gevent.lock
 from locust.env import Environment
 
 from knouds_harness.contract.operations import Action
@@ -15,6 +16,7 @@ from knouds_harness.errors import ExitCode, HarnessError
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.created_workflows import CreatedWorkflows
 from knouds_harness.exchange.redaction import Redactor
+from knouds_harness.exchange.workflow_removal import MOST_WAIT_S
 from knouds_harness.load.arrivals.load_shape import LoadShape
 from knouds_harness.load.collection.evidence_samples import SampleWriter
 from knouds_harness.load.collection.seconds import Second
@@ -28,8 +30,10 @@ from knouds_harness.load.generator.progress import ProgressTeller
 from knouds_harness.load.generator.record_writer import LoadRecordWriter
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.load.workload.input_lines import InputFile
+from knouds_harness.load.workload.workload import may_create, scenarios_in
 from knouds_harness.measures.objectives import load_objectives, parse_bounds, parse_objectives
 from knouds_harness.runs.load_results import TASK, JudgedObjective, LoadResults
+from knouds_harness.runs.verdicts import LEFT_BEHIND
 from knouds_harness.targets.guards import Guard
 from knouds_harness.targets.profile import Target
 
@@ -84,7 +88,7 @@ class RunController:
         self._is_stopped = False
         self._exit_code: ExitCode | None = None
         self._written_s = 0.0
-        self._is_concluded = False
+        self._is_concluded = self._is_anything_left = False
         self._told: set[tuple[str, str]] = set()
         self.shape = LoadShape(
             options, on_clock_standing=lambda: self.stop(_CLOCK_STANDS, ExitCode.INVALID_MEASUREMENT)
@@ -94,13 +98,9 @@ class RunController:
             if options.record is not None and target is not None
             else None
         )
-        self._created = (
-            CreatedWorkflows(
-                target=target, write=self._record.add_created if self._record else lambda _: None
-            )
-            if target
-            else None
-        )
+        self._created: CreatedWorkflows | None = None
+        self._hurry = gevent.event.Event()
+        self._concluding = gevent.lock.RLock()
         self.samples = SampleWriter(self._record.add_exchange if self._record else lambda _: None)
         try:
             self.observers = open_observers()
@@ -120,10 +120,16 @@ class RunController:
             redactor=Redactor.for_target(target) if target else Redactor(),
         )
         self._progress = self._open_progress(target)
+        is_writing = target is not None and Action.WRITE in target.limits.allow
+        if target and is_writing and any(map(may_create, scenarios_in(environment.user_classes))):
+            write = self._record.add_created if self._record else lambda _: None
+            self._created = CreatedWorkflows(target=target, write=write)
+            with self._client(self._created) as client:
+                client.list_existing()
 
     def begin(self, start_unix_s: float) -> None:
         """Load begins at this instant."""
-        if self._created and Action.WRITE in self._created.target.limits.allow:
+        if self._created:
             self._created.announce_all(self._options.name_token)
         self._figures.begin(start_unix_s)
         self._abort_watch = AbortWatch(self._abort_bounds, from_unix_s=self._figures.measured_from_unix_s)
@@ -213,17 +219,22 @@ class RunController:
             self._record.discard()
 
     def conclude(self) -> None:
-        """Write the last figures, and have Locust end with our exit code; only once."""
-        if self._is_concluded:
-            return
-        self._is_concluded = True
-        is_whole = self._is_kept(self._clean_up)
+        """Write the last figures, and have Locust end with our exit code; only once, also after a signal."""
+        with self._concluding:
+            if not self._is_concluded:
+                self._is_concluded = True
+                self._conclude()
+
+    def _conclude(self) -> None:
         was_cut_short = not self._is_stopped and self._figures.elapsed_s < self._options.course.duration_s
+        is_whole = self._is_kept(lambda: self._clean_up(is_urgent=was_cut_short))
         waiter, verification = self.observers.webhook_waiter, self.observers.verification
         self._notes += waiter.notes() if waiter else ()
         self._notes += verification.conclude(at_once=was_cut_short) if verification else ()
         results = self.results()
         exit_code = self._exit_code or exit_code_of(results, was_interrupted=was_cut_short)
+        if self._is_anything_left:
+            exit_code = exit_code or ExitCode.BREACH
         self._write(results)
         if record := self._record:
             is_whole &= self._is_kept(lambda: record.finish(exit_code, note="\n".join(self._notes)))
@@ -243,23 +254,32 @@ class RunController:
             return False
         return True
 
-    def _clean_up(self) -> None:
+    def end_in_order(self) -> None:
+        """End the load now, and let nothing wait for a target that throttles."""
+        self.end()
+        self._hurry.set()
+
+    def _clean_up(self, *, is_urgent: bool) -> None:
         """Delete what is left of the workflows that the run has created."""
         if self._created is None:
             return
         if all(name != "createWorkflow" for name, _ in self._environment.stats.entries):
             self._created.finish(left=0)
             return
-        target = self._created.target
-        try:
-            guard = Guard(target, yes_production=self._options.yes_production)
-            with Client(target=target, guard=guard, created=self._created) as client:
-                left = client.remove_left().left
-        except HarnessError as error:
-            left = (str(error),)
+        with self._client(self._created) as client:
+            left = client.remove_left(most_wait_s=0 if is_urgent else MOST_WAIT_S, wait=self._wait).left
         if left:
-            folder = self._record.folder if self._record else ""
-            self.note(f"Workflows are left (knouds-harness cleanup {folder}): {'; '.join(left)}")
+            self._is_anything_left = True
+            command = f"knouds-harness cleanup {self._record.folder if self._record else ''}"
+            self.note(f"{LEFT_BEHIND} ({command.strip()} tries again): {'; '.join(left)}")
+
+    def _client(self, created: CreatedWorkflows) -> Client:
+        guard = Guard(created.target, yes_production=self._options.yes_production)
+        return Client(target=created.target, guard=guard, created=created)
+
+    def _wait(self, seconds: float) -> None:
+        if self._hurry.wait(seconds):
+            raise KeyboardInterrupt
 
     def flush(self) -> None:
         """Return once all that was given to the record is written."""

@@ -359,6 +359,14 @@ def may_run(scenario: type[Scenario]) -> bool:
     return any(not isinstance(task, SharedTask) or task.need.runs for task in scenario.tasks)
 
 
+def may_create(scenario: type[Scenario]) -> bool:
+    """Whether any task creates workflows, or does not say what it does."""
+    return any(
+        not isinstance(task, SharedTask) or "createWorkflow" in task.need.operations
+        for task in scenario.tasks
+    )
+
+
 def _is_usable(key: Persona) -> bool:
     """Whether load can be sent with it: not as an administrator, whom no limit holds."""
     return key.state == "active" and key.role != "admin" and key.tier not in WITHOUT_KEYS

@@ -243,6 +243,7 @@ def test_broken_operation_is_left_alone_and_the_run_goes_on(make_tester):
 def test_lost_connection_is_no_finding(make_tester, monkeypatch, operation):
     """Reads are asked anew, as another exchange; anything else is not sent twice, and untested."""
     tester = make_tester(lambda _: httpx.Response(200, json=WHOAMI))
+    tester.client.list_existing()
     send, sent = tester.client.send, []
 
     def lose_first(request, **options):
@@ -344,12 +345,12 @@ def test_finding_in_a_sequence_carries_what_led_to_it(make_tester):
     """Within a sequence all requests until then, outside of it one."""
     tester = make_tester(lambda _: httpx.Response(401, json={"error": "No"}))
     tester.recorder.steps.begin_sequence()
-    tester.send("createWorkflow", full(tester), Call(json={"name": "A"}))
+    created = tester.send("createWorkflow", full(tester), Call(json={"name": "A"}))
     exchange = tester.send("getWhoami", full(tester))
 
     (finding,) = tester.judge(authentication.key_is_accepted, exchange)
 
-    assert finding.steps == ("x00001", "x00002")
+    assert finding.steps == (created.id, exchange.id)
     assert finding.script.startswith("sh -eu <<'END'")
 
 

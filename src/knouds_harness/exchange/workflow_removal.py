@@ -1,0 +1,167 @@
+"""Deletes what is left of the workflows that a run created, and says of the rest why it stays."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Final
+
+from knouds_harness.errors import HarnessError
+from knouds_harness.exchange.created_workflows import CreatedWorkflows, Creation
+from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.printable import printable
+from knouds_harness.targets.personas import Persona
+
+MOST_WAIT_S: Final = 300.0
+"""In all, for a target that throttles."""
+_MOST_FAILURES_IN_A_ROW: Final = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Removed:
+    """What became of workflows that were left.
+
+    Attributes:
+        deleted: Slugs.
+        left: Each with the reason, in words.
+        was_interrupted: Ctrl-C ended it.
+    """
+
+    deleted: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+    was_interrupted: bool = False
+
+
+@dataclass(kw_only=True)
+class WorkflowRemoval:
+    """Deletes by slug, then looks into the lists of the accounts, and deletes what they still show.
+
+    Attributes:
+        created: What the run created.
+        personas: Whose keys may be used.
+        send: Sends an operation with a key to a slug, or to no slug.
+        is_dry: Delete nothing, and say what would be deleted.
+        most_wait_s: How long to wait in all where the target throttles.
+        wait: Lets so many seconds pass.
+    """
+
+    created: CreatedWorkflows
+    personas: Collection[Persona]
+    send: Callable[[str, Persona, str | None], Exchange]
+    is_dry: bool = False
+    most_wait_s: float = MOST_WAIT_S
+    wait: Callable[[float], object] = time.sleep
+    _deleted: list[str] = field(default_factory=list)
+    _left: dict[int, str] = field(default_factory=dict)
+    _unlisted: dict[str | None, str] = field(default_factory=dict)
+    _given_up: dict[tuple[str, str], str] = field(default_factory=dict)
+    _failures_in_a_row: int = 0
+
+    def run(self) -> Removed:
+        """Delete what is left, until Ctrl-C."""
+        was_interrupted = False
+        try:
+            self._delete()
+            if self._look():
+                self._delete()
+                if not self.is_dry:
+                    self._look()
+        except KeyboardInterrupt:
+            was_interrupted = True
+        left = list(self._why_left("interrupted" if was_interrupted else "it is still listed"))
+        if not self.is_dry:
+            self.created.finish(left=len(left))
+        return Removed(
+            deleted=tuple(dict.fromkeys(self._deleted)), left=tuple(left), was_interrupted=was_interrupted
+        )
+
+    def _delete(self) -> None:
+        for creation in self.created.ours:
+            slug = creation.slug or ""
+            if self.is_dry:
+                self._deleted.append(slug)
+            elif creation.number not in self._left:
+                self._delete_one(creation, slug)
+
+    def _delete_one(self, creation: Creation, slug: str) -> None:
+        why = "no key of its account may delete it"
+        for persona in self._keys(creation.user, "workflow:write", first=creation.persona):
+            exchange, why = self._sent("deleteWorkflow", persona, slug)
+            if exchange and exchange.is_success:
+                self.created.note_deleted(slug)
+                self._deleted.append(slug)
+                return
+            if (
+                exchange and exchange.status == HTTPStatus.NOT_FOUND
+            ):  # its name may be listed with another slug
+                self.created.note_not_there(creation)
+                return
+        self._left[creation.number] = why
+
+    def _look(self) -> bool:
+        """Read the lists of the accounts; whether they show something to delete."""
+        users = {each.user for each in self.personas if each.is_able("workflow:write")}
+        for user in users if None in self.created.accounts else self.created.accounts:
+            readers = self._keys(user, "workflow:read")
+            exchange, why = (
+                self._sent("listWorkflows", readers[0], None)
+                if readers
+                else (None, "no key of its account may list workflows")
+            )
+            summaries = exchange.json_or_none() if exchange and exchange.status == 200 else None
+            if isinstance(summaries, list):
+                self.created.settle_by_list(str(user), readers[0].name, summaries)
+            else:
+                self._unlisted[user] = why
+        for creation in self.created.unsettled:
+            if creation.user not in self._unlisted and (creation.user or not self._unlisted):
+                self.created.note_not_there(creation)
+        return any(each.number not in self._left for each in self.created.ours)
+
+    def _sent(self, operation_id: str, persona: Persona, slug: str | None) -> tuple[Exchange | None, str]:
+        """The answer, and in words why it is of no use where it is not."""
+        what = "deleting it" if slug else "listing workflows"
+        place = operation_id, persona.user
+        if why := self._given_up.get(place) or self._given_up.get(("", "")):
+            return None, why
+        try:
+            exchange = self._sent_in_time(operation_id, persona, slug, what)
+        except HarnessError as error:
+            return None, str(error).replace("\n ", "")
+        why = f"{what} was answered {exchange.status}" if exchange.status else f"{what}: {exchange.failure}"
+        self._failures_in_a_row = 0 if exchange.status else self._failures_in_a_row + 1
+        if exchange.status == HTTPStatus.TOO_MANY_REQUESTS:
+            self._given_up[place] = why
+        elif self._failures_in_a_row >= _MOST_FAILURES_IN_A_ROW:
+            self._given_up["", ""] = why
+        return exchange, why
+
+    def _sent_in_time(self, operation_id: str, persona: Persona, slug: str | None, what: str) -> Exchange:
+        """The answer; after a 429 once more, when the target says, as long as there is time to wait."""
+        while True:
+            exchange = self.send(operation_id, persona, slug)
+            wait_s = exchange.told_wait_s
+            if exchange.status != HTTPStatus.TOO_MANY_REQUESTS or wait_s > self.most_wait_s:
+                return exchange
+            self.most_wait_s -= wait_s
+            words = f"{what} was answered 429: waiting {wait_s} s with {len(self.created.ours)} to delete"
+            sys.stderr.write(f"{printable(words)} (Ctrl-C ends this)\n")
+            sys.stderr.flush()
+            self.wait(wait_s)
+
+    def _keys(self, user: str | None, capability: str, *, first: str | None = None) -> list[Persona]:
+        """A key of the account that may do something, best the one named first; of each account for None."""
+        able = [each for each in self.personas if each.is_able(capability) and user in (each.user, None)]
+        able.sort(key=lambda each: each.name != first)
+        return list({each.user: each for each in reversed(able)}.values())
+
+    def _why_left(self, reason: str) -> Iterator[str]:
+        if not self.is_dry:
+            for creation in self.created.ours:
+                yield f"{creation.slug}: {self._left.get(creation.number, reason)}"
+        for creation in self.created.unsettled:
+            why = self._unlisted.get(creation.user) or next(iter(self._unlisted.values()), reason)
+            yield f'"{creation.mark.text}" of account {creation.user or "unknown"}: {why}'

@@ -1,0 +1,129 @@
+"""The pipelines that are offered work in an empty repository of a user's own."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+import yaml
+from knouds_harness.sandbox.serving import running_sandbox
+
+GIT = str(shutil.which("git"))
+ROOT = Path(__file__).parents[2]
+PROFILE = """base_url = "{url}"
+[keys.full]
+secret_env = "STAGING_FULL_KEY"
+capabilities = ["workflow:read"]
+user = "ada"
+tier = "enterprise"
+"""
+
+
+def _yaml(path):
+    return list(yaml.safe_load_all((ROOT / path).read_text(encoding="utf-8")))
+
+
+def _filled(text, values):
+    return re.sub(r"\$(?:\{\{|\[\[) inputs\.([\w-]+) (?:\}\}|\]\])", lambda found: values[found[1]], text)
+
+
+def of_github(harness, folder):
+    """The steps of the sample, and their variables."""
+    (workflow,) = _yaml("docs/ci/github-actions.yml")
+    assert list(workflow["env"]) == ["HARNESS"]
+    return [each["run"] for each in workflow["jobs"]["check"]["steps"] if "run" in each], {"HARNESS": harness}
+
+
+def of_gitlab(harness, folder):
+    """The same of the other sample."""
+    (pipeline,) = _yaml("docs/ci/gitlab-ci.yml")
+    assert "HARNESS" in pipeline["contract"]["variables"]
+    return pipeline["contract"]["script"], {"HARNESS": harness}
+
+
+def of_component(harness, folder):
+    """The same of GitLab's component, with its inputs."""
+    spec, job = _yaml("templates/check.yml")
+    inputs = {name: (given or {}).get("default") for name, given in spec["spec"]["inputs"].items()}
+    inputs |= {"harness": harness, "target": "staging", "args": "--credits 50"}
+    (script,) = (each["script"] for each in job.values())
+    return [_filled(each.replace("/tmp/", f"{folder}/"), inputs) for each in script], {}  # noqa: S108 - its own
+
+
+def of_action(harness, folder):
+    """The same of GitHub's action, which is checked out by its tag."""
+    (action,) = _yaml("action.yml")
+    values = {name: given["default"] for name, given in action["inputs"].items()} | {"target": "staging"}
+    steps = [each for each in action["runs"]["steps"] if "run" in each]
+    variables = {name: _filled(text, values) for each in steps for name, text in each.get("env", {}).items()}
+    checkout = harness.removeprefix("git+file://").partition("@")[0]
+    variables |= {"GITHUB_ACTION_PATH": checkout, "RUNNER_TEMP": str(folder)}
+    return [each["run"] for each in steps], {**variables, "GITHUB_OUTPUT": str(folder / "outputs")}
+
+
+def released(folder):
+    """A repository that holds the package, with a tag; whole, as fetching what is missing has no end."""
+    listed = subprocess.run([GIT, "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
+    for name in filter(None, listed.stdout.split("\0")):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+    author = ("-c", "user.name=a", "-c", "user.email=a@example.com")
+    for words in (
+        ("init", "--quiet"),
+        ("add", "."),
+        (*author, "commit", "--quiet", "-m", "x"),
+        ("tag", "v0.1.0"),
+    ):
+        subprocess.run([GIT, *words], cwd=folder, check=True)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(
+    "sample", [of_github, of_gitlab, of_component, of_action], ids=lambda each: each.__name__
+)
+def test_sample_installs_and_checks_in_an_empty_repository(tmp_path, sample):
+    """Its steps need nothing there but the profile, and take the harness from a tag of its repository."""
+    harness, home, job = (tmp_path / each for each in ("harness", "home", "job"))
+    released(harness)
+    subprocess.run([sys.executable, "-m", "venv", home / "venv"], check=True)
+    (job / "targets").mkdir(parents=True)
+    subprocess.run([GIT, "init", "--quiet"], cwd=job, check=True)
+    steps, variables = sample(f"git+file://{harness}@v0.1.0", home)
+
+    with running_sandbox(seed=1) as sandbox:
+        (job / "targets" / "staging.toml").write_text(PROFILE.format(url=sandbox.base_url))
+        environ = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("KNOUDS_")},
+            "PATH": f"{home}/venv/bin:/usr/bin:/bin",
+            # what the package needs is there already: no index is asked
+            "PYTHONPATH": sysconfig.get_path("purelib"),
+            "PIP_NO_DEPS": "1",
+            "PIP_NO_BUILD_ISOLATION": "0",
+            "PIP_NO_INDEX": "1",
+            "GIT_NO_LAZY_FETCH": "1",
+            "STAGING_FULL_KEY": sandbox.keys["only-workflow-read"],
+            **variables,
+        }
+        done = [
+            subprocess.run(
+                ["/bin/bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step],
+                cwd=job,
+                env=environ,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=120,
+            )
+            for step in steps
+        ]
+
+    assert [each.returncode for each in done] == [0] * len(steps), [
+        each.stdout + each.stderr for each in done
+    ]
+    assert list(job.glob("reports/runs/*-check-staging/junit.xml"))
