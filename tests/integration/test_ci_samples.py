@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from knouds_harness.sandbox.serving import running_sandbox
+
+from knouds_sandbox.serving import running_sandbox
 
 GIT = str(shutil.which("git"))
 ROOT = Path(__file__).parents[2]
