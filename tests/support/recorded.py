@@ -113,9 +113,9 @@ def serving(*served: Recording, **limits: object) -> Iterator[Client]:
                 side_effect=_in_turn(answers)
             )
         target = make_target(*served, **limits)
-        with Client(
-            target=target, created=_AllOurs(target=target), now=lambda: served[0].exchange.started_at
-        ) as client:
+        listed = {each.user: frozenset[str]() for each in target.personas.values()}
+        created = _AllOurs(target=target, listed=listed)
+        with Client(target=target, created=created, now=lambda: served[0].exchange.started_at) as client:
             for persona in ("full", "unknown"):  # keys that recordings show in other places than their header
                 client.redactor.add(Secret(secret_of(persona), f"key:{persona}"))
             yield client

@@ -108,7 +108,7 @@ class Client:
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._listing = threading.Lock()
-        self._asked_for_list: set[str] = set()
+        self._asked_for_list = {*self.created.listed}
         self._personas = dict(target.personas)
         self.estimates: dict[str, float] = {}
         """What the server was heard to say that a run costs, by slug of the workflow."""

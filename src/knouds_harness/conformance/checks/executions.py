@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any, Final
 
 from knouds_harness.conformance.checks.runs import amount
-from knouds_harness.conformance.judging.claim import Claim, answer, answers_to, check, is_submit, status_is
+from knouds_harness.conformance.judging.claim import Claim, answer, check, is_submit, status_is
 from knouds_harness.conformance.needs.runs import (
     ASYNC_RUN,
     ASYNC_RUN_IN_TIME,
@@ -97,7 +97,7 @@ def workflow_submit(exchange: Exchange, *, slug: str) -> Iterator[Claim]:
     "execution.poll-shape",
     needs=_RUN_NEEDS,
     given=("statuses",),
-    applies=answers_to("getExecution"),
+    applies=lambda case: case.operation_id == "getExecution" and case.exchange.status == 200,
     alone=lambda _: {"statuses": ()},
 )
 def edges(exchange: Exchange, *, statuses: Sequence[str]) -> Iterator[Claim]:

@@ -80,6 +80,11 @@ def _filters(case: Case) -> Mapping[str, str]:
     return filters if is_documented else {}
 
 
+def _shows_users(case: Case) -> bool:
+    rows = rows_of(case.exchange) if _shows_usage(case) else ()
+    return bool(rows) and all(isinstance(row.get("userId"), str) for row in rows)
+
+
 def _as_first_row(case: Case) -> Mapping[str, object]:
     return {"user_id": str(rows_of(case.exchange)[0].get("userId"))}
 
@@ -88,7 +93,7 @@ def _as_first_row(case: Case) -> Mapping[str, object]:
     "usage.own-rows-only",
     needs=(ANY_KEY,),
     given=("user_id",),
-    applies=lambda case: _shows_usage(case) and rows_of(case.exchange),
+    applies=_shows_users,
     alone=_as_first_row,
 )
 def own_user(exchange: Exchange, *, user_id: str) -> Iterator[Claim]:

@@ -49,6 +49,7 @@ class RecordingRedactor(TrafficRedactor):
         self._pseudonym_by_value: dict[str, str] = {}
         self._values: re.Pattern[str] | None = None
         self._strangers = 0
+        self._tokens: dict[str, str] = {}
         self._know(base_url, BASE_URL)
 
     def hide_receiver(self, address: str) -> None:
@@ -68,12 +69,17 @@ class RecordingRedactor(TrafficRedactor):
         """Redact text of any kind."""
         if self._values is not None:
             text = self._values.sub(lambda found: self._pseudonym_by_value[found[0]], text)
-        text = _TOKEN_OF_NAME.sub("0" * 12, text)
+        text = _TOKEN_OF_NAME.sub(self._number_of_token, text)
         return super().text(_EMAIL.sub(self._address, text))
+
+    def _number_of_token(self, found: re.Match[str]) -> str:
+        """Of one exchange, so that two workflows in a list stay two, and the next run records the same."""
+        return self._tokens.setdefault(found[0], f"{len(self._tokens):012x}")
 
     def ours(self, exchange: Exchange) -> Exchange:
         """Redact an exchange of our own, whose keys the client replaced before."""
         request = exchange.request
+        self._tokens.clear()
         self._meet(_user_ids([request.body or b"", exchange.body]))
         signatures = {value for name, value in exchange.sent_headers if name.lower() == HEADER.lower()}
         self.hide(set(secrets_in(exchange)) - signatures)
