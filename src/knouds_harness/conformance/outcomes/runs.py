@@ -51,7 +51,7 @@ def _run(
 
     def provoke(resources: OutcomeResources) -> Exchange:
         key, resource = resources.tester.need(need)
-        return resources.subjects.run(resource, key, is_async=is_async)
+        return resources.subjects.run(resource, key, is_async=is_async, is_refused=400 <= status < 500)
 
     is_paid = status in (200, 500) and outcome != "granted"
     return ProvokedOutcome(

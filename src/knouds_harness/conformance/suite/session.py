@@ -34,7 +34,7 @@ from knouds_harness.conformance.support.subjects import Subjects
 from knouds_harness.conformance.support.webhook_executions import Deliveries
 from knouds_harness.contract.document import Document, shipped_document
 from knouds_harness.contract.tiers import WITHOUT_KEYS
-from knouds_harness.errors import ExitCode, HarnessError
+from knouds_harness.errors import ExitCode, GuardStop, HarnessError
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.contradictions import Contradiction
 from knouds_harness.exchange.created_workflows import CreatedWorkflows
@@ -66,6 +66,7 @@ class ConformanceRun:
         user_errors: Tests of the user's that ended in an error, by their ids.
         user_checks: What the user adds to the facts and checks of the harness.
         selected: The facts that the tests that will run are about; None for all.
+        unpaid: Ids of the tests for which the credits do not suffice.
         contradictions: Where the target contradicts its profile.
         is_distant: Answers take so long that independent tests had better wait for them side by side.
     """
@@ -83,6 +84,7 @@ class ConformanceRun:
     is_begun: bool = False
     is_distant: bool = False
     selected: frozenset[str] | None = None
+    unpaid: frozenset[str] = frozenset()
     contradictions: tuple[Contradiction, ...] = ()
     target: Target = field(init=False)
     endless: NeverEndingRuns = field(init=False)
@@ -152,6 +154,7 @@ class ConformanceRun:
         return frozenset(self.document.facts) if self.selected is None else self.selected
 
     def _keep(self, exchange: Exchange) -> None:
+        self.recorder.writer.cost_credits = self.client.guard.budget.spent_credits
         self.recorder.keep(exchange)
         self.endless.note(exchange)
 
@@ -166,6 +169,7 @@ class ConformanceRun:
                 created=CreatedWorkflows(target=self.profile, write=self.recorder.writer.add_created),
                 on_exchange=self._keep,
                 while_waiting=self.lock.released,
+                reads_usage=True,
             )
         )
 
@@ -228,6 +232,8 @@ class ConformanceRun:
             What the command exits with.
         """
         self._clean_up()
+        if self.outcome is None and not was_interrupted:
+            self._conclude_costs()
         self.tester.judge_all_learnt()
         self.recorder.writer.note_endless(self.endless.personas)
         self.recorder.record_drift()
@@ -236,6 +242,15 @@ class ConformanceRun:
         note = "\n".join(filter(None, [self.note, *self._left]))
         self.recorder.writer.finish(self.outcome or "", int(self.exit_code), note=note)
         return self.exit_code
+
+    def _conclude_costs(self) -> None:
+        """Hold what was charged against the limit: a run that cost more is never one that kept it."""
+        budget = self.client.guard.budget
+        with suppress(HarnessError, Untested):
+            self.client.note_charges()
+        self.recorder.writer.cost_credits = budget.spent_credits
+        if budget.overcharge is not None:
+            self.stop("stopped", GuardStop(budget.overcharge))
 
     def _clean_up(self) -> None:
         """Delete what was made; the outcome stands, whether or not the target still answers."""

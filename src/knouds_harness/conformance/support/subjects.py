@@ -225,12 +225,22 @@ class Subjects:
         persona: Persona,
         *,
         is_async: bool = False,
+        is_refused: bool = False,
         is_throttling_expected: bool = False,
     ) -> Exchange:
-        """Run a workflow or model with the inputs of the profile; it may cost what the profile says."""
-        return self.tester.send(
-            *self.running(resource, persona, is_async=is_async), is_throttling_expected=is_throttling_expected
-        )
+        """Run a workflow or model with the inputs of the profile; it may cost what the profile says.
+
+        Args:
+            resource: What to run.
+            persona: Whose key is sent.
+            is_async: Submit it, and do not wait for its result.
+            is_refused: The target is to refuse it, and to charge nothing for that.
+            is_throttling_expected: Take a 429 for an answer instead of waiting for the next window.
+        """
+        operation_id, persona, call = self.running(resource, persona, is_async=is_async)
+        if is_refused:
+            call = call.having(cost_credits=0.0)
+        return self.tester.send(operation_id, persona, call, is_throttling_expected=is_throttling_expected)
 
     def run_at_once(self, runs: Sequence[tuple[Persona, Workflow | Model]]) -> list[Exchange]:
         """Run several workflows or models at once; what is refused for its rate is run again later."""
