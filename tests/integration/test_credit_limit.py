@@ -24,7 +24,10 @@ from knouds_harness.runs.record import RunRecord
 from knouds_harness.sandbox.serving import running_sandbox
 from knouds_harness.targets.profile import load_target
 
-LIMITS = 'credits = 1_000\nconcurrency = 4\ntimeout_s = 10\nallow = ["read", "write", "run", "cancel"]'
+LIMITS = (
+    "credits = 1_000\nfill_rate_windows = false\nconcurrency = 4\ntimeout_s = 10\n"
+    'allow = ["read", "write", "run", "cancel"]'
+)
 FAULTS = (
     *(f"auth-{which}-accepted" for which in ("missing-key", "empty-key", "malformed-key", "unknown-key")),
     *("auth-revoked-accepted", "auth-legacy-accepted", "auth-unapproved-accepted"),
