@@ -260,7 +260,8 @@ def user_class(name: str, url: str, target: Target) -> type[User]:
     def guarded(user: KnoudsUser) -> None:
         limits.admit(Action.RUN, what="runWorkflow")
         reserved = limits.reserve(run_request)
-        limits.settle(reserved, user.client.post(PATH, json=BODY, headers=HEADERS, name="runWorkflow"))
+        response = user.client.post(PATH, json=BODY, headers=HEADERS, name="runWorkflow")
+        limits.settle(reserved, response, run_request)
 
     @task
     def send(user: Any) -> None:  # noqa: ANN401 - has what prepare gave it

@@ -109,7 +109,7 @@ def test_async_run_of_a_foreign_workflow_is_not_found(tester, subjects):
     """Running someone else's private workflow asynchronously is a 404 as well."""
     stranger, workflow = tester.need(FOREIGN_ASYNC_RUN)
 
-    exchange = subjects.run(workflow, stranger, is_async=True)
+    exchange = subjects.run(workflow, stranger, is_async=True, is_refused=True)
 
     tester.judge(refusals.RUN_FOREIGN_WORKFLOW, exchange)
 
@@ -143,7 +143,7 @@ def test_async_run_of_an_unpolled_model_is_refused(tester, subjects, target):
     """An async run of a model that is not polled is a 400 ASYNC_NOT_SUPPORTED."""
     key, _ = tester.need(UNPOLLED_MODEL)
     for model in every(UNPOLLED_MODEL)(target):
-        exchange = subjects.run(model, key, is_async=True)
+        exchange = subjects.run(model, key, is_async=True, is_refused=True)
         tester.judge(refusals.ASYNC_NOT_SUPPORTED, exchange)
 
 
@@ -153,7 +153,7 @@ def test_async_run_without_enough_credits_is_refused_at_submit(tester, subjects)
     """An asynchronous run without enough credits is refused when it is submitted."""
     key, resource = tester.need(BROKE_ASYNC_RUN)
 
-    exchange = subjects.run(resource, key, is_async=True)
+    exchange = subjects.run(resource, key, is_async=True, is_refused=True)
 
     tester.judge(refusals.TOO_FEW_CREDITS, exchange)
 

@@ -24,7 +24,10 @@ from knouds_harness.runs.record import RunRecord
 from knouds_harness.targets.profile import load_target
 from knouds_sandbox.serving import running_sandbox
 
-LIMITS = 'credits = 1_000\nconcurrency = 4\ntimeout_s = 10\nallow = ["read", "write", "run", "cancel"]'
+LIMITS = (
+    "credits = 1_000\nfill_rate_windows = false\nconcurrency = 4\ntimeout_s = 10\n"
+    'allow = ["read", "write", "run", "cancel"]'
+)
 FAULTS = (
     *(f"auth-{which}-accepted" for which in ("missing-key", "empty-key", "malformed-key", "unknown-key")),
     *("auth-revoked-accepted", "auth-legacy-accepted", "auth-unapproved-accepted"),
@@ -34,7 +37,7 @@ FAULTS = (
     *("run-foreign-workflow-accepted", "run-slug-case-ignored", "model-tier-ignored"),
     *("run-without-credits-accepted", "run-exhausted-grant-accepted"),
 )
-PATH = re.compile(r"/api/(?:workflows|models)/([^/]+)/run")
+PATH = re.compile(r"/api/((?:workflows|models)/[^/]+)/run")
 
 
 class Charges:
@@ -86,12 +89,12 @@ def test_server_that_lets_everybody_run_everything_is_not_overspent(tmp_path, mo
 
 
 def prices_of(profile: Path) -> dict[str, float]:
-    """What runs cost, by name, as far as the profile and the server say."""
+    """What runs cost, by kind and name, as far as the profile and the server say."""
     target = load_target(str(profile))
     with Client(target=target) as client:
         pricing = Pricing(client, target)
-        worst = {slug: pricing.worst_case(each) for slug, each in target.workflows.items()}
-    worst |= {name: each.cost_credits for name, each in target.models.items()}
+        worst = {f"workflows/{slug}": pricing.worst_case(each) for slug, each in target.workflows.items()}
+    worst |= {f"models/{name}": each.cost_credits for name, each in target.models.items()}
     return {name: price for name, price in worst.items() if price is not None}
 
 

@@ -120,7 +120,7 @@ def test_money_is_spent_only_if_agreed_and_within_the_limit(tmp_path):
     assert "2 outcomes to record" in refused.stdout
     assert re.search(r"error: recording may cost \d+ credits\n  Agree to that with --yes", refused.stderr)
     assert stopped.returncode == ExitCode.GUARD
-    assert "It will stop at 10" in stopped.stdout
+    assert "more credits than the 10 that --credits allows" in stopped.stdout
     assert "1 of 2 outcomes recorded" in stopped.stdout
     (kept,) = read_recordings(tmp_path / "out")
     assert kept.origin.server == sandbox.base_url

@@ -62,10 +62,10 @@ class SmallProfile:
         self.tables.append(table)
         return self
 
-    def written(self) -> str:
-        """Write it; the path."""
+    def written(self, *, base_url: str | None = None) -> str:
+        """Write it, for the sandbox or what stands before it; the path."""
         path = self.folder / "small.toml"
-        text = [f'base_url = "{self.sandbox.base_url}"\n[limits]\n{self.limits}\n', *self.tables]
+        text = [f'base_url = "{base_url or self.sandbox.base_url}"\n[limits]\n{self.limits}\n', *self.tables]
         path.write_text("\n".join(text), encoding="utf-8")
         return str(path)
 

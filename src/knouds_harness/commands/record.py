@@ -17,6 +17,7 @@ from knouds_harness.command_output import CommandConsole
 from knouds_harness.conformance.discovery.run_plan import record_plan
 from knouds_harness.conformance.needs.keys import active_keys
 from knouds_harness.conformance.needs.need import CONTROL
+from knouds_harness.conformance.needs.untested import more_credits
 from knouds_harness.conformance.outcomes import all_outcomes, windows
 from knouds_harness.conformance.recorded.captured_traffic import read_captured
 from knouds_harness.conformance.recorded.har_import import import_recordings
@@ -24,7 +25,7 @@ from knouds_harness.conformance.recorded.plan import Plan, Price, make_plan
 from knouds_harness.conformance.recorded.session import ProvokedAnswer, RecordingSession, open_session
 from knouds_harness.conformance.suite.options import RunOptions
 from knouds_harness.contract.document import shipped_document
-from knouds_harness.errors import ExitCode, UsageError
+from knouds_harness.errors import ExitCode, GuardStop, UsageError
 from knouds_harness.exchange.contradictions import Contradiction
 from knouds_harness.exchange.recordings.folder import Put, RecordingChange, RecordingFolder
 from knouds_harness.exchange.recordings.recording import BUILT_IN
@@ -112,6 +113,9 @@ def record(
         if plan.impossible and not active_keys(session.run.target):
             _print(console, "No key of the profile works: nothing that needs one can be recorded.")
             code = code or ExitCode.USAGE
+    overcharge = session.run.client.guard.budget.overcharge
+    if overcharge is not None:
+        raise GuardStop(overcharge)
     sys.exit(ExitCode.BREACH if contradictions or session.run.left else code)
 
 
@@ -138,8 +142,10 @@ def _record(plan: Plan, session: RecordingSession, shelf: RecordingFolder, conso
             f"{len(puts)} of {len(plan.outcomes)} outcomes recorded{listed}, in "
             f"{time.monotonic() - begun:.1f} s, seed {session.run.options.seed}: {shelf.path}",
         )
-    is_wrong = any(each.problem and not each.is_untested for each in judged)
-    return ExitCode.BREACH if is_wrong else ExitCode.KEPT
+    if any(each.problem and not each.is_untested for each in judged):
+        return ExitCode.BREACH
+    is_short = any(more_credits(session.run.profile) in each.problem for each in judged)
+    return ExitCode.GUARD if is_short else ExitCode.KEPT
 
 
 def _import(source: Path, *, base_url: str | None, folder: Path, console: Console) -> ExitCode:
@@ -243,7 +249,8 @@ def _print_cost(plan: Plan, target: Target, console: Console) -> None:
     if plan.most_credits > target.limits.credits:
         _print(
             console,
-            f"  It will stop at {target.limits.credits:,.0f}, which {target.limits.credits_by} sets.",
+            f"  What {target.limits.credits:,.0f} do not pay, which {target.limits.credits_by} sets, is not "
+            "recorded.",
         )
 
 

@@ -7,7 +7,7 @@ import json
 import string
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -28,7 +28,13 @@ from knouds_harness.exchange.created_workflows import (
 )
 from knouds_harness.exchange.evidence import CONTROL_HEADER, JSON, Exchange, Pairs, Request, parsed_json
 from knouds_harness.exchange.failures import KEPT_BYTES
-from knouds_harness.exchange.pricing import charged_credits, known_credits, was_run
+from knouds_harness.exchange.pricing import (
+    ChargesShown,
+    charged_credits,
+    dearest_credits,
+    known_credits,
+    was_run,
+)
 from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.exchange.transport import Transport, http_transport, text_pairs
 from knouds_harness.exchange.workflow_removal import MOST_WAIT_S, Removed, WorkflowRemoval
@@ -68,6 +74,7 @@ class Client:
         clock: Callable[[], float] = time.perf_counter,
         now: Callable[[], datetime] = _utc_now,
         while_waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
+        reads_usage: bool = False,
     ) -> None:
         """Open no connection yet.
 
@@ -80,6 +87,7 @@ class Client:
             clock: Monotonic seconds.
             now: Aware UTC.
             while_waiting: Open while a request waits for its turn, and then for its answer.
+            reads_usage: Read usage before a run, where that is due, as answers need not tell all charges.
 
         Raises:
             GuardStop: The target is production and somebody has not agreed.
@@ -105,11 +113,14 @@ class Client:
         self._clock = clock
         self._now = now
         self.while_waiting = while_waiting
+        self._reads_usage = reads_usage
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._listing = threading.Lock()
         self._asked_for_list = {*self.created.listed}
         self._personas = dict(target.personas)
+        self.charges_shown = ChargesShown(self.send)
+        """What usage shows of the accounts that have run something."""
         self.estimates: dict[str, float] = {}
         """What the server was heard to say that a run costs, by slug of the workflow."""
 
@@ -171,16 +182,10 @@ class Client:
         """
         if key is None and request.persona is not None:
             key = self.secret_of(request.persona)
-        if not request.path.startswith("/"):
-            raise UsageError(
-                f"{request.method} {self.redactor.safe(request.path)}: a path begins with a slash"
-            )
-        path = quote(request.path, safe=_IN_PATHS, errors="replace")
-        if path != request.path:  # whatever a server has put into it
-            request = replace(request, path=path)
-        what = f"{request.method} {path}"
+        request = self._with_encoded_path(request)
+        what = f"{request.method} {request.path}"
         url = self._url(request)
-        is_run = request.action is Action.RUN
+        is_run, is_to_run = request.action is Action.RUN, request.cost_credits > 0
         known = known_credits(request.path, self.target, self.estimates) if is_run else 0.0
         if known:
             request = replace(request, cost_credits=max(request.cost_credits, known))
@@ -194,6 +199,8 @@ class Client:
             persona=request.persona,
             user=sender.user if sender else None,
         )
+        if is_run and self._reads_usage:
+            self._read_usage_before(request, sender)
         with self.while_waiting():
             reserved = self.guard.admit(
                 action=request.action, host=url.host, cost_credits=request.cost_credits, what=what
@@ -204,11 +211,8 @@ class Client:
             except BaseException:  # it may have been sent
                 self.guard.budget.settle(reserved, None, what=what)
                 raise
-            if is_run or reserved:
-                self.guard.budget.settle(reserved, charged_credits(exchange), what=f"{what} ({exchange.id})")
-        is_unpriced = known is None and not request.cost_credits and charged_credits(exchange) is None
-        if is_unpriced and was_run(exchange.json_or_none()):
-            self.guard.budget.stop(f"{what} ({exchange.id}): was run, and nobody says what it costs")
+            if is_run:
+                self._settle(reserved, exchange, sender, is_to_run=is_to_run, is_priced=known is not None)
         with self._lock:
             self._on_exchange(exchange)
         if creation is None:
@@ -221,6 +225,22 @@ class Client:
                 read_back=lambda slug: self._as_read(slug, user=creation.user),
             )
         return exchange
+
+    def _with_encoded_path(self, request: Request) -> Request:
+        """The request, whatever a server has put into its path."""
+        if not request.path.startswith("/"):
+            raise UsageError(
+                f"{request.method} {self.redactor.safe(request.path)}: a path begins with a slash"
+            )
+        path = quote(request.path, safe=_IN_PATHS, errors="replace")
+        return request if path == request.path else replace(request, path=path)
+
+    def _read_usage_before(self, run: Request, sender: Persona | None) -> None:
+        """Count what usage shows to be charged, where the run may be more than is left of what answers told."""
+        if Action.RUN in self.target.limits.allow:
+            self.watch_charges([sender.user] if sender else ())
+            if self.guard.budget.is_usage_due(run.cost_credits):
+                self.guard.budget.note_usage(self.charges_shown.credits())
 
     def list_existing(self) -> None:
         """List what each account has, once, before anything is created: nothing of that is ever changed.
@@ -247,6 +267,33 @@ class Client:
         if Action.READ not in self.target.limits.allow:
             return {}
         return {each.user: each for each in self._personas.values() if each.is_able("workflow:read")}
+
+    def _settle(
+        self, reserved: int, exchange: Exchange, sender: Persona | None, *, is_to_run: bool, is_priced: bool
+    ) -> None:
+        """Count what a run was charged."""
+        budget, request = self.guard.budget, exchange.request
+        charged = charged_credits(exchange, sender, is_to_run=is_to_run)
+        what = f"{request.method} {request.path} ({exchange.id})"
+        doubted_credits = dearest_credits(self.target, self.estimates)
+        budget.settle(reserved, charged, what=what, doubted_credits=doubted_credits)
+        if sender is not None:
+            self.charges_shown.note_run(sender.user)
+        is_unpriced = not is_priced and not request.cost_credits and charged is None
+        if is_unpriced and was_run(exchange.json_or_none()):
+            budget.stop(f"{what}: was run, and nobody says what it costs")
+
+    def watch_charges(self, users: Iterable[str]) -> None:
+        """Have what accounts are charged from now on count, whether or not answers tell of it."""
+        if Action.READ in self.target.limits.allow:
+            for user in users:
+                self.charges_shown.begin(user, self._personas.values())
+
+    def note_charges(self) -> None:
+        """Count what usage shows beyond what answers told, where it can be read."""
+        shown_credits = self.charges_shown.credits()
+        if shown_credits is not None:
+            self.guard.budget.note_usage(shown_credits)
 
     def _as_read(self, slug: str, *, user: str | None) -> JSON:
         """A workflow as a key of this account reads it; None where none may."""

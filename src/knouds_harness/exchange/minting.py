@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 from knouds_harness.errors import UsageError
 from knouds_harness.exchange.client import Client
@@ -27,7 +28,7 @@ class KeyMint:
         self.advanced_s = 0.0
         """How far the clock of the rate-limit windows has been moved."""
         self._minted: dict[tuple[frozenset[str], str, KeyState, Webhook | None], Persona] = {}
-        self._tier_by_opened_account: dict[str, str] = {}
+        self._opened: dict[str, dict[str, Any]] = {}
 
     def open_account(self, tier: str, **options: object) -> str:
         """Open an account for which keys can be minted.
@@ -43,8 +44,9 @@ class KeyMint:
             UsageError: The control plane refused.
             TargetUnreachable: The control plane gave no usable answer.
         """
-        account = str(self._client.control("accounts", {"tier": tier, **options})["account"])
-        self._tier_by_opened_account[account] = tier
+        asked = {"tier": tier, **options}
+        account = str(self._client.control("accounts", asked)["account"])
+        self._opened[account] = asked
         return account
 
     def mint(
@@ -86,7 +88,8 @@ class KeyMint:
         self, capabilities: frozenset[str], account: str, state: KeyState, webhook: Webhook | None
     ) -> Persona:
         sibling = next((each for each in self._client.target.personas.values() if each.user == account), None)
-        tier = sibling.tier if sibling else self._tier_by_opened_account.get(account)
+        opened = self._opened.get(account, {})
+        tier = sibling.tier if sibling else opened.get("tier")
         if tier is None:
             raise UsageError(f'no persona of account "{account}" in {self._client.target.source}')
         wanted: dict[str, object] = {
@@ -107,7 +110,7 @@ class KeyMint:
             tier=tier,
             role=sibling.role if sibling else "user",
             state=state,
-            credits=sibling.credits if sibling else "enough",
+            credits=sibling.credits if sibling else opened.get("credits", "enough"),
         )
         self._client.add_persona(persona)
         return persona

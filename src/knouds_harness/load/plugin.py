@@ -27,6 +27,7 @@ from knouds_harness.load.generator.load_run import LoadRun
 from knouds_harness.load.generator.run_controller import RunController
 from knouds_harness.load.options import LoadOptions, add_options, read_options
 from knouds_harness.load.workload.input_lines import InputFile, read_input_file, refuse_idle_lines
+from knouds_harness.load.workload.limits import LookedAhead
 from knouds_harness.load.workload.plan import forecast
 from knouds_harness.load.workload.preflight import check_plan, look_ahead, price_of, sandbox_prices
 from knouds_harness.load.workload.workload import Workload, may_run, scenarios_in
@@ -144,7 +145,7 @@ def _begin(environment: Environment) -> LoadRun:
                 user_class.wait_time = between(*options.think_s)
         _serve_sandbox(environment, options.target)
         target = load_target(options.target).spending(options.credits) if options.target else None
-        workload: Workload | None = None
+        workload, ahead = None, LookedAhead()
         warnings: Sequence[str] = ()
         inputs: InputFile | None = None
         if target:
@@ -156,23 +157,24 @@ def _begin(environment: Environment) -> LoadRun:
                 _show_plan(environment, options, rehearsal, inputs, is_asked=is_asked)
             if isinstance(environment.runner, WorkerRunner):
                 check_production(target, yes_production=options.yes_production)
-                prices = environment.parsed_options.prices  # the master asked, within the pace of all
+                ahead = LookedAhead(**environment.parsed_options.ahead)  # the master asked
             else:
-                prices = look_ahead(
+                ahead = look_ahead(
                     target, rehearsal, environment.user_classes, yes_production=options.yes_production
                 )
-                environment.parsed_options.prices = dict(prices)  # which Locust gives to workers
+                # Locust gives these to workers.
+                environment.parsed_options.ahead = {"prices": dict(ahead.prices), "marks": dict(ahead.marks)}
             environment.host = target.base_url
             workload = Workload(
                 target,
-                price=lambda each: price_of(each, prices),
+                price=lambda each: price_of(each, ahead.prices),
                 document=shipped_document(),
                 lines=inputs.lines if inputs else None,
             )
             warnings = forecast(
                 workload, options, environment.user_classes, is_asked=True, inputs=inputs
             ).warnings
-        run = LoadRun(environment, options, target, workload=workload, inputs=inputs)
+        run = LoadRun(environment, options, target, workload=workload, inputs=inputs, ahead=ahead)
         _warn(run, warnings)
     except HarnessError as error:
         sys.stderr.write(f"error: {printable(str(error))}\n")

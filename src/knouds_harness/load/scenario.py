@@ -238,7 +238,13 @@ class ScenarioUser(ArrivalUser):
             expected=(200, 202) if asynchronous else (200,),
             runner=run_request.persona,
         )
-        self.load_run.limits.settle(reserved, response)
+        self._within_guards(
+            self.load_run.limits.settle,
+            reserved,
+            response,
+            run_request,
+            may_be_throttled=self.crosses_limit,
+        )
         return response
 
     def _within_guards(self, guarded: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -79,8 +79,7 @@ def _print_check(record: RunRecord, paths: RenderedPaths, console: Console) -> N
     counts = record.counts
     figures = f"  {counts.exchanges:,} exchanges in {record.duration_s:.1f} s"
     if counts.cost_credits:
-        most = "at most " if counts.assumed_credits else ""
-        figures += f", {most}{counts.cost_credits:,.0f} credits"
+        figures += f", at most {counts.cost_credits:,.0f} credits"
     _print(console, Text(f"{figures}, seed {record.setup.seed}"))
     console.print(Text.assemble("  report ", (str(paths.html), "bold")), soft_wrap=True)
 

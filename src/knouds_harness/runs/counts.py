@@ -7,9 +7,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
-from knouds_harness.contract.operations import Action
 from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.exchange.pricing import charged_credits
 from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.results import Cause, Cell, CheckTests, Counts, Result, UntestedFact
 
@@ -37,8 +35,6 @@ class _Effort:
 
     exchanges: int = 0
     answers: Counter[str] = field(default_factory=Counter)
-    cost_credits: float = 0.0
-    assumed_credits: float = 0.0
 
 
 class RunCounts:
@@ -47,6 +43,7 @@ class RunCounts:
     Attributes:
         cells: Tries of one operation as one persona.
         endless: Keys of whose asynchronous runs none ended in time.
+        cost_credits: What was charged, or may have been.
     """
 
     def __init__(self) -> None:
@@ -57,17 +54,13 @@ class RunCounts:
         self._tests: dict[tuple[str, str | None], CheckTests] = {}
         self.cells: list[Cell] = []
         self.endless: tuple[str, ...] = ()
+        self.cost_credits = 0.0
 
     def add_exchange(self, exchange: Exchange) -> None:
-        """Count what was sent, answered and charged."""
+        """Count what was sent and answered."""
         effort = self._effort
         effort.exchanges += 1
         effort.answers["none" if exchange.status is None else str(exchange.status)] += 1
-        if exchange.request.action is Action.RUN:
-            charged = charged_credits(exchange)
-            effort.cost_credits += exchange.request.cost_credits if charged is None else charged
-            if charged is None and (exchange.status or 500) >= 500:
-                effort.assumed_credits += exchange.request.cost_credits
 
     def add_result(
         self,
@@ -187,8 +180,7 @@ class RunCounts:
             passed=sum(tally.passed for tally in tallies),
             failed=sum(tally.failed for tally in tallies),
             findings=Counter(finding.verdict.value for finding in findings),
-            cost_credits=self._effort.cost_credits,
-            assumed_credits=self._effort.assumed_credits,
+            cost_credits=self.cost_credits,
         )
 
     def results(self) -> tuple[Result, ...]:

@@ -112,7 +112,6 @@ class Counts:
         failed: Claims that did not.
         findings: Different findings, by verdict.
         cost_credits: Credits that the server says it charged, or the most it may have where it does not say.
-        assumed_credits: How much of that is of runs that failed or got no answer: they may be free.
     """
 
     exchanges: int
@@ -121,7 +120,6 @@ class Counts:
     failed: int
     findings: Mapping[str, int]
     cost_credits: float
-    assumed_credits: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ import math
 import threading
 from decimal import Decimal
 from functools import lru_cache
-from typing import Final
+from typing import ClassVar, Final
 
 from knouds_harness.errors import CreditsShort, GuardStop
 
@@ -26,13 +26,24 @@ class Budget:
 
     Reserving refuses whatever could overspend even if every open reservation is used to the full, so the
     order in which answers come does not matter. That holds as long as no run costs more than was reserved for
-    it; after the first one that does, nothing is reserved any more.
+    it; once the limit is exceeded, nothing is reserved any more.
     """
+
+    most_doubts: ClassVar[float] = math.inf
+    """How many runs for which nothing was reserved come between two readings of usage, if these are due."""
 
     def __init__(self, limit_credits: float) -> None:
         self._limit = self._left = _parts(limit_credits)
         self._spent = 0
         self._overcharge: str | None = None
+        self._unproven = self._unread = self._doubted = self._doubts = 0
+        self._read_from = 1
+        self._doubts_allowed: float = 1
+
+    @property
+    def overcharge(self) -> str | None:
+        """What was charged beyond the limit, and by which request; None while the limit holds."""
+        return self._overcharge
 
     @property
     def spent_credits(self) -> float:
@@ -78,7 +89,14 @@ class Budget:
         self._left -= amount
         return amount
 
-    def settle(self, reserved: int, actual_credits: float | None, *, what: str = "a request") -> None:
+    def settle(
+        self,
+        reserved: int,
+        actual_credits: float | None,
+        *,
+        what: str = "a request",
+        doubted_credits: float = 0.0,
+    ) -> None:
         """Turn a reservation into what was charged.
 
         Args:
@@ -86,14 +104,53 @@ class Budget:
             actual_credits: What the server says it charged, perhaps more than was reserved, which beyond the
                 limit ends all reserving; None where it does not say: then the whole reservation counts.
             what: The request in words, for the message.
+            doubted_credits: What it may have cost where nothing was reserved, by the dearest known price.
         """
         spent = reserved
         if actual_credits is not None and 0 <= actual_credits <= _MOST:
             spent = _parts(actual_credits)
             self._left += reserved - spent
         self._spent += spent
+        self._unproven += max(0, reserved - spent)
+        self._unread += max(reserved, spent)
+        if not reserved and doubted_credits:
+            self._doubted += _parts(doubted_credits)
+            self._doubts += 1
         if self._spent > self._limit:
             self.stop(f"{what}: charged {_words(spent)} credits, and could cost {_words(reserved)} at most")
+
+    def is_usage_due(self, cost_credits: float) -> bool:
+        """Whether usage has to be read before so much is reserved.
+
+        It is after the first paid run, whenever half of what was left has been used, and where what answers
+        said was not charged would not fit into what is left. Of runs for which nothing was reserved, twice as
+        many may come between as were free the last time.
+        """
+        is_unproven = self._unproven > 0 and self._unproven + _parts(cost_credits) > self._left
+        is_doubted = self._doubts >= self._doubts_allowed and self._doubted > self._left
+        return is_unproven or is_doubted or self._unread >= self._read_from
+
+    def note_usage(self, shown_credits: float | None) -> None:
+        """Count what usage shows beyond what is spent and reserved.
+
+        Args:
+            shown_credits: Of all runs so far; None where usage cannot be read: then what was reserved counts,
+                and not what answers said.
+        """
+        if shown_credits is None:
+            excess = min(self._unproven, max(0, self._left))
+        else:
+            excess = max(0, _parts(min(shown_credits, _MOST)) - (self._limit - self._left))
+        counted = self._spent
+        self._spent += excess
+        self._left -= excess
+        self._doubts_allowed = 1 if excess else min(2 * self._doubts_allowed, self.most_doubts)
+        self._unproven = self._unread = self._doubted = self._doubts = 0
+        self._read_from = max(1, self._left // 2)
+        if shown_credits is not None and self._spent > self._limit:
+            self.stop(
+                f"usage shows {_words(_parts(shown_credits))} credits, and answers told of {_words(counted)}"
+            )
 
     def stop(self, reason: str) -> None:
         """Reserve nothing any more, not even for what is free.
@@ -112,6 +169,8 @@ class SharedBudget(Budget):
 
     What does not fit waits as long as it may fit once others have settled.
     """
+
+    most_doubts = 8
 
     def __init__(self, limit_credits: float) -> None:
         super().__init__(limit_credits)
@@ -132,10 +191,23 @@ class SharedBudget(Budget):
             )
             return super().reserve(cost_credits, what=what, remedy=remedy)
 
-    def settle(self, reserved: int, actual_credits: float | None, *, what: str = "a request") -> None:
+    def settle(
+        self,
+        reserved: int,
+        actual_credits: float | None,
+        *,
+        what: str = "a request",
+        doubted_credits: float = 0.0,
+    ) -> None:
         """See ``Budget.settle``."""
         with self._changed:
-            super().settle(reserved, actual_credits, what=what)
+            super().settle(reserved, actual_credits, what=what, doubted_credits=doubted_credits)
+            self._changed.notify_all()
+
+    def note_usage(self, shown_credits: float | None) -> None:
+        """See ``Budget.note_usage``."""
+        with self._changed:
+            super().note_usage(shown_credits)
             self._changed.notify_all()
 
     def stop(self, reason: str) -> None:

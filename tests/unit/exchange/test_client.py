@@ -247,7 +247,8 @@ def test_run_beyond_the_budget_is_not_sent(client_answering, recording, sent):
     ("answer", "spent"),
     [
         (httpx.Response(200, json={"success": True, "cost": 3}), 3),
-        (httpx.Response(200, json={"success": True, "cost": 0}), 0),
+        (httpx.Response(200, json={"success": True, "cost": 0}), 10),
+        (httpx.Response(200, content=b'{"success": true, "cost": 3, "cost": 0.1}'), 10),
         (httpx.Response(200, json={"success": True, "cost": 12.5}), 12.5),
         (httpx.Response(200, json={"success": True, "cost": "3"}), 10),
         (httpx.Response(200, json={"success": True, "cost": True}), 10),
@@ -257,8 +258,9 @@ def test_run_beyond_the_budget_is_not_sent(client_answering, recording, sent):
         (httpx.Response(202, json={"_async": True, "executionId": "e", "cost": 0}), 10),
         (httpx.Response(202, json={"executionId": "e", "cost": 30}), 30),
         (httpx.Response(200, content=b"<html>"), 10),
-        (httpx.Response(402, json={"error": "", "code": "INSUFFICIENT_CREDITS"}), 0),
-        (httpx.Response(404, json={"error": "Not found", "cost": 0}), 0),
+        (httpx.Response(402, json={"error": "", "code": "INSUFFICIENT_CREDITS"}), 10),
+        (httpx.Response(429, json={"error": "", "code": "RATE_LIMIT_EXCEEDED"}), 10),
+        (httpx.Response(404, json={"error": "Not found", "cost": 0}), 10),
         (httpx.Response(404, json={"error": "Not found", "cost": 3}), 10),
         (httpx.Response(404, json={"error": "Not found", "cost": 30}), 30),
         (httpx.Response(403, json={"error": "", "success": True}), 10),
@@ -274,12 +276,31 @@ def test_run_beyond_the_budget_is_not_sent(client_answering, recording, sent):
     ],
 )
 def test_run_is_settled_with_what_the_answer_says(client_answering, answer: httpx.Response, spent: float):
-    """The price told, nothing for a documented refusal, the worst where nobody says."""
+    """The price told; the worst where nobody says, or where the run was to be accepted and was not."""
     client = client_answering(answer)
 
     client.send(RUN)
 
     assert client.guard.budget.spent_credits == spent
+
+
+@pytest.mark.parametrize(
+    ("funds", "answer"),
+    [
+        ("granted", httpx.Response(200, json={"success": True, "cost": 0})),
+        ("exhausted", httpx.Response(402, json={"error": "", "code": "grant_exhausted"})),
+        (12, httpx.Response(402, json={"error": "", "code": "INSUFFICIENT_CREDITS"})),
+    ],
+)
+def test_accounts_without_enough_credits_are_charged_nothing(client_answering, funds, answer):
+    """Where a trial grant pays, and where the credits do not suffice, as the profile says."""
+    target = make_target()
+    personas = {name: replace(each, credits=funds) for name, each in target.personas.items()}
+    client = client_answering(answer, target=replace(target, personas=personas))
+
+    client.send(RUN)
+
+    assert client.guard.budget.spent_credits == 0
 
 
 def test_unannounced_charge_beyond_the_limit_is_the_last(client_answering):

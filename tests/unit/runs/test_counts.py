@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
-from run_records import exchange
 
-from knouds_harness.contract.operations import Action
 from knouds_harness.runs.counts import RunCounts
 
 
@@ -69,15 +65,3 @@ def test_tests_of_one_check_are_added_up(counts):
 
     (tests,) = counts.tests
     assert (tests.passed, tests.failed, tests.skipped, tests.duration_s) == (2, 1, 0, 1.5)
-
-
-@pytest.mark.parametrize(("status", "assumed"), [(500, 8), (None, 8), (200, 0), (404, 0)])
-def test_a_run_that_failed_is_counted_at_its_price_and_said_to_be(status, assumed):
-    """It may have cost nothing: the figure is the most that it can have been."""
-    counts = RunCounts()
-    body = {"cost": 8, "success": True} if status == 200 else {"error": "No", "code": "EXECUTION_FAILED"}
-    run = exchange(1, "runWorkflow", status=status, body=body)
-
-    counts.add_exchange(replace(run, request=replace(run.request, action=Action.RUN, cost_credits=8)))
-
-    assert counts.counts([]).assumed_credits == assumed

@@ -228,6 +228,7 @@ def test_unanswered_and_costly_exchanges_are_counted(tmp_path):
         writer.add_exchange(exchange(1, "runWorkflow", body={"cost": 12.5}))
         writer.add_exchange(exchange(2, "runWorkflow", status=402, body={"code": "INSUFFICIENT_CREDITS"}))
         writer.add_exchange(exchange(3, "getWhoami", status=None, raw=b""))
+        writer.cost_credits = 12.5
         writer.finish("kept", 0)
 
     counts = read_run(writer.folder).counts

@@ -342,3 +342,110 @@ def test_exceeding_the_limit_ends_all_spending(limit, plans):
     if round(budget.spent_credits * 100) > limit:
         with pytest.raises(GuardStop, match="No further run is sent"):
             budget.reserve(0)
+
+
+# --- What usage shows
+
+
+def spending(*settled: tuple[float, float | None], limit: float = 60) -> Budget:
+    """A budget of which runs were reserved and settled like this."""
+    budget = Budget(limit)
+    for reserved, actual in settled:
+        budget.settle(budget.reserve(reserved), actual)
+    return budget
+
+
+@pytest.mark.parametrize(
+    ("settled", "is_due"),
+    [
+        ([], False),
+        ([(8, 8)], True),
+        ([(8, None)], True),
+        ([(0, 0)], False),
+    ],
+)
+def test_usage_is_read_after_the_first_paid_run(settled, is_due):
+    """Whatever its answer told."""
+    assert spending(*settled).is_usage_due(8) is is_due
+
+
+def test_usage_is_read_again_once_half_of_the_rest_is_used():
+    """So that whoever charges more than answers tell is found out before the limit."""
+    budget = spending((8, 8))
+    budget.note_usage(8)
+
+    due = []
+    for _ in range(4):
+        due.append(budget.is_usage_due(8))
+        budget.settle(budget.reserve(8), 8)
+
+    assert due == [False, False, False, False]
+    assert budget.is_usage_due(8)
+
+
+def test_usage_is_read_where_refusals_could_have_used_up_the_credits():
+    """Each refusal is believed as long as the credits would suffice if it were not true."""
+    budget = Budget(1000)
+    budget.settle(budget.reserve(10), 10)
+    budget.note_usage(10)
+
+    refused = 0
+    while not budget.is_usage_due(10):
+        budget.settle(budget.reserve(10), 0)
+        refused += 1
+
+    assert refused == 50
+
+
+def test_what_usage_shows_beyond_what_was_told_is_spent():
+    """And ends all runs once it exceeds the limit."""
+    budget = spending((8, 0), (8, 8))
+    budget.note_usage(16)
+    assert (budget.spent_credits, budget.left_credits) == (16, 44)
+
+    budget.note_usage(61)
+
+    assert budget.spent_credits == 61
+    with pytest.raises(GuardStop, match="usage shows 61 credits, and answers told of 16"):
+        budget.reserve(0)
+
+
+def test_usage_that_shows_less_takes_nothing_back():
+    """Rows may come late."""
+    budget = spending((8, 8))
+
+    budget.note_usage(0)
+
+    assert budget.spent_credits == 8
+
+
+def test_runs_in_flight_may_show_in_usage():
+    """What is reserved for them is no surprise."""
+    budget = Budget(60)
+    budget.reserve(8)
+
+    budget.note_usage(8)
+
+    assert budget.spent_credits == 0
+
+
+def test_unreadable_usage_proves_no_refusal():
+    """What was reserved counts then, and never exceeds the limit by itself."""
+    budget = spending((8, 0), (50, 0), (50, 0))
+
+    budget.note_usage(None)
+
+    assert (budget.spent_credits, budget.overcharge) == (60, None)
+
+
+def test_free_runs_are_doubted_less_often_the_longer_they_are_free():
+    """Where their charges would not fit into what is left."""
+    budget, due = Budget(0), []
+
+    for _ in range(8):
+        budget.settle(0, 0, doubted_credits=8)
+        due.append(budget.is_usage_due(0))
+        if due[-1]:
+            budget.note_usage(0)
+
+    assert due == [True, False, True, False, False, False, True, False]

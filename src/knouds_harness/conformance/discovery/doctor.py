@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,13 +12,14 @@ from typing import get_args
 from rich.console import Console
 
 from knouds_harness.command_output import print_line, print_table
-from knouds_harness.conformance.discovery.run_plan import runs_of
+from knouds_harness.conformance.discovery.run_plan import possible_in
 from knouds_harness.conformance.needs.advice import advice, print_steps
 from knouds_harness.conformance.needs.keys import active_keys
 from knouds_harness.conformance.needs.reach import lacking_by_fact
 from knouds_harness.conformance.needs.webhooks import mints_webhooks
 from knouds_harness.conformance.suite.minimum_verified import expected_facts
 from knouds_harness.conformance.suite.running import collect_suite
+from knouds_harness.conformance.suite.selection import Spending
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.errors import ExitCode, UsageError
 from knouds_harness.exchange.client import Client
@@ -52,6 +54,7 @@ class Diagnosis:
         deliveries: Where deliveries are awaited, or why they cannot be; None where none are.
         can_receive: Whether nothing hinders deliveries.
         most_credits: The most that a full check costs.
+        unpaid: How many of its tests the limit does not pay.
         limit_credits: What the profile lets a run spend.
     """
 
@@ -69,6 +72,7 @@ class Diagnosis:
     deliveries: str | None
     can_receive: bool
     most_credits: float
+    unpaid: int
     limit_credits: float
 
     @property
@@ -119,6 +123,9 @@ def examine(target_name: str, *, yes_production: bool) -> Diagnosis:
             checked = check_profile(client)
             deliveries, can_receive = _deliveries(target)
             lacking = lacking_by_fact(target)
+            price = Pricing(client, target).worst_case
+            possible = possible_in(collect_suite(), target)
+            paid = Spending.of(possible, target, price, limit_credits=target.limits.credits)
             return Diagnosis(
                 target=target.name,
                 base_url=target.base_url,
@@ -135,7 +142,8 @@ def examine(target_name: str, *, yes_production: bool) -> Diagnosis:
                 next_steps=tuple(advice(target)),
                 deliveries=deliveries,
                 can_receive=can_receive,
-                most_credits=most_credits(target, Pricing(client, target)),
+                most_credits=Spending.of(possible, target, price, limit_credits=math.inf).cost_credits,
+                unpaid=len(paid.unpaid),
                 limit_credits=target.limits.credits,
             )
 
@@ -180,9 +188,10 @@ def print_diagnosis(found: Diagnosis, *, console: Console) -> None:
         f"limits.credits is {found.limit_credits:,.0f}.",
         console=console,
     )
-    if found.most_credits > found.limit_credits:
+    if found.unpaid:
         print_line(
-            "  The run will stop when the limit is reached: raise it, or pass --family or --fact.",
+            f"  That leaves {found.unpaid} tests untested, as the cheapest are paid first: raise the limit, "
+            "or pass --family or --fact.",
             console=console,
         )
 
@@ -194,11 +203,6 @@ def missing_by_need(target: Target) -> dict[str, list[str]]:
         if lacking:
             missing[" and ".join(lacking)].append(fact)
     return dict(missing)
-
-
-def most_credits(target: Target, pricing: Pricing) -> float:
-    """The most that a full check costs on a target that keeps the contract, in credits."""
-    return sum(pricing.worst_case(resource) or 0.0 for resource in runs_of(collect_suite(), target))
 
 
 def _keys(checked: ProfileCheck, target: Target) -> Iterator[KeyFound]:

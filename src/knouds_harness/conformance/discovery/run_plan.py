@@ -11,11 +11,10 @@ from collections.abc import Iterable, Iterator, Sequence
 import pytest
 
 from knouds_harness.conformance.needs.need import MAY_READ, missing_in
-from knouds_harness.conformance.needs.runs import ASYNC_RUN, once
 from knouds_harness.conformance.outcomes.outcome import ProvokedOutcome
 from knouds_harness.conformance.suite.options import RunOptions
 from knouds_harness.conformance.suite.running import collect_suite
-from knouds_harness.conformance.suite.selection import Selection, checks_of, needs_of, operation_of
+from knouds_harness.conformance.suite.selection import Selection, Spending, checks_of, needs_of, operation_of
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import Action
 from knouds_harness.targets.profile import Target
@@ -24,13 +23,9 @@ from knouds_harness.targets.resources import Model, Workflow
 Resource = Workflow | Model
 
 
-def runs_of(items: Iterable[pytest.Item], target: Target) -> list[Resource]:
-    """What tests run and pay for, on a target that keeps the contract."""
-    runs = [*once(ASYNC_RUN)(target)]  # the execution that tests share
-    for item in items:
-        for marker in item.iter_markers("spends"):
-            runs += marker.args[0](target)
-    return runs
+def possible_in(items: Iterable[pytest.Item], target: Target) -> list[pytest.Item]:
+    """The tests that a profile makes possible."""
+    return [item for item in items if not missing_in(target, (MAY_READ, *needs_of(item)))]
 
 
 def check_plan(target: Target, options: RunOptions) -> Iterator[str]:
@@ -50,10 +45,19 @@ def check_plan(target: Target, options: RunOptions) -> Iterator[str]:
         is_quick=options.quick,
     )
     asked = [item for item in collect_suite() if selection.keeps(item)]
-    possible = [item for item in asked if not missing_in(target, (MAY_READ, *needs_of(item)))]
+    possible = possible_in(asked, target)
+    limits = target.limits
+    spending = Spending.of(possible, target, lambda each: each.cost_credits, limit_credits=limits.credits)
+    if spending.unpaid:
+        possible = [item for item in possible if item.nodeid not in spending.unpaid]
     families = Counter(checks_of(item)[0].family for item in possible)
     yield f"check   {target.name} ({target.base_url}), profile {target.source}"
     yield f"tests   {len(possible)} of {len(asked)}: {_counted(families)}"
+    if spending.unpaid:
+        yield (
+            f"tests   {len(spending.unpaid)} stay untested, as {limits.credits_by} does not pay them: "
+            "the cheapest are paid first"
+        )
     by_operation = Counter(each.id for item in possible if (each := operation_of(item)))
     yield f"sends   tests of one operation each: {_counted(by_operation) or 'none'}"
     others = len(possible) - by_operation.total()
@@ -63,7 +67,7 @@ def check_plan(target: Target, options: RunOptions) -> Iterator[str]:
         f"sends   how many requests that takes depends on the answers, and is not known; "
         f"{options.examples_per_property} for a property with generated inputs"
     )
-    yield from _resources(target, runs_of(possible, target))
+    yield from _resources(target, spending.runs)
 
 
 def record_plan(target: Target, outcomes: Sequence[ProvokedOutcome]) -> Iterator[str]:

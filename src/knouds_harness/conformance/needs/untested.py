@@ -27,6 +27,11 @@ class Untested(BaseException):  # an Exception is what hypothesis takes for a fa
         self.cause = cause
 
 
+def more_credits(target: Target) -> str:
+    """What is missing where a run could cost more than is left."""
+    return f"more credits than the {target.limits.credits:,.10g} that {target.limits.credits_by} allows"
+
+
 def untested_for(
     need: Need[Any], *, profile: Target, contradictions: Sequence[Contradiction] = ()
 ) -> Untested:

@@ -158,7 +158,7 @@ OUTCOMES: Final = (
     _of_bound_key(
         "bound-to-another",
         "A key that is bound to a workflow runs another one.",
-        lambda resources, bound: _run(resources, bound.key, bound.other),
+        lambda resources, bound: resources.subjects.run(bound.other, bound.key, is_refused=True),
     ),
     _of_bound_key(
         "bound",

@@ -51,6 +51,8 @@ def _run(
 
     def provoke(resources: OutcomeResources) -> Exchange:
         key, resource = resources.tester.need(need)
+        if 400 <= status < 500:
+            return resources.subjects.run(resource, key, is_async=is_async, is_refused=True)
         return resources.tester.send(*resources.subjects.running(resource, key, is_async=is_async))
 
     is_paid = status in (200, 500) and outcome != "granted"

@@ -13,13 +13,14 @@ import pytest
 from knouds_harness.conformance.generation.examples import seed_properties
 from knouds_harness.conformance.judging.user_checks import UserChecks, load_checks
 from knouds_harness.conformance.needs.need import Need
-from knouds_harness.conformance.needs.untested import Untested, untested_for
+from knouds_harness.conformance.needs.untested import Untested, more_credits, untested_for
 from knouds_harness.conformance.needs.webhooks import RECEIVING
 from knouds_harness.conformance.suite.markers import MARKERS
 from knouds_harness.conformance.suite.options import RunOptions
 from knouds_harness.conformance.suite.schedule import SuiteSchedule
 from knouds_harness.conformance.suite.selection import (
     Selection,
+    Spending,
     checks_of,
     facts_of,
     needs_of,
@@ -173,11 +174,17 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if reporter is not None:
         _print_contradictions(reporter, opened_run(session.config))
+    run = opened_run(session.config)
     possible = [item for item in session.items if missing_for(item) is None]
+    run.unpaid = Spending.of(
+        possible,
+        run.target,
+        run.tester.pricing.worst_case,
+        limit_credits=run.client.guard.budget.left_credits,
+    ).unpaid
+    possible = [item for item in possible if item.nodeid not in run.unpaid]
     options = options_of(session.config)
-    schedule = session.config.stash[_SCHEDULE] = SuiteSchedule(
-        opened_run(session.config), possible, is_quick=options.quick
-    )
+    schedule = session.config.stash[_SCHEDULE] = SuiteSchedule(run, possible, is_quick=options.quick)
     session.items.sort(key=schedule.place)
     seed_properties(
         [item for item in items if not is_user_test(item)],
@@ -238,7 +245,10 @@ def _record_untested(item: pytest.Item, facts: Iterable[str], untested: Untested
 
 def missing_for(item: pytest.Item) -> Untested | None:
     """What there is not for a conformance test, and why; None where it can run."""
-    return _first_unmet(opened_run(item.config), needs_of(item)) if checks_of(item) else None
+    run = opened_run(item.config)
+    if item.nodeid in run.unpaid:
+        return Untested(more_credits(run.profile), "profile")
+    return _first_unmet(run, needs_of(item)) if checks_of(item) else None
 
 
 def _first_unmet(run: ConformanceRun, needs: Iterable[Need[object]]) -> Untested | None:

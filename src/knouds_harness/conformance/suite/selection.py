@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,9 +14,12 @@ from knouds_harness.conformance.judging.claim import Check
 from knouds_harness.conformance.judging.engine import checks_of_every_answer
 from knouds_harness.conformance.judging.user_checks import USER, UserChecks
 from knouds_harness.conformance.needs.need import Need, may
+from knouds_harness.conformance.needs.runs import ASYNC_RUN, once
 from knouds_harness.contract.document import shipped_document
-from knouds_harness.contract.operations import Operation
+from knouds_harness.contract.operations import Action, Operation
 from knouds_harness.errors import UnknownName
+from knouds_harness.targets.profile import Target
+from knouds_harness.targets.resources import Model, Workflow
 
 _STATUS_FACT: Final = "ground.status-is-documented"
 _OF_SUCCESSES: Final = (schemas.body, schemas.headers, schemas.status_is_documented)
@@ -158,3 +161,57 @@ def _known(kind: str, names: Collection[str], known: Iterable[str]) -> frozenset
         if name not in known:
             raise UnknownName(kind, name, known)
     return frozenset(names)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spending:
+    """What tests run and pay for, on a target that keeps the contract.
+
+    Attributes:
+        runs: What is run.
+        cost_credits: The most that this costs.
+        unpaid: Ids of the tests for which the credits do not suffice; the cheapest are paid first.
+    """
+
+    runs: tuple[Workflow | Model, ...]
+    cost_credits: float
+    unpaid: frozenset[str]
+
+    @classmethod
+    def of(
+        cls,
+        items: Sequence[pytest.Item],
+        target: Target,
+        price: Callable[[Workflow | Model], float | None],
+        *,
+        limit_credits: float,
+    ) -> Spending:
+        """Divide credits between tests.
+
+        Args:
+            items: Tests that the profile makes possible.
+            target: What they run.
+            price: The most that one run costs; None where nobody says.
+            limit_credits: All that may be spent.
+        """
+        operations = [operation_of(item) for item in items]
+        is_shared = any(each and each.path_parameters == ("id",) for each in operations)
+        wanted = [("", once(ASYNC_RUN)(target))] if is_shared else []  # the execution that tests share
+        wanted += [(item.nodeid, runs) for item in items if (runs := _runs_of(item, target))]
+        costs = {test: sum(price(each) or 0.0 for each in runs) for test, runs in wanted}
+        paid, cost_credits = list[Workflow | Model](), 0.0
+        unpaid = set[str]()
+        for test, runs in sorted(wanted, key=lambda each: (bool(each[0]), costs[each[0]])):
+            if cost_credits + costs[test] <= limit_credits:
+                cost_credits += costs[test]
+                paid += runs
+            else:
+                unpaid.add(test)
+        return cls(runs=tuple(paid), cost_credits=cost_credits, unpaid=frozenset(unpaid - {""}))
+
+
+def _runs_of(item: pytest.Item, target: Target) -> list[Workflow | Model]:
+    """What a test runs and pays for."""
+    if Action.RUN not in target.limits.allow:
+        return []
+    return [run for marker in item.iter_markers("spends") for run in marker.args[0](target)]

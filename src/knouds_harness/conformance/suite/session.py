@@ -6,7 +6,7 @@ import platform
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -33,7 +33,7 @@ from knouds_harness.conformance.support.execution_traces import Executions
 from knouds_harness.conformance.support.subjects import Subjects
 from knouds_harness.conformance.support.webhook_executions import Deliveries
 from knouds_harness.contract.document import Document, shipped_document
-from knouds_harness.errors import ExitCode, HarnessError
+from knouds_harness.errors import ExitCode, GuardStop, HarnessError
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.contradictions import Contradiction
 from knouds_harness.exchange.created_workflows import CreatedWorkflows
@@ -67,6 +67,7 @@ class ConformanceRun:
         user_errors: Tests of the user's that ended in an error, by their ids.
         user_checks: What the user adds to the facts and checks of the harness.
         selected: The facts that the tests that will run are about; None for all.
+        unpaid: Ids of the tests for which the credits do not suffice.
         contradictions: Where the target contradicts its profile.
         left: Lines that say what could not be deleted; none where all is.
         is_distant: Answers take so long that independent tests had better wait for them side by side.
@@ -85,6 +86,7 @@ class ConformanceRun:
     is_begun: bool = False
     is_distant: bool = False
     selected: frozenset[str] | None = None
+    unpaid: frozenset[str] = frozenset()
     contradictions: tuple[Contradiction, ...] = ()
     left: tuple[str, ...] = ()
     target: Target = field(init=False)
@@ -154,6 +156,7 @@ class ConformanceRun:
         return frozenset(self.document.facts) if self.selected is None else self.selected
 
     def _keep(self, exchange: Exchange) -> None:
+        self.recorder.writer.cost_credits = self.client.guard.budget.spent_credits
         self.recorder.keep(exchange)
         self.endless.note(exchange)
 
@@ -168,6 +171,7 @@ class ConformanceRun:
                 created=CreatedWorkflows(target=self.profile, write=self.recorder.writer.add_created),
                 on_exchange=self._keep,
                 while_waiting=self.lock.released,
+                reads_usage=True,
             )
         )
 
@@ -227,6 +231,8 @@ class ConformanceRun:
             What the command exits with.
         """
         self._clean_up(is_urgent=was_interrupted)
+        if self.outcome is None and not was_interrupted:
+            self._conclude_costs()
         self.tester.judge_all_learnt()
         self._note_endless()
         self.recorder.record_drift()
@@ -237,6 +243,15 @@ class ConformanceRun:
         note = "\n".join(filter(None, [self.note, *self.left]))
         self.recorder.writer.finish(self.outcome or "", int(self.exit_code), note=note)
         return self.exit_code
+
+    def _conclude_costs(self) -> None:
+        """Hold what was charged against the limit: a run that cost more is never one that kept it."""
+        budget = self.client.guard.budget
+        with suppress(HarnessError):
+            self.client.note_charges()
+        self.recorder.writer.cost_credits = budget.spent_credits
+        if budget.overcharge is not None:
+            self.stop("stopped", GuardStop(budget.overcharge))
 
     def _clean_up(self, *, is_urgent: bool) -> None:
         """Delete what was made; waits for a target that throttles, unless the user wants the end."""

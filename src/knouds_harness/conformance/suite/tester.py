@@ -14,7 +14,7 @@ from knouds_harness.conformance.checks.concurrency import created_slug
 from knouds_harness.conformance.judging.claim import Check
 from knouds_harness.conformance.judging.context import Context
 from knouds_harness.conformance.needs.need import CONTROL, Need, may
-from knouds_harness.conformance.needs.untested import Untested, untested_for
+from knouds_harness.conformance.needs.untested import Untested, more_credits, untested_for
 from knouds_harness.conformance.observed.preceding_requests import compared_with
 from knouds_harness.conformance.suite.concurrent_tests import Reservations, RunLock
 from knouds_harness.conformance.suite.recorder import FindingRecorder
@@ -296,11 +296,7 @@ class Tester:
         try:
             return self.client.send(request, key=key)
         except CreditsShort:
-            if request.cost_credits:
-                raise
-            raise Untested(
-                "credits for what a server that does not refuse would charge (limits.credits)", "profile"
-            ) from None
+            raise Untested(more_credits(self.client.target), "profile") from None
         except NotCreatedHere as refused:
             raise Untested(f"a workflow that this run has created: {refused}") from refused
 

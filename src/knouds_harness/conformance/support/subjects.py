@@ -225,15 +225,28 @@ class Subjects:
         persona: Persona,
         *,
         is_async: bool = False,
+        is_refused: bool = False,
         is_throttling_expected: bool = False,
     ) -> Exchange:
         """Run a workflow or model with the inputs of the profile; it may cost what the profile says.
 
-        The test counts as untested where a run fails that the profile lets succeed.
+        Args:
+            resource: What to run.
+            persona: Whose key is sent.
+            is_async: Submit it, and do not wait for its result.
+            is_refused: The target is to refuse it, and to charge nothing for that.
+            is_throttling_expected: Take a 429 for an answer instead of waiting for the next window.
+
+        Raises:
+            Untested: It failed, although the profile lets it succeed.
         """
-        sending = self.running(resource, persona, is_async=is_async)
-        exchange = self.tester.send(*sending, is_throttling_expected=is_throttling_expected)
-        if not is_async or resource.polled:
+        operation_id, persona, call = self.running(resource, persona, is_async=is_async)
+        if is_refused:
+            call = call.having(cost_credits=0.0)
+        exchange = self.tester.send(
+            operation_id, persona, call, is_throttling_expected=is_throttling_expected
+        )
+        if not is_refused and (not is_async or resource.polled):
             self.require_success(exchange, resource, persona)
         return exchange
 

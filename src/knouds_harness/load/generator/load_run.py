@@ -14,7 +14,7 @@ import gevent
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
-from knouds_harness.errors import ExitCode, UsageError
+from knouds_harness.errors import ExitCode, GuardStop, HarnessError, UsageError
 from knouds_harness.exchange.created_workflows import CreatedWorkflows
 from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.load.arrivals.arrival_user import ArrivalUser
@@ -38,7 +38,7 @@ from knouds_harness.load.invariants.webhook_waiter import WebhookWaiter
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.load.steady_clock import now_unix_s
 from knouds_harness.load.workload.input_lines import InputFile, InputTurns
-from knouds_harness.load.workload.limits import LoadLimits
+from knouds_harness.load.workload.limits import NOT_LOOKED, LoadLimits, LookedAhead
 from knouds_harness.load.workload.workload import Scenario, UserTasks, Workload, scenarios_in
 from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.profile import Target
@@ -71,6 +71,7 @@ class LoadRun:
         *,
         workload: Workload | None,
         inputs: InputFile | None = None,
+        ahead: LookedAhead = NOT_LOOKED,
     ) -> None:
         """Make ready, and listen to Locust.
 
@@ -80,6 +81,7 @@ class LoadRun:
             target: The profile, if one was named.
             workload: Who sends; None without a target.
             inputs: The file that says what runs are run with.
+            ahead: What was learnt of the target before.
 
         Raises:
             HarnessError: The record, an objective, or the target is not usable.
@@ -99,7 +101,7 @@ class LoadRun:
         self._worker_index = runner.worker_index if isinstance(runner, WorkerRunner) else 0
         self._worker_client = WorkerClient(runner, self) if isinstance(runner, WorkerRunner) else None
         self.created = CreatedWorkflows(target=target or Target(name="", base_url=""))
-        self.load = ProcessLoad(runner, options, target, lease=self._worker_client)
+        self.load = ProcessLoad(runner, options, target, lease=self._worker_client, ahead=ahead)
         scenarios = scenarios_in(environment.user_classes)
         self.controller: RunController | None = None
         if self._worker_client:
@@ -139,7 +141,7 @@ class LoadRun:
         if self.controller:
             final_reports = self.recording.final_reports
             if isinstance(runner, MasterRunner) and final_reports:
-                most_credits = target.limits.credits if target else 0.0
+                most_credits = self.load.limits.budget.left_credits if target else 0.0
                 self._coordinator = WorkerCoordinator(
                     runner, self.controller, final_reports, most_credits=most_credits
                 )
@@ -258,6 +260,11 @@ class LoadRun:
             self._coordinator.end()
         self.recording.hand_out(everything=True)
         if self.controller:
+            with suppress(HarnessError):  # usage that cannot be read shows nothing
+                try:
+                    self.load.conclude()
+                except GuardStop as stop:
+                    self.stop(str(stop), ExitCode.GUARD)
             self.controller.conclude()
 
     # What a worker is told, and tells

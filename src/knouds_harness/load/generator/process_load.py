@@ -14,7 +14,7 @@ from knouds_harness.load.arrivals.schedule import Share
 from knouds_harness.load.generator.health import Health, Watch
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.load.steady_clock import now_unix_s
-from knouds_harness.load.workload.limits import CreditLease, LoadLimits
+from knouds_harness.load.workload.limits import NOT_LOOKED, CreditLease, LoadLimits, LookedAhead
 from knouds_harness.targets.profile import Target
 
 NO_TARGET: Final = "name a target: --target sandbox, or another profile in targets/"
@@ -28,7 +28,13 @@ class ProcessLoad:
     """
 
     def __init__(
-        self, runner: Runner | None, options: LoadOptions, target: Target | None, *, lease: CreditLease | None
+        self,
+        runner: Runner | None,
+        options: LoadOptions,
+        target: Target | None,
+        *,
+        lease: CreditLease | None,
+        ahead: LookedAhead = NOT_LOOKED,
     ) -> None:
         """Send nothing before there is a share.
 
@@ -37,6 +43,7 @@ class ProcessLoad:
             options: What is asked for.
             target: Whose limits to keep; None without a profile.
             lease: In a worker, which gets its credits from the master.
+            ahead: What was learnt of the target before.
         """
         self._runner = runner
         self._options = options
@@ -44,7 +51,7 @@ class ProcessLoad:
         self.arrivals = (
             Arrivals(options.schedule, on_taken=self._watch.on_taken) if options.schedule else None
         )
-        self._limits = LoadLimits(target, lease=lease) if target else None
+        self._limits = LoadLimits(target, lease=lease, ahead=ahead) if target else None
 
     @property
     def limits(self) -> LoadLimits:
@@ -77,6 +84,15 @@ class ProcessLoad:
         """Begin nothing more."""
         if self.arrivals:
             self.arrivals.stop()
+
+    def conclude(self) -> None:
+        """Hold what was charged against the limit, once the load is over.
+
+        Raises:
+            GuardStop: It is exceeded.
+        """
+        if self._limits:
+            self._limits.conclude()
 
     def health(self) -> Health:
         """How this process does."""

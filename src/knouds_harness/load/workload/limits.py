@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Protocol
 
 import gevent
 from gevent.event import Event
+from gevent.lock import RLock
 
 from knouds_harness.contract.operations import Action
-from knouds_harness.errors import CreditsShort
-from knouds_harness.exchange.pricing import charge_told
+from knouds_harness.errors import CreditsShort, GuardStop
+from knouds_harness.exchange.client import Client
+from knouds_harness.exchange.evidence import Exchange, Request
+from knouds_harness.exchange.pricing import ChargesShown, Marks, charge_told, dearest_credits
 from knouds_harness.load.arrivals.schedule import Share
 from knouds_harness.load.client.response import Response
 from knouds_harness.load.workload.accounts import RunRequest
 from knouds_harness.targets.budget import Budget, credits_of
-from knouds_harness.targets.guards import Pacer, check_action
+from knouds_harness.targets.guards import Guard, Pacer, check_action
 from knouds_harness.targets.profile import Target
 
 
@@ -32,15 +37,36 @@ class CreditLease(Protocol):
         """Wait for more; whether it is worth trying again."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class LookedAhead:
+    """What was learnt of a target before the load.
+
+    Attributes:
+        prices: The most that a run costs, by slug, where the server was asked for that.
+        spent_credits: What it was charged, or may have been.
+        marks: Where each account's usage begins that is the load's.
+    """
+
+    prices: Mapping[str, float] = field(default_factory=dict)
+    spent_credits: float = 0.0
+    marks: Marks = field(default_factory=dict)
+
+
+NOT_LOOKED: Final = LookedAhead()
+
+
 class LoadLimits:
     """Keeps a profile's limits while load goes on; one for all users of a process."""
 
-    def __init__(self, target: Target, *, lease: CreditLease | None = None) -> None:
+    def __init__(
+        self, target: Target, *, lease: CreditLease | None = None, ahead: LookedAhead = NOT_LOOKED
+    ) -> None:
         """With a lease, no request is admitted before there is a ``pace``.
 
         Args:
             target: Whose limits to keep.
             lease: In a worker, which gets its credits from the master; None where all are this process's.
+            ahead: What the process has spent before.
         """
         self._target = target
         self._credits_remedy = target.credits_remedy
@@ -51,6 +77,13 @@ class LoadLimits:
         if lease is None:
             self._is_paced.set()
         self.budget = lease.budget if lease else Budget(target.limits.credits)
+        self.budget.settle(0, ahead.spent_credits, what="what was sent before the load")
+        self._client = Client(target=target, guard=Guard(target, yes_production=True))  # agreed to before
+        self._charges_shown = ChargesShown(self._send, ahead.marks)
+        for user in ahead.marks:
+            self._charges_shown.begin(user, target.personas.values())
+        self._reading = RLock()
+        self._dearest_credits = dearest_credits(target, ahead.prices)
 
     def pace(self, share: Share, *, since: float) -> None:
         """Keep the pace together with other workers, in turns that began then by the monotonic clock."""
@@ -77,6 +110,10 @@ class LoadLimits:
             GuardStop: It does not fit into what is left, or a run has cost more than it could.
         """
         lease = self._lease
+        if self.budget.is_usage_due(run_request.cost_credits):
+            with self._reading:
+                if self.budget.is_usage_due(run_request.cost_credits):  # nobody else has read it meanwhile
+                    self._read_usage()
         while True:
             try:
                 reserved = self.budget.reserve(
@@ -92,16 +129,73 @@ class LoadLimits:
                     lease.ask_ahead()
                 return reserved
 
-    def settle(self, reserved: int, response: Response) -> None:
+    def settle(
+        self, reserved: int, response: Response, run_request: RunRequest, *, may_be_throttled: bool = False
+    ) -> None:
         """Turn what was set aside into what was charged, as far as the answer says.
 
-        A run that failed, or was only submitted, may cost all that was set aside.
+        A run that failed, was only submitted, or was refused though it should not have been, may cost all
+        that was set aside.
+
+        Args:
+            reserved: By ``reserve``.
+            response: The answer.
+            run_request: What was run.
+            may_be_throttled: More is sent than the rate limit admits, so that a 429 costs nothing.
+
+        Raises:
+            GuardStop: The limit is exceeded.
         """
-        charged = None
+        charged, persona = None, run_request.persona
         if response.status_code:
             try:
                 body = response.json()
             except (ValueError, RecursionError):
                 body = None
-            charged = charge_told(response.status_code, body, most_credits=credits_of(reserved))
-        self.budget.settle(reserved, charged, what=f"{response.method} {response.url}")
+            charged = charge_told(
+                response.status_code,
+                response.content,
+                body,
+                most_credits=credits_of(reserved),
+                is_to_run=not (may_be_throttled and response.status_code == 429),
+                is_granted=persona.credits == "granted",
+            )
+        self.budget.settle(
+            reserved,
+            charged,
+            what=f"{response.method} {response.url}",
+            doubted_credits=self._dearest_credits,
+        )
+        self._charges_shown.note_run(persona.user)
+        self._require_kept()
+
+    def conclude(self) -> None:
+        """Hold what usage shows against the limit, once the load is over.
+
+        Raises:
+            GuardStop: The limit is exceeded.
+        """
+        with self._reading:
+            self._read_usage(is_last=True)
+        self._client.close()
+        self._require_kept()
+
+    def _require_kept(self) -> None:
+        if self.budget.overcharge is not None:
+            raise GuardStop(self.budget.overcharge)
+
+    def _read_usage(self, *, is_last: bool = False) -> None:
+        """Count what usage shows; a worker knows only its part of that, so it looks at the whole limit."""
+        shown_credits = self._charges_shown.credits()
+        if shown_credits is None and is_last:
+            return
+        most_credits = self._target.limits.credits
+        if self._lease is not None and shown_credits is not None:
+            if shown_credits > most_credits:
+                self.budget.stop(f"usage shows {shown_credits:g} credits, and {most_credits:g} are allowed")
+            shown_credits = 0.0
+        self.budget.note_usage(shown_credits)
+
+    def _send(self, request: Request) -> Exchange:
+        self._pacer.wait()
+        return self._client.send(request)

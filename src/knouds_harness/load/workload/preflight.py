@@ -8,13 +8,14 @@ from dataclasses import replace
 from typing import Any
 
 from knouds_harness.contract.operations import Action
-from knouds_harness.errors import HarnessError, ProfileContradicted, UsageError
+from knouds_harness.errors import GuardStop, HarnessError, ProfileContradicted, UsageError
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.first_contact import first_contact
-from knouds_harness.exchange.pricing import Pricing
+from knouds_harness.exchange.pricing import Marks, Pricing
 from knouds_harness.exchange.profile_check import check_profile
 from knouds_harness.load.options import LoadOptions
-from knouds_harness.load.workload.workload import AccountTask, Scenario, Workload, scenarios_in
+from knouds_harness.load.workload.limits import LookedAhead
+from knouds_harness.load.workload.workload import AccountTask, Scenario, Workload, may_run, scenarios_in
 from knouds_harness.targets.guards import Guard, check_load
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Model, Workflow
@@ -51,8 +52,10 @@ def check_plan(target: Target, options: LoadOptions, *, host: str | None) -> Non
 
 def look_ahead(
     target: Target, rehearsal: Workload, user_classes: Iterable[Any], *, yes_production: bool
-) -> Mapping[str, float]:
+) -> LookedAhead:
     """Make sure that the target answers and is what its profile says, and ask it for missing prices.
+
+    What that spends, the load cannot.
 
     Args:
         target: Where load is to go.
@@ -60,19 +63,24 @@ def look_ahead(
         user_classes: Of the Locust file.
         yes_production: Whether the command line says so.
 
-    Returns:
-        The most that a run costs, in credits, by slug.
-
     Raises:
-        GuardStop: The target is production, and somebody has not agreed.
+        GuardStop: The target is production, and somebody has not agreed; or it was charged for what the
+            server should have refused.
         TargetUnreachable: It gives no usable answer.
         ProfileContradicted: What the load rests on is not as the profile says.
     """
     guard = Guard(target, yes_production=yes_production)
     with Client(target=target, guard=guard) as client:
         first_contact(client)
-        _check(rehearsal, scenarios_in(user_classes), guard)
-        return _asked_prices(client, target)
+        scenarios = scenarios_in(user_classes)
+        marks = _check(rehearsal, scenarios, guard)
+        prices = _asked_prices(client, target)
+    if guard.budget.overcharge is not None:
+        raise GuardStop(guard.budget.overcharge)
+    listed = {
+        user: (None if known is None else [*known], charged) for user, (known, charged) in marks.items()
+    }
+    return LookedAhead(prices=prices, spent_credits=guard.budget.spent_credits, marks=listed)
 
 
 def sandbox_prices(target: Target) -> Mapping[str, float]:
@@ -91,7 +99,7 @@ def _asked_prices(client: Client, target: Target) -> Mapping[str, float]:
     return {slug: price for slug, price in prices.items() if price is not None}
 
 
-def _check(workload: Workload, scenarios: Sequence[type[Scenario]], guard: Guard) -> None:
+def _check(workload: Workload, scenarios: Sequence[type[Scenario]], guard: Guard) -> Marks:
     """Hold what a run rests on against what the target answers: its keys, and what they are to run.
 
     What turns out to be otherwise counts where without it the run would be another.
@@ -100,7 +108,9 @@ def _check(workload: Workload, scenarios: Sequence[type[Scenario]], guard: Guard
     limits = target.limits
     if any(each.crosses_limit for each in scenarios):  # even a refused run may count in a window
         target = replace(target, limits=replace(limits, allow=limits.allow - {Action.RUN}))
-    with Client(target=target, guard=guard) as client:
+    with Client(target=target, guard=guard, reads_usage=True) as client:
+        if any(map(may_run, scenarios)):
+            client.watch_charges(each.user for each in target.personas.values())
         found = check_profile(client)
     with suppress(HarnessError):  # nothing may be left to do
         asked, given = (
@@ -108,7 +118,7 @@ def _check(workload: Workload, scenarios: Sequence[type[Scenario]], guard: Guard
             for each in (target, found.target)
         )
         if given == asked:
-            return
+            return client.charges_shown.marks
     raise ProfileContradicted(
         "\n  ".join(
             [

@@ -117,7 +117,7 @@ def view(progress: LoadProgress, *, title: str) -> RenderableType:
         says = f"{error.count:,} {error.outcome}: {status} {error.code}".rstrip()
         grid.add_row("", Text(says, style=_STYLE_BY_OUTCOME[error.outcome]))
     if progress.most_credits is not None:
-        grid.add_row("credits", f"{progress.spent_credits:,.0f} of at most {progress.most_credits:,.0f}")
+        grid.add_row("credits", f"at most {progress.spent_credits:,.0f} of {progress.most_credits:,.0f}")
     grid.add_row("generator", f"CPU {progress.cpu_share:.0%} of a core, {_lag(progress)}{_dropped(progress)}")
     parts: list[RenderableType] = [Text(title, style="bold"), grid]
     parts += [Text(f"warning: {doubt}", style="bold yellow") for doubt in progress.doubts]

@@ -37,7 +37,7 @@ def load_markdown(record: RunRecord, load: LoadResults, change: RunChange | None
         times = f"{len(plan.stages)} points of {plan.stages[0].duration_s:g} s, {plan.warm_up_s:g} s left out"
     footer = (
         f"{plan.model} model, {times}; "
-        f"seed {plan.seed}; {load.cost_credits:g} credits; knouds-harness {record.setup.tool_version}"
+        f"seed {plan.seed}; at most {load.cost_credits:g} credits; knouds-harness {record.setup.tool_version}"
     )
     blocks = [
         f"## {sign} {verdict.title}: `{plan.scenario}` on `{record.setup.target.name}`",

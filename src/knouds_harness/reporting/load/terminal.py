@@ -85,7 +85,7 @@ def _details(record: RunRecord, load: LoadResults) -> Iterator[str]:
         yield f"against {change.baseline}: {against.title}. {against.detail}"
     if load.invariants:
         yield f"promises verified under load: {count_states(load)}"
-    cost = f", {load.cost_credits:,.0f} credits" if load.cost_credits else ""
+    cost = f", at most {load.cost_credits:,.0f} credits" if load.cost_credits else ""
     yield f"{record.duration_s:.0f} s{cost}, seed {load.plan.seed}"
 
 

@@ -15,8 +15,9 @@ from knouds_harness.conformance.suite import schedule as schedule_module
 from knouds_harness.conformance.suite.concurrent_tests import Reservations, RunLock
 from knouds_harness.conformance.suite.running import collect_suite
 from knouds_harness.conformance.suite.schedule import SuiteSchedule, arguments_of, is_about_runs
-from knouds_harness.conformance.suite.selection import checks_of, needs_of
+from knouds_harness.conformance.suite.selection import Spending, checks_of, needs_of
 from knouds_harness.conformance.suite.session import ConformanceRun
+from knouds_harness.contract.operations import Action
 from knouds_harness.targets.profile import load_target
 
 PROFILE = Path(__file__).parents[4] / "targets" / "sandbox.toml"
@@ -129,3 +130,36 @@ def test_what_runs_in_a_thread_gets_what_it_is_called_with(suite):
         own = {"run", "pytestconfig", *(item.callspec.params if hasattr(item, "callspec") else ())}
         names = set(arguments_of(item)) - own
         assert all(hasattr(ConformanceRun, name) or name in ConformanceRun.__annotations__ for name in names)
+
+
+def spending_of(suite, limit_credits, target=SANDBOX):
+    """What tests cost by the profile."""
+    return Spending.of(suite, target, lambda each: each.cost_credits, limit_credits=limit_credits)
+
+
+@pytest.mark.parametrize("limit_credits", [0, 14, 50, 400])
+def test_cheapest_tests_are_paid_first(suite, limit_credits):
+    """As many as the credits pay, and no test that is cheaper than one that is paid."""
+    spending, whole = spending_of(suite, limit_credits), spending_of(suite, 1e6)
+    cost_by_test = {item.nodeid: sum_of_runs(item) for item in marked(suite, "spends")}
+
+    paid = [cost for test, cost in cost_by_test.items() if test not in spending.unpaid]
+    assert spending.cost_credits <= limit_credits
+    assert not whole.unpaid
+    assert spending.unpaid
+    assert max(paid) <= min(cost_by_test[each] for each in spending.unpaid)
+
+
+def sum_of_runs(item):
+    """What one test costs by the profile."""
+    runs = [run for marker in item.iter_markers("spends") for run in marker.args[0](SANDBOX)]
+    return sum(each.cost_credits or 0 for each in runs)
+
+
+def test_who_may_run_nothing_spends_nothing(suite):
+    """Whatever there is to run."""
+    may_read = replace(SANDBOX, limits=replace(SANDBOX.limits, allow=frozenset({Action.READ})))
+
+    spending = spending_of(suite, 1e6, may_read)
+
+    assert (spending.cost_credits, spending.runs) == (0, ())

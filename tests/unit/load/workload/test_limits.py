@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json as json_module
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,7 +30,8 @@ def target(**limits) -> Target:
 
 
 def run_request(cost_credits: float) -> Any:
-    return SimpleNamespace(operation="runModel", cost_credits=cost_credits)
+    persona = SimpleNamespace(user="ada", credits="enough")
+    return SimpleNamespace(operation="runModel", cost_credits=cost_credits, persona=persona)
 
 
 def lease_of(*, master_has: float) -> Any:
@@ -110,19 +112,31 @@ def test_process_of_its_own_has_all_credits():
 
 def answered(status_code: int, body: object) -> Any:
     def json() -> object:
+        if isinstance(body, bytes):
+            return json_module.loads(body)
         if body is None:
             raise ValueError("no JSON")
         return body
 
-    return SimpleNamespace(status_code=status_code, json=json, method="POST", url="http://127.0.0.1:1/run")
+    content = body if isinstance(body, bytes) else json_module.dumps(body).encode()
+    return SimpleNamespace(
+        status_code=status_code, json=json, content=content, method="POST", url="http://127.0.0.1:1/run"
+    )
+
+
+THROTTLED = {"error": "Slow down", "code": "RATE_LIMIT_EXCEEDED"}
 
 
 @pytest.mark.parametrize(
     ("status_code", "body", "spent"),
     [
         (200, {"success": True, "cost": 3}, 3),
+        (200, {"success": True, "cost": 0}, 5),
+        (200, b'{"success": true, "cost": 3, "cost": 1}', 5),
+        (200, b'{"success": true, "cost": 3, "c\\u006fst": 1}', 5),
         (202, {"_async": True, "executionId": "e"}, 5),
-        (429, {"error": "Slow down", "code": "RATE_LIMIT_EXCEEDED"}, 0),
+        (429, THROTTLED, 5),
+        (402, {"error": "Too poor", "code": "INSUFFICIENT_CREDITS"}, 5),
         (403, {"message": "no"}, 5),
         (403, None, 5),
         (302, {"error": ""}, 5),
@@ -131,19 +145,30 @@ def answered(status_code: int, body: object) -> Any:
     ],
 )
 def test_run_is_settled_by_its_answer(status_code, body, spent):
-    """Only a documented refusal costs nothing."""
+    """A run that was to be accepted costs what it could, unless the answer says what it did cost."""
     limits = LoadLimits(target(credits=10))
 
-    limits.settle(limits.reserve(run_request(5)), answered(status_code, body))
+    limits.settle(limits.reserve(run_request(5)), answered(status_code, body), run_request(5))
 
     assert limits.budget.spent_credits == spent
+
+
+def test_refusal_of_what_goes_beyond_the_rate_costs_nothing():
+    """Where load is to cross the limit."""
+    limits = LoadLimits(target(credits=10))
+
+    reserved = limits.reserve(run_request(5))
+    limits.settle(reserved, answered(429, THROTTLED), run_request(5), may_be_throttled=True)
+
+    assert limits.budget.spent_credits == 0
 
 
 @pytest.mark.parametrize("lease", [None, lease_of(master_has=100)])
 def test_no_run_follows_one_that_exceeds_the_limit(lease):
     """Whatever a master would still grant."""
     limits = LoadLimits(target(credits=5), lease=lease)
-    limits.settle(limits.reserve(run_request(5)), answered(200, {"cost": 6}))
+    with pytest.raises(GuardStop):
+        limits.settle(limits.reserve(run_request(5)), answered(200, {"cost": 6}), run_request(5))
 
     with pytest.raises(GuardStop, match=r"POST http://127\.0\.0\.1:1/run: charged 6 credits"):
         limits.reserve(run_request(0))
