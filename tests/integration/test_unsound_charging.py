@@ -6,13 +6,13 @@ from itertools import product
 
 import pytest
 from checking import run_command
-from knouds_harness.sandbox.serving import running_sandbox
 from ledger_proxy import CHARGINGS, PRICE, Ledger, charging_server
 from sampling import sampled
 from small_profiles import PRO, SmallProfile
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.runs.record import RunRecord, read_run
+from knouds_sandbox.serving import running_sandbox
 
 LIMIT = 60
 CONCURRENCY = 2

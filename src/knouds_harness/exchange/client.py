@@ -236,7 +236,7 @@ class Client:
         return request if path == request.path else replace(request, path=path)
 
     def _read_usage_before(self, run: Request, sender: Persona | None) -> None:
-        """Count what usage shows to be charged, where the run may be more than is left of what answers told."""
+        """Count what usage shows, where answers alone no longer tell that the run fits."""
         if Action.RUN in self.target.limits.allow:
             self.watch_charges([sender.user] if sender else ())
             if self.guard.budget.is_usage_due(run.cost_credits):
