@@ -147,27 +147,36 @@ def test_failed_run_is_not_sent_again(name):
     [
         ("runWorkflow-200-result", False),
         ("runModel-200-result", False),
-        ("runWorkflow-200-free", False),
-        ("runWorkflow-200-granted", False),
-        ("runModel-402-no-credits", False),
-        ("runWorkflow-402-grant-used-up", False),
-        ("runWorkflow-429-over-limit", False),
-        ("runModel-403-above-tier", False),
+        ("runWorkflow-200-free", True),  # 0 is what a trial grant alone pays
+        ("runModel-402-no-credits", True),
+        ("runModel-403-above-tier", True),
+        ("runWorkflow-429-over-limit", True),
         ("runModel-500-provider-failed", True),
         ("runModel-202-accepted", True),
     ],
 )
 def test_run_is_settled_by_what_its_answer_says(name, is_whole):
-    """What it says it cost; nothing for a refusal; all that was set aside where it does not say."""
-    recorded = recording(name)
-    request = replace(request_of(recorded)[0], cost_credits=1000.0)
+    """What it says it cost; all that was set aside where it does not say, or was not to be refused."""
+    said, spent = settled(name, cost_credits=1000.0)
 
+    assert spent == (1000.0 if is_whole else said)
+
+
+@pytest.mark.parametrize("name", ["runModel-402-no-credits", "runModel-403-above-tier"])
+def test_refusal_that_was_asked_for_costs_nothing(name):
+    """The sender expects it, and so sets nothing aside."""
+    _, spent = settled(name, cost_credits=0.0)
+
+    assert spent == 0
+
+
+def settled(name, *, cost_credits):
+    """What a recorded answer says that a run cost, and what the budget counts."""
+    recorded = recording(name)
+    request = replace(request_of(recorded)[0], cost_credits=cost_credits)
     with serving(recorded, credits=1000.0) as client:
         exchange = client.send(request)
-        spent = client.guard.budget.spent_credits
-
-    said = exchange.json().get("cost", 0)
-    assert spent == (1000.0 if is_whole else said)
+        return exchange.json().get("cost", 0), client.guard.budget.spent_credits
 
 
 def test_run_that_may_cost_more_than_is_left_is_not_sent():
