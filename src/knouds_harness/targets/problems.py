@@ -121,7 +121,7 @@ def _sentences(details: ErrorDetails, value: str, name: str) -> tuple[str, str]:
             says, _, remedy = str(context["error"]).partition(": ")
             sentences = f"{value} is {says}", f"{remedy[:1].upper()}{remedy[1:]}."
         case _:
-            sentences = f"{value}: {details['msg']}", "docs/targets.md explains every key."
+            sentences = f"{value}: {details['msg']}", "docs/profile-reference.md explains every key."
     return sentences
 
 

@@ -204,7 +204,7 @@ def load_http(file: Path, *, environ: Mapping[str, str]) -> HttpSettings:
     if problems or secrets.problems:
         raise profile_error(file, [*problems, *secrets.problems])
     if http == HttpSettings():
-        raise UsageError(f"{file}: has no [http]\n  docs/targets.md explains that table.")
+        raise UsageError(f"{file}: has no [http]\n  docs/profile-reference.md explains that table.")
     return http
 
 

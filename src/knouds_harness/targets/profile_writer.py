@@ -163,7 +163,7 @@ def _off(lines: Iterable[str]) -> list[str]:
 def _head(found: Found, target: str) -> Sequence[str]:
     lines = [
         "# Written by knouds-harness init. As it stands, a run only reads. To let it do",
-        "# and show more, remove the # before a line; docs/targets.md explains each.",
+        "# and show more, remove the # before a line; docs/profile-reference.md explains each.",
         "# Which of them would show most:",
         "#",
         f"#     knouds-harness doctor --target {_comment(target)}",

@@ -1,4 +1,4 @@
-"""The guide to profiles names every key that a profile may have, and its examples load."""
+"""The reference of profiles names every key that a profile may have, and the examples of both pages load."""
 
 import re
 import tomllib
@@ -10,18 +10,20 @@ from knouds_harness.locations import builtin_targets_path
 from knouds_harness.targets import profile_format
 from knouds_harness.targets.profile_format import ProfileTable
 
-GUIDE = builtin_targets_path().parent / "docs" / "targets.md"
+DOCS = builtin_targets_path().parent / "docs"
+GUIDE = (DOCS / "targets.md").read_text(encoding="utf-8")
+REFERENCE = (DOCS / "profile-reference.md").read_text(encoding="utf-8")
 TABLES = [
     each for each in vars(profile_format).values() if isinstance(each, type) and issubclass(each, BaseModel)
 ]
 KEYS = sorted({key for table in TABLES for key in table.model_fields})
-EXAMPLES = re.findall(r"```toml\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
+EXAMPLES = re.findall(r"```toml\n(.*?)```", GUIDE + REFERENCE, re.DOTALL)
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_guide_names_every_key(key: str):
+def test_reference_names_every_key(key: str):
     """In code style or as a table's heading."""
-    assert re.search(rf"[`\[.]{key}[`\].]", GUIDE.read_text(encoding="utf-8"))
+    assert re.search(rf"[`\[.]{key}[`\].]", REFERENCE)
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
