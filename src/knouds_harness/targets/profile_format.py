@@ -1,4 +1,4 @@
-"""What a profile may say: the shape of ``targets/NAME.toml``, key by key (docs/profile-reference.md explains each)."""
+"""The shape of ``targets/NAME.toml``, key by key (docs/profile-reference.md explains each)."""
 
 from __future__ import annotations
 
