@@ -14,6 +14,7 @@ import gevent
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
+from knouds_harness.contract.operations import RUN_OPERATIONS
 from knouds_harness.errors import ExitCode, GuardStop, HarnessError, UsageError
 from knouds_harness.exchange.created_workflows import CreatedWorkflows
 from knouds_harness.exchange.redaction import Redactor
@@ -48,7 +49,6 @@ _AHEAD_S: Final = 0.5
 _FINISH_WITHIN_S: Final = 10.0
 """For what is in flight at the end, which would not be counted, where there is no ``--stop-timeout``."""
 _MOST_MS: Final = 1e9
-_TIMED: Final = ("runWorkflow", "runModel")
 
 
 class LoadRun:
@@ -188,7 +188,7 @@ class LoadRun:
             sender: Whose key it was sent with, if anybody's.
         """
         body = None
-        if response.status_code == 200 and operation in _TIMED:
+        if response.status_code == 200 and operation in RUN_OPERATIONS:
             with suppress(ValueError):
                 body = response.json()
             took_ms = body.get("ms") if isinstance(body, dict) else None
