@@ -39,7 +39,8 @@ from knouds_harness.load.invariants.webhook_waiter import WebhookWaiter
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.load.steady_clock import now_unix_s
 from knouds_harness.load.workload.input_lines import InputFile, InputTurns
-from knouds_harness.load.workload.limits import NOT_LOOKED, LoadLimits, LookedAhead
+from knouds_harness.load.workload.limits import LoadLimits
+from knouds_harness.load.workload.preflight import NOT_LOOKED, LookedAhead
 from knouds_harness.load.workload.workload import Scenario, UserTasks, Workload, scenarios_in
 from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.profile import Target
