@@ -21,6 +21,7 @@ from loaded_runs import loaded
 from run_records import broken
 
 from knouds_harness.commands.cli import cli
+from knouds_harness.conformance.needs.reach import proofs_by_fact
 from knouds_harness.conformance.recorded.captured_traffic import read_captured
 from knouds_harness.contract.difference import differences
 from knouds_harness.contract.document import load_document, shipped_document
@@ -276,6 +277,7 @@ COMMAND_LINES: Final = (
 @pytest.mark.parametrize("arguments", COMMAND_LINES, ids=lambda arguments: arguments[0])
 def test_command_on_a_damaged_run_folder_ends_in_words(run_folders, tmp_path_factory, arguments):
     """Never with a traceback."""
+    proofs_by_fact()  # collects the suite, whose tests use given, once and outside of it
 
     @COMMANDS
     @given(where=FILES_OF_RUNS)
