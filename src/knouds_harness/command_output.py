@@ -45,9 +45,9 @@ class CommandConsole(Console):
         raise OutputClosed
 
 
-def print_json(name: str, contents: Mapping[str, Any]) -> None:
+def print_json(name: str, contents: Mapping[str, Any], *, version: int = FORMAT_VERSION) -> None:
     """Print what a command found, for programs; ``docs/commands.schema.json`` lists the members."""
-    click.echo(json.dumps({"format": f"knouds-harness {name}", "format_version": FORMAT_VERSION, **contents}))
+    click.echo(json.dumps({"format": f"knouds-harness {name}", "format_version": version, **contents}))
 
 
 def print_line(line: str | Text, *, console: Console, style: str = "") -> None:

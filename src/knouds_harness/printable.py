@@ -18,5 +18,6 @@ def printable(text: str, *, keep: str = "\n") -> str:
     Returns:
         Text as long as before, with ``·`` for each other unprintable character and in what begins a command.
     """
-    plain = "".join(char if char.isprintable() or char in keep else "·" for char in text)
-    return _COMMAND_OF_AZURE.sub("#·", _COMMAND.sub(r"\1·:", plain))
+    if not text.isprintable():
+        text = "".join(char if char.isprintable() or char in keep else "·" for char in text)
+    return _COMMAND_OF_AZURE.sub("#·", _COMMAND.sub(r"\1·:", text))

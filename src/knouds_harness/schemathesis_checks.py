@@ -22,7 +22,7 @@ from knouds_harness.conformance.judging.context import Context
 from knouds_harness.conformance.judging.engine import checks_of_every_answer, claims_of
 from knouds_harness.conformance.judging.findings import finding_of
 from knouds_harness.contract.document import Document, shipped_document
-from knouds_harness.contract.operations import Action
+from knouds_harness.contract.operations import RUN_OPERATIONS, Action
 from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.contract.tiers import LIMIT_BY_TIER
 from knouds_harness.exchange.evidence import Exchange, Request
@@ -32,7 +32,6 @@ from knouds_harness.targets.waivers import Waiver
 
 _METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 """Those whose answers the ground rules are about; a preflight's or a HEAD's has no body to judge."""
-_RUNS: Final = frozenset({"runWorkflow", "runModel"})
 
 
 def exchange_of(response: schemathesis.Response, case: schemathesis.Case[Any]) -> Exchange:
@@ -140,7 +139,7 @@ class RateLimitCheck(ContractCheck):
             if isinstance(user, dict) and user.get("role") == "user" and isinstance(user.get("tier"), str):
                 self._tier_by_key[key] = user["tier"]
         tier = self._tier_by_key.get(key)
-        if operation_id in _RUNS and tier in LIMIT_BY_TIER:
+        if operation_id in RUN_OPERATIONS and tier in LIMIT_BY_TIER:
             knows = {"tier": tier} if self.check is rate_limits.told_limit else {}
             yield from self.check.judge(exchange, **knows)
 

@@ -14,13 +14,14 @@ import pytest
 from click.testing import CliRunner
 from damaged_files import BOMB, DAMAGES, PLACES, Damage, damaged
 from har_files import entry, write_har
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from load_records import load_run, lognormal_seconds
 from loaded_runs import loaded
 from run_records import broken
 
 from knouds_harness.commands.cli import cli
+from knouds_harness.conformance.needs.reach import proofs_by_fact
 from knouds_harness.conformance.recorded.captured_traffic import read_captured
 from knouds_harness.contract.difference import differences
 from knouds_harness.contract.document import load_document, shipped_document
@@ -38,10 +39,6 @@ ROOT: Final = Path(__file__).parents[2]
 IS_LONG: Final = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
 READING: Final = settings(max_examples=5_000 if IS_LONG else 30)
 COMMANDS: Final = settings(max_examples=5_000 if IS_LONG else 8)
-FEW: Final = settings(
-    max_examples=500 if IS_LONG else 1,
-    suppress_health_check=[HealthCheck.nested_given],  # facts collects the suite, with tests of that kind
-)
 WITHIN_S: Final = 1.0
 WAIVERS: Final = """
 base_url = "https://staging.example.com"
@@ -275,16 +272,14 @@ COMMAND_LINES: Final = (
     ("facts", "--run", "{damaged}"),
     ("replay", "{damaged}", "--target", "{nowhere}"),
 )
-SLOW: Final = ("facts",)
-"""Works out the least profile of each fact, whatever it reads."""
 
 
 @pytest.mark.parametrize("arguments", COMMAND_LINES, ids=lambda arguments: arguments[0])
 def test_command_on_a_damaged_run_folder_ends_in_words(run_folders, tmp_path_factory, arguments):
     """Never with a traceback."""
-    few = FEW if arguments[0] in SLOW else COMMANDS
+    proofs_by_fact()  # collects the suite, whose tests use given, once and outside of it
 
-    @few
+    @COMMANDS
     @given(where=FILES_OF_RUNS)
     def run(where):
         folder = with_damage(run_folders, tmp_path_factory, where)
@@ -333,7 +328,7 @@ def invoke(arguments: list[str], *names: str) -> None:
     elif ended.exception is not None:
         raise ended.exception
     assert "Traceback" not in ended.output
-    assert not IS_LONG or arguments[0] in SLOW or time.process_time() - began_s < WITHIN_S
+    assert not IS_LONG or time.process_time() - began_s < WITHIN_S
 
 
 def with_damage(

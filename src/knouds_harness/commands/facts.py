@@ -9,7 +9,7 @@ import click
 from knouds_harness.command_output import CommandConsole, format_option, print_json
 from knouds_harness.commands.traceability import coverage, coverage_as_json, print_coverage
 from knouds_harness.conformance.judging.user_checks import USER, UserChecks, load_checks
-from knouds_harness.conformance.needs.least_profiles import everything, least_profiles
+from knouds_harness.conformance.needs.reach import ways_by_fact
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.sources import Source
 from knouds_harness.exchange.recordings.folder import RecordingFolder
@@ -28,7 +28,7 @@ from knouds_harness.runs.record import read_run
 def facts(run: Path | None, checks: Path | None, *, gaps: bool, form: str) -> None:
     """List every fact with its source, checks, faults and recordings.
 
-    Each comes with the least profile that shows it.
+    Each comes with what a profile has to offer so that a check can verify it.
     """
     record = read_run(run) if run else None
     standings = {row.fact.id: row.standing for row in fact_rows(record)} if record else None
@@ -41,11 +41,14 @@ def facts(run: Path | None, checks: Path | None, *, gaps: bool, form: str) -> No
     }
     of_user = [each for each in (of_run.checks if of_run else {}).values() if each.family == USER]
     recordings = RecordingFolder.open(recordings_path()).names_by_fact()
-    least = least_profiles(everything())
     rows = coverage(
-        every_fact.values(), standings, recordings, least, more_checks=[*of_user, *own.checks.values()]
+        every_fact.values(),
+        standings,
+        recordings,
+        ways_by_fact(),
+        more_checks=[*of_user, *own.checks.values()],
     )
     if form == "json":
-        print_json("facts", {"facts": coverage_as_json(rows, gaps_only=gaps)})
+        print_json("facts", {"facts": coverage_as_json(rows, gaps_only=gaps)}, version=2)
     else:
         print_coverage(rows, gaps_only=gaps, console=CommandConsole())

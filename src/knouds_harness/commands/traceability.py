@@ -11,8 +11,6 @@ from rich.console import Console
 
 from knouds_harness.command_output import print_line
 from knouds_harness.conformance.checks import all_checks
-from knouds_harness.conformance.needs.least_profile_texts import json_of, words_of
-from knouds_harness.conformance.needs.least_profiles import LeastProfile
 from knouds_harness.contract.sources import Fact, Source
 from knouds_harness.reporting.check.fact_status import FactStatus
 from knouds_harness.runs.header import DescribesCheck
@@ -31,7 +29,7 @@ class FactTraces:
         faults: Ids of the sandbox's faults that break it.
         recordings: Names of the recordings that show it.
         standing: How it stood in a run; None where no run was asked about.
-        least: The least profile that shows it; None where no profile does, or it was not asked for.
+        ways: What a profile has to offer, in words, for each way to show it, the shortest first.
     """
 
     fact: Fact
@@ -39,7 +37,7 @@ class FactTraces:
     faults: tuple[str, ...]
     recordings: tuple[str, ...] = ()
     standing: FactStatus | None = None
-    least: LeastProfile | None = None
+    ways: tuple[str, ...] = ()
 
     @property
     def gap(self) -> str | None:
@@ -55,7 +53,7 @@ def coverage(
     facts: Iterable[Fact],
     standings: Mapping[str, FactStatus] | None = None,
     recordings: Mapping[str, Sequence[str]] | None = None,
-    least: Mapping[str, LeastProfile] | None = None,
+    ways: Mapping[str, tuple[str, ...]] | None = None,
     *,
     more_checks: Iterable[DescribesCheck] = (),
 ) -> list[FactTraces]:
@@ -65,7 +63,7 @@ def coverage(
         facts: In the order in which to list them.
         standings: How facts stood in a run, by id.
         recordings: Names of recordings, by fact.
-        least: The least profiles, by fact.
+        ways: What a profile has to offer, in words, by fact.
         more_checks: Of the user's, besides those of the harness.
     """
     checks: dict[str, dict[str, None]] = defaultdict(dict)
@@ -82,7 +80,7 @@ def coverage(
             faults=tuple(faults[fact.id]),
             recordings=tuple((recordings or {}).get(fact.id, ())),
             standing=(standings or {}).get(fact.id),
-            least=(least or {}).get(fact.id),
+            ways=(ways or {}).get(fact.id, ()),
         )
         for fact in facts
     ]
@@ -98,7 +96,8 @@ def print_coverage(rows: list[FactTraces], *, gaps_only: bool, console: Console)
             none = (
                 "answers that its check judges" if row.fact.source is Source.USER else "no profile shows it"
             )
-            print_line(f"  needs: {words_of(row.least) if row.least else none}", console=console)
+            for number, way in enumerate(row.ways or (none,)):
+                print_line(f"  {'or' if number else 'needs'}: {way}", console=console)
             print_line(f"  checks: {', '.join(row.checks) or 'none'}", console=console)
             print_line(f"  faults: {', '.join(row.faults) or 'none'}", console=console)
             print_line(f"  recordings: {_listed(row.recordings)}", console=console)
@@ -125,8 +124,8 @@ def coverage_as_json(rows: list[FactTraces], *, gaps_only: bool) -> list[dict[st
             "says": row.fact.says,
             "source": str(row.fact.source),
             "standing": row.standing and str(row.standing),
-            "least_profile": row.least and json_of(row.least),
-            "needs": words_of(row.least) if row.least else None,
+            "needs": row.ways[0] if row.ways else None,
+            "other_ways": list(row.ways[1:]),
             "checks": list(row.checks),
             "faults": list(row.faults),
             "recordings": list(row.recordings),

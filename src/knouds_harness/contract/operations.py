@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote, unquote
 
 from knouds_harness.contract.capabilities import meets
@@ -15,6 +15,8 @@ from knouds_harness.contract.sources import Source
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _SUCCESS = 2
+RUN_OPERATIONS: Final = ("runWorkflow", "runModel")
+"""What runs something, and so may cost credits."""
 
 
 class Action(StrEnum):

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from knouds_harness.contract.operations import RUN_OPERATIONS
+
 WINDOW_S: Final = 60
 LIMIT_BY_TIER: Final[Mapping[str, int]] = {"pro": 100, "business": 1000}
 """Requests per user, route and window."""
@@ -17,5 +19,5 @@ WITHOUT_KEYS: Final = frozenset({"free", "creator"})
 WITHOUT_MODELS: Final = WITHOUT_KEYS | {"pro"}
 TIERS: Final = WITHOUT_KEYS | LIMIT_BY_TIER.keys() | {UNLIMITED}
 """The documented ones."""
-LIMITED_ROUTES: Final = ("runWorkflow", "runModel")
+LIMITED_ROUTES: Final = RUN_OPERATIONS
 """The operations that are documented to be limited, each by itself; which others are is open."""

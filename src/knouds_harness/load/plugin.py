@@ -27,9 +27,14 @@ from knouds_harness.load.generator.load_run import LoadRun
 from knouds_harness.load.generator.run_controller import RunController
 from knouds_harness.load.options import LoadOptions, add_options, read_options
 from knouds_harness.load.workload.input_lines import InputFile, read_input_file, refuse_idle_lines
-from knouds_harness.load.workload.limits import LookedAhead
 from knouds_harness.load.workload.plan import forecast
-from knouds_harness.load.workload.preflight import check_plan, look_ahead, price_of, sandbox_prices
+from knouds_harness.load.workload.preflight import (
+    LookedAhead,
+    check_plan,
+    look_ahead,
+    price_of,
+    sandbox_prices,
+)
 from knouds_harness.load.workload.workload import Workload, may_run, scenarios_in
 from knouds_harness.open_files import LEAST_OPEN_FILES, require_open_files
 from knouds_harness.printable import printable

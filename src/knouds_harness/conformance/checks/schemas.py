@@ -25,7 +25,7 @@ from knouds_harness.conformance.needs.workflows import (
     WITHOUT_GENERATOR,
 )
 from knouds_harness.contract.known_places import FREE
-from knouds_harness.contract.operations import Operation
+from knouds_harness.contract.operations import RUN_OPERATIONS, Operation
 from knouds_harness.contract.shapes import ShapeJudge, as_json
 from knouds_harness.exchange.evidence import JSON, Exchange
 from knouds_harness.whole_numbers import whole_number
@@ -83,9 +83,6 @@ SHAPE_FACTS = (
 )
 
 
-_RUN_OPERATIONS = ("runWorkflow", "runModel")
-
-
 @check(
     "ground.status-is-documented",
     "workflows.create-answers-slug",
@@ -114,7 +111,7 @@ def status_is_documented(exchange: Exchange, *, operation: Operation) -> Iterato
 
 
 def _is_waited_for(exchange: Exchange, operation: Operation) -> bool:
-    return operation.id in _RUN_OPERATIONS and "async" not in dict(exchange.request.query)
+    return operation.id in RUN_OPERATIONS and "async" not in dict(exchange.request.query)
 
 
 @check(*SHAPE_FACTS, given=("operation", "shapes"), applies=is_answer)

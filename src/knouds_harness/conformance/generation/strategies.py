@@ -6,12 +6,9 @@ import json
 import string
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
-import schemathesis
 from hypothesis import strategies as st
-from schemathesis import GenerationMode
-from schemathesis.specs.openapi.schemas import OpenApiSchema
 
 from knouds_harness.conformance.support.call import NO_BODY, Call
 from knouds_harness.contract.document import Document
@@ -20,6 +17,11 @@ from knouds_harness.exchange.effectless_requests import NO_SUCH_WORKFLOW
 from knouds_harness.exchange.workflow_names import marked
 from knouds_harness.targets.personas import Secret
 
+if TYPE_CHECKING:  # its import takes half a second, which listing the suite's tests does not need
+    import schemathesis
+    from schemathesis.specs.openapi.schemas import OpenApiSchema
+
+_Mode = Literal["POSITIVE", "NEGATIVE"]
 _KEY_CHARACTERS = string.ascii_letters + string.digits
 _HEADER_SAFE = st.characters(min_codepoint=0x21, max_codepoint=0x7E)
 _SLUG_CHARACTERS = string.ascii_lowercase + string.digits + "-"
@@ -169,23 +171,28 @@ def garbled_query_values() -> st.SearchStrategy[str]:
 
 def valid_calls(document: Document, operation_id: str) -> st.SearchStrategy[Call]:
     """Requests that the document's schemas admit, made by schemathesis."""
-    return _calls(document, operation_id, GenerationMode.POSITIVE)
+    return _calls(document, operation_id, "POSITIVE")
 
 
 def invalid_calls(document: Document, operation_id: str) -> st.SearchStrategy[Call]:
     """Requests that contradict the document's schemas in at least one place, made by schemathesis."""
-    return _calls(document, operation_id, GenerationMode.NEGATIVE)
+    return _calls(document, operation_id, "NEGATIVE")
 
 
 @lru_cache
-def _calls(document: Document, operation_id: str, mode: GenerationMode) -> st.SearchStrategy[Call]:
+def _calls(document: Document, operation_id: str, mode: _Mode) -> st.SearchStrategy[Call]:
+    from schemathesis import GenerationMode  # noqa: PLC0415
+
     operation = document.operation_by_id[operation_id]
-    cases = _schema(document).find_operation_by_id(operation_id).as_strategy(generation_mode=mode)
+    described = _schema(document).find_operation_by_id(operation_id)
+    cases = described.as_strategy(generation_mode=GenerationMode[mode])
     return cases.map(lambda case: _as_call(operation, case))
 
 
 @lru_cache
 def _schema(document: Document) -> OpenApiSchema:
+    import schemathesis  # noqa: PLC0415
+
     return schemathesis.openapi.from_dict(
         dict(document.raw),
         # the key is ours to send: negating it would only repeat the authentication family

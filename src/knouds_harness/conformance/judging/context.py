@@ -12,7 +12,7 @@ from typing import Final
 
 from knouds_harness.contract.capabilities import EVERYTHING
 from knouds_harness.contract.document import Document
-from knouds_harness.contract.operations import Operation
+from knouds_harness.contract.operations import RUN_OPERATIONS, Operation
 from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.exchange.client import KEY_HEADER
 from knouds_harness.exchange.evidence import JSON, Exchange, is_too_deep
@@ -73,7 +73,7 @@ class Case:
     @property
     def is_run(self) -> bool:
         """Whether something was to be run, and it was answered otherwise than by the rate limit."""
-        return self.operation_id in ("runWorkflow", "runModel") and self.is_answered
+        return self.operation_id in RUN_OPERATIONS and self.is_answered
 
     @property
     def is_answered(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Final, Generic, NamedTuple, TypeVar
@@ -38,6 +38,12 @@ class Need(Generic[T_co]):
             if (says := need.missing(target)) is not None:
                 return says
         return self.says if self.find(target) is None else None
+
+    def whole(self) -> Iterator[Need[object]]:
+        """What is needed besides, and then this."""
+        for need in self.besides:
+            yield from need.whole()
+        yield self
 
 
 def missing_in(target: Target, needs: Iterable[Need[object]]) -> list[str]:

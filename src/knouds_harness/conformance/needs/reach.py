@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from functools import cache
+from typing import Final
 
-from knouds_harness.conformance.needs.need import MAY_READ, Need
+from knouds_harness.conformance.needs.keys import ANY_KEY, listed
+from knouds_harness.conformance.needs.need import CONTROL, MAY_READ, Need, may
 from knouds_harness.conformance.suite.running import collect_suite
 from knouds_harness.conformance.suite.selection import facts_of, needs_of
+from knouds_harness.contract.operations import Action
 from knouds_harness.targets.profile import Target
 
+_PERMISSIONS: Final[Mapping[Need[object], Action]] = {may(action): action for action in Action}
 Proof = frozenset[Need[object]]
 """What a test needs that shows a fact."""
 
@@ -40,6 +44,41 @@ def lacking_by_fact(target: Target) -> dict[str, list[str]]:
         return missing_in(min(proofs, key=lambda proof: (len(missing_in(proof)), -len(proof))))
 
     return {fact: nearest(proofs) for fact, proofs in proofs_by_fact().items()}
+
+
+def ways_by_fact() -> dict[str, tuple[str, ...]]:
+    """What a profile has to offer for each fact, in words: each way to show it, the shortest first.
+
+    A control plane, which only the sandbox has, comes last.
+    """
+    return {fact: _ways(proofs) for fact, proofs in proofs_by_fact().items()}
+
+
+def _ways(proofs: Iterable[Proof]) -> tuple[str, ...]:
+    ways: list[list[str]] = []
+    for words in sorted(map(_words, proofs), key=lambda each: (CONTROL.says in each, len("".join(each)))):
+        if not any(all(_is_implied(text, words) for text in shorter) for shorter in ways):
+            ways.append(words)
+    return tuple("; ".join(words) or "nothing" for words in ways)
+
+
+def _words(proof: Proof) -> list[str]:
+    """What a proof needs, without what its other needs imply; that reading is allowed goes unsaid."""
+    whole = {each: len([*each.whole()]) for need in proof for each in need.whole()}
+    needs = sorted(whole.keys() - _PERMISSIONS.keys(), key=lambda each: (whole[each], each.says))
+    texts = list(dict.fromkeys(each.says for each in needs))
+    allowed = sorted(f'"{_PERMISSIONS[each]}"' for each in whole.keys() & _PERMISSIONS.keys() - {MAY_READ})
+    said = [text for text in texts if not _is_implied(text, {*texts} - {text})]
+    return [*said, f"{listed(allowed)} in limits.allow"] if allowed else said
+
+
+def _is_implied(text: str, others: Iterable[str]) -> bool:
+    """Whether one of these texts says the same, or the same and more."""
+    return any(
+        (other.startswith(text) and not other.removeprefix(text).startswith(" or "))
+        or (text == ANY_KEY.says and " key " in other)
+        for other in others
+    )
 
 
 @cache

@@ -116,10 +116,8 @@ def key_that_runs(
         is_charged=False,
         prefers_models=prefers_models,
     )
-    asked = "" if kind is Model else ", or a key that holds workflow:read to ask for it"
-    return Need(
-        says=f"cost_credits of {what}{having and f' {having}'}{asked}", fitting=fitting, besides=(uncharged,)
-    )
+    cost = "cost_credits" if kind is Model else "a known cost (cost_credits, or workflow:read to ask)"
+    return Need(says=f"{says} {'and' if having else 'with'} {cost}", fitting=fitting, besides=(uncharged,))
 
 
 EITHER: Final = (Workflow, Model)

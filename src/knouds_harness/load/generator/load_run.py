@@ -14,6 +14,7 @@ import gevent
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
+from knouds_harness.contract.operations import RUN_OPERATIONS
 from knouds_harness.errors import ExitCode, GuardStop, HarnessError, UsageError
 from knouds_harness.exchange.created_workflows import CreatedWorkflows
 from knouds_harness.exchange.redaction import Redactor
@@ -38,7 +39,8 @@ from knouds_harness.load.invariants.webhook_waiter import WebhookWaiter
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.load.steady_clock import now_unix_s
 from knouds_harness.load.workload.input_lines import InputFile, InputTurns
-from knouds_harness.load.workload.limits import NOT_LOOKED, LoadLimits, LookedAhead
+from knouds_harness.load.workload.limits import LoadLimits
+from knouds_harness.load.workload.preflight import NOT_LOOKED, LookedAhead
 from knouds_harness.load.workload.workload import Scenario, UserTasks, Workload, scenarios_in
 from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.profile import Target
@@ -48,7 +50,6 @@ _AHEAD_S: Final = 0.5
 _FINISH_WITHIN_S: Final = 10.0
 """For what is in flight at the end, which would not be counted, where there is no ``--stop-timeout``."""
 _MOST_MS: Final = 1e9
-_TIMED: Final = ("runWorkflow", "runModel")
 
 
 class LoadRun:
@@ -188,7 +189,7 @@ class LoadRun:
             sender: Whose key it was sent with, if anybody's.
         """
         body = None
-        if response.status_code == 200 and operation in _TIMED:
+        if response.status_code == 200 and operation in RUN_OPERATIONS:
             with suppress(ValueError):
                 body = response.json()
             took_ms = body.get("ms") if isinstance(body, dict) else None

@@ -14,7 +14,8 @@ from knouds_harness.load.arrivals.schedule import Share
 from knouds_harness.load.generator.health import Health, Watch
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.load.steady_clock import now_unix_s
-from knouds_harness.load.workload.limits import NOT_LOOKED, CreditLease, LoadLimits, LookedAhead
+from knouds_harness.load.workload.limits import CreditLease, LoadLimits
+from knouds_harness.load.workload.preflight import NOT_LOOKED, LookedAhead
 from knouds_harness.targets.profile import Target
 
 NO_TARGET: Final = "name a target: --target sandbox, or another profile in targets/"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Protocol
 
 import gevent
 from gevent.event import Event
@@ -14,10 +12,11 @@ from knouds_harness.contract.operations import Action
 from knouds_harness.errors import CreditsShort, GuardStop
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Exchange, Request
-from knouds_harness.exchange.pricing import ChargesShown, Marks, charge_told, dearest_credits
+from knouds_harness.exchange.pricing import ChargesShown, charge_told, dearest_credits
 from knouds_harness.load.arrivals.schedule import Share
 from knouds_harness.load.client.response import Response
 from knouds_harness.load.workload.accounts import RunRequest
+from knouds_harness.load.workload.preflight import NOT_LOOKED, LookedAhead
 from knouds_harness.targets.budget import Budget, credits_of
 from knouds_harness.targets.guards import Guard, Pacer, check_action
 from knouds_harness.targets.profile import Target
@@ -35,24 +34,6 @@ class CreditLease(Protocol):
 
     def get_credits(self, needed: float, *, what: str) -> bool:
         """Wait for more; whether it is worth trying again."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LookedAhead:
-    """What was learnt of a target before the load.
-
-    Attributes:
-        prices: The most that a run costs, by slug, where the server was asked for that.
-        spent_credits: What it was charged, or may have been.
-        marks: Where each account's usage begins that is the load's.
-    """
-
-    prices: Mapping[str, float] = field(default_factory=dict)
-    spent_credits: float = 0.0
-    marks: Marks = field(default_factory=dict)
-
-
-NOT_LOOKED: Final = LookedAhead()
 
 
 class LoadLimits:

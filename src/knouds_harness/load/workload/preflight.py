@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import GuardStop, HarnessError, ProfileContradicted, UsageError
@@ -14,11 +14,28 @@ from knouds_harness.exchange.first_contact import first_contact
 from knouds_harness.exchange.pricing import Marks, Pricing
 from knouds_harness.exchange.profile_check import check_profile
 from knouds_harness.load.options import LoadOptions
-from knouds_harness.load.workload.limits import LookedAhead
 from knouds_harness.load.workload.workload import AccountTask, Scenario, Workload, may_run, scenarios_in
 from knouds_harness.targets.guards import Guard, check_load
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Model, Workflow
+
+
+@dataclass(frozen=True, kw_only=True)
+class LookedAhead:
+    """What was learnt of a target before the load.
+
+    Attributes:
+        prices: The most that a run costs, by slug, where the server was asked for that.
+        spent_credits: What it was charged, or may have been.
+        marks: Where each account's usage begins that is the load's.
+    """
+
+    prices: Mapping[str, float] = field(default_factory=dict)
+    spent_credits: float = 0.0
+    marks: Marks = field(default_factory=dict)
+
+
+NOT_LOOKED: Final = LookedAhead()
 
 
 def check_plan(target: Target, options: LoadOptions, *, host: str | None) -> None:

@@ -127,6 +127,7 @@ def test_message_names_what_is_missing():
         "a key that holds workflow:run, for a workflow of its account"
     )
     assert WORKFLOW_RUN.missing(replace(target(runner, workflows=portrait), limits=allowing)) == (
-        "cost_credits of a workflow of its account, or a key that holds workflow:read to ask for it"
+        "a key that holds workflow:run, for a workflow of its account with a known cost "
+        "(cost_credits, or workflow:read to ask)"
     )
     assert WORKFLOW_CALL.missing(replace(target(runner, workflows=portrait), limits=allowing)) is None

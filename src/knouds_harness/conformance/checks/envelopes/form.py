@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from knouds_harness.conformance.judging.claim import Claim, answer, check, is_answer
 from knouds_harness.contract.error_codes import ErrorCode
+from knouds_harness.contract.operations import RUN_OPERATIONS
 from knouds_harness.contract.shapes import as_json
 from knouds_harness.contract.sources import Source
 from knouds_harness.exchange.evidence import Exchange
@@ -265,7 +266,7 @@ def no_server_error(exchange: Exchange) -> Iterator[Claim]:
     is_documented = (
         exchange.status == 500
         and exchange.code == "EXECUTION_FAILED"
-        and exchange.request.operation_id in ("runWorkflow", "runModel")
+        and exchange.request.operation_id in RUN_OPERATIONS
     )
     yield Claim(
         fact="ground.no-undocumented-server-error",
