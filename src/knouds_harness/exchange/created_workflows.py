@@ -272,7 +272,7 @@ class CreatedWorkflows:
         elif request.operation_id in ("listWorkflows", "getWorkflow") and status == 200:
             shown = exchange.json_or_none()
             for each in shown if isinstance(shown, list) else (shown,):
-                if isinstance(each, dict) and each.get("slug") in self.target.workflows:
+                if isinstance(each, dict) and _slug_in(each) in self.target.workflows:
                     self._shown[each["slug"]] = each
 
     def note_deleted(self, slug: str) -> None:

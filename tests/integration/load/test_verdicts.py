@@ -169,7 +169,8 @@ def test_success_that_is_no_documented_json_is_an_error_unasked(tmp_path, pro, s
     assert len(sent) > 1
     assert loaded.exit_code == ExitCode.BREACH
     assert operation.outcomes["wrong"] > 1
-    assert 0 < operation.outcomes["kept"] <= operation.requests - len(sent)  # connections are lost besides
+    in_flight = 2  # as the load ended
+    assert 0 < operation.outcomes["kept"] <= operation.requests - len(sent) + in_flight  # some get no answer
     assert first_line(loaded.out).startswith("Contract broken under load")
     assert {"usage.page-shape", "ground.responses-are-json-objects"} <= {
         each.code for each in operation.errors

@@ -376,7 +376,9 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
             session.config.stash[_SCHEDULE].stop()
         if opened.run.is_begun:
             was_interrupted = exitstatus == pytest.ExitCode.INTERRUPTED
-            if exitstatus == pytest.ExitCode.INTERNAL_ERROR:
+            if (
+                exitstatus == pytest.ExitCode.INTERNAL_ERROR and opened.run.outcome is None
+            ):  # 3, as unreachable
                 opened.run.stop("failed", HarnessError("An error of the harness itself ended the run early."))
             code = opened.run.conclude(was_interrupted=was_interrupted)
             if code != ExitCode.KEPT or exitstatus == pytest.ExitCode.OK:
