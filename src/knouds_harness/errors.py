@@ -12,7 +12,8 @@ HarnessError
 ├── TargetUnreachable           3   no usable answer from the target
 ├── GuardStop                   4   a guard refused to send a request
 │   └── CreditsShort                its cost does not fit into the credits that are left
-└── NotCreatedHere              4   a request would change a workflow that the run did not create
+└── NotSent                     4   a request cannot be sent; what needed it is untested
+    └── NotCreatedHere              it would change a workflow that the run did not create
 """
 
 from __future__ import annotations
@@ -128,13 +129,14 @@ class CreditsShort(GuardStop):
     """What a request may cost does not fit into the credits that are left."""
 
 
-class NotCreatedHere(HarnessError):
-    """A request was not sent, as it would change or delete a workflow that the run did not create.
-
-    It ends no run: what needed the workflow is untested.
-    """
+class NotSent(HarnessError):
+    """A request was not sent. It ends no run: what needed the answer is untested."""
 
     exit_code = ExitCode.GUARD
+
+
+class NotCreatedHere(NotSent):
+    """It would change or delete a workflow that the run did not create."""
 
 
 class OutputClosed(KeyboardInterrupt):

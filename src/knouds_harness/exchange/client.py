@@ -19,7 +19,7 @@ from urllib.parse import quote, urlencode
 import httpx
 
 from knouds_harness.contract.operations import Action
-from knouds_harness.errors import TargetUnreachable, UnknownName, UsageError
+from knouds_harness.errors import NotSent, TargetUnreachable, UnknownName, UsageError
 from knouds_harness.exchange.created_workflows import (
     WORKFLOWS_PATH,
     CreatedWorkflows,
@@ -44,6 +44,7 @@ from knouds_harness.targets.profile import Target
 
 KEY_HEADER = "x-api-key"
 _IN_PATHS = string.punctuation.replace("#", "")
+_LONGEST_PATH = 60_000  # httpx takes no longer one
 _DEFAULT_HEADERS: Pairs = (
     ("user-agent", "knouds-harness"),
     ("accept", "application/json"),
@@ -177,7 +178,7 @@ class Client:
         Raises:
             CreditsShort: The request may cost more than is left.
             GuardStop: The request is not allowed, or a run has cost more than it could.
-            NotCreatedHere: It would change a workflow that was not created through ``created``.
+            NotSent: It would change a workflow that was not created through ``created``, or is too long.
             UnknownName: There is no such persona.
         """
         if key is None and request.persona is not None:
@@ -233,6 +234,10 @@ class Client:
                 f"{request.method} {self.redactor.safe(request.path)}: a path begins with a slash"
             )
         path = quote(request.path, safe=_IN_PATHS, errors="replace")
+        if len(path) > _LONGEST_PATH:  # of a slug that a server made up
+            raise NotSent(
+                f"{request.method} {path[:60]}…: an address of {len(path):,} characters is too long"
+            )
         return request if path == request.path else replace(request, path=path)
 
     def _read_usage_before(self, run: Request, sender: Persona | None) -> None:

@@ -183,7 +183,7 @@ class CreatedWorkflows:
 
     def _is_proven(self, slug: str, mark: NameMark, user: str | None, shown: Callable[[], JSON]) -> bool:
         """Whether a slug is that of a workflow which was made of what was sent."""
-        if self._is_protected(slug):
+        if self._is_protected(slug) or not _SLUG.fullmatch(slug):  # else it may lead to another's
             return False
         if mark.token and mark.token in slug.lower():
             return True

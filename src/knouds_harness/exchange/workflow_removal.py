@@ -17,6 +17,7 @@ from knouds_harness.targets.personas import Persona
 
 MOST_WAIT_S: Final = 300.0
 """In all, for a target that throttles."""
+_MOST_SHOWN: Final = 100
 _MOST_FAILURES_IN_A_ROW: Final = 3
 
 
@@ -161,7 +162,7 @@ class WorkflowRemoval:
     def _why_left(self, reason: str) -> Iterator[str]:
         if not self.is_dry:
             for creation in self.created.ours:
-                yield f"{creation.slug}: {self._left.get(creation.number, reason)}"
+                yield f"{(creation.slug or '')[:_MOST_SHOWN]}: {self._left.get(creation.number, reason)}"
         for creation in self.created.unsettled:
             why = self._unlisted.get(creation.user) or next(iter(self._unlisted.values()), reason)
             yield f'"{creation.mark.text}" of account {creation.user or "unknown"}: {why}'

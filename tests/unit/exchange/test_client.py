@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from knouds_harness.contract.operations import Action
-from knouds_harness.errors import (
+from knouds_harness.errors import (, NotSent
     CreditsShort,
     GuardStop,
     HarnessError,
@@ -187,6 +187,16 @@ def test_what_no_path_holds_is_percent_encoded(client_answering, recording, sent
     )
 
     assert sent[0].url.raw_path == b"/api/workflows/%2Fa-%C3%A9%20%23x?y"
+
+
+def test_path_that_is_too_long_is_not_sent(client_answering, recording, sent):
+    """A server that takes names of any length makes slugs of them."""
+    with pytest.raises(NotSent, match="too long"):
+        client_answering(recording).send(
+            Request(method="GET", path=f"/api/workflows/{'a' * 70_000}", action=Action.READ)
+        )
+
+    assert sent == []
 
 
 def test_path_without_a_slash_is_refused(client_answering, recording, sent):

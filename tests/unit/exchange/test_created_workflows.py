@@ -115,6 +115,16 @@ def test_a_workflow_whose_slug_follows_its_name_is_found_again(created):
     assert [each.slug for each in created.ours][1:] == ["harness-ba9876543210-renamed"]
 
 
+@pytest.mark.parametrize(
+    "slug", ["clip?0123456789ab", "../clip/0123456789ab", "clip#0123456789ab", "0123456789ab/clip"]
+)
+def test_slug_that_is_none_is_never_ours(created, slug):
+    """A request that names it may reach somebody's workflow, even if it holds the token."""
+    create(created, slug, shown={"name": NAME})
+
+    assert created.ours == []
+
+
 @pytest.mark.parametrize("shown", [None, {"name": "Portrait"}, {"name": f"{NAME} 2"}, [], "text"])
 @pytest.mark.parametrize("slug", ["portrait", "w-17", "Not a slug"])
 def test_unproven_workflow_is_never_written(created, slug, shown):

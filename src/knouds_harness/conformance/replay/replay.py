@@ -24,7 +24,7 @@ from knouds_harness.conformance.replay.replay_judgement import CannotTell, Repla
 from knouds_harness.contract.document import Document, shipped_document
 from knouds_harness.contract.operations import Action
 from knouds_harness.contract.shapes import ShapeJudge
-from knouds_harness.errors import ExitCode, GuardStop, NotCreatedHere, UnknownName, UsageError
+from knouds_harness.errors import ExitCode, GuardStop, NotSent, UnknownName, UsageError
 from knouds_harness.exchange.client import KEY_HEADER, Client
 from knouds_harness.exchange.created_workflows import LEDGER_FILE, CreatedWorkflows
 from knouds_harness.exchange.evidence import Exchange, Request
@@ -252,7 +252,7 @@ class Replayer:
                 request, key = self._prepared(step, client, answered)
                 try:
                     now = client.send(request, key=key)
-                except NotCreatedHere as refused:
+                except NotSent as refused:
                     raise CannotTell(str(refused)) from None
             yield now
             answered.append((step, now))

@@ -24,7 +24,7 @@ from knouds_harness.contract.document import Document
 from knouds_harness.contract.operations import Action
 from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.contract.tiers import WINDOW_S
-from knouds_harness.errors import CreditsShort, HarnessError, NotCreatedHere, TargetUnreachable
+from knouds_harness.errors import CreditsShort, HarnessError, NotCreatedHere, NotSent, TargetUnreachable
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.created_workflows import CreatedWorkflows
 from knouds_harness.exchange.evidence import Exchange, Request
@@ -299,6 +299,8 @@ class Tester:
             raise Untested(more_credits(self.client.target), "profile") from None
         except NotCreatedHere as refused:
             raise Untested(f"a workflow that this run has created: {refused}") from refused
+        except NotSent as refused:
+            raise Untested(f"a request that can be sent: {refused}") from refused
 
     def _judge(self, exchange: Exchange) -> None:
         """Have the engine judge an answer by all that is known."""

@@ -27,8 +27,10 @@ _SHORTEST_PAUSE_S: Final = 0.05
 _WITH_TIME: Final = ("-w", r"'\n(%{time_total} s)\n'")
 AT_ONCE: Final = "Some requests go out at once: what depends on which comes first shows now and then."
 _STATUS_ALONE: Final = "'%{http_code} '"
-_GIVEN: Final = r"""given() {
-  printf '%s\n' "$answer" | grep -o "\"$1\" *: *\"[^\"]*\"" | sed -n "$2p" | cut -d '"' -f 4
+_GIVEN: Final = r"""given() {  # nothing but a plain name, or a path: it becomes part of an address
+  case "$1" in pollUrl) plain='\/api\/[a-zA-Z0-9_\/-]*' ;; *) plain='[a-zA-Z0-9_-]*' ;; esac
+  printf '%s\n' "$answer" | grep -o "\"$1\" *: *\"[^\"]*\"" | sed -n "$2p" |
+    cut -d '"' -f 4 | sed -n "/^$plain\$/p"
 }"""
 
 

@@ -219,6 +219,20 @@ def test_answer_without_the_slug_ends_the_script(tmp_path):
     assert process.returncode != 0
 
 
+@pytest.mark.parametrize("slug", ["mine?h-0123456789ab", "../mine/0123456789ab", "mine#0123456789ab"])
+def test_slug_that_may_lead_elsewhere_ends_the_script(tmp_path, slug):
+    """When the script runs, a server may answer what names somebody's workflow."""
+    steps = [
+        at(1, created(1, "h-0123456789ab"), body=json.dumps({"slug": "h-0123456789ab"}).encode()),
+        at(2, on(2, "deleteWorkflow", "h-0123456789ab")),
+    ]
+
+    sent, process = sent_by(script(steps, shows=""), tmp_path, ANSWER=json.dumps({"slug": slug}))
+
+    assert len(sent) == 1
+    assert process.returncode != 0
+
+
 def test_words_of_a_server_stay_in_their_comment(tmp_path):
     """What was observed can neither end the line nor the script."""
     steps = [created(1, "h-0123456789ab"), on(2, "getWorkflow", "h-0123456789ab")]
