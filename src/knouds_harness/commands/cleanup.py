@@ -100,7 +100,7 @@ def _clean(
     with Client(target=target, guard=guard, created=created) as client:
         first_contact(client)
         removed = client.remove_left(is_dry=is_dry)
-    _print(run, removed, created.disputed, verb="would delete" if is_dry else "deleted")
+    _print(run, removed, verb="would delete" if is_dry else "deleted")
     if removed.was_interrupted:
         raise KeyboardInterrupt
     return ExitCode.BREACH if removed.left else ExitCode.KEPT
@@ -116,13 +116,9 @@ def _target(name: str, *, base_url: str) -> Target:
     return target
 
 
-def _print(run: Path, removed: Removed, disputed: list[str], *, verb: str) -> None:
+def _print(run: Path, removed: Removed, *, verb: str) -> None:
     lines = [f"{run}: {len(removed.deleted)} workflows {verb}, {len(removed.left)} left"]
     lines += [f"  {verb} {slug}" for slug in removed.deleted]
     lines += [f"  left {each}" for each in removed.left]
-    lines += [
-        f"  not touched {slug}: a create answered it, and nothing proves that the run created it"
-        for slug in dict.fromkeys(disputed)
-    ]
     for line in lines:
         click.echo(printable(line))

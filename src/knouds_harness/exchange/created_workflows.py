@@ -246,7 +246,8 @@ class CreatedWorkflows:
         slug = answered.get("slug") if isinstance(answered, dict) else None
         if status is not None and 400 <= status < 500:
             self._become(creation, _NONE, creation.slug, status=status)
-        elif status is not None and status < 300 and isinstance(slug, str) and slug:
+        elif status is not None and status < 300:
+            slug = slug if isinstance(slug, str) else ""
             is_ours = self._is_proven(slug, creation.mark, creation.user, lambda: read_back(slug))
             self._become(creation, _OURS if is_ours else _DISPUTED, slug)
 
@@ -280,7 +281,6 @@ class CreatedWorkflows:
         for creation in [each for each in self._creations.values() if each.slug == slug]:
             if creation.state == _OURS:
                 self._become(creation, _DELETED, slug)
-                del self._creations[creation.number]
 
     def is_disputed(self, creation: Creation) -> bool:
         """Whether the answer names a workflow that nothing proves to be ours."""
@@ -289,7 +289,12 @@ class CreatedWorkflows:
     @property
     def disputed(self) -> list[str]:
         """Slugs that creates answered and that are not proven to be ours."""
-        return [each.slug or "" for each in self._creations.values() if each.state == _DISPUTED]
+        return [each.slug for each in self.unproven if each.slug]
+
+    @property
+    def unproven(self) -> list[Creation]:
+        """Creations that were answered with a success, and with no slug that is proven to be ours."""
+        return [each for each in self._creations.values() if each.state == _DISPUTED]
 
     def _become(self, creation: Creation, state: str, slug: str | None, **more: object) -> None:
         with self._lock:
@@ -314,11 +319,14 @@ class CreatedWorkflows:
     def settle_by_list(self, user: str, persona: str, summaries: Collection[JSON]) -> None:
         """Take the list of an account: what it shows that is ours is to be deleted, be it once more."""
         known = {each.slug for each in self.ours}
-        marks = [each.mark for each in self._creations.values() if each.user in (user, None)]
+        creations = [each for each in self._creations.values() if each.user in (user, None)]
         for shown in summaries:
             slug = _slug_in(shown)
-            is_shown = any(self._is_shown(slug, each, user, shown) for each in marks)
-            if slug and slug not in known and (is_shown or slug in self._ours):
+            of_it = [each for each in creations if self._is_shown(slug, each.mark, user, shown)]
+            for each in of_it:
+                if each.state == _DISPUTED:
+                    self._become(each, _NONE, None)
+            if slug and slug not in known and (of_it or slug in self._ours):
                 found = Creation(number=next(self._numbers), persona=persona, user=user)
                 self._creations[found.number] = found
                 self._become(found, _OURS, slug)
@@ -368,8 +376,6 @@ class CreatedWorkflows:
                 creation.state, creation.slug = str(what), event.get("slug")
                 if what == _OURS and creation.slug:
                     self._ours.add(creation.slug)
-                if what == _DELETED:
-                    del self._creations[number]
             self._numbers = itertools.count(number + 1)
 
 

@@ -166,3 +166,7 @@ class WorkflowRemoval:
         for creation in self.created.unsettled:
             why = self._unlisted.get(creation.user) or next(iter(self._unlisted.values()), reason)
             yield f'"{creation.mark.text}" of account {creation.user or "unknown"}: {why}'
+        for creation in self.created.unproven:
+            told = (creation.slug or "")[:_MOST_SHOWN]
+            named = f'named "{told}", which is not proven to be new' if told else "not named"
+            yield f'"{creation.mark.text}" of account {creation.user or "unknown"}: created, {named}'

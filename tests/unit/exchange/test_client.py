@@ -14,10 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from knouds_harness.contract.operations import Action
-from knouds_harness.errors import (, NotSent
+from knouds_harness.errors import (
     CreditsShort,
     GuardStop,
     HarnessError,
+    NotSent,
     TargetUnreachable,
     UnknownName,
     UsageError,

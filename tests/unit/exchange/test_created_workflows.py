@@ -180,3 +180,28 @@ def test_ledger_is_read_up_to_the_line_that_was_cut_short(tmp_path):
     assert not read.is_done
     assert read.may_write(names[1].lower().replace(" ", "-"))
     assert json.loads(file.read_text().splitlines()[-1])["left"] == 1
+
+
+def test_creation_that_no_list_shows_is_said_to_be_left(created):
+    """A success without a slug of ours may have made something."""
+    created.note_listed("ada", [])
+    create(created, "clip?0123456789ab")
+    create(created, None, name="Harness 0123456789ac draft")
+
+    created.settle_by_list(
+        "ada", "full", [{"slug": "harness-0123456789ac-draft", "name": "Harness 0123456789ac draft"}]
+    )
+
+    assert [each.slug for each in created.ours] == ["harness-0123456789ac-draft"]
+    assert [each.slug for each in created.unproven] == ["clip?0123456789ab"]
+
+
+def test_twin_of_what_was_deleted_is_found(created):
+    """A server may make two of one create."""
+    created.note_listed("ada", [])
+    create(created, "harness-0123456789ab-draft")
+    created.note_deleted("harness-0123456789ab-draft")
+
+    created.settle_by_list("ada", "full", [{"slug": "harness-0123456789ab-draft-2", "name": NAME}])
+
+    assert [each.slug for each in created.ours] == ["harness-0123456789ab-draft-2"]
