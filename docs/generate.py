@@ -14,14 +14,14 @@ from typing import Final
 import click
 
 from knouds_harness.commands.cli import COMMANDS, command_named
-from knouds_harness.conformance.checks import all_checks
-from knouds_harness.conformance.judging.claim import Check
-from knouds_harness.conformance.judging.engine import checks_of_every_answer
-from knouds_harness.conformance.suite.options import RunOptions
 from knouds_harness.errors import ExitCode
+from knouds_harness.judging.checks import all_checks
+from knouds_harness.judging.claim import Check
+from knouds_harness.judging.engine import checks_of_every_answer
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.option_declarations import options_of
 from knouds_harness.runs.results import run_file_format
+from knouds_harness.suite.options import RunOptions
 from knouds_sandbox.routing.operations import OPERATIONS
 from knouds_sandbox.routing.preferences import OUTCOMES, outcomes_of
 from knouds_sandbox.routing.routes import PUBLIC

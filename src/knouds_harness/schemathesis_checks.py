@@ -16,16 +16,16 @@ from urllib.parse import parse_qsl, urlsplit
 
 import schemathesis
 
-from knouds_harness.conformance.checks import rate_limits, schemas
-from knouds_harness.conformance.judging.claim import Check, Claim
-from knouds_harness.conformance.judging.context import Context
-from knouds_harness.conformance.judging.engine import checks_of_every_answer, claims_of
-from knouds_harness.conformance.judging.findings import finding_of
 from knouds_harness.contract.document import Document, shipped_document
 from knouds_harness.contract.operations import RUN_OPERATIONS, Action
 from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.contract.tiers import LIMIT_BY_TIER
 from knouds_harness.exchange.evidence import Exchange, Request
+from knouds_harness.judging.checks import rate_limits, schemas
+from knouds_harness.judging.claim import Check, Claim
+from knouds_harness.judging.context import Context
+from knouds_harness.judging.engine import checks_of_every_answer, claims_of
+from knouds_harness.judging.findings import finding_of
 from knouds_harness.runs.verdicts import verdict_for
 from knouds_harness.targets.profile_format import WaiverTable
 from knouds_harness.targets.waivers import Waiver

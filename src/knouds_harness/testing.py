@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from knouds_harness.conformance.judging.claim import Claim
-from knouds_harness.conformance.judging.user_checks import check, fact
-from knouds_harness.conformance.suite.tester import Tester
-from knouds_harness.conformance.support.call import Call
 from knouds_harness.contract.operations import Action
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Exchange, Request
 from knouds_harness.exchange.traffic.har import HarWriter
+from knouds_harness.judging.claim import Claim
+from knouds_harness.judging.user_checks import check, fact
+from knouds_harness.suite.support.call import Call
+from knouds_harness.suite.tester import Tester
 from knouds_harness.targets.builtin import open_target
 from knouds_harness.targets.guards import Guard
 from knouds_harness.targets.personas import Persona
@@ -26,7 +26,7 @@ from knouds_harness.targets.profile import Target
 from knouds_sandbox.providers import Latency
 from knouds_sandbox.serving import RunningSandbox, running_sandbox
 
-pytest_plugins = ["knouds_harness.conformance.suite.plugin"]
+pytest_plugins = ["knouds_harness.suite.plugin"]
 
 __all__ = [
     "Action",

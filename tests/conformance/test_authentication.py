@@ -10,18 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knouds_harness.conformance.checks import authentication
-from knouds_harness.conformance.checks.envelopes import form
-from knouds_harness.conformance.generation.strategies import (
+from knouds_harness.judging.checks import authentication
+from knouds_harness.judging.checks.envelopes import form
+from knouds_harness.suite.generation.strategies import (
     altered_keys,
     key_alterations,
     malformed_keys,
     unknown_keys,
 )
-from knouds_harness.conformance.needs.keys import ANY_KEY, LEGACY_KEY, REVOKED_KEY, UNAPPROVED_KEY
-from knouds_harness.conformance.needs.workflows import subject_account
-from knouds_harness.conformance.suite.selection import operations_for
-from knouds_harness.conformance.support.subjects import effectless_call
+from knouds_harness.suite.selection import operations_for
+from knouds_harness.suite.support.subjects import effectless_call
+from knouds_harness.targets.needs.keys import ANY_KEY, LEGACY_KEY, REVOKED_KEY, UNAPPROVED_KEY
+from knouds_harness.targets.needs.workflows import subject_account
 from knouds_harness.targets.personas import Secret
 
 pytestmark = pytest.mark.independent

@@ -8,9 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knouds_harness.conformance.checks import capabilities
-from knouds_harness.conformance.generation.strategies import capability_sets
-from knouds_harness.conformance.needs.keys import (
+from knouds_harness.exchange.execution_status import body_of
+from knouds_harness.exchange.workflow_names import fresh_name
+from knouds_harness.judging.checks import capabilities
+from knouds_harness.suite.generation.strategies import capability_sets
+from knouds_harness.suite.matrix import cell_for, is_decided, prove_cell
+from knouds_harness.suite.selection import operations_for
+from knouds_harness.suite.support.call import Call
+from knouds_harness.suite.support.subjects import effectless_call
+from knouds_harness.targets.needs.keys import (
     AUTHOR_AND_LESSER,
     EMPTY_KEY,
     LESSER_KEY,
@@ -20,26 +26,20 @@ from knouds_harness.conformance.needs.keys import (
     WILDCARD_KEY,
     WORKFLOW_RUNNER,
 )
-from knouds_harness.conformance.needs.need import CONTROL
-from knouds_harness.conformance.needs.runs import (
+from knouds_harness.targets.needs.need import CONTROL
+from knouds_harness.targets.needs.runs import (
     ASYNC_MODEL_CALL,
     ASYNC_WORKFLOW_CALL,
     own_workflows,
     usable_models,
 )
-from knouds_harness.conformance.needs.workflows import (
+from knouds_harness.targets.needs.workflows import (
     ANY_MODEL,
     ANY_WORKFLOW,
     BOUND_KEY,
     BOUND_KEY_BESIDE_ANOTHER,
     lesser_key,
 )
-from knouds_harness.conformance.suite.matrix import cell_for, is_decided, prove_cell
-from knouds_harness.conformance.suite.selection import operations_for
-from knouds_harness.conformance.support.call import Call
-from knouds_harness.conformance.support.subjects import effectless_call
-from knouds_harness.exchange.execution_status import body_of
-from knouds_harness.exchange.workflow_names import fresh_name
 from knouds_harness.targets.resources import Workflow
 
 RUN_OPERATIONS = ("runWorkflow", "runModel")

@@ -6,7 +6,8 @@ import uuid
 
 import pytest
 
-from knouds_harness.conformance.checks import (
+from knouds_harness.exchange.workflow_names import fresh_name
+from knouds_harness.judging.checks import (
     authentication,
     concurrency,
     runs,
@@ -15,18 +16,17 @@ from knouds_harness.conformance.checks import (
     webhooks,
     workflows,
 )
-from knouds_harness.conformance.checks.concurrency import created_slug
-from knouds_harness.conformance.checks.envelopes import form, refusals
-from knouds_harness.conformance.needs.keys import ANY_KEY, AUTHOR, TWO_ACCOUNTS, active_keys
-from knouds_harness.conformance.needs.need import CONTROL, KeyAndResource
-from knouds_harness.conformance.needs.rate_limits import LIMITED_KEY, limited_runs
-from knouds_harness.conformance.needs.runs import CANCELLED_RUN, LAST_CREDITS, MODEL_RUN, once
-from knouds_harness.conformance.needs.untested import Untested
-from knouds_harness.conformance.needs.webhooks import RECEIVING, mints_webhooks
-from knouds_harness.conformance.support.call import Call
-from knouds_harness.conformance.support.charges import row_of_request
-from knouds_harness.conformance.support.usage_pages import await_rows
-from knouds_harness.exchange.workflow_names import fresh_name
+from knouds_harness.judging.checks.concurrency import created_slug
+from knouds_harness.judging.checks.envelopes import form, refusals
+from knouds_harness.suite.support.call import Call
+from knouds_harness.suite.support.charges import row_of_request
+from knouds_harness.suite.support.usage_pages import await_rows
+from knouds_harness.suite.untested import Untested
+from knouds_harness.targets.needs.keys import ANY_KEY, AUTHOR, TWO_ACCOUNTS, active_keys
+from knouds_harness.targets.needs.need import CONTROL, KeyAndResource
+from knouds_harness.targets.needs.rate_limits import LIMITED_KEY, limited_runs
+from knouds_harness.targets.needs.runs import CANCELLED_RUN, LAST_CREDITS, MODEL_RUN, once
+from knouds_harness.targets.needs.webhooks import RECEIVING, mints_webhooks
 from knouds_harness.targets.personas import Secret
 from knouds_harness.targets.resources import Webhook
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from knouds_harness.conformance.checks.envelopes import form, refusals
-from knouds_harness.conformance.needs.keys import (
-    ANY_KEY,
-    MODEL_RUNNER,
-    READER,
-    WORKFLOW_RUNNER,
-    WRITER,
-    key_of,
-)
-from knouds_harness.conformance.needs.need import MAY_WRITE
-from knouds_harness.conformance.needs.runs import (
+from knouds_harness.contract.document import shipped_document
+from knouds_harness.exchange.workflow_names import fresh_name
+from knouds_harness.judging.checks.envelopes import form, refusals
+from knouds_harness.suite.outcomes import all_outcomes
+from knouds_harness.suite.outcomes.outcome import nothing
+from knouds_harness.suite.support.call import Call
+from knouds_harness.suite.support.subjects import NO_SUCH_MODEL, effectless_call
+from knouds_harness.targets.needs.keys import ANY_KEY, MODEL_RUNNER, READER, WORKFLOW_RUNNER, WRITER, key_of
+from knouds_harness.targets.needs.need import MAY_WRITE
+from knouds_harness.targets.needs.runs import (
     ASYNC_RUN,
     BROKE_ASYNC_RUN,
     FAILING_RUN,
@@ -22,14 +21,8 @@ from knouds_harness.conformance.needs.runs import (
     every,
     once,
 )
-from knouds_harness.conformance.needs.strangers import CANCELLED_BY_STRANGER, READ_BY_STRANGER
-from knouds_harness.conformance.needs.workflows import FOREIGN_ASYNC_RUN, PRIVATE_WORKFLOW
-from knouds_harness.conformance.outcomes import all_outcomes
-from knouds_harness.conformance.outcomes.outcome import nothing
-from knouds_harness.conformance.support.call import Call
-from knouds_harness.conformance.support.subjects import NO_SUCH_MODEL, effectless_call
-from knouds_harness.contract.document import shipped_document
-from knouds_harness.exchange.workflow_names import fresh_name
+from knouds_harness.targets.needs.strangers import CANCELLED_BY_STRANGER, READ_BY_STRANGER
+from knouds_harness.targets.needs.workflows import FOREIGN_ASYNC_RUN, PRIVATE_WORKFLOW
 
 OF_EVERY_REFUSAL = (
     "envelope.error-is-object",

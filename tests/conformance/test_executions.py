@@ -6,23 +6,23 @@ from functools import partial
 
 import pytest
 
-from knouds_harness.conformance.checks import executions as checks
-from knouds_harness.conformance.checks import usage
-from knouds_harness.conformance.checks.envelopes import refusals
-from knouds_harness.conformance.needs.runs import (
+from knouds_harness.exchange.execution_status import body_of, status_in, statuses_in
+from knouds_harness.judging.checks import executions as checks
+from knouds_harness.judging.checks import usage
+from knouds_harness.judging.checks.envelopes import refusals
+from knouds_harness.suite.support.call import Call
+from knouds_harness.suite.support.charges import is_without_row, row_of_request, row_once_settled
+from knouds_harness.suite.support.execution_traces import is_cancel
+from knouds_harness.suite.support.usage_pages import await_rows
+from knouds_harness.suite.untested import Untested
+from knouds_harness.targets.needs.runs import (
     ASYNC_RUN,
     ASYNC_WORKFLOW_RUN,
     CANCELLED_RUN,
     FAILING_ASYNC_RUN,
     once,
 )
-from knouds_harness.conformance.needs.strangers import READ_BY_STRANGER
-from knouds_harness.conformance.needs.untested import Untested
-from knouds_harness.conformance.support.call import Call
-from knouds_harness.conformance.support.charges import is_without_row, row_of_request, row_once_settled
-from knouds_harness.conformance.support.execution_traces import is_cancel
-from knouds_harness.conformance.support.usage_pages import await_rows
-from knouds_harness.exchange.execution_status import body_of, status_in, statuses_in
+from knouds_harness.targets.needs.strangers import READ_BY_STRANGER
 
 SAMPLES = 5
 POLLS_AFTER_CANCEL = 3

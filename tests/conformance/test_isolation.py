@@ -4,23 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from knouds_harness.conformance.checks import isolation, usage, workflows
-from knouds_harness.conformance.checks.usage import model_ids_of
-from knouds_harness.conformance.needs.keys import ANY_KEY, TWO_AUTHORS, TWO_AUTHORS_WHO_RUN
-from knouds_harness.conformance.needs.need import CONTROL
-from knouds_harness.conformance.needs.runs import ASYNC_RUN, once, usable_models
-from knouds_harness.conformance.needs.strangers import (
-    CANCELLED_BY_STRANGER,
-    FILED_AND_STRANGER,
-    MODEL_RUN_AND_STRANGER,
-    OTHER_CANCELLED_BY_STRANGER,
-    OTHER_READ_BY_STRANGER,
-    READ_BY_STRANGER,
-)
-from knouds_harness.conformance.needs.untested import Untested
-from knouds_harness.conformance.support.call import NO_BODY, Call
-from knouds_harness.conformance.support.usage_pages import await_rows, read_page, read_rows
-from knouds_harness.conformance.support.workflow_authoring import (
+from knouds_harness.exchange.workflow_names import fresh_name
+from knouds_harness.judging.checks import isolation, usage, workflows
+from knouds_harness.judging.checks.usage import model_ids_of
+from knouds_harness.suite.support.call import NO_BODY, Call
+from knouds_harness.suite.support.usage_pages import await_rows, read_page, read_rows
+from knouds_harness.suite.support.workflow_authoring import (
     filed,
     folder_of,
     make,
@@ -29,7 +18,18 @@ from knouds_harness.conformance.support.workflow_authoring import (
     run_free,
     write,
 )
-from knouds_harness.exchange.workflow_names import fresh_name
+from knouds_harness.suite.untested import Untested
+from knouds_harness.targets.needs.keys import ANY_KEY, TWO_AUTHORS, TWO_AUTHORS_WHO_RUN
+from knouds_harness.targets.needs.need import CONTROL
+from knouds_harness.targets.needs.runs import ASYNC_RUN, once, usable_models
+from knouds_harness.targets.needs.strangers import (
+    CANCELLED_BY_STRANGER,
+    FILED_AND_STRANGER,
+    MODEL_RUN_AND_STRANGER,
+    OTHER_CANCELLED_BY_STRANGER,
+    OTHER_READ_BY_STRANGER,
+    READ_BY_STRANGER,
+)
 
 pytestmark = pytest.mark.sequence
 

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import pytest
 
-from knouds_harness.conformance.checks.envelopes import form
-from knouds_harness.conformance.generation.json_values import TEXTS, VALUES, as_document, as_inputs, each_sent
-from knouds_harness.conformance.needs.keys import AUTHOR
-from knouds_harness.conformance.needs.rate_limits import FREE_RUNNER
-from knouds_harness.conformance.needs.runs import MODEL_CALL, WORKFLOW_CALL
-from knouds_harness.conformance.support.call import Call
-from knouds_harness.conformance.support.workflow_authoring import move, objects_in, read
 from knouds_harness.exchange.execution_status import body_of
 from knouds_harness.exchange.workflow_names import fresh_name
+from knouds_harness.judging.checks.envelopes import form
+from knouds_harness.suite.generation.json_values import TEXTS, VALUES, as_document, as_inputs, each_sent
+from knouds_harness.suite.support.call import Call
+from knouds_harness.suite.support.workflow_authoring import move, objects_in, read
+from knouds_harness.targets.needs.keys import AUTHOR
+from knouds_harness.targets.needs.rate_limits import FREE_RUNNER
+from knouds_harness.targets.needs.runs import MODEL_CALL, WORKFLOW_CALL
 from knouds_harness.targets.resources import Workflow
 
 pytestmark = [

@@ -11,13 +11,19 @@ from itertools import pairwise
 
 import pytest
 
-from knouds_harness.conformance.checks import concurrency, rate_limits, schemas, usage
-from knouds_harness.conformance.checks.envelopes import form, refusals
-from knouds_harness.conformance.checks.rate_limits import is_same_window, seconds_left, window_headers_of
-from knouds_harness.conformance.checks.usage import MAX_LIMIT
-from knouds_harness.conformance.needs.keys import ADMIN_KEY, AUTHOR_WHO_RUNS, PRO_MODEL_KEY
-from knouds_harness.conformance.needs.need import CONTROL
-from knouds_harness.conformance.needs.rate_limits import (
+from knouds_harness.contract.tiers import LIMIT_BY_TIER, WINDOW_S
+from knouds_harness.judging.checks import concurrency, rate_limits, schemas, usage
+from knouds_harness.judging.checks.envelopes import form, refusals
+from knouds_harness.judging.checks.rate_limits import is_same_window, seconds_left, window_headers_of
+from knouds_harness.judging.checks.usage import MAX_LIMIT
+from knouds_harness.suite.support.call import Call
+from knouds_harness.suite.support.rate_limit_window import RateLimitWindow
+from knouds_harness.suite.support.subjects import NO_SUCH_MODEL
+from knouds_harness.suite.support.usage_pages import read_page
+from knouds_harness.suite.untested import Untested
+from knouds_harness.targets.needs.keys import ADMIN_KEY, AUTHOR_WHO_RUNS, PRO_MODEL_KEY
+from knouds_harness.targets.needs.need import CONTROL
+from knouds_harness.targets.needs.rate_limits import (
     BUSINESS_KEY,
     BUSINESS_KEY_FOR_BOTH,
     ENTERPRISE_AUTHOR,
@@ -29,13 +35,7 @@ from knouds_harness.conformance.needs.rate_limits import (
     key_beside,
     limited_runs,
 )
-from knouds_harness.conformance.needs.runs import once
-from knouds_harness.conformance.needs.untested import Untested
-from knouds_harness.conformance.support.call import Call
-from knouds_harness.conformance.support.rate_limit_window import RateLimitWindow
-from knouds_harness.conformance.support.subjects import NO_SUCH_MODEL
-from knouds_harness.conformance.support.usage_pages import read_page
-from knouds_harness.contract.tiers import LIMIT_BY_TIER, WINDOW_S
+from knouds_harness.targets.needs.runs import once
 
 pytestmark = pytest.mark.sequence
 

@@ -6,10 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from knouds_harness.conformance.checks import runs, schemas
-from knouds_harness.conformance.needs.keys import ADMIN_MODEL_RUNNER
-from knouds_harness.conformance.needs.rate_limits import FREE_RUNNER
-from knouds_harness.conformance.needs.runs import (
+from knouds_harness.exchange.execution_status import body_of
+from knouds_harness.exchange.workflow_names import fresh_name
+from knouds_harness.judging.checks import runs, schemas
+from knouds_harness.suite.support.call import Call
+from knouds_harness.suite.support.charges import row_of_request, row_once_settled, run_with_row
+from knouds_harness.suite.support.workflow_authoring import doubled, known_graph, make, objects_in
+from knouds_harness.suite.untested import Untested
+from knouds_harness.targets.needs.keys import ADMIN_MODEL_RUNNER
+from knouds_harness.targets.needs.rate_limits import FREE_RUNNER
+from knouds_harness.targets.needs.runs import (
     ASYNC_RUN,
     COUNTED_MODEL_RUN,
     COUNTED_WORKFLOW_RUN,
@@ -21,13 +27,7 @@ from knouds_harness.conformance.needs.runs import (
     WORKFLOW_RUN,
     once,
 )
-from knouds_harness.conformance.needs.untested import Untested
-from knouds_harness.conformance.needs.workflows import ANY_MODEL
-from knouds_harness.conformance.support.call import Call
-from knouds_harness.conformance.support.charges import row_of_request, row_once_settled, run_with_row
-from knouds_harness.conformance.support.workflow_authoring import doubled, known_graph, make, objects_in
-from knouds_harness.exchange.execution_status import body_of
-from knouds_harness.exchange.workflow_names import fresh_name
+from knouds_harness.targets.needs.workflows import ANY_MODEL
 
 FREE_TEXTS = ("text", "textarea")
 

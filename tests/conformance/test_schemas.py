@@ -6,11 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knouds_harness.conformance.checks import schemas
-from knouds_harness.conformance.generation.strategies import valid_calls
-from knouds_harness.conformance.needs.keys import ANY_KEY, AUTHOR, READER
-from knouds_harness.conformance.needs.rate_limits import LIMITED_KEY, limited_runs
-from knouds_harness.conformance.needs.runs import (
+from knouds_harness.exchange.execution_status import body_of
+from knouds_harness.exchange.workflow_names import fresh_name, marked
+from knouds_harness.judging.checks import schemas
+from knouds_harness.suite.generation.strategies import valid_calls
+from knouds_harness.suite.support.call import Call
+from knouds_harness.targets.needs.keys import ANY_KEY, AUTHOR, READER
+from knouds_harness.targets.needs.rate_limits import LIMITED_KEY, limited_runs
+from knouds_harness.targets.needs.runs import (
     ANY_RUN,
     ASYNC_RUN,
     ASYNC_WORKFLOW_RUN,
@@ -21,16 +24,13 @@ from knouds_harness.conformance.needs.runs import (
     every,
     once,
 )
-from knouds_harness.conformance.needs.workflows import (
+from knouds_harness.targets.needs.workflows import (
     EDITED_WORKFLOW,
     OWN_WORKFLOW,
     PUBLIC_WORKFLOW,
     WITHOUT_GENERATOR,
     WITHOUT_REQUEST_INPUT,
 )
-from knouds_harness.conformance.support.call import Call
-from knouds_harness.exchange.execution_status import body_of
-from knouds_harness.exchange.workflow_names import fresh_name, marked
 
 
 def shows_success(*operation_ids, needs):

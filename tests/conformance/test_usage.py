@@ -6,12 +6,16 @@ from contextlib import nullcontext
 
 import pytest
 
-from knouds_harness.conformance.checks import schemas, usage
-from knouds_harness.conformance.checks.runs import reported_credits
-from knouds_harness.conformance.checks.usage import DEFAULT_LIMIT, MAX_LIMIT, model_ids_of, rows_of
-from knouds_harness.conformance.needs.keys import ANY_KEY, TWO_ACCOUNTS
-from knouds_harness.conformance.needs.rate_limits import FREE_RUNNER
-from knouds_harness.conformance.needs.runs import (
+from knouds_harness.exchange.execution_status import FINAL, body_of, status_in
+from knouds_harness.judging.checks import schemas, usage
+from knouds_harness.judging.checks.runs import reported_credits
+from knouds_harness.judging.checks.usage import DEFAULT_LIMIT, MAX_LIMIT, model_ids_of, rows_of
+from knouds_harness.suite.support.charges import reserved_rows, reserved_run
+from knouds_harness.suite.support.usage_pages import await_rows, read_page, read_pages, read_rows
+from knouds_harness.suite.untested import Untested
+from knouds_harness.targets.needs.keys import ANY_KEY, TWO_ACCOUNTS
+from knouds_harness.targets.needs.rate_limits import FREE_RUNNER
+from knouds_harness.targets.needs.runs import (
     ANY_RUN,
     ASYNC_MODEL_RUN,
     ASYNC_WORKFLOW_RUN,
@@ -23,11 +27,7 @@ from knouds_harness.conformance.needs.runs import (
     WORKFLOW_RUN,
     once,
 )
-from knouds_harness.conformance.needs.strangers import OTHER_RUN_AND_STRANGER, RUN_AND_STRANGER
-from knouds_harness.conformance.needs.untested import Untested
-from knouds_harness.conformance.support.charges import reserved_rows, reserved_run
-from knouds_harness.conformance.support.usage_pages import await_rows, read_page, read_pages, read_rows
-from knouds_harness.exchange.execution_status import FINAL, body_of, status_in
+from knouds_harness.targets.needs.strangers import OTHER_RUN_AND_STRANGER, RUN_AND_STRANGER
 from knouds_harness.targets.resources import Model, Workflow
 
 MORE_THAN_A_PAGE = DEFAULT_LIMIT + 5

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from knouds_harness.conformance.checks import validation
-from knouds_harness.conformance.checks.envelopes import form
-from knouds_harness.conformance.generation.strategies import (
+from knouds_harness.exchange.workflow_names import marked
+from knouds_harness.judging.checks import validation
+from knouds_harness.judging.checks.envelopes import form
+from knouds_harness.suite.generation.strategies import (
     garbled_query_values,
     invalid_calls,
     json_but_no_object,
@@ -19,7 +20,9 @@ from knouds_harness.conformance.generation.strategies import (
     not_json,
     unusable_names,
 )
-from knouds_harness.conformance.needs.keys import (
+from knouds_harness.suite.support.call import Call
+from knouds_harness.suite.untested import Untested
+from knouds_harness.targets.needs.keys import (
     ANY_KEY,
     AUTHOR,
     EXECUTION_READER,
@@ -28,8 +31,8 @@ from knouds_harness.conformance.needs.keys import (
     WORKFLOW_RUNNER,
     WRITER,
 )
-from knouds_harness.conformance.needs.need import KeyAndResource
-from knouds_harness.conformance.needs.runs import (
+from knouds_harness.targets.needs.need import KeyAndResource
+from knouds_harness.targets.needs.runs import (
     ASYNC_MODEL_CALL,
     ASYNC_RUN,
     ASYNC_WORKFLOW_CALL,
@@ -38,10 +41,7 @@ from knouds_harness.conformance.needs.runs import (
     WORKFLOW_CALL,
     once,
 )
-from knouds_harness.conformance.needs.untested import Untested
-from knouds_harness.conformance.needs.workflows import OWN_WORKFLOW
-from knouds_harness.conformance.support.call import Call
-from knouds_harness.exchange.workflow_names import marked
+from knouds_harness.targets.needs.workflows import OWN_WORKFLOW
 from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.resources import Workflow
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from knouds_harness.conformance.checks import webhooks
-from knouds_harness.conformance.needs.need import MAY_CANCEL
-from knouds_harness.conformance.needs.runs import FAILING_ASYNC_RUN, once
-from knouds_harness.conformance.needs.webhooks import NOT_RECEIVING, RECEIVING
-from knouds_harness.conformance.support.call import Call
+from knouds_harness.judging.checks import webhooks
+from knouds_harness.suite.support.call import Call
+from knouds_harness.targets.needs.need import MAY_CANCEL
+from knouds_harness.targets.needs.runs import FAILING_ASYNC_RUN, once
+from knouds_harness.targets.needs.webhooks import NOT_RECEIVING, RECEIVING
 from knouds_harness.targets.resources import Model, Workflow
 
 pytestmark = pytest.mark.waits

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from knouds_harness.conformance.checks import schemas, workflows
-from knouds_harness.conformance.needs.keys import ADMIN_KEY, AUTHOR, TWO_AUTHORS
-from knouds_harness.conformance.needs.untested import Untested
-from knouds_harness.conformance.needs.workflows import FOREIGN_TEMPLATE, OWN_WORKFLOW
-from knouds_harness.conformance.support.workflow_authoring import attempts, draft, filed, move, read, write
 from knouds_harness.exchange.execution_status import body_of
 from knouds_harness.exchange.workflow_names import fresh_name
+from knouds_harness.judging.checks import schemas, workflows
+from knouds_harness.suite.support.workflow_authoring import attempts, draft, filed, move, read, write
+from knouds_harness.suite.untested import Untested
+from knouds_harness.targets.needs.keys import ADMIN_KEY, AUTHOR, TWO_AUTHORS
+from knouds_harness.targets.needs.workflows import FOREIGN_TEMPLATE, OWN_WORKFLOW
 
 pytestmark = pytest.mark.sequence
 

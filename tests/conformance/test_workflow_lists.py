@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from knouds_harness.conformance.checks import workflows
-from knouds_harness.conformance.needs.keys import ADMIN_KEY, AUTHOR, TWO_AUTHORS
-from knouds_harness.conformance.needs.workflows import OWN_WORKFLOW
-from knouds_harness.conformance.support.workflow_authoring import draft, make, read, write
 from knouds_harness.exchange.execution_status import body_of
 from knouds_harness.exchange.workflow_names import fresh_name
+from knouds_harness.judging.checks import workflows
+from knouds_harness.suite.support.workflow_authoring import draft, make, read, write
+from knouds_harness.targets.needs.keys import ADMIN_KEY, AUTHOR, TWO_AUTHORS
+from knouds_harness.targets.needs.workflows import OWN_WORKFLOW
 
 pytestmark = pytest.mark.sequence
 

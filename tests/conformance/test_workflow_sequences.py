@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from knouds_harness.conformance.checks import capabilities, schemas, workflows
-from knouds_harness.conformance.checks.envelopes import refusals
-from knouds_harness.conformance.generation.shortest_sequence import shorten_broken
-from knouds_harness.conformance.generation.workflow_sequences import Scene, SeveralKeys, reader_for
-from knouds_harness.conformance.needs.keys import AUTHOR, AUTHOR_AND_LESSER, TWO_AUTHORS, TWO_AUTHORS_WHO_RUN
-from knouds_harness.conformance.needs.workflows import FILED_WORKFLOW, OWN_WORKFLOW
-from knouds_harness.conformance.support.workflow_authoring import folder_of, known_graph
+from knouds_harness.judging.checks import capabilities, schemas, workflows
+from knouds_harness.judging.checks.envelopes import refusals
+from knouds_harness.suite.generation.shortest_sequence import shorten_broken
+from knouds_harness.suite.generation.workflow_sequences import Scene, SeveralKeys, reader_for
+from knouds_harness.suite.support.workflow_authoring import folder_of, known_graph
+from knouds_harness.targets.needs.keys import AUTHOR, AUTHOR_AND_LESSER, TWO_AUTHORS, TWO_AUTHORS_WHO_RUN
+from knouds_harness.targets.needs.workflows import FILED_WORKFLOW, OWN_WORKFLOW
 
 MOST_STEPS = 10
 

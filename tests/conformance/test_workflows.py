@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from knouds_harness.conformance.checks import schemas, workflows
-from knouds_harness.conformance.judging.claim import answer
-from knouds_harness.conformance.judging.workflow_model import WRITABLE_MEMBERS, WorkflowModel, slug_from_name
-from knouds_harness.conformance.needs.keys import AUTHOR, AUTHOR_WHO_RUNS, FREE_KEY, TWO_AUTHORS
-from knouds_harness.conformance.needs.untested import Untested
-from knouds_harness.conformance.needs.workflows import FILED_WORKFLOW, OWN_WORKFLOW
-from knouds_harness.conformance.support.call import Call
-from knouds_harness.conformance.support.workflow_authoring import (
+from knouds_harness.exchange.execution_status import body_of
+from knouds_harness.exchange.workflow_names import fresh_name
+from knouds_harness.judging.checks import schemas, workflows
+from knouds_harness.judging.claim import answer
+from knouds_harness.judging.workflow_model import WRITABLE_MEMBERS, WorkflowModel, slug_from_name
+from knouds_harness.suite.support.call import Call
+from knouds_harness.suite.support.workflow_authoring import (
     draft,
     folder_of,
     known_graph,
@@ -25,8 +24,9 @@ from knouds_harness.conformance.support.workflow_authoring import (
     run_free,
     write,
 )
-from knouds_harness.exchange.execution_status import body_of
-from knouds_harness.exchange.workflow_names import fresh_name
+from knouds_harness.suite.untested import Untested
+from knouds_harness.targets.needs.keys import AUTHOR, AUTHOR_WHO_RUNS, FREE_KEY, TWO_AUTHORS
+from knouds_harness.targets.needs.workflows import FILED_WORKFLOW, OWN_WORKFLOW
 
 pytestmark = pytest.mark.sequence
 

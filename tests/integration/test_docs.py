@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from knouds_harness.commands import cli
-from knouds_harness.conformance.checks import all_checks, families
 from knouds_harness.errors import ExitCode
+from knouds_harness.judging.checks import all_checks, families
 
 ROOT = Path(__file__).parents[2]
 PAGES = [

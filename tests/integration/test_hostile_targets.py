@@ -13,11 +13,11 @@ from hand_started import write_profile
 from hostile_proxy import BROKEN_HTTP, BROKEN_JSON, HARMLESS, NO_ANSWER, altered, corrupting
 from sampling import sampled
 
-from knouds_harness.conformance.suite.options import RunOptions
-from knouds_harness.conformance.suite.session import open_run
 from knouds_harness.errors import ExitCode
 from knouds_harness.reporting.render import render_all
 from knouds_harness.runs.record import read_run
+from knouds_harness.suite.options import RunOptions
+from knouds_harness.suite.session import open_run
 from knouds_sandbox.serving import running_sandbox
 
 LIMITS = 'credits = 100_000\nconcurrency = 4\ntimeout_s = 2\nallow = ["read", "write", "run", "cancel"]'

@@ -17,8 +17,8 @@ import pytest
 from hand_started import free_port
 
 from knouds_harness.commands.cli import main
-from knouds_harness.conformance.needs.reach import provable_facts
 from knouds_harness.contract.operations import Action
+from knouds_harness.suite.discovery.reach import provable_facts
 from knouds_harness.targets.profile import load_target
 from knouds_sandbox.serving import running_sandbox
 

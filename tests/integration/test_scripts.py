@@ -15,9 +15,9 @@ from fault_samples import PROVABLE_FAULTS, TRIES_ALL
 from sampling import sampled
 from scripting import is_shown, printed_by
 
-from knouds_harness.conformance.recorded.verification import verify
 from knouds_harness.exchange.reproduction.script import AT_ONCE
 from knouds_harness.runs.record import read_run
+from knouds_harness.suite.recorded.verification import verify
 from knouds_sandbox.faults import FAULTS
 
 if shutil.which("curl") is None and os.environ.get("CI"):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import gc
 
 import knouds_sandbox.command  # noqa: F401 - imported for those who are forked
-from knouds_harness.conformance.suite.running import collect_suite
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.reporting import pages
 from knouds_harness.runs.results import finding_format, run_file_format
+from knouds_harness.suite.running import collect_suite
 
 collect_suite()
 shipped_document()

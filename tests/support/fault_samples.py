@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from knouds_harness.conformance.checks import all_checks
+from knouds_harness.judging.checks import all_checks
 from knouds_sandbox.faults import FAULTS
 
 CLAIMED_FACTS = {fact for check in all_checks().values() for fact in check.facts}

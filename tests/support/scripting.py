@@ -10,15 +10,15 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from knouds_harness.conformance.checks.executions import MOST_SUBMIT_MS
-from knouds_harness.conformance.checks.rate_limits import seconds_left
-from knouds_harness.conformance.judging.claim import Claim
-from knouds_harness.conformance.judging.context import Context
-from knouds_harness.conformance.judging.engine import claims_of
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.reproduction.sequence import parts_of
+from knouds_harness.judging.checks.executions import MOST_SUBMIT_MS
+from knouds_harness.judging.checks.rate_limits import seconds_left
+from knouds_harness.judging.claim import Claim
+from knouds_harness.judging.context import Context
+from knouds_harness.judging.engine import claims_of
 from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.record import RunRecord
 from knouds_harness.targets.builtin import target_environment

@@ -21,8 +21,6 @@ from loaded_runs import loaded
 from run_records import broken
 
 from knouds_harness.commands.cli import cli
-from knouds_harness.conformance.needs.reach import proofs_by_fact
-from knouds_harness.conformance.recorded.captured_traffic import read_captured
 from knouds_harness.contract.difference import differences
 from knouds_harness.contract.document import load_document, shipped_document
 from knouds_harness.errors import ExitCode, HarnessError
@@ -33,6 +31,8 @@ from knouds_harness.reporting.comparison.sides import keep, read_side
 from knouds_harness.reporting.comparison.tolerances import read_tolerances
 from knouds_harness.runs.record import read_run
 from knouds_harness.runs.surface import Answers, Place, Surface, surface_format
+from knouds_harness.suite.discovery.reach import proofs_by_fact
+from knouds_harness.suite.recorded.captured_traffic import read_captured
 from knouds_harness.targets.profile import load_target
 
 ROOT: Final = Path(__file__).parents[2]

@@ -9,15 +9,15 @@ from pathlib import Path
 import click
 
 from knouds_harness.command_output import CommandConsole
-from knouds_harness.conformance.discovery.run_plan import check_plan
-from knouds_harness.conformance.needs.advice import print_advice
-from knouds_harness.conformance.suite.options import RunOptions
-from knouds_harness.conformance.suite.running import run_suite
 from knouds_harness.option_declarations import click_options, options_from, runner_arguments
 from knouds_harness.printable import printable
 from knouds_harness.reporting.render import render_all
 from knouds_harness.reporting.terminal import print_summary
 from knouds_harness.runs.record import read_run
+from knouds_harness.suite.discovery.advice import print_advice
+from knouds_harness.suite.discovery.run_plan import check_plan
+from knouds_harness.suite.options import RunOptions
+from knouds_harness.suite.running import run_suite
 from knouds_harness.targets.builtin import SANDBOX, open_target
 
 

@@ -8,9 +8,9 @@ from dataclasses import asdict
 import click
 
 from knouds_harness.command_output import CommandConsole, format_option, print_json
-from knouds_harness.conformance.discovery.doctor import examine, print_diagnosis
-from knouds_harness.conformance.suite.options import RunOptions
 from knouds_harness.option_declarations import click_options, options_from
+from knouds_harness.suite.discovery.doctor import examine, print_diagnosis
+from knouds_harness.suite.options import RunOptions
 
 
 @click.command()

@@ -8,14 +8,14 @@ import click
 
 from knouds_harness.command_output import CommandConsole, format_option, print_json
 from knouds_harness.commands.traceability import coverage, coverage_as_json, print_coverage
-from knouds_harness.conformance.judging.user_checks import USER, UserChecks, load_checks
-from knouds_harness.conformance.needs.reach import ways_by_fact
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.sources import Source
 from knouds_harness.exchange.recordings.folder import RecordingFolder
+from knouds_harness.judging.user_checks import USER, UserChecks, load_checks
 from knouds_harness.locations import recordings_path
 from knouds_harness.reporting.check.fact_status import fact_rows
 from knouds_harness.runs.record import read_run
+from knouds_harness.suite.discovery.reach import ways_by_fact
 
 
 @click.command()

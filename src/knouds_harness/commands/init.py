@@ -17,14 +17,14 @@ from rich.console import Console
 from rich.text import Text
 
 from knouds_harness.command_output import CommandConsole
-from knouds_harness.conformance.discovery.discovery import Discovery
-from knouds_harness.conformance.needs.advice import print_advice
-from knouds_harness.conformance.needs.reach import provable_facts
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.errors import ExitCode, GuardStop, UsageError
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.first_contact import first_contact
 from knouds_harness.printable import printable
+from knouds_harness.suite.discovery.advice import print_advice
+from knouds_harness.suite.discovery.discovery import Discovery
+from knouds_harness.suite.discovery.reach import provable_facts
 from knouds_harness.targets.address import address_problems, host_of, is_loopback, is_production_host
 from knouds_harness.targets.guards import Guard
 from knouds_harness.targets.http_settings import HttpSettings

@@ -17,7 +17,6 @@ from knouds_harness.commands.folder_options import baselines_folder_option, runs
 from knouds_harness.commands.live_server import LiveLoad, serving
 from knouds_harness.commands.load_capacity import OF_THE_SEARCH, search_capacity
 from knouds_harness.commands.otlp import exporting
-from knouds_harness.conformance.suite.options import RunOptions
 from knouds_harness.errors import HarnessError, UsageError
 from knouds_harness.load.arrivals.stages import parse_stages
 from knouds_harness.load.generator.launching import launch, scenario_file, scenario_names
@@ -31,6 +30,7 @@ from knouds_harness.reporting.render import render_all
 from knouds_harness.reporting.terminal import print_summary
 from knouds_harness.runs.load_progress import LoadProgress
 from knouds_harness.runs.record import read_run
+from knouds_harness.suite.options import RunOptions
 from knouds_harness.targets.builtin import target_environment
 from knouds_harness.targets.profile import load_target
 from knouds_harness.timespan import Timespan

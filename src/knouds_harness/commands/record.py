@@ -14,16 +14,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from knouds_harness.command_output import CommandConsole
-from knouds_harness.conformance.discovery.run_plan import record_plan
-from knouds_harness.conformance.needs.keys import active_keys
-from knouds_harness.conformance.needs.need import CONTROL
-from knouds_harness.conformance.needs.untested import more_credits
-from knouds_harness.conformance.outcomes import all_outcomes, windows
-from knouds_harness.conformance.recorded.captured_traffic import read_captured
-from knouds_harness.conformance.recorded.har_import import import_recordings
-from knouds_harness.conformance.recorded.plan import Plan, Price, make_plan
-from knouds_harness.conformance.recorded.session import ProvokedAnswer, RecordingSession, open_session
-from knouds_harness.conformance.suite.options import RunOptions
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.errors import ExitCode, GuardStop, UsageError
 from knouds_harness.exchange.contradictions import Contradiction
@@ -31,7 +21,17 @@ from knouds_harness.exchange.recordings.folder import Put, RecordingChange, Reco
 from knouds_harness.exchange.recordings.recording import BUILT_IN
 from knouds_harness.option_declarations import click_options, options_from
 from knouds_harness.printable import printable
+from knouds_harness.suite.discovery.run_plan import record_plan
+from knouds_harness.suite.options import RunOptions
+from knouds_harness.suite.outcomes import all_outcomes, windows
+from knouds_harness.suite.recorded.captured_traffic import read_captured
+from knouds_harness.suite.recorded.har_import import import_recordings
+from knouds_harness.suite.recorded.plan import Plan, Price, make_plan
+from knouds_harness.suite.recorded.session import ProvokedAnswer, RecordingSession, open_session
+from knouds_harness.suite.untested import more_credits
 from knouds_harness.targets.builtin import SANDBOX, open_target
+from knouds_harness.targets.needs.keys import active_keys
+from knouds_harness.targets.needs.need import CONTROL
 from knouds_harness.targets.profile import Target
 
 _SHOWN = 5

@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 
 from knouds_harness.command_output import CommandConsole
-from knouds_harness.conformance.replay.replay import Conditions
-from knouds_harness.conformance.replay.replay import replay as replay_findings
-from knouds_harness.conformance.suite.options import RunOptions
 from knouds_harness.option_declarations import click_options, options_from
+from knouds_harness.suite.options import RunOptions
+from knouds_harness.suite.replay.replay import Conditions
+from knouds_harness.suite.replay.replay import replay as replay_findings
 
 
 @click.command()

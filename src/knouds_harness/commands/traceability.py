@@ -10,8 +10,8 @@ from typing import Any
 from rich.console import Console
 
 from knouds_harness.command_output import print_line
-from knouds_harness.conformance.checks import all_checks
 from knouds_harness.contract.sources import Fact, Source
+from knouds_harness.judging.checks import all_checks
 from knouds_harness.reporting.check.fact_status import FactStatus
 from knouds_harness.runs.header import DescribesCheck
 from knouds_sandbox.faults import FAULTS

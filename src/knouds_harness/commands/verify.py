@@ -8,12 +8,12 @@ from pathlib import Path
 import click
 
 from knouds_harness.command_output import CommandConsole
-from knouds_harness.conformance.recorded.verification import verify as verify_traffic
-from knouds_harness.conformance.suite.options import RunOptions
 from knouds_harness.option_declarations import click_options, options_from
 from knouds_harness.reporting.render import render_all
 from knouds_harness.reporting.terminal import print_summary
 from knouds_harness.runs.record import read_run
+from knouds_harness.suite.options import RunOptions
+from knouds_harness.suite.recorded.verification import verify as verify_traffic
 
 
 @click.command()

@@ -8,8 +8,8 @@ import subprocess
 import pytest
 from hypothesis import given, settings
 
-from knouds_harness.conformance.generation.strategies import altered_keys, key_alterations
 from knouds_harness.exchange.alterations import Alteration
+from knouds_harness.suite.generation.strategies import altered_keys, key_alterations
 from knouds_harness.targets.personas import Secret
 
 KEY = "knouds_live_" + "aB3-xY_9pQ" * 3 + "Zz0"

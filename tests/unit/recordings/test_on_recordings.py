@@ -9,13 +9,6 @@ import httpx
 import pytest
 from recorded import document, make_target, recording, recordings, request_of, serving
 
-from knouds_harness.conformance.checks import all_checks
-from knouds_harness.conformance.needs.keys import ANY_KEY
-from knouds_harness.conformance.suite.recorder import FindingRecorder
-from knouds_harness.conformance.suite.tester import Tester
-from knouds_harness.conformance.support.call import Call
-from knouds_harness.conformance.support.execution_traces import Executions, ExecutionTrace
-from knouds_harness.conformance.support.subjects import Subjects
 from knouds_harness.errors import GuardStop
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.execution_status import statuses_in
@@ -23,7 +16,14 @@ from knouds_harness.exchange.pricing import Pricing
 from knouds_harness.exchange.profile_check import check_profile
 from knouds_harness.exchange.recordings.recording import TEST_SECRET
 from knouds_harness.exchange.signature import HEADER, SignatureRefused, verify
+from knouds_harness.judging.checks import all_checks
 from knouds_harness.runs.record import RunHeader, RunWriter
+from knouds_harness.suite.recorder import FindingRecorder
+from knouds_harness.suite.support.call import Call
+from knouds_harness.suite.support.execution_traces import Executions, ExecutionTrace
+from knouds_harness.suite.support.subjects import Subjects
+from knouds_harness.suite.tester import Tester
+from knouds_harness.targets.needs.keys import ANY_KEY
 from knouds_harness.targets.resources import Model, Workflow
 
 DELIVERIES = [name for name, each in recordings().items() if each.kind == "delivery"]

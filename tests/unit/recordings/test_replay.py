@@ -18,9 +18,9 @@ from recorded import (
     story_of,
 )
 
-from knouds_harness.conformance.recorded.recording_judgement import claims_about
 from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.exchange.webhook_receiver import Receiver
+from knouds_harness.suite.recorded.recording_judgement import claims_about
 
 ANEW = "checks see otherwise than when it was recorded: knouds-harness record --update"
 ANSWERS = [name for name, each in recordings().items() if each.kind == "answer"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from knouds_harness.conformance.checks import families
+from knouds_harness.judging.checks import families
 from knouds_sandbox import faults
 from knouds_sandbox.errors import UnknownName
 from knouds_sandbox.faults import FAULTS, check_faults

@@ -18,16 +18,16 @@ from urllib.parse import parse_qsl, urlsplit
 
 from locust.exception import CatchResponseError
 
-from knouds_harness.conformance.judging.claim import Check, Claim
-from knouds_harness.conformance.judging.context import Context
-from knouds_harness.conformance.judging.engine import judge
-from knouds_harness.conformance.judging.findings import finding_of
 from knouds_harness.contract.document import Document
 from knouds_harness.contract.operations import Operation
 from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.exchange.evidence import JSON, Exchange, Request, is_too_deep, parsed_json
 from knouds_harness.exchange.failures import MAX_BODY_BYTES, TOO_LONG
 from knouds_harness.exchange.redaction import Redactor
+from knouds_harness.judging.claim import Check, Claim
+from knouds_harness.judging.context import Context
+from knouds_harness.judging.engine import judge
+from knouds_harness.judging.findings import finding_of
 from knouds_harness.load.client.response import Response
 from knouds_harness.load.invariants.tallies import Tallies
 from knouds_harness.targets.waivers import Waiver

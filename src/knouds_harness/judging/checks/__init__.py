@@ -1,0 +1,51 @@
+"""The checks, one module or folder for each family, which is what their ids begin with."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from knouds_harness.judging.checks import (
+    authentication,
+    capabilities,
+    concurrency,
+    executions,
+    isolation,
+    rate_limits,
+    runs,
+    schemas,
+    usage,
+    validation,
+    webhooks,
+    workflows,
+)
+from knouds_harness.judging.checks.envelopes import form, refusals
+from knouds_harness.judging.claim import Check
+
+_MODULES: tuple[ModuleType, ...] = (
+    authentication,
+    capabilities,
+    form,
+    refusals,
+    validation,
+    schemas,
+    workflows,
+    runs,
+    executions,
+    webhooks,
+    usage,
+    rate_limits,
+    concurrency,
+    isolation,
+)
+
+
+def all_checks() -> dict[str, Check[...]]:
+    """Every check by id, in the order in which families and checks are written."""
+    return {
+        value.id: value for module in _MODULES for value in vars(module).values() if isinstance(value, Check)
+    }
+
+
+def families() -> tuple[str, ...]:
+    """The names of the families, in their order."""
+    return tuple(dict.fromkeys(check.family for check in all_checks().values()))

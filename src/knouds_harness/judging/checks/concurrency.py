@@ -1,0 +1,274 @@
+"""What has to hold when requests come at once: some order, one after another, explains the answers.
+
+Each check has a model of one promise and of nothing else; what is open stays open in it
+(docs/decisions/serial-orders.md).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from knouds_harness.exchange.evidence import JSON, Exchange
+from knouds_harness.exchange.execution_status import FINAL, NEXT_BY_STATUS, body_of, status_in
+from knouds_harness.judging.checks.rate_limits import is_same_window, window_headers_of
+from knouds_harness.judging.checks.runs import amount
+from knouds_harness.judging.claim import Claim, answer, check
+from knouds_harness.judging.serial_order import is_certain, serial_order, steps_of
+from knouds_harness.targets.needs.keys import AUTHOR
+from knouds_harness.targets.needs.rate_limits import FILLABLE_WINDOW, LIMITED_KEY
+from knouds_harness.targets.needs.runs import CANCELLED_RUN
+
+_WRITES = (AUTHOR,)
+_CANCELS = (CANCELLED_RUN,)
+_ANY_IN_FLIGHT = "in flight"
+
+
+def created_slug(exchange: Exchange) -> str | None:
+    """The slug that a create was answered with."""
+    slug = body_of(exchange).get("slug")
+    return slug if isinstance(slug, str) else None
+
+
+@check("workflows.create-suffixes-taken-slug", needs=_WRITES, given=("others",))
+def distinct_slugs(exchange: Exchange, *, others: Collection[str]) -> Iterator[Claim]:
+    """Workflows of one name that are created at once get slugs of their own.
+
+    ``others`` are the slugs that the other creates were answered with.
+    """
+    slug = created_slug(exchange)
+    if slug is not None:
+        yield Claim(
+            fact="workflows.create-suffixes-taken-slug",
+            holds=slug not in others,
+            expected="a slug that no other create got",
+            observed=f"{slug}, as another one",
+            where="/slug",
+        )
+
+
+@check("workflows.update-takes-subset", needs=_WRITES, given=("before", "history", "members"))
+def updates_in_some_order(
+    exchange: Exchange, *, before: Exchange, history: Sequence[Exchange], members: Sequence[str]
+) -> Iterator[Claim]:
+    """Updates at once of different members all take effect, one after another.
+
+    ``before`` is a read before them all, ``history`` everything sent to the workflow since, ``members`` what
+    the updates name. The exchange is the last read.
+    """
+    del exchange
+    for member in members:
+        yield from _member_in_some_order(member, before, history, fact="workflows.update-takes-subset")
+
+
+@check("workflows.move-sets-folder", needs=_WRITES, given=("before", "history"))
+def moves_in_some_order(
+    exchange: Exchange, *, before: Exchange, history: Sequence[Exchange]
+) -> Iterator[Claim]:
+    """A move takes effect whatever is updated at the same time.
+
+    The arguments are those of ``updates_in_some_order``.
+    """
+    del exchange
+    yield from _member_in_some_order("folderId", before, history, fact="workflows.move-sets-folder")
+
+
+def _member_in_some_order(
+    member: str, before: Exchange, history: Sequence[Exchange], *, fact: str
+) -> Iterator[Claim]:
+    initial = _shown(before, member)
+    concerned = [each for each in history if member in _sent(each) or _shown(each, member) is not None]
+    if initial is None or not any(_is_read(each) for each in concerned):
+        return
+
+    def outcomes(state: str, each: Exchange) -> Iterable[str]:
+        if _is_read(each):
+            return [state] if _shown(each, member) == state else []
+        written = json.dumps(_sent(each)[member])
+        if each.is_success:
+            return [written]
+        return [state] if is_certain(each) else [state, written]
+
+    yield _order_claim(concerned, initial, outcomes, fact=fact, says=lambda each: _said(each, member))
+
+
+@check("workflows.delete-then-404", needs=_WRITES, given=("history",))
+def deletes_in_some_order(exchange: Exchange, *, history: Sequence[Exchange]) -> Iterator[Claim]:
+    """Of a workflow that is deleted and written at once nothing is left, and nothing comes back.
+
+    ``history`` is everything that was sent to it since it was there for sure. The exchange is the last read.
+    """
+    del exchange
+
+    def outcomes(is_there: bool, each: Exchange) -> Iterable[bool]:  # noqa: FBT001 - a state, not a switch
+        if not is_certain(each):
+            return [is_there, False] if _is_delete(each) else [is_there]
+        if each.status in (404, 410):
+            return [] if is_there else [False]
+        if not each.is_success:
+            return [is_there]
+        if _is_delete(each):
+            return [False]  # that deleting what is gone succeeds too is open
+        return [True] if is_there else []
+
+    if any(_is_delete(each) and each.is_success for each in history):
+        yield _order_claim(history, True, outcomes, fact="workflows.delete-then-404", says=lambda _: "")
+
+
+@check("execution.final-is-absorbing", "execution.edges", needs=_CANCELS, given=("history",))
+def cancels_in_some_order(exchange: Exchange, *, history: Sequence[Exchange]) -> Iterator[Claim]:
+    """Cancels of one execution at once lead to one end, and no status comes back.
+
+    ``history`` holds every poll and cancel of the execution. The exchange is the last poll.
+    """
+    del exchange
+    shown = [each for each in history if status_in(each) is not None]
+    steps = {each.id: status_in(each) or "" for each in shown}
+
+    def ends(state: str, each: Exchange) -> Iterable[str]:
+        status = steps[each.id] if steps[each.id] in FINAL else _ANY_IN_FLIGHT
+        return [status] if state in (_ANY_IN_FLIGHT, status) else []
+
+    def edges(state: str, each: Exchange) -> Iterable[str]:
+        return [steps[each.id]] if steps[each.id] in NEXT_BY_STATUS[state] else []
+
+    def says(each: Exchange) -> str:
+        return steps[each.id]
+
+    if any(steps[each.id] in FINAL for each in shown):
+        yield _order_claim(shown, _ANY_IN_FLIGHT, ends, fact="execution.final-is-absorbing", says=says)
+    in_flight = [each for each in shown if steps[each.id] not in FINAL]
+    if in_flight:
+        yield _order_claim(in_flight, "processing", edges, fact="execution.edges", says=says)
+
+
+@check("execution.cancelled-is-charged", needs=_CANCELS, given=("rows", "most_credits"))
+def charged_once(
+    exchange: Exchange, *, rows: Sequence[Mapping[str, Any]], most_credits: float
+) -> Iterator[Claim]:
+    """However many cancels a run gets at once, it is charged as one run.
+
+    The exchange is the last poll; ``rows`` are the usage rows of the run, ``most_credits`` is what one costs.
+    """
+    charges = [amount(row.get("creditsCost")) for row in rows]
+    charged_credits = sum(each for each in charges if each is not None)
+    if status_in(exchange) in FINAL and rows:
+        yield Claim(
+            fact="execution.cancelled-is-charged",
+            holds=charged_credits <= most_credits,
+            expected=f"at most {most_credits:g} credits, what one run costs",
+            observed=f"{charged_credits:g} credits in {len(rows)} usage rows",
+        )
+
+
+@check("run.too-few-credits-is-402", given=("charged_credits", "had_credits"))
+def no_overspending(
+    exchange: Exchange,  # noqa: ARG001 - the evidence
+    *,
+    charged_credits: float,
+    had_credits: float,
+) -> Iterator[Claim]:
+    """Runs that are sent at once do not spend more credits than the account has.
+
+    The exchange is the last of the runs that were admitted, ``charged_credits`` what they cost together.
+    """
+    yield Claim(
+        fact="run.too-few-credits-is-402",
+        holds=charged_credits <= had_credits,
+        expected=f"at most {had_credits:g} credits charged, and a 402 for the rest",
+        observed=f"{charged_credits:g} credits charged",
+        where="/cost",
+    )
+
+
+@check("rate.over-limit-is-429", "tier.rate-limit-pro", needs=(FILLABLE_WINDOW,), given=("answers", "left"))
+def burst(exchange: Exchange, *, answers: Sequence[Exchange], left: int) -> Iterator[Claim]:
+    """Of requests that are sent at once exactly as many are admitted as the window had left.
+
+    ``answers`` are all of them; the exchange is one of those that were admitted.
+    """
+    del exchange
+    admitted = sum(each.is_success for each in answers)
+    yield Claim(
+        fact="rate.over-limit-is-429",
+        holds=admitted <= left,
+        expected=f"{left} admitted, and a 429 for the rest",
+        observed=f"{admitted} admitted",
+    )
+    if all(each.is_success or each.status == 429 for each in answers):
+        yield Claim(
+            fact="tier.rate-limit-pro",
+            holds=admitted >= min(left, len(answers)),
+            expected=f"{left} admitted: so many the window had left",
+            observed=f"{admitted} admitted",
+        )
+
+
+@check("rate.remaining-falls", needs=(LIMITED_KEY,), given=("earlier", "between"))
+def all_counted(exchange: Exchange, *, earlier: Exchange, between: Sequence[Exchange]) -> Iterator[Claim]:
+    """Requests that are sent at once count one by one.
+
+    The exchange and ``earlier`` were sent after and before them; what a refused request counts is open.
+    """
+    before, now = window_headers_of(earlier).remaining, window_headers_of(exchange).remaining
+    all_admitted = all(each.is_success for each in between)
+    if not is_same_window(exchange, earlier) or before is None or now is None or not all_admitted:
+        return
+    if before > len(between):
+        yield Claim(
+            fact="rate.remaining-falls",
+            holds=now == before - len(between) - 1,
+            expected=f"{before - len(between) - 1}: {before} before, {len(between)} at once, and this one",
+            observed=f"{now}",
+            where="header X-RateLimit-Remaining",
+        )
+
+
+def _order_claim(
+    exchanges: Sequence[Exchange],
+    initial: Any,  # noqa: ANN401 - whatever the model has for a state
+    outcomes: Callable[[Any, Exchange], Iterable[Any]],
+    *,
+    fact: str,
+    says: Callable[[Exchange], str],
+) -> Claim:
+    order = serial_order(steps_of(exchanges), initial=initial, outcomes=outcomes)
+    told = "; ".join(
+        f"{each.request.operation_id} {says(each)}".rstrip() + f": {answer(each)}"
+        for each in sorted(exchanges, key=lambda each: each.started_at)
+    )
+    return Claim(
+        fact=fact,
+        holds=order is not None,
+        expected="answers that some order of these requests explains",
+        observed=f"no order does: {told}",
+    )
+
+
+def _is_read(exchange: Exchange) -> bool:
+    return exchange.request.operation_id == "getWorkflow"
+
+
+def _is_delete(exchange: Exchange) -> bool:
+    return exchange.request.operation_id == "deleteWorkflow"
+
+
+def _sent(exchange: Exchange) -> Mapping[str, JSON]:
+    """The members that a write names."""
+    try:
+        body = json.loads(exchange.request.body or b"null")
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _shown(exchange: Exchange, member: str) -> str | None:
+    """The value that a read shows, as JSON; None where it shows none."""
+    body = body_of(exchange) if _is_read(exchange) else {}
+    return json.dumps(body[member]) if member in body else None
+
+
+def _said(exchange: Exchange, member: str) -> str:
+    value = _shown(exchange, member) if _is_read(exchange) else json.dumps(_sent(exchange)[member])
+    return f"{member} {value}"

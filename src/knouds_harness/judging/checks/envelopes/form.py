@@ -1,0 +1,276 @@
+"""How a refusal looks: an object with `error` and `code`, its context fields, and headers that agree."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from knouds_harness.contract.error_codes import ErrorCode
+from knouds_harness.contract.operations import RUN_OPERATIONS
+from knouds_harness.contract.shapes import as_json
+from knouds_harness.contract.sources import Source
+from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.judging.claim import Claim, answer, check, is_answer
+from knouds_harness.whole_numbers import whole_number
+
+_WORKFLOW_OPERATIONS = frozenset(
+    {
+        "getWorkflow",
+        "updateWorkflow",
+        "moveWorkflow",
+        "deleteWorkflow",
+        "getWorkflowSchema",
+        "getPublicWorkflowSchema",
+        "runWorkflow",
+    }
+)
+_FIRST_NO_UNIX_S = 10_000_000_000  # above are counts of milliseconds; seconds stay below for centuries
+_INTERNALS = re.compile(
+    r"<!doctype|<html|<body|<pre>|Traceback \(most recent call last\)|\n\s+at \S+ \("
+    r"|File \"/|/(?:home|usr|var|srv|app)/\S+\.\w+",
+    re.IGNORECASE,
+)
+
+
+def _is_refusal(exchange: Exchange) -> bool:
+    return exchange.status is not None and exchange.status >= 400
+
+
+@check("ground.json-content-type", applies=is_answer)
+def json_content_type(exchange: Exchange) -> Iterator[Claim]:
+    """Every answer declares application/json."""
+    if exchange.status is None or not exchange.body:
+        return
+    declared = exchange.header("content-type") or "no content type"
+    yield Claim(
+        fact="ground.json-content-type",
+        holds=declared.partition(";")[0].strip().lower() == "application/json",
+        expected="application/json",
+        observed=declared,
+        where="header content-type",
+    )
+
+
+@check("ground.responses-are-json-objects", "workflows.list-is-array", applies=is_answer)
+def json_object(exchange: Exchange) -> Iterator[Claim]:
+    """Every answer that succeeds is a JSON object, apart from the workflow list, which is an array."""
+    is_asked_for = exchange.request.method not in ("HEAD", "OPTIONS")
+    if not exchange.is_success or not is_asked_for:
+        return
+    try:
+        body = exchange.json()
+    except ValueError as reason:
+        yield Claim(
+            fact="ground.responses-are-json-objects",
+            holds=False,
+            expected="a JSON object",
+            observed=f"a body that is no JSON ({reason})",
+        )
+        return
+    observed = type(body).__name__
+    if exchange.request.operation_id == "listWorkflows":
+        yield Claim(
+            fact="workflows.list-is-array",
+            holds=isinstance(body, list),
+            expected="an array",
+            observed=observed,
+        )
+    elif exchange.request.operation_id != "listUsageModels" or not isinstance(body, dict | list):
+        # the shape of the models is open: an array is as good
+        yield Claim(
+            fact="ground.responses-are-json-objects",
+            holds=isinstance(body, dict),
+            expected="a JSON object",
+            observed=observed,
+        )
+
+
+@check(
+    "envelope.error-is-object",
+    "envelope.error-has-text",
+    "envelope.error-has-code",
+    "envelope.plain-401-has-code",
+    "envelope.unknown-workflow-404-has-code",
+    applies=is_answer,
+)
+def envelope(exchange: Exchange) -> Iterator[Claim]:
+    """Every refusal is an object with a text `error` and a constant `code`."""
+    if not _is_refusal(exchange):
+        return
+    body = exchange.json_or_none()
+    is_object = isinstance(body, dict)
+    yield Claim(
+        fact="envelope.error-is-object",
+        holds=is_object,
+        expected="a JSON object",
+        observed=type(body).__name__ if body is not None else "a body that is no JSON",
+    )
+    if not isinstance(body, dict):
+        return
+    yield Claim(
+        fact="envelope.error-has-text",
+        holds=isinstance(body.get("error"), str) and bool(body["error"].strip()),
+        expected="a text for people",
+        observed=_shown(body, "error"),
+        where="/error",
+    )
+    for fact in _code_facts(exchange, body):
+        yield Claim(
+            fact=fact,
+            holds=isinstance(body.get("code"), str) and bool(body["code"]),
+            expected="a constant for programs",
+            observed=_shown(body, "code"),
+            where="/code",
+        )
+
+
+def _code_facts(exchange: Exchange, body: Mapping[str, object]) -> Iterator[str]:
+    """Which facts ask for the code: in two cases the sources disagree whether there is one at all."""
+    if "code" in body and not isinstance(body["code"], str):
+        yield "envelope.error-has-code"
+        return
+    is_of_workflow = exchange.request.operation_id in _WORKFLOW_OPERATIONS
+    is_plain_401 = exchange.status == 401 and body.get("code") != "LEGACY_KEY_RETIRED"
+    is_plain_404 = exchange.status == 404 and is_of_workflow
+    if is_plain_401:
+        yield "envelope.plain-401-has-code"
+    if is_plain_404:
+        yield "envelope.unknown-workflow-404-has-code"
+    if "code" in body or not (is_plain_401 or is_plain_404):
+        yield "envelope.error-has-code"
+
+
+def _shown(body: Mapping[str, object], member: str) -> str:
+    return as_json(body[member]) if member in body else f"no {member}"
+
+
+@check("envelope.no-internals", applies=is_answer)
+def no_internals(exchange: Exchange) -> Iterator[Claim]:
+    """A refusal shows no markup, stack trace or path of the server."""
+    if not _is_refusal(exchange):
+        return
+    found = _INTERNALS.search(exchange.body.decode("utf-8", "replace"))
+    yield Claim(
+        fact="envelope.no-internals",
+        holds=found is None,
+        expected="words for people",
+        observed=as_json(found[0]) if found else "",
+    )
+
+
+@check("envelope.code-fits-status", given=("catalogue",), applies=is_answer)
+def code_fits_status(exchange: Exchange, *, catalogue: Mapping[str, ErrorCode]) -> Iterator[Claim]:
+    """A documented code comes with its documented status."""
+    code = catalogue.get(exchange.code or "")
+    if not _is_refusal(exchange) or code is None or code.source is Source.ASSUMED:
+        return
+    yield Claim(
+        fact="envelope.code-fits-status",
+        holds=exchange.status in code.statuses,
+        expected=f"{code.code} with {' or '.join(map(str, code.statuses))}",
+        observed=answer(exchange),
+    )
+
+
+@check(
+    "capability.denied-names-required", "capability.required-form", "rate.refusal-fields", applies=is_answer
+)
+def context_fields(exchange: Exchange) -> Iterator[Claim]:
+    """A refusal carries the context fields that belong to its code."""
+    body = exchange.json_or_none()
+    if not _is_refusal(exchange) or not isinstance(body, dict):
+        return
+    if exchange.code == "CAPABILITY_DENIED":
+        required = body.get("required")
+        yield Claim(
+            fact="capability.denied-names-required",
+            holds=bool(required),
+            expected="`required`, naming what would have passed",
+            observed=_shown(body, "required"),
+            where="/required",
+        )
+        if required:
+            yield Claim(
+                fact="capability.required-form",
+                holds=isinstance(required, str)
+                or (isinstance(required, list) and all(isinstance(item, str) for item in required)),
+                expected="a string or a list of strings",
+                observed=_shown(body, "required"),
+                where="/required",
+            )
+    if exchange.code == "RATE_LIMIT_EXCEEDED":
+        for member, kind, words in (
+            ("tier", str, "text"),
+            ("limit", int, "a number"),
+            ("retryAfter", int, "seconds"),
+        ):
+            yield Claim(
+                fact="rate.refusal-fields",
+                holds=isinstance(body.get(member), kind) and not isinstance(body.get(member), bool),
+                expected=f"{member}, {words}",
+                observed=_shown(body, member),
+                where=f"/{member}",
+            )
+
+
+@check("rate.refusal-headers", "rate.headers-are-integers", "rate.body-and-headers-agree", applies=is_answer)
+def throttled_headers(exchange: Exchange) -> Iterator[Claim]:
+    """A 429 carries the rate-limit headers and Retry-After, and its body says the same."""
+    if exchange.status != 429:
+        return
+    for name in ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "Retry-After"):
+        value = exchange.header(name)
+        yield Claim(
+            fact="rate.refusal-headers",
+            holds=whole_number(value) is not None,
+            expected="a whole number",
+            observed=value or "no such header",
+            where=f"header {name}",
+        )
+    reset = exchange.header("X-RateLimit-Reset")
+    reset_unix_s = whole_number(reset)
+    if reset is not None and reset_unix_s is not None:
+        yield Claim(
+            fact="rate.headers-are-integers",
+            holds=reset_unix_s < _FIRST_NO_UNIX_S,
+            expected="unix seconds",
+            observed=reset,
+            where="header X-RateLimit-Reset",
+        )
+    body = exchange.json_or_none()
+    if not isinstance(body, dict):
+        return
+    for member, name in (("retryAfter", "Retry-After"), ("limit", "X-RateLimit-Limit")):
+        value = exchange.header(name)
+        if member in body and value is not None:
+            yield Claim(
+                fact="rate.body-and-headers-agree",
+                holds=str(body[member]) == value,
+                expected=f"{member} equal to {name}: {value}",
+                observed=as_json(body[member]),
+                where=f"/{member}",
+            )
+
+
+@check("ground.no-undocumented-server-error", applies=is_answer)
+def no_server_error(exchange: Exchange) -> Iterator[Claim]:
+    """Nothing gets a 5xx but the documented EXECUTION_FAILED."""
+    if exchange.status is None:
+        yield Claim(
+            fact="ground.no-undocumented-server-error",
+            holds=False,
+            expected="an answer",
+            observed=exchange.failure or "no answer",
+        )
+        return
+    is_documented = (
+        exchange.status == 500
+        and exchange.code == "EXECUTION_FAILED"
+        and exchange.request.operation_id in RUN_OPERATIONS
+    )
+    yield Claim(
+        fact="ground.no-undocumented-server-error",
+        holds=exchange.status < 500 or is_documented,
+        expected="no 5xx but EXECUTION_FAILED",
+        observed=answer(exchange),
+    )

@@ -1,0 +1,315 @@
+"""Whether executions go the ways that are documented: submit, poll, cancel, end."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import pairwise
+from statistics import median
+from typing import Any, Final
+
+from knouds_harness.contract.shapes import as_json
+from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.exchange.execution_status import FINAL, IN_FLIGHT, NEXT_BY_STATUS, body_of, status_in
+from knouds_harness.judging.checks.runs import amount
+from knouds_harness.judging.claim import Claim, answer, check, is_submit, status_is
+from knouds_harness.targets.needs.runs import (
+    ASYNC_RUN,
+    ASYNC_RUN_IN_TIME,
+    ASYNC_WORKFLOW_RUN,
+    CANCELLED_RUN,
+    FAILING_ASYNC_RUN,
+)
+
+MOST_SUBMIT_MS: Final = 500
+FEWEST_SAMPLES: Final = 5
+_FEWEST_CANCELS: Final = 3
+_RUN_NEEDS = (ASYNC_RUN,)
+_CANCEL_NEEDS = (CANCELLED_RUN,)
+
+
+@check("async.submit-under-500-ms", needs=_RUN_NEEDS, given=("elapsed_ms",))
+def submit_is_quick(exchange: Exchange, *, elapsed_ms: Sequence[float]) -> Iterator[Claim]:
+    """A submit is answered in under 500 ms: the median of at least five on a warm connection."""
+    if len(elapsed_ms) >= FEWEST_SAMPLES:
+        samples = ", ".join(f"{each:.0f}" for each in elapsed_ms)
+        yield Claim(
+            fact="async.submit-under-500-ms",
+            holds=median(elapsed_ms) < MOST_SUBMIT_MS,
+            expected=f"under {MOST_SUBMIT_MS} ms",
+            observed=f"{median(elapsed_ms):.0f} ms, the median of {samples} ms; the last was {exchange.id}",
+        )
+
+
+@check("async.execution-id-is-fresh", needs=_RUN_NEEDS, given=("earlier",))
+def fresh_id(exchange: Exchange, *, earlier: Collection[object]) -> Iterator[Claim]:
+    """Each submit gets an executionId that no earlier one got."""
+    execution_id = body_of(exchange).get("executionId")
+    if isinstance(execution_id, str):
+        yield Claim(
+            fact="async.execution-id-is-fresh",
+            holds=execution_id not in earlier,
+            expected="an executionId that no submit got before",
+            observed=f"{as_json(execution_id)} again",
+            where="/executionId",
+        )
+
+
+@check("async.poll-url-leads-to-execution", needs=_RUN_NEEDS, given=("submitted",))
+def poll_url(exchange: Exchange, *, submitted: Exchange) -> Iterator[Claim]:
+    """What a submit's pollUrl leads to is the execution submitted."""
+    execution_id = body_of(submitted).get("executionId")
+    if exchange.status in (None, 429):
+        return
+    yield Claim(
+        fact="async.poll-url-leads-to-execution",
+        holds=exchange.status == 200,
+        expected=f"200 with execution {execution_id}",
+        observed=answer(exchange),
+    )
+    shown = body_of(exchange).get("executionId", execution_id)
+    if exchange.status == 200:
+        yield Claim(
+            fact="async.poll-url-leads-to-execution",
+            holds=shown == execution_id,
+            expected=f"execution {execution_id}",
+            observed=f"execution {as_json(shown)}",
+            where="/executionId",
+        )
+
+
+@check("async.workflow-submit-names-slug", needs=(ASYNC_WORKFLOW_RUN,), given=("slug",), applies=is_submit)
+def workflow_submit(exchange: Exchange, *, slug: str) -> Iterator[Claim]:
+    """A workflow's submit carries the slug of the workflow that was run."""
+    if "executionId" in body_of(exchange):
+        named = body_of(exchange).get("workflowSlug")
+        yield Claim(
+            fact="async.workflow-submit-names-slug",
+            holds=named == slug,
+            expected=slug,
+            observed=as_json(named),
+            where="/workflowSlug",
+        )
+
+
+@check(
+    "execution.edges",
+    "execution.final-is-absorbing",
+    "execution.poll-shape",
+    needs=_RUN_NEEDS,
+    given=("statuses",),
+    applies=lambda case: case.operation_id == "getExecution" and case.exchange.status == 200,
+    alone=lambda _: {"statuses": ()},
+)
+def edges(exchange: Exchange, *, statuses: Sequence[str]) -> Iterator[Claim]:
+    """Polls are of the execution asked for, whose status changes only as documented: no end is left.
+
+    ``statuses`` are those that were shown of one execution, in order; the exchange showed the last of them.
+    """
+    asked, named = exchange.request.path_values.get("id"), body_of(exchange).get("executionId")
+    if exchange.request.operation_id == "getExecution" and asked and isinstance(named, str):
+        yield Claim(
+            fact="execution.poll-shape",
+            holds=named.lower() == asked.lower(),
+            expected=f"executionId {asked}, as asked for",
+            observed=as_json(named),
+            where="/executionId",
+        )
+    for fact, starts in (("execution.edges", IN_FLIGHT), ("execution.final-is-absorbing", FINAL)):
+        steps = [(earlier, later) for earlier, later in pairwise(statuses) if earlier in starts]
+        wrong = [f"{one}, then {other}" for one, other in steps if other not in NEXT_BY_STATUS[one]]
+        if steps:
+            yield Claim(
+                fact=fact,
+                holds=not wrong,
+                expected="processing, perhaps cancel_requested, then one end for good",
+                observed=wrong[0] if wrong else "the same",
+                where="/status",
+            )
+
+
+@check("execution.final-is-absorbing", "execution.poll-shape", needs=_RUN_NEEDS, given=("shown",))
+def stays_known(exchange: Exchange, *, shown: str) -> Iterator[Claim]:
+    """An execution that a poll has shown is no 404 for its owner later on, ended or not.
+
+    ``shown`` is the status that an earlier poll showed.
+    """
+    if exchange.status in (200, 404):
+        yield Claim(
+            fact="execution.final-is-absorbing" if shown in FINAL else "execution.poll-shape",
+            holds=exchange.status == 200,
+            expected=f"the execution, which was {shown} before",
+            observed=answer(exchange),
+        )
+
+
+@check("execution.ends-in-time", needs=(ASYNC_RUN_IN_TIME,), given=("deadline_s",))
+def ends_in_time(exchange: Exchange, *, deadline_s: float | None) -> Iterator[Claim]:
+    """An execution has ended when the profile's deadline is over.
+
+    The exchange is the last poll, sent when the execution had ended or the deadline was over.
+    """
+    status = status_in(exchange)
+    if deadline_s is not None and status is not None:
+        yield Claim(
+            fact="execution.ends-in-time",
+            holds=status in FINAL,
+            expected=f"an end within {deadline_s:g} s",
+            observed=status,
+            where="/status",
+        )
+
+
+@check("execution.cancel-in-flight", needs=_CANCEL_NEEDS, given=("after",))
+def cancel_in_flight(exchange: Exchange, *, after: Sequence[str]) -> Iterator[Claim]:
+    """An execution in flight is cancelled on request, unless its provider is faster.
+
+    ``after`` are the statuses that polls showed after the cancel, the first at once.
+    """
+    if exchange.status in (None, 429) or not after:
+        return
+    is_accepted = exchange.is_success
+    if not is_accepted and after[0] not in IN_FLIGHT:
+        return  # it had ended by then, or a broken promise of another kind cancelled it
+    is_taken_back = status_in(exchange) in ("cancel_requested", "cancelled") and "processing" in after
+    has_effect = is_accepted and ("cancelled" in after or "cancel_requested" in after)
+    if has_effect or is_taken_back or not is_accepted:
+        yield Claim(
+            fact="execution.cancel-in-flight",
+            holds=has_effect,
+            expected="cancel_requested or cancelled, as the execution is in flight",
+            observed=f"{answer(exchange)}, then {', '.join(dict.fromkeys(after))}",
+        )
+
+
+@check("execution.cancel-in-flight", needs=_CANCEL_NEEDS, given=("after_each",))
+def cancels_take_effect(exchange: Exchange, *, after_each: Sequence[Sequence[str]]) -> Iterator[Claim]:
+    """Of several accepted cancels of executions in flight, one at least shows in what polls say.
+
+    ``after_each`` are, of each execution whose cancel was accepted, the statuses that polls showed after it.
+    """
+    is_ignored = [
+        after[0] == "processing" and after[-1] in ("completed", "failed") for after in after_each if after
+    ]
+    if len(is_ignored) >= _FEWEST_CANCELS:
+        yield Claim(
+            fact="execution.cancel-in-flight",
+            holds=not all(is_ignored) or any("cancel_requested" in after for after in after_each),
+            expected="cancel_requested or cancelled of one at least",
+            observed=f"{answer(exchange)}, then processing and an end as if never cancelled, every time",
+        )
+
+
+@check("execution.cancel-in-flight", needs=_CANCEL_NEEDS, given=("before", "after"))
+def cancelled_again(exchange: Exchange, *, before: str, after: str) -> Iterator[Claim]:
+    """An execution in flight whose cancelling was asked for is not unknown to the next cancel.
+
+    ``before`` and ``after`` are the statuses that polls showed around that cancel.
+    Whether it is refused is open.
+    """
+    if exchange.status not in (None, 429) and before in IN_FLIGHT and after in IN_FLIGHT:
+        yield Claim(
+            fact="execution.cancel-in-flight",
+            holds=exchange.status != 404,
+            expected=f"no 404, as the execution is one's own and {before}",
+            observed=answer(exchange),
+        )
+
+
+@check("execution.cancel-in-flight", needs=_CANCEL_NEEDS, given=("endings", "alone"))
+def cancels_do_not_fail(
+    exchange: Exchange, *, endings: Sequence[str | None], alone: str | None
+) -> Iterator[Claim]:
+    """Of several accepted cancels, not every one makes a run fail that completes when left alone.
+
+    ``endings`` are how the cancelled executions ended, ``alone`` how one of the same model did that nobody
+    cancelled. A provider that is faster may fail too; not each time.
+    """
+    if len(endings) >= _FEWEST_CANCELS and alone == "completed":
+        yield Claim(
+            fact="execution.cancel-in-flight",
+            holds=not all(each == "failed" for each in endings),
+            expected="cancelled, or completed as when nobody cancels",
+            observed=f"{answer(exchange)}, then failed, each of {len(endings)} times",
+            where="/status",
+        )
+
+
+@check("execution.failed-has-error", needs=(FAILING_ASYNC_RUN,))
+def fails(exchange: Exchange) -> Iterator[Claim]:
+    """An execution of what always fails ends as failed; the exchange is its last poll."""
+    if status_in(exchange) in FINAL:
+        yield Claim(
+            fact="execution.failed-has-error",
+            holds=status_in(exchange) == "failed",
+            expected="failed: its provider fails each time, by the profile",
+            observed=str(status_in(exchange)),
+            where="/status",
+        )
+
+
+@check(
+    "execution.cancelled-is-charged",
+    "usage.run-has-a-row",
+    needs=_CANCEL_NEEDS,
+    given=("row", "is_missing", "alone"),
+)
+def cancelled_is_charged(
+    exchange: Exchange,
+    *,
+    row: Mapping[str, Any] | None,
+    is_missing: bool = False,
+    alone: Mapping[str, Any] | None = None,
+) -> Iterator[Claim]:
+    """A cancelled run that has a price is charged all the same, and its row says that it was cancelled.
+
+    The exchange is the last poll of an execution with a price; ``row`` is its usage row, None if not found,
+    and ``is_missing`` says that all rows were looked through and none is of the run. ``alone`` is the row of
+    a run of the same with the same inputs that nobody cancelled.
+    """
+    if status_in(exchange) == "cancelled" and is_missing:
+        yield Claim(
+            fact="usage.run-has-a-row",
+            holds=False,
+            expected="a row of the run, which is charged though it was cancelled",
+            observed="no row with its requestId",
+        )
+    charged_credits = amount(row.get("creditsCost")) if row and row.get("status") == "cancelled" else None
+    full_credits = amount(alone.get("creditsCost")) if alone and alone.get("status") == "completed" else None
+    if status_in(exchange) == "cancelled" and charged_credits is not None:
+        yield Claim(
+            fact="execution.cancelled-is-charged",
+            holds=charged_credits > 0 and charged_credits >= (full_credits or 0),
+            expected=f"creditsCost {f'{full_credits:g}' if full_credits else 'above 0'} in its usage row",
+            observed=f"{charged_credits:g}",
+        )
+    if status_in(exchange) == "cancelled" and row and row.get("status") != "processing":
+        yield Claim(
+            fact="usage.run-has-a-row",
+            holds=row.get("status") == "cancelled",
+            expected="status cancelled, as the run ended",
+            observed=f"status {as_json(row.get('status'))}",
+        )
+
+
+@check("execution.cancel-after-end", needs=_CANCEL_NEEDS)
+def cancel_after_end(exchange: Exchange) -> Iterator[Claim]:
+    """Cancelling an ended execution is a 409, 400 or 200."""
+    if exchange.status not in (None, 429):
+        yield status_is(exchange, 409, 400, 200, fact="execution.cancel-after-end")
+
+
+@check("execution.cancel-after-end-changes-nothing", needs=_CANCEL_NEEDS, given=("ending",))
+def end_stands(exchange: Exchange, *, ending: str | None) -> Iterator[Claim]:
+    """Cancelling an ended execution leaves its status alone.
+
+    ``ending`` is the final status that a poll showed before the cancel; the exchange is the poll after it.
+    """
+    status = status_in(exchange)
+    if ending is not None and status is not None:
+        yield Claim(
+            fact="execution.cancel-after-end-changes-nothing",
+            holds=status == ending,
+            expected=f"{ending}, as before the cancel",
+            observed=status,
+            where="/status",
+        )

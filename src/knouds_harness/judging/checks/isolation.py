@@ -1,0 +1,161 @@
+"""Whether what belongs to one user stays out of the other's reach."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final
+
+from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.exchange.execution_status import status_in
+from knouds_harness.judging.checks.usage import listed_models
+from knouds_harness.judging.claim import Claim, answer, check, refusal_is
+from knouds_harness.targets.needs.keys import ANY_KEY, TWO_ACCOUNTS
+from knouds_harness.targets.needs.need import CONTROL
+from knouds_harness.targets.needs.strangers import (
+    CANCELLED_BY_STRANGER,
+    FILED_AND_STRANGER,
+    MODEL_RUN_AND_STRANGER,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForeignRefusal:
+    """What an operation on someone else's resource is answered with.
+
+    Attributes:
+        fact: Says that it is refused.
+        statuses: Of the refusal.
+        status_fact: The assumed fact about the status, where ``fact`` promises a refusal only.
+    """
+
+    fact: str
+    statuses: tuple[int, ...] = (404,)
+    status_fact: str | None = None
+
+
+_READ = ForeignRefusal(fact="workflows.foreign-private-read-is-refused", statuses=(403, 404))
+_WRITE = ForeignRefusal(
+    fact="workflows.foreign-write-is-refused",
+    statuses=(403, 404),
+    status_fact="workflows.foreign-write-status",
+)
+_EXECUTION = ForeignRefusal(fact="execution.foreign-is-404")
+
+ON_WORKFLOWS: Final[Mapping[str, ForeignRefusal]] = MappingProxyType(
+    {
+        "runWorkflow": ForeignRefusal(fact="run.foreign-workflow-is-404"),
+        "getWorkflowSchema": _READ,
+        "getPublicWorkflowSchema": ForeignRefusal(fact="schema.public-only-when-public"),
+        "getWorkflow": _READ,
+        "updateWorkflow": _WRITE,
+        "moveWorkflow": _WRITE,
+        "deleteWorkflow": _WRITE,
+    }
+)
+"""Operations on a workflow, which here is private."""
+
+ON_EXECUTIONS: Final[Mapping[str, ForeignRefusal]] = MappingProxyType(
+    {"getExecution": _EXECUTION, "cancelExecution": _EXECUTION}
+)
+
+ON_NOBODYS: Final = frozenset({"runModel"})
+"""Operations on what belongs to nobody."""
+
+REFUSAL_BY_OPERATION: Final[Mapping[str, ForeignRefusal]] = MappingProxyType(
+    {**ON_WORKFLOWS, **ON_EXECUTIONS}
+)
+FACTS_BY_OPERATION: Final[Mapping[str, tuple[str, ...]]] = {
+    operation_id: tuple(filter(None, (refusal.fact, refusal.status_fact)))
+    for operation_id, refusal in REFUSAL_BY_OPERATION.items()
+}
+_FACTS = tuple(dict.fromkeys(refusal.fact for refusal in REFUSAL_BY_OPERATION.values()))
+
+
+@check(*_FACTS, "workflows.foreign-write-status", needs=(TWO_ACCOUNTS,))
+def refused(exchange: Exchange) -> Iterator[Claim]:
+    """Someone else's private workflow or execution is refused, whatever is asked of it."""
+    refusal = REFUSAL_BY_OPERATION[exchange.request.operation_id or ""]
+    yield from refusal_is(exchange, refusal.fact, refusal.status_fact, *refusal.statuses)
+
+
+@check("execution.foreign-is-404", needs=(CANCELLED_BY_STRANGER,))
+def not_cancelled(exchange: Exchange) -> Iterator[Claim]:
+    """An execution that only somebody else tried to cancel goes on, as its owner sees."""
+    status = status_in(exchange)
+    if status is not None:
+        yield Claim(
+            fact="execution.foreign-is-404",
+            holds=status not in ("cancel_requested", "cancelled"),
+            expected="not cancelled, as its owner did not cancel it",
+            observed=status,
+            where="/status",
+        )
+
+
+@check("workflows.list-own-and-templates", needs=(FILED_AND_STRANGER,), given=("slug",))
+def not_received(exchange: Exchange, *, slug: str) -> Iterator[Claim]:
+    """A workflow that is moved to somebody else's folder does not show in their list."""
+    summaries = exchange.json_or_none()
+    if exchange.status == 200 and isinstance(summaries, list):
+        slugs = [each.get("slug") for each in summaries if isinstance(each, dict)]
+        yield Claim(
+            fact="workflows.list-own-and-templates",
+            holds=slug not in slugs,
+            expected="nobody else's workflow, whatever folder it says it is in",
+            observed=f"{slug} listed",
+        )
+
+
+@check("workflows.creator-owns", needs=(FILED_AND_STRANGER,))
+def still_owned(exchange: Exchange) -> Iterator[Claim]:
+    """Whatever folder its creator names, a workflow stays theirs."""
+    yield Claim(
+        fact="workflows.creator-owns",
+        holds=exchange.is_success,
+        expected="accepted: this key's account created it",
+        observed=answer(exchange),
+    )
+
+
+@check("usage.own-rows-only", needs=(ANY_KEY, CONTROL))
+def no_rows(exchange: Exchange) -> Iterator[Claim]:
+    """An account that never ran anything has no usage, whoever's workflow or model is asked for."""
+    page: Any = exchange.json_or_none()
+    rows = page.get("rows") if isinstance(page, dict) else None
+    if exchange.status == 200 and isinstance(rows, list):
+        yield Claim(
+            fact="usage.own-rows-only",
+            holds=not rows,
+            expected="no rows: the account never ran anything",
+            observed=f"{len(rows)} rows",
+            where="/rows",
+        )
+
+
+@check("usage.models-are-distinct", needs=(ANY_KEY, CONTROL), given=("of_others",))
+def no_models(exchange: Exchange, *, of_others: Collection[str]) -> Iterator[Claim]:
+    """An account that never ran anything has used none of the models that others have."""
+    listed = listed_models(exchange)
+    if listed is not None:
+        shown = sorted(set(listed) & set(of_others))
+        yield Claim(
+            fact="usage.models-are-distinct",
+            holds=not shown,
+            expected="no model: the account never ran anything",
+            observed=f"{', '.join(shown)}, which others have used",
+        )
+
+
+@check("usage.models-are-distinct", needs=(MODEL_RUN_AND_STRANGER,), given=("model",))
+def no_foreign_model(exchange: Exchange, *, model: str) -> Iterator[Claim]:
+    """A model that somebody else has just run, and oneself never, is none of one's history."""
+    listed = listed_models(exchange)
+    if listed is not None:
+        yield Claim(
+            fact="usage.models-are-distinct",
+            holds=model not in listed,
+            expected="models of one's own history",
+            observed=f"{model}, since somebody else ran it",
+        )

@@ -1,0 +1,348 @@
+"""How many requests an account may make: counted per account and route, in fixed windows of 60 s.
+
+A check that compares two answers makes no claim where the window may have turned between them. Whether a
+refused request counts, and which headers an account without a limit gets, is open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+
+from knouds_harness.contract.tiers import LIMIT_BY_TIER, WINDOW_S
+from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.judging.claim import Claim, answer, check
+from knouds_harness.judging.context import Case
+from knouds_harness.targets.needs.keys import ADMIN_KEY, PRO_MODEL_KEY
+from knouds_harness.targets.needs.need import CONTROL, MAY_RUN, MAY_WRITE
+from knouds_harness.targets.needs.rate_limits import (
+    BUSINESS_KEY_FOR_BOTH,
+    ENTERPRISE_AUTHOR,
+    FILLABLE_WINDOW,
+    LIMITED_KEY,
+    LIMITED_KEY_AND_STRANGER,
+    TWO_LIMITED_KEYS,
+)
+from knouds_harness.whole_numbers import whole_number
+
+_ROUNDING_S = 2  # Date and Reset are whole seconds, each rounded its own way
+_MILLISECONDS = 10**11
+_FACT_BY_TIER = {"pro": "tier.rate-limit-pro", "business": "tier.rate-limit-business"}
+_LIMITED = (LIMITED_KEY,)
+_FILLED = (FILLABLE_WINDOW,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowHeaders:
+    """What the headers of an answer say of its window; None for what they do not say as a whole number."""
+
+    limit: int | None
+    remaining: int | None
+    reset_unix_s: int | None
+
+
+def window_headers_of(exchange: Exchange) -> WindowHeaders:
+    """Read the three headers."""
+    return WindowHeaders(
+        limit=_number(exchange, "x-ratelimit-limit"),
+        remaining=_number(exchange, "x-ratelimit-remaining"),
+        reset_unix_s=_number(exchange, "x-ratelimit-reset"),
+    )
+
+
+def _number(exchange: Exchange, name: str) -> int | None:
+    return whole_number(exchange.header(name))
+
+
+def server_unix_s(exchange: Exchange) -> float | None:
+    """When the server answered by its own clock; None where it does not say."""
+    try:
+        return parsedate_to_datetime(exchange.header("date") or "").timestamp()
+    except ValueError:
+        return None
+
+
+def seconds_left(exchange: Exchange, *, advanced_s: float) -> float | None:
+    """How long the window still was, by the server's clock; None where that cannot be told.
+
+    ``advanced_s`` is how far the clock of the windows was moved ahead of the server's.
+    """
+    now, reset = server_unix_s(exchange), window_headers_of(exchange).reset_unix_s
+    return None if now is None or reset is None or reset >= _MILLISECONDS else reset - now - advanced_s
+
+
+def is_same_window(exchange: Exchange, earlier: Exchange) -> bool:
+    """Whether two answers, both of admitted requests, name one end of the window."""
+    apart_s = _seconds_apart(exchange, earlier)
+    return apart_s is not None and apart_s <= 1
+
+
+def _seconds_apart(exchange: Exchange, earlier: Exchange) -> int | None:
+    """Between the ends that two answers of admitted requests name; None where one names none."""
+    ends = window_headers_of(exchange).reset_unix_s, window_headers_of(earlier).reset_unix_s
+    if not (exchange.is_success and earlier.is_success) or ends[0] is None or ends[1] is None:
+        return None
+    return abs(ends[0] - ends[1])
+
+
+def _falls_by_one(exchange: Exchange, earlier: Exchange, *, fact: str, expected: str) -> Iterator[Claim]:
+    before, now = window_headers_of(earlier).remaining, window_headers_of(exchange).remaining
+    if is_same_window(exchange, earlier) and before is not None and now is not None and before > 0:
+        yield Claim(
+            fact=fact,
+            holds=now == before - 1,
+            expected=f"{expected}: {before - 1}",
+            observed=f"{now}, {before} before",
+            where="header X-RateLimit-Remaining",
+        )
+
+
+@check("rate.remaining-falls", needs=_LIMITED, given=("earlier",))
+def remaining_falls(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
+    """Each call leaves one less."""
+    yield from _falls_by_one(exchange, earlier, fact="rate.remaining-falls", expected="one less")
+
+
+@check("rate.remaining-falls", needs=_LIMITED, given=("admitted", "is_alone"))
+def remaining_counts(exchange: Exchange, *, admitted: int, is_alone: bool) -> Iterator[Claim]:
+    """What is left of a window is less by all that it has admitted.
+
+    ``admitted`` is how many of this check's own runs that were, with the exchange; ``is_alone`` says that
+    nobody else uses the account.
+    """
+    told = window_headers_of(exchange)
+    if exchange.is_success and told.limit is not None and told.remaining is not None:
+        left = told.limit - admitted
+        yield Claim(
+            fact="rate.remaining-falls",
+            holds=told.remaining == left or (told.remaining < left and not is_alone),
+            expected=f"{'' if is_alone else 'at most '}{left}: {admitted} of {told.limit} are admitted",
+            observed=f"{told.remaining}",
+            where="header X-RateLimit-Remaining",
+        )
+
+
+@check("rate.separate-per-route", needs=(BUSINESS_KEY_FOR_BOTH,), given=("earlier",))
+def separate_routes(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
+    """Runs of models in between do not count against runs of workflows."""
+    yield from _falls_by_one(
+        exchange, earlier, fact="rate.separate-per-route", expected="one less than before the other route"
+    )
+
+
+@check("rate.per-user-not-per-key", needs=(TWO_LIMITED_KEYS,), given=("earlier", "advanced_s"))
+def shared_by_keys(exchange: Exchange, *, earlier: Exchange, advanced_s: float) -> Iterator[Claim]:
+    """A second key of the account goes on counting where the first one was.
+
+    A bucket of the second key's own would be fuller, and might end at another time.
+    """
+    fact = "rate.per-user-not-per-key"
+    left = seconds_left(earlier, advanced_s=advanced_s)
+    passed_s = (exchange.started_at - earlier.started_at).total_seconds()
+    if left is not None and passed_s < left - _ROUNDING_S:
+        ends = window_headers_of(exchange).reset_unix_s, window_headers_of(earlier).reset_unix_s
+        if exchange.is_success and ends[0] is not None:
+            yield Claim(
+                fact=fact,
+                holds=is_same_window(exchange, earlier),
+                expected=f"{ends[1]}, as the first key was told",
+                observed=f"{ends[0]}",
+                where="header X-RateLimit-Reset",
+            )
+    yield from _falls_by_one(exchange, earlier, fact=fact, expected="one less than the first key was left")
+
+
+@check("rate.per-user-not-per-key", needs=(LIMITED_KEY_AND_STRANGER,), given=("earlier",))
+def separate_accounts(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
+    """Runs of another account in between do not count."""
+    yield from _falls_by_one(
+        exchange, earlier, fact="rate.per-user-not-per-key", expected="one less than before the other account"
+    )
+
+
+def _is_limited_run(case: Case) -> bool:
+    is_limited = case.known.get("tier") in LIMIT_BY_TIER and case.known.get("role") != "admin"
+    return case.is_run and case.key_state == "active" and is_limited
+
+
+def _is_throttled(case: Case) -> bool:
+    """Whether a known key was."""
+    return case.exchange.status == 429 and case.key is not None
+
+
+@check(*_FACT_BY_TIER.values(), needs=(MAY_RUN,), given=("tier",), applies=_is_limited_run)
+def told_limit(exchange: Exchange, *, tier: str) -> Iterator[Claim]:
+    """The limit that the headers tell is the tier's."""
+    told = window_headers_of(exchange).limit
+    if exchange.is_success and told is not None:
+        yield Claim(
+            fact=_FACT_BY_TIER[tier],
+            holds=told == LIMIT_BY_TIER[tier],
+            expected=f"{LIMIT_BY_TIER[tier]} for {tier}",
+            observed=f"{told}",
+            where="header X-RateLimit-Limit",
+        )
+
+
+@check(*_FACT_BY_TIER.values(), needs=(MAY_RUN,), given=("tier", "number"))
+def within_limit(exchange: Exchange, *, tier: str, number: int) -> Iterator[Claim]:
+    """As many requests as the tier's limit are admitted in one window.
+
+    The exchange is the last of the requests up to the limit, or the first of them that was refused.
+    """
+    yield Claim(
+        fact=_FACT_BY_TIER[tier],
+        holds=exchange.status != 429,
+        expected=f"{LIMIT_BY_TIER[tier]} requests admitted",
+        observed=f"request {number} of the window: {answer(exchange)}",
+    )
+
+
+@check("rate.window-is-fixed-60-s", needs=_LIMITED, given=("advanced_s",), applies=lambda case: case.is_run)
+def window_ends(exchange: Exchange, *, advanced_s: float) -> Iterator[Claim]:
+    """A window ends at most 60 s from now, and not in the past."""
+    left = seconds_left(exchange, advanced_s=advanced_s)
+    if left is not None:
+        yield Claim(
+            fact="rate.window-is-fixed-60-s",
+            holds=-_ROUNDING_S <= left <= WINDOW_S + _ROUNDING_S,
+            expected=f"0 to {WINDOW_S} s from now",
+            observed=f"{left:.0f} s from now",
+            where="header X-RateLimit-Reset",
+        )
+
+
+@check("rate.window-is-fixed-60-s", needs=(*_LIMITED, CONTROL), given=("earlier",))
+def window_stands(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
+    """Until it ends a window keeps its end and goes on counting.
+
+    The exchange was sent shortly before the end that the earlier one was told.
+    """
+    before, now = window_headers_of(earlier), window_headers_of(exchange)
+    told = (before.remaining, before.reset_unix_s, now.remaining, now.reset_unix_s)
+    if not exchange.is_success or before.remaining is None or now.remaining is None or None in told:
+        return
+    yield Claim(
+        fact="rate.window-is-fixed-60-s",
+        holds=is_same_window(exchange, earlier) and now.remaining < before.remaining,
+        expected=f"still the window that ends at {before.reset_unix_s}",
+        observed=f"a window that ends at {now.reset_unix_s}, {now.remaining} left, {before.remaining} before",
+    )
+
+
+@check("rate.window-is-fixed-60-s", needs=_FILLED, given=("earlier",))
+def ends_apart(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
+    """Two runs of an account are told one end, or ends that are 60 s apart at least, whoever else uses it."""
+    apart_s = _seconds_apart(exchange, earlier)
+    if apart_s is not None:
+        yield Claim(
+            fact="rate.window-is-fixed-60-s",
+            holds=not _ROUNDING_S < apart_s < WINDOW_S - _ROUNDING_S,
+            expected=f"{window_headers_of(earlier).reset_unix_s} as before, or {WINDOW_S} s from it",
+            observed=f"{window_headers_of(exchange).reset_unix_s}",
+            where="header X-RateLimit-Reset",
+        )
+
+
+@check("rate.window-is-fixed-60-s", needs=_FILLED, given=("earlier",))
+def window_turned(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
+    """After its end a new window has opened, for 60 s at least, in which nothing but this request counts.
+
+    ``earlier`` is an answer of the window before: none ends sooner than 60 s after the one before it.
+    """
+    yield _unthrottled(exchange, "admitted: the window is over", fact="rate.window-is-fixed-60-s")
+    now = window_headers_of(exchange)
+    if exchange.is_success and now.limit is not None and now.remaining is not None:
+        yield Claim(
+            fact="rate.window-is-fixed-60-s",
+            holds=now.remaining == now.limit - 1,
+            expected=f"{now.limit - 1}: all but this request",
+            observed=f"{now.remaining}",
+            where="header X-RateLimit-Remaining",
+        )
+    end, end_before = now.reset_unix_s, window_headers_of(earlier).reset_unix_s
+    if exchange.is_success and end is not None and end_before is not None:
+        yield Claim(
+            fact="rate.window-is-fixed-60-s",
+            holds=end - end_before >= WINDOW_S - _ROUNDING_S,
+            expected=f"{end_before + WINDOW_S} or later: {WINDOW_S} s after the window before",
+            observed=f"{end}",
+            where="header X-RateLimit-Reset",
+        )
+
+
+@check("rate.window-is-fixed-60-s", needs=_FILLED)
+def told_wait(exchange: Exchange) -> Iterator[Claim]:
+    """A refusal asks to wait no longer than a window is."""
+    wait_s = _number(exchange, "retry-after")
+    if exchange.status == 429 and wait_s is not None:
+        yield Claim(
+            fact="rate.window-is-fixed-60-s",
+            holds=wait_s <= WINDOW_S + _ROUNDING_S,
+            expected=f"at most {WINDOW_S} s",
+            observed=f"{wait_s} s",
+            where="header Retry-After",
+        )
+
+
+@check("rate.per-user-not-per-key", needs=(*_FILLED, TWO_LIMITED_KEYS), given=("over",))
+def refused_for_every_key(exchange: Exchange, *, over: Exchange) -> Iterator[Claim]:
+    """While a window is full, a second key of the account is refused too.
+
+    ``over`` is the refusal that the first key got.
+    """
+    if _is_full_still(exchange, over):
+        yield Claim(
+            fact="rate.per-user-not-per-key",
+            holds=exchange.status == 429,
+            expected="429, as for the first key",
+            observed=answer(exchange),
+        )
+
+
+@check("rate.per-user-not-per-key", needs=(*_FILLED, LIMITED_KEY_AND_STRANGER), given=("over",))
+def others_admitted(exchange: Exchange, *, over: Exchange) -> Iterator[Claim]:
+    """While a window is full, another account is admitted all the same."""
+    if over.status == 429 and exchange.status is not None:
+        yield _unthrottled(exchange, "admitted: it is another account", fact="rate.per-user-not-per-key")
+
+
+@check("rate.separate-per-route", needs=(*_FILLED, PRO_MODEL_KEY), given=("over",))
+def other_route_open(exchange: Exchange, *, over: Exchange) -> Iterator[Claim]:
+    """While the window of workflow runs is full, a model run of the account is refused for its tier alone."""
+    if over.status == 429 and exchange.status is not None:
+        yield _unthrottled(exchange, "anything but 429: no model was run", fact="rate.separate-per-route")
+
+
+def _is_full_still(exchange: Exchange, over: Exchange) -> bool:
+    """Whether it was sent before the time was over that a refusal told."""
+    wait_s = _number(over, "retry-after")
+    passed_s = (exchange.started_at - over.started_at).total_seconds()
+    return over.status == 429 and wait_s is not None and passed_s < wait_s - _ROUNDING_S
+
+
+@check(
+    "tier.rate-limit-enterprise",
+    needs=(ENTERPRISE_AUTHOR, CONTROL),
+    applies=lambda case: (
+        _is_throttled(case) and case.known["tier"] == "enterprise" and case.known["role"] != "admin"
+    ),
+)
+def enterprise(exchange: Exchange) -> Iterator[Claim]:
+    """An enterprise account is never throttled."""
+    yield _unthrottled(exchange, "no limit", fact="tier.rate-limit-enterprise")
+
+
+@check(
+    "tier.admin-bypasses-gates",
+    needs=(ADMIN_KEY, MAY_RUN, MAY_WRITE, CONTROL),
+    applies=lambda case: _is_throttled(case) and case.known["role"] == "admin",
+)
+def administrator(exchange: Exchange) -> Iterator[Claim]:
+    """An administrator is never throttled."""
+    yield _unthrottled(exchange, "no limit", fact="tier.admin-bypasses-gates")
+
+
+def _unthrottled(exchange: Exchange, expected: str, *, fact: str) -> Claim:
+    return Claim(fact=fact, holds=exchange.status != 429, expected=expected, observed=answer(exchange))

@@ -1,0 +1,402 @@
+"""Whether answers have the documented shape: status, body and headers."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Mapping
+
+from knouds_harness.contract.known_places import FREE
+from knouds_harness.contract.operations import RUN_OPERATIONS, Operation
+from knouds_harness.contract.shapes import ShapeJudge, as_json
+from knouds_harness.exchange.evidence import JSON, Exchange
+from knouds_harness.judging.claim import Claim, answer, answers_to, check, is_answer, is_submit, status_is
+from knouds_harness.judging.document_differences import documented_body, first_difference
+from knouds_harness.targets.needs.keys import AUTHOR, READER
+from knouds_harness.targets.needs.rate_limits import LIMITED_KEY
+from knouds_harness.targets.needs.runs import ASYNC_RUN
+from knouds_harness.targets.needs.workflows import (
+    EDITED_WORKFLOW,
+    OWN_WORKFLOW,
+    PUBLIC_WORKFLOW,
+    WITHOUT_GENERATOR,
+)
+from knouds_harness.whole_numbers import whole_number
+
+# Every fact that the schema of a success cites in the document; a test keeps the two equal.
+SHAPE_FACTS = (
+    "async.execution-id-is-uuid",
+    "async.poll-url-leads-to-execution",
+    "async.submit-is-processing",
+    "async.submit-shape",
+    "async.webhook-delivery-shape",
+    "async.workflow-submit-names-slug",
+    "execution.cancel-success",
+    "execution.completed-has-result",
+    "execution.failed-has-error",
+    "execution.poll-shape",
+    "execution.status-closed",
+    "health.shape",
+    "pricing.shape",
+    "run.cost-is-credits",
+    "run.model-ms",
+    "run.ms-is-number",
+    "run.result-present",
+    "run.success-is-true",
+    "run.success-shape",
+    "schema.fields-have-name-and-type",
+    "schema.public-shape-without-cost",
+    "schema.shape",
+    "usage.limit-at-most-500",
+    "usage.models-are-distinct",
+    "usage.models-shape",
+    "usage.no-provider-ids",
+    "usage.page-shape",
+    "usage.row-shape",
+    "usage.row-status-closed",
+    "usage.slim-has-no-workflow",
+    "usage.source-closed",
+    "whoami.approved-is-true",
+    "whoami.id-is-string",
+    "whoami.role-closed",
+    "whoami.tier-is-string",
+    "whoami.user-object",
+    "workflows.create-answers-slug",
+    "workflows.document-shape",
+    "workflows.edge-handles-may-be-null",
+    "workflows.edge-shape",
+    "workflows.list-is-array",
+    "workflows.node-shape",
+    "workflows.slug-charset",
+    "workflows.summary-cost-is-number-or-null",
+    "workflows.summary-fields",
+    "workflows.updated-at-is-iso",
+    "workflows.viewport-shape",
+    "workflows.write-success-body",
+)
+
+
+@check(
+    "ground.status-is-documented",
+    "workflows.create-answers-slug",
+    "workflows.write-success-body",
+    "execution.cancel-success",
+    given=("operation",),
+    applies=is_answer,
+)
+def status_is_documented(exchange: Exchange, *, operation: Operation) -> Iterator[Claim]:
+    """An operation succeeds with a status that its page names; where no page does, with an assumed one.
+
+    202 is for runs that are accepted and go on; one that is waited for is a 200.
+    """
+    if exchange.status is None or exchange.status >= 400:
+        return  # which status refuses what has checks of its own, as far as it is documented
+    documented = [status for status in operation.responses if status < 400]
+    assumption = operation.assumption_about(exchange.status)
+    if _is_waited_for(exchange, operation):
+        documented, assumption = [200], None  # 202 is for what is accepted and goes on
+    yield Claim(
+        fact=assumption or "ground.status-is-documented",
+        holds=exchange.status in documented,
+        expected=" or ".join(str(status) for status in documented),
+        observed=answer(exchange),
+    )
+
+
+def _is_waited_for(exchange: Exchange, operation: Operation) -> bool:
+    return operation.id in RUN_OPERATIONS and "async" not in dict(exchange.request.query)
+
+
+@check(*SHAPE_FACTS, given=("operation", "shapes"), applies=is_answer)
+def body(exchange: Exchange, *, operation: Operation, shapes: ShapeJudge) -> Iterator[Claim]:
+    """The body has the documented shape."""
+    status, document = exchange.status, exchange.json_or_none()
+    if status is None or status >= 400 or document is None:
+        return  # what a refusal looks like is for the envelopes to say
+    if status == 202 and _is_waited_for(exchange, operation):
+        status = 200  # its body is the result, whatever is said of its status
+    mismatches = shapes.body_mismatches(operation, status, document)
+    broken = {mismatch.fact for mismatch in mismatches}
+    for mismatch in mismatches:
+        yield Claim(
+            fact=mismatch.fact,
+            holds=False,
+            expected=mismatch.expected,
+            observed=mismatch.observed,
+            where=mismatch.where,
+        )
+    for fact in shapes.body_facts(operation, status, document) - broken:
+        yield Claim(fact=fact, holds=True, expected="the documented shape", observed="the same")
+
+
+@check(
+    "rate.headers-on-success", "rate.headers-are-integers", given=("operation", "shapes"), applies=is_answer
+)
+def headers(exchange: Exchange, *, operation: Operation, shapes: ShapeJudge) -> Iterator[Claim]:
+    """The headers have the documented form."""
+    if exchange.status is None or exchange.status >= 400 or exchange.status not in operation.responses:
+        return
+    mismatches = shapes.header_mismatches(operation, exchange.status, exchange.headers)
+    for mismatch in mismatches:
+        yield Claim(
+            fact=mismatch.fact,
+            holds=False,
+            expected=mismatch.expected,
+            observed=mismatch.observed,
+            where=mismatch.where,
+        )
+    if not mismatches and exchange.header("x-ratelimit-limit") is not None:
+        yield Claim(fact="rate.headers-are-integers", holds=True, expected="whole numbers", observed="")
+
+
+@check("rate.headers-on-success", "rate.headers-are-integers", needs=(LIMITED_KEY,))
+def limited_run_headers(exchange: Exchange) -> Iterator[Claim]:
+    """A run of an account on a limited tier carries the three rate-limit headers, and counts with them."""
+    if exchange.status not in (200, 202):
+        return
+    for name in ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"):
+        value = exchange.header(name)
+        yield Claim(
+            fact="rate.headers-on-success",
+            holds=value is not None,
+            expected="present",
+            observed="no such header",
+            where=f"header {name}",
+        )
+        if value is not None:
+            yield Claim(
+                fact="rate.headers-are-integers",
+                holds=whole_number(value) is not None,
+                expected="a whole number: the account's tier is limited",
+                observed=value,
+                where=f"header {name}",
+            )
+
+
+@check("workflows.summary-cost-is-number-or-null", needs=(WITHOUT_GENERATOR,), given=("slugs",))
+def cost_without_generator(exchange: Exchange, *, slugs: frozenset[str]) -> Iterator[Claim]:
+    """In the list, a workflow without generator nodes has a null estimatedCreditCost, others a number."""
+    summaries = exchange.json_or_none()
+    if exchange.status != 200 or not isinstance(summaries, list):
+        return
+    for index, summary in enumerate(summaries):
+        if isinstance(summary, dict) and str(summary.get("slug")) in slugs:
+            yield Claim(
+                fact="workflows.summary-cost-is-number-or-null",
+                holds=summary.get("estimatedCreditCost", 0) is None,
+                expected="null, as there is no generator node",
+                observed=as_json(summary["estimatedCreditCost"])
+                if "estimatedCreditCost" in summary
+                else "no such member",
+                where=f"/{index}/estimatedCreditCost",
+            )
+
+
+@check("workflows.summary-cost-is-number-or-null", needs=(OWN_WORKFLOW,), given=("estimates",))
+def cost_as_in_schema(exchange: Exchange, *, estimates: Mapping[str, JSON]) -> Iterator[Claim]:
+    """In the list, a workflow has an estimated cost where its schema has one, and null where that has null.
+
+    ``estimates`` holds what schemas say, by slug.
+    """
+    summaries = exchange.json_or_none()
+    if exchange.status != 200 or not isinstance(summaries, list):
+        return
+    for index, summary in enumerate(summaries):
+        if not isinstance(summary, dict) or str(summary.get("slug")) not in estimates:
+            continue
+        estimate = estimates[str(summary["slug"])]
+        if "estimatedCreditCost" in summary:
+            yield Claim(
+                fact="workflows.summary-cost-is-number-or-null",
+                holds=(summary["estimatedCreditCost"] is None) == (estimate is None),
+                expected=f"{'null' if estimate is None else 'a number'}, as in the schema",
+                observed=as_json(summary["estimatedCreditCost"]),
+                where=f"/{index}/estimatedCreditCost",
+            )
+
+
+@check("schema.empty-without-request-input", needs=(READER,))
+def no_request_input(exchange: Exchange) -> Iterator[Claim]:
+    """The schema of a workflow without a Request Input node has no fields."""
+    document = exchange.json_or_none()
+    if exchange.status == 200 and isinstance(document, dict):
+        yield Claim(
+            fact="schema.empty-without-request-input",
+            holds=document.get("fields") == [],
+            expected="an empty array",
+            observed=as_json(document.get("fields")),
+            where="/fields",
+        )
+
+
+def _served_to_all(exchange: Exchange, fact: str) -> Claim:
+    declared = (exchange.header("content-type") or "").lower()
+    is_json = exchange.json_or_none() is not None and "json" in declared
+    return Claim(
+        fact=fact,
+        holds=exchange.status == 200 and is_json,
+        expected="200 with JSON",
+        observed=f"{answer(exchange)} with {exchange.header('content-type')}",
+    )
+
+
+@check(
+    "pricing.is-public-json",
+    applies=answers_to("getPublicPricing"),
+)
+def public_pricing(exchange: Exchange) -> Iterator[Claim]:
+    """Public pricing is served to everybody, as JSON."""
+    yield _served_to_all(exchange, "pricing.is-public-json")
+
+
+@check("health.is-public-json", applies=answers_to("getHealth"))
+def public_health(exchange: Exchange) -> Iterator[Claim]:
+    """Health is served to everybody, as JSON."""
+    yield _served_to_all(exchange, "health.is-public-json")
+
+
+@check(
+    "schema.public-shape-without-cost",
+    "schema.public-only-when-public",
+    needs=(PUBLIC_WORKFLOW,),
+    applies=lambda case: case.operation_id == "getPublicWorkflowSchema" and case.exchange.status == 200,
+)
+def public_schema(exchange: Exchange) -> Iterator[Claim]:
+    """The public schema of a public workflow is served, without the cost."""
+    yield Claim(
+        fact="schema.public-only-when-public",
+        holds=exchange.status == 200,
+        expected="200: the workflow is public",
+        observed=answer(exchange),
+    )
+    document = exchange.json_or_none()
+    if exchange.status == 200 and isinstance(document, dict):
+        yield Claim(
+            fact="schema.public-shape-without-cost",
+            holds="estimatedCreditCost" not in document,
+            expected="no estimatedCreditCost",
+            observed=as_json(document.get("estimatedCreditCost")),
+            where="/estimatedCreditCost",
+        )
+
+
+@check("workflows.get-round-trips", needs=(EDITED_WORKFLOW,))
+def round_trip(exchange: Exchange) -> Iterator[Claim]:
+    """A workflow as read can be sent back to create."""
+    yield Claim(
+        fact="workflows.get-round-trips",
+        holds=exchange.is_success,
+        expected="created",
+        observed=answer(exchange),
+    )
+
+
+_ASYNC_NEEDS = (ASYNC_RUN,)
+
+
+@check(
+    "async.submit-status-code",
+    "async.submit-shape",
+    "async.execution-id-is-uuid",
+    "async.poll-url-leads-to-execution",
+    "async.submit-is-processing",
+    needs=_ASYNC_NEEDS,
+    applies=is_submit,
+)
+def submitted(exchange: Exchange) -> Iterator[Claim]:
+    """A submit names its execution and where to poll it."""
+    if exchange.status is not None and exchange.status < 300:
+        yield status_is(exchange, 200, 202, fact="async.submit-status-code")
+    document = exchange.json_or_none()
+    if exchange.status not in (200, 202) or not isinstance(document, dict):
+        return
+    yield Claim(
+        fact="async.submit-shape",
+        holds=document.get("_async") is True,
+        expected="_async: true",
+        observed=as_json(document["_async"]) if "_async" in document else "no such member",
+        where="/_async",
+    )
+    execution_id = document.get("executionId")
+    yield Claim(
+        fact="async.execution-id-is-uuid",
+        holds=_is_uuid(execution_id),
+        expected="a UUID",
+        observed=as_json(execution_id),
+        where="/executionId",
+    )
+    yield Claim(
+        fact="async.poll-url-leads-to-execution",
+        holds=document.get("pollUrl") == f"/api/executions/{execution_id}",
+        expected="/api/executions/<executionId>",
+        observed=as_json(document.get("pollUrl")),
+        where="/pollUrl",
+    )
+    yield Claim(
+        fact="async.submit-is-processing",
+        holds=document.get("status") == "processing",
+        expected="processing",
+        observed=as_json(document.get("status")),
+        where="/status",
+    )
+
+
+def _is_uuid(value: object) -> bool:
+    try:
+        return isinstance(value, str) and str(uuid.UUID(value)) == value.lower()
+    except ValueError:
+        return False
+
+
+@check(
+    "execution.completed-has-result",
+    "execution.failed-has-error",
+    needs=_ASYNC_NEEDS,
+    applies=answers_to("getExecution"),
+)
+def ended(exchange: Exchange) -> Iterator[Claim]:
+    """A completed execution has a result, a failed one an error with code and message."""
+    document = exchange.json_or_none()
+    if exchange.status != 200 or not isinstance(document, dict):
+        return
+    if document.get("status") == "completed":
+        yield Claim(
+            fact="execution.completed-has-result",
+            holds=document.get("result") is not None,
+            expected="a result",
+            observed="no result",
+            where="/result",
+        )
+    if document.get("status") == "failed":
+        error = document.get("error")
+        yield Claim(
+            fact="execution.failed-has-error",
+            holds=isinstance(error, dict) and all(isinstance(error.get(m), str) for m in ("code", "message")),
+            expected="error {code, message}",
+            observed=as_json(error),
+            where="/error",
+        )
+
+
+@check("schema.public-shape-without-cost", needs=(AUTHOR,), given=("fields",))
+def public_fields(exchange: Exchange, *, fields: JSON) -> Iterator[Claim]:
+    """The public schema asks for the same fields as the one for a key; ``fields`` are those of that one."""
+    yield from same_fields(
+        exchange, fields, fact="schema.public-shape-without-cost", origin="the schema for a key"
+    )
+
+
+def same_fields(exchange: Exchange, fields: JSON, *, fact: str, origin: str) -> Iterator[Claim]:
+    """Claim that a schema asks for the fields of another one, where both have a list of them."""
+    schema = exchange.json_or_none()
+    shown = schema.get("fields") if exchange.status == 200 and isinstance(schema, dict) else None
+    if isinstance(shown, list) and isinstance(fields, list):
+        documented = documented_body(exchange).members.get("fields", FREE)
+        difference = first_difference(fields, shown, "/fields", documented=documented)
+        where, wanted, found = difference or ("/fields", fields, fields)
+        yield Claim(
+            fact=fact,
+            holds=difference is None,
+            expected=f"{as_json(wanted)}, as in {origin}",
+            observed=as_json(found),
+            where=where,
+        )

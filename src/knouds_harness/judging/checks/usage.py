@@ -1,0 +1,474 @@
+"""What usage lists: one's own API runs, all of them, and of those what was asked for."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+from knouds_harness.contract.shapes import as_json
+from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.judging.checks.runs import amount
+from knouds_harness.judging.claim import Claim, check
+from knouds_harness.judging.context import Case
+from knouds_harness.targets.needs.keys import ANY_KEY, TWO_ACCOUNTS
+from knouds_harness.targets.needs.runs import ANY_RUN, CHEAPEST_RUN, FAILING_RUN
+from knouds_harness.targets.needs.strangers import RUN_AND_STRANGER
+
+Row = Mapping[str, Any]
+
+DEFAULT_LIMIT = 50
+MAX_LIMIT = 500
+_PROVIDER_MARKS = (":", "/")  # the names that can be run have lowercase letters, digits and hyphens only
+
+
+def rows_of(exchange: Exchange) -> list[Row]:
+    """The rows of a page; none where it is no page.
+
+    An id that is a list or an object, which is judged elsewhere, is its own words here: ids are compared.
+    """
+    body = exchange.json_or_none()
+    rows = body.get("rows") if isinstance(body, dict) and exchange.status == 200 else None
+    return (
+        [_with_comparable_ids(row) for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    )
+
+
+def _with_comparable_ids(row: Row) -> Row:
+    odd = {name: repr(row[name]) for name in ("id", "requestId") if isinstance(row.get(name), list | dict)}
+    return {**row, **odd} if odd else row
+
+
+def model_ids_of(row: Row) -> list[str]:
+    """The model ids of a row."""
+    ids = row.get("modelIds")
+    return [each for each in ids if isinstance(each, str)] if isinstance(ids, list) else []
+
+
+def fits(row: Row, filters: Mapping[str, str]) -> bool:
+    """Whether a row is among those that the query's filters ask for."""
+    return all(
+        value in model_ids_of(row) if name == "modelId" else row.get(name) == value
+        for name, value in filters.items()
+    )
+
+
+def _identity(row: Row) -> str:
+    return str(row.get("id"))
+
+
+def _is_page(exchange: Exchange) -> bool:
+    body = exchange.json_or_none()
+    return exchange.status == 200 and isinstance(body, dict) and isinstance(body.get("rows"), list)
+
+
+def _shows_usage(case: Case) -> bool:
+    return case.operation_id == "listUsage" and case.is_answered
+
+
+def _shows_models(case: Case) -> bool:
+    return case.operation_id == "listUsageModels" and case.is_answered
+
+
+def _filters(case: Case) -> Mapping[str, str]:
+    """What the query filters by; nothing where it is open whether that filters."""
+    filters = {
+        name: case.query[name] for name in ("status", "modelId", "workflowSlug") if case.query.get(name)
+    }
+    is_documented = filters.get("status", "failed") in ("processing", "completed", "failed")
+    return filters if is_documented else {}
+
+
+def _shows_users(case: Case) -> bool:
+    rows = rows_of(case.exchange) if _shows_usage(case) else ()
+    return bool(rows) and all(isinstance(row.get("userId"), str) for row in rows)
+
+
+def _as_first_row(case: Case) -> Mapping[str, object]:
+    return {"user_id": str(rows_of(case.exchange)[0].get("userId"))}
+
+
+@check(
+    "usage.own-rows-only",
+    needs=(ANY_KEY,),
+    given=("user_id",),
+    applies=_shows_users,
+    alone=_as_first_row,
+)
+def own_user(exchange: Exchange, *, user_id: str) -> Iterator[Claim]:
+    """Every row is of the account that the key belongs to, as whoami names it."""
+    if not _is_page(exchange):
+        return
+    others = sorted({str(row.get("userId")) for row in rows_of(exchange)} - {user_id})
+    yield Claim(
+        fact="usage.own-rows-only",
+        holds=not others,
+        expected="rows of the key's own account",
+        observed=f"rows of {len(others)} other accounts",
+        where="/rows",
+    )
+
+
+@check("usage.own-rows-only", needs=(RUN_AND_STRANGER,), given=("foreign",))
+def no_foreign_run(exchange: Exchange, *, foreign: Collection[str]) -> Iterator[Claim]:
+    """The row of a run that somebody else made does not show.
+
+    ``foreign`` holds the request ids of runs of another account.
+    """
+    if not _is_page(exchange):
+        return
+    shown = [row for row in rows_of(exchange) if row.get("requestId") in foreign]
+    yield Claim(
+        fact="usage.own-rows-only",
+        holds=not shown,
+        expected="no run of another account",
+        observed=f"{len(shown)} of them",
+        where="/rows",
+    )
+
+
+@check("usage.own-rows-only", needs=(TWO_ACCOUNTS,), given=("theirs",))
+def no_row_of_two(exchange: Exchange, *, theirs: Collection[tuple[str, ...]]) -> Iterator[Claim]:
+    """No row shows in the usage of two accounts: the same id, request and time are the same run.
+
+    ``theirs`` are the other account's rows, as ``run_of`` tells them apart.
+    """
+    if _is_page(exchange):
+        shared = [row for row in rows_of(exchange) if run_of(row) in theirs]
+        yield Claim(
+            fact="usage.own-rows-only",
+            holds=not shared,
+            expected="no row that another account has",
+            observed=f"{len(shared)} of them",
+            where="/rows",
+        )
+
+
+def run_of(row: Row) -> tuple[str, ...]:
+    """What tells the run of a row from any other, whoever made it."""
+    return tuple(str(row.get(name)) for name in ("id", "requestId", "createdAt"))
+
+
+@check("usage.no-canvas-rows", needs=(ANY_KEY,), applies=_shows_usage)
+def no_canvas_rows(exchange: Exchange) -> Iterator[Claim]:
+    """No row comes from the canvas."""
+    if not _is_page(exchange):
+        return
+    sources = {str(row["source"]) for row in rows_of(exchange) if "source" in row}
+    elsewhere = sorted(source for source in sources if not source.startswith("api"))
+    yield Claim(
+        fact="usage.no-canvas-rows",
+        holds=not elsewhere,
+        expected="rows of API runs only",
+        observed=f"rows from {', '.join(elsewhere)}",
+        where="/rows",
+    )
+
+
+@check(
+    "usage.no-provider-ids", needs=(ANY_KEY,), applies=lambda case: _shows_usage(case) or _shows_models(case)
+)
+def no_provider_ids(exchange: Exchange) -> Iterator[Claim]:
+    """No row and no list of models names a model by its provider's internal id."""
+    ids = {model_id for row in rows_of(exchange) for model_id in model_ids_of(row)}
+    ids.update(listed_models(exchange) or ())
+    internal = sorted(each for each in ids if any(mark in each for mark in _PROVIDER_MARKS))
+    if exchange.status == 200:
+        yield Claim(
+            fact="usage.no-provider-ids",
+            holds=not internal,
+            expected="names of models",
+            observed=", ".join(internal),
+        )
+
+
+@check(
+    "usage.limit-is-kept", "usage.limit-at-most-500", needs=(ANY_KEY,), given=("limit",), applies=_shows_usage
+)
+def limit(exchange: Exchange, *, limit: int) -> Iterator[Claim]:
+    """No more rows come back than limit asks for, and never more than 500."""
+    yield from at_most(exchange, limit, fact="usage.limit-is-kept")
+    yield from at_most(exchange, MAX_LIMIT, fact="usage.limit-at-most-500")
+
+
+def at_most(exchange: Exchange, most: int, *, fact: str) -> Iterator[Claim]:
+    """Claim that a page has no more rows than this."""
+    if _is_page(exchange):
+        rows = rows_of(exchange)
+        yield Claim(
+            fact=fact,
+            holds=len(rows) <= most,
+            expected=f"at most {most} rows",
+            observed=f"{len(rows)} rows",
+            where="/rows",
+        )
+
+
+@check("usage.limit-defaults-to-50", needs=(ANY_KEY,), given=("total",), applies=_shows_usage)
+def default_limit(exchange: Exchange, *, total: int) -> Iterator[Claim]:
+    """Without a limit, 50 rows come back, or all where there are fewer.
+
+    ``total`` is how many rows there are.
+    """
+    if _is_page(exchange):
+        rows = rows_of(exchange)
+        yield Claim(
+            fact="usage.limit-defaults-to-50",
+            holds=len(rows) == min(DEFAULT_LIMIT, total),
+            expected=f"{min(DEFAULT_LIMIT, total)} of {total} rows",
+            observed=f"{len(rows)} rows",
+            where="/rows",
+        )
+
+
+@check("usage.offset-skips", needs=(ANY_KEY,), given=("before", "after", "offset", "limit"))
+def offset(
+    exchange: Exchange, *, before: Sequence[Row], after: Sequence[Row], offset: int, limit: int
+) -> Iterator[Claim]:
+    """A page with an offset is the list without as many rows.
+
+    ``before`` and ``after`` are the whole list, read around the page; where it changed, there is no claim.
+    """
+    whole = [_identity(row) for row in before]
+    if _is_page(exchange) and whole == [_identity(row) for row in after]:
+        page = [_identity(row) for row in rows_of(exchange)]
+        expected = whole[offset : offset + limit]
+        yield Claim(
+            fact="usage.offset-skips",
+            holds=page == expected,
+            expected=f"{len(expected)} rows: those from number {offset + 1} on",
+            observed=f"{len(page)} rows, {sum(each in expected for each in page)} of them among those",
+            where="/rows",
+        )
+
+
+@check(
+    "usage.filters",
+    needs=(ANY_KEY,),
+    given=("before", "after", "filters"),
+    applies=lambda case: _shows_usage(case) and _filters(case),
+    alone=lambda case: {"before": (), "after": (), "filters": _filters(case)},
+)
+def filtered(
+    exchange: Exchange, *, before: Sequence[Row], after: Sequence[Row], filters: Mapping[str, str]
+) -> Iterator[Claim]:
+    """A filtered page has the rows that fit, all of them and no other.
+
+    ``before`` and ``after`` are the whole list, read around the page: a run may end, or begin, in between.
+    """
+    if not _is_page(exchange):
+        return
+    page = rows_of(exchange)
+    wrong = [row for row in page if not fits(row, filters)]
+    asked = " and ".join(f"{name} {value}" for name, value in filters.items())
+    yield Claim(
+        fact="usage.filters",
+        holds=not wrong,
+        expected=f"rows with {asked}",
+        observed=f"{len(wrong)} rows of {len(page)} without",
+        where="/rows",
+    )
+    if len(page) >= MAX_LIMIT or filters.get("status") == "processing":
+        return  # there may be more on the next page; how a run that is being cancelled shows is open
+    if len(after) % MAX_LIMIT:  # else the list may go on
+        others = {_identity(row) for row in page} - {_identity(row) for row in (*before, *after)}
+        yield Claim(
+            fact="usage.filters",
+            holds=not others,
+            expected="rows that are listed without the filter, too",
+            observed=f"{len(others)} rows of {len(page)} are not",
+            where="/rows",
+        )
+    fitting_before = {_identity(row) for row in before if fits(row, filters)}
+    fitting_after = {_identity(row) for row in after if fits(row, filters)}
+    lost = (fitting_before & fitting_after) - {_identity(row) for row in page}
+    yield Claim(
+        fact="usage.filters",
+        holds=not lost,
+        expected=f"every row with {asked}",
+        observed=f"{len(lost)} of {len(fitting_after)} are missing",
+        where="/rows",
+    )
+
+
+@check("usage.page-shape", needs=(ANY_KEY,), given=("before", "after"))
+def total(exchange: Exchange, *, before: Sequence[Row], after: Sequence[Row]) -> Iterator[Claim]:
+    """The total is the number of rows there are, however few of them the page holds."""
+    body = exchange.json_or_none()
+    said = body.get("total") if _is_page(exchange) else None
+    if isinstance(said, int) and not isinstance(said, bool):
+        yield Claim(
+            fact="usage.page-shape",
+            holds=len(before) <= said <= len(after) or len(before) > len(after),
+            expected=f"total {len(after)}",
+            observed=f"total {said}",
+            where="/total",
+        )
+
+
+def rows_of_run(
+    rows: Sequence[Row],
+    *,
+    known: Collection[str],
+    workflow_slug: str | None,
+    model_id: str | None,
+    request_id: str | None,
+) -> list[Row]:
+    """The rows that may be of a run, as ``row_of_run`` finds them."""
+    wanted = {"workflowSlug": workflow_slug} if workflow_slug else {"modelId": model_id or ""}
+    new = [row for row in rows if row.get("requestId") not in known]
+    own = [row for row in new if row.get("requestId") == request_id] if request_id else new
+    return [row for row in own if fits(row, wanted)]
+
+
+@check("run.charged-per-generator", needs=(FAILING_RUN,), given=("rows", "price_credits"))
+def failed_is_charged_once(
+    exchange: Exchange,  # noqa: ARG001 - the evidence
+    *,
+    rows: Sequence[Row],
+    price_credits: float,
+) -> Iterator[Claim]:
+    """A run that failed is charged its price at most; whether it is charged at all is open.
+
+    The exchange is the run's; ``rows`` may be of it, and ``price_credits`` is the most that it may cost.
+    """
+    charged: dict[str, float] = defaultdict(float)
+    for row in rows:
+        if row.get("status") == "failed" and (credits_cost := amount(row.get("creditsCost"))) is not None:
+            charged[str(row.get("requestId"))] += credits_cost
+    for told in charged.values():
+        yield Claim(
+            fact="run.charged-per-generator",
+            holds=told <= price_credits,
+            expected=f"at most {price_credits:g}, the price of one run",
+            observed=f"{told:g}, as usage says of the run that failed",
+        )
+
+
+@check(
+    "usage.run-has-a-row",
+    "usage.slim-has-no-workflow",
+    needs=(ANY_RUN,),
+    given=("rows", "known", "workflow_slug", "model_id", "request_id", "ending"),
+)
+def row_of_run(
+    exchange: Exchange,  # noqa: ARG001 - the evidence; what it asked for is said besides
+    *,
+    rows: Sequence[Row],
+    known: Collection[str],
+    workflow_slug: str | None,
+    model_id: str | None,
+    request_id: str | None,
+    ending: str | None,
+) -> Iterator[Claim]:
+    """A run, failed or not, has a row that says what was run and how it ended.
+
+    The exchange is the run's; ``rows`` is what usage lists since, ``known`` the request ids that it listed
+    before. The row is found by the run's request id where its answer told one, else it is a new one that
+    fits. A direct model run has no ``workflow_slug``; ``ending`` is the final status, as far as it is known.
+    """
+    new = [row for row in rows if row.get("requestId") not in known]
+    fitting = rows_of_run(
+        rows, known=known, workflow_slug=workflow_slug, model_id=model_id, request_id=request_id
+    )
+    words = f"a row of {workflow_slug or model_id}"
+    yield Claim(
+        fact="usage.run-has-a-row",
+        holds=len(fitting) == 1 if request_id else bool(fitting),
+        expected=f"{words}, one for the run" if request_id else words,
+        observed=f"{len(fitting)} such rows, {len(new)} new ones in all",
+    )
+    if ending is not None and fitting:
+        statuses = [str(row.get("status")) for row in fitting]
+        yield Claim(
+            fact="usage.run-has-a-row",
+            holds=ending in statuses,
+            expected=f"status {ending}, as the run ended",
+            observed=f"status {', '.join(statuses):.80}",
+            where="/rows",
+        )
+    if workflow_slug is None and fitting:
+        slim = [row for row in fitting if row.get("source") == "api-slim" and row.get("workflowSlug") is None]
+        yield Claim(
+            fact="usage.slim-has-no-workflow",
+            holds=bool(slim),
+            expected="source api-slim and no workflowSlug",
+            observed=f"{fitting[0].get('source')}, workflowSlug {as_json(fitting[0].get('workflowSlug'))}",
+        )
+
+
+@check(
+    "run.charge-equals-usage", "usage.run-has-a-row", needs=(CHEAPEST_RUN,), given=("cost_credits", "rows")
+)
+def reconciled(exchange: Exchange, *, cost_credits: Sequence[float], rows: Sequence[Row]) -> Iterator[Claim]:
+    """Over many runs, what they said they cost is what the account's new rows say.
+
+    The exchange is one of the runs, ``cost_credits`` what each of them said; ``rows`` are the completed ones
+    of the same model that came since. With more rows than runs, somebody else ran it too: no claim, unless
+    there are just twice as many.
+    """
+    del exchange
+    if len(rows) > len(cost_credits) and len(rows) != 2 * len(cost_credits):
+        return
+    yield Claim(
+        fact="usage.run-has-a-row",
+        holds=len(rows) == len(cost_credits),
+        expected=f"a row for each of {len(cost_credits)} runs",
+        observed=f"{len(rows)} rows",
+    )
+    charges = [each for each in (amount(row.get("creditsCost")) for row in rows) if each is not None]
+    if len(charges) == len(cost_credits):
+        pairs = zip(sorted(charges), sorted(cost_credits), strict=True)
+        yield Claim(
+            fact="run.charge-equals-usage",
+            holds=all(math.isclose(charge, said) for charge, said in pairs),
+            expected=f"{sum(charges):g} credits for {len(charges)} runs, as their usage rows say",
+            observed=f"{sum(cost_credits):g} credits",
+            where="/cost",
+        )
+
+
+@check(
+    "usage.models-are-distinct",
+    needs=(ANY_KEY,),
+    given=("used",),
+    applies=_shows_models,
+    alone=lambda _: {"used": ()},
+)
+def distinct_models(exchange: Exchange, *, used: Collection[str]) -> Iterator[Claim]:
+    """Usage models lists each model of one's history, and each once.
+
+    ``used`` are the ids in the rows; whether models of canvas runs are listed too is open.
+    """
+    listed = listed_models(exchange)
+    if listed is None:
+        return
+    repeated = sorted(each for each, times in Counter(listed).items() if times > 1)
+    yield Claim(
+        fact="usage.models-are-distinct",
+        holds=not repeated,
+        expected="each id once",
+        observed=f"{', '.join(repeated)} more than once",
+    )
+    missing = sorted(set(used) - set(listed))
+    yield Claim(
+        fact="usage.models-are-distinct",
+        holds=not missing,
+        expected="every model id of one's rows",
+        observed=f"{', '.join(missing)} not listed",
+    )
+
+
+def listed_models(exchange: Exchange) -> list[str] | None:
+    """What usage models lists: bare, or in some member of an object (its shape is open); None if nothing."""
+    if exchange.request.operation_id != "listUsageModels" or exchange.status != 200:
+        return None
+    body = exchange.json_or_none()
+    candidates = list(body.values()) if isinstance(body, dict) else [body]
+    lists = [each for each in candidates if isinstance(each, list)]
+    if isinstance(body, dict) and isinstance(body.get("models"), list):
+        lists = [body["models"]]
+    if len(lists) != 1 or not all(isinstance(each, str) for each in lists[0]):
+        return None
+    return list(lists[0])

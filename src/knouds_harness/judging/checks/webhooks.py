@@ -1,0 +1,278 @@
+"""Whether deliveries arrive, once, signed, and say what polling says.
+
+The exchange of these checks is the delivery, the target's own request, or else the execution's last poll.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from knouds_harness.contract.shapes import ShapeJudge, as_json
+from knouds_harness.exchange.evidence import JSON, Exchange
+from knouds_harness.exchange.execution_status import FINAL, body_of, status_in
+from knouds_harness.exchange.signature import HEADER, WINDOW_S, Signature
+from knouds_harness.exchange.webhook_receiver import payload_of
+from knouds_harness.judging.claim import Claim, check
+from knouds_harness.targets.needs.webhooks import NOT_RECEIVING, RECEIVING
+
+_NEEDS = (RECEIVING,)
+_MADE: Final = ("images", "videos", "audios", "text")
+_WHERE = f"header {HEADER}"
+
+
+@check("async.webhook-delivery-shape", needs=_NEEDS)
+def announced(exchange: Exchange) -> Iterator[Claim]:
+    """A submit with a key that has a webhook and may receive says that delivery is configured."""
+    delivery = body_of(exchange).get("webhookDelivery")
+    if isinstance(delivery, dict) and isinstance(delivery.get("configured"), bool):
+        yield Claim(
+            fact="async.webhook-delivery-shape",
+            holds=delivery["configured"],
+            expected="configured: true, as the key has a webhook",
+            observed="configured: false",
+            where="/webhookDelivery/configured",
+        )
+
+
+@check("webhook.one-per-ended-execution", needs=_NEEDS, given=("taken",))
+def one_each(exchange: Exchange, *, taken: int) -> Iterator[Claim]:
+    """Each ended execution is delivered once, apart from what the receiver refused.
+
+    ``taken`` is how many deliveries the receiver took that name the execution of the poll.
+    """
+    if status_in(exchange) in FINAL:
+        yield Claim(
+            fact="webhook.one-per-ended-execution",
+            holds=taken == 1,
+            expected="one delivery",
+            observed=f"{taken} deliveries" if taken else "no delivery in time",
+        )
+
+
+@check("webhook.one-per-ended-execution", needs=_NEEDS, given=("poll",))
+def of_an_execution(exchange: Exchange, *, poll: Exchange) -> Iterator[Claim]:
+    """A delivery with the right signature names an execution that its account can find.
+
+    ``poll`` is of the execution that it names, by a key of the account.
+    """
+    if poll.status in (200, 404):
+        yield Claim(
+            fact="webhook.one-per-ended-execution",
+            holds=poll.status == 200,
+            expected="an execution of the account",
+            observed=f"{as_json(_members(exchange).get('executionId'))}, which is a 404 for its key",
+            where="/executionId",
+        )
+
+
+@check("webhook.signature-header", needs=_NEEDS, applies=lambda case: case.context.is_delivery)
+def signature_header(exchange: Exchange) -> Iterator[Claim]:
+    """A delivery has the header X-Knouds-Signature: t=<unix seconds>,v1=<hex>."""
+    header = _header(exchange)
+    yield Claim(
+        fact="webhook.signature-header",
+        holds=header is not None and Signature.read(header) is not None,
+        expected="t=<unix seconds>,v1=<64 hexadecimal digits>",
+        observed="no such header" if header is None else as_json(header),
+        where=_WHERE,
+    )
+
+
+@check(
+    "webhook.signature-covers-raw-body",
+    needs=_NEEDS,
+    given=("raw", "secret"),
+    applies=lambda case: case.context.is_delivery,
+)
+def signature_fits(exchange: Exchange, *, raw: bytes, secret: str) -> Iterator[Claim]:
+    """The signature is the HMAC-SHA256 of the time and the raw body, with the key's secret.
+
+    ``raw`` are the bytes as they came, before anything was redacted.
+    """
+    signature = Signature.read(_header(exchange) or "")
+    if signature is not None:
+        yield Claim(
+            fact="webhook.signature-covers-raw-body",
+            holds=signature.covers(raw, secret=secret),
+            expected="HMAC-SHA256(secret, <t>.<raw body>)",
+            observed="another digest",
+            where=_WHERE,
+        )
+
+
+@check("webhook.timestamp-is-fresh", needs=_NEEDS, applies=lambda case: case.context.is_delivery)
+def fresh_timestamp(exchange: Exchange) -> Iterator[Claim]:
+    """The signature's time is in seconds and within 300 s of the delivery."""
+    signature = Signature.read(_header(exchange) or "")
+    if signature is not None:
+        received_unix_s = exchange.started_at.timestamp()
+        yield Claim(
+            fact="webhook.timestamp-is-fresh",
+            holds=signature.is_fresh(received_unix_s),
+            expected=f"within {WINDOW_S} s of {received_unix_s:.0f}",
+            observed=f"{signature.at_unix_s}",
+            where=_WHERE,
+        )
+
+
+@check(
+    "webhook.payload-shape",
+    "webhook.event-fits-ending",
+    "async.execution-id-is-uuid",
+    "usage.no-provider-ids",
+    "whoami.id-is-string",
+    needs=_NEEDS,
+    given=("shapes",),
+    applies=lambda case: case.context.is_delivery,
+)
+def payload(exchange: Exchange, *, shapes: ShapeJudge) -> Iterator[Claim]:
+    """A delivery has the documented members."""
+    document = payload_of(exchange.request.body)
+    mismatches = shapes.webhook_mismatches(document)
+    for mismatch in mismatches:
+        yield Claim(
+            fact=mismatch.fact,
+            holds=False,
+            expected=mismatch.expected,
+            observed=mismatch.observed,
+            where=mismatch.where,
+        )
+    if not mismatches:
+        yield Claim(
+            fact="webhook.payload-shape", holds=True, expected="the documented shape", observed="the same"
+        )
+
+
+@check("webhook.event-fits-ending", needs=_NEEDS, given=("ending",))
+def event(exchange: Exchange, *, ending: str | None) -> Iterator[Claim]:
+    """The event names the way in which the execution ended.
+
+    ``ending`` is the final status that polling showed.
+    """
+    named = _members(exchange).get("event")
+    if ending is not None and named is not None:
+        yield Claim(
+            fact="webhook.event-fits-ending",
+            holds=named == f"execution.{ending}",
+            expected=f"execution.{ending}, as polling says",
+            observed=as_json(named),
+            where="/event",
+        )
+
+
+@check("webhook.agrees-with-poll", needs=_NEEDS, given=("poll", "submitted"))
+def agrees(exchange: Exchange, *, poll: Exchange, submitted: Exchange) -> Iterator[Claim]:
+    """A delivery says what polling says: status, result or error, and the submit's requestId."""
+    delivered, polled = _members(exchange), body_of(poll)
+    if status_in(poll) not in FINAL:
+        return
+    pairs = [
+        ("/status", delivered.get("status"), polled.get("status")),
+        ("/requestId", delivered.get("requestId"), body_of(submitted).get("requestId")),
+        ("/error/code", _inside(delivered, "error").get("code"), _inside(polled, "error").get("code")),
+    ]
+    if "result" in delivered:
+        pairs += [
+            (f"/result/{kind}", _unsigned(made.get(kind, "nothing")), _unsigned(shown))
+            for made in [_inside(delivered, "result")]
+            for kind, shown in _inside(polled, "result").items()
+            if kind in _MADE
+        ]
+    for where, said, shown in pairs:
+        if said is not None and shown is not None:
+            yield Claim(
+                fact="webhook.agrees-with-poll",
+                holds=said == shown,
+                expected=f"{as_json(shown)}, as polling says",
+                observed=as_json(said),
+                where=where,
+            )
+
+
+@check("webhook.payload-shape", needs=_NEEDS, given=("user_id", "model_id", "workflow_slug"))
+def describes(
+    exchange: Exchange, *, user_id: str | None, model_id: str | None = None, workflow_slug: str | None = None
+) -> Iterator[Claim]:
+    """A delivery names the account as whoami does, and the workflow or model that was run."""
+    delivered = _members(exchange)
+    if user_id is not None and isinstance(delivered.get("userId"), str):
+        yield Claim(
+            fact="webhook.payload-shape",
+            holds=delivered["userId"] == user_id,
+            expected=f"{user_id}, as whoami says",
+            observed=as_json(delivered["userId"]),
+            where="/userId",
+        )
+    if workflow_slug is not None and "workflowSlug" in delivered:
+        yield Claim(
+            fact="webhook.payload-shape",
+            holds=delivered["workflowSlug"] == workflow_slug,
+            expected=f"{workflow_slug}: it was run",
+            observed=as_json(delivered["workflowSlug"]),
+            where="/workflowSlug",
+        )
+    model_ids = delivered.get("modelIds")
+    if model_id is not None and isinstance(model_ids, list):
+        yield Claim(
+            fact="webhook.payload-shape",
+            holds=model_id in model_ids,
+            expected=f"{model_id} among them: it was run",
+            observed=as_json(model_ids),
+            where="/modelIds",
+        )
+
+
+@check("webhook.needs-receive-capability", needs=(*_NEEDS, NOT_RECEIVING), given=("came", "later_came"))
+def none_without_capability(exchange: Exchange, *, came: int, later_came: bool) -> Iterator[Claim]:
+    """A key without webhook:receive gets no delivery.
+
+    The exchange is the last poll of an execution of such a key; ``later_came`` says that deliveries of
+    executions which ended later have arrived, so that this one would have.
+    """
+    if came or (later_came and status_in(exchange) in FINAL):
+        yield Claim(
+            fact="webhook.needs-receive-capability",
+            holds=came == 0,
+            expected="no delivery",
+            observed=f"{came} deliveries",
+        )
+
+
+@check("webhook.retries-refused-delivery", needs=_NEEDS, given=("attempts",))
+def retried(exchange: Exchange, *, attempts: int) -> Iterator[Claim]:
+    """A delivery that the receiver refused comes again.
+
+    ``attempts`` is how many came of the execution, of which the first was refused.
+    """
+    del exchange
+    if attempts:
+        yield Claim(
+            fact="webhook.retries-refused-delivery",
+            holds=attempts > 1,
+            expected="another attempt",
+            observed="none in time",
+        )
+
+
+def _header(exchange: Exchange) -> str | None:
+    values = [value for name, value in exchange.sent_headers if name.lower() == HEADER.lower()]
+    return ", ".join(values) if values else None
+
+
+def _members(exchange: Exchange) -> Mapping[str, Any]:
+    document = payload_of(exchange.request.body)
+    return document if isinstance(document, dict) else {}
+
+
+def _unsigned(made: JSON) -> JSON:
+    """What was made, with URLs cut before their query: it may hold a signature that is new each time."""
+    if isinstance(made, list):
+        return [_unsigned(each) for each in made]
+    is_url = isinstance(made, str) and made.startswith(("http://", "https://"))
+    return made.partition("?")[0] if is_url else made
+
+
+def _inside(document: Mapping[str, Any], member: str) -> Mapping[str, Any]:
+    value = document.get(member)
+    return value if isinstance(value, dict) else {}

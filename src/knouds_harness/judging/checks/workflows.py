@@ -1,0 +1,419 @@
+"""Whether workflows are kept as they were written, by whom they were written, and for whom."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from knouds_harness.contract.known_places import FREE
+from knouds_harness.contract.shapes import as_json
+from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.judging.checks.schemas import same_fields
+from knouds_harness.judging.claim import Claim, answer, answers_to, check, nothing_more, refusal_is, status_is
+from knouds_harness.judging.context import Case
+from knouds_harness.judging.document_differences import documented_body, first_difference
+from knouds_harness.judging.workflow_model import WRITABLE_MEMBERS, slug_from_name
+from knouds_harness.targets.needs.keys import (
+    ADMIN_KEY,
+    AUTHOR,
+    AUTHOR_WHO_RUNS,
+    FREE_KEY,
+    READER,
+    TWO_AUTHORS,
+)
+from knouds_harness.targets.needs.workflows import FILED_WORKFLOW, FOREIGN_TEMPLATE, OWN_WORKFLOW
+
+JSON = Any
+
+_WRITE_NEEDS = (AUTHOR,)
+_TWO_USERS = (TWO_AUTHORS,)
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9]+( [A-Za-z0-9]+)*")
+_STABLE_MEMBERS = ("slug", *WRITABLE_MEMBERS, "createdBy", "folderId")
+
+
+def kept_members(document: JSON) -> dict[str, JSON]:
+    """Of a workflow as read, what nothing but a write changes."""
+    members = document if isinstance(document, dict) else {}
+    return {name: members[name] for name in _STABLE_MEMBERS if name in members}
+
+
+# --- create
+
+
+def _name_and_slug(case: Case) -> tuple[str, str] | None:
+    """Of a create by a plain name, that name and the slug that was answered."""
+    sent, slug = case.sent, case.shown.get("slug")
+    name = sent.get("name") if isinstance(sent, dict) else None
+    if case.operation_id != "createWorkflow" or not case.is_answered or not isinstance(slug, str):
+        return None
+    return (name, slug) if isinstance(name, str) and _PLAIN_NAME.fullmatch(name) else None
+
+
+def _any_suffix(case: Case) -> Mapping[str, object]:
+    """The slug of the name, with any suffix: which one it has to be takes more than one answer."""
+    name, slug = _name_and_slug(case) or ("", "")
+    made = slug_from_name(name)
+    is_made = re.fullmatch(rf"{re.escape(made)}(-?[1-9]\d*)?", slug) is not None
+    return {"slug": slug, "allowed": (slug if is_made else made,)}
+
+
+@check(
+    "workflows.create-makes-slug-from-name",
+    needs=_WRITE_NEEDS,
+    given=("slug", "allowed"),
+    applies=_name_and_slug,
+    alone=_any_suffix,
+)
+def made_slug(exchange: Exchange, *, slug: str, allowed: Collection[str]) -> Iterator[Claim]:
+    """A free name becomes the slug, in lowercase with hyphens."""
+    yield _slug_claim(exchange, slug, allowed, fact="workflows.create-makes-slug-from-name")
+
+
+@check("workflows.create-suffixes-taken-slug", needs=_WRITE_NEEDS, given=("slug", "allowed"))
+def suffixed_slug(exchange: Exchange, *, slug: str, allowed: Collection[str]) -> Iterator[Claim]:
+    """A taken slug is followed by -2, then -3, and so on."""
+    yield _slug_claim(exchange, slug, allowed, fact="workflows.create-suffixes-taken-slug")
+
+
+def _slug_claim(exchange: Exchange, slug: str, allowed: Collection[str], *, fact: str) -> Claim:
+    where = "/slug" if exchange.request.operation_id == "createWorkflow" else ""
+    return Claim(fact=fact, holds=slug in allowed, expected=" or ".join(allowed), observed=slug, where=where)
+
+
+@check("workflows.creator-owns", needs=_TWO_USERS, given=("own", "others"))
+def creator(exchange: Exchange, *, own: str | int | None, others: Collection[str | int]) -> Iterator[Claim]:
+    """CreatedBy is whoever created the workflow, whatever the body said."""
+    document = exchange.json_or_none()
+    created_by = document.get("createdBy") if isinstance(document, dict) else None
+    if exchange.status == 200 and isinstance(created_by, str | int):
+        yield Claim(
+            fact="workflows.creator-owns",
+            holds=created_by not in others and own in (None, created_by),
+            expected=str(own or f"somebody else than {', '.join(sorted(map(str, others)))}"),
+            observed=str(created_by),
+            where="/createdBy",
+        )
+
+
+@check("workflows.creator-owns", needs=_WRITE_NEEDS)
+def creator_may(exchange: Exchange) -> Iterator[Claim]:
+    """The creator may read and write the workflow."""
+    yield _accepted(exchange, "workflows.creator-owns", "accepted: this key's account created it")
+
+
+@check("workflows.creator-owns", needs=(AUTHOR_WHO_RUNS,))
+def creator_may_run(exchange: Exchange) -> Iterator[Claim]:
+    """The creator finds the workflow when running it, whatever becomes of the run."""
+    yield Claim(
+        fact="workflows.creator-owns",
+        holds=exchange.status not in (403, 404),
+        expected="found: this key's account created it",
+        observed=answer(exchange),
+    )
+
+
+@check("workflows.get-round-trips", needs=_WRITE_NEEDS, given=("sent",))
+def stored(exchange: Exchange, *, sent: Mapping[str, JSON]) -> Iterator[Claim]:
+    """What was sent to create is read back whole: words, nodes, edges and viewport."""
+    yield from as_written(exchange, sent, fact="workflows.get-round-trips")
+
+
+@check("workflows.get-round-trips", needs=(AUTHOR, OWN_WORKFLOW), given=("fields",))
+def copied_fields(exchange: Exchange, *, fields: JSON) -> Iterator[Claim]:
+    """What is made of a workflow as read asks for the same fields: reading it left nothing of them out.
+
+    The exchange is the schema of the copy, ``fields`` those of the original's schema.
+    """
+    yield from same_fields(
+        exchange, fields, fact="workflows.get-round-trips", origin="the schema of the original"
+    )
+
+
+@check("workflows.free-capped-at-one", "workflows.free-cap-status", needs=(FREE_KEY,))
+def second_of_free_account(exchange: Exchange) -> Iterator[Claim]:
+    """A free account that has a workflow may not create another one."""
+    yield from refusal_is(
+        exchange, "workflows.free-capped-at-one", "workflows.free-cap-status", 402, 403, 409
+    )
+
+
+# --- update, move, delete
+
+
+@check("workflows.update-takes-subset", needs=_WRITE_NEEDS)
+def update_accepted(exchange: Exchange) -> Iterator[Claim]:
+    """An update with any subset of the document's fields is accepted."""
+    yield _accepted(exchange, "workflows.update-takes-subset", "accepted: any subset of the fields will do")
+
+
+@check("workflows.update-takes-subset", needs=_WRITE_NEEDS, given=("expected",))
+def updated(exchange: Exchange, *, expected: Mapping[str, JSON]) -> Iterator[Claim]:
+    """After an update, what it named is new and the rest is as before."""
+    if exchange.status == 200:  # where the workflow went is for slug_stays to say
+        yield from as_written(exchange, expected, fact="workflows.update-takes-subset")
+
+
+@check("workflows.slug-never-changes", needs=_WRITE_NEEDS, given=("slug",))
+def slug_stays(exchange: Exchange, *, slug: str) -> Iterator[Claim]:
+    """Whatever an update says, the workflow stays under its slug."""
+    yield status_is(exchange, 200, fact="workflows.slug-never-changes")
+    document = exchange.json_or_none()
+    shown = document.get("slug") if isinstance(document, dict) else None
+    if exchange.status == 200 and isinstance(shown, str):
+        yield Claim(
+            fact="workflows.slug-never-changes",
+            holds=shown == slug,
+            expected=slug,
+            observed=shown,
+            where="/slug",
+        )
+
+
+@check("workflows.move-sets-folder", needs=(FILED_WORKFLOW,))
+def move_accepted(exchange: Exchange) -> Iterator[Claim]:
+    """A move of one's own workflow to a folder that exists, or to the root, is accepted."""
+    yield _accepted(exchange, "workflows.move-sets-folder", "accepted: the folder exists")
+
+
+@check("workflows.move-sets-folder", needs=_WRITE_NEEDS, given=("expected",))
+def moved(exchange: Exchange, *, expected: Mapping[str, JSON]) -> Iterator[Claim]:
+    """After a move, the folder is the one that was named and the rest is as before."""
+    yield from as_written(exchange, expected, fact="workflows.move-sets-folder")
+
+
+@check("workflows.move-sets-folder", needs=_WRITE_NEEDS, given=("slug", "name", "folder_id"))
+def listed_folder(exchange: Exchange, *, slug: str, name: JSON, folder_id: str | None) -> Iterator[Claim]:
+    """After a move, the list names the new folder too, and no other workflow of that name.
+
+    ``name`` is one that nobody else gives.
+    """
+    summaries = exchange.json_or_none()
+    if exchange.status == 200 and isinstance(summaries, list):
+        namesakes = {
+            str(each.get("slug")) for each in summaries if isinstance(each, dict) and each.get("name") == name
+        }
+        yield _none_of(
+            namesakes - {slug},
+            "workflows.move-sets-folder",
+            "the workflow that was moved alone",
+            "besides it",
+        )
+    for summary in summaries if exchange.status == 200 and isinstance(summaries, list) else ():
+        if isinstance(summary, dict) and summary.get("slug") == slug and "folderId" in summary:
+            yield Claim(
+                fact="workflows.move-sets-folder",
+                holds=summary.get("folderId") == folder_id,
+                expected=f"{slug} in {as_json(folder_id)}",
+                observed=as_json(summary.get("folderId")),
+                where="/*/folderId",
+            )
+
+
+@check("workflows.delete-then-404", needs=_WRITE_NEEDS)
+def gone(exchange: Exchange) -> Iterator[Claim]:
+    """Whatever is asked of a deleted workflow, it is a 404."""
+    yield status_is(exchange, 404, fact="workflows.delete-then-404")
+
+
+# --- list
+
+
+@check(
+    "workflows.list-own-and-templates",
+    "workflows.delete-then-404",
+    needs=(READER,),
+    given=("own", "templates", "foreign", "deleted", "creator"),
+    applies=answers_to("listWorkflows"),
+    alone=nothing_more,
+)
+def listed(
+    exchange: Exchange,
+    *,
+    own: Collection[str] = (),
+    templates: Collection[str] = (),
+    foreign: Collection[str] = (),
+    deleted: Collection[str] = (),
+    creator: str | int | None = None,
+) -> Iterator[Claim]:
+    """The list holds what is one's own and other people's templates, nothing else and nothing deleted.
+
+    Where ``creator``, as documents spell the account in ``createdBy``, stands in the list too, it tells whose
+    the rest is.
+    """
+    summaries = exchange.json_or_none()
+    if exchange.status != 200 or not isinstance(summaries, list):
+        return  # that it is an array is for envelopes.json-object to say
+    slugs = [
+        slug for each in summaries if isinstance(each, dict) and isinstance(slug := each.get("slug"), str)
+    ]
+    by_slug = {
+        each["slug"]: each for each in summaries if isinstance(each, dict) and each.get("slug") in slugs
+    }
+    yield _none_of(
+        {slug for slug, times in Counter(slugs).items() if times > 1},
+        "workflows.list-own-and-templates",
+        "each workflow once",
+        "more than once",
+    )
+    for fact, wanted, expected in (
+        ("workflows.list-own-and-templates", own, "every workflow of one's own"),
+        ("workflows.list-own-and-templates", templates, "every template"),
+    ):
+        yield _none_of(set(wanted) - set(by_slug), fact, expected, "left out")
+    yield _none_of(
+        {slug for slug in templates if by_slug.get(slug, {}).get("isTemplate") is False},
+        "workflows.list-own-and-templates",
+        "isTemplate: true on other people's workflows",
+        "not said to be templates",
+    )
+    yield _none_of(
+        set(foreign) & set(by_slug),
+        "workflows.list-own-and-templates",
+        "nobody else's workflow that is no template",
+        "listed",
+    )
+    if creator is not None and any(
+        by_slug[slug].get("createdBy") == creator for slug in set(own) & set(by_slug)
+    ):
+        yield _none_of(
+            {
+                str(slug)
+                for slug, each in by_slug.items()
+                if each.get("isTemplate") is False and each.get("createdBy") != creator
+            },
+            "workflows.list-own-and-templates",
+            "by createdBy, nobody else's workflow that is no template",
+            "listed",
+        )
+    yield _none_of(
+        set(deleted) & set(by_slug), "workflows.delete-then-404", "nothing that was deleted", "listed"
+    )
+
+
+@check("workflows.summary-fields", needs=_WRITE_NEEDS, given=("document",))
+def summarised(exchange: Exchange, *, document: Mapping[str, JSON]) -> Iterator[Claim]:
+    """In the list, a workflow has the name, description, tags and creator that reading it shows.
+
+    How accounts are spelled in the list is open, so that of the creator only its absence is a difference.
+    """
+    summaries = exchange.json_or_none()
+    for summary in summaries if exchange.status == 200 and isinstance(summaries, list) else ():
+        if not isinstance(summary, dict) or summary.get("slug") != document.get("slug"):
+            continue
+        for name in ("name", "description", "tags"):
+            if document.get(name) and name in summary:  # what stands for no description is open
+                yield Claim(
+                    fact="workflows.summary-fields",
+                    holds=first_difference(document[name], summary[name]) is None,
+                    expected=f"{as_json(document[name])}, as reading it shows",
+                    observed=as_json(summary[name]),
+                    where=f"/*/{name}",
+                )
+        if document.get("createdBy") and "createdBy" in summary:
+            yield Claim(
+                fact="workflows.summary-fields",
+                holds=summary["createdBy"] is not None,
+                expected="a creator, as reading it shows",
+                observed="null",
+                where="/*/createdBy",
+            )
+
+
+def _none_of(wrong: Collection[str], fact: str, expected: str, what: str) -> Claim:
+    return Claim(
+        fact=fact, holds=not wrong, expected=expected, observed=f"{what}: {', '.join(sorted(wrong))}"
+    )
+
+
+# --- other people's
+
+
+@check("workflows.foreign-write-is-refused", "workflows.foreign-write-status", needs=_TWO_USERS)
+def foreign_write(exchange: Exchange) -> Iterator[Claim]:
+    """A write to someone else's workflow is refused, be it public or not."""
+    yield from refusal_is(
+        exchange, "workflows.foreign-write-is-refused", "workflows.foreign-write-status", 403, 404
+    )
+
+
+@check(
+    "workflows.foreign-write-is-refused",
+    "workflows.foreign-write-status",
+    needs=(FOREIGN_TEMPLATE,),
+)
+def template_write(exchange: Exchange) -> Iterator[Claim]:
+    """A write to someone else's template is refused, although it can be read."""
+    yield from refusal_is(
+        exchange, "workflows.foreign-write-is-refused", "workflows.foreign-write-status", 403, 404
+    )
+
+
+@check("workflows.foreign-write-is-refused", needs=_TWO_USERS, given=("before",))
+def untouched(exchange: Exchange, *, before: Mapping[str, JSON]) -> Iterator[Claim]:
+    """A write to someone else's workflow changes nothing."""
+    yield from as_written(exchange, before, fact="workflows.foreign-write-is-refused")
+
+
+@check("workflows.admin-does-not-own", "workflows.foreign-write-status", needs=(AUTHOR, ADMIN_KEY))
+def admin_write(exchange: Exchange) -> Iterator[Claim]:
+    """An administrator's write to someone else's workflow is refused."""
+    yield from refusal_is(
+        exchange, "workflows.admin-does-not-own", "workflows.foreign-write-status", 403, 404
+    )
+
+
+@check("workflows.admin-does-not-own", needs=(AUTHOR, ADMIN_KEY), given=("before",))
+def untouched_by_admin(exchange: Exchange, *, before: Mapping[str, JSON]) -> Iterator[Claim]:
+    """An administrator's write to someone else's workflow changes nothing."""
+    yield from as_written(exchange, before, fact="workflows.admin-does-not-own")
+
+
+# --- schema
+
+
+@check("schema.public-only-when-public", needs=_WRITE_NEEDS, given=("is_public",))
+def public_schema_follows(exchange: Exchange, *, is_public: bool) -> Iterator[Claim]:
+    """The public schema comes and goes with publicPlayground."""
+    yield status_is(exchange, 200 if is_public else 404, fact="schema.public-only-when-public")
+
+
+@check("schema.shape", needs=_WRITE_NEEDS, given=("expected",))
+def schema_describes(exchange: Exchange, *, expected: Mapping[str, JSON]) -> Iterator[Claim]:
+    """A schema carries the name and description of its workflow."""
+    words = {name: expected[name] for name in ("name", "description") if name in expected}
+    if exchange.status == 200 and isinstance(exchange.json_or_none(), dict):
+        yield from as_written(exchange, words, fact="schema.shape")
+
+
+# --- how documents are compared
+
+
+def _accepted(exchange: Exchange, fact: str, expected: str) -> Claim:
+    return Claim(fact=fact, holds=exchange.is_success, expected=expected, observed=answer(exchange))
+
+
+def as_written(exchange: Exchange, expected: Mapping[str, JSON], *, fact: str) -> Iterator[Claim]:
+    """Claim, member by member, that a document holds what was written, or read before.
+
+    Only members that are documented are looked at.
+    """
+    yield status_is(exchange, 200, fact=fact)
+    document = exchange.json_or_none()
+    if exchange.status != 200 or not isinstance(document, dict):
+        return
+    documented = documented_body(exchange).members
+    for name, value in expected.items():
+        if documented and name not in documented:
+            continue
+        place = documented.get(name, FREE)
+        difference = first_difference(value, document.get(name), f"/{name}", documented=place)
+        where, wanted, found = difference or (f"/{name}", value, value)
+        yield Claim(
+            fact=fact,
+            holds=difference is None,
+            expected=as_json(wanted),
+            observed=as_json(found),
+            where=where,
+        )

@@ -1,0 +1,185 @@
+"""What a check is: a pure function from an exchange to claims about facts."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Concatenate, Generic, ParamSpec, cast
+
+from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.judging.context import Case
+from knouds_harness.targets.needs.need import Need
+
+P = ParamSpec("P")
+
+_CHECKS = "knouds_harness.judging.checks."  # what follows is the family
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """Whether one fact held in one exchange.
+
+    Attributes:
+        fact: Id of the fact in the document.
+        holds: True where the exchange kept the fact.
+        expected: What the fact asks for, in words.
+        observed: What came instead, in words.
+        where: JSON pointer into the response body, ``header NAME``, or empty for the whole response.
+    """
+
+    fact: str
+    holds: bool
+    expected: str
+    observed: str
+    where: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check(Generic[P]):
+    """A named judgement. A check that does not apply to an exchange makes no claim.
+
+    Attributes:
+        id: ``family.name``, as it stands in findings and waivers.
+        facts: Every fact that the check may make a claim about.
+        given: What ``judge`` is called with besides the exchange, by name.
+        needs: What the target's profile must offer; otherwise the facts count as untested.
+        applies: Whether an exchange is what the check is about, as far as the exchange and its context tell;
+            None where only the sender knows.
+        alone: What stands for what is ``given`` where one answer is all that is known. It can break the
+            promise then, and not show that it is kept; None where nothing can be said.
+        judge: Takes an exchange (and what the check must know besides) and yields claims.
+    """
+
+    id: str
+    facts: tuple[str, ...]
+    given: tuple[str, ...] = ()
+    needs: tuple[Need[object], ...] = ()
+    applies: Callable[[Case], object] | None = field(default=None, repr=False)
+    alone: Callable[[Case], Mapping[str, object]] | None = field(default=None, repr=False)
+    judge: Callable[Concatenate[Exchange, P], Iterator[Claim]] = field(repr=False)
+
+    @property
+    def family(self) -> str:
+        """The first part of the id."""
+        return self.id.partition(".")[0]
+
+    @property
+    def sentence(self) -> str:
+        """The promise in one line, for reports."""
+        return (inspect.getdoc(self.judge) or "").partition("\n")[0]
+
+    def applies_to(self, case: Case) -> bool:
+        """Whether an exchange is what the check is about."""
+        if self.id in case.context.applying:
+            return True
+        return self.applies is not None and bool(self.applies(case))
+
+    def lacks_knowledge(self, case: Case) -> bool:
+        """Whether it has to know more to say that a promise is kept."""
+        return any(case.known.get(name) is None for name in self.given)
+
+    def claims_of(self, case: Case) -> Iterator[Claim]:
+        """What it claims of an exchange to which it applies; nothing where it has to know more."""
+        judge = cast("Callable[..., Iterator[Claim]]", self.judge)
+        known = {name: case.known[name] for name in self.given if case.known.get(name) is not None}
+        is_asked_for = self.id in case.context.applying
+        if not self.lacks_knowledge(case) and (self.alone is None or self.given or is_asked_for):
+            return judge(case.exchange, **known)
+        if self.alone is None or is_asked_for:
+            return iter(())
+        claims = judge(case.exchange, **{**known, **self.alone(case)})
+        return (claim for claim in claims if not claim.holds)
+
+
+def is_answer(case: Case) -> bool:
+    """Whether it is an answer, or what came in place of one; and no delivery."""
+    return not case.context.is_delivery
+
+
+def answers_to(operation_id: str) -> Callable[[Case], bool]:
+    """Whether it is an answer of this operation, and not one of the rate limit."""
+    return lambda case: case.operation_id == operation_id and case.is_answered
+
+
+def is_submit(case: Case) -> bool:
+    """Whether an asynchronous run was accepted."""
+    return case.is_run and case.is_async and "executionId" in case.shown
+
+
+def nothing_more(_: Case) -> Mapping[str, object]:
+    """For a check of the exchange alone: unless the sender knows that it applies, it only shows breaches."""
+    return {}
+
+
+def check(
+    *facts: str,
+    given: tuple[str, ...] = (),
+    needs: tuple[Need[object], ...] = (),
+    applies: Callable[[Case], object] | None = None,
+    alone: Callable[[Case], Mapping[str, object]] | None = None,
+) -> Callable[[Callable[Concatenate[Exchange, P], Iterator[Claim]]], Check[P]]:
+    """Make a check of a judging function; its id is the module's name, or its folder's, and its own."""
+
+    def decorate(judge: Callable[Concatenate[Exchange, P], Iterator[Claim]]) -> Check[P]:
+        family = judge.__module__.removeprefix(_CHECKS).partition(".")[0]
+        name = judge.__name__.replace("_", "-")
+        return Check(
+            id=f"{family}.{name}",
+            facts=facts,
+            given=given,
+            needs=needs,
+            applies=applies,
+            alone=alone,
+            judge=judge,
+        )
+
+    return decorate
+
+
+def status_is(exchange: Exchange, *statuses: int, fact: str) -> Claim:
+    """Claim that the answer has one of the statuses."""
+    return Claim(
+        fact=fact,
+        holds=exchange.status in statuses,
+        expected=" or ".join(str(status) for status in statuses),
+        observed=answer(exchange),
+    )
+
+
+def refusal_is(exchange: Exchange, fact: str, status_fact: str | None, *statuses: int) -> Iterator[Claim]:
+    """Claim a refusal with one of the statuses.
+
+    ``status_fact`` is the (assumed) fact about the exact status, where ``fact`` promises a refusal only.
+    """
+    if status_fact is None:
+        yield status_is(exchange, *statuses, fact=fact)
+        return
+    is_refused = exchange.status is not None and 400 <= exchange.status < 500
+    yield Claim(fact=fact, holds=is_refused, expected="a refusal", observed=answer(exchange))
+    if is_refused:
+        yield status_is(exchange, *statuses, fact=status_fact)
+
+
+def code_is(exchange: Exchange, *codes: str, fact: str) -> Claim:
+    """Claim that the answer's ``code`` is one of the codes."""
+    return Claim(
+        fact=fact,
+        holds=exchange.code in codes,
+        expected=" or ".join(codes),
+        observed=answer(exchange),
+        where="/code",
+    )
+
+
+def explain(check: Check[...], claim: Claim) -> str:
+    """What a claim that does not hold says, in one line."""
+    place = f" at {claim.where}" if claim.where else ""
+    return f"{claim.fact}{place} (expected {claim.expected}, observed {claim.observed}; {check.id})"
+
+
+def answer(exchange: Exchange) -> str:
+    """The outcome of an exchange in words: status and code, or the transport's failure."""
+    if exchange.status is None:
+        return exchange.failure or "no answer"
+    return f"{exchange.status} {exchange.code}" if exchange.code else str(exchange.status)

@@ -1,0 +1,286 @@
+"""Drift: what a server answers beyond the document, gathered from every exchange; it never fails a run."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from knouds_harness.contract.document import Document
+from knouds_harness.contract.known_places import FREE, KnownPlaces
+from knouds_harness.contract.operations import Action
+from knouds_harness.contract.sources import Fact
+from knouds_harness.exchange.evidence import Exchange, Pairs, parsed_json
+from knouds_harness.exchange.reproduction.curl import ShellNames, curl
+from knouds_harness.judging.observed_schema import MOST_OF_A_PLACE, ObservedMember, SeenMember, look, note
+from knouds_harness.judging.sent_values import SentValues
+from knouds_harness.runs.findings import Finding, fingerprint
+from knouds_harness.runs.surface import Answers, Place, Surface
+from knouds_harness.runs.verdicts import Verdict
+
+FACT: Final = "ground.additive-change-is-legal"
+
+# Headers that say how an answer travels, is kept or is shown by a browser, and nothing of the API.
+TRANSPORT_HEADERS: Final = frozenset(
+    {
+        # HTTP itself: RFC 9110 and 9112
+        *("accept", "accept-encoding", "accept-ranges", "allow", "connection", "content-encoding"),
+        *("content-language", "content-length", "content-type", "date", "host", "keep-alive", "server"),
+        *("trailer", "transfer-encoding", "upgrade", "user-agent", "vary", "via", "www-authenticate"),
+        # caches
+        *("age", "cache-control", "etag", "expires", "last-modified", "pragma"),
+        # what browsers are asked to do
+        *("alt-svc", "content-security-policy", "permissions-policy", "referrer-policy"),
+        *("strict-transport-security", "x-content-type-options", "x-dns-prefetch-control"),
+        *("x-download-options", "x-frame-options", "x-xss-protection", "origin-agent-cluster"),
+        # what stands between
+        *("nel", "report-to", "reporting-endpoints", "server-timing", "traceparent", "tracestate"),
+        *("x-cache", "x-forwarded-for", "x-forwarded-proto", "x-powered-by", "x-served-by", "x-timer"),
+    }
+)
+_TRANSPORT_PREFIXES: Final = (
+    *("access-control-", "cross-origin-", "cf-", "fly-", "x-amz-cf-", "x-vercel-", "x-matched-path"),
+)
+_SHOWS_WHAT_WAS_SENT: Final = "Workflows"
+_BREAKING: Final = frozenset({Verdict.BREACH, Verdict.CONFLICT})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Novelty:
+    """Something that the document does not know, on one operation.
+
+    Attributes:
+        kind: ``member``, ``header``, ``code``, ``status`` or ``value``.
+        operation: The operationId; None for webhook deliveries.
+        where: A JSON pointer, ``header NAME``, or empty for a status; of a delivery after the word delivery.
+        value: The code, status or value that is new; empty for members and headers.
+        says: What was seen.
+        seen: How often, and first where.
+    """
+
+    kind: str
+    operation: str | None
+    where: str
+    value: str = ""
+    says: str
+    seen: SeenMember
+
+
+@dataclass(kw_only=True)
+class _Answers:
+    """What was seen of all answers of one operation with one status, or of all deliveries of one event."""
+
+    operation: str | None
+    is_documented: bool
+    body: ObservedMember
+    codes: dict[str, SeenMember] = field(default_factory=dict)
+    headers: dict[str, ObservedMember] = field(default_factory=dict)
+    count: int = 0
+
+    def answers(self) -> Answers:
+        places = list(self.body.all()) if self.body.count else []
+        return Answers(
+            codes=tuple(sorted(self.codes)),
+            headers={
+                name: Place(is_always=seen.count == self.count, is_drift=seen.is_drift)
+                for name, seen in sorted(self.headers.items())
+            },
+            members={
+                each.pointer: Place(
+                    types=tuple(sorted(each.types)), is_always=is_always, is_drift=each.is_drift
+                )
+                for each, is_always in sorted(places, key=lambda place: place[0].pointer)
+            },
+            values={
+                each.pointer: tuple(sorted(each.values))
+                for each, _ in sorted(places, key=lambda place: place[0].pointer)
+                if each.values
+            },
+        )
+
+
+class Gatherer:
+    """Gathers what exchanges show, one by one; sends, writes and decides nothing."""
+
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self._known = KnownPlaces(document)
+        self._answers: dict[tuple[str, int], _Answers] = {}
+        self._deliveries: dict[str, _Answers] = {}
+        self._sent_values = SentValues()
+
+    def add(self, exchange: Exchange) -> None:
+        """Gather from the answer to a request of ours; nothing where no operation was meant."""
+        operation = self._document.operation_by_id.get(exchange.request.operation_id or "")
+        status = exchange.status
+        if operation is None or status is None:
+            return
+        if exchange.request.action is Action.WRITE and exchange.request.body:
+            self._sent_values.remember(exchange.request.body)
+        found = self._answers.get((operation.id, status))
+        if found is None:
+            found = self._answers[operation.id, status] = _Answers(
+                operation=operation.id,
+                is_documented=status in operation.responses,
+                body=ObservedMember(known=self._known.body(operation, status), first=exchange),
+            )
+        sent = self._sent_values if operation.tag == _SHOWS_WHAT_WAS_SENT else None
+        found.count += 1
+        self._add_headers(found, exchange.headers, exchange)
+        if exchange.body and (body := exchange.json_or_none()) is not None:
+            look(found.body, body, exchange, sent=sent)
+        if status >= 400 and exchange.code is not None:
+            note(found.codes, exchange.code, exchange)
+
+    def add_delivery(self, exchange: Exchange) -> None:
+        """Gather from a webhook delivery: the request is the server's, the answer ours."""
+        payload = parsed_json(exchange.request.body or b"")[0]
+        event = payload.get("event") if isinstance(payload, dict) else None
+        if not isinstance(event, str):
+            return
+        found = self._deliveries.get(event)
+        if found is None:
+            if len(self._deliveries) >= MOST_OF_A_PLACE:
+                return
+            body = ObservedMember(known=self._known.delivery, first=exchange)
+            found = self._deliveries[event] = _Answers(operation=None, is_documented=True, body=body)
+        found.count += 1
+        self._add_headers(found, exchange.request.headers, exchange)
+        look(found.body, payload, exchange, sent=None)
+
+    def surface(self) -> Surface:
+        """What was seen until now."""
+        operations: dict[str, dict[str, Answers]] = defaultdict(dict)
+        for (operation, status), found in sorted(self._answers.items()):
+            operations[operation][str(status)] = found.answers()
+        return Surface(
+            operations=operations,
+            webhooks={event: found.answers() for event, found in sorted(self._deliveries.items())},
+        )
+
+    def novelties(self, findings: Collection[Finding] = ()) -> list[Novelty]:
+        """What of it the document does not know, once for each operation and place.
+
+        Args:
+            findings: Of the run: a status or code that breaks a promise there is no novelty.
+        """
+        broken = {(each.operation, each.status) for each in findings if each.verdict in _BREAKING}
+        with_code = {
+            (each.operation, each.status, each.code) for each in findings if each.verdict in _BREAKING
+        }
+        found: dict[tuple[str, str | None, str, str], Novelty] = {}
+        for (operation, status), answers in self._answers.items():
+            for new in self._new_in(answers, status):
+                if new.kind == "status" and (operation, status) in broken:
+                    continue
+                if new.kind == "code" and (operation, status, new.value) in with_code:
+                    continue
+                _join(found, new)
+        for answers in self._deliveries.values():
+            for new in self._new_in(answers, None):
+                _join(found, replace(new, where=f"delivery {new.where}"))
+        return list(found.values())
+
+    def _add_headers(self, found: _Answers, headers: Pairs, exchange: Exchange) -> None:
+        for name in dict.fromkeys([name.lower() for name, _ in headers]):
+            if name in TRANSPORT_HEADERS or name.startswith(_TRANSPORT_PREFIXES):
+                continue
+            seen = found.headers.get(name)
+            if seen is None:
+                if len(found.headers) >= MOST_OF_A_PLACE:
+                    continue
+                is_drift = name not in self._known.headers
+                seen = found.headers[name] = ObservedMember(known=FREE, first=exchange, is_drift=is_drift)
+            seen.count += 1
+
+    def _new_in(self, found: _Answers, status: int | None) -> Iterator[Novelty]:
+        operation = found.operation
+        if not found.is_documented and status is not None and 400 <= status < 500:
+            seen = SeenMember(first=found.body.first, count=found.count)
+            yield Novelty(
+                kind="status",
+                operation=operation,
+                where="",
+                value=str(status),
+                says=f"status {status}",
+                seen=seen,
+            )
+        for code, seen in found.codes.items():
+            if code not in self._known.codes:
+                yield Novelty(
+                    kind="code",
+                    operation=operation,
+                    where="/code",
+                    value=code,
+                    says=f"the code {code}",
+                    seen=seen,
+                )
+        for name, header in found.headers.items():
+            if header.is_drift:
+                seen = SeenMember(first=header.first, count=header.count)
+                yield Novelty(
+                    kind="header", operation=operation, where=f"header {name}", says="a header", seen=seen
+                )
+        for place, _ in found.body.all():
+            if place.is_drift:
+                seen = SeenMember(first=place.first, count=place.count)
+                says = f"a member ({' or '.join(sorted(place.types))})"
+                yield Novelty(kind="member", operation=operation, where=place.pointer, says=says, seen=seen)
+            for value, seen in place.values.items():
+                if value not in (place.known.listed or ()):
+                    says = f"the value {value}"
+                    yield Novelty(
+                        kind="value",
+                        operation=operation,
+                        where=place.pointer,
+                        value=value,
+                        says=says,
+                        seen=seen,
+                    )
+
+
+def _join(found: dict[tuple[str, str | None, str, str], Novelty], new: Novelty) -> None:
+    key = (new.kind, new.operation, new.where, new.value)
+    known = found.get(key)
+    if known is None:
+        found[key] = new
+        return
+    first = min(known.seen.first, new.seen.first, key=lambda exchange: exchange.started_at)
+    found[key] = replace(known, seen=SeenMember(first=first, count=known.seen.count + new.seen.count))
+
+
+def drift_finding(novelty: Novelty, fact: Fact, names: ShellNames | None = None) -> Finding:
+    """A novelty as the run record keeps it.
+
+    Args:
+        novelty: What is new.
+        fact: That makes it legal.
+        names: What a shell calls the target and its keys.
+    """
+    first = novelty.seen.first
+    check = f"drift.{novelty.kind}"
+    return Finding(
+        check=check,
+        family="drift",
+        fact=fact.id,
+        operation=novelty.operation,
+        persona=first.request.persona,
+        verdict=Verdict.ADDITIVE,
+        source=fact.source,
+        expected="nothing that the document does not name",
+        observed=novelty.says,
+        where=novelty.where,
+        status=first.status,
+        code=first.code,
+        exchange_id=first.id,
+        curl=curl(first, names),
+        fingerprint=fingerprint(
+            check=check,
+            fact=fact.id,
+            operation=novelty.operation,
+            where=novelty.where,
+            code=novelty.value or None,
+        ),
+        count=novelty.seen.count,
+    )

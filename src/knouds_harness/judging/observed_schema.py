@@ -1,0 +1,148 @@
+"""What was seen at each place of an answer, beside what the document says of that place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from knouds_harness.contract.known_places import FREE, KnownPlace, named_form
+from knouds_harness.contract.nodes import escape
+from knouds_harness.exchange.evidence import JSON, Exchange
+from knouds_harness.judging.sent_values import SentValues
+
+_TYPE_BY_CLASS: Final = {
+    dict: "object",
+    list: "array",
+    str: "string",
+    int: "number",
+    float: "number",
+    bool: "boolean",
+    type(None): "null",
+}
+MOST_OF_A_PLACE: Final = 100
+"""A server that makes up names cannot fill the record."""
+
+_LONGEST_NAME: Final = 80
+
+
+@dataclass(kw_only=True, slots=True)
+class SeenMember:
+    """How often something new was seen, and the exchange that showed it first."""
+
+    first: Exchange
+    count: int = 0
+
+
+@dataclass(kw_only=True, slots=True)
+class ObservedMember:
+    """What was seen at one place: a body, a member, any item of an array, or a header.
+
+    Attributes:
+        known: What the document says of it.
+        pointer: To it; any item is written ``*``.
+        first: The exchange that showed it first.
+        is_drift: The document does not name it.
+        count: How often it was seen.
+        objects: How often it was an object, so that a member could have been there.
+        types: JSON types.
+        members: By name.
+        items: Any item.
+        values: Of an open set, by value.
+    """
+
+    known: KnownPlace
+    pointer: str = ""
+    first: Exchange
+    is_drift: bool = False
+    count: int = 0
+    objects: int = 0
+    types: set[str] = field(default_factory=set)
+    members: dict[str, ObservedMember] = field(default_factory=dict)
+    items: ObservedMember | None = None
+    values: dict[str, SeenMember] = field(default_factory=dict)
+
+    def all(self, *, is_always: bool = True) -> Iterator[tuple[ObservedMember, bool]]:
+        """It and everything below, each with whether it was there each time that it could have been."""
+        yield self, is_always
+        for member in self.members.values():
+            yield from member.all(is_always=member.count == self.objects)
+        if self.items is not None:
+            yield from self.items.all()
+
+
+def look(
+    place: ObservedMember,
+    value: JSON,
+    exchange: Exchange,
+    *,
+    sent: SentValues | None,
+) -> None:
+    """Add what one body shows; called for each member of each answer, so it does little.
+
+    Args:
+        place: What was seen there so far.
+        value: What stands there.
+        exchange: That shows it.
+        sent: What may come back of what the suite itself has sent; None where nothing does.
+    """
+    place.count += 1
+    kind = _TYPE_BY_CLASS[type(value)]
+    place.types.add(kind)
+    known = place.known
+    if kind == "object":
+        place.objects += 1
+        if not known.members and place.pointer:
+            return  # a map of somebody's own, or something new: its members are nobody's business
+        members = place.members
+        for name, each in value.items():
+            member = members.get(name) or _met(place, name, exchange, sent)
+            if member is not None:
+                look(member, each, exchange, sent=sent)
+    elif kind == "array":
+        if known.items is not None and value:
+            if place.items is None:
+                place.items = ObservedMember(known=known.items, pointer=f"{place.pointer}/*", first=exchange)
+            for each in value:
+                look(place.items, each, exchange, sent=sent)
+    elif kind == "string" and known.listed is not None:
+        _note_value(place, value, exchange, sent)
+
+
+def _met(
+    place: ObservedMember, name: str, exchange: Exchange, sent: SentValues | None
+) -> ObservedMember | None:
+    """A member that was not seen before; None for one that is left out."""
+    pointer = f"{place.pointer}/{escape(name)}"
+    known = place.known.members.get(name)
+    if known is None:
+        is_left_out = place.known.is_free and place.pointer
+        if is_left_out or len(name) > _LONGEST_NAME or len(place.members) >= MOST_OF_A_PLACE:
+            return None
+        if sent is not None and sent.is_our_member(pointer):
+            return None
+    member = ObservedMember(
+        known=known or FREE,
+        pointer=pointer,
+        first=exchange,
+        is_drift=known is None and not place.known.is_free,
+    )
+    place.members[name] = member
+    return member
+
+
+def _note_value(place: ObservedMember, value: str, exchange: Exchange, sent: SentValues | None) -> None:
+    name = named_form(value)
+    is_listed = name in (place.known.listed or ())
+    if name in place.values or is_listed or sent is None or not sent.is_our_text(value):
+        note(place.values, name, exchange)
+
+
+def note(seen_by_name: dict[str, SeenMember], name: str, exchange: Exchange) -> None:
+    """Count a value or a code; one that is too long, or one too many, is left out."""
+    seen = seen_by_name.get(name)
+    if seen is None:
+        if len(name) > _LONGEST_NAME or len(seen_by_name) >= MOST_OF_A_PLACE:
+            return
+        seen = seen_by_name[name] = SeenMember(first=exchange)
+    seen.count += 1

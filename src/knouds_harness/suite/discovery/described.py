@@ -1,0 +1,213 @@
+"""What single answers tell of accounts, keys, workflows and models, for a profile made from them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeGuard
+
+from knouds_harness.contract.tiers import TIERS
+from knouds_harness.exchange.evidence import JSON, Exchange
+from knouds_harness.judging.claim import answer
+from knouds_harness.targets.personas import Role
+from knouds_harness.targets.profile_writer import FoundWorkflow
+from knouds_harness.targets.resources import Workflow
+
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_COUNTING = re.compile(r"count|num|quantity|amount|batch|image|variation", re.IGNORECASE)
+_NAMING_MEMBERS = ("internalName", "id", "modelId", "name", "slug")
+# refusals of what a request asks for: whoever gets one was let in
+_OF_WHAT_WAS_ASKED = (400, 402, 404, 409, 410, 415, 422)
+_LONGEST_INPUTS = 400  # characters: beyond, a profile is hard to read, and a field left out has its default
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundAccount:
+    """Whose key it is.
+
+    Source: docs, whoami.
+    """
+
+    id: str
+    tier: str
+    role: Role
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holding:
+    """Whether a key holds a capability, as one answer shows.
+
+    Attributes:
+        is_held: None where the answer does not tell.
+        why: The answer in words.
+    """
+
+    is_held: bool | None
+    why: str
+
+
+def account_in(whoami: Exchange) -> FoundAccount | None:
+    """The account that whoami describes; None where it describes none."""
+    body = whoami.json_or_none()
+    user = body.get("user") if isinstance(body, dict) else None
+    if whoami.status != 200 or not isinstance(user, dict):
+        return None
+    identity, tier = user.get("id"), user.get("tier")
+    if not isinstance(identity, str | int) or not isinstance(tier, str) or not identity or not tier:
+        return None
+    return FoundAccount(id=str(identity), tier=tier, role="admin" if user.get("role") == "admin" else "user")
+
+
+def is_legacy(whoami: Exchange) -> bool:
+    """Whether the refusal proves that the key is of a retired kind (docs, authentication)."""
+    return whoami.status == 401 and whoami.code == "LEGACY_KEY_RETIRED"
+
+
+def holding_in(exchange: Exchange) -> Holding:
+    """Whether a key was let in, judging by the answer to a request that had no effect.
+
+    A server that looks for the resource before it looks at the key hides a denial behind its 404; who asks
+    has to find out from other answers whether it does.
+    """
+    status, why = exchange.status, f"the server answered {answer(exchange)}"
+    if status == 403:
+        return Holding(is_held=False if exchange.code == "CAPABILITY_DENIED" else None, why=why)
+    is_judged = status is not None and (status < 300 or status in _OF_WHAT_WAS_ASKED)
+    return Holding(is_held=True if is_judged else None, why=why)
+
+
+def summaries_in(listed: Exchange) -> list[dict[str, JSON]]:
+    """The workflows of a list that can be addressed and are not archived; also of a list within an object."""
+    body = listed.json_or_none() if listed.status == 200 else None
+    return [
+        each
+        for each in _list_in(body)
+        if isinstance(each, dict) and _is_name(each.get("slug")) and each.get("archived") is not True
+    ]
+
+
+def most_telling(summaries: Iterable[dict[str, JSON]], most: int) -> list[dict[str, JSON]]:
+    """So many of them, of as many kinds as there are; the cheapest that cost something first."""
+
+    def cost(summary: dict[str, JSON]) -> float:
+        estimate = _amount(summary.get("estimatedCreditCost"))
+        return math.inf if estimate is None else estimate
+
+    seen: Counter[tuple[bool, bool, bool]] = Counter()
+    ranks: list[tuple[int, dict[str, JSON]]] = []
+    for summary in sorted(summaries, key=cost):
+        kind = (
+            summary.get("isTemplate") is True,
+            summary.get("estimatedCreditCost") is None,
+            summary.get("folderId") is not None,
+        )
+        ranks.append((seen[kind], summary))
+        seen[kind] += 1
+    return sorted(
+        (summary for _, summary in sorted(ranks, key=lambda ranked: ranked[0])[:most]),
+        key=lambda summary: (summary.get("isTemplate") is True, cost(summary)),
+    )
+
+
+def workflow_in(
+    summary: Mapping[str, JSON], schema: Exchange, document: Exchange, *, owner: str
+) -> FoundWorkflow:
+    """What a list, the schema and the document say of one workflow; what they do not say keeps its default.
+
+    Source: docs, workflow schema and workflow CRUD.
+    """
+    told, whole = _members(schema), _members(document)
+    listed_fields, values = told.get("fields"), told.get("values")
+    named = {
+        each["name"]: each
+        for each in (listed_fields if isinstance(listed_fields, list) else ())
+        if isinstance(each, dict) and isinstance(each.get("name"), str)
+    }
+    inputs = {
+        name: value
+        for name, value in (values if isinstance(values, dict) else {}).items()
+        if name in named and _is_plain(value)
+    }
+    costs = [each["estimatedCreditCost"] for each in (told, summary) if "estimatedCreditCost" in each]
+    return FoundWorkflow(
+        workflow=Workflow(
+            slug=str(summary["slug"]),
+            owner=owner,
+            public=whole.get("publicPlayground") is True,
+            template=summary.get("isTemplate") is True,
+            inputs=inputs if len(repr(inputs)) <= _LONGEST_INPUTS else {},
+            has_generator=not costs or costs[0] is not None,
+            has_request_input=listed_fields != [],
+            in_folder=(whole or summary).get("folderId") is not None,
+        ),
+        estimate_credits=_amount(costs[0]) if costs else None,
+        count_field=next((name for name, each in named.items() if _may_count(each)), None),
+    )
+
+
+def _may_count(field: Mapping[str, JSON]) -> bool:
+    is_number = field.get("type") in ("number", "slider")
+    return is_number and _COUNTING.search(f"{field.get('name')} {field.get('label')}") is not None
+
+
+def model_names(value: JSON) -> set[str]:
+    """Internal names in an answer of whatever shape: a list of them or of objects, or an object with one."""
+    models = value.get("models") if isinstance(value, dict) else None
+    if isinstance(models, dict):
+        models = list(models)
+    items = models if isinstance(models, list) else _list_in(value)
+    return {name for item in items if _is_name(name := _name_in(item))}
+
+
+def priced_models(pricing: JSON) -> set[str]:
+    """The models in public pricing: what a member named after them lists, as others may list tiers."""
+    members = pricing.items() if isinstance(pricing, dict) else ()
+    lists = [value for name, value in members if "model" in name.casefold()]
+    return set().union(*(model_names({"models": each}) for each in lists)) - TIERS
+
+
+def _name_in(item: JSON) -> JSON:
+    if isinstance(item, dict):
+        return next((item[member] for member in _NAMING_MEMBERS if _is_name(item.get(member))), None)
+    return item
+
+
+def most_credits_by_model(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """The most that usage shows for one direct run, by model (docs, usage: ``api-slim``)."""
+    most: dict[str, float] = {}
+    for row in rows:
+        model_ids, credits_cost = row.get("modelIds"), _amount(row.get("creditsCost"))
+        if row.get("workflowSlug") is None and isinstance(model_ids, list) and len(model_ids) == 1:
+            name = model_ids[0]
+            if _is_name(name) and credits_cost:
+                most[name] = max(most.get(name, 0.0), credits_cost)
+    return most
+
+
+def _members(exchange: Exchange) -> dict[str, JSON]:
+    body = exchange.json_or_none()
+    return body if exchange.status == 200 and isinstance(body, dict) else {}
+
+
+def _list_in(body: JSON) -> list[JSON]:
+    if isinstance(body, dict):
+        return next((value for value in body.values() if isinstance(value, list)), [])
+    return body if isinstance(body, list) else []
+
+
+def _is_name(value: JSON) -> TypeGuard[str]:
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None
+
+
+def _is_plain(value: JSON) -> bool:
+    return isinstance(value, str | bool | int | float) or (
+        isinstance(value, list) and all(isinstance(each, str | bool | int | float) for each in value)
+    )
+
+
+def _amount(value: JSON) -> float | None:
+    is_amount = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+    return float(value) if is_amount else None

@@ -1,0 +1,266 @@
+"""Finds out what a target has for its keys: by reads, and by requests that could have no effect.
+
+docs/decisions/finding-out-without-effect.md says which those are, and what is not sent.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from knouds_harness.contract.document import Document
+from knouds_harness.contract.operations import Action, Operation
+from knouds_harness.contract.tiers import WITHOUT_MODELS
+from knouds_harness.errors import TargetUnreachable
+from knouds_harness.exchange.client import Client
+from knouds_harness.exchange.evidence import JSON, Exchange
+from knouds_harness.judging.claim import answer
+from knouds_harness.suite.discovery.described import (
+    FoundAccount,
+    Holding,
+    account_in,
+    holding_in,
+    is_legacy,
+    model_names,
+    most_credits_by_model,
+    most_telling,
+    priced_models,
+    summaries_in,
+    workflow_in,
+)
+from knouds_harness.suite.support.call import Call
+from knouds_harness.suite.support.charges import rows_of
+from knouds_harness.suite.support.subjects import effectless_call
+from knouds_harness.targets.profile_writer import Found, FoundKey, FoundWorkflow, RefusedKey
+
+MOST_WORKFLOWS = 20
+"""Of one account; more make a profile no better."""
+MOST_BOUND_FORMS = 20
+"""Of one key and kind: a tier admits a hundred run requests a minute, and refused ones may count."""
+
+# One for each capability that a request can show: it reads, or names a resource that does not exist.
+ASKED = ("listWorkflows", "moveWorkflow", "runWorkflow", "runModel", "getExecution", "cancelExecution")
+_UNREADABLE = b"no JSON"
+_NEVER_SHOWN = {"webhook:receive": "no request shows whether a key holds it"}
+_OTHERS = "others"
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+
+
+class Discovery:
+    """Asks one target about keys; the limits of its profile need allow nothing but reading."""
+
+    def __init__(self, client: Client, document: Document, *, variables: Mapping[str, str]) -> None:
+        """Send nothing yet.
+
+        Args:
+            client: Sends as the personas of its target.
+            document: What is promised.
+            variables: By persona, the environment variable that holds its key.
+        """
+        self._client = client
+        self._document = document
+        self._variables = variables
+        self._remarks: list[str] = []
+
+    def find_all(self) -> Found:
+        """Find out everything.
+
+        Raises:
+            TargetUnreachable: The target does not say of a key whose it is, nor refuses it.
+        """
+        accounts, legacy, refused = self._accounts()
+        users = _users(accounts)
+        user_by_id = {account.id: users[name] for name, account in accounts.items()}
+        holdings = dict(zip(accounts, self._together(self._holdings, accounts), strict=True))
+        self._note_unproven(holdings.values())
+        workflows: dict[str, FoundWorkflow] = {}
+        models = dict.fromkeys(priced_models(self._read("getPublicPricing").json_or_none()), 0.0)
+        for user, names in _names_by_user(users).items():
+            reader = next((name for name in names if holdings[name]["workflow:read"].is_held), None)
+            for found in self._workflows(reader, user, user_by_id) if reader else ():
+                if found.workflow.owner == user or found.workflow.slug not in workflows:
+                    workflows[found.workflow.slug] = found
+            for model, credits_cost in self._used_models(names[0]).items():
+                models[model] = max(models.get(model, 0.0), credits_cost)
+        keys = tuple(
+            self._key(name, account, users[name], holdings[name], (workflows, models))
+            for name, account in accounts.items()
+        )
+        return Found(
+            base_url=self._client.target.base_url,
+            keys=keys + legacy,
+            refused=refused,
+            workflows=tuple(workflows.values()),
+            models=models,
+            remarks=tuple(sorted(set(self._remarks))),
+        )
+
+    def _accounts(self) -> tuple[dict[str, FoundAccount], tuple[FoundKey, ...], tuple[RefusedKey, ...]]:
+        """Whose the accepted keys are, which ones are proven to be legacy, which are refused otherwise."""
+        answers = self._together(lambda name: self._read("getWhoami", name), self._variables)
+        accounts: dict[str, FoundAccount] = {}
+        account_by_id: dict[str, FoundAccount] = {}
+        legacy, refused = [], []
+        for (name, variable), whoami in zip(self._variables.items(), answers, strict=True):
+            account = account_in(whoami)
+            if account is not None:
+                accounts[name] = account_by_id.setdefault(account.id, account)
+            elif is_legacy(whoami):  # nobody says whose it is: the words for that are our own
+                legacy.append(
+                    FoundKey(name=name, variable=variable, user=name, tier="unknown", state="legacy")
+                )
+            elif whoami.status == 401:
+                refused.append(RefusedKey(name=name, variable=variable, answer=answer(whoami)))
+            else:
+                raise TargetUnreachable(
+                    f"{self._client.target.base_url}: whoami was answered {answer(whoami)} with the key of "
+                    f"{variable}, which says neither whose key it is nor that it is refused\n"
+                    "  Try again later, or check that the Knouds API is at this address."
+                )
+        return accounts, tuple(legacy), tuple(refused)
+
+    def _holdings(self, persona: str) -> dict[str, Holding]:
+        """Whether a key holds each capability in its general form."""
+        return {
+            operation.alternatives[0]: holding_in(self._ask(operation, persona, effectless_call(operation)))
+            for operation in self._asked()
+        }
+
+    def _note_unproven(self, holdings: Collection[Mapping[str, Holding]]) -> None:
+        """Remark on capabilities that nobody was denied: whether the server looks at them first is open."""
+        unproven = [
+            capability
+            for operation in self._asked()
+            if operation.path_parameters
+            and any(each[capability := operation.alternatives[0]].is_held for each in holdings)
+            and not any(each[capability].is_held is False for each in holdings)
+        ]
+        if unproven:
+            self._remarks.append(
+                f"Not certain: {', '.join(unproven)}. No key was denied these, and a server that looks for "
+                "the workflow, model or execution first answers so whatever a key holds. See the dashboard."
+            )
+
+    def _asked(self) -> list[Operation]:
+        return [self._document.operation_by_id[each] for each in ASKED]
+
+    def _key(
+        self,
+        name: str,
+        account: FoundAccount,
+        user: str,
+        holdings: Mapping[str, Holding],
+        resources: tuple[Mapping[str, FoundWorkflow], Iterable[str]],
+    ) -> FoundKey:
+        workflows, models = resources
+        held = [capability for capability, each in holdings.items() if each.is_held]
+        untold = {capability: each.why for capability, each in holdings.items() if each.is_held is None}
+        if account.tier in WITHOUT_MODELS and account.role != "admin" and "model:run" in held:
+            held.remove("model:run")
+            untold["model:run"] = f"a {account.tier} account may not grant it, and yet nothing denied it"
+        own = [slug for slug, each in workflows.items() if each.workflow.owner == user]
+        for operation_id, known in (("runWorkflow", own), ("runModel", sorted(models))):
+            operation = self._document.operation_by_id[operation_id]
+            if holdings[operation.alternatives[0]].is_held is False:
+                bound = self._bound_forms(name, operation, known[:MOST_BOUND_FORMS])
+                held += [form for form, each in bound.items() if each.is_held]
+                untold |= {form: each.why for form, each in bound.items() if each.is_held is None}
+        return FoundKey(
+            name=name,
+            variable=self._variables[name],
+            user=user,
+            tier=account.tier,
+            role=account.role,
+            capabilities=tuple(held),
+            untold={**untold, **_NEVER_SHOWN},
+        )
+
+    def _bound_forms(self, persona: str, operation: Operation, names: Iterable[str]) -> dict[str, Holding]:
+        """Whether a key that is denied the general form holds each of the forms that these names make.
+
+        Each request names a resource that exists, so its body is one that nobody can read. The first one
+        names none: only a server that denies it looks at what a key holds before it looks at the body.
+        """
+
+        def ask(path_values: Mapping[str, str]) -> Exchange:
+            return self._ask(operation, persona, Call(path_values=path_values, raw=_UNREADABLE))
+
+        if holding_in(ask(effectless_call(operation).path_values)).is_held is not False:
+            return {}
+        holdings: dict[str, Holding] = {}
+        for name in names:
+            path_values = dict.fromkeys(operation.path_parameters, name)
+            exchange = ask(path_values)
+            holding = holdings[operation.required_capabilities(path_values)[1]] = holding_in(exchange)
+            if holding.is_held is None or exchange.is_success:
+                break  # throttled, or it may have run
+        return holdings
+
+    def _workflows(self, reader: str, user: str, user_by_id: Mapping[str, str]) -> list[FoundWorkflow]:
+        summaries = summaries_in(self._read("listWorkflows", reader))
+        chosen = most_telling(summaries, MOST_WORKFLOWS)
+        if len(chosen) < len(summaries):
+            self._remarks.append(
+                f"{len(summaries)} workflows are listed for the account {user}: {len(chosen)} are here."
+            )
+
+        def read(summary: dict[str, JSON]) -> FoundWorkflow:
+            call = Call(path_values={"slug": summary["slug"]})
+            schema = self._read("getWorkflowSchema", reader, call)
+            document = self._read("getWorkflow", reader, call)
+            for unread in (each for each in (schema, document) if each.status != 200):
+                self._remarks.append(
+                    f"{unread.request.path} was answered {answer(unread)}: "
+                    f"[workflows.{summary['slug']}] says less than it could."
+                )
+            stranger = _OTHERS if summary.get("isTemplate") is True else user
+            owner = user_by_id.get(str(summary.get("createdBy")), stranger)
+            return workflow_in(summary, schema, document, owner=owner)
+
+        return self._together(read, chosen)
+
+    def _used_models(self, persona: str) -> dict[str, float]:
+        """The models that an account has used, with the most that one run cost; 0 where none shows."""
+        used = dict.fromkeys(model_names(self._read("listUsageModels", persona).json_or_none()), 0.0)
+        usage = self._read("listUsage", persona, Call(query=(("limit", "500"),)))
+        return used | most_credits_by_model(rows_of(usage))
+
+    def _read(self, operation_id: str, persona: str | None = None, call: Call | None = None) -> Exchange:
+        operation = self._document.operation_by_id[operation_id]
+        request = (call or Call()).request(operation, persona=persona, action=operation.action)
+        return self._client.send(request)
+
+    def _ask(self, operation: Operation, persona: str, call: Call) -> Exchange:
+        """Send what could have no effect even if it were let in; for the guard it is a read."""
+        exchange = self._client.send(call.request(operation, persona=persona, action=Action.READ))
+        if operation.action is not Action.READ and exchange.is_success:
+            self._remarks.append(
+                f"{operation.method} {exchange.request.path} was answered {answer(exchange)} and had to be "
+                "refused. Look at the server whether that had an effect."
+            )
+        return exchange
+
+    def _together(self, send: Callable[[_T], _R], items: Iterable[_T]) -> list[_R]:
+        with ThreadPoolExecutor(self._client.target.limits.concurrency) as threads:
+            return list(threads.map(send, items))
+
+
+def _users(accounts: Mapping[str, FoundAccount]) -> dict[str, str]:
+    """A word for the account of each persona: its tier, numbered where several accounts have the same."""
+    word_by_id: dict[str, str] = {}
+    times: Counter[str] = Counter()
+    for account in accounts.values():
+        if account.id not in word_by_id:
+            named = account.role if account.role == "admin" else account.tier.lower()
+            word = re.sub("[^a-z0-9]+", "-", named).strip("-") or "account"
+            times[word] += 1
+            word_by_id[account.id] = word if times[word] == 1 else f"{word}-{times[word]}"
+    return {name: word_by_id[account.id] for name, account in accounts.items()}
+
+
+def _names_by_user(users: Mapping[str, str]) -> dict[str, Sequence[str]]:
+    return {user: [name for name in users if users[name] == user] for user in dict.fromkeys(users.values())}

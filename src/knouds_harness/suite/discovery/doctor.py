@@ -1,0 +1,255 @@
+"""Before a run: does the target answer, are its keys as the profile says, what can be tested at what cost."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import get_args
+
+from rich.console import Console
+
+from knouds_harness.command_output import print_line, print_table
+from knouds_harness.contract.document import shipped_document
+from knouds_harness.errors import ExitCode, UsageError
+from knouds_harness.exchange.client import Client
+from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.exchange.execution_status import body_of
+from knouds_harness.exchange.first_contact import first_contact
+from knouds_harness.exchange.pricing import Pricing
+from knouds_harness.exchange.profile_check import ProfileCheck, check_profile
+from knouds_harness.exchange.webhook_receiver import Receiver
+from knouds_harness.suite.discovery.advice import advice, print_steps
+from knouds_harness.suite.discovery.reach import lacking_by_fact
+from knouds_harness.suite.discovery.run_plan import possible_in
+from knouds_harness.suite.minimum_verified import expected_facts
+from knouds_harness.suite.running import collect_suite
+from knouds_harness.suite.selection import Spending
+from knouds_harness.targets.builtin import open_target
+from knouds_harness.targets.guards import Guard
+from knouds_harness.targets.needs.keys import active_keys
+from knouds_harness.targets.needs.webhooks import mints_webhooks
+from knouds_harness.targets.personas import Persona, Role
+from knouds_harness.targets.profile import Target
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnosis:
+    """What is known of a target before a check.
+
+    Attributes:
+        target: Its name.
+        base_url: Where it answers.
+        profile: Where the profile is.
+        has_working_key: Whether any key of the profile works.
+        keys: Each with what whoami answered, and how that fits the profile.
+        contradictions: What the profile says and the target does not bear out, in sentences.
+        testable: How many facts a check can verify, by area.
+        expected: How many facts there are, by area.
+        facts: How many facts the document has.
+        untested: What the profile lacks, and the facts that stay untested for want of it.
+        next_steps: What to add, the most useful first, in words.
+        deliveries: Where deliveries are awaited, or why they cannot be; None where none are.
+        can_receive: Whether nothing hinders deliveries.
+        most_credits: The most that a full check costs.
+        unpaid: How many of its tests the limit does not pay.
+        limit_credits: What the profile lets a run spend.
+    """
+
+    target: str
+    base_url: str
+    profile: str
+    has_working_key: bool
+    keys: tuple[KeyFound, ...]
+    contradictions: tuple[str, ...]
+    testable: Mapping[str, int]
+    expected: Mapping[str, int]
+    facts: int
+    untested: Mapping[str, Sequence[str]]
+    next_steps: tuple[str, ...]
+    deliveries: str | None
+    can_receive: bool
+    most_credits: float
+    unpaid: int
+    limit_credits: float
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """2 where no key works; 0 where the profile is borne out and deliveries can be received, else 1."""
+        if not self.has_working_key and not self.contradictions:
+            return ExitCode.USAGE
+        is_sure = all(key.is_told or key.is_missing for key in self.keys)
+        return ExitCode.KEPT if is_sure and not self.contradictions and self.can_receive else ExitCode.BREACH
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyFound:
+    """A key of the profile, and what whoami said of it.
+
+    Attributes:
+        name: In the profile.
+        user: Whose it is.
+        tier: Of that account.
+        state: Such as ``active`` or ``revoked``.
+        status: What whoami answered; None where nothing came.
+        verdict: How that fits the profile, in words.
+        is_told: Whether whoami told all that the profile says.
+        is_missing: Whether its secret is not there.
+    """
+
+    name: str
+    user: str = ""
+    tier: str = ""
+    state: str = ""
+    status: int | None = None
+    verdict: str
+    is_told: bool = True
+    is_missing: bool = False
+
+
+def examine(target_name: str, *, yes_production: bool) -> Diagnosis:
+    """Look at a target; sends reads, and requests without effect.
+
+    Raises:
+        HarnessError: The profile is not usable, or the target gives no usable answer.
+    """
+    with open_target(target_name) as target:
+        expected_facts(target)  # names that are not there are said before anything is sent
+        guard = Guard(target, yes_production=yes_production)
+        with Client(target=target, guard=guard) as client:
+            first_contact(client)
+            checked = check_profile(client)
+            deliveries, can_receive = _deliveries(target)
+            lacking = lacking_by_fact(target)
+            price = Pricing(client, target).worst_case
+            possible = possible_in(collect_suite(), target)
+            paid = Spending.of(possible, target, price, limit_credits=target.limits.credits)
+            return Diagnosis(
+                target=target.name,
+                base_url=target.base_url,
+                profile=str(target.source),
+                has_working_key=bool(active_keys(checked.target)),
+                keys=tuple(_keys(checked, target)),
+                contradictions=tuple(each.says for each in checked.contradictions),
+                testable=dict(
+                    Counter(fact.partition(".")[0] for fact, words in lacking.items() if not words)
+                ),
+                expected=dict(Counter(fact.partition(".")[0] for fact in lacking)),
+                facts=len(shipped_document().facts),
+                untested=missing_by_need(target),
+                next_steps=tuple(advice(target)),
+                deliveries=deliveries,
+                can_receive=can_receive,
+                most_credits=Spending.of(possible, target, price, limit_credits=math.inf).cost_credits,
+                unpaid=len(paid.unpaid),
+                limit_credits=target.limits.credits,
+            )
+
+
+def print_diagnosis(found: Diagnosis, *, console: Console) -> None:
+    """Print what was found."""
+    print_line(f"{found.target}: {found.base_url} answers; profile {found.profile}", console=console)
+    print_table(
+        [
+            (
+                key.name,
+                key.user,
+                key.tier,
+                key.state,
+                "" if key.is_missing else str(key.status or "no answer"),
+                key.verdict,
+            )
+            for key in found.keys
+        ],
+        headings=("key", "user", "tier", "state", "whoami", ""),
+        console=console,
+    )
+    if not found.has_working_key:
+        print_line(
+            "No key of the profile works: nothing that needs one can be tested.", style="red", console=console
+        )
+    for says in found.contradictions:
+        print_line(says, style="red", console=console)
+    by_area = ", ".join(f"{area} {found.testable.get(area, 0)}/{of}" for area, of in found.expected.items())
+    print_line(
+        f"A check can verify {sum(found.testable.values())} of {found.facts} facts with this profile: "
+        f"{by_area}.",
+        console=console,
+    )
+    for says, facts in found.untested.items():
+        print_line(f"  not tested, needs {says}: {', '.join(facts)}", console=console)
+    print_steps(found.next_steps, console=console)
+    if found.deliveries:
+        print_line(found.deliveries, console=console)
+    print_line(
+        f"A full check of a target that keeps the contract costs at most {found.most_credits:,.0f} credits; "
+        f"limits.credits is {found.limit_credits:,.0f}.",
+        console=console,
+    )
+    if found.unpaid:
+        print_line(
+            f"  That leaves {found.unpaid} tests untested, as the cheapest are paid first: raise the limit, "
+            "or pass --family or --fact.",
+            console=console,
+        )
+
+
+def missing_by_need(target: Target) -> dict[str, list[str]]:
+    """What a profile lacks, and the facts that stay untested for want of it."""
+    missing: dict[str, list[str]] = defaultdict(list)
+    for fact, lacking in lacking_by_fact(target).items():
+        if lacking:
+            missing[" and ".join(lacking)].append(fact)
+    return dict(missing)
+
+
+def _keys(checked: ProfileCheck, target: Target) -> Iterator[KeyFound]:
+    """Who each key is, in the profile's order, and then those without a secret."""
+    contradicted = {
+        each.where.split(".")[1] for each in checked.contradictions if each.where.startswith("keys.")
+    }
+    for key in target.personas.values():
+        answer = checked.whoami_by_key.get(key.name)
+        is_told = key.state != "active" or _told(checked.whoami_by_key, key)
+        verdict = "as the profile says" if is_told else "not known: whoami did not tell"
+        yield KeyFound(
+            name=key.name,
+            user=key.user,
+            tier=key.tier,
+            state=key.state,
+            status=answer.status if answer else None,
+            verdict="contradicts the profile, see below" if key.name in contradicted else verdict,
+            is_told=is_told,
+        )
+    for name, reason in target.missing.items():
+        yield KeyFound(name=name.removeprefix("keys."), verdict=f"missing: {reason}", is_missing=True)
+
+
+def _told(answers: Mapping[str, Exchange], key: Persona) -> bool:
+    """Whether whoami refused the key, or told all that the profile says of its account."""
+    whoami = answers.get(key.name)
+    if whoami is None or whoami.status == HTTPStatus.UNAUTHORIZED:
+        return whoami is not None
+    user = body_of(whoami).get("user")
+    account = user if isinstance(user, dict) else {}
+    return (
+        isinstance(account.get("tier"), str)
+        and account.get("role") in get_args(Role)
+        and isinstance(account.get("approved"), bool)
+    )
+
+
+def _deliveries(target: Target) -> tuple[str | None, bool]:
+    """Where deliveries are awaited, in words, and whether this machine can listen there."""
+    webhook = target.webhook
+    if webhook is None or webhook.listen is None or mints_webhooks(target):
+        return None, True
+    try:
+        with Receiver(*webhook.listen) as receiver:
+            address = receiver.url("/")
+    except UsageError as problem:
+        return str(problem), False
+    keys = ", ".join(key.name for key in target.personas.values() if key.webhook) or "no key"
+    return f"Deliveries to {webhook.url} are awaited at {address} (webhook = true: {keys}).", True

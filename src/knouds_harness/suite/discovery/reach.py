@@ -1,0 +1,91 @@
+"""What a check can verify with a profile: it follows from what the suite's tests need."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Final
+
+from knouds_harness.contract.operations import Action
+from knouds_harness.suite.running import collect_suite
+from knouds_harness.suite.selection import facts_of, needs_of
+from knouds_harness.targets.needs.keys import ANY_KEY, listed
+from knouds_harness.targets.needs.need import CONTROL, MAY_READ, Need, may
+from knouds_harness.targets.profile import Target
+
+_PERMISSIONS: Final[Mapping[Need[object], Action]] = {may(action): action for action in Action}
+Proof = frozenset[Need[object]]
+"""What a test needs that shows a fact."""
+
+
+@cache
+def proofs_by_fact() -> Mapping[str, tuple[Proof, ...]]:
+    """Each fact that the suite can show, and what the tests that show it need: the least demanding."""
+    proofs: dict[str, dict[Proof, None]] = defaultdict(dict)
+    for item in collect_suite():
+        needs = (MAY_READ, *needs_of(item))
+        for fact, more in facts_of(item).items():
+            proofs[fact][frozenset((*needs, *more))] = None
+    return {
+        fact: tuple(proof for proof in found if not any(other < proof for other in found))
+        for fact, found in proofs.items()
+    }
+
+
+def lacking_by_fact(target: Target) -> dict[str, list[str]]:
+    """What a profile lacks for each fact, in words, and of the ways to show it the one that is nearest."""
+    missing = {need: need.missing(target) for need in _all_needs()}
+
+    def missing_in(proof: Proof) -> list[str]:
+        return sorted({says for need in proof if (says := missing[need]) is not None})
+
+    def nearest(proofs: Iterable[Proof]) -> list[str]:
+        return missing_in(min(proofs, key=lambda proof: (len(missing_in(proof)), -len(proof))))
+
+    return {fact: nearest(proofs) for fact, proofs in proofs_by_fact().items()}
+
+
+def ways_by_fact() -> dict[str, tuple[str, ...]]:
+    """What a profile has to offer for each fact, in words: each way to show it, the shortest first.
+
+    A control plane, which only the sandbox has, comes last.
+    """
+    return {fact: _ways(proofs) for fact, proofs in proofs_by_fact().items()}
+
+
+def _ways(proofs: Iterable[Proof]) -> tuple[str, ...]:
+    ways: list[list[str]] = []
+    for words in sorted(map(_words, proofs), key=lambda each: (CONTROL.says in each, len("".join(each)))):
+        if not any(all(_is_implied(text, words) for text in shorter) for shorter in ways):
+            ways.append(words)
+    return tuple("; ".join(words) or "nothing" for words in ways)
+
+
+def _words(proof: Proof) -> list[str]:
+    """What a proof needs, without what its other needs imply; that reading is allowed goes unsaid."""
+    whole = {each: len([*each.whole()]) for need in proof for each in need.whole()}
+    needs = sorted(whole.keys() - _PERMISSIONS.keys(), key=lambda each: (whole[each], each.says))
+    texts = list(dict.fromkeys(each.says for each in needs))
+    allowed = sorted(f'"{_PERMISSIONS[each]}"' for each in whole.keys() & _PERMISSIONS.keys() - {MAY_READ})
+    said = [text for text in texts if not _is_implied(text, {*texts} - {text})]
+    return [*said, f"{listed(allowed)} in limits.allow"] if allowed else said
+
+
+def _is_implied(text: str, others: Iterable[str]) -> bool:
+    """Whether one of these texts says the same, or the same and more."""
+    return any(
+        (other.startswith(text) and not other.removeprefix(text).startswith(" or "))
+        or (text == ANY_KEY.says and " key " in other)
+        for other in others
+    )
+
+
+@cache
+def _all_needs() -> frozenset[Need[object]]:
+    return frozenset(need for proofs in proofs_by_fact().values() for proof in proofs for need in proof)
+
+
+def provable_facts(target: Target) -> frozenset[str]:
+    """The facts that a check can verify with this profile."""
+    return frozenset(fact for fact, lacking in lacking_by_fact(target).items() if not lacking)

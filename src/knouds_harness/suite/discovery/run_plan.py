@@ -1,0 +1,119 @@
+"""What a check or a recording would send, to what, and what that costs.
+
+It follows from the profile alone: nothing is sent.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+import pytest
+
+from knouds_harness.contract.document import shipped_document
+from knouds_harness.contract.operations import Action
+from knouds_harness.suite.options import RunOptions
+from knouds_harness.suite.outcomes.outcome import ProvokedOutcome
+from knouds_harness.suite.running import collect_suite
+from knouds_harness.suite.selection import Selection, Spending, checks_of, needs_of, operation_of
+from knouds_harness.targets.needs.need import MAY_READ, missing_in
+from knouds_harness.targets.profile import Target
+from knouds_harness.targets.resources import Model, Workflow
+
+Resource = Workflow | Model
+
+
+def possible_in(items: Iterable[pytest.Item], target: Target) -> list[pytest.Item]:
+    """The tests that a profile makes possible."""
+    return [item for item in items if not missing_in(target, (MAY_READ, *needs_of(item)))]
+
+
+def check_plan(target: Target, options: RunOptions) -> Iterator[str]:
+    """The lines of the plan of a check.
+
+    Args:
+        target: With the limits that hold for the run.
+        options: Of the check.
+
+    Raises:
+        UnknownName: There is no such family, operation or fact.
+    """
+    selection = Selection.of(
+        families=options.families,
+        operations=options.operations,
+        facts=options.facts,
+        is_quick=options.quick,
+    )
+    asked = [item for item in collect_suite() if selection.keeps(item)]
+    possible = possible_in(asked, target)
+    limits = target.limits
+    spending = Spending.of(possible, target, lambda each: each.cost_credits, limit_credits=limits.credits)
+    if spending.unpaid:
+        possible = [item for item in possible if item.nodeid not in spending.unpaid]
+    families = Counter(checks_of(item)[0].family for item in possible)
+    yield f"check   {target.name} ({target.base_url}), profile {target.source}"
+    yield f"tests   {len(possible)} of {len(asked)}: {_counted(families)}"
+    if spending.unpaid:
+        yield (
+            f"tests   {len(spending.unpaid)} stay untested, as {limits.credits_by} does not pay them: "
+            "the cheapest are paid first"
+        )
+    by_operation = Counter(each.id for item in possible if (each := operation_of(item)))
+    yield f"sends   tests of one operation each: {_counted(by_operation) or 'none'}"
+    others = len(possible) - by_operation.total()
+    if others:
+        yield f"sends   {others} tests of several operations, of these kinds of action: {_allowed(target)}"
+    yield (
+        f"sends   how many requests that takes depends on the answers, and is not known; "
+        f"{options.examples_per_property} for a property with generated inputs"
+    )
+    yield from _resources(target, spending.runs)
+
+
+def record_plan(target: Target, outcomes: Sequence[ProvokedOutcome]) -> Iterator[str]:
+    """The lines of the plan of a recording, but for its outcomes.
+
+    Args:
+        target: With the limits that hold for the run.
+        outcomes: To be provoked.
+    """
+    operations = shipped_document().operation_by_id  # deliveries come by themselves
+    counts = Counter(each.operation for each in outcomes if each.operation in operations)
+    yield f"sends   at least once for each outcome: {_counted(counts) or 'nothing'}"
+    yield f"sends   besides, what outcomes need beforehand, of these kinds of action: {_allowed(target)}"
+    spent = {each.story or each.name: each.spends(target) for each in outcomes}
+    yield from _resources(target, [resource for runs in spent.values() for resource in runs])
+
+
+def _resources(target: Target, runs: Iterable[Resource]) -> Iterator[str]:
+    """Which keys and resources a run may use, what it runs how often, and what that costs."""
+    counts = Counter(each.name for each in runs)
+    resources: list[Resource] = [*target.workflows.values(), *target.models.values()]
+    costs = {each.name: each.cost_credits for each in resources}
+    limit = f"{target.limits.credits:,.0f} credits, which {target.limits.credits_by} sets"
+    unknown = sorted(name for name in counts if costs[name] is None)
+    likely = sum(count * (costs[name] or 0.0) for name, count in counts.items())
+    yield f"keys    of {', '.join(target.personas) or 'none'} those that a test needs"
+    yield f"runs    about, by the profile: {_counted(counts) or 'nothing that is paid'}"
+    yield (
+        f"costs   likely up to {min(likely, target.limits.credits):,.0f} credits"
+        f"{' and what the runs without a price cost' if unknown else ''} (an estimate, of a target "
+        "that keeps the contract)"
+    )
+    yield f"costs   at most {limit}, where a target runs what it should refuse"
+    if unknown:
+        yield f"costs   as a run begins, the server is asked what {', '.join(unknown)} cost"
+
+
+def _counted(counts: Counter[str]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.most_common())
+
+
+def _allowed(target: Target) -> str:
+    operations = shipped_document().operations
+    by_action = {
+        action: ", ".join(each.id for each in operations if each.action is action)
+        for action in Action
+        if action in target.limits.allow
+    }
+    return "; ".join(f"{action} ({ids})" for action, ids in by_action.items())

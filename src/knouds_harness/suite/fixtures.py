@@ -1,0 +1,96 @@
+"""The fixtures of conformance tests: nouns that belong to the session's run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis.stateful import RuleBasedStateMachine
+
+from knouds_harness.contract.document import Document
+from knouds_harness.suite.generation.examples import drive_machine_with
+from knouds_harness.suite.outcomes.resources import OutcomeResources
+from knouds_harness.suite.plugin import opened_run, options_of
+from knouds_harness.suite.session import ConformanceRun
+from knouds_harness.suite.support.execution_traces import Executions
+from knouds_harness.suite.support.subjects import Subjects
+from knouds_harness.suite.support.webhook_executions import Deliveries
+from knouds_harness.suite.tester import Tester
+from knouds_harness.suite.user_tests import RUN_FIXTURE
+from knouds_harness.targets.personas import Persona
+from knouds_harness.targets.profile import Target
+
+
+@pytest.fixture(scope="session", name=RUN_FIXTURE)
+def knouds_run(request: pytest.FixtureRequest) -> ConformanceRun:
+    """The running conformance run, by a name that no other plugin has."""
+    return opened_run(request.config)
+
+
+@pytest.fixture(scope="session")
+def run(knouds_run: ConformanceRun) -> ConformanceRun:
+    """The running conformance run."""
+    return knouds_run
+
+
+@pytest.fixture(scope="session")
+def tester(knouds_run: ConformanceRun) -> Tester:
+    """Sends requests and has answers judged."""
+    return knouds_run.tester
+
+
+@pytest.fixture(scope="session")
+def subjects(knouds_run: ConformanceRun) -> Subjects:
+    """Resources to act on."""
+    return knouds_run.subjects
+
+
+@pytest.fixture(scope="session")
+def drive(pytestconfig: pytest.Config) -> Callable[[Callable[[], RuleBasedStateMachine], int], None]:
+    """Runs a state machine with the run's seed, of at most so many steps, half as often as a property.
+
+    What breaks is not shrunk: the machine's own tests shorten it.
+    """
+
+    def drive_machine(make_machine: Callable[[], RuleBasedStateMachine], most_steps: int) -> None:
+        options = options_of(pytestconfig)
+        examples = options.examples_per_property // 2
+        drive_machine_with(make_machine, seed=options.seed, examples=examples, most_steps=most_steps)
+
+    return drive_machine
+
+
+@pytest.fixture(scope="session")
+def executions(knouds_run: ConformanceRun) -> Executions:
+    """Executions that tests share; the marker ``spends`` stands where each is made first."""
+    return knouds_run.executions
+
+
+@pytest.fixture(scope="session")
+def deliveries(knouds_run: ConformanceRun) -> Deliveries:
+    """What was delivered of executions that tests share; ``spends`` stands where each is made first."""
+    return knouds_run.deliveries
+
+
+@pytest.fixture(scope="session")
+def resources(knouds_run: ConformanceRun) -> OutcomeResources:
+    """What the outcomes act on that the suite shares with recording."""
+    return OutcomeResources(knouds_run)
+
+
+@pytest.fixture(scope="session")
+def target(knouds_run: ConformanceRun) -> Target:
+    """The target's profile."""
+    return knouds_run.target
+
+
+@pytest.fixture(scope="session")
+def personas(knouds_run: ConformanceRun) -> list[Persona]:
+    """The keys that work, of accounts that may use keys."""
+    return knouds_run.personas
+
+
+@pytest.fixture(scope="session")
+def document(knouds_run: ConformanceRun) -> Document:
+    """The OpenAPI document."""
+    return knouds_run.document

@@ -1,0 +1,102 @@
+"""Of a random sequence that broke something, the shortest that still does, within bounds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Final, TypeVar
+
+from knouds_harness.suite.generation.workflow_sequences import Scene, SequenceStep, SeveralKeys
+
+MOST_S: Final = 15.0
+MOST_REQUESTS: Final = 500
+T = TypeVar("T")
+
+
+def shorten_broken(scene: Scene, *, clock: Callable[[], float] = time.monotonic) -> None:
+    """Play what was broken again and again with less, within bounds; the shortest is kept in the record."""
+    if scene.broken_check is None:
+        return
+    sought, until_s = scene.broken_check, clock() + MOST_S
+    most_sent = scene.tester.sent + MOST_REQUESTS
+    shortest = shorten(
+        scene.broken,
+        breaks=lambda steps: _breaks(steps, scene, sought),
+        simpler=_simpler,
+        is_enough=lambda: clock() >= until_s or scene.tester.sent >= most_sent,
+    )
+    _breaks(shortest, scene, sought)  # once without a look at anything else
+
+
+def _breaks(steps: Sequence[SequenceStep], scene: Scene, sought: str) -> bool:
+    """Whether playing these steps breaks the check; those about what was not created are passed over."""
+    machine = SeveralKeys(scene, sought=sought)
+    scene.broken_check = None
+    try:
+        machine.begin()
+        for step in steps:
+            slugs = {number: slug for slug, number in machine.created_in.items()}
+            arguments = dict(step.arguments)
+            if "slug" in arguments:
+                if arguments["slug"] not in slugs:
+                    continue
+                arguments["slug"] = slugs[arguments["slug"]]
+            machine.number = step.number
+            getattr(machine, step.rule)(**arguments)
+    except AssertionError:
+        pass
+    finally:
+        machine.teardown()
+    return scene.broken_check == sought
+
+
+def _simpler(step: SequenceStep) -> Iterator[SequenceStep]:
+    """The step with one member of what it sends left out."""
+    for name, value in step.arguments.items():
+        for member in value if isinstance(value, dict) else ():
+            rest = {each: value[each] for each in value if each != member}
+            if rest or step.rule == "create":
+                yield replace(step, arguments={**step.arguments, name: rest})
+
+
+def shorten(
+    calls: Sequence[T],
+    *,
+    breaks: Callable[[Sequence[T]], bool],
+    simpler: Callable[[T], Iterable[T]],
+    is_enough: Callable[[], bool],
+) -> Sequence[T]:
+    """Leave calls out, then parts of calls, as long as what is left still breaks.
+
+    Hypothesis shrinks choices, not requests, and sends thousands of them; here a sequence of ten calls is
+    tried some thirty times.
+
+    Args:
+        calls: A sequence that breaks; its last call shows it and stays.
+        breaks: Tries a sequence.
+        simpler: The same call with a little less, in several ways.
+        is_enough: Asked before each try; the shortest sequence until then is the result.
+    """
+    shortest = list(calls)
+    is_shorter = True
+    while is_shorter:
+        is_shorter = False
+        for place in reversed(range(len(shortest) - 1)):
+            if is_enough():
+                return shortest
+            candidate = shortest[:place] + shortest[place + 1 :]
+            if breaks(candidate):
+                shortest, is_shorter = candidate, True
+    for place in range(len(shortest)):
+        is_simpler = True
+        while is_simpler:
+            is_simpler = False
+            for call in simpler(shortest[place]):
+                if is_enough():
+                    return shortest
+                candidate = [*shortest[:place], call, *shortest[place + 1 :]]
+                if breaks(candidate):
+                    shortest, is_simpler = candidate, True
+                    break
+    return shortest

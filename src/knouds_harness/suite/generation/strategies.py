@@ -1,0 +1,217 @@
+"""Hypothesis strategies for what a server must refuse, or must cope with."""
+
+from __future__ import annotations
+
+import json
+import string
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal
+
+from hypothesis import strategies as st
+
+from knouds_harness.contract.document import Document
+from knouds_harness.contract.operations import Action, Operation
+from knouds_harness.exchange.effectless_requests import NO_SUCH_WORKFLOW
+from knouds_harness.exchange.workflow_names import marked
+from knouds_harness.suite.support.call import NO_BODY, Call
+from knouds_harness.targets.personas import Secret
+
+if TYPE_CHECKING:  # its import takes half a second, which listing the suite's tests does not need
+    import schemathesis
+    from schemathesis.specs.openapi.schemas import OpenApiSchema
+
+_Mode = Literal["POSITIVE", "NEGATIVE"]
+_KEY_CHARACTERS = string.ascii_letters + string.digits
+_HEADER_SAFE = st.characters(min_codepoint=0x21, max_codepoint=0x7E)
+_SLUG_CHARACTERS = string.ascii_lowercase + string.digits + "-"
+
+
+def unknown_keys() -> st.SearchStrategy[Secret]:
+    """Keys of the documented form that nobody holds."""
+    return st.text(_KEY_CHARACTERS, min_size=32, max_size=48).map(
+        lambda text: Secret(f"knouds_live_{text}", "key:unknown")
+    )
+
+
+def malformed_keys() -> st.SearchStrategy[Secret]:
+    """Texts that a header can carry and that do not begin as a key does."""
+    texts = st.text(_HEADER_SAFE, min_size=1, max_size=60)
+    return texts.filter(lambda text: not text.startswith("knouds_live_")).map(
+        lambda text: Secret(text, "key:malformed")
+    )
+
+
+def key_alterations(key: str) -> dict[str, str]:
+    """A key altered in each way that a careless comparison might overlook, by the name of the way."""
+    return {
+        "upper": key.upper(),
+        "lower": key.lower(),
+        "swapped": key.swapcase(),
+        "first-half": key[: len(key) // 2],
+        "last-missing": key[:-1],
+        "first-missing": key[1:],
+        "one-more": f"{key}0",
+        "twice": key + key,
+        "last-changed": key[:-1] + ("A" if key[-1] != "A" else "B"),
+    }
+
+
+@st.composite
+def altered_keys(draw: st.DrawFn, secret: Secret) -> Secret:
+    """A key with its case altered, cut, prolonged, or with one character replaced."""
+    key = secret.reveal()
+    place = draw(st.integers(0, len(key) - 1))
+    other = draw(st.sampled_from(_KEY_CHARACTERS))
+    altered = draw(
+        st.sampled_from(
+            [
+                key.swapcase(),
+                key.upper(),
+                key.lower(),
+                key[: place + 1] if place < len(key) - 1 else key[:-1],
+                key + other,
+                key[:place] + key[place].swapcase() + key[place + 1 :],
+                key[:place] + other + key[place + 1 :],
+            ]
+        )
+    )
+    return Secret(altered if altered != key else key + other, "key:altered")
+
+
+def capability_sets(universe: Iterable[str]) -> st.SearchStrategy[frozenset[str]]:
+    """Any set of capabilities out of a universe, the empty one included."""
+    return st.frozensets(st.sampled_from(sorted(universe)), max_size=8)
+
+
+def json_values(max_leaves: int = 8) -> st.SearchStrategy[Any]:
+    """Any JSON value."""
+    return st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers(-(2**53), 2**53)
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | st.text(),
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
+        max_leaves=max_leaves,
+    )
+
+
+def json_but_no_object() -> st.SearchStrategy[Any]:
+    """Any JSON value that is no object."""
+    return json_values().filter(lambda value: not isinstance(value, dict))
+
+
+def not_json() -> st.SearchStrategy[bytes]:
+    """Bytes that no JSON parser accepts: broken text, cut documents, invalid UTF-8."""
+    cut = (
+        json_values()
+        .map(lambda value: json.dumps({"inputs": value}).encode())
+        .flatmap(lambda whole: st.integers(1, len(whole) - 1).map(lambda end: whole[:end]))
+    )
+    broken = st.binary(min_size=1, max_size=40).map(lambda tail: b'{"inputs": ' + tail)
+    return (
+        cut | broken | st.sampled_from([b"inputs=1", b"{'inputs': {}}", b'{"inputs": {}}}', b"\xff\xfe{"])
+    ).filter(_is_no_json)
+
+
+def _is_no_json(body: bytes) -> bool:
+    try:
+        json.loads(body)
+    except ValueError:
+        return True
+    return False
+
+
+@st.composite
+def malformed_slugs(draw: st.DrawFn) -> str:
+    """A path segment with at least one character that a slug may not have."""
+    around = st.text(_SLUG_CHARACTERS, max_size=8)
+    # neither a slash nor a dot: those change the path itself
+    wrong = st.sampled_from("ABZ_ !$&'()*+,;=:@~%äéßñ漢") | st.characters(
+        categories=("Lu", "Lt", "Nd", "Sc"), min_codepoint=0x80
+    )
+    return draw(around) + draw(wrong) + draw(around)
+
+
+def misshapen_documents() -> st.SearchStrategy[dict[str, Any]]:
+    """Workflow documents with a usable name and one member of a type that it cannot have."""
+    wrong_by_member = {
+        "nodes": st.text() | st.integers() | st.just({"id": "n1"}),
+        "edges": st.text() | st.integers() | st.just({"id": "e1"}),
+        "tags": st.integers() | st.just({"a": 1}),
+        "viewport": st.text() | st.integers() | st.lists(st.integers(), max_size=3),
+    }
+    return st.sampled_from(sorted(wrong_by_member)).flatmap(
+        lambda member: wrong_by_member[member].map(lambda wrong: {"name": "Harness misshapen", member: wrong})
+    )
+
+
+def unusable_names() -> st.SearchStrategy[Any]:
+    """What cannot be a workflow's name."""
+    return (
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.lists(st.text(), max_size=2)
+        | st.just("")
+        | st.just("   ")
+    )
+
+
+def garbled_query_values() -> st.SearchStrategy[str]:
+    """Values that make no sense for a number or a closed set."""
+    return st.one_of(
+        st.integers(-(10**30), -1).map(str),
+        st.integers(501, 10**30).map(str),
+        st.text(max_size=20).filter(lambda text: not text.strip().isdecimal()),
+        st.sampled_from(["NaN", "1e3", "0x10", "1.5", "null", "", "' OR 1=1 --", "50;DROP"]),
+    )
+
+
+def valid_calls(document: Document, operation_id: str) -> st.SearchStrategy[Call]:
+    """Requests that the document's schemas admit, made by schemathesis."""
+    return _calls(document, operation_id, "POSITIVE")
+
+
+def invalid_calls(document: Document, operation_id: str) -> st.SearchStrategy[Call]:
+    """Requests that contradict the document's schemas in at least one place, made by schemathesis."""
+    return _calls(document, operation_id, "NEGATIVE")
+
+
+@lru_cache
+def _calls(document: Document, operation_id: str, mode: _Mode) -> st.SearchStrategy[Call]:
+    from schemathesis import GenerationMode  # noqa: PLC0415
+
+    operation = document.operation_by_id[operation_id]
+    described = _schema(document).find_operation_by_id(operation_id)
+    cases = described.as_strategy(generation_mode=GenerationMode[mode])
+    return cases.map(lambda case: _as_call(operation, case))
+
+
+@lru_cache
+def _schema(document: Document) -> OpenApiSchema:
+    import schemathesis  # noqa: PLC0415
+
+    return schemathesis.openapi.from_dict(
+        dict(document.raw),
+        # the key is ours to send: negating it would only repeat the authentication family
+        config=schemathesis.Config.from_dict({"generation": {"with-security-parameters": False}}),
+    )
+
+
+def _as_call(operation: Operation, case: schemathesis.Case[Any]) -> Call:
+    has_body = isinstance(case.body, dict | list | str | int | float | bool | None)
+    body = marked(case.body) if operation.id == "createWorkflow" else case.body
+    values = {name: str((case.path_parameters or {}).get(name, "")) for name in operation.path_parameters}
+    if operation.action is Action.WRITE and set(values.get("slug", "")) <= set(_SLUG_CHARACTERS):
+        values["slug"] = NO_SUCH_WORKFLOW  # what was made up may be somebody's
+    return Call(
+        path_values=values,
+        query=tuple((name, _as_text(value)) for name, value in (case.query or {}).items()),
+        json=body if has_body else NO_BODY,
+    )
+
+
+def _as_text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,394 @@
+"""Random sequences of what several keys do with workflows, compared with a model after each step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar, cast
+
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    MultipleResults,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    multiple,
+    rule,
+)
+
+from knouds_harness.exchange.evidence import JSON, Exchange
+from knouds_harness.exchange.workflow_names import fresh_name
+from knouds_harness.judging.checks import capabilities, schemas, workflows
+from knouds_harness.judging.checks.envelopes import refusals
+from knouds_harness.judging.claim import Check
+from knouds_harness.judging.workflow_model import WorkflowModel, slug_from_name
+from knouds_harness.suite.support.call import Call
+from knouds_harness.suite.support.subjects import Subjects
+from knouds_harness.suite.support.workflow_authoring import move, moved_by, read, run_free, write
+from knouds_harness.suite.tester import Tester
+from knouds_harness.targets.needs.need import MAY_RUN
+from knouds_harness.targets.personas import Persona
+
+P = ParamSpec("P")
+F = TypeVar("F", bound=Callable[..., Any])
+
+_TAGS = st.lists(st.sampled_from(["sea", "sky", "sun"]), unique=True, max_size=3)
+_VIEWPORTS = st.fixed_dictionaries(
+    {"x": st.integers(-9, 9), "y": st.integers(-9, 9), "zoom": st.sampled_from([0.5, 1, 2])}
+)
+_DOCUMENTS = st.fixed_dictionaries(
+    {},
+    optional={
+        "description": st.sampled_from(["Made.", "Made twice."]),
+        "tags": _TAGS,
+        "graph": st.just(True),
+        "createdBy": st.just("somebody-else"),
+    },
+)
+_CHANGES = st.fixed_dictionaries(
+    {},
+    optional={
+        "name": st.sampled_from([" renamed", " B"]),
+        "description": st.sampled_from(["Changed.", "Changed again."]),
+        "tags": _TAGS,
+        "nodes": st.sampled_from([40, -40]),
+        "viewport": _VIEWPORTS,
+        "publicPlayground": st.booleans(),
+    },
+).filter(bool)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SequenceStep:
+    """One step of a sequence.
+
+    Attributes:
+        rule: The method's name.
+        arguments: By name; a workflow is named by the number of the step that created it.
+        number: Of the step in its sequence, from 0 on.
+    """
+
+    rule: str
+    arguments: Mapping[str, Any]
+    number: int
+
+
+@dataclass(kw_only=True)
+class Scene:
+    """What sequences are played with, and what came of them.
+
+    Attributes:
+        users: A key of each account that takes part, which may read and write; one or two.
+        graph: Nodes, edges and viewport that the target knows.
+        folder_id: A folder of the first account, if the profile knows one.
+        reader: A key of that account that may read workflows and nothing else, if there is one.
+        known: Fingerprints of findings that were seen before: no shorter sequence is looked for.
+        broken: The sequence that broke something last.
+        broken_check: The id of the check that it broke.
+    """
+
+    tester: Tester
+    subjects: Subjects
+    users: tuple[Persona, ...]
+    graph: Mapping[str, JSON]
+    folder_id: str | None
+    reader: Persona | None
+    known: frozenset[str]
+    broken: Sequence[SequenceStep] = field(default=())
+    broken_check: str | None = None
+
+
+def reader_for(tester: Tester, owner: Persona) -> Persona | None:
+    """A key of the owner's account that may read workflows and not write them, made where none is known."""
+    for persona in tester.target.personas.values():
+        is_reading = persona.holds("workflow:read")
+        is_writing = persona.holds("workflow:write")
+        is_meant = persona.user == owner.user and persona.state == "active" and not persona.is_open
+        if is_meant and is_reading and not is_writing:
+            return persona
+    return tester.minted({"workflow:read"}, account=owner.user) if tester.mint is not None else None
+
+
+def _step(play: F) -> F:
+    """A rule that is written down, and that does nothing more once something was broken."""
+
+    @wraps(play)
+    def played(self: SeveralKeys, **arguments: Any) -> Any:  # noqa: ANN401 - what the rule returns
+        if self.is_over:
+            return multiple() if play.__name__ == "create" else None
+        written = dict(arguments)
+        if "slug" in written:
+            written["slug"] = self.created_in[written["slug"]]
+        self.steps.append(SequenceStep(rule=play.__name__, arguments=written, number=self.number))
+        try:
+            return play(self, **arguments)
+        finally:
+            self.number += 1
+
+    return cast("F", played)
+
+
+class SeveralKeys(RuleBasedStateMachine):
+    """An owner with a key for writing and one for reading, and a stranger if there is one, act in turn."""
+
+    slugs = Bundle("slugs")
+
+    def __init__(self, scene: Scene, *, sought: str | None = None) -> None:
+        """Send nothing yet.
+
+        Args:
+            scene: What to play with.
+            sought: Look only at what this check judges.
+        """
+        super().__init__()
+        self.scene = scene
+        self.tester, self.subjects = scene.tester, scene.subjects
+        owner = scene.users[0]
+        self.users = {each.user: each for each in scene.users}
+        self.readers = {**self.users, owner.user: scene.reader or owner}
+        self.folders = {owner.user: scene.folder_id}
+        self.names: dict[str, str] = {}
+        self.model = WorkflowModel()
+        self.is_over = False
+        self.sought = sought
+        self.steps: list[SequenceStep] = []
+        self.number = 0
+        self.created_in: dict[str, int] = {}
+
+    @initialize()
+    def begin(self) -> None:
+        """Names of their own for each sequence and each user: what others hold is not known."""
+        self.tester.recorder.steps.begin_sequence()
+        self.names = {user: fresh_name("x") for user in self.users}
+
+    @rule(
+        target=slugs,
+        which=st.integers(0, 1),
+        words=st.sampled_from(["", " B", " b", " 2"]),
+        members=_DOCUMENTS,
+    )
+    @_step
+    def create(self, which: int, words: str, members: dict[str, JSON]) -> str | MultipleResults[str]:
+        """A name may be taken, by itself or by another name's suffix."""
+        user = list(self.users)[which % len(self.users)]
+        document = {"name": self.names[user] + words, **members}
+        if document.pop("graph", False):
+            document |= self.scene.graph
+        if self.model.creator(user) is None:  # how it is spelt is learnt from the first one
+            document.pop("createdBy", None)
+        elif "createdBy" in document:
+            document["createdBy"] = next(iter(self.model.other_creators(user)), document["createdBy"])
+        allowed = self.model.allowed_slugs(user, document["name"])
+        created, slug = self.subjects.create(self.users[user], document)
+        if slug is None:
+            return multiple()
+        is_free = allowed == (slug_from_name(document["name"]),)
+        check = workflows.made_slug if is_free else workflows.suffixed_slug
+        self.judge(check, created, slug=slug, allowed=allowed)
+        self.model.create(user, slug, document)
+        self.created_in[slug] = self.number
+        self.look_at(slug, workflows.stored, "sent")
+        return slug
+
+    @rule(slug=slugs, changes=_CHANGES)
+    @_step
+    def update(self, slug: str, changes: dict[str, JSON]) -> None:
+        """Any subset of the fields."""
+        owner = self.owner_of(slug)
+        written = dict(changes)
+        if "name" in written:
+            written["name"] = self.names[owner.user] + written["name"]
+        if "nodes" in written:
+            written["nodes"] = moved_by(written["nodes"], self.model[slug].members.get("nodes", []))
+        exchange = write(self.tester, owner, slug, written)
+        self.judge(workflows.update_accepted, exchange)
+        if exchange.is_success:
+            self.model.update(slug, written)
+        self.look_at(slug, workflows.updated, "expected")
+
+    @rule(slug=slugs, is_filed=st.booleans())
+    @_step
+    def move(self, slug: str, *, is_filed: bool) -> None:
+        """To a folder that exists, or to the root."""
+        owner = self.owner_of(slug)
+        folder_id = self.folders.get(owner.user) if is_filed else None
+        exchange = move(self.tester, owner, slug, folder_id)
+        self.judge(workflows.move_accepted, exchange)
+        if exchange.is_success:
+            self.model.move(slug, folder_id)
+        self.look_at(slug, workflows.moved, "expected")
+
+    @rule(slug=slugs, member=st.sampled_from(["slug", "createdBy"]))
+    @_step
+    def forge(self, slug: str, member: str) -> None:
+        """What the server decides is sent along; it may be ignored or refused."""
+        owner = self.owner_of(slug)
+        forged = {
+            "slug": f"{slug_from_name(self.names[owner.user])}-forged",
+            "createdBy": next(iter(self.model.other_creators(owner.user)), "somebody-else"),
+        }
+        write(self.tester, owner, slug, {member: forged[member]})
+        self.look_at(slug, workflows.updated, "expected")
+
+    @rule(slug=slugs)
+    @_step
+    def misshape(self, slug: str) -> None:
+        """An update of which a part is misshapen; where it is refused, it is refused as a whole."""
+        changes = {"name": f"{self.names[self.owner_of(slug).user]} half", "description": "Half.", "nodes": 7}
+        exchange = write(self.tester, self.owner_of(slug), slug, changes)
+        if exchange.status is not None and 400 <= exchange.status < 500:
+            self.look_at(slug, workflows.updated, "expected")
+        else:
+            self.is_over = True  # what such a server then keeps is open
+
+    @rule(slug=slugs, does=st.sampled_from(["update", "move", "delete"]))
+    @_step
+    def intrude(self, slug: str, does: str) -> None:
+        """The other user tries to write."""
+        intruder = self.other_than(slug)
+        if intruder is None:
+            return
+        self.judge(workflows.foreign_write, self.tried(intruder, slug, does))
+        self.look_at(slug, workflows.untouched, "before")
+
+    @rule(slug=slugs, does=st.sampled_from(["update", "move", "delete"]))
+    @_step
+    def write_with_reading_key(self, slug: str, does: str) -> None:
+        """The owner tries to write with the key that may read only."""
+        owner, reader = self.owner_of(slug), self.readers[self.owner_of(slug).user]
+        if reader is owner:
+            return
+        before = read(self.tester, owner, slug).json_or_none()
+        exchange = self.tried(reader, slug, does)
+        self.judge(
+            capabilities.denied,
+            exchange,
+            operation=self.tester.document.operation_by_id[f"{does}Workflow"],
+            held=reader.capabilities,
+            path_values={"slug": slug},
+        )
+        self.judge(capabilities.nothing_changed, read(self.tester, owner, slug), before=before)
+
+    @rule(slug=slugs)
+    @_step
+    def run(self, slug: str) -> None:
+        """Its owner runs what costs nothing, the other user tries to."""
+        if not self.is_free_to_run(slug):
+            return
+        self.judge(workflows.creator_may_run, run_free(self.tester, self.owner_of(slug), slug))
+        other = self.other_than(slug)
+        if other and other.holds("workflow:run") and self.model[slug].is_public is not True:
+            exchange = run_free(self.tester, other, slug)
+            self.judge(refusals.RUN_FOREIGN_WORKFLOW, exchange)
+
+    @rule(slug=consumes(slugs))
+    @_step
+    def delete(self, slug: str) -> None:
+        """Gone for everybody and everywhere."""
+        owner = self.owner_of(slug)
+        is_free_to_run = self.is_free_to_run(slug)
+        exchange = self.subjects.delete(owner, slug)
+        self.judge(workflows.creator_may, exchange)
+        if not exchange.is_success:
+            return
+        self.model.delete(slug)
+        if self.is_sought(workflows.gone):
+            reader = self.readers[owner.user]
+            self.judge(workflows.gone, read(self.tester, owner, slug))
+            self.judge(workflows.gone, read(self.tester, reader, slug, "getWorkflowSchema"))
+            self.judge(workflows.gone, read(self.tester, None, slug, "getPublicWorkflowSchema"))
+            if is_free_to_run:
+                self.judge(workflows.gone, run_free(self.tester, owner, slug))
+        self.look_at_list(owner)
+
+    def teardown(self) -> None:
+        """Leave nothing behind."""
+        for user, persona in self.users.items():
+            for slug in self.model.kept_by(user):
+                self.subjects.delete(persona, slug)
+
+    def owner_of(self, slug: str) -> Persona:
+        """Whose workflow it is."""
+        return self.users[self.model[slug].owner]
+
+    def other_than(self, slug: str) -> Persona | None:
+        """The user whose workflow it is not, if there is a second one."""
+        return next((each for each in self.users.values() if each != self.owner_of(slug)), None)
+
+    def is_free_to_run(self, slug: str) -> bool:
+        """Whether nothing in it can cost anything, and its owner may run it."""
+        is_allowed = MAY_RUN.missing(self.tester.target) is None
+        return (
+            is_allowed
+            and self.owner_of(slug).holds("workflow:run")
+            and not self.model[slug].members.get("nodes")
+        )
+
+    def tried(self, writer: Persona, slug: str, does: str) -> Exchange:
+        """The answer to a write that has to be refused."""
+        if does == "update":
+            return write(self.tester, writer, slug, {"description": "written by somebody else"})
+        if does == "move":
+            return move(self.tester, writer, slug, None)
+        return self.tester.send("deleteWorkflow", writer, Call(path_values={"slug": slug}))
+
+    def look_at(self, slug: str, check: Check[...], parameter: str) -> None:
+        """Compare a workflow, its schemas and its owner's list with the model."""
+        owner, kept = self.owner_of(slug), self.model[slug]
+        if self.is_sought(check, workflows.slug_stays, workflows.creator):
+            exchange = read(self.tester, owner, slug)
+            if check is workflows.updated:
+                self.judge(workflows.slug_stays, exchange, slug=slug)
+            self.judge(check, exchange, **{parameter: kept.members})
+            document = exchange.json_or_none()
+            created_by = document.get("createdBy") if isinstance(document, dict) else None
+            self.model.note_creator(owner.user, created_by)
+            own, others = self.model.creator(owner.user), self.model.other_creators(owner.user)
+            self.judge(workflows.creator, exchange, own=own, others=others)
+        self.look_at_schema(slug)
+        self.look_at_list(owner)
+
+    def look_at_schema(self, slug: str) -> None:
+        """Compare a workflow's schema with the model: the public one where it says whether it is public."""
+        checks = (workflows.schema_describes, workflows.public_schema_follows, schemas.public_schema)
+        if self.is_over or not self.is_sought(*checks):
+            return
+        kept = self.model[slug]
+        if kept.is_public is None:
+            schema = read(self.tester, self.readers[kept.owner], slug, "getWorkflowSchema")
+        else:
+            schema = read(self.tester, None, slug, "getPublicWorkflowSchema")
+            self.judge(workflows.public_schema_follows, schema, is_public=kept.is_public)
+            if kept.is_public:
+                self.judge(schemas.public_schema, schema)
+        self.judge(workflows.schema_describes, schema, expected=kept.members)
+
+    def look_at_list(self, owner: Persona) -> None:
+        """Compare an owner's list with the model."""
+        if self.is_over or not self.is_sought(workflows.listed):
+            return
+        exchange = self.tester.send("listWorkflows", self.readers[owner.user])
+        self.judge(
+            workflows.listed,
+            exchange,
+            own=self.model.kept_by(owner.user),
+            foreign=self.model.kept_by_others(owner.user),
+            deleted=self.model.deleted(),
+            creator=self.model.creator(owner.user),
+        )
+
+    def is_sought(self, *checks: Check[...]) -> bool:
+        """Whether one of these checks is to be judged."""
+        return self.sought is None or any(check.id == self.sought for check in checks)
+
+    def judge(self, check: Check[P], exchange: Exchange, *args: P.args, **kwargs: P.kwargs) -> None:
+        """End the sequence at a finding; one that was known before needs no shorter sequence."""
+        if self.is_over:
+            return
+        failing = self.tester.judge(check, exchange, *args, **kwargs)
+        self.is_over = bool(failing)
+        if any(finding.fingerprint not in self.scene.known for finding in failing):
+            self.scene.broken, self.scene.broken_check = tuple(self.steps), check.id
+            raise AssertionError(f"{check.id} does not hold")

@@ -1,0 +1,139 @@
+"""The operation by persona matrix: what to send for a cell, what to expect of it, and what it showed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from knouds_harness.contract.operations import Action, Operation
+from knouds_harness.contract.tiers import WITHOUT_KEYS
+from knouds_harness.judging.checks import capabilities
+from knouds_harness.judging.claim import answer
+from knouds_harness.runs.findings import Finding
+from knouds_harness.suite.support.call import Call
+from knouds_harness.suite.support.subjects import Subjects, effectless_call
+from knouds_harness.targets.needs.keys import may_run_models
+from knouds_harness.targets.needs.rate_limits import free_workflow
+from knouds_harness.targets.personas import Persona
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatrixCase:
+    """One operation as one persona.
+
+    Attributes:
+        is_admitted: What the documented rule says.
+        call: What to send: a valid request to a resource that exists, so that nothing else can be the reason
+            for a refusal. Where the persona is admitted it writes to scratch workflows alone, and a run that
+            would cost something has inputs that are no object instead.
+    """
+
+    operation: Operation
+    persona: Persona
+    is_admitted: bool
+    call: Call
+
+
+def is_decided(operation: Operation, persona: Persona, account: str | None) -> bool:
+    """Whether the documents say how a persona fares with an operation on a resource of an account.
+
+    Whether a capability or the ownership is judged first is open: a persona of another account is left out
+    where the first would refuse it, as a 404 would be as good an answer. So it is where no account has such
+    a resource.
+    """
+    if persona.state != "active" or persona.tier in WITHOUT_KEYS or operation.is_public:
+        return False  # whether a key minted for such an account may do anything is open
+    if persona.is_open and operation.alternatives:
+        return False
+    if operation.id == "runModel" and not may_run_models(persona):
+        return False  # under business a model:run key is refused with one of two codes: a check of its own
+    return persona.user == account or not _names_a_possession(operation) or _is_admitted(persona, operation)
+
+
+def _names_a_possession(operation: Operation) -> bool:
+    return bool(operation.path_parameters) and operation.id != "runModel"
+
+
+def _is_admitted(persona: Persona, operation: Operation) -> bool:
+    return operation.admits(persona.capabilities, dict.fromkeys(operation.path_parameters, ""))
+
+
+def cell_for(
+    subjects: Subjects,
+    operation: Operation,
+    persona: Persona,
+    account: str | None,
+    resource: str | None = None,
+) -> MatrixCase:
+    """Choose what to send.
+
+    Args:
+        subjects: Existing resources.
+        operation: The row.
+        persona: The column.
+        account: Whose the resource is that the operation acts on; None where there is none.
+        resource: The slug or model to name instead of any that exists.
+    """
+    call = effectless_call(operation) if account is None else subjects.call_on_existing(operation)
+    if resource is not None:
+        call = call.having(path_values=dict.fromkeys(operation.path_parameters, resource))
+    is_admitted = operation.admits(persona.capabilities, call.path_values)
+    if is_admitted and persona.user != account:
+        call = _effectless(operation, call)
+    elif is_admitted:
+        call = _admitted_call(subjects, operation, persona, call)
+    return MatrixCase(operation=operation, persona=persona, is_admitted=is_admitted, call=call)
+
+
+def _admitted_call(subjects: Subjects, operation: Operation, persona: Persona, call: Call) -> Call:
+    """What the owner's account may do for nothing, and what a server that looks at the body first accepts."""
+    if operation.action is Action.RUN:
+        free = free_workflow(subjects.tester.target, persona)
+        path_values = {"slug": free.slug} if free and operation.id == "runWorkflow" else {}
+        if free and path_values and operation.admits(persona.capabilities, path_values):
+            return call.having(path_values=path_values, json={"inputs": dict(free.inputs)})
+        return call.having(json={"inputs": []})
+    if operation.id == "updateWorkflow":
+        return call.having(json={"description": "sent by the harness"})
+    if operation.id == "deleteWorkflow":
+        return call.having(path_values={"slug": subjects.make_workflow()})
+    return call
+
+
+def prove_cell(subjects: Subjects, cell: MatrixCase) -> list[Finding]:
+    """Send what a cell asks for and judge the answer.
+
+    Returns:
+        The findings that fail the run.
+    """
+    tester = subjects.tester
+    exchange = tester.send(cell.operation.id, cell.persona, cell.call)
+    failing = tester.judge(
+        capabilities.admitted if cell.is_admitted else capabilities.denied,
+        exchange,
+        operation=cell.operation,
+        held=cell.persona.capabilities,
+        path_values=cell.call.path_values,
+    )
+    tester.recorder.writer.add_cell(
+        operation=cell.operation.id,
+        persona=cell.persona.name,
+        expected="admitted" if cell.is_admitted else "denied",
+        observed=answer(exchange),
+        ok=not failing,
+        exchange_id=exchange.id,
+    )
+    required = capabilities.required_of(exchange)
+    if required and not cell.is_admitted and tester.mint is not None:
+        granted = tester.minted(cell.persona.capabilities | {required[0]}, account=cell.persona.user)
+        failing += tester.judge(
+            capabilities.granting_what_was_required,
+            tester.send(cell.operation.id, granted, _effectless(cell.operation, cell.call)),
+            granted=required[0],
+        )
+    return failing
+
+
+def _effectless(operation: Operation, call: Call) -> Call:
+    if operation.action is Action.RUN:
+        return call.having(json={"inputs": []})
+    return call if operation.action is Action.READ else effectless_call(operation)

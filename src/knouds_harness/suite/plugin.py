@@ -1,0 +1,397 @@
+"""The pytest plugin: options, and the step from tests to a run record."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Literal, NoReturn
+
+import pytest
+
+from knouds_harness.errors import (
+    ExitCode,
+    GuardStop,
+    HarnessError,
+    RunRecordError,
+    TargetUnreachable,
+    UsageError,
+)
+from knouds_harness.exchange.redaction import shown
+from knouds_harness.judging.user_checks import UserChecks, load_checks
+from knouds_harness.option_declarations import add_runner_options, options_from
+from knouds_harness.suite.generation.examples import seed_properties
+from knouds_harness.suite.markers import MARKERS
+from knouds_harness.suite.options import RunOptions
+from knouds_harness.suite.schedule import SuiteSchedule
+from knouds_harness.suite.selection import (
+    Selection,
+    Spending,
+    checks_of,
+    facts_of,
+    needs_of,
+    operation_of,
+    operations_for,
+)
+from knouds_harness.suite.session import ConformanceRun, open_run
+from knouds_harness.suite.test_invocation import user_body
+from knouds_harness.suite.untested import Untested, more_credits, untested_for
+from knouds_harness.suite.user_tests import is_user_test, mark_user_tests, record_failure, record_kept
+from knouds_harness.targets.needs.need import Need
+from knouds_harness.targets.needs.webhooks import RECEIVING
+
+pytest_plugins = [
+    "knouds_harness.suite.fixtures",
+    "knouds_harness.suite.printed_reports",
+]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add what ``knouds-harness check`` takes."""
+    group = parser.getgroup("knouds-harness", "conformance to the Knouds REST API")
+    add_runner_options(RunOptions, group.addoption)
+
+
+@dataclass
+class _Opened:
+    """The run that this pytest session opened, if a test needed one."""
+
+    context: AbstractContextManager[ConformanceRun]
+    run: ConformanceRun
+
+
+_OPENED = pytest.StashKey[_Opened]()
+_OPTIONS = pytest.StashKey[RunOptions]()
+_CHECKS_OF_TESTS = pytest.StashKey[UserChecks]()
+_CHECKS_OF_FILE = pytest.StashKey[UserChecks]()
+_SHOWN_BY_ALL = pytest.StashKey[frozenset[str]]()
+_SCHEDULE = pytest.StashKey[SuiteSchedule]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register markers and read the options."""
+    for marker, says in MARKERS.items():
+        config.addinivalue_line("markers", f"{marker}: {says}")
+    config.stash[_OPTIONS] = options_from(RunOptions, config.option)
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Print the seed."""
+    options = options_of(config)
+    return [f"knouds-harness: target {options.target}, --seed {options.seed}"]
+
+
+def options_of(config: pytest.Config) -> RunOptions:
+    """What was asked for on the command line."""
+    return config.stash[_OPTIONS]
+
+
+def opened_run(config: pytest.Config) -> ConformanceRun:
+    """The session's run, opened when first asked for; a user's error ends the session with its exit code."""
+    if _OPENED not in config.stash:
+        context = open_run(options_of(config))
+        try:
+            config.stash[_OPENED] = _Opened(context, context.__enter__())
+        except HarnessError as error:
+            _exit(error)
+    return config.stash[_OPENED].run
+
+
+def finished_run(config: pytest.Config) -> ConformanceRun | None:
+    """The run that the session opened, if it did."""
+    opened = config.stash.get(_OPENED, None)
+    return opened.run if opened else None
+
+
+def _exit(error: HarnessError) -> NoReturn:
+    sys.stderr.write(f"error: {shown(str(error))}\n")
+    pytest.exit(str(error), returncode=error.exit_code)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Parametrize ``operation`` over the document."""
+    marker = metafunc.definition.get_closest_marker("operations")
+    if marker and "operation" in metafunc.fixturenames:
+        shown = marker.kwargs.get("shows", {})
+        metafunc.parametrize(
+            "operation",
+            [
+                pytest.param(
+                    each, id=each.id, marks=[pytest.mark.shows(fact) for fact in shown.get(each.id, ())]
+                )
+                for each in operations_for(secured=marker.kwargs.get("secured"), ids=marker.kwargs.get("ids"))
+            ],
+        )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep the tests of the families, operations and facts asked for; with --quick, fewer of them."""
+    options = options_of(config)
+    of_tests = config.stash[_CHECKS_OF_TESTS] = mark_user_tests(items)
+    try:
+        of_file = load_checks(options.checks) if options.checks else UserChecks()
+        selection = Selection.of(
+            of_tests=of_tests,
+            of_file=of_file,
+            families=options.families,
+            operations=options.operations,
+            facts=options.facts,
+            is_quick=options.quick,
+        )
+    except HarnessError as error:
+        _exit(error)
+    config.stash[_CHECKS_OF_FILE] = of_file
+    config.stash[_SHOWN_BY_ALL] = frozenset(fact for item in items for fact in facts_of(item))
+    deselected = [item for item in items if not selection.keeps(item)]
+    if deselected:
+        config.hook.pytest_deselected(items=deselected)
+        items[:] = [item for item in items if selection.keeps(item)]
+    if deselected and not items:
+        _exit(UsageError("no test is about all that --family, --operation and --fact ask for together"))
+
+
+def pytest_runtestloop(session: pytest.Session) -> None:
+    """Reach the target and start the record before the first conformance test."""
+    items = [item for item in session.items if checks_of(item)]
+    if session.config.option.collectonly or session.testsfailed or not items:
+        return
+    stash = session.config.stash
+    opened_run(session.config).add_user_checks(stash[_CHECKS_OF_TESTS], stash[_CHECKS_OF_FILE])
+    try:
+        opened_run(session.config).selected = _selected_facts(session.config, items)
+        if any(RECEIVING in needs_of(item) for item in items):
+            _ = opened_run(session.config).receiver  # a port that is taken is said before anything is sent
+        opened_run(session.config).begin()
+    except HarnessError as error:
+        opened_run(session.config).stop("stopped", error)
+        _exit(error)
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None:
+        _print_contradictions(reporter, opened_run(session.config))
+    run = opened_run(session.config)
+    possible = [item for item in session.items if missing_for(item) is None]
+    run.unpaid = Spending.of(
+        possible,
+        run.target,
+        run.tester.pricing.worst_case,
+        limit_credits=run.client.guard.budget.left_credits,
+    ).unpaid
+    possible = [item for item in possible if item.nodeid not in run.unpaid]
+    options = options_of(session.config)
+    schedule = session.config.stash[_SCHEDULE] = SuiteSchedule(run, possible, is_quick=options.quick)
+    session.items.sort(key=schedule.place)
+    seed_properties(
+        [item for item in items if not is_user_test(item)],
+        seed=options.seed,
+        examples=options.examples_per_property,
+        spared=filter(schedule.spares_runs, items),
+    )
+
+
+def _selected_facts(config: pytest.Config, items: list[pytest.Item]) -> frozenset[str] | None:
+    """What the tests are about that will run; None where none was left out."""
+    asked = options_of(config).facts
+    if asked:
+        return frozenset(asked)
+    shown = frozenset(fact for item in items for fact in facts_of(item))
+    are_all = config.stash[_SHOWN_BY_ALL] <= shown and not all(map(is_user_test, items))
+    return None if are_all else shown.union(config.stash[_CHECKS_OF_FILE].facts)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
+    """Skip what the profile makes impossible, saying what it lacks."""
+    if not checks_of(item):
+        return (yield)
+    with opened_run(item.config).lock.held():
+        missing = missing_for(item)
+        if missing is not None:
+            raise missing
+        _record_what_else_is_missing(item)
+        if is_user_test(item):  # what its fixtures send counts as its own
+            opened_run(item.config).recorder.begin_test()
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
+    """Have fixtures closed while no other test computes."""
+    if not checks_of(item):
+        return (yield)
+    with opened_run(item.config).lock.held():
+        return (yield)
+
+
+def _record_what_else_is_missing(item: pytest.Item) -> None:
+    """Write down the facts that a test, though it runs, cannot show for want of something else."""
+    for fact, needs in facts_of(item).items():
+        untested = _first_unmet(opened_run(item.config), needs)
+        if untested is not None:
+            _record_untested(item, (fact,), untested)
+
+
+def _record_untested(item: pytest.Item, facts: Iterable[str], untested: Untested) -> None:
+    operation = operation_of(item)
+    opened_run(item.config).recorder.record_untested(
+        checks_of(item)[0], facts, operation.id if operation else None, untested.missing, untested.cause
+    )
+
+
+def missing_for(item: pytest.Item) -> Untested | None:
+    """What there is not for a conformance test, and why; None where it can run."""
+    run = opened_run(item.config)
+    if item.nodeid in run.unpaid:
+        return Untested(more_credits(run.profile), "profile")
+    return _first_unmet(run, needs_of(item)) if checks_of(item) else None
+
+
+def _first_unmet(run: ConformanceRun, needs: Iterable[Need[object]]) -> Untested | None:
+    unmet = (need for need in needs if need.missing(run.target) is not None)
+    return next(
+        (untested_for(need, profile=run.profile, contradictions=run.contradictions) for need in unmet), None
+    )
+
+
+def fills_early(config: pytest.Config) -> bool:
+    """Whether a window of a rate limit is filled in real time, from early on."""
+    return config.stash[_SCHEDULE].fills_early if _SCHEDULE in config.stash else False
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Call the body of a conformance test when the schedule says."""
+    if not checks_of(pyfuncitem) or is_user_test(pyfuncitem):
+        return None
+    pyfuncitem.config.stash[_SCHEDULE].call(pyfuncitem)
+    return True
+
+
+@pytest.hookimpl(wrapper=True, specname="pytest_pyfunc_call")
+def pytest_call_user_test(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """Let pytest, or another plugin, call the body of a test of the user's."""
+    if not is_user_test(pyfuncitem):
+        return (yield)
+    run = opened_run(pyfuncitem.config)
+    with run.lock.held(), user_body(pyfuncitem, run.recorder):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # so that it sees what others make of a failure, such as xfail
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Write down what was untested, and end the run where a guard or the network ended it."""
+    checks = checks_of(item)
+    if not checks:
+        return (yield)
+    run = opened_run(item.config)
+    # Pytest parses source to show an error, and CPython 3.11 may not while another thread parses as well.
+    with run.lock.held():
+        report = yield
+        if call.excinfo is None:
+            if call.when == "call":
+                _record_test(item, run, "passed")
+                if is_user_test(item):
+                    record_kept(item, run.recorder)
+            return report
+        error = call.excinfo.value
+        if isinstance(error, Untested):
+            is_answers = (
+                error.cause == "answers"
+            )  # else nothing was sent, and anything may be missing besides
+            facts = {
+                fact: needs
+                for fact, needs in facts_of(item).items()
+                if not (is_answers and _first_unmet(run, needs))
+            }
+            _record_untested(item, facts, error)
+            _record_test(item, run, "skipped")
+            _skip(item, report, f"untested: needs {error}")
+        elif (reason := _reason_to_stop(error)) is not None:
+            run.stop("stopped", reason)
+            item.session.shouldstop = str(reason)
+            report.longrepr = f"stopped: {reason}"
+        elif is_user_test(item):
+            _settle_user_test(item, run, report, error)
+        else:
+            _record_test(item, run, "failed")
+            if not isinstance(error, pytest.fail.Exception):
+                run.harness_errors.append(item.nodeid)
+    return report
+
+
+def _settle_user_test(
+    item: pytest.Item, run: ConformanceRun, report: pytest.TestReport, error: BaseException
+) -> None:
+    """Make a finding of an assert that failed; skip what a waiver accepts, as pytest knows no waivers."""
+    is_skipped = report.skipped
+    settled = "" if is_skipped else record_failure(item, run.recorder, error)
+    if settled == "error":
+        run.user_errors.append(item.nodeid)
+    elif settled == "waived":
+        _skip(item, report, "waived by the profile")
+        is_skipped = True
+    _record_test(item, run, "skipped" if is_skipped else "failed")
+
+
+def _skip(item: pytest.Item, report: pytest.TestReport, reason: str) -> None:
+    path, line, _ = item.reportinfo()
+    report.outcome = "skipped"
+    report.longrepr = (str(path), (line or 0) + 1, reason)
+
+
+def _record_test(
+    item: pytest.Item, run: ConformanceRun, outcome: Literal["passed", "failed", "skipped"]
+) -> None:
+    operation = operation_of(item)
+    run.recorder.writer.add_test(
+        check=checks_of(item)[0].id,
+        operation=operation.id if operation else None,
+        outcome=outcome,
+        duration_s=run.recorder.duration_s_by_test.get(item.nodeid, 0.0),
+    )
+
+
+def _reason_to_stop(error: BaseException) -> HarnessError | None:
+    """What ends the run, alone or among what hypothesis met in several tries."""
+    if isinstance(error, BaseExceptionGroup):
+        return next((found for each in error.exceptions if (found := _reason_to_stop(each))), None)
+    return error if isinstance(error, GuardStop | TargetUnreachable | RunRecordError) else None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Clean up on the target, finish the record and turn its outcome into the exit code."""
+    opened = session.config.stash.get(_OPENED, None)
+    if opened is None:
+        return
+    try:
+        if _SCHEDULE in session.config.stash:
+            session.config.stash[_SCHEDULE].stop()
+        if opened.run.is_begun:
+            was_interrupted = exitstatus == pytest.ExitCode.INTERRUPTED
+            if (
+                exitstatus == pytest.ExitCode.INTERNAL_ERROR and opened.run.outcome is None
+            ):  # 3, as unreachable
+                opened.run.stop("failed", HarnessError("An error of the harness itself ended the run early."))
+            code = opened.run.conclude(was_interrupted=was_interrupted)
+            if code != ExitCode.KEPT or exitstatus == pytest.ExitCode.OK:
+                session.exitstatus = code
+    finally:
+        opened.context.__exit__(None, None, None)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say where the record is."""
+    opened = config.stash.get(_OPENED, None)
+    if opened is not None and opened.run.is_begun:
+        folder = opened.run.recorder.writer.folder
+        terminalreporter.section("knouds-harness")
+        _print_contradictions(terminalreporter, opened.run)
+        terminalreporter.line(f"{opened.run.outcome}: {folder} (render it: knouds-harness report {folder})")
+
+
+def _print_contradictions(reporter: pytest.TerminalReporter, run: ConformanceRun) -> None:
+    for contradiction in run.contradictions:
+        reporter.line(f"target contradicts the profile: {contradiction.says}")

@@ -1,0 +1,58 @@
+"""What pytest prints of a run: no arguments, no locals, no secret, and nothing that a terminal obeys."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Generator
+from typing import Any, Final
+
+import pytest
+
+from knouds_harness.exchange.redaction import shown
+from knouds_harness.suite.selection import checks_of
+
+_OF_PYTEST: Final = re.compile(r"(\x1b\[[\d;]*m|^\r)")
+"""Colours, and what writes a line anew."""
+_VALUES_OF_FRAMES: Final = ("reprfuncargs", "reprlocals")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Have everything that goes to the terminal pass here, also what no report holds."""
+    config.option.showlocals = False
+    config.option.fulltrace = False  # prints the arguments of all frames after Ctrl-C
+    logging.getLogger("httpcore").propagate = False  # logs the headers of answers as they came
+    trace = config.trace.root
+    if (write_trace := trace._writer) is not None:  # noqa: SLF001 - of --debug, which shows what hooks are given
+        trace.setwriter(lambda text: write_trace(shown(text)))
+    if config.pluginmanager.has_plugin("terminalreporter"):
+        writer = config.get_terminal_writer()
+        write = writer.write
+
+        def write_shown(msg: str, **options: bool) -> None:
+            parts = enumerate(_OF_PYTEST.split(msg))
+            write("".join(part if at % 2 else shown(part) for at, part in parts), **options)
+
+        writer.write = write_shown  # type: ignore[method-assign]
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Have each report hold nothing else, whatever prints or writes it afterwards."""
+    report = yield
+    if checks_of(item) and (report.longrepr or report.sections):
+        hook = item.config.hook
+        data = hook.pytest_report_to_serializable(config=item.config, report=report)
+        data |= {name: _shown(data[name]) for name in ("longrepr", "sections")}
+        clean = hook.pytest_report_from_serializable(config=item.config, data=data)
+        report.longrepr, report.sections = clean.longrepr, clean.sections
+    return report
+
+
+def _shown(value: Any) -> Any:  # noqa: ANN401 - JSON
+    if isinstance(value, str):
+        return shown(value)
+    if isinstance(value, dict):
+        return {name: None if name in _VALUES_OF_FRAMES else _shown(each) for name, each in value.items()}
+    return type(value)(map(_shown, value)) if isinstance(value, list | tuple) else value

@@ -1,0 +1,142 @@
+"""What is known of a recording besides its exchange: what stands in it, and in others of its story."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from knouds_harness.contract.document import Document
+from knouds_harness.contract.shapes import ShapeJudge
+from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.exchange.execution_status import FINAL, body_of, status_in, statuses_in
+from knouds_harness.exchange.recordings.recording import TEST_SECRET, Recording
+from knouds_harness.exchange.webhook_receiver import payload_of
+from knouds_harness.judging.checks import all_checks
+from knouds_harness.judging.claim import Check, Claim, explain
+from knouds_harness.judging.context import Context
+from knouds_harness.judging.engine import judge
+from knouds_harness.judging.findings import finding_of
+from knouds_harness.targets.waivers import Waiver
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordingJudgement:
+    """What a recording shows.
+
+    Attributes:
+        facts: Those that it shows to be kept and nowhere broken, in the document's order.
+        breaches: What it breaks that would fail a run, in words.
+    """
+
+    facts: tuple[str, ...]
+    breaches: tuple[str, ...]
+
+
+def judgement_of(
+    recording: Recording,
+    *,
+    document: Document,
+    shapes: ShapeJudge,
+    story: Iterable[Recording] = (),
+    waivers: Sequence[Waiver] = (),
+) -> RecordingJudgement:
+    """What all checks together make of a recording, where a waiver of its target may accept what it breaks.
+
+    The other arguments, and the errors, are those of ``claims_about``.
+    """
+    kept: set[str] = set()
+    broken: set[str] = set()
+    breaches: list[str] = []
+    for check, claim in claims_about(recording, document=document, shapes=shapes, story=story):
+        (kept if claim.holds else broken).add(claim.fact)
+        if claim.holds:
+            continue
+        found = finding_of(check, recording.exchange, claim, document=document, waivers=waivers)
+        if found.fails(strict=False):
+            breaches.append(explain(check, claim))
+    return RecordingJudgement(
+        facts=tuple(fact for fact in document.facts if fact in kept - broken), breaches=tuple(breaches)
+    )
+
+
+def claims_about(
+    recording: Recording, *, document: Document, shapes: ShapeJudge, story: Iterable[Recording] = ()
+) -> Iterator[tuple[Check[...], Claim]]:
+    """What checks claim of a recording: those that apply to it, and those that its outcome names.
+
+    Args:
+        recording: Judged as it is; replace its exchange to judge another answer to the same request.
+        document: What is promised.
+        shapes: Made of that document.
+        story: Others of its story; itself may be among them.
+
+    Raises:
+        KeyError: It names a check that is gone; a test keeps recordings and checks together.
+    """
+    context = Context(
+        document=document,
+        shapes=shapes,
+        is_delivery=recording.kind == "delivery",
+        applying=frozenset(all_checks()[each].id for each in recording.checks),
+        known=_known(recording, story),
+    )
+    yield from judge(recording.exchange, context)
+
+
+def _known(recording: Recording, story: Iterable[Recording]) -> dict[str, object]:
+    """What stands in the recording besides its exchange, and in others of its story."""
+    own = (recording.operation, recording.outcome)
+    others = [each for each in story if (each.operation, each.outcome) != own]
+    known: dict[str, object] = {
+        "held": recording.held,
+        "tier": recording.tier,
+        "earlier": _before(recording, others),
+        **_of_execution(recording, others),
+    }
+    if recording.kind == "delivery":
+        known |= {"raw": recording.exchange.request.body or b"", "secret": TEST_SECRET}
+    return known
+
+
+def _before(recording: Recording, others: Sequence[Recording]) -> Exchange | None:
+    """The answer of the same operation that was recorded last before this one, in the story."""
+    earlier = [
+        each.exchange
+        for each in others
+        if each.operation == recording.operation and each.exchange.started_at < recording.exchange.started_at
+    ]
+    return max(earlier, key=lambda exchange: exchange.started_at, default=None)
+
+
+def _of_execution(recording: Recording, others: Sequence[Recording]) -> dict[str, Any]:
+    """What the story knows of the execution that a recording is about."""
+    execution = _execution_of(recording)
+    if execution is None:
+        return {}
+    about = sorted(
+        (each for each in others if each.kind == "answer" and _execution_of(each) == execution),
+        key=lambda each: each.exchange.started_at,
+    )
+    started_at = recording.exchange.started_at
+    polls = [each.exchange for each in about if each.operation == "getExecution"]
+    before = [poll for poll in polls if poll.started_at < started_at]
+    ended = next((poll for poll in polls if status_in(poll) in FINAL), None)
+    return {
+        "submitted": next((each.exchange for each in about if each.operation.startswith("run")), None),
+        "poll": ended,
+        "ending": status_in(ended) if ended else None,
+        "statuses": statuses_in([*before, recording.exchange]),
+        "after": statuses_in([poll for poll in polls if poll.started_at > started_at]),
+    }
+
+
+def _execution_of(recording: Recording) -> str | None:
+    """The id in the path, in the answer to a submit, or in a delivery."""
+    request = recording.exchange.request
+    if recording.kind == "delivery":
+        payload = payload_of(request.body)
+        named = payload.get("executionId") if isinstance(payload, dict) else None
+    else:
+        named = request.path_values.get("id") or body_of(recording.exchange).get("executionId")
+    return named if isinstance(named, str) else None

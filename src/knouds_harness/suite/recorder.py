@@ -1,0 +1,277 @@
+"""From claims to findings: verdicts, waivers, one finding for one fault however often it shows."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+from itertools import groupby
+from operator import itemgetter
+from typing import Final
+
+from knouds_harness.contract.document import Document
+from knouds_harness.exchange.contradictions import Contradiction
+from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.exchange.reproduction.curl import ShellNames, curl
+from knouds_harness.exchange.reproduction.script import script
+from knouds_harness.exchange.reproduction.sequence import essential_steps, parts_of
+from knouds_harness.judging.claim import Check, Claim
+from knouds_harness.judging.context import Context
+from knouds_harness.judging.drift import FACT, Gatherer, drift_finding
+from knouds_harness.judging.engine import judge
+from knouds_harness.judging.findings import finding_of
+from knouds_harness.judging.user_checks import claims_of, place_of
+from knouds_harness.runs.findings import Finding, fingerprint
+from knouds_harness.runs.record import RunWriter
+from knouds_harness.runs.results import Cause
+from knouds_harness.runs.verdicts import Verdict
+from knouds_harness.suite.preceding_requests import PrecedingRequests
+from knouds_harness.targets.waivers import Waiver
+
+PROFILE_CHECK: Final = "profile.is-borne-out"
+"""Stands in findings in place of a check: the profile as a whole is looked at before the first test."""
+_MOST_PARTS: Final = 60
+"""A script with more names everything that was ever done to a resource, and helps nobody."""
+
+
+class Shown(threading.local):
+    """What the test that runs in the calling thread has shown so far.
+
+    Attributes:
+        failing: Findings that fail the run, by fingerprint.
+        new: The fingerprints of all findings that no test had shown before.
+        claimed: Facts that were seen to hold, or not to.
+        last: The newest answer.
+    """
+
+    def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget what was shown by the test before."""
+        self.failing: dict[str, Finding] = {}
+        self.new: set[str] = set()
+        self.claimed: set[str] = set()
+        self.last: Exchange | None = None
+
+
+@dataclass(kw_only=True)
+class FindingRecorder:
+    """Writes what checks claim into the run record.
+
+    Attributes:
+        strict: Assumptions that do not hold fail the run too.
+        names: What a shell calls the target and its keys.
+        steps: Knows what led to an exchange.
+        shown: What the running test has shown.
+        user_checks: Judge every exchange, after those of the harness.
+        user_errors: What a check of the user's raised first, with its place, by the check's id.
+        duration_s_by_test: How long the body of each test took, by the test's id.
+        gatherer: Takes what every exchange shows; the run's surface comes from it.
+    """
+
+    document: Document
+    writer: RunWriter
+    waivers: tuple[Waiver, ...]
+    today: date
+    strict: bool = False
+    names: ShellNames = field(default_factory=ShellNames)
+    steps: PrecedingRequests = field(default_factory=PrecedingRequests)
+    shown: Shown = field(default_factory=Shown)
+    user_checks: tuple[Check[[]], ...] = ()
+    user_errors: dict[str, str] = field(default_factory=dict)
+    duration_s_by_test: dict[str, float] = field(default_factory=dict)
+    gatherer: Gatherer = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.gatherer = Gatherer(self.document)
+        self.writer.watch(self.gatherer.surface)
+
+    @property
+    def findings(self) -> Mapping[str, Finding]:
+        """By fingerprint, in the order in which they were first seen."""
+        return self.writer.findings
+
+    def begin_test(self) -> None:
+        """From here on, what the calling thread records is shown by another test."""
+        self.steps.begin_test()
+        self.shown.begin()
+
+    def keep(self, exchange: Exchange) -> None:
+        """Keep an exchange as evidence; one with the control plane, which nobody judges, as a step too."""
+        self.writer.add_exchange(exchange)
+        if exchange.is_control:
+            self.steps.note(exchange)
+
+    def record(
+        self,
+        check: Check[...],
+        exchange: Exchange,
+        claims: Iterable[Claim],
+        *,
+        compared: Sequence[Exchange] | None = None,
+    ) -> list[Finding]:
+        """Write each claim down.
+
+        Args:
+            check: Which makes them.
+            exchange: Which they are about.
+            claims: Each for itself.
+            compared: The other answers that they rest on, as far as known; None where they rest on none.
+
+        Returns:
+            The findings that fail the run, new and known ones alike.
+        """
+        failing = []
+        for claim in claims:
+            self.shown.claimed.add(claim.fact)
+            self.writer.add_result(
+                check=check.id,
+                fact=claim.fact,
+                operation=exchange.request.operation_id,
+                persona=exchange.request.persona,
+                passed=claim.holds,
+                exchange_id=exchange.id,
+            )
+            if claim.holds:
+                continue
+            finding = finding_of(
+                check,
+                exchange,
+                claim,
+                document=self.document,
+                waivers=self.waivers,
+                today=self.today,
+                names=self.names,
+            )
+            known = self.findings.get(finding.fingerprint)
+            if known is None:
+                self.shown.new.add(finding.fingerprint)
+            finding = self.writer.add_finding(self._reproduced(finding, exchange, claim, compared, known))
+            if self.fails(finding):
+                self.shown.failing[finding.fingerprint] = finding
+                failing.append(finding)
+        return failing
+
+    def judge(self, exchange: Exchange, context: Context) -> None:
+        """Write down what all checks claim of an exchange, and what it shows beyond the document."""
+        for check, made in groupby(judge(exchange, context), key=itemgetter(0)):
+            self.record(check, exchange, (claim for _, claim in made))
+        if context.is_delivery:
+            return
+        self.gatherer.add(exchange)
+        self.shown.last = exchange
+        for own in self.user_checks:
+            try:
+                claims = iter(claims_of(own, exchange))
+            except Exception as error:  # noqa: BLE001 - whatever a user's code raises; the run goes on
+                self.user_errors.setdefault(own.id, place_of(error))
+            else:
+                self.record(own, exchange, claims)
+
+    def record_contradiction(self, contradiction: Contradiction) -> None:
+        """Write down that the target contradicts its profile."""
+        fact, exchange = self.document.facts[contradiction.fact], contradiction.exchange
+        operation_id = exchange.request.operation_id
+        finding = Finding(
+            check=PROFILE_CHECK,
+            family="profile",
+            fact=fact.id,
+            operation=operation_id,
+            persona=exchange.request.persona,
+            verdict=Verdict.CONTRADICTION,
+            source=fact.source,
+            expected=f"{contradiction.place}: {contradiction.profile_says}",
+            observed=f"{contradiction.target_says}: {contradiction.either}",
+            status=exchange.status,
+            code=exchange.code,
+            exchange_id=exchange.id,
+            curl=curl(exchange, self.names),
+            fingerprint=fingerprint(
+                check=PROFILE_CHECK,
+                fact=fact.id,
+                operation=operation_id,
+                where=contradiction.where,
+                status=exchange.status,
+                code=exchange.code,
+            ),
+        )
+        self.writer.add_finding(finding)
+
+    def record_untested(
+        self,
+        check: Check[...],
+        facts: Iterable[str],
+        operation_id: str | None,
+        missing: str,
+        cause: Cause = "profile",
+    ) -> None:
+        """Write down that a check could not show these facts, what is missing for it, and why."""
+        for fact in facts:
+            self.writer.add_untested(
+                check=check.id, fact=fact, operation=operation_id, missing=missing, cause=cause
+            )
+
+    def record_drift(self) -> None:
+        """Write down what the document does not know; called once, when everything was judged."""
+        for novelty in self.gatherer.novelties(list(self.findings.values())):
+            self.writer.add_finding(drift_finding(novelty, self.document.facts[FACT], self.names))
+
+    def fails(self, finding: Finding) -> bool:
+        """Whether a finding fails the run."""
+        return finding.fails(strict=self.strict)
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether any finding fails the run, or a waiver has expired, whether or not it was still needed."""
+        return any(self.fails(finding) for finding in self.findings.values()) or bool(self.expired_waivers)
+
+    @property
+    def expired_waivers(self) -> list[Waiver]:
+        """The profile's waivers whose last day has passed."""
+        return [waiver for waiver in self.waivers if waiver.is_expired(self.today)]
+
+    def _reproduced(
+        self,
+        finding: Finding,
+        exchange: Exchange,
+        claim: Claim,
+        compared: Sequence[Exchange] | None,
+        known: Finding | None,
+    ) -> Finding:
+        """The finding shown by all that it rests on; as it is known, where that takes no more than this."""
+        if known is not None and not known.steps:
+            return replace(finding, script=known.script)
+        steps = essential_steps(
+            self.steps.of(exchange, compared=compared), shown_by=exchange, is_compared=compared is not None
+        )
+        if len(steps) == 1 and exchange.url.startswith(self.names.base_url):
+            return finding
+        if known is not None and len(known.steps) <= len(steps):
+            return replace(finding, steps=known.steps, script=known.script)
+        sent_again = self._script(exchange, steps, claim, finding.curl)
+        ids = tuple(step.id for step in steps) if len(steps) > 1 else ()
+        return replace(finding, steps=ids, script=sent_again)
+
+    def _script(self, exchange: Exchange, steps: Sequence[Exchange], claim: Claim, line: str) -> str:
+        """What sends all steps again, or why nothing does."""
+        sent = [step for step in steps if step.url.startswith(self.names.base_url)]
+        why_not = "It is a delivery, which goes to the webhook's URL: have a receiver listen there."
+        if not sent:
+            return f"# {why_not}"
+        if len(parts_of(sent, apart=exchange.id)) > _MOST_PARTS:
+            return (
+                f"# Rests on {len(steps)} requests, {steps[0].id} to {steps[-1].id} in exchanges.har:\n"
+                f"# too many for a script. Repeat the check with the run's --seed and --fact {claim.fact}.\n"
+                f"# The last answer alone:\n{line}"
+            )
+        if exchange not in sent:
+            return script(sent, shows=_shown(claim), names=self.names, why_not=why_not)
+        shows = f"{sent.index(exchange) + 1}. {_shown(claim)}"
+        return script(sent, shows=shows, shown_by=exchange, names=self.names)
+
+
+def _shown(claim: Claim) -> str:
+    place = f" at {claim.where}" if claim.where else ""
+    return f"{claim.fact}{place}: expected {claim.expected}, observed {claim.observed}"

@@ -1,0 +1,138 @@
+"""What the answers of a sequence that was sent again say of a finding."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from knouds_harness.contract.document import Document
+from knouds_harness.contract.shapes import ShapeJudge, as_json
+from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.exchange.reproduction.sequence import parts_of
+from knouds_harness.judging.claim import Claim, answer
+from knouds_harness.judging.context import Context
+from knouds_harness.judging.drift import FACT, Gatherer, drift_finding
+from knouds_harness.judging.engine import claims_of
+from knouds_harness.runs.findings import Finding, fingerprint
+from knouds_harness.runs.verdicts import Verdict
+from knouds_harness.suite.replay.id_substitution import value_at
+from knouds_harness.targets.personas import Persona
+
+
+class ReplayStatus(StrEnum):
+    """What sending the exchange of a finding again showed."""
+
+    STANDS = "still stands"
+    GONE = "gone"
+    OPEN = "cannot tell"
+
+
+class CannotTell(Exception):
+    """Why a finding cannot be replayed; one never meets a user otherwise than as words in its line."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplayJudge:
+    """Judges what came back.
+
+    Attributes:
+        document: What is promised.
+        shapes: Of its answers.
+        personas: Keys that were sent, by name.
+    """
+
+    document: Document
+    shapes: ShapeJudge
+    personas: Mapping[str, Persona]
+
+    def judge(
+        self, finding: Finding, steps: Sequence[Exchange], answers: Sequence[Exchange]
+    ) -> tuple[ReplayStatus, str]:
+        """What the answers of now show, given that all that led to it was answered as in the run."""
+        place = next(i for i, step in enumerate(steps) if step.id == finding.exchange_id)
+        before, after = steps[place], answers[place]
+        at_once = {step.id for part in parts_of(steps) if part.is_at_once for step in part.steps}
+        for number, (then, now) in enumerate(zip(steps, answers, strict=True), start=1):
+            if then is not before and then.id not in at_once and _is_worse(now, then):
+                raise CannotTell(
+                    f"request {number}, {then.request.operation_id or then.request.path}, was answered "
+                    f"{answer(now)}, in the run {answer(then)}"
+                )
+        if after.status == 429 and finding.status != 429:
+            raise CannotTell("the target throttles")
+        if after.status is None and finding.status is not None:
+            raise CannotTell(f"no answer: {after.failure}")
+        if finding.verdict is Verdict.ADDITIVE:
+            return self._drift(finding, after)
+        context = Context(document=self.document, shapes=self.shapes, keys=self.personas)
+        claims = claims_of(finding.check, after, context)
+        verdict = _compared(finding, before, after) if claims is None else _claimed(finding, after, claims)
+        if verdict[0] is ReplayStatus.GONE and at_once:
+            raise CannotTell(f"{verdict[1]}, and requests at once may show it the next time")
+        return verdict
+
+    def _drift(self, finding: Finding, after: Exchange) -> tuple[ReplayStatus, str]:
+        gatherer = Gatherer(self.document)
+        gatherer.add(after)
+        fact = self.document.facts[FACT]
+        for novelty in gatherer.novelties():
+            if drift_finding(novelty, fact).fingerprint == finding.fingerprint:
+                return ReplayStatus.STANDS, f"observed {novelty.says}, which the document does not name"
+        return ReplayStatus.GONE, f"answered {answer(after)}"
+
+
+def _is_worse(now: Exchange, then: Exchange) -> bool:
+    """Whether an answer that led to another one is missing now, or is none on which that may rest."""
+    if now.status is None or now.status == 429 or now.status >= 500:
+        return now.status != then.status
+    return then.is_success and not now.is_success
+
+
+def _claimed(finding: Finding, after: Exchange, claims: Sequence[Claim]) -> tuple[ReplayStatus, str]:
+    """By what the check claims: gone where it was judged, and nothing of it is broken in another way."""
+    about = [claim for claim in claims if claim.fact == finding.fact]
+    if not about:
+        raise CannotTell(f"answered {answer(after)}, of which its check says nothing")
+    broken = [claim for claim in about if not claim.holds]
+    for claim in broken:
+        if _place(finding, claim) == finding.fingerprint:
+            return ReplayStatus.STANDS, f"expected {claim.expected}, observed {claim.observed}"
+    if broken:
+        raise CannotTell(
+            f"it is broken in another way: expected {broken[0].expected}, observed {broken[0].observed}"
+        )
+    if finding.where and after.status != finding.status:
+        raise CannotTell(
+            f"answered {answer(after)}, in the run {finding.status}: {finding.where} is not there"
+        )
+    return ReplayStatus.GONE, f"answered {answer(after)}"
+
+
+def _compared(finding: Finding, before: Exchange, after: Exchange) -> tuple[ReplayStatus, str]:
+    """By what was observed and expected, where its check would have to know more."""
+    if finding.where.startswith("/") and after.status == before.status:
+        shown = as_json(value_at(after.json_or_none(), finding.where))  # as checks of documents say it
+        if shown in (finding.expected, finding.observed):
+            is_same = shown == finding.observed
+            return (ReplayStatus.STANDS if is_same else ReplayStatus.GONE), f"{finding.where} is {shown}"
+    if finding.observed != answer(before):
+        raise CannotTell("its check has to know more than one answer")
+    if (after.status, after.code) == (before.status, before.code):
+        return ReplayStatus.STANDS, f"answered {answer(after)}"
+    if str(after.status) in re.findall(r"\b\d{3}\b", finding.expected):
+        return ReplayStatus.GONE, f"answered {answer(after)}"
+    raise CannotTell(f"answered {answer(after)}, which is neither what was observed nor plainly as expected")
+
+
+def _place(finding: Finding, claim: Claim) -> str:
+    """The fingerprint of the claim, had the status been the one that the finding names."""
+    return fingerprint(
+        check=finding.check,
+        fact=claim.fact,
+        operation=finding.operation,
+        where=claim.where,
+        status=finding.status,
+        code=finding.code,
+    )

@@ -1,0 +1,225 @@
+"""Running the suite as ``knouds-harness check`` does: pytest inside, our own progress outside."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import gettempdir
+
+import pytest
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from knouds_harness.errors import ExitCode, HarnessError, OutputClosed
+from knouds_harness.exchange.contradictions import Contradiction
+from knouds_harness.locations import suite_path
+from knouds_harness.suite.plugin import fills_early, finished_run, opened_run
+from knouds_harness.suite.selection import checks_of
+from knouds_harness.suite.session import ConformanceRun
+from knouds_harness.targets.profile import Target
+
+
+class SuiteBroken(HarnessError):
+    """The suite could not be collected, or the harness failed while running it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuiteResult:
+    """What a run ended with.
+
+    Attributes:
+        exit_code: For the command.
+        folder: The run record, if the run came as far as writing one.
+        target: What of the profile the target bore out, if the run came to its end.
+    """
+
+    exit_code: int
+    folder: Path | None
+    target: Target | None = None
+
+
+def run_suite(options: Sequence[str], *, console: Console) -> SuiteResult:
+    """Run the conformance suite in this process.
+
+    Args:
+        options: Of the pytest plugin, such as ``--target``.
+        console: Where progress goes.
+
+    Raises:
+        SuiteBroken: The suite itself could not run; says why.
+    """
+    watcher = _Watcher(console)
+    with watcher.progress:
+        code = _pytest_main(options, watcher)
+    if watcher.trouble:
+        raise SuiteBroken("the suite could not run:\n" + "\n".join(watcher.trouble))
+    run = watcher.run
+    if watcher.was_interrupted and code == pytest.ExitCode.INTERRUPTED:
+        code = ExitCode.INTERRUPTED  # before there was a run to conclude
+    if run is None or not run.is_begun:
+        return SuiteResult(exit_code=int(code), folder=None)
+    is_whole = run.outcome in ("kept", "broken") and run.selected is None
+    return SuiteResult(
+        exit_code=int(code), folder=run.recorder.writer.folder, target=run.target if is_whole else None
+    )
+
+
+def collect_suite() -> list[pytest.Item]:
+    """Every test of the suite, without running any or opening a target.
+
+    Raises:
+        SuiteBroken: Not all of it could be collected; says why.
+    """
+    collector = _Collector()
+    _pytest_main(["--collect-only"], collector)
+    if collector.trouble:
+        raise SuiteBroken("the suite could not be collected:\n" + "\n".join(collector.trouble))
+    return collector.items
+
+
+def _pytest_main(options: Sequence[str], plugin: object) -> int:
+    environment = dict(os.environ)
+    # Whatever plugins and options the user's environment holds, the suite runs alike; our plugin is named.
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    os.environ.pop("PYTEST_ADDOPTS", None)
+    # Hypothesis keeps tables for next time: not among the user's files.
+    os.environ.setdefault(
+        "HYPOTHESIS_STORAGE_DIRECTORY", str(Path(gettempdir()) / "knouds-harness-hypothesis")
+    )
+    folder = suite_path()
+    own = [
+        "-c",
+        str(folder / "suite.ini"),
+        "--rootdir",
+        str(folder),
+        "-p",
+        "knouds_harness.suite.plugin",
+        "-p",
+        "no:terminal",
+        "-p",
+        "no:unraisableexception",  # the command has a hook of its own, so that no Ctrl-C is lost
+        "--capture=sys",  # nothing writes to descriptors, and to exchange them costs 4 % of a check
+    ]
+    try:
+        return int(pytest.main([*own, *options, str(folder)], plugins=[plugin]))
+    finally:
+        os.environ.clear()
+        os.environ.update(environment)
+
+
+@dataclass(eq=False)  # pytest 9.0 hashes plugins
+class _Collector:
+    """A pytest plugin that keeps what was collected."""
+
+    items: list[pytest.Item] = field(default_factory=list)
+    trouble: list[str] = field(default_factory=list)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Keep what could not be collected."""
+        if report.failed:
+            self.trouble.append(report.longreprtext)
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Keep the tests."""
+        self.items = list(session.items)
+
+
+@dataclass
+class _Watcher:
+    """A pytest plugin that shows how far the run is, and each finding as it is found."""
+
+    console: Console
+    trouble: list[str] = field(default_factory=list)
+    run: ConformanceRun | None = None
+    was_interrupted: bool = False
+    _left_by_family: Counter[str] = field(default_factory=Counter)
+    _family_by_test: dict[str, str] = field(default_factory=dict)
+    _ended_by_family: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    _shown: tuple[Contradiction, ...] | None = None
+    _has_begun: bool = False
+
+    def __post_init__(self) -> None:
+        self.progress = Progress(
+            TextColumn("{task.description:<16}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[broken]}"),
+            console=self.console,
+            transient=True,
+            disable=not self.console.is_terminal,
+        )
+        self._task = self.progress.add_task("starting", total=None, broken="")
+
+    def pytest_collection(self, session: pytest.Session) -> None:
+        """Read the profile first: what is wrong with it is said before some hundred tests are read."""
+        opened_run(session.config)
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Learn what will run."""
+        self._config = session.config
+        for item in session.items:
+            checks = checks_of(item)
+            if checks:
+                self._family_by_test[item.nodeid] = checks[0].family
+        self._left_by_family.update(self._family_by_test.values())
+        self.progress.update(self._task, total=len(session.items))
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Keep what could not be collected."""
+        if report.failed:
+            self.trouble.append(report.longreprtext)
+
+    def pytest_internalerror(self, excrepr: object) -> None:
+        """Keep what went wrong inside pytest or a plugin."""
+        self.trouble.append(str(excrepr))
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Tell Ctrl-C from a session that ended itself."""
+        self.was_interrupted = excinfo.type in (KeyboardInterrupt, OutputClosed)
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """Name the family at work, and say beforehand what will take its time."""
+        self._show_contradictions()
+        if not self._has_begun and fills_early(self._config):
+            words = "  filling a window of the rate limit, beside other tests: a minute, or two"
+            self.console.print(words, highlight=False)
+        self._has_begun = True
+        self.progress.update(self._task, description=self._family_by_test.get(nodeid, ""))
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Show a finding at once, and each family as it is done."""
+        ended = self._ended_by_family[self._family_by_test.get(report.nodeid, "")]
+        if report.when == "call" or not report.passed:
+            ended[report.outcome] += 1
+        if report.failed:
+            failed = sum(each["failed"] for each in self._ended_by_family.values())
+            self.progress.update(self._task, broken=f"{failed} failed")
+            self.console.print(report.longreprtext, markup=False, highlight=False, soft_wrap=True)
+        if report.when == "teardown":
+            self.progress.advance(self._task)
+            self._count_down(self._family_by_test.get(report.nodeid, ""))
+
+    def _count_down(self, family: str) -> None:
+        self._left_by_family[family] -= 1
+        if self._left_by_family[family] == 0:
+            ended = self._ended_by_family[family]
+            others = "".join(f", {ended[each]} {each}" for each in ("failed", "skipped") if ended[each])
+            self.console.print(f"  {family:<16} {ended['passed']:>4} passed{others}", highlight=False)
+
+    def _show_contradictions(self) -> None:
+        """Say once, before the first test, where the target contradicts its profile."""
+        run = finished_run(self._config)
+        if self._shown is None and run is not None:
+            self._shown = run.contradictions
+            for each in self._shown:
+                words = f"  target contradicts the profile: {each.says}"
+                self.console.print(words, style="red", markup=False, highlight=False, soft_wrap=True)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_unconfigure(self, config: pytest.Config) -> None:
+        """Take the finished run out of pytest's hands."""
+        self.run = finished_run(config)

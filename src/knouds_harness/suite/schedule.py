@@ -1,0 +1,178 @@
+"""In which order the tests of a run come, and which of them run side by side."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Collection, Sequence
+from functools import cache
+from typing import Any, Final
+
+import pytest
+
+from knouds_harness.contract.tiers import LIMIT_BY_TIER
+from knouds_harness.errors import HarnessError
+from knouds_harness.suite.concurrent_tests import ConcurrentTests
+from knouds_harness.suite.selection import checks_of, needs_of, operation_of
+from knouds_harness.suite.session import ConformanceRun
+from knouds_harness.suite.support.rate_limit_window import BEFORE_COUNTING
+from knouds_harness.suite.test_invocation import call_body
+from knouds_harness.suite.user_tests import is_user_test
+from knouds_harness.targets.needs.need import CONTROL, MAY_RUN, Need
+from knouds_harness.targets.needs.rate_limits import FILLABLE_WINDOW
+
+_LEFT_TO_FILL: Final = 30  # it has to be seen filling up, and those at once may overshoot
+_LONGEST_PRELUDE_S: Final = 15.0
+_PAUSE_S: Final = 0.05
+_BEFORE_FILLING: Final = 1
+
+
+class SuiteSchedule:
+    """When each test of a session runs.
+
+    Attributes:
+        fills_early: A window of a rate limit is filled in real time, and so begun as early as possible.
+    """
+
+    def __init__(self, run: ConformanceRun, items: Collection[pytest.Item], *, is_quick: bool) -> None:
+        """Begin no test yet.
+
+        Args:
+            run: Begun.
+            items: The tests that the profile makes possible.
+            is_quick: Windows take too long.
+        """
+        self._run = run
+        self._items = [item for item in items if isinstance(item, pytest.Function) and checks_of(item)]
+        self._beside: dict[str, ConcurrentTests] = {}
+        self._has_begun = False
+        self.fills_early = (
+            not is_quick
+            and CONTROL.find(run.target) is None
+            and any(item.get_closest_marker("fills_window") for item in self._items)
+        )
+
+    def place(self, item: pytest.Item) -> int:
+        """Where a test stands: what can be done while others wait comes before what looks at all runs.
+
+        Tests of another suite come first, as no other may run beside them.
+        """
+        if not checks_of(item) or is_user_test(item):
+            return 0
+        early = self.fills_early
+        place_by_marker = {
+            "fills_window": 6 if early else 9,
+            "limited": _BEFORE_FILLING if early else 8,
+            "runs": _BEFORE_FILLING if early else 7,  # long, with few runs: they fit into the first window
+            "waits": 5,
+        }
+        for marker, place in place_by_marker.items():
+            if item.get_closest_marker(marker):
+                return place
+        if item.get_closest_marker("independent"):
+            return 2
+        return 7 if is_about_runs(item) else 3
+
+    def call(self, item: pytest.Function) -> None:
+        """Call the body of a test; of one that has begun beside others, wait until it has ended."""
+        if not self._has_begun and self.place(item) != _BEFORE_FILLING:
+            self._has_begun = True
+            self._begin_early()
+        if item.nodeid in self._beside:
+            self._beside[item.nodeid].finish(item)
+        else:
+            with self._run.lock.held():
+                arguments = {name: item.funcargs[name] for name in arguments_of(item)}
+                call_body(item, arguments, self._run.recorder)
+
+    def stop(self) -> None:
+        """Have those end that have begun, at their next request, and begin no more."""
+        self._run.lock.give_up()
+        groups = set(self._beside.values())
+        if groups:
+            self._run.tester.halted_by = HarnessError("the run was stopped")
+            self._run.lock.end_waits()
+            self._run.tester.reservations.end()
+        for each in groups:
+            each.stop()
+
+    def spares_runs(self, item: pytest.Item) -> bool:
+        """Whether a test that is tried often runs with the account whose window is filled."""
+        if not self.fills_early or not item.get_closest_marker("independent"):
+            return False
+        found = [need.find(self._run.target) for need in needs_of(item) if _asks_for_runs(need)]
+        keys = [getattr(each, "key", each) for each in found]
+        account = self._run.tester.need(FILLABLE_WINDOW).user
+        return any(getattr(key, "user", None) == account for key in keys)
+
+    def _begin_early(self) -> None:
+        # Those about usage are first, as they keep others from running what they run.
+        waiting = sorted(
+            (item for item in self._items if item.get_closest_marker("waits")),
+            key=lambda item: checks_of(item)[0].family != "usage",
+        )
+        independent = [item for item in self._items if item.get_closest_marker("independent")]
+        if not self.fills_early:
+            self._begin(waiting, at_once=len(waiting), in_order=True)
+            self._begin(independent if self._run.is_distant else [])
+            return
+        # Until it is nearly full, the window takes runs that have to be made anyway. Who fills it then has it
+        # alone; all others of the account wait for the next one, and leave what runs nothing its time.
+        self._begin([item for item in independent if is_about_runs(item)])
+        self._await_use()
+        filling = [item for item in self._items if item.get_closest_marker("fills_window")]
+        self._begin([*filling, *waiting], at_once=len(filling + waiting), in_order=True)
+        without_runs = [item for item in independent if not is_about_runs(item)]
+        self._begin(without_runs if self._run.is_distant else [])
+
+    def _begin(
+        self, items: Sequence[pytest.Function], *, at_once: int | None = None, in_order: bool = False
+    ) -> None:
+        if not items:
+            return
+        run = self._run
+        group = ConcurrentTests(
+            call=lambda item: call_body(item, _values_for(item, run), run.recorder),
+            lock=run.lock,
+            most_at_once=at_once or run.tester.most_at_once,
+        )
+        self._beside |= {item.nodeid: group for item in items}  # first, so that Ctrl-C stops it half begun
+        group.begin(items, in_order=in_order)
+
+    def _await_use(self) -> None:
+        """Wait until few are left of the window to be filled, or those who use it have ended."""
+        persona, waited_s = self._run.tester.need(FILLABLE_WINDOW), 0.0
+        while not all(each.are_done for each in self._beside.values()) and waited_s < _LONGEST_PRELUDE_S:
+            runs = self._run.tester.runs_of(persona, "runWorkflow")
+            may_count = sum(each.status not in BEFORE_COUNTING for each in runs)
+            if may_count >= LIMIT_BY_TIER["pro"] - _LEFT_TO_FILL or any(each.status == 429 for each in runs):
+                break
+            self._run.lock.wait(_PAUSE_S)
+            waited_s += _PAUSE_S
+
+
+def is_about_runs(item: pytest.Item) -> bool:
+    """Whether a test may run something, an execution to look at among it, or looks at what was run."""
+    operation = operation_of(item)
+    return (
+        item.get_closest_marker("runs") is not None
+        or (operation is not None and operation.path_parameters == ("id",))
+        or checks_of(item)[0].family == "usage"
+        or any(map(_asks_for_runs, needs_of(item)))
+    )
+
+
+@cache
+def _asks_for_runs(need: Need[Any]) -> bool:
+    return need.says == MAY_RUN.says or any(map(_asks_for_runs, need.besides))
+
+
+def arguments_of(item: pytest.Function) -> tuple[str, ...]:
+    """The names of the fixtures and parameters that a test's function takes."""
+    return tuple(inspect.signature(item.obj).parameters)
+
+
+def _values_for(item: pytest.Function, run: ConformanceRun) -> dict[str, object]:
+    """What a test in a thread is called with: its parameters, and what the run has of those names."""
+    own = {"run": run, "pytestconfig": item.config}
+    own |= item.callspec.params if hasattr(item, "callspec") else {}
+    return {name: own[name] if name in own else getattr(run, name) for name in arguments_of(item)}

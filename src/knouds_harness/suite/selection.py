@@ -1,0 +1,217 @@
+"""Which tests of the suite run: by family, operation and fact, and with --quick fewer of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import pytest
+
+from knouds_harness.contract.document import shipped_document
+from knouds_harness.contract.operations import Action, Operation
+from knouds_harness.errors import UnknownName
+from knouds_harness.judging.checks import families as all_families
+from knouds_harness.judging.checks import schemas
+from knouds_harness.judging.claim import Check
+from knouds_harness.judging.engine import checks_of_every_answer
+from knouds_harness.judging.user_checks import USER, UserChecks
+from knouds_harness.targets.needs.need import Need, may
+from knouds_harness.targets.needs.runs import ASYNC_RUN, once
+from knouds_harness.targets.profile import Target
+from knouds_harness.targets.resources import Model, Workflow
+
+_STATUS_FACT: Final = "ground.status-is-documented"
+_OF_SUCCESSES: Final = (schemas.body, schemas.headers, schemas.status_is_documented)
+
+
+def operations_for(*, secured: bool | None, ids: Collection[str] | None) -> list[Operation]:
+    """The document's operations that a test is parametrized with, by its marker's arguments."""
+    return [
+        each
+        for each in shipped_document().operations
+        if secured in (None, not each.is_public) and (ids is None or each.id in ids)
+    ]
+
+
+def checks_of(item: pytest.Item) -> tuple[Check[...], ...]:
+    """The checks that a conformance test drives, its own first; none for any other test."""
+    marker = item.get_closest_marker("proves")
+    return marker.args if marker else ()
+
+
+def operation_of(item: pytest.Item) -> Operation | None:
+    """The operation that a conformance test is parametrized with."""
+    callspec = getattr(item, "callspec", None)
+    operation = callspec.params.get("operation") if callspec else None
+    return operation if isinstance(operation, Operation) else None
+
+
+def needs_of(item: pytest.Item) -> tuple[Need[object], ...]:
+    """What the profile has to offer for a conformance test to run."""
+    operation = operation_of(item)
+    return (
+        *(need for check in checks_of(item)[:1] for need in check.needs),
+        *(need for marker in item.iter_markers("needs") for need in marker.args),
+        *((may(operation.action),) if operation else ()),
+    )
+
+
+def facts_of(item: pytest.Item) -> dict[str, tuple[Need[object], ...]]:
+    """The facts that a conformance test shows, and what it needs besides to show each.
+
+    All that its checks may claim, unless markers name some of a check's: then those. The shapes of successes
+    show where a marker says which operations succeed; that of an accepted run is for its own check.
+    """
+    named = {marker.args[0]: marker.args[1:] for marker in item.iter_markers("shows")}
+    facts: dict[str, tuple[Need[object], ...]] = {}
+    for check in checks_of(item):
+        if check not in _OF_SUCCESSES:
+            of_check = [fact for fact in check.facts if fact in named]
+            facts |= {fact: named.get(fact, ()) for fact in of_check or check.facts}
+    for marker in item.iter_markers("succeeds"):
+        for operation_id in marker.args:
+            responses = shipped_document().operation_by_id[operation_id].responses.values()
+            for response in responses:
+                if response.status < 400:
+                    facts |= {fact: () for fact in response.facts if not fact.startswith("async.")}
+            facts[_STATUS_FACT] = ()
+    return facts | named
+
+
+def own_facts_of(item: pytest.Item) -> frozenset[str]:
+    """The facts of which a test shows one at least; that a status is documented, any refusal shows."""
+    facts = frozenset(facts_of(item))
+    return facts - {_STATUS_FACT} or facts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """What was asked for; where nothing is named, everything is.
+
+    Attributes:
+        common: Facts that any test may show to be broken.
+        is_quick: Leave out what shows more of what another test shows as well.
+    """
+
+    families: frozenset[str]
+    operations: frozenset[str]
+    facts: frozenset[str]
+    common: frozenset[str]
+    is_quick: bool
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        families: Collection[str],
+        operations: Collection[str],
+        facts: Collection[str],
+        is_quick: bool,
+        of_tests: UserChecks = UserChecks(),  # noqa: B008 - frozen
+        of_file: UserChecks = UserChecks(),  # noqa: B008
+    ) -> Selection:
+        """What the options name.
+
+        Args:
+            families: Of checks.
+            operations: Their operationIds.
+            facts: Their ids.
+            is_quick: As the attribute.
+            of_tests: What the user's tests show.
+            of_file: What the user's checks judge every exchange by.
+
+        Raises:
+            UnknownName: There is no such family, operation or fact.
+        """
+        return cls(
+            families=_known("family", families, (*all_families(), USER)),
+            operations=_known(
+                "operation", operations, shipped_document().operation_by_id if operations else ()
+            ),
+            facts=_known(
+                "fact", facts, {**shipped_document().facts, **of_tests.joined(of_file).facts} if facts else ()
+            ),
+            common=_facts_of_every_answer().union(of_file.facts),
+            is_quick=is_quick,
+        )
+
+    def keeps(self, item: pytest.Item) -> bool:
+        """Whether a test runs; one that is none of the suite's always does."""
+        checks, operation = checks_of(item), operation_of(item)
+        if not checks:
+            return True
+        shown = self.common.union(*(check.facts for check in checks))
+        return (
+            not (self.is_quick and item.get_closest_marker("thorough"))
+            and (not self.families or checks[0].family in self.families)
+            and (not self.operations or operation is None or operation.id in self.operations)
+            and (not self.facts or not self.facts.isdisjoint(shown))
+        )
+
+
+def _facts_of_every_answer() -> frozenset[str]:
+    """The facts that any test may show to be broken; the shape of a success shows in tests that succeed."""
+    facts = frozenset(fact for check in checks_of_every_answer() for fact in check.facts)
+    return facts - {*schemas.SHAPE_FACTS}
+
+
+def _known(kind: str, names: Collection[str], known: Iterable[str]) -> frozenset[str]:
+    for name in names:
+        if name not in known:
+            raise UnknownName(kind, name, known)
+    return frozenset(names)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spending:
+    """What tests run and pay for, on a target that keeps the contract.
+
+    Attributes:
+        runs: What is run.
+        cost_credits: The most that this costs.
+        unpaid: Ids of the tests for which the credits do not suffice; the cheapest are paid first.
+    """
+
+    runs: tuple[Workflow | Model, ...]
+    cost_credits: float
+    unpaid: frozenset[str]
+
+    @classmethod
+    def of(
+        cls,
+        items: Sequence[pytest.Item],
+        target: Target,
+        price: Callable[[Workflow | Model], float | None],
+        *,
+        limit_credits: float,
+    ) -> Spending:
+        """Divide credits between tests.
+
+        Args:
+            items: Tests that the profile makes possible.
+            target: What they run.
+            price: The most that one run costs; None where nobody says.
+            limit_credits: All that may be spent.
+        """
+        operations = [operation_of(item) for item in items]
+        is_shared = any(each and each.path_parameters == ("id",) for each in operations)
+        wanted = [("", once(ASYNC_RUN)(target))] if is_shared else []  # the execution that tests share
+        wanted += [(item.nodeid, runs) for item in items if (runs := _runs_of(item, target))]
+        costs = {test: sum(price(each) or 0.0 for each in runs) for test, runs in wanted}
+        paid, cost_credits = list[Workflow | Model](), 0.0
+        unpaid = set[str]()
+        for test, runs in sorted(wanted, key=lambda each: (bool(each[0]), costs[each[0]])):
+            if cost_credits + costs[test] <= limit_credits:
+                cost_credits += costs[test]
+                paid += runs
+            else:
+                unpaid.add(test)
+        return cls(runs=tuple(paid), cost_credits=cost_credits, unpaid=frozenset(unpaid - {""}))
+
+
+def _runs_of(item: pytest.Item, target: Target) -> list[Workflow | Model]:
+    """What a test runs and pays for."""
+    if Action.RUN not in target.limits.allow:
+        return []
+    return [run for marker in item.iter_markers("spends") for run in marker.args[0](target)]

@@ -1,0 +1,371 @@
+"""One conformance run: the target opened, the record started, everything closed again whatever happens."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib.metadata import version
+from typing import Final
+
+from knouds_harness.contract.document import Document, shipped_document
+from knouds_harness.errors import ExitCode, GuardStop, HarnessError
+from knouds_harness.exchange.client import Client
+from knouds_harness.exchange.contradictions import Contradiction
+from knouds_harness.exchange.created_workflows import CreatedWorkflows
+from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.exchange.first_contact import first_contact
+from knouds_harness.exchange.profile_check import ProfileCheck, check_profile
+from knouds_harness.exchange.recordings.folder import RecordingFolder
+from knouds_harness.exchange.reproduction.curl import ShellNames
+from knouds_harness.exchange.webhook_receiver import Receiver
+from knouds_harness.exchange.workflow_removal import MOST_WAIT_S
+from knouds_harness.judging.checks import all_checks
+from knouds_harness.judging.claim import Check
+from knouds_harness.judging.user_checks import UserChecks
+from knouds_harness.locations import recordings_path
+from knouds_harness.runs.record import RunHeader, RunWriter
+from knouds_harness.runs.verdicts import LEFT_BEHIND
+from knouds_harness.suite.concurrent_tests import RunLock
+from knouds_harness.suite.minimum_verified import VerifiedFacts, expected_facts, least_verified, shortfall
+from knouds_harness.suite.never_ending import ENDS_IN_TIME, NeverEndingRuns
+from knouds_harness.suite.options import RunOptions
+from knouds_harness.suite.recorder import FindingRecorder
+from knouds_harness.suite.support.execution_traces import Executions
+from knouds_harness.suite.support.subjects import Subjects
+from knouds_harness.suite.support.webhook_executions import Deliveries
+from knouds_harness.suite.tester import Tester
+from knouds_harness.targets.builtin import open_target
+from knouds_harness.targets.guards import Guard
+from knouds_harness.targets.needs.keys import active_keys
+from knouds_harness.targets.needs.webhooks import mints_webhooks
+from knouds_harness.targets.personas import Persona
+from knouds_harness.targets.profile import Target
+
+_MOST_MISSING: Final = 5
+_DISTANT_MS: Final = 5.0
+"""From connecting to the first answer; where it is less, threads cost more than they save."""
+
+
+@dataclass(kw_only=True)
+class ConformanceRun:
+    """An opened target with all that tests need; ``tester`` and ``subjects`` begin the run record.
+
+    Attributes:
+        profile: The target as its profile has it.
+        target: The target as far as it does not contradict its profile; the same until that was looked at.
+        user_errors: Tests of the user's that ended in an error, by their ids.
+        user_checks: What the user adds to the facts and checks of the harness.
+        selected: The facts that the tests that will run are about; None for all.
+        unpaid: Ids of the tests for which the credits do not suffice.
+        contradictions: Where the target contradicts its profile.
+        left: Lines that say what could not be deleted; none where all is.
+        is_distant: Answers take so long that independent tests had better wait for them side by side.
+    """
+
+    options: RunOptions
+    profile: Target
+    document: Document
+    resources: ExitStack
+    outcome: str | None = None
+    exit_code: ExitCode = ExitCode.KEPT
+    note: str = ""
+    harness_errors: list[str] = field(default_factory=list)
+    user_errors: list[str] = field(default_factory=list)
+    user_checks: UserChecks = field(default_factory=UserChecks)
+    is_begun: bool = False
+    is_distant: bool = False
+    selected: frozenset[str] | None = None
+    unpaid: frozenset[str] = frozenset()
+    contradictions: tuple[Contradiction, ...] = ()
+    left: tuple[str, ...] = ()
+    target: Target = field(init=False)
+    endless: NeverEndingRuns = field(init=False)
+    recorder: FindingRecorder = field(init=False)
+    lock: RunLock = field(default_factory=RunLock)
+    _checked: ProfileCheck | None = None
+    _every_exchange: tuple[Check[[]], ...] = ()
+    _least: int | None = None
+    _expected: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        self.target = self.profile
+        self.endless = NeverEndingRuns(self.profile)
+
+    def add_user_checks(self, of_tests: UserChecks, of_file: UserChecks) -> None:
+        """Count facts and checks of the user's among those of the document; before ``begin``.
+
+        Args:
+            of_tests: Each for one test.
+            of_file: Judge every exchange.
+        """
+        added = self.user_checks = of_tests.joined(of_file)
+        self._every_exchange = tuple(of_file.checks.values())
+        if added.facts:
+            self.document = replace(self.document, facts={**self.document.facts, **added.facts})
+
+    def begin(self) -> None:
+        """Start the record, reach the target, and hold its profile against what it answers.
+
+        Raises:
+            UsageError: ``min_verified`` is no number of facts.
+            ProfileError: ``[expect]`` names what is not there.
+            TargetUnreachable: There is no usable answer from it.
+            RunRecordError: The record cannot be written.
+        """
+        self._least, self._expected = self._demands()
+        writer = self.resources.enter_context(
+            RunWriter.start(
+                self.options.runs_folder, kind="check", target_name=self.target.name, header=self._header()
+            )
+        )
+        self.recorder = FindingRecorder(
+            document=self.document,
+            writer=writer,
+            waivers=self.target.waivers,
+            today=datetime.now(UTC).date(),
+            strict=self.options.strict,
+            names=ShellNames.of(self.target),
+            user_checks=self._every_exchange,
+        )
+        self.is_begun = True
+        self.is_distant = first_contact(self.client).elapsed_ms > _DISTANT_MS
+        # Near by, one after the other takes less time, and comes in the same order each time.
+        self._checked = check_profile(self.client, most_at_once=None if self.is_distant else 1)
+        self.target, self.contradictions = self._checked.target, self._checked.contradictions
+        for contradiction in self.contradictions:
+            self.recorder.record_contradiction(contradiction)
+
+    def _demands(self) -> tuple[int | None, frozenset[str]]:
+        text = self.options.min_verified
+        least = None if text is None else least_verified(text, of=len(self._asked))
+        return least, expected_facts(self.profile)
+
+    @property
+    def _asked(self) -> frozenset[str]:
+        return frozenset(self.document.facts) if self.selected is None else self.selected
+
+    def _keep(self, exchange: Exchange) -> None:
+        self.recorder.writer.cost_credits = self.client.guard.budget.spent_credits
+        self.recorder.keep(exchange)
+        self.endless.note(exchange)
+
+    @cached_property
+    def client(self) -> Client:
+        """The guarded client."""
+        guard = Guard(self.profile, yes_production=self.options.yes_production)
+        return self.resources.enter_context(
+            Client(
+                target=self.profile,
+                guard=guard,
+                created=CreatedWorkflows(target=self.profile, write=self.recorder.writer.add_created),
+                on_exchange=self._keep,
+                while_waiting=self.lock.released,
+                reads_usage=True,
+            )
+        )
+
+    @cached_property
+    def tester(self) -> Tester:
+        """Sends and judges."""
+        return Tester(
+            client=self.client,
+            document=self.document,
+            recorder=self.recorder,
+            wait=self.lock.wait,
+            lock=self.lock,
+            checked=self._checked,
+        )
+
+    @cached_property
+    def subjects(self) -> Subjects:
+        """Resources to act on, deleted when the run ends."""
+        return Subjects(self.tester)
+
+    @property
+    def personas(self) -> list[Persona]:
+        """The keys that work, of accounts that may use keys."""
+        working = active_keys(self.target)
+        return [persona for persona in self.target.personas.values() if persona in working]
+
+    @cached_property
+    def executions(self) -> Executions:
+        """Executions that tests share."""
+        return Executions(self.tester, self.subjects)
+
+    @cached_property
+    def deliveries(self) -> Deliveries:
+        """Executions of keys with a webhook, and what was delivered of them."""
+        return Deliveries(self.tester, self.executions, self.receiver)
+
+    @cached_property
+    def receiver(self) -> Receiver:
+        """Takes deliveries until the run ends: where the profile's webhook leads, or at a free port.
+
+        Raises:
+            UsageError: Nothing can listen there.
+        """
+        listen = self.target.webhook.listen if self.target.webhook else None
+        if listen is None or mints_webhooks(self.target):
+            return self.resources.enter_context(Receiver())
+        return self.resources.enter_context(Receiver(*listen))
+
+    def stop(self, outcome: str, error: HarnessError) -> None:
+        """Remember why the run ends early."""
+        self.outcome, self.exit_code, self.note = outcome, error.exit_code, str(error)
+
+    def conclude(self, *, was_interrupted: bool) -> ExitCode:
+        """Delete what was made on the target and finish the record.
+
+        Returns:
+            What the command exits with.
+        """
+        self._clean_up(is_urgent=was_interrupted)
+        if self.outcome is None and not was_interrupted:
+            self._conclude_costs()
+        self.tester.judge_all_learnt()
+        self._note_endless()
+        self.recorder.record_drift()
+        if self.outcome is None:
+            self._decide(was_interrupted=was_interrupted)
+        if self.left and self.exit_code is ExitCode.KEPT:
+            self.outcome, self.exit_code = "broken", ExitCode.BREACH
+        note = "\n".join(filter(None, [self.note, *self.left]))
+        self.recorder.writer.finish(self.outcome or "", int(self.exit_code), note=note)
+        return self.exit_code
+
+    def _conclude_costs(self) -> None:
+        """Hold what was charged against the limit: a run that cost more is never one that kept it."""
+        budget = self.client.guard.budget
+        with suppress(HarnessError):
+            self.client.note_charges()
+        self.recorder.writer.cost_credits = budget.spent_credits
+        if budget.overcharge is not None:
+            self.stop("stopped", GuardStop(budget.overcharge))
+
+    def _clean_up(self, *, is_urgent: bool) -> None:
+        """Delete what was made; waits for a target that throttles, unless the user wants the end."""
+        left = self.client.remove_left(most_wait_s=0 if is_urgent else MOST_WAIT_S).left
+        if left:
+            command = f"knouds-harness cleanup {self.recorder.writer.folder}"
+            self.left = (f"{LEFT_BEHIND} ({command} tries again):", *(f"  {each}" for each in left))
+
+    def _note_endless(self) -> None:
+        """Keep whose executions never ended."""
+        keys, all_keys = self.endless.personas, self.client.personas.values()
+        users = {self.client.persona(key).user for key in keys}
+        of_accounts = [each.name for each in all_keys if each.user in users]
+        self.recorder.writer.note_endless(keys, of_accounts=of_accounts)
+
+    def _decide(self, *, was_interrupted: bool) -> None:
+        writer = self.recorder.writer
+        if was_interrupted:
+            self.outcome, self.exit_code = "interrupted", ExitCode.INTERRUPTED
+        elif self.recorder.is_broken:
+            self.outcome, self.exit_code = "broken", ExitCode.BREACH
+            unproven = [*self._unproven(), *self._shortfall()]
+            self.note = "\n".join([*self._expired_waivers(), *unproven, *self._user_errors()])
+        elif self.harness_errors:
+            self.outcome, self.exit_code = "failed", ExitCode.BREACH
+            self.note = f"{len(self.harness_errors)} tests ended in an error of the harness itself"
+        elif self._user_errors():
+            self.outcome, self.exit_code = "failed", ExitCode.BREACH
+            self.note = "\n".join(self._user_errors())
+        elif writer.is_all_skipped:
+            self.outcome, self.exit_code = "untested", ExitCode.USAGE
+            self.note = "\n".join(["Every test was skipped. What is missing:", *self._missing()])
+        elif self._lacks_keys:
+            self.outcome, self.exit_code = "untested", ExitCode.USAGE
+            self.note = "\n".join(["No key of the profile works. What is missing:", *self._missing()])
+        elif shortfall := [*self._unproven(), *self._shortfall()]:
+            self.outcome, self.exit_code = "short", ExitCode.BREACH
+            self.note = "\n".join(shortfall)
+        else:
+            self.outcome, self.exit_code = "kept", ExitCode.KEPT
+
+    def _expired_waivers(self) -> list[str]:
+        return [
+            f"waiver expired on {waiver.expires}: {waiver}. Mend what it waives, or renew it."
+            for waiver in self.recorder.expired_waivers
+        ]
+
+    def _user_errors(self) -> list[str]:
+        lines = []
+        if self.user_errors:
+            lines += ["Tests that ended in an error, not in an assert about an answer:"]
+            lines += [f"  {each}" for each in self.user_errors]
+        if self.recorder.user_errors:
+            lines += ["Checks of --checks that ended in an error:"]
+            lines += [f"  {check}: {error}" for check, error in self.recorder.user_errors.items()]
+        return lines
+
+    def _missing(self) -> list[str]:
+        """What tests were skipped for, the most frequent first."""
+        counts = Counter(each.missing for each in self.recorder.writer.untested)
+        return [f"  {missing}" for missing, _ in counts.most_common(_MOST_MISSING)]
+
+    @property
+    def _lacks_keys(self) -> bool:
+        """Whether no key works, and something was asked for that needs one."""
+        return not active_keys(self.target) and not self._asked <= self.recorder.writer.verified_facts
+
+    def _unproven(self) -> list[str]:
+        """Whose runs all failed, or whose executions never ended, unless the profile accepts that."""
+        lines = [
+            f"No run of {user} succeeded: {told}. If that is as it should be, say so in the profile."
+            for user, told in self.subjects.unsuccessful.items()
+        ]
+        is_accepted = any(
+            waiver.fact == ENDS_IN_TIME and not waiver.is_expired(self.recorder.today)
+            for waiver in self.recorder.waivers
+        )
+        if self.endless.personas and not is_accepted:
+            lines.append(
+                "Raise deadline_s of what was run in the profile, or accept that no execution ends: "
+                f'[[waivers]] with fact = "{ENDS_IN_TIME}".'
+            )
+        return lines
+
+    def _shortfall(self) -> list[str]:
+        writer = self.recorder.writer
+        seen = VerifiedFacts(asked=self._asked, verified=writer.verified_facts, untested=writer.untested)
+        return shortfall(
+            seen, least=self._least, text=self.options.min_verified or "", expected=self._expected
+        )
+
+    def _header(self) -> RunHeader:
+        return RunHeader(
+            tool_version=version("knouds-harness"),
+            python_version=platform.python_version(),
+            command=tuple(sys.argv),
+            seed=self.options.seed,
+            target=self.profile,
+            document=self.document,
+            selected=self.selected,
+            checks={**all_checks(), **self.user_checks.checks},
+            strict=self.options.strict,
+            recordings=RecordingFolder.open(recordings_path()).names_by_fact(),
+            faults=self.options.faults,
+            variant=self.options.variant,
+        )
+
+
+@contextmanager
+def open_run(options: RunOptions) -> Iterator[ConformanceRun]:
+    """Open the target and read the document; the sandbox is started, seeded and stopped here.
+
+    Raises:
+        HarnessError: The target, its profile or the document is not usable.
+    """
+    document = shipped_document()
+    with ExitStack() as resources:
+        target = resources.enter_context(
+            open_target(options.target, seed=options.seed, faults=options.faults, variant=options.variant)
+        )
+        profile = target.spending(options.credits)
+        yield ConformanceRun(options=options, profile=profile, document=document, resources=resources)

@@ -1,0 +1,213 @@
+"""Trails: everything that was answered about one execution, from its submit on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.exchange.execution_status import FINAL, IN_FLIGHT, body_of, status_in
+from knouds_harness.suite.concurrent_tests import Made, made_once
+from knouds_harness.suite.support.call import Call
+from knouds_harness.suite.support.subjects import Subjects
+from knouds_harness.suite.tester import Tester
+from knouds_harness.suite.untested import Untested
+from knouds_harness.targets.needs.need import KeyAndResource
+from knouds_harness.targets.needs.runs import ASYNC_RUN, ASYNC_WORKFLOW_RUN, CANCELLED_RUN, FAILING_ASYNC_RUN
+from knouds_harness.targets.personas import Persona
+from knouds_harness.targets.resources import Model, Workflow
+
+_DEADLINE_S = 60.0
+_FIRST_PAUSE_S = 0.02
+_LONGEST_PAUSE_S = 2.0
+_WATCH_S = 1.0
+_WATCH_PAUSE_S = 0.1
+_SAMPLES = 5
+_CANCELLED_AGAIN = 2
+_WATCHED = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecutionTrace:
+    """What was answered about one execution.
+
+    Attributes:
+        reader: The key that polls and cancels; of the account that submitted it.
+        resource: What runs.
+        exchanges: The submit, then polls and cancels, in the order of sending.
+    """
+
+    reader: Persona
+    resource: Workflow | Model
+    exchanges: tuple[Exchange, ...]
+
+    @property
+    def run(self) -> KeyAndResource[Workflow | Model]:
+        """What runs, and a key of the account that runs it."""
+        return KeyAndResource(self.reader, self.resource)
+
+    @property
+    def submitted(self) -> Exchange:
+        """The answer to the submit."""
+        return self.exchanges[0]
+
+    @property
+    def last(self) -> Exchange:
+        """The newest answer."""
+        return self.exchanges[-1]
+
+    @property
+    def ending(self) -> str | None:
+        """The final status, if the newest answer shows one."""
+        status = status_in(self.last)
+        return status if status in FINAL else None
+
+    @property
+    def cancelled_at(self) -> int | None:
+        """Where the first answer to a cancel stands."""
+        places = (i for i, each in enumerate(self.exchanges) if is_cancel(each))
+        return next(places, None)
+
+    @property
+    def polls(self) -> list[Exchange]:
+        """The answers to polls."""
+        return [each for each in self.exchanges if each.request.operation_id == "getExecution"]
+
+    @property
+    def request_id(self) -> object:
+        """The ``requestId`` of the submit, by which usage knows the run."""
+        return body_of(self.submitted).get("requestId")
+
+    def with_more(self, *exchanges: Exchange) -> ExecutionTrace:
+        """The trace prolonged."""
+        return replace(self, exchanges=(*self.exchanges, *exchanges))
+
+
+def is_cancel(exchange: Exchange) -> bool:
+    """Whether an answer is one to a cancel."""
+    return exchange.request.operation_id == "cancelExecution"
+
+
+class Executions:
+    """Executions of the profile's accounts, each made when first asked for, and made once."""
+
+    def __init__(self, tester: Tester, subjects: Subjects) -> None:
+        self.tester = tester
+        self.subjects = subjects
+        self.made = Made(tester.client.while_waiting)
+
+    @made_once
+    def of_any(self) -> ExecutionTrace:
+        """A run of what can run asynchronously that nobody cancels, just submitted."""
+        return self.submit(self.tester.need(ASYNC_RUN))
+
+    @made_once
+    def of_workflow(self) -> ExecutionTrace:
+        """A run of a workflow that nobody cancels, just submitted."""
+        found = self.tester.need(ASYNC_WORKFLOW_RUN)
+        return self.of_any if found == self.tester.need(ASYNC_RUN) else self.submit(found)
+
+    @made_once
+    def of_failing(self) -> ExecutionTrace:
+        """A run that fails, just submitted."""
+        return self.submit(self.tester.need(FAILING_ASYNC_RUN))
+
+    @made_once
+    def samples(self) -> list[ExecutionTrace]:
+        """Several runs of one kind, submitted on a warm connection and, where allowed, cancelled at once.
+
+        The first ones are cancelled again if that did not end them.
+        """
+        is_cancelled = CANCELLED_RUN.missing(self.tester.target) is None
+        found = self.tester.need(CANCELLED_RUN if is_cancelled else ASYNC_RUN)
+        self.tester.send("getWhoami", found.key)
+        traces: list[ExecutionTrace] = []
+        for _ in range(_SAMPLES):
+            trace = self.submit(found)
+            if is_cancelled:
+                trace = self.polled(self.cancelled(trace))
+                if len(traces) < _CANCELLED_AGAIN and status_in(trace.last) in IN_FLIGHT:
+                    trace = self.polled(self.cancelled(trace))
+            traces.append(trace)
+        return traces
+
+    @made_once
+    def cancelled_samples(self) -> list[ExecutionTrace]:
+        """The samples that were cancelled, polled until they ended."""
+        self.tester.need(CANCELLED_RUN)
+        return [self.to_end(trace) for trace in self.samples]
+
+    @made_once
+    def left_alone(self) -> list[ExecutionTrace]:
+        """Executions that nobody cancelled, of a model, a workflow and what fails: of what there is.
+
+        All are on their way before the first is waited for; each is polled until it ended.
+        """
+        target = self.tester.target
+        traces = [self.of_any] if ASYNC_RUN.missing(target) is None else []
+        if ASYNC_WORKFLOW_RUN.missing(target) is None and self.of_workflow is not self.of_any:
+            traces.append(self.of_workflow)
+        if FAILING_ASYNC_RUN.missing(target) is None:
+            traces.append(self.of_failing)
+        return [self.to_end(trace) for trace in traces]
+
+    @property
+    def ended(self) -> list[ExecutionTrace]:
+        """Those that nobody cancelled and that ended; the running test counts as untested where none did."""
+        ended = [each for each in self.left_alone if each.ending is not None]
+        if not ended:
+            raise Untested("an execution that ends by its deadline")
+        return ended
+
+    @made_once
+    def watched(self) -> list[ExecutionTrace]:
+        """Ended executions, some of them cancelled, that were watched before anybody cancelled them again."""
+        is_cancelled = CANCELLED_RUN.missing(self.tester.target) is None
+        return self.watch([*self.ended, *(self.cancelled_samples[:_WATCHED] if is_cancelled else ())])
+
+    def watch(self, traces: Sequence[ExecutionTrace]) -> list[ExecutionTrace]:
+        """Poll ended executions again and again for a second; one that shows another status is left alone."""
+        followed = list(traces)
+        for _ in range(round(_WATCH_S / _WATCH_PAUSE_S)):
+            self.tester.wait(_WATCH_PAUSE_S)
+            followed = [
+                self.polled(each) if each.ending == before.ending else each
+                for each, before in zip(followed, traces, strict=True)
+            ]
+        return followed
+
+    def submit(
+        self, found: KeyAndResource[Workflow | Model], *, submitter: Persona | None = None
+    ) -> ExecutionTrace:
+        """Submit a run with the profile's inputs; untested where that gives no execution.
+
+        Args:
+            found: What to run, and the key that reads what becomes of it.
+            submitter: Another key of the account, to submit with.
+        """
+        submitted = self.subjects.run(found.resource, submitter or found.key, is_async=True)
+        self.subjects.execution_id_of(submitted)
+        return ExecutionTrace(reader=found.key, resource=found.resource, exchanges=(submitted,))
+
+    def polled(self, trace: ExecutionTrace) -> ExecutionTrace:
+        """The trace with one more poll."""
+        return trace.with_more(self.tester.send("getExecution", trace.reader, self._call(trace)))
+
+    def cancelled(self, trace: ExecutionTrace) -> ExecutionTrace:
+        """The trace with the answer to a cancel, whatever that is."""
+        return trace.with_more(self.tester.send("cancelExecution", trace.reader, self._call(trace)))
+
+    def to_end(self, trace: ExecutionTrace) -> ExecutionTrace:
+        """Poll until an answer shows no execution in flight, or the profile's deadline is over."""
+        deadline_s = trace.resource.deadline_s or _DEADLINE_S
+        waited_s, pause_s = 0.0, _FIRST_PAUSE_S
+        while True:
+            if len(trace.exchanges) > 1 and not is_cancel(trace.last):
+                if status_in(trace.last) not in IN_FLIGHT or waited_s >= deadline_s:
+                    return trace
+                self.tester.wait(pause_s)
+                waited_s, pause_s = waited_s + pause_s, min(pause_s * 1.5, _LONGEST_PAUSE_S)
+            trace = self.polled(trace)
+
+    def _call(self, trace: ExecutionTrace) -> Call:
+        return Call(path_values={"id": self.subjects.execution_id_of(trace.submitted)})

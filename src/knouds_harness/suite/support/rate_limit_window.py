@@ -1,0 +1,183 @@
+"""One window of an account's rate limit: begun, filled, and over, by a clock that moves or by the real one.
+
+On a target whose clock can't be moved this takes up to two windows' time, and only the account's own requests
+may count: where another client uses it too, or the runs are too slow for a window, it is untested.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+from knouds_harness.contract.tiers import WINDOW_S
+from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.judging.checks.rate_limits import (
+    ends_apart,
+    is_same_window,
+    remaining_counts,
+    remaining_falls,
+    seconds_left,
+    server_unix_s,
+    window_headers_of,
+)
+from knouds_harness.judging.claim import answer
+from knouds_harness.suite.support.subjects import Subjects
+from knouds_harness.suite.tester import Tester
+from knouds_harness.suite.untested import Untested
+from knouds_harness.targets.needs.need import CONTROL
+from knouds_harness.targets.personas import Persona
+from knouds_harness.targets.resources import Workflow
+
+BEFORE_COUNTING = (401, 403)
+"""How requests are answered that no limit counts: they are refused for the key, or for what it may do."""
+_FRESH_S = WINDOW_S - 8  # a window with less left may have been begun by others
+_LINGER_S = 6
+_MARGIN_S = 5  # what is sent so shortly before a window's end may come after it
+_NOT_FOR_FILLING_S = 2 * _MARGIN_S + _LINGER_S
+_ATTEMPTS = 2
+_ONE_BY_ONE = 12  # past a full ten, wherever one begins
+_LEAST_LEFT = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class RateLimitWindow:
+    """A window on the run endpoint of workflows.
+
+    Attributes:
+        workflow: What is run to fill it.
+        persona: Whose account it is of.
+    """
+
+    tester: Tester
+    subjects: Subjects
+    persona: Persona
+    workflow: Workflow
+
+    def run(self, persona: Persona | None = None) -> Exchange:
+        """Run once, and take a 429 for an answer."""
+        return self.subjects.run(self.workflow, persona or self.persona, is_throttling_expected=True)
+
+    def run_at_once(self, times: int) -> list[Exchange]:
+        """Run so often at once; what comes when the window is full is refused."""
+        return self.tester.send_together(*self.subjects.running(self.workflow, self.persona), times=times)
+
+    def begin(self) -> tuple[Exchange, int]:
+        """A run in a window in which nothing but this check's own runs counts, and how many do.
+
+        Such is a new one, and one that this check began and that lasts long enough to be filled.
+        """
+        if CONTROL.find(self.tester.target) is not None:
+            self.tester.next_window()
+            return self.run(), 1
+        first = self.run()
+        for _ in range(_ATTEMPTS):
+            counted = self._counted_alone(first)
+            if counted is not None:
+                return first, counted
+            if first.is_success and seconds_left(first, advanced_s=0) is None:
+                raise Untested("headers that say when a window ends")
+            self.tester.wait(self._until_next_s(first))
+            first, before = self.run(), first
+            self.tester.judge(ends_apart, first, earlier=before)
+        raise Untested(f"a window that nobody else uses: the first run of one was told {_told(first)}")
+
+    def fill(self, first: Exchange, times: int) -> list[Exchange]:
+        """As many runs more as have to be admitted, a dozen one by one and the others some at a time.
+
+        The first is one that was made in the window before.
+        """
+        if not first.is_success:
+            raise Untested(f"a run that costs nothing: it was answered {answer(first)}")
+        if CONTROL.find(self.tester.target) is None:
+            expected_s = self._expected_s(first, times)
+            if expected_s > WINDOW_S - _NOT_FOR_FILLING_S:
+                raise Untested(f"runs quick enough: {times + 1} would take {expected_s:.0f} s")
+            self._require_credits(times)
+        one_by_one = [self.run() for _ in range(min(_ONE_BY_ONE, times))]
+        for earlier, later in pairwise([first, *one_by_one]):
+            self.tester.judge(remaining_falls, later, earlier=earlier)
+        others = times - len(one_by_one)
+        answers = [*one_by_one, *(self.run_at_once(others) if others else ())]
+        for each in answers:
+            self.tester.judge(ends_apart, each, earlier=first)
+            if not each.is_success and each.status != 429:  # what such a one counts is open
+                raise Untested(f"runs that succeed: one was answered {answer(each)}")
+        return answers
+
+    def linger(self) -> None:
+        """Let some seconds of the window pass.
+
+        Where a window slides, what is sent after them still counts when a fixed one is over.
+        """
+        self.tester.rate_limit_retry.pass_time(_LINGER_S)
+
+    def require_open(self, first: Exchange, last: Exchange) -> None:
+        """Untested unless the window is still open some seconds after its last answer."""
+        left = seconds_left(last, advanced_s=self.tester.advanced_s)
+        is_one = is_same_window(last, first) or not last.is_success
+        if CONTROL.find(self.tester.target) is None and not (
+            is_one and left is not None and left > _MARGIN_S
+        ):
+            raise Untested("runs quick enough to fill a window: it was over before")
+
+    def outlast(self, refused: Exchange) -> None:
+        """Wait for as long as a refusal says, and a second, as seconds are rounded."""
+        self.tester.rate_limit_retry.pass_time(min(refused.told_wait_s, WINDOW_S) + 1)
+
+    def _counted_alone(self, run: Exchange) -> int | None:
+        """How many requests a window has counted, as a run in it was told; None if others' may be among them.
+
+        Whether requests count that were refused is open, so both is taken for one's own.
+        """
+        headers, left = window_headers_of(run), seconds_left(run, advanced_s=0)
+        if not run.is_success or headers.limit is None or headers.remaining is None or left is None:
+            return None
+        counted = headers.limit - headers.remaining
+        all_own = self.tester.runs_of(self.persona, "runWorkflow")
+        here = sum(is_same_window(each, run) for each in all_own)
+        self.tester.judge(remaining_counts, run, admitted=here, is_alone=False)
+        if counted < here:
+            return None
+        if counted == 1:
+            return counted if left > _FRESH_S else None
+        own = [each for each in all_own if _is_since(each, run)]
+        admitted = sum(each.is_success for each in own)
+        may_count = sum(each.status not in BEFORE_COUNTING for each in own)
+        possible = {admitted, may_count, len(own)}
+        is_told_apart = possible.isdisjoint((counted - 1, counted + 1))  # from a header that is off by one
+        is_own = all(each.status is not None for each in own) and counted in possible and is_told_apart
+        left_s = left - _NOT_FOR_FILLING_S
+        is_long_enough = self._expected_s(run, headers.remaining) <= left_s
+        return counted if is_own and is_long_enough and headers.remaining >= _LEAST_LEFT else None
+
+    def _expected_s(self, run: Exchange, times: int) -> float:
+        """How long it takes to fill a window with so many more runs."""
+        requests_per_s = self.tester.target.limits.requests_per_s
+        in_a_row = _ONE_BY_ONE + max(times - _ONE_BY_ONE, 0) / self.tester.most_at_once
+        expected_s = in_a_row * run.elapsed_ms / 1000
+        return max(expected_s, times / requests_per_s if requests_per_s else 0.0)
+
+    def _until_next_s(self, exchange: Exchange) -> float:
+        if exchange.status == 429:
+            return exchange.told_wait_s + 1
+        left = seconds_left(exchange, advanced_s=0)
+        return min(max(left, 0), WINDOW_S) + 1 if left is not None else WINDOW_S + 1
+
+    def _require_credits(self, times: int) -> None:
+        cost_credits = self.tester.price(self.workflow) * times
+        left_credits = self.tester.client.guard.budget.left_credits
+        if cost_credits > left_credits:
+            raise Untested(
+                f"credits for {times} runs: {cost_credits:g} needed, {left_credits:g} left", "profile"
+            )
+
+
+def _is_since(exchange: Exchange, run: Exchange) -> bool:
+    """Whether an answer came since the window began that a run was told of."""
+    answered, end = server_unix_s(exchange), window_headers_of(run).reset_unix_s
+    return answered is not None and end is not None and answered >= end - WINDOW_S - 1
+
+
+def _told(exchange: Exchange) -> str:
+    headers = window_headers_of(exchange)
+    return f"{headers.remaining} of {headers.limit} left"

@@ -1,0 +1,294 @@
+"""Executions of keys with a webhook, and what came of them at the receiver."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.exchange.signature import HEADER, Signature
+from knouds_harness.exchange.webhook_receiver import Delivery, Receiver
+from knouds_harness.suite.concurrent_tests import Made, made_once
+from knouds_harness.suite.support.execution_traces import Executions, ExecutionTrace
+from knouds_harness.suite.tester import Tester
+from knouds_harness.suite.untested import Untested
+from knouds_harness.targets.address import host_of, is_loopback
+from knouds_harness.targets.needs.need import MAY_CANCEL, KeyAndResource
+from knouds_harness.targets.needs.webhooks import (
+    NOT_RECEIVING,
+    RECEIVING,
+    failing_async_run_of,
+    mints_webhooks,
+)
+from knouds_harness.targets.personas import Persona, Secret
+from knouds_harness.targets.resources import Model, Webhook, Workflow
+
+_RUN: Final = frozenset({"model:run", "workflow:run"})
+_RECEIVE: Final = "webhook:receive"
+_MINTED_DEADLINE_S: Final = 15.0
+_PAUSE_S: Final = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebhookKey:
+    """A key with a webhook, and which deliveries are of it.
+
+    Attributes:
+        path: Where its deliveries arrive, and no other key's; None where keys share an address.
+        webhook: Address and signing secret, as the key has them.
+        persona: The key.
+        own: What it runs, and the key of its account that reads what becomes of that.
+        execution_ids: What was submitted with it, and is judged by what came to this mailbox.
+    """
+
+    path: str | None
+    webhook: Webhook
+    persona: Persona
+    own: KeyAndResource[Workflow | Model]
+    execution_ids: set[str] = field(default_factory=set)
+
+    def holds(self, delivery: Delivery) -> bool:
+        """Whether a delivery is of this mailbox.
+
+        At a shared address arrives what others do with these keys, and whatever finds its way there. So only
+        that counts which names an execution of this mailbox, or names none and has the right signature.
+        """
+        if self.path is not None:
+            return delivery.path == self.path
+        if delivery.execution_id is None:
+            return self.persona_receives and self.has_signed(delivery)
+        return delivery.execution_id in self.execution_ids
+
+    @property
+    def persona_receives(self) -> bool:
+        """Whether the key may receive."""
+        return _RECEIVE in self.persona.capabilities or "webhook:*" in self.persona.capabilities
+
+    def has_signed(self, delivery: Delivery) -> bool:
+        """Whether a delivery, of whatever execution, has the signature of this key's webhook."""
+        values = [value for name, value in delivery.headers if name.lower() == HEADER.lower()]
+        signature = Signature.read(", ".join(values))
+        return signature is not None and signature.covers(delivery.body, secret=self.webhook.secret.reveal())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Received:
+    """A delivery with what is needed to judge it.
+
+    Attributes:
+        raw: Its bytes as they came.
+        secret: What signs deliveries to this mailbox.
+        exchange: The same as evidence, redacted.
+        execution_id: The execution that it names.
+        is_taken: Whether the receiver took it.
+    """
+
+    raw: bytes
+    secret: str
+    exchange: Exchange
+    execution_id: str | None
+    is_taken: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Ended:
+    """Ended executions: of the key that may not receive, of the one that may, of what is refused at first."""
+
+    unentitled: ExecutionTrace | None
+    open_ones: list[ExecutionTrace]
+    refused: ExecutionTrace
+
+
+class Deliveries:
+    """Executions that end in each way, made once when first asked for, and what was delivered of them."""
+
+    def __init__(self, tester: Tester, executions: Executions, receiver: Receiver) -> None:
+        self.tester = tester
+        self.executions = executions
+        self.receiver = receiver
+        self.made = Made(tester.client.while_waiting)
+        self._received: dict[int, Received] = {}
+
+    @made_once
+    def open_box(self) -> WebhookKey:
+        """Of a key that may receive; everything is taken."""
+        return self._mailbox("/open", receives=True)
+
+    @made_once
+    def refusing_box(self) -> WebhookKey:
+        """Of a key that may receive; the first delivery of each execution is refused."""
+        box = self._mailbox("/refusing", receives=True)
+        self.receiver.refuse_first(
+            lambda delivery: (
+                delivery.path == box.path
+                if box.path
+                else delivery.execution_id is not None
+                and delivery.execution_id not in self.open_box.execution_ids | self._closed_ids
+            )
+        )
+        return box
+
+    @made_once
+    def closed_box(self) -> WebhookKey:
+        """Of a key that has a webhook, and may not receive."""
+        return self._mailbox("/closed", receives=False)
+
+    @property
+    def _closed_ids(self) -> set[str]:
+        """The executions of the key that may not receive, if there is such a key."""
+        return self.closed_box.execution_ids if self._has_closed_box else set()
+
+    @property
+    def _has_closed_box(self) -> bool:
+        return NOT_RECEIVING.missing(self.tester.target) is None
+
+    @made_once
+    def _all(self) -> _Ended:
+        """All of them, on their way at the same time.
+
+        But for one: it is submitted when that of the key that may not receive has ended. So when its delivery
+        has come, whatever comes of the other one has come as well.
+        """
+        target, box, refusing = self.tester.target, self.open_box, self.refusing_box
+        may_cancel = MAY_CANCEL.missing(target) is None and box.own.key.holds("execution:cancel")
+        unentitled = self._submit(self.closed_box) if self._has_closed_box else None
+        failing = failing_async_run_of(target, box.persona)
+        open_ones = [self._submit(box)] if may_cancel else []
+        open_ones += [self._submit(box, failing)] if failing is not None else []
+        refused = self._submit(refusing)
+        if unentitled is not None:
+            unentitled = self.executions.to_end(unentitled)
+        last = self._submit(box)
+        open_ones += [self.executions.cancelled(last) if may_cancel else last]
+        ended = [self.executions.to_end(each) for each in open_ones]
+        return _Ended(unentitled=unentitled, open_ones=ended, refused=self.executions.to_end(refused))
+
+    @property
+    def unentitled(self) -> ExecutionTrace:
+        """An ended execution of the key that may not receive."""
+        self.tester.need(NOT_RECEIVING)
+        unentitled = self._all.unentitled
+        assert unentitled is not None  # noqa: S101 - for the type checker: there is such a key
+        return unentitled
+
+    @property
+    def ended(self) -> list[ExecutionTrace]:
+        """Ended executions of the key that may receive: completed, failed, cancelled, of what there is."""
+        return self._all.open_ones
+
+    @property
+    def refused(self) -> ExecutionTrace:
+        """An ended execution whose first delivery is refused."""
+        return self._all.refused
+
+    @property
+    def have_come(self) -> bool:
+        """Whether all has come that has to: one for each execution, and another attempt for the refused one.
+
+        Waits for it, until a deadline. By then whatever came of an earlier execution is here as well. Where
+        nothing at all came, and only the profile says that the URL leads here, that is the likelier reason:
+        the running test counts as untested.
+        """
+        is_enough = self._have_come
+        box = self.open_box
+        if self.receiver.dropped:
+            raise Untested(
+                f"a receiver that gets the target's deliveries alone: so many others came to "
+                f"{self.receiver.url('/')} that {self.receiver.dropped} could not be kept"
+            )
+        if not (self._is_reached or self._leads_here(box.webhook)):
+            raise Untested(
+                f"a way from {box.webhook.url} to {self.receiver.url('/')}: nothing came within "
+                f"{box.webhook.deadline_s:g} s (is it the one in the dashboard, and does it lead there?)"
+            )
+        return is_enough
+
+    @made_once
+    def _have_come(self) -> bool:
+        wanted = {self._execution_id(trace) for trace in self.ended}
+
+        def is_enough(came: Sequence[Delivery]) -> bool:
+            named = {each.execution_id for each in came if self.open_box.holds(each)}
+            attempts = [each for each in came if self.refusing_box.holds(each)]
+            return wanted <= named and len(attempts) > 1 and attempts[-1].is_taken
+
+        waited_s, deadline_s = 0.0, self.open_box.webhook.deadline_s
+        while not (has_come := is_enough(self.receiver.deliveries)) and waited_s < deadline_s:
+            self.tester.wait(_PAUSE_S)
+            waited_s += _PAUSE_S
+        self.receiver.take_all()
+        return has_come
+
+    @property
+    def _is_reached(self) -> bool:
+        boxes = (self.open_box, self.refusing_box)
+        return any(box.holds(each) for each in self.receiver.deliveries for box in boxes)
+
+    def _leads_here(self, webhook: Webhook) -> bool:
+        """Whether a target on this machine cannot but reach the receiver."""
+        return webhook.is_direct and is_loopback(host_of(self.tester.target.base_url))
+
+    def to(self, mailbox: WebhookKey) -> list[Received]:
+        """What has come to a mailbox, kept as evidence."""
+        _ = self.have_come
+        return [self._keep(each, mailbox) for each in self.receiver.deliveries if mailbox.holds(each)]
+
+    def signed(self) -> list[Received]:
+        """What has come with the right signature, of whatever execution; test deliveries are of none."""
+        _ = self.have_come
+        boxes = (self.open_box, self.refusing_box)
+        came = [each for each in self.receiver.deliveries if each.execution_id and not each.is_test]
+        signed_by = [
+            (each, [box for box in boxes if box.path in (None, each.path) and box.has_signed(each)])
+            for each in came
+        ]
+        return [self._keep(each, of[0]) for each, of in signed_by if of]
+
+    def of(self, trace: ExecutionTrace, mailbox: WebhookKey) -> list[Received]:
+        """What has come to a mailbox and names an execution."""
+        return [each for each in self.to(mailbox) if each.execution_id == self._execution_id(trace)]
+
+    def _submit(self, mailbox: WebhookKey, resource: Workflow | Model | None = None) -> ExecutionTrace:
+        own = KeyAndResource(mailbox.own.key, resource or mailbox.own.resource)
+        trace = self.executions.submit(own, submitter=mailbox.persona)
+        mailbox.execution_ids.add(self._execution_id(trace))
+        return trace
+
+    def _mailbox(self, path: str, *, receives: bool) -> WebhookKey:
+        key, resource, reader = self.tester.need(RECEIVING if receives else NOT_RECEIVING)
+        own, webhook = KeyAndResource(reader, resource), self.tester.target.webhook
+        if mints_webhooks(self.tester.target):
+            return self._minted_mailbox(path, own, _RUN | {_RECEIVE} if receives else _RUN)
+        assert webhook is not None  # noqa: S101 - for the type checker: the needs ask for it
+        return WebhookKey(path=None, webhook=webhook, persona=key, own=own)
+
+    def _minted_mailbox(
+        self, path: str, own: KeyAndResource[Workflow | Model], capabilities: frozenset[str]
+    ) -> WebhookKey:
+        webhook = Webhook(
+            url=self.receiver.url(path),
+            secret=Secret(f"whsec_{secrets.token_urlsafe(24)}", f"webhook{path.replace('/', '-')}"),
+            listen=self.receiver.address,
+            deadline_s=_MINTED_DEADLINE_S,
+        )
+        persona = self.tester.minted(capabilities, account=own.key.user, webhook=webhook)
+        return WebhookKey(path=path, webhook=webhook, persona=persona, own=own)
+
+    def _keep(self, delivery: Delivery, mailbox: WebhookKey) -> Received:
+        if delivery.number not in self._received:
+            exchange = delivery.as_exchange(mailbox.webhook.url, self.tester.client.redactor)
+            self.tester.recorder.writer.add_exchange(exchange)
+            self.tester.recorder.gatherer.add_delivery(exchange)
+            self._received[delivery.number] = Received(
+                raw=delivery.body,
+                secret=mailbox.webhook.secret.reveal(),
+                exchange=exchange,
+                execution_id=delivery.execution_id,
+                is_taken=delivery.is_taken,
+            )
+        return self._received[delivery.number]
+
+    def _execution_id(self, trace: ExecutionTrace) -> str:
+        return self.executions.subjects.execution_id_of(trace.submitted)

@@ -1,0 +1,197 @@
+"""Writing and reading workflows in tests: what is made is deleted when the run ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from knouds_harness.exchange.evidence import JSON, Exchange
+from knouds_harness.exchange.workflow_names import fresh_name
+from knouds_harness.judging.checks import workflows
+from knouds_harness.judging.claim import answer
+from knouds_harness.suite.support.call import Call
+from knouds_harness.suite.support.subjects import Subjects
+from knouds_harness.suite.tester import Tester
+from knouds_harness.suite.untested import Untested
+from knouds_harness.targets.needs.workflows import FILED_WORKFLOW, OWN_WORKFLOW
+from knouds_harness.targets.personas import Persona
+
+GRAPH_MEMBERS: Final = ("nodes", "edges", "viewport")
+DOCUMENTED_TYPES: Final = ("requestInput", "imageGenerator", "responseOutput")
+_NODES = 5
+
+
+def make(subjects: Subjects, owner: Persona, document: JSON) -> tuple[Exchange, str]:
+    """Create a workflow that is deleted in the end; the test counts as untested where that is refused."""
+    created, slug = subjects.create(owner, document)
+    if slug is None:
+        raise Untested(f"a workflow to write to: creating one was answered {answer(created)}")
+    return created, slug
+
+
+def draft(tester: Tester, subjects: Subjects, owner: Persona, words: str = "Draft") -> tuple[str, JSON]:
+    """A workflow with every member written; its slug and what it holds."""
+    document = {
+        "name": fresh_name(words),
+        "description": "As it was.",
+        "tags": ["harness", "before"],
+        "publicPlayground": True,
+        **known_graph(tester),
+    }
+    _, slug = make(subjects, owner, document)
+    return slug, workflows.kept_members(read(tester, owner, slug).json_or_none())
+
+
+def filed(tester: Tester, subjects: Subjects, owner: Persona, *, is_public: bool) -> tuple[str, JSON]:
+    """A workflow in a folder, where the profile knows one of this account; its slug and what it holds."""
+    _, slug = make(subjects, owner, {"name": fresh_name("Mine"), "description": "Mine."})
+    write(tester, owner, slug, {"publicPlayground": is_public})
+    known = FILED_WORKFLOW.find(tester.target)
+    if known is not None and known.key.user == owner.user:
+        move(tester, owner, slug, folder_of(tester))
+    return slug, workflows.kept_members(read(tester, owner, slug).json_or_none())
+
+
+def read(tester: Tester, reader: Persona | None, slug: str, operation_id: str = "getWorkflow") -> Exchange:
+    """Read one workflow, or what an operation says of it."""
+    return tester.send(operation_id, reader, Call(path_values={"slug": slug}))
+
+
+def write(tester: Tester, writer: Persona, slug: str, changes: JSON) -> Exchange:
+    """Update a workflow."""
+    return tester.send("updateWorkflow", writer, Call(path_values={"slug": slug}, json=changes))
+
+
+def move(tester: Tester, writer: Persona, slug: str, folder_id: JSON) -> Exchange:
+    """Move a workflow."""
+    return tester.send("moveWorkflow", writer, Call(path_values={"slug": slug}, json={"folderId": folder_id}))
+
+
+def run_free(tester: Tester, runner: Persona, slug: str) -> Exchange:
+    """Run a workflow without nodes, which costs nothing."""
+    return tester.send("runWorkflow", runner, Call(path_values={"slug": slug}, json={"inputs": {}}))
+
+
+def attempts(tester: Tester, intruder: Persona, slug: str) -> Iterator[Exchange]:
+    """What an intruder tries on a workflow; deleting it comes last."""
+    yield write(tester, intruder, slug, {"description": "written by somebody else", "tags": ["theirs"]})
+    yield write(tester, intruder, slug, {"publicPlayground": True})
+    yield move(tester, intruder, slug, None)
+    yield tester.send("deleteWorkflow", intruder, Call(path_values={"slug": slug}))
+
+
+def known_graph(tester: Tester) -> dict[str, JSON]:
+    """Nodes, edges and viewport that the target knows: those of a workflow of the profile."""
+    reader, workflow = tester.need(OWN_WORKFLOW)
+    document = read(tester, reader, workflow.slug).json_or_none()
+    members = document if isinstance(document, dict) else {}
+    if not all(member in members for member in GRAPH_MEMBERS):
+        raise Untested("a workflow whose nodes can be read")
+    return {member: members[member] for member in GRAPH_MEMBERS}
+
+
+def own_graphs(shown: JSON) -> Iterator[dict[str, JSON]]:
+    """Graphs of our own: with more nodes and edges than any target's need be, then plainer ones.
+
+    Their nodes are of the types, and hold the data, that a workflow shows; then of documented types.
+    """
+    handles = next(iter(objects_in(members_of(shown).get("edges"))), {})
+    templates = [
+        node for node in objects_in(members_of(shown).get("nodes")) if isinstance(node.get("type"), str)
+    ]
+    for known in (templates, [{"type": each} for each in DOCUMENTED_TYPES]):
+        if known:
+            middle = [known[len(known) // 2]] * (_NODES - len(known))
+            yield _graph_of([*known, *middle], handles, is_plain=False)
+            yield _graph_of([*known, *middle], handles, is_plain=True)
+
+
+def _graph_of(
+    templates: list[dict[str, JSON]], handles: dict[str, JSON], *, is_plain: bool
+) -> dict[str, JSON]:
+    """Nodes in a row, joined by edges; unless plain, two of them twice, and the last one not at all."""
+    nodes = [
+        {
+            "id": f"harness-{number}",
+            "type": template["type"],
+            "position": {"x": 40.5 * number, "y": -12.25 * number},
+            "data": members_of(template.get("data")),
+        }
+        for number, template in enumerate(templates)
+    ]
+    pairs = [(number, number + 1) for number in range(len(nodes) - 1)]
+    edges = [
+        {
+            "id": f"harness-edge-{number}",
+            "source": f"harness-{source}",
+            "target": f"harness-{target}",
+            "sourceHandle": handles.get("sourceHandle"),
+            "targetHandle": handles.get("targetHandle"),
+        }
+        for number, (source, target) in enumerate(pairs if is_plain else [*pairs[:-1], pairs[0], pairs[1]])
+    ]
+    return {"nodes": nodes, "edges": edges, "viewport": {"x": -7.5, "y": 3, "zoom": 0.75}}
+
+
+def make_own_graph(tester: Tester, subjects: Subjects, owner: Persona) -> tuple[str, dict[str, JSON]]:
+    """Create a workflow with a graph of our own, the first that is taken; its slug and what was sent.
+
+    The test counts as untested where the target takes none.
+    """
+    known = next((w for w in tester.target.workflows.values() if w.owner == owner.user), None)
+    shown = members_of(read(tester, owner, known.slug).json_or_none()) if known else {}
+    refusals = {}
+    for graph in own_graphs(shown):
+        document = {
+            "name": fresh_name("Own graph"),
+            "description": "Made by the harness.",
+            "tags": ["harness", "a b", "Größe", "4", "five"],
+            **graph,
+        }
+        created, slug = subjects.create(owner, document)
+        if slug is not None:
+            return slug, document
+        refusals[", ".join(sorted({node["type"] for node in graph["nodes"]}))] = answer(created)
+    told = "; ".join(f"of {types} was answered {refusal}" for types, refusal in refusals.items())
+    raise Untested(f"a graph of several nodes and edges that the target takes: one {told}")
+
+
+def doubled(graph: JSON) -> dict[str, JSON]:
+    """Nodes and edges of a graph, and each again under another id; what the twins refer to are twins, too."""
+    return {
+        "nodes": _and_twins(members_of(graph).get("nodes"), "id"),
+        "edges": _and_twins(members_of(graph).get("edges"), "id", "source", "target"),
+    }
+
+
+def _and_twins(parts: JSON, *references: str) -> list[dict[str, JSON]]:
+    known = objects_in(parts)
+    return known + [{**each, **{name: f"{each.get(name)}-twin" for name in references}} for each in known]
+
+
+def moved_by(step: float, nodes: JSON) -> list[dict[str, JSON]]:
+    """The same nodes, in a row."""
+    return [
+        {**node, "position": {"y": 0, **members_of(node.get("position")), "x": step * number}}
+        for number, node in enumerate(objects_in(nodes), start=1)
+    ]
+
+
+def objects_in(value: JSON) -> list[dict[str, JSON]]:
+    """The objects in a list; a target may show anything else in their place."""
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def members_of(value: JSON) -> dict[str, JSON]:
+    """The members of an object; none of anything else."""
+    return value if isinstance(value, dict) else {}
+
+
+def folder_of(tester: Tester) -> str:
+    """A folder that exists, of the account of the need."""
+    reader, workflow = tester.need(FILED_WORKFLOW)
+    filed_document = read(tester, reader, workflow.slug).json_or_none()
+    folder_id = filed_document.get("folderId") if isinstance(filed_document, dict) else None
+    if not isinstance(folder_id, str):
+        raise Untested("a folder: the workflow with in_folder = true is in none")
+    return folder_id

@@ -1,0 +1,104 @@
+"""The body of a conformance test: called, and failed where its own check was broken in it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import pytest
+from hypothesis.errors import Flaky
+
+from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.judging.claim import answer
+from knouds_harness.judging.engine import checks_of_every_answer
+from knouds_harness.runs.findings import Finding
+from knouds_harness.suite.recorder import FindingRecorder
+from knouds_harness.suite.selection import checks_of, own_facts_of
+from knouds_harness.suite.untested import Untested
+
+
+class FoundByChecks(pytest.fail.Exception):  # type: ignore[name-defined,misc]  # an attribute of a function
+    """Checks found something in what a test has sent, and that is recorded already."""
+
+
+def call_body(item: pytest.Function, arguments: Mapping[str, object], recorder: FindingRecorder) -> None:
+    """Call the function of a test.
+
+    Args:
+        item: The test.
+        arguments: What it is called with, by name.
+        recorder: Takes what checks claim.
+
+    Raises:
+        Failed: Its own check was broken in it, or it was the first to show a finding of another.
+        Untested: Nothing that was answered shows any of its facts.
+    """
+    begun = time.monotonic()
+    recorder.begin_test()
+    if item.get_closest_marker("sequence"):
+        recorder.steps.begin_sequence()
+    try:
+        item.obj(**arguments)
+    except (AssertionError, Flaky):  # what a target shows now and then is found all the same
+        if not recorder.shown.failing:
+            raise
+    finally:
+        recorder.duration_s_by_test[item.nodeid] = time.monotonic() - begun
+        recorder.steps.end_sequence()
+        said = _said_of_findings(item, recorder)
+        if said:
+            raise pytest.fail.Exception("\n".join(said), pytrace=False) from None  # whatever else ended it
+    own = own_facts_of(item)
+    if own and recorder.shown.claimed.isdisjoint(own):
+        raise _nothing_shown(recorder.shown.last)
+
+
+def _nothing_shown(last: Exchange | None) -> Untested:
+    if last is None:
+        return Untested("a key or resource in the profile that shows it", "profile")
+    place = last.request.operation_id or last.request.path
+    return Untested(f"an answer that shows it: {place} was answered {answer(last)}")
+
+
+@contextmanager
+def user_body(item: pytest.Function, recorder: FindingRecorder) -> Iterator[None]:
+    """Let a test of the user's be called, however pytest calls it, while the context is open.
+
+    Raises:
+        FoundByChecks: It passed, and checks found something in what it sent.
+    """
+    begun = time.monotonic()
+    try:
+        yield
+    finally:
+        recorder.duration_s_by_test[item.nodeid] = time.monotonic() - begun
+    said = _said_of_findings(item, recorder)
+    if said:
+        raise FoundByChecks("\n".join(said), pytrace=False)
+
+
+def _said_of_findings(item: pytest.Item, recorder: FindingRecorder) -> list[str]:
+    own = next((each.id for each in checks_of(item)[:1] if each not in checks_of_every_answer()), None)
+    shown = recorder.shown
+    return [
+        _describe(recorder.findings[mark]) if mark in shown.new else f"again: {_headline(finding)}"
+        for mark, finding in shown.failing.items()
+        if finding.check == own or mark in shown.new
+    ]
+
+
+def _describe(finding: Finding) -> str:
+    """A finding in a few lines of text."""
+    place = f" at {finding.where}" if finding.where else ""
+    return (
+        f"{_headline(finding)}\n"
+        f"  {finding.operation or 'no operation'} as {finding.persona or 'nobody'}{place}\n"
+        f"  expected {finding.expected}\n"
+        f"  observed {finding.observed}\n"
+        f"{finding.script or f'  {finding.curl}'}"  # the end of a script has to begin its line
+    )
+
+
+def _headline(finding: Finding) -> str:
+    return f"{finding.verdict}: {finding.fact} ({finding.source})"

@@ -1,0 +1,51 @@
+"""Why something cannot be tested: what is missing for it, and whether profile or target are the cause."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from knouds_harness.exchange.contradictions import Contradiction, without
+from knouds_harness.runs.results import Cause
+from knouds_harness.targets.needs.need import Need
+from knouds_harness.targets.profile import Target
+
+_MOST_NAMED = 3
+
+
+class Untested(BaseException):  # an Exception is what hypothesis takes for a failure, and tries again
+    """Ends a test that needs what is not there; the pytest plugin turns it into a skip.
+
+    Attributes:
+        missing: What is missing, in words.
+        cause: Why it is.
+    """
+
+    def __init__(self, missing: str, cause: Cause = "answers") -> None:
+        super().__init__(missing)
+        self.missing = missing
+        self.cause = cause
+
+
+def more_credits(target: Target) -> str:
+    """What is missing where a run could cost more than is left."""
+    return f"more credits than the {target.limits.credits:,.10g} that {target.limits.credits_by} allows"
+
+
+def untested_for(
+    need: Need[Any], *, profile: Target, contradictions: Sequence[Contradiction] = ()
+) -> Untested:
+    """Why a need is not met.
+
+    Args:
+        need: What is not to be had without what is contradicted.
+        profile: The target as its profile has it.
+        contradictions: What of it the target contradicts.
+    """
+    missing = need.missing(profile)
+    if not contradictions or missing is not None:
+        return Untested(missing or need.says, "profile")
+    alone = [each for each in contradictions if need.missing(without(profile, [each])) is not None]
+    blamed = (alone or contradictions)[:_MOST_NAMED]
+    named = "; ".join(f"{each.place} as the profile has it, but {each.target_says}" for each in blamed)
+    return Untested(named, "contradiction")

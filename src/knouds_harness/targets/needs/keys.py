@@ -1,0 +1,188 @@
+"""Keys by what they may do, and pairs of keys that are compared."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+
+from knouds_harness.contract.tiers import WITHOUT_KEYS, WITHOUT_MODELS
+from knouds_harness.targets.needs.need import MAY_RUN, MAY_WRITE, Need, TwoKeys, permissions
+from knouds_harness.targets.personas import Funds, KeyState
+from knouds_harness.targets.profile import Persona, Target
+
+
+def usable_keys(target: Target) -> list[Persona]:
+    """The active keys whose capabilities tell what they may do, the one that shows most first."""
+    return [key for key in active_keys(target) if not key.is_open]
+
+
+def active_keys(target: Target) -> list[Persona]:
+    """The active keys of accounts that may hold keys, the one that shows most first.
+
+    People come before administrators, then the account of which the profile offers the most: whatever stands
+    beside a key, such as the keys of its account that may do less, shows only where that account is chosen.
+    Then no rate limit, then the key that may do the most.
+    """
+    offered = Counter(key.user for key in target.personas.values())
+    offered.update(workflow.owner for workflow in target.workflows.values())
+
+    def preference(persona: Persona) -> tuple[bool, int, bool, int]:
+        return (
+            persona.role != "admin",
+            offered[persona.user],
+            persona.tier == "enterprise",
+            len(persona.capabilities),
+        )
+
+    usable = [
+        key for key in target.personas.values() if key.state == "active" and key.tier not in WITHOUT_KEYS
+    ]
+    return sorted(usable, key=preference, reverse=True)
+
+
+def people(target: Target, *capabilities: str, funds: Funds = "enough") -> list[Persona]:
+    """Usable keys of people that meet requirements, of accounts whose paid runs end in this way."""
+    return [
+        key
+        for key in usable_keys(target)
+        if key.role != "admin" and key.credits == funds and key.holds(*capabilities)
+    ]
+
+
+def _key(*capabilities: str) -> Need[Persona]:
+    """A key that meets these requirements, with the permissions to use them."""
+    return Need(
+        says=f"a key that holds {listed(capabilities)}",
+        fitting=lambda target: people(target, *capabilities),
+        besides=permissions(capabilities),
+    )
+
+
+def listed(words: Sequence[str]) -> str:
+    """Words in a row, as a sentence has them."""
+    *most, last = words
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+ANY_KEY: Need[Persona] = Need(says="an active key", fitting=active_keys)
+READER = _key("workflow:read")
+WRITER = _key("workflow:write")
+AUTHOR = _key("workflow:read", "workflow:write")
+AUTHOR_WHO_RUNS = _key("workflow:read", "workflow:write", "workflow:run")
+WORKFLOW_RUNNER = _key("workflow:run")
+EXECUTION_READER = _key("execution:read")
+EXECUTION_CANCELLER = _key("execution:cancel")
+
+
+def may_run_models(persona: Persona) -> bool:
+    """Whether keys of an account of this tier may run models."""
+    return persona.tier not in WITHOUT_MODELS
+
+
+MODEL_ACCOUNT: Need[Persona] = Need(
+    says="an active key of a business or enterprise account",
+    fitting=lambda target: filter(may_run_models, usable_keys(target)),
+)
+MODEL_RUNNER: Need[Persona] = Need(
+    says="a key of a business or enterprise account that holds model:run",
+    fitting=lambda target: filter(may_run_models, people(target, "model:run")),
+    besides=(MAY_RUN,),
+)
+
+
+def _particular(
+    says: str, fits: Callable[[Persona], bool], *besides: Need[object], state: KeyState = "active"
+) -> Need[Persona]:
+    """A key that the usual choice passes over."""
+    return Need(
+        says=says,
+        fitting=lambda target: (
+            key
+            for key in target.personas.values()
+            if key.state == state and fits(key) and not (state == "active" and key.is_open)
+        ),
+        besides=besides,
+    )
+
+
+REVOKED_KEY = _particular('a key with state = "revoked"', lambda _: True, state="revoked")
+LEGACY_KEY = _particular('a key with state = "legacy"', lambda _: True, state="legacy")
+UNAPPROVED_KEY = _particular('a key with state = "unapproved"', lambda _: True, state="unapproved")
+ADMIN_KEY = _particular(
+    "an administrator's key that holds workflow:read and workflow:write",
+    lambda key: key.role == "admin" and key.holds("workflow:read", "workflow:write"),
+)
+ADMIN_MODEL_RUNNER = _particular(
+    "an administrator's key that holds model:run",
+    lambda key: key.role == "admin" and key.holds("model:run"),
+    MAY_RUN,
+)
+FREE_KEY = _particular(
+    "a key of a free account that holds workflow:write",
+    lambda key: key.tier == "free" and key.role != "admin" and key.holds("workflow:write"),
+    MAY_WRITE,
+)
+PRO_MODEL_KEY = _particular(
+    "a key of a pro account that holds model:run, not an administrator's",
+    lambda key: key.tier == "pro" and key.role != "admin" and key.holds("model:run"),
+    MAY_RUN,
+)
+
+
+# What keys of each form are admitted to and refused shows on lists, which need no resource.
+STAR_KEY = _particular('an administrator\'s key that holds "*"', lambda key: "*" in key.capabilities)
+WILDCARD_KEY = _particular(
+    "a key that holds workflow:* or execution:*",
+    lambda key: not key.capabilities.isdisjoint(("workflow:*", "execution:*")),
+)
+WILDCARD_ELSEWHERE_KEY = _particular(
+    "a key that holds a wildcard such as execution:*, and no workflow:read",
+    lambda key: any(":*" in each for each in key.capabilities) and not key.holds("workflow:read"),
+)
+EMPTY_KEY = _particular("a key that holds no capability", lambda key: not key.capabilities)
+LESSER_KEY = _particular(
+    "a key that holds some capability, and no workflow:read",
+    lambda key: bool(key.capabilities) and not key.holds("workflow:read"),
+)
+
+
+# --- Two keys.
+
+
+def _two_accounts(*capabilities: str) -> Need[TwoKeys]:
+    """Keys of two accounts that meet these requirements; the second is the one that other tests use least."""
+
+    def fitting(target: Target) -> Iterator[TwoKeys]:
+        keys = people(target, *capabilities)
+        for first in keys:
+            others = [key for key in reversed(keys) if key.user != first.user]
+            if others:
+                yield TwoKeys(first, max(others, key=lambda key: len(key.capabilities)))
+
+    what = f"whose key holds {listed(capabilities)}" if capabilities else "with an active key"
+    key = _key(*capabilities) if capabilities else ANY_KEY
+    return Need(says=f"a second account {what}", fitting=fitting, besides=(key,))
+
+
+TWO_ACCOUNTS = _two_accounts()
+TWO_AUTHORS = _two_accounts("workflow:read", "workflow:write")
+TWO_AUTHORS_WHO_RUN = _two_accounts("workflow:read", "workflow:write", "workflow:run")
+
+
+def key_of(target: Target, user: str, *capabilities: str) -> Persona | None:
+    """The key of an account that meets these requirements."""
+    keys = (key for key in usable_keys(target) if key.user == user and key.holds(*capabilities))
+    return next(keys, None)
+
+
+def _author_and_lesser(target: Target) -> Iterator[TwoKeys]:
+    for author in AUTHOR.fitting(target):
+        keys = (key for key in usable_keys(target) if key.user == author.user)
+        yield from (TwoKeys(author, key) for key in keys if not key.holds("workflow:write"))
+
+
+AUTHOR_AND_LESSER: Need[TwoKeys] = Need(
+    says="a key of the same account without workflow:write",
+    fitting=_author_and_lesser,
+    besides=(AUTHOR,),
+)

@@ -1,0 +1,166 @@
+"""Keys of accounts with a rate limit, and whether their windows may be filled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from knouds_harness.targets.needs.keys import AUTHOR_WHO_RUNS, PRO_MODEL_KEY, people, usable_keys
+from knouds_harness.targets.needs.need import MAY_RUN, MAY_WRITE, KeyAndResource, Need, TwoKeys
+from knouds_harness.targets.needs.runs import (
+    BUSINESS_MODEL_RUN,
+    FREE_WORKFLOW_RUN,
+    has_known_cost,
+    is_runnable,
+    may_run,
+)
+from knouds_harness.targets.profile import Model, Persona, Target, Workflow
+
+
+def free_workflow(target: Target, owner: Persona) -> Workflow | None:
+    """A workflow of this account whose runs cost nothing, as far as the profile says."""
+    own = (w for w in target.workflows.values() if w.owner == owner.user and is_runnable(w))
+    return next((w for w in own if w.cost_credits == 0 or not w.has_generator), None)
+
+
+def may_make_workflows(target: Target, owner: Persona) -> bool:
+    """Whether this key may make a workflow, and see what its runs cost."""
+    return owner.holds("workflow:write", "workflow:read") and MAY_WRITE.missing(target) is None
+
+
+def own_workflow_run(target: Target, persona: Persona) -> Workflow | None:
+    """A workflow of the profile that this key may run, at a known cost."""
+    return next(
+        (
+            each
+            for each in target.workflows.values()
+            if is_runnable(each) and may_run(persona, each) and has_known_cost(target, each)
+        ),
+        None,
+    )
+
+
+def _limited(tier: str) -> Callable[[Target], Iterator[Persona]]:
+    def fitting(target: Target) -> Iterator[Persona]:
+        for key in people(target, "workflow:run"):
+            can_run = own_workflow_run(target, key) or may_make_workflows(target, key)
+            if key.tier == tier and can_run:
+                yield key
+
+    return fitting
+
+
+_AND_A_RUN: Final = (
+    "and a workflow of its account (or, to make one, workflow:read, workflow:write and "
+    '"write" in limits.allow)'
+)
+LIMITED_KEY: Need[Persona] = Need(
+    says=f"a key of a pro account that holds workflow:run, {_AND_A_RUN}",
+    fitting=_limited("pro"),
+    besides=(MAY_RUN,),
+)
+BUSINESS_KEY: Need[Persona] = Need(
+    says=f"a key of a business account that holds workflow:run, {_AND_A_RUN}",
+    fitting=_limited("business"),
+    besides=(MAY_RUN,),
+)
+ENTERPRISE_AUTHOR: Need[Persona] = Need(
+    says="a key of an enterprise account that holds workflow:read, workflow:write and workflow:run",
+    fitting=lambda target: (
+        key
+        for key in people(target, "workflow:read", "workflow:write", "workflow:run")
+        if key.tier == "enterprise"
+    ),
+    besides=(MAY_RUN, MAY_WRITE),
+)
+BUSINESS_KEY_FOR_BOTH: Need[KeyAndResource[Model]] = Need(
+    says="a key of a business account that holds workflow:run and model:run, for a model with cost_credits",
+    fitting=lambda target: (
+        each for each in BUSINESS_MODEL_RUN.fitting(target) if each.key in list(BUSINESS_KEY.fitting(target))
+    ),
+    besides=(BUSINESS_KEY,),
+)
+
+
+def key_beside(target: Target, persona: Persona, capability: str) -> Persona | None:
+    """Another key of the same account that meets a requirement."""
+    keys = (key for key in usable_keys(target) if key.user == persona.user and key.name != persona.name)
+    return next((key for key in keys if key.holds(capability)), None)
+
+
+def _two_limited_keys(target: Target) -> Iterator[TwoKeys]:
+    for first in LIMITED_KEY.fitting(target):
+        if (second := key_beside(target, first, "workflow:run")) is not None:
+            yield TwoKeys(first, second)
+
+
+TWO_LIMITED_KEYS: Need[TwoKeys] = Need(
+    says="a second key of the pro account that holds workflow:run",
+    fitting=_two_limited_keys,
+    besides=(LIMITED_KEY,),
+)
+
+
+def _limited_key_and_stranger(target: Target) -> Iterator[TwoKeys]:
+    others = [*BUSINESS_KEY.fitting(target), *LIMITED_KEY.fitting(target)]
+    for first in LIMITED_KEY.fitting(target):
+        yield from (TwoKeys(first, second) for second in others if second.user != first.user)
+
+
+LIMITED_KEY_AND_STRANGER: Need[TwoKeys] = Need(
+    says=f"a key of a second account, pro or business, that holds workflow:run, {_AND_A_RUN}",
+    fitting=_limited_key_and_stranger,
+    besides=(LIMITED_KEY,),
+)
+
+
+PRO_MODEL_KEY_BESIDE: Need[Persona] = Need(
+    says="a key of the same pro account that holds model:run",
+    fitting=lambda target: (
+        key
+        for key in PRO_MODEL_KEY.fitting(target)
+        if any(key.user == each.user for each in FILLABLE_WINDOW.fitting(target))
+    ),
+)
+
+
+def _free_runners(target: Target) -> Iterator[Persona]:
+    yield from (found.key for found in FREE_WORKFLOW_RUN.fitting(target))
+    if MAY_WRITE.missing(target) is None:
+        yield from AUTHOR_WHO_RUNS.fitting(target)
+
+
+FREE_RUNNER: Need[Persona] = Need(
+    says="a key that holds workflow:run, and a workflow of its account with has_generator = false "
+    "(or workflow:read and workflow:write to make one)",
+    fitting=_free_runners,
+    besides=(MAY_RUN,),
+)
+
+
+def limited_runs(times: int, need: Need[Persona] = LIMITED_KEY) -> Callable[[Target], list[Workflow]]:
+    """What so many runs of a limited account spend: nothing where a workflow is free, or can be made."""
+
+    def runs(target: Target) -> list[Workflow]:
+        key = need.find(target)
+        if key is None or free_workflow(target, key) or may_make_workflows(target, key):
+            return []
+        workflow = own_workflow_run(target, key)
+        return [workflow] * times if workflow else []
+
+    return runs
+
+
+def _fillable(target: Target) -> Iterator[Persona]:
+    for key in LIMITED_KEY.fitting(target):
+        is_free = bool(free_workflow(target, key)) or may_make_workflows(target, key)
+        is_forbidden = target.control is None and target.limits.fill_rate_windows is False
+        if not is_forbidden and (is_free or target.limits.fill_rate_windows):
+            yield key
+
+
+FILLABLE_WINDOW: Need[Persona] = Need(
+    says="100 runs of a pro account that cost nothing, or limits.fill_rate_windows = true",
+    fitting=_fillable,
+    besides=(LIMITED_KEY,),
+)

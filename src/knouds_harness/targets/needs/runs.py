@@ -1,0 +1,293 @@
+"""Keys with what they may run: workflows of their account, and models."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, TypeVar
+
+from knouds_harness.targets.needs.keys import (
+    PRO_MODEL_KEY,
+    key_of,
+    listed,
+    may_run_models,
+    people,
+    usable_keys,
+)
+from knouds_harness.targets.needs.need import MAY_RUN, KeyAndResource, Need, OnLastCredits, permissions
+from knouds_harness.targets.personas import Funds
+from knouds_harness.targets.profile import Model, Persona, Target, Workflow
+
+R = TypeVar("R", bound=Workflow | Model)
+
+
+def is_runnable(resource: Workflow | Model) -> bool:
+    """Whether runs of it come to a good end, for whoever may run it."""
+    if isinstance(resource, Workflow):
+        return not (resource.fails or resource.template)
+    return not (resource.disabled or resource.fails or resource.needs_tier == "enterprise")
+
+
+def is_runnable_and_polled(resource: Workflow | Model) -> bool:
+    """Whether it can run asynchronously, to a good end."""
+    return is_runnable(resource) and resource.polled
+
+
+def is_private(workflow: Workflow) -> bool:
+    """Whether only its account may see it."""
+    return is_runnable(workflow) and not workflow.public
+
+
+def may_run(persona: Persona, resource: Workflow | Model) -> bool:
+    """Whether a key may run a workflow of its account, or a model: by any form of capability."""
+    is_open = resource.owner == persona.user if isinstance(resource, Workflow) else may_run_models(persona)
+    bound = f"{resource.kind}:{resource.name}:run"
+    return is_open and (persona.holds(f"{resource.kind}:run") or bound in persona.capabilities)
+
+
+def has_known_cost(target: Target, resource: Workflow | Model) -> bool:
+    """Whether the profile says what a run costs at most, or has a key that may ask."""
+    if isinstance(resource, Model) or resource.cost_credits is not None:
+        return resource.cost_credits is not None
+    return key_of(target, resource.owner, "workflow:read") is not None
+
+
+def cheapest_first(models: Iterable[Model]) -> list[Model]:
+    """Models by their cost; those at the end whose cost nobody says."""
+    return sorted(models, key=lambda m: math.inf if m.cost_credits is None else m.cost_credits)
+
+
+def resources_of(target: Target, *, models_first: bool = False) -> list[Workflow | Model]:
+    """The workflows and models of a profile: workflows in its order, models the cheapest first."""
+    workflows: list[Workflow | Model] = [*target.workflows.values()]
+    models = cheapest_first(target.models.values())
+    return [*models, *workflows] if models_first else [*workflows, *models]
+
+
+def key_that_runs(
+    kind: Any,  # noqa: ANN401 - a class, or a tuple of classes
+    *capabilities: str,
+    having: str = "",
+    fits: Callable[[Any], bool] = is_runnable,
+    funds: Funds = "enough",
+    tier: str | None = None,
+    is_charged: bool = True,
+    prefers_models: bool = False,
+) -> Need[KeyAndResource[Any]]:
+    """A key that may run a workflow of its account, or a model, and meets further requirements.
+
+    Args:
+        kind: ``Workflow``, ``Model`` or ``EITHER``.
+        capabilities: What the key has to meet besides.
+        having: What the workflow or model has to be, in the profile's words.
+        fits: The same as a function.
+        funds: How paid runs of the account end.
+        tier: Of the account.
+        is_charged: The run may cost something, and so is sent only where its cost is known.
+        prefers_models: A model is chosen where both would do.
+    """
+
+    def fitting(target: Target) -> Iterator[KeyAndResource[Any]]:
+        resources = resources_of(target, models_first=prefers_models)
+        resources = [each for each in resources if isinstance(each, kind) and fits(each)]
+        for key in people(target, *capabilities, funds=funds):
+            for resource in resources:
+                is_affordable = not is_charged or has_known_cost(target, resource)
+                if tier in (None, key.tier) and is_affordable and may_run(key, resource):
+                    yield KeyAndResource(key, resource)
+
+    what, run = {
+        Workflow: ("a workflow of its account", "workflow:run"),
+        Model: ("a model", "model:run"),
+    }.get(kind, ("a workflow or model", "workflow:run or model:run"))
+    account = f" of a {tier} account" if tier else ""
+    account += f' with credits = "{funds}"' if funds != "enough" else ""
+    says = f"a key{account} that holds {listed((*capabilities, run))}, for {what}{having and f' {having}'}"
+    besides = (MAY_RUN, *permissions(capabilities))
+    if not is_charged:
+        return Need(says=says, fitting=fitting, besides=besides)
+    uncharged = key_that_runs(
+        kind,
+        *capabilities,
+        having=having,
+        fits=fits,
+        funds=funds,
+        tier=tier,
+        is_charged=False,
+        prefers_models=prefers_models,
+    )
+    cost = "cost_credits" if kind is Model else "a known cost (cost_credits, or workflow:read to ask)"
+    return Need(says=f"{says} {'and' if having else 'with'} {cost}", fitting=fitting, besides=(uncharged,))
+
+
+EITHER: Final = (Workflow, Model)
+Runs = Need[KeyAndResource[Workflow | Model]]
+WorkflowRuns = Need[KeyAndResource[Workflow]]
+ModelRuns = Need[KeyAndResource[Model]]
+
+ANY_RUN: Runs = key_that_runs(EITHER)
+CHEAPEST_RUN: Runs = key_that_runs(EITHER, prefers_models=True)
+WORKFLOW_RUN: WorkflowRuns = key_that_runs(Workflow)
+READ_WORKFLOW_RUN: WorkflowRuns = key_that_runs(Workflow, "workflow:read")
+EDITED_WORKFLOW_RUN: WorkflowRuns = key_that_runs(Workflow, "workflow:read", "workflow:write")
+MODEL_RUN: ModelRuns = key_that_runs(Model)
+FAILING_RUN: Runs = key_that_runs(EITHER, having="with fails = true", fits=lambda resource: resource.fails)
+
+
+def _runs_on_last_credits(target: Target) -> Iterator[OnLastCredits]:
+    for key in usable_keys(target):
+        if isinstance(key.credits, str) or key.role == "admin":
+            continue
+        for resource in resources_of(target, models_first=True):
+            if is_runnable(resource) and may_run(key, resource) and has_known_cost(target, resource):
+                yield OnLastCredits(key, resource, key.credits)
+
+
+LAST_CREDITS: Need[OnLastCredits] = Need(
+    says="a key with credits = a number, which holds workflow:run or model:run, for a workflow or model "
+    "with cost_credits",
+    fitting=_runs_on_last_credits,
+    besides=(MAY_RUN,),
+)
+
+
+def _is_counted(resource: Workflow | Model) -> bool:
+    return is_runnable(resource) and resource.image_count_input is not None
+
+
+COUNTED_RUN: Runs = key_that_runs(EITHER, having="with image_count_input", fits=_is_counted)
+COUNTED_WORKFLOW_RUN: WorkflowRuns = key_that_runs(
+    Workflow, having="with image_count_input", fits=_is_counted
+)
+COUNTED_MODEL_RUN: ModelRuns = key_that_runs(Model, having="with image_count_input", fits=_is_counted)
+FREE_WORKFLOW_RUN: WorkflowRuns = key_that_runs(
+    Workflow,
+    "workflow:read",
+    having="with has_generator = false",
+    fits=lambda workflow: is_runnable(workflow) and not workflow.has_generator,
+)
+
+
+def is_paid(resource: Workflow | Model) -> bool:
+    """Whether a run of it costs something and comes to a good end."""
+    return is_runnable(resource) and resource.cost_credits != 0 and getattr(resource, "has_generator", True)
+
+
+BROKE_RUN: Runs = key_that_runs(EITHER, funds="none", fits=is_paid)
+BROKE_ASYNC_RUN: Runs = key_that_runs(
+    EITHER, funds="none", having="with polled = true", fits=lambda each: is_paid(each) and each.polled
+)
+EXHAUSTED_RUN: Runs = key_that_runs(EITHER, funds="exhausted", fits=is_paid)
+GRANTED_RUN: Runs = key_that_runs(EITHER, funds="granted", fits=is_paid)
+
+# Of asynchronous runs, whoever submits one also reads what becomes of it.
+ASYNC_RUN: Runs = key_that_runs(
+    EITHER,
+    "execution:read",
+    having="with polled = true",
+    fits=is_runnable_and_polled,
+    prefers_models=True,
+)
+ASYNC_RUN_IN_TIME: Runs = key_that_runs(
+    EITHER,
+    "execution:read",
+    having="with polled = true and deadline_s",
+    fits=lambda each: is_runnable_and_polled(each) and each.deadline_s is not None,
+    prefers_models=True,
+)
+CANCELLED_RUN: Runs = key_that_runs(
+    EITHER,
+    "execution:read",
+    "execution:cancel",
+    having="with polled = true",
+    fits=is_runnable_and_polled,
+    prefers_models=True,
+)
+ASYNC_MODEL_RUN: ModelRuns = key_that_runs(
+    Model, "execution:read", having="with polled = true", fits=is_runnable_and_polled
+)
+CANCELLED_MODEL_RUN: ModelRuns = key_that_runs(
+    Model, "execution:read", "execution:cancel", having="with polled = true", fits=is_runnable_and_polled
+)
+ASYNC_WORKFLOW_RUN: WorkflowRuns = key_that_runs(
+    Workflow, "execution:read", having="with polled = true", fits=is_runnable_and_polled
+)
+FAILING_ASYNC_RUN: Runs = key_that_runs(
+    EITHER,
+    "execution:read",
+    having="with fails = true and polled = true",
+    fits=lambda each: each.fails and each.polled,
+    prefers_models=True,
+)
+
+FAILING_MODEL_RUN: ModelRuns = key_that_runs(
+    Model,
+    "execution:read",
+    having="with fails = true and polled = true",
+    fits=lambda each: each.fails and each.polled,
+)
+
+# Runs that are refused before they could cost anything.
+WORKFLOW_CALL: WorkflowRuns = key_that_runs(Workflow, is_charged=False)
+MODEL_CALL: ModelRuns = key_that_runs(Model, is_charged=False)
+ASYNC_WORKFLOW_CALL: WorkflowRuns = key_that_runs(
+    Workflow, having="with polled = true", fits=is_runnable_and_polled, is_charged=False
+)
+ASYNC_MODEL_CALL: ModelRuns = key_that_runs(
+    Model, having="with polled = true", fits=is_runnable_and_polled, is_charged=False
+)
+UNPOLLED_MODEL: ModelRuns = key_that_runs(
+    Model, having="with polled = false", fits=lambda model: is_runnable(model) and not model.polled
+)
+DISABLED_MODEL: ModelRuns = key_that_runs(
+    Model, having="with disabled = true", fits=lambda model: model.disabled
+)
+ENTERPRISE_MODEL: ModelRuns = key_that_runs(
+    Model,
+    having='with needs_tier = "enterprise"',
+    fits=lambda model: model.needs_tier == "enterprise" and not model.disabled,
+    tier="business",
+)
+BUSINESS_MODEL_RUN: ModelRuns = key_that_runs(Model, tier="business")
+
+
+def _pro_model_runs(target: Target) -> Iterator[KeyAndResource[Model]]:
+    models = [each for each in target.models.values() if is_runnable(each) and has_known_cost(target, each)]
+    for key in PRO_MODEL_KEY.fitting(target):
+        for model in cheapest_first(models):
+            yield KeyAndResource(key, model)
+
+
+PRO_MODEL_RUN: ModelRuns = Need(
+    says="a model with cost_credits", fitting=_pro_model_runs, besides=(PRO_MODEL_KEY,)
+)
+
+
+def own_workflows(target: Target, user: str) -> list[Workflow]:
+    """The workflows of an account that can be run to a good end."""
+    return [each for each in target.workflows.values() if each.owner == user and not each.fails]
+
+
+def usable_models(target: Target) -> list[Model]:
+    """The models that can be run to a good end by an account of any tier that may run models."""
+    return [model for model in target.models.values() if is_runnable(model)]
+
+
+def every(need: Need[KeyAndResource[R]]) -> Callable[[Target], list[R]]:
+    """What the key of a need may use, all of it: what a test spends that runs each of these."""
+
+    def runs(target: Target) -> list[R]:
+        found = need.find(target) if need.missing(target) is None else None
+        return [each.resource for each in need.fitting(target) if found and each.key == found.key]
+
+    return runs
+
+
+def once(*needs: Need[Any]) -> Callable[[Target], list[Workflow | Model]]:
+    """What a test spends that runs each of these once."""
+
+    def runs(target: Target) -> list[Workflow | Model]:
+        found: list[Any] = [need.find(target) for need in needs if need.missing(target) is None]
+        return [getattr(each, "own", each).resource for each in found]
+
+    return runs

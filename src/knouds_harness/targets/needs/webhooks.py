@@ -1,0 +1,79 @@
+"""Keys whose executions are delivered, and where deliveries are received."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from knouds_harness.targets.address import host_of, is_loopback
+from knouds_harness.targets.needs.keys import key_of, people
+from knouds_harness.targets.needs.need import Need, Receiving, given
+from knouds_harness.targets.needs.runs import (
+    ASYNC_RUN,
+    has_known_cost,
+    is_runnable_and_polled,
+    may_run,
+    resources_of,
+)
+from knouds_harness.targets.profile import Control, Model, Persona, Target, Webhook, Workflow
+
+
+def mints_webhooks(target: Target) -> bool:
+    """Whether keys can be made whose deliveries reach a receiver here, at any port."""
+    return target.control is not None and is_loopback(host_of(target.base_url))
+
+
+def _receivers(target: Target) -> Iterable[Control | Webhook]:
+    if mints_webhooks(target):
+        return given(target.control)
+    return given(target.webhook if target.webhook and target.webhook.listen else None)
+
+
+REACHABLE_RECEIVER: Need[Control | Webhook] = Need(
+    says="[webhook] whose url leads to this machine, and listen where it does not say so itself "
+    "(or a control plane on this machine, as the sandbox has)",
+    fitting=_receivers,
+)
+
+
+def failing_async_run_of(target: Target, persona: Persona) -> Workflow | Model | None:
+    """What this key may run asynchronously that always fails."""
+    resources = resources_of(target, models_first=True)
+    return next(
+        (
+            each
+            for each in resources
+            if each.fails and each.polled and may_run(persona, each) and has_known_cost(target, each)
+        ),
+        None,
+    )
+
+
+def _webhook_key(says: str, *, receives: bool) -> Need[Receiving]:
+    """A key with the profile's webhook, and what it may run; where keys are made, any can be had."""
+
+    def fitting(target: Target) -> Iterator[Receiving]:
+        if mints_webhooks(target):
+            for key, resource in ASYNC_RUN.fitting(target):
+                yield Receiving(key, resource, key)
+            return
+        resources = resources_of(target, models_first=True)
+        for key in people(target):
+            reader = key_of(target, key.user, "execution:read")
+            if key.webhook and reader and key.holds("webhook:receive") == receives:
+                for resource in filter(is_runnable_and_polled, resources):
+                    if may_run(key, resource) and has_known_cost(target, resource):
+                        yield Receiving(key, resource, reader)
+
+    return Need(says=says, fitting=fitting, besides=(ASYNC_RUN, REACHABLE_RECEIVER))
+
+
+RECEIVING = _webhook_key(
+    "a key with webhook = true that holds webhook:receive and workflow:run or model:run, "
+    "for a workflow or model with polled = true",
+    receives=True,
+)
+NOT_RECEIVING = _webhook_key(
+    "a key with webhook = true that holds workflow:run or model:run and no webhook:receive, "
+    "for a workflow or model with polled = true",
+    receives=False,
+)

@@ -1,0 +1,208 @@
+"""Workflows with who may read or write them, and whose resources operations act on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import TypeVar
+
+from knouds_harness.contract.operations import Action, Operation
+from knouds_harness.targets.needs.keys import ANY_KEY, AUTHOR, MODEL_ACCOUNT, listed, people, usable_keys
+from knouds_harness.targets.needs.need import MAY_RUN, MAY_WRITE, KeyAndResource, Need, permissions
+from knouds_harness.targets.needs.runs import (
+    ASYNC_RUN,
+    Runs,
+    WorkflowRuns,
+    cheapest_first,
+    has_known_cost,
+    is_private,
+    is_runnable,
+    may_run,
+    own_workflows,
+    resources_of,
+    usable_models,
+)
+from knouds_harness.targets.profile import Model, Persona, Target, Workflow
+
+T = TypeVar("T")
+
+
+def key_with_workflow(
+    *capabilities: str,
+    having: str = "",
+    fits: Callable[[Workflow], bool] = is_runnable,
+) -> WorkflowRuns:
+    """A key that meets these requirements, and a workflow of its account."""
+
+    def fitting(target: Target) -> Iterator[KeyAndResource[Workflow]]:
+        for key in people(target, *capabilities):
+            for workflow in target.workflows.values():
+                if workflow.owner == key.user and fits(workflow):
+                    yield KeyAndResource(key, workflow)
+
+    what = f"a workflow {having}" if having else "a workflow"
+    return Need(
+        says=f"{what}, and a key of its account that holds {listed(capabilities)}",
+        fitting=fitting,
+        besides=permissions(capabilities),
+    )
+
+
+OWN_WORKFLOW = key_with_workflow("workflow:read")
+EDITED_WORKFLOW = key_with_workflow("workflow:read", "workflow:write")
+FILED_WORKFLOW = key_with_workflow(
+    "workflow:read", "workflow:write", having="with in_folder = true", fits=lambda each: each.in_folder
+)
+WITHOUT_GENERATOR = key_with_workflow(
+    "workflow:read", having="with has_generator = false", fits=lambda each: not each.has_generator
+)
+WITHOUT_REQUEST_INPUT = key_with_workflow(
+    "workflow:read", having="with has_request_input = false", fits=lambda each: not each.has_request_input
+)
+PUBLIC_WORKFLOW: Need[Workflow] = Need(
+    says="a workflow with public = true",
+    fitting=lambda target: (each for each in target.workflows.values() if each.public),
+)
+PRIVATE_WORKFLOW: Need[Workflow] = Need(
+    says="a private workflow",
+    fitting=lambda target: filter(is_private, target.workflows.values()),
+)
+
+
+def _known_workflows(target: Target) -> Iterator[Workflow]:
+    for key in usable_keys(target):
+        yield from (w for w in target.workflows.values() if w.owner == key.user and is_runnable(w))
+
+
+ANY_WORKFLOW: Need[Workflow] = Need(
+    says="a workflow of an account that has an active key", fitting=_known_workflows
+)
+ANY_MODEL: Need[Model] = Need(
+    says="a model",
+    fitting=lambda target: cheapest_first(each for each in target.models.values() if is_runnable(each)),
+)
+
+
+def subject_account(operation: Operation) -> Need[str]:
+    """An account that has what an operation acts on, or can make it; if nobody owns it, who may use it."""
+    return _subject_account(operation.id, operation.path_parameters, operation.action)
+
+
+@cache
+def _subject_account(operation_id: str, parameters: tuple[str, ...], action: Action) -> Need[str]:
+    if parameters == ("id",):
+        return _user_of(ASYNC_RUN, lambda found: found.key.user)
+    if parameters == ("internalName",):
+        return _user_of(MODEL_ACCOUNT, lambda key: key.user, ANY_MODEL)
+    if operation_id == "getPublicWorkflowSchema":
+        return _user_of(PUBLIC_WORKFLOW, lambda workflow: workflow.owner)
+    if parameters == ("slug",) and action is Action.WRITE:
+        return _user_of(AUTHOR, lambda key: key.user)
+    return _SOME_WORKFLOW if parameters == ("slug",) else _user_of(ANY_KEY, lambda key: key.user)
+
+
+def _user_of(need: Need[T], user: Callable[[T], str], *besides: Need[object]) -> Need[str]:
+    return Need(
+        says=need.says,
+        fitting=lambda target: map(user, need.fitting(target)),
+        besides=(*need.besides, *besides),
+    )
+
+
+def lesser_key(operation: Operation) -> Need[Persona]:
+    """A key of the account that has what an operation acts on, and that holds nothing to be admitted with."""
+    account = subject_account(operation)
+    required = [each for each in operation.alternatives if "{" not in each]
+
+    def fitting(target: Target) -> Iterator[Persona]:
+        user = account.find(target)
+        for key in usable_keys(target):
+            is_bound = any(form.count(":") == 2 for form in key.capabilities)
+            if key.user == user and not is_bound and not key.holds(*required):
+                yield key
+
+    says = f"a key that lacks {listed(required)}, of the account on whose resource that shows"
+    return Need(says=says, fitting=fitting, besides=(account,))
+
+
+def _with_some_workflow(target: Target) -> Iterator[str]:
+    yield from (workflow.owner for workflow in ANY_WORKFLOW.fitting(target))
+    if MAY_WRITE.missing(target) is None:
+        yield from (key.user for key in AUTHOR.fitting(target))
+
+
+_SOME_WORKFLOW: Need[str] = Need(
+    says="a workflow, or a key that holds workflow:read and workflow:write to make one",
+    fitting=_with_some_workflow,
+)
+
+
+def _bound(target: Target) -> Iterator[KeyAndResource[Workflow | Model]]:
+    """Keys that may run a workflow or model because they name it, and for no other reason."""
+    for key in people(target):
+        for resource in resources_of(target):
+            if is_runnable(resource) and may_run(key, resource) and not key.holds(f"{resource.kind}:run"):
+                yield KeyAndResource(key, resource)
+
+
+BOUND_KEY: Runs = Need(
+    says="a key that is bound to a workflow of its account, or to a model, such as workflow:<slug>:run",
+    fitting=_bound,
+    besides=(MAY_RUN,),
+)
+
+
+def _bound_beside_another(target: Target) -> Iterator[KeyAndResource[Workflow | Model]]:
+    for key, resource in _bound(target):
+        others = own_workflows(target, key.user) if isinstance(resource, Workflow) else usable_models(target)
+        if any(not may_run(key, each) for each in others):
+            yield KeyAndResource(key, resource)
+
+
+BOUND_KEY_BESIDE_ANOTHER: Runs = Need(
+    says="another workflow of the account of the bound key (or model), which it may not run",
+    fitting=_bound_beside_another,
+    besides=(BOUND_KEY,),
+)
+
+
+def _foreign_workflow(
+    *capabilities: str, what: str, fits: Callable[[Workflow], bool] = is_private, is_charged: bool = False
+) -> WorkflowRuns:
+    """A key that meets these requirements, the one that other tests use least, and another's workflow.
+
+    Where the run may cost something, if it is let in, its cost has to be known.
+    """
+
+    def fitting(target: Target) -> Iterator[KeyAndResource[Workflow]]:
+        for key in reversed(people(target, *capabilities)):
+            for workflow in target.workflows.values():
+                is_affordable = not is_charged or has_known_cost(target, workflow)
+                if workflow.owner != key.user and fits(workflow) and is_affordable:
+                    yield KeyAndResource(key, workflow)
+
+    return Need(
+        says=f"{what} of another account than that of a key that holds {listed(capabilities)}",
+        fitting=fitting,
+        besides=permissions(capabilities),
+    )
+
+
+FOREIGN_WORKFLOW = _foreign_workflow("workflow:read", what="a private workflow")
+FOREIGN_WORKFLOW_RUN = _foreign_workflow(
+    "workflow:run",
+    what="a private workflow at a known cost (cost_credits, or workflow:read to ask)",
+    is_charged=True,
+)
+FOREIGN_ASYNC_RUN = _foreign_workflow(
+    "workflow:run",
+    what="a private workflow with polled = true at a known cost (cost_credits, or workflow:read to ask)",
+    fits=lambda workflow: is_private(workflow) and workflow.polled,
+    is_charged=True,
+)
+FOREIGN_TEMPLATE = _foreign_workflow(
+    "workflow:read",
+    "workflow:write",
+    what="a workflow with template = true",
+    fits=lambda workflow: workflow.template,
+)

@@ -1,0 +1,248 @@
+"""Checks are pure: an exchange goes in, claims come out. No target is needed to see one fail."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from exchanges import exchange, refusal
+
+from knouds_harness.contract.document import shipped_document
+from knouds_harness.judging import checks
+from knouds_harness.judging.checks import all_checks, authentication, capabilities
+from knouds_harness.judging.checks.envelopes import form
+
+
+def broken(check, answer, **known):
+    """The facts that an exchange breaks by this check."""
+    return {claim.fact for claim in check.judge(answer, **known) if not claim.holds}
+
+
+def test_every_check_cites_facts_of_the_document():
+    """A check claims nothing that the document does not say."""
+    facts = shipped_document().facts
+
+    unknown = {fact for check in all_checks().values() for fact in check.facts if fact not in facts}
+
+    assert unknown == set()
+
+
+def test_every_check_says_what_it_promises():
+    """Each check has a sentence for the report."""
+    assert [check.id for check in all_checks().values() if not check.sentence.endswith(".")] == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "facts"),
+    [
+        (refusal(401, "UNAUTHORIZED"), set()),
+        (refusal(401), set()),
+        (refusal(401, "NO_KEY"), {"auth.plain-401-code"}),
+        (refusal(403, "FORBIDDEN"), {"auth.missing-key-is-401"}),
+        (refusal(403, "CAPABILITY_DENIED"), {"auth.before-capability"}),
+        (exchange(200, {}), {"auth.missing-key-is-401"}),
+        (exchange(None), {"auth.missing-key-is-401"}),
+    ],
+)
+def test_missing_key(answer, facts):
+    """Anything but a 401 breaks the promise; another code breaks an assumption only."""
+    assert broken(authentication.missing_key, answer) == facts
+
+
+@pytest.mark.parametrize(
+    ("unknown", "is_broken"),
+    [
+        (refusal(401, "UNAUTHORIZED"), False),
+        (exchange(401, {"error": "In other words", "code": "UNAUTHORIZED", "trace": 2}), False),
+        (refusal(401, "UNKNOWN_WORKFLOW"), True),
+        (refusal(401, "UNAUTHORIZED", required="workflow:read"), True),
+        (refusal(404, "UNAUTHORIZED"), True),
+        (refusal(429, "RATE_LIMIT_EXCEEDED"), False),
+        (exchange(None), False),
+    ],
+)
+def test_refusal_that_tells_what_exists(unknown, is_broken):
+    """Status, code and documented members have to be the same; words for people need not be."""
+    known = refusal(401, "UNAUTHORIZED")
+
+    assert bool(broken(authentication.tells_nothing, unknown, of_existing=known)) == is_broken
+
+
+@pytest.mark.parametrize(("named", "is_broken"), [("unknown", False), ("portrait", True)])
+def test_denial_names_the_resource_that_was_asked_for(named, is_broken):
+    """A bound form in `required` differs by the name of what was asked for, and in nothing else."""
+    known, unknown = (
+        asked_for(slug, refusal(403, "CAPABILITY_DENIED", required=["workflow:run", f"workflow:{shown}:run"]))
+        for slug, shown in (("portrait", "portrait"), ("unknown", named))
+    )
+
+    assert bool(broken(capabilities.denied_alike, unknown, of_existing=known)) == is_broken
+
+
+def asked_for(slug, answer):
+    """An answer to a request for a workflow."""
+    return replace(answer, request=replace(answer.request, path_values={"slug": slug}))
+
+
+@pytest.mark.parametrize(
+    ("method", "answer", "is_broken"),
+    [
+        ("DELETE", exchange(204, raw=b""), True),
+        ("PUT", exchange(200, raw=b""), True),
+        ("DELETE", exchange(200, {}), False),
+        ("HEAD", exchange(200, raw=b""), False),
+    ],
+)
+def test_success_without_a_body(method, answer, is_broken):
+    """Whatever else is open about a success, it is JSON."""
+    answer = replace(answer, request=replace(answer.request, method=method))
+
+    assert bool(broken(form.json_object, answer)) == is_broken
+
+
+@pytest.mark.parametrize(
+    ("answer", "facts"),
+    [
+        (refusal(404, "NOT_FOUND"), set()),
+        (exchange(404, ["no object"]), {"envelope.error-is-object"}),
+        (exchange(404, raw=b"<html>"), {"envelope.error-is-object"}),
+        (exchange(404, {"code": "NOT_FOUND"}), {"envelope.error-has-text"}),
+        (exchange(404, {"error": " ", "code": "NOT_FOUND"}), {"envelope.error-has-text"}),
+        (exchange(404, {"error": {"message": "x"}, "code": "NOT_FOUND"}), {"envelope.error-has-text"}),
+        (exchange(403, {"error": "x"}), {"envelope.error-has-code"}),
+        (exchange(403, {"error": "x", "code": 403}), {"envelope.error-has-code"}),
+        (exchange(401, {"error": "x"}), {"envelope.plain-401-has-code"}),
+        (exchange(401, {"error": "x", "code": None}), {"envelope.error-has-code"}),
+        (
+            exchange(404, {"error": "x"}, operation_id="getWorkflow"),
+            {"envelope.unknown-workflow-404-has-code"},
+        ),
+        (exchange(404, {"error": "x"}, operation_id="getExecution"), {"envelope.error-has-code"}),
+        (exchange(200, {"status": "failed", "error": {"code": "X", "message": "y"}}), set()),
+    ],
+)
+def test_envelope(answer, facts):
+    """Each way of missing the envelope breaks its own fact; the two cases in conflict have theirs."""
+    assert broken(form.envelope, answer) == facts
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "facts"),
+    [
+        ({}, {}, set()),
+        ({"retry-after": "8"}, {}, {"rate.body-and-headers-agree"}),
+        ({"x-ratelimit-limit": "99"}, {}, {"rate.body-and-headers-agree"}),
+        ({"x-ratelimit-reset": "soon"}, {}, {"rate.refusal-headers"}),
+        ({"retry-after": "7000"}, {"retryAfter": 7000}, set()),
+    ],
+)
+def test_throttled_headers(headers, body, facts):
+    """Body and headers of a 429 have to say the same."""
+    healthy_headers = {
+        "x-ratelimit-limit": "100",
+        "x-ratelimit-remaining": "0",
+        "x-ratelimit-reset": "1795000000",
+        "retry-after": "7",
+    }
+    healthy_body = {"error": "x", "code": "RATE_LIMIT_EXCEEDED", "tier": "pro", "limit": 100, "retryAfter": 7}
+    answer = exchange(429, {**healthy_body, **body}, headers={**healthy_headers, **headers})
+
+    assert broken(form.throttled_headers, answer) == facts
+
+
+@pytest.mark.parametrize(
+    ("text", "is_clean"),
+    [
+        ("No such workflow", True),
+        ("Use /api/workflows instead", True),
+        ("<!DOCTYPE html><html>", False),
+        ('Traceback (most recent call last):\n  File "/srv/app.py"', False),
+        ("ENOENT: /usr/src/app/index.js", False),
+        ("Error\n    at Object.run (index.js:1)", False),
+    ],
+)
+def test_no_internals(text, is_clean):
+    """Markup, stack traces and paths of the server are found; words and API paths are not."""
+    answer = exchange(400, raw=text.encode())
+
+    assert (broken(form.no_internals, answer) == set()) == is_clean
+
+
+@pytest.mark.parametrize(
+    ("answer", "facts"),
+    [
+        (exchange(500, {"error": "x", "code": "EXECUTION_FAILED"}, operation_id="runModel"), set()),
+        (
+            exchange(500, {"error": "x", "code": "EXECUTION_FAILED"}, operation_id="getWorkflow"),
+            {"ground.no-undocumented-server-error"},
+        ),
+        (exchange(502, {"error": "x", "code": "BAD_GATEWAY"}), {"ground.no-undocumented-server-error"}),
+        (exchange(None), {"ground.no-undocumented-server-error"}),
+        (refusal(404, "NOT_FOUND"), set()),
+    ],
+)
+def test_server_errors(answer, facts):
+    """The one documented 5xx counts on the run endpoints alone."""
+    assert broken(form.no_server_error, answer) == facts
+
+
+@pytest.mark.parametrize(
+    ("held", "fact"),
+    [
+        (set(), "capability.missing-is-403-denied"),
+        ({"workflow:read"}, "capability.orthogonal"),
+        ({"model:*"}, "capability.wildcard-stays-in-resource"),
+        ({"workflow:portrai:run"}, "capability.bound-form-is-exact"),
+    ],
+)
+def test_denied_run_cites_the_nearest_permission(held, fact):
+    """What a run should have been refused for depends on what the key holds."""
+    operation = shipped_document().operation_by_id["runWorkflow"]
+
+    facts = broken(
+        capabilities.denied,
+        exchange(200, {}),
+        operation=operation,
+        held=held,
+        path_values={"slug": "portrait"},
+    )
+
+    assert facts == {fact}
+
+
+@pytest.mark.parametrize(
+    ("required", "facts"),
+    [
+        ("workflow:run", set()),
+        (["workflow:run", "workflow:portrait:run"], set()),
+        ("workflow:portrait:run", set()),
+        ("workflow:*", set()),
+        ("workflow:read", {"capability.denied-names-required"}),
+        (["workflow:portrai:run"], {"capability.denied-names-required"}),
+    ],
+)
+def test_required_names_something_that_passes(required, facts):
+    """String or list, `required` has to name at least one capability that admits."""
+    operation = shipped_document().operation_by_id["runWorkflow"]
+    answer = refusal(403, "CAPABILITY_DENIED", required=required)
+
+    assert (
+        broken(capabilities.denied, answer, operation=operation, held=set(), path_values={"slug": "portrait"})
+        == facts
+    )
+
+
+@pytest.mark.parametrize("check", all_checks().values(), ids=lambda check: check.id)
+def test_id_of_a_check_leads_to_its_file(check):
+    """It begins with the name of the module, or of the folder, in which the check is written."""
+    written_in = Path(inspect.getfile(check.judge)).relative_to(Path(checks.__file__).parent)
+
+    assert check.family == written_in.parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("check", all_checks().values(), ids=lambda check: check.id)
+def test_check_declares_what_it_is_called_with(check):
+    """Stored answers are judged by the checks whose ``given`` is known."""
+    assert check.given == tuple(inspect.signature(check.judge).parameters)[1:]

@@ -1,0 +1,258 @@
+"""Checks of requests sent at once are pure: only what they are told of the others decides."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from exchanges import exchange, refusal
+
+from knouds_harness.judging.checks import concurrency
+
+
+def broken(check, answer, **known):
+    """The facts that an exchange breaks by this check."""
+    return {claim.fact for claim in check.judge(answer, **known) if not claim.holds}
+
+
+@pytest.mark.parametrize(
+    ("answer", "facts"),
+    [
+        (exchange(201, {"slug": "twin-3"}), set()),
+        (exchange(200, {"slug": "twin-2"}), {"workflows.create-suffixes-taken-slug"}),
+        (exchange(201, {"id": 7}), set()),
+        (exchange(201, ["twin"]), set()),
+        (refusal(429, "RATE_LIMIT_EXCEEDED"), set()),
+    ],
+)
+def test_distinct_slugs(answer, facts):
+    """A slug that another create got too is no slug of one's own; a refused create has none."""
+    assert broken(concurrency.distinct_slugs, answer, others=["twin", "twin-2"]) == facts
+
+
+@pytest.mark.parametrize(("charged", "facts"), [(6, set()), (9, set()), (12, {"run.too-few-credits-is-402"})])
+def test_overspending(charged, facts):
+    """The last credit may be spent, and no more."""
+    answer = exchange(200, {"cost": 3})
+
+    assert broken(concurrency.no_overspending, answer, charged_credits=charged, had_credits=9) == facts
+
+
+@pytest.mark.parametrize(
+    ("admitted", "others", "facts"),
+    [
+        (4, 429, set()),
+        (5, 429, {"rate.over-limit-is-429"}),
+        (3, 429, {"tier.rate-limit-pro"}),
+        (3, 503, set()),
+    ],
+)
+def test_burst(admitted, others, facts):
+    """One more than the window had left is one too many, one less too few, unless something else failed."""
+    answers = [exchange(200, {})] * admitted + [exchange(others, {})] * (8 - admitted)
+
+    assert broken(concurrency.burst, answers[0], answers=answers, left=4) == facts
+
+
+def counted(remaining, *, end="1795000040"):
+    """A run that is told what is left."""
+    return exchange(200, {}, headers={"x-ratelimit-remaining": str(remaining), "x-ratelimit-reset": end})
+
+
+@pytest.mark.parametrize(
+    ("later", "between", "facts"),
+    [
+        (counted(89), 10, set()),
+        (counted(97), 10, {"rate.remaining-falls"}),
+        (counted(79), 10, {"rate.remaining-falls"}),
+        (counted(99, end="1795000100"), 10, set()),
+        (counted(0), 100, set()),
+    ],
+)
+def test_all_counted(later, between, facts):
+    """Each of them leaves one less, as long as the window lasts and has some left."""
+    answers = [counted(95)] * between
+
+    assert broken(concurrency.all_counted, later, earlier=counted(100), between=answers) == facts
+
+
+def test_what_a_refused_request_counts_is_open():
+    """With one refused in between there is nothing to compare."""
+    claims = concurrency.all_counted.judge(counted(97), earlier=counted(100), between=[refusal(503)])
+
+    assert list(claims) == []
+
+
+class History:
+    """Answers to requests to one workflow or execution, each with its instants in milliseconds."""
+
+    def __init__(self):
+        self.exchanges = []
+
+    def add(self, operation_id, began_ms, ended_ms, status=200, *, shown=None, sent=None):
+        made = exchange(status, shown, operation_id=operation_id)
+        body = None if sent is None else json.dumps(sent).encode()
+        self.exchanges.append(
+            replace(
+                made,
+                id=f"x{len(self.exchanges):05d}",
+                request=replace(made.request, body=body),
+                started_at=made.started_at + timedelta(milliseconds=began_ms),
+                elapsed_ms=ended_ms - began_ms,
+            )
+        )
+        return self
+
+    def get(self, began_ms, ended_ms, status=200, **shown):
+        return self.add("getWorkflow", began_ms, ended_ms, status, shown=shown)
+
+    def put(self, began_ms, ended_ms, status=200, **sent):
+        return self.add("updateWorkflow", began_ms, ended_ms, status, sent=sent)
+
+    def move(self, began_ms, ended_ms, status=200, **sent):
+        return self.add("moveWorkflow", began_ms, ended_ms, status, sent=sent)
+
+    def delete(self, began_ms, ended_ms, status=200):
+        return self.add("deleteWorkflow", began_ms, ended_ms, status, shown={})
+
+    def cancel(self, began_ms, ended_ms, execution_status, status=200):
+        return self.add("cancelExecution", began_ms, ended_ms, status, shown={"status": execution_status})
+
+    def poll(self, began_ms, ended_ms, execution_status):
+        return self.add("getExecution", began_ms, ended_ms, shown={"status": execution_status})
+
+
+BEFORE = exchange(200, {"description": "old", "folderId": None}, operation_id="getWorkflow")
+
+
+@pytest.mark.parametrize(
+    ("history", "is_kept"),
+    [
+        (
+            History().put(0, 20, description="a").put(0, 20, description="b").get(30, 31, description="a"),
+            True,
+        ),
+        (
+            History().put(0, 20, description="a").put(0, 20, description="b").get(30, 31, description="b"),
+            True,
+        ),
+        (History().put(0, 20, description="a").put(0, 20, name="n").get(30, 31, description="old"), False),
+        (
+            History().put(0, 20, description="a").put(30, 40, description="b").get(50, 51, description="a"),
+            False,
+        ),
+        (
+            History().put(0, 20, description="a").get(5, 6, description="a").get(10, 11, description="old"),
+            False,
+        ),
+        (
+            History().put(0, 20, description="a").get(5, 6, description="old").get(10, 11, description="a"),
+            True,
+        ),
+        (History().put(0, 20, 409, description="a").get(30, 31, description="old"), True),
+        (History().put(0, 20, 409, description="a").get(30, 31, description="a"), False),
+        (History().put(0, 20, 503, description="a").get(30, 31, description="a"), True),
+        (History().put(0, 20, None, description="a").get(30, 31, description="old"), True),
+        (History().put(0, 20, description="a").get(30, 31, 429), True),
+    ],
+)
+def test_updates(history, is_kept):
+    """An update that was accepted and is not to be seen is lost; one without an answer may be."""
+    facts = broken(
+        concurrency.updates_in_some_order,
+        history.exchanges[-1],
+        before=BEFORE,
+        history=history.exchanges,
+        members=("description",),
+    )
+
+    assert facts == (set() if is_kept else {"workflows.update-takes-subset"})
+
+
+@pytest.mark.parametrize(
+    ("history", "is_kept"),
+    [
+        (History().move(0, 9, folderId="f").put(0, 9, description="a").get(20, 21, folderId="f"), True),
+        (History().move(0, 9, folderId="f").put(0, 9, description="a").get(20, 21, folderId=None), False),
+        (History().move(0, 9, folderId="f").move(0, 9, folderId=None).get(20, 21, folderId=None), True),
+    ],
+)
+def test_moves(history, is_kept):
+    """A folder that an update takes back was not moved."""
+    last = history.exchanges[-1]
+    facts = broken(concurrency.moves_in_some_order, last, before=BEFORE, history=history.exchanges)
+
+    assert facts == (set() if is_kept else {"workflows.move-sets-folder"})
+
+
+@pytest.mark.parametrize(
+    ("history", "is_kept"),
+    [
+        (History().put(0, 20, description="a").delete(0, 20).get(30, 31, 404), True),
+        (History().put(0, 20, 404, description="a").delete(0, 20).get(30, 31, 404), True),
+        (History().put(0, 20, 409, description="a").delete(0, 20).get(30, 31, 404), True),
+        (History().put(0, 20, description="a").delete(0, 20).get(30, 31), False),
+        (History().delete(0, 20).delete(0, 20, 404).get(30, 31, 404), True),
+        (History().delete(0, 20).delete(0, 20).get(30, 31, 404), True),
+        (History().delete(0, 20).put(30, 40, description="a").get(50, 51, 404), False),
+        (History().delete(0, 20).get(5, 6, 404).get(10, 11), False),
+        (History().delete(0, 20).get(5, 6).get(10, 11, 404), True),
+        (History().delete(0, 20, 503).get(30, 31), True),
+        (History().delete(0, 20).get(30, 31, 503).get(40, 41, 404), True),
+    ],
+)
+def test_deletes(history, is_kept):
+    """Whichever came first, what was deleted stays away."""
+    last = history.exchanges[-1]
+    facts = broken(concurrency.deletes_in_some_order, last, history=history.exchanges)
+
+    assert facts == (set() if is_kept else {"workflows.delete-then-404"})
+
+
+@pytest.mark.parametrize(
+    ("history", "facts"),
+    [
+        (
+            History().cancel(0, 9, "cancel_requested").cancel(0, 9, "cancelled").poll(20, 21, "cancelled"),
+            set(),
+        ),
+        (History().cancel(0, 9, None, 409).poll(20, 21, "processing").poll(30, 31, "completed"), set()),
+        (History().cancel(0, 9, "cancel_requested").poll(5, 6, "processing").poll(30, 31, "failed"), set()),
+        (
+            History().cancel(0, 9, "cancelled").poll(20, 21, "cancel_requested").poll(30, 31, "cancelled"),
+            {"execution.final-is-absorbing"},
+        ),
+        (
+            History().cancel(0, 9, "cancelled").cancel(0, 9, "completed").poll(20, 21, "completed"),
+            {"execution.final-is-absorbing"},
+        ),
+        (
+            History().cancel(0, 9, "cancel_requested").poll(20, 21, "processing").poll(30, 31, "cancelled"),
+            {"execution.edges"},
+        ),
+    ],
+)
+def test_cancels(history, facts):
+    """However they overlap, an execution goes forward to one end."""
+    last = history.exchanges[-1]
+
+    assert broken(concurrency.cancels_in_some_order, last, history=history.exchanges) == facts
+
+
+@pytest.mark.parametrize(
+    ("rows", "facts"),
+    [
+        ([{"creditsCost": 15}], set()),
+        ([{"creditsCost": 4}], set()),
+        ([{"creditsCost": 30}], {"execution.cancelled-is-charged"}),
+        ([{"creditsCost": 15}, {"creditsCost": 15}], {"execution.cancelled-is-charged"}),
+        ([], set()),
+    ],
+)
+def test_charged_once(rows, facts):
+    """More than what one run costs was charged twice, in one row or in two."""
+    last = exchange(200, {"status": "cancelled"})
+
+    assert broken(concurrency.charged_once, last, rows=rows, most_credits=15) == facts

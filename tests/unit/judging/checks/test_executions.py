@@ -1,0 +1,312 @@
+"""The checks of executions: what they find broken, and where they keep silent."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from exchanges import exchange, refusal
+from hypothesis import given
+from hypothesis import strategies as st
+
+from knouds_harness.exchange.execution_status import FINAL, IN_FLIGHT, status_in, statuses_in
+from knouds_harness.judging.checks import executions
+
+CANCEL, EDGES, ABSORBING = (
+    {"execution.cancel-in-flight"},
+    {"execution.edges"},
+    {"execution.final-is-absorbing"},
+)
+STATUSES = sorted(IN_FLIGHT | FINAL)
+
+
+def shown(status, http_status=200, **members):
+    """An answer that shows an execution."""
+    return exchange(
+        http_status, {"executionId": "e-1", "status": status, **members}, operation_id="getExecution"
+    )
+
+
+def broken(check, answer, **known):
+    """The facts that an exchange breaks by this check."""
+    return {claim.fact for claim in check.judge(answer, **known) if not claim.holds}
+
+
+def claimed(check, answer, **known):
+    """The facts that a check says anything of."""
+    return {claim.fact for claim in check.judge(answer, **known)}
+
+
+@pytest.mark.parametrize(
+    ("statuses", "facts"),
+    [
+        ([], set()),
+        (["processing"], set()),
+        (["processing", "processing", "completed", "completed"], set()),
+        (["processing", "cancel_requested", "cancel_requested", "cancelled"], set()),
+        (["processing", "cancel_requested", "completed"], set()),
+        (["processing", "cancel_requested", "failed"], set()),
+        (["processing", "cancelled"], set()),
+        (["processing", "cancel_requested", "processing", "cancelled"], EDGES),
+        (["completed", "processing"], ABSORBING),
+        (["processing", "completed", "failed", "completed"], ABSORBING),
+        (["cancelled", "cancel_requested"], ABSORBING),
+        (["cancel_requested", "processing", "completed", "failed"], EDGES | ABSORBING),
+    ],
+)
+def test_edges(statuses, facts):
+    """Each step stands on its own, wherever it is in the list."""
+    assert broken(executions.edges, shown("completed"), statuses=statuses) == facts
+
+
+@given(
+    polls=st.integers(0, 5),
+    requested=st.integers(0, 5),
+    ending=st.sampled_from(sorted(FINAL)),
+    after=st.integers(1, 5),
+)
+def test_every_documented_way_is_fine(polls, requested, ending, after):
+    """However often each status is seen, the documented order breaks nothing."""
+    statuses = ["processing"] * polls + ["cancel_requested"] * requested + [ending] * after
+
+    assert broken(executions.edges, shown(ending), statuses=statuses) == set()
+
+
+@given(before=st.lists(st.sampled_from(STATUSES)), ending=st.sampled_from(sorted(FINAL)), data=st.data())
+def test_leaving_an_end_is_always_found(before, ending, data):
+    """Whatever came before and comes after."""
+    next_status = data.draw(st.sampled_from([status for status in STATUSES if status != ending]))
+    after = data.draw(st.lists(st.sampled_from(STATUSES)))
+
+    statuses = [*before, ending, next_status, *after]
+
+    assert broken(executions.edges, shown(ending), statuses=statuses) >= ABSORBING
+
+
+@pytest.mark.parametrize(
+    ("cancel", "after", "facts"),
+    [
+        (shown("cancel_requested"), ["cancel_requested", "cancelled"], set()),
+        (shown("cancel_requested", 202), ["cancelled"], set()),
+        (exchange(200, {}), ["processing", "cancelled"], set()),
+        (shown("cancel_requested"), ["cancel_requested", "completed"], set()),
+        (shown("cancel_requested"), ["completed"], set()),
+        (exchange(202, {}), ["processing", "completed"], set()),
+        (shown("cancel_requested"), ["processing", "completed"], CANCEL),
+        (refusal(409, "ENDED"), ["completed"], set()),
+        (refusal(409, "ENDED"), ["failed"], set()),
+        (refusal(409, "RUNNING"), ["processing", "completed"], CANCEL),
+        (refusal(404, "NOT_FOUND"), ["processing"], CANCEL),
+        (refusal(429, "RATE_LIMIT_EXCEEDED"), ["processing"], set()),
+        (exchange(None), ["processing"], set()),
+        (refusal(409, "RUNNING"), [], set()),
+    ],
+)
+def test_cancel_in_flight(cancel, after, facts):
+    """A refusal in flight, or a cancel that is taken back, breaks the promise; a faster provider does not."""
+    assert broken(executions.cancel_in_flight, cancel, after=after) == facts
+
+
+@pytest.mark.parametrize(
+    ("after_each", "facts"),
+    [
+        ([["processing", "completed"]] * 3, CANCEL),
+        ([["processing", "completed"]] * 2, set()),
+        ([["completed"]] * 5, set()),
+        ([["processing", "completed"]] * 4 + [["cancelled"]], set()),
+        ([["processing", "cancelled"]] * 5, set()),
+        ([["processing", "completed"]] * 4 + [["processing", "cancel_requested", "completed"]], set()),
+    ],
+)
+def test_cancels_take_effect(after_each, facts):
+    """Only where every single cancel passed without a trace."""
+    assert broken(executions.cancels_take_effect, exchange(200, {}), after_each=after_each) == facts
+
+
+@pytest.mark.parametrize(
+    ("poll", "shown_before", "facts"),
+    [
+        (shown("completed"), "completed", set()),
+        (refusal(404, "NOT_FOUND"), "completed", ABSORBING),
+        (refusal(404, "NOT_FOUND"), "cancelled", ABSORBING),
+        (refusal(404, "NOT_FOUND"), "processing", {"execution.poll-shape"}),
+        (refusal(429, "RATE_LIMIT_EXCEEDED"), "completed", set()),
+        (exchange(None), "completed", set()),
+    ],
+)
+def test_what_was_shown_stays_known(poll, shown_before, facts):
+    """A 404 says that there is no such execution, and there was one."""
+    assert broken(executions.stays_known, poll, shown=shown_before) == facts
+
+
+@pytest.mark.parametrize(
+    ("cancel", "before", "after", "facts"),
+    [
+        (shown("cancel_requested"), "cancel_requested", "cancel_requested", set()),
+        (refusal(409, "ALREADY_ASKED"), "cancel_requested", "cancel_requested", set()),
+        (refusal(404, "NOT_FOUND"), "cancel_requested", "cancel_requested", CANCEL),
+        (refusal(404, "NOT_FOUND"), "cancel_requested", "cancelled", set()),
+        (refusal(404, "NOT_FOUND"), "cancelled", "cancelled", set()),
+        (exchange(None), "cancel_requested", "cancel_requested", set()),
+    ],
+)
+def test_cancelled_again(cancel, before, after, facts):
+    """It may be refused, not be unknown; what ended around the cancel says nothing."""
+    assert broken(executions.cancelled_again, cancel, before=before, after=after) == facts
+
+
+@pytest.mark.parametrize(
+    ("endings", "alone", "facts"),
+    [
+        (["failed"] * 3, "completed", CANCEL),
+        (["failed"] * 2, "completed", set()),
+        (["failed"] * 3, "failed", set()),
+        (["failed"] * 3, None, set()),
+        (["failed", "failed", "cancelled"], "completed", set()),
+        (["failed", "failed", None], "completed", set()),
+        (["completed"] * 3, "completed", set()),
+    ],
+)
+def test_cancels_do_not_fail(endings, alone, facts):
+    """Only where every single cancelled run failed, and the same run completes when nobody cancels it."""
+    answered = shown("cancel_requested", 202)
+
+    assert broken(executions.cancels_do_not_fail, answered, endings=endings, alone=alone) == facts
+
+
+@pytest.mark.parametrize(
+    ("elapsed_ms", "is_broken"),
+    [
+        ([499.9] * 5, False),
+        ([500.0] * 5, True),
+        ([90, 90, 90, 3000, 3000], False),
+        ([90, 90, 700, 700, 700], True),
+        ([700] * 4, False),
+    ],
+)
+def test_submit_is_quick(elapsed_ms, is_broken):
+    """The median counts, and only of enough samples."""
+    assert bool(broken(executions.submit_is_quick, exchange(202, {}), elapsed_ms=elapsed_ms)) == is_broken
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_broken"),
+    [
+        (shown("processing"), False),
+        (exchange(200, {"status": "processing"}), False),
+        (refusal(404, "NOT_FOUND"), True),
+        (exchange(200, {"executionId": "e-2", "status": "processing"}), True),
+        (exchange(None), False),
+    ],
+)
+def test_poll_url(answer, is_broken):
+    """It has to lead to the execution that was submitted."""
+    assert bool(broken(executions.poll_url, answer, submitted=shown("processing", 202))) == is_broken
+
+
+@pytest.mark.parametrize(("earlier", "is_broken"), [(set(), False), ({"e-2"}, False), ({"e-1"}, True)])
+def test_fresh_id(earlier, is_broken):
+    """An id may not come twice."""
+    assert bool(broken(executions.fresh_id, shown("processing", 202), earlier=earlier)) == is_broken
+
+
+@pytest.mark.parametrize(("named", "is_broken"), [("A1", False), ("b2", True), (None, False)])
+def test_poll_is_of_the_execution_asked_for(named, is_broken):
+    """Another execution's id is found; that there is one is for the shape to say."""
+    poll = exchange(200, {"status": "completed", "executionId": named}, operation_id="getExecution")
+    poll = replace(poll, request=replace(poll.request, path_values={"id": "a1"}))
+
+    assert bool(broken(executions.edges, poll, statuses=["completed"])) == is_broken
+
+
+@pytest.mark.parametrize(("slug", "is_broken"), [("a", False), ("b", True), (None, True)])
+def test_workflow_submit(slug, is_broken):
+    """It names the workflow that was run, and no other."""
+    answer = shown("processing", 202, workflowSlug=slug)
+
+    assert bool(broken(executions.workflow_submit, answer, slug="a")) == is_broken
+
+
+@pytest.mark.parametrize(
+    ("row", "is_claimed", "is_broken"),
+    [
+        ({"status": "cancelled", "creditsCost": 15}, True, False),
+        ({"status": "cancelled", "creditsCost": 0}, True, True),
+        ({"status": "processing", "creditsCost": 0}, False, False),
+        ({"status": "cancelled"}, True, False),
+        ({"status": "failed", "creditsCost": 15}, True, True),
+        (None, False, False),
+    ],
+)
+def test_cancelled_is_charged(row, is_claimed, is_broken):
+    """A cancelled run with a price costs something, and its row says that it was cancelled."""
+    answer = shown("cancelled")
+
+    assert bool(claimed(executions.cancelled_is_charged, answer, row=row)) == is_claimed
+    assert bool(broken(executions.cancelled_is_charged, answer, row=row)) == is_broken
+
+
+@pytest.mark.parametrize(
+    ("is_missing", "status", "facts"),
+    [
+        (True, "cancelled", {"usage.run-has-a-row"}),
+        (False, "cancelled", set()),
+        (True, "completed", set()),
+    ],
+)
+def test_cancelled_run_without_a_row(is_missing, status, facts):
+    """A row that is known to be missing is found; one that was just not found is not."""
+    check = executions.cancelled_is_charged
+
+    assert broken(check, shown(status), row=None, is_missing=is_missing) == facts
+
+
+def test_a_faster_provider_may_leave_the_run_free():
+    """A failed run may be free; nothing is said of one that was not cancelled after all."""
+    row = {"status": "cancelled", "creditsCost": 0}
+
+    assert claimed(executions.cancelled_is_charged, shown("failed"), row=row) == set()
+
+
+@pytest.mark.parametrize("status", [200, 400, 409])
+def test_cancel_after_the_end_may_be_answered_in_three_ways(status):
+    """Which of them is open."""
+    assert broken(executions.cancel_after_end, exchange(status, {})) == set()
+    assert broken(executions.cancel_after_end, exchange(404, {})) == {"execution.cancel-after-end"}
+
+
+@pytest.mark.parametrize(
+    ("after", "ending", "is_broken"),
+    [
+        ("completed", "completed", False),
+        ("cancelled", "completed", True),
+        ("cancel_requested", "failed", True),
+        ("cancelled", None, False),
+    ],
+)
+def test_end_stands(after, ending, is_broken):
+    """The status before the cancel is the one after it."""
+    assert bool(broken(executions.end_stands, shown(after), ending=ending)) == is_broken
+
+
+@pytest.mark.parametrize(
+    ("deadline_s", "status", "is_broken"),
+    [(30, "completed", False), (30, "processing", True), (None, "processing", False)],
+)
+def test_ends_in_time(deadline_s, status, is_broken):
+    """Only a deadline of the profile can be missed."""
+    assert bool(broken(executions.ends_in_time, shown(status), deadline_s=deadline_s)) == is_broken
+
+
+def test_only_documented_statuses_of_successes_count():
+    """An unknown status, a refusal or a body that is none shows no status."""
+    answers = [
+        shown("processing"),
+        shown("done"),
+        shown("failed", 404),
+        exchange(200, raw=b"["),
+        shown("failed"),
+    ]
+
+    assert statuses_in(answers) == ["processing", "failed"]
+    assert status_in(exchange(200, ["completed"])) is None

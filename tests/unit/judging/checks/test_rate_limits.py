@@ -1,0 +1,215 @@
+"""Checks of rate limits are pure: answers made by hand show what they let pass and what not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from email.utils import formatdate
+
+import pytest
+from exchanges import exchange, refusal
+
+from knouds_harness.judging.checks import rate_limits
+
+NOW_UNIX_S = 1_795_000_000
+END_UNIX_S = NOW_UNIX_S + 40
+
+
+def broken(check, answer, **known):
+    """The facts that an exchange breaks by this check."""
+    return {claim.fact for claim in check.judge(answer, **known) if not claim.holds}
+
+
+def claimed(check, answer, **known):
+    """The facts that a check makes a claim about."""
+    return {claim.fact for claim in check.judge(answer, **known)}
+
+
+def admitted(remaining, *, end=END_UNIX_S, limit=100, status=200):
+    """A run, by an account that is left with so many."""
+    headers = {
+        "x-ratelimit-limit": str(limit),
+        "x-ratelimit-remaining": str(remaining),
+        "x-ratelimit-reset": str(end),
+        "date": formatdate(NOW_UNIX_S, usegmt=True),
+    }
+    return exchange(status, {"success": True}, operation_id="runWorkflow", headers=headers)
+
+
+REFUSED = refusal(429, "RATE_LIMIT_EXCEEDED", tier="pro", limit=100, retryAfter=40)
+PLAIN = exchange(200, {"success": True}, operation_id="runWorkflow")
+
+
+@pytest.mark.parametrize(
+    ("check", "fact"),
+    [
+        (rate_limits.remaining_falls, "rate.remaining-falls"),
+        (rate_limits.separate_routes, "rate.separate-per-route"),
+        (rate_limits.separate_accounts, "rate.per-user-not-per-key"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("later", "is_kept"),
+    [
+        (admitted(89), True),
+        (admitted(90), False),
+        (admitted(88), False),
+        (admitted(99), False),
+        (admitted(89, end=END_UNIX_S + 1), True),
+    ],
+)
+def test_one_less(check, fact, later, is_kept):
+    """What is left falls by exactly one within a window."""
+    assert broken(check, later, earlier=admitted(90)) == (set() if is_kept else {fact})
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later"),
+    [
+        (admitted(90), admitted(99, end=END_UNIX_S + 60)),
+        (admitted(90), PLAIN),
+        (PLAIN, admitted(90)),
+        (admitted(0), admitted(0)),
+        (admitted(90), REFUSED),
+        (admitted(90, status=400), admitted(90)),
+        (admitted("many"), admitted(90)),
+    ],
+)
+def test_no_claim_where_nothing_can_be_compared(earlier, later):
+    """A new window, missing headers and refused requests leave it open what had to be left."""
+    assert claimed(rate_limits.remaining_falls, later, earlier=earlier) == set()
+
+
+@pytest.mark.parametrize(
+    ("later", "facts"),
+    [
+        (admitted(89), set()),
+        (admitted(99), {"rate.per-user-not-per-key"}),
+        (admitted(99, end=END_UNIX_S + 15), {"rate.per-user-not-per-key"}),
+        (PLAIN, set()),
+        (REFUSED, set()),
+    ],
+)
+def test_second_key(later, facts):
+    """A second key that is told of another bucket has one of its own."""
+    assert broken(rate_limits.shared_by_keys, later, earlier=admitted(90), advanced_s=0) == facts
+
+
+def test_second_key_after_the_window_turned():
+    """Once the first key's window is over, the second key may well be told of another."""
+    later = replace(admitted(99, end=END_UNIX_S + 60))
+    later = replace(later, started_at=later.started_at + timedelta(seconds=41))
+
+    assert claimed(rate_limits.shared_by_keys, later, earlier=admitted(90), advanced_s=0) == set()
+
+
+@pytest.mark.parametrize(
+    ("tier", "limit", "facts"),
+    [
+        ("pro", 100, set()),
+        ("pro", 60, {"tier.rate-limit-pro"}),
+        ("business", 1000, set()),
+        ("business", 100, {"tier.rate-limit-business"}),
+    ],
+)
+def test_told_limit(tier, limit, facts):
+    """The limit told has to be the tier's; where none is told, there is no claim."""
+    assert broken(rate_limits.told_limit, admitted(5, limit=limit), tier=tier) == facts
+    assert claimed(rate_limits.told_limit, PLAIN, tier=tier) == set()
+
+
+@pytest.mark.parametrize(("answer", "facts"), [(PLAIN, set()), (REFUSED, {"tier.rate-limit-pro"})])
+def test_within_limit(answer, facts):
+    """A 429 within the limit came too early."""
+    assert broken(rate_limits.within_limit, answer, tier="pro", number=61) == facts
+
+
+@pytest.mark.parametrize(
+    ("end", "advanced_s", "is_kept"),
+    [
+        (NOW_UNIX_S + 60, 0, True),
+        (NOW_UNIX_S, 0, True),
+        (NOW_UNIX_S + 3600, 0, False),
+        (NOW_UNIX_S - 30, 0, False),
+        (NOW_UNIX_S + 120, 60, True),
+        (NOW_UNIX_S + 30, 60, False),
+        ((NOW_UNIX_S + 60) * 1000, 0, True),
+    ],
+)
+def test_window_ends(end, advanced_s, is_kept):
+    """A window ends within 60 s by the server's own clock; in which unit that is told is another fact."""
+    findings = broken(rate_limits.window_ends, admitted(90, end=end), advanced_s=advanced_s)
+
+    assert (findings == set()) == is_kept
+
+
+@pytest.mark.parametrize(
+    ("later", "is_kept"),
+    [
+        (admitted(89), True),
+        (admitted(99), False),
+        (admitted(89, end=END_UNIX_S + 30), False),
+        (admitted(99, end=END_UNIX_S + 60), False),
+        (PLAIN, True),
+        (REFUSED, True),
+    ],
+)
+def test_window_stands(later, is_kept):
+    """A window that slides, or begins anew too early, is not fixed."""
+    assert (broken(rate_limits.window_stands, later, earlier=admitted(90)) == set()) == is_kept
+
+
+@pytest.mark.parametrize(
+    ("later", "is_kept"),
+    [
+        (admitted(99, end=END_UNIX_S + 60), True),
+        (admitted(99, end=END_UNIX_S + 300), True),
+        (admitted(99, end=END_UNIX_S + 30), False),
+        (admitted(88, end=END_UNIX_S + 60), False),
+        (REFUSED, False),
+        (PLAIN, True),
+    ],
+)
+def test_window_turned(later, is_kept):
+    """A new window has counted nothing but the request that opened it, and lasts its 60 s."""
+    assert (broken(rate_limits.window_turned, later, earlier=admitted(90)) == set()) == is_kept
+
+
+@pytest.mark.parametrize(
+    ("later", "is_kept"),
+    [
+        (admitted(7), True),
+        (admitted(89, end=END_UNIX_S + 2), True),
+        (admitted(99, end=END_UNIX_S + 3), False),
+        (admitted(99, end=END_UNIX_S - 3), False),
+        (admitted(99, end=END_UNIX_S + 30), False),
+        (admitted(99, end=END_UNIX_S + 58), True),
+        (admitted(99, end=END_UNIX_S - 60), True),
+        (REFUSED, True),
+        (PLAIN, True),
+    ],
+)
+def test_ends_apart(later, is_kept):
+    """Answers may overtake each other, and whole seconds are rounded; others' requests matter not."""
+    assert (broken(rate_limits.ends_apart, later, earlier=admitted(90)) == set()) == is_kept
+
+
+@pytest.mark.parametrize(("wait", "is_kept"), [("40", True), ("60", True), ("3600", False), ("soon", True)])
+def test_told_wait(wait, is_kept):
+    """Nobody has to wait longer than a window."""
+    answer = exchange(429, {"error": "x", "code": "RATE_LIMIT_EXCEEDED"}, headers={"retry-after": wait})
+
+    assert (broken(rate_limits.told_wait, answer) == set()) == is_kept
+
+
+@pytest.mark.parametrize(
+    ("check", "fact"),
+    [
+        (rate_limits.enterprise, "tier.rate-limit-enterprise"),
+        (rate_limits.administrator, "tier.admin-bypasses-gates"),
+    ],
+)
+def test_unlimited(check, fact):
+    """Headers alone are no limit; a 429 is one."""
+    assert broken(check, admitted(3, limit=1000)) == set()
+    assert broken(check, REFUSED) == {fact}

@@ -1,0 +1,168 @@
+"""The checks of runs: what they find broken, and where they keep silent."""
+
+from __future__ import annotations
+
+import pytest
+from exchanges import exchange, refusal
+
+from knouds_harness.judging.checks import runs
+from knouds_harness.suite.support.charges import row_of_request, row_that_came
+from knouds_harness.targets.resources import Model, Workflow
+
+DEFAULTS, GENERATORS = {"run.defaults-for-left-out-fields"}, {"run.charged-per-generator"}
+PORTRAIT = Workflow(slug="portrait", owner="ada")
+
+
+def run(cost=8, **result):
+    """A run that succeeded."""
+    return exchange(
+        200, {"success": True, "result": result, "cost": cost, "ms": 1}, operation_id="runWorkflow"
+    )
+
+
+def broken(check, answer, **known):
+    """The facts that an exchange breaks by this check."""
+    return {claim.fact for claim in check.judge(answer, **known) if not claim.holds}
+
+
+def claimed(check, answer, **known):
+    """The facts that a check says anything of."""
+    return {claim.fact for claim in check.judge(answer, **known)}
+
+
+@pytest.mark.parametrize(
+    ("answer", "facts"),
+    [
+        (run(), set()),
+        (refusal(400, "INVALID_INPUTS"), DEFAULTS),
+        (refusal(422, "MISSING_FIELD"), DEFAULTS),
+        (exchange(500, {"error": "x", "code": "INTERNAL"}), DEFAULTS),
+    ],
+)
+def test_fields_left_out(answer, facts):
+    """Refusing what is accepted with every field breaks the promise."""
+    assert broken(runs.fields_left_out, answer, with_all=run(), is_alike=False) == facts
+
+
+@pytest.mark.parametrize(
+    ("cost", "is_alike", "facts"), [(16, True, DEFAULTS), (8, True, set()), (16, False, set())]
+)
+def test_left_out_fields_cost_what_their_defaults_cost(cost, is_alike, facts):
+    """Another price shows another value than the default, where the defaults themselves were sent."""
+    assert broken(runs.fields_left_out, run(cost), with_all=run(8), is_alike=is_alike) == facts
+
+
+@pytest.mark.parametrize(
+    ("answer", "with_all"),
+    [
+        (refusal(400, "INVALID_INPUTS"), refusal(400, "INVALID_INPUTS")),
+        (refusal(402, "INSUFFICIENT_CREDITS"), run()),
+        (refusal(429, "RATE_LIMIT_EXCEEDED"), run()),
+        (exchange(500, {"error": "x", "code": "EXECUTION_FAILED"}), run()),
+        (exchange(None), run()),
+    ],
+)
+def test_other_reasons_say_nothing_of_defaults(answer, with_all):
+    """What credits, limits, providers or the network did is no claim."""
+    assert claimed(runs.fields_left_out, answer, with_all=with_all, is_alike=True) == set()
+
+
+@pytest.mark.parametrize(
+    ("answer", "facts"), [(run(text=["fog"]), set()), (run(text=[""]), DEFAULTS), (run(), set())]
+)
+def test_defaults_as_given(answer, facts):
+    """Another text than the default's breaks the promise; no text says nothing."""
+    assert broken(runs.defaults_as_given, answer, with_defaults=run(text=["fog"])) == facts
+
+
+@pytest.mark.parametrize(
+    ("double", "facts"),
+    [
+        (run(16, images=["a", "b"]), set()),
+        (run(8, images=["a", "b"]), GENERATORS),
+        (run(15, images=["a", "b"]), GENERATORS),
+        (run(8, images=["a"]), set()),
+        (run("8", images=["a", "b"]), set()),
+    ],
+)
+def test_charged_per_image(double, facts):
+    """Two images cost twice one; where two did not come, nothing is said."""
+    assert broken(runs.charged_per_image, double, single=run(8, images=["a"])) == facts
+
+
+@pytest.mark.parametrize("check", [runs.granted, runs.nothing_generated])
+@pytest.mark.parametrize(("cost", "is_broken"), [(0, False), (0.0, False), (1, True), (True, False)])
+def test_free_runs(check, cost, is_broken):
+    """What has to be free costs exactly nothing; what is no number is for the schemas."""
+    assert bool(broken(check, run(cost))) == is_broken
+
+
+@pytest.mark.parametrize(
+    ("row", "facts"),
+    [
+        ({"creditsCost": 8}, {"run.charge-equals-usage"}),
+        ({"creditsCost": 8.0}, {"run.charge-equals-usage"}),
+        ({"creditsCost": None}, set()),
+        ({}, set()),
+        (None, set()),
+    ],
+)
+def test_charge_in_usage(row, facts):
+    """A claim needs a row with a number."""
+    assert claimed(runs.charge_in_usage, run(8), row=row) == facts
+    assert broken(runs.charge_in_usage, run(8), row=row) == set()
+    assert broken(runs.charge_in_usage, run(9), row=row) == facts
+
+
+def row(row_id, slug="portrait", **members):
+    """A usage row."""
+    return {"id": row_id, "workflowSlug": slug, "modelIds": ["seedream-v5"], **members}
+
+
+@pytest.mark.parametrize(
+    ("after", "found"),
+    [
+        ([row(2), row(1)], 2),
+        ([row(1), row(2), row(3, "other")], 2),
+        ([row(1)], None),
+        ([row(1), row(2), row(3)], None),
+        ([row(1), row(2, None)], None),
+    ],
+)
+def test_row_that_came(after, found):
+    """The one new row of the workflow, wherever it stands; none where several came."""
+    came = row_that_came([row(1)], after, PORTRAIT)
+
+    assert (came and came["id"]) == found
+
+
+def test_row_of_a_model_run_names_no_workflow():
+    """A workflow's row is not that of a direct run of its model."""
+    came = row_that_came([], [row(1), row(2, None)], Model(name="seedream-v5"))
+
+    assert came == row(2, None)
+
+
+def test_row_of_a_request():
+    """By the request's id; nothing fits where there is no id."""
+    rows = [row(1, requestId="req_1"), row(2, requestId="req_2"), row(3)]
+
+    assert row_of_request(rows, "req_2") == rows[1]
+    assert row_of_request(rows, None) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "row", "facts"),
+    [
+        ("completed", {"creditsCost": 8}, set()),
+        ("completed", {"creditsCost": 16}, GENERATORS),
+        ("completed", {"creditsCost": 0}, GENERATORS),
+        ("completed", None, set()),
+        ("failed", {"creditsCost": 0}, set()),  # whether it is charged is open
+    ],
+)
+def test_charged_alike(status, row, facts):
+    """Waiting for a run or polling for it makes no difference to its price."""
+    poll = exchange(200, {"status": status}, operation_id="getExecution")
+
+    assert broken(runs.charged_alike, poll, waited_for=run(8), row=row) == facts

@@ -1,0 +1,60 @@
+"""The checks of shapes that ask for more than the document's schemas do."""
+
+from dataclasses import replace
+
+import pytest
+from exchanges import exchange, refusal
+
+from knouds_harness.contract.document import shipped_document
+from knouds_harness.judging.checks import schemas
+
+
+@pytest.mark.parametrize("status", [200, 201, 202])
+def test_any_success_says_created(status):
+    """Which success a create is answered with is left open."""
+    [claim] = schemas.round_trip.judge(exchange(status, {"slug": "harbour"}))
+
+    assert claim.holds
+
+
+def test_refused_round_trip_is_found():
+    """A workflow as read has to be accepted by create."""
+    [claim] = schemas.round_trip.judge(refusal(422, "INVALID_WORKFLOW"))
+
+    assert not claim.holds
+
+
+@pytest.mark.parametrize(
+    ("listed", "in_schema", "holds"),
+    [(4, 4, True), (4.0, 5, True), (None, None, True), (None, 4, False), (4, None, False)],
+)
+def test_list_and_schema_agree_on_whether_there_is_a_cost(listed, in_schema, holds):
+    """A cost is a number in both, or null in both; how it is rounded is open."""
+    answer = exchange(200, [{"slug": "harbour", "estimatedCreditCost": listed}, {"slug": "other"}, "odd"])
+
+    [claim] = schemas.cost_as_in_schema.judge(answer, estimates={"harbour": in_schema, "gone": 1})
+
+    assert claim.holds is holds
+
+
+@pytest.mark.parametrize("operation_id", ["runWorkflow", "runModel"])
+@pytest.mark.parametrize(
+    ("status", "query", "is_broken"),
+    [
+        (200, (), False),
+        (202, (), True),
+        (200, (("async", "true"),), False),
+        (202, (("async", "true"),), False),
+        (500, (), False),
+    ],
+)
+def test_only_what_goes_on_is_merely_accepted(operation_id, status, query, is_broken):
+    """A run that is waited for is a 200; which success a submit is stays open."""
+    answer = exchange(status, {}, operation_id=operation_id)
+    answer = replace(answer, request=replace(answer.request, query=query))
+    operation = shipped_document().operation_by_id[operation_id]
+
+    claims = list(schemas.status_is_documented.judge(answer, operation=operation))
+
+    broken = {claim.fact for claim in claims if not claim.holds}
+    assert broken == ({"ground.status-is-documented"} if is_broken else set())

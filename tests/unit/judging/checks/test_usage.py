@@ -1,0 +1,301 @@
+"""Checks of usage are pure: pages made by hand show what they let pass and what not."""
+
+from __future__ import annotations
+
+import pytest
+from exchanges import exchange, refusal
+
+from knouds_harness.judging.checks import usage
+
+
+def broken(check, answer, **known):
+    """The facts that an exchange breaks by this check."""
+    return {claim.fact for claim in check.judge(answer, **known) if not claim.holds}
+
+
+def row(number, **members):
+    """A row of one's own."""
+    own = {
+        "id": number,
+        "userId": "usr_ada",
+        "workflowSlug": "harbour",
+        "modelIds": ["seedream-v5"],
+        "status": "completed",
+        "source": "api-workflow",
+        "requestId": f"req_{number}",
+    }
+    return {**own, **members}
+
+
+def page(*rows, **members):
+    """A page of these rows."""
+    body = {"rows": list(rows), "page": 1, "pageSize": 50, "total": len(rows), **members}
+    return exchange(200, body, operation_id="listUsage")
+
+
+def models(body):
+    """An answer of usage models."""
+    return exchange(200, body, operation_id="listUsageModels")
+
+
+WHOLE = [row(3, status="failed"), row(2, workflowSlug="harbour-hd"), row(1, modelIds=["claude-sonnet"])]
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_kept"),
+    [
+        (page(row(1), row(2)), True),
+        (page(), True),
+        (page(row(1), row(2, userId="usr_sam")), False),
+        (page(row(1, userId=None)), False),
+    ],
+)
+def test_own_user(answer, is_kept):
+    """One row of another account is one too many."""
+    assert (broken(usage.own_user, answer, user_id="usr_ada") == set()) == is_kept
+
+
+def test_run_of_another_account_is_found_by_its_request():
+    """A foreign row is found even where it names the reader as its user."""
+    assert broken(usage.no_foreign_run, page(row(1), row(2)), foreign={"req_2"}) == {"usage.own-rows-only"}
+    assert broken(usage.no_foreign_run, page(row(1), row(2)), foreign={"req_9"}) == set()
+
+
+@pytest.mark.parametrize(
+    ("source", "facts"),
+    [("api-slim", set()), ("api-batch", set()), ("api", set()), ("canvas", {"usage.no-canvas-rows"})],
+)
+def test_canvas_rows(source, facts):
+    """Whatever begins as the API's sources do is no canvas row; which of those there are is another fact."""
+    assert broken(usage.no_canvas_rows, page(row(1, source=source))) == facts
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_clean"),
+    [
+        (page(row(1)), True),
+        (page(row(1, modelIds=["seedream-v5", "fal:seedream/v5"])), False),
+        (page(row(1, modelIds=["fal-ai/seedream"])), False),
+        (models(["seedream-v5", "fal:seedream"]), False),
+        (models({"models": ["seedream-v5"]}), True),
+    ],
+)
+def test_provider_ids(answer, is_clean):
+    """A provider's id is known by characters that no name has."""
+    assert (broken(usage.no_provider_ids, answer) == set()) == is_clean
+
+
+@pytest.mark.parametrize(
+    ("limit", "rows", "facts"),
+    [
+        (2, 2, set()),
+        (2, 3, {"usage.limit-is-kept"}),
+        (500, 500, set()),
+        (1000, 501, {"usage.limit-at-most-500"}),
+    ],
+)
+def test_limit(limit, rows, facts):
+    """One row more than asked for, or than there may ever be, is one too many."""
+    assert broken(usage.limit, page(*map(row, range(rows))), limit=limit) == facts
+
+
+@pytest.mark.parametrize(
+    ("rows", "known", "is_kept"),
+    [(50, 80, True), (3, 3, True), (20, 80, False), (51, 80, False), (0, 3, False)],
+)
+def test_default_limit(rows, known, is_kept):
+    """The default is 50, neither more nor less where there are as many rows."""
+    answer = page(*map(row, range(rows)))
+
+    assert (broken(usage.default_limit, answer, total=known) == set()) == is_kept
+
+
+@pytest.mark.parametrize(
+    ("answer", "after", "facts"),
+    [
+        (page(WHOLE[1]), WHOLE, set()),
+        (page(WHOLE[0]), WHOLE, {"usage.offset-skips"}),
+        (page(WHOLE[2]), WHOLE, {"usage.offset-skips"}),
+        (page(), WHOLE, {"usage.offset-skips"}),
+        (page(WHOLE[0]), [row(4), *WHOLE], set()),
+        (refusal(400, "INVALID_QUERY"), WHOLE, set()),
+    ],
+)
+def test_offset(answer, after, facts):
+    """A page from the second row on begins with that row, unless the list changed meanwhile."""
+    assert broken(usage.offset, answer, before=WHOLE, after=after, offset=1, limit=1) == facts
+
+
+@pytest.mark.parametrize(
+    ("filters", "answer", "is_kept"),
+    [
+        ({"status": "failed"}, page(WHOLE[0]), True),
+        ({"status": "failed"}, page(*WHOLE), False),
+        ({"status": "failed"}, page(), False),
+        ({"status": "processing"}, page(), True),
+        ({"workflowSlug": "harbour"}, page(WHOLE[0], WHOLE[2]), True),
+        ({"workflowSlug": "harbour"}, page(*WHOLE), False),
+        ({"modelId": "claude-sonnet"}, page(WHOLE[2]), True),
+        ({"modelId": "claude"}, page(WHOLE[2]), False),
+        ({"modelId": "seedream-v5", "status": "failed"}, page(WHOLE[0]), True),
+        ({"modelId": "seedream-v5", "status": "failed"}, page(*WHOLE[:2]), False),
+    ],
+)
+def test_filters(filters, answer, is_kept):
+    """Rows that do not fit are found, and so are those that were lost."""
+    findings = broken(usage.filtered, answer, before=WHOLE, after=WHOLE, filters=filters)
+
+    assert (findings == set()) == is_kept
+
+
+def test_filter_shows_no_other_rows():
+    """A row that no list without the filter has is found, unless that list may go on."""
+    other, filters = row(99, workflowSlug="harbour"), {"workflowSlug": "harbour"}
+    whole = [row(number, workflowSlug="harbour") for number in range(500)]
+
+    def found(listed, shown):
+        return broken(usage.filtered, page(*shown), before=listed, after=listed, filters=filters)
+
+    assert found(whole[:3], [other, *whole[:3]]) == {"usage.filters"}
+    assert found(whole[:3], whole[:3]) == set()
+    assert found(whole, [row(501, workflowSlug="harbour"), *whole[:498]]) == {"usage.filters"}  # 2 are lost
+    assert found([*whole[:499], whole[0]], [*whole[:499]]) == set()
+
+
+def test_row_of_two_accounts():
+    """The same id alone is no other account's run: ids may count from one for each."""
+    mine, theirs = row(1, createdAt="2026-11-25"), row(1, requestId="req_7", createdAt="2026-11-25")
+
+    for other, facts in ((theirs, set()), (mine, {"usage.own-rows-only"})):
+        assert broken(usage.no_row_of_two, page(mine), theirs={usage.run_of(other)}) == facts
+
+
+def test_run_that_ends_while_filtering_is_no_loss():
+    """A row is missed only where it fitted all the time."""
+    before, after = [row(1, status="processing")], [row(1)]
+
+    assert (
+        broken(usage.filtered, page(), before=before, after=after, filters={"status": "completed"}) == set()
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "after", "facts"),
+    [
+        (3, WHOLE, set()),
+        (1, WHOLE, {"usage.page-shape"}),
+        (4, WHOLE, {"usage.page-shape"}),
+        (4, [row(4), *WHOLE], set()),
+        ("3", WHOLE, set()),
+    ],
+)
+def test_total(said, after, facts):
+    """The total counts all rows; of what type it is, the schema judges."""
+    assert broken(usage.total, page(WHOLE[0], total=said), before=WHOLE, after=after) == facts
+
+
+@pytest.mark.parametrize(
+    ("rows", "request_id", "facts"),
+    [
+        ([row(5), row(1)], None, set()),
+        ([row(5)], "req_5", set()),
+        ([row(1)], None, {"usage.run-has-a-row"}),
+        ([row(5, workflowSlug="other")], None, {"usage.run-has-a-row"}),
+        ([row(5)], "req_6", {"usage.run-has-a-row"}),
+        ([row(5), row(6, requestId="req_5")], "req_5", {"usage.run-has-a-row"}),
+    ],
+)
+def test_row_of_workflow_run(rows, request_id, facts):
+    """A run has one new row that names its workflow."""
+    known = {
+        "known": {"req_1"},
+        "workflow_slug": "harbour",
+        "model_id": None,
+        "request_id": request_id,
+        "ending": None,
+    }
+
+    assert broken(usage.row_of_run, exchange(200, {}), rows=rows, **known) == facts
+
+
+@pytest.mark.parametrize(("ending", "is_kept"), [("completed", True), ("failed", False), (None, True)])
+def test_row_of_run_says_how_it_ended(ending, is_kept):
+    """A row's status is the run's own end, where that is known."""
+    known = {"known": (), "workflow_slug": "harbour", "model_id": None, "request_id": None, "ending": ending}
+
+    found = broken(usage.row_of_run, exchange(200, {}), rows=[row(5, status="completed")], **known)
+
+    assert found == (set() if is_kept else {"usage.run-has-a-row"})
+
+
+@pytest.mark.parametrize(
+    ("members", "facts"),
+    [
+        ({"source": "api-slim", "workflowSlug": None}, set()),
+        ({"source": "api-slim", "workflowSlug": "direct"}, {"usage.slim-has-no-workflow"}),
+        ({"source": "api-workflow", "workflowSlug": None}, {"usage.slim-has-no-workflow"}),
+        ({"modelIds": []}, {"usage.run-has-a-row"}),
+    ],
+)
+def test_row_of_model_run(members, facts):
+    """A direct model run has a row of source api-slim without a workflow."""
+    known = {
+        "known": (),
+        "workflow_slug": None,
+        "model_id": "seedream-v5",
+        "request_id": None,
+        "ending": None,
+    }
+
+    assert broken(usage.row_of_run, exchange(200, {}), rows=[row(5, **members)], **known) == facts
+
+
+@pytest.mark.parametrize(
+    ("body", "is_kept"),
+    [
+        (["a", "b"], True),
+        ({"models": ["b", "a", "canvas-only"]}, True),
+        ({"ids": ["a", "b"], "since": 1}, True),
+        (["a", "b", "a"], False),
+        ({"models": ["a"]}, False),
+        ({"usage": 2}, True),
+    ],
+)
+def test_distinct_models(body, is_kept):
+    """Whatever holds the ids, each of one's history is there, and there once."""
+    assert (broken(usage.distinct_models, models(body), used={"a", "b"}) == set()) == is_kept
+
+
+@pytest.mark.parametrize(
+    ("said", "charges", "facts"),
+    [
+        ([3, 3, 3], [3, 3, 3], set()),
+        ([3, 8], [8, 3], set()),
+        ([0.1, 0.2], [0.2, 0.1], set()),
+        ([3, 3, 3], [3, 0, 3], {"run.charge-equals-usage"}),
+        ([3, 3, 3], [3, 2, 4], {"run.charge-equals-usage"}),
+        ([3, 3, 3], [3, 3], {"usage.run-has-a-row"}),
+        ([3, 3], [3, 3, 3], set()),
+        ([3, 3], [3, "3"], set()),
+    ],
+)
+def test_reconciled(said, charges, facts):
+    """A run without a row, or with another charge, shows among many; runs of others are no fault."""
+    rows = [{"creditsCost": charge} for charge in charges]
+
+    claims = usage.reconciled.judge(exchange(200, {}), cost_credits=said, rows=rows)
+
+    assert {claim.fact for claim in claims if not claim.holds} == facts
+
+
+@pytest.mark.parametrize(
+    ("charges", "holds"),
+    [((0,), [True]), ((5,), [True]), ((10,), [False]), ((5, 5), [False]), ((None,), [])],
+)
+def test_failed_run_is_charged_once(charges, holds):
+    """In one row or in two of one request; for nothing as well."""
+    rows = [{"requestId": "r-1", "status": "failed", "creditsCost": each} for each in charges]
+
+    claims = usage.failed_is_charged_once.judge(exchange(500, {}), rows=rows, price_credits=5)
+
+    assert [claim.holds for claim in claims] == holds

@@ -1,0 +1,245 @@
+"""The checks of deliveries: what they find broken, and where they keep silent."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from exchanges import exchange
+
+from knouds_harness.contract.document import shipped_document
+from knouds_harness.contract.shapes import ShapeJudge
+from knouds_harness.exchange.redaction import Redactor
+from knouds_harness.exchange.signature import sign
+from knouds_harness.exchange.webhook_receiver import Delivery
+from knouds_harness.judging.checks import webhooks
+
+NOW = datetime(2026, 11, 25, tzinfo=UTC)
+NOW_UNIX_S = int(NOW.timestamp())
+SECRET = "whsec_0123456789abcdef"
+PAYLOAD: dict[str, Any] = {
+    "event": "execution.completed",
+    "executionId": "8d3f4a52-59a1-4c6b-9e0e-0d2c6a4b1f00",
+    "requestId": "req_1",
+    "userId": "usr_ada",
+    "workflowSlug": None,
+    "modelIds": ["suno-v5"],
+    "status": "completed",
+    "result": {"audios": ["https://media.example/1"]},
+}
+
+
+def delivery(payload=PAYLOAD, *, header=None, raw=None):
+    """A delivery, signed unless told otherwise."""
+    body = json.dumps(payload).encode() if raw is None else raw
+    header = sign(body, secret=SECRET, at_unix_s=NOW_UNIX_S) if header is None else header
+    came = Delivery(
+        number=1,
+        path="/open",
+        headers=(("content-type", "application/json"), ("X-Knouds-Signature", header)),
+        body=body,
+        received_at=NOW,
+        status=204,
+    )
+    return came.as_exchange("http://127.0.0.1/open", Redactor())
+
+
+def poll(**changes):
+    """The last poll of the execution."""
+    body = {name: PAYLOAD[name] for name in ("executionId", "status", "result")}
+    return exchange(200, {**body, **changes}, operation_id="getExecution")
+
+
+def broken(check, answer, **known):
+    """The facts that an exchange breaks by this check."""
+    return {claim.fact for claim in check.judge(answer, **known) if not claim.holds}
+
+
+def claimed(check, answer, **known):
+    """The facts that a check says anything of."""
+    return {claim.fact for claim in check.judge(answer, **known)}
+
+
+@pytest.mark.parametrize(
+    ("status", "facts"), [(200, set()), (404, {"webhook.one-per-ended-execution"}), (429, set())]
+)
+def test_delivery_of_no_execution(status, facts):
+    """What names an execution that its account cannot find breaks the promise of one for each end."""
+    assert broken(webhooks.of_an_execution, delivery(), poll=exchange(status, {})) == facts
+
+
+@pytest.mark.parametrize(
+    ("header", "is_broken"),
+    [(None, False), ("v1=00", True), ("t=1,v1=00", True), (f"t={NOW_UNIX_S}000", True), ("", True)],
+)
+def test_signature_header(header, is_broken):
+    """Any other form than the documented one."""
+    assert bool(broken(webhooks.signature_header, delivery(header=header))) == is_broken
+
+
+def test_missing_signature_header():
+    """A delivery without a signature breaks the form, and says nothing of body and time."""
+    unsigned = replace(delivery(), sent_headers=())
+
+    assert broken(webhooks.signature_header, unsigned) == {"webhook.signature-header"}
+    assert claimed(webhooks.signature_fits, unsigned, raw=b"", secret=SECRET) == set()
+    assert claimed(webhooks.fresh_timestamp, unsigned) == set()
+
+
+def test_signature_covers_the_raw_bytes():
+    """The same JSON with other spacing is another body."""
+    came = delivery()
+    raw = came.request.body or b""
+
+    assert broken(webhooks.signature_fits, came, raw=raw, secret=SECRET) == set()
+    for other in (raw + b" ", json.dumps(PAYLOAD, indent=1).encode()):
+        assert broken(webhooks.signature_fits, came, raw=other, secret=SECRET) == {
+            "webhook.signature-covers-raw-body"
+        }
+    assert broken(webhooks.signature_fits, came, raw=raw, secret=SECRET[:-1])
+
+
+@pytest.mark.parametrize(
+    ("at_unix_s", "is_broken"),
+    [
+        (NOW_UNIX_S - 300, False),
+        (NOW_UNIX_S + 300, False),
+        (NOW_UNIX_S - 301, True),
+        (NOW_UNIX_S * 1000, True),
+    ],
+)
+def test_fresh_timestamp(at_unix_s, is_broken):
+    """In seconds, and within the window of 300 s."""
+    came = delivery(header=sign(b"", secret=SECRET, at_unix_s=at_unix_s))
+
+    assert bool(broken(webhooks.fresh_timestamp, came)) == is_broken
+
+
+@pytest.mark.parametrize(
+    ("changes", "facts"),
+    [
+        ({}, set()),
+        ({"addedLater": 1}, set()),
+        ({"requestId": None}, {"webhook.payload-shape"}),
+        ({"status": "failed"}, {"webhook.event-fits-ending"}),
+        ({"executionId": "short"}, {"async.execution-id-is-uuid"}),
+        ({"modelIds": ["fal:x"]}, {"usage.no-provider-ids"}),
+    ],
+)
+def test_payload(changes, facts):
+    """Each member is judged by the fact that stands nearest to it."""
+    shapes = ShapeJudge(shipped_document())
+
+    assert broken(webhooks.payload, delivery({**PAYLOAD, **changes}), shapes=shapes) == facts
+
+
+@pytest.mark.parametrize("raw", [b"", b"[", b"\xff", b"[" * 100_000, b"[]", b"null"])
+def test_payload_that_is_no_object(raw):
+    """What is no JSON object breaks the shape, and nothing else is said of it."""
+    came = delivery(raw=raw)
+
+    assert broken(webhooks.payload, came, shapes=ShapeJudge(shipped_document())) == {"webhook.payload-shape"}
+    assert claimed(webhooks.event, came, ending="completed") == set()
+    assert claimed(webhooks.agrees, came, poll=poll(), submitted=exchange(202, {})) == set()
+
+
+@pytest.mark.parametrize(
+    ("ending", "is_broken"), [("completed", False), ("failed", True), ("cancelled", True), (None, False)]
+)
+def test_event(ending, is_broken):
+    """The event is the ending's own."""
+    assert bool(broken(webhooks.event, delivery(), ending=ending)) == is_broken
+
+
+@pytest.mark.parametrize(
+    ("changes", "request_id", "is_broken"),
+    [
+        ({}, "req_1", False),
+        ({"result": {**PAYLOAD["result"], "addedLater": 1}}, "req_1", False),
+        ({"result": None}, None, False),
+        ({"status": "failed"}, "req_1", True),
+        ({}, "req_2", True),
+        ({"result": {"audios": ["https://media.example/2"]}}, "req_1", True),
+        ({"status": "processing"}, "req_2", False),
+    ],
+)
+def test_agrees(changes, request_id, is_broken):
+    """Documented members that both have are compared; nothing is before the end."""
+    submitted = exchange(202, {"requestId": request_id})
+
+    assert bool(broken(webhooks.agrees, delivery(), poll=poll(**changes), submitted=submitted)) == is_broken
+
+
+@pytest.mark.parametrize(("taken", "is_broken"), [(1, False), (0, True), (2, True)])
+def test_one_each(taken, is_broken):
+    """Not none, not two; nothing is said of an execution that has not ended."""
+    assert bool(broken(webhooks.one_each, poll(), taken=taken)) == is_broken
+    assert claimed(webhooks.one_each, poll(status="processing"), taken=0) == set()
+
+
+@pytest.mark.parametrize(
+    ("came", "later_came", "is_claimed", "is_broken"),
+    [(0, True, True, False), (0, False, False, False), (1, False, True, True), (1, True, True, True)],
+)
+def test_none_without_capability(came, later_came, is_claimed, is_broken):
+    """Silence counts only once later deliveries have arrived."""
+    known = {"came": came, "later_came": later_came}
+
+    assert bool(claimed(webhooks.none_without_capability, poll(), **known)) == is_claimed
+    assert bool(broken(webhooks.none_without_capability, poll(), **known)) == is_broken
+
+
+@pytest.mark.parametrize(("attempts", "facts"), [(0, set()), (2, set()), (7, set())])
+def test_retried(attempts, facts):
+    """A second attempt is enough; where none came at all, another check says so."""
+    assert broken(webhooks.retried, poll(), attempts=attempts) == facts
+    assert broken(webhooks.retried, poll(), attempts=1) == {"webhook.retries-refused-delivery"}
+
+
+@pytest.mark.parametrize(
+    ("delivery_says", "is_broken"),
+    [({"configured": True, "url": "http://a"}, False), ({"configured": False}, True), ({}, False)],
+)
+def test_announced(delivery_says, is_broken):
+    """Saying that nothing is configured is wrong; what is no boolean is for the schemas."""
+    assert bool(broken(webhooks.announced, exchange(202, {"webhookDelivery": delivery_says}))) == is_broken
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        ({}, set()),
+        ({"userId": None, "modelIds": "suno-v5"}, set()),  # the shape says so
+        ({"modelIds": ["suno-v5", "claude-sonnet"]}, set()),
+        ({"userId": "ada@example.com"}, {"/userId"}),
+        ({"modelIds": []}, {"/modelIds"}),
+        ({"modelIds": ["fal-ai/suno"]}, {"/modelIds"}),
+    ],
+)
+def test_describes(changes, where):
+    """The account is the one that whoami names, and the model that was run is among the ids."""
+    came = delivery({**PAYLOAD, **changes})
+
+    claims = webhooks.describes.judge(came, user_id="usr_ada", model_id="suno-v5")
+
+    assert {claim.where for claim in claims if not claim.holds} == where
+
+
+@pytest.mark.parametrize(
+    ("delivered", "is_broken"),
+    [
+        (["https://media.example/1"], False),
+        (["https://media.example/1?signature=new"], False),
+        (["https://media.example/2?signature=new"], True),
+        (None, True),
+    ],
+)
+def test_agrees_on_what_was_made(delivered, is_broken):
+    """What was made is compared by its URLs without their query; a result without it disagrees."""
+    result = {} if delivered is None else {"audios": delivered}
+    came = delivery({**PAYLOAD, "result": result})
+
+    assert bool(broken(webhooks.agrees, came, poll=poll(), submitted=exchange(202, {}))) == is_broken

@@ -1,0 +1,326 @@
+"""The checks of workflows: each is seen to hold and to fail, and nothing that is left open fails."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from exchanges import exchange, refusal
+
+from knouds_harness.judging.checks import capabilities, workflows
+
+FIRST_NODE = {"id": "a", "type": "t", "position": {"x": 0, "y": 0}, "data": {"deep": [1, {"er": True}]}}
+SECOND_NODE = {"id": "b", "type": "t", "position": {"x": 1, "y": 0}, "data": {}}
+EDGE = {"id": "e", "source": "a", "target": "b", "sourceHandle": None, "targetHandle": "in"}
+DOCUMENT = {
+    "slug": "harbour",
+    "name": "Harbour",
+    "description": "Paints.",
+    "tags": ["sea", "sky"],
+    "nodes": [FIRST_NODE, SECOND_NODE],
+    "edges": [EDGE],
+    "viewport": {"x": 0, "y": 0, "zoom": 1},
+    "publicPlayground": False,
+    "createdBy": "usr_ada",
+    "folderId": None,
+    "updatedAt": "2026-11-25T00:00:00.000Z",
+}
+
+
+def broken(check, answer, **known):
+    """Fact and place of each claim that does not hold."""
+    return {(claim.fact, claim.where) for claim in check.judge(answer, **known) if not claim.holds}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"addedLater": 1},
+        {"tags": ["sky", "sea"]},
+        {"nodes": [SECOND_NODE, {**FIRST_NODE, "selected": False}]},
+        {"edges": [{name: value for name, value in EDGE.items() if name != "sourceHandle"}]},
+        {"viewport": {"x": 0.0, "y": 0, "zoom": 1.0, "unit": "px"}},
+        {"updatedAt": "2030-01-01T00:00:00Z"},
+    ],
+)
+def test_what_is_open_is_no_difference(changes):
+    """Added members, the order of parts and tags, and how whole numbers are written are left open."""
+    answer = exchange(200, {**DOCUMENT, **changes}, operation_id="getWorkflow")
+
+    assert broken(workflows.stored, answer, sent=workflows.kept_members(DOCUMENT)) == set()
+
+
+def test_members_that_are_not_documented_may_differ():
+    """What the server adds to documents and their parts may be new in each answer."""
+    traced = [{**each, "trace": 1} for each in (FIRST_NODE, SECOND_NODE)]
+    viewport: Any = DOCUMENT["viewport"]
+    before = {**DOCUMENT, "nodes": traced, "servedIn": 1, "viewport": {**viewport, "trace": 1}}
+    answer = exchange(200, {**DOCUMENT, "servedIn": 2}, operation_id="getWorkflow")
+
+    assert broken(workflows.stored, answer, sent=before) == set()
+    assert broken(capabilities.nothing_changed, answer, before=before) == set()
+
+
+@pytest.mark.parametrize("name", ["description", "folderId", "updatedAt"])
+@pytest.mark.parametrize("was", ["Before.", None])
+def test_change_by_a_refused_request_is_named_with_both_values(name, was):
+    """Where the document differs from what was read before, and in what."""
+    before = {**DOCUMENT, name: was} if was else {k: v for k, v in DOCUMENT.items() if k != name}
+    answer = exchange(200, {**DOCUMENT, name: "After."}, operation_id="getWorkflow")
+
+    wrong = [each for each in capabilities.nothing_changed.judge(answer, before=before) if not each.holds]
+
+    assert [(each.where, each.expected, each.observed) for each in wrong] == [
+        (f"/{name}", json.dumps(was), '"After."')
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        ({"description": ""}, "/description"),
+        ({"tags": ["sea"]}, "/tags"),
+        ({"tags": ["sea", "sea"]}, "/tags"),
+        ({"tags": "sea,sky"}, "/tags"),
+        ({"nodes": [FIRST_NODE]}, "/nodes"),
+        ({"nodes": [FIRST_NODE, {**SECOND_NODE, "id": "c"}]}, "/nodes/1"),
+        ({"nodes": [{**FIRST_NODE, "data": {}}, SECOND_NODE]}, "/nodes/0/data/deep"),
+        (
+            {"nodes": [{**FIRST_NODE, "data": {"deep": [1, {"er": 1}]}}, SECOND_NODE]},
+            "/nodes/0/data/deep/1/er",
+        ),
+        ({"edges": [{**EDGE, "source": "b"}]}, "/edges/0/source"),
+        ({"viewport": {"x": 0, "y": 0, "zoom": 2}}, "/viewport/zoom"),
+        ({"viewport": [0, 0, 1]}, "/viewport"),
+        ({"publicPlayground": 0}, "/publicPlayground"),
+    ],
+)
+def test_what_is_lost_is_named(changes, where):
+    """Each thing that is not read back is found at its place."""
+    answer = exchange(200, {**DOCUMENT, **changes}, operation_id="getWorkflow")
+
+    assert broken(workflows.stored, answer, sent=workflows.kept_members(DOCUMENT)) == {
+        ("workflows.get-round-trips", where)
+    }
+
+
+@pytest.mark.parametrize(
+    ("check", "fact", "known"),
+    [
+        (workflows.stored, "workflows.get-round-trips", {"sent": DOCUMENT}),
+        (workflows.moved, "workflows.move-sets-folder", {"expected": {"folderId": "f"}}),
+        (workflows.untouched, "workflows.foreign-write-is-refused", {"before": DOCUMENT}),
+        (workflows.untouched_by_admin, "workflows.admin-does-not-own", {"before": DOCUMENT}),
+        (workflows.slug_stays, "workflows.slug-never-changes", {"slug": "harbour"}),
+        (workflows.creator_may, "workflows.creator-owns", {}),
+        (workflows.update_accepted, "workflows.update-takes-subset", {}),
+        (workflows.move_accepted, "workflows.move-sets-folder", {}),
+    ],
+)
+@pytest.mark.parametrize("answer", [refusal(404, "NOT_FOUND"), refusal(403, "FORBIDDEN"), exchange(None)])
+def test_refusal_breaks_what_was_promised(check, fact, known, answer):
+    """One claim is broken where the workflow cannot be read or written: the one about what was done to it."""
+    assert broken(check, answer, **known) == {(fact, "")}
+
+
+def test_lost_slug_is_not_the_subset_rule():
+    """Where the workflow went after an update is for the slug's check to say."""
+    assert broken(workflows.updated, refusal(404, "NOT_FOUND"), expected=DOCUMENT) == set()
+
+
+@pytest.mark.parametrize(
+    ("slug", "allowed", "is_broken"),
+    [
+        ("twin-2", ("twin-2",), False),
+        ("twin-2", ("twin", "twin-2"), False),
+        ("twin-1", ("twin-2",), True),
+        ("twin2", ("twin-2",), True),
+        ("Twin-2", ("twin-2",), True),
+    ],
+)
+def test_slugs(slug, allowed, is_broken):
+    """A slug is one of those that the model allows."""
+    answer = exchange(201, {"slug": slug}, operation_id="createWorkflow")
+
+    for check in (workflows.made_slug, workflows.suffixed_slug):
+        expected = {(check.facts[0], "/slug")} if is_broken else set()
+        assert broken(check, answer, slug=slug, allowed=allowed) == expected
+
+
+@pytest.mark.parametrize(
+    ("created_by", "own", "others", "is_broken"),
+    [
+        ("usr_ada", None, {"usr_sam"}, False),
+        ("usr_ada", "usr_ada", {"usr_sam"}, False),
+        ("usr_sam", None, {"usr_sam"}, True),
+        ("usr_sam", "usr_ada", set(), True),
+        (44, 44, {45}, False),
+        (45, None, {"usr_sam", 45}, True),
+        (None, "usr_ada", {"usr_sam"}, False),
+    ],
+)
+def test_creator(created_by, own, others, is_broken):
+    """CreatedBy is the owner's own and nobody else's; what names nobody is for the shapes to judge."""
+    answer = exchange(200, {**DOCUMENT, "createdBy": created_by})
+
+    assert bool(broken(workflows.creator, answer, own=own, others=others)) is is_broken
+
+
+@pytest.mark.parametrize(
+    ("answer", "facts"),
+    [
+        (refusal(403, "CAP"), set()),
+        (refusal(402, "CAP"), set()),
+        (refusal(409, "CAP"), set()),
+        (refusal(422, "CAP"), {"workflows.free-cap-status"}),
+        (exchange(201, {"slug": "second"}), {"workflows.free-capped-at-one"}),
+        (refusal(500, "OOPS"), {"workflows.free-capped-at-one"}),
+    ],
+)
+def test_free_cap(answer, facts):
+    """A second workflow is refused; which status refuses it is assumed."""
+    assert {fact for fact, _ in broken(workflows.second_of_free_account, answer)} == facts
+
+
+@pytest.mark.parametrize(
+    ("check", "fact"),
+    [
+        (workflows.foreign_write, "workflows.foreign-write-is-refused"),
+        (workflows.template_write, "workflows.foreign-write-is-refused"),
+        (workflows.admin_write, "workflows.admin-does-not-own"),
+    ],
+)
+def test_foreign_writes(check, fact):
+    """Being refused is documented, the status is assumed."""
+    for answer in (refusal(403, "NOT_OWNER"), refusal(404, "NOT_FOUND")):
+        assert broken(check, answer) == set()
+    assert broken(check, refusal(400, "BAD")) == {("workflows.foreign-write-status", "")}
+    for answer in (exchange(200, {}), exchange(204, raw=b""), exchange(None)):
+        assert broken(check, answer) == {(fact, "")}
+
+
+LIST = [
+    {"slug": "own", "isTemplate": False, "folderId": None},
+    {"slug": "template", "isTemplate": True, "folderId": "f"},
+    {"slug": "unknown", "isTemplate": False, "folderId": None},
+]
+
+
+@pytest.mark.parametrize(
+    ("known", "facts"),
+    [
+        ({"own": {"own"}, "templates": {"template"}, "foreign": {"theirs"}, "deleted": {"gone"}}, set()),
+        ({"own": {"own", "lost"}}, {"workflows.list-own-and-templates"}),
+        ({"templates": {"lost"}}, {"workflows.list-own-and-templates"}),
+        ({"templates": {"unknown"}}, {"workflows.list-own-and-templates"}),
+        ({"foreign": {"unknown"}}, {"workflows.list-own-and-templates"}),
+        ({"deleted": {"unknown"}}, {"workflows.delete-then-404"}),
+    ],
+)
+def test_list(known, facts):
+    """What must be listed is, what must not is not; of the rest nothing is said."""
+    assert {fact for fact, _ in broken(workflows.listed, exchange(200, LIST), **known)} == facts
+
+
+def test_each_workflow_is_listed_once():
+    """A workflow that comes twice is no other one."""
+    found = broken(workflows.listed, exchange(200, [*LIST, LIST[1]]))
+
+    assert {fact for fact, _ in found} == {"workflows.list-own-and-templates"}
+
+
+def test_misshapen_list_is_not_judged_here():
+    """That the list is an array is for envelopes.json-object to say."""
+    assert list(workflows.listed.judge(exchange(200, {"workflows": []}), own={"own"})) == []
+
+
+@pytest.mark.parametrize(("folder_id", "is_broken"), [(None, False), ("f", True)])
+def test_listed_folder(folder_id, is_broken):
+    """The list's folder is the one that the workflow was moved to."""
+    answer = exchange(200, LIST)
+
+    assert (
+        bool(broken(workflows.listed_folder, answer, slug="own", name="Own", folder_id=folder_id))
+        is is_broken
+    )
+
+
+def test_move_that_leaves_a_copy():
+    """After a move there is no other workflow of that name."""
+    moved, copy = ({"slug": slug, "name": "Own", "folderId": "f"} for slug in ("own", "own-moved"))
+
+    found = broken(
+        workflows.listed_folder, exchange(200, [moved, copy]), slug="own", name="Own", folder_id="f"
+    )
+
+    assert {fact for fact, _ in found} == {"workflows.move-sets-folder"}
+
+
+def test_deleted_is_a_404_and_nothing_else():
+    """Another refusal is not what is documented."""
+    assert broken(workflows.gone, refusal(404, "NOT_FOUND")) == set()
+    for answer in (refusal(410, "GONE"), exchange(200, DOCUMENT)):
+        assert broken(workflows.gone, answer) == {("workflows.delete-then-404", "")}
+
+
+def test_public_schema_follows():
+    """200 while public, 404 while not."""
+    fact = {("schema.public-only-when-public", "")}
+    shown, hidden = exchange(200, {"fields": []}), refusal(404, "NOT_FOUND")
+
+    assert broken(workflows.public_schema_follows, shown, is_public=True) == set()
+    assert broken(workflows.public_schema_follows, hidden, is_public=False) == set()
+    assert broken(workflows.public_schema_follows, shown, is_public=False) == fact
+    assert broken(workflows.public_schema_follows, hidden, is_public=True) == fact
+
+
+def test_schema_describes_its_workflow():
+    """Name and description are the workflow's; where they were never written, nothing is claimed."""
+    answer = exchange(200, {"name": "Harbour", "description": ""}, operation_id="getWorkflowSchema")
+
+    assert broken(workflows.schema_describes, answer, expected={"name": "Harbour"}) == set()
+    assert broken(workflows.schema_describes, answer, expected=DOCUMENT) == {("schema.shape", "/description")}
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        ({}, set()),
+        ({"description": None}, {"/*/description"}),
+        ({"name": "Harbour, as it was"}, {"/*/name"}),
+        ({"tags": ["night", "sea"]}, set()),  # in another order
+        ({"tags": ["sea"]}, {"/*/tags"}),
+        ({"createdBy": None}, {"/*/createdBy"}),
+        ({"createdBy": "Ada"}, set()),
+        ({"slug": "another", "name": "Another"}, set()),
+    ],
+)
+def test_summarised(changes, where):
+    """A summary has the words of the workflow; how it spells the creator is open."""
+    words = {"slug": "harbour", "name": "Harbour", "description": "At dusk.", "tags": ["sea", "night"]}
+    document = {**words, "createdBy": "usr_1"}
+
+    claims = workflows.summarised.judge(exchange(200, [{**document, **changes}]), document=document)
+
+    assert {claim.where for claim in claims if not claim.holds} == where
+
+
+def test_summary_without_a_description():
+    """What stands for no description in a summary is open."""
+    document = {"slug": "harbour", "name": "Harbour", "description": ""}
+
+    assert not broken(
+        workflows.summarised, exchange(200, [{**document, "description": None}]), document=document
+    )
+
+
+@pytest.mark.parametrize(("fields", "is_kept"), [([{"name": "prompt", "type": "text"}], True), ([], False)])
+def test_copied_fields(fields, is_kept):
+    """A copy that asks for less than its original shows that reading left something out."""
+    original = [{"name": "prompt", "type": "text"}]
+
+    found = broken(workflows.copied_fields, exchange(200, {"fields": fields}), fields=original)
+
+    assert {fact for fact, _ in found} == (set() if is_kept else {"workflows.get-round-trips"})

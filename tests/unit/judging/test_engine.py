@@ -1,0 +1,187 @@
+"""What one request and its answer decide: breaches that a live check would find, and nothing that is open."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from run_records import DOCUMENT, exchange
+
+from knouds_harness.contract.shapes import ShapeJudge
+from knouds_harness.judging.claim import is_answer
+from knouds_harness.judging.context import Context
+from knouds_harness.judging.engine import judge
+from knouds_harness.judging.known_keys import KnownKeys
+from knouds_harness.runs.header import RunPersona
+
+REFUSED = {"error": "No.", "code": "UNAUTHORIZED"}
+
+
+def persona(name, *capabilities, **members):
+    given = {"user": "ada", "tier": "enterprise", "role": "user", "state": "active", "credits": "enough"}
+    return RunPersona(name=name, capabilities=capabilities, **{**given, **members})
+
+
+KEYS = {
+    each.name: each
+    for each in (
+        persona("full", "workflow:read", "workflow:run", "model:run"),
+        persona("none"),
+        persona("revoked", "workflow:read", state="revoked"),
+        persona("pro", "workflow:run", "model:run", tier="pro", user="pia"),
+    )
+}
+
+
+def broken(shown, *, keys=(), is_ours=True):
+    """The facts that an exchange breaks."""
+    known = {name: KEYS[name] for name in keys}
+    context = Context(document=DOCUMENT, shapes=ShapeJudge(DOCUMENT), keys=known, is_ours=is_ours)
+    return {
+        claim.fact
+        for check, claim in judge(shown, context)
+        if not claim.holds and check.applies is not is_answer
+    }
+
+
+def with_key(shown, *headers, query=()):
+    """The exchange with these headers in place of its key."""
+    return replace(shown, sent_headers=headers, request=replace(shown.request, query=query))
+
+
+@pytest.mark.parametrize(
+    ("headers", "query", "fact"),
+    [
+        ((), (), "auth.missing-key-is-401"),
+        ((("x-api-key", ""),), (), "auth.empty-key-is-401"),
+        ((("x-api-key", "null"),), (), "auth.malformed-key-is-401"),
+        ((("x-api-key", "{{key:unknown}}"),), (), "auth.unknown-key-is-401"),
+        ((("x-api-key", "{{key:altered}}"),), (), "auth.altered-key-is-401"),
+        ((("authorization", "Bearer {{key:full}}"),), (), "auth.bearer-is-not-accepted"),
+        ((), (("key", "{{key:full}}"),), "auth.query-key-is-not-accepted"),
+    ],
+)
+def test_key_that_is_none_gets_nothing(headers, query, fact):
+    """Of what this harness sent; of a browser's export nobody knows what was left out."""
+    accepted = with_key(exchange(1, "listWorkflows", body=[]), *headers, query=query)
+    refused = with_key(exchange(1, "listWorkflows", body=REFUSED, status=401), *headers, query=query)
+
+    assert broken(accepted) == {fact}
+    assert broken(refused) == set()
+    assert broken(accepted, is_ours=False) == set()
+
+
+@pytest.mark.parametrize(
+    ("sent", "fact"),
+    [
+        ({}, "run.inputs-missing-is-invalid-inputs"),
+        ({"inputs": [1]}, "run.inputs-not-object-is-invalid-inputs"),
+        ({"inputs": None}, "run.inputs-not-object-is-invalid-inputs"),
+        (b"{", "run.body-not-json-is-invalid-body"),
+    ],
+)
+@pytest.mark.parametrize("operation", ["runWorkflow", "runModel"])
+def test_run_without_usable_inputs_is_refused(operation, sent, fact):
+    """With its status and code, unless something else stood in the way."""
+    shown = exchange(1, operation, sent={}, body={"success": True})
+    body = sent if isinstance(sent, bytes) else json.dumps(sent).encode()
+    json_sent = (*shown.sent_headers, ("content-type", "application/json"))
+    shown = replace(shown, sent_headers=json_sent, request=replace(shown.request, body=body))
+
+    assert fact in broken(shown)
+    for status in (401, 402, 403, 404, 429):
+        assert broken(replace(shown, status=status)) <= {"auth.key-in-x-api-key"}
+
+
+@pytest.mark.parametrize(
+    ("slug", "is_broken"),
+    [("my-flow", False), ("my-flow-2", False), ("my-flow2", False), ("My-Flow", True), ("flow", True)],
+)
+def test_slug_comes_from_a_plain_name(slug, is_broken):
+    """Perhaps with a suffix; which one it has to be takes more than one answer."""
+    shown = exchange(1, "createWorkflow", status=201, sent={"name": "My Flow"}, body={"slug": slug})
+
+    assert ("workflows.create-makes-slug-from-name" in broken(shown)) is is_broken
+
+
+def test_page_of_usage_is_held_against_its_query():
+    """Rows that were not asked for, and more of them than that."""
+    row = {"id": 1, "userId": "u1", "status": "failed", "source": "api-slim", "modelIds": ["suno-v5"]}
+    rows = [row, {**row, "id": 2, "userId": "u2", "source": "canvas"}]
+    shown = exchange(1, "listUsage", body={"rows": rows, "total": 2})
+    shown = replace(shown, request=replace(shown.request, query=(("limit", "1"), ("status", "completed"))))
+
+    assert broken(shown) == {
+        "usage.limit-is-kept",
+        "usage.filters",
+        "usage.no-canvas-rows",
+        "usage.own-rows-only",
+    }
+
+
+@pytest.mark.parametrize(
+    ("operation", "key", "answer", "fact"),
+    [
+        ("listWorkflows", "none", {"body": []}, "capability.missing-is-403-denied"),
+        ("listWorkflows", "revoked", {"body": []}, "auth.revoked-key-is-401"),
+        ("listWorkflows", "full", {"status": 401, "body": REFUSED}, "auth.key-in-x-api-key"),
+        ("listWorkflows", "full", {"status": 404, "body": REFUSED}, None),
+        (
+            "runModel",
+            "pro",
+            {"body": {"success": True}, "sent": {"inputs": {}}},
+            "model.run-under-business-is-403",
+        ),
+    ],
+)
+def test_known_key_gets_what_it_may(operation, key, answer, fact):
+    """Where a run's record says what it is."""
+    shown = exchange(1, operation, persona=key, **answer)
+
+    assert broken(shown, keys=KEYS) == {fact} - {None}
+    assert broken(shown) == set()
+
+
+def test_minted_key_is_known_by_how_it_was_minted():
+    """And the clock by how it was moved."""
+    keys = KnownKeys(by_name={"full": KEYS["full"]})
+    minted = exchange(
+        1, "createWorkflow", status=201, body={"name": "minted-1", "secret": "{{key:minted-1}}"}
+    )
+    sent = {"account": "ada", "capabilities": ["workflow:read"], "state": "active"}
+    path = "/__sandbox__/keys"
+    keys.note_control(
+        replace(minted, request=replace(minted.request, path=path, body=json.dumps(sent).encode()))
+    )
+    clock = exchange(2, "createWorkflow", body={"advanced_s": 60}, sent={"advance_s": 60})
+    keys.note_control(replace(clock, request=replace(clock.request, path="/__sandbox__/clock")))
+
+    assert keys.by_name["minted-1"] == persona("minted-1", "workflow:read")
+    assert keys.advanced_s == 60
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        "[1e400]",
+        "[-1e999]",
+        "[" + "1" * 400 + "]",
+        "[" * 300 + "]" * 300,
+        "[" * 100_000,
+        r'"\ud800"',
+        r'{"a": "\udfff"}',
+    ],
+)
+def test_what_parsers_may_refuse_decides_nothing(inputs):
+    """A sound server may call it no JSON at all."""
+    shown = exchange(1, "runModel", status=400, body={"error": "No.", "code": "INVALID_BODY"})
+    body = f'{{"inputs": {inputs}}}'.encode()
+    shown = replace(
+        shown,
+        sent_headers=(*shown.sent_headers, ("content-type", "application/json")),
+        request=replace(shown.request, body=body),
+    )
+
+    assert broken(shown) == set()
+    assert broken(replace(shown, request=replace(shown.request, body=b'{"inputs": [1]}'))) != set()

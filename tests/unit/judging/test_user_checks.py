@@ -1,0 +1,56 @@
+"""Files with checks of the user's own: what is read, and what is refused in which words."""
+
+import re
+
+import pytest
+
+from knouds_harness.contract.sources import Source
+from knouds_harness.errors import UsageError
+from knouds_harness.judging.user_checks import fact, load_checks
+
+HEAD = "from knouds_harness.testing import Claim, check, fact\n"
+CHECK = '@check({})\ndef is_so(exchange):\n    """It is so."""\n    yield from ()\n'
+
+
+def test_facts_and_checks_of_a_file(tmp_path):
+    """Ids begin with ``user.``; what the file only imports is none of its own."""
+    file = tmp_path / "own.py"
+    file.write_text(HEAD + 'A = fact("a-b", "It is so.")\n' + CHECK.format("A"), encoding="utf-8")
+
+    found = load_checks(file)
+
+    assert list(found.facts) == ["user.a-b"]
+    assert found.facts["user.a-b"].source is Source.USER
+    assert [(each.id, each.facts, each.sentence) for each in found.checks.values()] == [
+        ("user.is-so", ("user.a-b",), "It is so.")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("x = 1\n1 / 0\n", "own.py:2: ZeroDivisionError: division by zero"),
+        ("def (\n", "own.py:1: invalid syntax"),
+        (HEAD, "own.py: defines no check"),
+        (HEAD + CHECK.format('fact("a", "A.")'), "own.py: user.a has no name in that file"),
+        (HEAD + 'A = fact("A b", "A.")\n', "own.py:2: ValueError: 'A b' is no name of a fact"),
+    ],
+)
+def test_unusable_file_is_refused(tmp_path, text, says):
+    """With file and line."""
+    (tmp_path / "own.py").write_text(text, encoding="utf-8")
+
+    with pytest.raises(UsageError, match=re.escape(says)):
+        load_checks(tmp_path / "own.py")
+
+
+def test_missing_file_is_refused(tmp_path):
+    """And so is what is no Python file."""
+    with pytest.raises(UsageError, match="there is no such Python file"):
+        load_checks(tmp_path / "absent.py")
+
+
+def test_fact_names_are_checked():
+    """As they stand in waivers and on command lines."""
+    with pytest.raises(ValueError, match="no name of a fact"):
+        fact("Not this", "No.")

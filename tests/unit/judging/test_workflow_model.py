@@ -1,0 +1,114 @@
+"""The model of several users' workflows: what it expects, and what it leaves open."""
+
+from __future__ import annotations
+
+import pytest
+
+from knouds_harness.judging.workflow_model import WorkflowModel, slug_from_name
+
+
+@pytest.fixture
+def model():
+    return WorkflowModel()
+
+
+@pytest.mark.parametrize(
+    ("name", "slug"),
+    [("Harbour at Dawn", "harbour-at-dawn"), ("ABC", "abc"), ("a 1 B", "a-1-b"), ("plain", "plain")],
+)
+def test_slug_is_lowercase_with_hyphens(name, slug):
+    """The documented rule, for the names that it speaks of."""
+    assert slug_from_name(name) == slug
+
+
+def test_free_name_has_one_slug(model):
+    """While nobody holds the slug, there is nothing to choose."""
+    assert model.allowed_slugs("ada", "Twin") == ("twin",)
+
+
+def test_own_slugs_are_skipped(model):
+    """What the same user holds is taken for sure, whichever name made it."""
+    model.create("ada", "twin", {})
+    model.create("ada", "twin-2", {})
+
+    assert model.allowed_slugs("ada", "Twin") == ("twin-3",)
+    assert model.allowed_slugs("ada", "Twin 2") == ("twin-2-2",)
+
+
+def test_slugs_of_others_may_be_skipped(model):
+    """Whether slugs are taken across accounts is open."""
+    model.create("ada", "twin", {})
+
+    assert model.allowed_slugs("sam", "Twin") == ("twin", "twin-2")
+
+
+def test_deleted_slug_may_be_free_again(model):
+    """Whether a deleted slug stays taken is open."""
+    model.create("ada", "twin", {})
+    model.create("ada", "twin-2", {})
+    model.delete("twin-2")
+
+    assert model.allowed_slugs("ada", "Twin") == ("twin-2", "twin-3")
+    assert model.deleted() == {"twin-2"}
+
+
+def test_slug_made_again_is_not_deleted(model):
+    """A slug that was given anew is there again."""
+    model.create("ada", "twin", {})
+    model.delete("twin")
+    model.create("ada", "twin", {})
+
+    assert model.deleted() == frozenset()
+
+
+def test_update_keeps_the_rest(model):
+    """What an update does not name stays as it was last written."""
+    model.create("ada", "twin", {"name": "Twin", "tags": ["a"], "description": "x"})
+
+    model.update("twin", {"description": "y", "slug": "other", "createdBy": "sam"})
+
+    assert model["twin"].members == {"name": "Twin", "tags": ["a"], "description": "y"}
+    assert model["twin"].slug == "twin"
+
+
+def test_only_move_sets_the_folder(model):
+    """A folder sent to create or update is left open; move sets it."""
+    model.create("ada", "twin", {"name": "Twin", "folderId": "f1"})
+    model.update("twin", {"folderId": "f2"})
+    assert "folderId" not in model["twin"].members
+
+    model.move("twin", None)
+
+    assert model["twin"].members["folderId"] is None
+
+
+@pytest.mark.parametrize(("changes", "is_public"), [({}, None), ({"publicPlayground": False}, False)])
+def test_public_only_where_said(model, changes, is_public):
+    """Whether a new workflow is public is open until somebody says so."""
+    model.create("ada", "twin", {"name": "Twin"})
+
+    assert model.update("twin", changes).is_public is is_public
+
+
+def test_each_user_keeps_their_own(model):
+    """Own workflows are to be listed, other people's are not."""
+    model.create("ada", "one", {})
+    model.create("sam", "two", {})
+
+    assert model.kept_by("ada") == {"one"}
+    assert model.kept_by_others("ada") == {"two"}
+    assert model.kept_by("nobody") == frozenset()
+
+
+def test_creators_are_learnt_once(model):
+    """The first createdBy that was read is the owner's; one that is no text teaches nothing."""
+    model.note_creator("ada", None)
+    assert model.creator("ada") is None
+
+    model.note_creator("ada", "usr_ada")
+    model.note_creator("ada", "usr_sam")
+    model.note_creator("sam", "usr_sam")
+    model.note_creator("bea", 44)
+
+    assert model.creator("ada") == "usr_ada"
+    assert model.other_creators("ada") == {"usr_sam", 44}

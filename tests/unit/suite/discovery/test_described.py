@@ -1,0 +1,232 @@
+"""What single answers tell of accounts, keys, workflows and models, whatever shape they have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from exchanges import exchange, refusal
+
+from knouds_harness.suite.discovery.described import (
+    FoundAccount,
+    account_in,
+    holding_in,
+    is_legacy,
+    model_names,
+    most_credits_by_model,
+    most_telling,
+    priced_models,
+    summaries_in,
+    workflow_in,
+)
+
+USER = {"id": "usr_1", "email": "a@example.com", "role": "user", "tier": "pro", "approved": True}
+
+
+def test_whoami_describes_an_account():
+    """Its id, tier and role."""
+    assert account_in(exchange(200, {"user": USER})) == FoundAccount(id="usr_1", tier="pro", role="user")
+    assert account_in(exchange(200, {"user": {**USER, "role": "admin"}})) == FoundAccount(
+        id="usr_1", tier="pro", role="admin"
+    )
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        exchange(200, USER),
+        exchange(200, {"user": {**USER, "tier": 4}}),
+        exchange(200, {"user": {**USER, "id": None}}),
+        exchange(200, []),
+        exchange(200, raw=b"<html>"),
+        exchange(429, {"user": USER}),
+        refusal(401),
+        exchange(None),
+    ],
+)
+def test_whoami_that_describes_no_account(answer):
+    """Anything else is no account, and no exception."""
+    assert account_in(answer) is None
+
+
+def test_only_its_code_proves_a_legacy_key():
+    """A plain 401 may have other reasons."""
+    assert is_legacy(refusal(401, "LEGACY_KEY_RETIRED"))
+    assert not is_legacy(refusal(401, "UNAUTHORIZED"))
+    assert not is_legacy(refusal(403, "LEGACY_KEY_RETIRED"))
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_held"),
+    [
+        (exchange(200, []), True),
+        (refusal(404, "NOT_FOUND"), True),
+        (refusal(404), True),
+        (refusal(400, "INVALID_INPUTS"), True),
+        (refusal(402, "INSUFFICIENT_CREDITS"), True),
+        (refusal(403, "CAPABILITY_DENIED"), False),
+        (refusal(403, "MODEL_TIER_REQUIRED"), None),
+        (refusal(401, "UNAUTHORIZED"), None),
+        (refusal(405, "METHOD_NOT_ALLOWED"), None),
+        (refusal(429, "RATE_LIMIT_EXCEEDED"), None),
+        (refusal(500, "EXECUTION_FAILED"), None),
+        (exchange(302), None),
+        (exchange(None), None),
+    ],
+)
+def test_answer_tells_whether_a_key_was_let_in(answer, is_held):
+    """Only a documented denial is one, and what says nothing of the key leaves it open."""
+    assert holding_in(answer).is_held is is_held
+
+
+def test_list_is_read_with_and_without_an_object_around():
+    """The sources disagree on which it is."""
+    listed = [{"slug": "portrait"}, {"slug": "old", "archived": True}, {"slug": "No Slug"}, {}, "portrait"]
+
+    assert summaries_in(exchange(200, listed)) == [{"slug": "portrait"}]
+    assert summaries_in(exchange(200, {"total": 5, "workflows": listed})) == [{"slug": "portrait"}]
+
+
+def test_refused_list_is_empty():
+    """A refusal lists nothing."""
+    assert summaries_in(refusal(403, "CAPABILITY_DENIED", required=["portrait"])) == []
+
+
+def test_most_telling_workflows_are_of_all_kinds():
+    """One of each kind before a second of any; those that cost something first, the cheapest before all."""
+    paid = [{"slug": f"paid-{cost}", "estimatedCreditCost": cost, "folderId": None} for cost in (9, 2, 5)]
+    free = {"slug": "free", "estimatedCreditCost": None, "folderId": None}
+    filed = {"slug": "filed", "estimatedCreditCost": 7, "folderId": "folder"}
+
+    chosen = most_telling([*paid, free, filed], 4)
+
+    assert [each["slug"] for each in chosen] == ["paid-2", "paid-5", "filed", "free"]
+
+
+def test_workflow_is_described_by_three_answers():
+    """List, schema and document each say something of it."""
+    fields = [{"name": "prompt", "type": "text"}, {"name": "count", "type": "slider"}]
+    schema = {
+        "fields": fields,
+        "values": {"prompt": "dusk", "count": 2, "stray": 1},
+        "estimatedCreditCost": 16,
+    }
+
+    found = workflow_in(
+        {"slug": "portrait", "isTemplate": False, "estimatedCreditCost": 8, "folderId": None},
+        exchange(200, schema),
+        exchange(200, {"publicPlayground": True, "folderId": "folder"}),
+        owner="pro",
+    )
+
+    assert found.workflow.inputs == {"prompt": "dusk", "count": 2}
+    assert (found.workflow.public, found.workflow.in_folder, found.workflow.template) == (True, True, False)
+    assert (found.workflow.has_generator, found.workflow.has_request_input) == (True, True)
+    assert (found.estimate_credits, found.count_field) == (16, "count")
+
+
+@pytest.mark.parametrize(
+    ("field", "is_proposed"),
+    [
+        ({"name": "count", "type": "number"}, True),
+        ({"name": "n", "label": "Images", "type": "slider"}, True),
+        ({"name": "seconds", "type": "slider"}, False),
+        ({"name": "count", "type": "pills"}, False),
+    ],
+)
+def test_field_that_may_count_images_is_proposed(field, is_proposed):
+    """By its name or label, and only if it is a number."""
+    found = workflow_in({"slug": "any"}, exchange(200, {"fields": [field]}), exchange(None), owner="pro")
+
+    assert found.count_field == (field["name"] if is_proposed else None)
+
+
+def test_what_a_workflow_lacks_is_told():
+    """No estimate is no generator, no field is no Request Input node."""
+    found = workflow_in(
+        {"slug": "plain"},
+        exchange(200, {"fields": [], "values": {}, "estimatedCreditCost": None}),
+        exchange(200, {}),
+        owner="pro",
+    )
+
+    assert (found.workflow.has_generator, found.workflow.has_request_input) == (False, False)
+
+
+def test_workflow_that_cannot_be_read_keeps_its_defaults():
+    """Nothing is concluded from a refusal."""
+    found = workflow_in({"slug": "plain"}, refusal(500), exchange(None), owner="pro")
+
+    assert found.workflow.has_generator
+    assert found.workflow.has_request_input
+    assert found.estimate_credits is None
+
+
+def test_inputs_that_no_profile_can_hold_are_left_out():
+    """Tables, null and very long ones take their defaults."""
+    fields = [{"name": name, "type": "text"} for name in ("kept", "table", "nothing")]
+    values: dict[str, Any] = {"kept": ["a"], "table": {}, "nothing": None}
+    long = {"kept": "x" * 1_000}
+
+    assert inputs_of(fields, values) == {"kept": ["a"]}
+    assert inputs_of(fields, long) == {}
+
+
+def inputs_of(fields, values):
+    """The inputs of a workflow with these fields and values."""
+    schema = exchange(200, {"fields": fields, "values": values})
+    return workflow_in({"slug": "plain"}, schema, exchange(None), owner="pro").workflow.inputs
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        ["gpt-image-2", "suno-v5"],
+        {"models": ["gpt-image-2", "suno-v5"]},
+        {"modelIds": ["gpt-image-2", "suno-v5", "fal:x"]},
+        {
+            "models": [{"id": "gpt-image-2", "name": "GPT Image 2"}, {"internalName": "suno-v5", "id": 7}],
+            "tiers": [],
+        },
+        {"tiers": [], "models": {"gpt-image-2": {"credits": 1}, "suno-v5": {}}},
+    ],
+)
+def test_model_names_are_found_in_any_shape(body):
+    """No source says how usage and pricing show models."""
+    assert model_names(body) == {"gpt-image-2", "suno-v5"}
+
+
+@pytest.mark.parametrize("body", [None, "gpt-image-2", 4, {}, {"models": 3}, [None, {"id": []}]])
+def test_no_model_names_are_made_up(body):
+    """A body without any has none."""
+    assert model_names(body) == set()
+
+
+@pytest.mark.parametrize(
+    ("pricing", "models"),
+    [
+        ({"tiers": [{"id": "pro"}, {"id": "business"}]}, set()),
+        ({"plans": ["starter", "team"]}, set()),
+        ([{"id": "pro"}], set()),
+        ({"tiers": [{"id": "pro"}], "models": [{"id": "suno-v5", "credits": 20}]}, {"suno-v5"}),
+        ({"tiers": [{"id": "pro"}], "modelCredits": {"suno-v5": 20}}, {"suno-v5"}),
+        ({"models": {"pro": ["suno-v5"], "business": []}}, set()),
+    ],
+)
+def test_tiers_in_pricing_are_no_models(pricing, models):
+    """Whatever they are called."""
+    assert priced_models(pricing) == models
+
+
+def test_most_credits_are_those_of_direct_runs():
+    """A workflow's run says nothing of one model, nor does one that was free."""
+    rows: list[dict[str, Any]] = [
+        {"workflowSlug": None, "modelIds": ["a"], "creditsCost": 5},
+        {"workflowSlug": None, "modelIds": ["a"], "creditsCost": 15},
+        {"workflowSlug": None, "modelIds": ["b"], "creditsCost": 0},
+        {"workflowSlug": "portrait", "modelIds": ["c"], "creditsCost": 9},
+        {"workflowSlug": None, "modelIds": ["a", "c"], "creditsCost": 99},
+        {"workflowSlug": None, "modelIds": "a", "creditsCost": True},
+    ]
+
+    assert most_credits_by_model(rows) == {"a": 15}

@@ -1,0 +1,207 @@
+"""Finding out about keys: what is sent has no effect, and what is concluded is what the answers show."""
+
+from __future__ import annotations
+
+import json
+
+import httpx
+import pytest
+
+from knouds_harness.contract.document import shipped_document
+from knouds_harness.errors import TargetUnreachable
+from knouds_harness.exchange.client import KEY_HEADER, Client
+from knouds_harness.suite.discovery.discovery import ASKED, MOST_BOUND_FORMS, Discovery
+from knouds_harness.suite.support.subjects import NO_SUCH_EXECUTION, NO_SUCH_MODEL, NO_SUCH_WORKFLOW
+from knouds_harness.targets.personas import Persona, Secret
+from knouds_harness.targets.profile import Target
+
+DOCUMENT = shipped_document()
+WHOAMI = {"user": {"id": "usr_1", "tier": "business", "role": "user"}}
+MODELS = {"models": ["gpt-image-2"]}
+BODIES = {
+    "getWhoami": WHOAMI,
+    "getPublicPricing": MODELS,
+    "listUsageModels": MODELS,
+    "listUsage": {"rows": []},
+}
+WORKFLOWS = [
+    {"slug": f"own-{number}", "isTemplate": False, "createdBy": "usr_1", "estimatedCreditCost": 8}
+    for number in range(30)
+]
+
+
+class Server:
+    """Answers as a sound server does that knows one account with workflows, and what each key holds."""
+
+    def __init__(
+        self, held, *, is_down=False, is_throttled=False, admits_all=False, looks_at_body_first=False
+    ):
+        self.held = held
+        self.is_down = is_down
+        self.is_throttled = is_throttled
+        self.admits_all = admits_all
+        self.looks_at_body_first = looks_at_body_first
+        self.requests = []
+
+    def __call__(self, request):
+        self.requests.append(request)
+        status, body = self.answer(request)
+        return httpx.Response(status, json=body)
+
+    def answer(self, request):
+        operation, path_values = operation_of(request)
+        held = self.held.get(request.headers.get(KEY_HEADER, ""), ())
+        is_readable = not request.content or is_json(request.content)
+        refusals = [
+            (self.is_throttled, 429, "RATE_LIMIT_EXCEEDED"),
+            (self.looks_at_body_first and not is_readable, 400, "INVALID_BODY"),
+            (not operation.admits(held, path_values), 403, "CAPABILITY_DENIED"),
+            (not is_readable, 400, "INVALID_BODY"),
+            (operation.id != "listWorkflows", 404, "NOT_FOUND"),
+        ]
+        if self.is_down:
+            return 503, {"error": "Down"}
+        if operation.id in BODIES:
+            return 200, BODIES[operation.id]
+        if self.admits_all and request.method != "GET":
+            return 200, {"success": True}
+        for is_refused, status, code in refusals:
+            if is_refused:
+                return status, {"error": "Refused", "code": code}
+        return 200, WORKFLOWS
+
+
+def is_json(content):
+    """Whether a body can be read."""
+    try:
+        json.loads(content)
+    except ValueError:
+        return False
+    return True
+
+
+def operation_of(request):
+    """The documented operation of a request, and what stands for its placeholders."""
+    return next(
+        (operation, values)
+        for operation in DOCUMENT.operations
+        if operation.method == request.method
+        and (values := operation.path_values(request.url.path)) is not None
+    )
+
+
+def found_with(server):
+    """What is found with the keys of a server, each under the name that the server knows it by."""
+    personas = {
+        name: Persona(
+            name=name,
+            secret=Secret(name, f"key:{name}"),
+            capabilities=frozenset(),
+            user=name,
+            tier="unknown",
+        )
+        for name in server.held
+    }
+    target = Target(name="any", base_url="http://127.0.0.1", personas=personas)
+    with Client(target=target, transport=httpx.MockTransport(server)) as client:
+        return Discovery(client, DOCUMENT, variables={name: name.upper() for name in personas}).find_all()
+
+
+FULL = {"workflow:read", "workflow:write", "workflow:run", "model:run", "execution:read", "execution:cancel"}
+
+
+def test_every_capability_that_a_request_can_show_is_asked_for():
+    """All that the document requires anywhere, each by one operation."""
+    required = {each.alternatives[0] for each in DOCUMENT.operations if each.alternatives}
+
+    asked = [DOCUMENT.operation_by_id[each].alternatives[0] for each in ASKED]
+
+    assert sorted(asked) == sorted(required)
+
+
+@pytest.mark.parametrize("admits_all", [False, True])
+@pytest.mark.parametrize("held", [(), FULL, {"workflow:read"}])
+def test_nothing_sent_can_have_an_effect(held, admits_all):
+    """Besides reads: a resource that does not exist, or a body that nobody can read; whoever lets it in."""
+    server = Server({"first-key": FULL, "second-key": held}, admits_all=admits_all)
+
+    found_with(server)
+
+    unknown = {NO_SUCH_WORKFLOW, NO_SUCH_MODEL, NO_SUCH_EXECUTION}
+    others = [request for request in server.requests if request.method != "GET"]
+    assert others
+    for request in others:
+        _, path_values = operation_of(request)
+        assert set(path_values.values()) & unknown or not is_json(request.content)
+        assert path_values
+
+
+@pytest.mark.parametrize("capability", sorted(FULL))
+def test_each_capability_is_found(capability):
+    """A key with one holds that one, a key with all others does not."""
+    found = found_with(Server({"one-key": {capability}, "other-key": FULL - {capability}}))
+
+    assert found.keys[0].capabilities == (capability,)
+    assert set(found.keys[1].capabilities) == FULL - {capability}
+
+
+@pytest.mark.parametrize("form", ["workflow:own-3:run", "model:gpt-image-2:run"])
+def test_bound_form_is_found(form):
+    """A key that is denied the general form is tried with the resources that are known."""
+    found = found_with(Server({"full-key": FULL, "bound-key": {form}}))
+
+    assert found.keys[1].capabilities == (form,)
+
+
+def test_bound_form_that_cannot_be_told_is_not_claimed():
+    """A server that looks at the body first refuses an unreadable one whatever a key holds."""
+    server = Server({"full-key": FULL, "none-key": ()}, looks_at_body_first=True)
+
+    assert found_with(server).keys[1].capabilities == ()
+
+
+def test_few_bound_forms_are_tried():
+    """Refused runs may count against an account's window."""
+    server = Server({"full-key": FULL, "none-key": ()})
+
+    found_with(server)
+
+    runs = [request for request in server.requests if request.url.path.endswith("/run")]
+    assert len([each for each in runs if "/own-" in each.url.path]) == MOST_BOUND_FORMS
+
+
+def test_throttled_key_is_left_open():
+    """Neither held nor denied, and the profile says why."""
+    (key,) = found_with(Server({"full-key": FULL}, is_throttled=True)).keys
+
+    assert key.capabilities == ()
+    assert key.untold["workflow:run"] == "the server answered 429 RATE_LIMIT_EXCEEDED"
+
+
+def test_capability_that_nobody_was_denied_is_named():
+    """Where no key shows that a server looks at the key first, it may look for the resource first."""
+    alone = found_with(Server({"full-key": FULL}))
+    beside = found_with(Server({"full-key": FULL, "none-key": ()}))
+
+    assert "Not certain: workflow:write, workflow:run, model:run" in " ".join(alone.remarks)
+    assert "Not certain" not in " ".join(beside.remarks)
+
+
+def test_request_that_was_let_in_is_told():
+    """A success where nothing exists is something to look at."""
+    found = found_with(Server({"full-key": FULL}, admits_all=True))
+
+    assert f"PUT /api/workflows/{NO_SUCH_WORKFLOW}/move was answered 200" in " ".join(found.remarks)
+
+
+def test_keys_of_one_account_share_its_name():
+    """The account's id decides."""
+    found = found_with(Server({"full-key": FULL, "none-key": ()}))
+
+    assert [key.user for key in found.keys] == ["business", "business"]
+
+
+def test_whoami_that_tells_nothing_ends_it():
+    """A server that does not say whose key it is cannot be described."""
+    with pytest.raises(TargetUnreachable, match="whoami was answered 503 with the key of FULL-KEY"):
+        found_with(Server({"full-key": FULL}, is_down=True))

@@ -1,0 +1,71 @@
+"""What facts need, derived from the tests that show them."""
+
+from dataclasses import replace
+
+import pytest
+from example_targets import make_target
+
+from knouds_harness.contract.document import shipped_document
+from knouds_harness.suite.discovery.reach import provable_facts, ways_by_fact
+from knouds_harness.targets.needs.keys import AUTHOR, AUTHOR_AND_LESSER
+
+WAYS = ways_by_fact()
+WITHOUT_KEYS = replace(make_target(), personas={}, workflows={}, models={}, webhook=None, control=None)
+NEVER_SHOWN = {
+    "ground.additive-change-is-legal",
+    "ground.body-needs-json-content-type",
+    "tier.free-has-no-key-access",
+    "tier.creator-has-no-key-access",
+}
+
+
+def test_every_fact_that_a_test_shows_has_a_way():
+    """What no profile can show is listed, and nothing else."""
+    assert shipped_document().facts.keys() - WAYS.keys() == NEVER_SHOWN
+    assert all(WAYS.values())
+
+
+def test_what_needs_nothing_needs_no_key():
+    """A profile that offers nothing verifies just that."""
+    assert {fact for fact, ways in WAYS.items() if ways == ("nothing",)} == provable_facts(WITHOUT_KEYS)
+
+
+@pytest.mark.parametrize(
+    ("fact", "ways"),
+    [
+        ("whoami.id-is-string", ("an active key",)),
+        ("auth.revoked-key-is-401", ('a key with state = "revoked"',)),
+        ("run.unknown-workflow-is-404", ('a key that holds workflow:run; "run" in limits.allow',)),
+        (
+            "execution.unknown-is-404",
+            (
+                "a key that holds execution:read",
+                'a key that holds execution:cancel; "cancel" in limits.allow',
+            ),
+        ),
+        (
+            "capability.denied-names-required",
+            (
+                "a key that holds some capability, and no workflow:read",
+                "a control plane that mints keys (the sandbox has one)",
+            ),
+        ),
+        (
+            "capability.denial-has-no-effect",
+            (f'{AUTHOR.says}; {AUTHOR_AND_LESSER.says}; "write" in limits.allow',),
+        ),
+    ],
+)
+def test_ways_are_the_needs_of_tests_in_words(fact, ways):
+    """The shortest first and a control plane last, without what another need implies."""
+    assert WAYS[fact] == ways
+
+
+@pytest.mark.parametrize("fact", WAYS)
+def test_no_way_says_a_thing_twice(fact):
+    """And each is a line."""
+    for way in WAYS[fact]:
+        parts = way.split("; ")
+
+        assert len(parts) == len({*parts})
+        assert way.isprintable()

@@ -1,0 +1,69 @@
+"""Shortening leaves only what it takes to break something, within its bounds."""
+
+from __future__ import annotations
+
+import itertools
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from knouds_harness.suite.generation.shortest_sequence import shorten
+
+
+def never():
+    return False
+
+
+def less(text):
+    """The call with one of its letters left out."""
+    return (text[:place] + text[place + 1 :] for place in range(len(text)) if len(text) > 1)
+
+
+def holds(*needed):
+    """Breaks where these calls are there, whatever else is."""
+    return lambda calls: set(needed) <= set(calls)
+
+
+@given(noise=st.lists(st.sampled_from("abc"), max_size=10), place=st.integers(0, 10))
+def test_only_what_it_takes_is_left(noise, place):
+    """Wherever the call that matters stands among others."""
+    calls = [*noise[:place], "make", *noise[place:], "show"]
+
+    shortest = shorten(calls, breaks=holds("make", "show"), simpler=lambda _: (), is_enough=never)
+
+    assert list(shortest) == ["make", "show"]
+
+
+def test_parts_of_calls_are_left_out():
+    """A call says no more than it has to."""
+
+    def breaks(calls):
+        return "x" in calls[0]
+
+    assert shorten(["axbc", "d"], breaks=breaks, simpler=less, is_enough=never) == ["x", "d"]
+
+
+def test_pairs_that_need_each_other_stay():
+    """What breaks nothing without another call is kept with it."""
+
+    def breaks(calls):
+        return "make" in calls and calls.count("a") == calls.count("b") == 1
+
+    calls = ["make", "a", "b", "show"]
+
+    assert shorten(calls, breaks=breaks, simpler=lambda _: (), is_enough=never) == calls
+
+
+def test_bound_keeps_the_shortest_until_then():
+    """After three tries nothing more is tried."""
+    tries = itertools.count(1)
+    tried = []
+
+    def breaks(calls):
+        tried.append(calls)
+        return True
+
+    shortest = shorten("abcdefg", breaks=breaks, simpler=less, is_enough=lambda: next(tries) > 3)
+
+    assert len(tried) == 3
+    assert "".join(shortest) == "abcg"

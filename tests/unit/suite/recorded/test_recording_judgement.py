@@ -1,0 +1,105 @@
+"""A recording is judged by its answer, by what its key may do, and by the others of its story."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import replace
+
+import pytest
+from recorded import document, recording, shapes, story_of
+
+from knouds_harness.suite.recorded.recording_judgement import claims_about
+
+
+def answering(recording, **members):
+    """The recording with other members in its answer."""
+    body = json.dumps({**recording.exchange.json(), **members}).encode()
+    return replace(recording, exchange=replace(recording.exchange, body=body))
+
+
+def claims_by_check(recording, story=()):
+    """What was claimed, by the id of the check."""
+    found = defaultdict(list)
+    for check, claim in claims_about(recording, document=document(), shapes=shapes(), story=story):
+        found[check.id].append(claim)
+    return found
+
+
+def broken(recording, story=()):
+    """Facts that do not hold."""
+    return {
+        claim.fact
+        for claims in claims_by_check(recording, story).values()
+        for claim in claims
+        if not claim.holds
+    }
+
+
+def test_delivery_is_held_against_the_poll_of_its_execution():
+    """Both were recorded in one story; the poll of another execution is no evidence."""
+    delivery = recording("receiveExecutionFailed-204-taken")
+    story = story_of(delivery)
+    other_error = [
+        answering(each, error={"code": "OTHER", "message": "x"})
+        if each.name == "getExecution-200-delivered-failed"
+        else each
+        for each in story
+    ]
+
+    assert broken(delivery, story) == set()
+    assert broken(delivery, other_error) == {"webhook.agrees-with-poll"}
+    assert broken(recording("receiveExecutionCompleted-204-taken"), other_error) == set()
+
+
+def test_check_that_needs_the_story_says_nothing_without_it():
+    """Alone, a delivery can agree with nothing."""
+    claims = claims_by_check(recording("receiveExecutionFailed-204-taken"))
+
+    assert "webhooks.agrees" not in claims
+    assert "webhooks.signature-fits" in claims
+
+
+def test_status_is_held_against_those_before_it():
+    """What ended has ended for good."""
+    late = recording("getExecution-200-still-completed")
+
+    assert broken(late, story_of(late)) == set()
+    assert {"execution.final-is-absorbing", "execution.cancel-after-end-changes-nothing"} <= broken(
+        answering(late, status="cancelled"), story_of(late)
+    )
+
+
+def test_remaining_is_held_against_the_run_before():
+    """The second run of a window leaves one less than the first."""
+    second = recording("runWorkflow-200-second-of-window")
+    headers = tuple((name, "99" if "remaining" in name else value) for name, value in second.exchange.headers)
+
+    assert broken(second, story_of(second)) == set()
+    assert "rate.remaining-falls" in broken(
+        replace(second, exchange=replace(second.exchange, headers=headers)), story_of(second)
+    )
+
+
+def test_refusal_is_held_against_what_the_key_holds():
+    """A denial names what would have passed, and denies nobody who may."""
+    denied = recording("getWorkflow-403-bound")
+    admitted = recording("getWorkflow-200-wildcard")
+
+    assert broken(denied) == set()
+    assert "capability.denied-names-required" in broken(answering(denied, required=["model:run"]))
+    assert "capability.resource-wildcard-is-admitted" in broken(replace(admitted, exchange=denied.exchange))
+
+
+def test_limit_is_held_against_the_tier():
+    """The account's, as the profile has it."""
+    run = recording("runModel-200-limited")
+
+    assert broken(run) == set()
+    assert broken(replace(run, tier="pro")) == {"tier.rate-limit-pro"}
+
+
+def test_check_that_is_gone_is_an_error():
+    """Recordings and checks are kept together."""
+    with pytest.raises(KeyError):
+        claims_by_check(replace(recording("getHealth-200-up"), checks=("health.is-up",)))

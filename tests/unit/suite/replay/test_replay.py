@@ -1,0 +1,457 @@
+"""Findings are sent again as they were, or it is said why that cannot be."""
+
+import json
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from io import StringIO
+
+import httpx
+import pytest
+from rich.console import Console
+from run_records import exchange
+
+from knouds_harness.contract.document import shipped_document
+from knouds_harness.contract.operations import Action
+from knouds_harness.contract.shapes import ShapeJudge
+from knouds_harness.errors import ExitCode
+from knouds_harness.exchange.client import Client
+from knouds_harness.exchange.evidence import Request
+from knouds_harness.judging.checks import all_checks, authentication, workflows
+from knouds_harness.judging.claim import Claim
+from knouds_harness.judging.context import Context
+from knouds_harness.runs.header import RunHeader
+from knouds_harness.runs.record import read_run
+from knouds_harness.runs.verdicts import Verdict
+from knouds_harness.runs.writer import RunWriter
+from knouds_harness.suite.recorder import FindingRecorder
+from knouds_harness.suite.replay import replay as replaying
+from knouds_harness.suite.replay.id_substitution import with_members_of_now
+from knouds_harness.suite.replay.replay import Conditions, Replayer
+from knouds_harness.suite.replay.replay_judgement import ReplayStatus
+from knouds_harness.targets.limits import Limits
+from knouds_harness.targets.personas import Persona, Secret
+from knouds_harness.targets.profile import Target
+
+DOCUMENT = shipped_document()
+KEY = "knouds_live_TheKeyOfFull"
+TARGET = Target(
+    name="mine",
+    base_url="http://127.0.0.1:9",
+    limits=Limits(allow=frozenset({Action.READ, Action.WRITE})),
+    personas={
+        "full": Persona(
+            name="full", secret=Secret(KEY, "key:full"), capabilities=frozenset(), user="ada", tier="pro"
+        )
+    },
+)
+WHOAMI = Request(
+    method="GET", path="/api/whoami", operation_id="getWhoami", persona="full", action=Action.READ
+)
+CREATE = replace(
+    WHOAMI, method="POST", path="/api/workflows", operation_id="createWorkflow", action=Action.WRITE
+)
+BROKEN = httpx.Response(404, text="<html>", headers={"content-type": "text/html"})
+THROTTLED = httpx.Response(429, json={})
+SOUND = httpx.Response(404, json={"error": "No such thing", "code": "NOT_FOUND"})
+
+
+def answering(answer):
+    """A transport that answers health as it should be and everything else with this."""
+    sent = []
+
+    def handle(request):
+        sent.append(request)
+        return httpx.Response(200, json={}) if request.url.path == "/api/health" else answer
+
+    return httpx.MockTransport(handle), sent
+
+
+def finding_of(tmp_path, request=WHOAMI, *, answer=BROKEN, key=None, check=None, claim=None, first=None):
+    """A record with one request and the first finding about its answer."""
+    header = RunHeader(
+        tool_version="0",
+        python_version="3",
+        command=(),
+        seed=0,
+        target=TARGET,
+        document=DOCUMENT,
+        checks=all_checks(),
+    )
+    every_action = replace(TARGET, limits=Limits(allow=frozenset(Action)))
+    with RunWriter.start(tmp_path, kind="check", target_name="mine", header=header) as writer:
+        recorder = FindingRecorder(document=DOCUMENT, writer=writer, waivers=(), today=date(2026, 11, 25))
+        if first is not None:
+            made = Client(target=every_action, transport=answering(first[1])[0]).send(first[0])
+            writer.add_exchange(replace(made, id="x00000"))
+        client = Client(target=every_action, transport=answering(answer)[0])
+        client.add_persona(
+            replace(TARGET.personas["full"], name="minted", secret=Secret("m" * 20, "key:minted"))
+        )
+        exchange = client.send(request, key=None if key is None else Secret(key, "key:sent"))
+        writer.add_exchange(exchange)
+        if check is None:
+            recorder.judge(exchange, Context(document=DOCUMENT, shapes=ShapeJudge(DOCUMENT)))
+        else:
+            recorder.record(check, exchange, [claim] if claim else check.judge(exchange))
+        recorder.record_drift()
+        writer.finish("broken", 1)
+    record = read_run(writer.folder)
+    assert record.started_at <= datetime.now(UTC)
+    return record, record.findings[0]
+
+
+@pytest.fixture
+def replayed(monkeypatch):
+    """Replays one finding against a server that answers everything alike; what it got, what was sent."""
+
+    def run(record, finding, answer=SOUND, target=TARGET):
+        transport, sent = answering(answer)
+
+        @contextmanager
+        def opened(name, **_):
+            yield target
+
+        monkeypatch.setattr(replaying, "open_target", opened)
+        monkeypatch.setattr(replaying, "Client", lambda **given: Client(**given, transport=transport))
+        replayer = Replayer(record=record, document=DOCUMENT, target_name="mine")
+        with replayer.resources:
+            return replayer.replay(finding), sent[1:]
+
+    return run
+
+
+@pytest.mark.parametrize(("answer", "expected"), [(BROKEN, ReplayStatus.STANDS), (SOUND, ReplayStatus.GONE)])
+def test_common_check_judges_again(answer, expected, replayed, tmp_path):
+    """The same request with the same key, judged by the check that found it."""
+    result, sent = replayed(*finding_of(tmp_path), answer=answer)
+
+    assert result.status is expected
+    assert [request.headers["x-api-key"] for request in sent] == [KEY]
+
+
+TALKATIVE = httpx.Response(401, json={"error": "No", "code": "UNAUTHORIZED", "docs": "https://docs.example"})
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [(TALKATIVE, ReplayStatus.STANDS), (SOUND, ReplayStatus.GONE)],
+    ids=["there", "gone"],
+)
+def test_drift_that_is_named_is_looked_for_again(answer, expected, replayed, tmp_path):
+    """What is new and breaks nothing can be looked for as well."""
+    record, finding = finding_of(tmp_path, answer=TALKATIVE)
+
+    result, _ = replayed(record, finding, answer=answer)
+
+    assert finding.check == "drift.member"
+    assert result.status is expected
+
+
+def test_drift_is_not_replayed_unless_it_is_named(tmp_path):
+    """There is nothing to mend."""
+    record, finding = finding_of(tmp_path, answer=TALKATIVE)
+
+    console = Console(file=StringIO())
+    code = replaying.replay(record.folder, None, target_name="mine", conditions=Conditions(), console=console)
+
+    assert finding.verdict is Verdict.ADDITIVE
+    assert code == ExitCode.KEPT
+
+
+@pytest.mark.parametrize(("status", "expected"), [(200, ReplayStatus.STANDS), (401, ReplayStatus.GONE)])
+def test_check_of_one_exchange_judges_again(status, expected, replayed, tmp_path):
+    """A check that needs nothing but the answer."""
+    check = authentication.legacy_key
+    record, finding = finding_of(tmp_path, answer=httpx.Response(200, json={}), check=check)
+
+    body = {"error": "Retired", "code": "LEGACY_KEY_RETIRED"}
+    result, _ = replayed(record, finding, answer=httpx.Response(status, json=body if status == 401 else {}))
+
+    assert result.status is expected
+
+
+@pytest.mark.parametrize(
+    ("request_", "given", "reason"),
+    [
+        (replace(WHOAMI, persona="minted"), {}, 'key "minted" is not in the profile'),
+        (WHOAMI, {"key": f"qrstuv{KEY[-9:]}"}, 'key "altered" is not in the profile'),
+        (
+            replace(WHOAMI, operation_id="runModel", method="POST", action=Action.RUN),
+            {},
+            'a guard forbids it: POST /api/whoami: the profile does not allow "run"',
+        ),
+        (
+            replace(WHOAMI, path="/api/workflows/made", path_values={"slug": "made"}),
+            {
+                "first": (
+                    replace(WHOAMI, method="POST", operation_id="createWorkflow", action=Action.WRITE),
+                    httpx.Response(201, json={"slug": "made"}),
+                )
+            },
+            "made for the run",
+        ),
+        (replace(CREATE, body=b'{"text": "{{key:full}}"}'), {}, "or was written so by the target"),
+        (replace(WHOAMI, path="/api/executions/{{key:full}}"), {}, "or was written so by the target"),
+        (
+            WHOAMI,
+            {
+                "check": next(each for each in all_checks().values() if each.family == "rate_limits"),
+                "claim": Claim(fact="rate.refusal-fields", holds=False, expected="429", observed="404"),
+            },
+            "several exchanges",
+        ),
+    ],
+    ids=[
+        *("minted key", "key made of another", "guard", "resource of the run"),
+        *("placeholder in the body", "placeholder in the path", "several exchanges"),
+    ],
+)
+def test_what_cannot_be_sent_again_says_why(request_, given, reason, replayed, tmp_path):
+    """And is not sent."""
+    result, sent = replayed(*finding_of(tmp_path, request_, **given))
+
+    assert result.status is ReplayStatus.OPEN
+    assert reason in result.reason
+    assert sent == []
+
+
+def test_throttled_request_tells_nothing(replayed, tmp_path):
+    """A 429 says nothing of what else would have been answered."""
+    result, _ = replayed(*finding_of(tmp_path), answer=httpx.Response(429, json={}))
+
+    assert (result.status, result.reason) == (ReplayStatus.OPEN, "the target throttles")
+
+
+def test_key_in_the_query_is_sent_again_and_a_placeholder_of_the_target_as_text(replayed, tmp_path):
+    """What a target answered and a test sent back is no key, also where it looks like one."""
+    query = (("api_key", KEY), ("offset", "{{key:full}}"))
+
+    _, sent = replayed(*finding_of(tmp_path, replace(WHOAMI, query=query)))
+
+    assert [tuple(each.url.params.items()) for each in sent] == [query]
+
+
+def test_placeholder_that_the_target_answers_now_is_text(replayed, tmp_path):
+    """However it spells one in a document that is read and sent back, no key follows."""
+    record, finding = sequence_of(
+        tmp_path,
+        (WHOAMI, httpx.Response(200, json={"text": "old"})),
+        (replace(CREATE, body=b'{"text": "old"}'), httpx.Response(404, json={})),
+        check=workflows.gone,
+        claim=GONE_STILL_THERE,
+    )
+    forged = b'{"text": "\\u007b\\u007bkey:full}}"}'
+
+    _, sent = replayed(record, finding, answer=httpx.Response(200, content=forged))
+
+    assert json.loads(sent[1].content) == {"text": "{{key:full}}"}
+
+
+def test_made_up_key_is_sent_as_it_was(replayed, tmp_path):
+    """One that never was a secret stands in the record as it is."""
+    _, sent = replayed(*finding_of(tmp_path, key="null"))
+
+    assert [request.headers["x-api-key"] for request in sent] == ["null"]
+
+
+def test_what_was_made_again_is_deleted(replayed, tmp_path):
+    """On a target of somebody nothing stays behind."""
+    create = replace(WHOAMI, method="POST", path="/api/workflows", operation_id="createWorkflow")
+    create = replace(create, action=Action.WRITE, body=b'{"name": "Harness 0123456789ab a"}')
+    slug = "harness-0123456789ab-a"
+    writer = replace(TARGET.personas["full"], capabilities=frozenset({"workflow:write"}))
+    target = replace(TARGET, personas={"full": writer})
+
+    answer = httpx.Response(201, json={"slug": slug})
+    _, sent = replayed(*finding_of(tmp_path, create), answer=answer, target=target)
+
+    assert [(each.method, each.url.path) for each in sent] == [
+        ("POST", "/api/workflows"),
+        ("DELETE", f"/api/workflows/{slug}"),
+    ]
+
+
+def test_what_may_be_somebodys_is_not_deleted(replayed, tmp_path):
+    """A create that answers another slug than one made from its name deletes nothing."""
+    create = replace(CREATE, body=b'{"name": "Harness 0123456789ab a"}')
+    writer = replace(TARGET.personas["full"], capabilities=frozenset({"workflow:*"}))
+    answer = httpx.Response(201, json={"slug": "portrait", "name": "Portrait"})
+
+    _, sent = replayed(
+        *finding_of(tmp_path, create), answer=answer, target=replace(TARGET, personas={"full": writer})
+    )
+
+    assert "DELETE" not in {each.method for each in sent}
+
+
+def test_altered_key_is_altered_again(replayed, tmp_path):
+    """As it was in the run."""
+    _, sent = replayed(*finding_of(tmp_path, key=KEY[:-2]))
+
+    assert [request.headers["x-api-key"] for request in sent] == [KEY[:-2]]
+
+
+READ = replace(WHOAMI, path="/api/workflows/made", path_values={"slug": "made"}, operation_id="getWorkflow")
+
+
+def sequence_of(tmp_path, *sent, check, claim):
+    """A record of a run that sent these requests and got these answers, and a finding about the last."""
+    header = RunHeader(
+        tool_version="0",
+        python_version="3",
+        command=(),
+        seed=0,
+        target=TARGET,
+        document=DOCUMENT,
+        checks=all_checks(),
+    )
+    with RunWriter.start(tmp_path, kind="check", target_name="mine", header=header) as writer:
+        recorder = FindingRecorder(document=DOCUMENT, writer=writer, waivers=(), today=date(2026, 11, 25))
+        recorder.steps.begin_sequence()
+        answers = iter(sent)
+        transport = httpx.MockTransport(lambda _: next(answers)[1])
+        client = Client(target=TARGET, transport=transport)
+        for request, _ in sent:
+            exchange = client.send(request)
+            writer.add_exchange(exchange)
+            recorder.steps.note(exchange)
+        recorder.record(check, exchange, [claim], compared=[])
+        writer.finish("broken", 1)
+    record = read_run(writer.folder)
+    return record, record.findings[0]
+
+
+GONE_STILL_THERE = Claim(fact="workflows.delete-then-404", holds=False, expected="404", observed="200")
+
+
+def test_nothing_is_gone_where_what_led_to_it_failed(replayed, tmp_path):
+    """A create that is refused now says nothing of the workflow that it made in the run."""
+    record, finding = sequence_of(
+        tmp_path,
+        (CREATE, httpx.Response(201, json={"slug": "made"})),
+        (READ, httpx.Response(200, json={"slug": "made"})),
+        check=workflows.gone,
+        claim=GONE_STILL_THERE,
+    )
+
+    result, _ = replayed(record, finding, answer=SOUND)
+
+    assert result.status is ReplayStatus.OPEN
+    assert result.reason == "it is about a resource that was made for the run"
+
+
+def test_answer_that_is_worse_is_told(replayed, tmp_path):
+    """Which request, what it was answered, and what in the run."""
+    record, finding = sequence_of(
+        tmp_path,
+        (WHOAMI, httpx.Response(200, json={})),
+        (replace(WHOAMI, path="/api/usage", operation_id="listUsage"), httpx.Response(200, json={})),
+        check=workflows.gone,
+        claim=GONE_STILL_THERE,
+    )
+
+    result, _ = replayed(record, finding, answer=SOUND)
+
+    assert result.status is ReplayStatus.OPEN
+    assert result.reason == "request 1, getWhoami, was answered 404 NOT_FOUND, in the run 200"
+
+
+def test_other_breach_of_the_promise_is_not_gone(replayed, tmp_path):
+    """Retired with the wrong code is neither accepted nor as it should be."""
+    check = authentication.legacy_key
+    record, finding = finding_of(tmp_path, answer=httpx.Response(200, json={}), check=check)
+
+    result, _ = replayed(record, finding, answer=httpx.Response(500, json={"error": "x", "code": "X"}))
+
+    assert result.status is not ReplayStatus.GONE
+
+
+def test_document_that_was_read_and_sent_back_is_read_anew():
+    """What was wrong with it in the run is not sent again."""
+    name = {"slug": "made", "name": "A &amp; B", "tags": ["x"]}
+    then, now = (
+        exchange(1, "getWorkflow", body=name),
+        exchange(1, "getWorkflow", body={**name, "name": "A & B"}),
+    )
+    request = replace(CREATE, body=json.dumps({"name": "A &amp; B", "tags": ["y"]}).encode())
+
+    again = with_members_of_now(request, [(then, now)])
+
+    assert json.loads(again.body or b"") == {"name": "A & B", "tags": ["y"]}
+
+
+@pytest.mark.parametrize(
+    ("conditions", "started_with"),
+    [
+        (Conditions(), {"faults": ("whoami-is-203",), "variant": "terse"}),
+        (Conditions(faults=()), {"faults": (), "variant": "terse"}),
+        (Conditions(faults=("run-is-202",), variant="late"), {"faults": ("run-is-202",), "variant": "late"}),
+    ],
+    ids=["of the run", "healthy", "others"],
+)
+def test_sandbox_is_started_as_in_the_run(conditions, started_with, tmp_path):
+    """With its faults, variant and seed, unless told otherwise."""
+    record, _ = finding_of(tmp_path)
+    setup = replace(record.setup, seed=7, faults=("whoami-is-203",), variant="terse")
+
+    assert conditions.of_sandbox(replace(record, setup=setup)) == {"seed": 7, **started_with}
+
+
+@pytest.fixture
+def replayed_all(monkeypatch):
+    """Replays what is chosen of a run, against a server that answers everything alike; code and output."""
+
+    def run(record, mark, answer, **conditions):
+        transport, _ = answering(answer)
+
+        @contextmanager
+        def opened(name, **_):
+            yield TARGET
+
+        monkeypatch.setattr(replaying, "open_target", opened)
+        monkeypatch.setattr(replaying, "Client", lambda **given: Client(**given, transport=transport))
+        output = StringIO()
+        code = replaying.replay(
+            record.folder,
+            mark,
+            target_name="mine",
+            conditions=Conditions(**conditions),
+            console=Console(file=output),
+        )
+        return code, output.getvalue()
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"), [(BROKEN, ExitCode.BREACH), (SOUND, ExitCode.KEPT), (THROTTLED, ExitCode.USAGE)]
+)
+def test_exit_code_tells_gone_from_untold(answer, code, tmp_path, replayed_all):
+    """What cannot be told is no success."""
+    record, finding = finding_of(tmp_path)
+
+    assert replayed_all(record, finding.fingerprint, answer)[0] == code
+
+
+def test_what_does_not_fail_the_run_is_replayed_where_it_is_asked_for(tmp_path, replayed_all):
+    """And decides about the exit code only where it was named."""
+    answer = httpx.Response(401, json={"error": "No", "code": "NO_KEY"})
+    record, finding = finding_of(
+        tmp_path,
+        replace(WHOAMI, persona=None),
+        answer=answer,
+        check=authentication.missing_key,
+    )
+    assert finding.verdict is Verdict.ASSUMPTION
+
+    code, printed = replayed_all(record, None, answer)
+    assert code == ExitCode.KEPT
+    assert printed.splitlines() == [
+        "0 findings: 0 still stand, 0 gone, 0 cannot be told.",
+        "Not sent again: 1 that do not fail the run (--all sends them too).",
+    ]
+    code, printed = replayed_all(record, None, answer, every_finding=True)
+    assert code == ExitCode.KEPT
+    assert printed.startswith("still stands")
+    assert replayed_all(record, finding.fingerprint, answer)[0] == ExitCode.BREACH

@@ -1,0 +1,83 @@
+"""Executions are polled until they end, and no longer."""
+
+from __future__ import annotations
+
+import json
+from contextlib import nullcontext
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from recorded import recording
+
+from knouds_harness.exchange.execution_status import statuses_in
+from knouds_harness.suite.support.execution_traces import Executions, ExecutionTrace
+from knouds_harness.targets.resources import Model
+
+SUBMITTED = recording("runModel-202-accepted").exchange
+POLL = recording("getExecution-200-processing").exchange
+
+
+def shown(status):
+    """The recorded poll, showing another status."""
+    return replace(POLL, body=json.dumps({**POLL.json(), "status": status}).encode())
+
+
+def following(answers, *, deadline_s=30.0):
+    """Executions of a target that answers so, a trace that begins with a submit, and what was waited."""
+    script = iter(answers)
+    waits: list[float] = []
+    tester: Any = SimpleNamespace(
+        send=lambda *_: next(script),
+        need=lambda _: None,
+        wait=waits.append,
+        target=None,
+        client=SimpleNamespace(while_waiting=nullcontext),
+    )
+    subjects: Any = SimpleNamespace(execution_id_of=lambda _: "e-1")
+    reader: Any = None
+    model = Model(name="suno-v5", deadline_s=deadline_s)
+    trace = ExecutionTrace(reader=reader, resource=model, exchanges=(SUBMITTED,))
+    return Executions(tester, subjects), trace, waits
+
+
+@pytest.mark.parametrize("last", ["completed", "failed", "cancelled", "done", None])
+def test_polling_stops_at_once_where_nothing_is_in_flight(last):
+    """On the right end, the wrong one, or what is no documented status."""
+    executions, trace, _ = following([shown("processing"), shown("cancel_requested"), shown(last)])
+
+    trace = executions.to_end(trace)
+
+    assert len(trace.exchanges) == 4
+    assert trace.ending == (last if last in ("completed", "failed", "cancelled") else None)
+
+
+def test_polling_stops_where_the_execution_is_gone():
+    """A refusal shows no execution in flight."""
+    executions, trace, waits = following([recording("getExecution-404-unknown").exchange])
+
+    assert executions.to_end(trace).ending is None
+    assert waits == []
+
+
+def test_polling_stops_at_the_deadline():
+    """Of the profile, with longer and longer pauses."""
+    executions, trace, waits = following([shown("processing")] * 100, deadline_s=10.0)
+
+    trace = executions.to_end(trace)
+
+    assert statuses_in(trace.exchanges)[-1] == "processing"
+    assert 10.0 <= sum(waits) < 12.0
+    assert waits == sorted(waits)
+
+
+def test_watching_leaves_an_execution_alone_once_it_has_changed():
+    """One changed status is proof enough."""
+    executions, trace, _ = following([shown("completed"), shown("completed"), shown("failed")])
+    ended = executions.to_end(trace)
+
+    (watched,) = executions.watch([ended])
+
+    assert statuses_in(watched.exchanges) == ["processing", "completed", "completed", "failed"]
+    assert watched.request_id == SUBMITTED.json()["requestId"]

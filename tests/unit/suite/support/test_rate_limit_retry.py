@@ -1,0 +1,80 @@
+"""Patience: what is refused for its rate is sent again until it is admitted, and not for ever."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from recorded import recording
+
+from knouds_harness.suite.support.rate_limit_retry import RateLimitRetry
+
+REFUSED = recording("runWorkflow-429-over-limit").exchange
+ADMITTED = recording("runWorkflow-200-next-window").exchange
+
+
+def throttled(wait=None):
+    """The recorded 429, asking to wait for so long."""
+    others = [(name, value) for name, value in REFUSED.headers if name.lower() != "retry-after"]
+    return replace(REFUSED, headers=tuple(others if wait is None else [*others, ("retry-after", wait)]))
+
+
+@pytest.mark.parametrize(
+    ("told", "wait_s"),
+    [("7", 7), ("0", 1), ("3600", 65), (None, 60), ("soon", 60), ("Wed, 25 Nov 2026 00:00:00 GMT", 60)],
+)
+def test_wait_is_what_a_refusal_says_within_reason(told, wait_s):
+    """At least a second, little more than a window, and a window where nothing is said."""
+    assert throttled(told).told_wait_s == wait_s
+
+
+def test_admitted_request_is_not_sent_again():
+    """There is nothing to wait for."""
+    rate_limit_retry = RateLimitRetry(pass_time=lambda _: pytest.fail("waited"))
+
+    assert rate_limit_retry.outlast(ADMITTED, lambda: pytest.fail("sent again")).status == 200
+
+
+def test_refused_request_is_sent_until_it_is_admitted():
+    """Others may have used up the next window as well."""
+    waits: list[float] = []
+    answers = iter([throttled("60"), throttled("3"), ADMITTED])
+
+    last = RateLimitRetry(pass_time=waits.append).outlast(throttled("60"), lambda: next(answers))
+
+    assert last.status == 200
+    assert waits == [60, 60, 3]
+
+
+def test_retrying_ends():
+    """What is refused through three windows will go on being refused."""
+    waits: list[float] = []
+
+    last = RateLimitRetry(pass_time=waits.append).outlast(throttled("60"), lambda: throttled("60"))
+
+    assert last.status == 429
+    assert sum(waits) == 240
+
+
+def test_nobody_waits_again_for_what_is_never_admitted():
+    """A target that refuses without end costs some windows, not some for each test."""
+    waits: list[float] = []
+    rate_limit_retry = RateLimitRetry(pass_time=waits.append)
+    other = replace(throttled("60"), request=replace(REFUSED.request, operation_id="runModel"))
+
+    for refused in (throttled("60"), throttled("60"), other):
+        assert rate_limit_retry.outlast(refused, lambda: throttled("60")).status == 429
+
+    assert sum(waits) == 240
+
+
+def test_what_is_admitted_again_is_waited_for_again():
+    """The refusals had an end after all."""
+    waits: list[float] = []
+    rate_limit_retry = RateLimitRetry(pass_time=waits.append)
+    rate_limit_retry.outlast(throttled("60"), lambda: throttled("60"))
+
+    rate_limit_retry.outlast(ADMITTED, lambda: ADMITTED)
+
+    assert rate_limit_retry.outlast(throttled("7"), lambda: ADMITTED).status == 200
+    assert waits[-1] == 7

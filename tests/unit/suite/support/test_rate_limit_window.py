@@ -1,0 +1,229 @@
+"""Windows of targets whose clock stands: waited for, filled, and left alone where nothing would show."""
+
+from __future__ import annotations
+
+from email.utils import formatdate
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from exchanges import exchange
+
+from knouds_harness.suite.support.rate_limit_retry import RateLimitRetry
+from knouds_harness.suite.support.rate_limit_window import RateLimitWindow
+from knouds_harness.suite.untested import Untested
+
+START_UNIX_S = 1_795_000_000
+LIMIT = 100
+
+
+class Target:
+    """A server with one bucket, whose clock moves while the harness waits; others may use it too."""
+
+    def __init__(self, *, used=0, elapsed_ms=10.0, others=0, headers=True, window_s=60, creeps_s=0, more=0):
+        self.now_unix_s = START_UNIX_S
+        self.window_s, self.creeps_s, self.more = window_s, creeps_s, more
+        self.ends_unix_s, self.used = START_UNIX_S + 30, used
+        self.elapsed_ms, self.others, self.headers = elapsed_ms, others, headers
+        self.waits_s = []
+        self.claims = []
+        self.own = []
+
+    def wait(self, seconds):
+        self.waits_s.append(seconds)
+        self.now_unix_s += seconds
+
+    def run(self, *_, **__):
+        if self.now_unix_s >= self.ends_unix_s:
+            self.ends_unix_s, self.used = self.now_unix_s + self.window_s, self.others
+        self.used += 1
+        self.ends_unix_s += self.creeps_s
+        headers = {"date": formatdate(self.now_unix_s, usegmt=True)}
+        if self.headers:
+            headers["x-ratelimit-limit"] = str(LIMIT)
+            headers["x-ratelimit-remaining"] = str(max(0, LIMIT - self.used + self.more))
+            headers["x-ratelimit-reset"] = str(int(self.ends_unix_s))
+        if self.used > LIMIT:
+            headers["retry-after"] = str(int(self.ends_unix_s - self.now_unix_s))
+        answer = exchange(429 if self.used > LIMIT else 200, {}, headers=headers)
+        object.__setattr__(answer, "elapsed_ms", self.elapsed_ms)
+        self.own.append(answer)
+        return answer
+
+
+def window(server, *, price_credits=0.0, left_credits=1000.0, requests_per_s=None):
+    """A window of that server's bucket."""
+    tester = SimpleNamespace(
+        target=SimpleNamespace(control=None, limits=SimpleNamespace(requests_per_s=requests_per_s)),
+        most_at_once=4,
+        wait=server.wait,
+        rate_limit_retry=RateLimitRetry(pass_time=server.wait),
+        advanced_s=0.0,
+        runs_of=lambda *_: server.own,
+        price=lambda _: price_credits,
+        client=SimpleNamespace(guard=SimpleNamespace(budget=SimpleNamespace(left_credits=left_credits))),
+        send_together=lambda *_, times: [server.run() for _ in range(times)],
+        judge=lambda check, *exchanges, **others: server.claims.extend(check.judge(*exchanges, **others)),
+    )
+    subjects = SimpleNamespace(run=server.run, running=lambda *_: ("runWorkflow", None, None))
+    parts: dict[str, Any] = {"tester": tester, "subjects": subjects, "persona": None, "workflow": None}
+    return RateLimitWindow(**parts)
+
+
+@pytest.mark.parametrize("used", [0, 40, LIMIT, LIMIT + 7])
+def test_new_window_is_waited_for(used):
+    """Whatever was sent before, what then is sent is the first of its window, and exactly the limit fits."""
+    server = Target(used=used)
+    opened = window(server)
+
+    first, counted = opened.begin()
+    answers = opened.fill(first, LIMIT - 1)
+
+    assert counted == 1
+    assert {each.status for each in answers} == {200}
+    assert opened.run().status == 429
+    assert server.waits_s == [31]
+    assert all(claim.holds for claim in server.claims)
+
+
+@pytest.mark.parametrize("are_refused_counted", [True, False])
+def test_window_that_only_this_check_used_is_taken_as_it_is(are_refused_counted):
+    """No second one is waited for, whether or not refused requests count, which is open."""
+    server = Target()
+    opened = window(server)
+    server.ends_unix_s = START_UNIX_S
+    for _ in range(20):
+        server.run()
+    refused = exchange(400, {}, headers={"date": formatdate(server.now_unix_s, usegmt=True)})
+    server.own += [refused] * 5
+    server.used += 5 if are_refused_counted else 0
+    server.wait(10)
+    server.waits_s.clear()
+
+    first, counted = opened.begin()
+    answers = opened.fill(first, LIMIT - counted)
+
+    assert counted == (26 if are_refused_counted else 21)
+    assert {each.status for each in answers} == {200}
+    assert opened.run().status == 429
+    assert server.waits_s == []
+
+
+@pytest.mark.parametrize(("others", "seconds"), [(1, 10), (0, 50)])
+def test_window_that_others_used_or_that_ends_soon_is_waited_out(others, seconds):
+    """What others count in it nobody knows, and so late it cannot be filled."""
+    server = Target()
+    opened = window(server)
+    server.ends_unix_s = START_UNIX_S
+    for _ in range(20):
+        server.run()
+    server.used += others
+    server.wait(seconds)
+    server.waits_s.clear()
+
+    _, counted = opened.begin()
+
+    assert counted == 1
+    assert server.waits_s == [61 - seconds]
+
+
+@pytest.mark.parametrize("own", [1, 20])
+def test_remaining_that_is_one_too_high_is_cited(own):
+    """In place of a window that seems to end one run early."""
+    server = Target(more=1)
+    opened = window(server)
+    server.ends_unix_s = START_UNIX_S
+    for _ in range(own):
+        server.run()
+
+    with pytest.raises(Untested, match="nobody else uses"):
+        opened.begin()
+
+    wrong = [claim for claim in server.claims if not claim.holds]
+    assert {(each.fact, each.where) for each in wrong} == {
+        ("rate.remaining-falls", "header X-RateLimit-Remaining")
+    }
+    assert wrong[0].observed == f"{LIMIT - own}"
+
+
+@pytest.mark.parametrize("more", [1, -1])
+def test_window_whose_count_could_be_off_by_one_is_waited_out(more):
+    """Where one run was refused, what a header tells may be off by one, or count that run as well."""
+    server = Target()
+    opened = window(server)
+    server.ends_unix_s = START_UNIX_S
+    for _ in range(20):
+        server.run()
+    server.own.append(exchange(400, {}, headers={"date": formatdate(server.now_unix_s, usegmt=True)}))
+    server.used += more == 1
+    server.more = more
+    waited_before = len(server.waits_s)
+
+    with pytest.raises(Untested, match="nobody else uses"):
+        opened.begin()
+
+    assert len(server.waits_s) > waited_before
+
+
+def test_what_a_failed_run_counts_is_open():
+    """With a failed run among them nobody knows how many the window has left."""
+    server = Target()
+    opened = window(server)
+    first, _ = opened.begin()
+    opened.tester.send_together = lambda *_, **__: [server.run(), exchange(500, {}), server.run()]
+
+    with pytest.raises(Untested, match="one was answered 500"):
+        opened.fill(first, 15)
+
+
+def test_window_after_the_refusal_is_over():
+    """The time that a refusal tells, and a second, leads into the next window."""
+    server = Target()
+    opened = window(server)
+    opened.fill(opened.begin()[0], LIMIT - 1)
+
+    opened.outlast(opened.run())
+
+    assert opened.run().header("x-ratelimit-remaining") == str(LIMIT - 1)
+
+
+@pytest.mark.parametrize("others", [0, 3])
+def test_short_window_shows_though_others_may_use_it(others):
+    """What ends after 30 s is never taken for a window of one's own, and is a breach all the same."""
+    server = Target(window_s=30, others=others)
+
+    with pytest.raises(Untested, match="nobody else uses"):
+        window(server).begin()
+
+    ends = [claim for claim in server.claims if claim.where == "header X-RateLimit-Reset"]
+    assert [claim.holds for claim in ends] == [False, False]
+
+
+def test_end_that_creeps_shows():
+    """A window that every run prolongs is not fixed."""
+    server = Target(creeps_s=1)
+    opened = window(server)
+
+    opened.fill(opened.begin()[0], LIMIT // 2)
+
+    assert not all(claim.holds for claim in server.claims)
+
+
+@pytest.mark.parametrize(
+    ("server", "options", "missing"),
+    [
+        (Target(others=3), {}, "nobody else uses"),
+        (Target(headers=False), {}, "headers that say when"),
+        (Target(elapsed_ms=3000.0), {}, "runs quick enough"),
+        (Target(), {"requests_per_s": 1.5}, "runs quick enough"),
+        (Target(), {"price_credits": 20.0}, "1980 needed, 1000 left"),
+    ],
+)
+def test_what_cannot_be_told_is_untested(server, options, missing):
+    """Other clients, slow runs, a low rate and too few credits are no fault of the target."""
+    opened = window(server, **options)
+
+    with pytest.raises(Untested, match=missing):
+        opened.fill(opened.begin()[0], LIMIT - 1)
+
+    assert server.used <= LIMIT // 2

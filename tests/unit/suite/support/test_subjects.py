@@ -1,0 +1,73 @@
+"""Subjects: made once, whoever asks first, and by the next one where that failed."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
+import pytest
+
+from knouds_harness.suite.concurrent_tests import RunLock
+from knouds_harness.suite.support.subjects import Subjects
+from knouds_harness.suite.untested import Untested
+
+WITHIN_S = 10
+
+
+def answering(bodies, lock, asked):
+    """A tester that answers creates with these bodies, while others have the lock."""
+
+    def send(*_):
+        asked.release()
+        with lock.released():
+            body = bodies.pop(0)()
+        request = SimpleNamespace(operation_id="createWorkflow")
+        return SimpleNamespace(
+            json_or_none=lambda: body, status=201, is_success=True, code=None, failure=None, request=request
+        )
+
+    return SimpleNamespace(
+        send=send,
+        need=lambda _: "full",
+        client=SimpleNamespace(
+            while_waiting=lock.released,
+            created=SimpleNamespace(may_write=lambda slug: slug.startswith("harness"), found=lambda *_: None),
+        ),
+    )
+
+
+def test_tests_side_by_side_share_what_the_first_one_makes():
+    """The second asks while the first one's request is on its way, and does not send another."""
+    lock, asked, may_answer = RunLock(), threading.Semaphore(0), threading.Event()
+
+    def first_body():
+        assert may_answer.wait(WITHIN_S)
+        return {"slug": "harness-scratch"}
+
+    subjects = Subjects(answering([first_body], lock, asked))
+
+    def ask():
+        with lock.held():
+            return subjects.scratch_slug
+
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(ask)
+        assert asked.acquire(timeout=WITHIN_S)
+        second = threads.submit(ask)
+        with lock.held():  # the second has asked, or will when the first one's answer is on its way
+            may_answer.set()
+
+        assert first.result(WITHIN_S) == second.result(WITHIN_S) == "harness-scratch"
+
+
+def test_what_could_not_be_made_is_tried_again():
+    """A create that fails once does not leave all later tests without a workflow."""
+    lock = RunLock()
+    bodies = [dict, list, lambda: {"slug": "harness-scratch"}]
+    subjects = Subjects(answering(bodies, lock, threading.Semaphore(0)))
+
+    with pytest.raises(Untested, match="a workflow to write to"):
+        _ = subjects.scratch_slug
+
+    assert subjects.scratch_slug == "harness-scratch"

@@ -1,0 +1,379 @@
+"""Independent tests: one computes at a time, and all that wait do so at once."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
+import pytest
+
+from knouds_harness.suite.concurrent_tests import ConcurrentTests, Made, Reservations, RunLock, made_once
+
+WITHIN_S = 10
+
+
+def named(*names):
+    """Stand-ins for what pytest collects."""
+    return [SimpleNamespace(nodeid=name) for name in names]
+
+
+def elsewhere(ask):
+    """What another thread is told."""
+    with ThreadPoolExecutor(1) as other:
+        return other.submit(ask).result(WITHIN_S)
+
+
+@pytest.fixture
+def lock():
+    """Nobody's."""
+    return RunLock()
+
+
+@pytest.fixture
+def begun(lock):
+    """Begins tests side by side, and stops them in the end."""
+    all_begun = []
+
+    def begin(items, call, *, most_at_once=4, in_order=False):
+        all_begun.append(ConcurrentTests(call=call, lock=lock, most_at_once=most_at_once))
+        all_begun[-1].begin(items, in_order=in_order)
+        return all_begun[-1]
+
+    yield begin
+    for each in all_begun:
+        each.stop()
+
+
+def test_they_wait_at_once(begun, lock):
+    """All of them wait for their answers before the first one comes."""
+    items, all_wait = named("a", "b", "c"), threading.Barrier(3, timeout=WITHIN_S)
+
+    def call(_):
+        with lock.released():
+            all_wait.wait()
+
+    side_by_side = begun(items, call)
+    for item in items:
+        side_by_side.finish(item)
+
+    assert not all_wait.broken
+
+
+def test_one_computes_at_a_time(begun, lock):
+    """Between waits a test is alone, however often others get their answers."""
+    computing, most = set(), []
+
+    def call(item):
+        for _ in range(50):
+            computing.add(item.nodeid)
+            most.append(len(computing))
+            computing.remove(item.nodeid)
+            with lock.released():
+                pass
+
+    items = named("a", "b", "c", "d")
+    side_by_side = begun(items, call)
+    for item in items:
+        side_by_side.finish(item)
+
+    assert most == [1] * 200
+
+
+def test_no_more_than_so_many_have_begun(begun, lock):
+    """What is in flight is bounded by the limit, not by the number of tests."""
+    begun_names, may_end = [], threading.Event()
+    first_two = threading.Barrier(3, timeout=WITHIN_S)
+
+    def call(item):
+        begun_names.append(item.nodeid)
+        with lock.released():
+            if not may_end.is_set():
+                first_two.wait()
+            may_end.wait(WITHIN_S)
+
+    items = named("a", "b", "c")
+    side_by_side = begun(items, call, most_at_once=2)
+    first_two.wait()
+
+    assert begun_names == ["a", "b"]
+    may_end.set()
+    side_by_side.finish(items[-1])
+    assert begun_names == ["a", "b", "c"]
+
+
+def test_what_a_test_raises_is_raised_for_it(begun):
+    """A failure belongs to the test that failed, whichever ended first."""
+
+    def call(item):
+        if item.nodeid == "bad":
+            pytest.fail("broken", pytrace=False)
+
+    items = named("bad", "good")
+    side_by_side = begun(items, call)
+
+    side_by_side.finish(items[1])
+    with pytest.raises(pytest.fail.Exception, match="broken"):
+        side_by_side.finish(items[0])
+
+
+def test_stopping_begins_no_more(begun, lock):
+    """Those that have begun end; those that have not never will."""
+    begun_names, may_end, first = [], threading.Event(), threading.Event()
+
+    def call(item):
+        begun_names.append(item.nodeid)
+        first.set()
+        with lock.released():
+            may_end.wait(WITHIN_S)
+
+    side_by_side = begun(named("a", "b"), call, most_at_once=1)
+    first.wait(WITHIN_S)
+    side_by_side._bodies["b"].add_done_callback(lambda _: may_end.set())  # noqa: SLF001 - it was called off
+    side_by_side.stop()
+
+    assert begun_names == ["a"]
+
+
+def test_lock_is_held_again_after_an_error(lock):
+    """Whatever a request ends in, the test goes on computing alone."""
+    with lock.held():
+        with pytest.raises(OSError, match="gone"), lock.released():
+            raise OSError("gone")
+
+        assert not elsewhere(lock.is_free)
+    assert elsewhere(lock.is_free)
+
+
+def test_lock_is_given_up_that_was_taken_as_ctrl_c_came(lock):
+    """Threads that wait for it would never end."""
+    taken = lock.held()
+    taken.__enter__()  # Ctrl-C comes here, so that nobody leaves the context
+
+    assert not elsewhere(lock.is_free)
+    lock.give_up()
+
+    assert elsewhere(lock.is_free)
+
+
+def test_ctrl_c_before_the_lock_is_taken_back_is_not_lost(lock):
+    """The context of who held it ends as ever."""
+    given_back = lock.released()
+
+    def be_interrupted():
+        with lock.held():
+            given_back.__enter__()  # Ctrl-C comes here, so that nobody leaves the context
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        be_interrupted()
+
+    assert elsewhere(lock.is_free)
+
+
+def test_who_does_not_hold_the_lock_cannot_release_it(lock):
+    """Requests of the main thread, and those that one test sends at once, take part in no turns."""
+
+    def wait_like_a_sender():
+        with lock.released():
+            return lock.is_free()
+
+    with lock.held():
+        assert not elsewhere(wait_like_a_sender)
+
+
+def test_each_begins_when_the_one_before_it_waits(begun, lock):
+    """In order: what the first one does before it waits, it does before the second begins."""
+    steps, may_end = [], threading.Event()
+
+    def call(item):
+        steps.append(f"{item.nodeid} begins")
+        with lock.released():
+            may_end.wait(WITHIN_S)
+        steps.append(f"{item.nodeid} ends")
+
+    side_by_side = begun(named("a", "b", "c"), call, in_order=True)
+
+    with lock.held():
+        assert steps == ["a begins", "b begins", "c begins"]
+    may_end.set()
+    side_by_side.stop()
+    assert sorted(steps[3:]) == ["a ends", "b ends", "c ends"]
+    assert side_by_side.are_done
+
+
+def test_time_passes_for_all_at_once_and_no_longer_once_waits_end(lock):
+    """Who waits releases the lock; an interrupted run waits for no minute to pass."""
+    with ThreadPoolExecutor(1) as other:
+
+        def wait_long():
+            with lock.held():
+                lock.wait(10 * WITHIN_S)
+                return not elsewhere(lock.is_free)
+
+        waiting = other.submit(wait_long)
+        with lock.held():
+            lock.end_waits()
+
+        assert waiting.result(WITHIN_S)
+
+
+class Things:
+    """Makes one thing, while others may have the lock."""
+
+    def __init__(self, lock, make):
+        self.made = Made(lock.released)
+        self._make = make
+
+    @made_once
+    def thing(self):
+        """Something that takes a while."""
+        return self._make()
+
+
+def test_what_is_being_made_is_waited_for_and_not_made_again(lock):
+    """The second one asks while the first one's request is on its way."""
+    begun, may_end, times = threading.Event(), threading.Event(), []
+
+    def make():
+        times.append("made")
+        begun.set()
+        with lock.released():
+            may_end.wait(WITHIN_S)
+        return object()
+
+    things = Things(lock, make)
+
+    def ask():
+        with lock.held():
+            return things.thing
+
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(ask)
+        assert begun.wait(WITHIN_S)
+        second = threads.submit(ask)
+        with lock.held():
+            may_end.set()
+
+        assert first.result(WITHIN_S) is second.result(WITHIN_S)
+    assert times == ["made"]
+
+
+class Running:
+    """Threads that use or reserve keys, and say when they have them."""
+
+    def __init__(self, lock):
+        self.reservations = Reservations(lock.released)
+        self._threads = ThreadPoolExecutor(4)
+        self._may_end = threading.Event()
+
+    def have(self, how, key, **options):
+        """Whether a thread has a key now; it keeps it until all are let go."""
+        has = threading.Event()
+
+        def keep():
+            with how(key, **options):
+                has.set()
+                self._may_end.wait(WITHIN_S)
+
+        self._threads.submit(keep)
+        return has
+
+    def let_go(self):
+        """Everybody may end."""
+        self._may_end.set()
+
+    def close(self):
+        """Wait for all of them."""
+        self.let_go()
+        self._threads.shutdown()
+
+
+@pytest.fixture
+def running(lock):
+    """Nobody has anything."""
+    threads = Running(lock)
+    yield threads
+    threads.close()
+
+
+ACCOUNT = ("ada", "runWorkflow")
+
+
+@pytest.mark.parametrize("key", [ACCOUNT, (*ACCOUNT, "portrait"), ("ada",)])
+def test_runs_wait_while_what_they_run_is_reserved(running, key):
+    """Of the account and operation, of exactly that, or of all that the account may run."""
+    with running.reservations.made(key):
+        runs = running.have(running.reservations.used, (*ACCOUNT, "portrait"))
+        assert not runs.wait(0.05)
+
+    assert runs.wait(WITHIN_S)
+
+
+@pytest.mark.parametrize("key", [("sam", "runWorkflow"), ("ada", "runModel"), (*ACCOUNT, "sunset-clip")])
+def test_other_runs_go_on_while_something_is_reserved(running, key):
+    """Of another account, of another operation, of another workflow."""
+    with running.reservations.made(key):
+        assert running.have(running.reservations.used, (*ACCOUNT, "portrait")).wait(WITHIN_S)
+
+
+def test_reservation_waits_for_runs_in_flight(running):
+    """Who counts runs does not begin beside one; one that comes after the reservation waits for its end."""
+    assert running.have(running.reservations.used, (*ACCOUNT, "portrait")).wait(WITHIN_S)
+    reserved = running.have(running.reservations.made, ACCOUNT)
+    assert not reserved.wait(0.05)
+
+    running.let_go()
+
+    assert reserved.wait(WITHIN_S)
+
+
+def test_two_reservations_of_the_same_come_one_after_another(running):
+    """So that two tests never count each other's runs."""
+    with running.reservations.made(ACCOUNT):
+        other = running.have(running.reservations.made, (*ACCOUNT, "portrait"))
+        assert not other.wait(0.05)
+
+    assert other.wait(WITHIN_S)
+
+
+def test_who_reserved_runs_itself_also_by_other_threads(running):
+    """Several runs at once of the test that counts them are its own."""
+    with running.reservations.made(ACCOUNT):
+        own = threading.get_ident()
+
+        with running.reservations.used((*ACCOUNT, "portrait")):
+            assert running.have(running.reservations.used, (*ACCOUNT, "portrait"), owner=own).wait(WITHIN_S)
+
+
+def test_ended_reservations_keep_nobody_waiting(running):
+    """An interrupted run must come to its end."""
+    with running.reservations.made(ACCOUNT):
+        runs = running.have(running.reservations.used, (*ACCOUNT, "portrait"))
+
+        running.reservations.end()
+
+        assert runs.wait(WITHIN_S)
+
+
+def test_runs_wait_for_a_reservation_that_itself_waits_for_one_in_flight(running):
+    """Else it might never come, as long as others run."""
+    assert running.have(running.reservations.used, (*ACCOUNT, "portrait")).wait(WITHIN_S)
+    reserved = running.have(running.reservations.made, ACCOUNT)
+    assert not reserved.wait(0.05)
+    later = running.have(running.reservations.used, (*ACCOUNT, "sunset-clip"))
+    assert not later.wait(0.05)
+
+    running.let_go()
+
+    assert reserved.wait(WITHIN_S)
+    assert later.wait(WITHIN_S)
+
+
+def test_who_has_reserved_runs_though_others_wait_to_reserve_the_same(running):
+    """Each would wait for the other."""
+    with running.reservations.made((*ACCOUNT, "portrait")):
+        own, other = threading.get_ident(), running.have(running.reservations.made, ACCOUNT)
+        assert not other.wait(0.05)
+
+        assert running.have(running.reservations.used, (*ACCOUNT, "portrait"), owner=own).wait(WITHIN_S)

@@ -1,0 +1,89 @@
+"""What a run has to verify at least."""
+
+from dataclasses import replace
+
+import pytest
+from example_targets import make_target
+
+from knouds_harness.contract.document import shipped_document
+from knouds_harness.errors import ProfileError, UsageError
+from knouds_harness.judging.checks import all_checks
+from knouds_harness.runs.results import UntestedFact
+from knouds_harness.suite.minimum_verified import VerifiedFacts, expected_facts, least_verified, shortfall
+from knouds_harness.targets.profile import Expect
+
+FACTS = frozenset(shipped_document().facts)
+
+
+@pytest.mark.parametrize(
+    ("text", "least"), [("0", 0), ("120", 120), ("65%", 117), ("100%", 180), ("0.5%", 1)]
+)
+def test_amount_is_a_number_or_a_share(text, least):
+    """A share is rounded up."""
+    assert least_verified(text, of=180) == least
+
+
+@pytest.mark.parametrize("text", ["", "many", "-1", "1.5", "101%", "181", "5 %", "65%%"])
+def test_other_amounts_are_refused(text):
+    """In one sentence that shows how it is written."""
+    with pytest.raises(UsageError, match="--min-verified"):
+        least_verified(text, of=180)
+
+
+def test_family_stands_for_its_documented_facts():
+    """What is assumed may turn out otherwise, and fails no run."""
+    expected = expected_facts(replace(make_target(), expect=Expect(families=("executions",))))
+
+    claimed = {fact for each in all_checks().values() if each.family == "executions" for fact in each.facts}
+    assert expected < claimed
+    assert "execution.ends-in-time" in claimed - expected
+
+
+def test_unknown_names_are_told_at_once():
+    """Each with the nearest that is known."""
+    expect = Expect(facts=("auth.revoked-key",), families=("workflow",))
+
+    with pytest.raises(ProfileError) as raised:
+        expected_facts(replace(make_target(), expect=expect))
+
+    assert 'no fact "auth.revoked-key"' in str(raised.value)
+    assert 'Did you mean "workflows"' in str(raised.value)
+
+
+def seen(*unverified, untested=()):
+    return VerifiedFacts(asked=FACTS, verified=FACTS - set(unverified), untested=untested)
+
+
+def test_run_that_has_all_of_it_lacks_nothing():
+    """No lines, no failure."""
+    assert shortfall(seen("health.shape"), least=len(FACTS) - 1, expected=["whoami.user-object"]) == []
+
+
+def test_shortfall_says_by_family_what_is_missing():
+    """The family of which the most is missing first."""
+    first, *families = shortfall(
+        seen("usage.page-shape", "usage.row-shape", "whoami.user-object"), least=len(FACTS), text="100%"
+    )
+
+    assert first.startswith(f"{len(FACTS) - 3} of {len(FACTS)} facts verified; --min-verified 100% asks for")
+    assert all(line.startswith("  ") for line in families)
+
+
+def test_expected_fact_is_named_with_what_it_needs():
+    """Or that it was not seen to hold."""
+    lacking = UntestedFact(check="c.d", fact="usage.row-shape", operation=None, missing="an active key")
+    lines = shortfall(
+        seen("usage.page-shape", "usage.row-shape", untested=[lacking]),
+        least=None,
+        expected=["usage.row-shape", "usage.page-shape"],
+    )
+
+    assert "  usage.row-shape: needs an active key" in lines
+    assert "  usage.page-shape: it was not seen to hold" in lines
+
+
+def test_expected_fact_that_the_run_was_not_about_is_not_missed():
+    """A run of one family is judged by that."""
+    narrow = VerifiedFacts(asked={"whoami.user-object"}, verified=["whoami.user-object"], untested=())
+
+    assert shortfall(narrow, least=1, expected=["usage.row-shape"]) == []

@@ -1,0 +1,161 @@
+"""What led to an answer: a sequence's requests, or those about one execution."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from run_records import exchange
+
+from knouds_harness.suite.preceding_requests import PrecedingRequests, compared_with
+
+EXECUTION = "11111111-2222-4333-8444-555555555555"
+
+
+def submitted(number):
+    return exchange(number, "runModel", status=202, body={"executionId": EXECUTION, "status": "processing"})
+
+
+def about(number, operation_id, execution_id=EXECUTION, status="processing"):
+    shown = exchange(number, operation_id, body={"executionId": execution_id, "status": status})
+    return replace(shown, request=replace(shown.request, path_values={"id": execution_id}))
+
+
+def noted(steps, *exchanges):
+    for each in exchanges:
+        steps.note(each)
+    return exchanges
+
+
+def ids(exchanges):
+    return [each.id for each in exchanges]
+
+
+def test_single_request_stands_for_itself():
+    """Outside of a sequence nothing is thought to depend on what was sent before."""
+    steps = PrecedingRequests()
+    _, second = noted(steps, exchange(1, "getWhoami"), exchange(2, "getWhoami"))
+
+    assert steps.of(second) == (second,)
+
+
+def test_sequence_leads_to_each_of_its_answers():
+    """All that was sent since it began, and nothing after."""
+    steps = PrecedingRequests()
+    noted(steps, exchange(1, "createWorkflow"))
+    steps.begin_sequence()
+    _, third, _ = noted(steps, *(exchange(number, "createWorkflow") for number in (2, 3, 4)))
+
+    assert ids(steps.of(third)) == ["x00002", "x00003"]
+
+
+def test_ended_sequence_leads_nowhere():
+    """What comes after it stands for itself."""
+    steps = PrecedingRequests()
+    steps.begin_sequence()
+    noted(steps, exchange(1, "createWorkflow"))
+    steps.end_sequence()
+    (second,) = noted(steps, exchange(2, "createWorkflow"))
+
+    assert steps.of(second) == (second,)
+
+
+def test_poll_goes_back_to_its_submit():
+    """Whatever else was sent in between, about other executions too."""
+    steps = PrecedingRequests()
+    sent = noted(
+        steps,
+        submitted(1),
+        exchange(2, "getWhoami"),
+        about(3, "getExecution", "another"),
+        about(4, "getExecution"),
+        about(5, "getExecution"),
+    )
+
+    assert ids(steps.of(sent[3])) == ["x00001", "x00004"]
+
+
+def test_cancel_shows_in_the_polls_after_it():
+    """What cancelling is about is what comes of it."""
+    steps = PrecedingRequests()
+    sent = noted(steps, submitted(1), about(2, "cancelExecution"), about(3, "getExecution"))
+
+    assert ids(steps.of(sent[1])) == ["x00001", "x00002", "x00003"]
+
+
+def test_submit_stands_for_itself():
+    """Nothing leads to it."""
+    steps = PrecedingRequests()
+    first, _ = noted(steps, submitted(1), about(2, "getExecution"))
+
+    assert steps.of(first) == (first,)
+
+
+def test_resource_leads_back_to_what_made_and_changed_it():
+    """In whichever test that was; reads of it and refused writes changed nothing."""
+    steps = PrecedingRequests()
+    created = exchange(1, "createWorkflow", status=201, body={"slug": "fresh"})
+    noted(steps, created, on(2, "updateWorkflow", 200), on(3, "getWorkflow", 200), on(4, "moveWorkflow", 403))
+    steps.begin_test()
+    (last,) = noted(steps, on(5, "getWorkflow", 200))
+
+    assert ids(steps.of(last)) == ["x00001", "x00002", "x00005"]
+
+
+def on(number, operation_id, status):
+    shown = exchange(number, operation_id, status=status)
+    return replace(shown, request=replace(shown.request, path_values={"slug": "fresh"}))
+
+
+def test_minted_key_leads_back_to_its_account():
+    """What opened the account, and what minted the key."""
+    steps = PrecedingRequests()
+    opened = control(1, {"tier": "free"}, {"account": "account-1"})
+    minted = control(2, {"account": "account-1"}, {"name": "minted-1", "secret": "{{key:minted-1}}"})
+    noted(steps, opened, minted, control(3, {"account": "another"}, {"name": "minted-2"}))
+    steps.begin_test()
+    (asked,) = noted(steps, exchange(4, "getWhoami", persona="minted-1"))
+
+    assert ids(steps.of(asked)) == ["x00001", "x00002", "x00004"]
+
+
+def control(number, sent, body):
+    shown = exchange(number, "createWorkflow", status=201, sent=sent, body=body, persona=None)
+    request = replace(shown.request, operation_id=None)
+    return replace(shown, request=request, sent_headers=(("x-sandbox-token", "{{control-token}}"),))
+
+
+def test_compared_answer_rests_on_all_that_the_test_sent():
+    """Before it, after it, and what it was compared with though another test sent that."""
+    steps = PrecedingRequests()
+    (earlier, _) = noted(steps, exchange(1, "getWhoami"), exchange(2, "getWhoami"))
+    steps.begin_test()
+    _, run, _ = noted(steps, *(exchange(number, "listUsage") for number in (3, 4, 5)))
+
+    assert ids(steps.of(run, compared=[earlier])) == ["x00001", "x00003", "x00004", "x00005"]
+    assert ids(steps.of(run)) == ["x00004"]
+
+
+def test_arguments_tell_whether_answers_are_compared():
+    """What is known of a request and its key is no other answer."""
+    one, other = exchange(1, "getWhoami"), exchange(2, "getWhoami")
+
+    assert compared_with("capabilities", {"operation": object(), "held": ()}) is None
+    assert compared_with("usage", {"limit": 1}) == []
+    assert compared_with("runs", {"rows": [{"id": 1}]}) == []
+    assert compared_with("runs", {"earlier": one, "between": [other], "tier": "pro"}) == [one, other]
+
+
+def test_other_threads_run_other_tests():
+    """Independent tests run side by side."""
+    steps = PrecedingRequests()
+    steps.begin_sequence()
+    noted(steps, exchange(1, "getWhoami"))
+    last = exchange(2, "getWhoami")
+
+    def elsewhere():
+        noted(steps, last)
+        return ids(steps.of(last))
+
+    with ThreadPoolExecutor(1) as threads:
+        assert threads.submit(elsewhere).result() == ["x00002"]

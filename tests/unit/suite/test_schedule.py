@@ -1,0 +1,165 @@
+"""The schedule: what waits begins first, and nobody counts runs while others run."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from loading import wait_until
+
+from knouds_harness.contract.operations import Action
+from knouds_harness.suite import schedule as schedule_module
+from knouds_harness.suite.concurrent_tests import Reservations, RunLock
+from knouds_harness.suite.running import collect_suite
+from knouds_harness.suite.schedule import SuiteSchedule, arguments_of, is_about_runs
+from knouds_harness.suite.selection import Spending, checks_of, needs_of
+from knouds_harness.suite.session import ConformanceRun
+from knouds_harness.targets.profile import load_target
+
+PROFILE = Path(__file__).parents[4] / "targets" / "sandbox.toml"
+VARIABLES = re.findall(r"KNOUDS_SANDBOX_\w+", PROFILE.read_text(encoding="utf-8"))
+ENVIRONMENT = {name: f"secret-of-{name}".ljust(43, "x") for name in VARIABLES}
+SANDBOX = load_target(str(PROFILE), environ=ENVIRONMENT | {"KNOUDS_SANDBOX_URL": "http://127.0.0.1:1"})
+WITHOUT_CLOCK = replace(SANDBOX, control=None)
+
+
+@pytest.fixture(scope="module")
+def suite():
+    """All tests."""
+    return collect_suite()
+
+
+def schedule_of(suite, target, *, is_quick=False):
+    """When which of them has its turn on a target."""
+    possible = [item for item in suite if all(need.missing(target) is None for need in needs_of(item))]
+    run: Any = SimpleNamespace(target=target, tester=SimpleNamespace(need=lambda need: need.find(target)))
+    return SuiteSchedule(run, possible, is_quick=is_quick)
+
+
+def marked(suite, *names):
+    """The tests that have any of these markers."""
+    return [item for item in suite if any(item.get_closest_marker(name) for name in names)]
+
+
+def test_window_is_filled_early_where_it_takes_its_time(suite):
+    """With nobody to move its clock, a minute passes; where somebody can, and in a quick check, none."""
+    assert schedule_of(suite, WITHOUT_CLOCK).fills_early
+    assert not schedule_of(suite, WITHOUT_CLOCK, is_quick=True).fills_early
+    assert not schedule_of(suite, SANDBOX).fills_early
+
+
+@pytest.mark.parametrize("target", [SANDBOX, WITHOUT_CLOCK], ids=["clock moves", "clock stands"])
+def test_whoever_looks_at_runs_comes_after_those_that_wait_for_theirs(suite, target):
+    """Usage pages and totals are compared when nothing is on its way any more."""
+    place = schedule_of(suite, target).place
+    waits = marked(suite, "waits")
+    looks = [each for each in suite if checks_of(each)[0].family == "usage" and each not in waits]
+
+    assert looks
+    assert min(map(place, looks)) > max(map(place, waits))
+
+
+def test_whoever_counts_runs_of_an_account_does_so_alone(suite):
+    """Before all that run side by side where a window is filled early, else after all others."""
+    counts, others = marked(suite, "limited"), set(suite) - set(marked(suite, "limited", "fills_window"))
+    early, late = schedule_of(suite, WITHOUT_CLOCK).place, schedule_of(suite, SANDBOX).place
+
+    assert counts
+    assert max(map(early, counts)) < min(map(early, others - set(marked(suite, "runs"))))
+    assert min(map(late, counts)) > max(map(late, others))
+
+
+def test_what_runs_nothing_comes_while_others_wait(suite):
+    """Tests that need no run fill the time in which runs end, and windows do."""
+    place = schedule_of(suite, WITHOUT_CLOCK).place
+    without_runs = [each for each in suite if not is_about_runs(each)]
+
+    assert len(without_runs) > len(suite) / 3
+    assert max(map(place, without_runs)) < min(map(place, marked(suite, "waits", "fills_window")))
+
+
+def test_tests_end_when_interrupted_while_others_begin(suite, monkeypatch):
+    """Ctrl-C between two that begin one after the other leaves none running while the record is finished.
+
+    It comes as the main thread has just taken the lock.
+    """
+    schedule = schedule_of(suite, SANDBOX)
+    run = schedule._run  # noqa: SLF001 - what a whole run would hold
+    run.lock, run.tester.halted_by = RunLock(), None
+    run.tester.reservations = Reservations(run.lock.released)
+    ended, taken = [], run.lock.held()
+
+    def body(item, _arguments, _recorder):
+        with run.lock.released():
+            wait_until(lambda: run.tester.halted_by is not None)
+        ended.append(item)
+
+    def interrupt():
+        taken.__enter__()
+        raise KeyboardInterrupt
+
+    run.recorder = None
+    monkeypatch.setattr(schedule_module, "call_body", body)
+    monkeypatch.setattr(schedule_module, "_values_for", lambda *_: {})
+    monkeypatch.setattr(run.lock, "await_quiet", interrupt)
+    waits = marked(suite, "waits")
+
+    with pytest.raises(KeyboardInterrupt):
+        schedule.call(waits[0])
+    schedule.stop()
+
+    assert len(ended) == 1
+
+
+def test_tests_of_another_suite_run_alone():
+    """They stand before all that begins threads."""
+    other = SimpleNamespace(get_closest_marker=lambda _: None)
+
+    assert schedule_of([], SANDBOX).place(other) == 0
+
+
+def test_what_runs_in_a_thread_gets_what_it_is_called_with(suite):
+    """Threads know nothing of fixtures: parameters are the test's own, or the run has them."""
+    in_threads = marked(suite, "waits", "independent", "fills_window")
+
+    for item in in_threads:
+        own = {"run", "pytestconfig", *(item.callspec.params if hasattr(item, "callspec") else ())}
+        names = set(arguments_of(item)) - own
+        assert all(hasattr(ConformanceRun, name) or name in ConformanceRun.__annotations__ for name in names)
+
+
+def spending_of(suite, limit_credits, target=SANDBOX):
+    """What tests cost by the profile."""
+    return Spending.of(suite, target, lambda each: each.cost_credits, limit_credits=limit_credits)
+
+
+@pytest.mark.parametrize("limit_credits", [0, 14, 50, 400])
+def test_cheapest_tests_are_paid_first(suite, limit_credits):
+    """As many as the credits pay, and no test that is cheaper than one that is paid."""
+    spending, whole = spending_of(suite, limit_credits), spending_of(suite, 1e6)
+    cost_by_test = {item.nodeid: sum_of_runs(item) for item in marked(suite, "spends")}
+
+    paid = [cost for test, cost in cost_by_test.items() if test not in spending.unpaid]
+    assert spending.cost_credits <= limit_credits
+    assert not whole.unpaid
+    assert spending.unpaid
+    assert max(paid) <= min(cost_by_test[each] for each in spending.unpaid)
+
+
+def sum_of_runs(item):
+    """What one test costs by the profile."""
+    runs = [run for marker in item.iter_markers("spends") for run in marker.args[0](SANDBOX)]
+    return sum(each.cost_credits or 0 for each in runs)
+
+
+def test_who_may_run_nothing_spends_nothing(suite):
+    """Whatever there is to run."""
+    may_read = replace(SANDBOX, limits=replace(SANDBOX.limits, allow=frozenset({Action.READ})))
+
+    spending = spending_of(suite, 1e6, may_read)
+
+    assert (spending.cost_credits, spending.runs) == (0, ())

@@ -1,0 +1,360 @@
+"""The tester: one judgement for all answers, retries where it is throttled, an end if the target is gone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, date, datetime
+
+import httpx
+import pytest
+from example_targets import make_target
+
+from knouds_harness.contract.document import shipped_document
+from knouds_harness.contract.operations import Action
+from knouds_harness.errors import GuardStop, TargetUnreachable
+from knouds_harness.exchange.client import Client
+from knouds_harness.exchange.pricing import Pricing
+from knouds_harness.judging.checks import all_checks, authentication
+from knouds_harness.runs.record import RunHeader, RunWriter, read_run
+from knouds_harness.runs.verdicts import Verdict
+from knouds_harness.suite.recorder import FindingRecorder
+from knouds_harness.suite.support.call import Call
+from knouds_harness.suite.tester import Tester
+from knouds_harness.suite.untested import Untested
+from knouds_harness.targets.resources import Workflow
+from knouds_harness.targets.waivers import Waiver
+
+TODAY = date(2026, 11, 25)
+WHOAMI = {
+    "user": {"id": "usr_ada", "email": "ada@example.com", "role": "user", "tier": "pro", "approved": True}
+}
+
+
+@pytest.fixture
+def make_tester(tmp_path):
+    """Make a tester whose target answers as told; afterwards its run folder is complete."""
+    opened = []
+
+    def make(answer, *, waivers=(), waited=None, **limits):
+        target = make_target(**limits)
+        header = RunHeader(
+            tool_version="0",
+            python_version="3",
+            command=("check",),
+            seed=0,
+            target=target,
+            document=shipped_document(),
+            checks=all_checks(),
+        )
+        writer = RunWriter.start(
+            tmp_path, kind="check", target_name="t", header=header, now=lambda: datetime.now(UTC)
+        )
+        client = Client(target=target, on_exchange=writer.add_exchange, transport=httpx.MockTransport(answer))
+        recorder = FindingRecorder(document=shipped_document(), writer=writer, waivers=waivers, today=TODAY)
+        opened.append(writer)
+        return Tester(
+            client=client,
+            document=shipped_document(),
+            recorder=recorder,
+            wait=[].append if waited is None else waited.append,
+        )
+
+    yield make
+    for writer in opened:
+        writer.__exit__(None, None, None)
+
+
+def full(tester):
+    """The persona that sends."""
+    return tester.target.personas["full"]
+
+
+def test_healthy_answer_has_no_finding(make_tester):
+    """An answer as documented leaves nothing behind but claims that held."""
+    tester = make_tester(lambda _: httpx.Response(200, json=WHOAMI))
+
+    tester.send("getWhoami", full(tester))
+
+    assert tester.recorder.findings == {}
+
+
+@pytest.mark.parametrize(
+    ("response", "facts"),
+    [
+        (httpx.Response(200, json={"user": {**WHOAMI["user"], "role": "owner"}}), {"whoami.role-closed"}),
+        (
+            httpx.Response(200, json={"user": {**WHOAMI["user"], "approved": "yes"}}),
+            {"whoami.approved-is-true"},
+        ),
+        (
+            httpx.Response(200, text="<html>", headers={"content-type": "text/html"}),
+            {"ground.json-content-type", "ground.responses-are-json-objects"},
+        ),
+        (httpx.Response(503, json={"error": "x", "code": "DOWN"}), {"ground.no-undocumented-server-error"}),
+        (httpx.Response(404, json={"code": "NOT_FOUND"}), {"envelope.error-has-text"}),
+        (httpx.Response(203, json=WHOAMI), {"ground.status-is-documented"}),
+    ],
+)
+def test_every_answer_is_judged(make_tester, response, facts):
+    """What holds for all answers is judged on each, whoever asked for it."""
+    tester = make_tester(lambda _: response)
+
+    exchange = tester.send("getWhoami", full(tester))
+
+    assert {finding.fact for finding in tester.findings_about(exchange)} == facts
+
+
+def test_finding_is_recorded_once_with_a_count(make_tester, tmp_path):
+    """The same fault seen thrice is one finding, seen three times."""
+    tester = make_tester(lambda _: httpx.Response(404, json={"code": "NOT_FOUND"}))
+
+    for _ in range(3):
+        tester.send("getWhoami", full(tester))
+    tester.recorder.writer.finish("broken", 1)
+
+    (finding,) = read_run(next(tmp_path.iterdir())).findings
+    assert finding.count == 3
+
+
+def test_assumption_fails_a_strict_run_only(make_tester):
+    """Another code than the assumed one is noted, and fails nothing unless asked to."""
+    tester = make_tester(lambda _: httpx.Response(401, json={"error": "x", "code": "NO_KEY"}))
+    exchange = tester.send("getWhoami", None)
+
+    lenient = tester.judge(authentication.missing_key, exchange)
+    tester.recorder.strict = True
+    strict = tester.judge(authentication.missing_key, exchange)
+
+    assert [finding.verdict for finding in tester.recorder.findings.values()] == [Verdict.ASSUMPTION]
+    assert lenient == []
+    assert [finding.fact for finding in strict] == ["auth.plain-401-code"]
+
+
+@pytest.mark.parametrize(("expires", "is_broken"), [(TODAY, False), (date(2026, 11, 24), True)])
+def test_conflict_can_be_waived_until_it_expires(make_tester, expires, is_broken):
+    """A plain 401 without a code is a conflict: it fails the run, unless waived for a while."""
+    waiver = Waiver(fact="envelope.plain-401-has-code", reason="follows the errors page", expires=expires)
+    tester = make_tester(lambda _: httpx.Response(401, json={"error": "Unauthorized"}), waivers=(waiver,))
+
+    tester.send("getWhoami", None)
+
+    assert [finding.verdict for finding in tester.recorder.findings.values()] == [Verdict.CONFLICT]
+    assert tester.recorder.is_broken == is_broken
+
+
+def test_expired_waiver_fails_a_run_even_unused(make_tester):
+    """A waiver past its last day is a debt that somebody has to look at."""
+    waiver = Waiver(fact="envelope.plain-401-has-code", reason="until the release", expires=date(2026, 1, 1))
+    tester = make_tester(lambda _: httpx.Response(200, json=WHOAMI), waivers=(waiver,))
+
+    tester.send("getWhoami", full(tester))
+
+    assert tester.recorder.findings == {}
+    assert tester.recorder.is_broken
+
+
+def test_throttled_request_is_sent_again_in_the_next_window(make_tester):
+    """A 429 outside the rate-limit checks is waited out as the target says."""
+    body = {"error": "x", "code": "RATE_LIMIT_EXCEEDED", "tier": "pro", "limit": 100, "retryAfter": 7}
+    headers = {
+        "retry-after": "7",
+        "x-ratelimit-limit": "100",
+        "x-ratelimit-remaining": "0",
+        "x-ratelimit-reset": "1795000000",
+    }
+    answers = iter([httpx.Response(429, json=body, headers=headers), httpx.Response(200, json=WHOAMI)])
+    waited: list[float] = []
+    tester = make_tester(lambda _: next(answers), waited=waited)
+
+    exchange = tester.send("getWhoami", full(tester))
+
+    assert exchange.status == 200
+    assert waited == [7]
+
+
+def test_target_that_throttles_for_ever_leaves_a_test_untested(make_tester):
+    """After three windows nothing is known of the request, and nothing is claimed."""
+    waited: list[float] = []
+    tester = make_tester(lambda _: httpx.Response(429, headers={"retry-after": "60"}), waited=waited)
+
+    with pytest.raises(Untested, match="again and again"):
+        tester.send("getWhoami", full(tester))
+
+    assert sum(waited) == 240
+
+
+def test_nothing_is_sent_at_once_where_nothing_is_asked_for(make_tester):
+    """A profile that allows no runs leaves a test without any."""
+    assert make_tester(lambda _: httpx.Response(200, json=WHOAMI)).send_at_once([]) == []
+
+
+def test_requests_at_once_are_answered_in_the_order_of_asking(make_tester):
+    """Each is sent and judged; a 429 among them is an answer."""
+    tester = make_tester(
+        lambda request: httpx.Response(429 if "usage" in str(request.url) else 200, json=WHOAMI)
+    )
+    asked = ["getWhoami", "listUsage", "getWhoami"]
+
+    exchanges = tester.send_at_once([(operation_id, full(tester), Call()) for operation_id in asked])
+
+    assert [each.request.operation_id for each in exchanges] == asked
+    assert [each.status for each in exchanges] == [200, 429, 200]
+    assert {each.fact for each in tester.recorder.findings.values()} >= {"rate.refusal-headers"}
+
+
+def test_target_that_has_gone_away_ends_the_run(make_tester):
+    """After a few requests without any answer in a row the run ends, and nothing more is sent."""
+    sent = []
+
+    def refuse(request):
+        sent.append(request)
+        raise httpx.ConnectError("refused", request=request)
+
+    tester = make_tester(refuse)
+
+    for _ in range(4):
+        tester.send("getWhoami", full(tester))
+    for _ in range(3):
+        with pytest.raises(TargetUnreachable, match="in a row"):
+            tester.send("getWhoami", full(tester))
+
+    assert [request.url.path for request in sent] == ["/api/whoami"] * 5 + ["/api/health"]
+
+
+def test_broken_operation_is_left_alone_and_the_run_goes_on(make_tester):
+    """After some requests without a whole answer it counts as untested; the others are asked as before."""
+
+    def answer(request):
+        if request.url.path == "/api/whoami":
+            raise httpx.RemoteProtocolError("peer closed connection", request=request)
+        return httpx.Response(200, json={"status": "ok"})
+
+    tester = make_tester(answer)
+
+    for _ in range(10):
+        assert tester.send("getWhoami", full(tester)).status is None
+    with pytest.raises(Untested, match="a whole answer from getWhoami"):
+        tester.send("getWhoami", full(tester))
+
+    assert tester.send("getHealth", None).status == 200
+
+
+@pytest.mark.parametrize("operation", ["getWhoami", "createWorkflow"])
+def test_lost_connection_is_no_finding(make_tester, monkeypatch, operation):
+    """Reads are asked anew, as another exchange; anything else is not sent twice, and untested."""
+    tester = make_tester(lambda _: httpx.Response(200, json=WHOAMI))
+    tester.client.list_existing()
+    send, sent = tester.client.send, []
+
+    def lose_first(request, **options):
+        exchange = send(request, **options)
+        sent.append(exchange)
+        lost = {"status": None, "failure": "the connection broke", "is_lost": True}
+        return replace(exchange, **lost) if len(sent) == 1 else exchange
+
+    monkeypatch.setattr(tester.client, "send", lose_first)
+
+    if operation == "getWhoami":
+        assert tester.send(operation, full(tester)).status == 200
+    else:
+        with pytest.raises(Untested, match="an answer to createWorkflow"):
+            tester.send(operation, full(tester), Call(json={"name": "x"}))
+
+    assert len(sent) == (2 if operation == "getWhoami" else 1)
+    assert tester.recorder.findings == {}
+
+
+def test_what_the_profile_forbids_counts_as_untested(make_tester):
+    """An operation whose kind of action is not allowed is skipped, with the reason."""
+    tester = make_tester(lambda _: httpx.Response(200, json={}), allow=frozenset({Action.READ}))
+
+    with pytest.raises(Untested, match=r'^"run" in limits\.allow'):
+        tester.send("runModel", full(tester), Call(path_values={"internalName": "m"}, json={"inputs": {}}))
+
+
+def test_run_over_budget_is_untested(make_tester):
+    """A run that may cost more than is left is not sent, and others may follow."""
+    tester = make_tester(lambda _: pytest.fail("sent"), credits=5)
+    call = Call(path_values={"internalName": "m"}, json={"inputs": {}}, cost_credits=6)
+
+    with pytest.raises(Untested, match=r"more credits than the 5 that limits\.credits allows"):
+        tester.send("runModel", full(tester), call)
+
+
+@pytest.fixture
+def refused_clip(make_tester):
+    """A tester with so many credits whose target answers as told, and what it sent; a clip costs 8."""
+
+    def refused_clip(answer, *, credits_left):
+        sent = []
+
+        def answered(request):
+            sent.append(request.url.path)
+            is_schema = request.url.path.endswith("/schema")
+            return httpx.Response(200, json={"estimatedCreditCost": 8}) if is_schema else answer
+
+        tester = make_tester(answered, credits=credits_left)
+        clip = Workflow(slug="clip", owner="ada")
+        tester.client.target = tester.target = replace(tester.target, workflows={"clip": clip})
+        tester.pricing = Pricing(tester.client, tester.target, estimates=tester.client.estimates)
+        return tester, sent
+
+    return refused_clip
+
+
+REFUSED = httpx.Response(403, json={"error": "No", "code": "CAPABILITY_DENIED"})
+CLIP = Call(path_values={"slug": "clip"}, json={"inputs": {}})
+
+
+def test_refusal_that_the_credits_do_not_cover_is_untested(refused_clip):
+    """If the server did not refuse, too much would be spent; the run goes on."""
+    tester, sent = refused_clip(REFUSED, credits_left=7)
+
+    with pytest.raises(Untested, match=r"more credits than the 7"):
+        tester.send("runWorkflow", None, CLIP)
+    with pytest.raises(Untested, match=r"limits\.credits"):
+        tester.send_together("runWorkflow", full(tester), CLIP, times=2)
+
+    assert sent == ["/api/workflows/clip/schema"]
+    assert tester.send("getHealth", None).status == 403
+
+
+def test_refusals_spend_nothing(refused_clip):
+    """However many there are; what a run would cost is asked for once."""
+    tester, sent = refused_clip(REFUSED, credits_left=8)
+
+    for _ in range(3):
+        assert tester.send("runWorkflow", None, CLIP).request.cost_credits == 8
+
+    assert sent.count("/api/workflows/clip/schema") == 1
+    assert tester.client.guard.budget.spent_credits == 0
+
+
+def test_run_that_cost_more_than_was_left_ends_the_run(refused_clip):
+    """The next run is not sent, and a guard ends it all."""
+    tester, sent = refused_clip(httpx.Response(200, json={"success": True, "cost": 9}), credits_left=8)
+    tester.send("runWorkflow", None, CLIP)
+
+    with pytest.raises(GuardStop, match=r"\(x00002\): charged 9 credits, and could cost 8 at most"):
+        tester.send("runWorkflow", None, CLIP)
+
+    assert sent.count("/api/workflows/clip/run") == 1
+
+
+def test_finding_in_a_sequence_carries_what_led_to_it(make_tester):
+    """Within a sequence all requests until then, outside of it one."""
+    tester = make_tester(lambda _: httpx.Response(401, json={"error": "No"}))
+    tester.recorder.steps.begin_sequence()
+    created = tester.send("createWorkflow", full(tester), Call(json={"name": "A"}))
+    exchange = tester.send("getWhoami", full(tester))
+
+    (finding,) = tester.judge(authentication.key_is_accepted, exchange)
+
+    assert finding.steps == (created.id, exchange.id)
+    assert finding.script.startswith("sh -eu <<'END'")
+
+
+@pytest.mark.parametrize(("concurrency", "at_once"), [(1, 1), (8, 8), (1_000_000, 64)])
+def test_a_check_takes_no_thousand_threads(make_tester, concurrency, at_once):
+    """Where a profile allows load thousands of requests in flight, a check still sends a few."""
+    assert make_tester(lambda _: httpx.Response(200), concurrency=concurrency).most_at_once == at_once

@@ -1,0 +1,75 @@
+"""Checks, facts and profile fit together: nothing is claimed unsaid, and nothing is needed untold."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from example_targets import make_target
+
+from knouds_harness.contract.document import shipped_document
+from knouds_harness.judging.checks import all_checks, schemas
+from knouds_harness.suite.discovery.doctor import missing_by_need
+from knouds_harness.suite.matrix import is_decided
+from knouds_harness.targets.personas import Persona, Secret
+
+DOCUMENT = shipped_document()
+WHOAMI = {"id": "usr_1", "email": "ada@example.com", "role": "user", "tier": "pro", "approved": True}
+
+
+def test_shape_check_names_every_fact_of_a_success():
+    """The facts that select the shape check are those that the schemas of successes cite."""
+    successes = [
+        response
+        for operation in DOCUMENT.operations
+        for response in operation.responses.values()
+        if response.status < 400
+    ]
+    cited = {fact for response in successes for fact in response.facts}
+    cited_by_headers = {header.fact for response in successes for header in response.headers.values()}
+
+    assert cited - cited_by_headers == set(schemas.SHAPE_FACTS)
+
+
+def test_checks_have_unique_ids():
+    """An id names one check; a second one would hide the first."""
+    ids = [check.id for check in all_checks().values()]
+
+    assert len(ids) == len(set(ids))
+
+
+def test_missing_resources_are_named_with_the_checks_that_need_them():
+    """Doctor says what a bare profile lacks, and which facts stay untested for want of it."""
+    missing = missing_by_need(make_target())
+
+    assert "auth.revoked-key-is-401" in missing['a key with state = "revoked"']
+    assert "capability.star-is-admitted" in missing['an administrator\'s key that holds "*"']
+    assert "run.success-shape" in missing["a key that holds workflow:run, for a workflow of its account"]
+
+
+def persona(**changes):
+    """A working key of a pro account."""
+    key = Persona(
+        name="pro",
+        secret=Secret("knouds_live_0123456789abcdef", "key:pro"),
+        capabilities=frozenset({"workflow:read"}),
+        user="pia",
+        tier="pro",
+    )
+    return replace(key, **changes)
+
+
+@pytest.mark.parametrize(
+    ("key", "count"),
+    [
+        (persona(user="ada"), 13),  # all but runModel, which pro accounts are refused in one of two ways
+        (persona(user="ada", tier="business"), 14),
+        (persona(user="ada", tier="free"), 0),
+        (persona(user="ada", state="revoked"), 0),
+        # of another account: what needs no resource of the owner, and what its capability admits
+        (persona(), 7),
+    ],
+)
+def test_cells_are_what_the_documents_decide(key, count):
+    """The matrix leaves out what is open: keys of lower tiers, and refusals on somebody else's resources."""
+    assert sum(is_decided(operation, key, "ada") for operation in DOCUMENT.operations) == count

@@ -1,0 +1,133 @@
+"""Which key of a profile a check gets, where several would do."""
+
+from dataclasses import replace
+
+import pytest
+
+from knouds_harness.contract.operations import Action
+from knouds_harness.targets.limits import Limits
+from knouds_harness.targets.needs.keys import AUTHOR, TWO_AUTHORS
+from knouds_harness.targets.needs.runs import WORKFLOW_CALL, WORKFLOW_RUN
+from knouds_harness.targets.personas import Persona, Secret
+from knouds_harness.targets.profile import Target
+from knouds_harness.targets.resources import Workflow
+
+EVERYTHING = frozenset(("workflow:*", "model:*", "execution:*"))
+NO_MODELS = frozenset(("workflow:*", "execution:*"))
+
+
+def key(name, user, *, capabilities=EVERYTHING, tier="business", **more):
+    return Persona(
+        name=name,
+        secret=Secret(value=f"knouds_live_{name}", label=name),
+        user=user,
+        capabilities=capabilities,
+        tier=tier,
+        **more,
+    )
+
+
+def target(*personas, workflows=()):
+    return Target(
+        name="staging",
+        base_url="http://127.0.0.1",
+        personas={persona.name: persona for persona in personas},
+        workflows={slug: Workflow(slug=slug, owner=owner) for slug, owner in workflows},
+    )
+
+
+def chosen(need, offered):
+    """What the need gets; there has to be one."""
+    found = need.find(offered)
+    assert found is not None
+    return found
+
+
+def test_usual_key_is_of_the_account_that_the_profile_knows_best():
+    """Keys that may do less show something only beside a full key of their own account."""
+    offered = target(
+        key("enterprise", "eve", tier="enterprise"),
+        key("full", "ada"),
+        key("bound", "ada", capabilities=frozenset(("workflow:portrait:run",))),
+        workflows=(("portrait", "ada"),),
+    )
+
+    assert chosen(AUTHOR, offered).name == "full"
+
+
+def test_key_without_a_rate_limit_comes_first_among_equals():
+    """A tier without a limit makes nobody wait."""
+    offered = target(key("full", "ada"), key("enterprise", "eve", tier="enterprise"))
+
+    assert chosen(AUTHOR, offered).name == "enterprise"
+
+
+@pytest.mark.parametrize("tier", ["pro", "team"])
+def test_second_account_may_be_of_any_tier(tier):
+    """Isolation shows with a second account on any tier that has keys."""
+    offered = target(
+        key("full", "ada"), key("read", "ada"), key("stranger", "sam", capabilities=NO_MODELS, tier=tier)
+    )
+
+    first, second = chosen(TWO_AUTHORS, offered)
+
+    assert (first.user, second.name) == ("ada", "stranger")
+
+
+def test_second_account_whose_key_may_do_most_comes_first():
+    """The stranger that shows the most is chosen."""
+    offered = target(
+        key("full", "ada"),
+        key("read", "ada"),
+        key("pro", "sam", capabilities=NO_MODELS, tier="pro"),
+        key("other", "bea", capabilities=NO_MODELS | {"model:run"}),
+    )
+
+    assert chosen(TWO_AUTHORS, offered).second.name == "other"
+
+
+def test_needs_of_one_test_are_met_by_one_account():
+    """A key without a workflow of its account does not hide one that has both."""
+    offered = target(
+        key("models", "ada"),
+        key("more", "ada"),
+        key("pro", "pia", capabilities=NO_MODELS, tier="pro"),
+        workflows=(("portrait", "pia"),),
+    )
+
+    found = chosen(WORKFLOW_RUN, offered)
+
+    assert (found.key.name, found.resource.slug) == ("pro", "portrait")
+
+
+@pytest.mark.parametrize(
+    ("held", "is_met"),
+    [
+        ({"workflow:portrait:run"}, True),
+        ({"workflow:run"}, True),
+        ({"workflow:*"}, True),
+        ({"workflow:other:run"}, False),
+        ({"workflow:read", "workflow:write"}, False),
+    ],
+)
+def test_run_is_for_any_key_that_may_run(held, is_met):
+    """The general capability, the wildcard and the form bound to the workflow all do."""
+    offered = target(key("pro", "pia", capabilities=frozenset(held)), workflows=(("portrait", "pia"),))
+
+    assert (WORKFLOW_CALL.find(offered) is not None) == is_met
+
+
+def test_message_names_what_is_missing():
+    """First the permission, then the key and the workflow, then what the run costs."""
+    runner, portrait = key("pro", "pia", capabilities=frozenset({"workflow:run"})), (("portrait", "pia"),)
+    allowing = Limits(allow=frozenset({Action.READ, Action.RUN}))
+
+    assert WORKFLOW_RUN.missing(target(runner)) == '"run" in limits.allow'
+    assert WORKFLOW_RUN.missing(replace(target(runner), limits=allowing)) == (
+        "a key that holds workflow:run, for a workflow of its account"
+    )
+    assert WORKFLOW_RUN.missing(replace(target(runner, workflows=portrait), limits=allowing)) == (
+        "a key that holds workflow:run, for a workflow of its account with a known cost "
+        "(cost_credits, or workflow:read to ask)"
+    )
+    assert WORKFLOW_CALL.missing(replace(target(runner, workflows=portrait), limits=allowing)) is None

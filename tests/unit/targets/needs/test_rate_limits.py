@@ -1,0 +1,61 @@
+"""When a window of the rate limit may be filled, and what that costs."""
+
+from __future__ import annotations
+
+import pytest
+
+from knouds_harness.contract.operations import Action
+from knouds_harness.targets.limits import Limits
+from knouds_harness.targets.needs.rate_limits import FILLABLE_WINDOW, limited_runs
+from knouds_harness.targets.personas import Persona, Secret
+from knouds_harness.targets.profile import Target
+from knouds_harness.targets.resources import Control, Workflow
+
+RUNS = frozenset({"workflow:run"})
+READS = RUNS | {"workflow:read"}
+MAKES = RUNS | {"workflow:read", "workflow:write"}
+PAID = Workflow(slug="paid", owner="pia", cost_credits=8)
+FREE = Workflow(slug="free", owner="pia", has_generator=False)
+ZERO = Workflow(slug="zero", owner="pia", cost_credits=0)
+FOREIGN = Workflow(slug="foreign", owner="ada", has_generator=False)
+
+
+def target(*workflows, capabilities=RUNS, allow=(Action.RUN,), fills=None, tier="pro", has_control=False):
+    """A target with one key."""
+    secret = Secret("knouds_live_pia", "key:pro")
+    pro = Persona(name="pro", secret=secret, user="pia", capabilities=capabilities, tier=tier)
+    return Target(
+        name="staging",
+        base_url="http://127.0.0.1",
+        personas={"pro": pro},
+        workflows={each.slug: each for each in workflows},
+        limits=Limits(allow=frozenset(allow), fill_rate_windows=fills),
+        control=Control(token=Secret("token", "token")) if has_control else None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("offered", "is_filled", "paid_runs"),
+    [
+        (target(FREE, capabilities=READS), True, 0),
+        (target(ZERO), True, 0),
+        (target(PAID, FREE), True, 0),
+        (target(PAID), False, 104),
+        (target(FOREIGN), False, 0),
+        (target(PAID, capabilities=MAKES, allow=(Action.RUN, Action.WRITE)), True, 0),
+        (target(PAID, capabilities=MAKES), False, 104),
+        (target(PAID, allow=(Action.RUN, Action.WRITE)), False, 104),
+        (target(PAID, fills=True), True, 104),
+        (target(fills=True), False, 0),
+        (target(FREE, fills=False), False, 0),
+        (target(FREE, capabilities=READS, fills=False, has_control=True), True, 0),
+        (target(FREE, tier="business"), False, 0),
+    ],
+)
+def test_window_is_filled_for_nothing_or_by_agreement(offered, is_filled, paid_runs):
+    """Runs that cost nothing need nobody's leave, others do; a window that takes time may be forbidden.
+
+    What a run costs, the profile has to say, or a key that may read the workflow.
+    """
+    assert bool(FILLABLE_WINDOW.find(offered)) == is_filled
+    assert len(limited_runs(104)(offered)) == paid_runs
