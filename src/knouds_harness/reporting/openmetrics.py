@@ -9,6 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.openmetrics.exposition import generate_latest
 from prometheus_client.registry import Collector, CollectorRegistry
 
+from knouds_harness.printable import printable
 from knouds_harness.reporting.check.fact_status import fact_rows, standing_counts
 from knouds_harness.reporting.load.columns import TIMES, LoadColumn, Subject, operation_columns, time_columns
 from knouds_harness.runs.load_progress import LoadProgress
@@ -114,7 +115,12 @@ class _Collected(Collector):
         self._metrics = tuple(metrics)
 
     def collect(self) -> Iterable[Metric]:
-        return self._metrics
+        for metric in self._metrics:
+            metric.samples = [  # a label is text of a target, or of a damaged file
+                sample._replace(labels={name: printable(value) for name, value in sample.labels.items()})
+                for sample in metric.samples
+            ]
+            yield metric
 
 
 def _of_kind(record: RunRecord) -> Iterable[Metric]:

@@ -20,7 +20,7 @@ from knouds_harness.suite.selection import Spending, checks_of, needs_of
 from knouds_harness.suite.session import ConformanceRun
 from knouds_harness.targets.profile import load_target
 
-PROFILE = Path(__file__).parents[4] / "targets" / "sandbox.toml"
+PROFILE = Path(__file__).parents[3] / "targets" / "sandbox.toml"
 VARIABLES = re.findall(r"KNOUDS_SANDBOX_\w+", PROFILE.read_text(encoding="utf-8"))
 ENVIRONMENT = {name: f"secret-of-{name}".ljust(43, "x") for name in VARIABLES}
 SANDBOX = load_target(str(PROFILE), environ=ENVIRONMENT | {"KNOUDS_SANDBOX_URL": "http://127.0.0.1:1"})
