@@ -73,7 +73,7 @@ def test_pytest_shows_no_secret_however_much_it_is_to_show(tmp_path, sandbox):
     process = own_tests_run(tmp_path, sandbox, *SHOWS_ALL)
 
     written = [path for path in tmp_path.rglob("*") if path.is_file() and not path.name.startswith("key-")]
-    shown = [process.stdout, process.stderr, *(path.read_text() for path in written)]
+    shown = [process.stdout, process.stderr, *(path.read_text(errors="replace") for path in written)]
     assert process.returncode == ExitCode.BREACH
     for word in ("printed", "logged", "warned", "says"):
         assert f"{word} {{{{key:" in process.stdout
