@@ -20,8 +20,13 @@ UNRESERVED = 8
 """Runs that nothing is reserved for, which come between two readings of usage."""
 PORTRAIT = f'[workflows.pia-portrait]\nowner = "pia"\ncost_credits = {PRICE:g}\ninputs = {{ prompt = "x" }}\n'
 COMMANDS = {
-    "check": ("check", *(f"--family={each}" for each in ("runs", "envelopes", "validation"))),
     "load": ("load", "sync_runs", "--rate", "20", "--duration", "2s", "--users", f"{CONCURRENCY}", "--yes"),
+    "check": (
+        "check",
+        "--examples",
+        "2",
+        *(f"--family={each}" for each in ("runs", "envelopes", "validation")),
+    ),
 }
 
 
