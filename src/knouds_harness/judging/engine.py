@@ -11,6 +11,8 @@ from knouds_harness.judging.checks import all_checks
 from knouds_harness.judging.claim import Check, Claim, is_answer
 from knouds_harness.judging.context import Case, Context
 
+_checks = cache(all_checks)
+
 
 def judge(exchange: Exchange, context: Context) -> Iterator[tuple[Check[...], Claim]]:
     """What all checks claim of one exchange, in the order in which they are written.
@@ -20,7 +22,7 @@ def judge(exchange: Exchange, context: Context) -> Iterator[tuple[Check[...], Cl
         context: What is known besides; a check that has to know more makes no claim.
     """
     case = Case(exchange=exchange, context=context)
-    for check in _checks():
+    for check in _checks().values():
         if check.applies_to(case):
             for claim in check.claims_of(case):
                 yield check, claim
@@ -28,18 +30,11 @@ def judge(exchange: Exchange, context: Context) -> Iterator[tuple[Check[...], Cl
 
 def claims_of(check_id: str, exchange: Exchange, context: Context) -> list[Claim] | None:
     """What one check claims of an exchange to which it applies; None where it has to know more."""
-    context = replace(context, applying=context.applying | {check_id})
-    check = next((each for each in _checks() if each.id == check_id), None)
-    if check is None or check.lacks_knowledge(Case(exchange=exchange, context=context)):
-        return None
-    return [claim for each, claim in judge(exchange, context) if each is check]
+    case = Case(exchange=exchange, context=replace(context, applying=context.applying | {check_id}))
+    check = _checks().get(check_id)
+    return None if check is None or check.lacks_knowledge(case) else list(check.claims_of(case))
 
 
 def checks_of_every_answer() -> tuple[Check[...], ...]:
     """The checks that apply to every answer, whatever its request was sent for."""
-    return tuple(check for check in _checks() if check.applies is is_answer)
-
-
-@cache
-def _checks() -> tuple[Check[...], ...]:
-    return tuple(all_checks().values())
+    return tuple(check for check in _checks().values() if check.applies is is_answer)
