@@ -191,12 +191,7 @@ def _of_base64(view: View) -> Iterator[View]:
     standard = digits.text.translate(_STANDARD) + b"AAA"  # completes the last four
     for first in range(4):
         text = binascii.a2b_base64(standard[first : first + (len(standard) - first) // 4 * 4])
-        yield View(
-            text,
-            lambda start, end, first=first: digits.origin(  # type: ignore[misc]
-                first + start * 8 // 6, first + (end * 8 - 1) // 6 + 1
-            ),
-        )
+        yield _bytes_of(digits, text, first=first, bits=6)
 
 
 def _of_hex(view: View) -> Iterator[View]:
@@ -205,4 +200,12 @@ def _of_hex(view: View) -> Iterator[View]:
     digits = view.replaced(_NO_HEX, lambda _: b"", text)
     for first in range(2):
         text = bytes.fromhex(digits.text[first : first + (len(digits.text) - first) // 2 * 2].decode())
-        yield View(text, lambda start, end, first=first: digits.origin(first + 2 * start, first + 2 * end))  # type: ignore[misc]
+        yield _bytes_of(digits, text, first=first, bits=4)
+
+
+def _bytes_of(digits: View, text: bytes, *, first: int, bits: int) -> View:
+    """The bytes that digits of so many bits each say, from one of the digits on."""
+    return View(
+        text,
+        lambda start, end: digits.origin(first + start * 8 // bits, first + (end * 8 - 1) // bits + 1),
+    )
