@@ -207,6 +207,25 @@ def _amount(value: JSON) -> float | None:
     return float(value) if is_amount else None
 
 
+def usage_rows(
+    send: Callable[[Request], Exchange], persona: Persona, *, limit: int, offset: int
+) -> list[JSON] | None:
+    """The rows of one page of usage; None where the key may not read them, or it is no page."""
+    exchange = send(
+        Request(
+            method="GET",
+            path="/api/usage",
+            query=(("limit", str(limit)), ("offset", str(offset))),
+            operation_id="listUsage",
+            persona=persona.name,
+            action=Action.READ,
+        )
+    )
+    body = exchange.json_or_none()
+    rows = body.get("rows") if exchange.status == HTTPStatus.OK and isinstance(body, dict) else None
+    return rows if isinstance(rows, list) else None
+
+
 Marks = Mapping[str, tuple[Collection[str] | None, float]]
 
 
@@ -262,10 +281,12 @@ class ChargesShown:
     def _charged(self, user: str) -> float | None:
         """The newest rows come first; which ids they have does not matter."""
         mark = known, charged = self.marks[user]
+        if known is None:
+            return None
         new: dict[str, tuple[float, bool]] = {}
         for offset in range(0, _MOST_ROWS, _PAGE_ROWS):
             rows = self._page(user, offset)
-            if rows is None or known is None:
+            if rows is None:
                 return None
             page = {row_id: row for row_id, row in rows.items() if row_id not in known}
             new |= page
@@ -284,19 +305,8 @@ class ChargesShown:
         None where nobody may read them, or one is unusable.
         """
         for reader in self._readers[user]:
-            exchange = self._send(
-                Request(
-                    method="GET",
-                    path="/api/usage",
-                    query=(("limit", str(_PAGE_ROWS)), ("offset", str(offset))),
-                    operation_id="listUsage",
-                    persona=reader.name,
-                    action=Action.READ,
-                )
-            )
-            body = exchange.json_or_none()
-            rows = body.get("rows") if exchange.status == HTTPStatus.OK and isinstance(body, dict) else None
-            if isinstance(rows, list):
+            rows = usage_rows(self._send, reader, limit=_PAGE_ROWS, offset=offset)
+            if rows is not None:
                 charges = dict(filter(None, map(_charge_of, rows)))
                 return charges if len(charges) == len(rows) else None
         return None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -16,8 +16,9 @@ import gevent
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import HarnessError
 from knouds_harness.exchange.client import Client
-from knouds_harness.exchange.evidence import Exchange, Request
+from knouds_harness.exchange.evidence import Request
 from knouds_harness.exchange.execution_status import status_in
+from knouds_harness.exchange.pricing import usage_rows
 from knouds_harness.load.invariants.aggregation import Aggregation
 from knouds_harness.load.invariants.invariants import FINAL_STANDS, HAS_A_ROW, IS_CHARGED
 from knouds_harness.load.invariants.observation_batch import ObservedRun
@@ -193,30 +194,14 @@ def _rows_since(client: Client, persona: Persona, *, known: Collection[str]) -> 
     """Every row that is not known; None where usage cannot be read, or is too long."""
     rows = Rows()
     for offset in range(0, _MOST_ROWS, _PAGE_ROWS):
-        page = _page(
-            client.send(
-                Request(
-                    method="GET",
-                    path="/api/usage",
-                    query=(("limit", str(_PAGE_ROWS)), ("offset", str(offset))),
-                    operation_id="listUsage",
-                    persona=persona.name,
-                    action=Action.READ,
-                )
-            )
-        )
-        if page is None:
+        shown = usage_rows(client.send, persona, limit=_PAGE_ROWS, offset=offset)
+        if shown is None:
             return None
+        page = [row for row in shown if isinstance(row, dict)]
         rows.add(page, known=known)
         if len(page) < _PAGE_ROWS:
             return rows
     return None
-
-
-def _page(exchange: Exchange) -> Sequence[Mapping[str, Any]] | None:
-    body = exchange.json_or_none()
-    rows = body.get("rows") if exchange.status == 200 and isinstance(body, dict) else None
-    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else None
 
 
 def _resources(row: Mapping[str, Any]) -> Iterator[str]:
