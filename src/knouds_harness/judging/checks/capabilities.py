@@ -8,7 +8,7 @@ from knouds_harness.contract.operations import Operation
 from knouds_harness.contract.shapes import as_json
 from knouds_harness.exchange.evidence import JSON, Exchange
 from knouds_harness.judging.checks.envelopes.refusals import refused_alike
-from knouds_harness.judging.checks.workflows import as_written
+from knouds_harness.judging.checks.workflows import as_written, summaries_of
 from knouds_harness.judging.claim import Claim, answer, check
 from knouds_harness.judging.context import Case
 from knouds_harness.judging.document_differences import documented_body
@@ -154,9 +154,9 @@ def nothing_changed(exchange: Exchange, *, before: Mapping[str, JSON]) -> Iterat
 @check("capability.denial-has-no-effect", needs=(AUTHOR,), given=("name",))
 def nothing_created(exchange: Exchange, *, name: str) -> Iterator[Claim]:
     """A refused create leaves no workflow behind."""
-    summaries = exchange.json_or_none()
-    if exchange.status == 200 and isinstance(summaries, list):
-        names = [summary.get("name") for summary in summaries if isinstance(summary, dict)]
+    summaries = summaries_of(exchange)
+    if summaries is not None:
+        names = [summary.get("name") for summary in summaries]
         yield Claim(
             fact="capability.denial-has-no-effect",
             holds=name not in names,

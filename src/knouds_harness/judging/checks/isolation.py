@@ -10,6 +10,7 @@ from typing import Any, Final
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.execution_status import status_in
 from knouds_harness.judging.checks.usage import listed_models
+from knouds_harness.judging.checks.workflows import summaries_of
 from knouds_harness.judging.claim import Claim, answer, check, refusal_is
 from knouds_harness.targets.needs.keys import ANY_KEY, TWO_ACCOUNTS
 from knouds_harness.targets.needs.need import CONTROL
@@ -97,9 +98,9 @@ def not_cancelled(exchange: Exchange) -> Iterator[Claim]:
 @check("workflows.list-own-and-templates", needs=(FILED_AND_STRANGER,), given=("slug",))
 def not_received(exchange: Exchange, *, slug: str) -> Iterator[Claim]:
     """A workflow that is moved to somebody else's folder does not show in their list."""
-    summaries = exchange.json_or_none()
-    if exchange.status == 200 and isinstance(summaries, list):
-        slugs = [each.get("slug") for each in summaries if isinstance(each, dict)]
+    summaries = summaries_of(exchange)
+    if summaries is not None:
+        slugs = [each.get("slug") for each in summaries]
         yield Claim(
             fact="workflows.list-own-and-templates",
             holds=slug not in slugs,

@@ -33,6 +33,14 @@ _PLAIN_NAME = re.compile(r"[A-Za-z0-9]+( [A-Za-z0-9]+)*")
 _STABLE_MEMBERS = ("slug", *WRITABLE_MEMBERS, "createdBy", "folderId")
 
 
+def summaries_of(exchange: Exchange) -> list[dict[str, JSON]] | None:
+    """The workflows that a list shows; None where it is no list."""
+    summaries = exchange.json_or_none()
+    if exchange.status != 200 or not isinstance(summaries, list):
+        return None
+    return [each for each in summaries if isinstance(each, dict)]
+
+
 def kept_members(document: JSON) -> dict[str, JSON]:
     """Of a workflow as read, what nothing but a write changes."""
     members = document if isinstance(document, dict) else {}
@@ -189,19 +197,18 @@ def listed_folder(exchange: Exchange, *, slug: str, name: JSON, folder_id: str |
 
     ``name`` is one that nobody else gives.
     """
-    summaries = exchange.json_or_none()
-    if exchange.status == 200 and isinstance(summaries, list):
-        namesakes = {
-            str(each.get("slug")) for each in summaries if isinstance(each, dict) and each.get("name") == name
-        }
-        yield _none_of(
-            namesakes - {slug},
-            "workflows.move-sets-folder",
-            "the workflow that was moved alone",
-            "besides it",
-        )
-    for summary in summaries if exchange.status == 200 and isinstance(summaries, list) else ():
-        if isinstance(summary, dict) and summary.get("slug") == slug and "folderId" in summary:
+    summaries = summaries_of(exchange)
+    if summaries is None:
+        return
+    namesakes = {str(each.get("slug")) for each in summaries if each.get("name") == name}
+    yield _none_of(
+        namesakes - {slug},
+        "workflows.move-sets-folder",
+        "the workflow that was moved alone",
+        "besides it",
+    )
+    for summary in summaries:
+        if summary.get("slug") == slug and "folderId" in summary:
             yield Claim(
                 fact="workflows.move-sets-folder",
                 holds=summary.get("folderId") == folder_id,
@@ -242,15 +249,11 @@ def listed(
     Where ``creator``, as documents spell the account in ``createdBy``, stands in the list too, it tells whose
     the rest is.
     """
-    summaries = exchange.json_or_none()
-    if exchange.status != 200 or not isinstance(summaries, list):
+    summaries = summaries_of(exchange)
+    if summaries is None:
         return  # that it is an array is for envelopes.json-object to say
-    slugs = [
-        slug for each in summaries if isinstance(each, dict) and isinstance(slug := each.get("slug"), str)
-    ]
-    by_slug = {
-        each["slug"]: each for each in summaries if isinstance(each, dict) and each.get("slug") in slugs
-    }
+    slugs = [slug for each in summaries if isinstance(slug := each.get("slug"), str)]
+    by_slug = {each["slug"]: each for each in summaries if each.get("slug") in slugs}
     yield _none_of(
         {slug for slug, times in Counter(slugs).items() if times > 1},
         "workflows.list-own-and-templates",
@@ -298,9 +301,8 @@ def summarised(exchange: Exchange, *, document: Mapping[str, JSON]) -> Iterator[
 
     How accounts are spelled in the list is open, so that of the creator only its absence is a difference.
     """
-    summaries = exchange.json_or_none()
-    for summary in summaries if exchange.status == 200 and isinstance(summaries, list) else ():
-        if not isinstance(summary, dict) or summary.get("slug") != document.get("slug"):
+    for summary in summaries_of(exchange) or ():
+        if summary.get("slug") != document.get("slug"):
             continue
         for name in ("name", "description", "tags"):
             if document.get(name) and name in summary:  # what stands for no description is open
