@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Concatenate, Generic, ParamSpec, cast
 
+from knouds_harness.contract.shapes import Mismatch
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.judging.context import Case
 from knouds_harness.targets.needs.need import Need
@@ -169,6 +170,17 @@ def code_is(exchange: Exchange, *codes: str, fact: str) -> Claim:
         expected=" or ".join(codes),
         observed=answer(exchange),
         where="/code",
+    )
+
+
+def mismatch_claim(mismatch: Mismatch) -> Claim:
+    """Claim that something has not the documented shape."""
+    return Claim(
+        fact=mismatch.fact,
+        holds=False,
+        expected=mismatch.expected,
+        observed=mismatch.observed,
+        where=mismatch.where,
     )
 
 

@@ -9,7 +9,16 @@ from knouds_harness.contract.known_places import FREE
 from knouds_harness.contract.operations import RUN_OPERATIONS, Operation
 from knouds_harness.contract.shapes import ShapeJudge, as_json
 from knouds_harness.exchange.evidence import JSON, Exchange
-from knouds_harness.judging.claim import Claim, answer, answers_to, check, is_answer, is_submit, status_is
+from knouds_harness.judging.claim import (
+    Claim,
+    answer,
+    answers_to,
+    check,
+    is_answer,
+    is_submit,
+    mismatch_claim,
+    status_is,
+)
 from knouds_harness.judging.document_differences import documented_body, first_difference
 from knouds_harness.targets.needs.keys import AUTHOR, READER
 from knouds_harness.targets.needs.rate_limits import LIMITED_KEY
@@ -116,14 +125,7 @@ def body(exchange: Exchange, *, operation: Operation, shapes: ShapeJudge) -> Ite
         status = 200  # its body is the result, whatever is said of its status
     mismatches = shapes.body_mismatches(operation, status, document)
     broken = {mismatch.fact for mismatch in mismatches}
-    for mismatch in mismatches:
-        yield Claim(
-            fact=mismatch.fact,
-            holds=False,
-            expected=mismatch.expected,
-            observed=mismatch.observed,
-            where=mismatch.where,
-        )
+    yield from map(mismatch_claim, mismatches)
     for fact in shapes.body_facts(operation, status, document) - broken:
         yield Claim(fact=fact, holds=True, expected="the documented shape", observed="the same")
 
@@ -136,14 +138,7 @@ def headers(exchange: Exchange, *, operation: Operation, shapes: ShapeJudge) -> 
     if exchange.status is None or exchange.status >= 400 or exchange.status not in operation.responses:
         return
     mismatches = shapes.header_mismatches(operation, exchange.status, exchange.headers)
-    for mismatch in mismatches:
-        yield Claim(
-            fact=mismatch.fact,
-            holds=False,
-            expected=mismatch.expected,
-            observed=mismatch.observed,
-            where=mismatch.where,
-        )
+    yield from map(mismatch_claim, mismatches)
     if not mismatches and exchange.header("x-ratelimit-limit") is not None:
         yield Claim(fact="rate.headers-are-integers", holds=True, expected="whole numbers", observed="")
 

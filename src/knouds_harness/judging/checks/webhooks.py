@@ -13,7 +13,7 @@ from knouds_harness.exchange.evidence import JSON, Exchange
 from knouds_harness.exchange.execution_status import FINAL, body_of, status_in
 from knouds_harness.exchange.signature import HEADER, WINDOW_S, Signature
 from knouds_harness.exchange.webhook_receiver import payload_of
-from knouds_harness.judging.claim import Claim, check
+from knouds_harness.judging.claim import Claim, check, mismatch_claim
 from knouds_harness.targets.needs.webhooks import NOT_RECEIVING, RECEIVING
 
 _NEEDS = (RECEIVING,)
@@ -130,14 +130,7 @@ def payload(exchange: Exchange, *, shapes: ShapeJudge) -> Iterator[Claim]:
     """A delivery has the documented members."""
     document = payload_of(exchange.request.body)
     mismatches = shapes.webhook_mismatches(document)
-    for mismatch in mismatches:
-        yield Claim(
-            fact=mismatch.fact,
-            holds=False,
-            expected=mismatch.expected,
-            observed=mismatch.observed,
-            where=mismatch.where,
-        )
+    yield from map(mismatch_claim, mismatches)
     if not mismatches:
         yield Claim(
             fact="webhook.payload-shape", holds=True, expected="the documented shape", observed="the same"
