@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, TypeGuard
 
 from knouds_harness.exchange.evidence import JSON, Exchange
 
@@ -15,6 +15,11 @@ NEXT_BY_STATUS: Final = {
     **{status: {status} for status in FINAL},
 }
 """What may be shown after each status; source: docs, async executions."""
+
+
+def is_final(status: object) -> TypeGuard[str]:
+    """Whether what a server shows as a status, which may be any value, ends an execution."""
+    return isinstance(status, str) and status in FINAL
 
 
 def body_of(exchange: Exchange) -> dict[str, JSON]:

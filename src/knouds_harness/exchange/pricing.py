@@ -13,7 +13,7 @@ from knouds_harness.contract.operations import Action
 from knouds_harness.exchange.created_workflows import workflow_path
 from knouds_harness.exchange.effectless_requests import NO_SUCH_MODEL, NO_SUCH_WORKFLOW
 from knouds_harness.exchange.evidence import JSON, Exchange, Request
-from knouds_harness.exchange.execution_status import FINAL
+from knouds_harness.exchange.execution_status import is_final
 from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Model, Workflow
@@ -316,4 +316,4 @@ def _charge_of(row: JSON) -> tuple[str, tuple[float, bool]] | None:
     charge = _amount(row.get("creditsCost")) if isinstance(row, dict) else None
     if charge is None or "id" not in row:
         return None
-    return repr(row["id"]), (charge, row.get("status") in FINAL)
+    return repr(row["id"]), (charge, is_final(row.get("status")))

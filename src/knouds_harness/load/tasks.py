@@ -15,7 +15,7 @@ import gevent
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.exchange.created_workflows import workflow_path
-from knouds_harness.exchange.execution_status import FINAL
+from knouds_harness.exchange.execution_status import is_final
 from knouds_harness.load.client.response import Response
 from knouds_harness.load.scenario import ScenarioUser
 from knouds_harness.load.workload.accounts import RUN_MODEL, RUN_WORKFLOW, RunRequest, TaskNeed
@@ -146,7 +146,7 @@ def _is_delivered(
     )
     if arrival is None and webhook_waiter.is_over:
         return False  # it may still come; how the run ended is asked for while there is time
-    if arrival is None or arrival.status not in FINAL:
+    if arrival is None or not is_final(arrival.status):
         user.load_run.cycles.undelivered()
         return False
     to_final_ms = (time.perf_counter() - submitted_s) * 1e3
@@ -176,7 +176,7 @@ def _poll(user: ScenarioUser, path: str, run_request: RunRequest, submitted_s: f
         asked_s = time.perf_counter()
         status = _member(user.call("getExecution", path, runner=run_request.persona), "status")
         now_s = time.perf_counter()
-        if isinstance(status, str) and status in FINAL:
+        if is_final(status):
             user.load_run.cycles.ended(
                 status,
                 to_final_ms=(now_s - submitted_s) * 1e3,

@@ -100,7 +100,7 @@ class Usage:
         offset, limit = int(request.url.params["offset"]), int(request.url.params["limit"])
         return httpx.Response(200, json={"rows": self.rows[::-1][offset : offset + limit]})
 
-    def add(self, credits_cost: object, *, status: str = "completed") -> None:
+    def add(self, credits_cost: object, *, status: object = "completed") -> None:
         row_id = self.rows[-1]["id"]
         assert isinstance(row_id, int)
         self.rows.append({"id": row_id + 1, "creditsCost": credits_cost, "status": status})
@@ -143,6 +143,13 @@ def test_charge_of_a_run_in_flight_may_grow(shown, usage):
     shown.note_run("ada")
 
     assert shown.credits() == 10
+
+
+@pytest.mark.parametrize("status", [[], {}, None, 1])
+def test_charge_of_a_row_of_no_status_counts(shown, usage, status):
+    usage.add(5, status=status)
+
+    assert shown.credits() == 5
 
 
 def test_usage_is_not_read_again_before_the_next_run(shown, usage):

@@ -12,7 +12,7 @@ import gevent
 from gevent.event import AsyncResult
 
 from knouds_harness.exchange.client import Client
-from knouds_harness.exchange.execution_status import FINAL
+from knouds_harness.exchange.execution_status import is_final
 from knouds_harness.exchange.minting import KeyMint
 from knouds_harness.exchange.signature import SignatureRefused, verify
 from knouds_harness.exchange.webhook_receiver import HOST, payload_of
@@ -84,8 +84,7 @@ class WebhookWaiter:
         if not isinstance(execution_id, str) or len(execution_id) > _LONGEST_ID:
             return
         status = payload.get("status")
-        is_final = isinstance(status, str) and status in FINAL
-        arrival = Arrival(status=status if is_final else "", at_unix_s=post.at_unix_s)
+        arrival = Arrival(status=status if is_final(status) else "", at_unix_s=post.at_unix_s)
         if waiter := self._awaited.get(execution_id):
             waiter.set(arrival)
             return
