@@ -2,7 +2,7 @@
 
     python benchmarks/sandbox_endurance.py [--requests 100000] [--hours 12]
 
-First requests of every kind: those of ``tests/support/hostile_requests.py``, many of them with bytes changed,
+First requests of every kind: those of ``tests/support/hostile_traffic.py``, many of them with bytes changed,
 lost, added or doubled, over sockets. After each tenth the state is reset, so what memory grows by is a leak.
 Then hours of ordinary use in time-lapse: the clock of the rate-limit windows moves by minutes, and latencies
 and pauses between webhook attempts take a hundredth of their time. Exits with 1 where an answer is a defect,
@@ -67,7 +67,7 @@ def memory_mb(process: subprocess.Popen[str]) -> float:
 
 def send_anything(requests: int) -> Iterator[str]:
     """Send hostile requests; yields what went wrong."""
-    from hostile_requests import SOUND, exchange  # noqa: PLC0415 - from tests/support, found above
+    from hostile_traffic import SOUND, exchange  # noqa: PLC0415 - from tests/support, found above
 
     pool = drawn_requests()
     draw = random.Random(1)
@@ -118,7 +118,7 @@ def kinds_of(answers: bytes) -> list[str]:
 
 def drawn_requests() -> list[bytes]:
     """Requests as the strategies draw them."""
-    from hostile_requests import REQUESTS  # noqa: PLC0415 - from tests/support, found above
+    from hostile_traffic import REQUESTS  # noqa: PLC0415 - from tests/support, found above
 
     pool: list[bytes] = []
 

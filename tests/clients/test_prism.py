@@ -7,7 +7,7 @@ import subprocess
 
 import httpx
 import pytest
-from loading import wait_until
+from clocks import wait_until
 
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.locations import document_path

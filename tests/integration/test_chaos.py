@@ -22,9 +22,10 @@ from xml.etree import ElementTree as ET
 import pytest
 import trustme
 from checking import Ended, run_command
-from hostile_proxy import BROKEN_HTTP, BROKEN_JSON, HARMLESS, NO_ANSWER, replacing
-from raw_server import serving
-from small_profiles import PRO, SmallProfile, scenario_of
+from example_targets import PRO, SmallProfile
+from hostile_traffic import BROKEN_HTTP, BROKEN_JSON, HARMLESS, NO_ANSWER
+from loading import scenario_of
+from raw_server import replacing, serving
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.runs.record import RunRecord, read_run

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import checking
 import pytest
-from hand_started import free_port
+from example_targets import free_port
 
 PROFILE = """
 base_url = "{base_url}"

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 from checking import knouds
-from hand_started import write_profile
-from load_records import load_run, lognormal_seconds
-from load_results import validity
+from example_targets import write_profile
+from load_records import load_run, lognormal_seconds, validity
 from run_records import broken, healthy
 
 from knouds_sandbox.serving import running_sandbox

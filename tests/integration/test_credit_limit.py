@@ -13,8 +13,9 @@ from urllib.parse import unquote
 
 import pytest
 from checking import check_for_record
-from hand_started import write_profile
-from hostile_proxy import Attack, replacing, whole
+from example_targets import write_profile
+from hostile_traffic import whole
+from raw_server import Attack, replacing
 from sampling import sampled
 
 from knouds_harness.errors import ExitCode

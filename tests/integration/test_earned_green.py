@@ -10,8 +10,9 @@ from xml.etree import ElementTree as ET
 
 import checking
 import pytest
-from hostile_proxy import replacing, whole
-from small_profiles import CLIP, IMAGE, PORTRAIT, PRO, SmallProfile
+from example_targets import CLIP, IMAGE, PORTRAIT, PRO, SmallProfile
+from hostile_traffic import whole
+from raw_server import replacing
 
 from knouds_harness.errors import ExitCode
 from knouds_sandbox.providers import Latency

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import pytest
 from checking import check
-from fault_samples import TRIED_FAULTS
-from sampling import sampled
+from sampling import TRIED_FAULTS, sampled
 
 from knouds_harness.errors import ExitCode
 

@@ -8,8 +8,7 @@ from datetime import datetime, timedelta
 
 import pytest
 from checking import knouds
-from load_records import load_run, lognormal_seconds
-from load_results import validity
+from load_records import load_run, lognormal_seconds, validity
 from run_records import START, broken, healthy
 
 from knouds_harness.reporting.comparison.sides import keep, read_side

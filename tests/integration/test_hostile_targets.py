@@ -9,8 +9,9 @@ from random import Random
 
 import pytest
 from checking import FAILING, knouds
-from hand_started import write_profile
-from hostile_proxy import BROKEN_HTTP, BROKEN_JSON, HARMLESS, NO_ANSWER, altered, corrupting
+from example_targets import write_profile
+from hostile_traffic import BROKEN_HTTP, BROKEN_JSON, HARMLESS, NO_ANSWER, altered
+from raw_server import corrupting
 from sampling import sampled
 
 from knouds_harness.errors import ExitCode

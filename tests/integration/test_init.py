@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from hand_started import free_port
+from example_targets import free_port
 
 from knouds_harness.commands.cli import main
 from knouds_harness.contract.operations import Action

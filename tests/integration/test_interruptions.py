@@ -17,8 +17,8 @@ import httpx
 import psutil
 import pytest
 from checking import PRINTED_FILE, started
-from hand_started import write_profile
-from loading import wait_until
+from clocks import wait_until
+from example_targets import write_profile
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.runs.record import read_run

@@ -12,8 +12,9 @@ from contextlib import contextmanager
 import httpx
 import pytest
 from checking import PRINTED_FILE, check_for_record, knouds, started
-from hand_started import write_profile
-from hostile_proxy import replacing, whole
+from example_targets import write_profile
+from hostile_traffic import whole
+from raw_server import replacing
 from sampling import sampled
 
 from knouds_harness.errors import ExitCode

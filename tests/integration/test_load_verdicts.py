@@ -8,8 +8,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from loading import end_of, load, started_load, wait_until
-from small_profiles import PORTRAIT, PRO, SmallProfile, first_line, scenario_of
+from clocks import wait_until
+from example_targets import PORTRAIT, PRO, SmallProfile
+from loading import end_of, first_line, load, scenario_of, started_load
 
 from knouds_harness.errors import ExitCode
 from knouds_sandbox.serving import running_sandbox

@@ -8,9 +8,9 @@ import subprocess
 import sys
 
 import pytest
-from hand_started import write_profile
-from hostile_proxy import replacing, whole
-from raw_server import serving
+from example_targets import write_profile
+from hostile_traffic import whole
+from raw_server import replacing, serving
 
 from knouds_harness.contract.document import shipped_document
 from knouds_sandbox.serving import running_sandbox

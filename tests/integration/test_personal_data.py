@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from hand_started import write_profile
-from loading import wait_until
+from clocks import wait_until
+from example_targets import write_profile
 
 from knouds_harness.errors import ExitCode
 from knouds_sandbox.serving import running_sandbox

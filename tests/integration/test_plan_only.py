@@ -6,7 +6,7 @@ import socket
 
 import pytest
 from click.testing import CliRunner
-from hand_started import write_profile
+from example_targets import write_profile
 
 from knouds_harness.commands.cli import cli
 from knouds_harness.errors import ExitCode

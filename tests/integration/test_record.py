@@ -12,7 +12,7 @@ import time
 
 import pytest
 from checking import knouds
-from hand_started import write_profile
+from example_targets import write_profile
 from recorded import FOLDER, recordings
 
 from knouds_harness.errors import ExitCode

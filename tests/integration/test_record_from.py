@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from checking import knouds
-from har_files import entry, write_har
+from exchanges import entry, write_har
 
 from knouds_harness.errors import ExitCode
 

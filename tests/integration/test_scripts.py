@@ -11,8 +11,7 @@ import shutil
 
 import pytest
 from checking import FAILING, check
-from fault_samples import PROVABLE_FAULTS, TRIES_ALL
-from sampling import sampled
+from sampling import PROVABLE_FAULTS, TRIES_ALL, sampled
 from scripting import is_shown, printed_by
 
 from knouds_harness.exchange.reproduction.script import AT_ONCE

@@ -12,8 +12,8 @@ from unittest import mock
 import httpx
 import pytest
 from checking import check, started
-from hand_started import write_profile
-from loading import wait_until
+from clocks import wait_until
+from example_targets import write_profile
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.runs.record import read_run

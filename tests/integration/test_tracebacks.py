@@ -8,8 +8,9 @@ import sys
 
 import pytest
 from checking import knouds
-from hand_started import write_profile
-from hostile_proxy import replacing, whole
+from example_targets import write_profile
+from hostile_traffic import whole
+from raw_server import replacing
 
 from knouds_harness.errors import ExitCode
 from knouds_sandbox.serving import running_sandbox

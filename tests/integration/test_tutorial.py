@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from hand_started import free_port
-from loading import wait_until
+from clocks import wait_until
+from example_targets import free_port
 
 PAGE = (Path(__file__).parents[2] / "docs" / "tutorial.md").read_text(encoding="utf-8")
 

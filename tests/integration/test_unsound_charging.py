@@ -2,23 +2,204 @@
 
 from __future__ import annotations
 
+import json
+import re
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from itertools import product
+from typing import Any, Final
 
 import pytest
 from checking import run_command
-from ledger_proxy import CHARGINGS, PRICE, Ledger, charging_server
+from example_targets import PORTRAIT, PRO, SmallProfile
+from raw_server import Answered, Proxied, Relayed, proxying
 from sampling import sampled
-from small_profiles import PRO, SmallProfile
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.runs.record import RunRecord, read_run
 from knouds_sandbox.serving import running_sandbox
 
+PRICE: Final = 8.0
+"""Of the only workflow that the profile names."""
+_RUN: Final = re.compile(r"/api/(?:workflows|models)/[^/]+/run(?:\?.*)?")
+_FIRST_ROW: Final = 1_000_000
+_CODES: Final = {400: "INVALID_INPUTS", 402: "INSUFFICIENT_CREDITS", 404: "NOT_FOUND", 409: "CONFLICT"}
+_ROW: Final[Mapping[str, Any]] = {
+    "userId": "u",
+    "workflowSlug": "pia-portrait",
+    "modelIds": [],
+    "status": "failed",
+    "source": "api-workflow",
+    "cost": 0.1,
+    "userCost": 0.1,
+    "durationMs": 1,
+    "errorCode": "ODD",
+    "requestId": "r",
+    "createdAt": "2026-06-01T00:00:00.000Z",
+}
+Body = Mapping[str, Any] | bytes | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Charging:
+    """How a server charges for runs.
+
+    Attributes:
+        status: What it answers to a run; None for what the sound server answers.
+        body: What it answers; a function of the sound server's body.
+        of: Which runs those that the sound server charges (``accepted``), or ``refused`` ones.
+        charge: What each of these costs, in credits.
+        after: How many runs it answers soundly before it begins.
+        is_shown: Whether usage tells.
+        is_dropped: It charges, and closes the connection.
+    """
+
+    status: int | None = None
+    body: Callable[[Any], Body] = lambda body: body
+    of: str = "accepted"
+    charge: float = PRICE
+    after: int = 0
+    is_shown: bool = True
+    is_dropped: bool = False
+
+
+def refusal(status: int, **more: Any) -> Callable[[Any], Body]:
+    """A refusal in the documented form."""
+    code = {429: "RATE_LIMIT_EXCEEDED", 403: "CAPABILITY_DENIED", 401: "UNAUTHORIZED"}.get(status, "")
+    return lambda _: {"error": "No", "code": code or _CODES.get(status, "ODD"), **more}
+
+
+def told(cost: str) -> Callable[[Any], Body]:
+    """A success whose members about cost are written as given."""
+    return lambda _: f'{{"success": true, "result": {{}}, {cost}, "ms": 1}}'.encode()
+
+
+def _refusing(status: int, **options: Any) -> Charging:
+    return Charging(status=status, body=refusal(status), **options)
+
+
+CHARGINGS: Final[Mapping[str, Charging]] = {
+    **{
+        f"{status} to every run, {'shown' if is_shown else 'hidden'}": _refusing(status, is_shown=is_shown)
+        for is_shown in (False, True)
+        for status in (400, 402, 404, 409, 429)
+    },
+    **{f"{status} to every run": _refusing(status) for status in (401, 403, 422, 500, 503)},
+    **{f"{status} after three runs": _refusing(status, after=3) for status in (400, 402, 429)},
+    "charges what it refuses": Charging(of="refused"),
+    "charges twice what it refuses": Charging(of="refused", charge=2 * PRICE),
+    "charges what it refuses after ten runs": Charging(of="refused", after=10),
+    "400 and cost 0": Charging(status=400, body=refusal(400, cost=0), is_shown=False),
+    "400 and cost null": Charging(status=400, body=refusal(400, cost=None), is_shown=False),
+    "400 and success": Charging(status=400, body=refusal(400, success=True), is_shown=False),
+    "400 without a body": Charging(status=400, body=lambda _: b"", is_shown=False),
+    "400 in HTML": Charging(status=400, body=lambda _: b"<h1>No</h1>", is_shown=False),
+    "a redirect": Charging(status=302, body=lambda _: b"", is_shown=False),
+    "no answer": Charging(is_dropped=True, is_shown=False),
+    "cost 0": Charging(status=200, body=told('"cost": 0'), is_shown=False),
+    "cost -0.0": Charging(status=200, body=told('"cost": -0.0'), is_shown=False),
+    "cost twice, the last 0": Charging(status=200, body=told('"cost": 8, "cost": 0'), is_shown=False),
+    "cost twice, the last little": Charging(status=200, body=told('"cost": 8, "cost": 0.01'), is_shown=False),
+    "cost twice, once escaped": Charging(
+        status=200, body=told('"cost": 8, "c\\u006fst": 0.01'), is_shown=False
+    ),
+    "cost in words": Charging(status=200, body=told('"cost": "0"'), is_shown=False),
+    "cost true": Charging(status=200, body=told('"cost": true'), is_shown=False),
+    "cost below zero": Charging(status=200, body=told('"cost": -8'), is_shown=False),
+    "cost NaN": Charging(status=200, body=told('"cost": NaN'), is_shown=False),
+    "cost beyond doubles": Charging(status=200, body=told('"cost": 1e999'), is_shown=False),
+    "cost null": Charging(status=200, body=told('"cost": null'), is_shown=False),
+    "cost elsewhere": Charging(status=200, body=told('"Cost": 0'), is_shown=False),
+    "no cost": Charging(status=200, body=lambda _: {"success": True}, is_shown=False),
+    "success false": Charging(status=200, body=lambda _: {"success": False, "cost": 0}, is_shown=False),
+    "a list": Charging(status=200, body=lambda _: b"[]", is_shown=False),
+    "202 and cost 0": Charging(
+        status=202,
+        body=lambda _: {"_async": True, "executionId": "e", "cost": 0},
+        is_shown=False,
+    ),
+    "tells a part": Charging(status=200, body=told('"cost": 1')),
+    "tells the price and charges twice": Charging(status=200, body=told('"cost": 8'), charge=2 * PRICE),
+    "tells more than the price": Charging(
+        status=200, body=told('"cost": 24'), charge=3 * PRICE, is_shown=False
+    ),
+}
+"""By what is unsound about it; none lies both in its answers, in a way that a sound one may, and in usage."""
+
+
+@dataclass
+class Ledger:
+    """What a server has charged, one charge for each run, in order."""
+
+    charges: list[float] = field(default_factory=list)
+    runs: int = 0
+    _rows: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def is_due(self, charging: Charging, status: int, sound_cost: float) -> bool:
+        """Whether a run that the sound server answers like this is answered and charged unsoundly."""
+        is_meant = sound_cost > 0 if charging.of == "accepted" else status >= 400 and status != 401
+        with self._lock:
+            self.runs += is_meant
+            return is_meant and self.runs > charging.after
+
+    def charge(self, amount: float, key: str, *, known: float) -> None:
+        """Write a charge down; what the sound server's usage does not know of it gets a row of its own."""
+        with self._lock:
+            self.charges.append(amount)
+            if amount > known:
+                self._rows[key].append(amount - known)
+
+    def with_rows(self, body: Any, key: str) -> Any:
+        """A page of usage, with what else was charged."""
+        with self._lock:
+            rows = [
+                {**_ROW, "id": _FIRST_ROW + place, "creditsCost": amount}
+                for place, amount in enumerate(self._rows[key])
+            ]
+        return {**body, "rows": [*reversed(rows), *body["rows"]], "total": body["total"] + len(rows)}
+
+
+@contextmanager
+def charging_server(base_url: str, charging: Charging) -> Iterator[tuple[str, Ledger]]:
+    """Stand before a sound server, and charge for runs; what the sound one charges counts as well."""
+    ledger = Ledger()
+
+    def answer(relayed: Relayed, asked: Callable[[], Answered]) -> Proxied:
+        answered, key = asked(), relayed.header("x-api-key")
+        if _RUN.fullmatch(relayed.target):
+            sound_cost = cost_of(answered.content) if answered.status < 300 else 0.0
+            if ledger.is_due(charging, answered.status, sound_cost):
+                ledger.charge(charging.charge, key, known=sound_cost)
+                if charging.is_dropped:
+                    return lambda _: None
+                body = charging.body(answered.content)
+                content = body if isinstance(body, bytes) else json.dumps(body).encode()
+                answered = replace(answered, status=charging.status or answered.status, content=content)
+            elif sound_cost:
+                ledger.charge(sound_cost, key, known=sound_cost)
+        elif relayed.target.startswith("/api/usage?") and answered.status == 200:
+            page = json.loads(answered.content)
+            shown = ledger.with_rows(page, key) if charging.is_shown else {**page, "rows": []}
+            answered = replace(answered, content=json.dumps(shown).encode())
+        return answered.in_bytes()
+
+    with proxying(base_url, answer) as server:
+        yield server.base_url, ledger
+
+
+def cost_of(content: bytes) -> float:
+    body = json.loads(content)
+    return float(body.get("cost") or 0.0) if isinstance(body, dict) else 0.0
+
+
 LIMIT = 60
 CONCURRENCY = 2
 UNRESERVED = 8
 """Runs that nothing is reserved for, which come between two readings of usage."""
-PORTRAIT = f'[workflows.pia-portrait]\nowner = "pia"\ncost_credits = {PRICE:g}\ninputs = {{ prompt = "x" }}\n'
 COMMANDS = {
     "load": ("load", "sync_runs", "--rate", "20", "--duration", "2s", "--users", f"{CONCURRENCY}", "--yes"),
     "check": (
@@ -39,7 +220,7 @@ def sandbox():
 
 def spent(tmp_path, sandbox, charging, command: str) -> tuple[int, RunRecord, Ledger]:
     """What a command with 60 credits ended with, its record, and what it was charged."""
-    with charging_server(sandbox.base_url, charging) as ledger:
+    with charging_server(sandbox.base_url, charging) as (base_url, ledger):
         profile = SmallProfile(
             folder=tmp_path,
             sandbox=sandbox,
@@ -47,7 +228,7 @@ def spent(tmp_path, sandbox, charging, command: str) -> tuple[int, RunRecord, Le
             'allow = ["read", "write", "run", "cancel"]',
         )
         profile.key("pro", PRO, user="pia", tier="pro").resource(PORTRAIT)
-        path = profile.written(base_url=ledger.base_url)
+        path = profile.written(base_url=base_url)
         ended = run_command(tmp_path, *COMMANDS[command], "--runs-folder", "runs", "--target", path)
     folders = list((tmp_path / "runs").iterdir()) if (tmp_path / "runs").exists() else []
     assert len(folders) == 1, ended.printed
@@ -65,8 +246,8 @@ def test_unsound_charging_is_not_overspent(tmp_path, sandbox, name, command):
     cost = record.load.results.cost_credits if record.load else record.counts.cost_credits
     in_flight = CONCURRENCY + (UNRESERVED if charging.of == "refused" else 0)
     over = charging.charge * in_flight if charging.is_shown else 0.0
-    assert ledger.credits <= LIMIT + max(over, charging.charge - PRICE), ledger.charges
-    assert ledger.credits <= cost + charging.charge * in_flight
+    assert sum(ledger.charges) <= LIMIT + max(over, charging.charge - PRICE), ledger.charges
+    assert sum(ledger.charges) <= cost + charging.charge * in_flight
     assert ledger.charges
-    if max(cost, ledger.credits) > LIMIT:
+    if max(cost, sum(ledger.charges)) > LIMIT:
         assert exit_code == ExitCode.GUARD

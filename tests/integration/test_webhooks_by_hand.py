@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from checking import check, knouds
-from hand_started import free_port, write_profile
+from example_targets import free_port, write_profile
 from sampling import sampled
 
 from knouds_harness.errors import ExitCode

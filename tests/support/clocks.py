@@ -1,6 +1,9 @@
-"""Clocks that tests move."""
+"""Time in tests: a clock that they move, and waiting for something to become true."""
 
 from __future__ import annotations
+
+import time
+from collections.abc import Callable
 
 
 class Clock:
@@ -13,5 +16,13 @@ class Clock:
         return self.now_s
 
     def sleep(self, seconds: float) -> None:
-        """Move on, as if somebody had slept."""
         self.now_s += seconds
+
+
+def wait_until(is_so: Callable[[], object], *, timeout_s: float = 90.0) -> None:
+    """Wait for something to become true, or raise a TimeoutError."""
+    deadline = time.monotonic() + timeout_s
+    while not is_so():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {timeout_s:g} s")
+        time.sleep(0.05)

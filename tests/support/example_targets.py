@@ -1,11 +1,21 @@
-"""Targets for tests, with keys that are no secrets."""
+"""Targets for tests: made by hand, and profiles of sandboxes as users write them."""
 
+from __future__ import annotations
+
+import random
+import socket
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from knouds_harness.contract.operations import Action
+from knouds_harness.locations import builtin_targets_path
 from knouds_harness.targets.limits import Limits
 from knouds_harness.targets.personas import Persona, Secret
 from knouds_harness.targets.profile import Target
+from knouds_sandbox.serving import RunningSandbox
 
 SECRETS = {
     "full": "knouds_live_Full-0123456789_abcdefghijklmnop",
@@ -13,6 +23,21 @@ SECRETS = {
     "legacy": "legacy!key/without=the%20prefix",
 }
 ALL = frozenset(Action)
+SECRET_FILE = "webhook-secret"
+PRO = (
+    *("workflow:run", "workflow:read", "workflow:write"),
+    *("execution:read", "execution:cancel", "webhook:receive"),
+)
+"""Everything that a pro account may grant."""
+PORTRAIT = '[workflows.pia-portrait]\nowner = "pia"\ncost_credits = 8\ninputs = { prompt = "x" }\n'
+CLIP = """[workflows.sunset-clip]
+owner = "ada"
+polled = true
+deadline_s = 30
+cost_credits = 80
+inputs = { prompt = "x" }
+"""
+IMAGE = '[models.gpt-image-2]\npolled = true\ncost_credits = 20\ninputs = { prompt = "x" }\n'
 
 
 def make_target(base_url: str = "https://staging.example.com", **limits: Any) -> Target:
@@ -28,3 +53,91 @@ def make_target(base_url: str = "https://staging.example.com", **limits: Any) ->
         for name, value in SECRETS.items()
     }
     return Target(name="staging", base_url=base_url, limits=Limits(**limits), personas=personas)
+
+
+def free_port() -> int:
+    """A port of loopback that nothing listens at, below those that systems give to whoever asks for any."""
+    while True:
+        port = random.randrange(16_384, 32_768)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+
+
+def write_profile(
+    folder: Path, sandbox: RunningSandbox, *, base_url: str | None = None, webhook: str = "", limits: str = ""
+) -> Path:
+    """Write the profile of a sandbox into a folder: the built-in one's keys and resources, no control plane.
+
+    Args:
+        folder: Also gets the files that hold the secrets.
+        sandbox: Whose keys to use.
+        base_url: Where to send, if not to the sandbox itself.
+        webhook: Lines of ``[webhook]`` besides its secret; none leaves the table out.
+        limits: Lines of ``[limits]`` that replace the built-in ones.
+    """
+    text = (builtin_targets_path() / "sandbox.toml").read_text(encoding="utf-8")
+    begin, end = text.index("[control]"), text.index("# --- Every capability")
+    text = text[:begin] + text[end:]
+    text = text.replace('base_url_env = "KNOUDS_SANDBOX_URL"', f'base_url = "{base_url or sandbox.base_url}"')
+    if limits:
+        begin, end = text.index("[limits]"), text.index("# --- Every capability")
+        text = f"{text[:begin]}[limits]\n{limits}\n\n{text[end:]}"
+    for name, secret in sandbox.keys.items():
+        (folder / f"key-{name}").write_text(secret, encoding="utf-8")
+        variable = f'secret_env = "KNOUDS_SANDBOX_KEY_{name.upper().replace("-", "_")}"'
+        has_webhook = "webhook = true\n" if webhook and name in ("full", "only-model-run") else ""
+        text = text.replace(f"{variable}\n", f'secret_file = "key-{name}"\n{has_webhook}')
+    if webhook:
+        (folder / SECRET_FILE).write_text(
+            sandbox.webhook_secret or "whsec_of-no-use-at-all", encoding="utf-8"
+        )
+        text += f'\n[webhook]\n{webhook}\nsecret_file = "{SECRET_FILE}"\n'
+    profile = folder / "by-hand.toml"
+    profile.write_text(text, encoding="utf-8")
+    return profile
+
+
+@dataclass(kw_only=True)
+class SmallProfile:
+    """A profile that is put together key by key.
+
+    Attributes:
+        folder: Gets the profile and its secrets.
+        sandbox: Whose keys are used.
+        limits: Lines of ``[limits]``.
+    """
+
+    folder: Path
+    sandbox: RunningSandbox
+    limits: str = 'credits = 10_000\nallow = ["read", "write", "run", "cancel"]'
+    tables: list[str] = field(default_factory=list)
+
+    def key(
+        self,
+        name: str,
+        capabilities: Collection[str],
+        *,
+        user: str,
+        tier: str,
+        secret: str | None = None,
+    ) -> SmallProfile:
+        """Add a key of the sandbox's, or one with another secret."""
+        (self.folder / f"key-{name}").write_text(secret or self.sandbox.keys[name], encoding="utf-8")
+        held = ", ".join(f'"{each}"' for each in capabilities)
+        self.tables.append(
+            f'[keys.{name}]\nsecret_file = "key-{name}"\ncapabilities = [{held}]\n'
+            f'user = "{user}"\ntier = "{tier}"\n'
+        )
+        return self
+
+    def resource(self, table: str) -> SmallProfile:
+        """Add a workflow or a model."""
+        self.tables.append(table)
+        return self
+
+    def written(self, *, base_url: str | None = None) -> str:
+        """Write it, for the sandbox or what stands before it; the path."""
+        path = self.folder / "small.toml"
+        text = [f'base_url = "{base_url or self.sandbox.base_url}"\n[limits]\n{self.limits}\n', *self.tables]
+        path.write_text("\n".join(text), encoding="utf-8")
+        return str(path)

@@ -1,21 +1,54 @@
-"""Targets and scenarios for tests of who sends load: keys, workflows and models, and no server."""
+"""What load is made of, by hand: options, keys, targets, scenarios and answers; no server, no client."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import json
+from argparse import ArgumentParser
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from locust import between
 
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import Action
+from knouds_harness.load.options import LoadOptions, add_options, read_options
 from knouds_harness.load.scenario import ScenarioUser
 from knouds_harness.load.workload.accounts import InputLine
 from knouds_harness.load.workload.workload import Workload
 from knouds_harness.targets.limits import Limits
-from knouds_harness.targets.personas import Persona
+from knouds_harness.targets.personas import Persona, Secret
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Model, Workflow
+
+RESET_UNIX_S = 1_764_063_060
+
+
+def options(*arguments: str) -> LoadOptions:
+    """With Locust's own that ours are read with."""
+    parser = ArgumentParser()
+    add_options(parser)
+    parser.add_argument("--users", dest="num_users", type=int)
+    parser.set_defaults(run_time=None)
+    return read_options(parser.parse_args(arguments))
+
+
+def persona(
+    name: str = "pro",
+    *,
+    user: str = "pia",
+    tier: str = "pro",
+    capabilities: Collection[str] = ("workflow:run", "webhook:receive"),
+    **options: Any,
+) -> Persona:
+    """A key."""
+    return Persona(
+        name=name,
+        secret=Secret(f"knouds_live_{name}", f"key:{name}"),
+        capabilities=frozenset(capabilities),
+        user=user,
+        tier=tier,
+        **options,
+    )
 
 
 def target(
@@ -50,3 +83,67 @@ def workload_of(
 def scenario(*tasks: Callable[[Any], object], **members: Any) -> type[ScenarioUser]:
     """A Locust user class that is one of ours."""
     return type("Scenario", (ScenarioUser,), {"tasks": list(tasks), "wait_time": between(1, 1), **members})
+
+
+class Said:
+    """What verification asks of a response of any client."""
+
+    def __init__(
+        self,
+        body: Any = None,
+        *,
+        status: int = 200,
+        path: str = "/api/workflows/portrait/run",
+        headers: Mapping[str, str] | None = None,
+        elapsed_ms: float = 1.0,
+    ) -> None:
+        self.status_code = status
+        self.url = f"http://127.0.0.1:8080{path}"
+        self.headers = {"content-type": "application/json", **(headers or {})}
+        self.content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.elapsed_ms = elapsed_ms
+        self.body = body
+        self.raw_body = self.content
+
+    is_strict_json = False
+
+    def json(self) -> Any:
+        return json.loads(self.content)
+
+
+def limited(remaining: int, *, limit: int = 100, reset_unix_s: int = RESET_UNIX_S) -> dict[str, str]:
+    """The headers of a rate limit."""
+    return {
+        "x-ratelimit-limit": str(limit),
+        "x-ratelimit-remaining": str(remaining),
+        "x-ratelimit-reset": str(reset_unix_s),
+    }
+
+
+def ran(remaining: int = 99, *, cost: float = 8, reset_unix_s: int = RESET_UNIX_S, **options: Any) -> Said:
+    """A run that was answered."""
+    body = {"success": True, "result": {"images": ["https://cdn.example.com/1.png"]}, "cost": cost, "ms": 12}
+    return Said(body, headers=limited(remaining, reset_unix_s=reset_unix_s), **options)
+
+
+def throttled(retry_after_s: int = 30, *, reset_unix_s: int = RESET_UNIX_S) -> Said:
+    """A run over the limit."""
+    body = {
+        "error": "Too many.",
+        "code": "RATE_LIMIT_EXCEEDED",
+        "tier": "pro",
+        "limit": 100,
+        "retryAfter": retry_after_s,
+    }
+    headers = {**limited(0, reset_unix_s=reset_unix_s), "retry-after": str(retry_after_s)}
+    return Said(body, status=429, headers=headers)
+
+
+def polled(status: str, execution_id: str = "e-1") -> Said:
+    """A poll."""
+    return Said({"executionId": execution_id, "status": status}, path=f"/api/executions/{execution_id}")
+
+
+def submitted(execution_id: str = "e-1") -> Said:
+    """An accepted submit."""
+    return Said({"_async": True, "executionId": execution_id, "status": "processing"})

@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from load_records import times_of
-from load_results import load_results, missed, times, validity
+from load_records import load_results, missed, times, times_of, validity
 from run_records import HEADER, SteppingClock, exchange
 
 from knouds_harness.measures.histograms import Histogram, middle_of

@@ -1,20 +1,20 @@
-"""Running ``knouds-harness load`` as a user would, and looking at what it leaves."""
+"""Load as a user runs it, in one process or several, and what it leaves."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 import pytest
+from example_targets import free_port
 
 from knouds_harness.errors import ExitCode
-from knouds_harness.runs.load_results import LoadResults
+from knouds_harness.runs.load_results import LOAD_FILE, LoadResults
 from knouds_harness.runs.record import RunRecord, read_run
 
 _ATTEMPTS = 4
@@ -97,14 +97,90 @@ def latest_record(folder: Path) -> RunRecord | None:
     return read_run(runs[-1]) if runs else None
 
 
-def wait_until(is_so: Callable[[], object], *, timeout_s: float = 90.0) -> None:
-    """Wait for something to become true.
+def scenario_of(folder: Path, body: str) -> str:
+    """A Locust file of one's own."""
+    path = folder / "mine.py"
+    path.write_text(
+        '"""Does it work?"""\n'
+        "from locust import constant, events, task\n"
+        "from knouds_harness.load.tasks import list_usage, who_am_i\n"
+        "from knouds_harness.load.plugin import install\n"
+        "from knouds_harness.load.scenario import ScenarioUser\n\n"
+        f"install(events)\n\n\nclass Mine(ScenarioUser):\n    wait_time = constant(0.05)\n{body}"
+    )
+    return str(path)
 
-    Raises:
-        TimeoutError: It did not.
+
+def first_line(out: str) -> str:
+    """What stands first."""
+    return out.strip().splitlines()[0]
+
+
+@dataclass(kw_only=True)
+class Distributed:
+    """Processes that run.
+
+    Attributes:
+        master: Leads.
+        workers: Send.
+        runs: Where the record goes.
     """
-    deadline = time.monotonic() + timeout_s
-    while not is_so():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"not within {timeout_s:g} s")
-        time.sleep(0.05)
+
+    master: subprocess.Popen[str]
+    workers: Sequence[subprocess.Popen[str]]
+    runs: Path
+    errors: str = field(default="", init=False)
+
+    def wait(self) -> int:
+        """Wait until all have ended.
+
+        Returns:
+            The master's exit code.
+        """
+        _, self.errors = self.master.communicate(timeout=_TIMEOUT_S)
+        for worker in self.workers:
+            worker.communicate(timeout=_TIMEOUT_S)
+        return self.master.returncode
+
+    @property
+    def figures_so_far(self) -> str:
+        """What the master has written of the figures, as text."""
+        return "".join(path.read_text() for path in self.runs.glob(f"*/{LOAD_FILE}"))
+
+    @property
+    def record(self) -> RunRecord:
+        """What the master wrote."""
+        (folder,) = self.runs.iterdir()
+        return read_run(folder)
+
+
+@contextmanager
+def distributed(scenario: Path, *arguments: str, workers: int, runs: Path) -> Iterator[Distributed]:
+    """Start them with plain Locust; none outlives the context.
+
+    Args:
+        scenario: The Locust file.
+        arguments: Of the master; workers hear of them from it.
+        workers: How many.
+        runs: Where the record goes.
+    """
+    port = str(free_port())
+    locust = [sys.executable, "-m", "locust", "-f", str(scenario)]
+    as_master = ["--master", "--headless", "--expect-workers", str(workers), "--only-summary"]
+    as_master += ["--master-bind-host", "127.0.0.1", "--master-bind-port", port, "--record", str(runs)]
+    as_worker = ["--worker", "--master-host", "127.0.0.1", "--master-port", port]
+    started: list[subprocess.Popen[str]] = []
+    try:
+        started += [_start([*locust, *as_master, *arguments])]
+        started += [_start([*locust, *as_worker]) for _ in range(workers)]
+        yield Distributed(master=started[0], workers=started[1:], runs=runs)
+    finally:
+        for process in started:
+            process.kill()
+            process.communicate()
+
+
+def _start(command: Sequence[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )

@@ -1,22 +1,26 @@
 """Servers that speak raw bytes, so that they can break every rule; on loopback, on free ports."""
 
+from __future__ import annotations
+
+import http.client
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from urllib.parse import urlsplit
+
+Script = Callable[["RawServer", socket.socket], object]
+Attack = Callable[[socket.socket, bytes], object]
+"""Answers on a connection in a server's place; gets the body that the server would have sent."""
+Pairs = Sequence[tuple[str, str]]
 
 
 @dataclass
 class RawServer:
-    """What a raw server heard.
-
-    Attributes:
-        base_url: Where it is.
-        requests: The bytes of each request, in order of arrival.
-        connections: How many were opened.
-    """
+    """What a raw server heard: the bytes of each request, in order of arrival, and how many connected."""
 
     base_url: str
     requests: list[bytes] = field(default_factory=list)
@@ -39,9 +43,6 @@ def _is_whole(data: bytes) -> bool:
     lines = head.lower().split(b"\r\n")
     lengths = [line.split(b":")[1] for line in lines if line.startswith(b"content-length")]
     return bool(separator) and len(body) >= int(lengths[0] if lengths else 0)
-
-
-Script = Callable[[RawServer, socket.socket], object]
 
 
 @contextmanager
@@ -73,3 +74,118 @@ def serving(script: Script, context: ssl.SSLContext | None = None) -> Iterator[R
         finally:
             listener.shutdown(socket.SHUT_RDWR)
             acceptor.join(timeout=5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Relayed:
+    """A request, as it came to a proxy."""
+
+    method: str
+    target: str
+    headers: Pairs
+    body: bytes
+
+    def header(self, name: str) -> str:
+        """The value of a header, or nothing."""
+        return next((value for each, value in self.headers if each.lower() == name), "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answered:
+    """What the server behind a proxy answered, without the headers of its connection."""
+
+    status: int
+    reason: str
+    headers: Pairs
+    content: bytes
+
+    def in_bytes(self) -> bytes:
+        """As it goes to the client."""
+        pairs = (*self.headers, ("content-length", str(len(self.content))))
+        head = "".join(f"{name}: {value}\r\n" for name, value in pairs)
+        return f"HTTP/1.1 {self.status} {self.reason}\r\n{head}\r\n".encode("latin-1") + self.content
+
+
+Proxied = bytes | Callable[[socket.socket], object]
+"""What a client gets; after a function has spoken, the connection closes."""
+
+
+@contextmanager
+def proxying(
+    base_url: str,
+    answer: Callable[[Relayed, Callable[[], Answered]], Proxied],
+    context: ssl.SSLContext | None = None,
+) -> Iterator[RawServer]:
+    """Stand before a server, over TLS with a context: ``answer`` may ask it what it would answer."""
+    netloc = urlsplit(base_url).netloc
+
+    def relay(server: RawServer, connection: socket.socket) -> None:
+        while request := server.read_request(connection):
+            head, _, body = request.partition(b"\r\n\r\n")
+            first, *lines = head.decode("latin-1").split("\r\n")
+            method, target, _ = first.split(" ")
+            pairs = [(name, value.strip()) for name, _, value in (line.partition(":") for line in lines)]
+            relayed = Relayed(method=method, target=target, headers=pairs, body=body)
+            proxied = answer(relayed, partial(_asked, netloc, relayed))
+            if not isinstance(proxied, bytes):
+                proxied(connection)
+                return
+            connection.sendall(proxied)
+
+    with serving(relay, context) as server:
+        yield server
+
+
+def _asked(netloc: str, relayed: Relayed) -> Answered:
+    to_server = http.client.HTTPConnection(netloc, timeout=30)
+    try:
+        to_server.putrequest(relayed.method, relayed.target, skip_accept_encoding=True)
+        for name, value in relayed.headers:
+            if name.lower() not in ("host", "connection"):
+                to_server.putheader(name, value)
+        to_server.endheaders(relayed.body)
+        answer = to_server.getresponse()
+        dropped = ("connection", "content-length", "transfer-encoding")
+        kept = [pair for pair in answer.getheaders() if pair[0].lower() not in dropped]
+        return Answered(status=answer.status, reason=answer.reason, headers=kept, content=answer.read())
+    finally:
+        to_server.close()
+
+
+@contextmanager
+def replacing(
+    base_url: str,
+    choose: Callable[[str, int], Attack | None] = lambda *_: None,
+    context: ssl.SSLContext | None = None,
+    *,
+    instead: Callable[[str, str], bytes | None] = lambda *_: None,
+) -> Iterator[RawServer]:
+    """Stand before a server, over TLS with a context; an answer for which there is an attack becomes that.
+
+    ``choose`` is given its path with the query, and its status. ``instead`` is given the method and the path
+    of a request, and may answer in the server's place.
+    """
+
+    def answer(relayed: Relayed, asked: Callable[[], Answered]) -> Proxied:
+        if (own := instead(relayed.method, relayed.target)) is not None:
+            return own
+        answered = asked()
+        attack = choose(relayed.target, answered.status)
+        if attack is None:
+            return answered.in_bytes()
+        return lambda connection: attack(connection, answered.content)
+
+    with proxying(base_url, answer, context) as server:
+        yield server
+
+
+@contextmanager
+def corrupting(base_url: str, path: str | None, attack: Attack) -> Iterator[RawServer]:
+    """Stand before a server; every 200 of this path, or of any but health, becomes an attack and closes."""
+
+    def choose(target: str, status: int) -> Attack | None:
+        asked = target.partition("?")[0]
+        return attack if status == 200 and (asked == path if path else asked != "/api/health") else None
+
+    with replacing(base_url, choose) as server:
+        yield server

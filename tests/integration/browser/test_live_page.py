@@ -4,7 +4,7 @@ from dataclasses import replace
 from threading import Thread
 
 import pytest
-from load_results import LIVE_PROGRESS
+from load_records import LIVE_PROGRESS
 from loaded_runs import calm
 
 from knouds_harness.commands.live_server import LiveLoad, serving

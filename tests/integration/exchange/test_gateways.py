@@ -13,10 +13,8 @@ from dataclasses import replace
 
 import pytest
 import trustme
-from example_targets import make_target
-from hand_started import write_profile
-from hostile_proxy import replacing
-from raw_server import RawServer, Script, serving
+from example_targets import make_target, write_profile
+from raw_server import RawServer, Script, replacing, serving
 
 from knouds_harness.errors import TargetUnreachable, UsageError
 from knouds_harness.exchange.client import Client

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hand_started import write_profile
+from example_targets import write_profile
 
 from knouds_sandbox.serving import running_sandbox
 

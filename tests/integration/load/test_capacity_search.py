@@ -8,8 +8,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from hand_started import write_profile
-from loading import Loaded, latest_record, load, started_load, wait_until
+from clocks import wait_until
+from example_targets import write_profile
+from loading import Loaded, latest_record, load, started_load
 from sampling import sampled
 from starlette.types import ASGIApp, Receive, Scope, Send
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
-from distributing import Distributed, distributed
-from hand_started import write_profile
-from loading import wait_until
+from clocks import wait_until
+from example_targets import write_profile
+from loading import Distributed, distributed
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from knouds_harness.errors import ExitCode

@@ -7,7 +7,8 @@ import signal
 
 import psutil
 import pytest
-from loading import end_of, started_load, wait_until
+from clocks import wait_until
+from loading import end_of, started_load
 from sampling import sampled
 
 from knouds_harness.errors import ExitCode

@@ -6,7 +6,7 @@ import json
 import socket
 
 import pytest
-from hand_started import free_port, write_profile
+from example_targets import free_port, write_profile
 from loading import load, valid_load
 from sampling import sampled
 

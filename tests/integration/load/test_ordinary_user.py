@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hand_started import write_profile
+from example_targets import write_profile
 
 from knouds_harness.errors import ExitCode
 

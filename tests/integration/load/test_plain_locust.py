@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from hand_started import write_profile
+from example_targets import write_profile
 from sampling import sampled
 
 from knouds_harness.errors import ExitCode

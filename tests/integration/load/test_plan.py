@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 import pytest
-from hand_started import write_profile
+from example_targets import write_profile
 from loading import load
 
 from knouds_harness.errors import ExitCode

@@ -6,9 +6,11 @@ import itertools
 from dataclasses import replace
 
 import pytest
-from hostile_proxy import BROKEN_HTTP, BROKEN_JSON, replacing
-from loading import end_of, load, started_load, wait_until
-from small_profiles import PORTRAIT, PRO, SmallProfile, first_line, scenario_of
+from clocks import wait_until
+from example_targets import PORTRAIT, PRO, SmallProfile
+from hostile_traffic import BROKEN_HTTP, BROKEN_JSON
+from loading import end_of, first_line, load, scenario_of, started_load
+from raw_server import replacing
 
 from knouds_harness.errors import ExitCode
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from xml.etree import ElementTree as ET
 
 import pytest
-from hand_started import free_port, write_profile
+from example_targets import free_port, write_profile
 from loading import load
 from sampling import sampled
 

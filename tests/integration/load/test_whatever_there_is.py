@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from example_targets import CLIP, IMAGE, PORTRAIT, PRO, SmallProfile
 from loading import load
-from small_profiles import CLIP, IMAGE, PORTRAIT, PRO, SmallProfile
 
 from knouds_harness.errors import ExitCode
 

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 import httpx
 import pytest
-from loading import wait_until
+from clocks import wait_until
 
 from knouds_sandbox.faults import FAULTS
 from knouds_sandbox.providers import Latency

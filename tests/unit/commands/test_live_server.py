@@ -10,9 +10,9 @@ from urllib.parse import quote
 
 import httpx
 import pytest
-from load_results import LIVE_PROGRESS
+from clocks import wait_until
+from load_records import LIVE_PROGRESS
 from loaded_runs import calm, loaded
-from loading import wait_until
 
 from knouds_harness.commands.live_server import LiveLoad, serving
 from knouds_harness.errors import UsageError

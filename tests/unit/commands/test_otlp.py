@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 import pytest
-from load_results import LIVE_PROGRESS
+from load_records import LIVE_PROGRESS
 from loaded_runs import loaded
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from prometheus_client.core import GaugeMetricFamily, Metric

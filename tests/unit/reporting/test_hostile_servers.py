@@ -8,7 +8,7 @@ from io import StringIO
 from xml.etree import ElementTree as ET
 
 import pytest
-from load_results import load_results, operation
+from load_records import load_results, operation
 from loaded_runs import loaded
 from rich.console import Console
 from run_records import exchange, finding, running

@@ -14,8 +14,7 @@ from xml.etree import ElementTree as ET
 import junitparser
 import pytest
 import xmlschema
-from load_records import load_run
-from load_results import missed
+from load_records import load_run, missed
 from loaded_runs import calm, loaded, unmeasured
 from run_records import broken, empty, healthy, interrupted
 

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from load_results import LIVE_PROGRESS
+from load_records import LIVE_PROGRESS
 from loaded_runs import loaded
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 

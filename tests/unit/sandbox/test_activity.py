@@ -4,7 +4,7 @@ import json
 
 import httpx
 import pytest
-from loading import wait_until
+from clocks import wait_until
 
 from knouds_sandbox.activity import KEPT_BYTES, KEPT_REQUESTS
 from knouds_sandbox.providers import Latency

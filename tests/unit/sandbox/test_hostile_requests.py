@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hostile_requests import REQUESTS, exchange, keyed_request, request
+from hostile_traffic import REQUESTS, exchange, keyed_request, request
 from hypothesis import example, given, settings
 
 from knouds_sandbox.serving import running_sandbox

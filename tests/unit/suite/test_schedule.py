@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from loading import wait_until
+from clocks import wait_until
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.suite import schedule as schedule_module

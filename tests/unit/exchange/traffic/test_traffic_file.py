@@ -4,8 +4,7 @@ import base64
 import json
 
 import pytest
-from exchanges import exchange
-from har_files import entry, write_har
+from exchanges import entry, exchange, write_har
 
 from knouds_harness.errors import ExitCode, UsageError
 from knouds_harness.exchange.traffic.har import HarWriter

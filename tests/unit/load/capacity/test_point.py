@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from load_results import load_results, missed, operation, times, validity
+from load_records import load_results, missed, operation, times, validity
 
 from knouds_harness.load.capacity.point import judge_point
 from knouds_harness.load.capacity.search import SearchEnded

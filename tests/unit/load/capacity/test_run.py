@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from example_targets import make_target
-from load_results import load_results, missed, operation, times
+from load_records import load_results, missed, operation, times
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.load.capacity import run as capacity_run

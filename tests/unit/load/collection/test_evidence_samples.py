@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from load_results import operation
+from load_records import operation
 from run_records import TARGET
 
 from knouds_harness.load.client.response import Response

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from load_results import load_results, missed, operation, validity
+from load_records import load_results, missed, operation, validity
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.load.generator.exit_summary import exit_code_of, exit_summary

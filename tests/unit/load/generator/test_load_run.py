@@ -8,9 +8,7 @@ from typing import Any
 
 import gevent
 import pytest
-from load_answers import Said, persona, ran
-from load_options import options
-from load_workload import scenario, target, workload_of
+from load_workload import Said, options, persona, ran, scenario, target, workload_of
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 

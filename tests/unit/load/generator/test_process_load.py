@@ -8,7 +8,7 @@ from typing import Any
 
 import gevent
 import pytest
-from load_options import options
+from load_workload import options
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import GuardStop, UsageError

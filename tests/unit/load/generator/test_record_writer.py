@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import gevent
 import pytest
-from load_options import options
+from load_workload import options
 from locust.env import Environment
 
 from knouds_harness.errors import ExitCode

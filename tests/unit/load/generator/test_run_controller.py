@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from load_options import options
+from load_workload import options
 from locust.env import Environment
 from locust.runners import MasterRunner
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from load_answers import RESET_UNIX_S
+from load_workload import RESET_UNIX_S
 
 from knouds_harness.load.invariants.aggregation import Aggregation, SeenHashes
 from knouds_harness.load.invariants.invariants import (

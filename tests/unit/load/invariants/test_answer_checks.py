@@ -7,7 +7,7 @@ import json
 from datetime import date
 
 import pytest
-from load_answers import Said, limited, polled, ran, throttled
+from load_workload import Said, limited, polled, ran, throttled
 
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.exchange.redaction import Redactor

@@ -6,7 +6,7 @@ import random
 
 import pytest
 from clocks import Clock
-from load_answers import RESET_UNIX_S, Said, persona, polled, ran, submitted, throttled
+from load_workload import RESET_UNIX_S, Said, persona, polled, ran, submitted, throttled
 
 from knouds_harness.load.invariants.invariants import EDGES, NEVER_THROTTLED, SHORT_WAIT, TRUE_WAIT
 from knouds_harness.load.invariants.observation_batch import LimitedRoute, ObservationBatch, ObservedRun

@@ -6,8 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from load_answers import Said, persona, ran, throttled
-from load_options import options
+from load_workload import Said, options, persona, ran, throttled
 
 from knouds_harness.load.client.response import Response
 from knouds_harness.load.invariants.audit import Audit

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from load_answers import RESET_UNIX_S
+from load_workload import RESET_UNIX_S
 
 from knouds_harness.load.invariants import window_log
 from knouds_harness.load.invariants.observation_batch import LimitedRoute, ObservedWindow

@@ -6,9 +6,7 @@ import json
 
 import gevent
 import pytest
-from load_answers import persona
-from load_options import options
-from load_workload import scenario, target, workload_of
+from load_workload import options, persona, scenario, target, workload_of
 
 from knouds_harness.errors import UsageError
 from knouds_harness.load.arrivals.schedule import Share

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from load_answers import persona
-from load_options import options
-from load_workload import scenario, workload_of
+from load_workload import options, persona, scenario, workload_of
 from load_workload import target as profile
 from locust import constant_pacing
 

@@ -6,8 +6,7 @@ from collections import Counter
 from itertools import islice
 
 import pytest
-from load_answers import persona
-from load_workload import scenario, target, workload_of
+from load_workload import persona, scenario, target, workload_of
 
 from knouds_harness.errors import GuardStop, UsageError
 from knouds_harness.load.tasks import (

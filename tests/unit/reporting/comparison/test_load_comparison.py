@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from load_records import load_run, lognormal_seconds
-from load_results import validity
+from load_records import load_run, lognormal_seconds, validity
 
 from knouds_harness.errors import ExitCode, UsageError
 from knouds_harness.measures.objectives import parse_objectives

@@ -7,8 +7,7 @@ import shutil
 import sqlite3
 
 import pytest
-from load_records import load_run, lognormal_seconds
-from load_results import validity
+from load_records import load_run, lognormal_seconds, validity
 from run_records import broken, healthy
 
 from knouds_harness.errors import RunRecordError

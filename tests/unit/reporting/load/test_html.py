@@ -7,7 +7,7 @@ from html import unescape
 from html.parser import HTMLParser
 
 import pytest
-from load_results import load_results, operation
+from load_records import load_results, operation
 from loaded_runs import calm, loaded, unmeasured
 
 from knouds_harness.reporting.load.charts import charts_of

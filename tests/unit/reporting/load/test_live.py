@@ -6,7 +6,7 @@ from dataclasses import replace
 from io import StringIO
 
 import pytest
-from load_results import LIVE_PROGRESS
+from load_records import LIVE_PROGRESS
 from rich.console import Console
 
 from knouds_harness.reporting.load.live import LiveView

@@ -6,8 +6,7 @@ import io
 from xml.etree import ElementTree as ET
 
 import pytest
-from load_records import load_run
-from load_results import validity
+from load_records import load_run, validity
 from rich.console import Console
 
 from knouds_harness.reporting.render import render_all

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from load_results import load_results
+from load_records import load_results
 from loaded_runs import calm, loaded
 
 from knouds_harness.reporting.load.html import load_html

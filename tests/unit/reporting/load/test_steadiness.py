@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from load_results import load_results
+from load_records import load_results
 
 from knouds_harness.reporting.load.steadiness import describe_steadiness
 

@@ -6,8 +6,7 @@ import json
 from io import StringIO
 
 import pytest
-from load_records import load_run
-from load_results import missed, operation, validity
+from load_records import load_run, missed, operation, validity
 from rich.console import Console
 
 from knouds_harness.reporting.render import render_all

@@ -4,7 +4,7 @@ import hmac
 
 import httpx
 import pytest
-from loading import wait_until
+from clocks import wait_until
 
 from knouds_sandbox.seeding import key_secret
 from knouds_sandbox.serving import running_sandbox

@@ -5,7 +5,7 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
-from loading import wait_until
+from clocks import wait_until
 
 from knouds_sandbox.providers import Latency
 from knouds_sandbox.routing.preferences import ENDS, OUTCOMES, outcomes_of

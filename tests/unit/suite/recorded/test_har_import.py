@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from har_files import entry, write_har
+from exchanges import entry, write_har
 from recorded import document, recording
 
 from knouds_harness.exchange.recordings.recording import as_content

@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import replace
 
 import pytest
-from har_files import entry, write_har
+from exchanges import entry, write_har
 from run_records import exchange
 
 from knouds_harness.contract.document import shipped_document
