@@ -261,7 +261,7 @@ def faults(session: nox.Session) -> None:
 def chaos(session: nox.Session) -> None:
     """Meet hostile and dying targets with each command; CI tries some of the cases."""
     install(session, "test")
-    command = ("pytest", "tests/integration/test_chaos.py", *SIDE_BY_SIDE, *session.posargs)
+    command = ("pytest", "tests/integration/test_hostile_targets.py", *SIDE_BY_SIDE, *session.posargs)
     session.run(*command, env={"EVERY_CASE": "1"})
 
 

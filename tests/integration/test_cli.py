@@ -354,6 +354,7 @@ def test_doctor_on_the_sandbox(tmp_path):
     assert process.returncode == 0
 
 
+@pytest.mark.nightly
 def test_healthy_sandbox_keeps_the_contract_at_the_cost_that_doctor_foretells(tmp_path):
     """The most that doctor foretells is not exceeded, and is no more than a tenth above what is spent."""
     (words,) = re.findall(r"costs at most ([\d,]+) credits", knouds("doctor", cwd=tmp_path).stdout)

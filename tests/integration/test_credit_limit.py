@@ -73,7 +73,8 @@ def charged_in(database: Path) -> int:
 
 def checked(folder: Path, profile: Path, most_credits: int) -> RunRecord:
     """The record of a full check with few credits."""
-    return check_for_record(folder, "--target", str(profile), "--credits", str(most_credits))
+    options = ("--quick",) if most_credits < 100 else ()
+    return check_for_record(folder, "--target", str(profile), "--credits", str(most_credits), *options)
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from checking import check, knouds
 from knouds_harness.runs.record import read_run
 from knouds_harness.runs.verdicts import Verdict
 
-QUICK = ("--family", "schemas", "--seed", "1")
+QUICK = ("--quick", "--family", "schemas", "--seed", "1")
 
 
 def run_of(folder, *options):
@@ -106,6 +106,7 @@ def test_addition_is_additive_and_its_end_breaks(healthy, talkative):
     assert "breaking  getWhoami/200/user/addedLater: The member is gone" in back.stdout
 
 
+@pytest.mark.nightly
 def test_fault_shows_as_a_difference(healthy, tmp_path):
     _, broken = run_of(tmp_path / "run", "--fault", "whoami-tier-as-number")
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from checking import knouds
 
 from knouds_harness.contract.sources import Source
 from knouds_harness.errors import CreditsShort
@@ -224,17 +225,8 @@ def test_own_checks_count_and_their_errors_fail_the_run(tmp_path):
     """A fact that holds is verified, in JUnit too; an error is said with its line."""
     (tmp_path / "own.py").write_text(CHECKS, encoding="utf-8")
 
-    process = subprocess.run(
-        [
-            *(sys.executable, "-m", "knouds_harness", "check", "--checks", "own.py"),
-            *("--family", "isolation", "--quick", "--min-verified", "100%"),
-        ],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    options = ("--checks", "own.py", "--family", "isolation", "--quick", "--min-verified", "100%")
+    process = knouds("check", *options, cwd=tmp_path)
 
     (run,) = (tmp_path / "reports" / "runs").iterdir()
     record = read_run(run)

@@ -79,7 +79,7 @@ ALSO_BROKEN_BY_FACT = {
 }
 
 
-@pytest.mark.parametrize("fault", sampled(TRIED_FAULTS, every=10), ids=lambda fault: fault.id)
+@pytest.mark.parametrize("fault", sampled(TRIED_FAULTS, every=16), ids=lambda fault: fault.id)
 def test_fault_is_found_under_its_fact(fault, tmp_path):
     """A sandbox that breaks one promise gets a breach that cites it, and nothing unrelated."""
     options = ("--fault", fault.id, "--fact", fault.fact, "--seed", "1", "--examples", "10")

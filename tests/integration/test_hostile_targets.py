@@ -1,31 +1,78 @@
-"""Targets that break parsers: a finding for what they did, and the run goes on to a whole record."""
+"""Whatever a target answers: a finding for what it broke, and each command ends in time, in bounds, in words.
+
+A sample; with ``EVERY_CASE=1`` (``nox -s chaos``) every case meets every command.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import signal
+import ssl
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
 from random import Random
+from typing import Final
+from xml.etree import ElementTree as ET
 
 import pytest
-from checking import FAILING, knouds
-from example_targets import write_profile
+import trustme
+from checking import FAILING, Ended, knouds, run_command
+from example_targets import PRO, SmallProfile, write_profile
 from hostile_traffic import BROKEN_HTTP, BROKEN_JSON, HARMLESS, NO_ANSWER, altered
-from raw_server import corrupting
+from loading import scenario_of
+from raw_server import corrupting, replacing, serving
 from sampling import sampled
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.reporting.render import render_all
-from knouds_harness.runs.record import read_run
+from knouds_harness.runs.record import RunRecord, read_run
 from knouds_harness.suite.options import RunOptions
 from knouds_harness.suite.session import open_run
-from knouds_sandbox.serving import running_sandbox
+from knouds_sandbox.serving import RunningSandbox, running_sandbox
 
-LIMITS = 'credits = 100_000\nconcurrency = 4\ntimeout_s = 2\nallow = ["read", "write", "run", "cancel"]'
-CONTRADICTS_THE_PROFILE = {"escape sequences", "markup"}  # no key is whose it should be: see test_chaos.py
-HOSTILE = {**BROKEN_JSON, **BROKEN_HTTP, **NO_ANSWER}
-ANSWERING = [name for name in HOSTILE if name not in NO_ANSWER and name not in CONTRADICTS_THE_PROFILE]
-SILENT = list(NO_ANSWER)  # each waits for a timeout with every key of the profile
+CASES: Final = {**BROKEN_JSON, **BROKEN_HTTP, **NO_ANSWER, **HARMLESS}
+LIMITS: Final = 'credits = 0\nconcurrency = 4\ntimeout_s = 1\nallow = ["read"]'
+WHOLE_LIMITS: Final = (
+    'credits = 100_000\nconcurrency = 4\ntimeout_s = 2\nallow = ["read", "write", "run", "cancel"]'
+)
+TIMEOUT_S: Final = 120
+MOST_MB: Final = 300
+"""A command takes 115 without any answer."""
+USERS: Final = 2
+
+TO_RUNS: Final = ("--runs-folder", "runs")
+COMMANDS: Final = {
+    "check": ("check", "--family", "schemas", "--operation", "listUsage", "--quick", "--seed", "1", *TO_RUNS),
+    "record": ("record", "--outcome", "listUsage-*", "--yes", "--folder", "recordings"),
+    "doctor": ("doctor",),
+    "load": ("--users", str(USERS), "--duration", "1s", "--quiet", *TO_RUNS),
+}
+ATTACKED: Final = {
+    "check": "/api/usage",
+    "record": "/api/usage",
+    "doctor": "/api/whoami",
+    "load": "/api/usage",
+}
+BROKEN_EXITS: Final = {ExitCode.BREACH, ExitCode.UNREACHABLE}
+"""A finding, or, where five answers in a row did not come, the end of the run."""
+TELLS_DOCTOR_NOTHING: Final = {"no content type"}
+"""Broken, but not in what a profile says."""
+CERTIFICATES: Final = ("of another host", "expired", "of nobody known", "none", "garbage")
+
+ONE_ANSWER: Final = [(name, command) for name in CASES for command in COMMANDS]
+NO_TARGET: Final = [(name, command) for name in NO_ANSWER for command in COMMANDS]
+BAD_TLS: Final = [(name, command) for name in CERTIFICATES for command in COMMANDS]
+
+
+def some(pairs, *sample):
+    """The sample, or all of them where they are asked for."""
+    return pairs if os.environ.get("EVERY_CASE") else list(sample)
 
 
 @pytest.fixture(scope="module")
@@ -35,10 +82,15 @@ def sandbox():
         yield running
 
 
+CONTRADICTS_THE_PROFILE: Final = {"escape sequences", "markup"}  # no key is whose it should be
+ANSWERING: Final = [name for name in (*BROKEN_JSON, *BROKEN_HTTP) if name not in CONTRADICTS_THE_PROFILE]
+SILENT: Final = list(NO_ANSWER)  # each waits for a timeout with every key of the profile
+
+
 def asked(folder, sandbox, attack):
-    """The record of a run that met an attack on whoami, and then asked for something else."""
+    """A run that met an attack on whoami, and then asked for something else: its end, and what it found."""
     with corrupting(sandbox.base_url, "/api/whoami", attack) as proxy:
-        profile = write_profile(folder, sandbox, base_url=proxy.base_url, limits=LIMITS)
+        profile = write_profile(folder, sandbox, base_url=proxy.base_url, limits=WHOLE_LIMITS)
         with open_run(RunOptions(target=str(profile), seed=0, runs_folder=folder / "runs")) as run:
             run.begin()
             full = run.target.personas["full"]
@@ -50,69 +102,205 @@ def asked(folder, sandbox, attack):
     assert record.gaps == ()
     har = json.loads((record.folder / "exchanges.har").read_text(encoding="utf-8"))
     assert len(har["log"]["entries"]) == record.counts.exchanges
-    return exit_code, record
-
-
-def broken(record):
-    """Each fact that does not hold, by operation."""
-    return {(each.operation, each.fact) for each in record.findings if each.verdict in FAILING}
+    return exit_code, {each.operation for each in record.findings if each.verdict in FAILING}
 
 
 @pytest.mark.parametrize("name", [*sampled(ANSWERING, every=5), *sampled(SILENT, every=len(SILENT))])
-def test_hostile_answer_is_a_finding(tmp_path, sandbox, name):
-    """About the operation that gave it, and no other."""
-    exit_code, record = asked(tmp_path, sandbox, HOSTILE[name])
-
-    assert exit_code == ExitCode.BREACH
-    assert {operation for operation, _ in broken(record)} == {"getWhoami"}
+def test_hostile_answer_is_a_finding_about_the_operation_that_gave_it(tmp_path, sandbox, name):
+    assert asked(tmp_path, sandbox, CASES[name]) == (ExitCode.BREACH, {"getWhoami"})
 
 
 @pytest.mark.parametrize("name", HARMLESS)
-def test_unusual_answer_is_none(tmp_path, sandbox, name):
-    """What HTTP and JSON allow, and the contract does not forbid."""
-    exit_code, record = asked(tmp_path, sandbox, HARMLESS[name])
-
-    assert broken(record) == set()
-    assert exit_code == ExitCode.KEPT
+def test_unusual_answer_that_the_contract_does_not_forbid_is_no_finding(tmp_path, sandbox, name):
+    assert asked(tmp_path, sandbox, HARMLESS[name]) == (ExitCode.KEPT, set())
 
 
-def test_no_value_of_any_answer_breaks_the_harness(tmp_path, sandbox):
+@pytest.mark.parametrize("families", sampled(["schemas workflows", ""], every=2))
+def test_no_value_of_any_answer_breaks_the_harness(tmp_path, sandbox, families):
     """Every check bears what stands where another kind of value should; that is for its shape to judge."""
     with corrupting(sandbox.base_url, None, altered(Random(1), share=0.3)) as proxy:
-        profile = write_profile(tmp_path, sandbox, base_url=proxy.base_url, limits=LIMITS)
-        process = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "knouds_harness",
-                "check",
-                "--target",
-                str(profile),
-                "--quick",
-                "--seed",
-                "1",
-            ],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
+        profile = write_profile(tmp_path, sandbox, base_url=proxy.base_url, limits=WHOLE_LIMITS)
+        options = (
+            "--target",
+            profile,
+            "--quick",
+            "--seed",
+            "1",
+            *(f"--family={each}" for each in families.split()),
         )
+        process = knouds("check", *options, cwd=tmp_path)
 
     assert process.returncode == ExitCode.BREACH
     assert [line for line in process.stdout.splitlines() if ".py:" in line or "Error:" in line] == []
     assert process.stderr == ""
 
 
-@pytest.mark.parametrize("name", ["wrong members", "endless chunks"])
-@pytest.mark.parametrize("command", ["check", "doctor"])
-def test_command_comes_to_its_end(tmp_path, sandbox, name, command):
-    """As a user meets it: findings, an exit code, and never a traceback."""
-    selection = ["--family", "authentication", "--operation", "getWhoami"] if command == "check" else []
-    with corrupting(sandbox.base_url, "/api/whoami", HOSTILE[name]) as proxy:
-        profile = write_profile(tmp_path, sandbox, base_url=proxy.base_url, limits=LIMITS)
-        process = knouds(command, "--target", profile, *selection, cwd=tmp_path)
+def run(
+    folder: Path, sandbox: RunningSandbox, base_url: str, command: str, environ: dict[str, str] | None = None
+) -> Ended:
+    """Give a command to a target; it ends in time, in bounds, and says nothing that a terminal obeys."""
+    small = SmallProfile(folder=folder, sandbox=replace(sandbox, base_url=base_url), limits=LIMITS)
+    profile = small.key("full", PRO, user="ada", tier="enterprise").written()
+    words = COMMANDS[command]
+    if command == "load":
+        objectives = folder / "objectives.toml"
+        objectives.write_text('[mine."*"]\nerror_rate = 0\n', encoding="utf-8")
+        scenario = scenario_of(folder, "    tasks = [list_usage]\n")
+        words = ("load", scenario, *words, "--objectives", str(objectives))
+    return judged(
+        run_command(folder, *words, "--target", profile, timeout_s=TIMEOUT_S, environ=environ or {})
+    )
 
-    assert process.returncode == ExitCode.BREACH
-    assert "Traceback" not in process.stdout + process.stderr
-    assert "harness failed" not in process.stdout
+
+def judged(ended: Ended) -> Ended:
+    """What holds however a command ends."""
+    assert ended.peak_mb < MOST_MB
+    assert "\x1b" not in ended.printed
+    assert not any(line.startswith("::") for line in ended.printed.splitlines())
+    return ended
+
+
+def report_of(folder: Path) -> RunRecord:
+    """The record of the only run; its reports can be read, and nothing in them runs."""
+    (run_folder,) = folder.iterdir()
+    record = read_run(run_folder)
+    page = (run_folder / "report.html").read_text(encoding="utf-8")
+    ET.parse(run_folder / "junit.xml")  # noqa: S314 - our own
+    assert record.gaps == ()
+    assert "alert(1)</script>" not in page
+    assert "\x1b" not in page
+    return record
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    some(
+        ONE_ANSWER,
+        ("escape sequences", "check"),
+        ("2,000,000 numbers", "check"),
+        ("3,000,000 brackets, packed", "check"),
+        ("nested 100,000 times", "record"),
+        ("a reset in the body", "record"),
+        ("markup", "doctor"),
+        ("a charset", "doctor"),
+        ("endless chunks of two bytes", "load"),
+    ),
+)
+def test_answer_of_one_operation(tmp_path, sandbox, name, command):
+    """What is broken fails the run and what is unusual does not; the rest of the run is in the report."""
+
+    def choose(target, status):
+        is_attacked = status == 200 and target.partition("?")[0] == ATTACKED[command]
+        return CASES[name] if is_attacked else None
+
+    with replacing(sandbox.base_url, choose) as proxy:
+        ended = run(tmp_path, sandbox, proxy.base_url, command)
+        heard = sum(b" /api/usage" in each.partition(b"\r\n")[0] for each in proxy.requests)
+
+    exits = {ExitCode.KEPT} if name in HARMLESS else set(BROKEN_EXITS)
+    if command == "doctor" and name in TELLS_DOCTOR_NOTHING:
+        exits = {ExitCode.KEPT}
+    if command == "load":  # on a busy machine nothing is measured
+        exits.add(ExitCode.INVALID_MEASUREMENT)
+    assert ended.exit_code in exits, ended.printed
+    if command == "check":
+        assert report_of(tmp_path / "runs").counts.exchanges > 2
+        verified = judged(verify(tmp_path))
+        assert verified.exit_code == (ExitCode.KEPT if name in HARMLESS else ExitCode.BREACH)
+        assert report_of(tmp_path / "verified").counts.exchanges > 2
+    if command == "load" and ended.exit_code != ExitCode.UNREACHABLE:
+        load = report_of(tmp_path / "runs").load
+        assert load is not None
+        counted = sum(each.requests for each in load.results.operations)
+        assert 0 <= heard - counted <= USERS  # those that were in flight
+
+
+def verify(folder: Path) -> Ended:
+    """Judge what a check has recorded."""
+    (har,) = folder.glob("runs/*/exchanges.har")
+    return run_command(folder, "verify", str(har), "--runs-folder", "verified", timeout_s=TIMEOUT_S)
+
+
+@pytest.mark.parametrize(
+    ("name", "command"), some(NO_TARGET, ("a reset before the status line", "load"), ("silence", "check"))
+)
+def test_target_without_any_answer_is_unreachable(tmp_path, sandbox, name, command):
+    """Where nothing could be tested, nothing is said to be kept."""
+    with replacing(sandbox.base_url, lambda *_: CASES[name]) as proxy:
+        ended = run(tmp_path, sandbox, proxy.base_url, command)
+
+    assert ended.exit_code == ExitCode.UNREACHABLE, ended.printed
+
+
+@pytest.mark.parametrize(("name", "command"), some(BAD_TLS, ("expired", "record")))
+def test_certificate_that_is_not_the_targets_is_unreachable(tmp_path, sandbox, name, command):
+    """No key is ever sent to somebody else."""
+    authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    is_expired = datetime(2020, 1, 1, tzinfo=UTC) if name == "expired" else None
+    host = "elsewhere.example" if name == "of another host" else "127.0.0.1"
+    authority.issue_cert(host, not_after=is_expired).configure_cert(context)
+    trusted = tmp_path / "trusted.pem"
+    (trustme.CA() if name == "of nobody known" else authority).cert_pem.write_to_path(trusted)
+    garbage = {"none": b"HTTP/1.1 400 Bad Request\r\n\r\n", "garbage": b"\x16\x03\x01\xff\xff" * 99}.get(name)
+
+    def speak(server, connection):
+        if garbage is None:
+            server.read_request(connection)
+        else:
+            connection.recv(4096)
+            connection.sendall(garbage)
+
+    with serving(speak, None if garbage else context) as server:
+        base_url = server.base_url.replace("http:", "https:")
+        ended = run(tmp_path, sandbox, base_url, command, {"SSL_CERT_FILE": str(trusted)})
+
+    assert ended.exit_code == ExitCode.UNREACHABLE, ended.printed
+    assert "TLS" in ended.printed
+    assert server.requests == []
+
+
+@contextmanager
+def sandbox_process() -> Iterator[tuple[RunningSandbox, subprocess.Popen[bytes]]]:
+    """A sandbox in a process of its own, which tests may do anything to."""
+    command = [sys.executable, "-m", "knouds_sandbox", "--announce", "--port", "0"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            said = json.loads(process.stdout.readline())
+            yield (
+                RunningSandbox(base_url=said["base_url"], keys=said["keys"], control_token=None),
+                process,
+            )
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize(
+    ("number", "command"),
+    some(
+        [(number, command) for number in (signal.SIGKILL, signal.SIGSTOP) for command in ("check", "load")],
+        (signal.SIGKILL, "check"),
+    ),
+)
+def test_target_that_dies_or_stands_still_in_the_middle(tmp_path, number, command):
+    """What was measured before is in the report, and nothing is said to be kept."""
+    with sandbox_process() as (sandbox, process):
+        left = iter(range(5 if command == "check" else 15))
+
+        def choose(*_):
+            if next(left, None) is None:
+                process.send_signal(number)
+
+        with replacing(sandbox.base_url, choose) as proxy:
+            ended = run(tmp_path, sandbox, proxy.base_url, command)
+
+    assert ended.exit_code in BROKEN_EXITS, ended.printed
+    record = report_of(tmp_path / "runs")
+    if command == "check":
+        assert record.counts.answers["200"] >= 4
+        assert record.counts.answers["none"] >= 1
+    else:
+        assert record.load is not None
+        (usage,) = record.load.results.operations
+        assert usage.outcomes["kept"] >= 1
+        assert usage.outcomes["failed"] >= 1

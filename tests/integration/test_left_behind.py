@@ -194,7 +194,7 @@ def test_two_lies_together_cost_no_workflow(sandbox, tmp_path, command, slug):
     assert exit_code == ExitCode.BREACH, printed
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda each: each.name)
+@pytest.mark.parametrize("number", sampled([signal.SIGTERM, signal.SIGHUP], every=2))
 def test_check_that_is_told_to_end_cleans_up(sandbox, profile_of, tmp_path, number):
     """SIGTERM and SIGHUP end a check as Ctrl-C does: all is deleted, and there is a report."""
     with started(tmp_path, "check", "--target", profile_of(sandbox), "--family", "workflows") as process:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
+from checking import knouds
 from example_targets import write_profile
 from hostile_traffic import whole
 from raw_server import replacing, serving
@@ -47,8 +45,7 @@ def environment(tmp_path, elsewhere):
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login mallory password of-no-use\n")
     netrc.chmod(0o600)
-    kept = {name: value for name, value in os.environ.items() if name.lower() != "no_proxy"}
-    return kept | dict.fromkeys(PROXIES, elsewhere.base_url) | {"NETRC": str(netrc)}
+    return dict.fromkeys(PROXIES, elsewhere.base_url) | {"NETRC": str(netrc), "NO_PROXY": "", "no_proxy": ""}
 
 
 @pytest.mark.slow
@@ -70,15 +67,7 @@ def test_nothing_is_sent_elsewhere(tmp_path, elsewhere, environment, command, ex
         replacing(sandbox.base_url, luring(elsewhere.base_url, **members)) as proxy,
     ):
         profile = write_profile(tmp_path, sandbox, base_url=proxy.base_url, limits=LIMITS)
-        ended = subprocess.run(
-            [sys.executable, "-m", "knouds_harness", *command, "--target", str(profile)],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        ended = knouds(*command, "--target", profile, cwd=tmp_path, **environment)
 
     assert "Traceback" not in ended.stderr
     assert elsewhere.connections == 0

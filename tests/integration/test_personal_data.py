@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from checking import knouds
 from clocks import wait_until
 from example_targets import write_profile
 
@@ -36,13 +37,7 @@ def test_values_of_members_that_are_to_be_hidden_are_in_no_file(tmp_path, comman
         headers = {"x-api-key": sandbox.keys["full"]}
         user = httpx.get(f"{sandbox.base_url}/api/whoami", headers=headers).json()["user"]
         runs = tmp_path / "runs"
-        ended = subprocess.run(
-            [sys.executable, "-m", "knouds_harness", *command, "--target", profile, "--runs-folder", runs],
-            capture_output=True,
-            text=True,
-            timeout=180,
-            check=False,
-        )
+        ended = knouds(*command, "--target", profile, "--runs-folder", runs, cwd=tmp_path)
 
     assert ended.returncode in (ExitCode.KEPT, ExitCode.INVALID_MEASUREMENT), ended.stdout + ended.stderr
     written = b"".join(path.read_bytes() for path in runs.rglob("*") if path.is_file())

@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from checking import FAILING, check
+from checking import FAILING, check, knouds
 from sampling import PROVABLE_FAULTS, TRIES_ALL, sampled
 
 from knouds_harness.contract.document import shipped_document
@@ -378,15 +378,14 @@ def test_script_of_a_sequence_shows_the_broken_server_and_no_sound_one(found_by_
 
 @pytest.mark.nightly
 @pytest.mark.parametrize(("fault", "fact"), SEQUENCES)
-def test_replay_sends_the_sequence_again(found_by_sequences, fault, fact):
+def test_replay_sends_the_sequence_again(found_by_sequences, fault, fact, tmp_path):
     """What takes several requests still stands while the promise is broken, and is gone once it is kept."""
     record = found_by_sequences(fault)
     (finding,) = [each for each in record.findings if each.fact == fact]
-    command = [sys.executable, "-m", "knouds_harness", "replay", str(record.folder), finding.fingerprint]
 
     broken, mended = (
-        subprocess.run([*command, *options], capture_output=True, text=True, timeout=60, check=False)
-        for options in ([], ["--healthy"])
+        knouds("replay", record.folder, finding.fingerprint, *options, cwd=tmp_path)
+        for options in ((), ("--healthy",))
     )
 
     assert broken.stdout.startswith("still stands"), broken.stdout + broken.stderr

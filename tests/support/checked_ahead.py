@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gc
 
-import knouds_sandbox.command  # noqa: F401 - imported for those who are forked
+import knouds_harness.commands.load  # noqa: F401 - imported for those who are forked
+import knouds_sandbox.command  # noqa: F401
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.reporting import pages
 from knouds_harness.runs.results import finding_format, run_file_format

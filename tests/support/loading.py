@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from checking import knouds
 from example_targets import free_port
 
 from knouds_harness.errors import ExitCode
@@ -52,8 +53,9 @@ class Loaded:
 
 def load(folder: Path, *arguments: str) -> Loaded:
     """Run a scenario to its end."""
-    with started_load(folder, *arguments) as process:
-        return end_of(process, folder)
+    done = knouds("load", "--runs-folder", folder, *arguments, cwd=Path.cwd())
+    found = latest_record(folder)
+    return Loaded(exit_code=done.returncode, found=found, out=done.stdout, err=done.stderr)
 
 
 def end_of(process: subprocess.Popen[str], folder: Path) -> Loaded:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import base64
-import os
 import socket
 import ssl
-import subprocess
-import sys
 import threading
 from dataclasses import replace
 
 import pytest
 import trustme
+from checking import knouds
 from example_targets import make_target, write_profile
 from raw_server import RawServer, Script, replacing, serving
 
@@ -218,30 +216,15 @@ def test_init_check_and_load_pass_a_gateway(certified, tmp_path):
         )
         commands = (
             (
-                "init",
-                "--url",
-                gateway.base_url,
-                "--key",
-                "FULL_KEY",
-                "--http",
-                "http.toml",
-                "--output",
-                "own.toml",
+                *("init", "--url", gateway.base_url, "--key", "FULL_KEY"),
+                *("--http", "http.toml", "--output", "own.toml"),
             ),
             ("check", "--fact", "auth.missing-key-is-401", "--quick", "--target", "own.toml"),
-            ("load", "reads", "--rate", "20", "--duration", "1s", "--warm-up", "0", "--target", str(profile)),
+            ("load", "reads", "--rate", "20", "--duration", "1s", "--warm-up", "0", "--target", profile),
         )
         counts = []
         for command in commands:
-            done = subprocess.run(
-                [sys.executable, "-m", "knouds_harness", *command],
-                env={**os.environ, "GATEWAY_TOKEN": TOKEN, "FULL_KEY": sandbox.keys["full"]},
-                cwd=tmp_path,
-                capture_output=True,
-                text=True,
-                timeout=120,
-                check=False,
-            )
+            done = knouds(*command, cwd=tmp_path, GATEWAY_TOKEN=TOKEN, FULL_KEY=sandbox.keys["full"])
             assert done.returncode in (0, 1, 5), done.stderr  # on a busy machine load is no measurement
             counts.append(len(gateway.requests))
 
