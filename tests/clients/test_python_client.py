@@ -39,7 +39,6 @@ class Generated:
             client.get_httpx_client().close()
 
     def call(self, operation_id, client, **arguments):
-        """Send, and return the parsed answer."""
         operation = OPERATIONS[operation_id]
         [tag] = shipped_document().raw["paths"][operation.path][operation.method.lower()]["tags"]
         name = re.sub("([A-Z])", r"_\1", operation_id).lower()

@@ -199,7 +199,6 @@ class Desk:
         return process.stdout + process.stderr
 
     def runs(self, kind: str) -> list[str]:
-        """Folders of run records."""
         return sorted(str(path) for path in (self.folder / "runs").glob(f"*-{kind}-*"))
 
     def leaked(self, values, *, below: str = ".") -> list[str]:
@@ -382,7 +381,6 @@ def unquoted(command: str) -> str:
 
 
 def test_cookies_show_nowhere(desk):
-    """Whoever set them."""
     assert desk.leaked([COOKIE]) == []
 
 
@@ -402,7 +400,6 @@ def test_verified_traffic_shows_nothing_secret(desk):
 
 
 def test_found_in_sees_every_form():
-    """The test itself can fail."""
     value = 'knouds_live_ab"c/d_0123456789'
     forms = [value, value.upper(), json.dumps(value), "knouds_live_ab%22c%2Fd_0123456789"]
     forms += ["".join(f"{slash}u{ord(char):04x}" for char in value) for slash in ("\\", "\\\\")]

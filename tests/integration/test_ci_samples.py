@@ -42,14 +42,12 @@ def of_github(harness, folder):
 
 
 def of_gitlab(harness, folder):
-    """The same of the other sample."""
     (pipeline,) = _yaml("docs/ci/gitlab-ci.yml")
     assert "HARNESS" in pipeline["contract"]["variables"]
     return pipeline["contract"]["script"], {"HARNESS": harness}
 
 
 def of_component(harness, folder):
-    """The same of GitLab's component, with its inputs."""
     spec, job = _yaml("templates/check.yml")
     inputs = {name: (given or {}).get("default") for name, given in spec["spec"]["inputs"].items()}
     inputs |= {"harness": harness, "target": "staging", "args": "--credits 50"}

@@ -35,7 +35,6 @@ tier = "pro"
 
 
 def knouds(*arguments, cwd, environ=None, **options):
-    """Run the command line in a folder and return the finished process."""
     if not options:
         return checking.knouds(*arguments, cwd=cwd, **(environ or {}))
     return subprocess.run(
@@ -51,7 +50,6 @@ def knouds(*arguments, cwd, environ=None, **options):
 
 
 def write_profile(folder: Path, text: str) -> None:
-    """Write ``targets/mine.toml``."""
     (folder / "targets").mkdir()
     (folder / "targets" / "mine.toml").write_text(text, encoding="utf-8")
 
@@ -106,8 +104,7 @@ def assert_refused(process, code, *words):
     assert process.returncode == code
 
 
-def test_unknown_target(tmp_path):
-    """A misspelt target is named, with the known ones and the nearest."""
+def test_misspelt_target_is_named_with_the_nearest(tmp_path):
     assert_refused(
         knouds("check", "--target", "sandbix", cwd=tmp_path),
         2,
@@ -125,13 +122,11 @@ def test_unknown_target(tmp_path):
         ("--fault", "auth-revoked-acceptd", 'Did you mean "auth-revoked-accepted"'),
     ],
 )
-def test_unknown_selection(tmp_path, option, name, hint):
-    """A misspelt family, operation, fact or fault is named, with the nearest."""
+def test_misspelt_selection_is_named_with_the_nearest(tmp_path, option, name, hint):
     assert_refused(knouds("check", option, name, cwd=tmp_path), 2, name, hint)
 
 
-def test_missing_secret(tmp_path):
-    """A secret that is not set is named, with what to do."""
+def test_secret_that_is_not_set_is_named(tmp_path):
     write_profile(tmp_path, PROFILE.format(base_url="http://127.0.0.1:1"))
 
     assert_refused(
@@ -139,8 +134,7 @@ def test_missing_secret(tmp_path):
     )
 
 
-def test_broken_profile(tmp_path):
-    """Every problem of a profile is named at once."""
+def test_every_problem_of_a_profile_is_named_at_once(tmp_path):
     profile = PROFILE.format(base_url="nowhere").replace("timeout_s = 2", "timeout_s = -1")
     write_profile(tmp_path, profile)
     process = knouds("check", "--target", "mine", cwd=tmp_path)
@@ -148,8 +142,7 @@ def test_broken_profile(tmp_path):
     assert_refused(process, 2, "mine.toml", "base_url", "timeout_s")
 
 
-def test_unreachable_host(tmp_path):
-    """A server that is not there is exit code 3."""
+def test_server_that_is_not_there_ends_with_exit_code_3(tmp_path):
     write_profile(tmp_path, PROFILE.format(base_url=f"http://127.0.0.1:{free_port()}"))
     process = knouds(
         "check", "--target", "mine", cwd=tmp_path, environ={"TEST_KEY_FULL": "knouds_live_0123456789"}
@@ -158,8 +151,7 @@ def test_unreachable_host(tmp_path):
     assert_refused(process, 3, "127.0.0.1", "refused")
 
 
-def test_html_from_a_proxy(tmp_path):
-    """A login page is no breach of the contract: the target was not reached."""
+def test_login_page_is_no_breach_but_an_unreachable_target(tmp_path):
     with serving(Proxy) as base_url:
         write_profile(tmp_path, PROFILE.format(base_url=base_url))
         process = knouds(
@@ -169,8 +161,7 @@ def test_html_from_a_proxy(tmp_path):
     assert_refused(process, 3, "HTML instead of JSON")
 
 
-def test_production_is_refused(tmp_path):
-    """The production host needs the profile's word and the command line's."""
+def test_production_needs_a_word_in_the_profile_and_on_the_command_line(tmp_path):
     write_profile(tmp_path, PROFILE.format(base_url="https://knouds.ai"))
     process = knouds(
         "check", "--target", "mine", cwd=tmp_path, environ={"TEST_KEY_FULL": "knouds_live_0123456789"}
@@ -205,8 +196,7 @@ def test_target_that_goes_away_ends_the_run_in_words(tmp_path):
     assert ".py:" not in shown
 
 
-def test_port_already_taken(tmp_path):
-    """A sandbox on a taken port says so."""
+def test_sandbox_says_that_its_port_is_taken(tmp_path):
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
@@ -216,8 +206,7 @@ def test_port_already_taken(tmp_path):
     assert_refused(process, 2, str(port))
 
 
-def test_runs_folder_that_cannot_be_made(tmp_path):
-    """A run that has nowhere to write to says where it tried."""
+def test_runs_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "taken").write_text("a file")
     process = knouds("check", "--runs-folder", "taken/runs", cwd=tmp_path)
 
@@ -249,8 +238,6 @@ def test_full_disk_keeps_what_was_found(tmp_path):
 
 @pytest.mark.parametrize("words", [("check",), ("load", "reads", "--users", "2"), ("doctor",), ("facts",)])
 def test_too_few_open_files_are_said_before_anything_begins(tmp_path, words):
-    """No run is lost for want of them."""
-
     def limit_open_files():
         resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
 
@@ -283,7 +270,7 @@ def test_closed_output_changes_no_verdict(tmp_path, closed):
     assert (process.returncode, process.stderr) == (0, b"")
 
 
-def test_check_ends_when_nobody_reads_its_findings(tmp_path):
+def test_check_whose_output_is_closed_ends_with_a_report(tmp_path):
     """As before ``| head -1``: no traceback, no further request, and a report that says how it ended."""
     options = ("--quick", "--runs-folder", "runs", "--family", "authentication")
     process = checking.run_unread("check", *options, "--fault", "auth-revoked-accepted", cwd=tmp_path)
@@ -294,21 +281,18 @@ def test_check_ends_when_nobody_reads_its_findings(tmp_path):
     assert json.loads((folder / "summary.json").read_text())["outcome"] == "interrupted"
 
 
-def test_report_of_no_run(tmp_path):
-    """A folder that is no run record says so."""
+def test_report_names_a_folder_that_is_not_a_run(tmp_path):
     assert_refused(knouds("report", str(tmp_path), cwd=tmp_path), 2, str(tmp_path))
 
 
-def test_usage_error(tmp_path):
-    """An option that does not exist is exit code 2, with help."""
+def test_unknown_option_ends_with_exit_code_2(tmp_path):
     process = knouds("check", "--no-such-option", cwd=tmp_path)
 
     assert "No such option" in process.stderr
     assert process.returncode == 2
 
 
-def test_breach_is_reported(tmp_path):
-    """A fault ends in exit code 1, one finding, and every report."""
+def test_breach_ends_with_exit_code_1_and_every_report(tmp_path):
     process = knouds(
         "check",
         *("--fault", "auth-revoked-accepted", "--fact", "auth.revoked-key-is-401"),
@@ -335,8 +319,7 @@ def test_breach_is_reported(tmp_path):
     assert process.returncode == 1
 
 
-def test_help_teaches(tmp_path):
-    """The help of each command shows what it does, and the top one every exit code."""
+def test_help_names_commands_and_exit_codes(tmp_path):
     top = knouds("--help", cwd=tmp_path).stdout
 
     for command in ("check", "demo", "doctor", "report", "sandbox"):
@@ -345,8 +328,7 @@ def test_help_teaches(tmp_path):
     assert "--fault" in knouds("check", "--help", cwd=tmp_path).stdout
 
 
-def test_doctor_on_the_sandbox(tmp_path):
-    """Every key of the sandbox is what its profile says, and every check can run."""
+def test_doctor_finds_every_key_of_the_sandbox_as_its_profile_says(tmp_path):
     process = knouds("doctor", cwd=tmp_path)
 
     assert "untested" not in process.stdout

@@ -15,7 +15,6 @@ from knouds_sandbox.serving import running_sandbox
 
 
 def compare(*arguments, cwd, **environment):
-    """Run the command and return the finished process."""
     return knouds("compare", *arguments, cwd=cwd, **environment)
 
 

@@ -16,14 +16,11 @@ RAW = shipped_document().raw
 
 
 def diff(old, new):
-    """Run the command and return the finished process."""
     return knouds("diff", old, new, cwd=Path.cwd())
 
 
 @pytest.fixture
 def changed(tmp_path):
-    """Write the document after a change, and return the path."""
-
     def write(change):
         raw = copy.deepcopy(RAW)
         change(raw)

@@ -14,7 +14,6 @@ QUICK = ("--quick", "--family", "schemas", "--seed", "1")
 
 
 def run_of(folder, *options):
-    """Check a sandbox, and return the exit code and the run folder."""
     exit_code, _ = check(folder, *QUICK, *options)
     (run,) = (folder / "runs").iterdir()
     return exit_code, run
@@ -34,7 +33,6 @@ def diff(old, new):
 
 @pytest.fixture(scope="module")
 def healthy(tmp_path_factory):
-    """A run on the healthy sandbox."""
     return run_of(tmp_path_factory.mktemp("healthy") / "run")
 
 

@@ -25,20 +25,16 @@ class Never(Latency):
     """Providers that never end an asynchronous job."""
 
     def job_s(self, *_, is_async):
-        """An hour, or at once."""
         return 3600.0 if is_async else 0.0
 
 
 @pytest.fixture
 def knouds(tmp_path):
-    """Runs the command in an empty folder."""
     return partial(checking.knouds, cwd=tmp_path)
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """Finds the folder of the only run."""
-
     def folder():
         (found,) = (tmp_path / "reports/runs").iterdir()
         return found
@@ -48,8 +44,6 @@ def folder(tmp_path):
 
 @pytest.fixture
 def profile_of(tmp_path):
-    """Writes a profile with one key, of a pro account."""
-
     def profile_of(sandbox, *, key=None, tier="pro", more=""):
         (tmp_path / "key").write_text(key or sandbox.keys["pro"])
         profile = tmp_path / "one.toml"
@@ -162,7 +156,6 @@ DEMANDS = [
 @pytest.mark.nightly
 @pytest.mark.parametrize("demand", DEMANDS, ids=["min-verified", "expect"])
 def test_run_that_verifies_less_than_it_has_to_is_red(knouds, profile_of, folder, demand):
-    """With what is missing."""
     options, more, says = demand
     with running_sandbox() as sandbox:
         target = profile_of(sandbox, more=more)
@@ -180,7 +173,6 @@ def test_run_that_verifies_less_than_it_has_to_is_red(knouds, profile_of, folder
 def test_demand_that_makes_no_sense_is_refused_before_anything_is_sent(
     knouds, profile_of, tmp_path, options, more
 ):
-    """In a sentence."""
     with running_sandbox() as sandbox:
         process = knouds("check", "--target", profile_of(sandbox, more=more), *options)
 
@@ -192,7 +184,6 @@ def test_demand_that_makes_no_sense_is_refused_before_anything_is_sent(
 
 @pytest.mark.nightly
 def test_key_that_expires_turns_a_comparison_red(knouds, profile_of, tmp_path):
-    """What was verified before is named."""
     with running_sandbox() as sandbox:
         for key in (None, WRONG_KEY):
             knouds("check", "--family", "authentication", "--target", profile_of(sandbox, key=key))
@@ -218,7 +209,6 @@ FACTS_OF_EXECUTIONS = ("execution.ends-in-time", "execution.edges", "execution.p
 
 
 def selecting(facts):
-    """The options that select facts."""
     return [option for fact in facts for option in ("--fact", fact)]
 
 

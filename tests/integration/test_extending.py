@@ -111,7 +111,6 @@ def of_own_tests(tmp_path_factory):
 
 
 def finding_of(record: RunRecord, test: str) -> Finding:
-    """What one of the tests above found."""
     (finding,) = [each for each in record.findings if each.fact == f"user.test_own.{test}"]
     return finding
 
@@ -134,8 +133,7 @@ def test_failed_assert_is_a_finding(of_own_tests):
     assert "4 failed, 3 passed, 2 skipped, 1 xfailed" in process.stdout
 
 
-def test_all_that_the_test_sent_shows_it(of_own_tests):
-    """An assert may compare answers, so that the reproduction sends each."""
+def test_finding_of_a_test_rests_on_all_that_it_sent(of_own_tests):
     _, record = of_own_tests
 
     finding = finding_of(record, "test_two")
@@ -184,7 +182,6 @@ def test_error_is_no_finding(of_own_tests):
 
 
 def test_what_our_checks_find_fails_the_test(of_own_tests):
-    """Each answer is judged as in the suite."""
     process, record = of_own_tests
 
     assert [each.fact for each in record.findings if each.family != USER] == ["ground.json-content-type"]

@@ -15,7 +15,6 @@ from knouds_harness.reporting.comparison.sides import keep, read_side
 
 
 def history(*arguments, cwd, **environment):
-    """Run the command and return the finished process."""
     return knouds("history", *arguments, cwd=cwd, **environment)
 
 
@@ -61,8 +60,7 @@ def test_newest_runs_are_listed_first(tmp_path, runs):
         (["--since", "520w"], 2),
     ],
 )
-def test_filters_choose(tmp_path, runs, arguments, count):
-    """By what a run was, how it ended and when."""
+def test_filters_choose_runs_by_outcome_kind_and_age(tmp_path, runs, arguments, count):
     process = history(*arguments, cwd=tmp_path)
 
     assert process.stdout.count("-check-staging") == count
@@ -71,8 +69,7 @@ def test_filters_choose(tmp_path, runs, arguments, count):
 @pytest.mark.parametrize(
     "arguments", [["--since", "7d"], ["--kind", "load"], ["--scenario", "reads"], ["--target", "other"]]
 )
-def test_no_run_that_was_asked_for_is_said(tmp_path, runs, arguments):
-    """It is no error."""
+def test_no_matching_run_is_no_error(tmp_path, runs, arguments):
     process = history(*arguments, cwd=tmp_path)
 
     assert (process.returncode, process.stdout) == (0, "No matching runs (2 runs in reports/runs).\n")
@@ -104,8 +101,7 @@ def test_a_measure_is_plotted_and_its_changes_marked(tmp_path):
     assert "One change." in page
 
 
-def test_a_terminal_without_blocks_gets_others(tmp_path, runs):
-    """Where its encoding has none."""
+def test_terminal_whose_encoding_has_no_blocks_gets_others(tmp_path, runs):
     process = history("--measure", "exchanges", cwd=tmp_path, PYTHONIOENCODING="ascii", NO_COLOR="1")
 
     assert process.returncode == 0, process.stderr
@@ -113,14 +109,12 @@ def test_a_terminal_without_blocks_gets_others(tmp_path, runs):
 
 
 def test_measures_are_listed(tmp_path, runs):
-    """With what they are and how many runs have them."""
     process = history("--measures", cwd=tmp_path)
 
     assert "documented facts that are broken, of 2 runs" in process.stdout
 
 
 def test_pruning_asks_first(tmp_path, runs):
-    """It says what would go, and deletes nothing."""
     process = history("--prune", "--older-than", "30d", cwd=tmp_path)
 
     assert process.returncode == 2
@@ -142,7 +136,6 @@ def test_pruned_runs_stay_in_the_history(tmp_path, runs):
 
 
 def test_runs_of_a_kept_summary_stay(tmp_path, runs):
-    """However old they are."""
     oldest = min(runs.iterdir())
     baselines = tmp_path / "reports" / "baselines"
     keep("spring", read_side([oldest], baselines=baselines), baselines=baselines)
@@ -178,8 +171,7 @@ def test_a_run_that_still_writes_stays(tmp_path, runs):
         (["--runs-folder", "nowhere"], "nowhere: there is no such folder of runs"),
     ],
 )
-def test_what_makes_no_sense_is_refused(tmp_path, runs, arguments, says):
-    """In words, with exit code 2."""
+def test_options_that_make_no_sense_are_refused(tmp_path, runs, arguments, says):
     process = history(*arguments, cwd=tmp_path)
 
     assert process.returncode == 2
@@ -187,8 +179,7 @@ def test_what_makes_no_sense_is_refused(tmp_path, runs, arguments, says):
     assert "Traceback" not in process.stderr
 
 
-def test_damage_is_told(tmp_path, runs):
-    """An index that is no database is made anew, a folder that is no run is named in one line."""
+def test_damaged_index_is_made_anew_and_a_strange_folder_named(tmp_path, runs):
     (tmp_path / "reports" / "history.sqlite").write_bytes(b"nonsense " * 200)
     (runs / "strange").mkdir()
 
@@ -202,7 +193,6 @@ def test_damage_is_told(tmp_path, runs):
 
 
 def test_a_locked_index_ends_the_command(tmp_path, runs):
-    """After some seconds, in words."""
     history(cwd=tmp_path)
     holder = sqlite3.connect(tmp_path / "reports" / "history.sqlite", isolation_level=None)
     holder.execute("BEGIN EXCLUSIVE")

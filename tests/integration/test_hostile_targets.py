@@ -77,7 +77,6 @@ def some(pairs, *sample):
 
 @pytest.fixture(scope="module")
 def sandbox():
-    """The sound server behind."""
     with running_sandbox() as running:
         yield running
 
@@ -186,7 +185,7 @@ def report_of(folder: Path) -> RunRecord:
         ("endless chunks of two bytes", "load"),
     ),
 )
-def test_answer_of_one_operation(tmp_path, sandbox, name, command):
+def test_hostile_answer_of_one_operation_fails_each_command(tmp_path, sandbox, name, command):
     """What is broken fails the run and what is unusual does not; the rest of the run is in the report."""
 
     def choose(target, status):
@@ -216,7 +215,6 @@ def test_answer_of_one_operation(tmp_path, sandbox, name, command):
 
 
 def verify(folder: Path) -> Ended:
-    """Judge what a check has recorded."""
     (har,) = folder.glob("runs/*/exchanges.har")
     return run_command(folder, "verify", str(har), "--runs-folder", "verified", timeout_s=TIMEOUT_S)
 
@@ -282,7 +280,7 @@ def sandbox_process() -> Iterator[tuple[RunningSandbox, subprocess.Popen[bytes]]
         (signal.SIGKILL, "check"),
     ),
 )
-def test_target_that_dies_or_stands_still_in_the_middle(tmp_path, number, command):
+def test_target_that_dies_or_stands_still_is_never_kept(tmp_path, number, command):
     """What was measured before is in the report, and nothing is said to be kept."""
     with sandbox_process() as (sandbox, process):
         left = iter(range(5 if command == "check" else 15))

@@ -27,7 +27,6 @@ PRO, BUSINESS = "STAGING_KEY_PRO", "STAGING_KEY_BUSINESS"
 
 @pytest.fixture(scope="module")
 def sandbox():
-    """A sandbox that nobody writes to."""
     with running_sandbox(seed=1) as sandbox:
         yield sandbox
 
@@ -82,8 +81,7 @@ def answering(status, content_type, body, **headers):
         server.shutdown()
 
 
-def test_profile_of_two_accounts(init):
-    """Accounts, capabilities, workflows: as they are; and as safe as can be."""
+def test_profile_describes_two_accounts_and_allows_reading_alone(init):
     code, out, _ = init("--key", PRO, "--key", BUSINESS, "--output", "targets/staging.toml")
 
     target = load_target("targets/staging.toml")
@@ -114,7 +112,6 @@ def test_next_steps_are_shown(init):
 
 
 def test_resources_are_described(init):
-    """What makes a workflow special is in the profile."""
     init("--key", "STAGING_KEY_FULL", "--output", "staging.toml")
 
     workflows = load_target("staging.toml").workflows
@@ -185,8 +182,7 @@ def test_profile_of_a_sound_server_that_answers_otherwise(init, variant):
     assert code == 0
 
 
-def test_refused_key_beside_a_good_one(init):
-    """The profile is written, with that key as a comment; the exit code says that something is wrong."""
+def test_refused_key_beside_a_good_one_becomes_a_comment_and_exit_code_1(init):
     code, out, _ = init("--key", PRO, "--key", "STAGING_KEY_REVOKED", "--output", "staging.toml")
 
     assert set(load_target("staging.toml").personas) == {"pro"}
@@ -195,44 +191,37 @@ def test_refused_key_beside_a_good_one(init):
     assert code == 1
 
 
-def test_refused_keys_alone(init):
-    """There is nothing to write."""
+def test_refused_keys_alone_write_no_profile(init):
     assert_refused(init("--key", "STAGING_KEY_REVOKED"), 2, "STAGING_KEY_REVOKED: 401", "mistyped or revoked")
 
 
-def test_secret_is_nowhere(init, sandbox):
-    """Neither in the output nor in the profile."""
+def test_secret_is_neither_printed_nor_written(init, sandbox):
     _, out, err = init("--key", PRO)
 
     assert sandbox.keys["pro"] not in out + err + Path("targets/local.toml").read_text()
 
 
-def test_unreachable_host(init):
-    """Nothing listens there."""
+def test_unreachable_host_ends_with_exit_code_3(init):
     assert_refused(init("--key", PRO, url=f"http://127.0.0.1:{free_port()}"), 3, "Check", "--url")
 
 
-def test_page_instead_of_an_api(init):
-    """HTML is a login page or another service."""
+def test_html_page_is_no_api(init):
     with answering(200, "text/html", b"<!doctype html><title>Sign in</title>") as url:
         assert_refused(init("--key", PRO, url=url), 3, "HTML instead of JSON", "--url")
 
 
-def test_other_api(init):
-    """JSON that describes no account is another service."""
+def test_json_without_an_account_is_another_api(init):
     with answering(200, "application/json", b'{"status": "ok"}') as url:
         assert_refused(init("--key", PRO, url=url), 3, "whoami was answered 200", PRO)
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_server_that_refuses_throughout(init, status):
-    """Nobody can be told from a refusal for the rate, or from a failure."""
+def test_server_that_throttles_or_fails_throughout_is_to_be_tried_later(init, status):
     with answering(status, "application/json", b'{"error": "No"}', **{"retry-after": "1"}) as url:
         assert_refused(init("--key", PRO, url=url), 3, f"whoami was answered {status}", "Try again later")
 
 
-def test_existing_profile(init):
-    """It is overwritten only where that is asked for, and nothing is sent."""
+def test_existing_profile_is_left_alone(init):
     Path("mine.toml").write_text("# mine")
 
     code, out, err = init("--key", PRO, "--output", "mine.toml")
@@ -242,8 +231,7 @@ def test_existing_profile(init):
     assert Path("mine.toml").read_text() == "# mine"
 
 
-def test_existing_profile_is_overwritten_where_asked(init):
-    """With --force."""
+def test_force_overwrites_an_existing_profile(init):
     Path("mine.toml").write_text("# mine")
 
     code, *_ = init("--key", PRO, "--output", "mine.toml", "--force")
@@ -252,51 +240,43 @@ def test_existing_profile_is_overwritten_where_asked(init):
     assert code == 0
 
 
-def test_missing_folder(init):
-    """None is made, other than targets."""
+def test_missing_folder_is_not_made(init):
     assert_refused(init("--key", PRO, "--output", "none/mine.toml"), 2, "there is no folder none")
 
 
-def test_other_suffix(init):
-    """What --target would not take is not written."""
+def test_profile_has_to_end_with_toml(init):
     assert_refused(init("--key", PRO, "--output", "staging"), 2, "ends with .toml")
 
 
-def test_folder_that_cannot_be_written(init):
-    """Where the file cannot be made, the reason is the system's."""
+def test_folder_that_cannot_be_written_is_named(init):
     Path("targets").write_text("a file")
 
     assert_refused(init("--key", PRO), 2, "targets/local.toml")
 
 
 @pytest.mark.parametrize("arguments", [(), ("--key", PRO)])
-def test_nothing_to_ask(init, arguments):
-    """Without a terminal nobody is asked."""
+def test_without_a_terminal_nothing_is_asked(init, arguments):
     assert_refused(init(*arguments, url=None), 2, "init needs --url and --key")
 
 
-def test_variable_that_is_not_set(init):
-    """How to set it is said."""
+def test_variable_that_is_not_set_is_named_with_how_to_set_it(init):
     assert_refused(init("--key", PRO, "--key", "NO_KEY"), 2, "NO_KEY is not set", "read -rs NO_KEY")
 
 
-def test_key_in_place_of_a_variable(init, sandbox):
-    """The key is not repeated."""
+def test_key_in_place_of_a_variable_is_refused_and_not_repeated(init, sandbox):
     result = init("--key", sandbox.keys["pro"])
 
     assert_refused(result, 2, "never the key itself")
     assert sandbox.keys["pro"] not in result[2]
 
 
-def test_variables_with_one_key(init, monkeypatch, sandbox):
-    """Two names for one key are a mistake."""
+def test_two_variables_with_one_key_are_refused(init, monkeypatch, sandbox):
     monkeypatch.setenv("SAME_KEY", sandbox.keys["pro"])
 
     assert_refused(init("--key", PRO, "--key", "SAME_KEY"), 2, f"SAME_KEY: holds the same secret as {PRO}")
 
 
-def test_variable_that_holds_no_key(init, monkeypatch):
-    """A key has a least length."""
+def test_variable_that_is_too_short_for_a_key_is_refused(init, monkeypatch):
     monkeypatch.setenv("SHORT_KEY", "abc")
 
     assert_refused(init("--key", "SHORT_KEY"), 2, "SHORT_KEY: ", "is no secret")
@@ -305,18 +285,15 @@ def test_variable_that_holds_no_key(init, monkeypatch):
 @pytest.mark.parametrize(
     "url", ["staging", "https://", "ftp://staging.example.com", "https://a:b@example.com"]
 )
-def test_address_that_is_none(init, url):
-    """Scheme and host are needed."""
+def test_address_needs_scheme_and_host(init, url):
     assert_refused(init("--key", PRO, url=url), 2, "--url: ", "Give scheme, host")
 
 
-def test_address_with_api(init, sandbox):
-    """The paths of all operations begin with it."""
+def test_address_ends_before_api(init, sandbox):
     assert_refused(init("--key", PRO, url=f"{sandbox.base_url}/api"), 2, "ends with /api")
 
 
-def test_plain_http_to_another_machine(init):
-    """Keys in the clear need an agreement."""
+def test_plain_http_to_another_machine_needs_an_agreement(init):
     assert_refused(init("--key", PRO, url="http://staging.example.com"), 2, "in the clear", "--plain-http")
 
 
@@ -328,13 +305,11 @@ def test_plain_http_to_another_machine(init):
         ("https://staging.knouds.ai", "--no-production"),
     ],
 )
-def test_production(init, url, words):
-    """Real people are left alone unless somebody agrees."""
+def test_production_needs_an_agreement(init, url, words):
     assert_refused(init("--key", PRO, url=url), 4, "production", words)
 
 
-def test_production_is_no_staging_server(init):
-    """The service itself cannot be declared to be something else."""
+def test_production_cannot_be_declared_something_else(init):
     assert_refused(init("--key", PRO, "--no-production", url="https://knouds.ai"), 4, "--yes-production")
 
 

@@ -49,12 +49,10 @@ def workflows_of(sandbox):
 
 
 def of_harness(sandbox):
-    """The slugs of workflows that the harness has created."""
     return [slug for slug in workflows_of(sandbox) if slug.startswith("harness")]
 
 
 def run(folder, *arguments):
-    """Run a command to its end: the exit code, and what it printed."""
     done = knouds(*arguments, cwd=folder)
     return done.returncode, done.stdout + done.stderr
 
@@ -91,7 +89,6 @@ class Throttle:
         self.times, self.wait_s = times, wait_s
 
     def instead(self, method, _):
-        """A 429."""
         if method != "DELETE" or not self.times:
             return None
         self.times -= 1
@@ -101,8 +98,6 @@ class Throttle:
 
 
 def wait_for_creations(folder, process, *, least=3):
-    """Return once workflows have been created."""
-
     def are_there():
         ledgers = list(folder.glob(f"reports/runs/*/{LEDGER_FILE}"))
         ledgers += folder.glob(f"reports/runs/.record-*/*/{LEDGER_FILE}")
@@ -112,7 +107,6 @@ def wait_for_creations(folder, process, *, least=3):
 
 
 def wait_until(holds, process):
-    """Return once something holds, while a process runs."""
     deadline_s = time.monotonic() + TIMEOUT_S
     while not holds():
         assert process.poll() is None
@@ -136,7 +130,6 @@ def lying_sandbox():
 
 @pytest.fixture
 def profile_of(tmp_path):
-    """Writes the profile of a sandbox."""
     return lambda sandbox: str(write_profile(tmp_path, sandbox, limits=LIMITS))
 
 
@@ -165,7 +158,6 @@ def test_record_touches_no_workflow_that_it_cannot_prove_to_be_its_own(lying_san
 
 
 def test_load_touches_no_workflow_that_it_cannot_prove_to_be_its_own(lying_sandbox, profile_of, tmp_path):
-    """Nothing that existed is changed or deleted, and the create is a breach of its fact."""
     before = workflows_of(lying_sandbox)
     arguments = ("--target", profile_of(lying_sandbox), "--users", "2", "--duration", "2s")
 
@@ -317,7 +309,6 @@ def test_cleanup_of_a_sandbox_that_is_gone_says_so(tmp_path):
 
 
 def test_cleanup_leaves_a_run_alone_that_still_goes_on(sandbox, profile_of, tmp_path):
-    """A run that still goes on cleans up itself."""
     with started(tmp_path, "check", "--target", profile_of(sandbox), "--family", "workflows") as process:
         wait_for_creations(tmp_path, process)
         os.kill(process.pid, signal.SIGSTOP)

@@ -22,14 +22,12 @@ SHORT = ("--users", "2", "--duration", "1s", "--quiet")
 
 @pytest.fixture(scope="module")
 def sandbox():
-    """Answers at once; the tests of a module share it."""
     with running_sandbox() as running:
         yield running
 
 
 @pytest.fixture
 def small(tmp_path, sandbox):
-    """A profile without keys."""
     return SmallProfile(folder=tmp_path, sandbox=sandbox)
 
 

@@ -18,14 +18,12 @@ SCHEMA = Path(__file__).parents[2] / "docs" / "commands.schema.json"
 
 @pytest.fixture
 def folder(tmp_path):
-    """The folder of two runs."""
     healthy(tmp_path / "runs")
     broken(tmp_path / "runs")
     return tmp_path / "runs"
 
 
 def runs_of(folder):
-    """A healthy run and a broken one."""
     return sorted(map(str, folder.iterdir()), key=lambda name: "broken" in Path(name, "run.json").read_text())
 
 
@@ -46,8 +44,7 @@ def arguments_for(name, folder):
 @pytest.mark.parametrize(
     "name", ["diagnosis", "facts", "comparison", "runs", "measures", "series", "diff", "faults"]
 )
-def test_json_keeps_its_schema(name, folder):
-    """With the exit code of the table."""
+def test_json_keeps_its_schema_and_the_exit_code_of_the_table(name, folder):
     arguments = arguments_for(name, folder)
     table = CliRunner().invoke(cli, arguments)
     done = CliRunner().invoke(cli, [*arguments, "--format", "json"])
@@ -76,8 +73,7 @@ def test_schema_holds_every_format():
         (["sandbox"], "--format belongs to --list-faults"),
     ],
 )
-def test_json_of_nothing_is_refused(arguments, says):
-    """Where nothing is listed."""
+def test_json_is_refused_where_nothing_is_listed(arguments, says):
     done = CliRunner().invoke(cli, [*arguments, "--format", "json"])
 
     assert says in f"{done.exception} {done.stderr}"

@@ -56,7 +56,6 @@ def test_plan_is_printed_and_nothing_is_sent(command, profile, listener, tmp_pat
 
 
 def test_plan_is_of_what_is_asked_for(profile):
-    """One family, and fewer credits."""
     options = ["check", "--target", profile, "--plan-only", "--family", "usage", "--credits", "7"]
 
     ended = CliRunner().invoke(cli, options)

@@ -11,8 +11,6 @@ from knouds_harness.runs.record import read_run
 
 @pytest.fixture(scope="module")
 def claimed_facts(tmp_path_factory):
-    """Runs a check, and tells the facts of which it claimed anything."""
-
     def run(*options):
         folder = tmp_path_factory.mktemp("check")
         exit_code, _ = check(folder, "--seed", "1", *options)

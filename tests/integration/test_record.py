@@ -21,18 +21,15 @@ from knouds_sandbox.serving import running_sandbox
 
 
 def record(*options, cwd, folder="out"):
-    """Run the command to its end."""
     return knouds("record", "--folder", folder, *options, cwd=cwd)
 
 
 @pytest.fixture
 def copied(tmp_path):
-    """The recordings of the tree, to be changed."""
     return shutil.copytree(FOLDER, tmp_path / "out")
 
 
 def contents(folder):
-    """Every file, as bytes."""
     return {path.name: path.read_bytes() for path in folder.glob("*.json")}
 
 
@@ -94,7 +91,6 @@ def test_broken_promise_is_told_and_not_recorded(tmp_path):
 
 
 def test_damaged_recording_stops_and_update_heals_it(tmp_path, copied):
-    """As its message says."""
     path = copied / "getWhoami-401-legacy.json"
     path.write_text(path.read_text().replace("retired", "old"))
 
@@ -127,7 +123,6 @@ def test_money_is_spent_only_if_agreed_and_within_the_limit(tmp_path):
 
 
 def test_what_a_profile_lacks_is_told(tmp_path):
-    """A profile with one key that may only read."""
     with running_sandbox() as sandbox:
         (tmp_path / "key").write_text(sandbox.keys["only-workflow-read"])
         (tmp_path / "poor.toml").write_text(
@@ -144,7 +139,6 @@ def test_what_a_profile_lacks_is_told(tmp_path):
 
 
 def test_interrupted_recording_keeps_what_it_has(tmp_path):
-    """Ctrl-C ends it as ever."""
     process = subprocess.Popen(
         [sys.executable, "-m", "knouds_harness", "record", "--folder", "out"],
         cwd=tmp_path,
@@ -175,8 +169,7 @@ def test_interrupted_recording_keeps_what_it_has(tmp_path):
         (("--credits", "-1"), "--credits"),
     ],
 )
-def test_misuse_is_answered_in_words(tmp_path, options, says):
-    """Exit code 2, and no traceback."""
+def test_misuse_ends_with_exit_code_2_and_words(tmp_path, options, says):
     process = record(*options, cwd=tmp_path)
 
     assert process.returncode == ExitCode.USAGE
@@ -185,7 +178,6 @@ def test_misuse_is_answered_in_words(tmp_path, options, says):
 
 
 def test_folder_that_cannot_be_written_is_told(tmp_path):
-    """A file stands in its place."""
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "sub").write_text("")
 

@@ -10,12 +10,10 @@ from knouds_harness.errors import ExitCode
 
 
 def record(*options, cwd, folder):
-    """Run the command to its end."""
     return knouds("record", "--folder", folder, *options, cwd=cwd)
 
 
 def test_captured_traffic_is_kept_once(tmp_path):
-    """What is new is kept, what is known or elsewhere is told."""
     har = write_har(
         tmp_path / "traffic.har",
         entry("https://api.example/api/health", {"status": "ok"}),
@@ -40,8 +38,7 @@ def test_captured_traffic_is_kept_once(tmp_path):
         (("--from", "nowhere.har"), "nowhere.har: cannot be read"),
     ],
 )
-def test_what_does_not_fit_is_refused_in_words(tmp_path, options, says):
-    """One sentence, and no traceback."""
+def test_options_that_do_not_fit_are_refused_in_words(tmp_path, options, says):
     process = record(*options, cwd=tmp_path, folder="empty")
 
     assert process.returncode == ExitCode.USAGE

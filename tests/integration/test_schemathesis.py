@@ -55,7 +55,6 @@ def rows_of(sandbox, *, key):
 
 @pytest.mark.parametrize("variant", sampled([None, "terse", "strict"], every=3))
 def test_sound_server_has_no_failure(variant):
-    """Every phase, whatever the server chose where no source says: nothing to report."""
     with running_sandbox(seed=1, variant=variant) as sandbox:
         code, output = st_run(sandbox)
 
@@ -112,7 +111,6 @@ def test_conflict_can_be_waived(tmp_path):
 
 
 def test_missing_key_is_said():
-    """Without the variable that names the key nothing is sent, and the message names it."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("KNOUDS_")}
     process = subprocess.run(
         [ST, "run", "spec/openapi.yaml", "--url", "http://127.0.0.1:9"],
@@ -129,7 +127,6 @@ def test_missing_key_is_said():
 
 
 def test_each_check_is_documented():
-    """The page of this tool names every check that we register."""
     program = "import knouds_harness.schemathesis_checks; from schemathesis.checks import CHECKS; "
     program += "print(*(name for name in CHECKS.get_all_names() if name.startswith('knouds_')))"
     names = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout

@@ -62,7 +62,6 @@ def test_shown_command_is_understood(line):
 
 @pytest.mark.parametrize("line", QUICK)
 def test_shown_command_runs(line, tmp_path):
-    """Those that take a moment, on the built-in sandbox."""
     process = knouds(*SHOWN[line], cwd=tmp_path)
 
     assert process.returncode == 0, process.stderr

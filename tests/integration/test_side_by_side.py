@@ -62,13 +62,11 @@ def checked(folder, *, at_once, seed=5):
 
 @pytest.fixture(scope="module")
 def one_by_one(tmp_path_factory):
-    """A check that sends one request after the other."""
     return checked(tmp_path_factory.mktemp("checks") / "one", at_once=1)
 
 
 @pytest.fixture(scope="module")
 def side_by_side(tmp_path_factory):
-    """The same, six at once."""
     return checked(tmp_path_factory.mktemp("checks") / "six", at_once=6)
 
 
@@ -169,13 +167,11 @@ def test_interrupted_run_waits_for_no_execution(tmp_path):
 
 
 def has_run(sandbox):
-    """Whether a sandbox has accepted a run of its first test."""
     key = {"x-api-key": sandbox.keys["full"]}
     return httpx.get(f"{sandbox.base_url}/api/usage?status=processing", headers=key).json()["total"] > 0
 
 
 def made_on(sandbox):
-    """The workflows of the suite that a sandbox has."""
     key = {"x-api-key": sandbox.keys["full"]}
     for summary in httpx.get(f"{sandbox.base_url}/api/workflows", headers=key).json():
         if summary["name"].startswith("Harness"):

@@ -50,7 +50,6 @@ LIMITS = 'credits = 1_000\nconcurrency = 4\nallow = ["read", "write", "run", "ca
 
 @pytest.fixture(scope="module")
 def sandbox():
-    """The sound server behind."""
     with running_sandbox() as running:
         yield running
 

@@ -67,7 +67,6 @@ class Charging:
 
 
 def refusal(status: int, **more: Any) -> Callable[[Any], Body]:
-    """A refusal in the documented form."""
     code = {429: "RATE_LIMIT_EXCEEDED", 403: "CAPABILITY_DENIED", 401: "UNAUTHORIZED"}.get(status, "")
     return lambda _: {"error": "No", "code": code or _CODES.get(status, "ODD"), **more}
 
@@ -213,7 +212,6 @@ COMMANDS = {
 
 @pytest.fixture(scope="module")
 def sandbox():
-    """The sound server, shared, as each case has an account's usage of its own behind it."""
     with running_sandbox() as running:
         yield running
 

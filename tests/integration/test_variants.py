@@ -12,7 +12,6 @@ from knouds_sandbox.variants import VARIANTS
 
 @pytest.mark.parametrize("variant", sampled(VARIANTS[::-1], every=5), ids=lambda each: each.id)
 def test_sound_variant_has_no_breach(variant, tmp_path):
-    """A variant that answers open points otherwise keeps the contract (in full: ``nox -s mutation``)."""
     exit_code, broken = check(tmp_path, "--variant", variant.id, "--seed", "1", "--quick")
 
     assert broken == set()

@@ -11,7 +11,6 @@ FACT = "ground.status-is-documented"
 
 @pytest.fixture(scope="module")
 def faulted_run(tmp_path_factory):
-    """The folder of a run on a sandbox that breaks one promise."""
     folder = tmp_path_factory.mktemp("faulted")
     process = knouds("check", "--family", "authentication", "--seed", 5, "--fault", FAULT, cwd=folder)
     assert process.returncode == 1, process.stderr
@@ -32,7 +31,6 @@ def test_verify_finds_the_same_breach(faulted_run, tmp_path):
 
 @pytest.mark.parametrize("length", [0, 5_000], ids=["empty", "cut short"])
 def test_broken_file_is_one_message(length, faulted_run, tmp_path):
-    """Exit code 2, no traceback, no record."""
     whole = (faulted_run / "exchanges.har").read_bytes()
     (tmp_path / "x.har").write_bytes(whole[:length])
 
@@ -46,7 +44,6 @@ def test_broken_file_is_one_message(length, faulted_run, tmp_path):
 
 @pytest.fixture(scope="module")
 def marks(faulted_run):
-    """The fingerprints of what the fault broke."""
     return [each.fingerprint for each in read_run(faulted_run).findings if each.fact == FACT]
 
 
@@ -60,7 +57,6 @@ def test_finding_still_stands_with_the_fault(faulted_run, marks, tmp_path):
 
 
 def test_finding_is_gone_without_the_fault(faulted_run, marks, tmp_path):
-    """Sent again to a server that keeps it."""
     process = knouds("replay", faulted_run, "--healthy", cwd=tmp_path)
 
     assert process.returncode == 0, process.stderr
@@ -70,7 +66,6 @@ def test_finding_is_gone_without_the_fault(faulted_run, marks, tmp_path):
 
 
 def test_unknown_finding_is_named(faulted_run, marks, tmp_path):
-    """With those that there are."""
     process = knouds("replay", faulted_run, "000000000000", cwd=tmp_path)
 
     assert process.returncode == 2

@@ -29,13 +29,11 @@ def verified(folder):
 
 @pytest.fixture
 def port():
-    """Where deliveries are received."""
     return free_port()
 
 
 @pytest.fixture
 def url(port):
-    """The same, as keys have it."""
     return f"http://127.0.0.1:{port}/hooks/knouds"
 
 
@@ -52,8 +50,7 @@ def test_every_promise_about_webhooks_is_verified(tmp_path, url):
 
 
 @pytest.mark.parametrize("fault", sampled(WEBHOOK_FAULTS, every=15), ids=lambda fault: fault.id)
-def test_broken_promise_is_caught(tmp_path, url, fault):
-    """Each one under its own fact."""
+def test_fault_is_caught_under_its_own_fact(tmp_path, url, fault):
     with running_sandbox(webhook_url=url, faults=(fault.id,)) as sandbox:
         profile = write_profile(tmp_path, sandbox, webhook=f'url = "{url}"')
         exit_code, broken = check(tmp_path, "--family", "webhooks", "--target", str(profile))
@@ -63,7 +60,7 @@ def test_broken_promise_is_caught(tmp_path, url, fault):
     assert broken <= {each.fact for each in WEBHOOK_FAULTS}
 
 
-def test_proxy_may_stand_between(tmp_path, port, url):
+def test_proxy_may_stand_between_target_and_receiver(tmp_path, port, url):
     """The URL in the dashboard is another than where the harness listens."""
     with running_sandbox(webhook_url=url) as sandbox:
         lines = f'url = "https://hooks.example.com/knouds"\nlisten = "127.0.0.1:{port}"'
@@ -99,7 +96,6 @@ def test_target_here_that_delivers_nothing_is_in_breach(tmp_path, port, url):
 
 
 def test_url_elsewhere_without_listen_is_untested(tmp_path):
-    """Nobody can know what arrives there."""
     with running_sandbox() as sandbox:
         profile = write_profile(tmp_path, sandbox, webhook='url = "https://hooks.example.com/knouds"')
         exit_code, _ = check(tmp_path, "--family", "webhooks", "--target", str(profile))

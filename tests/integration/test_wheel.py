@@ -86,7 +86,6 @@ def test_source_distribution_holds_what_the_wheel_is_built_of_and_nothing_else(d
 
 
 def run_installed(installed, cwd, *arguments, variables=None):
-    """Run Python with the installed package instead of the checkout's."""
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=cwd,

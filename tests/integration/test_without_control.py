@@ -22,7 +22,6 @@ ROUND_TRIP = "workflows.get-round-trips"
 
 
 def write_profile(folder, sandbox, secret, tables):
-    """A profile with one key, whose secret is kept beside it."""
     (folder / "key").write_text(secret, encoding="utf-8")
     profile = folder / "by-hand.toml"
     profile.write_text(f'base_url = "{sandbox.base_url}"\n{LIMITS}{tables}', encoding="utf-8")
@@ -61,8 +60,7 @@ def standing(folder, fact):
 @pytest.mark.parametrize(
     ("faults", "broken"), [((), set()), (("run-credits-checked-too-early",), {OVERSPENDING})]
 )
-def test_last_credits_of_a_key(tmp_path, faults, broken):
-    """Runs at once of a key whose credits the profile knows show whether more is spent."""
+def test_runs_at_once_show_whether_a_key_overspends(tmp_path, faults, broken):
     with running_sandbox(control_token=TOKEN, faults=faults) as sandbox:
         profile = of_few_credits(sandbox, tmp_path, has=10, says=10)
         exit_code, found = check(tmp_path, "--fact", OVERSPENDING, "--target", profile)

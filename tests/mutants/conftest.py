@@ -14,7 +14,6 @@ VERDICTS = pytest.StashKey[list[Judged]]()
 
 @pytest.fixture(scope="session")
 def verdicts(pytestconfig: pytest.Config) -> list[Judged]:
-    """Every mutant, judged."""
     pytestconfig.stash[VERDICTS] = list(judged(mutants()))
     return pytestconfig.stash[VERDICTS]
 

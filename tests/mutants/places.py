@@ -34,7 +34,6 @@ def objects(body: object, steps: Steps = ()) -> Iterator[Steps]:
 
 
 def value_at(body: object, steps: Steps) -> object:
-    """What stands there."""
     for step in steps:
         body = body[step]  # type: ignore[index]  # steps lead through what was found
     return body
@@ -57,5 +56,4 @@ def dropped(body: object, steps: Steps) -> object:
 
 
 def pointer(steps: Steps) -> str:
-    """For people."""
     return "".join(f"/{step}" for step in steps)

@@ -131,7 +131,6 @@ class SmallProfile:
         return self
 
     def resource(self, table: str) -> SmallProfile:
-        """Add a workflow or a model."""
         self.tables.append(table)
         return self
 

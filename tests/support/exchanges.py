@@ -38,7 +38,6 @@ def exchange(
 
 
 def refusal(status: int, code: str | None = None, **context: Any) -> Exchange:
-    """A refusal with the documented envelope."""
     body = {"error": "Refused", **({"code": code} if code else {}), **context}
     return exchange(status, body)
 
@@ -90,7 +89,6 @@ def entry(
 
 
 def write_har(path: Path, *entries: Any) -> Path:
-    """Write a file with these entries."""
     log = {"version": "1.2", "creator": {"name": "WebInspector", "version": "537.36"}, "entries": entries}
     path.write_text(json.dumps({"log": log}), encoding="utf-8")
     return path

@@ -90,7 +90,6 @@ def operation(
 
 
 def validity(**changes: Any) -> Validity:
-    """A generator that kept up."""
     members: dict[str, Any] = {
         "is_valid": True,
         "reasons": (),
@@ -106,7 +105,6 @@ def validity(**changes: Any) -> Validity:
 
 
 def missed(measure: str = "p99_ms", bound: float = 5.0, observed: float | None = 9.0) -> JudgedObjective:
-    """An objective that was missed."""
     return JudgedObjective(operation="whoami", measure=measure, bound=bound, observed=observed, is_met=False)
 
 

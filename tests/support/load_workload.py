@@ -40,7 +40,6 @@ def persona(
     capabilities: Collection[str] = ("workflow:run", "webhook:receive"),
     **options: Any,
 ) -> Persona:
-    """A key."""
     return Persona(
         name=name,
         secret=Secret(f"knouds_live_{name}", f"key:{name}"),
@@ -81,7 +80,6 @@ def workload_of(
 
 
 def scenario(*tasks: Callable[[Any], object], **members: Any) -> type[ScenarioUser]:
-    """A Locust user class that is one of ours."""
     return type("Scenario", (ScenarioUser,), {"tasks": list(tasks), "wait_time": between(1, 1), **members})
 
 
@@ -112,7 +110,6 @@ class Said:
 
 
 def limited(remaining: int, *, limit: int = 100, reset_unix_s: int = RESET_UNIX_S) -> dict[str, str]:
-    """The headers of a rate limit."""
     return {
         "x-ratelimit-limit": str(limit),
         "x-ratelimit-remaining": str(remaining),
@@ -121,13 +118,11 @@ def limited(remaining: int, *, limit: int = 100, reset_unix_s: int = RESET_UNIX_
 
 
 def ran(remaining: int = 99, *, cost: float = 8, reset_unix_s: int = RESET_UNIX_S, **options: Any) -> Said:
-    """A run that was answered."""
     body = {"success": True, "result": {"images": ["https://cdn.example.com/1.png"]}, "cost": cost, "ms": 12}
     return Said(body, headers=limited(remaining, reset_unix_s=reset_unix_s), **options)
 
 
 def throttled(retry_after_s: int = 30, *, reset_unix_s: int = RESET_UNIX_S) -> Said:
-    """A run over the limit."""
     body = {
         "error": "Too many.",
         "code": "RATE_LIMIT_EXCEEDED",
@@ -140,10 +135,8 @@ def throttled(retry_after_s: int = 30, *, reset_unix_s: int = RESET_UNIX_S) -> S
 
 
 def polled(status: str, execution_id: str = "e-1") -> Said:
-    """A poll."""
     return Said({"executionId": execution_id, "status": status}, path=f"/api/executions/{execution_id}")
 
 
 def submitted(execution_id: str = "e-1") -> Said:
-    """An accepted submit."""
     return Said({"_async": True, "executionId": execution_id, "status": "processing"})

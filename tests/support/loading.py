@@ -40,19 +40,16 @@ class Loaded:
 
     @property
     def record(self) -> RunRecord:
-        """Its record, which has to be there."""
         assert self.found is not None, self.err
         return self.found
 
     @property
     def results(self) -> LoadResults:
-        """What it measured."""
         assert self.record.load is not None, self.record.gaps
         return self.record.load.results
 
 
 def load(folder: Path, *arguments: str) -> Loaded:
-    """Run a scenario to its end."""
     done = knouds("load", "--runs-folder", folder, *arguments, cwd=Path.cwd())
     found = latest_record(folder)
     return Loaded(exit_code=done.returncode, found=found, out=done.stdout, err=done.stderr)
@@ -94,13 +91,11 @@ def started_load(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str
 
 
 def latest_record(folder: Path) -> RunRecord | None:
-    """The newest record of a folder of runs."""
     runs = sorted(folder.iterdir()) if folder.is_dir() else []
     return read_run(runs[-1]) if runs else None
 
 
 def scenario_of(folder: Path, body: str) -> str:
-    """A Locust file of one's own."""
     path = folder / "mine.py"
     path.write_text(
         '"""Does it work?"""\n'
@@ -114,7 +109,6 @@ def scenario_of(folder: Path, body: str) -> str:
 
 
 def first_line(out: str) -> str:
-    """What stands first."""
     return out.strip().splitlines()[0]
 
 
@@ -151,7 +145,6 @@ class Distributed:
 
     @property
     def record(self) -> RunRecord:
-        """What the master wrote."""
         (folder,) = self.runs.iterdir()
         return read_run(folder)
 

@@ -86,7 +86,6 @@ class Relayed:
     body: bytes
 
     def header(self, name: str) -> str:
-        """The value of a header, or nothing."""
         return next((value for each, value in self.headers if each.lower() == name), "")
 
 
@@ -100,7 +99,6 @@ class Answered:
     content: bytes
 
     def in_bytes(self) -> bytes:
-        """As it goes to the client."""
         pairs = (*self.headers, ("content-length", str(len(self.content))))
         head = "".join(f"{name}: {value}\r\n" for name, value in pairs)
         return f"HTTP/1.1 {self.status} {self.reason}\r\n{head}\r\n".encode("latin-1") + self.content

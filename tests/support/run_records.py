@@ -305,7 +305,6 @@ def running(root: Path, **options: Any) -> Iterator[RunWriter]:
 
 
 def healthy(root: Path) -> Path:
-    """A run without findings."""
     with running(root) as writer:
         add_matrix(writer)
         add_verified(writer)

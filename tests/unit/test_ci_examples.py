@@ -37,7 +37,6 @@ def test_pipeline_is_yaml_and_calls_what_there_is(path):
 
 @pytest.mark.parametrize("name", [*(path.name for path in PIPELINES), "action.yml", "check.yml"])
 def test_every_pipeline_is_explained(name):
-    """In the page beside them."""
     assert name in PAGE
 
 

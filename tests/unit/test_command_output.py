@@ -44,19 +44,16 @@ def test_id_is_never_broken(width):
 
 
 def test_numbers_are_aligned_to_the_right():
-    """Under their heading."""
     lines = printed(80, is_terminal=True, rows=[("a", "5 ms", "x"), ("b", "1,200 ms", "y")], right={1})
 
     assert lines == ["a      5 ms  x", "b  1,200 ms  y"]
 
 
 def test_table_without_rows_is_nothing():
-    """Of a run without differences."""
     assert printed(80, is_terminal=True, rows=[]) == []
 
 
 def test_words_are_neither_markup_nor_commands():
-    """In a line and in a cell."""
     screen = io.StringIO()
     console = Console(file=screen, width=80)
 

@@ -100,8 +100,6 @@ def at_place(content: bytes, damage: Damage) -> int:
 
 
 def _replaced(pattern: re.Pattern[bytes], change: Callable[[bytes, Damage], bytes]) -> Callable[..., bytes]:
-    """Change the next match after a place."""
-
     def replace(content: bytes, damage: Damage) -> bytes:
         found = pattern.search(content, at_place(content, damage)) or pattern.search(content)
         if found is None:
@@ -268,7 +266,6 @@ def says_what_to_do(error: HarnessError, *names: str) -> bool:
 
 
 def har(folder: Path) -> Path:
-    """Traffic of three operations."""
     url = "https://staging.example.com/api"
     headers = {"x-api-key": KEYS["STAGING_KEY_FULL"]}
     return write_har(
@@ -320,8 +317,7 @@ READERS: Final[dict[str, Callable[[Path], object]]] = {
 
 
 @pytest.mark.parametrize("kind", READERS)
-def test_damaged_file_is_refused_by_its_name(kind, tmp_path_factory):
-    """Or read, where the damage does not matter."""
+def test_damaged_file_is_read_or_refused_by_its_name(kind, tmp_path_factory):
     path = valid(tmp_path_factory.mktemp(kind), kind)
     content = path.read_bytes()
     READERS[kind](path)
@@ -342,7 +338,6 @@ def test_damaged_file_is_refused_by_its_name(kind, tmp_path_factory):
     ids=["bomb", "zeros", "utf-16", "empty", "levels", "digits"],
 )
 def test_file_of_something_else_is_refused(kind, content, tmp_path):
-    """As fast as any other."""
     path = valid(tmp_path, kind)
     path.write_bytes(content)
 
@@ -361,7 +356,7 @@ NO_FILES: Final[dict[str, Callable[[Path], object]]] = {
 
 @pytest.mark.parametrize("kind", READERS)
 @pytest.mark.parametrize("make", NO_FILES.values(), ids=list(NO_FILES))
-def test_what_is_no_file_is_refused_by_its_name(kind, make, tmp_path):
+def test_what_is_not_a_file_is_refused_by_its_name(kind, make, tmp_path):
     """Also a pipe that nobody writes to, which a reader would wait for."""
     path = valid(tmp_path, kind)
     path.unlink()
@@ -394,7 +389,6 @@ FILES_OF_RUNS: Final = st.tuples(st.sampled_from([0, 1, 2]), PLACES, DAMAGES)
 @READING
 @given(where=FILES_OF_RUNS)
 def test_damaged_run_folder_is_refused_by_its_name(run_folders, tmp_path_factory, where):
-    """Whichever of its files is damaged."""
     folder = with_damage(run_folders, tmp_path_factory, where)
 
     read_in_time(lambda: read_run(folder), folder.name)
@@ -405,7 +399,7 @@ def test_damaged_run_folder_is_refused_by_its_name(run_folders, tmp_path_factory
     ("what", "name"),
     [("pipe", name) for name in RUN_FILES] + [("folder", "run.json"), ("endless device", "seconds.csv")],
 )
-def test_run_folder_with_what_is_no_file_is_read_or_refused(run_folders, tmp_path, name, what):
+def test_run_folder_with_what_is_not_a_file_is_read_or_refused(run_folders, tmp_path, name, what):
     """Without waiting for it: it is named among what could not be read."""
     source = next(folder for folder in run_folders if (folder / name).is_file())
     folder = Path(shutil.copytree(source, tmp_path / source.name))
@@ -428,7 +422,6 @@ COMMAND_LINES: Final = (
 
 @pytest.mark.parametrize("arguments", COMMAND_LINES, ids=lambda arguments: arguments[0])
 def test_command_on_a_damaged_run_folder_ends_in_words(run_folders, tmp_path_factory, arguments):
-    """Never with a traceback."""
     proofs_by_fact()  # collects the suite, whose tests use given, once and outside of it
 
     @COMMANDS
@@ -448,7 +441,6 @@ def test_command_on_a_damaged_run_folder_ends_in_words(run_folders, tmp_path_fac
 
 @pytest.mark.parametrize("command", ["verify", "record --from"])
 def test_command_on_a_damaged_har_ends_in_words(command, tmp_path_factory):
-    """Never with a traceback."""
     folder = tmp_path_factory.mktemp("har")
     path = har(folder)
     content = path.read_bytes()

@@ -22,8 +22,6 @@ from knouds_harness.timespan import Timespan
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """One option of each kind."""
-
     count: int = option("Number of things", default=3, type=click.IntRange(1), metavar="N")
     names: tuple[str, ...] = option("Name (repeatable)", flag="--name", default=())
     is_loud: bool = option("Print 100% of it", flag="--loud", default=False, runner_flag="--very-loud")
@@ -68,7 +66,6 @@ def runner_parser(declared):
     ],
 )
 def test_runner_reads_what_the_command_was_asked(arguments):
-    """Click's values, passed on as arguments, come to the same."""
     asked = asked_of_click(Sample, *arguments)
 
     parsed = runner_parser(Sample).parse_args(runner_arguments(Sample, asked))
@@ -77,7 +74,6 @@ def test_runner_reads_what_the_command_was_asked(arguments):
 
 
 def test_values_have_the_types_of_the_fields():
-    """However they were parsed."""
     arguments = [
         "--count",
         "5",

@@ -40,8 +40,6 @@ def schema():
 
 @pytest.fixture
 def judge(schema):
-    """Have a check judge an answer to an operation."""
-
     def judge(check, operation_id, status, body, **options):
         return check.after_response(None, *answered(schema, operation_id, status, body, **options))
 
@@ -81,7 +79,6 @@ def test_exchange_belongs_to_the_operation_that_was_reached(schema):
 
 
 def test_exchange_holds_no_key(schema):
-    """The key that was sent is not kept."""
     assert exchange_of(*answered(schema, "getWhoami", 200, {})).sent_headers == ()
 
 
@@ -146,7 +143,6 @@ def test_runs_of_other_accounts_are_not_held_to_the_headers(judge, whoami):
 
 
 def test_limit_is_the_tier_s(judge):
-    """A pro account that is told of 1,000 requests is told wrong."""
     check = check_named("knouds_rate_limits_told_limit")
     judge(check, "getWhoami", 200, LIMITED)
 

@@ -13,5 +13,4 @@ from knouds_harness.whole_numbers import whole_number
     ],
 )
 def test_number_is_digits_that_fit(text, number):
-    """Anything else is none, and nothing raises."""
     assert whole_number(text) == number

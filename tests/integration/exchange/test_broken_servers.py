@@ -72,7 +72,6 @@ def test_broken_answer_is_a_failure_with_a_reason(parts: list[bytes], failure: s
 
 
 def test_cut_answer_keeps_what_came():
-    """As evidence, with the status in the failure."""
     exchange = exchange_with(HEAD, b'Content-Length: 10\r\n\r\n{"a"')
 
     assert exchange.body == b'{"a"'
@@ -141,7 +140,6 @@ def test_repeated_headers_are_all_kept():
 
 
 def test_silent_server_times_out():
-    """After the profile's timeout."""
     released = threading.Event()
 
     with serving(lambda *_: released.wait(5)) as server:
@@ -185,7 +183,6 @@ def test_trickling_answer_times_out(begin: bytes, drop: bytes, failure: str):
 
 
 def test_closed_port_is_unreachable():
-    """With exit code 3 and what to check."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
 
@@ -200,7 +197,6 @@ def test_closed_port_is_unreachable():
 
 
 def test_address_of_version_six_is_shown_in_brackets():
-    """As it stands in a URL."""
     with (
         Client(target=make_target("http://[::1]:9")) as client,
         pytest.raises(TargetUnreachable, match=r"(listens at|connection to) \[::1\]:9"),
@@ -209,8 +205,6 @@ def test_address_of_version_six_is_shown_in_brackets():
 
 
 def test_unknown_name_is_unreachable(monkeypatch):
-    """A host that no resolver knows."""
-
     def fail(*_: object, **__: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
@@ -239,7 +233,6 @@ def test_untrusted_certificate_is_unreachable():
 
 
 def test_own_authority_can_be_trusted(monkeypatch, tmp_path):
-    """Through SSL_CERT_FILE, as the remedy says."""
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
@@ -255,8 +248,6 @@ def test_own_authority_can_be_trusted(monkeypatch, tmp_path):
 
 
 def test_server_without_tls_is_unreachable():
-    """Https in the profile, http on the port."""
-
     def script(_: RawServer, connection: socket.socket) -> None:
         connection.recv(1024)
         connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")

@@ -30,7 +30,6 @@ TOKEN = "Bearer of-the-gateway 0123456789"
 
 
 def answer(server: RawServer, connection: socket.socket) -> None:
-    """Answer every request of a connection alike."""
     while server.read_request(connection):
         connection.sendall(ANSWER)
 
@@ -97,8 +96,7 @@ def test_headers_go_with_every_request_and_stay_secret():
     assert TOKEN not in repr(exchange)
 
 
-def test_client_certificate_and_own_authority(certified):
-    """Without them there is no connection."""
+def test_client_certificate_and_own_authority_open_a_connection(certified):
     context, http = certified
     with serving(answer, context) as server:
         target = make_target(server.base_url)
@@ -117,7 +115,6 @@ def test_client_certificate_and_own_authority(certified):
 
 
 def test_client_for_load_uses_the_same_files(certified):
-    """Its context is configured alike."""
     context, http = certified
     tls = tls_context()
     http.configure(tls)
@@ -162,8 +159,7 @@ def test_proxy_that_refuses_plain_requests_is_not_the_server():
             first_contact(client)
 
 
-def test_tls_is_not_spoken_everywhere(certified):
-    """A server of plain HTTP needs no certificate, but another address."""
+def test_plain_http_server_is_told_from_one_that_wants_a_certificate(certified):
     _, http = certified
     with serving(lambda _, connection: connection.sendall(ANSWER)) as server:
         target = make_target(server.base_url.replace("http:", "https:"))
@@ -237,7 +233,6 @@ def test_init_check_and_load_pass_a_gateway(certified, tmp_path):
 
 
 def test_load_refuses_a_proxy():
-    """With a sentence, before anything is sent."""
     target = replace(
         make_target("http://127.0.0.1:1"), http=HttpSettings(proxy=Proxy(url="http://127.0.0.1:2"))
     )

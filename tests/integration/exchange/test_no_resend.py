@@ -85,8 +85,6 @@ def test_connection_that_was_closed_while_idle_is_replaced():
 
 
 def test_connection_is_kept_between_requests():
-    """One handshake serves many."""
-
     def script(server: RawServer, connection: socket.socket) -> None:
         while server.read_request(connection):
             connection.sendall(ANSWER)

@@ -100,7 +100,6 @@ def test_minted_key_holds_what_was_asked(client: Client, target):
 
 
 def test_minted_revoked_key_is_refused(client: Client, target):
-    """States can be minted too."""
     persona = KeyMint(client, target.control).mint({"workflow:read"}, account="ada", state="revoked")
 
     answer = client.send(Request(method="GET", path="/api/whoami", persona=persona.name, action=Action.READ))
@@ -108,8 +107,7 @@ def test_minted_revoked_key_is_refused(client: Client, target):
     assert answer.status == 401
 
 
-def test_keys_of_an_opened_account(client: Client, target):
-    """An account that no profile knows can be opened, and keys minted for it."""
+def test_keys_are_minted_for_an_opened_account(client: Client, target):
     mint = KeyMint(client, target.control)
 
     persona = mint.mint({"workflow:read"}, account=mint.open_account("free"))
@@ -140,13 +138,11 @@ def test_unknown_account_cannot_be_minted_for(client: Client, target):
 
 
 def test_unknown_fault_is_named():
-    """The sandbox's own message comes through."""
     with pytest.raises(UsageError, match='no fault "nope"'), open_target("sandbox", faults=["nope"]):
         pass
 
 
 def test_sandbox_ends_with_its_context():
-    """Nothing listens afterwards."""
     with open_target("sandbox", environ={}) as target, Client(target=target) as client:
         assert first_contact(client).status == 200
         url = target.base_url
@@ -158,7 +154,6 @@ def test_sandbox_ends_with_its_context():
 
 
 def test_other_targets_take_no_faults():
-    """Faults are the sandbox's."""
     with (
         pytest.raises(UsageError, match="options of the sandbox alone"),
         open_target("staging", faults=["auth-revoked-accepted"]),

@@ -116,7 +116,6 @@ def test_acknowledged_writes_survive_a_kill_amid_them(spawn, tmp_path):
 
 
 def test_sandbox_ends_with_its_parent(spawn):
-    """Closing its standard input ends it."""
     with spawn() as (process, _, _):
         process.stdin.close()
 

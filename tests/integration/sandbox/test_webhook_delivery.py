@@ -68,7 +68,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def receiver():
-    """A receiver in a thread of its own."""
     with Receiver() as receiver:
         threading.Thread(target=receiver.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         yield receiver
@@ -102,7 +101,6 @@ def submit(client, model="suno-v5"):
 
 
 def is_signed(headers, body):
-    """Whether the signature covers the raw body."""
     time_part, _, digest_part = headers["X-Knouds-Signature"].partition(",")
     at_unix_s = int(time_part.removeprefix("t="))
     digest = hmac.new(SECRET.encode(), b"%d." % at_unix_s + body, hashlib.sha256).hexdigest()
@@ -128,7 +126,6 @@ def test_ended_execution_is_delivered(receiver, model, status, member):
 
 
 def test_cancelled_execution_is_delivered(receiver):
-    """Cancelling is an ending like others."""
     with connected(receiver) as client:
         client.post(f"{submit(client)['pollUrl']}/cancel")
 
@@ -192,8 +189,7 @@ def test_slow_receiver_holds_up_no_other(receiver):
         receiver.may_answer.set()
 
 
-def test_key_without_the_capability_gets_none(receiver):
-    """webhook:receive is what opens it."""
+def test_key_without_webhook_receive_gets_no_delivery(receiver):
     with connected(receiver, capabilities=("model:run", "execution:read")) as client:
         url = submit(client)["pollUrl"]
         while client.get(url).json()["status"] == "processing":
@@ -220,7 +216,6 @@ def broken(deliveries, model, ending):
 
 @pytest.mark.parametrize("fault", [fault.id for fault in FAULTS if fault.id.startswith("webhook-")])
 def test_webhook_fault_shows(receiver, fault):
-    """Each fault of the webhooks reaches the receiver."""
     capabilities = (
         ["model:run"]
         if fault == "webhook-without-capability"
