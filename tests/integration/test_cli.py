@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import os
 import re
@@ -10,14 +9,12 @@ import resource
 import socket
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import checking
 import pytest
 from example_targets import free_port
+from raw_server import always, serving
 
 PROFILE = """
 base_url = "{base_url}"
@@ -32,6 +29,9 @@ capabilities = ["workflow:read"]
 user = "ada"
 tier = "pro"
 """
+
+
+HEALTHY = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 16\r\n\r\n{"status": "ok"}'
 
 
 def knouds(*arguments, cwd, environ=None, **options):
@@ -52,48 +52,6 @@ def knouds(*arguments, cwd, environ=None, **options):
 def write_profile(folder: Path, text: str) -> None:
     (folder / "targets").mkdir()
     (folder / "targets" / "mine.toml").write_text(text, encoding="utf-8")
-
-
-@contextmanager
-def serving(handler) -> Iterator[str]:
-    """Serve with a request handler of the standard library; yields the base URL."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-
-
-class Proxy(http.server.BaseHTTPRequestHandler):
-    """Answers everything with a login page."""
-
-    def do_GET(self):
-        page = b"<!doctype html><title>Sign in</title>"
-        self.send_response(200)
-        self.send_header("content-type", "text/html")
-        self.send_header("content-length", str(len(page)))
-        self.end_headers()
-        self.wfile.write(page)
-
-    def log_message(self, *_):
-        pass
-
-
-class Healthy(http.server.BaseHTTPRequestHandler):
-    """Says that it is well, whatever it is asked."""
-
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self):
-        self.send_response(200)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", "16")
-        self.end_headers()
-        self.wfile.write(b'{"status": "ok"}')
-
-    def log_message(self, *_):
-        pass
 
 
 def assert_refused(process, code, *words):
@@ -152,8 +110,9 @@ def test_server_that_is_not_there_ends_with_exit_code_3(tmp_path):
 
 
 def test_login_page_is_no_breach_but_an_unreachable_target(tmp_path):
-    with serving(Proxy) as base_url:
-        write_profile(tmp_path, PROFILE.format(base_url=base_url))
+    page = b"<!doctype html><title>Sign in</title>"
+    with serving(always(page, content_type="text/html")) as server:
+        write_profile(tmp_path, PROFILE.format(base_url=server.base_url))
         process = knouds(
             "check", "--target", "mine", cwd=tmp_path, environ={"TEST_KEY_FULL": "knouds_live_0123456789"}
         )
@@ -174,17 +133,12 @@ def test_target_that_goes_away_ends_the_run_in_words(tmp_path):
     """No line of the harness's own source."""
     left = iter(range(12))
 
-    class Vanishing(Healthy):
-        """Answers a few requests, then hangs up on all."""
+    def vanish(server, connection):
+        while server.read_request(connection) and next(left, None) is not None:
+            connection.sendall(HEALTHY)
 
-        def do_GET(self):
-            if next(left, None) is not None:
-                super().do_GET()
-            else:
-                self.close_connection = True
-
-    with serving(Vanishing) as base_url:
-        write_profile(tmp_path, PROFILE.format(base_url=base_url))
+    with serving(vanish) as server:
+        write_profile(tmp_path, PROFILE.format(base_url=server.base_url))
         process = knouds(
             "check", "--target", "mine", cwd=tmp_path, environ={"TEST_KEY_FULL": "knouds_live_0123456789"}
         )

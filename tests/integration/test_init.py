@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import http.server
 import os
 import pty
 import re
 import subprocess
 import sys
-import threading
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 from example_targets import free_port
+from raw_server import always, serving
 
 from knouds_harness.commands.cli import main
 from knouds_harness.contract.operations import Action
@@ -23,6 +21,7 @@ from knouds_harness.targets.profile import load_target
 from knouds_sandbox.serving import running_sandbox
 
 PRO, BUSINESS = "STAGING_KEY_PRO", "STAGING_KEY_BUSINESS"
+HERE = "where the sandbox is"
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +36,8 @@ def init(tmp_path, monkeypatch, capsys, sandbox):
     monkeypatch.chdir(tmp_path)
     for name, secret in sandbox.keys.items():
         monkeypatch.setenv(f"STAGING_KEY_{name.upper().replace('-', '_')}", secret)
+    monkeypatch.setenv("SAME_KEY", sandbox.keys["pro"])
+    monkeypatch.setenv("SHORT_KEY", "abc")
 
     def run(*arguments, url=sandbox.base_url):
         monkeypatch.setattr(
@@ -57,28 +58,6 @@ def assert_refused(result, code, *words):
     assert len(result[2].splitlines()) <= 2
     assert result[0] == code
     assert list(Path().rglob("*.toml")) == []
-
-
-@contextmanager
-def answering(status, content_type, body, **headers):
-    """A server that has one answer; yields its address."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_response(status)
-            for name, value in {"content-type": content_type, **headers}.items():
-                self.send_header(name, value)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_):
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
 
 
 def test_profile_describes_two_accounts_and_allows_reading_alone(init):
@@ -206,18 +185,21 @@ def test_unreachable_host_ends_with_exit_code_3(init):
 
 
 def test_html_page_is_no_api(init):
-    with answering(200, "text/html", b"<!doctype html><title>Sign in</title>") as url:
-        assert_refused(init("--key", PRO, url=url), 3, "HTML instead of JSON", "--url")
+    page = b"<!doctype html><title>Sign in</title>"
+    with serving(always(page, content_type="text/html")) as server:
+        assert_refused(init("--key", PRO, url=server.base_url), 3, "HTML instead of JSON", "--url")
 
 
 def test_json_without_an_account_is_another_api(init):
-    with answering(200, "application/json", b'{"status": "ok"}') as url:
-        assert_refused(init("--key", PRO, url=url), 3, "whoami was answered 200", PRO)
+    with serving(always(b'{"status": "ok"}')) as server:
+        assert_refused(init("--key", PRO, url=server.base_url), 3, "whoami was answered 200", PRO)
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_server_that_throttles_or_fails_throughout_is_to_be_tried_later(init, status):
-    with answering(status, "application/json", b'{"error": "No"}', **{"retry-after": "1"}) as url:
+    refusal = always(b'{"error": "No"}', status=f"{status} No", more="Retry-After: 1\r\n")
+    with serving(refusal) as server:
+        url = server.base_url
         assert_refused(init("--key", PRO, url=url), 3, f"whoami was answered {status}", "Try again later")
 
 
@@ -240,27 +222,10 @@ def test_force_overwrites_an_existing_profile(init):
     assert code == 0
 
 
-def test_missing_folder_is_not_made(init):
-    assert_refused(init("--key", PRO, "--output", "none/mine.toml"), 2, "there is no folder none")
-
-
-def test_profile_has_to_end_with_toml(init):
-    assert_refused(init("--key", PRO, "--output", "staging"), 2, "ends with .toml")
-
-
 def test_folder_that_cannot_be_written_is_named(init):
     Path("targets").write_text("a file")
 
     assert_refused(init("--key", PRO), 2, "targets/local.toml")
-
-
-@pytest.mark.parametrize("arguments", [(), ("--key", PRO)])
-def test_without_a_terminal_nothing_is_asked(init, arguments):
-    assert_refused(init(*arguments, url=None), 2, "init needs --url and --key")
-
-
-def test_variable_that_is_not_set_is_named_with_how_to_set_it(init):
-    assert_refused(init("--key", PRO, "--key", "NO_KEY"), 2, "NO_KEY is not set", "read -rs NO_KEY")
 
 
 def test_key_in_place_of_a_variable_is_refused_and_not_repeated(init, sandbox):
@@ -270,47 +235,34 @@ def test_key_in_place_of_a_variable_is_refused_and_not_repeated(init, sandbox):
     assert sandbox.keys["pro"] not in result[2]
 
 
-def test_two_variables_with_one_key_are_refused(init, monkeypatch, sandbox):
-    monkeypatch.setenv("SAME_KEY", sandbox.keys["pro"])
-
-    assert_refused(init("--key", PRO, "--key", "SAME_KEY"), 2, f"SAME_KEY: holds the same secret as {PRO}")
-
-
-def test_variable_that_is_too_short_for_a_key_is_refused(init, monkeypatch):
-    monkeypatch.setenv("SHORT_KEY", "abc")
-
-    assert_refused(init("--key", "SHORT_KEY"), 2, "SHORT_KEY: ", "is no secret")
-
-
-@pytest.mark.parametrize(
-    "url", ["staging", "https://", "ftp://staging.example.com", "https://a:b@example.com"]
-)
-def test_address_needs_scheme_and_host(init, url):
-    assert_refused(init("--key", PRO, url=url), 2, "--url: ", "Give scheme, host")
-
-
-def test_address_ends_before_api(init, sandbox):
-    assert_refused(init("--key", PRO, url=f"{sandbox.base_url}/api"), 2, "ends with /api")
-
-
-def test_plain_http_to_another_machine_needs_an_agreement(init):
-    assert_refused(init("--key", PRO, url="http://staging.example.com"), 2, "in the clear", "--plain-http")
+KEY = ("--key", PRO)
+NO_ADDRESS = ("--url: ", "Give scheme, host")
+REFUSED = {
+    "nothing to ask": ((), None, 2, "init needs --url and --key"),
+    "no address": (KEY, None, 2, "init needs --url and --key"),
+    "an unset variable": ((*KEY, "--key", "NO_KEY"), HERE, 2, "NO_KEY is not set", "read -rs NO_KEY"),
+    "one key twice": ((*KEY, "--key", "SAME_KEY"), HERE, 2, f"SAME_KEY: holds the same secret as {PRO}"),
+    "a short variable": (("--key", "SHORT_KEY"), HERE, 2, "SHORT_KEY: ", "is no secret"),
+    "no scheme": (KEY, "staging", 2, *NO_ADDRESS),
+    "no host": (KEY, "https://", 2, *NO_ADDRESS),
+    "another scheme": (KEY, "ftp://staging.example.com", 2, *NO_ADDRESS),
+    "credentials": (KEY, "https://a:b@example.com", 2, *NO_ADDRESS),
+    "an address with /api": (KEY, "https://staging.example.com/api", 2, "ends with /api"),
+    "keys in the clear": (KEY, "http://staging.example.com", 2, "in the clear", "--plain-http"),
+    "a missing folder": ((*KEY, "--output", "none/mine.toml"), HERE, 2, "there is no folder none"),
+    "another suffix": ((*KEY, "--output", "staging"), HERE, 2, "ends with .toml"),
+    "production": (KEY, "https://knouds.ai", 4, "production", "--yes-production"),
+    "production with www": (KEY, "https://www.knouds.ai/", 4, "production", "--yes-production"),
+    "a host of production": (KEY, "https://staging.knouds.ai", 4, "production", "--no-production"),
+    "production denied": ((*KEY, "--no-production"), "https://knouds.ai", 4, "--yes-production"),
+}
 
 
-@pytest.mark.parametrize(
-    ("url", "words"),
-    [
-        ("https://knouds.ai", "--yes-production"),
-        ("https://www.knouds.ai/", "--yes-production"),
-        ("https://staging.knouds.ai", "--no-production"),
-    ],
-)
-def test_production_needs_an_agreement(init, url, words):
-    assert_refused(init("--key", PRO, url=url), 4, "production", words)
+@pytest.mark.parametrize("case", REFUSED.values(), ids=list(REFUSED))
+def test_mistake_is_refused_and_no_profile_written(init, sandbox, case):
+    arguments, url, code, *words = case
 
-
-def test_production_cannot_be_declared_something_else(init):
-    assert_refused(init("--key", PRO, "--no-production", url="https://knouds.ai"), 4, "--yes-production")
+    assert_refused(init(*arguments, url=sandbox.base_url if url is HERE else url), code, *words)
 
 
 def test_terminal_is_asked_and_shows_no_key(tmp_path, sandbox):

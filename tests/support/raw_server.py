@@ -76,6 +76,20 @@ def serving(script: Script, context: ssl.SSLContext | None = None) -> Iterator[R
             acceptor.join(timeout=5)
 
 
+def always(
+    content: bytes, *, status: str = "200 OK", content_type: str = "application/json", more: str = ""
+) -> Script:
+    """A script that answers every request alike; ``more`` are lines of headers."""
+    lines = f"HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\n{more}"
+    answer = f"{lines}Content-Length: {len(content)}\r\n\r\n".encode() + content
+
+    def script(server: RawServer, connection: socket.socket) -> None:
+        while server.read_request(connection):
+            connection.sendall(answer)
+
+    return script
+
+
 @dataclass(frozen=True, kw_only=True)
 class Relayed:
     """A request, as it came to a proxy."""

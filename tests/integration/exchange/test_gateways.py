@@ -12,7 +12,7 @@ import pytest
 import trustme
 from checking import knouds
 from example_targets import make_target, write_profile
-from raw_server import RawServer, Script, replacing, serving
+from raw_server import RawServer, Script, always, replacing, serving
 
 from knouds_harness.errors import TargetUnreachable, UsageError
 from knouds_harness.exchange.client import Client
@@ -27,11 +27,6 @@ from knouds_sandbox.serving import running_sandbox
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 TOKEN = "Bearer of-the-gateway 0123456789"
-
-
-def answer(server: RawServer, connection: socket.socket) -> None:
-    while server.read_request(connection):
-        connection.sendall(ANSWER)
 
 
 @pytest.fixture
@@ -85,7 +80,7 @@ def test_headers_go_with_every_request_and_stay_secret():
         headers=(("X-Gateway", Secret(TOKEN, "header:x-gateway")), ("traceparent", "00-1-2-01"))
     )
     with (
-        serving(answer) as server,
+        serving(always(b"{}")) as server,
         Client(target=replace(make_target(server.base_url), http=http)) as client,
     ):
         exchange = first_contact(client)
@@ -98,7 +93,7 @@ def test_headers_go_with_every_request_and_stay_secret():
 
 def test_client_certificate_and_own_authority_open_a_connection(certified):
     context, http = certified
-    with serving(answer, context) as server:
+    with serving(always(b"{}"), context) as server:
         target = make_target(server.base_url)
         with Client(target=replace(target, http=http)) as client:
             assert first_contact(client).status == 200
@@ -118,7 +113,7 @@ def test_client_for_load_uses_the_same_files(certified):
     context, http = certified
     tls = tls_context()
     http.configure(tls)
-    with serving(answer, context) as server:
+    with serving(always(b"{}"), context) as server:
         origin = origin_of(server.base_url, tls=tls)
         with HttpClient(origin) as client:
             assert client.exchange(encode("GET", "/", origin.authority)).status_code == 200
@@ -127,7 +122,7 @@ def test_client_for_load_uses_the_same_files(certified):
 def test_proxy_is_tunnelled_through(certified):
     """TLS is the target's own, and its credentials go to the proxy alone."""
     context, http = certified
-    with serving(answer, context) as server, serving(tunnelling(b"ada:pass word")) as proxy:
+    with serving(always(b"{}"), context) as server, serving(tunnelling(b"ada:pass word")) as proxy:
         through = Proxy(url=proxy.base_url, user="ada", password=Secret("pass word", "proxy-password"))
         target = replace(make_target(server.base_url), http=replace(http, proxy=through))
         with Client(target=target) as client:

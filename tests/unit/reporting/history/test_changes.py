@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import random
+from importlib import import_module
 
 import numpy as np
 import pytest
-import ruptures
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -84,6 +84,7 @@ def test_a_measure_that_falls_to_zero_is_seen():
 @example(signal=[1.0] * 20, penalty=6.0)
 def test_no_division_costs_less_than_that_of_ruptures(signal, penalty):
     """The library that the method comes from divides as well, and no better."""
+    ruptures = import_module("ruptures")  # with scipy: seconds, of which one worker is enough
     search = ruptures.KernelCPD(kernel="linear", min_size=LEAST_RUNS).fit(np.array(signal).reshape(-1, 1))
 
     *theirs, _ = search.predict(pen=penalty)

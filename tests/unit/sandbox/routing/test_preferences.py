@@ -1,17 +1,15 @@
 """A request may ask for its outcome; the document says what each outcome is."""
 
-from pathlib import Path
-
 import httpx
 import pytest
-import yaml
 from clocks import wait_until
 
+from knouds_harness.contract.document import shipped_document
 from knouds_sandbox.providers import Latency
 from knouds_sandbox.routing.preferences import ENDS, OUTCOMES, outcomes_of
 from knouds_sandbox.serving import running_sandbox
 
-DOCUMENT = yaml.safe_load((Path(__file__).parents[4] / "spec" / "openapi.yaml").read_text(encoding="utf-8"))
+DOCUMENT = shipped_document().raw
 CATALOGUE = DOCUMENT["components"]["x-error-codes"]
 OPERATIONS = {
     operation["operationId"]: (method.upper(), path, operation["x-errors"])
