@@ -75,12 +75,7 @@ FORMS: Final[dict[str, Callable[[str], str]]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Leaks:
-    """What the proxy gives away.
-
-    Attributes:
-        secrets: Keys and signing secrets, which must show nowhere at all.
-        private: What besides must not show in anything that is kept for good.
-    """
+    """Secrets must show nowhere, what else is private in nothing that is kept for good."""
 
     secrets: Sequence[str]
     private: Sequence[str] = (COOKIE, TOKEN, SIGNATURE, EMAIL, USER_ID)

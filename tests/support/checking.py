@@ -60,12 +60,7 @@ def check(folder: Path, *options: str) -> tuple[int, set[str]]:
 
 @dataclass(frozen=True, kw_only=True)
 class Ended:
-    """A command that has ended.
-
-    Attributes:
-        printed: Both outputs.
-        peak_mb: The most memory that it, or the largest process that it waited for, has taken.
-    """
+    """A command that has ended: both outputs, and the most memory that it or a process it waited for took."""
 
     exit_code: int
     printed: str

@@ -99,13 +99,7 @@ def write_profile(
 
 @dataclass(kw_only=True)
 class SmallProfile:
-    """A profile that is put together key by key.
-
-    Attributes:
-        folder: Gets the profile and its secrets.
-        sandbox: Whose keys are used.
-        limits: Lines of ``[limits]``.
-    """
+    """A profile that is put together key by key; ``limits`` are lines of its ``[limits]``."""
 
     folder: Path
     sandbox: RunningSandbox

@@ -25,13 +25,7 @@ _TIMEOUT_S = 240.0
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """A run that has ended.
-
-    Attributes:
-        found: Its record; None where it did not come to one.
-        out: Standard output.
-        err: Standard error.
-    """
+    """A run that has ended; ``found`` is None if it came to no record."""
 
     exit_code: int
     found: RunRecord | None
@@ -114,13 +108,7 @@ def first_line(out: str) -> str:
 
 @dataclass(kw_only=True)
 class Distributed:
-    """Processes that run.
-
-    Attributes:
-        master: Leads.
-        workers: Send.
-        runs: Where the record goes.
-    """
+    """A master and its workers; the record goes to ``runs``."""
 
     master: subprocess.Popen[str]
     workers: Sequence[subprocess.Popen[str]]
@@ -128,11 +116,7 @@ class Distributed:
     errors: str = field(default="", init=False)
 
     def wait(self) -> int:
-        """Wait until all have ended.
-
-        Returns:
-            The master's exit code.
-        """
+        """Wait until all have ended; return the master's exit code."""
         _, self.errors = self.master.communicate(timeout=_TIMEOUT_S)
         for worker in self.workers:
             worker.communicate(timeout=_TIMEOUT_S)
@@ -151,14 +135,7 @@ class Distributed:
 
 @contextmanager
 def distributed(scenario: Path, *arguments: str, workers: int, runs: Path) -> Iterator[Distributed]:
-    """Start them with plain Locust; none outlives the context.
-
-    Args:
-        scenario: The Locust file.
-        arguments: Of the master; workers hear of them from it.
-        workers: How many.
-        runs: Where the record goes.
-    """
+    """Start them with plain Locust, with arguments of the master; none outlives the context."""
     port = str(free_port())
     locust = [sys.executable, "-m", "locust", "-f", str(scenario)]
     as_master = ["--master", "--headless", "--expect-workers", str(workers), "--only-summary"]

@@ -58,13 +58,7 @@ BOMB: Final = "\n".join(
 
 
 class Damage(NamedTuple):
-    """One thing that happens to a file.
-
-    Attributes:
-        kind: Which.
-        place: Where, as a share of a million.
-        odd: Which of the odd values is put there.
-    """
+    """One thing that happens to a file, at a share of a million of it, maybe with an odd value."""
 
     kind: str
     place: int
