@@ -51,9 +51,7 @@ def test_whole_check_of_the_healthy_sandbox_finds_nothing_new(tmp_path):
     assert drift_of(run) == set()
     surface = read_run(run).surface
     assert surface is not None
-    assert surface.webhooks.keys() == {
-        *("execution.completed", "execution.failed", "execution.cancelled"),
-    }
+    assert surface.webhooks.keys() == {*("execution.completed", "execution.failed", "execution.cancelled")}
 
 
 def test_what_a_talkative_server_adds_is_listed(talkative):

@@ -265,10 +265,7 @@ def sandbox_process() -> Iterator[tuple[RunningSandbox, subprocess.Popen[bytes]]
         try:
             assert process.stdout is not None
             said = json.loads(process.stdout.readline())
-            yield (
-                RunningSandbox(base_url=said["base_url"], keys=said["keys"], control_token=None),
-                process,
-            )
+            yield (RunningSandbox(base_url=said["base_url"], keys=said["keys"], control_token=None), process)
         finally:
             process.kill()
 

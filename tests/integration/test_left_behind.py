@@ -255,10 +255,7 @@ def test_a_create_without_an_answer_is_found_by_its_name(sandbox, profile_of, tm
     exit_code, printed = run(tmp_path, "cleanup", "--runs-folder", "runs")
 
     assert exit_code == ExitCode.KEPT, printed
-    assert of_harness(sandbox) == [
-        "harness-0123456789ab-draft-copied-by-a-user",
-        "harness-of-somebody-else",
-    ]
+    assert of_harness(sandbox) == ["harness-0123456789ab-draft-copied-by-a-user", "harness-of-somebody-else"]
 
 
 @pytest.mark.parametrize("command", sampled(["check", "record", "load"], every=3))

@@ -33,12 +33,7 @@ def st_run(sandbox, *options, key="full", workflow="portrait", config=ROOT / "sc
             *("--url", sandbox.base_url, "--seed", "1", *options),
         ],
         cwd=ROOT,
-        env={
-            **os.environ,
-            "KNOUDS_API_KEY": sandbox.keys[key],
-            "KNOUDS_WORKFLOW": workflow,
-            "NO_COLOR": "1",
-        },
+        env={**os.environ, "KNOUDS_API_KEY": sandbox.keys[key], "KNOUDS_WORKFLOW": workflow, "NO_COLOR": "1"},
         capture_output=True,
         text=True,
         timeout=300,

@@ -116,9 +116,7 @@ CHARGINGS: Final[Mapping[str, Charging]] = {
     "success false": Charging(status=200, body=lambda _: {"success": False, "cost": 0}, is_shown=False),
     "a list": Charging(status=200, body=lambda _: b"[]", is_shown=False),
     "202 and cost 0": Charging(
-        status=202,
-        body=lambda _: {"_async": True, "executionId": "e", "cost": 0},
-        is_shown=False,
+        status=202, body=lambda _: {"_async": True, "executionId": "e", "cost": 0}, is_shown=False
     ),
     "tells a part": Charging(status=200, body=told('"cost": 1')),
     "tells the price and charges twice": Charging(status=200, body=told('"cost": 8'), charge=2 * PRICE),

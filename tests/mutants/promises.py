@@ -172,11 +172,7 @@ MODEL_RUN = (*RUN, Member(place="/ms", facts=(), is_optional=True))
 IMAGES = (
     Member(place="/result/images", facts=("run.result-present",), kinds=_LIST, is_optional=True),
     Member(
-        place="/result/images/*",
-        facts=("run.result-present",),
-        kinds=_TEXT,
-        is_optional=True,
-        form="url",
+        place="/result/images/*", facts=("run.result-present",), kinds=_TEXT, is_optional=True, form="url"
     ),
 )
 
@@ -190,9 +186,7 @@ SUBMIT = (
     ),
     Member(place="/webhookDelivery", facts=("async.webhook-delivery-shape", *_SUBMIT), kinds=_OBJECT),
     Member(
-        place="/webhookDelivery/configured",
-        facts=("async.webhook-delivery-shape", *_SUBMIT),
-        kinds=_FLAG,
+        place="/webhookDelivery/configured", facts=("async.webhook-delivery-shape", *_SUBMIT), kinds=_FLAG
     ),
     Member(place="/pollUrl", facts=("async.poll-url-leads-to-execution", *_SUBMIT), kinds=_TEXT),
 )
@@ -239,9 +233,7 @@ USAGE = (
         requestId=_TEXT,
     ),
     Member(
-        place="/rows/*/workflowSlug",
-        facts=("usage.slim-has-no-workflow", *_ROW),
-        kinds=("string", "null"),
+        place="/rows/*/workflowSlug", facts=("usage.slim-has-no-workflow", *_ROW), kinds=("string", "null")
     ),
     Member(place="/rows/*/modelIds", facts=("usage.no-provider-ids", *_ROW), kinds=_LIST),
     Member(
@@ -269,11 +261,7 @@ DELIVERY = (
         workflowSlug=("string", "null"),
         modelIds=_LIST,
     ),
-    Member(
-        place="/event",
-        facts=("webhook.event-fits-ending", "webhook.payload-shape"),
-        kinds=_TEXT,
-    ),
+    Member(place="/event", facts=("webhook.event-fits-ending", "webhook.payload-shape"), kinds=_TEXT),
     Member(
         place="/executionId",
         facts=("webhook.payload-shape", "webhook.agrees-with-poll", "async.execution-id-is-uuid"),

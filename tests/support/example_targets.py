@@ -107,13 +107,7 @@ class SmallProfile:
     tables: list[str] = field(default_factory=list)
 
     def key(
-        self,
-        name: str,
-        capabilities: Collection[str],
-        *,
-        user: str,
-        tier: str,
-        secret: str | None = None,
+        self, name: str, capabilities: Collection[str], *, user: str, tier: str, secret: str | None = None
     ) -> SmallProfile:
         """Add a key of the sandbox's, or one with another secret."""
         (self.folder / f"key-{name}").write_text(secret or self.sandbox.keys[name], encoding="utf-8")

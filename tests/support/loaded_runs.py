@@ -42,11 +42,7 @@ _NOTHING = times(0.0, 0.0, count=0)
 
 
 def loaded(
-    root: Path,
-    *,
-    seconds: int = 60,
-    operations: Mapping[str, float] | None = None,
-    samples: int = 40,
+    root: Path, *, seconds: int = 60, operations: Mapping[str, float] | None = None, samples: int = 40
 ) -> Path:
     """A run that slowed down for ten seconds, was throttled, failed now and then, and missed an objective.
 

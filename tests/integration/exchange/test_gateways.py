@@ -97,10 +97,7 @@ def test_client_certificate_and_own_authority_open_a_connection(certified):
         target = make_target(server.base_url)
         with Client(target=replace(target, http=http)) as client:
             assert first_contact(client).status == 200
-        with (
-            Client(target=target) as client,
-            pytest.raises(TargetUnreachable, match=r"ca_file in \[http\]"),
-        ):
+        with Client(target=target) as client, pytest.raises(TargetUnreachable, match=r"ca_file in \[http\]"):
             first_contact(client)
         with (
             Client(target=replace(target, http=replace(http, client_certificate=None))) as client,

@@ -15,15 +15,7 @@ def spawn():
 
     @contextlib.contextmanager
     def spawn(*options):
-        command = [
-            sys.executable,
-            "-m",
-            "knouds_sandbox",
-            "--announce",
-            "--port",
-            "0",
-            *map(str, options),
-        ]
+        command = [sys.executable, "-m", "knouds_sandbox", "--announce", "--port", "0", *map(str, options)]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
             try:
                 assert process.stdout is not None
