@@ -5,7 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from mutants.mutant import Label, Mutant, answering, encoded, with_header, without_header
+from mutants.mutant import (
+    Label,
+    Mutant,
+    answering,
+    breach,
+    encoded,
+    no_breach,
+    saying,
+    with_header,
+    without_header,
+)
 
 from knouds_harness.exchange.recordings.recording import Recording
 
@@ -45,17 +55,17 @@ def wrong_notation(recording: Recording) -> Iterator[Mutant]:
     body = exchange.json_or_none()
     facts = _facts_of_root(recording)
     for operator, text in (*_NO_JSON, ("cut it short", exchange.body[: len(exchange.body) // 2])):
-        yield _breach(operator, answering(recording, body=text), *facts)
+        yield breach(answering(recording, body=text), operator, *facts)
     for operator, value in _NOT_OBJECTS:
         may_be_array = isinstance(body, list) or recording.operation == "listUsageModels"
         if not (may_be_array and isinstance(value, list)):
-            yield _breach(operator, answering(recording, body=encoded(value)), *facts)
+            yield breach(saying(recording, value), operator, *facts)
     for declared in ("text/html", "text/plain; charset=utf-8", "application/octet-stream"):
         headers = with_header(exchange.headers, "content-type", declared)
         changed = answering(recording, headers=headers)
-        yield _breach("declare another type", changed, _DECLARED, place=declared)
+        yield breach(changed, "declare another type", _DECLARED, place=declared)
     undeclared = answering(recording, headers=without_header(exchange.headers, "content-type"))
-    yield _breach("declare no type", undeclared, _DECLARED)
+    yield breach(undeclared, "declare no type", _DECLARED)
 
 
 def same_notation(recording: Recording) -> Iterator[Mutant]:
@@ -66,17 +76,17 @@ def same_notation(recording: Recording) -> Iterator[Mutant]:
     body = exchange.json_or_none()
     for declared in ("application/json; charset=utf-8", "Application/JSON", "application/json;charset=UTF-8"):
         headers = with_header(exchange.headers, "Content-Type", declared)
-        yield _same("declare JSON in other words", answering(recording, headers=headers), place=declared)
+        yield no_breach(answering(recording, headers=headers), "declare JSON in other words", place=declared)
     shouted = tuple((name.upper(), value) for name, value in exchange.headers)
-    yield _same("write header names in capitals", answering(recording, headers=shouted))
+    yield no_breach(answering(recording, headers=shouted), "write header names in capitals")
     for name in ("x-new-header", "server-timing", "x-request-id"):
         added = answering(recording, headers=(*exchange.headers, (name, "7")))
-        yield _same("add a header", added, label=Label.ADDITIVE, place=name)
+        yield no_breach(added, "add a header", label=Label.ADDITIVE, place=name)
     laid_out = json.dumps(body, indent=4, ensure_ascii=True).encode()
-    yield _same("indent it and escape what is not ASCII", answering(recording, body=laid_out))
+    yield no_breach(answering(recording, body=laid_out), "indent it and escape what is not ASCII")
     if isinstance(body, dict):
         turned = dict(reversed(body.items()))
-        yield _same("turn its members round", answering(recording, body=encoded(turned)))
+        yield no_breach(saying(recording, turned), "turn its members round")
 
 
 def statuses(recording: Recording) -> Iterator[Mutant]:
@@ -86,22 +96,13 @@ def statuses(recording: Recording) -> Iterator[Mutant]:
         return
     for broken in (500, 502, 503):
         crash = encoded({"error": "Something broke.", "code": "INTERNAL"})
-        yield Mutant(
-            recording=answering(recording, status=broken, body=crash),
-            operator="break down",
-            place=str(broken),
-            label=Label.BREACH,
-            facts=("ground.no-undocumented-server-error",),
-        )
+        changed = answering(recording, status=broken, body=crash)
+        yield breach(changed, "break down", "ground.no-undocumented-server-error", place=str(broken))
     if status < 400 and recording.operation in _WITH_DOCUMENTED_SUCCESS:
         for other in (203, 206, 302):
-            yield Mutant(
-                recording=answering(recording, status=other),
-                operator="answer with another status",
-                place=str(other),
-                label=Label.BREACH,
-                facts=("ground.status-is-documented",),
-            )
+            changed = answering(recording, status=other)
+            operator = "answer with another status"
+            yield breach(changed, operator, "ground.status-is-documented", place=str(other))
 
 
 def either_of_two(recording: Recording) -> Iterator[Mutant]:
@@ -111,28 +112,13 @@ def either_of_two(recording: Recording) -> Iterator[Mutant]:
     if isinstance(body, dict) and "_async" in body:
         twin = {200: 202, 202: 200}
     if recording.exchange.status in twin:
-        yield Mutant(
-            recording=answering(recording, status=twin[recording.exchange.status]),
-            operator="answer with the other status",
-            label=Label.EQUIVALENT,
-        )
+        changed = answering(recording, status=twin[recording.exchange.status])
+        yield no_breach(changed, "answer with the other status")
     if recording.operation == "listUsageModels" and isinstance(body, dict) and "models" in body:
-        yield Mutant(
-            recording=answering(recording, body=encoded(body["models"])),
-            operator="unwrap the list",
-            label=Label.EQUIVALENT,
-        )
+        yield no_breach(saying(recording, body["models"]), "unwrap the list")
 
 
 def _facts_of_root(recording: Recording) -> tuple[str, ...]:
     if recording.operation == "listWorkflows" and (recording.exchange.status or 500) < 400:
         return ("workflows.list-is-array", *_JSON_OBJECT)
     return _JSON_OBJECT
-
-
-def _breach(operator: str, changed: Recording, *facts: str, place: str = "") -> Mutant:
-    return Mutant(recording=changed, operator=operator, place=place, label=Label.BREACH, facts=facts)
-
-
-def _same(operator: str, changed: Recording, *, label: Label = Label.EQUIVALENT, place: str = "") -> Mutant:
-    return Mutant(recording=changed, operator=operator, place=place, label=label)

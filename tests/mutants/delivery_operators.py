@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 
-from mutants.mutant import Label, Mutant, encoded, with_header, without_header
+from mutants.mutant import Label, Mutant, breach, encoded, no_breach, with_header, without_header
 from mutants.places import dropped, objects, places, pointer, replaced
 from mutants.promises import DELIVERY
 
@@ -106,16 +106,16 @@ def signatures(recording: Recording) -> Iterator[Mutant]:
         ("append a newline after signing", raw + b"\n"),
         ("change a letter after signing", raw.replace(b"execution.", b"Execution.", 1)),
     ):
-        yield _breach(_sent(recording, request.headers, body), operator, _COVERS)
+        yield breach(_sent(recording, request.headers, body), operator, _COVERS)
     for operator, value in (
         ("write the digest in capitals", f"t={at},v1={digest.upper()}"),
         ("sign some seconds earlier", signed(at_unix_s=at - 20)),
         ("sign some seconds later", signed(at_unix_s=at + 20)),
     ):
         headers = with_header(request.headers, HEADER.lower(), value)
-        yield Mutant(recording=_sent(recording, headers, raw), operator=operator, label=Label.EQUIVALENT)
+        yield no_breach(_sent(recording, headers, raw), operator)
     more = with_header(request.headers, HEADER, f"{header},v2=0123")
-    yield Mutant(recording=_sent(recording, more, raw), operator="add a second scheme", label=Label.ADDITIVE)
+    yield no_breach(_sent(recording, more, raw), "add a second scheme", label=Label.ADDITIVE)
 
 
 def _payload(recording: Recording) -> dict[str, object] | None:
@@ -126,22 +126,17 @@ def _payload(recording: Recording) -> dict[str, object] | None:
 
 
 def _said(recording: Recording, operator: str, payload: object, *facts: str, place: str = "") -> Mutant:
-    return _breach(_resigned(recording, encoded(payload)), operator, *facts, place=place)
+    return breach(_resigned(recording, encoded(payload)), operator, *facts, place=place)
 
 
 def _same(
     recording: Recording, operator: str, body: bytes, label: Label = Label.EQUIVALENT, place: str = ""
 ) -> Mutant:
-    changed = _resigned(recording, body)
-    return Mutant(recording=changed, operator=operator, place=place, label=label)
+    return no_breach(_resigned(recording, body), operator, label=label, place=place)
 
 
 def _signed(recording: Recording, operator: str, headers: Pairs, *facts: str) -> Mutant:
-    return _breach(_sent(recording, headers, recording.exchange.request.body or b""), operator, *facts)
-
-
-def _breach(recording: Recording, operator: str, *facts: str, place: str = "") -> Mutant:
-    return Mutant(recording=recording, operator=operator, place=place, label=Label.BREACH, facts=facts)
+    return breach(_sent(recording, headers, recording.exchange.request.body or b""), operator, *facts)
 
 
 def _resigned(recording: Recording, body: bytes) -> Recording:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mutants.mutant import Label, Mutant, answering, encoded
+from mutants.mutant import Label, Mutant, breach, no_breach, saying
 from mutants.places import places, pointer, replaced, value_at
 
 from knouds_harness.exchange.recordings.recording import Recording
@@ -50,11 +50,8 @@ def usage(recording: Recording) -> Iterator[Mutant]:
         )
         twice = {"models": [*models, models[0]]}
         yield _breach(recording, "name one twice", twice, "models", "usage.models-are-distinct")
-        yield Mutant(
-            recording=answering(recording, body=encoded({"models": [*models, "new-model"]})),
-            operator="name a new model",
-            label=Label.ADDITIVE,
-        )
+        more = saying(recording, {"models": [*models, "new-model"]})
+        yield no_breach(more, "name a new model", label=Label.ADDITIVE)
     if recording.operation != "listUsage" or not isinstance(body, dict):
         return
     for steps in places(body, "/rows/*"):
@@ -80,12 +77,8 @@ def usage(recording: Recording) -> Iterator[Mutant]:
                 f"{pointer(steps)}/workflowSlug",
                 "usage.slim-has-no-workflow",
             )
-        yield Mutant(
-            recording=answering(recording, body=encoded(replaced(body, (*steps, "modelIds"), ["new-model"]))),
-            operator="name a new model",
-            place=pointer(steps),
-            label=Label.ADDITIVE,
-        )
+        more = saying(recording, replaced(body, (*steps, "modelIds"), ["new-model"]))
+        yield no_breach(more, "name a new model", label=Label.ADDITIVE, place=pointer(steps))
 
 
 _POLL_URL = "async.poll-url-leads-to-execution"
@@ -96,10 +89,4 @@ _NO_PROVIDER = "usage.no-provider-ids"
 
 
 def _breach(recording: Recording, operator: str, body: object, place: str, *facts: str) -> Mutant:
-    return Mutant(
-        recording=answering(recording, body=encoded(body)),
-        operator=operator,
-        place=place,
-        label=Label.BREACH,
-        facts=facts,
-    )
+    return breach(saying(recording, body), operator, *facts, place=place)

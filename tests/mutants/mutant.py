@@ -27,14 +27,9 @@ class Label(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Mutant:
-    """One change of one recording.
+    """One change of one recording: what was done, where (a JSON pointer or a header's name), what that is.
 
-    Attributes:
-        recording: With the change in it.
-        operator: What was done.
-        place: Where, as a JSON pointer or a header's name.
-        label: What it makes of the answer.
-        facts: Of a breach: any of them is the right one to cite.
+    Any of the ``facts`` is the right one to cite for a breach.
     """
 
     recording: Recording
@@ -75,6 +70,23 @@ def answering(
             body=exchange.body if body is None else body,
         ),
     )
+
+
+def saying(recording: Recording, body: object) -> Recording:
+    """The same recording with another body, in JSON."""
+    return answering(recording, body=encoded(body))
+
+
+def breach(changed: Recording, operator: str, *facts: str, place: str = "") -> Mutant:
+    """A mutant that breaks one of these facts."""
+    return Mutant(recording=changed, operator=operator, place=place, label=Label.BREACH, facts=facts)
+
+
+def no_breach(
+    changed: Recording, operator: str, *, label: Label = Label.EQUIVALENT, place: str = ""
+) -> Mutant:
+    """A mutant that breaks nothing."""
+    return Mutant(recording=changed, operator=operator, place=place, label=label)
 
 
 def encoded(body: object) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from mutants.mutant import Label, Mutant, answering, encoded, with_header, without_header
+from mutants.mutant import Label, Mutant, answering, breach, no_breach, saying, with_header, without_header
 from mutants.promised_refusals import STATUS_BY_CODE, refusal_of
 
 from knouds_harness.exchange.recordings.recording import Recording
@@ -51,13 +51,8 @@ def causes(recording: Recording) -> Iterator[Mutant]:
     facts = (*refusal.facts, "envelope.code-fits-status")
     for status in _OTHER_STATUSES:
         if status not in refusal.statuses:
-            yield Mutant(
-                recording=answering(recording, status=status),
-                operator="refuse with another status",
-                place=str(status),
-                label=Label.BREACH,
-                facts=(*facts, "ground.status-is-documented"),
-            )
+            changed, undocumented = answering(recording, status=status), "ground.status-is-documented"
+            yield breach(changed, "refuse with another status", *facts, undocumented, place=str(status))
     for code, status in STATUS_BY_CODE.items():
         if code == body["code"]:
             continue
@@ -156,27 +151,14 @@ def _other_case(code: str) -> str:
 
 
 def _breach(recording: Recording, operator: str, body: object, *facts: str, place: str = "") -> Mutant:
-    return Mutant(
-        recording=answering(recording, body=encoded(body)),
-        operator=operator,
-        place=place,
-        label=Label.BREACH,
-        facts=facts,
-    )
+    return breach(saying(recording, body), operator, *facts, place=place)
 
 
 def _same(recording: Recording, operator: str, body: object, label: Label, place: str = "") -> Mutant:
-    changed = answering(recording, body=encoded(body))
-    return Mutant(recording=changed, operator=operator, place=place, label=label)
+    return no_breach(saying(recording, body), operator, label=label, place=place)
 
 
 def _header_breach(recording: Recording, operator: str, name: str, value: str | None, *facts: str) -> Mutant:
     headers = recording.exchange.headers
     changed = without_header(headers, name) if value is None else with_header(headers, name, value)
-    return Mutant(
-        recording=answering(recording, headers=changed),
-        operator=operator,
-        place=name,
-        label=Label.BREACH,
-        facts=facts,
-    )
+    return breach(answering(recording, headers=changed), operator, *facts, place=name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mutants.mutant import Label, Mutant, answering, encoded
+from mutants.mutant import Label, Mutant, breach, no_breach, saying
 from mutants.places import Steps, dropped, objects, places, pointer, replaced, value_at
 from mutants.promises import Kind, Member, members_of
 
@@ -36,20 +36,14 @@ def shapes(recording: Recording) -> Iterator[Mutant]:
     for member in members_of(recording.operation, body):
         for steps in places(body, member.place):
             for operator, changed, label in _changes(member, steps, body):
-                yield Mutant(
-                    recording=answering(recording, body=encoded(changed)),
-                    operator=operator,
-                    place=pointer(steps),
-                    label=label,
-                    facts=member.facts if label is Label.BREACH else (),
-                )
+                mutated, place = saying(recording, changed), pointer(steps)
+                if label is Label.BREACH:
+                    yield breach(mutated, operator, *member.facts, place=place)
+                else:
+                    yield no_breach(mutated, operator, label=label, place=place)
     for steps in objects(body):
-        yield Mutant(
-            recording=answering(recording, body=encoded(replaced(body, (*steps, "newMember"), {"new": 1}))),
-            operator="add a member",
-            place=pointer(steps),
-            label=Label.ADDITIVE,
-        )
+        more = saying(recording, replaced(body, (*steps, "newMember"), {"new": 1}))
+        yield no_breach(more, "add a member", label=Label.ADDITIVE, place=pointer(steps))
 
 
 def _changes(member: Member, steps: Steps, body: object) -> Iterator[tuple[str, object, Label]]:
