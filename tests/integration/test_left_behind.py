@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import httpx
 import pytest
-from checking import PRINTED_FILE, check_for_record, knouds, started
+from checking import PRINTED_FILE, knouds, started
 from example_targets import write_profile
 from hostile_traffic import whole
 from raw_server import replacing
@@ -133,38 +133,24 @@ def profile_of(tmp_path):
     return lambda sandbox: str(write_profile(tmp_path, sandbox, limits=LIMITS))
 
 
-@pytest.mark.nightly
-def test_check_touches_no_workflow_that_it_cannot_prove_to_be_its_own(lying_sandbox, profile_of, tmp_path):
-    """Nothing that existed is changed or deleted, and the create is a breach of its fact."""
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("record", "not recorded: updateWorkflow-written"),
+        ("load", f"{FACT} was broken"),
+        pytest.param("check", FACT, marks=pytest.mark.nightly),
+    ],
+)
+def test_workflow_that_a_run_cannot_prove_to_be_its_own_is_not_touched(
+    lying_sandbox, profile_of, tmp_path, command, says
+):
+    """Nothing that existed is changed or deleted, and the create is a breach."""
     before = workflows_of(lying_sandbox)
 
-    record = check_for_record(tmp_path, "--target", profile_of(lying_sandbox), "--examples", "3")
+    exit_code, printed = run(tmp_path, *COMMANDS[command], "--target", profile_of(lying_sandbox))
 
     assert workflows_of(lying_sandbox) == before
-    assert FACT in {each.fact for each in record.findings}
-    assert record.exit_code == ExitCode.BREACH
-
-
-def test_record_touches_no_workflow_that_it_cannot_prove_to_be_its_own(lying_sandbox, profile_of, tmp_path):
-    """Nothing that existed is changed or deleted, and what needed a workflow is not recorded."""
-    before = workflows_of(lying_sandbox)
-    arguments = ("--target", profile_of(lying_sandbox), "--yes", "--folder", "recordings")
-
-    exit_code, printed = run(tmp_path, "record", *arguments, "--outcome", "*Workflow-*")
-
-    assert workflows_of(lying_sandbox) == before
-    assert "not recorded: updateWorkflow-written" in printed
-    assert exit_code == ExitCode.BREACH
-
-
-def test_load_touches_no_workflow_that_it_cannot_prove_to_be_its_own(lying_sandbox, profile_of, tmp_path):
-    before = workflows_of(lying_sandbox)
-    arguments = ("--target", profile_of(lying_sandbox), "--users", "2", "--duration", "2s")
-
-    exit_code, printed = run(tmp_path, "load", "workflow_crud", *arguments)
-
-    assert workflows_of(lying_sandbox) == before
-    assert f"{FACT} was broken" in " ".join(printed.split())
+    assert says in " ".join(printed.split())
     assert exit_code == ExitCode.BREACH
 
 
@@ -186,34 +172,26 @@ def test_two_lies_together_cost_no_workflow(sandbox, tmp_path, command, slug):
     assert exit_code == ExitCode.BREACH, printed
 
 
-@pytest.mark.parametrize("number", sampled([signal.SIGTERM, signal.SIGHUP], every=2))
-def test_check_that_is_told_to_end_cleans_up(sandbox, profile_of, tmp_path, number):
-    """SIGTERM and SIGHUP end a check as Ctrl-C does: all is deleted, and there is a report."""
-    with started(tmp_path, "check", "--target", profile_of(sandbox), "--family", "workflows") as process:
-        wait_for_creations(tmp_path, process)
-        process.send_signal(number)
-        exit_code = process.wait(TIMEOUT_S)
-
-    (folder,) = (tmp_path / "reports/runs").iterdir()
-    assert exit_code == ExitCode.INTERRUPTED
-    assert read_run(folder).outcome == "interrupted"
-    assert (folder / "report.html").is_file()
-    assert of_harness(sandbox) == []
+TOLD_TO_END = [(command, each) for command in ("check", "record") for each in (signal.SIGTERM, signal.SIGHUP)]
 
 
-@pytest.mark.nightly
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda each: each.name)
-def test_record_that_is_told_to_end_cleans_up(sandbox, profile_of, tmp_path, number):
-    """SIGTERM and SIGHUP end a recording as Ctrl-C does: all is deleted, also its own folder."""
-    arguments = ("record", "--target", profile_of(sandbox), "--yes", "--outcome", "*Workflow*")
-    with started(tmp_path, *arguments, "--folder", "recordings") as process:
+@pytest.mark.parametrize(("command", "number"), sampled(TOLD_TO_END, every=4))
+def test_command_that_is_told_to_end_cleans_up(sandbox, profile_of, tmp_path, command, number):
+    """SIGTERM and SIGHUP end it as Ctrl-C does: all is deleted, and a check has a report."""
+    arguments = {
+        "check": ("check", "--family", "workflows"),
+        "record": ("record", "--yes", "--outcome", "*Workflow*", "--folder", "recordings"),
+    }[command]
+    with started(tmp_path, *arguments, "--target", profile_of(sandbox)) as process:
         wait_for_creations(tmp_path, process)
         process.send_signal(number)
         exit_code = process.wait(TIMEOUT_S)
 
     assert exit_code == ExitCode.INTERRUPTED
     assert of_harness(sandbox) == []
-    assert not (tmp_path / "reports").exists()
+    folders = list((tmp_path / "reports").glob("runs/*"))
+    assert [read_run(each).outcome for each in folders] == ["interrupted"] * (command == "check")
+    assert all((each / "report.html").is_file() for each in folders)
 
 
 @pytest.mark.parametrize("command", sampled(["check", "record"], every=2))
@@ -236,7 +214,7 @@ def test_what_a_killed_run_has_left_can_be_deleted(sandbox, profile_of, tmp_path
     assert run(tmp_path, "cleanup") == (ExitCode.KEPT, "Nothing to do: no run has left a workflow behind.\n")
 
 
-def test_a_create_without_an_answer_is_found_by_its_name(sandbox, profile_of, tmp_path):
+def test_create_without_an_answer_is_found_by_its_name(sandbox, profile_of, tmp_path):
     """Where a run was killed before the answer came, the list tells what was created."""
     folder = tmp_path / "runs/20260301T090000Z-check-by-hand"
     folder.mkdir(parents=True)
@@ -259,7 +237,7 @@ def test_a_create_without_an_answer_is_found_by_its_name(sandbox, profile_of, tm
 
 
 @pytest.mark.parametrize("command", sampled(["check", "record", "load"], every=3))
-def test_a_target_that_throttles_deletions_is_waited_for(sandbox, tmp_path, command):
+def test_target_that_throttles_deletions_is_waited_for(sandbox, tmp_path, command):
     """Until all is deleted: waits that the run no longer needs are not those of cleaning up."""
     throttle = Throttle(times=10 if command == "load" else 2, wait_s=1)  # load sends 8 itself
 
