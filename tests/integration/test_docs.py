@@ -1,17 +1,24 @@
-"""The documents keep up with the code: commands, options, checks, faults, exit codes."""
+"""The documents keep up with the code, and what they show can be typed."""
 
 from __future__ import annotations
 
+import os
 import re
 import runpy
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
+import click
 import pytest
+from checking import knouds
+from clocks import wait_until
+from example_targets import free_port
 
-from knouds_harness.commands import cli
+from knouds_harness.commands.cli import COMMANDS, cli
 from knouds_harness.errors import ExitCode
 from knouds_harness.judging.checks import families
 
@@ -30,7 +37,7 @@ TEXT = "\n".join(page.read_text(encoding="utf-8") for page in GUIDES)
 
 
 def test_every_command_is_documented():
-    assert [name for name in cli.COMMANDS if f"knouds-harness {name}" not in TEXT] == []
+    assert [name for name in COMMANDS if f"knouds-harness {name}" not in TEXT] == []
 
 
 @pytest.mark.parametrize(("page", "text"), GENERATED.items(), ids=lambda each: getattr(each, "name", ""))
@@ -85,3 +92,119 @@ def test_module_runs_as_the_command_does():
     )
 
     assert "knouds-harness" in process.stdout
+
+
+def shown_commands() -> dict[str, list[str]]:
+    """The words after the program's name of each command that a page shows, by the line itself."""
+    commands: dict[str, list[str]] = {}
+    for page in dict.fromkeys([*PAGES, *sorted(ROOT.glob("docs/**/*.md"))]):
+        text = page.read_text(encoding="utf-8").replace(" \\\n", " ")
+        blocks = "\n".join(re.findall(r"```(?:console|sh)\n(.*?)```", text, re.DOTALL))
+        in_blocks = re.findall(r"^\$ (?:.*/)?knouds-harness (.*)", blocks, re.MULTILINE)
+        inline = re.findall(r"`knouds-harness ([a-z][^`\n]*)`", text)
+        commands |= {line: shlex.split(line, comments=True) for line in [*in_blocks, *inline]}
+    return commands
+
+
+SHOWN = shown_commands()
+QUICK = [
+    line
+    for line, words in SHOWN.items()
+    if {"facts", "--list-faults", "--plan-only", "--outcome"} & {*words}
+    and not {"--target", "--run", "--checks", "--inputs"} & {*words}
+]
+PLAIN_TYPES = (type(click.INT), type(click.FLOAT), click.Choice)
+
+
+@pytest.mark.parametrize("line", SHOWN)
+def test_shown_command_is_understood(line):
+    """There is such a command, and it takes each option that is shown, with such a value."""
+    name, *words = [word for word in SHOWN[line] if word != "--debug"]
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None, name
+    context = click.Context(command, info_name=name)
+
+    values, _, _ = command.make_parser(context).parse_args(words)
+
+    for parameter in command.params:
+        value = values.get(str(parameter.name))
+        if isinstance(parameter.type, PLAIN_TYPES) and isinstance(value, str) and not value.isupper():
+            parameter.type(value, parameter, context)
+
+
+@pytest.mark.parametrize("line", QUICK)
+def test_shown_command_runs(line, tmp_path):
+    process = knouds(*SHOWN[line], cwd=tmp_path)
+
+    assert process.returncode == 0, process.stderr
+
+
+PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+
+def console_of(page: str) -> list[tuple[str, str, str]]:
+    """Each command that a page shows in a console, and its output after a line break."""
+    blocks = re.findall(r"```console\n(.*?)```", page, re.DOTALL)
+    return [part.partition("\n") for block in blocks for part in re.split(r"(?m)^\$ ", block)[1:]]
+
+
+@pytest.mark.nightly  # seven commands, of which a check and pytest; test_extending.py does the same in CI
+def test_commands_of_the_page_about_extending_print_what_it_shows(tmp_path):
+    """In an empty folder with the page's files: each line of the page after the dots, in this order."""
+    page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    for name, text in re.findall(r"```python\n# (\S+)\n(.*?)```", page, re.DOTALL):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+
+    for command, _, output in console_of(page):
+        process = subprocess.run(  # noqa: S602 - the page's own lines, with their wildcards
+            command,
+            shell=True,
+            cwd=tmp_path,
+            env={**os.environ, "PATH": PATH, "NO_COLOR": "1"},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        printed = process.stdout
+        for line in output.strip().removeprefix("…\n").splitlines():
+            assert line in printed, process.stdout + process.stderr
+            printed = printed[printed.index(line) :]
+
+
+@pytest.mark.nightly  # two checks of a whole server
+def test_commands_of_the_tutorial_print_what_it_shows(tmp_path):
+    """Each in turn, the sandboxes in a terminal of their own; dots stand for anything."""
+    page = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8").replace("8080", str(free_port()))
+    environ = {**os.environ, "PATH": PATH, "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
+    printed = tmp_path / "printed.txt"
+    server = None
+    try:
+        for command, _, output in console_of(page):
+            if command.startswith("export "):
+                name, _, value = command.removeprefix("export ").partition("=")
+                environ[name] = value
+                continue
+            if server and " sandbox " in command:
+                server.terminate()
+                server.wait()
+            with printed.open("w") as file:
+                process = subprocess.Popen(  # noqa: S602 - the page's own lines, with their wildcards
+                    f"exec {command}", shell=True, cwd=tmp_path, env=environ, stdout=file
+                )
+            if " sandbox " in command:
+                server = process
+                wait_until(partial(is_shown, f"{output}…What comes in", printed))
+            else:
+                process.wait(timeout=240)
+                assert is_shown(output, printed), printed.read_text(encoding="utf-8")
+    finally:
+        if server:
+            server.kill()
+            server.wait()
+
+
+def is_shown(output: str, printed: Path) -> bool:
+    """Whether a page's output is what was printed, but for what dots stand for."""
+    pattern = re.escape(output.strip()).replace("…", ".*")
+    return re.search(pattern, printed.read_text(encoding="utf-8"), re.DOTALL) is not None
