@@ -320,9 +320,11 @@ class CreatedWorkflows:
         """Take the list of an account: what it shows that is ours is to be deleted, be it once more."""
         known = {each.slug for each in self.ours}
         creations = [each for each in self._creations.values() if each.user in (user, None)]
+        proven: set[str] = set()
         for shown in summaries:
             slug = _slug_in(shown)
             of_it = [each for each in creations if self._is_shown(slug, each.mark, user, shown)]
+            proven.update(each.mark.token for each in of_it)
             for each in of_it:
                 if each.state == _DISPUTED:
                     self._become(each, _NONE, None)
@@ -330,6 +332,12 @@ class CreatedWorkflows:
                 found = Creation(number=next(self._numbers), persona=persona, user=user)
                 self._creations[found.number] = found
                 self._become(found, _OURS, slug)
+        for each in self.unsettled:  # listed under another name: a user's by now, or a list that lies
+            token = each.mark.token
+            slugs = (_slug_in(shown) for shown in summaries if token and token not in proven)
+            renamed = next((slug for slug in slugs if token in slug and not self._is_protected(slug)), None)
+            if renamed and each.user in (user, None):
+                self._become(each, _DISPUTED, renamed)
 
     def note_not_there(self, creation: Creation) -> None:
         """No list shows that anything was created."""

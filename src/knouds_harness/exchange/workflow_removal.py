@@ -162,11 +162,16 @@ class WorkflowRemoval:
     def _why_left(self, reason: str) -> Iterator[str]:
         if not self.is_dry:
             for creation in self.created.ours:
-                yield f"{(creation.slug or '')[:_MOST_SHOWN]}: {self._left.get(creation.number, reason)}"
+                yield f"{_shown(creation)}: {self._left.get(creation.number, reason)}"
         for creation in self.created.unsettled:
             why = self._unlisted.get(creation.user) or next(iter(self._unlisted.values()), reason)
             yield f'"{creation.mark.text}" of account {creation.user or "unknown"}: {why}'
         for creation in self.created.unproven:
-            told = (creation.slug or "")[:_MOST_SHOWN]
+            told = _shown(creation)
             named = f'named "{told}", which is not proven to be new' if told else "not named"
             yield f'"{creation.mark.text}" of account {creation.user or "unknown"}: created, {named}'
+
+
+def _shown(creation: Creation) -> str:
+    """The slug that a server has told, in one line."""
+    return printable((creation.slug or "")[:_MOST_SHOWN], keep="")

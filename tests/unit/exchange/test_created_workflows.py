@@ -205,3 +205,19 @@ def test_twin_of_what_was_deleted_is_found(created):
     created.settle_by_list("ada", "full", [{"slug": "harness-0123456789ab-draft-2", "name": NAME}])
 
     assert [each.slug for each in created.ours] == ["harness-0123456789ab-draft-2"]
+
+
+def test_creation_without_an_answer_that_is_listed_under_another_name_is_said_to_be_left(created):
+    """It is not deleted, as a user may have renamed it; a copy beside the one that was found is not ours."""
+    for name in (NAME, "Harness 0123456789ac draft"):
+        created.admit("POST", "/api/workflows", {"name": name}, persona="full", user="ada")
+    listed = {
+        "harness-0123456789ab-draft": "kept",
+        "harness-0123456789ac-draft": "Harness 0123456789ac draft",
+        "harness-0123456789ac-draft-copied": "Harness 0123456789ac draft copied",
+    }
+
+    created.settle_by_list("ada", "full", [{"slug": slug, "name": name} for slug, name in listed.items()])
+
+    assert [each.slug for each in created.unproven] == ["harness-0123456789ab-draft"]
+    assert [each.slug for each in created.ours] == ["harness-0123456789ac-draft"]
