@@ -16,6 +16,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import pytest
+from echoed_secrets import FORGED, FORMS, found_in
 from example_targets import free_port, write_profile
 from raw_server import Answered, Proxied, RawServer, Relayed, proxying
 
@@ -52,25 +53,6 @@ SIGNATURE: Final = "51gnedcanary8c1f00d5e7a9"
 EMAIL: Final = "canary.person@private.example"
 USER_ID: Final = "usr_canary_0f9e8d7c"
 _BROKEN_ON: Final = "/api/usage/models"
-FORGED: Final = "{{$KNOUDS_CANARY}} {{key:full}} {{key:canary}} {{header:canary}} ${KNOUDS_CANARY}"
-"""What stands for secrets in the harness' own evidence, and for a variable in a shell."""
-FORMS: Final[dict[str, Callable[[str], str]]] = {
-    "base64 in lines": lambda key: base64.encodebytes(f"user:{key}\n".encode() * 2).decode(),
-    "base64 of base64": lambda key: base64.b64encode(base64.b64encode(key.encode())).decode(),
-    "base64 in percent signs": lambda key: "".join(
-        f"%{code:02x}" for code in base64.b64encode(f"?{key}".encode())
-    ),
-    "hexadecimal with colons": lambda key: key.encode().hex(":").upper(),
-    "hexadecimal in percent signs": lambda key: "".join(f"%{ord(each):02X}" for each in key.encode().hex()),
-    "escapes of bytes": lambda key: "".join(f"\\x{ord(each):02X}" for each in key),
-    "percent signs twice": lambda key: "".join(f"%25{ord(each):02x}" for each in key),
-    "HTML with zeros": lambda key: "".join(f"&#{ord(each):07};" for each in key),
-    "HTML without semicolons": lambda key: "".join(f"&#x{ord(each):x}" for each in key),
-    "spaces": " ".join,
-    "zero-width spaces": "\u200b".join,
-    "without prefix": lambda key: f"key {key.removeprefix('knouds_live_')}!",
-}
-"""Ways to write a key down that anybody can undo."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,26 +130,6 @@ def _escaped(document: Any, key: str) -> bytes:
     spelled = "".join(f"\\u{ord(char):04x}" for char in key)
     first, *rest = plain.split(key)
     return (first + "".join((spelled if at % 2 else key) + part for at, part in enumerate(rest))).encode()
-
-
-def found_in(content: bytes, value: str) -> bool:
-    """Whether a value shows in content: as it is, in other case, escaped, quoted, or inside of base64."""
-    lower = _unescaped(content).lower()
-    forms = {value, quote(value, safe=""), *(form(value) for form in FORMS.values())}
-    spelled = {each for form in forms for each in (form, json.dumps(form)[1:-1])}
-    if any(_unescaped(form.encode()).lower() in lower for form in spelled):
-        return True
-    return any(_in_base64(value, offset).encode() in content for offset in range(3))
-
-
-def _unescaped(content: bytes) -> bytes:
-    return re.sub(rb"\\+u00([0-9a-fA-F]{2})", lambda found: bytes.fromhex(found[1].decode()), content)
-
-
-def _in_base64(value: str, offset: int) -> str:
-    """What stands in base64 for all but the edges of a value that begins at this place of three."""
-    encoded = base64.b64encode(b"\0" * offset + value.encode()).decode().rstrip("=")
-    return encoded[4 if offset else 0 : -2]
 
 
 @dataclass

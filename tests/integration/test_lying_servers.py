@@ -1,0 +1,240 @@
+"""Servers that lie, met by the commands that users give: what is promised holds, whatever a server says.
+
+CI tries a sample; ``pytest tests/integration/test_lying_servers.py -m nightly`` tries every lie.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import re
+import tomllib
+from typing import Final
+from xml.etree import ElementTree as ET
+
+import pytest
+from checking import run_command
+from echoed_secrets import FORMS, found_in
+from example_targets import PRO, SmallProfile
+from lying_server import KEYS, PRICE, lying_server
+from server_lies import ABOUT, LIES
+
+from knouds_harness.errors import ExitCode
+from knouds_sandbox.serving import RunningSandbox
+
+LIMIT: Final = 60
+LIMITS: Final = f"""credits = {LIMIT}
+concurrency = 4
+timeout_s = 3
+fill_rate_windows = false
+allow = ["read", "write", "run", "cancel"]"""
+TABLES: Final = """
+[workflows.portrait]
+owner = "pia"
+{price}inputs = {{ prompt = "a lighthouse" }}
+[workflows.clip]
+owner = "pia"
+polled = true
+deadline_s = 3
+{price}inputs = {{ prompt = "the sun" }}
+[workflows.notes]
+owner = "pia"
+has_generator = false
+inputs = {{ prompt = "a word" }}
+"""
+MOST_MB: Final = 300
+TIMEOUT_S: Final = 240
+CANARY: Final = "c4n4ry-of-the-environment-71f0"
+
+
+def check(*families: str) -> tuple[str, ...]:
+    """Check some families, quickly."""
+    return ("check", "--quick", "--examples", "1", "--seed", "1", *(f"--family={each}" for each in families))
+
+
+def load(scenario: str, *more: str) -> tuple[str, ...]:
+    """Two seconds of load."""
+    return ("load", scenario, "--rate", "10", "--users", "8", "--duration", "2s", "--quiet", "--yes", *more)
+
+
+def record(outcomes: str) -> tuple[str, ...]:
+    """Record some outcomes."""
+    return ("record", "--yes", "--folder", "recordings", "--outcome", outcomes)
+
+
+COMMANDS: Final = {
+    "secrets": (
+        *(check("schemas", "workflows", "executions"), ("replay",), load("mixed", "--verify")),
+        *(("init",), ("doctor",), record("getW*-*")),
+    ),
+    "things": (check("workflows"), load("workflow_crud"), record("*Workflow-*"), ("replay",), ("cleanup",)),
+    "money": (check("runs", "validation", "usage", "executions"), load("sync_runs"), record("runWorkflow-*")),
+    "green": (check("schemas", "runs", "executions"), load("mixed"), record("runWorkflow-result")),
+    "executions": (check("executions"), load("async_cycles")),
+    "size": (check("schemas", "usage"), load("reads", "--verify"), ("init",)),
+    "terminal": (check("schemas", "workflows"), load("reads", "--verify"), ("init",), ("doctor",)),
+}
+"""What is given to servers that lie about it, one after another."""
+NEVER_GREEN: Final = {
+    "secrets": ("check",),
+    "things": ("check",),
+    "executions": ("check", "load"),
+    "green": ("check", "load", "record"),
+}
+"""What may not end with exit code 0, by what the lies are about."""
+HARMLESS: Final = {
+    "deleted comes back": "what comes back is deleted in the end",
+    "list without ours": "a list may hide",
+    "list in pages": "an assumption alone",
+    "writes are done and throttled": "429 is documented",
+}
+"""Lies that break no documented promise by themselves."""
+NOT_LISTED: Final = {"list without ours", "list of disguises"}
+"""Lies that hide what was made and had no slug: that nothing is left is all that can be known."""
+NOT_PROVEN: Final = {"refused but made", "updating moves silently", *NOT_LISTED}
+"""Lies after which something stays that no later list proves to be the harness's own."""
+TWO_LIES: Final = (
+    ("list without ours", "made but answered: 500"),
+    ("list of disguises", "made but answered: no answer"),
+    ("list in pages", "made but answered: HTML"),
+    ("not deleted: success", "made twice"),
+    ("writes are done and throttled", "renaming moves"),
+    ("estimated: wandering", "charged but answered: an error in 200"),
+    ("charged but answered: cut", "free runs cost"),
+    ("request dump", "code is key"),
+    ("soon: {}", "every run fails"),
+    ("orders in texts: all", "not deleted: 403"),
+    ("orders in names", "forged placeholders"),
+    ("list of 9000", "new words"),
+)
+IN_CI: Final = (("not deleted: success", "made twice"), ("code is key",))
+CASES: Final = [
+    *(pytest.param(each, 1, id=f"{' + '.join(each)}, check alone") for each in IN_CI),
+    *(
+        pytest.param(each, None, id=" + ".join(each), marks=pytest.mark.nightly)
+        for each in (*((each,) for each in LIES), *TWO_LIES)
+    ),
+]
+
+
+class Desk:
+    """Where commands are given; after each, what is promised is looked for."""
+
+    def __init__(self, folder, server, *, has_prices=True, is_listed=True):
+        self.folder, self.server, self.charged = folder / "work", server, 0.0
+        self.is_listed = is_listed
+        sandbox = RunningSandbox(base_url=server.base_url, keys=KEYS, control_token=None)
+        small = SmallProfile(folder=folder, sandbox=sandbox, limits=LIMITS)
+        small.key("full", PRO, user="pia", tier="business")
+        small.key("reader", ("workflow:read",), user="pia", tier="business")
+        small.resource(TABLES.format(price=f"cost_credits = {PRICE:g}\n" if has_prices else ""))
+        self.profile = small.written()
+        self.folder.mkdir()
+
+    def give(self, words):
+        """Give a command, and judge it; the exit code."""
+        to_target: tuple[str, ...] = ("--target", self.profile)
+        if words[0] == "init":
+            to_target = ("--url", self.server.base_url, "--key", "LYING_KEY", "--output", "made.toml")
+        if words[0] == "replay":
+            words = ("replay", str(next(self.folder.glob("reports/runs/*-check-*"))))
+        environ = {"KNOUDS_CANARY": CANARY, "LYING_KEY": KEYS["full"]}
+        ended = run_command(self.folder, *words, *to_target, timeout_s=TIMEOUT_S, environ=environ)
+        self.judge(words[0], ended)
+        return ended.exit_code
+
+    def judge(self, command, ended):
+        """What is promised of every command, whatever it is told."""
+        server, printed = self.server, ended.printed
+        assert ended.exit_code in set(ExitCode), printed
+        assert "harness failed" not in printed
+        assert ended.peak_mb < MOST_MB
+        assert orders_in(printed) == []
+        for path in (each for each in self.folder.rglob("*") if each.is_file()):
+            assert not shows_a_secret(path.read_bytes()), path
+            assert not is_obeyed(path.name, path.read_bytes()), path
+        assert [each for each in server.heard if CANARY.encode() in each or has_key_elsewhere(each)] == []
+        assert server.strayed == []
+        assert {slug: server.workflows.get(slug) for slug in server.originals} == server.originals
+        spent, self.charged = sum(server.charges) - self.charged, sum(server.charges)
+        assert spent <= LIMIT + IN_FLIGHT * max(server.charges, default=0), server.charges
+        assert spent <= LIMIT or ended.exit_code == ExitCode.GUARD, printed
+        if server.left() and self.is_listed and command in ("check", "load", "record", "cleanup"):
+            assert ended.exit_code != ExitCode.KEPT, printed
+            assert "cleanup" in printed or command == "cleanup", printed
+
+
+IN_FLIGHT: Final = 12
+"""Runs that are sent at once, and those that nothing is reserved for between two readings of usage."""
+
+
+def shows_a_secret(content: bytes) -> bool:
+    """In any form; also in a body that a script unpacks."""
+    packed = re.findall(rb"H4sI[A-Za-z0-9+/]{20,}={0,2}", content)
+    whole = content + b"".join(gzip.decompress(base64.b64decode(each)) for each in packed)
+    secrets = [*KEYS.values(), *(each.removeprefix("knouds_live_") for each in KEYS.values()), CANARY]
+    return any(found_in(whole, each) for each in secrets)
+
+
+def has_key_elsewhere(request: bytes) -> bool:
+    """Whether a key was sent in a path or a body."""
+    head, _, body = request.partition(b"\r\n\r\n")
+    path = head.split(b" ")[1].partition(b"?")[0]
+    return any(each.encode() in path + body for each in KEYS.values())
+
+
+def orders_in(text: str) -> list[str]:
+    """What a terminal or a CI system would obey."""
+    return re.findall(
+        r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e]|^##(?:vso)?\[|^::", text, re.MULTILINE
+    )
+
+
+def is_obeyed(name: str, content: bytes) -> bool:
+    """Whether a file gives an order to what reads it; all that is to be read can be."""
+    if name == "made.toml" and tomllib.loads(content.decode())["limits"]["allow"] != ["read"]:
+        return True
+    if name == "junit.xml":
+        ET.fromstring(content)  # noqa: S314 - our own
+    if name.endswith((".md", ".toml")):
+        return orders_in(content.decode()) != []
+    return name.endswith(".html") and (b"alert(1)</script>" in content or b"<img src=x" in content)
+
+
+@pytest.mark.parametrize(("lies", "most"), CASES)
+def test_promises_hold_whatever_a_server_says(tmp_path, lies, most):
+    """No secret out, nothing left or changed in silence, nothing over budget, no green that is not earned."""
+    about = ABOUT[lies[-1]]
+    never = () if set(lies) <= HARMLESS.keys() else NEVER_GREEN.get(about, ())
+    with lying_server(*(LIES[each] for each in lies)) as server:
+        has_prices, is_listed = not any("estimated" in each for each in lies), not NOT_LISTED & set(lies)
+        desk = Desk(tmp_path, server, has_prices=has_prices, is_listed=is_listed)
+
+        for words in COMMANDS[about][:most]:
+            exit_code = desk.give(words)
+            assert exit_code != ExitCode.KEPT or words[0] not in never, words
+
+        server.lies = ()
+        if server.left() and not NOT_PROVEN & set(lies):
+            desk.give(("cleanup",))
+            assert server.left() == {}
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("about", COMMANDS)
+def test_honest_server_is_kept(tmp_path, about):
+    """So that what is red is red because of the lies."""
+    with lying_server() as server:
+        desk = Desk(tmp_path, server)
+
+        assert desk.give(COMMANDS[about][0]) == ExitCode.KEPT
+        assert server.left() == {}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_every_form_of_a_secret_is_seen(name):
+    """The test itself can fail."""
+    form = FORMS[name](KEYS["full"]).encode()
+
+    assert shows_a_secret(b"x" + form + b"x")
+    assert shows_a_secret(base64.b64encode(gzip.compress(b"%64d" % 7 + form)))

@@ -1,0 +1,597 @@
+"""What hostile servers say and do that is not true: one function for each lie, which its docstring says."""
+
+from __future__ import annotations
+
+import base64
+import re
+import threading
+import uuid
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
+from typing import Any, Final
+from urllib.parse import quote, unquote
+
+from echoed_secrets import FORGED, FORMS
+from lying_server import KEYS, MINE, PRICE, Answer, Honest, Lie, LyingServer, Request, refusal, routed
+
+LIES: Final[dict[str, Lie]] = {}
+ABOUT: Final[dict[str, str]] = {}
+"""What each is about."""
+VICTIM: Final = "precious"
+"""A workflow of the user's that no profile names."""
+CREATE: Final = ("createWorkflow",)
+RUN: Final = ("runWorkflow",)
+LIST: Final = ("listWorkflows",)
+
+
+def lie(
+    about: str, *, after: Collection[str] = (), kinds: Mapping[str, Any] | None = None
+) -> Callable[[Any], Any]:
+    """Register a lie by its name; or one for each kind, which it is given as ``kind``.
+
+    A lie is given the server, the request, and how to get the honest answer. With ``after``, it is given
+    the answer to one of these operations instead, if that is a success; it changes it or returns another.
+    """
+
+    def register(function: Any) -> Any:
+        def changing(server: LyingServer, request: Request, honest: Honest, **options: Any) -> Answer:
+            answer = honest()
+            if request.operation not in after or not answer.is_success:
+                return answer
+            changed: Answer | None = function(server, request, answer, **options)
+            return changed or answer
+
+        name, whole = function.__name__.replace("_", " "), changing if after else function
+        for kind, value in (kinds or {"": None}).items():
+            LIES[f"{name}: {kind}" if kinds else name] = partial(whole, kind=value) if kinds else whole
+            ABOUT[f"{name}: {kind}" if kinds else name] = about
+        return function
+
+    return register
+
+
+def forms_of(key: str) -> dict[str, str]:
+    """A key in forms that are promised to be found."""
+    plain = {"plain": key, "loud": key.upper(), "hex": key.encode().hex(), "in a URL": quote(key)}
+    plain["base64"] = base64.b64encode(b"k=" + key.encode()).decode()
+    return plain | {name: form(key) for name, form in FORMS.items()}
+
+
+def one_line(text: str) -> str:
+    """What a header can hold of a text."""
+    return re.sub(r"[\r\n\0]", " ", text)
+
+
+# --- Secrets: what the harness sent, where it should not show ---
+
+
+@lie("secrets")
+def key_in_names(server, request, honest):
+    """Names of members and of headers are the caller's key, in each form."""
+    answer = honest()
+    if answer.is_object and request.is_known:
+        answer.body |= {form: name for name, form in forms_of(request.key).items()}
+        answer.headers += [(f"X-{request.key}", "1"), (f"X-{request.key.encode().hex()}", "1")]
+    return answer
+
+
+@lie("secrets")
+def code_is_key(server, request, honest):
+    """Code, reason phrase, media type and `required` of each refusal are the caller's key."""
+    answer, key = honest(), request.key
+    if answer.status >= 400 and key:
+        answer.body |= {"code": key.upper(), "required": [f"{key}:run"], "tier": key}
+        answer.reason, answer.content_type = key, f"application/{key}"
+    return answer
+
+
+@lie("secrets", after=("getWhoami", "listWorkflows", "listUsageModels", "getPublicPricing"))
+def account_is_key(server, request, answer):
+    """The account's address, tier and role are the key, and so are names of workflows and of models."""
+    key, forms = KEYS["full"], forms_of(KEYS["full"])
+    if request.operation == "getWhoami":
+        answer.body["user"] |= {
+            "email": f"{forms['hex']}@{key}.example",
+            "tier": key,
+            "role": forms["base64"],
+        }
+    elif request.operation == "listWorkflows":
+        answer.body = [each | {"name": key, "tags": list(forms.values())} for each in answer.body]
+    else:
+        answer.body = {"models": list(forms.values()), "tiers": [{"id": key}]}
+
+
+@lie("secrets")
+def key_is_refused_aloud(server, request, honest):
+    """Every key is refused from the start, and said back in each form."""
+    if not request.key:
+        return honest()
+    answer = refusal(401, f"NO_{request.key}", error=" ".join(forms_of(request.key).values()))
+    answer.headers.append(("WWW-Authenticate", f'Key realm="{request.key}"'))
+    return answer
+
+
+@lie("secrets")
+def key_breaks_http(server, request, honest):
+    """Later answers are no HTTP: the key is a status line, a length, an encoding, a charset, half a text."""
+    server.seen["broken"] += request.is_known and request.operation != "getWhoami"
+    if server.seen["broken"] < 4 or not request.is_known or request.operation == "getWhoami":
+        return honest()
+    key, ok = request.key.encode(), b"HTTP/1.1 200 OK\r\n"
+    broken = (
+        b"HTTP/1.1 %s odd\r\n\r\n" % key,
+        ok + key + b"\r\n\r\n",
+        ok + b"Content-Length: %s\r\n\r\n" % key,
+        ok + b"Transfer-Encoding: chunked\r\n\r\n%s\r\n" % key,
+        ok + b"Content-Encoding: %s\r\nContent-Length: 2\r\n\r\n{}" % key,
+        ok + b"Content-Type: application/json; charset=%s\r\nContent-Length: 2\r\n\r\n{}" % key,
+        ok + b'Content-Type: application/json\r\nContent-Length: 900\r\n\r\n{"a": "%s' % key,
+        ok + b"Content-Length: %d\r\n\r\n{tru %s" % (len(key) + 5, key),
+    )
+    return Answer(raw=broken[server.seen["broken"] % len(broken)])
+
+
+@lie("secrets")
+def keys_of_others(server, request, honest):
+    """Every answer shows the keys of all personas, one after another and as one hexadecimal number."""
+    answer, joined = honest(), "".join(KEYS.values())
+    if answer.is_object:
+        answer.body |= {"keys": [*KEYS.values()], "joined": joined, "number": joined.encode().hex()}
+        answer.body |= {"error": f"Try {KEYS['reader']}"} if answer.status >= 400 else {}
+    return answer
+
+
+@lie("secrets", after=(*CREATE, *RUN))
+def key_in_paths(server, request, answer):
+    """Slugs, `pollUrl` and `requestId` hold the key; sent back, they would put it into paths."""
+    names = {"slug", "pollUrl", "requestId"} & answer.body.keys()
+    answer.body |= {name: f"{answer.body[name]}-{request.key}" for name in names}
+
+
+@lie("secrets")
+def request_dump(server, request, honest):
+    """A debug page: each refusal shows the request's whole head, as text, in base64, and as a command."""
+    answer = honest()
+    if answer.status >= 400:
+        head = "\r\n".join(f"{name}: {value}" for name, value in request.headers.items())
+        dump = base64.b64encode(head.encode()).decode()
+        answer.body |= {"error": head, "dump": dump, "argv": ["curl", "-H", head], "headers": request.headers}
+        answer.headers.append(("X-Debug", dump))
+    return answer
+
+
+@lie("secrets", after=(*CREATE, *RUN, "getWorkflow"))
+def forged_placeholders(server, request, answer):
+    """Slugs, executions and documents hold what stands for secrets in evidence, or for shell variables."""
+    names = {"slug", "executionId", "pollUrl", "folderId", "description"} & answer.body.keys()
+    answer.body |= {name: f"{answer.body[name]}{FORGED}" for name in names}
+    for each in answer.body.get("nodes", ()):
+        each["data"][FORGED] = FORGED
+
+
+@lie("secrets")
+def redirects_elsewhere(server, request, honest):
+    """`pollUrl` and half of the answers lead to another server, with the key as its user."""
+    answer, other = honest(), server.elsewhere.replace("//", f"//{request.key}@")
+    server.seen["redirects"] += 1
+    if answer.is_object and "pollUrl" in answer.body:
+        answer.body["pollUrl"] = f"{server.elsewhere}/api/executions/1"
+    if server.seen["redirects"] % 2 and request.operation not in ("getWhoami", *CREATE):
+        answer.headers += [
+            ("Location", other),
+            ("Refresh", f"0; url={other}"),
+            ("Link", f"<{other}>; rel=next"),
+        ]
+        answer.status = 307
+    return answer
+
+
+# --- Things: what the harness made, and what it did not make ---
+
+
+@lie(
+    "things",
+    after=CREATE,
+    kinds={
+        "500": lambda _: refusal(500, "EXECUTION_FAILED"),
+        "429": lambda _: refusal(429, "RATE_LIMIT_EXCEEDED"),
+        "no answer": lambda _: Answer(raw=b""),
+        "no slug": lambda _: Answer({"success": True}, 201),
+        "HTML": lambda _: Answer(b"<html>made</html>", 201, content_type="text/html"),
+        "half an answer": lambda _: Answer(raw=b'HTTP/1.1 201 Made\r\nContent-Length: 99\r\n\r\n{"slug": "'),
+        "another slug": lambda answer: Answer(answer.body | {"slug": answer.body["slug"] + "-9"}, 201),
+        "a redirect": lambda _: Answer({}, 303, [("Location", f"/api/workflows/{VICTIM}")]),
+    },
+)
+def made_but_answered(server, request, answer, kind):
+    """A create makes a workflow, and two of three answer something else."""
+    server.seen["creates"] += 1
+    return kind(answer) if server.seen["creates"] % 3 else None
+
+
+@lie("things", after=CREATE)
+def made_twice(server, request, answer):
+    """Each create makes two workflows, and answers one."""
+    slug = answer.body["slug"] + "-2"
+    server.workflows[slug] = server.workflows[answer.body["slug"]] | {"slug": slug}
+
+
+@lie("things", after=CREATE)
+def made_under_a_random_slug(server, request, answer):
+    """The slug has nothing of the name."""
+    answer.body["slug"] = server.moved(answer.body["slug"], f"wf-{uuid.uuid4().hex[:12]}")
+
+
+@lie("things")
+def refused_but_made(server, request, honest):
+    """A create that must be refused is refused, and makes a workflow of the server's own name."""
+    answer = honest()
+    if request.operation == "createWorkflow" and answer.status == 400:
+        request.content = b'{"name": "Untitled"}'
+        honest()
+    return answer
+
+
+@lie(
+    "things",
+    kinds={
+        "dots": lambda slug: f"{slug}/../{VICTIM}",
+        "encoded dots": lambda slug: f"{slug}%2f..%2f{VICTIM}",
+        "a query": lambda slug: f"{VICTIM}?{slug}",
+        "a null byte": lambda slug: f"{VICTIM}\0{slug}",
+        "a number": lambda _: 7,
+        "a list": lambda slug: [slug],
+        "200,000 letters": lambda slug: slug + "a" * 200_000,
+    },
+)
+def odd_slug(server, request, honest, kind):
+    """A created slug has the harness' token, and leads a careless router to another workflow."""
+    path = unquote(unquote(request.target)).partition("?")[0].partition("\0")[0]
+    while (shorter := re.sub(r"/[^/]+/\.\./", "/", path, count=1)) != path:
+        path = shorter
+    answer = honest(routed(request, path))
+    if request.operation == "createWorkflow" and answer.is_success:
+        answer.body["slug"] = kind(answer.body["slug"])
+    return answer
+
+
+@lie(
+    "things",
+    kinds={
+        "success": lambda: Answer({"success": True}),
+        "403": lambda: refusal(403, "FORBIDDEN"),
+        "404": lambda: refusal(404, "NOT_FOUND"),
+        "500": lambda: refusal(500, "EXECUTION_FAILED"),
+        "no answer": lambda: Answer(raw=b""),
+    },
+)
+def not_deleted(server, request, honest, kind):
+    """Nothing is deleted, whatever is answered."""
+    return kind() if request.operation == "deleteWorkflow" and request.name in server.left() else honest()
+
+
+@lie("things")
+def hidden_instead_of_deleted(server, request, honest):
+    """A deleted workflow is not found any more, but it is there, and in the list."""
+    hidden = server.memory.setdefault("hidden", set())
+    if request.operation == "deleteWorkflow" and request.name in server.left():
+        hidden.add(request.name)
+        return Answer({"success": True})
+    return refusal(404, "NOT_FOUND") if request.name in hidden else honest()
+
+
+@lie("things")
+def deleted_comes_back(server, request, honest):
+    """Each deletion leaves a copy under another slug, which can be deleted."""
+    deleted, again = server.workflows.get(request.name), f"{request.name}-again"
+    answer = honest()
+    if request.operation == "deleteWorkflow" and answer.is_success and not request.name.endswith("-again"):
+        server.workflows[again] = deleted | {"slug": again}
+    return answer
+
+
+@lie("things", after=("updateWorkflow",))
+def renaming_moves(server, request, answer):
+    """A new name gives a workflow a new slug, which the answer shows."""
+    if request.name not in MINE:
+        slug = re.sub(r"[^a-z0-9]+", "-", answer.body["name"].lower()).strip("-")
+        answer.body["slug"] = server.moved(request.name, slug)
+
+
+@lie("things", after=("updateWorkflow",))
+def updating_moves_silently(server, request, answer):
+    """An update gives a workflow a random slug, which nothing shows but the list."""
+    if request.name not in MINE:
+        server.moved(request.name, f"wf-{uuid.uuid4().hex[:12]}")
+
+
+@lie("things", after=(*CREATE, *LIST))
+def list_of_disguises(server, request, answer):
+    """The list shows the user's workflows under the harness' last name, and none of its own."""
+    if request.operation == "createWorkflow":
+        server.memory["name"] = answer.body["name"]
+    elif "name" in server.memory:
+        answer.body = [each | {"name": server.memory["name"]} for each in answer.body if each["slug"] in MINE]
+
+
+@lie("things", after=LIST)
+def list_without_ours(server, request, answer):
+    """The list never shows what the harness has made."""
+    answer.body = [each for each in answer.body if each["slug"] in MINE]
+
+
+@lie("things", after=LIST)
+def list_in_pages(server, request, answer):
+    """The list is an object that holds the first two."""
+    answer.body = {"workflows": answer.body[:2], "next": "/api/workflows?page=2"}
+
+
+@lie("things", after=("updateWorkflow", "moveWorkflow", "deleteWorkflow"))
+def writes_are_done_and_throttled(server, request, answer):
+    """Each second write is done, and answered 429."""
+    server.seen["writes"] += 1
+    return refusal(429, "RATE_LIMIT_EXCEEDED") if server.seen["writes"] % 2 else None
+
+
+@lie("things")
+def writes_lead_to_the_users(server, request, honest):
+    """What is asked of a made workflow is answered by a permanent redirect to one of the user's."""
+    if request.name in server.left():
+        return Answer({"success": True}, 308, [("Location", f"/api/workflows/{VICTIM}")])
+    return honest()
+
+
+@lie(
+    "money",
+    kinds={
+        "a run": "../workflows/portrait/run?x=",
+        "a deletion": f"../workflows/{VICTIM}?",
+        "nothing": "",
+        "a number": 17,
+        "a header": "x\r\nX-Bad: 1",
+    },
+)
+def odd_execution(server, request, honest, kind):
+    """`executionId` and `pollUrl`, put into a path, lead to another operation."""
+    path = re.sub(r"/executions/\.\./", "/", unquote(request.target).partition("?")[0])
+    answer = honest(routed(request, path))
+    if request.operation == "runWorkflow" and answer.status == 202:
+        answer.body |= {"executionId": kind, "pollUrl": f"/api/executions/{kind}"}
+    return answer
+
+
+# --- Money: what runs cost ---
+
+
+@lie(
+    "money",
+    after=RUN,
+    kinds={
+        "cut": lambda answer: Answer(raw=answer.written()[:-20]),
+        "broken gzip": lambda _: Answer(b"abcd", headers=[("Content-Encoding", "gzip")]),
+        "206": lambda answer: Answer(answer.body, 206),
+        "418": lambda _: Answer({"teapot": True}, 418),
+        "a refusal with an execution": lambda _: refusal(400, "INVALID_INPUTS", executionId="x"),
+        "a refusal with a result": lambda _: refusal(400, "INVALID_INPUTS", result={"images": []}),
+        "a refusal in a list": lambda _: Answer([{"error": "No", "code": "INVALID_INPUTS"}], 400),
+        "an error in 200": lambda _: Answer({"error": "No", "code": "INVALID_INPUTS"}),
+    },
+)
+def charged_but_answered(server, request, answer, kind):
+    """A run is charged, and its answer is neither a success nor a documented refusal."""
+    return kind(answer)
+
+
+@lie(
+    "money",
+    kinds={
+        "creating": ("createWorkflow",),
+        "polling": ("getExecution",),
+        "cancelling": ("cancelExecution",),
+        "reading": ("getWorkflow", "getWorkflowSchema", "listWorkflows"),
+    },
+)
+def nothing_is_free(server, request, honest, kind):
+    """What costs nothing costs two credits, which usage shows."""
+    if request.operation in kind and request.is_known:
+        server.charge(2)
+    return honest()
+
+
+@lie(
+    "money",
+    kinds={
+        "no key": lambda request: not request.key,
+        "no inputs": lambda request: request.is_known and "inputs" not in (request.body or ()),
+        "unknown slug": lambda request: request.is_known and request.name not in MINE,
+    },
+)
+def refusals_run(server, request, honest, kind):
+    """A run that must be refused is done, charged, and answered as a run."""
+    if request.operation == "runWorkflow" and request.body is not ... and kind(request):
+        server.charge(PRICE)
+        return Answer({"success": True, "result": {"images": []}, "cost": PRICE, "ms": 3})
+    return honest()
+
+
+@lie(
+    "money",
+    after=("getWorkflowSchema", *LIST),
+    kinds={"zero": lambda _: 0, "minus": lambda _: -6, "wandering": lambda n: (6, 1, 0.01)[n % 3]},
+)
+def estimated(server, request, answer, kind):
+    """The estimate says that a run costs little or nothing; it costs 6, and says so."""
+    server.seen["estimates"] += 1
+    for each in answer.body if isinstance(answer.body, list) else [answer.body]:
+        if each["estimatedCreditCost"]:
+            each["estimatedCreditCost"] = kind(server.seen["estimates"])
+
+
+@lie("money", after=RUN)
+def free_runs_cost(server, request, answer):
+    """Runs of what has no generator cost 6; the answer says 0, and usage the truth."""
+    if not server.rows[-1]["creditsCost"]:
+        server.charge_more(PRICE)
+
+
+@lie("money", after=("listUsage",))
+def usage_is_empty(server, request, answer):
+    """Usage shows none of the runs."""
+    answer.body |= {"rows": [], "total": 0}
+
+
+@lie("money", after=RUN)
+def charged_again_later(server, request, answer):
+    """A second after its answer, a run is charged once more; usage shows it from then on."""
+    row = server.rows[-1]
+    threading.Timer(1.0, lambda: server.charge_more(row["creditsCost"], row)).start()
+
+
+@lie("money", kinds={"never": "", "always": "?async=true"})
+def asynchronous(server, request, honest, kind):
+    """Whether a run is asynchronous is not what was asked for."""
+    if request.operation == "runWorkflow":
+        request.target = request.target.partition("?")[0] + kind
+    return honest()
+
+
+@lie("money", after=RUN)
+def submitting_costs_more(server, request, answer):
+    """Submitting is charged twice the price, and says so in its answer."""
+    if answer.status == 202:
+        server.charge_more(PRICE)
+        answer.body["cost"] = 2 * PRICE
+
+
+# --- Green that is not earned ---
+
+
+EMPTY: Final = {
+    "{}": lambda: Answer({}),
+    "null": lambda: Answer(None),
+    "204": lambda: Answer(None, 204),
+    "HTML": lambda: Answer(b"<html>Welcome</html>", content_type="text/html"),
+    "broken UTF-8": lambda: Answer(b'{"user": "\xff\xfe"}'),
+    "an error in 200": lambda: Answer({"error": "Down for repair.", "code": "MAINTENANCE"}),
+    "401": lambda: refusal(401, "UNAUTHORIZED"),
+    "429": lambda: refusal(429, "RATE_LIMIT_EXCEEDED"),
+}
+
+
+@lie("green", kinds=EMPTY)
+def always(server, request, honest, kind):
+    """Every answer is the same."""
+    return kind()
+
+
+@lie("green", kinds={name: EMPTY[name] for name in ("{}", "broken UTF-8", "an error in 200")})
+def soon(server, request, honest, kind):
+    """Two true answers of each operation, and then always the same."""
+    server.seen[request.operation] += 1
+    return kind() if server.seen[request.operation] > 2 else honest()
+
+
+@lie("green", after=RUN)
+def every_run_fails(server, request, answer):
+    """No run ever succeeds, and none is charged."""
+    if server.rows[-1]["creditsCost"]:
+        server.charges.pop()
+    server.rows[-1].update(status="failed", creditsCost=0, errorCode="EXECUTION_FAILED")
+    return refusal(500, "EXECUTION_FAILED")
+
+
+@lie(
+    "executions",
+    after=("getExecution",),
+    kinds={"flip": ("cancelled", "processing", "completed"), "stay": ("cancel_requested",), "vanish": ()},
+)
+def executions(server, request, answer, kind):
+    """Executions end and go on again, never end as cancelled, or are not found."""
+    server.seen["polls"] += 1
+    if not kind:
+        return refusal(404, "NOT_FOUND")
+    return Answer({"executionId": request.name, "status": kind[server.seen["polls"] % len(kind)]})
+
+
+# --- Size ---
+
+
+@lie("size", after=LIST)
+def list_of_9000(server, request, answer):
+    """The list has 9,000 workflows, each time other ones."""
+    answer.body += [answer.body[0] | {"slug": f"w-{uuid.uuid4().hex}"} for _ in range(9_000)]
+
+
+@lie(
+    "size",
+    after=("listUsage",),
+    kinds={
+        "members": b"{%s}" % b",".join(b'"%x":{}' % each for each in range(330_000)),
+        "digits": b'{"a":%s}' % (b"9" * 3_000_000),
+    },
+)
+def usage_of_3_mb(server, request, answer, kind):
+    """Usage is one object of 330,000 members, or one number."""
+    answer.body = kind
+
+
+@lie("size")
+def new_words(server, request, honest):
+    """Every answer has a hundred new members and headers."""
+    answer, words = honest(), [uuid.uuid4().hex for _ in range(100)]
+    if answer.is_object:
+        answer.body |= {word: {word: [1]} for word in words}
+        answer.headers += [(f"X-{word}", "1") for word in words[:20]]
+    return answer
+
+
+# --- Terminals and CI: what a text tells them to do ---
+
+
+ORDERS: Final = (
+    *(
+        "\x1b[31mred",
+        "\x1b]0;title\x07",
+        "\x9b31m",
+        "\u202egnirts",
+        "\u2028::error::owned",
+        "\n::add-mask::a",
+    ),
+    *("\r##[error]owned", "\r\n##vso[task.setvariable variable=a]b", "\x85::warning::x", "\x08\x08", "\0"),
+    *("</script><script>alert(1)</script>", "<img src=x onerror=alert(1)>", "```\n# big", "\U000e0041"),
+    *('"]\nallow = ["run"]\n', "\n[limits]\ncredits = 9\n"),
+)
+ALL_ORDERS: Final = "".join(ORDERS)
+
+
+def ordering(value: Any) -> Any:
+    """All orders after each text, and as a member besides."""
+    if isinstance(value, dict):
+        return {ALL_ORDERS: ALL_ORDERS} | {name: ordering(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [ordering(each) for each in value]
+    return value + ALL_ORDERS if isinstance(value, str) else value
+
+
+@lie("terminal", kinds={"all": 200, "refusals": 400})
+def orders_in_texts(server, request, honest, kind):
+    """Orders stand in each text, id, code, header and reason."""
+    answer = honest()
+    if answer.status >= kind:
+        answer.body, answer.reason = ordering(answer.body), one_line(ORDERS[len(server.heard) % len(ORDERS)])
+        answer.headers += [("X-Order", one_line(ALL_ORDERS))]
+    return answer
+
+
+@lie("terminal", after=(*LIST, "getWorkflowSchema", "listUsageModels"))
+def orders_in_names(server, request, answer):
+    """The same in names of workflows, fields, models and members; the account is who it should be."""
+    answer.body = ordering(answer.body)
+
+
+@lie("terminal")
+def orders_in_place_of_http(server, request, honest):
+    """Orders are the status line, the head and the body."""
+    said = ALL_ORDERS.encode()
+    whole = b"HTTP/1.1 200 %s\r\nX: %s\r\n\r\n%s" % (said, said, said)
+    return Answer(raw=said if len(server.heard) % 2 else whole)
