@@ -7,7 +7,7 @@ import math
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property, lru_cache
 from typing import Any, NoReturn
@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from knouds_harness.contract.operations import Action
 from knouds_harness.contract.tiers import WINDOW_S
 from knouds_harness.exchange.alterations import Alteration
+from knouds_harness.exchange.failures import KEPT_BYTES
 from knouds_harness.whole_numbers import whole_number
 
 JSON = Any
@@ -118,6 +119,10 @@ class Exchange:
     def json_or_none(self) -> JSON:
         """The body as JSON, or None where it is not JSON."""
         return self._parsed[0]
+
+    def shortened(self) -> Exchange:
+        """The exchange with no more of a long body than evidence needs, to be kept for long."""
+        return self if len(self.body) <= KEPT_BYTES else replace(self, body=self.body[:KEPT_BYTES])
 
     @property
     def is_success(self) -> bool:

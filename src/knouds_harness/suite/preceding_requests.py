@@ -98,7 +98,7 @@ class PrecedingRequests:
         sent = self._running.sent
         if compared is not None:
             seeds = [*sent, *compared, exchange]
-        elif self._running.is_sequence and any(each is exchange for each in sent):
+        elif self._running.is_sequence and any(each.id == exchange.id for each in sent):
             seeds = [each for each in sent if each.started_at <= ended_at(exchange)]
         else:
             seeds = [exchange]

@@ -317,8 +317,9 @@ class Tester:
 
     def _note(self, exchange: Exchange) -> None:
         self.sent += 1
-        self.recorder.steps.note(exchange)
-        self._note_run(exchange)
+        kept = exchange.shortened()
+        self.recorder.steps.note(kept)
+        self._note_run(kept)
 
     def _note_run(self, exchange: Exchange) -> None:
         request = exchange.request
