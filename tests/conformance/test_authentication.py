@@ -28,7 +28,26 @@ pytestmark = pytest.mark.independent
 
 secured = pytest.mark.operations(secured=True)
 
+RECORDED_WITH_LEGACY_KEY = (
+    "getWhoami",
+    "listWorkflows",
+    "runWorkflow",
+    "runModel",
+    "getExecution",
+    "listUsage",
+)
 NOBODYS_KEY = Secret(f"knouds_live_{'0a' * 21}0", "key:unknown")
+
+
+def recorded_of_all(outcome):
+    """Parametrize over operations that need a key, and have the outcome of each recorded."""
+    names = {each.id: outcome for each in operations_for(secured=True, ids=None)}
+    return pytest.mark.operations(secured=True, records=names)
+
+
+def recorded_of_whoami(outcome):
+    """Parametrize over operations that need a key, and have the outcome of one recorded."""
+    return pytest.mark.operations(secured=True, records={"getWhoami": outcome})
 
 
 def knock(tester, subjects, operation, *, persona=None, key=None, **changes):
@@ -46,7 +65,7 @@ def test_valid_key_is_accepted(tester, operation):
     tester.judge(authentication.key_is_accepted, exchange)
 
 
-@secured
+@recorded_of_all("no-key")
 @pytest.mark.proves(authentication.missing_key, form.envelope)
 @pytest.mark.shows("envelope.plain-401-has-code")
 def test_missing_key_is_refused(tester, subjects, operation):
@@ -74,35 +93,35 @@ def test_refusal_tells_nothing(tester, subjects, operation):
         tester.judge(authentication.tells_nothing, unknown, of_existing=known)
 
 
-@secured
+@recorded_of_whoami("empty-key")
 @pytest.mark.proves(authentication.empty_key)
 def test_empty_key_is_refused(tester, subjects, operation):
     """An empty key is refused."""
     knock(tester, subjects, operation, key=Secret("", "key:empty"))
 
 
-@secured
+@recorded_of_whoami("revoked")
 @pytest.mark.proves(authentication.revoked_key)
 def test_revoked_key_is_refused(tester, subjects, operation):
     """A revoked key is refused."""
     knock(tester, subjects, operation, persona=tester.need(REVOKED_KEY))
 
 
-@secured
+@pytest.mark.operations(secured=True, records=dict.fromkeys(RECORDED_WITH_LEGACY_KEY, "legacy"))
 @pytest.mark.proves(authentication.legacy_key)
 def test_legacy_key_is_refused_as_retired(tester, subjects, operation):
     """A key made before May 2026 is refused as retired."""
     knock(tester, subjects, operation, persona=tester.need(LEGACY_KEY))
 
 
-@secured
+@recorded_of_whoami("unapproved")
 @pytest.mark.proves(authentication.unapproved_account)
 def test_key_of_unapproved_account_is_refused(tester, subjects, operation):
     """A valid key of an account not yet approved is refused."""
     knock(tester, subjects, operation, persona=tester.need(UNAPPROVED_KEY))
 
 
-@secured
+@recorded_of_whoami("bearer")
 @pytest.mark.proves(authentication.bearer)
 def test_bearer_token_is_refused(tester, subjects, operation):
     """A key in Authorization: Bearer does not authenticate."""
@@ -111,7 +130,7 @@ def test_bearer_token_is_refused(tester, subjects, operation):
     knock(tester, subjects, operation, headers=(("authorization", f"Bearer {key}"),))
 
 
-@secured
+@recorded_of_whoami("key-in-query")
 @pytest.mark.parametrize("parameter", ["x-api-key", "api_key"])
 @pytest.mark.proves(authentication.key_in_query)
 def test_key_in_query_is_refused(tester, subjects, operation, parameter):
@@ -119,6 +138,13 @@ def test_key_in_query_is_refused(tester, subjects, operation, parameter):
     key = tester.need(ANY_KEY).secret.reveal()
 
     knock(tester, subjects, operation, query=((parameter, key),))
+
+
+@pytest.mark.proves(authentication.unknown_key)
+@pytest.mark.records("getWhoami-unknown-key")
+def test_key_that_nobody_holds_is_refused(tester, subjects, document):
+    """A well-formed key that nobody holds is refused."""
+    knock(tester, subjects, document.operation_by_id["getWhoami"], key=NOBODYS_KEY)
 
 
 @pytest.mark.proves(authentication.unknown_key)
@@ -134,7 +160,7 @@ def test_unknown_key_is_refused(tester, subjects, data, key):
     assert not tester.findings_about(exchange)
 
 
-@secured
+@recorded_of_whoami("malformed-key")
 @pytest.mark.proves(authentication.malformed_key)
 @pytest.mark.parametrize("key", ["knouds_live_", "null", "' OR '1'='1"])
 def test_malformed_key_is_refused(tester, subjects, operation, key):

@@ -17,6 +17,7 @@ from knouds_harness.suite.selection import operations_for
 from knouds_harness.suite.support.call import Call
 from knouds_harness.suite.support.subjects import effectless_call
 from knouds_harness.targets.needs.keys import (
+    ADMIN_KEY,
     AUTHOR_AND_LESSER,
     EMPTY_KEY,
     LESSER_KEY,
@@ -25,11 +26,14 @@ from knouds_harness.targets.needs.keys import (
     WILDCARD_ELSEWHERE_KEY,
     WILDCARD_KEY,
     WORKFLOW_RUNNER,
+    usable_keys,
 )
-from knouds_harness.targets.needs.need import CONTROL
+from knouds_harness.targets.needs.need import CONTROL, MAY_READ, MAY_RUN, KeyAndResource, Need
 from knouds_harness.targets.needs.runs import (
     ASYNC_MODEL_CALL,
     ASYNC_WORKFLOW_CALL,
+    is_runnable,
+    once,
     own_workflows,
     usable_models,
 )
@@ -39,10 +43,58 @@ from knouds_harness.targets.needs.workflows import (
     BOUND_KEY,
     BOUND_KEY_BESIDE_ANOTHER,
     lesser_key,
+    subject_account,
 )
+from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.resources import Workflow
 
 RUN_OPERATIONS = ("runWorkflow", "runModel")
+
+
+def holding_only(capability):
+    """A key that holds this and nothing else, and a workflow of its account."""
+
+    def fitting(target):
+        for key in usable_keys(target):
+            for workflow in own_workflows(target, key.user):
+                if key.capabilities == {capability} and is_runnable(workflow):
+                    yield KeyAndResource(key, workflow)
+
+    return Need(says=f"a key that holds {capability} alone, and a workflow of its account", fitting=fitting)
+
+
+def lacking_key(operation):
+    """A key that holds nothing an operation asks for, in no form, of an account that has what it acts on."""
+    words = {alternative.partition(":")[0] for alternative in operation.alternatives}
+    account = subject_account(operation)
+
+    def fitting(target):
+        for user in account.fitting(target):
+            for key in reversed(usable_keys(target)):  # what holds little shows most
+                held = {each.partition(":")[0] for each in key.capabilities}
+                if key.user == user and held.isdisjoint(words | {"*"}):
+                    yield key
+
+    says = f"a key of that account without any {' or '.join(sorted(words))} capability"
+    return Need(says=says, fitting=fitting, besides=(account,))
+
+
+def bound_to_workflow(*, is_other):
+    """A key that is bound to running one of two workflows of its account, and that workflow or the other."""
+
+    def fitting(target):
+        for key in usable_keys(target):
+            own = own_workflows(target, key.user)
+            for bound in own:
+                if key.capabilities == {f"workflow:{bound.slug}:run"} and len(own) > 1:
+                    yield from (KeyAndResource(key, each) for each in own if (each != bound) is is_other)
+
+    says = "a key that holds workflow:<slug>:run alone, of one of two workflows of its account"
+    return Need(says=says, fitting=fitting, besides=(MAY_RUN,))
+
+
+BOUND_TO_WORKFLOW = bound_to_workflow(is_other=False)
+BOUND_TO_ANOTHER = bound_to_workflow(is_other=True)
 
 
 @pytest.mark.independent
@@ -215,6 +267,79 @@ def test_denial_tells_nothing(tester, subjects, operation, need):
 
     if known.code == "CAPABILITY_DENIED":
         tester.judge(capabilities.denied_alike, unknown, of_existing=known)
+
+
+@pytest.mark.parametrize(
+    ("operation", "need"),
+    [
+        pytest.param(
+            each,
+            need,
+            id=each.id,
+            marks=[pytest.mark.needs(need), pytest.mark.records(f"{each.id}-lacks-capability", 403)],
+        )
+        for each in operations_for(secured=True, ids=None)
+        if each.alternatives
+        for need in [lacking_key(each)]
+    ],
+)
+@pytest.mark.proves(capabilities.denied)
+@pytest.mark.shows("capability.missing-is-403-denied")
+def test_key_without_the_capability_is_denied(tester, subjects, operation, need):
+    """A key that holds nothing which the operation asks for is refused."""
+    tester.send(operation.id, tester.need(need), subjects.call_on_existing(operation))
+
+
+@pytest.mark.parametrize(
+    ("operation_id", "need"),
+    [
+        pytest.param(
+            name.partition("-")[0],
+            need,
+            id=name,
+            marks=[
+                pytest.mark.needs(MAY_READ, need),
+                pytest.mark.proves(check),
+                pytest.mark.shows(f"capability.{fact}"),
+                pytest.mark.records(name, 200 if check is capabilities.admitted else 403),
+                *marks,
+            ],
+        )
+        for name, need, fact, *marks in (
+            ("getWorkflow-wildcard", holding_only("workflow:*"), "resource-wildcard-is-admitted"),
+            (
+                "getWorkflow-wildcard-of-executions",
+                holding_only("execution:*"),
+                "wildcard-stays-in-resource",
+            ),
+            ("getWorkflow-bound", BOUND_TO_WORKFLOW, "bound-form-only-runs"),
+            ("listWorkflows-may-only-write", holding_only("workflow:write"), "orthogonal"),
+            ("listWorkflows-admin", ADMIN_KEY, "star-is-admitted"),
+            (
+                "runWorkflow-bound",
+                BOUND_TO_WORKFLOW,
+                "bound-form-is-admitted",
+                pytest.mark.spends.with_args(once(BOUND_TO_WORKFLOW)),
+            ),
+            ("runWorkflow-bound-to-another", BOUND_TO_ANOTHER, "bound-form-is-exact"),
+        )
+        for check in [capabilities.admitted if fact.endswith("is-admitted") else capabilities.denied]
+    ],
+)
+def test_form_of_a_capability_decides(tester, subjects, operation_id, need):
+    """A key that holds one capability, of one form, is admitted exactly where that form admits it."""
+    found = tester.need(need)
+    key = found if isinstance(found, Persona) else found.key
+
+    if operation_id == "runWorkflow":
+        exchange = subjects.run(found.resource, key, is_refused=need is BOUND_TO_ANOTHER)
+    else:
+        values = {"slug": found.resource.slug} if operation_id == "getWorkflow" else {}
+        exchange = tester.send(operation_id, key, Call(path_values=values))
+
+    operation, values = tester.document.operation_by_id[operation_id], exchange.request.path_values
+    check = capabilities.admitted if operation.admits(key.capabilities, values) else capabilities.denied
+    tester.judge(check, exchange, operation=operation, held=key.capabilities, path_values=values)
 
 
 @pytest.mark.proves(capabilities.nothing_changed)

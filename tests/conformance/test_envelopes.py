@@ -4,25 +4,43 @@ from __future__ import annotations
 
 import pytest
 
-from knouds_harness.contract.document import shipped_document
 from knouds_harness.exchange.workflow_names import fresh_name
+from knouds_harness.judging.checks import isolation
 from knouds_harness.judging.checks.envelopes import form, refusals
-from knouds_harness.suite.outcomes import all_outcomes
-from knouds_harness.suite.outcomes.outcome import nothing
-from knouds_harness.suite.support.call import Call
+from knouds_harness.suite.support.call import NO_BODY, Call
 from knouds_harness.suite.support.subjects import NO_SUCH_MODEL, effectless_call
-from knouds_harness.targets.needs.keys import ANY_KEY, MODEL_RUNNER, READER, WORKFLOW_RUNNER, WRITER, key_of
-from knouds_harness.targets.needs.need import MAY_WRITE
+from knouds_harness.targets.needs.keys import (
+    ANY_KEY,
+    EXECUTION_CANCELLER,
+    EXECUTION_READER,
+    MODEL_RUNNER,
+    READER,
+    TWO_AUTHORS,
+    WORKFLOW_RUNNER,
+    WRITER,
+    key_of,
+)
+from knouds_harness.targets.needs.need import MAY_READ, MAY_WRITE
 from knouds_harness.targets.needs.runs import (
     ASYNC_RUN,
     BROKE_ASYNC_RUN,
-    FAILING_RUN,
+    DISABLED_MODEL,
+    ENTERPRISE_MODEL,
+    PRO_MODEL_RUN,
     UNPOLLED_MODEL,
     every,
+    is_paid,
+    key_that_runs,
     once,
 )
 from knouds_harness.targets.needs.strangers import CANCELLED_BY_STRANGER, READ_BY_STRANGER
-from knouds_harness.targets.needs.workflows import FOREIGN_ASYNC_RUN, PRIVATE_WORKFLOW
+from knouds_harness.targets.needs.workflows import (
+    FOREIGN_ASYNC_RUN,
+    FOREIGN_WORKFLOW,
+    FOREIGN_WORKFLOW_RUN,
+    PRIVATE_WORKFLOW,
+)
+from knouds_harness.targets.resources import Model, Workflow
 
 OF_EVERY_REFUSAL = (
     "envelope.error-is-object",
@@ -32,15 +50,16 @@ OF_EVERY_REFUSAL = (
     "ground.no-undocumented-server-error",
 )
 LARGE_BYTES = 5_000_000  # twice what any workflow document should need
+BLANKS = b" " * 1_500_000
 
 
 def for_each(**need_by_operation):
-    """Parametrize ``operation_id`` and what sending it needs; None where it needs no key."""
+    """Parametrize ``operation_id`` and what sending it needs, with further marks."""
     return pytest.mark.parametrize(
         ("operation_id", "need"),
         [
-            pytest.param(operation_id, need, id=operation_id, marks=pytest.mark.needs(need) if need else ())
-            for operation_id, need in need_by_operation.items()
+            pytest.param(operation_id, need, id=operation_id, marks=[pytest.mark.needs(need), *marks])
+            for operation_id, (need, *marks) in need_by_operation.items()
         ],
     )
 
@@ -65,25 +84,113 @@ def provokes(check):
     return mark
 
 
-def refused_outcomes():
-    """The outcomes that are refusals of one request, besides those for which the rate is the reason."""
-    for outcome in all_outcomes(shipped_document()):
-        check = next(iter(outcome.checks), None)
-        is_alone = outcome.spends is nothing and outcome.story is None and 429 not in outcome.statuses
-        if is_alone and check is not None and check.family == "envelopes":
-            marks = marks_of(check, *outcome.needs)
-            yield pytest.param(outcome, check, id="-".join(outcome.name), marks=marks)
+def refused(name, check, *needs, extra=()):
+    """A case of ``operation_id`` and its check that is recorded under this name."""
+    marks = [*marks_of(check, *needs), pytest.mark.records(name), *extra]
+    return pytest.param(name.partition("-")[0], *needs[-1:], check, id=name, marks=marks)
 
 
-@pytest.mark.parametrize(("outcome", "check"), list(refused_outcomes()))
-def test_provoked_outcome_is_the_documented_refusal(tester, resources, outcome, check):
-    """Each cause gets the status and the code that the sources name for it."""
-    exchange = outcome.provoke(resources)
+@pytest.mark.parametrize(
+    ("operation_id", "need", "check"),
+    [
+        refused(f"{operation_id}-{outcome}", check, MAY_READ, need)
+        for operation_id, outcome, need, check in (
+            ("getWorkflow", "unknown-slug", READER, refusals.UNKNOWN_WORKFLOW),
+            ("getWorkflowSchema", "unknown-slug", READER, refusals.UNKNOWN_SCHEMA),
+            ("updateWorkflow", "unknown-slug", WRITER, refusals.UNKNOWN_WORKFLOW),
+            ("moveWorkflow", "unknown-slug", WRITER, refusals.UNKNOWN_WORKFLOW),
+            ("deleteWorkflow", "unknown-slug", WRITER, refusals.UNKNOWN_WORKFLOW),
+            ("runWorkflow", "unknown", WORKFLOW_RUNNER, refusals.RUN_UNKNOWN_WORKFLOW),
+            ("runModel", "unknown", MODEL_RUNNER, refusals.UNKNOWN_MODEL),
+            ("getExecution", "unknown", EXECUTION_READER, refusals.UNKNOWN_EXECUTION),
+            ("cancelExecution", "unknown", EXECUTION_CANCELLER, refusals.UNKNOWN_EXECUTION),
+        )
+    ],
+)
+def test_what_does_not_exist_is_not_found(tester, document, operation_id, need, check):
+    """An unknown workflow, model or execution gets the status and code that the sources name for it."""
+    call = effectless_call(document.operation_by_id[operation_id])
+
+    tester.judge(check, tester.send(operation_id, tester.need(need), call))
+
+
+@provokes(refusals.UNKNOWN_SCHEMA)
+@pytest.mark.records("getPublicWorkflowSchema-unknown-slug")
+def test_public_schema_of_an_unknown_workflow_is_not_found(tester, document):
+    """The public schema of an unknown workflow is a 404."""
+    call = effectless_call(document.operation_by_id["getPublicWorkflowSchema"])
+
+    tester.judge(refusals.UNKNOWN_SCHEMA, tester.send("getPublicWorkflowSchema", None, call))
+
+
+@pytest.mark.parametrize(
+    ("operation_id", "need", "check"),
+    [
+        refused(f"{operation_id}-foreign", refusals.READ_FOREIGN_WORKFLOW, MAY_READ, FOREIGN_WORKFLOW)
+        for operation_id in ("getWorkflow", "getWorkflowSchema")
+    ],
+)
+def test_foreign_private_workflow_cannot_be_read(tester, operation_id, need, check):
+    """Someone else's private workflow of the profile is refused, and so is its schema."""
+    stranger, workflow = tester.need(need)
+
+    exchange = tester.send(operation_id, stranger, Call(path_values={"slug": workflow.slug}))
 
     tester.judge(check, exchange)
+    tester.judge(isolation.refused, exchange)
+
+
+@provokes(refusals.WRITE_FOREIGN_WORKFLOW)
+@pytest.mark.needs(TWO_AUTHORS)
+@pytest.mark.parametrize(
+    ("operation_id", "body"),
+    [
+        pytest.param(each, body, id=each, marks=pytest.mark.records(f"{each}-foreign"))
+        for each, body in (
+            ("updateWorkflow", {"description": "Written by the harness."}),
+            ("moveWorkflow", {"folderId": None}),
+            ("deleteWorkflow", NO_BODY),
+        )
+    ],
+)
+def test_foreign_workflow_cannot_be_written(tester, subjects, operation_id, body):
+    """A write to someone else's workflow is refused."""
+    owner, stranger = tester.need(TWO_AUTHORS)
+    call = Call(path_values={"slug": subjects.make_workflow(owner)}, json=body)
+
+    tester.judge(refusals.WRITE_FOREIGN_WORKFLOW, tester.send(operation_id, stranger, call))
+
+
+@pytest.mark.parametrize(
+    ("operation_id", "need", "check"),
+    [
+        refused("runWorkflow-foreign", refusals.RUN_FOREIGN_WORKFLOW, FOREIGN_WORKFLOW_RUN),
+        refused("runModel-disabled", refusals.DISABLED_MODEL_REFUSED, DISABLED_MODEL),
+        refused("runModel-above-tier", refusals.MODEL_ABOVE_TIER, ENTERPRISE_MODEL),
+        refused("runModel-under-business", refusals.MODEL_RUN_UNDER_BUSINESS, PRO_MODEL_RUN),
+        *(
+            refused(f"{operation_id}-{outcome}", check, need)
+            for operation_id, kind in (("runWorkflow", Workflow), ("runModel", Model))
+            for outcome, check, need in (
+                ("no-credits", refusals.TOO_FEW_CREDITS, key_that_runs(kind, funds="none", fits=is_paid)),
+                (
+                    "grant-used-up",
+                    refusals.EXHAUSTED_GRANT,
+                    key_that_runs(kind, funds="exhausted", fits=is_paid),
+                ),
+            )
+        ),
+    ],
+)
+def test_run_is_refused_for_its_reason(tester, subjects, operation_id, need, check):
+    """Each reason to refuse a run gets the status and the code that the sources name for it."""
+    key, resource = tester.need(need)
+
+    tester.judge(check, subjects.run(resource, key, is_refused=True))
 
 
 @provokes(refusals.PRIVATE_PUBLIC_SCHEMA)
+@pytest.mark.records("getPublicWorkflowSchema-private")
 def test_private_workflow_has_no_public_schema(tester, target):
     """The public schema of a private workflow is a 404, of a private template too, also for its owner."""
     owner = tester.need(PRIVATE_WORKFLOW).owner
@@ -93,6 +200,7 @@ def test_private_workflow_has_no_public_schema(tester, target):
         call = Call(path_values={"slug": workflow.slug})
         for persona in dict.fromkeys((None, key_of(target, owner))):
             exchange = tester.send("getPublicWorkflowSchema", persona, call)
+            tester.keep("getPublicWorkflowSchema-private", exchange)
             tester.judge(refusals.PRIVATE_PUBLIC_SCHEMA, exchange)
 
 
@@ -109,7 +217,10 @@ def test_async_run_of_a_foreign_workflow_is_not_found(tester, subjects):
 
 @provokes(refusals.FOREIGN_EXECUTION)
 @pytest.mark.spends.with_args(once(ASYNC_RUN))
-@for_each(getExecution=READ_BY_STRANGER, cancelExecution=CANCELLED_BY_STRANGER)
+@for_each(
+    getExecution=(READ_BY_STRANGER, pytest.mark.records("getExecution-foreign")),
+    cancelExecution=(CANCELLED_BY_STRANGER, pytest.mark.records("cancelExecution-foreign")),
+)
 def test_execution_of_another_account_is_not_found(tester, subjects, operation_id, need):
     """Someone else's execution is a 404."""
     (owner, resource), stranger = tester.need(need)
@@ -132,6 +243,7 @@ def test_async_run_of_an_unknown_model_is_not_found(tester):
 
 
 @provokes(refusals.ASYNC_NOT_SUPPORTED)
+@pytest.mark.records("runModel-async-not-supported")
 def test_async_run_of_an_unpolled_model_is_refused(tester, subjects, target):
     """An async run of a model that is not polled is a 400 ASYNC_NOT_SUPPORTED."""
     key, _ = tester.need(UNPOLLED_MODEL)
@@ -152,19 +264,33 @@ def test_async_run_without_enough_credits_is_refused_at_submit(tester, subjects)
 
 
 @pytest.mark.waits
-@pytest.mark.spends.with_args(once(FAILING_RUN))
-@provokes(refusals.PROVIDER_FAILURE)
-def test_failure_of_the_provider_is_a_documented_500(tester, subjects):
+@pytest.mark.parametrize(
+    ("operation_id", "need", "check"),
+    [
+        refused(
+            f"{operation_id}-provider-failed",
+            refusals.PROVIDER_FAILURE,
+            need,
+            extra=[pytest.mark.spends.with_args(once(need))],
+        )
+        for operation_id, kind in (("runWorkflow", Workflow), ("runModel", Model))
+        for need in [key_that_runs(kind, having="with fails = true", fits=lambda each: each.fails)]
+    ],
+)
+def test_failure_of_the_provider_is_a_documented_500(tester, subjects, operation_id, need, check):
     """A provider's failure is a 500 EXECUTION_FAILED."""
-    key, resource = tester.need(FAILING_RUN)
+    key, resource = tester.need(need)
 
-    exchange = subjects.run(resource, key)
-
-    tester.judge(refusals.PROVIDER_FAILURE, exchange)
+    tester.judge(check, subjects.run(resource, key))
 
 
 @provokes(refusals.constant_code)
-@for_each(getWorkflow=READER, getWorkflowSchema=READER, runWorkflow=WORKFLOW_RUNNER, runModel=MODEL_RUNNER)
+@for_each(
+    getWorkflow=(READER,),
+    getWorkflowSchema=(READER,),
+    runWorkflow=(WORKFLOW_RUNNER,),
+    runModel=(MODEL_RUNNER,),
+)
 def test_same_cause_gives_same_code(tester, document, operation_id, need):
     """Two unknown resources are refused with one code."""
     operation = document.operation_by_id[operation_id]
@@ -205,9 +331,17 @@ def test_method_that_a_path_does_not_have_is_refused(tester, method, path):
 
 @provokes(refusals.oversized_body)
 @pytest.mark.needs(WRITER)
-def test_oversized_body_is_refused(tester):
+@pytest.mark.parametrize(
+    "call",
+    [
+        pytest.param(Call(raw=BLANKS), id="blanks", marks=pytest.mark.records("createWorkflow-too-large")),
+        pytest.param(Call(json={"name": "", "description": "x" * LARGE_BYTES}), id="description"),
+    ],
+)
+def test_oversized_body_is_refused(tester, call):
     """An oversized body is refused."""
-    call = Call(json={"name": "", "description": fresh_name("x" * LARGE_BYTES)})
+    if call.raw is None:
+        call = call.having(json={**call.json, "description": fresh_name(call.json["description"])})
 
     exchange = tester.send("createWorkflow", tester.need(WRITER), call)
 

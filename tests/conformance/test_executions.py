@@ -16,13 +16,17 @@ from knouds_harness.suite.support.execution_traces import is_cancel
 from knouds_harness.suite.support.usage_pages import await_rows
 from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.needs.runs import (
+    ASYNC_MODEL_RUN,
     ASYNC_RUN,
     ASYNC_WORKFLOW_RUN,
+    CANCELLED_MODEL_RUN,
     CANCELLED_RUN,
     FAILING_ASYNC_RUN,
+    FAILING_MODEL_RUN,
     once,
 )
 from knouds_harness.targets.needs.strangers import READ_BY_STRANGER
+from knouds_harness.targets.resources import Model
 
 SAMPLES = 5
 POLLS_AFTER_CANCEL = 3
@@ -36,6 +40,45 @@ pytestmark = pytest.mark.waits
 def statuses_after_cancel(trace):
     """What polls showed after the first cancel."""
     return statuses_in(trace.exchanges[trace.cancelled_at + 1 :])
+
+
+def left_alone_and_cancelled(target):
+    """What all executions cost that tests share, where no other test has made them."""
+    return [
+        *once(ASYNC_RUN, ASYNC_WORKFLOW_RUN, FAILING_ASYNC_RUN)(target),
+        *once(CANCELLED_RUN)(target) * SAMPLES,
+    ]
+
+
+def recorded(story, *names, needs=()):
+    """Have outcomes of one story recorded."""
+
+    def mark(function):
+        for name in names:
+            function = pytest.mark.records(name, needs=needs, story=story, spends=left_alone_and_cancelled)(
+                function
+            )
+        return function
+
+    return mark
+
+
+def keep_execution(tester, trace):
+    """Have polls judged, and name the answers about an execution as those of the outcome that it had."""
+    for poll in trace.polls:
+        tester.judge(checks.poll_url, poll, submitted=trace.submitted)
+    if isinstance(trace.resource, Model):
+        how = {"completed": "", "failed": "-to-fail", "cancelled": "-to-cancel"}.get(trace.ending, "-endless")
+        tester.keep(f"runModel-accepted{how}", trace.submitted)
+        tester.keep(f"getExecution-{trace.ending}", trace.last)
+        for poll in trace.polls if trace.ending == "completed" else ():
+            if status_in(poll) == "processing":
+                tester.keep("getExecution-processing", poll)
+        for cancel in filter(is_cancel, trace.exchanges if trace.ending == "cancelled" else ()):
+            tester.keep("cancelExecution-in-flight", cancel)
+    elif trace.ending == "completed":
+        tester.keep("runWorkflow-accepted", trace.submitted)
+        tester.keep("getExecution-workflow-completed", trace.last)
 
 
 @pytest.mark.spends.with_args(lambda target: once(ASYNC_RUN)(target) * SAMPLES)
@@ -57,11 +100,19 @@ def test_each_submit_gets_a_new_execution_id(tester, executions):
 
 
 @pytest.mark.proves(checks.cancel_in_flight)
+@recorded(
+    "cancelled-run",
+    "runModel-accepted-to-cancel",
+    "cancelExecution-in-flight",
+    "getExecution-cancelled",
+    needs=(CANCELLED_MODEL_RUN,),
+)
 def test_execution_in_flight_is_cancelled_on_request(tester, executions):
     """An execution in flight is cancelled on request."""
     for trace in executions.cancelled_samples:
         cancel = trace.exchanges[trace.cancelled_at]
         tester.judge(checks.cancel_in_flight, cancel, after=statuses_after_cancel(trace))
+        keep_execution(tester, trace)
 
 
 @pytest.mark.proves(checks.cancels_take_effect)
@@ -189,15 +240,33 @@ def test_ended_execution_of_another_account_is_not_found(tester, executions):
 
 
 @pytest.mark.proves(checks.edges)
+@recorded(
+    "completed-workflow-run",
+    "runWorkflow-accepted",
+    "getExecution-workflow-completed",
+    needs=(ASYNC_WORKFLOW_RUN,),
+)
+@recorded("failed-run", "runModel-accepted-to-fail", "getExecution-failed", needs=(FAILING_MODEL_RUN,))
 def test_status_changes_only_as_documented(tester, executions):
     """A status changes only as documented, polled on after the end too."""
     cancelled = executions.cancelled_samples if CANCELLED_RUN.missing(tester.target) is None else []
 
     for trace in (*executions.watched, *cancelled[2:]):
         tester.judge(checks.edges, trace.last, statuses=statuses_in(trace.exchanges))
+        keep_execution(tester, trace)
 
 
 @pytest.mark.proves(checks.end_stands, checks.cancel_after_end)
+@recorded(
+    "completed-run",
+    "runModel-accepted",
+    "getExecution-processing",
+    "getExecution-completed",
+    needs=(ASYNC_MODEL_RUN,),
+)
+@recorded(
+    "completed-run", "cancelExecution-ended", "getExecution-still-completed", needs=(CANCELLED_MODEL_RUN,)
+)
 def test_cancel_after_the_end_leaves_the_status_alone(tester, executions):
     """Cancelling an ended execution is a 409, 400 or 200, and leaves its status alone."""
     _ = executions.watched  # until nobody has cancelled them
@@ -205,11 +274,17 @@ def test_cancel_after_the_end_leaves_the_status_alone(tester, executions):
     traces = [executions.polled(each) for each in (*own, *executions.cancelled_samples[:1])]
     ended = [trace for trace in traces if trace.ending is not None]
     cancelled = [executions.cancelled(trace) for trace in ended]
-    for trace in cancelled:
+    for before, trace in zip(ended, cancelled, strict=True):
         tester.judge(checks.cancel_after_end, trace.last)
+        keep_execution(tester, before)
+        if isinstance(trace.resource, Model) and before.ending == "completed":
+            tester.keep("cancelExecution-ended", trace.last)
     for _ in range(POLLS_AFTER_CANCEL):
         for before, trace in zip(ended, cancelled, strict=True):
-            tester.judge(checks.end_stands, executions.polled(trace).last, ending=before.ending)
+            poll = executions.polled(trace).last
+            tester.judge(checks.end_stands, poll, ending=before.ending)
+            if isinstance(trace.resource, Model) and before.ending == "completed":
+                tester.keep("getExecution-still-completed", poll)
         tester.wait(PAUSE_S)
 
 

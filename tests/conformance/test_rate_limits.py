@@ -122,9 +122,13 @@ def test_window_ends_within_a_minute(tester, subjects):
                 pytest.mark.needs(need),
                 pytest.mark.shows(f"tier.rate-limit-{tier}"),
                 pytest.mark.spends.with_args(limited_runs(1, need)),
+                *marks,
             ],
         )
-        for need, tier in ((LIMITED_KEY, "pro"), (BUSINESS_KEY, "business"))
+        for need, tier, *marks in (
+            (LIMITED_KEY, "pro", pytest.mark.records("runWorkflow-limited", 200)),
+            (BUSINESS_KEY, "business"),
+        )
     ],
 )
 def test_limit_header_tells_the_limit_of_the_tier(tester, subjects, need, tier):
@@ -134,12 +138,14 @@ def test_limit_header_tells_the_limit_of_the_tier(tester, subjects, need, tier):
     exchange = run(subjects, subjects.cheapest_workflow(persona), persona)
 
     tester.judge(rate_limits.told_limit, exchange, tier=tier)
+    tester.judge(schemas.limited_run_headers, exchange)
 
 
 @pytest.mark.waits
 @pytest.mark.spends.with_args(once(BUSINESS_KEY_FOR_BOTH, BUSINESS_KEY_FOR_BOTH))
 @pytest.mark.spends.with_args(limited_runs(2, BUSINESS_KEY))
 @pytest.mark.proves(rate_limits.separate_routes)
+@pytest.mark.records("runModel-limited", 200)
 def test_routes_are_counted_apart(tester, subjects):
     """Runs of models in between do not count against runs of workflows."""
     persona, model = tester.need(BUSINESS_KEY_FOR_BOTH)
@@ -147,10 +153,13 @@ def test_routes_are_counted_apart(tester, subjects):
     open_window(tester)
     with tester.reserved(persona, "runWorkflow"):
         earlier = run(subjects, workflow, persona)
-        subjects.run_at_once([(persona, model)] * 2)
+        of_model, _ = subjects.run_at_once([(persona, model)] * 2)
         later = run(subjects, workflow, persona)
 
     tester.judge(rate_limits.separate_routes, later, earlier=earlier)
+    tester.keep("runModel-limited", of_model)
+    tester.judge(rate_limits.told_limit, of_model, tier="business")
+    tester.judge(schemas.limited_run_headers, of_model)
 
 
 @pytest.mark.limited
@@ -216,6 +225,27 @@ def window_to_fill(tester, subjects, pytestconfig):
     )
 
 
+@pytest.mark.limited
+@pytest.mark.proves(refusals.OVER_LIMIT, rate_limits.told_wait)
+@pytest.mark.needs(PRO_MODEL_KEY, CONTROL)
+@pytest.mark.records("runModel-over-limit", 429)
+def test_runs_of_models_are_limited_too(tester):
+    """Runs of models are refused over a limit as well, though each would be refused anyway."""
+    persona = tester.need(PRO_MODEL_KEY)
+    call = Call(path_values={"internalName": NO_SUCH_MODEL}, json={"inputs": {}})
+    tester.next_window()
+    for _ in range(LIMIT_BY_TIER["pro"] + 1):
+        exchange = tester.send("runModel", persona, call, is_throttling_expected=True)
+        if exchange.status == 429:
+            break
+    else:
+        raise Untested("a limit that counts refused requests")
+
+    tester.judge(refusals.OVER_LIMIT, exchange)
+    tester.judge(rate_limits.told_wait, exchange)
+    tester.next_window()
+
+
 def judge_others_of_full_window(tester, subjects, window, over):
     """Have those judged who share the full window, and those who do not."""
     second = key_beside(tester.target, window.persona, "workflow:run")
@@ -240,6 +270,11 @@ def what_a_window_spends(target):
 
 
 @pytest.mark.fills_window
+@pytest.mark.records("runWorkflow-first-of-window", 200, story="window")
+@pytest.mark.records("runWorkflow-second-of-window", 200, story="window")
+@pytest.mark.records("runWorkflow-last-of-window", 200, story="window")
+@pytest.mark.records("runWorkflow-over-limit", 429, story="window")
+@pytest.mark.records("runWorkflow-next-window", 200, story="window")
 @pytest.mark.shows("tier.rate-limit-pro")
 @pytest.mark.shows("rate.per-user-not-per-key", TWO_LIMITED_KEYS)
 @pytest.mark.shows("rate.separate-per-route", PRO_MODEL_KEY_BESIDE)
@@ -283,6 +318,9 @@ def judge_full_window(tester, subjects, window):
     if last.status != 429:
         window.require_open(first, last)
     tester.judge(rate_limits.within_limit, last, tier="pro", number=counted + number)
+    tester.keep("runWorkflow-first-of-window", first)
+    tester.keep("runWorkflow-second-of-window", before[0])
+    tester.keep("runWorkflow-last-of-window", last)
     admitted = [each for each in at_once if each.is_success]
     if admitted and all(is_same_window(each, first) for each in admitted):
         left -= sum(each.is_success for each in before)
@@ -296,7 +334,12 @@ def judge_full_window(tester, subjects, window):
     judge_others_of_full_window(tester, subjects, window, over)
 
     window.outlast(over)
-    tester.judge(rate_limits.window_turned, window.run(), earlier=over)
+    after = window.run()
+    tester.judge(rate_limits.window_turned, after, earlier=over)
+    tester.keep("runWorkflow-over-limit", over)
+    tester.keep("runWorkflow-next-window", after)
+    for each in (first, before[0], after):
+        tester.judge(schemas.limited_run_headers, each)
 
 
 @pytest.mark.limited

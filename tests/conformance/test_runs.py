@@ -21,26 +21,32 @@ from knouds_harness.targets.needs.runs import (
     COUNTED_WORKFLOW_RUN,
     EDITED_WORKFLOW_RUN,
     FREE_WORKFLOW_RUN,
-    GRANTED_RUN,
     MODEL_RUN,
     READ_WORKFLOW_RUN,
     WORKFLOW_RUN,
+    is_paid,
+    key_that_runs,
     once,
 )
 from knouds_harness.targets.needs.workflows import ANY_MODEL
+from knouds_harness.targets.resources import Model, Workflow
 
 FREE_TEXTS = ("text", "textarea")
 
 
-def of_both_kinds(workflow, model, *, times):
-    """Parametrize what is run, and spent so many times."""
+def of_both_kinds(workflow, model, *, times, records=None):
+    """Parametrize what is run, and spent so many times; have an outcome of both recorded."""
     return pytest.mark.parametrize(
         "need",
         [
             pytest.param(
                 need,
                 id=kind,
-                marks=[pytest.mark.needs(need), pytest.mark.spends.with_args(once(*[need] * times))],
+                marks=[
+                    pytest.mark.needs(need),
+                    *([pytest.mark.spends.with_args(once(*[need] * times))] if times else []),
+                    *([pytest.mark.records(f"run{kind.title()}-{records}", 200)] if records else []),
+                ],
             )
             for kind, need in (("workflow", workflow), ("model", model))
         ],
@@ -115,6 +121,7 @@ def test_field_left_out_gives_what_its_default_gives(tester, subjects):
 
 
 @pytest.mark.proves(runs.nothing_generated)
+@pytest.mark.records("runWorkflow-free", 200)
 def test_run_without_generator_nodes_costs_nothing(tester, subjects):
     """A run of a workflow without generator nodes costs nothing."""
     owner = tester.need(FREE_RUNNER)
@@ -174,9 +181,14 @@ def test_async_run_costs_what_a_sync_run_costs(tester, subjects):
 # What a trial grant pays costs nothing, so there is nothing to foretell.
 @pytest.mark.waits
 @pytest.mark.proves(runs.granted, schemas.body)
-def test_run_paid_by_a_grant_costs_nothing(tester, subjects):
+@of_both_kinds(
+    *(key_that_runs(kind, funds="granted", fits=is_paid) for kind in (Workflow, Model)),
+    times=0,
+    records="granted",
+)
+def test_run_paid_by_a_grant_costs_nothing(tester, subjects, need):
     """A run that a trial grant pays has cost 0."""
-    key, resource = tester.need(GRANTED_RUN)
+    key, resource = tester.need(need)
 
     exchange = subjects.run(resource, key)
 
@@ -185,7 +197,7 @@ def test_run_paid_by_a_grant_costs_nothing(tester, subjects):
 
 @pytest.mark.waits
 @pytest.mark.proves(runs.charge_in_usage)
-@of_both_kinds(WORKFLOW_RUN, MODEL_RUN, times=1)
+@of_both_kinds(WORKFLOW_RUN, MODEL_RUN, times=1, records="result")
 def test_usage_row_has_the_cost_that_the_run_told(tester, subjects, need):
     """What a run says it cost is what its usage row says."""
     run = key, resource = tester.need(need)

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from knouds_harness.exchange.execution_status import body_of
 from knouds_harness.exchange.workflow_names import fresh_name, marked
-from knouds_harness.judging.checks import schemas
+from knouds_harness.judging.checks import authentication, schemas
 from knouds_harness.suite.generation.strategies import valid_calls
 from knouds_harness.suite.support.call import Call
-from knouds_harness.targets.needs.keys import ANY_KEY, AUTHOR, READER
+from knouds_harness.targets.needs.keys import ADMIN_KEY, ANY_KEY, AUTHOR, READER
 from knouds_harness.targets.needs.rate_limits import LIMITED_KEY, limited_runs
 from knouds_harness.targets.needs.runs import (
     ANY_RUN,
@@ -26,6 +26,7 @@ from knouds_harness.targets.needs.runs import (
 )
 from knouds_harness.targets.needs.workflows import (
     EDITED_WORKFLOW,
+    FILED_WORKFLOW,
     OWN_WORKFLOW,
     PUBLIC_WORKFLOW,
     WITHOUT_GENERATOR,
@@ -50,10 +51,14 @@ def shows(*checks):
 
 @pytest.mark.independent
 @shows_success("getWhoami", needs=(ANY_KEY,))
+@pytest.mark.records("getWhoami-admin", needs=(ADMIN_KEY,))
+@pytest.mark.records("getWhoami-pro", needs=(LIMITED_KEY,))
 def test_whoami_has_its_documented_shape(tester, personas):
     """Whoami has its documented shape for every key that works."""
     for persona in personas:
-        tester.send("getWhoami", persona)
+        exchange = tester.send("getWhoami", persona)
+        tester.judge(authentication.key_is_accepted, exchange)
+        tester.keep(f"getWhoami-{'admin' if persona.role == 'admin' else persona.tier}", exchange)
 
 
 @shows_success("listWorkflows", needs=(READER,))
@@ -87,14 +92,30 @@ def test_list_and_schema_agree_on_the_cost(tester, target):
 
 @pytest.mark.independent
 @shows_success("getWorkflow", "getWorkflowSchema", needs=(OWN_WORKFLOW,))
-@pytest.mark.parametrize("operation_id", ["getWorkflow", "getWorkflowSchema"])
+@pytest.mark.parametrize(
+    "operation_id",
+    [
+        pytest.param(
+            "getWorkflow", marks=pytest.mark.records("getWorkflow-in-folder", needs=(FILED_WORKFLOW,))
+        ),
+        pytest.param(
+            "getWorkflowSchema",
+            marks=pytest.mark.records("getWorkflowSchema-every-field", needs=(PUBLIC_WORKFLOW,)),
+        ),
+    ],
+    ids=str,
+)
 def test_own_workflows_and_their_schemas_have_the_documented_shape(tester, target, operation_id):
     """Every workflow of one's own, and its schema, has the documented shape."""
     owner, _ = tester.need(OWN_WORKFLOW)
 
     for workflow in target.workflows.values():
         if workflow.owner == owner.user:
-            tester.send(operation_id, owner, Call(path_values={"slug": workflow.slug}))
+            exchange = tester.send(operation_id, owner, Call(path_values={"slug": workflow.slug}))
+            if workflow.in_folder:
+                tester.keep("getWorkflow-in-folder", exchange)
+            if workflow.public:
+                tester.keep("getWorkflowSchema-every-field", exchange)
 
 
 @shows(schemas.no_request_input)
@@ -109,6 +130,7 @@ def test_schema_of_an_empty_workflow_has_no_fields(tester, subjects):
 
 @shows(schemas.no_request_input)
 @pytest.mark.needs(WITHOUT_REQUEST_INPUT)
+@pytest.mark.records("getWorkflowSchema-no-fields")
 def test_schema_without_request_input_node_has_no_fields(tester):
     """The schema of a workflow without a Request Input node has no fields."""
     reader, workflow = tester.need(WITHOUT_REQUEST_INPUT)
@@ -119,6 +141,7 @@ def test_schema_without_request_input_node_has_no_fields(tester):
 
 @shows(schemas.public_schema)
 @pytest.mark.succeeds("getPublicWorkflowSchema")
+@pytest.mark.records("getPublicWorkflowSchema-public")
 def test_public_schema_leaves_out_the_cost(tester):
     """The public schema of a public workflow is served, without the cost."""
     call = Call(path_values={"slug": tester.need(PUBLIC_WORKFLOW).slug})
@@ -128,6 +151,7 @@ def test_public_schema_leaves_out_the_cost(tester):
 
 @shows(schemas.public_pricing)
 @pytest.mark.succeeds("getPublicPricing")
+@pytest.mark.records("getPublicPricing-tiers")
 def test_pricing_is_served_to_everybody(tester):
     """Public pricing is served to everybody, as JSON."""
     tester.send("getPublicPricing", None)
@@ -135,6 +159,7 @@ def test_pricing_is_served_to_everybody(tester):
 
 @shows(schemas.public_health)
 @pytest.mark.succeeds("getHealth")
+@pytest.mark.records("getHealth-up")
 @pytest.mark.shows("ground.responses-are-json-objects")
 @pytest.mark.shows("ground.json-content-type")
 def test_health_is_served_to_everybody(tester):
@@ -143,6 +168,7 @@ def test_health_is_served_to_everybody(tester):
 
 
 @shows(schemas.round_trip)
+@pytest.mark.records("createWorkflow-as-read", 200, 201)
 def test_workflow_as_read_can_be_created_again(tester, subjects):
     """A workflow as read can be sent back to create."""
     owner, workflow = tester.need(EDITED_WORKFLOW)
@@ -154,6 +180,7 @@ def test_workflow_as_read_can_be_created_again(tester, subjects):
 
 
 @shows_success("createWorkflow", "updateWorkflow", "moveWorkflow", "deleteWorkflow", needs=(AUTHOR,))
+@pytest.mark.records("createWorkflow-created", 200, 201)
 def test_writes_answer_in_their_assumed_shape(tester, subjects):
     """Create, update, move and delete answer in their assumed shape."""
     owner = tester.need(AUTHOR)
@@ -249,13 +276,24 @@ def test_cancel_answers_in_its_assumed_shape(tester, subjects):
 @pytest.mark.shows("usage.source-closed", ANY_RUN)
 @pytest.mark.shows("usage.slim-has-no-workflow", MODEL_RUN)
 @pytest.mark.shows("usage.no-provider-ids", ANY_RUN)
-@pytest.mark.parametrize("status", [None, "processing", "completed", "failed"])
-def test_usage_has_its_documented_shape(tester, status):
+@pytest.mark.parametrize(
+    "query",
+    [
+        {},
+        {"status": "processing"},
+        {"status": "completed"},
+        pytest.param({"status": "failed"}, marks=pytest.mark.records("listUsage-failed-rows")),
+        pytest.param({"limit": "2", "offset": "1"}, marks=pytest.mark.records("listUsage-page")),
+    ],
+    ids=str,
+)
+def test_usage_has_its_documented_shape(tester, query):
     """Usage has the documented shape, filtered or not."""
-    tester.send("listUsage", tester.need(ANY_KEY), Call(query=(("status", status),) if status else ()))
+    tester.send("listUsage", tester.need(ANY_KEY), Call(query=tuple(query.items())))
 
 
 @shows_success("listUsageModels", needs=(ANY_KEY,))
+@pytest.mark.records("listUsageModels-models")
 def test_usage_models_has_one_of_its_assumed_shapes(tester):
     """Usage models has one of its assumed shapes."""
     tester.send("listUsageModels", tester.need(ANY_KEY))

@@ -31,7 +31,7 @@ from knouds_harness.targets.needs.keys import (
     WORKFLOW_RUNNER,
     WRITER,
 )
-from knouds_harness.targets.needs.need import KeyAndResource
+from knouds_harness.targets.needs.need import MAY_READ, KeyAndResource
 from knouds_harness.targets.needs.runs import (
     ASYNC_MODEL_CALL,
     ASYNC_RUN,
@@ -45,19 +45,36 @@ from knouds_harness.targets.needs.workflows import OWN_WORKFLOW
 from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.resources import Workflow
 
+CUT_SHORT = b'{"inputs": {}'
+AS_TEXT = Call(json={"name": "as text"}, headers=(("content-type", "text/plain"),))
+TAGS_NO_LIST = {"name": "misshapen", "tags": 7}
 
-def of_both_kinds(workflow, model):
+
+def of_both_kinds(workflow, model, *, records=None):
     """Parametrize ``operation_id`` and what it needs over runs of workflows and of models."""
     return pytest.mark.parametrize(
         ("operation_id", "need"),
         [
-            pytest.param(operation_id, need, id=operation_id, marks=pytest.mark.needs(need))
+            pytest.param(
+                operation_id,
+                need,
+                id=operation_id,
+                marks=[
+                    pytest.mark.needs(need),
+                    *([pytest.mark.records(f"{operation_id}-{records}", 400)] if records else []),
+                ],
+            )
             for operation_id, need in (("runWorkflow", workflow), ("runModel", model))
         ],
     )
 
 
 run_operations = of_both_kinds(WORKFLOW_CALL, MODEL_CALL)
+
+
+def runs_recorded_as(outcome):
+    """Parametrize as ``run_operations`` does, and have this outcome of both recorded."""
+    return of_both_kinds(WORKFLOW_CALL, MODEL_CALL, records=outcome)
 
 
 def call_that_would_run(found):
@@ -69,7 +86,7 @@ def call_that_would_run(found):
 
 
 @pytest.mark.independent
-@run_operations
+@runs_recorded_as("no-inputs")
 @pytest.mark.proves(validation.inputs_missing, form.code_fits_status)
 @pytest.mark.parametrize("body", [{}, {"input": {}}, {"prompt": "a"}, {"Inputs": {}}], ids=json.dumps)
 def test_run_without_inputs_is_refused(tester, operation_id, need, body):
@@ -82,7 +99,7 @@ def test_run_without_inputs_is_refused(tester, operation_id, need, body):
 
 
 @pytest.mark.independent
-@run_operations
+@runs_recorded_as("inputs-array")
 @pytest.mark.proves(validation.inputs_not_object)
 @given(inputs=json_but_no_object())
 @example(inputs=[])
@@ -97,6 +114,8 @@ def test_inputs_that_are_no_object_are_refused(tester, operation_id, need, input
 
     exchange = tester.send(operation_id, tester.need(need).key, call)
 
+    if inputs == []:
+        tester.keep(f"{operation_id}-inputs-array", exchange)
     assert not tester.judge(validation.inputs_not_object, exchange)
 
 
@@ -115,10 +134,10 @@ def test_asynchronous_run_needs_inputs(tester, operation_id, need):
 
 
 @pytest.mark.independent
-@run_operations
+@runs_recorded_as("not-json")
 @pytest.mark.proves(validation.body_not_json)
 @given(body=not_json())
-@example(body=b'{"inputs": {}')
+@example(body=CUT_SHORT)
 @example(body=b"inputs=%7B%7D")
 @example(body=b"<inputs/>")
 def test_body_that_is_no_json_is_refused(tester, operation_id, need, body):
@@ -127,6 +146,8 @@ def test_body_that_is_no_json_is_refused(tester, operation_id, need, body):
 
     exchange = tester.send(operation_id, tester.need(need).key, call)
 
+    if body == CUT_SHORT:
+        tester.keep(f"{operation_id}-not-json", exchange)
     assert not tester.judge(validation.body_not_json, exchange)
 
 
@@ -144,7 +165,7 @@ def test_body_that_is_no_object_is_refused(tester, operation_id, need, raw):
 
 
 @pytest.mark.independent
-@of_both_kinds(WORKFLOW_RUNNER, MODEL_RUNNER)
+@of_both_kinds(WORKFLOW_RUNNER, MODEL_RUNNER, records="bad-name")
 @pytest.mark.proves(validation.malformed_slug)
 @given(slug=malformed_slugs())
 @example(slug="Portrait")
@@ -158,6 +179,8 @@ def test_malformed_slug_is_refused(tester, operation_id, need, slug):
 
     exchange = tester.send(operation_id, tester.need(need), call)
 
+    if slug == "portrait hd":
+        tester.keep(f"{operation_id}-bad-name", exchange)
     assert not tester.judge(validation.malformed_slug, exchange)
 
 
@@ -183,7 +206,8 @@ def test_existing_name_has_no_other_spelling(tester, operation_id, need, spell):
 
 @pytest.mark.independent
 @pytest.mark.proves(validation.create_without_name)
-@pytest.mark.parametrize("body", [{}, {"description": "no name"}, {"Name": "a"}], ids=json.dumps)
+@pytest.mark.records("createWorkflow-no-name", 400, 422)
+@pytest.mark.parametrize("body", [{"description": "no name"}, {}, {"Name": "a"}], ids=json.dumps)
 def test_create_without_a_name_is_refused(tester, subjects, body):
     """Create without a name is refused."""
     exchange = tester.send("createWorkflow", tester.need(WRITER), Call(json=marked(body)))
@@ -203,16 +227,21 @@ def test_create_with_an_unusable_name_is_refused(tester, subjects, name):
 
 @pytest.mark.independent
 @pytest.mark.proves(validation.misshapen_create)
+@pytest.mark.records("createWorkflow-misshapen", 400, 422)
 @given(document=misshapen_documents())
+@example(document=TAGS_NO_LIST)
 def test_create_of_a_misshapen_document_is_refused(tester, subjects, document):
     """A create whose document is misshapen is a 4xx."""
     exchange = tester.send("createWorkflow", tester.need(WRITER), Call(json=marked(document)))
 
+    if document == TAGS_NO_LIST:
+        tester.keep("createWorkflow-misshapen", exchange)
     assert not tester.judge(validation.misshapen_create, exchange)
 
 
 @pytest.mark.independent
 @pytest.mark.proves(validation.misshapen_move)
+@pytest.mark.records("moveWorkflow-no-folder", 400, 422)
 @pytest.mark.parametrize(
     "body", [{}, {"folderId": 1}, {"folderId": []}, {"folderId": {}}, []], ids=json.dumps
 )
@@ -227,10 +256,12 @@ def test_move_without_a_usable_folder_is_refused(tester, subjects, body):
 
 @pytest.mark.independent
 @pytest.mark.proves(validation.garbled_usage_query)
+@pytest.mark.records("listUsage-garbled-limit")
 @given(
     name=st.sampled_from(["limit", "offset", "status", "modelId", "workflowSlug"]),
     value=garbled_query_values(),
 )
+@example(name="limit", value="many")
 @example(name="limit", value="501")
 @example(name="limit", value="-1")
 @example(name="offset", value="-1")
@@ -240,6 +271,8 @@ def test_garbled_usage_query_never_fails_the_server(tester, name, value):
     """A garbled limit, offset or status never gets a 5xx or more than 500 rows."""
     exchange = tester.send("listUsage", tester.need(ANY_KEY), Call(query=((name, value),)))
 
+    if value == "many":
+        tester.keep("listUsage-garbled-limit", exchange)
     assert not tester.judge(validation.garbled_usage_query, exchange)
 
 
@@ -247,14 +280,14 @@ def test_garbled_usage_query_never_fails_the_server(tester, name, value):
 @pytest.mark.parametrize(
     ("operation_id", "need"),
     [
-        pytest.param(operation_id, need, id=operation_id, marks=pytest.mark.needs(need))
-        for operation_id, need in (
-            ("getWhoami", ANY_KEY),
-            ("listWorkflows", READER),
-            ("getWorkflow", OWN_WORKFLOW),
-            ("getWorkflowSchema", OWN_WORKFLOW),
+        pytest.param(operation_id, need, id=operation_id, marks=[pytest.mark.needs(need), *marks])
+        for operation_id, need, *marks in (
+            ("getWhoami", ANY_KEY, pytest.mark.records("getWhoami-user")),
+            ("listWorkflows", READER, pytest.mark.records("listWorkflows-summaries")),
+            ("getWorkflow", OWN_WORKFLOW, pytest.mark.records("getWorkflow-document")),
+            ("getWorkflowSchema", OWN_WORKFLOW, pytest.mark.records("getWorkflowSchema-fields")),
             ("getExecution", ASYNC_RUN),
-            ("listUsage", ANY_KEY),
+            ("listUsage", ANY_KEY, pytest.mark.records("listUsage-rows")),
         )
     ],
 )
@@ -314,3 +347,36 @@ def test_invalid_request_is_no_server_error(tester, subjects, operation_id, need
     exchange = tester.send(operation_id, tester.need(need), call)
 
     assert not tester.judge(form.no_server_error, exchange)
+
+
+@pytest.mark.independent
+@pytest.mark.parametrize(
+    ("operation_id", "need", "call"),
+    [
+        pytest.param(
+            name.partition("-")[0],
+            need,
+            call,
+            id=name,
+            marks=[pytest.mark.needs(MAY_READ, need), pytest.mark.records(name, *statuses)],
+        )
+        for name, statuses, need, call in (
+            ("createWorkflow-not-json", (400, 422), WRITER, Call(raw=b'{"name": ')),
+            ("createWorkflow-content-type", (400, 415, 422, 201, 200), WRITER, AS_TEXT),
+            ("updateWorkflow-not-json", (400, 422), AUTHOR, Call(raw=b'{"name": ')),
+            ("updateWorkflow-misshapen", (400, 422), AUTHOR, Call(json={"name": 7})),
+            ("getWorkflow-bad-slug", (404, 400), READER, Call(path_values={"slug": "No_Such_Slug"})),
+            ("getExecution-bad-id", (404, 400), EXECUTION_READER, Call(path_values={"id": "no-uuid"})),
+            ("listUsage-beyond-the-end", (200,), ANY_KEY, Call(query=(("offset", "100000"),))),
+        )
+    ],
+)
+@pytest.mark.proves(form.no_server_error)
+def test_unusual_request_is_no_server_error(tester, subjects, operation_id, need, call):
+    """An unusual request, for which no source names the answer, is no server error."""
+    if operation_id == "updateWorkflow":
+        call = call.having(path_values={"slug": subjects.scratch_slug})
+    if call is AS_TEXT:
+        call = call.having(json=marked(call.json))
+
+    tester.judge(form.no_server_error, tester.send(operation_id, tester.need(need), call))

@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import pytest
 
-from knouds_harness.judging.checks import webhooks
+from knouds_harness.judging.checks import executions, webhooks
 from knouds_harness.suite.support.call import Call
 from knouds_harness.targets.needs.need import MAY_CANCEL
-from knouds_harness.targets.needs.runs import FAILING_ASYNC_RUN, once
+from knouds_harness.targets.needs.runs import CANCELLED_MODEL_RUN, FAILING_ASYNC_RUN, FAILING_MODEL_RUN, once
 from knouds_harness.targets.needs.webhooks import NOT_RECEIVING, RECEIVING
 from knouds_harness.targets.resources import Model, Workflow
 
 pytestmark = pytest.mark.waits
 
 
+NEEDS_BY_ENDING = {
+    "completed": (),
+    "failed": (FAILING_MODEL_RUN,),
+    "cancelled": (CANCELLED_MODEL_RUN,),
+}
+
+
 def completed_and_cancelled(target):
     """What the key that may receive spends on what can be run to a good end."""
     return once(RECEIVING)(target) * (2 if MAY_CANCEL.missing(target) is None else 1)
+
+
+def all_that_is_run(target):
+    """What all executions of the keys with a webhook cost, where no other test has made them."""
+    return [*completed_and_cancelled(target), *once(NOT_RECEIVING, FAILING_ASYNC_RUN, RECEIVING)(target)]
 
 
 @pytest.mark.spends.with_args(once(NOT_RECEIVING))
@@ -118,13 +130,38 @@ def test_event_names_how_the_execution_ended(tester, deliveries):
             tester.judge(webhooks.event, each.exchange, ending=trace.ending)
 
 
+def recorded_deliveries(function):
+    """Have the submit, the last poll and the delivery of each ending recorded, and a delivery's retry."""
+    own = {"story": "deliveries", "spends": all_that_is_run}
+    for outcome in ("refused", "retried"):
+        function = pytest.mark.records(f"receiveExecutionCompleted-{outcome}", **own)(function)
+    for ending, needs in NEEDS_BY_ENDING.items():
+        for name in (f"runModel-accepted-with-webhook-{ending}", f"getExecution-delivered-{ending}"):
+            function = pytest.mark.records(name, needs=needs, **own)(function)
+        name = f"receiveExecution{ending.title()}-taken"
+        function = pytest.mark.records(name, 204, needs=needs, **own)(function)
+    return function
+
+
 @pytest.mark.proves(webhooks.agrees)
+@recorded_deliveries
 def test_delivery_agrees_with_poll(tester, deliveries):
     """A delivery says what polling says, each of its own execution; a retry too."""
     boxes = [(trace, deliveries.open_box) for trace in deliveries.ended]
     for trace, box in (*boxes, (deliveries.refused, deliveries.refusing_box)):
         for each in deliveries.of(trace, box):
             tester.judge(webhooks.agrees, each.exchange, poll=trace.last, submitted=trace.submitted)
+            tester.judge(webhooks.event, each.exchange, ending=trace.ending)
+            if box is deliveries.open_box:
+                tester.keep(f"receiveExecution{str(trace.ending).title()}-taken", each)
+            else:
+                outcome = "retried" if each.is_taken else "refused"
+                tester.keep(f"receiveExecutionCompleted-{outcome}", each)
+    for trace in deliveries.ended:
+        tester.judge(webhooks.announced, trace.submitted)
+        tester.judge(executions.poll_url, trace.last, submitted=trace.submitted)
+        tester.keep(f"runModel-accepted-with-webhook-{trace.ending}", trace.submitted)
+        tester.keep(f"getExecution-delivered-{trace.ending}", trace.last)
 
 
 @pytest.mark.proves(webhooks.describes)

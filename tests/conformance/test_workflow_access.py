@@ -28,6 +28,8 @@ def test_foreign_write_is_refused_without_effect(tester, subjects, is_public):
 
 
 @pytest.mark.proves(workflows.template_write)
+@pytest.mark.records("updateWorkflow-template", 403, 404)
+@pytest.mark.records("getWorkflow-template", 200, 403, 404)
 def test_write_to_foreign_template_is_refused(tester):
     """A write to someone else's template is refused; what is sent would leave it as it is."""
     intruder, foreign = tester.need(FOREIGN_TEMPLATE)
@@ -38,11 +40,13 @@ def test_write_to_foreign_template_is_refused(tester):
     if template is None:
         raise Untested("a template that the list shows", "profile")
 
+    tester.keep("getWorkflow-template", read(tester, intruder, slug))
     tester.judge(workflows.template_write, write(tester, intruder, slug, {"name": template["name"]}))
     tester.judge(workflows.template_write, move(tester, intruder, slug, template.get("folderId")))
 
 
 @pytest.mark.proves(workflows.admin_write, workflows.untouched_by_admin)
+@pytest.mark.records("updateWorkflow-by-admin", 403, 404)
 def test_administrator_does_not_own(tester, subjects):
     """An administrator's write to someone else's workflow is refused and changes nothing."""
     owner, admin = tester.need(AUTHOR), tester.need(ADMIN_KEY)

@@ -138,6 +138,7 @@ def test_creator_is_not_forged(tester, subjects):
 
 
 @pytest.mark.proves(workflows.creator_may)
+@pytest.mark.records("deleteWorkflow-deleted")
 def test_creator_may_read_and_write(tester, subjects):
     """The creator may read and write the workflow at once, its schema included."""
     both = TWO_AUTHORS.missing(tester.target) is None
@@ -156,6 +157,7 @@ def test_creator_may_read_and_write(tester, subjects):
 
 @pytest.mark.needs(OWN_WORKFLOW)
 @pytest.mark.proves(workflows.stored)
+@pytest.mark.records("createWorkflow-whole-document", 200, 201)
 def test_whole_document_makes_the_round_trip(tester, subjects):
     """A workflow as read and sent back to create is read back whole: words, nodes, edges and viewport."""
     owner = tester.need(AUTHOR)
@@ -168,7 +170,8 @@ def test_whole_document_makes_the_round_trip(tester, subjects):
     }
     nodes = moved_by(12.25, graph["nodes"])  # what is no whole number is kept as well
     document = {**words, **graph, "nodes": nodes, "viewport": {"x": -12.5, "y": 340, "zoom": 0.75}}
-    _, slug = make(subjects, owner, document)
+    created, slug = make(subjects, owner, document)
+    tester.keep("createWorkflow-whole-document", created)
     tester.judge(workflows.stored, read(tester, owner, slug), sent=document)
 
     document_as_read = read(tester, owner, slug).json_or_none()
@@ -238,6 +241,7 @@ def test_nothing_is_too_little_to_be_kept(tester, subjects):
 
 
 @pytest.mark.proves(workflows.second_of_free_account)
+@pytest.mark.records("createWorkflow-second-of-free-account", 403, 402, 409)
 def test_free_account_creates_one_workflow(tester, subjects):
     """A free account that has a workflow may not create another one."""
     key = tester.need(FREE_KEY)
@@ -263,6 +267,7 @@ def test_free_account_creates_one_workflow(tester, subjects):
 
 @pytest.mark.proves(workflows.updated, workflows.update_accepted)
 @pytest.mark.needs(OWN_WORKFLOW)
+@pytest.mark.records("updateWorkflow-written")
 @pytest.mark.parametrize("member", [*WRITABLE_MEMBERS, "several", "emptied", "none"])
 def test_update_changes_what_it_names(tester, subjects, member):
     """An update takes any subset of the fields: what it names is new, the rest is as before."""
@@ -339,6 +344,7 @@ def test_slug_sent_to_move_is_not_taken(tester, subjects):
 
 
 @pytest.mark.needs(OWN_WORKFLOW, FILED_WORKFLOW)
+@pytest.mark.records("moveWorkflow-to-root")
 @pytest.mark.proves(workflows.moved, workflows.listed_folder, workflows.move_accepted, workflows.updated)
 def test_move_sets_the_folder(tester, subjects):
     """A move sets the folder, there and back, and nothing else; the list agrees, and an update leaves it."""
@@ -386,6 +392,7 @@ def moved_to(tester, owner, slug, before, folder_id):
 
 
 @pytest.mark.proves(workflows.gone, workflows.listed, workflows.creator_may_run)
+@pytest.mark.records("getWorkflow-deleted", 404)
 @pytest.mark.parametrize("which", ["first", "second"])
 def test_deleted_workflow_is_gone(tester, subjects, which):
     """A deleted workflow is a 404 for whatever is asked of it, and not listed; its siblings stay."""
@@ -400,8 +407,10 @@ def test_deleted_workflow_is_gone(tester, subjects, which):
 
     tester.judge(workflows.creator_may, subjects.delete(owner, slug))
 
-    for operation_id in ("getWorkflow", "getWorkflowSchema"):
-        tester.judge(workflows.gone, read(tester, owner, slug, operation_id))
+    document = read(tester, owner, slug)
+    tester.keep("getWorkflow-deleted", document)
+    for exchange in (document, read(tester, owner, slug, "getWorkflowSchema")):
+        tester.judge(workflows.gone, exchange)
     tester.judge(workflows.gone, read(tester, None, slug, "getPublicWorkflowSchema"))
     tester.judge(workflows.gone, write(tester, owner, slug, {"description": "back?"}))
     tester.judge(workflows.gone, move(tester, owner, slug, None))

@@ -76,7 +76,7 @@ def test_wrong_answer_is_told_and_not_recorded(tmp_path):
     process = record("--fault", "auth-revoked-accepted", "--outcome", "getWhoami-*d", cwd=tmp_path)
 
     assert process.returncode == ExitCode.BREACH
-    assert "not recorded: getWhoami-revoked: answered 200, and 401 was to be provoked" in process.stdout
+    assert "not recorded: getWhoami-revoked: it breaks a promise: auth.revoked-key-is-401" in process.stdout
     assert [each.outcome for each in read_recordings(tmp_path / "out")] == ["unapproved"]
 
 
@@ -132,8 +132,8 @@ def test_what_a_profile_lacks_is_told(tmp_path):
         process = record("--target", "poor.toml", cwd=tmp_path)
 
     assert process.returncode == ExitCode.KEPT
-    assert re.search(r'6 for want of a key with state = "legacy": .*getWhoami-legacy', process.stdout)
-    assert 'for want of "run" in limits.allow: ' in process.stdout
+    assert re.search(r'6 need a key with state = "legacy": .*getWhoami-legacy', process.stdout)
+    assert ' need "run" in limits.allow: ' in process.stdout
     assert "That costs at most 0 credits." in process.stdout
     assert {each.exchange.request.method for each in read_recordings(tmp_path / "out")} == {"GET"}
 

@@ -1,33 +1,36 @@
-"""``knouds-harness record``: each documented outcome provoked, and kept as a file."""
+"""``knouds-harness record``: the tests that show documented outcomes run, and their answers kept as files."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from knouds_harness.command_output import CommandConsole
 from knouds_harness.contract.document import shipped_document
-from knouds_harness.errors import ExitCode, GuardStop, UsageError
-from knouds_harness.exchange.contradictions import Contradiction
+from knouds_harness.errors import ExitCode, RunRecordError, UsageError
+from knouds_harness.exchange.created_workflows import LEDGER_FILE, CreatedWorkflows
 from knouds_harness.exchange.recordings.folder import Put, RecordingChange, RecordingFolder
 from knouds_harness.exchange.recordings.recording import BUILT_IN
-from knouds_harness.option_declarations import click_options, options_from
+from knouds_harness.exchange.redaction import shown
+from knouds_harness.option_declarations import click_options, options_from, runner_arguments
 from knouds_harness.printable import printable
 from knouds_harness.suite.discovery.run_plan import record_plan
 from knouds_harness.suite.options import RunOptions
-from knouds_harness.suite.outcomes import all_outcomes, windows
 from knouds_harness.suite.recorded.captured_traffic import read_captured
 from knouds_harness.suite.recorded.har_import import import_recordings
-from knouds_harness.suite.recorded.plan import Plan, Price, make_plan
-from knouds_harness.suite.recorded.session import ProvokedAnswer, RecordingSession, open_session
+from knouds_harness.suite.recorded.outcomes import Plan, all_outcomes, make_plan
+from knouds_harness.suite.recorded.recording_run import KeptAnswer, RecordingRun, select
+from knouds_harness.suite.running import collect_suite
+from knouds_harness.suite.session import ConformanceRun
 from knouds_harness.suite.untested import more_credits
 from knouds_harness.targets.builtin import SANDBOX, open_target
 from knouds_harness.targets.needs.keys import active_keys
@@ -93,59 +96,87 @@ def record(
         sys.exit(_import(source, base_url=base_url, folder=folder, console=console))
     if base_url is not None:
         raise UsageError("--base-url goes with --from alone")
-    options = options_from(RunOptions, asked)
-    if options.plan_only:
-        _print_what_would_be_sent(options, folder, outcome, is_update=update, console=console)
-        return
-    with open_session(options) as session:
-        contradictions = session.run.contradictions
-        _print_contradictions(contradictions, console)
-        shelf = RecordingFolder.open(folder, contract_version=session.run.document.version)
-        if shelf.damaged and not update:
-            raise next(iter(shelf.damaged.values()))
-        pricing = session.resources.tester.pricing
-        plan = _plan(session.run.target, pricing.worst_case, shelf, outcome, is_update=update)
-        _print_plan(plan, session.run.target, console)
-        _print_cost(plan, session.run.target, console)
-        _require_agreement(plan, session, is_agreed=yes)
-        code = _record(plan, session, shelf, console)
-        _print_contradictions(contradictions, console)
-        if plan.impossible and not active_keys(session.run.target):
-            _print(console, "No key of the profile works: nothing that needs one can be recorded.")
-            code = code or ExitCode.USAGE
-    overcharge = session.run.client.guard.budget.overcharge
-    if overcharge is not None:
-        raise GuardStop(overcharge)
-    sys.exit(ExitCode.BREACH if contradictions or session.run.left else code)
-
-
-def _print_contradictions(contradictions: Sequence[Contradiction], console: Console) -> None:
-    for each in contradictions:
-        _print(console, f"target contradicts the profile: {each.says}")
-
-
-def _record(plan: Plan, session: RecordingSession, shelf: RecordingFolder, console: Console) -> ExitCode:
-    """Record what is planned; what was recorded is kept and told, whatever ends it."""
-    begun = time.monotonic()
-    provoked: list[ProvokedAnswer] = []
-    try:
-        provoked.extend(_provoked(session, plan, console))
-    finally:
-        judged = session.judged(provoked)
-        puts = shelf.put(each.recording for each in judged if each.recording and not each.problem)
-        _print_outcomes(judged, puts, console)
-        _print_left_over(shelf, session, console)
-        counts = Counter(put.change for put in puts)
-        listed = "".join(f", {counts[change]} {change}" for change in RecordingChange if counts[change])
-        _print(
-            console,
-            f"{len(puts)} of {len(plan.outcomes)} outcomes recorded{listed}, in "
-            f"{time.monotonic() - begun:.1f} s, seed {session.run.options.seed}: {shelf.path}",
+    shelf = RecordingFolder.open(folder, contract_version=shipped_document().version)
+    if asked["plan_only"]:
+        _print_what_would_be_sent(
+            options_from(RunOptions, asked), shelf, outcome, is_update=update, console=console
         )
-    if any(each.problem and not each.is_untested for each in judged):
+        return
+    if shelf.damaged and not update:
+        raise next(iter(shelf.damaged.values()))
+
+    def agree(plan: Plan, run: ConformanceRun) -> None:
+        _print_contradictions(run, console)
+        _print_plan(plan, run.target, console)
+        _print_cost(plan, run.target, console)
+        _require_agreement(plan, run.target, is_agreed=yes)
+
+    recording = RecordingRun(
+        recorded=() if update else shelf.recordings.keys(), patterns=outcome, agree=agree, console=console
+    )
+    sys.exit(_record(recording, asked, shelf, console))
+
+
+def _record(
+    recording: RecordingRun, asked: Mapping[str, object], shelf: RecordingFolder, console: Console
+) -> int:
+    """Record; what was recorded is kept and told, whatever ends it. Returns the exit code."""
+    begun = time.monotonic()
+    with _folder_until_clean(options_from(RunOptions, asked).runs_folder) as folder:
+        code = recording.start(runner_arguments(RunOptions, {**asked, "runs_folder": folder.absolute()}))
+        if not hasattr(recording, "plan"):
+            return code
+    run, plan = recording.run, recording.plan
+    judged = recording.judged()
+    puts = shelf.put(each.recording for each in judged if each.recording and not each.problem)
+    _print_outcomes(judged, puts, console)
+    _print_left_over(shelf, recording, console)
+    counts = Counter(put.change for put in puts)
+    listed = "".join(f", {counts[change]} {change}" for change in RecordingChange if counts[change])
+    _print(
+        console,
+        f"{len(puts)} of {len(plan.outcomes)} outcomes recorded{listed}, in "
+        f"{time.monotonic() - begun:.1f} s, seed {run.options.seed}: {shelf.path}",
+    )
+    _print_contradictions(run, console)
+    sys.stderr.writelines(f"{printable(line)}\n" for line in run.left)
+    if run.outcome in ("stopped", "failed", "interrupted"):
+        if run.note:
+            sys.stderr.write(f"error: {printable(shown(run.note))}\n")
+        return run.exit_code
+    if run.contradictions or run.left or any(each.problem and not each.is_untested for each in judged):
         return ExitCode.BREACH
-    is_short = any(more_credits(session.run.profile) in each.problem for each in judged)
-    return ExitCode.GUARD if is_short else ExitCode.KEPT
+    if any(more_credits(run.profile) in each.problem for each in judged):
+        return ExitCode.GUARD
+    if plan.impossible and not active_keys(run.target):
+        _print(console, "No key of the profile works: nothing that needs one can be recorded.")
+        return ExitCode.USAGE
+    return ExitCode.KEPT
+
+
+@contextmanager
+def _folder_until_clean(runs_folder: Path) -> Iterator[Path]:
+    """A hidden folder beside runs, which stays while something of what is created is left on the target."""
+    made = [each for each in (runs_folder, *runs_folder.parents) if not each.exists()]
+    try:
+        runs_folder.mkdir(parents=True, exist_ok=True)
+        folder = Path(mkdtemp(prefix=".record-", dir=runs_folder))
+    except OSError as error:
+        raise RunRecordError(f"{runs_folder}: no folder can be made there: {error.strerror}") from error
+    try:
+        yield folder
+    finally:
+        ledgers = list(folder.glob(f"*/{LEDGER_FILE}"))
+        if all(CreatedWorkflows.read(each).is_done for each in ledgers):
+            rmtree(folder, ignore_errors=True)
+            for each in made:
+                with suppress(OSError):  # others may have put something there
+                    each.rmdir()
+
+
+def _print_contradictions(run: ConformanceRun, console: Console) -> None:
+    for each in run.contradictions:
+        _print(console, f"target contradicts the profile: {each.says}")
 
 
 def _import(source: Path, *, base_url: str | None, folder: Path, console: Console) -> ExitCode:
@@ -171,59 +202,24 @@ def _import(source: Path, *, base_url: str | None, folder: Path, console: Consol
 
 
 def _print_what_would_be_sent(
-    options: RunOptions, folder: Path, patterns: Sequence[str], *, is_update: bool, console: Console
+    options: RunOptions, shelf: RecordingFolder, patterns: Sequence[str], *, is_update: bool, console: Console
 ) -> None:
     """Print the plan as far as the profile tells it."""
-    shelf = RecordingFolder.open(folder, contract_version=shipped_document().version)
+    outcomes = all_outcomes(collect_suite())
+    selection = select(outcomes, recorded=() if is_update else shelf.recordings.keys(), patterns=patterns)
     with open_target(options.target, faults=options.faults, variant=options.variant) as target:
-        plan = _plan(target, lambda each: each.cost_credits, shelf, patterns, is_update=is_update)
+        plan = make_plan(selection, target=target, price=lambda each: each.cost_credits)
         _print_plan(plan, target, console)
-        for line in record_plan(target.spending(options.credits), plan.outcomes):
+        for line in record_plan(target.spending(options.credits), plan):
             _print(console, line)
 
 
-def _plan(
-    target: Target, price: Price, shelf: RecordingFolder, patterns: Sequence[str], *, is_update: bool
-) -> Plan:
-    outcomes = all_outcomes(shipped_document())
-    plan = make_plan(
-        outcomes,
-        target=target,
-        price=price,
-        recorded=() if is_update else shelf.recordings,
-        patterns=patterns,
-    )
-    if not (plan.outcomes or plan.kept or plan.impossible):
-        known = ", ".join("-".join(outcome.name) for outcome in outcomes[:_SHOWN])
-        raise UsageError(
-            f"no outcome fits {' or '.join(patterns)}\n  There are {known} and {len(outcomes)} in all."
-        )
-    return plan
-
-
-def _require_agreement(plan: Plan, session: RecordingSession, *, is_agreed: bool) -> None:
-    if plan.most_credits and not is_agreed and session.run.target.name != SANDBOX:
+def _require_agreement(plan: Plan, target: Target, *, is_agreed: bool) -> None:
+    if plan.most_credits and not is_agreed and target.name != SANDBOX:
         raise UsageError(
             f"recording may cost {plan.most_credits:,.0f} credits\n  Agree to that with --yes, or leave out "
             "what costs with --outcome."
         )
-
-
-def _provoked(session: RecordingSession, plan: Plan, console: Console) -> Iterator[ProvokedAnswer]:
-    with _progress(console, len(plan.outcomes)) as progress:
-        task = progress.task_ids[0]
-        for outcome in plan.outcomes:
-            progress.update(task, description="-".join(outcome.name))
-            yield session.provoke(outcome)
-            progress.advance(task)
-
-
-@contextmanager
-def _progress(console: Console, total: int) -> Iterator[Progress]:
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        progress.add_task("", total=total)
-        yield progress
 
 
 def _print_plan(plan: Plan, target: Target, console: Console) -> None:
@@ -237,9 +233,11 @@ def _print_plan(plan: Plan, target: Target, console: Console) -> None:
     for says, outcomes in plan.impossible.items():
         _print(
             console,
-            f"  {len(outcomes)} for want of {says}: {_listed(['-'.join(each.name) for each in outcomes])}",
+            f"  {len(outcomes)} need {says}: {_listed([str(each) for each in outcomes])}",
         )
-    if CONTROL.find(target) is None and any(outcome.story == windows.STORY for outcome in plan.outcomes):
+    if CONTROL.find(target) is None and any(
+        each.test.get_closest_marker("fills_window") for each in plan.outcomes
+    ):
         _print(console, "  It fills a window of the rate limit: up to two minutes.")
 
 
@@ -254,7 +252,7 @@ def _print_cost(plan: Plan, target: Target, console: Console) -> None:
         )
 
 
-def _print_outcomes(judged: Sequence[ProvokedAnswer], puts: Sequence[Put], console: Console) -> None:
+def _print_outcomes(judged: Sequence[KeptAnswer], puts: Sequence[Put], console: Console) -> None:
     for put in puts:
         if put.change is RecordingChange.CHANGED:
             _print(console, f"changed: {put.recording.name}")
@@ -262,17 +260,15 @@ def _print_outcomes(judged: Sequence[ProvokedAnswer], puts: Sequence[Put], conso
                 _print(console, f"    {line}")
     for each in judged:
         if each.problem:
-            _print(console, f"not recorded: {'-'.join(each.outcome.name)}: {each.problem}")
+            _print(console, f"not recorded: {each.outcome}: {each.problem}")
 
 
-def _print_left_over(shelf: RecordingFolder, session: RecordingSession, console: Console) -> None:
-    """Say of which files nothing provokes the like any more, and which are still no use."""
-    known = {outcome.name for outcome in all_outcomes(session.run.document)}
-    for name, recording in shelf.recordings.items():
+def _print_left_over(shelf: RecordingFolder, recording: RecordingRun, console: Console) -> None:
+    """Name the files that no test records any more, and those that are still damaged."""
+    known = {outcome.name for outcome in recording.outcomes}
+    for name, kept in shelf.recordings.items():
         if name not in known:
-            _print(
-                console, f"nothing provokes {recording.name} any more: delete the file, or keep it as it is"
-            )
+            _print(console, f"no test records {kept.name} any more: delete the file, or keep it as it is")
     for error in RecordingFolder.open(shelf.path).damaged.values():
         _print(console, f"still damaged: {str(error).partition(chr(10))[0]}")
 

@@ -9,7 +9,6 @@ from hypothesis.stateful import RuleBasedStateMachine
 
 from knouds_harness.contract.document import Document
 from knouds_harness.suite.generation.examples import drive_machine_with
-from knouds_harness.suite.outcomes.resources import OutcomeResources
 from knouds_harness.suite.plugin import opened_run, options_of
 from knouds_harness.suite.session import ConformanceRun
 from knouds_harness.suite.support.execution_traces import Executions
@@ -70,12 +69,6 @@ def executions(knouds_run: ConformanceRun) -> Executions:
 def deliveries(knouds_run: ConformanceRun) -> Deliveries:
     """What was delivered of executions that tests share; ``spends`` stands where each is made first."""
     return knouds_run.deliveries
-
-
-@pytest.fixture(scope="session")
-def resources(knouds_run: ConformanceRun) -> OutcomeResources:
-    """What the outcomes act on that the suite shares with recording."""
-    return OutcomeResources(knouds_run)
 
 
 @pytest.fixture(scope="session")

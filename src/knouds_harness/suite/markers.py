@@ -17,6 +17,7 @@ MARKERS: Final = {
     "fills_window": "has the target throttle an account: last of all, or beside others where that takes long",
     "independent": "changes and sees nothing of other tests, so that it may run beside others of its kind",
     "sequence": "a finding of the test is shown by all requests that it sent before",
-    "operations(secured=None, ids=None, shows={})": "parametrize `operation` over the document",
+    "operations(secured=None, ids=None, shows={}, records={})": "parametrize `operation` over the document",
+    "records(outcome, *statuses, needs=(), story=None, spends=None)": "`record` keeps this outcome",
     "user_test": "set by the plugin on a user's own tests that use its fixtures",
 }

@@ -67,6 +67,8 @@ _CHECKS_OF_TESTS = pytest.StashKey[UserChecks]()
 _CHECKS_OF_FILE = pytest.StashKey[UserChecks]()
 _SHOWN_BY_ALL = pytest.StashKey[frozenset[str]]()
 _SCHEDULE = pytest.StashKey[SuiteSchedule]()
+ONE_BY_ONE = pytest.StashKey[bool]()
+"""Set where tests run one after the other, with the inputs alone that they name: alike every time."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -113,12 +115,21 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Parametrize ``operation`` over the document."""
     marker = metafunc.definition.get_closest_marker("operations")
     if marker and "operation" in metafunc.fixturenames:
-        shown = marker.kwargs.get("shows", {})
+        shown, recorded = marker.kwargs.get("shows", {}), marker.kwargs.get("records", {})
         metafunc.parametrize(
             "operation",
             [
                 pytest.param(
-                    each, id=each.id, marks=[pytest.mark.shows(fact) for fact in shown.get(each.id, ())]
+                    each,
+                    id=each.id,
+                    marks=[
+                        *(pytest.mark.shows(fact) for fact in shown.get(each.id, ())),
+                        *(
+                            [pytest.mark.records(f"{each.id}-{recorded[each.id]}")]
+                            if each.id in recorded
+                            else []
+                        ),
+                    ],
                 )
                 for each in operations_for(secured=marker.kwargs.get("secured"), ids=marker.kwargs.get("ids"))
             ],
@@ -151,6 +162,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         _exit(UsageError("no test is about all that --family, --operation and --fact ask for together"))
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> None:
     """Reach the target and start the record before the first conformance test."""
     items = [item for item in session.items if checks_of(item)]
@@ -179,12 +191,15 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     ).unpaid
     possible = [item for item in possible if item.nodeid not in run.unpaid]
     options = options_of(session.config)
-    schedule = session.config.stash[_SCHEDULE] = SuiteSchedule(run, possible, is_quick=options.quick)
+    is_one_by_one = session.config.stash.get(ONE_BY_ONE, False)
+    schedule = session.config.stash[_SCHEDULE] = SuiteSchedule(
+        run, possible, is_quick=options.quick, is_one_by_one=is_one_by_one
+    )
     session.items.sort(key=schedule.place)
     seed_properties(
         [item for item in items if not is_user_test(item)],
         seed=options.seed,
-        examples=options.examples_per_property,
+        examples=0 if is_one_by_one else options.examples_per_property,
         spared=filter(schedule.spares_runs, items),
     )
 

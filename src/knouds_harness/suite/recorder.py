@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -35,6 +36,25 @@ _MOST_PARTS: Final = 60
 """A script with more names everything that was ever done to a resource, and helps nobody."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Received:
+    """A delivery to a webhook, with what is needed to judge it.
+
+    Attributes:
+        raw: Its bytes as they came.
+        secret: What signs deliveries to this mailbox.
+        exchange: The same as evidence, redacted.
+        execution_id: The execution that it names.
+        is_taken: Whether the receiver took it.
+    """
+
+    raw: bytes
+    secret: str
+    exchange: Exchange
+    execution_id: str | None
+    is_taken: bool
+
+
 class Shown(threading.local):
     """What the test that runs in the calling thread has shown so far.
 
@@ -43,6 +63,8 @@ class Shown(threading.local):
         new: The fingerprints of all findings that no test had shown before.
         claimed: Facts that were seen to hold, or not to.
         last: The newest answer.
+        answers: The newest answer of each operation.
+        kept: What the test has named as the answer, or delivery, of an outcome.
     """
 
     def __init__(self) -> None:
@@ -54,6 +76,8 @@ class Shown(threading.local):
         self.new: set[str] = set()
         self.claimed: set[str] = set()
         self.last: Exchange | None = None
+        self.answers: dict[str | None, Exchange] = {}
+        self.kept: dict[str, Exchange | Received] = {}
 
 
 @dataclass(kw_only=True)
@@ -68,6 +92,7 @@ class FindingRecorder:
         user_checks: Judge every exchange, after those of the harness.
         user_errors: What a check of the user's raised first, with its place, by the check's id.
         duration_s_by_test: How long the body of each test took, by the test's id.
+        checks_by_exchange: The ids of the checks that claimed something of each exchange.
         gatherer: Takes what every exchange shows; the run's surface comes from it.
     """
 
@@ -82,6 +107,7 @@ class FindingRecorder:
     user_checks: tuple[Check[[]], ...] = ()
     user_errors: dict[str, str] = field(default_factory=dict)
     duration_s_by_test: dict[str, float] = field(default_factory=dict)
+    checks_by_exchange: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     gatherer: Gatherer = field(init=False)
 
     def __post_init__(self) -> None:
@@ -126,6 +152,7 @@ class FindingRecorder:
         failing = []
         for claim in claims:
             self.shown.claimed.add(claim.fact)
+            self.checks_by_exchange[exchange.id].add(check.id)
             self.writer.add_result(
                 check=check.id,
                 fact=claim.fact,
@@ -161,7 +188,7 @@ class FindingRecorder:
         if context.is_delivery:
             return
         self.gatherer.add(exchange)
-        self.shown.last = exchange
+        self.shown.last = self.shown.answers[exchange.request.operation_id] = exchange
         for own in self.user_checks:
             try:
                 claims = iter(claims_of(own, exchange))

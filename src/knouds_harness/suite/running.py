@@ -51,9 +51,9 @@ def run_suite(options: Sequence[str], *, console: Console) -> SuiteResult:
     Raises:
         SuiteBroken: The suite itself could not run; says why.
     """
-    watcher = _Watcher(console)
+    watcher = _Watcher(console=console)
     with watcher.progress:
-        code = _pytest_main(options, watcher)
+        code = run_pytest(options, watcher)
     if watcher.trouble:
         raise SuiteBroken("the suite could not run:\n" + "\n".join(watcher.trouble))
     run = watcher.run
@@ -74,13 +74,14 @@ def collect_suite() -> list[pytest.Item]:
         SuiteBroken: Not all of it could be collected; says why.
     """
     collector = _Collector()
-    _pytest_main(["--collect-only"], collector)
+    run_pytest(["--collect-only"], collector)
     if collector.trouble:
         raise SuiteBroken("the suite could not be collected:\n" + "\n".join(collector.trouble))
     return collector.items
 
 
-def _pytest_main(options: Sequence[str], plugin: object) -> int:
+def run_pytest(options: Sequence[str], plugin: object) -> int:
+    """Have pytest run the conformance suite, with its own plugin and another one; returns its exit code."""
     environment = dict(os.environ)
     # Whatever plugins and options the user's environment holds, the suite runs alike; our plugin is named.
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
@@ -110,11 +111,10 @@ def _pytest_main(options: Sequence[str], plugin: object) -> int:
         os.environ.update(environment)
 
 
-@dataclass(eq=False)  # pytest 9.0 hashes plugins
-class _Collector:
-    """A pytest plugin that keeps what was collected."""
+@dataclass(eq=False, kw_only=True)  # pytest 9.0 hashes plugins
+class Trouble:
+    """A pytest plugin that keeps what could not be collected, or went wrong inside pytest or a plugin."""
 
-    items: list[pytest.Item] = field(default_factory=list)
     trouble: list[str] = field(default_factory=list)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -122,17 +122,27 @@ class _Collector:
         if report.failed:
             self.trouble.append(report.longreprtext)
 
+    def pytest_internalerror(self, excrepr: object) -> None:
+        """Keep what went wrong."""
+        self.trouble.append(str(excrepr))
+
+
+@dataclass(eq=False, kw_only=True)
+class _Collector(Trouble):
+    """Keeps what was collected."""
+
+    items: list[pytest.Item] = field(default_factory=list)
+
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Keep the tests."""
         self.items = list(session.items)
 
 
-@dataclass
-class _Watcher:
+@dataclass(eq=False, kw_only=True)
+class _Watcher(Trouble):
     """A pytest plugin that shows how far the run is, and each finding as it is found."""
 
     console: Console
-    trouble: list[str] = field(default_factory=list)
     run: ConformanceRun | None = None
     was_interrupted: bool = False
     _left_by_family: Counter[str] = field(default_factory=Counter)
@@ -167,15 +177,6 @@ class _Watcher:
                 self._family_by_test[item.nodeid] = checks[0].family
         self._left_by_family.update(self._family_by_test.values())
         self.progress.update(self._task, total=len(session.items))
-
-    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Keep what could not be collected."""
-        if report.failed:
-            self.trouble.append(report.longreprtext)
-
-    def pytest_internalerror(self, excrepr: object) -> None:
-        """Keep what went wrong inside pytest or a plugin."""
-        self.trouble.append(str(excrepr))
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Tell Ctrl-C from a session that ended itself."""

@@ -33,20 +33,28 @@ class SuiteSchedule:
         fills_early: A window of a rate limit is filled in real time, and so begun as early as possible.
     """
 
-    def __init__(self, run: ConformanceRun, items: Collection[pytest.Item], *, is_quick: bool) -> None:
+    def __init__(
+        self,
+        run: ConformanceRun,
+        items: Collection[pytest.Item],
+        *,
+        is_quick: bool,
+        is_one_by_one: bool = False,
+    ) -> None:
         """Begin no test yet.
 
         Args:
             run: Begun.
             items: The tests that the profile makes possible.
             is_quick: Windows take too long.
+            is_one_by_one: No test runs beside another one.
         """
         self._run = run
         self._items = [item for item in items if isinstance(item, pytest.Function) and checks_of(item)]
         self._beside: dict[str, ConcurrentTests] = {}
-        self._has_begun = False
+        self._has_begun = is_one_by_one
         self.fills_early = (
-            not is_quick
+            not (is_quick or is_one_by_one)
             and CONTROL.find(run.target) is None
             and any(item.get_closest_marker("fills_window") for item in self._items)
         )

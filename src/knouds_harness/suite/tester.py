@@ -28,7 +28,7 @@ from knouds_harness.judging.context import Context
 from knouds_harness.runs.findings import Finding
 from knouds_harness.suite.concurrent_tests import Reservations, RunLock
 from knouds_harness.suite.preceding_requests import compared_with
-from knouds_harness.suite.recorder import FindingRecorder
+from knouds_harness.suite.recorder import FindingRecorder, Received
 from knouds_harness.suite.support.call import Call
 from knouds_harness.suite.support.rate_limit_retry import RateLimitRetry, RetryingSender
 from knouds_harness.suite.untested import Untested, more_credits, untested_for
@@ -237,6 +237,16 @@ class Tester:
         """
         claims = check.judge(exchange, *args, **kwargs)
         return self.recorder.record(check, exchange, claims, compared=compared_with(check.family, kwargs))
+
+    def keep(self, outcome: str, came: Exchange | Received) -> None:
+        """Name an answer, or a delivery, as that of an outcome, for ``record``; the first of a test counts.
+
+        Args:
+            outcome: As the marker ``records`` of the test names it. Where a test names none, the last answer
+                of the outcome's operation counts.
+            came: As it came.
+        """
+        self.recorder.shown.kept.setdefault(outcome, came)
 
     def findings_about(self, exchange: Exchange) -> list[Finding]:
         """The findings of the running test that fail the run and that this exchange showed."""

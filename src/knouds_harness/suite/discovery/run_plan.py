@@ -6,14 +6,14 @@ It follows from the profile alone: nothing is sent.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import pytest
 
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import Action
 from knouds_harness.suite.options import RunOptions
-from knouds_harness.suite.outcomes.outcome import ProvokedOutcome
+from knouds_harness.suite.recorded.outcomes import Plan
 from knouds_harness.suite.running import collect_suite
 from knouds_harness.suite.selection import Selection, Spending, checks_of, needs_of, operation_of
 from knouds_harness.targets.needs.need import MAY_READ, missing_in
@@ -70,19 +70,18 @@ def check_plan(target: Target, options: RunOptions) -> Iterator[str]:
     yield from _resources(target, spending.runs)
 
 
-def record_plan(target: Target, outcomes: Sequence[ProvokedOutcome]) -> Iterator[str]:
+def record_plan(target: Target, plan: Plan) -> Iterator[str]:
     """The lines of the plan of a recording, but for its outcomes.
 
     Args:
         target: With the limits that hold for the run.
-        outcomes: To be provoked.
+        plan: Of the recording.
     """
     operations = shipped_document().operation_by_id  # deliveries come by themselves
-    counts = Counter(each.operation for each in outcomes if each.operation in operations)
+    counts = Counter(each.operation for each in plan.outcomes if each.operation in operations)
     yield f"sends   at least once for each outcome: {_counted(counts) or 'nothing'}"
-    yield f"sends   besides, what outcomes need beforehand, of these kinds of action: {_allowed(target)}"
-    spent = {each.story or each.name: each.spends(target) for each in outcomes}
-    yield from _resources(target, [resource for runs in spent.values() for resource in runs])
+    yield f"sends   besides, what tests of outcomes need, of these kinds of action: {_allowed(target)}"
+    yield from _resources(target, plan.runs)
 
 
 def _resources(target: Target, runs: Iterable[Resource]) -> Iterator[str]:

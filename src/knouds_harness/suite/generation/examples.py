@@ -11,14 +11,15 @@ from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 
 def _settings(examples: int) -> hypothesis.settings:
-    """So many examples; nothing is remembered between runs."""
+    """So many examples, with 0 those alone that a test names; nothing is remembered between runs."""
+    generating = (Phase.generate, Phase.shrink) if examples else ()
     return hypothesis.settings(
-        max_examples=examples,
+        max_examples=max(1, examples),
         deadline=None,
         database=None,
         print_blob=False,
         report_multiple_bugs=False,  # findings are recorded, all of them; one error tells that there are some
-        phases=(Phase.explicit, Phase.generate, Phase.shrink),
+        phases=(Phase.explicit, *generating),
         suppress_health_check=(HealthCheck.too_slow, HealthCheck.filter_too_much),
     )
 
@@ -31,14 +32,14 @@ def seed_properties(
     Args:
         items: All tests.
         seed: Of the run.
-        examples: How many a property is tried with.
+        examples: How many a property is tried with, besides those that it names.
         spared: Tests that are tried with half as many.
     """
     functions = {item.function for item in spared if isinstance(item, pytest.Function)}
     for function in {item.function for item in items if isinstance(item, pytest.Function)}:
         if is_hypothesis_test(function):
             hypothesis.seed(seed)(function)
-            _settings(max(1, examples // 2) if function in functions else examples)(function)
+            _settings(-(-examples // 2) if function in functions else examples)(function)
 
 
 def drive_machine_with(

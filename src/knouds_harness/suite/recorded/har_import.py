@@ -100,7 +100,7 @@ def _recording(
     return Recording(
         operation=exchange.request.operation_id or "",
         outcome=outcome,
-        says="Captured from traffic; nobody provoked it on purpose.",
+        says="Captured from traffic.",
         exchange=exchange,
         origin=RecordingOrigin(
             target=source.name,

@@ -141,14 +141,14 @@ class Executions:
     def left_alone(self) -> list[ExecutionTrace]:
         """Executions that nobody cancelled, of a model, a workflow and what fails: of what there is.
 
-        All are on their way before the first is waited for; each is polled until it ended.
+        All are on their way, and polled once, before the first is waited for; each is polled until it ended.
         """
         target = self.tester.target
-        traces = [self.of_any] if ASYNC_RUN.missing(target) is None else []
+        traces = [self.polled(self.of_any)] if ASYNC_RUN.missing(target) is None else []
         if ASYNC_WORKFLOW_RUN.missing(target) is None and self.of_workflow is not self.of_any:
-            traces.append(self.of_workflow)
+            traces.append(self.polled(self.of_workflow))
         if FAILING_ASYNC_RUN.missing(target) is None:
-            traces.append(self.of_failing)
+            traces.append(self.polled(self.of_failing))
         return [self.to_end(trace) for trace in traces]
 
     @property

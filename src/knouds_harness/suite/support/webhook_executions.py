@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.signature import HEADER, Signature
 from knouds_harness.exchange.webhook_receiver import Delivery, Receiver
 from knouds_harness.suite.concurrent_tests import Made, made_once
+from knouds_harness.suite.recorder import Received
 from knouds_harness.suite.support.execution_traces import Executions, ExecutionTrace
 from knouds_harness.suite.tester import Tester
 from knouds_harness.suite.untested import Untested
@@ -71,25 +71,6 @@ class WebhookKey:
         values = [value for name, value in delivery.headers if name.lower() == HEADER.lower()]
         signature = Signature.read(", ".join(values))
         return signature is not None and signature.covers(delivery.body, secret=self.webhook.secret.reveal())
-
-
-@dataclass(frozen=True, kw_only=True)
-class Received:
-    """A delivery with what is needed to judge it.
-
-    Attributes:
-        raw: Its bytes as they came.
-        secret: What signs deliveries to this mailbox.
-        exchange: The same as evidence, redacted.
-        execution_id: The execution that it names.
-        is_taken: Whether the receiver took it.
-    """
-
-    raw: bytes
-    secret: str
-    exchange: Exchange
-    execution_id: str | None
-    is_taken: bool
 
 
 @dataclass(frozen=True, kw_only=True)

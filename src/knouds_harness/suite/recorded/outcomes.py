@@ -1,0 +1,167 @@
+"""The documented outcomes that tests show, which of them are to be recorded, and what that costs at most."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from math import inf
+
+import pytest
+
+from knouds_harness.suite.selection import Spending, needs_of
+from knouds_harness.targets.needs.need import MAY_READ, Need, missing_in
+from knouds_harness.targets.profile import Target
+from knouds_harness.targets.resources import Model, Workflow
+
+Price = Callable[[Workflow | Model], float | None]
+OutcomeName = tuple[str, str]
+"""An operation, and the name of one of its outcomes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """One documented outcome of one operation, and the test that shows it.
+
+    Attributes:
+        operation: The operationId; of a delivery that of the webhook.
+        outcome: Its name among the outcomes of the operation.
+        statuses: Any other status does not show it; empty where the checks of the test say what does.
+        needs: What the profile must offer.
+        story: Outcomes of one story share what they act on, and are recorded together.
+        spends: What is run for the story, where other tests of a check run it first.
+    """
+
+    operation: str
+    outcome: str
+    statuses: tuple[int, ...] = ()
+    needs: tuple[Need[object], ...] = ()
+    story: str | None = None
+    spends: Callable[[Target], Sequence[Workflow | Model]] | None = field(default=None, repr=False)
+    test: pytest.Item = field(repr=False)
+
+    @property
+    def name(self) -> OutcomeName:
+        """Operation and outcome, which no other outcome has."""
+        return self.operation, self.outcome
+
+    def __str__(self) -> str:
+        return f"{self.operation}-{self.outcome}"
+
+    @property
+    def says(self) -> str:
+        """What is done, in one sentence."""
+        return (getattr(self.test, "function", self.test).__doc__ or "").strip().partition("\n")[0]
+
+
+def all_outcomes(items: Iterable[pytest.Item]) -> list[Outcome]:
+    """The outcomes that tests show, by their markers; of several tests of one outcome, the first counts."""
+    outcomes: dict[OutcomeName, Outcome] = {}
+    for item in items:
+        for marker in reversed(list(item.iter_markers("records"))):
+            operation, _, name = marker.args[0].partition("-")
+            outcome = Outcome(
+                operation=operation,
+                outcome=name,
+                statuses=marker.args[1:],
+                needs=(MAY_READ, *needs_of(item), *marker.kwargs.get("needs", ())),
+                story=marker.kwargs.get("story"),
+                spends=marker.kwargs.get("spends"),
+                test=item,
+            )
+            outcomes.setdefault(outcome.name, outcome)
+    return list(outcomes.values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """What is to be recorded, whatever the profile allows.
+
+    Attributes:
+        outcomes: Not recorded yet, or to be recorded again.
+        kept: Recorded already, and not asked for again.
+    """
+
+    outcomes: tuple[Outcome, ...]
+    kept: tuple[Outcome, ...]
+
+    @classmethod
+    def of(
+        cls,
+        outcomes: Sequence[Outcome],
+        *,
+        recorded: Collection[OutcomeName] = (),
+        patterns: Collection[str] = (),
+    ) -> Selection:
+        """Choose outcomes; a story of which one is chosen is chosen as a whole.
+
+        Args:
+            outcomes: All there are.
+            recorded: Outcomes to leave as they are.
+            patterns: Of ``operation-outcome``, with ``*`` and ``?``; all where there are none.
+        """
+        asked = [
+            each
+            for each in outcomes
+            if not patterns or any(fnmatchcase(str(each), pattern) for pattern in patterns)
+        ]
+        meant = _with_their_stories(outcomes, asked)
+        fresh = _with_their_stories(meant, [each for each in meant if each.name not in recorded])
+        return cls(outcomes=tuple(fresh), kept=tuple(each for each in meant if each not in fresh))
+
+
+def _with_their_stories(outcomes: Sequence[Outcome], chosen: Sequence[Outcome]) -> list[Outcome]:
+    stories = {each.story for each in chosen if each.story}
+    return [each for each in outcomes if each in chosen or each.story in stories]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What recording will do.
+
+    Attributes:
+        outcomes: To be shown by their tests.
+        kept: Recorded already, and not asked for again.
+        impossible: What the profile lacks, and the outcomes that need it.
+        runs: What the tests run and pay for.
+        most_credits: What that costs at most.
+    """
+
+    outcomes: tuple[Outcome, ...]
+    kept: tuple[Outcome, ...]
+    impossible: dict[str, list[Outcome]]
+    runs: tuple[Workflow | Model, ...]
+    most_credits: float
+
+
+def make_plan(selection: Selection, *, target: Target, price: Price) -> Plan:
+    """Tell what a profile makes possible, and what that costs.
+
+    Args:
+        selection: What is to be recorded.
+        target: Its profile has to offer what outcomes need.
+        price: The most that a run of something costs; may ask the target for it.
+    """
+    chosen: list[Outcome] = []
+    impossible: dict[str, list[Outcome]] = {}
+    for outcome in selection.outcomes:
+        missing = missing_in(target, outcome.needs)
+        for says in missing:
+            impossible.setdefault(says, []).append(outcome)
+        if not missing:
+            chosen.append(outcome)
+    spending = Spending.of(tests_of(chosen), target, price, limit_credits=inf)
+    spends_by_story = {each.story: each.spends for each in chosen if each.spends}
+    of_stories = [run for spends in spends_by_story.values() for run in spends(target)]
+    return Plan(
+        outcomes=tuple(chosen),
+        kept=selection.kept,
+        impossible=impossible,
+        runs=(*spending.runs, *of_stories),
+        most_credits=spending.cost_credits + sum(price(each) or 0.0 for each in of_stories),
+    )
+
+
+def tests_of(outcomes: Iterable[Outcome]) -> list[pytest.Item]:
+    """The tests that show outcomes, each once."""
+    return list(dict.fromkeys(each.test for each in outcomes))

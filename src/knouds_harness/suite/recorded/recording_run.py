@@ -1,0 +1,268 @@
+"""Recording: the tests that show outcomes run, and what they were answered is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Generator, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+
+import pytest
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from knouds_harness.errors import HarnessError, UsageError
+from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.exchange.recordings.recording import BUILT_IN, Recording, RecordingOrigin
+from knouds_harness.exchange.recordings.redaction import RecordingRedactor
+from knouds_harness.judging.checks import all_checks, capabilities
+from knouds_harness.judging.claim import answer
+from knouds_harness.judging.engine import checks_of_every_answer
+from knouds_harness.suite.plugin import ONE_BY_ONE, opened_run
+from knouds_harness.suite.recorded.outcomes import (
+    Outcome,
+    OutcomeName,
+    Plan,
+    Selection,
+    all_outcomes,
+    make_plan,
+    tests_of,
+)
+from knouds_harness.suite.recorded.recording_judgement import judgement_of
+from knouds_harness.suite.recorder import Received
+from knouds_harness.suite.running import SuiteBroken, Trouble, run_pytest
+from knouds_harness.suite.session import ConformanceRun
+from knouds_harness.suite.tester import disputed_slug
+from knouds_harness.suite.untested import Untested
+from knouds_harness.targets.builtin import SANDBOX
+from knouds_harness.targets.needs.need import MAY_READ
+from knouds_harness.targets.needs.webhooks import mints_webhooks
+from knouds_harness.targets.personas import Persona
+
+_MOST_NAMED = 5
+_CHECKS_OF_EVERY_ANSWER = frozenset(each.id for each in checks_of_every_answer())
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptAnswer:
+    """What came of one outcome that was to be recorded.
+
+    Attributes:
+        recording: Of the answer, whatever it was; None where none came.
+        problem: Why it is not a recording of the outcome that was meant; empty where it is one.
+        is_untested: Whether the problem is the profile's, or the target's state, and not a wrong answer.
+    """
+
+    outcome: Outcome
+    recording: Recording | None = None
+    problem: str = ""
+    is_untested: bool = False
+
+
+@dataclass(eq=False, kw_only=True)  # pytest hashes plugins
+class RecordingRun(Trouble):
+    """A pytest plugin that runs the tests which show outcomes, one after the other, and keeps their answers.
+
+    Attributes:
+        recorded: Outcomes to leave as they are.
+        patterns: Of the outcomes to record; all where there are none.
+        agree: Is told the plan when the target has been reached; raises where nothing may be sent.
+        outcomes: All that the suite shows.
+        answers: What came of the outcomes so far.
+        stopped_by: What ended the run early, if anything did.
+    """
+
+    recorded: Collection[OutcomeName]
+    patterns: Collection[str]
+    agree: Callable[[Plan, ConformanceRun], None]
+    console: Console
+    outcomes: list[Outcome] = field(default_factory=list)
+    answers: list[KeptAnswer] = field(default_factory=list)
+    stopped_by: HarnessError | None = None
+    plan: Plan = field(init=False)
+    run: ConformanceRun = field(init=False)
+    _selection: Selection = field(init=False)
+    _redactor: RecordingRedactor = field(init=False)
+
+    def __post_init__(self) -> None:
+        columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+        is_hidden = not self.console.is_terminal
+        self._progress = Progress(*columns, console=self.console, transient=True, disable=is_hidden)
+        self._task = self._progress.add_task("", total=None)
+
+    def start(self, arguments: list[str]) -> int:
+        """Run pytest; returns its exit code.
+
+        Args:
+            arguments: Options of the pytest plugin.
+
+        Raises:
+            UsageError: Nothing is asked for that there is, or ``agree`` raised it.
+            SuiteBroken: The suite itself could not run.
+        """
+        with self._progress:
+            code = run_pytest(arguments, self)
+        if self.trouble:
+            raise SuiteBroken("the suite could not run:\n" + "\n".join(self.trouble))
+        if isinstance(self.stopped_by, UsageError):
+            raise self.stopped_by
+        return code
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        """Keep the tests that show what is to be recorded."""
+        config.stash[ONE_BY_ONE] = True
+        self.outcomes = all_outcomes(items)
+        with self._stopping():
+            self._selection = select(self.outcomes, recorded=self.recorded, patterns=self.patterns)
+        items[:] = tests_of(self._selection.outcomes)
+
+    def pytest_runtestloop(self, session: pytest.Session) -> None:
+        """Plan when the target has been reached, and before the first test."""
+        if not hasattr(self, "_selection"):
+            return
+        self.run = run = opened_run(session.config)
+        self._redactor = RecordingRedactor(base_url=run.target.base_url, personas=run.target.personas)
+        price = run.tester.pricing.worst_case if run.is_begun else lambda _: 0.0
+        self.plan = make_plan(self._selection, target=run.target, price=price)
+        with self._stopping():
+            self.agree(self.plan, run)
+        self._progress.update(self._task, total=len(session.items))
+        if run.is_begun and MAY_READ.find(run.target) is not None:
+            self._meet_users()
+
+    def _meet_users(self) -> None:
+        """Learn the ids and addresses of the profile's users, so that they show by name."""
+        run = self.run
+        if run.target.webhook:
+            self._redactor.hide_receiver(run.target.webhook.url)
+        if mints_webhooks(run.target):
+            self._redactor.hide_receiver(run.receiver.url("/"))
+        key_by_user = {each.user: each for each in run.target.personas.values() if each.state == "active"}
+        for user, persona in key_by_user.items():
+            with suppress(Untested), self._stopping():
+                self._redactor.introduce(run.tester.whoami(persona), user)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Keep what a test was answered."""
+        report = yield
+        error = call.excinfo.value if call.excinfo else None
+        if isinstance(error, HarnessError):
+            self.stopped_by = error
+        elif call.when == "call" or (call.when == "setup" and error is not None):
+            outcomes = [each for each in self.plan.outcomes if each.test is item]
+            self.answers += [self._kept(each, error, was_called=call.when == "call") for each in outcomes]
+        elif call.when == "teardown":
+            self._progress.update(self._task, advance=1, description=item.name)
+        return report
+
+    def _kept(self, outcome: Outcome, error: BaseException | None, *, was_called: bool) -> KeptAnswer:
+        shown = self.run.recorder.shown
+        came = shown.kept.get(str(outcome)) if was_called else None
+        if came is None and isinstance(error, Untested):
+            return KeptAnswer(outcome=outcome, problem=f"it needs {error}", is_untested=True)
+        came = came or shown.answers.get(outcome.operation)
+        exchange = came.exchange if isinstance(came, Received) else came
+        if came is None or exchange is None:
+            return KeptAnswer(outcome=outcome, problem="no answer showed it", is_untested=True)
+        if exchange.status is None:
+            return KeptAnswer(outcome=outcome, problem=f"no answer: {exchange.failure}")
+        return KeptAnswer(
+            outcome=outcome, recording=self._recording(outcome, came), problem=self._misses(outcome, exchange)
+        )
+
+    def _misses(self, outcome: Outcome, exchange: Exchange) -> str:
+        if slug := disputed_slug(exchange, self.run.client.created):
+            return (
+                f'it breaks a promise: create answered "{slug}", which does not show the name that was sent'
+            )
+        if outcome.statuses and exchange.status not in outcome.statuses:
+            expected = " or ".join(map(str, outcome.statuses))
+            return f"answered {answer(exchange)}, expected {expected}"
+        return ""
+
+    def _recording(self, outcome: Outcome, came: Exchange | Received) -> Recording:
+        run, persona = self.run, None
+        if isinstance(came, Received):
+            exchange = self._redactor.delivery(came.exchange, raw=came.raw, secret=came.secret)
+        else:
+            exchange = self._redactor.ours(came)
+            persona = run.client.persona(came.request.persona) if came.request.persona else None
+        claimed = run.recorder.checks_by_exchange[exchange.id] - _CHECKS_OF_EVERY_ANSWER
+        if persona and exchange.is_success and self._is_known_to_suffice(persona, exchange):
+            claimed |= {capabilities.admitted.id}
+        return Recording(
+            operation=outcome.operation,
+            outcome=outcome.outcome,
+            says=outcome.says,
+            exchange=exchange,
+            kind="delivery" if isinstance(came, Received) else "answer",
+            story=outcome.story,
+            checks=tuple(each for each in all_checks() if each in claimed),
+            held=tuple(sorted(persona.capabilities)) if persona else None,
+            tier=persona.tier if persona else None,
+            origin=RecordingOrigin(
+                target=run.target.name,
+                server=BUILT_IN if run.target.name == SANDBOX else run.target.base_url,
+                recorded_at=exchange.started_at,
+                contract_version=run.document.version,
+                tool_version=version("knouds-harness"),
+                seed=run.options.seed,
+            ),
+        )
+
+    def _is_known_to_suffice(self, persona: Persona, exchange: Exchange) -> bool:
+        """Whether what a key holds is documented to admit the request."""
+        operation = self.run.document.operation_by_id[exchange.request.operation_id or ""]
+        is_open = persona.is_open and bool(operation.alternatives)
+        return not is_open and operation.admits(persona.capabilities, exchange.request.path_values)
+
+    def judged(self) -> list[KeptAnswer]:
+        """Have checks judge what was recorded: the facts that it shows, or the promise that it breaks."""
+        recordings = [each.recording for each in self.answers if each.recording]
+        return [
+            self._judged(each, each.recording, recordings) if each.recording else each
+            for each in self.answers
+        ]
+
+    def _judged(self, kept: KeptAnswer, recording: Recording, others: list[Recording]) -> KeptAnswer:
+        judgement = judgement_of(
+            recording,
+            document=self.run.document,
+            shapes=self.run.tester.shapes,
+            story=[each for each in others if recording.story and each.story == recording.story],
+            waivers=self.run.target.waivers,
+        )
+        broken = f"it breaks a promise: {judgement.breaches[0]}" if judgement.breaches else ""
+        return replace(
+            kept, recording=replace(recording, facts=judgement.facts), problem=kept.problem or broken
+        )
+
+    @contextmanager
+    def _stopping(self) -> Iterator[None]:
+        """End the session where something may not be done; ``start`` says why."""
+        try:
+            yield
+        except HarnessError as error:
+            self.stopped_by = error
+            pytest.exit(str(error), returncode=error.exit_code)
+
+
+def select(
+    outcomes: list[Outcome], *, recorded: Collection[OutcomeName], patterns: Collection[str]
+) -> Selection:
+    """Choose what is to be recorded.
+
+    Raises:
+        UsageError: No outcome fits the patterns.
+    """
+    selection = Selection.of(outcomes, recorded=recorded, patterns=patterns)
+    if not (selection.outcomes or selection.kept):
+        known = ", ".join(map(str, outcomes[:_MOST_NAMED]))
+        raise UsageError(
+            f"no outcome fits {' or '.join(patterns)}\n  There are {known} and {len(outcomes)} in all."
+        )
+    return selection
