@@ -19,8 +19,7 @@ from knouds_harness.judging.checks import (
 from knouds_harness.judging.checks.concurrency import created_slug
 from knouds_harness.judging.checks.envelopes import form, refusals
 from knouds_harness.suite.support.call import Call
-from knouds_harness.suite.support.charges import row_of_request
-from knouds_harness.suite.support.usage_pages import await_rows
+from knouds_harness.suite.support.usage_rows import await_rows, row_of_request
 from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.needs.keys import ANY_KEY, AUTHOR, TWO_ACCOUNTS, active_keys
 from knouds_harness.targets.needs.need import CONTROL, KeyAndResource

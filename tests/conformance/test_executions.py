@@ -11,9 +11,13 @@ from knouds_harness.judging.checks import executions as checks
 from knouds_harness.judging.checks import usage
 from knouds_harness.judging.checks.envelopes import refusals
 from knouds_harness.suite.support.call import Call
-from knouds_harness.suite.support.charges import is_without_row, row_of_request, row_once_settled
 from knouds_harness.suite.support.execution_traces import is_cancel
-from knouds_harness.suite.support.usage_pages import await_rows
+from knouds_harness.suite.support.usage_rows import (
+    await_rows,
+    is_without_row,
+    row_of_request,
+    row_once_settled,
+)
 from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.needs.runs import (
     ASYNC_MODEL_RUN,

@@ -19,7 +19,7 @@ from knouds_harness.judging.checks.usage import MAX_LIMIT
 from knouds_harness.suite.support.call import Call
 from knouds_harness.suite.support.rate_limit_window import RateLimitWindow
 from knouds_harness.suite.support.subjects import NO_SUCH_MODEL
-from knouds_harness.suite.support.usage_pages import read_page
+from knouds_harness.suite.support.usage_rows import read_page
 from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.needs.keys import ADMIN_KEY, AUTHOR_WHO_RUNS, PRO_MODEL_KEY
 from knouds_harness.targets.needs.need import CONTROL

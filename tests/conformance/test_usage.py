@@ -10,8 +10,14 @@ from knouds_harness.exchange.execution_status import FINAL, body_of, status_in
 from knouds_harness.judging.checks import schemas, usage
 from knouds_harness.judging.checks.runs import reported_credits
 from knouds_harness.judging.checks.usage import DEFAULT_LIMIT, MAX_LIMIT, model_ids_of, rows_of
-from knouds_harness.suite.support.charges import reserved_rows, reserved_run
-from knouds_harness.suite.support.usage_pages import await_rows, read_page, read_pages, read_rows
+from knouds_harness.suite.support.usage_rows import (
+    await_rows,
+    read_page,
+    read_pages,
+    read_rows,
+    reserved_rows,
+    reserved_run,
+)
 from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.needs.keys import ANY_KEY, TWO_ACCOUNTS
 from knouds_harness.targets.needs.rate_limits import FREE_RUNNER

@@ -17,6 +17,7 @@ from knouds_harness.contract.tiers import WITHOUT_MODELS
 from knouds_harness.errors import TargetUnreachable
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import JSON, Exchange
+from knouds_harness.judging.checks.usage import rows_of
 from knouds_harness.judging.claim import answer
 from knouds_harness.suite.discovery.described import (
     FoundAccount,
@@ -32,7 +33,6 @@ from knouds_harness.suite.discovery.described import (
     workflow_in,
 )
 from knouds_harness.suite.support.call import Call
-from knouds_harness.suite.support.charges import rows_of
 from knouds_harness.suite.support.subjects import effectless_call
 from knouds_harness.targets.profile_writer import Found, FoundKey, FoundWorkflow, RefusedKey
 
@@ -131,7 +131,7 @@ class Discovery:
         }
 
     def _note_unproven(self, holdings: Collection[Mapping[str, Holding]]) -> None:
-        """Remark on capabilities that nobody was denied: whether the server looks at them first is open."""
+        """Remark on capabilities that no key was denied: whether the server looks at them first is open."""
         unproven = [
             capability
             for operation in self._asked()
@@ -142,7 +142,7 @@ class Discovery:
         if unproven:
             self._remarks.append(
                 f"Not certain: {', '.join(unproven)}. No key was denied these, and a server that looks for "
-                "the workflow, model or execution first answers so whatever a key holds. See the dashboard."
+                "the workflow, model or execution first answers so for every key. See the dashboard."
             )
 
     def _asked(self) -> list[Operation]:
@@ -182,7 +182,7 @@ class Discovery:
     def _bound_forms(self, persona: str, operation: Operation, names: Iterable[str]) -> dict[str, Holding]:
         """Whether a key that is denied the general form holds each of the forms that these names make.
 
-        Each request names a resource that exists, so its body is one that nobody can read. The first one
+        Each request names a resource that exists, so its body cannot be read. The first one
         names none: only a server that denies it looks at what a key holds before it looks at the body.
         """
 

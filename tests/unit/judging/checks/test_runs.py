@@ -6,7 +6,7 @@ import pytest
 from exchanges import exchange, refusal
 
 from knouds_harness.judging.checks import runs
-from knouds_harness.suite.support.charges import row_of_request, row_that_came
+from knouds_harness.suite.support.usage_rows import row_of_request, row_that_came
 from knouds_harness.targets.resources import Model, Workflow
 
 DEFAULTS, GENERATORS = {"run.defaults-for-left-out-fields"}, {"run.charged-per-generator"}

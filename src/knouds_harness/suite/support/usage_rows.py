@@ -1,0 +1,142 @@
+"""Reading an account's usage: page by page, whole, until a row has come, and which row is that of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import TypeVar
+
+from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.exchange.execution_status import body_of
+from knouds_harness.judging.checks.usage import MAX_LIMIT, Row, rows_of
+from knouds_harness.suite.support.call import Call
+from knouds_harness.suite.tester import Tester
+from knouds_harness.targets.needs.need import KeyAndResource
+from knouds_harness.targets.personas import Persona
+from knouds_harness.targets.resources import Model, Workflow
+
+Run = KeyAndResource[Workflow | Model]
+"""What was run, and a key of the account that ran it."""
+T = TypeVar("T")
+_MOST_PAGES = 12
+_PATIENCE_S = 2.0
+_SETTLING_S = 5.0
+_FIRST_PAUSE_S = 0.02
+_LONGEST_PAUSE_S = 0.5
+
+
+def read_page(tester: Tester, persona: Persona, **query: str | int) -> Exchange:
+    """One page of usage, by the parameters of its query."""
+    parameters = tuple((name, str(value)) for name, value in query.items())
+    return tester.send("listUsage", persona, Call(query=parameters))
+
+
+def read_pages(
+    tester: Tester, persona: Persona, *, size: int = MAX_LIMIT, most: int = _MOST_PAGES
+) -> list[Exchange]:
+    """Pages from the first on until one is not full; no more than ``most``."""
+    pages: list[Exchange] = []
+    while len(pages) < most and (not pages or len(rows_of(pages[-1])) >= size):
+        pages.append(read_page(tester, persona, limit=size, offset=size * len(pages)))
+    return pages
+
+
+def read_rows(tester: Tester, persona: Persona) -> list[Row]:
+    """Every row of an account."""
+    return [row for page in read_pages(tester, persona) for row in rows_of(page)]
+
+
+def await_rows(tester: Tester, persona: Persona, is_enough: Callable[[Sequence[Row]], bool]) -> list[Row]:
+    """Every row of an account, read again for a moment until there is enough: rows may come late."""
+    return _read_until(tester, lambda: read_rows(tester, persona), is_enough, most_s=_PATIENCE_S)
+
+
+def row_once_settled(tester: Tester, run: Run, choose: Callable[[list[Row]], Row | None]) -> Row | None:
+    """The chosen row as soon as it is there and no longer processing; None where it is not in time."""
+
+    def settled(rows: list[Row]) -> Row | None:
+        row = choose(rows)
+        return None if row is None or row.get("status") == "processing" else row
+
+    return _read_until(
+        tester,
+        lambda: settled(rows_of(_page_of(tester, run))),
+        lambda row: row is not None,
+        most_s=_SETTLING_S,
+    )
+
+
+def _read_until(tester: Tester, read: Callable[[], T], is_enough: Callable[[T], bool], *, most_s: float) -> T:
+    waited_s, pause_s = 0.0, _FIRST_PAUSE_S
+    while not is_enough(found := read()) and waited_s < most_s:
+        tester.wait(pause_s)
+        waited_s += pause_s
+        pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+    return found
+
+
+def _page_of(tester: Tester, run: Run) -> Exchange:
+    """All usage that an account has of a workflow or model."""
+    key, resource = run
+    query = {"workflowSlug": resource.slug} if isinstance(resource, Workflow) else {"modelId": resource.name}
+    return read_page(tester, key, **query, limit=MAX_LIMIT)
+
+
+def row_that_came(before: list[Row], after: list[Row], resource: Workflow | Model) -> Row | None:
+    """The row of a run between two looks at usage; None where it is not plain which one that is."""
+    known = {repr(row.get("id")) for row in before}
+    new = [row for row in after if repr(row.get("id")) not in known and _is_about(row, resource)]
+    return new[0] if len(new) == 1 else None
+
+
+def row_of_request(rows: list[Row], request_id: object) -> Row | None:
+    """The row that carries a request's id."""
+    fitting = [row for row in rows if request_id is not None and row.get("requestId") == request_id]
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def is_without_row(tester: Tester, run: Run, request_id: object) -> bool:
+    """Whether usage lists all rows of a workflow or model and none of them carries a request's id."""
+    page = _page_of(tester, run)
+    rows = rows_of(page)
+    is_whole = isinstance(body_of(page).get("rows"), list) and len(rows) < MAX_LIMIT
+    return is_whole and request_id is not None and all(row.get("requestId") != request_id for row in rows)
+
+
+def _is_about(row: Row, resource: Workflow | Model) -> bool:
+    if isinstance(resource, Workflow):
+        return row.get("workflowSlug") == resource.slug
+    model_ids = row.get("modelIds")
+    is_direct = row.get("workflowSlug") is None
+    return is_direct and isinstance(model_ids, list) and resource.name in model_ids
+
+
+def run_with_row(tester: Tester, run: Run, send: Callable[[], Exchange]) -> tuple[Exchange, Row | None]:
+    """Run, with a look at the usage of that workflow or model before and after; the run, and its row."""
+    with reserved_run(tester, run):
+        before = rows_of(_page_of(tester, run))
+        exchange = send()
+        row = row_once_settled(
+            tester,
+            run,
+            lambda rows: row_that_came(before, rows, run.resource) if exchange.status == 200 else None,
+        )
+    return exchange, row
+
+
+def reserved_run(tester: Tester, run: Run) -> AbstractContextManager[None]:
+    """Keep other tests from running the same with that account while the context is open."""
+    return tester.reserved(run.key, run.resource.run_operation, run.resource.name)
+
+
+@contextmanager
+def reserved_rows(tester: Tester, run: Run) -> Iterator[None]:
+    """Keep other tests from adding rows of the same workflow or model, while the context is open.
+
+    A workflow may use any model: so where a model is run, none of the account's may be.
+    """
+    with ExitStack() as reserved:
+        if isinstance(run.resource, Model):
+            reserved.enter_context(tester.reserved(run.key, "runWorkflow"))
+        reserved.enter_context(reserved_run(tester, run))
+        yield
