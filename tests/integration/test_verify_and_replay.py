@@ -53,7 +53,7 @@ def test_finding_still_stands_with_the_fault(faulted_run, marks, tmp_path):
 
     assert process.returncode == 1, process.stderr
     assert process.stdout.startswith(f"still stands  {marks[0]}  {FACT}  getWhoami as full: ")
-    assert "1 findings: 1 still stand" in process.stdout
+    assert "1 finding: 1 still stands" in process.stdout
 
 
 def test_finding_is_gone_without_the_fault(faulted_run, marks, tmp_path):

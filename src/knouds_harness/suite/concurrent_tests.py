@@ -27,7 +27,7 @@ class RunLock:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()  # knows its owner, so that nobody gives back what another one holds
+        self._lock = threading.RLock()  # knows its owner, so that only its holder gives it back
         self._held_until_s = 0.0
         self._is_over = threading.Event()
 
@@ -91,7 +91,7 @@ class RunLock:
         return is_taken
 
     def end_waits(self) -> None:
-        """Let nobody wait for time to pass, now and later."""
+        """End all waits for time to pass, and wait for none later."""
         self._is_over.set()
 
 
@@ -118,7 +118,7 @@ class ConcurrentTests:
         self._bodies: dict[str, Future[None]] = {}
 
     def begin(self, items: Iterable[pytest.Function], *, in_order: bool = False) -> None:
-        """Begin tests in this order; whoever interrupts it has to ``stop`` those that have begun.
+        """Begin tests in this order; where this is interrupted, ``stop`` ends those that have begun.
 
         Args:
             items: Tests that neither change what another of them sees, nor see what another changes.
@@ -218,7 +218,7 @@ class Reservations:
     def made(self, key: Key) -> Iterator[None]:
         """Have a key, and all that begins with it, to the calling thread while the context is open.
 
-        What was reserved before, or is in flight, comes first; whatever comes later waits.
+        What was reserved before, or is in flight, comes first; what comes later waits.
         """
         own = (threading.get_ident(), key)
         with self._changed:
@@ -245,7 +245,7 @@ class Reservations:
             self._leave(self._in_use, own)
 
     def end(self) -> None:
-        """Keep nobody waiting, now and later."""
+        """End all waits, and wait for none later."""
         with self._changed:
             self._is_over = True
             self._changed.notify_all()

@@ -25,12 +25,8 @@ _MOST_EXPECTED: Final = 10
 def least_verified(text: str, *, of: int) -> int:
     """How many facts ``--min-verified`` asks for.
 
-    Args:
-        text: ``N`` or ``N%``.
-        of: How many facts the run is about.
-
     Raises:
-        UsageError: It is neither, or more than all.
+        UsageError: The text is neither ``N`` nor ``N%``, or asks for more than all.
     """
     amount = _AMOUNT.fullmatch(text)
     if amount is None or (not amount[2] and "." in amount[1]):
@@ -99,11 +95,7 @@ def shortfall(
 ) -> list[str]:
     """What a run lacks of what it has to verify, in lines; none where it has all of it.
 
-    Args:
-        seen: What the run came to.
-        least: How many facts have to be verified.
-        text: How the command line said so.
-        expected: The facts that have to be among them, where the run is about them.
+    ``text`` is how the command line asked for ``least``; facts of ``expected`` count where it is about them.
     """
     lines = []
     unverified = seen.unverified

@@ -48,7 +48,7 @@ class NeverEndingRuns:
 
     @property
     def personas(self) -> tuple[str, ...]:
-        """The keys of which an execution was overdue, where none of their account was seen to end."""
+        """The keys with an overdue execution, of accounts of which no execution was seen to end."""
         return tuple(key for key in self._overdue if self._account_of(key) not in self._ended)
 
     def _account_of(self, persona: str) -> str:

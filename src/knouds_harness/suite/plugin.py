@@ -22,10 +22,10 @@ from knouds_harness.exchange.redaction import shown
 from knouds_harness.judging.user_checks import UserChecks, load_checks
 from knouds_harness.option_declarations import add_runner_options, options_from
 from knouds_harness.suite.generation.examples import seed_properties
-from knouds_harness.suite.markers import MARKERS
 from knouds_harness.suite.options import RunOptions
 from knouds_harness.suite.schedule import SuiteSchedule
 from knouds_harness.suite.selection import (
+    MARKERS,
     Selection,
     Spending,
     checks_of,
@@ -55,8 +55,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @dataclass
 class _Opened:
-    """The run that this pytest session opened, if a test needed one."""
-
     context: AbstractContextManager[ConformanceRun]
     run: ConformanceRun
 
@@ -239,7 +237,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
 
 
 def _record_what_else_is_missing(item: pytest.Item) -> None:
-    """Write down the facts that a test, though it runs, cannot show for want of something else."""
+    """Write down the facts that a test, though it runs, cannot show, as something else is missing."""
     for fact, needs in facts_of(item).items():
         untested = _first_unmet(opened_run(item.config), needs)
         if untested is not None:

@@ -119,7 +119,6 @@ class PrecedingRequests:
 
 
 def _place(exchange: Exchange) -> tuple[int, str]:
-    """Where it stands in the order of sending."""
     return len(exchange.id), exchange.id
 
 

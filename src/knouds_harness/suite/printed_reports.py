@@ -39,7 +39,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Have each report hold nothing else, whatever prints or writes it afterwards."""
+    """Redact each report before anything prints or writes it."""
     report = yield
     if checks_of(item) and (report.longrepr or report.sections):
         hook = item.config.hook

@@ -33,7 +33,7 @@ from knouds_harness.targets.waivers import Waiver
 PROFILE_CHECK: Final = "profile.is-borne-out"
 """Stands in findings in place of a check: the profile as a whole is looked at before the first test."""
 _MOST_PARTS: Final = 60
-"""A script with more names everything that was ever done to a resource, and helps nobody."""
+"""A script with more repeats everything that was ever done to a resource, and is no help."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +125,7 @@ class FindingRecorder:
         self.shown.begin()
 
     def keep(self, exchange: Exchange) -> None:
-        """Keep an exchange as evidence; one with the control plane, which nobody judges, as a step too."""
+        """Keep an exchange as evidence; one with the control plane, which is not judged, as a step too."""
         self.writer.add_exchange(exchange)
         if exchange.is_control:
             self.steps.note(exchange)
@@ -140,11 +140,7 @@ class FindingRecorder:
     ) -> list[Finding]:
         """Write each claim down.
 
-        Args:
-            check: Which makes them.
-            exchange: Which they are about.
-            claims: Each for itself.
-            compared: The other answers that they rest on, as far as known; None where they rest on none.
+        ``compared`` are the other answers that the claims rest on, as known; None if they rest on none.
 
         Returns:
             The findings that fail the run, new and known ones alike.
@@ -192,7 +188,7 @@ class FindingRecorder:
         for own in self.user_checks:
             try:
                 claims = iter(claims_of(own, exchange))
-            except Exception as error:  # noqa: BLE001 - whatever a user's code raises; the run goes on
+            except Exception as error:  # noqa: BLE001 - a user's code may raise anything; the run goes on
                 self.user_errors.setdefault(own.id, place_of(error))
             else:
                 self.record(own, exchange, claims)

@@ -129,8 +129,6 @@ class Trouble:
 
 @dataclass(eq=False, kw_only=True)
 class _Collector(Trouble):
-    """Keeps what was collected."""
-
     items: list[pytest.Item] = field(default_factory=list)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:

@@ -21,6 +21,24 @@ from knouds_harness.targets.needs.runs import ASYNC_RUN, once
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Model, Workflow
 
+MARKERS: Final = {
+    "proves(*checks)": "the checks that the test drives, its own first",
+    "needs(*needs)": "what the profile must offer, besides what the test's own check needs",
+    "shows(fact, *needs)": "of its checks' facts, the test shows these alone, where the needs are met",
+    "succeeds(*operation_ids)": "these operations succeed in the test, so that their shapes are shown",
+    "spends(runs)": "what the test runs and pays for: runs(target)",
+    "thorough": "repeats another test with more cases; --quick leaves it out",
+    "waits": "changes and sees nothing of other tests, and waits for its own runs: starts early, beside all",
+    "runs": "may run something, although it asks for nothing that it runs",
+    "limited": "counts the runs of an account with a rate limit: last, or first where a window is filled",
+    "fills_window": "has the target throttle an account: last of all, or beside others where that takes long",
+    "independent": "changes and sees nothing of other tests, so that it may run beside others of its kind",
+    "sequence": "a finding of the test is shown by all requests that it sent before",
+    "operations(secured=None, ids=None, shows={}, records={})": "parametrize `operation` over the document",
+    "records(outcome, *statuses, needs=(), story=None, spends=None)": "`record` keeps this outcome",
+    "user_test": "set by the plugin on a user's own tests that use its fixtures",
+}
+"""The markers of conformance tests, as ``pytest --markers`` lists them."""
 _STATUS_FACT: Final = "ground.status-is-documented"
 _OF_SUCCESSES: Final = (schemas.body, schemas.headers, schemas.status_is_documented)
 
@@ -137,7 +155,7 @@ class Selection:
         )
 
     def keeps(self, item: pytest.Item) -> bool:
-        """Whether a test runs; one that is none of the suite's always does."""
+        """Whether a test runs; one that is not of the suite always does."""
         checks, operation = checks_of(item), operation_of(item)
         if not checks:
             return True
@@ -191,7 +209,7 @@ class Spending:
         Args:
             items: Tests that the profile makes possible.
             target: What they run.
-            price: The most that one run costs; None where nobody says.
+            price: The most that one run costs; None where that is unknown.
             limit_credits: All that may be spent.
         """
         operations = [operation_of(item) for item in items]
@@ -211,7 +229,6 @@ class Spending:
 
 
 def _runs_of(item: pytest.Item, target: Target) -> list[Workflow | Model]:
-    """What a test runs and pays for."""
     if Action.RUN not in target.limits.allow:
         return []
     return [run for marker in item.iter_markers("spends") for run in marker.args[0](target)]

@@ -1,4 +1,4 @@
-"""One conformance run: the target opened, the record started, everything closed again whatever happens."""
+"""One conformance run: the target opened, the record started, everything closed again at its end."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class ConformanceRun:
         """Start the record, reach the target, and hold its profile against what it answers.
 
         Raises:
-            UsageError: ``min_verified`` is no number of facts.
+            UsageError: ``min_verified`` is not a number of facts.
             ProfileError: ``[expect]`` names what is not there.
             TargetUnreachable: There is no usable answer from it.
             RunRecordError: The record cannot be written.
@@ -256,7 +256,6 @@ class ConformanceRun:
             self.left = (f"{LEFT_BEHIND} ({command} tries again):", *(f"  {each}" for each in left))
 
     def _note_endless(self) -> None:
-        """Keep whose executions never ended."""
         keys, all_keys = self.endless.personas, self.client.personas.values()
         users = {self.client.persona(key).user for key in keys}
         of_accounts = [each.name for each in all_keys if each.user in users]
@@ -305,7 +304,6 @@ class ConformanceRun:
         return lines
 
     def _missing(self) -> list[str]:
-        """What tests were skipped for, the most frequent first."""
         counts = Counter(each.missing for each in self.recorder.writer.untested)
         return [f"  {missing}" for missing, _ in counts.most_common(_MOST_MISSING)]
 

@@ -25,11 +25,6 @@ class FoundByChecks(pytest.fail.Exception):  # type: ignore[name-defined,misc]  
 def call_body(item: pytest.Function, arguments: Mapping[str, object], recorder: FindingRecorder) -> None:
     """Call the function of a test.
 
-    Args:
-        item: The test.
-        arguments: What it is called with, by name.
-        recorder: Takes what checks claim.
-
     Raises:
         Failed: Its own check was broken in it, or it was the first to show a finding of another.
         Untested: Nothing that was answered shows any of its facts.
@@ -48,7 +43,7 @@ def call_body(item: pytest.Function, arguments: Mapping[str, object], recorder: 
         recorder.steps.end_sequence()
         said = _said_of_findings(item, recorder)
         if said:
-            raise pytest.fail.Exception("\n".join(said), pytrace=False) from None  # whatever else ended it
+            raise pytest.fail.Exception("\n".join(said), pytrace=False) from None  # also if an error ended it
     own = own_facts_of(item)
     if own and recorder.shown.claimed.isdisjoint(own):
         raise _nothing_shown(recorder.shown.last)
@@ -89,11 +84,11 @@ def _said_of_findings(item: pytest.Item, recorder: FindingRecorder) -> list[str]
 
 
 def _describe(finding: Finding) -> str:
-    """A finding in a few lines of text."""
     place = f" at {finding.where}" if finding.where else ""
+    who = f"as {finding.persona}" if finding.persona else "without a key"
     return (
         f"{_headline(finding)}\n"
-        f"  {finding.operation or 'no operation'} as {finding.persona or 'nobody'}{place}\n"
+        f"  {finding.operation or 'no operation'} {who}{place}\n"
         f"  expected {finding.expected}\n"
         f"  observed {finding.observed}\n"
         f"{finding.script or f'  {finding.curl}'}"  # the end of a script has to begin its line

@@ -77,7 +77,7 @@ class Tester:
             document: What is promised.
             recorder: Takes what checks claim.
             wait: Waits so many seconds; called when the target throttles and its clock can't be moved.
-            lock: Held by whoever computes, where tests run side by side.
+            lock: Held while a test computes, where tests run side by side.
             checked: What was learnt of the target before; where given, its target is what is tested.
         """
         self.target: Target = checked.target if checked else client.target
@@ -293,7 +293,7 @@ class Tester:
     def _delivered(self, request: Request, key: Secret | None) -> Exchange:
         with self._unless_reserved(request):
             exchange = self._sent(request, key)
-        if exchange.is_lost:  # nobody's fault, and it happens once: no connection is used again afterwards
+        if exchange.is_lost:  # an accident, which happens once: no connection is used again afterwards
             if request.action is not Action.READ:
                 raise Untested(f"an answer to {_place_of(request)}: {exchange.failure}")
             exchange = self.client.send(request, key=key)
@@ -313,7 +313,6 @@ class Tester:
             raise Untested(f"a request that can be sent: {refused}") from refused
 
     def _judge(self, exchange: Exchange) -> None:
-        """Have the engine judge an answer by all that is known."""
         profile, borne_out = self.client.target.personas, self.target.personas
         keys = {
             name: borne_out.get(name, persona)
@@ -385,7 +384,7 @@ class Tester:
         return self.mint
 
     def price(self, resource: Workflow | Model) -> float:
-        """The most that one run costs, in credits; what nobody can price is never run."""
+        """The most that one run costs, in credits; what has no known price is never run."""
         price = self.pricing.worst_case(resource)
         if price is None:
             raise Untested("cost_credits of what is to be run", "profile")

@@ -1,4 +1,4 @@
-"""Tests that are none of the suite's and use its fixtures: each shows a fact of its own."""
+"""The user's own tests that use fixtures of the suite: each shows a fact of its own."""
 
 from __future__ import annotations
 

@@ -93,7 +93,6 @@ def print_steps(steps: Sequence[str], *, console: Console) -> None:
 
 
 def _extensions(target: Target) -> Iterator[tuple[str, Target]]:
-    """Each thing that could be added, and the profile with it."""
     yield from _permissions(target)
     keys = usable_keys(target)
     if not keys:
@@ -125,7 +124,6 @@ def _permissions(target: Target) -> Iterator[tuple[str, Target]]:
 
 
 def _keys_of_account(target: Target, usual: Persona) -> Iterator[tuple[str, Target]]:
-    """Further keys of the account that the profile knows best."""
     user, tier = usual.user, usual.tier
 
     def another(says: str, *capabilities: str, **members: Any) -> tuple[str, Target]:  # noqa: ANN401

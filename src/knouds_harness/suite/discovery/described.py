@@ -19,7 +19,7 @@ from knouds_harness.targets.resources import Workflow
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _COUNTING = re.compile(r"count|num|quantity|amount|batch|image|variation", re.IGNORECASE)
 _NAMING_MEMBERS = ("internalName", "id", "modelId", "name", "slug")
-# refusals of what a request asks for: whoever gets one was let in
+# refusals of what a request asks for: a key that gets one was let in
 _OF_WHAT_WAS_ASKED = (400, 402, 404, 409, 410, 415, 422)
 _LONGEST_INPUTS = 400  # characters: beyond, a profile is hard to read, and a field left out has its default
 
@@ -154,7 +154,7 @@ def _may_count(field: Mapping[str, JSON]) -> bool:
 
 
 def model_names(value: JSON) -> set[str]:
-    """Internal names in an answer of whatever shape: a list of them or of objects, or an object with one."""
+    """Internal names in an answer of any shape: a list of them or of objects, or an object with one."""
     models = value.get("models") if isinstance(value, dict) else None
     if isinstance(models, dict):
         models = list(models)

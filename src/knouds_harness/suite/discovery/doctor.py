@@ -40,16 +40,10 @@ class Diagnosis:
     """What is known of a target before a check.
 
     Attributes:
-        target: Its name.
-        base_url: Where it answers.
-        profile: Where the profile is.
-        has_working_key: Whether any key of the profile works.
-        keys: Each with what whoami answered, and how that fits the profile.
         contradictions: What the profile says and the target does not bear out, in sentences.
         testable: How many facts a check can verify, by area.
         expected: How many facts there are, by area.
-        facts: How many facts the document has.
-        untested: What the profile lacks, and the facts that stay untested for want of it.
+        untested: What the profile lacks, and the facts that stay untested without it.
         next_steps: What to add, the most useful first, in words.
         deliveries: Where deliveries are awaited, or why they cannot be; None where none are.
         can_receive: Whether nothing hinders deliveries.
@@ -89,10 +83,6 @@ class KeyFound:
     """A key of the profile, and what whoami said of it.
 
     Attributes:
-        name: In the profile.
-        user: Whose it is.
-        tier: Of that account.
-        state: Such as ``active`` or ``revoked``.
         status: What whoami answered; None where nothing came.
         verdict: How that fits the profile, in words.
         is_told: Whether whoami told all that the profile says.
@@ -197,7 +187,7 @@ def print_diagnosis(found: Diagnosis, *, console: Console) -> None:
 
 
 def missing_by_need(target: Target) -> dict[str, list[str]]:
-    """What a profile lacks, and the facts that stay untested for want of it."""
+    """What a profile lacks, and the facts that stay untested without it."""
     missing: dict[str, list[str]] = defaultdict(list)
     for fact, lacking in lacking_by_fact(target).items():
         if lacking:

@@ -85,7 +85,6 @@ def record_plan(target: Target, plan: Plan) -> Iterator[str]:
 
 
 def _resources(target: Target, runs: Iterable[Resource]) -> Iterator[str]:
-    """Which keys and resources a run may use, what it runs how often, and what that costs."""
     counts = Counter(each.name for each in runs)
     resources: list[Resource] = [*target.workflows.values(), *target.models.values()]
     costs = {each.name: each.cost_credits for each in resources}

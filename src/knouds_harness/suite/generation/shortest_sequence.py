@@ -52,7 +52,6 @@ def _breaks(steps: Sequence[SequenceStep], scene: Scene, sought: str) -> bool:
 
 
 def _simpler(step: SequenceStep) -> Iterator[SequenceStep]:
-    """The step with one member of what it sends left out."""
     for name, value in step.arguments.items():
         for member in value if isinstance(value, dict) else ():
             rest = {each: value[each] for each in value if each != member}

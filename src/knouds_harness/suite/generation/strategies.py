@@ -28,7 +28,7 @@ _SLUG_CHARACTERS = string.ascii_lowercase + string.digits + "-"
 
 
 def unknown_keys() -> st.SearchStrategy[Secret]:
-    """Keys of the documented form that nobody holds."""
+    """Keys of the documented form that belong to no account."""
     return st.text(_KEY_CHARACTERS, min_size=32, max_size=48).map(
         lambda text: Secret(f"knouds_live_{text}", "key:unknown")
     )
@@ -98,7 +98,7 @@ def json_values(max_leaves: int = 8) -> st.SearchStrategy[Any]:
 
 
 def json_but_no_object() -> st.SearchStrategy[Any]:
-    """Any JSON value that is no object."""
+    """Any JSON value but an object."""
     return json_values().filter(lambda value: not isinstance(value, dict))
 
 

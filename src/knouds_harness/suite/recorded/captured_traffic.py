@@ -1,4 +1,4 @@
-"""Traffic that somebody captured: which of it is the API's, where that is, and what can be made of it."""
+"""Captured traffic: which of it is the API's, and where the API was."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def read_captured(
         takes_deliveries: Whether deliveries of a webhook are wanted, too; else they are left out.
 
     Raises:
-        UsageError: The file is no HAR, or holds nothing that can be judged.
+        UsageError: The file is not a HAR file, or holds nothing that can be judged.
     """
     traffic = read_traffic(path)
     redactor = TrafficRedactor(traffic)
@@ -100,7 +100,7 @@ def read_captured(
 
 
 def _members(exchange: Exchange) -> JSON:
-    """The members of what was sent; none where that is no object."""
+    """The members of what was sent; none unless that is an object."""
     sent = parsed_json(exchange.request.body or b"")[0]
     return sent if isinstance(sent, dict) else {}
 
@@ -155,7 +155,7 @@ def _placed(recorded: Recorded, document: Document, base_url: str | None) -> Pla
 
 
 def _placed_ours(recorded: Recorded, document: Document, base_url: str | None) -> Placed | None:
-    """What we sent went to the API, whatever the route, and says which operation it was meant for."""
+    """What we sent went to the API by any route, and says which operation it was meant for."""
     exchange = recorded.exchange
     origin = _origin(exchange.url)
     prefix, _, _ = exchange.url.removeprefix(origin).partition(exchange.request.path)
@@ -213,7 +213,6 @@ def _redacted(placed: Iterable[Placed], redactor: TrafficRedactor) -> tuple[list
 
 
 def _left_out(entries: Sorted, obstacles: Counter[str], redactor: TrafficRedactor, total: int) -> str:
-    """What was not judged, in lines for people; empty where everything was."""
     hosts = Counter(_origin(each.exchange.url) for each in entries.other_hosts)
     routes = Counter(_route(each.exchange, redactor) for each in entries.unknown_routes)
     count = hosts.total() + routes.total() + obstacles.total()

@@ -36,7 +36,7 @@ class Imported:
 def import_recordings(
     captured: Captured, *, source: Path, kept: Iterable[Recording], document: Document
 ) -> Imported:
-    """Make recordings of what a file holds and nobody recorded yet.
+    """Make recordings of what a file holds that is not recorded yet.
 
     New is an answer with another status, another code or other members than any recording of its operation.
 
@@ -75,7 +75,7 @@ def import_recordings(
 
 
 def _kind_of(exchange: Exchange) -> tuple[object, ...]:
-    """What tells outcomes apart that nobody named: operation, status, code, and what the body holds."""
+    """What tells outcomes without a name apart: operation, status, code, and what the body holds."""
     body = exchange.json_or_none()
     members = frozenset(body) if isinstance(body, dict) else type(body).__name__
     told = exchange.code if (exchange.status or 0) >= 400 else members

@@ -75,7 +75,7 @@ def all_outcomes(items: Iterable[pytest.Item]) -> list[Outcome]:
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """What is to be recorded, whatever the profile allows.
+    """What is to be recorded, before a profile is looked at.
 
     Attributes:
         outcomes: Not recorded yet, or to be recorded again.

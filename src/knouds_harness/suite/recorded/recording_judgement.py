@@ -85,7 +85,6 @@ def claims_about(
 
 
 def _known(recording: Recording, story: Iterable[Recording]) -> dict[str, object]:
-    """What stands in the recording besides its exchange, and in others of its story."""
     own = (recording.operation, recording.outcome)
     others = [each for each in story if (each.operation, each.outcome) != own]
     known: dict[str, object] = {
@@ -110,7 +109,6 @@ def _before(recording: Recording, others: Sequence[Recording]) -> Exchange | Non
 
 
 def _of_execution(recording: Recording, others: Sequence[Recording]) -> dict[str, Any]:
-    """What the story knows of the execution that a recording is about."""
     execution = _execution_of(recording)
     if execution is None:
         return {}
@@ -132,7 +130,6 @@ def _of_execution(recording: Recording, others: Sequence[Recording]) -> dict[str
 
 
 def _execution_of(recording: Recording) -> str | None:
-    """The id in the path, in the answer to a submit, or in a delivery."""
     request = recording.exchange.request
     if recording.kind == "delivery":
         payload = payload_of(request.body)

@@ -48,7 +48,7 @@ class KeptAnswer:
     """What came of one outcome that was to be recorded.
 
     Attributes:
-        recording: Of the answer, whatever it was; None where none came.
+        recording: Of the answer, right or wrong; None if none came.
         problem: Why it is not a recording of the outcome that was meant; empty where it is one.
         is_untested: Whether the problem is the profile's, or the target's state, and not a wrong answer.
     """

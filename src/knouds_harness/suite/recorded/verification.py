@@ -1,4 +1,4 @@
-"""Judging traffic that somebody recorded, without sending anything."""
+"""Judging captured traffic, without sending anything."""
 
 from __future__ import annotations
 
@@ -28,12 +28,7 @@ from knouds_harness.targets.profile import Target
 
 @dataclass(frozen=True, kw_only=True)
 class TrafficVerification:
-    """What became of a file.
-
-    Attributes:
-        exit_code: For the command.
-        folder: The run record.
-    """
+    """What the command exits with, and the run record."""
 
     exit_code: ExitCode
     folder: Path
@@ -49,7 +44,7 @@ def verify(path: Path, *, base_url: str | None, strict: bool, runs_folder: Path)
         runs_folder: Where the record goes.
 
     Raises:
-        UsageError: The file is no HAR, or holds nothing that can be judged.
+        UsageError: The file is not a HAR file, or holds nothing that can be judged.
         RunRecordError: The record cannot be written.
     """
     document = shipped_document()
@@ -76,7 +71,7 @@ def verify(path: Path, *, base_url: str | None, strict: bool, runs_folder: Path)
                 keys.note_control(exchange)
                 continue
             writer.add_exchange(exchange)
-            if not exchange.is_lost:  # nobody's fault
+            if not exchange.is_lost:  # an accident of the connection
                 is_ours, known = exchange.id in captured.ours, {"advanced_s": keys.advanced_s}
                 recorder.judge(exchange, replace(context, is_ours=is_ours, known=known))
         for delivery in captured.deliveries:

@@ -122,8 +122,10 @@ def replay(
     if left:
         words = f"{LEFT_BEHIND} (knouds-harness cleanup {folder} tries again): {'; '.join(left)}"
         console.print(printable(words), markup=False, highlight=False, soft_wrap=True)
+    noun = "finding" if len(findings) == 1 else "findings"
+    verb = "stands" if counts[ReplayStatus.STANDS] == 1 else "stand"
     console.print(
-        f"{len(findings)} findings: {counts[ReplayStatus.STANDS]} still stand, "
+        f"{len(findings)} {noun}: {counts[ReplayStatus.STANDS]} still {verb}, "
         f"{counts[ReplayStatus.GONE]} gone, "
         f"{counts[ReplayStatus.OPEN]} cannot be told.",
         highlight=False,
@@ -152,7 +154,8 @@ def _chosen(record: RunRecord, mark: str | None, *, every_finding: bool) -> Sequ
 
 def _print(replayed: Replayed, console: Console) -> None:
     finding = replayed.finding
-    who = f"{finding.operation or 'no operation'} as {finding.persona or 'nobody'}"
+    key = f"as {finding.persona}" if finding.persona else "without a key"
+    who = f"{finding.operation or 'no operation'} {key}"
     line = f"{replayed.status:<12}  {finding.fingerprint}  {finding.fact}  {who}: {replayed.reason}"
     console.print(printable(line, keep=""), markup=False, highlight=False, soft_wrap=True)
 
@@ -349,7 +352,6 @@ def _given(answered: Iterable[tuple[Exchange, Exchange]]) -> dict[str, str]:
 
 
 def _names_made(record: RunRecord) -> Iterator[str]:
-    """Names of what the run made on its target."""
     for exchange in record.exchange_by_id.values():
         body = exchange.json_or_none()
         is_made = exchange.request.action in (Action.WRITE, Action.RUN) and exchange.status in (200, 201, 202)

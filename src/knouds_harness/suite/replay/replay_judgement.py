@@ -30,7 +30,7 @@ class ReplayStatus(StrEnum):
 
 
 class CannotTell(Exception):
-    """Why a finding cannot be replayed; one never meets a user otherwise than as words in its line."""
+    """Why a finding cannot be replayed; a user reads it in the finding's line."""
 
 
 @dataclass(frozen=True, kw_only=True)

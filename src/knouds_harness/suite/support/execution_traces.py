@@ -98,12 +98,12 @@ class Executions:
 
     @made_once
     def of_any(self) -> ExecutionTrace:
-        """A run of what can run asynchronously that nobody cancels, just submitted."""
+        """A run of what can run asynchronously, just submitted and never cancelled."""
         return self.submit(self.tester.need(ASYNC_RUN))
 
     @made_once
     def of_workflow(self) -> ExecutionTrace:
-        """A run of a workflow that nobody cancels, just submitted."""
+        """A run of a workflow, just submitted and never cancelled."""
         found = self.tester.need(ASYNC_WORKFLOW_RUN)
         return self.of_any if found == self.tester.need(ASYNC_RUN) else self.submit(found)
 
@@ -139,7 +139,7 @@ class Executions:
 
     @made_once
     def left_alone(self) -> list[ExecutionTrace]:
-        """Executions that nobody cancelled, of a model, a workflow and what fails: of what there is.
+        """Executions that were not cancelled, of a model, a workflow and what fails: of what there is.
 
         All are on their way, and polled once, before the first is waited for; each is polled until it ended.
         """
@@ -153,7 +153,7 @@ class Executions:
 
     @property
     def ended(self) -> list[ExecutionTrace]:
-        """Those that nobody cancelled and that ended; the running test counts as untested where none did."""
+        """Those that ended without a cancel; the running test counts as untested if none did."""
         ended = [each for each in self.left_alone if each.ending is not None]
         if not ended:
             raise Untested("an execution that ends by its deadline")
@@ -194,7 +194,7 @@ class Executions:
         return trace.with_more(self.tester.send("getExecution", trace.reader, self._call(trace)))
 
     def cancelled(self, trace: ExecutionTrace) -> ExecutionTrace:
-        """The trace with the answer to a cancel, whatever that is."""
+        """The trace with the answer to a cancel."""
         return trace.with_more(self.tester.send("cancelExecution", trace.reader, self._call(trace)))
 
     def to_end(self, trace: ExecutionTrace) -> ExecutionTrace:

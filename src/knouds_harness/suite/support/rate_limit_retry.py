@@ -37,7 +37,7 @@ class RateLimitRetry:
     def outlast(self, exchange: Exchange, send_again: Callable[[], Exchange]) -> Exchange:
         """Send a refused request again until it is admitted, each time when the refusal says.
 
-        Where an operation was refused for longer than three windows, nobody waits for it again until it is
+        Where an operation was refused for longer than three windows, it is not waited for again until it is
         admitted; where all are refused for so long, for none.
 
         Returns:

@@ -79,7 +79,7 @@ class RateLimitWindow:
             self.tester.wait(self._until_next_s(first))
             first, before = self.run(), first
             self.tester.judge(ends_apart, first, earlier=before)
-        raise Untested(f"a window that nobody else uses: the first run of one was told {_told(first)}")
+        raise Untested(f"a window that no other client uses: the first run of one was told {_told(first)}")
 
     def fill(self, first: Exchange, times: int) -> list[Exchange]:
         """As many runs more as have to be admitted, a dozen one by one and the others some at a time.
@@ -151,7 +151,6 @@ class RateLimitWindow:
         return counted if is_own and is_long_enough and headers.remaining >= _LEAST_LEFT else None
 
     def _expected_s(self, run: Exchange, times: int) -> float:
-        """How long it takes to fill a window with so many more runs."""
         requests_per_s = self.tester.target.limits.requests_per_s
         in_a_row = _ONE_BY_ONE + max(times - _ONE_BY_ONE, 0) / self.tester.most_at_once
         expected_s = in_a_row * run.elapsed_ms / 1000

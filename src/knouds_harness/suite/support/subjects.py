@@ -41,7 +41,7 @@ _LONGEST_PAUSE_S = 2.0
 
 
 def effectless_call(operation: Operation) -> Call:
-    """A well-formed request without effect or cost, whoever sends it: its resource is unknown."""
+    """A well-formed request without effect or cost for any key: its resource is unknown."""
     body = effectless_body(operation)
     return Call(path_values=unknown_path_values(operation), json=NO_BODY if body is None else body)
 
@@ -86,7 +86,7 @@ class Subjects:
         return need.find(self.tester.target) if need.missing(self.tester.target) is None else None
 
     def account_of(self, operation: Operation) -> str:
-        """Whose the resource is that ``call_on_existing`` names; if nobody owns it, of who may use it."""
+        """Whose the resource is that ``call_on_existing`` names; without an owner, of who may use it."""
         return self.tester.need(subject_account(operation))
 
     def _existing(self, operation: Operation, parameter: str) -> str:
@@ -104,7 +104,7 @@ class Subjects:
 
     @property
     def _known_workflow(self) -> Workflow:
-        """A workflow of the profile, or one that is made for want of any."""
+        """A workflow of the profile, or one that is made if it has none."""
         known = ANY_WORKFLOW.find(self.tester.target)
         return known or Workflow(slug=self.scratch_slug, owner=self.tester.need(AUTHOR).user)
 

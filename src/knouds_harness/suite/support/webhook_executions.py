@@ -52,7 +52,7 @@ class WebhookKey:
     def holds(self, delivery: Delivery) -> bool:
         """Whether a delivery is of this mailbox.
 
-        At a shared address arrives what others do with these keys, and whatever finds its way there. So only
+        At a shared address arrives what others do with these keys, and what else finds its way there. So only
         that counts which names an execution of this mailbox, or names none and has the right signature.
         """
         if self.path is not None:
@@ -67,7 +67,7 @@ class WebhookKey:
         return _RECEIVE in self.persona.capabilities or "webhook:*" in self.persona.capabilities
 
     def has_signed(self, delivery: Delivery) -> bool:
-        """Whether a delivery, of whatever execution, has the signature of this key's webhook."""
+        """Whether a delivery, of any execution, has the signature of this key's webhook."""
         values = [value for name, value in delivery.headers if name.lower() == HEADER.lower()]
         signature = Signature.read(", ".join(values))
         return signature is not None and signature.covers(delivery.body, secret=self.webhook.secret.reveal())
@@ -118,7 +118,6 @@ class Deliveries:
 
     @property
     def _closed_ids(self) -> set[str]:
-        """The executions of the key that may not receive, if there is such a key."""
         return self.closed_box.execution_ids if self._has_closed_box else set()
 
     @property
@@ -130,7 +129,7 @@ class Deliveries:
         """All of them, on their way at the same time.
 
         But for one: it is submitted when that of the key that may not receive has ended. So when its delivery
-        has come, whatever comes of the other one has come as well.
+        has come, all that comes of the other one has come as well.
         """
         target, box, refusing = self.tester.target, self.open_box, self.refusing_box
         may_cancel = MAY_CANCEL.missing(target) is None and box.own.key.holds("execution:cancel")
@@ -168,7 +167,7 @@ class Deliveries:
     def have_come(self) -> bool:
         """Whether all has come that has to: one for each execution, and another attempt for the refused one.
 
-        Waits for it, until a deadline. By then whatever came of an earlier execution is here as well. Where
+        Waits for it, until a deadline. By then what came of an earlier execution is here as well. Where
         nothing at all came, and only the profile says that the URL leads here, that is the likelier reason:
         the running test counts as untested.
         """
@@ -217,7 +216,7 @@ class Deliveries:
         return [self._keep(each, mailbox) for each in self.receiver.deliveries if mailbox.holds(each)]
 
     def signed(self) -> list[Received]:
-        """What has come with the right signature, of whatever execution; test deliveries are of none."""
+        """What has come with the right signature, of any execution; test deliveries are of none."""
         _ = self.have_come
         boxes = (self.open_box, self.refusing_box)
         came = [each for each in self.receiver.deliveries if each.execution_id and not each.is_test]

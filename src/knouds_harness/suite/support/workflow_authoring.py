@@ -183,7 +183,7 @@ def objects_in(value: JSON) -> list[dict[str, JSON]]:
 
 
 def members_of(value: JSON) -> dict[str, JSON]:
-    """The members of an object; none of anything else."""
+    """The members of an object; of anything else an empty dict."""
     return value if isinstance(value, dict) else {}
 
 
