@@ -190,7 +190,7 @@ def test_run_is_refused_for_its_reason(tester, subjects, operation_id, need, che
 
 
 @provokes(refusals.PRIVATE_PUBLIC_SCHEMA)
-@pytest.mark.records("getPublicWorkflowSchema-private")
+@pytest.mark.records("getPublicWorkflowSchema-private", is_named=True)
 def test_private_workflow_has_no_public_schema(tester, target):
     """The public schema of a private workflow is a 404, of a private template too, also for its owner."""
     owner = tester.need(PRIVATE_WORKFLOW).owner

@@ -59,9 +59,9 @@ def recorded(story, *names, needs=()):
 
     def mark(function):
         for name in names:
-            function = pytest.mark.records(name, needs=needs, story=story, spends=left_alone_and_cancelled)(
-                function
-            )
+            function = pytest.mark.records(
+                name, needs=needs, is_named=True, story=story, spends=left_alone_and_cancelled
+            )(function)
         return function
 
     return mark

@@ -145,7 +145,7 @@ def test_limit_header_tells_the_limit_of_the_tier(tester, subjects, need, tier):
 @pytest.mark.spends.with_args(once(BUSINESS_KEY_FOR_BOTH, BUSINESS_KEY_FOR_BOTH))
 @pytest.mark.spends.with_args(limited_runs(2, BUSINESS_KEY))
 @pytest.mark.proves(rate_limits.separate_routes)
-@pytest.mark.records("runModel-limited", 200)
+@pytest.mark.records("runModel-limited", 200, is_named=True)
 def test_routes_are_counted_apart(tester, subjects):
     """Runs of models in between do not count against runs of workflows."""
     persona, model = tester.need(BUSINESS_KEY_FOR_BOTH)
@@ -270,11 +270,11 @@ def what_a_window_spends(target):
 
 
 @pytest.mark.fills_window
-@pytest.mark.records("runWorkflow-first-of-window", 200, story="window")
-@pytest.mark.records("runWorkflow-second-of-window", 200, story="window")
-@pytest.mark.records("runWorkflow-last-of-window", 200, story="window")
-@pytest.mark.records("runWorkflow-over-limit", 429, story="window")
-@pytest.mark.records("runWorkflow-next-window", 200, story="window")
+@pytest.mark.records("runWorkflow-first-of-window", 200, is_named=True, story="window")
+@pytest.mark.records("runWorkflow-second-of-window", 200, is_named=True, story="window")
+@pytest.mark.records("runWorkflow-last-of-window", 200, is_named=True, story="window")
+@pytest.mark.records("runWorkflow-over-limit", 429, is_named=True, story="window")
+@pytest.mark.records("runWorkflow-next-window", 200, is_named=True, story="window")
 @pytest.mark.shows("tier.rate-limit-pro")
 @pytest.mark.shows("rate.per-user-not-per-key", TWO_LIMITED_KEYS)
 @pytest.mark.shows("rate.separate-per-route", PRO_MODEL_KEY_BESIDE)

@@ -51,8 +51,8 @@ def shows(*checks):
 
 @pytest.mark.independent
 @shows_success("getWhoami", needs=(ANY_KEY,))
-@pytest.mark.records("getWhoami-admin", needs=(ADMIN_KEY,))
-@pytest.mark.records("getWhoami-pro", needs=(LIMITED_KEY,))
+@pytest.mark.records("getWhoami-admin", needs=(ADMIN_KEY,), is_named=True)
+@pytest.mark.records("getWhoami-pro", needs=(LIMITED_KEY,), is_named=True)
 def test_whoami_has_its_documented_shape(tester, personas):
     """Whoami has its documented shape for every key that works."""
     for persona in personas:
@@ -96,11 +96,14 @@ def test_list_and_schema_agree_on_the_cost(tester, target):
     "operation_id",
     [
         pytest.param(
-            "getWorkflow", marks=pytest.mark.records("getWorkflow-in-folder", needs=(FILED_WORKFLOW,))
+            "getWorkflow",
+            marks=pytest.mark.records("getWorkflow-in-folder", needs=(FILED_WORKFLOW,), is_named=True),
         ),
         pytest.param(
             "getWorkflowSchema",
-            marks=pytest.mark.records("getWorkflowSchema-every-field", needs=(PUBLIC_WORKFLOW,)),
+            marks=pytest.mark.records(
+                "getWorkflowSchema-every-field", needs=(PUBLIC_WORKFLOW,), is_named=True
+            ),
         ),
     ],
     ids=str,

@@ -50,7 +50,7 @@ AS_TEXT = Call(json={"name": "as text"}, headers=(("content-type", "text/plain")
 TAGS_NO_LIST = {"name": "misshapen", "tags": 7}
 
 
-def of_both_kinds(workflow, model, *, records=None):
+def of_both_kinds(workflow, model, *, records=None, is_named=False):
     """Parametrize ``operation_id`` and what it needs over runs of workflows and of models."""
     return pytest.mark.parametrize(
         ("operation_id", "need"),
@@ -61,7 +61,11 @@ def of_both_kinds(workflow, model, *, records=None):
                 id=operation_id,
                 marks=[
                     pytest.mark.needs(need),
-                    *([pytest.mark.records(f"{operation_id}-{records}", 400)] if records else []),
+                    *(
+                        [pytest.mark.records(f"{operation_id}-{records}", 400, is_named=is_named)]
+                        if records
+                        else []
+                    ),
                 ],
             )
             for operation_id, need in (("runWorkflow", workflow), ("runModel", model))
@@ -72,9 +76,9 @@ def of_both_kinds(workflow, model, *, records=None):
 run_operations = of_both_kinds(WORKFLOW_CALL, MODEL_CALL)
 
 
-def runs_recorded_as(outcome):
+def runs_recorded_as(outcome, *, is_named=False):
     """Parametrize as ``run_operations`` does, and have this outcome of both recorded."""
-    return of_both_kinds(WORKFLOW_CALL, MODEL_CALL, records=outcome)
+    return of_both_kinds(WORKFLOW_CALL, MODEL_CALL, records=outcome, is_named=is_named)
 
 
 def call_that_would_run(found):
@@ -99,7 +103,7 @@ def test_run_without_inputs_is_refused(tester, operation_id, need, body):
 
 
 @pytest.mark.independent
-@runs_recorded_as("inputs-array")
+@runs_recorded_as("inputs-array", is_named=True)
 @pytest.mark.proves(validation.inputs_not_object)
 @given(inputs=json_but_no_object())
 @example(inputs=[])
@@ -134,7 +138,7 @@ def test_asynchronous_run_needs_inputs(tester, operation_id, need):
 
 
 @pytest.mark.independent
-@runs_recorded_as("not-json")
+@runs_recorded_as("not-json", is_named=True)
 @pytest.mark.proves(validation.body_not_json)
 @given(body=not_json())
 @example(body=CUT_SHORT)
@@ -165,7 +169,7 @@ def test_body_that_is_no_object_is_refused(tester, operation_id, need, raw):
 
 
 @pytest.mark.independent
-@of_both_kinds(WORKFLOW_RUNNER, MODEL_RUNNER, records="bad-name")
+@of_both_kinds(WORKFLOW_RUNNER, MODEL_RUNNER, records="bad-name", is_named=True)
 @pytest.mark.proves(validation.malformed_slug)
 @given(slug=malformed_slugs())
 @example(slug="Portrait")
@@ -227,7 +231,7 @@ def test_create_with_an_unusable_name_is_refused(tester, subjects, name):
 
 @pytest.mark.independent
 @pytest.mark.proves(validation.misshapen_create)
-@pytest.mark.records("createWorkflow-misshapen", 400, 422)
+@pytest.mark.records("createWorkflow-misshapen", 400, 422, is_named=True)
 @given(document=misshapen_documents())
 @example(document=TAGS_NO_LIST)
 def test_create_of_a_misshapen_document_is_refused(tester, subjects, document):
@@ -256,7 +260,7 @@ def test_move_without_a_usable_folder_is_refused(tester, subjects, body):
 
 @pytest.mark.independent
 @pytest.mark.proves(validation.garbled_usage_query)
-@pytest.mark.records("listUsage-garbled-limit")
+@pytest.mark.records("listUsage-garbled-limit", is_named=True)
 @given(
     name=st.sampled_from(["limit", "offset", "status", "modelId", "workflowSlug"]),
     value=garbled_query_values(),

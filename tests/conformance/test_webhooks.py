@@ -132,7 +132,7 @@ def test_event_names_how_the_execution_ended(tester, deliveries):
 
 def recorded_deliveries(function):
     """Have the submit, the last poll and the delivery of each ending recorded, and a delivery's retry."""
-    own = {"story": "deliveries", "spends": all_that_is_run}
+    own = {"is_named": True, "story": "deliveries", "spends": all_that_is_run}
     for outcome in ("refused", "retried"):
         function = pytest.mark.records(f"receiveExecutionCompleted-{outcome}", **own)(function)
     for ending, needs in NEEDS_BY_ENDING.items():

@@ -29,7 +29,7 @@ def test_foreign_write_is_refused_without_effect(tester, subjects, is_public):
 
 @pytest.mark.proves(workflows.template_write)
 @pytest.mark.records("updateWorkflow-template", 403, 404)
-@pytest.mark.records("getWorkflow-template", 200, 403, 404)
+@pytest.mark.records("getWorkflow-template", 200, 403, 404, is_named=True)
 def test_write_to_foreign_template_is_refused(tester):
     """A write to someone else's template is refused; what is sent would leave it as it is."""
     intruder, foreign = tester.need(FOREIGN_TEMPLATE)

@@ -157,7 +157,7 @@ def test_creator_may_read_and_write(tester, subjects):
 
 @pytest.mark.needs(OWN_WORKFLOW)
 @pytest.mark.proves(workflows.stored)
-@pytest.mark.records("createWorkflow-whole-document", 200, 201)
+@pytest.mark.records("createWorkflow-whole-document", 200, 201, is_named=True)
 def test_whole_document_makes_the_round_trip(tester, subjects):
     """A workflow as read and sent back to create is read back whole: words, nodes, edges and viewport."""
     owner = tester.need(AUTHOR)
@@ -392,7 +392,7 @@ def moved_to(tester, owner, slug, before, folder_id):
 
 
 @pytest.mark.proves(workflows.gone, workflows.listed, workflows.creator_may_run)
-@pytest.mark.records("getWorkflow-deleted", 404)
+@pytest.mark.records("getWorkflow-deleted", 404, is_named=True)
 @pytest.mark.parametrize("which", ["first", "second"])
 def test_deleted_workflow_is_gone(tester, subjects, which):
     """A deleted workflow is a 404 for whatever is asked of it, and not listed; its siblings stay."""

@@ -79,9 +79,9 @@ def record(
 ) -> None:
     """Record an answer for each documented outcome.
 
-    Provokes each outcome and keeps the answers as files, without anything secret. Prints the plan and its
-    cost first. Existing recordings stay, unless --update is given: then a file is rewritten where something
-    changed that a client could rely on.
+    Runs the tests that show these outcomes and keeps the answers as files, without anything secret. Prints
+    the plan and its cost first. Existing recordings stay, unless --update is given: then a file is rewritten
+    where something changed that a client could rely on.
 
     \b
     knouds-harness record                                    the built-in sandbox
@@ -120,7 +120,7 @@ def record(
 def _record(
     recording: RecordingRun, asked: Mapping[str, object], shelf: RecordingFolder, console: Console
 ) -> int:
-    """Record; what was recorded is kept and told, whatever ends it. Returns the exit code."""
+    """Record; what was recorded is kept and told, also if the run ends early. Returns the exit code."""
     begun = time.monotonic()
     with _folder_until_clean(options_from(RunOptions, asked).runs_folder) as folder:
         code = recording.start(runner_arguments(RunOptions, {**asked, "runs_folder": folder.absolute()}))

@@ -35,7 +35,7 @@ MARKERS: Final = {
     "independent": "changes and sees nothing of other tests, so that it may run beside others of its kind",
     "sequence": "a finding of the test is shown by all requests that it sent before",
     "operations(secured=None, ids=None, shows={}, records={})": "parametrize `operation` over the document",
-    "records(outcome, *statuses, needs=(), story=None, spends=None)": "`record` keeps this outcome",
+    "records(outcome, *statuses, **more)": "an OPERATION-OUTCOME that `record` keeps; more as in `Outcome`",
     "user_test": "set by the plugin on a user's own tests that use its fixtures",
 }
 """The markers of conformance tests, as ``pytest --markers`` lists them."""

@@ -242,8 +242,7 @@ class Tester:
         """Name an answer, or a delivery, as that of an outcome, for ``record``; the first of a test counts.
 
         Args:
-            outcome: As the marker ``records`` of the test names it. Where a test names none, the last answer
-                of the outcome's operation counts.
+            outcome: As the marker ``records`` of the test has it, with ``is_named``.
             came: As it came.
         """
         self.recorder.shown.kept.setdefault(outcome, came)

@@ -28,6 +28,7 @@ class Outcome:
         outcome: Its name among the outcomes of the operation.
         statuses: Any other status does not show it; empty where the checks of the test say what does.
         needs: What the profile must offer.
+        is_named: The test names the answer by ``tester.keep``; else its last answer of the operation counts.
         story: Outcomes of one story share what they act on, and are recorded together.
         spends: What is run for the story, where other tests of a check run it first.
     """
@@ -36,6 +37,7 @@ class Outcome:
     outcome: str
     statuses: tuple[int, ...] = ()
     needs: tuple[Need[object], ...] = ()
+    is_named: bool = False
     story: str | None = None
     spends: Callable[[Target], Sequence[Workflow | Model]] | None = field(default=None, repr=False)
     test: pytest.Item = field(repr=False)
@@ -60,13 +62,15 @@ def all_outcomes(items: Iterable[pytest.Item]) -> list[Outcome]:
     for item in items:
         for marker in reversed(list(item.iter_markers("records"))):
             operation, _, name = marker.args[0].partition("-")
+            given = marker.kwargs
             outcome = Outcome(
                 operation=operation,
                 outcome=name,
                 statuses=marker.args[1:],
-                needs=(MAY_READ, *needs_of(item), *marker.kwargs.get("needs", ())),
-                story=marker.kwargs.get("story"),
-                spends=marker.kwargs.get("spends"),
+                needs=(MAY_READ, *needs_of(item), *given.get("needs", ())),
+                is_named=given.get("is_named", False),
+                story=given.get("story"),
+                spends=given.get("spends"),
                 test=item,
             )
             outcomes.setdefault(outcome.name, outcome)

@@ -69,7 +69,6 @@ class RecordingRun(Trouble):
         agree: Is told the plan when the target has been reached; raises where nothing may be sent.
         outcomes: All that the suite shows.
         answers: What came of the outcomes so far.
-        stopped_by: What ended the run early, if anything did.
     """
 
     recorded: Collection[OutcomeName]
@@ -78,11 +77,11 @@ class RecordingRun(Trouble):
     console: Console
     outcomes: list[Outcome] = field(default_factory=list)
     answers: list[KeptAnswer] = field(default_factory=list)
-    stopped_by: HarnessError | None = None
     plan: Plan = field(init=False)
     run: ConformanceRun = field(init=False)
     _selection: Selection = field(init=False)
     _redactor: RecordingRedactor = field(init=False)
+    _refused: HarnessError | None = None
 
     def __post_init__(self) -> None:
         columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
@@ -97,15 +96,15 @@ class RecordingRun(Trouble):
             arguments: Options of the pytest plugin.
 
         Raises:
-            UsageError: Nothing is asked for that there is, or ``agree`` raised it.
+            HarnessError: There is nothing to record, or it may not be sent.
             SuiteBroken: The suite itself could not run.
         """
         with self._progress:
             code = run_pytest(arguments, self)
         if self.trouble:
             raise SuiteBroken("the suite could not run:\n" + "\n".join(self.trouble))
-        if isinstance(self.stopped_by, UsageError):
-            raise self.stopped_by
+        if self._refused is not None:
+            raise self._refused
         return code
 
     @pytest.hookimpl(trylast=True)
@@ -150,12 +149,11 @@ class RecordingRun(Trouble):
         """Keep what a test was answered."""
         report = yield
         error = call.excinfo.value if call.excinfo else None
-        if isinstance(error, HarnessError):
-            self.stopped_by = error
-        elif call.when == "call" or (call.when == "setup" and error is not None):
+        is_over = call.when == "call" or (call.when == "setup" and error is not None)
+        if is_over and not isinstance(error, HarnessError):
             outcomes = [each for each in self.plan.outcomes if each.test is item]
             self.answers += [self._kept(each, error, was_called=call.when == "call") for each in outcomes]
-        elif call.when == "teardown":
+        if call.when == "teardown":
             self._progress.update(self._task, advance=1, description=item.name)
         return report
 
@@ -164,7 +162,8 @@ class RecordingRun(Trouble):
         came = shown.kept.get(str(outcome)) if was_called else None
         if came is None and isinstance(error, Untested):
             return KeptAnswer(outcome=outcome, problem=f"it needs {error}", is_untested=True)
-        came = came or shown.answers.get(outcome.operation)
+        if came is None and not outcome.is_named:
+            came = shown.answers.get(outcome.operation)
         exchange = came.exchange if isinstance(came, Received) else came
         if came is None or exchange is None:
             return KeptAnswer(outcome=outcome, problem="no answer showed it", is_untested=True)
@@ -247,7 +246,7 @@ class RecordingRun(Trouble):
         try:
             yield
         except HarnessError as error:
-            self.stopped_by = error
+            self._refused = error
             pytest.exit(str(error), returncode=error.exit_code)
 
 
