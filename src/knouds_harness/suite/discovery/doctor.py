@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import get_args
+from typing import Final, get_args
 
 from rich.console import Console
 
@@ -21,6 +21,7 @@ from knouds_harness.exchange.first_contact import first_contact
 from knouds_harness.exchange.pricing import Pricing
 from knouds_harness.exchange.profile_check import ProfileCheck, check_profile
 from knouds_harness.exchange.webhook_receiver import Receiver
+from knouds_harness.judging.checks import all_checks, families
 from knouds_harness.suite.discovery.advice import advice, print_steps
 from knouds_harness.suite.discovery.reach import lacking_by_fact
 from knouds_harness.suite.discovery.run_plan import possible_in
@@ -33,6 +34,9 @@ from knouds_harness.targets.needs.keys import active_keys
 from knouds_harness.targets.needs.webhooks import mints_webhooks
 from knouds_harness.targets.personas import Persona, Role
 from knouds_harness.targets.profile import Target
+
+_MOST_LACKING: Final = 10
+"""Lines of what a profile lacks, so that all fits about one screen."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,8 +172,7 @@ def print_diagnosis(found: Diagnosis, *, console: Console) -> None:
         f"{by_area}.",
         console=console,
     )
-    for says, facts in found.untested.items():
-        print_line(f"  not tested, needs {says}: {', '.join(facts)}", console=console)
+    _print_untested(found.untested, console)
     print_steps(found.next_steps, console=console)
     if found.deliveries:
         print_line(found.deliveries, console=console)
@@ -184,6 +187,36 @@ def print_diagnosis(found: Diagnosis, *, console: Console) -> None:
             "or pass --family or --fact.",
             console=console,
         )
+
+
+def _print_untested(untested: Mapping[str, Sequence[str]], console: Console) -> None:
+    """Print what would make the most facts testable, with the families in which they are."""
+    if not untested:
+        return
+    print_line(
+        "Facts not tested, what they need, and their families (--format json lists the ids):",
+        console=console,
+    )
+    most_first = sorted(untested.items(), key=lambda each: -len(each[1]))
+    print_table(
+        [
+            (f"  {len(facts)}", f"{says} ({', '.join(_families_of(facts))})")
+            for says, facts in most_first[:_MOST_LACKING]
+        ],
+        console=console,
+        right=(0,),
+    )
+    if rest := most_first[_MOST_LACKING:]:
+        facts = sum(len(facts) for _, facts in rest)
+        print_line(f"  … and {len(rest)} more needs, of {facts} facts", console=console)
+
+
+def _families_of(facts: Collection[str]) -> Iterator[str]:
+    """The families whose checks are about these facts, in their order."""
+    checks = all_checks().values()
+    return (
+        each for each in families() if any(c.family == each and set(c.facts) & set(facts) for c in checks)
+    )
 
 
 def missing_by_need(target: Target) -> dict[str, list[str]]:

@@ -1,0 +1,57 @@
+"""What ``doctor`` prints fits one screen, whatever a profile lacks."""
+
+from io import StringIO
+
+import pytest
+from example_targets import make_target
+from rich.console import Console
+
+from knouds_harness.suite.discovery.doctor import Diagnosis, KeyFound, missing_by_need, print_diagnosis
+
+
+def printed(untested, *, width: int, is_terminal: bool) -> list[str]:
+    """The lines of a diagnosis that lacks this."""
+    console = Console(file=StringIO(), width=width, force_terminal=is_terminal, color_system=None)
+    found = Diagnosis(
+        target="staging",
+        base_url="https://staging.example.com",
+        profile="targets/staging.toml",
+        has_working_key=True,
+        keys=(KeyFound(name="full", verdict="as the profile says"),),
+        contradictions=(),
+        testable={"auth": 15},
+        expected={"auth": 18},
+        facts=187,
+        untested=untested,
+        next_steps=(),
+        deliveries=None,
+        can_receive=True,
+        most_credits=0,
+        unpaid=0,
+        limit_credits=0,
+    )
+    print_diagnosis(found, console=console)
+    return console.file.getvalue().splitlines()  # type: ignore[attr-defined]  # a StringIO
+
+
+def test_what_a_profile_lacks_fits_one_screen():
+    """A profile that allows little lacks much; 80 columns and about 40 lines hold it."""
+    untested = missing_by_need(make_target())
+
+    lines = printed(untested, width=80, is_terminal=True)
+
+    assert len(untested) > 10
+    assert len(lines) <= 40
+    assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize("more", [[], ["usage.own-rows-only"]])
+def test_what_is_lacking_is_counted_by_family(more: list[str]):
+    """Families are named as ``--family`` takes them, ids are not."""
+    facts = ["auth.revoked-key-is-401", *more]
+
+    lines = printed({"a revoked key": facts}, width=80, is_terminal=False)
+
+    (line,) = [line for line in lines if "a revoked key" in line]
+    assert line.startswith(f"  {len(facts)}  a revoked key (authentication")
+    assert not any(fact in line for fact in facts)
