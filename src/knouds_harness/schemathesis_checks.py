@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Final
 from urllib.parse import parse_qsl, urlsplit
 
 import schemathesis
+from pydantic import TypeAdapter
 
 from knouds_harness.contract.document import Document, shipped_document
 from knouds_harness.contract.operations import RUN_OPERATIONS, Action
@@ -27,7 +28,7 @@ from knouds_harness.judging.context import Context
 from knouds_harness.judging.engine import checks_of_every_answer, claims_of
 from knouds_harness.judging.findings import finding_of
 from knouds_harness.runs.verdicts import verdict_for
-from knouds_harness.targets.profile_format import WaiverTable
+from knouds_harness.targets.profile_format import ONLY_KNOWN_KEYS
 from knouds_harness.targets.waivers import Waiver
 
 _METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
@@ -85,9 +86,8 @@ class ContractCheck:
         Raises:
             ValueError: A waiver lacks its reason or its end, or does not say what it accepts.
         """
-        self._waivers = [
-            Waiver(**dict(WaiverTable.model_validate(dict(each), strict=False))) for each in waivers
-        ]
+        tables = TypeAdapter(tuple[Waiver, ...], config=ONLY_KNOWN_KEYS)
+        self._waivers = tables.validate_python([dict(each) for each in waivers], strict=False)
         if not all(str(waiver) for waiver in self._waivers):
             raise ValueError("a waiver does not say which findings it accepts: name a fact")
 

@@ -28,9 +28,8 @@ from knouds_harness.suite.discovery.reach import provable_facts
 from knouds_harness.targets.address import address_problems, host_of, is_loopback, is_production_host
 from knouds_harness.targets.guards import Guard
 from knouds_harness.targets.http_settings import HttpSettings
-from knouds_harness.targets.personas import Persona, Secret
+from knouds_harness.targets.personas import Persona, Secret, SecretSource
 from knouds_harness.targets.profile import Target, load_http, load_target
-from knouds_harness.targets.profile_format import ProfileTable, SecretSource
 from knouds_harness.targets.profile_writer import Found, FoundKey, http_text, profile_text
 from knouds_harness.targets.secrets import SecretReader
 
@@ -150,8 +149,7 @@ def _base_url(url: str, *, production: bool | None, plain_http: bool) -> str:
         UsageError: It is none.
         GuardStop: It is, or may be, production, and nobody agreed.
     """
-    table = ProfileTable(base_url=url, production=production, plain_http=plain_http)
-    base_url, problems = address_problems(table, {})
+    base_url, problems = address_problems(url, production=production, plain_http=plain_http, environ={})
     if not problems and is_production_host(host_of(base_url)) and not production:
         raise GuardStop(
             f"{base_url} is the production service: its keys, workflows and credits are real\n"

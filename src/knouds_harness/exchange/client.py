@@ -109,7 +109,7 @@ class Client:
             ),
             timeout_s=target.limits.timeout_s,
             clock=clock,
-            proxy=target.http.proxy.authority if target.http.proxy else "",
+            proxy=target.http.via.authority if target.http.via else "",
         )
         self._clock = clock
         self._now = now
@@ -368,7 +368,7 @@ class Client:
             method="POST",
             path=f"{control.path}/{path}",
             action=Action.WRITE,
-            headers=(("content-type", "application/json"), (CONTROL_HEADER, control.token.reveal())),
+            headers=(("content-type", "application/json"), (CONTROL_HEADER, control.secret.reveal())),
             body=json.dumps(payload).encode(),
         )
         answers: list[JSON] = []

@@ -30,7 +30,7 @@ def first_contact(client: Client, *, address: str | None = None) -> Exchange:
     """
     exchange = client.send(health_request())
     where, address = client.target.base_url, address or f"base_url in {client.target.place}"
-    proxy = client.target.http.proxy
+    proxy = client.target.http.via
     failure = exchange.failure
     if proxy and exchange.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:  # over plain HTTP, it answers
         failure = f"the proxy {proxy.authority} refuses: {exchange.status}"

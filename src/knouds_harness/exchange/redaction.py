@@ -132,7 +132,7 @@ class Redactor:
     def for_target(cls, target: Target) -> Self:
         """Know every secret of a profile."""
         redactor = cls((persona.secret for persona in target.personas.values()), members=target.redact)
-        others = (target.webhook and target.webhook.secret, target.control and target.control.token)
+        others = (target.webhook and target.webhook.secret, target.control and target.control.secret)
         for secret in (*others, *target.http.secrets):
             if secret:
                 redactor.add(secret)

@@ -110,14 +110,14 @@ def http_transport(
 ) -> httpx.BaseTransport:
     """HTTP/1.1 with keep-alive; certificates are verified, and nothing is tried again."""
     # Over plain HTTP no certificate is ever checked, and loading the trusted ones takes 20 ms.
-    is_plain = scheme == "http" and not (http.proxy and http.proxy.url.startswith("https"))
+    is_plain = scheme == "http" and not (http.via and http.via.url.startswith("https"))
     verified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if is_plain else _trusting_context()
     if not is_plain:
         http.configure(verified)
     limits = httpx.Limits(
         max_connections=concurrency, max_keepalive_connections=concurrency, keepalive_expiry=_KEEPALIVE_S
     )
-    return DeadlineTransport(deadline=deadline, ssl_context=verified, limits=limits, proxy=http.proxy)
+    return DeadlineTransport(deadline=deadline, ssl_context=verified, limits=limits, proxy=http.via)
 
 
 def _trusting_context() -> ssl.SSLContext:

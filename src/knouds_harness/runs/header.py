@@ -192,7 +192,7 @@ def _kept_target(target: Target) -> RunTarget:
     return RunTarget(
         name=target.name,
         base_url=target.base_url,
-        production=target.production,
+        production=bool(target.production),
         limits=target.limits,
         personas={
             each.name: RunPersona(

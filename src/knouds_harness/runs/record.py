@@ -218,7 +218,7 @@ def _readable_json(path: Path) -> dict[str, Any]:
 def _piece(shape: type[_Shape], stored: object, otherwise: _Shape) -> _Shape:
     """A member of a ``run.json`` that is not whole, where at least the member is."""
     try:
-        return TypeAdapter(shape).validate_python(stored)
+        return TypeAdapter(shape).validate_python(stored, strict=False)  # dates are text
     except ValidationError:
         return otherwise
 

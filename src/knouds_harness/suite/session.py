@@ -210,7 +210,7 @@ class ConformanceRun:
         Raises:
             UsageError: Nothing can listen there.
         """
-        listen = self.target.webhook.listen if self.target.webhook else None
+        listen = self.target.webhook.receiver if self.target.webhook else None
         if listen is None or mints_webhooks(self.target):
             return self.resources.enter_context(Receiver())
         return self.resources.enter_context(Receiver(*listen))

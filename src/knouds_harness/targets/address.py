@@ -9,7 +9,6 @@ from urllib.parse import SplitResult, urlsplit
 import httpx
 
 from knouds_harness.targets.problems import Problem, shown
-from knouds_harness.targets.profile_format import ProfileTable, WebhookTable
 
 _PRODUCTION_DOMAIN = "knouds.ai"
 _HEALTH = "/api/health"
@@ -43,38 +42,16 @@ def own_address(url: str) -> tuple[str, int] | None:
     return (host, port) if parts.scheme == "http" and is_loopback(host) else None
 
 
-def receiver_address(webhook: WebhookTable) -> tuple[tuple[str, int] | None, list[Problem]]:
-    """Where to listen for deliveries: where ``listen`` says, or the URL itself if it is on this machine.
-
-    Returns:
-        Host and port, None where deliveries go elsewhere; and what is wrong with them.
-    """
-    problems = []
-    if not _is_url(webhook.url):
-        problems.append(
-            Problem(
-                where="webhook.url",
-                says=f"{shown(webhook.url)} is no URL that deliveries could go to",
-                remedy='Write it as it is set for the keys: url = "https://hooks.example.com/knouds".',
-            )
-        )
-    if webhook.listen is None:
-        return own_address(webhook.url), problems
-    host, _, port = webhook.listen.rpartition(":")
+def host_and_port(text: str) -> tuple[str, int] | None:
+    """What ``127.0.0.1:9000`` or ``[::1]:9000`` means; None for other text."""
+    host, _, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not host or not (port.isascii() and port.isdigit() and 0 < int(port) < 65_536):
-        problems.append(
-            Problem(
-                where="webhook.listen",
-                says=f"{shown(webhook.listen)} is no address and port of this machine",
-                remedy='Write both: listen = "127.0.0.1:9000", or "[::1]:9000".',
-            )
-        )
-        return None, problems
-    return (host, int(port)), problems
+    is_port = port.isascii() and port.isdigit() and 0 < int(port) < 65_536
+    return (host, int(port)) if host and is_port else None
 
 
-def _is_url(text: str) -> bool:
+def is_url(text: str) -> bool:
+    """Whether requests could go there."""
     try:
         parts = urlsplit(text)
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -82,20 +59,34 @@ def _is_url(text: str) -> bool:
         return False
 
 
-def address_problems(table: ProfileTable, environ: Mapping[str, str]) -> tuple[str, list[Problem]]:
+def address_problems(
+    base_url: str,
+    *,
+    variable: str | None = None,
+    production: bool | None,
+    plain_http: bool,
+    environ: Mapping[str, str],
+) -> tuple[str, list[Problem]]:
     """Find the base URL and what is wrong with it.
+
+    Args:
+        base_url: As the profile has it; empty if it does not.
+        variable: The environment variable that holds it, if one does.
+        production: What the profile says of it; None if nothing.
+        plain_http: Whether keys may go to another machine in the clear.
+        environ: Environment variables.
 
     Returns:
         The URL without a slash at the end, and the problems; the URL is usable only if there are none.
     """
-    where = "base_url" if table.base_url_env is None else "base_url_env"
-    if (table.base_url is None) == (table.base_url_env is None):
-        says = "is missing" if table.base_url is None else "stands beside base_url_env"
+    where = "base_url" if variable is None else "base_url_env"
+    if bool(base_url) == (variable is not None):
+        says = "stands beside base_url_env" if base_url else "is missing"
         remedy = "Write base_url, or base_url_env for a variable that holds it; one of the two."
         return "", [Problem(where="base_url", says=says, remedy=remedy)]
-    url = table.base_url if table.base_url is not None else environ.get(table.base_url_env or "", "").strip()
+    url = base_url if variable is None else environ.get(variable, "").strip()
     if not url:
-        says = f"environment variable {table.base_url_env} is not set"
+        says = f"environment variable {variable} is not set"
         return "", [Problem(where=where, says=says, remedy="Set it to the target's base URL.")]
     try:
         parts = urlsplit(url)
@@ -116,16 +107,12 @@ def address_problems(table: ProfileTable, environ: Mapping[str, str]) -> tuple[s
         or parts.fragment
     ):
         remedy = 'Write scheme, host and perhaps a port: base_url = "https://staging.example.com".'
-        return "", [Problem(where=where, says=f"{shown(url)} is no base URL", remedy=remedy)]
+        return "", [Problem(where=where, says=f"{shown(url)} is not a base URL", remedy=remedy)]
     if parts.path.rstrip("/").endswith("/api"):
         remedy = f"Write it without: the paths of all operations begin with /api, such as {_HEALTH}."
         return "", [Problem(where=where, says=f"{shown(url)} ends with /api", remedy=remedy)]
-    return url.rstrip("/"), _policy_problems(table, parts.scheme, host_of(url), where)
-
-
-def _policy_problems(table: ProfileTable, scheme: str, host: str, where: str) -> list[Problem]:
-    problems = []
-    if scheme == "http" and not is_loopback(host) and not table.plain_http:
+    host, problems = host_of(url), []
+    if parts.scheme == "http" and not is_loopback(host) and not plain_http:
         problems.append(
             Problem(
                 where=where,
@@ -133,7 +120,7 @@ def _policy_problems(table: ProfileTable, scheme: str, host: str, where: str) ->
                 remedy="Write https://, or plain_http = true if nobody else is on that network.",
             )
         )
-    if table.production is None and host.endswith(f".{_PRODUCTION_DOMAIN}") and not is_production_host(host):
+    if production is None and host.endswith(f".{_PRODUCTION_DOMAIN}") and not is_production_host(host):
         problems.append(
             Problem(
                 where="production",
@@ -141,4 +128,4 @@ def _policy_problems(table: ProfileTable, scheme: str, host: str, where: str) ->
                 remedy="Write production = false if no real user is on it, else production = true.",
             )
         )
-    return problems
+    return url.rstrip("/"), problems

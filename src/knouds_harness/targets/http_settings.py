@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 from urllib.parse import unquote, urlsplit
 
+from pydantic import InstanceOf
+
 from knouds_harness.errors import UsageError
-from knouds_harness.targets.personas import Secret
+from knouds_harness.targets.personas import Secret, SecretSource
 from knouds_harness.targets.problems import Problem, is_sensitive_name
-from knouds_harness.targets.profile_format import HttpTable, SecretSource
+from knouds_harness.targets.profile_format import NOT_IN_FILE, Text
 from knouds_harness.targets.secrets import HEADER_VALUE, SecretReader
 
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
@@ -31,13 +33,11 @@ class Proxy:
         url: Scheme, host and port, without credentials.
         user: Empty where it asks for none.
         password: Password of the user.
-        variable: The environment variable that holds the whole URL; empty where the profile does.
     """
 
     url: str
     user: str = ""
     password: Secret | None = None
-    variable: str = ""
 
     @property
     def authority(self) -> str:
@@ -47,34 +47,43 @@ class Proxy:
 
 @dataclass(frozen=True, kw_only=True)
 class HttpSettings:
-    """What each request to the target needs besides its own.
+    """What each request to the target needs besides its own: ``[http]``.
 
     Attributes:
         headers: Sent with every request that has none of that name.
-        proxy: None to connect to the target itself.
+        headers_env: Further headers, by the environment variables that hold their values.
+        proxy: URL without credentials.
+        proxy_env: The environment variable that holds the whole URL of the proxy.
         ca_file: Authorities to trust besides the usual ones, in PEM format.
         client_certificate: Shown to a server that asks for one, in PEM format.
         client_key: Its private key; in the same file unless given.
+        secret_headers: What ``headers_env`` leads to.
+        via: What ``proxy`` or ``proxy_env`` leads to; None to connect to the target itself.
     """
 
-    headers: tuple[tuple[str, str | Secret], ...] = ()
-    proxy: Proxy | None = None
+    headers: Mapping[Text, Text] = field(default_factory=dict)
+    headers_env: Mapping[Text, Text] = field(default_factory=dict)
+    proxy: Text | None = None
+    proxy_env: Text | None = None
     ca_file: Path | None = None
     client_certificate: Path | None = None
     client_key: Path | None = None
+    secret_headers: Annotated[Mapping[str, InstanceOf[Secret]], NOT_IN_FILE] = field(default_factory=dict)
+    via: Annotated[InstanceOf[Proxy] | None, NOT_IN_FILE] = None
 
     @property
     def revealed_headers(self) -> tuple[tuple[str, str], ...]:
         """The headers as they are sent; never for anything that is kept."""
-        return tuple(
-            (name, value.reveal() if isinstance(value, Secret) else value) for name, value in self.headers
+        return (
+            *self.headers.items(),
+            *((name, secret.reveal()) for name, secret in self.secret_headers.items()),
         )
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
         """What must not be kept or shown."""
-        secrets = [value for _, value in self.headers if isinstance(value, Secret)]
-        return (*secrets, self.proxy.password) if self.proxy and self.proxy.password else tuple(secrets)
+        password = self.via.password if self.via else None
+        return (*self.secret_headers.values(), *((password,) if password else ()))
 
     def configure(self, context: ssl.SSLContext) -> None:
         """Have a context trust these authorities too, and show the certificate.
@@ -104,60 +113,56 @@ class HttpSettings:
                 yield _unusable_pair(self.client_certificate, self.client_key, error)
 
 
-def read_http(table: HttpTable, secrets: SecretReader) -> HttpSettings:
-    """What a profile says; what is wrong is noted in ``secrets.problems``.
+def complete_http(http: HttpSettings, secrets: SecretReader) -> HttpSettings:
+    """Read the environment variables and find the files.
 
     Args:
-        table: The profile's ``[http]``.
-        secrets: Reads environment variables, and knows the folder that file names start from.
+        http: As the profile has it.
+        secrets: Reads the variables, knows the profile's folder, and notes problems.
     """
 
-    def path(name: str | None) -> Path | None:
-        return secrets.file_named(name).absolute() if name else None
+    def absolute(file: Path | None) -> Path | None:
+        return secrets.file_named(str(file)).absolute() if file else None
 
-    headers: list[tuple[str, str | Secret]] = []
-    for name, value in table.headers.items():
-        if _is_usable_header(name, value, secrets.problems):
-            headers.append((name, value))
-    for name, variable in table.headers_env.items():
-        secret = secrets.read(
-            SecretSource(secret_env=variable),
-            where=f"http.headers_env.{name}",
-            label=f"header:{name.lower()}",
-            form=HEADER_VALUE,
-        )
-        if secret and _is_usable_name(name, f"http.headers_env.{name}", secrets.problems):
-            headers.append((name, secret))
-    settings = HttpSettings(
-        headers=tuple(headers),
-        proxy=_proxy(table, secrets),
-        ca_file=path(table.ca_file),
-        client_certificate=path(table.client_certificate),
-        client_key=path(table.client_key),
+    secret_headers = {}
+    for name, variable in http.headers_env.items():
+        where = f"http.headers_env.{name}"
+        source, label = SecretSource(secret_env=variable), f"header:{name.lower()}"
+        secret = secrets.read(source, where=where, label=label, form=HEADER_VALUE)
+        if secret and _is_usable_name(name, where, secrets.problems):
+            secret_headers[name] = secret
+    for name, value in http.headers.items():
+        _note_unusable_header(name, value, secrets.problems)
+    completed = replace(
+        http,
+        secret_headers=secret_headers,
+        via=_proxy(http, secrets),
+        ca_file=absolute(http.ca_file),
+        client_certificate=absolute(http.client_certificate),
+        client_key=absolute(http.client_key),
     )
-    if settings.client_key and not settings.client_certificate:
+    if completed.client_key and not completed.client_certificate:
         says, remedy = "stands without client_certificate", "Name the certificate that belongs to the key."
         secrets.problems.append(Problem(where="http.client_key", says=says, remedy=remedy))
-    secrets.problems += settings.problems()
-    return settings
+    secrets.problems += completed.problems()
+    return completed
 
 
-def _is_usable_header(name: str, value: str, problems: list[Problem]) -> bool:
+def _note_unusable_header(name: str, value: str, problems: list[Problem]) -> None:
     where = f"http.headers.{name}"
     if is_sensitive_name(name):
         remedy = f"Write headers_env.{name} with the name of an environment variable that holds it."
         problems.append(Problem(where=where, says="may be a secret in the profile", remedy=remedy))
-        return False
-    if not value.isascii() or not value.isprintable():
-        says, remedy = "has characters that no header takes", "Use printable ASCII characters."
+    elif not value.isascii() or not value.isprintable():
+        says, remedy = "has characters that a header cannot hold", "Use printable ASCII characters."
         problems.append(Problem(where=where, says=says, remedy=remedy))
-        return False
-    return _is_usable_name(name, where, problems)
+    else:
+        _is_usable_name(name, where, problems)
 
 
 def _is_usable_name(name: str, where: str, problems: list[Problem]) -> bool:
     if not _HEADER_NAME.fullmatch(name):
-        says, remedy = "is no name of a header", "Use letters, digits and hyphens."
+        says, remedy = "is not a name of a header", "Use letters, digits and hyphens."
     elif name.lower() in _SET_BY_THE_CLIENT:
         says, remedy = "is a header that the harness sets itself", "Remove it."
     else:
@@ -166,25 +171,25 @@ def _is_usable_name(name: str, where: str, problems: list[Problem]) -> bool:
     return False
 
 
-def _proxy(table: HttpTable, secrets: SecretReader) -> Proxy | None:
-    if table.proxy is None and table.proxy_env is None:
+def _proxy(http: HttpSettings, secrets: SecretReader) -> Proxy | None:
+    if http.proxy is None and http.proxy_env is None:
         return None
-    where = "http.proxy" if table.proxy_env is None else "http.proxy_env"
-    url = table.proxy if table.proxy_env is None else secrets.environ.get(table.proxy_env, "").strip()
+    where = "http.proxy" if http.proxy_env is None else "http.proxy_env"
+    url = http.proxy if http.proxy_env is None else secrets.environ.get(http.proxy_env, "").strip()
     problem = ""
     try:
         parts = urlsplit(url or "")
         is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port is not None
     except ValueError:
         is_url = False
-    if table.proxy is not None and table.proxy_env is not None:
+    if http.proxy is not None and http.proxy_env is not None:
         problem, remedy = "stands beside proxy", "Keep one of them."
     elif not url:
-        problem, remedy = f"environment variable {table.proxy_env} is not set", "Set it to the proxy's URL."
+        problem, remedy = f"environment variable {http.proxy_env} is not set", "Set it to the proxy's URL."
     elif not is_url or parts.path.strip("/") or parts.query or parts.fragment:
-        problem = "is no proxy that the harness can use"
+        problem = "is not a proxy that the harness can use"
         remedy = 'Write scheme http or https, host and port, such as "http://proxy.example.com:3128".'
-    elif "@" in parts.netloc and table.proxy is not None:
+    elif "@" in parts.netloc and http.proxy is not None:
         problem = "holds a user name or a password"
         remedy = "Put the whole URL into an environment variable, and name that as proxy_env."
     if problem:
@@ -194,7 +199,6 @@ def _proxy(table: HttpTable, secrets: SecretReader) -> Proxy | None:
         url=f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}",
         user=unquote(parts.username or ""),
         password=Secret(unquote(parts.password), "proxy-password") if parts.password else None,
-        variable=table.proxy_env or "",
     )
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Final, Literal, cast, get_args
+
+from pydantic import Field, InstanceOf, PlainValidator, StringConstraints
 
 from knouds_harness.contract.capabilities import EVERYTHING, meets
+from knouds_harness.targets.profile_format import NOT_IN_FILE, Capability, Flag, Text
 
 KeyState = Literal["active", "revoked", "legacy", "unapproved"]
 Funds = Literal["enough", "none", "exhausted", "granted"]
@@ -45,9 +49,41 @@ class Secret:
     __str__ = __repr__
 
 
+NO_SECRET: Final = Secret("", "")
+SecretValue = Annotated[InstanceOf[Secret], NOT_IN_FILE, Field(default=NO_SECRET)]
+
+
 @dataclass(frozen=True, kw_only=True)
-class Persona:
-    """One API key and what the profile says of it and of its account.
+class SecretSource:
+    """Where a secret comes from: never the profile itself.
+
+    Attributes:
+        secret_env: Name of an environment variable.
+        secret_file: Path, relative to the profile's folder.
+        secret_keyring: Entry of the system keyring, as ``service/user``.
+        optional: Whether the table is left out if there is no secret.
+    """
+
+    secret_env: Text | None = None
+    secret_file: Text | None = None
+    secret_keyring: Annotated[str, StringConstraints(pattern=r"^[^/]+/.+$")] | None = None
+    optional: Flag = False
+
+
+def _funds(value: object) -> Funds | float:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf:
+        return float(value)
+    named = next((each for each in get_args(Funds) if each == value), None)
+    if named is None:
+        raise ValueError(
+            f"neither a number of credits nor one of {', '.join(get_args(Funds))}: write one of these"
+        )
+    return cast(Funds, named)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Persona(SecretSource):
+    """One API key and what the profile says of it and of its account: ``[keys.NAME]``.
 
     Attributes:
         name: The word for it in findings, such as ``only-model-run``.
@@ -65,15 +101,15 @@ class Persona:
     Source: docs, authentication, capabilities and tiers.
     """
 
-    name: str
-    secret: Secret
-    capabilities: frozenset[str]
-    user: str
-    tier: str
+    name: Annotated[str, NOT_IN_FILE, Field(default="")]
+    secret: SecretValue
+    capabilities: frozenset[Capability]
+    user: Text
+    tier: Text
     state: KeyState = "active"
     role: Role = "user"
-    credits: Funds | float = "enough"
-    webhook: bool = False
+    credits: Annotated[Funds | float, PlainValidator(_funds)] = "enough"
+    webhook: Flag = False
 
     @property
     def is_open(self) -> bool:

@@ -6,14 +6,15 @@ import difflib
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from typing import get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from knouds_harness.errors import ProfileError
+from knouds_harness.targets.profile_format import keys_of
 
 _SENSITIVE_NAME = re.compile(r"secret|token|password|api.?key|authorization", re.IGNORECASE)
 _SENSITIVE_VALUE = re.compile(r"knouds_live_|whsec_|://[^/\s]*@", re.IGNORECASE)
@@ -30,9 +31,11 @@ _KINDS = {
     "float_type": "a number",
     "finite_number": "a finite number",
     "bool_type": "true or false",
-    "list_type": "a list",
+    "tuple_type": "a list",
+    "frozen_set_type": "a list",
     "dict_type": "a table",
-    "model_type": "a table",
+    "dataclass_type": "a table",
+    "path_type": "a string",
     "date_type": "a date without quotes, such as 2027-01-31",
     "date_from_datetime_inexact": "a date without a time, such as 2027-01-31",
 }
@@ -74,7 +77,7 @@ def profile_error(source: Path, problems: Iterable[Problem]) -> ProfileError:
     return ProfileError(_SECRET_ITSELF.sub("…", message))  # wherever somebody put it
 
 
-def shape_problems(error: ValidationError, shape: type[BaseModel]) -> list[Problem]:
+def shape_problems(error: ValidationError, shape: type) -> list[Problem]:
     """Say what pydantic found, in the words of the profile."""
     return [_shape_problem(details, shape) for details in error.errors(include_url=False)]
 
@@ -88,9 +91,9 @@ def shown(value: object) -> str:
     return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 1]}…"
 
 
-def _shape_problem(details: ErrorDetails, shape: type[BaseModel]) -> Problem:
+def _shape_problem(details: ErrorDetails, shape: type) -> Problem:
     location = [part for part in details["loc"] if part != "[key]"]
-    if details["type"] == "extra_forbidden":
+    if details["type"] == "unexpected_keyword_argument":
         return _unknown_key(location, details["input"], _known_keys(shape, location[:-1]))
     if len(location) < len(details["loc"]):
         return _bad_name(location)
@@ -109,7 +112,7 @@ def _sentences(details: ErrorDetails, value: str, name: str) -> tuple[str, str]:
     match kind:
         case "missing":
             sentences = "is missing", f"Add {name} = … there; docs/targets.md has an example."
-        case "literal_error":
+        case "literal_error" | "enum":
             allowed = re.findall(r"'([^']*)'", context["expected"])
             suggestion = _suggestion(details["input"], allowed)
             sentences = f"{value} is not one of {', '.join(allowed)}", suggestion or "Write one of them."
@@ -129,7 +132,7 @@ def _bad_name(location: Sequence[int | str]) -> Problem:
     better = re.sub("[^a-z0-9]+", "-", str(location[-1]).lower()).strip("-") or "full"
     return Problem(
         where=_dotted(location),
-        says="is no name: names have lowercase letters, digits and single hyphens",
+        says="is not a name: names have lowercase letters, digits and single hyphens",
         remedy=f'Rename it, for instance to "{better}".',
     )
 
@@ -140,7 +143,7 @@ def _unknown_key(location: Sequence[int | str], value: object, known: Sequence[s
         return Problem(where=_dotted(location), says="is a secret in the profile", remedy=_KEEP_IT_OUT)
     return Problem(
         where=_dotted(location),
-        says="is no key of a profile",
+        says="unknown key",
         remedy=_suggestion(name, known) or f"Remove it; known here: {', '.join(known)}.",
     )
 
@@ -150,18 +153,17 @@ def _suggestion(value: object, known: Sequence[str]) -> str:
     return f'Did you mean "{nearest[0]}"?' if nearest else ""
 
 
-def _known_keys(shape: type[BaseModel], location: Sequence[int | str]) -> list[str]:
-    """The keys of the table at this place, found by walking the models' annotations."""
+def _known_keys(shape: type, location: Sequence[int | str]) -> list[str]:
+    """The keys of the table at this place, found by walking the types of its fields."""
     table = shape
     for part in location:
-        field = table.model_fields.get(str(part))
         # Names of keys and positions in lists lead to the same table as the section that they are in.
-        table = (_table_in(field.annotation) if field else None) or table
-    return list(table.model_fields)
+        table = _table_in(keys_of(table).get(str(part))) or table
+    return list(keys_of(table))
 
 
-def _table_in(annotation: object) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+def _table_in(annotation: object) -> type | None:
+    if isinstance(annotation, type) and is_dataclass(annotation):
         return annotation
     return next((table for inner in get_args(annotation) if (table := _table_in(inner))), None)
 

@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
-from knouds_harness.contract.operations import Action
 from knouds_harness.errors import UnknownName, UsageError
 from knouds_harness.file_content import file_text
 from knouds_harness.locations import builtin_targets_path
-from knouds_harness.targets.address import address_problems, receiver_address
-from knouds_harness.targets.http_settings import HttpSettings, read_http
+from knouds_harness.targets.address import address_problems, is_url
+from knouds_harness.targets.http_settings import HttpSettings, complete_http
 from knouds_harness.targets.limits import Limits
 from knouds_harness.targets.personas import Persona
-from knouds_harness.targets.problems import Problem, profile_error, shape_problems, shown_path
-from knouds_harness.targets.profile_format import LimitsTable, ProfileTable, WaiverTable
+from knouds_harness.targets.problems import Problem, profile_error, shape_problems, shown, shown_path
+from knouds_harness.targets.profile_format import (
+    AS_A_PROFILE,
+    NOT_IN_FILE,
+    ONLY_KNOWN_KEYS,
+    Flag,
+    Member,
+    Name,
+    Text,
+)
 from knouds_harness.targets.resources import Control, Model, Webhook, Workflow
 from knouds_harness.targets.secrets import SecretReader
 from knouds_harness.targets.waivers import Waiver
@@ -41,56 +49,61 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class Expect:
-    """What a check of the target has to verify.
+    """What a check of the target has to verify: ``[expect]``.
 
     Attributes:
         facts: Ids of facts.
         families: Families of checks, all of whose documented facts have to be verified.
     """
 
-    facts: tuple[str, ...] = ()
-    families: tuple[str, ...] = ()
+    facts: tuple[Text, ...] = ()
+    families: tuple[Text, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """Where to test, with which keys and resources, within which limits.
+    """Where to test, with which keys and resources, within which limits: a whole profile.
 
     Attributes:
         name: The profile's name.
         base_url: Scheme, host, port and perhaps a path; no slash at the end.
-        production: Whether real users are on it; then the command line has to agree to each run.
+        base_url_env: The environment variable that holds the base URL, if one does.
+        production: Whether real users are on it: then the command line has to agree to each run. None if
+            the profile does not say.
+        plain_http: Whether keys may go to another machine in the clear.
         limits: Limits that the guards keep.
         personas: Keys by name; those whose secret is missing are absent.
         workflows: Known workflows by slug.
         models: Known models by internal name.
         http: Headers, certificates and proxy of every request.
         webhook: Address where deliveries arrive, if any.
-        waivers: Findings that are accepted for a while.
         control: The control plane, if it has one.
-        missing: Parts of the profile that this machine lacks: name, such as ``keys.pro``, to reason.
-        source: The profile's file.
+        waivers: Findings that are accepted for a while.
         expect: Facts and families that a check has to verify.
         redact: Names of JSON members whose values are never kept.
-        base_url_variable: The environment variable that holds the base URL; empty where the profile does.
+        missing: Parts of the profile that this machine lacks: name, such as ``keys.pro``, to reason.
+        source: The profile's file.
     """
 
-    name: str
-    base_url: str
-    production: bool = False
+    __pydantic_config__ = ONLY_KNOWN_KEYS
+
+    name: Annotated[str, NOT_IN_FILE, Field(default="")]
+    base_url: Annotated[Text, Field(default="")]
+    base_url_env: Text | None = None
+    production: Flag | None = None
+    plain_http: Flag = False
     limits: Limits = field(default_factory=Limits)
-    personas: Mapping[str, Persona] = field(default_factory=dict)
-    workflows: Mapping[str, Workflow] = field(default_factory=dict)
-    models: Mapping[str, Model] = field(default_factory=dict)
+    personas: Annotated[Mapping[Name, Persona], Field(alias="keys")] = field(default_factory=dict)
+    workflows: Mapping[Name, Workflow] = field(default_factory=dict)
+    models: Mapping[Name, Model] = field(default_factory=dict)
     http: HttpSettings = field(default_factory=HttpSettings)
     webhook: Webhook | None = None
-    waivers: tuple[Waiver, ...] = ()
     control: Control | None = None
-    redact: tuple[str, ...] = ()
-    missing: Mapping[str, str] = field(default_factory=dict)
-    source: Path = Path()
+    waivers: tuple[Waiver, ...] = ()
     expect: Expect = Expect()
-    base_url_variable: str = ""
+    redact: tuple[Member, ...] = ()
+    missing: Annotated[Mapping[str, str], NOT_IN_FILE] = field(default_factory=dict)
+    source: Annotated[Path, NOT_IN_FILE] = Path()
 
     def spending(self, asked_credits: float | None, *, by: str = "--credits") -> Target:
         """The same for a run that was asked to cost at most so much, by this option."""
@@ -126,69 +139,53 @@ def load_target(
         ProfileError: The profile is broken, or a secret that is not optional is missing; lists every problem.
     """
     source = _profile_path(name, _folders(search))
-    table, problems = _read(source)
+    profile, problems = _read(source)
     secrets = SecretReader(environ=os.environ if environ is None else environ, folder=source.parent)
-    base_url, problems_of_address = address_problems(table, secrets.environ)
-    personas = {}
-    for key_name, key in table.keys.items():
-        secret = secrets.read(key, where=f"keys.{key_name}", label=f"key:{key_name}")
-        if secret:
-            personas[key_name] = Persona(
-                name=key_name,
-                secret=secret,
-                capabilities=frozenset(key.capabilities),
-                user=key.user,
-                tier=key.tier,
-                role=key.role,
-                state=key.state,
-                credits=key.credits,
-                webhook=key.webhook,
-            )
-    webhook = None
-    if table.webhook:
-        secret = secrets.read(table.webhook, where="webhook", label="webhook-secret")
-        listen, problems_of_receiver = receiver_address(table.webhook)
-        problems += problems_of_receiver
-        if secret:
-            webhook = Webhook(
-                url=table.webhook.url,
-                secret=secret,
-                listen=listen,
-                deadline_s=table.webhook.deadline_s,
-            )
-    control = None
-    if table.control:
-        secret = secrets.read(table.control, where="control", label="control-token")
-        control = Control(token=secret, path=table.control.path) if secret else None
-    http = read_http(table.http, secrets)
+    base_url, problems_of_address = address_problems(
+        profile.base_url,
+        variable=profile.base_url_env,
+        production=profile.production,
+        plain_http=profile.plain_http,
+        environ=secrets.environ,
+    )
+    read = {
+        key_name: _with_secret(key, secrets, where=f"keys.{key_name}", label=f"key:{key_name}")
+        for key_name, key in profile.personas.items()
+    }
+    webhook, control = profile.webhook, profile.control
+    target = replace(
+        profile,
+        name=source.stem,
+        source=source,
+        base_url=base_url,
+        personas={key_name: replace(key, name=key_name) for key_name, key in read.items() if key},
+        workflows={slug: replace(each, slug=slug) for slug, each in profile.workflows.items()},
+        models={model: replace(each, name=model) for model, each in profile.models.items()},
+        webhook=webhook and _with_secret(webhook, secrets, where="webhook", label="webhook-secret"),
+        control=control and _with_secret(control, secrets, where="control", label="control-token"),
+        http=complete_http(profile.http, secrets),
+        missing=secrets.missing,
+    )
     problems += [
+        *_address_problems_of_webhook(profile.webhook),
         *problems_of_address,
         *secrets.problems,
-        *_account_problems(table),
-        *_owner_problems(table),
-        *_webhook_problems(table, problems),
-        *_waiver_problems(table.waivers),
+        *_account_problems(profile),
+        *_owner_problems(profile),
+        *_webhook_problems(profile, problems),
+        *_waiver_problems(profile.waivers),
     ]
     if problems:
         raise profile_error(source, problems)
-    return Target(
-        name=source.stem,
-        base_url=base_url,
-        production=bool(table.production),
-        limits=_limits(table.limits),
-        personas=personas,
-        workflows={slug: Workflow(slug=slug, **dict(each)) for slug, each in table.workflows.items()},
-        models={model: Model(name=model, **dict(each)) for model, each in table.models.items()},
-        http=http,
-        webhook=webhook,
-        waivers=tuple(Waiver(**dict(each)) for each in table.waivers),
-        control=control,
-        redact=tuple(table.redact),
-        missing=secrets.missing,
-        source=source,
-        expect=Expect(facts=tuple(table.expect.facts), families=tuple(table.expect.families)),
-        base_url_variable=table.base_url_env or "",
-    )
+    return target
+
+
+_Table = TypeVar("_Table", Persona, Webhook, Control)
+
+
+def _with_secret(table: _Table, secrets: SecretReader, *, where: str, label: str) -> _Table | None:
+    secret = secrets.read(table, where=where, label=label)
+    return replace(table, secret=secret) if secret else None
 
 
 def load_http(file: Path, *, environ: Mapping[str, str]) -> HttpSettings:
@@ -198,9 +195,9 @@ def load_http(file: Path, *, environ: Mapping[str, str]) -> HttpSettings:
         ProfileError: It is broken, or a variable that it names is missing.
         UsageError: It has no such table.
     """
-    table, problems = _read(file)
+    profile, problems = _read(file)
     secrets = SecretReader(environ=environ, folder=file.parent)
-    http = read_http(table.http, secrets)
+    http = complete_http(profile.http, secrets)
     if problems or secrets.problems:
         raise profile_error(file, [*problems, *secrets.problems])
     if http == HttpSettings():
@@ -228,7 +225,7 @@ def _profile_path(name: str, folders: Sequence[Path]) -> Path:
     profiles = _profiles(folders)
     is_folder = Path(name).is_dir() and name not in profiles
     if name.endswith(".toml") or "/" in name or is_folder:
-        other = "is no file" if Path(name).exists() else "there is no such file"
+        other = "is not a file" if Path(name).exists() else "there is no such file"
         what = "is a folder" if is_folder else other
         near = [f"{name}.toml"] if Path(f"{name}.toml").is_file() else []
         near += [Path(name).stem] if Path(name).stem in profiles else []
@@ -241,8 +238,13 @@ def _profile_path(name: str, folders: Sequence[Path]) -> Path:
     return profiles[name]
 
 
-def _read(source: Path) -> tuple[ProfileTable, list[Problem]]:
-    """Read the file; what is misshapen is named in the problems and absent from the table."""
+@cache
+def _format() -> TypeAdapter[Target]:
+    return TypeAdapter(Target)
+
+
+def _read(source: Path) -> tuple[Target, list[Problem]]:
+    """Read the file; what is misshapen is named in the problems and absent from the profile."""
     try:
         content = tomllib.loads(file_text(source))
     except tomllib.TOMLDecodeError as error:
@@ -260,11 +262,11 @@ def _read(source: Path) -> tuple[ProfileTable, list[Problem]]:
         problem = Problem(where="", says=f"cannot be read: {error.strerror}", remedy=remedy)
     else:
         try:
-            return ProfileTable.model_validate(content), []
+            return _format().validate_python(content, context=AS_A_PROFILE), []
         except ValidationError as error:
             for details in error.errors(include_url=False):
                 _remove(content, details["loc"])
-            return ProfileTable.model_validate(content), shape_problems(error, ProfileTable)
+            return _format().validate_python(content, context=AS_A_PROFILE), shape_problems(error, Target)
     raise profile_error(source, [problem])
 
 
@@ -277,18 +279,14 @@ def _remove(content: dict[str, Any], location: tuple[int | str, ...]) -> None:
         content.pop(str(location[0]), None)
 
 
-def _limits(table: LimitsTable) -> Limits:
-    return Limits(**{**dict(table), "allow": frozenset(Action(each) for each in table.allow)})
-
-
-def _account_problems(table: ProfileTable) -> list[Problem]:
+def _account_problems(profile: Target) -> list[Problem]:
     """Personas of one account have to agree on what the account is."""
     problems = []
     first_key_by_user: dict[str, str] = {}
-    for name, key in table.keys.items():
+    for name, key in profile.personas.items():
         first = first_key_by_user.setdefault(key.user, name)
         for property_name in ("tier", "role"):
-            here, there = getattr(key, property_name), getattr(table.keys[first], property_name)
+            here, there = getattr(key, property_name), getattr(profile.personas[first], property_name)
             if here != there:
                 problems.append(
                     Problem(
@@ -300,11 +298,11 @@ def _account_problems(table: ProfileTable) -> list[Problem]:
     return problems
 
 
-def _owner_problems(table: ProfileTable) -> list[Problem]:
+def _owner_problems(profile: Target) -> list[Problem]:
     """An owner may have no key here, but not differ from one that has in the spelling alone."""
-    users = {key.user for key in table.keys.values()}
+    users = {key.user for key in profile.personas.values()}
     problems = []
-    for slug, workflow in table.workflows.items():
+    for slug, workflow in profile.workflows.items():
         meant = [user for user in users if user.strip().casefold() == workflow.owner.strip().casefold()]
         if meant and workflow.owner not in users:
             says = f'no key has the user "{workflow.owner}"'
@@ -313,7 +311,22 @@ def _owner_problems(table: ProfileTable) -> list[Problem]:
     return problems
 
 
-def _webhook_problems(table: ProfileTable, known: Sequence[Problem]) -> list[Problem]:
+def _address_problems_of_webhook(webhook: Webhook | None) -> Iterator[Problem]:
+    if webhook is not None and not is_url(webhook.url):
+        yield Problem(
+            where="webhook.url",
+            says=f"{shown(webhook.url)} is not a URL that deliveries could go to",
+            remedy='Write it as it is set for the keys: url = "https://hooks.example.com/knouds".',
+        )
+    if webhook is not None and webhook.listen is not None and webhook.receiver is None:
+        yield Problem(
+            where="webhook.listen",
+            says=f"{shown(webhook.listen)} is not an address and port of this machine",
+            remedy='Write both: listen = "127.0.0.1:9000", or "[::1]:9000".',
+        )
+
+
+def _webhook_problems(profile: Target, known: Sequence[Problem]) -> list[Problem]:
     """A key cannot have a webhook that the profile does not name; one that it misspells is known already."""
     if any(problem.where.startswith("webhook") for problem in known):
         return []
@@ -323,12 +336,12 @@ def _webhook_problems(table: ProfileTable, known: Sequence[Problem]) -> list[Pro
             says="is true, and the profile has no [webhook]",
             remedy="Add [webhook] with the url and the secret that are set for the key, or remove this line.",
         )
-        for name, key in table.keys.items()
-        if key.webhook and table.webhook is None
+        for name, key in profile.personas.items()
+        if key.webhook and profile.webhook is None
     ]
 
 
-def _waiver_problems(waivers: Sequence[WaiverTable]) -> list[Problem]:
+def _waiver_problems(waivers: Sequence[Waiver]) -> list[Problem]:
     return [
         Problem(
             where=f"waivers[{position}]",

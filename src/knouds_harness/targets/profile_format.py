@@ -1,15 +1,45 @@
-"""The shape of ``targets/NAME.toml``, key by key (docs/profile-reference.md explains each)."""
+"""What the values in ``targets/NAME.toml`` may be (docs/profile-reference.md explains each key).
+
+A table of a profile is read into the type that everything uses: ``Target``, ``Persona``, ``Limits`` and so
+on. Values are not converted: ``"true"`` is text and not a boolean.
+"""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
+from dataclasses import fields
 from datetime import date
-from typing import Annotated, Any, Literal, cast, get_args
+from typing import Annotated, Final, TypeVar, get_args, get_type_hints
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    StringConstraints,
+    ValidationInfo,
+)
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
 
 from knouds_harness.contract.capabilities import is_capability
-from knouds_harness.targets.personas import Funds, KeyState, Role
+
+T = TypeVar("T")
+
+ONLY_KNOWN_KEYS: Final = ConfigDict(extra="forbid")
+AS_A_PROFILE: Final = "profile"
+"""The context in which a profile is read; a run record that holds the same type is read without."""
+
+
+def _refuse(value: T, info: ValidationInfo) -> T:
+    if info.context == AS_A_PROFILE:
+        raise PydanticCustomError("unexpected_keyword_argument", "the harness sets this itself")
+    return value
+
+
+NOT_IN_FILE: Final = BeforeValidator(_refuse)
+"""Marks what the harness sets itself: in the file it is an unknown key."""
 
 
 def _capability(text: str) -> str:
@@ -21,162 +51,36 @@ def _capability(text: str) -> str:
     return text
 
 
-def _funds(value: object) -> Funds | float:
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf:
-        return float(value)
-    named = next((each for each in get_args(Funds) if each == value), None)
-    if named is None:
-        raise ValueError(
-            f"neither a number of credits nor one of {', '.join(get_args(Funds))}: write one of these"
-        )
-    return cast(Funds, named)
-
-
 def _unused_member(name: str) -> str:
     if name in _USED_MEMBERS:
-        raise ValueError("the harness itself goes by this member: name another")
+        raise ValueError("used by the harness itself: name another member")
     return name
 
 
 _USED_MEMBERS = frozenset(
     {"slug", "id", "executionId", "requestId", "pollUrl", "status", "code", "cost", "tier", "role", "name"}
 )
-Capability = Annotated[str, AfterValidator(_capability)]
+Flag = Annotated[bool, Strict()]
+Day = Annotated[date, Strict()]
+Whole = Annotated[int, Strict()]
+Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
+Amount = Annotated[Number, Field(ge=0)]
+Duration = Annotated[Number, Field(gt=0, le=86_400)]
+Text = Annotated[str, StringConstraints(min_length=1)]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+Capability = Annotated[str, AfterValidator(_capability)]
 Member = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$"), AfterValidator(_unused_member)
 ]
-Text = Annotated[str, StringConstraints(min_length=1)]
-Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Duration = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-
-class SecretSource(_Table):
-    """Where a secret comes from: never the profile itself."""
-
-    secret_env: Text | None = None
-    secret_file: Text | None = None
-    secret_keyring: Annotated[str, StringConstraints(pattern=r"^[^/]+/.+$")] | None = None
-    optional: bool = False
-
-
-class LimitsTable(_Table):
-    """``[limits]``."""
-
-    credits: Amount = 0.0
-    requests_per_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    concurrency: Annotated[int, Field(ge=1, le=1_000_000)] = 4  # of a load, over all its workers
-    timeout_s: Duration = 30.0
-    allow: list[Literal["read", "write", "run", "cancel"]] = ["read"]
-    fill_rate_windows: bool | None = None
-
-
-class KeyTable(SecretSource):
-    """``[keys.NAME]``."""
-
-    capabilities: list[Capability]
-    user: Text
-    tier: Text
-    role: Role = "user"
-    state: KeyState = "active"
-    credits: Annotated[Funds | float, PlainValidator(_funds)] = "enough"
-    webhook: bool = False
-
-
-class WorkflowTable(_Table):
-    """``[workflows.SLUG]``."""
-
-    owner: Text
-    public: bool = False
-    template: bool = False
-    inputs: dict[str, Any] = {}
-    fails: bool = False
-    polled: bool = False
-    has_generator: bool = True
-    has_request_input: bool = True
-    in_folder: bool = False
-    image_count_input: Text | None = None
-    cost_credits: Amount | None = None
-    deadline_s: Duration | None = None
-
-
-class ModelTable(_Table):
-    """``[models.NAME]``."""
-
-    inputs: dict[str, Any] = {}
-    polled: bool = False
-    fails: bool = False
-    disabled: bool = False
-    needs_tier: Text = "business"
-    image_count_input: Text | None = None
-    cost_credits: Amount | None = None
-    deadline_s: Duration | None = None
-
-
-class WebhookTable(SecretSource):
-    """``[webhook]``."""
-
-    url: Text
-    listen: Text | None = None
-    deadline_s: Duration = 60.0
-
-
-class ControlTable(SecretSource):
-    """``[control]``."""
-
-    path: Annotated[str, StringConstraints(pattern=r"^/[\w/-]*\w$")] = "/__sandbox__"
-
-
-class HttpTable(_Table):
-    """``[http]``."""
-
-    headers: dict[Text, Text] = {}
-    headers_env: dict[Text, Text] = {}
-    proxy: Text | None = None
-    proxy_env: Text | None = None
-    ca_file: Text | None = None
-    client_certificate: Text | None = None
-    client_key: Text | None = None
-
-
-class WaiverTable(_Table):
-    """``[[waivers]]``."""
-
-    reason: Text
-    expires: date
-    fingerprint: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{12}$")] | None = None
-    fact: Text | None = None
-    check: Text | None = None
-    operation: Text | None = None
-    status: Annotated[int, Field(ge=100, le=599)] | None = None
-    code: str | None = None
-
-
-class ExpectTable(_Table):
-    """``[expect]``."""
-
-    facts: list[Text] = []
-    families: list[Text] = []
-
-
-class ProfileTable(_Table):
-    """The whole file."""
-
-    base_url: Text | None = None
-    base_url_env: Text | None = None
-    production: bool | None = None
-    plain_http: bool = False
-    limits: LimitsTable = LimitsTable()
-    keys: dict[Name, KeyTable] = {}
-    workflows: dict[Name, WorkflowTable] = {}
-    models: dict[Name, ModelTable] = {}
-    http: HttpTable = HttpTable()
-    webhook: WebhookTable | None = None
-    control: ControlTable | None = None
-    waivers: list[WaiverTable] = []
-    expect: ExpectTable = ExpectTable()
-    redact: list[Member] = []
+def keys_of(table: type) -> Mapping[str, object]:
+    """The keys that a table may have, to the types of their values."""
+    types = get_type_hints(table, include_extras=True)
+    keys = {}
+    for each in fields(table):
+        marks = get_args(types[each.name])[1:]
+        if NOT_IN_FILE not in marks:
+            alias = next((mark.alias for mark in marks if isinstance(mark, FieldInfo)), None)
+            keys[alias or each.name] = types[each.name]
+    return keys

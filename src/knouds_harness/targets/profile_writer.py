@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 from knouds_harness.printable import printable
 from knouds_harness.targets.http_settings import HttpSettings
-from knouds_harness.targets.personas import KeyState, Role, Secret
+from knouds_harness.targets.personas import KeyState, Role
+from knouds_harness.targets.profile_format import keys_of
 from knouds_harness.targets.resources import Workflow
 
 _NOT_TOLD = ("fails", "polled", "image_count_input", "cost_credits", "deadline_s")
@@ -96,19 +98,8 @@ class Found:
 
 def http_text(http: HttpSettings) -> str:
     """``[http]`` of a profile, whatever folder that is in."""
-    secret = [(name, value.variable) for name, value in http.headers if isinstance(value, Secret)]
-    plain = [(name, value) for name, value in http.headers if isinstance(value, str)]
-    files = {name: getattr(http, name) for name in ("ca_file", "client_certificate", "client_key")}
-    proxy = http.proxy
-    lines = [
-        f"{key} = {{ {', '.join(f'{json.dumps(name)} = {json.dumps(value)}' for name, value in pairs)} }}"
-        for key, pairs in (("headers", plain), ("headers_env", secret))
-        if pairs
-    ]
-    lines += [f"{name} = {json.dumps(str(file))}" for name, file in files.items() if file]
-    if proxy is not None:
-        variable = f"proxy_env = {json.dumps(proxy.variable)}"
-        lines.append(variable if proxy.variable else f"proxy = {json.dumps(proxy.url)}")
+    values = {key: getattr(http, key) for key in keys_of(HttpSettings)}
+    lines = [f"{key} = {toml_value(value)}" for key, value in values.items() if value]
     return "\n".join(["", "[http]", *lines, ""])
 
 
@@ -131,8 +122,8 @@ def profile_text(found: Found, *, target: str) -> str:
 
 def toml_value(value: Any) -> str:  # noqa: ANN401 - any JSON value but null
     """A value as TOML: a text, number, truth value, list, or table in one line."""
-    if isinstance(value, str):
-        return "".join(map(_seen, json.dumps(value, ensure_ascii=False)))
+    if isinstance(value, str | Path):
+        return "".join(map(_seen, json.dumps(str(value), ensure_ascii=False)))
     if isinstance(value, bool | int | float):
         return json.dumps(value)
     if isinstance(value, Mapping):

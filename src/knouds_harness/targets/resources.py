@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from knouds_harness.targets.address import own_address
-from knouds_harness.targets.personas import Secret
+from pydantic import Field, StringConstraints
 
-JSON = Any
+from knouds_harness.targets.address import host_and_port, own_address
+from knouds_harness.targets.personas import SecretSource, SecretValue
+from knouds_harness.targets.profile_format import NOT_IN_FILE, Amount, Duration, Flag, Text
 
 
 @dataclass(frozen=True, kw_only=True)
 class Workflow:
-    """One workflow on the target.
+    """One workflow on the target: ``[workflows.SLUG]``.
 
     Attributes:
         slug: Lowercase letters, digits and hyphens.
@@ -32,19 +33,19 @@ class Workflow:
         deadline_s: Seconds that an asynchronous run may take; None if not known.
     """
 
-    slug: str
-    owner: str
-    public: bool = False
-    template: bool = False
-    inputs: Mapping[str, JSON] = field(default_factory=dict)
-    fails: bool = False
-    polled: bool = False
-    has_generator: bool = True
-    has_request_input: bool = True
-    in_folder: bool = False
-    image_count_input: str | None = None
-    cost_credits: float | None = None
-    deadline_s: float | None = None
+    slug: Annotated[str, NOT_IN_FILE, Field(default="")]
+    owner: Text
+    public: Flag = False
+    template: Flag = False
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    fails: Flag = False
+    polled: Flag = False
+    has_generator: Flag = True
+    has_request_input: Flag = True
+    in_folder: Flag = False
+    image_count_input: Text | None = None
+    cost_credits: Amount | None = None
+    deadline_s: Duration | None = None
     kind: ClassVar = "workflow"
     run_operation: ClassVar = "runWorkflow"
 
@@ -61,7 +62,7 @@ class Workflow:
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """One model on the target.
+    """One model on the target: ``[models.NAME]``.
 
     Attributes:
         name: Its internal name.
@@ -77,15 +78,15 @@ class Model:
     Source: docs, models.
     """
 
-    name: str
-    inputs: Mapping[str, JSON] = field(default_factory=dict)
-    polled: bool = False
-    fails: bool = False
-    disabled: bool = False
-    needs_tier: str = "business"
-    image_count_input: str | None = None
-    cost_credits: float | None = None
-    deadline_s: float | None = None
+    name: Annotated[str, NOT_IN_FILE, Field(default="")]
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    polled: Flag = False
+    fails: Flag = False
+    disabled: Flag = False
+    needs_tier: Text = "business"
+    image_count_input: Text | None = None
+    cost_credits: Amount | None = None
+    deadline_s: Duration | None = None
     kind: ClassVar = "model"
     run_operation: ClassVar = "runModel"
 
@@ -96,34 +97,39 @@ class Model:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Webhook:
-    """Where deliveries of this target's keys arrive, and the secret that signs them.
+class Webhook(SecretSource):
+    """Where deliveries of this target's keys arrive, and the secret that signs them: ``[webhook]``.
 
     Attributes:
         url: Address that is set for the keys.
-        listen: Host and port of this machine to which the URL leads; None where it leads elsewhere.
+        listen: Host and port of this machine to which a tunnel or proxy leads from there.
         deadline_s: Seconds that a delivery, or the next attempt of a refused one, is awaited.
     """
 
-    url: str
-    secret: Secret
-    listen: tuple[str, int] | None = None
-    deadline_s: float = 60.0
+    url: Text
+    secret: SecretValue
+    listen: Text | None = None
+    deadline_s: Duration = 60.0
+
+    @property
+    def receiver(self) -> tuple[str, int] | None:
+        """Host and port to listen at for deliveries; None if these go to another machine."""
+        return own_address(self.url) if self.listen is None else host_and_port(self.listen)
 
     @property
     def is_direct(self) -> bool:
-        """Whether the URL itself names where is listened, with no tunnel or proxy between."""
-        return self.listen is not None and self.listen == own_address(self.url)
+        """Whether the URL itself names the receiver, with no tunnel or proxy between."""
+        return self.receiver is not None and self.receiver == own_address(self.url)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Control:
-    """A control plane that mints keys and moves the clock; only the sandbox has one.
+class Control(SecretSource):
+    """A control plane that mints keys and moves the clock: ``[control]``; only the sandbox has one.
 
     Attributes:
-        token: Sent as ``x-sandbox-token``.
+        secret: Sent as ``x-sandbox-token``.
         path: Path under the base URL.
     """
 
-    token: Secret
-    path: str = "/__sandbox__"
+    secret: SecretValue
+    path: Annotated[str, StringConstraints(pattern=r"^/[\w/-]*\w$")] = "/__sandbox__"

@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
-from knouds_harness.targets.personas import Secret
+from knouds_harness.targets.personas import Secret, SecretSource
 from knouds_harness.targets.problems import Problem
-from knouds_harness.targets.profile_format import SecretSource
 
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 _MOST_BYTES = 4096
@@ -37,13 +36,13 @@ class Form:
 
 KEY = Form(
     re.compile(r"[!-~]{16,256}"),
-    "what its source holds is no secret: those have 16 to 256 printable characters and no spaces",
+    "what its source holds is not a secret: those have 16 to 256 printable characters and no spaces",
     "Set it, or mark [{where}] optional = true, or remove it: "
     "the checks that need it then count as untested.",
 )
 HEADER_VALUE = Form(
     re.compile(r"[!-~][ -~]{6,4094}[!-~]"),  # of a shorter one everything would be hidden that looks like it
-    "what its variable holds is no secret of a header: those have 8 to 4,096 printable characters",
+    "what its variable holds is not a secret of a header: those have 8 to 4,096 printable characters",
     "Set it, or remove the header from [http].",
 )
 
@@ -149,7 +148,7 @@ class SecretReader:
     def _value_of_file(file: Path) -> str:
         try:
             if file.exists() and not file.is_file():
-                raise _AbsentError(f"secret file {file} is no regular file")
+                raise _AbsentError(f"secret file {file} is not a regular file")
             with file.open("rb") as content:
                 value = content.read(_MOST_BYTES).decode("utf-8-sig").strip()
         except OSError as error:
@@ -157,7 +156,7 @@ class SecretReader:
         except UnicodeDecodeError:
             raise _AbsentError(f"secret file {file} is not text") from None
         except ValueError:
-            raise _AbsentError(f"secret file {str(file)!r} cannot be read: that is no file name") from None
+            raise _AbsentError(f"secret file {str(file)!r} cannot be read: that is not a file name") from None
         if not value:
             raise _AbsentError(f"secret file {file} is empty")
         return value

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from knouds_harness.targets.profile_format import Day, Text, Whole
 
 
 @dataclass(frozen=True, kw_only=True)
 class Waiver:
-    """Accepts the findings that fit everything it names.
+    """Accepts the findings that fit everything it names: ``[[waivers]]``.
 
     A waiver names a fingerprint, a fact, or a check with an operation; status and code narrow it further.
 
     Attributes:
-        reason: Why the finding is accepted, for whoever reads the report.
+        reason: Why the finding is accepted, for readers of the report.
         expires: The last day on which it holds; afterwards its findings fail the run again.
         fingerprint: Fingerprint of one finding.
         fact: The fact that is not kept.
@@ -23,13 +28,13 @@ class Waiver:
         code: The ``code`` of the answer; an empty string for an answer without one.
     """
 
-    reason: str
-    expires: date
-    fingerprint: str | None = None
-    fact: str | None = None
-    check: str | None = None
-    operation: str | None = None
-    status: int | None = None
+    reason: Text
+    expires: Day
+    fingerprint: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{12}$")] | None = None
+    fact: Text | None = None
+    check: Text | None = None
+    operation: Text | None = None
+    status: Annotated[Whole, Field(ge=100, le=599)] | None = None
     code: str | None = None
 
     def matches(

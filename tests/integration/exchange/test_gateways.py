@@ -77,7 +77,8 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
 def test_headers_go_with_every_request_and_stay_secret():
     """Also without a key; evidence has the pseudonym."""
     http = HttpSettings(
-        headers=(("X-Gateway", Secret(TOKEN, "header:x-gateway")), ("traceparent", "00-1-2-01"))
+        headers={"traceparent": "00-1-2-01"},
+        secret_headers={"X-Gateway": Secret(TOKEN, "header:x-gateway")},
     )
     with (
         serving(always(b"{}")) as server,
@@ -121,7 +122,7 @@ def test_proxy_is_tunnelled_through(certified):
     context, http = certified
     with serving(always(b"{}"), context) as server, serving(tunnelling(b"ada:pass word")) as proxy:
         through = Proxy(url=proxy.base_url, user="ada", password=Secret("pass word", "proxy-password"))
-        target = replace(make_target(server.base_url), http=replace(http, proxy=through))
+        target = replace(make_target(server.base_url), http=replace(http, via=through))
         with Client(target=target) as client:
             exchange = first_contact(client)
 
@@ -133,7 +134,7 @@ def test_proxy_is_tunnelled_through(certified):
 def test_plain_requests_go_through_the_proxy_too():
     """In absolute form; no connection goes past it."""
     with serving(tunnelling()) as proxy:
-        http = HttpSettings(proxy=Proxy(url=proxy.base_url))
+        http = HttpSettings(via=Proxy(url=proxy.base_url))
         with Client(target=replace(make_target("http://127.0.0.1:1"), http=http)) as client:
             assert first_contact(client).status == 200
 
@@ -143,7 +144,7 @@ def test_plain_requests_go_through_the_proxy_too():
 def test_proxy_that_refuses_plain_requests_is_not_the_server():
     """Its 407 comes in place of an answer."""
     with serving(tunnelling(b"ada:right")) as proxy:
-        http = HttpSettings(proxy=Proxy(url=proxy.base_url))
+        http = HttpSettings(via=Proxy(url=proxy.base_url))
         with (
             Client(target=replace(make_target("http://127.0.0.1:1"), http=http)) as client,
             pytest.raises(TargetUnreachable, match=r"the proxy 127.+ refuses: 407\n.+ proxy_env in \[http\]"),
@@ -167,7 +168,7 @@ def test_proxy_that_refuses_or_is_away_is_named(certified):
     _, http = certified
     with serving(tunnelling(b"ada:right")) as proxy:
         wrong = Proxy(url=proxy.base_url, user="ada", password=Secret("wrong-one", "proxy-password"))
-        target = replace(make_target("https://127.0.0.1:1"), http=replace(http, proxy=wrong))
+        target = replace(make_target("https://127.0.0.1:1"), http=replace(http, via=wrong))
         with (
             Client(target=target) as client,
             pytest.raises(TargetUnreachable, match=r"the proxy 127.+ does not connect to .+: 407") as caught,
@@ -175,7 +176,7 @@ def test_proxy_that_refuses_or_is_away_is_named(certified):
             first_contact(client)
     away = Proxy(url="http://127.0.0.1:2")
     with (
-        Client(target=replace(target, http=replace(http, proxy=away))) as client,
+        Client(target=replace(target, http=replace(http, via=away))) as client,
         pytest.raises(
             TargetUnreachable, match=r"nothing listens at the proxy 127.0.0.1:2 .+\n  Check that the proxy"
         ),
@@ -226,7 +227,7 @@ def test_init_check_and_load_pass_a_gateway(certified, tmp_path):
 
 def test_load_refuses_a_proxy():
     target = replace(
-        make_target("http://127.0.0.1:1"), http=HttpSettings(proxy=Proxy(url="http://127.0.0.1:2"))
+        make_target("http://127.0.0.1:1"), http=HttpSettings(via=Proxy(url="http://127.0.0.1:2"))
     )
 
     with pytest.raises(UsageError, match="load goes through no proxy"):

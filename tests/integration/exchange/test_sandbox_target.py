@@ -34,7 +34,7 @@ def test_control_token_is_no_argument_of_any_process(target):
     arguments = [part for each in psutil.Process().children(recursive=True) for part in each.cmdline()]
 
     assert "knouds_sandbox" in arguments
-    assert not any(target.control.token.reveal() in part for part in arguments)
+    assert not any(target.control.secret.reveal() in part for part in arguments)
 
 
 def run(client: Client, path: str, persona: str, inputs: object, cost_credits: float):

@@ -487,7 +487,7 @@ def test_control_plane_answer_is_kept_without_its_secrets(client_answering):
     """Minted secrets never become evidence; what was asked for does."""
     seen: list[Exchange] = []
     target = make_target("http://127.0.0.1:1")
-    control = Control(token=Secret("token-0123456789abcdef", "control-token"))
+    control = Control(secret=Secret("token-0123456789abcdef", "control-token"))
     client = client_answering(
         httpx.Response(200, json={"name": "minted", "secret": "s", "webhookSecret": "w"}),
         target=replace(target, control=control),

@@ -13,7 +13,7 @@ from locust.argument_parser import get_empty_argument_parser, setup_parser_argum
 
 from knouds_harness.load.options import add_options
 from knouds_harness.locations import scenarios_path
-from knouds_harness.targets.profile_format import LimitsTable
+from knouds_harness.targets.profile import load_target
 
 FILES = Path(__file__).parents[3] / "docs" / "distributed"
 SHOWN = [
@@ -70,11 +70,13 @@ def test_master_keeps_a_record_and_waits_for_all_workers(name):
 
 
 @pytest.mark.parametrize("name", [name for name in commands() if name.endswith("master")])
-def test_profile_can_allow_so_many_users(name):
+def test_profile_can_allow_so_many_users(name, tmp_path):
     """A profile that says limits.concurrency as high as the command asks for is a valid one."""
     users = parsed(commands()[name]).num_users
+    profile = tmp_path / "large.toml"
+    profile.write_text(f'base_url = "https://x.example"\n[limits]\nconcurrency = {users}\n')
 
-    assert LimitsTable(concurrency=users).concurrency == users
+    assert load_target(str(profile)).limits.concurrency == users
 
 
 @pytest.mark.parametrize("line", SHOWN)

@@ -23,8 +23,8 @@ def test_headers_and_proxy_are_read(load):
     )
 
     assert target.http.revealed_headers == (("X-Tag", "night run"), ("X-Gateway", TOKEN))
-    assert target.http.proxy is not None
-    assert (target.http.proxy.url, target.http.proxy.user) == ("http://127.0.0.1:3128", "ada")
+    assert target.http.via is not None
+    assert (target.http.via.url, target.http.via.user) == ("http://127.0.0.1:3128", "ada")
     assert TOKEN not in repr(target)
     assert "pass@word" not in repr(target)
     assert Redactor.for_target(target).text(f"{TOKEN} pass@word") == "{{header:x-gateway}} {{proxy-password}}"
@@ -50,12 +50,12 @@ def test_curl_lines_lead_the_same_way(load):
         ('headers = { X-Access-Token = "x" }', "http.headers.X-Access-Token: may be a secret in the profile"),
         ('headers = { X-API-Key = "x" }', "http.headers.X-API-Key: may be a secret in the profile"),
         ('headers = { Host = "x" }', "http.headers.Host: is a header that the harness sets itself"),
-        ('headers = { "X Tag" = "x" }', "http.headers.X Tag: is no name of a header"),
-        ('headers = { X-Tag = "a\\nb" }', "http.headers.X-Tag: has characters that no header takes"),
+        ('headers = { "X Tag" = "x" }', "http.headers.X Tag: is not a name of a header"),
+        ('headers = { X-Tag = "a\\nb" }', "http.headers.X-Tag: has characters that a header cannot hold"),
         ('headers_env = { X-Gateway = "ABSENT" }', "environment variable ABSENT is not set"),
         ('headers_env = { X-Gateway = "SHORT" }', "8 to 4,096 printable characters"),
-        ('proxy = "socks5://127.0.0.1:1080"', "http.proxy: is no proxy that the harness can use"),
-        ('proxy = "http://127.0.0.1"', "http.proxy: is no proxy that the harness can use"),
+        ('proxy = "socks5://127.0.0.1:1080"', "http.proxy: is not a proxy that the harness can use"),
+        ('proxy = "http://127.0.0.1"', "http.proxy: is not a proxy that the harness can use"),
         ('proxy = "http://ada:secret@127.0.0.1:1"', "http.proxy: holds a user name or a password"),
         ('proxy_env = "ABSENT"', "http.proxy_env: environment variable ABSENT is not set"),
         ('ca_file = "absent.pem"', "/absent.pem cannot be used: no such file"),

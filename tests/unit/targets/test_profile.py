@@ -265,7 +265,7 @@ def test_secret_file_that_is_no_file_is_refused_at_once(load, tmp_path: Path, ki
     )
 
     assert "secret file" in said
-    assert ("is no regular file" in said) or ("that is no file name" in said)
+    assert ("is not a regular file" in said) or ("that is not a file name" in said)
 
 
 IN_KEYRING = KEY.replace("secret_env", "secret_keyring").replace("STAGING_KEY_FULL", "knouds/full")
@@ -382,7 +382,7 @@ def test_byte_order_mark_counts_for_nothing(tmp_path: Path):
 @pytest.mark.parametrize("host", ["a..b", "x" * 64 + ".example.com", ".example.com", "exa mple.com", "[::1"])
 def test_address_of_no_host_is_explained(load, host: str):
     """Each label of a name has 1 to 63 characters."""
-    assert "is no base URL" in problems(load, f'base_url = "https://{host}"\n')
+    assert "is not a base URL" in problems(load, f'base_url = "https://{host}"\n')
 
 
 def test_profile_that_is_nested_without_end_is_explained(tmp_path: Path):
@@ -420,7 +420,7 @@ expires = "soon"
         'keys.second.tier: "business" contradicts "pro" in keys.full',
         'keys.broken.capabilities[0]: "workflow run" is not a capability',
         "keys.broken.tier: 5 should be a string",
-        'limits.credit: is no key of a profile\n  Did you mean "credits"?',
+        'limits.credit: unknown key\n  Did you mean "credits"?',
         "limits.concurrency: 0 should be at least 1",
         'waivers[0].expires: "soon" should be a date without quotes',
     ):
@@ -435,17 +435,22 @@ expires = "soon"
             'base_url = "https://x.example"\nbase_url = "https://y.example"',
             "is not valid TOML: Cannot overwrite",
         ),
-        ('bas_url = "https://x.example"', 'bas_url: is no key of a profile\n  Did you mean "base_url"?'),
-        ('base_url = "staging.example.com"', 'base_url: "staging.example.com" is no base URL'),
-        ('base_url = "ftp://staging.example.com"', "is no base URL"),
+        ('bas_url = "https://x.example"', 'bas_url: unknown key\n  Did you mean "base_url"?'),
+        ('base_url = "staging.example.com"', 'base_url: "staging.example.com" is not a base URL'),
+        ('base_url = "ftp://staging.example.com"', "is not a base URL"),
         ('base_url = "https://staging.example.com/v1/api/"', "ends with /api"),
-        ('base_url = "https://staging.example.com:99999"', "is no base URL"),
-        ('base_url = "https://staging.example.com/?x=1"', "is no base URL"),
+        ('base_url = "https://staging.example.com:99999"', "is not a base URL"),
+        ('base_url = "https://staging.example.com/?x=1"', "is not a base URL"),
         ('base_url = "http://staging.example.com"', "would send the keys in the clear"),
         ('base_url = "https://eu.knouds.ai"', "production: is missing, and eu.knouds.ai may be production"),
         (ADDRESS + 'base_url_env = "URL"', "base_url: stands beside base_url_env"),
         ('base_url_env = "URL"', "base_url_env: environment variable URL is not set"),
         (ADDRESS + '[limits]\nallow = ["read", "delete"]', '"delete" is not one of read, write, run, cancel'),
+        (ADDRESS + '[limits]\ncredits_by = "me"', "limits.credits_by: unknown key"),
+        (ADDRESS + '[workflows.a]\nowner = "ada"\nslug = "b"', "workflows.a.slug: unknown key"),
+        (ADDRESS + 'name = "other"', "name: unknown key"),
+        (ADDRESS + 'plain_http = "true"', 'plain_http: "true" should be true or false'),
+        (ADDRESS + '[models.a]\ncost_credits = "3"', 'models.a.cost_credits: "3" should be a number'),
         (ADDRESS + "[limits]\ncredits = inf", "should be a finite number"),
         (ADDRESS + '[limits]\ncredits = "many"', '"many" should be a number'),
         (
@@ -456,7 +461,7 @@ expires = "soon"
         (ADDRESS + KEY + "credits = true", "keys.full.credits: true is neither a number"),
         (ADDRESS + "[limits]\nconcurrency = 1.5", "1.5 should be a whole number"),
         (ADDRESS + "limits = 5", "limits: 5 should be a table"),
-        (ADDRESS + "[keys.Full]\n", "keys.Full: is no name"),
+        (ADDRESS + "[keys.Full]\n", "keys.Full: is not a name"),
         (ADDRESS + '[keys.full]\nuser = "a"\ntier = "pro"', "keys.full.capabilities: is missing"),
         (
             ADDRESS + '[keys.full]\nuser = "a"\ntier = "pro"\ncapabilities = []',
@@ -494,15 +499,15 @@ def test_deliveries_are_received_where_the_profile_says(load, lines: str, listen
 
     webhook = load(text, HOOK_SECRET="whsec_0123456789abcdef").webhook
 
-    assert (webhook.listen, webhook.is_direct) == (listen, is_direct)
+    assert (webhook.receiver, webhook.is_direct) == (listen, is_direct)
 
 
 @pytest.mark.parametrize(
     ("lines", "says"),
     [
-        ('url = "hooks.example.com"', 'webhook.url: "hooks.example.com" is no URL'),
+        ('url = "hooks.example.com"', 'webhook.url: "hooks.example.com" is not a URL'),
         ('url = "http://127.0.0.1:99999/"', "webhook.url: "),
-        ('url = "https://a.example/"\nlisten = "9000"', 'webhook.listen: "9000" is no address and port'),
+        ('url = "https://a.example/"\nlisten = "9000"', 'webhook.listen: "9000" is not an address and port'),
         ('url = "https://a.example/"\nlisten = "127.0.0.1:0"', "webhook.listen: "),
         ('url = "https://a.example/"\nlisten = ":9000"', "webhook.listen: "),
     ],
@@ -572,7 +577,7 @@ def test_unusable_secret_is_refused_without_showing_it(load):
     """Neither the secret nor its length is in the message."""
     said = problems(load, ADDRESS + KEY, STAGING_KEY_FULL="two words")
 
-    assert "keys.full: what its source holds is no secret" in said
+    assert "keys.full: what its source holds is not a secret" in said
     assert "two words" not in said
 
 

@@ -45,11 +45,11 @@ class ShellNames:
     def of(cls, target: Target) -> ShellNames:
         """The names that a target's profile gives."""
         secrets = [persona.secret for persona in target.personas.values()]
-        secrets += [each for each in (target.control and target.control.token,) if each]
+        secrets += [each for each in (target.control and target.control.secret,) if each]
         secrets += target.http.secrets
         return cls(
             base_url=target.base_url,
-            base_url_variable=target.base_url_variable,
+            base_url_variable=target.base_url_env or "",
             variable_by_label={
                 each.label: each.variable or f"KNOUDS_KEY_{_name(each.label)}" for each in secrets
             },
@@ -138,9 +138,8 @@ def _leading_to(target: Target) -> tuple[str, ...]:
     http = target.http
     files = (("--cacert", http.ca_file), ("--cert", http.client_certificate), ("--key", http.client_key))
     options = [part for option, file in files if file for part in (option, str(file))]
-    if http.proxy is not None:
-        variable = http.proxy.variable
-        options += ["--proxy", shell_variable(variable) if variable else http.proxy.url]
+    if http.via is not None:
+        options += ["--proxy", shell_variable(http.proxy_env) if http.proxy_env else http.via.url]
     return tuple(options)
 
 

@@ -88,8 +88,8 @@ class LoadVerification:
         self._audit = audit
         self._target = target
         self.server: DeliveryServer | None = None
-        if audit and target.webhook and target.webhook.listen:
-            self.count_deliveries(DeliveryServer(target.webhook.listen), target.webhook)
+        if audit and target.webhook and target.webhook.receiver:
+            self.count_deliveries(DeliveryServer(target.webhook.receiver), target.webhook)
 
     def count_deliveries(self, server: DeliveryServer, webhook: Webhook) -> None:
         """Compare what ends with what is delivered, from now on; only where the run is led.

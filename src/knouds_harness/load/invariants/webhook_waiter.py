@@ -146,7 +146,7 @@ def open_webhook_waiter(
     if target.control and is_loopback(host_of(target.base_url)):
         return _minted(target, accounts, yes_production=yes_production), ""
     webhook = target.webhook
-    if webhook is None or webhook.listen is None:
+    if webhook is None or webhook.receiver is None:
         return None, f"{target.source} has no [webhook] that leads to this machine"
     receivers = [
         key
@@ -156,7 +156,7 @@ def open_webhook_waiter(
     ]
     if not receivers:
         return None, f"no key with webhook = true in {target.source} may run anything and holds {_RECEIVE}"
-    return WebhookWaiter(webhook, receivers, server=server or DeliveryServer(webhook.listen)), ""
+    return WebhookWaiter(webhook, receivers, server=server or DeliveryServer(webhook.receiver)), ""
 
 
 def _minted(target: Target, accounts: Iterable[AccountKeys], *, yes_production: bool) -> WebhookWaiter:
@@ -164,7 +164,6 @@ def _minted(target: Target, accounts: Iterable[AccountKeys], *, yes_production: 
     webhook = Webhook(
         url=f"http://{HOST}:{server.port}/",
         secret=Secret(f"whsec_{secrets.token_urlsafe(24)}", "webhook-secret"),
-        listen=(HOST, server.port),
         deadline_s=_DEADLINE_S,
     )
     with Client(target=target, guard=Guard(target, yes_production=yes_production)) as client:

@@ -54,7 +54,7 @@ def check_plan(target: Target, options: LoadOptions, *, host: str | None) -> Non
         raise UsageError(
             f"--host {host}: the profile {target.source} is for {target.base_url}\n  Leave --host out."
         )
-    if target.http.proxy is not None:
+    if target.http.via is not None:
         raise UsageError(
             f"{target.source}: http.proxy: load goes through no proxy, as its figures would be the proxy's\n"
             "  Run load where the target can be reached directly, with a profile without the proxy."

@@ -177,9 +177,7 @@ def _other_accounts(target: Target) -> Iterator[tuple[str, Target]]:
 
 
 def _webhook(target: Target, usual: Persona) -> Iterator[tuple[str, Target]]:
-    webhook = target.webhook or Webhook(
-        url="http://127.0.0.1:1/", secret=Secret("", "webhook"), listen=("127.0.0.1", 1)
-    )
+    webhook = target.webhook or Webhook(url="http://127.0.0.1:1/", secret=Secret("", "webhook"))
     receiving = _key(
         "receiving", usual.user, usual.capabilities | {"webhook:receive"}, usual.tier, webhook=True
     )

@@ -267,10 +267,10 @@ def _told(answers: Mapping[str, Exchange], key: Persona) -> bool:
 def _deliveries(target: Target) -> tuple[str | None, bool]:
     """Where deliveries are awaited, in words, and whether this machine can listen there."""
     webhook = target.webhook
-    if webhook is None or webhook.listen is None or mints_webhooks(target):
+    if webhook is None or webhook.receiver is None or mints_webhooks(target):
         return None, True
     try:
-        with Receiver(*webhook.listen) as receiver:
+        with Receiver(*webhook.receiver) as receiver:
             address = receiver.url("/")
     except UsageError as problem:
         return str(problem), False

@@ -250,7 +250,6 @@ class Deliveries:
         webhook = Webhook(
             url=self.receiver.url(path),
             secret=Secret(f"whsec_{secrets.token_urlsafe(24)}", f"webhook{path.replace('/', '-')}"),
-            listen=self.receiver.address,
             deadline_s=_MINTED_DEADLINE_S,
         )
         persona = self.tester.minted(capabilities, account=own.key.user, webhook=webhook)

@@ -25,7 +25,7 @@ def mints_webhooks(target: Target) -> bool:
 def _receivers(target: Target) -> Iterable[Control | Webhook]:
     if mints_webhooks(target):
         return given(target.control)
-    return given(target.webhook if target.webhook and target.webhook.listen else None)
+    return given(target.webhook if target.webhook and target.webhook.receiver else None)
 
 
 REACHABLE_RECEIVER: Need[Control | Webhook] = Need(

@@ -11,7 +11,8 @@ from knouds_harness.suite.discovery.doctor import Diagnosis, KeyFound, missing_b
 
 def printed(untested, *, width: int, is_terminal: bool) -> list[str]:
     """The lines of a diagnosis that lacks this."""
-    console = Console(file=StringIO(), width=width, force_terminal=is_terminal, color_system=None)
+    output = StringIO()
+    console = Console(file=output, width=width, force_terminal=is_terminal, color_system=None)
     found = Diagnosis(
         target="staging",
         base_url="https://staging.example.com",
@@ -31,7 +32,7 @@ def printed(untested, *, width: int, is_terminal: bool) -> list[str]:
         limit_credits=0,
     )
     print_diagnosis(found, console=console)
-    return console.file.getvalue().splitlines()  # type: ignore[attr-defined]  # a StringIO
+    return output.getvalue().splitlines()
 
 
 def test_what_a_profile_lacks_fits_one_screen():

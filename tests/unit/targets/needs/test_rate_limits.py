@@ -30,7 +30,7 @@ def target(*workflows, capabilities=RUNS, allow=(Action.RUN,), fills=None, tier=
         personas={"pro": pro},
         workflows={each.slug: each for each in workflows},
         limits=Limits(allow=frozenset(allow), fill_rate_windows=fills),
-        control=Control(token=Secret("token", "token")) if has_control else None,
+        control=Control(secret=Secret("token", "token")) if has_control else None,
     )
 
 
