@@ -12,13 +12,13 @@ from locust import events
 
 from knouds_harness.load.plugin import install
 from knouds_harness.load.scenario import ScenarioUser
-from knouds_harness.load.workload.accounts import RUN_MODEL, TaskNeed
 from knouds_harness.load.workload.workload import takes
+from knouds_harness.targets.needs.runs import MODEL_CALL, cheapest
 
 install(events)
 
 
-_CHEAPEST: Final = TaskNeed(runs=(RUN_MODEL,), is_cheapest=True)
+_CHEAPEST: Final = cheapest(MODEL_CALL)
 
 
 @takes(_CHEAPEST)

@@ -19,10 +19,11 @@ from knouds_harness.load.collection.cycles import CycleLog
 from knouds_harness.load.fast_session import FastSession
 from knouds_harness.load.invariants.webhook_waiter import WebhookWaiter
 from knouds_harness.load.options import LoadOptions
-from knouds_harness.load.workload.accounts import RUNS, AccountKeys, RunRequest, TaskNeed
+from knouds_harness.load.workload.accounts import RUNS, AccountKeys, RunRequest
 from knouds_harness.load.workload.input_lines import InputTurns
 from knouds_harness.load.workload.limits import LoadLimits
 from knouds_harness.load.workload.workload import ActingAccount, Scenario, Task, UserTasks
+from knouds_harness.targets.needs.runs import RunNeed
 from knouds_harness.targets.personas import Persona
 
 
@@ -118,7 +119,7 @@ class ScenarioUser(ArrivalUser):
             self.account, self.persona, self._others = turn.account, turn.persona, turn.others
             self.client.act_as(turn.key_headers)
 
-    def choose(self, need: TaskNeed) -> RunRequest:
+    def choose(self, need: RunNeed[Any]) -> RunRequest:
         """One of the things that its account can run: the next line of ``--inputs``, or any by chance.
 
         Raises:
@@ -127,7 +128,7 @@ class ScenarioUser(ArrivalUser):
         run_requests = self.account.run_requests(need)
         if not run_requests:
             raise UsageError(
-                f"the account {self.account.user} needs {' and '.join(self.account.lacks(need))}"
+                f"the account {self.account.user} needs {' and '.join(self.account.lacks([need]))}"
             )
         turns = self.load_run.input_turns
         return self.chance.choice(run_requests) if turns is None else turns.next(self.account, need)

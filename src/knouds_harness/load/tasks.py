@@ -7,7 +7,6 @@ import os
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -18,8 +17,12 @@ from knouds_harness.exchange.created_workflows import workflow_path
 from knouds_harness.exchange.execution_status import is_final
 from knouds_harness.load.client.response import Response
 from knouds_harness.load.scenario import ScenarioUser
-from knouds_harness.load.workload.accounts import RUN_MODEL, RUN_WORKFLOW, RunRequest, TaskNeed
+from knouds_harness.load.workload.accounts import RunRequest
 from knouds_harness.load.workload.workload import takes
+from knouds_harness.targets.needs.keys import ANY_KEY, EXECUTION_CANCELLER, EXECUTION_READER, READER, WRITER
+from knouds_harness.targets.needs.need import MAY_READ
+from knouds_harness.targets.needs.runs import ASYNC_CALL, CHEAPEST_CALL, MODEL_CALL, WORKFLOW_CALL
+from knouds_harness.targets.needs.workflows import ANY_WORKFLOW
 
 _ACCEPTED: Final = (200, 202)
 _LEADS_NOWHERE_ELSE: Final = re.compile(r"[\w~-][\w.~-]*", re.ASCII)
@@ -33,37 +36,37 @@ _DEADLINE_S: Final = 120.0
 # --- reads
 
 
-@takes(TaskNeed(operations=("getWhoami",)))
+@takes(MAY_READ, ANY_KEY)
 def who_am_i(user: ScenarioUser) -> None:
     """Ask for the account."""
     user.call("getWhoami", "/api/whoami")
 
 
-@takes(TaskNeed(operations=("listWorkflows",)))
+@takes(MAY_READ, READER)
 def list_workflows(user: ScenarioUser) -> None:
     """Ask for what is there."""
     user.call("listWorkflows", "/api/workflows")
 
 
-@takes(TaskNeed(operations=("getWorkflowSchema",), has_workflow=True))
+@takes(MAY_READ, READER, ANY_WORKFLOW)
 def read_schema(user: ScenarioUser) -> None:
     """Ask for the fields of one of its own workflows."""
     user.call("getWorkflowSchema", f"/api/workflows/{user.chance.choice(user.account.own_slugs)}/schema")
 
 
-@takes(TaskNeed(operations=("listUsage",)))
+@takes(MAY_READ, ANY_KEY)
 def list_usage(user: ScenarioUser) -> None:
     """Ask for what was spent."""
     user.call("listUsage", "/api/usage", params={"limit": 20})
 
 
-@takes(TaskNeed(operations=("getPublicPricing",)))
+@takes(MAY_READ)
 def read_pricing(user: ScenarioUser) -> None:
     """Ask for prices, without a key."""
     user.call("getPublicPricing", "/api/pricing/public", is_public=True)
 
 
-@takes(TaskNeed(operations=("getHealth",)))
+@takes(MAY_READ)
 def read_health(user: ScenarioUser) -> None:
     """Ask whether the server is up, without a key."""
     user.call("getHealth", "/api/health", is_public=True)
@@ -71,41 +74,35 @@ def read_health(user: ScenarioUser) -> None:
 
 # --- runs
 
-_WORKFLOW: Final = TaskNeed(runs=(RUN_WORKFLOW,))
-_MODEL: Final = TaskNeed(runs=(RUN_MODEL,))
-_CHEAPEST: Final = TaskNeed(runs=(RUN_WORKFLOW, RUN_MODEL), is_cheapest=True)
-_FOLLOWED: Final = TaskNeed(runs=(RUN_WORKFLOW, RUN_MODEL), is_polled=True, operations=("getExecution",))
-_CANCELLED: Final = replace(_FOLLOWED, operations=("getExecution", "cancelExecution"))
 
-
-@takes(_WORKFLOW)
+@takes(WORKFLOW_CALL)
 def run_workflow(user: ScenarioUser) -> None:
     """Run one of its own workflows, and wait for the result."""
-    user.send_run(user.choose(_WORKFLOW))
+    user.send_run(user.choose(WORKFLOW_CALL))
 
 
-@takes(_MODEL)
+@takes(MODEL_CALL)
 def run_model(user: ScenarioUser) -> None:
     """Run a model, and wait for the result."""
-    user.send_run(user.choose(_MODEL))
+    user.send_run(user.choose(MODEL_CALL))
 
 
-@takes(_CHEAPEST)
+@takes(CHEAPEST_CALL)
 def run_cheapest(user: ScenarioUser) -> None:
     """Run what costs least: a workflow of its own, or where there is none a model."""
-    user.send_run(user.choose(_CHEAPEST))
+    user.send_run(user.choose(CHEAPEST_CALL))
 
 
-@takes(_FOLLOWED)
+@takes(MAY_READ, EXECUTION_READER, ASYNC_CALL)
 def follow_run(user: ScenarioUser) -> None:
     """Submit a run, and poll until it has ended."""
-    _follow(user, user.choose(_FOLLOWED), cancel_after_s=None)
+    _follow(user, user.choose(ASYNC_CALL), cancel_after_s=None)
 
 
-@takes(_CANCELLED)
+@takes(MAY_READ, EXECUTION_READER, EXECUTION_CANCELLER, ASYNC_CALL)
 def cancel_run(user: ScenarioUser) -> None:
     """Submit a run, cancel it while it is in flight, and poll until it has ended."""
-    _follow(user, user.choose(_CANCELLED), cancel_after_s=user.chance.uniform(0.0, 0.5))
+    _follow(user, user.choose(ASYNC_CALL), cancel_after_s=user.chance.uniform(0.0, 0.5))
 
 
 def _follow(user: ScenarioUser, run_request: RunRequest, *, cancel_after_s: float | None) -> None:
@@ -214,9 +211,7 @@ _DOCUMENT: Final[dict[str, Any]] = {
 }
 
 
-@takes(
-    TaskNeed(operations=("createWorkflow", "getWorkflow", "updateWorkflow", "moveWorkflow", "deleteWorkflow"))
-)
+@takes(MAY_READ, READER, WRITER)
 def workflow_crud(user: ScenarioUser) -> None:
     """Create a workflow, read it, change it, move it, and delete it again."""
     name = user.workflow_name(f"load {os.getpid()} {next(_NUMBERS)}")

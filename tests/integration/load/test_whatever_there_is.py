@@ -112,7 +112,7 @@ def test_key_that_holds_nothing_reads_what_any_key_may(tmp_path, small):
     loaded = run(tmp_path, "reads", profile)
 
     assert sent(loaded) <= {"getWhoami", "listUsage", "getPublicPricing", "getHealth"}
-    assert "list_workflows is left out: ada (enterprise) lacks a key with workflow:read" in loaded.err
+    assert "list_workflows is left out: ada (enterprise) lacks a key that holds workflow:read" in loaded.err
 
 
 def test_several_accounts_contribute(tmp_path, small):
@@ -137,6 +137,6 @@ def test_where_nothing_is_left_the_plan_and_the_run_say_the_same(tmp_path, small
     loaded = load(tmp_path / "runs", scenario, "--target", profile.written(), *plan_only, *SHORT)
 
     assert loaded.exit_code == ExitCode.USAGE
-    assert "ada (enterprise) lacks a key with execution:read" in loaded.err
+    assert "ada (enterprise) lacks a key that holds execution:read" in loaded.err
     assert "a workflow with polled = true" in loaded.err
     assert loaded.found is None

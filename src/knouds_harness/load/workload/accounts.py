@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any, Final
 
 from knouds_harness.contract.document import Document
 from knouds_harness.contract.tiers import WITHOUT_MODELS
+from knouds_harness.targets.needs.need import KeyAndResource, Need
+from knouds_harness.targets.needs.runs import RunNeed
 from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Model, Workflow
 
 Price = Callable[[Workflow | Model], float | None]
-"""The most that one run costs, in credits; None where nobody says."""
+"""The most that one run costs, in credits; None if that is unknown."""
 
 RUN_WORKFLOW: Final = "runWorkflow"
 RUN_MODEL: Final = "runModel"
 RUNS: Final = (RUN_WORKFLOW, RUN_MODEL)
-_ALL: Final = 10**6
-_KINDS: Final = {RUN_WORKFLOW: "workflow", RUN_MODEL: "model"}
+_EVERY_TIER: Final = "business"
+"""What a model needs that all tiers with models may run."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +53,7 @@ class RunRequest:
         path: Without the query.
         inputs: What to run it with.
         cost_credits: The most that one run costs.
-        deadline_s: How long an asynchronous run may stay in flight; None if nobody says.
+        deadline_s: How long an asynchronous run may stay in flight; None if unknown.
         persona: Whose key runs it.
         likely_credits: What one run costs on average, as far as lines of ``--inputs`` differ.
         price_credits: What a line without a price of its own costs; None where each has one.
@@ -67,27 +69,6 @@ class RunRequest:
     likely_credits: float = 0.0
     price_credits: float | None = None
     lines: tuple[InputLine, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)  # looked up with each task, so told apart by identity
-class TaskNeed:
-    """What a task takes of one account; several keys of the account may share it.
-
-    Attributes:
-        operations: What it sends besides runs, by operationId.
-        has_workflow: Whether it reads a workflow that the account owns.
-        runs: Which of ``runWorkflow`` and ``runModel`` will do; it runs what there is, with even chances.
-        is_polled: Whether it runs only what can run asynchronously.
-        is_cheapest: Whether it runs one thing alone: the cheapest of the first kind that there is.
-        capabilities: What one key has to hold by itself.
-    """
-
-    operations: tuple[str, ...] = ()
-    has_workflow: bool = False
-    runs: tuple[str, ...] = ()
-    is_polled: bool = False
-    is_cheapest: bool = False
-    capabilities: tuple[str, ...] = ()
 
 
 class AccountKeys:
@@ -120,16 +101,32 @@ class AccountKeys:
         """
         self.keys = tuple(keys)
         self.user, self.tier = keys[0].user, keys[0].tier
-        self.own_slugs = [each.slug for each in target.workflows.values() if each.owner == self.user]
-        self._target = target
         self._price = price
         self._lines = lines
         self._operations = document.operation_by_id
-        self._run_requests: dict[TaskNeed, tuple[RunRequest, ...]] = {}
+        own = {slug: each for slug, each in target.workflows.items() if each.owner == self.user}
+        self.own_slugs = list(own)
+        self._profile = replace(
+            target, personas={str(number): key for number, key in enumerate(keys)}, workflows=own
+        )
+        self._runnable = replace(
+            self._profile,
+            workflows={
+                slug: replace(each, template=False, cost_credits=self._most_credits(each))
+                for slug, each in own.items()
+                if self._is_asked_for(each)
+            },
+            models={
+                name: replace(each, needs_tier=_EVERY_TIER, cost_credits=self._most_credits(each))
+                for name, each in target.models.items()
+                if each.needs_tier in {_EVERY_TIER, self.tier} and self._is_asked_for(each)
+            },
+        )
+        self._run_requests: dict[tuple[Need[Any], ...], tuple[RunRequest, ...]] = {}
         self._keys: dict[tuple[str, Persona | None], Persona | None] = {}
 
     def key_for(self, operation: str, *, first: Persona | None = None) -> Persona | None:
-        """The key that sends an operation which is no run: the first that may; None where none may."""
+        """The key that sends an operation other than a run: the first that may; None if none may."""
         asked = operation, first
         if asked not in self._keys:
             keys = self.keys if first is None else (first, *self.keys)
@@ -137,123 +134,126 @@ class AccountKeys:
             self._keys[asked] = next((key for key in keys if admits(key.capabilities, {})), None)
         return self._keys[asked]
 
-    def key_of(self, need: TaskNeed) -> Persona:
-        """The key that a task acts as: the first that may do the most of it."""
-        run_requests = self.run_requests(need)
+    def key_of(self, needs: Iterable[Need[Any]]) -> Persona:
+        """The key that a task acts as: the first that meets the most of its needs."""
+        able = [key for need in needs for key in self._able(need)]
+        return max(self.keys, key=able.count)
 
-        def able(key: Persona) -> int:
-            may_send = (self._operations[each].admits(key.capabilities, {}) for each in need.operations)
-            runs = sum(each.persona is key for each in run_requests)
-            return _ALL * key.holds(*need.capabilities) + sum(may_send) + runs
-
-        return max(self.keys, key=able)
-
-    def keys_of(self, need: TaskNeed) -> tuple[str, ...]:
+    def keys_of(self, needs: Sequence[Need[Any]]) -> tuple[str, ...]:
         """Names of the keys that a task is done with."""
-        acting = self.key_of(need)
-        senders = (self.key_for(each, first=acting) for each in need.operations)
-        used = [*(each.persona for each in self.run_requests(need)), *filter(None, senders)] or [acting]
-        return tuple(dict.fromkeys(each.name for each in used))
+        acting = self.key_of(needs)
+        used = [each.persona for each in self.run_requests(*needs)]
+        for need in needs:
+            able = [] if isinstance(need, RunNeed) else self._able(need)
+            used += [acting] if acting in able else able[:1]
+        return tuple(dict.fromkeys(each.name for each in used or [acting]))
 
-    def run_requests(self, need: TaskNeed) -> tuple[RunRequest, ...]:
-        """What a task can run, at a known price."""
-        if need not in self._run_requests:
-            found = [
-                RunRequest(
-                    operation=kind,
-                    path=self._operations[kind].url_path(each.path_values),
-                    inputs=each.inputs,
-                    cost_credits=max(costs),
-                    deadline_s=each.deadline_s,
-                    persona=key,
-                    likely_credits=fmean(costs),
-                    price_credits=self._price(each),
-                    lines=self._lines_of(kind, each),
-                )
-                for kind in need.runs
-                for each in self._runnable(kind, need)
-                if (key := self._runner(kind, each)) and (costs := self._costs(kind, each))
-            ]
-            if need.is_cheapest:
-                found = [each for each in found if each.operation == found[0].operation]
-                found = sorted(found, key=lambda each: each.cost_credits)[:1]
-            self._run_requests[need] = tuple(found)
-        return self._run_requests[need]
+    def slugs_of(self, needs: Iterable[Need[Any]]) -> tuple[str, ...]:
+        """The workflows that a task reads."""
+        found = (each for need in needs for each in need.fitting(self._profile))
+        return tuple(dict.fromkeys(each.slug for each in found if isinstance(each, Workflow)))
+
+    def run_requests(self, *needs: Need[Any]) -> tuple[RunRequest, ...]:
+        """What a task with these needs can run, at a known price, each by the first key that may."""
+        if needs not in self._run_requests:
+            self._run_requests[needs] = tuple(
+                self._run_request(each)
+                for need in needs
+                if isinstance(need, RunNeed)
+                for each in self._runs(need)
+                if each.resource.cost_credits is not None
+            )
+        return self._run_requests[needs]
 
     def runs_with(self, key: Persona) -> bool:
         """Whether a key of the account may run any workflow or model."""
-        return any(_runs_some(key, noun) for noun in _KINDS.values())
+        return any(_runs_some(key, each.kind) for each in (Workflow, Model))
 
-    def lacks(self, need: TaskNeed) -> list[str]:
-        """What is missing for a task, in words; empty where it can be done."""
-        missing = [
-            f"a key with {' or '.join(self._operations[each].alternatives)}"
-            for each in need.operations
-            if self.key_for(each) is None
-        ]
-        if need.capabilities and not any(key.holds(*need.capabilities) for key in self.keys):
-            missing.append(f"a key that holds {', '.join(need.capabilities)}")
-        if need.has_workflow and not self.own_slugs:
-            missing.append("a workflow")
-        if need.runs and not self.run_requests(need):
-            kinds = [kind for kind in need.runs if self._may_have(kind)] or need.runs
-            missing.append(", or ".join(" and ".join(self._lacks_of_run(each, need)) for each in kinds))
-        return list(dict.fromkeys(missing))
+    def lacks(self, needs: Iterable[Need[Any]]) -> list[str]:
+        """What is missing for a task, in words; empty if it can be done."""
+        missing = [self._lacks(need) for need in needs]
+        return list(dict.fromkeys(each for each in missing if each))
 
-    def _lacks_of_run(self, kind: str, need: TaskNeed) -> Iterator[str]:
+    def _lacks(self, need: Need[Any]) -> str | None:
+        if not isinstance(need, RunNeed):
+            return need.missing(self._profile)
+        if self.run_requests(need):
+            return None
+        nouns = [each.kind for each in (Workflow, Model) if issubclass(each, need.kind)]
+        able = [noun for noun in nouns if self._may_have(noun)] or nouns
+        return ", or ".join(" and ".join(self._lacks_of_run(noun, need)) for noun in able)
+
+    def _lacks_of_run(self, noun: str, need: RunNeed[Any]) -> Iterator[str]:
         """Why nothing of a kind can be run."""
-        noun = _KINDS[kind]
-        runnable = list(self._runnable(kind, need))
-        runners = [each for each in runnable if self._runner(kind, each)]
-        if not self._may_have(kind):
+        may_have = self._may_have(noun)
+        resources = [each for each in self._resources() if may_have and each.kind == noun]
+        runnable = [each.name for each in resources if need.fits(each)]
+        unpriced = [each.resource.name for each in self._runs(need) if each.resource.kind == noun]
+        if not may_have:
             yield "the tier business or enterprise"
         elif not runnable:
-            which = "with polled = true" if need.is_polled else "that runs"
-            yield f"a {noun} {which}{'' if self._lines is None else ' in --inputs'}"
-        if runners:
-            names = " or ".join(each.name for each in runners)
-            yield f"cost_credits of the {noun} {names}, as nobody says its price"
+            yield f"a {noun} {need.having or 'that runs'}{'' if self._lines is None else ' in --inputs'}"
+        if unpriced:
+            yield f"cost_credits of the {noun} {' or '.join(unpriced)}: its price is unknown"
         elif not any(_runs_some(key, noun) for key in self.keys):
             yield f"a key with {noun}:run"
         elif not any(key.credits == "enough" for key in self.keys):
             yield "credits"
         elif runnable:
-            yield f"a key with {noun}:run or {noun}:{runnable[0].name}:run"
+            yield f"a key with {noun}:run or {noun}:{runnable[0]}:run"
 
-    def _lines_of(self, kind: str, resource: Workflow | Model) -> tuple[InputLine, ...]:
-        return self._lines.get((kind, resource.name), ()) if self._lines else ()
+    def _able(self, need: Need[Any]) -> list[Persona]:
+        """The keys that meet a need, as often as they do, in the order of the account."""
+        if isinstance(need, RunNeed):
+            found = [each.persona for each in self.run_requests(need)]
+        else:
+            found = [each for each in need.fitting(self._profile) if isinstance(each, Persona)]
+        return sorted(found, key=self.keys.index)
 
-    def _costs(self, kind: str, resource: Workflow | Model) -> list[float]:
-        """What each of its lines costs, or a run where there are none; empty where nobody says."""
-        price = self._price(resource)
-        lines = self._lines_of(kind, resource)
+    def _runs(self, need: RunNeed[Any]) -> list[KeyAndResource[Any]]:
+        """What can be run, each by the first key that may, whatever it costs."""
+        first: dict[int, KeyAndResource[Any]] = {}
+        for found in sorted(need.fitting(self._runnable), key=lambda each: self.keys.index(each.key)):
+            first.setdefault(id(found.resource), found)
+        return [first[id(each)] for each in self._resources() if id(each) in first]
+
+    def _resources(self) -> list[Workflow | Model]:
+        return [*self._runnable.workflows.values(), *self._runnable.models.values()]
+
+    def _run_request(self, found: KeyAndResource[Any]) -> RunRequest:
+        is_workflow = isinstance(found.resource, Workflow)
+        resource = (self._profile.workflows if is_workflow else self._profile.models)[found.resource.name]
+        costs = self._costs(resource)
+        return RunRequest(
+            operation=resource.run_operation,
+            path=self._operations[resource.run_operation].url_path(resource.path_values),
+            inputs=resource.inputs,
+            cost_credits=max(costs),
+            deadline_s=resource.deadline_s,
+            persona=found.key,
+            likely_credits=fmean(costs),
+            price_credits=self._price(resource),
+            lines=self._lines_of(resource),
+        )
+
+    def _lines_of(self, resource: Workflow | Model) -> tuple[InputLine, ...]:
+        return (self._lines or {}).get((resource.run_operation, resource.name), ())
+
+    def _is_asked_for(self, resource: Workflow | Model) -> bool:
+        return self._lines is None or bool(self._lines_of(resource))
+
+    def _most_credits(self, resource: Workflow | Model) -> float | None:
+        return max(self._costs(resource), default=None)
+
+    def _costs(self, resource: Workflow | Model) -> list[float]:
+        """What each of its lines costs, or a run where there are none; empty where the price is unknown."""
+        price, lines = self._price(resource), self._lines_of(resource)
         costs = [price if each.cost_credits is None else each.cost_credits for each in lines] or [price]
         told = [each for each in costs if each is not None]
         return told if len(told) == len(costs) else []
 
-    def _may_have(self, kind: str) -> bool:
-        return kind != RUN_MODEL or self.tier not in WITHOUT_MODELS
-
-    def _runnable(self, kind: str, need: TaskNeed) -> Iterator[Workflow | Model]:
-        """What can be run to a good end, and is asked for, whoever may and whatever it costs."""
-        for each in self._at_hand(kind, need):
-            if self._lines is None or self._lines_of(kind, each):
-                yield each
-
-    def _at_hand(self, kind: str, need: TaskNeed) -> Iterator[Workflow | Model]:
-        if kind == RUN_WORKFLOW:
-            workflows = (each for each in self._target.workflows.values() if each.owner == self.user)
-            yield from (each for each in workflows if not each.fails and (each.polled or not need.is_polled))
-        elif self._may_have(kind):
-            for each in self._target.models.values():
-                is_reached = each.needs_tier in {"business", self.tier}
-                if is_reached and not (each.fails or each.disabled) and (each.polled or not need.is_polled):
-                    yield each
-
-    def _runner(self, kind: str, resource: Workflow | Model) -> Persona | None:
-        operation, values = self._operations[kind], resource.path_values
-        paying = (key for key in self.keys if key.credits == "enough")
-        return next((key for key in paying if operation.admits(key.capabilities, values)), None)
+    def _may_have(self, noun: str) -> bool:
+        return noun != Model.kind or self.tier not in WITHOUT_MODELS
 
 
 def _runs_some(key: Persona, noun: str) -> bool:

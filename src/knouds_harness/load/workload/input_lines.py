@@ -18,14 +18,8 @@ from gevent.event import Event
 from knouds_harness.errors import UnknownName, UsageError
 from knouds_harness.load.arrivals.schedule import Share
 from knouds_harness.load.options import ORDERS
-from knouds_harness.load.workload.accounts import (
-    RUN_MODEL,
-    RUN_WORKFLOW,
-    AccountKeys,
-    InputLine,
-    RunRequest,
-    TaskNeed,
-)
+from knouds_harness.load.workload.accounts import RUN_MODEL, RUN_WORKFLOW, AccountKeys, InputLine, RunRequest
+from knouds_harness.targets.needs.runs import RunNeed
 from knouds_harness.targets.profile import Target
 
 MOST_LINES: Final = 100_000
@@ -132,14 +126,14 @@ class InputTurns:
         self._share = Share()
         self._is_shared = Event()
         self._orders: dict[frozenset[tuple[str, str]], Iterator[InputLine]] = {}
-        self._by_need: dict[tuple[AccountKeys, TaskNeed], _Source] = {}
+        self._by_need: dict[tuple[AccountKeys, RunNeed[Any]], _Source] = {}
 
     def take_share(self, share: Share) -> None:
         """Hand out this share of the lines from now on."""
         self._share = share
         self._is_shared.set()
 
-    def next(self, account: AccountKeys, need: TaskNeed) -> RunRequest:
+    def next(self, account: AccountKeys, need: RunNeed[Any]) -> RunRequest:
         """What an account runs next for a task; waits until there is a share."""
         self._is_shared.wait()
         asked = account, need

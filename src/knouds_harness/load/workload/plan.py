@@ -15,9 +15,10 @@ from typing import Any, Final
 from knouds_harness.contract.tiers import LIMIT_BY_TIER, UNLIMITED, WINDOW_S, WITHOUT_MODELS
 from knouds_harness.load.arrivals.shapes import Shape
 from knouds_harness.load.options import LoadOptions
-from knouds_harness.load.workload.accounts import AccountKeys, TaskNeed
+from knouds_harness.load.workload.accounts import AccountKeys
 from knouds_harness.load.workload.input_lines import InputFile
 from knouds_harness.load.workload.workload import SharedTask, Workload, scenarios_in, shares
+from knouds_harness.targets.needs.need import Need
 from knouds_harness.targets.profile import Target
 
 _GRID: Final = 500
@@ -134,14 +135,14 @@ def _demands(workload: Workload, scenarios: Sequence[Any], unpriced: Collection[
         for part in workload.task_resources(scenario):
             for account, share in zip(part.accounts, shares(part.accounts), strict=True):
                 demand = by_user.setdefault(account.user, Demand(account=account))
-                _add(demand, part.need, share * part.share * scenario.weight / weight_of_all, unpriced)
+                _add(demand, part.needs, share * part.share * scenario.weight / weight_of_all, unpriced)
     return sorted(by_user.values(), key=lambda each: -each.share)
 
 
-def _add(demand: Demand, need: TaskNeed, share: float, unpriced: Collection[str]) -> None:
+def _add(demand: Demand, needs: Sequence[Need[Any]], share: float, unpriced: Collection[str]) -> None:
     account = demand.account
-    run_requests = account.run_requests(need)
-    demand.keys += [key for key in account.keys_of(need) if key not in demand.keys]
+    run_requests = account.run_requests(*needs)
+    demand.keys += [key for key in account.keys_of(needs) if key not in demand.keys]
     demand.share += share
     weights = [len(each.lines) or 1 for each in run_requests]
     for run_request, weight in zip(run_requests, weights, strict=True):

@@ -9,10 +9,11 @@ from itertools import repeat
 from typing import Any, ClassVar, Final, Protocol, TypeGuard, runtime_checkable
 
 from knouds_harness.contract.document import Document
-from knouds_harness.contract.operations import Action
 from knouds_harness.contract.tiers import LIMIT_BY_TIER, UNLIMITED, WITHOUT_KEYS
 from knouds_harness.errors import GuardStop, UsageError
-from knouds_harness.load.workload.accounts import RUNS, AccountKeys, InputLine, Price, RunRequest, TaskNeed
+from knouds_harness.load.workload.accounts import RUNS, AccountKeys, InputLine, Price, RunRequest
+from knouds_harness.targets.needs.keys import listed
+from knouds_harness.targets.needs.need import MAY_RUN, MAY_WRITE, Need, forbidden_actions
 from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.profile import Target
 
@@ -43,7 +44,7 @@ class Scenario(Protocol):
 class SharedTask(Protocol):
     """A task that says what it takes, so that any scenario can have it."""
 
-    need: TaskNeed
+    needs: tuple[Need[Any], ...]
 
     def __call__(self, user: Any, /) -> object:  # noqa: ANN401 - of any scenario
         """Do it once."""
@@ -58,11 +59,11 @@ def _is_scenario(user_class: type) -> TypeGuard[type[Scenario]]:
     return isinstance(user_class, Scenario)  # the class has the attributes, as its users have
 
 
-def takes(need: TaskNeed) -> Callable[[Task], Task]:
-    """Say what a task takes; without it, what its scenario's ``needs`` say."""
+def takes(*needs: Need[Any]) -> Callable[[Task], Task]:
+    """Say what a task needs of one account, any key of which may meet a need; else its scenario says."""
 
     def say(task: Task) -> Task:
-        task.need = need  # type: ignore[attr-defined]  # as Locust's own decorators do
+        task.needs = needs  # type: ignore[attr-defined]  # as Locust's own decorators do
         return task
 
     return say
@@ -74,13 +75,13 @@ class TaskResources:
 
     Attributes:
         task: One of the scenario's.
-        need: What it takes.
+        needs: What it needs of an account.
         share: Of all tasks of the scenario.
         accounts: Those that do it, each by what its rate limit admits.
     """
 
     task: Task
-    need: TaskNeed
+    needs: tuple[Need[Any], ...]
     share: float
     accounts: tuple[AccountKeys, ...]
 
@@ -185,7 +186,10 @@ class Workload:
         """
         parts = [part for each in scenarios for part in self.task_resources(each)]
         return [
-            found for part in parts for account in part.accounts for found in account.run_requests(part.need)
+            found
+            for part in parts
+            for account in part.accounts
+            for found in account.run_requests(*part.needs)
         ]
 
     def task_resources(self, scenario: type[Scenario]) -> tuple[TaskResources, ...]:
@@ -196,16 +200,16 @@ class Workload:
             GuardStop: None can, as the profile does not allow such actions.
         """
         able = {
-            task: (need, accounts)
-            for task, need in _needs(scenario).items()
-            if (accounts := self._able(need, crosses_limit=scenario.crosses_limit))
+            task: (needs, accounts)
+            for task, needs in _needs(scenario).items()
+            if (accounts := self._able(needs, crosses_limit=scenario.crosses_limit))
         }
         if not able:
             raise self._nothing_left(scenario)
         weights = Counter(each for each in scenario.tasks if each in able)
         return tuple(
-            TaskResources(task=task, need=need, share=weights[task] / weights.total(), accounts=accounts)
-            for task, (need, accounts) in able.items()
+            TaskResources(task=task, needs=needs, share=weights[task] / weights.total(), accounts=accounts)
+            for task, (needs, accounts) in able.items()
         )
 
     def accounts_of(self, scenarios: Iterable[type[Scenario]]) -> list[AccountKeys]:
@@ -227,9 +231,9 @@ class Workload:
             AccountTask(
                 task=part.task,
                 user=account.user,
-                keys=account.keys_of(part.need),
-                paths=tuple(each.path for each in account.run_requests(part.need)),
-                slugs=tuple(account.own_slugs if part.need.has_workflow else ()),
+                keys=account.keys_of(part.needs),
+                paths=tuple(each.path for each in account.run_requests(*part.needs)),
+                slugs=account.slugs_of(part.needs),
             )
             for scenario in scenarios
             for part in self.task_resources(scenario)
@@ -240,18 +244,18 @@ class Workload:
         """The tasks that cannot be done, each with what it needs."""
         crosses_limit = scenario.crosses_limit
         return [
-            f"{task.__name__} is left out: {self._why_not(need, crosses_limit=crosses_limit)}"
-            for task, need in _needs(scenario).items()
-            if not self._able(need, crosses_limit=crosses_limit)
+            f"{task.__name__} is left out: {self._why_not(needs, crosses_limit=crosses_limit)}"
+            for task, needs in _needs(scenario).items()
+            if not self._able(needs, crosses_limit=crosses_limit)
         ]
 
     def turns(self, part: TaskResources) -> Iterator[ActingAccount]:
         """Whose turn it is with a task, for ever: by their shares, and as evenly as these can be kept."""
-        found = [self._turn(each, part.need) for each in part.accounts]
+        found = [self._turn(each, part.needs) for each in part.accounts]
         return repeat(found[0]) if len(found) == 1 else _in_turn(found, shares(part.accounts))
 
-    def _turn(self, account: AccountKeys, need: TaskNeed) -> ActingAccount:
-        persona = account.key_of(need)
+    def _turn(self, account: AccountKeys, needs: tuple[Need[Any], ...]) -> ActingAccount:
+        persona = account.key_of(needs)
         keys = {
             each.id: account.key_for(each.id, first=persona)
             for each in self._document.operations
@@ -264,41 +268,35 @@ class Workload:
             others={each: key for each, key in keys.items() if key is not None and key is not persona},
         )
 
-    def _able(self, need: TaskNeed, *, crosses_limit: bool) -> tuple[AccountKeys, ...]:
+    def _able(self, needs: tuple[Need[Any], ...], *, crosses_limit: bool) -> tuple[AccountKeys, ...]:
         """Who does a task: where there are accounts without a rate limit, only those."""
-        if self._forbidden(need):
+        if forbidden_actions(self.target, needs):
             return ()
         able = [
             each
             for each in self.accounts
-            if not each.lacks(need) and (each.tier in LIMIT_BY_TIER or not crosses_limit)
+            if not each.lacks(needs) and (each.tier in LIMIT_BY_TIER or not crosses_limit)
         ]
         if crosses_limit:
             return tuple(sorted(able, key=lambda each: LIMIT_BY_TIER[each.tier])[:1])
         return tuple([each for each in able if each.tier == UNLIMITED] or able)
 
-    def _forbidden(self, need: TaskNeed) -> list[Action]:
-        """Actions that a task takes and the profile does not allow."""
-        operations = self._document.operation_by_id
-        taken = {operations[each].action for each in (*need.operations, *need.runs)}
-        return sorted(taken - self.target.limits.allow)
-
-    def _why_not(self, need: TaskNeed, *, crosses_limit: bool) -> str:
-        if forbidden := self._forbidden(need):
+    def _why_not(self, needs: tuple[Need[Any], ...], *, crosses_limit: bool) -> str:
+        if forbidden := forbidden_actions(self.target, needs):
             actions = " and ".join(f'"{each}"' for each in forbidden)
             return f"it needs {actions} in limits.allow"
         accounts = [each for each in self.accounts if each.tier in LIMIT_BY_TIER or not crosses_limit]
         if not accounts:
             limited = f"an account of the tier {' or '.join(LIMIT_BY_TIER)}"
             return f"it needs {limited if self.accounts else _NO_ACCOUNT}"
-        nearest = min(accounts, key=lambda each: len(each.lacks(need)))
-        return f"{nearest.user} ({nearest.tier}) lacks {', '.join(nearest.lacks(need))}"
+        nearest = min(accounts, key=lambda each: len(each.lacks(needs)))
+        return f"{nearest.user} ({nearest.tier}) lacks {', '.join(nearest.lacks(needs))}"
 
     def _nothing_left(self, scenario: type[Scenario]) -> Exception:
         needs = _needs(scenario)
         source, reasons = self.target.source, "; ".join(self.left_out(scenario)) or "it has no tasks"
         problem = f"{source}: nothing of {scenario.__name__} can be done: {reasons}\n"
-        if needs and all(self._forbidden(need) for need in needs.values()):
+        if needs and all(forbidden_actions(self.target, each) for each in needs.values()):
             return GuardStop(f"{problem}  Add it to limits.allow in {source} if that is meant.")
         return UsageError(
             f"{problem}  Add what is missing under [keys.NAME], [workflows.SLUG] or [models.NAME]."
@@ -346,23 +344,35 @@ def _in_turn(found: Sequence[ActingAccount], parts: Sequence[float]) -> Iterator
         yield found[next_one]
 
 
-def _needs(scenario: type[Scenario]) -> dict[Task, TaskNeed]:
-    """What each task of a scenario takes."""
-    own = TaskNeed(capabilities=tuple(scenario.needs))
+def _needs(scenario: type[Scenario]) -> dict[Task, tuple[Need[Any], ...]]:
+    """What each task of a scenario needs."""
+    own = (_key_that_holds(*scenario.needs),)
     return {
-        task: task.need if isinstance(task, SharedTask) else own for task in dict.fromkeys(scenario.tasks)
+        task: task.needs if isinstance(task, SharedTask) else own for task in dict.fromkeys(scenario.tasks)
     }
+
+
+def _key_that_holds(*capabilities: str) -> Need[Persona]:
+    """What a scenario says of tasks whose requests are not known, nor which actions these are."""
+    return Need(
+        says=f"a key that holds {listed(capabilities)}" if capabilities else "a key",
+        fitting=lambda target: (key for key in target.personas.values() if key.holds(*capabilities)),
+    )
 
 
 def may_run(scenario: type[Scenario]) -> bool:
     """Whether any task runs something, or does not say what it does."""
-    return any(not isinstance(task, SharedTask) or task.need.runs for task in scenario.tasks)
+    return _may(scenario, MAY_RUN)
 
 
 def may_create(scenario: type[Scenario]) -> bool:
     """Whether any task creates workflows, or does not say what it does."""
+    return _may(scenario, MAY_WRITE)
+
+
+def _may(scenario: type[Scenario], permission: Need[bool]) -> bool:
     return any(
-        not isinstance(task, SharedTask) or "createWorkflow" in task.need.operations
+        not isinstance(task, SharedTask) or any(permission in need.whole() for need in task.needs)
         for task in scenario.tasks
     )
 

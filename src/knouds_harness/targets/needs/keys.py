@@ -51,11 +51,16 @@ def people(target: Target, *capabilities: str, funds: Funds = "enough") -> list[
 
 def _key(*capabilities: str) -> Need[Persona]:
     """A key that meets these requirements, with the permissions to use them."""
-    return Need(
-        says=f"a key that holds {listed(capabilities)}",
-        fitting=lambda target: people(target, *capabilities),
-        besides=permissions(capabilities),
-    )
+    besides = permissions(capabilities)
+
+    def fitting(target: Target) -> Iterator[Persona]:
+        paying = people(target, *capabilities)
+        yield from paying
+        if MAY_RUN not in besides:  # only runs cost something
+            keys = (key for key in usable_keys(target) if key.role != "admin" and key not in paying)
+            yield from (key for key in keys if key.holds(*capabilities))
+
+    return Need(says=f"a key that holds {listed(capabilities)}", fitting=fitting, besides=besides)
 
 
 def listed(words: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ T_co = TypeVar("T_co", covariant=True)
 R_co = TypeVar("R_co", bound=Workflow | Model, covariant=True)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)  # looked up with each request of a load, so by identity
 class Need(Generic[T_co]):
     """Something that a profile may offer.
 
@@ -112,6 +112,12 @@ _PERMISSION_BY_CAPABILITY: Final[dict[str, Need[object]]] = {
     "model:run": MAY_RUN,
     "execution:cancel": MAY_CANCEL,
 }
+
+
+def forbidden_actions(target: Target, needs: Iterable[Need[object]]) -> list[Action]:
+    """The kinds of action that needs ask for and a profile does not allow."""
+    asked = {each for need in needs for each in need.whole()}
+    return [action for action in sorted(Action) if may(action) in asked and action not in target.limits.allow]
 
 
 def permissions(capabilities: Sequence[str]) -> tuple[Need[object], ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 
 from knouds_harness.targets.needs.keys import (
@@ -64,6 +65,21 @@ def resources_of(target: Target, *, models_first: bool = False) -> list[Workflow
     return [*models, *workflows] if models_first else [*workflows, *models]
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RunNeed(Need[KeyAndResource[R]]):
+    """A key, and what it may run.
+
+    Attributes:
+        kind: ``Workflow``, ``Model`` or ``EITHER``.
+        having: What the workflow or model has to be, in the profile's words.
+        fits: The same as a function.
+    """
+
+    kind: Any
+    having: str = ""
+    fits: Callable[[Any], bool] = field(repr=False)
+
+
 def key_that_runs(
     kind: Any,  # noqa: ANN401 - a class, or a tuple of classes
     *capabilities: str,
@@ -73,7 +89,7 @@ def key_that_runs(
     tier: str | None = None,
     is_charged: bool = True,
     prefers_models: bool = False,
-) -> Need[KeyAndResource[Any]]:
+) -> RunNeed[Any]:
     """A key that may run a workflow of its account, or a model, and meets further requirements.
 
     Args:
@@ -103,9 +119,16 @@ def key_that_runs(
     account = f" of a {tier} account" if tier else ""
     account += f' with credits = "{funds}"' if funds != "enough" else ""
     says = f"a key{account} that holds {listed((*capabilities, run))}, for {what}{having and f' {having}'}"
-    besides = (MAY_RUN, *permissions(capabilities))
+    need: RunNeed[Any] = RunNeed(
+        says=says,
+        fitting=fitting,
+        besides=(MAY_RUN, *permissions(capabilities)),
+        kind=kind,
+        having=having,
+        fits=fits,
+    )
     if not is_charged:
-        return Need(says=says, fitting=fitting, besides=besides)
+        return need
     uncharged = key_that_runs(
         kind,
         *capabilities,
@@ -117,7 +140,7 @@ def key_that_runs(
         prefers_models=prefers_models,
     )
     cost = "cost_credits" if kind is Model else "a known cost (cost_credits, or workflow:read to ask)"
-    return Need(says=f"{says} {'and' if having else 'with'} {cost}", fitting=fitting, besides=(uncharged,))
+    return replace(need, says=f"{says} {'and' if having else 'with'} {cost}", besides=(uncharged,))
 
 
 EITHER: Final = (Workflow, Model)
@@ -227,9 +250,12 @@ FAILING_MODEL_RUN: ModelRuns = key_that_runs(
     fits=lambda each: each.fails and each.polled,
 )
 
-# Runs that are refused before they could cost anything.
-WORKFLOW_CALL: WorkflowRuns = key_that_runs(Workflow, is_charged=False)
-MODEL_CALL: ModelRuns = key_that_runs(Model, is_charged=False)
+# Runs that are refused before they could cost anything, or whose cost is found out otherwise.
+WORKFLOW_CALL: RunNeed[Workflow] = key_that_runs(Workflow, is_charged=False)
+MODEL_CALL: RunNeed[Model] = key_that_runs(Model, is_charged=False)
+ASYNC_CALL: RunNeed[Workflow | Model] = key_that_runs(
+    EITHER, having="with polled = true", fits=is_runnable_and_polled, is_charged=False
+)
 ASYNC_WORKFLOW_CALL: WorkflowRuns = key_that_runs(
     Workflow, having="with polled = true", fits=is_runnable_and_polled, is_charged=False
 )
@@ -249,6 +275,20 @@ ENTERPRISE_MODEL: ModelRuns = key_that_runs(
     tier="business",
 )
 BUSINESS_MODEL_RUN: ModelRuns = key_that_runs(Model, tier="business")
+
+
+def cheapest(need: RunNeed[R]) -> RunNeed[R]:
+    """The one workflow that costs least, or the one model if there is no workflow."""
+
+    def fitting(target: Target) -> list[KeyAndResource[R]]:
+        found = [each for each in need.fitting(target) if each.resource.cost_credits is not None]
+        workflows = [each for each in found if isinstance(each.resource, Workflow)]
+        return sorted(workflows or found, key=lambda each: each.resource.cost_credits or 0)[:1]
+
+    return replace(need, fitting=fitting)
+
+
+CHEAPEST_CALL: RunNeed[Workflow | Model] = cheapest(key_that_runs(EITHER, is_charged=False))
 
 
 def _pro_model_runs(target: Target) -> Iterator[KeyAndResource[Model]]:

@@ -45,7 +45,7 @@ def loaded(path):
 def taken(workload, turns, task, count):
     """What a task runs, so many times: its ``n``."""
     (part,) = workload.task_resources(scenario(task))
-    return [turns.next(part.accounts[0], part.need).inputs["n"] for _ in range(count)]
+    return [turns.next(part.accounts[0], part.needs[-1]).inputs["n"] for _ in range(count)]
 
 
 def why_not(path):
@@ -156,7 +156,7 @@ def test_price_of_a_line_is_what_is_reserved(tmp_path):
     turns.take_share(Share())
     (part,) = workload.task_resources(scenario(run_workflow))
 
-    costs = [turns.next(part.accounts[0], part.need).cost_credits for _ in range(2)]
+    costs = [turns.next(part.accounts[0], part.needs[-1]).cost_credits for _ in range(2)]
 
     assert costs == [8, 30]
 

@@ -23,8 +23,7 @@ from knouds_harness.load.tasks import (
     who_am_i,
     workflow_crud,
 )
-from knouds_harness.load.workload.accounts import TaskNeed
-from knouds_harness.load.workload.workload import UserTasks, shares
+from knouds_harness.load.workload.workload import SharedTask, UserTasks, shares
 from knouds_harness.targets.limits import Limits
 from knouds_harness.targets.resources import Model, Workflow
 
@@ -100,7 +99,7 @@ def test_keys_of_different_accounts_share_no_task():
     stranger = persona("stranger", user="x", capabilities={"execution:read"})
 
     assert why(target(PIA, stranger, workflows=[CLIP]), follow_run) == (
-        "follow_run is left out: pia (pro) lacks a key with execution:read"
+        "follow_run is left out: pia (pro) lacks a key that holds execution:read"
     )
 
 
@@ -171,7 +170,7 @@ def test_account_without_credits_reads_all_the_same():
         (
             target(PIA, workflows=[Workflow(slug="portrait", owner="pia")]),
             run_workflow,
-            "pia (pro) lacks cost_credits of the workflow portrait, as nobody says its price",
+            "pia (pro) lacks cost_credits of the workflow portrait: its price is unknown",
         ),
         (
             target(persona(capabilities={"model:run"}), models=[MODEL]),
@@ -192,8 +191,8 @@ def test_account_without_credits_reads_all_the_same():
             target(persona(user="bea", tier="business", capabilities=()), models=[MODEL]),
             follow_run,
             (
-                "bea (business) lacks a key with execution:read, a workflow with polled = true and a key "
-                "with workflow:run, or a key with model:run"
+                "bea (business) lacks a key that holds execution:read, a workflow with polled = true and a "
+                "key with workflow:run, or a key with model:run"
             ),
         ),
         (
@@ -218,7 +217,7 @@ def test_account_without_credits_reads_all_the_same():
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_is_missing_is_named(where, task, lacks):
-    """Capability, resource, account: whoever reads it knows what to add."""
+    """Capability, resource or account: what to add."""
     user_class = scenario(task, crosses_limit=task is run_cheapest)
     (reason,) = workload_of(where).left_out(user_class)
 
@@ -244,7 +243,7 @@ def test_lowest_limit_is_the_one_to_cross(keys, expected):
     (part,) = workload_of(where).task_resources(scenario(run_cheapest, crosses_limit=True))
 
     assert [each.user for each in part.accounts] == expected
-    (run_request,) = part.accounts[0].run_requests(part.need)
+    (run_request,) = part.accounts[0].run_requests(*part.needs)
     assert run_request.cost_credits == (8 if expected == ["pia"] else 20)
 
 
@@ -273,7 +272,7 @@ def test_key_that_gets_deliveries_is_preferred():
     (part,) = workload.task_resources(scenario(follow_run))
     (account,) = part.accounts
 
-    assert [each.persona.name for each in account.run_requests(part.need)] == ["hears"]
+    assert [each.persona.name for each in account.run_requests(*part.needs)] == ["hears"]
     assert next(workload.turns(part)).others["getExecution"].name == "able"
 
 
@@ -309,4 +308,4 @@ def test_shares(keys, expected):
 
 def test_every_task_says_what_it_takes():
     """So that none of them fails at its first turn for want of something."""
-    assert all(isinstance(getattr(each, "need", None), TaskNeed) for each in (*ALL_TASKS, run_cheapest))
+    assert all(isinstance(each, SharedTask) for each in (*ALL_TASKS, run_cheapest))
