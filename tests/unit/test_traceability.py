@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from knouds_harness.commands.traceability import coverage
+from knouds_harness.commands.facts import coverage
 from knouds_harness.contract.document import shipped_document
 from knouds_sandbox.faults import FAULTS
 

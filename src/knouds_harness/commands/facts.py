@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
+from rich.console import Console
 
-from knouds_harness.command_output import CommandConsole, format_option, print_json
-from knouds_harness.commands.traceability import coverage, coverage_as_json, print_coverage
+from knouds_harness.command_output import CommandConsole, format_option, print_json, print_line
 from knouds_harness.contract.document import shipped_document
-from knouds_harness.contract.sources import Source
+from knouds_harness.contract.sources import Fact, Source
 from knouds_harness.exchange.recordings.folder import RecordingFolder
+from knouds_harness.judging.checks import all_checks
 from knouds_harness.judging.user_checks import USER, UserChecks, load_checks
 from knouds_harness.locations import recordings_path
-from knouds_harness.reporting.check.fact_status import fact_rows
+from knouds_harness.reporting.check.fact_status import FactStatus, fact_rows
+from knouds_harness.runs.header import DescribesCheck
 from knouds_harness.runs.record import read_run
 from knouds_harness.suite.discovery.reach import ways_by_fact
+from knouds_sandbox.faults import FAULTS
+
+_MOST_NAMES = 3
 
 
 @click.command()
@@ -52,3 +61,126 @@ def facts(run: Path | None, checks: Path | None, *, gaps: bool, form: str) -> No
         print_json("facts", {"facts": coverage_as_json(rows, gaps_only=gaps)}, version=2)
     else:
         print_coverage(rows, gaps_only=gaps, console=CommandConsole())
+
+
+@dataclass(frozen=True, kw_only=True)
+class FactTraces:
+    """One fact and what proves it.
+
+    Attributes:
+        fact: The promise, or the assumption.
+        checks: Ids of the checks that may make a claim about it.
+        faults: Ids of the sandbox's faults that break it.
+        recordings: Names of the recordings that show it.
+        standing: How it stood in a run; None where no run was asked about.
+        ways: What a profile has to offer, in words, for each way to show it, the shortest first.
+    """
+
+    fact: Fact
+    checks: tuple[str, ...]
+    faults: tuple[str, ...]
+    recordings: tuple[str, ...] = ()
+    standing: FactStatus | None = None
+    ways: tuple[str, ...] = ()
+
+    @property
+    def gap(self) -> str | None:
+        """What is missing to prove a documented fact; no other needs proof."""
+        if self.fact.source in (Source.ASSUMED, Source.USER):
+            return None
+        if not self.checks:
+            return "no check"
+        return None if self.faults else "no fault"
+
+
+def coverage(
+    facts: Iterable[Fact],
+    standings: Mapping[str, FactStatus] | None = None,
+    recordings: Mapping[str, Sequence[str]] | None = None,
+    ways: Mapping[str, tuple[str, ...]] | None = None,
+    *,
+    more_checks: Iterable[DescribesCheck] = (),
+) -> list[FactTraces]:
+    """What proves each fact.
+
+    Args:
+        facts: In the order in which to list them.
+        standings: How facts stood in a run, by id.
+        recordings: Names of recordings, by fact.
+        ways: What a profile has to offer, in words, by fact.
+        more_checks: Of the user's, besides those of the harness.
+    """
+    checks: dict[str, dict[str, None]] = defaultdict(dict)
+    for check in (*all_checks().values(), *more_checks):
+        for fact_id in check.facts:
+            checks[fact_id][check.id] = None
+    faults: dict[str, list[str]] = defaultdict(list)
+    for fault in FAULTS:
+        faults[fault.fact].append(fault.id)
+    return [
+        FactTraces(
+            fact=fact,
+            checks=tuple(checks[fact.id]),
+            faults=tuple(faults[fact.id]),
+            recordings=tuple((recordings or {}).get(fact.id, ())),
+            standing=(standings or {}).get(fact.id),
+            ways=(ways or {}).get(fact.id, ()),
+        )
+        for fact in facts
+    ]
+
+
+def print_coverage(rows: list[FactTraces], *, gaps_only: bool, console: Console) -> None:
+    """Print a few lines for each fact, of which none breaks an id, and lines that count."""
+    for row in rows:
+        if not gaps_only or row.gap:
+            kind = "conflict" if row.fact.conflict else row.fact.source
+            standing = f", {row.standing.label}" if row.standing else ""
+            print_line(f"{row.fact.id} ({kind}{standing})", console=console)
+            none = (
+                "answers that its check judges" if row.fact.source is Source.USER else "no profile shows it"
+            )
+            for number, way in enumerate(row.ways or (none,)):
+                print_line(f"  {'or' if number else 'needs'}: {way}", console=console)
+            print_line(f"  checks: {', '.join(row.checks) or 'none'}", console=console)
+            print_line(f"  faults: {', '.join(row.faults) or 'none'}", console=console)
+            print_line(f"  recordings: {_listed(row.recordings)}", console=console)
+    documented = [row for row in rows if row.fact.source not in (Source.ASSUMED, Source.USER)]
+    proven = [row for row in documented if row.gap is None]
+    print_line(
+        f"{len(proven)} of {len(documented)} documented facts have a check and a fault that makes it fail; "
+        f"{sum(row.fact.source is Source.ASSUMED for row in rows)} facts are assumed.",
+        console=console,
+    )
+    recorded = {name for row in rows for name in row.recordings}
+    print_line(
+        f"{sum(bool(row.recordings) for row in documented)} documented facts show in {len(recorded)} "
+        "recordings.",
+        console=console,
+    )
+
+
+def coverage_as_json(rows: list[FactTraces], *, gaps_only: bool) -> list[dict[str, Any]]:
+    """The same for programs."""
+    return [
+        {
+            "fact": row.fact.id,
+            "says": row.fact.says,
+            "source": str(row.fact.source),
+            "standing": row.standing and str(row.standing),
+            "needs": row.ways[0] if row.ways else None,
+            "other_ways": list(row.ways[1:]),
+            "checks": list(row.checks),
+            "faults": list(row.faults),
+            "recordings": list(row.recordings),
+            "gap": row.gap,
+        }
+        for row in rows
+        if not gaps_only or row.gap
+    ]
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first few, as what holds for every answer shows in nearly all of them."""
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return f"{', '.join(names[:_MOST_NAMES])}{more}" or "none"

@@ -11,9 +11,8 @@ from typing import Any, Final, TypeVar
 
 import yaml
 
-from knouds_harness.contract.error_codes import ErrorCode
 from knouds_harness.contract.nodes import Flaw, Node, check_citations
-from knouds_harness.contract.operations import Operation
+from knouds_harness.contract.operations import ErrorCode, Operation
 from knouds_harness.contract.reading import read_error_code, read_fact, read_operation
 from knouds_harness.contract.sources import DOCUMENT_SOURCES, Fact
 from knouds_harness.errors import DocumentError

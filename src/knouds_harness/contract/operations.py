@@ -1,4 +1,4 @@
-"""One operation of the API: how it is addressed, who may use it and what it answers."""
+"""One operation of the API: how it is addressed, who may use it and what it answers; the error codes."""
 
 from __future__ import annotations
 
@@ -26,6 +26,27 @@ class Action(StrEnum):
     WRITE = "write"
     RUN = "run"
     CANCEL = "cancel"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErrorCode:
+    """One constant that programs read in an error's ``code``.
+
+    Attributes:
+        code: Spelt as the server sends it; case matters.
+        statuses: Every status it may come with.
+        context_fields: Members of the body beside ``error`` and ``code``.
+        source: Who names it; an assumed code is one that a server may spell otherwise.
+        key_can_provoke: False where it only arises while a key is made, which no key can do.
+        says: The cause, in one sentence.
+    """
+
+    code: str
+    statuses: tuple[int, ...]
+    context_fields: tuple[str, ...]
+    source: Source
+    key_can_provoke: bool
+    says: str
 
 
 _ACTION_BY_VERB = {"write": Action.WRITE, "run": Action.RUN, "cancel": Action.CANCEL}

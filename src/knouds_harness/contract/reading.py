@@ -6,9 +6,8 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from knouds_harness.contract.capabilities import is_capability
-from knouds_harness.contract.error_codes import ErrorCode
 from knouds_harness.contract.nodes import Node, resolve
-from knouds_harness.contract.operations import DocumentedResponse, Header, Operation, placeholders
+from knouds_harness.contract.operations import DocumentedResponse, ErrorCode, Header, Operation, placeholders
 from knouds_harness.contract.sources import DOCUMENT_SOURCES, Fact, Source
 
 _JSON = "application/json"

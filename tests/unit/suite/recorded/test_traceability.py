@@ -9,7 +9,7 @@ from recorded import FOLDER, document, recordings
 from rich.console import Console
 from run_records import HEADER, start
 
-from knouds_harness.commands.traceability import coverage, print_coverage
+from knouds_harness.commands.facts import coverage, print_coverage
 from knouds_harness.contract.sources import Source
 from knouds_harness.exchange.recordings.folder import RecordingFolder
 from knouds_harness.locations import recordings_path

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from knouds_harness.contract.error_codes import ErrorCode
-from knouds_harness.contract.operations import RUN_OPERATIONS
+from knouds_harness.contract.operations import RUN_OPERATIONS, ErrorCode
 from knouds_harness.contract.shapes import as_json
 from knouds_harness.contract.sources import Source
 from knouds_harness.exchange.evidence import Exchange
