@@ -208,7 +208,7 @@ def test_existing_profile_is_left_alone(init):
 
     code, out, err = init("--key", PRO, "--output", "mine.toml")
 
-    assert "mine.toml exists: pass --force" in err
+    assert "mine.toml exists\n  Pass --force" in err
     assert (out, code) == ("", 2)
     assert Path("mine.toml").read_text() == "# mine"
 

@@ -76,11 +76,11 @@ def _is_running(pid: object) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # somebody else's
+    except PermissionError:  # of another user
         return True
     try:
         state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
-    except OSError:  # no Linux
+    except OSError:  # not Linux
         return True
     return state not in (b"Z", b"X")
 
@@ -117,7 +117,8 @@ def _target(name: str, *, base_url: str) -> Target:
 
 
 def _print(run: Path, removed: Removed, *, verb: str) -> None:
-    lines = [f"{run}: {len(removed.deleted)} workflows {verb}, {len(removed.left)} left"]
+    count = len(removed.deleted)
+    lines = [f"{run}: {count} workflow{'' if count == 1 else 's'} {verb}, {len(removed.left)} left"]
     lines += [f"  {verb} {slug}" for slug in removed.deleted]
     lines += [f"  left {each}" for each in removed.left]
     for line in lines:

@@ -59,11 +59,11 @@ class LazyGroup(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - the same
-        """Import a command; None if there is no such one."""
+        """Import a command; None if it is unknown."""
         return command_named(cmd_name) if cmd_name in COMMANDS else None
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as click has it
-        """Run the command; where nobody reads what it prints any more, end without a verdict."""
+        """Run the command; if its output is closed, end without a verdict."""
         try:
             return super().invoke(ctx)
         except (BrokenPipeError, OutputClosed):  # click would end with 1, a breach, or print a line
@@ -124,12 +124,12 @@ def _open_closed_streams() -> None:
 
 
 class _Output(io.FileIO):
-    """A descriptor that nothing ends for want of space: what cannot be written is lost, and that is known."""
+    """A descriptor on a device that may be full: what cannot be written is lost, and ``lost`` says so."""
 
     lost: OSError | None = None
 
     def write(self, data: Any, /) -> int:  # noqa: ANN401 - a buffer
-        """Write it, or lose it; that nobody reads any more is for others to know."""
+        """Write it, or lose it; a closed pipe is raised."""
         try:
             return super().write(data)
         except BrokenPipeError:
@@ -171,7 +171,7 @@ def main() -> None:
         exit_code = int(ended.code or 0)
     try:
         sys.stdout.flush()
-    except BrokenPipeError:  # nobody reads any more, nor what Python would say of it at its end
+    except BrokenPipeError:  # no reader is left, not even for what Python says at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if output and output.lost:
         click.echo(f"error: standard output: {output.lost.strerror}", err=True)

@@ -125,7 +125,7 @@ def init(
 
 
 def _complete(url: str | None, variables: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
-    """Ask for what is missing, where somebody can answer."""
+    """Ask for what is missing, in a terminal."""
     if not (url and variables) and not sys.stdin.isatty():
         raise UsageError(
             "init needs --url and --key: the address of a server, and the name of an environment variable "
@@ -146,8 +146,8 @@ def _base_url(url: str, *, production: bool | None, plain_http: bool) -> str:
     """The address as a profile has it.
 
     Raises:
-        UsageError: It is none.
-        GuardStop: It is, or may be, production, and nobody agreed.
+        UsageError: It is not an address.
+        GuardStop: It is, or may be, production, and no option agrees.
     """
     base_url, problems = address_problems(url, production=production, plain_http=plain_http, environ={})
     if not problems and is_production_host(host_of(base_url)) and not production:
@@ -159,11 +159,11 @@ def _base_url(url: str, *, production: bool | None, plain_http: bool) -> str:
         if problem.where == "production":
             raise GuardStop(
                 f"{host_of(base_url)} may be production\n"
-                "  Pass --no-production if no real person is on it, else --yes-production."
+                "  Pass --no-production if no real people use it, else --yes-production."
             )
         remedy = "Give scheme, host and perhaps a port, without /api: --url https://staging.example.com"
         if problem.says.startswith("http://"):
-            remedy = "Write https://, or pass --plain-http if nobody else is on that network."
+            remedy = "Write https://, or pass --plain-http if you trust that network."
         raise UsageError(f"--url: {problem.says}\n  {remedy}")
     return base_url
 
@@ -183,13 +183,13 @@ def _check_file(file: Path, *, force: bool) -> None:
     if file.is_dir():
         raise UsageError(f"{file} is a folder: give --output the name of a file")
     if not file.parent.is_dir() and file.parent != _FOLDER:
-        raise UsageError(f"{file}: there is no folder {file.parent}: make it, or choose another --output")
+        raise UsageError(f"{file}: there is no folder {file.parent}\n  Make it, or choose another --output.")
     if file.exists() and not force:
-        raise UsageError(f"{file} exists: pass --force to overwrite it, or choose another --output")
+        raise UsageError(f"{file} exists\n  Pass --force to overwrite it, or choose another --output.")
 
 
 def _environ(variables: Sequence[str]) -> Mapping[str, str]:
-    """The environment, with keys that are not in it as somebody typed them, unseen."""
+    """The environment, with the keys that it lacks as they are typed, hidden."""
     missing = [each for each in variables if not os.environ.get(each, "").strip()]
     if missing and not sys.stdin.isatty():
         raise UsageError(
@@ -216,7 +216,7 @@ def _secrets(variables: Sequence[str], environ: Mapping[str, str]) -> dict[str, 
     """By variable; the label of each is that of the persona's key.
 
     Raises:
-        UsageError: What a variable holds is no key, or another one's.
+        UsageError: A variable does not hold a key, or holds the same as another.
     """
     reader = SecretReader(environ=environ, folder=Path())
     names: list[str] = []

@@ -1,4 +1,4 @@
-"""A load while it goes, sent to an OpenTelemetry collector: the figures that ``--metrics-port`` serves."""
+"""A load while it goes, sent to an OpenTelemetry collector: the metrics that ``--metrics-port`` serves."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ADDRESS: Final = re.compile(r"https?://([\w.-]+|\[[0-9a-f:]+\])(:\d{1,5})?(/[^?
 
 @contextmanager
 def exporting(
-    figures: Callable[[], Iterable[Metric]],
+    metrics: Callable[[], Iterable[Metric]],
     endpoint: str | None,
     *,
     scenario: str,
@@ -31,20 +31,20 @@ def exporting(
     warn: Callable[[str], object],
     every_s: float = _EVERY_S,
 ) -> Iterator[None]:
-    """Send figures every few seconds until the context ends, and the last ones then.
+    """Send metrics every few seconds until the context ends, and the last ones then.
 
-    A collector that takes none is said once, and disturbs nothing: all is sent by a thread of its own.
+    A thread of its own sends them. A collector that does not accept them causes one warning.
 
     Args:
-        figures: Says what there is now.
+        metrics: Says what there is now.
         endpoint: The collector's address, without ``/v1/metrics``; None to send nothing.
         scenario: What the load is, as an attribute.
         target: The name of the profile, the same.
-        warn: Is told, once, that the collector does not take them.
+        warn: Is told, once, that the collector does not accept them.
         every_s: How often.
 
     Raises:
-        UsageError: The address is none, or the extra ``otlp`` is not installed.
+        UsageError: The address is not one, or the extra ``otlp`` is not installed.
     """
     if endpoint is None:
         yield
@@ -58,13 +58,13 @@ def exporting(
         while True:
             is_last = is_over.wait(every_s)
             try:
-                is_taken = send(figures())
-            except Exception:  # noqa: BLE001 - whatever it is, the load is none the worse for it
+                is_taken = send(metrics())
+            except Exception:  # noqa: BLE001 - the load does not depend on it
                 is_taken = False
             if not (is_taken or is_warned):
                 is_warned = True
                 warn(
-                    f"warning: no collector takes figures at {endpoint}; the load goes on without it\n"
+                    f"warning: no collector accepts metrics at {endpoint}; the load goes on without it\n"
                     "  Check that it receives OTLP over HTTP there."
                 )
             if is_last:
@@ -87,13 +87,13 @@ def _require_usable(endpoint: str) -> None:
         )
     if not _ADDRESS.fullmatch(endpoint):
         raise UsageError(
-            f"--otlp-endpoint {endpoint}: is no address of a collector\n"
+            f"--otlp-endpoint {endpoint}: is not the address of a collector\n"
             "  Write scheme http or https, host and port, such as http://127.0.0.1:4318."
         )
 
 
 def _sender(endpoint: str, attributes: dict[str, str]) -> Callable[[Iterable[Metric]], bool]:
-    """What sends figures, and says whether they were taken."""
+    """Return what sends metrics, and says whether they were accepted."""
     try:
         import requests  # noqa: PLC0415 - these take a second
         from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter  # noqa: PLC0415
@@ -101,7 +101,7 @@ def _sender(endpoint: str, attributes: dict[str, str]) -> Callable[[Iterable[Met
         from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
         from opentelemetry.sdk.util.instrumentation import InstrumentationScope  # noqa: PLC0415
     except ImportError as error:
-        says = "--otlp-endpoint: what sends figures is not installed"
+        says = "--otlp-endpoint: the OpenTelemetry exporter is not installed"
         raise UsageError(f"{says}\n  pip install opentelemetry-exporter-otlp-proto-http") from error
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # the warning is ours
     session = requests.Session()
@@ -122,9 +122,9 @@ def _sender(endpoint: str, attributes: dict[str, str]) -> Callable[[Iterable[Met
         data = sdk.Sum(points, *of_sums) if is_sum else sdk.Gauge(points)
         return sdk.Metric(metric.name, metric.documentation, "", data)
 
-    def send(figures: Iterable[Metric]) -> bool:
+    def send(found: Iterable[Metric]) -> bool:
         now_ns = time.time_ns()
-        metrics = [converted(each, now_ns) for each in figures if each.samples]
+        metrics = [converted(each, now_ns) for each in found if each.samples]
         scoped = sdk.ScopeMetrics(scope, metrics, "")
         data = sdk.MetricsData([sdk.ResourceMetrics(resource, [scoped], "")])
         return not metrics or exporter.export(data) is sdk.MetricExportResult.SUCCESS

@@ -273,7 +273,7 @@ def _required(place: str, what: str, was: bool, now: bool) -> Iterator[Differenc
 
 
 def _alternatives(operation: Operation) -> tuple[str, ...]:
-    """With placeholders named by their position, as a parameter's name in a path is no client's business."""
+    """With placeholders named by their position, as clients do not see a path parameter's name."""
     values = {name: f"{{{index}}}" for index, name in enumerate(placeholders(operation.path), start=1)}
     return operation.required_capabilities(values)
 

@@ -83,7 +83,7 @@ def load_document(path: Path | None = None) -> Document:
         path: File of the document; the one that comes with the harness unless given.
 
     Raises:
-        DocumentError: The file cannot be read, is no YAML, or breaks a rule of ``spec/README.md``. Lists
+        DocumentError: The file cannot be read, is not YAML, or breaks a rule of ``spec/README.md``. Lists
             every flaw with its place.
     """
     path = path or document_path()

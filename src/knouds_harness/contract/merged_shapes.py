@@ -61,7 +61,7 @@ class Merged:
         conditions: Shapes of ``then`` and ``else``, by rule.
         known: Examples of an open set, as JSON.
         default: Default value as JSON.
-        assumed: Whether nobody but we asks for it, by keyword, rule or ``required NAME``.
+        assumed: Whether only we ask for it, by keyword, rule or ``required NAME``.
     """
 
     types: frozenset[str] | None = None

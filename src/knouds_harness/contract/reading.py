@@ -96,7 +96,7 @@ def _alternatives(node: Node, names: Collection[str]) -> tuple[str, ...]:
         if not set(placeholders(template)) <= set(names):
             raise item.flaw(f'"{template}" has a placeholder that the path does not have')
         if not is_capability(template.replace("{", "").replace("}", "").lower()):
-            raise item.flaw(f'"{template}" is no capability: write resource:verb or workflow:{{slug}}:run')
+            raise item.flaw(f'"{template}" is not a capability: write resource:verb or workflow:{{slug}}:run')
     if not alternatives.items():
         raise alternatives.flaw(
             "must name a capability; leave x-capabilities out where any valid key suffices"

@@ -117,7 +117,7 @@ def address_problems(
             Problem(
                 where=where,
                 says=f"http:// to {host} would send the keys in the clear",
-                remedy="Write https://, or plain_http = true if nobody else is on that network.",
+                remedy="Write https://, or plain_http = true if you trust that network.",
             )
         )
     if production is None and host.endswith(f".{_PRODUCTION_DOMAIN}") and not is_production_host(host):

@@ -164,7 +164,7 @@ class Guard:
             sleep: Waits for so many seconds.
 
         Raises:
-            GuardStop: The target is production and somebody has not agreed.
+            GuardStop: The target is production, and the profile or the command line does not agree.
         """
         check_production(target, yes_production=yes_production)
         self._target = target

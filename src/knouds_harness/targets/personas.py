@@ -113,7 +113,7 @@ class Persona(SecretSource):
 
     @property
     def is_open(self) -> bool:
-        """Whether it holds ``*`` and is no administrator's: what that admits to no source says."""
+        """Whether it holds ``*`` and is not an administrator's: no source says what that admits to."""
         return EVERYTHING in self.capabilities and self.role != "admin"
 
     def holds(self, *capabilities: str) -> bool:

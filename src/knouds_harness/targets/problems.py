@@ -74,7 +74,7 @@ def profile_error(source: Path, problems: Iterable[Problem]) -> ProfileError:
         f"{file}: {problem.where}{': ' if problem.where else ''}{problem.says}\n  {problem.remedy}"
         for problem in problems
     )
-    return ProfileError(_SECRET_ITSELF.sub("…", message))  # wherever somebody put it
+    return ProfileError(_SECRET_ITSELF.sub("…", message))  # wherever it stands
 
 
 def shape_problems(error: ValidationError, shape: type) -> list[Problem]:

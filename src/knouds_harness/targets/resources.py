@@ -51,12 +51,12 @@ class Workflow:
 
     @property
     def name(self) -> str:
-        """What paths and capabilities call it, as a model's."""
+        """Its name in paths and capabilities, as for a model."""
         return self.slug
 
     @property
     def path_values(self) -> dict[str, str]:
-        """Of its operations."""
+        """Values of the placeholders in its paths."""
         return {"slug": self.slug}
 
 
@@ -92,7 +92,7 @@ class Model:
 
     @property
     def path_values(self) -> dict[str, str]:
-        """Of its operations."""
+        """Values of the placeholders in its paths."""
         return {"internalName": self.name}
 
 

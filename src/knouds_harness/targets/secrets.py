@@ -173,7 +173,7 @@ class SecretReader:
 
 
 def _keyring_entry(service: str, user: str) -> str:
-    """Ask in a process of its own: a locked keyring may wait without end for somebody to unlock it."""
+    """Ask in a process of its own: a locked keyring may wait without end to be unlocked."""
     if find_spec("keyring") is None:
         raise _KeyringError("the system keyring takes a library: pip install keyring")
     command = (sys.executable, "-P", "-m", "keyring", "get", "--", service, user)

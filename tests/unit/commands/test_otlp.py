@@ -192,9 +192,9 @@ def test_figures_that_cannot_be_read_end_nothing(collector):
 @pytest.mark.parametrize(
     ("endpoint", "says"),
     [
-        ("127.0.0.1:4318", "is no address of a collector"),
-        ("http://127.0.0.1:port", "is no address of a collector"),
-        ("ftp://127.0.0.1:4318", "is no address of a collector"),
+        ("127.0.0.1:4318", "is not the address of a collector"),
+        ("http://127.0.0.1:port", "is not the address of a collector"),
+        ("ftp://127.0.0.1:4318", "is not the address of a collector"),
         ("http://ada:hush-hush@127.0.0.1:4318", "OTEL_EXPORTER_OTLP_HEADERS"),
     ],
 )

@@ -139,7 +139,7 @@ BROKEN = {
     "a misspelt capability": (
         ["paths", "/api/workflows", "get", "x-capabilities", "anyOf"],
         ["workflow.read"],
-        f'{LIST}/x-capabilities/anyOf/0: "workflow.read" is no capability',
+        f'{LIST}/x-capabilities/anyOf/0: "workflow.read" is not a capability',
     ),
     "a capability for another path": (
         ["paths", "/api/workflows", "get", "x-capabilities", "anyOf"],

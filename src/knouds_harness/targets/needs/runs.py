@@ -23,14 +23,14 @@ R = TypeVar("R", bound=Workflow | Model)
 
 
 def is_runnable(resource: Workflow | Model) -> bool:
-    """Whether runs of it come to a good end, for whoever may run it."""
+    """Whether runs of it succeed."""
     if isinstance(resource, Workflow):
         return not (resource.fails or resource.template)
     return not (resource.disabled or resource.fails or resource.needs_tier == "enterprise")
 
 
 def is_runnable_and_polled(resource: Workflow | Model) -> bool:
-    """Whether it can run asynchronously, to a good end."""
+    """Whether it can run asynchronously, and succeeds."""
     return is_runnable(resource) and resource.polled
 
 
@@ -54,7 +54,7 @@ def has_known_cost(target: Target, resource: Workflow | Model) -> bool:
 
 
 def cheapest_first(models: Iterable[Model]) -> list[Model]:
-    """Models by their cost; those at the end whose cost nobody says."""
+    """Models by their cost, those of unknown cost last."""
     return sorted(models, key=lambda m: math.inf if m.cost_credits is None else m.cost_credits)
 
 
@@ -203,7 +203,7 @@ BROKE_ASYNC_RUN: Runs = key_that_runs(
 EXHAUSTED_RUN: Runs = key_that_runs(EITHER, funds="exhausted", fits=is_paid)
 GRANTED_RUN: Runs = key_that_runs(EITHER, funds="granted", fits=is_paid)
 
-# Of asynchronous runs, whoever submits one also reads what becomes of it.
+# The key that submits an asynchronous run also reads how it ends.
 ASYNC_RUN: Runs = key_that_runs(
     EITHER,
     "execution:read",

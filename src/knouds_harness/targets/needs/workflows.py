@@ -84,7 +84,7 @@ ANY_MODEL: Need[Model] = Need(
 
 
 def subject_account(operation: Operation) -> Need[str]:
-    """An account that has what an operation acts on, or can make it; if nobody owns it, who may use it."""
+    """An account that has or can make what an operation acts on; of a model, one that may use it."""
     return _subject_account(operation.id, operation.path_parameters, operation.action)
 
 
