@@ -20,11 +20,11 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+from knouds_harness.commands.selftest import RATES
 from knouds_harness.load.selftest.selftest import (
     MOST_LATE_P99_MS,
     MOST_OFF_RATE,
     PERCENTS_AND_MAX,
-    RATES,
     TRUTH_RATES,
     Measured,
     ServerTimes,

@@ -21,15 +21,6 @@ _GAP: Final = "  "
 _LEAST_TEXT: Final = 24
 """Characters that a terminal must have left beside the other columns for the last one to stand there."""
 
-format_option: Final = click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="Output format",
-)
-
 
 class CommandConsole(Console):
     """Prints what a command shows; where nobody reads that any more, the command ends as Ctrl-C ends it."""

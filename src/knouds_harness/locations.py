@@ -29,6 +29,11 @@ def scenarios_path() -> Path:
     return _shipped_or("load", _CHECKOUT / "load")
 
 
+def scenario_names() -> tuple[str, ...]:
+    """The scenarios that come with the harness."""
+    return tuple(sorted(path.stem for path in scenarios_path().glob("*.py")))
+
+
 def objectives_path() -> Path:
     """The objectives that come with the harness, for every scenario."""
     return scenarios_path() / "objectives.toml"

@@ -11,20 +11,16 @@ from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from textwrap import fill
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import uvicorn
 
-from knouds_sandbox.access.hosts import is_loopback
-from knouds_sandbox.app import build_app
 from knouds_sandbox.errors import SandboxError
-from knouds_sandbox.faults import FAULTS
 from knouds_sandbox.providers import Latency
-from knouds_sandbox.receivers import ReceiverRules, is_receivable
-from knouds_sandbox.seeding import seeded_keys, seeded_webhook_secret, uses_of_keys
-from knouds_sandbox.serving import base_url_of, bound_socket, make_server
 from knouds_sandbox.variants import VARIANTS
+
+if TYPE_CHECKING:
+    import uvicorn
 
 
 @click.command()
@@ -138,6 +134,12 @@ def sandbox(
     announce: bool,
 ) -> None:
     """Run a complete server of the Knouds API on this machine."""
+    from knouds_sandbox.access.hosts import is_loopback
+    from knouds_sandbox.app import build_app
+    from knouds_sandbox.receivers import ReceiverRules, is_receivable
+    from knouds_sandbox.seeding import seeded_keys, seeded_webhook_secret, uses_of_keys
+    from knouds_sandbox.serving import base_url_of, bound_socket, make_server
+
     if list_faults:
         _print_faults(form)
         return
@@ -256,6 +258,8 @@ def _print_banner(
 
 
 def _print_faults(form: str) -> None:
+    from knouds_sandbox.faults import FAULTS
+
     if form == "json":
         members = ("id", "fact", "says", "is_subtle")
         listed = [{name: getattr(fault, name) for name in members} for fault in FAULTS]

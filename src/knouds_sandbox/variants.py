@@ -12,9 +12,12 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from knouds_sandbox.answers import OutgoingAnswer
 from knouds_sandbox.errors import UnknownName
+
+if TYPE_CHECKING:
+    from knouds_sandbox.answers import OutgoingAnswer
 
 _WORKFLOW = re.compile(r"/api/workflows/([^/]+)")
 _SLUG = re.compile(r"[a-z0-9-]+")

@@ -8,17 +8,9 @@ from pathlib import Path
 
 import click
 
-from knouds_harness.command_output import CommandConsole
 from knouds_harness.option_declarations import click_options, options_from, runner_arguments
 from knouds_harness.printable import printable
-from knouds_harness.reporting.render import render_all
-from knouds_harness.reporting.terminal import print_summary
-from knouds_harness.runs.record import read_run
-from knouds_harness.suite.discovery.advice import print_advice
-from knouds_harness.suite.discovery.run_plan import check_plan
 from knouds_harness.suite.options import RunOptions
-from knouds_harness.suite.running import run_suite
-from knouds_harness.targets.builtin import SANDBOX, open_target
 
 
 @click.command()
@@ -44,6 +36,9 @@ def check(**asked: object) -> None:
 
 def print_plan(options: RunOptions) -> None:
     """Say what a check would send, and to what; nothing is sent."""
+    from knouds_harness.suite.discovery.run_plan import check_plan
+    from knouds_harness.targets.builtin import open_target
+
     with open_target(options.target, faults=options.faults, variant=options.variant) as target:
         for line in check_plan(target.spending(options.credits), options):
             click.echo(printable(line))
@@ -55,6 +50,14 @@ def run_check(asked: Mapping[str, object]) -> int:
     Args:
         asked: Options by their names in ``RunOptions``.
     """
+    from knouds_harness.command_output import CommandConsole
+    from knouds_harness.reporting.render import render_all
+    from knouds_harness.reporting.terminal import print_summary
+    from knouds_harness.runs.record import read_run
+    from knouds_harness.suite.discovery.advice import print_advice
+    from knouds_harness.suite.running import run_suite
+    from knouds_harness.targets.builtin import SANDBOX
+
     console = CommandConsole()
     whole = {name: value.absolute() if isinstance(value, Path) else value for name, value in asked.items()}
     result = run_suite(runner_arguments(RunOptions, whole), console=console)

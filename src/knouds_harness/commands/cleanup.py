@@ -6,19 +6,17 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from knouds_harness.commands.folder_options import runs_folder_option
+from knouds_harness.commands.shared_options import runs_folder_option
 from knouds_harness.errors import ExitCode, HarnessError, UsageError
-from knouds_harness.exchange.client import Client
-from knouds_harness.exchange.created_workflows import LEDGER_FILE, CreatedWorkflows
-from knouds_harness.exchange.first_contact import first_contact
-from knouds_harness.exchange.workflow_removal import Removed
 from knouds_harness.printable import printable
-from knouds_harness.targets.builtin import SANDBOX
-from knouds_harness.targets.guards import Guard
-from knouds_harness.targets.profile import Target, load_target
+
+if TYPE_CHECKING:
+    from knouds_harness.exchange.workflow_removal import Removed
+    from knouds_harness.targets.profile import Target
 
 
 @click.command()
@@ -39,6 +37,8 @@ def cleanup(
       knouds-harness cleanup --dry-run
       knouds-harness cleanup reports/runs/20260301T090000Z-check-staging
     """
+    from knouds_harness.exchange.created_workflows import CreatedWorkflows
+
     codes = []
     for path in _ledgers(run or runs_folder):
         seen = CreatedWorkflows.read(path, is_kept=False)
@@ -63,6 +63,8 @@ def cleanup(
 
 def _ledgers(folder: Path) -> list[Path]:
     """Of one run, or of all runs in a folder; those of ``record`` lie in hidden ones."""
+    from knouds_harness.exchange.created_workflows import LEDGER_FILE
+
     if not folder.is_dir():
         raise UsageError(f"{folder}: there is no such folder\n  Name it with --runs-folder.")
     return sorted(path for depth in ("", "*/", "*/*/") for path in folder.glob(f"{depth}{LEDGER_FILE}"))
@@ -89,6 +91,12 @@ def _clean(
     path: Path, header: Mapping[str, object], *, target_name: str | None, is_dry: bool, yes: bool
 ) -> ExitCode:
     """Delete what one run has left."""
+    from knouds_harness.exchange.client import Client
+    from knouds_harness.exchange.created_workflows import CreatedWorkflows
+    from knouds_harness.exchange.first_contact import first_contact
+    from knouds_harness.targets.builtin import SANDBOX
+    from knouds_harness.targets.guards import Guard
+
     run = path.parent
     if header.get("target") == SANDBOX and target_name is None:
         click.echo(f"{run}: the sandbox of this run has ended, and its workflows are gone with it.")
@@ -107,6 +115,8 @@ def _clean(
 
 
 def _target(name: str, *, base_url: str) -> Target:
+    from knouds_harness.targets.profile import load_target
+
     target = load_target(name)
     if target.base_url != base_url:
         raise UsageError(

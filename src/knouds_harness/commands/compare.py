@@ -6,24 +6,20 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from knouds_harness.command_output import CommandConsole, format_option, print_json
-from knouds_harness.commands.alternating_runs import Contender, run_in_turn
-from knouds_harness.commands.folder_options import baselines_folder_option, runs_folder_option
+from knouds_harness.commands.shared_options import baselines_folder_option, format_option, runs_folder_option
 from knouds_harness.errors import ExitCode, UsageError
 from knouds_harness.locations import objectives_path
-from knouds_harness.measures.objectives import Objective, parse_objectives
 from knouds_harness.option_declarations import draw_seed
-from knouds_harness.reporting.comparison.check_comparison import compare_checks
-from knouds_harness.reporting.comparison.json_file import comparison_contents
-from knouds_harness.reporting.comparison.load_comparison import compare_loads
-from knouds_harness.reporting.comparison.rendering import write_comparison
-from knouds_harness.reporting.comparison.sides import Side, keep, not_of_one_kind, read_side
-from knouds_harness.reporting.comparison.terminal import print_comparison
-from knouds_harness.reporting.comparison.texts import Comparison
-from knouds_harness.reporting.comparison.tolerances import read_tolerances
+
+if TYPE_CHECKING:
+    from knouds_harness.commands.alternating_runs import Contender
+    from knouds_harness.measures.objectives import Objective
+    from knouds_harness.reporting.comparison.sides import Side
+    from knouds_harness.reporting.comparison.texts import Comparison
 
 _EPILOG = """Exit codes: 0 nothing got worse, or there is no evidence; 1 something got worse or misses
 an objective; 2 the runs do not compare; 3, 4, 130 a round of --repeat ended so; 5 a side has no valid
@@ -105,6 +101,14 @@ def compare(
       knouds-harness compare --keep NAME RUN...                 keep a summary under reports/baselines/
       knouds-harness compare --repeat 5 --scenario reads --candidate-fault ID -- --rate 200
     """
+    from knouds_harness.command_output import CommandConsole, print_json
+    from knouds_harness.commands.alternating_runs import Contender
+    from knouds_harness.measures.objectives import parse_objectives
+    from knouds_harness.reporting.comparison.json_file import comparison_contents
+    from knouds_harness.reporting.comparison.rendering import write_comparison
+    from knouds_harness.reporting.comparison.sides import keep, read_side
+    from knouds_harness.reporting.comparison.terminal import print_comparison
+
     added = parse_objectives(objective)
     if added and kept_name is not None:
         raise UsageError("--objective belongs to a comparison, and --keep compares nothing")
@@ -177,6 +181,9 @@ def _repeated(
     options: Sequence[str],
     runs_folder: Path,
 ) -> tuple[list[Path], list[Path]]:
+    from knouds_harness.command_output import CommandConsole
+    from knouds_harness.commands.alternating_runs import run_in_turn
+
     console = CommandConsole(stderr=True)
     seed = draw_seed() if seed is None else seed
     console.print(f"{2 * rounds} runs in turn, seed {seed}; Ctrl-C ends them.", highlight=False)
@@ -205,6 +212,11 @@ def _compare(
     objectives: Path | None,
     added: Sequence[Objective],
 ) -> Comparison:
+    from knouds_harness.reporting.comparison.check_comparison import compare_checks
+    from knouds_harness.reporting.comparison.load_comparison import compare_loads
+    from knouds_harness.reporting.comparison.sides import not_of_one_kind
+    from knouds_harness.reporting.comparison.tolerances import read_tolerances
+
     if bool(before.loads) != bool(after.loads):
         load, other = (before, after) if before.loads else (after, before)
         raise not_of_one_kind(load=load.name, check=other.name)

@@ -9,11 +9,8 @@ from pathlib import Path
 
 import click
 
-from knouds_harness.command_output import CommandConsole, format_option, print_json, print_line, print_table
-from knouds_harness.contract.difference import Kind, differences
-from knouds_harness.contract.document import load_document, shipped_document
+from knouds_harness.commands.shared_options import format_option
 from knouds_harness.errors import ExitCode, UsageError
-from knouds_harness.runs.surface_difference import run_differences
 
 
 @click.command()
@@ -25,6 +22,11 @@ def diff(old: Path, new: Path, *, form: str) -> None:
 
     OLD and NEW are two documents, or two folders under reports/runs/. Fails if clients of OLD break on NEW.
     """
+    from knouds_harness.command_output import CommandConsole, print_json, print_line, print_table
+    from knouds_harness.contract.difference import Kind, differences
+    from knouds_harness.contract.document import load_document, shipped_document
+    from knouds_harness.runs.surface_difference import run_differences
+
     if old.is_dir() != new.is_dir():
         folder, other = (old, new) if old.is_dir() else (new, old)
         raise UsageError(

@@ -7,9 +7,8 @@ from dataclasses import asdict
 
 import click
 
-from knouds_harness.command_output import CommandConsole, format_option, print_json
+from knouds_harness.commands.shared_options import format_option
 from knouds_harness.option_declarations import click_options, options_from
-from knouds_harness.suite.discovery.doctor import examine, print_diagnosis
 from knouds_harness.suite.options import RunOptions
 
 
@@ -18,6 +17,9 @@ from knouds_harness.suite.options import RunOptions
 @format_option
 def doctor(*, form: str, **asked: object) -> None:
     """Check a profile: what can be tested, what is missing, what it costs."""
+    from knouds_harness.command_output import CommandConsole, print_json
+    from knouds_harness.suite.discovery.doctor import examine, print_diagnosis
+
     options = options_from(RunOptions, asked)
     found = examine(options.target, yes_production=options.yes_production)
     if form == "json":

@@ -6,23 +6,20 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 
-from knouds_harness.command_output import CommandConsole, format_option, print_json, print_line
-from knouds_harness.contract.document import shipped_document
-from knouds_harness.contract.sources import Fact, Source
-from knouds_harness.exchange.recordings.folder import RecordingFolder
-from knouds_harness.judging.checks import all_checks
-from knouds_harness.judging.user_checks import USER, UserChecks, load_checks
+from knouds_harness.commands.shared_options import format_option
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from knouds_harness.contract.sources import Fact
+    from knouds_harness.reporting.check.fact_status import FactStatus
+    from knouds_harness.runs.header import DescribesCheck
+
 from knouds_harness.locations import recordings_path
-from knouds_harness.reporting.check.fact_status import FactStatus, fact_rows
-from knouds_harness.runs.header import DescribesCheck
-from knouds_harness.runs.record import read_run
-from knouds_harness.suite.discovery.reach import ways_by_fact
-from knouds_sandbox.faults import FAULTS
 
 _MOST_NAMES = 3
 
@@ -39,6 +36,15 @@ def facts(run: Path | None, checks: Path | None, *, gaps: bool, form: str) -> No
 
     Each comes with what a profile has to offer so that a check can verify it.
     """
+    from knouds_harness.command_output import CommandConsole, print_json
+    from knouds_harness.contract.document import shipped_document
+    from knouds_harness.contract.sources import Source
+    from knouds_harness.exchange.recordings.folder import RecordingFolder
+    from knouds_harness.judging.user_checks import USER, UserChecks, load_checks
+    from knouds_harness.reporting.check.fact_status import fact_rows
+    from knouds_harness.runs.record import read_run
+    from knouds_harness.suite.discovery.reach import ways_by_fact
+
     record = read_run(run) if run else None
     standings = {row.fact.id: row.standing for row in fact_rows(record)} if record else None
     own = load_checks(checks) if checks else UserChecks()
@@ -86,6 +92,8 @@ class FactTraces:
     @property
     def gap(self) -> str | None:
         """What is missing to prove a documented fact; no other needs proof."""
+        from knouds_harness.contract.sources import Source
+
         if self.fact.source in (Source.ASSUMED, Source.USER):
             return None
         if not self.checks:
@@ -110,6 +118,9 @@ def coverage(
         ways: What a profile has to offer, in words, by fact.
         more_checks: Of the user's, besides those of the harness.
     """
+    from knouds_harness.judging.checks import all_checks
+    from knouds_sandbox.faults import FAULTS
+
     checks: dict[str, dict[str, None]] = defaultdict(dict)
     for check in (*all_checks().values(), *more_checks):
         for fact_id in check.facts:
@@ -132,6 +143,9 @@ def coverage(
 
 def print_coverage(rows: list[FactTraces], *, gaps_only: bool, console: Console) -> None:
     """Print a few lines for each fact, of which none breaks an id, and lines that count."""
+    from knouds_harness.command_output import print_line
+    from knouds_harness.contract.sources import Source
+
     for row in rows:
         if not gaps_only or row.gap:
             kind = "conflict" if row.fact.conflict else row.fact.source

@@ -7,23 +7,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
-from rich.console import Console
 
-from knouds_harness.command_output import CommandConsole, format_option, print_json
-from knouds_harness.commands.folder_options import baselines_folder_option, runs_folder_option
+from knouds_harness.commands.shared_options import baselines_folder_option, format_option, runs_folder_option
 from knouds_harness.errors import RunRecordError, UsageError
-from knouds_harness.reporting.comparison.blocks import ALL
-from knouds_harness.reporting.history.entry import Entry
-from knouds_harness.reporting.history.html import history_html
-from knouds_harness.reporting.history.index import Index, Refreshed
-from knouds_harness.reporting.history.measures import find_measure, measure_of
-from knouds_harness.reporting.history.pruning import PruningPlan, delete_run, kept_runs, plan_pruning
-from knouds_harness.reporting.history.series import series_of
-from knouds_harness.reporting.history.terminal import print_entries, print_measures, print_series
 from knouds_harness.runs.verdicts import RunOutcome
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from knouds_harness.reporting.history.entry import Entry
+    from knouds_harness.reporting.history.index import Index, Refreshed
+    from knouds_harness.reporting.history.pruning import PruningPlan
 
 _LISTED: Final = 20
 _PLOTTED: Final = 500
@@ -115,6 +112,13 @@ def history(
       knouds-harness history --measure 'p99_ms:runWorkflow' --target staging
       knouds-harness history --prune --keep 20 --older-than 30d --yes
     """
+    from knouds_harness.command_output import CommandConsole
+    from knouds_harness.reporting.comparison.blocks import ALL
+    from knouds_harness.reporting.history.index import Index
+    from knouds_harness.reporting.history.measures import find_measure
+    from knouds_harness.reporting.history.pruning import kept_runs, plan_pruning
+    from knouds_harness.reporting.history.terminal import print_entries, print_measures
+
     _refuse_nonsense(
         modes={"--measure": bool(measure), "--measures": lists_measures, "--prune": prune},
         of_pruning={"--keep": keep is not None, "--older-than": older_than is not None, "--yes": yes},
@@ -172,6 +176,10 @@ def _print_json(
     index: Index, chosen: Sequence[Entry], *, measure: str | None, lists_measures: bool, limit: int | None
 ) -> None:
     """Print the measures, the series of one measure, or the runs."""
+    from knouds_harness.command_output import print_json
+    from knouds_harness.reporting.history.measures import find_measure, measure_of
+    from knouds_harness.reporting.history.series import series_of
+
     if lists_measures:
         measures = [
             {"name": name, "says": measure_of(name).says, "runs": count}
@@ -228,6 +236,8 @@ def _say_what_was_met(index: Index, refreshed: Refreshed) -> None:
 
 
 def _prune(plan: PruningPlan, runs_folder: Path, *, is_agreed: bool) -> None:
+    from knouds_harness.reporting.history.pruning import delete_run
+
     for entry in plan.held_back:
         click.echo(f"stays: {entry.folder}: a kept summary was made of it, or it still runs")
     for entry in plan.doomed:
@@ -243,6 +253,10 @@ def _prune(plan: PruningPlan, runs_folder: Path, *, is_agreed: bool) -> None:
 def _plot(
     measure: str, entries: list[Entry], figures: Mapping[str, float], runs_folder: Path, console: Console
 ) -> None:
+    from knouds_harness.reporting.history.html import history_html
+    from knouds_harness.reporting.history.series import series_of
+    from knouds_harness.reporting.history.terminal import print_series
+
     series = series_of(measure, entries, figures)
     if not series:
         click.echo(f"None of the {len(entries):,} runs has {measure}.")

@@ -11,27 +11,19 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.text import Text
 
-from knouds_harness.command_output import CommandConsole
-from knouds_harness.contract.document import shipped_document
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from knouds_harness.targets.personas import Persona, Secret
+    from knouds_harness.targets.profile import Target
+    from knouds_harness.targets.profile_writer import Found, FoundKey
+
 from knouds_harness.errors import ExitCode, GuardStop, UsageError
-from knouds_harness.exchange.client import Client
-from knouds_harness.exchange.first_contact import first_contact
 from knouds_harness.printable import printable
-from knouds_harness.suite.discovery.advice import print_advice
-from knouds_harness.suite.discovery.discovery import Discovery
-from knouds_harness.suite.discovery.reach import provable_facts
-from knouds_harness.targets.address import address_problems, host_of, is_loopback, is_production_host
-from knouds_harness.targets.guards import Guard
-from knouds_harness.targets.http_settings import HttpSettings
-from knouds_harness.targets.personas import Persona, Secret, SecretSource
-from knouds_harness.targets.profile import Target, load_http, load_target
-from knouds_harness.targets.profile_writer import Found, FoundKey, http_text, profile_text
-from knouds_harness.targets.secrets import SecretReader
 
 _FOLDER = Path("targets")
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
@@ -89,6 +81,16 @@ def init(
       knouds-harness init --url https://staging.example.com --key STAGING_KEY
       knouds-harness init --url https://staging.example.com --key STAGING_KEY --key OTHER_KEY --force
     """
+    from knouds_harness.command_output import CommandConsole
+    from knouds_harness.contract.document import shipped_document
+    from knouds_harness.exchange.client import Client
+    from knouds_harness.exchange.first_contact import first_contact
+    from knouds_harness.suite.discovery.discovery import Discovery
+    from knouds_harness.targets.guards import Guard
+    from knouds_harness.targets.http_settings import HttpSettings
+    from knouds_harness.targets.profile import Target, load_http, load_target
+    from knouds_harness.targets.profile_writer import http_text, profile_text
+
     url, variables = _complete(url, variables)
     base_url = _base_url(url, production=yes_production, plain_http=plain_http)
     file = output or _FOLDER / f"{_name_of(base_url)}.toml"
@@ -149,6 +151,8 @@ def _base_url(url: str, *, production: bool | None, plain_http: bool) -> str:
         UsageError: It is not an address.
         GuardStop: It is, or may be, production, and no option agrees.
     """
+    from knouds_harness.targets.address import address_problems, host_of, is_production_host
+
     base_url, problems = address_problems(url, production=production, plain_http=plain_http, environ={})
     if not problems and is_production_host(host_of(base_url)) and not production:
         raise GuardStop(
@@ -170,6 +174,8 @@ def _base_url(url: str, *, production: bool | None, plain_http: bool) -> str:
 
 def _name_of(base_url: str) -> str:
     """A name for the profile: the host's first label, or all of an address."""
+    from knouds_harness.targets.address import host_of, is_loopback
+
     host = host_of(base_url)
     if is_loopback(host):
         return "local"
@@ -218,6 +224,9 @@ def _secrets(variables: Sequence[str], environ: Mapping[str, str]) -> dict[str, 
     Raises:
         UsageError: A variable does not hold a key, or holds the same as another.
     """
+    from knouds_harness.targets.personas import SecretSource
+    from knouds_harness.targets.secrets import SecretReader
+
     reader = SecretReader(environ=environ, folder=Path())
     names: list[str] = []
     secrets: dict[str, Secret] = {}
@@ -234,6 +243,8 @@ def _secrets(variables: Sequence[str], environ: Mapping[str, str]) -> dict[str, 
 
 
 def _unknown_persona(secret: Secret) -> Persona:
+    from knouds_harness.targets.personas import Persona
+
     name = secret.label.removeprefix("key:")
     return Persona(name=name, secret=secret, capabilities=frozenset(), user=name, tier="unknown")
 
@@ -281,6 +292,10 @@ def _refusals(found: Found) -> str:
 
 def _print_reach(target: Target, console: Console) -> None:
     """Say what a check can verify with the profile, and what would let it verify more."""
+    from knouds_harness.contract.document import shipped_document
+    from knouds_harness.suite.discovery.advice import print_advice
+    from knouds_harness.suite.discovery.reach import provable_facts
+
     verified, total = len(provable_facts(target)), len(shipped_document().facts)
     _say(console, f"A check with it can verify {verified} of {total} facts.")
     print_advice(target, console)
@@ -296,6 +311,8 @@ def _print_next(name: str, unset: Sequence[str], console: Console, target: Targe
 
 def _say(console: Console, line: str) -> None:
     """Print one line; on a terminal broken between words, whole where it goes to a file or a pipe."""
+    from rich.text import Text
+
     plain = printable(line, keep="")
     if console.is_terminal:
         indent = " " * (len(plain) - len(plain.lstrip()))

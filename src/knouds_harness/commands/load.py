@@ -7,33 +7,23 @@ import shlex
 import sys
 from inspect import cleandoc
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from click.core import ParameterSource
 
-from knouds_harness.command_output import CommandConsole
-from knouds_harness.commands.folder_options import baselines_folder_option, runs_folder_option
-from knouds_harness.commands.live_server import LiveLoad, serving
-from knouds_harness.commands.load_capacity import OF_THE_SEARCH, search_capacity
-from knouds_harness.commands.otlp import exporting
+from knouds_harness.commands.shared_options import baselines_folder_option, runs_folder_option
 from knouds_harness.errors import HarnessError, UsageError
 from knouds_harness.load.arrivals.stages import parse_stages
-from knouds_harness.load.generator.launching import launch, scenario_file, scenario_names
 from knouds_harness.load.options import LoadOptions
-from knouds_harness.locations import objectives_path
+from knouds_harness.locations import objectives_path, scenario_names
 from knouds_harness.option_declarations import FiniteRange, click_options, runner_arguments
-from knouds_harness.reporting.comparison.baseline import find_baseline, set_baseline
-from knouds_harness.reporting.comparison.sides import Side
-from knouds_harness.reporting.load.live import LiveView
-from knouds_harness.reporting.render import render_all
-from knouds_harness.reporting.terminal import print_summary
-from knouds_harness.runs.load_progress import LoadProgress
-from knouds_harness.runs.record import read_run
 from knouds_harness.suite.options import RunOptions
-from knouds_harness.targets.builtin import target_environment
-from knouds_harness.targets.profile import load_target
 from knouds_harness.timespan import Timespan
+
+if TYPE_CHECKING:
+    from knouds_harness.reporting.comparison.sides import Side
+    from knouds_harness.runs.load_progress import LoadProgress
 
 _EPILOG = """Open model (--rate): arrivals on a schedule, whatever the answers do. Closed model (--users):
 users who wait for each answer, and then think. Whatever else Locust knows can follow after --."""
@@ -112,6 +102,16 @@ def load(
 
     SCENARIO is a name, or the path of any Locust file that has the plugin.
     """
+    from knouds_harness.command_output import CommandConsole
+    from knouds_harness.commands.live_server import LiveLoad, serving
+    from knouds_harness.commands.load_capacity import OF_THE_SEARCH, search_capacity
+    from knouds_harness.commands.otlp import exporting
+    from knouds_harness.load.generator.launching import launch, scenario_file
+    from knouds_harness.reporting.comparison.baseline import find_baseline
+    from knouds_harness.reporting.load.live import LiveView
+    from knouds_harness.targets.builtin import target_environment
+    from knouds_harness.targets.profile import load_target
+
     file = scenario_file(scenario)
     command = shlex.join(["knouds-harness", *sys.argv[1:]])
     errors = CommandConsole(stderr=True, quiet=quiet)
@@ -172,11 +172,7 @@ def load(
         if launched.note:
             click.echo(f"error: {launched.note}", err=True)
         if launched.folder is not None:
-            if side is not None:
-                _compare(launched.folder, side, asked["objectives"] or objectives_path())
-            paths = render_all(launched.folder)
-            print_summary(read_run(launched.folder), paths, console=CommandConsole())
-            served.end(paths.html)
+            served.end(_reported(launched.folder, side, asked["objectives"] or objectives_path()))
     sys.exit(launched.exit_code)
 
 
@@ -197,9 +193,22 @@ def _refuse_what_belongs_to_a_search() -> None:
 load.help = f"{cleandoc(load.help or '')}\n\nScenarios: {', '.join(scenario_names())}."
 
 
-def _compare(folder: Path, baseline: Side, objectives: Path) -> None:
-    """Have the reports of a run show changes; where that cannot be, the run stands all the same."""
-    try:
-        set_baseline(folder, baseline, objectives=objectives)
-    except HarnessError as problem:
-        click.echo(f"error: {problem}", err=True)
+def _reported(folder: Path, baseline: Side | None, objectives: Path) -> Path:
+    """Render and print the reports, with what changed since the baseline; returns the HTML file.
+
+    Where nothing can be compared, the run stands all the same.
+    """
+    from knouds_harness.command_output import CommandConsole
+    from knouds_harness.reporting.comparison.baseline import set_baseline
+    from knouds_harness.reporting.render import render_all
+    from knouds_harness.reporting.terminal import print_summary
+    from knouds_harness.runs.record import read_run
+
+    if baseline is not None:
+        try:
+            set_baseline(folder, baseline, objectives=objectives)
+        except HarnessError as problem:
+            click.echo(f"error: {problem}", err=True)
+    paths = render_all(folder)
+    print_summary(read_run(folder), paths, console=CommandConsole())
+    return paths.html

@@ -95,11 +95,11 @@ def _require_usable(endpoint: str) -> None:
 def _sender(endpoint: str, attributes: dict[str, str]) -> Callable[[Iterable[Metric]], bool]:
     """Return what sends metrics, and says whether they were accepted."""
     try:
-        import requests  # noqa: PLC0415 - these take a second
-        from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter  # noqa: PLC0415
-        from opentelemetry.sdk.metrics import export as sdk  # noqa: PLC0415
-        from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
-        from opentelemetry.sdk.util.instrumentation import InstrumentationScope  # noqa: PLC0415
+        import requests
+        from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+        from opentelemetry.sdk.metrics import export as sdk
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.util.instrumentation import InstrumentationScope
     except ImportError as error:
         says = "--otlp-endpoint: the OpenTelemetry exporter is not installed"
         raise UsageError(f"{says}\n  pip install opentelemetry-exporter-otlp-proto-http") from error

@@ -10,32 +10,23 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
-from knouds_harness.command_output import CommandConsole
-from knouds_harness.contract.document import shipped_document
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from knouds_harness.exchange.recordings.folder import Put, RecordingFolder
+    from knouds_harness.suite.recorded.outcomes import Plan
+    from knouds_harness.suite.recorded.recording_run import KeptAnswer, RecordingRun
+    from knouds_harness.suite.session import ConformanceRun
+    from knouds_harness.targets.profile import Target
+
 from knouds_harness.errors import ExitCode, RunRecordError, UsageError
-from knouds_harness.exchange.created_workflows import LEDGER_FILE, CreatedWorkflows
-from knouds_harness.exchange.recordings.folder import Put, RecordingChange, RecordingFolder
-from knouds_harness.exchange.recordings.recording import BUILT_IN
-from knouds_harness.exchange.redaction import shown
 from knouds_harness.option_declarations import click_options, options_from, runner_arguments
 from knouds_harness.printable import printable
-from knouds_harness.suite.discovery.run_plan import record_plan
 from knouds_harness.suite.options import RunOptions
-from knouds_harness.suite.recorded.captured_traffic import read_captured
-from knouds_harness.suite.recorded.har_import import import_recordings
-from knouds_harness.suite.recorded.outcomes import Plan, all_outcomes, make_plan
-from knouds_harness.suite.recorded.recording_run import KeptAnswer, RecordingRun, select
-from knouds_harness.suite.running import collect_suite
-from knouds_harness.suite.session import ConformanceRun
-from knouds_harness.suite.untested import more_credits
-from knouds_harness.targets.builtin import SANDBOX, open_target
-from knouds_harness.targets.needs.keys import active_keys
-from knouds_harness.targets.needs.need import CONTROL
-from knouds_harness.targets.profile import Target
 
 _SHOWN = 5
 
@@ -89,6 +80,11 @@ def record(
     knouds-harness record --update --outcome 'getWhoami-*'   some of them, anew
     knouds-harness record --from traffic.har                 of a browser, a proxy or a run
     """
+    from knouds_harness.command_output import CommandConsole
+    from knouds_harness.contract.document import shipped_document
+    from knouds_harness.exchange.recordings.folder import RecordingFolder
+    from knouds_harness.suite.recorded.recording_run import RecordingRun
+
     console = CommandConsole()
     if source is not None:
         if update or outcome:
@@ -121,6 +117,11 @@ def _record(
     recording: RecordingRun, asked: Mapping[str, object], shelf: RecordingFolder, console: Console
 ) -> int:
     """Record; what was recorded is kept and told, also if the run ends early. Returns the exit code."""
+    from knouds_harness.exchange.recordings.folder import RecordingChange
+    from knouds_harness.exchange.redaction import shown
+    from knouds_harness.suite.untested import more_credits
+    from knouds_harness.targets.needs.keys import active_keys
+
     begun = time.monotonic()
     with _folder_until_clean(options_from(RunOptions, asked).runs_folder) as folder:
         code = recording.start(runner_arguments(RunOptions, {**asked, "runs_folder": folder.absolute()}))
@@ -157,6 +158,8 @@ def _record(
 @contextmanager
 def _folder_until_clean(runs_folder: Path) -> Iterator[Path]:
     """A hidden folder beside runs, which stays while something of what is created is left on the target."""
+    from knouds_harness.exchange.created_workflows import LEDGER_FILE, CreatedWorkflows
+
     made = [each for each in (runs_folder, *runs_folder.parents) if not each.exists()]
     try:
         runs_folder.mkdir(parents=True, exist_ok=True)
@@ -181,6 +184,11 @@ def _print_contradictions(run: ConformanceRun, console: Console) -> None:
 
 def _import(source: Path, *, base_url: str | None, folder: Path, console: Console) -> ExitCode:
     """Keep what captured traffic has that is new, and list what is not kept."""
+    from knouds_harness.contract.document import shipped_document
+    from knouds_harness.exchange.recordings.folder import RecordingFolder
+    from knouds_harness.suite.recorded.captured_traffic import read_captured
+    from knouds_harness.suite.recorded.har_import import import_recordings
+
     document = shipped_document()
     shelf = RecordingFolder.open(folder, contract_version=document.version)
     if shelf.damaged:
@@ -205,6 +213,12 @@ def _print_what_would_be_sent(
     options: RunOptions, shelf: RecordingFolder, patterns: Sequence[str], *, is_update: bool, console: Console
 ) -> None:
     """Print the plan as far as the profile tells it."""
+    from knouds_harness.suite.discovery.run_plan import record_plan
+    from knouds_harness.suite.recorded.outcomes import all_outcomes, make_plan
+    from knouds_harness.suite.recorded.recording_run import select
+    from knouds_harness.suite.running import collect_suite
+    from knouds_harness.targets.builtin import open_target
+
     outcomes = all_outcomes(collect_suite())
     selection = select(outcomes, recorded=() if is_update else shelf.recordings.keys(), patterns=patterns)
     with open_target(options.target, faults=options.faults, variant=options.variant) as target:
@@ -215,6 +229,8 @@ def _print_what_would_be_sent(
 
 
 def _require_agreement(plan: Plan, target: Target, *, is_agreed: bool) -> None:
+    from knouds_harness.targets.builtin import SANDBOX
+
     if plan.most_credits and not is_agreed and target.name != SANDBOX:
         raise UsageError(
             f"recording may cost {plan.most_credits:,.0f} credits\n  Agree to that with --yes, or leave out "
@@ -223,6 +239,10 @@ def _require_agreement(plan: Plan, target: Target, *, is_agreed: bool) -> None:
 
 
 def _print_plan(plan: Plan, target: Target, console: Console) -> None:
+    from knouds_harness.exchange.recordings.recording import BUILT_IN
+    from knouds_harness.targets.builtin import SANDBOX
+    from knouds_harness.targets.needs.need import CONTROL
+
     where = BUILT_IN if target.name == SANDBOX else target.base_url
     impossible = {outcome.name for outcomes in plan.impossible.values() for outcome in outcomes}
     _print(
@@ -242,6 +262,8 @@ def _print_plan(plan: Plan, target: Target, console: Console) -> None:
 
 
 def _print_cost(plan: Plan, target: Target, console: Console) -> None:
+    from knouds_harness.targets.builtin import SANDBOX
+
     money = " of the sandbox, which are no money" if target.name == SANDBOX else ""
     _print(console, f"That costs at most {plan.most_credits:,.0f} credits{money}.")
     if plan.most_credits > target.limits.credits:
@@ -253,6 +275,8 @@ def _print_cost(plan: Plan, target: Target, console: Console) -> None:
 
 
 def _print_outcomes(judged: Sequence[KeptAnswer], puts: Sequence[Put], console: Console) -> None:
+    from knouds_harness.exchange.recordings.folder import RecordingChange
+
     for put in puts:
         if put.change is RecordingChange.CHANGED:
             _print(console, f"changed: {put.recording.name}")
@@ -265,6 +289,8 @@ def _print_outcomes(judged: Sequence[KeptAnswer], puts: Sequence[Put], console: 
 
 def _print_left_over(shelf: RecordingFolder, recording: RecordingRun, console: Console) -> None:
     """Name the files that no test records any more, and those that are still damaged."""
+    from knouds_harness.exchange.recordings.folder import RecordingFolder
+
     known = {outcome.name for outcome in recording.outcomes}
     for name, kept in shelf.recordings.items():
         if name not in known:

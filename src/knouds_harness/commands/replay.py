@@ -7,11 +7,8 @@ from pathlib import Path
 
 import click
 
-from knouds_harness.command_output import CommandConsole
 from knouds_harness.option_declarations import click_options, options_from
 from knouds_harness.suite.options import RunOptions
-from knouds_harness.suite.replay.replay import Conditions
-from knouds_harness.suite.replay.replay import replay as replay_findings
 
 
 @click.command()
@@ -42,6 +39,10 @@ def replay(
 
     RUN is a folder under reports/runs/; FINGERPRINT names one of its findings, which may be any.
     """
+    from knouds_harness.command_output import CommandConsole
+    from knouds_harness.suite.replay.replay import Conditions
+    from knouds_harness.suite.replay.replay import replay as replay_findings
+
     code = replay_findings(
         run,
         fingerprint,

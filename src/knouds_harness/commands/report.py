@@ -6,15 +6,9 @@ from pathlib import Path
 
 import click
 
-from knouds_harness.command_output import CommandConsole
-from knouds_harness.commands.folder_options import baselines_folder_option
+from knouds_harness.commands.shared_options import baselines_folder_option
 from knouds_harness.errors import RunRecordError
 from knouds_harness.locations import objectives_path
-from knouds_harness.reporting.comparison.baseline import set_baseline
-from knouds_harness.reporting.comparison.sides import read_side
-from knouds_harness.reporting.render import render_all, render_readable
-from knouds_harness.reporting.terminal import print_summary
-from knouds_harness.runs.record import read_run
 
 
 @click.command()
@@ -28,6 +22,13 @@ def report(run: Path, *, baseline: Path | None, baselines_folder: Path) -> None:
 
     RUN is a folder under reports/runs/; the baseline of a load run is another, or a summary that was kept.
     """
+    from knouds_harness.command_output import CommandConsole
+    from knouds_harness.reporting.comparison.baseline import set_baseline
+    from knouds_harness.reporting.comparison.sides import read_side
+    from knouds_harness.reporting.render import render_all, render_readable
+    from knouds_harness.reporting.terminal import print_summary
+    from knouds_harness.runs.record import read_run
+
     if baseline is not None:
         side = read_side([baseline], baselines=baselines_folder)
         set_baseline(run, side, objectives=objectives_path())

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
 
 import click
-from rich.console import Console
-from rich.text import Text
 
-from knouds_harness.command_output import CommandConsole
 from knouds_harness.errors import ExitCode
-from knouds_harness.load.selftest.selftest import RATES, SelftestRow, SelftestVerdict
-from knouds_harness.load.selftest.selftest import selftest as run_selftest
 from knouds_harness.option_declarations import FiniteRange
 
-_WIDTH = 34
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from knouds_harness.load.selftest.selftest import SelftestRow, SelftestVerdict
+
+RATES: Final = (500, 2000, 5000)
+_WIDTH: Final = 34
 
 
 @click.command()
@@ -42,6 +44,11 @@ def selftest(*, seconds: float, rates: tuple[float, ...]) -> None:
     whether arrivals come at the rate that is asked for, whether percentiles are the true ones, whether each
     request is counted, and what one costs. Takes about a minute; run it where, and when, you would measure.
     """
+    from rich.text import Text
+
+    from knouds_harness.command_output import CommandConsole
+    from knouds_harness.load.selftest.selftest import selftest as run_selftest
+
     console = CommandConsole()
     verdict = run_selftest(seconds, rates=sorted(rates) or RATES, on_rows=lambda rows: _print(rows, console))
     console.print()
@@ -71,6 +78,8 @@ def said(verdict: SelftestVerdict) -> list[str]:
 
 
 def _print(rows: Sequence[SelftestRow], console: Console) -> None:
+    from rich.text import Text
+
     for row in rows:
         sign = (
             ("ok", "green") if row.is_met and row.bound else ("no", "red") if not row.is_met else ("  ", "")

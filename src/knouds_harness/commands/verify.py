@@ -7,13 +7,8 @@ from pathlib import Path
 
 import click
 
-from knouds_harness.command_output import CommandConsole
 from knouds_harness.option_declarations import click_options, options_from
-from knouds_harness.reporting.render import render_all
-from knouds_harness.reporting.terminal import print_summary
-from knouds_harness.runs.record import read_run
 from knouds_harness.suite.options import RunOptions
-from knouds_harness.suite.recorded.verification import verify as verify_traffic
 
 
 @click.command()
@@ -25,6 +20,12 @@ def verify(file: Path, *, base_url: str | None, **asked: object) -> None:
 
     Nothing is sent. FILE is a HAR file: a browser's, a proxy's, or the exchanges.har of a run.
     """
+    from knouds_harness.command_output import CommandConsole
+    from knouds_harness.reporting.render import render_all
+    from knouds_harness.reporting.terminal import print_summary
+    from knouds_harness.runs.record import read_run
+    from knouds_harness.suite.recorded.verification import verify as verify_traffic
+
     options = options_from(RunOptions, asked)
     result = verify_traffic(file, base_url=base_url, strict=options.strict, runs_folder=options.runs_folder)
     paths = render_all(result.folder)

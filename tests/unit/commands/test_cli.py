@@ -18,7 +18,10 @@ from knouds_harness import commands
 from knouds_harness.commands.cli import COMMANDS, cli, command_named
 from knouds_harness.errors import ExitCode
 
-HEAVY = ["gevent", "httpx", "hypothesis", "locust", "pytest", "rich", "schemathesis", "starlette"]
+HEAVY = [
+    *("gevent", "httpx", "hypothesis", "jinja2", "locust", "prometheus_client", "pydantic", "pytest", "rich"),
+    *("schemathesis", "starlette", "uvicorn", "yaml"),
+]
 
 
 @pytest.mark.parametrize("option", ["--help", "--version"])
@@ -39,6 +42,19 @@ def test_start_imports_no_command(option):
         *("knouds_harness.commands", "knouds_harness.commands.cli"),
         *("knouds_harness.errors", "knouds_harness.open_files", "knouds_harness.printable"),
     }
+
+
+def test_no_help_imports_what_commands_run_with():
+    """So that the help of each command comes at once."""
+    code = (
+        "import sys\n"
+        "from knouds_harness.commands.cli import COMMANDS, command_named\n"
+        "for name in COMMANDS: command_named(name)\n"
+        "print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert set(done.stdout.split()).isdisjoint(HEAVY)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

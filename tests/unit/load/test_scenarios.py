@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from knouds_harness.load.generator.launching import scenario_file, scenario_names
-from knouds_harness.locations import scenarios_path
+from knouds_harness.load.generator.launching import scenario_file
+from knouds_harness.locations import scenario_names, scenarios_path
 
 TEXT_BY_SCENARIO = {
     name: ast.get_docstring(ast.parse(scenario_file(name).read_text(encoding="utf-8"))) or ""

@@ -19,7 +19,7 @@ from types import FrameType
 from typing import Any, Final
 
 from knouds_harness.errors import ExitCode, UnknownName
-from knouds_harness.locations import objectives_path, scenarios_path
+from knouds_harness.locations import objectives_path, scenario_names, scenarios_path
 from knouds_harness.runs.load_progress import Listener, LoadProgress, ProgressMessage
 
 _LOOK_EVERY_S: Final = 0.25
@@ -44,11 +44,6 @@ class Launched:
     folder: Path | None
     note: str = ""
     was_interrupted: bool = False
-
-
-def scenario_names() -> tuple[str, ...]:
-    """The scenarios that come with the harness."""
-    return tuple(sorted(path.stem for path in scenarios_path().glob("*.py")))
 
 
 def scenario_file(name: str) -> Path:

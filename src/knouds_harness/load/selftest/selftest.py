@@ -23,7 +23,6 @@ from knouds_harness.measures.histograms import Histogram
 from knouds_harness.measures.percentiles import PERCENTS
 
 PERCENTS_AND_MAX: Final = (*map(float, PERCENTS), 100.0)
-RATES: Final = (500, 2000, 5000)
 TRUTH_RATES: Final = (500, 2000)
 MOST_OFF_RATE: Final = 0.001
 """Of the rate that was asked for."""
@@ -203,7 +202,7 @@ def cost(measured: Measured) -> SelftestRow:
 
 
 def selftest(
-    seconds: float, *, rates: Sequence[float] = RATES, on_rows: Callable[[Sequence[SelftestRow]], object]
+    seconds: float, *, rates: Sequence[float], on_rows: Callable[[Sequence[SelftestRow]], object]
 ) -> SelftestVerdict:
     """Run the whole table.
 

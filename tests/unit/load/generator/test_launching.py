@@ -11,7 +11,8 @@ import pytest
 
 from knouds_harness.errors import ExitCode, OutputClosed, UnknownName
 from knouds_harness.load.generator import launching
-from knouds_harness.load.generator.launching import ending_of, launch, scenario_file, scenario_names
+from knouds_harness.load.generator.launching import ending_of, launch, scenario_file
+from knouds_harness.locations import scenario_names
 from knouds_harness.runs.load_progress import ProgressMessage
 
 

@@ -12,10 +12,9 @@ from click.testing import CliRunner
 from load_records import load_run, lognormal_seconds
 from run_records import healthy
 
-from knouds_harness.commands import load as load_command
 from knouds_harness.commands.cli import cli
 from knouds_harness.errors import ExitCode, RunRecordError, UsageError
-from knouds_harness.load.generator.launching import Launched
+from knouds_harness.load.generator import launching
 from knouds_harness.reporting.comparison.baseline import (
     BASELINE_FILE,
     find_baseline,
@@ -24,6 +23,7 @@ from knouds_harness.reporting.comparison.baseline import (
 )
 from knouds_harness.reporting.comparison.sides import keep, read_side
 from knouds_harness.reporting.render import render_all
+from knouds_harness.targets import builtin
 
 SCHEMA = Path(__file__).parents[4] / "docs" / "summary.schema.json"
 
@@ -204,9 +204,9 @@ def test_report_takes_a_baseline(slower, baselines):
 @pytest.fixture
 def launched(monkeypatch, slower):
     """In place of a load: a run that was made before, and the exit code that it ended with."""
-    monkeypatch.setattr(load_command, "target_environment", lambda *_, **__: nullcontext({}))
+    monkeypatch.setattr(builtin, "target_environment", lambda *_, **__: nullcontext({}))
     monkeypatch.setattr(
-        load_command, "launch", lambda *_, **__: Launched(exit_code=ExitCode.KEPT, folder=slower)
+        launching, "launch", lambda *_, **__: launching.Launched(exit_code=ExitCode.KEPT, folder=slower)
     )
 
 

@@ -1,4 +1,4 @@
-"""The options of several commands that say where runs and kept summaries are."""
+"""Options that several commands have."""
 
 from __future__ import annotations
 
@@ -22,4 +22,12 @@ baselines_folder_option: Final = click.option(
     show_default=True,
     metavar="DIR",
     help="Folder for kept summaries",
+)
+format_option: Final = click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="Output format",
 )
