@@ -20,9 +20,9 @@ import respx
 from knouds_harness.contract.document import Document, shipped_document
 from knouds_harness.contract.operations import Action
 from knouds_harness.contract.shapes import ShapeJudge
-from knouds_harness.exchange.client import KEY_HEADER, Client
+from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.created_workflows import CreatedWorkflows
-from knouds_harness.exchange.evidence import Exchange, Pairs, Request
+from knouds_harness.exchange.evidence import KEY_HEADER, Exchange, Pairs, Request
 from knouds_harness.exchange.recordings.recording import BASE_URL, Recording, read_recordings
 from knouds_harness.suite.recorded.recording_judgement import judgement_of
 from knouds_harness.targets.limits import Limits

@@ -26,7 +26,15 @@ from knouds_harness.exchange.created_workflows import (
     is_creation,
     workflow_path,
 )
-from knouds_harness.exchange.evidence import CONTROL_HEADER, JSON, Exchange, Pairs, Request, parsed_json
+from knouds_harness.exchange.evidence import (
+    CONTROL_HEADER,
+    JSON,
+    KEY_HEADER,
+    Exchange,
+    Pairs,
+    Request,
+    parsed_json,
+)
 from knouds_harness.exchange.failures import KEPT_BYTES
 from knouds_harness.exchange.pricing import (
     ChargesShown,
@@ -42,7 +50,6 @@ from knouds_harness.targets.guards import Guard
 from knouds_harness.targets.personas import Persona, Secret
 from knouds_harness.targets.profile import Target
 
-KEY_HEADER = "x-api-key"
 _IN_PATHS = string.punctuation.replace("#", "")
 _LONGEST_PATH = 60_000  # httpx takes no longer one
 _DEFAULT_HEADERS: Pairs = (

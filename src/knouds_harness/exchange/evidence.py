@@ -20,6 +20,7 @@ from knouds_harness.whole_numbers import whole_number
 
 JSON = Any
 Pairs = tuple[tuple[str, str], ...]
+KEY_HEADER = "x-api-key"
 CONTROL_HEADER = "x-sandbox-token"  # of what mints keys and moves the clock, which no check judges
 MAX_LEVELS = 200
 """So deep JSON may be nested: deeper, neither the judge of shapes nor Python's own functions follow."""

@@ -16,8 +16,7 @@ from typing import Final
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from knouds_harness.contract.operations import Operation
-from knouds_harness.exchange.client import KEY_HEADER
-from knouds_harness.exchange.evidence import JSON, Exchange, Pairs
+from knouds_harness.exchange.evidence import JSON, KEY_HEADER, Exchange, Pairs
 from knouds_harness.exchange.redaction import HIDDEN, PLACEHOLDER, Redactor
 from knouds_harness.exchange.traffic.traffic_file import Recorded
 from knouds_harness.targets.personas import Secret

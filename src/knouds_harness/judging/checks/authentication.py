@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from knouds_harness.exchange.client import KEY_HEADER
-from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.exchange.evidence import KEY_HEADER, Exchange
 from knouds_harness.judging.checks.envelopes.refusals import refused_alike
 from knouds_harness.judging.claim import Claim, answer, check, code_is, nothing_more, status_is
 from knouds_harness.judging.context import Case

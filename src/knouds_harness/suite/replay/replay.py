@@ -18,9 +18,9 @@ from knouds_harness.contract.document import Document, shipped_document
 from knouds_harness.contract.operations import Action
 from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.errors import ExitCode, GuardStop, NotSent, UnknownName, UsageError
-from knouds_harness.exchange.client import KEY_HEADER, Client
+from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.created_workflows import LEDGER_FILE, CreatedWorkflows
-from knouds_harness.exchange.evidence import Exchange, Request
+from knouds_harness.exchange.evidence import KEY_HEADER, Exchange, Request
 from knouds_harness.exchange.execution_status import body_of
 from knouds_harness.exchange.first_contact import first_contact
 from knouds_harness.exchange.redaction import PLACEHOLDER
