@@ -22,10 +22,9 @@ from knouds_harness.contract.operations import RUN_OPERATIONS, Action
 from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.contract.tiers import LIMIT_BY_TIER
 from knouds_harness.exchange.evidence import Exchange, Request
-from knouds_harness.judging.checks import rate_limits, schemas
-from knouds_harness.judging.claim import Check, Claim
+from knouds_harness.judging.claim import Check, Claim, is_limited_run
 from knouds_harness.judging.context import Context
-from knouds_harness.judging.engine import checks_of_every_answer, claims_of
+from knouds_harness.judging.engine import checks_of_every_answer, checks_that_apply, claims_of
 from knouds_harness.judging.findings import finding_of
 from knouds_harness.runs.verdicts import verdict_for
 from knouds_harness.targets.profile_format import ONLY_KNOWN_KEYS
@@ -113,8 +112,12 @@ class ContractCheck:
 
     def claims(self, exchange: Exchange, *, key: str) -> Iterator[Claim]:  # noqa: ARG002 - for those that ask
         """What the check claims of an answer to somebody with this key."""
+        return self._claims(exchange, {})
+
+    def _claims(self, exchange: Exchange, known: Mapping[str, object]) -> Iterator[Claim]:
         document, shapes = _contract()
-        yield from claims_of(self.check.id, exchange, Context(document=document, shapes=shapes)) or ()
+        context = Context(document=document, shapes=shapes, known=known)
+        yield from claims_of(self.check.id, exchange, context) or ()
 
     def _fails(self, claim: Claim, exchange: Exchange) -> bool:
         found = finding_of(self.check, exchange, claim, document=_contract()[0], waivers=self._waivers)
@@ -140,8 +143,7 @@ class RateLimitCheck(ContractCheck):
                 self._tier_by_key[key] = user["tier"]
         tier = self._tier_by_key.get(key)
         if operation_id in RUN_OPERATIONS and tier in LIMIT_BY_TIER:
-            knows = {"tier": tier} if self.check is rate_limits.told_limit else {}
-            yield from self.check.judge(exchange, **knows)
+            yield from self._claims(exchange, {"tier": tier})
 
 
 def _described(claim: Claim) -> str:
@@ -158,5 +160,5 @@ def _register(check: Check[...], kind: type[ContractCheck]) -> None:
 
 for _check in checks_of_every_answer():
     _register(_check, ContractCheck)
-for _check in (schemas.limited_run_headers, rate_limits.told_limit):
+for _check in checks_that_apply(is_limited_run):
     _register(_check, RateLimitCheck)

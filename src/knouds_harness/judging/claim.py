@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Concatenate, Generic, ParamSpec, cast
 
 from knouds_harness.contract.shapes import Mismatch
+from knouds_harness.contract.tiers import LIMIT_BY_TIER
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.judging.context import Case
 from knouds_harness.targets.needs.need import Need
@@ -44,6 +45,7 @@ class Check(Generic[P]):
         id: ``family.name``, as it stands in findings and waivers.
         facts: Every fact that the check may make a claim about.
         given: What ``judge`` is called with besides the exchange, by name.
+        told: What of that the exchange tells itself.
         needs: What the target's profile must offer; otherwise the facts count as untested.
         applies: Whether an exchange is what the check is about, as far as the exchange and its context tell;
             None where only the sender knows.
@@ -57,6 +59,7 @@ class Check(Generic[P]):
     given: tuple[str, ...] = ()
     needs: tuple[Need[object], ...] = ()
     applies: Callable[[Case], object] | None = field(default=None, repr=False)
+    told: Callable[[Case], Mapping[str, object]] | None = field(default=None, repr=False)
     alone: Callable[[Case], Mapping[str, object]] | None = field(default=None, repr=False)
     judge: Callable[Concatenate[Exchange, P], Iterator[Claim]] = field(repr=False)
 
@@ -78,19 +81,23 @@ class Check(Generic[P]):
 
     def lacks_knowledge(self, case: Case) -> bool:
         """Whether it has to know more to say that a promise is kept."""
-        return any(case.known.get(name) is None for name in self.given)
+        return self._known(case).keys() != set(self.given)
 
     def claims_of(self, case: Case) -> Iterator[Claim]:
         """What it claims of an exchange to which it applies; nothing where it has to know more."""
         judge = cast("Callable[..., Iterator[Claim]]", self.judge)
-        known = {name: case.known[name] for name in self.given if case.known.get(name) is not None}
+        known = self._known(case)
         is_asked_for = self.id in case.context.applying
-        if not self.lacks_knowledge(case) and (self.alone is None or self.given or is_asked_for):
+        if known.keys() == set(self.given) and (self.alone is None or self.given or is_asked_for):
             return judge(case.exchange, **known)
         if self.alone is None or is_asked_for:
             return iter(())
         claims = judge(case.exchange, **{**known, **self.alone(case)})
         return (claim for claim in claims if not claim.holds)
+
+    def _known(self, case: Case) -> dict[str, object]:
+        known = {**(self.told(case) if self.told else {}), **case.known}
+        return {name: known[name] for name in self.given if known.get(name) is not None}
 
 
 def is_answer(case: Case) -> bool:
@@ -108,6 +115,12 @@ def is_submit(case: Case) -> bool:
     return case.is_run and case.is_async and "executionId" in case.shown
 
 
+def is_limited_run(case: Case) -> bool:
+    """Whether it is a run by a known key, which works, of an account whose tier is limited."""
+    is_limited = case.known.get("tier") in LIMIT_BY_TIER and case.known.get("role") != "admin"
+    return case.is_run and case.key_state == "active" and is_limited
+
+
 def nothing_more(_: Case) -> Mapping[str, object]:
     """For a check of the exchange alone: unless the sender knows that it applies, it only shows breaches."""
     return {}
@@ -118,6 +131,7 @@ def check(
     given: tuple[str, ...] = (),
     needs: tuple[Need[object], ...] = (),
     applies: Callable[[Case], object] | None = None,
+    told: Callable[[Case], Mapping[str, object]] | None = None,
     alone: Callable[[Case], Mapping[str, object]] | None = None,
 ) -> Callable[[Callable[Concatenate[Exchange, P], Iterator[Claim]]], Check[P]]:
     """Make a check of a judging function; its id is the module's name, or its folder's, and its own."""
@@ -131,6 +145,7 @@ def check(
             given=given,
             needs=needs,
             applies=applies,
+            told=told,
             alone=alone,
             judge=judge,
         )

@@ -25,7 +25,6 @@ EXTREME: Final = object()
 """Stands for a body that sound parsers may refuse or take: of an answer to it nothing is claimed."""
 _KNOWN_KEY: Final = "{{key:"
 _NAME: Final = re.compile(r"[a-z0-9-]+")
-_WHOLE: Final = re.compile(r"[1-9][0-9]{0,8}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,10 +211,6 @@ class Case:
             "shapes": self.context.shapes,
             "slug": request.path_values.get("slug"),
         }
-        if self.operation_id == "listUsage":
-            limit, total = self.query.get("limit", ""), self.shown.get("total")
-            own["limit"] = int(limit) if _WHOLE.fullmatch(limit) else None
-            own["total"] = total if type(total) is int and not self.query else None
         if key is not None:
             own |= {"held": key.capabilities, "tier": key.tier, "role": key.role, "user": key.user}
         return {**own, **self.context.known}

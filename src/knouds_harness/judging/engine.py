@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
 
@@ -37,4 +37,9 @@ def claims_of(check_id: str, exchange: Exchange, context: Context) -> list[Claim
 
 def checks_of_every_answer() -> tuple[Check[...], ...]:
     """The checks that apply to every answer, whatever its request was sent for."""
-    return tuple(check for check in _checks().values() if check.applies is is_answer)
+    return checks_that_apply(is_answer)
+
+
+def checks_that_apply(when: Callable[[Case], object]) -> tuple[Check[...], ...]:
+    """The checks that say this of when they apply."""
+    return tuple(check for check in _checks().values() if check.applies is when)

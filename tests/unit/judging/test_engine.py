@@ -130,8 +130,14 @@ def test_page_of_usage_is_held_against_its_query():
         (
             "runModel",
             "pro",
-            {"body": {"success": True}, "sent": {"inputs": {}}},
+            {"status": 500, "body": {"error": "No.", "code": "EXECUTION_FAILED"}, "sent": {"inputs": {}}},
             "model.run-under-business-is-403",
+        ),
+        (
+            "runWorkflow",
+            "pro",
+            {"body": {"success": True}, "sent": {"inputs": {}}},
+            "rate.headers-on-success",
         ),
     ],
 )

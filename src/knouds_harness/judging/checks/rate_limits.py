@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 
 from knouds_harness.contract.tiers import LIMIT_BY_TIER, WINDOW_S
 from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.judging.claim import Claim, answer, check
+from knouds_harness.judging.claim import Claim, answer, check, is_limited_run
 from knouds_harness.judging.context import Case
 from knouds_harness.targets.needs.keys import ADMIN_KEY, PRO_MODEL_KEY
 from knouds_harness.targets.needs.need import CONTROL, MAY_RUN, MAY_WRITE
@@ -161,17 +161,12 @@ def separate_accounts(exchange: Exchange, *, earlier: Exchange) -> Iterator[Clai
     )
 
 
-def _is_limited_run(case: Case) -> bool:
-    is_limited = case.known.get("tier") in LIMIT_BY_TIER and case.known.get("role") != "admin"
-    return case.is_run and case.key_state == "active" and is_limited
-
-
 def _is_throttled(case: Case) -> bool:
     """Whether a known key was."""
     return case.exchange.status == 429 and case.key is not None
 
 
-@check(*_FACT_BY_TIER.values(), needs=(MAY_RUN,), given=("tier",), applies=_is_limited_run)
+@check(*_FACT_BY_TIER.values(), needs=(MAY_RUN,), given=("tier",), applies=is_limited_run)
 def told_limit(exchange: Exchange, *, tier: str) -> Iterator[Claim]:
     """The limit that the headers tell is the tier's."""
     told = window_headers_of(exchange).limit

@@ -15,6 +15,7 @@ from knouds_harness.judging.claim import (
     answers_to,
     check,
     is_answer,
+    is_limited_run,
     is_submit,
     mismatch_claim,
     status_is,
@@ -143,7 +144,7 @@ def headers(exchange: Exchange, *, operation: Operation, shapes: ShapeJudge) -> 
         yield Claim(fact="rate.headers-are-integers", holds=True, expected="whole numbers", observed="")
 
 
-@check("rate.headers-on-success", "rate.headers-are-integers", needs=(LIMITED_KEY,))
+@check("rate.headers-on-success", "rate.headers-are-integers", needs=(LIMITED_KEY,), applies=is_limited_run)
 def limited_run_headers(exchange: Exchange) -> Iterator[Claim]:
     """A run of an account on a limited tier carries the three rate-limit headers, and counts with them."""
     if exchange.status not in (200, 202):

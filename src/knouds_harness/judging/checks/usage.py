@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
@@ -20,6 +21,7 @@ Row = Mapping[str, Any]
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
+_WHOLE = re.compile(r"[1-9][0-9]{0,8}")
 _PROVIDER_MARKS = (":", "/")  # the names that can be run have lowercase letters, digits and hyphens only
 
 
@@ -69,6 +71,18 @@ def _shows_usage(case: Case) -> bool:
 
 def _shows_models(case: Case) -> bool:
     return case.operation_id == "listUsageModels" and case.is_answered
+
+
+def asked_limit(case: Case) -> int | None:
+    """The limit in the query; None where there is none that counts."""
+    limit = case.query.get("limit", "")
+    return int(limit) if _WHOLE.fullmatch(limit) else None
+
+
+def _total(case: Case) -> int | None:
+    """How many rows there are, by a page that was asked for without anything."""
+    total = case.shown.get("total")
+    return total if type(total) is int and not case.query else None
 
 
 def _filters(case: Case) -> Mapping[str, str]:
@@ -184,7 +198,12 @@ def no_provider_ids(exchange: Exchange) -> Iterator[Claim]:
 
 
 @check(
-    "usage.limit-is-kept", "usage.limit-at-most-500", needs=(ANY_KEY,), given=("limit",), applies=_shows_usage
+    "usage.limit-is-kept",
+    "usage.limit-at-most-500",
+    needs=(ANY_KEY,),
+    given=("limit",),
+    applies=_shows_usage,
+    told=lambda case: {"limit": asked_limit(case)},
 )
 def limit(exchange: Exchange, *, limit: int) -> Iterator[Claim]:
     """No more rows come back than limit asks for, and never more than 500."""
@@ -205,7 +224,13 @@ def at_most(exchange: Exchange, most: int, *, fact: str) -> Iterator[Claim]:
         )
 
 
-@check("usage.limit-defaults-to-50", needs=(ANY_KEY,), given=("total",), applies=_shows_usage)
+@check(
+    "usage.limit-defaults-to-50",
+    needs=(ANY_KEY,),
+    given=("total",),
+    applies=_shows_usage,
+    told=lambda case: {"total": _total(case)},
+)
 def default_limit(exchange: Exchange, *, total: int) -> Iterator[Claim]:
     """Without a limit, 50 rows come back, or all where there are fewer.
 

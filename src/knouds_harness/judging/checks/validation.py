@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.judging.checks.usage import MAX_LIMIT, at_most
+from knouds_harness.judging.checks.usage import MAX_LIMIT, asked_limit, at_most
 from knouds_harness.judging.claim import Claim, answer, check, code_is, status_is
 from knouds_harness.judging.context import Case
 from knouds_harness.targets.needs.keys import ANY_KEY, AUTHOR, WRITER
@@ -31,7 +31,8 @@ def _is_create_without_name(case: Case) -> bool:
 
 
 def _has_garbled_limit(case: Case) -> bool:
-    return case.is_answered and bool(case.query.get("limit")) and case.known.get("limit", 0) is None
+    is_asked = case.operation_id == "listUsage" and bool(case.query.get("limit"))
+    return case.is_answered and is_asked and asked_limit(case) is None
 
 
 @check("run.inputs-missing-is-invalid-inputs", applies=lambda case: case.run_defect == "inputs missing")
