@@ -13,25 +13,31 @@ from knouds_sandbox.fault_points import ActiveEdits
 from knouds_sandbox.faults import (
     authentication,
     capabilities,
-    envelopes,
     executions,
     rate_limits,
     runs,
-    schemas,
     usage,
     validation,
     webhooks,
-    workflows,
 )
+from knouds_sandbox.faults.envelopes import form, refusals
 from knouds_sandbox.faults.fault import Fault
+from knouds_sandbox.faults.schemas import accounts as schemas_of_accounts
+from knouds_sandbox.faults.schemas import runs as schemas_of_runs
+from knouds_sandbox.faults.schemas import workflows as schemas_of_workflows
+from knouds_sandbox.faults.workflows import reading, writing
 
 _MODULES = (
-    *envelopes.MODULES,
+    form,
+    refusals,
     authentication,
     capabilities,
     validation,
-    *schemas.MODULES,
-    *workflows.MODULES,
+    schemas_of_accounts,
+    schemas_of_workflows,
+    schemas_of_runs,
+    reading,
+    writing,
     runs,
     executions,
     usage,

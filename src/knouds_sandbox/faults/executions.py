@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from itertools import count
 
 from starlette.responses import Response
@@ -88,14 +89,10 @@ def usage_lacks_async_workflow_runs() -> Edit:
 _ONE_ID = "00000000-0000-4000-8000-000000000000"
 
 
-def _have_one_id(answer: OutgoingAnswer) -> None:
-    answer.body |= {"executionId": _ONE_ID, "pollUrl": f"/api/executions/{_ONE_ID}"}
-
-
-@fault("async.execution-id-is-fresh")
-def async_execution_id_repeats() -> Edit:
+@fault("async.execution-id-is-fresh", on_submit)
+def async_execution_id_repeats(answer: OutgoingAnswer) -> None:
     """Every submit gets the same executionId."""
-    return on_submit(_have_one_id)
+    answer.body |= {"executionId": _ONE_ID, "pollUrl": f"/api/executions/{_ONE_ID}"}
 
 
 _SLOW_SUBMIT_S = 0.7
@@ -113,18 +110,16 @@ async def async_submit_is_slow(call: HandlerCall, handle: Handler) -> Response:
 _FLIP_S = 0.5
 
 
-def _flip(answer: OutgoingAnswer) -> None:
+@fault("execution.final-is-absorbing", on_poll, is_subtle=True)
+def execution_final_flips(answer: OutgoingAnswer) -> None:
+    """An ended execution shows another end half a second later."""
     if (ended_for_s := since_end_s(answer)) is not None and ended_for_s > _FLIP_S:
         answer.body["status"] = "failed" if answer.body["status"] == "completed" else "completed"
 
 
-@fault("execution.final-is-absorbing", is_subtle=True)
-def execution_final_flips() -> Edit:
-    """An ended execution shows another end half a second later."""
-    return on_poll(_flip)
-
-
-async def _reopen_the_end(call: HandlerCall, found: StoredRun) -> Response:
+@fault("execution.final-is-absorbing", partial(on_cancel, "processing"), is_subtle=True)
+async def execution_cancel_reopens_the_end(call: HandlerCall, found: StoredRun) -> Response:
+    """Of cancels at once, the first ends the execution and the next reopens it."""
     await pause()
     run = find_run(call.store, found.id) or found
     if run.ended_unix_s is None and run.status == "processing":
@@ -134,12 +129,6 @@ async def _reopen_the_end(call: HandlerCall, found: StoredRun) -> Response:
         "UPDATE runs SET status = 'cancel_requested', ended_unix_s = NULL WHERE id = ?", (run.id,)
     )
     return cancelling(run)
-
-
-@fault("execution.final-is-absorbing", is_subtle=True)
-def execution_cancel_reopens_the_end() -> Edit:
-    """Of cancels at once, the first ends the execution and the next reopens it."""
-    return on_cancel("processing", _reopen_the_end)
 
 
 _KEPT_S = 1.0
@@ -152,16 +141,12 @@ def execution_forgotten_after_its_end(answer: OutgoingAnswer) -> None:
         answer.refuse(404, "NOT_FOUND", "There is no such execution.")
 
 
-def _regress(answer: OutgoingAnswer) -> None:
+@fault("execution.final-is-absorbing", on_poll, is_subtle=True)
+def execution_regresses_now_and_then(answer: OutgoingAnswer) -> None:
+    """Each tenth poll of ended executions shows processing."""
     polls = answer.services.noted.setdefault("polls after the end", count())
     if since_end_s(answer) is not None and next(polls) % 10 == 9:
         answer.body["status"] = "processing"
-
-
-@fault("execution.final-is-absorbing", is_subtle=True)
-def execution_regresses_now_and_then() -> Edit:
-    """Each tenth poll of ended executions shows processing."""
-    return on_poll(_regress)
 
 
 @fault("execution.edges", is_subtle=True)
@@ -170,14 +155,10 @@ def execution_cancel_request_not_shown() -> Edit:
     return on_poll(with_value("status", "processing"), status="cancel_requested")
 
 
-async def _refuse_cancel(_: HandlerCall, __: StoredRun) -> None:
-    raise Refusal(409, "EXECUTION_RUNNING", "The execution cannot be cancelled.")
-
-
-@fault("execution.cancel-in-flight")
-def execution_cancel_refused() -> Edit:
+@fault("execution.cancel-in-flight", partial(on_cancel, "in flight"))
+async def execution_cancel_refused(_: HandlerCall, __: StoredRun) -> None:
     """An execution in flight cannot be cancelled."""
-    return on_cancel("in flight", _refuse_cancel)
+    raise Refusal(409, "EXECUTION_RUNNING", "The execution cannot be cancelled.")
 
 
 async def _refuse_second_cancel(_: HandlerCall, __: StoredRun) -> None:
@@ -193,25 +174,17 @@ def execution_second_cancel_is_404() -> tuple[Edit, ...]:
     )
 
 
-def _call_failed(answer: OutgoingAnswer) -> None:
+@fault("execution.cancel-in-flight", partial(on_poll, status="cancelled"), is_subtle=True)
+def execution_cancelled_shows_failed(answer: OutgoingAnswer) -> None:
+    """A cancelled execution shows that it failed."""
     error = {"code": "CANCELLED", "message": "The run was cancelled."}
     answer.body |= {"status": "failed", "error": error}
 
 
-@fault("execution.cancel-in-flight", is_subtle=True)
-def execution_cancelled_shows_failed() -> Edit:
-    """A cancelled execution shows that it failed."""
-    return on_poll(_call_failed, status="cancelled")
-
-
-async def _do_nothing(_: HandlerCall, run: StoredRun) -> Response:
-    return cancelling(run)
-
-
-@fault("execution.cancel-in-flight", is_subtle=True)
-def execution_cancel_does_nothing() -> Edit:
+@fault("execution.cancel-in-flight", partial(on_cancel, "processing"), is_subtle=True)
+async def execution_cancel_does_nothing(_: HandlerCall, run: StoredRun) -> Response:
     """Cancelling is accepted and ignored."""
-    return on_cancel("processing", _do_nothing)
+    return cancelling(run)
 
 
 @fault("execution.cancelled-is-charged", is_subtle=True)
@@ -226,35 +199,23 @@ def execution_cancel_refunds_half() -> Edit:
     return at(Point.END, "", lambda run, status: run.cost_credits // 2 if status == "cancelled" else None)
 
 
-def _charge_again(call: HandlerCall, run: StoredRun) -> None:
+@fault("execution.cancelled-is-charged", cancelled_at_once, is_subtle=True)
+def execution_cancels_charge_each(call: HandlerCall, run: StoredRun) -> None:
+    """Of cancels at once, each charges the run."""
     more_credits = run.charged_credits
     call.store.write("UPDATE accounts SET credits = credits - ? WHERE id = ?", (more_credits, run.account_id))
     call.store.write("UPDATE runs SET credits = credits + ? WHERE id = ?", (more_credits, run.id))
 
 
-@fault("execution.cancelled-is-charged", is_subtle=True)
-def execution_cancels_charge_each() -> Edit:
-    """Of cancels at once, each charges the run."""
-    return cancelled_at_once(_charge_again)
-
-
-async def _rewrite_the_end(call: HandlerCall, run: StoredRun) -> Response:
+@fault("execution.cancel-after-end-changes-nothing", partial(on_cancel, "ended"), is_subtle=True)
+async def execution_cancel_rewrites_the_end(call: HandlerCall, run: StoredRun) -> Response:
+    """Cancelling an ended execution makes it cancelled."""
     _rewrite(call, run)
     return cancelling(run, "cancelled")
 
 
-@fault("execution.cancel-after-end-changes-nothing", is_subtle=True)
-def execution_cancel_rewrites_the_end() -> Edit:
-    """Cancelling an ended execution makes it cancelled."""
-    return on_cancel("ended", _rewrite_the_end)
-
-
-async def _rewrite_failed(call: HandlerCall, run: StoredRun) -> None:
+@fault("execution.cancel-after-end-changes-nothing", partial(on_cancel, "failed"), is_subtle=True)
+async def execution_cancel_rewrites_failed(call: HandlerCall, run: StoredRun) -> None:
+    """Cancelling a failed execution is refused and makes it cancelled."""
     _rewrite(call, run)
     raise Refusal(409, "EXECUTION_ENDED", f"The execution has ended as {run.status}.")
-
-
-@fault("execution.cancel-after-end-changes-nothing", is_subtle=True)
-def execution_cancel_rewrites_failed() -> Edit:
-    """Cancelling a failed execution is refused and makes it cancelled."""
-    return on_cancel("failed", _rewrite_failed)

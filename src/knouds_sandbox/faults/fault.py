@@ -32,22 +32,29 @@ class Fault:
 
 
 def fault(
-    breaks: str, point: Point | None = None, operations: str = "", *, is_subtle: bool = False
+    breaks: str,
+    where: Point | Callable[[Callable[..., Any]], Edit] | None = None,
+    operations: str = "",
+    *,
+    is_subtle: bool = False,
 ) -> Callable[[Callable[..., Any]], Fault]:
     """Make a fault of a function; its id is the function's name, its docstring says what the sandbox does.
 
     Args:
         breaks: Id of the fact.
-        point: Where the function is called; without one, it returns its edit, or several.
-        operations: Names in a row of the operations on which it is called; on all if empty.
+        where: The point at which the function is called, or what makes an edit of it, such as ``on_poll``.
+            Without one, the function returns its edit, or several.
+        operations: For a point: the operations on which it is called, separated by spaces; all if empty.
         is_subtle: Whether it hides.
     """
 
     def decorate(function: Callable[..., Any]) -> Fault:
-        if point is None:
+        if where is None:
             made = function()
+        elif isinstance(where, Point):
+            made = Edit(point=where, operations=frozenset(operations.split()), apply=function)
         else:
-            made = Edit(point=point, operations=frozenset(operations.split()), apply=function)
+            made = where(function)
         return Fault(
             id=function.__name__.replace("_", "-"),
             family=function.__module__.removeprefix(f"{__package__}.").partition(".")[0],

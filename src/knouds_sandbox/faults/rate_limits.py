@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 
 from knouds_sandbox.access.rate_limits import WINDOW_S, Bucket, RateLimitRules, Window
 from knouds_sandbox.answers import OutgoingAnswer
@@ -70,17 +71,13 @@ def rate_remaining_one_less() -> Edit:
     return on_success(RUNS, _tell_more(-1))
 
 
-def _stick_at_tens(answer: OutgoingAnswer) -> None:
+@fault("rate.remaining-falls", partial(on_success, RUNS), is_subtle=True)
+def rate_remaining_sticks_at_tens(answer: OutgoingAnswer) -> None:
+    """X-RateLimit-Remaining does not fall at each tenth request."""
     if LIMIT in answer.headers:
         remaining = int(answer.headers[REMAINING])
         is_tenth = (int(answer.headers[LIMIT]) - remaining) % 10 == 0
         answer.headers[REMAINING] = str(remaining + is_tenth)
-
-
-@fault("rate.remaining-falls", is_subtle=True)
-def rate_remaining_sticks_at_tens() -> Edit:
-    """X-RateLimit-Remaining does not fall at each tenth request."""
-    return on_success(RUNS, _stick_at_tens)
 
 
 class _HourlyRules(RateLimitRules):

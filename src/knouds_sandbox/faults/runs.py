@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from knouds_sandbox.answers import OutgoingAnswer
@@ -58,26 +59,18 @@ def _priced(units_charged: Callable[[int], int]) -> Edit:
     )
 
 
-def _count_one_more(inputs: dict[str, Any], default: dict[str, Any]) -> None:
+@fault("run.defaults-for-left-out-fields", _on_inputs, is_subtle=True)
+def run_defaults_count_one_more(inputs: dict[str, Any], default: dict[str, Any]) -> None:
+    """A left-out number of images is one more than its default."""
     if "count" in default and "count" not in inputs:
         inputs["count"] = default["count"] + 1
 
 
-@fault("run.defaults-for-left-out-fields", is_subtle=True)
-def run_defaults_count_one_more() -> Edit:
-    """A left-out number of images is one more than its default."""
-    return _on_inputs(_count_one_more)
-
-
-def _want_every_field(inputs: dict[str, Any], default: dict[str, Any]) -> None:
+@fault("run.defaults-for-left-out-fields", _on_inputs)
+def run_defaults_ignored(inputs: dict[str, Any], default: dict[str, Any]) -> None:
+    """A left-out field is refused."""
     if default.keys() - inputs.keys():
         raise Refusal(400, "INVALID_INPUTS", "A field is left out.")
-
-
-@fault("run.defaults-for-left-out-fields")
-def run_defaults_ignored() -> Edit:
-    """A left-out field is refused."""
-    return _on_inputs(_want_every_field)
 
 
 @fault("run.defaults-for-left-out-fields", is_subtle=True)
@@ -86,14 +79,10 @@ def run_empty_inputs_refused() -> Edit:
     return refuse_body(lambda body: body.get("inputs") == {}, "INVALID_INPUTS", "inputs is empty.")
 
 
-def _give_price(answer: OutgoingAnswer) -> None:
-    answer.body["cost"] = ended_run(answer).cost_credits
-
-
-@fault("run.granted-run-costs-zero", is_subtle=True)
-def run_granted_costs() -> Edit:
+@fault("run.granted-run-costs-zero", partial(on_run_where, lambda run: run.is_granted), is_subtle=True)
+def run_granted_costs(answer: OutgoingAnswer) -> None:
     """A run that a trial grant paid reports its price."""
-    return on_run_where(lambda run: run.is_granted, _give_price)
+    answer.body["cost"] = ended_run(answer).cost_credits
 
 
 @fault("run.charged-per-generator", is_subtle=True)

@@ -37,15 +37,11 @@ def usage_shows_everyones_rows() -> Edit:
     return ignoring("owner", operations=USAGE_OPERATIONS)
 
 
-def _show_foreign_on_later_pages(selection: RowFilter) -> None:
+@fault("usage.own-rows-only", selecting, is_subtle=True)
+def usage_second_page_shows_foreign(selection: RowFilter) -> None:
+    """Pages after the first show everyone's rows."""
     if selection.offset:
         del selection.conditions["owner"]
-
-
-@fault("usage.own-rows-only", is_subtle=True)
-def usage_second_page_shows_foreign() -> Edit:
-    """Pages after the first show everyone's rows."""
-    return selecting(_show_foreign_on_later_pages)
 
 
 @fault("usage.own-rows-only", is_subtle=True)
@@ -72,54 +68,34 @@ def usage_filtered_shows_canvas_rows() -> Edit:
     return ignoring("source", asked="status")
 
 
-def _default_to_20(selection: RowFilter) -> None:
+@fault("usage.limit-defaults-to-50", selecting, is_subtle=True)
+def usage_limit_defaults_to_20(selection: RowFilter) -> None:
+    """limit defaults to 20."""
     selection.limit = min(number(selection.query, "limit", default=20), MAX_LIMIT)
 
 
-@fault("usage.limit-defaults-to-50", is_subtle=True)
-def usage_limit_defaults_to_20() -> Edit:
-    """limit defaults to 20."""
-    return selecting(_default_to_20)
-
-
-def _ignore_limit(selection: RowFilter) -> None:
+@fault("usage.limit-is-kept", selecting)
+def usage_limit_ignored(selection: RowFilter) -> None:
+    """limit is ignored."""
     selection.limit = DEFAULT_LIMIT
 
 
-@fault("usage.limit-is-kept")
-def usage_limit_ignored() -> Edit:
-    """limit is ignored."""
-    return selecting(_ignore_limit)
-
-
-def _read_one_more(selection: RowFilter) -> None:
+@fault("usage.limit-is-kept", selecting, is_subtle=True)
+def usage_limit_one_more(selection: RowFilter) -> None:
+    """A page holds one row more than limit."""
     selection.extra_rows = 1 if selection.limit < MAX_LIMIT else 0
 
 
-@fault("usage.limit-is-kept", is_subtle=True)
-def usage_limit_one_more() -> Edit:
-    """A page holds one row more than limit."""
-    return selecting(_read_one_more)
-
-
-def _ignore_offset(selection: RowFilter) -> None:
+@fault("usage.offset-skips", selecting)
+def usage_offset_ignored(selection: RowFilter) -> None:
+    """offset is ignored."""
     selection.offset = 0
 
 
-@fault("usage.offset-skips")
-def usage_offset_ignored() -> Edit:
-    """offset is ignored."""
-    return selecting(_ignore_offset)
-
-
-def _skip_one_less(selection: RowFilter) -> None:
-    selection.offset = max(0, selection.offset - 1)
-
-
-@fault("usage.offset-skips", is_subtle=True)
-def usage_offset_one_short() -> Edit:
+@fault("usage.offset-skips", selecting, is_subtle=True)
+def usage_offset_one_short(selection: RowFilter) -> None:
     """offset skips one row less."""
-    return selecting(_skip_one_less)
+    selection.offset = max(0, selection.offset - 1)
 
 
 @fault("usage.filters")
@@ -149,16 +125,12 @@ def usage_workflow_filter_ignored() -> Edit:
     return ignoring("workflow")
 
 
-def _match_prefix(selection: RowFilter) -> None:
+@fault("usage.filters", selecting, is_subtle=True)
+def usage_model_filter_by_prefix(selection: RowFilter) -> None:
+    """modelId takes the beginning of an id for the id."""
     if "model" in selection.conditions:
         condition = selection.conditions["model"]
         selection.conditions["model"] = condition.replace("value = :model", "value LIKE :model || '%'")
-
-
-@fault("usage.filters", is_subtle=True)
-def usage_model_filter_by_prefix() -> Edit:
-    """modelId takes the beginning of an id for the id."""
-    return selecting(_match_prefix)
 
 
 @fault("usage.filters", is_subtle=True)

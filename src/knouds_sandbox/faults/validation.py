@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from starlette.requests import Request
@@ -167,12 +168,8 @@ def run_bad_model_name_is_404() -> Edit:
     return on_refusal(MODEL_NOT_FOUND, "runModel", code="INVALID_SLUG")
 
 
-async def _want_content_type(call: HandlerCall, _: StoredRun) -> None:
+@fault("ground.bodiless-needs-no-content-type", partial(on_cancel, "in flight"))
+async def execution_cancel_needs_content_type(call: HandlerCall, _: StoredRun) -> None:
+    """Cancelling wants a Content-Type."""
     if "content-type" not in call.request.headers:
         raise Refusal(400, "INVALID_BODY", "Send a Content-Type.")
-
-
-@fault("ground.bodiless-needs-no-content-type")
-def execution_cancel_needs_content_type() -> Edit:
-    """Cancelling wants a Content-Type."""
-    return on_cancel("in flight", _want_content_type)

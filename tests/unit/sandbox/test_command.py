@@ -8,7 +8,7 @@ import pytest
 import uvicorn
 from click.testing import CliRunner
 
-from knouds_sandbox import command
+from knouds_sandbox import app
 from knouds_sandbox.app import build_app
 from knouds_sandbox.command import sandbox
 from knouds_sandbox.errors import SandboxError, UnknownName
@@ -78,7 +78,7 @@ def test_hosts_are_checked_on_loopback_or_if_named(banner, monkeypatch, options,
         built.append(given)
         return build_app(**given)
 
-    monkeypatch.setattr(command, "build_app", build)
+    monkeypatch.setattr(app, "build_app", build)
 
     banner(*options)
 

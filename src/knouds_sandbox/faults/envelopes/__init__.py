@@ -1,5 +1,1 @@
-"""Faults of one family, by what they are about."""
-
-from knouds_sandbox.faults.envelopes import form, refusals
-
-MODULES = (form, refusals)
+"""Faults: what every answer looks like, and which refusal a request gets."""

@@ -88,16 +88,12 @@ def run_malformed_body_is_500() -> Edit:
     return on_refusal(refused(500, "INTERNAL_ERROR"), RUNS, code="INVALID_BODY")
 
 
-def _stumble_over_garbled(answer: OutgoingAnswer) -> None:
+@fault("ground.no-undocumented-server-error", on_usage)
+def usage_garbled_number_is_500(answer: OutgoingAnswer) -> None:
+    """A garbled limit or offset is a 500."""
     for name in ("offset", "limit"):
         if (text := answer.query.get(name)) and not NUMBER.fullmatch(text):
             answer.refuse(500, "INTERNAL_ERROR", f"{name} is no number.")
-
-
-@fault("ground.no-undocumented-server-error")
-def usage_garbled_number_is_500() -> Edit:
-    """A garbled limit or offset is a 500."""
-    return on_usage(_stumble_over_garbled)
 
 
 @fault("ground.no-undocumented-server-error", is_subtle=True)

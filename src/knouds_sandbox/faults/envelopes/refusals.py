@@ -142,7 +142,9 @@ def schema_public_of_templates() -> Edit:
     return _public_where(lambda _, workflow: workflow.is_template)
 
 
-def _show_empty_schema(answer: OutgoingAnswer) -> None:
+@fault("schema.unknown-is-404", lambda edit: on_refusal(edit, "getWorkflowSchema", status=404))
+def schema_of_unknown_is_empty(answer: OutgoingAnswer) -> None:
+    """The schema of an unknown workflow is an empty one."""
     shown: dict[str, Any] = {
         "fields": [],
         "values": {},
@@ -153,21 +155,11 @@ def _show_empty_schema(answer: OutgoingAnswer) -> None:
     answer.status, answer.body = 200, shown
 
 
-@fault("schema.unknown-is-404")
-def schema_of_unknown_is_empty() -> Edit:
-    """The schema of an unknown workflow is an empty one."""
-    return on_refusal(_show_empty_schema, "getWorkflowSchema", status=404)
-
-
-def _refuse_unknown(answer: OutgoingAnswer) -> None:
+@fault("execution.unknown-is-404", lambda edit: on_refusal(edit, EXECUTION_OPERATIONS, status=404))
+def execution_unknown_is_400(answer: OutgoingAnswer) -> None:
+    """An unknown execution is a 400."""
     if execution_of(answer) is None:
         answer.refuse(400, "INVALID_ID", "There is no such execution.")
-
-
-@fault("execution.unknown-is-404")
-def execution_unknown_is_400() -> Edit:
-    """An unknown execution is a 400."""
-    return on_refusal(_refuse_unknown, EXECUTION_OPERATIONS, status=404)
 
 
 @fault("execution.foreign-is-404")
@@ -361,14 +353,10 @@ def model_async_for_text() -> Edit:
     return _model(lambda model: replace(model, is_polled=model.is_polled or model.medium == "text"))
 
 
-def _name_the_slug(answer: OutgoingAnswer) -> None:
-    answer.body["code"] = f"NO_{answer.path_params['slug'].upper()}"
-
-
-@fault("envelope.code-is-constant")
-def envelope_code_names_the_slug() -> Edit:
+@fault("envelope.code-is-constant", lambda edit: on_refusal(edit, WORKFLOW_OPERATIONS, status=404))
+def envelope_code_names_the_slug(answer: OutgoingAnswer) -> None:
     """The `code` of a workflow's 404 holds the slug."""
-    return on_refusal(_name_the_slug, WORKFLOW_OPERATIONS, status=404)
+    answer.body["code"] = f"NO_{answer.path_params['slug'].upper()}"
 
 
 class _TolerantRules(RateLimitRules):

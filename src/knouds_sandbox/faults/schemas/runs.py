@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from knouds_sandbox.answers import OutgoingAnswer
 from knouds_sandbox.fault_points import Edit, Point
 from knouds_sandbox.faults.editing import changed, on_answer, with_header, with_value, without
@@ -55,7 +57,9 @@ def async_poll_url_elsewhere() -> Edit:
     return on_submit(changed("pollUrl", lambda url: url.replace("executions", "runs")))
 
 
-def _poll_the_one_before(answer: OutgoingAnswer) -> None:
+@fault("async.poll-url-leads-to-execution", on_submit, is_subtle=True)
+def async_poll_url_of_the_one_before(answer: OutgoingAnswer) -> None:
+    """pollUrl leads to the account's execution before."""
     row = answer.store.row(
         "SELECT old.execution_id FROM runs old, runs new WHERE new.execution_id = ?"
         " AND old.account_id = new.account_id AND old.id < new.id AND old.execution_id IS NOT NULL"
@@ -63,12 +67,6 @@ def _poll_the_one_before(answer: OutgoingAnswer) -> None:
         answer.body["executionId"],
     )
     answer.body["pollUrl"] = f"/api/executions/{row[0] if row else answer.body['executionId']}"
-
-
-@fault("async.poll-url-leads-to-execution", is_subtle=True)
-def async_poll_url_of_the_one_before() -> Edit:
-    """pollUrl leads to the account's execution before."""
-    return on_submit(_poll_the_one_before)
 
 
 @fault("async.webhook-delivery-shape")
@@ -83,16 +81,12 @@ def async_webhook_lacks_configured() -> Edit:
     return on_submit(with_value("webhookDelivery", {}))
 
 
-def _name_the_latest(answer: OutgoingAnswer) -> None:
+@fault("execution.poll-shape", on_poll, is_subtle=True)
+def execution_names_the_latest(answer: OutgoingAnswer) -> None:
+    """A poll names the latest execution, whichever was asked for."""
     (answer.body["executionId"],) = answer.store.row(
         "SELECT execution_id FROM runs WHERE execution_id IS NOT NULL ORDER BY id DESC LIMIT 1"
     )
-
-
-@fault("execution.poll-shape", is_subtle=True)
-def execution_names_the_latest() -> Edit:
-    """A poll names the latest execution, whichever was asked for."""
-    return on_poll(_name_the_latest)
 
 
 @fault("execution.poll-shape")
@@ -116,15 +110,11 @@ def execution_lacks_result() -> Edit:
 _LATE_S = 0.3
 
 
-def _hide_young_result(answer: OutgoingAnswer) -> None:
+@fault("execution.completed-has-result", on_poll, is_subtle=True)
+def execution_result_comes_late(answer: OutgoingAnswer) -> None:
+    """A completed execution has no result for its first 300 ms."""
     if (ended_for_s := since_end_s(answer)) is not None and ended_for_s < _LATE_S:
         answer.body.pop("result", None)
-
-
-@fault("execution.completed-has-result", is_subtle=True)
-def execution_result_comes_late() -> Edit:
-    """A completed execution has no result for its first 300 ms."""
-    return on_poll(_hide_young_result)
 
 
 @fault("execution.failed-has-error")
@@ -139,15 +129,11 @@ def execution_error_lacks_code() -> Edit:
     return on_poll(without("error.code"), status="failed")
 
 
-def _call_completed(answer: OutgoingAnswer) -> None:
+@fault("execution.failed-has-error", partial(on_poll, status="failed"), is_subtle=True)
+def execution_failed_shows_completed(answer: OutgoingAnswer) -> None:
+    """A failed execution is shown as completed."""
     del answer.body["error"]
     answer.body |= {"status": "completed", "result": {"text": "Nothing."}}
-
-
-@fault("execution.failed-has-error", is_subtle=True)
-def execution_failed_shows_completed() -> Edit:
-    """A failed execution is shown as completed."""
-    return on_poll(_call_completed, status="failed")
 
 
 @fault("run.success-is-true")

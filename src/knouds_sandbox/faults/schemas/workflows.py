@@ -33,15 +33,11 @@ def _schema(edit: AnswerEdit, operations: str = _SCHEMAS) -> Edit:
     return on_success(operations, edit)
 
 
-def _refuse_updated_at(new: NewWorkflow) -> None:
+@fault("workflows.get-round-trips", on_create, is_subtle=True)
+def create_refuses_what_get_shows(new: NewWorkflow) -> None:
+    """Create refuses a document with updatedAt."""
     if "updatedAt" in new.body:
         raise invalid_body("updatedAt is none of a client's business.")
-
-
-@fault("workflows.get-round-trips", is_subtle=True)
-def create_refuses_what_get_shows() -> Edit:
-    """Create refuses a document with updatedAt."""
-    return on_create(_refuse_updated_at)
 
 
 @fault("workflows.get-round-trips", is_subtle=True)
@@ -52,15 +48,11 @@ def workflows_positions_rounded() -> Edit:
     )
 
 
-def _cut_description(new: NewWorkflow) -> None:
+@fault("workflows.get-round-trips", on_create, is_subtle=True)
+def create_cuts_description(new: NewWorkflow) -> None:
+    """Create keeps 200 characters of a description."""
     if isinstance(new.members.get("description"), str):
         new.members["description"] = new.members["description"][:200]
-
-
-@fault("workflows.get-round-trips", is_subtle=True)
-def create_cuts_description() -> Edit:
-    """Create keeps 200 characters of a description."""
-    return on_create(_cut_description)
 
 
 @fault("workflows.get-round-trips", is_subtle=True)
@@ -69,26 +61,18 @@ def workflows_name_escaped() -> Edit:
     return on_document(changed("name", html.escape))
 
 
-def _drop_empty_data(new: NewWorkflow) -> None:
+@fault("workflows.get-round-trips", on_create, is_subtle=True)
+def create_drops_empty_data(new: NewWorkflow) -> None:
+    """Create keeps no null, false, zero or empty data of nodes."""
     for node in new.members["nodes"]:
         node["data"] = {name: value for name, value in node["data"].items() if value}
 
 
-@fault("workflows.get-round-trips", is_subtle=True)
-def create_drops_empty_data() -> Edit:
-    """Create keeps no null, false, zero or empty data of nodes."""
-    return on_create(_drop_empty_data)
-
-
-def _keep_ascii(new: NewWorkflow) -> None:
+@fault("workflows.get-round-trips", on_create, is_subtle=True)
+def create_name_keeps_ascii(new: NewWorkflow) -> None:
+    """Create keeps no letters of a name but those of ASCII."""
     new.members["name"] = new.members["name"].encode("ascii", "ignore").decode()
     new.slug = make_slug(new.members["name"])
-
-
-@fault("workflows.get-round-trips", is_subtle=True)
-def create_name_keeps_ascii() -> Edit:
-    """Create keeps no letters of a name but those of ASCII."""
-    return on_create(_keep_ascii)
 
 
 def _escaped(data: dict[str, Any]) -> dict[str, Any]:
@@ -113,26 +97,18 @@ def workflows_three_edges_at_most() -> Edit:
     return on_document(changed("edges", lambda edges: edges[:3]))
 
 
-def _keep_one_edge_per_pair(new: NewWorkflow) -> None:
+@fault("workflows.get-round-trips", on_create, is_subtle=True)
+def create_keeps_one_edge_per_pair(new: NewWorkflow) -> None:
+    """Create keeps one of several edges between two nodes."""
     ends = {(edge["source"], edge["target"]): edge for edge in reversed(new.members["edges"])}
     new.members["edges"] = list(reversed(ends.values()))
 
 
-@fault("workflows.get-round-trips", is_subtle=True)
-def create_keeps_one_edge_per_pair() -> Edit:
-    """Create keeps one of several edges between two nodes."""
-    return on_create(_keep_one_edge_per_pair)
-
-
-def _drop_loose_nodes(new: NewWorkflow) -> None:
+@fault("workflows.get-round-trips", on_create, is_subtle=True)
+def create_drops_loose_nodes(new: NewWorkflow) -> None:
+    """Create keeps no node that no edge leads to."""
     tied = {edge[end] for edge in new.members["edges"] for end in ("source", "target")}
     new.members["nodes"] = [node for node in new.members["nodes"] if node["id"] in tied]
-
-
-@fault("workflows.get-round-trips", is_subtle=True)
-def create_drops_loose_nodes() -> Edit:
-    """Create keeps no node that no edge leads to."""
-    return on_create(_drop_loose_nodes)
 
 
 @fault("workflows.get-round-trips", is_subtle=True)
@@ -147,14 +123,10 @@ def create_slug_with_underscores() -> Edit:
     return with_slug(lambda name: make_slug(name, joiner="_"))
 
 
-def _keep_underscores(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_]+", "-", plain(name).lower())[:MAX_SLUG].strip("-") or "workflow"
-
-
-@fault("workflows.slug-charset", is_subtle=True)
-def create_slug_keeps_underscores() -> Edit:
+@fault("workflows.slug-charset", with_slug, is_subtle=True)
+def create_slug_keeps_underscores(name: str) -> str:
     """A new slug keeps the underscores of the name."""
-    return with_slug(_keep_underscores)
+    return re.sub(r"[^A-Za-z0-9_]+", "-", plain(name).lower())[:MAX_SLUG].strip("-") or "workflow"
 
 
 @fault("workflows.summary-fields")
@@ -169,14 +141,10 @@ def workflows_summary_lacks_the_creator() -> Edit:
     return on_list(with_value("*.createdBy", None))
 
 
-def _describe_by_name(line: dict[str, Any], member: str) -> None:
-    line[member] = line["name"]
-
-
-@fault("workflows.summary-fields", is_subtle=True)
-def workflows_summary_describes_by_name() -> Edit:
+@fault("workflows.summary-fields", lambda edit: on_list(for_each("*.description", edit)), is_subtle=True)
+def workflows_summary_describes_by_name(line: dict[str, Any], member: str) -> None:
     """A summary's description is the workflow's name."""
-    return on_list(for_each("*.description", _describe_by_name))
+    line[member] = line["name"]
 
 
 @fault("workflows.summary-fields")
@@ -239,15 +207,11 @@ def workflows_node_lacks_position() -> Edit:
     return on_document(without("nodes.*.position"))
 
 
-def _number_nodes(answer: OutgoingAnswer) -> None:
+@fault("workflows.node-shape", on_document)
+def workflows_node_id_as_number(answer: OutgoingAnswer) -> None:
+    """A node's id is a number."""
     for number, node in enumerate(answer.body["nodes"]):
         node["id"] = number
-
-
-@fault("workflows.node-shape")
-def workflows_node_id_as_number() -> Edit:
-    """A node's id is a number."""
-    return on_document(_number_nodes)
 
 
 @fault("workflows.edge-shape")
@@ -292,15 +256,11 @@ def schema_cost_as_text() -> Edit:
     return _schema(changed("estimatedCreditCost", str), "getWorkflowSchema")
 
 
-def _show_cost(answer: OutgoingAnswer) -> None:
+@fault("schema.public-shape-without-cost", lambda edit: _schema(edit, "getPublicWorkflowSchema"))
+def schema_public_with_cost(answer: OutgoingAnswer) -> None:
+    """The public schema shows the cost."""
     workflow = find_workflow(answer.store, answer.path_params["slug"])
     answer.body["estimatedCreditCost"] = workflow and estimated_credits(workflow.document)
-
-
-@fault("schema.public-shape-without-cost")
-def schema_public_with_cost() -> Edit:
-    """The public schema shows the cost."""
-    return _schema(_show_cost, "getPublicWorkflowSchema")
 
 
 @fault("schema.public-shape-without-cost")

@@ -134,14 +134,10 @@ def create_believes_created_by() -> Edit:
     return on_create(_believe_created_by)
 
 
-def _name_the_stranger(answer: OutgoingAnswer) -> None:
-    answer.body["createdBy"] = find_key_by_name(answer.store, "stranger").account.id
-
-
-@fault("workflows.creator-owns")
-def workflows_document_names_another_creator() -> Edit:
+@fault("workflows.creator-owns", on_document)
+def workflows_document_names_another_creator(answer: OutgoingAnswer) -> None:
     """createdBy is someone else."""
-    return on_document(_name_the_stranger)
+    answer.body["createdBy"] = find_key_by_name(answer.store, "stranger").account.id
 
 
 @fault("workflows.creator-owns", is_subtle=True)
@@ -179,15 +175,11 @@ async def create_answers_an_existing_slug(call: HandlerCall, handle: Handler) ->
     return answer(another.document, status=201)
 
 
-def _believe_slug(new: NewWorkflow) -> None:
+@fault("workflows.create-makes-slug-from-name", on_create, is_subtle=True)
+def create_believes_slug(new: NewWorkflow) -> None:
+    """A new slug is the one in the body, where one stands there."""
     if isinstance(new.body.get("slug"), str):
         new.slug = make_slug(new.body["slug"])
-
-
-@fault("workflows.create-makes-slug-from-name", is_subtle=True)
-def create_believes_slug() -> Edit:
-    """A new slug is the one in the body, where one stands there."""
-    return on_create(_believe_slug)
 
 
 @fault("workflows.create-suffixes-taken-slug", is_subtle=True)
@@ -236,28 +228,20 @@ def update_cannot_empty_description() -> Edit:
     return _keep_what_would_be_empty("description")
 
 
-def _keep_three_tags(changed: ChangedWorkflow) -> None:
+@fault("workflows.update-takes-subset", _on_change, is_subtle=True)
+def update_keeps_three_tags(changed: ChangedWorkflow) -> None:
+    """Update keeps three tags."""
     if "tags" in changed.members:
         changed.members["tags"] = changed.members["tags"][:3]
 
 
-@fault("workflows.update-takes-subset", is_subtle=True)
-def update_keeps_three_tags() -> Edit:
-    """Update keeps three tags."""
-    return _on_change(_keep_three_tags)
-
-
-def _merge_nodes(changed: ChangedWorkflow) -> None:
+@fault("workflows.update-takes-subset", _on_change, is_subtle=True)
+def update_merges_nodes(changed: ChangedWorkflow) -> None:
+    """An update keeps the nodes that it does not name."""
     if "nodes" in changed.members:
         new_ids = {node["id"] for node in changed.members["nodes"]}
         old = changed.workflow.document["nodes"]
         changed.members["nodes"] += [node for node in old if node["id"] not in new_ids]
-
-
-@fault("workflows.update-takes-subset", is_subtle=True)
-def update_merges_nodes() -> Edit:
-    """An update keeps the nodes that it does not name."""
-    return _on_change(_merge_nodes)
 
 
 @fault("workflows.update-takes-subset", is_subtle=True)
@@ -311,25 +295,17 @@ def update_drops_the_last_tag() -> Edit:
     return _filled_in(lambda changed: {"tags": changed.workflow.document["tags"][:-1]})
 
 
-def _slug_of_new_name(changed: ChangedWorkflow) -> str | None:
+@fault("workflows.slug-never-changes", _reslugged)
+def update_makes_slug_anew(changed: ChangedWorkflow) -> str | None:
+    """A new name makes a new slug."""
     name = changed.members.get("name")
     return None if name is None else make_slug(f"{name} {changed.workflow.slug}")
 
 
-@fault("workflows.slug-never-changes")
-def update_makes_slug_anew() -> Edit:
-    """A new name makes a new slug."""
-    return _reslugged(_slug_of_new_name)
-
-
-def _slug_in_body(changed: ChangedWorkflow) -> str | None:
-    return make_slug(changed.body["slug"]) if isinstance(changed.body.get("slug"), str) else None
-
-
-@fault("workflows.slug-never-changes", is_subtle=True)
-def update_believes_slug() -> Edit:
+@fault("workflows.slug-never-changes", _reslugged, is_subtle=True)
+def update_believes_slug(changed: ChangedWorkflow) -> str | None:
     """Update takes the slug from the body."""
-    return _reslugged(_slug_in_body)
+    return make_slug(changed.body["slug"]) if isinstance(changed.body.get("slug"), str) else None
 
 
 @fault("workflows.move-sets-folder", Point.DRAFT, "moveWorkflow", is_subtle=True)
