@@ -23,7 +23,7 @@ _LEAST_TEXT: Final = 24
 
 
 class CommandConsole(Console):
-    """Prints what a command shows; where nobody reads that any more, the command ends as Ctrl-C ends it."""
+    """Prints what a command shows; when the reader has gone, the command ends as with Ctrl-C."""
 
     def on_broken_pipe(self) -> None:
         """Print nothing more, and end what goes on in order, so that what was measured is kept.

@@ -140,4 +140,4 @@ class NotCreatedHere(NotSent):
 
 
 class OutputClosed(KeyboardInterrupt):
-    """Nobody reads what a command prints any more; whatever handles Ctrl-C handles this too."""
+    """The reader of a command's output has gone; handled like Ctrl-C."""

@@ -1,4 +1,4 @@
-"""The content of a file that somebody names, whatever that turns out to be."""
+"""The content of a file, pipe or device that a user names."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ _WRITES_WITHIN_S: Final = 0.5
 
 
 def file_content(path: Path) -> bytes:
-    """All of a file, or of a pipe that somebody writes to, as a shell's ``<(command)`` is.
+    """All of a file, or of a pipe with a writer, as a shell's ``<(command)`` is.
 
     Raises:
-        OSError: It cannot be read, is a pipe that nobody writes to, or a device, which may have no end.
+        OSError: It cannot be read, is a pipe without a writer, or a device, which may have no end.
     """
     mode = path.stat().st_mode
     if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
         return path.read_bytes()
     if not stat.S_ISFIFO(mode):
-        raise OSError(errno.EINVAL, "is no file but a device or socket")
+        raise OSError(errno.EINVAL, "is a device or socket, not a file")
     with FileIO(path, opener=_without_waiting) as pipe:
         select.select([pipe], [], [], _WRITES_WITHIN_S)
         first = pipe.read(1)  # None while its writer has nothing to say
         if first == b"":
-            raise OSError(errno.EPIPE, "is a pipe that nobody writes to")
+            raise OSError(errno.EPIPE, "is a pipe without a writer")
         os.set_blocking(pipe.fileno(), True)
         return (first or b"") + pipe.read()
 

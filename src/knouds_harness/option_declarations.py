@@ -23,13 +23,13 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 class FiniteRange(click.FloatRange):
-    """A number between bounds; ``nan`` and ``inf`` are none."""
+    """A finite number between bounds: neither ``nan`` nor ``inf``."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401 - as click has it
-        """Refuse what is no number that can be counted to."""
+        """Refuse ``nan`` and ``inf``, too."""
         number = super().convert(value, param, ctx)
         if not math.isfinite(number):
-            self.fail(f"{value} is no number that anything can be measured with", param, ctx)
+            self.fail(f"{value} is not a finite number", param, ctx)
         return float(number)
 
 

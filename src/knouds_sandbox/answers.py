@@ -28,7 +28,7 @@ class OutgoingAnswer:
         services: The server's parts.
         status: HTTP status.
         headers: By lower-case name.
-        body: As parsed; whatever JSON the handler answered.
+        body: As parsed; any JSON.
         number: How many answers came before it.
         content: Bytes to send instead of ``body``.
     """
@@ -70,7 +70,7 @@ class OutgoingAnswer:
 
     @property
     def key(self) -> Key | None:
-        """The key in ``x-api-key``, whatever its state; None where nobody holds it."""
+        """The key in ``x-api-key``, in any state; None if it is unknown."""
         return find_key(self.store, self.request.headers.get("x-api-key", ""))
 
     @property

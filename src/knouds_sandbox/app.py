@@ -72,7 +72,7 @@ def build_app(
 
     Raises:
         UnknownName: A fault or variant that does not exist.
-        UsageError: The database cannot be opened, or is none of a sandbox.
+        UsageError: The database cannot be opened, or is not a sandbox's.
     """
     edits = active_edits(faults)
     chosen = find_variant(variant) if variant else None

@@ -1,4 +1,4 @@
-"""Request bodies: JSON objects of a bounded size and depth, whatever is sent."""
+"""Request bodies: JSON of a bounded size and depth."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ class HandlerCall:
         """The body, parsed.
 
         Raises:
-            Refusal: It is no JSON, or too large.
+            Refusal: It is not JSON, or too large.
         """
         return self.edited(Point.BODY, await read_json(self.request))
 

@@ -146,16 +146,16 @@ def sandbox(
     if form != "table":
         raise SandboxError("--format belongs to --list-faults")
     if not 0 < time_scale < 1e6:
-        raise SandboxError(f"--time-scale {time_scale} is no factor; give a number above 0, such as 0.1.")
+        raise SandboxError(f"--time-scale {time_scale}: expected a number above 0, such as 0.1.")
     if control_token and not (control_token.isascii() and control_token.isprintable()):
         raise SandboxError("--control-token holds characters that no header can; use letters and digits.")
     if control_token is not None and not control_token.strip():
         raise SandboxError(
             "--control-token is empty, and would open the control plane to everybody\n"
-            "  Give a token that nobody can guess, or leave it out."
+            "  Give a token that is hard to guess, or leave it out."
         )
     if webhook_url is not None and not is_receivable(webhook_url):
-        raise SandboxError(f'--webhook-url "{webhook_url}" is no http or https address.')
+        raise SandboxError(f'--webhook-url "{webhook_url}" is not an http or https URL.')
     is_local = is_loopback(host)
     has_page = page if page is not None else is_local and not announce
     receivers = ReceiverRules(allows_loopback=is_local, networks=tuple(map(_network, networks)))
@@ -226,7 +226,7 @@ def _announce(server: uvicorn.Server, ready: dict[str, Any]) -> None:
 
 
 def _exit_with_parent(server: uvicorn.Server) -> None:
-    """Stop when whoever started this process closes its end of standard input, or dies."""
+    """Stop when the parent process closes its end of standard input, or dies."""
     while sys.stdin.buffer.read(4096):
         pass
     server.should_exit = True

@@ -49,7 +49,7 @@ def not_found(what: str) -> Refusal:
 
 
 def invalid_body(error: str) -> Refusal:
-    """A body that is no JSON, or no usable document."""
+    """A body that is not JSON, or not a usable document."""
     return Refusal(400, "INVALID_BODY", error)
 
 

@@ -38,7 +38,7 @@ class ReceiverRules:
     Attributes:
         allows_loopback: Whether to this machine.
         networks: Allowed in any case.
-        given_url: Allowed in any case: whoever started the sandbox named it.
+        given_url: Allowed in any case: it was named when the sandbox was started.
     """
 
     allows_loopback: bool = True

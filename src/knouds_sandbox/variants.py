@@ -1,4 +1,4 @@
-"""Variants: servers as sound as the sandbox that answer otherwise wherever no source says how.
+"""Variants: servers as sound as the sandbox that answer differently where no source says how.
 
 Nothing that a variant does breaks a documented promise, so a harness that finds a breach in one is wrong.
 Most change answers on their way out; what the server does stays as it is. The open points are listed in
@@ -102,7 +102,7 @@ def _add_member(value: object) -> None:
 
 
 def _strict(answer: OutgoingAnswer) -> None:
-    """Refuses what may be ignored, and refuses otherwise."""
+    """Refuses what may be ignored, with other statuses."""
     _refuse_garbled_query(answer)
     slug = _WORKFLOW.match(answer.route.partition(" ")[2])
     body = answer.body if isinstance(answer.body, dict) else {}
@@ -142,7 +142,7 @@ def _refuse_garbled_query(answer: OutgoingAnswer) -> None:
 
 
 def _volatile(answer: OutgoingAnswer) -> None:
-    """Whatever is not promised differs from answer to answer."""
+    """All that is not promised differs from answer to answer."""
     answer.headers["x-trace-id"] = f"trace-{answer.number}"
     answer.headers["server-timing"] = f"app;dur={answer.number % 7}.5"
     if answer.number % _ANSWERS_PER_CONNECTION == 0:

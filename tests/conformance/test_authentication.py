@@ -150,7 +150,7 @@ def test_key_that_nobody_holds_is_refused(tester, subjects, document):
 @pytest.mark.proves(authentication.unknown_key)
 @given(data=st.data(), key=unknown_keys())
 def test_unknown_key_is_refused(tester, subjects, data, key):
-    """A well-formed key that nobody holds is refused, before its capabilities are looked at."""
+    """A well-formed unknown key is refused, before its capabilities are looked at."""
     operation = data.draw(
         st.sampled_from([each for each in tester.document.operations if not each.is_public])
     )
@@ -216,7 +216,7 @@ def test_public_operation_needs_no_key(tester, subjects, operation):
 
 @pytest.mark.proves(authentication.session_only_path)
 def test_session_only_paths_refuse_every_key(tester, document, target):
-    """A session-only path refuses every key, whatever it holds."""
+    """A session-only path refuses every key."""
     usual = tester.need(ANY_KEY)
     keys = [
         usual,

@@ -100,7 +100,7 @@ def test_updates_at_once_all_take_effect(tester, subjects):
 
 @pytest.mark.proves(concurrency.moves_in_some_order)
 def test_move_takes_effect_beside_updates(tester, subjects):
-    """A move takes effect whatever is updated at the same time."""
+    """A move takes effect, even with updates at the same time."""
     owner = tester.need(AUTHOR)
     for _ in range(ROUNDS):
         slug = subjects.make_workflow(owner)
@@ -117,7 +117,7 @@ def test_move_takes_effect_beside_updates(tester, subjects):
 
 @pytest.mark.proves(concurrency.deletes_in_some_order)
 def test_workflow_deleted_beside_updates_stays_deleted(tester, subjects):
-    """Of a workflow that is deleted and written at once nothing is left, and nothing comes back."""
+    """A workflow that is deleted while it is written stays deleted."""
     owner = tester.need(AUTHOR)
     for _ in range(ROUNDS):
         slug = subjects.make_workflow(owner)

@@ -113,7 +113,7 @@ def test_run_without_inputs_is_refused(tester, operation_id, need, body):
 @example(inputs=False)
 @example(inputs=[{"prompt": "a"}])
 def test_inputs_that_are_no_object_are_refused(tester, operation_id, need, inputs):
-    """Inputs that are no object, an array included, are a 400 INVALID_INPUTS."""
+    """Inputs that are not an object, an array included, are a 400 INVALID_INPUTS."""
     call = call_that_would_run(tester.need(need)).having(json={"inputs": inputs})
 
     exchange = tester.send(operation_id, tester.need(need).key, call)
@@ -145,7 +145,7 @@ def test_asynchronous_run_needs_inputs(tester, operation_id, need):
 @example(body=b"inputs=%7B%7D")
 @example(body=b"<inputs/>")
 def test_body_that_is_no_json_is_refused(tester, operation_id, need, body):
-    """A run body that is no JSON is a 400 INVALID_BODY."""
+    """A run body that is not JSON is a 400 INVALID_BODY."""
     call = call_that_would_run(tester.need(need)).having(raw=body)
 
     exchange = tester.send(operation_id, tester.need(need).key, call)
@@ -160,7 +160,7 @@ def test_body_that_is_no_json_is_refused(tester, operation_id, need, body):
 @pytest.mark.proves(validation.body_no_object)
 @pytest.mark.parametrize("raw", [b"[]", b"null", b"0", b'"inputs"', b"true", b""])
 def test_body_that_is_no_object_is_refused(tester, operation_id, need, raw):
-    """A run body that is JSON but no object, or empty, is a 400."""
+    """A run body that is JSON but not an object, or is empty, is a 400."""
     call = call_that_would_run(tester.need(need)).having(raw=raw)
 
     exchange = tester.send(operation_id, tester.need(need).key, call)

@@ -96,7 +96,7 @@ SAMPLE = {
     "auth-unknown-key-accepted": "a key of nobody",
     "capability-receive-implies-execution-read": "a minted key, on an execution",
     "create-slug-lacks-digits": "a created workflow",
-    "run-malformed-body-is-500": "a body that is no JSON",
+    "run-malformed-body-is-500": "a body that is not JSON",
     "usage-limit-defaults-to-20": "a history that is filled in a loop",
     "usage-row-names-the-cheapest": "a run, and its row of usage",
     "whoami-admin-is-user": "a profile that the target contradicts",

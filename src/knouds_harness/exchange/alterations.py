@@ -1,4 +1,4 @@
-"""How a key was altered before it was sent, so that whoever has the key can alter it again."""
+"""How a key was altered before it was sent, so that it can be altered again from the key."""
 
 from __future__ import annotations
 

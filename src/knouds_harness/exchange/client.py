@@ -98,7 +98,7 @@ class Client:
             reads_usage: Read usage before a run, where that is due, as answers need not tell all charges.
 
         Raises:
-            GuardStop: The target is production and somebody has not agreed.
+            GuardStop: The target is production, and that was not agreed to.
         """
         self.target = target
         self.guard = guard or Guard(target)
@@ -235,7 +235,7 @@ class Client:
         return exchange
 
     def _with_encoded_path(self, request: Request) -> Request:
-        """The request, whatever a server has put into its path."""
+        """The request with its path percent-encoded, as a server's slug may hold anything."""
         if not request.path.startswith("/"):
             raise UsageError(
                 f"{request.method} {self.redactor.safe(request.path)}: a path begins with a slash"
@@ -293,7 +293,7 @@ class Client:
             self.charges_shown.note_run(sender.user)
         is_unpriced = not is_priced and not request.cost_credits and charged is None
         if is_unpriced and was_run(exchange.json_or_none()):
-            budget.stop(f"{what}: was run, and nobody says what it costs")
+            budget.stop(f"{what}: was run, and its cost is not known")
 
     def watch_charges(self, users: Iterable[str]) -> None:
         """Have what accounts are charged from now on count, whether or not answers tell of it."""

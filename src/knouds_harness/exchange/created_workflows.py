@@ -1,6 +1,6 @@
 """The workflows that a run creates: written down before they are asked for, and what proves that one is ours.
 
-Each has a name with a token that nobody else uses. A workflow is ours if its slug has the token of the name
+Each has a name with a token of its own. A workflow is ours if its slug has the token of the name
 that was sent, or if it is shown with exactly that name and its account's list did not have it before the run
 created anything. What the profile names, or was listed before, is never ours. Nothing else is ever changed or
 deleted.
@@ -40,7 +40,7 @@ def is_creation(method: str, path: str) -> bool:
 
 
 def workflow_path(slug: str) -> str:
-    """The path of a workflow, whatever characters a server has put into its slug."""
+    """The path of a workflow; the slug may hold any characters."""
     return f"{WORKFLOWS_PATH}/{quote(slug, safe='')}"
 
 
@@ -78,7 +78,7 @@ class CreatedWorkflows:
     Attributes:
         target: Whose workflows stay as they are.
         write: Appends a line to the ledger before it returns.
-        is_done: Nothing is left to delete, as far as anybody can tell.
+        is_done: Nothing is left to delete, as far as is known.
         listed: The slugs that each account had before anything was created.
         accounts: Those that anything was created for; None for any of the profile's.
     """
@@ -172,7 +172,7 @@ class CreatedWorkflows:
         self._announce(mark, persona=None, user=None)
 
     def may_write(self, slug: str) -> bool:
-        """Whether a workflow is proven to be ours, or nobody's: a slug of this form is no workflow's."""
+        """Whether a workflow is proven to be ours, or the slug has a form that no workflow has."""
         if slug in self._ours or slug == NO_SUCH_WORKFLOW:
             return True
         return not (_SLUG.fullmatch(slug) or self._is_protected(slug) or slug in self.disputed)
@@ -313,11 +313,11 @@ class CreatedWorkflows:
 
     @property
     def unsettled(self) -> list[Creation]:
-        """Requests of which nobody knows whether they created something."""
+        """Requests that may have created something: their answers did not tell."""
         return [each for each in self._creations.values() if each.state == _OPEN and each.mark.text]
 
     def settle_by_list(self, user: str, persona: str, summaries: Collection[JSON]) -> None:
-        """Take the list of an account: what it shows that is ours is to be deleted, be it once more."""
+        """Take the list of an account: delete what it shows that is ours, even a second time."""
         known = {each.slug for each in self.ours}
         creations = [each for each in self._creations.values() if each.user in (user, None)]
         proven: set[str] = set()

@@ -1,4 +1,4 @@
-"""Requests without effect or cost, whoever sends them (docs/decisions/requests-without-effect.md)."""
+"""Requests without effect or cost, with any key (docs/decisions/requests-without-effect.md)."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class Request:
         method: Upper case.
         path: Under the target's base URL, from the slash on, percent-encoded.
         query: Parameters in order, not yet encoded.
-        headers: In order; the key is none of them.
+        headers: In order, without the key.
         body: The bytes to send, or None for no body.
         operation_id: The operation it exercises, if the document has one for it.
         persona: Whose key is added; None adds no key.
@@ -153,7 +153,7 @@ class Exchange:
 
 
 def parsed_json(body: bytes) -> tuple[JSON, str | None]:
-    """A body as JSON, or None and why it is none.
+    """A body as JSON, or None and why it is not JSON.
 
     Half of a surrogate pair is JSON and no text: it becomes U+FFFD, so that the rest can be judged and kept.
     A number without a fraction is an int, however it is written (4.0 is 4); one beyond all doubles becomes
@@ -208,4 +208,4 @@ def _number(text: str) -> int | float:
 
 
 def _refuse_constant(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON value")
+    raise ValueError(f"{constant} is not a JSON value")

@@ -23,7 +23,7 @@ def is_final(status: object) -> TypeGuard[str]:
 
 
 def body_of(exchange: Exchange) -> dict[str, JSON]:
-    """The members of a success's body; none of anything else."""
+    """The members of a success's body; empty for anything else."""
     body = exchange.json_or_none()
     return body if exchange.is_success and isinstance(body, dict) else {}
 

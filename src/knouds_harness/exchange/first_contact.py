@@ -12,7 +12,7 @@ from knouds_harness.exchange.failures import remedy
 
 
 def health_request() -> Request:
-    """What every target answers, whoever asks."""
+    """What every target answers, also without a key."""
     return Request(method="GET", path="/api/health", operation_id="getHealth", action=Action.READ)
 
 

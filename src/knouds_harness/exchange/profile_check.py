@@ -68,7 +68,7 @@ def check_profile(client: Client, *, most_at_once: int | None = None) -> Profile
         most_at_once: Requests in flight at a time; ``limits.concurrency`` says if left out.
 
     Raises:
-        GuardStop: The target is production and somebody has not agreed.
+        GuardStop: The target is production, and that was not agreed to.
     """
     at_once = min(most_at_once or client.target.limits.concurrency, _MOST_AT_ONCE)
     with ThreadPoolExecutor(at_once) as senders:
@@ -255,7 +255,7 @@ class _Look:
                 f"workflows.{slug}",
                 says=f'the workflow is there, and its owner is "{owner}"',
                 target_says=f"{reader.name} can't see it ({_words(answer)})",
-                either="it is gone or somebody else's, or the server hides a workflow from its owner",
+                either="it is gone or another account's, or the server hides a workflow from its owner",
                 fact="workflows.list-own-and-templates",
                 exchange=answer,
             )
@@ -311,7 +311,7 @@ class _Look:
                 )
 
     def _may_name(self, model: Model) -> bool:
-        """Whether the harness may run it at all, should a server take what is no run for one."""
+        """Whether the harness may run it at all, in case a server starts what must not start."""
         most = self.target.limits.credits
         return not model.disabled and model.cost_credits is not None and model.cost_credits <= most
 

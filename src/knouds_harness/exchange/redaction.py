@@ -1,7 +1,7 @@
 """Redaction: every secret is replaced by a stable pseudonym before anything is kept.
 
-Whatever is written, logged or shown comes from exchanges, and an exchange is redacted before anybody gets it;
-so nothing downstream has to think of secrets. ``{{key:full}}`` stands for the key of persona ``full``,
+All that is written, logged or shown comes from exchanges, and each is redacted when it is made; so nothing
+downstream has to think of secrets. ``{{key:full}}`` stands for the key of persona ``full``,
 ``{{key:unknown}}`` for anything else that looks like a key, ``{{key:altered}}`` for a key that was tampered
 with to test the server, ``{{hidden}}`` for credentials of other kinds, ``{{email:1}}`` for the first value of
 a member that the profile's ``redact`` names. A secret is found in every reading that ``decoding`` gives of a
@@ -55,7 +55,7 @@ HIDDEN = "{{hidden}}"
 ALTERED = "{{key:altered}}"
 UNKNOWN = "{{key:unknown}}"
 KEY_OF_NOBODY = "knouds_live_" + 8 * "00000"
-"""What a reproduction sends where any key will do that nobody holds: no secret, so it stays."""
+"""What a reproduction sends as an unknown key: not a secret, so it is shown."""
 
 
 _Found = tuple[int, int, int, bytes]

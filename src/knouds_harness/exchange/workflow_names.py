@@ -1,4 +1,4 @@
-"""Names of workflows that a run creates: each has a token that nobody else uses."""
+"""Names of workflows that a run creates: each has a token of its own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def fresh_token() -> str:
 
 
 def name_with(token: str, words: str) -> str:
-    """A workflow's name whose slug nobody holds; letters, digits and single spaces only, as the words are."""
+    """A workflow's name whose slug is free; letters, digits and single spaces only, as the words are."""
     return f"Harness {token} {words}"
 
 
@@ -29,7 +29,7 @@ def fresh_name(words: str) -> str:
 
 
 def marked(document: JSON) -> JSON:
-    """A document as it is, with a token in its name; where that is no usable name, in the description."""
+    """A document as it is, with a token in its name; if that is not usable, in the description."""
     if not isinstance(document, dict):
         return document
     name = document.get("name")

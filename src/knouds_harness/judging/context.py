@@ -20,7 +20,7 @@ from knouds_harness.runs.header import RunPersona
 from knouds_harness.targets.personas import Persona
 
 NOT_JSON: Final = object()
-"""Stands for a body that was sent and is no JSON."""
+"""Stands for a sent body that is not JSON."""
 EXTREME: Final = object()
 """Stands for a body that sound parsers may refuse or take: of an answer to it nothing is claimed."""
 _KNOWN_KEY: Final = "{{key:"
@@ -70,7 +70,7 @@ class Case:
 
     @property
     def is_run(self) -> bool:
-        """Whether something was to be run, and it was answered otherwise than by the rate limit."""
+        """Whether it is a run, and the answer is not a 429."""
         return self.operation_id in RUN_OPERATIONS and self.is_answered
 
     @property
@@ -104,7 +104,7 @@ class Case:
 
     @property
     def is_open(self) -> bool:
-        """Whether it is open what the known key may do: it holds ``*``, and is no administrator's."""
+        """Whether it is open what the known key may do: it holds ``*``, and is not an administrator's."""
         key = self.key
         asks = self.operation is not None and bool(self.operation.alternatives)
         return key is not None and asks and EVERYTHING in key.capabilities and key.role != "admin"
@@ -197,7 +197,7 @@ class Case:
 
     @cached_property
     def shown(self) -> Mapping[str, JSON]:
-        """The members of the answer; none where it is no object."""
+        """The members of the answer; empty if it is not an object."""
         return body_of(self.exchange)
 
     @cached_property

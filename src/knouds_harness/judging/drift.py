@@ -163,7 +163,7 @@ class Gatherer:
         """What of it the document does not know, once for each operation and place.
 
         Args:
-            findings: Of the run: a status or code that breaks a promise there is no novelty.
+            findings: Of the run: a status or code that breaks a promise there is left out.
         """
         broken = {(each.operation, each.status) for each in findings if each.verdict in _BREAKING}
         with_code = {

@@ -36,7 +36,7 @@ def claims_of(check_id: str, exchange: Exchange, context: Context) -> list[Claim
 
 
 def checks_of_every_answer() -> tuple[Check[...], ...]:
-    """The checks that apply to every answer, whatever its request was sent for."""
+    """The checks that apply to every answer, to any request."""
     return checks_that_apply(is_answer)
 
 

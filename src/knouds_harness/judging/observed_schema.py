@@ -93,7 +93,7 @@ def look(
     if kind == "object":
         place.objects += 1
         if not known.members and place.pointer:
-            return  # a map of somebody's own, or something new: its members are nobody's business
+            return  # a map with names of the user's own, or something new: its members are left out
         members = place.members
         for name, each in value.items():
             member = members.get(name) or _met(place, name, exchange, sent)

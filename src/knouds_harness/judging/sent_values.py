@@ -1,4 +1,4 @@
-"""What the suite itself wrote into workflows: when it comes back, it is no news of the server's."""
+"""What the suite itself wrote into workflows: when it comes back, it is not drift."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _LARGEST_BYTES: Final = 200_000
 class SentValues:
     """Remembers members and texts that were sent, apart from those that the server had sent before.
 
-    A workflow that is read and written again holds what the server added to it. So whoever sent a thing first
-    is its author.
+    A workflow that is read and written again holds what the server added to it. So the side
+    that sent a thing first is its author.
     """
 
     def __init__(self) -> None:

@@ -49,7 +49,9 @@ def fact(name: str, says: str) -> Fact:
         ValueError: The name has other characters.
     """
     if not _NAME.fullmatch(name):
-        raise ValueError(f"{name!r} is no name of a fact: use lowercase letters, digits, hyphens and dots")
+        raise ValueError(
+            f"{name!r} is not a valid name of a fact: use lowercase letters, digits, hyphens and dots"
+        )
     return Fact(id=f"{USER}.{name}", says=says, source=Source.USER)
 
 
@@ -75,7 +77,7 @@ def load_checks(path: Path) -> UserChecks:
     """
     spec = spec_from_file_location(f"knouds_user_checks_{path.stem}", path)
     if spec is None or spec.loader is None or not os.path.isfile(path):  # noqa: PTH113 - bears any name
-        raise UsageError(f"--checks {path}: there is no such Python file")
+        raise UsageError(f"--checks {path}: no such Python file")
     module = module_from_spec(spec)
     try:
         spec.loader.exec_module(module)

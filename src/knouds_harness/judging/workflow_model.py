@@ -41,7 +41,7 @@ class KeptWorkflow:
 
     @property
     def is_public(self) -> bool | None:
-        """Whether anybody may see its schema; None where nobody has said."""
+        """Whether its public schema is served; None if that was never written."""
         is_public = self.members.get("publicPlayground")
         return is_public if isinstance(is_public, bool) else None
 
@@ -59,10 +59,10 @@ class WorkflowModel:
         return self._workflow_by_slug[slug]
 
     def allowed_slugs(self, owner: str, name: str) -> tuple[str, ...]:
-        """The slugs that a new workflow may get, the first of them unless somebody else holds it.
+        """The slugs that a new workflow may get, the first of them unless another account holds it.
 
-        A slug is skipped for sure while its holder is the owner. Whether a slug that somebody else holds, or
-        that was deleted, counts as taken is open.
+        A slug of the owner's is skipped for sure. Whether one of another account, or a deleted one, counts as
+        taken is open.
         """
         base = slug_from_name(name)
         allowed = []
@@ -102,11 +102,11 @@ class WorkflowModel:
         return frozenset(slug for slug, kept in self._workflow_by_slug.items() if kept.owner == owner)
 
     def kept_by_others(self, owner: str) -> frozenset[str]:
-        """The slugs that the owner's list must not hold; nobody's template is among them."""
+        """The slugs that the owner's list must not hold; templates are not among them."""
         return frozenset(self._workflow_by_slug) - self.kept_by(owner)
 
     def deleted(self) -> frozenset[str]:
-        """The slugs that nobody may find any more."""
+        """The slugs that must not be found any more."""
         gone = frozenset[str]().union(*self._deleted_by_owner.values())
         return gone - frozenset(self._workflow_by_slug)
 

@@ -114,7 +114,7 @@ class RateLimiter:
         Args:
             key: Who sends it.
             route: The name of the limited operation.
-            seen: For a fault: the bucket's window when somebody looked, to count on from.
+            seen: For a fault: the bucket's window at an earlier look, to count on from.
 
         Returns:
             The headers of its success; none for an account without a limit.

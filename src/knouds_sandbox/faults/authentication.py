@@ -40,7 +40,7 @@ _SIMILAR = {
 
 
 def _accepted_in_state(is_meant: Callable[[Key], bool], operations: str = "") -> Edit:
-    """Let a key in whatever its state."""
+    """Let a key in, in any state."""
 
     def apply(given: Credentials) -> None:
         key = find_key(given.store, given.presented[0]) if len(given.presented) == 1 else None
@@ -226,7 +226,7 @@ def _is_nobodys(given: Credentials) -> bool:
 
 @fault("auth.unknown-key-is-401")
 def auth_unknown_key_accepted() -> Edit:
-    """A well-formed key that nobody holds acts as the enterprise account."""
+    """A well-formed unknown key acts as the enterprise account."""
     return _taken_for_full(_is_nobodys)
 
 
@@ -237,7 +237,7 @@ def _has_unknown_key(answer: OutgoingAnswer) -> bool:
 
 @fault("auth.unknown-key-is-401")
 def auth_unknown_key_is_403() -> Edit:
-    """A key that nobody holds is a 403."""
+    """An unknown key is a 403."""
     return _on_401(_has_unknown_key, refused(403, "API_KEY_ACCESS_DENIED", "Nobody holds this key."))
 
 

@@ -23,7 +23,7 @@ AnswerEdit: TypeAlias = Callable[[OutgoingAnswer], object]
 
 
 def on_success(operations: str, edit: AnswerEdit) -> Edit:
-    """Edit each answer of these operations, their names in a row, that is no refusal."""
+    """Edit each successful answer of these operations; their names are separated by spaces."""
     return on_answer(operations, where(lambda answer: answer.status < 400, edit))
 
 

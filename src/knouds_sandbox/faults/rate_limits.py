@@ -114,7 +114,7 @@ class _SlidingRules(RateLimitRules):
 
 @fault("rate.window-is-fixed-60-s", is_subtle=True)
 def rate_window_slides() -> Edit:
-    """Each request counts for 60 s from when it came, whatever window it is in."""
+    """Each request counts for 60 s from when it came: the window slides."""
     return counted_by(_SlidingRules)
 
 

@@ -120,7 +120,7 @@ def run_inputs_null_accepted_async() -> Edit:
 
 @fault("run.body-not-json-is-invalid-body", Point.HANDLER, RUNS)
 async def run_malformed_body_accepted(call: HandlerCall, handle: Handler) -> Response:
-    """A run body that is no JSON is accepted."""
+    """A run body that is not JSON is accepted."""
     try:
         return await handle(call)
     except Refusal as refusal:
@@ -136,7 +136,7 @@ async def run_malformed_body_accepted(call: HandlerCall, handle: Handler) -> Res
 
 @fault("run.body-not-json-is-invalid-body")
 def run_malformed_body_is_invalid_inputs() -> Edit:
-    """A run body that is no JSON is an INVALID_INPUTS."""
+    """A run body that is not JSON is an INVALID_INPUTS."""
     return on_refusal(with_value("code", "INVALID_INPUTS"), RUNS, code="INVALID_BODY")
 
 

@@ -71,7 +71,7 @@ def webhook_sent_twice(_: StoredRun, payloads: list[Payload]) -> list[Payload]:
 
 @fault("webhook.one-per-ended-execution", Point.DELIVERY, is_subtle=True)
 def webhook_under_a_second_id(_: StoredRun, payloads: list[Payload]) -> list[Payload]:
-    """Every end is delivered again under an id that nobody knows."""
+    """Every end is delivered again under an unknown id."""
     return [*payloads, *(payload | {"executionId": str(uuid.uuid4())} for payload in payloads)]
 
 

@@ -103,7 +103,7 @@ async def read_inputs(call: HandlerCall) -> dict[str, Any]:
     """The inputs in the body.
 
     Raises:
-        Refusal: The body is no JSON, or holds no usable inputs.
+        Refusal: The body is not JSON, or holds no usable inputs.
     """
     body = await call.read_body()
     if not isinstance(body, dict):

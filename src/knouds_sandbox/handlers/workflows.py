@@ -154,7 +154,7 @@ async def _own_workflow_and_body(call: HandlerCall) -> tuple[StoredWorkflow, Any
     """The workflow as it is once the body has come: until then others may have written to it.
 
     Raises:
-        Refusal: It is not the account's, or not there any more, or the body is no JSON.
+        Refusal: It is not the account's, or not there any more, or the body is not JSON.
     """
     own_workflow(call)  # whose it is comes before what is wrong with the body
     body = await call.read_body()

@@ -68,7 +68,7 @@ FROM keys JOIN accounts ON accounts.id = keys.account_id
 
 
 def find_key(store: Store, secret: str) -> Key | None:
-    """The key with exactly this secret, whatever its state."""
+    """The key with exactly this secret, in any state."""
     row = store.row(f"{_SELECT_KEY} WHERE sha256(secret) = ?", digest(secret))
     return _key(row) if row and hmac.compare_digest(row[2].encode(), secret.encode()) else None
 

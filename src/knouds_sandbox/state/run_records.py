@@ -195,7 +195,7 @@ def forget_old_runs(store: Store, last_id: int) -> None:
 
 
 def cancel_when_due(store: Store, run: StoredRun) -> None:
-    """Have a run end as cancelled, with nobody asking."""
+    """Have a run end as cancelled, without a request."""
     store.write("UPDATE runs SET cancel_unix_s = due_unix_s WHERE id = ?", (run.id,))
 
 
@@ -215,7 +215,7 @@ def find_run(store: Store, run_id: int) -> StoredRun | None:
 
 
 def find_execution(store: Store, execution_id: str) -> StoredRun | None:
-    """The asynchronous run with this execution id, whoever owns it."""
+    """The asynchronous run with this execution id, of any account."""
     row = store.row(f"SELECT {_COLUMNS} FROM runs WHERE execution_id = ?", execution_id)  # noqa: S608 - the same
     return _run(row) if row else None
 

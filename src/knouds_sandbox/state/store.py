@@ -82,7 +82,9 @@ class Store:
         marks = self.row("PRAGMA application_id")[0], self.row("PRAGMA user_version")[0]
         is_new = self.row("SELECT 1 FROM sqlite_schema LIMIT 1") is None
         if not is_new and marks != (_APPLICATION_ID, _SCHEMA_VERSION):
-            raise SandboxError(f"--db {path}: no database of this version of the sandbox. Give a new file.")
+            raise SandboxError(
+                f"--db {path}: not a database of this version of the sandbox. Give a new file."
+            )
         # A commit reaches the operating system before it is acknowledged, so it outlives kill -9; only a
         # power cut could take the last ones.
         for pragma in (

@@ -36,7 +36,7 @@ def make_slug(name: str, *, joiner: str = "-") -> str:
 
 
 def plain(name: str) -> str:
-    """A name without whatever is not in ASCII; letters lose their marks."""
+    """A name in ASCII: letters lose their marks, other characters are dropped."""
     return unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
 
 
@@ -136,7 +136,7 @@ def summary(document: Mapping[str, Any], *, is_template: bool) -> dict[str, Any]
 
 
 def schema(document: Mapping[str, Any], *, with_cost: bool) -> dict[str, Any]:
-    """Describe the Request Input node for whoever builds a form."""
+    """Describe the Request Input node for clients that build a form."""
     described: dict[str, Any] = {
         "fields": fields(document),
         "values": defaults(document),

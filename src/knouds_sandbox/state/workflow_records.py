@@ -28,7 +28,7 @@ class StoredWorkflow:
 
 
 def find_workflow(store: Store, slug: str) -> StoredWorkflow | None:
-    """The workflow with this slug, whoever owns it."""
+    """The workflow with this slug, of any account."""
     row = store.row("SELECT slug, owner_id, is_template, document FROM workflows WHERE slug = ?", slug)
     if row is None:
         return None

@@ -49,7 +49,7 @@ def test_missed_objective_ends_with_1_and_stands_first(profile, runs, tmp_path):
         [
             (("nothing",), 'no scenario "nothing"'),
             (("reads", "--rate", "fast"), "not a valid float"),
-            (("reads", "--duration", "5x"), "is no time"),
+            (("reads", "--duration", "5x"), "is not a time"),
             (("reads", "--abort-on", "p98=3"), "p98: is no measure"),
             (("reads", "--target", "nowhere"), 'no target "nowhere"'),
             (("reads", "--objectives", "nowhere.toml"), "nowhere.toml: cannot be read"),

@@ -11,8 +11,8 @@ from exchanges import exchange
     [
         (b"", "the body is empty"),
         (b"<html>", "the body is not JSON"),
-        (b'{"a": NaN}', "NaN is no JSON value"),
-        (b"[Infinity]", "Infinity is no JSON value"),
+        (b'{"a": NaN}', "NaN is not a JSON value"),
+        (b"[Infinity]", "Infinity is not a JSON value"),
         (b'{"a": "\xff"}', "not UTF-8"),
         ('{"a": 1}'.encode("utf-16"), "not UTF-8"),
         (b"\xef\xbb\xbf{}", "the body is not JSON"),

@@ -33,7 +33,7 @@ def test_facts_and_checks_of_a_file(tmp_path):
         ("def (\n", "own.py:1: invalid syntax"),
         (HEAD, "own.py: defines no check"),
         (HEAD + CHECK.format('fact("a", "A.")'), "own.py: user.a has no name in that file"),
-        (HEAD + 'A = fact("A b", "A.")\n', "own.py:2: ValueError: 'A b' is no name of a fact"),
+        (HEAD + 'A = fact("A b", "A.")\n', "own.py:2: ValueError: 'A b' is not a valid name of a fact"),
     ],
 )
 def test_unusable_file_is_refused(tmp_path, text, says):
@@ -46,11 +46,11 @@ def test_unusable_file_is_refused(tmp_path, text, says):
 
 def test_missing_file_is_refused(tmp_path):
     """And so is what is no Python file."""
-    with pytest.raises(UsageError, match="there is no such Python file"):
+    with pytest.raises(UsageError, match="no such Python file"):
         load_checks(tmp_path / "absent.py")
 
 
 def test_fact_names_are_checked():
     """As they stand in waivers and on command lines."""
-    with pytest.raises(ValueError, match="no name of a fact"):
+    with pytest.raises(ValueError, match="not a valid name of a fact"):
         fact("Not this", "No.")

@@ -106,7 +106,7 @@ def test_faults_are_listed():
             '--latency "slow": expected none, realistic, or milliseconds up to',
         ),
         (["--latency", "nan"], SandboxError, '--latency "nan"'),
-        (["--time-scale", "0"], SandboxError, "--time-scale 0.0 is no factor"),
+        (["--time-scale", "0"], SandboxError, "--time-scale 0.0: expected a number above 0"),
         (["--db", "/dev/null/x"], SandboxError, "--db /dev/null/x: unable to open"),
         (["--control-token", ""], SandboxError, "--control-token is empty"),
         (["--control-token", " "], SandboxError, "--control-token is empty"),
@@ -153,7 +153,7 @@ def test_database_of_something_else_is_left_alone(tmp_path):
     problem = run("--port", "0", "--db", str(file)).exception
 
     assert isinstance(problem, SandboxError)
-    assert "no database of this version of the sandbox" in str(problem)
+    assert "not a database of this version of the sandbox" in str(problem)
 
 
 def test_database_in_use_is_explained(tmp_path):

@@ -49,5 +49,5 @@ def test_secret_follows_from_the_seed():
 @pytest.mark.parametrize("url", ["hooks.example.com", "ftp://hooks.example.com", "http://", "http://[::"])
 def test_what_is_no_address_is_refused(url):
     """With one sentence, before anything listens."""
-    with pytest.raises(SandboxError, match="no http or https address"):
+    with pytest.raises(SandboxError, match="not an http or https URL"):
         sandbox(["--webhook-url", url], standalone_mode=False)

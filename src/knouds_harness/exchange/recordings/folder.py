@@ -20,7 +20,7 @@ class RecordingChange(StrEnum):
     CHANGED = "changed"
     WITH_STORY = "made anew with its story"
     UNCHANGED = "unchanged"
-    LEFT = "left alone for want of others of their story"
+    LEFT = "left alone: others of its story were not recorded"
 
 
 @dataclass(frozen=True, kw_only=True)

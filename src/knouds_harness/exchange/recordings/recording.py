@@ -1,6 +1,6 @@
 """Recordings: exchanges kept as files, redacted, one for each operation and outcome.
 
-``knouds-harness record`` writes them, and nobody edits one by hand: a checksum over its content tells.
+``knouds-harness record`` writes them. None is edited by hand: each holds a checksum of its content.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FORMAT: Final = 1
 BASE_URL: Final = "https://recorded.example"
 """Stands for wherever the target was; no such host exists."""
 TEST_SECRET: Final = "whsec_signs_recordings_and_is_no_secret"  # noqa: S105 - as it says
-"""Signs recorded deliveries, whatever signed them when they came."""
+"""Signs recorded deliveries, in place of the secret that signed them when they came."""
 BUILT_IN: Final = "built-in sandbox"
 """Stands in ``RecordingOrigin.server`` for the server that the harness started itself."""
 _LONG: Final = 10_000
@@ -112,7 +112,7 @@ def write_recording(folder: Path, recording: Recording) -> Path:
 
 
 def read_recordings(folder: Path, *, contract_version: str | None = None) -> list[Recording]:
-    """Read every recording of a folder, sorted by name; none where there is no such folder.
+    """Read every recording of a folder, sorted by name; empty if the folder is missing.
 
     Raises:
         RecordingError: As ``read_recording``.
@@ -140,7 +140,7 @@ def read_recording(path: Path, *, contract_version: str | None = None) -> Record
         recording = _from_content(content)
     except (AttributeError, KeyError, TypeError, ValueError) as problem:
         said = f"{type(problem).__name__}: {problem}"
-        raise _refused(path, f"is no recording: what it holds has another shape ({said})") from None
+        raise _refused(path, f"is not a recording: its content has another shape ({said})") from None
     if path.stem != recording.name:
         raise _refused(path, f"was renamed by hand: it holds {recording.name}")
     recorded = recording.origin.contract_version
@@ -155,14 +155,14 @@ def _parsed(path: Path) -> dict[str, Any]:
     except OSError as problem:
         raise _refused(path, f"cannot be read: {problem.strerror or problem}") from problem
     except UnicodeDecodeError:
-        raise _refused(path, "is no recording: it is not UTF-8 text") from None
+        raise _refused(path, "is not a recording: it is not UTF-8 text") from None
     except json.JSONDecodeError as problem:
         place = f"line {problem.lineno}, column {problem.colno}"
-        raise _refused(path, f"is cut short, or no JSON: from {place} on") from None
+        raise _refused(path, f"is cut short or not JSON, from {place} on") from None
     except (ValueError, RecursionError):
-        raise _refused(path, "is no recording: no JSON that can be read") from None
+        raise _refused(path, "is not a recording: its JSON cannot be read") from None
     if not isinstance(content, dict) or "format" not in content:
-        raise _refused(path, "is no recording: it is JSON of another kind")
+        raise _refused(path, "is not a recording: it is JSON of another kind")
     return content
 
 

@@ -1,6 +1,6 @@
 """Redaction of what becomes a recording: after keys and secrets, people and addresses too.
 
-Whoever is known by a persona of the profile shows as ``{{user:ada}}`` and ``ada@redacted.example``, others by
+Accounts of the profile's personas show as ``{{user:ada}}`` and ``ada@redacted.example``, others by
 number in the order in which they are met, so that what was equal stays equal. Signatures of deliveries are
 made anew. The layout of a body stays.
 """
@@ -37,7 +37,7 @@ class RecordingRedactor(TrafficRedactor):
     """Knows people by their ids and addresses, besides what shows itself as secret."""
 
     def __init__(self, *, base_url: str = BASE_URL, personas: Collection[str] = ()) -> None:
-        """Know nobody yet.
+        """Start without known accounts.
 
         Args:
             base_url: Of the target; where answers name it, ``BASE_URL`` shows instead.
@@ -58,7 +58,7 @@ class RecordingRedactor(TrafficRedactor):
         self._know(address.rstrip("/"), f"{_RECEIVER}{_HOOK}" if is_whole else _RECEIVER)
 
     def introduce(self, whoami: Exchange, name: str) -> None:
-        """Know somebody by name from now on, by what whoami answers."""
+        """Learn the account that whoami describes; it shows under this name from now on."""
         body = whoami.json_or_none()
         user = body.get("user") if isinstance(body, dict) else None
         if isinstance(user, dict):

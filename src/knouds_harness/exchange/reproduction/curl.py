@@ -57,7 +57,7 @@ class ShellNames:
         )
 
     def variable(self, label: str) -> str:
-        """What holds a secret: for one that the profile does not have, a name that nobody uses otherwise."""
+        """What holds a secret: for one that the profile does not have, a name that is not used elsewhere."""
         return self.variable_by_label.get(label, f"KNOUDS_OTHER_{_name(label)}")
 
     def having(self, label: str, variable: str) -> ShellNames:
@@ -201,7 +201,7 @@ def _quoted(text: str) -> str:
 def _expression(label: str, names: ShellNames) -> str:
     if label == "key:altered" and names.altered_key:
         return names.altered_key
-    default = f":-{KEY_OF_NOBODY}" if label == "key:unknown" else ""  # any will do, as nobody holds it
+    default = f":-{KEY_OF_NOBODY}" if label == "key:unknown" else ""  # any unknown key will do
     return f"${{{names.variable(label)}{default}}}"
 
 

@@ -221,7 +221,8 @@ def _base_of(exchange: Exchange) -> str:
 def _told(step: Exchange) -> str:
     request = step.request
     what = request.operation_id or f"{request.method} {request.path}"
-    who = f" as {request.persona or 'nobody'}" if not step.is_control else ""
+    sender = f" as {request.persona}" if request.persona else " without a key"
+    who = "" if step.is_control else sender
     return _plain(f"{what}{who}, in the run {step.status or step.failure}")
 
 

@@ -205,7 +205,7 @@ def _pairs(lists: list[list[str]]) -> Pairs:
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{value!r} is no text")
+        raise TypeError(f"{value!r} is not text")
     return value
 
 

@@ -1,4 +1,4 @@
-"""Exchanges that anybody recorded: any HAR 1.2 file, a browser's, a proxy's or our own.
+"""Recorded exchanges: any HAR 1.2 file, a browser's, a proxy's or our own.
 
 What comes from here is not redacted yet; ``TrafficRedactor`` does that before anything is kept.
 """
@@ -78,7 +78,7 @@ def read_traffic(path: Path) -> list[Recorded]:
     """Read every entry of a HAR file; their ids are their places in it, ``x00001`` the first.
 
     Raises:
-        UsageError: It cannot be read, is empty, cut short, or no HAR; says where.
+        UsageError: It cannot be read, is empty, cut short, or not a HAR file; says where.
     """
     entries = _entries(path)
     recorded = []
@@ -89,10 +89,12 @@ def read_traffic(path: Path) -> list[Recorded]:
             first = error.errors(include_input=False, include_url=False)[0]
             place = ".".join(str(part) for part in first["loc"]) or "it"
             reason = f"{place}: {first['msg'].lower()}"
-            raise UsageError(f"{path}: is no valid HAR: entry {number}: {reason}\n{_REMEDY}") from None
+            raise UsageError(
+                f"{path}: is not a valid HAR file: entry {number}: {reason}\n{_REMEDY}"
+            ) from None
         except (KeyError, TypeError, ValueError, AttributeError):
             raise UsageError(
-                f"{path}: is no valid HAR: entry {number}: its URL or a body is damaged\n{_REMEDY}"
+                f"{path}: is not a valid HAR file: entry {number}: its URL or a body is damaged\n{_REMEDY}"
             ) from None
     return recorded
 
@@ -107,16 +109,18 @@ def _entries(path: Path) -> list[Any]:
     try:
         har = json.loads(content.decode("utf-8-sig"))
     except UnicodeDecodeError:
-        raise UsageError(f"{path}: is no HAR: it is not UTF-8 text\n{_REMEDY}") from None
+        raise UsageError(f"{path}: is not a HAR file: it is not UTF-8 text\n{_REMEDY}") from None
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
-        raise UsageError(f"{path}: is cut short, or is no HAR: no JSON from {place} on\n{_REMEDY}") from None
+        raise UsageError(
+            f"{path}: is cut short or not a HAR file: not JSON from {place} on\n{_REMEDY}"
+        ) from None
     except (ValueError, RecursionError):
-        raise UsageError(f"{path}: is no HAR: no JSON that can be read\n{_REMEDY}") from None
+        raise UsageError(f"{path}: is not a HAR file: its JSON cannot be read\n{_REMEDY}") from None
     log = har.get("log") if isinstance(har, dict) else None
     entries = log.get("entries") if isinstance(log, dict) else None
     if not isinstance(entries, list):
-        raise UsageError(f"{path}: is no HAR: it is JSON without log.entries\n{_REMEDY}")
+        raise UsageError(f"{path}: is not a HAR file: it is JSON without log.entries\n{_REMEDY}")
     if not entries:
         raise UsageError(f"{path}: holds no exchanges\n{_REMEDY}")
     return entries

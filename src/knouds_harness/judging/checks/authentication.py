@@ -66,7 +66,7 @@ def malformed_key(exchange: Exchange) -> Iterator[Claim]:
 
 @check("auth.unknown-key-is-401", *_PLAIN_401_FACTS, applies=lambda case: case.key_sent == "unknown")
 def unknown_key(exchange: Exchange) -> Iterator[Claim]:
-    """A well-formed key that nobody holds is refused, before its capabilities are looked at."""
+    """A well-formed unknown key is refused, before its capabilities are looked at."""
     yield from _plain_401(exchange, "auth.unknown-key-is-401")
 
 
@@ -164,7 +164,7 @@ def public_operation(exchange: Exchange) -> Iterator[Claim]:
     "auth.session-paths-refuse-keys", "auth.session-path-status", needs=(ANY_KEY,), applies=_is_session_only
 )
 def session_only_path(exchange: Exchange) -> Iterator[Claim]:
-    """A session-only path refuses every key, whatever it holds."""
+    """A session-only path refuses every key."""
     status = exchange.status or 0
     yield Claim(
         fact="auth.session-paths-refuse-keys",

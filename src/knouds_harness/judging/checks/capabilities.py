@@ -50,7 +50,7 @@ def why_denied(operation: Operation, held: Collection[str], path_values: Mapping
 
 
 def _is_wrongly_denied(case: Case) -> bool:
-    """Whether a key was denied that holds what is asked for, or anybody's where nothing is."""
+    """Whether a key was denied that holds what is asked for, or any key where nothing is asked for."""
     is_denied = case.is_answered and case.exchange.code == "CAPABILITY_DENIED"
     if not is_denied or case.operation is None or case.is_open:
         return False

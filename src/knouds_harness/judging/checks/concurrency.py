@@ -66,7 +66,7 @@ def updates_in_some_order(
 def moves_in_some_order(
     exchange: Exchange, *, before: Exchange, history: Sequence[Exchange]
 ) -> Iterator[Claim]:
-    """A move takes effect whatever is updated at the same time.
+    """A move takes effect, even with updates at the same time.
 
     The arguments are those of ``updates_in_some_order``.
     """
@@ -95,7 +95,7 @@ def _member_in_some_order(
 
 @check("workflows.delete-then-404", needs=_WRITES, given=("history",))
 def deletes_in_some_order(exchange: Exchange, *, history: Sequence[Exchange]) -> Iterator[Claim]:
-    """Of a workflow that is deleted and written at once nothing is left, and nothing comes back.
+    """A workflow that is deleted while it is written stays deleted.
 
     ``history`` is everything that was sent to it since it was there for sure. The exchange is the last read.
     """

@@ -129,7 +129,7 @@ def edges(exchange: Exchange, *, statuses: Sequence[str]) -> Iterator[Claim]:
 
 @check("execution.final-is-absorbing", "execution.poll-shape", needs=_RUN_NEEDS, given=("shown",))
 def stays_known(exchange: Exchange, *, shown: str) -> Iterator[Claim]:
-    """An execution that a poll has shown is no 404 for its owner later on, ended or not.
+    """An execution that a poll has shown is not a 404 for its owner later on, ended or not.
 
     ``shown`` is the status that an earlier poll showed.
     """
@@ -221,14 +221,14 @@ def cancels_do_not_fail(
 ) -> Iterator[Claim]:
     """Of several accepted cancels, not every one makes a run fail that completes when left alone.
 
-    ``endings`` are how the cancelled executions ended, ``alone`` how one of the same model did that nobody
+    ``endings`` are how the cancelled executions ended, ``alone`` how one of the same model did that was not
     cancelled. A provider that is faster may fail too; not each time.
     """
     if len(endings) >= _FEWEST_CANCELS and alone == "completed":
         yield Claim(
             fact="execution.cancel-in-flight",
             holds=not all(each == "failed" for each in endings),
-            expected="cancelled, or completed as when nobody cancels",
+            expected="cancelled, or completed as without a cancel",
             observed=f"{answer(exchange)}, then failed, each of {len(endings)} times",
             where="/status",
         )
@@ -264,7 +264,7 @@ def cancelled_is_charged(
 
     The exchange is the last poll of an execution with a price; ``row`` is its usage row, None if not found,
     and ``is_missing`` says that all rows were looked through and none is of the run. ``alone`` is the row of
-    a run of the same with the same inputs that nobody cancelled.
+    a run of the same with the same inputs that was not cancelled.
     """
     if status_in(exchange) == "cancelled" and is_missing:
         yield Claim(

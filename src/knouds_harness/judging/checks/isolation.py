@@ -62,7 +62,7 @@ ON_EXECUTIONS: Final[Mapping[str, ForeignRefusal]] = MappingProxyType(
 )
 
 ON_NOBODYS: Final = frozenset({"runModel"})
-"""Operations on what belongs to nobody."""
+"""Operations on what has no owner."""
 
 REFUSAL_BY_OPERATION: Final[Mapping[str, ForeignRefusal]] = MappingProxyType(
     {**ON_WORKFLOWS, **ON_EXECUTIONS}
@@ -76,14 +76,14 @@ _FACTS = tuple(dict.fromkeys(refusal.fact for refusal in REFUSAL_BY_OPERATION.va
 
 @check(*_FACTS, "workflows.foreign-write-status", needs=(TWO_ACCOUNTS,))
 def refused(exchange: Exchange) -> Iterator[Claim]:
-    """Someone else's private workflow or execution is refused, whatever is asked of it."""
+    """Every operation on someone else's private workflow or execution is refused."""
     refusal = REFUSAL_BY_OPERATION[exchange.request.operation_id or ""]
     yield from refusal_is(exchange, refusal.fact, refusal.status_fact, *refusal.statuses)
 
 
 @check("execution.foreign-is-404", needs=(CANCELLED_BY_STRANGER,))
 def not_cancelled(exchange: Exchange) -> Iterator[Claim]:
-    """An execution that only somebody else tried to cancel goes on, as its owner sees."""
+    """An execution that only another account tried to cancel goes on, as its owner sees."""
     status = status_in(exchange)
     if status is not None:
         yield Claim(
@@ -97,21 +97,21 @@ def not_cancelled(exchange: Exchange) -> Iterator[Claim]:
 
 @check("workflows.list-own-and-templates", needs=(FILED_AND_STRANGER,), given=("slug",))
 def not_received(exchange: Exchange, *, slug: str) -> Iterator[Claim]:
-    """A workflow that is moved to somebody else's folder does not show in their list."""
+    """A workflow that is moved to another account's folder does not show in that account's list."""
     summaries = summaries_of(exchange)
     if summaries is not None:
         slugs = [each.get("slug") for each in summaries]
         yield Claim(
             fact="workflows.list-own-and-templates",
             holds=slug not in slugs,
-            expected="nobody else's workflow, whatever folder it says it is in",
+            expected="no workflow of another account, in any folder",
             observed=f"{slug} listed",
         )
 
 
 @check("workflows.creator-owns", needs=(FILED_AND_STRANGER,))
 def still_owned(exchange: Exchange) -> Iterator[Claim]:
-    """Whatever folder its creator names, a workflow stays theirs."""
+    """A workflow stays its creator's, whichever folder they move it to."""
     yield Claim(
         fact="workflows.creator-owns",
         holds=exchange.is_success,
@@ -122,7 +122,7 @@ def still_owned(exchange: Exchange) -> Iterator[Claim]:
 
 @check("usage.own-rows-only", needs=(ANY_KEY, CONTROL))
 def no_rows(exchange: Exchange) -> Iterator[Claim]:
-    """An account that never ran anything has no usage, whoever's workflow or model is asked for."""
+    """An account that never ran anything has no usage, with any workflow or model as a filter."""
     page: Any = exchange.json_or_none()
     rows = page.get("rows") if isinstance(page, dict) else None
     if exchange.status == 200 and isinstance(rows, list):
@@ -137,7 +137,7 @@ def no_rows(exchange: Exchange) -> Iterator[Claim]:
 
 @check("usage.models-are-distinct", needs=(ANY_KEY, CONTROL), given=("of_others",))
 def no_models(exchange: Exchange, *, of_others: Collection[str]) -> Iterator[Claim]:
-    """An account that never ran anything has used none of the models that others have."""
+    """An account that never ran anything lists no model that others have used."""
     listed = listed_models(exchange)
     if listed is not None:
         shown = sorted(set(listed) & set(of_others))
@@ -151,12 +151,12 @@ def no_models(exchange: Exchange, *, of_others: Collection[str]) -> Iterator[Cla
 
 @check("usage.models-are-distinct", needs=(MODEL_RUN_AND_STRANGER,), given=("model",))
 def no_foreign_model(exchange: Exchange, *, model: str) -> Iterator[Claim]:
-    """A model that somebody else has just run, and oneself never, is none of one's history."""
+    """A model that only another account has run is not in one's own history."""
     listed = listed_models(exchange)
     if listed is not None:
         yield Claim(
             fact="usage.models-are-distinct",
             holds=model not in listed,
             expected="models of one's own history",
-            observed=f"{model}, since somebody else ran it",
+            observed=f"{model}, since another account ran it",
         )

@@ -109,7 +109,7 @@ def remaining_counts(exchange: Exchange, *, admitted: int, is_alone: bool) -> It
     """What is left of a window is less by all that it has admitted.
 
     ``admitted`` is how many of this check's own runs that were, with the exchange; ``is_alone`` says that
-    nobody else uses the account.
+    no other client uses the account.
     """
     told = window_headers_of(exchange)
     if exchange.is_success and told.limit is not None and told.remaining is not None:
@@ -228,7 +228,7 @@ def window_stands(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
 
 @check("rate.window-is-fixed-60-s", needs=_FILLED, given=("earlier",))
 def ends_apart(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
-    """Two runs of an account are told one end, or ends that are 60 s apart at least, whoever else uses it."""
+    """Two runs of an account are told the same end of the window, or ends at least 60 s apart."""
     apart_s = _seconds_apart(exchange, earlier)
     if apart_s is not None:
         yield Claim(

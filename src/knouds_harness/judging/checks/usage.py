@@ -26,7 +26,7 @@ _PROVIDER_MARKS = (":", "/")  # the names that can be run have lowercase letters
 
 
 def rows_of(exchange: Exchange) -> list[Row]:
-    """The rows of a page; none where it is no page.
+    """The rows of a page; empty if it is not a page.
 
     An id that is a list or an object, which is judged elsewhere, is its own words here: ids are compared.
     """
@@ -126,7 +126,7 @@ def own_user(exchange: Exchange, *, user_id: str) -> Iterator[Claim]:
 
 @check("usage.own-rows-only", needs=(RUN_AND_STRANGER,), given=("foreign",))
 def no_foreign_run(exchange: Exchange, *, foreign: Collection[str]) -> Iterator[Claim]:
-    """The row of a run that somebody else made does not show.
+    """The row of another account's run does not show.
 
     ``foreign`` holds the request ids of runs of another account.
     """
@@ -253,7 +253,7 @@ def offset(
 ) -> Iterator[Claim]:
     """A page with an offset is the list without as many rows.
 
-    ``before`` and ``after`` are the whole list, read around the page; where it changed, there is no claim.
+    ``before`` and ``after`` are the whole list, read around the page; where it changed, nothing is claimed.
     """
     whole = [_identity(row) for row in before]
     if _is_page(exchange) and whole == [_identity(row) for row in after]:
@@ -430,8 +430,8 @@ def reconciled(exchange: Exchange, *, cost_credits: Sequence[float], rows: Seque
     """Over many runs, what they said they cost is what the account's new rows say.
 
     The exchange is one of the runs, ``cost_credits`` what each of them said; ``rows`` are the completed ones
-    of the same model that came since. With more rows than runs, somebody else ran it too: no claim, unless
-    there are just twice as many.
+    of the same model that came since. With more rows than runs, another client ran it too: nothing is
+    claimed, unless there are exactly twice as many.
     """
     del exchange
     if len(rows) > len(cost_credits) and len(rows) != 2 * len(cost_credits):

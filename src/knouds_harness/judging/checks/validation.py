@@ -43,19 +43,19 @@ def inputs_missing(exchange: Exchange) -> Iterator[Claim]:
 
 @check("run.inputs-not-object-is-invalid-inputs", applies=lambda case: case.run_defect == "inputs not object")
 def inputs_not_object(exchange: Exchange) -> Iterator[Claim]:
-    """Inputs that are no object, an array included, are a 400 INVALID_INPUTS."""
+    """Inputs that are not an object, an array included, are a 400 INVALID_INPUTS."""
     yield from _refused(exchange, "run.inputs-not-object-is-invalid-inputs", "INVALID_INPUTS")
 
 
 @check("run.body-not-json-is-invalid-body", applies=lambda case: case.run_defect == "body not JSON")
 def body_not_json(exchange: Exchange) -> Iterator[Claim]:
-    """A run body that is no JSON is a 400 INVALID_BODY."""
+    """A run body that is not JSON is a 400 INVALID_BODY."""
     yield from _refused(exchange, "run.body-not-json-is-invalid-body", "INVALID_BODY")
 
 
 @check("run.body-no-object")
 def body_no_object(exchange: Exchange) -> Iterator[Claim]:
-    """A run body that is JSON but no object, or empty, is a 400."""
+    """A run body that is JSON but not an object, or is empty, is a 400."""
     yield from _refused(exchange, "run.body-no-object", "INVALID_BODY", "INVALID_INPUTS")
 
 

@@ -34,7 +34,7 @@ _STABLE_MEMBERS = ("slug", *WRITABLE_MEMBERS, "createdBy", "folderId")
 
 
 def summaries_of(exchange: Exchange) -> list[dict[str, JSON]] | None:
-    """The workflows that a list shows; None where it is no list."""
+    """The workflows that a list shows; None if it is not a list."""
     summaries = exchange.json_or_none()
     if exchange.status != 200 or not isinstance(summaries, list):
         return None
@@ -92,14 +92,14 @@ def _slug_claim(exchange: Exchange, slug: str, allowed: Collection[str], *, fact
 
 @check("workflows.creator-owns", needs=_TWO_USERS, given=("own", "others"))
 def creator(exchange: Exchange, *, own: str | int | None, others: Collection[str | int]) -> Iterator[Claim]:
-    """CreatedBy is whoever created the workflow, whatever the body said."""
+    """CreatedBy is the account that created the workflow, even if the body names another."""
     document = exchange.json_or_none()
     created_by = document.get("createdBy") if isinstance(document, dict) else None
     if exchange.status == 200 and isinstance(created_by, str | int):
         yield Claim(
             fact="workflows.creator-owns",
             holds=created_by not in others and own in (None, created_by),
-            expected=str(own or f"somebody else than {', '.join(sorted(map(str, others)))}"),
+            expected=str(own or f"another account than {', '.join(sorted(map(str, others)))}"),
             observed=str(created_by),
             where="/createdBy",
         )
@@ -113,7 +113,7 @@ def creator_may(exchange: Exchange) -> Iterator[Claim]:
 
 @check("workflows.creator-owns", needs=(AUTHOR_WHO_RUNS,))
 def creator_may_run(exchange: Exchange) -> Iterator[Claim]:
-    """The creator finds the workflow when running it, whatever becomes of the run."""
+    """The creator finds the workflow when running it, even if the run fails."""
     yield Claim(
         fact="workflows.creator-owns",
         holds=exchange.status not in (403, 404),
@@ -165,7 +165,7 @@ def updated(exchange: Exchange, *, expected: Mapping[str, JSON]) -> Iterator[Cla
 
 @check("workflows.slug-never-changes", needs=_WRITE_NEEDS, given=("slug",))
 def slug_stays(exchange: Exchange, *, slug: str) -> Iterator[Claim]:
-    """Whatever an update says, the workflow stays under its slug."""
+    """An update never changes the slug."""
     yield status_is(exchange, 200, fact="workflows.slug-never-changes")
     document = exchange.json_or_none()
     shown = document.get("slug") if isinstance(document, dict) else None
@@ -195,7 +195,7 @@ def moved(exchange: Exchange, *, expected: Mapping[str, JSON]) -> Iterator[Claim
 def listed_folder(exchange: Exchange, *, slug: str, name: JSON, folder_id: str | None) -> Iterator[Claim]:
     """After a move, the list names the new folder too, and no other workflow of that name.
 
-    ``name`` is one that nobody else gives.
+    ``name`` is unique to this test.
     """
     summaries = summaries_of(exchange)
     if summaries is None:
@@ -220,7 +220,7 @@ def listed_folder(exchange: Exchange, *, slug: str, name: JSON, folder_id: str |
 
 @check("workflows.delete-then-404", needs=_WRITE_NEEDS)
 def gone(exchange: Exchange) -> Iterator[Claim]:
-    """Whatever is asked of a deleted workflow, it is a 404."""
+    """Every operation on a deleted workflow is a 404."""
     yield status_is(exchange, 404, fact="workflows.delete-then-404")
 
 
@@ -274,7 +274,7 @@ def listed(
     yield _none_of(
         set(foreign) & set(by_slug),
         "workflows.list-own-and-templates",
-        "nobody else's workflow that is no template",
+        "no workflow of another account, except templates",
         "listed",
     )
     if creator is not None and any(
@@ -287,7 +287,7 @@ def listed(
                 if each.get("isTemplate") is False and each.get("createdBy") != creator
             },
             "workflows.list-own-and-templates",
-            "by createdBy, nobody else's workflow that is no template",
+            "by createdBy, no workflow of another account, except templates",
             "listed",
         )
     yield _none_of(
@@ -334,7 +334,7 @@ def _none_of(wrong: Collection[str], fact: str, expected: str, what: str) -> Cla
 
 @check("workflows.foreign-write-is-refused", "workflows.foreign-write-status", needs=_TWO_USERS)
 def foreign_write(exchange: Exchange) -> Iterator[Claim]:
-    """A write to someone else's workflow is refused, be it public or not."""
+    """A write to someone else's workflow is refused, public or not."""
     yield from refusal_is(
         exchange, "workflows.foreign-write-is-refused", "workflows.foreign-write-status", 403, 404
     )

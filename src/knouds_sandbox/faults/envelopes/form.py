@@ -84,7 +84,7 @@ def run_inputs_number_is_500(_: HandlerCall, body: Any) -> Any:
 
 @fault("ground.no-undocumented-server-error")
 def run_malformed_body_is_500() -> Edit:
-    """A run body that is no JSON is a 500."""
+    """A run body that is not JSON is a 500."""
     return on_refusal(refused(500, "INTERNAL_ERROR"), RUNS, code="INVALID_BODY")
 
 

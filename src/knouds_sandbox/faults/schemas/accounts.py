@@ -69,7 +69,7 @@ def usage_row_created_at_epoch() -> Edit:
 
 @fault("usage.row-shape")
 def usage_row_credits_as_fraction() -> Edit:
-    """A row's creditsCost is no whole number."""
+    """A row's creditsCost is not a whole number."""
     return on_usage(changed("rows.*.creditsCost", lambda cost: cost + 0.5))
 
 

@@ -37,7 +37,7 @@ def _schema(edit: AnswerEdit, operations: str = _SCHEMAS) -> Edit:
 def create_refuses_what_get_shows(new: NewWorkflow) -> None:
     """Create refuses a document with updatedAt."""
     if "updatedAt" in new.body:
-        raise invalid_body("updatedAt is none of a client's business.")
+        raise invalid_body("updatedAt is set by the server.")
 
 
 @fault("workflows.get-round-trips", is_subtle=True)

@@ -79,14 +79,14 @@ def test_layout_is_no_edit(file):
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"", "is cut short, or no JSON"),
-        (b"{", "is cut short, or no JSON: from line 1, column 2 on"),
-        (b"<html>", "is cut short, or no JSON"),
+        (b"", "is cut short or not JSON"),
+        (b"{", "is cut short or not JSON, from line 1, column 2 on"),
+        (b"<html>", "is cut short or not JSON"),
         (b"\xff\xfe", "it is not UTF-8 text"),
         (b"[]", "it is JSON of another kind"),
         (b"{}", "it is JSON of another kind"),
         (b"7", "it is JSON of another kind"),
-        (b"[" * 100_000, "no JSON that can be read"),
+        (b"[" * 100_000, "its JSON cannot be read"),
         (b'{"format": 2}', "has format 2, and this harness reads 1"),
         (b'{"format": 1}', "was edited by hand"),
     ],
@@ -126,7 +126,7 @@ def test_recording_of_another_shape_is_refused(file, change):
     content["sha256"] = hashlib.sha256(canonical.encode()).hexdigest()
     file.write_text(json.dumps(content), encoding="utf-8")
 
-    with pytest.raises(RecordingError, match="what it holds has another shape"):
+    with pytest.raises(RecordingError, match="its content has another shape"):
         read_recording(file)
 
 
@@ -136,7 +136,7 @@ def test_truncated_recording_is_refused(file, share):
     content = file.read_bytes()
     file.write_bytes(content[: int(len(content) * share)])
 
-    with pytest.raises(RecordingError, match="is cut short, or no JSON: from line"):
+    with pytest.raises(RecordingError, match="is cut short or not JSON, from line"):
         read_recording(file)
 
 

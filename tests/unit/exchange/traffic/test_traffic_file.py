@@ -16,14 +16,14 @@ BROKEN = {
     "empty": ("", "is empty"),
     "blank": (" \n", "is empty"),
     "cut short": (HAR[:-20], "is cut short"),
-    "no JSON": ("GET /api/whoami", "is no HAR"),
+    "no JSON": ("GET /api/whoami", "not a HAR file"),
     "another JSON": ('{"openapi": "3.1.0"}', "without log.entries"),
     "a list": ("[]", "without log.entries"),
     "no entries": ('{"log": {"entries": []}}', "holds no exchanges"),
     "no request": ('{"log": {"entries": [{"time": 1}]}}', "entry 1: starteddatetime"),
     "an entry that is none": ('{"log": {"entries": [null]}}', "entry 1: it"),
     "a broken URL": (HAR.replace("https://staging.example.com", "http://[::1"), "entry 1"),
-    "too deep": ("[" * 100_000, "no HAR"),
+    "too deep": ("[" * 100_000, "is not a HAR file"),
 }
 
 
@@ -49,7 +49,7 @@ def test_unreadable_file_is_refused(content, tmp_path):
     if content is not None:
         path.write_bytes(content)
 
-    with pytest.raises(UsageError, match=r"no HAR|cannot be read"):
+    with pytest.raises(UsageError, match=r"not a HAR file|cannot be read"):
         read_traffic(path)
 
 

@@ -131,7 +131,7 @@ def test_verdict_names_the_highest_rate_that_was_kept(monkeypatch):
     monkeypatch.setattr(module, "measure", measure)
     rows: list[SelftestRow] = []
 
-    verdict = selftest(1, on_rows=rows.extend)
+    verdict = selftest(1, rates=(500, 2000, 5000), on_rows=rows.extend)
 
     assert (verdict.highest_rate, verdict.is_exact, verdict.is_counted) == (2000, True, True)
     assert not verdict.is_met

@@ -63,7 +63,7 @@ def json_object(exchange: Exchange) -> Iterator[Claim]:
             fact="ground.responses-are-json-objects",
             holds=False,
             expected="a JSON object",
-            observed=f"a body that is no JSON ({reason})",
+            observed=f"a body that is not JSON ({reason})",
         )
         return
     observed = type(body).__name__
@@ -102,7 +102,7 @@ def envelope(exchange: Exchange) -> Iterator[Claim]:
         fact="envelope.error-is-object",
         holds=is_object,
         expected="a JSON object",
-        observed=type(body).__name__ if body is not None else "a body that is no JSON",
+        observed=type(body).__name__ if body is not None else "a body that is not JSON",
     )
     if not isinstance(body, dict):
         return

@@ -58,7 +58,7 @@ def _told(refusal: Exchange) -> str:
 
 @check("envelope.code-is-constant", needs=(ANY_KEY,), given=("earlier",))
 def constant_code(exchange: Exchange, *, earlier: Exchange) -> Iterator[Claim]:
-    """The same cause gives the same code, whatever it was about."""
+    """The same cause gives the same code for every resource."""
     yield Claim(
         fact="envelope.code-is-constant",
         holds=exchange.code == earlier.code,
@@ -113,7 +113,7 @@ def _refusal(
 
 
 def _of_unknown(*operation_ids: str) -> Callable[[Case], bool]:
-    """Whether one of these operations was asked for what nobody has, and nothing else was wrong."""
+    """Whether one of these operations was asked for an unknown resource, and nothing else was wrong."""
 
     def applies(case: Case) -> bool:
         if case.operation_id not in operation_ids or _NO_SUCH.isdisjoint(case.names):
