@@ -13,8 +13,14 @@ from knouds_harness.contract.operations import Action
 from knouds_harness.contract.sources import Fact
 from knouds_harness.exchange.evidence import Exchange, Pairs, parsed_json
 from knouds_harness.exchange.reproduction.curl import ShellNames, curl
-from knouds_harness.judging.observed_schema import MOST_OF_A_PLACE, ObservedMember, SeenMember, look, note
-from knouds_harness.judging.sent_values import SentValues
+from knouds_harness.judging.observed_schema import (
+    MOST_OF_A_PLACE,
+    ObservedMember,
+    SeenMember,
+    SentValues,
+    look,
+    note,
+)
 from knouds_harness.runs.findings import Finding, fingerprint
 from knouds_harness.runs.surface import Answers, Place, Surface
 from knouds_harness.runs.verdicts import Verdict
