@@ -241,7 +241,7 @@ def _workflow(
     models: Sequence[str] = (),
     **members: Any,
 ) -> dict[str, Any]:
-    """A document in a row: Request Input (unless ``fields`` is None), generators, Response Output."""
+    """A document: Request Input (unless ``fields`` is None), generators and Response Output in a chain."""
     kinds: list[tuple[str, dict[str, Any]]] = []
     if fields is not None:
         kinds.append((REQUEST_INPUT, {"fields": [dict(field) for field in fields]}))

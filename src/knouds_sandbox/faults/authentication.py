@@ -399,7 +399,7 @@ def whoami_describes_another() -> Edit:
 
 @fault("whoami.is-the-key-owner", is_subtle=True)
 def whoami_at_once_mixed_up() -> Edit:
-    """Of requests at once to whoami, some describe another's account."""
+    """With simultaneous requests, whoami may describe another account."""
     return in_the_name_of_the_last("getWhoami")
 
 

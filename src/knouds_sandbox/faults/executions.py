@@ -119,7 +119,7 @@ def execution_final_flips(answer: OutgoingAnswer) -> None:
 
 @fault("execution.final-is-absorbing", partial(on_cancel, "processing"), is_subtle=True)
 async def execution_cancel_reopens_the_end(call: HandlerCall, found: StoredRun) -> Response:
-    """Of cancels at once, the first ends the execution and the next reopens it."""
+    """Of simultaneous cancels, the first ends the execution and the next reopens it."""
     await pause()
     run = find_run(call.store, found.id) or found
     if run.ended_unix_s is None and run.status == "processing":
@@ -201,7 +201,7 @@ def execution_cancel_refunds_half() -> Edit:
 
 @fault("execution.cancelled-is-charged", cancelled_at_once, is_subtle=True)
 def execution_cancels_charge_each(call: HandlerCall, run: StoredRun) -> None:
-    """Of cancels at once, each charges the run."""
+    """Of simultaneous cancels, each charges the run."""
     more_credits = run.charged_credits
     call.store.write("UPDATE accounts SET credits = credits - ? WHERE id = ?", (more_credits, run.account_id))
     call.store.write("UPDATE runs SET credits = credits + ? WHERE id = ?", (more_credits, run.id))

@@ -196,7 +196,7 @@ def selecting(apply: Callable[[RowFilter], object], operations: str = "listUsage
 
 
 def ignoring(*conditions: str, asked: str = "", operations: str = "listUsage") -> Edit:
-    """Drop conditions where the query has these parameters, their names in a row."""
+    """Drop conditions where the query has these parameters, their names separated by spaces."""
 
     def apply(selection: RowFilter) -> None:
         if all(selection.query.get(name) for name in asked.split()):

@@ -27,7 +27,7 @@ def usage_adopts_failed_runs() -> tuple[Edit, ...]:
 
 @fault("usage.own-rows-only", is_subtle=True)
 def usage_at_once_mixed_up() -> Edit:
-    """Of requests at once for usage, some show another account's."""
+    """With simultaneous requests, usage may be another account's."""
     return in_the_name_of_the_last("listUsage")
 
 
@@ -70,13 +70,13 @@ def usage_filtered_shows_canvas_rows() -> Edit:
 
 @fault("usage.limit-defaults-to-50", selecting, is_subtle=True)
 def usage_limit_defaults_to_20(selection: RowFilter) -> None:
-    """limit defaults to 20."""
+    """Usage's limit defaults to 20."""
     selection.limit = min(number(selection.query, "limit", default=20), MAX_LIMIT)
 
 
 @fault("usage.limit-is-kept", selecting)
 def usage_limit_ignored(selection: RowFilter) -> None:
-    """limit is ignored."""
+    """Usage ignores limit."""
     selection.limit = DEFAULT_LIMIT
 
 
@@ -88,25 +88,25 @@ def usage_limit_one_more(selection: RowFilter) -> None:
 
 @fault("usage.offset-skips", selecting)
 def usage_offset_ignored(selection: RowFilter) -> None:
-    """offset is ignored."""
+    """Usage ignores offset."""
     selection.offset = 0
 
 
 @fault("usage.offset-skips", selecting, is_subtle=True)
 def usage_offset_one_short(selection: RowFilter) -> None:
-    """offset skips one row less."""
+    """Usage's offset skips one row less."""
     selection.offset = max(0, selection.offset - 1)
 
 
 @fault("usage.filters")
 def usage_status_filter_ignored() -> Edit:
-    """status does not filter."""
+    """Usage does not filter by status."""
     return ignoring("status")
 
 
 @fault("usage.filters")
 def usage_model_filter_ignored() -> Edit:
-    """modelId does not filter."""
+    """Usage does not filter by modelId."""
     return ignoring("model")
 
 
@@ -121,13 +121,13 @@ def usage_filtered_passes_canvas_off() -> tuple[Edit, ...]:
 
 @fault("usage.filters")
 def usage_workflow_filter_ignored() -> Edit:
-    """workflowSlug does not filter."""
+    """Usage does not filter by workflowSlug."""
     return ignoring("workflow")
 
 
 @fault("usage.filters", selecting, is_subtle=True)
 def usage_model_filter_by_prefix(selection: RowFilter) -> None:
-    """modelId takes the beginning of an id for the id."""
+    """Usage filtered by modelId shows each model whose id begins so."""
     if "model" in selection.conditions:
         condition = selection.conditions["model"]
         selection.conditions["model"] = condition.replace("value = :model", "value LIKE :model || '%'")

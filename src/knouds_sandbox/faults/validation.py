@@ -48,13 +48,13 @@ def _take_up_to(most: int) -> Callable[[RowFilter], None]:
 
 @fault("usage.limit-at-most-500", is_subtle=True)
 def usage_limit_unbounded() -> Edit:
-    """limit has no upper bound."""
+    """Usage's limit has no upper bound."""
     return selecting(_take_up_to(10**15))
 
 
 @fault("usage.limit-at-most-500", is_subtle=True)
 def usage_limit_at_most_501() -> Edit:
-    """limit is capped at 501."""
+    """Usage's limit is capped at 501."""
     return selecting(_take_up_to(501))
 
 

@@ -77,7 +77,7 @@ def webhook_under_a_second_id(_: StoredRun, payloads: list[Payload]) -> list[Pay
 
 @fault("webhook.one-per-ended-execution", is_subtle=True)
 def webhook_sent_for_each_cancel() -> Edit:
-    """Of cancels at once, each sends a delivery."""
+    """Of simultaneous cancels, each sends a delivery."""
     return cancelled_at_once(lambda call, run: call.services.engine.deliver(run, "cancelled"))
 
 
@@ -95,7 +95,7 @@ def webhook_without_capability() -> Edit:
 
 @fault("webhook.signature-header")
 def webhook_signature_without_time() -> Edit:
-    """The signature has no t."""
+    """The signature has no time."""
     return at(Point.SIGNATURE, "", lambda signature: signature.partition(",")[2])
 
 
@@ -114,13 +114,13 @@ def webhook_retry_signs_nothing(signing: Signing) -> None:
 
 @fault("webhook.timestamp-is-fresh", Point.SIGNING)
 def webhook_timestamp_is_old(signing: Signing) -> None:
-    """t is an hour ago."""
+    """The time in the signature is an hour ago."""
     signing.at_unix_s -= 3600
 
 
 @fault("webhook.timestamp-is-fresh", Point.SIGNING, is_subtle=True)
 def webhook_timestamp_in_ms(signing: Signing) -> None:
-    """t is in milliseconds."""
+    """The time in the signature is in milliseconds."""
     signing.at_unix_s *= 1000
 
 

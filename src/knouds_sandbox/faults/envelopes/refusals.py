@@ -132,7 +132,7 @@ def schema_public_of_private() -> Edit:
 
 @fault("schema.public-only-when-public", is_subtle=True)
 def schema_public_of_private_with_a_key() -> Edit:
-    """Who sends a key reads the public schema of a private workflow."""
+    """With a key, the public schema of a private workflow can be read."""
     return _public_where(lambda answer, _: "x-api-key" in answer.request.headers)
 
 
@@ -244,7 +244,7 @@ async def _look_at_funds(call: HandlerCall, job: Job) -> Job:
 
 @fault("run.too-few-credits-is-402", is_subtle=True)
 def run_credits_checked_too_early() -> tuple[Edit, ...]:
-    """Runs at once are each paid from the same credits."""
+    """Simultaneous runs are paid from the same credits."""
     return (
         at(Point.JOB, RUNS, _look_at_funds),
         at(Point.FUNDS, RUNS, lambda *_: True),
@@ -383,7 +383,7 @@ def rate_refusal_has_other_code() -> Edit:
 
 @fault("rate.over-limit-is-429", Point.COUNT, RUNS, is_subtle=True)
 async def rate_simultaneous_uncounted(call: HandlerCall) -> Window | None:
-    """Requests at once count as one."""
+    """Simultaneous requests count as one."""
     seen = call.services.limiter.look(call.key, call.operation)
     await pause()
     return seen

@@ -39,7 +39,7 @@ def usage_lacks_total() -> Edit:
 
 @fault("usage.page-shape")
 def usage_page_size_as_text() -> Edit:
-    """pageSize is a text."""
+    """Usage's pageSize is a text."""
     return on_usage(changed("pageSize", str))
 
 
@@ -141,13 +141,13 @@ def whoami_lacks_email_without_capabilities() -> Edit:
 
 @fault("whoami.role-closed")
 def whoami_role_in_capitals() -> Edit:
-    """role is in capitals."""
+    """whoami's role is in capitals."""
     return on_success("getWhoami", changed("user.role", str.upper))
 
 
 @fault("whoami.role-closed")
 def whoami_role_is_owner() -> Edit:
-    """role is owner."""
+    """whoami's role is owner."""
     return on_success("getWhoami", with_value("user.role", "owner"))
 
 
@@ -159,19 +159,19 @@ def whoami_admin_is_superuser() -> Edit:
 
 @fault("whoami.tier-is-string")
 def whoami_tier_as_number() -> Edit:
-    """tier is a number."""
+    """whoami's tier is a number."""
     return on_success("getWhoami", with_value("user.tier", 4))
 
 
 @fault("whoami.tier-is-string")
 def whoami_tier_in_object() -> Edit:
-    """tier is an object."""
+    """whoami's tier is an object."""
     return on_success("getWhoami", changed("user.tier", lambda tier: {"id": tier}))
 
 
 @fault("whoami.approved-is-true")
 def whoami_approved_as_text() -> Edit:
-    """approved is a text."""
+    """whoami's approved is a text."""
     return on_success("getWhoami", with_value("user.approved", "true"))
 
 

@@ -41,7 +41,7 @@ def async_status_is_queued() -> Edit:
 
 @fault("async.execution-id-is-uuid")
 def async_execution_id_is_short() -> Edit:
-    """executionId is eight characters."""
+    """A submit's executionId has eight characters."""
     return on_submit(changed("executionId", lambda execution_id: execution_id[:8]))
 
 
@@ -53,13 +53,13 @@ def async_lacks_workflow_slug() -> Edit:
 
 @fault("async.poll-url-leads-to-execution")
 def async_poll_url_elsewhere() -> Edit:
-    """pollUrl leads to /api/runs."""
+    """A submit's pollUrl leads to /api/runs."""
     return on_submit(changed("pollUrl", lambda url: url.replace("executions", "runs")))
 
 
 @fault("async.poll-url-leads-to-execution", on_submit, is_subtle=True)
 def async_poll_url_of_the_one_before(answer: OutgoingAnswer) -> None:
-    """pollUrl leads to the account's execution before."""
+    """A submit's pollUrl leads to the account's execution before."""
     row = answer.store.row(
         "SELECT old.execution_id FROM runs old, runs new WHERE new.execution_id = ?"
         " AND old.account_id = new.account_id AND old.id < new.id AND old.execution_id IS NOT NULL"
@@ -71,13 +71,13 @@ def async_poll_url_of_the_one_before(answer: OutgoingAnswer) -> None:
 
 @fault("async.webhook-delivery-shape")
 def async_webhook_configured_as_text() -> Edit:
-    """configured is a text."""
+    """A submit's webhookDelivery.configured is a text."""
     return on_submit(changed("webhookDelivery", lambda told: {"configured": str(told["configured"]).lower()}))
 
 
 @fault("async.webhook-delivery-shape")
 def async_webhook_lacks_configured() -> Edit:
-    """webhookDelivery is empty."""
+    """A submit's webhookDelivery is empty."""
     return on_submit(with_value("webhookDelivery", {}))
 
 
@@ -138,13 +138,13 @@ def execution_failed_shows_completed(answer: OutgoingAnswer) -> None:
 
 @fault("run.success-is-true")
 def run_success_as_text() -> Edit:
-    """success is a text."""
+    """A run's success is a text."""
     return on_run(with_value("success", "true"))
 
 
 @fault("run.success-is-true")
 def run_success_is_false() -> Edit:
-    """success is false."""
+    """A run's success is false."""
     return on_run(with_value("success", value=False))
 
 
@@ -162,7 +162,7 @@ def run_lacks_result() -> Edit:
 
 @fault("run.result-present")
 def run_images_as_text() -> Edit:
-    """images is a text."""
+    """A result's images are a text."""
     return on_run(changed("result.images", lambda images: images[0]))
 
 
@@ -176,13 +176,13 @@ def run_text_result_is_null() -> Edit:
 
 @fault("run.cost-is-credits")
 def run_cost_as_text() -> Edit:
-    """cost is a text."""
+    """A run's cost is a text."""
     return on_run(changed("cost", str))
 
 
 @fault("run.cost-is-credits")
 def run_cost_negative() -> Edit:
-    """cost is negative."""
+    """A run's cost is negative."""
     return on_run(changed("cost", lambda cost: -1 - cost))
 
 
@@ -194,7 +194,7 @@ def run_granted_cost_is_null() -> Edit:
 
 @fault("run.ms-is-number")
 def run_ms_as_text() -> Edit:
-    """ms is a text."""
+    """A run's ms is a text."""
     return on_run(changed("ms", lambda ms: f"{ms} ms"), "runWorkflow")
 
 

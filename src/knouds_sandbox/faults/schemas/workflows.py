@@ -234,7 +234,7 @@ def schema_field_lacks_name() -> Edit:
 
 @fault("schema.empty-without-request-input")
 def schema_fields_null_without_input() -> Edit:
-    """fields is null without a Request Input node."""
+    """A schema's fields are null without a Request Input node."""
     return _schema(changed("fields", lambda fields: fields or None))
 
 

@@ -25,7 +25,7 @@ def _listed_where(condition: str, *, for_admins: bool = False) -> Edit:
 
 @fault("workflows.list-own-and-templates", Point.HANDLER, "deleteWorkflow", is_subtle=True)
 async def delete_takes_the_second(call: HandlerCall, handle: Handler) -> Response:
-    """With a workflow the one of the same slug with -2 is deleted."""
+    """Deleting a workflow also deletes the one whose slug has -2 appended."""
     response = await handle(call)
     delete_workflow(call.store, f"{call.path_value('slug')}-2")
     return response
@@ -39,7 +39,7 @@ def workflows_list_shows_all_to_admins() -> Edit:
 
 @fault("workflows.list-own-and-templates", is_subtle=True)
 def workflows_at_once_mixed_up() -> Edit:
-    """Of requests at once for the list, some show another's."""
+    """With simultaneous requests, the list may be another account's."""
     return in_the_name_of_the_last("listWorkflows")
 
 

@@ -117,13 +117,13 @@ def create_free_capped_at_two() -> Edit:
 
 @fault("workflows.free-capped-at-one", Point.DRAFT, "createWorkflow", is_subtle=True)
 async def create_free_cap_is_late(_: HandlerCall, __: NewWorkflow) -> None:
-    """Creates at once of a free account pass its cap together."""
+    """Simultaneous creates of a free account pass its cap together."""
     await pause()
 
 
 @fault("workflows.creator-owns", Point.DRAFT, "createWorkflow", is_subtle=True)
 async def create_gives_away(call: HandlerCall, new: NewWorkflow) -> None:
-    """A new workflow is owned by whom the body names."""
+    """A new workflow is owned by the account that the body names."""
     if is_account(call.store, new.body.get("createdBy")):
         new.owner_id = new.body["createdBy"]
 
@@ -136,7 +136,7 @@ def create_believes_created_by() -> Edit:
 
 @fault("workflows.creator-owns", on_document)
 def workflows_document_names_another_creator(answer: OutgoingAnswer) -> None:
-    """createdBy is someone else."""
+    """A workflow's createdBy is someone else."""
     answer.body["createdBy"] = find_key_by_name(answer.store, "stranger").account.id
 
 
@@ -196,7 +196,7 @@ def create_suffixes_without_hyphen() -> Edit:
 
 @fault("workflows.create-suffixes-taken-slug", Point.DRAFT, "createWorkflow", is_subtle=True)
 async def create_twins_share_a_slug(call: HandlerCall, new: NewWorkflow) -> None:
-    """Of creates of one name at once, the later takes the slug of the earlier."""
+    """Of simultaneous creates of one name, the later takes the slug of the earlier."""
     new.slug = free_slug(call.store, new.slug)
     await pause()
     delete_workflow(call.store, new.slug)
