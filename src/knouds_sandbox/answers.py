@@ -24,9 +24,6 @@ class OutgoingAnswer:
     """One answer on its way out, to be changed in place.
 
     Attributes:
-        request: What it answers.
-        services: The server's parts.
-        status: HTTP status.
         headers: By lower-case name.
         body: As parsed; any JSON.
         number: How many answers came before it.

@@ -53,19 +53,7 @@ def build_app(
 ) -> tuple[ASGIApp, Services]:
     """Assemble a sandbox; its engine starts with the application's lifespan.
 
-    Args:
-        database: File that survives the process, or None for memory; seeded if it is new.
-        seed: Fixes secrets, ids and the providers' behaviour.
-        faults: Promises to break.
-        latency: How long providers take; at once if None.
-        control_token: Opens the control plane.
-        variant: How to answer what no source settles; None for the sandbox's own way.
-        webhook_url: Where deliveries of ada's seeded keys go; None for no webhook.
-        prefer: Whether a request may ask for its outcome.
-        page: Whether there is a page at ``/`` that shows what came in.
-        allowed_hosts: What a request may name besides loopback as its host; None for anything.
-        receivers: Where deliveries may go; to loopback and public addresses if None.
-        now_unix_s: Clock of the rate-limit windows.
+    The arguments are those of ``serving.running_sandbox``; with None as ``allowed_hosts`` any host will do.
 
     Returns:
         The ASGI application, and its parts.

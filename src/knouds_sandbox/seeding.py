@@ -127,6 +127,7 @@ def seed_store(store: Store, seed: int, *, webhook_url: str | None = None) -> No
 
 
 def _add_accounts_and_keys(store: Store, seed: int, webhook_url: str | None) -> None:
+    webhook_secret = f"whsec_{_digest(seed, 'webhook').hex()[:32]}"
     for name, account in _ACCOUNTS.items():
         add_account(store, account_id=account_id(seed, name), name=name, **account)
     for name, (owner, capabilities) in _KEYS.items():
@@ -138,7 +139,7 @@ def _add_accounts_and_keys(store: Store, seed: int, webhook_url: str | None) -> 
             capabilities=capabilities.split(),
             state=state if (state := name.rpartition("-")[2]) in {"revoked", "legacy"} else "active",
             webhook_url=webhook_url if owner in _WEBHOOK_OWNERS else None,
-            webhook_secret=_webhook_secret(seed) if webhook_url and owner in _WEBHOOK_OWNERS else None,
+            webhook_secret=webhook_secret if webhook_url and owner in _WEBHOOK_OWNERS else None,
         )
 
 
@@ -196,10 +197,6 @@ def account_id(seed: int, name: str) -> str:
 def key_secret(seed: int, name: str) -> str:
     """The secret of a key: the prefix and 43 url-safe characters."""
     return KEY_PREFIX + base64.urlsafe_b64encode(_digest(seed, f"key {name}")).decode().rstrip("=")
-
-
-def _webhook_secret(seed: int) -> str:
-    return f"whsec_{_digest(seed, 'webhook').hex()[:32]}"
 
 
 def _digest(seed: int, text: str) -> bytes:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from knouds_harness.commands.shared_options import format_option
+from knouds_harness.locations import recordings_path
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from knouds_harness.contract.sources import Fact
     from knouds_harness.reporting.check.fact_status import FactStatus
     from knouds_harness.runs.header import DescribesCheck
-
-from knouds_harness.locations import recordings_path
 
 _MOST_NAMES = 3
 

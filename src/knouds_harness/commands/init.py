@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from knouds_harness.errors import ExitCode, GuardStop, UsageError
+from knouds_harness.printable import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
     from knouds_harness.targets.personas import Persona, Secret
     from knouds_harness.targets.profile import Target
     from knouds_harness.targets.profile_writer import Found, FoundKey
-
-from knouds_harness.errors import ExitCode, GuardStop, UsageError
-from knouds_harness.printable import printable
 
 _FOLDER = Path("targets")
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")

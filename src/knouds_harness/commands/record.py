@@ -14,6 +14,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from knouds_harness.errors import ExitCode, RunRecordError, UsageError
+from knouds_harness.option_declarations import click_options, options_from, runner_arguments
+from knouds_harness.printable import printable
+from knouds_harness.suite.options import RunOptions
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -22,11 +27,6 @@ if TYPE_CHECKING:
     from knouds_harness.suite.recorded.recording_run import KeptAnswer, RecordingRun
     from knouds_harness.suite.session import ConformanceRun
     from knouds_harness.targets.profile import Target
-
-from knouds_harness.errors import ExitCode, RunRecordError, UsageError
-from knouds_harness.option_declarations import click_options, options_from, runner_arguments
-from knouds_harness.printable import printable
-from knouds_harness.suite.options import RunOptions
 
 _SHOWN = 5
 

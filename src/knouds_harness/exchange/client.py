@@ -59,10 +59,6 @@ _DEFAULT_HEADERS: Pairs = (
 )
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 class Client:
     """Sends requests to one target, within its limits, and keeps each exchange as evidence.
 
@@ -80,7 +76,7 @@ class Client:
         on_exchange: Callable[[Exchange], None] = lambda _: None,
         transport: httpx.BaseTransport | None = None,
         clock: Callable[[], float] = time.perf_counter,
-        now: Callable[[], datetime] = _utc_now,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
         while_waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
         reads_usage: bool = False,
     ) -> None:

@@ -62,10 +62,6 @@ _Found = tuple[int, int, int, bytes]
 """How surely it is a secret, 0 most, where that begins, minus where it ends, and what stands for it."""
 
 
-def _is_key(value: str) -> bool:
-    return value.lower().startswith(_PREFIX.decode())
-
-
 def _places(text: bytes, within: bytes) -> Iterator[int]:
     at = within.find(text)
     while at >= 0:
@@ -144,7 +140,8 @@ class Redactor:
         value = secret.reveal()
         pseudonym = str(secret).encode()
         self._known[value] = secret
-        for text in dict.fromkeys((value, value[len(_PREFIX) :] if _is_key(value) else value)):
+        is_key = value.lower().startswith(_PREFIX.decode())
+        for text in (value, value[len(_PREFIX) :]) if is_key else (value,):
             for read in plain_readings(text.encode("utf-8", "surrogatepass")):
                 self._look_for(read, pseudonym, is_whole=text is value)
         rest = value.lower().removeprefix(_PREFIX.decode())

@@ -155,18 +155,10 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str) and len(value) <= _MAX_TEXT
 
 
-def _is_name(value: Any) -> bool:
-    return _is_text(value) and bool(value.strip())
-
-
 def _is_number(value: Any) -> bool:
     return (isinstance(value, int) and not isinstance(value, bool)) or (
         isinstance(value, float) and math.isfinite(value)
     )
-
-
-def _are_tags(value: Any) -> bool:
-    return isinstance(value, list) and all(_is_text(tag) for tag in value)
 
 
 def _has_numbers(value: Any, *names: str) -> bool:
@@ -193,25 +185,16 @@ def _are_edges(value: Any) -> bool:
     )
 
 
-def _is_viewport(value: Any) -> bool:
-    return _has_numbers(value, "x", "y", "zoom")
-
-
-def _is_bool(value: Any) -> bool:
-    return isinstance(value, bool)
-
-
-def _is_description(value: Any) -> bool:
-    return value is None or _is_text(value)
-
-
 MEMBERS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-    "name": (_is_name, "a text with something in it"),
-    "description": (_is_description, "a text"),
-    "tags": (_are_tags, "a list of texts"),
+    "name": (lambda value: _is_text(value) and bool(value.strip()), "a text with something in it"),
+    "description": (lambda value: value is None or _is_text(value), "a text"),
+    "tags": (lambda value: isinstance(value, list) and all(map(_is_text, value)), "a list of texts"),
     "nodes": (_are_nodes, "a list of nodes with id, type, position and data"),
     "edges": (_are_edges, "a list of edges with id, source and target"),
-    "viewport": (_is_viewport, "an object of the numbers x, y and zoom"),
-    "publicPlayground": (_is_bool, "a boolean"),
+    "viewport": (
+        lambda value: _has_numbers(value, "x", "y", "zoom"),
+        "an object with numbers x, y and zoom",
+    ),
+    "publicPlayground": (lambda value: isinstance(value, bool), "a boolean"),
     "folderId": (is_folder, "a text or null"),
 }

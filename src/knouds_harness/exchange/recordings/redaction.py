@@ -80,11 +80,15 @@ class RecordingRedactor(TrafficRedactor):
         """Redact an exchange of our own, whose keys the client replaced before."""
         request = exchange.request
         self._tokens.clear()
-        self._meet(_user_ids([request.body or b"", exchange.body]))
+        for body in (request.body or b"", exchange.body):
+            self._meet(_user_ids(parsed_json(body)[0]))
         signatures = {value for name, value in exchange.sent_headers if name.lower() == HEADER.lower()}
         self.hide(set(secrets_in(exchange)) - signatures)
-        if request.persona and self._personas and request.persona not in self._personas:
-            self._mint(request.persona)
+        persona = request.persona
+        is_minted = persona and self._personas and persona not in self._personas
+        if is_minted and persona not in self._pseudonym_by_value:
+            self._minted += 1
+            self._know(persona, f"minted-{self._minted}")
         body = self._kept(exchange.body)
         request = replace(
             request,
@@ -161,11 +165,6 @@ class RecordingRedactor(TrafficRedactor):
                 self._strangers += 1
                 self._know(user_id, f"{{{{user:{self._strangers}}}}}")
 
-    def _mint(self, persona: str) -> None:
-        if persona not in self._pseudonym_by_value:
-            self._minted += 1
-            self._know(persona, f"minted-{self._minted}")
-
     def _address(self, found: re.Match[str]) -> str:
         address = found[0]
         if address.endswith(f"@{_MAIL_HOST}"):
@@ -182,23 +181,18 @@ class RecordingRedactor(TrafficRedactor):
             self._values = re.compile("|".join(map(re.escape, longest_first)))
 
 
-def _user_ids(bodies: Iterable[bytes]) -> Iterator[str]:
-    for body in bodies:
-        yield from _members(parsed_json(body)[0])
-
-
-def _members(value: JSON) -> Iterator[str]:
+def _user_ids(value: JSON) -> Iterator[str]:
     """Values that stand where ids of users stand."""
     if isinstance(value, list):
         for item in value:
-            yield from _members(item)
+            yield from _user_ids(item)
     elif isinstance(value, dict):
         for name, item in value.items():
             if name in _USER_MEMBERS and isinstance(item, str):
                 yield item
             elif name == "user" and isinstance(item, dict) and isinstance(item.get("id"), str):
                 yield item["id"]
-            yield from _members(item)
+            yield from _user_ids(item)
 
 
 def _fitted(headers: Pairs, body: bytes) -> Pairs:

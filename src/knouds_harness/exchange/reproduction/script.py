@@ -57,12 +57,15 @@ def script(
         why_not: Why the answers of the script alone may not show it, in words.
     """
     names = names or ShellNames()
-    writer = _Writer(base=names.base_url or _base_of(steps[-1]), names=names)
+    last = steps[-1]
+    base = names.base_url or last.url.partition("?")[0].removesuffix(last.request.path)
+    writer = _Writer(base=base, names=names)
     lines: list[str] = []
     before = None
     parts = parts_of(steps, apart=shown_by.id if shown_by else None)
     for part in parts:
-        lines += _pause(before, part.steps[0])
+        if before is not None and pause_s(before, part.steps[0]) >= _SHORTEST_PAUSE_S:
+            lines.append(f"sleep {pause_s(before, part.steps[0]):.1f}")
         lines += writer.part(part)
         before = part.steps[-1]
     for step, each in _left_over(steps, writer.known):
@@ -187,11 +190,6 @@ def _head(steps: Sequence[Exchange], writer: _Writer, lines: Sequence[str]) -> I
         yield _GIVEN
 
 
-def _pause(before: Exchange | None, step: Exchange) -> Iterator[str]:
-    if before is not None and pause_s(before, step) >= _SHORTEST_PAUSE_S:
-        yield f"sleep {pause_s(before, step):.1f}"
-
-
 def _left_over(steps: Sequence[Exchange], known: Sequence[Given]) -> Iterator[tuple[Exchange, Given]]:
     """The workflows that were created and not deleted, with what created each."""
     deleted = {
@@ -212,10 +210,6 @@ def _deletion(creation: Exchange, slug: str) -> Exchange:
     request = replace(creation.request, method="DELETE", body=None)
     headers = tuple(pair for pair in creation.sent_headers if pair[0].lower() != "content-type")
     return replace(creation, request=request, url=f"{creation.url}/{slug}", sent_headers=headers)
-
-
-def _base_of(exchange: Exchange) -> str:
-    return exchange.url.partition("?")[0].removesuffix(exchange.request.path)
 
 
 def _told(step: Exchange) -> str:
