@@ -94,7 +94,7 @@ def build_app(
     )
     app.router.redirect_slashes = False
     changes = [*([_edit_answer] if edits.has(Point.ANSWER) else []), *([chosen.change] if chosen else [])]
-    outermost = with_normal_paths(app)
+    outermost = with_normal_paths(app, edits)
     if changes:
         outermost = change_answers(outermost, services, changes)
     if page:

@@ -15,6 +15,7 @@ from typing import Any
 class Point(Enum):
     """Where a fault steps in, and with what its edit is called there."""
 
+    ROUTE = auto()  # the ASGI scope, before it is routed; changes its method or path
     CREDENTIALS = auto()  # authentication.Credentials, before they are judged
     REQUIREMENT = auto()  # capabilities.Asked; returns another capability to require
     CAPABILITY = auto()  # capabilities.Asked; True admits, False refuses, None leaves it to the rule

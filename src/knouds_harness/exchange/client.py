@@ -104,6 +104,7 @@ class Client:
         self._default_headers = (*_DEFAULT_HEADERS, *target.http.revealed_headers)
         self._base = httpx.URL(target.base_url)
         self._parsed_url = lru_cache(maxsize=256)(lambda path: self._base.copy_with(raw_path=path.encode()))
+        self._origin = str(self._base.copy_with(raw_path=b"/")).removesuffix("/")
         self._base_path = self._base.raw_path.decode().rstrip("/")
         self._delivery = Transport(
             lambda deadline: (
@@ -188,7 +189,6 @@ class Client:
             key = self.secret_of(request.persona)
         request = self._with_encoded_path(request)
         what = f"{request.method} {request.path}"
-        url = self._url(request)
         is_run, is_to_run = request.action is Action.RUN, request.cost_credits > 0
         known = known_credits(request.path, self.target, self.estimates) if is_run else 0.0
         if known:
@@ -207,11 +207,11 @@ class Client:
             self._read_usage_before(request, sender)
         with self.while_waiting():
             reserved = self.guard.admit(
-                action=request.action, host=url.host, cost_credits=request.cost_credits, what=what
+                action=request.action, host=self._base.host, cost_credits=request.cost_credits, what=what
             )
             try:
                 with self.guard.slot():
-                    exchange = self._exchange(request, url, key)
+                    exchange = self._exchange(request, key)
             except BaseException:  # it may have been sent
                 self.guard.budget.settle(reserved, None, what=what)
                 raise
@@ -384,7 +384,7 @@ class Client:
             hidden = {"secret": f"{{{{key:{answer.get('name')}}}}}", "webhookSecret": "{{webhook-secret}}"}
             return json.dumps({name: hidden.get(name, value) for name, value in answer.items()}).encode()
 
-        exchange = self._exchange(request, self._url(request), None, kept=without_new_secrets)
+        exchange = self._exchange(request, None, kept=without_new_secrets)
         with self._lock:
             self._on_exchange(exchange)
         if exchange.failure:
@@ -398,12 +398,14 @@ class Client:
             )
         return answer
 
-    def _url(self, request: Request) -> httpx.URL:
+    def _target(self, request: Request) -> str:
+        """The path and query as they are sent."""
         query = f"?{urlencode(request.query, quote_via=quote)}" if request.query else ""
         path = request.path.replace("{", "%7B").replace("}", "%7D")  # so braces of a URL are a placeholder's
-        return self._parsed_url(f"{self._base_path}{path}{query}")
+        return f"{self._base_path}{path}{query}"
 
-    def _http_request(self, request: Request, url: httpx.URL, key: Secret | None) -> httpx.Request:
+    def _http_request(self, request: Request, key: Secret | None) -> httpx.Request:
+        target = self._target(request)
         given = {name.lower() for name, _ in request.headers}
         headers = [pair for pair in self._default_headers if pair[0].lower() not in given]
         headers += request.headers
@@ -411,21 +413,22 @@ class Client:
             headers.append((KEY_HEADER, key.reveal()))
         return httpx.Request(
             request.method,
-            url,
+            self._parsed_url(target),
             headers=[(name.encode(), _header_bytes(value)) for name, value in headers],
             content=request.body,
+            # The library resolves dot segments, unless it is told what to send; to a proxy it sends URLs.
+            extensions={"target": target.encode()} if "/." in target and not self.target.http.proxy else {},
         )
 
     def _exchange(
         self,
         request: Request,
-        url: httpx.URL,
         key: Secret | None,
         *,
         kept: Callable[[bytes], bytes] = lambda body: body,
     ) -> Exchange:
         number = next(self._numbers)
-        http_request = self._http_request(request, url, key)
+        http_request = self._http_request(request, key)
         started_at, start = self._now(), self._clock()
         status, headers, body, failure = self._delivery.send(http_request)
         elapsed_ms = (self._clock() - start) * 1000
@@ -441,7 +444,7 @@ class Client:
         return Exchange(
             id=f"x{number:05d}",
             request=redactor.request(request, altered),
-            url=redactor.text(str(url), altered),
+            url=redactor.text(f"{self._origin}{self._target(request)}", altered),
             sent_headers=redactor.pairs(text_pairs(http_request.headers), altered),
             status=status if failure is None else None,
             headers=redactor.pairs(headers, altered),

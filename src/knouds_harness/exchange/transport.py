@@ -71,7 +71,7 @@ class Transport:
         status: int | None = None
         headers: Pairs = ()
         body = bytearray()
-        request.extensions = self._extensions
+        request.extensions = {**request.extensions, **self._extensions}
         if self._is_reuse_unsafe:
             request.headers["connection"] = "close"
         try:

@@ -229,6 +229,13 @@ class Tester:
             )
         )
 
+    def send_unjudged(self, request: Request) -> Exchange:
+        """Send a request that a router or a proxy may answer, of which nothing is promised."""
+        self.need(may(request.action))
+        exchange = self._sent(request)
+        self._note(exchange)
+        return exchange
+
     def judge(self, check: Check[P], exchange: Exchange, *args: P.args, **kwargs: P.kwargs) -> list[Finding]:
         """Have a check judge an exchange, and record what it claims.
 

@@ -16,6 +16,7 @@ from knouds_sandbox.faults import (
     executions,
     rate_limits,
     runs,
+    spellings,
     usage,
     validation,
     webhooks,
@@ -43,6 +44,7 @@ _MODULES = (
     usage,
     rate_limits,
     webhooks,
+    spellings,
 )
 
 FAULTS = tuple(value for module in _MODULES for value in vars(module).values() if isinstance(value, Fault))

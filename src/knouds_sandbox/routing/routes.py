@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from knouds_sandbox.calls import Services
 from knouds_sandbox.envelopes import Refusal, refuse, unauthorized
+from knouds_sandbox.fault_points import ActiveEdits, Point
 from knouds_sandbox.handlers import control, workflows
 from knouds_sandbox.handlers.service import get_health, get_pricing
 from knouds_sandbox.routing.dispatch import answer_operation
@@ -114,7 +115,7 @@ async def _refuse_key(_: Request) -> Response:
     raise unauthorized("Unauthorized: this needs a browser session; no key opens it.")
 
 
-def with_normal_paths(app: ASGIApp) -> ASGIApp:
+def with_normal_paths(app: ASGIApp, edits: ActiveEdits) -> ASGIApp:
     """Route on the path as it was sent, with only unreserved characters decoded.
 
     So an encoded slash, line break or broken percent sign stays in its segment and cannot change the route.
@@ -123,6 +124,8 @@ def with_normal_paths(app: ASGIApp) -> ASGIApp:
     async def normalised(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             scope["path"] = _ENCODED.sub(_decoded_if_unreserved, scope["raw_path"].decode("latin-1"))
+            for edit in edits.at(Point.ROUTE, ""):
+                edit(scope)
         await app(scope, receive, send)
 
     return normalised

@@ -13,6 +13,7 @@ from knouds_harness.judging.checks import (
     rate_limits,
     runs,
     schemas,
+    spellings,
     usage,
     validation,
     webhooks,
@@ -36,6 +37,7 @@ _MODULES: tuple[ModuleType, ...] = (
     rate_limits,
     concurrency,
     isolation,
+    spellings,
 )
 
 

@@ -1,0 +1,150 @@
+"""Faults: a router takes another spelling of a request for the plain one, behind the guards' backs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from starlette.datastructures import Headers, QueryParams
+from starlette.requests import Request
+from starlette.types import Scope
+
+from knouds_sandbox.access.authentication import Credentials
+from knouds_sandbox.fault_points import Edit, Point
+from knouds_sandbox.faults.editing import at
+from knouds_sandbox.faults.fault import fault
+from knouds_sandbox.state.accounts import find_key, find_key_by_name
+
+_RESPELLED = "respelled"
+_OVERRIDE = "x-http-method-override"
+
+Respell = Callable[[Scope], bool]
+"""Makes a scope the plain one; true if it was spelled otherwise."""
+
+
+def _routed(respell: Respell) -> Edit:
+    """Take the spelling for the plain one, and note that it was."""
+
+    def apply(scope: Scope) -> None:
+        if respell(scope):
+            scope[_RESPELLED] = True
+
+    return at(Point.ROUTE, "", apply)
+
+
+def _is_respelled(request: Request) -> bool:
+    return _RESPELLED in request.scope
+
+
+def _without_key(given: Credentials) -> None:
+    """Let a request without a key in as the enterprise account."""
+    if not given.presented and _is_respelled(given.request):
+        given.accepted = find_key_by_name(given.store, "full")
+
+
+def _with_every_capability(given: Credentials) -> None:
+    """Let a key in as if it held everything."""
+    key = find_key(given.store, given.presented[0]) if len(given.presented) == 1 else None
+    if key is not None and _is_respelled(given.request):
+        given.accepted = replace(key, capabilities=frozenset("*"))
+
+
+def _changed(change: Callable[[str], str]) -> Respell:
+    def respell(scope: Scope) -> bool:
+        sent, plain = scope["path"], change(scope["path"])
+        scope["path"] = plain
+        return plain != sent
+
+    return respell
+
+
+def _named_elsewhere(scope: Scope) -> bool:
+    """Take the path that a proxy is said to have been asked for."""
+    path = Headers(scope=scope).get("x-original-url")
+    scope["path"] = path or scope["path"]
+    return path is not None
+
+
+def _overridden(scope: Scope, *methods: str) -> bool:
+    """Take the method that a header or the query names, of requests of these methods."""
+    named = Headers(scope=scope).get(_OVERRIDE) or QueryParams(scope["query_string"]).get("_method")
+    if named is None or scope["method"] not in methods:
+        return False
+    scope["method"] = named.upper()
+    return True
+
+
+@fault("auth.missing-key-is-401")
+def spelling_slash_at_end_needs_no_key() -> tuple[Edit, ...]:
+    """A path with a slash at its end is answered without a key."""
+    return _routed(_changed(lambda path: path.removesuffix("/"))), at(Point.CREDENTIALS, "", _without_key)
+
+
+@fault("auth.missing-key-is-401", is_subtle=True)
+def spelling_upper_case_needs_no_key() -> tuple[Edit, ...]:
+    """A path in capitals is answered without a key."""
+    return _routed(_changed(str.lower)), at(Point.CREDENTIALS, "", _without_key)
+
+
+@fault("auth.missing-key-is-401", Point.CREDENTIALS, "getWorkflow listWorkflows getExecution", is_subtle=True)
+def spelling_head_needs_no_key(given: Credentials) -> None:
+    """HEAD is answered without a key where workflows or an execution are read."""
+    if not given.presented and given.request.method == "HEAD":
+        given.accepted = find_key_by_name(given.store, "full")
+
+
+@fault("auth.missing-key-is-401", Point.CREDENTIALS, is_subtle=True)
+def spelling_own_host_needs_no_key(given: Credentials) -> None:
+    """Who says that the request came from this host needs no key."""
+    if not given.presented and given.request.headers.get("x-forwarded-for") == "127.0.0.1":
+        given.accepted = find_key_by_name(given.store, "full")
+
+
+@fault("auth.missing-key-is-401", is_subtle=True)
+def spelling_original_url_needs_no_key() -> tuple[Edit, ...]:
+    """X-Original-URL leads from a public path to any other, without a key."""
+    return _routed(_named_elsewhere), at(Point.CREDENTIALS, "", _without_key)
+
+
+@fault("capability.missing-is-403-denied")
+def spelling_doubled_slash_needs_no_capability() -> tuple[Edit, ...]:
+    """A path with a doubled slash is answered whatever the key holds."""
+    return _routed(_changed(lambda path: path.replace("//", "/"))), at(
+        Point.CREDENTIALS, "", _with_every_capability
+    )
+
+
+@fault("capability.missing-is-403-denied", is_subtle=True)
+def spelling_method_override_needs_no_capability() -> tuple[Edit, ...]:
+    """A POST that names another method in a header or the query is answered whatever the key holds."""
+    return (
+        _routed(lambda scope: _overridden(scope, "POST")),
+        at(Point.CREDENTIALS, "", _with_every_capability),
+    )
+
+
+@fault("capability.denial-has-no-effect", is_subtle=True)
+def spelling_read_writes() -> tuple[Edit, ...]:
+    """A GET that names another method in a header or the query writes, whatever the key holds."""
+    return (
+        _routed(lambda scope: _overridden(scope, "GET")),
+        at(Point.CREDENTIALS, "", _with_every_capability),
+    )
+
+
+@fault("run.foreign-workflow-is-404", is_subtle=True)
+def spelling_suffix_runs_foreign_workflow() -> tuple[Edit, ...]:
+    """With .json after the path anybody's workflow is run."""
+    return _routed(_changed(lambda path: path.removesuffix(".json"))), at(
+        Point.OWNERSHIP, "runWorkflow", lambda call, _: _is_respelled(call.request)
+    )
+
+
+@fault("workflows.foreign-write-is-refused", is_subtle=True)
+def spelling_dot_segment_writes_foreign_workflow() -> tuple[Edit, ...]:
+    """With a dot segment in the path anybody's workflow is written."""
+    return _routed(_changed(lambda path: path.replace("/./", "/"))), at(
+        Point.OWNERSHIP,
+        "updateWorkflow moveWorkflow deleteWorkflow",
+        lambda call, _: _is_respelled(call.request),
+    )
