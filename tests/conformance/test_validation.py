@@ -132,8 +132,8 @@ def test_asynchronous_run_needs_inputs(tester, operation_id, need):
     owner = tester.need(need).key
 
     tester.judge(validation.inputs_missing, tester.send(operation_id, owner, call.having(json={})))
-    for body in (b'{"inputs": null}', b'{"inputs": []}', b'{"inputs": ""}', b'{"inputs": false}'):
-        exchange = tester.send(operation_id, owner, call.having(raw=body))
+    for inputs in (None, [], [{"prompt": "a"}], "", "a", 0, 1.5, False, True):
+        exchange = tester.send(operation_id, owner, call.having(json={"inputs": inputs}))
         tester.judge(validation.inputs_not_object, exchange)
 
 

@@ -15,7 +15,7 @@ from knouds_harness.contract.operations import Action
 from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.contract.tiers import WINDOW_S
 from knouds_harness.errors import CreditsShort, HarnessError, NotCreatedHere, NotSent, TargetUnreachable
-from knouds_harness.exchange.client import Client
+from knouds_harness.exchange.client import KEY_HEADER, Client
 from knouds_harness.exchange.created_workflows import CreatedWorkflows
 from knouds_harness.exchange.evidence import Exchange, Request
 from knouds_harness.exchange.first_contact import health_request
@@ -222,12 +222,16 @@ class Tester:
     ) -> Exchange:
         """Send a request to no documented operation."""
         action = Action.READ if method in ("GET", "HEAD", "OPTIONS") else Action.WRITE
-        self.need(may(action))
-        return self._exchange(
+        return self.send_request(
             Request(
                 method=method, path=path, body=body, persona=persona.name if persona else None, action=action
             )
         )
+
+    def send_request(self, request: Request) -> Exchange:
+        """Send a request as it is, if the profile allows what it may do, and judge the answer."""
+        self.need(may(request.action))
+        return self._exchange(request)
 
     def send_unjudged(self, request: Request) -> Exchange:
         """Send a request that a router or a proxy may answer, of which nothing is promised."""
@@ -338,13 +342,25 @@ class Tester:
 
     def _note_run(self, exchange: Exchange) -> None:
         request = exchange.request
-        if request.action is Action.RUN and request.persona is not None:
-            user = self.client.persona(request.persona).user
+        if request.action is Action.RUN and request.operation_id is not None:
+            user = self.client.persona(request.persona).user if request.persona else ""
             self._runs[user, request.operation_id].append(exchange)
 
     def runs_of(self, persona: Persona, operation_id: str) -> Sequence[Exchange]:
         """What was answered so far to the runs of an account, refused ones among them."""
         return tuple(self._runs[persona.user, operation_id])
+
+    def refused_runs(self) -> list[Exchange]:
+        """The refusals of runs so far, one of each kind, sent with the persona's own key or with none."""
+        found: dict[tuple[object, ...], Exchange] = {}
+        for exchange in (each for runs in self._runs.values() for each in runs):
+            request = exchange.request
+            keys = [value for name, value in exchange.sent_headers if name.lower() == KEY_HEADER]
+            is_own = keys == ([f"{{{{key:{request.persona}}}}}"] if request.persona else [])
+            if is_own and 400 <= (exchange.status or 0) < 500 and exchange.status != 429:
+                kind = (request.operation_id, request.query, exchange.status, exchange.code, not keys)
+                found.setdefault(kind, exchange)
+        return list(found.values())
 
     def has_run(self, user: str) -> bool:
         """Whether any run of an account succeeded so far."""

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message
 
+from knouds_sandbox.access.authentication import Credentials
 from knouds_sandbox.calls import HandlerCall
 from knouds_sandbox.envelopes import Refusal
 from knouds_sandbox.fault_points import Edit, Point
@@ -18,6 +19,7 @@ from knouds_sandbox.faults.editing import Handler, at, on_refusal, refused, with
 from knouds_sandbox.faults.fault import fault
 from knouds_sandbox.faults.resource_edits import MODEL_NOT_FOUND, RUNS, on_cancel, refuse_body, selecting
 from knouds_sandbox.handlers.usage import DEFAULT_LIMIT, RowFilter, number
+from knouds_sandbox.state.accounts import find_key_by_name
 from knouds_sandbox.state.run_records import StoredRun
 
 
@@ -33,6 +35,10 @@ def _take_inputs(is_meant: Callable[[dict[str, Any]], bool], *, is_async: bool =
 
 def _is_null(body: dict[str, Any]) -> bool:
     return "inputs" in body and body["inputs"] is None
+
+
+def _is_array(body: dict[str, Any]) -> bool:
+    return isinstance(body.get("inputs"), list)
 
 
 def _is_missing(body: dict[str, Any]) -> bool:
@@ -173,3 +179,24 @@ async def execution_cancel_needs_content_type(call: HandlerCall, _: StoredRun) -
     """Cancelling wants a Content-Type."""
     if "content-type" not in call.request.headers:
         raise Refusal(400, "INVALID_BODY", "Send a Content-Type.")
+
+
+@fault("auth.missing-key-is-401", Point.CREDENTIALS, RUNS, is_subtle=True)
+def run_async_needs_no_key(given: Credentials) -> None:
+    """An asynchronous run is accepted without a key."""
+    if not given.presented and given.request.query_params.get("async") == "true":
+        given.accepted = find_key_by_name(given.store, "full")
+
+
+@fault("run.exhausted-grant-is-402", Point.FUNDS, RUNS, is_subtle=True)
+def run_async_on_used_up_grant_accepted(call: HandlerCall, _: int, has_grant: bool) -> bool:  # noqa: FBT001 - as every edit
+    """An asynchronous run on a used-up trial grant goes through."""
+    return call.is_async and has_grant
+
+
+@fault("run.inputs-not-object-is-invalid-inputs", is_subtle=True)
+def run_inputs_array_accepted_async() -> Edit:
+    """The inputs of an asynchronous run may be an array that is not empty."""
+    return _take_inputs(
+        lambda body: bool(isinstance(body.get("inputs"), list) and body["inputs"]), is_async=True
+    )

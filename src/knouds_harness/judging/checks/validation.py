@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.judging.checks.usage import MAX_LIMIT, asked_limit, at_most
 from knouds_harness.judging.claim import Claim, answer, check, code_is, status_is
 from knouds_harness.judging.context import Case
 from knouds_harness.targets.needs.keys import ANY_KEY, AUTHOR, WRITER
+from knouds_harness.targets.needs.need import MAY_RUN
 
 
 def _refused(exchange: Exchange, fact: str, *codes: str) -> Iterator[Claim]:
@@ -111,3 +113,48 @@ def bodiless(exchange: Exchange) -> Iterator[Claim]:
         expected="an answer as to any request",
         observed=answer(exchange),
     )
+
+
+_REFUSED_BY_CODE: Mapping[str, str] = MappingProxyType(
+    {
+        "CAPABILITY_DENIED": "capability.missing-is-403-denied",
+        "INVALID_SLUG": "run.bad-slug-is-invalid-slug",
+        "INVALID_INPUTS": "run.inputs-not-object-is-invalid-inputs",
+        "INVALID_BODY": "run.body-not-json-is-invalid-body",
+        "MODEL_NOT_FOUND": "model.unknown-is-404",
+        "MODEL_TIER_REQUIRED": "model.above-tier-is-403",
+        "INSUFFICIENT_CREDITS": "run.too-few-credits-is-402",
+        "grant_exhausted": "run.exhausted-grant-is-402",
+    }
+)
+
+
+def fact_of_refusal(run: Exchange) -> str | None:
+    """The fact by which a run was refused, however it was to be run; None where that is about the form."""
+    if run.status == 401:
+        return "auth.missing-key-is-401" if run.request.persona is None else None
+    if run.status == 404 and run.request.operation_id == "runWorkflow":
+        return "run.unknown-workflow-is-404"
+    return _REFUSED_BY_CODE.get(run.code or "")
+
+
+@check(
+    "auth.missing-key-is-401",
+    "run.unknown-workflow-is-404",
+    *_REFUSED_BY_CODE.values(),
+    needs=(ANY_KEY, MAY_RUN),
+    given=("refused",),
+)
+def refused_in_either_form(exchange: Exchange, *, refused: Exchange) -> Iterator[Claim]:
+    """What is refused to a run that is waited for is refused to one that is not, and the other way round.
+
+    ``refused`` is the answer to the same request in the other form.
+    """
+    fact = fact_of_refusal(refused)
+    if fact is not None:
+        yield Claim(
+            fact=fact,
+            holds=not exchange.is_success,
+            expected=f"a refusal, as the other form got: {answer(refused)}",
+            observed=answer(exchange),
+        )

@@ -1,0 +1,32 @@
+"""A run that is waited for and one that is not are refused for the same reasons."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from knouds_harness.judging.checks import validation
+from knouds_harness.suite.untested import Untested
+
+ASYNC = ("async", "true")
+
+
+def in_other_form(request):
+    """The request to be waited for, or not."""
+    query = request.query
+    return replace(
+        request, query=tuple(each for each in query if each != ASYNC) if ASYNC in query else (*query, ASYNC)
+    )
+
+
+@pytest.mark.proves(validation.refused_in_either_form)
+def test_run_that_is_refused_in_one_form_is_refused_in_the_other(tester):
+    """Each refusal of a run that the tests before have met holds for the other form of the run."""
+    refused = [each for each in tester.refused_runs() if validation.fact_of_refusal(each)]
+    if not refused:
+        raise Untested("a run that was refused")
+
+    for exchange in refused:
+        other = tester.send_request(in_other_form(exchange.request))
+        tester.judge(validation.refused_in_either_form, other, refused=exchange)
