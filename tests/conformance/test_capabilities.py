@@ -18,6 +18,7 @@ from knouds_harness.suite.support.call import Call
 from knouds_harness.suite.support.subjects import effectless_call
 from knouds_harness.targets.needs.keys import (
     ADMIN_KEY,
+    AUTHOR,
     AUTHOR_AND_LESSER,
     EMPTY_KEY,
     LESSER_KEY,
@@ -42,6 +43,7 @@ from knouds_harness.targets.needs.workflows import (
     ANY_WORKFLOW,
     BOUND_KEY,
     BOUND_KEY_BESIDE_ANOTHER,
+    BOUND_WORKFLOW_KEY_AND_AUTHOR,
     lesser_key,
     subject_account,
 )
@@ -157,6 +159,49 @@ def test_key_bound_to_a_similar_name(tester, subjects, document, operation_id):
     for similar in (name[:-1], name[1:], f"{name}-2", f"a-{name}"):
         persona = tester.minted({f"{resource}:{similar}:run"}, account=account)
         prove_cell(subjects, cell_for(subjects, operation, persona, account, name))
+
+
+@pytest.mark.independent
+@pytest.mark.proves(capabilities.denied)
+@pytest.mark.needs(BOUND_WORKFLOW_KEY_AND_AUTHOR)
+@pytest.mark.shows("capability.bound-form-is-exact")
+@pytest.mark.shows("capability.bound-form-only-runs")
+def test_bound_key_reads_nothing_and_runs_no_neighbour(tester, subjects, document):
+    """A key bound to a workflow does not read it, and runs none whose name begins, ends or has it inside."""
+    bound, workflow, author = tester.need(BOUND_WORKFLOW_KEY_AND_AUTHOR)
+    words = workflow.slug.replace("-", " ")
+    for operation_id in ("getWorkflow", "getWorkflowSchema"):
+        operation = document.operation_by_id[operation_id]
+        prove_cell(subjects, cell_for(subjects, operation, bound, bound.user, workflow.slug))
+
+    run = document.operation_by_id["runWorkflow"]
+    for name in (f"{words} {fresh_name('')}", fresh_name(words), fresh_name(f"{words} more")):
+        neighbour = subjects.make_workflow(author, name=name.strip())
+        prove_cell(subjects, cell_for(subjects, run, bound, bound.user, neighbour))
+
+
+@pytest.mark.independent
+@pytest.mark.proves(capabilities.denied)
+@pytest.mark.needs(CONTROL, AUTHOR)
+@pytest.mark.shows("capability.bound-form-is-exact")
+@pytest.mark.shows("capability.bound-form-only-runs")
+def test_key_bound_to_own_workflow_does_nothing_but_run_it(tester, subjects, document):
+    """A key bound to a workflow neither reads nor writes it, and runs none that differs in one character."""
+    author, name = tester.need(AUTHOR), fresh_name("bound")
+    slug = subjects.make_workflow(author, name=name)
+    bound = tester.minted({f"workflow:{slug}:run"}, account=author.user)
+
+    for operation in document.operations:
+        if (
+            operation.path_parameters == ("slug",)
+            and not operation.is_public
+            and operation.id != "runWorkflow"
+        ):
+            prove_cell(subjects, cell_for(subjects, operation, bound, author.user, slug))
+    run = document.operation_by_id["runWorkflow"]
+    for near in (f"{name[:-1]}x", f"{name}x", name[:-1]):
+        neighbour = subjects.make_workflow(author, name=near)
+        prove_cell(subjects, cell_for(subjects, run, bound, author.user, neighbour))
 
 
 @pytest.mark.independent

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
+from knouds_sandbox.access.authentication import Credentials
 from knouds_sandbox.access.capabilities import Asked, meets
 from knouds_sandbox.calls import HandlerCall
 from knouds_sandbox.fault_points import Edit, Point
 from knouds_sandbox.faults.editing import at, on_refusal, refused, with_status, with_value, without
 from knouds_sandbox.faults.fault import fault
 from knouds_sandbox.handlers import workflows
+from knouds_sandbox.state.accounts import find_key
 from knouds_sandbox.state.workflow_records import change_workflow, delete_workflow
 
 _DENIED = "CAPABILITY_DENIED"
@@ -314,6 +317,41 @@ def capability_bound_form_matches_end() -> Edit:
 def capability_bound_form_runs_any_asynchronously() -> Edit:
     """A bound key runs any asynchronously."""
     return _bound_form_runs(lambda *each: each[2].is_async)
+
+
+def _bound_form_opens(required: str) -> Edit:
+    """Let a bound key do something else to what it is bound to."""
+
+    def apply(given: Credentials) -> None:
+        key = find_key(given.store, given.presented[0]) if len(given.presented) == 1 else None
+        if key and f"workflow:{given.request.path_params.get('slug')}:run" in key.capabilities:
+            given.accepted = replace(key, capabilities=key.capabilities | {required})
+
+    return at(Point.CREDENTIALS, "", apply)
+
+
+@fault("capability.bound-form-only-runs", is_subtle=True)
+def capability_bound_form_reads_its_own() -> Edit:
+    """A key bound to a workflow may read that one."""
+    return _bound_form_opens("workflow:read")
+
+
+@fault("capability.bound-form-only-runs", is_subtle=True)
+def capability_bound_form_writes_its_own() -> Edit:
+    """A key bound to a workflow may write that one."""
+    return _bound_form_opens("workflow:write")
+
+
+@fault("capability.bound-form-is-exact", is_subtle=True)
+def capability_bound_form_matches_inside() -> Edit:
+    """A bound key runs names that have its own inside."""
+    return _bound_form_runs(lambda bound, name, _: bound in name[1:-1])
+
+
+@fault("capability.bound-form-is-exact", is_subtle=True)
+def capability_bound_form_ignores_last_character() -> Edit:
+    """A bound key runs names that differ from its own in the last character."""
+    return _bound_form_runs(lambda bound, name, _: len(bound) == len(name) and bound[:-1] == name[:-1])
 
 
 @fault("capability.bound-form-only-runs")

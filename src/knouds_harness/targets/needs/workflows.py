@@ -166,6 +166,20 @@ BOUND_KEY_BESIDE_ANOTHER: Runs = Need(
 )
 
 
+def _bound_and_author(target: Target) -> Iterator[tuple[Persona, Workflow, Persona]]:
+    for key, resource in _bound(target):
+        if isinstance(resource, Workflow):
+            authors = (each for each in AUTHOR.fitting(target) if each.user == key.user)
+            yield from ((key, resource, author) for author in authors)
+
+
+BOUND_WORKFLOW_KEY_AND_AUTHOR: Need[tuple[Persona, Workflow, Persona]] = Need(
+    says="a key bound to a workflow, and one of its account that holds workflow:read and workflow:write",
+    fitting=_bound_and_author,
+    besides=(AUTHOR,),
+)
+
+
 def _foreign_workflow(
     *capabilities: str, what: str, fits: Callable[[Workflow], bool] = is_private, is_charged: bool = False
 ) -> WorkflowRuns:
