@@ -26,7 +26,7 @@ from knouds_sandbox.faults.fault import Fault
 from knouds_sandbox.faults.schemas import accounts as schemas_of_accounts
 from knouds_sandbox.faults.schemas import runs as schemas_of_runs
 from knouds_sandbox.faults.schemas import workflows as schemas_of_workflows
-from knouds_sandbox.faults.workflows import reading, writing
+from knouds_sandbox.faults.workflows import reading, values, writing
 
 _MODULES = (
     form,
@@ -39,6 +39,7 @@ _MODULES = (
     schemas_of_runs,
     reading,
     writing,
+    values,
     runs,
     executions,
     usage,
