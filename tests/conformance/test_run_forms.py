@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from knouds_harness.judging.checks import validation
+from knouds_harness.judging.checks import usage, validation
+from knouds_harness.judging.checks.usage import MAX_LIMIT
+from knouds_harness.suite.support.usage_pages import read_page
 from knouds_harness.suite.untested import Untested
 
 ASYNC = ("async", "true")
@@ -20,13 +22,21 @@ def in_other_form(request):
     )
 
 
-@pytest.mark.proves(validation.refused_in_either_form)
+@pytest.mark.proves(validation.refused_in_either_form, usage.refused_run_is_not_charged)
 def test_run_that_is_refused_in_one_form_is_refused_in_the_other(tester):
-    """Each refusal of a run that the tests before have met holds for the other form of the run."""
+    """Each refusal of a run that the tests before have met holds for its other form, and costs nothing."""
     refused = [each for each in tester.refused_runs() if validation.fact_of_refusal(each)]
     if not refused:
         raise Untested("a run that was refused")
+    senders = [tester.client.persona(each.request.persona) for each in refused if each.status != 401]
+    reader_by_user = {sender.user: sender for sender in senders}
+    before = {user: read_page(tester, reader, limit=MAX_LIMIT) for user, reader in reader_by_user.items()}
 
     for exchange in refused:
         other = tester.send_request(in_other_form(exchange.request))
         tester.judge(validation.refused_in_either_form, other, refused=exchange)
+        tester.send_request(exchange.request)
+
+    for user, reader in reader_by_user.items():
+        page = read_page(tester, reader, limit=MAX_LIMIT)
+        tester.judge(usage.refused_run_is_not_charged, page, before=before[user])

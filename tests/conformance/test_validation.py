@@ -155,6 +155,41 @@ def test_body_that_is_no_json_is_refused(tester, operation_id, need, body):
     assert not tester.judge(validation.body_not_json, exchange)
 
 
+NEARLY_JSON = {
+    "comma after the last": '{"inputs": [],}',
+    "text after the end": '{"inputs": []} true',
+    "a second value": '{"inputs": []}{}',
+    "comment": '/* c */ {"inputs": []}',
+    "comment at the end": '{"inputs": []} // c',
+    "single quotes": "{'inputs': []}",
+    "name without quotes": "{inputs: []}",
+    "NaN": '{"inputs": [NaN]}',
+    "Infinity": '{"inputs": [-Infinity]}',
+    "zero in front": '{"inputs": [01]}',
+    "plus sign": '{"inputs": [+1]}',
+    "no digit in front": '{"inputs": [.5]}',
+    "hexadecimal": '{"inputs": [0x10]}',
+    "unknown escape": '{"inputs": ["\\x41"]}',
+    "line break in a text": '{"inputs": ["a\nb"]}',
+    "capitals": '{"inputs": [True, None]}',
+    "no end": '{"inputs": [',
+}
+"""Not JSON; a parser that takes one finds inputs that are an array, so that nothing is run."""
+
+
+@pytest.mark.independent
+@of_both_kinds(ASYNC_WORKFLOW_CALL, ASYNC_MODEL_CALL)
+@pytest.mark.proves(validation.body_not_json)
+@pytest.mark.parametrize("query", [(), (("async", "true"),)], ids=["sync", "async"])
+def test_body_that_is_nearly_json_is_refused(tester, operation_id, need, query):
+    """What a lenient parser takes for JSON is a 400 INVALID_BODY, in either form of the run."""
+    call = call_that_would_run(tester.need(need)).having(query=query)
+
+    for body in NEARLY_JSON.values():
+        exchange = tester.send(operation_id, tester.need(need).key, call.having(raw=body.encode()))
+        tester.judge(validation.body_not_json, exchange)
+
+
 @pytest.mark.independent
 @run_operations
 @pytest.mark.proves(validation.body_no_object)

@@ -168,7 +168,7 @@ class Case:
         if not body:
             return None
         try:
-            sent = json.loads(body, parse_int=_double, parse_float=_double)
+            sent = json.loads(body, parse_int=_double, parse_float=_double, parse_constant=_refuse)
             json.dumps(sent, ensure_ascii=False).encode()
         except (OverflowError, RecursionError, UnicodeEncodeError):
             return EXTREME
@@ -214,6 +214,10 @@ class Case:
         if key is not None:
             own |= {"held": key.capabilities, "tier": key.tier, "role": key.role, "user": key.user}
         return {**own, **self.context.known}
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(f"{constant} is not JSON")  # which the parser takes otherwise
 
 
 def _double(text: str) -> float:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import uuid
+
 from knouds_sandbox.answers import OutgoingAnswer
 from knouds_sandbox.fault_points import Edit
-from knouds_sandbox.faults.editing import in_the_name_of_the_last, with_value
+from knouds_sandbox.faults.editing import in_the_name_of_the_last, on_refusal, with_value
 from knouds_sandbox.faults.fault import fault
-from knouds_sandbox.faults.resource_edits import USAGE_OPERATIONS, ignoring, on_rows, on_usage, selecting
+from knouds_sandbox.faults.resource_edits import (
+    RUNS,
+    USAGE_OPERATIONS,
+    ignoring,
+    on_rows,
+    on_usage,
+    selecting,
+)
 from knouds_sandbox.handlers.usage import DEFAULT_LIMIT, MAX_LIMIT, RowFilter, number
+from knouds_sandbox.state.run_records import accept_run, end_run
 
 
 def _adopt_failed(selection: RowFilter) -> None:
@@ -137,3 +147,28 @@ def usage_model_filter_by_prefix(selection: RowFilter) -> None:
 def usage_filters_not_combined() -> Edit:
     """Of status and workflowSlug together, only workflowSlug filters."""
     return ignoring("status", "model", asked="status workflowSlug")
+
+
+def _charge_all_the_same(answer: OutgoingAnswer) -> None:
+    if answer.key is not None:
+        run = accept_run(
+            answer.store,
+            request_id=f"req_{uuid.uuid4().hex}",
+            execution_id=None,
+            account_id=answer.key.account.id,
+            key_id=answer.key.id,
+            source="api-workflow" if "slug" in answer.path_params else "api-slim",
+            workflow_slug=answer.path_params.get("slug"),
+            model_ids=[],
+            cost_credits=1,
+            is_granted=False,
+            outcome={"result": {}},
+            duration_s=0.0,
+        )
+        end_run(answer.store, run, "completed")
+
+
+@fault("capability.denial-has-no-effect", is_subtle=True)
+def usage_charges_refused_inputs() -> Edit:
+    """A run whose inputs are refused has a row and is charged."""
+    return on_refusal(_charge_all_the_same, RUNS, code="INVALID_INPUTS")

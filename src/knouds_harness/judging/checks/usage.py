@@ -14,6 +14,7 @@ from knouds_harness.judging.checks.runs import amount
 from knouds_harness.judging.claim import Claim, check
 from knouds_harness.judging.context import Case
 from knouds_harness.targets.needs.keys import ANY_KEY, TWO_ACCOUNTS
+from knouds_harness.targets.needs.need import MAY_RUN
 from knouds_harness.targets.needs.runs import ANY_RUN, CHEAPEST_RUN, FAILING_RUN
 from knouds_harness.targets.needs.strangers import RUN_AND_STRANGER
 
@@ -497,3 +498,19 @@ def listed_models(exchange: Exchange) -> list[str] | None:
     if len(lists) != 1 or not all(isinstance(each, str) for each in lists[0]):
         return None
     return list(lists[0])
+
+
+@check("capability.denial-has-no-effect", needs=(ANY_KEY, MAY_RUN), given=("before",))
+def refused_run_is_not_charged(exchange: Exchange, *, before: Exchange) -> Iterator[Claim]:
+    """Runs that were refused between two looks at usage have no row that charges for them."""
+    known = {row.get("id") for row in rows_of(before)}
+    if before.status != 200 or exchange.status != 200 or len(known) >= MAX_LIMIT:
+        return
+    charged = [row for row in rows_of(exchange) if row.get("id") not in known and row.get("creditsCost")]
+    yield Claim(
+        fact="capability.denial-has-no-effect",
+        holds=not charged,
+        expected="no new row with credits: what was sent in between was refused",
+        observed=f"{len(charged)} new rows with credits",
+        where="/rows",
+    )
