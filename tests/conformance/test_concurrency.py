@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 
 import pytest
 
-from knouds_harness.exchange.workflow_names import fresh_name
+from knouds_harness.exchange.execution_status import body_of
+from knouds_harness.exchange.workflow_names import fresh_name, fresh_token
 from knouds_harness.judging.checks import (
     authentication,
     concurrency,
@@ -20,11 +22,12 @@ from knouds_harness.judging.checks.concurrency import created_slug
 from knouds_harness.judging.checks.envelopes import form, refusals
 from knouds_harness.suite.support.call import Call
 from knouds_harness.suite.support.usage_rows import await_rows, row_of_request
+from knouds_harness.suite.support.workflow_authoring import objects_in
 from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.needs.keys import ANY_KEY, AUTHOR, TWO_ACCOUNTS, active_keys
 from knouds_harness.targets.needs.need import CONTROL, KeyAndResource
 from knouds_harness.targets.needs.rate_limits import LIMITED_KEY, limited_runs
-from knouds_harness.targets.needs.runs import CANCELLED_RUN, LAST_CREDITS, MODEL_RUN, once
+from knouds_harness.targets.needs.runs import CANCELLED_RUN, FREE_WORKFLOW_RUN, LAST_CREDITS, MODEL_RUN, once
 from knouds_harness.targets.needs.webhooks import RECEIVING, mints_webhooks
 from knouds_harness.targets.personas import Secret
 from knouds_harness.targets.resources import Webhook
@@ -290,6 +293,25 @@ def test_each_key_gets_its_own_answers(tester, subjects):
             tester.judge(usage.own_user, exchange, user_id=known[key.user])
         elif operation_id == "listWorkflows":
             tester.judge(workflows.listed, exchange, **listed_of(tester.target, key.user))
+
+
+@pytest.mark.proves(runs.own_result)
+@pytest.mark.spends.with_args(once(*[FREE_WORKFLOW_RUN] * (AT_ONCE + 1)))
+def test_each_run_at_once_gets_its_own_result(tester, subjects):
+    """Runs at once of one workflow are each answered with what was made of their own inputs."""
+    owner, workflow = tester.need(FREE_WORKFLOW_RUN)
+    schema = tester.send("getWorkflowSchema", owner, Call(path_values={"slug": workflow.slug}))
+    fields = objects_in(body_of(schema).get("fields"))
+    names = [each.get("name") for each in fields if each.get("type") in ("text", "textarea")]
+    marks = [f"harness-{number}-{fresh_token()}" for number in range(AT_ONCE)]
+    marked = [replace(workflow, inputs=workflow.inputs | dict.fromkeys(names, mark)) for mark in marks]
+    if marks[0] not in subjects.run(marked[0], owner).body.decode("utf-8", "replace"):
+        raise Untested("a workflow without generator nodes whose result shows the texts of its inputs")
+
+    exchanges = subjects.run_at_once([(owner, each) for each in marked])
+
+    for mark, exchange in zip(marks, exchanges, strict=True):
+        tester.judge(runs.own_result, exchange, mark=mark, marks=marks)
 
 
 def listed_of(target, user):

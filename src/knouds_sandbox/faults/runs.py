@@ -11,7 +11,7 @@ from knouds_sandbox.answers import OutgoingAnswer
 from knouds_sandbox.calls import HandlerCall
 from knouds_sandbox.envelopes import Refusal
 from knouds_sandbox.fault_points import Edit, Point
-from knouds_sandbox.faults.editing import at, changed
+from knouds_sandbox.faults.editing import at, changed, pause
 from knouds_sandbox.faults.fault import fault
 from knouds_sandbox.faults.resource_edits import (
     RUNS,
@@ -154,3 +154,12 @@ def tier_gate_holds_administrators() -> Edit:
     return with_account(
         lambda account: replace(account, role="user", tier="free") if account.is_admin else account
     )
+
+
+@fault("run.result-present", Point.JOB, RUNS, is_subtle=True)
+async def run_at_once_results_mixed_up(call: HandlerCall, job: Job) -> Job:
+    """Of runs at once, some get the result of another."""
+    call.services.noted[call.operation] = job.inputs
+    for _ in range(5):  # long enough to meet others on a busy machine, too
+        await pause()
+    return replace(job, inputs=call.services.noted[call.operation])

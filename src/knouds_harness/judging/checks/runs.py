@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from knouds_harness.contract.shapes import as_json
@@ -74,6 +74,24 @@ def defaults_as_given(exchange: Exchange, *, with_defaults: Exchange) -> Iterato
             expected=f"{as_json(given)}, as with the default sent",
             observed=as_json(left_out),
             where="/result/text",
+        )
+
+
+@check("run.result-present", needs=(FREE_WORKFLOW_RUN,), given=("mark", "marks"))
+def own_result(exchange: Exchange, *, mark: str, marks: Collection[str]) -> Iterator[Claim]:
+    """The result of a run is made of its own inputs, whatever else runs at the same time.
+
+    ``mark`` was sent in the inputs, each of ``marks`` in those of one of the runs.
+    """
+    if exchange.status == 200:
+        text = as_json(_result(exchange))
+        shown = [each for each in marks if each in text]
+        yield Claim(
+            fact="run.result-present",
+            holds=shown == [mark],
+            expected=f"a result made of {mark}",
+            observed=f"one made of {', '.join(shown) or 'none of the inputs'}",
+            where="/result",
         )
 
 
