@@ -6,7 +6,7 @@ import pytest
 
 from knouds_harness.exchange.execution_status import body_of
 from knouds_harness.exchange.workflow_names import fresh_name
-from knouds_harness.judging.checks import schemas, workflows
+from knouds_harness.judging.checks import schemas, times, workflows
 from knouds_harness.judging.claim import answer
 from knouds_harness.judging.workflow_model import WRITABLE_MEMBERS, WorkflowModel, slug_from_name
 from knouds_harness.suite.support.call import Call
@@ -295,6 +295,20 @@ def test_update_changes_what_it_names(tester, subjects, member):
     expected = {**before, **(changes if exchange.is_success else {})}
     expected.pop("slug", None)
     tester.judge(workflows.updated, read(tester, owner, slug), expected=expected)
+
+
+@pytest.mark.waits
+@pytest.mark.proves(times.of_the_last_write)
+def test_updated_at_is_the_time_of_the_update(tester, subjects):
+    """Each update sets updatedAt to the time of the server's clock, which is later than before."""
+    owner = tester.need(AUTHOR)
+    slug = subjects.make_workflow(owner)
+    before = read(tester, owner, slug)
+    tester.wait(1.1)  # for servers that keep whole seconds
+
+    written = write(tester, owner, slug, {"description": "Later."})
+
+    tester.judge(times.of_the_last_write, read(tester, owner, slug), written=written, before=before)
 
 
 @pytest.mark.proves(workflows.updated)

@@ -17,6 +17,7 @@ from knouds_sandbox.faults import (
     rate_limits,
     runs,
     spellings,
+    times,
     usage,
     validation,
     webhooks,
@@ -46,6 +47,7 @@ _MODULES = (
     rate_limits,
     webhooks,
     spellings,
+    times,
 )
 
 FAULTS = tuple(value for module in _MODULES for value in vars(module).values() if isinstance(value, Fault))

@@ -14,6 +14,7 @@ from knouds_harness.judging.checks import (
     runs,
     schemas,
     spellings,
+    times,
     usage,
     validation,
     webhooks,
@@ -38,6 +39,7 @@ _MODULES: tuple[ModuleType, ...] = (
     concurrency,
     isolation,
     spellings,
+    times,
 )
 
 

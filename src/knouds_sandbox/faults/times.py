@@ -1,0 +1,37 @@
+"""Faults: time stamps tell another time."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from starlette.responses import Response
+
+from knouds_sandbox.calls import HandlerCall
+from knouds_sandbox.fault_points import Edit, Point
+from knouds_sandbox.faults.editing import Handler, changed
+from knouds_sandbox.faults.fault import fault
+from knouds_sandbox.faults.resource_edits import on_document
+from knouds_sandbox.handlers.workflows import own_workflow
+from knouds_sandbox.state.workflow_records import change_workflow, find_workflow
+
+
+def _two_hours_later(time: Any) -> str:
+    return (datetime.fromisoformat(time) + timedelta(hours=2)).isoformat()
+
+
+@fault("workflows.updated-at-is-iso", is_subtle=True)
+def times_updated_at_in_local_time() -> Edit:
+    """updatedAt is two hours ahead, as a local time that says it is UTC."""
+    return on_document(changed("updatedAt", _two_hours_later))
+
+
+@fault("workflows.updated-at-is-iso", Point.HANDLER, "updateWorkflow", is_subtle=True)
+async def times_updated_at_stays(call: HandlerCall, handle: Handler) -> Response:
+    """An update leaves updatedAt as it was."""
+    before = own_workflow(call).document["updatedAt"]
+    response = await handle(call)
+    workflow = find_workflow(call.store, call.path_value("slug"))
+    if workflow is not None:
+        change_workflow(call.store, workflow, {}, updated_at=before)
+    return response
