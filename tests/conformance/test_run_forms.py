@@ -8,7 +8,7 @@ import pytest
 
 from knouds_harness.judging.checks import usage, validation
 from knouds_harness.judging.checks.usage import MAX_LIMIT
-from knouds_harness.suite.support.usage_pages import read_page
+from knouds_harness.suite.support.usage_rows import read_page
 from knouds_harness.suite.untested import Untested
 
 ASYNC = ("async", "true")

@@ -15,9 +15,9 @@ from knouds_harness.contract.operations import Action
 from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.contract.tiers import WINDOW_S
 from knouds_harness.errors import CreditsShort, HarnessError, NotCreatedHere, NotSent, TargetUnreachable
-from knouds_harness.exchange.client import KEY_HEADER, Client
+from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.created_workflows import CreatedWorkflows
-from knouds_harness.exchange.evidence import Exchange, Request
+from knouds_harness.exchange.evidence import KEY_HEADER, Exchange, Request
 from knouds_harness.exchange.first_contact import health_request
 from knouds_harness.exchange.minting import KeyMint
 from knouds_harness.exchange.pricing import Pricing, resource_named

@@ -51,8 +51,8 @@ def _with_every_capability(given: Credentials) -> None:
 
 def _changed(change: Callable[[str], str]) -> Respell:
     def respell(scope: Scope) -> bool:
-        sent, plain = scope["path"], change(scope["path"])
-        scope["path"] = plain
+        sent: str = scope["path"]
+        scope["path"] = plain = change(sent)
         return plain != sent
 
     return respell
