@@ -299,16 +299,18 @@ def pytest_runtest_makereport(
     if not checks:
         return (yield)
     run = opened_run(item.config)
+    error = call.excinfo.value if call.excinfo else None
+    if isinstance(error, Untested):
+        call.excinfo = None  # else pytest parses the source of each frame, for a traceback that is not shown
     # Pytest parses source to show an error, and CPython 3.11 may not while another thread parses as well.
     with run.lock.held():
         report = yield
-        if call.excinfo is None:
+        if error is None:
             if call.when == "call":
                 _record_test(item, run, "passed")
                 if is_user_test(item):
                     record_kept(item, run.recorder)
             return report
-        error = call.excinfo.value
         if isinstance(error, Untested):
             is_answers = (
                 error.cause == "answers"
