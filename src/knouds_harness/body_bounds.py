@@ -1,14 +1,20 @@
-"""Undoing ``Content-Encoding``, so that a small body which decodes to a huge one costs bounded memory."""
+"""Bounds on the body of an answer, so that a hostile one costs bounded memory and time."""
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import brotli
 
+MAX_BODY_BYTES: Final = 4_000_000
+"""As sent, and once decoded."""
+MAX_LEVELS: Final = 200
+"""How deep JSON may be nested: neither the judge of shapes nor Python's own functions follow deeper."""
+MAX_VALUES: Final = 100_000
+"""How many values JSON may hold: each takes up to 150 bytes, and thousands when it is judged."""
 _PART_BYTES: Final = 1024 * 1024
 _MOST_ENCODINGS: Final = 5
 
@@ -21,17 +27,16 @@ class TooLongOnceDecoded(UndecodableBody):
     """The body is longer than allowed once it is decoded."""
 
 
-def decoded(body: bytes, content_encoding: str, *, most_bytes: int) -> bytes:
-    """Decode a body.
+def decoded(body: bytes, content_encoding: str) -> bytes:
+    """Undo the encodings of a body.
 
     Args:
         body: As it was sent.
-        content_encoding: The header; encodings that are not known are left alone.
-        most_bytes: No decoding makes more than so many.
+        content_encoding: The header; unknown encodings are left alone.
 
     Raises:
         UndecodableBody: It is not what the header says.
-        TooLongOnceDecoded: It is longer than allowed.
+        TooLongOnceDecoded: It is longer than ``MAX_BODY_BYTES``.
     """
     encodings = [part.strip().lower() for part in content_encoding.split(",")]
     if len(encodings) > _MOST_ENCODINGS:
@@ -40,51 +45,76 @@ def decoded(body: bytes, content_encoding: str, *, most_bytes: int) -> bytes:
         decode = _DECODERS.get(encoding)
         if decode is not None:
             try:
-                body = decode(body, most_bytes)
+                body = decode(body)
             except (zlib.error, brotli.error) as error:
                 raise UndecodableBody(f"the body is not {encoding}: {error}") from error
     return body
 
 
-def _inflated(body: bytes, most_bytes: int, *, window_bits: int) -> bytes:
+def _inflated(body: bytes, *, window_bits: int) -> bytes:
     inflater = zlib.decompressobj(window_bits)
-    data = inflater.decompress(body, most_bytes + 1)
-    if len(data) > most_bytes:
-        raise _too_long(most_bytes)
+    data = inflater.decompress(body, MAX_BODY_BYTES + 1)
+    if len(data) > MAX_BODY_BYTES:
+        raise _too_long()
     if not inflater.eof:
         raise UndecodableBody("the compressed body ends early")
     return data
 
 
-def _too_long(most_bytes: int) -> TooLongOnceDecoded:
-    return TooLongOnceDecoded(f"the body is over {most_bytes:,} bytes once decoded")
+def _too_long() -> TooLongOnceDecoded:
+    return TooLongOnceDecoded(f"the body is over {MAX_BODY_BYTES:,} bytes once decoded")
 
 
-def _deflated(body: bytes, most_bytes: int) -> bytes:
+def _deflated(body: bytes) -> bytes:
     """What ``deflate`` names is zlib's format; some servers send bare deflate, and browsers take both."""
     try:
-        return _inflated(body, most_bytes, window_bits=zlib.MAX_WBITS)
+        return _inflated(body, window_bits=zlib.MAX_WBITS)
     except zlib.error:
-        return _inflated(body, most_bytes, window_bits=-zlib.MAX_WBITS)
+        return _inflated(body, window_bits=-zlib.MAX_WBITS)
 
 
-def _unbrotlied(body: bytes, most_bytes: int) -> bytes:
+def _unbrotlied(body: bytes) -> bytes:
     decompressor = brotli.Decompressor()
     data = bytearray()
     part: bytes = decompressor.process(body, output_buffer_limit=_PART_BYTES)
     while part:
         data += part
-        if len(data) > most_bytes:
-            raise _too_long(most_bytes)
+        if len(data) > MAX_BODY_BYTES:
+            raise _too_long()
         part = decompressor.process(b"", output_buffer_limit=_PART_BYTES)
     if not decompressor.is_finished():
         raise UndecodableBody("the compressed body ends early")
     return bytes(data)
 
 
-_DECODERS: Final[Mapping[str, Callable[[bytes, int], bytes]]] = {
+_DECODERS: Final[Mapping[str, Callable[[bytes], bytes]]] = {
     "gzip": partial(_inflated, window_bits=zlib.MAX_WBITS | 16),
     "x-gzip": partial(_inflated, window_bits=zlib.MAX_WBITS | 16),
     "deflate": _deflated,
     "br": _unbrotlied,
 }
+
+
+def has_too_many_values(body: bytes) -> bool:
+    """Whether JSON may hold over ``MAX_VALUES``, by what divides them; looks no further than it must."""
+    if len(body) <= MAX_VALUES:
+        return False
+    dividers = 0
+    for start in range(0, len(body), MAX_VALUES):
+        dividers += sum(body.count(each, start, start + MAX_VALUES) for each in (b",", b"[", b"{"))
+        if dividers > MAX_VALUES:
+            return True
+    return False
+
+
+def is_too_deep(body: bytes, value: Any) -> bool:  # noqa: ANN401 - any JSON
+    """Whether a body is nested over ``MAX_LEVELS`` deep; ``value`` is what it was parsed to."""
+    if body.count(b"[") + body.count(b"{") <= MAX_LEVELS:
+        return False
+    level = [value]
+    for _ in range(MAX_LEVELS + 1):
+        nested = [each for each in level if isinstance(each, dict | list)]
+        if not nested:
+            return False
+        level = [inner for each in nested for inner in (each.values() if isinstance(each, dict) else each)]
+    return True

@@ -182,7 +182,9 @@ BROKEN_JSON: Final[Mapping[str, Attack]] = {
     "3,000,000 brackets, packed": whole(
         lambda _: gzip.compress(b"[" * 3_000_000), head=_OK + b"Content-Encoding: gzip\r\n"
     ),
-    "300,000 empty lists": whole(lambda _: b"[" + b"[]," * 300_000 + b"[]]"),
+    "1,300,000 objects, packed": whole(
+        lambda _: gzip.compress(b"[" + b"{}," * 1_300_000 + b"{}]"), head=_OK + b"Content-Encoding: gzip\r\n"
+    ),
     "escape sequences": whole(_texts_replaced(_ESCAPES), head=b"HTTP/1.1 200 \x1b[2J\r\n" + _JSON),
     "markup": whole(_texts_replaced("</script><script>alert(1)</script><!-- `|*[x](javascript:1)")),
     "wrong members": whole(lambda _: json.dumps({"user": {"id": 10**400, "email": "\ud800"}}).encode()),

@@ -12,6 +12,7 @@ from datetime import datetime
 from functools import cached_property, lru_cache
 from typing import Any, NoReturn
 
+from knouds_harness.body_bounds import MAX_LEVELS, MAX_VALUES, has_too_many_values, is_too_deep
 from knouds_harness.contract.operations import Action
 from knouds_harness.contract.tiers import WINDOW_S
 from knouds_harness.exchange.alterations import Alteration
@@ -22,11 +23,7 @@ JSON = Any
 Pairs = tuple[tuple[str, str], ...]
 KEY_HEADER = "x-api-key"
 CONTROL_HEADER = "x-sandbox-token"  # of what mints keys and moves the clock, which no check judges
-MAX_LEVELS = 200
-"""So deep JSON may be nested: deeper, neither the judge of shapes nor Python's own functions follow."""
 _TOO_DEEP = f"the body is nested too deeply: over {MAX_LEVELS} levels"
-MAX_VALUES = 100_000
-"""So many values an answer may hold: each takes up to 150 bytes, and thousands where it is judged."""
 _TOO_MANY = f"the body holds over {MAX_VALUES:,} values"
 _LONG_BYTES = 100_000
 _LONGEST_WAIT_S = 65
@@ -159,7 +156,7 @@ def parsed_json(body: bytes) -> tuple[JSON, str | None]:
     A number without a fraction is an int, however it is written (4.0 is 4); one beyond all doubles becomes
     the greatest. What is nested over ``MAX_LEVELS`` deep, or holds over ``MAX_VALUES``, counts as none.
     """
-    if body.count(b",") + body.count(b"[") + body.count(b"{") > MAX_VALUES:
+    if has_too_many_values(body):
         return None, _TOO_MANY
     try:
         text = body.decode("utf-8")
@@ -177,19 +174,6 @@ def parsed_json(body: bytes) -> tuple[JSON, str | None]:
 
 _parsed_lately = lru_cache(maxsize=2)(parsed_json)
 """Long bodies, of which a run may keep hundreds, take ten times their length once they are parsed."""
-
-
-def is_too_deep(body: bytes, value: JSON) -> bool:
-    """Whether a body is nested over ``MAX_LEVELS`` deep; ``value`` is what it was parsed to."""
-    if body.count(b"[") + body.count(b"{") <= MAX_LEVELS:
-        return False
-    level = [value]
-    for _ in range(MAX_LEVELS + 1):
-        nested = [each for each in level if isinstance(each, dict | list)]
-        if not nested:
-            return False
-        level = [inner for each in nested for inner in (each.values() if isinstance(each, dict) else each)]
-    return True
 
 
 def _as_text(value: JSON) -> JSON:

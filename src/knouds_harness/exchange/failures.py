@@ -8,9 +8,8 @@ from typing import Final
 
 import httpx
 
-from knouds_harness.content_encoding import TooLongOnceDecoded, UndecodableBody
+from knouds_harness.body_bounds import MAX_BODY_BYTES, TooLongOnceDecoded, UndecodableBody
 
-MAX_BODY_BYTES: Final = 4_000_000
 KEPT_BYTES: Final = 65_536
 """Of a long body that is not whole, or no JSON, so many are evidence enough."""
 TOO_LONG: Final = f"the body is over {MAX_BODY_BYTES // 1_000_000} MB"

@@ -11,9 +11,8 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from knouds_harness.content_encoding import UndecodableBody, decoded
+from knouds_harness.body_bounds import MAX_VALUES, UndecodableBody, decoded, has_too_many_values
 
-MAX_DECODED_BYTES = 4_000_000
 _NOTHING = object()
 
 
@@ -115,9 +114,7 @@ class Answer:
             if self._may_be_encoded():
                 encoding = self.headers.get("content-encoding", "")
                 try:
-                    self._content = self.raw_body and decoded(
-                        self.raw_body, encoding, most_bytes=MAX_DECODED_BYTES
-                    )
+                    self._content = self.raw_body and decoded(self.raw_body, encoding)
                 except UndecodableBody as error:  # to find that out again may take long
                     self._undecodable = str(error)
                     raise
@@ -139,7 +136,7 @@ class Answer:
         """The body read as JSON; the same object each time, as several may ask.
 
         Raises:
-            ValueError: It is not JSON, or nested beyond reason.
+            ValueError: It is not JSON, nested too deeply, or holds too many values.
         """
         if self._parsed is _NOTHING:
             self._parsed = self._read()
@@ -147,17 +144,23 @@ class Answer:
 
     def _read(self) -> Any:  # noqa: ANN401 - it is what the server sent
         body = self.raw_body
-        # What begins like JSON and can be read as such was not encoded, so nobody has to look for that.
+        # What begins like JSON and can be read as such was not encoded, so there is no need to look for that.
         content = body if body[:1] == b"{" else self.content
         try:
-            read = from_json(content, allow_inf_nan=False)  # five times as fast, and strict
+            read = from_json(_bounded(content), allow_inf_nan=False)  # five times as fast, and strict
             self.is_strict_json = True
         except ValueError:
             try:
-                return json.loads(self.content)
+                return json.loads(_bounded(self.content))
             except RecursionError as error:
                 raise ValueError("the body is nested too deeply") from error
         return read
+
+
+def _bounded(content: bytes) -> bytes:
+    if has_too_many_values(content):
+        raise ValueError(f"the body holds over {MAX_VALUES:,} values")
+    return content
 
 
 def _charset(content_type: str) -> str:

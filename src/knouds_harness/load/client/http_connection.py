@@ -19,6 +19,7 @@ import httptools
 from gevent import get_hub, monkey
 from greenlet import getcurrent, greenlet
 
+from knouds_harness.body_bounds import MAX_BODY_BYTES
 from knouds_harness.load.client.http_answer import Answer, Headers
 from knouds_harness.load.client.transport_failures import (
     BadAnswer,
@@ -28,7 +29,6 @@ from knouds_harness.load.client.transport_failures import (
 )
 
 MAX_HEAD_BYTES = 256 * 1024
-MAX_BODY_BYTES = 4_000_000
 _READ_BYTES = _SEND_BYTES = 64 * 1024
 READ, WRITE = 1, 2  # what a loop watches for
 # As a hub knows its own; patched, it is a greenlet's.

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
+import tracemalloc
 import zlib
 
 import brotli
 import pytest
 
-from knouds_harness.content_encoding import UndecodableBody
+from knouds_harness.body_bounds import MAX_BODY_BYTES, UndecodableBody
 from knouds_harness.load.client.http_answer import Answer, Headers
 
 BODY = b'{"prompt": "harbour"}' * 50
@@ -68,11 +69,9 @@ def test_broken_compression_is_said(encoding, encode, is_cut_short):
 
 
 @pytest.mark.parametrize(("encoding", "encode"), ENCODERS, ids=["gzip", "zlib", "bare deflate", "br"])
-def test_bomb_is_cut_off(encoding, encode, monkeypatch):
+def test_bomb_is_cut_off(encoding, encode):
     """A small body that decodes to a huge one costs bounded memory."""
-    monkeypatch.setattr("knouds_harness.load.client.http_answer.MAX_DECODED_BYTES", 100_000)
-
-    with pytest.raises(UndecodableBody, match="over 100,000 bytes once decoded"):
+    with pytest.raises(UndecodableBody, match="over 4,000,000 bytes once decoded"):
         _ = answer(encode(bytes(5_000_000)), f"Content-Encoding: {encoding}").content
 
 
@@ -101,6 +100,35 @@ def test_json_is_read():
     assert answer(b'{"a": [1]}').json() == {"a": [1]}
     with pytest.raises(ValueError, match="Expecting"):
         answer(b"<html>").json()
+
+
+MANY_VALUES = {
+    "objects": b"[" + b"{}," * 1_300_000 + b"{}]",
+    "numbers": b"[" + b"0," * 1_999_000 + b"0]",
+    "brackets": b"[" * 3_000_000,
+    "member": b'{"rows": [' + b"0," * 100_000 + b"0]}",
+}
+
+
+@pytest.mark.parametrize("body", MANY_VALUES.values(), ids=MANY_VALUES)
+@pytest.mark.parametrize(("encoding", "encode"), [("", bytes), *ENCODERS[:1], *ENCODERS[-1:]])
+def test_json_of_too_many_values_is_not_parsed(body, encoding, encode):
+    """Parsed, 4 MB of small values take over 100 MB."""
+    answered = answer(encode(body), f"Content-Encoding: {encoding}")
+    tracemalloc.start()
+
+    with pytest.raises(ValueError, match="holds over 100,000 values"):
+        answered.json()
+
+    assert tracemalloc.get_traced_memory()[1] < 6 * MAX_BODY_BYTES
+    tracemalloc.stop()
+
+
+def test_long_json_of_few_values_is_read():
+    """Only values count, not bytes."""
+    body = b'{"image": "' + b"A" * 3_900_000 + b'"}'
+
+    assert len(answer(body).json()["image"]) == 3_900_000
 
 
 @pytest.mark.parametrize(
