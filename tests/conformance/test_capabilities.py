@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from knouds_harness.contract.operations import RUN_OPERATIONS
 from knouds_harness.exchange.execution_status import body_of
 from knouds_harness.exchange.workflow_names import fresh_name
 from knouds_harness.judging.checks import capabilities
@@ -49,8 +50,6 @@ from knouds_harness.targets.needs.workflows import (
 )
 from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.resources import Workflow
-
-RUN_OPERATIONS = ("runWorkflow", "runModel")
 
 
 def holding_only(capability):

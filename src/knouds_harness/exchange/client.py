@@ -36,15 +36,10 @@ from knouds_harness.exchange.evidence import (
     parsed_json,
 )
 from knouds_harness.exchange.failures import KEPT_BYTES
-from knouds_harness.exchange.pricing import (
-    ChargesShown,
-    charged_credits,
-    dearest_credits,
-    known_credits,
-    was_run,
-)
+from knouds_harness.exchange.pricing import charged_credits, dearest_credits, known_credits, was_run
 from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.exchange.transport import Transport, http_transport, text_pairs
+from knouds_harness.exchange.usage import ChargesShown
 from knouds_harness.exchange.workflow_removal import MOST_WAIT_S, Removed, WorkflowRemoval
 from knouds_harness.targets.guards import Guard
 from knouds_harness.targets.personas import Persona, Secret

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final, Protocol
 from urllib.parse import unquote
@@ -13,14 +13,11 @@ from knouds_harness.contract.operations import Action
 from knouds_harness.exchange.created_workflows import workflow_path
 from knouds_harness.exchange.effectless_requests import NO_SUCH_MODEL, NO_SUCH_WORKFLOW
 from knouds_harness.exchange.evidence import JSON, Exchange, Request
-from knouds_harness.exchange.execution_status import is_final
 from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Model, Workflow
 
 _BEYOND_REASON = 10**12
-_PAGE_ROWS: Final = 100
-_MOST_ROWS: Final = 20_000
 _RUN_PATH: Final = re.compile(r"/api/(workflows|models)/([^/]+)/run")
 
 
@@ -52,7 +49,7 @@ def charge_told(
     """
     if not isinstance(body, dict) or _has_doubled_members(content):
         return None
-    told = _amount(body.get("cost"))
+    told = amount_of(body.get("cost"))
     is_submitted = body.get("_async") is True or ("executionId" in body and body.get("success") is not True)
     if status < 300 and not is_submitted and (told or is_granted or not most_credits):
         return told
@@ -199,121 +196,10 @@ class Pricing:
         estimate = body["estimatedCreditCost"]
         if estimate is None and not workflow.has_generator:
             return 0.0
-        return _amount(estimate)
+        return amount_of(estimate)
 
 
-def _amount(value: JSON) -> float | None:
+def amount_of(value: JSON) -> float | None:
+    """A sum of credits or money that may be believed; None for anything else."""
     is_amount = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _BEYOND_REASON
     return float(value) if is_amount else None
-
-
-def usage_rows(
-    send: Callable[[Request], Exchange], persona: Persona, *, limit: int, offset: int
-) -> list[JSON] | None:
-    """The rows of one page of usage; None where the key may not read them, or it is no page."""
-    exchange = send(
-        Request(
-            method="GET",
-            path="/api/usage",
-            query=(("limit", str(limit)), ("offset", str(offset))),
-            operation_id="listUsage",
-            persona=persona.name,
-            action=Action.READ,
-        )
-    )
-    body = exchange.json_or_none()
-    rows = body.get("rows") if exchange.status == HTTPStatus.OK and isinstance(body, dict) else None
-    return rows if isinstance(rows, list) else None
-
-
-Marks = Mapping[str, tuple[Collection[str] | None, float]]
-
-
-class ChargesShown:
-    """What usage shows that accounts were charged, since this was first asked for each of them.
-
-    Runs of another client of the same account are among it.
-
-    Attributes:
-        marks: The rows that count no more or are final, and what the latter charged, by account; no rows
-            where usage cannot be read.
-    """
-
-    def __init__(self, send: Callable[[Request], Exchange], marks: Marks = {}) -> None:  # noqa: B006 - copied
-        """Ask nothing yet.
-
-        Args:
-            send: Sends one request.
-            marks: Where others have asked for them already.
-        """
-        self._send = send
-        self.marks = {user: (known, charged) for user, (known, charged) in marks.items()}
-        self._readers: dict[str, list[Persona]] = {}
-        self._charges: dict[str, float | None] = {}
-
-    def begin(self, user: str, personas: Iterable[Persona]) -> None:
-        """Count what an account is charged from now on.
-
-        Args:
-            user: The account.
-            personas: All that there are.
-        """
-        if user in self.marks and user in self._readers:
-            return
-        self._readers[user] = [each for each in personas if each.user == user and each.state == "active"]
-        if user not in self.marks:
-            rows = self._page(user, 0)
-            self.marks.setdefault(user, (None if rows is None else list(rows), 0.0))
-
-    def note_run(self, user: str) -> None:
-        """Read the account's usage again when asked, as a run of it has been answered."""
-        self._charges.pop(user, None)
-
-    def credits(self) -> float | None:
-        """The charges of all accounts together; None where one's usage cannot be read."""
-        if not self._readers:
-            return None
-        for user in set(self._readers) & set(self.marks) - set(self._charges):
-            self._charges[user] = self._charged(user)
-        charges = list(self._charges.values())
-        return None if None in charges else sum(each or 0.0 for each in charges)
-
-    def _charged(self, user: str) -> float | None:
-        """The newest rows come first; which ids they have does not matter."""
-        mark = known, charged = self.marks[user]
-        if known is None:
-            return None
-        new: dict[str, tuple[float, bool]] = {}
-        for offset in range(0, _MOST_ROWS, _PAGE_ROWS):
-            rows = self._page(user, offset)
-            if rows is None:
-                return None
-            page = {row_id: row for row_id, row in rows.items() if row_id not in known}
-            new |= page
-            if len(page) < _PAGE_ROWS:
-                break
-        else:
-            return None
-        final = {row_id: charge for row_id, (charge, is_final) in new.items() if is_final}
-        if self.marks[user] is mark:  # else another thread has read on meanwhile
-            self.marks[user] = {*known, *final}, charged + sum(final.values())
-        return charged + sum(charge for charge, _ in new.values())
-
-    def _page(self, user: str, offset: int) -> Mapping[str, tuple[float, bool]] | None:
-        """What rows say was charged, and whether they are final, by their ids.
-
-        None where nobody may read them, or one is unusable.
-        """
-        for reader in self._readers[user]:
-            rows = usage_rows(self._send, reader, limit=_PAGE_ROWS, offset=offset)
-            if rows is not None:
-                charges = dict(filter(None, map(_charge_of, rows)))
-                return charges if len(charges) == len(rows) else None
-        return None
-
-
-def _charge_of(row: JSON) -> tuple[str, tuple[float, bool]] | None:
-    charge = _amount(row.get("creditsCost")) if isinstance(row, dict) else None
-    if charge is None or "id" not in row:
-        return None
-    return repr(row["id"]), (charge, is_final(row.get("status")))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
+from knouds_harness.contract.operations import RUN_OPERATIONS
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.execution_status import IN_FLIGHT, body_of, status_in
 from knouds_harness.targets.profile import Target
@@ -31,7 +32,7 @@ class NeverEndingRuns:
     def note(self, exchange: Exchange) -> None:
         """Take an exchange in."""
         request, body = exchange.request, body_of(exchange)
-        if request.operation_id in ("runModel", "runWorkflow") and request.persona:
+        if request.operation_id in RUN_OPERATIONS and request.persona:
             execution_id = body.get("executionId")
             if isinstance(execution_id, str):
                 self._submits[execution_id] = (

@@ -10,6 +10,7 @@ from typing import Any
 
 from knouds_harness.contract.shapes import as_json
 from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.exchange.usage import rows_in
 from knouds_harness.judging.checks.runs import amount
 from knouds_harness.judging.claim import Claim, check
 from knouds_harness.judging.context import Case
@@ -31,11 +32,7 @@ def rows_of(exchange: Exchange) -> list[Row]:
 
     An id that is a list or an object, which is judged elsewhere, is its own words here: ids are compared.
     """
-    body = exchange.json_or_none()
-    rows = body.get("rows") if isinstance(body, dict) and exchange.status == 200 else None
-    return (
-        [_with_comparable_ids(row) for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
-    )
+    return [_with_comparable_ids(row) for row in rows_in(exchange) or () if isinstance(row, dict)]
 
 
 def _with_comparable_ids(row: Row) -> Row:

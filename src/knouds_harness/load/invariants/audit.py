@@ -18,7 +18,7 @@ from knouds_harness.errors import HarnessError
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Request
 from knouds_harness.exchange.execution_status import status_in
-from knouds_harness.exchange.pricing import usage_rows
+from knouds_harness.exchange.usage import await_usage, usage_rows
 from knouds_harness.load.invariants.aggregation import Aggregation
 from knouds_harness.load.invariants.invariants import FINAL_STANDS, HAS_A_ROW, IS_CHARGED
 from knouds_harness.load.invariants.observation_batch import ObservedRun
@@ -32,7 +32,6 @@ _PAGE_ROWS: Final = 500
 _MOST_ROWS: Final = 100_000
 _PATIENCE_S: Final = 5.0
 _MOST_TIME_S: Final = 30.0
-_FIRST_PAUSE_S: Final = 0.1
 
 
 @dataclass(kw_only=True)
@@ -145,19 +144,21 @@ class Audit:
         runs: Mapping[ObservedRun, int],
         deadline_s: float,
     ) -> Rows | None:
-        """Read again for a moment until there is enough: rows may come late."""
         deadline_s = min(deadline_s, time.monotonic() + _PATIENCE_S)
-        pause_s = _FIRST_PAUSE_S
-        while True:
-            rows = _rows_since(client, persona, known=before.ids)
+
+        def are_enough(rows: Rows | None) -> bool:
             trial = Tallies()
             if rows is not None:
                 compare(trial, runs, rows.costs)
-            is_enough = rows is not None and not any(each.broken for each in trial.by_invariant.values())
-            if is_enough or time.monotonic() > deadline_s:
-                return rows
-            gevent.sleep(pause_s)
-            pause_s *= 2
+            is_kept = rows is not None and not any(each.broken for each in trial.by_invariant.values())
+            return is_kept or time.monotonic() > deadline_s
+
+        return await_usage(
+            lambda: _rows_since(client, persona, known=before.ids),
+            are_enough,
+            wait=gevent.sleep,
+            patience_s=_PATIENCE_S,
+        )
 
 
 def compare(tallies: Tallies, runs: Mapping[ObservedRun, int], costs: Mapping[str, Counter[float]]) -> None:

@@ -12,7 +12,8 @@ from knouds_harness.contract.operations import Action
 from knouds_harness.errors import CreditsShort, GuardStop
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Exchange, Request
-from knouds_harness.exchange.pricing import ChargesShown, charge_told, dearest_credits
+from knouds_harness.exchange.pricing import charge_told, dearest_credits
+from knouds_harness.exchange.usage import ChargesShown
 from knouds_harness.load.arrivals.schedule import Share
 from knouds_harness.load.client.response import Response
 from knouds_harness.load.workload.accounts import RunRequest

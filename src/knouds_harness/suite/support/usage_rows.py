@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import TypeVar
 
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.execution_status import body_of
+from knouds_harness.exchange.usage import await_usage
 from knouds_harness.judging.checks.usage import MAX_LIMIT, Row, rows_of
 from knouds_harness.suite.support.call import Call
 from knouds_harness.suite.tester import Tester
@@ -17,12 +17,9 @@ from knouds_harness.targets.resources import Model, Workflow
 
 Run = KeyAndResource[Workflow | Model]
 """What was run, and a key of the account that ran it."""
-T = TypeVar("T")
 _MOST_PAGES = 12
 _PATIENCE_S = 2.0
 _SETTLING_S = 5.0
-_FIRST_PAUSE_S = 0.02
-_LONGEST_PAUSE_S = 0.5
 
 
 def read_page(tester: Tester, persona: Persona, **query: str | int) -> Exchange:
@@ -48,7 +45,9 @@ def read_rows(tester: Tester, persona: Persona) -> list[Row]:
 
 def await_rows(tester: Tester, persona: Persona, is_enough: Callable[[Sequence[Row]], bool]) -> list[Row]:
     """Every row of an account, read again for a moment until there is enough: rows may come late."""
-    return _read_until(tester, lambda: read_rows(tester, persona), is_enough, most_s=_PATIENCE_S)
+    return await_usage(
+        lambda: read_rows(tester, persona), is_enough, wait=tester.wait, patience_s=_PATIENCE_S
+    )
 
 
 def row_once_settled(tester: Tester, run: Run, choose: Callable[[list[Row]], Row | None]) -> Row | None:
@@ -58,21 +57,12 @@ def row_once_settled(tester: Tester, run: Run, choose: Callable[[list[Row]], Row
         row = choose(rows)
         return None if row is None or row.get("status") == "processing" else row
 
-    return _read_until(
-        tester,
+    return await_usage(
         lambda: settled(rows_of(_page_of(tester, run))),
         lambda row: row is not None,
-        most_s=_SETTLING_S,
+        wait=tester.wait,
+        patience_s=_SETTLING_S,
     )
-
-
-def _read_until(tester: Tester, read: Callable[[], T], is_enough: Callable[[T], bool], *, most_s: float) -> T:
-    waited_s, pause_s = 0.0, _FIRST_PAUSE_S
-    while not is_enough(found := read()) and waited_s < most_s:
-        tester.wait(pause_s)
-        waited_s += pause_s
-        pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
-    return found
 
 
 def _page_of(tester: Tester, run: Run) -> Exchange:

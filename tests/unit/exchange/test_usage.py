@@ -1,0 +1,102 @@
+"""What usage shows: of charges, and of rows that come late."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from knouds_harness.exchange.usage import ChargesShown, await_usage
+
+
+@pytest.mark.parametrize(("come_at", "reads"), [(1, 1), (3, 3), (99, 5)])
+def test_usage_is_read_again_until_it_is_enough(come_at, reads):
+    """Or until waiting has taken long enough."""
+    read = iter(range(1, 100))
+    waited: list[float] = []
+
+    last = await_usage(lambda: next(read), lambda rows: rows >= come_at, wait=waited.append, patience_s=0.25)
+
+    assert last == reads
+    assert waited == [0.02, 0.04, 0.08, 0.16][: reads - 1]
+
+
+class Usage:
+    """The usage of an account, the newest row first."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, object]] = [{"id": 7, "creditsCost": 8, "status": "completed"}]
+        self.asked = 0
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.asked += 1
+        offset, limit = int(request.url.params["offset"]), int(request.url.params["limit"])
+        return httpx.Response(200, json={"rows": self.rows[::-1][offset : offset + limit]})
+
+    def add(self, credits_cost: object, *, status: object = "completed") -> None:
+        row_id = self.rows[-1]["id"]
+        assert isinstance(row_id, int)
+        self.rows.append({"id": row_id + 1, "creditsCost": credits_cost, "status": status})
+
+
+@pytest.fixture
+def usage():
+    """With one row of a run before."""
+    return Usage()
+
+
+@pytest.fixture
+def shown(client_answering, usage):
+    """What usage shows of the only account."""
+    client = client_answering(usage)
+    shown = ChargesShown(client.send)
+    shown.begin("ada", client.personas.values())
+    return shown
+
+
+@pytest.mark.parametrize("rows", [1, 99, 100, 101, 350])
+def test_charges_since_the_beginning_are_summed(shown, usage, rows):
+    """Over as many pages as it takes; older ones are none of the run's."""
+    for _ in range(rows):
+        usage.add(2)
+
+    assert shown.credits() == 2 * rows
+    usage.add(3)
+    shown.note_run("ada")
+    assert shown.credits() == 2 * rows + 3
+
+
+def test_charge_of_a_run_in_flight_may_grow(shown, usage):
+    """Until it has ended, its row is read again, and those after it."""
+    usage.add(0, status="processing")
+    usage.add(2)
+    assert shown.credits() == 2
+
+    usage.rows[1] |= {"creditsCost": 8, "status": "completed"}
+    shown.note_run("ada")
+
+    assert shown.credits() == 10
+
+
+@pytest.mark.parametrize("status", [[], {}, None, 1])
+def test_charge_of_a_row_of_no_status_counts(shown, usage, status):
+    usage.add(5, status=status)
+
+    assert shown.credits() == 5
+
+
+def test_usage_is_not_read_again_before_the_next_run(shown, usage):
+    """Whoever asks."""
+    shown.credits()
+    asked = usage.asked
+
+    shown.credits()
+
+    assert usage.asked == asked
+
+
+@pytest.mark.parametrize("credits_cost", ["8", None, -8, True])
+def test_unusable_rows_show_nothing(shown, usage, credits_cost):
+    """No sum can be made of them."""
+    usage.add(credits_cost)
+
+    assert shown.credits() is None
