@@ -1,4 +1,4 @@
-"""A receiver of webhook deliveries; it keeps what comes and refuses what it is told to."""
+"""A receiver of webhook deliveries, of check and of load; it keeps what comes, or hands it on."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from knouds_harness.contract.operations import Action
 from knouds_harness.errors import PortInUse, UsageError
 from knouds_harness.exchange.evidence import JSON, Exchange, Pairs, Request, parsed_json
 from knouds_harness.exchange.redaction import Redactor
+from knouds_harness.exchange.signature import HEADER
 
 HOST: Final = "127.0.0.1"
 MOST_BYTES: Final = 1_000_000
@@ -70,8 +71,13 @@ class Delivery:
 
     @property
     def is_taken(self) -> bool:
-        """Whether the receiver took it."""
+        """Whether it was answered with 204, not refused."""
         return self.status == _TAKEN
+
+    @property
+    def signature(self) -> str:
+        """The header with its signature; empty without one."""
+        return next((value for name, value in self.headers if name.lower() == HEADER.lower()), "")
 
     def as_exchange(self, url: str, redactor: Redactor) -> Exchange:
         """The delivery as evidence: the target's request, and the receiver's answer."""
@@ -93,22 +99,23 @@ class Delivery:
 
 
 def payload_of(body: bytes | None) -> JSON:
-    """The body of a delivery as JSON; None where it is none."""
+    """The body of a delivery as JSON; None if it is not JSON."""
     return parsed_json(body or b"")[0]
 
 
 IsToRefuse = Callable[[Delivery], bool]
+Listener = Callable[[Delivery], object]
 
 
 class Receiver:
-    """Takes deliveries while its context is open.
+    """Takes deliveries until its context ends, in a thread, or in greenlets where gevent has patched threads.
 
     Attributes:
         dropped: How many are not kept any more, the largest first, as too much has come.
     """
 
     def __init__(self, host: str = HOST, port: int = 0) -> None:
-        """Bind the port, and take nothing yet.
+        """Bind the port, and take what comes from now on.
 
         Args:
             host: Address of this machine.
@@ -116,19 +123,21 @@ class Receiver:
 
         Raises:
             PortInUse: Something else listens there.
-            UsageError: The address is none of this machine's, or the port may not be used.
+            UsageError: The address is not of this machine, or the port may not be used.
         """
         self._arrived = threading.Condition()
         self.dropped = 0
         self._deliveries: list[Delivery] = []
         self._kept_bytes = 0
         self._is_to_refuse: IsToRefuse = _nothing
+        self._listeners: list[Listener] = []
+        self._came = 0
         self._host = host
         self._server = _bound(host, port, _handler(self._take))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._thread.start()
 
     def __enter__(self) -> Self:
-        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -145,6 +154,10 @@ class Receiver:
         """The address at which it is reached on this machine."""
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"http://{host}:{self.address[1]}{path}"
+
+    def hand_on(self, listener: Listener) -> None:
+        """Call this with each delivery from now on, and keep none."""
+        self._listeners.append(listener)
 
     def refuse_first(self, is_meant: Callable[[Delivery], bool]) -> None:
         """Refuse the first delivery of each execution that is meant, and take its later attempts."""
@@ -182,8 +195,9 @@ class Receiver:
 
     def _take(self, path: str, headers: Pairs, body: bytes) -> int:
         with self._arrived:
+            self._came += 1
             delivery = Delivery(
-                number=len(self._deliveries) + self.dropped + 1,
+                number=self._came,
                 path=path,
                 headers=headers,
                 body=body,
@@ -192,6 +206,10 @@ class Receiver:
             )
             if self._is_to_refuse(delivery):
                 delivery = replace(delivery, status=_REFUSED)
+            if self._listeners:
+                for listener in self._listeners:
+                    listener(delivery)
+                return delivery.status
             self._deliveries.append(delivery)
             self._kept_bytes += delivery.size_bytes
             while self._kept_bytes > _MOST_KEPT_BYTES:
@@ -213,7 +231,7 @@ def _bound(host: str, port: int, handler: type[BaseHTTPRequestHandler]) -> Threa
         daemon_threads = True
 
         def handle_error(self, *_: object) -> None:
-            """Say nothing: whoever sends has hung up."""
+            """Print nothing: the sender has hung up."""
 
     try:
         return Server((host, port), handler)
@@ -233,7 +251,7 @@ def _handler(take: Callable[[str, Pairs, bytes], int]) -> type[BaseHTTPRequestHa
     reading = threading.BoundedSemaphore(_MOST_AT_ONCE)
 
     class Handler(BaseHTTPRequestHandler):
-        """Hands each POST over; whatever else comes is none of its business."""
+        """Hands each POST over; http.server refuses anything else."""
 
         protocol_version = "HTTP/1.1"
         timeout = _IDLE_S
@@ -249,7 +267,7 @@ def _handler(take: Callable[[str, Pairs, bytes], int]) -> type[BaseHTTPRequestHa
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Print nothing."""
 
         def _is_chunked(self) -> bool:
             return self.headers.get("transfer-encoding", "").lower() == "chunked"

@@ -78,6 +78,21 @@ def test_first_delivery_of_each_execution_is_refused(receiver):
     assert [each.is_taken for each in receiver.deliveries] == [False, True, False, True, True]
 
 
+def test_deliveries_that_are_handed_on_are_not_kept(receiver):
+    """A load has any number of them."""
+    came = []
+    receiver.hand_on(
+        lambda delivery: came.append((delivery.number, delivery.execution_id, delivery.signature))
+    )
+
+    for execution_id in ("x", "y"):
+        body = f'{{"executionId": "{execution_id}"}}'.encode()
+        post(receiver.url("/a"), content=body, headers={"x-knouds-signature": "t=1,v1=2"})
+
+    assert came == [(1, "x", "t=1,v1=2"), (2, "y", "t=1,v1=2")]
+    assert receiver.deliveries == []
+
+
 def test_takes_all_once_told(receiver):
     """Refusing ends."""
     receiver.refuse_first(lambda _: True)

@@ -68,12 +68,12 @@ def open_observers(
         waiter, reason = open_webhook_waiter(
             target,
             accounts,
-            server=verification.server if verification else None,
+            receiver=verification.receiver if verification else None,
             yes_production=options.yes_production,
         )
     if waiter is None:
         note = f"Ends were polled for instead of delivered: {reason}."
         return Observers(verification=verification, notes=(note,))
-    if verification and verification.share and verification.server is None:
-        verification.count_deliveries(waiter.server, waiter.webhook)
+    if verification and verification.share and verification.receiver is None:
+        verification.count_deliveries(waiter.receiver, waiter.webhook)
     return Observers(verification=verification, webhook_waiter=waiter)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import random
 from array import array
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from knouds_harness.contract.tiers import WINDOW_S
-from knouds_harness.load.invariants.delivery_match import DeliveryMatch
 from knouds_harness.load.invariants.invariants import (
     FRESH_ID,
     NEEDS,
     NO_FEWER,
     NO_MORE,
+    ONE_DELIVERY,
     REMAINING_FALLS,
     WINDOWS_APART,
 )
@@ -26,13 +28,14 @@ from knouds_harness.load.invariants.observation_batch import (
 )
 from knouds_harness.load.invariants.observations import merge_windows
 from knouds_harness.load.invariants.tallies import Tallies
-from knouds_harness.load.invariants.window_log import WindowLog
-from knouds_harness.runs.load_results import Invariant
+from knouds_harness.runs.load_results import Invariant, LimitWindow
 
 _MOST_HASHES: Final = 200_000
 _MOST_ENDED: Final = 100
 _WINDOWS_KEPT: Final = 3
 _WINDOWS_APART_S: Final = WINDOW_S - 2
+_MOST_WINDOWS: Final = 2_000
+"""A window takes a few hundred bytes of a file that is written anew every five seconds."""
 
 
 class SeenHashes:
@@ -74,7 +77,7 @@ class SeenHashes:
 
 
 class Aggregation:
-    """What a run's answers have in common, whoever got them.
+    """What the answers of all processes show together.
 
     Attributes:
         tallies: Also for who audits the account afterwards.
@@ -186,7 +189,7 @@ def judge_window(
 
 
 def judge_fullness(tallies: Tallies, route: LimitedRoute, window: ObservedWindow, *, missing: int) -> None:
-    """Whether a window of an account that nobody else uses admitted all of its limit before it refused.
+    """Whether a window of an account that only this run uses admitted all of its limit before it refused.
 
     Args:
         tallies: Where to count it.
@@ -205,5 +208,116 @@ def judge_fullness(tallies: Tallies, route: LimitedRoute, window: ObservedWindow
 
 
 def _is_ours_alone(window: ObservedWindow, limit: int) -> bool:
-    """Whether its first request was one of ours, and none of others' shows as a gap in what is left."""
+    """Whether its first request was ours, and no gap in what is left shows a request of others."""
     return len(window.remaining) > 0 and set(window.remaining) == set(range(min(window.remaining), limit))
+
+
+class DeliveryMatch:
+    """Which executions have to be delivered, and how often each was: of all, or of an even share of them.
+
+    An execution is in the share by its hash, so that memory is bounded and each that is in it followed whole.
+    """
+
+    def __init__(self, *, most: int = _MOST_HASHES) -> None:
+        """Begin with none.
+
+        Args:
+            most: How many to remember at once; beyond it, the share is halved.
+        """
+        self.is_reached = False
+        """Whether any delivery came at all."""
+        self._most = most
+        self._mask = 0
+        self._expected: set[int] = set()
+        self._came: Counter[int] = Counter()
+
+    def expect(self, hashes: bytes) -> None:
+        """Expect deliveries of executions that have ended: a hash of eight bytes for each."""
+        self._expected.update(number for number in array("Q", hashes) if not number & self._mask)
+        self._bound()
+
+    def take(self, hashed: bytes) -> None:
+        """One was delivered."""
+        self.is_reached = True
+        (number,) = array("Q", hashed)
+        if not number & self._mask:
+            self._came[number] += 1
+            self._bound()
+
+    @property
+    def are_all_here(self) -> bool:
+        """Whether each that has to be delivered was."""
+        return self._expected <= self._came.keys()
+
+    def judge(self, tallies: Tallies) -> None:
+        """Count how each fared."""
+        numbers = [self._came[each] for each in self._expected]
+        tallies.see(*ONE_DELIVERY, len(numbers))
+        for broken, words in (
+            (sum(each == 0 for each in numbers), "was not delivered"),
+            (sum(each > 1 for each in numbers), "was delivered more than once"),
+        ):
+            if broken:
+                tallies.break_(*ONE_DELIVERY, count=broken, example=f"an execution {words}")
+
+    def _bound(self) -> None:
+        while max(len(self._expected), len(self._came)) > self._most:
+            self._mask = self._mask * 2 + 1
+            self._expected = {each for each in self._expected if not each & self._mask}
+            self._came = Counter({each: n for each, n in self._came.items() if not each & self._mask})
+
+
+class WindowLog:
+    """Adds up what processes saw of each window; keeps the first two thousand."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._by_route: dict[LimitedRoute, list[LimitWindow]] = {}
+        self._count = 0
+
+    def add(self, windows_by_route: Mapping[LimitedRoute, Sequence[ObservedWindow]]) -> None:
+        """A process saw these."""
+        for route, windows in windows_by_route.items():
+            known = self._by_route.setdefault(route, [])
+            for window in windows:
+                place = self._place_of(window, route, known)
+                if place is not None:
+                    known[place] = _added(known[place], window)
+
+    def windows(self) -> tuple[LimitWindow, ...]:
+        """All of them, route by route, in order of time."""
+        return tuple(
+            window
+            for route in sorted(self._by_route)
+            for window in sorted(self._by_route[route], key=lambda each: each.ends_unix_s)
+        )
+
+    def _place_of(self, window: ObservedWindow, route: LimitedRoute, known: list[LimitWindow]) -> int | None:
+        """Where it is among those known, added where it is new; None where there are too many."""
+        for place in reversed(range(len(known))):
+            if window.is_same(known[place].ends_unix_s):
+                return place
+        if self._count >= _MOST_WINDOWS:
+            return None
+        self._count += 1
+        known.append(
+            LimitWindow(
+                user=route.user,
+                operation=route.name,
+                tier=route.tier,
+                limit=route.limit,
+                ends_unix_s=window.reset_unix_s,
+            )
+        )
+        return len(known) - 1
+
+
+def _added(known: LimitWindow, window: ObservedWindow) -> LimitWindow:
+    return replace(
+        known,
+        admitted=known.admitted + window.remaining.total(),
+        throttled=known.throttled + window.throttled,
+        longest_wait_s=max(known.longest_wait_s, window.longest_wait_s),
+        waits_kept=known.waits_kept + window.waits_kept,
+        waits_broken=known.waits_broken + window.waits_broken,
+    )

@@ -13,11 +13,11 @@ from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.tiers import LIMIT_BY_TIER, LIMITED_ROUTES
 from knouds_harness.errors import UsageError
 from knouds_harness.exchange.redaction import Redactor
+from knouds_harness.exchange.webhook_receiver import Delivery, Receiver
 from knouds_harness.load.client.response import Response
 from knouds_harness.load.invariants.aggregation import Aggregation
 from knouds_harness.load.invariants.answer_checks import Verifier
 from knouds_harness.load.invariants.audit import Audit
-from knouds_harness.load.invariants.delivery_match import DeliveryServer
 from knouds_harness.load.invariants.invariants import OF_HISTORIES
 from knouds_harness.load.invariants.observation_batch import ObservationBatch
 from knouds_harness.load.invariants.observations import SHOWING_STATUS, Observations, hash_of
@@ -46,7 +46,7 @@ class LoadVerification:
 
     Attributes:
         share: The share that is asked for; 0 where verifying is not.
-        server: Takes deliveries, where they lead here.
+        receiver: Takes deliveries, if they lead here.
     """
 
     def __init__(
@@ -87,19 +87,23 @@ class LoadVerification:
         )
         self._audit = audit
         self._target = target
-        self.server: DeliveryServer | None = None
+        self.receiver: Receiver | None = None
         if audit and target.webhook and target.webhook.receiver:
-            self.count_deliveries(DeliveryServer(target.webhook.receiver), target.webhook)
+            self.count_deliveries(Receiver(*target.webhook.receiver), target.webhook)
 
-    def count_deliveries(self, server: DeliveryServer, webhook: Webhook) -> None:
-        """Compare what ends with what is delivered, from now on; only where the run is led.
+    def count_deliveries(self, receiver: Receiver, webhook: Webhook) -> None:
+        """Compare what ends with what is delivered, from now on; only in the leading process.
 
         Args:
-            server: Where deliveries come.
-            webhook: What leads there.
+            receiver: Takes the deliveries.
+            webhook: Leads there.
         """
-        self.server, self._webhook = server, webhook
-        server.on_delivery = lambda each: self._aggregation.deliveries.take(hash_of(each))
+        self.receiver, self._webhook = receiver, webhook
+        receiver.hand_on(self._count_delivery)
+
+    def _count_delivery(self, delivery: Delivery) -> None:
+        if delivery.execution_id is not None:
+            self._aggregation.deliveries.take(hash_of(delivery.execution_id))
 
     def look(self, name: str, response: Response, sender: Persona | None, body: object) -> None:
         """Look at an answer within its ``catch_response`` block; what breaks the contract is its failure.
@@ -107,7 +111,7 @@ class LoadVerification:
         Args:
             name: What statistics call the request.
             response: The answer, or what there is instead.
-            sender: Whose key it was sent with, if anybody's.
+            sender: Whose key it was sent with; None for no key.
             body: Of the answer, if it was parsed already.
         """
         if sender is not None and name in self._kept and (self.share or sender.tier in LIMIT_BY_TIER):
@@ -118,7 +122,7 @@ class LoadVerification:
             response.failure(broken)
 
     def look_at_create(self, slug: str, *, is_own: bool) -> None:
-        """Count a create that was answered with a slug, whatever share is asked for.
+        """Count a create that was answered with a slug; not only of a share.
 
         Args:
             slug: Of the answer.
@@ -152,8 +156,8 @@ class LoadVerification:
             yield "The run was cut short: usage, deliveries and ended executions were not looked at."
             return
         yield from self._audit.after(self._aggregation)
-        if self.server is not None:
-            with self.server:
+        if self.receiver is not None:
+            with self.receiver:
                 yield from self._await_deliveries()
 
     def _await_deliveries(self) -> Iterator[str]:

@@ -15,8 +15,7 @@ from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.execution_status import is_final
 from knouds_harness.exchange.minting import KeyMint
 from knouds_harness.exchange.signature import SignatureRefused, verify
-from knouds_harness.exchange.webhook_receiver import HOST, payload_of
-from knouds_harness.load.invariants.delivery_match import DeliveryServer, Post
+from knouds_harness.exchange.webhook_receiver import Delivery, Receiver, payload_of
 from knouds_harness.load.workload.accounts import AccountKeys
 from knouds_harness.targets.address import host_of, is_loopback
 from knouds_harness.targets.guards import Guard
@@ -49,42 +48,36 @@ class WebhookWaiter:
 
     Attributes:
         receivers: The keys whose executions are delivered here.
-        webhook: What those keys have.
-        server: Where it leads to.
-        is_over: Nobody is to wait any more.
+        webhook: Of those keys.
+        receiver: Takes its deliveries.
+        is_over: Whether all waiting has ended.
     """
 
-    def __init__(self, webhook: Webhook, receivers: Sequence[Persona], *, server: DeliveryServer) -> None:
-        """Take what comes from now on.
-
-        Args:
-            webhook: Whose secret signs deliveries.
-            receivers: The keys whose executions are delivered here.
-            server: Where the webhook leads to.
-        """
+    def __init__(self, webhook: Webhook, receivers: Sequence[Persona], *, receiver: Receiver) -> None:
+        """Take what comes from now on; arguments as the attributes."""
         self.receivers = receivers
         self.webhook = webhook
-        self.server = server
+        self.receiver = receiver
         self._refused = self._unconfigured = 0
         self.is_over = False
         self._awaited: dict[str, AsyncResult[Arrival | None]] = {}
         self._unclaimed: OrderedDict[str, Arrival] = OrderedDict()
-        server.on_post = self.take
+        receiver.hand_on(self.take)
 
-    def take(self, post: Post) -> None:
-        """A delivery came."""
+    def take(self, delivery: Delivery) -> None:
+        """Believe a delivery if its signature holds, and give it to the user who waits for it."""
+        at_unix_s = delivery.received_at.timestamp()
         try:
             secret = self.webhook.secret.reveal()
-            verify(post.body, post.signature, secret=secret, now_unix_s=post.at_unix_s)
+            verify(delivery.body, delivery.signature, secret=secret, now_unix_s=at_unix_s)
         except SignatureRefused:
             self._refused += 1
             return
-        payload = payload_of(post.body)
-        execution_id = payload.get("executionId") if isinstance(payload, dict) else None
-        if not isinstance(execution_id, str) or len(execution_id) > _LONGEST_ID:
+        execution_id = delivery.execution_id
+        if execution_id is None or len(execution_id) > _LONGEST_ID:
             return
-        status = payload.get("status")
-        arrival = Arrival(status=status if is_final(status) else "", at_unix_s=post.at_unix_s)
+        status = payload_of(delivery.body).get("status")
+        arrival = Arrival(status=status if is_final(status) else "", at_unix_s=at_unix_s)
         if waiter := self._awaited.get(execution_id):
             waiter.set(arrival)
             return
@@ -97,7 +90,7 @@ class WebhookWaiter:
         self._unconfigured += 1
 
     def notes(self) -> Iterator[str]:
-        """What readers of the figures have to know."""
+        """What readers of the results have to know."""
         if self._unconfigured:
             yield (
                 f"{self._unconfigured} submits were answered with webhookDelivery.configured not true, "
@@ -120,21 +113,21 @@ class WebhookWaiter:
             del self._awaited[execution_id]
 
     def end_waits(self) -> None:
-        """Have nobody wait any more, so that there is time to ask how executions ended."""
+        """End all waiting, so that there is time to ask how executions ended."""
         self.is_over = True
         for waiter in list(self._awaited.values()):
             waiter.set(None)
 
 
 def open_webhook_waiter(
-    target: Target, accounts: Iterable[AccountKeys], *, server: DeliveryServer | None, yes_production: bool
+    target: Target, accounts: Iterable[AccountKeys], *, receiver: Receiver | None, yes_production: bool
 ) -> tuple[WebhookWaiter | None, str]:
     """Have executions delivered here, where that is possible.
 
     Args:
         target: Whose executions.
         accounts: Those that load is sent with.
-        server: One that listens at the profile's ``webhook.listen`` already.
+        receiver: One that listens at the profile's ``webhook.listen`` already.
         yes_production: Whether the command line says so.
 
     Returns:
@@ -156,13 +149,13 @@ def open_webhook_waiter(
     ]
     if not receivers:
         return None, f"no key with webhook = true in {target.source} may run anything and holds {_RECEIVE}"
-    return WebhookWaiter(webhook, receivers, server=server or DeliveryServer(webhook.receiver)), ""
+    return WebhookWaiter(webhook, receivers, receiver=receiver or Receiver(*webhook.receiver)), ""
 
 
 def _minted(target: Target, accounts: Iterable[AccountKeys], *, yes_production: bool) -> WebhookWaiter:
-    server = DeliveryServer((HOST, 0))
+    receiver = Receiver()
     webhook = Webhook(
-        url=f"http://{HOST}:{server.port}/",
+        url=receiver.url("/"),
         secret=Secret(f"whsec_{secrets.token_urlsafe(24)}", "webhook-secret"),
         deadline_s=_DEADLINE_S,
     )
@@ -179,4 +172,4 @@ def _minted(target: Target, accounts: Iterable[AccountKeys], *, yes_production: 
             )
             for each in accounts
         ]
-    return WebhookWaiter(webhook, minted, server=server)
+    return WebhookWaiter(webhook, minted, receiver=receiver)

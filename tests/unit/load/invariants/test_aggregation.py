@@ -7,24 +7,27 @@ import random
 import pytest
 from load_workload import RESET_UNIX_S
 
-from knouds_harness.load.invariants.aggregation import Aggregation, SeenHashes
+from knouds_harness.load.invariants import aggregation
+from knouds_harness.load.invariants.aggregation import Aggregation, DeliveryMatch, SeenHashes, WindowLog
 from knouds_harness.load.invariants.invariants import (
     FRESH_ID,
     NEEDS,
     NO_FEWER,
     NO_MORE,
+    ONE_DELIVERY,
     REMAINING_FALLS,
     WINDOWS_APART,
 )
 from knouds_harness.load.invariants.observation_batch import LimitedRoute, ObservationBatch, ObservedWindow
 from knouds_harness.load.invariants.observations import hash_of
+from knouds_harness.load.invariants.tallies import Tallies
 
 PRO = LimitedRoute("pia", "runWorkflow", "pro")
 
 
-def window(remaining, *, throttled=0, reset_unix_s=RESET_UNIX_S):
+def window(remaining, *, reset_unix_s=RESET_UNIX_S, **counts):
     """As one process saw it."""
-    seen = ObservedWindow(reset_unix_s=reset_unix_s, throttled=throttled)
+    seen = ObservedWindow(reset_unix_s=reset_unix_s, **counts)
     seen.remaining.update(remaining)
     return seen
 
@@ -138,3 +141,78 @@ def test_old_windows_are_judged_once_and_forgotten():
 def test_what_was_not_seen_says_what_it_takes():
     """Untested is not kept."""
     assert judged()[FRESH_ID] == "a submit of an asynchronous run"
+
+
+def matched(ended, delivered, **options):
+    """The tally of some endings and deliveries, and what did the matching."""
+    match, tallies = DeliveryMatch(**options), Tallies()
+    for each in delivered:
+        match.take(hash_of(each))
+    match.expect(b"".join(map(hash_of, ended)))
+    match.judge(tallies)
+    return tallies.by_invariant[ONE_DELIVERY], match
+
+
+@pytest.mark.parametrize(
+    ("delivered", "broken", "are_all_here"),
+    [(["a", "b"], 0, True), (["a"], 1, False), (["a", "b", "b"], 1, True), (["a", "b", "c", "c"], 0, True)],
+    ids=["each once", "one lacks", "one twice", "another's twice"],
+)
+def test_each_ended_execution_is_delivered_once(delivered, broken, are_all_here):
+    """Of those whose end was seen."""
+    tally, match = matched(["a", "b"], delivered)
+
+    assert (tally.seen, tally.broken) == (2, broken)
+    assert match.are_all_here is are_all_here
+
+
+def test_bounded_match_follows_a_share_whole():
+    """Whatever is remembered is remembered on both sides."""
+    names = [f"e-{number}" for number in range(1000)]
+
+    tally, _ = matched(names, [*names, *names[:500]], most=100)
+
+    assert 0 < tally.seen <= 100
+    assert 0 < tally.broken < tally.seen
+
+
+BUSINESS = LimitedRoute("bea", "runModel", "business")
+
+
+def full(admitted, **counts):
+    """A window that one process saw admit the first of its requests."""
+    return window(range(admitted), **counts)
+
+
+def test_what_processes_saw_of_a_window_is_added_up():
+    """Whatever second each answer rounded its end to."""
+    log = WindowLog()
+
+    log.add({PRO: [full(60, throttled=1, longest_wait_s=30)]})
+    log.add({PRO: [full(40, reset_unix_s=RESET_UNIX_S + 1, throttled=2, longest_wait_s=20, waits_kept=1)]})
+
+    (one,) = log.windows()
+    assert (one.user, one.operation, one.tier, one.limit) == ("pia", "runWorkflow", "pro", 100)
+    assert (one.ends_unix_s, one.admitted, one.throttled) == (RESET_UNIX_S, 100, 3)
+    assert (one.longest_wait_s, one.waits_kept, one.waits_broken) == (30, 1, 0)
+
+
+def test_windows_are_told_route_by_route_in_order_of_time():
+    """Also where a slow worker tells of an earlier one last."""
+    log = WindowLog()
+
+    log.add({PRO: [full(1, reset_unix_s=RESET_UNIX_S + 60)], BUSINESS: [full(2)]})
+    log.add({PRO: [full(3)]})
+
+    assert [each.admitted for each in log.windows()] == [2, 3, 1]
+
+
+def test_windows_of_a_long_run_are_bounded(monkeypatch):
+    """What comes after the first so many is left out, and what is known goes on being counted."""
+    monkeypatch.setattr(aggregation, "_MOST_WINDOWS", 2)
+    log = WindowLog()
+
+    log.add({PRO: [full(1, reset_unix_s=RESET_UNIX_S + 60 * number) for number in range(5)]})
+    log.add({PRO: [full(1)]})
+
+    assert [each.admitted for each in log.windows()] == [2, 1]

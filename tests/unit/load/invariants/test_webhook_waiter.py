@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import UTC, datetime
 
 import gevent
 import pytest
 from run_records import TARGET
 
-from knouds_harness.exchange.signature import sign
-from knouds_harness.load.invariants.delivery_match import DeliveryServer, Post
+from knouds_harness.exchange.signature import HEADER, sign
+from knouds_harness.exchange.webhook_receiver import Delivery, Receiver
 from knouds_harness.load.invariants.webhook_waiter import WebhookWaiter, open_webhook_waiter
 from knouds_harness.targets.personas import Secret
 from knouds_harness.targets.resources import Webhook
@@ -21,16 +22,27 @@ SECRET = "whsec_0123456789abcdef"
 @pytest.fixture
 def webhook_waiter():
     """Nothing came yet."""
-    with DeliveryServer(("127.0.0.1", 0)) as server:
-        webhook = Webhook(url=f"http://127.0.0.1:{server.port}/", secret=Secret(SECRET, "webhook-secret"))
-        yield WebhookWaiter(webhook, [], server=server)
+    with Receiver() as receiver:
+        webhook = Webhook(url=receiver.url("/"), secret=Secret(SECRET, "webhook-secret"))
+        yield WebhookWaiter(webhook, [], receiver=receiver)
+
+
+def delivery_of(body, signature, at_unix_s):
+    return Delivery(
+        number=1,
+        path="/",
+        headers=((HEADER, signature),),
+        body=body,
+        received_at=datetime.fromtimestamp(at_unix_s, UTC),
+        status=204,
+    )
 
 
 def post(execution_id="e1", status="completed", *, secret=SECRET):
     """A delivery."""
     now = time.time()
     body = json.dumps({"executionId": execution_id, "status": status}).encode()
-    return Post(body=body, signature=sign(body, secret=secret, at_unix_s=int(now)), at_unix_s=now)
+    return delivery_of(body, sign(body, secret=secret, at_unix_s=int(now)), now)
 
 
 def test_delivery_wakes_who_waits(webhook_waiter):
@@ -78,7 +90,7 @@ def test_wrong_signature_is_not_believed(webhook_waiter):
 @pytest.mark.parametrize("body", [b"", b"[]", b'{"executionId": 7}', b"\xff"], ids=repr)
 def test_misshapen_delivery_is_left_alone(webhook_waiter, body):
     """It names nobody to wake."""
-    webhook_waiter.take(Post(body=body, signature=sign(body, secret=SECRET, at_unix_s=0), at_unix_s=0.0))
+    webhook_waiter.take(delivery_of(body, sign(body, secret=SECRET, at_unix_s=0), 0.0))
 
     assert webhook_waiter.await_arrival("e1", timeout_s=0) is None
 
@@ -94,7 +106,7 @@ def test_unclaimed_deliveries_are_bounded(webhook_waiter):
 
 def test_profile_without_a_webhook_is_said():
     """Then ends are polled for."""
-    webhook_waiter, reason = open_webhook_waiter(TARGET, [], server=None, yes_production=False)
+    webhook_waiter, reason = open_webhook_waiter(TARGET, [], receiver=None, yes_production=False)
 
     assert webhook_waiter is None
     assert "no [webhook]" in reason
