@@ -1,4 +1,4 @@
-"""What runs cost: before they are sent, and after."""
+"""What runs cost, before and after they are sent."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def charge_told(
     is_to_run: bool,
     is_granted: bool,
 ) -> float | None:
-    """What an answer to a run says was charged; None where it does not say, so that the worst is assumed.
+    """What an answer to a run says was charged; None if it does not say, so that the worst is assumed.
 
     A refusal in the documented form costs nothing where the server is to refuse; any other proves nothing. A
     failed run may cost (the docs do not say), an accepted asynchronous one will. Of all these, a charge
@@ -40,7 +40,7 @@ def charge_told(
     Args:
         status: Of the answer.
         content: Of the answer.
-        body: The same as JSON; None where it is none.
+        body: The same as JSON; None if it is not JSON.
         most_credits: The most that the run could cost.
         is_to_run: Whether the server is to accept the run.
         is_granted: Whether the account has a trial grant.
@@ -107,7 +107,7 @@ def resource_named(path: str, target: Target) -> Workflow | Model | None:
 
 
 def known_credits(path: str, target: Target, estimates: Mapping[str, float]) -> float | None:
-    """The most that a run costs if the server does not refuse it; None where nobody says.
+    """The most that a run costs if the server does not refuse it; None if unknown.
 
     Args:
         path: Of the request.
@@ -157,7 +157,7 @@ class Pricing:
         self._asked: set[str] = set()
 
     def worst_case(self, resource: Workflow | Model) -> float | None:
-        """The most that one run costs, in credits; None if nobody says, and then it must not be run.
+        """The most that one run costs, in credits; None if unknown, and then it must not be run.
 
         An estimate of null is a price of 0 only for what is known to have no generator nodes.
 

@@ -144,7 +144,7 @@ class ChargesShown:
     def _page(self, user: str, offset: int) -> Mapping[str, tuple[float, bool]] | None:
         """What rows say was charged, and whether they are final, by their ids.
 
-        None where nobody may read them, or one is unusable.
+        None if no key may read them, or one is unusable.
         """
         for reader in self._readers[user]:
             rows = usage_rows(self._send, reader, limit=_PAGE_ROWS, offset=offset)

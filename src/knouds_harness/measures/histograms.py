@@ -42,7 +42,7 @@ def highest_of(bucket: int) -> int:
 
 @cache  # there are some 30,000 buckets at most, and each second asks for the same ones
 def middle_of(bucket: int) -> int:
-    """What a bucket's durations are taken for, in ns; none of them is further than 0.05 % away."""
+    """What a bucket's durations are taken for, in ns; at most 0.05 % away."""
     return (lowest_of(bucket) + highest_of(bucket)) // 2
 
 

@@ -1,4 +1,4 @@
-"""Objectives: what a scenario's figures have to be, from ``load/objectives.toml`` and the command line."""
+"""Objectives: bounds on the metrics of a scenario, from ``load/objectives.toml`` and the command line."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ EVERY_OPERATION: Final = "*"
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
-    """One figure and its bound.
+    """One metric and its bound.
 
     Attributes:
         operation: As in statistics, or ``ALL_OPERATIONS``; with a ``*`` in it, each that was sent and fits.
@@ -59,7 +59,7 @@ def load_objectives(path: Path, scenario: str) -> tuple[Objective, ...]:
         scenario: Which table to read; one that is not there has no objectives.
 
     Raises:
-        UsageError: The file cannot be read, or something in it is no objective; says everything at once.
+        UsageError: The file cannot be read, or something in it is not an objective; says everything at once.
     """
     tables = read_tables(path)
     problems: list[str] = []
@@ -73,19 +73,19 @@ def read_tables(path: Path) -> Mapping[str, Any]:
     """A file of objectives as it is, by scenario.
 
     Raises:
-        UsageError: It cannot be read, or is no TOML.
+        UsageError: It cannot be read, or is not TOML.
     """
     try:
         return tomllib.loads(file_text(path))
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}\n  Name a file of objectives.") from error
     except (ValueError, RecursionError) as error:  # also of a number of 5,000 digits
-        raise UsageError(f"{path}: is no TOML: {error}\n  Mend the file at that place.") from None
+        raise UsageError(f"{path}: not TOML: {error}\n  Mend the file at that place.") from None
 
 
 def _objectives(scenario: str, table: Any, problems: list[str]) -> Iterator[Objective]:  # noqa: ANN401 - TOML
     if not isinstance(table, Mapping) or not all(isinstance(each, Mapping) for each in table.values()):
-        problems.append(f'{scenario}: is no scenario with operations\n  Write [{scenario}."operationId"].')
+        problems.append(f'{scenario}: not a scenario with operations\n  Write [{scenario}."operationId"].')
         return
     for operation, measures in table.items():
         fact = measures.get("fact", "")
@@ -95,11 +95,11 @@ def _objectives(scenario: str, table: Any, problems: list[str]) -> Iterator[Obje
                 continue
             if measure.removeprefix("service_") not in _TIMES and measure not in _OTHERS:
                 problems.append(
-                    f"{where}: is no measure\n  Use one of {', '.join((*_TIMES, *_OTHERS))}; "
+                    f"{where}: not a metric\n  Use one of {', '.join((*_TIMES, *_OTHERS))}; "
                     "service_ before a time is that of the service."
                 )
             elif isinstance(bound, bool) or not isinstance(bound, int | float) or not bound >= 0:
-                problems.append(f"{where}: {bound!r} is no bound\n  Write a number that is not negative.")
+                problems.append(f"{where}: {bound!r} is not a bound\n  Write a number that is not negative.")
             else:
                 yield Objective(operation=operation, measure=measure, bound=bound, fact=str(fact))
 
@@ -108,7 +108,7 @@ def parse_bounds(texts: Iterable[str]) -> tuple[Objective, ...]:
     """Objectives for every operation, from ``measure=bound``.
 
     Raises:
-        UsageError: One of them is no measure, or has no bound.
+        UsageError: One of them is not a metric, or has no bound.
     """
     problems: list[str] = []
     found: list[Objective] = []
@@ -128,7 +128,7 @@ def parse_objectives(texts: Iterable[str]) -> tuple[Objective, ...]:
     """Objectives as people write them: ``runWorkflow p95 < 300ms``, or ``error_rate < 1%`` of all together.
 
     Raises:
-        UsageError: One of them is no objective.
+        UsageError: One of them is not an objective.
     """
     return tuple(map(_parsed, texts))
 
@@ -137,7 +137,7 @@ def _parsed(text: str) -> Objective:
     found = _WRITTEN.fullmatch(text.strip())
     if not found:
         raise UsageError(
-            f'"{text}" is no objective\n'
+            f'"{text}" is not an objective\n'
             "  Write an operation or none for all together, a measure and a bound: runWorkflow p95 < 300ms"
         )
     operation, written, unit = found["operation"] or ALL_OPERATIONS, found["measure"], found["unit"]
@@ -146,7 +146,7 @@ def _parsed(text: str) -> Objective:
     if not is_time and measure not in _OTHERS:
         names = [each.removesuffix("_ms") for each in (*_TIMES, *_OTHERS)]
         raise UsageError(
-            f'"{text}": {written} is no measure\n'
+            f'"{text}": {written} is not a metric\n'
             f"  Use one of {', '.join(names)}; service_ before a time is that of the service."
         )
     if measure.startswith("service_") and operation == ALL_OPERATIONS:
@@ -162,7 +162,7 @@ def _parsed(text: str) -> Objective:
     if not 0 <= bound < math.inf:
         given = f"{found['number']}{unit}"
         known = " or ".join(filter(None, units))
-        raise UsageError(f'"{text}": {given} is no bound\n  Write a number, in {known}.')
+        raise UsageError(f'"{text}": {given} is not a bound\n  Write a number, in {known}.')
     return Objective(operation=operation, measure=measure, bound=bound)
 
 
@@ -172,7 +172,7 @@ def judge_objectives(
     """Hold objectives against what was measured. An operation that was never sent misses its objective.
 
     Args:
-        objectives: What the figures have to be.
+        objectives: Bounds on the metrics.
         operations: Each that was sent, and all together as ``ALL_OPERATIONS``.
     """
     return tuple(

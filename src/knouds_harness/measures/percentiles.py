@@ -23,7 +23,7 @@ TIME_MEASURES: Final = ("mean_ms", *PERCENTILES, "max_ms")
 
 
 def time_ms(times: Times, measure: str) -> float | None:
-    """One figure of a distribution.
+    """One metric of a distribution.
 
     Args:
         times: The distribution.

@@ -123,11 +123,11 @@ def test_stages_of_users_are_the_closed_model():
 @pytest.mark.parametrize(
     ("stages", "says"),
     [
-        ("30s", "'30s' is no stage"),
-        ("30s:x", "'30s:x' is no stage"),
-        ("5x:3", "'5x:3' is no stage"),
-        ("1s:-3", "'1s:-3' is no stage"),
-        ("1s:nan/s", "'1s:nan/s' is no stage"),
+        ("30s", "'30s' is not a stage"),
+        ("30s:x", "'30s:x' is not a stage"),
+        ("5x:3", "'5x:3' is not a stage"),
+        ("1s:-3", "'1s:-3' is not a stage"),
+        ("1s:nan/s", "'1s:nan/s' is not a stage"),
         ("1s:3,1s:3/s", "write all in one unit"),
         ("1s:0,1s:0", "no load at all"),
         ("none.txt", "none.txt: cannot be read: No such file or directory"),
@@ -189,8 +189,8 @@ def test_stages_are_read_from_a_file(tmp_path):
     ("text", "says"),
     [
         ("", "has no stages"),
-        ("30s:50/s\n30:x\n5x:1\n", "day.txt:2: '30:x' is no stage"),
-        ("30s:50/s\n30:x\n5x:1\n", "day.txt:3: '5x:1' is no stage"),
+        ("30s:50/s\n30:x\n5x:1\n", "day.txt:2: '30:x' is not a stage"),
+        ("30s:50/s\n30:x\n5x:1\n", "day.txt:3: '5x:1' is not a stage"),
         ("30s:50/s\n" * 20_000, "is larger than"),
     ],
 )

@@ -125,10 +125,10 @@ def test_every_problem_of_a_file_is_said_at_once(tmp_path):
     assert [
         line.partition(": ")[2] for line in str(caught.value).splitlines() if not line.startswith(" ")
     ] == [
-        "reads: is no scenario with operations",
-        'mixed."*".p98_ms: is no measure',
-        "mixed.\"*\".p99_ms: 'fast' is no bound",
-        'mixed."*".error_rate: -1 is no bound',
+        "reads: not a scenario with operations",
+        'mixed."*".p98_ms: not a metric',
+        "mixed.\"*\".p99_ms: 'fast' is not a bound",
+        'mixed."*".error_rate: -1 is not a bound',
     ]
 
 
@@ -160,7 +160,7 @@ def test_broken_file_is_one_clear_sentence(tmp_path, content):
     path = tmp_path / "objectives.toml"
     path.write_bytes(content)
 
-    with pytest.raises(UsageError, match=r"objectives\.toml: is no TOML"):
+    with pytest.raises(UsageError, match=r"objectives\.toml: not TOML"):
         load_objectives(path, "mixed")
 
 
@@ -200,14 +200,14 @@ def test_written_objective_is_read(text, operation, measure, bound):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("p95", "is no objective"),
-        ("runWorkflow p96 < 300ms", "p96 is no measure\n  Use one of mean, p50, p75"),
+        ("p95", "is not an objective"),
+        ("runWorkflow p96 < 300ms", "p96 is not a metric\n  Use one of mean, p50, p75"),
         ("p95 > 300ms", "p95 is bounded with <"),
         ("requests_per_s < 5", "requests_per_s is bounded with >"),
-        ("p95 < 5%", "5% is no bound"),
-        ("error_rate < 5ms", "5ms is no bound"),
-        ("p95 < 1e999", "1e999 is no bound"),
-        ("p95 < -1", "-1 is no bound"),
+        ("p95 < 5%", "5% is not a bound"),
+        ("error_rate < 5ms", "5ms is not a bound"),
+        ("p95 < 1e999", "1e999 is not a bound"),
+        ("p95 < -1", "-1 is not a bound"),
         ("service_p95 < 3", "service times are kept by operation"),
     ],
 )

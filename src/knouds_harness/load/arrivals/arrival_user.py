@@ -68,10 +68,10 @@ class Arrivals:
 class ArrivalUser(KnoudsUser):
     """In the open model, serves one arrival at a time: waits for it, runs one task, waits for the next.
 
-    Arrivals come on a schedule, whatever the answers do. The number of users is the most that can be in
+    Arrivals come on a schedule that answers do not change. The number of users is the most that can be in
     flight; an arrival that finds none idle is dropped and counted. The response time of a task's first
     request counts from the instant at which the arrival was due, so a server that stalls is charged for all
-    who would have come meanwhile.
+    that would have come meanwhile.
 
     Without arrivals it is a user of the closed model, who thinks for ``wait_time`` between tasks.
 

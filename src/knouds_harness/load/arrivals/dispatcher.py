@@ -1,4 +1,4 @@
-"""Hands each arrival, at its instant, to somebody idle; what nobody could take is counted, never put off."""
+"""Hands each arrival to an idle user when it is due; without one it is dropped and counted, never delayed."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ _LONGEST_WAIT_S: Final = 0.1
 
 
 class Dispatcher:
-    """The arrivals of one process, and those who wait for them.
+    """The arrivals of one process, and the users that wait for them.
 
     Attributes:
-        handed: Arrivals that somebody took.
-        dropped: Arrivals that nobody was idle for.
+        handed: Arrivals that a user took.
+        dropped: Arrivals for which no user was idle.
     """
 
     def __init__(
         self, *, on_taken: Callable[[float], None], clock: Callable[[], float] = time.perf_counter
     ) -> None:
-        """Begin with nobody waiting.
+        """Have no user wait yet.
 
         Args:
-            on_taken: Told for each arrival by how many seconds it was taken late.
+            on_taken: Called for each arrival with the seconds by which it was taken late.
             clock: Seconds, as ``time.perf_counter`` counts them.
         """
         self.handed = 0

@@ -34,7 +34,7 @@ class LoadShape(LoadTestShape):
         self._ends_at_s = self.get_run_time() + delay_s + self._options.course.duration_s
 
     def end(self) -> None:
-        """Load ends now, whatever the time."""
+        """End load now."""
         self._is_over = True
 
     def finish(self) -> None:

@@ -34,8 +34,8 @@ class ArrivalSchedule:
 
     Attributes:
         shape: The rate over time, in arrivals per second.
-        spacing: ``constant`` (as even as the rate allows; of so many workers each takes every so manieth,
-            and the whole is the same for any number of them) or ``poisson`` (as independent clients come;
+        spacing: ``constant`` (as even as the rate allows; each of n workers takes every nth, and
+            the whole is the same for any number of them) or ``poisson`` (as independent clients come;
             each worker draws its own, which together are Poisson arrivals again).
         seed: Of Poisson arrivals; the same seed and shares give the same instants.
     """
@@ -47,7 +47,7 @@ class ArrivalSchedule:
     def __post_init__(self) -> None:
         """Refuse an unknown spacing."""
         if self.spacing not in SPACINGS:
-            raise ValueError(f"{self.spacing} is no spacing of arrivals: {' or '.join(SPACINGS)}")
+            raise ValueError(f"{self.spacing} is not a spacing of arrivals: {' or '.join(SPACINGS)}")
 
     def instants(self, share: Share = Share()) -> Iterator[float]:
         """The arrivals of a share, all unless told otherwise.

@@ -57,7 +57,7 @@ class Shape:
     stages: tuple[Stage, ...]
 
     def __post_init__(self) -> None:
-        """Refuse stages that are no load."""
+        """Refuse stages that make no load."""
         for stage in self.stages:
             if not (stage.duration_s > 0 and stage.start >= 0 and stage.end >= 0):
                 raise ValueError(f"{stage} does not last, or falls below zero")
@@ -97,7 +97,7 @@ class Shape:
             case "soak":
                 pieces = [(_SOAK_RAMP, 0.0, level), (1 - _SOAK_RAMP, level, level)]
             case _:
-                raise ValueError(f"{kind} is no shape; the shapes are {', '.join(KINDS)}")
+                raise ValueError(f"{kind} is not a shape; the shapes are {', '.join(KINDS)}")
         return cls(
             tuple(Stage(duration_s=part * duration_s, start=start, end=end) for part, start, end in pieces)
         )

@@ -41,7 +41,7 @@ def parse_stages(text: str) -> WrittenStages:
     """Read stages: how long each lasts, and the level that it reaches in a straight line from the one before.
 
     Raises:
-        ValueError: It is no such text; says what is wrong.
+        ValueError: The text is wrong; says where.
     """
     stages: list[Stage] = []
     units = set()
@@ -65,7 +65,7 @@ def _stage(part: str) -> tuple[float, float, bool]:
     except (click.BadParameter, ValueError):
         end = math.nan
     if not 0 <= end < math.inf:
-        raise ValueError(f"{part!r} is no stage; write 30s:50/s, or 30s:50 for users")
+        raise ValueError(f"{part!r} is not a stage; write 30s:50/s, or 30s:50 for users")
     return duration_s, end, level.endswith(_PER_S)
 
 
@@ -75,7 +75,7 @@ def stages_of_file(path: Path) -> str:
     What follows ``#`` is a comment.
 
     Raises:
-        ValueError: It cannot be read, or lines in it are no stages; says which, all at once.
+        ValueError: It cannot be read, or lines are not stages; names all of them.
     """
     try:
         if path.is_file() and path.stat().st_size > _MOST_BYTES:
@@ -107,7 +107,7 @@ class Stages(click.ParamType[str]):
     name = "stages"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Read a file, and refuse what are no stages."""
+        """Read a file, and refuse lines that are not stages."""
         text = str(value)
         try:
             if text.endswith(_FILE_SUFFIX):

@@ -76,7 +76,7 @@ def judge_point(
 
 
 def _generators_fault(results: LoadResults) -> str:
-    """Why it was the generator, whatever became of the arrivals; empty if it was not."""
+    """Why it was the generator, by other signs than dropped arrivals; empty if it was not."""
     validity = results.validity
     own = judge_generator(
         asked_per_s=None,

@@ -38,7 +38,7 @@ class CapacityPlan:
         scenario: The Locust file.
         search: Over which rates.
         point_s: How long a point lasts.
-        warm_up_s: What of it is left out of its figures.
+        warm_up_s: What of it is left out of its metrics.
         within_s: No point begins that would not end within this time.
         credits: All points together spend no more.
         seed: Of everything random; None for any.
@@ -222,7 +222,7 @@ class _Points:
         return point
 
     def write(self, capacity: Capacity) -> None:
-        """Write what is known: the figures of the highest rate that was kept, and every point."""
+        """Write what is known: the metrics of the highest rate that was kept, and every point."""
         if not self._measured:
             return
         shown = [results for point, results in self._measured if point.asked_per_s == capacity.highest_per_s]
@@ -248,7 +248,7 @@ class _Points:
 
 
 def _exit_code(capacity: Capacity) -> ExitCode:
-    """Kept where a rate is; the generator's limit is no measurement of the target's, and nothing is none."""
+    """INVALID_MEASUREMENT if the generator was the limit, or nothing was measured."""
     is_nothing = capacity.highest_per_s is None and capacity.lowest_failing_per_s is None
     if capacity.is_generator_limit or is_nothing:
         return ExitCode.INVALID_MEASUREMENT

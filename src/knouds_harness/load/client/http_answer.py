@@ -1,4 +1,4 @@
-"""An HTTP answer that is looked into only where somebody asks."""
+"""An HTTP answer, parsed only on demand."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NOTHING = object()
 
 
 class Headers(Mapping[str, str]):
-    """Header fields by name, whatever the case; a field that came more than once is joined by commas."""
+    """Header fields by name, in any case; values of a repeated field are joined by commas."""
 
     def __init__(self, head: bytes) -> None:
         """Read the fields.
@@ -91,7 +91,7 @@ class Answer:
 
     @property
     def ok(self) -> bool:
-        """There is a status, and it is no error."""
+        """Whether there is a status, and it is not an error."""
         return 0 < self.status_code < 400
 
     @property
@@ -123,7 +123,7 @@ class Answer:
         return self._content
 
     def _may_be_encoded(self) -> bool:
-        """A look at the heads as they came, which is cheaper than reading the fields; a body may follow."""
+        """Whether to look for an encoding, by the raw head: cheaper than reading the fields."""
         end = self._raw_head.find(b"\r\n\r\n")
         return self._interim > 0 or b"content-encoding" in self._raw_head[:end].lower()
 

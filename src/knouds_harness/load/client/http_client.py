@@ -22,7 +22,7 @@ _LOOK_AFTER_IDLE_S = 0.25
 class HttpClient:
     """Sends ready-made requests to one origin.
 
-    A request is written once. Where its connection breaks, it fails, whatever its method: the server may have
+    A request is written once. If its connection breaks, it fails, also if it is a GET: the server may have
     seen it (docs/decisions/no-resend.md). So that this stays rare, an idle connection is dropped as soon as
     the server hangs up, and one that was idle for a while is looked at once more before it is used again.
 
@@ -115,7 +115,7 @@ def origin_of(base_url: str, *, tls: ssl.SSLContext | None = None, verify: bool 
         verify: False trusts any certificate; not together with ``tls``.
 
     Raises:
-        UsageError: It is no such URL.
+        UsageError: It is not such a URL.
     """
     try:
         parts = urlsplit(base_url)

@@ -138,9 +138,7 @@ class Connection:
         except OSError as error:
             self.close()
             raise ConnectionLost(failure_reason(error), may_have_arrived=True) from error
-        except (
-            BaseException
-        ):  # the greenlet was killed, or timed out by somebody else: an answer may still come
+        except BaseException:  # the greenlet was killed, or timed out by other code: an answer may still come
             self.close()
             raise
         finally:
@@ -165,7 +163,7 @@ class Connection:
         return self.is_open
 
     def close(self) -> None:
-        """Hang up; whoever waits for an answer must be told by other means."""
+        """Hang up; a greenlet that waits for an answer must be told by other means."""
         if self.is_open:
             self.is_open = False
             timer, self._timer = self._timer, None
@@ -227,7 +225,7 @@ class Connection:
 
     def _take(self, data: bytes) -> None:
         if not self.is_open:
-            return  # whoever waited was killed, or out of time
+            return  # the greenlet that waited was killed, or out of time
         if self._is_done:
             self.close()
         elif data:
@@ -299,7 +297,7 @@ class Connection:
     # What the parser calls
 
     def on_message_begin(self) -> None:
-        """A head begins; after a whole answer it is one that nobody asked for."""
+        """A head begins; after a whole answer it belongs to no request."""
         if self._is_done:
             self._stays_open = False
 

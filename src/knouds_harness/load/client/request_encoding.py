@@ -25,7 +25,7 @@ def encode_head(method: str, target: str, authority: str, headers: Iterable[tupl
         ValueError: A name or value that cannot be sent; a value is never quoted in the message.
     """
     if not _TOKEN.fullmatch(method):
-        raise ValueError(f"{method!r} is no method")
+        raise ValueError(f"{method!r} is not a method")
     if not target.startswith("/") and target != "*":
         target = f"/{target}"
     if _NOT_FOR_TARGETS.search(target):
@@ -34,7 +34,7 @@ def encode_head(method: str, target: str, authority: str, headers: Iterable[tupl
     names = set()
     for name, value in headers:
         if not _TOKEN.fullmatch(name):
-            raise ValueError(f"{name!r} is no name of a header")
+            raise ValueError(f"{name!r} is not a header name")
         if _FORBIDDEN_IN_VALUE.search(value):
             raise ValueError(f"the value of header {name} has a line break or a zero byte in it")
         names.add(name.lower())

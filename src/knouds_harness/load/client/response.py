@@ -24,7 +24,7 @@ class BadStatus(ResponseError):
     """
 
     def __init__(self, response: Response) -> None:
-        """Keep the answer; its body is read only if somebody asks."""
+        """Keep the answer; its body is read only on demand."""
         super().__init__(response)
         self.response = response
 
@@ -101,7 +101,7 @@ class Response(Answer):
         return self._verdict is None or kind is None
 
     def success(self) -> None:
-        """Count the request as a success, whatever its status."""
+        """Count the request as a success, despite its status."""
         self._decide(True)
 
     def failure(self, reason: object) -> None:
@@ -121,7 +121,7 @@ class Response(Answer):
 
 
 def error_code(response: Any) -> str:  # noqa: ANN401 - any client's response: only .json() is asked of it
-    """The ``code`` of an error's body; empty where there is none, or where it is no constant for programs."""
+    """The ``code`` of an error's body; empty without one, or if it does not look like a constant."""
     read: Callable[[], object] | None = getattr(response, "json", None)
     try:
         body = read() if read else None

@@ -105,7 +105,7 @@ class Session:
             verify: False trusts any certificate; not together with ``tls``.
 
         Raises:
-            UsageError: ``base_url`` is no URL.
+            UsageError: ``base_url`` is not a URL.
         """
         self.base_url = base_url.rstrip("/")
         self.request_name: str | None = None

@@ -1,6 +1,6 @@
 """Answers under load against the contract, by the checks that judge every exchange.
 
-Every success is looked at: one that is no JSON with members that were judged before goes through all checks.
+Every success is looked at: unless it is JSON with members that were judged before, all checks judge it.
 So do the first answers of each kind, and a share of the others. Most of these are right, and a compiled
 schema says so in microseconds; only for the rest is it asked what is wrong. An answer that is byte for byte
 one that was right needs no second look.
@@ -34,7 +34,7 @@ from knouds_harness.load.invariants.tallies import Tallies
 from knouds_harness.targets.waivers import Waiver
 
 _JUDGED_FIRST: Final = 20
-"""So many answers of each operation and status are judged, whatever the share."""
+"""So many answers of each operation and status are judged, also of a small share."""
 _JUDGED_TOGETHER: Final = 16
 """To judge so many in a row costs half as much as to judge scattered ones."""
 _MOST_KNOWN: Final = 64
@@ -47,7 +47,7 @@ class ContractBroken(CatchResponseError):
     """What Locust is told of a success that breaks the contract.
 
     Attributes:
-        code: The fact, in place of the ``code`` that a success does not have.
+        code: The fact, as a success has no ``code``.
     """
 
     def __init__(self, fact: str, shown: str) -> None:
@@ -110,7 +110,7 @@ class Verifier:
             document: Says what is right.
             waivers: What the profile accepts.
             redactor: Knows the secrets of the target, which answers may hold.
-            share: Of answers that all checks judge, whatever form they have.
+            share: Of answers that all checks judge, also of known forms.
             draw: Gives numbers from 0 to 1, by chance.
         """
         self._share = share
@@ -130,7 +130,7 @@ class Verifier:
             response: The answer.
 
         Returns:
-            What a success is to be counted as; None where it keeps the contract, or is no success.
+            What a success is to be counted as; None if it keeps the contract, or is not a success.
         """
         if not response.status_code:
             return None
@@ -183,7 +183,7 @@ class Verifier:
         return kind
 
     def _form_if_right(self, kind: _AnswerKind, response: Response) -> _Form | None:
-        """The form of an answer that keeps the contract; None where that is in doubt, or the form is new."""
+        """The form of an answer that keeps the contract; None if that is in doubt, or the form is new."""
         present = self._right_headers(kind, response)
         if present is None:
             return None
@@ -207,7 +207,7 @@ class Verifier:
         return form
 
     def _right_headers(self, kind: _AnswerKind, response: Response) -> tuple[bool, ...] | None:
-        """Which of the headers that matter are there; None where one of them is wrong."""
+        """Which of the headers that matter are there; None if one of them is wrong."""
         headers = response.headers
         values = tuple(
             [headers[each] if each in headers else None for each in kind.headers]  # noqa: SIM401 - get() raises
@@ -309,7 +309,7 @@ class Verifier:
 
 
 def _is_admitted(kind: _AnswerKind, response: Response) -> bool:
-    """Whether an answer is a JSON object of a form that was judged before."""
+    """Whether an answer is a JSON object with members that were judged before."""
     try:
         members = _members_of(response.json())
     except ValueError:
@@ -318,7 +318,7 @@ def _is_admitted(kind: _AnswerKind, response: Response) -> bool:
 
 
 def _members_of(body: JSON) -> tuple[str, ...] | None:
-    """The members of an object, and the status, on which those of an execution depend; None for no object."""
+    """The members of an object, and its status, on which those of an execution depend; else None."""
     if type(body) is not dict:
         return None
     status = body.get("status")
@@ -331,7 +331,7 @@ def _keep(kind: _AnswerKind, raw_body: bytes) -> None:
 
 
 def _body_of(response: Response) -> JSON:
-    """The body, read by the letter of JSON; None where it is none."""
+    """The body, read as strict JSON; None if it is not JSON."""
     try:
         body = response.json()
         return body if response.is_strict_json else parsed_json(response.content)[0]

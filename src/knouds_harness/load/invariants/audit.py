@@ -1,6 +1,6 @@
 """After the load: whether ended executions still stand, and whether usage has a row for each run.
 
-Only reads are sent. Others may use the accounts meanwhile: rows that nobody here knows of break nothing.
+Only reads are sent. Others may use the accounts meanwhile: rows of other clients break nothing.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Rows:
     costs: dict[str, Counter[float]] = field(default_factory=dict)
 
     def add(self, rows: Iterable[Mapping[str, Any]], *, known: Collection[str]) -> None:
-        """Count rows that are not known, each once, whatever page shows them again."""
+        """Count rows that are not known, each once, also if several pages show it."""
         for row in rows:
             row_id = repr(row.get("id"))
             if row_id in known or row_id in self.ids:

@@ -89,7 +89,7 @@ class Observations:
             name: What statistics call the request: an operationId, and perhaps `` async``.
             response: The answer; also where none came.
             sender: Whose key it was sent with.
-            body: Of the answer, parsed; None where it is no JSON.
+            body: Of the answer, parsed; None if it is not JSON.
         """
         if response.status_code == 200 and sender.tier == UNLIMITED and name in LIMITED_ROUTES:
             cost = body.get("cost") if isinstance(body, dict) else None
@@ -144,7 +144,7 @@ class Observations:
             self._remember(execution_id, status)
 
     def _remember(self, execution_id: str, status: str) -> None:
-        if len(self._in_flight) >= _MOST_IN_FLIGHT:  # nobody polls the oldest any more
+        if len(self._in_flight) >= _MOST_IN_FLIGHT:  # the oldest is no longer polled
             del self._in_flight[next(iter(self._in_flight))]
         self._in_flight[execution_id] = status
 
@@ -196,7 +196,7 @@ class Observations:
     def _observe_wait(
         self, route: LimitedRoute, reset_unix_s: int, wait_s: int | None, took_s: float
     ) -> None:
-        """Whether somebody had waited as long as an earlier refusal told, and was refused for its window."""
+        """Whether a client that waited as long as an earlier refusal told was refused in the same window."""
         if wait_s is not None:
             window = self._window(route, reset_unix_s)
             window.longest_wait_s = max(window.longest_wait_s, wait_s)

@@ -86,7 +86,7 @@ class Tallies:
         """For the record, broken ones first.
 
         Args:
-            needs: What it takes to see these; those that were not seen are untested for want of it.
+            needs: What it takes to see these; an invariant that was not seen is untested and needs it.
         """
         judged = [
             Invariant(fact=fact, says=says, **vars(each))

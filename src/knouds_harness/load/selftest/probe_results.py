@@ -16,7 +16,7 @@ class Observed:
             divided by the rate after it.
         duration_s: How long it lasted.
         handed: Arrivals that were sent.
-        dropped: Arrivals that found nobody idle.
+        dropped: Arrivals that found no user idle.
         response_counts: Response times of answers that were kept, by bucket.
         failed: Requests that were not kept.
         lateness_counts: How late arrivals were taken, by bucket.

@@ -2,7 +2,7 @@
 
 Generator and server are processes of their own on this machine. Request ``n`` of an even schedule is due
 ``n`` divided by the rate after its start; the server keeps when it sent each answer, on the clock that the
-generator reads too. So the true response time of each request is known, whatever the generator did.
+generator reads too. So the true response time of each request is known independently of the generator.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def read_input_file(path: Path, target: Target) -> InputFile:
     try:
         if not path.is_file():
             path.stat()
-            raise UsageError(f"{path}: is no file\n  Name a .jsonl or .csv file.")
+            raise UsageError(f"{path}: not a file\n  Name a .jsonl or .csv file.")
         digest = _measured(path)
         raw = list(_csv_members(path) if path.suffix == ".csv" else _json_members(path))
     except OSError as error:
@@ -184,11 +184,11 @@ def _json_members(path: Path) -> Iterator[tuple[int, Any]]:
                 try:
                     yield number, json.loads(text, parse_constant=_refuse_constant)
                 except (ValueError, RecursionError) as error:
-                    yield number, f"is no JSON: {error}"
+                    yield number, f"is not JSON: {error}"
 
 
 def _refuse_constant(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no JSON")
+    raise ValueError(f"{text} is not JSON")
 
 
 def _csv_members(path: Path) -> Iterator[tuple[int, Any]]:
@@ -210,7 +210,7 @@ def _csv_members(path: Path) -> Iterator[tuple[int, Any]]:
                 elif row:
                     yield rows.line_num, f"has {len(row)} cells, and the header {len(header)}"
         except csv.Error as error:
-            yield rows.line_num, f"is no CSV: {error}"
+            yield rows.line_num, f"is not CSV: {error}"
 
 
 def _of_cell(text: str) -> Any:  # noqa: ANN401 - JSON
@@ -229,7 +229,7 @@ def _line(number: int, members: Any, target: Target) -> InputLine:  # noqa: ANN4
     if isinstance(members, str):
         raise ValueError(members)  # noqa: TRY004 - a problem that reading has found
     if not isinstance(members, Mapping):
-        raise ValueError(f"is no object\n  Write {_EXAMPLE}")  # noqa: TRY004 - of the user's file
+        raise ValueError(f"is not an object\n  Write {_EXAMPLE}")  # noqa: TRY004 - of the user's file
     unknown = [each for each in members if each not in _MEMBERS]
     if unknown:
         raise ValueError(str(UnknownName("member", unknown[0], _MEMBERS)))
@@ -244,9 +244,9 @@ def _line(number: int, members: Any, target: Target) -> InputLine:  # noqa: ANN4
     if name not in known if isinstance(name, str) else True:
         raise ValueError(f"{UnknownName(kind, str(name), known)}\n  Or add it to {target.source}.")
     if not isinstance(inputs, Mapping):
-        raise ValueError(f"inputs is no object\n  Write {_EXAMPLE}")  # noqa: TRY004 - of the user's file
+        raise ValueError(f"inputs is not an object\n  Write {_EXAMPLE}")  # noqa: TRY004 - of the user's file
     if not (cost is None or (type(cost) in {int, float} and 0 <= cost < float("inf"))):
-        raise ValueError(f"{_COST}: {cost!r} is no price\n  Write a number of credits, or leave it out.")
+        raise ValueError(f"{_COST}: {cost!r} is not a price\n  Write a number of credits, or leave it out.")
     return InputLine(number=number, operation=_KINDS[kind], name=name, inputs=inputs, cost_credits=cost)
 
 

@@ -24,7 +24,7 @@ from knouds_harness.targets.profile import Target
 
 
 class CreditLease(Protocol):
-    """Credits that somebody else hands out, some at a time."""
+    """Credits that the master hands out, some at a time."""
 
     @property
     def budget(self) -> Budget:
@@ -94,7 +94,9 @@ class LoadLimits:
         lease = self._lease
         if self.budget.is_usage_due(run_request.cost_credits):
             with self._reading:
-                if self.budget.is_usage_due(run_request.cost_credits):  # nobody else has read it meanwhile
+                if self.budget.is_usage_due(
+                    run_request.cost_credits
+                ):  # no other greenlet has read it meanwhile
                     self._read_usage()
         while True:
             try:

@@ -37,7 +37,7 @@ class Demand:
         runs_by_route: How many runs of each limited operation it sends, for each task of all.
         cost_credits: What these cost on average, for each task of all.
         dearest_credits: What one of them costs at most.
-        unpriced_runs: How many of them nobody says the price of, for each task of all.
+        unpriced_runs: How many of them have an unknown price, for each task of all.
     """
 
     account: AccountKeys
@@ -88,7 +88,7 @@ def forecast(
     """Plan a run.
 
     Args:
-        workload: Who sends; where the server was not asked for prices, with 0 for those that nobody said.
+        workload: Who sends; if the server was not asked for prices, unknown ones are 0.
         options: What is asked for.
         user_classes: Of the Locust file; what others than a scenario's send is not known.
         is_asked: Whether the server was asked for the prices that the profile does not say.
@@ -337,8 +337,8 @@ def _costs(
         admitted = windows * sum(LIMIT_BY_TIER.get(each.account.tier, 0) for each in demands)
         expected, most = min(expected, admitted), min(most, admitted)
     mean, unpriced = (
-        sum(figures)
-        for figures in zip(*((each.cost_credits, each.unpriced_runs) for each in demands), strict=True)
+        sum(counts)
+        for counts in zip(*((each.cost_credits, each.unpriced_runs) for each in demands), strict=True)
     )
     likely = "what is likely depends on how long users think"
     if math.isfinite(expected):

@@ -1,4 +1,4 @@
-"""Before any load: whether it may go there at all, whether somebody answers, and what runs cost."""
+"""Before any load: whether it is allowed, whether the target answers, and what runs cost."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def check_plan(target: Target, options: LoadOptions, *, host: str | None) -> Non
         )
     if target.http.via is not None:
         raise UsageError(
-            f"{target.source}: http.proxy: load goes through no proxy, as its figures would be the proxy's\n"
+            f"{target.source}: http.proxy: load goes through no proxy, as its results would be the proxy's\n"
             "  Run load where the target can be reached directly, with a profile without the proxy."
         )
     check_load(
@@ -77,7 +77,7 @@ def look_ahead(
 
     Args:
         target: Where load is to go.
-        rehearsal: Who is to send, whatever runs cost.
+        rehearsal: Who sends, with runs at any price.
         user_classes: Of the Locust file.
         yes_production: Whether the command line says so.
 
@@ -102,7 +102,7 @@ def look_ahead(
 
 
 def sandbox_prices(target: Target) -> Mapping[str, float]:
-    """The same prices from the built-in sandbox, which a plan may ask: nobody else is sent anything.
+    """The same prices from the built-in sandbox, which a plan may ask: nothing is sent to another target.
 
     Raises:
         HarnessError: It does not answer.

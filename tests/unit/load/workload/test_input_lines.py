@@ -198,13 +198,13 @@ def test_bad_lines_are_told_all_at_once(tmp_path):
 
     assert 'runs.jsonl:1: no workflow "portrat" (known: clip, portrait). Did you mean "portrait"?' in problems
     assert "runs.jsonl:2" not in problems
-    assert "runs.jsonl:3: inputs is no object" in problems
-    assert "runs.jsonl:4: is no JSON" in problems
+    assert "runs.jsonl:3: inputs is not an object" in problems
+    assert "runs.jsonl:4: is not JSON" in problems
     assert "runs.jsonl:5: names neither a workflow nor a model" in problems
     assert 'runs.jsonl:6: no member "input"' in problems
-    assert "runs.jsonl:7: cost_credits: -1 is no price" in problems
-    assert "runs.jsonl:8: is no JSON: NaN" in problems
-    assert "runs.jsonl:9: is no object" in problems
+    assert "runs.jsonl:7: cost_credits: -1 is not a price" in problems
+    assert "runs.jsonl:8: is not JSON: NaN" in problems
+    assert "runs.jsonl:9: is not an object" in problems
 
 
 def test_a_thousand_bad_lines_are_summed_up(tmp_path):
@@ -241,7 +241,7 @@ def test_missing_file_folder_and_other_encodings_are_named(tmp_path):
     (tmp_path / "latin.jsonl").write_bytes(b'{"workflow": "\xe9"}')
 
     assert "cannot be read: No such file" in why_not(tmp_path / "none.jsonl")
-    assert "is no file" in why_not(tmp_path / "folder.jsonl")
+    assert "not a file" in why_not(tmp_path / "folder.jsonl")
     assert "is not UTF-8" in why_not(tmp_path / "latin.jsonl")
 
 
