@@ -78,7 +78,7 @@ class ChargesShown:
 
     Attributes:
         marks: The rows that count no more or are final, and what the latter charged, by account; no rows
-            where usage cannot be read.
+            if usage cannot be read.
     """
 
     def __init__(self, send: Callable[[Request], Exchange], marks: Marks = {}) -> None:  # noqa: B006 - copied
@@ -108,11 +108,11 @@ class ChargesShown:
             self.marks.setdefault(user, (None if rows is None else list(rows), 0.0))
 
     def note_run(self, user: str) -> None:
-        """Read the account's usage again when asked, as a run of it has been answered."""
+        """Note that a run was answered, so that its account's usage is read again."""
         self._charges.pop(user, None)
 
     def credits(self) -> float | None:
-        """The charges of all accounts together; None where one's usage cannot be read."""
+        """The charges of all accounts together; None if the usage of one cannot be read."""
         if not self._readers:
             return None
         for user in set(self._readers) & set(self.marks) - set(self._charges):

@@ -53,12 +53,12 @@ class Delivery:
 
     @cached_property
     def size_bytes(self) -> int:
-        """About what it takes to keep it."""
+        """About how much memory it takes."""
         return _OVERHEAD_BYTES + len(self.body) + sum(len(name) + len(value) for name, value in self.headers)
 
     @cached_property
     def execution_id(self) -> str | None:
-        """The execution that it names; None where it names none."""
+        """The execution that it names, if any."""
         payload = payload_of(self.body)
         named = payload.get("executionId") if isinstance(payload, dict) else None
         return named if isinstance(named, str) else None
@@ -174,7 +174,7 @@ class Receiver:
             self._is_to_refuse = is_to_refuse
 
     def take_all(self) -> None:
-        """Refuse nothing any more."""
+        """Refuse no more."""
         with self._arrived:
             self._is_to_refuse = _nothing
 

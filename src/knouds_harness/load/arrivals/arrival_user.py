@@ -51,7 +51,7 @@ class Arrivals:
         gevent.spawn(self._serve, share)
 
     def stop(self) -> None:
-        """Hand nothing over any more."""
+        """Hand over no more arrivals."""
         self.are_over = True
 
     def _serve(self, share: Share) -> None:
@@ -94,7 +94,6 @@ class ArrivalUser(KnoudsUser):
     """Tasks that came to their end at least once."""
 
     def __init__(self, environment: Environment) -> None:
-        """Wait for nothing yet."""
         super().__init__(environment)
         self._own_tasks: list[Any] = self.tasks
         self._is_idle = False
@@ -105,11 +104,11 @@ class ArrivalUser(KnoudsUser):
             self.wait_time = lambda: 0.0  # type: ignore[method-assign]  # Locust asks the instance
 
     def stop(self, force: bool = False) -> bool:  # noqa: FBT001, FBT002 - as Locust's own
-        """Stop after the task at hand, or at once where there is none."""
+        """Stop after the current task, or at once if idle."""
         return bool(super().stop(force=force or self._is_idle))
 
     def serve_one(self) -> None:
-        """Run a task: for an arrival where there are any, and else at once."""
+        """Run a task: in the open model for the next arrival, else at once."""
         if self.arrivals is not None:
             self._is_idle = True
             self.client.scheduled_at = self.arrivals.dispatcher.await_arrival()
@@ -123,4 +122,4 @@ class ArrivalUser(KnoudsUser):
         self.passed.add(task)
 
     def take_turn(self, task: Any) -> None:  # noqa: ANN401 - a function, or a TaskSet of Locust's
-        """A task is about to begin."""
+        """Called before each task."""

@@ -19,7 +19,7 @@ class LoadShape(LoadTestShape):
     """Follows the shape that is asked for; in the open model all users wait for arrivals from the start."""
 
     def __init__(self, options: LoadOptions, *, on_clock_standing: Callable[[], object]) -> None:
-        """Follow the options, and say where no clock goes on."""
+        """Follow the options; call ``on_clock_standing`` if no clock goes on."""
         super().__init__()
         self._options = options
         self._on_clock_standing = on_clock_standing
@@ -29,7 +29,7 @@ class LoadShape(LoadTestShape):
         self._is_finishing = False
 
     def begin(self, start_unix_s: float) -> None:
-        """Load begins at this instant, and lasts as long as is asked for."""
+        """Begin load at this instant."""
         delay_s = start_unix_s - now_unix_s()
         self._ends_at_s = self.get_run_time() + delay_s + self._options.course.duration_s
 
@@ -38,7 +38,7 @@ class LoadShape(LoadTestShape):
         self._is_over = True
 
     def finish(self) -> None:
-        """What is in flight is being finished; a second end would cut that short."""
+        """Let requests in flight finish; a second end would cut that short."""
         self._is_finishing = True
 
     def tick(self) -> tuple[int, float] | None:

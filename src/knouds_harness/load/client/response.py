@@ -24,7 +24,6 @@ class BadStatus(ResponseError):
     """
 
     def __init__(self, response: Response) -> None:
-        """Keep the answer; its body is read only on demand."""
         super().__init__(response)
         self.response = response
 

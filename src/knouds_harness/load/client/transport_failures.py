@@ -32,7 +32,6 @@ class NotConnected(TransportFailure):
     """No connection, so nothing was sent."""
 
     def __init__(self, reason: str) -> None:
-        """Say why."""
         super().__init__(reason, may_have_arrived=False)
 
 

@@ -60,7 +60,7 @@ class SeenHashes:
         self._known: set[int] = set()
 
     def add(self, hashes: bytes) -> None:
-        """Some came, one after the other."""
+        """Add hashes, one after the other."""
         for number in array("Q", hashes):
             if number & self._mask:
                 continue
@@ -109,7 +109,7 @@ class Aggregation:
         self._unknown: Counter[LimitedRoute] = Counter()
 
     def add(self, batch: ObservationBatch) -> None:
-        """What a process handed on."""
+        """Add what a process saw."""
         self.tallies.add(batch.tallies)
         self.runs.update(batch.runs)
         self._execution_ids.add(bytes(batch.execution_ids))
@@ -130,7 +130,7 @@ class Aggregation:
                 del windows[0]
 
     def invariants(self) -> tuple[Invariant, ...]:
-        """How each fared so far."""
+        """How each invariant fared so far."""
         tallies = Tallies()
         tallies.add(self.tallies)
         if self._execution_ids.seen:
@@ -237,7 +237,7 @@ class DeliveryMatch:
         self._bound()
 
     def take(self, hashed: bytes) -> None:
-        """One was delivered."""
+        """Count a delivery."""
         self.is_reached = True
         (number,) = array("Q", hashed)
         if not number & self._mask:
@@ -271,12 +271,11 @@ class WindowLog:
     """Adds up what processes saw of each window; keeps the first two thousand."""
 
     def __init__(self) -> None:
-        """Begin with none."""
         self._by_route: dict[LimitedRoute, list[LimitWindow]] = {}
         self._count = 0
 
     def add(self, windows_by_route: Mapping[LimitedRoute, Sequence[ObservedWindow]]) -> None:
-        """A process saw these."""
+        """Add the windows that a process saw."""
         for route, windows in windows_by_route.items():
             known = self._by_route.setdefault(route, [])
             for window in windows:
@@ -293,7 +292,7 @@ class WindowLog:
         )
 
     def _place_of(self, window: ObservedWindow, route: LimitedRoute, known: list[LimitWindow]) -> int | None:
-        """Where it is among those known, added where it is new; None where there are too many."""
+        """Its place among those known; it is added if new, unless there are too many (None)."""
         for place in reversed(range(len(known))):
             if window.is_same(known[place].ends_unix_s):
                 return place

@@ -51,7 +51,6 @@ class ContractBroken(CatchResponseError):
     """
 
     def __init__(self, fact: str, shown: str) -> None:
-        """Say which fact is broken, and how."""
         super().__init__(f"{fact}: {shown}")
         self.code = fact
 
@@ -157,7 +156,7 @@ class Verifier:
         return None
 
     def take(self) -> Tallies:
-        """What was judged since the last time."""
+        """Take what was judged since the last time."""
         for kind in filter(None, self._kinds.values()):
             for form in kind.forms.values():
                 self._count(form)

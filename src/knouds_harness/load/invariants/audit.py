@@ -192,7 +192,7 @@ def compare(tallies: Tallies, runs: Mapping[ObservedRun, int], costs: Mapping[st
 
 
 def _rows_since(client: Client, persona: Persona, *, known: Collection[str]) -> Rows | None:
-    """Every row that is not known; None where usage cannot be read, or is too long."""
+    """Every row that is not known; None if usage cannot be read, or is too long."""
     rows = Rows()
     for offset in range(0, _MOST_ROWS, _PAGE_ROWS):
         shown = usage_rows(client.send, persona, limit=_PAGE_ROWS, offset=offset)

@@ -67,12 +67,12 @@ class Observations:
         self._unlimited = 0
 
     def observe_create(self, slug: str, *, is_own: bool) -> None:
-        """A create was answered with a slug, of the workflow that it made or of another."""
+        """Count a create that was answered with the slug of its own workflow, or of another."""
         example = f"createWorkflow was answered {slug!r}, which does not show the name that was sent"
         self._batch.tallies.judge(*SLUG_OF_NAME, holds=is_own, example=example)
 
     def take(self) -> ObservationBatch:
-        """What came since the last time."""
+        """Take what came since the last time."""
         for (user, url, cost_credits), count in self._plain_runs.items():
             self._batch.runs[ObservedRun(user, _resource_in(url), round(cost_credits, 6))] += count
         if self._unlimited:
@@ -231,7 +231,7 @@ class Observations:
 
 
 def window_of(windows: list[ObservedWindow], reset_unix_s: int) -> ObservedWindow:
-    """The window among these that ends then, added where there is none."""
+    """The window among these that ends then; added if there is none."""
     for window in reversed(windows):
         if window.is_same(reset_unix_s):
             return window
@@ -251,7 +251,7 @@ def merge_windows(
 
 
 def hash_of(execution_id: str) -> bytes:
-    """Eight bytes that stand for an execution."""
+    """A hash of eight bytes of an execution's id."""
     return blake2b(execution_id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
 

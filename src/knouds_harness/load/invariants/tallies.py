@@ -33,7 +33,7 @@ class Tallies:
     by_invariant: dict[tuple[str, str], Tally] = field(default_factory=dict)
 
     def see(self, fact: str, says: str, count: int = 1) -> Tally:
-        """An invariant could have been broken so many times."""
+        """Count so many times at which an invariant could have been broken."""
         tally = self.by_invariant.get((fact, says))
         if tally is None:
             tally = self.by_invariant[fact, says] = Tally()
@@ -41,13 +41,13 @@ class Tallies:
         return tally
 
     def judge(self, fact: str, says: str, *, holds: bool, example: str) -> None:
-        """An invariant could have been broken once, and held or not."""
+        """Count one time at which an invariant could have been broken, and whether it was."""
         self.see(fact, says)
         if not holds:
             self.break_(fact, says, example=example)
 
     def break_(self, fact: str, says: str, *, example: str, count: int = 1, is_excused: bool = False) -> None:
-        """An invariant was broken so many times."""
+        """Count so many times at which an invariant was broken."""
         tally = self.by_invariant.setdefault((fact, says), Tally())
         if not tally.example or (not tally.broken and not is_excused):
             tally.example = example

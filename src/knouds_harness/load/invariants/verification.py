@@ -1,4 +1,4 @@
-"""Conformance under load in one process: what it sees, and in the leading one, what it comes to."""
+"""Conformance under load: what one process sees, and in the leading one, the result of all."""
 
 from __future__ import annotations
 
@@ -59,15 +59,15 @@ class LoadVerification:
         is_alone: bool,
         audit: Audit | None = None,
     ) -> None:
-        """Look at nothing yet; where the run is led, take deliveries from now on.
+        """Look at nothing yet; in the leading process, take deliveries from now on.
 
         Args:
             options: What is asked for.
             target: Whose waivers count, and where its deliveries arrive.
             share: Of the answers to judge by all checks; 0 for a sample.
-            is_alone: Nobody else uses the accounts meanwhile.
+            is_alone: Whether only this run uses the accounts.
             process: The number of this one, so that each draws for itself.
-            audit: Looks at the accounts afterwards; only where the run is led.
+            audit: Looks at the accounts afterwards; only in the leading process.
 
         Raises:
             UsageError: Deliveries cannot be received where the profile says.
@@ -131,20 +131,20 @@ class LoadVerification:
         self._observations.observe_create(slug, is_own=is_own)
 
     def take(self) -> ObservationBatch:
-        """What this process saw since the last time."""
+        """Take what this process saw since the last time."""
         batch = self._observations.take()
         batch.tallies.add(self._verifier.take())
         return batch
 
     def receive(self, message: Mapping[str, Any]) -> None:
-        """What a worker saw, as it packed it."""
+        """Add what a worker saw and packed."""
         self._aggregation.add(ObservationBatch.unpacked(message))
 
     def conclude(self, *, at_once: bool) -> Iterator[str]:
         """Look at the accounts once load is over; only once.
 
         Args:
-            at_once: Somebody waits for the end: look at nothing that takes time.
+            at_once: Look at nothing that takes time: the user waits for the end.
 
         Yields:
             A sentence for what could not be looked at.
@@ -177,7 +177,7 @@ class LoadVerification:
             )
 
     def invariants(self) -> tuple[Invariant, ...]:
-        """How each invariant fared so far, here and wherever else was reported from."""
+        """How each invariant fared so far, in all processes that reported."""
         self._aggregation.add(self.take())
         found = self._aggregation.invariants()
         if self.share:

@@ -1,4 +1,4 @@
-"""Ends of asynchronous runs as webhooks tell them: who is to get deliveries, and waiting for one."""
+"""Ends of asynchronous runs by webhook: which keys get deliveries, and waiting for one."""
 
 from __future__ import annotations
 
@@ -54,7 +54,6 @@ class WebhookWaiter:
     """
 
     def __init__(self, webhook: Webhook, receivers: Sequence[Persona], *, receiver: Receiver) -> None:
-        """Take what comes from now on; arguments as the attributes."""
         self.receivers = receivers
         self.webhook = webhook
         self.receiver = receiver
@@ -86,7 +85,7 @@ class WebhookWaiter:
             self._unclaimed.popitem(last=False)
 
     def count_unconfigured(self) -> None:
-        """A submit was answered, and nothing is going to be delivered for it."""
+        """Count a submit for which no delivery will come."""
         self._unconfigured += 1
 
     def notes(self) -> Iterator[str]:
@@ -100,7 +99,7 @@ class WebhookWaiter:
             yield f"{self._refused} deliveries had a signature that does not hold, and were not believed."
 
     def await_arrival(self, execution_id: str, *, timeout_s: float) -> Arrival | None:
-        """Wait for the delivery of an execution; None where it did not come in time, or waiting is over."""
+        """Wait for the delivery of an execution; None if it did not come in time, or waiting is over."""
         early = self._unclaimed.pop(execution_id, None)
         if early or self.is_over:
             return early

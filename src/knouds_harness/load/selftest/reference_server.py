@@ -52,7 +52,6 @@ class ServerConnection(asyncio.Protocol):
     """Answers one request after another."""
 
     def __init__(self, truth: Truth) -> None:
-        """Answer as the truth says."""
         self._truth = truth
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport
@@ -95,7 +94,7 @@ class ServerConnection(asyncio.Protocol):
 
 
 def freeze_regularly(freeze_s: float, every_s: float) -> None:
-    """Stand still for a while, now and then."""
+    """Stop for a while, at regular intervals."""
     if not freeze_s:
         return
     loop = asyncio.get_running_loop()

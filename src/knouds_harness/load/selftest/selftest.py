@@ -89,7 +89,7 @@ class Measured:
         return self.observed.cpu_s / self.counted * 1e6 if self.counted else 0.0
 
     def percentiles_ms(self) -> Mapping[float, tuple[float, float]]:
-        """What was measured, and what was true, by percent."""
+        """Measured and true values by percentile."""
         if not self.truth_s:
             return {}
         measured = Histogram(self.observed.response_counts).percentiles_s(*PERCENTS_AND_MAX)
@@ -136,12 +136,12 @@ class SelftestVerdict:
 
     @property
     def is_met(self) -> bool:
-        """Whether the machine did all that was asked of it."""
+        """Whether the machine met all checks."""
         return self.is_complete and self.is_exact and self.is_counted
 
 
 def true_percentile(ordered: Sequence[float], percent: float) -> float:
-    """The smallest value that so many percent stay within, as ``Histogram`` counts it."""
+    """The smallest value that this share of all values does not exceed, as ``Histogram`` counts."""
     return ordered[max(ceil(len(ordered) * percent / 100 - 1e-9), 1) - 1]
 
 
@@ -191,7 +191,7 @@ def judge_counts(runs: Sequence[Measured]) -> SelftestRow:
 
 
 def cost(measured: Measured) -> SelftestRow:
-    """What a request costs this machine, and what one core may so carry."""
+    """Processor time per request, and how many requests per second one core can send."""
     return SelftestRow(
         measure="processor time of a request",
         found=f"{measured.cpu_us:.0f} µs, so {1e6 / measured.cpu_us:,.0f}/s at most from one process"

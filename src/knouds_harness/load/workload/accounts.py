@@ -257,6 +257,6 @@ class AccountKeys:
 
 
 def _runs_some(key: Persona, noun: str) -> bool:
-    """Whether it may run any workflow or model, or one of them that the profile need not know."""
+    """Whether it may run any workflow or model, also one that is not in the profile."""
     bound = (each for each in key.capabilities if each.startswith(f"{noun}:") and each.endswith(":run"))
     return key.holds(f"{noun}:run") or any(bound)

@@ -47,7 +47,7 @@ class InputFile:
     digest: str
 
     def described(self, order: str) -> str:
-        """For the plan and the record."""
+        """As the plan and the record name it."""
         return f"{self.path.name}, {len(self.lines):,} lines, {order}, sha256 {self.digest[:12]}"
 
 
@@ -160,7 +160,7 @@ _Source = tuple[Iterator[InputLine], Mapping[tuple[str, str], RunRequest]]
 
 
 def _measured(path: Path) -> str:
-    """The digest of a file that is not too long; it takes no more memory than one piece of it."""
+    """The digest of a file, read in pieces; refuses a file that is too long."""
     size, lines = path.stat().st_size, 0
     if size <= MOST_BYTES:
         digest = hashlib.sha256()

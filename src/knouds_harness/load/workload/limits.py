@@ -28,13 +28,13 @@ class CreditLease(Protocol):
 
     @property
     def budget(self) -> Budget:
-        """What was granted so far, and not spent."""
+        """What was granted and is not spent yet."""
 
     def ask_ahead(self) -> object:
         """Ask for more before they are needed."""
 
     def get_credits(self, needed: float, *, what: str) -> bool:
-        """Wait for more; whether it is worth trying again."""
+        """Wait for more; return whether trying again makes sense."""
 
 
 class LoadLimits:
@@ -68,7 +68,7 @@ class LoadLimits:
         self._dearest_credits = dearest_credits(target, ahead.prices)
 
     def pace(self, share: Share, *, since: float) -> None:
-        """Keep the pace together with other workers, in turns that began then by the monotonic clock."""
+        """Keep the pace together with other workers, in turns that began at this monotonic time."""
         self._pacer.take_turns(index=share.index, sharers=share.workers, since=since)
         self._is_paced.set()
 

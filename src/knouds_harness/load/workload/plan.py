@@ -128,7 +128,7 @@ def forecast(
 
 
 def _demands(workload: Workload, scenarios: Sequence[Any], unpriced: Collection[str]) -> list[Demand]:
-    """What is asked of each account, by all tasks of all scenarios together."""
+    """What all tasks of all scenarios ask of each account."""
     by_user: dict[str, Demand] = {}
     weight_of_all = sum(each.weight for each in scenarios)
     for scenario in scenarios:
@@ -168,7 +168,7 @@ def _unpriced(workload: Workload, scenarios: Sequence[Any]) -> set[str]:
 
 
 def _tasks(options: LoadOptions, scenarios: Sequence[Any]) -> Tasks | None:
-    """None where think times are nothing that can be asked for."""
+    """None if a ``wait_time`` cannot be evaluated."""
     shape = options.course
     if options.rate is None:
         think_s = _think_s(scenarios)
@@ -191,7 +191,7 @@ def _tasks(options: LoadOptions, scenarios: Sequence[Any]) -> Tasks | None:
 
 
 def _think_s(scenarios: Sequence[Any]) -> float | None:
-    """How long users think on average; None where that depends on more than chance."""
+    """Mean think time; None if it depends on more than chance."""
     try:
         return fmean(each.wait_time(None) for each in scenarios for _ in range(_THINKS))
     except (AttributeError, TypeError, ValueError):
@@ -295,7 +295,7 @@ def _sender(demand: Demand) -> str:
 
 
 def _inputs(inputs: InputFile, options: LoadOptions, tasks: Tasks | None, demands: Sequence[Demand]) -> str:
-    """The file, and how often a line comes, which decides on what caches of the server flatter."""
+    """The file, and how often a line is used: repeated lines may be answered from caches."""
     described = inputs.described(options.inputs_order)
     if tasks is None:
         return described
