@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cache
 from typing import Annotated, Final, Literal
 
@@ -21,9 +22,30 @@ SECOND_TIMES: Final = ("p50_ms", "p99_ms", "max_ms")
 """What ``seconds.csv`` says of the times of one second, and charts over time draw."""
 TASK: Final = "task "
 """Begins what stands in place of an operation where a task raised an exception: it counts as one request."""
-OUTCOMES: Final = ("kept", "throttled", "refused", "failed", "wrong")
-"""How a request can end: as promised; 429; 402 or 403; any other error, or no whole answer; a 2xx that
-breaks the contract."""
+
+
+class RequestStatus(StrEnum):
+    """How a request of load ended.
+
+    Attributes:
+        KEPT: The answer that was asked for; also an error status that the caller called a success.
+        THROTTLED: 429.
+        REFUSED: 402 or 403: no credits, or not allowed.
+        FAILED: 5xx, or no whole answer.
+        WRONG: Anything else: a success that breaks the contract, or a status that nobody asked for.
+    """
+
+    __hash__ = str.__hash__  # Enum's own takes longer than the rest of a count
+
+    KEPT = "kept"
+    THROTTLED = "throttled"
+    REFUSED = "refused"
+    FAILED = "failed"
+    WRONG = "wrong"
+
+
+OUTCOMES: Final = tuple(each.value for each in RequestStatus)
+"""Statuses as files name them, where ``status`` is the one of HTTP."""
 
 Count = Annotated[int, Field(ge=0)]
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]

@@ -21,7 +21,7 @@ print(threading.active_count())
 CLIENT_AND_HISTOGRAMS = """
 import sys
 import knouds_harness.measures.hdr_logs
-import knouds_harness.load.client.http_client, knouds_harness.load.collection.request_outcomes
+import knouds_harness.load.client.http_client, knouds_harness.runs.load_results
 from gevent import monkey
 
 print("locust" in sys.modules, monkey.is_module_patched("socket"))

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from knouds_harness.load.collection.request_outcomes import RequestOutcome
 from knouds_harness.load.collection.seconds import SecondsRecorder, SeriesKey
 from knouds_harness.load.collection.summary import times
 from knouds_harness.measures.histograms import Histogram, merged, middle_of
-from knouds_harness.runs.load_results import Cycles
+from knouds_harness.runs.load_results import Cycles, RequestStatus
 
 CYCLE: Final = "cycle"
 """What cycles are recorded under, beside operations."""
@@ -63,7 +62,7 @@ class CycleLog:
         self._record(_FINAL + _UNFINISHED, 0.0)
 
     def _record(self, measure: str, value: float) -> None:
-        self._recorder.record(CYCLE, RequestOutcome.KEPT, measure, value)
+        self._recorder.record(CYCLE, RequestStatus.KEPT, measure, value)
 
 
 def cycles(histograms: Mapping[SeriesKey, Histogram]) -> Cycles | None:

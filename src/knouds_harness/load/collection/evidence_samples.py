@@ -15,13 +15,12 @@ from knouds_harness.exchange.evidence import Exchange, Pairs, Request
 from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.exchange.traffic.har import from_entry, to_entry
 from knouds_harness.load.client.response import Response
-from knouds_harness.load.collection.request_outcomes import RequestOutcome
 from knouds_harness.load.collection.seconds import Error
-from knouds_harness.runs.load_results import ErrorCount, OperationLoad
+from knouds_harness.runs.load_results import ErrorCount, OperationLoad, RequestStatus
 from knouds_harness.targets.profile import Target
 
 MOST_OF_A_KIND: Final = 3
-"""Exchanges that are kept of one operation, outcome, status and code."""
+"""Exchanges that are kept of one kind of error."""
 _MOST_KINDS: Final = 100
 _MOST_BYTES: Final = 100_000
 _KEY_OF: Final = re.compile(r"\{\{key:([\w-]+)\}\}")
@@ -122,9 +121,9 @@ class SampleWriter:
 
     def receive(self, packed: list[list[Any]]) -> None:
         """What a worker packed."""
-        for operation, outcome, status_code, code, entry in packed:
+        for operation, status, status_code, code, entry in packed:
             self.add(
-                Error(operation, RequestOutcome(outcome), status_code, code), from_entry(json.loads(entry))
+                Error(operation, RequestStatus(status), status_code, code), from_entry(json.loads(entry))
             )
 
     def named_in(self, operations: tuple[OperationLoad, ...]) -> tuple[OperationLoad, ...]:
@@ -142,7 +141,7 @@ class SampleWriter:
 
 
 def _kind(operation: str, error: ErrorCount) -> Error:
-    return Error(operation, RequestOutcome(error.outcome), error.status or 0, error.code)
+    return Error(operation, RequestStatus(error.outcome), error.status or 0, error.code)
 
 
 def _headers_of(head: bytes) -> Pairs:

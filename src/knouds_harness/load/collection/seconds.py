@@ -1,4 +1,4 @@
-"""Histograms by operation, outcome and second, from any Locust user's requests, from all workers.
+"""Histograms by operation, status and second, from any Locust user's requests, from all workers.
 
 In a locustfile::
 
@@ -23,10 +23,10 @@ from locust.runners import MasterRunner, WorkerRunner
 
 from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.load.client.response import error_code
-from knouds_harness.load.collection.request_outcomes import RequestOutcome, outcome_of
 from knouds_harness.load.distributed.final_reports import FinalReporter, FinalReports
 from knouds_harness.load.steady_clock import now_unix_s
 from knouds_harness.measures.histograms import MAX_NS, Histogram, bucket_of
+from knouds_harness.runs.load_results import RequestStatus
 
 REPORT_KEY = "knouds_harness"
 """Where a worker's message to the master holds its seconds."""
@@ -43,12 +43,12 @@ class SeriesKey(NamedTuple):
 
     Attributes:
         operation: The name that a request was given.
-        outcome: How it ended.
+        status: How it ended.
         measure: ``response``, ``service``, or another that ``SecondsRecorder.record`` was given.
     """
 
     operation: str
-    outcome: RequestOutcome
+    status: RequestStatus
     measure: str = RESPONSE
 
 
@@ -57,13 +57,13 @@ class Error(NamedTuple):
 
     Attributes:
         operation: The name that the request was given.
-        outcome: How it ended.
+        status: How it ended.
         status_code: 0 where there was no answer.
         code: The ``code`` of the body, else of the failure, else what that is called; may be empty.
     """
 
     operation: str
-    outcome: RequestOutcome
+    status: RequestStatus
     status_code: int
     code: str
 
@@ -88,6 +88,24 @@ class Second:
             self.histograms.setdefault(series, Histogram()).add(histogram)
         for error, count in other.errors.items():
             self.errors[error] = self.errors.get(error, 0) + count
+
+
+def status_of(status_code: int, exception: BaseException | None) -> RequestStatus:
+    """Judge one request by what Locust's ``request`` event says of it.
+
+    Args:
+        status_code: 0 where there was no answer.
+        exception: As in the event: None where the caller took the answer for a success.
+    """
+    if status_code == 429:
+        return RequestStatus.THROTTLED
+    if exception is None:
+        return RequestStatus.WRONG if 300 <= status_code < 400 else RequestStatus.KEPT
+    if status_code in {402, 403}:
+        return RequestStatus.REFUSED
+    if status_code == 0 or status_code >= 500:
+        return RequestStatus.FAILED
+    return RequestStatus.WRONG
 
 
 class SecondsRecorder:
@@ -118,7 +136,7 @@ class SecondsRecorder:
         self._second = Second(unix_s=int(clock()))
         # Where to count in the running second: response times of what is kept by operation, and everything.
         self._kept: dict[str, dict[int, int]] = {}
-        self._counts: dict[tuple[str, RequestOutcome, str], dict[int, int]] = {}
+        self._counts: dict[tuple[str, RequestStatus, str], dict[int, int]] = {}
 
     def on_request(
         self,
@@ -146,7 +164,7 @@ class SecondsRecorder:
                 try:
                     counts = self._kept[name]
                 except KeyError:
-                    counts = self._kept[name] = self._counts_of(name, RequestOutcome.KEPT, RESPONSE)
+                    counts = self._kept[name] = self._counts_of(name, RequestStatus.KEPT, RESPONSE)
                 duration_ns = int(response_time * 1e6)
                 shift = duration_ns.bit_length() - 11  # histograms.bucket_of, without the call
                 bucket = (shift << 10) + (duration_ns >> shift) if shift > 0 else duration_ns
@@ -165,38 +183,38 @@ class SecondsRecorder:
         status_code = getattr(response, "status_code", None)
         if status_code is None:
             status_code = 200 if exception is None else 0
-        outcome = outcome_of(status_code, exception)
+        status = status_of(status_code, exception)
         if response_time is not None:
-            self.record(name, outcome, RESPONSE, response_time)
+            self.record(name, status, RESPONSE, response_time)
             service_ms = getattr(response, "elapsed_ms", response_time)
             if service_ms != response_time:
-                self.record(name, outcome, SERVICE, service_ms)
-        if outcome is not RequestOutcome.KEPT:
+                self.record(name, status, SERVICE, service_ms)
+        if status is not RequestStatus.KEPT:
             code = (
                 error_code(response) or getattr(exception, "code", "")
                 if status_code
                 else type(exception).__name__
             )
-            error = Error(name, outcome, status_code, self.safe(code))
+            error = Error(name, status, status_code, self.safe(code))
             self._count_errors(error, 1)
             if self._on_not_kept:
                 self._on_not_kept(error, response, start_unix_s or self._clock())
 
-    def record(self, operation: str, outcome: RequestOutcome, measure: str, duration_ms: float) -> None:
+    def record(self, operation: str, status: RequestStatus, measure: str, duration_ms: float) -> None:
         """Count one duration, such as the ``ms`` that the server itself named."""
         if self._second.unix_s != int(self._clock()):
             self._roll()
         try:
-            counts = self._counts[operation, outcome, measure]
+            counts = self._counts[operation, status, measure]
         except KeyError:
-            counts = self._counts[operation, outcome, measure] = self._counts_of(operation, outcome, measure)
+            counts = self._counts[operation, status, measure] = self._counts_of(operation, status, measure)
         bucket = bucket_of(min(max(int(duration_ms * 1e6), 0), MAX_NS))
         counts[bucket] = counts.get(bucket, 0) + 1
 
-    def count_error(self, operation: str, outcome: RequestOutcome, code: str) -> None:
+    def count_error(self, operation: str, status: RequestStatus, code: str) -> None:
         """Count an error that is no answer, and took no time."""
-        self.record(operation, outcome, RESPONSE, 0.0)
-        self._count_errors(Error(operation, outcome, 0, self.safe(code)), 1)
+        self.record(operation, status, RESPONSE, 0.0)
+        self._count_errors(Error(operation, status, 0, self.safe(code)), 1)
 
     def take(self, *, with_current: bool = False) -> list[Second]:
         """Hand out the seconds that are over, each once.
@@ -209,8 +227,8 @@ class SecondsRecorder:
         taken, self._finished = self._finished, []
         return taken
 
-    def _counts_of(self, operation: str, outcome: RequestOutcome, measure: str) -> dict[int, int]:
-        series = SeriesKey(operation, outcome, measure)
+    def _counts_of(self, operation: str, status: RequestStatus, measure: str) -> dict[int, int]:
+        series = SeriesKey(operation, status, measure)
         return self._second.histograms.setdefault(series, Histogram()).counts
 
     def _count_errors(self, error: Error, count: int) -> None:
@@ -320,11 +338,11 @@ def unpacked(message: list[Any]) -> Second:
     return Second(
         unix_s=unix_s,
         histograms={
-            SeriesKey(operation, RequestOutcome(outcome), measure): Histogram(counts)
-            for operation, outcome, measure, counts in histograms
+            SeriesKey(operation, RequestStatus(status), measure): Histogram(counts)
+            for operation, status, measure, counts in histograms
         },
         errors={
-            Error(operation, RequestOutcome(outcome), status_code, code): count
-            for operation, outcome, status_code, code, count in errors
+            Error(operation, RequestStatus(status), status_code, code): count
+            for operation, status, status_code, code, count in errors
         },
     )

@@ -7,17 +7,16 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from knouds_harness.load.collection.request_outcomes import RequestOutcome
 from knouds_harness.load.collection.seconds import RESPONSE, SERVICE, Error, Second, SeriesKey
 from knouds_harness.load.collection.steady_state import LEAST_SECONDS, steady_from
 from knouds_harness.measures.histograms import Histogram, merged, middle_of
 from knouds_harness.measures.percentiles import RECORDED_PERCENTS
 from knouds_harness.runs.load_results import (
     ALL_OPERATIONS,
-    OUTCOMES,
     TASK,
     ErrorCount,
     OperationLoad,
+    RequestStatus,
     SecondRow,
     Times,
 )
@@ -82,7 +81,7 @@ class Summary:
         kept = merged(
             histogram
             for series, histogram in second.histograms.items()
-            if series.measure == RESPONSE and series.outcome is RequestOutcome.KEPT
+            if series.measure == RESPONSE and series.status is RequestStatus.KEPT
         )
         count, sum_s = self._kept_by_second.get(at_s, (0, 0.0))  # of another worker, maybe
         self._kept_by_second[at_s] = count + len(kept), sum_s + kept.mean_s * len(kept)
@@ -112,7 +111,7 @@ class Summary:
             merged(
                 histogram
                 for series, histogram in self.histograms.items()
-                if series.measure == RESPONSE and series.outcome is RequestOutcome.KEPT
+                if series.measure == RESPONSE and series.status is RequestStatus.KEPT
             )
         )
 
@@ -137,11 +136,11 @@ class Summary:
         return sum(len(each) for series, each in self.histograms.items() if series.measure == RESPONSE)
 
     def _operation(self, name: str, duration_s: float) -> OperationLoad:
-        response = self._by_outcome(name, RESPONSE)
-        service = self._by_outcome(name, SERVICE)
-        outcomes = {outcome: len(response.get(RequestOutcome(outcome), ())) for outcome in OUTCOMES}
+        response = self._by_status(name, RESPONSE)
+        service = self._by_status(name, SERVICE)
+        outcomes = {status.value: len(response.get(status, ())) for status in RequestStatus}
         requests = sum(outcomes.values())
-        kept = response.get(RequestOutcome.KEPT, Histogram())
+        kept = response.get(RequestStatus.KEPT, Histogram())
         return OperationLoad(
             operation=name,
             requests=requests,
@@ -149,16 +148,16 @@ class Summary:
             outcomes=outcomes,
             errors=tuple(self._errors_of(name)),
             response=times(kept),
-            service=times(service.get(RequestOutcome.KEPT, kept)),
+            service=times(service.get(RequestStatus.KEPT, kept)),
             refused_response=times(
-                merged(each for key, each in response.items() if key is not RequestOutcome.KEPT)
+                merged(each for key, each in response.items() if key is not RequestStatus.KEPT)
             ),
-            server=times(merged(self._by_outcome(name, SERVER).values())),
+            server=times(merged(self._by_status(name, SERVER).values())),
         )
 
-    def _by_outcome(self, name: str, measure: str) -> Mapping[RequestOutcome, Histogram]:
+    def _by_status(self, name: str, measure: str) -> Mapping[RequestStatus, Histogram]:
         return {
-            series.outcome: histogram
+            series.status: histogram
             for series, histogram in self.histograms.items()
             if series.operation == name and series.measure == measure
         }
@@ -167,19 +166,19 @@ class Summary:
         mine = [(error, count) for error, count in self._errors.items() if error.operation == name]
         mine.sort(key=lambda each: -each[1])
         return [
-            ErrorCount(outcome=error.outcome, status=error.status_code or None, code=error.code, count=count)
+            ErrorCount(outcome=error.status, status=error.status_code or None, code=error.code, count=count)
             for error, count in mine[:_MOST_ERRORS]
         ]
 
 
 def _rows(at_s: int, second: Second) -> Iterator[SecondRow]:
-    by_operation: dict[str, dict[RequestOutcome, Histogram]] = defaultdict(dict)
+    by_operation: dict[str, dict[RequestStatus, Histogram]] = defaultdict(dict)
     for series, histogram in second.histograms.items():
         if series.measure == RESPONSE:
-            by_operation[series.operation][series.outcome] = histogram
-    for operation, by_outcome in by_operation.items():
-        kept = by_outcome.get(RequestOutcome.KEPT, Histogram())
-        outcomes = {outcome.value: len(histogram) for outcome, histogram in by_outcome.items()}
+            by_operation[series.operation][series.status] = histogram
+    for operation, by_status in by_operation.items():
+        kept = by_status.get(RequestStatus.KEPT, Histogram())
+        outcomes = {status.value: len(histogram) for status, histogram in by_status.items()}
         spread = spread_text((middle_of(each), times) for each, times in kept.counts.items())
         yield _row(at_s, operation, outcomes, kept, spread=spread)
 

@@ -24,7 +24,6 @@ from knouds_harness.load.client.http_client import tls_context
 from knouds_harness.load.client.response import Response
 from knouds_harness.load.collection.cycles import CycleLog
 from knouds_harness.load.collection.evidence_samples import Samples
-from knouds_harness.load.collection.request_outcomes import RequestOutcome
 from knouds_harness.load.collection.seconds import SecondsCollector
 from knouds_harness.load.collection.summary import SERVER
 from knouds_harness.load.distributed.messages import HEALTH, OBSERVATIONS, SAMPLES
@@ -42,6 +41,7 @@ from knouds_harness.load.workload.input_lines import InputFile, InputTurns
 from knouds_harness.load.workload.limits import LoadLimits
 from knouds_harness.load.workload.preflight import NOT_LOOKED, LookedAhead
 from knouds_harness.load.workload.workload import Scenario, UserTasks, Workload, scenarios_in
+from knouds_harness.runs.load_results import RequestStatus
 from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.profile import Target
 
@@ -195,7 +195,7 @@ class LoadRun:
             took_ms = body.get("ms") if isinstance(body, dict) else None
             # A bool is an int to isinstance, and slower; no number is within no bounds.
             if (type(took_ms) is int or type(took_ms) is float) and 0 <= took_ms < _MOST_MS:
-                self.recording.recorder.record(operation, RequestOutcome.KEPT, SERVER, took_ms)
+                self.recording.recorder.record(operation, RequestStatus.KEPT, SERVER, took_ms)
         if self._observers.verification is not None:
             self._observers.verification.look(operation, response, sender, body)
 

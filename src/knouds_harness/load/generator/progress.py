@@ -9,7 +9,6 @@ from typing import Final
 
 import gevent
 
-from knouds_harness.load.collection.request_outcomes import RequestOutcome
 from knouds_harness.load.collection.seconds import RESPONSE, Error, Second
 from knouds_harness.load.collection.summary import times
 from knouds_harness.load.generator.health import Health
@@ -19,7 +18,7 @@ from knouds_harness.load.steady_clock import now_unix_s
 from knouds_harness.measures.histograms import Histogram, merged
 from knouds_harness.measures.percentiles import PERCENTS
 from knouds_harness.runs.load_progress import LoadProgress, ProgressMessage, tell
-from knouds_harness.runs.load_results import OUTCOMES, ErrorCount
+from knouds_harness.runs.load_results import OUTCOMES, ErrorCount, RequestStatus
 
 _EVERY_S: Final = 1.0
 _RECENT_SECONDS: Final = 5
@@ -81,8 +80,8 @@ class ProgressTeller:
             if series.measure == RESPONSE:
                 count = len(histogram)
                 ended += count
-                self._outcomes[series.outcome] += count
-                if series.outcome is RequestOutcome.KEPT:
+                self._outcomes[series.status] += count
+                if series.status is RequestStatus.KEPT:
                     kept.add(histogram)
         self._recent.append((second.unix_s, ended, kept))
         for error, count in second.errors.items():
@@ -165,7 +164,7 @@ class ProgressTeller:
     def _most_frequent(self) -> tuple[ErrorCount, ...]:
         together: dict[tuple[str, int, str], int] = {}
         for error, count in self._errors.items():
-            kind = (error.outcome.value, error.status_code, error.code)
+            kind = (error.status.value, error.status_code, error.code)
             together[kind] = together.get(kind, 0) + count
         ranked = sorted(together.items(), key=lambda each: -each[1])[:_MOST_ERRORS]
         return tuple(

@@ -18,9 +18,8 @@ from locust.user.users import User
 
 import knouds_harness
 from knouds_harness.load.arrivals.arrival_user import ArrivalUser
-from knouds_harness.load.collection.request_outcomes import RequestOutcome
 from knouds_harness.load.collection.seconds import SecondsRecorder
-from knouds_harness.runs.load_results import TASK
+from knouds_harness.runs.load_results import TASK, RequestStatus
 
 _MOST_IN_VAIN: Final = 5
 """So often a task may fail that has never come to its end."""
@@ -81,7 +80,7 @@ class TaskErrors:
         text = self._text_by_place.setdefault(
             place, self._recorder.safe(f"{_described(exception)} ({place})")
         )
-        self._recorder.count_error(TASK + name, RequestOutcome.FAILED, text)
+        self._recorder.count_error(TASK + name, RequestStatus.FAILED, text)
         self._counts[name] += 1
         if self._counts[name] == self._most_in_vain and not (is_nested or task in ArrivalUser.passed):
             self._on_always(f"Ended early, as {name} never came to its end.")

@@ -25,10 +25,10 @@ from knouds_harness.load.arrivals.arrival_user import Arrivals, ArrivalUser
 from knouds_harness.load.arrivals.schedule import ArrivalSchedule, Share
 from knouds_harness.load.arrivals.shapes import Shape
 from knouds_harness.load.collection.locust_statistics import use_exact_buckets
-from knouds_harness.load.collection.request_outcomes import RequestOutcome
 from knouds_harness.load.collection.seconds import SecondsCollector, SeriesKey
 from knouds_harness.load.generator.health import Watch
 from knouds_harness.load.selftest.probe_results import Observed
+from knouds_harness.runs.load_results import RequestStatus
 
 _NAME: Final = "probe"
 _AHEAD_S: Final = 0.5
@@ -106,7 +106,7 @@ def probe(url: str, *, rate: float | None, users: int, seconds: float) -> Observ
         _await_answers(arrivals, users)
     duration_s = seconds if arrivals else time.perf_counter() - GeneratorProbe.start_s
     recording.hand_out(everything=True)
-    kept = recording.total.histograms.get(SeriesKey(_NAME, RequestOutcome.KEPT))
+    kept = recording.total.histograms.get(SeriesKey(_NAME, RequestStatus.KEPT))
     health = watch.health()
     observed = Observed(
         start_s=GeneratorProbe.start_s,

@@ -11,11 +11,10 @@ from run_records import TARGET
 
 from knouds_harness.load.client.response import Response
 from knouds_harness.load.collection.evidence_samples import MOST_OF_A_KIND, Samples, SampleWriter
-from knouds_harness.load.collection.request_outcomes import RequestOutcome
 from knouds_harness.load.collection.seconds import Error
-from knouds_harness.runs.load_results import ErrorCount
+from knouds_harness.runs.load_results import ErrorCount, RequestStatus
 
-WRONG = Error("runWorkflow async", RequestOutcome.WRONG, 409, "NO_SUCH_CODE")
+WRONG = Error("runWorkflow async", RequestStatus.WRONG, 409, "NO_SUCH_CODE")
 KEY = "knouds_live_no-secret"
 
 

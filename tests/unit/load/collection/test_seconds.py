@@ -1,4 +1,4 @@
-"""Counts by operation, outcome and second, the same from one process as from several."""
+"""Counts by operation, status and second, the same from one process as from several."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from locust.env import Environment
 
-from knouds_harness.load.client.response import Response
+from knouds_harness.load.client.http_answer import Answer
+from knouds_harness.load.client.response import Response, error_code
 from knouds_harness.load.client.transport_failures import TimedOut
-from knouds_harness.load.collection.request_outcomes import RequestOutcome
 from knouds_harness.load.collection.seconds import (
     RESPONSE,
     SERVICE,
@@ -26,9 +26,13 @@ from knouds_harness.load.collection.seconds import (
     SecondsRecorder,
     SeriesKey,
     packed,
+    status_of,
     unpacked,
 )
 from knouds_harness.measures.histograms import Histogram
+from knouds_harness.runs.load_results import RequestStatus
+
+FAILURE = ValueError("not as expected")
 
 
 @pytest.fixture
@@ -70,7 +74,7 @@ def counted(*durations_ms: float) -> Histogram:
     return histogram
 
 
-def test_requests_are_counted_by_second_operation_and_outcome(recorder, clock):
+def test_requests_are_counted_by_second_operation_and_status(recorder, clock):
     """A second is handed out once it is over, and once."""
     tell(recorder, 1.5)
     tell(recorder, 2.5)
@@ -83,12 +87,12 @@ def test_requests_are_counted_by_second_operation_and_outcome(recorder, clock):
 
     assert second.unix_s == 1_780_000_000
     assert second.histograms == {
-        SeriesKey("getWhoami", RequestOutcome.KEPT, RESPONSE): counted(1.5, 2.5),
-        SeriesKey("listUsage", RequestOutcome.WRONG, RESPONSE): counted(3.5),
+        SeriesKey("getWhoami", RequestStatus.KEPT, RESPONSE): counted(1.5, 2.5),
+        SeriesKey("listUsage", RequestStatus.WRONG, RESPONSE): counted(3.5),
     }
     assert recorder.take() == []
     [rest] = recorder.take(with_current=True)
-    assert rest.histograms == {SeriesKey("getWhoami", RequestOutcome.KEPT): counted(4.5)}
+    assert rest.histograms == {SeriesKey("getWhoami", RequestStatus.KEPT): counted(4.5)}
 
 
 def test_seconds_without_requests_are_left_out(recorder, clock):
@@ -109,10 +113,10 @@ def test_service_time_is_counted_where_it_differs(recorder):
     [second] = recorder.take(with_current=True)
 
     assert second.histograms == {
-        SeriesKey("getWhoami", RequestOutcome.KEPT, RESPONSE): counted(50.0),
-        SeriesKey("getWhoami", RequestOutcome.KEPT, SERVICE): counted(2.0),
-        SeriesKey("getWhoami", RequestOutcome.FAILED, RESPONSE): counted(60.0),
-        SeriesKey("getWhoami", RequestOutcome.FAILED, SERVICE): counted(3.0),
+        SeriesKey("getWhoami", RequestStatus.KEPT, RESPONSE): counted(50.0),
+        SeriesKey("getWhoami", RequestStatus.KEPT, SERVICE): counted(2.0),
+        SeriesKey("getWhoami", RequestStatus.FAILED, RESPONSE): counted(60.0),
+        SeriesKey("getWhoami", RequestStatus.FAILED, SERVICE): counted(3.0),
     }
 
 
@@ -128,30 +132,30 @@ def test_errors_are_counted_by_status_and_code(recorder):
     [second] = recorder.take(with_current=True)
 
     assert second.errors == {
-        Error("getWhoami", RequestOutcome.THROTTLED, 429, "RATE_LIMIT_EXCEEDED"): 2,
-        Error("getWhoami", RequestOutcome.REFUSED, 402, ""): 1,
-        Error("getWhoami", RequestOutcome.FAILED, 0, "TimedOut"): 1,
+        Error("getWhoami", RequestStatus.THROTTLED, 429, "RATE_LIMIT_EXCEEDED"): 2,
+        Error("getWhoami", RequestStatus.REFUSED, 402, ""): 1,
+        Error("getWhoami", RequestStatus.FAILED, 0, "TimedOut"): 1,
     }
-    assert SeriesKey("getWhoami", RequestOutcome.KEPT) in second.histograms
+    assert SeriesKey("getWhoami", RequestStatus.KEPT) in second.histograms
 
 
 @pytest.mark.parametrize(
-    ("response", "exception", "outcome"),
+    ("response", "exception", "status"),
     [
-        (None, None, RequestOutcome.KEPT),
-        (None, ValueError(), RequestOutcome.FAILED),
-        (SimpleNamespace(status_code=200), None, RequestOutcome.KEPT),
-        (SimpleNamespace(status_code=None), None, RequestOutcome.KEPT),
-        (SimpleNamespace(status_code=500), ValueError(), RequestOutcome.FAILED),
+        (None, None, RequestStatus.KEPT),
+        (None, ValueError(), RequestStatus.FAILED),
+        (SimpleNamespace(status_code=200), None, RequestStatus.KEPT),
+        (SimpleNamespace(status_code=None), None, RequestStatus.KEPT),
+        (SimpleNamespace(status_code=500), ValueError(), RequestStatus.FAILED),
     ],
 )
-def test_other_users_requests_are_counted(recorder, response, exception, outcome):
+def test_other_users_requests_are_counted(recorder, response, exception, status):
     """FastHttpUser's, HttpUser's, and those of users that speak no HTTP."""
     tell(recorder, 1.0, response=response, exception=exception)
 
     [second] = recorder.take(with_current=True)
 
-    assert second.histograms == {SeriesKey("getWhoami", outcome): counted(1.0)}
+    assert second.histograms == {SeriesKey("getWhoami", status): counted(1.0)}
 
 
 def test_event_without_a_time_counts_as_no_duration(recorder):
@@ -161,7 +165,7 @@ def test_event_without_a_time_counts_as_no_duration(recorder):
     [second] = recorder.take(with_current=True)
 
     assert second.histograms == {}
-    assert second.errors == {Error("getWhoami", RequestOutcome.FAILED, 0, "ValueError"): 1}
+    assert second.errors == {Error("getWhoami", RequestStatus.FAILED, 0, "ValueError"): 1}
 
 
 REQUESTS = st.tuples(
@@ -224,4 +228,57 @@ def test_local_run_hands_out_each_second(monkeypatch):
         recording.hand_out()
 
     assert [second.unix_s for second in seen] == [1_780_000_000, 1_780_000_001]
-    assert recording.total.histograms == {SeriesKey("a", RequestOutcome.KEPT): counted(1.0, 2.0)}
+    assert recording.total.histograms == {SeriesKey("a", RequestStatus.KEPT): counted(1.0, 2.0)}
+
+
+@pytest.mark.parametrize(
+    ("status_code", "exception", "status"),
+    [
+        (200, None, RequestStatus.KEPT),
+        (204, None, RequestStatus.KEPT),
+        (404, None, RequestStatus.KEPT),
+        (500, None, RequestStatus.KEPT),
+        (429, FAILURE, RequestStatus.THROTTLED),
+        (429, None, RequestStatus.THROTTLED),
+        (402, FAILURE, RequestStatus.REFUSED),
+        (403, FAILURE, RequestStatus.REFUSED),
+        (500, FAILURE, RequestStatus.FAILED),
+        (503, FAILURE, RequestStatus.FAILED),
+        (0, FAILURE, RequestStatus.FAILED),
+        (200, FAILURE, RequestStatus.WRONG),
+        (302, None, RequestStatus.WRONG),
+        (401, FAILURE, RequestStatus.WRONG),
+        (404, FAILURE, RequestStatus.WRONG),
+    ],
+)
+def test_status_follows_from_the_answer_and_what_the_caller_expected(
+    status_code, exception, status
+):
+    """A status that the caller expected is kept, but being throttled stays being throttled."""
+    assert status_of(status_code, exception) is status
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ({"code": "RATE_LIMIT_EXCEEDED"}, "RATE_LIMIT_EXCEEDED"),
+        ({"code": "grant_exhausted"}, "grant_exhausted"),
+        ({"error": "no"}, ""),
+        ({"code": 17}, ""),
+        ({"code": "a sentence, with words"}, ""),
+        ({"code": "X" * 65}, ""),
+        (["code"], ""),
+    ],
+)
+def test_code_is_a_constant_for_programs(body, code):
+    """Anything else would make a kind of error of every answer."""
+    answer = Answer()
+    answer.fill(400, b"HTTP/1.1 400 \r\n\r\n", 0, json.dumps(body).encode())
+
+    assert error_code(answer) == code
+
+
+@pytest.mark.parametrize("response", [None, Answer(), object()])
+def test_no_readable_body_has_no_code(response):
+    """Whatever a client gives."""
+    assert error_code(response) == ""

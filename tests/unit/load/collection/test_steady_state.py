@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from knouds_harness.load.collection.request_outcomes import RequestOutcome
 from knouds_harness.load.collection.seconds import Second, SeriesKey
 from knouds_harness.load.collection.steady_state import steady_from
 from knouds_harness.load.collection.summary import Summary
 from knouds_harness.measures.histograms import Histogram
+from knouds_harness.runs.load_results import RequestStatus
 
 
 def noise(seconds: int, seed: int = 1) -> Iterator[float]:
@@ -70,7 +70,7 @@ def test_run_is_as_steady_as_its_throughput_and_its_times():
         for operation in ("whoami", "listWorkflows"):
             histogram = Histogram()
             histogram.record(0.050 if at_s < 8 else 0.010, 20 if at_s >= 4 else 5)
-            second.histograms[SeriesKey(operation, RequestOutcome.KEPT)] = histogram
+            second.histograms[SeriesKey(operation, RequestStatus.KEPT)] = histogram
         list(summary.add(second))
 
     assert summary.steady_from_s() == (True, 8.0)

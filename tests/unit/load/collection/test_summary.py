@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from knouds_harness.load.collection.request_outcomes import RequestOutcome
 from knouds_harness.load.collection.seconds import SERVICE, Error, Second, SeriesKey
 from knouds_harness.load.collection.summary import Summary, times
 from knouds_harness.measures.histograms import Histogram, merged
 from knouds_harness.measures.percentiles import RECORDED_PERCENTS, TIME_MEASURES, time_ms
-from knouds_harness.runs.load_results import ALL_OPERATIONS, TASK
+from knouds_harness.runs.load_results import ALL_OPERATIONS, TASK, RequestStatus
 
 
 def histogram(*times_ms):
@@ -28,7 +27,7 @@ def test_percentiles_of_all_operations_are_those_of_their_requests():
     fast, slow = histogram(*[2.0] * 98), histogram(80.0, 90.0)
 
     found = rows(
-        {SeriesKey("whoami", RequestOutcome.KEPT): fast, SeriesKey("runModel", RequestOutcome.KEPT): slow}
+        {SeriesKey("whoami", RequestStatus.KEPT): fast, SeriesKey("runModel", RequestStatus.KEPT): slow}
     )
 
     whole = merged([fast, slow])
@@ -43,9 +42,9 @@ def test_requests_of_a_second_are_counted_under_their_operation_alone():
     """So that sums over lines count each once; what was not kept has no part in times."""
     found = rows(
         {
-            SeriesKey("whoami", RequestOutcome.KEPT): histogram(2.0),
-            SeriesKey("whoami", RequestOutcome.FAILED): histogram(500.0),
-            SeriesKey("whoami", RequestOutcome.KEPT, SERVICE): histogram(1.0),
+            SeriesKey("whoami", RequestStatus.KEPT): histogram(2.0),
+            SeriesKey("whoami", RequestStatus.FAILED): histogram(500.0),
+            SeriesKey("whoami", RequestStatus.KEPT, SERVICE): histogram(1.0),
         }
     )
 
@@ -57,7 +56,7 @@ def test_requests_of_a_second_are_counted_under_their_operation_alone():
 
 def test_second_in_which_nothing_was_kept_has_no_times_of_all():
     """Nothing is known of them."""
-    assert list(rows({SeriesKey("whoami", RequestOutcome.FAILED): histogram(500.0)})) == ["whoami"]
+    assert list(rows({SeriesKey("whoami", RequestStatus.FAILED): histogram(500.0)})) == ["whoami"]
 
 
 def test_figures_of_a_distribution_are_those_of_the_one_list():
@@ -73,9 +72,9 @@ def test_figures_of_a_distribution_are_those_of_the_one_list():
 def test_exceptions_in_tasks_count_whenever_they_came():
     """As users start, in the warm-up and after it; requests count after it alone."""
     summary = Summary(start_unix_s=1000, warm_up_s=10)
-    error = Error(f"{TASK}on_start", RequestOutcome.FAILED, 0, "KeyError")
-    request = Error("whoami", RequestOutcome.FAILED, 500, "")
-    histograms = {SeriesKey(each.operation, each.outcome): histogram(0.0) for each in (error, request)}
+    error = Error(f"{TASK}on_start", RequestStatus.FAILED, 0, "KeyError")
+    request = Error("whoami", RequestStatus.FAILED, 500, "")
+    histograms = {SeriesKey(each.operation, each.status): histogram(0.0) for each in (error, request)}
 
     for unix_s in (1001, 1011, 1031):
         if unix_s == 1011:

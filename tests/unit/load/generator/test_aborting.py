@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from knouds_harness.load.collection.request_outcomes import RequestOutcome
 from knouds_harness.load.collection.seconds import Second, SeriesKey
 from knouds_harness.load.generator.aborting import WINDOW_S, AbortWatch
 from knouds_harness.measures.histograms import Histogram
 from knouds_harness.measures.objectives import parse_bounds
+from knouds_harness.runs.load_results import RequestStatus
 
 
 def second(unix_s, *, kept=0, failed=0, took_s=0.001):
     """What ended within a second."""
     histograms = {}
-    for outcome, count in ((RequestOutcome.KEPT, kept), (RequestOutcome.FAILED, failed)):
+    for status, count in ((RequestStatus.KEPT, kept), (RequestStatus.FAILED, failed)):
         if count:
-            histograms[SeriesKey("getWhoami", outcome)] = histogram = Histogram()
+            histograms[SeriesKey("getWhoami", status)] = histogram = Histogram()
             histogram.record(took_s, count)
     return Second(unix_s=unix_s, histograms=histograms)
 

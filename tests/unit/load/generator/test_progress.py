@@ -10,12 +10,12 @@ import pytest
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.load.arrivals.shapes import Shape
-from knouds_harness.load.collection.request_outcomes import RequestOutcome
 from knouds_harness.load.collection.seconds import Error, Second, SeriesKey
 from knouds_harness.load.generator.health import Health
 from knouds_harness.load.generator.progress import ProgressTeller
 from knouds_harness.measures.histograms import Histogram
 from knouds_harness.runs.load_progress import Listener, ProgressMessage
+from knouds_harness.runs.load_results import RequestStatus
 
 
 @pytest.fixture
@@ -50,8 +50,8 @@ def teller(tmp_path, health, listener):
 def second(unix_s, **counts):
     """What ended within a second, each in a millisecond."""
     histograms = {}
-    for outcome, count in counts.items():
-        histograms[SeriesKey("getWhoami", RequestOutcome(outcome))] = histogram = Histogram()
+    for status, count in counts.items():
+        histograms[SeriesKey("getWhoami", RequestStatus(status))] = histogram = Histogram()
         histogram.record(0.001, count)
     return Second(unix_s=unix_s, histograms=histograms)
 
@@ -79,8 +79,8 @@ def test_parts_of_one_second_are_one_second(teller):
 def test_errors_are_told_by_kind_most_frequent_first(teller):
     """Whatever the operation was."""
     rare, frequent = (
-        Error("a", RequestOutcome.FAILED, 500, "X"),
-        Error("b", RequestOutcome.THROTTLED, 429, "Y"),
+        Error("a", RequestStatus.FAILED, 500, "X"),
+        Error("b", RequestStatus.THROTTLED, 429, "Y"),
     )
     teller.add(Second(unix_s=100, errors={rare: 1, frequent: 5, frequent._replace(operation="a"): 5}))
 

@@ -12,7 +12,6 @@ from load_workload import options
 from locust.env import Environment
 
 from knouds_harness.errors import ExitCode
-from knouds_harness.load.collection.request_outcomes import RequestOutcome
 from knouds_harness.load.collection.seconds import Second, SeriesKey
 from knouds_harness.load.generator.health import Health
 from knouds_harness.load.generator.record_writer import BackgroundWriter
@@ -20,6 +19,7 @@ from knouds_harness.load.generator.run_controller import RunController
 from knouds_harness.measures.hdr_logs import read_hdr_log
 from knouds_harness.measures.histograms import Histogram
 from knouds_harness.runs.load_record import LoadWriter
+from knouds_harness.runs.load_results import RequestStatus
 from knouds_harness.runs.record import read_run
 from knouds_harness.targets.profile import Target
 
@@ -121,7 +121,7 @@ def test_run_controller_goes_on_while_the_disk_is_busy_and_ends_with_a_complete_
     for at_s in range(4):
         histogram = Histogram()
         histogram.record(0.001, at_s + 1)
-        series = SeriesKey("getWhoami", RequestOutcome.KEPT)
+        series = SeriesKey("getWhoami", RequestStatus.KEPT)
         controller.add_second(Second(unix_s=start_unix_s + at_s, histograms={series: histogram}))
     controller.stop("enough", ExitCode.GUARD)
     gevent.spawn_later(0.01, disk.free)

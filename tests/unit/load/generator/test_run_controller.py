@@ -12,7 +12,6 @@ from locust.env import Environment
 from locust.runners import MasterRunner
 
 from knouds_harness.errors import ExitCode, TargetUnreachable, UsageError
-from knouds_harness.load.collection.request_outcomes import RequestOutcome
 from knouds_harness.load.collection.seconds import Error, Second, SeriesKey
 from knouds_harness.load.distributed.messages import OBSERVATIONS, SAMPLES
 from knouds_harness.load.generator.health import Health
@@ -20,7 +19,7 @@ from knouds_harness.load.generator.observers import Observers
 from knouds_harness.load.generator.run_controller import RunController
 from knouds_harness.load.steady_clock import now_unix_s
 from knouds_harness.measures.histograms import Histogram
-from knouds_harness.runs.load_results import TASK
+from knouds_harness.runs.load_results import TASK, RequestStatus
 from knouds_harness.runs.record import read_run
 from knouds_harness.targets.profile import Target
 
@@ -58,12 +57,12 @@ def second_of(
 ) -> Second:
     """What ended in a second."""
     second = Second(unix_s=START_UNIX_S + at_s)
-    for outcome, count in ((RequestOutcome.KEPT, kept), (RequestOutcome.FAILED, failed)):
+    for status, count in ((RequestStatus.KEPT, kept), (RequestStatus.FAILED, failed)):
         if count:
-            histogram = second.histograms.setdefault(SeriesKey(operation, outcome), Histogram())
+            histogram = second.histograms.setdefault(SeriesKey(operation, status), Histogram())
             histogram.record(0.001, count)
     if failed:
-        second.errors[Error(operation, RequestOutcome.FAILED, 0, code)] = failed
+        second.errors[Error(operation, RequestStatus.FAILED, 0, code)] = failed
     return second
 
 

@@ -15,9 +15,9 @@ from locust.exception import StopUser
 from locust.user.task import DefaultTaskSet
 
 from knouds_harness.load.arrivals.arrival_user import ArrivalUser
-from knouds_harness.load.collection.request_outcomes import RequestOutcome
 from knouds_harness.load.collection.seconds import SecondsRecorder
 from knouds_harness.load.generator.task_errors import TaskErrors, place_of
+from knouds_harness.runs.load_results import RequestStatus
 
 
 class Mine(User):
@@ -89,7 +89,7 @@ def test_exception_counts_under_its_task_with_its_place(environment, user, recor
 
     ((error, count),) = errors(recorder).items()
     assert count == 3
-    assert (error.operation, error.outcome, error.status_code) == ("task look", RequestOutcome.FAILED, 0)
+    assert (error.operation, error.status, error.status_code) == ("task look", RequestStatus.FAILED, 0)
     assert error.code.startswith("JSONDecodeError: Expecting property name")
     assert "tests/unit/load/generator/test_task_errors.py:" in error.code
 
