@@ -8,7 +8,6 @@ from urllib.parse import urlencode
 
 from locust.contrib.fasthttp import FastHttpSession, ResponseContextManager
 
-from knouds_harness.load.client.http_client import tls_context
 from knouds_harness.load.client.session import Headers, KeyHeaders
 from knouds_harness.load.users import KnoudsUser
 
@@ -27,7 +26,7 @@ class FastSession(FastHttpSession):
             user.environment.events.request,
             user,
             insecure=False,
-            ssl_context_factory=type(user).ssl_context_factory or tls_context,
+            ssl_context_factory=user.tls_context,
             network_timeout=user.network_timeout,
             connection_timeout=user.connection_timeout,
             max_redirects=0,

@@ -94,7 +94,7 @@ class ScenarioUser(ArrivalUser):
     crosses_limit: ClassVar[bool] = False
     """Whether it is to send more than a limit admits; then all answers are verified, unasked."""
 
-    load_run: ClassVar[ScenarioRun]
+    load_run: ScenarioRun
     account: AccountKeys
     persona: Persona
     """The key that ``client`` sends."""

@@ -48,7 +48,6 @@ class KnoudsUser(User, RestMixin[Response]):
         super().__init__(environment)
         if self.host is None:
             raise StopTest("say where to: --host on the command line, or host in the user class")
-        factory = type(self).ssl_context_factory
         try:
             self.client = Session(
                 self.host,
@@ -57,10 +56,15 @@ class KnoudsUser(User, RestMixin[Response]):
                 default_headers=self.default_headers,
                 timeout_s=self.network_timeout,
                 connect_timeout_s=self.connection_timeout,
-                tls=factory() if factory else _shared_tls(verify=not self.insecure),
+                tls=self.tls_context(),
             )
         except UsageError as error:
             raise StopTest(str(error)) from error
+
+    def tls_context(self) -> ssl.SSLContext:
+        """What its connections to HTTPS servers are made with."""
+        factory = type(self).ssl_context_factory
+        return factory() if factory else _shared_tls(verify=not self.insecure)
 
     def stop(self, force: bool = False) -> bool:  # noqa: FBT001, FBT002 - as Locust's own
         """As Locust's; but who wakes up just as he is stopped sends nothing, as nobody would count it."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
+import ssl
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import gevent
 from locust.env import Environment
@@ -65,6 +66,11 @@ class Arrivals:
         self.are_over = True
 
 
+def run_of(environment: Environment) -> Any:  # noqa: ANN401 - a LoadRun, which imports this module
+    """The run that the plugin leads or serves in this process; None without it, and before it has begun."""
+    return vars(environment).get("load_run")
+
+
 class ArrivalUser(KnoudsUser):
     """In the open model, serves one arrival at a time: waits for it, runs one task, waits for the next.
 
@@ -81,19 +87,24 @@ class ArrivalUser(KnoudsUser):
 
     abstract = True
 
-    arrivals: ClassVar[Arrivals | None] = None
-    """Those of this process; the plugin sets it where a rate is asked for."""
+    arrivals: Arrivals | None = None
+    """Those of this process, if a rate is asked for; from the run where the locustfile has the plugin."""
 
-    load_run: ClassVar[Any] = None
-    """The run of this process, if the locustfile has the plugin."""
+    load_run: Any
+    """The run of this process; None where the locustfile does not have the plugin."""
 
-    chance: ClassVar[random.Random] = random.Random()
-    """Draws what is up to chance; the plugin seeds it."""
-
-    passed: ClassVar[set[Any]] = set()
-    """Tasks that came to their end at least once."""
+    chance: random.Random
+    """Draws what is up to chance, by the run's seed."""
 
     def __init__(self, environment: Environment) -> None:
+        """Take from the run of this process, if there is one, what all of its users share."""
+        self.load_run = run = run_of(environment)
+        if run is not None:
+            self.arrivals = run.arrivals
+            self.network_timeout = min(self.network_timeout, run.answer_within_s)
+            self.connection_timeout = min(self.connection_timeout, run.answer_within_s)
+        self.chance = run.chance if run else random.Random()
+        self._passed: set[Any] = run.passed if run else set()
         super().__init__(environment)
         self._own_tasks: list[Any] = self.tasks
         self._is_idle = False
@@ -102,6 +113,11 @@ class ArrivalUser(KnoudsUser):
             self.tasks = [type(self).serve_one]
         if self.arrivals is not None:
             self.wait_time = lambda: 0.0  # type: ignore[method-assign]  # Locust asks the instance
+
+    def tls_context(self) -> ssl.SSLContext:
+        """By the certificates that the target's profile names, if it names any."""
+        of_target: ssl.SSLContext | None = self.load_run and self.load_run.tls
+        return of_target or super().tls_context()
 
     def stop(self, force: bool = False) -> bool:  # noqa: FBT001, FBT002 - as Locust's own
         """Stop after the current task, or at once if idle."""
@@ -119,7 +135,7 @@ class ArrivalUser(KnoudsUser):
             task(self).run()
         else:
             task(self)
-        self.passed.add(task)
+        self._passed.add(task)
 
     def take_turn(self, task: Any) -> None:  # noqa: ANN401 - a function, or a TaskSet of Locust's
         """Called before each task."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property
 from typing import Any, Final
@@ -18,7 +18,7 @@ from knouds_harness.contract.operations import RUN_OPERATIONS
 from knouds_harness.errors import ExitCode, GuardStop, HarnessError, UsageError
 from knouds_harness.exchange.created_workflows import CreatedWorkflows
 from knouds_harness.exchange.redaction import Redactor
-from knouds_harness.load.arrivals.arrival_user import ArrivalUser
+from knouds_harness.load.arrivals.arrival_user import Arrivals
 from knouds_harness.load.arrivals.schedule import Share
 from knouds_harness.load.client.http_client import tls_context
 from knouds_harness.load.client.response import Response
@@ -60,6 +60,10 @@ class LoadRun:
         load: What this process sends.
         created: The workflows that it has created.
         input_turns: Says what each run is run with; None to run what the profile says.
+        chance: Draws what is up to chance.
+        passed: Tasks that came to their end at least once in this process.
+        answer_within_s: The longest that a user may wait for an answer.
+        tls: What connections to the target are made with; None where its profile names no certificates.
         controller: In the local or master process: leads the run.
         recording: Counts this process's requests.
     """
@@ -94,13 +98,15 @@ class LoadRun:
             InputTurns(inputs.lines, order=options.inputs_order, seed=options.seed) if inputs else None
         )
         self._tasks: dict[type[Scenario], UserTasks] = {}
-        self._make_tls = _tls_of(target) if target else None
+        self.tls = _tls_of(target) if target else None
+        self.passed: set[Any] = set()
         self._is_prepared = False
-        self._answer_within_s = target.limits.timeout_s if target else math.inf
+        self.answer_within_s = target.limits.timeout_s if target else math.inf
         environment.stop_timeout = environment.stop_timeout or _FINISH_WITHIN_S
         events, runner = environment.events, environment.runner
         self._worker_index = runner.worker_index if isinstance(runner, WorkerRunner) else 0
         self._worker_client = WorkerClient(runner, self) if isinstance(runner, WorkerRunner) else None
+        self._draw_anew()
         self.created = CreatedWorkflows(target=target or Target(name="", base_url=""))
         self.load = ProcessLoad(runner, options, target, lease=self._worker_client, ahead=ahead)
         scenarios = scenarios_in(environment.user_classes)
@@ -136,6 +142,7 @@ class LoadRun:
             environment,
             self.recording.recorder,
             users=options.users,
+            passed=self.passed,
             on_always=lambda reason: self.stop(reason, ExitCode.BREACH),
         )
         self._coordinator: WorkerCoordinator | None = None
@@ -148,8 +155,14 @@ class LoadRun:
                 )
             events.spawning_complete.add_listener(self._on_spawning_complete)
             events.quitting.add_listener(self._on_quitting)
+        vars(environment)["load_run"] = self  # where run_of finds it
 
     # What users need
+
+    @property
+    def arrivals(self) -> Arrivals | None:
+        """Of the open model; None in the closed one."""
+        return self.load.arrivals
 
     @property
     def limits(self) -> LoadLimits:
@@ -219,17 +232,13 @@ class LoadRun:
     # What Locust tells
 
     def on_test_start(self, **_: object) -> None:
-        """Users are about to start: give them what they need."""
-        ArrivalUser.chance = random.Random(f"{self.options.seed} {self._worker_index}")
-        for user_class in self._environment.user_classes:
-            if issubclass(user_class, ArrivalUser):
-                user_class.arrivals = self.load.arrivals
-                user_class.load_run = self
-                user_class.network_timeout = min(user_class.network_timeout, self._answer_within_s)
-                user_class.connection_timeout = min(user_class.connection_timeout, self._answer_within_s)
-                user_class.ssl_context_factory = self._make_tls or user_class.ssl_context_factory
+        """Users are about to start."""
+        self._draw_anew()
         if self.load.arrivals is None:
             self._begin(now_unix_s())
+
+    def _draw_anew(self) -> None:
+        self.chance = random.Random(f"{self.options.seed} {self._worker_index}")
 
     def _on_spawning_complete(self, **_: object) -> None:
         if self.load.arrivals is None or self._is_prepared:
@@ -286,10 +295,9 @@ class LoadRun:
         return report
 
 
-def _tls_of(target: Target) -> Callable[[], ssl.SSLContext] | None:
-    """Makes what all users of a target share; None where its profile names no certificates."""
+def _tls_of(target: Target) -> ssl.SSLContext | None:
     if target.http.ca_file is None and target.http.client_certificate is None:
         return None
     context = tls_context()
     target.http.configure(context)
-    return lambda: context
+    return context

@@ -6,7 +6,7 @@ import logging
 import sysconfig
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Protocol, runtime_checkable
@@ -17,7 +17,6 @@ from locust.user.task import DefaultTaskSet
 from locust.user.users import User
 
 import knouds_harness
-from knouds_harness.load.arrivals.arrival_user import ArrivalUser
 from knouds_harness.load.collection.seconds import SecondsRecorder
 from knouds_harness.runs.load_results import TASK, RequestStatus
 
@@ -40,6 +39,7 @@ class TaskErrors:
         recorder: SecondsRecorder,
         *,
         users: int,
+        passed: Collection[Any],
         on_always: Callable[[str], object],
     ) -> None:
         """Listen.
@@ -48,10 +48,12 @@ class TaskErrors:
             environment: Locust's.
             recorder: Where to count.
             users: How many there are: each of them may fail to start.
+            passed: Tasks that came to their end at least once; grows.
             on_always: Told, in words, of a task that has never come to its end.
         """
         self._recorder = recorder
         self._most_in_vain = min(_MOST_IN_VAIN, users)
+        self._passed = passed
         self._on_always = on_always
         self._counts: Counter[str] = Counter()
         self._text_by_place: dict[str, str] = {}
@@ -82,7 +84,7 @@ class TaskErrors:
         )
         self._recorder.count_error(TASK + name, RequestStatus.FAILED, text)
         self._counts[name] += 1
-        if self._counts[name] == self._most_in_vain and not (is_nested or task in ArrivalUser.passed):
+        if self._counts[name] == self._most_in_vain and not (is_nested or task in self._passed):
             self._on_always(f"Ended early, as {name} never came to its end.")
         if isinstance(user_instance, User):
             raise StopUser(text)  # it has not started; what it raised would be shown with each user

@@ -251,9 +251,7 @@ def test_local_run_hands_out_each_second(monkeypatch):
         (404, FAILURE, RequestStatus.WRONG),
     ],
 )
-def test_status_follows_from_the_answer_and_what_the_caller_expected(
-    status_code, exception, status
-):
+def test_status_follows_from_the_answer_and_what_the_caller_expected(status_code, exception, status):
     """A status that the caller expected is kept, but being throttled stays being throttled."""
     assert status_of(status_code, exception) is status
 

@@ -13,7 +13,6 @@ from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
 from knouds_harness.errors import ExitCode, TargetUnreachable, UsageError
-from knouds_harness.load.arrivals.arrival_user import ArrivalUser
 from knouds_harness.load.collection.seconds import REPORT_KEY
 from knouds_harness.load.collection.summary import SERVER
 from knouds_harness.load.distributed.messages import HEALTH, OBSERVATIONS, SAMPLES, SENT_AT, SHARE, STOP
@@ -54,13 +53,6 @@ class Remote:
 # Made so, since their methods have fewer arguments than Locust's.
 FakeMaster: Any = type("FakeMaster", (Remote, MasterRunner), {})
 FakeWorker: Any = type("FakeWorker", (Remote, WorkerRunner), {})
-
-
-@pytest.fixture(autouse=True)
-def untouched(monkeypatch):
-    """Classes as they were before: a run gives its users what they need as their attributes."""
-    for name in ("arrivals", "load_run", "chance"):
-        monkeypatch.setattr(ArrivalUser, name, getattr(ArrivalUser, name))
 
 
 @pytest.fixture
@@ -112,9 +104,10 @@ def test_users_wait_for_an_answer_as_long_as_the_profile_says(environment, own_s
     user_class.network_timeout = user_class.connection_timeout = own_s
 
     run_in(environment)
-    environment.events.test_start.fire(environment=environment)
+    user_class.host = TARGET.base_url
+    user = user_class(environment)
 
-    assert (user_class.network_timeout, user_class.connection_timeout) == (used_s, used_s)
+    assert (user.network_timeout, user.connection_timeout) == (used_s, used_s)
 
 
 @pytest.mark.parametrize("by_s", [-3600, 3600])
@@ -166,9 +159,10 @@ def test_users_find_their_run(environment):
     run = run_in(environment, "--rate", "10")
     (user_class,) = environment.user_classes
 
-    environment.events.test_start.fire(environment=environment)
+    user_class.host = TARGET.base_url
+    user = user_class(environment)
 
-    assert (user_class.load_run, user_class.arrivals) == (run, run.load.arrivals)
+    assert (user.load_run, user.arrivals, user.chance) == (run, run.arrivals, run.chance)
 
 
 def test_users_have_the_tasks_that_can_be_done(environment):

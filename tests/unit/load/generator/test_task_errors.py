@@ -14,7 +14,6 @@ from locust.env import Environment
 from locust.exception import StopUser
 from locust.user.task import DefaultTaskSet
 
-from knouds_harness.load.arrivals.arrival_user import ArrivalUser
 from knouds_harness.load.collection.seconds import SecondsRecorder
 from knouds_harness.load.generator.task_errors import TaskErrors, place_of
 from knouds_harness.runs.load_results import RequestStatus
@@ -47,11 +46,16 @@ def recorder():
 
 
 @pytest.fixture
-def environment(recorder, ended, monkeypatch):
+def passed():
+    """Tasks that came to their end."""
+    return set()
+
+
+@pytest.fixture
+def environment(recorder, ended, passed):
     """With what listens to it, for two users."""
-    monkeypatch.setattr(ArrivalUser, "passed", set())
     environment = Environment()
-    TaskErrors(environment, recorder, users=2, on_always=ended.append)
+    TaskErrors(environment, recorder, users=2, passed=passed, on_always=ended.append)
     return environment
 
 
@@ -119,9 +123,9 @@ def test_task_that_never_came_to_its_end_ends_the_run(environment, user, ended):
     assert ended == ["Ended early, as look never came to its end."]
 
 
-def test_task_that_came_to_its_end_once_ends_no_run(environment, user, ended):
+def test_task_that_came_to_its_end_once_ends_no_run(environment, user, ended, passed):
     """It is a rare failure."""
-    ArrivalUser.passed.add(look)
+    passed.add(look)
 
     for _ in range(9):
         tell(environment, DefaultTaskSet(user))
