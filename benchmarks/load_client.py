@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +30,6 @@ if TYPE_CHECKING:  # only the generators import Locust
     from locust import User
     from locust.env import Environment
 
-    from knouds_harness.load.collection.seconds import Second
     from knouds_harness.targets.profile import Target
 
 GENERATOR_CORE, SERVER_CORE = 0, 1
@@ -208,7 +207,7 @@ def measure(name: str, url: str, seconds: float) -> tuple[float, float]:
         SecondsCollector(environment)
     elif name in KEEP_A_RECORD:
         folder = Path(resources.enter_context(tempfile.TemporaryDirectory()))
-        SecondsCollector(environment, on_second=keeping_a_record(environment, target, folder))
+        keep_a_record(environment, target, folder)
     runner.start(CONNECTIONS, spawn_rate=CONNECTIONS)
     gevent.sleep(1.0)
     requests = environment.stats.total.num_requests
@@ -283,10 +282,9 @@ def user_class(name: str, url: str, target: Target) -> type[User]:
     return type("Bench", (base,), {"host": url, "wait_time": constant(0), "insecure": True, **own})
 
 
-def keeping_a_record(environment: Environment, target: Target, folder: Path) -> Callable[[Second], object]:
-    """What a load run's leading process does with each second: figures, record, HdrHistogram log."""
-    from knouds_harness.load.generator.health import Watch  # noqa: PLC0415 - only the generators import Locust
-    from knouds_harness.load.generator.run_controller import RunController  # noqa: PLC0415
+def keep_a_record(environment: Environment, target: Target, folder: Path) -> None:
+    """Do what a load run does with each second: metrics, record, HdrHistogram log."""
+    from knouds_harness.load.generator.leading_run import LeadingRun  # noqa: PLC0415 - only generators do
     from knouds_harness.load.options import add_options, read_options  # noqa: PLC0415
 
     parser = argparse.ArgumentParser()
@@ -294,12 +292,8 @@ def keeping_a_record(environment: Environment, target: Target, folder: Path) -> 
     parsed = parser.parse_args(
         ["--record", str(folder)], argparse.Namespace(run_time=None, num_users=CONNECTIONS)
     )
-    watch = Watch()
-    watch.begin()
-    options = read_options(parsed)
-    controller = RunController(environment, options, target, own_health=watch.health, timer=lambda: "")
-    controller.begin(time.time())
-    return controller.add_second
+    run = LeadingRun(environment, read_options(parsed), target, workload=None)
+    run.begin(time.time())
 
 
 if __name__ == "__main__":

@@ -25,12 +25,11 @@ from locust import stats as locust_stats
 from locust import task
 from locust.env import Environment
 
-from knouds_harness.load.arrivals.arrival_user import Arrivals, ArrivalUser
+from knouds_harness.load.arrivals.arrival_user import ArrivalUser
 from knouds_harness.load.client.response import Response
 from knouds_harness.load.collection.locust_statistics import use_exact_buckets
 from knouds_harness.load.collection.seconds import SecondsRecorder
-from knouds_harness.load.generator.health import Watch
-from knouds_harness.load.generator.run_controller import RunController
+from knouds_harness.load.generator.leading_run import LeadingRun
 from knouds_harness.load.options import add_options, read_options
 from knouds_harness.runs.load_record import read_load
 from knouds_harness.targets.profile import Target
@@ -85,16 +84,13 @@ def fed(seconds: int, rate: int, operations: int, folder: Path) -> Iterator[int]
     options = read_options(parsed)
     environment = Environment(user_classes=[Idle])
     runner = environment.create_local_runner()
-    assert options.schedule is not None  # noqa: S101 - a rate is asked for
-    Idle.arrivals = Arrivals(options.schedule, on_taken=lambda _: None)
+    run = LeadingRun(environment, options, Target(name="memory", base_url="http://127.0.0.1"), workload=None)
+    run.attach()
     runner.start(USERS, spawn_rate=USERS)
     gevent.sleep(2.0)
-    watch = Watch()
-    watch.begin()
-    target = Target(name="memory", base_url="http://127.0.0.1")
-    controller = RunController(environment, options, target, own_health=watch.health, timer=lambda: "")
-    controller.begin(start_s)
+    run.metrics.begin(start_s)  # and no arrivals
     recorder = SecondsRecorder(clock=lambda: now_s)
+    environment.events.request.remove_listener(run.recording.recorder.on_request)  # in place of its own
     environment.events.request.add_listener(recorder.on_request)
     kept, failed = Response(), Response()
     kept.status_code, failed.status_code = 200, 500
@@ -120,14 +116,14 @@ def fed(seconds: int, rate: int, operations: int, folder: Path) -> Iterator[int]
             )
         now_s = start_s + second + 1.0
         for each in recorder.take():
-            controller.add_second(each)
+            run.add_second(each)
         gevent.sleep(0)  # what Locust does each second has its turn
-        controller.flush()  # an hour passes in minutes, and what is to be written is not to gather
+        run.flush()  # an hour passes in minutes, and what is to be written is not to gather
         if (second + 1) % LOOK_EVERY_S == 0 or second + 1 == seconds:
             yield second + 1
     for each in recorder.take(with_current=True):
-        controller.add_second(each)
-    controller.conclude()
+        run.add_second(each)
+    run.conclude()
     print(f"{environment.stats.total.num_requests:,} requests in Locust's statistics")
 
 

@@ -115,8 +115,7 @@ def measure(rounds: int, requests: int) -> list[dict[str, float]]:
     from knouds_harness.contract.document import shipped_document
     from knouds_harness.contract.operations import Action
     from knouds_harness.load.collection.locust_statistics import use_exact_buckets
-    from knouds_harness.load.generator.load_run import LoadRun
-    from knouds_harness.load.generator.observers import Observers
+    from knouds_harness.load.generator.leading_run import LeadingRun
     from knouds_harness.load.invariants.verification import LoadVerification
     from knouds_harness.load.options import LoadOptions
     from knouds_harness.load.scenario import ScenarioUser
@@ -158,14 +157,15 @@ def measure(rounds: int, requests: int) -> list[dict[str, float]]:
     environment = Environment(user_classes=[user_class], host=target.base_url)
     runner = environment.create_local_runner()
     workload = Workload(target, price=lambda each: each.cost_credits, document=shipped_document())
-    load_run = LoadRun(environment, options, target, workload=workload)
+    run = LeadingRun(environment, options, target, workload=workload)
+    run.attach()
     verifications = {
         name: LoadVerification(options, target, share=share, process=0, is_alone=False)
         for name, share in SHARES.items()
     }
 
     def slice_of(name: str) -> float:
-        load_run._observers = Observers(verification=verifications.get(name))  # noqa: SLF001 - one after the other
+        run.verification = verifications.get(name)
         gevent.sleep(0.05)  # what is in flight was begun under another one
         sent = environment.stats.total.num_requests
         before = resource.getrusage(resource.RUSAGE_SELF)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from argparse import ArgumentParser
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 from locust import between
+from locust.env import Environment
+from locust.runners import MasterRunner, WorkerRunner
 
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import Action
@@ -140,3 +143,47 @@ def polled(status: str, execution_id: str = "e-1") -> Said:
 
 def submitted(execution_id: str = "e-1") -> Said:
     return Said({"_async": True, "executionId": execution_id, "status": "processing"})
+
+
+class Remote:
+    """What a run uses of Locust's runners of several processes."""
+
+    client_id, worker_index, user_count = "a", 3, 0
+    greenlet = shape_greenlet = None
+
+    def __init__(self, environment: Environment) -> None:
+        self.environment = environment
+        environment.runner = self  # type: ignore[assignment]  # as far as it is used
+        self.clients = SimpleNamespace(ready=[], spawning=[], running=[])
+        self.listeners: dict[str, Any] = {}
+        self.sent: list[tuple[Any, ...]] = []
+        self.did: list[str] = []
+
+    def register_message(self, kind: str, listener: Any, **_: bool) -> None:
+        self.listeners[kind] = listener
+
+    def send_message(self, kind: str, data: Any = None, *worker: str) -> None:
+        self.sent.append((kind, data, *worker))
+
+    def hear(self, kind: str, worker: str = "", **data: Any) -> None:
+        self.listeners[kind](msg=SimpleNamespace(node_id=worker, data=data))
+
+    def have(self, *workers: str) -> None:
+        self.clients.running = [SimpleNamespace(id=worker) for worker in workers]
+
+    def take(self, kind: str) -> list[tuple[str, Any]]:
+        """Who was sent what of this kind since the last time."""
+        found = [(worker, data) for sent, data, worker in self.sent if sent == kind]
+        self.sent = [each for each in self.sent if each[0] != kind]
+        return found
+
+    def stop(self) -> None:
+        self.did.append("stop")
+
+    def quit(self) -> None:
+        self.did.append("quit")
+
+
+# Made so, since their methods have fewer arguments than Locust's.
+FakeMaster: Any = type("FakeMaster", (Remote, MasterRunner), {})
+FakeWorker: Any = type("FakeWorker", (Remote, WorkerRunner), {})

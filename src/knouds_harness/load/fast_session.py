@@ -59,7 +59,7 @@ class FastSession(FastHttpSession):
 class FastAnswer(ResponseContextManager):
     """Locust's answer, with what scenarios ask of ours besides."""
 
-    is_strict_json = False  # it replaces what is no UTF-8
+    is_strict_json = False  # it replaces invalid UTF-8
 
     def __init__(self, answered: ResponseContextManager) -> None:
         """Stand in for it."""
@@ -78,7 +78,7 @@ class FastAnswer(ResponseContextManager):
         """The body.
 
         Raises:
-            ValueError: It is no JSON, or there is none.
+            ValueError: There is no body, or it is not JSON.
         """
         if self.text is None:
             raise ValueError("there is no body")

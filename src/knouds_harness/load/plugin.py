@@ -1,4 +1,4 @@
-"""What makes a locustfile one of ours: ``install(events)`` in it, and Locust has our options and records."""
+"""``install(events)`` in a locustfile gives Locust our options, arrivals, guards and records."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from functools import cache
 from typing import Final
@@ -21,10 +21,13 @@ from locust.runners import STATE_INIT, MasterRunner, WorkerRunner
 
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.errors import ExitCode, HarnessError, UsageError
+from knouds_harness.load.arrivals.arrival_user import run_of
 from knouds_harness.load.collection.locust_statistics import use_exact_buckets
+from knouds_harness.load.distributed.master_run import MasterRun
 from knouds_harness.load.distributed.messages import STOP
+from knouds_harness.load.distributed.worker_run import WorkerRun
+from knouds_harness.load.generator.leading_run import LeadingRun
 from knouds_harness.load.generator.load_run import LoadRun
-from knouds_harness.load.generator.run_controller import RunController
 from knouds_harness.load.options import LoadOptions, add_options, read_options
 from knouds_harness.load.workload.input_lines import InputFile, read_input_file, refuse_idle_lines
 from knouds_harness.load.workload.plan import forecast
@@ -58,7 +61,7 @@ def install(events: Events) -> None:
     vars(argument_parser)["default_args_dict"] = cache(argument_parser.default_args_dict)
     events.init_command_line_parser.add_listener(_on_command_line)
     events.init.add_listener(_on_init)
-    events.test_start.add_listener(_on_first_start())
+    events.test_start.add_listener(_on_test_start)
 
 
 def _on_command_line(parser: LocustArgumentParser, **_: object) -> None:
@@ -75,62 +78,57 @@ def _on_init(environment: Environment, **_: object) -> None:
     if isinstance(environment.runner, WorkerRunner):
         gevent.signal_handler(signal.SIGINT, os.kill, os.getpid(), signal.SIGTERM)  # Locust ends it in order
         return  # what is asked for comes with the master's first message
-    led: list[RunController] = []
     if environment.parsed_options.command_pid:
-        _watch_parent(environment.parsed_options.command_pid, lambda: _end_without_command(led))
-    controller = _begin(environment).controller
-    if controller:
-        led.append(controller)
-        environment.parsed_options.run_time = None  # the shape ends the run
-        environment.shape_class = controller.shape
-        environment.shape_class.runner = environment.runner
-        environment.process_exit_code = ExitCode.KEPT
-        if environment.parsed_options.headless:  # Locust has handlers of its own, but only once that is over
-            for number in (signal.SIGINT, signal.SIGTERM):
-                gevent.signal_handler(number, _end_in_order, controller)
-        controller.checkpoint()
-        if environment.parsed_options.processes:
-            gevent.spawn(_watch_workers, environment, controller, environment.parsed_options.processes)
+        gevent.spawn(_end_without_command, environment, environment.parsed_options.command_pid)
+        gevent.sleep(0)
+    run = _begin(environment)
+    assert isinstance(run, LeadingRun)  # noqa: S101 - of another role than a worker's
+    environment.parsed_options.run_time = None  # the shape ends the run
+    environment.shape_class = run.shape
+    environment.shape_class.runner = environment.runner
+    environment.process_exit_code = ExitCode.KEPT
+    if environment.parsed_options.headless:  # Locust has handlers of its own, but only once that is over
+        for number in (signal.SIGINT, signal.SIGTERM):
+            gevent.signal_handler(number, _end_in_order, run)
+    run.checkpoint()
+    if environment.parsed_options.processes:
+        gevent.spawn(_watch_workers, environment, run, environment.parsed_options.processes)
 
 
-def _end_in_order(controller: RunController) -> None:
+def _end_in_order(run: LeadingRun) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends plain Locust at once
-    controller.end_in_order()
+    run.end_in_order()
 
 
-def _end_without_command(led: Sequence[RunController]) -> None:
-    """End in order what has been begun."""
-    for controller in led:
-        controller.stop("The command that led the run was killed.", ExitCode.INTERRUPTED)
-    if not led:
+def _end_without_command(environment: Environment, command_pid: int) -> None:
+    """End the run once the command that started this process has gone, which may be already."""
+    while os.getppid() == command_pid:
+        gevent.sleep(_LOOK_EVERY_S)
+    run: LoadRun | None = run_of(environment)
+    if run is None:
         os._exit(ExitCode.INTERRUPTED)
+    run.stop("The command that led the run was killed.", ExitCode.INTERRUPTED)
 
 
-def _watch_workers(environment: Environment, controller: RunController, processes: int) -> None:
-    """End a run whose workers Locust would wait for without end, as one of their processes has ended."""
+def _watch_workers(environment: Environment, run: LeadingRun, processes: int) -> None:
+    """End a run if a worker process ends before load begins: Locust would wait for it without end."""
     while environment.runner and environment.runner.state == STATE_INIT:
         running = [each for each in psutil.Process().children() if each.status() != psutil.STATUS_ZOMBIE]
         if len(running) < processes:
             reason = "Ended early: a worker process ended before load began."
-            controller.stop(reason, ExitCode.INVALID_MEASUREMENT)
+            run.stop(reason, ExitCode.INVALID_MEASUREMENT)
             return
         gevent.sleep(_LOOK_EVERY_S)
 
 
-def _on_first_start() -> Callable[..., None]:
-    """Begin a worker's part, before Locust starts its users."""
-    begun: list[LoadRun] = []
-
-    def begin(environment: Environment, **_: object) -> None:
-        if environment.parsed_options is None or not environment.parsed_options.worker:
-            return
-        while environment.runner is None:  # a busy machine's Locust hears its master before it has set up
-            gevent.sleep(0.01)
-        if not begun:
-            begun.append(_begin(environment))
-            begun[0].on_test_start()
-
-    return begin
+def _on_test_start(environment: Environment, **_: object) -> None:
+    """Begin a worker's part at its first start, before Locust starts its users."""
+    if environment.parsed_options is None or not environment.parsed_options.worker:
+        return
+    while environment.runner is None:  # a busy machine's Locust hears its master before it has set up
+        gevent.sleep(0.01)
+    if run_of(environment) is None:
+        _begin(environment).on_test_start()
 
 
 def _begin(environment: Environment) -> LoadRun:
@@ -179,7 +177,9 @@ def _begin(environment: Environment) -> LoadRun:
             warnings = forecast(
                 workload, options, environment.user_classes, is_asked=True, inputs=inputs
             ).warnings
-        run = LoadRun(environment, options, target, workload=workload, inputs=inputs, ahead=ahead)
+        role = _role_of(environment)
+        run = role(environment, options, target, workload=workload, inputs=inputs, ahead=ahead)
+        run.attach()
         _warn(run, warnings)
     except HarnessError as error:
         sys.stderr.write(f"error: {printable(str(error))}\n")
@@ -192,11 +192,17 @@ def _begin(environment: Environment) -> LoadRun:
     return run
 
 
+def _role_of(environment: Environment) -> type[LeadingRun | WorkerRun]:
+    if isinstance(environment.runner, MasterRunner):
+        return MasterRun
+    return WorkerRun if isinstance(environment.runner, WorkerRunner) else LeadingRun
+
+
 def _read_inputs(environment: Environment, options: LoadOptions, target: Target) -> InputFile | None:
     """Read the file of ``--inputs``; a worker's has to be the master's.
 
     Raises:
-        UsageError: It is not usable, or another; or nothing would be run with it.
+        UsageError: It is not usable, not the master's, or would not be used.
     """
     if options.inputs is None:
         return None
@@ -214,10 +220,10 @@ def _read_inputs(environment: Environment, options: LoadOptions, target: Target)
 def _rehearse(
     environment: Environment, target: Target, inputs: InputFile | None, prices: Mapping[str, float]
 ) -> Workload:
-    """Who is to send what, also of what nobody says the price of.
+    """Find out who can send what, even what has no known price.
 
     Raises:
-        HarnessError: Lines of the inputs would never be sent, or nothing of a scenario can be done.
+        HarnessError: Lines of the inputs would never be sent, or no task of a scenario can be done.
     """
     rehearsal = Workload(
         target,
@@ -238,7 +244,7 @@ def _show_plan(
     *,
     is_asked: bool,
 ) -> None:
-    """Print what the run is going to be, and end Locust."""
+    """Print the plan, and end Locust."""
     plan = forecast(workload, options, environment.user_classes, is_asked=is_asked, inputs=inputs)
     sys.stdout.write("\n".join([*plan.lines, *(f"warning: {each}" for each in plan.warnings)]) + "\n")
     _tell_verdict(options.progress_descriptor, ExitCode.KEPT)
@@ -246,37 +252,25 @@ def _show_plan(
 
 
 def _warn(run: LoadRun, warnings: Sequence[str]) -> None:
-    """Say beforehand what is not going to work out, also in the record."""
-    if run.controller is None:
+    """Say beforehand what will not work, on the terminal and in the record."""
+    if not isinstance(run, LeadingRun):
         return
     for each in warnings:
         sys.stderr.write(f"warning: {each}\n")
-        run.controller.note(each)
+        run.note(each)
 
 
 def _tell_verdict(progress_descriptor: int | None, exit_code: ExitCode) -> None:
-    """Say what a run ends with that never began."""
+    """Tell the exit code of a run that never began."""
     if progress_descriptor is not None:
         tell(progress_descriptor, ProgressMessage(exit_code=exit_code))
 
 
-def _watch_parent(parent: int, on_lost: Callable[[], object]) -> None:
-    """Call ``on_lost`` once the process that started this one has gone, which may be already."""
-
-    def look() -> None:
-        while os.getppid() == parent:
-            gevent.sleep(_LOOK_EVERY_S)
-        on_lost()
-
-    gevent.spawn(look)
-    gevent.sleep(0)
-
-
 def _serve_sandbox(environment: Environment, target: str | None) -> None:
-    """Start the built-in sandbox for plain Locust, if that is the target and none runs; it ends with Locust.
+    """Start the built-in sandbox for plain Locust, if it is the target and not running; it ends with Locust.
 
     Raises:
-        HarnessError: It did not start, or the run has more processes than this one.
+        HarnessError: It did not start, or the run has several processes.
     """
     if target != SANDBOX or _SANDBOX_URL in os.environ:
         return

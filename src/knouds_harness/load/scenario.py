@@ -1,28 +1,24 @@
-"""What every scenario's users are: they act as a key of the target, within its limits, under operationIds."""
+"""Users of scenarios: they act as a key of the target, within its limits, and count under operationIds."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, ClassVar, Final, ParamSpec, Protocol, TypeVar
+from typing import Any, ClassVar, Final, ParamSpec, TypeVar
 
 from locust.env import Environment
 from locust.exception import StopUser
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import ExitCode, GuardStop, UsageError
-from knouds_harness.exchange.created_workflows import CreatedWorkflows, Creation, written_slug
+from knouds_harness.exchange.created_workflows import Creation, written_slug
 from knouds_harness.exchange.evidence import JSON
 from knouds_harness.exchange.workflow_names import name_with
 from knouds_harness.load.arrivals.arrival_user import ArrivalUser
 from knouds_harness.load.client.response import Response
-from knouds_harness.load.collection.cycles import CycleLog
 from knouds_harness.load.fast_session import FastSession
-from knouds_harness.load.invariants.webhook_waiter import WebhookWaiter
-from knouds_harness.load.options import LoadOptions
+from knouds_harness.load.generator.load_run import LoadRun
 from knouds_harness.load.workload.accounts import RUNS, AccountKeys, RunRequest
-from knouds_harness.load.workload.input_lines import InputTurns
-from knouds_harness.load.workload.limits import LoadLimits
-from knouds_harness.load.workload.workload import ActingAccount, Scenario, Task, UserTasks
+from knouds_harness.load.workload.workload import ActingAccount, Task
 from knouds_harness.targets.needs.runs import RunNeed
 from knouds_harness.targets.personas import Persona
 
@@ -40,50 +36,10 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class ScenarioRun(Protocol):
-    """What the users of a scenario need of their process's run."""
-
-    @property
-    def options(self) -> LoadOptions:
-        """What is asked for."""
-
-    @property
-    def limits(self) -> LoadLimits:
-        """What may still be done to the target."""
-
-    @property
-    def created(self) -> CreatedWorkflows:
-        """The workflows that this process has created, which alone may be changed."""
-
-    @property
-    def cycles(self) -> CycleLog:
-        """Where asynchronous runs are recorded."""
-
-    @property
-    def webhook_waiter(self) -> WebhookWaiter | None:
-        """Gets deliveries; None where ends of runs are polled for."""
-
-    @property
-    def input_turns(self) -> InputTurns | None:
-        """Says what each run is run with; None to run what the profile says."""
-
-    def tasks_of(self, scenario: type[Scenario]) -> UserTasks:
-        """What the users of a scenario do, and by whose keys."""
-
-    def observe(self, operation: str, response: Response, *, sender: Persona | None = None) -> object:
-        """An answer came."""
-
-    def observe_create(self, slug: str, *, is_own: bool) -> object:
-        """A create was answered with a slug, of the workflow that it made or of another."""
-
-    def stop(self, reason: str, exit_code: ExitCode) -> object:
-        """End the whole run early."""
-
-
 class ScenarioUser(ArrivalUser):
     """Acts as one key of the target, and counts what it sends under operationIds.
 
-    In the open model it serves arrivals; in the closed one it thinks for ``wait_time`` between tasks.
+    In the open model it serves arrivals; in the closed model it thinks for ``wait_time`` between tasks.
     """
 
     abstract = True
@@ -92,15 +48,14 @@ class ScenarioUser(ArrivalUser):
     """Capabilities that its key has to hold for tasks of its own; the harness's own tasks say theirs."""
 
     crosses_limit: ClassVar[bool] = False
-    """Whether it is to send more than a limit admits; then all answers are verified, unasked."""
+    """Whether it is to send more than a limit admits; then all answers are verified."""
 
-    load_run: ScenarioRun
+    load_run: LoadRun
     account: AccountKeys
     persona: Persona
     """The key that ``client`` sends."""
 
     def __init__(self, environment: Environment) -> None:
-        """Act as a key that can do the first of its tasks."""
         super().__init__(environment)
         if self.load_run.options.client == "fast":
             self.client = FastSession(self)  # type: ignore[assignment]  # answers alike to what is asked here

@@ -44,7 +44,7 @@ def who_am_i(user: ScenarioUser) -> None:
 
 @takes(MAY_READ, READER)
 def list_workflows(user: ScenarioUser) -> None:
-    """Ask for what is there."""
+    """List the workflows."""
     user.call("listWorkflows", "/api/workflows")
 
 
@@ -56,7 +56,7 @@ def read_schema(user: ScenarioUser) -> None:
 
 @takes(MAY_READ, ANY_KEY)
 def list_usage(user: ScenarioUser) -> None:
-    """Ask for what was spent."""
+    """List usage."""
     user.call("listUsage", "/api/usage", params={"limit": 20})
 
 
@@ -89,7 +89,7 @@ def run_model(user: ScenarioUser) -> None:
 
 @takes(CHEAPEST_CALL)
 def run_cheapest(user: ScenarioUser) -> None:
-    """Run what costs least: a workflow of its own, or where there is none a model."""
+    """Run what costs least: a workflow of its own, or else a model."""
     user.send_run(user.choose(CHEAPEST_CALL))
 
 
@@ -130,7 +130,7 @@ def _follow(user: ScenarioUser, run_request: RunRequest, *, cancel_after_s: floa
 def _is_delivered(
     user: ScenarioUser, submitted: Response, execution_id: str, run_request: RunRequest, submitted_s: float
 ) -> bool:
-    """Wait for the delivery, where one is to come, and ask once when the run ended."""
+    """Wait for the delivery, if one is to come, and ask once when the run ended."""
     webhook_waiter = user.load_run.webhook_waiter
     delivery = _member(submitted, "webhookDelivery")
     if webhook_waiter is None:
@@ -158,7 +158,7 @@ def _is_delivered(
 
 
 def _unix_s(text: object) -> float | None:
-    """What no source promises, and may be there all the same: when an execution ended."""
+    """When an execution ended, which no source promises."""
     try:
         return datetime.fromisoformat(text).timestamp() if isinstance(text, str) else None
     except (ValueError, OverflowError):

@@ -44,7 +44,7 @@ class KnoudsUser(User, RestMixin[Response]):
     """Makes the ``ssl.SSLContext`` of a user; by default all share one."""
 
     def __init__(self, environment: Environment) -> None:
-        """Open no connection yet."""
+        """Make the client; connections are opened by requests."""
         super().__init__(environment)
         if self.host is None:
             raise StopTest("say where to: --host on the command line, or host in the user class")
@@ -67,7 +67,7 @@ class KnoudsUser(User, RestMixin[Response]):
         return factory() if factory else _shared_tls(verify=not self.insecure)
 
     def stop(self, force: bool = False) -> bool:  # noqa: FBT001, FBT002 - as Locust's own
-        """As Locust's; but who wakes up just as he is stopped sends nothing, as nobody would count it."""
+        """As Locust's; but a user that wakes up as it is stopped sends nothing: it would not be counted."""
         is_waiting = self._state == LOCUST_STATE_WAITING
         if is_waiting:
             self._state = LOCUST_STATE_STOPPING  # which Locust looks at after each wait

@@ -19,7 +19,8 @@ def begun(monkeypatch) -> list[Any]:
 
     def begin(environment: Any) -> Any:
         begun.append(environment.runner)
-        return SimpleNamespace(on_test_start=lambda: begun.append("prepared"))
+        environment.load_run = SimpleNamespace(on_test_start=lambda: begun.append("prepared"))
+        return environment.load_run
 
     monkeypatch.setattr(plugin, "_begin", begin)
     return begun

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 from locust.shape import LoadTestShape
@@ -16,13 +15,17 @@ _TICKS_BEYOND: Final = 60
 
 
 class LoadShape(LoadTestShape):
-    """Follows the shape that is asked for; in the open model all users wait for arrivals from the start."""
+    """Follows the shape that is asked for; in the open model all users wait for arrivals from the start.
 
-    def __init__(self, options: LoadOptions, *, on_clock_standing: Callable[[], object]) -> None:
-        """Follow the options; call ``on_clock_standing`` if no clock goes on."""
+    Attributes:
+        is_clock_standing: It ended because the clock of this machine stands still.
+    """
+
+    def __init__(self, options: LoadOptions) -> None:
+        """Follow the options."""
         super().__init__()
         self._options = options
-        self._on_clock_standing = on_clock_standing
+        self.is_clock_standing = False
         self._ticks = 0
         self._ends_at_s = options.course.duration_s  # after the first tick
         self._is_over = False
@@ -48,8 +51,8 @@ class LoadShape(LoadTestShape):
         now_s = self.get_run_time()
         self._ticks += 1
         if self._ticks > self._ends_at_s + _TICKS_BEYOND:
-            self._on_clock_standing()
-        if self._is_over or now_s >= self._ends_at_s:
+            self.is_clock_standing = True
+        if self._is_over or self.is_clock_standing or now_s >= self._ends_at_s:
             return None
         users = self._options.users
         if self._options.rate is not None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from knouds_harness.load.collection.metrics import times
 from knouds_harness.load.collection.seconds import SecondsRecorder, SeriesKey
-from knouds_harness.load.collection.summary import times
 from knouds_harness.measures.histograms import Histogram, merged, middle_of
 from knouds_harness.runs.load_results import Cycles, RequestStatus
 
@@ -21,7 +21,7 @@ class CycleLog:
     """Records the cycles of one process where its requests are recorded, so that they travel with them."""
 
     def __init__(self, recorder: SecondsRecorder) -> None:
-        """Record there."""
+        """Record with this process's requests."""
         self._recorder = recorder
 
     def accepted(self, to_accept_ms: float) -> None:
@@ -39,7 +39,7 @@ class CycleLog:
         """
         self._record(_FINAL + ending, to_final_ms)
         self._record(_UNSEEN, unseen_ms)
-        self._record(_POLLS, polls)  # a number and no time, exact to far more polls than anybody sends
+        self._record(_POLLS, polls)  # a number, not a time; exact to more polls than a cycle takes
 
     def delivered(self, ending: str, *, to_final_ms: float, delay_ms: float | None) -> None:
         """A delivery told the end.
@@ -66,7 +66,7 @@ class CycleLog:
 
 
 def cycles(histograms: Mapping[SeriesKey, Histogram]) -> Cycles | None:
-    """The figures of all cycles; None where there was none."""
+    """The metrics of all cycles; None without any."""
     by_measure = {series.measure: each for series, each in histograms.items() if series.operation == CYCLE}
     if not by_measure:
         return None

@@ -27,20 +27,14 @@ _KEY_OF: Final = re.compile(r"\{\{key:([\w-]+)\}\}")
 
 
 class Samples:
-    """Keeps exchanges of one process, and hands them on."""
+    """Keeps exchanges of one process until they are taken."""
 
-    def __init__(self, target: Target, *, on_sample: Callable[[Error, Exchange], object] | None) -> None:
-        """Keep none yet.
-
-        Args:
-            target: Whose secrets must not be kept.
-            on_sample: Gets each one, without an id, in the process that leads; a worker packs them instead.
-        """
+    def __init__(self, target: Target) -> None:
+        """Replace the secrets of a target."""
         self._redactor = Redactor.for_target(target)
         self._base_url = target.base_url
-        self._on_sample = on_sample
         self._counts: dict[Error, int] = {}
-        self._waiting: list[list[Any]] = []
+        self._waiting: list[tuple[Error, Exchange]] = []
 
     def add(self, error: Error, response: object, start_unix_s: float) -> None:
         """An answer was not kept: keep the exchange, unless there are enough of its kind."""
@@ -50,16 +44,16 @@ class Samples:
         if not isinstance(response, Response) or not response.sent:  # another client's
             return
         self._counts[error] = count + 1
-        exchange = self._exchange(error, response, start_unix_s)
-        if self._on_sample:
-            self._on_sample(error, exchange)
-        else:
-            self._waiting.append([*error, json.dumps(to_entry(exchange))])
+        self._waiting.append((error, self._exchange(error, response, start_unix_s)))
+
+    def take(self) -> list[tuple[Error, Exchange]]:
+        """What has come since the last time; exchanges have no id yet."""
+        taken, self._waiting = self._waiting, []
+        return taken
 
     def packed(self) -> list[list[Any]]:
-        """What has come since the last time, for a message."""
-        packed, self._waiting = self._waiting, []
-        return packed
+        """The same, for a message."""
+        return [[*error, json.dumps(to_entry(exchange))] for error, exchange in self.take()]
 
     def _exchange(self, error: Error, response: Response, start_unix_s: float) -> Exchange:
         head, _, body = response.sent.partition(b"\r\n\r\n")
@@ -102,11 +96,7 @@ class SampleWriter:
     """What all processes hand on, in the one that leads: so many of a kind, with ids."""
 
     def __init__(self, write: Callable[[Exchange], object]) -> None:
-        """Keep none yet.
-
-        Args:
-            write: Puts an exchange into the record.
-        """
+        """Write exchanges with this."""
         self._write = write
         self._ids: dict[Error, list[str]] = {}
         self._number = 0

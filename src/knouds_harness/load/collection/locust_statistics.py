@@ -37,15 +37,15 @@ class _Waiting:
 
 
 class BatchedStats(RequestStats):
-    """Locust's statistics, which add requests up where somebody looks at them, or a second is over.
+    """Locust's statistics, which add requests up when they are read, or a second is over.
 
-    Locust adds each request up twice, for its name and for the total, which takes longer than all that our
-    own recording does with it. Whoever asks ``environment.stats`` sees every request that there was; the
-    longest and the shortest are as near as percentiles are.
+    Locust adds each request up twice, for its name and for the total, which takes longer than our own
+    recording. ``environment.stats`` shows every request; the longest and the shortest are as exact as
+    percentiles.
     """
 
     def __init__(self, use_response_times_cache: bool = True) -> None:  # noqa: FBT001, FBT002 - as Locust's
-        """Begin with nothing; see Locust's own."""
+        """See Locust's own."""
         self._waiting: dict[tuple[str, str], _Waiting] = {}
         self._last_unix_s = 0.0
         super().__init__(use_response_times_cache)
@@ -103,7 +103,7 @@ class BatchedStats(RequestStats):
             self._total.extend(batch)
 
     def _batch(self, waiting: _Waiting) -> Any:  # noqa: ANN401 - a StatsEntry, whose ints are to hold floats
-        """As what comes from a worker."""
+        """In the form of a worker's report."""
         batch: Any = StatsEntry(self, "", "")
         timed = sum(waiting.counts.values())
         batch.start_time = batch.last_request_timestamp = self._last_unix_s
@@ -122,11 +122,11 @@ class BatchedStats(RequestStats):
 
 
 def use_exact_buckets() -> None:
-    """Have Locust count in buckets as ours from now on, in place of its own, which are up to 50 % off.
+    """Have Locust count in our buckets from now on; its own are up to 50 % off.
 
-    Call it in every process, before there is an environment, as while a Locust file is imported; one that is
-    there already counts each request by itself. Locust sends the buckets from workers to the master as they
-    are, so percentiles stay exact.
+    Call it in every process before Locust makes its environment, as while a Locust file is imported: an
+    environment that is there already counts each request by itself. Locust sends the buckets from workers to
+    the master as they are, so percentiles stay exact.
     """
     stats.bucket_response_time = exact_response_time  # type: ignore[assignment] # floats do as well
     env.RequestStats = BatchedStats  # type: ignore[attr-defined] # what environments are made with

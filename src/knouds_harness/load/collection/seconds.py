@@ -6,7 +6,7 @@ In a locustfile::
     def record(environment, **_):
         SecondsCollector(environment, on_second=print)
 
-A listener of Locust's ``request`` event counts what every user sends, whatever its client. Once a second
+A listener of Locust's ``request`` event counts what every user sends with any client. Once a second
 finished seconds are handed out. In a distributed run workers send theirs along with Locust's own reports, and
 the master adds them up; the sums are exactly what one process would have counted.
 """
@@ -25,7 +25,7 @@ from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.load.client.response import error_code
 from knouds_harness.load.distributed.final_reports import FinalReporter, FinalReports
 from knouds_harness.load.steady_clock import now_unix_s
-from knouds_harness.measures.histograms import MAX_NS, Histogram, bucket_of
+from knouds_harness.measures.histograms import MAX_NS, Histogram, bucket_of, merged
 from knouds_harness.runs.load_results import RequestStatus
 
 REPORT_KEY = "knouds_harness"
@@ -35,7 +35,7 @@ RESPONSE, SERVICE = "response", "service"
 """Measures: from the scheduled instant, and from sending. They differ only where requests have a schedule."""
 
 _WORKERS_LAG_S: Final = 8
-"""When a second is over for so long, each worker has sent its part, even if one of its reports came late."""
+"""So long after a second, each worker has sent its part, even if one of its reports came late."""
 
 
 class SeriesKey(NamedTuple):
@@ -82,12 +82,27 @@ class Second:
     histograms: dict[SeriesKey, Histogram] = field(default_factory=dict)
     errors: dict[Error, int] = field(default_factory=dict)
 
-    def add(self, other: Second) -> None:
-        """Add what another counted, whatever second it is of."""
+    def add(self, other: Second, *, only: str | None = None) -> None:
+        """Add what another counted, of any second.
+
+        Args:
+            other: Stays as it is.
+            only: Leave out operations whose name does not begin with this.
+        """
         for series, histogram in other.histograms.items():
-            self.histograms.setdefault(series, Histogram()).add(histogram)
+            if only is None or series.operation.startswith(only):
+                self.histograms.setdefault(series, Histogram()).add(histogram)
         for error, count in other.errors.items():
-            self.errors[error] = self.errors.get(error, 0) + count
+            if only is None or error.operation.startswith(only):
+                self.errors[error] = self.errors.get(error, 0) + count
+
+    def kept(self) -> Histogram:
+        """Response times of all that was kept, over all operations."""
+        return merged(
+            histogram
+            for series, histogram in self.histograms.items()
+            if series.measure == RESPONSE and series.status is RequestStatus.KEPT
+        )
 
 
 def status_of(status_code: int, exception: BaseException | None) -> RequestStatus:
@@ -212,7 +227,7 @@ class SecondsRecorder:
         counts[bucket] = counts.get(bucket, 0) + 1
 
     def count_error(self, operation: str, status: RequestStatus, code: str) -> None:
-        """Count an error that is no answer, and took no time."""
+        """Count an error that is not an answer, and took no time."""
         self.record(operation, status, RESPONSE, 0.0)
         self._count_errors(Error(operation, status, 0, self.safe(code)), 1)
 
@@ -251,7 +266,6 @@ class SecondsCollector:
 
     Attributes:
         recorder: This process's own counts.
-        total: Everything that was handed out, together.
         final_reports: In the master: those that it waits for when a test ends; None elsewhere.
     """
 
@@ -274,7 +288,6 @@ class SecondsCollector:
         """
         self.recorder = SecondsRecorder(on_not_kept=on_not_kept, redactor=redactor)
         self.final_reports: FinalReports | None = None
-        self.total = Second(unix_s=0)
         self._on_second = on_second
         self._gathered: dict[int, Second] = {}
         self._is_distributed = isinstance(environment.runner, MasterRunner)
@@ -300,9 +313,7 @@ class SecondsCollector:
         newest = max(self._gathered, default=0) - (_WORKERS_LAG_S if self._is_distributed else -1)
         for unix_s in sorted(self._gathered):
             if everything or unix_s < newest:
-                second = self._gathered.pop(unix_s)
-                self.total.add(second)
-                self._on_second(second)
+                self._on_second(self._gathered.pop(unix_s))
 
     def _hand_out_every_second(self) -> None:
         while True:

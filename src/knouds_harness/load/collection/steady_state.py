@@ -1,8 +1,8 @@
 """Since when a run was steady: the beginning that differs from the rest is found, not assumed.
 
-MSER (White 1997; by ranks, so that a stall now and then is no beginning): of all beginnings up to half of
-the run, the one to leave out is the one after which the mean of what is left has the smallest standard error.
-Where it would be more than ``MOST_LEFT_OUT`` of the run, the run did not come to a steady state.
+MSER (White 1997; by ranks, so that a stall now and then does not count as a beginning): of all beginnings up
+to half of the run, leave out the one after which the mean of the rest has the smallest standard error. If
+that is more than ``MOST_LEFT_OUT`` of the run, the run did not come to a steady state.
 """
 
 from __future__ import annotations

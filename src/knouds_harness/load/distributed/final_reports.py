@@ -13,18 +13,14 @@ from locust.runners import MasterRunner, WorkerRunner
 from knouds_harness.load.distributed.messages import ASK_FINAL_REPORT, IS_FINAL
 
 _WITHIN_S: Final = 30.0
-"""Beyond Locust's stop timeout, for a worker that the machine has no time for."""
+"""Beyond Locust's stop timeout, for a worker on a busy machine."""
 
 
 class FinalReporter:
     """In a worker: finishes what is in flight and reports, when the master asks or the worker is ended."""
 
     def __init__(self, runner: WorkerRunner) -> None:
-        """Listen to the master.
-
-        Args:
-            runner: Locust's.
-        """
+        """Listen to the master."""
         self._runner = runner
         self._reported: Event | None = None
         runner.register_message(ASK_FINAL_REPORT, lambda **_: self.report(), concurrent=True)
@@ -32,7 +28,7 @@ class FinalReporter:
         runner.environment.events.quitting.add_listener(lambda **_: self.report())
 
     def report(self) -> None:
-        """Report once for each test; who calls again waits for that."""
+        """Report once for each test; a second call waits for the first."""
         if self._reported is not None:
             self._reported.wait(_WITHIN_S)
             return
@@ -57,11 +53,7 @@ class FinalReports:
     """
 
     def __init__(self, runner: MasterRunner) -> None:
-        """Listen to workers.
-
-        Args:
-            runner: Locust's.
-        """
+        """Listen to workers."""
         self.received: set[str] = set()
         self.missing: frozenset[str] = frozenset()
         self._runner = runner
@@ -74,7 +66,7 @@ class FinalReports:
         events.test_stopping.add_listener(lambda **_: self.await_all())
 
     def await_all(self) -> None:
-        """Ask and wait, once for each test; who calls meanwhile waits too."""
+        """Ask and wait, once for each test; a second call waits for the first."""
         if self._awaited is not None:
             self._awaited.wait()
             return

@@ -20,7 +20,7 @@ ASK_FINAL_REPORT: Final = "knouds-ask-final-report"
 """Master to worker: finish what is in flight, and report once more."""
 
 IS_FINAL: Final = "knouds_is_final"
-"""In a worker's report: it sends nothing more that would have to be counted."""
+"""In a worker's report: nothing more is to be counted."""
 
 HEALTH: Final = "knouds_health"
 """In a worker's report: how it does."""

@@ -1,4 +1,4 @@
-"""How the generator itself is doing: late arrivals, a late event loop, a busy processor."""
+"""How the generator itself does: late arrivals, a late event loop, a busy processor."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Health:
         lateness: From an arrival's instant until it was taken.
         loop_lag: How late a heartbeat of the event loop came.
         handed: Arrivals that were taken.
-        dropped: Arrivals that found nobody idle.
+        dropped: Arrivals for which no user was idle.
         cpu_share: Of one core, from 0 to 1.
         spent_credits: What was charged, or may have been, since the process began.
         in_flight: Arrivals that are being served now.
@@ -73,7 +73,6 @@ class Watch:
     """Watches this process; begin it when load begins, and again when the warm-up is over."""
 
     def __init__(self) -> None:
-        """Watch nothing yet."""
         self._health = Health()
         self._began_s = self._cpu_began_s = 0.0
         self._taken_before = (0, 0)

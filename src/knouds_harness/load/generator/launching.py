@@ -1,6 +1,6 @@
-"""Running a scenario for the command line: a Locust of its own, that ends when the command does.
+"""Run a scenario for the command line, in a Locust process that ends when the command does.
 
-Locust patches its process, so it gets one of its own; this module imports none of it.
+Locust patches its process, so it needs one of its own; this module does not import it.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Launched:
 
     Attributes:
         exit_code: One of ours.
-        folder: The record; None where it did not come to one.
-        note: What the record cannot tell of its end, for people; or empty.
+        folder: The record; None if there is none.
+        note: What the record cannot tell of the end, for people; or empty.
         was_interrupted: Whether the user asked for the end, even if the load was over by then.
     """
 
@@ -53,7 +53,7 @@ def scenario_file(name: str) -> Path:
         name: Of one that comes with the harness, or the path of any other ``.py`` file.
 
     Raises:
-        UnknownName: There is neither.
+        UnknownName: There is no such scenario or file.
     """
     path = Path(name) if name.endswith(".py") else scenarios_path() / f"{name}.py"
     if not path.is_file():
@@ -73,15 +73,15 @@ def launch(
     """Run Locust on a scenario and wait for its end.
 
     The first Ctrl-C, SIGTERM or SIGHUP ends it in order, a second one at once; its record is readable in any
-    case. Where this very process is killed, Locust and its workers notice and end.
+    case. If this process is killed, Locust and its workers notice and end.
 
     Args:
         scenario: The Locust file.
         runs_folder: Where the record goes.
         options: Of Locust and of the plugin.
         variables: For the target's profile, besides this process's environment.
-        command: What the user said, for the record.
-        on_progress: Told how the run stands, again and again.
+        command: The command line, for the record.
+        on_progress: Is called with the latest progress, several times a second.
     """
     listener = Listener()
     port = str(_free_port())  # two runs at once must not share workers
@@ -103,7 +103,7 @@ def launch(
         ):
             try:
                 _wait(process, asked, lambda: _show(listener.hear(), on_progress))
-            except BaseException:  # such as an output that nobody reads any more
+            except BaseException:  # such as a closed output
                 process.terminate()
                 _wait(process, asked, listener.hear)
                 raise
@@ -114,7 +114,7 @@ def launch(
 
 
 def ending_of(status: int, told: ProgressMessage, *, was_interrupted: bool) -> Launched:
-    """What a run ends with: its own verdict; without one it never ends well, whatever Locust's process says.
+    """What a run ends with: its own verdict; without one it has failed, even if Locust's process ended well.
 
     Args:
         status: Of Locust's process, as ``subprocess`` has it: negative where a signal ended it.
@@ -177,7 +177,7 @@ def _end(process: subprocess.Popen[bytes], *, at_once: bool) -> None:
 
 @contextmanager
 def _signals_counted() -> Iterator[list[int]]:
-    """Note down Ctrl-C and its like, in place of what they do otherwise."""
+    """Note down Ctrl-C and its like instead of ending."""
     seen: list[int] = []
 
     def note(number: int, _: FrameType | None) -> None:

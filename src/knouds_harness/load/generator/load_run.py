@@ -1,21 +1,23 @@
-"""One load run in one process of Locust: it owns what users need, and begins and ends with the test."""
+"""One load run in one process: what its users need, what it sends and what it counts."""
 
 from __future__ import annotations
 
-import math
 import random
 import ssl
-from collections.abc import Mapping
+import time
+from abc import ABC, abstractmethod
 from contextlib import suppress
 from functools import cached_property
+from types import TracebackType
 from typing import Any, Final
 
 import gevent
 from locust.env import Environment
-from locust.runners import MasterRunner, WorkerRunner
+from locust.exception import StopUser
+from locust.user.users import User
 
 from knouds_harness.contract.operations import RUN_OPERATIONS
-from knouds_harness.errors import ExitCode, GuardStop, HarnessError, UsageError
+from knouds_harness.errors import ExitCode, UsageError
 from knouds_harness.exchange.created_workflows import CreatedWorkflows
 from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.load.arrivals.arrival_user import Arrivals
@@ -24,49 +26,50 @@ from knouds_harness.load.client.http_client import tls_context
 from knouds_harness.load.client.response import Response
 from knouds_harness.load.collection.cycles import CycleLog
 from knouds_harness.load.collection.evidence_samples import Samples
-from knouds_harness.load.collection.seconds import SecondsCollector
-from knouds_harness.load.collection.summary import SERVER
-from knouds_harness.load.distributed.messages import HEALTH, OBSERVATIONS, SAMPLES
-from knouds_harness.load.distributed.worker_client import WorkerClient
-from knouds_harness.load.distributed.worker_coordinator import WorkerCoordinator
-from knouds_harness.load.generator.observers import Observers, open_observers
-from knouds_harness.load.generator.process_load import NO_TARGET, ProcessLoad
-from knouds_harness.load.generator.run_controller import RunController
+from knouds_harness.load.collection.metrics import SERVER
+from knouds_harness.load.collection.seconds import Second, SecondsCollector
+from knouds_harness.load.generator.health import Health, Watch
 from knouds_harness.load.generator.task_errors import TaskErrors
-from knouds_harness.load.invariants.verification import open_verification
+from knouds_harness.load.invariants.verification import LoadVerification
 from knouds_harness.load.invariants.webhook_waiter import WebhookWaiter
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.load.steady_clock import now_unix_s
 from knouds_harness.load.workload.input_lines import InputFile, InputTurns
-from knouds_harness.load.workload.limits import LoadLimits
+from knouds_harness.load.workload.limits import CreditLease, LoadLimits
 from knouds_harness.load.workload.preflight import NOT_LOOKED, LookedAhead
 from knouds_harness.load.workload.workload import Scenario, UserTasks, Workload, scenarios_in
 from knouds_harness.runs.load_results import RequestStatus
 from knouds_harness.targets.personas import Persona
 from knouds_harness.targets.profile import Target
 
-_AHEAD_S: Final = 0.5
-"""Between the last user's start and the first arrival: for the message to reach every worker."""
+NO_TARGET: Final = "name a target: --target sandbox, or another profile in targets/"
 _FINISH_WITHIN_S: Final = 10.0
-"""For what is in flight at the end, which would not be counted, where there is no ``--stop-timeout``."""
+"""Without ``--stop-timeout``, for requests in flight at the end, which would not be counted otherwise."""
 _MOST_MS: Final = 1e9
 
 
-class LoadRun:
-    """Owns what the process of a run has; users find it as ``load_run``.
+class LoadRun(ABC):
+    """Owns what the process of a run has; ``run_of`` finds it.
+
+    A ``LeadingRun`` leads a run, and sends all of it in one process. A ``MasterRun`` leads and sends nothing;
+    each ``WorkerRun`` sends a share.
 
     Attributes:
-        options: What is asked for.
-        load: What this process sends.
-        created: The workflows that it has created.
-        input_turns: Says what each run is run with; None to run what the profile says.
+        arrivals: Of the open model; None in the closed one.
+        created: The workflows that this process has created, which alone may be changed.
+        input_turns: Says which inputs each run has; None for those of the profile.
         chance: Draws what is up to chance.
         passed: Tasks that came to their end at least once in this process.
         answer_within_s: The longest that a user may wait for an answer.
         tls: What connections to the target are made with; None where its profile names no certificates.
-        controller: In the local or master process: leads the run.
         recording: Counts this process's requests.
+        samples: Exchanges that show errors, until they are taken; None without a target.
+        verification: Looks at answers; None where nothing is looked at.
+        webhook_waiter: Gets deliveries; None where ends of runs are polled for.
     """
+
+    verification: LoadVerification | None = None
+    webhook_waiter: WebhookWaiter | None = None
 
     def __init__(
         self,
@@ -77,6 +80,8 @@ class LoadRun:
         workload: Workload | None,
         inputs: InputFile | None = None,
         ahead: LookedAhead = NOT_LOOKED,
+        lease: CreditLease | None = None,
+        worker_index: int = 0,
     ) -> None:
         """Make ready, and listen to Locust.
 
@@ -85,94 +90,74 @@ class LoadRun:
             options: What is asked for.
             target: The profile, if one was named.
             workload: Who sends; None without a target.
-            inputs: The file that says what runs are run with.
+            inputs: The file of ``--inputs``.
             ahead: What was learnt of the target before.
-
-        Raises:
-            HarnessError: The record, an objective, or the target is not usable.
+            lease: In a worker, which gets its credits from the master.
+            worker_index: Which worker this is; 0 elsewhere.
         """
         self.options = options
         self._environment = environment
+        self._target = target
         self._workload = workload
+        self._worker_index = worker_index
+        self._scenarios = scenarios_in(environment.user_classes)
+        self._tasks: dict[type[Scenario], UserTasks] = {}
+        self._watch = Watch()
+        self.arrivals = (
+            Arrivals(options.schedule, on_taken=self._watch.on_taken) if options.schedule else None
+        )
+        self._limits = LoadLimits(target, lease=lease, ahead=ahead) if target else None
+        self.created = CreatedWorkflows(target=target or Target(name="", base_url=""))
         self.input_turns = (
             InputTurns(inputs.lines, order=options.inputs_order, seed=options.seed) if inputs else None
         )
-        self._tasks: dict[type[Scenario], UserTasks] = {}
-        self.tls = _tls_of(target) if target else None
         self.passed: set[Any] = set()
-        self._is_prepared = False
-        self.answer_within_s = target.limits.timeout_s if target else math.inf
-        environment.stop_timeout = environment.stop_timeout or _FINISH_WITHIN_S
-        events, runner = environment.events, environment.runner
-        self._worker_index = runner.worker_index if isinstance(runner, WorkerRunner) else 0
-        self._worker_client = WorkerClient(runner, self) if isinstance(runner, WorkerRunner) else None
+        self.answer_within_s = target.limits.timeout_s if target else float("inf")
+        self.tls = _tls_of(target) if target else None
         self._draw_anew()
-        self.created = CreatedWorkflows(target=target or Target(name="", base_url=""))
-        self.load = ProcessLoad(runner, options, target, lease=self._worker_client, ahead=ahead)
-        scenarios = scenarios_in(environment.user_classes)
-        self.controller: RunController | None = None
-        if self._worker_client:
-            self._observers = Observers(
-                verification=open_verification(options, target, scenarios, process=self._worker_index)
-            )
-        else:
-            self.controller = RunController(
-                environment,
-                options,
-                target,
-                own_health=self.load.health,
-                timer=lambda: self.load.timer,
-                inputs=inputs,
-                open_observers=lambda: open_observers(
-                    options, target, workload, scenarios, is_distributed=isinstance(runner, MasterRunner)
-                ),
-            )
-            self._observers = self.controller.observers
-        on_sample = self.controller.samples.add if self.controller else None
-        self._samples = Samples(target, on_sample=on_sample) if target else None
+        environment.stop_timeout = environment.stop_timeout or _FINISH_WITHIN_S
+        events = environment.events
         events.test_start.add_listener(self.on_test_start)
         events.test_stopping.add_listener(self._on_test_stopping)  # before the recording's, which may wait
+        self.samples = Samples(target) if target else None
         self.recording = SecondsCollector(
             environment,
-            on_second=self.controller.add_second if self.controller else lambda _: None,
-            on_not_kept=self._samples.add if self._samples else None,
+            on_second=self.add_second,
+            on_not_kept=self.samples.add if self.samples else None,
             redactor=Redactor.for_target(target) if target else None,
         )
-        TaskErrors(
-            environment,
-            self.recording.recorder,
-            users=options.users,
-            passed=self.passed,
-            on_always=lambda reason: self.stop(reason, ExitCode.BREACH),
-        )
-        self._coordinator: WorkerCoordinator | None = None
-        if self.controller:
-            final_reports = self.recording.final_reports
-            if isinstance(runner, MasterRunner) and final_reports:
-                most_credits = self.load.limits.budget.left_credits if target else 0.0
-                self._coordinator = WorkerCoordinator(
-                    runner, self.controller, final_reports, most_credits=most_credits
-                )
-            events.spawning_complete.add_listener(self._on_spawning_complete)
-            events.quitting.add_listener(self._on_quitting)
-        vars(environment)["load_run"] = self  # where run_of finds it
+        self._task_errors = TaskErrors(self.recording.recorder, users=options.users, passed=self.passed)
+        events.user_error.add_listener(self._on_user_error)
+
+    @abstractmethod
+    def stop(self, reason: str, exit_code: ExitCode) -> None:
+        """End the whole run early, from whichever process.
+
+        Args:
+            reason: For people.
+            exit_code: What the command is to end with.
+        """
+
+    @abstractmethod
+    def add_second(self, second: Second) -> None:
+        """A second is over."""
+
+    def attach(self) -> None:
+        """Have ``run_of`` find this run."""
+        vars(self._environment)["load_run"] = self
 
     # What users need
 
     @property
-    def arrivals(self) -> Arrivals | None:
-        """Of the open model; None in the closed one."""
-        return self.load.arrivals
-
-    @property
     def limits(self) -> LoadLimits:
-        """What this process may still do to the target."""
-        return self.load.limits
+        """What this process may still do to the target.
 
-    @property
-    def webhook_waiter(self) -> WebhookWaiter | None:
-        """Gets deliveries; None where ends of runs are polled for."""
-        return self._observers.webhook_waiter
+        Raises:
+            UsageError: No target was named.
+        """
+        if self._limits is None:
+            raise UsageError(NO_TARGET)
+        return self._limits
 
     @cached_property
     def cycles(self) -> CycleLog:
@@ -194,105 +179,88 @@ class LoadRun:
         return self._tasks[scenario]
 
     def observe(self, operation: str, response: Response, *, sender: Persona | None = None) -> None:
-        """An answer came: keep the server's own ``ms`` where it says them, and verify it where asked to.
+        """Record the ``ms`` that the server says a run took, and verify the answer.
 
         Args:
             operation: What statistics call the request.
             response: The answer, within its ``catch_response`` block.
-            sender: Whose key it was sent with, if anybody's.
+            sender: Whose key it was sent with; None without a key.
         """
         body = None
         if response.status_code == 200 and operation in RUN_OPERATIONS:
             with suppress(ValueError):
                 body = response.json()
             took_ms = body.get("ms") if isinstance(body, dict) else None
-            # A bool is an int to isinstance, and slower; no number is within no bounds.
+            # A bool is an int to isinstance, and slower; not-a-number is not within the bounds.
             if (type(took_ms) is int or type(took_ms) is float) and 0 <= took_ms < _MOST_MS:
                 self.recording.recorder.record(operation, RequestStatus.KEPT, SERVER, took_ms)
-        if self._observers.verification is not None:
-            self._observers.verification.look(operation, response, sender, body)
+        if self.verification is not None:
+            self.verification.look(operation, response, sender, body)
 
     def observe_create(self, slug: str, *, is_own: bool) -> None:
-        """A create was answered with a slug, of the workflow that it made or of another."""
-        if self._observers.verification is not None:
-            self._observers.verification.look_at_create(slug, is_own=is_own)
+        """A create was answered with the slug of the workflow that it made, or of another."""
+        if self.verification is not None:
+            self.verification.look_at_create(slug, is_own=is_own)
 
-    def stop(self, reason: str, exit_code: ExitCode) -> None:
-        """End the whole run early, from whichever process.
+    # What this process sends
 
-        Args:
-            reason: For people.
-            exit_code: What the command is to end with.
-        """
-        if self.controller:
-            self.controller.stop(reason, exit_code)
-        elif self._worker_client:
-            self._worker_client.stop(reason, exit_code)
+    def take_share(self, start_unix_s: float, share: Share) -> None:
+        """Send a share of a load that begins at this Unix time."""
+        delay_s = start_unix_s - now_unix_s()
+        if self.input_turns:
+            self.input_turns.take_share(share)
+        if self.arrivals:
+            self.arrivals.begin(time.perf_counter() + delay_s, share)
+        if self._limits:
+            self._limits.pace(share, since=time.monotonic() + delay_s)
+        self._watch_anew()
+        if self.options.warm_up_s:
+            gevent.spawn_later(max(0.0, delay_s + self.options.warm_up_s), self._watch_anew)
+
+    def health(self) -> Health:
+        """How this process does."""
+        handed, dropped = self._arrived()
+        health = self._watch.health(handed=handed, dropped=dropped)
+        health.spent_credits = self._limits.budget.spent_credits if self._limits else 0.0
+        if self._environment.runner and self.arrivals:
+            health.in_flight = self._environment.runner.user_count - self.arrivals.dispatcher.idle
+        return health
+
+    def _watch_anew(self) -> None:
+        handed, dropped = self._arrived()
+        self._watch.begin(handed=handed, dropped=dropped)
+
+    def _arrived(self) -> tuple[int, int]:
+        if self.arrivals is None:
+            return 0, 0
+        return self.arrivals.dispatcher.handed, self.arrivals.dispatcher.dropped
+
+    def _draw_anew(self) -> None:
+        self.chance = random.Random(f"{self.options.seed} {self._worker_index}")
 
     # What Locust tells
 
     def on_test_start(self, **_: object) -> None:
         """Users are about to start."""
         self._draw_anew()
-        if self.load.arrivals is None:
-            self._begin(now_unix_s())
-
-    def _draw_anew(self) -> None:
-        self.chance = random.Random(f"{self.options.seed} {self._worker_index}")
-
-    def _on_spawning_complete(self, **_: object) -> None:
-        if self.load.arrivals is None or self._is_prepared:
-            return
-        self._is_prepared = True
-        if self._coordinator:
-            self._coordinator.assemble()
-        self._begin(float(math.ceil(now_unix_s() + _AHEAD_S)))  # whole, as the seconds of the figures are
-
-    def _begin(self, start_unix_s: float) -> None:
-        if self.controller:
-            self.controller.begin(start_unix_s)
-            if self._coordinator:
-                self._coordinator.begin(start_unix_s)
-            else:
-                self.take_share(start_unix_s, Share())
 
     def _on_test_stopping(self, **_: object) -> None:
-        self.load.stop()
-        if self.controller:
-            self.controller.shape.finish()
-        if self.webhook_waiter:
-            gevent.spawn_later(self._environment.stop_timeout / 2, self.webhook_waiter.end_waits)
-        if self._coordinator:
-            self._coordinator.end()
+        if self.arrivals:
+            self.arrivals.stop()
 
-    def _on_quitting(self, **_: object) -> None:
-        if self._coordinator:
-            self._coordinator.end()
-        self.recording.hand_out(everything=True)
-        if self.controller:
-            with suppress(HarnessError):  # usage that cannot be read shows nothing
-                try:
-                    self.load.conclude()
-                except GuardStop as stop:
-                    self.stop(str(stop), ExitCode.GUARD)
-            self.controller.conclude()
-
-    # What a worker is told, and tells
-
-    def take_share(self, start_unix_s: float, share: Share) -> None:
-        """Send a share of what begins at this Unix time."""
-        if self.input_turns:
-            self.input_turns.take_share(share)
-        self.load.begin(start_unix_s, share)
-
-    def report(self) -> Mapping[str, Any]:
-        """What this worker has to report since the last time."""
-        report: dict[str, Any] = {HEALTH: self.load.health().packed()}
-        if self._samples:
-            report[SAMPLES] = self._samples.packed()
-        if self._observers.verification:
-            report[OBSERVATIONS] = self._observers.verification.take().packed()
-        return report
+    def _on_user_error(
+        self,
+        *,
+        user_instance: Any,  # noqa: ANN401 - a user, or a TaskSet of one
+        exception: Exception,
+        tb: TracebackType,
+        **_: object,
+    ) -> None:
+        failed = self._task_errors.count(user_instance, exception, tb)
+        if failed.is_in_vain:
+            self.stop(f"Ended early, as {failed.task} never came to its end.", ExitCode.BREACH)
+        if isinstance(user_instance, User):
+            raise StopUser(failed.text)  # it has not started; what it raised would be shown with each user
 
 
 def _tls_of(target: Target) -> ssl.SSLContext | None:

@@ -1,4 +1,4 @@
-"""Locust as the command line starts it: what is wrong with a Locust file or an option is one sentence."""
+"""Locust as the command line starts it: an error in a Locust file or an option is told in one sentence."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def main() -> None:
     def load_or_say_why_not(path: str) -> object:
         try:
             return load_locustfile(path)
-        except Exception as error:  # noqa: BLE001 - whatever a file of somebody else raises
+        except Exception as error:  # noqa: BLE001 - a Locust file may raise anything
             _end(f"{file}{_line_of(error, path)}: {type(error).__name__}: {_words_of(error)}")
 
     def refuse(_: LocustArgumentParser, message: str) -> NoReturn:
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def _end_with(leader: int) -> None:
-    """End this worker once its master has gone, even while it connects to it and Locust fires no event."""
+    """End this worker once its master has gone, even while it connects and Locust fires no event."""
     sleep = get_original("time", "sleep")
 
     def look() -> None:
@@ -63,7 +63,6 @@ def _end_with(leader: int) -> None:
 
 
 def _line_of(error: Exception, path: str) -> str:
-    """Where in the file it came up, if that is there."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
     if isinstance(error, SyntaxError) and error.filename == path:
         lines.append(error.lineno)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
+import os
 import platform
 import shlex
 import shutil
 import sys
+import sysconfig
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
+from typing import Final
 
 import gevent
+from locust.env import Environment
 
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.errors import ExitCode
@@ -24,28 +29,28 @@ from knouds_harness.load.steady_clock import now_unix_s
 from knouds_harness.measures.hdr_logs import HdrLogWriter, Interval
 from knouds_harness.runs.header import RunHeader
 from knouds_harness.runs.load_record import LoadWriter
-from knouds_harness.runs.load_results import LoadResults, SecondRow
+from knouds_harness.runs.load_results import Fingerprint, LoadPlan, LoadResults, PlannedStage, SecondRow
 from knouds_harness.runs.record import RunWriter
 from knouds_harness.runs.verdicts import OUTCOME_BY_EXIT_CODE
 from knouds_harness.targets.profile import Target
 
 _LOG = logging.getLogger(__name__)
+_VERSIONS: Final = ("knouds-harness", "locust", "gevent", "httptools")
 
 
 class BackgroundWriter:
-    """Does what it is given in gevent's pool of threads, one after the other, in the order given.
+    """Runs jobs in gevent's pool of threads, one after the other, in the order given.
 
-    A job sees what it writes as it is when its turn comes: give it what nobody changes any more.
+    A job sees its data as they are when its turn comes: do not change them after giving it.
     """
 
     def __init__(self) -> None:
-        """Have nothing to do."""
         self._jobs: deque[Callable[[], object]] = deque()
         self._working: gevent.Greenlet[[], None] | None = None
         self._failure: Exception | None = None
 
     def give(self, job: Callable[[], object]) -> None:
-        """Have this done soon, and go on at once."""
+        """Run this soon, and return at once."""
         self._jobs.append(job)
         if self._working is None:
             self._working = gevent.spawn(self._work)
@@ -54,7 +59,7 @@ class BackgroundWriter:
         """Return once all is done.
 
         Raises:
-            Exception: What the first job that failed raised; the others were done nevertheless.
+            Exception: Of the first job that failed; the others were run nevertheless.
         """
         while self._working is not None:
             self._working.join()
@@ -71,7 +76,7 @@ class BackgroundWriter:
 
 
 def _failure_of(job: Callable[[], object]) -> Exception | None:
-    """Do it; what it raises is returned, as gevent would print it."""
+    """Return what the job raises, as gevent would print it."""
     try:
         job()
     except Exception as failure:  # noqa: BLE001 - to be raised by finish
@@ -80,20 +85,10 @@ def _failure_of(job: Callable[[], object]) -> Exception | None:
 
 
 class LoadRecordWriter:
-    """Writes figures, seconds, histograms and exchanges; what it is given, nobody may change any more.
-
-    Attributes:
-        folder: Where the record is.
-    """
+    """Writes metrics, seconds, histograms and exchanges; do not change them after giving them."""
 
     def __init__(self, root: Path, target: Target, options: LoadOptions, *, scenario: str) -> None:
-        """Begin the record.
-
-        Args:
-            root: The folder of all runs.
-            target: What load is sent to.
-            options: What is asked for.
-            scenario: The name of the Locust file.
+        """Begin the record in the folder of all runs.
 
         Raises:
             RunRecordError: The folder cannot be made or written to.
@@ -130,19 +125,19 @@ class LoadRecordWriter:
         self._background.give(lambda: self._run.add_exchange(exchange))
 
     def add_second(self, second: Second, rows: Sequence[SecondRow]) -> None:
-        """Keep what a second brought, and its rows of figures."""
+        """Keep what a second brought, and its rows."""
         self._background.give(lambda: self._write_second(second, rows))
 
     def write(self, results: LoadResults) -> None:
-        """Keep the figures so far, in place of those before."""
+        """Write the metrics so far over those before."""
         self._background.give(lambda: self._load.write(results))
 
     def checkpoint(self) -> None:
-        """Keep that the run still goes."""
+        """Write that the run still goes on."""
         self._background.give(self._run.checkpoint)
 
     def finish(self, exit_code: ExitCode, *, note: str) -> None:
-        """Keep how the run ended, and return once everything is written.
+        """Write how the run ended, and return once everything is written.
 
         Raises:
             HarnessError: Something could not be written.
@@ -153,7 +148,7 @@ class LoadRecordWriter:
         self._resources.close()
 
     def flush(self) -> None:
-        """Return once all that was given is written; raises as ``finish`` does."""
+        """Return once everything is written; raises as ``finish`` does."""
         self._background.finish()
 
     def discard(self) -> None:
@@ -172,3 +167,48 @@ class LoadRecordWriter:
                     histogram=histogram,
                 )
             )
+
+
+def scenario_name(environment: Environment) -> str:
+    """What a scenario is called: as its Locust file, without ``.py``."""
+    return str(environment.locustfile or "").removesuffix(".py").rpartition("/")[2]
+
+
+def plan_of(
+    environment: Environment, options: LoadOptions, *, inputs: str, workers: int, verified_share: float
+) -> LoadPlan:
+    """What is asked for, as the record has it; members are those of ``LoadPlan``."""
+    classes = environment.user_classes
+    module = inspect.getmodule(classes[0]) if classes else None
+    return LoadPlan(
+        scenario=scenario_name(environment),
+        question=(inspect.getdoc(module) or "").partition("\n")[0],
+        model="closed" if options.rate is None else "open",
+        spacing=options.spacing,
+        stages=tuple(
+            PlannedStage(duration_s=each.duration_s, start=each.start, end=each.end)
+            for each in options.course.stages
+        ),
+        duration_s=options.course.duration_s,
+        warm_up_s=options.warm_up_s,
+        users=options.users,
+        workers=workers,
+        seed=options.seed,
+        client=options.client,
+        verified_share=verified_share,
+        inputs=inputs,
+    )
+
+
+def fingerprint(timer: str) -> Fingerprint:
+    """This process, with what drives its arrivals."""
+    build = sysconfig.get_config_var("CONFIG_ARGS") or ""
+    optimized = ", PGO" if "--enable-optimizations" in build else ", no PGO"
+    return Fingerprint(
+        python=f"{platform.python_implementation()} {platform.python_version()}",
+        build=platform.python_compiler() + optimized,
+        versions={name: version(name) for name in _VERSIONS},
+        platform=platform.platform(),
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        timer=timer,
+    )

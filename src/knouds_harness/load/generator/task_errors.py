@@ -6,13 +6,12 @@ import logging
 import sysconfig
 import traceback
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Protocol, runtime_checkable
 
-from locust.env import Environment
-from locust.exception import StopUser
 from locust.user.task import DefaultTaskSet
 from locust.user.users import User
 
@@ -30,50 +29,47 @@ _REPEATED: Final = ("%s\n%s", "While stopping users, we encountered a user that 
 """What Locust logs of each exception, and of each user that has ended by one as it started."""
 
 
-class TaskErrors:
-    """Hears of exceptions in one process; what it counts travels to the leading one as any other error."""
+@dataclass(frozen=True, kw_only=True)
+class TaskError:
+    """An exception in a task.
 
-    def __init__(
-        self,
-        environment: Environment,
-        recorder: SecondsRecorder,
-        *,
-        users: int,
-        passed: Collection[Any],
-        on_always: Callable[[str], object],
-    ) -> None:
-        """Listen.
+    Attributes:
+        task: The name of the task, or ``on_start``.
+        text: The exception and its place, in one line.
+        is_in_vain: The task has failed often enough to end the run, and never came to its end.
+    """
+
+    task: str
+    text: str
+    is_in_vain: bool
+
+
+class TaskErrors:
+    """Counts exceptions in one process; they travel to the leading one as any other error."""
+
+    def __init__(self, recorder: SecondsRecorder, *, users: int, passed: Collection[Any]) -> None:
+        """Keep Locust from logging each of them.
 
         Args:
-            environment: Locust's.
             recorder: Where to count.
             users: How many there are: each of them may fail to start.
             passed: Tasks that came to their end at least once; grows.
-            on_always: Told, in words, of a task that has never come to its end.
         """
         self._recorder = recorder
         self._most_in_vain = min(_MOST_IN_VAIN, users)
         self._passed = passed
-        self._on_always = on_always
         self._counts: Counter[str] = Counter()
         self._text_by_place: dict[str, str] = {}
-        environment.events.user_error.add_listener(self.on_user_error)
         for name in _LOGGERS:
             logging.getLogger(name).addFilter(_is_not_repeated)
 
-    def on_user_error(
+    def count(
         self,
-        *,
         user_instance: Any,  # noqa: ANN401 - a user, or a TaskSet of one
         exception: Exception,
         tb: TracebackType,
-        **_: object,
-    ) -> None:
-        """An exception came, in a task or as a user started.
-
-        Raises:
-            StopUser: It came as a user started.
-        """
+    ) -> TaskError:
+        """An exception came, in a task or as a user started."""
         is_nested = not isinstance(user_instance, User | DefaultTaskSet)
         user = user_instance if isinstance(user_instance, User) else user_instance.user
         task = type(user_instance) if is_nested else _task_of(user)
@@ -84,19 +80,16 @@ class TaskErrors:
         )
         self._recorder.count_error(TASK + name, RequestStatus.FAILED, text)
         self._counts[name] += 1
-        if self._counts[name] == self._most_in_vain and not (is_nested or task in self._passed):
-            self._on_always(f"Ended early, as {name} never came to its end.")
-        if isinstance(user_instance, User):
-            raise StopUser(text)  # it has not started; what it raised would be shown with each user
+        return TaskError(
+            task=name,
+            text=text,
+            is_in_vain=self._counts[name] == self._most_in_vain and not (is_nested or task in self._passed),
+        )
 
 
 @runtime_checkable
 class DoesTasks(Protocol):
-    """A user that says which task it does.
-
-    Attributes:
-        task_at_hand: None before its first.
-    """
+    """A user that says which task it does; None before its first."""
 
     task_at_hand: Any
 
@@ -123,7 +116,6 @@ def _shortened(filename: str) -> str:
 
 
 def _described(exception: Exception) -> str:
-    """Its name and what it says, in one line."""
     says = " ".join(str(exception).split())[:_LONGEST_TEXT]
     return f"{type(exception).__name__}{says and f': {says}'}"
 

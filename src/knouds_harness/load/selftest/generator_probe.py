@@ -25,7 +25,7 @@ from knouds_harness.load.arrivals.arrival_user import Arrivals, ArrivalUser
 from knouds_harness.load.arrivals.schedule import ArrivalSchedule, Share
 from knouds_harness.load.arrivals.shapes import Shape
 from knouds_harness.load.collection.locust_statistics import use_exact_buckets
-from knouds_harness.load.collection.seconds import SecondsCollector, SeriesKey
+from knouds_harness.load.collection.seconds import Second, SecondsCollector, SeriesKey
 from knouds_harness.load.generator.health import Watch
 from knouds_harness.load.selftest.probe_results import Observed
 from knouds_harness.runs.load_results import RequestStatus
@@ -83,7 +83,8 @@ def probe(url: str, *, rate: float | None, users: int, seconds: float) -> Observ
     watch = Watch()
     environment = Environment(user_classes=[GeneratorProbe], host=url)
     runner = environment.create_local_runner()
-    recording = SecondsCollector(environment)
+    counted = Second(unix_s=0)
+    recording = SecondsCollector(environment, on_second=counted.add)
     arrivals = None
     if rate is not None:
         schedule = ArrivalSchedule(shape=Shape.of("constant", rate, seconds))
@@ -106,7 +107,7 @@ def probe(url: str, *, rate: float | None, users: int, seconds: float) -> Observ
         _await_answers(arrivals, users)
     duration_s = seconds if arrivals else time.perf_counter() - GeneratorProbe.start_s
     recording.hand_out(everything=True)
-    kept = recording.total.histograms.get(SeriesKey(_NAME, RequestStatus.KEPT))
+    kept = counted.histograms.get(SeriesKey(_NAME, RequestStatus.KEPT))
     health = watch.health()
     observed = Observed(
         start_s=GeneratorProbe.start_s,
@@ -114,7 +115,7 @@ def probe(url: str, *, rate: float | None, users: int, seconds: float) -> Observ
         handed=arrivals.dispatcher.handed if arrivals else 0,
         dropped=arrivals.dispatcher.dropped if arrivals else 0,
         response_counts=kept.counts if kept else {},
-        failed=sum(recording.total.errors.values()),
+        failed=sum(counted.errors.values()),
         lateness_counts=health.lateness.counts,
         loop_lag_counts=health.loop_lag.counts,
         timer=arrivals.timer if arrivals else "",

@@ -9,6 +9,7 @@ import pytest
 from load_records import operation
 from run_records import TARGET
 
+from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.load.client.response import Response
 from knouds_harness.load.collection.evidence_samples import MOST_OF_A_KIND, Samples, SampleWriter
 from knouds_harness.load.collection.seconds import Error
@@ -30,23 +31,17 @@ def response(body=b'{"code": "NO_SUCH_CODE"}', *, sent_body=b'{"inputs": {}}', h
 
 
 @pytest.fixture
-def kept():
-    """The exchanges that a run keeps."""
-    return []
+def samples():
+    """Of one process."""
+    return Samples(TARGET)
 
 
-@pytest.fixture
-def evidence(kept):
-    """Of the process that leads."""
-    return SampleWriter(kept.append)
-
-
-def test_exchange_is_kept_whole(kept, evidence):
+def test_exchange_is_kept_whole(samples):
     """Request, answer and whose key it was."""
-    Samples(TARGET, on_sample=evidence.add).add(WRONG, response(), 1_764_063_000.0)
+    samples.add(WRONG, response(), 1_764_063_000.0)
 
-    (exchange,) = kept
-    assert exchange.id == "x00001"
+    ((error, exchange),) = samples.take()
+    assert error == WRONG
     assert (exchange.request.method, exchange.request.path) == ("POST", "/api/workflows/a/run")
     assert exchange.request.query == (("async", "true"),)
     assert exchange.request.body == b'{"inputs": {}}'
@@ -56,60 +51,75 @@ def test_exchange_is_kept_whole(kept, evidence):
     assert exchange.header("content-type") == "application/json"
 
 
-def test_few_of_a_kind_are_kept(kept, evidence):
+def test_few_of_a_kind_are_kept(samples):
     """However many fail, the record stays small."""
-    samples = Samples(TARGET, on_sample=evidence.add)
     for _ in range(1000):
         samples.add(WRONG, response(), 0.0)
     samples.add(WRONG._replace(code="OTHER"), response(), 0.0)
 
-    assert len(kept) == MOST_OF_A_KIND + 1
+    assert len(samples.take()) == MOST_OF_A_KIND + 1
 
 
-def test_kinds_are_bounded_too(kept, evidence):
+def test_kinds_are_bounded_too(samples):
     """A server that makes codes up does not fill the disk."""
-    samples = Samples(TARGET, on_sample=evidence.add)
     for number in range(1000):
         samples.add(WRONG._replace(code=f"CODE_{number}"), response(), 0.0)
 
-    assert len(kept) == 100
+    assert len(samples.take()) == 100
 
 
-def test_secrets_are_replaced(kept, evidence):
-    """In headers, bodies and whatever the server echoes."""
+def test_secrets_are_replaced(samples):
+    """In headers, bodies and what the server echoes."""
     answer = response(
         json.dumps({"echo": KEY}).encode(), sent_body=KEY.encode(), headers=f"X-Echo: {KEY}\r\n".encode()
     )
 
-    Samples(TARGET, on_sample=evidence.add).add(WRONG, answer, 0.0)
+    samples.add(WRONG, answer, 0.0)
 
-    (exchange,) = kept
+    ((_, exchange),) = samples.take()
     assert KEY not in repr(exchange)
     assert "{{key:" in str(exchange.sent_headers)
 
 
-def test_another_clients_answer_is_left_out(kept, evidence):
+def test_another_clients_answer_is_left_out(samples):
     """It does not say what was sent."""
-    Samples(TARGET, on_sample=evidence.add).add(WRONG, object(), 0.0)
+    samples.add(WRONG, object(), 0.0)
 
-    assert kept == []
+    assert samples.take() == []
 
 
-def test_worker_hands_its_exchanges_on(kept, evidence):
+def test_worker_hands_its_exchanges_on(samples):
     """As they are, and each once."""
-    worker = Samples(TARGET, on_sample=None)
-    worker.add(WRONG, response(), 0.0)
+    kept: list[Exchange] = []
+    evidence = SampleWriter(kept.append)
+    samples.add(WRONG, response(), 0.0)
 
-    evidence.receive(json.loads(json.dumps(worker.packed())))
-    evidence.receive(worker.packed())
+    evidence.receive(json.loads(json.dumps(samples.packed())))
+    evidence.receive(samples.packed())
 
     (exchange,) = kept
-    assert exchange.status == 409
+    assert (exchange.id, exchange.status) == ("x00001", 409)
 
 
-def test_figures_name_the_exchanges(evidence):
+def test_few_of_a_kind_are_written_whichever_process_sent_them(samples):
+    """As each worker keeps so many."""
+    kept: list[Exchange] = []
+    evidence = SampleWriter(kept.append)
+    samples.add(WRONG, response(), 0.0)
+    ((_, exchange),) = samples.take()
+
+    for _ in range(MOST_OF_A_KIND + 1):
+        evidence.add(WRONG, exchange)
+
+    assert len(kept) == MOST_OF_A_KIND
+
+
+def test_metrics_name_the_exchanges(samples):
     """So that a report can link each kind of error to what shows it."""
-    Samples(TARGET, on_sample=evidence.add).add(WRONG, response(), 0.0)
+    evidence = SampleWriter(lambda _: None)
+    samples.add(WRONG, response(), 0.0)
+    for error, exchange in samples.take():
+        evidence.add(error, exchange)
     errors = (
         ErrorCount(outcome="wrong", status=409, code="NO_SUCH_CODE", count=7),
         ErrorCount(outcome="failed", status=None, code="Timeout", count=1),

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from knouds_harness.load.collection.metrics import RunMetrics
 from knouds_harness.load.collection.seconds import Second, SeriesKey
 from knouds_harness.load.collection.steady_state import steady_from
-from knouds_harness.load.collection.summary import Summary
 from knouds_harness.measures.histograms import Histogram
 from knouds_harness.runs.load_results import RequestStatus
 
@@ -64,23 +64,25 @@ def test_noise_alone_is_steady():
 
 def test_run_is_as_steady_as_its_throughput_and_its_times():
     """The later of the two counts, over all operations together."""
-    summary = Summary(start_unix_s=1000, warm_up_s=0)
+    metrics = RunMetrics()
+    metrics.begin(1000)
     for at_s in range(41):
         second = Second(unix_s=1000 + at_s)
         for operation in ("whoami", "listWorkflows"):
             histogram = Histogram()
             histogram.record(0.050 if at_s < 8 else 0.010, 20 if at_s >= 4 else 5)
             second.histograms[SeriesKey(operation, RequestStatus.KEPT)] = histogram
-        list(summary.add(second))
+        metrics.add(second)
 
-    assert summary.steady_from_s() == (True, 8.0)
-    assert summary.overall().count == 2 * (4 * 5 + 37 * 20)
+    assert metrics.steady_from_s() == (True, 8.0)
+    assert metrics.overall().count == 2 * (4 * 5 + 37 * 20)
 
 
 def test_short_run_is_not_judged():
     """Under twenty seconds nothing is said."""
-    summary = Summary(start_unix_s=1000, warm_up_s=0)
+    metrics = RunMetrics()
+    metrics.begin(1000)
     for at_s in range(15):
-        list(summary.add(Second(unix_s=1000 + at_s)))
+        metrics.add(Second(unix_s=1000 + at_s))
 
-    assert summary.steady_from_s() == (None, None)
+    assert metrics.steady_from_s() == (None, None)

@@ -8,51 +8,23 @@ from typing import Any
 
 import gevent
 import pytest
-from load_workload import Said, options, persona, ran, scenario, target, workload_of
+from load_workload import FakeMaster, FakeWorker, Said, options, persona, ran, scenario, target, workload_of
 from locust.env import Environment
-from locust.runners import MasterRunner, WorkerRunner
+from locust.exception import StopUser
 
 from knouds_harness.errors import ExitCode, TargetUnreachable, UsageError
+from knouds_harness.load.arrivals.schedule import Share
+from knouds_harness.load.collection.metrics import SERVER
 from knouds_harness.load.collection.seconds import REPORT_KEY
-from knouds_harness.load.collection.summary import SERVER
+from knouds_harness.load.distributed.master_run import MasterRun
 from knouds_harness.load.distributed.messages import HEALTH, OBSERVATIONS, SAMPLES, SENT_AT, SHARE, STOP
-from knouds_harness.load.generator import observers
-from knouds_harness.load.generator.load_run import LoadRun
+from knouds_harness.load.distributed.worker_run import WorkerRun
+from knouds_harness.load.generator import leading_run
+from knouds_harness.load.generator.leading_run import LeadingRun
 from knouds_harness.load.tasks import run_cheapest, who_am_i
 
 KEY = persona("full", tier="enterprise")
 TARGET = target(KEY)
-
-
-class Remote:
-    """What a run uses of Locust's runners of several processes, without a network."""
-
-    client_id, worker_index, user_count = "a", 3, 0
-    greenlet = shape_greenlet = None
-
-    def __init__(self, environment: Environment) -> None:
-        self.environment = environment
-        self.clients = SimpleNamespace(ready=[], spawning=[], running=[])
-        self.listeners: dict[str, Any] = {}
-        self.sent: list[tuple[str, Any]] = []
-        self.is_stopped = False
-
-    def register_message(self, kind: str, listener: Any, **_: bool) -> None:
-        self.listeners[kind] = listener
-
-    def send_message(self, kind: str, data: Any = None, _worker: str = "") -> None:
-        self.sent.append((kind, data))
-
-    def stop(self) -> None:
-        self.is_stopped = True
-
-    def quit(self) -> None:
-        self.is_stopped = True
-
-
-# Made so, since their methods have fewer arguments than Locust's.
-FakeMaster: Any = type("FakeMaster", (Remote, MasterRunner), {})
-FakeWorker: Any = type("FakeWorker", (Remote, WorkerRunner), {})
 
 
 @pytest.fixture
@@ -61,13 +33,15 @@ def environment():
     return Environment(user_classes=[scenario(who_am_i)])
 
 
-def run_in(environment: Environment, *arguments: str, runner: Any = None) -> LoadRun:
-    """The run of a process: the only one, unless a runner is given."""
-    if runner is None:
+def run_in(environment: Environment, *arguments: str, role: Any = LeadingRun) -> Any:
+    """The run of a process: the only one, unless another role is given."""
+    if role is LeadingRun:
         environment.create_local_runner()
     else:
-        environment.runner = runner(environment)
-    return LoadRun(environment, options(*arguments), TARGET, workload=workload_of(TARGET))
+        {MasterRun: FakeMaster, WorkerRun: FakeWorker}[role](environment)
+    run = role(environment, options(*arguments), TARGET, workload=workload_of(TARGET))
+    run.attach()
+    return run
 
 
 def fire(environment: Environment, took_ms: float = 5.0) -> None:
@@ -91,10 +65,7 @@ def test_request_goes_from_the_user_to_the_figures(environment):
     fire(environment)
     run.recording.hand_out(everything=True)
 
-    assert run.controller is not None
-    assert [(each.operation, each.requests) for each in run.controller.results().operations] == [
-        ("getWhoami", 1)
-    ]
+    assert [(each.operation, each.requests) for each in run.results().operations] == [("getWhoami", 1)]
 
 
 @pytest.mark.parametrize(("own_s", "used_s"), [(60.0, 30.0), (5.0, 5.0)])
@@ -122,8 +93,7 @@ def test_clock_that_is_set_while_load_goes_changes_no_figure(environment, monkey
     fire(environment)
     run.recording.hand_out(everything=True)
 
-    assert run.controller is not None
-    results = run.controller.results()
+    results = run.results()
     assert [each.requests for each in results.operations] == [2]
     assert 0 < results.operations[0].requests / results.operations[0].per_s < 60
 
@@ -134,24 +104,22 @@ def test_closed_model_begins_with_the_test(environment):
 
     environment.events.test_start.fire(environment=environment)
 
-    assert run.controller is not None
-    assert run.controller.results().begun_unix_s == pytest.approx(time.time(), abs=60)
+    assert run.results().begun_unix_s == pytest.approx(time.time(), abs=60)
 
 
 def test_open_model_begins_at_a_whole_second_once_all_users_are_there(environment):
     """And only once, however often Locust starts some."""
     run = run_in(environment, "--rate", "10", "--duration", "10m")
-    assert run.controller is not None
     environment.events.test_start.fire(environment=environment)
-    assert run.controller.results().begun_unix_s is None
+    assert run.results().begun_unix_s is None
 
     environment.events.spawning_complete.fire(user_count=2)
-    begun_unix_s = run.controller.results().begun_unix_s
+    begun_unix_s = run.results().begun_unix_s
     environment.events.spawning_complete.fire(user_count=2)
 
     assert begun_unix_s == int(begun_unix_s or 0.5)
-    assert run.controller.results().begun_unix_s == begun_unix_s
-    run.load.stop()
+    assert run.results().begun_unix_s == begun_unix_s
+    run.arrivals.stop()
 
 
 def test_users_find_their_run(environment):
@@ -178,7 +146,7 @@ def test_time_that_the_server_names_is_recorded(environment):
     """Beside the client's."""
     run = run_in(environment)
 
-    run.observe("runWorkflow", ran(), sender=KEY)  # type: ignore[arg-type]  # as much as is asked of it
+    run.observe("runWorkflow", ran(), sender=KEY)
 
     (second,) = run.recording.recorder.take(with_current=True)
     assert [series.measure for series in second.histograms] == [SERVER]
@@ -187,17 +155,15 @@ def test_time_that_the_server_names_is_recorded(environment):
 def test_test_that_stops_ends_the_arrivals_and_the_shape_waits(environment):
     """What is in flight is finished; a second end must not cut that short."""
     run = run_in(environment, "--rate", "10", "--duration", "10m")
-    assert run.controller is not None
-    assert run.load.arrivals is not None
     environment.events.test_start.fire(environment=environment)
-    run.controller.shape.runner = environment.runner
-    run.controller.stop("Enough.", ExitCode.GUARD)
+    run.shape.runner = environment.runner
+    run.stop("Enough.", ExitCode.GUARD)
 
     environment.events.test_stopping.fire(environment=environment)
 
-    assert run.load.arrivals.are_over
+    assert run.arrivals.are_over
     assert environment.runner is not None
-    assert run.controller.shape.tick() == environment.runner.shape_last_tick
+    assert run.shape.tick() == environment.runner.shape_last_tick
 
 
 def test_run_concludes_as_locust_quits(environment):
@@ -209,29 +175,25 @@ def test_run_concludes_as_locust_quits(environment):
     environment.events.quitting.fire(environment=environment)
 
     assert environment.process_exit_code == ExitCode.INTERRUPTED
-    assert run.controller is not None
-    assert run.controller.results().operations[0].requests == 1
+    assert run.results().operations[0].requests == 1
 
 
 def test_worker_sends_once_it_has_a_share(environment):
     """Credits it asks for once it needs some."""
-    run = run_in(environment, "--rate", "10", "--duration", "10m", runner=FakeWorker)
+    run = run_in(environment, "--rate", "10", "--duration", "10m", role=WorkerRun)
     worker: Any = environment.runner
     environment.events.test_start.fire(environment=environment)
-    assert run.controller is None
 
-    message = SimpleNamespace(data={"start_unix_s": time.time(), "index": 1, "workers": 4})
-    worker.listeners[SHARE](msg=message)
+    worker.hear(SHARE, start_unix_s=time.time(), index=1, workers=4)
 
-    assert run.load.arrivals is not None
-    assert run.load.arrivals.start_s == pytest.approx(time.perf_counter(), abs=60)
+    assert run.arrivals.start_s == pytest.approx(time.perf_counter(), abs=60)
     assert worker.sent == []
-    run.load.stop()
+    run.arrivals.stop()
 
 
 def test_worker_reports_all_that_it_has(environment):
     """In the one message that Locust sends every three seconds."""
-    run_in(environment, runner=FakeWorker)
+    run_in(environment, role=WorkerRun)
     environment.events.test_start.fire(environment=environment)
     fire(environment)
     report: dict[str, Any] = {}
@@ -243,7 +205,7 @@ def test_worker_reports_all_that_it_has(environment):
 
 def test_worker_has_the_master_end_the_run(environment):
     """It leads nothing itself."""
-    run = run_in(environment, runner=FakeWorker)
+    run = run_in(environment, role=WorkerRun)
     worker: Any = environment.runner
 
     run.stop("No credits.", ExitCode.GUARD)
@@ -254,8 +216,9 @@ def test_worker_has_the_master_end_the_run(environment):
 def test_master_counts_what_workers_report(environment):
     """As if it had sent it."""
     there = Environment(user_classes=environment.user_classes)
-    run_in(there, runner=FakeWorker)
-    run = run_in(environment, runner=FakeMaster)
+    run_in(there, role=WorkerRun)
+    run = run_in(environment, role=MasterRun)
+    environment.events.test_start.fire(environment=environment)
     fire(there)
     report: dict[str, Any] = {}
     there.events.report_to_master.fire(client_id="a", data=report)
@@ -263,15 +226,14 @@ def test_master_counts_what_workers_report(environment):
     environment.events.worker_report.fire(client_id="a", data=report)
     run.recording.hand_out(everything=True)
 
-    assert run.controller is not None
-    results = run.controller.results()
+    results = run.results()
     assert [each.requests for each in results.operations] == [1]
     assert results.plan.workers == 1
 
 
 def test_shares_are_the_workers(environment):
     """A master has no arrivals of its own."""
-    run = run_in(environment, "--rate", "10", "--duration", "10m", runner=FakeMaster)
+    run = run_in(environment, "--rate", "10", "--duration", "10m", role=MasterRun)
     master: Any = environment.runner
     master.clients.running = [SimpleNamespace(id=each) for each in ("a", "b")]
     environment.events.test_start.fire(environment=environment)
@@ -279,19 +241,17 @@ def test_shares_are_the_workers(environment):
     environment.events.spawning_complete.fire(user_count=2)
     gevent.sleep(0)
 
-    assert [data["index"] for kind, data in master.sent if kind == SHARE] == [0, 1]
-    assert run.load.arrivals is not None
-    assert run.load.arrivals.start_s == 0
+    assert [data["index"] for _, data in master.take(SHARE)] == [0, 1]
+    assert run.arrivals.start_s == 0
 
 
 def test_deliveries_of_several_processes_are_polled_for(environment):
     """There is no one place for them; the record says so."""
     environment.user_classes = [scenario(who_am_i, run_cheapest)]
-    run = run_in(environment, "--finish", "webhook", runner=FakeMaster)
+    run = run_in(environment, "--finish", "webhook", role=MasterRun)
 
     assert run.webhook_waiter is None
-    assert run.controller is not None
-    assert "Ends were polled for" in run.controller.results().note
+    assert "Ends were polled for" in run.results().note
 
 
 def test_failure_to_receive_deliveries_leaves_no_record(environment, tmp_path, monkeypatch):
@@ -300,7 +260,7 @@ def test_failure_to_receive_deliveries_leaves_no_record(environment, tmp_path, m
     def fail(*_: object, **__: object) -> None:
         raise TargetUnreachable("nobody answers")
 
-    monkeypatch.setattr(observers, "open_webhook_waiter", fail)
+    monkeypatch.setattr(leading_run, "open_webhook_waiter", fail)
     environment.user_classes = [scenario(who_am_i, run_cheapest)]
 
     with pytest.raises(TargetUnreachable):
@@ -315,4 +275,73 @@ def test_deliveries_need_a_target():
     environment.create_local_runner()
 
     with pytest.raises(UsageError, match="--target"):
-        LoadRun(environment, options("--finish", "webhook"), None, workload=None)
+        LeadingRun(environment, options("--finish", "webhook"), None, workload=None)
+
+
+def test_arrivals_of_a_share_are_served_from_its_beginning(environment):
+    """Those of the other workers are not; one that finds no idle user is dropped."""
+    run = run_in(environment, "--rate", "20", "--duration", "1s")
+
+    run.take_share(time.time(), Share(index=1, workers=2))
+
+    with gevent.Timeout(10):
+        while not run.arrivals.are_over:
+            gevent.sleep(0.01)
+    assert run.health().dropped == 10
+    assert run.arrivals.timer
+
+
+def test_closed_model_has_no_arrivals(environment):
+    """Its users think, and send."""
+    run = run_in(environment, "--users", "2")
+
+    run.take_share(time.time(), Share())
+
+    assert run.arrivals is None
+    assert (run.health().handed, run.health().in_flight) == (0, 0)
+
+
+def test_who_serves_an_arrival_is_in_flight(environment):
+    """All users but those that wait for one."""
+    run = run_in(environment, "--rate", "1", role=WorkerRun)
+    environment.runner.user_count = 3
+    waiting = gevent.spawn(run.arrivals.dispatcher.await_arrival)
+    gevent.sleep(0)
+
+    assert run.health().in_flight == 2
+
+    waiting.kill()
+
+
+def test_credits_of_a_worker_are_leased(environment):
+    """It has none of its own, though the profile allows a thousand."""
+    assert run_in(Environment()).limits.budget.left_credits == 1_000
+
+    assert run_in(environment, role=WorkerRun).limits.budget.left_credits == 0
+
+
+def test_without_a_target_there_are_no_limits():
+    """And nothing that could be spent."""
+    environment = Environment()
+    environment.create_local_runner()
+    run = LeadingRun(environment, options(), None, workload=None)
+
+    assert run.health().spent_credits == 0
+    with pytest.raises(UsageError, match="--target"):
+        run.limits  # noqa: B018 - it raises
+
+
+def test_users_that_never_start_are_ended_quietly_and_end_the_run(environment):
+    """Else each would print a traceback."""
+    run = run_in(environment, "--users", "1")
+    (user_class,) = environment.user_classes
+    user_class.host = TARGET.base_url
+    with pytest.raises(ValueError, match="x") as caught:
+        int("x")
+
+    with pytest.raises(StopUser):
+        environment.events.user_error.fire(
+            user_instance=user_class(environment), exception=caught.value, tb=caught.tb
+        )
+
+    assert run.results().note == "Ended early, as on_start never came to its end."

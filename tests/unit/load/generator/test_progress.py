@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-import time
 from types import SimpleNamespace
 
 import pytest
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.load.arrivals.shapes import Shape
+from knouds_harness.load.collection.metrics import RunMetrics
 from knouds_harness.load.collection.seconds import Error, Second, SeriesKey
 from knouds_harness.load.generator.health import Health
 from knouds_harness.load.generator.progress import ProgressTeller
+from knouds_harness.load.steady_clock import now_unix_s
 from knouds_harness.measures.histograms import Histogram
 from knouds_harness.runs.load_progress import Listener, ProgressMessage
 from knouds_harness.runs.load_results import RequestStatus
@@ -33,18 +34,34 @@ def listener():
 
 
 @pytest.fixture
-def teller(tmp_path, health, listener):
+def metrics():
+    """Of a load that began ten seconds ago."""
+    metrics = RunMetrics()
+    metrics.begin(now_unix_s() - 10)
+    return metrics
+
+
+@pytest.fixture
+def teller(tmp_path, listener):
     """Of an open run of a minute."""
     options = SimpleNamespace(rate=50.0, users=100, warm_up_s=2.0, course=Shape.of("constant", 50.0, 60.0))
-    teller = ProgressTeller(
+    return ProgressTeller(
         listener.writing,
         options,  # type: ignore[arg-type]  # as much of them as it looks at
         folder=tmp_path,
         most_credits=100.0,
-        health=lambda: health,
     )
-    teller.start_unix_s = time.time() - 10
-    return teller
+
+
+@pytest.fixture
+def progress(teller, listener, metrics, health):
+    """How the run stands now, as it is heard."""
+
+    def told():
+        teller.tell(metrics, health, [])
+        return listener.hear().progress
+
+    return told
 
 
 def second(unix_s, **counts):
@@ -56,63 +73,54 @@ def second(unix_s, **counts):
     return Second(unix_s=unix_s, histograms=histograms)
 
 
-def test_recent_rate_is_of_the_last_seconds(teller):
-    """What was before does not blur it."""
+def test_requests_are_told_since_the_beginning_and_recent_ones_by_their_rate(progress, metrics):
+    """Beside the rate that is asked for."""
     for unix_s in range(100, 120):
-        teller.add(second(unix_s, kept=10 if unix_s < 110 else 50))
+        metrics.add(second(unix_s, kept=10 if unix_s < 110 else 50))
 
-    now = teller.now()
+    now = progress()
 
-    assert now.recent_per_s == 50
+    assert (now.asked_per_s, now.recent_per_s) == (50, 50)
     assert now.requests == 10 * 10 + 10 * 50
-    assert now.asked_per_s == 50
 
 
-def test_parts_of_one_second_are_one_second(teller):
-    """Workers report each their own."""
-    for _ in range(5):
-        teller.add(second(100, kept=10))
-
-    assert teller.now().recent_per_s == 50
-
-
-def test_errors_are_told_by_kind_most_frequent_first(teller):
+def test_errors_are_told_by_kind_most_frequent_first(progress, metrics):
     """Whatever the operation was."""
     rare, frequent = (
         Error("a", RequestStatus.FAILED, 500, "X"),
         Error("b", RequestStatus.THROTTLED, 429, "Y"),
     )
-    teller.add(Second(unix_s=100, errors={rare: 1, frequent: 5, frequent._replace(operation="a"): 5}))
+    metrics.add(Second(unix_s=100, errors={rare: 1, frequent: 5, frequent._replace(operation="a"): 5}))
 
-    assert [(each.code, each.count) for each in teller.now().errors] == [("Y", 10), ("X", 1)]
+    assert [(each.code, each.count) for each in progress().errors] == [("Y", 10), ("X", 1)]
 
 
-def test_late_generator_is_told_while_it_lasts(teller, health):
+def test_late_generator_is_told_while_it_lasts(progress, health):
     """Judged by what came since the last time."""
     health.lateness.record(0.5, 100)
-    late = teller.now()
+    late = progress()
     health.lateness.record(0.0001, 10_000)
-    in_time = teller.now()
+    in_time = progress()
 
     assert "late" in late.limits[0]
     assert late.lateness_p99_ms == pytest.approx(500, rel=0.01)
     assert in_time.limits == ()
 
 
-def test_first_seconds_are_not_judged(teller, health):
+def test_first_seconds_are_not_judged(progress, metrics, health):
     """Everything is late while connections are opened."""
-    teller.start_unix_s = time.time() - 1
+    metrics.begin(now_unix_s() - 1)
     health.lateness.record(0.5, 100)
 
-    assert teller.now().limits == ()
+    assert progress().limits == ()
 
 
-def test_what_is_told_is_heard(teller, listener):
+def test_what_is_told_is_heard(teller, listener, metrics, health):
     """The latest of it, and what the run ends with."""
-    teller.add(second(100, kept=10))
-    teller.tell()
-    teller.add(second(101, failed=1))
-    teller.conclude(ExitCode.BREACH)
+    metrics.add(second(100, kept=10))
+    teller.tell(metrics, health, [])
+    metrics.add(second(101, failed=1))
+    teller.conclude(metrics, health, [], exit_code=ExitCode.BREACH)
 
     told = listener.hear()
 
@@ -124,10 +132,10 @@ def test_what_is_told_is_heard(teller, listener):
     assert (told.progress.spent_credits, told.progress.most_credits, told.progress.in_flight) == (12, 100, 3)
 
 
-def test_verdict_is_kept_whatever_is_told_afterwards(teller, listener):
+def test_verdict_is_kept_whatever_is_told_afterwards(teller, listener, metrics, health):
     """Nor is what was told before it lost."""
-    teller.conclude(ExitCode.KEPT)
-    teller.tell()
+    teller.conclude(metrics, health, [], exit_code=ExitCode.KEPT)
+    teller.tell(metrics, health, [])
 
     assert listener.hear().exit_code == ExitCode.KEPT
 
@@ -141,8 +149,8 @@ def test_half_a_line_waits_for_its_other_half(listener):
     assert listener.hear() == ProgressMessage(exit_code=4)
 
 
-def test_nobody_who_listens_disturbs_nothing(teller, listener):
+def test_pipe_that_nobody_reads_disturbs_nothing(teller, listener, metrics, health):
     """Load is not ended by what only shows it."""
     listener.close()
 
-    teller.tell()
+    teller.tell(metrics, health, [])

@@ -13,9 +13,8 @@ from locust.env import Environment
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.load.collection.seconds import Second, SeriesKey
-from knouds_harness.load.generator.health import Health
+from knouds_harness.load.generator.leading_run import LeadingRun
 from knouds_harness.load.generator.record_writer import BackgroundWriter
-from knouds_harness.load.generator.run_controller import RunController
 from knouds_harness.measures.hdr_logs import read_hdr_log
 from knouds_harness.measures.histograms import Histogram
 from knouds_harness.runs.load_record import LoadWriter
@@ -95,9 +94,7 @@ def test_failure_is_raised_at_the_end_and_stops_nothing():
     assert done == ["later"]
 
 
-def test_run_controller_goes_on_while_the_disk_is_busy_and_ends_with_a_complete_record(
-    tmp_path, disk, monkeypatch
-):
+def test_busy_disk_holds_up_no_run_and_leaves_a_whole_record(tmp_path, disk, monkeypatch):
     """Every second is in the record, in order, and how the run ended, once ``conclude`` returns."""
     write = LoadWriter.write
 
@@ -108,31 +105,30 @@ def test_run_controller_goes_on_while_the_disk_is_busy_and_ends_with_a_complete_
     monkeypatch.setattr(LoadWriter, "write", slowly)
     environment = Environment()
     environment.create_local_runner()
-    controller = RunController(
+    run = LeadingRun(
         environment,
         options("--record", str(tmp_path), "--users", "1"),
         Target(name="staging", base_url="http://127.0.0.1:1"),
-        own_health=Health,
-        timer=lambda: "",
+        workload=None,
     )
     start_unix_s = int(time.time()) + 1
-    controller.begin(float(start_unix_s))
-    controller.checkpoint()
+    run.begin(float(start_unix_s))
+    run.checkpoint()
     for at_s in range(4):
         histogram = Histogram()
         histogram.record(0.001, at_s + 1)
         series = SeriesKey("getWhoami", RequestStatus.KEPT)
-        controller.add_second(Second(unix_s=start_unix_s + at_s, histograms={series: histogram}))
-    controller.stop("enough", ExitCode.GUARD)
+        run.add_second(Second(unix_s=start_unix_s + at_s, histograms={series: histogram}))
+    run.stop("enough", ExitCode.GUARD)
     gevent.spawn_later(0.01, disk.free)
 
-    controller.conclude()
+    run.conclude()
 
     [folder] = [each.parent for each in tmp_path.rglob("run.json")]
-    run = read_run(folder)
-    assert (run.exit_code, run.note, run.gaps) == (ExitCode.GUARD, "enough", ())
-    assert run.load is not None
-    of_operation = [row for row in run.load.seconds if row.operation == "getWhoami"]
+    record = read_run(folder)
+    assert (record.exit_code, record.note, record.gaps) == (ExitCode.GUARD, "enough", ())
+    assert record.load is not None
+    of_operation = [row for row in record.load.seconds if row.operation == "getWhoami"]
     assert [row.outcomes["kept"] for row in of_operation] == [1, 2, 3, 4]
     assert [len(each.histogram) for each in read_hdr_log(folder / "times.hlog")] == [1, 2, 3, 4]
-    assert run.load.results.note == "enough"
+    assert record.load.results.note == "enough"

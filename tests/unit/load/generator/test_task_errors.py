@@ -11,11 +11,10 @@ from typing import Any
 import pytest
 from locust import TaskSet, User
 from locust.env import Environment
-from locust.exception import StopUser
 from locust.user.task import DefaultTaskSet
 
 from knouds_harness.load.collection.seconds import SecondsRecorder
-from knouds_harness.load.generator.task_errors import TaskErrors, place_of
+from knouds_harness.load.generator.task_errors import TaskError, TaskErrors, place_of
 from knouds_harness.runs.load_results import RequestStatus
 
 
@@ -34,12 +33,6 @@ def look(_user):
 
 
 @pytest.fixture
-def ended():
-    """Why the run was ended."""
-    return []
-
-
-@pytest.fixture
 def recorder():
     """Counts in one second."""
     return SecondsRecorder(clock=lambda: 100.0)
@@ -52,17 +45,15 @@ def passed():
 
 
 @pytest.fixture
-def environment(recorder, ended, passed):
-    """With what listens to it, for two users."""
-    environment = Environment()
-    TaskErrors(environment, recorder, users=2, passed=passed, on_always=ended.append)
-    return environment
+def task_errors(recorder, passed):
+    """Of two users."""
+    return TaskErrors(recorder, users=2, passed=passed)
 
 
 @pytest.fixture
-def user(environment):
+def user():
     """At a task."""
-    user = Mine(environment)
+    user = Mine(Environment())
     user.task_at_hand = look
     return user
 
@@ -74,10 +65,11 @@ def raised(act: Callable[[], object]) -> Exception:
     return caught.value
 
 
-def tell(environment: Environment, instance: object, error: Exception | None = None) -> None:
+def told(task_errors: TaskErrors, instance: object, error: Exception | None = None) -> TaskError:
     """An exception came."""
     error = error or raised(lambda: json.loads("{"))
-    environment.events.user_error.fire(user_instance=instance, exception=error, tb=error.__traceback__)
+    assert error.__traceback__ is not None
+    return task_errors.count(instance, error, error.__traceback__)
 
 
 def errors(recorder):
@@ -86,10 +78,10 @@ def errors(recorder):
     return second.errors
 
 
-def test_exception_counts_under_its_task_with_its_place(environment, user, recorder):
+def test_exception_counts_under_its_task_with_its_place(task_errors, user, recorder):
     """A line of one's own, and not one of Python's."""
     for _ in range(3):
-        tell(environment, DefaultTaskSet(user))
+        told(task_errors, DefaultTaskSet(user))
 
     ((error, count),) = errors(recorder).items()
     assert count == 3
@@ -98,61 +90,50 @@ def test_exception_counts_under_its_task_with_its_place(environment, user, recor
     assert "tests/unit/load/generator/test_task_errors.py:" in error.code
 
 
-def test_place_is_told_in_the_same_words_each_time(environment, user, recorder):
+def test_place_is_told_in_the_same_words_each_time(task_errors, user, recorder):
     """However the message differs: there are no more kinds of error than places."""
 
     def fail(number):
         raise ValueError(number)
 
     for number in range(3):
-        tell(environment, DefaultTaskSet(user), raised(partial(fail, number)))
+        told(task_errors, DefaultTaskSet(user), raised(partial(fail, number)))
 
     ((error, count),) = errors(recorder).items()
     assert count == 3
     assert error.code.startswith("ValueError: 0 (")
 
 
-def test_task_that_never_came_to_its_end_ends_the_run(environment, user, ended):
+def test_task_that_never_came_to_its_end_fails_in_vain(task_errors, user):
     """Once it has failed as often as there are users, or five times."""
-    tell(environment, DefaultTaskSet(user))
-    assert ended == []
+    failures = [told(task_errors, DefaultTaskSet(user)) for _ in range(4)]
 
-    for _ in range(3):
-        tell(environment, DefaultTaskSet(user))
-
-    assert ended == ["Ended early, as look never came to its end."]
+    assert [each.is_in_vain for each in failures] == [False, True, False, False]
+    assert {each.task for each in failures} == {"look"}
 
 
-def test_task_that_came_to_its_end_once_ends_no_run(environment, user, ended, passed):
+def test_task_that_came_to_its_end_once_ends_no_run(task_errors, user, passed):
     """It is a rare failure."""
     passed.add(look)
 
-    for _ in range(9):
-        tell(environment, DefaultTaskSet(user))
-
-    assert ended == []
+    assert not any(told(task_errors, DefaultTaskSet(user)).is_in_vain for _ in range(9))
 
 
-def test_task_within_a_task_ends_no_run(environment, user, ended, recorder):
+def test_task_within_a_task_ends_no_run(task_errors, user, recorder):
     """Whether others of its set come to their end is not known."""
-    for _ in range(9):
-        tell(environment, Nested(user))
-
-    assert ended == []
+    assert not any(told(task_errors, Nested(user)).is_in_vain for _ in range(9))
     assert {each.operation for each in errors(recorder)} == {"task Nested"}
 
 
-def test_user_that_cannot_start_is_ended_quietly(environment, ended, recorder):
-    """Else each would print a traceback."""
-    for _ in range(2):
-        with pytest.raises(StopUser):
-            tell(environment, Mine(environment))
+def test_user_that_cannot_start_fails_in_vain(task_errors, recorder):
+    """As often as there are users."""
+    failures = [told(task_errors, Mine(Environment())) for _ in range(2)]
 
     assert {each.operation for each in errors(recorder)} == {"task on_start"}
-    assert ended == ["Ended early, as on_start never came to its end."]
+    assert [each.is_in_vain for each in failures] == [False, True]
 
 
-def test_what_locust_says_of_each_exception_is_not_shown(environment, caplog):
+def test_what_locust_says_of_each_exception_is_not_shown(task_errors, caplog):
     """Other words of Locust's are."""
     logger = logging.getLogger("locust.user.task")
     logger.error("%s\n%s", "what", "Traceback …")

@@ -1,9 +1,9 @@
-"""From seconds to the figures of a run."""
+"""From seconds to the metrics of a run."""
 
 from __future__ import annotations
 
+from knouds_harness.load.collection.metrics import RunMetrics, times
 from knouds_harness.load.collection.seconds import SERVICE, Error, Second, SeriesKey
-from knouds_harness.load.collection.summary import Summary, times
 from knouds_harness.measures.histograms import Histogram, merged
 from knouds_harness.measures.percentiles import RECORDED_PERCENTS, TIME_MEASURES, time_ms
 from knouds_harness.runs.load_results import ALL_OPERATIONS, TASK, RequestStatus
@@ -16,10 +16,17 @@ def histogram(*times_ms):
     return made
 
 
+def begun(start_unix_s, *, warm_up_s=0.0):
+    """Metrics of a load that began then."""
+    metrics = RunMetrics(warm_up_s=warm_up_s)
+    metrics.begin(start_unix_s)
+    return metrics
+
+
 def rows(histograms):
     """Of one second, by operation."""
-    summary = Summary(start_unix_s=1000, warm_up_s=0)
-    return {each.operation: each for each in summary.add(Second(unix_s=1003, histograms=histograms))}
+    metrics = begun(1000)
+    return {each.operation: each for each in metrics.add(Second(unix_s=1003, histograms=histograms))}
 
 
 def test_percentiles_of_all_operations_are_those_of_their_requests():
@@ -59,7 +66,7 @@ def test_second_in_which_nothing_was_kept_has_no_times_of_all():
     assert list(rows({SeriesKey("whoami", RequestStatus.FAILED): histogram(500.0)})) == ["whoami"]
 
 
-def test_figures_of_a_distribution_are_those_of_the_one_list():
+def test_times_of_a_distribution_are_those_of_the_one_list():
     """The mean, every recorded percentile, and the maximum."""
     found = times(histogram(*[float(ms) for ms in range(1, 101)]))
 
@@ -71,18 +78,50 @@ def test_figures_of_a_distribution_are_those_of_the_one_list():
 
 def test_exceptions_in_tasks_count_whenever_they_came():
     """As users start, in the warm-up and after it; requests count after it alone."""
-    summary = Summary(start_unix_s=1000, warm_up_s=10)
+    metrics = RunMetrics(warm_up_s=10)
     error = Error(f"{TASK}on_start", RequestStatus.FAILED, 0, "KeyError")
     request = Error("whoami", RequestStatus.FAILED, 500, "")
     histograms = {SeriesKey(each.operation, each.status): histogram(0.0) for each in (error, request)}
 
     for unix_s in (1001, 1011, 1031):
         if unix_s == 1011:
-            summary.begin(1010)
-        list(summary.add(Second(unix_s=unix_s, histograms=histograms, errors={error: 1, request: 1})))
+            metrics.begin(1010)
+        metrics.add(Second(unix_s=unix_s, histograms=histograms, errors={error: 1, request: 1}))
 
-    by_name = {each.operation: each for each in summary.operations(10.0)}
+    by_name = {each.operation: each for each in metrics.operations(10.0)}
     assert {name: (each.requests, each.errors[0].count) for name, each in by_name.items()} == {
         error.operation: (3, 3),
         "whoami": (1, 1),
     }
+
+
+def test_requests_and_errors_are_counted_from_the_very_beginning():
+    """For people who watch, who see the warm-up too."""
+    metrics = begun(1000, warm_up_s=10)
+    error = Error("whoami", RequestStatus.FAILED, 500, "")
+
+    for unix_s in (999, 1005, 1015):
+        histograms = {SeriesKey("whoami", RequestStatus.FAILED): histogram(1.0)}
+        metrics.add(Second(unix_s=unix_s, histograms=histograms, errors={error: 1}))
+
+    assert (metrics.ended, metrics.errors) == ({RequestStatus.FAILED: 3}, {error: 3})
+    assert metrics.requests() == 1
+
+
+def test_recent_rate_is_of_the_last_seconds():
+    """What was before does not blur it; seconds in which nothing ended count."""
+    metrics = begun(100)
+    for unix_s in (*range(100, 110), 115, 119):
+        metrics.add(Second(unix_s=unix_s, histograms={SeriesKey("a", RequestStatus.KEPT): histogram(1, 2)}))
+
+    assert metrics.recent_per_s(5) == 4 / 5
+    assert len(metrics.recently_kept(5)) == 4
+
+
+def test_parts_of_one_second_are_one_second():
+    """Each worker reports its own."""
+    metrics = begun(100)
+    for _ in range(5):
+        metrics.add(Second(unix_s=100, histograms={SeriesKey("a", RequestStatus.KEPT): histogram(1, 2)}))
+
+    assert metrics.recent_per_s(5) == 10

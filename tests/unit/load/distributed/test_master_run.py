@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,47 +10,35 @@ import pytest
 from clocks import Clock
 from hypothesis import given
 from hypothesis import strategies as st
+from load_workload import FakeMaster, options, persona, target, workload_of
 from locust.env import Environment
 
+from knouds_harness.contract.operations import Action
 from knouds_harness.errors import ExitCode
-from knouds_harness.load.distributed.final_reports import FinalReports
+from knouds_harness.load.distributed.master_run import MasterRun
 from knouds_harness.load.distributed.messages import (
     ASK_CREDITS,
     ASK_FINAL_REPORT,
     CREDITS,
     HEALTH,
     IS_FINAL,
+    OBSERVATIONS,
+    SAMPLES,
     SENT_AT,
     SHARE,
     STOP,
 )
-from knouds_harness.load.distributed.worker_coordinator import WorkerCoordinator
 from knouds_harness.load.generator.health import Health
+from knouds_harness.targets.limits import Limits
 
 START_UNIX_S = 1_780_000_000.0
+TARGET = target(
+    persona("full", tier="enterprise"), limits=Limits(credits=100, allow=frozenset({Action.READ, Action.RUN}))
+)
 
 
-class Master:
-    """What a coordinator uses of Locust's master, without a network."""
-
-    def __init__(self, *workers: str) -> None:
-        self.environment = Environment()
-        self.clients = SimpleNamespace(ready=[], spawning=[], running=[])
-        self.listeners: dict[str, Any] = {}
-        self.sent: list[tuple[str, Any, str]] = []
-        self.have(*workers)
-
-    def have(self, *workers: str) -> None:
-        self.clients.running = [SimpleNamespace(id=worker) for worker in workers]
-
-    def register_message(self, kind: str, listener: Any) -> None:
-        self.listeners[kind] = listener
-
-    def send_message(self, kind: str, data: Any, worker: str) -> None:
-        self.sent.append((kind, data, worker))
-
-    def hear(self, kind: str, worker: str, **data: Any) -> None:
-        self.listeners[kind](msg=SimpleNamespace(node_id=worker, data=data))
+class Master(FakeMaster):  # type: ignore[misc]  # which is Any
+    """With workers that report."""
 
     def report(self, worker: str, *, spent: float = 0.0, is_final: bool = False, at: float = START_UNIX_S):
         health = Health(spent_credits=spent).packed()
@@ -59,42 +46,22 @@ class Master:
             client_id=worker, data={HEALTH: health, SENT_AT: at, IS_FINAL: is_final}
         )
 
-    def take(self, kind: str) -> list[tuple[str, Any]]:
-        """Who was sent what of this kind since the last time."""
-        found = [(worker, data) for sent, data, worker in self.sent if sent == kind]
-        self.sent = [each for each in self.sent if each[0] != kind]
-        return found
 
+class Run(MasterRun):
+    """Notes down what it comes to, and goes on."""
 
-class Run:
-    """What a coordinator uses of the master's run, noted down."""
-
-    def __init__(self) -> None:
-        self.reports: list[tuple[str, float, float]] = []
-        self.notes: list[str] = []
+    def __init__(self, master: Any, clock: Clock) -> None:
         self.doubts: list[str] = []
         self.stops: list[tuple[str, ExitCode | None]] = []
-
-    def note(self, sentence: str) -> None:
-        self.notes.append(sentence)
+        super().__init__(
+            master.environment, options("--rate", "10"), TARGET, workload=workload_of(TARGET), clock=clock
+        )
 
     def doubt(self, sentence: str) -> None:
         self.doubts.append(sentence)
 
     def stop(self, reason: str, exit_code: ExitCode | None) -> None:
         self.stops.append((reason, exit_code))
-
-    def take_report(self, worker: str, health: Health, report: Mapping[str, Any]) -> None:
-        self.reports.append((worker, health.spent_credits, report[SENT_AT]))
-
-
-def coordinator_of(master: Any, run: Run, clock: Clock) -> WorkerCoordinator:
-    return WorkerCoordinator(master, run, FinalReports(master), most_credits=100, clock=clock)
-
-
-@pytest.fixture
-def run() -> Run:
-    return Run()
 
 
 @pytest.fixture
@@ -103,35 +70,42 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def master() -> Master:
-    return Master("a", "b", "c", "d")
+def master() -> Any:
+    master = Master(Environment())
+    master.have("a", "b", "c", "d")
+    return master
 
 
 @pytest.fixture
-def coordinator(master, run, clock) -> WorkerCoordinator:
+def waiting(master, clock) -> Run:
+    """A run whose load has not begun."""
+    return Run(master, clock)
+
+
+@pytest.fixture
+def run(master, waiting: Run) -> Run:
     """One whose load has begun."""
-    coordinator = coordinator_of(master, run, clock)
     master.environment.events.test_start.fire(environment=master.environment)
-    coordinator.begin(START_UNIX_S)
+    waiting.begin(START_UNIX_S)
     gevent.sleep(0)
-    return coordinator
+    return waiting
 
 
-def shares_of(master: Master) -> dict[str, tuple[int, int]]:
+def shares_of(master: Any) -> dict[str, tuple[int, int]]:
     return {worker: (share["index"], share["workers"]) for worker, share in master.take(SHARE)}
 
 
-def granted_to(master: Master) -> float:
+def granted_to(master: Any) -> float:
     ((_, answer),) = master.take(CREDITS)
     return float(answer["granted"])
 
 
-def test_each_worker_gets_another_share(coordinator, master):
+def test_each_worker_gets_another_share(run, master):
     """Of so many workers each serves every so manieth arrival."""
     assert shares_of(master) == {"a": (0, 4), "b": (1, 4), "c": (2, 4), "d": (3, 4)}
 
 
-def test_lost_worker_ends_the_run(coordinator, master, run, clock):
+def test_lost_worker_ends_the_run(run, master, clock):
     """It is said by name, since when nothing of it is counted, and what that may have cost."""
     master.hear(ASK_CREDITS, "b", needed=10, what="a run")
     clock.now_s += 17
@@ -139,7 +113,7 @@ def test_lost_worker_ends_the_run(coordinator, master, run, clock):
     clock.now_s += 3
     master.have("a", "c", "d")
 
-    coordinator.look()
+    run.look()
 
     assert run.stops == [("Ended early: lost a worker, b.", None)]
     assert run.doubts == [
@@ -150,82 +124,81 @@ def test_lost_worker_ends_the_run(coordinator, master, run, clock):
     ]
 
 
-def test_lost_worker_is_said_once(coordinator, master, run):
+def test_lost_worker_is_said_once(run, master):
     """However long the others take to end."""
     master.have("a", "c", "d")
 
-    coordinator.look()
-    coordinator.look()
+    run.look()
+    run.look()
 
     assert len(run.doubts) == len(run.stops) == 1
 
 
-def test_lost_worker_that_needed_no_credits_has_cost_none(coordinator, master, run):
+def test_lost_worker_that_needed_no_credits_has_cost_none(run, master):
     """As of a scenario that only reads."""
     master.have("a", "c", "d")
 
-    coordinator.look()
+    run.look()
 
     assert run.doubts == ["The run lost a worker, b: nothing of what it sent is counted."]
 
 
-def test_share_of_a_lost_worker_goes_to_nobody(coordinator, master):
+def test_share_of_a_lost_worker_goes_to_nobody(run, master):
     """What it had to send is not sent: the run is over."""
     shares_of(master)
     master.have("a", "c", "d")
 
-    coordinator.look()
+    run.look()
 
     assert master.sent == []
 
 
-def test_worker_that_prepares_is_not_lost(coordinator, master, run):
+def test_worker_that_prepares_is_not_lost(run, master):
     """Its heartbeats may say that it is ready to be started, when that has been done."""
     master.clients.ready = [master.clients.running.pop()]
 
-    coordinator.look()
+    run.look()
 
     assert (run.stops, run.doubts) == ([], [])
 
 
-def test_worker_that_is_ended_in_order_interrupts_the_run(coordinator, master, run):
+def test_worker_that_is_ended_in_order_interrupts_the_run(run, master):
     """As by a SIGTERM; all that it sent is in the figures, so they stay the target's."""
     master.report("b", is_final=True)
     master.have("a", "c", "d")
 
-    coordinator.look()
+    run.look()
 
     assert run.stops == [("Ended early: worker b was ended.", ExitCode.INTERRUPTED)]
     assert run.doubts == []
 
 
-def test_worker_that_joins_late_casts_doubt_on_the_figures(coordinator, master, run):
+def test_worker_that_joins_late_casts_doubt_on_the_figures(run, master):
     """Locust gives it users of the others, and it has no share of the load for them."""
     shares_of(master)
     master.have("a", "b", "c", "d", "e")
 
-    coordinator.look()
+    run.look()
 
     assert run.doubts == ["Worker e joined after the start: it got no share of the load."]
     assert (run.stops, master.sent) == ([], [])
 
 
-def test_workers_that_are_lost_before_load_begins_are_missed(master, run, clock):
-    """The run says why it came to nothing, also where none of them had come to start a user."""
-    coordinator = coordinator_of(master, run, clock)
+def test_workers_that_are_lost_before_load_begins_are_missed(waiting, master):
+    """The run says why it came to nothing, even if no worker had started a user."""
     master.clients.ready, master.clients.running = master.clients.running, []
     master.environment.events.test_start.fire(environment=master.environment)
     master.clients.ready = []
 
-    coordinator.end()
+    waiting.end_workers()
 
-    assert run.stops == [("Ended early: lost a worker, a.", None)]
-    assert len(run.doubts) == 4
+    assert waiting.stops == [("Ended early: lost a worker, a.", None)]
+    assert len(waiting.doubts) == 4
 
 
-def test_end_waits_for_the_final_reports(coordinator, master, run):
+def test_end_waits_for_the_final_reports(run, master):
     """What workers counted last is in the figures."""
-    ending = gevent.spawn(coordinator.end)
+    ending = gevent.spawn(run.end_workers)
     gevent.sleep(0)
     asked = [worker for worker, _ in master.take(ASK_FINAL_REPORT)]
     for worker in asked:
@@ -239,44 +212,69 @@ def test_end_waits_for_the_final_reports(coordinator, master, run):
     assert run.doubts == []
 
 
-def test_workers_that_go_once_all_is_over_are_not_missed(coordinator, master, run):
+def test_workers_that_go_once_all_is_over_are_not_missed(run, master):
     """Locust has them quit, and asks for the end a second time."""
     for worker in "abcd":
         master.report(worker, is_final=True)
-    coordinator.end()
+    run.end_workers()
     master.have()
 
-    coordinator.end()
+    run.end_workers()
 
     assert (run.stops, run.doubts) == ([], [])
 
 
-def test_what_workers_report_is_handed_on(coordinator, master, run):
-    """How each does, with all else that it reports."""
-    master.report("b", spent=2.5)
+def test_what_workers_report_is_handed_on(run, master):
+    """What they observed to the verification, and their samples into the record."""
+    received: list[Any] = []
+    run.verification = SimpleNamespace(receive=received.append)
+    run.evidence = SimpleNamespace(receive=received.append)
+    report = {
+        HEALTH: Health().packed(),
+        SENT_AT: START_UNIX_S,
+        SAMPLES: ["sample"],
+        OBSERVATIONS: {"runs": []},
+    }
 
-    assert run.reports == [("b", 2.5, START_UNIX_S)]
+    master.environment.events.worker_report.fire(client_id="a", data=report)
+
+    assert received == [["sample"], {"runs": []}]
 
 
-def test_clock_of_a_worker_that_differs_is_said(coordinator, master, run, clock):
+def test_metrics_are_those_of_the_workers_together(run, master):
+    """The master sends nothing itself; what a worker said last counts."""
+    for worker, health in (
+        ("a", Health(handed=3, spent_credits=2)),
+        ("b", Health(handed=4, dropped=1)),
+        ("b", Health(handed=6, dropped=1)),
+    ):
+        report = {HEALTH: health.packed(), SENT_AT: START_UNIX_S}
+        master.environment.events.worker_report.fire(client_id=worker, data=report)
+
+    results = run.results()
+    assert (results.validity.arrivals, results.validity.dropped) == (10, 1)
+    assert (results.cost_credits, results.plan.workers) == (2, 2)
+
+
+def test_clock_of_a_worker_that_differs_is_said(run, master, clock):
     """Its arrivals are off by as much."""
     for worker in "abcd":
         master.report(worker, is_final=True, at=clock.now_s + (2.5 if worker == "c" else 0.1))
 
-    coordinator.end()
+    run.end_workers()
 
     (doubt,) = run.doubts
     assert doubt.startswith("The clock of worker c differs by +2.5 s")
 
 
-def test_worker_can_end_the_run(coordinator, master, run):
+def test_worker_can_end_the_run(run, master):
     """With its reason and exit code."""
     master.hear(STOP, "c", reason="nobody answers", exit_code=3)
 
     assert run.stops == [("nobody answers", ExitCode.UNREACHABLE)]
 
 
-def test_credits_that_are_needed_are_granted_while_there_are_any(coordinator, master, run):
+def test_credits_that_are_needed_are_granted_while_there_are_any(run, master):
     """The last ones too; then the run ends."""
     grants = []
     while not run.stops:
@@ -289,7 +287,7 @@ def test_credits_that_are_needed_are_granted_while_there_are_any(coordinator, ma
     assert run.stops[0][1] is ExitCode.GUARD
 
 
-def test_credits_that_are_asked_for_ahead_never_end_the_run(coordinator, master, run):
+def test_credits_that_are_asked_for_ahead_never_end_the_run(run, master):
     """There may be none left without anybody needing one."""
     master.hear(ASK_CREDITS, "a", needed=100, what="a run")
     assert granted_to(master) == 100
@@ -300,7 +298,7 @@ def test_credits_that_are_asked_for_ahead_never_end_the_run(coordinator, master,
     assert run.stops == []
 
 
-def test_credits_come_back_from_who_leaves_in_order(coordinator, master):
+def test_credits_come_back_from_who_leaves_in_order(run, master):
     """What it did not spend is there for others; what a lost worker had is not."""
     master.hear(ASK_CREDITS, "a", needed=60, what="a run")
     master.hear(ASK_CREDITS, "b", needed=40, what="a run")
@@ -315,8 +313,9 @@ def test_credits_come_back_from_who_leaves_in_order(coordinator, master):
 @given(asks=st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 60)), max_size=40))
 def test_credits_hold_in_total(asks):
     """Whoever asks for how much and however often, together they get no more than there is."""
-    master: Any = Master("a", "b", "c", "d")
-    coordinator_of(master, Run(), Clock())
+    master = Master(Environment())
+    master.have("a", "b", "c", "d")
+    Run(master, Clock())
 
     for worker, needed in asks:
         master.hear(ASK_CREDITS, worker, needed=needed, what="a run")

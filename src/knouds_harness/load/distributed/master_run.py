@@ -1,91 +1,90 @@
-"""The workers of a distributed run, as their master sees them: who is there, and what each of them gets."""
+"""A run that several workers send: who is there, what each of them gets, and what they report."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import gevent
+from locust.env import Environment
 from locust.runners import MasterRunner
 
 from knouds_harness.errors import ExitCode, GuardStop
-from knouds_harness.load.distributed.final_reports import FinalReports
 from knouds_harness.load.distributed.messages import (
     ASK_CREDITS,
     CREDITS,
     HEALTH,
     IS_FINAL,
+    OBSERVATIONS,
+    SAMPLES,
     SENT_AT,
     SHARE,
     STOP,
 )
-from knouds_harness.load.generator.health import Health
+from knouds_harness.load.generator.health import Health, together
+from knouds_harness.load.generator.leading_run import LeadingRun
+from knouds_harness.load.options import LoadOptions
 from knouds_harness.load.steady_clock import now_unix_s
+from knouds_harness.load.workload.input_lines import InputFile
+from knouds_harness.load.workload.preflight import NOT_LOOKED, LookedAhead
+from knouds_harness.load.workload.workload import Workload
 from knouds_harness.targets.budget import Budget, credits_of
+from knouds_harness.targets.profile import Target
 
 _ASSEMBLE_WITHIN_S: Final = 15.0
 _LOOK_EVERY_S: Final = 0.5
 _LARGEST_CLOCK_ERROR_S: Final = 0.5
 
 
-class CoordinatedRun(Protocol):
-    """What a worker coordinator needs of the master's run."""
+class MasterRun(LeadingRun):
+    """Divides arrivals, pace and credits between workers, and ends the run if one of them goes."""
 
-    def note(self, sentence: str) -> object:
-        """Tell readers of the figures."""
-
-    def doubt(self, sentence: str) -> object:
-        """Tell them why the figures are not the target's alone."""
-
-    def stop(self, reason: str, exit_code: ExitCode | None) -> object:
-        """End the run early; without an exit code the figures say what it ends with."""
-
-    def take_report(self, worker: str, health: Health, report: Mapping[str, Any]) -> object:
-        """A worker reported."""
-
-
-class WorkerCoordinator:
-    """Divides arrivals, pace and credits between workers, and ends the run where one of them goes."""
+    _is_distributed = True
 
     def __init__(
         self,
-        runner: MasterRunner,
-        run: CoordinatedRun,
-        final_reports: FinalReports,
+        environment: Environment,
+        options: LoadOptions,
+        target: Target | None,
         *,
-        most_credits: float,
+        workload: Workload | None,
+        inputs: InputFile | None = None,
+        ahead: LookedAhead = NOT_LOOKED,
         clock: Callable[[], float] = now_unix_s,
     ) -> None:
-        """Listen to workers.
-
-        Args:
-            runner: Locust's, of the master.
-            run: The master's run.
-            final_reports: Of these workers.
-            most_credits: What all may spend together.
-            clock: Seconds since the epoch.
-        """
-        self._clock = clock
+        """Listen to workers; see ``LeadingRun``."""
+        runner = environment.runner
+        assert isinstance(runner, MasterRunner)  # noqa: S101 - this is its role
         self._runner = runner
-        self._run = run
+        self._health_by_worker: dict[str, Health] = {}
+        super().__init__(environment, options, target, workload=workload, inputs=inputs, ahead=ahead)
+        final_reports = self.recording.final_reports
+        assert final_reports is not None  # noqa: S101 - a master's
         self._final_reports = final_reports
-        self._budget = Budget(most_credits)
+        self._clock = clock
+        self._budget = Budget(self.limits.budget.left_credits if target else 0.0)
         self._reserved: dict[str, int] = {}
-        self._spent_credits: dict[str, float] = {}
         self._started: set[str] = set()
         self._sharing: set[str] = set()
         self._gone: set[str] = set()
         self._heard_unix_s: dict[str, float] = {}
         self._clock_error_s: dict[str, float] = {}
-        self._start_unix_s = 0.0
-        self._is_over = False
-        runner.environment.events.worker_report.add_listener(self._on_report)
-        runner.environment.events.test_start.add_listener(self._on_test_start)
+        self._are_workers_ended = False
+        environment.events.worker_report.add_listener(self._on_report)
         runner.register_message(ASK_CREDITS, self._on_ask_credits)
         runner.register_message(STOP, self._on_stop)
 
-    def assemble(self) -> None:
+    @property
+    def workers(self) -> int:
+        """Processes that send."""
+        return max(1, len(self._health_by_worker))
+
+    def health(self) -> Health:
+        """How all workers do, together."""
+        return together(self._health_by_worker.values())
+
+    def _assemble(self) -> None:
         """Wait until all workers that were told to start have done so, within reason."""
         clients = self._runner.clients
         deadline_s = time.monotonic() + _ASSEMBLE_WITHIN_S
@@ -97,40 +96,49 @@ class WorkerCoordinator:
             gevent.sleep(0.05)
         self._started |= assembled
 
-    def begin(self, start_unix_s: float) -> None:
-        """Load begins at this instant: give each worker its share, and watch them from now on."""
-        self._start_unix_s = start_unix_s
-        gevent.spawn(self._share_and_watch)
+    def _share_out(self, start_unix_s: float) -> None:
+        """Give each worker its share, and watch them from now on."""
+        gevent.spawn(self._share_and_watch, start_unix_s)
 
-    def end(self) -> None:
+    def _on_test_stopping(self, **_: object) -> None:
+        super()._on_test_stopping()
+        self.end_workers()
+
+    def _on_quitting(self, **_: object) -> None:
+        self.end_workers()
+        super()._on_quitting()
+
+    def end_workers(self) -> None:
         """Have the workers finish, wait for their final reports, and say what is missing."""
-        if self._is_over:
+        if self._are_workers_ended:
             self._final_reports.await_all()
             return
-        self._is_over = True
+        self._are_workers_ended = True
         self.look()
         self._final_reports.await_all()
         for worker in sorted(self._final_reports.missing):
-            self._run.doubt(f"Worker {worker} sent no final report: {self._what_is_missing(worker)}.")
+            self.doubt(f"Worker {worker} sent no final report: {self._what_is_missing(worker)}.")
         for worker, error_s in sorted(self._clock_error_s.items()):
             if abs(error_s) > _LARGEST_CLOCK_ERROR_S:
-                self._run.doubt(
+                self.doubt(
                     f"The clock of worker {worker} differs by {-error_s:+.1f} s, and so do the instants of "
                     "its arrivals and its seconds: have both set by NTP."
                 )
 
     # Workers that come and go
 
-    def _on_test_start(self, **_: object) -> None:
+    def on_test_start(self, **_: object) -> None:
+        """Workers are about to be started."""
         self._started |= {client.id for client in self._runner.clients.ready}
+        super().on_test_start()
 
-    def _share_and_watch(self) -> None:
-        self.assemble()
+    def _share_and_watch(self, start_unix_s: float) -> None:
+        self._assemble()
         self._sharing = self._present()
         for index, worker in enumerate(sorted(self._sharing)):
-            share = {"start_unix_s": self._start_unix_s, "index": index, "workers": len(self._sharing)}
+            share = {"start_unix_s": start_unix_s, "index": index, "workers": len(self._sharing)}
             self._runner.send_message(SHARE, share, worker)
-        while not self._is_over:
+        while not self._are_workers_ended:
             self.look()
             gevent.sleep(_LOOK_EVERY_S)
 
@@ -139,18 +147,18 @@ class WorkerCoordinator:
         present = self._present()
         if self._sharing:
             for worker in sorted(present - self._sharing):
-                self._run.doubt(f"Worker {worker} joined after the start: it got no share of the load.")
+                self.doubt(f"Worker {worker} joined after the start: it got no share of the load.")
             self._sharing |= present
         gone = self._started - present - self._gone
         self._gone |= gone
         lost = sorted(gone - self._final_reports.received)
         ended = sorted(gone & self._final_reports.received)
         for worker in lost:
-            self._run.doubt(f"The run lost a worker, {worker}: {self._what_is_missing(worker)}.")
+            self.doubt(f"The run lost a worker, {worker}: {self._what_is_missing(worker)}.")
         if lost:
-            self._run.stop(f"Ended early: lost a worker, {lost[0]}.", None)
+            self.stop(f"Ended early: lost a worker, {lost[0]}.", None)
         elif ended:
-            self._run.stop(f"Ended early: worker {ended[0]} was ended.", ExitCode.INTERRUPTED)
+            self.stop(f"Ended early: worker {ended[0]} was ended.", ExitCode.INTERRUPTED)
 
     def _present(self) -> set[str]:
         clients = self._runner.clients
@@ -160,12 +168,12 @@ class WorkerCoordinator:
         return {client.id for client in heard if client.id in self._started}
 
     def _what_is_missing(self, worker: str) -> str:
-        heard_unix_s = self._heard_unix_s.get(worker)
-        if heard_unix_s is None:
+        heard_unix_s, start_unix_s = self._heard_unix_s.get(worker), self.metrics.start_unix_s
+        if heard_unix_s is None or start_unix_s is None:
             return "nothing of what it sent is counted"
-        heard_s = max(0.0, heard_unix_s - self._start_unix_s)
+        heard_s = max(0.0, heard_unix_s - start_unix_s)
         missing = f"what it sent after second {heard_s:.0f} is not counted"
-        unsettled = credits_of(self._reserved.get(worker, 0)) - self._spent_credits.get(worker, 0.0)
+        unsettled = credits_of(self._reserved.get(worker, 0)) - self._health_by_worker[worker].spent_credits
         return f"{missing}, and may have cost up to {unsettled:g} credits" if unsettled > 0 else missing
 
     # What workers say
@@ -183,7 +191,7 @@ class WorkerCoordinator:
         try:
             reserved = self._budget.reserve(wanted, what=what)
         except GuardStop as stop:
-            self._run.stop(str(stop), ExitCode.GUARD)
+            self.stop(str(stop), ExitCode.GUARD)
         else:
             self._reserved[worker] = self._reserved.get(worker, 0) + reserved
             granted = wanted
@@ -193,13 +201,15 @@ class WorkerCoordinator:
         if HEALTH not in data:
             return
         health = Health.unpacked(data[HEALTH])
-        self._spent_credits[client_id] = health.spent_credits
+        self._health_by_worker[client_id] = health
         self._heard_unix_s[client_id] = self._clock()
         error_s = self._clock() - data[SENT_AT]  # the least counts, as messages take some time too
         self._clock_error_s[client_id] = min(error_s, self._clock_error_s.get(client_id, error_s), key=abs)
         if data.get(IS_FINAL) and client_id in self._reserved:
             self._budget.settle(self._reserved.pop(client_id), health.spent_credits)
-        self._run.take_report(client_id, health, data)
+        self.evidence.receive(data.get(SAMPLES, []))
+        if self.verification and OBSERVATIONS in data:
+            self.verification.receive(data[OBSERVATIONS])
 
     def _on_stop(self, msg: Any, **_: object) -> None:  # noqa: ANN401 - Locust's message
-        self._run.stop(msg.data["reason"], ExitCode(msg.data["exit_code"]))
+        self.stop(msg.data["reason"], ExitCode(msg.data["exit_code"]))

@@ -1,0 +1,250 @@
+"""From what each second brought to the metrics of a run: the one place that adds up."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from knouds_harness.load.collection.seconds import RESPONSE, SERVICE, Error, Second
+from knouds_harness.load.collection.steady_state import LEAST_SECONDS, steady_from
+from knouds_harness.load.steady_clock import now_unix_s
+from knouds_harness.measures.histograms import Histogram, merged, middle_of
+from knouds_harness.measures.percentiles import RECORDED_PERCENTS
+from knouds_harness.runs.load_results import (
+    ALL_OPERATIONS,
+    TASK,
+    ErrorCount,
+    OperationLoad,
+    RequestStatus,
+    SecondRow,
+    Times,
+)
+from knouds_harness.runs.spread import spread_text
+
+SERVER: Final = "server"
+"""The measure of what the server itself says a run took."""
+RECENT_S: Final = 10
+"""How many seconds can be asked for as recent."""
+_MOST_ERRORS: Final = 50
+
+
+def times(histogram: Histogram) -> Times:
+    """A histogram as the record has it."""
+    found = histogram.percentiles_s(*map(float, RECORDED_PERCENTS))
+    return Times(
+        count=len(histogram),
+        mean_ms=histogram.mean_s * 1e3,
+        min_ms=histogram.min_s * 1e3,
+        max_ms=histogram.max_s * 1e3,
+        percentiles={percent: at_s * 1e3 for percent, at_s in zip(RECORDED_PERCENTS, found, strict=True)},
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _RecentSecond:
+    second: Second
+    ended: int
+    kept: Histogram
+
+
+class RunMetrics:
+    """Sums up what each second brought, once; progress, bounds, record and report read these sums.
+
+    Attributes:
+        start_unix_s: When load began; None before.
+        measured_from_unix_s: The first whole second after the warm-up; without one, that of the start.
+        ended: Requests by status, since the very beginning.
+        errors: Errors likewise.
+        measured: What ended after the warm-up, and every exception in a task.
+    """
+
+    def __init__(self, *, warm_up_s: float = 0.0) -> None:
+        """Measure from ``begin`` on, without the warm-up."""
+        self._warm_up_s = warm_up_s
+        self.start_unix_s: float | None = None
+        self.measured_from_unix_s = math.inf
+        self.ended: Counter[RequestStatus] = Counter()
+        self.errors: Counter[Error] = Counter()
+        self.measured = Second(unix_s=0)
+        self._kept_by_second: dict[int, tuple[int, float]] = {}
+        self._recent: list[_RecentSecond] = []
+        self._first_unix_s = self._newest_unix_s = 0
+
+    def begin(self, start_unix_s: float) -> None:
+        """Load begins at this instant: of what came before, only exceptions in tasks are measured."""
+        self.start_unix_s = start_unix_s
+        whole_s = math.ceil(start_unix_s + self._warm_up_s)
+        self.measured_from_unix_s = whole_s if self._warm_up_s else int(start_unix_s)  # nothing was before it
+        self._kept_by_second.clear()
+        before, self.measured = self.measured, Second(unix_s=0)
+        self.measured.add(before, only=TASK)
+
+    def add(self, second: Second) -> Iterator[SecondRow]:
+        """Count a second, or the part of one that a worker sent late.
+
+        Returns:
+            Its rows: of all that was kept, over all operations, and of each operation.
+        """
+        at_s = 0 if self.start_unix_s is None else max(0, second.unix_s - int(self.start_unix_s))
+        kept = second.kept()
+        by_status = Counter[RequestStatus]()
+        for series, histogram in second.histograms.items():
+            if series.measure == RESPONSE:
+                by_status[series.status] += len(histogram)
+        self.ended += by_status
+        self.errors.update(second.errors)
+        self.measured.add(second, only=None if second.unix_s >= self.measured_from_unix_s else TASK)
+        count, sum_s = self._kept_by_second.get(at_s, (0, 0.0))  # of another worker, maybe
+        self._kept_by_second[at_s] = count + len(kept), sum_s + kept.mean_s * len(kept)
+        self._newest_unix_s = max(second.unix_s, self._newest_unix_s)
+        self._first_unix_s = min(second.unix_s, self._first_unix_s or second.unix_s)
+        self._recent.append(_RecentSecond(second=second, ended=by_status.total(), kept=kept))
+        self._recent = list(self._last(RECENT_S))
+        return _rows(at_s, second, kept)
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since load began."""
+        return 0.0 if self.start_unix_s is None else max(0.0, now_unix_s() - self.start_unix_s)
+
+    def measured_s(self, duration_s: float) -> float:
+        """Seconds of a load of this length that were measured so far."""
+        if self.start_unix_s is None:
+            return 0.0
+        until_unix_s = min(now_unix_s(), self.start_unix_s + duration_s)
+        return max(0.0, until_unix_s - max(self.start_unix_s, self.measured_from_unix_s))
+
+    def recent_per_s(self, length_s: int) -> float:
+        """Requests that ended in the last seconds, per second."""
+        if not self._recent:
+            return 0.0
+        # Seconds in which nothing ended do not come at all.
+        length_s = min(length_s, self._newest_unix_s - self._first_unix_s + 1)
+        return sum(each.ended for each in self._last(length_s)) / length_s
+
+    def recently_kept(self, length_s: int) -> Histogram:
+        """Response times of what was kept in the last seconds."""
+        return merged(each.kept for each in self._last(length_s))
+
+    def recent_operations(self, length_s: int) -> tuple[OperationLoad, ...] | None:
+        """The metrics of each operation over the last seconds; None while fewer were measured."""
+        if self._newest_unix_s - self.measured_from_unix_s < length_s - 1:
+            return None
+        together = Second(unix_s=self._newest_unix_s)
+        for each in self._last(length_s):
+            together.add(each.second)
+        return _operations(together, length_s)
+
+    def operations(self, duration_s: float) -> tuple[OperationLoad, ...]:
+        """The metrics of each operation.
+
+        Args:
+            duration_s: How long was measured, without the warm-up.
+        """
+        return _operations(self.measured, duration_s)
+
+    def overall(self) -> Times:
+        """Response times of all that was kept, over all operations."""
+        return times(self.measured.kept())
+
+    def steady_from_s(self) -> tuple[bool | None, float | None]:
+        """Whether throughput and mean response time became steady, and when, in seconds since the start.
+
+        Returns:
+            Twice None where there is too little to tell.
+        """
+        last = max(self._kept_by_second, default=0)  # is not a whole second, as a rule
+        if last < LEAST_SECONDS:
+            return None, None
+        seconds = [self._kept_by_second.get(at_s, (0, 0.0)) for at_s in range(last)]
+        rate_from = steady_from([float(count) for count, _ in seconds])
+        times_from = steady_from([sum_s / count if count else math.inf for count, sum_s in seconds])
+        if rate_from is None or times_from is None:
+            return False, None
+        return True, float(max(rate_from, times_from))
+
+    def requests(self) -> int:
+        """How many requests were measured."""
+        return sum(
+            len(each) for series, each in self.measured.histograms.items() if series.measure == RESPONSE
+        )
+
+    def _last(self, length_s: int) -> Iterator[_RecentSecond]:
+        return (each for each in self._recent if each.second.unix_s > self._newest_unix_s - length_s)
+
+
+def _operations(counted: Second, duration_s: float) -> tuple[OperationLoad, ...]:
+    names = {series.operation for series in counted.histograms if series.measure == RESPONSE}
+    return tuple(_operation(counted, name, duration_s) for name in sorted(names))
+
+
+def _operation(counted: Second, name: str, duration_s: float) -> OperationLoad:
+    response = _by_status(counted, name, RESPONSE)
+    service = _by_status(counted, name, SERVICE)
+    outcomes = {status.value: len(response.get(status, ())) for status in RequestStatus}
+    requests = sum(outcomes.values())
+    kept = response.get(RequestStatus.KEPT, Histogram())
+    return OperationLoad(
+        operation=name,
+        requests=requests,
+        per_s=requests / duration_s if duration_s else 0.0,
+        outcomes=outcomes,
+        errors=tuple(_errors_of(counted, name)),
+        response=times(kept),
+        service=times(service.get(RequestStatus.KEPT, kept)),
+        refused_response=times(
+            merged(each for status, each in response.items() if status is not RequestStatus.KEPT)
+        ),
+        server=times(merged(_by_status(counted, name, SERVER).values())),
+    )
+
+
+def _by_status(counted: Second, name: str, measure: str) -> Mapping[RequestStatus, Histogram]:
+    return {
+        series.status: histogram
+        for series, histogram in counted.histograms.items()
+        if series.operation == name and series.measure == measure
+    }
+
+
+def _errors_of(counted: Second, name: str) -> list[ErrorCount]:
+    mine = [(error, count) for error, count in counted.errors.items() if error.operation == name]
+    mine.sort(key=lambda each: -each[1])
+    return [
+        ErrorCount(outcome=error.status, status=error.status_code or None, code=error.code, count=count)
+        for error, count in mine[:_MOST_ERRORS]
+    ]
+
+
+def _rows(at_s: int, second: Second, kept_of_all: Histogram) -> Iterator[SecondRow]:
+    if kept_of_all.counts:
+        yield _row(at_s, ALL_OPERATIONS, {}, kept_of_all, spread="")
+    by_operation: dict[str, dict[RequestStatus, Histogram]] = defaultdict(dict)
+    for series, histogram in second.histograms.items():
+        if series.measure == RESPONSE:
+            by_operation[series.operation][series.status] = histogram
+    for operation, by_status in by_operation.items():
+        kept = by_status.get(RequestStatus.KEPT, Histogram())
+        outcomes = {status.value: len(histogram) for status, histogram in by_status.items()}
+        spread = spread_text((middle_of(each), times) for each, times in kept.counts.items())
+        yield _row(at_s, operation, outcomes, kept, spread=spread)
+
+
+def _row(
+    at_s: int, operation: str, outcomes: Mapping[str, int], kept: Histogram, *, spread: str
+) -> SecondRow:
+    p50, p99, longest = (
+        [at * 1e3 for at in kept.percentiles_s(50, 99, 100)] if kept.counts else (None, None, None)
+    )
+    return SecondRow(
+        at_s=at_s,
+        operation=operation,
+        outcomes=outcomes,
+        p50_ms=p50,
+        p99_ms=p99,
+        max_ms=longest,
+        spread=spread,
+    )

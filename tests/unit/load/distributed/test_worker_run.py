@@ -1,0 +1,144 @@
+"""What a worker does with what its master hands out, and without a master."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gevent
+import pytest
+from clocks import Clock
+from load_workload import FakeWorker, options, persona, target, workload_of
+from locust.env import Environment
+
+from knouds_harness.errors import ExitCode
+from knouds_harness.load.arrivals.schedule import Share
+from knouds_harness.load.distributed.messages import ASK_CREDITS, CREDITS, SENT_AT, SHARE, SILENCE_S, STOP
+from knouds_harness.load.distributed.worker_run import LeasedCredits, WorkerRun
+
+NOW_UNIX_S = 1_780_000_000.0
+TARGET = target(persona("full", tier="enterprise"))
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock(NOW_UNIX_S)
+
+
+@pytest.fixture
+def worker() -> Any:
+    """Locust's, of a worker."""
+    worker = FakeWorker(Environment())
+    worker.sent.clear()
+    return worker
+
+
+@pytest.fixture
+def run(worker, clock) -> WorkerRun:
+    return WorkerRun(
+        worker.environment, options("--rate", "10"), TARGET, workload=workload_of(TARGET), clock=clock
+    )
+
+
+@pytest.fixture
+def lease(worker) -> LeasedCredits:
+    return LeasedCredits(worker)
+
+
+def test_share_is_sent_from_its_beginning(run, worker, monkeypatch):
+    """No credits are reserved for a load that may need none."""
+    shares: list[Any] = []
+    monkeypatch.setattr(run, "take_share", lambda *share: shares.append(share))
+
+    worker.hear(SHARE, start_unix_s=NOW_UNIX_S, index=1, workers=3)
+
+    assert shares == [(NOW_UNIX_S, Share(index=1, workers=3))]
+    assert worker.sent == []
+
+
+def test_worker_that_does_not_hear_its_master_ends(run, worker, clock):
+    """Nobody counts what it sends; and a master that hears it after all ends the run."""
+    clock.now_s += SILENCE_S + 1
+
+    with gevent.Timeout(5):
+        while not worker.did:
+            gevent.sleep(0.01)
+    ((kind, message),) = worker.sent
+    assert (kind, message["exit_code"]) == (STOP, ExitCode.INVALID_MEASUREMENT)
+    assert "worker a did not hear the master" in message["reason"]
+
+
+def test_worker_that_hears_its_master_goes_on(run, worker, clock):
+    """Each heartbeat counts from anew."""
+    clock.now_s += SILENCE_S - 1
+    worker.environment.events.heartbeat_received.fire(client_id="a", timestamp=clock())
+    clock.now_s += SILENCE_S - 1
+
+    gevent.sleep(0)
+
+    assert (worker.did, worker.sent) == ([], [])
+
+
+def test_credits_are_spent_once_they_are_granted(lease, worker):
+    """And whoever needs some waits for them."""
+    getting = gevent.spawn(lease.get_credits, 3, what="a run")
+    gevent.sleep(0)
+    assert worker.sent == [(ASK_CREDITS, {"needed": 3, "what": "a run"})]
+
+    worker.hear(CREDITS, granted=5)
+
+    assert getting.get(timeout=5)
+    assert lease.budget.left_credits == 5
+
+
+def test_nothing_granted_is_no_use_to_try_again_for(lease, worker):
+    """Then the budget refuses."""
+    getting = gevent.spawn(lease.get_credits, 3, what="a run")
+    gevent.sleep(0)
+
+    worker.hear(CREDITS, granted=0)
+
+    assert not getting.get(timeout=5)
+
+
+def test_many_who_need_credits_ask_once(lease, worker):
+    """All wait for the one answer, and then try again."""
+    getting = [gevent.spawn(lease.get_credits, 3, what="a run") for _ in range(5)]
+    gevent.sleep(0)
+    assert len(worker.sent) == 1
+
+    worker.hear(CREDITS, granted=20)
+
+    gevent.joinall(getting, timeout=5)
+    assert all(each.value for each in getting)
+
+
+def test_credits_are_asked_for_before_they_run_out(lease, worker):
+    """Once half of what was granted last is spent, and not again before the answer."""
+    lease.ask_ahead()
+    worker.hear(CREDITS, granted=10)
+    worker.sent.clear()
+
+    lease.budget.reserve(4)
+    lease.ask_ahead()
+    assert worker.sent == []
+    lease.budget.reserve(2)
+    lease.ask_ahead()
+    lease.ask_ahead()
+
+    assert worker.sent == [(ASK_CREDITS, {"needed": 0.0, "what": ""})]
+
+
+def test_each_report_carries_the_time(run, worker):
+    """So that the master can tell whose clock is wrong."""
+    report: dict[str, Any] = {}
+
+    worker.environment.events.report_to_master.fire(client_id="a", data=report)
+
+    assert report[SENT_AT] == NOW_UNIX_S
+
+
+def test_worker_can_have_the_run_ended(run, worker):
+    """By its master, for all."""
+    run.stop("no key", ExitCode.GUARD)
+
+    assert worker.sent == [(STOP, {"reason": "no key", "exit_code": 4})]

@@ -1,0 +1,238 @@
+"""Where a run is led, seconds become metrics and a record, and whatever ends it is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from load_workload import options
+from locust.env import Environment
+
+from knouds_harness.errors import ExitCode, TargetUnreachable, UsageError
+from knouds_harness.load.collection.seconds import Error, Second, SeriesKey
+from knouds_harness.load.generator import leading_run
+from knouds_harness.load.generator.leading_run import LeadingRun
+from knouds_harness.load.steady_clock import now_unix_s
+from knouds_harness.measures.histograms import Histogram
+from knouds_harness.runs.load_results import TASK, RequestStatus
+from knouds_harness.runs.record import read_run
+from knouds_harness.targets.profile import Target
+
+START_UNIX_S = 1_780_000_000
+TARGET = Target(name="staging", base_url="http://127.0.0.1:1")
+
+
+@pytest.fixture
+def environment():
+    """Locust's, in one process."""
+    environment = Environment()
+    environment.create_local_runner()
+    return environment
+
+
+@pytest.fixture
+def leading(environment, tmp_path):
+    """Make runs that keep a record, and close it in the end."""
+    made: list[LeadingRun] = []
+
+    def make(*arguments: str) -> LeadingRun:
+        asked = options("--record", str(tmp_path), "--duration", "60", *arguments)
+        made.append(LeadingRun(environment, asked, TARGET, workload=None))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.flush()
+        each.discard()
+
+
+def second_of(
+    at_s: int, *, kept: int = 0, failed: int = 0, operation: str = "getWhoami", code: str = ""
+) -> Second:
+    """What ended in a second."""
+    second = Second(unix_s=START_UNIX_S + at_s)
+    for status, count in ((RequestStatus.KEPT, kept), (RequestStatus.FAILED, failed)):
+        if count:
+            histogram = second.histograms.setdefault(SeriesKey(operation, status), Histogram())
+            histogram.record(0.001, count)
+    if failed:
+        second.errors[Error(operation, RequestStatus.FAILED, 0, code)] = failed
+    return second
+
+
+def record_in(folder: Path) -> Any:
+    """The one record."""
+    (found,) = [each.parent for each in folder.rglob("run.json")]
+    return read_run(found)
+
+
+def test_seconds_become_metrics(leading):
+    """Whichever process counted them, and however late they come."""
+    run = leading("--users", "3")
+    run.begin(START_UNIX_S)
+
+    run.add_second(second_of(0, kept=3))
+    run.add_second(second_of(1, kept=2, failed=1))
+    run.add_second(second_of(0, kept=1))
+
+    results = run.results()
+    assert [(each.operation, each.requests) for each in results.operations] == [("getWhoami", 7)]
+    assert results.operations[0].outcomes["failed"] == 1
+    assert results.begun_unix_s == START_UNIX_S
+    assert (results.plan.model, results.plan.users, results.plan.workers) == ("closed", 3, 1)
+
+
+def test_warm_up_is_left_out_of_the_metrics(leading):
+    """It is in the record's seconds only."""
+    run = leading("--warm-up", "2")
+    run.begin(START_UNIX_S)
+
+    for at_s in range(3):
+        run.add_second(second_of(at_s, kept=1))
+
+    assert run.results().operations[0].requests == 1
+
+
+def test_what_is_sent_before_load_begins_is_left_out(leading):
+    """Users may send something as they start."""
+    run = leading("--rate", "10")
+    run.add_second(second_of(0, kept=3))
+
+    run.begin(START_UNIX_S + 1)
+
+    assert run.results().operations == ()
+
+
+def test_first_reason_to_stop_stands(leading, tmp_path):
+    """With its exit code; and the record begins with it."""
+    run = leading()
+    run.begin(START_UNIX_S)
+    run.note("Something.")
+
+    run.stop("No credits.", ExitCode.GUARD)
+    run.stop("Something else.", ExitCode.BREACH)
+    run.conclude()
+
+    assert record_in(tmp_path).note == "No credits.\nSomething."
+    assert record_in(tmp_path).exit_code == ExitCode.GUARD
+
+
+def test_shape_ends_once_the_run_is_stopped(leading):
+    """At its next tick."""
+    run = leading("--users", "2")
+    run.begin(START_UNIX_S)
+
+    run.stop("Enough.", ExitCode.GUARD)
+
+    assert run.shape.tick() is None
+
+
+def test_run_ends_though_the_clock_stands_still(leading, environment, monkeypatch):
+    """Locust looks at the shape once a second, by a timer of the system's."""
+    run = leading("--users", "2")
+    monkeypatch.setattr(run.shape, "get_run_time", lambda: 0.0)
+    run.begin(now_unix_s())
+
+    ticks = len(list(iter(run.shape.tick, None)))
+    run.conclude()
+
+    assert ticks >= 60
+    assert environment.process_exit_code == ExitCode.INVALID_MEASUREMENT
+    assert "stands still" in run.results().note
+
+
+def test_doubt_makes_the_measurement_invalid(leading, environment):
+    """And a run that it stopped ends with what the metrics say."""
+    run = leading()
+    run.begin(START_UNIX_S)
+    run.add_second(second_of(0, kept=5))
+
+    run.doubt("The run lost a worker.")
+    run.stop("Ended early.", None)
+    run.conclude()
+
+    assert environment.process_exit_code == ExitCode.INVALID_MEASUREMENT
+    assert "The run lost a worker." in run.results().validity.reasons
+
+
+def test_lost_worker_does_not_hide_a_breach(leading, environment):
+    """Such as that everything failed."""
+    run = leading()
+    run.begin(START_UNIX_S)
+    run.add_second(second_of(0, failed=5))
+
+    run.doubt("The run lost a worker.")
+    run.stop("Ended early.", None)
+    run.conclude()
+
+    assert environment.process_exit_code == ExitCode.BREACH
+
+
+def test_run_that_ends_before_its_time_was_interrupted(leading, environment, tmp_path):
+    """Whoever ended it."""
+    run = leading()
+
+    run.conclude()
+
+    assert environment.process_exit_code == ExitCode.INTERRUPTED
+    assert record_in(tmp_path).exit_code == ExitCode.INTERRUPTED
+
+
+def test_run_concludes_once(leading, environment):
+    """Locust may tell of its end more than once."""
+    run = leading()
+    run.conclude()
+    environment.process_exit_code = None
+
+    run.conclude()
+
+    assert environment.process_exit_code is None
+
+
+def test_missed_bound_ends_the_run(leading, environment):
+    """Once ten seconds are over."""
+    run = leading("--abort-on", "error_rate=0.1")
+    run.begin(START_UNIX_S)
+
+    for at_s in range(10):
+        run.add_second(second_of(at_s, kept=1, failed=1))
+    run.conclude()
+
+    assert environment.process_exit_code == ExitCode.BREACH
+    assert "--abort-on allows 0.1" in run.results().note
+
+
+def test_exception_of_a_task_is_told_once(leading, capsys):
+    """However often it comes."""
+    run = leading()
+    run.begin(START_UNIX_S)
+
+    for at_s in range(3):
+        run.add_second(second_of(at_s, failed=1, operation=f"{TASK}look", code="KeyError: 'a' (x.py:3)"))
+
+    assert capsys.readouterr().err.count("KeyError") == 1
+
+
+def test_objectives_that_cannot_be_read_leave_no_record(leading, tmp_path):
+    """Nothing has begun."""
+    (tmp_path / "broken.toml").write_text("[")
+
+    with pytest.raises(UsageError):
+        leading("--objectives", str(tmp_path / "broken.toml"))
+
+    assert [each.name for each in tmp_path.iterdir()] == ["broken.toml"]
+
+
+def test_target_that_does_not_answer_leaves_no_record(leading, tmp_path, monkeypatch):
+    """Nothing was sent."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise TargetUnreachable("no answer")
+
+    monkeypatch.setattr(leading_run, "open_verification", fail)
+
+    with pytest.raises(TargetUnreachable):
+        leading()
+
+    assert list(tmp_path.iterdir()) == []
