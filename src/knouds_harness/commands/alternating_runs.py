@@ -1,4 +1,4 @@
-"""Two targets loaded in turn, so that what the machine does meanwhile meets both alike."""
+"""Two targets loaded in turn, so that other work of the machine disturbs both alike."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Rounds:
 
     Attributes:
         folders: Of the runs, by name of their side.
-        exit_code: Kept where every round was run; else what ended them.
+        exit_code: Kept if every round was run; else what ended them.
         note: Why they ended early.
     """
 
@@ -70,8 +70,8 @@ def run_in_turn(
         seed: Of the order, and of each round's arrivals, which are the same for all sides.
         options: Of load, as Locust and the plugin take them.
         runs_folder: Where the records go.
-        command: What the user said.
-        console: Shows the run that goes.
+        command: The command line, for the records.
+        console: Shows the progress.
 
     Raises:
         HarnessError: The scenario, or the target of any side, is not usable; nothing has been loaded then.
@@ -79,7 +79,7 @@ def run_in_turn(
     file = scenario_file(scenario)
     for contender in contenders:
         with open_target(contender.target, faults=contender.faults):
-            pass  # or else it would be said only after another side had been loaded
+            pass  # or it would fail only after another side was loaded
     chance = random.Random(seed)
     folders: dict[str, list[Path]] = {each.name: [] for each in contenders}
 
@@ -104,7 +104,7 @@ def run_in_turn(
             title = f"round {number} of {rounds}, {contender.name}: {file.stem} on {contender.target}"
             launched = load(contender, title, round_seed)
             if launched.exit_code == ExitCode.INVALID_MEASUREMENT and not launched.was_interrupted:
-                again = f"{title}, in place of one whose generator was the limit"
+                again = f"{title}, once more: the generator was the limit"
                 launched = load(contender, again, round_seed)
             if launched.exit_code not in _GOES_ON_AFTER or launched.folder is None:
                 return Rounds(folders=folders, exit_code=launched.exit_code, note=launched.note)

@@ -1,4 +1,4 @@
-"""A load while it goes, over HTTP on this machine: its page, and figures for Prometheus."""
+"""A running load over HTTP, on this machine only: its page, and metrics for Prometheus."""
 
 from __future__ import annotations
 
@@ -33,10 +33,9 @@ _LOOK_EVERY_S: Final = 0.5
 
 
 class LiveLoad:
-    """What is served: the latest of a load, as its command hears and its record says it."""
+    """What is served: the latest of a load, from its progress and its record."""
 
     def __init__(self) -> None:
-        """Know nothing yet."""
         self._progress: LoadProgress | None = None
         self._results: tuple[str, LoadResults | None] = "", None
         self._page: tuple[str, str] = "", waiting_html()
@@ -46,11 +45,11 @@ class LiveLoad:
         self._is_last_fetched = Event()
 
     def show(self, progress: LoadProgress) -> None:
-        """The load stands so now."""
+        """Keep the latest progress."""
         self._progress = progress
 
     def end(self, page: Path) -> None:
-        """The load is over, and this page is what stays; returns once a browser that is open has it."""
+        """The load is over, and this page stays; returns once an open browser has it."""
         with self._lock:
             self._page = _LAST, page.read_text(encoding="utf-8")
         self._is_over.set()
@@ -78,14 +77,14 @@ class LiveLoad:
         return _LAST if self._page[0] == _LAST else self._written()[1]
 
     def next_version(self, shown: str) -> str:
-        """Wait a while for another one than this."""
+        """Wait a while for another version."""
         held_until_s = time.monotonic() + _HELD_S
         while (version := self.version()) == shown and time.monotonic() < held_until_s:
             self._is_over.wait(_LOOK_EVERY_S)
         return version
 
     def page(self) -> str:
-        """The report of what the record has so far; made again only where that was written again."""
+        """The report of the record so far; made again only if the record was written again."""
         folder, version = self._written()
         with self._lock:
             if self._page[0] == _LAST:
@@ -96,7 +95,7 @@ class LiveLoad:
             return self._page[1]
 
     def _written(self) -> tuple[Path | None, str]:
-        """The record, and when its figures were written; None and nothing where there are none."""
+        """The record, and when its metrics were written; None and an empty text without any."""
         if self._progress is None or self._progress.folder is None:
             return None, ""
         folder = Path(self._progress.folder)
@@ -127,7 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         name, _, _ = self.headers.get("host", "").partition(":")
-        if name not in _OWN_NAMES:  # a page from elsewhere, whose name leads here
+        if name not in _OWN_NAMES:  # a foreign page, whose name leads here
             self._answer(HTTPStatus.FORBIDDEN, "text/plain", f"Ask for {_HOST}.")
         elif self.path.startswith("/version?") and "/version" in self.server.answer_by_path:
             version = self.server.next_version(unquote(self.path.partition("?")[2]))
@@ -144,12 +143,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("content-type", kind)
         self.send_header("content-length", str(len(body)))
         self.send_header("cache-control", "no-store")
-        with suppress(ConnectionError):  # who asked may have waited, and be gone
+        with suppress(ConnectionError):  # the browser may be gone
             self.end_headers()
             self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing of who asks."""
+        """Print nothing."""
 
 
 @contextmanager
@@ -158,11 +157,11 @@ def serving(live: LiveLoad, *, port: int | None, has_page: bool) -> Iterator[str
 
     Args:
         live: What is served.
-        port: For metrics, on this machine alone; 0 for a free one, None to serve none.
+        port: For metrics; 0 for a free one, None to serve none.
         has_page: Whether to serve the page too; on a free port, unless one is given.
 
     Yields:
-        The address, without a slash at the end; empty where nothing is served.
+        The address, without a slash at the end; empty if nothing is served.
 
     Raises:
         UsageError: The port is taken, or may not be listened on.

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Mapping
 from inspect import cleandoc
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,14 +27,37 @@ if TYPE_CHECKING:
     from knouds_harness.reporting.comparison.sides import Side
     from knouds_harness.runs.load_progress import LoadProgress
 
-_EPILOG = """Open model (--rate): arrivals on a schedule, whatever the answers do. Closed model (--users):
-users who wait for each answer, and then think. Whatever else Locust knows can follow after --."""
+_EPILOG = """Open model (--rate): requests arrive on a schedule, however slow the answers are. Closed model
+(--users): users wait for each answer, and then think. Locust's own options can follow after --."""
+
+# The groups of --help, by the names of parameters.
+_GROUPS: Final[Mapping[str, str]] = {
+    "Load": """rate users duration_s warm_up_s stages shape base steps spacing think inputs inputs_order seed
+        finish client processes""",
+    "Target and limits": "target faults credits plan_only yes yes_production",
+    "Verdict": "objectives objective abort_on verified_share baseline baselines_folder",
+    "Highest rate": "find_capacity up_to repeats within_s",
+    "Output": "quiet metrics_port otlp_endpoint dashboard runs_folder",
+}
 
 # Options of --find-capacity alone; OF_THE_SEARCH has those of every load that then mean the whole search.
 _FLAGS_OF_A_SEARCH: Final = {"up_to": "--up-to", "repeats": "--repeats", "within_s": "--within"}
 
 
-@click.command(epilog=_EPILOG)
+class _GroupedCommand(click.Command):
+    """A command whose help shows its options in groups."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        by_name = {each.name: each for each in self.get_params(ctx) if isinstance(each, click.Option)}
+        groups = {title: names.split() for title, names in _GROUPS.items()}
+        groups["Output"] += [each for each in by_name if each not in {*chain(*groups.values())}]
+        for title, names in groups.items():
+            records = [by_name[name].get_help_record(ctx) for name in names]
+            with formatter.section(title):
+                formatter.write_dl([record for record in records if record])
+
+
+@click.command(cls=_GroupedCommand, epilog=_EPILOG)
 @click.argument("scenario")
 @click.option("--target", default="sandbox", show_default=True, metavar="NAME", help="Profile in targets/")
 @click_options(LoadOptions)
@@ -66,15 +91,15 @@ _FLAGS_OF_A_SEARCH: Final = {"up_to": "--up-to", "repeats": "--repeats", "within
     "--metrics-port",
     type=click.IntRange(0, 65_535),
     metavar="PORT",
-    help="Serve figures as OpenMetrics on this port of 127.0.0.1 while load goes; 0 for a free one",
+    help="Serve metrics as OpenMetrics on this port of 127.0.0.1 while load runs; 0 for a free one",
 )
 @click.option(
     "--otlp-endpoint",
     metavar="URL",
-    help="Send the same figures to this OTLP/HTTP collector, such as http://127.0.0.1:4318",
+    help="Send the same metrics to this OTLP/HTTP collector, such as http://127.0.0.1:4318",
 )
 @click.option(
-    "--dashboard", is_flag=True, help="Serve the report while it grows, on a free port or that of the metrics"
+    "--dashboard", is_flag=True, help="Serve the report while load runs, on --metrics-port or a free one"
 )
 @runs_folder_option
 @click.argument("locust_options", nargs=-1, type=click.UNPROCESSED)
@@ -118,7 +143,7 @@ def load(
     if asked["plan_only"]:
         _refuse_to_serve(dashboard=dashboard, metrics_port=metrics_port, otlp_endpoint=otlp_endpoint)
     if baseline and find_capacity:
-        raise UsageError("--baseline: a search of the highest rate has no one load to compare")
+        raise UsageError("--baseline has no effect with --find-capacity: its points differ\n  Leave it out.")
     side = None
     if not find_capacity:
         _refuse_what_belongs_to_a_search()
@@ -196,7 +221,7 @@ load.help = f"{cleandoc(load.help or '')}\n\nScenarios: {', '.join(scenario_name
 def _reported(folder: Path, baseline: Side | None, objectives: Path) -> Path:
     """Render and print the reports, with what changed since the baseline; returns the HTML file.
 
-    Where nothing can be compared, the run stands all the same.
+    If the comparison fails, the run is reported without it.
     """
     from knouds_harness.command_output import CommandConsole
     from knouds_harness.reporting.comparison.baseline import set_baseline

@@ -1,4 +1,4 @@
-"""``knouds-harness load --find-capacity``: what is asked for, and what is said while it goes."""
+"""``knouds-harness load --find-capacity``: its options, and what it prints."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _WARM_UP_PART: Final = 0.2
 _FIRST_RATE: Final = 10.0
 _NOT_FOR_POINTS: Final = ("shape", "base", "steps", "stages", "think", "plan_only")
 OF_THE_SEARCH: Final = ("rate", "duration_s", "warm_up_s", "seed", "credits")
-"""Options that mean the whole search, so that no point gets them as they are."""
+"""Options that mean the whole search: points get other values."""
 
 
 def search_capacity(
@@ -40,27 +40,27 @@ def search_capacity(
     say: Callable[[str], object],
     on_progress: Callable[[LoadProgress], object],
 ) -> Launched:
-    """Say what is going to be done, and do it.
+    """Print the plan, and search.
 
     Args:
         scenario: The Locust file.
         target: The profile.
         options: Of the command, by name.
-        up_to: No higher rate.
+        up_to: Highest rate to try.
         repeats: How often the rate has to be kept.
-        within_s: How long the search may take.
+        within_s: Time limit.
         runs_folder: Where the record goes.
         arguments: Of Locust and of the plugin, for each point.
         variables: For the target's profile.
-        command: What the user said.
-        say: Told what stays on the terminal: the plan, and each point.
-        on_progress: Told how the running point stands.
+        command: The command line, for the record.
+        say: Prints lines that stay: the plan, and each point.
+        on_progress: Is called with the progress of the point that runs.
 
     Raises:
-        UsageError: A course of load is asked for, or there is no objective to search by.
+        UsageError: The options are not those of a search, or the scenario has no objectives.
         HarnessError: The record cannot be written.
     """
-    _refuse_what_is_no_search(scenario, options)
+    _refuse_other_loads(scenario, options)
     most = min(up_to or math.inf, target.limits.requests_per_s or math.inf)
     point_s = float(options["duration_s"] or _POINT_S)
     plan = CapacityPlan(
@@ -89,7 +89,7 @@ def search_capacity(
     )
 
 
-def _refuse_what_is_no_search(scenario: Path, options: Mapping[str, Any]) -> None:
+def _refuse_other_loads(scenario: Path, options: Mapping[str, Any]) -> None:
     unfitting = [name for name in _NOT_FOR_POINTS if options.get(name)]
     if unfitting or options.get("client") == "fast":
         names = ", ".join(f"--{name.replace('_', '-')}" for name in unfitting) or "--client fast"

@@ -40,9 +40,9 @@ _WIDTH: Final = 34
 def selftest(*, seconds: float, rates: tuple[float, ...]) -> None:
     """Check whether this machine can generate load accurately.
 
-    Holds the load generator against a server on this machine that knows how long its answers really took:
-    whether arrivals come at the rate that is asked for, whether percentiles are the true ones, whether each
-    request is counted, and what one costs. Takes about a minute; run it where, and when, you would measure.
+    Compares the load generator with a server on this machine that knows how long its answers really took:
+    whether arrivals come at the given rate, percentiles are true, and each request is counted; and what a
+    request costs. Takes about a minute; run it where and when you would measure.
     """
     from rich.text import Text
 
@@ -63,15 +63,15 @@ def said(verdict: SelftestVerdict) -> list[str]:
     lines = [
         f"This machine keeps up to {rate:,g} arrivals per second from one process."
         if rate
-        else "This machine kept none of these rates: too busy, or too small."
+        else "This machine keeps none of these rates: it is too busy, or too small."
     ]
     lines.append(
-        "Its percentiles are the true ones, to within 1 % or 0.5 ms."
+        "Its percentiles are true to within 1 % or 0.5 ms."
         if verdict.is_exact
-        else "Its percentiles are not the true ones to within 1 % or 0.5 ms: see above by how much."
+        else "Its percentiles are not true to within 1 % or 0.5 ms: see above by how much."
     )
     if not verdict.is_counted:
-        lines.append("Requests were lost or counted twice: no count of this machine is to be trusted.")
+        lines.append("Requests were lost or counted twice: do not trust any count of this machine.")
     if verdict.timer != "timerfd":
         lines.append(f"It has no timerfd; arrivals are driven by the {verdict.timer}, which is less exact.")
     return lines

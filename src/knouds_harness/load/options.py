@@ -1,4 +1,4 @@
-"""What a load run can be asked for, as options of ``knouds-harness load`` and of Locust's command line."""
+"""Options of a load run, for ``knouds-harness load`` and for Locust's command line."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from knouds_harness.timespan import Timespan
 
 MOST_PER_S: Final = 1_000_000
 MOST_USERS: Final = 100_000
-"""So many take a gigabyte."""
+"""They take a gigabyte."""
 MOST_STEPS: Final = 1_000
 ORDERS: Final = ("in-turn", "random")
 CLIENTS: Final = ("knouds", "fast")
@@ -37,15 +37,15 @@ _THINK_TIME: Final = re.compile(r"(\d{1,6}(?:\.\d{1,6})?)(?:-(\d{1,6}(?:\.\d{1,6
 
 
 class ThinkTime(click.ParamType[str]):
-    """A time in seconds, or two between which it is; passed on as text."""
+    """A time in seconds, or two that it lies between; passed on as text."""
 
     name = "think time"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Refuse what is none."""
+        """Refuse anything else."""
         found = _THINK_TIME.fullmatch(str(value))
         if not found or float(found[2] or found[1]) < float(found[1]):
-            self.fail(f"{value!r} is no time to think; write 0.5, or 0.5-2", param, ctx)
+            self.fail(f"{value!r} is not a think time; write 0.5, or 0.5-2", param, ctx)
         return str(value)
 
 
@@ -53,17 +53,17 @@ class ThinkTime(click.ParamType[str]):
 class LoadOptions:
     """A load run, as asked for.
 
-    Options that Locust and its workers must know stand here, all others in ``commands/load.py``. What
-    ``--find-capacity`` does with each is said in ``commands/load_capacity.py``.
+    Options that Locust and its workers must know are here, all others in ``commands/load.py``;
+    ``commands/load_capacity.py`` says what ``--find-capacity`` does with each.
 
     Attributes:
         target: Profile; None for a bare ``--host`` with a key in the environment.
-        stages: Stages as written, from which rate, users and duration follow; None for a shape.
+        stages: Stages as written; rate, users and duration follow from them. None for a shape.
         rate: Arrivals per second at the highest level: the open model. None for the closed one.
         users: Users of the closed model at its highest level; in the open model the most requests in flight.
         record: Existing folder for the record; None to keep none.
         abort_on: Objectives whose miss over ten seconds ends the run, as ``measure=bound``.
-        progress_descriptor: Pipe that is told how the run stands and ends; None for none.
+        progress_descriptor: Pipe for progress and the exit code; or None.
         name_token: Token in the names of all workflows that the run creates.
         started_by: Command whose process leads this one; or empty.
         command_pid: Process of that command, with which this one ends; or None.
@@ -92,7 +92,7 @@ class LoadOptions:
         default_text="60s, or 10s for a point of --find-capacity",
     )
     warm_up_s: float = option(
-        "Seconds to leave out of the figures",
+        "Seconds to leave out of the metrics",
         default=0,
         flag="--warm-up",
         type=FiniteRange(0),
@@ -110,14 +110,12 @@ class LoadOptions:
     steps: int = option("Steps of --shape steps", default=5, type=click.IntRange(1, MOST_STEPS), metavar="N")
     spacing: str = option("Spacing of arrivals", default="constant", type=click.Choice(SPACINGS))
     think: str | None = option(
-        "Seconds that users think between tasks (closed model): 0.5, or 0.5-2 by chance",
+        "Seconds between tasks of a user (closed model): 0.5, or 0.5-2 by chance",
         type=ThinkTime(),
         metavar="S",
         default_text="the scenario's",
     )
-    inputs: Path | None = option(
-        "What each run is run with: a .jsonl or .csv file, a line for each", metavar="FILE"
-    )
+    inputs: Path | None = option("Inputs of runs: a .jsonl or .csv file, a line for each run", metavar="FILE")
     inputs_order: str = option(
         "--inputs: lines in turn, or in an order drawn by the seed",
         default="in-turn",
@@ -127,7 +125,7 @@ class LoadOptions:
     record: Path | None = option("Keep a run record in this folder of runs", metavar="DIR", in_click=False)
     objectives: Path | None = option("File with your own objectives", metavar="FILE")
     objective: tuple[str, ...] = option(
-        "An objective besides those of the file: 'runWorkflow p95 < 300ms', 'error_rate < 1%' (repeatable)",
+        "Add an objective: 'runWorkflow p95 < 300ms', 'error_rate < 1%' (repeatable)",
         default=(),
         metavar="TEXT",
     )
@@ -140,7 +138,7 @@ class LoadOptions:
         "Most credits to spend", type=FiniteRange(0), metavar="N", default_text="the profile's limit"
     )
     verified_share: float = option(
-        "Check this share of the answers against the contract, all without a number",
+        "Check this share of the answers against the contract; without a number, all",
         default=0,
         default_text="a sample",
         flag="--verify",
@@ -155,7 +153,7 @@ class LoadOptions:
     client: str = option(
         "HTTP client: ours, or that of Locust's FastHttpUser", default="knouds", type=click.Choice(CLIENTS)
     )
-    yes: bool = option("Allow load on another machine than this", default=False)
+    yes: bool = option("Allow load on another machine", default=False)
     yes_production: bool = option("Allow a profile with production = true", default=False)
     progress_descriptor: int | None = option("A pipe", in_click=False, is_hidden=True)
     started_by: str = option("The command that leads", default="", in_click=False, is_hidden=True)
@@ -179,7 +177,7 @@ class LoadOptions:
 
     @property
     def think_s(self) -> tuple[float, float] | None:
-        """The shortest and the longest pause between tasks of a user; None for the scenario's own."""
+        """Shortest and longest pause between tasks of a user; None for the scenario's own."""
         if self.think is None:
             return None
         shortest, _, longest = self.think.partition("-")
@@ -202,7 +200,7 @@ def add_options(parser: ArgumentParser) -> None:
 def read_options(parsed: Namespace) -> LoadOptions:
     """The options, out of Locust's parsed ones.
 
-    What is left to chance, or said in Locust's own words, is written down in ours, which alone reach workers.
+    Values that are drawn, or given in Locust's own options, are written into ours: only those reach workers.
 
     Raises:
         UsageError: They contradict each other.
@@ -241,7 +239,6 @@ def read_options(parsed: Namespace) -> LoadOptions:
 
 
 def _refuse_beside_stages(parsed: Namespace, staged: WrittenStages) -> None:
-    """Stages say all that these would say otherwise."""
     given = {
         "--rate": parsed.rate,
         "--shape": parsed.shape != LoadOptions.shape,
@@ -256,10 +253,10 @@ def _refuse_beside_stages(parsed: Namespace, staged: WrittenStages) -> None:
 
 
 def _refuse_what_has_no_effect(read: LoadOptions) -> None:
-    """An option that is ignored misleads whoever reads the command."""
+    """An option that is ignored would mislead readers of the command."""
     if read.base is not None and read.shape not in {"ramp", "spike"}:
         raise UsageError(
-            f"--base has no effect with --shape {read.shape}\n  Leave it out, or take --shape ramp or spike."
+            f"--base has no effect with --shape {read.shape}\n  Leave it out, or use --shape ramp or spike."
         )
     if read.steps != LoadOptions.steps and read.shape != "steps":
         raise UsageError(

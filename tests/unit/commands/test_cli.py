@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pkgutil
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -92,6 +93,18 @@ def test_help_says_what_each_option_does(name):
     }
 
     assert {flag: text for flag, text in says.items() if not text or text.endswith(".")} == {}
+
+
+def test_help_of_load_shows_each_option_once_in_a_group():
+    """Forty options in one list are not read."""
+    done = CliRunner().invoke(cli, ["load", "--help"])
+
+    listed = re.findall(r"^  (?:-h, )?(--[\w-]+)", done.output, re.MULTILINE)
+    flags = [each.opts[0] for each in command_named("load").params if isinstance(each, click.Option)]
+    assert sorted(listed) == sorted([*flags, "--help"])
+    assert re.findall(r"^(\w[\w ]+):$", done.output, re.MULTILINE) == [
+        "Load", "Target and limits", "Verdict", "Highest rate", "Output"
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

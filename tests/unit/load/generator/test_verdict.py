@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from load_results import load_results, missed, operation, validity
+from load_records import load_results, missed, operation, validity
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.load.collection.metrics import RECENT_S, RunMetrics
