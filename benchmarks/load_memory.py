@@ -30,6 +30,7 @@ from knouds_harness.load.client.response import Response
 from knouds_harness.load.collection.locust_statistics import use_exact_buckets
 from knouds_harness.load.collection.seconds import SecondsRecorder
 from knouds_harness.load.generator.leading_run import LeadingRun
+from knouds_harness.load.generator.load_run import RunSetup
 from knouds_harness.load.options import add_options, read_options
 from knouds_harness.runs.load_record import read_load
 from knouds_harness.targets.profile import Target
@@ -84,13 +85,14 @@ def fed(seconds: int, rate: int, operations: int, folder: Path) -> Iterator[int]
     options = read_options(parsed)
     environment = Environment(user_classes=[Idle])
     runner = environment.create_local_runner()
-    run = LeadingRun(environment, options, Target(name="memory", base_url="http://127.0.0.1"), workload=None)
+    target = Target(name="memory", base_url="http://127.0.0.1")
+    run = LeadingRun(environment, RunSetup(options=options, target=target))
     run.attach()
     runner.start(USERS, spawn_rate=USERS)
     gevent.sleep(2.0)
     run.metrics.begin(start_s)  # and no arrivals
     recorder = SecondsRecorder(clock=lambda: now_s)
-    environment.events.request.remove_listener(run.recording.recorder.on_request)  # in place of its own
+    environment.events.request.remove_listener(run.recording.recorder.on_request)  # instead of its own
     environment.events.request.add_listener(recorder.on_request)
     kept, failed = Response(), Response()
     kept.status_code, failed.status_code = 200, 500
@@ -110,7 +112,7 @@ def fed(seconds: int, rate: int, operations: int, folder: Path) -> Iterator[int]
                 response_length=100,
                 response=response,
                 context={},
-                exception=None if is_kept else ConnectionError("500 in place of 200"),
+                exception=None if is_kept else ConnectionError("500 instead of 200"),
                 start_time=now_s,
                 url="http://127.0.0.1/",
             )

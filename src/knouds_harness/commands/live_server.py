@@ -60,8 +60,8 @@ class LiveLoad:
         """As OpenMetrics text."""
         return live_openmetrics(*self._known())
 
-    def figures(self) -> list[Metric]:
-        """The same as data."""
+    def families(self) -> list[Metric]:
+        """The same as metric families."""
         return live_metrics(*self._known())
 
     def _known(self) -> tuple[LoadProgress | None, LoadResults | None]:

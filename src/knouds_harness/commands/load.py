@@ -168,7 +168,7 @@ def load(
         with (
             target_environment(target, faults=faults) as variables,
             LiveView(errors, title=f"{file.stem} on {target}") as live,
-            exporting(served.figures, otlp_endpoint, scenario=file.stem, target=target, warn=live.say),
+            exporting(served.families, otlp_endpoint, scenario=file.stem, target=target, warn=live.say),
         ):
             if find_capacity:
                 launched = search_capacity(

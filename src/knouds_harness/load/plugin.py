@@ -27,7 +27,7 @@ from knouds_harness.load.distributed.master_run import MasterRun
 from knouds_harness.load.distributed.messages import STOP
 from knouds_harness.load.distributed.worker_run import WorkerRun
 from knouds_harness.load.generator.leading_run import LeadingRun
-from knouds_harness.load.generator.load_run import LoadRun
+from knouds_harness.load.generator.load_run import LoadRun, RunSetup
 from knouds_harness.load.options import LoadOptions, add_options, read_options
 from knouds_harness.load.workload.input_lines import InputFile, read_input_file, refuse_idle_lines
 from knouds_harness.load.workload.plan import forecast
@@ -177,8 +177,8 @@ def _begin(environment: Environment) -> LoadRun:
             warnings = forecast(
                 workload, options, environment.user_classes, is_asked=True, inputs=inputs
             ).warnings
-        role = _role_of(environment)
-        run = role(environment, options, target, workload=workload, inputs=inputs, ahead=ahead)
+        setup = RunSetup(options=options, target=target, workload=workload, inputs=inputs, ahead=ahead)
+        run = _role_of(environment)(environment, setup)
         run.attach()
         _warn(run, warnings)
     except HarnessError as error:

@@ -140,7 +140,7 @@ class ScenarioUser(ArrivalUser):
             if response.status_code in expected:
                 response.success()
             elif 0 < response.status_code < 400:
-                response.failure(f"{response.status_code} in place of {' or '.join(map(str, expected))}")
+                response.failure(f"{response.status_code} instead of {' or '.join(map(str, expected))}")
             if creation is not None:
                 self._settle(creation, response)
             if action is Action.WRITE and method == "DELETE" and 200 <= response.status_code < 300:

@@ -1,1 +1,1 @@
-"""Samples, seconds, and the figures of a run."""
+"""What is counted: seconds, samples, and the metrics of a run."""

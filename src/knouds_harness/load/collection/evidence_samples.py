@@ -117,7 +117,7 @@ class SampleWriter:
             )
 
     def named_in(self, operations: tuple[OperationLoad, ...]) -> tuple[OperationLoad, ...]:
-        """The figures, with the ids of the exchanges that show each error."""
+        """The metrics, with the ids of the exchanges that show each error."""
         return tuple(
             replace(
                 each,

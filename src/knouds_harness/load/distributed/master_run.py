@@ -24,13 +24,9 @@ from knouds_harness.load.distributed.messages import (
 )
 from knouds_harness.load.generator.health import Health, together
 from knouds_harness.load.generator.leading_run import LeadingRun
-from knouds_harness.load.options import LoadOptions
+from knouds_harness.load.generator.load_run import RunSetup
 from knouds_harness.load.steady_clock import now_unix_s
-from knouds_harness.load.workload.input_lines import InputFile
-from knouds_harness.load.workload.preflight import NOT_LOOKED, LookedAhead
-from knouds_harness.load.workload.workload import Workload
 from knouds_harness.targets.budget import Budget, credits_of
-from knouds_harness.targets.profile import Target
 
 _ASSEMBLE_WITHIN_S: Final = 15.0
 _LOOK_EVERY_S: Final = 0.5
@@ -43,27 +39,19 @@ class MasterRun(LeadingRun):
     _is_distributed = True
 
     def __init__(
-        self,
-        environment: Environment,
-        options: LoadOptions,
-        target: Target | None,
-        *,
-        workload: Workload | None,
-        inputs: InputFile | None = None,
-        ahead: LookedAhead = NOT_LOOKED,
-        clock: Callable[[], float] = now_unix_s,
+        self, environment: Environment, setup: RunSetup, *, clock: Callable[[], float] = now_unix_s
     ) -> None:
         """Listen to workers; see ``LeadingRun``."""
         runner = environment.runner
         assert isinstance(runner, MasterRunner)  # noqa: S101 - this is its role
         self._runner = runner
         self._health_by_worker: dict[str, Health] = {}
-        super().__init__(environment, options, target, workload=workload, inputs=inputs, ahead=ahead)
+        super().__init__(environment, setup)
         final_reports = self.recording.final_reports
         assert final_reports is not None  # noqa: S101 - a master's
         self._final_reports = final_reports
         self._clock = clock
-        self._budget = Budget(self.limits.budget.left_credits if target else 0.0)
+        self._budget = Budget(self.limits.budget.left_credits if setup.target else 0.0)
         self._reserved: dict[str, int] = {}
         self._started: set[str] = set()
         self._sharing: set[str] = set()

@@ -24,15 +24,10 @@ from knouds_harness.load.distributed.messages import (
     SILENCE_S,
     STOP,
 )
-from knouds_harness.load.generator.load_run import LoadRun
+from knouds_harness.load.generator.load_run import LoadRun, RunSetup
 from knouds_harness.load.invariants.verification import open_verification
-from knouds_harness.load.options import LoadOptions
 from knouds_harness.load.steady_clock import now_unix_s
-from knouds_harness.load.workload.input_lines import InputFile
-from knouds_harness.load.workload.preflight import NOT_LOOKED, LookedAhead
-from knouds_harness.load.workload.workload import Workload
 from knouds_harness.targets.budget import Budget
-from knouds_harness.targets.profile import Target
 
 _ANSWER_WITHIN_S: Final = 15.0
 _LOOK_EVERY_S: Final = 0.5
@@ -90,15 +85,7 @@ class WorkerRun(LoadRun):
     """Sends its share of the load, and reports to the master, which leads the run."""
 
     def __init__(
-        self,
-        environment: Environment,
-        options: LoadOptions,
-        target: Target | None,
-        *,
-        workload: Workload | None,
-        inputs: InputFile | None = None,
-        ahead: LookedAhead = NOT_LOOKED,
-        clock: Callable[[], float] = now_unix_s,
+        self, environment: Environment, setup: RunSetup, *, clock: Callable[[], float] = now_unix_s
     ) -> None:
         """Listen to the master; see ``LoadRun``.
 
@@ -108,17 +95,9 @@ class WorkerRun(LoadRun):
         runner = environment.runner
         assert isinstance(runner, WorkerRunner)  # noqa: S101 - this is its role
         self._runner = runner
-        super().__init__(
-            environment,
-            options,
-            target,
-            workload=workload,
-            inputs=inputs,
-            ahead=ahead,
-            lease=LeasedCredits(runner),
-            worker_index=runner.worker_index,
-        )
-        self.verification = open_verification(options, target, self._scenarios, process=runner.worker_index)
+        index = runner.worker_index
+        super().__init__(environment, setup, lease=LeasedCredits(runner), worker_index=index)
+        self.verification = open_verification(setup.options, setup.target, self._scenarios, process=index)
         self._clock = clock
         self._heard_unix_s = clock()
         environment.events.report_to_master.add_listener(self._report)

@@ -27,17 +27,14 @@ from knouds_harness.load.collection.cycles import cycles
 from knouds_harness.load.collection.evidence_samples import SampleWriter
 from knouds_harness.load.collection.metrics import RunMetrics
 from knouds_harness.load.collection.seconds import Second
-from knouds_harness.load.generator.load_run import NO_TARGET, LoadRun
+from knouds_harness.load.generator.load_run import NO_TARGET, LoadRun, RunSetup
 from knouds_harness.load.generator.progress import ProgressTeller
 from knouds_harness.load.generator.record_writer import LoadRecordWriter, fingerprint, plan_of, scenario_name
 from knouds_harness.load.generator.verdict import exit_code_of, exit_summary, missed_bound, validity_of
 from knouds_harness.load.invariants.verification import open_verification
 from knouds_harness.load.invariants.webhook_waiter import open_webhook_waiter
-from knouds_harness.load.options import LoadOptions
 from knouds_harness.load.steady_clock import now_unix_s
-from knouds_harness.load.workload.input_lines import InputFile
-from knouds_harness.load.workload.preflight import NOT_LOOKED, LookedAhead
-from knouds_harness.load.workload.workload import Workload, may_create, may_run
+from knouds_harness.load.workload.workload import may_create, may_run
 from knouds_harness.measures.objectives import (
     judge_objectives,
     load_objectives,
@@ -47,7 +44,6 @@ from knouds_harness.measures.objectives import (
 from knouds_harness.runs.load_results import TASK, JudgedObjective, LoadResults
 from knouds_harness.runs.verdicts import LEFT_BEHIND
 from knouds_harness.targets.guards import Guard
-from knouds_harness.targets.profile import Target
 
 _AHEAD_S: Final = 0.5
 """Between the last user's start and the first arrival: for the message to reach every worker."""
@@ -67,22 +63,14 @@ class LeadingRun(LoadRun):
 
     _is_distributed = False
 
-    def __init__(
-        self,
-        environment: Environment,
-        options: LoadOptions,
-        target: Target | None,
-        *,
-        workload: Workload | None,
-        inputs: InputFile | None = None,
-        ahead: LookedAhead = NOT_LOOKED,
-    ) -> None:
+    def __init__(self, environment: Environment, setup: RunSetup) -> None:
         """Begin the record, and look at the target; see ``LoadRun``.
 
         Raises:
             HarnessError: An objective, the folder of the record, or the target is not usable.
         """
-        super().__init__(environment, options, target, workload=workload, inputs=inputs, ahead=ahead)
+        super().__init__(environment, setup)
+        options, target, inputs = setup.options, setup.target, setup.inputs
         scenario = scenario_name(environment)
         self._objectives = parse_objectives(options.objective)
         self._objectives += load_objectives(options.objectives, scenario) if options.objectives else ()

@@ -7,6 +7,7 @@ import ssl
 import time
 from abc import ABC, abstractmethod
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cached_property
 from types import TracebackType
 from typing import Any, Final
@@ -48,6 +49,25 @@ _FINISH_WITHIN_S: Final = 10.0
 _MOST_MS: Final = 1e9
 
 
+@dataclass(frozen=True, kw_only=True)
+class RunSetup:
+    """What is known of a run before it begins.
+
+    Attributes:
+        options: What is asked for.
+        target: The profile, if one was named.
+        workload: Who sends what; None without a target.
+        inputs: The file of ``--inputs``.
+        ahead: What was learnt of the target before.
+    """
+
+    options: LoadOptions
+    target: Target | None = None
+    workload: Workload | None = None
+    inputs: InputFile | None = None
+    ahead: LookedAhead = NOT_LOOKED
+
+
 class LoadRun(ABC):
     """Owns what the process of a run has; ``run_of`` finds it.
 
@@ -74,12 +94,8 @@ class LoadRun(ABC):
     def __init__(
         self,
         environment: Environment,
-        options: LoadOptions,
-        target: Target | None,
+        setup: RunSetup,
         *,
-        workload: Workload | None,
-        inputs: InputFile | None = None,
-        ahead: LookedAhead = NOT_LOOKED,
         lease: CreditLease | None = None,
         worker_index: int = 0,
     ) -> None:
@@ -87,18 +103,15 @@ class LoadRun(ABC):
 
         Args:
             environment: Has its runner.
-            options: What is asked for.
-            target: The profile, if one was named.
-            workload: Who sends; None without a target.
-            inputs: The file of ``--inputs``.
-            ahead: What was learnt of the target before.
+            setup: What is to be run.
             lease: In a worker, which gets its credits from the master.
             worker_index: Which worker this is; 0 elsewhere.
         """
+        options, target, inputs = setup.options, setup.target, setup.inputs
         self.options = options
         self._environment = environment
         self._target = target
-        self._workload = workload
+        self._workload = setup.workload
         self._worker_index = worker_index
         self._scenarios = scenarios_in(environment.user_classes)
         self._tasks: dict[type[Scenario], UserTasks] = {}
@@ -106,7 +119,7 @@ class LoadRun(ABC):
         self.arrivals = (
             Arrivals(options.schedule, on_taken=self._watch.on_taken) if options.schedule else None
         )
-        self._limits = LoadLimits(target, lease=lease, ahead=ahead) if target else None
+        self._limits = LoadLimits(target, lease=lease, ahead=setup.ahead) if target else None
         self.created = CreatedWorkflows(target=target or Target(name="", base_url=""))
         self.input_turns = (
             InputTurns(inputs.lines, order=options.inputs_order, seed=options.seed) if inputs else None

@@ -29,6 +29,7 @@ from knouds_harness.load.distributed.messages import (
     STOP,
 )
 from knouds_harness.load.generator.health import Health
+from knouds_harness.load.generator.load_run import RunSetup
 from knouds_harness.targets.limits import Limits
 
 START_UNIX_S = 1_780_000_000.0
@@ -53,9 +54,8 @@ class Run(MasterRun):
     def __init__(self, master: Any, clock: Clock) -> None:
         self.doubts: list[str] = []
         self.stops: list[tuple[str, ExitCode | None]] = []
-        super().__init__(
-            master.environment, options("--rate", "10"), TARGET, workload=workload_of(TARGET), clock=clock
-        )
+        setup = RunSetup(options=options("--rate", "10"), target=TARGET, workload=workload_of(TARGET))
+        super().__init__(master.environment, setup, clock=clock)
 
     def doubt(self, sentence: str) -> None:
         self.doubts.append(sentence)

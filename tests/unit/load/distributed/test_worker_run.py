@@ -14,6 +14,7 @@ from knouds_harness.errors import ExitCode
 from knouds_harness.load.arrivals.schedule import Share
 from knouds_harness.load.distributed.messages import ASK_CREDITS, CREDITS, SENT_AT, SHARE, SILENCE_S, STOP
 from knouds_harness.load.distributed.worker_run import LeasedCredits, WorkerRun
+from knouds_harness.load.generator.load_run import RunSetup
 
 NOW_UNIX_S = 1_780_000_000.0
 TARGET = target(persona("full", tier="enterprise"))
@@ -34,9 +35,8 @@ def worker() -> Any:
 
 @pytest.fixture
 def run(worker, clock) -> WorkerRun:
-    return WorkerRun(
-        worker.environment, options("--rate", "10"), TARGET, workload=workload_of(TARGET), clock=clock
-    )
+    setup = RunSetup(options=options("--rate", "10"), target=TARGET, workload=workload_of(TARGET))
+    return WorkerRun(worker.environment, setup, clock=clock)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from knouds_harness.errors import ExitCode, TargetUnreachable, UsageError
 from knouds_harness.load.collection.seconds import Error, Second, SeriesKey
 from knouds_harness.load.generator import leading_run
 from knouds_harness.load.generator.leading_run import LeadingRun
+from knouds_harness.load.generator.load_run import RunSetup
 from knouds_harness.load.steady_clock import now_unix_s
 from knouds_harness.measures.histograms import Histogram
 from knouds_harness.runs.load_results import TASK, RequestStatus
@@ -38,7 +39,7 @@ def leading(environment, tmp_path):
 
     def make(*arguments: str) -> LeadingRun:
         asked = options("--record", str(tmp_path), "--duration", "60", *arguments)
-        made.append(LeadingRun(environment, asked, TARGET, workload=None))
+        made.append(LeadingRun(environment, RunSetup(options=asked, target=TARGET)))
         return made[-1]
 
     yield make

@@ -21,6 +21,7 @@ from knouds_harness.load.distributed.messages import HEALTH, OBSERVATIONS, SAMPL
 from knouds_harness.load.distributed.worker_run import WorkerRun
 from knouds_harness.load.generator import leading_run
 from knouds_harness.load.generator.leading_run import LeadingRun
+from knouds_harness.load.generator.load_run import RunSetup
 from knouds_harness.load.tasks import run_cheapest, who_am_i
 
 KEY = persona("full", tier="enterprise")
@@ -39,7 +40,8 @@ def run_in(environment: Environment, *arguments: str, role: Any = LeadingRun) ->
         environment.create_local_runner()
     else:
         {MasterRun: FakeMaster, WorkerRun: FakeWorker}[role](environment)
-    run = role(environment, options(*arguments), TARGET, workload=workload_of(TARGET))
+    setup = RunSetup(options=options(*arguments), target=TARGET, workload=workload_of(TARGET))
+    run = role(environment, setup)
     run.attach()
     return run
 
@@ -275,7 +277,7 @@ def test_deliveries_need_a_target():
     environment.create_local_runner()
 
     with pytest.raises(UsageError, match="--target"):
-        LeadingRun(environment, options("--finish", "webhook"), None, workload=None)
+        LeadingRun(environment, RunSetup(options=options("--finish", "webhook")))
 
 
 def test_arrivals_of_a_share_are_served_from_its_beginning(environment):
@@ -324,7 +326,7 @@ def test_without_a_target_there_are_no_limits():
     """And nothing that could be spent."""
     environment = Environment()
     environment.create_local_runner()
-    run = LeadingRun(environment, options(), None, workload=None)
+    run = LeadingRun(environment, RunSetup(options=options()))
 
     assert run.health().spent_credits == 0
     with pytest.raises(UsageError, match="--target"):
