@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from knouds_harness.load.capacity.search import SearchEnded
-from knouds_harness.load.generator.verdict import judge_generator
+from knouds_harness.load.generator.validity import judge_generator
 from knouds_harness.measures.percentiles import time_ms
 from knouds_harness.runs.capacity_results import CapacityPoint
 from knouds_harness.runs.load_results import TASK, LoadResults, OperationLoad
