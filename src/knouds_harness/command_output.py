@@ -53,7 +53,7 @@ def print_table(
     headings: Sequence[str] = (),
     right: Collection[int] = (),
 ) -> None:
-    """Print a table without boxes, of which only the last column is ever wrapped.
+    """Print a table without boxes, of which only the last column is ever wrapped, if it is not of numbers.
 
     In a pipe each row is a line. Where a terminal is too narrow, the cells of a row stand below each other.
 
@@ -69,7 +69,8 @@ def print_table(
         max(cell.cell_len for cell in column) for column in zip_longest(*titles, *cells, fillvalue=Text())
     ]
     before_last = sum(widths[:-1]) + len(_GAP) * (len(widths) - 1)
-    room = max(console.width - before_last, 0) if console.is_terminal else widths[-1] if widths else 0
+    is_wrapped = console.is_terminal and len(widths) - 1 not in right
+    room = max(console.width - before_last, 0) if is_wrapped else widths[-1] if widths else 0
     if room < min(_LEAST_TEXT, widths[-1] if widths else 0):
         for row in cells:
             _print_below_each_other(row, console)

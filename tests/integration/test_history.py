@@ -92,7 +92,8 @@ def test_a_measure_is_plotted_and_its_changes_marked(tmp_path):
 
     assert process.returncode == 0, process.stderr
     lines = process.stdout.splitlines()
-    assert lines[0] == "p50_ms:whoami of reads on staging, open, 10/s, 12 runs"
+    assert lines[1] == "p50_ms:whoami  Response time, percentile 50, over 12 runs. One change."
+    assert lines[2] == "reads on staging, open, 10/s, 12 runs"
     (marks,) = (line for line in lines if set(line) == {" ", "^", "x"})
     assert marks.index("^") - marks.index("x") == 5
     (change,) = (line for line in lines if "→" in line)

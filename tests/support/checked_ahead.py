@@ -7,7 +7,7 @@ import gc
 import knouds_harness.commands.load  # noqa: F401 - imported for those who are forked
 import knouds_sandbox.command  # noqa: F401
 from knouds_harness.contract.document import shipped_document
-from knouds_harness.reporting import pages
+from knouds_harness.reporting import html
 from knouds_harness.runs.results import finding_format, run_file_format
 from knouds_harness.suite.running import collect_suite
 
@@ -15,6 +15,6 @@ collect_suite()
 shipped_document()
 finding_format()
 run_file_format()
-pages._environment().get_template("report.html.j2")  # noqa: SLF001 - compiles it
+html._environment().get_template("report.html.j2")  # noqa: SLF001 - compiles it
 
 gc.freeze()  # pytest collects garbage five times at its end: not what is there for good

@@ -51,8 +51,7 @@ def run_check(asked: Mapping[str, object]) -> int:
         asked: Options by their names in ``RunOptions``.
     """
     from knouds_harness.command_output import CommandConsole
-    from knouds_harness.reporting.render import render_all
-    from knouds_harness.reporting.terminal import print_summary
+    from knouds_harness.reporting.render import print_summary, render_all
     from knouds_harness.runs.record import read_run
     from knouds_harness.suite.discovery.advice import print_advice
     from knouds_harness.suite.running import run_suite

@@ -16,6 +16,10 @@ from knouds_harness.locations import objectives_path
 from knouds_harness.option_declarations import draw_seed
 
 if TYPE_CHECKING:
+    from knouds_harness.reporting.comparison.sides import Side
+    from knouds_harness.reporting.comparison.texts import Comparison
+
+if TYPE_CHECKING:
     from knouds_harness.commands.alternating_runs import Contender
     from knouds_harness.measures.objectives import Objective
     from knouds_harness.reporting.comparison.sides import Side
@@ -105,9 +109,9 @@ def compare(
     from knouds_harness.commands.alternating_runs import Contender
     from knouds_harness.measures.objectives import parse_objectives
     from knouds_harness.reporting.comparison.json_file import comparison_contents
-    from knouds_harness.reporting.comparison.rendering import write_comparison
+    from knouds_harness.reporting.comparison.report import comparison_report, write_comparison
     from knouds_harness.reporting.comparison.sides import keep, read_side
-    from knouds_harness.reporting.comparison.terminal import print_comparison
+    from knouds_harness.reporting.terminal import print_report
 
     added = parse_objectives(objective)
     if added and kept_name is not None:
@@ -153,7 +157,7 @@ def compare(
     if form == "json":
         print_json("comparison", comparison_contents(comparison))
     else:
-        print_comparison(comparison, page, console=CommandConsole())
+        print_report(comparison_report(comparison), page, console=CommandConsole())
     sys.exit(comparison.exit_code)
 
 

@@ -16,6 +16,11 @@ from knouds_harness.errors import RunRecordError, UsageError
 from knouds_harness.runs.verdicts import RunOutcome
 
 if TYPE_CHECKING:
+    from knouds_harness.reporting.history.entry import Entry
+    from knouds_harness.reporting.history.index import Index, Refreshed
+    from knouds_harness.reporting.history.pruning import PruningPlan
+
+if TYPE_CHECKING:
     from rich.console import Console
 
     from knouds_harness.reporting.history.entry import Entry
@@ -117,7 +122,8 @@ def history(
     from knouds_harness.reporting.history.index import Index
     from knouds_harness.reporting.history.measures import find_measure
     from knouds_harness.reporting.history.pruning import kept_runs, plan_pruning
-    from knouds_harness.reporting.history.terminal import print_entries, print_measures
+    from knouds_harness.reporting.history.report import entries_table, measures_table
+    from knouds_harness.reporting.terminal import print_block
 
     _refuse_nonsense(
         modes={"--measure": bool(measure), "--measures": lists_measures, "--prune": prune},
@@ -148,7 +154,7 @@ def history(
         if form == "json":
             _print_json(index, chosen, measure=measure, lists_measures=lists_measures, limit=limit)
         elif lists_measures:
-            print_measures(index.measures(), console=console)
+            print_block(measures_table(index.measures()), console=console)
         elif prune:
             plan = plan_pruning(
                 chosen, now=now, keep=keep, older_than=older_than, kept_runs=kept_runs(baselines_folder)
@@ -163,13 +169,8 @@ def history(
             find_measure(measure, index.measures())
             _plot(measure, chosen[: limit or _PLOTTED], index.figures(measure), runs_folder, console)
         else:
-            shown = chosen[: limit or _LISTED]
-            print_entries(
-                shown,
-                p99_ms=index.figures(f"p99_ms:{ALL}"),
-                hidden=len(chosen) - len(shown),
-                console=console,
-            )
+            table = entries_table(chosen, p99_ms=index.figures(f"p99_ms:{ALL}"), most=limit or _LISTED)
+            print_block(table, console=console, more="--limit")
 
 
 def _print_json(
@@ -253,22 +254,19 @@ def _prune(plan: PruningPlan, runs_folder: Path, *, is_agreed: bool) -> None:
 def _plot(
     measure: str, entries: list[Entry], figures: Mapping[str, float], runs_folder: Path, console: Console
 ) -> None:
-    from knouds_harness.reporting.history.html import history_html
+    from knouds_harness.reporting.history.report import series_report
     from knouds_harness.reporting.history.series import series_of
-    from knouds_harness.reporting.history.terminal import print_series
+    from knouds_harness.reporting.html import html
+    from knouds_harness.reporting.terminal import print_report
 
     series = series_of(measure, entries, figures)
     if not series:
-        click.echo(f"None of the {len(entries):,} runs has {measure}.")
+        click.echo(f"No run of {len(entries):,} has {measure}.")
         return
-    print_series(measure, series, console=console)
-    page = runs_folder.parent / "history.html"
+    report = series_report(measure, series, runs_folder=runs_folder)
+    page = runs_folder.parent / report.file
     try:
-        page.write_text(
-            history_html(measure, series, runs_folder=runs_folder),
-            encoding="utf-8",
-            errors="backslashreplace",
-        )
+        page.write_text(html(report), encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise RunRecordError(f"{page}: cannot be written: {error.strerror}") from error
-    console.print(f"  report {page}", highlight=False, markup=False, soft_wrap=True)
+    print_report(report, page, console=console)

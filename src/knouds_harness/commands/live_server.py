@@ -15,7 +15,8 @@ from urllib.parse import unquote
 from prometheus_client.core import Metric
 
 from knouds_harness.errors import RunRecordError, UsageError
-from knouds_harness.reporting.load.html import live_html, waiting_html
+from knouds_harness.reporting.html import html
+from knouds_harness.reporting.load.report import live_report, waiting_report
 from knouds_harness.reporting.openmetrics import live_metrics, live_openmetrics
 from knouds_harness.runs.load_progress import LoadProgress
 from knouds_harness.runs.load_record import read_results
@@ -38,7 +39,7 @@ class LiveLoad:
     def __init__(self) -> None:
         self._progress: LoadProgress | None = None
         self._results: tuple[str, LoadResults | None] = "", None
-        self._page: tuple[str, str] = "", waiting_html()
+        self._page: tuple[str, str] = "", html(waiting_report())
         self._lock = Lock()
         self._asked_s = -_IS_OPEN_WITHIN_S
         self._is_over = Event()
@@ -91,7 +92,7 @@ class LiveLoad:
                 self._is_last_fetched.set()
             elif folder and self._page[0] != version:
                 with suppress(RunRecordError):  # not whole yet; asked for again in a second
-                    self._page = version, live_html(folder, version=version)
+                    self._page = version, html(live_report(folder, version=version))
             return self._page[1]
 
     def _written(self) -> tuple[Path | None, str]:

@@ -16,12 +16,15 @@ from click.core import ParameterSource
 
 from knouds_harness.commands.shared_options import baselines_folder_option, runs_folder_option
 from knouds_harness.errors import HarnessError, UsageError
-from knouds_harness.load.arrivals.stages import parse_stages
 from knouds_harness.load.options import LoadOptions
+from knouds_harness.timespan import Timespan
+
+if TYPE_CHECKING:
+    from knouds_harness.reporting.comparison.sides import Side
+    from knouds_harness.runs.load_progress import LoadProgress
 from knouds_harness.locations import objectives_path, scenario_names
 from knouds_harness.option_declarations import FiniteRange, click_options, runner_arguments
 from knouds_harness.suite.options import RunOptions
-from knouds_harness.timespan import Timespan
 
 if TYPE_CHECKING:
     from knouds_harness.reporting.comparison.sides import Side
@@ -131,6 +134,7 @@ def load(
     from knouds_harness.commands.live_server import LiveLoad, serving
     from knouds_harness.commands.load_capacity import OF_THE_SEARCH, search_capacity
     from knouds_harness.commands.otlp import exporting
+    from knouds_harness.load.arrivals.stages import parse_stages
     from knouds_harness.load.generator.launching import launch, scenario_file
     from knouds_harness.reporting.comparison.baseline import find_baseline
     from knouds_harness.reporting.load.live import LiveView
@@ -225,8 +229,7 @@ def _reported(folder: Path, baseline: Side | None, objectives: Path) -> Path:
     """
     from knouds_harness.command_output import CommandConsole
     from knouds_harness.reporting.comparison.baseline import set_baseline
-    from knouds_harness.reporting.render import render_all
-    from knouds_harness.reporting.terminal import print_summary
+    from knouds_harness.reporting.render import print_summary, render_all
     from knouds_harness.runs.record import read_run
 
     if baseline is not None:

@@ -13,7 +13,7 @@ from knouds_harness.load.capacity.search import Search
 from knouds_harness.load.generator.launching import Launched
 from knouds_harness.locations import objectives_path
 from knouds_harness.measures.objectives import load_objectives, parse_objectives
-from knouds_harness.reporting.load.capacity import describe_point
+from knouds_harness.reporting.load.headline import describe_point
 from knouds_harness.runs.load_progress import LoadProgress
 from knouds_harness.targets.profile import Target
 

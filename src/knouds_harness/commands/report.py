@@ -25,8 +25,7 @@ def report(run: Path, *, baseline: Path | None, baselines_folder: Path) -> None:
     from knouds_harness.command_output import CommandConsole
     from knouds_harness.reporting.comparison.baseline import set_baseline
     from knouds_harness.reporting.comparison.sides import read_side
-    from knouds_harness.reporting.render import render_all, render_readable
-    from knouds_harness.reporting.terminal import print_summary
+    from knouds_harness.reporting.render import print_summary, render_all, render_readable
     from knouds_harness.runs.record import read_run
 
     if baseline is not None:

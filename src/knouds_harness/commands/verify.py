@@ -21,8 +21,7 @@ def verify(file: Path, *, base_url: str | None, **asked: object) -> None:
     Nothing is sent. FILE is a HAR file: a browser's, a proxy's, or the exchanges.har of a run.
     """
     from knouds_harness.command_output import CommandConsole
-    from knouds_harness.reporting.render import render_all
-    from knouds_harness.reporting.terminal import print_summary
+    from knouds_harness.reporting.render import print_summary, render_all
     from knouds_harness.runs.record import read_run
     from knouds_harness.suite.recorded.verification import verify as verify_traffic
 

@@ -10,7 +10,6 @@ from knouds_harness.printable import printable
 from knouds_harness.reporting.check.fact_status import contradictions_of
 from knouds_harness.reporting.check.ranking import findings_by_fact
 from knouds_harness.reporting.load.headline import describe, nothing_measured
-from knouds_harness.reporting.render import RenderedPaths
 from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.record import RunRecord
 
@@ -29,17 +28,17 @@ def workflow_commands(record: RunRecord) -> Iterator[str]:
     else:
         failing = [group for group in findings_by_fact(record) if record.fails(group.findings[0])]
         lines = [("target contradicts the profile", _contradicts(each)) for each in contradictions_of(record)]
-        lines += [(group.fact_id, _said(group.findings[0])) for group in failing]
+        lines += [(group.name, _said(group.findings[0])) for group in failing]
     for title, says in lines[:_MOST]:
         yield f"::error title={_property(title)}::{_message(says)}"
 
 
-def add_to_step_summary(paths: RenderedPaths, environ: Mapping[str, str]) -> None:
+def add_to_step_summary(markdown: Path, environ: Mapping[str, str]) -> None:
     """Append ``report.md`` to the job's summary page, where there is one."""
     page = environ.get("GITHUB_STEP_SUMMARY")
     if page:
         with Path(page).open("a", encoding="utf-8") as summary:
-            summary.write(paths.markdown.read_text(encoding="utf-8"))
+            summary.write(markdown.read_text(encoding="utf-8"))
 
 
 def is_there(environ: Mapping[str, str]) -> bool:
@@ -48,8 +47,7 @@ def is_there(environ: Mapping[str, str]) -> bool:
 
 
 def _said(finding: Finding) -> str:
-    who = f"{finding.operation or 'no operation'} as {finding.persona or 'nobody'}"
-    return f"{who}: expected {finding.expected}, observed {finding.observed}"
+    return f"{finding.who}: expected {finding.expected}, observed {finding.observed}"
 
 
 def _contradicts(finding: Finding) -> str:

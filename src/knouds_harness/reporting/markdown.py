@@ -1,97 +1,113 @@
-"""``report.md``: a run for a pull request's comment or a job's summary page.
+"""Shows a report in GitHub's Markdown, for a pull request's comment or a job's summary page.
 
-Words of the server stand in code spans and blocks only, where they neither format anything nor call anybody.
+Words of a server stand in code spans and blocks only, where they neither format anything nor call anybody.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from textwrap import indent
+from typing import Final
 
-from knouds_harness.reporting.check.drift import drift_of
-from knouds_harness.reporting.check.fact_status import (
-    FactStatus,
-    contradictions_of,
-    fact_rows,
-    standing_counts,
-    untested_rows,
-    waiver_rows,
+from knouds_harness.printable import printable
+from knouds_harness.reporting.report import (
+    Block,
+    Code,
+    Findings,
+    Heading,
+    Items,
+    Report,
+    Table,
+    Text,
+    Toned,
+    Words,
+    counted,
+    plain,
 )
-from knouds_harness.reporting.check.ranking import findings_by_fact
-from knouds_harness.reporting.headline import headline
-from knouds_harness.reporting.markdown_text import code_span, escaped, fence
 from knouds_harness.runs.findings import Finding
-from knouds_harness.runs.record import RunRecord
 
-_MOST_FINDINGS = 20
-_MOST_FINDINGS_OF_ONE_FACT = 2
-_MOST_DRIFT = 20
-_LONGEST_CURL = 1_200
-_LONGEST_SCRIPT = 1_800
-_SIGN_BY_TONE = {"good": "✅", "bad": "❌", "warn": "⚠️"}
+_SIGN_BY_TONE: Final = {"good": "✅", "bad": "❌", "warn": "⚠️", "note": "", "plain": ""}
+_LONGEST_VALUE: Final = 300
+_MOST_OF_ONE_FACT: Final = 2
+_LONGEST_CURL: Final = 1_200
+_LONGEST_SCRIPT: Final = 1_800
 
 
-def markdown(record: RunRecord) -> str:
-    """Write a run up in GitHub's Markdown, well under the 65,536 characters that a comment may have."""
-    rows = fact_rows(record)
-    verdict = headline(record, rows)
-    counts = standing_counts(rows)
-    blocks = [
-        f"## {_SIGN_BY_TONE[verdict.tone]} {verdict.title}: {code_span(record.setup.target.name)}",
-        verdict.detail,
-        *([_quoted(record.note)] if record.note else []),
-        *([f"Not all of the record could be read: {escaped(' '.join(record.gaps))}"] if record.gaps else []),
-        _table(counts),
-        *_contradictions(record),
-        *_findings(record),
-        *_drift(record),
-        *_untested(record),
-        *_waivers(record),
-        _footer(record),
-    ]
-    return "\n\n".join(blocks) + "\n"
+def markdown(report: Report) -> str:
+    """Write a report up, well under the 65,536 characters that a comment may have."""
+    headline = report.headline
+    subject = f": {_words(report.subject)}" if report.subject else ""
+    blocks = [f"## {_SIGN_BY_TONE[headline.tone]} {headline.title}{subject}", escaped(headline.detail)]
+    blocks += ["\n".join(f"> {escaped(line)}" for line in plain(note).splitlines()) for note in report.notes]
+    for section in report.on("markdown"):
+        if section.title:
+            blocks.append(f"### {escaped(section.title)}")
+        for block in section.on("markdown"):
+            blocks += _block(block, report.file)
+    if report.about or report.origin:
+        evidence = f" Made by {escaped(report.origin)}." if report.origin else ""
+        blocks.append(f"<sub>{_words(report.about)}.{evidence}</sub>")
+    return printable("\n\n".join(blocks) + "\n")
 
 
-def _table(counts: dict[FactStatus, int]) -> str:
-    shown = [standing for standing in FactStatus if counts[standing]]
-    return "\n".join(
-        [
-            f"| {' | '.join(standing.label for standing in shown)} |",
-            f"| {' | '.join('---:' for _ in shown)} |",
-            f"| {' | '.join(str(counts[standing]) for standing in shown)} |",
-        ]
-    )
+def _block(block: Block, file: str) -> Iterator[str]:
+    if isinstance(block, Text):
+        yield _words(block.words)
+    elif isinstance(block, Heading):
+        yield f"#### {escaped(block.text)}"
+    elif isinstance(block, Items):
+        most = block.most.get("markdown", len(block.lines))
+        yield "\n".join(
+            [*(f"- {_words(line)}" for line in block.lines[:most]), *_more(len(block.lines) - most, file)]
+        )
+    elif isinstance(block, Table):
+        yield _table(block)
+        yield from _more(len(block.rows) - block.most.get("markdown", len(block.rows)), file)
+    elif isinstance(block, Findings):
+        yield from _findings(block, file)
 
 
-def _contradictions(record: RunRecord) -> list[str]:
-    found = contradictions_of(record)
-    if not found:
-        return []
+def _more(count: int, file: str) -> list[str]:
+    return [f"- … and {count:,} more in `{file}`"] if count > 0 else []
+
+
+def _table(table: Table) -> str:
+    columns = table.columns_on("markdown")
     lines = [
-        f"- {code_span(each.expected)}, but {code_span(each.observed)}" for each in found[:_MOST_FINDINGS]
+        [column.heading.lower() for _, column in columns],
+        ["---:" if column.is_number else "---" for _, column in columns],
+        *(
+            [
+                _cell(row, index, is_strong=column.is_name and number in table.strong)
+                for index, column in columns
+            ]
+            for number, row in enumerate(table.rows[: table.most.get("markdown", len(table.rows))])
+        ),
     ]
-    if len(found) > _MOST_FINDINGS:
-        lines.append(f"- … and {len(found) - _MOST_FINDINGS} more in `report.html`")
-    return [f"### The target contradicts its profile ({len(found)})", "\n".join(lines)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def _findings(record: RunRecord) -> list[str]:
-    groups = findings_by_fact(record)
-    total = sum(len(group.findings) for group in groups)
-    if not total:
-        return []
-    blocks = [f"### Findings ({total})"]
-    left = _MOST_FINDINGS
-    for group in groups:
-        shown = group.findings[: min(left, _MOST_FINDINGS_OF_ONE_FACT)]
+def _cell(row: Sequence[Words], index: int, *, is_strong: bool) -> str:
+    words = row[index] if index < len(row) else ""
+    text = _words(words, in_cell=True).replace("\n", " ")
+    return f"**{text}**" if is_strong and text else text
+
+
+def _findings(findings: Findings, file: str) -> Iterator[str]:
+    """A few findings of each fact before many of one."""
+    total = sum(len(group.findings) for group in findings.groups)
+    left = findings.most.get("markdown", total)
+    shown_in_all = 0
+    for group in findings.groups:
+        shown = group.findings[: min(left - shown_in_all, _MOST_OF_ONE_FACT)]
         if shown:
-            says = escaped(group.fact.says) if group.fact else ""
-            blocks.append(f"**{group.standing.label}** · `{group.fact_id}` · {says}")
-        blocks += [_finding(finding) for finding in shown]
-        left -= len(shown)
-    hidden = total - (_MOST_FINDINGS - left)
-    if hidden:
-        blocks.append(f"… and {hidden:,} more findings in `report.html`.")
-    return blocks
+            title = f" · {escaped(group.title)}" if group.title else ""
+            yield f"**{group.label}** · `{group.name}`{title}"
+        yield from map(_finding, shown)
+        shown_in_all += len(shown)
+    if total > shown_in_all:
+        yield f"… and {counted(total - shown_in_all, 'more finding')} in `{file}`."
 
 
 def _finding(finding: Finding) -> str:
@@ -102,61 +118,61 @@ def _finding(finding: Finding) -> str:
     lines = finding.reproduction
     if len(lines) > (_LONGEST_SCRIPT if finding.script else _LONGEST_CURL):
         lines = f"# too long for here: see {', '.join(finding.steps) or finding.exchange_id} in exchanges.har"
-    who = f"`{finding.operation or 'no operation'}` as {code_span(finding.persona or 'nobody')}"
+    key = f"as {code_span(finding.persona)}" if finding.persona else "without a key"
+    ticks = fence(lines, least=3)
     return (
-        f"- {who}{place}{times}{after}{waived}: "
+        f"- `{finding.operation or 'no operation'}` {key}{place}{times}{after}{waived}: "
         f"expected {code_span(finding.expected)}, observed {code_span(finding.observed)}\n"
-        f"  <details><summary>Reproduce</summary>\n\n{_block(lines)}\n\n  </details>"
+        f"  <details><summary>Reproduce {finding.fingerprint}</summary>\n\n"
+        f"  {ticks}sh\n{indent(lines, '  ')}\n  {ticks}\n\n  </details>"
     )
 
 
-def _drift(record: RunRecord) -> list[str]:
-    drift = drift_of(record)
-    if not drift:
-        return []
-    lines = [
-        f"- {code_span(each.where or each.observed)}: {code_span(each.observed)}, on {each.seen_on}"
-        for each in drift[:_MOST_DRIFT]
-    ]
-    if len(drift) > _MOST_DRIFT:
-        lines.append(f"- … and {len(drift) - _MOST_DRIFT} more in `report.html`")
-    return [f"### New and undocumented ({len(drift)}), which breaks nothing", "\n".join(lines)]
+def _words(words: Words, *, in_cell: bool = False) -> str:
+    pieces: Sequence[object] = words if isinstance(words, tuple) else (words,)
+    return "".join(_written(pieces, in_cell=in_cell))
 
 
-def _untested(record: RunRecord) -> list[str]:
-    waiting = untested_rows(record)
-    if not waiting:
-        return []
-    lines = [f"- {len(facts)} facts: {escaped(missing)}" for missing, facts in waiting.items()]
-    return ["### Untested, for want of", "\n".join(lines)]
+def _written(pieces: Iterable[object], *, in_cell: bool) -> Iterator[str]:
+    for piece in pieces:
+        if isinstance(piece, str):
+            yield escaped(piece)
+        elif isinstance(piece, Code):
+            yield (
+                (code_span(piece.text).replace("|", "\\|") if in_cell else code_span(piece.text))
+                if piece.text
+                else ""
+            )
+        elif isinstance(piece, Toned):
+            sign = _SIGN_BY_TONE[piece.tone] if piece.is_badge else ""
+            yield f"{sign} {escaped(piece.text)}" if sign else escaped(piece.text)
+        elif text := getattr(piece, "text", ""):
+            yield escaped(text)
 
 
-def _waivers(record: RunRecord) -> list[str]:
-    rows = waiver_rows(record)
-    if not rows:
-        return []
-    lines = [
-        f"- **{row.state}**, until {row.waiver.expires}: "
-        f"{escaped(str(row.waiver))}. {escaped(row.waiver.reason)}"
-        for row in rows
-    ]
-    return ["### Waivers", "\n".join(lines)]
+def code_span(text: str) -> str:
+    """A code span that holds any text: one line, cut, in more backticks than it contains."""
+    text = printable(" ".join(text.split()))
+    if len(text) > _LONGEST_VALUE:
+        text = f"{text[:_LONGEST_VALUE]}…"
+    if not text:
+        return "(nothing)"
+    ticks = fence(text, least=1)
+    space = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{ticks}{space}{text}{space}{ticks}"
 
 
-def _footer(record: RunRecord) -> str:
-    setup = record.setup
-    return (
-        f"<sub>{record.counts.exchanges:,} exchanges in {record.duration_s:.1f} s, seed {setup.seed}, "
-        f"document {escaped(setup.document.version)} ({setup.document.sha256[:12]}), knouds-harness "
-        f"{escaped(setup.tool_version)}. "
-        f"Evidence: `report.html` in {code_span(record.folder.resolve().name)}.</sub>"
-    )
+def fence(text: str, *, least: int) -> str:
+    """So many backticks, at least, as no run of them in the text has."""
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    return "`" * max(least, longest + 1)
 
 
-def _block(text: str) -> str:
-    ticks = fence(text, least=3)
-    return f"  {ticks}sh\n{indent(text, '  ')}\n  {ticks}"
-
-
-def _quoted(text: str) -> str:
-    return "\n".join(f"> {escaped(line)}" for line in text.splitlines())
+def escaped(text: str) -> str:
+    """Words of this project or of the profile: whole code spans stay, nothing else becomes markup."""
+    parts = printable(text).split("`")
+    is_whole = len(parts) % 2 and not any("\n" in code for code in parts[1::2])
+    for index in range(0, len(parts), 2 if is_whole else 1):
+        plain = re.sub(r"([\\*_\[\]|])", r"\\\1", parts[index])
+        parts[index] = plain.replace("<", "&lt;").replace("@", "&#64;")
+    return ("`" if is_whole else r"\`").join(parts)

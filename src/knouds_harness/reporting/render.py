@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from rich.console import Console
+
 from knouds_harness.errors import RunRecordError
-from knouds_harness.printable import printable
 from knouds_harness.reporting.check.junit import junit
-from knouds_harness.reporting.comparison.baseline import read_change
+from knouds_harness.reporting.check.report import check_report
+from knouds_harness.reporting.comparison.baseline import RunChange, read_change
 from knouds_harness.reporting.csv_files import facts_csv, operations_csv
-from knouds_harness.reporting.html_report import html_report
-from knouds_harness.reporting.load.html import load_html
+from knouds_harness.reporting.github import add_to_step_summary, is_there, workflow_commands
+from knouds_harness.reporting.html import html
 from knouds_harness.reporting.load.junit import load_junit
-from knouds_harness.reporting.load.markdown import load_markdown
+from knouds_harness.reporting.load.report import load_report
 from knouds_harness.reporting.markdown import markdown
 from knouds_harness.reporting.openmetrics import openmetrics
+from knouds_harness.reporting.report import Report
 from knouds_harness.reporting.summary import summary
+from knouds_harness.reporting.terminal import print_report
 from knouds_harness.runs.record import RunRecord, read_run, salvage_run
 
 
@@ -67,17 +72,38 @@ def render_readable(folder: Path, problem: RunRecordError) -> RenderedPaths | No
     return _render(record) if record else None
 
 
+def print_summary(record: RunRecord, paths: RenderedPaths, *, console: Console) -> None:
+    """Print the end of a run; fits one screen however much was found.
+
+    Args:
+        record: The run.
+        paths: Its reports.
+        console: Where to print; decides on width and colour.
+    """
+    report, _ = _report(record)
+    print_report(report, paths.html, console=console)
+    if is_there(os.environ):
+        for command in workflow_commands(record):
+            console.print(command, markup=False, highlight=False, soft_wrap=True)
+        add_to_step_summary(paths.markdown, os.environ)
+
+
+def _report(record: RunRecord) -> tuple[Report, RunChange | None]:
+    """What a run says, and how it changed against its baseline."""
+    load = record.load
+    if load is None:
+        return check_report(record), None
+    gaps: list[str] = []
+    change = read_change(record.folder, gaps)
+    return load_report(replace(record, gaps=(*record.gaps, *gaps)), load, change), change
+
+
 def _render(record: RunRecord) -> RenderedPaths:
     load = record.load
-    gaps: list[str] = []
-    change = read_change(record.folder, gaps) if load else None
-    record = replace(record, gaps=(*record.gaps, *gaps))
-    page = load_markdown(record, load.results, change) if load else markdown(record)
+    report, change = _report(record)
     return RenderedPaths(
-        html=_rendered(
-            record, "report.html", load_html(record, load, change) if load else html_report(record)
-        ),
-        markdown=_rendered(record, "report.md", printable(page)),
+        html=_rendered(record, "report.html", html(report)),
+        markdown=_rendered(record, "report.md", markdown(report)),
         junit=_rendered(record, "junit.xml", load_junit(record, load.results) if load else junit(record)),
         summary=_rendered(record, "summary.json", summary(record, change)),
         metrics=_rendered(record, "metrics.txt", openmetrics(record)),

@@ -1,126 +1,164 @@
-"""What one sees at the end of a run: the verdict, the few lines that matter, and where the report is."""
+"""Shows a report in a terminal: the verdict, the lines that matter, and where the page is.
+
+Sentences and the verdict are wrapped, lists are cut at the edge; in a pipe each line is whole.
+"""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
 
 from rich.console import Console
-from rich.text import Text
+from rich.text import Text as RichText
 
-from knouds_harness.command_output import print_line
+from knouds_harness.command_output import print_table
 from knouds_harness.printable import printable
-from knouds_harness.reporting.check.drift import Drift, drift_of
-from knouds_harness.reporting.check.fact_status import (
-    FactStatus,
-    contradictions_of,
-    fact_rows,
-    untested_rows,
-    waiver_rows,
+from knouds_harness.reporting.report import (
+    Block,
+    Figure,
+    Findings,
+    Items,
+    Report,
+    Table,
+    Text,
+    Toned,
+    Words,
+    plain,
 )
-from knouds_harness.reporting.check.ranking import FactFindings, findings_by_fact
-from knouds_harness.reporting.github import add_to_step_summary, is_there, workflow_commands
-from knouds_harness.reporting.headline import Headline, headline
-from knouds_harness.reporting.load.terminal import print_load_summary
-from knouds_harness.reporting.render import RenderedPaths
-from knouds_harness.runs.record import RunRecord
 
-_MOST_FACTS = 5
-_MOST_MISSING = 3
-_MOST_DRIFT = 3
-_STYLE_BY_TONE = {"good": "bold green", "bad": "bold red", "warn": "bold yellow"}
-_STYLE_BY_STANDING = {
-    FactStatus.BREACH: "red",
-    FactStatus.CONFLICT: "red",
-    FactStatus.ASSUMPTION: "yellow",
-    FactStatus.WAIVED: "cyan",
-}
+_STYLE_BY_TONE: Final = {"good": "green", "bad": "red", "warn": "yellow", "note": "cyan", "plain": ""}
+_LABEL_WIDTH: Final = 16
 
 
-def print_summary(record: RunRecord, paths: RenderedPaths, *, console: Console) -> None:
-    """Print the end of a run; fits one screen however much was found.
+def print_report(report: Report, page: Path | None, *, console: Console) -> None:
+    """Print a report; how much of each part is for the report to say.
 
     Args:
-        record: The run.
-        paths: Its reports.
-        console: Where to print; decides on width and colour.
+        report: What to print.
+        page: Where the whole can be read, if it was written.
+        console: Decides on width and colour.
     """
-    if record.load:
-        print_load_summary(record, record.load.results, paths, console=console)
-    else:
-        _print_check(record, paths, console)
-    if is_there(os.environ):
-        for command in workflow_commands(record):
-            _print(console, Text(command))
-        add_to_step_summary(paths, os.environ)
-
-
-def _print_check(record: RunRecord, paths: RenderedPaths, console: Console) -> None:
-    rows = fact_rows(record)
-    verdict = headline(record, rows)
+    headline = report.headline
     console.print()
-    # the one line that wraps rather than lose its end
-    first_line = Text.assemble((verdict.title, _STYLE_BY_TONE[verdict.tone]), f"  {verdict.detail}")
-    print_line(first_line, console=console)
-    for line in printable(record.note).splitlines():
-        _print(console, Text(f"  {line}"))
-    _print_findings(record, verdict, console)
-    _print_drift(drift_of(record), console)
-    waiting = untested_rows(record)
-    for missing, facts in list(waiting.items())[:_MOST_MISSING]:
-        _print(console, Text(f"  {len(facts)} facts untested for want of {printable(missing)}", style="dim"))
-    if len(waiting) > _MOST_MISSING:
-        _print(console, Text(f"  … and {len(waiting) - _MOST_MISSING} more things missing", style="dim"))
-    for row in waiver_rows(record):
-        if row.is_expired or (record.outcome.is_complete and not row.findings):
-            _print(console, Text(f"  waiver {row.state}: {printable(str(row.waiver))}", style="yellow"))
-    for gap in record.gaps:
-        _print(console, Text(f"  {printable(gap)}", style="yellow"))
-    counts = record.counts
-    figures = f"  {counts.exchanges:,} exchanges in {record.duration_s:.1f} s"
-    if counts.cost_credits:
-        figures += f", at most {counts.cost_credits:,.0f} credits"
-    _print(console, Text(f"{figures}, seed {record.setup.seed}"))
-    console.print(Text.assemble("  report ", (str(paths.html), "bold")), soft_wrap=True)
+    title = (printable(headline.title), f"bold {_STYLE_BY_TONE[headline.tone]}")
+    _print_sentence(RichText.assemble(title, f"  {printable(headline.detail)}"), console)
+    for note in report.notes:
+        for line in plain(note).splitlines():
+            _print_sentence(RichText(f"  {printable(line)}"), console)
+    for section in report.on("terminal"):
+        for block in section.on("terminal"):
+            print_block(block, console=console, more=f"in {report.file}", indent="  ")
+    if report.about:
+        _print_sentence(RichText(f"  {printable(plain(report.about))}"), console)
+    if page is not None:
+        console.print(RichText.assemble("  report ", (str(page), "bold")), soft_wrap=True)
 
 
-def _print_findings(record: RunRecord, verdict: Headline, console: Console) -> None:
-    contradictions = contradictions_of(record)
-    is_said = contradictions and verdict.detail.startswith(contradictions[0].expected)
-    for each in contradictions[1 if is_said and len(contradictions) == 1 else 0 :]:
-        label = Text(f"  {'contradiction':<16} ", style="red")
-        console.print(label + Text(printable(f"{each.expected}, but {each.observed}")), soft_wrap=True)
-    groups = findings_by_fact(record)
-    for group in groups[:_MOST_FACTS]:
-        _print_fact(group, console)
-    if len(groups) > _MOST_FACTS:
-        _print(console, Text(f"  … and {len(groups) - _MOST_FACTS} more facts in the report"))
+def print_block(block: Block, *, console: Console, more: str = "", indent: str = "") -> None:
+    """Print one block.
+
+    Args:
+        block: What to print.
+        console: Decides on width and colour.
+        more: Where the rest is, if not all of it is shown.
+        indent: Before each line of a table.
+    """
+    if isinstance(block, Text):
+        _print_sentence(_rich(block.words, block.tone, indent="  "), console)
+    elif isinstance(block, Items):
+        _print_items(block, console, more)
+    elif isinstance(block, Table):
+        _print_table(block, console, more, indent)
+    elif isinstance(block, Findings):
+        _print_findings(block, console, more)
+    elif isinstance(block, Figure) and block.lines:
+        for line in block.lines(console.width, console.options.ascii_only):
+            _print_cut(RichText(printable(line)), console)
 
 
-def _print_drift(drift: Sequence[Drift], console: Console) -> None:
-    if not drift:
-        return
-    things = "1 thing is" if len(drift) == 1 else f"{len(drift)} things are"
-    shown = ", ".join(printable(each.where or each.observed) for each in drift[:_MOST_DRIFT])
-    more = ", …" if len(drift) > _MOST_DRIFT else ""
-    words = f"  {things} new and undocumented, which breaks nothing: {shown}{more}"
-    _print(console, Text(words, style="dim"))
+def _print_items(items: Items, console: Console, more: str) -> None:
+    most = items.most.get("terminal", len(items.lines))
+    for words in items.lines[:most]:
+        label = f"  {items.label}: " if items.label else "  "
+        show = _print_sentence if items.is_whole else _print_cut
+        show(_rich(words, items.tone, indent=label), console)
+    _print_more(len(items.lines) - most, "", console, more)
 
 
-def _print_fact(group: FactFindings, console: Console) -> None:
-    first = group.findings[0]
-    more = f", {len(group.findings) - 1} more" if len(group.findings) > 1 else ""
-    label = Text(f"  {group.standing.label:<16} ", style=_STYLE_BY_STANDING.get(group.standing, ""))
-    who = f"{first.operation or 'no operation'} as {first.persona or 'nobody'}"
-    _print(console, label + Text(f"{group.fact_id}  {who}{more}"))
-    words = f"{'':<19}expected {printable(first.expected)}, observed {printable(first.observed)}"
-    if first.steps:
-        words += f", after {len(first.steps)} requests: a script in the report sends them again"
-    _print(console, Text(words, style="dim"))
+def _print_table(table: Table, console: Console, more: str, indent: str) -> None:
+    """Print a table, in a terminal without the columns for which it is too narrow."""
+    most = table.most.get("terminal", len(table.rows))
+    rows = table.rows[:most]
+    columns = table.columns_on("terminal")
+    cells = [
+        [_cell(row, index, is_strong=column.is_name and number in table.strong) for index, column in columns]
+        for number, row in enumerate(rows)
+    ]
+    headings = [column.heading.lower() for _, column in columns]
+    places = list(range(len(columns)))
+    widths = [
+        max(len(heading), *(row[at].cell_len for row in cells)) if cells else 0
+        for at, heading in enumerate(headings)
+    ]
+    while console.is_terminal and sum(widths[at] + 2 for at in places) > console.width:
+        highest = max(columns[at][1].rank for at in places)
+        if not highest:
+            break
+        places = [at for at in places if columns[at][1].rank != highest]
+    print_table(
+        [[RichText(indent) + row[places[0]], *(row[at] for at in places[1:])] for row in cells],
+        headings=[f"{indent}{headings[places[0]]}", *(headings[at] for at in places[1:])],
+        right={number for number, at in enumerate(places) if columns[at][1].is_number},
+        console=console,
+    )
+    _print_more(len(table.rows) - most, table.more, console, more)
 
 
-def _print(console: Console, text: Text) -> None:
-    """Print one line, cut at the terminal's edge; whole where it goes to a file or a pipe."""
+def _cell(row: Sequence[Words], index: int, *, is_strong: bool) -> RichText:
+    cell = _rich(row[index]) if index < len(row) else RichText()
+    if is_strong:
+        cell.stylize("bold")
+    return cell
+
+
+def _print_findings(findings: Findings, console: Console, more: str) -> None:
+    """Two lines for each fact: what it is about, and its first finding."""
+    most = findings.most.get("terminal", len(findings.groups))
+    for group in findings.groups[:most]:
+        first = group.findings[0]
+        word = f"{findings.label}: {group.label}" if findings.label else group.label
+        label = RichText(f"  {word:<{_LABEL_WIDTH}} ", style=_STYLE_BY_TONE[group.tone])
+        others = f", {len(group.findings) - 1} more" if len(group.findings) > 1 else ""
+        _print_cut(label + RichText(printable(f"{group.name}  {first.who}{others}")), console)
+        words = f"{'':<{_LABEL_WIDTH + 3}}expected {first.expected}, observed {first.observed}"
+        if first.steps:
+            words += f", after {len(first.steps)} requests: a script in the report sends them again"
+        _print_cut(RichText(printable(words), style="dim"), console)
+    _print_more(len(findings.groups) - most, "facts", console, more)
+
+
+def _print_more(count: int, what: str, console: Console, where: str) -> None:
+    if count > 0:
+        things = f" {what.removesuffix('s') if count == 1 else what}" if what else ""
+        _print_cut(RichText(f"  … and {count:,} more{things}{where and f' {where}'}"), console)
+
+
+def _rich(words: Words, tone: str = "plain", *, indent: str = "") -> RichText:
+    pieces = words if isinstance(words, tuple) else (words,)
+    text = RichText(indent, style=_STYLE_BY_TONE[tone])
+    for piece in pieces:
+        style = _STYLE_BY_TONE[piece.tone] if isinstance(piece, Toned) else ""
+        text.append(printable(plain(piece), keep=""), style=style)
+    return text
+
+
+def _print_sentence(text: RichText, console: Console) -> None:
+    console.print(text, soft_wrap=not console.is_terminal)
+
+
+def _print_cut(text: RichText, console: Console) -> None:
+    """Print one line, cut at the edge of a terminal, whole in a pipe."""
     if console.is_terminal:
         console.print(text, no_wrap=True, overflow="ellipsis")
     else:

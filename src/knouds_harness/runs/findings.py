@@ -60,6 +60,12 @@ class Finding:
     waived_by: str | None = None
 
     @property
+    def who(self) -> str:
+        """Which operation was called, with whose key."""
+        key = f"as {self.persona}" if self.persona else "without a key"
+        return f"{self.operation or 'no operation'} {key}"
+
+    @property
     def reproduction(self) -> str:
         """What to paste into a shell to see it again."""
         return self.script or self.curl

@@ -59,7 +59,10 @@ class LoadWriter:
         """Keep what a second brought."""
         for row in rows:
             counts = [row.outcomes.get(outcome, 0) for outcome in OUTCOMES]
-            times = ["" if time is None else f"{time:.6g}" for time in (row.p50_ms, row.p99_ms, row.max_ms)]
+            times = [
+                "" if time is None else f"{time:.6g}"
+                for time in (getattr(row, name) for name in SECOND_TIMES)
+            ]
             self._rows.writerow([row.at_s, row.operation, *counts, *times, row.spread])
 
     def write(self, results: LoadResults) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, TypeAdapter
 
@@ -18,34 +18,53 @@ LOAD_KIND: Final = "load"
 FORMAT_VERSION: Final = 1
 ALL_OPERATIONS: Final = "all operations"
 """Stands in place of an operation where all of them are meant together."""
-SECOND_TIMES: Final = ("p50_ms", "p99_ms", "max_ms")
-"""What ``seconds.csv`` says of the times of one second, and charts over time draw."""
+SECOND_TIMES: Final = {"p50_ms": "median", "p99_ms": "99th percentile", "max_ms": "longest"}
+"""What ``seconds.csv`` says of the times of one second, and what charts over time call it."""
 TASK: Final = "task "
 """Begins what stands in place of an operation where a task raised an exception: it counts as one request."""
 
 
 class RequestStatus(StrEnum):
-    """How a request of load ended.
+    """How a request of load ended: the one list, from which tables, charts, the live view and files derive.
 
     Attributes:
-        KEPT: The answer that was asked for; also an error status that the caller called a success.
-        THROTTLED: 429.
-        REFUSED: 402 or 403: no credits, or not allowed.
-        FAILED: 5xx, or no whole answer.
-        WRONG: Anything else: a success that breaks the contract, or a status that nobody asked for.
+        means: Which answers it stands for.
+        tone: How it is coloured in tables.
+        chart_colour: A variable of ``report.css``.
+        is_error: It counts in the error rate.
     """
 
     __hash__ = str.__hash__  # Enum's own takes longer than the rest of a count
 
-    KEPT = "kept"
-    THROTTLED = "throttled"
-    REFUSED = "refused"
-    FAILED = "failed"
-    WRONG = "wrong"
+    means: str
+    tone: Literal["good", "bad", "warn", "note"]
+    chart_colour: str
+    is_error: bool
+
+    KEPT = "kept", "as promised", "good", "--good"
+    THROTTLED = "throttled", "429", "warn", "--warn"
+    REFUSED = "refused", "402, 403", "note", "--note"
+    FAILED = "failed", "any other error, or no whole answer", "bad", "--bad", True
+    WRONG = "wrong", "a 2xx that breaks the contract", "bad", "--chart-5", True
+
+    def __new__(
+        cls,
+        value: str,
+        means: str = "",
+        tone: Literal["good", "bad", "warn", "note"] = "note",
+        chart_colour: str = "",
+        is_error: bool = False,  # noqa: FBT001, FBT002 - as members are written
+    ) -> Self:
+        """A member, and what is told of it."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.means, member.tone, member.chart_colour, member.is_error = means, tone, chart_colour, is_error
+        return member
 
 
 OUTCOMES: Final = tuple(each.value for each in RequestStatus)
 """Statuses as files name them, where ``status`` is the one of HTTP."""
+ERRORS: Final = tuple(each.value for each in RequestStatus if each.is_error)
 
 Count = Annotated[int, Field(ge=0)]
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -210,7 +229,7 @@ class OperationLoad:
     @property
     def error_rate(self) -> float:
         """The share of requests that failed or were wrong; throttled and refused ones are no errors."""
-        errors = min(self.outcomes["failed"] + self.outcomes["wrong"], self.requests)
+        errors = min(sum(self.outcomes[name] for name in ERRORS), self.requests)
         return errors / self.requests if self.requests else 0.0
 
 

@@ -19,12 +19,13 @@ from knouds_harness.reporting.comparison.baseline import set_baseline
 from knouds_harness.reporting.comparison.check_comparison import compare_checks
 from knouds_harness.reporting.comparison.check_figures import check_figures
 from knouds_harness.reporting.comparison.load_comparison import compare_loads
-from knouds_harness.reporting.comparison.rendering import write_comparison
+from knouds_harness.reporting.comparison.report import write_comparison
 from knouds_harness.reporting.comparison.sides import read_side
 from knouds_harness.reporting.comparison.tolerances import read_tolerances
-from knouds_harness.reporting.history.html import history_html
 from knouds_harness.reporting.history.index import Index
+from knouds_harness.reporting.history.report import series_report
 from knouds_harness.reporting.history.series import series_of
+from knouds_harness.reporting.html import html
 from knouds_harness.reporting.render import render_all, render_readable
 from knouds_harness.runs.record import read_run
 
@@ -90,7 +91,8 @@ def _history(folder: Path) -> Path:
         index.refresh(runs)
         series = series_of("p99_ms:whoami", index.entries(), index.figures("p99_ms:whoami"))
     page = folder / "history.html"
-    page.write_text(history_html("p99_ms:whoami", series, runs_folder=runs), encoding="utf-8")
+    report = series_report("p99_ms:whoami", series, runs_folder=runs)
+    page.write_text(html(report), encoding="utf-8")
     return page
 
 

@@ -45,8 +45,9 @@ def test_findings_are_searched(page):
     """Facts of which no finding fits are hidden."""
     page.fill("#finding-text", "x-ratelimit-limit")
 
-    assert page.locator("details[data-finding]:visible").count() == 1
-    assert page.locator("article.fact:visible").count() == 1
+    section = page.locator("section", has=page.locator("#findings"))
+    assert section.locator("details[data-finding]:visible").count() == 1
+    assert section.locator("article.fact:visible").count() == 1
     assert page.inner_text("#finding-count").startswith("1 of ")
 
 

@@ -127,8 +127,8 @@ def test_changes_against_the_baseline_come_before_the_charts(open_report):
         "Change against the baseline",
         "Over time",
     ]
-    assert first.inner_text().split("\t")[:3] == ["runModel", "p50", "worse"]
-    assert first.locator("svg.plot.worse").is_visible()
+    assert first.inner_text().split("\t")[:3] == ["worse", "runModel", "p50"]
+    assert first.locator("svg.plot.bad").is_visible()
     assert not section.locator("details table").first.is_visible()
 
 

@@ -12,7 +12,7 @@ from sampling import sampled
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.load.invariants.invariants import ONE_DELIVERY
-from knouds_harness.reporting.markdown_text import escaped
+from knouds_harness.reporting.markdown import escaped
 from knouds_harness.runs.load_results import Invariant
 from knouds_sandbox.faults import FAULTS
 from knouds_sandbox.serving import running_sandbox

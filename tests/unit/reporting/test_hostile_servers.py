@@ -14,8 +14,7 @@ from rich.console import Console
 from run_records import exchange, finding, running
 
 from knouds_harness.reporting.github import add_to_step_summary, workflow_commands
-from knouds_harness.reporting.render import render_all
-from knouds_harness.reporting.terminal import print_summary
+from knouds_harness.reporting.render import print_summary, render_all
 from knouds_harness.runs.load_record import LoadWriter
 from knouds_harness.runs.load_results import ErrorCount, Invariant
 from knouds_harness.runs.record import read_run
@@ -89,7 +88,7 @@ def test_terminal_shows_text(folder):
 def test_markdown_and_step_summary_are_text(folder, tmp_path):
     """No markup of the server's either."""
     paths, page = render_all(folder), tmp_path / "summary.md"
-    add_to_step_summary(paths, {"GITHUB_STEP_SUMMARY": str(page)})
+    add_to_step_summary(paths.markdown, {"GITHUB_STEP_SUMMARY": str(page)})
 
     for path in (paths.markdown, page):
         text = path.read_text(encoding="utf-8")

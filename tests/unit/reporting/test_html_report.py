@@ -10,12 +10,17 @@ from pathlib import Path
 import pytest
 from run_records import add_finding, broken, empty, exchange, finding, healthy, interrupted, start
 
-import knouds_harness.reporting.html_report as module
-from knouds_harness.reporting.html_report import html_report
+import knouds_harness.reporting.html as module
+from knouds_harness.reporting.check.report import check_report
+from knouds_harness.reporting.html import html
 from knouds_harness.runs.record import read_run
 
 VOID = {"meta", "input", "br", "link", "img", "hr"}
 STYLE = (Path(module.__file__).parent / "templates" / "report.css").read_text(encoding="utf-8")
+
+
+def html_of(record):
+    return html(check_report(record))
 
 
 class Page(HTMLParser):
@@ -51,7 +56,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(params=[healthy, broken, interrupted, empty], ids=lambda write: write.__name__)
 def page(request, tmp_path):
-    return Page(html_report(read_run(request.param(tmp_path))))
+    return Page(html_of(read_run(request.param(tmp_path))))
 
 
 def test_nothing_is_loaded_from_anywhere(page):
@@ -138,7 +143,7 @@ def test_words_of_a_server_stay_words(tmp_path):
         writer.add_untested(check="c", fact="health.shape", operation=None, missing=EVIL)
         writer.finish("broken", 1, note=EVIL)
 
-    page = Page(html_report(read_run(writer.folder)))
+    page = Page(html_of(read_run(writer.folder)))
 
     assert len(page.all("script")) == 1
     assert page.all("img") == []
@@ -163,7 +168,7 @@ def test_hundreds_of_findings_and_large_bodies_stay_small(tmp_path):
             )
         writer.finish("broken", 1)
 
-    assert len(html_report(read_run(writer.folder))) < 6_000_000
+    assert len(html_of(read_run(writer.folder))) < 6_000_000
 
 
 def test_script_is_copied_whole(tmp_path):
@@ -172,7 +177,7 @@ def test_script_is_copied_whole(tmp_path):
     record = read_run(broken(tmp_path))
     one = replace(record.findings[0], steps=("x00001", "x00900"), script=script)
 
-    page = Page(html_report(replace(record, findings=(one,))))
+    page = Page(html_of(replace(record, findings=(one,))))
 
     assert script in page.text
     assert "It rests on 2 requests; in exchanges.har x00001, x00900." in page.text
@@ -180,7 +185,7 @@ def test_script_is_copied_whole(tmp_path):
 
 def test_verdict_comes_first(tmp_path):
     """The first heading is the verdict, in words."""
-    page = Page(html_report(read_run(broken(tmp_path))))
+    page = Page(html_of(read_run(broken(tmp_path))))
 
     assert "Contract broken" in page.text.split("Findings")[0]
 
@@ -190,7 +195,7 @@ def test_lost_evidence_is_said(tmp_path):
     folder = broken(tmp_path)
     (folder / "exchanges.har").unlink()
 
-    page = Page(html_report(read_run(folder)))
+    page = Page(html_of(read_run(folder)))
 
     assert "exchanges.har is missing: no requests and responses are shown." in page.text
 

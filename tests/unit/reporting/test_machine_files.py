@@ -13,8 +13,7 @@ from rich.console import Console
 from run_records import broken, empty, healthy, interrupted
 
 from knouds_harness.reporting.github import workflow_commands
-from knouds_harness.reporting.render import render_all
-from knouds_harness.reporting.terminal import print_summary
+from knouds_harness.reporting.render import print_summary, render_all
 from knouds_harness.runs.record import read_run
 
 SCHEMA = Path(__file__).parents[3] / "docs" / "summary.schema.json"

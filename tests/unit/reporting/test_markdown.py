@@ -8,10 +8,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from run_records import broken, empty, healthy, interrupted
 
+from knouds_harness.reporting.check.report import check_report
 from knouds_harness.reporting.markdown import markdown
 from knouds_harness.runs.record import read_run
 
 MOST_IN_A_COMMENT = 65_536
+
+
+def markdown_of(record):
+    return markdown(check_report(record))
 
 
 @pytest.fixture(scope="module")
@@ -30,12 +35,12 @@ def broken_record(tmp_path_factory):
 )
 def test_verdict_is_the_first_line(tmp_path, write, first):
     """What one sees in a folded comment."""
-    assert markdown(read_run(write(tmp_path))).partition("\n")[0] == first
+    assert markdown_of(read_run(write(tmp_path))).partition("\n")[0] == first
 
 
 def test_findings_come_with_their_reproduction(broken_record):
     """Expected, observed, and the line to run."""
-    text = markdown(broken_record)
+    text = markdown_of(broken_record)
 
     assert (
         '`runWorkflow` as `full` at `/cost`, 41 times: expected `a number of at least 0`, observed `"12"`'
@@ -49,7 +54,7 @@ def test_script_of_several_requests_is_shown_whole(broken_record):
     script = "sh -eu <<'END'\ncurl one\ncurl two\nEND"
     one = replace(broken_record.findings[0], steps=("x00001", "x00002"), script=script)
 
-    text = markdown(replace(broken_record, findings=(one,)))
+    text = markdown_of(replace(broken_record, findings=(one,)))
 
     assert "\n  ```sh\n  sh -eu <<'END'\n  curl one\n  curl two\n  END\n  ```\n" in text
     assert ", after 2 requests: expected" in text
@@ -59,7 +64,7 @@ def test_long_script_is_left_to_the_record(broken_record):
     """What names its exchanges can be found."""
     one = replace(broken_record.findings[0], steps=("x00001", "x00002"), script="c" * 5_000)
 
-    text = markdown(replace(broken_record, findings=(one,)))
+    text = markdown_of(replace(broken_record, findings=(one,)))
 
     assert "# too long for here: see x00001, x00002 in exchanges.har" in text
 
@@ -72,7 +77,7 @@ def test_thousands_of_findings_fit_a_comment(broken_record):
         for number in range(5000)
     )
 
-    text = markdown(replace(broken_record, findings=many))
+    text = markdown_of(replace(broken_record, findings=many))
 
     assert len(text) < MOST_IN_A_COMMENT
     assert "… and 4,998 more findings in `report.html`." in text
@@ -86,7 +91,7 @@ def test_one_fact_does_not_crowd_out_the_others(broken_record):
         replace(one, fact=fact, fingerprint=f"{fact}{number}") for fact in facts for number in range(10)
     )
 
-    text = markdown(replace(broken_record, findings=findings))
+    text = markdown_of(replace(broken_record, findings=findings))
 
     assert all(f"`{fact}`" in text for fact in facts)
     assert "… and 80 more findings in `report.html`." in text
@@ -100,7 +105,7 @@ def test_words_of_a_server_stay_in_code(broken_record, words):
     """Neither a mention nor a tag nor a heading comes out of a server's mouth."""
     one = replace(broken_record.findings[0], observed=words, expected=words, where=words, persona=words)
 
-    text = markdown(replace(broken_record, findings=(one,)))
+    text = markdown_of(replace(broken_record, findings=(one,)))
 
     line = next(line for line in text.splitlines() if line.startswith("- `"))
     outside = re.sub(r"(?<!`)(`+)(?!`).+?(?<!`)\1(?!`)", "", line)

@@ -8,8 +8,7 @@ import pytest
 from rich.console import Console
 from run_records import broken, empty, healthy, interrupted
 
-from knouds_harness.reporting.render import render_all
-from knouds_harness.reporting.terminal import print_summary
+from knouds_harness.reporting.render import print_summary, render_all
 from knouds_harness.runs.record import read_run
 
 
@@ -42,7 +41,7 @@ def test_many_findings_fit_one_screen_too(tmp_path):
     text = printed(broken(tmp_path), change, width=80)
 
     assert len(text.splitlines()) < 24
-    assert "… and 182 more facts in the report" in text
+    assert "… and 182 more facts in report.html" in text
 
 
 def test_several_requests_are_said(tmp_path):

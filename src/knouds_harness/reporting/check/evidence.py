@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from knouds_harness.exchange.evidence import JSON, Exchange, Pairs
 
@@ -59,6 +59,19 @@ class EvidenceView:
     elapsed_ms: float
     sent: Message
     received: Message
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShownEvidence:
+    """The exchanges behind the findings of a page.
+
+    Attributes:
+        by_fingerprint: Each with the place marked that its finding is about.
+        anchored: Fingerprints of the first finding that shows an exchange: links to the exchange lead there.
+    """
+
+    by_fingerprint: Mapping[str, EvidenceView] = field(default_factory=dict)
+    anchored: Collection[str] = ()
 
 
 def evidence_of(exchange: Exchange, *, where: str = "") -> EvidenceView:

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final, Literal
 
 from knouds_harness.contract.sources import Fact
 from knouds_harness.runs.findings import Finding
@@ -39,6 +40,11 @@ class FactStatus(StrEnum):
         return _LABELS[self]
 
     @property
+    def tone(self) -> Literal["good", "bad", "warn", "note", "plain"]:
+        """How it is coloured."""
+        return _TONES[self]
+
+    @property
     def rank(self) -> int:
         """Its place in the order, the worst first."""
         return _ORDER.index(self)
@@ -51,6 +57,14 @@ _LABELS = {
     FactStatus.WAIVED: "waived",
     FactStatus.VERIFIED: "verified",
     FactStatus.UNTESTED: "not tested",
+}
+_TONES: Final[Mapping[FactStatus, Literal["good", "bad", "warn", "note", "plain"]]] = {
+    FactStatus.BREACH: "bad",
+    FactStatus.CONFLICT: "bad",
+    FactStatus.ASSUMPTION: "warn",
+    FactStatus.WAIVED: "note",
+    FactStatus.VERIFIED: "good",
+    FactStatus.UNTESTED: "plain",
 }
 _ORDER = list(FactStatus)
 _BY_VERDICT = {

@@ -13,7 +13,7 @@ from xml.etree import ElementTree as ET
 
 from knouds_harness.reporting.check.fact_status import Case, FactRow, FactStatus, contradictions_of, fact_rows
 from knouds_harness.reporting.check.families import Place, duration_s_by_place
-from knouds_harness.reporting.headline import headline
+from knouds_harness.reporting.check.headline import headline
 from knouds_harness.reporting.junit_xml import add_outcome, testcase, testsuite, testsuites, xml_text
 from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.record import RunRecord
@@ -107,6 +107,6 @@ def _describe(finding: Finding) -> str:
     place = f" at {finding.where}" if finding.where else ""
     return (
         f"{finding.verdict} {finding.fingerprint}, seen {finding.count} times\n"
-        f"{finding.operation or 'no operation'} as {finding.persona or 'nobody'}{place}\n"
+        f"{finding.who}{place}\n"
         f"expected {finding.expected}\nobserved {finding.observed}\n{finding.reproduction}"
     )

@@ -3,53 +3,59 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Final
 
 from knouds_harness.contract.sources import Fact
-from knouds_harness.reporting.check.fact_status import FactStatus, standing_of, worst
+from knouds_harness.reporting.check.fact_status import standing_of, worst
+from knouds_harness.reporting.report import FindingGroup, Link, Words, counted
 from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.record import RunRecord
 from knouds_harness.runs.verdicts import Verdict
 
-
-@dataclass(frozen=True, kw_only=True)
-class FactFindings:
-    """All findings about one fact.
-
-    Attributes:
-        fact_id: The fact.
-        fact: The fact, if the record knows it.
-        standing: The worst that any of them means.
-        findings: The failing ones first, then the shortest reproduction.
-    """
-
-    fact_id: str
-    fact: Fact | None
-    standing: FactStatus
-    findings: tuple[Finding, ...]
-
-    @property
-    def count(self) -> int:
-        """How often the fact was seen not to hold."""
-        return sum(finding.count for finding in self.findings)
+_NO_FACTS: Final[Mapping[str, Fact]] = MappingProxyType({})
 
 
-def findings_by_fact(record: RunRecord) -> list[FactFindings]:
-    """What was found about facts: the worst first, else in the document's order; drift is none of it."""
-    by_fact: dict[str, list[Finding]] = defaultdict(list)
-    for finding in record.findings:
-        if finding.verdict not in (Verdict.ADDITIVE, Verdict.CONTRADICTION):
-            by_fact[finding.fact].append(finding)
-    groups = [
-        FactFindings(
-            fact_id=fact_id,
-            fact=record.setup.facts.get(fact_id),
-            standing=worst(standing_of(each) for each in findings),
-            findings=tuple(
-                sorted(findings, key=lambda each: (not record.fails(each), len(each.reproduction)))
-            ),
-        )
-        for fact_id, findings in by_fact.items()
+def findings_by_fact(record: RunRecord) -> list[FindingGroup]:
+    """What a run found about facts; drift and contradictions of the profile are not among it."""
+    about_facts = [
+        each for each in record.findings if each.verdict not in (Verdict.ADDITIVE, Verdict.CONTRADICTION)
     ]
-    place = {fact_id: index for index, fact_id in enumerate(record.setup.facts)}
-    return sorted(groups, key=lambda group: (group.standing.rank, place.get(group.fact_id, len(place))))
+    # the failing ones first, then the shortest reproduction
+    about_facts.sort(key=lambda each: (not record.fails(each), len(each.reproduction)))
+    return finding_groups(about_facts, record.setup.facts)
+
+
+def finding_groups(findings: Iterable[Finding], facts: Mapping[str, Fact] = _NO_FACTS) -> list[FindingGroup]:
+    """Findings by fact: the worst first, else in the document's order.
+
+    Args:
+        findings: In the order in which they stand in their group.
+        facts: Those that have a place on the page.
+    """
+    by_fact: dict[str, list[Finding]] = defaultdict(list)
+    for finding in findings:
+        by_fact[finding.fact].append(finding)
+    place = {fact_id: index for index, fact_id in enumerate(facts)}
+    standings = {fact_id: worst(map(standing_of, found)) for fact_id, found in by_fact.items()}
+    return [
+        FindingGroup(
+            name=fact_id,
+            label="new" if by_fact[fact_id][0].verdict is Verdict.ADDITIVE else standings[fact_id].label,
+            tone=standings[fact_id].tone,
+            title=facts[fact_id].says if fact_id in facts else "",
+            about=_about(fact_id, facts.get(fact_id), by_fact[fact_id]),
+            findings=by_fact[fact_id],
+        )
+        for fact_id in sorted(by_fact, key=lambda each: (standings[each].rank, place.get(each, len(place))))
+    ]
+
+
+def _about(fact_id: str, fact: Fact | None, findings: list[Finding]) -> list[Words]:
+    seen = sum(finding.count for finding in findings)
+    counts = f"{counted(len(findings), 'finding')}, seen {counted(seen, 'time')}"
+    if fact is None:
+        return [counts]
+    conflict = [f"The sources disagree. {fact.conflict}"] if fact.conflict else []
+    return [(Link(fact_id, f"#fact-{fact_id}"), f" · source: {fact.source} · {counts}"), *conflict]

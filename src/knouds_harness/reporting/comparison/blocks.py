@@ -15,6 +15,7 @@ from typing import Final
 
 from knouds_harness.measures.hdr_logs import Interval, read_hdr_log
 from knouds_harness.measures.histograms import Histogram, bucket_of, merged
+from knouds_harness.runs.load_results import ERRORS
 
 TIMES_FILE: Final = "times.hlog"
 MOST_BLOCKS: Final = 20
@@ -22,7 +23,6 @@ LEAST_BEYOND: Final = 5
 """A percentile with fewer requests above it says little of the next run's."""
 ALL: Final = "all"
 _KEPT: Final = "kept"
-_ERRORS: Final = ("failed", "wrong")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +135,7 @@ def _block(intervals: Sequence[Interval]) -> Block:
     service = merged(each.histogram for each in intervals if each.series[1:] == (_KEPT, "service"))
     return Block(
         requests=sum(len(each.histogram) for each in response),
-        errors=sum(len(each.histogram) for each in response if each.series[1] in _ERRORS),
+        errors=sum(len(each.histogram) for each in response if each.series[1] in ERRORS),
         response=kept,
         service=service if service.counts else kept,
     )

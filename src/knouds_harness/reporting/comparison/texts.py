@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from knouds_harness.reporting.comparison.change import ChangeVerdict, FigureChange
 from knouds_harness.reporting.comparison.check_comparison import CheckComparison
 from knouds_harness.reporting.comparison.load_comparison import LoadComparison, MeasureRow
 from knouds_harness.reporting.comparison.tolerances import ERRORS, RATE
-from knouds_harness.reporting.headline import Headline
 from knouds_harness.reporting.load.headline import describe, name, value
-from knouds_harness.runs.findings import Finding
+from knouds_harness.reporting.report import Headline
 
 Comparison = LoadComparison | CheckComparison
 
@@ -25,24 +24,6 @@ def headline(comparison: Comparison) -> Headline:
     if isinstance(comparison, LoadComparison):
         return _load_headline(comparison)
     return _check_headline(comparison)
-
-
-def remarks(comparison: Comparison) -> list[str]:
-    """What there is to say below the verdict besides the gates, the weightiest first."""
-    if isinstance(comparison, CheckComparison):
-        return [
-            *(f"new: {line}" for line in _by_fact(comparison.regressions)),
-            *(f"not tested any more: {fact}" for fact in comparison.lost),
-            *(f"new, fails nothing: {line}" for line in _by_fact(comparison.new)),
-            *(f"gone: {line}" for line in _by_fact(comparison.gone)),
-            *comparison.notes,
-        ]
-    return [
-        *(f"broken under load: {fact}" for fact in comparison.newly_broken),
-        *(f"objective missed: {describe(each)}" for each in comparison.missed),
-        *comparison.notes,
-        *(f"left out: {each}" for each in comparison.left_out),
-    ]
 
 
 def measure_name(row: MeasureRow) -> str:
@@ -101,23 +82,6 @@ def interval_words(row: MeasureRow) -> str:
 def noise_words(row: MeasureRow, change: FigureChange) -> str:
     """How far runs differ by themselves."""
     return f"{percent(row, change.noise, signed=False)}{'' if change.is_noise_seen else ' expected'}"
-
-
-def finding_line(finding: Finding) -> str:
-    """A finding in a line."""
-    return (
-        f"{finding.fact} on {finding.operation or 'no operation'} ({finding.verdict}, "
-        f"{finding.fingerprint}): expected {finding.expected}, observed {finding.observed}"
-    )
-
-
-def _by_fact(findings: Sequence[Finding]) -> Iterator[str]:
-    """A line for each fact: its first finding, and how many more there are."""
-    by_fact: dict[str, list[Finding]] = {}
-    for each in findings:
-        by_fact.setdefault(each.fact, []).append(each)
-    for first, *more in by_fact.values():
-        yield f"{finding_line(first)}{f', and {len(more)} more of it' if more else ''}"
 
 
 def _load_headline(comparison: LoadComparison) -> Headline:

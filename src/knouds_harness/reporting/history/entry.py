@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from knouds_harness.reporting.rerun_command import typed_words
+from knouds_harness.reporting.run_section import typed_words
 from knouds_harness.runs.record import RunRecord
 from knouds_harness.runs.verdicts import RunOutcome
 

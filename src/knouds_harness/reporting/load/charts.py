@@ -13,6 +13,7 @@ from knouds_harness.runs.load_results import (
     OUTCOMES,
     SECOND_TIMES,
     LoadResults,
+    RequestStatus,
     SecondRow,
     Times,
 )
@@ -38,7 +39,9 @@ def charts_of(load: LoadResults, seconds: Sequence[SecondRow]) -> Mapping[str, A
         "asked": [_level(load, (number + 0.5) * step_s) for number in range(points)]
         if load.plan.model == "open"
         else None,
+        "statusColours": {each.value: each.chart_colour for each in RequestStatus},
         "outcomes": _outcomes(seconds, points, step_s),
+        "secondTimes": SECOND_TIMES,
         "times": _times(seconds, names, points, step_s),
         "heat": _heat(seconds, last_s),
         "percentiles": {
@@ -97,16 +100,15 @@ def _times(
     """
     columns: dict[str, dict[str, list[list[float]]]] = {}
     for second in seconds:
-        if second.p50_ms is None or second.p99_ms is None or second.max_ms is None:
+        if any(getattr(second, name) is None for name in SECOND_TIMES):
             continue
         of_operation = columns.get(second.operation)
         if of_operation is None:
             of_operation = {name: [[] for _ in range(points)] for name in SECOND_TIMES}
             columns[second.operation] = of_operation
         at = second.at_s // step_s
-        of_operation["p50_ms"][at].append(second.p50_ms)
-        of_operation["p99_ms"][at].append(second.p99_ms)
-        of_operation["max_ms"][at].append(second.max_ms)
+        for name in SECOND_TIMES:
+            of_operation[name][at].append(getattr(second, name))
     ordered = [name for name in (ALL_OPERATIONS, *names) if name in columns] + sorted(
         set(columns) - set(names)
     )

@@ -8,13 +8,12 @@ from typing import Final, Generic, Literal, TypeVar
 
 from knouds_harness.measures.percentiles import PERCENTS, RECORDED_PERCENTS, percentile_measure, time_ms
 from knouds_harness.runs.capacity_results import CapacityPoint
-from knouds_harness.runs.load_results import OUTCOMES, LoadResults, OperationLoad, Times
+from knouds_harness.runs.load_results import ERRORS, OUTCOMES, LoadResults, OperationLoad, Times
 
 Subject = TypeVar("Subject", OperationLoad, Times)
 
 TIMES: Final = ("response", "service")
 """The times of an operation that files for programs hold."""
-_ERRORS: Final = ("failed", "wrong")
 _FORMATS: Final = {"count": ",.0f", "per_s": ",.1f", "share": ".2%"}
 
 
@@ -80,7 +79,7 @@ def _outcome(outcome: str) -> LoadColumn[OperationLoad]:
         label=("outcome", outcome),
         says="Requests after the warm-up.",
         rank=9 if outcome == "kept" else 3,
-        is_bad=outcome in _ERRORS,
+        is_bad=outcome in ERRORS,
         is_hidden_if_zero=outcome != "kept",
     )
 

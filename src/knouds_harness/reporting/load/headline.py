@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
-from knouds_harness.reporting.headline import Headline
-from knouds_harness.reporting.load.capacity import describe_capacity
-from knouds_harness.reporting.load.columns import milliseconds
+from knouds_harness.reporting.load.columns import milliseconds, point_times
+from knouds_harness.reporting.report import Headline, Tone
+from knouds_harness.runs.capacity_results import Capacity, CapacityPoint
 from knouds_harness.runs.load_results import TASK, Invariant, JudgedObjective, LoadResults, OperationLoad
 from knouds_harness.runs.record import RunRecord
 from knouds_harness.runs.verdicts import RunOutcome
@@ -75,6 +75,20 @@ def _verdict(load: LoadResults, figures: str) -> Headline:
     return Headline(tone="good", title="Objectives met", detail=figures)
 
 
+def describe_steadiness(load: LoadResults) -> str:
+    """Since when a run was steady, in a sentence; empty if nothing was judged."""
+    if load.is_steady is None:
+        return ""
+    if load.steady_from_s is None:
+        return "Throughput or times did not become steady: the figures are those of a change, not of a state."
+    if load.steady_from_s <= load.plan.warm_up_s:
+        return f"Steady from second {load.steady_from_s:g} on."
+    return (
+        f"Steady from second {load.steady_from_s:g} on, and the figures begin at {load.plan.warm_up_s:g}: "
+        f"--warm-up {load.steady_from_s:g} would leave out what differs."
+    )
+
+
 def describe_broken(invariant: Invariant) -> str:
     """A broken promise: its fact, how often, and one of the times."""
     times = f"{invariant.broken:,} of {invariant.seen:,} times"
@@ -121,3 +135,39 @@ def _figures(load: LoadResults) -> str:
     rate = f", {achieved} arrivals/s of {asked:,.1f} asked for" if asked else f" at {achieved}/s"
     errors = f"{total.error_rate:.2%} errors" if requests else "no errors"
     return f"{requests:,} requests{rate}, {errors}{f', {throttled:,} throttled' if throttled else ''}."
+
+
+def describe_point(point: CapacityPoint) -> str:
+    """A point in a line."""
+    verdict = "kept" if point.is_kept else "generator" if point.is_generator_limit else "missed"
+    reason = f"  {point.reason}" if point.reason else ""
+    times = ", ".join(f"{heading.lower()} {time}" for heading, time in point_times(point).items())
+    return f"{point.asked_per_s:>9,.5g}/s  {verdict:9}  {times}{reason}"
+
+
+def describe_capacity(capacity: Capacity) -> tuple[Tone, str, str]:
+    """Tone, title and detail of what was found."""
+    highest, lowest = capacity.highest_per_s, capacity.lowest_failing_per_s
+    at_lowest = [point for point in capacity.points if point.asked_per_s == lowest and point.reason]
+    against = at_lowest[-1].reason.rstrip(".") if at_lowest else ""
+    ended = f" The search ended before it was through: {capacity.limit}." if capacity.limit else ""
+    if highest is None:
+        if capacity.is_generator_limit:
+            return "warn", "The generator was the limit", f"{against}. Nothing is known of the target."
+        if lowest is None:
+            return "warn", "Nothing was found", ended.strip()
+        return "bad", "No rate kept the objectives", f"{lowest:,.5g}/s did not: {against}.{ended}"
+    kept = (
+        f"It kept the objectives in {capacity.kept_points} of {capacity.tried_points} points: with 95 % "
+        f"confidence at least {100 * capacity.kept_share_at_least:.0f} % of all such points do."
+    )
+    knee = capacity.knee_per_s
+    bend = "" if knee is None else f" From {knee:,.5g}/s on response times rise faster than throughput."
+    if lowest is None:
+        tone: Tone = "good" if capacity.limit.startswith("no rate above") else "warn"
+        return tone, f"Capacity at least {highest:,.5g}/s", f"{kept}{bend}{ended}"
+    if capacity.is_generator_limit:
+        limit = f"At {lowest:,.5g}/s the generator was the limit, not the target: {against}."
+        return "warn", f"Capacity at least {highest:,.5g}/s", f"{limit} {kept}{bend}{ended}"
+    tone = "warn" if ended else "good"
+    return tone, f"Capacity {highest:,.5g}/s", f"{kept} {lowest:,.5g}/s did not: {against}.{bend}{ended}"

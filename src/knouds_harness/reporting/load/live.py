@@ -11,18 +11,13 @@ from rich.table import Table
 from rich.text import Text
 
 from knouds_harness.runs.load_progress import LoadProgress
-from knouds_harness.runs.load_results import OUTCOMES
+from knouds_harness.runs.load_results import OUTCOMES, RequestStatus
 
 _LINE_EVERY_S: Final = 5.0
 _LATER_EVERY_S: Final = 30.0
 _LATER_FROM_S: Final = 60.0
-_STYLE_BY_OUTCOME: Final = {
-    "kept": "green",
-    "throttled": "yellow",
-    "refused": "yellow",
-    "failed": "red",
-    "wrong": "red",
-}
+_STYLE_BY_TONE: Final = {"good": "green", "warn": "yellow", "note": "yellow", "bad": "red"}
+_STYLE_BY_STATUS: Final = {each.value: _STYLE_BY_TONE[each.tone] for each in RequestStatus}
 
 
 class LiveView:
@@ -115,7 +110,7 @@ def view(progress: LoadProgress, *, title: str) -> RenderableType:
     for error in progress.errors:
         status = str(error.status) if error.status else "no answer"
         says = f"{error.count:,} {error.outcome}: {status} {error.code}".rstrip()
-        grid.add_row("", Text(says, style=_STYLE_BY_OUTCOME[error.outcome]))
+        grid.add_row("", Text(says, style=_STYLE_BY_STATUS[error.outcome]))
     if progress.most_credits is not None:
         grid.add_row("credits", f"at most {progress.spent_credits:,.0f} of {progress.most_credits:,.0f}")
     grid.add_row("generator", f"CPU {progress.cpu_share:.0%} of a core, {_lag(progress)}{_dropped(progress)}")
@@ -177,7 +172,7 @@ def _answers(progress: LoadProgress) -> Text:
     for outcome in OUTCOMES:
         count = progress.outcomes.get(outcome, 0)
         if count or outcome == "kept":
-            text.append(f"{', ' if text else ''}{count:,} {outcome}", style=_STYLE_BY_OUTCOME[outcome])
+            text.append(f"{', ' if text else ''}{count:,} {outcome}", style=_STYLE_BY_STATUS[outcome])
     return text
 
 

@@ -16,7 +16,7 @@
     let newest;
     try {
       do {
-        // The server answers once it has another version: a page that nobody sees has next to no timers.
+        // The server answers once it has another version: a hidden page has next to no timers.
         newest = await (await fetch(`/version?${encodeURIComponent(shown)}`)).text();
       } while (newest === shown);
     } catch {

@@ -3,7 +3,6 @@
   const data = JSON.parse(document.getElementById("charts").textContent);
   const root = document.documentElement;
   const colour = (name) => getComputedStyle(root).getPropertyValue(name).trim();
-  const outcomes = { kept: "--good", throttled: "--warn", refused: "--note", failed: "--bad", wrong: "--chart-5" };
   const hue = (index) => colour(`--chart-${(index % 8) + 1}`);
   const byId = (id) => document.getElementById(id);
   const ms = (number) => (number == null ? "" : `${number < 10 ? number.toFixed(2) : number < 100 ? number.toFixed(1) : Math.round(number).toLocaleString("en")} ms`);
@@ -110,7 +109,7 @@
   const drawRate = () => {
     const names = Object.keys(data.outcomes);
     const columns = [seconds, ...names.map((name) => whileSending(data.outcomes[name]))];
-    const series = names.map((name) => ({ label: name, stroke: colour(outcomes[name]), value: (_, number) => (number == null ? "" : `${brief(number)}/s`) }));
+    const series = names.map((name) => ({ label: name, stroke: colour(data.statusColours[name]), value: (_, number) => (number == null ? "" : `${brief(number)}/s`) }));
     if (data.asked) {
       columns.push(data.asked);
       series.push({ label: "arrivals asked for", stroke: colour("--quiet"), dash: [6, 4], width: 1, points: { show: false }, value: (_, number) => (number == null ? "" : `${brief(number)}/s`) });
@@ -123,7 +122,7 @@
     const names = Object.keys(data.outcomes).filter((name) => name !== "kept");
     const all = seconds.map((_, index) => Object.values(data.outcomes).reduce((sum, column) => sum + column[index], 0));
     const columns = names.map((name) => data.outcomes[name].map((count, index) => (all[index] ? (100 * count) / all[index] : null)));
-    const series = names.map((name) => ({ label: name, stroke: colour(outcomes[name]), value: (_, number) => (number == null ? "" : `${number.toFixed(2)} %`) }));
+    const series = names.map((name) => ({ label: name, stroke: colour(data.statusColours[name]), value: (_, number) => (number == null ? "" : `${number.toFixed(2)} %`) }));
     draw("chart-errors", names.length ? [seconds, ...columns] : [[]], series, { x: "seconds", y: "% of requests", time: true });
   };
 
@@ -143,7 +142,7 @@
     const picked = byId("pick-times")?.value ?? everyOperation;
     const lines = picked === everyOperation
       ? Object.entries(data.times).filter(([name]) => name !== "all operations").map(([name, columns], index) => [name, columns.p99_ms, hue(index), index >= 8 ? [5, 3] : undefined])
-      : [["median", "p50_ms"], ["99th percentile", "p99_ms"], ["longest", "max_ms"]].map(([name, measure], index) => [name, data.times[picked]?.[measure] ?? [], hue(index), index === 2 ? [2, 3] : undefined]);
+      : Object.entries(data.secondTimes).map(([measure, name], index) => [name, data.times[picked]?.[measure] ?? [], hue(index), index === 2 ? [2, 3] : undefined]);
     const series = lines.map(([label, column, stroke, dash]) => ({ label, stroke, dash, gaps: overShortGaps(column), value: (_, number) => ms(number) }));
     draw("chart-times", lines.length ? [seconds, ...lines.map((each) => each[1])] : [[]], series, { x: "seconds", y: "ms", time: true, ...logOfMs });
   };

@@ -38,8 +38,9 @@
 
   const findingText = document.getElementById("finding-text");
   if (findingText) {
-    const facts = [...document.querySelectorAll("article.fact")];
-    const found = [...document.querySelectorAll("details[data-finding]")];
+    const section = findingText.closest("section");
+    const facts = [...section.querySelectorAll("article.fact")];
+    const found = [...section.querySelectorAll("details[data-finding]")];
     const count = document.getElementById("finding-count");
     const text = (element, part) => [...element.querySelectorAll(part)].map((each) => each.textContent).join(" ").toLowerCase();
     const words = new Map([...facts.map((each) => [each, text(each, ".head")]), ...found.map((each) => [each, text(each, "summary, dl")])]);

@@ -10,10 +10,10 @@ from run_records import DOCUMENT, exchange, finding, healthy, start
 
 from knouds_harness.reporting.check.drift import drift_of
 from knouds_harness.reporting.check.junit import junit
-from knouds_harness.reporting.html_report import html_report
+from knouds_harness.reporting.check.report import check_report
+from knouds_harness.reporting.html import html
 from knouds_harness.reporting.markdown import markdown
-from knouds_harness.reporting.render import render_all
-from knouds_harness.reporting.terminal import print_summary
+from knouds_harness.reporting.render import print_summary, render_all
 from knouds_harness.runs.record import read_run
 from knouds_harness.runs.surface import Surface
 from knouds_harness.runs.verdicts import Verdict
@@ -72,19 +72,19 @@ def test_same_thing_on_several_operations_is_one(record):
 
 
 def test_html_lists_it_once_with_evidence_and_every_operation(record):
-    page = html_report(record)
+    page = html(check_report(record))
 
     section = page[page.index('<section aria-labelledby="drift">') :]
     section = section[: section.index("</section>")]
-    assert section.count("<summary>") == 3
+    assert section.count("<article") == 3
     assert "on 17 operations" in section
-    assert all(f"<code>{operation.id}</code>" in section for operation in DOCUMENT.operations)
+    assert all(f">{operation.id}</b>" in section for operation in DOCUMENT.operations)
     assert "<mark>x-request-id: r-1</mark>" in section
     assert "surface.json" in section
 
 
 def test_markdown_lists_it_once(record):
-    text = markdown(record)
+    text = markdown(check_report(record))
 
     assert "### New and undocumented (3), which breaks nothing" in text
     assert "- `header x-request-id`: `a header`, on 17 operations" in text
@@ -117,12 +117,12 @@ def test_summary_has_each_thing_and_each_finding(record):
 def test_drift_is_neither_failure_nor_standing(record):
     """It is legal: the headline, the facts and JUnit know nothing of it."""
     assert 'failures="0"' in junit(record).splitlines()[1]
-    assert "No breach found" in markdown(record).splitlines()[0]
+    assert "No breach found" in markdown(check_report(record)).splitlines()[0]
 
 
 def test_run_without_drift_says_nothing_of_it(tmp_path):
     record = read_run(healthy(tmp_path))
 
     assert drift_of(record) == []
-    assert "undocumented" not in markdown(record)
-    assert 'id="drift"' not in html_report(record)
+    assert "undocumented" not in markdown(check_report(record))
+    assert 'id="drift"' not in html(check_report(record))

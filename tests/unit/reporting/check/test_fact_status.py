@@ -12,7 +12,7 @@ from knouds_harness.reporting.check.fact_status import (
     untested_rows,
     waiver_rows,
 )
-from knouds_harness.reporting.headline import headline
+from knouds_harness.reporting.check.headline import headline
 from knouds_harness.runs.header import RunCheck
 from knouds_harness.runs.record import read_run
 from knouds_harness.runs.results import UntestedFact

@@ -68,7 +68,7 @@ def test_reports_say_what_changed(slower, baselines, objectives):
     paths = render_all(slower)
 
     assert '<h2 id="change">Change against the baseline</h2>' in paths.html.read_text()
-    assert "Against `staging-reads`: **Worse**. whoami p50 10" in paths.markdown.read_text()
+    assert "Against `staging-reads`: ❌ worse. whoami p50 10" in paths.markdown.read_text()
     summary = json.loads(paths.summary.read_text())
     assert jsonschema_rs.is_valid(json.loads(SCHEMA.read_text(encoding="utf-8")), summary)
     change = summary["change"]
@@ -197,8 +197,8 @@ def test_report_takes_a_baseline(slower, baselines):
     done = CliRunner().invoke(cli, command)
 
     assert done.exit_code == 0
-    assert "against staging-reads: Worse. whoami p50" in done.output
-    assert "against staging-reads" in CliRunner().invoke(cli, ["report", str(slower)]).output
+    assert "Against staging-reads: worse. whoami p50" in done.output
+    assert "Against staging-reads" in CliRunner().invoke(cli, ["report", str(slower)]).output
 
 
 @pytest.fixture
@@ -219,7 +219,7 @@ def test_load_shows_changes_and_fails_for_none(baselines, named):
     done = CliRunner().invoke(cli, [*command, "--baselines-folder", str(baselines)])
 
     assert done.exit_code == 0
-    assert "against staging-reads: Worse." in done.output
+    assert "Against staging-reads: worse." in done.output
 
 
 @pytest.mark.usefixtures("launched")

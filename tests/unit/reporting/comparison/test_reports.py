@@ -16,10 +16,10 @@ from knouds_harness.reporting.comparison.change import ChangeVerdict
 from knouds_harness.reporting.comparison.check_comparison import compare_checks
 from knouds_harness.reporting.comparison.check_figures import check_figures
 from knouds_harness.reporting.comparison.load_comparison import compare_loads
-from knouds_harness.reporting.comparison.rendering import write_comparison
+from knouds_harness.reporting.comparison.report import comparison_report, write_comparison
 from knouds_harness.reporting.comparison.sides import read_side
-from knouds_harness.reporting.comparison.terminal import print_comparison
 from knouds_harness.reporting.comparison.tolerances import read_tolerances
+from knouds_harness.reporting.terminal import print_report
 from knouds_harness.runs.record import read_run
 
 
@@ -58,8 +58,8 @@ def checks(tmp_path):
 
 def printed(comparison, *, width=80, is_terminal=False):
     text = io.StringIO()
-    console = Console(file=text, width=width, force_terminal=is_terminal)
-    print_comparison(comparison, None, console=console)
+    console = Console(file=text, width=width, force_terminal=is_terminal, color_system=None)
+    print_report(comparison_report(comparison), None, console=console)
     return text.getvalue()
 
 
@@ -70,7 +70,7 @@ def test_files_say_the_same(tmp_path, slower):
     stored = json.loads(paths.json.read_text(encoding="utf-8"))
     assert stored["verdict"].startswith("Worse: whoami p50")
     assert stored["exit_code"] == 1
-    assert paths.markdown.read_text(encoding="utf-8").startswith("## ❌ Worse\n\nwhoami p50")
+    assert paths.markdown.read_text(encoding="utf-8").startswith("## ❌ Worse: `reads`\n\nwhoami p50")
     assert "<h1>Worse</h1>" in paths.html.read_text(encoding="utf-8")
 
 
@@ -118,7 +118,7 @@ def test_conformance_page_lists_what_is_new(tmp_path, checks):
     html = write_comparison(checks, tmp_path / "out").html.read_text(encoding="utf-8")
 
     assert all(each.fingerprint in html for each in checks.regressions)
-    assert "Facts that stand otherwise" in html
+    assert "Facts that changed" in html
 
 
 def test_terminal_says_verdict_and_gates_first(slower):
@@ -126,13 +126,13 @@ def test_terminal_says_verdict_and_gates_first(slower):
     lines = printed(slower).strip().splitlines()
 
     assert lines[0].startswith("Worse  whoami p50")
-    assert lines[1].split()[:3] == ["worse", "whoami", "p50"]
+    assert lines[2].split()[:3] == ["worse", "whoami", "p50"]
 
 
 @pytest.mark.parametrize("width", [40, 60, 120])
 def test_lines_fit_a_terminal(slower, width):
     """Nothing is wider than the terminal."""
-    assert max(map(len, printed(slower, width=width, is_terminal=True).splitlines())) <= width + 30  # colours
+    assert max(map(len, printed(slower, width=width, is_terminal=True).splitlines())) <= width
 
 
 def test_runs_unlike_each_other_claim_no_figure(tmp_path):
@@ -155,9 +155,13 @@ def test_pipe_gets_no_colours(checks):
     assert "new: " in text
 
 
-def test_terminal_shows_at_most_five_findings(checks):
+def test_terminal_shows_a_few_findings_of_each_kind(checks):
     """The rest is in the page."""
-    assert printed(checks).count("\n  new") == 5
+    text = printed(checks)
+
+    assert text.count("\n  new: ") == 4
+    assert text.count("\n  new, fails nothing: ") == 2
+    assert "… and 1 more fact in compare.html" in text
 
 
 def test_folder_that_cannot_be_written_is_named(tmp_path, slower):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from load_records import load_run, lognormal_seconds
 
 from knouds_harness.reporting.history.entry import entry_of
-from knouds_harness.reporting.history.html import history_html
+from knouds_harness.reporting.history.report import series_report
 from knouds_harness.reporting.history.series import series_of
+from knouds_harness.reporting.html import html
 from knouds_harness.runs.record import read_run
 
 
@@ -15,7 +16,7 @@ def page_of(root, **plan):
     folder = load_run(root / "runs", {"whoami": lognormal_seconds(1, seconds=2)}, plan=plan)
     entry = entry_of(read_run(folder))
     series = series_of("p99_ms:whoami", [entry], {entry.folder: 12.0})
-    return folder, history_html("p99_ms:whoami", series, runs_folder=root / "runs")
+    return folder, html(series_report("p99_ms:whoami", series, runs_folder=root / "runs"))
 
 
 def test_words_of_a_record_stay_words(tmp_path):
@@ -33,6 +34,6 @@ def test_reports_that_are_there_are_linked(tmp_path):
     (folder / "report.html").write_text("", encoding="utf-8")
     entry = entry_of(read_run(folder))
     series = series_of("p99_ms:whoami", [entry], {entry.folder: 12.0})
-    page = history_html("p99_ms:whoami", series, runs_folder=tmp_path / "runs")
+    page = html(series_report("p99_ms:whoami", series, runs_folder=tmp_path / "runs"))
 
     assert f'href="runs/{folder.name}/report.html"' in page

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from knouds_harness.reporting.history.changes import ChangePoint
 from knouds_harness.reporting.history.entry import Entry
+from knouds_harness.reporting.history.report import entries_table, series_report
 from knouds_harness.reporting.history.series import Series, SeriesPoint
-from knouds_harness.reporting.history.terminal import print_entries, print_series
+from knouds_harness.reporting.terminal import print_block, print_report
 from knouds_harness.runs.verdicts import RunOutcome
 
 
@@ -42,7 +44,9 @@ def printed(show, *, width):
 
 
 def listed(entries, *, width):
-    return printed(lambda console: print_entries(entries, p99_ms={}, hidden=0, console=console), width=width)
+    return printed(
+        lambda console: print_block(entries_table(entries, p99_ms={}, most=20), console=console), width=width
+    )
 
 
 @pytest.mark.parametrize("width", [50, 64, 100, 120])
@@ -71,7 +75,9 @@ def plotted(values, *, width=80, **changes):
         for number, value in enumerate(values)
     )
     series = [Series(name="check of staging", points=points)]
-    return printed(lambda console: print_series("duration_s", series, console=console), width=width)
+    report = series_report("duration_s", series, runs_folder=Path())
+    lines = printed(lambda console: print_report(report, None, console=console), width=width)
+    return lines[next(at for at, line in enumerate(lines) if line.startswith("check of staging")) :]
 
 
 def test_bars_stand_on_zero():
@@ -92,7 +98,7 @@ def test_more_runs_than_columns_show_the_newest():
     """And it says so."""
     lines = plotted([1.0] * 59 + [2.0], width=30)
 
-    assert lines[0].startswith("duration_s of check of")
+    assert lines[0].startswith("check of staging, 60 runs")
     assert lines[1].endswith("█")
     assert max(map(len, lines)) <= 30
 
@@ -105,4 +111,4 @@ def test_a_change_and_an_unsound_run_are_marked_below_their_bars():
 
     assert lines[7].endswith(" x^")
     assert lines[8].strip() == "^ 10.0 s → 20.0 s (+100.0%), from 20261125T093002Z-check-staging on"
-    assert lines[9].strip().startswith("x is no valid measurement")
+    assert lines[9].strip().startswith("x is not a valid measurement")

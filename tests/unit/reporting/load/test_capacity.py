@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from knouds_harness.reporting.load.capacity import describe_capacity, describe_point
+from knouds_harness.reporting.load.headline import describe_capacity, describe_point
 from knouds_harness.runs.capacity_results import Capacity, CapacityPoint
 
 MISSED = CapacityPoint(

@@ -10,8 +10,9 @@ import pytest
 from load_records import load_results, operation
 from loaded_runs import calm, loaded, unmeasured
 
+from knouds_harness.reporting.html import html
 from knouds_harness.reporting.load.charts import charts_of
-from knouds_harness.reporting.load.html import load_html
+from knouds_harness.reporting.load.report import load_report
 from knouds_harness.runs.load_results import ALL_OPERATIONS, ErrorCount, SecondRow
 from knouds_harness.runs.record import read_run
 
@@ -33,7 +34,7 @@ class Tags(HTMLParser):
 def html_of(folder):
     record = read_run(folder)
     assert record.load is not None
-    return load_html(record, record.load)
+    return html(load_report(record, record.load))
 
 
 def second(at_s, name="whoami", *, kept=1, throttled=0, p99_ms=9.0, spread="80:1"):
@@ -66,7 +67,7 @@ def test_words_of_a_server_stay_words(tmp_path):
     results = replace(record.load.results, operations=(evil,), note=EVIL)
     rows = (second(0, EVIL), second(1, EVIL))
 
-    page = load_html(record, replace(record.load, results=results, seconds=rows))
+    page = html(load_report(record, replace(record.load, results=results, seconds=rows)))
 
     tags = Tags(page).found
     assert "img" not in tags
@@ -106,8 +107,8 @@ def test_records_without_times_of_all_operations_offer_those_of_each(tmp_path):
     record = read_run(calm(tmp_path))
     assert record.load is not None
 
-    new = load_html(record, record.load)
-    old = load_html(record, replace(record.load, seconds=(second(0),)))
+    new = html(load_report(record, record.load))
+    old = html(load_report(record, replace(record.load, seconds=(second(0),))))
 
     assert '<select id="pick-times"><option>all operations</option><option value="">' in new
     assert '<select id="pick-times"><option value="">99th percentile of each</option>' in old
@@ -129,7 +130,7 @@ def test_percentiles_of_all_operations_head_the_table(tmp_path):
     several = html_of(loaded(tmp_path / "several", seconds=12))
     single = html_of(calm(tmp_path / "single"))
 
-    row = '<th scope="row">all operations</th><td>response</td>'
+    row = '<th scope="row">all operations</th><td data-label="Time">response</td>'
     assert several.partition("<tbody>")[2].index(row) < several.partition("<tbody>")[2].index(">service<")
     assert row not in single
 

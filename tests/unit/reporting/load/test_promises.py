@@ -9,8 +9,7 @@ import pytest
 from load_records import load_run, validity
 from rich.console import Console
 
-from knouds_harness.reporting.render import render_all
-from knouds_harness.reporting.terminal import print_summary
+from knouds_harness.reporting.render import print_summary, render_all
 from knouds_harness.runs.load_results import Invariant
 from knouds_harness.runs.record import read_run
 
@@ -52,7 +51,7 @@ def test_broken_promise_stands_first_with_fact_and_example(write):
     said = "rate.over-limit-is-429 was broken 1 of 3 times. No more. Such as runWorkflow of pia: 101 of 100"
     assert said in screen
     assert said in (folder / "report.md").read_text(encoding="utf-8")
-    assert "promises verified under load: 1 broken, 1 excused, 1 kept, 1 untested" in screen
+    assert "Promises verified under load: 1 broken, 1 excused, 1 kept, 1 untested" in screen
 
 
 def test_untested_promise_says_what_it_takes(write):
@@ -93,4 +92,4 @@ def test_excused_promise_breaks_nothing(write):
     _, screen = write(EXCUSED, KEPT)
 
     assert "Contract broken" not in screen
-    assert "promises verified under load: 1 excused, 1 kept" in screen
+    assert "Promises verified under load: 1 excused, 1 kept" in screen

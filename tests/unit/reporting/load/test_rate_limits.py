@@ -8,9 +8,10 @@ import pytest
 from load_records import load_results
 from loaded_runs import calm, loaded
 
-from knouds_harness.reporting.load.html import load_html
-from knouds_harness.reporting.load.markdown import load_markdown
+from knouds_harness.reporting.html import html
 from knouds_harness.reporting.load.rate_limits import listed, throttled_spans, tracks_of
+from knouds_harness.reporting.load.report import load_report
+from knouds_harness.reporting.markdown import markdown
 from knouds_harness.runs.load_results import LimitWindow, SecondRow
 from knouds_harness.runs.record import read_run
 
@@ -103,7 +104,7 @@ def test_report_lists_each_window(tmp_path):
     one = window(admitted=100, throttled=7, longest_wait_s=31, waits_kept=2)
     results = replace(record.load.results, windows=(one,), begun_unix_s=BEGUN_UNIX_S)
 
-    page = load_html(record, replace(record.load, results=results))
+    page = html(load_report(record, replace(record.load, results=results)))
 
     assert "runWorkflow of pia, pro" in page
     assert "-15 to 45" in page
@@ -116,11 +117,9 @@ def test_comment_has_a_line_for_each_account_that_met_its_limit(tmp_path):
     record = read_run(loaded(tmp_path, seconds=12))
     assert record.load is not None
 
-    text = load_markdown(record, record.load.results)
+    text = markdown(load_report(record, record.load))
 
-    assert (
-        "- rate limit, runWorkflow of pia, pro: 2 windows, at most 100 of 100 admitted, 48 throttled" in text
-    )
+    assert "- `runWorkflow of pia, pro`: 2 windows, at most 100 of 100 admitted, 48 throttled" in text
 
 
 def test_throttled_seconds_in_a_row_are_one_span():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from load_records import load_results
 
-from knouds_harness.reporting.load.steadiness import describe_steadiness
+from knouds_harness.reporting.load.headline import describe_steadiness
 
 
 @pytest.mark.parametrize(

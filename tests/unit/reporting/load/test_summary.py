@@ -9,8 +9,7 @@ import pytest
 from load_records import load_run, missed, operation, validity
 from rich.console import Console
 
-from knouds_harness.reporting.render import render_all
-from knouds_harness.reporting.terminal import print_summary
+from knouds_harness.reporting.render import print_summary, render_all
 from knouds_harness.runs.load_results import LOAD_FILE
 from knouds_harness.runs.record import read_run
 

@@ -14,7 +14,8 @@ from knouds_harness.contract.sources import Source
 from knouds_harness.exchange.recordings.folder import RecordingFolder
 from knouds_harness.locations import recordings_path
 from knouds_harness.reporting.check.fact_status import fact_rows
-from knouds_harness.reporting.html_report import html_report
+from knouds_harness.reporting.check.report import check_report
+from knouds_harness.reporting.html import html
 from knouds_harness.runs.record import read_run
 
 NAMES = RecordingFolder.open(FOLDER).names_by_fact()
@@ -74,7 +75,7 @@ def test_report_counts_recordings_of_each_fact(tmp_path):
     record = read_run(writer.folder)
     (row,) = [row for row in fact_rows(record) if row.fact.id == LEGACY]
     assert row.recordings == ("getWhoami-401-legacy",)
-    assert 'title="getWhoami-401-legacy">1<' in html_report(record)
+    assert 'title="getWhoami-401-legacy">1<' in html(check_report(record))
 
 
 def test_record_of_an_older_version_has_no_recordings(tmp_path):

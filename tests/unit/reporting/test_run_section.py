@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from run_records import healthy
 
-from knouds_harness.reporting.rerun_command import command_again
+from knouds_harness.reporting.run_section import command_again
 from knouds_harness.runs.record import read_run
 
 

@@ -3,34 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from knouds_harness.reporting.check.fact_status import FactRow, FactStatus, contradictions_of, standing_counts
+from knouds_harness.reporting.report import Headline
 from knouds_harness.runs.load_results import LOAD_KIND
 from knouds_harness.runs.record import RunRecord
 from knouds_harness.runs.verdicts import LEFT_BEHIND, RunOutcome, Verdict
 
 VERIFY_KIND = "verify"
-Tone = Literal["good", "bad", "warn"]
 _LEAST_SHARE: Final = 0.5
 _NOTHING: Final = "Nothing was tested"
 _ENDLESS: Final = "No execution ended"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Headline:
-    """The verdict.
-
-    Attributes:
-        tone: ``good`` only for a contract that was kept by a run that came to its end.
-        title: A few words.
-        detail: One sentence with the figures behind it.
-    """
-
-    tone: Tone
-    title: str
-    detail: str
 
 
 def headline(record: RunRecord, rows: Sequence[FactRow]) -> Headline:

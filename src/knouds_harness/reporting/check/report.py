@@ -1,0 +1,460 @@
+"""What a run of checks says: the verdict, what was found, and how every fact stands."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import cached_property
+from itertools import groupby
+from typing import Final
+
+from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.reporting.check.drift import Drift, drift_of
+from knouds_harness.reporting.check.evidence import ShownEvidence, evidence_of
+from knouds_harness.reporting.check.fact_status import (
+    FactRow,
+    FactStatus,
+    contradictions_of,
+    fact_rows,
+    standing_counts,
+    untested_rows,
+    waiver_rows,
+)
+from knouds_harness.reporting.check.families import family_rows
+from knouds_harness.reporting.check.headline import headline
+from knouds_harness.reporting.check.matrix import Matrix, matrix_of
+from knouds_harness.reporting.check.ranking import findings_by_fact
+from knouds_harness.reporting.check.timeline import timeline_of
+from knouds_harness.reporting.report import (
+    HTML,
+    IN_TEXT,
+    MARKDOWN,
+    ON_PAGES,
+    TERMINAL,
+    Block,
+    Code,
+    Column,
+    Figure,
+    FindingGroup,
+    Findings,
+    Folded,
+    Items,
+    Link,
+    Medium,
+    Report,
+    Section,
+    Table,
+    Text,
+    Tone,
+    Words,
+    badge,
+    counted,
+)
+from knouds_harness.reporting.run_section import evidence_section, run_section
+from knouds_harness.runs.record import RunRecord
+
+_MOST_FINDINGS_WITH_EVIDENCE: Final = 200
+_MOST_CONTRADICTIONS_WITH_EVIDENCE: Final = 50
+_MOST_DRIFT_WITH_EVIDENCE: Final = 50
+_MOST_EVIDENCE_OF_CELLS: Final = 600
+_UNFOLDED: Final = 5
+_MOST_FINDINGS: Final[dict[Medium, int]] = {"terminal": 5, "markdown": 20}
+_MOST_MISSING: Final[dict[Medium, int]] = {"terminal": 3}
+_MOST_DRIFT: Final = 3
+_MOST_LISTED: Final[dict[Medium, int]] = {"markdown": 20}
+_TONE_BY_WAIVER: Final[dict[str, Tone]] = {"used": "note", "unused": "warn", "expired": "warn"}
+
+
+def check_report(record: RunRecord) -> Report:
+    """What a run of checks says."""
+    rows = fact_rows(record)
+    drift = drift_of(record)
+    matrix = matrix_of(record)
+    evidence = _Evidence(record, drift, matrix)
+    setup, target = record.setup, record.setup.target
+    verdict = headline(record, rows)
+    counts = record.counts
+    cost = f", at most {counts.cost_credits:,.0f} credits" if counts.cost_credits else ""
+    seed = f", seed {setup.seed}" if setup.command else ""
+    lost = record.missing_exchanges
+    says_lost = f"The evidence of {counted(lost, 'exchange')} is not in exchanges.har."
+    sections = [
+        _findings(record, evidence),
+        *([_drift(drift, record, evidence)] if drift else []),
+        _matrix(matrix, evidence),
+        *([_facts(rows, evidence)] if rows else []),
+        *_timeline(record),
+        *([_untested(record, rows)] if rows else []),
+        *_families(record),
+        *_waivers(record),
+        run_section(record, _run(record), again_on="the same keys and resources"),
+        *_evidence_of_cells(evidence),
+    ]
+    return Report(
+        headline=verdict,
+        file="report.html",
+        subject=Code(target.name),
+        about=f"{record.started_at:%Y-%m-%d %H:%M UTC} · {counted(counts.exchanges, 'exchange')} in "
+        f"{record.duration_s:.1f} s{cost}{seed}",
+        notes=[*([record.note] if record.note else []), *record.gaps, *([says_lost] if lost else [])],
+        sections=sections,
+        tiles=[
+            (count, standing.label, standing.value, standing.tone)
+            for standing, count in standing_counts(rows).items()
+        ]
+        if rows
+        else (),
+        origin=f"knouds-harness {setup.tool_version}, with document {setup.document.version} "
+        f"({setup.document.sha256[:12]}), from {record.folder.resolve().name}",
+        scripts=("report.js",),
+    )
+
+
+class _Evidence:
+    """The exchanges that the page of a run shows, worked out if HTML is made."""
+
+    def __init__(self, record: RunRecord, drift: Sequence[Drift], matrix: Matrix) -> None:
+        self.record = record
+        self._drift = drift
+        self._matrix = matrix
+
+    @cached_property
+    def of_findings(self) -> ShownEvidence:
+        record = self.record
+        about_facts = [each for group in findings_by_fact(record) for each in group.findings]
+        shown = [
+            *contradictions_of(record)[:_MOST_CONTRADICTIONS_WITH_EVIDENCE],
+            *about_facts[:_MOST_FINDINGS_WITH_EVIDENCE],
+            *(each.findings[0] for each in self._drift[:_MOST_DRIFT_WITH_EVIDENCE]),
+        ]
+        views = {
+            each.fingerprint: evidence_of(exchange, where=each.where)
+            for each in shown
+            if (exchange := record.exchange_by_id.get(each.exchange_id or ""))
+        }
+        first: dict[str, str] = {}
+        for fingerprint, view in views.items():
+            first.setdefault(view.id, fingerprint)
+        return ShownEvidence(by_fingerprint=views, anchored=frozenset(first.values()))
+
+    @cached_property
+    def of_cells(self) -> list[Exchange]:
+        """Those behind cells of the matrix that no finding shows."""
+        in_findings = {each.id for each in self.of_findings.by_fingerprint.values()}
+        cells = (cell for row in self._matrix.rows for cell in row.cells if cell)
+        wanted = dict.fromkeys(cell.exchange_id or "" for cell in cells)
+        exchanges = self.record.exchange_by_id
+        shown = [exchanges[each] for each in wanted if each in exchanges and each not in in_findings]
+        return shown[:_MOST_EVIDENCE_OF_CELLS]
+
+    @cached_property
+    def linked(self) -> Collection[str]:
+        """Exchanges that have a place on the page."""
+        in_findings = {each.id for each in self.of_findings.by_fingerprint.values()}
+        return in_findings | {each.id for each in self.of_cells}
+
+    def findings(self, groups: Sequence[FindingGroup], **options: object) -> Findings:
+        sentences = {each.id: each.sentence for each in self.record.setup.checks.values()}
+        return Findings(groups=groups, sentences=sentences, evidence=lambda: self.of_findings, **options)  # type: ignore[arg-type]
+
+
+def _findings(record: RunRecord, evidence: _Evidence) -> Section:
+    contradictions = contradictions_of(record)
+    groups = findings_by_fact(record)
+    total = sum(len(group.findings) for group in groups) + len(contradictions)
+    blocks: list[Block] = []
+    if total > 1:
+        blocks.append(Figure("finding_filter.html.j2", shown=HTML))
+    if contradictions:
+        says = "Either the profile is wrong, or the server. What rests on it was not tested."
+        group = FindingGroup(
+            name="contradictions",
+            label="contradiction",
+            tone="bad",
+            title="The target contradicts its profile",
+            about=[says],
+            findings=contradictions,
+        )
+        blocks += [
+            Items(
+                label="contradiction",
+                lines=[(Code(each.expected), ", but ", Code(each.observed)) for each in contradictions],
+                tone="bad",
+                most=_MOST_FINDINGS,
+                shown=IN_TEXT,
+            ),
+            evidence.findings([group], unfolded=1, shown=HTML),
+        ]
+    if groups:
+        blocks.append(evidence.findings(groups, unfolded=_UNFOLDED, most=_MOST_FINDINGS))
+    elif contradictions:
+        blocks.append(Text("Nothing else was seen against the contract.", shown=HTML))
+    else:
+        until = "" if record.outcome.is_complete else " until the run ended"
+        none = f"None: nothing was seen against the contract{until}."
+        blocks.append(Text(none if record.counts.exchanges else "None: nothing was sent.", shown=HTML))
+    title = f"Findings ({total})" if total else "Findings"
+    return Section("findings", title, name="Findings", blocks=blocks)
+
+
+def _drift(drift: Sequence[Drift], record: RunRecord, evidence: _Evidence) -> Section:
+    more = " All that was seen is in surface.json: `knouds-harness diff` compares two runs."
+    shown = ", ".join(each.where or each.observed for each in drift[:_MOST_DRIFT])
+    more_drift = ", …" if len(drift) > _MOST_DRIFT else ""
+    things = "1 thing is" if len(drift) == 1 else f"{len(drift)} things are"
+    return Section(
+        "drift",
+        f"New and undocumented ({len(drift)}), which breaks nothing",
+        name="New and undocumented",
+        blocks=[
+            Items(
+                [f"{things} new and undocumented, which breaks nothing: {shown}{more_drift}"], shown=TERMINAL
+            ),
+            Text(
+                f"What the server has and the document does not name.{more if record.surface else ''}",
+                shown=HTML,
+            ),
+            Items(
+                [
+                    (Code(each.where or each.observed), ": ", Code(each.observed), f", on {each.seen_on}")
+                    for each in drift
+                ],
+                most=_MOST_LISTED,
+                shown=MARKDOWN,
+            ),
+            evidence.findings(
+                [
+                    FindingGroup(
+                        name=f"new-{number}",
+                        label="new",
+                        tone="plain",
+                        title=": ".join(part for part in (each.where, each.observed) if part),
+                        about=[f"on {each.seen_on}, seen {counted(each.count, 'time')}"],
+                        findings=each.findings,
+                    )
+                    for number, each in enumerate(drift, 1)
+                ],
+                shown=HTML,
+            ),
+        ],
+    )
+
+
+def _matrix(matrix: Matrix, evidence: _Evidence) -> Section:
+    if not matrix.rows:
+        blocks: list[Block] = [Text("No key was tried.", shown=HTML)]
+    else:
+        says = (
+            f"Each key of the target on each operation, {counted(matrix.tries, 'try', 'tries')} in all: what "
+            "the document says, and whether the server did it. A cell leads to its exchange."
+        )
+        left_out = (
+            "Not in the table, because no document says what they may do or because they were not tried: "
+            f"{', '.join(matrix.left_out)}."
+        )
+        blocks = [
+            Text(says, shown=HTML),
+            Figure(
+                "matrix.html.j2", values=lambda: {"matrix": matrix, "linked": evidence.linked}, shown=HTML
+            ),
+            *([Text(left_out, is_quiet=True, shown=HTML)] if matrix.left_out else []),
+        ]
+    return Section("matrix", "Who may do what", blocks)
+
+
+def _facts(rows: Sequence[FactRow], evidence: _Evidence) -> Section:
+    counts = {standing: count for standing, count in standing_counts(rows).items() if count}
+    found = {group.name for group in findings_by_fact(evidence.record)}
+    return Section(
+        "facts",
+        "Facts",
+        [
+            Table(
+                "Facts by standing",
+                [Column(standing.label, is_number=True) for standing in counts],
+                [[str(count) for count in counts.values()]],
+                shown=MARKDOWN,
+            ),
+            Text(
+                "Every sentence of the contract that can be observed over HTTP, and how it stands "
+                "after this run. The counts are of recorded answers that the harness has of it, and of "
+                "exchanges of this run that kept it and that did not.",
+                shown=HTML,
+            ),
+            Figure(
+                "facts.html.j2",
+                values=lambda: {
+                    "areas": [(area, list(mine)) for area, mine in groupby(rows, key=lambda row: row.area)],
+                    "area_standings": _standings,
+                    "found": found,
+                    "linked": evidence.linked,
+                    "standings": list(FactStatus),
+                },
+                shown=HTML,
+            ),
+        ],
+    )
+
+
+def _standings(rows: Iterable[FactRow]) -> str:
+    """How the facts of one area stand, without the zeroes."""
+    counts = standing_counts(rows).items()
+    return ", ".join(f"{count} {standing.label}" for standing, count in counts if count)
+
+
+def _timeline(record: RunRecord) -> Iterator[Section]:
+    timeline = timeline_of(record)
+    if timeline:
+        whole_s = timeline.step_s * len(timeline.columns)
+        mark = " A mark leads to what was first seen then." if timeline.marks else ""
+        yield Section(
+            "timeline",
+            "Time line",
+            [
+                Text(
+                    f"Requests over {whole_s:.1f} s by how they were answered, at most "
+                    f"{timeline.most:,} in {timeline.step_s:.2g} s.{mark}",
+                    shown=HTML,
+                ),
+                Figure("timeline.html.j2", values=lambda: {"timeline": timeline}, shown=HTML),
+            ],
+        )
+
+
+def _untested(record: RunRecord, rows: Sequence[FactRow]) -> Section:
+    waiting = untested_rows(record)
+    without_reason = [row for row in rows if row.standing is FactStatus.UNTESTED and not row.missing]
+    unusable = record.setup.target.missing
+    blocks: list[Block] = []
+    if waiting:
+        blocks += [
+            Items(
+                [
+                    f"{counted(len(facts), 'fact not tested: needs', 'facts not tested: need')} {missing}"
+                    for missing, facts in waiting.items()
+                ],
+                most=_MOST_MISSING,
+                shown=IN_TEXT,
+            ),
+            Table(
+                "What is missing",
+                (Column("Missing", is_name=True), Column("Facts that need it")),
+                [
+                    (missing, _separated([Link(each, f"#fact-{each}") for each in facts]))
+                    for missing, facts in waiting.items()
+                ],
+                shown=HTML,
+            ),
+        ]
+    if unusable:
+        blocks += [
+            Text("Keys of the profile that this machine could not use:", shown=HTML),
+            Items([(Code(name), f": {reason}") for name, reason in unusable.items()], shown=HTML),
+        ]
+    if without_reason:
+        says = f"{counted(len(without_reason), 'fact')} that nothing in this run was about"
+        lines = [(Link(row.fact.id, f"#fact-{row.fact.id}"), f" {row.fact.says}") for row in without_reason]
+        blocks.append(Folded(says, [Items(lines)]))
+    elif not waiting:
+        blocks.append(Text("Nothing: every fact was tested.", shown=HTML))
+    return Section("untested", "Not tested", blocks)
+
+
+def _separated(links: Sequence[Link]) -> Words:
+    return tuple(piece for link in links for piece in (", ", link))[1:]
+
+
+def _families(record: RunRecord) -> Iterator[Section]:
+    families = family_rows(record)
+    if families and record.setup.facts:
+        yield Section(
+            "families",
+            "Tests",
+            [
+                Text(
+                    "How the tests of each family ended, and what they took; those that ran side by "
+                    "side are added up.",
+                    shown=HTML,
+                ),
+                Table(
+                    "Tests by family",
+                    (
+                        Column("Family", is_name=True),
+                        *(
+                            Column(each, is_number=True)
+                            for each in ("Passed", "Failed", "Skipped", "Seconds")
+                        ),
+                    ),
+                    [
+                        (
+                            row.family,
+                            str(row.passed),
+                            str(row.failed),
+                            str(row.skipped),
+                            f"{row.duration_s:.1f}",
+                        )
+                        for row in families
+                    ],
+                    shown=HTML,
+                ),
+            ],
+        )
+
+
+def _waivers(record: RunRecord) -> Iterator[Section]:
+    rows = waiver_rows(record)
+    if rows:
+        said = [
+            f"waiver {row.state}: {row.waiver}"
+            for row in rows
+            if row.is_expired or (record.outcome.is_complete and not row.findings)
+        ]
+        yield Section(
+            "waivers",
+            "Waivers",
+            [
+                Items(said, tone="warn", shown=TERMINAL),
+                Table(
+                    "Waivers",
+                    (
+                        Column("State"),
+                        Column("Names", is_name=True),
+                        Column("Reason"),
+                        Column("Until"),
+                        Column("Findings", is_number=True),
+                    ),
+                    [
+                        (
+                            badge(row.state, _TONE_BY_WAIVER[row.state]),
+                            str(row.waiver),
+                            row.waiver.reason,
+                            str(row.waiver.expires),
+                            str(len(row.findings)),
+                        )
+                        for row in rows
+                    ],
+                    shown=ON_PAGES,
+                ),
+            ],
+        )
+
+
+def _run(record: RunRecord) -> list[tuple[str, Words]]:
+    setup, counts = record.setup, record.counts
+    limit = setup.target.limits.credits
+    return [
+        ("Cost", f"at most {counts.cost_credits:,.10g} credits; the limit is {limit:,.10g}"),
+        (
+            "Answers",
+            ", ".join(f"{count:,} of {status}" for status, count in counts.answers.items()) or "none",
+        ),
+        ("Claims", f"{counts.passed:,} held, {counts.failed:,} did not"),
+        ("Versions", f"knouds-harness {setup.tool_version}, Python {setup.python_version}"),
+        ("Host", setup.host),
+        ("Assumptions", "fail the run (--strict)" if setup.strict else "never fail the run"),
+    ]
+
+
+def _evidence_of_cells(evidence: _Evidence) -> Iterator[Section]:
+    if evidence.of_cells:
+        says = "The exchanges behind the cells above. All others are in exchanges.har."
+        yield evidence_section(says, evidence.of_cells, is_marked=False)

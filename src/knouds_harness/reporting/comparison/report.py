@@ -1,0 +1,392 @@
+"""What a comparison says, and the files that say it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Final
+
+from knouds_harness.errors import RunRecordError
+from knouds_harness.reporting.check.ranking import finding_groups
+from knouds_harness.reporting.comparison.change import ChangeVerdict, FigureChange
+from knouds_harness.reporting.comparison.check_comparison import CheckComparison
+from knouds_harness.reporting.comparison.check_figures import CheckFigures
+from knouds_harness.reporting.comparison.json_file import comparison_json
+from knouds_harness.reporting.comparison.load_comparison import LoadComparison, MeasureRow
+from knouds_harness.reporting.comparison.load_figures import LoadFigures
+from knouds_harness.reporting.comparison.texts import (
+    Comparison,
+    figure,
+    gates_of,
+    headline,
+    interval_words,
+    measure_name,
+    noise_words,
+    percent,
+)
+from knouds_harness.reporting.comparison.tolerances import ERRORS
+from knouds_harness.reporting.html import html
+from knouds_harness.reporting.load.headline import describe
+from knouds_harness.reporting.markdown import markdown
+from knouds_harness.reporting.report import (
+    EVERYWHERE,
+    HTML,
+    ON_PAGES,
+    TERMINAL,
+    Block,
+    Code,
+    Column,
+    Figure,
+    Findings,
+    Heading,
+    Items,
+    Medium,
+    Report,
+    Section,
+    Table,
+    Text,
+    Tone,
+    Words,
+    badge,
+)
+from knouds_harness.runs.findings import Finding
+
+_TONE_BY_VERDICT: Final[dict[ChangeVerdict, Tone]] = {
+    ChangeVerdict.WORSE: "bad",
+    ChangeVerdict.BETTER: "good",
+    ChangeVerdict.SAME: "plain",
+    ChangeVerdict.NO_EVIDENCE: "warn",
+}
+_MOST_LINES: Final = 5
+_FEW: Final = 2
+_MOST_FINDINGS: Final = 20
+_DRAWING_WIDTH: Final = 240
+_LEAST_SPAN: Final = 0.1
+_MOST_SPAN: Final = 0.6
+_PAGE: Final = "compare.html"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonPaths:
+    """Where the reports are: for people, for a pull request's comment, for programs."""
+
+    html: Path
+    markdown: Path
+    json: Path
+
+
+def write_comparison(comparison: Comparison, folder: Path) -> ComparisonPaths:
+    """Write every report of a comparison.
+
+    Args:
+        comparison: What came of it.
+        folder: Is made if it is missing.
+
+    Raises:
+        RunRecordError: It cannot be written to.
+    """
+    paths = ComparisonPaths(html=folder / _PAGE, markdown=folder / "compare.md", json=folder / "compare.json")
+    report = comparison_report(comparison)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, text in (
+            (paths.html, html(report)),
+            (paths.markdown, markdown(report)),
+            (paths.json, comparison_json(comparison)),
+        ):
+            path.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+    except OSError as error:
+        raise RunRecordError(
+            f"{folder}: cannot be written to: {error.strerror}\n  Name another folder with --output."
+        ) from error
+    return paths
+
+
+def comparison_report(comparison: Comparison) -> Report:
+    """What there is to say of a comparison."""
+    verdict = headline(comparison)
+    if isinstance(comparison, LoadComparison):
+        subject, sections, left_out = comparison.scenario, _of_load(comparison), comparison.left_out
+    else:
+        subject, sections, left_out = comparison.candidate.target, _of_checks(comparison), ()
+    return Report(
+        headline=verdict,
+        file=_PAGE,
+        subject=Code(subject),
+        notes=[
+            *(each for each in comparison.notes if each not in verdict.detail),
+            *(f"left out: {each}" for each in left_out if each not in verdict.detail),
+        ],
+        sections=[*sections, _runs(comparison)],
+    )
+
+
+def change_table(
+    rows: Sequence[MeasureRow],
+    label: str,
+    *,
+    span: float,
+    is_named: bool = False,
+    most: int | None = None,
+    shown: frozenset[Medium] = EVERYWHERE,
+) -> Table:
+    """Rows of a comparison of load; gates are set in bold.
+
+    Args:
+        rows: In the order in which they are shown.
+        label: Names the table.
+        span: The largest change that drawings show.
+        is_named: Name the operation of each row.
+        most: How many rows text shows; all if left out.
+        shown: Where the table is shown.
+    """
+    return Table(
+        label,
+        (
+            Column("Verdict"),
+            Column("Operation", shown=EVERYWHERE if is_named else frozenset()),
+            Column("Measure", is_name=True),
+            Column("Baseline", is_number=True, rank=3),
+            Column("Now", is_number=True, rank=2),
+            Column("Change", is_number=True),
+            Column("Interval", is_number=True, rank=1),
+            Column("Drawn", shown=HTML),
+            Column("Tolerated", is_number=True, rank=6),
+            Column("Run to run", is_number=True, rank=5),
+            Column("Would show", is_number=True, rank=4),
+        ),
+        [_cells(row, span) for row in rows],
+        strong=[number for number, row in enumerate(rows) if row.is_gate],
+        most={} if most is None else {"terminal": most, "markdown": most},
+        more="gates",
+        shown=shown,
+    )
+
+
+def _cells(row: MeasureRow, span: float) -> tuple[Words, ...]:
+    name = (
+        badge(row.verdict.value, _TONE_BY_VERDICT[row.verdict]),
+        Code(row.operation),
+        measure_name(row),
+        figure(row, row.baseline),
+        figure(row, row.candidate),
+    )
+    change = row.change
+    if change is None:
+        return (*name, row.reason)
+    return (
+        *name,
+        percent(row, change.estimate),
+        interval_words(row),
+        "" if row.measure == ERRORS else _drawing(row, change, span),
+        percent(row, row.tolerance, signed=False),
+        noise_words(row, change),
+        percent(row, change.visible, signed=False),
+    )
+
+
+def key_to_changes(confidence: float, span: float) -> list[Block]:
+    """What the columns of ``change_table`` mean."""
+    return [
+        Text(
+            (
+                "Gates are bold: one that is worse fails the comparison. All gates together are right "
+                "with 99 %, "
+                f"each interval with {100 * confidence:.2f} %. `Run to run` is how far one run is from the "
+                "next by itself, `would show` the smallest worsening that such data shows four times in five."
+            ),
+            is_quiet=True,
+            shown=ON_PAGES,
+        ),
+        Text(
+            (
+                f"A drawing goes from -{100 * span:.0f} % to +{100 * span:.0f} %: the line is the interval, "
+                "the dot the best estimate. No change is dashed, what is tolerated is shaded."
+            ),
+            is_quiet=True,
+            shown=HTML,
+        ),
+    ]
+
+
+def span_of(rows: Sequence[MeasureRow]) -> float:
+    """The largest change that the drawings show; what goes beyond is cut at the edge."""
+    gates = [row.change for row in rows if row.change and row.is_gate and row.measure != ERRORS]
+    reach = [abs(edge) for change in gates for edge in (change.low, change.high)]
+    return min(max([_LEAST_SPAN, *reach]) * 1.1, _MOST_SPAN)
+
+
+def changes_by_operation(rows: Sequence[MeasureRow]) -> Iterator[Block]:
+    """A heading and a table for each operation."""
+    span = span_of(rows)
+    for operation, mine in groupby(rows, key=lambda row: row.operation):
+        yield Heading(operation)
+        yield change_table(list(mine), f"Changes of {operation}", span=span, shown=ON_PAGES)
+
+
+def _of_load(comparison: LoadComparison) -> Iterator[Section]:
+    if comparison.newly_broken:
+        yield Section(
+            "broken",
+            "Broken under load, and not so before",
+            name="Broken",
+            blocks=[
+                Items(
+                    label="broken under load",
+                    lines=[(badge("broken", "bad"), " ", Code(fact)) for fact in comparison.newly_broken],
+                    most={"terminal": _MOST_LINES},
+                )
+            ],
+        )
+    if comparison.missed:
+        yield Section(
+            "missed",
+            "Objectives missed",
+            [
+                Items(
+                    label="objective",
+                    lines=[
+                        (
+                            badge("missed", "bad"),
+                            " ",
+                            describe(each),
+                            *((" ", Code(each.fact)) if each.fact else ()),
+                        )
+                        for each in comparison.missed
+                    ],
+                    most={"terminal": _MOST_LINES},
+                )
+            ],
+        )
+    if comparison.rows:
+        yield Section(
+            "changes",
+            "Changes",
+            [
+                *key_to_changes(comparison.confidence, span_of(comparison.rows)),
+                *changes_by_operation(comparison.rows),
+                change_table(
+                    gates_of(comparison.rows),
+                    "Gates",
+                    is_named=True,
+                    span=span_of(comparison.rows),
+                    most=_MOST_LINES,
+                    shown=TERMINAL,
+                ),
+            ],
+        )
+
+
+def _of_checks(comparison: CheckComparison) -> Iterator[Section]:
+    for id_, title, label, findings, in_terminal in (
+        ("regressions", "New, and fails the run", "new", comparison.regressions, _MOST_LINES),
+        ("new", "New, and fails nothing", "new, fails nothing", comparison.new, _FEW),
+        ("gone", "Gone: tested again, and not seen", "gone", comparison.gone, _FEW),
+        ("unseen", "Not looked for: not tested this time", "", comparison.not_looked_for, 0),
+        ("still", "Still there", "", comparison.still, 0),
+    ):
+        if findings:
+            yield _found(id_, f"{title} ({len(findings)})", label, findings, in_terminal=in_terminal)
+    if comparison.lost:
+        yield Section(
+            "lost",
+            f"Verified before, and not tested now ({len(comparison.lost)})",
+            name="Not tested now",
+            blocks=[
+                Items(
+                    label="not tested any more",
+                    lines=[Code(fact) for fact in comparison.lost],
+                    most={"terminal": _MOST_LINES},
+                )
+            ],
+        )
+    if comparison.facts:
+        yield Section(
+            "facts",
+            "Facts that changed",
+            [
+                Table(
+                    "Facts that changed",
+                    (Column("Fact", is_name=True), Column("Before"), Column("Now")),
+                    [
+                        (
+                            Code(each.fact),
+                            badge(each.before.label, each.before.tone),
+                            badge(each.now.label, each.now.tone),
+                        )
+                        for each in comparison.facts
+                    ],
+                    shown=ON_PAGES,
+                )
+            ],
+        )
+
+
+def _found(id_: str, title: str, label: str, findings: Sequence[Finding], *, in_terminal: int) -> Section:
+    return Section(
+        id_,
+        title,
+        name=title.partition(":")[0].partition(" (")[0],
+        blocks=[
+            Findings(
+                groups=finding_groups(findings),
+                label=label,
+                most={"terminal": in_terminal, "markdown": _MOST_FINDINGS},
+                shown=EVERYWHERE if in_terminal else ON_PAGES,
+            )
+        ],
+    )
+
+
+def _runs(comparison: Comparison) -> Section:
+    is_load = isinstance(comparison, LoadComparison)
+    sides: list[tuple[str, LoadFigures | CheckFigures]]
+    if isinstance(comparison, LoadComparison):
+        sides = [("baseline", run) for run in comparison.baseline]
+        sides += [("candidate", run) for run in comparison.candidate]
+    else:
+        sides = [("baseline", comparison.baseline), ("candidate", comparison.candidate)]
+    headings = ("Side", "Run", "Target", "Started", "Seed" if is_load else "Contract")
+    return Section(
+        "runs",
+        "Runs",
+        [
+            Table(
+                "Runs",
+                [Column(each, is_name=each == "Run") for each in headings],
+                [(side, *_run_cells(run)) for side, run in sides],
+                shown=ON_PAGES,
+            )
+        ],
+    )
+
+
+def _run_cells(run: LoadFigures | CheckFigures) -> tuple[Words, ...]:
+    return (
+        Code(run.run),
+        (run.target, " at ", Code(run.base_url)),
+        f"{run.started_at:%d %B %Y, %H:%M UTC}",
+        str(run.plan.seed) if isinstance(run, LoadFigures) else run.document_version,
+    )
+
+
+def _drawing(row: MeasureRow, change: FigureChange, span: float) -> Figure:
+    """The interval of a change, with no change in the middle."""
+
+    def place(share: float) -> float:
+        return round(_DRAWING_WIDTH / 2 * (1 + max(-1.0, min(1.0, share / span))), 1)
+
+    return Figure(
+        "interval.html.j2",
+        values=lambda: {
+            "tone": _TONE_BY_VERDICT[row.verdict],
+            "says": f"{row.operation} {measure_name(row)}: {interval_words(row)}",
+            "low": place(change.low),
+            "high": place(change.high),
+            "estimate": place(change.estimate),
+            "tolerated_from": place(-row.tolerance),
+            "tolerated_width": place(row.tolerance) - place(-row.tolerance),
+        },
+    )

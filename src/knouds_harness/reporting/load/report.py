@@ -1,0 +1,449 @@
+"""What a load run says: first whether its figures can be believed, then the figures."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from knouds_harness.errors import RunRecordError
+from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.measures.percentiles import time_ms
+from knouds_harness.reporting.comparison.baseline import RunChange
+from knouds_harness.reporting.comparison.change import ChangeVerdict
+from knouds_harness.reporting.comparison.report import (
+    change_table,
+    changes_by_operation,
+    key_to_changes,
+    span_of,
+)
+from knouds_harness.reporting.comparison.texts import headline as headline_of_change
+from knouds_harness.reporting.comparison.texts import telling_gates_of
+from knouds_harness.reporting.load.charts import charts_of
+from knouds_harness.reporting.load.columns import milliseconds
+from knouds_harness.reporting.load.headline import (
+    count_states,
+    describe,
+    describe_broken,
+    describe_steadiness,
+    load_headline,
+)
+from knouds_harness.reporting.load.rate_limits import Track, listed, throttled_spans, tracks_of
+from knouds_harness.reporting.load.tables import (
+    bar,
+    cycle_table,
+    error_table,
+    objective_table,
+    operation_table,
+    percentile_table,
+    point_table,
+    poll_table,
+    promise_table,
+    text_table,
+    throttled_table,
+    window_table,
+)
+from knouds_harness.reporting.report import (
+    HTML,
+    IN_TEXT,
+    MARKDOWN,
+    ON_PAGES,
+    TERMINAL,
+    Block,
+    Code,
+    Figure,
+    Folded,
+    Heading,
+    Headline,
+    Items,
+    Report,
+    Section,
+    Table,
+    Text,
+    Words,
+    badge,
+    counted,
+    numbers,
+)
+from knouds_harness.reporting.run_section import evidence_section, run_section
+from knouds_harness.runs.capacity_results import Capacity
+from knouds_harness.runs.load_record import LoadRecord
+from knouds_harness.runs.load_results import ALL_OPERATIONS, Cycles, LoadResults, RequestStatus
+from knouds_harness.runs.record import RunRecord, read_run
+from knouds_harness.runs.verdicts import RunOutcome
+
+_MOST_EVIDENCE: Final = 300
+_MOST_CHANGES: Final = {"html": 16, "markdown": 10}
+_MOST_LINES: Final = 5
+_MOST_LIMITS: Final = 10
+
+
+def live_report(folder: Path, *, version: str) -> Report:
+    """What a load that still goes says; in a browser it follows what its server has at ``/version``.
+
+    Args:
+        folder: Of the record, as far as it is written.
+        version: Of what is shown.
+
+    Raises:
+        RunRecordError: It cannot be read.
+    """
+    record = read_run(folder)
+    if record.load is None:
+        raise RunRecordError(f"{folder}: has no figures yet")
+    running = replace(record, outcome=RunOutcome.RUNNING, exit_code=None, note="")
+    report = load_report(running, record.load)
+    return replace(report, version=version, folder=str(folder), scripts=(*report.scripts, "live.js"))
+
+
+def waiting_report() -> Report:
+    """The page before there are figures, which follows likewise."""
+    return Report(
+        headline=Headline(
+            tone="warn", title="Starting", detail="The figures come as soon as there are some."
+        ),
+        file="",
+        scripts=("live.js",),
+        version="",
+    )
+
+
+def load_report(record: RunRecord, measured: LoadRecord, change: RunChange | None = None) -> Report:
+    """What a load run says.
+
+    Args:
+        record: Of the run.
+        measured: Its figures.
+        change: What changed against its baseline, if it has one.
+    """
+    load, plan, setup = measured.results, measured.results.plan, record.setup
+    verdict = load_headline(record, load)
+    noted = (record.note or load.note).splitlines()
+    notes = [*load.validity.reasons, *(line for line in noted if line not in load.validity.reasons)]
+    tracks = tracks_of(load)
+    evidence = list(record.exchange_by_id.values())[:_MOST_EVIDENCE]
+    charts = charts_of(load, measured.seconds)
+    sections = [
+        _shortfalls(load),
+        _validity(load),
+        *([Section("objectives", "Objectives", [objective_table(load)])] if load.objectives else []),
+        *([_change(change)] if change else []),
+        _over_time(load, has_times_of_all=ALL_OPERATIONS in charts["times"]),
+        _percentiles(load),
+        *([_capacity(load.capacity, verdict)] if load.capacity else []),
+        _operations(load, {each.id for each in evidence}),
+        *([_cycles(load, load.cycles)] if load.cycles else []),
+        _limits(load, measured, tracks),
+        _cost(load, setup.target.limits.credits),
+        *([_contract(load)] if load.invariants else []),
+        run_section(record, _plan(load), again_on="the same keys"),
+        *_evidence(evidence),
+    ]
+    left_out = f", the first {plan.warm_up_s:g} s left out" if plan.warm_up_s else ""
+    times = f"{plan.duration_s:g} s{left_out}"
+    if load.capacity:
+        times = f"{len(plan.stages)} points of {plan.stages[0].duration_s:g} s{left_out}"
+    cost = f" · at most {load.cost_credits:,.0f} credits" if load.cost_credits else ""
+    return Report(
+        headline=verdict,
+        file="report.html",
+        subject=(Code(plan.scenario), " on ", Code(setup.target.name)),
+        about=f"{record.started_at:%Y-%m-%d %H:%M UTC} · {plan.model} model · {times}{cost} · "
+        f"seed {plan.seed}",
+        notes=[each for each in (*notes, *record.gaps) if each != verdict.detail],
+        lead=plan.question,
+        sections=sections,
+        origin=f"knouds-harness {setup.tool_version} from {record.folder.resolve().name}",
+        charts=charts,
+        scripts=("vendor/uPlot.iife.min.js", "load_heat.js", "load.js", "report.js"),
+    )
+
+
+def _shortfalls(load: LoadResults) -> Section:
+    """What the verdict rests on, where sections have no titles."""
+    broken = [describe_broken(each) for each in load.invariants if each.broken]
+    missed = [describe(each) for each in load.objectives if not each.is_met]
+    items = Items([], tone="bad", is_whole=True, most={"terminal": _MOST_LINES})
+    blocks = [replace(items, lines=broken, shown=IN_TEXT), replace(items, lines=missed, shown=TERMINAL)]
+    return Section("shortfalls", "", [each for each in blocks if each.lines and not load.capacity])
+
+
+def _validity(load: LoadResults) -> Section:
+    validity = load.validity
+    is_open = load.plan.model == "open"
+    figures = {
+        "Asked for": "" if validity.asked_per_s is None else f"{validity.asked_per_s:.1f}/s",
+        "Sent": f"{validity.achieved_per_s:.1f}/s",
+        "Arrivals dropped": f"{validity.dropped:,} of {validity.arrivals:,}" if is_open else "",
+        "Arrivals late, p99": milliseconds(time_ms(validity.lateness, "p99_ms")) if is_open else "",
+        "Event loop late, p99": milliseconds(time_ms(validity.loop_lag, "p99_ms")),
+        "Busiest process": f"{100 * validity.cpu_share:.0f} % of a core",
+    }
+    shown = {heading: figure for heading, figure in figures.items() if figure}
+    kept_up = badge("it did", "good") if validity.is_valid else badge("it did not", "bad")
+    return Section(
+        "validity",
+        "Generator",
+        [
+            Text(("Figures are the target's only if the generator kept up. ", kept_up), shown=HTML),
+            Table("Generator", numbers(*shown), [list(shown.values())], shown=HTML),
+        ],
+    )
+
+
+def _change(change: RunChange) -> Section:
+    comparison = change.comparison
+    verdict = headline_of_change(comparison)
+    gates = telling_gates_of(comparison.rows)
+    moved = [row for row in gates if row.verdict is not ChangeVerdict.SAME]
+    span = span_of(comparison.rows)
+    notes = [each for each in (*comparison.notes, *comparison.left_out) if each not in verdict.detail]
+    blocks: list[Block] = [
+        Text(
+            (
+                "Against ",
+                Code(change.baseline),
+                ": ",
+                badge(verdict.title.lower(), verdict.tone),
+                f". {verdict.detail}",
+            )
+        ),
+        Text("The verdict on this run stands by itself.", is_quiet=True, shown=HTML),
+        *(Text(note, is_quiet=True, shown=HTML) for note in notes),
+    ]
+    if gates:
+        label = "Changes that tell something"
+        blocks.append(
+            change_table(gates[: _MOST_CHANGES["html"]], label, span=span, is_named=True, shown=HTML)
+        )
+        blocks += key_to_changes(comparison.confidence, span)[:: 1 if moved else 2]
+    if moved:
+        blocks.append(
+            change_table(moved[: _MOST_CHANGES["markdown"]], label, span=span, is_named=True, shown=MARKDOWN)
+        )
+    if comparison.rows:
+        summary = f"All {len(comparison.rows):,} measures, also those of which too little is known"
+        blocks.append(Folded(summary, list(changes_by_operation(comparison.rows))))
+    return Section("change", "Change against the baseline", name="Change", blocks=blocks)
+
+
+def _over_time(load: LoadResults, *, has_times_of_all: bool) -> Section:
+    text = describe_steadiness(load)
+    return Section(
+        "time",
+        "Over time",
+        [
+            *([Text(text)] if text and not load.capacity else []),
+            Figure(
+                "load_time.html.j2",
+                values=lambda: {
+                    "is_open": load.plan.model == "open",
+                    "statuses": ", ".join(f"{each.value} ({each.means})" for each in RequestStatus),
+                    "operations": _by_requests(load),
+                    "times_of_all": [ALL_OPERATIONS] if has_times_of_all else [],
+                },
+                shown=HTML,
+            ),
+        ],
+    )
+
+
+def _by_requests(load: LoadResults) -> list[str]:
+    return [each.operation for each in sorted(load.operations, key=lambda each: -each.requests)]
+
+
+def _percentiles(load: LoadResults) -> Section:
+    is_open = load.plan.model == "open"
+    says = (
+        "Response times count from the instant at which a request was due, service times from when it was "
+        "sent: where the two part, requests waited before they could be sent."
+        if is_open
+        else "In the closed model users wait for their answers, so a server that stalls is asked less: these "
+        "times flatter it."
+    )
+    return Section(
+        "percentiles",
+        "Percentiles",
+        [
+            Text(says, shown=HTML),
+            Figure(
+                "load_percentiles.html.j2",
+                values=lambda: {
+                    "operations": _by_requests(load),
+                    "percentiles_of_all": [ALL_OPERATIONS] if load.overall else [],
+                },
+                shown=HTML,
+            ),
+            percentile_table(load),
+        ],
+    )
+
+
+def _capacity(capacity: Capacity, verdict: Headline) -> Section:
+    rate = "the rate that was found" if capacity.highest_per_s is not None else "the last rate"
+    return Section(
+        "capacity",
+        "Capacity",
+        [
+            Text(
+                f"{verdict.title}. {verdict.detail} Charts over time show all points one after another.",
+                shown=HTML,
+            ),
+            Figure("load_capacity.html.j2", shown=HTML),
+            point_table(capacity.points),
+            Text(f"All other figures are of the last point at {rate}.", shown=ON_PAGES),
+        ],
+    )
+
+
+def _operations(load: LoadResults, evidence_ids: Collection[str]) -> Section:
+    blocks: list[Block] = [operation_table(load), text_table(load, with_units=True, shown=MARKDOWN)]
+    if load.operations:
+        blocks.append(text_table(load, with_units=False, shown=TERMINAL))
+    if any(each.errors for each in load.operations):
+        blocks.append(Heading("What was not kept, by status and code"))
+        blocks.append(error_table(load, evidence_ids))
+    return Section("operations", "Operations", blocks)
+
+
+def _cycles(load: LoadResults, cycles: Cycles) -> Section:
+    endings = ", ".join(f"{count:,} {ending}" for ending, count in cycles.endings.items())
+    medians = [
+        f"{what} p50 {milliseconds(median_ms)}"
+        for what, times in (
+            ("to final", cycles.to_final),
+            ("lost to polling", cycles.lost_to_polling),
+            ("webhook delay", cycles.webhook_delay),
+        )
+        if (median_ms := time_ms(times, "p50_ms")) is not None
+    ]
+    undelivered = [f"{counted(cycles.undelivered, 'delivery', 'deliveries')} did not come"]
+    summary = f"{cycles.submitted:,} asynchronous runs: {endings or 'none ended'}"
+    blocks: list[Block] = [
+        Text("; ".join([summary, *medians, *(undelivered if cycles.undelivered else [])]), shown=IN_TEXT),
+        Text(
+            f"{counted(cycles.submitted, 'submit was', 'submits were')} accepted"
+            f"{' after the warm-up' if load.plan.warm_up_s else ''}. "
+            f"Ends seen since then: {endings or 'none'}."
+            f"{f' {undelivered[0]}.' if cycles.undelivered else ''}",
+            shown=HTML,
+        ),
+        cycle_table(cycles),
+    ]
+    if cycles.polls:
+        blocks += [Heading("Polls in a cycle", shown=HTML), poll_table(cycles.polls)]
+    return Section("cycles", "Asynchronous cycles", blocks)
+
+
+def _limits(load: LoadResults, measured: LoadRecord, tracks: Sequence[Track]) -> Section:
+    windows = listed(tracks)
+    unlisted = sum(len(track.windows) for track in tracks) - len(windows)
+    spans = throttled_spans(measured.seconds)
+    blocks: list[Block] = []
+    of_one_point = " They are those of one point, from its start on."
+    if tracks:
+        says = (
+            "Windows of accounts that have a limit, as `X-RateLimit-Reset` named their ends by the target's "
+            "clock, warm-up included. A window is filled as far as it admitted of its limit; a cap marks "
+            f"those that throttled (429).{of_one_point if load.capacity else ''}"
+        )
+        blocks += [
+            Items(
+                [(Code(track.name), f": {track.says}") for track in tracks],
+                most={"markdown": _MOST_LIMITS},
+                shown=MARKDOWN,
+            ),
+            Text(says, shown=HTML),
+            Figure("load_windows.html.j2", values=lambda: {"tracks": tracks}, shown=HTML),
+        ]
+    if windows:
+        blocks.append(window_table(windows))
+    if unlisted:
+        words = (
+            f"{counted(unlisted, 'window is', 'windows are')} drawn and not listed; `load.json` has them all."
+        )
+        blocks.append(Text(words, is_quiet=True, shown=HTML))
+    if spans:
+        blocks += [
+            *([Heading("When requests were throttled", shown=HTML)] if tracks else []),
+            Text(
+                f"The target throttled (429) {counted(len(spans), 'time')}. Throttled requests are "
+                "neither errors nor in the times above.",
+                shown=HTML,
+            ),
+            throttled_table(spans),
+        ]
+    else:
+        more = "" if tracks else " No answer of an account with a rate limit told of a window."
+        blocks.append(Text(f"No request was throttled.{more}", shown=HTML))
+    return Section("limits", "Rate limits", blocks)
+
+
+def _cost(load: LoadResults, limit: float) -> Section:
+    share = load.cost_credits / limit if limit else 0.0
+    part = f", {100 * share:.1f} %" if limit else ""
+    return Section(
+        "cost",
+        "Cost",
+        [
+            Text(f"At most {load.cost_credits:,.10g} of {limit:,.10g} credits{part}.", shown=HTML),
+            *([bar(share, "note")] if limit else []),
+        ],
+    )
+
+
+def _contract(load: LoadResults) -> Section:
+    share = load.plan.verified_share
+    judged = f"{100 * share:g} % of the answers" if share else "a sample of the answers"
+    whole = "; the history is of all" if share else ""
+    kept = [each for each in load.invariants if each.state == "kept"]
+    others = [each for each in load.invariants if each.state != "kept"]
+    blocks: list[Block] = [
+        Text(f"Promises verified under load: {count_states(load)}.", shown=IN_TEXT),
+        Text(
+            f"All checks judged {judged}, and each success that is not JSON of a known form{whole}. "
+            "Excused are assumptions, and what the profile waives; they fail no run.",
+            is_quiet=True,
+            shown=HTML,
+        ),
+    ]
+    if others:
+        blocks.append(replace(promise_table(others, "What did not hold, or was not seen"), shown=ON_PAGES))
+    if kept:
+        blocks.append(Folded(f"{len(kept)} kept", [promise_table(kept, "What held")]))
+    return Section("invariants", "Contract under load", blocks)
+
+
+def _plan(load: LoadResults) -> list[tuple[str, Words]]:
+    plan, made_by = load.plan, load.fingerprint
+    shape = (
+        f"{plan.spacing} arrivals, at most {plan.users} in flight"
+        if plan.model == "open"
+        else f"{plan.users} users at most"
+    )
+    stages = ", then ".join(
+        f"{stage.start:g}{'' if stage.end == stage.start else f' to {stage.end:g}'} "
+        f"for {stage.duration_s:g} s"
+        for stage in plan.stages
+    )
+    checked = f"{100 * plan.verified_share:g} %" if plan.verified_share else "a sample"
+    timer = f", timer: {made_by.timer}" if made_by.timer else ""
+    return [
+        ("Plan", f"{plan.model} model, {shape}, {counted(plan.workers, 'process', 'processes')}; {stages}"),
+        ("Inputs", plan.inputs),
+        ("Checked", f"{checked} of the answers against the contract"),
+        ("Client", plan.client),
+        (
+            "Generator",
+            f"{made_by.python} ({made_by.build}), {made_by.cores} cores, {made_by.platform}{timer}",
+        ),
+        ("Versions", ", ".join(f"{package} {number}" for package, number in made_by.versions.items())),
+        ("Times", "every one is in `times.hlog` (HdrHistogram)"),
+    ]
+
+
+def _evidence(exchanges: Sequence[Exchange]) -> Iterator[Section]:
+    if exchanges:
+        says = "Exchanges that were not kept, a few of each kind; secrets are replaced by names."
+        yield evidence_section(says, exchanges, is_marked=True)

@@ -1,0 +1,338 @@
+"""The tables of a load run, each for every medium that shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Final
+
+from knouds_harness.reporting.load.columns import (
+    ERROR_HEADINGS,
+    LoadColumn,
+    Subject,
+    error_rows,
+    operation_columns,
+    point_times,
+    rows_of,
+    text_columns,
+    time_columns,
+)
+from knouds_harness.reporting.load.headline import name, value
+from knouds_harness.reporting.load.rate_limits import DrawnWindow, ThrottledSpan, Track
+from knouds_harness.reporting.report import (
+    HTML,
+    ON_PAGES,
+    Code,
+    Column,
+    Figure,
+    Link,
+    Medium,
+    Table,
+    Tone,
+    Toned,
+    Words,
+    badge,
+    numbers,
+)
+from knouds_harness.runs.capacity_results import CapacityPoint
+from knouds_harness.runs.load_results import (
+    ALL_OPERATIONS,
+    Cycles,
+    Invariant,
+    LoadResults,
+    RequestStatus,
+    Times,
+)
+
+_MOST_ERRORS: Final[dict[Medium, int]] = {"terminal": 5, "markdown": 20}
+_TONE_BY_STATUS: Final = {each.value: each.tone for each in RequestStatus}
+_TONE_BY_STATE: Final[dict[str, Tone]] = {
+    "broken": "bad",
+    "excused": "warn",
+    "kept": "good",
+    "untested": "plain",
+}
+
+
+def objective_table(load: LoadResults) -> Table:
+    """Each objective and what came of it, the missed ones first."""
+    rows = []
+    for each in sorted(load.objectives, key=lambda each: each.is_met):
+        observed, longest = each.observed or 0.0, max(each.observed or 0.0, each.bound)
+        is_drawn = observed and each.bound
+        rows.append(
+            (
+                badge("met", "good") if each.is_met else badge("missed", "bad"),
+                each.operation if each.operation == ALL_OPERATIONS else Code(each.operation),
+                name(each.measure),
+                "not measured" if each.observed is None else value(each.measure, each.observed),
+                value(each.measure, each.bound),
+                bar(observed / longest, "good" if each.is_met else "bad", each.bound / longest)
+                if is_drawn
+                else "",
+                Code(each.fact),
+            )
+        )
+    return Table(
+        "Objectives",
+        (
+            Column("Result"),
+            Column("Operation", is_name=True),
+            Column("Measure"),
+            *numbers("Observed", "Bound"),
+            Column("Against the bound", shown=HTML),
+            Column("Promise"),
+        ),
+        rows,
+        shown=ON_PAGES,
+    )
+
+
+def percentile_table(load: LoadResults) -> Table:
+    """Percentiles of each operation and kind of time."""
+    rows: list[tuple[str, str, Times]] = []
+    if load.overall and len(load.operations) > 1:
+        rows.append((ALL_OPERATIONS, "response", load.overall))
+    for each in load.operations:
+        rows.append((each.operation, "response", each.response))
+        if load.plan.model == "open":  # without a schedule they are the response times
+            rows.append((each.operation, "service", each.service))
+        if each.refused_response.count:
+            rows.append((each.operation, "not kept", each.refused_response))
+        if each.server.count:
+            rows.append((each.operation, "the server's own ms", each.server))
+    return Table(
+        "Percentiles",
+        (Column("Operation", is_name=True), Column("Time"), *map(_column, time_columns())),
+        [
+            (operation, kind, *(_cell(column, times) for column in time_columns()))
+            for operation, kind, times in rows
+        ],
+        strong=_totals(operation for operation, *_ in rows),
+        shown=HTML,
+    )
+
+
+def point_table(points: Sequence[CapacityPoint]) -> Table:
+    """The rates that a capacity search tried."""
+    headings = dict.fromkeys(heading for each in points for heading in point_times(each))
+    return Table(
+        "Rates that were tried",
+        (
+            Column("Result"),
+            Column("Asked", is_number=True, is_name=True),
+            Column("Sent", is_number=True),
+            *numbers(*headings),
+            Column("Errors", is_number=True),
+            Column("Why"),
+        ),
+        [_point_cells(each, list(headings)) for each in points],
+        shown=ON_PAGES,
+    )
+
+
+def _point_cells(point: CapacityPoint, headings: Sequence[str]) -> Sequence[Words]:
+    times = point_times(point)
+    verdict = (
+        badge("kept", "good")
+        if point.is_kept
+        else badge("generator", "warn")
+        if point.is_generator_limit
+        else badge("missed", "bad")
+    )
+    return (
+        verdict,
+        f"{point.asked_per_s:,.5g}/s",
+        f"{point.achieved_per_s:,.1f}/s",
+        *(times.get(heading, "") for heading in headings),
+        value("error_rate", point.error_rate),
+        point.reason,
+    )
+
+
+def operation_table(load: LoadResults) -> Table:
+    """How many requests of each operation ended how."""
+    return Table(
+        "Requests by status",
+        (Column("Operation", is_name=True), *map(_column, operation_columns())),
+        [
+            (each.operation, *(_cell(column, each) for column in operation_columns()))
+            for each in rows_of(load)
+        ],
+        strong=_totals(each.operation for each in rows_of(load)),
+        shown=HTML,
+    )
+
+
+def text_table(load: LoadResults, *, with_units: bool, shown: frozenset[Medium]) -> Table:
+    """Requests and response times of each operation in one table."""
+    columns = text_columns(load, with_units=with_units)
+    return Table(
+        "Operations",
+        (
+            Column("Operation" if with_units else "Times in ms", is_name=True),
+            *(Column(column.heading, is_number=True, rank=column.rank) for column in columns),
+        ),
+        [
+            (
+                each.operation if each.operation == ALL_OPERATIONS else Code(each.operation),
+                *(column.cells[number] for column in columns),
+            )
+            for number, each in enumerate(rows_of(load))
+        ],
+        strong=_totals(each.operation for each in rows_of(load)),
+        shown=shown,
+    )
+
+
+def error_table(load: LoadResults, evidence_ids: Collection[str]) -> Table:
+    """What was not kept, by status and code, with an exchange of those that have a place on the page."""
+    return Table(
+        "Answers that were not kept",
+        [
+            Column("Not kept", is_name=True),
+            *(Column(heading.capitalize(), is_number=heading == "count") for heading in ERROR_HEADINGS[1:]),
+        ],
+        [
+            (
+                Code(operation),
+                badge(status, _TONE_BY_STATUS.get(status, "plain")),
+                number,
+                Code(code),
+                count,
+                Link(example, f"#{example}") if example in evidence_ids else example,
+            )
+            for operation, status, number, code, count, example in error_rows(load)
+        ],
+        most=_MOST_ERRORS,
+    )
+
+
+def cycle_table(cycles: Cycles) -> Table:
+    """How long asynchronous runs took."""
+    return Table(
+        "Times of cycles",
+        (Column("Time", is_name=True), Column("Count", is_number=True), *map(_column, time_columns())),
+        [
+            (kind, f"{times.count:,}", *(_cell(column, times) for column in time_columns()))
+            for kind, times in (
+                ("until accepted", cycles.to_accept),
+                ("until final", cycles.to_final),
+                ("lost to polling", cycles.lost_to_polling),
+                ("until its delivery came", cycles.webhook_delay),
+            )
+            if times.count
+        ],
+        shown=HTML,
+    )
+
+
+def poll_table(polls: Mapping[int, int]) -> Table:
+    """How many polls a cycle took."""
+    total = sum(polls.values())
+    return Table(
+        "Polls in a cycle",
+        (Column("Polls", is_number=True, is_name=True), Column("Cycles", is_number=True), Column("Share")),
+        [(str(number), f"{count:,}", bar(count / total, "note")) for number, count in sorted(polls.items())],
+        shown=HTML,
+    )
+
+
+def window_table(windows: Sequence[tuple[Track, DrawnWindow]]) -> Table:
+    """Windows of rate limits."""
+    rows = []
+    for track, each in windows:
+        wait_s = each.window.longest_wait_s
+        told = (f"up to {wait_s:,} s" if wait_s else "not said") if each.waiting else ""
+        rows.append(
+            (
+                track.name,
+                f"{each.from_s} to {each.to_s}",
+                Toned(f"{each.window.admitted:,}", "bad") if each.is_over else f"{each.window.admitted:,}",
+                f"{track.limit:,}",
+                bar(each.filled / 100, "bad" if each.is_over else "note"),
+                f"{each.window.throttled:,}" if each.window.throttled else Toned("0", "plain"),
+                told,
+                Toned(each.waiting, "bad") if each.window.waits_broken else each.waiting,
+            )
+        )
+    return Table(
+        "Windows of rate limits",
+        (
+            Column("Operation and account", is_name=True),
+            Column("Seconds"),
+            *numbers("Admitted", "Limit"),
+            Column("Of the limit"),
+            *numbers("Throttled", "Told to wait"),
+            Column("After that wait"),
+        ),
+        rows,
+        shown=HTML,
+    )
+
+
+def throttled_table(spans: Sequence[ThrottledSpan]) -> Table:
+    """When requests were throttled."""
+    return Table(
+        "When requests were throttled",
+        (
+            Column("Seconds", is_name=True),
+            Column("Operations"),
+            *numbers("Throttled", "Kept meanwhile"),
+        ),
+        [
+            (
+                str(span.from_s) if span.to_s == span.from_s else f"{span.from_s} to {span.to_s}",
+                ", ".join(f"{operation} {count:,}" for operation, count in span.throttled.items()),
+                f"{sum(span.throttled.values()):,}",
+                f"{span.kept:,}",
+            )
+            for span in spans
+        ],
+        shown=HTML,
+    )
+
+
+def promise_table(promises: Sequence[Invariant], label: str) -> Table:
+    """Promises that were judged under load."""
+    return Table(
+        label,
+        (
+            Column("Result"),
+            Column("Promise", is_name=True),
+            Column("Fact"),
+            *numbers("Seen", "Broken"),
+            Column("Such as"),
+        ),
+        [
+            (
+                badge(each.state, _TONE_BY_STATE[each.state]),
+                each.says,
+                Code(each.fact),
+                f"{each.seen:,}",
+                f"{each.broken:,}",
+                each.example or (f"needs {each.missing}" if each.missing else ""),
+            )
+            for each in promises
+        ],
+    )
+
+
+def _totals(operations: Iterable[str]) -> list[int]:
+    return [number for number, operation in enumerate(operations) if operation == ALL_OPERATIONS]
+
+
+def _column(column: LoadColumn[Subject]) -> Column:
+    return Column(column.heading, is_number=True, rank=column.rank)
+
+
+def _cell(column: LoadColumn[Subject], subject: Subject) -> Words:
+    figure = column.figure(subject)
+    if not figure:
+        return Toned(column.text(subject), "plain")
+    return Toned(column.text(subject), "bad") if column.is_bad else column.text(subject)
+
+
+def bar(share: float, tone: Tone, bound: float | None = None) -> Figure:
+    """A share drawn as a bar, with a mark at a bound."""
+    values = {"share": min(max(share, 0.0), 1.0), "tone": tone, "bound": bound}
+    return Figure("bar.html.j2", values=lambda: values, shown=HTML)

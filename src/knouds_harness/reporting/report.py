@@ -1,0 +1,324 @@
+"""What a report says: a headline, then sections of text, lists, tables, findings and figures.
+
+``check``, ``load``, ``comparison`` and ``history`` each build one; ``html``, ``markdown`` and ``terminal``
+each show any of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from typing import ClassVar, Final, Literal
+
+from knouds_harness.reporting.check.evidence import ShownEvidence
+from knouds_harness.runs.findings import Finding
+
+Tone = Literal["good", "bad", "warn", "note", "plain"]
+Medium = Literal["html", "markdown", "terminal"]
+EVERYWHERE: Final[frozenset[Medium]] = frozenset(("html", "markdown", "terminal"))
+ON_PAGES: Final[frozenset[Medium]] = frozenset(("html", "markdown"))
+IN_TEXT: Final[frozenset[Medium]] = frozenset(("markdown", "terminal"))
+HTML: Final[frozenset[Medium]] = frozenset(("html",))
+MARKDOWN: Final[frozenset[Medium]] = frozenset(("markdown",))
+TERMINAL: Final[frozenset[Medium]] = frozenset(("terminal",))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Headline:
+    """The verdict.
+
+    Attributes:
+        tone: ``good`` only for a run that came to its end and failed nothing.
+        title: A few words.
+        detail: One sentence with the figures behind it.
+    """
+
+    tone: Tone
+    title: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Code:
+    """Words of a server, a profile or a file, shown as they are."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Toned:
+    """A figure that is good or bad; a ``badge`` is a verdict, in a coloured field of its own."""
+
+    text: str
+    tone: Tone
+    is_badge: bool = False
+
+
+@dataclass(frozen=True)
+class Link:
+    """Leads to a place of the page, or to a file beside it; plain text outside HTML."""
+
+    text: str
+    to: str
+    tone: Tone | None = None
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Something drawn: a template of HTML, and what it takes; text shows none, or the lines given for it.
+
+    Attributes:
+        template: Its file.
+        values: Makes what the template takes; called for HTML alone.
+        lines: Draws it in characters, for a width and for ASCII alone or not.
+    """
+
+    template: str
+    _: KW_ONLY
+    values: Callable[[], Mapping[str, object]] = dict
+    lines: Callable[[int, bool], Sequence[str]] | None = None
+    shown: frozenset[Medium] = EVERYWHERE
+    kind: ClassVar[str] = "figure"
+
+
+Piece = str | Code | Toned | Link | Figure
+Words = Piece | tuple[Piece, ...]
+"""Text of ours, in which backticks mark code, alone or with other pieces."""
+
+
+def badge(text: str, tone: Tone) -> Toned:
+    """A verdict in a coloured field."""
+    return Toned(text, tone, is_badge=True)
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph.
+
+    Attributes:
+        tone: Colours it in a terminal.
+        is_quiet: An explanation, in small print.
+    """
+
+    words: Words
+    _: KW_ONLY
+    tone: Tone = "plain"
+    is_quiet: bool = False
+    shown: frozenset[Medium] = EVERYWHERE
+    kind: ClassVar[str] = "text"
+
+
+@dataclass(frozen=True)
+class Items:
+    """A list.
+
+    Attributes:
+        label: Begins each line in a terminal, where sections have no titles.
+        tone: Colours them in a terminal.
+        is_whole: A terminal wraps long lines instead of cutting them.
+        most: How many are shown, by medium; all if left out.
+    """
+
+    lines: Sequence[Words]
+    _: KW_ONLY
+    label: str = ""
+    is_whole: bool = False
+    tone: Tone = "plain"
+    most: Mapping[Medium, int] = field(default_factory=dict)
+    shown: frozenset[Medium] = EVERYWHERE
+    kind: ClassVar[str] = "items"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        is_name: Its cells say what a row is about.
+        rank: Order in which a narrow terminal drops columns: the highest first, 0 never.
+    """
+
+    heading: str
+    _: KW_ONLY
+    is_number: bool = False
+    is_name: bool = False
+    rank: int = 0
+    shown: frozenset[Medium] = EVERYWHERE
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table.
+
+    Attributes:
+        label: Names it for screen readers.
+        most: How many rows are shown, by medium; all if left out.
+        more: What further rows are called in the line that counts them.
+        strong: Numbers of the rows that are set in bold.
+    """
+
+    label: str
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Words]]
+    _: KW_ONLY
+    most: Mapping[Medium, int] = field(default_factory=dict)
+    more: str = ""
+    strong: Collection[int] = ()
+    shown: frozenset[Medium] = EVERYWHERE
+    kind: ClassVar[str] = "table"
+
+    def columns_on(self, medium: Medium) -> list[tuple[int, Column]]:
+        """The columns that a medium shows, with their places in a row."""
+        return [each for each in enumerate(self.columns) if medium in each[1].shown]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FindingGroup:
+    """Findings about one thing, mostly a fact.
+
+    Attributes:
+        name: What it is about: the fact's id, or words of a server.
+        label: What the findings make of it, with a tone.
+        title: A sentence.
+        about: What else is known of it.
+        findings: At least one, the one to read first in front.
+    """
+
+    name: str
+    label: str
+    tone: Tone
+    title: str
+    about: Sequence[Words] = ()
+    findings: Sequence[Finding]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """Findings in groups, the worst first.
+
+    Attributes:
+        label: Begins each group in a terminal.
+        sentences: What each check promises, by its id.
+        evidence: Makes the exchanges behind findings; called for HTML alone.
+        unfolded: Groups of which the first finding is shown unfolded.
+        most: How many are shown, by medium: groups in a terminal, findings in Markdown.
+    """
+
+    groups: Sequence[FindingGroup]
+    label: str = ""
+    sentences: Mapping[str, str] = field(default_factory=dict)
+    evidence: Callable[[], ShownEvidence] = ShownEvidence
+    unfolded: int = 0
+    most: Mapping[Medium, int] = field(default_factory=dict)
+    shown: frozenset[Medium] = EVERYWHERE
+    kind: ClassVar[str] = "findings"
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A heading within a section."""
+
+    text: str
+    _: KW_ONLY
+    shown: frozenset[Medium] = ON_PAGES
+    kind: ClassVar[str] = "heading"
+
+
+@dataclass(frozen=True)
+class Folded:
+    """Blocks that HTML shows on demand alone."""
+
+    summary: str
+    blocks: Sequence[Block]
+    _: KW_ONLY
+    shown: frozenset[Medium] = HTML
+    kind: ClassVar[str] = "folded"
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Names and what they stand for; those without words are left out."""
+
+    pairs: Sequence[tuple[str, Words]]
+    _: KW_ONLY
+    shown: frozenset[Medium] = HTML
+    kind: ClassVar[str] = "pairs"
+
+
+Block = Text | Items | Table | Findings | Figure | Heading | Folded | Pairs
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a report.
+
+    Attributes:
+        id: Its place on the page.
+        title: Its heading; empty for blocks that text shows without one.
+        name: Its name in the list of contents, if that is shorter.
+    """
+
+    id: str
+    title: str
+    blocks: Sequence[Block]
+    _: KW_ONLY
+    name: str = ""
+
+    def on(self, medium: Medium) -> list[Block]:
+        """The blocks that a medium shows."""
+        return [block for block in self.blocks if medium in block.shown]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What a report says.
+
+    Attributes:
+        headline: The verdict.
+        subject: What it is about: a target, a scenario on a target; a part of the title.
+        file: The page that shows all of it, for those that do not.
+        about: When, where and how long, in a line.
+        notes: Sentences below the verdict.
+        lead: What the run was to find out; HTML alone.
+        sections: Everything else.
+        tiles: Counts that lead into the page: number, name, link and tone.
+        origin: Whose tool and record it is made from.
+        charts: Data that scripts draw.
+        scripts: Files of scripts.
+        version: Of a page that is served while a run goes; None for a file that needs nothing else.
+        folder: Where the record of such a run is.
+    """
+
+    headline: Headline
+    file: str
+    subject: Words = ""
+    about: Words = ""
+    notes: Sequence[Words] = ()
+    lead: str = ""
+    sections: Sequence[Section] = ()
+    tiles: Sequence[tuple[int, str, str, Tone]] = ()
+    origin: str = ""
+    charts: object = None
+    scripts: Sequence[str] = ()
+    version: str | None = None
+    folder: str = ""
+
+    def on(self, medium: Medium) -> list[Section]:
+        """The sections of which a medium shows something."""
+        return [section for section in self.sections if section.on(medium)]
+
+
+def numbers(*headings: str) -> tuple[Column, ...]:
+    """Columns of numbers."""
+    return tuple(Column(heading, is_number=True) for heading in headings)
+
+
+def plain(words: Words) -> str:
+    """The text of words, without any markup."""
+    pieces = words if isinstance(words, tuple) else (words,)
+    return "".join(piece if isinstance(piece, str) else getattr(piece, "text", "") for piece in pieces)
+
+
+def counted(number: int, one: str, several: str = "") -> str:
+    """A number of things: ``1 finding``, ``2 findings``."""
+    return f"{number:,} {one if number == 1 else several or f'{one}s'}"

@@ -1,0 +1,98 @@
+"""The parts of a report that a check and a load run have alike: what was run, and the evidence."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.reporting.check.evidence import evidence_of
+from knouds_harness.reporting.report import HTML, Code, Figure, Pairs, Section, Text, Words
+from knouds_harness.runs.record import RunRecord
+
+
+def run_section(record: RunRecord, more: Sequence[tuple[str, Words]], *, again_on: str) -> Section:
+    """What was run, and how to run it again.
+
+    Args:
+        record: Of the run.
+        more: What else is known, by name.
+        again_on: What a target must have for that.
+    """
+    setup, target = record.setup, record.setup.target
+    if not setup.command:
+        says = "What ran, and against what, could not be read."
+        return Section("run", "The run", [Text(says, shown=HTML)])
+    ended = "" if record.exit_code is None else f", exit code {record.exit_code}"
+    limits = target.limits
+    rate = f"{limits.requests_per_s} requests per second" if limits.requests_per_s else "any rate"
+    pairs: list[tuple[str, Words]] = [
+        ("Seed", Code(str(setup.seed))),
+        ("Outcome", f"{record.outcome.value}{ended}"),
+        (
+            "Target",
+            (f"{target.name} at ", Code(target.base_url), ", production" if target.production else ""),
+        ),
+        ("Tiers", ", ".join(sorted({each.tier for each in target.personas.values()}))),
+        ("Limits", f"{limits.credits:,.10g} credits; {rate}; allowed: {', '.join(sorted(limits.allow))}"),
+        (
+            "Document",
+            (f"{setup.document.title} {setup.document.version}, ", Code(setup.document.sha256[:12])),
+        ),
+        *more,
+        ("Record", Code(record.folder.resolve().name)),
+    ]
+    return Section(
+        "run",
+        "The run",
+        [
+            Text(f"To run it again, on a target with {again_on}:", shown=HTML),
+            Figure(
+                "command.html.j2", values=lambda: {"id": "again", "text": command_again(record)}, shown=HTML
+            ),
+            Pairs(pairs),
+        ],
+    )
+
+
+def evidence_section(says: str, exchanges: Sequence[Exchange], *, is_marked: bool) -> Section:
+    """Exchanges to unfold; ``is_marked`` if the first line of an answer is what each is about."""
+    return Section(
+        "evidence",
+        "Evidence",
+        [
+            Text(says, shown=HTML),
+            Figure(
+                "evidence.html.j2",
+                values=lambda: {
+                    "evidence": [evidence_of(each) for each in exchanges],
+                    "is_marked": is_marked,
+                },
+                shown=HTML,
+            ),
+        ],
+    )
+
+
+def command_again(record: RunRecord) -> str:
+    """What was typed, with the seed that was drawn and without the folder of this machine's tool.
+
+    Returns:
+        A line for a shell; empty if the record does not say what was typed.
+    """
+    words = typed_words(record.setup.command)
+    if not words:
+        return ""
+    words[0] = words[0].replace("\\", "/").rpartition("/")[2]
+    if not any(word == "--seed" or word.startswith("--seed=") for word in words):
+        at = words.index("--") if "--" in words else len(words)
+        words[at:at] = ["--seed", str(record.setup.seed)]
+    return shlex.join(words)
+
+
+def typed_words(typed: tuple[str, ...]) -> list[str]:
+    """A command is kept as its words, or as one line for a shell."""
+    try:
+        return shlex.split(typed[0]) if len(typed) == 1 else list(typed)
+    except ValueError:
+        return list(typed)

@@ -1,0 +1,131 @@
+"""A report that is built once, in the three forms that people read."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from knouds_harness.reporting.html import html
+from knouds_harness.reporting.markdown import markdown
+from knouds_harness.reporting.report import (
+    HTML,
+    TERMINAL,
+    Code,
+    Column,
+    Figure,
+    Folded,
+    Heading,
+    Headline,
+    Items,
+    Link,
+    Pairs,
+    Report,
+    Section,
+    Table,
+    Text,
+    Toned,
+    badge,
+    counted,
+    numbers,
+)
+from knouds_harness.reporting.terminal import print_report
+
+
+def report(*blocks):
+    return Report(
+        headline=Headline(tone="bad", title="Broken", detail="One of two."),
+        file="report.html",
+        sections=[Section("part", "A part", blocks)],
+    )
+
+
+def printed(it, *, width=80, is_terminal=False):
+    text = io.StringIO()
+    console = Console(file=text, width=width, force_terminal=is_terminal, color_system=None)
+    print_report(it, None, console=console)
+    return text.getvalue()
+
+
+SHOWN = {"html": html, "markdown": markdown, "terminal": printed}
+TABLE = Table(
+    "Fruit",
+    (Column("Fruit", is_name=True), *numbers("Count"), Column("State", rank=1)),
+    [(Code("fig"), "2", badge("ripe", "good")), ("all", "12", Toned("late", "bad"))],
+    strong=[1],
+)
+
+
+@pytest.mark.parametrize("medium", SHOWN)
+@pytest.mark.parametrize(
+    "block",
+    [
+        pytest.param(Text(("see ", Code("fig"))), id="text"),
+        pytest.param(Items([("a ", Link("fig", "#part"))]), id="items"),
+        pytest.param(TABLE, id="table"),
+    ],
+)
+def test_block_is_shown_in_every_form(medium, block):
+    """Below the verdict."""
+    shown = SHOWN[medium](report(block))
+
+    assert shown.index("Broken") < shown.rindex("fig")
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        pytest.param(Text("fig", shown=HTML), id="text"),
+        pytest.param(Pairs([("Fruit", "fig"), ("Nut", "")]), id="pairs"),
+        pytest.param(Folded("more", [Text("fig")]), id="folded"),
+    ],
+)
+def test_block_for_the_page_is_not_in_text(block):
+    """Nor is the heading of its section, if that has nothing else."""
+    it = report(block)
+
+    assert "fig" in html(it)
+    assert "fig" not in markdown(it) + printed(it)
+    assert "A part" not in markdown(it)
+    assert "Nut" not in html(it)
+
+
+def test_figure_is_drawn_in_characters_in_a_terminal():
+    """As wide as that is."""
+    it = report(Figure("bar.html.j2", lines=lambda width, _: ["#" * width], shown=TERMINAL))
+
+    assert "#" * 40 in printed(it, width=40, is_terminal=True)
+
+
+def test_table_has_the_same_cells_in_every_form():
+    """Numbers to the right, the name of a strong row in bold, a verdict with its sign."""
+    it = report(Heading("Fruit"), TABLE)
+
+    assert "| fruit | count | state |\n| --- | ---: | --- |\n| `fig` | 2 | ✅ ripe |" in markdown(it)
+    assert "| **all** | 12 | late |" in markdown(it)
+    assert "  fruit  count  state\n  fig        2  ripe\n  all       12  late" in printed(it)
+    assert '<tr class="strong"><th scope="row">all</th><td class="number" data-label="Count">12</td>' in html(
+        it
+    )
+
+
+def test_narrow_terminal_drops_columns_by_their_rank():
+    """And keeps those without."""
+    assert "  fruit  count\n" in printed(report(TABLE), width=16, is_terminal=True)
+
+
+def test_what_is_left_out_is_counted():
+    """With the page that has it."""
+    it = report(Items(["a", "b", "c"], most={"terminal": 1, "markdown": 2}))
+
+    assert "… and 2 more in report.html" in printed(it)
+    assert "- … and 1 more in `report.html`" in markdown(it)
+    assert "<li>c</li>" in html(it)
+
+
+@pytest.mark.parametrize(("number", "said"), [(0, "0 findings"), (1, "1 finding"), (1200, "1,200 findings")])
+def test_counts_agree_in_number(number, said):
+    """With their noun."""
+    assert counted(number, "finding") == said
+    assert counted(1, "try", "tries") == "1 try"
