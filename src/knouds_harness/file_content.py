@@ -1,4 +1,4 @@
-"""The content of a file, pipe or device that a user names."""
+"""The content of a file, pipe or device that a user names, and its replacement as a whole."""
 
 from __future__ import annotations
 
@@ -41,6 +41,20 @@ def file_text(path: Path) -> str:
         UnicodeDecodeError: It is other text.
     """
     return file_content(path).decode("utf-8-sig")
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file so that its readers see the old or the new one, whole.
+
+    Raises:
+        OSError: It cannot be written; nothing half done is left.
+    """
+    part = path.with_name(f"{path.name}.part")
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _without_waiting(name: str, flags: int) -> int:

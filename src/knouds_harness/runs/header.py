@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from typing import Protocol
 
-from knouds_harness.contract.document import Document
+from knouds_harness.contract.document import Document, shipped_document
 from knouds_harness.contract.sources import Fact
 from knouds_harness.targets.limits import Limits
 from knouds_harness.targets.profile import Target
@@ -54,13 +56,13 @@ class RunHeader:
         variant: How it answers what no source settles; None for its own way.
     """
 
-    tool_version: str
-    python_version: str
-    command: tuple[str, ...]
     seed: int
     target: Target
-    document: Document
-    checks: Mapping[str, DescribesCheck]
+    document: Document = field(default_factory=shipped_document)
+    checks: Mapping[str, DescribesCheck] = field(default_factory=dict)
+    tool_version: str = field(default_factory=lambda: version("knouds-harness"))
+    python_version: str = field(default_factory=platform.python_version)
+    command: tuple[str, ...] = field(default_factory=lambda: tuple(sys.argv))
     strict: bool = False
     recordings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     selected: frozenset[str] | None = None

@@ -11,7 +11,7 @@ from typing import Self
 
 from pydantic import ValidationError
 
-from knouds_harness.file_content import file_content
+from knouds_harness.file_content import file_content, replace_file
 from knouds_harness.runs.load_results import (
     LOAD_FILE,
     OUTCOMES,
@@ -67,9 +67,7 @@ class LoadWriter:
 
     def write(self, results: LoadResults) -> None:
         """Write ``load.json``, in place of an earlier one."""
-        part = self._folder / f"{LOAD_FILE}.part"
-        part.write_bytes(load_file_format().dump_json(results, indent=1))
-        part.replace(self._folder / LOAD_FILE)
+        replace_file(self._folder / LOAD_FILE, load_file_format().dump_json(results, indent=1))
 
     def close(self) -> None:
         """Write no more."""

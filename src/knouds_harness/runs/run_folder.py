@@ -11,6 +11,7 @@ from itertools import count
 from pathlib import Path
 
 from knouds_harness.errors import RunRecordError
+from knouds_harness.file_content import replace_file
 
 _RESERVE_FILE = ".room-for-the-end"
 _RESERVE_BYTES = 490_000  # run.json of a whole run takes 350,000
@@ -51,18 +52,13 @@ class RunFolder:
             file.write(content)
 
     def replace(self, name: str, content: bytes) -> None:
-        """Write a file so that whoever reads it sees the old or the new one, whole.
+        """Write a file so that its readers see the old or the new one, whole.
 
         Raises:
             RunRecordError: It cannot be written.
         """
-        part = self.path / f"{name}.part"
         with self.writing(name):
-            try:
-                part.write_bytes(content)
-                part.replace(self.path / name)
-            finally:
-                part.unlink(missing_ok=True)
+            replace_file(self.path / name, content)
 
     @contextmanager
     def writing(self, name: str) -> Iterator[None]:
@@ -114,7 +110,7 @@ def make_run_folder(root: Path, *, kind: str, target_name: str, at: datetime) ->
 
 
 def _made_anew(root: Path, name: str) -> Path:
-    """A folder of this name, or of this name and a number where there is one; nobody else can read it."""
+    """A folder that no other user can read, with a number behind its name if there is one."""
     for number in count(1):
         folder = root / (name if number == 1 else f"{name}-{number}")
         try:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import platform
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
-from importlib.metadata import version
 from typing import Final
 
 from knouds_harness.contract.document import Document, shipped_document
@@ -338,9 +335,6 @@ class ConformanceRun:
 
     def _header(self) -> RunHeader:
         return RunHeader(
-            tool_version=version("knouds-harness"),
-            python_version=platform.python_version(),
-            command=tuple(sys.argv),
             seed=self.options.seed,
             target=self.profile,
             document=self.document,

@@ -18,7 +18,7 @@ from urllib.parse import quote, urlencode
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import RecordingError
 from knouds_harness.exchange.evidence import Exchange, Pairs, Request
-from knouds_harness.file_content import file_text
+from knouds_harness.file_content import file_text, replace_file
 
 FORMAT: Final = 1
 BASE_URL: Final = "https://recorded.example"
@@ -101,11 +101,9 @@ def write_recording(folder: Path, recording: Recording) -> Path:
     path = folder / f"{recording.name}.json"
     content = as_content(recording)
     content["sha256"] = _checksum(content)
-    draft = path.with_suffix(".tmp")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        draft.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        draft.replace(path)
+        replace_file(path, f"{json.dumps(content, indent=2, ensure_ascii=False)}\n".encode())
     except OSError as problem:
         raise RecordingError(f"{path}: cannot be written: {problem.strerror or problem}") from problem
     return path

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import platform
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from knouds_harness.contract.document import shipped_document
 from knouds_harness.errors import ExitCode
 from knouds_harness.load.capacity.point import judge_point
 from knouds_harness.load.capacity.search import Search, SearchEnded
@@ -81,13 +78,9 @@ def find_capacity(
     """
     seed = random.SystemRandom().randrange(_LARGEST_SEED) if plan.seed is None else plan.seed
     header = RunHeader(
-        tool_version=version("knouds-harness"),
-        python_version=platform.python_version(),
         command=(plan.command,),
         seed=seed,
         target=target,
-        document=shipped_document(),
-        checks={},
     )
     with ExitStack() as resources:
         run_writer = resources.enter_context(

@@ -13,14 +13,12 @@ import sysconfig
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
 import gevent
 from locust.env import Environment
 
-from knouds_harness.contract.document import shipped_document
 from knouds_harness.errors import ExitCode
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.load.collection.seconds import Second
@@ -96,13 +94,9 @@ class LoadRecordWriter:
         self._resources = ExitStack()
         self._background = BackgroundWriter()
         header = RunHeader(
-            tool_version=version("knouds-harness"),
-            python_version=platform.python_version(),
             command=tuple(shlex.split(options.started_by)) or tuple(sys.argv),
             seed=options.seed,
             target=target,
-            document=shipped_document(),
-            checks={},
         )
         enter = self._resources.enter_context
         self._run = enter(

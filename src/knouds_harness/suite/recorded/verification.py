@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import platform
 import sys
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -50,8 +48,6 @@ def verify(path: Path, *, base_url: str | None, strict: bool, runs_folder: Path)
     document = shipped_document()
     captured = read_captured(path, document, base_url=base_url, takes_deliveries=True)
     header = RunHeader(
-        tool_version=version("knouds-harness"),
-        python_version=platform.python_version(),
         command=tuple(captured.redactor.text(argument) for argument in sys.argv),
         seed=0,
         target=Target(name=urlsplit(captured.base_url).hostname or "traffic", base_url=captured.base_url),
