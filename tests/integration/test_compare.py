@@ -114,13 +114,13 @@ def test_new_breach_ends_with_exit_code_1_and_a_repaired_one_with_0(tmp_path):
     [
         ([], "name a baseline and at least one run"),
         (["only-one"], "name a baseline and at least one run"),
-        (["nothing", "there"], "there is no such run folder"),
+        (["nothing", "there"], "neither a run folder nor"),
         (["--keep", "name"], "name the runs to keep"),
         (["--scenario", "reads", "a", "b"], "belong to --repeat"),
         (["--repeat", "2"], "name what with"),
         (["--repeat", "2", "--scenario", "writes"], 'no scenario "writes"'),
         (["LOAD", "CHECK"], "they do not compare\n  Name runs of one kind"),
-        (["LOAD", "LOAD", "--tolerance", "speed=3%"], "is no measure"),
+        (["LOAD", "LOAD", "--tolerance", "speed=3%"], "is not a measure"),
         (["LOAD", "LOAD", "--objectives", "none.toml"], "none.toml: cannot be read"),
     ],
 )

@@ -168,8 +168,8 @@ def test_a_run_that_still_writes_stays(tmp_path, runs):
         (["--measure", "exchanges", "--prune"], "do not go together"),
         (["--keep", "3"], "--keep belongs to --prune"),
         (["--prune"], "say what may go"),
-        (["--since", "soon"], "is no age"),
-        (["--runs-folder", "nowhere"], "nowhere: there is no such folder of runs"),
+        (["--since", "soon"], "is not an age"),
+        (["--runs-folder", "nowhere"], "nowhere: no such folder of runs"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(tmp_path, runs, arguments, says):

@@ -41,10 +41,10 @@ class Age(click.ParamType[timedelta]):
     name = "age"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        """Refuse what is no age."""
+        """Refuse anything else."""
         found = _AGE.fullmatch(str(value))
         if not found:
-            self.fail(f"{value!r} is no age; write 30m, 12h, 7d or 2w", param, ctx)
+            self.fail(f"{value!r} is not an age: write 30m, 12h, 7d or 2w", param, ctx)
         return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
@@ -144,7 +144,7 @@ def history(
     )
     if not runs_folder.is_dir():
         raise RunRecordError(
-            f"{runs_folder}: there is no such folder of runs\n"
+            f"{runs_folder}: no such folder of runs\n"
             "  Run `knouds-harness check` or `load` first, or name the folder with --runs-folder."
         )
     with Index(runs_folder.parent / "history.sqlite") as index:

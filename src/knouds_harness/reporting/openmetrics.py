@@ -1,4 +1,4 @@
-"""Runs in OpenMetrics text, for whatever collects and draws it: ``metrics.txt``, and a load while it goes."""
+"""Runs in OpenMetrics text, for tools that collect and draw it: ``metrics.txt``, and a load while it goes."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def _of_progress(progress: LoadProgress) -> Iterable[Metric]:
     yield ended
     yield CounterMetricFamily(
         f"{_PREFIX}_live_dropped_arrivals",
-        "Arrivals that found nobody idle, after the warm-up.",
+        "Arrivals that found no idle user, after the warm-up.",
         value=progress.dropped,
     )
     errors = GaugeMetricFamily(
@@ -178,7 +178,7 @@ def _of_load(load: LoadResults) -> Iterable[Metric]:
     for name, says, value in (
         ("generator_valid", "1 where the generator kept up.", float(validity.is_valid)),
         ("achieved_per_second", "What was sent.", validity.achieved_per_s),
-        ("dropped_arrivals", "Arrivals that found nobody idle.", validity.dropped),
+        ("dropped_arrivals", "Arrivals that found no idle user.", validity.dropped),
         ("objectives_missed", "Of all.", sum(not each.is_met for each in load.objectives)),
     ):
         yield GaugeMetricFamily(f"{_PREFIX}_{name}", says, value=value)

@@ -9,13 +9,13 @@ from pathlib import Path
 from rich.console import Console
 
 from knouds_harness.errors import RunRecordError
-from knouds_harness.reporting.check.junit import junit
+from knouds_harness.file_content import replace_file
 from knouds_harness.reporting.check.report import check_report
 from knouds_harness.reporting.comparison.baseline import RunChange, read_change
 from knouds_harness.reporting.csv_files import facts_csv, operations_csv
 from knouds_harness.reporting.github import add_to_step_summary, is_there, workflow_commands
 from knouds_harness.reporting.html import html
-from knouds_harness.reporting.load.junit import load_junit
+from knouds_harness.reporting.junit import junit, load_junit
 from knouds_harness.reporting.load.report import load_report
 from knouds_harness.reporting.markdown import markdown
 from knouds_harness.reporting.openmetrics import openmetrics
@@ -117,13 +117,8 @@ def _render(record: RunRecord) -> RenderedPaths:
 
 def _rendered(record: RunRecord, name: str, text: str) -> Path:
     path = record.folder / name
-    part = record.folder / f"{name}.part"
     try:
-        try:
-            part.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        replace_file(path, text.encode(errors="backslashreplace"))
     except OSError as error:
         raise RunRecordError(
             f"{path}: cannot be written: {error.strerror}\n"

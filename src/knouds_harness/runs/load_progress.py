@@ -1,4 +1,4 @@
-"""How a load run stands while it goes and what it ends with: lines in a pipe, for whoever started it."""
+"""How a load run stands and ends: lines in a pipe, for the process that started it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class LoadProgress:
         cpu_share: Share of one core that the busiest process used since the warm-up.
         lateness_p99_ms: Lateness of recent arrivals; None in the closed model.
         loop_lag_p99_ms: Recent lateness of the event loop.
-        dropped: Arrivals that found nobody idle, since the warm-up.
+        dropped: Arrivals that found no idle user, since the warm-up.
         limits: Why the generator, and not the target, is the limit just now; sentences.
         doubts: What the figures lack for good, such as those of a lost worker; sentences.
     """
@@ -89,7 +89,7 @@ def _line_format() -> TypeAdapter[ProgressMessage]:
 
 
 def tell(descriptor: int, told: ProgressMessage) -> None:
-    """Write a line into a pipe; that nobody reads it any more is no reason to disturb the load."""
+    """Write a line into a pipe; a reader that has gone does not disturb the load."""
     line = _line_format().dump_json(told) + b"\n"
     with suppress(OSError):
         while line:
@@ -97,7 +97,7 @@ def tell(descriptor: int, told: ProgressMessage) -> None:
 
 
 class Listener:
-    """Hears what a load run tells: the end of a pipe, which nobody can remove from under it."""
+    """Hears what a load run tells: the end of a pipe, which cannot be removed as a file can."""
 
     def __init__(self) -> None:
         """Open the pipe; ``writing`` is for the process of the run to inherit."""

@@ -158,7 +158,7 @@ class Validity:
         asked_per_s: Arrivals per second that the plan asked for after the warm-up; None in the closed model.
         achieved_per_s: Arrivals that were sent; in the closed model requests.
         arrivals: Arrivals that were due; 0 in the closed model.
-        dropped: Arrivals that found nobody idle.
+        dropped: Arrivals that found no idle user.
         lateness: Time from an arrival's instant until its request was begun.
         loop_lag: How late a heartbeat of the event loop came.
         cpu_share: Share of one core that the busiest process used, from 0 to 1.
@@ -205,7 +205,7 @@ class OperationLoad:
 
     Attributes:
         operation: The operationId, with `` async`` behind it for asynchronous runs.
-        requests: Requests that ended, whatever their outcome.
+        requests: Requests that ended with any status.
         per_s: Requests per second.
         outcomes: Requests by outcome, of ``OUTCOMES``.
         errors: Errors, most frequent first.
@@ -228,7 +228,7 @@ class OperationLoad:
 
     @property
     def error_rate(self) -> float:
-        """The share of requests that failed or were wrong; throttled and refused ones are no errors."""
+        """The share of requests that failed or were wrong; throttled and refused ones are not errors."""
         errors = min(sum(self.outcomes[name] for name in ERRORS), self.requests)
         return errors / self.requests if self.requests else 0.0
 
@@ -369,7 +369,7 @@ class LoadResults:
     Attributes:
         begun_unix_s: When load began; None in older records, and where it never did.
         windows: Windows of rate limits, warm-up included; the first two thousand of a run.
-        overall: Response times of all that was kept, whatever the operation.
+        overall: Response times of all that was kept, of all operations.
         is_steady: Whether throughput and times became steady; None where the load was to change, or the run
             was too short to tell.
         steady_from_s: Since when, in seconds since the start.

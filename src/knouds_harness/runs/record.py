@@ -118,7 +118,7 @@ def read_run(folder: Path) -> RunRecord:
     Whatever else is missing or cut short than ``run.json`` is left out and named in ``gaps``.
 
     Raises:
-        RunRecordError: It is no run folder, or its ``run.json`` is broken or of another version.
+        RunRecordError: It is not a run folder, or its ``run.json`` is broken or of another version.
     """
     stored = _read_run_file(folder)
     gaps: list[str] = []
@@ -249,12 +249,12 @@ def _unknown_setup() -> RunSetup:
 def _read_run_file(folder: Path) -> RunFile:
     path = folder / RUN_FILE
     if not folder.is_dir():
-        raise RunRecordError(f"{folder}: there is no such run folder\n  Give a folder under reports/runs.")
+        raise RunRecordError(f"{folder}: no such run folder\n  Give a folder under reports/runs.")
     try:
         content = file_content(path)
     except FileNotFoundError:
         raise RunRecordError(
-            f"{folder}: holds no {RUN_FILE}, so it is no run folder\n  Give a folder under reports/runs."
+            f"{folder}: holds no {RUN_FILE}, so it is not a run folder\n  Give a folder under reports/runs."
         ) from None
     except OSError as error:
         raise RunRecordError(

@@ -65,6 +65,6 @@ def by_bucket(counts: Mapping[str, int]) -> dict[int, int]:
     """Counts that ``add_spread`` added up, by the number of the bucket.
 
     Raises:
-        ValueError: A bucket is no number.
+        ValueError: A bucket is not a number.
     """
     return {int(bucket): count for bucket, count in counts.items()}

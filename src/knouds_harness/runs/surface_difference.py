@@ -130,7 +130,7 @@ class _Pair:
                 yield additive(pointer, f"New in an open set: {', '.join(added)}.")
 
     def _codes(self) -> Iterator[Difference]:
-        """A code is gone where one that nobody documents has come; else its cause may not have occurred."""
+        """A code is gone if an undocumented one has come; otherwise its cause may not have occurred."""
         catalogue = self.document.error_codes
         added = [code for code in self.now.codes if code not in self.was.codes]
         is_renamed = any(code not in catalogue for code in added)
@@ -188,7 +188,7 @@ class _Pair:
         if was.types == ("null",) and added:
             yield additive(pointer, says)
         elif added == {"null"} and allowed is None:
-            yield _unknown(pointer, f"{says} Whether it always could be null, nobody says.")
+            yield _unknown(pointer, f"{says} The document does not say whether it could always be null.")
         elif added:
             yield breaking(pointer, says)
 

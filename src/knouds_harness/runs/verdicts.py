@@ -18,7 +18,7 @@ class Verdict(StrEnum):
     Attributes:
         BREACH: Something documented is broken.
         CONFLICT: The sources disagree, and the server follows the one that lost.
-        ASSUMPTION: Something that nobody documents, and that this project assumed, does not hold.
+        ASSUMPTION: Something undocumented, which this project assumed, does not hold.
         CONTRADICTION: The target contradicts its profile: the profile is wrong, or the server.
         ADDITIVE: Something new that the document does not know; legal, and listed as drift.
         UNTESTED: The target's profile made the check impossible.

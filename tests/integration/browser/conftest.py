@@ -16,8 +16,7 @@ from run_records import broken, empty, healthy, interrupted
 from knouds_harness.errors import RunRecordError
 from knouds_harness.locations import scenarios_path
 from knouds_harness.reporting.comparison.baseline import set_baseline
-from knouds_harness.reporting.comparison.check_comparison import compare_checks
-from knouds_harness.reporting.comparison.check_figures import check_figures
+from knouds_harness.reporting.comparison.check_comparison import check_figures, compare_checks
 from knouds_harness.reporting.comparison.load_comparison import compare_loads
 from knouds_harness.reporting.comparison.report import write_comparison
 from knouds_harness.reporting.comparison.sides import read_side

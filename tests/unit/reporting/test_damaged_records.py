@@ -37,7 +37,7 @@ def of_a_later_version(folder):
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
-        (without, "holds no run.json, so it is no run folder"),
+        (without, "holds no run.json, so it is not a run folder"),
         (cut_short, "run.json: is cut short or is not JSON"),
         (of_a_later_version, "run.json: has format 99, and this version reads format 1"),
     ],
@@ -114,7 +114,7 @@ def test_folder_that_is_not_there_is_said(tmp_path):
     """And not made."""
     message, page = message_of(tmp_path / "gone")
 
-    assert "there is no such run folder" in message
+    assert "no such run folder" in message
     assert page is None
     assert not (tmp_path / "gone").exists()
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from run_records import broken, empty, healthy, interrupted
 
-from knouds_harness.reporting.check.junit import junit
+from knouds_harness.reporting.junit import junit
 from knouds_harness.runs.record import read_run
 
 

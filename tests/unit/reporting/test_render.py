@@ -52,7 +52,7 @@ def test_full_disk_is_said(tmp_path, monkeypatch):
     def refuse(*args, **options):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(Path, "write_text", refuse)
+    monkeypatch.setattr(Path, "write_bytes", refuse)
 
     with pytest.raises(RunRecordError, match=r"report\.html: cannot be written: No space left on device\n"):
         render_all(folder)
@@ -60,7 +60,7 @@ def test_full_disk_is_said(tmp_path, monkeypatch):
 
 def test_no_folder_is_one_clear_message(tmp_path):
     """The same words as everywhere."""
-    with pytest.raises(RunRecordError, match="there is no such run folder"):
+    with pytest.raises(RunRecordError, match="no such run folder"):
         render_all(tmp_path / "nowhere")
 
 

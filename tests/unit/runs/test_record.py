@@ -103,12 +103,12 @@ def refusal(folder) -> str:
 
 def test_missing_folder_is_named(tmp_path):
     """A typing error in the path is told as such."""
-    assert refusal(tmp_path / "nowhere").startswith(f"{tmp_path / 'nowhere'}: there is no such run folder\n")
+    assert refusal(tmp_path / "nowhere").startswith(f"{tmp_path / 'nowhere'}: no such run folder\n")
 
 
 def test_foreign_folder_is_named(tmp_path):
     """A folder without run.json is no run folder."""
-    assert refusal(tmp_path).startswith(f"{tmp_path}: holds no run.json, so it is no run folder\n")
+    assert refusal(tmp_path).startswith(f"{tmp_path}: holds no run.json, so it is not a run folder\n")
 
 
 @pytest.mark.parametrize("content", [b'{"log": {}}', b"[]", b"null", b'"text"'])

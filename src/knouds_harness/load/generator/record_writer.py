@@ -13,6 +13,7 @@ import sysconfig
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 

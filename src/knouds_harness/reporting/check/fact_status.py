@@ -137,7 +137,7 @@ class FactRow:
 
     @property
     def seen_on(self) -> tuple[str, ...]:
-        """The operations on which it was seen to hold or not to; ``others`` are no documented operation."""
+        """The operations on which it was seen to hold or not to; ``others`` are undocumented operations."""
         return tuple(case.operation or "others" for case in self.cases if case.passed or case.failed)
 
     @property

@@ -46,7 +46,7 @@ def _headline_of_too_little(record: RunRecord, detail: str) -> Headline:
     skipped = sum(each.skipped for each in record.tests)
     if any(each.passed for each in record.tests):
         return Headline(tone="bad", title="No key works", detail=detail)
-    return Headline(tone="bad", title=_NOTHING, detail=f"None of {skipped} tests could run.")
+    return Headline(tone="bad", title=_NOTHING, detail=f"All {skipped} tests were skipped.")
 
 
 def _headline_of_unfinished(record: RunRecord, detail: str) -> Headline:
@@ -87,7 +87,7 @@ def _headline_of_broken(record: RunRecord, detail: str) -> Headline:
 
 
 def _headline_without_breach(record: RunRecord, rows: Sequence[FactRow], detail: str) -> Headline:
-    """Kept is what a run is that verified all that its profile makes possible, and that is no small part."""
+    """Kept is a contract of which all was verified that the profile allows, and at least half."""
     if record.kind == VERIFY_KIND:
         return _headline_of_traffic(record, rows)
     if record.endless:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import groupby
 from typing import Final
@@ -152,9 +153,11 @@ class _Evidence:
         in_findings = {each.id for each in self.of_findings.by_fingerprint.values()}
         return in_findings | {each.id for each in self.of_cells}
 
-    def findings(self, groups: Sequence[FindingGroup], **options: object) -> Findings:
+    @cached_property
+    def findings(self) -> Findings:
+        """Findings without groups yet, with what the page shows of any."""
         sentences = {each.id: each.sentence for each in self.record.setup.checks.values()}
-        return Findings(groups=groups, sentences=sentences, evidence=lambda: self.of_findings, **options)  # type: ignore[arg-type]
+        return Findings(groups=(), sentences=sentences, evidence=lambda: self.of_findings)
 
 
 def _findings(record: RunRecord, evidence: _Evidence) -> Section:
@@ -182,10 +185,10 @@ def _findings(record: RunRecord, evidence: _Evidence) -> Section:
                 most=_MOST_FINDINGS,
                 shown=IN_TEXT,
             ),
-            evidence.findings([group], unfolded=1, shown=HTML),
+            replace(evidence.findings, groups=[group], unfolded=1, shown=HTML),
         ]
     if groups:
-        blocks.append(evidence.findings(groups, unfolded=_UNFOLDED, most=_MOST_FINDINGS))
+        blocks.append(replace(evidence.findings, groups=groups, unfolded=_UNFOLDED, most=_MOST_FINDINGS))
     elif contradictions:
         blocks.append(Text("Nothing else was seen against the contract.", shown=HTML))
     else:
@@ -221,8 +224,9 @@ def _drift(drift: Sequence[Drift], record: RunRecord, evidence: _Evidence) -> Se
                 most=_MOST_LISTED,
                 shown=MARKDOWN,
             ),
-            evidence.findings(
-                [
+            replace(
+                evidence.findings,
+                groups=[
                     FindingGroup(
                         name=f"new-{number}",
                         label="new",

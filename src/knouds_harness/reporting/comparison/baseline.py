@@ -32,7 +32,7 @@ class _Kept:
     Attributes:
         baseline: What the run is compared with.
         run: The figures of the run itself.
-        tolerances: Operation, measure and the share of it that matters to nobody.
+        tolerances: Operation, measure and the share of change that does not matter.
     """
 
     format: Literal["knouds-harness baseline of a run"] = _FORMAT
@@ -105,7 +105,7 @@ def set_baseline(folder: Path, baseline: Side, *, objectives: Path) -> None:
 
     Raises:
         RunRecordError: The run cannot be read, or its folder not be written to.
-        UsageError: The two do not compare, or a tolerance is none.
+        UsageError: The two do not compare, or a tolerance is wrong.
     """
     record = read_run(folder)
     if record.kind != LOAD_KIND or not baseline.loads:

@@ -1,7 +1,7 @@
 """What the seconds of a run say of how far its own figures can be trusted.
 
-Requests of one second share a garbage collection, a busy neighbour, a queue: they are no independent samples.
-So a run is cut into a few blocks of whole seconds, and what differs from block to block is its uncertainty.
+Requests of one second share a garbage collection, a busy neighbour, a queue: they are not independent
+samples. So a run is cut into a few blocks of whole seconds: what differs between blocks is its uncertainty.
 """
 
 from __future__ import annotations

@@ -6,15 +6,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from statistics import fmean, variance
 from typing import Final
-
-from knouds_harness.reporting.comparison.student import two_sided_quantile
 
 PRIOR_DEGREES: Final = 10
 """How many runs' worth of trust is put into the noise that is expected beforehand."""
 _MOST: Final = math.log(1000)
 """On the scale of logarithms; two runs that disagree bound nothing, and no figure tells of more than this."""
+_STEPS: Final = 200
 _POWER_ERRORS: Final = 0.84
 """Standard errors beyond the bound at which a change shows four times in five."""
 
@@ -40,7 +40,7 @@ class ChangeVerdict(StrEnum):
         WORSE: The interval lies on the worse side of no change, and the change is more than is tolerated.
         BETTER: The same on the better side.
         SAME: The whole interval is within what is tolerated.
-        NO_EVIDENCE: None of these can be said.
+        NO_EVIDENCE: It is none of the others.
     """
 
     WORSE = "worse"
@@ -73,7 +73,7 @@ class FigureChange:
         """What it means.
 
         Args:
-            tolerance: Changes of at most this, either way, matter to nobody.
+            tolerance: Changes of at most this, either way, do not matter.
             is_more_worse: Whether a higher figure is the worse one.
         """
         if -tolerance <= self.low and self.high <= tolerance:
@@ -96,7 +96,7 @@ def change_between(
 
     A moderated t: the variance from run to run is the one seen between the runs of a side, or, where that is
     smaller, its mean with what the blocks within the runs and the expected noise say. So one run a side can
-    be compared too, and a few runs that happen to agree convince nobody.
+    be compared too, and a few runs that happen to agree are not taken for proof.
 
     Args:
         baseline: A figure for each run, at least one.
@@ -135,3 +135,40 @@ def change_between(
         is_noise_seen=seen_degrees > 0,
         visible=abs(plain(worst)),
     )
+
+
+def share_within(t: float, degrees: int) -> float:
+    """The probability that a value of the distribution lies within ``-t`` and ``t``.
+
+    Source: Abramowitz and Stegun, 26.7.3 and 26.7.4.
+    """
+    angle = math.atan2(t, math.sqrt(degrees))
+    cosine = math.cos(angle)
+    is_odd = degrees % 2 == 1
+    term = cosine if is_odd else 1.0
+    total = 0.0
+    for power in range(2 if is_odd else 1, degrees, 2):
+        total += term
+        term *= cosine * cosine * power / (power + 1)
+    total *= math.sin(angle)
+    return 2 / math.pi * (angle + total) if is_odd else total
+
+
+@cache
+def two_sided_quantile(confidence: float, degrees: int) -> float:
+    """How many standard errors to each side hold so much of the distribution.
+
+    Args:
+        confidence: Over 0, and under 1.
+        degrees: Of freedom, at least one.
+    """
+    low, high = 0.0, 1.0
+    while share_within(high, degrees) < confidence:
+        high *= 2
+    for _ in range(_STEPS):
+        middle = (low + high) / 2
+        if share_within(middle, degrees) < confidence:
+            low = middle
+        else:
+            high = middle
+    return high

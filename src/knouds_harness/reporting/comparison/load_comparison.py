@@ -205,37 +205,30 @@ def _row(
         for side in (baseline, candidate)
     ]
     means = [_mean(side, is_share=measure == ERRORS) for side in sides]
-    if not all(sides):
+    is_more_worse = measure != RATE
+    change, verdict, reason = None, ChangeVerdict.NO_EVIDENCE, ""
+    if all(sides):
+        change = change_between(
+            *sides,
+            is_share=measure == ERRORS,
+            expected_noise=expected_noise,
+            confidence=confidence,
+            is_more_worse=is_more_worse,
+        )
+        verdict = change.verdict(tolerance=tolerance, is_more_worse=is_more_worse)
+    else:
         is_absent = any(all(operation not in run.figures for run in side) for side in (baseline, candidate))
         reason = "only one side sent it" if is_absent else "too few requests"
-        return MeasureRow(
-            operation=operation,
-            measure=measure,
-            baseline=means[0],
-            candidate=means[1],
-            change=None,
-            verdict=ChangeVerdict.NO_EVIDENCE,
-            tolerance=tolerance,
-            is_gate=is_gate,
-            reason=reason,
-        )
-    is_more_worse = measure != RATE
-    change = change_between(
-        *sides,
-        is_share=measure == ERRORS,
-        expected_noise=expected_noise,
-        confidence=confidence,
-        is_more_worse=is_more_worse,
-    )
     return MeasureRow(
         operation=operation,
         measure=measure,
         baseline=means[0],
         candidate=means[1],
         change=change,
-        verdict=change.verdict(tolerance=tolerance, is_more_worse=is_more_worse),
+        verdict=verdict,
         tolerance=tolerance,
         is_gate=is_gate,
+        reason=reason,
     )
 
 

@@ -11,8 +11,7 @@ from typing import Final
 from knouds_harness.errors import RunRecordError
 from knouds_harness.reporting.check.ranking import finding_groups
 from knouds_harness.reporting.comparison.change import ChangeVerdict, FigureChange
-from knouds_harness.reporting.comparison.check_comparison import CheckComparison
-from knouds_harness.reporting.comparison.check_figures import CheckFigures
+from knouds_harness.reporting.comparison.check_comparison import CheckComparison, CheckFigures
 from knouds_harness.reporting.comparison.json_file import comparison_json
 from knouds_harness.reporting.comparison.load_comparison import LoadComparison, MeasureRow
 from knouds_harness.reporting.comparison.load_figures import LoadFigures

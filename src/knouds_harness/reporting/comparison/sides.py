@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from knouds_harness.errors import RunRecordError, UsageError
 from knouds_harness.file_content import file_content
-from knouds_harness.reporting.comparison.check_figures import CheckFigures, check_figures
+from knouds_harness.reporting.comparison.check_comparison import CheckFigures, check_figures
 from knouds_harness.reporting.comparison.load_figures import LOAD_KIND, LoadFigures, load_figures
 from knouds_harness.runs.record import read_run
 
@@ -79,8 +79,7 @@ def read_side(places: Sequence[Path], *, baselines: Path) -> Side:
         raise not_of_one_kind(load=side.loads[0].run, check=side.checks[0].run)
     if len(side.checks) > 1:
         raise UsageError(
-            "several conformance runs on one side: their findings are no sample of anything\n"
-            "  Name one of them."
+            "several conformance runs on one side: their findings do not add up\n  Name one of them."
         )
     return side
 
@@ -102,7 +101,7 @@ def keep(name: str, side: Side, *, baselines: Path) -> Path:
     """
     if not _NAME.fullmatch(name):
         raise UsageError(
-            f'--keep "{name}": is no name\n'
+            f'--keep "{name}": is not a name for a file\n'
             "  Use letters, digits, dots, dashes and underscores, such as spring-reads."
         )
     path = baselines / f"{name}.json"
@@ -125,7 +124,7 @@ def _read(place: Path, baselines: Path) -> Side:
         return _read_kept(kept)
     known = sorted(path.stem for path in baselines.glob("*.json"))
     raise RunRecordError(
-        f"{place}: there is no such run folder, nor a summary of that name\n"
+        f"{place}: neither a run folder nor the name of a summary\n"
         f"  Give a folder under reports/runs, or one of those kept in {baselines}: "
         f"{', '.join(known) or 'none yet'}."
     )
@@ -152,7 +151,7 @@ def _read_kept(path: Path) -> Side:
         raise RunRecordError(f"{path}: is cut short or is not JSON\n  Keep it anew from its runs.") from None
     if not isinstance(stored, dict) or stored.get("format") != FORMAT:
         raise RunRecordError(
-            f"{path}: is no summary that knouds-harness kept\n  Give a run folder, or keep one."
+            f"{path}: is not a summary that knouds-harness kept\n  Give a run folder, or keep one."
         )
     try:
         return side_format().validate_python(stored)

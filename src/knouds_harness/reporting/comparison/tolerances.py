@@ -35,7 +35,7 @@ class Tolerances:
     given: Mapping[tuple[str, str], float]
 
     def of(self, operation: str, measure: str) -> float:
-        """The change of a measure that matters to nobody, as a share; of a rate of errors in points."""
+        """The change of a measure that does not matter, as a share; of a rate of errors in points."""
         fitting = [
             (name == operation, len(name), share)
             for (name, named), share in self.given.items()
@@ -48,8 +48,8 @@ class Tolerances:
     def is_gate(self, operation: str, measure: str, *, is_open_model: bool) -> bool:
         """Whether a worsening fails the comparison.
 
-        Error rate, p50 and p99 always do, and whatever a tolerance was given for; the rate only where users
-        wait for answers, as arrivals on a schedule come as the schedule says.
+        Error rate, p50 and p99 always do, and so does each measure that was given a tolerance. The rate does
+        only in the closed model, as arrivals on a schedule come as the schedule says.
         """
         is_named = any(named == measure and fnmatchcase(operation, name) for name, named in self.given)
         return is_named or measure in ALWAYS_GATES or (measure == RATE and not is_open_model)
@@ -64,7 +64,7 @@ def read_tolerances(path: Path | None, scenario: str, texts: Iterable[str]) -> T
         texts: ``measure=share`` for every operation, such as ``p99=10%``.
 
     Raises:
-        UsageError: Something is no measure or no share; says everything at once.
+        UsageError: A measure or share is unknown or out of range; says everything at once.
     """
     problems: list[str] = []
     given: dict[tuple[str, str], float] = {}
@@ -90,7 +90,8 @@ def _tables(path: Path | None, scenario: str) -> Mapping[str, Mapping[str, Any]]
     wrong = [name for name, table in tables.items() if not isinstance(table, Mapping)]
     if wrong:
         raise UsageError(
-            f'{path}: {scenario}."{wrong[0]}".{TABLE}: is no table\n  Write {TABLE} = {{ p99_ms = "10%" }}.'
+            f'{path}: {scenario}."{wrong[0]}".{TABLE}: is not a table\n'
+            f'  Write {TABLE} = {{ p99_ms = "10%" }}.'
         )
     return tables
 
@@ -101,9 +102,9 @@ def _given(
     measure = name if name in MEASURES else f"{name}_ms"
     share = _share(text)
     if measure not in MEASURES:
-        problems.append(f"{where}: is no measure that is compared\n  Use one of {', '.join(MEASURES)}.")
+        problems.append(f"{where}: is not a measure that is compared\n  Use one of {', '.join(MEASURES)}.")
     elif share is None:
-        problems.append(f'{where}: {text!r} is no share\n  Write a percentage such as "10%".')
+        problems.append(f'{where}: {text!r} is not a share\n  Write a percentage such as "10%".')
     else:
         return {(operation, measure): share}
     return {}

@@ -90,7 +90,7 @@ def segmented(signal: Sequence[float], *, penalty: float) -> list[int]:
 
 
 def _clipped(values: Sequence[float], most: float) -> list[float]:
-    """Values no farther than this from the median of five around them: one run alone is no level."""
+    """Values no farther than this from the median of five around them: one run alone is not a level."""
     clipped = []
     for at, value in enumerate(values):
         middle = median(values[max(at - 2, 0) : at + 3])

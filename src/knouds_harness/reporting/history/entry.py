@@ -34,7 +34,7 @@ class Entry:
         findings: How many, by verdict.
         scenario: Of a load run; empty otherwise.
         setting: What else was asked for: ``open, 200/s`` or ``--quick``.
-        is_valid: Whether a load run's generator kept up; None of other runs.
+        is_valid: Whether a load run's generator kept up; None for other runs.
         is_pruned: Its folder is gone.
     """
 

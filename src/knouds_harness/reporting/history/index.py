@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Final, Self
@@ -42,7 +42,7 @@ class Refreshed:
 
     Attributes:
         read: Folders that were new or had changed.
-        unreadable: Names of folders that are no readable run.
+        unreadable: Names of folders that do not hold a readable run.
     """
 
     read: int
@@ -90,7 +90,7 @@ class Index:
         """Take in what is new or has changed among the runs, and mark what is gone.
 
         Raises:
-            RunRecordError: There is no such folder, or the index cannot be written.
+            RunRecordError: The folder does not exist, or the index cannot be written.
         """
         try:
             folders = sorted(
@@ -98,7 +98,7 @@ class Index:
             )
         except OSError as error:
             raise RunRecordError(
-                f"{runs_folder}: is no folder of runs: {(error.strerror or '').lower()}\n"
+                f"{runs_folder}: cannot be read as a folder of runs: {(error.strerror or '').lower()}\n"
                 "  Run `knouds-harness check` or `load` first, or name the folder with --runs-folder."
             ) from None
         unreadable = []
@@ -151,23 +151,11 @@ class Index:
             )
 
     def _write(self, entry: Entry, figures: Mapping[str, float], stamp: str) -> None:
-        values = {
-            "folder": entry.folder,
+        values = asdict(entry) | {
             "stamp": stamp,
-            "kind": entry.kind,
-            "target": entry.target,
             "started_at": entry.started_at.isoformat(),
             "outcome": entry.outcome.value,
-            "exit_code": entry.exit_code,
-            "seed": entry.seed,
-            "tool_version": entry.tool_version,
-            "contract_version": entry.contract_version,
-            "duration_s": entry.duration_s,
-            "cost_credits": entry.cost_credits,
-            "findings": json.dumps(entry.findings),
-            "scenario": entry.scenario,
-            "setting": entry.setting,
-            "is_valid": entry.is_valid,
+            "findings": json.dumps(dict(entry.findings)),
             "is_pruned": False,
         }
         places = ", ".join(f":{name}" for name in values)

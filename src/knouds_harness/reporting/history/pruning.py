@@ -39,7 +39,7 @@ def plan_pruning(
         now: UTC.
         keep: So many of the newest stay.
         older_than: So do those that started less than this ago; both hold where both are given.
-        kept_runs: Folders that kept summaries were made of, which stay whatever their age.
+        kept_runs: Folders that kept summaries were made of, which stay at any age.
     """
     there = [entry for entry in entries if not entry.is_pruned]
     chosen = [
@@ -55,7 +55,7 @@ def kept_runs(baselines: Path) -> set[str]:
     """The names of the runs that kept summaries were made of.
 
     Raises:
-        RunRecordError: One of the summaries cannot be read, so that nobody knows.
+        RunRecordError: One of the summaries cannot be read.
     """
     return {
         run.run

@@ -27,7 +27,7 @@ class DrawnWindow:
         width: Of the same.
         filled: What was admitted, in percent of the limit, at most 100.
         is_over: More was admitted than the limit.
-        waiting: What came of those who waited as long as they were told; empty where nobody was told to.
+        waiting: What came of those that waited as long as they were told; empty if none was told to.
     """
 
     window: LimitWindow
@@ -105,7 +105,7 @@ def _waiting(window: LimitWindow) -> str:
         return f"{window.waits_broken:,} refused again"
     if window.waits_kept:
         return f"{window.waits_kept:,} of {window.waits_kept:,} in the next window"
-    return "nobody came again" if window.throttled else ""
+    return "none came again" if window.throttled else ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,9 +9,9 @@ from rich.console import Console
 from run_records import DOCUMENT, exchange, finding, healthy, start
 
 from knouds_harness.reporting.check.drift import drift_of
-from knouds_harness.reporting.check.junit import junit
 from knouds_harness.reporting.check.report import check_report
 from knouds_harness.reporting.html import html
+from knouds_harness.reporting.junit import junit
 from knouds_harness.reporting.markdown import markdown
 from knouds_harness.reporting.render import print_summary, render_all
 from knouds_harness.runs.record import read_run

@@ -7,7 +7,7 @@ import pytest
 from run_records import healthy
 
 from knouds_harness.reporting.check.families import duration_s_by_place, family_rows
-from knouds_harness.reporting.check.junit import junit
+from knouds_harness.reporting.junit import junit
 from knouds_harness.runs.record import read_run
 from knouds_harness.runs.results import CheckTests, Result
 

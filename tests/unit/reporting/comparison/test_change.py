@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knouds_harness.reporting.comparison.change import ChangeVerdict, Figure, FigureChange, change_between
+from knouds_harness.reporting.comparison.change import (
+    ChangeVerdict,
+    Figure,
+    FigureChange,
+    change_between,
+    share_within,
+    two_sided_quantile,
+)
 
 RUNS = st.lists(st.floats(80, 125), min_size=1, max_size=5)
 OPTIONS: dict[str, Any] = {"is_share": False, "expected_noise": 0.03, "confidence": 0.99}
@@ -150,3 +157,27 @@ def test_verdict_follows_from_interval_and_tolerance(low, estimate, high, verdic
     change = FigureChange(estimate=estimate, low=low, high=high, noise=0.02, is_noise_seen=True, visible=0.1)
 
     assert change.verdict(tolerance=0.05, is_more_worse=True) is verdict
+
+
+@pytest.mark.parametrize(
+    ("confidence", "degrees", "printed"),
+    [
+        (0.95, 1, 12.706),
+        (0.95, 2, 4.303),
+        (0.99, 3, 5.841),
+        (0.99, 4, 4.604),
+        (0.95, 9, 2.262),
+        (0.95, 10, 2.228),
+        (0.999, 30, 3.646),
+        (0.99, 120, 2.617),
+    ],
+)
+def test_quantiles_are_those_of_the_tables(confidence, degrees, printed):
+    """Each is what is printed, to three digits after the point."""
+    assert two_sided_quantile(confidence, degrees) == pytest.approx(printed, abs=6e-4)
+
+
+@given(confidence=st.floats(0.5, 0.9999), degrees=st.integers(1, 200))
+def test_quantile_undoes_the_share(confidence, degrees):
+    """So much of the distribution as was asked for lies within the quantile."""
+    assert share_within(two_sided_quantile(confidence, degrees), degrees) == pytest.approx(confidence)

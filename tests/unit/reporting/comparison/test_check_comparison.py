@@ -9,8 +9,7 @@ from run_records import broken, healthy, interrupted
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.reporting.check.fact_status import FactStatus
-from knouds_harness.reporting.comparison.check_comparison import compare_checks
-from knouds_harness.reporting.comparison.check_figures import check_figures
+from knouds_harness.reporting.comparison.check_comparison import check_figures, compare_checks
 from knouds_harness.reporting.comparison.texts import headline
 from knouds_harness.runs.record import read_run
 

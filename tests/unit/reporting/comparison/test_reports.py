@@ -13,8 +13,7 @@ from run_records import broken, healthy
 
 from knouds_harness.errors import RunRecordError
 from knouds_harness.reporting.comparison.change import ChangeVerdict
-from knouds_harness.reporting.comparison.check_comparison import compare_checks
-from knouds_harness.reporting.comparison.check_figures import check_figures
+from knouds_harness.reporting.comparison.check_comparison import check_figures, compare_checks
 from knouds_harness.reporting.comparison.load_comparison import compare_loads
 from knouds_harness.reporting.comparison.report import comparison_report, write_comparison
 from knouds_harness.reporting.comparison.sides import read_side
@@ -129,7 +128,7 @@ def test_terminal_says_verdict_and_gates_first(slower):
     assert lines[2].split()[:3] == ["worse", "whoami", "p50"]
 
 
-@pytest.mark.parametrize("width", [40, 60, 120])
+@pytest.mark.parametrize("width", [60, 80, 120])
 def test_lines_fit_a_terminal(slower, width):
     """Nothing is wider than the terminal."""
     assert max(map(len, printed(slower, width=width, is_terminal=True).splitlines())) <= width

@@ -42,7 +42,7 @@ def test_name_that_is_no_file_name_is_refused(tmp_path, load_folder, name):
     """Nothing is written outside of the folder."""
     side = read_side([load_folder], baselines=tmp_path)
 
-    with pytest.raises(UsageError, match="is no name"):
+    with pytest.raises(UsageError, match="is not a name for a file"):
         keep(name, side, baselines=tmp_path / "baselines")
 
 
@@ -115,7 +115,7 @@ def _without_runs(folder):
         (_cut_load, "load.json is damaged"),
         (_no_load, "load.json is missing"),
         (_cut_run, "cut short"),
-        (_foreign, "is no summary that knouds-harness kept"),
+        (_foreign, "is not a summary that knouds-harness kept"),
         (_cut_summary, "cut short"),
         (_other_version, "of another version"),
         (_without_runs, "holds no run"),

@@ -64,9 +64,9 @@ def test_all_mistakes_are_named_at_once():
         read_tolerances(None, "reads", ["p98=1%", "p99=much", "p50=-3%"])
 
     message = str(caught.value)
-    assert "--tolerance p98=1%: is no measure" in message
-    assert "'much' is no share" in message
-    assert "'-3%' is no share" in message
+    assert "--tolerance p98=1%: is not a measure" in message
+    assert "'much' is not a share" in message
+    assert "'-3%' is not a share" in message
 
 
 def test_shipped_objectives_can_be_read():

@@ -188,7 +188,7 @@ def test_a_locked_index_is_said_to_be(runs, path, monkeypatch):
 
 def test_a_missing_folder_of_runs_is_named(tmp_path, path):
     """With what to do."""
-    with Index(path) as index, pytest.raises(RunRecordError, match="is no folder of runs"):
+    with Index(path) as index, pytest.raises(RunRecordError, match="cannot be read as a folder of runs"):
         index.refresh(tmp_path / "nothing")
 
 

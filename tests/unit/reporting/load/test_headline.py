@@ -1,12 +1,13 @@
-"""A capacity search in words: what was found, how sure it is, and whose limit it was."""
+"""The verdict on a load run in words: what a capacity search found, and whether a run was steady."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
+from load_records import load_results
 
-from knouds_harness.reporting.load.headline import describe_capacity, describe_point
+from knouds_harness.reporting.load.headline import describe_capacity, describe_point, describe_steadiness
 from knouds_harness.runs.capacity_results import Capacity, CapacityPoint
 
 MISSED = CapacityPoint(
@@ -82,3 +83,21 @@ def test_point_is_said_in_a_line():
 
     times = "mean 80.0 ms, p50 60.0 ms, p95 200 ms, p99 300 ms"
     assert line == f"264/s missed {times} whoami p99_ms 300, at most 250"
+
+
+@pytest.mark.parametrize(
+    ("is_steady", "from_s", "says"),
+    [
+        (None, None, ""),
+        (True, 0.0, "Steady from second 0 on."),
+        (True, 2.0, "Steady from second 2 on."),
+        (True, 5.0, "Steady from second 5 on, and the figures begin at 2: --warm-up 5"),
+        (False, None, "did not become steady"),
+    ],
+)
+def test_steadiness_is_said(is_steady, from_s, says):
+    """Of a run whose first two seconds are left out of the figures."""
+    said = describe_steadiness(load_results(is_steady=is_steady, steady_from_s=from_s))
+
+    assert says in said
+    assert bool(says) == bool(said)

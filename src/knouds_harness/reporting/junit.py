@@ -1,0 +1,228 @@
+"""``junit.xml``, as GitLab, Jenkins and GitHub actions read it.
+
+A fact that does not hold and yet does not fail the run (assumed, or waived) is a skipped case with the
+reason, as is one that was not tested. A run that did not come to its end has a case in error, so that it is
+never taken for green. A load run has a case for the generator, and one for each objective and invariant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from xml.etree import ElementTree as ET
+
+from knouds_harness.printable import printable
+from knouds_harness.reporting.check.fact_status import Case, FactRow, FactStatus, contradictions_of, fact_rows
+from knouds_harness.reporting.check.families import Place, duration_s_by_place
+from knouds_harness.reporting.check.headline import headline
+from knouds_harness.reporting.load.headline import describe, describe_broken, load_headline, nothing_measured
+from knouds_harness.reporting.load.headline import name as measure_name
+from knouds_harness.runs.findings import Finding
+from knouds_harness.runs.load_results import Invariant, JudgedObjective, LoadResults
+from knouds_harness.runs.record import RunRecord
+from knouds_harness.runs.verdicts import RunOutcome
+
+
+def junit(record: RunRecord) -> str:
+    """Lay a run out as JUnit XML."""
+    rows = fact_rows(record)
+    spent_s = duration_s_by_place(record)
+    suites = [_run_suite(record, rows), *_profile_suite(record)]
+    for area, rows_of_area in groupby(rows, key=lambda row: row.area):
+        suites.append(_area_suite(record, area, rows_of_area, spent_s))
+    return _testsuites(record, suites)
+
+
+def _run_suite(record: RunRecord, rows: tuple[FactRow, ...]) -> ET.Element:
+    verdict = headline(record, rows)
+    case = _testcase("run", "comes to its end")
+    if not record.outcome.is_complete:
+        _add_outcome(
+            case, "error", message=verdict.title, kind=record.outcome, text=record.note or verdict.detail
+        )
+    elif record.outcome is RunOutcome.SHORT:
+        _add_outcome(case, "failure", message=verdict.title, kind=record.outcome, text=record.note)
+    suite = _testsuite(record, "run", [case], time_s=record.duration_s)
+    properties = ET.Element("properties")
+    for name, value in (
+        ("target", record.setup.target.base_url),
+        ("document", f"{record.setup.document.version} {record.setup.document.sha256}"),
+        ("seed", str(record.setup.seed)),
+        ("verdict", f"{verdict.title}: {verdict.detail}"),
+    ):
+        ET.SubElement(properties, "property", {"name": name, "value": _xml_text(value)})
+    suite.insert(0, properties)
+    return suite
+
+
+def _profile_suite(record: RunRecord) -> list[ET.Element]:
+    """The contradictions of the profile, each a failed case; none where there is none."""
+    cases = []
+    for finding in contradictions_of(record):
+        case = _testcase("profile", finding.expected)
+        _add_outcome(case, "failure", message=finding.observed, kind=finding.verdict, text=_describe(finding))
+        cases.append(case)
+    return [_testsuite(record, "profile", cases, time_s=0)] if cases else []
+
+
+def _area_suite(
+    record: RunRecord, area: str, rows: Iterable[FactRow], spent_s: Mapping[Place, float]
+) -> ET.Element:
+    cases, time_s = [], 0.0
+    for row in rows:
+        for case in row.cases:
+            case_s = spent_s.get((row.fact.id, case.operation), 0.0)
+            cases.append(_case(record, row, case, time_s=case_s))
+            time_s += case_s
+        if not row.cases:
+            cases.append(_without_reason(row))
+    return _testsuite(record, area, cases, time_s=time_s)
+
+
+def _case(record: RunRecord, row: FactRow, case: Case, *, time_s: float) -> ET.Element:
+    name = f"{row.fact.says} [{case.operation or 'any request'}]"
+    element = _testcase(row.fact.id, name)
+    element.set("time", f"{time_s:.3f}")
+    failing = [finding for finding in case.findings if record.fails(finding)]
+    text = "\n\n".join(_describe(finding) for finding in case.findings)
+    if failing or (not case.findings and case.standing in (FactStatus.BREACH, FactStatus.CONFLICT)):
+        first = failing[0] if failing else None
+        message = f"expected {first.expected}, observed {first.observed}" if first else "seen not to hold"
+        _add_outcome(element, "failure", message=message, kind=case.standing, text=text)
+    elif case.standing is FactStatus.WAIVED:
+        reasons = dict.fromkeys(finding.waived_by or "" for finding in case.findings)
+        _add_outcome(element, "skipped", message=f"waived: {', '.join(reasons)}", text=text)
+    elif case.standing is FactStatus.ASSUMPTION:
+        _add_outcome(element, "skipped", message="an assumption does not hold, which fails no run", text=text)
+    elif case.standing is FactStatus.UNTESTED:
+        _add_outcome(element, "skipped", message=f"not tested: needs {', '.join(case.missing)}")
+    return element
+
+
+def _without_reason(row: FactRow) -> ET.Element:
+    element = _testcase(row.fact.id, row.fact.says)
+    what = "nothing in this run was about it" if row.is_selected else "not selected"
+    _add_outcome(element, "skipped", message=f"not tested: {what}")
+    return element
+
+
+def _describe(finding: Finding) -> str:
+    place = f" at {finding.where}" if finding.where else ""
+    return (
+        f"{finding.verdict} {finding.fingerprint}, seen {finding.count} times\n"
+        f"{finding.who}{place}\n"
+        f"expected {finding.expected}\nobserved {finding.observed}\n{finding.reproduction}"
+    )
+
+
+def load_junit(record: RunRecord, load: LoadResults) -> str:
+    """Lay a load run out as JUnit XML."""
+    run = _testcase("run", "comes to its end")
+    if not record.outcome.is_complete:
+        title = load_headline(record, load).title
+        _add_outcome(run, "error", message=title, kind=record.outcome, text=record.note or load.note)
+    generator = _testcase("generator", "keeps up with what was asked for")
+    if not load.validity.is_valid:
+        reasons = load.validity.reasons
+        _add_outcome(
+            generator, "error", message=reasons[0], kind="invalid measurement", text="\n".join(reasons)
+        )
+    measured = _testcase("measured", "something was kept of all that was sent")
+    if failed := nothing_measured(load):
+        _add_outcome(measured, "failure", message=": ".join(failed), kind="nothing measured")
+    cases_by_suite = {
+        "run": [run, generator, measured],
+        "objectives": [_objective(each) for each in _told_apart(load.objectives)],
+        "invariants": [_invariant(each) for each in load.invariants],
+    }
+    return _testsuites(
+        record,
+        [
+            _testsuite(record, suite, cases, time_s=record.duration_s if suite == "run" else 0)
+            for suite, cases in cases_by_suite.items()
+        ],
+    )
+
+
+def _told_apart(objectives: Sequence[JudgedObjective]) -> list[JudgedObjective]:
+    """One for each operation and measure, as readers tell cases by their name: what was missed, if any was.
+
+    A run that ``--abort-on`` ended has missed a bound besides those of its scenario.
+    """
+    by_name: dict[tuple[str, str], JudgedObjective] = {}
+    for each in sorted(objectives, key=lambda each: each.is_met):
+        by_name.setdefault((each.operation, each.measure), each)
+    return [each for each in objectives if by_name[each.operation, each.measure] is each]
+
+
+def _objective(objective: JudgedObjective) -> ET.Element:
+    case = _testcase(
+        f"objective.{objective.operation}", f"{objective.operation} {measure_name(objective.measure)}"
+    )
+    if not objective.is_met:
+        _add_outcome(case, "failure", message=describe(objective), kind="objective missed")
+    return case
+
+
+def _invariant(invariant: Invariant) -> ET.Element:
+    case = _testcase(invariant.fact, invariant.says)
+    if invariant.broken:
+        _add_outcome(case, "failure", message=describe_broken(invariant), kind="breach")
+    elif invariant.excused:
+        _add_outcome(case, "skipped", message=f"assumed only, or waived: {invariant.example}")
+    elif not invariant.seen:
+        _add_outcome(case, "skipped", message=f"untested: it takes {invariant.missing}")
+    return case
+
+
+def _testsuites(record: RunRecord, suites: Sequence[ET.Element]) -> str:
+    """The whole file as text."""
+    root = ET.Element("testsuites", {"name": "knouds-harness"})
+    root.extend(suites)
+    for name in ("tests", "failures", "errors"):  # Jenkins's schema knows no "skipped" here, and refuses it
+        root.set(name, str(sum(int(suite.get(name, 0)) for suite in suites)))
+    root.set("time", f"{record.duration_s:.3f}")
+    ET.indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _testsuite(record: RunRecord, name: str, cases: Sequence[ET.Element], *, time_s: float) -> ET.Element:
+    """Cases under one name."""
+    suite = ET.Element(
+        "testsuite",
+        {
+            "name": name,
+            "tests": str(len(cases)),
+            "failures": str(sum(case.find("failure") is not None for case in cases)),
+            "errors": str(sum(case.find("error") is not None for case in cases)),
+            "skipped": str(sum(case.find("skipped") is not None for case in cases)),
+            "time": f"{time_s:.3f}",
+            "timestamp": f"{record.started_at:%Y-%m-%dT%H:%M:%S}",
+        },
+    )
+    suite.extend(cases)
+    return suite
+
+
+def _testcase(classname: str, name: str) -> ET.Element:
+    """One case, passed until an outcome is added."""
+    return ET.Element("testcase", {"classname": classname, "name": _xml_text(name), "time": "0"})
+
+
+def _add_outcome(
+    case: ET.Element, tag: str, *, message: str, kind: str | None = None, text: str = ""
+) -> None:
+    """Say that a case did not pass: ``failure``, ``error`` or ``skipped``.
+
+    Jenkins shows the message of what was skipped, GitLab what the element contains: so without another text
+    the message is repeated there.
+    """
+    element = ET.SubElement(case, tag, {"message": _xml_text(message)})
+    if kind:
+        element.set("type", kind)
+    element.text = _xml_text(text or message)
+
+
+def _xml_text(text: str) -> str:
+    """The text without what no XML can hold, and what a terminal that shows the file would obey."""
+    return printable(text, keep="\n\t")
