@@ -11,6 +11,8 @@ import brotli
 
 MAX_BODY_BYTES: Final = 4_000_000
 """As sent, and once decoded."""
+KEPT_BYTES: Final = 65_536
+"""Of a long body that is not whole, or not JSON, or only kept for what may follow."""
 MAX_LEVELS: Final = 200
 """How deep JSON may be nested: neither the judge of shapes nor Python's own functions follow deeper."""
 MAX_VALUES: Final = 100_000

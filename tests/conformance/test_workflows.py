@@ -297,7 +297,6 @@ def test_update_changes_what_it_names(tester, subjects, member):
     tester.judge(workflows.updated, read(tester, owner, slug), expected=expected)
 
 
-@pytest.mark.waits
 @pytest.mark.proves(times.of_the_last_write)
 def test_updated_at_is_the_time_of_the_update(tester, subjects):
     """Each update sets updatedAt to the time of the server's clock, which is later than before."""

@@ -18,6 +18,7 @@ from urllib.parse import quote, urlencode
 
 import httpx
 
+from knouds_harness.body_bounds import KEPT_BYTES
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import NotSent, TargetUnreachable, UnknownName, UsageError
 from knouds_harness.exchange.created_workflows import (
@@ -35,7 +36,6 @@ from knouds_harness.exchange.evidence import (
     Request,
     parsed_json,
 )
-from knouds_harness.exchange.failures import KEPT_BYTES
 from knouds_harness.exchange.pricing import charged_credits, dearest_credits, known_credits, was_run
 from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.exchange.transport import Transport, http_transport, text_pairs

@@ -10,8 +10,6 @@ import httpx
 
 from knouds_harness.body_bounds import MAX_BODY_BYTES, TooLongOnceDecoded, UndecodableBody
 
-KEPT_BYTES: Final = 65_536
-"""Of a long body that is not whole, or no JSON, so many are evidence enough."""
 TOO_LONG: Final = f"the body is over {MAX_BODY_BYTES // 1_000_000} MB"
 
 

@@ -9,11 +9,11 @@ from typing import cast
 
 import httpx
 
-from knouds_harness.body_bounds import MAX_BODY_BYTES, decoded
+from knouds_harness.body_bounds import KEPT_BYTES, MAX_BODY_BYTES, decoded
 from knouds_harness.errors import UsageError
 from knouds_harness.exchange.deadlines import Deadline, DeadlineTransport
 from knouds_harness.exchange.evidence import Pairs
-from knouds_harness.exchange.failures import FAILURES, KEPT_BYTES, BodyTooLong, DeadlinePassed, describe
+from knouds_harness.exchange.failures import FAILURES, BodyTooLong, DeadlinePassed, describe
 from knouds_harness.targets.http_settings import HttpSettings
 
 # A server that closes idle connections after 5 s, as many do, must not do so just as one is used again.

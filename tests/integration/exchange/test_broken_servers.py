@@ -11,11 +11,11 @@ import trustme
 from example_targets import SECRETS, make_target
 from raw_server import RawServer, serving
 
+from knouds_harness.body_bounds import KEPT_BYTES
 from knouds_harness.contract.operations import Action
 from knouds_harness.errors import ExitCode, TargetUnreachable
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Request
-from knouds_harness.exchange.failures import KEPT_BYTES
 from knouds_harness.exchange.first_contact import first_contact
 from knouds_harness.targets.personas import Secret
 

@@ -497,7 +497,7 @@ def listed_models(exchange: Exchange) -> list[str] | None:
     return list(lists[0])
 
 
-@check("capability.denial-has-no-effect", needs=(ANY_KEY, MAY_RUN), given=("before",))
+@check("run.charged-per-generator", needs=(ANY_KEY, MAY_RUN), given=("before",))
 def refused_run_is_not_charged(exchange: Exchange, *, before: Exchange) -> Iterator[Claim]:
     """Runs that were refused between two looks at usage have no row that charges for them."""
     known = {row.get("id") for row in rows_of(before)}
@@ -505,7 +505,7 @@ def refused_run_is_not_charged(exchange: Exchange, *, before: Exchange) -> Itera
         return
     charged = [row for row in rows_of(exchange) if row.get("id") not in known and row.get("creditsCost")]
     yield Claim(
-        fact="capability.denial-has-no-effect",
+        fact="run.charged-per-generator",
         holds=not charged,
         expected="no new row with credits: what was sent in between was refused",
         observed=f"{len(charged)} new rows with credits",

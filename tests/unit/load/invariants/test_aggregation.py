@@ -104,7 +104,7 @@ def test_window_admits_all_of_its_limit(seen, unknown, broken):
 
 
 def test_whoever_shares_an_account_may_fill_its_window():
-    """Only where nobody else uses it can a refusal have come too early."""
+    """Only where no other client uses it can a refusal have come too early."""
     early = batch(window(range(40, 100), throttled=5))
 
     assert NO_FEWER["pro"] not in judged(early, is_alone=False)

@@ -136,7 +136,7 @@ def test_remaining_that_is_one_too_high_is_cited(own):
     for _ in range(own):
         server.run()
 
-    with pytest.raises(Untested, match="nobody else uses"):
+    with pytest.raises(Untested, match="no other client uses"):
         opened.begin()
 
     wrong = [claim for claim in server.claims if not claim.holds]
@@ -159,7 +159,7 @@ def test_window_whose_count_could_be_off_by_one_is_waited_out(more):
     server.more = more
     waited_before = len(server.waits_s)
 
-    with pytest.raises(Untested, match="nobody else uses"):
+    with pytest.raises(Untested, match="no other client uses"):
         opened.begin()
 
     assert len(server.waits_s) > waited_before
@@ -192,7 +192,7 @@ def test_short_window_shows_though_others_may_use_it(others):
     """What ends after 30 s is never taken for a window of one's own, and is a breach all the same."""
     server = Target(window_s=30, others=others)
 
-    with pytest.raises(Untested, match="nobody else uses"):
+    with pytest.raises(Untested, match="no other client uses"):
         window(server).begin()
 
     ends = [claim for claim in server.claims if claim.where == "header X-RateLimit-Reset"]
@@ -212,7 +212,7 @@ def test_end_that_creeps_shows():
 @pytest.mark.parametrize(
     ("server", "options", "missing"),
     [
-        (Target(others=3), {}, "nobody else uses"),
+        (Target(others=3), {}, "no other client uses"),
         (Target(headers=False), {}, "headers that say when"),
         (Target(elapsed_ms=3000.0), {}, "runs quick enough"),
         (Target(), {"requests_per_s": 1.5}, "runs quick enough"),
