@@ -5,9 +5,10 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from knouds_harness.targets.personas import Secret
+if TYPE_CHECKING:
+    from knouds_harness.targets.personas import Secret
 
 _SHORTEST_PIECE: Final = 4
 _MOST_OTHER_CHARACTERS: Final = 4
