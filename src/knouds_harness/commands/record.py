@@ -264,7 +264,7 @@ def _print_plan(plan: Plan, target: Target, console: Console) -> None:
 def _print_cost(plan: Plan, target: Target, console: Console) -> None:
     from knouds_harness.targets.builtin import SANDBOX
 
-    money = " of the sandbox, which are no money" if target.name == SANDBOX else ""
+    money = " of the sandbox, not real money" if target.name == SANDBOX else ""
     _print(console, f"That costs at most {plan.most_credits:,.0f} credits{money}.")
     if plan.most_credits > target.limits.credits:
         _print(

@@ -33,7 +33,7 @@ class KnownPlace:
         items: Any item, where it is an array.
         types: JSON types that it may have; None for any.
         listed: Values that the document names of an open set; None where another one would be no news.
-        is_free: Members that the document does not name are no news.
+        is_free: Members that the document does not name are not drift.
     """
 
     members: dict[str, KnownPlace] = field(default_factory=dict)

@@ -13,7 +13,7 @@ class Source(StrEnum):
     Attributes:
         OVERVIEW: The overview page; it wins where sources disagree.
         DOCS: Another public reference page.
-        ASSUMED: Nobody; a choice of this project. A mismatch with it is never a breach.
+        ASSUMED: No source; a choice of this project. A mismatch with it is never a breach.
         USER: Tests and checks of the user's own; never the document.
     """
 

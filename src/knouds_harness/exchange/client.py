@@ -432,7 +432,7 @@ class Client:
         altered = redactor.altered(key.reveal()) if key else None
         body, left_out = kept(body), b""
         problem = parsed_json(body)[1] if len(body) > KEPT_BYTES else None
-        if problem is not None:  # so nothing of it is judged but that, and what is left is no JSON either
+        if problem is not None:  # only that is judged; what is left is not JSON either
             left_out = f"\n... {len(body):,} bytes, {problem}".encode()
             body = body[:KEPT_BYTES]
         redacted = redactor.cut_content if failure or left_out else redactor.content

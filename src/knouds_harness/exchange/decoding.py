@@ -1,7 +1,7 @@
 """A text with its encodings undone, in which each character knows where it stood.
 
 Undone are, in any order and also within each other: escapes of JSON, JavaScript, URLs and HTML, the NULs of
-UTF-16 and UTF-32, white space, what is no ASCII, and at most two levels of base64 and hexadecimal.
+UTF-16 and UTF-32, white space, non-ASCII characters, and at most two levels of base64 and hexadecimal.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class Decoded:
 
     Attributes:
         whole: With its escapes undone.
-        ascii: That without what is no ASCII.
+        ascii: That without non-ASCII characters.
         dense: That without white space, too.
         is_binary: Whether base64 or hexadecimal was undone.
     """

@@ -93,7 +93,7 @@ class Transport:
                 error, authority=_authority(request.url), proxy=self._proxy, timeout_s=self._timeout_s
             )
             answered = f" (HTTP {status})" if status else ""
-            # What is compressed may hold a secret that nothing finds in it, so it is no evidence.
+            # A secret in compressed bytes would not be found, so they are not kept as evidence.
             is_plain = not any(name.lower() == "content-encoding" for name, _ in headers)
             return status, headers, bytes(body[:KEPT_BYTES]) if is_plain else b"", f"{failure}{answered}"
 

@@ -29,7 +29,7 @@ def first_difference(
 ) -> tuple[str, JSON, JSON] | None:
     """The first place where something written is not read back.
 
-    Members that a server added are no difference, a null that it leaves out neither; parts with an id are
+    Members that a server added, and a null that it leaves out, are not differences; parts with an id are
     matched by it, and the order of texts does not count, since no source says that it is kept.
 
     Args:

@@ -24,7 +24,7 @@ class MatrixCase:
         is_admitted: What the documented rule says.
         call: What to send: a valid request to a resource that exists, so that nothing else can be the reason
             for a refusal. Where the persona is admitted it writes to scratch workflows alone, and a run that
-            would cost something has inputs that are no object instead.
+            would cost something has inputs that are not an object instead.
     """
 
     operation: Operation

@@ -33,7 +33,7 @@ from knouds_harness.targets.waivers import Waiver
 PROFILE_CHECK: Final = "profile.is-borne-out"
 """Stands in findings in place of a check: the profile as a whole is looked at before the first test."""
 _MOST_PARTS: Final = 60
-"""A script with more repeats everything that was ever done to a resource, and is no help."""
+"""A script with more steps repeats everything that was ever done to a resource, which does not help."""
 
 
 @dataclass(frozen=True, kw_only=True)

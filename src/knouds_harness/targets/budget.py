@@ -225,7 +225,7 @@ def credits_of(reserved: int) -> float:
 @lru_cache(maxsize=1024)  # prices are few, and load asks for them all the time
 def _parts(amount: float) -> int:
     if not math.isfinite(amount) or amount < 0:
-        raise ValueError(f"{amount} is no amount of credits")
+        raise ValueError(f"{amount} is not an amount of credits")
     return math.ceil(Decimal(str(amount)) * _PARTS)
 
 

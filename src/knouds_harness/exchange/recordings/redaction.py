@@ -143,7 +143,7 @@ class RecordingRedactor(TrafficRedactor):
         """A body without what is secret, in its own layout where that can be had."""
         try:
             return self._looked_through(data)
-        except RecursionError:  # so it is no answer of this API
+        except RecursionError:  # so it is not an answer of this API
             return HIDDEN.encode()
 
     def _looked_through(self, data: bytes) -> bytes:

@@ -131,7 +131,7 @@ def _count_at_once(steps: Sequence[Exchange], start: int) -> int:
 
 
 def _count_alike(steps: Sequence[Exchange], start: int, apart: str | None) -> int:
-    """How many, from one step on, are that one again; what gives a name is no other's twin."""
+    """How many, from one step on, are that one again; a request that gives a name is never a repeat."""
     end = start
     while (
         end < len(steps)

@@ -202,7 +202,7 @@ class TrafficRedactor:
             document, has_twins = _parsed(data.decode())
         except ValueError:
             if is_request:
-                return HIDDEN.encode()  # nobody judges it, so nothing is lost
+                return HIDDEN.encode()  # it is not judged, so nothing is lost
             text = self.text(data.decode("utf-8", "surrogateescape"))
             return _MEMBER.sub(_without_value, text).encode("utf-8", "surrogateescape")
         clean = self._walked(document)

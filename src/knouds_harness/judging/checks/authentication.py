@@ -213,7 +213,7 @@ def whoami_owner(
         observed=f"tier {account.get('tier')}",
         where="/user/tier",
     )
-    if account.get("role") in ("user", "admin"):  # any other is no role at all
+    if account.get("role") in ("user", "admin"):  # any other is not a role
         yield Claim(
             fact="whoami.is-the-key-owner",
             holds=account["role"] == role,

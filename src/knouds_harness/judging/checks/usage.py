@@ -158,7 +158,7 @@ def no_row_of_two(exchange: Exchange, *, theirs: Collection[tuple[str, ...]]) ->
 
 
 def run_of(row: Row) -> tuple[str, ...]:
-    """What tells the run of a row from any other, whoever made it."""
+    """What tells the run of a row from any other run, of any account."""
     return tuple(str(row.get(name)) for name in ("id", "requestId", "createdAt"))
 
 

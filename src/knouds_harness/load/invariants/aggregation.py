@@ -93,7 +93,7 @@ class Aggregation:
         Args:
             chance: Chooses the ended executions to keep.
             most_in_flight: So many requests may have been cut off at the end, without an answer.
-            is_alone: Nobody else uses the accounts meanwhile; else who filled a window cannot be told.
+            is_alone: No other client uses the accounts meanwhile; else who filled a window cannot be told.
         """
         self.tallies = Tallies()
         self.runs: Counter[ObservedRun] = Counter()

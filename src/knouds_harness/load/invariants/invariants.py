@@ -31,7 +31,7 @@ WINDOWS_APART: Final = (
     "rate.window-is-fixed-60-s",
     "A window ends no sooner than 60 s after the one before.",
 )
-SHORT_WAIT: Final = ("rate.window-is-fixed-60-s", "Nobody is told to wait longer than a window lasts.")
+SHORT_WAIT: Final = ("rate.window-is-fixed-60-s", "No request is told to wait longer than a window lasts.")
 TRUE_WAIT: Final = (
     "rate.window-is-fixed-60-s",
     "Who waits as long as Retry-After says finds another window.",

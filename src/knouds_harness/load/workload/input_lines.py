@@ -1,4 +1,4 @@
-"""``--inputs``: a file that says what each run of a load is run with, and whose turn its lines have."""
+"""``--inputs``: a file with the inputs of each run of a load, and which line comes next."""
 
 from __future__ import annotations
 

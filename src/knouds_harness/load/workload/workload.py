@@ -20,9 +20,7 @@ from knouds_harness.targets.profile import Target
 Task = Callable[[Any], object]
 """A function of a user, or a TaskSet of Locust's."""
 
-_NO_ACCOUNT: Final = (
-    "an active key of an account that may hold keys (pro and above), and is no administrator's"
-)
+_NO_ACCOUNT: Final = "an active key of an account that may hold keys (pro and above), not an administrator's"
 
 
 @runtime_checkable
@@ -196,7 +194,7 @@ class Workload:
         """The tasks of a scenario that can be done.
 
         Raises:
-            UsageError: None can, for want of keys or resources.
+            UsageError: No task can: keys or resources are missing.
             GuardStop: None can, as the profile does not allow such actions.
         """
         able = {

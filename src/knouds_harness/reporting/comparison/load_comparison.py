@@ -32,7 +32,7 @@ class MeasureRow:
         measure: One of ``MEASURES``.
         baseline: Mean over the runs of that side, of times the geometric one; None where there is none.
         candidate: The same of the other.
-        change: None where it cannot be told; ``verdict`` is no evidence then.
+        change: None where it cannot be told; ``verdict`` is then *no evidence*.
         verdict: What the change means.
         tolerance: What was tolerated.
         is_gate: A worsening fails the comparison.

@@ -109,7 +109,7 @@ class Discovery:
             account = account_in(whoami)
             if account is not None:
                 accounts[name] = account_by_id.setdefault(account.id, account)
-            elif is_legacy(whoami):  # nobody says whose it is: the words for that are our own
+            elif is_legacy(whoami):  # the server does not say whose it is: the words for that are our own
                 legacy.append(
                     FoundKey(name=name, variable=variable, user=name, tier="unknown", state="legacy")
                 )

@@ -23,7 +23,7 @@ class Imported:
     Attributes:
         recordings: Of outcomes that were not recorded yet, one each.
         known: How many exchanges showed nothing new.
-        broken: Why others are no recordings: the promise that each breaks.
+        broken: Why others were not recorded: the promise that each breaks.
         without_operation: How many were sent to no operation.
     """
 

@@ -1,0 +1,25 @@
+"""The package speaks plain English: phrases that readers stumble over stay out of it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+SOURCES = Path(__file__).parents[2] / "src" / "knouds_harness"
+STUMBLING = re.compile(
+    r"(?<!here )\b(?:is|are) no (?!longer|such|need|more)|for want of|\bwhoever\b|\bnobody\b|otherwise than",
+    re.IGNORECASE,
+)
+ALLOWED = ("``~nobody``",)  # the name of a user of Unix
+
+
+def test_source_speaks_plain_english():
+    """A message, docstring or comment is read once."""
+    found = [
+        f"{path.relative_to(SOURCES)}:{number}: {line.strip()}"
+        for path in sorted(SOURCES.rglob("*.py"))
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if STUMBLING.search(line) and not any(each in line for each in ALLOWED)
+    ]
+
+    assert found == []
