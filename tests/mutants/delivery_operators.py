@@ -48,7 +48,7 @@ def payloads(recording: Recording) -> Iterator[Mutant]:
 def endings(recording: Recording) -> Iterator[Mutant]:
     """The event is that of the ending, and polling says the same."""
     payload = _payload(recording)
-    if payload is None or "webhooks.agrees" not in recording.checks:
+    if payload is None or recording.outcome != "taken":  # of no other delivery a poll is recorded, too
         return
     ended = str(payload["status"])
     fits = "webhook.event-fits-ending"
