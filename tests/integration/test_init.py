@@ -242,7 +242,7 @@ REFUSED = {
     "no address": (KEY, None, 2, "init needs --url and --key"),
     "an unset variable": ((*KEY, "--key", "NO_KEY"), HERE, 2, "NO_KEY is not set", "read -rs NO_KEY"),
     "one key twice": ((*KEY, "--key", "SAME_KEY"), HERE, 2, f"SAME_KEY: holds the same secret as {PRO}"),
-    "a short variable": (("--key", "SHORT_KEY"), HERE, 2, "SHORT_KEY: ", "is no secret"),
+    "a short variable": (("--key", "SHORT_KEY"), HERE, 2, "SHORT_KEY: ", "is not a secret"),
     "no scheme": (KEY, "staging", 2, *NO_ADDRESS),
     "no host": (KEY, "https://", 2, *NO_ADDRESS),
     "another scheme": (KEY, "ftp://staging.example.com", 2, *NO_ADDRESS),

@@ -36,7 +36,7 @@ from knouds_harness.suite.selection import (
 )
 from knouds_harness.suite.session import ConformanceRun, open_run
 from knouds_harness.suite.test_invocation import user_body
-from knouds_harness.suite.untested import Untested, more_credits, untested_for
+from knouds_harness.suite.untested import UNTESTED, Untested, more_credits, untested_for
 from knouds_harness.suite.user_tests import is_user_test, mark_user_tests, record_failure, record_kept
 from knouds_harness.targets.needs.need import Need
 from knouds_harness.targets.needs.webhooks import RECEIVING
@@ -301,6 +301,7 @@ def pytest_runtest_makereport(
     run = opened_run(item.config)
     error = call.excinfo.value if call.excinfo else None
     if isinstance(error, Untested):
+        item.stash[UNTESTED] = error
         call.excinfo = None  # else pytest parses the source of each frame, for a traceback that is not shown
     # Pytest parses source to show an error, and CPython 3.11 may not while another thread parses as well.
     with run.lock.held():

@@ -33,7 +33,7 @@ from knouds_harness.suite.recorder import Received
 from knouds_harness.suite.running import SuiteBroken, Trouble, run_pytest
 from knouds_harness.suite.session import ConformanceRun
 from knouds_harness.suite.tester import disputed_slug
-from knouds_harness.suite.untested import Untested
+from knouds_harness.suite.untested import UNTESTED, Untested
 from knouds_harness.targets.builtin import SANDBOX
 from knouds_harness.targets.needs.need import MAY_READ
 from knouds_harness.targets.needs.webhooks import mints_webhooks
@@ -148,7 +148,7 @@ class RecordingRun(Trouble):
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Keep what a test was answered."""
         report = yield
-        error = call.excinfo.value if call.excinfo else None
+        error = call.excinfo.value if call.excinfo else item.stash.get(UNTESTED, None)
         is_over = call.when == "call" or (call.when == "setup" and error is not None)
         if is_over and not isinstance(error, HarnessError):
             outcomes = [each for each in self.plan.outcomes if each.test is item]
