@@ -308,9 +308,11 @@ def test_move_without_a_usable_folder_is_refused(tester, subjects, body):
 @example(name="limit", value="100000")
 def test_garbled_usage_query_never_fails_the_server(tester, name, value):
     """A garbled limit, offset or status never gets a 5xx or more than 500 rows."""
-    exchange = tester.send("listUsage", tester.need(ANY_KEY), Call(query=((name, value),)))
+    is_recorded = value == "many"
+    ended = (("status", "completed"),) if is_recorded else ()  # a recording holds nothing that goes on
+    exchange = tester.send("listUsage", tester.need(ANY_KEY), Call(query=(*ended, (name, value))))
 
-    if value == "many":
+    if is_recorded:
         tester.keep("listUsage-garbled-limit", exchange)
     assert not tester.judge(validation.garbled_usage_query, exchange)
 
