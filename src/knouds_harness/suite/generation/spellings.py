@@ -92,4 +92,4 @@ SPELLINGS: Final[Mapping[str, Respell]] = MappingProxyType(
 def spelled(request: Request, name: str) -> Request | None:
     """The request in another spelling; None where that is the plain one."""
     other = SPELLINGS[name](request)
-    return None if other == request else replace(other, operation_id=None, path_values={})
+    return None if other == request else replace(other, operation_id=None, path_values={}, cost_credits=0.0)
