@@ -1,0 +1,151 @@
+"""Check a server by another author, healthy and with each of its faults.
+
+``python benchmarks/blind/run.py --only usage``. A fault is caught if the check cites a fact that the healthy server
+keeps. Neither the server nor its faults are tuned to the suite: what is missed is a gap of the suite.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from knouds_harness.runs.record import read_run
+from knouds_harness.runs.verdicts import Verdict
+
+SERVER = Path(__file__).with_name("server.py")
+FUNDS = {"dan": "none", "tia": "granted"}
+LIMITS = 'credits = 1_000_000\nconcurrency = 8\ntimeout_s = 10\nallow = ["read", "write", "run", "cancel"]'
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """What one check found: facts in breach, its exit code, exchanges and seconds."""
+
+    facts: frozenset[str]
+    exit_code: int
+    exchanges: int
+    wall_s: float
+
+
+@contextmanager
+def serving(*options: str) -> Iterator[dict[str, Any]]:
+    """Start the server; what it says of itself in its first line."""
+    command = [sys.executable, str(SERVER), "--port", "0", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+        try:
+            yield json.loads(server.stdout.readline() if server.stdout else "")
+        finally:
+            server.terminate()
+
+
+def profile_of(said: dict[str, Any], *, webhook_port: int) -> tuple[str, dict[str, str]]:
+    """The profile of what the server says, and the variables with its secrets."""
+    tables = [f'base_url = "{said["base_url"]}"\n\n[limits]\n{LIMITS}']
+    variables = {"BLIND_WEBHOOK": "whsec_of_the_blind_server"}
+    for name, key in said["keys"].items():
+        variable = f"BLIND_{name.upper().replace('-', '_')}"
+        variables[variable] = key["secret"]
+        lines = [f'secret_env = "{variable}"', f"capabilities = {json.dumps(key['capabilities'])}"]
+        lines += [f'{each} = "{key[each]}"' for each in ("user", "tier", "state", "role")]
+        funds = FUNDS.get(name)
+        lines += [f'credits = "{funds}"'] if funds else []
+        lines += ["webhook = true"] if "webhook:receive" in key["capabilities"] else []
+        tables.append("\n".join((f"[keys.{name}]", *lines)))
+    for slug, workflow in said["workflows"].items():
+        free = ["has_generator = false"] if workflow["cost_credits"] == 0 else []
+        lines = [
+            f"{each} = {json.dumps(workflow[each])}"
+            for each in ("owner", "public", "template", "polled", "fails")
+        ]
+        tables.append(
+            "\n".join((f"[workflows.{slug}]", *lines, *free, f"cost_credits = {workflow['cost_credits']}"))
+        )
+    for model, about in said["models"].items():
+        lines = [
+            f"{each} = {json.dumps(about[each])}" for each in ("polled", "needs_tier", "disabled", "fails")
+        ]
+        tables.append("\n".join((f'[models."{model}"]', *lines, f"cost_credits = {about['cost_credits']}")))
+    tables.append(
+        f'[webhook]\nurl = "http://127.0.0.1:{webhook_port}/"\nlisten = "127.0.0.1:{webhook_port}"\n'
+        'secret_env = "BLIND_WEBHOOK"'
+    )
+    return "\n\n".join(tables) + "\n", variables
+
+
+def check(fault: str, options: list[str], *, webhook_port: int) -> Checked:
+    """Check the server with a fault; an empty text is none."""
+    own = [
+        "--webhook-url",
+        f"http://127.0.0.1:{webhook_port}/",
+        "--webhook-secret",
+        "whsec_of_the_blind_server",
+    ]
+    with tempfile.TemporaryDirectory() as name, serving(*(("--fault", fault) if fault else ()), *own) as said:
+        folder = Path(name)
+        text, variables = profile_of(said, webhook_port=webhook_port)
+        (folder / "blind.toml").write_text(text, encoding="utf-8")
+        command = [sys.executable, "-m", "knouds_harness", "check", "--target", str(folder / "blind.toml")]
+        begun = time.monotonic()
+        done = subprocess.run(
+            [*command, "--runs-folder", str(folder / "runs"), *options],
+            env=os.environ | variables,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        wall_s = time.monotonic() - begun
+        runs = list((folder / "runs").glob("*-check-*"))
+        if not runs:
+            sys.exit(f"{fault or 'healthy'}: exit {done.returncode}: {done.stderr}")
+        record = read_run(runs[0])
+        broken = {each.fact for each in record.findings if each.verdict in {Verdict.BREACH, Verdict.CONFLICT}}
+        return Checked(
+            facts=frozenset(broken),
+            exit_code=done.returncode,
+            exchanges=record.counts.exchanges,
+            wall_s=wall_s,
+        )
+
+
+def main() -> None:
+    """Print for each fault whether it was caught, and by which facts."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="", help="Faults whose name has this in it")
+    parser.add_argument("--full", action="store_true", help="Whole checks instead of --quick ones")
+    parser.add_argument("--at-once", type=int, default=3, help="How many checks run at once")
+    asked = parser.parse_args()
+    listed = subprocess.run(
+        [sys.executable, str(SERVER), "--list"], capture_output=True, text=True, check=True
+    )
+    faults = [line.split("\t")[0] for line in listed.stdout.splitlines() if asked.only in line.split("\t")[0]]
+    options = ["--seed", "1"] if asked.full else ["--seed", "1", "--quick"]
+    healthy = check("", options, webhook_port=18_700)
+    print(
+        f"healthy: exit {healthy.exit_code}, {healthy.exchanges} exchanges, {healthy.wall_s:.0f} s",
+        *sorted(healthy.facts),
+    )
+    with ThreadPoolExecutor(asked.at_once) as pool:
+        found = pool.map(
+            lambda numbered: check(numbered[1], options, webhook_port=18_701 + numbered[0]), enumerate(faults)
+        )
+        caught = 0
+        for fault, checked in zip(faults, found, strict=True):
+            facts = sorted(checked.facts - healthy.facts)
+            caught += bool(facts)
+            print(f"{'caught' if facts else 'MISSED'}  {fault}  {', '.join(facts)}", flush=True)
+    print(f"{caught} of {len(faults)} caught")
+
+
+if __name__ == "__main__":
+    main()
