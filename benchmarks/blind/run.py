@@ -1,7 +1,7 @@
 """Check a server by another author, healthy and with each of its faults.
 
-``python benchmarks/blind/run.py --only usage``. A fault is caught if the check cites a fact that the healthy server
-keeps. Neither the server nor its faults are tuned to the suite: what is missed is a gap of the suite.
+``python benchmarks/blind/run.py --only usage``. A fault is caught if the check cites a fact that the healthy
+server keeps. Neither the server nor its faults are tuned to the suite: what is missed is a gap of the suite.
 """
 
 from __future__ import annotations

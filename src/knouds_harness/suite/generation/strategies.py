@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # its import takes half a second, which listing the suite's t
 _Mode = Literal["POSITIVE", "NEGATIVE"]
 _KEY_CHARACTERS = string.ascii_letters + string.digits
 _HEADER_SAFE = st.characters(min_codepoint=0x21, max_codepoint=0x7E)
+_PREFIX = len("knouds_live_")
 _SLUG_CHARACTERS = string.ascii_lowercase + string.digits + "-"
 
 
@@ -53,8 +54,17 @@ def key_alterations(key: str) -> dict[str, str]:
         "first-missing": key[1:],
         "one-more": f"{key}0",
         "twice": key + key,
-        "last-changed": key[:-1] + ("A" if key[-1] != "A" else "B"),
+        **{
+            f"{name}-changed": key[:place] + _another(key, place) + key[place + 1 :]
+            for name, place in (("last", len(key) - 1), ("middle", len(key) // 2), ("first", _PREFIX))
+            if place < len(key)
+        },
     }
+
+
+def _another(key: str, place: int) -> str:
+    """Another character of the key than that at the place: a server may look at its alphabet first."""
+    return next((each for each in key[_PREFIX:] if each != key[place]), "0")
 
 
 @st.composite
@@ -62,7 +72,7 @@ def altered_keys(draw: st.DrawFn, secret: Secret) -> Secret:
     """A key with its case altered, cut, prolonged, or with one character replaced."""
     key = secret.reveal()
     place = draw(st.integers(0, len(key) - 1))
-    other = draw(st.sampled_from(_KEY_CHARACTERS))
+    other = draw(st.sampled_from(key[_PREFIX:] or _KEY_CHARACTERS))
     altered = draw(
         st.sampled_from(
             [
