@@ -47,7 +47,7 @@ def test_untested_becomes_a_skip_and_an_entry_of_the_record(monkeypatch):
     monkeypatch.setattr(plugin, "checks_of", lambda _: [check])
     monkeypatch.setattr(plugin, "facts_of", lambda _: {"a.fact": ()})
     monkeypatch.setattr(plugin, "operation_of", lambda _: None)
-    item = mock.Mock(reportinfo=lambda: ("test_a.py", 6, "test_a"))
+    item = mock.Mock(reportinfo=lambda: ("test_a.py", 6, "test_a"), stash={})
 
     reporting = plugin.pytest_runtest_makereport(item, pytest.CallInfo.from_call(lack, "call"))
     next(reporting)

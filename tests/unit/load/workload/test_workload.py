@@ -199,7 +199,7 @@ def test_account_without_credits_reads_all_the_same():
             target(persona(state="revoked"), workflows=[WORKFLOW]),
             who_am_i,
             (
-                "it needs an active key of an account that may hold keys (pro and above), and is no "
+                "it needs an active key of an account that may hold keys (pro and above), not an "
                 "administrator's"
             ),
         ),
