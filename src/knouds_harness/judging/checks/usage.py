@@ -499,15 +499,19 @@ def listed_models(exchange: Exchange) -> list[str] | None:
 
 @check("run.charged-per-generator", needs=(ANY_KEY, MAY_RUN), given=("before",))
 def refused_run_is_not_charged(exchange: Exchange, *, before: Exchange) -> Iterator[Claim]:
-    """Runs that were refused between two looks at usage have no row that charges for them."""
+    """Runs that were refused between two looks at usage have no row that charges for them.
+
+    It only shows breaches: what runs are charged is not verified where all of them were refused.
+    """
     known = {row.get("id") for row in rows_of(before)}
     if before.status != 200 or exchange.status != 200 or len(known) >= MAX_LIMIT:
         return
     charged = [row for row in rows_of(exchange) if row.get("id") not in known and row.get("creditsCost")]
-    yield Claim(
-        fact="run.charged-per-generator",
-        holds=not charged,
-        expected="no new row with credits: what was sent in between was refused",
-        observed=f"{len(charged)} new rows with credits",
-        where="/rows",
-    )
+    if charged:
+        yield Claim(
+            fact="run.charged-per-generator",
+            holds=False,
+            expected="no new row with credits: what was sent in between was refused",
+            observed=f"{len(charged)} new rows with credits",
+            where="/rows",
+        )
