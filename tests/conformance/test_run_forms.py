@@ -28,7 +28,6 @@ def in_other_form(request):
 
 @pytest.mark.proves(validation.refused_in_either_form, usage.refused_run_is_not_charged)
 @pytest.mark.shows("run.inputs-not-object-is-invalid-inputs", WORKFLOW_CALL)
-@pytest.mark.shows("run.charged-per-generator", WORKFLOW_CALL)
 def test_run_that_is_refused_in_one_form_is_refused_in_the_other(tester):
     """Each refusal of a run that the tests before have met holds for its other form, and costs nothing."""
     refused = [each for each in tester.refused_runs() if validation.fact_of_refusal(each)]

@@ -168,7 +168,7 @@ def _charge_all_the_same(answer: OutgoingAnswer) -> None:
         end_run(answer.store, run, "completed")
 
 
-@fault("run.charged-per-generator", is_subtle=True)
+@fault("run.inputs-not-object-is-invalid-inputs", is_subtle=True)
 def usage_charges_refused_inputs() -> Edit:
     """A run whose inputs are refused has a row and is charged."""
     return on_refusal(_charge_all_the_same, RUNS, code="INVALID_INPUTS")

@@ -497,11 +497,11 @@ def listed_models(exchange: Exchange) -> list[str] | None:
     return list(lists[0])
 
 
-@check("run.charged-per-generator", needs=(ANY_KEY, MAY_RUN), given=("before",))
+@check("run.inputs-not-object-is-invalid-inputs", needs=(ANY_KEY, MAY_RUN), given=("before",))
 def refused_run_is_not_charged(exchange: Exchange, *, before: Exchange) -> Iterator[Claim]:
     """Runs that were refused between two looks at usage have no row that charges for them.
 
-    It only shows breaches: what runs are charged is not verified where all of them were refused.
+    What is charged was not refused. It only shows breaches: no fact about charges is verified by refusals.
     """
     known = {row.get("id") for row in rows_of(before)}
     if before.status != 200 or exchange.status != 200 or len(known) >= MAX_LIMIT:
@@ -509,7 +509,7 @@ def refused_run_is_not_charged(exchange: Exchange, *, before: Exchange) -> Itera
     charged = [row for row in rows_of(exchange) if row.get("id") not in known and row.get("creditsCost")]
     if charged:
         yield Claim(
-            fact="run.charged-per-generator",
+            fact="run.inputs-not-object-is-invalid-inputs",
             holds=False,
             expected="no new row with credits: what was sent in between was refused",
             observed=f"{len(charged)} new rows with credits",
