@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from knouds_harness.commands.shared_options import format_option
+from knouds_harness.contract.sources import Fact, Source
 from knouds_harness.locations import recordings_path
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from knouds_harness.contract.sources import Fact
     from knouds_harness.reporting.check.fact_status import FactStatus
     from knouds_harness.runs.header import DescribesCheck
 
@@ -37,7 +37,6 @@ def facts(run: Path | None, checks: Path | None, *, gaps: bool, form: str) -> No
     """
     from knouds_harness.command_output import CommandConsole, print_json
     from knouds_harness.contract.document import shipped_document
-    from knouds_harness.contract.sources import Source
     from knouds_harness.exchange.recordings.folder import RecordingFolder
     from knouds_harness.judging.user_checks import USER, UserChecks, load_checks
     from knouds_harness.reporting.check.fact_status import fact_rows
@@ -91,8 +90,6 @@ class FactTraces:
     @property
     def gap(self) -> str | None:
         """What is missing to prove a documented fact; no other needs proof."""
-        from knouds_harness.contract.sources import Source
-
         if self.fact.source in (Source.ASSUMED, Source.USER):
             return None
         if not self.checks:
@@ -143,7 +140,6 @@ def coverage(
 def print_coverage(rows: list[FactTraces], *, gaps_only: bool, console: Console) -> None:
     """Print a few lines for each fact, of which none breaks an id, and lines that count."""
     from knouds_harness.command_output import print_line
-    from knouds_harness.contract.sources import Source
 
     for row in rows:
         if not gaps_only or row.gap:

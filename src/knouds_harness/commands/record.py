@@ -147,7 +147,7 @@ def _record(
         return run.exit_code
     if run.contradictions or run.left or any(each.problem and not each.is_untested for each in judged):
         return ExitCode.BREACH
-    if any(more_credits(run.client.target) in each.problem for each in judged):
+    if any(more_credits(run.profile) in each.problem for each in judged):
         return ExitCode.GUARD
     if plan.impossible and not active_keys(run.target):
         _print(console, "No key of the profile works: nothing that needs one can be recorded.")

@@ -96,6 +96,11 @@ class Exchange:
         """Whether it went to the target's control plane."""
         return any(name.lower() == CONTROL_HEADER for name, _ in self.sent_headers)
 
+    @property
+    def keys_sent(self) -> tuple[str, ...]:
+        """What was sent as keys, as it stands in the record: ``{{key:full}}``."""
+        return tuple(value for name, value in self.sent_headers if name.lower() == KEY_HEADER)
+
     def header(self, name: str) -> str | None:
         """The value of a header of the answer, whatever its case; repeated ones joined as RFC 9110 says."""
         name = name.lower()

@@ -95,8 +95,7 @@ class Case:
         key = self.context.keys.get(self.exchange.request.persona or "")
         if key is None or self.operation is None or self.operation.is_public:
             return None
-        sent = [value for name, value in self.exchange.sent_headers if name.lower() == KEY_HEADER]
-        return key if sent == [f"{_KNOWN_KEY}{key.name}}}}}"] else None
+        return key if self.exchange.keys_sent == (f"{_KNOWN_KEY}{key.name}}}}}",) else None
 
     @property
     def key_state(self) -> str:

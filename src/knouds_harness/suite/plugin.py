@@ -36,7 +36,7 @@ from knouds_harness.suite.selection import (
 )
 from knouds_harness.suite.session import ConformanceRun, open_run
 from knouds_harness.suite.test_invocation import user_body
-from knouds_harness.suite.untested import UNTESTED, Untested, more_credits, untested_for
+from knouds_harness.suite.untested import Untested, more_credits, untested_for
 from knouds_harness.suite.user_tests import is_user_test, mark_user_tests, record_failure, record_kept
 from knouds_harness.targets.needs.need import Need
 from knouds_harness.targets.needs.webhooks import RECEIVING
@@ -60,6 +60,8 @@ class _Opened:
 
 
 _OPENED = pytest.StashKey[_Opened]()
+UNTESTED = pytest.StashKey[Untested]()
+"""Why a test was skipped, on its item: the report of pytest does not have the exception."""
 _OPTIONS = pytest.StashKey[RunOptions]()
 _CHECKS_OF_TESTS = pytest.StashKey[UserChecks]()
 _CHECKS_OF_FILE = pytest.StashKey[UserChecks]()

@@ -17,7 +17,7 @@ from knouds_harness.contract.tiers import WINDOW_S
 from knouds_harness.errors import CreditsShort, HarnessError, NotCreatedHere, NotSent, TargetUnreachable
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.created_workflows import CreatedWorkflows
-from knouds_harness.exchange.evidence import KEY_HEADER, Exchange, Request
+from knouds_harness.exchange.evidence import Exchange, Request
 from knouds_harness.exchange.first_contact import health_request
 from knouds_harness.exchange.minting import KeyMint
 from knouds_harness.exchange.pricing import Pricing, resource_named
@@ -354,9 +354,8 @@ class Tester:
         """The refusals of runs so far, one of each kind, sent with the persona's own key or with none."""
         found: dict[tuple[object, ...], Exchange] = {}
         for exchange in (each for runs in self._runs.values() for each in runs):
-            request = exchange.request
-            keys = [value for name, value in exchange.sent_headers if name.lower() == KEY_HEADER]
-            is_own = keys == ([f"{{{{key:{request.persona}}}}}"] if request.persona else [])
+            request, keys = exchange.request, exchange.keys_sent
+            is_own = keys == ((f"{{{{key:{request.persona}}}}}",) if request.persona else ())
             if is_own and 400 <= (exchange.status or 0) < 500 and exchange.status != 429:
                 kind = (request.operation_id, request.query, exchange.status, exchange.code, not keys)
                 found.setdefault(kind, exchange)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import pytest
-
 from knouds_harness.exchange.contradictions import Contradiction, without
 from knouds_harness.runs.results import Cause
 from knouds_harness.targets.needs.need import Need
@@ -27,10 +25,6 @@ class Untested(BaseException):  # an Exception is what hypothesis takes for a fa
         super().__init__(missing)
         self.missing = missing
         self.cause = cause
-
-
-UNTESTED = pytest.StashKey[Untested]()
-"""Why a test was skipped, on its item: the report of pytest no longer has the exception."""
 
 
 def more_credits(target: Target) -> str:

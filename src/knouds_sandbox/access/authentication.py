@@ -26,6 +26,11 @@ class Credentials:
     presented: list[str]
     accepted: Key | None = None
 
+    @property
+    def key(self) -> Key | None:
+        """The one key that is presented, in any state; None for several, or an unknown one."""
+        return find_key(self.store, self.presented[0]) if len(self.presented) == 1 else None
+
 
 def authenticate(request: Request, *, operation: str, store: Store, edits: ActiveEdits) -> Key:
     """Find the active key of an approved account.

@@ -21,7 +21,7 @@ from knouds_sandbox.faults.editing import (
     with_value,
 )
 from knouds_sandbox.faults.fault import fault
-from knouds_sandbox.faults.resource_edits import user_where
+from knouds_sandbox.faults.resource_edits import taken_for_full, user_where
 from knouds_sandbox.providers import MODELS
 from knouds_sandbox.state.accounts import Key, as_user, find_key, find_key_by_name, find_key_where
 
@@ -43,19 +43,8 @@ def _accepted_in_state(is_meant: Callable[[Key], bool], operations: str = "") ->
     """Let a key in, in any state."""
 
     def apply(given: Credentials) -> None:
-        key = find_key(given.store, given.presented[0]) if len(given.presented) == 1 else None
-        if key is not None and is_meant(key):
+        if (key := given.key) and is_meant(key):
             given.accepted = key
-
-    return at(Point.CREDENTIALS, operations, apply)
-
-
-def _taken_for_full(is_meant: Callable[[Credentials], bool], operations: str = "") -> Edit:
-    """Let the enterprise account's key stand in."""
-
-    def apply(given: Credentials) -> None:
-        if is_meant(given):
-            given.accepted = find_key_by_name(given.store, "full")
 
     return at(Point.CREDENTIALS, operations, apply)
 
@@ -147,13 +136,13 @@ def auth_valid_key_refused() -> Edit:
 @fault("auth.missing-key-is-401")
 def auth_missing_key_accepted() -> Edit:
     """A request without a key acts as the enterprise account."""
-    return _taken_for_full(lambda given: not given.presented)
+    return taken_for_full(lambda given: not given.presented)
 
 
 @fault("auth.missing-key-is-401", is_subtle=True)
 def auth_missing_key_sees_usage() -> Edit:
     """Usage alone answers without a key."""
-    return _taken_for_full(lambda given: not given.presented, "listUsage")
+    return taken_for_full(lambda given: not given.presented, "listUsage")
 
 
 @fault("auth.missing-key-is-401")
@@ -202,13 +191,13 @@ def auth_wrong_key_tells_models() -> Edit:
 @fault("auth.empty-key-is-401")
 def auth_empty_key_accepted() -> Edit:
     """An empty key acts as the enterprise account."""
-    return _taken_for_full(lambda given: bool(given.presented) and not "".join(given.presented))
+    return taken_for_full(lambda given: bool(given.presented) and not "".join(given.presented))
 
 
 @fault("auth.malformed-key-is-401")
 def auth_malformed_key_accepted() -> Edit:
     """A key without the prefix acts as the enterprise account."""
-    return _taken_for_full(
+    return taken_for_full(
         lambda given: bool(text := "".join(given.presented)) and not text.lower().startswith(KEY_PREFIX)
     )
 
@@ -227,7 +216,7 @@ def _is_nobodys(given: Credentials) -> bool:
 @fault("auth.unknown-key-is-401")
 def auth_unknown_key_accepted() -> Edit:
     """A well-formed unknown key acts as the enterprise account."""
-    return _taken_for_full(_is_nobodys)
+    return taken_for_full(_is_nobodys)
 
 
 def _has_unknown_key(answer: OutgoingAnswer) -> bool:

@@ -12,7 +12,6 @@ from knouds_sandbox.fault_points import Edit, Point
 from knouds_sandbox.faults.editing import at, on_refusal, refused, with_status, with_value, without
 from knouds_sandbox.faults.fault import fault
 from knouds_sandbox.handlers import workflows
-from knouds_sandbox.state.accounts import find_key
 from knouds_sandbox.state.workflow_records import change_workflow, delete_workflow
 
 _DENIED = "CAPABILITY_DENIED"
@@ -323,8 +322,7 @@ def _bound_form_opens(required: str) -> Edit:
     """Let a bound key do something else to what it is bound to."""
 
     def apply(given: Credentials) -> None:
-        key = find_key(given.store, given.presented[0]) if len(given.presented) == 1 else None
-        if key and f"workflow:{given.request.path_params.get('slug')}:run" in key.capabilities:
+        if (key := given.key) and f"workflow:{given.request.path_params.get('slug')}:run" in key.capabilities:
             given.accepted = replace(key, capabilities=key.capabilities | {required})
 
     return at(Point.CREDENTIALS, "", apply)

@@ -8,6 +8,7 @@ from typing import Any
 
 from starlette.responses import Response
 
+from knouds_sandbox.access.authentication import Credentials
 from knouds_sandbox.access.rate_limits import RateLimitRules
 from knouds_sandbox.answers import OutgoingAnswer
 from knouds_sandbox.calls import HandlerCall
@@ -26,7 +27,7 @@ from knouds_sandbox.faults.editing import (
 from knouds_sandbox.handlers.executions import own_execution
 from knouds_sandbox.handlers.usage import RowFilter
 from knouds_sandbox.handlers.workflows import NewWorkflow
-from knouds_sandbox.state.accounts import Account, Key
+from knouds_sandbox.state.accounts import Account, Key, find_key_by_name
 from knouds_sandbox.state.run_records import IN_FLIGHT, StoredRun, find_execution, find_run, select_runs
 from knouds_sandbox.state.workflow_records import StoredWorkflow
 
@@ -111,6 +112,16 @@ MODEL_NOT_FOUND = refused(404, "MODEL_NOT_FOUND", "There is no such model.")
 def with_account(change: Callable[[Account], Account]) -> Edit:
     """Judge the tier of another account than the one that runs."""
     return at(Point.TIER, "runModel", lambda _, account: change(account))
+
+
+def taken_for_full(is_meant: Callable[[Credentials], bool], operations: str = "") -> Edit:
+    """Take some credentials for the enterprise account's key."""
+
+    def apply(given: Credentials) -> None:
+        if is_meant(given):
+            given.accepted = find_key_by_name(given.store, "full")
+
+    return at(Point.CREDENTIALS, operations, apply)
 
 
 EXECUTION_OPERATIONS = "getExecution cancelExecution"

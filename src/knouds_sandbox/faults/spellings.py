@@ -13,7 +13,7 @@ from knouds_sandbox.access.authentication import Credentials
 from knouds_sandbox.fault_points import Edit, Point
 from knouds_sandbox.faults.editing import at
 from knouds_sandbox.faults.fault import fault
-from knouds_sandbox.state.accounts import find_key, find_key_by_name
+from knouds_sandbox.faults.resource_edits import taken_for_full
 
 _RESPELLED = "respelled"
 _OVERRIDE = "x-http-method-override"
@@ -36,16 +36,14 @@ def _is_respelled(request: Request) -> bool:
     return _RESPELLED in request.scope
 
 
-def _without_key(given: Credentials) -> None:
-    """Let a request without a key in as the enterprise account."""
-    if not given.presented and _is_respelled(given.request):
-        given.accepted = find_key_by_name(given.store, "full")
+def _without_key() -> Edit:
+    """Let a respelled request without a key in as the enterprise account."""
+    return taken_for_full(lambda given: not given.presented and _is_respelled(given.request))
 
 
 def _with_every_capability(given: Credentials) -> None:
     """Let a key in as if it held everything."""
-    key = find_key(given.store, given.presented[0]) if len(given.presented) == 1 else None
-    if key is not None and _is_respelled(given.request):
+    if (key := given.key) and _is_respelled(given.request):
         given.accepted = replace(key, capabilities=frozenset("*"))
 
 
@@ -77,33 +75,36 @@ def _overridden(scope: Scope, *methods: str) -> bool:
 @fault("auth.missing-key-is-401")
 def spelling_slash_at_end_needs_no_key() -> tuple[Edit, ...]:
     """A path with a slash at its end is answered without a key."""
-    return _routed(_changed(lambda path: path.removesuffix("/"))), at(Point.CREDENTIALS, "", _without_key)
+    return _routed(_changed(lambda path: path.removesuffix("/"))), _without_key()
 
 
 @fault("auth.missing-key-is-401", is_subtle=True)
 def spelling_upper_case_needs_no_key() -> tuple[Edit, ...]:
     """A path in capitals is answered without a key."""
-    return _routed(_changed(str.lower)), at(Point.CREDENTIALS, "", _without_key)
+    return _routed(_changed(str.lower)), _without_key()
 
 
-@fault("auth.missing-key-is-401", Point.CREDENTIALS, "getWorkflow listWorkflows getExecution", is_subtle=True)
-def spelling_head_needs_no_key(given: Credentials) -> None:
+@fault("auth.missing-key-is-401", is_subtle=True)
+def spelling_head_needs_no_key() -> Edit:
     """HEAD is answered without a key where workflows or an execution are read."""
-    if not given.presented and given.request.method == "HEAD":
-        given.accepted = find_key_by_name(given.store, "full")
+    return taken_for_full(
+        lambda given: not given.presented and given.request.method == "HEAD",
+        "getWorkflow listWorkflows getExecution",
+    )
 
 
-@fault("auth.missing-key-is-401", Point.CREDENTIALS, is_subtle=True)
-def spelling_own_host_needs_no_key(given: Credentials) -> None:
+@fault("auth.missing-key-is-401", is_subtle=True)
+def spelling_own_host_needs_no_key() -> Edit:
     """Who says that the request came from this host needs no key."""
-    if not given.presented and given.request.headers.get("x-forwarded-for") == "127.0.0.1":
-        given.accepted = find_key_by_name(given.store, "full")
+    return taken_for_full(
+        lambda given: not given.presented and given.request.headers.get("x-forwarded-for") == "127.0.0.1"
+    )
 
 
 @fault("auth.missing-key-is-401", is_subtle=True)
 def spelling_original_url_needs_no_key() -> tuple[Edit, ...]:
     """X-Original-URL leads from a public path to any other, without a key."""
-    return _routed(_named_elsewhere), at(Point.CREDENTIALS, "", _without_key)
+    return _routed(_named_elsewhere), _without_key()
 
 
 @fault("capability.missing-is-403-denied")

@@ -11,15 +11,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message
 
-from knouds_sandbox.access.authentication import Credentials
 from knouds_sandbox.calls import HandlerCall
 from knouds_sandbox.envelopes import Refusal
 from knouds_sandbox.fault_points import Edit, Point
 from knouds_sandbox.faults.editing import Handler, at, on_refusal, refused, with_value
 from knouds_sandbox.faults.fault import fault
-from knouds_sandbox.faults.resource_edits import MODEL_NOT_FOUND, RUNS, on_cancel, refuse_body, selecting
+from knouds_sandbox.faults.resource_edits import (
+    MODEL_NOT_FOUND,
+    RUNS,
+    on_cancel,
+    refuse_body,
+    selecting,
+    taken_for_full,
+)
 from knouds_sandbox.handlers.usage import DEFAULT_LIMIT, RowFilter, number
-from knouds_sandbox.state.accounts import find_key_by_name
 from knouds_sandbox.state.run_records import StoredRun
 
 
@@ -181,11 +186,12 @@ async def execution_cancel_needs_content_type(call: HandlerCall, _: StoredRun) -
         raise Refusal(400, "INVALID_BODY", "Send a Content-Type.")
 
 
-@fault("auth.missing-key-is-401", Point.CREDENTIALS, RUNS, is_subtle=True)
-def run_async_needs_no_key(given: Credentials) -> None:
+@fault("auth.missing-key-is-401", is_subtle=True)
+def run_async_needs_no_key() -> Edit:
     """An asynchronous run is accepted without a key."""
-    if not given.presented and given.request.query_params.get("async") == "true":
-        given.accepted = find_key_by_name(given.store, "full")
+    return taken_for_full(
+        lambda given: not given.presented and given.request.query_params.get("async") == "true", RUNS
+    )
 
 
 @fault("run.exhausted-grant-is-402", Point.FUNDS, RUNS, is_subtle=True)

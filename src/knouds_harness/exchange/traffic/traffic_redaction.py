@@ -158,7 +158,7 @@ class TrafficRedactor:
         address = urlsplit(exchange.url)
         host = address.netloc.rpartition("@")[2]
         tail = f"?{urlencode(query, quote_via=quote)}" if query else ""
-        keys = [value for name, value in exchange.sent_headers if name.lower() == KEY_HEADER]
+        keys = exchange.keys_sent
         return replace(
             exchange,
             request=replace(

@@ -14,6 +14,7 @@ from knouds_harness.contract.document import Document
 from knouds_harness.contract.operations import Action, Operation
 from knouds_harness.exchange.effectless_requests import NO_SUCH_WORKFLOW
 from knouds_harness.exchange.workflow_names import marked
+from knouds_harness.judging.checks.authentication import KEY_PREFIX
 from knouds_harness.suite.support.call import NO_BODY, Call
 from knouds_harness.targets.personas import Secret
 
@@ -24,21 +25,20 @@ if TYPE_CHECKING:  # its import takes half a second, which listing the suite's t
 _Mode = Literal["POSITIVE", "NEGATIVE"]
 _KEY_CHARACTERS = string.ascii_letters + string.digits
 _HEADER_SAFE = st.characters(min_codepoint=0x21, max_codepoint=0x7E)
-_PREFIX = len("knouds_live_")
 _SLUG_CHARACTERS = string.ascii_lowercase + string.digits + "-"
 
 
 def unknown_keys() -> st.SearchStrategy[Secret]:
     """Keys of the documented form that belong to no account."""
     return st.text(_KEY_CHARACTERS, min_size=32, max_size=48).map(
-        lambda text: Secret(f"knouds_live_{text}", "key:unknown")
+        lambda text: Secret(f"{KEY_PREFIX}{text}", "key:unknown")
     )
 
 
 def malformed_keys() -> st.SearchStrategy[Secret]:
     """Texts that a header can carry and that do not begin as a key does."""
     texts = st.text(_HEADER_SAFE, min_size=1, max_size=60)
-    return texts.filter(lambda text: not text.startswith("knouds_live_")).map(
+    return texts.filter(lambda text: not text.startswith(KEY_PREFIX)).map(
         lambda text: Secret(text, "key:malformed")
     )
 
@@ -56,7 +56,7 @@ def key_alterations(key: str) -> dict[str, str]:
         "twice": key + key,
         **{
             f"{name}-changed": key[:place] + _another(key, place) + key[place + 1 :]
-            for name, place in (("last", len(key) - 1), ("middle", len(key) // 2), ("first", _PREFIX))
+            for name, place in (("last", len(key) - 1), ("middle", len(key) // 2), ("first", len(KEY_PREFIX)))
             if place < len(key)
         },
     }
@@ -64,7 +64,7 @@ def key_alterations(key: str) -> dict[str, str]:
 
 def _another(key: str, place: int) -> str:
     """Another character of the key than that at the place: a server may look at its alphabet first."""
-    return next((each for each in key[_PREFIX:] if each != key[place]), "0")
+    return next((each for each in key[len(KEY_PREFIX) :] if each != key[place]), "0")
 
 
 @st.composite
@@ -72,7 +72,7 @@ def altered_keys(draw: st.DrawFn, secret: Secret) -> Secret:
     """A key with its case altered, cut, prolonged, or with one character replaced."""
     key = secret.reveal()
     place = draw(st.integers(0, len(key) - 1))
-    other = draw(st.sampled_from(key[_PREFIX:] or _KEY_CHARACTERS))
+    other = draw(st.sampled_from(key[len(KEY_PREFIX) :] or _KEY_CHARACTERS))
     altered = draw(
         st.sampled_from(
             [

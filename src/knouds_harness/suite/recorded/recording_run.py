@@ -18,7 +18,7 @@ from knouds_harness.exchange.recordings.redaction import RecordingRedactor
 from knouds_harness.judging.checks import all_checks, capabilities
 from knouds_harness.judging.claim import answer
 from knouds_harness.judging.engine import checks_of_every_answer
-from knouds_harness.suite.plugin import ONE_BY_ONE, opened_run
+from knouds_harness.suite.plugin import ONE_BY_ONE, UNTESTED, opened_run
 from knouds_harness.suite.recorded.outcomes import (
     Outcome,
     OutcomeName,
@@ -33,7 +33,7 @@ from knouds_harness.suite.recorder import Received
 from knouds_harness.suite.running import SuiteBroken, Trouble, run_pytest
 from knouds_harness.suite.session import ConformanceRun
 from knouds_harness.suite.tester import disputed_slug
-from knouds_harness.suite.untested import UNTESTED, Untested
+from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.builtin import SANDBOX
 from knouds_harness.targets.needs.need import MAY_READ
 from knouds_harness.targets.needs.webhooks import mints_webhooks

@@ -338,8 +338,7 @@ class Replayer:
 
     def _key(self, before: Exchange, client: Client) -> Secret | None:
         given = [value for name, value in before.request.headers if name.lower() == KEY_HEADER]
-        sent = [value for name, value in before.sent_headers if name.lower() == KEY_HEADER]
-        added = sent[len(given) :]  # the client's own comes last
+        added = before.keys_sent[len(given) :]  # the client's own comes last
         if added and before.alteration is not None:
             valid = _secret(before.alteration.label.removeprefix("key:"), client)
             return Secret(before.alteration.apply(valid), "key:altered")

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from knouds_harness.targets.needs.keys import listed, people
-from knouds_harness.targets.needs.need import KeyAndResource, Need, ResourceAndStranger, TwoKeys, permissions
+from knouds_harness.targets.needs.need import KeyAndResource, Need, ResourceAndStranger, permissions
 from knouds_harness.targets.needs.runs import ASYNC_RUN, CHEAPEST_RUN, MODEL_RUN
 from knouds_harness.targets.needs.workflows import FILED_WORKFLOW
-from knouds_harness.targets.profile import Persona, Target
+from knouds_harness.targets.profile import Target
 
 
 def and_stranger(need: Need[KeyAndResource[Any]], *capabilities: str) -> Need[ResourceAndStranger]:
@@ -39,15 +39,6 @@ def _other_way_round(need: Need[ResourceAndStranger]) -> Need[ResourceAndStrange
         return (each for each in need.fitting(target) if first and each.own.key.user != first.own.key.user)
 
     return Need(says=need.says, fitting=fitting, besides=need.besides)
-
-
-def stranger_of(need: Need[ResourceAndStranger] | Need[TwoKeys]) -> Need[Persona]:
-    """The key of the other account, alone."""
-    return Need(
-        says=need.says,
-        fitting=lambda target: (second for _, second in need.fitting(target)),
-        besides=need.besides,
-    )
 
 
 OTHER_READ_BY_STRANGER = _other_way_round(READ_BY_STRANGER)
