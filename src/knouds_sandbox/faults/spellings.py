@@ -93,6 +93,18 @@ def spelling_head_needs_no_key() -> Edit:
     )
 
 
+def _options_as_get(scope: Scope) -> bool:
+    is_options = scope["method"] == "OPTIONS"
+    scope["method"] = "GET" if is_options else scope["method"]
+    return is_options
+
+
+@fault("auth.missing-key-is-401", is_subtle=True)
+def spelling_options_needs_no_key() -> tuple[Edit, ...]:
+    """OPTIONS is answered as GET is, without a key."""
+    return _routed(_options_as_get), _without_key()
+
+
 @fault("auth.missing-key-is-401", is_subtle=True)
 def spelling_own_host_needs_no_key() -> Edit:
     """Who says that the request came from this host needs no key."""

@@ -17,17 +17,21 @@ FOREIGN = {
     if operation_id != "getPublicWorkflowSchema"  # which needs no key
 }
 """The fact by which an operation on somebody else's workflow is refused."""
+_NAMING_METHODS = ("allow", "access-control-allow-methods")
 
 
 def lets_in(exchange: Exchange) -> bool:
     """Whether an answer is one that only a request that was let in gets.
 
-    What is sent to run something has inputs that are not an object, so that it cannot start.
+    What is sent to run something has inputs that are not an object, so that it cannot start. An answer that
+    names methods is one to OPTIONS itself.
     """
     method = exchange.request.method
-    if exchange.is_success and method != "OPTIONS":
-        return method == "HEAD" or exchange.json_or_none() is not None
-    return exchange.code == "INVALID_INPUTS"
+    if not exchange.is_success:
+        return exchange.code == "INVALID_INPUTS"
+    if method == "OPTIONS" and any(map(exchange.header, _NAMING_METHODS)):
+        return False
+    return method == "HEAD" or exchange.json_or_none() is not None
 
 
 @check(
