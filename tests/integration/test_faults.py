@@ -20,7 +20,7 @@ DENIALS = {
 }
 # What else is broken where a promise is: its special cases, and what the same answer cannot keep either.
 ALSO_BROKEN_BY_FACT = {
-    "capability.missing-is-403-denied": DENIALS | {"envelope.code-fits-status"},
+    "capability.missing-is-403-denied": DENIALS | {"auth.key-in-x-api-key", "envelope.code-fits-status"},
     "capability.orthogonal": DENIALS,
     "capability.wildcard-stays-in-resource": DENIALS,
     "capability.bound-form-only-runs": DENIALS,
@@ -29,9 +29,15 @@ ALSO_BROKEN_BY_FACT = {
     "workflows.list-own-and-templates": {"workflows.creator-owns"},  # what was deleted too is not read
     "workflows.creator-owns": {"workflows.get-round-trips"},  # what is given away is not read back
     "capability.denial-has-no-effect": {"workflows.unknown-is-404"},
+    "auth.before-capability": {"capability.any-valid-key-suffices"},  # which asks for no key
+    "auth.public-operations-need-no-key": {"health.is-public-json", "pricing.is-public-json"},
     "auth.missing-key-is-401": {"auth.refusal-tells-nothing"},
     "auth.unknown-key-is-401": {"auth.refusal-tells-nothing"},
-    "workflows.get-round-trips": {"workflows.update-takes-subset"},  # what is not shown is not kept either
+    "workflows.get-round-trips": {  # what is not shown is not kept either
+        "schema.shape",
+        "workflows.summary-fields",
+        "workflows.update-takes-subset",
+    },
     "ground.json-content-type": {"pricing.is-public-json", "health.is-public-json"},
     "ground.no-undocumented-server-error": {
         "envelope.code-fits-status",
@@ -41,6 +47,8 @@ ALSO_BROKEN_BY_FACT = {
     },
     "envelope.code-fits-status": {
         "model.async-not-supported-is-400",
+        "model.unknown-is-404",
+        "run.inputs-not-object-is-invalid-inputs",
         "run.too-few-credits-is-402",
         "rate.over-limit-is-429",
     },
@@ -52,6 +60,8 @@ ALSO_BROKEN_BY_FACT = {
     "rate.over-limit-is-429": {
         "envelope.code-fits-status",
         "ground.no-undocumented-server-error",
+        "model.run-under-business-is-403",
+        "model.unknown-is-404",
         "rate.remaining-falls",
     },
     "rate.body-and-headers-agree": {"rate.window-is-fixed-60-s"},
@@ -68,13 +78,21 @@ ALSO_BROKEN_BY_FACT = {
     },  # the list is held against the schema's cost
     "run.cost-is-credits": {"run.granted-run-costs-zero"},
     "async.execution-id-is-uuid": {"async.poll-url-leads-to-execution"},
-    "execution.final-is-absorbing": {"execution.completed-has-result", "execution.failed-has-error"},
+    "execution.final-is-absorbing": {
+        "async.poll-url-leads-to-execution",
+        "execution.completed-has-result",
+        "execution.failed-has-error",
+    },
     "workflows.create-makes-slug-from-name": {"workflows.slug-charset"},
     "usage.no-canvas-rows": {"usage.source-closed"},
     "usage.row-shape": {"usage.run-has-a-row"},  # the row of a run is found by its members
-    "usage.row-status-closed": {"usage.run-has-a-row"},
+    "usage.row-status-closed": {"usage.filters", "usage.run-has-a-row"},
     "usage.source-closed": {"usage.slim-has-no-workflow"},
     "execution.failed-has-error": {"usage.run-has-a-row"},  # the row says what became of it
+    "whoami.tier-is-string": {"whoami.is-the-key-owner"},
+    "execution.poll-shape": {"async.poll-url-leads-to-execution"},
+    "webhook.agrees-with-poll": {"webhook.event-fits-ending"},
+    "workflows.slug-charset": {"workflows.create-makes-slug-from-name"},
     "whoami.is-the-key-owner": {"workflows.creator-owns"},  # and the owner is whom whoami names
 }
 

@@ -112,7 +112,7 @@ def run_failed_charges_double() -> Edit:
     """A run that failed costs twice its price."""
 
     def doubled(run: StoredRun) -> dict[str, int]:
-        price = sum(MODELS[name].credits_per_unit for name in run.model_ids)
+        price = sum(MODELS[name].credits_per_unit for name in run.model_ids if name in MODELS)
         return {"creditsCost": 2 * price} if run.status == "failed" else {}
 
     return on_rows(doubled)

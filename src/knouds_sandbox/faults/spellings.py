@@ -94,7 +94,7 @@ def spelling_head_needs_no_key() -> Edit:
 
 
 def _options_as_get(scope: Scope) -> bool:
-    is_options = scope["method"] == "OPTIONS"
+    is_options: bool = scope["method"] == "OPTIONS"
     scope["method"] = "GET" if is_options else scope["method"]
     return is_options
 
