@@ -56,7 +56,7 @@ TABLE_OF_OUTCOMES: Final = re.compile(
 MOST_OTHERS: Final = 8
 WIDTH: Final = 100
 MOST_FACTS: Final = 20
-TABLE_OF_CHECKS: Final = re.compile(r"(?<=## )(\w+)(\n(?:\n|[^|#\n].*\n)*\|.*\n\|.*\n)((?:\|.*\n)+)")
+TABLE_OF_CHECKS: Final = re.compile(r"(?<=## )(\w+)(\n(?:\n|[^|#\n].*\n)*\| check \|.*\n\|.*\n)((?:\|.*\n)+)")
 
 
 def options_page() -> str:
