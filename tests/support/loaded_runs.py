@@ -13,7 +13,7 @@ from run_records import HEADER, SteppingClock, exchange
 
 from knouds_harness.measures.histograms import Histogram, middle_of
 from knouds_harness.runs.capacity_results import Capacity, CapacityPoint
-from knouds_harness.runs.load_record import LoadWriter
+from knouds_harness.runs.load_record import LoadWriter, spread_text
 from knouds_harness.runs.load_results import (
     ALL_OPERATIONS,
     OUTCOMES,
@@ -29,7 +29,6 @@ from knouds_harness.runs.load_results import (
     Times,
 )
 from knouds_harness.runs.record import RunWriter
-from knouds_harness.runs.spread import spread_text
 
 BEGUN_UNIX_S = 1_764_063_000.0
 _MEDIAN_MS = {"getWhoami": 4.0, "runWorkflow": 45.0, "runWorkflow async": 60.0}

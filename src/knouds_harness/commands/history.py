@@ -178,8 +178,8 @@ def _print_json(
 ) -> None:
     """Print the measures, the series of one measure, or the runs."""
     from knouds_harness.command_output import print_json
+    from knouds_harness.reporting.history.changes import series_of
     from knouds_harness.reporting.history.measures import find_measure, measure_of
-    from knouds_harness.reporting.history.series import series_of
 
     if lists_measures:
         measures = [
@@ -254,8 +254,8 @@ def _prune(plan: PruningPlan, runs_folder: Path, *, is_agreed: bool) -> None:
 def _plot(
     measure: str, entries: list[Entry], figures: Mapping[str, float], runs_folder: Path, console: Console
 ) -> None:
+    from knouds_harness.reporting.history.changes import series_of
     from knouds_harness.reporting.history.report import series_report
-    from knouds_harness.reporting.history.series import series_of
     from knouds_harness.reporting.html import html
     from knouds_harness.reporting.terminal import print_report
 

@@ -1,28 +1,40 @@
-"""All reports of one run, written into its folder."""
+"""All reports of one run, written into its folder, and what GitHub Actions shows of it."""
 
 from __future__ import annotations
 
+import csv
+import io
 import os
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from rich.console import Console
 
 from knouds_harness.errors import RunRecordError
 from knouds_harness.file_content import replace_file
+from knouds_harness.printable import printable
+from knouds_harness.reporting.check.fact_status import contradictions_of, fact_rows
+from knouds_harness.reporting.check.ranking import findings_by_fact
 from knouds_harness.reporting.check.report import check_report
 from knouds_harness.reporting.comparison.baseline import RunChange, read_change
-from knouds_harness.reporting.csv_files import facts_csv, operations_csv
-from knouds_harness.reporting.github import add_to_step_summary, is_there, workflow_commands
 from knouds_harness.reporting.html import html
 from knouds_harness.reporting.junit import junit, load_junit
+from knouds_harness.reporting.load.columns import TIMES, operation_columns, time_columns
+from knouds_harness.reporting.load.headline import describe, nothing_measured
 from knouds_harness.reporting.load.report import load_report
 from knouds_harness.reporting.markdown import markdown
 from knouds_harness.reporting.openmetrics import openmetrics
 from knouds_harness.reporting.report import Report
 from knouds_harness.reporting.summary import summary
 from knouds_harness.reporting.terminal import print_report
+from knouds_harness.runs.findings import Finding
+from knouds_harness.runs.load_results import LoadResults
 from knouds_harness.runs.record import RunRecord, read_run, salvage_run
+
+_MOST_ANNOTATIONS: Final = 10
+"""GitHub shows no more of one kind for a step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +94,7 @@ def print_summary(record: RunRecord, paths: RenderedPaths, *, console: Console) 
     """
     report, _ = _report(record)
     print_report(report, paths.html, console=console)
-    if is_there(os.environ):
+    if os.environ.get("GITHUB_ACTIONS") == "true":
         for command in workflow_commands(record):
             console.print(command, markup=False, highlight=False, soft_wrap=True)
         add_to_step_summary(paths.markdown, os.environ)
@@ -126,3 +138,89 @@ def _rendered(record: RunRecord, name: str, text: str) -> Path:
             "command again."
         ) from error
     return path
+
+
+def facts_csv(record: RunRecord) -> str:
+    """Each fact, and how it stands."""
+    return _csv(
+        ("fact", "source", "standing", "findings", "says"),
+        (
+            (
+                row.fact.id,
+                row.fact.source,
+                row.standing,
+                sum(len(case.findings) for case in row.cases),
+                row.fact.says,
+            )
+            for row in fact_rows(record)
+        ),
+    )
+
+
+def operations_csv(load: LoadResults) -> str:
+    """Each operation after the warm-up: requests, outcomes, and times in milliseconds."""
+    columns = operation_columns(for_programs=True)
+    time_columns_by_kind = [(kind, column) for kind in TIMES for column in time_columns(for_programs=True)]
+    return _csv(
+        (
+            "operation",
+            *(column.key for column in columns),
+            *(f"{kind}_{column.key}" for kind, column in time_columns_by_kind),
+        ),
+        (
+            (
+                each.operation,
+                *(column.figure(each) for column in columns),
+                *(column.figure(getattr(each, kind)) for kind, column in time_columns_by_kind),
+            )
+            for each in load.operations
+        ),
+    )
+
+
+def _csv(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def workflow_commands(record: RunRecord) -> Iterator[str]:
+    """Annotations, one for each fact in breach or objective missed; the first ten."""
+    if record.load:
+        results = record.load.results
+        failed = nothing_measured(results)
+        lines = [failed] if failed else []
+        lines += [("validity", reason) for reason in results.validity.reasons]
+        lines += [("objective missed", describe(each)) for each in results.objectives if not each.is_met]
+    else:
+        failing = [group for group in findings_by_fact(record) if record.fails(group.findings[0])]
+        lines = [("target contradicts the profile", _contradicts(each)) for each in contradictions_of(record)]
+        lines += [(group.name, _difference(group.findings[0])) for group in failing]
+    for title, says in lines[:_MOST_ANNOTATIONS]:
+        yield f"::error title={_annotation_title(title)}::{_annotation_text(says)}"
+
+
+def add_to_step_summary(markdown: Path, environ: Mapping[str, str]) -> None:
+    """Append ``report.md`` to the job's summary page, where there is one."""
+    page = environ.get("GITHUB_STEP_SUMMARY")
+    if page:
+        with Path(page).open("a", encoding="utf-8") as summary:
+            summary.write(markdown.read_text(encoding="utf-8"))
+
+
+def _difference(finding: Finding) -> str:
+    return f"{finding.who}: expected {finding.expected}, observed {finding.observed}"
+
+
+def _contradicts(finding: Finding) -> str:
+    return f"{finding.expected}, but {finding.observed}"
+
+
+def _annotation_text(text: str) -> str:
+    return printable(text).replace("%", "%25").replace("\n", "%0A")
+
+
+def _annotation_title(text: str) -> str:
+    return _annotation_text(text).replace(":", "%3A").replace(",", "%2C")

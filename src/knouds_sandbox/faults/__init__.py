@@ -27,7 +27,7 @@ from knouds_sandbox.faults.fault import Fault
 from knouds_sandbox.faults.schemas import accounts as schemas_of_accounts
 from knouds_sandbox.faults.schemas import runs as schemas_of_runs
 from knouds_sandbox.faults.schemas import workflows as schemas_of_workflows
-from knouds_sandbox.faults.workflows import reading, values, writing
+from knouds_sandbox.faults.workflows import reading, writing
 
 _MODULES = (
     form,
@@ -40,7 +40,6 @@ _MODULES = (
     schemas_of_runs,
     reading,
     writing,
-    values,
     runs,
     executions,
     usage,

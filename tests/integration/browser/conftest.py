@@ -21,9 +21,9 @@ from knouds_harness.reporting.comparison.load_comparison import compare_loads
 from knouds_harness.reporting.comparison.report import write_comparison
 from knouds_harness.reporting.comparison.sides import read_side
 from knouds_harness.reporting.comparison.tolerances import read_tolerances
+from knouds_harness.reporting.history.changes import series_of
 from knouds_harness.reporting.history.index import Index
 from knouds_harness.reporting.history.report import series_report
-from knouds_harness.reporting.history.series import series_of
 from knouds_harness.reporting.html import html
 from knouds_harness.reporting.render import render_all, render_readable
 from knouds_harness.runs.record import read_run

@@ -13,8 +13,7 @@ from loaded_runs import loaded
 from rich.console import Console
 from run_records import exchange, finding, running
 
-from knouds_harness.reporting.github import add_to_step_summary, workflow_commands
-from knouds_harness.reporting.render import print_summary, render_all
+from knouds_harness.reporting.render import add_to_step_summary, print_summary, render_all, workflow_commands
 from knouds_harness.runs.load_record import LoadWriter
 from knouds_harness.runs.load_results import ErrorCount, Invariant
 from knouds_harness.runs.record import read_run

@@ -12,8 +12,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from rich.console import Console
 from run_records import broken, empty, healthy, interrupted
 
-from knouds_harness.reporting.github import workflow_commands
-from knouds_harness.reporting.render import print_summary, render_all
+from knouds_harness.reporting.render import print_summary, render_all, workflow_commands
 from knouds_harness.runs.record import read_run
 
 SCHEMA = Path(__file__).parents[3] / "docs" / "summary.schema.json"

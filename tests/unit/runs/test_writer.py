@@ -1,12 +1,15 @@
 """A record is written while the run goes, and survives however the run ends."""
 
+from __future__ import annotations
+
 import errno
 import json
 import os
+import stat
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -17,7 +20,7 @@ from knouds_harness.exchange.traffic.har import HarWriter
 from knouds_harness.runs.record import read_run
 from knouds_harness.runs.surface import Answers, Surface
 from knouds_harness.runs.verdicts import RunOutcome
-from knouds_harness.runs.writer import RunWriter
+from knouds_harness.runs.writer import RunFolder, RunWriter, make_run_folder
 
 COST = "run.cost-is-credits"
 
@@ -234,3 +237,70 @@ def test_unanswered_and_costly_exchanges_are_counted(tmp_path):
     counts = read_run(writer.folder).counts
     assert counts.answers == {"200": 1, "402": 1, "none": 1}
     assert counts.cost_credits == 12.5
+
+
+AT = datetime(2026, 11, 25, 9, 30, tzinfo=UTC)
+
+
+@pytest.fixture
+def lost() -> list[str]:
+    """One entry for each time that the disk gave out."""
+    return []
+
+
+@pytest.fixture
+def folder(tmp_path, lost) -> RunFolder:
+    return RunFolder(tmp_path, on_lost=lambda: lost.append("lost"))
+
+
+def test_name_of_a_folder_is_a_name_everywhere(tmp_path):
+    """Whatever a profile is called."""
+    made = make_run_folder(tmp_path, kind="load", target_name="my target/é", at=AT)
+
+    assert made.name == "20261125T093000Z-load-my_target_"
+    assert made.is_dir()
+
+
+def test_file_that_is_replaced_is_whole(folder, tmp_path):
+    """Nothing else is left of the writing."""
+    folder.replace("run.json", b"old")
+    folder.replace("run.json", b"new")
+
+    assert (tmp_path / "run.json").read_bytes() == b"new"
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_file_grows_by_what_is_appended(folder, tmp_path):
+    """Line by line."""
+    folder.append("findings.jsonl", b"1\n")
+    folder.append("findings.jsonl", b"2\n")
+
+    assert (tmp_path / "findings.jsonl").read_bytes() == b"1\n2\n"
+
+
+def test_failure_to_write_is_said_once(folder, lost, tmp_path):
+    """With the file, and what to do; what follows is silent, so that the run can end."""
+    (tmp_path / "run.json").mkdir()
+
+    with pytest.raises(RunRecordError, match=r"run\.json: cannot be written"):
+        folder.replace("run.json", b"new")
+    folder.replace("run.json", b"newer")
+
+    assert lost == ["lost"]
+
+
+def test_room_for_the_end_is_given_up_once_the_disk_is_full(folder, tmp_path):
+    """So that a run can still say how it ended."""
+    (reserve,) = tmp_path.iterdir()
+    assert reserve.stat().st_size > 100_000
+
+    folder.give_up_reserve()
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nobody_else_reads_a_run(tmp_path):
+    """Evidence is somebody's data."""
+    folder = make_run_folder(tmp_path, kind="check", target_name="x", at=AT)
+
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700

@@ -13,6 +13,7 @@ from knouds_harness.load.collection.steady_state import LEAST_SECONDS, steady_fr
 from knouds_harness.load.steady_clock import now_unix_s
 from knouds_harness.measures.histograms import Histogram, merged, middle_of
 from knouds_harness.measures.percentiles import RECORDED_PERCENTS
+from knouds_harness.runs.load_record import spread_text
 from knouds_harness.runs.load_results import (
     ALL_OPERATIONS,
     TASK,
@@ -22,7 +23,6 @@ from knouds_harness.runs.load_results import (
     SecondRow,
     Times,
 )
-from knouds_harness.runs.spread import spread_text
 
 SERVER: Final = "server"
 """The measure of what the server itself says a run took."""

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from knouds_harness.reporting.history.changes import Series, SeriesPoint
 from knouds_harness.reporting.history.entry import Entry
 from knouds_harness.reporting.history.measures import measure_of, worded
-from knouds_harness.reporting.history.series import Series, SeriesPoint
 from knouds_harness.reporting.report import (
     HTML,
     Column,

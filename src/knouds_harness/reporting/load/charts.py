@@ -8,6 +8,7 @@ from math import ceil
 from statistics import median
 from typing import Any
 
+from knouds_harness.runs.load_record import PER_DOUBLING, add_spread, by_bucket
 from knouds_harness.runs.load_results import (
     ALL_OPERATIONS,
     OUTCOMES,
@@ -17,7 +18,6 @@ from knouds_harness.runs.load_results import (
     SecondRow,
     Times,
 )
-from knouds_harness.runs.spread import PER_DOUBLING, add_spread, by_bucket
 
 _MOST_POINTS = 3600
 _MOST_HEAT_COLUMNS = 180

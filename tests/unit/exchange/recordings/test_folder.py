@@ -10,8 +10,7 @@ from datetime import timedelta
 import pytest
 from recorded import FOLDER, recording
 
-from knouds_harness.exchange.recordings.comparable_content import differences
-from knouds_harness.exchange.recordings.folder import RecordingChange, RecordingFolder
+from knouds_harness.exchange.recordings.folder import RecordingChange, RecordingFolder, differences
 from knouds_harness.exchange.recordings.recording import write_recording
 
 WHOAMI = recording("getWhoami-200-user")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from load_records import load_run, lognormal_seconds
 
+from knouds_harness.reporting.history.changes import series_of
 from knouds_harness.reporting.history.entry import entry_of
 from knouds_harness.reporting.history.report import series_report
-from knouds_harness.reporting.history.series import series_of
 from knouds_harness.reporting.html import html
 from knouds_harness.runs.record import read_run
 

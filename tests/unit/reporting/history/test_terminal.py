@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from knouds_harness.reporting.history.changes import ChangePoint
+from knouds_harness.reporting.history.changes import ChangePoint, Series, SeriesPoint
 from knouds_harness.reporting.history.entry import Entry
 from knouds_harness.reporting.history.report import entries_table, series_report
-from knouds_harness.reporting.history.series import Series, SeriesPoint
 from knouds_harness.reporting.terminal import print_block, print_report
 from knouds_harness.runs.verdicts import RunOutcome
 
