@@ -1,7 +1,5 @@
 """Two sandboxes: one whose providers answer at once, one whose asynchronous runs are still in flight."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

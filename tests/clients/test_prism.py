@@ -1,7 +1,5 @@
 """Prism mocks the document: it answers every example, and with one of them where nobody asks for any."""
 
-from __future__ import annotations
-
 import socket
 import subprocess
 

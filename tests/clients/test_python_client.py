@@ -1,7 +1,5 @@
 """The client that openapi-python-client makes of the document: each operation, with a typed answer."""
 
-from __future__ import annotations
-
 import importlib
 import re
 import subprocess

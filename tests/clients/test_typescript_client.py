@@ -1,7 +1,5 @@
 """The types that openapi-typescript makes of the document: ``calls.ts`` compiles with them, and calls all."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Secrets planted wherever one can stand are found nowhere afterwards, whatever command was given."""
 
-from __future__ import annotations
-
 import base64
 import json
 import os

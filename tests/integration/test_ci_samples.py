@@ -1,7 +1,5 @@
 """The pipelines that are offered work in an empty repository of a user's own."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

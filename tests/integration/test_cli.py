@@ -1,7 +1,5 @@
 """The command line as a user meets it: messages, exit codes, files. Never a traceback, nothing lost."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """``knouds-harness compare`` as a user meets it: sides, exit codes, pages, and runs in turn."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Servers that do not refuse what they should: a check never spends more credits than it may."""
 
-from __future__ import annotations
-
 import json
 import re
 import sqlite3

@@ -1,7 +1,5 @@
 """The comparison with other tools: what it counts, and what it gives them to work with."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

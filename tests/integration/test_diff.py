@@ -1,7 +1,5 @@
 """``knouds-harness diff`` as a user meets it: lines, counts, exit codes."""
 
-from __future__ import annotations
-
 import copy
 import json
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The documents keep up with the code, and what they show can be typed."""
 
-from __future__ import annotations
-
 import os
 import re
 import runpy

@@ -1,7 +1,5 @@
 """Drift as a user meets it: listed, never failing, and compared between two runs."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Green is earned: a run that could not test says so, whoever looks at it."""
 
-from __future__ import annotations
-
 import json
 from functools import partial
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Tests of a user's own, in a folder of the user's own: what they find stands in the record as ours does."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

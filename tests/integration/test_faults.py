@@ -4,8 +4,6 @@ CI tries some of them, ``nox -t nightly`` one for each fact, a subtle one where 
 ``EVERY_FAULT=1`` (``nox -s faults``) all.
 """
 
-from __future__ import annotations
-
 import pytest
 from checking import check
 from sampling import TRIED_FAULTS, sampled

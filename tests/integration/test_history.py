@@ -1,7 +1,5 @@
 """``knouds-harness history`` as a user meets it: lists, plots, pages, pruning, and what goes wrong."""
 
-from __future__ import annotations
-
 import json
 import sqlite3
 from datetime import datetime, timedelta

@@ -3,8 +3,6 @@
 A sample; with ``EVERY_CASE=1`` (``nox -s chaos``) every case meets every command.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import signal

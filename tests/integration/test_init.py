@@ -1,7 +1,5 @@
 """``knouds-harness init`` as a user meets it: the profile that it writes, what it leaves alone, bad input."""
 
-from __future__ import annotations
-
 import os
 import pty
 import re

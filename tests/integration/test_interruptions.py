@@ -1,7 +1,5 @@
 """A command that is interrupted ends, whatever it is at, and nothing of it goes on."""
 
-from __future__ import annotations
-
 import json
 import os
 import random

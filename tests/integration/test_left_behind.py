@@ -1,7 +1,5 @@
 """What a run creates is deleted, however the run ends, and nothing else is changed or deleted."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """What load ends with where something is wrong: red, with the reason, however slow the machine is."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Answers and an environment that name another server: nothing goes there, and no key."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

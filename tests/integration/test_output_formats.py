@@ -1,7 +1,5 @@
 """``--format json`` of every command that has it, by the schema that is published with the documentation."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

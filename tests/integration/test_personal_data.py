@@ -1,7 +1,5 @@
 """What belongs to others stays out of files, and what opens the sandbox out of the list of processes."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from contextlib import suppress

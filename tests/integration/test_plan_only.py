@@ -1,7 +1,5 @@
 """``--plan-only`` of ``check`` and ``record``: what would be sent, and nothing is."""
 
-from __future__ import annotations
-
 import socket
 
 import pytest

@@ -1,7 +1,5 @@
 """A quick check leaves out samples, never a promise."""
 
-from __future__ import annotations
-
 import pytest
 from checking import check
 

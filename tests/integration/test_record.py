@@ -1,7 +1,5 @@
 """``knouds-harness record`` as a user meets it: what is kept, what is told, what it may cost."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

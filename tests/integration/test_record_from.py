@@ -1,7 +1,5 @@
 """``knouds-harness record --from`` as a user meets it."""
 
-from __future__ import annotations
-
 import pytest
 from checking import knouds
 from exchanges import entry, write_har

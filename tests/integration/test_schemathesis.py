@@ -1,7 +1,5 @@
 """``st run`` with the shipped configuration: silent on a sound server, fails by our names on a broken one."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

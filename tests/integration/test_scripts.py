@@ -4,8 +4,6 @@ A sample of the faults stands for each way in which that is done; with ``EVERY_F
 all are tried. Scripts of random sequences are short, and finding them takes few requests.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

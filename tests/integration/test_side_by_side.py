@@ -1,7 +1,5 @@
 """Independent tests run side by side: as many requests as the profile allows, and the same as one by one."""
 
-from __future__ import annotations
-
 import asyncio
 import re
 import signal

@@ -1,7 +1,5 @@
 """Whatever raises, and whoever shows it: no secret is printed, and nothing that a terminal or CI obeys."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Servers that charge unsoundly, and keep a ledger: what they charged stays within the limit."""
 
-from __future__ import annotations
-
 import json
 import re
 import threading

@@ -1,7 +1,5 @@
 """Sound servers that answer otherwise whatever no source settles: the suite finds no breach in them."""
 
-from __future__ import annotations
-
 import pytest
 from checking import check
 from sampling import sampled

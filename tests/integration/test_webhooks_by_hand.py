@@ -1,7 +1,5 @@
 """Webhooks of a target without a control plane: its profile says where deliveries arrive."""
 
-from __future__ import annotations
-
 import pytest
 from checking import check, knouds
 from example_targets import free_port, write_profile

@@ -1,7 +1,5 @@
 """The harness as installed: from a wheel, in an empty folder, with no checkout in sight."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

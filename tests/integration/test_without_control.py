@@ -1,7 +1,5 @@
 """What shows without a control plane, on targets whose own data shows little."""
 
-from __future__ import annotations
-
 import httpx
 import pytest
 from checking import check

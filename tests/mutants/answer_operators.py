@@ -1,7 +1,5 @@
 """Changes to an answer as a whole: what it is written in, and with which status it comes."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """Says after the tests how many mutants there were, and which breaches were let pass for which reason."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 import pytest

@@ -1,7 +1,5 @@
 """Changes to webhook deliveries: what they say, signed anew, and how they are signed."""
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import json

@@ -1,7 +1,5 @@
 """Changes to what several recordings of one execution say together, and to what usage says of runs."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from mutants.mutant import Label, Mutant, breach, no_breach, saying

@@ -1,7 +1,5 @@
 """A recording with one thing changed, and what that makes of it."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Places in JSON: found by a pointer with ``*`` for any item, changed in a copy."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Iterator, Sequence
 

@@ -1,7 +1,5 @@
 """How each cause is promised to be refused, written by hand from the sources and apart from ``spec/``."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

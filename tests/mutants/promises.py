@@ -4,8 +4,6 @@ That checks are judged by a second reading of the same pages, and not by the sch
 mutant's label its worth.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

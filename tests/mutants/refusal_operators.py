@@ -1,7 +1,5 @@
 """Changes to refusals: their envelope, their status and code, and what stands beside them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any, Final
 

@@ -1,7 +1,5 @@
 """Changes to what a success holds: members dropped, of another type, out of a closed set, or new."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from mutants.mutant import Label, Mutant, breach, no_breach, saying

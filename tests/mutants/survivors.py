@@ -1,7 +1,5 @@
 """Breaches that the checks let pass, each with the reason."""
 
-from __future__ import annotations
-
 from typing import Final
 
 _MAY_STILL_PROCESS: Final = (

@@ -1,7 +1,5 @@
 """Every recording, changed in each way that the sources say something about, and what checks make of it."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 import pytest

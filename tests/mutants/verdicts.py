@@ -1,7 +1,5 @@
 """What the checks make of a mutant."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 

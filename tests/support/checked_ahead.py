@@ -1,7 +1,5 @@
 """What every check does first, done once, in the process that the checks of tests are forked from."""
 
-from __future__ import annotations
-
 import gc
 
 import knouds_harness.commands.load  # noqa: F401 - imported for those who are forked

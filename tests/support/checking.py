@@ -1,7 +1,5 @@
 """Running ``knouds-harness check`` as a user does, for tests that look at its verdict."""
 
-from __future__ import annotations
-
 import json
 import multiprocessing
 import os

@@ -1,7 +1,5 @@
 """Time in tests: a clock that they move, and waiting for something to become true."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """Forms in which a server may write a secret down, and whether any of them shows in what is kept."""
 
-from __future__ import annotations
-
 import base64
 import json
 import re

@@ -1,7 +1,5 @@
 """Exchanges and HAR files made by hand, for tests of what reads and judges them."""
 
-from __future__ import annotations
-
 import json
 from datetime import UTC, datetime
 from pathlib import Path

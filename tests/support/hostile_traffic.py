@@ -1,7 +1,5 @@
 """Answers that a client, and requests that a server, has to bear."""
 
-from __future__ import annotations
-
 import gzip
 import json
 import socket

@@ -1,7 +1,5 @@
 """Results and records of load runs made by hand, for tests of what is made of them."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """What load is made of, by hand: options, keys, targets, scenarios and answers; no server, no client."""
 
-from __future__ import annotations
-
 import json
 from argparse import ArgumentParser
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """A record of a load run with everything in it that a report can show, made by hand."""
 
-from __future__ import annotations
-
 import random
 from collections import defaultdict
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Load as a user runs it, in one process or several, and what it leaves."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence

@@ -4,8 +4,6 @@ It was written from the README and ``docs`` alone, and shares nothing with the d
 lie (``server_lies.py``) stands between a request and the honest answer, as a middleware does.
 """
 
-from __future__ import annotations
-
 import copy
 import json
 import re

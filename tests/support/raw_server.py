@@ -1,7 +1,5 @@
 """Servers that speak raw bytes, so that they can break every rule; on loopback, on free ports."""
 
-from __future__ import annotations
-
 import http.client
 import socket
 import ssl

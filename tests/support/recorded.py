@@ -4,8 +4,6 @@ Nothing else is let through: a request that nobody recorded fails the test, and 
 nobody asks for.
 """
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping

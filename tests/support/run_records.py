@@ -1,7 +1,5 @@
 """Run records made by hand, for tests of what is rendered from them."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Which cases CI tries, and which it leaves to ``nox -t nightly``."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """What hostile servers say and do that is not true: one function for each lie, which its docstring says."""
 
-from __future__ import annotations
-
 import base64
 import re
 import threading

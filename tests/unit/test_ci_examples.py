@@ -1,7 +1,5 @@
 """The pipelines that are offered: to be copied, as an action of GitHub, as a component of GitLab."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

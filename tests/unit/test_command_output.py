@@ -1,7 +1,5 @@
 """Lines and tables on terminals of any width, and in pipes."""
 
-from __future__ import annotations
-
 import io
 
 import pytest

@@ -1,7 +1,5 @@
 """Whatever a user's file holds, reading it ends soon: well, or with one message that names the file."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """The sandbox stands apart: a server made from the document that tests it would prove nothing."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

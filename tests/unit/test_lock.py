@@ -1,7 +1,5 @@
 """What CI installs: from PyPI alone, each file by its hash."""
 
-from __future__ import annotations
-
 import tomllib
 from pathlib import Path
 

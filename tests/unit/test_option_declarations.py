@@ -1,7 +1,5 @@
 """Options that are declared once, as a command and pytest or Locust read them."""
 
-from __future__ import annotations
-
 from argparse import ArgumentParser
 from dataclasses import dataclass
 from pathlib import Path

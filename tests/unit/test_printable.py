@@ -1,7 +1,5 @@
 """Words of a server reach no terminal, and no log of CI, as anything but words."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

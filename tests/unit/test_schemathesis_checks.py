@@ -1,7 +1,5 @@
 """Our checks as schemathesis calls them: conversion, verdicts, waivers, and what is known of the account."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Every documented promise is claimed by a check, and a fault makes that check fail."""
 
-from __future__ import annotations
-
 import pytest
 
 from knouds_harness.commands.facts import coverage

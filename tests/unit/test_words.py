@@ -1,7 +1,5 @@
 """The package speaks plain English: phrases that readers stumble over stay out of it."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A browser, and rendered reports to open in it."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Callable, Iterator

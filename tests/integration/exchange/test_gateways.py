@@ -1,7 +1,5 @@
 """``[http]`` of a profile at work: gateways that want a token or a certificate, and proxies."""
 
-from __future__ import annotations
-
 import base64
 import socket
 import ssl

@@ -1,7 +1,5 @@
 """What the guide of the sandbox shows can be typed: each curl line, in order, on one sandbox."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import subprocess

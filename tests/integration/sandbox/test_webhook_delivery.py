@@ -1,7 +1,5 @@
 """Deliveries to a real receiver on loopback."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import hmac

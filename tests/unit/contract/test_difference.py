@@ -1,7 +1,5 @@
 """What breaks clients and what only adds, rule by rule, on the real document with one thing changed."""
 
-from __future__ import annotations
-
 import copy
 from typing import Any
 

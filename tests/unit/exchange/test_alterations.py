@@ -1,7 +1,5 @@
 """A key is altered again as it was, by whoever has it: in Python and in a shell."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 

@@ -1,7 +1,5 @@
 """Signatures of deliveries: what was signed verifies, and nothing else does."""
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 

@@ -1,7 +1,5 @@
 """What usage shows: of charges, and of rows that come late."""
 
-from __future__ import annotations
-
 import httpx
 import pytest
 

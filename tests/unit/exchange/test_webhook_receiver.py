@@ -1,7 +1,5 @@
 """The receiver keeps what comes, byte for byte, and survives what is no delivery."""
 
-from __future__ import annotations
-
 import socket
 import struct
 from urllib.parse import urlsplit

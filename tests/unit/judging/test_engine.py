@@ -1,7 +1,5 @@
 """What one request and its answer decide: breaches that a live check would find, and nothing that is open."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 

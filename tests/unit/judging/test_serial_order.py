@@ -1,7 +1,5 @@
 """Serial orders are found exactly where there are some."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 from datetime import timedelta

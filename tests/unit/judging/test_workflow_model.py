@@ -1,7 +1,5 @@
 """The model of several users' workflows: what it expects, and what it leaves open."""
 
-from __future__ import annotations
-
 import pytest
 
 from knouds_harness.judging.workflow_model import WorkflowModel, slug_from_name

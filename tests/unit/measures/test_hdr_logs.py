@@ -1,7 +1,5 @@
 """Interval logs that other tools read."""
 
-from __future__ import annotations
-
 import gc
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Histograms: exact to 0.1 %, and merged without loss."""
 
-from __future__ import annotations
-
 import math
 
 from hdrh.histogram import HdrHistogram

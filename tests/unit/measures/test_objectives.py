@@ -1,7 +1,5 @@
 """Objectives are read, refused and judged."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import replace
 from pathlib import Path

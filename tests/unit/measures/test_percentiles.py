@@ -1,7 +1,5 @@
 """One list of percentiles, and the figures of a distribution by their names."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

@@ -1,7 +1,5 @@
 """What client, budget, retries, polling and verifier make of answers as servers really give them."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from datetime import UTC, datetime
 

@@ -1,7 +1,5 @@
 """Every recording, whole, through the client and the checks; each answer once, and nothing else."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import httpx

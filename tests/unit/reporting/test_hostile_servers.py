@@ -1,7 +1,5 @@
 """What a hostile server says is shown as text: no report of a check or a load run is obeyed by anything."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import replace
 from io import StringIO

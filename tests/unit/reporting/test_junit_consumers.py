@@ -3,8 +3,6 @@
 Jenkins's schema is not ours: ``nox -s tests`` fetches it and names it in ``JUNIT_SCHEMA``.
 """
 
-from __future__ import annotations
-
 import os
 from collections import Counter
 from dataclasses import replace

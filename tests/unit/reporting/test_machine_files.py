@@ -1,7 +1,5 @@
 """What programs read of a run: OpenMetrics, CSV, GitHub's commands, and ``summary.json`` by its schema."""
 
-from __future__ import annotations
-
 import csv
 import json
 from pathlib import Path

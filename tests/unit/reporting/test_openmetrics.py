@@ -1,7 +1,5 @@
 """A load while it goes, as Prometheus reads it and Grafana draws it."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A report that is built once, in the three forms that people read."""
 
-from __future__ import annotations
-
 import io
 
 import pytest

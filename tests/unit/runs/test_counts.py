@@ -1,7 +1,5 @@
 """What a run has come to, counted while it goes."""
 
-from __future__ import annotations
-
 import pytest
 
 from knouds_harness.runs.counts import RunCounts

@@ -1,7 +1,5 @@
 """The files of a load run are read back as they were written, and what is damaged is named."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,7 +1,5 @@
 """A record is written while the run goes, and survives however the run ends."""
 
-from __future__ import annotations
-
 import errno
 import json
 import os

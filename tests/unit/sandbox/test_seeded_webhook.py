@@ -1,7 +1,5 @@
 """A sandbox whose seeded keys have a webhook, without a control plane."""
 
-from __future__ import annotations
-
 import pytest
 
 from knouds_sandbox.command import sandbox

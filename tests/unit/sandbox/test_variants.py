@@ -1,7 +1,5 @@
 """Each variant answers open points otherwise, and only those."""
 
-from __future__ import annotations
-
 from contextlib import ExitStack
 
 import httpx

@@ -1,7 +1,5 @@
 """What a run may cost is the smaller of what the profile and the command line say."""
 
-from __future__ import annotations
-
 import pytest
 
 from knouds_harness.targets.limits import Limits

@@ -1,7 +1,5 @@
 """Profiles that are written: valid as they stand, safe, and every step further is a line that holds."""
 
-from __future__ import annotations
-
 import re
 import tomllib
 

@@ -1,7 +1,5 @@
 """A folder of recordings changes where something changed that a client could rely on."""
 
-from __future__ import annotations
-
 import json
 import uuid
 from dataclasses import replace

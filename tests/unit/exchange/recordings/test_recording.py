@@ -1,7 +1,5 @@
 """A recording that must not be relied on is refused in one message that names the file."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shutil

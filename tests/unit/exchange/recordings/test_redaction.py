@@ -1,7 +1,5 @@
 """What becomes a recording holds nobody's secret, in no place, and what was equal stays equal."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 

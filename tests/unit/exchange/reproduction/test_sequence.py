@@ -1,7 +1,5 @@
 """Of a sequence, what led to an answer; what goes out alone, at once or again and again."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from datetime import timedelta
 

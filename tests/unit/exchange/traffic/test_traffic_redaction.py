@@ -1,7 +1,5 @@
 """Secrets of others' traffic are hidden by where they stand, however they are written down."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

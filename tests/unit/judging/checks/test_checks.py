@@ -1,7 +1,5 @@
 """Checks are pure: an exchange goes in, claims come out. No target is needed to see one fail."""
 
-from __future__ import annotations
-
 import inspect
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Checks of requests sent at once are pure: only what they are told of the others decides."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from datetime import timedelta

@@ -1,7 +1,5 @@
 """The checks of executions: what they find broken, and where they keep silent."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

@@ -1,7 +1,5 @@
 """The matrix of isolation is whole, and each of its checks can fail."""
 
-from __future__ import annotations
-
 import pytest
 from run_records import exchange
 

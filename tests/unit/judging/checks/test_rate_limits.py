@@ -1,7 +1,5 @@
 """Checks of rate limits are pure: answers made by hand show what they let pass and what not."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from datetime import timedelta
 from email.utils import formatdate

@@ -1,7 +1,5 @@
 """The checks of runs: what they find broken, and where they keep silent."""
 
-from __future__ import annotations
-
 import pytest
 from exchanges import exchange, refusal
 

@@ -1,7 +1,5 @@
 """Checks of usage are pure: pages made by hand show what they let pass and what not."""
 
-from __future__ import annotations
-
 import pytest
 from exchanges import exchange, refusal
 

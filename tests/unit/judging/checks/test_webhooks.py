@@ -1,7 +1,5 @@
 """The checks of deliveries: what they find broken, and where they keep silent."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from datetime import UTC, datetime

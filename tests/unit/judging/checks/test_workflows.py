@@ -1,7 +1,5 @@
 """The checks of workflows: each is seen to hold and to fail, and nothing that is left open fails."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The baseline of one load run: where it comes from, and what the run's reports make of it."""
 
-from __future__ import annotations
-
 import json
 from contextlib import nullcontext
 from pathlib import Path

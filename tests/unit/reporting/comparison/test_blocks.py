@@ -1,7 +1,5 @@
 """What blocks of seconds say of a run's own figures."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

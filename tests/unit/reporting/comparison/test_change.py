@@ -1,7 +1,5 @@
 """How much a figure changed and how sure that is, on figures whose truth is known."""
 
-from __future__ import annotations
-
 import math
 import random
 from typing import Any

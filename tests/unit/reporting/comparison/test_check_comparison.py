@@ -1,7 +1,5 @@
 """Two conformance runs, by the fingerprints of their findings."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

@@ -1,7 +1,5 @@
 """Sides of load runs, from their folders to a verdict and an exit code."""
 
-from __future__ import annotations
-
 import pytest
 from load_records import load_run, lognormal_seconds, validity
 

@@ -1,7 +1,5 @@
 """A comparison in every form: page, Markdown, JSON and terminal."""
 
-from __future__ import annotations
-
 import io
 import json
 import re

@@ -1,7 +1,5 @@
 """Run folders and kept summaries as sides of a comparison."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Tolerances: from the file of objectives and from the command line."""
 
-from __future__ import annotations
-
 import pytest
 
 from knouds_harness.errors import UsageError

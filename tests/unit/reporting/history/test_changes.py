@@ -1,7 +1,5 @@
 """Where a measure changed: only where it did, with three runs on either side."""
 
-from __future__ import annotations
-
 import random
 from importlib import import_module
 

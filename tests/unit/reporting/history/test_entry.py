@@ -1,7 +1,5 @@
 """Which runs are of one thing: a change of what was asked for is none of the target."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

@@ -1,7 +1,5 @@
 """``history.html``: what is not ours stays words, and reports that are there are linked."""
 
-from __future__ import annotations
-
 from load_records import load_run, lognormal_seconds
 
 from knouds_harness.reporting.history.changes import series_of

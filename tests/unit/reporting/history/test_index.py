@@ -1,7 +1,5 @@
 """The index follows the folders of the runs, and survives what happens to both."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import sqlite3

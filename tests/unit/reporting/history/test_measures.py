@@ -1,7 +1,5 @@
 """What is followed of a run, and how it is called."""
 
-from __future__ import annotations
-
 import pytest
 from load_records import load_run, lognormal_seconds
 from run_records import healthy

@@ -1,7 +1,5 @@
 """What may go: old enough, beyond the newest, and needed by nothing."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 
 import pytest

@@ -1,7 +1,5 @@
 """The history on terminals of any width."""
 
-from __future__ import annotations
-
 import io
 from datetime import UTC, datetime, timedelta
 from pathlib import Path

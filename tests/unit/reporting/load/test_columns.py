@@ -1,7 +1,5 @@
 """The columns of load's tables: described once, the same in every report."""
 
-from __future__ import annotations
-
 import csv
 import json
 import re

@@ -1,7 +1,5 @@
 """The verdict on a load run in words: what a capacity search found, and whether a run was steady."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

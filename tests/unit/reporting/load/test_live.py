@@ -1,7 +1,5 @@
 """What one sees while load goes, on terminals and elsewhere."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from io import StringIO
 

@@ -1,7 +1,5 @@
 """What reports say of the contract under load."""
 
-from __future__ import annotations
-
 import io
 from xml.etree import ElementTree as ET
 

@@ -1,7 +1,5 @@
 """Windows of rate limits, and throttled seconds, as a load report shows them."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

@@ -1,7 +1,5 @@
 """Every report of a load run comes from its record, whatever is left of that."""
 
-from __future__ import annotations
-
 import json
 from io import StringIO
 

@@ -1,7 +1,5 @@
 """When a window of the rate limit may be filled, and what that costs."""
 
-from __future__ import annotations
-
 import pytest
 
 from knouds_harness.contract.operations import Action
