@@ -4,8 +4,6 @@ Paths, headers and bodies are hostile. They are served as JSON, and the page mak
 Secrets of keys and webhooks are left out, as is the control plane.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import secrets

@@ -1,7 +1,5 @@
 """Answers on their way out: what variants and most faults change after the handler."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """The application: the parts of a sandbox, put together."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import logging

@@ -1,7 +1,5 @@
 """Request bodies: JSON of a bounded size and depth."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Callable

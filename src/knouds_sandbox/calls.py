@@ -1,7 +1,5 @@
 """What every handler is given: the request, who sends it, and the parts of the server."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any

@@ -3,8 +3,6 @@
 What is due when stands in the store: an engine on the file of a killed one goes on where that stopped.
 """
 
-from __future__ import annotations
-
 import asyncio
 import heapq
 import time

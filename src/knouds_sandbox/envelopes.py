@@ -1,7 +1,5 @@
 """Answers: JSON bodies, and the one envelope in which every refusal comes."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """What a user can mend: the command prints the message and exits with 2."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterable
 from typing import IO, Any

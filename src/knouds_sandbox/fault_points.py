@@ -3,8 +3,6 @@
 Most faults step in at ``Point.ANSWER``: the handler has answered, and they edit status, headers or body.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 Everything is drawn from a seed and the number of the run, so that a fresh sandbox repeats itself.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

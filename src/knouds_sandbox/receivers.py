@@ -5,8 +5,6 @@ lead elsewhere in between. Redirects are not followed. Source: docs, webhooks (p
 docs/decisions/sandbox-on-a-network.md.
 """
 
-from __future__ import annotations
-
 import asyncio
 import socket
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 Names are fixed; keys and ids follow from the seed. They are no secrets: they open nothing but a sandbox.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import uuid

@@ -1,7 +1,5 @@
 """Running a sandbox: in this process's main thread for the command, in a thread of its own for tests."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import importlib.util

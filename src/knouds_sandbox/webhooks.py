@@ -4,8 +4,6 @@ A delivery is written in the transaction that ends the execution, so none is los
 twice, which is why receivers deduplicate. Source: docs, webhooks. The schedule of retries is assumed.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import hashlib

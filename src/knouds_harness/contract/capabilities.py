@@ -1,7 +1,5 @@
 """The words of a key's capabilities, and the rule that says whether a key meets a requirement."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection
 from typing import Final

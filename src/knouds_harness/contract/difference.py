@@ -5,8 +5,6 @@ and whatever else promises more or asks for less. What only we assumed was never
 nothing. Texts and examples are not compared.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass

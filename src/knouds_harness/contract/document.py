@@ -1,7 +1,5 @@
 """The OpenAPI document, read once into typed objects; a broken one is refused with place and reason."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace

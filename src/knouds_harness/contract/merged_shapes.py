@@ -1,7 +1,5 @@
 """What all schemas that hold at one place ask for together: references and ``allOf`` merged into one."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """One operation of the API: how it is addressed, who may use it and what it answers; the error codes."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field

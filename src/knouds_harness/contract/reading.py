@@ -1,7 +1,5 @@
 """From places of the document to facts, error codes and operations; a flaw is raised where one is met."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 

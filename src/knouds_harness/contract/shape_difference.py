@@ -4,8 +4,6 @@ Tightening breaks who sends, loosening breaks who receives. A shape that is only
 same shape; what stands under ``anyOf``, ``oneOf``, ``not`` or ``if`` is compared as it is written.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass

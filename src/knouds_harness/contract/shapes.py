@@ -1,7 +1,5 @@
 """Whether bodies and headers have the documented shape, and which fact a mismatch breaks."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Where a statement about the API comes from, and the numbered statements themselves."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final

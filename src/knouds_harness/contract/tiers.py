@@ -4,8 +4,6 @@ Source: docs, rate limits and plans. Limits count per user and route, in fixed w
 and what those admit no source says.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Final
 

@@ -1,7 +1,5 @@
 """The one client that every request goes through."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import string

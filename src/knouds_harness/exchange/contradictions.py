@@ -1,7 +1,5 @@
 """Contradictions: what a target's profile says and the target does not bear out."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace

@@ -6,8 +6,6 @@ created anything. What the profile names, or was listed before, is never ours. N
 deleted.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 import os

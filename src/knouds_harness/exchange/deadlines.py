@@ -1,7 +1,5 @@
 """One deadline for a whole exchange, where the network alone knows a timeout for each wait."""
 
-from __future__ import annotations
-
 import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator

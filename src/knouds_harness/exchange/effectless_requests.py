@@ -1,7 +1,5 @@
 """Requests without effect or cost, with any key (docs/decisions/requests-without-effect.md)."""
 
-from __future__ import annotations
-
 import json
 import uuid
 from typing import Final

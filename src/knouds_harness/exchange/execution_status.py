@@ -1,7 +1,5 @@
 """Statuses of executions, and where answers show them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Final, TypeGuard
 

@@ -1,7 +1,5 @@
 """Why no whole answer came, in words."""
 
-from __future__ import annotations
-
 import socket
 import ssl
 from typing import Final

@@ -1,7 +1,5 @@
 """Whether anything usable answers at a target."""
 
-from __future__ import annotations
-
 from http import HTTPStatus
 
 from knouds_harness.contract.operations import Action

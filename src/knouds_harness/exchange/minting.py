@@ -1,7 +1,5 @@
 """Keys with chosen capabilities, and a clock that can be moved, by the sandbox's control plane."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from typing import Any
 

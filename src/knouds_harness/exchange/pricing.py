@@ -1,7 +1,5 @@
 """What runs cost, before and after they are sent."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping

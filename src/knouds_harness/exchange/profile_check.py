@@ -4,8 +4,6 @@ Sends reads, and requests without effect (docs/decisions/requests-without-effect
 profile allows. Only what an answer proves is a contradiction: a 429, a 5xx or no answer prove nothing.
 """
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence

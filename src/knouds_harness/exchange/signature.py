@@ -4,8 +4,6 @@ Source: docs, webhooks. ``X-Knouds-Signature: t=<unix seconds>,v1=<hex>`` with v
 ``<t>.<raw body>``); refuse what is more than 300 s away from now; compare in constant time.
 """
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import re

@@ -1,7 +1,5 @@
 """Getting one request to the server, once, and its answer back, whole."""
 
-from __future__ import annotations
-
 import os
 import ssl
 from collections.abc import Callable

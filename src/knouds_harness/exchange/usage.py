@@ -1,7 +1,5 @@
 """Reading what usage shows: its pages, rows that come late, and what accounts were charged."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterable, Mapping
 from http import HTTPStatus
 from typing import Final, TypeVar

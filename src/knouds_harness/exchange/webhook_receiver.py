@@ -1,7 +1,5 @@
 """A receiver of webhook deliveries, of check and of load; it keeps what comes, or hands it on."""
 
-from __future__ import annotations
-
 import errno
 import re
 import socket

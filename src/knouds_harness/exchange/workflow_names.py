@@ -1,7 +1,5 @@
 """Names of workflows that a run creates: each has a token of its own."""
 
-from __future__ import annotations
-
 import re
 import uuid
 from dataclasses import dataclass

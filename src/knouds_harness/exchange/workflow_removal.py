@@ -1,7 +1,5 @@
 """Deletes what is left of the workflows that a run created, and says of the rest why it stays."""
 
-from __future__ import annotations
-
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator

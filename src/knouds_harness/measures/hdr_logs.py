@@ -5,8 +5,6 @@ milliseconds, as those tools have it. The tag of a line is the parts of its seri
 tag may not hold is percent-encoded.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Objectives: bounds on the metrics of a scenario, from ``load/objectives.toml`` and the command line."""
 
-from __future__ import annotations
-
 import math
 import re
 import tomllib

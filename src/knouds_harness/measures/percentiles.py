@@ -1,7 +1,5 @@
 """The percentiles that load is told in: one list, from which every other is made."""
 
-from __future__ import annotations
-
 from typing import Final
 
 from knouds_harness.runs.load_results import Times

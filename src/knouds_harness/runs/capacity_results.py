@@ -1,7 +1,5 @@
 """What a search for the highest rate found: a part of ``load.json``."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

@@ -1,7 +1,5 @@
 """What a run has come to so far: its exchanges, what checks saw, and what could not be checked."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace

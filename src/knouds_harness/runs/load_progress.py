@@ -1,7 +1,5 @@
 """How a load run stands and ends: lines in a pipe, for the process that started it."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from contextlib import suppress

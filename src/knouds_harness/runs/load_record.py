@@ -1,7 +1,5 @@
 """The files of a load run beside ``run.json``: written while it goes, and read back."""
 
-from __future__ import annotations
-
 import csv
 import re
 from collections.abc import Iterable, Mapping, MutableMapping

@@ -1,7 +1,5 @@
 """What a load run measured: the shape of ``load.json``, beside ``run.json`` in the folder of the run."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum

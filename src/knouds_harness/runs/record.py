@@ -1,7 +1,5 @@
 """A run record, read back: all that any report is made from."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Mapping

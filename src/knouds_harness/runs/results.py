@@ -1,7 +1,5 @@
 """What a run counts while it runs, and the shape of ``run.json``, which keeps it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,7 +1,5 @@
 """The observed surface of a run: what the server was seen to answer, in the shape of ``surface.json``."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache

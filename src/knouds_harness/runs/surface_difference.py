@@ -4,8 +4,6 @@ The rules are those for documents, for what clients receive. But what was not se
 where the same place was seen in both runs, and where the document does not let it be missing.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace

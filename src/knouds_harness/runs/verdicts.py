@@ -1,7 +1,5 @@
 """What a finding means, how a run ends, and which findings fail it."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 from typing import Final
 

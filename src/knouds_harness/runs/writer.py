@@ -3,8 +3,6 @@
 Each file is whole or not changed, and there is room left to say that the disk is full.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import time

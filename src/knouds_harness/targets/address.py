@@ -1,7 +1,5 @@
 """Base URLs: what may stand in one, and which of them are production."""
 
-from __future__ import annotations
-
 import ipaddress
 from collections.abc import Mapping
 from urllib.parse import SplitResult, urlsplit

@@ -4,8 +4,6 @@ Amounts are counted as whole parts of a credit, so that 0.1 + 0.2 fit into 0.3: 
 decimal sums, as load counts with each request.
 """
 
-from __future__ import annotations
-
 import math
 import threading
 from decimal import Decimal

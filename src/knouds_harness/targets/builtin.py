@@ -1,7 +1,5 @@
 """Opening a target; the built-in ``sandbox`` starts, seeds and stops its own server."""
 
-from __future__ import annotations
-
 import json
 import os
 import secrets

@@ -1,7 +1,5 @@
 """Guards: what decides, before a request is sent, whether and when it may be."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """``[http]`` of a profile: what stands between this machine and the target, such as a gateway or a proxy."""
 
-from __future__ import annotations
-
 import re
 import ssl
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """Personas: keys known by what they may do."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal, cast, get_args

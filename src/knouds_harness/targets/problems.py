@@ -1,7 +1,5 @@
 """What is wrong with a profile, in sentences: where, which value, what to do. Never a secret."""
 
-from __future__ import annotations
-
 import difflib
 import json
 import re

@@ -4,8 +4,6 @@ A table of a profile is read into the type that everything uses: ``Target``, ``P
 on. Values are not converted: ``"true"`` is text and not a boolean.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import date

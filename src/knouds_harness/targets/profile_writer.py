@@ -1,7 +1,5 @@
 """Writes a profile from what a target told: ``profile.toml.j2`` says what stands in it."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field

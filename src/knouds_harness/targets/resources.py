@@ -1,7 +1,5 @@
 """Resources that a profile knows: workflows, models, the webhook receiver and a control plane."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar

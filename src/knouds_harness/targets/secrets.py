@@ -1,7 +1,5 @@
 """Secrets, read from where a profile says they are."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Waivers: findings that are known and accepted, with a reason and an end."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import date
 from typing import Annotated

@@ -3,8 +3,6 @@
 Source: docs, authentication; that an account not yet approved gets a 401 is from the overview.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from starlette.requests import Request

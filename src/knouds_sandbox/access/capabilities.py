@@ -3,8 +3,6 @@
 Source: docs, authentication; the form bound to one workflow or model is from the overview.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 

@@ -3,8 +3,6 @@
 Source: docs/decisions/sandbox-on-a-network.md.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection
 from functools import lru_cache

@@ -4,8 +4,6 @@ A window opens with the first request of its bucket and counts every request tha
 capabilities. Counters live in memory: a restart opens new windows. Source: docs, rate limits.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias

@@ -4,8 +4,6 @@ Faults show that checks can fail. Each is a function with ``@fault``, in the mod
 that find it. Users write fault ids down: renaming one breaks them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from knouds_sandbox.errors import UnknownName

@@ -1,7 +1,5 @@
 """Faults: who gets in."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """Faults: which key may do what."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 

@@ -3,8 +3,6 @@
 A path names a member from the top of the body: ``rows.*.id`` is the ``id`` of each of the ``rows``.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace

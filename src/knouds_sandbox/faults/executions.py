@@ -1,7 +1,5 @@
 """Faults: the life of an execution, its charge and its row."""
 
-from __future__ import annotations
-
 import asyncio
 from functools import partial
 from itertools import count

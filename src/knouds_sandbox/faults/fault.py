@@ -1,7 +1,5 @@
 """What a fault is: a promise that the sandbox can be told to break, and what it then does."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field

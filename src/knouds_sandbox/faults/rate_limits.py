@@ -1,7 +1,5 @@
 """Faults: windows and limits."""
 
-from __future__ import annotations
-
 import math
 from collections import defaultdict
 from collections.abc import Callable

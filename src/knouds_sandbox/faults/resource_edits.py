@@ -1,7 +1,5 @@
 """Edits that faults of several families make: of runs, executions, usage, workflows."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any

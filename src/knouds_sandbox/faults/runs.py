@@ -1,7 +1,5 @@
 """Faults: defaults, charges and tiers of runs."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial

@@ -1,7 +1,5 @@
 """Faults: a router takes another spelling of a request for the plain one, behind the guards' backs."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 

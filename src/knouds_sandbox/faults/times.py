@@ -1,7 +1,5 @@
 """Faults: time stamps tell another time."""
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta
 from typing import Any
 

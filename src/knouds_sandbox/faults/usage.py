@@ -1,7 +1,5 @@
 """Faults: rows of usage, filters and pages."""
 
-from __future__ import annotations
-
 import uuid
 
 from knouds_sandbox.answers import OutgoingAnswer

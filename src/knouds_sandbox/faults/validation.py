@@ -1,7 +1,5 @@
 """Faults: what becomes of input that is wrong."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial

@@ -1,7 +1,5 @@
 """Faults: deliveries and their signature."""
 
-from __future__ import annotations
-
 import json
 import uuid
 from collections.abc import Callable

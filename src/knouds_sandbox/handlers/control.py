@@ -3,8 +3,6 @@
 It is off, and its paths unknown, unless a token was given at start. It never says what the right answer is.
 """
 
-from __future__ import annotations
-
 import hmac
 import secrets
 import sqlite3

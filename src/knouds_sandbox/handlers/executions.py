@@ -4,8 +4,6 @@ Source: docs, async executions; that a cancelled run is charged is from the over
 ended is a 409 here (docs/decisions/sandbox-open-points.md).
 """
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from typing import Any
 

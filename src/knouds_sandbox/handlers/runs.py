@@ -3,8 +3,6 @@
 Source: overview and docs, run workflow, run model, async executions.
 """
 
-from __future__ import annotations
-
 import asyncio
 import random
 import re

@@ -1,7 +1,5 @@
 """Handlers that act on nothing: whoami, pricing and health. The shapes of the last two are assumed."""
 
-from __future__ import annotations
-
 from starlette.requests import Request
 from starlette.responses import Response
 

@@ -4,8 +4,6 @@ Source: docs, usage; that canvas runs are left out is from the overview. What is
 ignored (docs/decisions/sandbox-open-points.md).
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping

@@ -5,8 +5,6 @@ exist for it (404); a template that it sees but does not own refuses writes with
 (docs/decisions/sandbox-open-points.md).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any

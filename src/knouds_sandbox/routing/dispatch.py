@@ -1,7 +1,5 @@
 """The way of a request to its handler: key, then capability, then rate limit, then resource and body."""
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """The operations that need a key: their paths, handlers, and what a key has to hold."""
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 

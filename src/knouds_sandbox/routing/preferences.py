@@ -4,8 +4,6 @@ Only where the sandbox was started with ``--prefer`` (docs/decisions/asking-for-
 answered before anything is judged, and changes nothing. Names of outcomes are those of recordings.
 """
 
-from __future__ import annotations
-
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping

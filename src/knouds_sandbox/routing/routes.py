@@ -1,7 +1,5 @@
 """The paths of the sandbox: operations with and without a key, browser sessions, the control plane."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial

@@ -1,7 +1,5 @@
 """Accounts and their keys: who calls, on which tier, holding what."""
 
-from __future__ import annotations
-
 import hmac
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass

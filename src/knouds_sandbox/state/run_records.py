@@ -4,8 +4,6 @@ So a run's answer, its poll and its usage row cannot disagree. Credits are taken
 the same transaction, and given back when the provider fails; a cancelled run stays charged (overview).
 """
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Callable, Sequence

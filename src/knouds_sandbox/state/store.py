@@ -1,7 +1,5 @@
 """The sandbox's state: one SQLite database, in a file or in memory, used by one thread."""
 
-from __future__ import annotations
-
 import hashlib
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence

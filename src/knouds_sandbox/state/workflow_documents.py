@@ -3,8 +3,6 @@
 Source: docs, workflow CRUD and workflow schema. The spelling of node types is assumed.
 """
 
-from __future__ import annotations
-
 import math
 import re
 import unicodedata

@@ -1,7 +1,5 @@
 """Workflows in the store: each document whole, with its line of the list beside it."""
 
-from __future__ import annotations
-
 import itertools
 import json
 from collections.abc import Callable, Mapping

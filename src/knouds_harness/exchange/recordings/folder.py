@@ -3,8 +3,6 @@
 Ids, instants and measures differ from day to day: they are no change that a client could notice.
 """
 
-from __future__ import annotations
-
 import difflib
 import json
 import re

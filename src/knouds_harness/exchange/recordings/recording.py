@@ -3,8 +3,6 @@
 ``knouds-harness record`` writes them. None is edited by hand: each holds a checksum of its content.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json

@@ -5,8 +5,6 @@ number in the order in which they are met, so that what was equal stays equal. S
 made anew. The layout of a body stays.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator

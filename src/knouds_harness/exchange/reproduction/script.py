@@ -1,7 +1,5 @@
 """A script of ``curl`` lines that sends all the requests again that an answer rests on."""
 
-from __future__ import annotations
-
 import re
 import shlex
 from collections.abc import Iterator, Sequence

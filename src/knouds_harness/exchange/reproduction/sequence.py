@@ -1,7 +1,5 @@
 """Of a sequence of requests, what matters: which led to an answer, what they gave, what went out at once."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass

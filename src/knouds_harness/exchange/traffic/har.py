@@ -3,8 +3,6 @@
 What HAR has no place for stands in members that begin with an underscore, as its specification allows.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 from datetime import datetime

@@ -3,8 +3,6 @@
 What comes from here is not redacted yet; ``TrafficRedactor`` does that before anything is kept.
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 import json

@@ -5,8 +5,6 @@ what looks like a key, a token or a signature, what stands under a name that say
 seen in such a place anywhere in the file.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable, Iterator

@@ -4,8 +4,6 @@ It is kept in the folder of the run, with the run's own figures: so the reports 
 and quickly, as the times of each second are read once.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path

@@ -4,8 +4,6 @@ Requests of one second share a garbage collection, a busy neighbour, a queue: th
 samples. So a run is cut into a few blocks of whole seconds: what differs between blocks is its uncertainty.
 """
 
-from __future__ import annotations
-
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """How much a figure changed, how sure that is, and what it means (docs/decisions/comparing-runs.md)."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Two conformance runs: which findings are new, gone or still there, and how facts stand now."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,7 +1,5 @@
 """``compare.json``: a comparison for programs."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import asdict

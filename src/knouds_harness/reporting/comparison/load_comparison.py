@@ -1,7 +1,5 @@
 """Two sides of load runs, measure by measure, and what follows from that."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What a load run brings to a comparison, small enough to be kept: figures, and how sure each is."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

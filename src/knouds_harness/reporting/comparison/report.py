@@ -1,7 +1,5 @@
 """What a comparison says, and the files that say it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby

@@ -1,7 +1,5 @@
 """The sides of a comparison: run folders, or summaries that were kept of some."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The words of a comparison, the same in every report."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Final
 

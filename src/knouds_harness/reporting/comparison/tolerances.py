@@ -1,7 +1,5 @@
 """Measures that are compared, and how much of a change in each is tolerated."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase

@@ -1,7 +1,5 @@
 """What the history keeps of a run, so that its folder may go."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime

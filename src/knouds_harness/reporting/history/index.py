@@ -1,7 +1,5 @@
 """The index of run records: an SQLite file, brought up to date from the folders of the runs."""
 
-from __future__ import annotations
-
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping

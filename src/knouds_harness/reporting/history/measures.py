@@ -1,7 +1,5 @@
 """The figures of a run that are followed over many: their names, and their values in one record."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final

@@ -1,7 +1,5 @@
 """Which run folders may go, and their removal; what the index knows of them stays."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What the history says: the newest runs, what can be plotted, and one measure over runs."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final

@@ -1,7 +1,5 @@
 """Keys by what they may do, and pairs of keys that are compared."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 

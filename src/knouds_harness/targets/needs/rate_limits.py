@@ -1,7 +1,5 @@
 """Keys of accounts with a rate limit, and whether their windows may be filled."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Final
 

@@ -1,7 +1,5 @@
 """Keys with what they may run: workflows of their account, and models."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace

@@ -1,7 +1,5 @@
 """What one account may use, with a key of another account."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Keys whose executions are delivered, and where deliveries are received."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 
 from knouds_harness.targets.address import host_of, is_loopback

@@ -1,7 +1,5 @@
 """Workflows with who may read or write them, and whose resources operations act on."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import TypeVar

@@ -1,7 +1,5 @@
 """Faults: what every answer looks like: status, media type, error body, rate-limit headers."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Faults: which refusal a request gets: unknown and foreign resources, credits, models, rate limits."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any

@@ -1,7 +1,5 @@
 """Faults: the shape of whoami, usage, pricing and health."""
 
-from __future__ import annotations
-
 from knouds_sandbox.fault_points import Edit
 from knouds_sandbox.faults.editing import (
     changed,

@@ -1,7 +1,5 @@
 """Faults: the shape of runs, submits and polls."""
 
-from __future__ import annotations
-
 from functools import partial
 
 from knouds_sandbox.answers import OutgoingAnswer

@@ -1,7 +1,5 @@
 """Faults: the shape of workflows, summaries and schemas."""
 
-from __future__ import annotations
-
 import html
 import re
 from typing import Any

@@ -1,7 +1,5 @@
 """Faults: listing and reading workflows, and what is read is not what was written."""
 
-from __future__ import annotations
-
 import html
 import re
 import unicodedata

@@ -1,7 +1,5 @@
 """Faults: creating, changing, moving and deleting workflows."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from typing import Any
