@@ -1,7 +1,7 @@
 """Check a server by another author, healthy and with each of its faults.
 
-``python benchmarks/blind/run.py --only usage``. A fault is caught if the check cites a fact that the healthy
-server keeps. Neither the server nor its faults are tuned to the suite: what is missed is a gap of the suite.
+``python benchmarks/blind/run.py second --only usage``. A fault is caught if the check cites a fact that the
+healthy server keeps. Servers and faults are never tuned to the suite: what is missed is a gap of the suite.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,8 +23,17 @@ from typing import Any
 from knouds_harness.runs.record import read_run
 from knouds_harness.runs.verdicts import Verdict
 
-SERVER = Path(__file__).with_name("server.py")
-FUNDS = {"dan": "none", "tia": "granted"}
+FOLDER = Path(__file__).parent
+FUNDS = {
+    "first": {"dan": '"none"', "tia": '"granted"'},
+    "second": {
+        "zero_full": '"none"',
+        "low_full": "45",
+        "trial_full": '"granted"',
+        "spent_full": '"exhausted"',
+    },
+}
+STATED = ("owner", "public", "template", "polled", "needs_tier", "disabled", "fails", "cost_credits")
 LIMITS = 'credits = 1_000_000\nconcurrency = 8\ntimeout_s = 10\nallow = ["read", "write", "run", "cancel"]'
 
 
@@ -39,9 +48,9 @@ class Checked:
 
 
 @contextmanager
-def serving(*options: str) -> Iterator[dict[str, Any]]:
-    """Start the server; what it says of itself in its first line."""
-    command = [sys.executable, str(SERVER), "--port", "0", *options]
+def serving(name: str, *options: str) -> Iterator[dict[str, Any]]:
+    """Start a server; what it says of itself in its first line."""
+    command = [sys.executable, str(FOLDER / f"{name}_server.py"), "--port", "0", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
         try:
             yield json.loads(server.stdout.readline() if server.stdout else "")
@@ -49,7 +58,9 @@ def serving(*options: str) -> Iterator[dict[str, Any]]:
             server.terminate()
 
 
-def profile_of(said: dict[str, Any], *, webhook_port: int) -> tuple[str, dict[str, str]]:
+def profile_of(
+    said: dict[str, Any], funds: Mapping[str, str], *, webhook_port: int
+) -> tuple[str, dict[str, str]]:
     """The profile of what the server says, and the variables with its secrets."""
     tables = [f'base_url = "{said["base_url"]}"\n\n[limits]\n{LIMITS}']
     variables = {"BLIND_WEBHOOK": "whsec_of_the_blind_server"}
@@ -58,24 +69,19 @@ def profile_of(said: dict[str, Any], *, webhook_port: int) -> tuple[str, dict[st
         variables[variable] = key["secret"]
         lines = [f'secret_env = "{variable}"', f"capabilities = {json.dumps(key['capabilities'])}"]
         lines += [f'{each} = "{key[each]}"' for each in ("user", "tier", "state", "role")]
-        funds = FUNDS.get(name)
-        lines += [f'credits = "{funds}"'] if funds else []
-        lines += ["webhook = true"] if "webhook:receive" in key["capabilities"] else []
-        tables.append("\n".join((f"[keys.{name}]", *lines)))
-    for slug, workflow in said["workflows"].items():
-        free = ["has_generator = false"] if workflow["cost_credits"] == 0 else []
-        lines = [
-            f"{each} = {json.dumps(workflow[each])}"
-            for each in ("owner", "public", "template", "polled", "fails")
-        ]
-        tables.append(
-            "\n".join((f"[workflows.{slug}]", *lines, *free, f"cost_credits = {workflow['cost_credits']}"))
-        )
-    for model, about in said["models"].items():
-        lines = [
-            f"{each} = {json.dumps(about[each])}" for each in ("polled", "needs_tier", "disabled", "fails")
-        ]
-        tables.append("\n".join((f'[models."{model}"]', *lines, f"cost_credits = {about['cost_credits']}")))
+        lines += [f"credits = {funds[name]}"] if name in funds else []
+        lines += ["webhook = true"] if key["webhook"] else []
+        tables.append("\n".join((f"[keys.{name.replace('_', '-')}]", *lines)))
+    for kind in ("workflows", "models"):
+        for name, about in said[kind].items():
+            lines = [f"{each} = {json.dumps(about[each])}" for each in STATED if each in about]
+            lines += (
+                ["has_generator = false"] if kind == "workflows" and about.get("cost_credits") == 0 else []
+            )
+            inputs = ", ".join(
+                f"{key} = {json.dumps(value)}" for key, value in about.get("inputs", {}).items()
+            )
+            tables.append("\n".join((f'[{kind}."{name}"]', *lines, f"inputs = {{ {inputs} }}")))
     tables.append(
         f'[webhook]\nurl = "http://127.0.0.1:{webhook_port}/"\nlisten = "127.0.0.1:{webhook_port}"\n'
         'secret_env = "BLIND_WEBHOOK"'
@@ -83,17 +89,18 @@ def profile_of(said: dict[str, Any], *, webhook_port: int) -> tuple[str, dict[st
     return "\n\n".join(tables) + "\n", variables
 
 
-def check(fault: str, options: list[str], *, webhook_port: int) -> Checked:
-    """Check the server with a fault; an empty text is none."""
+def check(server: str, fault: str, options: list[str], *, webhook_port: int) -> Checked:
+    """Check a server with a fault; an empty text is none."""
     own = [
         "--webhook-url",
         f"http://127.0.0.1:{webhook_port}/",
         "--webhook-secret",
         "whsec_of_the_blind_server",
     ]
-    with tempfile.TemporaryDirectory() as name, serving(*(("--fault", fault) if fault else ()), *own) as said:
+    own += ["--fault", fault] if fault else []
+    with tempfile.TemporaryDirectory() as name, serving(server, *own) as said:
         folder = Path(name)
-        text, variables = profile_of(said, webhook_port=webhook_port)
+        text, variables = profile_of(said, FUNDS[server], webhook_port=webhook_port)
         (folder / "blind.toml").write_text(text, encoding="utf-8")
         command = [sys.executable, "-m", "knouds_harness", "check", "--target", str(folder / "blind.toml")]
         begun = time.monotonic()
@@ -121,23 +128,28 @@ def check(fault: str, options: list[str], *, webhook_port: int) -> Checked:
 def main() -> None:
     """Print for each fault whether it was caught, and by which facts."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("server", choices=FUNDS)
     parser.add_argument("--only", default="", help="Faults whose name has this in it")
     parser.add_argument("--full", action="store_true", help="Whole checks instead of --quick ones")
     parser.add_argument("--at-once", type=int, default=3, help="How many checks run at once")
     asked = parser.parse_args()
     listed = subprocess.run(
-        [sys.executable, str(SERVER), "--list"], capture_output=True, text=True, check=True
+        [sys.executable, str(FOLDER / f"{asked.server}_server.py"), "--list"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     faults = [line.split("\t")[0] for line in listed.stdout.splitlines() if asked.only in line.split("\t")[0]]
     options = ["--seed", "1"] if asked.full else ["--seed", "1", "--quick"]
-    healthy = check("", options, webhook_port=18_700)
+    healthy = check(asked.server, "", options, webhook_port=18_700)
     print(
         f"healthy: exit {healthy.exit_code}, {healthy.exchanges} exchanges, {healthy.wall_s:.0f} s",
         *sorted(healthy.facts),
     )
     with ThreadPoolExecutor(asked.at_once) as pool:
         found = pool.map(
-            lambda numbered: check(numbered[1], options, webhook_port=18_701 + numbered[0]), enumerate(faults)
+            lambda numbered: check(asked.server, numbered[1], options, webhook_port=18_701 + numbered[0]),
+            enumerate(faults),
         )
         caught = 0
         for fault, checked in zip(faults, found, strict=True):
