@@ -17,14 +17,10 @@ from click.core import ParameterSource
 from knouds_harness.commands.shared_options import baselines_folder_option, runs_folder_option
 from knouds_harness.errors import HarnessError, UsageError
 from knouds_harness.load.options import LoadOptions
-from knouds_harness.timespan import Timespan
-
-if TYPE_CHECKING:
-    from knouds_harness.reporting.comparison.sides import Side
-    from knouds_harness.runs.load_progress import LoadProgress
 from knouds_harness.locations import objectives_path, scenario_names
 from knouds_harness.option_declarations import FiniteRange, click_options, runner_arguments
 from knouds_harness.suite.options import RunOptions
+from knouds_harness.timespan import Timespan
 
 if TYPE_CHECKING:
     from knouds_harness.reporting.comparison.sides import Side

@@ -42,8 +42,8 @@ class RequestStatus(StrEnum):
     KEPT = "kept", "as promised", "good", "--good"
     THROTTLED = "throttled", "429", "warn", "--warn"
     REFUSED = "refused", "402, 403", "note", "--note"
-    FAILED = "failed", "any other error, or no whole answer", "bad", "--bad", True
-    WRONG = "wrong", "a 2xx that breaks the contract", "bad", "--chart-5", True
+    FAILED = "failed", "5xx, or no whole answer", "bad", "--bad", True
+    WRONG = "wrong", "any other answer, such as a 2xx that breaks the contract", "bad", "--chart-5", True
 
     def __new__(
         cls,
@@ -242,7 +242,7 @@ class SecondRow:
         operation: Name as in ``OperationLoad``; ``ALL_OPERATIONS`` in one line of each second.
         outcomes: Requests that ended in it, by outcome.
         p50_ms: Of response times of kept requests; None where there are none.
-        spread: How many of those took how long, as ``runs.spread`` writes it; empty in older records.
+        spread: How many of those took how long, by ``load_record.spread_text``; empty in older records.
     """
 
     at_s: int
