@@ -61,7 +61,7 @@ def test_findings_and_exchanges_are_rendered_without_a_readable_head(tmp_path, d
 
 @pytest.mark.parametrize("damage", [without, cut_short])
 def test_facts_that_are_not_known_are_not_counted(tmp_path, damage):
-    """No tile says that none is in breach, and nothing that every one was exercised."""
+    """No tile says that no fact is in breach, and no line that each was exercised."""
     folder = broken(tmp_path)
     damage(folder)
 
@@ -73,7 +73,6 @@ def test_facts_that_are_not_known_are_not_counted(tmp_path, damage):
 
 
 def test_parts_of_a_later_version_that_fit_are_used(tmp_path):
-    """What ran is told by the part that says so."""
     folder = broken(tmp_path)
     of_a_later_version(folder)
 
@@ -85,7 +84,6 @@ def test_parts_of_a_later_version_that_fit_are_used(tmp_path):
 
 @pytest.mark.parametrize("damage", [without, cut_short])
 def test_figures_of_load_are_rendered_without_a_readable_head(tmp_path, damage):
-    """They stand in a file of their own."""
     folder = loaded(tmp_path, seconds=12)
     damage(folder)
 
@@ -111,7 +109,7 @@ def test_folder_of_something_else_gets_no_report(tmp_path, content):
 
 
 def test_folder_that_is_not_there_is_said(tmp_path):
-    """And not made."""
+    """It is not made."""
     message, page = message_of(tmp_path / "gone")
 
     assert "no such run folder" in message
@@ -134,7 +132,6 @@ def test_any_file_may_be_cut_short(tmp_path, name, share):
 
 @pytest.mark.parametrize("name", ["load.json", "seconds.csv", "exchanges.har", "findings.jsonl"])
 def test_any_file_may_be_a_folder(tmp_path, name):
-    """However that came about."""
     folder = loaded(tmp_path, seconds=12)
     (folder / name).unlink(missing_ok=True)
     (folder / name).mkdir()

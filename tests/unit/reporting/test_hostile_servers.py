@@ -16,7 +16,10 @@ from knouds_harness.runs.load_record import LoadWriter
 from knouds_harness.runs.load_results import ErrorCount, Invariant
 from knouds_harness.runs.record import read_run
 
-HOSTILE = "\x1b[31mred\x1b]0;title\x07\n::add-mask::x\n##[error]y\r<script>alert(1)</script>|`[a](b:c)\u202e"
+HOSTILE = (
+    "[bold]rich[/bold]\x1b[31mred\x1b]0;title\x07\n::add-mask::x\n##[error]y\r"
+    "<script>alert(1)</script>|`[a](b:c)\u202e"
+)
 
 
 def hostile_check(root):
@@ -58,7 +61,6 @@ def hostile_load(root):
 
 @pytest.fixture(params=[hostile_check, hostile_load], ids=["check", "load"])
 def folder(request, tmp_path):
-    """Of the run's record."""
     return request.param(tmp_path)
 
 
@@ -74,16 +76,15 @@ def obeyed(text: str) -> list[str]:
 
 
 def test_terminal_shows_text(folder):
-    """No escape sequence, no command of CI."""
     out = StringIO()
     print_summary(read_run(folder), render_all(folder), console=Console(file=out, width=100))
 
     assert "add-mask" in out.getvalue()
+    assert "[bold]rich[/bold]" in out.getvalue()
     assert obeyed(out.getvalue()) == []
 
 
 def test_markdown_and_step_summary_are_text(folder, tmp_path):
-    """No markup of the server's either."""
     paths, page = render_all(folder), tmp_path / "summary.md"
     add_to_step_summary(paths.markdown, {"GITHUB_STEP_SUMMARY": str(page)})
 
@@ -97,7 +98,6 @@ def test_markdown_and_step_summary_are_text(folder, tmp_path):
 
 
 def test_junit_is_xml_of_text(folder):
-    """Whole, and safe in a log."""
     text = render_all(folder).junit.read_text(encoding="utf-8")
 
     assert ET.fromstring(text) is not None  # noqa: S314 - our own
@@ -105,7 +105,6 @@ def test_junit_is_xml_of_text(folder):
 
 
 def test_html_runs_nothing(folder):
-    """Markup stays text."""
     text = render_all(folder).html.read_text(encoding="utf-8")
 
     assert "<script>alert" not in text
@@ -113,7 +112,7 @@ def test_html_runs_nothing(folder):
 
 
 def test_annotations_are_one_command_each(folder):
-    """What the server says ends none of them and begins no other."""
+    """What the server says ends no command and begins no other."""
     lines = list(workflow_commands(read_run(folder)))
 
     assert all(line.startswith(("::error ", "::warning ")) and "\n" not in line for line in lines)

@@ -68,7 +68,6 @@ def test_nothing_is_loaded_from_anywhere(page):
 
 
 def test_every_link_leads_somewhere(page):
-    """Ids are unique, and each link has its target in the file."""
     ids = Counter(attributes["id"] for _, attributes in page.elements if "id" in attributes)
 
     assert {id_ for id_, count in ids.items() if count > 1} == set()
@@ -84,19 +83,16 @@ def test_page_has_landmarks_and_one_title(page):
 
 
 def test_headings_skip_no_level(page):
-    """A heading is at most one level below the one before."""
     levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch("h[1-6]", tag)]
 
     assert all(after - before <= 1 for before, after in pairwise(levels))
 
 
 def test_table_headers_have_a_scope(page):
-    """Each header says of what it is one."""
     assert all("scope" in attributes for attributes in page.all("th"))
 
 
 def test_controls_have_labels(page):
-    """Each input is named by a label."""
     named = {attributes["for"] for attributes in page.all("label")}
 
     assert {attributes["id"] for attributes in page.all("input", "select")} == named
@@ -172,7 +168,6 @@ def test_hundreds_of_findings_and_large_bodies_stay_small(tmp_path):
 
 
 def test_script_is_copied_whole(tmp_path):
-    """Line for line, with the exchanges that it sends again."""
     script = "sh -eu <<'END'\ncurl one\ncurl two\nEND"
     record = read_run(broken(tmp_path))
     one = replace(record.findings[0], steps=("x00001", "x00900"), script=script)
@@ -184,14 +179,12 @@ def test_script_is_copied_whole(tmp_path):
 
 
 def test_verdict_comes_first(tmp_path):
-    """The first heading is the verdict, in words."""
     page = Page(html_of(read_run(broken(tmp_path))))
 
     assert "Contract broken" in page.text.split("Findings")[0]
 
 
 def test_lost_evidence_is_said(tmp_path):
-    """A folder without its exchanges still makes a report, and says what it lacks."""
     folder = broken(tmp_path)
     (folder / "exchanges.har").unlink()
 

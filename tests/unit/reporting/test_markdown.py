@@ -34,12 +34,10 @@ def broken_record(tmp_path_factory):
     ],
 )
 def test_verdict_is_the_first_line(tmp_path, write, first):
-    """What one sees in a folded comment."""
     assert markdown_of(read_run(write(tmp_path))).partition("\n")[0] == first
 
 
 def test_findings_come_with_their_reproduction(broken_record):
-    """Expected, observed, and the line to run."""
     text = markdown_of(broken_record)
 
     assert (
@@ -50,7 +48,6 @@ def test_findings_come_with_their_reproduction(broken_record):
 
 
 def test_script_of_several_requests_is_shown_whole(broken_record):
-    """Each of its lines stands in the code block of its list item."""
     script = "sh -eu <<'END'\ncurl one\ncurl two\nEND"
     one = replace(broken_record.findings[0], steps=("x00001", "x00002"), script=script)
 
@@ -61,7 +58,6 @@ def test_script_of_several_requests_is_shown_whole(broken_record):
 
 
 def test_long_script_is_left_to_the_record(broken_record):
-    """What names its exchanges can be found."""
     one = replace(broken_record.findings[0], steps=("x00001", "x00002"), script="c" * 5_000)
 
     text = markdown_of(replace(broken_record, findings=(one,)))
@@ -70,7 +66,6 @@ def test_long_script_is_left_to_the_record(broken_record):
 
 
 def test_thousands_of_findings_fit_a_comment(broken_record):
-    """However broken a server is, the comment can be posted."""
     one = broken_record.findings[0]
     many = tuple(
         replace(one, fingerprint=f"{number:012x}", observed="x" * 5000, expected="y" * 5000, curl="c" * 5000)
@@ -102,7 +97,7 @@ def test_one_fact_does_not_crowd_out_the_others(broken_record):
 @example(words="@everyone")
 @example(words="``` </details><img src=x>")
 def test_words_of_a_server_stay_in_code(broken_record, words):
-    """Neither a mention nor a tag nor a heading comes out of a server's mouth."""
+    """They make no mention, tag or heading."""
     one = replace(broken_record.findings[0], observed=words, expected=words, where=words, persona=words)
 
     text = markdown_of(replace(broken_record, findings=(one,)))

@@ -27,7 +27,6 @@ def samples(text):
 
 
 def test_moment_is_served_in_base_units():
-    """Seconds and ratios, as OpenMetrics asks for."""
     found = samples(live_openmetrics(LIVE_PROGRESS, None))
 
     assert found["live_requests_per_second",] == 198.2
@@ -56,12 +55,10 @@ def test_figures_by_operation_are_those_of_the_file(tmp_path):
 
 
 def test_nothing_is_known_before_a_load_has_begun():
-    """It is whole OpenMetrics all the same."""
     assert live_openmetrics(None, None) == "# EOF\n"
 
 
 def test_grafana_draws_only_what_is_served(tmp_path):
-    """Each expression names a metric that there is."""
     results = read_results(loaded(tmp_path), [])
     served = {f"knouds_harness_{name}" for name, *_ in samples(live_openmetrics(LIVE_PROGRESS, results))}
     panels = json.loads(DASHBOARD.read_text(encoding="utf-8"))["panels"]

@@ -1,20 +1,24 @@
-"""Rendering a folder, and the summary for programs."""
+"""Rendering a folder, and what programs read of it: ``summary.json``, OpenMetrics, CSV, GitHub's commands."""
 
+import csv
 import errno
 import json
 import os
 from pathlib import Path
 
+import jsonschema_rs
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from rich.console import Console
 from run_records import broken, empty, healthy, interrupted
 
 from knouds_harness.errors import RunRecordError
-from knouds_harness.reporting.render import render_all
+from knouds_harness.reporting.render import print_summary, render_all, workflow_commands
+from knouds_harness.runs.record import read_run
 
 
 @pytest.mark.parametrize("write", [healthy, broken, interrupted, empty])
 def test_all_reports_are_written_beside_the_record(tmp_path, write):
-    """However the run ended."""
     folder = write(tmp_path)
 
     paths = render_all(folder)
@@ -29,7 +33,6 @@ def test_all_reports_are_written_beside_the_record(tmp_path, write):
 
 
 def test_rendering_again_gives_the_same(tmp_path):
-    """A report depends on the record alone."""
     folder = broken(tmp_path)
     first = [path.read_bytes() for path in vars(render_all(folder)).values()]
 
@@ -37,7 +40,7 @@ def test_rendering_again_gives_the_same(tmp_path):
 
 
 def test_folder_that_was_moved_renders_the_same(tmp_path):
-    """Later, and elsewhere: nothing but the name of the folder may show where it is."""
+    """Only its name may show where it is."""
     folder = broken(tmp_path / "a")
     first = render_all(folder).html.read_bytes()
     (tmp_path / "b").mkdir()
@@ -46,7 +49,6 @@ def test_folder_that_was_moved_renders_the_same(tmp_path):
 
 
 def test_full_disk_is_said(tmp_path, monkeypatch):
-    """The record is whole; only the report has to be made again."""
     folder = healthy(tmp_path)
 
     def refuse(*args, **options):
@@ -58,14 +60,7 @@ def test_full_disk_is_said(tmp_path, monkeypatch):
         render_all(folder)
 
 
-def test_no_folder_is_one_clear_message(tmp_path):
-    """The same words as everywhere."""
-    with pytest.raises(RunRecordError, match="no such run folder"):
-        render_all(tmp_path / "nowhere")
-
-
 def test_summary_has_every_fact_and_finding(tmp_path):
-    """Programs need nothing else to gate on a run."""
     summary = json.loads(render_all(broken(tmp_path)).summary.read_text(encoding="utf-8"))
 
     assert (summary["format"], summary["format_version"]) == ("knouds-harness summary", 1)
@@ -77,3 +72,103 @@ def test_summary_has_every_fact_and_finding(tmp_path):
     assert summary["untested"] == {
         "a webhook receiver": [fact for fact in summary["facts"] if fact.startswith("webhook.")]
     }
+
+
+SCHEMA = Path(__file__).parents[3] / "docs" / "summary.schema.json"
+RECORD_SCHEMA = SCHEMA.with_name("run.schema.json")
+
+
+@pytest.fixture(params=[healthy, broken, interrupted, empty], ids=lambda write: write.__name__)
+def folder(request, tmp_path):
+    return request.param(tmp_path)
+
+
+def samples(folder):
+    """Every sample of ``metrics.txt``, by name and labels, as the reference parser reads it."""
+    text = render_all(folder).metrics.read_text(encoding="utf-8")
+    return {
+        (sample.name, *sorted(sample.labels.values())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_metrics_are_openmetrics(folder):
+    found = samples(folder)
+    record = read_run(folder)
+
+    assert found["knouds_harness_exchanges_total",] == record.counts.exchanges
+    assert found["knouds_harness_cost_credits",] == record.counts.cost_credits
+
+
+def test_metrics_count_findings(tmp_path):
+    record = read_run(folder := broken(tmp_path))
+    breaches = sum(finding.verdict == "breach" for finding in record.findings)
+
+    assert breaches
+    assert samples(folder)["knouds_harness_findings", "breach"] == breaches
+
+
+def test_facts_are_a_table(folder):
+    """A line for each fact of the document, and how it stands in the summary too."""
+    paths = render_all(folder)
+    rows = list(csv.DictReader(paths.table.read_text(encoding="utf-8").splitlines()))
+    summary = json.loads(paths.summary.read_text(encoding="utf-8"))
+
+    assert {row["fact"]: row["standing"] for row in rows} == summary["facts"]
+
+
+def test_record_keeps_its_schema(folder):
+    validator = jsonschema_rs.Draft202012Validator(json.loads(RECORD_SCHEMA.read_text(encoding="utf-8")))
+    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+
+    assert [error.message for error in validator.iter_errors(record)] == []
+    assert not validator.is_valid({**record, "format_version": 2})
+
+
+def test_summary_keeps_its_schema(folder):
+    validator = jsonschema_rs.Draft202012Validator(json.loads(SCHEMA.read_text(encoding="utf-8")))
+    summary = json.loads(render_all(folder).summary.read_text(encoding="utf-8"))
+
+    assert [error.message for error in validator.iter_errors(summary)] == []
+
+
+@pytest.mark.parametrize("member", ["format", "outcome", "exit_code", "findings", "facts", "counts"])
+def test_schema_asks_for_what_gates_rely_on(tmp_path, member):
+    validator = jsonschema_rs.Draft202012Validator(json.loads(SCHEMA.read_text(encoding="utf-8")))
+    summary = json.loads(render_all(healthy(tmp_path)).summary.read_text(encoding="utf-8"))
+
+    del summary[member]
+
+    assert not validator.is_valid(summary)
+
+
+def test_each_broken_fact_is_an_annotation(tmp_path):
+    lines = list(workflow_commands(read_run(broken(tmp_path))))
+
+    assert lines
+    assert all(line.startswith("::error title=") and "\n" not in line for line in lines)
+
+
+def test_github_gets_annotations_and_the_report(tmp_path, monkeypatch, capsys):
+    """On its summary page, after what is there already."""
+    page = tmp_path / "page.md"
+    page.write_text("before\n", encoding="utf-8")
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(page))
+    paths = render_all(folder := broken(tmp_path))
+
+    print_summary(read_run(folder), paths, console=Console(width=60))
+
+    assert page.read_text(encoding="utf-8") == "before\n" + paths.markdown.read_text(encoding="utf-8")
+    printed = capsys.readouterr().out.splitlines()
+    assert [line for line in printed if line.startswith("::error")] == [*workflow_commands(read_run(folder))]
+
+
+def test_elsewhere_nothing_is_said_to_github(tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
+    paths = render_all(folder := broken(tmp_path))
+
+    print_summary(read_run(folder), paths, console=Console(width=60))
+
+    assert "::error" not in capsys.readouterr().out

@@ -65,7 +65,6 @@ TABLE = Table(
     ],
 )
 def test_block_is_shown_in_every_form(medium, block):
-    """Below the verdict."""
     shown = SHOWN[medium](report(block))
 
     assert shown.index("Broken") < shown.rindex("fig")
@@ -80,7 +79,7 @@ def test_block_is_shown_in_every_form(medium, block):
     ],
 )
 def test_block_for_the_page_is_not_in_text(block):
-    """Nor is the heading of its section, if that has nothing else."""
+    """Nor is the heading of a section with nothing else."""
     it = report(block)
 
     assert "fig" in html(it)
@@ -90,14 +89,12 @@ def test_block_for_the_page_is_not_in_text(block):
 
 
 def test_figure_is_drawn_in_characters_in_a_terminal():
-    """As wide as that is."""
     it = report(Figure("bar.html.j2", lines=lambda width, _: ["#" * width], shown=TERMINAL))
 
     assert "#" * 40 in printed(it, width=40, is_terminal=True)
 
 
 def test_table_has_the_same_cells_in_every_form():
-    """Numbers to the right, the name of a strong row in bold, a verdict with its sign."""
     it = report(Heading("Fruit"), TABLE)
 
     assert "| fruit | count | state |\n| --- | ---: | --- |\n| `fig` | 2 | ✅ ripe |" in markdown(it)
@@ -109,12 +106,11 @@ def test_table_has_the_same_cells_in_every_form():
 
 
 def test_narrow_terminal_drops_columns_by_their_rank():
-    """And keeps those without."""
     assert "  fruit  count\n" in printed(report(TABLE), width=16, is_terminal=True)
 
 
 def test_what_is_left_out_is_counted():
-    """With the page that has it."""
+    """The line names the page that has the rest."""
     it = report(Items(["a", "b", "c"], most={"terminal": 1, "markdown": 2}))
 
     assert "… and 2 more in report.html" in printed(it)
@@ -124,6 +120,5 @@ def test_what_is_left_out_is_counted():
 
 @pytest.mark.parametrize(("number", "said"), [(0, "0 findings"), (1, "1 finding"), (1200, "1,200 findings")])
 def test_counts_agree_in_number(number, said):
-    """With their noun."""
     assert counted(number, "finding") == said
     assert counted(1, "try", "tries") == "1 try"

@@ -115,7 +115,6 @@ def test_summary_has_each_thing_and_each_finding(record):
 
 
 def test_drift_is_neither_failure_nor_standing(record):
-    """It is legal: the headline, the facts and JUnit know nothing of it."""
     assert 'failures="0"' in junit(record).splitlines()[1]
     assert "No breach found" in markdown(check_report(record)).splitlines()[0]
 

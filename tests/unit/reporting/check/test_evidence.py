@@ -40,19 +40,16 @@ def test_offending_place_is_marked(where, lines):
 
 
 def test_place_in_any_item_is_marked_in_each():
-    """Where any item of an array may be at fault, the member is marked in each, present or missing."""
     body = {"rows": [{"id": "5"}, {"id": 6}, {}]}
 
     assert marked(body, "/rows/*/id") == ['"id": "5"', '"id": 6', "{}   ← id is missing"]
 
 
 def test_offending_header_is_marked_whatever_its_case():
-    """Header names have no case."""
     assert marked({}, "header Content-Type") == ["content-type: application/json"]
 
 
 def test_missing_header_is_said():
-    """What is not there is marked too."""
     assert marked({}, "header Retry-After") == ["(Retry-After is missing)"]
 
 
@@ -64,7 +61,6 @@ def test_missing_header_is_said():
     )
 )
 def test_layout_changes_no_value(body):
-    """The lines of a body are the body."""
     lines = evidence_of(exchange(1, "getWhoami", body=body)).received.body
 
     assert json.loads("\n".join(line.text for line in lines)) == body
@@ -72,7 +68,6 @@ def test_layout_changes_no_value(body):
 
 @given(raw=st.binary(min_size=1, max_size=200), where=st.text(max_size=20))
 def test_any_bytes_can_be_shown(raw, where):
-    """A body that is no JSON, or no text, is shown as it is."""
     assert evidence_of(exchange(1, "getWhoami", raw=raw), where=where).received.size_bytes == len(raw)
 
 
@@ -89,7 +84,6 @@ def test_long_body_is_cut_around_the_mark():
 
 
 def test_long_line_is_cut():
-    """One huge string does not fill the report."""
     (line,) = evidence_of(exchange(1, "listUsage", body="x" * 100_000)).received.body
 
     assert len(line.text) < 600
@@ -107,7 +101,6 @@ def test_body_of_very_many_values_is_shown_as_it_came():
 
 
 def test_deeply_nested_body_is_shown_as_text():
-    """A body made to overflow a stack is only text."""
     raw = b"[" * 100_000 + b"]" * 100_000
 
     (line,) = evidence_of(exchange(1, "getHealth", raw=raw)).received.body
@@ -116,7 +109,6 @@ def test_deeply_nested_body_is_shown_as_text():
 
 
 def test_exchange_without_an_answer_says_why():
-    """The transport's failure stands where the status would."""
     shown = evidence_of(exchange(1, "getHealth", status=None, raw=b""))
 
     assert shown.received.first_line == "the connection was closed before the answer"

@@ -47,12 +47,10 @@ def test_each_standing(record, fact, standing):
 
 
 def test_every_fact_has_one_standing(record):
-    """The counts add up to the facts of the document."""
     assert sum(standing_counts(fact_rows(record)).values()) == len(record.setup.facts)
 
 
 def test_one_breach_outweighs_any_number_of_verified_operations(tmp_path):
-    """A fact that holds on four operations and not on the fifth is in breach."""
     with start(tmp_path) as writer:
         shown = exchange(1, "getWhoami", status=200, body={})
         for operation in ("listUsage", "listWorkflows", "getHealth"):
@@ -72,7 +70,6 @@ def test_one_breach_outweighs_any_number_of_verified_operations(tmp_path):
 
 
 def test_failed_claim_without_its_finding_is_no_verified_fact(tmp_path):
-    """Where the findings are lost the counts still say that something was wrong."""
     folder = broken(tmp_path)
     (folder / "findings.jsonl").unlink()
 
@@ -80,7 +77,6 @@ def test_failed_claim_without_its_finding_is_no_verified_fact(tmp_path):
 
 
 def test_what_is_missing_is_listed_with_the_facts_that_wait_for_it(record):
-    """One line for each thing to add to a profile."""
     waiting = untested_rows(record)
 
     assert list(waiting) == ["a webhook receiver"]
@@ -88,7 +84,6 @@ def test_what_is_missing_is_listed_with_the_facts_that_wait_for_it(record):
 
 
 def test_waivers_say_whether_they_are_used_or_expired(record):
-    """An expired waiver says so, and so does one that nothing needs."""
     assert [row.state for row in waiver_rows(record)] == ["used", "expired"]
 
 
@@ -102,7 +97,6 @@ def test_waivers_say_whether_they_are_used_or_expired(record):
     ],
 )
 def test_headline_of_a_run_with_breaches(record, outcome, tone, title):
-    """A breach is said whether or not the run came to its end."""
     verdict = headline(replace(record, outcome=outcome), fact_rows(record))
 
     assert (verdict.tone, verdict.title) == (tone, title)
@@ -119,7 +113,6 @@ def test_headline_of_a_run_with_breaches(record, outcome, tone, title):
     ],
 )
 def test_headline_of_a_run_without_findings(tmp_path, outcome, tone, title):
-    """Of a few facts that were verified, none says that the contract was kept."""
     record = replace(read_run(healthy(tmp_path)), outcome=outcome)
 
     verdict = headline(record, fact_rows(record))
@@ -128,14 +121,12 @@ def test_headline_of_a_run_without_findings(tmp_path, outcome, tone, title):
 
 
 def test_run_that_verified_nothing_is_not_green(tmp_path):
-    """No findings among no tests is no proof."""
     record = replace(read_run(healthy(tmp_path)), results=())
 
     assert headline(record, fact_rows(record)).title == "Nothing was tested"
 
 
 def about(record, facts):
-    """The record of a run that was about some facts alone."""
     return replace(record, setup=replace(record.setup, selected=tuple(facts)))
 
 
@@ -148,7 +139,6 @@ def sound(tmp_path):
 
 
 def test_run_that_verified_all_that_it_could_says_kept(sound):
-    """And gives the share."""
     verdict = headline(sound, fact_rows(sound))
 
     assert (verdict.tone, verdict.title) == ("good", "Contract kept")
@@ -184,7 +174,6 @@ def test_fact_whose_checks_saw_nothing_to_judge_is_no_part_of_kept(sound):
 
 
 def test_quarter_of_the_facts_is_never_kept(sound):
-    """Whatever the profile does not offer."""
     facts = tuple(sound.setup.facts)
     few = tuple(each for each in sound.results if each.fact in facts[: len(facts) // 4])
     lacking = tuple(missing(fact, "profile") for fact in facts)
@@ -194,7 +183,6 @@ def test_quarter_of_the_facts_is_never_kept(sound):
 
 
 def test_headline_names_the_keys_whose_executions_never_end(sound):
-    """Which leaves much untested, and broke nothing that is documented."""
     record = replace(sound, endless=("full",))
 
     verdict = headline(record, fact_rows(record))
@@ -226,7 +214,6 @@ def test_headline_says_where_the_target_contradicts_its_profile(sound):
 
 
 def test_breach_outweighs_contradictions(record):
-    """A broken contract is broken, whatever the profile."""
     both = replace(record, findings=(*record.findings, contradiction()))
 
     verdict = headline(both, fact_rows(both))

@@ -40,14 +40,12 @@ def record(tmp_path):
 
 
 def test_families_tell_passed_failed_and_skipped_apart(record):
-    """Added up over their checks."""
     rows = {row.family: (row.passed, row.failed, row.skipped, row.duration_s) for row in family_rows(record)}
 
     assert rows == {"workflows": (2, 1, 4, 3.0), "usage": (1, 0, 0, 0.5)}
 
 
 def test_time_of_a_test_is_shared_by_what_its_check_claimed(record):
-    """So that the cases of a run add up to what its tests took."""
     spent_s = duration_s_by_place(record)
 
     assert spent_s["workflows.list-is-array", "listWorkflows"] == 1.5
@@ -55,7 +53,6 @@ def test_time_of_a_test_is_shared_by_what_its_check_claimed(record):
 
 
 def test_junit_has_these_times(record):
-    """On cases and suites."""
     suites = {suite.get("name"): suite for suite in ET.fromstring(junit(record))}  # noqa: S314 - our own
 
     assert suites["usage"].get("time") == "0.500"

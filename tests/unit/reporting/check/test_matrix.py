@@ -38,14 +38,12 @@ def matrix_with(tmp_path):
     ],
 )
 def test_status_of_a_cell(matrix_with, tries, status):
-    """What the document says, unless one try was not as documented."""
     matrix = matrix_with(*[("runModel", "bound-model", *each) for each in tries])
 
     assert matrix.rows[0].cells[0].status is status
 
 
 def test_wrong_try_is_the_one_that_is_linked(matrix_with):
-    """A cell leads to the evidence for its colour."""
     matrix = matrix_with(("getWhoami", "full", "admitted", True), ("getWhoami", "full", "admitted", False))
 
     assert matrix.rows[0].cells[0].exchange_id == "x-False"
@@ -53,7 +51,6 @@ def test_wrong_try_is_the_one_that_is_linked(matrix_with):
 
 
 def test_keys_made_for_the_run_share_the_last_row(matrix_with):
-    """A hundred generated keys do not make a hundred rows."""
     generated = [("getWhoami", f"minted-{number}", "admitted", True) for number in range(100)]
 
     matrix = matrix_with(*generated, ("getWhoami", "none", "admitted", True))
@@ -63,7 +60,6 @@ def test_keys_made_for_the_run_share_the_last_row(matrix_with):
 
 
 def test_columns_follow_the_document_and_rows_the_profile(matrix_with):
-    """Whatever the order of trying, and with holes where nothing was tried."""
     matrix = matrix_with(("listUsage", "admin", "admitted", True), ("getWhoami", "full", "admitted", True))
 
     assert matrix.operations == ("getWhoami", "listUsage")

@@ -14,7 +14,6 @@ def sent_at(number, at_s, **options):
 
 
 def test_each_exchange_is_counted_once(tmp_path):
-    """The columns add up to the evidence."""
     record = read_run(broken(tmp_path))
 
     timeline = timeline_of(record)
@@ -24,7 +23,6 @@ def test_each_exchange_is_counted_once(tmp_path):
 
 
 def test_answers_are_told_apart(tmp_path):
-    """Throttled ones are no other refusals, and no answer is not a server's error."""
     with start(tmp_path) as writer:
         for number, status in enumerate((200, 404, 429, 503, None, 302)):
             writer.add_exchange(sent_at(number, 0.0, status=status))
@@ -37,7 +35,6 @@ def test_answers_are_told_apart(tmp_path):
 
 
 def test_finding_is_marked_when_it_was_first_seen(tmp_path):
-    """Half way through the run, half way along the line."""
     with start(tmp_path) as writer:
         writer.add_exchange(sent_at(1, 0.0))
         add_finding(writer, sent_at(2, 5.0), "whoami.user-object")
@@ -51,7 +48,6 @@ def test_finding_is_marked_when_it_was_first_seen(tmp_path):
 
 
 def test_drift_is_not_marked(tmp_path):
-    """It breaks nothing, and there may be much of it."""
     record = read_run(broken(tmp_path))
 
     timeline = timeline_of(record)
@@ -62,7 +58,6 @@ def test_drift_is_not_marked(tmp_path):
 
 
 def test_run_without_a_finding_has_no_marks(tmp_path):
-    """Only columns."""
     timeline = timeline_of(read_run(healthy(tmp_path)))
 
     assert timeline is not None
@@ -70,5 +65,4 @@ def test_run_without_a_finding_has_no_marks(tmp_path):
 
 
 def test_run_that_sent_nothing_has_no_line(tmp_path):
-    """Rather than an empty one."""
     assert timeline_of(read_run(empty(tmp_path))) is None

@@ -27,14 +27,12 @@ SCHEMA = Path(__file__).parents[4] / "docs" / "summary.schema.json"
 
 
 def made(folder, seed=0, *, median_ms=100.0, **changes):
-    """A run with a name of its own."""
     run = load_run(folder, {"whoami": lognormal_seconds(seed, median_ms=median_ms, seconds=10)}, **changes)
     return run.rename(folder / f"20261125T0930{seed:02}Z-load-staging-reads")
 
 
 @pytest.fixture
 def objectives(tmp_path):
-    """Without a tolerance."""
     path = tmp_path / "objectives.toml"
     path.write_text("")
     return path
@@ -42,7 +40,6 @@ def objectives(tmp_path):
 
 @pytest.fixture
 def baselines(tmp_path):
-    """Three runs are kept as staging-reads."""
     folder = tmp_path / "baselines"
     runs = [made(tmp_path / "before", seed) for seed in range(3)]
     keep("staging-reads", read_side(runs, baselines=folder), baselines=folder)
@@ -51,7 +48,6 @@ def baselines(tmp_path):
 
 @pytest.fixture
 def slower(tmp_path):
-    """Half as slow again."""
     return made(tmp_path / "after", 50, median_ms=150)
 
 
@@ -60,7 +56,6 @@ def found(baselines, name=None, *, scenario="reads", is_open=True):
 
 
 def test_reports_say_what_changed(slower, baselines, objectives):
-    """Page, comment and summary have the change, its interval, its noise and its verdict."""
     set_baseline(slower, read_side([Path("staging-reads")], baselines=baselines), objectives=objectives)
 
     paths = render_all(slower)
@@ -76,7 +71,7 @@ def test_reports_say_what_changed(slower, baselines, objectives):
 
 
 def test_page_shows_what_tells_something_and_folds_up_the_rest(tmp_path, objectives):
-    """Of dozens of operations with a handful of requests each there is nothing to see."""
+    """Operations with a handful of requests each are folded up."""
     rare = {"whoami": lognormal_seconds(0, seconds=10), "moveWorkflow": [[1.0]] * 3}
     before = load_run(tmp_path / "before", rare).rename(tmp_path / "run")
     after = load_run(tmp_path / "after", rare)
@@ -92,7 +87,6 @@ def test_page_shows_what_tells_something_and_folds_up_the_rest(tmp_path, objecti
 
 
 def test_run_without_a_baseline_says_nothing_of_changes(slower):
-    """None is made up."""
     paths = render_all(slower)
 
     assert 'id="change"' not in paths.html.read_text()
@@ -100,7 +94,7 @@ def test_run_without_a_baseline_says_nothing_of_changes(slower):
 
 
 def test_reports_are_made_again_from_the_folder_alone(slower, baselines, objectives):
-    """Neither the baseline nor the times of each second are asked for again."""
+    """Neither the baseline nor the times of each second are read again."""
     set_baseline(slower, read_side([Path("staging-reads")], baselines=baselines), objectives=objectives)
     first = render_all(slower).html.read_text()
 
@@ -111,7 +105,7 @@ def test_reports_are_made_again_from_the_folder_alone(slower, baselines, objecti
 
 
 def test_tolerances_are_those_of_the_day(slower, baselines, objectives):
-    """What was tolerated when the baseline was set is in the folder too."""
+    """They are kept in the folder."""
     objectives.write_text('[reads."*"]\ntolerance = { p50_ms = "90%", p99_ms = "90%" }\n')
 
     set_baseline(slower, read_side([Path("staging-reads")], baselines=baselines), objectives=objectives)
@@ -123,7 +117,6 @@ def test_tolerances_are_those_of_the_day(slower, baselines, objectives):
 
 
 def test_damaged_baseline_is_a_gap(slower, baselines, objectives):
-    """The rest is shown."""
     set_baseline(slower, read_side([Path("staging-reads")], baselines=baselines), objectives=objectives)
     path = slower / BASELINE_FILE
     path.write_bytes(path.read_bytes()[:500])
@@ -135,7 +128,6 @@ def test_damaged_baseline_is_a_gap(slower, baselines, objectives):
 
 
 def test_run_of_which_nothing_counts_says_why(tmp_path, baselines, objectives):
-    """It was interrupted, so that no change can be told."""
     run = made(tmp_path / "after", 51, outcome="interrupted")
     set_baseline(run, read_side([Path("staging-reads")], baselines=baselines), objectives=objectives)
 
@@ -146,7 +138,6 @@ def test_run_of_which_nothing_counts_says_why(tmp_path, baselines, objectives):
 
 
 def test_run_is_not_its_own_baseline(tmp_path, baselines, objectives):
-    """That would always be the same."""
     side = read_side([Path("staging-reads")], baselines=baselines)
 
     with pytest.raises(UsageError, match="this very run"):
@@ -154,7 +145,6 @@ def test_run_is_not_its_own_baseline(tmp_path, baselines, objectives):
 
 
 def test_conformance_has_no_baseline_of_its_own(tmp_path, baselines, objectives):
-    """That is what compare is for."""
     side = read_side([Path("staging-reads")], baselines=baselines)
 
     with pytest.raises(UsageError, match="knouds-harness compare"):
@@ -162,7 +152,6 @@ def test_conformance_has_no_baseline_of_its_own(tmp_path, baselines, objectives)
 
 
 def test_kept_summary_of_target_and_scenario_is_the_baseline(baselines):
-    """Nothing has to be named."""
     side = found(baselines)
 
     assert side is not None
@@ -177,19 +166,17 @@ def test_kept_summary_of_something_else_is_no_baseline(baselines, question):
 
 @pytest.mark.parametrize("question", [{"scenario": "mixed"}, {"is_open": False}], ids=str)
 def test_named_baseline_has_to_compare(baselines, question):
-    """It is refused before anything is sent."""
     with pytest.raises(UsageError, match="--baseline staging-reads: is of reads in the open model"):
         found(baselines, "staging-reads", **question)
 
 
 def test_named_baseline_has_to_be_there(baselines):
-    """With those that are."""
     with pytest.raises(RunRecordError, match="staging-reads"):
         found(baselines, "spring")
 
 
 def test_report_takes_a_baseline(slower, baselines):
-    """A folder or a name; from then on it stays."""
+    """It stays: the next report needs no option."""
     command = ["report", str(slower), "--baseline", "staging-reads", "--baselines-folder", str(baselines)]
 
     done = CliRunner().invoke(cli, command)
@@ -211,7 +198,7 @@ def launched(monkeypatch, slower):
 @pytest.mark.usefixtures("launched")
 @pytest.mark.parametrize("named", [(), ("--baseline", "staging-reads")], ids=["kept", "named"])
 def test_load_shows_changes_and_fails_for_none(baselines, named):
-    """What fails for a change is compare: here the run's own verdict stands."""
+    """The exit code is that of the run's own verdict."""
     command = ["load", "reads", "--target", "staging", "--rate", "10", *named]
 
     done = CliRunner().invoke(cli, [*command, "--baselines-folder", str(baselines)])
@@ -222,7 +209,6 @@ def test_load_shows_changes_and_fails_for_none(baselines, named):
 
 @pytest.mark.usefixtures("launched")
 def test_search_of_the_highest_rate_takes_no_baseline():
-    """It has no one load."""
     done = CliRunner().invoke(cli, ["load", "reads", "--find-capacity", "--baseline", "spring"])
 
     assert isinstance(done.exception, UsageError)

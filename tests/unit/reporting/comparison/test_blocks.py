@@ -9,7 +9,6 @@ from knouds_harness.reporting.comparison.blocks import percentile_error, read_bl
 
 
 def test_independent_requests_have_the_textbook_error():
-    """Without anything in common within a second, the error of p99 is that of independent samples."""
     histograms = [histogram_of(each) for each in lognormal_seconds(1, per_s=500, seconds=20)]
 
     error = percentile_error(histograms, 99)
@@ -57,7 +56,6 @@ def test_operation_of_which_only_times_of_sending_are_left_has_no_blocks(tmp_pat
 
 
 def test_warm_up_is_in_no_block(tmp_path):
-    """Only the last seconds, as many requests as the figures count, are read."""
     slow = [[5_000.0] * 50 for _ in range(5)]
     folder = load_run(tmp_path, {"whoami": lognormal_seconds(1, seconds=10)}, warm_up=slow)
 
@@ -68,7 +66,6 @@ def test_warm_up_is_in_no_block(tmp_path):
 
 
 def test_errors_are_counted_where_they_came(tmp_path):
-    """Failed requests count for their block, and their times do not."""
     folder = load_run(tmp_path, {"whoami": lognormal_seconds(1, seconds=10)}, failed=20)
 
     last = read_blocks(folder, 1_200)["whoami"][-1]
@@ -77,7 +74,6 @@ def test_errors_are_counted_where_they_came(tmp_path):
 
 
 def test_operations_are_together_in_all(tmp_path):
-    """``all`` holds every operation's requests."""
     folder = load_run(tmp_path, {"whoami": lognormal_seconds(1), "list": lognormal_seconds(2)})
 
     blocks = read_blocks(folder, 4_000)
@@ -86,7 +82,6 @@ def test_operations_are_together_in_all(tmp_path):
 
 
 def test_without_a_log_there_are_no_blocks(tmp_path):
-    """A run whose times are gone has none."""
     folder = load_run(tmp_path, {"whoami": lognormal_seconds(1)})
     (folder / "times.hlog").unlink()
 

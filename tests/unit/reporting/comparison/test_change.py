@@ -39,7 +39,6 @@ def test_twice_as_slow_is_worse_by_a_hundred_percent():
 
 
 def test_fewer_requests_a_second_are_worse():
-    """Of a rate the lower figure is the worse one."""
     change = change_between(figures(200, 200), figures(100, 100), **OPTIONS, is_more_worse=False)
 
     assert change.verdict(tolerance=0.05, is_more_worse=False) is ChangeVerdict.WORSE
@@ -55,7 +54,6 @@ def test_two_runs_that_disagree_bound_nothing():
 
 
 def test_shares_are_subtracted():
-    """An error rate that goes from none to one in a hundred has changed by a point."""
     change = change_between(
         figures(0.0, error=0.0005),
         figures(0.01, error=0.0005),
@@ -70,7 +68,6 @@ def test_shares_are_subtracted():
 
 @given(RUNS, RUNS)
 def test_change_back_undoes_a_change(before, after):
-    """With the sides swapped, the interval is that of the inverse ratio."""
     there = change_between(figures(*before), figures(*after), **OPTIONS)
     back = change_between(figures(*after), figures(*before), **OPTIONS)
 
@@ -87,7 +84,6 @@ def test_runs_that_agree_by_chance_do_not_convince():
 
 
 def test_noise_that_is_seen_counts_in_full():
-    """Where runs of one side differ by far more than expected, so does the interval."""
     change = change_between(figures(100, 150, 220), figures(120, 180, 260), **OPTIONS)
 
     assert change.is_noise_seen
@@ -96,7 +92,6 @@ def test_noise_that_is_seen_counts_in_full():
 
 
 def test_one_run_a_side_has_noise_that_was_expected():
-    """Its interval is wider than that of five, and it says that noise was not seen."""
     one = change_between(figures(100), figures(110), **OPTIONS)
     five = change_between(figures(*[100] * 5), figures(*[110] * 5), **OPTIONS)
 
@@ -171,11 +166,9 @@ def test_verdict_follows_from_interval_and_tolerance(low, estimate, high, verdic
     ],
 )
 def test_quantiles_are_those_of_the_tables(confidence, degrees, printed):
-    """Each is what is printed, to three digits after the point."""
     assert two_sided_quantile(confidence, degrees) == pytest.approx(printed, abs=6e-4)
 
 
 @given(confidence=st.floats(0.5, 0.9999), degrees=st.integers(1, 200))
 def test_quantile_undoes_the_share(confidence, degrees):
-    """So much of the distribution as was asked for lies within the quantile."""
     assert share_within(two_sided_quantile(confidence, degrees), degrees) == pytest.approx(confidence)

@@ -36,7 +36,6 @@ def test_new_breaches_are_regressions(sound, faulty):
 
 
 def test_old_breaches_are_still_there(faulty):
-    """A run that is as broken as the one before is no regression."""
     comparison = compare_checks(faulty, faulty)
 
     assert len(comparison.still) == len(faulty.findings)
@@ -45,7 +44,6 @@ def test_old_breaches_are_still_there(faulty):
 
 
 def test_finding_is_gone_where_its_fact_was_tested(sound, faulty):
-    """A repaired server shows so, fact by fact."""
     comparison = compare_checks(faulty, sound)
 
     changed = {each.fact: (each.before, each.now) for each in comparison.facts}
@@ -54,7 +52,6 @@ def test_finding_is_gone_where_its_fact_was_tested(sound, faulty):
 
 
 def test_finding_is_not_gone_where_nobody_looked(sound, faulty):
-    """A run that left a fact out proves nothing of it, and says so."""
     blind = replace(sound, facts={**sound.facts, "run.cost-is-credits": FactStatus.UNTESTED})
 
     comparison = compare_checks(faulty, blind)
@@ -65,7 +62,7 @@ def test_finding_is_not_gone_where_nobody_looked(sound, faulty):
 
 
 def test_fact_that_was_verified_and_is_not_tested_now_gates(sound):
-    """Whatever the reason: an expired key must not pass for a run that found nothing."""
+    """An expired key must not pass for a run that found nothing."""
     blind = replace(sound, facts={**sound.facts, "run.cost-is-credits": FactStatus.UNTESTED})
 
     comparison = compare_checks(sound, blind)
@@ -83,19 +80,16 @@ def test_fact_that_was_verified_and_is_not_tested_now_gates(sound):
     ],
 )
 def test_fact_that_nobody_asked_for_is_not_lost(sound, blind):
-    """A run of one family, or one that was interrupted, says nothing of the rest."""
     facts = {**sound.facts, "run.cost-is-credits": FactStatus.UNTESTED}
 
     assert compare_checks(sound, replace(sound, facts=facts, **blind)).lost == ()
 
 
 def test_fact_that_breaks_is_a_regression_and_not_lost(sound, faulty):
-    """It was tested, and failed."""
     assert "run.cost-is-credits" not in compare_checks(sound, faulty).lost
 
 
 def test_waiver_that_ends_is_a_regression(faulty):
-    """A finding that was accepted before and fails the run now counts as new."""
     [waived] = [each for each in faulty.findings if each.waived_by]
     lapsed = replace(faulty, failing=(*faulty.failing, waived.fingerprint))
 

@@ -16,8 +16,6 @@ TOLERANCES = read_tolerances(None, "reads", [])
 
 @pytest.fixture
 def side(tmp_path):
-    """Runs with one operation, whose times are drawn anew for each."""
-
     def made(name, *, runs=3, median_ms=100.0, first_seed=0, **options):
         for number in range(runs):
             seconds = lognormal_seconds(first_seed + number, median_ms=median_ms, per_s=200, seconds=10)
@@ -37,7 +35,6 @@ def row(comparison, measure, operation="whoami"):
 
 
 def test_same_server_is_not_called_worse(side):
-    """Three runs against three more of the same."""
     comparison = compared(side("a"), side("b", first_seed=50))
 
     assert comparison.verdict in (ChangeVerdict.SAME, ChangeVerdict.NO_EVIDENCE)
@@ -45,7 +42,6 @@ def test_same_server_is_not_called_worse(side):
 
 
 def test_slower_server_is_a_regression(side):
-    """A fifth more time fails the comparison, in p50 and in p99, and the ratio is found."""
     comparison = compared(side("a", runs=5), side("b", runs=5, median_ms=120, first_seed=50))
 
     assert {each.measure for each in comparison.regressions} == {"p50_ms", "p99_ms"}
@@ -54,7 +50,6 @@ def test_slower_server_is_a_regression(side):
 
 
 def test_faster_server_is_better(side):
-    """A fifth less time fails nothing."""
     comparison = compared(side("a", runs=5), side("b", runs=5, median_ms=80, first_seed=50))
 
     assert comparison.verdict is ChangeVerdict.BETTER
@@ -62,14 +57,12 @@ def test_faster_server_is_better(side):
 
 
 def test_more_errors_are_a_regression(side):
-    """Errors that were not there before fail the comparison whatever the times are."""
     comparison = compared(side("a"), side("b", first_seed=50, failed=5))
 
     assert [each.measure for each in comparison.regressions] == ["error_rate"]
 
 
 def test_what_is_tolerated_is_no_regression(side):
-    """With half as much again tolerated, a fifth is no regression."""
     tolerances = read_tolerances(None, "reads", ["p50=50%", "p99=50%"])
 
     comparison = compared(side("a", runs=5), side("b", runs=5, median_ms=120, first_seed=50), tolerances)
@@ -87,7 +80,6 @@ def test_rare_percentiles_say_that_requests_were_too_few(side):
 
 
 def test_runs_whose_generator_was_the_limit_are_left_out(side):
-    """They are named, and what is left is compared."""
     late = validity(is_valid=False, reasons=("It was late.",))
 
     comparison = compared([*side("a"), *side("late", runs=1, validity=late)], side("b", first_seed=50))
@@ -106,7 +98,6 @@ def test_runs_whose_generator_was_the_limit_are_left_out(side):
     ids=["late", "interrupted"],
 )
 def test_side_without_a_valid_run_is_no_measurement(side, options):
-    """Exit code 5, and no figures."""
     comparison = compared(side("a"), side("b", **options))
 
     assert comparison.exit_code == ExitCode.INVALID_MEASUREMENT
@@ -114,7 +105,6 @@ def test_side_without_a_valid_run_is_no_measurement(side, options):
 
 
 def test_missed_objective_fails_although_nothing_changed(side, tmp_path):
-    """The bounds of the file hold for the candidate, whatever the baseline was."""
     objectives = tmp_path / "objectives.toml"
     objectives.write_text('[reads."*"]\np99_ms = 50\n', encoding="utf-8")
 
@@ -125,7 +115,6 @@ def test_missed_objective_fails_although_nothing_changed(side, tmp_path):
 
 
 def test_objectives_of_the_command_line_count_too(side):
-    """Of one operation, and of all together."""
     added = parse_objectives(["whoami p99 < 50ms", "p99 < 60ms", "error_rate < 1%"])
 
     comparison = compare_loads(
@@ -154,20 +143,17 @@ def test_contract_that_breaks_under_load_is_a_regression(side):
     ("plan", "says"), [({"scenario": "cancels"}, "cancels"), ({"model": "closed"}, "the closed model")]
 )
 def test_different_loads_do_not_compare(side, plan, says):
-    """Another scenario, or users for arrivals, is refused in words."""
     with pytest.raises(UsageError, match=says):
         compared(side("a"), side("b", plan=plan))
 
 
 def test_other_circumstances_are_noted(side):
-    """What else differs stands beside the figures."""
     comparison = compared(side("a"), side("b", plan={"warm_up_s": 5.0}))
 
     assert comparison.notes == ("Not the same in all runs: the warm-up. What changed may come from that.",)
 
 
 def test_single_runs_say_what_they_cannot_know(side):
-    """One run a side comes with the noise that was taken for granted."""
     comparison = compared(side("a", runs=1), side("b", runs=1, first_seed=50))
 
     assert "One run a side" in comparison.notes[0]
@@ -175,7 +161,6 @@ def test_single_runs_say_what_they_cannot_know(side):
 
 
 def test_operation_of_one_side_alone_has_no_change(tmp_path):
-    """An operation that is new, or gone, is shown and judged by nothing."""
     both = {"whoami": lognormal_seconds(1), "list": lognormal_seconds(2)}
     sides = [
         read_side([load_run(tmp_path / name, seconds)], baselines=tmp_path).loads
@@ -188,7 +173,6 @@ def test_operation_of_one_side_alone_has_no_change(tmp_path):
 
 
 def test_all_operations_together_are_shown_and_no_gate(tmp_path):
-    """Where there are several, ``all`` comes last."""
     both = {"whoami": lognormal_seconds(1), "list": lognormal_seconds(2)}
     loads = read_side([load_run(tmp_path / "a", both)], baselines=tmp_path).loads
 
@@ -199,7 +183,6 @@ def test_all_operations_together_are_shown_and_no_gate(tmp_path):
 
 
 def test_run_without_its_times_is_compared_by_its_figures(side, tmp_path):
-    """A record whose ``times.hlog`` is gone still has percentiles, and the page says what is missing."""
     folder = load_run(tmp_path / "bare", {"whoami": lognormal_seconds(9, per_s=200)})
     (folder / "times.hlog").unlink()
     bare = read_side([folder], baselines=tmp_path).loads

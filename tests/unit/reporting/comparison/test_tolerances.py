@@ -18,7 +18,6 @@ def objectives(tmp_path):
 
 
 def test_operation_goes_before_every_operation(objectives):
-    """What is said of an operation holds there, and what is said of all elsewhere."""
     tolerances = read_tolerances(objectives, "reads", [])
 
     assert tolerances.of("whoami", "p99_ms") == 0.2
@@ -27,7 +26,6 @@ def test_operation_goes_before_every_operation(objectives):
 
 
 def test_longest_name_that_fits_counts(tmp_path):
-    """A star stands for any number of letters."""
     path = tmp_path / "objectives.toml"
     path.write_text(
         '[mixed."*".tolerance]\np99_ms = "10%"\n[mixed."* async".tolerance]\np99_ms = "20%"\n',
@@ -57,7 +55,6 @@ def test_rate_is_a_gate_where_users_wait():
 
 
 def test_all_mistakes_are_named_at_once():
-    """A measure that is none and a share that is none come in one message."""
     with pytest.raises(UsageError) as caught:
         read_tolerances(None, "reads", ["p98=1%", "p99=much", "p50=-3%"])
 
@@ -68,7 +65,6 @@ def test_all_mistakes_are_named_at_once():
 
 
 def test_shipped_objectives_can_be_read():
-    """The file that comes with the harness has no mistake."""
     from knouds_harness.locations import scenarios_path  # noqa: PLC0415 - only here
 
     for scenario in ("reads", "sync_runs", "async_cycles"):

@@ -15,13 +15,11 @@ P99 = MEASURES["p99_ms"]
 
 
 def noisy(level, count, seed):
-    """Runs of one level, 3 % apart."""
     chance = random.Random(seed)
     return [level * chance.lognormvariate(0, 0.03) for _ in range(count)]
 
 
 def test_a_lasting_rise_is_one_change():
-    """It is marked at the first run of the new level, with the medians of both."""
     found = change_points([*noisy(100, 12, 1), *noisy(130, 6, 2)], P99)
 
     assert [change.at for change in found] == [12]
@@ -30,7 +28,6 @@ def test_a_lasting_rise_is_one_change():
 
 
 def test_a_rise_and_its_end_are_two_changes():
-    """The level in between is that of the runs in between."""
     found = change_points([*noisy(100, 8, 1), *noisy(150, 8, 2), *noisy(100, 8, 3)], P99)
 
     assert [change.at for change in found] == [8, 16]
@@ -39,36 +36,30 @@ def test_a_rise_and_its_end_are_two_changes():
 
 @pytest.mark.parametrize("seed", range(5))
 def test_noise_is_no_change(seed):
-    """Runs of one level have none."""
     assert change_points(noisy(100, 20, seed), P99) == []
 
 
 def test_one_run_that_stands_out_is_no_change():
-    """Nor do two runs make a level."""
     values = noisy(100, 20, 4)
 
     assert change_points([*values[:10], 150.0, *values[10:]], P99) == []
 
 
 def test_equal_runs_leave_the_least_noise():
-    """Where runs agree to the last digit, a hundredth more is still within what runs differ by."""
     assert change_points([100.0] * 10 + [101.0] * 10, P99) == []
 
 
 def test_too_few_runs_show_nothing():
-    """Three on either side are the least."""
     assert change_points([100.0, 100.0, 300.0, 300.0, 300.0], P99) == []
 
 
 def test_one_fact_in_breach_is_a_change():
-    """Counts have no noise to speak of, and begin at zero."""
     assert change_points([0.0] * 3 + [1.0] * 3, MEASURES["facts_in_breach"]) == [
         ChangePoint(at=3, before=0.0, after=1.0)
     ]
 
 
 def test_a_measure_that_falls_to_zero_is_seen():
-    """Its logarithm is not taken."""
     found = change_points([100.0] * 6 + [0.0] * 6, MEASURES["requests_per_s"])
 
     assert [change.at for change in found] == [6]

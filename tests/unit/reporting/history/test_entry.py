@@ -11,13 +11,11 @@ from knouds_harness.runs.record import read_run
 
 
 def check(tmp_path, *command):
-    """The entry of a check that was started so."""
     record = read_run(healthy(tmp_path))
     return entry_of(replace(record, setup=replace(record.setup, command=("knouds-harness", *command))))
 
 
 def test_seed_and_target_do_not_part_runs(tmp_path):
-    """The same checks of the same target are one thing."""
     first = check(tmp_path, "check", "--target", "staging", "--seed", "1")
 
     assert first.series == check(tmp_path, "check").series == "check of staging"
@@ -32,12 +30,10 @@ def test_seed_and_target_do_not_part_runs(tmp_path):
     ],
 )
 def test_other_checks_part_runs(tmp_path, command, setting):
-    """Fewer checks, or a sandbox that breaks a promise, are another thing."""
     assert check(tmp_path, "check", *command).setting == setting
 
 
 def test_a_command_kept_as_one_line_is_read_too(tmp_path):
-    """As that of load is."""
     record = read_run(healthy(tmp_path))
     setup = replace(record.setup, command=("knouds-harness load reads --fault async-slow-submit",))
 
@@ -54,7 +50,6 @@ def test_a_command_kept_as_one_line_is_read_too(tmp_path):
     ],
 )
 def test_other_load_parts_runs(tmp_path, plan, setting):
-    """Another model, client or number of workers is another thing."""
     folder = load_run(tmp_path, {"whoami": lognormal_seconds(1, seconds=2)}, plan=plan)
 
     assert entry_of(read_run(folder)).series == f"reads on staging, {setting}"

@@ -17,7 +17,6 @@ from knouds_harness.runs.verdicts import RunOutcome
 
 @pytest.fixture
 def runs(tmp_path):
-    """The folder of a broken check."""
     folder = tmp_path / "runs"
     broken(folder)
     return folder
@@ -25,12 +24,10 @@ def runs(tmp_path):
 
 @pytest.fixture
 def path(tmp_path):
-    """Of the index."""
     return tmp_path / "history.sqlite"
 
 
 def test_entry_says_what_the_record_says(runs, path):
-    """Kind, target, end, seed, versions and findings are those of the run."""
     with Index(path) as index:
         index.refresh(runs)
         (entry,) = index.entries()
@@ -61,7 +58,6 @@ def test_broken_facts_are_counted(runs, path):
 
 
 def test_load_figures_are_those_of_the_run(tmp_path, path):
-    """By operation and percentile."""
     folder = load_run(tmp_path / "runs", {"whoami": lognormal_seconds(1, seconds=4)})
 
     with Index(path) as index:
@@ -78,7 +74,6 @@ def test_load_figures_are_those_of_the_run(tmp_path, path):
 
 
 def test_an_invalid_measurement_is_not_sound(tmp_path, path):
-    """It is kept, and says so."""
     load_run(
         tmp_path / "runs",
         {"whoami": lognormal_seconds(1, seconds=2)},
@@ -95,7 +90,6 @@ def test_an_invalid_measurement_is_not_sound(tmp_path, path):
 
 
 def test_a_second_look_reads_nothing_again(runs, path):
-    """What has not changed is known."""
     with Index(path) as index:
         index.refresh(runs)
         before = index.entries()
@@ -107,7 +101,6 @@ def test_a_second_look_reads_nothing_again(runs, path):
 
 
 def test_a_run_that_was_written_on_is_read_again(runs, path):
-    """Such as one that ran when it was first seen."""
     file = next(runs.iterdir()) / "run.json"
     with Index(path) as index:
         index.refresh(runs)
@@ -119,7 +112,6 @@ def test_a_run_that_was_written_on_is_read_again(runs, path):
 
 
 def test_what_is_gone_stays_as_pruned_until_it_is_back(runs, path, tmp_path):
-    """With its figures."""
     folder = next(runs.iterdir())
     with Index(path) as index:
         index.refresh(runs)
@@ -134,7 +126,6 @@ def test_what_is_gone_stays_as_pruned_until_it_is_back(runs, path, tmp_path):
 
 
 def test_unreadable_folders_are_named(runs, path):
-    """The others are taken in."""
     (runs / "empty").mkdir()
     cut = healthy(runs)
     (cut / "run.json").write_text('{"format": ', encoding="utf-8")
@@ -148,7 +139,7 @@ def test_unreadable_folders_are_named(runs, path):
 
 @pytest.mark.parametrize("content", [b"no database at all, " * 100, None])
 def test_a_damaged_index_is_made_anew(runs, path, content):
-    """The old file is put aside, and said to be."""
+    """The old file is put aside."""
     with Index(path) as index:
         index.refresh(runs)
     whole = path.read_bytes()
@@ -161,7 +152,6 @@ def test_a_damaged_index_is_made_anew(runs, path, content):
 
 
 def test_an_index_of_another_version_is_made_anew(runs, path):
-    """As is any other database of that name."""
     connection = sqlite3.connect(path)
     connection.execute("CREATE TABLE other (x)")
     connection.close()
@@ -172,7 +162,6 @@ def test_an_index_of_another_version_is_made_anew(runs, path):
 
 
 def test_a_locked_index_is_said_to_be(runs, path, monkeypatch):
-    """Instead of waiting for ever."""
     monkeypatch.setattr(indexing, "_LOCK_WAIT_S", 0.01)
     with Index(path):
         pass
@@ -185,13 +174,11 @@ def test_a_locked_index_is_said_to_be(runs, path, monkeypatch):
 
 
 def test_a_missing_folder_of_runs_is_named(tmp_path, path):
-    """With what to do."""
     with Index(path) as index, pytest.raises(RunRecordError, match="cannot be read as a folder of runs"):
         index.refresh(tmp_path / "nothing")
 
 
 def test_an_index_where_nothing_can_be_is_an_error(tmp_path):
-    """In one sentence."""
     (tmp_path / "history.sqlite").mkdir()
 
     with pytest.raises(RunRecordError, match="unable to open"):

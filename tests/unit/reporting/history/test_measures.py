@@ -11,7 +11,6 @@ from knouds_harness.runs.record import read_run
 
 
 def test_a_check_has_facts_and_no_times(tmp_path):
-    """And what it sent and cost."""
     figures = figures_of(read_run(healthy(tmp_path)))
 
     assert set(figures) == {"facts_in_breach", "facts_verified", "exchanges", "duration_s", "cost_credits"}
@@ -19,7 +18,6 @@ def test_a_check_has_facts_and_no_times(tmp_path):
 
 
 def test_each_figure_of_load_has_a_measure(tmp_path):
-    """Per operation, and for all together."""
     folder = load_run(
         tmp_path,
         {"whoami": lognormal_seconds(1, seconds=2), "getUsage": lognormal_seconds(2, seconds=2)},
@@ -36,7 +34,7 @@ def test_each_figure_of_load_has_a_measure(tmp_path):
 
 
 def test_a_capacity_search_has_its_rate_only(tmp_path):
-    """Its other figures are those of whichever point came last."""
+    """Its other figures are those of the last point."""
     capacity = Capacity(highest_per_s=120.0, lowest_failing_per_s=None, knee_per_s=None, points=())
     folder = load_run(tmp_path, {"whoami": lognormal_seconds(1, seconds=2)}, capacity=capacity)
 
@@ -47,7 +45,6 @@ def test_a_capacity_search_has_its_rate_only(tmp_path):
 
 
 def test_an_unknown_measure_names_the_nearest():
-    """Of those that runs have."""
     with pytest.raises(UnknownName, match=r'Did you mean "p99_ms:whoami"\?'):
         find_measure("p99:whoami", {"p99_ms:whoami": 3, "exchanges": 3})
 
@@ -63,5 +60,4 @@ def test_an_unknown_measure_names_the_nearest():
     ],
 )
 def test_values_have_their_unit(name, number, says):
-    """As in every other report."""
     assert worded(name, number) == says

@@ -13,7 +13,6 @@ NOW = datetime(2026, 11, 25, 9, 30, tzinfo=UTC)
 
 
 def entry(days, **changes):
-    """A check that took a minute, so many days ago."""
     members = {
         "folder": f"{days}-days-ago",
         "kind": "check",
@@ -53,17 +52,15 @@ def test_count_and_age_both_protect(keep, days, gone):
 
 
 def test_what_is_gone_counts_no_more():
-    """The newest that are kept are those that are still there."""
     assert doomed([entry(1, is_pruned=True), entry(10), entry(40)], keep=1) == ["40-days-ago"]
 
 
 def test_runs_of_kept_summaries_stay():
-    """They are named as held back."""
     assert doomed([entry(10), entry(40)], keep=0, kept={"40-days-ago"}) == ["10-days-ago"]
 
 
 def test_a_run_without_an_end_stays_while_it_may_write():
-    """And goes when it has long been silent: it was killed."""
+    """One that has long been silent was killed."""
     writing = entry(0, exit_code=None, folder="writing")
     killed = entry(2, exit_code=None, folder="killed")
 
@@ -71,7 +68,6 @@ def test_a_run_without_an_end_stays_while_it_may_write():
 
 
 def test_a_kept_summary_that_cannot_be_read_is_an_error(tmp_path):
-    """As nobody knows then which runs it was made of."""
     (tmp_path / "spring.json").write_text("{", encoding="utf-8")
 
     with pytest.raises(RunRecordError, match=r"spring\.json"):
@@ -79,7 +75,6 @@ def test_a_kept_summary_that_cannot_be_read_is_an_error(tmp_path):
 
 
 def test_no_link_is_followed(tmp_path):
-    """What is deleted is within the folder of runs."""
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "40-days-ago").symlink_to(tmp_path / "elsewhere")

@@ -25,7 +25,6 @@ def compared_loads(folder, *, median_ms, name="whoami"):
 
 
 def compared_runs(folder, *, before_ms, after_ms, name="whoami"):
-    """Two sides whose runs have these medians."""
     sides = [
         read_side(
             [
@@ -61,7 +60,6 @@ def printed(comparison, *, width=80, is_terminal=False):
 
 
 def test_files_say_the_same(tmp_path, slower):
-    """Page, Markdown and JSON have one verdict."""
     paths = write_comparison(slower, tmp_path / "out")
 
     stored = json.loads(paths.json.read_text(encoding="utf-8"))
@@ -72,7 +70,6 @@ def test_files_say_the_same(tmp_path, slower):
 
 
 def test_json_has_each_interval(tmp_path, slower):
-    """A program finds estimate, interval, noise and the smallest visible change of each measure."""
     stored = json.loads(write_comparison(slower, tmp_path / "out").json.read_text(encoding="utf-8"))
 
     [p50] = [each for each in stored["changes"] if each["measure"] == "p50_ms"]
@@ -83,7 +80,6 @@ def test_json_has_each_interval(tmp_path, slower):
 
 
 def test_page_loads_and_runs_nothing(tmp_path, slower):
-    """No script, no address to fetch, and a policy that forbids both."""
     html = write_comparison(slower, tmp_path / "out").html.read_text(encoding="utf-8")
 
     assert "<script" not in html
@@ -92,7 +88,6 @@ def test_page_loads_and_runs_nothing(tmp_path, slower):
 
 
 def test_page_draws_each_interval_of_a_time(tmp_path, slower):
-    """Every measure with an interval has a drawing with words for those who do not see it."""
     html = write_comparison(slower, tmp_path / "out").html.read_text(encoding="utf-8")
 
     drawn = [row for row in slower.rows if row.change and row.measure != "error_rate"]
@@ -102,7 +97,6 @@ def test_page_draws_each_interval_of_a_time(tmp_path, slower):
 
 @pytest.mark.parametrize("file", ["html", "markdown"])
 def test_names_are_escaped(tmp_path, file):
-    """An operation's name is text, whatever it holds."""
     comparison = compared_loads(tmp_path, median_ms=150, name="<img src=x>")
 
     text = getattr(write_comparison(comparison, tmp_path / "out"), file).read_text(encoding="utf-8")
@@ -111,7 +105,6 @@ def test_names_are_escaped(tmp_path, file):
 
 
 def test_conformance_page_lists_what_is_new(tmp_path, checks):
-    """Each new finding stands there with its fingerprint."""
     html = write_comparison(checks, tmp_path / "out").html.read_text(encoding="utf-8")
 
     assert all(each.fingerprint in html for each in checks.regressions)
@@ -119,7 +112,6 @@ def test_conformance_page_lists_what_is_new(tmp_path, checks):
 
 
 def test_terminal_says_verdict_and_gates_first(slower):
-    """The verdict begins the first line, the gates that are worse follow."""
     lines = printed(slower).strip().splitlines()
 
     assert lines[0].startswith("Worse  whoami p50")
@@ -128,12 +120,11 @@ def test_terminal_says_verdict_and_gates_first(slower):
 
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_lines_fit_a_terminal(slower, width):
-    """Nothing is wider than the terminal."""
     assert max(map(len, printed(slower, width=width, is_terminal=True).splitlines())) <= width
 
 
 def test_runs_unlike_each_other_claim_no_figure(tmp_path):
-    """Where nothing could show, it is not told in thousands of percent how much worse it would have to be."""
+    """Nothing is said in thousands of percent."""
     erratic = compared_runs(tmp_path, before_ms=(1, 1000), after_ms=(1000, 1))
 
     assert erratic.verdict is ChangeVerdict.NO_EVIDENCE
@@ -145,7 +136,6 @@ def test_runs_unlike_each_other_claim_no_figure(tmp_path):
 
 
 def test_pipe_gets_no_colours(checks):
-    """Where nobody looks there are no escape sequences, and lines are whole."""
     text = printed(checks)
 
     assert "\x1b" not in text
@@ -153,7 +143,6 @@ def test_pipe_gets_no_colours(checks):
 
 
 def test_terminal_shows_a_few_findings_of_each_kind(checks):
-    """The rest is in the page."""
     text = printed(checks)
 
     assert text.count("\n  new: ") == 4
@@ -162,7 +151,6 @@ def test_terminal_shows_a_few_findings_of_each_kind(checks):
 
 
 def test_folder_that_cannot_be_written_is_named(tmp_path, slower):
-    """A file in the place of the folder gives a message."""
     (tmp_path / "out").write_text("")
 
     with pytest.raises(RunRecordError, match="out: cannot be written to"):

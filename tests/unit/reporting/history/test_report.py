@@ -1,21 +1,23 @@
-"""The history on terminals of any width."""
+"""The history on terminals of any width, and its page."""
 
 import io
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from load_records import load_run, lognormal_seconds
 from rich.console import Console
 
-from knouds_harness.reporting.history.changes import ChangePoint, Series, SeriesPoint
-from knouds_harness.reporting.history.entry import Entry
+from knouds_harness.reporting.history.changes import ChangePoint, Series, SeriesPoint, series_of
+from knouds_harness.reporting.history.entry import Entry, entry_of
 from knouds_harness.reporting.history.report import entries_table, series_report
+from knouds_harness.reporting.html import html
 from knouds_harness.reporting.terminal import print_block, print_report
+from knouds_harness.runs.record import read_run
 from knouds_harness.runs.verdicts import RunOutcome
 
 
 def entry(number=0, **changes):
-    """A sound check."""
     members = {
         "folder": f"20261125T0930{number:02}Z-check-staging",
         "kind": "check",
@@ -34,7 +36,6 @@ def entry(number=0, **changes):
 
 
 def printed(show, *, width):
-    """What a terminal of that width shows, line by line."""
     screen = io.StringIO()
     show(Console(file=screen, width=width, force_terminal=True, color_system=None))
     return screen.getvalue().splitlines()
@@ -48,7 +49,6 @@ def listed(entries, *, width):
 
 @pytest.mark.parametrize("width", [50, 64, 100, 120])
 def test_no_line_is_wider_than_the_terminal(width):
-    """And the name of the run is whole, to be copied."""
     lines = listed([entry(findings={"breach": 12, "assumption": 3}, setting="--quick")], width=width)
 
     assert max(map(len, lines)) <= width
@@ -56,7 +56,6 @@ def test_no_line_is_wider_than_the_terminal(width):
 
 
 def test_words_of_a_record_are_no_commands():
-    """Neither to the terminal nor as markup."""
     lines = listed([entry(setting="\x1b[31m[bold]x[/nothing]")], width=120)
 
     assert "·[31m[bold]x[/nothing]" in lines[1]
@@ -78,7 +77,6 @@ def plotted(values, *, width=80, **changes):
 
 
 def test_bars_stand_on_zero():
-    """Half of the highest is half as high."""
     lines = plotted([10.0, 5.0])
 
     bars = [line.split(" ")[-1] for line in lines[1:7]]
@@ -87,12 +85,10 @@ def test_bars_stand_on_zero():
 
 
 def test_only_zeroes_make_no_bars():
-    """And no error."""
     assert not any("█" in line for line in plotted([0.0, 0.0]))
 
 
 def test_more_runs_than_columns_show_the_newest():
-    """And it says so."""
     lines = plotted([1.0] * 59 + [2.0], width=30)
 
     assert lines[0].startswith("check of staging, 60 runs")
@@ -101,7 +97,6 @@ def test_more_runs_than_columns_show_the_newest():
 
 
 def test_a_change_and_an_unsound_run_are_marked_below_their_bars():
-    """With what each mark means."""
     change = ChangePoint(at=2, before=10.0, after=20.0)
 
     lines = plotted([10.0, 10.0, 20.0], at2=change, **{"1": {"outcome": RunOutcome.INTERRUPTED}})
@@ -109,3 +104,28 @@ def test_a_change_and_an_unsound_run_are_marked_below_their_bars():
     assert lines[7].endswith(" x^")
     assert lines[8].strip() == "^ 10.0 s → 20.0 s (+100.0%), from 20261125T093002Z-check-staging on"
     assert lines[9].strip().startswith("x is not a valid measurement")
+
+
+def page_of(root, **plan):
+    folder = load_run(root / "runs", {"whoami": lognormal_seconds(1, seconds=2)}, plan=plan)
+    entry = entry_of(read_run(folder))
+    series = series_of("p99_ms:whoami", [entry], {entry.folder: 12.0})
+    return folder, html(series_report("p99_ms:whoami", series, runs_folder=root / "runs"))
+
+
+def test_words_of_a_record_stay_words(tmp_path):
+    _, page = page_of(tmp_path, scenario="</script><script>alert(1)</script>")
+
+    assert "<script>alert" not in page
+
+
+def test_reports_that_are_there_are_linked(tmp_path):
+    folder, page = page_of(tmp_path)
+    assert "href=" not in page.split("<main", 1)[1]
+
+    (folder / "report.html").write_text("", encoding="utf-8")
+    entry = entry_of(read_run(folder))
+    series = series_of("p99_ms:whoami", [entry], {entry.folder: 12.0})
+    page = html(series_report("p99_ms:whoami", series, runs_folder=tmp_path / "runs"))
+
+    assert f'href="runs/{folder.name}/report.html"' in page
