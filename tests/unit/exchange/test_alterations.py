@@ -46,12 +46,11 @@ def test_alteration_is_told_and_no_key_with_it(altered):
 
 
 def test_another_key_is_no_alteration():
-    """It only begins alike."""
     assert Alteration.of(OTHER, SECRETS) is None
 
 
 def test_what_is_no_alteration_is_refused():
-    """A file of somebody else puts no command into a line for the shell."""
+    """A stored alteration puts no command into a line for the shell."""
     stored = {"label": "key:full", "case": "; id", "pieces": [[0, 4]]}
 
     assert "id" not in Alteration.read(stored).expression("K")

@@ -23,13 +23,11 @@ TARGET = Target(
 
 @pytest.fixture
 def lines():
-    """What was written."""
     return []
 
 
 @pytest.fixture
 def created(lines):
-    """Of a run that has just begun."""
     return CreatedWorkflows(target=TARGET, write=lambda line: lines.append(json.loads(line)))
 
 
@@ -40,7 +38,6 @@ def create(created, slug, *, name=NAME, shown=None, status=201):
 
 
 def test_name_is_written_down_before_the_request(created, lines):
-    """With the target first, so that the file explains itself."""
     created.admit("POST", "/api/workflows", json.dumps({"name": NAME}).encode(), persona="full", user="ada")
 
     assert [each["event"] for each in lines] == ["run", "sending"]
@@ -89,7 +86,6 @@ def test_what_was_there_before_is_never_ours(created, slug, listed):
 
 
 def test_what_was_there_before_stays_in_the_ledger(created, lines, tmp_path):
-    """So that cleaning up after a crash knows it, too."""
     created.note_listed("ada", [{"slug": "w-17"}])
     create(created, "w-18", status=502)
     created.note_listed("otto", [{"slug": "w-18"}])
@@ -103,7 +99,6 @@ def test_what_was_there_before_stays_in_the_ledger(created, lines, tmp_path):
 
 
 def test_a_workflow_whose_slug_follows_its_name_is_found_again(created):
-    """By the name of the last update."""
     name = "Harness ba9876543210 renamed"
     create(created, "harness-0123456789ab-draft")
 
@@ -119,7 +114,7 @@ def test_a_workflow_whose_slug_follows_its_name_is_found_again(created):
     "slug", ["clip?0123456789ab", "../clip/0123456789ab", "clip#0123456789ab", "0123456789ab/clip"]
 )
 def test_slug_that_is_none_is_never_ours(created, slug):
-    """A request that names it may reach somebody's workflow, even if it holds the token."""
+    """A request that names it may reach another workflow, even if it holds the token."""
     create(created, slug, shown={"name": NAME})
 
     assert created.ours == []
@@ -128,7 +123,6 @@ def test_slug_that_is_none_is_never_ours(created, slug):
 @pytest.mark.parametrize("shown", [None, {"name": "Portrait"}, {"name": f"{NAME} 2"}, [], "text"])
 @pytest.mark.parametrize("slug", ["portrait", "w-17", "Not a slug"])
 def test_unproven_workflow_is_never_written(created, slug, shown):
-    """Whatever it is read back as."""
     create(created, slug, shown=shown)
 
     for method, path in (
@@ -145,7 +139,6 @@ def test_unproven_workflow_is_never_written(created, slug, shown):
 @example(slug="0123456789ab")
 @example(slug="0123456789a")
 def test_slug_is_ours_only_with_the_token(slug):
-    """Every slug that a create answers and that nothing shows."""
     created = CreatedWorkflows(target=TARGET)
 
     create(created, slug)
@@ -183,7 +176,7 @@ def test_ledger_is_read_up_to_the_line_that_was_cut_short(tmp_path):
 
 
 def test_creation_that_no_list_shows_is_said_to_be_left(created):
-    """A success without a slug of ours may have made something."""
+    """A success without a slug of the run may have made something."""
     created.note_listed("ada", [])
     create(created, "clip?0123456789ab")
     create(created, None, name="Harness 0123456789ac draft")
@@ -197,7 +190,6 @@ def test_creation_that_no_list_shows_is_said_to_be_left(created):
 
 
 def test_twin_of_what_was_deleted_is_found(created):
-    """A server may make two of one create."""
     created.note_listed("ada", [])
     create(created, "harness-0123456789ab-draft")
     created.note_deleted("harness-0123456789ab-draft")
@@ -208,7 +200,7 @@ def test_twin_of_what_was_deleted_is_found(created):
 
 
 def test_creation_without_an_answer_that_is_listed_under_another_name_is_said_to_be_left(created):
-    """It is not deleted, as a user may have renamed it; a copy beside the one that was found is not ours."""
+    """A user may have renamed it; a copy beside the one that was found is not the run's."""
     for name in (NAME, "Harness 0123456789ac draft"):
         created.admit("POST", "/api/workflows", {"name": name}, persona="full", user="ada")
     listed = {

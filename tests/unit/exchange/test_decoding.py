@@ -62,6 +62,7 @@ TEXTS: dict[str, Encoding] = {
     "byte order marks": between("\ufeff"),
     "soft hyphens": between("\u00ad"),
     "UTF-16": lambda text: text.decode().encode("utf-16"),
+    "UTF-16 from the greater end": lambda text: text.decode().encode("utf-16-be"),
     "UTF-32": lambda text: text.decode().encode("utf-32-be"),
 }
 BINARY: dict[str, Encoding] = {
@@ -70,6 +71,7 @@ BINARY: dict[str, Encoding] = {
     "base64 in lines": lambda text: base64.encodebytes(b"user: " + text + b"\n").replace(b"\n", b"\r\n"),
     "base64 after a name": lambda text: base64.b64encode(b"me:" + text + b"!"),
     "base64 after a longer name": lambda text: base64.b64encode(b"user:" + text),
+    "base64 after a name with more": lambda text: base64.b64encode(b"me2:" + text + b"\n"),
     "hexadecimal": hexadecimal("", "{:02x}"),
     "hexadecimal with colons": hexadecimal(":", "{:02X}"),
     "hexadecimal with spaces": hexadecimal(" ", "{:02x}"),
@@ -105,10 +107,28 @@ def encoded(secret: str, names: list[str]) -> bytes:
 @pytest.mark.parametrize("name", [*TEXTS, *BINARY])
 @pytest.mark.parametrize("secret", [KEY, HOOK], ids=["key", "webhook secret"])
 def test_secret_in_one_encoding_is_hidden(secret, name):
-    """All of it, and little else."""
     clean = REDACTOR.content(b"<" + encoded(secret, [name]) + b">")
 
     assert re.fullmatch(rb"<.{0,12}" + HIDDEN.pattern + rb".{0,12}>", clean, re.DOTALL), clean
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("escapes of JSON", "escapes of JSON within JSON", "percent signs", "HTML", "hexadecimal HTML"),
+        *("UTF-16", "UTF-16 from the greater end", "UTF-32", "base64", "base64 for URLs"),
+        *("base64 after a name", "base64 after a longer name", "hexadecimal"),
+    ],
+)
+def test_encoded_secret_that_is_cut_off_is_hidden(name):
+    """Wherever it breaks off, ten characters of it and more are found."""
+    text = encoded(KEY, [name])
+    for length in range(len(text) // 2, len(text)):
+        clean = REDACTOR.cut_content(b'{"role":"' + text[:length])
+
+        assert re.fullmatch(
+            rb'\{"role":".{0,12}\{\{(hidden|key:(?:unknown|full))\}\}.{0,8}', clean, re.DOTALL
+        )
 
 
 @settings(max_examples=60)
@@ -145,7 +165,6 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_body_takes_linear_time(name):
-    """A fifth of a megabyte of what looks like encodings costs no more than reading it some times."""
     body = (HOSTILE[name] * (200_000 // len(HOSTILE[name]) + 1))[:200_000]
 
     clean = REDACTOR.content(body)

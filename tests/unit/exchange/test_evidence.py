@@ -25,7 +25,6 @@ from exchanges import exchange
     ],
 )
 def test_what_is_no_json_says_why(body: bytes, says: str):
-    """As a ValueError with a sentence, or as None."""
     answer = exchange(200, raw=body)
 
     with pytest.raises(ValueError, match=says):
@@ -39,7 +38,6 @@ def test_what_is_no_json_says_why(body: bytes, says: str):
     "body", [b"[" * 200 + b"]" * 200, b"[" + b"[[]], " * 500 + b"1]", b'"' + b"[" * 900 + b'"']
 )
 def test_many_brackets_are_no_deep_nesting(body: bytes):
-    """Two hundred levels are; side by side, or in a text, there may be any number."""
     assert exchange(200, raw=body).json() is not None
 
 
@@ -48,7 +46,6 @@ def test_many_brackets_are_no_deep_nesting(body: bytes):
     [({"code": "X"}, "X"), ({"code": 5}, None), ({"error": "x"}, None), (["code"], None), (None, None)],
 )
 def test_code_is_the_text_in_an_error_body(body: object, code: str | None):
-    """Anything else is no code."""
     assert exchange(400, body).code == code
 
 
@@ -64,7 +61,6 @@ def test_number_is_what_it_stands_for(written, read):
 
 
 def test_repeated_headers_are_joined():
-    """So that a check of a number sees that there are two."""
     answer = exchange(200, {}, headers={"X-RateLimit-Limit": "5", "x-ratelimit-limit": "6"})
 
     assert answer.header("X-RATELIMIT-LIMIT") == "5, 6"

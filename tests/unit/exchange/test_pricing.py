@@ -14,8 +14,6 @@ PORTRAIT = Workflow(slug="portrait", owner="ada")
 
 
 def test_profile_s_figure_wins(client_answering):
-    """Without asking the server."""
-
     def refuse(request: httpx.Request) -> httpx.Response:
         raise AssertionError(request)
 
@@ -37,21 +35,18 @@ def test_profile_s_figure_wins(client_answering):
     ],
 )
 def test_server_s_estimate_counts_else(client_answering, answer: httpx.Response, price: float | None):
-    """A number, and no price where the answer has none: null says nothing of a workflow with generators."""
     client = client_answering(answer)
 
     assert Pricing(client, client.target).worst_case(PORTRAIT) == price
 
 
 def test_null_is_a_price_of_nothing_without_generators(client_answering):
-    """Where the profile says so, or the harness made the workflow."""
     client = client_answering(httpx.Response(200, json={"estimatedCreditCost": None}))
 
     assert Pricing(client, client.target).worst_case(replace(PORTRAIT, has_generator=False)) == 0
 
 
 def test_server_is_not_asked_where_reading_is_not_allowed(client_answering):
-    """Then nobody says what a run costs."""
     target = make_target(allow=frozenset({Action.RUN}))
     client = client_answering(httpx.Response(200, json={"estimatedCreditCost": 8}), target=target)
 
@@ -59,7 +54,6 @@ def test_server_is_not_asked_where_reading_is_not_allowed(client_answering):
 
 
 def test_server_is_asked_once(client_answering):
-    """However often the price is needed."""
     asked = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -75,14 +69,12 @@ def test_server_is_asked_once(client_answering):
 
 
 def test_workflow_that_nobody_can_read_has_no_price(client_answering):
-    """Another account's, for instance."""
     client = client_answering(httpx.Response(200, json={"estimatedCreditCost": 8}), target=make_target())
 
     assert Pricing(client, client.target).worst_case(replace(PORTRAIT, owner="sam")) is None
 
 
 def test_model_without_a_figure_has_no_price(client_answering):
-    """No endpoint tells the price of a model run beforehand."""
     client = client_answering(httpx.Response(200, json={}))
 
     assert Pricing(client, client.target).worst_case(Model(name="suno-v5")) is None

@@ -46,7 +46,6 @@ def summary(slug="portrait", created_by="u-1"):
 
 
 def sound(request):
-    """What a sound server answers to each request of a profile check."""
     path = request.url.path
     if path == "/api/whoami":
         return account()
@@ -61,8 +60,6 @@ def sound(request):
 
 @pytest.fixture
 def check(client_answering):
-    """Checks a profile on a server that is sound but for what it answers to some paths."""
-
     def check(answers=(), *, target=None):
         by_path = dict(answers)
 
@@ -80,7 +77,6 @@ def found(result):
 
 
 def test_sound_server_bears_the_profile_out(check):
-    """Nothing is contradicted, and nothing is dropped."""
     result = check()
 
     assert not result.contradictions
@@ -89,7 +85,6 @@ def test_sound_server_bears_the_profile_out(check):
 
 
 def test_refused_key_is_a_contradiction(check):
-    """It is dropped, with both possibilities in words."""
     no = refusal(401, "UNAUTHORIZED")
     result = check({"/api/whoami": no, "/api/usage/models": no})
 
@@ -114,7 +109,6 @@ def test_key_that_whoami_alone_refuses_stays(check):
     ],
 )
 def test_other_account_is_a_contradiction(check, said, where):
-    """Another tier, another role, not approved."""
     result = check({"/api/whoami": account(**said)})
 
     assert found(result) == [(where, "whoami.is-the-key-owner")]
@@ -123,13 +117,11 @@ def test_other_account_is_a_contradiction(check, said, where):
 
 @pytest.mark.parametrize("said", [{"tier": 3}, {"role": "OWNER"}, {"approved": "no"}, {"id": 7}])
 def test_misshapen_whoami_proves_nothing(check, said):
-    """Its shape is for the checks to judge."""
     assert not check({"/api/whoami": account(**said)}).contradictions
 
 
 @pytest.mark.parametrize("status", [403, 429, 500, 503])
 def test_answers_that_prove_nothing(check, status):
-    """Whoever is throttled, or meets a broken server, has learnt nothing of the key."""
     nothing = refusal(status, "WHATEVER")
     everywhere = dict.fromkeys(("/api/whoami", "/api/workflows", "/api/models/gpt-image-2/run"), nothing)
 
@@ -137,8 +129,6 @@ def test_answers_that_prove_nothing(check, status):
 
 
 def test_no_answer_proves_nothing(check):
-    """Nor does silence."""
-
     def time_out(request):
         raise httpx.ReadTimeout("slow")
 
@@ -157,7 +147,6 @@ def test_no_answer_proves_nothing(check):
     ],
 )
 def test_denied_capability_is_a_contradiction(check, path, capability, fact):
-    """The key keeps what it holds, and loses what it is denied."""
     result = check({path: refusal(403, "CAPABILITY_DENIED")})
 
     assert found(result) == [("keys.full.capabilities", fact)]
@@ -174,7 +163,6 @@ def test_model_run_of_a_pro_key_is_not_tried(check):
 
 @pytest.mark.parametrize("status", [403, 404])
 def test_workflow_that_its_owner_cannot_see_is_a_contradiction(check, status):
-    """It is neither listed nor found."""
     result = check(
         {
             "/api/workflows": httpx.Response(200, json=[]),
@@ -192,7 +180,6 @@ def test_workflow_that_is_not_listed_and_found_is_there(check):
 
 
 def test_workflow_of_another_creator_is_a_contradiction(check):
-    """Where createdBy is how the target spells accounts."""
     two = [summary(created_by="u-2"), summary("mine")]
     result = check({"/api/workflows": httpx.Response(200, json=two)})
 
@@ -214,7 +201,6 @@ def test_created_by_that_is_spelled_otherwise_proves_nothing(check):
 
 
 def test_model_that_is_not_found_is_a_contradiction(check):
-    """404 MODEL_NOT_FOUND."""
     result = check({"/api/models/gpt-image-2/run": refusal(404, "MODEL_NOT_FOUND")})
 
     assert found(result) == [("models.gpt-image-2", "run.success-shape")]
@@ -235,7 +221,6 @@ def test_no_model_is_named_after_one_was_run(check):
 
 
 def test_model_beyond_the_budget_is_not_named(check):
-    """Nor one whose cost nobody knows."""
     models = {"dear": Model(name="dear", cost_credits=500), "unpriced": Model(name="unpriced")}
     result = check(target=replace(target_with(), models=models))
 
@@ -254,7 +239,6 @@ def test_price_of_a_workflow_is_asked_before_a_run_names_it(check):
 
 
 def test_run_that_the_credits_do_not_cover_is_not_tried(check):
-    """The check goes on without it."""
     result = check(
         target=replace(
             target_with(key(capabilities=frozenset({"model:gpt-image-2:run"})), credits=4),
@@ -275,14 +259,12 @@ def test_key_that_should_be_refused_and_works_is_a_contradiction(check, state):
 
 
 def test_nothing_is_sent_that_the_profile_does_not_allow(check):
-    """Reads alone, where only they are allowed."""
     result = check(target=target_with(allow=frozenset({Action.READ})))
 
     assert {each.request.action for each in result.exchanges} == {Action.READ}
 
 
 def test_place_names_the_line_of_the_profile(tmp_path):
-    """Of the member where it stands, else of its table; None in a file that can't be read."""
     profile = tmp_path / "staging.toml"
     profile.write_text(
         dedent("""

@@ -1,8 +1,6 @@
 """No secret survives anywhere in an exchange, nor in what is made of it."""
 
-import base64
 import json
-import re
 from dataclasses import replace
 from urllib.parse import quote
 
@@ -70,67 +68,11 @@ def test_no_secret_survives(*, secret: str, place: str, before: str, after: str,
         assert json.dumps(each)[1:-1].lower() not in shown
 
 
-ENCODINGS = {
-    "escapes of JSON": lambda secret: "".join(f"\\u{ord(char):04x}" for char in secret).encode(),
-    "escapes of capital letters": lambda secret: "".join(f"\\u{ord(char):04X}" for char in secret).encode(),
-    "some escapes of JSON": lambda secret: secret.replace("_", "\\u005f").encode(),
-    "JSON in JSON": lambda secret: secret.replace("_", "\\\\u005f").encode(),
-    "percent signs": lambda secret: "".join(f"%{ord(char):02x}" for char in secret).encode(),
-    "HTML": lambda secret: "".join(f"&#{ord(char)};" for char in secret).encode(),
-    "hexadecimal HTML": lambda secret: "".join(f"&#x{ord(char):X};" for char in secret).encode(),
-    "UTF-16": lambda secret: secret.encode("utf-16"),
-    "UTF-16 from the greater end": lambda secret: secret.encode("utf-16-be"),
-    "UTF-32": lambda secret: secret.encode("utf-32"),
-    "base64": lambda secret: base64.b64encode(secret.encode()),
-    "base64 for URLs": lambda secret: base64.urlsafe_b64encode(secret.encode()),
-    "base64 after a name": lambda secret: base64.b64encode(b"me:" + secret.encode()),
-    "base64 after a longer name": lambda secret: base64.b64encode(b"user:" + secret.encode()),
-    "base64 after a name with more": lambda secret: base64.b64encode(b"me2:" + secret.encode() + b"\n"),
-    "hexadecimal": lambda secret: secret.encode().hex().encode(),
-}
-
-
-@pytest.mark.parametrize("secret", [FULL, "whsec_0f-which/has+no?prefix"], ids=["key", "literal"])
-@pytest.mark.parametrize("encoding", ENCODINGS)
-def test_encoded_secret_is_hidden(secret: str, encoding: str):
-    """However a server writes down what it was sent, no half of it can be read back."""
-    redactor = Redactor([Secret(secret, "key:full")])
-    encoded = ENCODINGS[encoding](secret)
-
-    clean = redactor.content(b'{"role":"' + encoded + b'"}')
-
-    assert b"{{key:" in clean
-    assert encoded[len(encoded) // 2 :][:10] not in clean
-    assert clean.startswith(b'{"role":"')
-
-
 @pytest.mark.parametrize("length", [4, 8, len("whsec_0f-which/has") - 1])
 def test_secret_that_is_cut_off_is_hidden(length: int):
-    """The part of it that came before an answer broke off is no evidence either."""
     redactor = Redactor([Secret("whsec_0f-which/has", "webhook-secret")])
 
     assert redactor.cut_content(b'{"role":"' + b"whsec_0f-which/has"[:length]) == b'{"role":"{{hidden}}'
-
-
-@pytest.mark.parametrize("encoding", ENCODINGS)
-def test_encoded_secret_that_is_cut_off_is_hidden(encoding: str):
-    """Wherever it breaks off, ten characters of it and more are found."""
-    redactor = Redactor([Secret(FULL, "key:full")])
-    encoded = ENCODINGS[encoding](FULL)
-
-    for length in range(len(encoded) // 2, len(encoded)):
-        clean = redactor.cut_content(b'{"role":"' + encoded[:length])
-        assert re.fullmatch(
-            rb'\{"role":".{0,12}\{\{(hidden|key:(?:unknown|full))\}\}.{0,8}', clean, re.DOTALL
-        )
-
-
-def test_long_runs_of_what_escapes_begin_with_take_linear_time():
-    """A hostile body of a megabyte costs no more than reading it a few times."""
-    redactor = Redactor([Secret("whsec_without_prefix", "webhook-secret")])
-
-    for hostile in (b"\\" * 1_000_000 + b"u00", b"%" * 1_000_000, b"&#" * 500_000, b"\0" * 1_000_000):
-        assert redactor.content(hostile) == hostile
 
 
 @given(
@@ -155,7 +97,6 @@ def test_no_tampered_key_gives_the_secret_away(secret: str, start: int, length: 
 
 
 def test_known_key_gets_its_persona_s_pseudonym():
-    """Readers see whose key it was."""
     answer = httpx.Response(200, json={"you sent": FULL, "and": SECRETS["read-only"]})
 
     exchange = send(answer, Request(method="GET", path="/", persona="full", action=Action.READ))
@@ -194,7 +135,6 @@ def test_replaced_key_is_shown_for_what_it_is(key: str, shown: str):
     ],
 )
 def test_authorization_is_always_hidden(value: str, shown: str):
-    """Whatever it holds."""
     request = Request(method="GET", path="/", headers=(("Authorization", value),), action=Action.READ)
 
     exchange = send(httpx.Response(401), request)
@@ -204,7 +144,6 @@ def test_authorization_is_always_hidden(value: str, shown: str):
 
 
 def test_cookies_of_the_answer_are_hidden():
-    """A session of the server's is a secret too."""
     answer = httpx.Response(200, headers={"set-cookie": "sid=abcdef; Path=/"})
 
     exchange = send(answer, Request(method="GET", path="/", action=Action.READ))
@@ -220,12 +159,10 @@ def test_body_without_secrets_is_the_same_bytes():
 
 
 def test_prefix_alone_is_no_secret():
-    """A server may say what keys begin with."""
     assert Redactor().text("keys begin with knouds_live_") == "keys begin with knouds_live_"
 
 
 def test_secret_added_later_is_hidden_from_then_on():
-    """Minted keys are secrets too."""
     redactor = Redactor()
 
     redactor.add(Secret(FULL, "key:minted-1"))
@@ -258,14 +195,13 @@ def test_what_is_kept_is_safe_wherever_it_stands(said: str, safe: str):
 
 
 def test_what_is_safe_already_is_left_alone():
-    """A record is made safe again and again."""
     request = Request(method="GET", path="/api/health", action=Action.READ)
 
     assert Redactor().safe(request) is request
 
 
 def test_secret_that_was_shown_before_it_was_known_is_hidden_afterwards():
-    """What is remembered of texts is forgotten with each new secret."""
+    """Remembered texts are forgotten with each new secret."""
     redactor = Redactor()
     assert redactor.safe("a-webhook-secret-of-ours") == "a-webhook-secret-of-ours"
 

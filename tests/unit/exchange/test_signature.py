@@ -14,12 +14,10 @@ DIGEST = "0" * 64
 
 
 def secrets():
-    """Signing secrets of the documented length."""
     return st.text(st.characters(exclude_categories=["Cs"]), min_size=16, max_size=256)
 
 
 def instants():
-    """Unix seconds."""
     return st.integers(0, 2**40)
 
 
@@ -45,7 +43,6 @@ def test_stale_delivery_is_refused(body, sent, drift, is_early):
 
 @given(body=st.binary(min_size=1), place=st.integers(0), flip=st.integers(1, 255))
 def test_altered_body_is_refused(body, place, flip):
-    """One changed byte is enough."""
     header = sign(body, secret=SECRET, at_unix_s=0)
     altered = bytearray(body)
     altered[place % len(body)] ^= flip
@@ -56,7 +53,6 @@ def test_altered_body_is_refused(body, place, flip):
 
 @given(body=st.binary(), sent=instants(), other=secrets())
 def test_other_secret_is_refused(body, sent, other):
-    """Nobody else's signature counts."""
     header = sign(body, secret=SECRET, at_unix_s=sent)
 
     with pytest.raises(SignatureRefused, match="does not fit"):
@@ -73,7 +69,6 @@ def test_time_is_signed_too(body, sent):
 
 
 def test_against_the_formula():
-    """The documented formula, written out."""
     digest = hmac.digest(SECRET.encode(), b'1795000000.{"event":"webhook.test"}', hashlib.sha256).hex()
 
     assert sign(b'{"event":"webhook.test"}', secret=SECRET, at_unix_s=1795000000) == (
@@ -103,7 +98,6 @@ def test_against_the_formula():
     ],
 )
 def test_other_forms_are_refused(header):
-    """Everything but the documented form."""
     with pytest.raises(SignatureRefused, match="is not t="):
         verify(b"", header, secret=SECRET, now_unix_s=1)
 

@@ -8,7 +8,6 @@ from knouds_harness.exchange.usage import ChargesShown, await_usage
 
 @pytest.mark.parametrize(("come_at", "reads"), [(1, 1), (3, 3), (99, 5)])
 def test_usage_is_read_again_until_it_is_enough(come_at, reads):
-    """Or until waiting has taken long enough."""
     read = iter(range(1, 100))
     waited: list[float] = []
 
@@ -38,13 +37,11 @@ class Usage:
 
 @pytest.fixture
 def usage():
-    """With one row of a run before."""
     return Usage()
 
 
 @pytest.fixture
 def shown(client_answering, usage):
-    """What usage shows of the only account."""
     client = client_answering(usage)
     shown = ChargesShown(client.send)
     shown.begin("ada", client.personas.values())
@@ -83,7 +80,6 @@ def test_charge_of_a_row_of_no_status_counts(shown, usage, status):
 
 
 def test_usage_is_not_read_again_before_the_next_run(shown, usage):
-    """Whoever asks."""
     shown.credits()
     asked = usage.asked
 
@@ -94,7 +90,6 @@ def test_usage_is_not_read_again_before_the_next_run(shown, usage):
 
 @pytest.mark.parametrize("credits_cost", ["8", None, -8, True])
 def test_unusable_rows_show_nothing(shown, usage, credits_cost):
-    """No sum can be made of them."""
     usage.add(credits_cost)
 
     assert shown.credits() is None

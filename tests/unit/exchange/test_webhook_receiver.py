@@ -17,13 +17,11 @@ TIMEOUT_S = 5
 
 @pytest.fixture
 def receiver():
-    """A listening receiver."""
     with Receiver() as listening:
         yield listening
 
 
 def post(url, **options):
-    """Deliver something."""
     with httpx.Client(trust_env=False, timeout=TIMEOUT_S) as client:
         return client.post(url, **options)
 
@@ -39,7 +37,6 @@ def send_raw(url, data):
 
 @pytest.mark.parametrize("body", [b"", b'{"a":  1}\r\n', bytes(range(256)), b"x" * 1_000_000])
 def test_body_is_kept_byte_for_byte(receiver, body):
-    """Nothing is decoded, trimmed or cut."""
     response = post(receiver.url("/a"), content=body, headers={"X-Knouds-Signature": "t=1,v1=2"})
 
     (came,) = receiver.deliveries
@@ -49,14 +46,12 @@ def test_body_is_kept_byte_for_byte(receiver, body):
 
 
 def test_chunked_body_is_put_together(receiver):
-    """Senders in other languages stream what they send."""
     post(receiver.url("/a"), content=iter([b'{"a"', b": 1}"]))
 
     assert [each.body for each in receiver.deliveries] == [b'{"a": 1}']
 
 
 def test_deliveries_are_numbered_and_say_where_they_came(receiver):
-    """In the order in which they came."""
     post(receiver.url("/a"), content=b"1")
     post(receiver.url("/b"), content=b"2")
 
@@ -77,7 +72,6 @@ def test_first_delivery_of_each_execution_is_refused(receiver):
 
 
 def test_deliveries_that_are_handed_on_are_not_kept(receiver):
-    """A load has any number of them."""
     came = []
     receiver.hand_on(
         lambda delivery: came.append((delivery.number, delivery.execution_id, delivery.signature))
@@ -92,7 +86,6 @@ def test_deliveries_that_are_handed_on_are_not_kept(receiver):
 
 
 def test_takes_all_once_told(receiver):
-    """Refusing ends."""
     receiver.refuse_first(lambda _: True)
     receiver.take_all()
 
@@ -100,7 +93,6 @@ def test_takes_all_once_told(receiver):
 
 
 def test_taken_port_is_an_error_that_names_it(receiver):
-    """With what to do."""
     host, port = receiver.address
 
     with pytest.raises(PortInUse, match=f"port {port} of {host} is taken"):
@@ -108,7 +100,6 @@ def test_taken_port_is_an_error_that_names_it(receiver):
 
 
 def test_address_of_another_machine_is_an_error():
-    """Nothing can listen there."""
     with pytest.raises(UsageError, match=r"192\.0\.2\.1"):
         Receiver("192.0.2.1", 9000)
 
@@ -117,14 +108,12 @@ def test_address_of_another_machine_is_an_error():
     "named", [b"{}", b'{"executionId": 7}', b'{"executionId": []}', b"\xff", b"[" * 100_000]
 )
 def test_delivery_without_an_id_names_no_execution(receiver, named):
-    """Whatever stands in its place."""
     post(receiver.url("/a"), content=named)
 
     assert receiver.deliveries[0].execution_id is None
 
 
 def test_wait_ends_with_the_delivery_or_the_deadline(receiver):
-    """Whichever is first."""
     post(receiver.url("/a"), content=b"")
 
     assert receiver.wait_until(lambda came: len(came) == 1, timeout_s=TIMEOUT_S)
@@ -142,7 +131,6 @@ def test_wait_ends_with_the_delivery_or_the_deadline(receiver):
     ],
 )
 def test_survives_what_is_no_delivery(receiver, data):
-    """The next delivery is taken all the same."""
     send_raw(receiver.url("/a"), data)
 
     assert post(receiver.url("/b"), content=b"").status_code == 204
@@ -177,7 +165,6 @@ def test_flood_is_bounded_and_drops_the_largest_first(receiver):
     "data", [b"POST / HTTP/1.1\r\ncontent-length: 99\r\n\r\nx", b"POST /", b"\x16\x03\x01"]
 )
 def test_connection_that_is_reset_prints_nothing(receiver, capsys, data):
-    """In the middle of a delivery."""
     with socket.create_connection(receiver.address, timeout=TIMEOUT_S) as connection:
         connection.sendall(data)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -33,7 +33,6 @@ def written(path: Path, *intervals: Interval) -> Path:
 
 
 def test_log_is_read_back_as_it_was_written(path):
-    """Seconds, series and every bucket."""
     intervals = [interval(0, 0.001, 0.002, 600), interval(1, 1e-6), interval(1, 0.5, series=("a", "b", "c"))]
 
     assert list(read_hdr_log(written(path, *intervals))) == intervals
@@ -41,7 +40,6 @@ def test_log_is_read_back_as_it_was_written(path):
 
 @given(series=st.lists(st.text(st.characters(codec="utf-8"), min_size=1), min_size=1).map(tuple))
 def test_any_name_makes_a_tag(tmp_path_factory, series):
-    """Commas, bars, line breaks and other scripts come back as they were."""
     path = tmp_path_factory.mktemp("logs") / "latency.hlog"
     one = interval(0, 0.001, series=series)
 
@@ -49,7 +47,6 @@ def test_any_name_makes_a_tag(tmp_path_factory, series):
 
 
 def test_other_tools_read_the_log(path):
-    """The library's own reader finds the interval, its maximum in milliseconds, and its percentiles."""
     written(path, interval(3, *([0.010] * 99), 1.0))
     reader = HistogramLogReader(str(path), HdrHistogram(1, MAX_NS, 3))
 
@@ -64,7 +61,6 @@ def test_other_tools_read_the_log(path):
 
 
 def test_log_of_an_interrupted_run_is_read_as_far_as_it_goes(path):
-    """The last line was cut short."""
     whole = [interval(0, 0.001), interval(1, 0.002)]
     data = written(path, *whole, interval(2, 0.003)).read_bytes()
     path.write_bytes(data[:-20])
@@ -73,7 +69,6 @@ def test_log_of_an_interrupted_run_is_read_as_far_as_it_goes(path):
 
 
 def test_line_is_on_the_disk_once_it_is_written(path):
-    """A run that is killed loses no finished second."""
     with HdrLogWriter(path, start_unix_s=1_780_000_000.0) as log:
         log.write(interval(0, 0.001))
 

@@ -43,7 +43,6 @@ def test_bucket_is_at_most_a_thousandth_wide(duration_ns):
 
 @given(duration_ns=DURATIONS_NS)
 def test_bucket_has_the_number_that_hdr_histogram_gives_it(duration_ns):
-    """So that nothing is lost on the way to other tools."""
     hdr = HdrHistogram(1, MAX_NS, 3)
 
     hdr.record_value(duration_ns)
@@ -53,7 +52,6 @@ def test_bucket_has_the_number_that_hdr_histogram_gives_it(duration_ns):
 
 @given(first=DURATIONS_NS, second=DURATIONS_NS)
 def test_longer_durations_have_later_buckets(first, second):
-    """Order is kept, and neighbours touch."""
     assert (bucket_of(first) <= bucket_of(second)) or first > second
     assert highest_of(bucket_of(first)) + 1 == lowest_of(bucket_of(first) + 1)
 
@@ -94,7 +92,6 @@ def test_percentile_is_the_sample_of_that_rank(samples, percent):
 @given(samples=SAMPLES_S.filter(bool))
 @example([1.6543459878379187e-05])
 def test_mean_and_extremes_are_those_of_the_samples(samples):
-    """To within 0.05 % and 1 ns."""
     histogram = Histogram()
     for sample in samples:
         histogram.record(sample)
@@ -105,7 +102,6 @@ def test_mean_and_extremes_are_those_of_the_samples(samples):
 
 
 def test_percentiles_come_in_the_order_asked_for():
-    """Whatever their order."""
     histogram = Histogram()
     for number in range(1, 101):
         histogram.record(number * 1e-9)
@@ -114,7 +110,6 @@ def test_percentiles_come_in_the_order_asked_for():
 
 
 def test_empty_histogram_says_zero():
-    """Nothing was counted."""
     histogram = Histogram()
 
     assert histogram.percentiles_s(50, 99) == [0.0, 0.0]
@@ -132,7 +127,6 @@ def test_durations_out_of_range_count_at_the_ends():
 
 
 def to_hdr(histogram: Histogram) -> HdrHistogram:
-    """The same counts as the library's histogram, in nanoseconds."""
     hdr = HdrHistogram(1, MAX_NS, 3)
     for bucket, count in histogram.counts.items():
         hdr.record_value(min(lowest_of(bucket), MAX_NS), count)
@@ -143,7 +137,6 @@ def to_hdr(histogram: Histogram) -> HdrHistogram:
 @example([0.0])
 @example([0.0, 600.0])
 def test_nothing_is_lost_in_hdr_histograms_format(samples):
-    """There and back is the same histogram."""
     histogram = Histogram()
     for sample in samples:
         histogram.record(sample)

@@ -24,13 +24,11 @@ RATES = ["error_rate", "throttled_rate", "requests_per_s"]
 
 
 def times(p99_ms: float, *, count: int = 100) -> Times:
-    """A distribution with one telling percentile."""
     percentiles = {"50": 1.0, "75": 1.8, "90": 2.0, "95": 3.0, "99": p99_ms, "99.9": 9.0, "99.99": 9.5}
     return Times(count=count, mean_ms=1.5, min_ms=0.5, max_ms=10.0, percentiles=percentiles)
 
 
 def measured(operation: str = "getWhoami", *, failed: int = 0, p99_ms: float = 5.0) -> OperationLoad:
-    """An operation with a hundred requests in ten seconds."""
     outcomes = dict.fromkeys(OUTCOMES, 0) | {"kept": 100 - failed, "failed": failed}
     return OperationLoad(
         operation=operation,
@@ -65,7 +63,6 @@ def measured(operation: str = "getWhoami", *, failed: int = 0, p99_ms: float = 5
     ],
 )
 def test_measure_is_held_against_its_bound(measure, bound, is_met):
-    """A bound is the most that a figure may be, and for throughput the least."""
     objective = Objective(operation="getWhoami", measure=measure, bound=bound)
 
     (judged,) = judge_objectives([objective], [measured(failed=2)])
@@ -74,7 +71,6 @@ def test_measure_is_held_against_its_bound(measure, bound, is_met):
 
 
 def test_operation_that_was_never_sent_misses_its_objective():
-    """Silence is no success."""
     objective = Objective(operation="runModel", measure="p99_ms", bound=1000)
 
     (judged,) = judge_objectives([objective], [measured()])
@@ -83,7 +79,6 @@ def test_operation_that_was_never_sent_misses_its_objective():
 
 
 def test_star_is_each_operation_that_was_sent():
-    """An objective for all is judged for each."""
     objective = Objective(operation="*", measure="p99_ms", bound=6)
 
     judged = judge_objectives([objective], [measured("getWhoami"), measured("getUsage", p99_ms=7)])
@@ -92,7 +87,7 @@ def test_star_is_each_operation_that_was_sent():
 
 
 def test_star_in_a_name_is_each_operation_that_fits():
-    """What a scenario does not send, for want of a model, is not judged; what it names alone is."""
+    """What a scenario does not send is not judged, unless it is named alone."""
     objective = Objective(operation="* async", measure="p99_ms", bound=6)
 
     judged = judge_objectives([objective], [measured("runWorkflow"), measured("runWorkflow async")])
@@ -113,7 +108,6 @@ def test_shipped_objectives_can_be_read():
 
 
 def test_every_problem_of_a_file_is_said_at_once(tmp_path):
-    """What is no scenario, no measure or no bound is named with its place."""
     path = tmp_path / "objectives.toml"
     path.write_text('reads = 3\n[mixed."*"]\np98_ms = 1\np99_ms = "fast"\nerror_rate = -1\n')
 
@@ -131,7 +125,6 @@ def test_every_problem_of_a_file_is_said_at_once(tmp_path):
 
 
 def test_unknown_measure_is_refused_with_those_that_are_known(tmp_path):
-    """Whoever meant p95 finds it there."""
     path = tmp_path / "objectives.toml"
     path.write_text('[reads."*"]\np98_ms = 1\n', encoding="utf-8")
 
@@ -144,7 +137,6 @@ def test_unknown_measure_is_refused_with_those_that_are_known(tmp_path):
 
 
 def test_older_record_without_a_percentile_misses_its_objective():
-    """What is not known is not met."""
     older = replace(measured(), response=replace(times(5.0), percentiles={"50": 1.0}))
 
     (judged,) = judge_objectives([Objective(operation="*", measure="p95_ms", bound=100)], [older])
@@ -154,7 +146,6 @@ def test_older_record_without_a_percentile_misses_its_objective():
 
 @pytest.mark.parametrize("content", [b"[", b"\xff"], ids=["no TOML", "no text"])
 def test_broken_file_is_one_clear_sentence(tmp_path, content):
-    """A file that cannot be parsed is named."""
     path = tmp_path / "objectives.toml"
     path.write_bytes(content)
 
@@ -163,13 +154,11 @@ def test_broken_file_is_one_clear_sentence(tmp_path, content):
 
 
 def test_missing_file_is_named(tmp_path):
-    """A file that is not there is named."""
     with pytest.raises(UsageError, match="cannot be read"):
         load_objectives(tmp_path / "none.toml", "mixed")
 
 
 def test_tolerances_are_no_objectives(tmp_path):
-    """What may change between runs stands beside the bounds, and is left to whoever compares."""
     path = tmp_path / "objectives.toml"
     path.write_text('[reads."*"]\np99_ms = 250\ntolerance = { p99_ms = "10%" }\n', encoding="utf-8")
 
@@ -189,7 +178,6 @@ def test_tolerances_are_no_objectives(tmp_path):
     ],
 )
 def test_written_objective_is_read(text, operation, measure, bound):
-    """In the units of the measure."""
     (found,) = parse_objectives([text])
 
     assert found == Objective(operation=operation, measure=measure, bound=bound)
@@ -210,7 +198,6 @@ def test_written_objective_is_read(text, operation, measure, bound):
     ],
 )
 def test_what_is_no_objective_is_refused(text, says):
-    """With what can be written instead."""
     with pytest.raises(UsageError, match=re.escape(says)):
         parse_objectives([text])
 

@@ -15,14 +15,12 @@ HUNDRED = times_of(histogram_of([float(ms) for ms in range(1, 101)]))
 
 
 def test_list_is_what_users_ask_for():
-    """The mean, the usual percentiles, and the maximum."""
     assert TIME_MEASURES == (
         "mean_ms", "p50_ms", "p75_ms", "p90_ms", "p95_ms", "p99_ms", "p99.9_ms", "max_ms"
     )  # fmt: skip
 
 
 def test_every_list_of_percentiles_is_this_one():
-    """What is recorded, shown, compared, followed and tested of the machine."""
     percentiles = TIME_MEASURES[1:-1]
 
     assert set(percentiles) <= {f"p{percent}_ms" for percent in RECORDED_PERCENTS}
@@ -37,12 +35,10 @@ def test_every_list_of_percentiles_is_this_one():
     [("mean_ms", 50.5), ("p50_ms", 50), ("p75_ms", 75), ("p95_ms", 95), ("p99.9_ms", 100), ("max_ms", 100)],
 )
 def test_figure_is_read_by_the_name_of_its_measure(measure, expected_ms):
-    """Of a hundred times from 1 ms to 100 ms."""
     assert time_ms(HUNDRED, measure) == pytest.approx(expected_ms, rel=0.001)
 
 
 def test_what_was_not_measured_or_recorded_is_unknown_and_not_zero():
-    """Nothing was kept, or the record is older."""
     older = replace(HUNDRED, mean_ms=None, percentiles={"50": 50.0})
 
     assert [time_ms(replace(HUNDRED, count=0), measure) for measure in TIME_MEASURES] == [None] * 8

@@ -17,7 +17,6 @@ def add_result(counts: RunCounts, fact: str, *, passed: bool, exchange_id: str =
 
 
 def test_results_of_one_check_are_added_up(counts):
-    """With the first exchange that shows each."""
     for number, passed in enumerate((True, True, False), start=1):
         add_result(counts, "f", passed=passed, exchange_id=f"x{number}")
 
@@ -27,7 +26,6 @@ def test_results_of_one_check_are_added_up(counts):
 
 
 def test_fact_that_was_ever_broken_is_not_verified(counts):
-    """However often it held."""
     add_result(counts, "kept", passed=True)
     add_result(counts, "broken", passed=True)
     add_result(counts, "broken", passed=False)
@@ -36,7 +34,6 @@ def test_fact_that_was_ever_broken_is_not_verified(counts):
 
 
 def test_server_that_gave_no_chance_weighs_more_than_the_profile(counts):
-    """Whichever was said first."""
     missing = {"check": "c", "fact": "f", "operation": None}
     counts.add_untested(**missing, missing="a key")
     counts.add_untested(**missing, missing="an answer", cause="target")
@@ -46,7 +43,6 @@ def test_server_that_gave_no_chance_weighs_more_than_the_profile(counts):
 
 
 def test_run_is_all_skipped_only_where_there_were_tests(counts):
-    """One that passed is enough to be not."""
     assert not counts.is_all_skipped
 
     counts.add_test(check="c", operation=None, outcome="skipped", duration_s=0.1)
@@ -57,7 +53,6 @@ def test_run_is_all_skipped_only_where_there_were_tests(counts):
 
 
 def test_tests_of_one_check_are_added_up(counts):
-    """Their outcomes, and what they took."""
     for outcome in ("passed", "failed", "passed"):
         counts.add_test(check="c", operation=None, outcome=outcome, duration_s=0.5)
 

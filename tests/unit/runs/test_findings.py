@@ -22,13 +22,12 @@ PARTS: dict[str, Any] = {
 
 
 def test_fingerprint_is_known():
-    """It stands in waivers: the same parts give the same twelve digits for ever."""
+    """Waivers hold it: the same parts give the same digits for ever."""
     assert fingerprint(**PARTS) == "d4957bc3578a"
 
 
 @given(index=st.integers(0, 10**6))
 def test_position_in_an_array_does_not_matter(index):
-    """Which of several rows was wrong differs from run to run."""
     assert fingerprint(**{**PARTS, "where": f"/rows/{index}/cost"}) == fingerprint(**PARTS)
 
 
@@ -47,13 +46,11 @@ def test_position_in_an_array_does_not_matter(index):
     ids=str,
 )
 def test_every_part_matters(other):
-    """Findings that differ in what is stable are different findings."""
     assert fingerprint(**{**PARTS, **other}) != fingerprint(**PARTS)
 
 
 @given(where=st.text(), code=st.none() | st.text())
 def test_fingerprint_is_twelve_hexadecimal_digits(where, code):
-    """Whatever a server sends, a fingerprint can be written into a profile."""
     assert re.fullmatch("[0-9a-f]{12}", fingerprint(**{**PARTS, "where": where, "code": code}))
 
 
@@ -66,7 +63,6 @@ def test_fingerprint_is_twelve_hexadecimal_digits(where, code):
     ],
 )
 def test_shorter_sequence_is_kept(earlier, later, kept):
-    """Of one finding that was seen twice, the one that takes fewer requests, counted twice."""
     shown = exchange(1, "getWhoami")
     one, other = (
         replace(finding(shown, "whoami.user-object"), steps=tuple("abc"[:length]), script="x" * length)
@@ -80,7 +76,6 @@ def test_shorter_sequence_is_kept(earlier, later, kept):
 
 
 def test_what_to_paste_is_the_script_where_there_is_one():
-    """Else the one line."""
     one = finding(exchange(1, "getWhoami"), "whoami.user-object")
 
     assert one.reproduction == one.curl

@@ -24,12 +24,10 @@ SECONDS = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
 
 @pytest.fixture
 def folder(tmp_path):
-    """A record of two seconds."""
     return load_run(tmp_path, {"getWhoami": SECONDS}, failed=1)
 
 
 def read(folder):
-    """Figures, seconds and gaps."""
     gaps: list[str] = []
     record = read_load(folder, gaps)
     assert record is not None
@@ -37,7 +35,6 @@ def read(folder):
 
 
 def test_damaged_line_is_left_out_and_named(folder):
-    """The others are shown."""
     path = folder / SECONDS_FILE
     path.write_text(path.read_text().replace("\n0,", "\nzero,"))
 
@@ -49,7 +46,6 @@ def test_damaged_line_is_left_out_and_named(folder):
 
 @pytest.mark.parametrize("spread", ["12:3:4", "x:1", "12:", "1_2:3", "999999:1"])
 def test_damaged_spread_is_left_out_with_its_line(folder, spread):
-    """Charts are drawn of the others."""
     path = folder / SECONDS_FILE
     path.write_text(path.read_text().replace(",\n", f",{spread}\n", 1))
 
@@ -63,7 +59,6 @@ def test_damaged_spread_is_left_out_with_its_line(folder, spread):
 @pytest.mark.parametrize("place", ["at_s,", "\n0,", "\n1,"], ids=["header", "first", "second"])
 @pytest.mark.parametrize("text", ["\r", "9" * 200_000], ids=["line end", "long cell"])
 def test_what_is_no_csv_is_left_out_from_its_line_on(folder, place, text):
-    """What stands before it is shown."""
     path = folder / SECONDS_FILE
     before, after = path.read_text().split(place, 1)
     path.write_text(f"{before}{place}{text}x,{after}", newline="")
@@ -76,7 +71,6 @@ def test_what_is_no_csv_is_left_out_from_its_line_on(folder, place, text):
 
 
 def test_record_is_read_back(folder):
-    """Figures, and a row for each second."""
     results, seconds, gaps = read(folder)
 
     assert [each.operation for each in results.operations] == ["getWhoami"]
@@ -86,7 +80,6 @@ def test_record_is_read_back(folder):
 
 
 def test_line_that_is_cut_short_is_left_out_and_named(folder):
-    """A killed run loses its last line, and no other."""
     path = folder / SECONDS_FILE
     path.write_text(path.read_text()[:-12])
 
@@ -97,7 +90,6 @@ def test_line_that_is_cut_short_is_left_out_and_named(folder):
 
 
 def test_missing_seconds_leave_the_figures(folder):
-    """Nothing is shown over time, and everything else is."""
     (folder / SECONDS_FILE).unlink()
 
     results, seconds, gaps = read(folder)
@@ -108,7 +100,6 @@ def test_missing_seconds_leave_the_figures(folder):
 
 
 def other_version(text):
-    """The same figures, from a later version."""
     return json.dumps({**json.loads(text), "format_version": 2})
 
 
@@ -123,7 +114,6 @@ def without_an_outcome(text):
     ids=["cut", "foreign", "later", "flipped"],
 )
 def test_damaged_figures_are_named_in_one_sentence(folder, change):
-    """Cut short, foreign, or of another version."""
     path = folder / LOAD_FILE
     path.write_text(change(path.read_text()))
 
@@ -133,13 +123,6 @@ def test_damaged_figures_are_named_in_one_sentence(folder, change):
     assert record.gaps == (f"{LOAD_FILE} is damaged or of another version: no figures are shown.",)
 
 
-def test_missing_figures_are_named(folder):
-    """A load run without figures is not taken for another kind."""
-    (folder / LOAD_FILE).unlink()
-
-    assert read_run(folder).gaps == (f"{LOAD_FILE} is missing: no figures are shown.",)
-
-
 TEN_MINUTES_NS = 600 * 10**9
 
 
@@ -147,7 +130,6 @@ TEN_MINUTES_NS = 600 * 10**9
 @example(duration_ns=1_000)
 @example(duration_ns=TEN_MINUTES_NS)
 def test_duration_lies_within_its_bucket(duration_ns):
-    """From where the bucket begins, and before the next one begins (but for rounding)."""
     bucket = spread_bucket(duration_ns)
 
     assert spread_from_ms(bucket) * (1 - 1e-9) <= duration_ns / 1e6 <= spread_from_ms(bucket + 1) * (1 + 1e-9)
@@ -155,7 +137,6 @@ def test_duration_lies_within_its_bucket(duration_ns):
 
 @given(durations=st.lists(st.tuples(st.integers(0, TEN_MINUTES_NS), st.integers(1, 1000))))
 def test_nothing_is_lost_on_the_way_through_text(durations):
-    """Seconds that are read and added up hold as many requests as were written."""
     counts: dict[str, int] = {}
 
     add_spread(spread_text(durations), counts)
@@ -165,6 +146,5 @@ def test_nothing_is_lost_on_the_way_through_text(durations):
 
 
 def test_what_is_no_spread_is_refused():
-    """Rather than counted as something."""
     with pytest.raises(ValueError, match="invalid literal"):
         add_spread("72:many", {})

@@ -16,7 +16,6 @@ from knouds_harness.runs.verdicts import RunOutcome, Verdict, fails_run, verdict
     ],
 )
 def test_verdict_follows_from_who_states_the_fact(source, conflict, verdict):
-    """Documented is a breach, assumed an assumption, disputed a conflict."""
     assert verdict_for(Fact(id="a.b", says="It is so.", source=source, conflict=conflict)) is verdict
 
 
@@ -32,19 +31,16 @@ def test_verdict_follows_from_who_states_the_fact(source, conflict, verdict):
     ],
 )
 def test_only_documented_promises_fail_a_run_unless_it_is_strict(verdict, fails, fails_strictly):
-    """An assumption never fails a run that is not strict; drift never fails any."""
     assert fails_run(verdict, strict=False, is_waived=False) is fails
     assert fails_run(verdict, strict=True, is_waived=False) is fails_strictly
 
 
 @pytest.mark.parametrize("verdict", Verdict)
 def test_waived_finding_fails_nothing(verdict):
-    """A waiver holds in strict runs too."""
     assert not fails_run(verdict, strict=True, is_waived=True)
 
 
 def test_only_a_run_that_came_to_its_end_is_complete():
-    """Interrupted, stopped and failed runs prove nothing about what they did not reach."""
     complete = {outcome for outcome in RunOutcome if outcome.is_complete}
 
     assert complete == {RunOutcome.KEPT, RunOutcome.BROKEN, RunOutcome.SHORT}

@@ -24,19 +24,16 @@ COST = "run.cost-is-credits"
 
 
 def test_folder_is_named_for_time_kind_and_target(tmp_path):
-    """Runs sort by time, and say what they are."""
     assert empty(tmp_path).name == "20261125T093000Z-check-staging"
 
 
 def test_two_runs_of_one_second_get_two_folders(tmp_path):
-    """A second run never writes into the first one's folder."""
     first, second, third = empty(tmp_path), empty(tmp_path), empty(tmp_path)
 
     assert [second.name, third.name] == [f"{first.name}-2", f"{first.name}-3"]
 
 
 def test_exchange_and_finding_are_on_disk_at_once(tmp_path):
-    """Nothing waits for the end of the run."""
     with start(tmp_path) as writer:
         add_finding(writer, exchange(1, "runWorkflow", body={"cost": "12"}), COST)
 
@@ -47,7 +44,6 @@ def test_exchange_and_finding_are_on_disk_at_once(tmp_path):
 
 
 def test_repeated_finding_is_written_once_and_counted(tmp_path):
-    """A finding is reported once, however often it is seen, with the evidence that came first."""
     with start(tmp_path) as writer:
         for number in range(1, 1001):
             writer.add_finding(finding(exchange(number, "runWorkflow", body={"cost": "12"}), COST))
@@ -58,7 +54,6 @@ def test_repeated_finding_is_written_once_and_counted(tmp_path):
 
 
 def test_clock_that_is_set_back_makes_no_run_end_before_it_began(tmp_path):
-    """How long it took is told by a monotonic clock."""
     instants = iter([START, START, *[START - timedelta(hours=1)] * 9])
     seconds = iter([0.0, 1.0, 2.0, 3.0, 4.0])
     with RunWriter.start(
@@ -77,7 +72,6 @@ def test_clock_that_is_set_back_makes_no_run_end_before_it_began(tmp_path):
 
 
 def test_counts_are_written_at_most_once_a_second(tmp_path):
-    """A run of ten thousand exchanges does not rewrite its counts ten thousand times."""
     clock = SteppingClock(step_s=0.1)
     with start(tmp_path, clock=clock) as writer:
         path = writer.folder / "run.json"
@@ -91,7 +85,6 @@ def test_counts_are_written_at_most_once_a_second(tmp_path):
 
 
 def test_surface_is_written_whenever_counts_are(tmp_path):
-    """A run that is killed leaves what it had seen a second before."""
     seen = Surface(operations={"getHealth": {"200": Answers()}})
     with start(tmp_path, clock=SteppingClock(step_s=0.6)) as writer:
         writer.watch(lambda: seen)
@@ -105,8 +98,6 @@ def test_surface_is_written_whenever_counts_are(tmp_path):
 
 
 def test_leaving_without_an_end_means_interrupted(tmp_path):
-    """Ctrl-C leaves a record that says so, with everything up to it."""
-
     def run():
         with start(tmp_path) as writer:
             add_finding(writer, exchange(1, "runWorkflow", body={"cost": "12"}), COST)
@@ -123,7 +114,6 @@ def test_leaving_without_an_end_means_interrupted(tmp_path):
 
 
 def test_killed_process_leaves_a_readable_record(tmp_path):
-    """After SIGKILL every exchange and finding is there, and the record reads as interrupted."""
     program = (
         "import os, signal, sys; from pathlib import Path\n"
         "from run_records import *\n"
@@ -170,7 +160,7 @@ def disk(monkeypatch):
 
 
 def test_full_disk_is_said_once_and_keeps_what_was_written(tmp_path, disk):
-    """One clear message; then silence, so that cleaning up on the target goes on."""
+    """Then it is silent, so that cleaning up on the target goes on."""
     with start(tmp_path) as writer:
         add_finding(writer, exchange(1, "runWorkflow", body={"cost": "12"}), COST)
         disk.is_full = True
@@ -191,7 +181,6 @@ def test_full_disk_is_said_once_and_keeps_what_was_written(tmp_path, disk):
 
 
 def test_full_disk_leaves_room_to_say_why_the_run_ended(tmp_path, disk, monkeypatch):
-    """The first write that finds no room gives up what was set aside for the last one."""
     with start(tmp_path) as writer:
         (reserve,) = writer.folder.glob(".*")
         is_set_aside = reserve.stat().st_size > 100_000
@@ -206,7 +195,6 @@ def test_full_disk_leaves_room_to_say_why_the_run_ended(tmp_path, disk, monkeypa
 
 
 def test_room_set_aside_is_given_back(tmp_path):
-    """A folder whose run has ended holds the record alone."""
     with start(tmp_path) as writer:
         writer.finish("kept", 0)
 
@@ -214,7 +202,6 @@ def test_room_set_aside_is_given_back(tmp_path):
 
 
 def test_runs_folder_that_cannot_be_made_is_named(tmp_path):
-    """The message says which folder, why, and which option to use."""
     (tmp_path / "runs").write_text("a file")
 
     with pytest.raises(
@@ -224,7 +211,6 @@ def test_runs_folder_that_cannot_be_made_is_named(tmp_path):
 
 
 def test_unanswered_and_costly_exchanges_are_counted(tmp_path):
-    """Counts tell apart what was answered how, and what runs cost."""
     with start(tmp_path) as writer:
         writer.add_exchange(exchange(1, "runWorkflow", body={"cost": 12.5}))
         writer.add_exchange(exchange(2, "runWorkflow", status=402, body={"code": "INSUFFICIENT_CREDITS"}))
@@ -252,7 +238,6 @@ def folder(tmp_path, lost) -> RunFolder:
 
 
 def test_name_of_a_folder_is_a_name_everywhere(tmp_path):
-    """Whatever a profile is called."""
     made = make_run_folder(tmp_path, kind="load", target_name="my target/é", at=AT)
 
     assert made.name == "20261125T093000Z-load-my_target_"
@@ -260,7 +245,6 @@ def test_name_of_a_folder_is_a_name_everywhere(tmp_path):
 
 
 def test_file_that_is_replaced_is_whole(folder, tmp_path):
-    """Nothing else is left of the writing."""
     folder.replace("run.json", b"old")
     folder.replace("run.json", b"new")
 
@@ -269,7 +253,6 @@ def test_file_that_is_replaced_is_whole(folder, tmp_path):
 
 
 def test_file_grows_by_what_is_appended(folder, tmp_path):
-    """Line by line."""
     folder.append("findings.jsonl", b"1\n")
     folder.append("findings.jsonl", b"2\n")
 
@@ -277,7 +260,6 @@ def test_file_grows_by_what_is_appended(folder, tmp_path):
 
 
 def test_failure_to_write_is_said_once(folder, lost, tmp_path):
-    """With the file, and what to do; what follows is silent, so that the run can end."""
     (tmp_path / "run.json").mkdir()
 
     with pytest.raises(RunRecordError, match=r"run\.json: cannot be written"):
@@ -288,7 +270,6 @@ def test_failure_to_write_is_said_once(folder, lost, tmp_path):
 
 
 def test_room_for_the_end_is_given_up_once_the_disk_is_full(folder, tmp_path):
-    """So that a run can still say how it ended."""
     (reserve,) = tmp_path.iterdir()
     assert reserve.stat().st_size > 100_000
 
@@ -298,7 +279,6 @@ def test_room_for_the_end_is_given_up_once_the_disk_is_full(folder, tmp_path):
 
 
 def test_nobody_else_reads_a_run(tmp_path):
-    """Evidence is somebody's data."""
     folder = make_run_folder(tmp_path, kind="check", target_name="x", at=AT)
 
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700

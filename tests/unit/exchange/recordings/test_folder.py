@@ -47,7 +47,6 @@ def answering(recording, *, status=None, headers=None, **members):
     ],
 )
 def test_ids_instants_and_measures_are_no_change(again):
-    """They differ each time."""
     before = POLL if again.operation == "getExecution" else LIMITED
 
     assert list(differences(before, again)) == []
@@ -69,14 +68,12 @@ def test_ids_instants_and_measures_are_no_change(again):
     ],
 )
 def test_what_a_client_could_rely_on_is_a_change(again, line):
-    """A status, a member, a type, a form, a header, a fact."""
     before = POLL if again.operation == "getExecution" else LIMITED
 
     assert line in list(differences(before, again))
 
 
 def test_recording_that_did_not_change_keeps_its_file(tmp_path):
-    """So that a diff shows what matters."""
     path = write_recording(tmp_path, WHOAMI)
     before = path.read_bytes()
     later = replace(WHOAMI, origin=replace(WHOAMI.origin, seed=7))
@@ -125,7 +122,6 @@ def test_story_of_which_some_could_not_be_recorded_is_left_alone(tmp_path):
 
 
 def test_damaged_file_is_kept_apart_and_recorded_anew(tmp_path):
-    """As the message about it advises."""
     path = write_recording(tmp_path, WHOAMI)
     path.write_text(path.read_text().replace("ada", "eve"))
     folder = RecordingFolder.open(tmp_path)
@@ -138,5 +134,4 @@ def test_damaged_file_is_kept_apart_and_recorded_anew(tmp_path):
 
 
 def test_recordings_of_the_tree_are_all_usable():
-    """None is damaged."""
     assert RecordingFolder.open(FOLDER).damaged == {}

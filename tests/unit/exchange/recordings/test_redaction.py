@@ -40,7 +40,6 @@ def redactor():
 
 
 def everything(exchange):
-    """All of it in one text."""
     return repr(exchange)
 
 
@@ -67,7 +66,6 @@ PLACES = {
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("kind", CANARIES)
 def test_secret_is_taken_out_of_every_place(redactor, kind, place):
-    """Whatever it is and wherever it stands."""
     clean = redactor.ours(PLACES[place](UPDATE, CANARIES[kind]))
 
     assert [part for part in SECRET_PARTS if part in everything(clean)] == []
@@ -75,7 +73,6 @@ def test_secret_is_taken_out_of_every_place(redactor, kind, place):
 
 @pytest.mark.parametrize("member", ["userId", "createdBy", "ownerId"])
 def test_stranger_is_taken_out_by_the_member_that_names_them(redactor, member):
-    """Also where their id stands elsewhere in the same answer."""
     body = {"rows": [{member: "usr_c4n4rystranger", "says": "made by usr_c4n4rystranger"}]}
 
     clean = redactor.ours(replace(UPDATE, body=json.dumps(body).encode()))
@@ -84,7 +81,6 @@ def test_stranger_is_taken_out_by_the_member_that_names_them(redactor, member):
 
 
 def test_secret_is_known_wherever_it_stands_once_it_was_seen_as_one(redactor):
-    """What a cookie held shows nowhere in the body either."""
     exchange = replace(
         UPDATE,
         headers=(*UPDATE.headers, ("set-cookie", "sid=c4n4ry0123456789abcdef")),
@@ -97,7 +93,6 @@ def test_secret_is_known_wherever_it_stands_once_it_was_seen_as_one(redactor):
 
 
 def test_what_was_equal_stays_equal_and_what_differed_differs(redactor):
-    """Over all exchanges of a recording session."""
     first, second = (
         redactor.ours(replace(UPDATE, body=json.dumps(body).encode())).json()
         for body in (
@@ -120,19 +115,16 @@ def test_body_keeps_its_layout(redactor):
 
 
 def test_body_without_secrets_stays_as_it_is(redactor):
-    """To the byte."""
     assert redactor.ours(UPDATE).body == UPDATE.body
     assert redactor.ours(UPDATE).sent_headers == UPDATE.sent_headers
 
 
 @pytest.mark.parametrize("body", [b"[" * 100_000, b'{"text": "%s"}' % (b"[" * 100_000)])
 def test_body_that_is_nested_too_deeply_is_kept_out(redactor, body):
-    """Nobody can look through it for secrets."""
     assert redactor.ours(replace(WHOAMI, body=body)).body == HIDDEN.encode()
 
 
 def test_redacting_twice_changes_nothing(redactor):
-    """So that what is kept can be redacted again."""
     once = redactor.ours(replace(UPDATE, body=json.dumps({"userId": "usr_9", "x": CANARIES}).encode()))
 
     assert redactor.ours(once) == once
@@ -185,7 +177,6 @@ def test_delivery_is_signed_anew(redactor):
 
 
 def test_wrong_signature_stays_wrong(redactor):
-    """A recording shows what the target did."""
     exchange, raw, secret = delivered(by="whsec_another_secret_0123")
 
     clean = redactor.delivery(exchange, raw=raw, secret=secret)

@@ -46,14 +46,12 @@ def take_apart(line: str) -> tuple[list[str], bytes]:
 
 
 def test_key_is_left_as_a_variable():
-    """The line can be pasted by whoever has the key."""
     line = line_for(Request(method="GET", path="/api/whoami", persona="full", action=Action.READ))
 
     assert line == 'curl -sS -i https://staging.example.com/api/whoami -H "x-api-key: ${KNOUDS_KEY_FULL}"'
 
 
 def test_shell_puts_the_key_in():
-    """With the variable set, curl gets the header that was sent."""
     arguments, _ = take_apart(
         line_for(Request(method="GET", path="/api/whoami", persona="full", action=Action.READ))
     )
@@ -62,7 +60,6 @@ def test_shell_puts_the_key_in():
 
 
 def test_empty_key_is_sent_as_an_empty_header():
-    """Which curl spells with a semicolon."""
     line = line_for(Request(method="GET", path="/", persona="full", action=Action.READ), key="")
 
     assert "-H 'x-api-key;'" in line
@@ -96,7 +93,6 @@ def test_any_body_arrives(body: bytes):
 )
 @example(value='it\'s $HOME `id` "x" \\ !')
 def test_any_header_arrives(value: str):
-    """Quotes, dollars and backslashes survive beside a key."""
     headers = (("x-note", f"{value}{SECRETS['full']}"),)
 
     arguments, _ = take_apart(line_for(Request(method="GET", path="/", headers=headers, action=Action.READ)))
@@ -126,14 +122,12 @@ def test_placeholders_that_were_sent_are_text():
 
 
 def test_curl_adds_no_content_type_of_its_own():
-    """Where none was sent, none is."""
     line = line_for(Request(method="POST", path="/", body=b"{}", action=Action.READ))
 
     assert "-H 'content-type:'" in line
 
 
 def test_long_body_is_left_in_the_har_file():
-    """A megabyte without repetition does not fit into a line."""
     body = random.Random(1).randbytes(1_000_000)
     line = line_for(Request(method="POST", path="/", body=body, action=Action.READ))
 

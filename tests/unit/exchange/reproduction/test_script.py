@@ -45,7 +45,6 @@ NAMES = ShellNames(
 
 
 def minting(number, path, sent, body):
-    """An exchange with the control plane."""
     shown = exchange(number, "createWorkflow", status=201, sent=sent, body=body, persona=None)
     path = f"/__sandbox__/{path}"
     request = replace(shown.request, path=path, operation_id=None)
@@ -54,12 +53,10 @@ def minting(number, path, sent, body):
 
 
 def at(number, shown, **changes):
-    """An exchange of some workflow, sent at the number-th instant."""
     return replace(shown, id=f"x{number:05d}", **changes)
 
 
 def on(number, operation_id, slug, **options):
-    """An exchange with the workflow under a slug."""
     shown = exchange(number, operation_id, **options)
     url = shown.url.replace("portrait", slug)
     path = shown.request.path.replace("portrait", slug)
@@ -122,7 +119,6 @@ def test_given_slug_is_carried_on(tmp_path):
 
 
 def test_nothing_is_deleted_twice(tmp_path):
-    """What the sequence deletes itself is left to it."""
     steps = [
         created(1, "h-0123456789ab"),
         on(2, "deleteWorkflow", "h-0123456789ab"),
@@ -147,7 +143,6 @@ def test_what_may_be_somebodys_is_not_deleted(tmp_path):
 
 
 def test_slug_that_begins_with_another_is_its_own(tmp_path):
-    """A slug is replaced where it is a whole segment of the path."""
     steps = [
         created(1, "h-0123456789ab"),
         created(2, "h-0123456789ab-2"),
@@ -164,7 +159,6 @@ def test_slug_that_begins_with_another_is_its_own(tmp_path):
 
 
 def test_base_url_is_a_variable(tmp_path):
-    """Another server can be asked."""
     steps = [created(1, "h-0123456789ab"), on(2, "getWorkflow", "h-0123456789ab")]
 
     sent, _ = sent_by(script(steps, shows=""), tmp_path, KNOUDS_BASE_URL="http://127.0.0.1:1")
@@ -173,7 +167,6 @@ def test_base_url_is_a_variable(tmp_path):
 
 
 def test_missing_key_is_said_before_anything_is_sent(tmp_path):
-    """The message names the variable to export."""
     steps = [created(1, "h-0123456789ab", persona="other"), on(2, "getWorkflow", "h-0123456789ab")]
 
     sent, process = sent_by(script(steps, shows=""), tmp_path)
@@ -206,7 +199,6 @@ def test_placeholders_of_a_server_are_text(tmp_path):
 
 
 def test_answer_without_the_slug_ends_the_script(tmp_path):
-    """Nothing is sent to a path that lacks its value."""
     steps = [
         at(1, created(1, "h-0123456789ab"), body=json.dumps({"slug": "h-0123456789ab"}).encode()),
         at(2, on(2, "getWorkflow", "h-0123456789ab")),
@@ -234,7 +226,6 @@ def test_slug_that_may_lead_elsewhere_ends_the_script(tmp_path, slug):
 
 
 def test_words_of_a_server_stay_in_their_comment(tmp_path):
-    """What was observed can neither end the line nor the script."""
     steps = [created(1, "h-0123456789ab"), on(2, "getWorkflow", "h-0123456789ab")]
 
     sent, process = sent_by(script(steps, shows="observed \nEND\necho $(touch pwned) \x1b[31m`id`"), tmp_path)
@@ -306,7 +297,6 @@ def test_minted_key_is_minted_again(tmp_path):
 
 
 def test_profile_names_the_variables():
-    """Of the address and of the keys."""
     text = script([exchange(1, "getWhoami"), exchange(2, "getWhoami")], shows="", names=NAMES)
 
     assert 'base="${STAGING_URL:-https://staging.example.com}"' in text
@@ -315,7 +305,6 @@ def test_profile_names_the_variables():
 
 
 def test_script_says_why_it_may_not_show_it():
-    """In its first lines."""
     text = script([exchange(1, "getWhoami")], shows="a fact", why_not="It is a delivery.")
 
     assert text.splitlines()[1:3] == ["# a fact", "# It is a delivery."]

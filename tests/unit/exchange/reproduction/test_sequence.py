@@ -9,13 +9,11 @@ from knouds_harness.exchange.reproduction.sequence import essential_steps, parts
 
 
 def on(number, operation_id, slug, **options):
-    """An exchange with the workflow under a slug."""
     shown = exchange(number, operation_id, **options)
     return replace(shown, url=shown.url.replace("portrait", slug))
 
 
 def test_other_reads_are_left_out():
-    """What was read in between by other operations changes nothing."""
     steps = [
         exchange(1, "createWorkflow", status=201, body={"slug": "a"}),
         on(2, "getWorkflowSchema", "a"),
@@ -30,7 +28,6 @@ def test_other_reads_are_left_out():
 
 
 def test_polls_that_say_the_same_are_left_out():
-    """Of equal answers in a row the first and the last stay."""
     polls = [exchange(number, "getExecution", body={"status": "processing"}) for number in range(2, 7)]
     end = exchange(7, "getExecution", body={"status": "completed"})
 
@@ -54,7 +51,6 @@ def test_polls_of_several_executions_in_turn_are_left_out_alike():
 
 
 def test_all_reads_stay_where_answers_are_compared():
-    """What is compared may have been read by any operation."""
     steps = [exchange(1, "getWhoami", body={"user": {}}), exchange(2, "listUsage", body={"rows": []})]
 
     assert essential_steps(steps, shown_by=steps[-1], is_compared=True) == tuple(steps)

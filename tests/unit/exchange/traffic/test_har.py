@@ -47,12 +47,10 @@ exchanges = st.builds(
 
 @given(original=exchanges)
 def test_every_exchange_comes_back(original: Exchange):
-    """Through JSON text and back, equal in every part."""
     assert from_entry(json.loads(json.dumps(to_entry(original)))) == original
 
 
 def test_file_is_valid_after_every_entry(tmp_path: Path):
-    """A run may end at any moment."""
     path = tmp_path / "exchanges.har"
     writer = HarWriter(path)  # never closed: the run was interrupted
 
@@ -64,13 +62,11 @@ def test_file_is_valid_after_every_entry(tmp_path: Path):
 
 
 def test_empty_file_is_valid(tmp_path: Path):
-    """Before the first exchange too."""
     with HarWriter(tmp_path / "x.har"):
         assert json.loads((tmp_path / "x.har").read_text())["log"]["version"] == "1.2"
 
 
 def test_written_exchanges_are_read_back(tmp_path: Path):
-    """In order."""
     written = [exchange(200, {"n": 1}), exchange(None), exchange(500, raw=b"\xff\x00")]
     with HarWriter(tmp_path / "x.har") as writer:
         for each in written:
@@ -81,7 +77,7 @@ def test_written_exchanges_are_read_back(tmp_path: Path):
 
 @pytest.mark.parametrize("kept_share", [0.3, 0.6, 0.9, 0.99])
 def test_torn_file_is_read_up_to_the_tear(tmp_path: Path, kept_share: float):
-    """A machine that stopped while writing loses the last entry alone."""
+    """Only the last entry is lost."""
     path = tmp_path / "x.har"
     with HarWriter(path) as writer:
         for count in range(10):
@@ -96,7 +92,6 @@ def test_torn_file_is_read_up_to_the_tear(tmp_path: Path, kept_share: float):
 
 
 def test_full_disk_keeps_what_was_written(tmp_path: Path, monkeypatch):
-    """The entry that does not fit is an error; the file stays valid."""
     path = tmp_path / "x.har"
     writer = HarWriter(path)
     writer.add(exchange(200, {"n": 1}))

@@ -29,7 +29,6 @@ BROKEN = {
 
 @pytest.mark.parametrize("kind", BROKEN)
 def test_what_is_no_har_is_refused(kind, tmp_path):
-    """One message that names the file and what is wrong with it; exit code 2."""
     text, says = BROKEN[kind]
     path = tmp_path / "traffic.har"
     path.write_text(text, encoding="utf-8")
@@ -42,19 +41,7 @@ def test_what_is_no_har_is_refused(kind, tmp_path):
     assert refusal.value.exit_code is ExitCode.USAGE
 
 
-@pytest.mark.parametrize("content", [b"\xff\xfe\x00", None], ids=["no text", "no file"])
-def test_unreadable_file_is_refused(content, tmp_path):
-    """Binary data, or nothing at all."""
-    path = tmp_path / "traffic.har"
-    if content is not None:
-        path.write_bytes(content)
-
-    with pytest.raises(UsageError, match=r"not a HAR file|cannot be read"):
-        read_traffic(path)
-
-
 def test_base64_body_is_decoded(tmp_path):
-    """Proxies write bodies so, whatever they hold."""
     text = base64.b64encode(b'{"ok": true}').decode()
     content = {"size": 12, "mimeType": "application/json", "text": text, "encoding": "base64"}
 
@@ -65,7 +52,6 @@ def test_base64_body_is_decoded(tmp_path):
 
 
 def test_byte_order_mark_is_skipped(tmp_path):
-    """Some proxies begin with one."""
     path = tmp_path / "x.har"
     path.write_text(HAR, encoding="utf-8-sig")
 
@@ -84,14 +70,12 @@ def test_byte_order_mark_is_skipped(tmp_path):
     ],
 )
 def test_what_was_not_recorded_is_not_held_against_the_server(given, obstacle, tmp_path):
-    """An entry without its whole answer says why it cannot be judged."""
     [recorded] = read_traffic(write_har(tmp_path / "x.har", given))
 
     assert recorded.obstacle == obstacle
 
 
 def test_our_own_file_comes_back_as_it_was(tmp_path):
-    """With operation and persona."""
     with HarWriter(tmp_path / "x.har") as writer:
         writer.add(exchange(200, {"n": 1}))
 

@@ -40,13 +40,11 @@ def test_secret_is_hidden_wherever_it_stands(body: str):
 
 @pytest.mark.parametrize("name", ["passed", "compass", "passenger", "pwned"])
 def test_names_that_only_look_like_it_are_no_secrets(name: str):
-    """Words count, not parts of them."""
     assert not is_secret_name(name)
 
 
 @pytest.mark.parametrize("text", ['{"a": 1}', "[", "{no JSON", "[1, 2]", "plain"])
 def test_text_without_a_secret_stays_as_it_is(text: str):
-    """Byte for byte."""
     body = json.dumps({"note": text}).encode()
 
     assert TrafficRedactor(()).foreign(exchange(200, raw=body), WHOAMI).body == body
