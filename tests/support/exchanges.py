@@ -7,6 +7,7 @@ from typing import Any
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.exchange.evidence import Exchange, Request
+from knouds_harness.judging.claim import Check
 
 
 def exchange(
@@ -38,6 +39,16 @@ def exchange(
 def refusal(status: int, code: str | None = None, **context: Any) -> Exchange:
     body = {"error": "Refused", **({"code": code} if code else {}), **context}
     return exchange(status, body)
+
+
+def broken(check: Check[...], answer: Exchange, **known: Any) -> set[str]:
+    """The facts that an exchange breaks by this check."""
+    return {claim.fact for claim in check.judge(answer, **known) if not claim.holds}
+
+
+def claimed(check: Check[...], answer: Exchange, **known: Any) -> set[str]:
+    """The facts that this check says anything of."""
+    return {claim.fact for claim in check.judge(answer, **known)}
 
 
 def entry(

@@ -13,12 +13,10 @@ VERBS = ["run", "read", "write", "cancel", "receive", "invoke"]
 
 
 def names():
-    """Slugs and model names."""
     return st.text(string.ascii_lowercase + string.digits + "-", min_size=1, max_size=8)
 
 
 def capabilities():
-    """Every form a capability has."""
     return st.one_of(
         st.just("*"),
         st.builds("{}:{}".format, st.sampled_from(RESOURCES), st.sampled_from(VERBS)),
@@ -49,7 +47,6 @@ def is_written_like_a_capability(text):
 @example(text="workflow:*:run")
 @example(text="workflow:run:")
 def test_grammar_admits_exactly_the_five_forms(text):
-    """A capability is *, resource:verb, resource:*, workflow:<slug>:run or model:<name>:run."""
     assert is_capability(text) == is_written_like_a_capability(text)
 
 
@@ -68,11 +65,9 @@ def test_requirement_is_met_by_equality_wildcard_or_star_alone(held, required):
 
 @given(held=st.frozensets(capabilities(), max_size=4), more=capabilities(), required=capabilities())
 def test_holding_more_never_takes_away(held, more, required):
-    """A capability added to a key refuses nothing that was admitted before."""
     assert not meets(held, required) or meets(held | {more}, required)
 
 
 @pytest.mark.parametrize("spelling", ["WORKFLOW:READ", "workflow:Read", " workflow:read", "workflow:read "])
 def test_spelling_is_exact(spelling):
-    """Case and blanks matter."""
     assert not meets({spelling}, "workflow:read")

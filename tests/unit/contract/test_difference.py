@@ -46,7 +46,6 @@ def changed(*edits):
 
 
 def load(raw):
-    """Read a document as the loader does, without the detour over a file."""
     flaws: list[Flaw] = []
     document = _read(Node(value=raw, root=raw), "", flaws)
     assert flaws == []
@@ -54,22 +53,18 @@ def load(raw):
 
 
 def plus(*items):
-    """A list with more in it."""
     return lambda old: [*(old or ()), *items]
 
 
 def less(*items):
-    """A list without some."""
     return lambda old: [item for item in old if item not in items]
 
 
 def also(**members):
-    """A mapping with more in it."""
     return lambda old: {**old, **members}
 
 
 def without(*names):
-    """A mapping without some keys."""
     return lambda old: {key: value for key, value in old.items() if key not in names}
 
 

@@ -21,21 +21,6 @@ def test_required_capabilities_name_the_resource(run_workflow):
     assert required == ("workflow:run", "workflow:portrait:run")
 
 
-@pytest.mark.parametrize("held", ["workflow:run", "workflow:portrait:run", "workflow:*", "*"])
-def test_any_alternative_admits(run_workflow, held):
-    assert run_workflow.admits({held}, {"slug": "portrait"})
-
-
-@pytest.mark.parametrize("slug", ["portrai", "portrait-hd", "Portrait", "ortrait", "portrait:run"])
-def test_bound_form_admits_no_other_workflow(run_workflow, slug):
-    """A key bound to portrait may not run its siblings, prefixes and extensions of its name included."""
-    assert not run_workflow.admits({"workflow:portrait:run"}, {"slug": slug})
-
-
-def test_bound_form_admits_running_only():
-    assert not DOCUMENT.operation_by_id["getWorkflow"].admits({"workflow:portrait:run"}, {"slug": "portrait"})
-
-
 def test_any_valid_key_suffices_where_nothing_is_required():
     assert DOCUMENT.operation_by_id["getWhoami"].admits(set(), {})
 

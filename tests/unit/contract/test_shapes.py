@@ -34,6 +34,7 @@ wrong = {"rows": [{"id": "x"} for _ in range(20_000)], "page": 1, "pageSize": 50
 assert ShapeJudge(document).body_mismatches(document.operation_by_id["listUsage"], 200, wrong)
 print(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
 """
+EXECUTION = {"executionId": SUBMIT["executionId"]}
 RETRY = {"error": "Slow down.", "code": "RATE_LIMIT_EXCEEDED", "tier": "pro", "limit": 100, "retryAfter": 9}
 
 
@@ -71,150 +72,21 @@ def test_mismatch_says_where_what_and_which_fact():
     ]
 
 
-# operation, status, body -> the one fact, and where
+# operation, status, body -> the one fact, and where; tests/mutants does the same to each member
 BREACHES = [
     ("getWhoami", 200, [], "whoami.user-object", ""),
     ("getWhoami", 200, {"user": without(ADA, "role")}, "whoami.user-object", "/user/role"),
-    ("getWhoami", 200, {"user": ADA | {"tier": 3}}, "whoami.tier-is-string", "/user/tier"),
-    ("getWhoami", 200, {"user": ADA | {"approved": "yes"}}, "whoami.approved-is-true", "/user/approved"),
     ("getWhoami", 401, {"error": "Unauthorized"}, "envelope.plain-401-has-code", "/code"),
     ("getWhoami", 401, {"error": "Unauthorized", "code": 4}, "envelope.error-has-code", "/code"),
-    ("getWhoami", 401, ["Unauthorized"], "envelope.error-is-object", ""),
-    ("getWhoami", 401, {"error": " ", "code": "X"}, "envelope.error-has-text", "/error"),
-    ("getWorkflow", 404, {"error": "Not found"}, "envelope.unknown-workflow-404-has-code", "/code"),
     ("runWorkflow", 404, {"error": "Not found"}, "envelope.unknown-workflow-404-has-code", "/code"),
     ("runModel", 404, {"error": "Not found"}, "envelope.error-has-code", "/code"),
-    ("getExecution", 404, {"error": "Not found"}, "envelope.error-has-code", "/code"),
-    (
-        "getWorkflow",
-        403,
-        {"error": "No.", "code": "CAPABILITY_DENIED"},
-        "capability.denied-names-required",
-        "/required",
-    ),
-    ("runModel", 429, without(RETRY, "tier"), "rate.refusal-fields", "/tier"),
     ("runModel", 429, RETRY | {"retryAfter": 9000}, "rate.refusal-fields", "/retryAfter"),
-    ("listWorkflows", 200, {"workflows": []}, "workflows.list-is-array", ""),
     ("listWorkflows", 200, [without(SUMMARY, "hidden")], "workflows.summary-fields", "/*/hidden"),
-    ("listWorkflows", 200, [SUMMARY | {"slug": "A_b"}], "workflows.slug-charset", "/*/slug"),
-    (
-        "listWorkflows",
-        200,
-        [SUMMARY | {"estimatedCreditCost": "12"}],
-        "workflows.summary-cost-is-number-or-null",
-        "/*/estimatedCreditCost",
-    ),
-    (
-        "listWorkflows",
-        200,
-        [SUMMARY | {"updatedAt": 1780305360}],
-        "workflows.updated-at-is-iso",
-        "/*/updatedAt",
-    ),
-    ("getWorkflow", 200, without(HARBOUR, "edges"), "workflows.document-shape", "/edges"),
-    (
-        "getWorkflow",
-        200,
-        HARBOUR | {"nodes": [{"id": "a", "type": "b", "data": {}}]},
-        "workflows.node-shape",
-        "/nodes/*/position",
-    ),
-    (
-        "getWorkflow",
-        200,
-        HARBOUR | {"edges": [without(HARBOUR["edges"][0], "target")]},
-        "workflows.edge-shape",
-        "/edges/*/target",
-    ),
-    (
-        "getWorkflow",
-        200,
-        HARBOUR | {"viewport": {"x": 0, "y": 0}},
-        "workflows.viewport-shape",
-        "/viewport/zoom",
-    ),
-    (
-        "getWorkflowSchema",
-        200,
-        {"fields": [], "values": {}, "name": "x"},
-        "schema.shape",
-        "/estimatedCreditCost",
-    ),
-    (
-        "getPublicWorkflowSchema",
-        200,
-        {"fields": [], "values": {}, "name": "x", "estimatedCreditCost": None},
-        "schema.public-shape-without-cost",
-        "/estimatedCreditCost",
-    ),
-    (
-        "getPublicWorkflowSchema",
-        200,
-        {"fields": [{"name": "prompt"}], "values": {}, "name": "x"},
-        "schema.fields-have-name-and-type",
-        "/fields/*/type",
-    ),
-    ("runWorkflow", 200, without(FINISHED, "result"), "run.result-present", "/result"),
-    (
-        "runWorkflow",
-        200,
-        FINISHED | {"result": {"images": ["no url"]}},
-        "run.result-present",
-        "/result/images/*",
-    ),
-    ("runWorkflow", 200, FINISHED | {"success": False}, "run.success-is-true", "/success"),
-    ("runWorkflow", 200, FINISHED | {"cost": "12"}, "run.cost-is-credits", "/cost"),
     ("runWorkflow", 200, without(FINISHED, "ms"), "run.ms-is-number", "/ms"),
-    ("runWorkflow", 200, without(SUBMIT, "requestId"), "async.submit-shape", "/requestId"),
     ("runWorkflow", 200, without(SUBMIT, "_async"), "async.submit-shape", "/_async"),
-    (
-        "runWorkflow",
-        202,
-        without(SUBMIT, "workflowSlug"),
-        "async.workflow-submit-names-slug",
-        "/workflowSlug",
-    ),
-    ("runModel", 202, SUBMIT | {"executionId": "17"}, "async.execution-id-is-uuid", "/executionId"),
-    ("runModel", 202, SUBMIT | {"status": "queued"}, "async.submit-is-processing", "/status"),
-    (
-        "runModel",
-        202,
-        SUBMIT | {"webhookDelivery": {}},
-        "async.webhook-delivery-shape",
-        "/webhookDelivery/configured",
-    ),
-    ("runModel", 202, SUBMIT | {"pollUrl": "/api/runs/1"}, "async.poll-url-leads-to-execution", "/pollUrl"),
-    ("getExecution", 200, {"status": "processing"}, "execution.poll-shape", "/executionId"),
-    (
-        "getExecution",
-        200,
-        {"executionId": SUBMIT["executionId"], "status": "done"},
-        "execution.status-closed",
-        "/status",
-    ),
-    (
-        "getExecution",
-        200,
-        {"executionId": SUBMIT["executionId"], "status": "completed"},
-        "execution.completed-has-result",
-        "/result",
-    ),
-    (
-        "getExecution",
-        200,
-        {"executionId": SUBMIT["executionId"], "status": "failed", "error": "EXECUTION_FAILED"},
-        "execution.failed-has-error",
-        "/error",
-    ),
-    ("listUsage", 200, without(USAGE, "total"), "usage.page-shape", "/total"),
+    ("getExecution", 200, EXECUTION | {"status": "completed"}, "execution.completed-has-result", "/result"),
     ("listUsage", 200, USAGE | {"rows": USAGE["rows"] * 167}, "usage.limit-at-most-500", "/rows"),
-    ("listUsage", 200, row(id="4102"), "usage.row-shape", "/rows/*/id"),
-    ("listUsage", 200, row(status="cancel_requested"), "usage.row-status-closed", "/rows/*/status"),
-    ("listUsage", 200, row(source="canvas"), "usage.source-closed", "/rows/*/source"),
     ("listUsage", 200, row(source="api-slim"), "usage.slim-has-no-workflow", "/rows/*/workflowSlug"),
-    ("listUsage", 200, row(modelIds=["fal:x"]), "usage.no-provider-ids", "/rows/*/modelIds/*"),
-    ("listUsage", 200, row(creditsCost=1.5), "usage.row-shape", "/rows/*/creditsCost"),
-    ("listUsageModels", 200, ["a", "b", "a"], "usage.models-are-distinct", ""),
     ("listUsageModels", 200, {"models": ["a", "a"]}, "usage.models-are-distinct", "/models"),
 ]
 
@@ -228,22 +100,6 @@ def test_mismatch_goes_against_the_nearest_fact_alone(operation_id, status, body
     found = JUDGE.body_mismatches(OPERATION[operation_id], status, body)
 
     assert [(mismatch.fact, mismatch.where) for mismatch in found] == [(fact, where)]
-
-
-@pytest.mark.parametrize(
-    "value", ["June 1st", "2026-13-01T00:00:00Z", "2026-06-01", "2026-06-01 08:00", "", None, 0]
-)
-def test_time_that_is_no_iso_8601_is_told(value):
-    [mismatch] = JUDGE.body_mismatches(OPERATION["listWorkflows"], 200, [SUMMARY | {"updatedAt": value}])
-
-    assert mismatch.fact == "workflows.updated-at-is-iso"
-
-
-@pytest.mark.parametrize("value", [-1, "12", None, True, {"credits": 12}])
-def test_cost_that_is_no_number_of_credits_is_told(value):
-    [mismatch] = JUDGE.body_mismatches(OPERATION["runModel"], 200, FINISHED | {"cost": value})
-
-    assert mismatch.fact == "run.cost-is-credits"
 
 
 def test_same_flaw_in_many_items_is_told_once():
@@ -421,11 +277,9 @@ def test_schema_that_is_none_is_refused():
     [(None, "null"), (True, "true"), ("queued", '"queued"'), ({"größe": [1.5]}, '{"größe": [1.5]}')],
 )
 def test_value_is_shown_as_json(value, shown):
-    """As the server wrote it, not as Python would."""
     assert as_json(value) == shown
 
 
 def test_long_value_is_shown_shortened():
-    """A finding is read in a terminal."""
     assert as_json("a" * 500).endswith("a…")
     assert len(as_json("a" * 500)) < 100

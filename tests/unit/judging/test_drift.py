@@ -22,7 +22,6 @@ DELIVERY = {"event": "execution.completed", "executionId": "e", "status": "compl
 
 
 def gathered(*exchanges):
-    """Gather from exchanges in order."""
     gatherer = Gatherer(DOCUMENT)
     for each in exchanges:
         gatherer.add(each)
@@ -54,7 +53,6 @@ def test_answer_as_documented_has_nothing_new():
 
 
 def test_member_is_named_by_its_place():
-    """Nested ones by JSON pointer."""
     assert new(whoami(team={"name": "blue"})) == [("member", "getWhoami", "/user/team", "")]
 
 
@@ -67,7 +65,6 @@ def test_items_of_an_array_share_a_place():
 
 
 def test_thing_is_listed_once_with_its_first_exchange_and_count():
-    """However many answers show it, with whatever status."""
     first = replace(whoami(team="blue"), id="x00007")
     gatherer = gathered(whoami(), first, whoami(team="red"))
 
@@ -118,7 +115,6 @@ def test_status_that_breaks_a_promise_is_no_news(status):
 
 
 def test_status_and_code_of_a_breach_are_no_news():
-    """What is a breach stays one, and is not listed as legal beside."""
     answer = refusal(451, "GONE_FISHING")
     gatherer = gathered(answer)
     template = drift_finding(gatherer.novelties()[0], DOCUMENT.facts[FACT])
@@ -150,7 +146,7 @@ def test_capability_that_no_operation_asks_for_is_new():
 
 
 def test_free_maps_are_not_looked_into():
-    """What a workflow's author or a model puts there is nobody's news."""
+    """They hold what a workflow's author or a model wrote."""
     assert new(exchange(200, WORKFLOW, operation_id="getWorkflow")) == []
     run = {"success": True, "result": {"stills": []}, "cost": 1, "ms": 2}
     assert new(exchange(200, run, operation_id="runWorkflow")) == []
@@ -165,7 +161,6 @@ def test_open_body_has_no_news_and_shows_in_the_surface():
 
 
 def test_member_that_we_sent_is_no_news():
-    """Also where it comes back at another place."""
     written = {**WORKFLOW, "mood": "calm", "nodes": [{**NODE, "mark": 1}]}
     created = sent(exchange(201, written, operation_id="createWorkflow"), written)
 
@@ -174,7 +169,6 @@ def test_member_that_we_sent_is_no_news():
 
 
 def test_member_that_the_server_added_stays_news_when_it_is_sent_back():
-    """A round trip does not make it ours."""
     read = exchange(200, {**WORKFLOW, "mood": "calm"}, operation_id="getWorkflow")
     created = sent(exchange(201, {**WORKFLOW, "mood": "calm"}, operation_id="createWorkflow"), read.json())
 

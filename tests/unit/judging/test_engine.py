@@ -33,7 +33,6 @@ KEYS = {
 
 
 def broken(shown, *, keys=(), is_ours=True):
-    """The facts that an exchange breaks."""
     known = {name: KEYS[name] for name in keys}
     context = Context(document=DOCUMENT, shapes=ShapeJudge(DOCUMENT), keys=known, is_ours=is_ours)
     return {
@@ -44,7 +43,6 @@ def broken(shown, *, keys=(), is_ours=True):
 
 
 def with_key(shown, *headers, query=()):
-    """The exchange with these headers in place of its key."""
     return replace(shown, sent_headers=headers, request=replace(shown.request, query=query))
 
 
@@ -61,7 +59,7 @@ def with_key(shown, *headers, query=()):
     ],
 )
 def test_key_that_is_none_gets_nothing(headers, query, fact):
-    """Of what this harness sent; of a browser's export nobody knows what was left out."""
+    """Only of what this harness sent: an export of a browser leaves keys out."""
     accepted = with_key(exchange(1, "listWorkflows", body=[]), *headers, query=query)
     refused = with_key(exchange(1, "listWorkflows", body=REFUSED, status=401), *headers, query=query)
 
@@ -81,7 +79,6 @@ def test_key_that_is_none_gets_nothing(headers, query, fact):
 )
 @pytest.mark.parametrize("operation", ["runWorkflow", "runModel"])
 def test_run_without_usable_inputs_is_refused(operation, sent, fact):
-    """With its status and code, unless something else stood in the way."""
     shown = exchange(1, operation, sent={}, body={"success": True})
     body = sent if isinstance(sent, bytes) else json.dumps(sent).encode()
     json_sent = (*shown.sent_headers, ("content-type", "application/json"))
@@ -97,14 +94,12 @@ def test_run_without_usable_inputs_is_refused(operation, sent, fact):
     [("my-flow", False), ("my-flow-2", False), ("my-flow2", False), ("My-Flow", True), ("flow", True)],
 )
 def test_slug_comes_from_a_plain_name(slug, is_broken):
-    """Perhaps with a suffix; which one it has to be takes more than one answer."""
     shown = exchange(1, "createWorkflow", status=201, sent={"name": "My Flow"}, body={"slug": slug})
 
     assert ("workflows.create-makes-slug-from-name" in broken(shown)) is is_broken
 
 
 def test_page_of_usage_is_held_against_its_query():
-    """Rows that were not asked for, and more of them than that."""
     row = {"id": 1, "userId": "u1", "status": "failed", "source": "api-slim", "modelIds": ["suno-v5"]}
     rows = [row, {**row, "id": 2, "userId": "u2", "source": "canvas"}]
     shown = exchange(1, "listUsage", body={"rows": rows, "total": 2})
@@ -140,7 +135,6 @@ def test_page_of_usage_is_held_against_its_query():
     ],
 )
 def test_known_key_gets_what_it_may(operation, key, answer, fact):
-    """Where a run's record says what it is."""
     shown = exchange(1, operation, persona=key, **answer)
 
     assert broken(shown, keys=KEYS) == {fact} - {None}
@@ -148,7 +142,6 @@ def test_known_key_gets_what_it_may(operation, key, answer, fact):
 
 
 def test_minted_key_is_known_by_how_it_was_minted():
-    """And the clock by how it was moved."""
     keys = KnownKeys(by_name={"full": KEYS["full"]})
     minted = exchange(
         1, "createWorkflow", status=201, body={"name": "minted-1", "secret": "{{key:minted-1}}"}

@@ -60,7 +60,6 @@ def is_explained(order):
 @example(steps=[step(0, 1, "write", 1), step(2, 3, "read", 0)])
 @example(steps=[step(0, 2, "write", 1), step(2, 3, "read", 0)])  # what touches overlaps
 def test_order_is_found_exactly_where_trying_all_finds_one(steps):
-    """The search agrees with trying every order."""
     exists = any(is_in_time(order) and is_explained(order) for order in permutations(steps))
 
     found = serial_order(steps, initial=0, outcomes=register)
@@ -80,7 +79,6 @@ def test_many_steps_at_once_are_searched_in_no_time():
 
 
 def test_exchanges_follow_each_other_by_their_instants():
-    """An exchange that began when another had ended comes later."""
     first = exchange(200)
     second = replace(first, started_at=first.started_at + timedelta(milliseconds=5))
 
@@ -98,7 +96,6 @@ def test_what_became_of_a_request_without_a_certain_answer_is_open(status):
 
 
 def test_clocks_are_not_trusted_to_the_microsecond():
-    """What began within a millisecond after another had ended overlaps it."""
     first = exchange(200)
     second = replace(first, started_at=first.started_at + timedelta(milliseconds=1.5))
 

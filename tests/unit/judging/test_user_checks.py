@@ -37,7 +37,6 @@ def test_facts_and_checks_of_a_file(tmp_path):
     ],
 )
 def test_unusable_file_is_refused(tmp_path, text, says):
-    """With file and line."""
     (tmp_path / "own.py").write_text(text, encoding="utf-8")
 
     with pytest.raises(UsageError, match=re.escape(says)):
@@ -45,12 +44,10 @@ def test_unusable_file_is_refused(tmp_path, text, says):
 
 
 def test_missing_file_is_refused(tmp_path):
-    """And so is what is no Python file."""
     with pytest.raises(UsageError, match="no such Python file"):
         load_checks(tmp_path / "absent.py")
 
 
 def test_fact_names_are_checked():
-    """As they stand in waivers and on command lines."""
     with pytest.raises(ValueError, match="not a valid name of a fact"):
         fact("Not this", "No.")

@@ -15,17 +15,14 @@ def model():
     [("Harbour at Dawn", "harbour-at-dawn"), ("ABC", "abc"), ("a 1 B", "a-1-b"), ("plain", "plain")],
 )
 def test_slug_is_lowercase_with_hyphens(name, slug):
-    """The documented rule, for the names that it speaks of."""
     assert slug_from_name(name) == slug
 
 
 def test_free_name_has_one_slug(model):
-    """While nobody holds the slug, there is nothing to choose."""
     assert model.allowed_slugs("ada", "Twin") == ("twin",)
 
 
 def test_own_slugs_are_skipped(model):
-    """What the same user holds is taken for sure, whichever name made it."""
     model.create("ada", "twin", {})
     model.create("ada", "twin-2", {})
 
@@ -51,7 +48,6 @@ def test_deleted_slug_may_be_free_again(model):
 
 
 def test_slug_made_again_is_not_deleted(model):
-    """A slug that was given anew is there again."""
     model.create("ada", "twin", {})
     model.delete("twin")
     model.create("ada", "twin", {})
@@ -60,7 +56,6 @@ def test_slug_made_again_is_not_deleted(model):
 
 
 def test_update_keeps_the_rest(model):
-    """What an update does not name stays as it was last written."""
     model.create("ada", "twin", {"name": "Twin", "tags": ["a"], "description": "x"})
 
     model.update("twin", {"description": "y", "slug": "other", "createdBy": "sam"})
@@ -70,7 +65,6 @@ def test_update_keeps_the_rest(model):
 
 
 def test_only_move_sets_the_folder(model):
-    """A folder sent to create or update is left open; move sets it."""
     model.create("ada", "twin", {"name": "Twin", "folderId": "f1"})
     model.update("twin", {"folderId": "f2"})
     assert "folderId" not in model["twin"].members
@@ -82,14 +76,12 @@ def test_only_move_sets_the_folder(model):
 
 @pytest.mark.parametrize(("changes", "is_public"), [({}, None), ({"publicPlayground": False}, False)])
 def test_public_only_where_said(model, changes, is_public):
-    """Whether a new workflow is public is open until somebody says so."""
     model.create("ada", "twin", {"name": "Twin"})
 
     assert model.update("twin", changes).is_public is is_public
 
 
 def test_each_user_keeps_their_own(model):
-    """Own workflows are to be listed, other people's are not."""
     model.create("ada", "one", {})
     model.create("sam", "two", {})
 

@@ -125,7 +125,6 @@ def test_operation_that_asks_for_a_capability_answers_403(operation):
 
 @EACH_OPERATION
 def test_every_error_code_is_shown_and_every_shown_one_is_listed(operation):
-    """A named example for every code that an operation may answer with, and no stray one."""
     shown = {
         example["code"]
         for response in operation.responses.values()
@@ -159,7 +158,6 @@ def test_response_has_examples(operation):
 
 @EACH_OPERATION
 def test_error_example_fits_the_catalogue(operation):
-    """An error's example has a code of its status, with the context fields of that code."""
     for response in operation.responses.values():
         for example in response.examples.values() if response.status >= 400 else ():
             code = DOCUMENT.error_codes[example["code"]]
@@ -176,7 +174,6 @@ def test_assumed_success_says_what_is_assumed(operation):
 
 @EACH_OPERATION
 def test_response_shape_is_attributed(operation):
-    """The schema of every response cites a fact, so that a mismatch can."""
     assert [response.status for response in operation.responses.values() if not response.facts] == []
 
 
@@ -205,7 +202,6 @@ def test_assumed_schema_cites_what_is_assumed():
 
 
 def test_objects_are_open():
-    """Additive change is legal: nothing forbids members that the document does not know."""
     closing = {"unevaluatedProperties", "propertyNames", "maxProperties"}
 
     assert [pointer for pointer, node in NODES.items() if closing & node.keys()] == []
@@ -230,7 +226,6 @@ def test_enumerations_are_closed_by_a_source():
 
 
 def test_open_sets_say_so():
-    """A set that may grow is a text with examples, described as open."""
     said = {p: node for p, node in NODES.items() if str(node.get("description", "")).startswith("Open set:")}
 
     assert said
@@ -295,7 +290,6 @@ def test_schemas_are_objects():
 
 
 def test_arrays_say_what_is_in_them():
-    """Spectral and generators ask for it."""
     mute = [p for p, node in NODES.items() if "array" in str(node.get("type")) and "items" not in node]
 
     assert mute == []
@@ -406,7 +400,6 @@ def test_webhook_is_signed_and_shown(event):
 
 
 def test_examples_tell_one_story():
-    """The workflow that is created is the one that is run, polled, delivered and billed."""
     created = DOCUMENT.operation_by_id["createWorkflow"].responses[201].examples["document"]
     submitted = DOCUMENT.operation_by_id["runWorkflow"].responses[202].examples["submitted"]
     polled = DOCUMENT.operation_by_id["getExecution"].responses[200].examples["completed"]

@@ -49,7 +49,6 @@ def written_as_template(path):
 
 @ROWS
 def test_row_has_its_operation(method, path, needs, operation_id):
-    """Each row of the overview is an operation of the document, under its operationId."""
     operation = DOCUMENT.operation_by_id[operation_id]
 
     assert (operation.method, operation.path, operation.source) == (
@@ -61,7 +60,6 @@ def test_row_has_its_operation(method, path, needs, operation_id):
 
 @ROWS
 def test_row_needs_the_same_capability(method, path, needs, operation_id):
-    """The document asks for what the overview asks for, no more and no less."""
     operation = DOCUMENT.operation_by_id[operation_id]
     expected = tuple(need.replace("<", "{").replace(">", "}") for need in needs or ())
 

@@ -54,7 +54,6 @@ def values():
 
 
 def schemas():
-    """Each named schema that brings examples of its own."""
     for name, schema in RAW["components"]["schemas"].items():
         for example in schema.get("examples", []):
             yield f"{name}-{example}", schema, example

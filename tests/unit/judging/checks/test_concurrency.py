@@ -5,14 +5,9 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from exchanges import exchange, refusal
+from exchanges import broken, exchange, refusal
 
 from knouds_harness.judging.checks import concurrency
-
-
-def broken(check, answer, **known):
-    """The facts that an exchange breaks by this check."""
-    return {claim.fact for claim in check.judge(answer, **known) if not claim.holds}
 
 
 @pytest.mark.parametrize(
@@ -26,13 +21,11 @@ def broken(check, answer, **known):
     ],
 )
 def test_distinct_slugs(answer, facts):
-    """A slug that another create got too is no slug of one's own; a refused create has none."""
     assert broken(concurrency.distinct_slugs, answer, others=["twin", "twin-2"]) == facts
 
 
 @pytest.mark.parametrize(("charged", "facts"), [(6, set()), (9, set()), (12, {"run.too-few-credits-is-402"})])
 def test_overspending(charged, facts):
-    """The last credit may be spent, and no more."""
     answer = exchange(200, {"cost": 3})
 
     assert broken(concurrency.no_overspending, answer, charged_credits=charged, had_credits=9) == facts
@@ -55,7 +48,6 @@ def test_burst(admitted, others, facts):
 
 
 def counted(remaining, *, end="1795000040"):
-    """A run that is told what is left."""
     return exchange(200, {}, headers={"x-ratelimit-remaining": str(remaining), "x-ratelimit-reset": end})
 
 
@@ -70,14 +62,12 @@ def counted(remaining, *, end="1795000040"):
     ],
 )
 def test_all_counted(later, between, facts):
-    """Each of them leaves one less, as long as the window lasts and has some left."""
     answers = [counted(95)] * between
 
     assert broken(concurrency.all_counted, later, earlier=counted(100), between=answers) == facts
 
 
 def test_what_a_refused_request_counts_is_open():
-    """With one refused in between there is nothing to compare."""
     claims = concurrency.all_counted.judge(counted(97), earlier=counted(100), between=[refusal(503)])
 
     assert list(claims) == []
@@ -178,7 +168,6 @@ def test_updates(history, is_kept):
     ],
 )
 def test_moves(history, is_kept):
-    """A folder that an update takes back was not moved."""
     last = history.exchanges[-1]
     facts = broken(concurrency.moves_in_some_order, last, before=BEFORE, history=history.exchanges)
 
@@ -233,7 +222,6 @@ def test_deletes(history, is_kept):
     ],
 )
 def test_cancels(history, facts):
-    """However they overlap, an execution goes forward to one end."""
     last = history.exchanges[-1]
 
     assert broken(concurrency.cancels_in_some_order, last, history=history.exchanges) == facts
@@ -250,7 +238,6 @@ def test_cancels(history, facts):
     ],
 )
 def test_charged_once(rows, facts):
-    """More than what one run costs was charged twice, in one row or in two."""
     last = exchange(200, {"status": "cancelled"})
 
     assert broken(concurrency.charged_once, last, rows=rows, most_credits=15) == facts

@@ -1,6 +1,7 @@
 """The matrix of isolation is whole, and each of its checks can fail."""
 
 import pytest
+from exchanges import broken
 from run_records import exchange
 
 from knouds_harness.contract.document import shipped_document
@@ -9,11 +10,6 @@ from knouds_harness.judging.checks import isolation
 from knouds_harness.judging.checks.isolation import ON_NOBODYS, REFUSAL_BY_OPERATION
 
 DOCUMENT = shipped_document()
-
-
-def broken(check, answer, **known):
-    """The facts of the claims that do not hold."""
-    return {claim.fact for claim in check.judge(answer, **known) if not claim.holds}
 
 
 def test_every_operation_on_a_resource_has_its_cell():
@@ -25,7 +21,6 @@ def test_every_operation_on_a_resource_has_its_cell():
 
 @pytest.mark.parametrize("operation_id", REFUSAL_BY_OPERATION)
 def test_success_is_broken(operation_id):
-    """What was answered to somebody else breaks the cell's own fact."""
     fact = REFUSAL_BY_OPERATION[operation_id].fact
 
     assert broken(isolation.refused, exchange(1, operation_id, body={})) == {fact}
@@ -44,7 +39,6 @@ def test_status_is_strict_where_it_is_documented(operation_id, status):
 
 @pytest.mark.parametrize("operation_id", ["updateWorkflow", "moveWorkflow", "deleteWorkflow"])
 def test_other_refusal_of_a_write_is_an_assumption(operation_id):
-    """That it is refused is documented, how is not."""
     answer = exchange(1, operation_id, status=409, body={"error": "No.", "code": "NO"})
 
     assert broken(isolation.refused, answer) == {"workflows.foreign-write-status"}
@@ -60,12 +54,10 @@ def test_other_refusal_of_a_write_is_an_assumption(operation_id):
     ],
 )
 def test_cancel_of_somebody_else_shows(status, facts):
-    """Whatever the intruder was told."""
     assert broken(isolation.not_cancelled, exchange(1, "getExecution", body={"status": status})) == facts
 
 
 def test_received_workflow_shows():
-    """A list that holds what was pushed into one's folder."""
     answer = exchange(1, "listWorkflows", body=[{"slug": "pushed"}])
 
     assert broken(isolation.not_received, answer, slug="pushed") == {"workflows.list-own-and-templates"}
@@ -73,14 +65,12 @@ def test_received_workflow_shows():
 
 
 def test_lost_workflow_shows():
-    """A write by its creator that is refused."""
     assert broken(isolation.still_owned, exchange(1, "updateWorkflow", status=404)) == {
         "workflows.creator-owns"
     }
 
 
 def test_rows_and_models_of_others_show():
-    """An account that never ran anything has neither."""
     page = exchange(1, "listUsage", body={"rows": [{}]})
     models = exchange(1, "listUsageModels", body={"models": ["gpt-image-2"]})
 

@@ -5,22 +5,12 @@ from datetime import timedelta
 from email.utils import formatdate
 
 import pytest
-from exchanges import exchange, refusal
+from exchanges import broken, claimed, exchange, refusal
 
 from knouds_harness.judging.checks import rate_limits
 
 NOW_UNIX_S = 1_795_000_000
 END_UNIX_S = NOW_UNIX_S + 40
-
-
-def broken(check, answer, **known):
-    """The facts that an exchange breaks by this check."""
-    return {claim.fact for claim in check.judge(answer, **known) if not claim.holds}
-
-
-def claimed(check, answer, **known):
-    """The facts that a check makes a claim about."""
-    return {claim.fact for claim in check.judge(answer, **known)}
 
 
 def admitted(remaining, *, end=END_UNIX_S, limit=100, status=200):
@@ -57,7 +47,6 @@ PLAIN = exchange(200, {"success": True}, operation_id="runWorkflow")
     ],
 )
 def test_one_less(check, fact, later, is_kept):
-    """What is left falls by exactly one within a window."""
     assert broken(check, later, earlier=admitted(90)) == (set() if is_kept else {fact})
 
 
@@ -74,7 +63,6 @@ def test_one_less(check, fact, later, is_kept):
     ],
 )
 def test_no_claim_where_nothing_can_be_compared(earlier, later):
-    """A new window, missing headers and refused requests leave it open what had to be left."""
     assert claimed(rate_limits.remaining_falls, later, earlier=earlier) == set()
 
 
@@ -89,7 +77,6 @@ def test_no_claim_where_nothing_can_be_compared(earlier, later):
     ],
 )
 def test_second_key(later, facts):
-    """A second key that is told of another bucket has one of its own."""
     assert broken(rate_limits.shared_by_keys, later, earlier=admitted(90), advanced_s=0) == facts
 
 
@@ -111,14 +98,12 @@ def test_second_key_after_the_window_turned():
     ],
 )
 def test_told_limit(tier, limit, facts):
-    """The limit told has to be the tier's; where none is told, there is no claim."""
     assert broken(rate_limits.told_limit, admitted(5, limit=limit), tier=tier) == facts
     assert claimed(rate_limits.told_limit, PLAIN, tier=tier) == set()
 
 
 @pytest.mark.parametrize(("answer", "facts"), [(PLAIN, set()), (REFUSED, {"tier.rate-limit-pro"})])
 def test_within_limit(answer, facts):
-    """A 429 within the limit came too early."""
     assert broken(rate_limits.within_limit, answer, tier="pro", number=61) == facts
 
 
@@ -153,7 +138,6 @@ def test_window_ends(end, advanced_s, is_kept):
     ],
 )
 def test_window_stands(later, is_kept):
-    """A window that slides, or begins anew too early, is not fixed."""
     assert (broken(rate_limits.window_stands, later, earlier=admitted(90)) == set()) == is_kept
 
 
@@ -169,7 +153,6 @@ def test_window_stands(later, is_kept):
     ],
 )
 def test_window_turned(later, is_kept):
-    """A new window has counted nothing but the request that opened it, and lasts its 60 s."""
     assert (broken(rate_limits.window_turned, later, earlier=admitted(90)) == set()) == is_kept
 
 
@@ -194,7 +177,6 @@ def test_ends_apart(later, is_kept):
 
 @pytest.mark.parametrize(("wait", "is_kept"), [("40", True), ("60", True), ("3600", False), ("soon", True)])
 def test_told_wait(wait, is_kept):
-    """Nobody has to wait longer than a window."""
     answer = exchange(429, {"error": "x", "code": "RATE_LIMIT_EXCEEDED"}, headers={"retry-after": wait})
 
     assert (broken(rate_limits.told_wait, answer) == set()) == is_kept
@@ -208,6 +190,5 @@ def test_told_wait(wait, is_kept):
     ],
 )
 def test_unlimited(check, fact):
-    """Headers alone are no limit; a 429 is one."""
     assert broken(check, admitted(3, limit=1000)) == set()
     assert broken(check, REFUSED) == {fact}

@@ -1,7 +1,7 @@
 """The checks of runs: what they find broken, and where they keep silent."""
 
 import pytest
-from exchanges import exchange, refusal
+from exchanges import broken, claimed, exchange, refusal
 
 from knouds_harness.judging.checks import runs
 from knouds_harness.suite.support.usage_rows import row_of_request, row_that_came
@@ -12,20 +12,9 @@ PORTRAIT = Workflow(slug="portrait", owner="ada")
 
 
 def run(cost=8, **result):
-    """A run that succeeded."""
     return exchange(
         200, {"success": True, "result": result, "cost": cost, "ms": 1}, operation_id="runWorkflow"
     )
-
-
-def broken(check, answer, **known):
-    """The facts that an exchange breaks by this check."""
-    return {claim.fact for claim in check.judge(answer, **known) if not claim.holds}
-
-
-def claimed(check, answer, **known):
-    """The facts that a check says anything of."""
-    return {claim.fact for claim in check.judge(answer, **known)}
 
 
 @pytest.mark.parametrize(
@@ -38,7 +27,6 @@ def claimed(check, answer, **known):
     ],
 )
 def test_fields_left_out(answer, facts):
-    """Refusing what is accepted with every field breaks the promise."""
     assert broken(runs.fields_left_out, answer, with_all=run(), is_alike=False) == facts
 
 
@@ -61,7 +49,6 @@ def test_left_out_fields_cost_what_their_defaults_cost(cost, is_alike, facts):
     ],
 )
 def test_other_reasons_say_nothing_of_defaults(answer, with_all):
-    """What credits, limits, providers or the network did is no claim."""
     assert claimed(runs.fields_left_out, answer, with_all=with_all, is_alike=True) == set()
 
 
@@ -69,7 +56,6 @@ def test_other_reasons_say_nothing_of_defaults(answer, with_all):
     ("answer", "facts"), [(run(text=["fog"]), set()), (run(text=[""]), DEFAULTS), (run(), set())]
 )
 def test_defaults_as_given(answer, facts):
-    """Another text than the default's breaks the promise; no text says nothing."""
     assert broken(runs.defaults_as_given, answer, with_defaults=run(text=["fog"])) == facts
 
 
@@ -84,14 +70,12 @@ def test_defaults_as_given(answer, facts):
     ],
 )
 def test_charged_per_image(double, facts):
-    """Two images cost twice one; where two did not come, nothing is said."""
     assert broken(runs.charged_per_image, double, single=run(8, images=["a"])) == facts
 
 
 @pytest.mark.parametrize("check", [runs.granted, runs.nothing_generated])
 @pytest.mark.parametrize(("cost", "is_broken"), [(0, False), (0.0, False), (1, True), (True, False)])
 def test_free_runs(check, cost, is_broken):
-    """What has to be free costs exactly nothing; what is no number is for the schemas."""
     assert bool(broken(check, run(cost))) == is_broken
 
 
@@ -106,14 +90,12 @@ def test_free_runs(check, cost, is_broken):
     ],
 )
 def test_charge_in_usage(row, facts):
-    """A claim needs a row with a number."""
     assert claimed(runs.charge_in_usage, run(8), row=row) == facts
     assert broken(runs.charge_in_usage, run(8), row=row) == set()
     assert broken(runs.charge_in_usage, run(9), row=row) == facts
 
 
 def row(row_id, slug="portrait", **members):
-    """A usage row."""
     return {"id": row_id, "workflowSlug": slug, "modelIds": ["seedream-v5"], **members}
 
 
@@ -128,7 +110,6 @@ def row(row_id, slug="portrait", **members):
     ],
 )
 def test_row_that_came(after, found):
-    """The one new row of the workflow, wherever it stands; none where several came."""
     came = row_that_came([row(1)], after, PORTRAIT)
 
     assert (came and came["id"]) == found
@@ -142,7 +123,6 @@ def test_row_of_a_model_run_names_no_workflow():
 
 
 def test_row_of_a_request():
-    """By the request's id; nothing fits where there is no id."""
     rows = [row(1, requestId="req_1"), row(2, requestId="req_2"), row(3)]
 
     assert row_of_request(rows, "req_2") == rows[1]
@@ -160,7 +140,6 @@ def test_row_of_a_request():
     ],
 )
 def test_charged_alike(status, row, facts):
-    """Waiting for a run or polling for it makes no difference to its price."""
     poll = exchange(200, {"status": status}, operation_id="getExecution")
 
     assert broken(runs.charged_alike, poll, waited_for=run(8), row=row) == facts

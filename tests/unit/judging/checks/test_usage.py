@@ -1,18 +1,12 @@
 """Checks of usage are pure: pages made by hand show what they let pass and what not."""
 
 import pytest
-from exchanges import exchange, refusal
+from exchanges import broken, exchange, refusal
 
 from knouds_harness.judging.checks import usage
 
 
-def broken(check, answer, **known):
-    """The facts that an exchange breaks by this check."""
-    return {claim.fact for claim in check.judge(answer, **known) if not claim.holds}
-
-
 def row(number, **members):
-    """A row of one's own."""
     own = {
         "id": number,
         "userId": "usr_ada",
@@ -26,13 +20,11 @@ def row(number, **members):
 
 
 def page(*rows, **members):
-    """A page of these rows."""
     body = {"rows": list(rows), "page": 1, "pageSize": 50, "total": len(rows), **members}
     return exchange(200, body, operation_id="listUsage")
 
 
 def models(body):
-    """An answer of usage models."""
     return exchange(200, body, operation_id="listUsageModels")
 
 
@@ -49,12 +41,10 @@ WHOLE = [row(3, status="failed"), row(2, workflowSlug="harbour-hd"), row(1, mode
     ],
 )
 def test_own_user(answer, is_kept):
-    """One row of another account is one too many."""
     assert (broken(usage.own_user, answer, user_id="usr_ada") == set()) == is_kept
 
 
 def test_run_of_another_account_is_found_by_its_request():
-    """A foreign row is found even where it names the reader as its user."""
     assert broken(usage.no_foreign_run, page(row(1), row(2)), foreign={"req_2"}) == {"usage.own-rows-only"}
     assert broken(usage.no_foreign_run, page(row(1), row(2)), foreign={"req_9"}) == set()
 
@@ -93,7 +83,6 @@ def test_provider_ids(answer, is_clean):
     ],
 )
 def test_limit(limit, rows, facts):
-    """One row more than asked for, or than there may ever be, is one too many."""
     assert broken(usage.limit, page(*map(row, range(rows))), limit=limit) == facts
 
 
@@ -102,7 +91,6 @@ def test_limit(limit, rows, facts):
     [(50, 80, True), (3, 3, True), (20, 80, False), (51, 80, False), (0, 3, False)],
 )
 def test_default_limit(rows, known, is_kept):
-    """The default is 50, neither more nor less where there are as many rows."""
     answer = page(*map(row, range(rows)))
 
     assert (broken(usage.default_limit, answer, total=known) == set()) == is_kept
@@ -120,7 +108,6 @@ def test_default_limit(rows, known, is_kept):
     ],
 )
 def test_offset(answer, after, facts):
-    """A page from the second row on begins with that row, unless the list changed meanwhile."""
     assert broken(usage.offset, answer, before=WHOLE, after=after, offset=1, limit=1) == facts
 
 
@@ -140,7 +127,6 @@ def test_offset(answer, after, facts):
     ],
 )
 def test_filters(filters, answer, is_kept):
-    """Rows that do not fit are found, and so are those that were lost."""
     findings = broken(usage.filtered, answer, before=WHOLE, after=WHOLE, filters=filters)
 
     assert (findings == set()) == is_kept
@@ -204,7 +190,6 @@ def test_total(said, after, facts):
     ],
 )
 def test_row_of_workflow_run(rows, request_id, facts):
-    """A run has one new row that names its workflow."""
     known = {
         "known": {"req_1"},
         "workflow_slug": "harbour",
@@ -236,7 +221,6 @@ def test_row_of_run_says_how_it_ended(ending, is_kept):
     ],
 )
 def test_row_of_model_run(members, facts):
-    """A direct model run has a row of source api-slim without a workflow."""
     known = {
         "known": (),
         "workflow_slug": None,
@@ -260,7 +244,6 @@ def test_row_of_model_run(members, facts):
     ],
 )
 def test_distinct_models(body, is_kept):
-    """Whatever holds the ids, each of one's history is there, and there once."""
     assert (broken(usage.distinct_models, models(body), used={"a", "b"}) == set()) == is_kept
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from exchanges import exchange
+from exchanges import broken, claimed, exchange
 
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.shapes import ShapeJudge
@@ -31,7 +31,6 @@ PAYLOAD: dict[str, Any] = {
 
 
 def delivery(payload=PAYLOAD, *, header=None, raw=None):
-    """A delivery, signed unless told otherwise."""
     body = json.dumps(payload).encode() if raw is None else raw
     header = sign(body, secret=SECRET, at_unix_s=NOW_UNIX_S) if header is None else header
     came = Delivery(
@@ -46,40 +45,18 @@ def delivery(payload=PAYLOAD, *, header=None, raw=None):
 
 
 def poll(**changes):
-    """The last poll of the execution."""
     body = {name: PAYLOAD[name] for name in ("executionId", "status", "result")}
     return exchange(200, {**body, **changes}, operation_id="getExecution")
-
-
-def broken(check, answer, **known):
-    """The facts that an exchange breaks by this check."""
-    return {claim.fact for claim in check.judge(answer, **known) if not claim.holds}
-
-
-def claimed(check, answer, **known):
-    """The facts that a check says anything of."""
-    return {claim.fact for claim in check.judge(answer, **known)}
 
 
 @pytest.mark.parametrize(
     ("status", "facts"), [(200, set()), (404, {"webhook.one-per-ended-execution"}), (429, set())]
 )
 def test_delivery_of_no_execution(status, facts):
-    """What names an execution that its account cannot find breaks the promise of one for each end."""
     assert broken(webhooks.of_an_execution, delivery(), poll=exchange(status, {})) == facts
 
 
-@pytest.mark.parametrize(
-    ("header", "is_broken"),
-    [(None, False), ("v1=00", True), ("t=1,v1=00", True), (f"t={NOW_UNIX_S}000", True), ("", True)],
-)
-def test_signature_header(header, is_broken):
-    """Any other form than the documented one."""
-    assert bool(broken(webhooks.signature_header, delivery(header=header))) == is_broken
-
-
 def test_missing_signature_header():
-    """A delivery without a signature breaks the form, and says nothing of body and time."""
     unsigned = replace(delivery(), sent_headers=())
 
     assert broken(webhooks.signature_header, unsigned) == {"webhook.signature-header"}
@@ -110,7 +87,6 @@ def test_signature_covers_the_raw_bytes():
     ],
 )
 def test_fresh_timestamp(at_unix_s, is_broken):
-    """In seconds, and within the window of 300 s."""
     came = delivery(header=sign(b"", secret=SECRET, at_unix_s=at_unix_s))
 
     assert bool(broken(webhooks.fresh_timestamp, came)) == is_broken
@@ -128,7 +104,6 @@ def test_fresh_timestamp(at_unix_s, is_broken):
     ],
 )
 def test_payload(changes, facts):
-    """Each member is judged by the fact that stands nearest to it."""
     shapes = ShapeJudge(shipped_document())
 
     assert broken(webhooks.payload, delivery({**PAYLOAD, **changes}), shapes=shapes) == facts
@@ -136,7 +111,6 @@ def test_payload(changes, facts):
 
 @pytest.mark.parametrize("raw", [b"", b"[", b"\xff", b"[" * 100_000, b"[]", b"null"])
 def test_payload_that_is_no_object(raw):
-    """What is no JSON object breaks the shape, and nothing else is said of it."""
     came = delivery(raw=raw)
 
     assert broken(webhooks.payload, came, shapes=ShapeJudge(shipped_document())) == {"webhook.payload-shape"}
@@ -148,7 +122,6 @@ def test_payload_that_is_no_object(raw):
     ("ending", "is_broken"), [("completed", False), ("failed", True), ("cancelled", True), (None, False)]
 )
 def test_event(ending, is_broken):
-    """The event is the ending's own."""
     assert bool(broken(webhooks.event, delivery(), ending=ending)) == is_broken
 
 
@@ -173,7 +146,6 @@ def test_agrees(changes, request_id, is_broken):
 
 @pytest.mark.parametrize(("taken", "is_broken"), [(1, False), (0, True), (2, True)])
 def test_one_each(taken, is_broken):
-    """Not none, not two; nothing is said of an execution that has not ended."""
     assert bool(broken(webhooks.one_each, poll(), taken=taken)) == is_broken
     assert claimed(webhooks.one_each, poll(status="processing"), taken=0) == set()
 
@@ -202,7 +174,6 @@ def test_retried(attempts, facts):
     [({"configured": True, "url": "http://a"}, False), ({"configured": False}, True), ({}, False)],
 )
 def test_announced(delivery_says, is_broken):
-    """Saying that nothing is configured is wrong; what is no boolean is for the schemas."""
     assert bool(broken(webhooks.announced, exchange(202, {"webhookDelivery": delivery_says}))) == is_broken
 
 

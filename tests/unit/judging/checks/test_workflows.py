@@ -27,7 +27,6 @@ DOCUMENT = {
 
 
 def broken(check, answer, **known):
-    """Fact and place of each claim that does not hold."""
     return {(claim.fact, claim.where) for claim in check.judge(answer, **known) if not claim.holds}
 
 
@@ -96,7 +95,6 @@ def test_change_by_a_refused_request_is_named_with_both_values(name, was):
     ],
 )
 def test_what_is_lost_is_named(changes, where):
-    """Each thing that is not read back is found at its place."""
     answer = exchange(200, {**DOCUMENT, **changes}, operation_id="getWorkflow")
 
     assert broken(workflows.stored, answer, sent=workflows.kept_members(DOCUMENT)) == {
@@ -139,7 +137,6 @@ def test_lost_slug_is_not_the_subset_rule():
     ],
 )
 def test_slugs(slug, allowed, is_broken):
-    """A slug is one of those that the model allows."""
     answer = exchange(201, {"slug": slug}, operation_id="createWorkflow")
 
     for check in (workflows.made_slug, workflows.suffixed_slug):
@@ -178,7 +175,6 @@ def test_creator(created_by, own, others, is_broken):
     ],
 )
 def test_free_cap(answer, facts):
-    """A second workflow is refused; which status refuses it is assumed."""
     assert {fact for fact, _ in broken(workflows.second_of_free_account, answer)} == facts
 
 
@@ -191,7 +187,6 @@ def test_free_cap(answer, facts):
     ],
 )
 def test_foreign_writes(check, fact):
-    """Being refused is documented, the status is assumed."""
     for answer in (refusal(403, "NOT_OWNER"), refusal(404, "NOT_FOUND")):
         assert broken(check, answer) == set()
     assert broken(check, refusal(400, "BAD")) == {("workflows.foreign-write-status", "")}
@@ -223,7 +218,6 @@ def test_list(known, facts):
 
 
 def test_each_workflow_is_listed_once():
-    """A workflow that comes twice is no other one."""
     found = broken(workflows.listed, exchange(200, [*LIST, LIST[1]]))
 
     assert {fact for fact, _ in found} == {"workflows.list-own-and-templates"}
@@ -236,7 +230,6 @@ def test_misshapen_list_is_not_judged_here():
 
 @pytest.mark.parametrize(("folder_id", "is_broken"), [(None, False), ("f", True)])
 def test_listed_folder(folder_id, is_broken):
-    """The list's folder is the one that the workflow was moved to."""
     answer = exchange(200, LIST)
 
     assert (
@@ -246,7 +239,6 @@ def test_listed_folder(folder_id, is_broken):
 
 
 def test_move_that_leaves_a_copy():
-    """After a move there is no other workflow of that name."""
     moved, copy = ({"slug": slug, "name": "Own", "folderId": "f"} for slug in ("own", "own-moved"))
 
     found = broken(
@@ -257,14 +249,12 @@ def test_move_that_leaves_a_copy():
 
 
 def test_deleted_is_a_404_and_nothing_else():
-    """Another refusal is not what is documented."""
     assert broken(workflows.gone, refusal(404, "NOT_FOUND")) == set()
     for answer in (refusal(410, "GONE"), exchange(200, DOCUMENT)):
         assert broken(workflows.gone, answer) == {("workflows.delete-then-404", "")}
 
 
 def test_public_schema_follows():
-    """200 while public, 404 while not."""
     fact = {("schema.public-only-when-public", "")}
     shown, hidden = exchange(200, {"fields": []}), refusal(404, "NOT_FOUND")
 
@@ -316,7 +306,6 @@ def test_summary_without_a_description():
 
 @pytest.mark.parametrize(("fields", "is_kept"), [([{"name": "prompt", "type": "text"}], True), ([], False)])
 def test_copied_fields(fields, is_kept):
-    """A copy that asks for less than its original shows that reading left something out."""
     original = [{"name": "prompt", "type": "text"}]
 
     found = broken(workflows.copied_fields, exchange(200, {"fields": fields}), fields=original)
