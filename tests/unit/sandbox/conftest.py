@@ -13,7 +13,6 @@ TOKEN = "test-token"
 
 @pytest.fixture
 def store():
-    """A seeded store."""
     store = Store()
     seed_store(store, 0)
     yield store
@@ -45,7 +44,6 @@ def ask(shared_sandbox):
 
 @pytest.fixture
 def ask_fresh(fresh_sandbox):
-    """Call the sandbox of one's own."""
     with httpx.Client(base_url=fresh_sandbox.base_url) as client:
         yield asker(client, fresh_sandbox.keys)
 

@@ -47,7 +47,6 @@ def test_page_loads_nothing_from_elsewhere(client):
 
 
 def test_exchange_shows_with_its_answer(client, sandbox):
-    """Who asked for what, and what came of it."""
     client.get("/api/whoami?a=b", headers={"x-api-key": sandbox.keys["pro"]})
 
     shown = activity(client)["requests"][-1]
@@ -58,7 +57,6 @@ def test_exchange_shows_with_its_answer(client, sandbox):
 
 
 def test_no_secret_shows(client, sandbox):
-    """Wherever and however it was sent."""
     secret = sandbox.keys["full"]
     escaped = "".join(f"\\u{ord(each):04x}" for each in secret)
     encoded = "".join(f"%{ord(each):02x}" for each in secret)
@@ -77,7 +75,6 @@ def test_no_secret_shows(client, sandbox):
 
 
 def test_control_plane_does_not_show(client):
-    """Its answers hold the secrets of keys."""
     before = activity(client)["requests"]
 
     client.post(
@@ -90,7 +87,6 @@ def test_control_plane_does_not_show(client):
 
 
 def test_execution_and_delivery_show(client, sandbox):
-    """With how it goes; not with what the receiver's URL holds besides its place."""
     headers = {"x-api-key": sandbox.keys["full"]}
     path = "/api/workflows/sunset-clip/run?async=true"
     run = client.post(path, headers=headers, json={"inputs": {}}).json()
@@ -106,7 +102,6 @@ def test_execution_and_delivery_show(client, sandbox):
 
 
 def test_what_is_kept_is_bounded(client, sandbox):
-    """A number of requests, and of each body its beginning."""
     for _ in range(KEPT_REQUESTS + 5):
         client.get("/api/health")
     headers = {"x-api-key": sandbox.keys["full"]}  # whoever has none is not listened to
@@ -120,7 +115,6 @@ def test_what_is_kept_is_bounded(client, sandbox):
 
 
 def test_there_is_no_page_unless_asked_for():
-    """Then ``/`` is a path like any unknown one."""
     with running_sandbox() as sandbox:
         codes = [httpx.get(f"{sandbox.base_url}/{path}").json()["code"] for path in ("", "activity.json")]
 

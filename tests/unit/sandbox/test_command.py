@@ -23,7 +23,6 @@ def run(*arguments):
 
 @pytest.fixture
 def banner(monkeypatch):
-    """What is printed at start, with any options."""
     monkeypatch.setattr(uvicorn.Server, "run", lambda *_, **__: None)
     return lambda *options: run("--port", "0", *options).output
 
@@ -52,12 +51,11 @@ def test_every_key_is_printed_with_its_use(banner):
     ],
 )
 def test_page_is_there_on_loopback_or_if_asked_for(banner, options, has_page):
-    """Whoever can reach the sandbox can read it."""
+    """What comes in can be read by all who reach the sandbox."""
     assert ("What comes in shows at http://" in banner(*options)) == has_page
 
 
 def test_sandbox_listens_on_loopback_by_default(banner):
-    """Nobody else can reach it."""
     assert banner().startswith("Knouds sandbox on http://127.0.0.1:")
 
 
@@ -71,7 +69,7 @@ def test_sandbox_listens_on_loopback_by_default(banner):
     ],
 )
 def test_hosts_are_checked_on_loopback_or_if_named(banner, monkeypatch, options, allowed):
-    """Elsewhere a sandbox has names that it does not know; nor do its webhooks go to loopback then."""
+    """Elsewhere its names are not known, and webhooks do not go to loopback."""
     built = []
 
     def build(**given):
@@ -87,7 +85,6 @@ def test_hosts_are_checked_on_loopback_or_if_named(banner, monkeypatch, options,
 
 
 def test_faults_are_listed():
-    """One line each: id, fact, sentence, and a mark where it hides."""
     lines = run("--list-faults").output.splitlines()
 
     assert [line.split(maxsplit=2) for line in lines] == [
@@ -125,7 +122,6 @@ def test_faults_are_listed():
     ],
 )
 def test_wrong_option_is_explained(arguments, error, message):
-    """One sentence with the value and the remedy."""
     problem = run("--port", "0", *arguments).exception
 
     assert isinstance(problem, error)
@@ -133,7 +129,6 @@ def test_wrong_option_is_explained(arguments, error, message):
 
 
 def test_file_that_is_no_database_is_explained(tmp_path):
-    """A file of anything else is left alone."""
     file = tmp_path / "notes.txt"
     file.write_text("These are notes, not a database. " * 100)
 
@@ -145,7 +140,6 @@ def test_file_that_is_no_database_is_explained(tmp_path):
 
 
 def test_database_of_something_else_is_left_alone(tmp_path):
-    """Another program's tables are no place for ours."""
     file = tmp_path / "other.db"
     with contextlib.closing(sqlite3.connect(file)) as other:
         other.execute("CREATE TABLE accounts (id)")
@@ -157,7 +151,6 @@ def test_database_of_something_else_is_left_alone(tmp_path):
 
 
 def test_database_in_use_is_explained(tmp_path):
-    """Two sandboxes do not share a file."""
     file = tmp_path / "sandbox.db"
     with running_sandbox(database=file):
         problem = run("--port", "0", "--db", str(file)).exception
@@ -167,7 +160,6 @@ def test_database_in_use_is_explained(tmp_path):
 
 
 def test_taken_port_is_explained():
-    """Says which, and what to do."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
 

@@ -15,7 +15,6 @@ from knouds_sandbox.routing.routes import PUBLIC
 
 
 def test_fault_ids_are_unique():
-    """One id, one fault: no family breaks again what another does."""
     ids = [fault.id for fault in FAULTS]
 
     assert [fault_id for fault_id, count in Counter(ids).items() if count > 1] == []
@@ -39,7 +38,7 @@ def test_edits_name_operations_that_there_are():
 
 
 def test_every_module_of_faults_is_listed():
-    """A fault in a module that nobody imports would break nothing."""
+    """A fault in a module that is not imported would break nothing."""
     folder = Path(faults.__file__).parent
     written = sum(path.read_text().count("\n@fault(") for path in folder.rglob("*.py"))
 
@@ -47,7 +46,6 @@ def test_every_module_of_faults_is_listed():
 
 
 def test_faults_stand_in_families_of_checks():
-    """Who knows a check finds its faults."""
     assert {fault.family for fault in FAULTS} <= set(families())
 
 
@@ -55,21 +53,17 @@ def test_faults_stand_in_families_of_checks():
     "subject", ["auth", "capability", "envelope", "run", "schema", "whoami", "workflows"]
 )
 def test_each_area_has_several_faults(subject):
-    """At least eight in each of the areas that the checks cover first."""
     assert sum(fault.id.startswith(f"{subject}-") for fault in FAULTS) >= 8
 
 
 def test_fault_says_what_it_does():
-    """A sentence each."""
     assert [fault.id for fault in FAULTS if not fault.says.endswith(".")] == []
 
 
 def test_a_third_of_the_faults_is_subtle():
-    """Faults that show at first glance prove little."""
     assert sum(fault.is_subtle for fault in FAULTS) * 3 >= len(FAULTS)
 
 
 def test_unknown_fault_is_named_with_its_nearest():
-    """A typing error is met with the right name."""
     with pytest.raises(UnknownName, match='Did you mean "auth-revoked-accepted"'):
         check_faults(["auth-revoked-acepted"])

@@ -10,7 +10,6 @@ GUIDE = (Path(__file__).parents[3] / "docs" / "sandbox.md").read_text(encoding="
 
 
 def test_guide_names_every_key_account_and_workflow(store):
-    """Whatever is seeded is described."""
     slugs = [slug for (slug,) in store.rows("SELECT slug FROM workflows")]
     accounts = [name for (name,) in store.rows("SELECT name FROM accounts")]
 
@@ -19,7 +18,6 @@ def test_guide_names_every_key_account_and_workflow(store):
 
 
 def test_guide_names_every_model_with_its_price():
-    """Prices are those that are charged."""
     lines = [line for line in GUIDE.splitlines() if line.startswith("| `")]
     priced = {model.name: f"{model.credits_per_unit} per {model.unit}" for model in MODELS.values()}
     del priced["retired-model"]
@@ -31,7 +29,6 @@ def test_guide_names_every_model_with_its_price():
 
 
 def test_guide_names_every_subject_of_faults():
-    """The first word of each id."""
     assert (
         sorted({fault.id.split("-")[0] for fault in FAULTS if f"`{fault.id.split('-')[0]}`" not in GUIDE})
         == []

@@ -30,25 +30,21 @@ LOOPBACK = ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "64:ff9b::7f00:
 
 @pytest.mark.parametrize("address", PRIVATE)
 def test_private_address_is_refused(address):
-    """In whatever form IPv6 holds it."""
     assert not ReceiverRules().allows(address)
 
 
 @pytest.mark.parametrize("address", LOOPBACK)
 def test_loopback_is_allowed_where_the_sandbox_is_there(address):
-    """Nobody but this machine can ask it to."""
     assert ReceiverRules().allows(address)
     assert not ReceiverRules(allows_loopback=False).allows(address)
 
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700:4700::1111", "::ffff:8.8.8.8"])
 def test_public_address_is_allowed(address):
-    """As in the API."""
     assert ReceiverRules(allows_loopback=False).allows(address)
 
 
 def test_network_can_be_allowed():
-    """A receiver in another container, say."""
     rules = ReceiverRules(networks=(ip_network("172.16.0.0/12"),))
 
     assert rules.allows("172.20.0.5")
@@ -57,7 +53,6 @@ def test_network_can_be_allowed():
 
 @pytest.mark.parametrize("host", ["2130706433", "0x7f.1", "[::ffff:7f00:1]", "localhost"])
 def test_name_is_resolved_before_it_is_judged(host):
-    """A loopback address in disguise is one."""
     rules = ReceiverRules(allows_loopback=False)
 
     with pytest.raises(ReceiverRefused, match="private address"):
@@ -79,7 +74,6 @@ def test_one_private_address_of_a_name_is_enough(monkeypatch):
 
 
 def test_given_url_is_allowed_whatever_its_address():
-    """Whoever starts the sandbox decides."""
     rules = ReceiverRules(allows_loopback=False, given_url="http://10.0.0.1/hook")
 
     assert asyncio.run(rules.addresses("http://10.0.0.1/hook")) == ["10.0.0.1"]
@@ -88,6 +82,5 @@ def test_given_url_is_allowed_whatever_its_address():
 
 
 def test_name_that_is_too_long_is_an_unknown_one():
-    """Not a defect."""
     with pytest.raises(OSError, match="label"):
         asyncio.run(ReceiverRules().addresses(f"http://{'a' * 70}.example/"))

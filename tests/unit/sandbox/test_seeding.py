@@ -1,24 +1,25 @@
-"""A sandbox whose seeded keys have a webhook, without a control plane."""
+"""Keys, accounts and webhooks as they are seeded, and how a key is found."""
+
+import hmac
 
 import pytest
 
 from knouds_sandbox.command import sandbox
 from knouds_sandbox.errors import SandboxError
-from knouds_sandbox.seeding import seed_store, seeded_webhook_secret
+from knouds_sandbox.seeding import key_secret, seed_store, seeded_webhook_secret
+from knouds_sandbox.state.accounts import find_key
 from knouds_sandbox.state.store import Store
 
 URL = "http://127.0.0.1:9000/hook"
 
 
 def seeded(**options):
-    """A store as a new sandbox has it."""
     store = Store(None)
     seed_store(store, 1, **options)
     return store
 
 
 def test_keys_of_two_accounts_have_the_webhook():
-    """Those of ada and ines, whatever they hold; nobody else's."""
     rows = seeded(webhook_url=URL).rows(
         "SELECT accounts.name, webhook_url FROM keys JOIN accounts ON accounts.id = account_id"
     )
@@ -28,7 +29,6 @@ def test_keys_of_two_accounts_have_the_webhook():
 
 
 def test_no_key_has_a_webhook_unless_told():
-    """As before a person sets one."""
     store = seeded()
 
     assert seeded_webhook_secret(store) is None
@@ -36,7 +36,6 @@ def test_no_key_has_a_webhook_unless_told():
 
 
 def test_secret_follows_from_the_seed():
-    """So that a profile can be written once."""
     secret = seeded_webhook_secret(seeded(webhook_url=URL))
 
     assert secret is not None
@@ -46,6 +45,40 @@ def test_secret_follows_from_the_seed():
 
 @pytest.mark.parametrize("url", ["hooks.example.com", "ftp://hooks.example.com", "http://", "http://[::"])
 def test_what_is_no_address_is_refused(url):
-    """With one sentence, before anything listens."""
     with pytest.raises(SandboxError, match="not an http or https URL"):
         sandbox(["--webhook-url", url], standalone_mode=False)
+
+
+def test_key_is_found_by_its_digest(store):
+    """No statement compares the secret itself, and the database searches an index of digests."""
+    plan = store.rows("EXPLAIN QUERY PLAN SELECT * FROM keys WHERE sha256(secret) = ?", b"")
+
+    assert "USING INDEX keys_by_digest" in plan[0][3]
+
+
+def test_secrets_are_compared_in_constant_time(store, monkeypatch):
+    compared = []
+    compare_digest = hmac.compare_digest
+
+    def compare(*both):
+        compared.append(both)
+        return compare_digest(*both)
+
+    monkeypatch.setattr(hmac, "compare_digest", compare)
+
+    found = find_key(store, key_secret(0, "full"))
+
+    assert found is not None
+    assert found.name == "full"
+    assert compared == [(key_secret(0, "full").encode(),) * 2]
+    assert find_key(store, key_secret(0, "full")[:-1]) is None
+
+
+def test_keys_follow_from_the_seed(shared_sandbox, fresh_sandbox):
+    assert shared_sandbox.keys == fresh_sandbox.keys
+    assert all(key.startswith("knouds_live_") and len(key) >= 44 for key in shared_sandbox.keys.values())
+
+
+@pytest.mark.parametrize("secret", ["", "\udcff", "knouds_live_", "\0"])
+def test_odd_secret_is_nobodys(store, secret):
+    assert find_key(store, secret) is None

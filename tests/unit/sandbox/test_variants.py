@@ -24,7 +24,6 @@ def clients():
 
 
 def test_terse_create_answers_the_slug_alone(clients):
-    """Nothing but the slug is promised of a create."""
     client, _ = clients["terse"]
 
     created = client.post("/api/workflows", json={"name": "Only a slug"})
@@ -33,7 +32,6 @@ def test_terse_create_answers_the_slug_alone(clients):
 
 
 def test_terse_denial_names_one_capability(clients):
-    """What would have passed may be a string instead of a list."""
     client, keys = clients["terse"]
 
     denied = client.get("/api/workflows", headers={"x-api-key": keys["none"]})
@@ -42,7 +40,6 @@ def test_terse_denial_names_one_capability(clients):
 
 
 def test_talkative_answers_have_members_that_are_new(clients):
-    """New members arrive at every level."""
     client, _ = clients["talkative"]
 
     body = client.get("/api/whoami").json()
@@ -107,7 +104,6 @@ def test_volatile_answers_differ_in_what_is_not_promised(clients):
 
 
 def test_volatile_closes_connections_now_and_then(clients):
-    """It says so, after a whole answer."""
     client, _ = clients["volatile"]
 
     answers = [client.get("/api/health") for _ in range(20)]
@@ -117,7 +113,6 @@ def test_volatile_closes_connections_now_and_then(clients):
 
 
 def test_volatile_compresses_for_those_who_take_it(clients):
-    """A client that does not accept it gets the body as it is."""
     client, _ = clients["volatile"]
 
     answer = client.get("/api/health", headers={"accept-encoding": "identity"})
@@ -126,6 +121,5 @@ def test_volatile_compresses_for_those_who_take_it(clients):
 
 
 def test_unknown_variant_is_named():
-    """A misspelt variant is told with the known ones."""
     with pytest.raises(UnknownName, match='Did you mean "terse"'):
         find_variant("ters")

@@ -8,7 +8,6 @@ from knouds_sandbox.serving import running_sandbox
 
 @pytest.fixture(scope="module")
 def answers():
-    """The answer to a request that names a host."""
     with (
         running_sandbox(control_token="token", page=True, allowed_hosts=("Box.test",)) as sandbox,
         httpx.Client(base_url=sandbox.base_url) as client,
@@ -21,7 +20,6 @@ def answers():
     ["localhost", "LOCALHOST:8080", "localhost.", "127.0.0.1:1", "127.8.9.1", "[::1]:8080", "box.test:80"],
 )
 def test_loopback_and_allowed_names_are_answered(answers, host):
-    """With any port: a proxy or container may have another."""
     assert answers(host).status_code == 200
 
 
@@ -31,5 +29,4 @@ def test_loopback_and_allowed_names_are_answered(answers, host):
 )
 @pytest.mark.parametrize("path", ["/api/health", "/", "/activity.json", "/__sandbox__/state"])
 def test_other_host_is_refused(answers, assert_refused, host, path):
-    """Whatever is asked for, the page and the control plane too."""
     assert_refused(answers(host, path), 421, "HOST_NOT_ALLOWED")

@@ -26,13 +26,11 @@ def key(tier="pro", *, name="pia", key_id=1, role="user"):
 
 @pytest.fixture
 def clock():
-    """A clock that stands still."""
     return Clock(1_800_000_000.25)
 
 
 @pytest.fixture
 def limiter(clock):
-    """A limiter without faults."""
     return RateLimiter(now_unix_s=clock, edits=ActiveEdits())
 
 
@@ -40,7 +38,6 @@ def limiter(clock):
     ("tier", "limit"), [("pro", 100), ("business", 1000), ("custom", 100), ("free", 100)]
 )
 def test_limit_is_the_tiers(limiter, tier, limit):
-    """Exactly the limit goes through, Remaining falling by one each."""
     remaining = [int(limiter.take(key(tier), "run")["X-RateLimit-Remaining"]) for _ in range(limit)]
 
     assert remaining == list(range(limit - 1, -1, -1))
@@ -49,7 +46,6 @@ def test_limit_is_the_tiers(limiter, tier, limit):
 
 
 def test_unlimited_accounts_get_no_headers(limiter):
-    """Neither enterprise nor an administrator is limited."""
     assert limiter.take(key("enterprise"), "run") == {}
     assert limiter.take(key("pro", role="admin"), "run") == {}
 
@@ -100,16 +96,7 @@ def test_no_window_takes_more_than_the_limit(steps):
     assert all(count <= 100 for count in passed.values())
 
 
-def test_success_of_a_run_carries_the_headers(ask):
-    """Only the two run endpoints are limited."""
-    run = ask("POST", "/api/workflows/bea-portrait/run", "business", json={"inputs": {}})
-
-    assert run.headers["X-RateLimit-Limit"] == "1000"
-    assert "X-RateLimit-Limit" not in ask("GET", "/api/whoami", "business").headers
-
-
 def test_control_plane_moves_the_window(ask, shared_sandbox):
-    """A test need not wait a minute."""
     body: dict[str, object] = {"inputs": {}}
     for _ in range(100):
         ask("POST", "/api/workflows/unknown/run", "pro", json=body)

@@ -22,8 +22,6 @@ from knouds_sandbox.faults.editing import (
 
 @pytest.fixture
 def make_answer():
-    """Make an answer to ``GET /api/usage``; its parts of the server are never looked at."""
-
     def make_answer(body, status=200, **headers):
         scope = {"type": "http", "method": "GET", "path": "/api/usage", "operation": "listUsage"}
         services: Any = None
@@ -55,14 +53,12 @@ def test_path_reaches_every_member_it_names(make_answer, path, body, left):
 
 
 def test_changed_leaves_a_missing_member_missing(make_answer):
-    """It makes a value of the one that stands there, and none of nothing."""
     answer = apply(on_answer("", changed("*.id", str)), make_answer([{"id": 1}, {}]))
 
     assert answer.body == [{"id": "1"}, {}]
 
 
 def test_success_edit_leaves_refusals_alone(make_answer):
-    """Only answers below 400 are edited."""
     edit = on_success("listUsage", with_value("total", -1))
 
     assert apply(edit, make_answer({"total": 3})).body == {"total": -1}
@@ -70,7 +66,6 @@ def test_success_edit_leaves_refusals_alone(make_answer):
 
 
 def test_edit_is_for_the_operations_it_names(make_answer):
-    """An edit of another operation does nothing; one that names none is for all."""
     assert apply(on_success("getWhoami", with_status(203)), make_answer({})).status == 200
     assert apply(on_success("getWhoami listUsage", with_status(203)), make_answer({})).status == 203
     assert apply(on_answer("", with_status(203)), make_answer({})).status == 203
@@ -81,14 +76,12 @@ def test_edit_is_for_the_operations_it_names(make_answer):
     [("X", None, True), ("Y", None, False), (None, 404, True), (None, 400, False), (None, None, True)],
 )
 def test_refusal_edit_is_for_a_code_or_status(make_answer, code, status, is_edited):
-    """What is not given does not matter."""
     answer = apply(on_refusal(without("code"), code=code, status=status), make_answer({"code": "X"}, 404))
 
     assert ("code" not in answer.body) == is_edited
 
 
 def test_refusal_edit_leaves_successes_alone(make_answer):
-    """A success is no refusal, whatever members it has."""
     assert apply(on_refusal(with_status(500)), make_answer({"code": "X"})).status == 200
 
 
@@ -102,7 +95,6 @@ def test_header_is_changed_or_left_out_where_it_is_sent(make_answer):
 
 
 def test_bytes_are_sent_as_they_are(make_answer):
-    """Status, bytes and media type replace the handler's."""
     answer = apply(on_answer("", sent_as(b"", None, status=204)), make_answer({}, **{"content-type": "a/b"}))
 
     assert (answer.status, answer.content, answer.headers) == (204, b"", {})

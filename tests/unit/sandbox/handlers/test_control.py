@@ -15,13 +15,11 @@ PATHS = ["/__sandbox__/keys", "/__sandbox__/accounts", "/__sandbox__/clock", "/_
 
 @pytest.fixture
 def control(ask, shared_sandbox):
-    """Call the control plane with its token."""
     headers = {"x-sandbox-token": shared_sandbox.control_token}
     return lambda path, body: ask("POST", f"/__sandbox__/{path}", headers=headers, json=body)
 
 
 def test_control_plane_is_off_without_a_token():
-    """Then its paths are like any unknown one, whatever is sent."""
     with running_sandbox() as sandbox, httpx.Client(base_url=sandbox.base_url) as client:
         codes = [client.post(path, headers={"x-sandbox-token": ""}, json={}).json()["code"] for path in PATHS]
         codes.append(client.get("/__sandbox__/state", headers={"x-sandbox-token": ""}).json()["code"])
@@ -32,19 +30,16 @@ def test_control_plane_is_off_without_a_token():
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("token", ["", "wrong"])
 def test_wrong_token_is_refused(ask, assert_refused, path, token):
-    """The token is the key to it."""
     assert_refused(
         ask("POST", path, "admin", headers={"x-sandbox-token": token}, json={}), 401, "UNAUTHORIZED"
     )
 
 
 def test_state_needs_the_token(ask, assert_refused):
-    """Counts are nobody's business either."""
     assert_refused(ask("GET", "/__sandbox__/state", "admin"), 401, "UNAUTHORIZED")
 
 
 def test_token_is_compared_in_constant_time(ask, control, monkeypatch):
-    """Whether it is right or wrong."""
     compared = []
 
     def compare(*both):
@@ -60,7 +55,6 @@ def test_token_is_compared_in_constant_time(ask, control, monkeypatch):
 
 
 def test_minted_key_holds_what_it_was_given(ask, mint):
-    """Any set of capabilities, nothing more."""
     headers = mint("workflow:read")
 
     assert ask("GET", "/api/workflows/portrait", headers=headers).status_code == 200
@@ -69,12 +63,10 @@ def test_minted_key_holds_what_it_was_given(ask, mint):
 
 @pytest.mark.parametrize(("state", "code"), [("revoked", "UNAUTHORIZED"), ("legacy", "LEGACY_KEY_RETIRED")])
 def test_minted_key_may_be_out_of_use(ask, assert_refused, mint, state, code):
-    """Any state."""
     assert_refused(ask("GET", "/api/whoami", headers=mint(state=state)), 401, code)
 
 
 def test_opened_account_is_as_described(ask, control, mint):
-    """Any tier, role and balance."""
     opened = control("accounts", {"tier": "custom", "role": "admin", "credits": 5, "grant": 3}).json()
 
     user = ask("GET", "/api/whoami", headers=mint(account=opened["account"])).json()["user"]
@@ -109,12 +101,10 @@ def test_opened_account_is_as_described(ask, control, mint):
     ],
 )
 def test_unusable_order_is_refused(control, assert_refused, path, body):
-    """With a sentence that says what is wrong."""
     assert_refused(control(path, body), 400, "INVALID_BODY")
 
 
 def test_key_of_an_unknown_account_is_refused(control, assert_refused):
-    """Accounts are opened first."""
     assert_refused(control("keys", {"account": "nobody", "capabilities": []}), 404, "NOT_FOUND")
 
 
@@ -131,7 +121,6 @@ def test_key_of_an_unknown_account_is_refused(control, assert_refused):
     ],
 )
 def test_private_receiver_is_refused(control, assert_refused, url):
-    """However its address is written."""
     body = {"account": "ada", "capabilities": [], "webhook": {"url": url}}
 
     assert "private address" in assert_refused(control("keys", body), 400, "INVALID_BODY")["error"]
@@ -139,7 +128,6 @@ def test_private_receiver_is_refused(control, assert_refused, url):
 
 @pytest.fixture
 def fresh(fresh_sandbox):
-    """Ask a sandbox of one's own as ``full``; its control plane with the token."""
     headers = {"x-sandbox-token": fresh_sandbox.control_token, "x-api-key": fresh_sandbox.keys["full"]}
     with httpx.Client(base_url=fresh_sandbox.base_url, headers=headers) as client:
         yield client
@@ -168,7 +156,6 @@ def test_reset_brings_back_what_was_seeded(fresh, fresh_sandbox):
 
 
 def test_reset_to_another_seed_makes_other_keys(fresh):
-    """The old ones are unknown."""
     keys = fresh.post("/__sandbox__/reset", json={"seed": 8}).json()["keys"]
 
     assert keys["full"] == key_secret(8, "full")
@@ -177,7 +164,6 @@ def test_reset_to_another_seed_makes_other_keys(fresh):
 
 
 def test_old_runs_are_forgotten(fresh, monkeypatch):
-    """History is bounded, and what is in flight stays."""
     monkeypatch.setattr(run_records, "KEPT_RUNS", 20)
     monkeypatch.setattr(run_records, "_FORGOTTEN_AT_ONCE", 5)
     before = state(fresh)["runs"]
@@ -193,7 +179,6 @@ def test_old_runs_are_forgotten(fresh, monkeypatch):
 
 
 def test_state_counts_what_there_is(fresh):
-    """Runs by whether they have ended."""
     before = state(fresh)
 
     answer = fresh.post("/api/workflows/sunset-clip/run?async=true", json={"inputs": {}})

@@ -1,13 +1,14 @@
-"""The two run endpoints: inputs, names, models, credits."""
+"""Runs, executions and workflows where no source says what to answer; the suite tests the rest."""
 
-import asyncio
-import json
+import time
+import uuid
 
-import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-JSON_TYPE = {"content-type": "application/json"}
-NO_OBJECTS: list[object] = [[], "text", 3, None, True]
+from knouds_sandbox.state.workflow_documents import make_slug
+
 URL = "https://media.sandbox.example/"
 
 
@@ -20,67 +21,6 @@ def test_images_are_charged_each(ask, count, cost):
 
     assert (run["success"], run["cost"], len(run["result"]["images"])) == (True, cost, cost // 8)
     assert isinstance(run["ms"], float)
-
-
-def test_left_out_fields_take_their_defaults(ask):
-    """A workflow without a generator shows its values."""
-    runs = [
-        ask("POST", "/api/workflows/no-generator/run", "full", json={"inputs": inputs}).json()
-        for inputs in ({}, {"prompt": "mine"})
-    ]
-
-    assert [run["result"]["text"] for run in runs] == [["a lighthouse in fog"], ["mine"]]
-    assert [run["cost"] for run in runs] == [0, 0]
-
-
-@pytest.mark.parametrize("path", ["workflows/portrait", "models/seedream-v5"])
-@pytest.mark.parametrize("body", [*NO_OBJECTS, {}, *({"inputs": value} for value in NO_OBJECTS)])
-def test_inputs_that_are_no_object_are_refused(ask, assert_refused, path, body):
-    """JSON without an object of inputs is an INVALID_INPUTS."""
-    answer = ask("POST", f"/api/{path}/run", "full", content=json.dumps(body), headers=JSON_TYPE)
-
-    assert_refused(answer, 400, "INVALID_INPUTS")
-
-
-@pytest.mark.parametrize(
-    "name", ["Portrait", "a_b", "a.b", "a%2Fb", "%00", "%ff", "%", "%zz", "a%0A", "a%20b"]
-)
-@pytest.mark.parametrize("kind", ["workflows", "models"])
-def test_name_with_other_characters_is_refused(ask, assert_refused, kind, name):
-    """Lowercase letters, digits and hyphens make a name, however it is encoded."""
-    path = (
-        httpx.URL("http://x")
-        .copy_with(raw_path=f"/api/{kind}/{name}/run".encode())
-        .raw_path.decode("latin-1")
-    )
-
-    assert_refused(ask("POST", path, "full", json={"inputs": {}}), 400, "INVALID_SLUG")
-
-
-@pytest.mark.parametrize("slug", ["unknown", "stranger-private", "starter-template", "bea-portrait"])
-def test_workflow_of_nobody_or_someone_else_does_not_run(ask, assert_refused, slug):
-    """One runs one's own workflows only."""
-    assert_refused(ask("POST", f"/api/workflows/{slug}/run", "full", json={"inputs": {}}), 404, "NOT_FOUND")
-
-
-@pytest.mark.parametrize(
-    ("persona", "run", "answer"),
-    [
-        ("full", "unknown/run", (404, "MODEL_NOT_FOUND")),
-        ("full", "retired-model/run", (404, "MODEL_NOT_FOUND")),
-        ("business", "enterprise-model/run", (403, "MODEL_TIER_REQUIRED")),
-        ("pro-model", "seedream-v5/run", (403, "MODEL_TIER_REQUIRED")),
-        ("full", "seedream-v5/run?async=true", (400, "ASYNC_NOT_SUPPORTED")),
-        ("full", "claude-sonnet/run?async=true", (400, "ASYNC_NOT_SUPPORTED")),
-        ("full", "failing-model/run", (500, "EXECUTION_FAILED")),
-        ("broke", "suno-v5/run", (402, "INSUFFICIENT_CREDITS")),
-        ("broke", "suno-v5/run?async=true", (402, "INSUFFICIENT_CREDITS")),
-        ("exhausted", "suno-v5/run", (402, "grant_exhausted")),
-    ],
-)
-def test_model_run_is_refused(ask, assert_refused, persona, run, answer):
-    """Each reason has its code."""
-    assert_refused(ask("POST", f"/api/models/{run}", persona, json={"inputs": {}}), *answer)
 
 
 @pytest.mark.parametrize(
@@ -102,40 +42,138 @@ def test_result_is_of_the_models_medium(ask, model, medium):
     assert all(item.startswith("claude-sonnet" if medium == "text" else URL) for item in result[medium])
 
 
-def test_administrator_is_not_held_to_tiers(ask):
-    """The admin role bypasses tier gates."""
-    assert ask("POST", "/api/models/enterprise-model/run", "admin", json={"inputs": {}}).status_code == 200
-
-
-def test_granted_run_costs_nothing(ask):
-    """A trial grant pays without a trace in cost."""
-    assert ask("POST", "/api/workflows/gus-portrait/run", "granted", json={"inputs": {}}).json()["cost"] == 0
-
-
 def test_failed_run_gives_its_credits_back(ask_fresh):
-    """A provider's failure charges nothing."""
     ask_fresh("POST", "/api/models/failing-model/run", "business", json={"inputs": {}})
 
     row = ask_fresh("GET", "/api/usage?limit=1", "business").json()["rows"][0]
     assert (row["status"], row["creditsCost"], row["errorCode"]) == ("failed", 0, "EXECUTION_FAILED")
 
 
-def test_concurrent_runs_do_not_overspend(shared_sandbox, mint, ask):
-    """Of many runs at once exactly as many go through as there are credits for."""
-    account = ask(
-        "POST",
-        "/__sandbox__/accounts",
-        headers={"x-sandbox-token": shared_sandbox.control_token},
-        json={"tier": "enterprise", "credits": 65},
-    ).json()["account"]
-    headers = mint("model:run", account=account)
+def wait_until_ended(ask, url, persona, timeout_s=5):
+    deadline = time.monotonic() + timeout_s
+    while (poll := ask("GET", url, persona).json())["status"] in {"processing", "cancel_requested"}:
+        assert time.monotonic() < deadline
+    return poll
 
-    async def run_all():
-        async with httpx.AsyncClient(base_url=shared_sandbox.base_url, headers=headers) as client:
-            requests = [
-                client.post("/api/models/suno-v5/run?async=true", json={"inputs": {}}) for _ in range(20)
-            ]
-            return await asyncio.gather(*requests)
 
-    statuses = sorted(answer.status_code for answer in asyncio.run(run_all()))
-    assert statuses == [202] * 3 + [402] * 17
+def test_submit_answers_how_to_follow(ask_fresh):
+    submit = ask_fresh(
+        "POST", "/api/workflows/sunset-clip/run?async=true", "full", json={"inputs": {}}
+    ).json()
+
+    assert submit == {
+        "_async": True,
+        "executionId": str(uuid.UUID(submit["executionId"])),
+        "requestId": submit["requestId"],
+        "status": "processing",
+        "webhookDelivery": {"configured": False},
+        "pollUrl": f"/api/executions/{submit['executionId']}",
+        "workflowSlug": "sunset-clip",
+    }
+
+
+def test_ended_execution_cannot_be_cancelled(ask_fresh, assert_refused):
+    submit = ask_fresh("POST", "/api/models/suno-v5/run?async=true", "full", json={"inputs": {}}).json()
+    ended = wait_until_ended(ask_fresh, submit["pollUrl"], "full")
+
+    assert_refused(ask_fresh("POST", f"{submit['pollUrl']}/cancel", "full"), 409, "EXECUTION_ENDED")
+
+    assert ask_fresh("GET", submit["pollUrl"], "full").json() == ended
+
+
+@pytest.mark.parametrize(
+    "execution_id", ["unknown", "%00", "%ff", "7c9e6679-7425-40de-944b-e07fc1f90ae7", "x" * 3000]
+)
+def test_unknown_execution_is_not_found(ask, assert_refused, execution_id):
+    assert_refused(ask("GET", f"/api/executions/{execution_id}", "full"), 404, "NOT_FOUND")
+
+
+def test_webhook_is_announced_where_it_will_be_sent(ask, mint):
+    """A key with a webhook and webhook:receive hears so; one without the capability does not."""
+    webhook = {"url": "http://127.0.0.1:9/hook", "secret": "s" * 16}
+    deliveries = [
+        ask(
+            "POST",
+            "/api/models/suno-v5/run?async=true",
+            headers=mint("model:run", *more, webhook=webhook),
+            json={"inputs": {}},
+        ).json()["webhookDelivery"]
+        for more in (["webhook:receive"], [])
+    ]
+
+    assert deliveries == [{"configured": True, "url": webhook["url"]}, {"configured": False}]
+
+
+@given(name=st.text())
+def test_slug_has_slug_characters_only(name):
+    """Whatever the name, the slug is lowercase letters, digits and single hyphens between them."""
+    slug = make_slug(name)
+
+    assert slug
+    assert set(slug) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
+    assert slug.strip("-") == slug
+
+
+def test_taken_slugs_get_the_next_suffix(ask_fresh):
+    """-2, -3, … is appended while the slug is taken, and a freed one is used again."""
+    slugs = [
+        ask_fresh("POST", "/api/workflows", "full", json={"name": "A b"}).json()["slug"] for _ in range(3)
+    ]
+    ask_fresh("DELETE", "/api/workflows/a-b-2", "full")
+
+    again = ask_fresh("POST", "/api/workflows", "stranger", json={"name": "A  B!"}).json()["slug"]
+
+    assert slugs == ["a-b", "a-b-2", "a-b-3"]
+    assert again == "a-b-2"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        [],
+        None,
+        "text",
+        {"name": ""},
+        {"name": "  "},
+        {"name": 3},
+        {"name": None},
+        {"name": "x", "tags": "a"},
+        {"name": "x", "tags": [1]},
+        {"name": "x", "nodes": {}},
+        {"name": "x", "nodes": [{"id": "n"}]},
+        {"name": "x", "nodes": [{"id": "n", "type": "t", "position": {"x": True, "y": 0}, "data": {}}]},
+        {"name": "x", "edges": [{"id": "e", "source": "a"}]},
+        {"name": "x", "edges": [{"id": "e", "source": "a", "target": "b", "sourceHandle": 1}]},
+        {"name": "x", "viewport": []},
+        {"name": "x", "viewport": {"x": 0, "y": 0}},
+        {"name": "x", "publicPlayground": "yes"},
+        {"name": "x", "folderId": 3},
+        {"name": "x" * 10_001},
+    ],
+)
+def test_misshapen_document_is_refused(ask, assert_refused, body):
+    assert_refused(ask("POST", "/api/workflows", "full", json=body), 400, "INVALID_BODY")
+
+
+@pytest.mark.parametrize("body", [{}, [], {"folderId": 3}, {"folderId": ""}, {"folderId": []}])
+def test_move_without_folder_is_refused(ask, assert_refused, body):
+    assert_refused(ask("PUT", "/api/workflows/portrait/move", "full", json=body), 400, "INVALID_BODY")
+
+
+def test_schema_describes_every_kind_of_field(ask):
+    """Each field has a name and a type; values are the defaults."""
+    schema = ask("GET", "/api/workflows/all-fields/schema", "full").json()
+
+    assert [field["type"] for field in schema["fields"]] == [
+        "text",
+        "textarea",
+        "number",
+        "slider",
+        "pills",
+        "toggle",
+        "image",
+        "video",
+    ]
+    assert schema["values"] == {field["name"]: field["default"] for field in schema["fields"]}
+    assert schema["estimatedCreditCost"] == 6

@@ -66,7 +66,6 @@ def test_outcome_is_as_documented(prefer, assert_refused, operation, outcome):
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_each_documented_code_can_be_asked_for(operation):
-    """What the document lists and the sandbox can answer at all."""
     known = {OUTCOMES[name][1] for name in outcomes_of(operation)}
 
     missing = set(OPERATIONS[operation][2]) - known - OF_OTHER_SERVERS
@@ -80,7 +79,6 @@ def test_status_gives_the_first_outcome_that_has_it(prefer, assert_refused):
 
 
 def test_refused_for_the_rate_limit_says_when_to_come_back(prefer):
-    """Headers and body agree, as where the limit was really reached."""
     answer = prefer("example=over-limit")
 
     assert answer.headers["retry-after"] == str(answer.json()["retryAfter"])
@@ -102,7 +100,6 @@ def test_refused_for_the_rate_limit_says_when_to_come_back(prefer):
     ],
 )
 def test_unknown_preference_is_refused(prefer, assert_refused, preference, named):
-    """With a sentence that says which, and what is known."""
     error = assert_refused(prefer(preference.encode("latin-1")), 400, "INVALID_PREFERENCE")["error"]
 
     assert f'"{named}' in error
@@ -119,7 +116,6 @@ def test_first_preference_counts(prefer, assert_refused):
 
 
 def test_delay_comes_on_top(prefer):
-    """The answer is the usual one."""
     answer = prefer("delay_ms=5", persona="full")
 
     assert (answer.status_code, answer.headers["preference-applied"]) == (200, "delay_ms=5")
@@ -127,7 +123,6 @@ def test_delay_comes_on_top(prefer):
 
 @pytest.mark.parametrize("end", ENDS)
 def test_execution_ends_as_it_should(ask, prefer, end):
-    """Whatever its provider would have done."""
     answer = prefer(f"execution={end}", "POST", ASYNC_RUN, "full", json={"inputs": {}})
     assert (answer.status_code, answer.headers["preference-applied"]) == (202, f"execution={end}")
     poll = answer.json()["pollUrl"]
@@ -143,7 +138,6 @@ def test_execution_ends_as_it_should(ask, prefer, end):
 
 @pytest.mark.parametrize(("end", "status"), [("completed", 200), ("failed", 500)])
 def test_synchronous_run_ends_as_it_should(prefer, end, status):
-    """Also where the provider always fails."""
     path = "/api/workflows/always-fails/run"
 
     assert prefer(f"execution={end}", "POST", path, "full", json={"inputs": {}}).status_code == status
@@ -151,12 +145,10 @@ def test_synchronous_run_ends_as_it_should(prefer, end, status):
 
 @pytest.mark.parametrize("end", ["cancelled", "processing"])
 def test_synchronous_run_has_no_other_end(prefer, assert_refused, end):
-    """Nobody could cancel it."""
     assert_refused(prefer(f"execution={end}", "POST", RUN, "full"), 400, "INVALID_PREFERENCE")
 
 
 def test_refused_run_applies_no_end(prefer):
-    """What was not run has not ended."""
     answer = prefer("execution=failed", "POST", ASYNC_RUN, "none")
 
     assert answer.status_code == 403
