@@ -67,7 +67,6 @@ TestSpending = SpendingMachine.TestCase
 
 
 def test_decimal_amounts_add_up():
-    """Ten times 0.1 fit into 1."""
     budget = Budget(1)
 
     for _ in range(10):
@@ -77,7 +76,6 @@ def test_decimal_amounts_add_up():
 
 
 def test_reservation_counts_until_it_is_settled():
-    """Two runs in flight cannot both take the last credits."""
     budget = Budget(10)
     first = budget.reserve(6)
 
@@ -89,7 +87,6 @@ def test_reservation_counts_until_it_is_settled():
 
 
 def test_price_that_nobody_says_counts_as_the_worst():
-    """Without a price in the answer the whole reservation is spent."""
     budget = Budget(10)
 
     budget.settle(budget.reserve(6), None)
@@ -99,7 +96,6 @@ def test_price_that_nobody_says_counts_as_the_worst():
 
 @pytest.mark.parametrize("nonsense", [float("nan"), float("inf"), -3.0, 10**400])
 def test_nonsense_price_counts_as_the_worst(nonsense: float):
-    """A server cannot refill the budget, nor break it."""
     budget = Budget(10)
 
     budget.settle(budget.reserve(6), nonsense)
@@ -134,7 +130,6 @@ def test_overcharge_within_the_limit_is_spent_and_ends_nothing():
 
 
 def test_rounding_over_the_limit_stops_all_the_same():
-    """A budget that is overspent by the least bit is overspent."""
     budget = Budget(0.3)
 
     budget.settle(budget.reserve(0.3), 0.1 + 0.2)
@@ -145,12 +140,10 @@ def test_rounding_over_the_limit_stops_all_the_same():
 
 @given(limit=amounts)
 def test_free_requests_are_always_granted(limit: float):
-    """What costs nothing needs no credits."""
     assert Budget(limit).reserve(0) == 0
 
 
 def test_extended_budget_grants_what_it_refused():
-    """Credits may come little by little."""
     budget = Budget(1)
     with pytest.raises(GuardStop):
         budget.reserve(3)
@@ -162,7 +155,6 @@ def test_extended_budget_grants_what_it_refused():
 
 
 def test_fine_amounts_add_up():
-    """As exactly as a server can print them."""
     budget = Budget(1e12)
 
     for _ in range(3):
@@ -365,12 +357,11 @@ def spending(*settled: tuple[float, float | None], limit: float = 60) -> Budget:
     ],
 )
 def test_usage_is_read_after_the_first_paid_run(settled, is_due):
-    """Whatever its answer told."""
     assert spending(*settled).is_usage_due(8) is is_due
 
 
 def test_usage_is_read_again_once_half_of_the_rest_is_used():
-    """So that whoever charges more than answers tell is found out before the limit."""
+    """A server that charges more than answers tell is found out before the limit."""
     budget = spending((8, 8))
     budget.note_usage(8)
 
@@ -398,7 +389,6 @@ def test_usage_is_read_where_refusals_could_have_used_up_the_credits():
 
 
 def test_what_usage_shows_beyond_what_was_told_is_spent():
-    """And ends all runs once it exceeds the limit."""
     budget = spending((8, 0), (8, 8))
     budget.note_usage(16)
     assert (budget.spent_credits, budget.left_credits) == (16, 44)
@@ -411,7 +401,6 @@ def test_what_usage_shows_beyond_what_was_told_is_spent():
 
 
 def test_usage_that_shows_less_takes_nothing_back():
-    """Rows may come late."""
     budget = spending((8, 8))
 
     budget.note_usage(0)
@@ -420,7 +409,6 @@ def test_usage_that_shows_less_takes_nothing_back():
 
 
 def test_runs_in_flight_may_show_in_usage():
-    """What is reserved for them is no surprise."""
     budget = Budget(60)
     budget.reserve(8)
 

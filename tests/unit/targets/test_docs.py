@@ -22,11 +22,9 @@ EXAMPLES = re.findall(r"```toml\n(.*?)```", GUIDE + REFERENCE, re.DOTALL)
 
 @pytest.mark.parametrize("key", KEYS)
 def test_reference_names_every_key(key: str):
-    """In code style or as a table's heading."""
     assert re.search(rf"[`\[.]{key}[`\].]", REFERENCE)
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_examples_have_the_right_shape(example: str):
-    """A copy of one gives no error."""
     TypeAdapter(Target).validate_python(tomllib.loads(example), context=AS_A_PROFILE)

@@ -40,23 +40,19 @@ def test_public_service_is_refused_unless_the_profile_agrees(base_url: str):
 
 
 def test_production_is_refused_unless_the_command_line_agrees():
-    """The profile alone is not enough."""
     with pytest.raises(GuardStop, match="Pass --yes-production"):
         Guard(target("https://knouds.ai", production=True))
 
 
 def test_production_runs_where_both_agree():
-    """Profile and command line together open the door."""
     Guard(target("https://knouds.ai", production=True), yes_production=True)
 
 
 def test_guard_stop_has_its_own_exit_code():
-    """A guard ends the command with 4."""
     assert GuardStop.exit_code == ExitCode.GUARD
 
 
 def test_other_host_is_refused():
-    """Only the profile's own host gets requests."""
     with pytest.raises(
         GuardStop, match=r"goes to evil\.example, and the profile allows staging\.example\.com"
     ):
@@ -65,13 +61,11 @@ def test_other_host_is_refused():
 
 @pytest.mark.parametrize("action", [Action.WRITE, Action.RUN, Action.CANCEL])
 def test_action_outside_the_limits_is_refused(action: Action):
-    """What limits.allow leaves out is not sent."""
     with pytest.raises(GuardStop, match=f'Add "{action}" to limits.allow in targets/staging.toml'):
         admit(Guard(target()), action=action)
 
 
 def test_run_beyond_the_budget_is_refused():
-    """A run that may cost more than is left is not sent."""
     guard = Guard(target(credits=5, allow=frozenset({Action.RUN})))
 
     with pytest.raises(
@@ -81,8 +75,6 @@ def test_run_beyond_the_budget_is_refused():
 
 
 def test_request_that_waits_for_its_turn_and_is_interrupted_spends_nothing():
-    """It was not sent."""
-
     def interrupt(_: float) -> None:
         raise KeyboardInterrupt
 
@@ -115,8 +107,6 @@ def test_no_second_sees_more_than_its_share(rate: float, pauses: list[float]):
 
 
 def test_unbounded_rate_never_waits():
-    """Without requests_per_s nothing sleeps."""
-
     def sleep(seconds: float) -> None:
         raise AssertionError(seconds)
 
@@ -130,7 +120,7 @@ def test_unbounded_rate_never_waits():
     pauses_by_sharer=st.lists(st.lists(st.floats(0, 3), min_size=1, max_size=60), min_size=1, max_size=12),
 )
 def test_pace_that_several_keep_holds_for_all_of_them_together(rate, pauses_by_sharer):
-    """Whoever paused for how long: no time holds more than two starts beyond the pace."""
+    """Whatever pauses each makes, no time holds more than two starts beyond the pace."""
     starts = []
     for index, pauses in enumerate(pauses_by_sharer):
         clock = Clock(1000.0)
@@ -167,12 +157,10 @@ def load_target(base_url: str, **limits: Any) -> Target:
 
 
 def test_load_on_this_machine_needs_no_agreement():
-    """Nor is it held to a number of requests in flight."""
     check_load(load_target("http://127.0.0.1:1", concurrency=2), starts_per_s=5000, in_flight=1000, yes=False)
 
 
 def test_load_on_another_machine_is_refused_until_somebody_agrees():
-    """It may be felt there."""
     target = load_target("https://staging.example.com", concurrency=50)
 
     with pytest.raises(GuardStop, match="is another machine"):
@@ -182,7 +170,6 @@ def test_load_on_another_machine_is_refused_until_somebody_agrees():
 
 
 def test_load_with_more_in_flight_than_the_profile_allows_is_refused():
-    """Before any of it is sent."""
     target = load_target("https://staging.example.com", concurrency=50)
 
     with pytest.raises(GuardStop, match="51 users: the profile allows 50 requests in flight"):
@@ -190,8 +177,12 @@ def test_load_with_more_in_flight_than_the_profile_allows_is_refused():
 
 
 def test_load_that_is_faster_than_the_profile_allows_is_refused():
-    """On this machine too."""
     target = load_target("http://127.0.0.1:1", requests_per_s=10)
 
     with pytest.raises(GuardStop, match="20 arrivals per second: the profile allows 10"):
         check_load(target, starts_per_s=20, in_flight=1, yes=True)
+
+
+@pytest.mark.parametrize(("asked", "most"), [(None, 100), (20, 20), (0, 0), (5000, 100)])
+def test_smaller_of_two_limits_counts(asked, most):
+    assert Limits(credits=100).spending(asked, by="--credits").credits == most

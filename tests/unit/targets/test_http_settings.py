@@ -66,7 +66,6 @@ def test_curl_lines_lead_the_same_way(load):
     ],
 )
 def test_what_cannot_be_used_is_refused(load, text, says):
-    """With its place, and without showing a secret."""
     with pytest.raises(ProfileError, match=re.escape(says)) as caught:
         load(ADDRESS + text, SHORT="short")
 
@@ -97,7 +96,6 @@ def test_what_cannot_be_used_is_refused(load, text, says):
     ],
 )
 def test_files_of_a_certificate_are_told_apart(load, tmp_path, text, says):
-    """The one that is wrong is named, and how."""
     authority = trustme.CA()
     mine, other = authority.issue_cert("ada@example.com"), authority.issue_cert("bea@example.com")
     mine.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")

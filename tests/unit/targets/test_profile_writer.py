@@ -53,7 +53,6 @@ JSON = st.recursive(
 
 
 def test_profile_is_valid_as_it_stands(load):
-    """What was found is in it, and whatever the server does not tell keeps its default."""
     target = load(profile_text(FOUND, target="staging"), **SECRETS)
 
     assert target.base_url == "https://staging.example.com"
@@ -63,7 +62,6 @@ def test_profile_is_valid_as_it_stands(load):
 
 
 def test_profile_is_safe_as_it_stands(load):
-    """It reads, and nothing else."""
     target = load(profile_text(FOUND, target="staging"), **SECRETS)
 
     assert target.limits.allow == {Action.READ}
@@ -91,7 +89,6 @@ def test_every_step_further_holds(load):
 
 
 def test_second_account_is_proposed_where_there_is_one():
-    """A profile that has two needs no line about a second."""
     other = FoundKey(name="other", variable="OTHER_KEY", user="business", tier="business")
     two = Found(base_url=FOUND.base_url, keys=(KEY, other))
 
@@ -100,7 +97,6 @@ def test_second_account_is_proposed_where_there_is_one():
 
 
 def test_legacy_key_is_no_comment(load):
-    """Its refusal proves what it is."""
     legacy = FoundKey(name="legacy", variable="STAGING_KEY", user="legacy", tier="unknown", state="legacy")
 
     target = load(profile_text(Found(base_url=FOUND.base_url, keys=(legacy,)), target="staging"), **SECRETS)
@@ -113,7 +109,7 @@ def test_legacy_key_is_no_comment(load):
     ['x"\nallow = ["run"]\n"', "x\r[limits]\u2028\x1b[31m", "x\x7f\\", "\u009b31m\u202ex\u2066\u200b"],
 )
 def test_words_of_a_server_stay_words(load, words):
-    """Whatever stands in a tier, a reason or a remark, it adds no line, and nothing that a terminal obeys."""
+    """They add no line, and nothing that a terminal obeys."""
     key = FoundKey(
         name="full", variable="STAGING_KEY", user="pro", tier=words, untold={"webhook:receive": words}
     )
@@ -129,6 +125,5 @@ def test_words_of_a_server_stay_words(load, words):
 
 @given(value=JSON, name=st.text())
 def test_value_is_read_back_as_it_was(value, name):
-    """For every JSON value without null, in text that shows as it is."""
     assert toml_value({name: value}).isprintable()
     assert tomllib.loads(f"value = {toml_value({name: value})}") == {"value": {name: value}}

@@ -46,16 +46,13 @@ def test_waiver_fits_what_it_names(names: dict[str, Any]):
     ],
 )
 def test_waiver_fits_nothing_else(names: dict[str, Any]):
-    """One property that differs is enough."""
     assert not waiver(**names).matches(**FINDING)
 
 
 def test_last_day_still_counts():
-    """A waiver holds through the day it names."""
     assert not waiver(fact="x").is_expired(date(2027, 6, 30))
     assert waiver(fact="x").is_expired(date(2027, 7, 1))
 
 
 def test_waiver_says_what_it_names():
-    """For reports of expired and unused ones."""
     assert str(waiver(fact="x.y", status=401)) == "fact x.y, status 401"

@@ -37,7 +37,6 @@ def target(*personas, workflows=()):
 
 
 def chosen(need, offered):
-    """What the need gets; there has to be one."""
     found = need.find(offered)
     assert found is not None
     return found
@@ -64,7 +63,6 @@ def test_key_without_a_rate_limit_comes_first_among_equals():
 
 @pytest.mark.parametrize("tier", ["pro", "team"])
 def test_second_account_may_be_of_any_tier(tier):
-    """Isolation shows with a second account on any tier that has keys."""
     offered = target(
         key("full", "ada"), key("read", "ada"), key("stranger", "sam", capabilities=NO_MODELS, tier=tier)
     )
@@ -75,7 +73,6 @@ def test_second_account_may_be_of_any_tier(tier):
 
 
 def test_second_account_whose_key_may_do_most_comes_first():
-    """The stranger that shows the most is chosen."""
     offered = target(
         key("full", "ada"),
         key("read", "ada"),
@@ -111,7 +108,6 @@ def test_needs_of_one_test_are_met_by_one_account():
     ],
 )
 def test_run_is_for_any_key_that_may_run(held, is_met):
-    """The general capability, the wildcard and the form bound to the workflow all do."""
     offered = target(key("pro", "pia", capabilities=frozenset(held)), workflows=(("portrait", "pia"),))
 
     assert (WORKFLOW_CALL.find(offered) is not None) == is_met
