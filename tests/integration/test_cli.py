@@ -128,7 +128,6 @@ def test_production_needs_a_word_in_the_profile_and_on_the_command_line(tmp_path
 
 
 def test_target_that_goes_away_ends_the_run_in_words(tmp_path):
-    """No line of the harness's own source."""
     left = iter(range(12))
 
     def vanish(server, connection):
@@ -166,8 +165,6 @@ def test_runs_folder_that_cannot_be_made_is_named(tmp_path):
 
 
 def test_full_disk_keeps_what_was_found(tmp_path):
-    """A disk that gives out stops the run with a message; what was written until then stays."""
-
     def limit_file_size():
         resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
 
@@ -200,8 +197,6 @@ def test_too_few_open_files_are_said_before_anything_begins(tmp_path, words):
 
 
 def test_low_soft_limit_of_open_files_is_raised(tmp_path):
-    """As far as the hard one allows."""
-
     def limit_open_files():
         resource.setrlimit(resource.RLIMIT_NOFILE, (40, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 

@@ -39,7 +39,6 @@ def baseline(folders):
 
 
 def test_slower_server_ends_with_exit_code_1(tmp_path, loads):
-    """The verdict comes first, and page, Markdown and JSON are in the folder of the last run."""
     before, after = loads(), loads(median_ms=150)
 
     process = compare(*baseline(before), *after, cwd=tmp_path)
@@ -53,7 +52,6 @@ def test_slower_server_ends_with_exit_code_1(tmp_path, loads):
 
 
 def test_kept_summary_is_compared_by_its_name(tmp_path, loads):
-    """Its runs may be gone by then; the same server is no regression."""
     before = loads()
     kept = compare("--keep", "spring", *before, cwd=tmp_path)
     for folder in before:
@@ -67,7 +65,6 @@ def test_kept_summary_is_compared_by_its_name(tmp_path, loads):
 
 
 def test_tolerance_is_taken_from_the_command_line(tmp_path, loads):
-    """What is tolerated fails nothing."""
     before, after = loads(median_ms=50), loads(median_ms=75)
     tolerated = ("--tolerance", "p50=90%", "--tolerance", "p99=90%")
 
@@ -97,7 +94,6 @@ def test_generator_that_was_the_limit_ends_with_exit_code_5(tmp_path, loads):
 
 
 def test_new_breach_ends_with_exit_code_1_and_a_repaired_one_with_0(tmp_path):
-    """Conformance runs are compared by findings."""
     sound, faulty = healthy(tmp_path / "a"), broken(tmp_path / "b")
 
     worse, better = compare(sound, faulty, cwd=tmp_path), compare(faulty, sound, cwd=tmp_path)
@@ -123,7 +119,6 @@ def test_new_breach_ends_with_exit_code_1_and_a_repaired_one_with_0(tmp_path):
     ],
 )
 def test_bad_input_ends_with_exit_code_2_and_a_sentence(tmp_path, loads, arguments, says):
-    """No traceback, and nothing is written."""
     places = {"LOAD": lambda: loads(1)[0], "CHECK": lambda: healthy(tmp_path / "check")}
 
     process = compare(*(places[each]() if each in places else each for each in arguments), cwd=tmp_path)
@@ -179,7 +174,6 @@ def test_side_that_cannot_be_used_is_named_before_any_load(tmp_path):
 
 @pytest.mark.slow
 def test_side_that_does_not_answer_ends_the_rounds(tmp_path):
-    """With the exit code of its run; what has been run until then is kept."""
     with running_sandbox() as sandbox:
         profile = write_profile(tmp_path, sandbox)
     process = compare(

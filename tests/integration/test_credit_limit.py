@@ -1,7 +1,8 @@
-"""Servers that do not refuse what they should: a check never spends more credits than it may."""
+"""What a check may cost, on servers that refuse nothing too, and what ``--plan-only`` says of it."""
 
 import json
 import re
+import socket
 import sqlite3
 import threading
 from collections.abc import Mapping
@@ -10,12 +11,13 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from checking import check_for_record
+from checking import check_for_record, sampled
+from click.testing import CliRunner
 from example_targets import write_profile
 from hostile_traffic import whole
 from raw_server import Attack, replacing
-from sampling import sampled
 
+from knouds_harness.commands.cli import cli
 from knouds_harness.errors import ExitCode
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.pricing import Pricing
@@ -78,7 +80,6 @@ def checked(folder: Path, profile: Path, most_credits: int) -> RunRecord:
 @pytest.mark.slow
 @pytest.mark.parametrize("most_credits", sampled([30, 300], every=2))
 def test_server_that_lets_everybody_run_everything_is_not_overspent(tmp_path, most_credits):
-    """By the report, and by the server's own count."""
     unused, used = tmp_path / "unused.db", tmp_path / "used.db"
     with running_sandbox(database=unused):
         pass
@@ -129,3 +130,53 @@ def test_charge_beyond_the_limit_ends_all_runs(tmp_path):
     assert record.counts.cost_credits == 7
     assert record.exit_code == ExitCode.GUARD
     assert "charged 7 credits, and could cost 6 at most" in record.note
+
+
+@pytest.fixture
+def listener():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        yield server
+
+
+@pytest.fixture
+def profile(tmp_path, listener):
+    with running_sandbox() as sandbox:
+        path = write_profile(
+            tmp_path,
+            sandbox,
+            base_url=f"http://127.0.0.1:{listener.getsockname()[1]}",
+            limits='allow = ["read", "run"]\ncredits = 50',
+        )
+    return str(path)
+
+
+@pytest.mark.parametrize("command", ["check", "record"])
+def test_plan_is_printed_and_nothing_is_sent(command, profile, listener, tmp_path):
+    """What is sent how often, with which keys, to which resources, and what it costs."""
+    more = ["--folder", str(tmp_path / "recordings")] if command == "record" else []
+
+    ended = CliRunner().invoke(cli, [command, "--target", profile, "--plan-only", *more])
+
+    assert ended.exit_code == ExitCode.KEPT, ended.output
+    assert "getWhoami 1" in ended.output
+    assert "read (getWhoami" in ended.output
+    assert "write (" not in ended.output
+    assert "keys    of full, none" in ended.output
+    assert "gpt-image-2" in ended.output
+    assert "costs   likely up to" in ended.output
+    assert "costs   at most 50 credits" in ended.output
+    assert "the server is asked what" in ended.output
+    assert not (tmp_path / "recordings").exists()
+    with pytest.raises(BlockingIOError):
+        listener.accept()
+
+
+def test_plan_is_of_what_is_asked_for(profile):
+    options = ["check", "--target", profile, "--plan-only", "--family", "usage", "--credits", "7"]
+
+    ended = CliRunner().invoke(cli, options)
+
+    assert "usage " in ended.output
+    assert "authentication" not in ended.output
+    assert "costs   at most 7 credits" in ended.output

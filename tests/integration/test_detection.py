@@ -80,7 +80,6 @@ def test_one_key_alone_is_a_part_of_more_keys(table):
 
 @pytest.mark.parametrize("made", ["document", "as_openapi_30(document)"])
 def test_peers_get_a_valid_document(made):
-    """The document stays valid when it is fitted to the sandbox, and when it is put into OpenAPI 3.0."""
     code = f"""
 from openapi_spec_validator import validate
 from prepared import as_openapi_30, document_for
@@ -91,7 +90,6 @@ validate({made})
 
 
 def test_sandbox_counts_requests_and_runs():
-    """Each answer counts, and each run that was accepted."""
     code = """
 import httpx
 from counted import counted_sandbox

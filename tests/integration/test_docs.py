@@ -4,6 +4,7 @@ import os
 import re
 import runpy
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from example_targets import free_port
 from knouds_harness.commands.cli import COMMANDS, cli
 from knouds_harness.errors import ExitCode
 from knouds_harness.judging.checks import families
+from knouds_sandbox.serving import running_sandbox
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
@@ -77,7 +79,6 @@ def headings(page: Path) -> set[str]:
 
 
 def test_tests_that_pages_name_exist():
-    """A claim is shown by a test that can be run: ``pytest tests/…``."""
     named = set(re.findall(r"\btests/[\w/]+\.py\b", TEXT))
 
     assert named
@@ -116,7 +117,6 @@ PLAIN_TYPES = (type(click.INT), type(click.FLOAT), click.Choice)
 
 @pytest.mark.parametrize("line", SHOWN)
 def test_shown_command_is_understood(line):
-    """There is such a command, and it takes each option that is shown, with such a value."""
     name, *words = [word for word in SHOWN[line] if word != "--debug"]
     command = cli.get_command(click.Context(cli), name)
     assert command is not None, name
@@ -206,3 +206,33 @@ def is_shown(output: str, printed: Path) -> bool:
     """Whether a page's output is what was printed, but for what dots stand for."""
     pattern = re.escape(output.strip()).replace("…", ".*")
     return re.search(pattern, printed.read_text(encoding="utf-8"), re.DOTALL) is not None
+
+
+SANDBOX_GUIDE = (Path(__file__).parents[2] / "docs" / "sandbox.md").read_text(encoding="utf-8")
+CURL_LINES = re.findall(r"^\$ (curl .*)", SANDBOX_GUIDE.replace(" \\\n", " "), re.MULTILINE)
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_curl_lines_do_what_they_show():
+    with running_sandbox(control_token="a-token", prefer=True, page=True) as sandbox:
+        variables = {"TOKEN": "a-token", "KNOUDS_SANDBOX_KEY_FULL": sandbox.keys["full"]}
+        statuses = []
+        for line in CURL_LINES:
+            command = line.replace("http://127.0.0.1:8080", sandbox.base_url)
+            process = subprocess.run(
+                ["/bin/sh", "-c", f"{command} -s -o /dev/null -w '%{{http_code}}'"],
+                env=variables | {"PATH": "/usr/local/bin:/usr/bin:/bin"},
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            statuses.append((line.partition("8080")[2].split()[0], process.stdout))
+
+    assert statuses == [
+        ("/api/whoami", "200"),
+        ("/api/models/suno-v5/run", "402"),
+        ("/__sandbox__/reset", "200"),
+        ("/__sandbox__/accounts", "201"),
+        ("/__sandbox__/keys", "201"),
+        ("/__sandbox__/state", "200"),
+    ]

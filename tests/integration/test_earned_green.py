@@ -117,7 +117,6 @@ def test_every_contradiction_is_named(knouds, profile_of, tmp_path):
 
 
 def test_selection_of_which_nothing_can_be_tested_is_no_success(knouds, profile_of, folder):
-    """Exit code 2, and what is missing."""
     with running_sandbox() as sandbox:
         process = knouds("check", "--family", "webhooks", "--target", profile_of(sandbox))
 
@@ -129,7 +128,6 @@ def test_selection_of_which_nothing_can_be_tested_is_no_success(knouds, profile_
 
 
 def test_share_is_in_the_headline_and_all_reports_agree(knouds, profile_of, folder):
-    """A quarter of the facts is never the contract."""
     with running_sandbox() as sandbox:
         process = knouds("check", "--quick", "--target", profile_of(sandbox))
 
@@ -211,7 +209,6 @@ def selecting(facts):
 
 
 def test_executions_that_never_end_prove_nothing(endless, knouds, folder):
-    """Nothing documented is broken, yet the run is red, says so first, and verifies nothing of executions."""
     facts = (*FACTS_OF_EXECUTIONS, "whoami.user-object")
 
     process = knouds("check", "--target", endless.written(), *selecting(facts))
@@ -228,7 +225,6 @@ def test_executions_that_never_end_prove_nothing(endless, knouds, folder):
 
 @pytest.mark.nightly
 def test_executions_that_never_end_can_be_accepted(endless, knouds):
-    """By a waiver; their facts stay untested."""
     endless.resource(
         '[[waivers]]\nfact = "execution.ends-in-time"\nreason = "slow today"\nexpires = 2999-01-01\n'
     )

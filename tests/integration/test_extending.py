@@ -114,7 +114,6 @@ def finding_of(record: RunRecord, test: str) -> Finding:
 
 
 def test_failed_assert_is_a_finding(of_own_tests):
-    """It has evidence, a reproduction and a fingerprint, and is marked as the user's."""
     process, record = of_own_tests
 
     finding = finding_of(record, "test_status")
@@ -141,7 +140,6 @@ def test_finding_of_a_test_rests_on_all_that_it_sent(of_own_tests):
 
 
 def test_own_tests_are_what_the_run_is_about(of_own_tests):
-    """Each shows a fact, and none of the document's counts as left out."""
     _, record = of_own_tests
     passed = {result.fact for result in record.results if result.passed and not result.failed}
 
@@ -187,7 +185,6 @@ def test_what_our_checks_find_fails_the_test(of_own_tests):
 
 
 def test_suite_runs_in_a_checkout_without_the_plugins_of_its_developers():
-    """As README installs it: pytest-socket is not there."""
     process = run_pytest(
         CHECKOUT,
         *("-p", "no:socket", "tests/conformance/test_usage.py", "--target", "sandbox", "--collect-only"),

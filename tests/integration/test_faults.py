@@ -5,8 +5,7 @@ CI tries some of them, ``nox -t nightly`` one for each fact, a subtle one where 
 """
 
 import pytest
-from checking import check
-from sampling import TRIED_FAULTS, sampled
+from checking import TRIED_FAULTS, check, sampled
 
 from knouds_harness.errors import ExitCode
 

@@ -37,7 +37,6 @@ def runs(tmp_path):
 
 
 def test_newest_runs_are_listed_first(tmp_path, runs):
-    """How each ended and what it found, whole in a pipe."""
     process = history(cwd=tmp_path)
 
     assert process.returncode == 0, process.stderr
@@ -123,7 +122,6 @@ def test_pruning_asks_first(tmp_path, runs):
 
 
 def test_pruned_runs_stay_in_the_history(tmp_path, runs):
-    """The newest folder is kept, the other's row is marked."""
     process = history("--prune", "--keep", "1", "--yes", cwd=tmp_path)
 
     assert process.returncode == 0, process.stderr

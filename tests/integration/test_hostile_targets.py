@@ -20,12 +20,11 @@ from xml.etree import ElementTree as ET
 
 import pytest
 import trustme
-from checking import FAILING, Ended, knouds, run_command
+from checking import FAILING, Ended, knouds, run_command, sampled
 from example_targets import PRO, SmallProfile, write_profile
 from hostile_traffic import BROKEN_HTTP, BROKEN_JSON, HARMLESS, NO_ANSWER, altered
 from loading import scenario_of
 from raw_server import corrupting, replacing, serving
-from sampling import sampled
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.reporting.render import render_all

@@ -77,7 +77,6 @@ def test_profile_describes_two_accounts_and_allows_reading_alone(init):
 
 
 def test_next_steps_are_shown(init):
-    """What a check can verify, and what would let it verify more, the most useful first."""
     _, out, _ = init("--key", PRO)
 
     (verified,) = re.findall(r"can verify (\d+) of \d+ facts\.", out)

@@ -9,11 +9,10 @@ from contextlib import contextmanager
 
 import httpx
 import pytest
-from checking import PRINTED_FILE, knouds, started
+from checking import PRINTED_FILE, knouds, sampled, started
 from example_targets import write_profile
 from hostile_traffic import whole
 from raw_server import replacing
-from sampling import sampled
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.exchange.created_workflows import LEDGER_FILE
@@ -272,7 +271,6 @@ def test_what_cannot_be_deleted_is_said_with_the_command_that_will(sandbox, tmp_
 
 
 def test_cleanup_of_a_sandbox_that_is_gone_says_so(tmp_path):
-    """The built-in sandbox of a killed run has ended with it."""
     with started(tmp_path, "check", "--family", "workflows") as process:
         wait_for_creations(tmp_path, process)
         process.kill()

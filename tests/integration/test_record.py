@@ -11,6 +11,7 @@ import time
 import pytest
 from checking import knouds
 from example_targets import write_profile
+from exchanges import entry, write_har
 from recorded import FOLDER, recordings
 
 from knouds_harness.errors import ExitCode
@@ -43,7 +44,6 @@ def test_recordings_of_the_tree_can_be_made_again(tmp_path, copied):
 
 
 def test_what_is_there_is_left_alone(tmp_path):
-    """Without --update only what is missing is recorded, with its story."""
     first = record("--outcome", "getWhoami-401*", "--outcome", "getWhoami-user", cwd=tmp_path)
     second = record("--outcome", "getWhoami-*", cwd=tmp_path)
 
@@ -54,7 +54,6 @@ def test_what_is_there_is_left_alone(tmp_path):
 
 
 def test_change_is_shown_and_rewritten(tmp_path, copied):
-    """A server that answers otherwise; what it answers alike stays."""
     before = contents(copied)
 
     process = record("--update", "--variant", "terse", "--outcome", "createWorkflow-created", cwd=tmp_path)
@@ -70,7 +69,6 @@ def test_change_is_shown_and_rewritten(tmp_path, copied):
 
 
 def test_wrong_answer_is_told_and_not_recorded(tmp_path):
-    """One message for each; what was right is kept."""
     process = record("--fault", "auth-revoked-accepted", "--outcome", "getWhoami-*d", cwd=tmp_path)
 
     assert process.returncode == ExitCode.BREACH
@@ -79,7 +77,6 @@ def test_wrong_answer_is_told_and_not_recorded(tmp_path):
 
 
 def test_broken_promise_is_told_and_not_recorded(tmp_path):
-    """The right status alone makes no good recording."""
     process = record(
         "--fault", "envelope-404-without-text", "--outcome", "getWorkflow-unknown-slug", cwd=tmp_path
     )
@@ -187,9 +184,41 @@ def test_folder_that_cannot_be_written_is_told(tmp_path):
 
 
 def test_recordings_say_where_they_come_from():
-    """The sandbox, and nothing pretends to be from production."""
     assert {each.origin.server for each in recordings().values()} == {"built-in sandbox"}
     assert len(recordings()) >= 70
     assert all(
         json.loads((FOLDER / f"{name}.json").read_text())["origin"]["seed"] == 0 for name in recordings()
     )
+
+
+def test_captured_traffic_is_kept_once(tmp_path):
+    har = write_har(
+        tmp_path / "traffic.har",
+        entry("https://api.example/api/health", {"status": "ok"}),
+        entry("https://cdn.example/app.js", {}),
+    )
+
+    first = record("--from", har, cwd=tmp_path)
+    second = record("--from", har, cwd=tmp_path)
+
+    assert first.returncode == second.returncode == ExitCode.KEPT, first.stdout + first.stderr
+    assert "new: getHealth-200-captured\n" in first.stdout
+    assert "other hosts: 1" in first.stdout
+    assert "0 new, 1 known already" in second.stdout
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["getHealth-200-captured.json"]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--from", "traffic.har", "--update"), "--from sends nothing"),
+        (("--base-url", "https://api.example"), "--base-url goes with --from"),
+        (("--from", "nowhere.har"), "nowhere.har: cannot be read"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused_in_words(tmp_path, options, says):
+    process = record(*options, cwd=tmp_path, folder="empty")
+
+    assert process.returncode == ExitCode.USAGE
+    assert says in process.stderr
+    assert "Traceback" not in process.stderr

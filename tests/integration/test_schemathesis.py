@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from sampling import sampled
+from checking import sampled
 
 from knouds_sandbox.serving import running_sandbox
 

@@ -17,8 +17,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from checking import FAILING, check, knouds
-from sampling import PROVABLE_FAULTS, TRIES_ALL, sampled
+from checking import FAILING, PROVABLE_FAULTS, TRIES_ALL, check, knouds, sampled
 
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.shapes import ShapeJudge
@@ -328,7 +327,6 @@ def test_fault_is_shown_again(fault, tmp_path):
 
 
 def test_lists_name_faults_that_exist():
-    """A reason is kept no longer than its fault."""
     known = {fault.id for fault in PROVABLE_FAULTS}
 
     assert NOT_BY_SCRIPT.keys() | NOT_BY_VERIFY.keys() | SAMPLE.keys() <= known
@@ -359,7 +357,6 @@ SEQUENCES = [
 
 @pytest.mark.parametrize(("fault", "fact"), sampled(SEQUENCES, every=2))
 def test_script_of_a_sequence_shows_the_broken_server_and_no_sound_one(found_by_sequences, fault, fact):
-    """Created, updated or deleted, and read."""
     record = found_by_sequences(fault)
     (finding,) = [each for each in record.findings if each.fact == fact]
 
@@ -377,7 +374,6 @@ def test_script_of_a_sequence_shows_the_broken_server_and_no_sound_one(found_by_
 @pytest.mark.nightly
 @pytest.mark.parametrize(("fault", "fact"), SEQUENCES)
 def test_replay_sends_the_sequence_again(found_by_sequences, fault, fact, tmp_path):
-    """What takes several requests still stands while the promise is broken, and is gone once it is kept."""
     record = found_by_sequences(fault)
     (finding,) = [each for each in record.findings if each.fact == fact]
 
@@ -393,7 +389,6 @@ def test_replay_sends_the_sequence_again(found_by_sequences, fault, fact, tmp_pa
 @pytest.mark.nightly
 @pytest.mark.parametrize("fault", ["create-believes-created-by", "run-foreign-workflow-accepted"])
 def test_shortest_sequence_takes_few_requests(found_by_sequences, fault):
-    """Neither many steps nor many tries: the whole run is bounded."""
     record = found_by_sequences(fault)
 
     assert record.findings

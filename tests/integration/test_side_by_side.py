@@ -99,13 +99,11 @@ def test_same_seed_sends_the_same_requests(one_by_one, side_by_side):
 
 @pytest.mark.nightly
 def test_another_seed_sends_other_requests(one_by_one, tmp_path):
-    """So that the seed is what makes them the same."""
     assert requests_of(checked(tmp_path / "other", at_once=6, seed=6)) != requests_of(one_by_one)
 
 
 @pytest.mark.nightly
 def test_same_verdicts(one_by_one, side_by_side):
-    """What is found, what is verified and every cell of the matrix are the same."""
     for piece in ("findings", "results", "cells", "untested"):
         assert facts_of(side_by_side, piece) == facts_of(one_by_one, piece), piece
     assert any(each.fact == "auth.revoked-key-is-401" for each in one_by_one.findings)
@@ -128,7 +126,6 @@ def facts_of(record, piece):
 
 @pytest.mark.nightly
 def test_limit_is_used_and_kept(one_by_one, side_by_side):
-    """As many requests are in flight as limits.concurrency says, and never more."""
     assert most_in_flight(one_by_one) == 1
     assert 2 < most_in_flight(side_by_side) <= 6
 

@@ -5,11 +5,10 @@ import subprocess
 import sys
 
 import pytest
-from checking import knouds
+from checking import knouds, sampled
 from example_targets import write_profile
 from hostile_traffic import whole
 from raw_server import replacing
-from sampling import sampled
 
 from knouds_harness.errors import ExitCode
 from knouds_sandbox.serving import running_sandbox

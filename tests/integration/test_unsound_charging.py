@@ -11,10 +11,9 @@ from itertools import product
 from typing import Any, Final
 
 import pytest
-from checking import run_command
+from checking import run_command, sampled
 from example_targets import PORTRAIT, PRO, SmallProfile
 from raw_server import Answered, Proxied, Relayed, proxying
-from sampling import sampled
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.runs.record import RunRecord, read_run

@@ -1,10 +1,10 @@
-"""Sound servers that answer otherwise whatever no source settles: the suite finds no breach in them."""
+"""Sound servers that answer otherwise where no source settles it, and quick checks, which see as much."""
 
 import pytest
-from checking import check
-from sampling import sampled
+from checking import check, sampled
 
 from knouds_harness.errors import ExitCode
+from knouds_harness.runs.record import read_run
 from knouds_sandbox.variants import VARIANTS
 
 
@@ -23,3 +23,21 @@ def test_refused_wildcard_shows_where_keys_are_judged_last(tmp_path):
     _, broken = check(tmp_path, *arguments, "--fact", "capability.resource-wildcard-is-admitted")
 
     assert broken == {"capability.resource-wildcard-is-admitted"}
+
+
+@pytest.fixture(scope="module")
+def claimed_facts(tmp_path_factory):
+    def run(*options):
+        folder = tmp_path_factory.mktemp("check")
+        exit_code, _ = check(folder, "--seed", "1", *options)
+        assert exit_code == ExitCode.KEPT
+        (record,) = (folder / "runs").iterdir()
+        return {result.fact for result in read_run(record).results if result.passed}
+
+    return run
+
+
+@pytest.mark.nightly
+def test_quick_check_exercises_every_fact(claimed_facts):
+    """What a full check of the sandbox sees kept, a quick one sees kept as well."""
+    assert claimed_facts("--quick") == claimed_facts()

@@ -18,7 +18,6 @@ def faulted_run(tmp_path_factory):
 
 
 def test_verify_finds_the_same_breach(faulted_run, tmp_path):
-    """Our own exchanges, judged again, show what the run found."""
     process = knouds("verify", faulted_run / "exchanges.har", cwd=tmp_path)
 
     assert process.returncode == 1, process.stderr
@@ -74,7 +73,6 @@ def test_unknown_finding_is_named(faulted_run, marks, tmp_path):
 
 
 def test_recorded_traffic_needs_a_target(faulted_run, tmp_path):
-    """A run of verify has no profile to send with."""
     knouds("verify", faulted_run / "exchanges.har", cwd=tmp_path)
     [folder] = (tmp_path / "reports" / "runs").iterdir()
 

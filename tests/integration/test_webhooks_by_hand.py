@@ -1,9 +1,8 @@
 """Webhooks of a target without a control plane: its profile says where deliveries arrive."""
 
 import pytest
-from checking import check, knouds
+from checking import check, knouds, sampled
 from example_targets import free_port, write_profile
-from sampling import sampled
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.runs.record import read_run
@@ -84,7 +83,6 @@ def test_url_that_leads_nowhere_is_untested(tmp_path, port):
 
 
 def test_target_here_that_delivers_nothing_is_in_breach(tmp_path, port, url):
-    """Where it cannot but reach the receiver."""
     with running_sandbox(webhook_url=f"http://127.0.0.1:{free_port()}/") as sandbox:
         profile = write_profile(tmp_path, sandbox, webhook=f'url = "{url}"\ndeadline_s = 0.5')
         exit_code, broken = check(tmp_path, "--family", "webhooks", "--target", str(profile))
@@ -104,7 +102,6 @@ def test_url_elsewhere_without_listen_is_untested(tmp_path):
 
 @pytest.mark.parametrize("command", ["check", "doctor"])
 def test_taken_port_is_said_before_anything_is_sent(tmp_path, command):
-    """In one clear sentence: checking ends there, and the doctor names it among what is wrong."""
     with running_sandbox() as taken, running_sandbox() as sandbox:
         profile = write_profile(tmp_path, sandbox, webhook=f'url = "{taken.base_url}/hook"')
         process = knouds(command, "--target", profile, cwd=tmp_path)

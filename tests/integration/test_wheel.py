@@ -96,7 +96,6 @@ def run_installed(installed, cwd, *arguments, variables=None):
 
 
 def test_everything_travels_in_the_wheel(installed, tmp_path):
-    """The document, the suite, the built-in target and recordings are found beside the package."""
     code = (
         "from knouds_harness.locations import *; "
         "print(document_path(), suite_path(), builtin_targets_path() / 'sandbox.toml', "
@@ -109,7 +108,6 @@ def test_everything_travels_in_the_wheel(installed, tmp_path):
 
 
 def test_check_runs_from_the_wheel(installed, tmp_path):
-    """A check runs to its end in an empty folder, and leaves its record there and nothing else."""
     process = run_installed(
         installed, tmp_path, "-m", "knouds_harness", "check", "--family", "authentication", "--seed", "1"
     )
@@ -120,7 +118,6 @@ def test_check_runs_from_the_wheel(installed, tmp_path):
 
 
 def test_schemathesis_finds_configuration_and_checks_in_the_wheel(installed, tmp_path):
-    """``st run`` works with what is installed alone, and uses our checks."""
     shipped = installed / "knouds_harness" / "shipped"
     program = "import sys; from schemathesis.cli import schemathesis; sys.exit(schemathesis())"
     with running_sandbox(seed=1, faults=("whoami-lacks-email",)) as sandbox:

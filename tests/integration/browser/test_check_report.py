@@ -15,7 +15,6 @@ def shown_facts(page):
 
 
 def test_facts_are_filtered_by_standing(page):
-    """The list and its count agree."""
     page.select_option("#fact-standing", "breach")
 
     standings = {row.get_attribute("data-standing") for row in shown_facts(page).all()}
@@ -32,7 +31,6 @@ def test_facts_are_searched(page):
 
 
 def test_tile_filters_the_facts(page):
-    """What a tile counts is what it shows."""
     tile = page.locator(".tiles a.verified")
     count = int(tile.locator("b").inner_text())
 
@@ -42,7 +40,6 @@ def test_tile_filters_the_facts(page):
 
 
 def test_findings_are_searched(page):
-    """Facts of which no finding fits are hidden."""
     page.fill("#finding-text", "x-ratelimit-limit")
 
     section = page.locator("section", has=page.locator("#findings"))
@@ -52,7 +49,6 @@ def test_findings_are_searched(page):
 
 
 def test_cell_leads_to_its_exchange(page):
-    """Which is unfolded, and within sight."""
     cell = page.locator("td a.cell").last
     target = page.locator(f"[id='{cell.get_attribute('href').removeprefix('#')}']")
     assert not target.is_visible()
@@ -64,7 +60,6 @@ def test_cell_leads_to_its_exchange(page):
 
 
 def test_fact_in_breach_leads_to_its_findings(page):
-    """From the table, even where a search hid them."""
     page.fill("#finding-text", "nothing like this")
     page.locator("#fact-run\\.cost-is-credits a.badge").click()
 
@@ -72,14 +67,12 @@ def test_fact_in_breach_leads_to_its_findings(page):
 
 
 def test_offending_place_is_marked(page):
-    """In the response, not in the request."""
     finding = page.locator("article.fact", has=page.locator("#about-run\\.cost-is-credits"))
 
     assert finding.locator("mark").all_inner_texts() == ['  "cost": "12",']
 
 
 def test_command_is_copied(page):
-    """Or selected, where a browser lets no page of the disk copy."""
     button = page.locator("button[data-copies]:visible").first
 
     button.click()
@@ -99,7 +92,6 @@ def test_time_line_leads_to_a_finding(page):
 
 
 def test_everything_is_there_without_a_script(browser, report_paths):
-    """What needs the script is not shown then."""
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(report_paths["broken"].as_uri())

@@ -1,7 +1,7 @@
 """What holds for every report, whatever it reports on, in a real browser."""
 
 import pytest
-from sampling import sampled
+from checking import sampled
 
 from .conftest import REPORTS, SCREENSHOTS
 
@@ -40,7 +40,6 @@ def test_axe_finds_no_violation(open_report, name, size, scheme):
 @every_report
 @every_size
 def test_page_is_as_wide_as_its_window(open_report, name, size):
-    """Only tables scroll sideways, by themselves."""
     page = open_report(name, size=size).page
 
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
@@ -48,7 +47,6 @@ def test_page_is_as_wide_as_its_window(open_report, name, size):
 
 @every_report
 def test_every_link_leads_somewhere(open_report, name):
-    """To a place in the file."""
     page = open_report(name).page
 
     lost = page.evaluate(

@@ -20,7 +20,6 @@ def test_chart_is_drawn(open_report):
 
 
 def test_chart_is_as_wide_as_its_place(open_report):
-    """After the window has become narrower, too."""
     page = open_report("history").page
 
     page.set_viewport_size({"width": 500, "height": 800})
@@ -30,7 +29,6 @@ def test_chart_is_as_wide_as_its_place(open_report):
 
 
 def test_figures_stand_in_a_table(open_report):
-    """For whom a chart tells nothing: each run, and where the change begins."""
     page = open_report("history").page
 
     page.get_by_text("All figures").click()

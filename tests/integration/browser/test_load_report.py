@@ -57,7 +57,6 @@ def test_times_over_all_operations_are_shown_first(page):
 
 
 def test_operation_is_picked(page):
-    """Then its median, 99th percentile and maximum are shown."""
     page.select_option("#pick-times", "runWorkflow")
 
     names = page.locator("#chart-times .key").all_inner_texts()
@@ -65,7 +64,6 @@ def test_operation_is_picked(page):
 
 
 def test_line_is_switched_off_by_keyboard(page):
-    """And says that it is."""
     key = page.locator("#chart-rate .key").first
     assert key.get_attribute("aria-pressed") == "true"
 
@@ -75,14 +73,12 @@ def test_line_is_switched_off_by_keyboard(page):
 
 
 def test_heat_map_is_read_by_keyboard(page):
-    """Arrow keys move through it, and what is there is told."""
     page.locator("#heat").press("ArrowUp")
 
     assert page.inner_text("#heat-readout").startswith("second 0, ")
 
 
 def test_heat_map_is_read_with_a_pointer(page):
-    """The cell under it is told."""
     page.locator("#heat").hover(position={"x": 300, "y": 100})
 
     assert " request" in page.inner_text("#heat-readout")
@@ -99,7 +95,6 @@ def test_heat_map_shows_every_kept_request(page):
 
 
 def test_charts_follow_the_scheme(page):
-    """A browser that turns dark in the evening draws them anew."""
     before = page.evaluate("document.querySelector('#chart-rate canvas').toDataURL()")
 
     page.emulate_media(color_scheme="dark")
@@ -133,7 +128,6 @@ def test_changes_against_the_baseline_come_before_the_charts(open_report):
 
 
 def test_throttled_seconds_are_listed(page):
-    """When, and what was kept meanwhile."""
     row = page.locator("section", has=page.locator("#limits")).locator("tbody tr").last.inner_text()
 
     assert "12 to 15" in row
@@ -154,7 +148,6 @@ def test_windows_of_limits_fill_their_track(page):
 
 
 def test_error_leads_to_its_evidence(page):
-    """To one of the exchanges of its kind, unfolded."""
     page.locator("section", has=page.locator("#operations")).locator("a", has_text="x00001").click()
 
     assert page.locator("#x00001 pre").first.is_visible()

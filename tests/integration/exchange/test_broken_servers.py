@@ -63,7 +63,6 @@ def exchange_with(*parts: bytes, timeout_s: float = 5.0):
     ],
 )
 def test_broken_answer_is_a_failure_with_a_reason(parts: list[bytes], failure: str):
-    """The exchange has no status, and says what happened."""
     exchange = exchange_with(*parts)
 
     assert exchange.status is None
@@ -81,7 +80,6 @@ def test_cut_answer_keeps_what_came():
 
 @pytest.mark.parametrize("chunked", [True, False])
 def test_overlong_body_is_cut_off(*, chunked: bool):
-    """The client stops reading; memory stays bounded."""
     part = b"x" * 1_000_000
     if chunked:
         parts = [HEAD, b"Transfer-Encoding: chunked\r\n\r\n", *[b"f4240\r\n" + part + b"\r\n"] * 8]
@@ -110,7 +108,6 @@ def test_long_body_that_is_no_json_is_kept_in_part(body):
 
 @pytest.mark.parametrize(("encoding", "encode"), [("gzip", gzip.compress), ("br", brotli.compress)])
 def test_bomb_is_cut_off(encoding, encode):
-    """What counts is the size after unpacking; nothing of it is kept."""
     bomb = encode(b"\0" * 50_000_000)
     head = f"Content-Encoding: {encoding}\r\nContent-Length: {len(bomb)}\r\n\r\n"
 
@@ -122,7 +119,6 @@ def test_bomb_is_cut_off(encoding, encode):
 
 @pytest.mark.parametrize("body", [b'{"a": NaN}', b'{"a": "\xff"}', b"<html></html>", b""])
 def test_body_that_is_no_json_is_kept_for_judging(body: bytes):
-    """It is an answer; that it is no JSON is for a check to find."""
     exchange = exchange_with(HEAD, b"Content-Length: %d\r\n\r\n" % len(body), body)
 
     assert exchange.status == 200
@@ -132,7 +128,6 @@ def test_body_that_is_no_json_is_kept_for_judging(body: bytes):
 
 
 def test_repeated_headers_are_all_kept():
-    """In order, with the case that they were sent in."""
     exchange = exchange_with(HEAD, b"X-A: 1\r\nx-a: 2\r\nContent-Length: 2\r\n\r\n{}")
 
     assert [pair for pair in exchange.headers if pair[0].lower() == "x-a"] == [("X-A", "1"), ("x-a", "2")]
@@ -218,7 +213,6 @@ def test_unknown_name_is_unreachable(monkeypatch):
 
 
 def test_untrusted_certificate_is_unreachable():
-    """A self-made certificate is refused, and the remedy names the variable."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
 
@@ -261,7 +255,6 @@ def test_server_without_tls_is_unreachable():
 
 
 def test_failure_never_shows_the_key():
-    """Not even when the key is what made the request impossible to send."""
     with serving(lambda *_: None) as server, Client(target=make_target(server.base_url)) as client:
         exchange = client.send(WHOAMI, key=Secret(SECRETS["full"] + "\r\nx: y", "key:sent"))
 

@@ -73,7 +73,6 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
 
 
 def test_headers_go_with_every_request_and_stay_secret():
-    """Also without a key; evidence has the pseudonym."""
     http = HttpSettings(
         headers={"traceparent": "00-1-2-01"},
         secret_headers={"X-Gateway": Secret(TOKEN, "header:x-gateway")},
@@ -130,7 +129,6 @@ def test_proxy_is_tunnelled_through(certified):
 
 
 def test_plain_requests_go_through_the_proxy_too():
-    """In absolute form; no connection goes past it."""
     with serving(tunnelling()) as proxy:
         http = HttpSettings(via=Proxy(url=proxy.base_url))
         with Client(target=replace(make_target("http://127.0.0.1:1"), http=http)) as client:
@@ -140,7 +138,6 @@ def test_plain_requests_go_through_the_proxy_too():
 
 
 def test_proxy_that_refuses_plain_requests_is_not_the_server():
-    """Its 407 comes in place of an answer."""
     with serving(tunnelling(b"ada:right")) as proxy:
         http = HttpSettings(via=Proxy(url=proxy.base_url))
         with (

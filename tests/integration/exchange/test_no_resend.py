@@ -54,8 +54,6 @@ def test_request_on_a_dropped_connection_is_not_sent_again(hang_up, action: Acti
 
 
 def test_dropped_run_counts_as_charged():
-    """Nobody knows whether it ran."""
-
     def script(server: RawServer, connection: socket.socket) -> None:
         server.read_request(connection)
 

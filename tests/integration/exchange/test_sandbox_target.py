@@ -52,7 +52,6 @@ def run(client: Client, path: str, persona: str, inputs: object, cost_credits: f
 
 
 def test_every_key_is_what_the_profile_says(client: Client, target):
-    """Whoami agrees on tier and role, or refuses the keys that have to be refused."""
     for persona in target.personas.values():
         answer = client.send(
             Request(method="GET", path="/api/whoami", persona=persona.name, action=Action.READ)
@@ -65,7 +64,6 @@ def test_every_key_is_what_the_profile_says(client: Client, target):
 
 
 def test_no_run_costs_more_than_announced(client: Client, target):
-    """The profile's figures and the server's estimates bound what is charged."""
     pricing = Pricing(client, target)
     users = {persona.user: persona.name for persona in target.personas.values() if persona.state == "active"}
     users["ada"] = "full"
@@ -84,7 +82,6 @@ def test_no_run_costs_more_than_announced(client: Client, target):
 
 
 def test_minted_key_holds_what_was_asked(client: Client, target):
-    """It works where its one capability suffices, and is refused elsewhere; its secret is hidden."""
     mint = KeyMint(client, target.control)
 
     persona = mint.mint({"workflow:read"}, account="ada")
@@ -118,8 +115,6 @@ def test_keys_are_minted_for_an_opened_account(client: Client, target):
 
 
 def test_clock_opens_the_next_window(client: Client, target):
-    """A used-up rate limit is whole again a minute later."""
-
     def remaining() -> int:
         answer = run(client, "/api/workflows/pia-portrait/run", "pro", {}, 100)
         return int(answer.header("x-ratelimit-remaining") or -1)
@@ -132,7 +127,6 @@ def test_clock_opens_the_next_window(client: Client, target):
 
 
 def test_unknown_account_cannot_be_minted_for(client: Client, target):
-    """The profile would not know its tier."""
     with pytest.raises(UsageError, match='no persona of account "nobody"'):
         KeyMint(client, target.control).mint(set(), account="nobody")
 

@@ -8,10 +8,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from checking import sampled
 from clocks import wait_until
 from example_targets import write_profile
 from loading import Loaded, latest_record, load, started_load
-from sampling import sampled
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from knouds_harness.errors import ExitCode

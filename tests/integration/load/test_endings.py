@@ -7,9 +7,9 @@ import signal
 
 import psutil
 import pytest
+from checking import sampled
 from clocks import wait_until
 from loading import end_of, started_load
-from sampling import sampled
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.runs.load_results import LOAD_FILE

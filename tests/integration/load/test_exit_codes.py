@@ -6,9 +6,9 @@ import json
 import socket
 
 import pytest
+from checking import sampled
 from example_targets import free_port, write_profile
 from loading import load, valid_load
-from sampling import sampled
 
 from knouds_harness.errors import ExitCode
 

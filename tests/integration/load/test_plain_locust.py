@@ -7,8 +7,8 @@ import subprocess
 import sys
 
 import pytest
+from checking import sampled
 from example_targets import write_profile
-from sampling import sampled
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.load.generator.launching import scenario_file

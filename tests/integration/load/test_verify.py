@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from xml.etree import ElementTree as ET
 
 import pytest
+from checking import sampled
 from example_targets import free_port, write_profile
 from loading import load
-from sampling import sampled
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.load.invariants.invariants import ONE_DELIVERY

@@ -18,7 +18,6 @@ def wait_until_ended(client, url, timeout_s=10):
 
 
 def test_killed_sandbox_goes_on_where_it_was(spawn, tmp_path):
-    """Executions in flight end, what was created exists, what was charged is charged."""
     database = tmp_path / "sandbox.db"
     with spawn("--db", database, "--latency", "60000", "--time-scale", "0.01") as (process, ready, client):
         jobs = {"suno-v5": "completed", "failing-model": "failed"}
@@ -43,7 +42,6 @@ def test_killed_sandbox_goes_on_where_it_was(spawn, tmp_path):
 
 
 def test_cancelling_goes_on_after_a_kill(spawn, tmp_path):
-    """An execution whose cancelling was accepted ends as cancelled, and charged."""
     database = tmp_path / "sandbox.db"
     with spawn("--db", database, "--latency", "3600000", "--time-scale", "5") as (process, _, client):
         url = client.post("/api/models/suno-v5/run?async=true", json={"inputs": {}}).json()["pollUrl"]

@@ -109,7 +109,6 @@ def is_signed(headers, body):
     ("model", "status", "member"), [("suno-v5", "completed", "result"), ("failing-model", "failed", "error")]
 )
 def test_ended_execution_is_delivered(receiver, model, status, member):
-    """One signed POST says how it ended."""
     with connected(receiver) as client:
         submitted = submit(client, model)
         (delivery,) = receiver.wait_for(1)
@@ -144,7 +143,6 @@ def test_refused_delivery_is_tried_again(receiver):
 
 
 def test_redirect_is_not_followed(receiver):
-    """It is a refusal like others; the delivery comes to the same place again."""
     receiver.refusals, receiver.refusal = 1, 307
     with connected(receiver) as client:
         submit(client)
@@ -177,7 +175,6 @@ def test_receiver_is_judged_at_each_attempt(receiver):
 
 
 def test_slow_receiver_holds_up_no_other(receiver):
-    """A delivery that is not taken yet does not keep the next one waiting."""
     receiver.is_slow = True
     with connected(receiver) as client:
         for _ in range(3):
