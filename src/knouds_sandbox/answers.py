@@ -23,8 +23,6 @@ class OutgoingAnswer:
 
     Attributes:
         headers: By lower-case name.
-        body: As parsed; any JSON.
-        number: How many answers came before it.
         content: Bytes to send instead of ``body``.
     """
 

@@ -19,15 +19,7 @@ class Refusal(Exception):
         headers: Mapping[str, str] | None = None,
         **context: Any,
     ) -> None:
-        """Describe the refusal.
-
-        Args:
-            status: HTTP status.
-            code: Constant for programs.
-            error: Sentence for people.
-            headers: Sent with the envelope.
-            context: Members that the code adds to the envelope.
-        """
+        """Describe the refusal."""
         super().__init__(error)
         self.status = status
         self.code = code

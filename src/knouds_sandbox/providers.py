@@ -130,13 +130,7 @@ def fails(models: Sequence[ProviderModel], draw: random.Random) -> bool:
 def results(
     calls: Sequence[tuple[ProviderModel, int]], inputs: Mapping[str, Any], request_id: str
 ) -> dict[str, Any]:
-    """What the models make: URLs by medium, or text.
-
-    Args:
-        calls: Models with how many units each was asked for.
-        inputs: Values by field name; without any model their texts come back.
-        request_id: Part of every URL, so that no two runs share one.
-    """
+    """What the models make: URLs by medium, or text."""
     texts = [value for value in inputs.values() if isinstance(value, str)]
     if not calls:
         return {"text": texts}

@@ -33,9 +33,6 @@ class Variant:
     """A way to answer open points.
 
     Attributes:
-        id: Its name.
-        says: What is different, in one sentence.
-        change: Changes an answer in place.
         judges_key_last: Whether what a key holds is judged after resource, ownership and body.
     """
 

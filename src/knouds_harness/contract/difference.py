@@ -29,8 +29,6 @@ class Kind(StrEnum):
     """Whether a difference breaks clients.
 
     Attributes:
-        BREAKING: It does.
-        ADDITIVE: It does not.
         UNKNOWN: It cannot be told; only where observations are compared, never between documents.
     """
 
@@ -44,9 +42,7 @@ class Difference:
     """One difference between two documents.
 
     Attributes:
-        kind: What it does to a client that relied on the old document.
         place: An operationId or a section such as ``x-facts``, then steps as of a JSON pointer.
-        says: One sentence.
     """
 
     kind: Kind
@@ -56,10 +52,6 @@ class Difference:
 
 def differences(old: Document, new: Document) -> list[Difference]:
     """Compare two documents.
-
-    Args:
-        old: What clients rely on.
-        new: What is to take its place.
 
     Returns:
         Every difference, in the order of the documents; nothing for texts and examples.

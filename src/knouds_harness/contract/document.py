@@ -31,14 +31,7 @@ class Document:
 
     Attributes:
         raw: The document as parsed, for what wants plain OpenAPI.
-        title: Title of the API.
-        version: Version of the contract.
-        sha256: Of the file, in hex.
-        operations: All operations, in the document's order.
-        facts: The facts by id.
-        error_codes: The catalogue of errors, by code.
         session_only_paths: Paths that a GET with a key must not succeed on.
-        source: The file that it was read from.
     """
 
     raw: dict[str, Any]
@@ -76,9 +69,6 @@ class Document:
 
 def load_document(path: Path | None = None) -> Document:
     """Read the OpenAPI document.
-
-    Args:
-        path: File of the document; the one that comes with the harness unless given.
 
     Raises:
         DocumentError: The file cannot be read, is not YAML, or breaks a rule of ``spec/README.md``. Lists

@@ -51,14 +51,10 @@ class Merged:
     Attributes:
         types: A number is an integer too; None for any.
         values: Allowed values as JSON; None where the set is open.
-        bounds: Limits, by keyword of JSON Schema.
         rules: Whatever else must hold, as it is compared; and the keyword.
-        required: Names of members.
         members: Shapes by name; those that are only required have none.
-        items: Shape of an array's items.
         conditions: Shapes of ``then`` and ``else``, by rule.
         known: Examples of an open set, as JSON.
-        default: Default value as JSON.
         assumed: Whether only we ask for it, by keyword, rule or ``required NAME``.
     """
 

@@ -21,13 +21,7 @@ class Flaw(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Node:
-    """A value of the document with the JSON pointer that leads to it.
-
-    Attributes:
-        value: The parsed value.
-        root: The whole document, for references.
-        pointer: Empty for the root.
-    """
+    """A value of the document with the JSON pointer that leads to it."""
 
     value: Any
     root: Any

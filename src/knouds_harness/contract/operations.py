@@ -31,12 +31,9 @@ class ErrorCode:
     """One constant that programs read in an error's ``code``.
 
     Attributes:
-        code: Spelt as the server sends it; case matters.
-        statuses: Every status it may come with.
         context_fields: Members of the body beside ``error`` and ``code``.
         source: Who names it; an assumed code is one that a server may spell otherwise.
         key_can_provoke: False where it only arises while a key is made, which no key can do.
-        says: The cause, in one sentence.
     """
 
     code: str
@@ -55,11 +52,7 @@ class Header:
     """A response header.
 
     Attributes:
-        name: Name as documented; compare without regard to case.
-        is_required: Whether every such response carries it.
-        schema: Schema of the value.
         fact: Fact that a mismatch breaks.
-        pointer: Place in the document.
     """
 
     name: str
@@ -74,15 +67,9 @@ class DocumentedResponse:
     """One status that an operation answers with.
 
     Attributes:
-        status: The HTTP status.
-        description: Meaning, in words.
         schema: Schema of the JSON body, with references left in.
-        schema_pointer: Where in the document that schema stands.
-        headers: Documented headers by name.
-        source: Who says that the operation answers like this.
         fact: The fact that names the status, where it is not among the documented ones.
         facts: Every fact that its headers or its schema cite, in order of appearance.
-        examples: Bodies by name.
     """
 
     status: int
@@ -101,21 +88,10 @@ class Operation:
     """One method on one path.
 
     Attributes:
-        id: The operationId, its name everywhere.
-        method: Upper case.
         path: A template such as ``/api/workflows/{slug}/run``.
-        tag: The group it is listed under.
-        summary: A few words.
-        is_public: Needs no key.
         alternatives: Capabilities of which one suffices, with placeholders; empty for any valid key.
-        error_codes: Codes it can answer with.
         source: Who says that it exists.
-        responses: Documented responses by status.
         request_schema: Schema of the JSON body, with references left in; None without a body.
-        request_body_required: Whether a body must be sent.
-        request_examples: Bodies by name.
-        path_parameters: Names of the placeholders, in order.
-        query_parameters: Schema by name.
         facts: Facts about the operation as a whole.
     """
 

@@ -28,7 +28,6 @@ class ShapeChange:
 
     Attributes:
         where: Steps into the value, any item written ``*``; ``then`` and ``else`` where a condition decides.
-        says: One sentence.
         breaks: Whether it breaks a client that relied on the old document.
     """
 
@@ -40,14 +39,7 @@ class ShapeChange:
 def shape_changes(
     old: Shape, new: Shape, *, documents: tuple[Document, Document], is_received: bool
 ) -> list[ShapeChange]:
-    """Everything that differs between two shapes, apart from texts and examples.
-
-    Args:
-        old: The earlier shape.
-        new: The later shape.
-        documents: Their documents, for references and for the sources of facts.
-        is_received: Whether clients receive such values; they send them otherwise.
-    """
+    """Everything that differs between two shapes, apart from texts and examples."""
     return list(_Comparison(documents, is_received=is_received).changes(old, new, ""))
 
 

@@ -31,11 +31,8 @@ class Mismatch:
 
     Attributes:
         fact: The nearest fact around the schema that did not hold.
-        source: Source of that fact.
         where: A JSON pointer into the body, any item written ``*`` (``/rows/*/status``); or
             ``header Retry-After``.
-        expected: What the schema asks for.
-        observed: What was there, shortened.
     """
 
     fact: str
@@ -86,13 +83,7 @@ class ShapeJudge:
     def header_mismatches(
         self, operation: Operation, status: int, headers: Iterable[tuple[str, str]]
     ) -> list[Mismatch]:
-        """What is wrong with the documented headers of a response; others are not looked at.
-
-        Args:
-            operation: Operation of the request.
-            status: Status of the answer.
-            headers: Name and value, names in any case.
-        """
+        """What is wrong with the documented headers of a response; others are not looked at."""
         response = operation.responses.get(status)
         value_by_name = {name.lower(): value for name, value in headers}
         mismatches: list[Mismatch] = []

@@ -15,12 +15,7 @@ class Contradiction:
 
     Attributes:
         where: The profile's key, such as ``keys.pro``, ``keys.pro.tier`` or ``workflows.portrait``.
-        line: Where that stands in the profile; None where it can't be told.
-        profile_says: What the profile says there, in words.
-        target_says: What the target answered, in words.
         either: What may be the reason: the profile is wrong, or the server.
-        fact: Id of the fact that the server breaks if the profile is right.
-        exchange: The evidence.
         capabilities: Those that the key turned out not to hold.
     """
 

@@ -53,9 +53,6 @@ class Creation:
     """One request to create a workflow.
 
     Attributes:
-        number: In its run.
-        persona: Whose key was sent.
-        user: Whose account that is.
         mark: What shows that a workflow is the one that was sent.
         slug: That the target answered, or that a list shows beside the name.
         state: ``sending`` until its answer told more.
@@ -74,7 +71,6 @@ class CreatedWorkflows:
     """What one run creates on its target; threads may share it.
 
     Attributes:
-        target: Whose workflows stay as they are.
         write: Appends a line to the ledger before it returns.
         is_done: Nothing is left to delete, as far as is known.
         listed: The slugs that each account had before anything was created.
@@ -96,11 +92,6 @@ class CreatedWorkflows:
     @classmethod
     def read(cls, path: Path, target: Target | None = None, *, is_kept: bool = True) -> Self:
         """Read a ledger, and go on writing it.
-
-        Args:
-            path: Of the file.
-            target: Where the run was.
-            is_kept: Whether to write what becomes of its workflows.
 
         Raises:
             RunRecordError: It cannot be read; a last line that was cut short is left out.
@@ -130,13 +121,6 @@ class CreatedWorkflows:
         self, method: str, path: str, body: JSON, *, persona: str | None, user: str | None
     ) -> Creation | None:
         """Let a request through, as far as workflows go; write down a creation before it is sent.
-
-        Args:
-            method: Upper case.
-            path: Under the base URL.
-            body: As JSON, or as bytes where it is none.
-            persona: Whose key is sent.
-            user: Whose account that is.
 
         Returns:
             The creation that the request asks for, if it does.

@@ -53,7 +53,6 @@ class View:
     """A text made of another one.
 
     Attributes:
-        text: As it reads now.
         origin: Where what stands from one place to before another stood in the text that all was made of.
     """
 
@@ -124,12 +123,7 @@ class Decoded:
 
 
 def readings(data: bytes, *, least: int) -> Iterator[Decoded]:
-    """Every reading of a text, the text as it stands first.
-
-    Args:
-        data: The text.
-        least: So many characters in a row what is looked for has at least, for base64 and hexadecimal.
-    """
+    """Every reading of a text, the text as it stands first."""
     yield from _readings(View(data, lambda start, end: (start, end)), least, _MOST_LEVELS)
 
 

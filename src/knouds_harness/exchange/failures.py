@@ -50,14 +50,7 @@ _BY_ERROR: tuple[tuple[type[Exception], str], ...] = (
 
 
 def describe(error: Exception, *, authority: str, timeout_s: float, proxy: str = "") -> str:
-    """Say what happened.
-
-    Args:
-        error: One of ``FAILURES``.
-        authority: Host and port that were asked.
-        proxy: Host and port of the proxy, where connections go there; empty for none.
-        timeout_s: How long was waited.
-    """
+    """Say what happened."""
     cause = _root(error)
     peer = f"the proxy {proxy}" if proxy else authority
     if isinstance(error, httpx.ProxyError):
@@ -75,12 +68,7 @@ def describe(error: Exception, *, authority: str, timeout_s: float, proxy: str =
 
 
 def remedy(failure: str, address: str) -> str:
-    """What to do where the target cannot be reached.
-
-    Args:
-        failure: As ``describe`` says it.
-        address: What the user calls the place that holds the address.
-    """
+    """What to do where the target cannot be reached."""
     is_tls = failure.startswith("TLS")
     if is_tls and "not trusted" in failure and ("issuer" in failure or "self-signed" in failure):
         return (

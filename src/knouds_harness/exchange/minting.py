@@ -31,10 +31,6 @@ class KeyMint:
     def open_account(self, tier: str, **options: object) -> str:
         """Open an account for which keys can be minted.
 
-        Args:
-            tier: Of the account; ``free`` and ``creator`` can be opened too, though they may hold no keys.
-            **options: What else the control plane takes, such as ``credits``.
-
         Returns:
             Its name.
 

@@ -35,14 +35,6 @@ def charge_told(
     counts where it is more than the run could cost. That a run costs nothing counts where a trial grant may
     have paid it.
 
-    Args:
-        status: Of the answer.
-        content: Of the answer.
-        body: The same as JSON; None if it is not JSON.
-        most_credits: The most that the run could cost.
-        is_to_run: Whether the server is to accept the run.
-        is_granted: Whether the account has a trial grant.
-
     Source: docs, sync runs and error codes.
     """
     if not isinstance(body, dict) or _has_doubled_members(content):
@@ -73,13 +65,7 @@ def was_run(body: JSON) -> bool:
 
 
 def charged_credits(exchange: Exchange, sender: Persona | None, *, is_to_run: bool) -> float | None:
-    """What the server says it charged for a run, as ``charge_told`` reads it; None where no answer came.
-
-    Args:
-        exchange: The run.
-        sender: Whose key was sent; its account may be refused where it is not said to have enough credits.
-        is_to_run: Whether the server is to accept the run.
-    """
+    """What the server says it charged for a run, as ``charge_told`` reads it; None where no answer came."""
     if exchange.status is None:
         return None
     funds = sender.credits if sender else "enough"
@@ -142,13 +128,7 @@ class Pricing:
     def __init__(
         self, client: SendsRequests, target: Target, *, estimates: dict[str, float] | None = None
     ) -> None:
-        """Ask the server through this client, once per workflow.
-
-        Args:
-            client: Sends as the keys of the target.
-            target: Its profile names prices.
-            estimates: Holds what the server was heard to say, by slug, and takes what it says now.
-        """
+        """Ask the server through this client, once per workflow."""
         self._client = client
         self._target = target
         self._estimates = {} if estimates is None else estimates

@@ -46,10 +46,7 @@ class ProfileCheck:
     """What came of looking at a target before it is tested.
 
     Attributes:
-        contradictions: In the profile's order.
         target: The target without what was contradicted.
-        whoami_by_key: What whoami answered, by name of the key.
-        exchanges: All that was sent, in order.
     """
 
     contradictions: tuple[Contradiction, ...]

@@ -104,12 +104,7 @@ class Redactor:
     """Knows the secrets of one target, also those minted while it runs."""
 
     def __init__(self, secrets: Iterable[Secret] = (), *, members: Iterable[str] = ()) -> None:
-        """Know some secrets.
-
-        Args:
-            secrets: Each is replaced by its pseudonym.
-            members: Names of JSON members whose values are secrets too, once such a member was met.
-        """
+        """Know some secrets."""
         self._members = _members_named(members)
         self._learnt: dict[str, Secret] = {}
         self._learning = RLock()

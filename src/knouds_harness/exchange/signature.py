@@ -27,7 +27,6 @@ class Signature:
 
     Attributes:
         at_unix_s: When it was signed, as the text after ``t=`` says.
-        digest: Lowercase hexadecimal.
     """
 
     at_unix_s: int

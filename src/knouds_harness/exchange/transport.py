@@ -32,14 +32,7 @@ class Transport:
         clock: Callable[[], float],
         proxy: str = "",
     ) -> None:
-        """Open no connection yet.
-
-        Args:
-            make_transport: Makes what carries requests, and keeps to the deadline where it can.
-            timeout_s: For the whole answer to be there, from the first step of connecting on.
-            clock: Monotonic seconds.
-            proxy: Host and port that it connects to in place of the server's; empty for none.
-        """
+        """Open no connection yet."""
         self._deadline = Deadline(clock)
         self._transport = make_transport(self._deadline)
         self._timeout_s = timeout_s

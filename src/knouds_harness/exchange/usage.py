@@ -32,12 +32,6 @@ def await_usage(
 ) -> T:
     """Read usage until it is enough, or patience ends: rows may come late.
 
-    Args:
-        read: Reads once.
-        is_enough: Whether what was read is enough.
-        wait: Waits for so many seconds.
-        patience_s: Seconds to wait in all.
-
     Returns:
         What was read last.
     """
@@ -80,24 +74,14 @@ class ChargesShown:
     """
 
     def __init__(self, send: Callable[[Request], Exchange], marks: Marks = {}) -> None:  # noqa: B006 - copied
-        """Ask nothing yet.
-
-        Args:
-            send: Sends one request.
-            marks: Where others have asked for them already.
-        """
+        """Ask nothing yet."""
         self._send = send
         self.marks = {user: (known, charged) for user, (known, charged) in marks.items()}
         self._readers: dict[str, list[Persona]] = {}
         self._charges: dict[str, float | None] = {}
 
     def begin(self, user: str, personas: Iterable[Persona]) -> None:
-        """Count what an account is charged from now on.
-
-        Args:
-            user: The account.
-            personas: All that there are.
-        """
+        """Count what an account is charged from now on."""
         if user in self.marks and user in self._readers:
             return
         self._readers[user] = [each for each in personas if each.user == user and each.state == "active"]

@@ -35,10 +35,6 @@ class Delivery:
 
     Attributes:
         number: The first to come is 1.
-        path: Where it was sent.
-        headers: As sent.
-        body: The raw bytes.
-        received_at: Aware UTC.
         status: What it was answered with.
     """
 
@@ -114,10 +110,6 @@ class Receiver:
 
     def __init__(self, host: str = HOST, port: int = 0) -> None:
         """Bind the port, and take what comes from now on.
-
-        Args:
-            host: Address of this machine.
-            port: 0 takes a free one.
 
         Raises:
             PortInUse: Something else listens there.

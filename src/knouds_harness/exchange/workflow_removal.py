@@ -24,9 +24,7 @@ class Removed:
     """What became of workflows that were left.
 
     Attributes:
-        deleted: Slugs.
         left: Each with the reason, in words.
-        was_interrupted: Ctrl-C ended it.
     """
 
     deleted: tuple[str, ...] = ()
@@ -39,12 +37,9 @@ class WorkflowRemoval:
     """Deletes by slug, then looks into the lists of the accounts, and deletes what they still show.
 
     Attributes:
-        created: What the run created.
-        personas: Whose keys may be used.
         send: Sends an operation with a key to a slug, or to no slug.
         is_dry: Delete nothing, and say what would be deleted.
         most_wait_s: How long to wait in all where the target throttles.
-        wait: Lets so many seconds pass.
     """
 
     created: CreatedWorkflows

@@ -28,9 +28,6 @@ class Interval:
 
     Attributes:
         series: The parts of its tag, such as operation, outcome and measure.
-        start_unix_s: When it begins.
-        length_s: How long it is.
-        histogram: The durations.
     """
 
     series: tuple[str, ...]
@@ -43,12 +40,7 @@ class HdrLogWriter:
     """Writes a log as a run goes: each line is whole and on its way to the disk once ``write`` returns."""
 
     def __init__(self, path: Path, *, start_unix_s: float) -> None:
-        """Begin a new file.
-
-        Args:
-            path: Is overwritten.
-            start_unix_s: When the run began.
-        """
+        """Begin a new file."""
         self._file = path.open("w", encoding="ascii", buffering=1)
         self._file.write("#[Histogram log format version 1.3]\n")
         self._file.write(f"#[StartTime: {start_unix_s:.3f} (seconds since epoch)]\n{_LEGEND}\n")
@@ -88,11 +80,7 @@ class HdrLogWriter:
 
 
 def read_hdr_log(path: Path) -> Iterator[Interval]:
-    """The intervals of a log, in their order; a last line that was cut short is left out.
-
-    Args:
-        path: Ours, or another tool's with durations in nanoseconds.
-    """
+    """The intervals of a log, in their order; a last line that was cut short is left out."""
     reader = HistogramLogReader(str(path), HdrHistogram(1, MAX_NS, _DIGITS))
     try:
         while True:

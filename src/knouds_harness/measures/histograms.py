@@ -20,11 +20,7 @@ MAX_NS = 10 * 60 * 1_000_000_000
 
 
 def bucket_of(duration_ns: int) -> int:
-    """The number of the bucket that a duration belongs to.
-
-    Args:
-        duration_ns: Not negative.
-    """
+    """The number of the bucket that a duration belongs to."""
     shift = duration_ns.bit_length() - 11
     return (shift << 10) + (duration_ns >> shift) if shift > 0 else duration_ns
 
@@ -47,11 +43,7 @@ def middle_of(bucket: int) -> int:
 
 
 class Histogram:
-    """How often which duration came.
-
-    Attributes:
-        counts: How many by bucket.
-    """
+    """How often which duration came."""
 
     __slots__ = ("counts",)
 
@@ -83,9 +75,6 @@ class Histogram:
 
     def percentiles_s(self, *percents: float) -> list[float]:
         """Durations that so many percent stay within, in seconds.
-
-        Args:
-            percents: 0 to 100; 100 is the longest, 50 the median. In any order.
 
         Returns:
             One for each, to within 0.05 %; zeros without any count.

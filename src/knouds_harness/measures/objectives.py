@@ -39,7 +39,6 @@ class Objective:
             times with ``service_`` before them; ``error_rate`` and ``throttled_rate``, from 0 to 1;
             ``requests_per_s``.
         bound: At most this; for ``requests_per_s`` at least.
-        fact: The documented promise behind it, or empty.
     """
 
     operation: str
@@ -167,12 +166,7 @@ def _parsed(text: str) -> Objective:
 def judge_objectives(
     objectives: Iterable[Objective], operations: Sequence[OperationLoad]
 ) -> tuple[JudgedObjective, ...]:
-    """Hold objectives against what was measured. An operation that was never sent misses its objective.
-
-    Args:
-        objectives: Bounds on the metrics.
-        operations: Each that was sent, and all together as ``ALL_OPERATIONS``.
-    """
+    """Hold objectives against what was measured. An operation that was never sent misses its objective."""
     return tuple(
         _judged(objective, name, measured)
         for objective in objectives

@@ -23,10 +23,6 @@ TIME_MEASURES: Final = ("mean_ms", *PERCENTILES, "max_ms")
 def time_ms(times: Times, measure: str) -> float | None:
     """One metric of a distribution.
 
-    Args:
-        times: The distribution.
-        measure: ``mean_ms``, ``max_ms``, or a percentile as ``percentile_measure`` names it.
-
     Returns:
         None where nothing was measured, and where an older record does not say it.
     """

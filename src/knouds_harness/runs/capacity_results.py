@@ -8,13 +8,9 @@ class CapacityPoint:
     """One short run at one rate, of a capacity search.
 
     Attributes:
-        asked_per_s: Arrivals per second.
-        achieved_per_s: Arrivals per second that were sent.
         mean_ms: Mean response time of all that was kept; so are the percentiles.
         p95_ms: None in older records.
-        error_rate: The share of requests that failed or were wrong.
         is_kept: All objectives were met, and the generator kept up.
-        reason: Reason why it is not kept; or empty.
         is_generator_limit: Whether the generator did not keep up, so that nothing is said of the target.
     """
 
@@ -42,8 +38,6 @@ class Capacity:
         lowest_failing_per_s: The lowest rate that did not; None where none failed.
         is_generator_limit: At that rate it was the generator that did not keep up: the target carries more.
         knee_per_s: Rate from which response times rise faster than throughput; None where they do not.
-        points: Points in the order in which they were measured.
-        limit: Reason why the search ended before it was through; empty where it was.
     """
 
     highest_per_s: float | None

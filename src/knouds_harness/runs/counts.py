@@ -39,7 +39,6 @@ class RunCounts:
     """Counts while a run goes.
 
     Attributes:
-        cells: Tries of one operation as one persona.
         endless: Keys of whose asynchronous runs none ended in time.
         cost_credits: What was charged, or may have been.
     """
@@ -136,12 +135,7 @@ class RunCounts:
         return bool(tests) and not any(each.passed or each.failed for each in tests)
 
     def note_endless(self, personas: Collection[str], *, of_accounts: Collection[str]) -> None:
-        """Keep that no asynchronous run of these keys ended in time, which proves nothing about executions.
-
-        Args:
-            personas: The keys that submitted them.
-            of_accounts: All keys of their accounts.
-        """
+        """Keep that no asynchronous run of these keys ended in time: that proves nothing about executions."""
         self.endless = tuple(personas)
         for (check, fact, operation), tally in self._tallies.items():
             if fact.startswith(_ABOUT_EXECUTIONS) and not tally.passed_by.keys().isdisjoint(of_accounts):

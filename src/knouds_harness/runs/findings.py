@@ -18,25 +18,13 @@ class Finding:
     """Something that was not as the document says, however often it was seen.
 
     Attributes:
-        check: Id of the check that found it.
-        family: The check's family.
-        fact: Id of the fact that does not hold.
-        operation: The operationId, if the request exercised a documented operation.
         persona: Whose key was sent, if any.
-        verdict: How bad it is.
-        source: Who states the fact.
-        expected: What the fact asks for, in words.
-        observed: What came instead, in words.
         where: JSON pointer into the response's body, ``header NAME``, or empty for the whole response.
         status: HTTP status of the answer; None where none came.
         code: The ``code`` in the answer's body, if there is one.
         exchange_id: The first exchange that showed it.
         curl: A line that sends that request again, keys left as shell variables.
         steps: The exchanges that show it, in the order of sending, where it takes more than one.
-        script: Lines for a shell that send all of them again; empty where it takes one.
-        fingerprint: Names the same finding in every run.
-        count: How often it was seen in this run.
-        waived_by: The reason of the waiver that accepts it, if one does.
     """
 
     check: str

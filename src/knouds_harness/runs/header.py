@@ -42,17 +42,9 @@ class RunHeader:
     """What a run starts with, as the run knows it.
 
     Attributes:
-        tool_version: Version of this harness.
-        python_version: Version of the interpreter.
-        command: The command line that started it.
-        seed: Seed of everything random in it.
-        target: Server under test.
-        document: Document that it checks against.
         checks: Checks by id, in the order in which reports show them.
-        strict: Assumptions that do not hold fail the run.
         recordings: Names of the recordings of each fact.
         selected: The facts that the run is about; None for all of the document.
-        faults: Promises that the built-in sandbox was started to break.
         variant: How it answers what no source settles; None for its own way.
     """
 

@@ -19,23 +19,16 @@ class LoadProgress:
     """One moment of a load run. What is *recent* is of the last seconds that are whole.
 
     Attributes:
-        folder: Folder of the record; None where none is kept.
         at_s: Seconds since load began; negative before that.
-        duration_s: How long load is to last.
-        warm_up_s: Seconds of it that are left out of the figures.
         asked_per_s: Arrivals per second that the plan asks for now; None in the closed model.
         recent_per_s: Requests that ended, per second.
         in_flight: Requests, or tasks, that are under way; None where workers have not said.
         users: The most that may be in flight.
-        requests: Requests that ended since the beginning.
         outcomes: These requests by outcome.
-        errors: Errors since the beginning, most frequent first.
         percentiles_ms: Recent response times of what was kept, by percent as text, and ``max``; or empty.
         spent_credits: Credits that were charged, or may have been.
-        most_credits: Limit on credits; None where nothing is spent.
         cpu_share: Share of one core that the busiest process used since the warm-up.
         lateness_p99_ms: Lateness of recent arrivals; None in the closed model.
-        loop_lag_p99_ms: Recent lateness of the event loop.
         dropped: Arrivals that found no idle user, since the warm-up.
         limits: Why the generator, and not the target, is the limit just now; sentences.
         doubts: What the figures lack for good, such as those of a lost worker; sentences.
@@ -68,7 +61,6 @@ class ProgressMessage:
     """What a load run has told so far.
 
     Attributes:
-        progress: Last state; None where none was told.
         exit_code: Exit code; None where it came to no verdict, or not yet.
     """
 

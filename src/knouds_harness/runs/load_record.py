@@ -28,12 +28,7 @@ _COLUMNS = ("at_s", "operation", *OUTCOMES, *SECOND_TIMES, "spread")
 
 @dataclass(frozen=True, kw_only=True)
 class LoadRecord:
-    """What a load run measured.
-
-    Attributes:
-        results: The contents of ``load.json``.
-        seconds: The lines of ``seconds.csv``, warm-up included.
-    """
+    """What a load run measured."""
 
     results: LoadResults
     seconds: tuple[SecondRow, ...]
@@ -149,11 +144,7 @@ def spread_from_ms(bucket: int) -> float:
 
 
 def spread_text(durations: Iterable[tuple[int, int]]) -> str:
-    """Counts in buckets as text, such as ``72:4 73:11``.
-
-    Args:
-        durations: Durations in ns, each with how often it came.
-    """
+    """Counts in buckets as text, such as ``72:4 73:11``."""
     counts: dict[int, int] = {}
     for duration_ns, count in durations:
         bucket = spread_bucket(duration_ns)
@@ -162,30 +153,18 @@ def spread_text(durations: Iterable[tuple[int, int]]) -> str:
 
 
 def add_spread(text: str, counts: MutableMapping[str, int]) -> None:
-    """Add what ``spread_text`` wrote to counts by bucket, the buckets as text.
-
-    Raises:
-        ValueError: It is something else.
-    """
+    """Add what ``spread_text`` wrote to counts by bucket, the buckets as text."""
     for part in text.split():
         bucket, _, count = part.partition(":")
         counts[bucket] = counts.get(bucket, 0) + int(count)
 
 
 def check_spread(text: str) -> None:
-    """Make sure that a text is what ``spread_text`` writes.
-
-    Raises:
-        ValueError: It is something else.
-    """
+    """Make sure that a text is what ``spread_text`` writes."""
     if not _WRITTEN.fullmatch(text):
         raise ValueError(text)
 
 
 def by_bucket(counts: Mapping[str, int]) -> dict[int, int]:
-    """Counts that ``add_spread`` added up, by the number of the bucket.
-
-    Raises:
-        ValueError: A bucket is not a number.
-    """
+    """Counts that ``add_spread`` added up, by the number of the bucket."""
     return {int(bucket): count for bucket, count in counts.items()}

@@ -26,9 +26,6 @@ class RequestStatus(StrEnum):
     """How a request of load ended: the one list, from which tables, charts, the live view and files derive.
 
     Attributes:
-        means: Which answers it stands for.
-        tone: How it is coloured in tables.
-        chart_colour: A variable of ``report.css``.
         is_error: It counts in the error rate.
     """
 
@@ -73,8 +70,6 @@ class Times:
     """A distribution of times, in milliseconds. All are 0 where nothing was measured.
 
     Attributes:
-        count: Number of times.
-        mean_ms: Mean; None in records that do not say it.
         percentiles: Percentiles by percent as text, those of ``measures.percentiles``; within 0.1 %.
     """
 
@@ -103,17 +98,11 @@ class LoadPlan:
     """What was asked for.
 
     Attributes:
-        scenario: Name of the Locust file.
-        question: Question that the scenario answers, from its docstring.
         model: ``open`` (arrivals on a schedule) or ``closed`` (users who wait for their answers).
         spacing: Spacing of open arrivals: ``constant`` or ``poisson``.
         stages: The level over time: arrivals per second, or users.
-        duration_s: Length of all stages together.
         warm_up_s: Left out of every figure.
         users: Simulated users; in the open model the most requests in flight.
-        workers: Processes that sent.
-        seed: Seed of everything random.
-        client: ``knouds`` or ``fast`` (Locust's FastHttpUser).
         verified_share: The share of answers that was to be checked against the contract, from 0 to 1; 0 for a
             sample.
         inputs: The file that says what runs were run with, its lines and their order; or empty.
@@ -151,8 +140,6 @@ class Validity:
     """Whether the generator kept up, so that the figures are the target's.
 
     Attributes:
-        is_valid: Whether nothing speaks against it.
-        reasons: What speaks against it, in sentences.
         asked_per_s: Arrivals per second that the plan asked for after the warm-up; None in the closed model.
         achieved_per_s: Arrivals that were sent; in the closed model requests.
         arrivals: Arrivals that were due; 0 in the closed model.
@@ -178,8 +165,6 @@ class ErrorCount:
     """How often an operation ended in one way.
 
     Attributes:
-        outcome: One of ``OUTCOMES``.
-        status: HTTP status; None where no whole answer came.
         code: The envelope's code, or the name of what failed.
         exchanges: Ids of some of them in ``exchanges.har``.
     """
@@ -203,13 +188,8 @@ class OperationLoad:
 
     Attributes:
         operation: The operationId, with `` async`` behind it for asynchronous runs.
-        requests: Requests that ended with any status.
-        per_s: Requests per second.
-        outcomes: Requests by outcome, of ``OUTCOMES``.
-        errors: Errors, most frequent first.
         response: Times from the instant at which a request was due (open model) or sent (closed) to the last
             byte of its answer, of the requests that were kept.
-        service: Times from the instant of sending.
         refused_response: Response times of all others.
         server: The server's own ``ms`` where it says them.
     """
@@ -238,9 +218,7 @@ class SecondRow:
     Those of all have times alone, so that sums over lines count each request once.
 
     Attributes:
-        at_s: Whole seconds since the start.
         operation: Name as in ``OperationLoad``; ``ALL_OPERATIONS`` in one line of each second.
-        outcomes: Requests that ended in it, by outcome.
         p50_ms: Of response times of kept requests; None where there are none.
         spread: How many of those took how long, by ``load_record.spread_text``; empty in older records.
     """
@@ -259,10 +237,7 @@ class Cycles:
     """Asynchronous runs from submit to their end.
 
     Attributes:
-        submitted: Accepted submits.
         endings: Executions by final status; ``unfinished`` for those whose end was not seen.
-        to_accept: Time from submit to its answer.
-        to_final: Submit to the final status seen.
         lost_to_polling: From the last poll that saw it in flight to the one that saw its end: at most so much
             was lost by not looking.
         webhook_delay: Time from the end, as the target tells it, until its delivery came; by two clocks.
@@ -285,10 +260,8 @@ class JudgedObjective:
     """An objective, and what came of it.
 
     Attributes:
-        measure: ``p99_ms``, ``error_rate``, ``requests_per_s`` and the like.
         bound: At most this; for ``requests_per_s`` at least.
         observed: Figure; None where nothing was measured, which misses it.
-        fact: The documented promise behind it, or empty.
     """
 
     operation: str
@@ -304,10 +277,7 @@ class Invariant:
     """What had to hold over the whole history of a run.
 
     Attributes:
-        fact: The promise.
-        says: The promise in a sentence.
         seen: Number of times that it could have been broken.
-        broken: Number of times that it was.
         example: One of those, in words.
         excused: Number of times that it was broken without failing the run: only an assumption, or waived.
         missing: What it would have taken to see it, where it was not; it is untested.
@@ -337,12 +307,7 @@ class LimitWindow:
 
     Attributes:
         user: Whose account: limits count all keys of one together.
-        operation: Name as in ``OperationLoad``.
-        tier: Tier of the account.
-        limit: Requests that a window of this tier admits, as documented.
         ends_unix_s: End by ``X-RateLimit-Reset``, by the target's clock.
-        admitted: Requests that were admitted.
-        throttled: Requests that were answered 429.
         longest_wait_s: The most that ``Retry-After`` told one of these to wait; 0 for none.
         waits_kept: How many came again after as long as they were told to wait, and found another window.
         waits_broken: How many were refused for this one nevertheless.
@@ -371,7 +336,6 @@ class LoadResults:
         is_steady: Whether throughput and times became steady; None where the load was to change, or the run
             was too short to tell.
         steady_from_s: Since when, in seconds since the start.
-        note: Reason why the run ended early, for people.
     """
 
     format: Literal["knouds-harness load"] = "knouds-harness load"

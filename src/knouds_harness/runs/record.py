@@ -46,22 +46,11 @@ class RunRecord:
     """One run, as its folder tells it.
 
     Attributes:
-        folder: Folder that it was read from.
-        kind: What ran, such as ``check``.
         outcome: Outcome; a run without one was interrupted.
         exit_code: What the command exited with; None where it did not come to that.
-        note: Why it ended early, for people.
-        started_at: Start, in UTC.
         ended_at: UTC; of a run that was killed, when it last wrote its counts.
-        setup: What ran, on which target and against which document.
-        counts: Numbers of exchanges, claims and findings.
-        results: Results by check, fact and operation.
-        cells: The operation by persona matrix.
-        untested: What could not be checked, and why.
         tests: How the tests of each check fared; none in older records and runs of other kinds.
         endless: Keys none of whose asynchronous runs ended within the profile's deadline.
-        findings: Findings in the order in which they were first seen.
-        gaps: What of the folder could not be read, in sentences.
         surface: What the server was seen to answer; None for a run that did not gather it.
         load: What a load run measured; None for a run of another kind.
         is_salvaged: Whether ``run.json`` could not be read, so that this is what the other files tell.
@@ -156,10 +145,6 @@ def read_run(folder: Path) -> RunRecord:
 
 def salvage_run(folder: Path, problem: RunRecordError) -> RunRecord | None:
     """What the other files of a run tell where ``run.json`` cannot be read.
-
-    Args:
-        folder: Folder of the run.
-        problem: Reason why it cannot.
 
     Returns:
         A record without a verdict; None where nothing of a run can be read.

@@ -41,11 +41,6 @@ def _surface_in(folder: Path) -> Surface:
 def surface_differences(old: Surface, new: Surface, document: Document) -> list[Difference]:
     """Compare what two runs saw.
 
-    Args:
-        old: Surface of the earlier run.
-        new: Surface of the later run.
-        document: Says what may be missing, which types a member may have, and which codes are known.
-
     Returns:
         Every difference, by operation and status; ``unknown`` where one run did not come by there.
     """

@@ -79,13 +79,7 @@ def verdict_for(fact: Fact) -> Verdict:
 
 
 def fails_run(verdict: Verdict, *, strict: bool, is_waived: bool) -> bool:
-    """Whether a finding with this verdict fails the run.
-
-    Args:
-        verdict: Verdict of the finding.
-        strict: Assumptions that do not hold fail it too.
-        is_waived: The profile accepts the finding, and the waiver has not expired.
-    """
+    """Whether a finding with this verdict fails the run."""
     if is_waived:
         return False
     failing = (Verdict.BREACH, Verdict.CONFLICT, Verdict.CONTRADICTION)

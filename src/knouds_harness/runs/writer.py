@@ -39,10 +39,7 @@ class RunWriter(RunCounts):
     Each exchange and each new finding is in its file when the call returns. Counts are written at most once a
     second and at the end, so a process that is killed loses at most the counts of its last second.
 
-    Where the disk gives out, the first call that notices raises; later ones keep silent (``RunFolder``).
-
-    Attributes:
-        folder: Folder of the record.
+    Where the disk gives out, the first call that notices raises a RunRecordError; later ones keep silent.
     """
 
     def __init__(
@@ -55,11 +52,7 @@ class RunWriter(RunCounts):
         now: Callable[[], datetime],
         clock: Callable[[], float],
     ) -> None:
-        """Start writing into an empty folder; ``RunWriter.start`` makes one.
-
-        Raises:
-            RunRecordError: The folder cannot be written to.
-        """
+        """Start writing into an empty folder; ``RunWriter.start`` makes one."""
         super().__init__()
         self.folder = folder
         self._kind = kind
@@ -92,14 +85,6 @@ class RunWriter(RunCounts):
     ) -> Self:
         """Make the folder ``<UTC time>-<kind>-<target>`` and begin the record in it.
 
-        Args:
-            root: The folder of all runs; made if it is not there.
-            kind: Kind of run, such as ``check``.
-            target_name: Name of the profile.
-            header: What the run is.
-            now: The time of day, UTC.
-            clock: A monotonic clock, in seconds.
-
         Raises:
             RunRecordError: The folder cannot be made or written to.
         """
@@ -131,11 +116,7 @@ class RunWriter(RunCounts):
         self._surface = surface
 
     def add_exchange(self, exchange: Exchange) -> None:
-        """Keep an exchange as evidence.
-
-        Raises:
-            RunRecordError: It cannot be written.
-        """
+        """Keep an exchange as evidence."""
         super().add_exchange(exchange)
         with self._files.writing(EXCHANGES_FILE):
             self._exchanges.add(exchange)
@@ -147,9 +128,6 @@ class RunWriter(RunCounts):
 
         Returns:
             It as it is kept: what servers said in it is redacted and printable.
-
-        Raises:
-            RunRecordError: It cannot be written.
         """
         finding = self._redactor.safe(finding)
         known = self._findings.get(finding.fingerprint)
@@ -162,24 +140,11 @@ class RunWriter(RunCounts):
         return finding
 
     def add_created(self, line: bytes) -> None:
-        """Write a line about a workflow that the run creates, before the next request is sent.
-
-        Raises:
-            RunRecordError: It cannot be written.
-        """
+        """Write a line about a workflow that the run creates, before the next request is sent."""
         self._files.append(LEDGER_FILE, line)
 
     def finish(self, outcome: str, exit_code: int, note: str = "") -> None:
-        """Write down how the run ended.
-
-        Args:
-            outcome: One of ``RunOutcome``.
-            exit_code: Exit code of the command.
-            note: Why it ended early, for people.
-
-        Raises:
-            RunRecordError: It cannot be written.
-        """
+        """Write down how the run ended."""
         self._outcome, self._exit_code, self._note = RunOutcome(outcome), int(exit_code), note
         self.checkpoint()
 
@@ -227,11 +192,8 @@ _NOT_IN_A_FOLDER_NAME = re.compile(r"[^\w.-]+", re.ASCII)
 class RunFolder:
     """Writes files of one folder.
 
-    Where the disk gives out, the first call that notices raises; later ones keep silent, so that the run can
-    still clean up behind itself.
-
-    Attributes:
-        path: Path of the folder.
+    Where the disk gives out, the first call that notices raises a RunRecordError; later ones keep silent, so
+    that the run can still clean up behind itself.
     """
 
     def __init__(self, path: Path, *, on_lost: Callable[[], object]) -> None:
@@ -249,30 +211,18 @@ class RunFolder:
             self._reserve.write_bytes(bytes(_RESERVE_BYTES))
 
     def append(self, name: str, content: bytes) -> None:
-        """Write more into a file.
-
-        Raises:
-            RunRecordError: It cannot be written.
-        """
+        """Write more into a file."""
         with self.writing(name), (self.path / name).open("ab", buffering=0) as file:
             file.write(content)
 
     def replace(self, name: str, content: bytes) -> None:
-        """Write a file so that its readers see the old or the new one, whole.
-
-        Raises:
-            RunRecordError: It cannot be written.
-        """
+        """Write a file so that its readers see the old or the new one, whole."""
         with self.writing(name):
             replace_file(self.path / name, content)
 
     @contextmanager
     def writing(self, name: str) -> Iterator[None]:
-        """Make a failure to write this file one of ours.
-
-        Raises:
-            RunRecordError: It cannot be written.
-        """
+        """Make a failure to write this file one of ours."""
         try:
             yield
         except OSError as error:
@@ -294,12 +244,6 @@ class RunFolder:
 
 def make_run_folder(root: Path, *, kind: str, target_name: str, at: datetime) -> Path:
     """Make ``<UTC time>-<kind>-<target>``, with a number where there is one of that name.
-
-    Args:
-        root: The folder of all runs; made if it is not there.
-        kind: Kind of run, such as ``check``.
-        target_name: Name of the profile.
-        at: The time of day, UTC.
 
     Raises:
         RunRecordError: It cannot be made.

@@ -67,13 +67,6 @@ def address_problems(
 ) -> tuple[str, list[Problem]]:
     """Find the base URL and what is wrong with it.
 
-    Args:
-        base_url: As the profile has it; empty if it does not.
-        variable: The environment variable that holds it, if one does.
-        production: What the profile says of it; None if nothing.
-        plain_http: Whether keys may go to another machine in the clear.
-        environ: Environment variables.
-
     Returns:
         The URL without a slash at the end, and the problems; the URL is usable only if there are none.
     """

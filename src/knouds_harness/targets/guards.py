@@ -15,10 +15,6 @@ from knouds_harness.targets.profile import Target
 def check_production(target: Target, *, yes_production: bool) -> None:
     """Refuse production unless the profile and the command line both agree.
 
-    Args:
-        target: Its profile may say ``production = true``.
-        yes_production: Whether the command line says ``--yes-production``.
-
     Raises:
         GuardStop: One of the two is missing.
     """
@@ -38,11 +34,6 @@ def check_production(target: Target, *, yes_production: bool) -> None:
 
 def check_action(target: Target, action: Action, *, what: str) -> None:
     """Refuse a kind of action that the profile does not allow.
-
-    Args:
-        target: Target whose limits to keep.
-        action: Kind of action of the request.
-        what: The request in words, for the message.
 
     Raises:
         GuardStop: It is not among ``limits.allow``.
@@ -96,13 +87,7 @@ class Pacer:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Start with the first request due at once.
-
-        Args:
-            requests_per_s: The most per second; None for no bound.
-            clock: Monotonic seconds.
-            sleep: Waits for so many seconds.
-        """
+        """Start with the first request due at once."""
         self._interval_s = 1 / requests_per_s if requests_per_s else 0.0
         self._clock = clock
         self._sleep = sleep
@@ -154,12 +139,6 @@ class Guard:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """Arm the guards.
-
-        Args:
-            target: Target whose limits to keep.
-            yes_production: Whether the command line says ``--yes-production``.
-            clock: Monotonic seconds.
-            sleep: Waits for so many seconds.
 
         Raises:
             GuardStop: The target is production, and the profile or the command line does not agree.

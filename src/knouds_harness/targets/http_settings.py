@@ -29,8 +29,6 @@ class Proxy:
 
     Attributes:
         url: Scheme, host and port, without credentials.
-        user: Empty where it asks for none.
-        password: Password of the user.
     """
 
     url: str
@@ -51,9 +49,7 @@ class HttpSettings:
         headers: Sent with every request that has none of that name.
         headers_env: Further headers, by the environment variables that hold their values.
         proxy: URL without credentials.
-        proxy_env: The environment variable that holds the whole URL of the proxy.
         ca_file: Authorities to trust besides the usual ones, in PEM format.
-        client_certificate: Shown to a server that asks for one, in PEM format.
         client_key: Its private key; in the same file unless given.
         secret_headers: What ``headers_env`` leads to.
         via: What ``proxy`` or ``proxy_env`` leads to; None to connect to the target itself.
@@ -112,12 +108,7 @@ class HttpSettings:
 
 
 def complete_http(http: HttpSettings, secrets: SecretReader) -> HttpSettings:
-    """Read the environment variables and find the files.
-
-    Args:
-        http: As the profile has it.
-        secrets: Reads the variables, knows the profile's folder, and notes problems.
-    """
+    """Read the environment variables and find the files."""
 
     def absolute(file: Path | None) -> Path | None:
         return secrets.file_named(str(file)).absolute() if file else None

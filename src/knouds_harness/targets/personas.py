@@ -56,10 +56,8 @@ class SecretSource:
     """Where a secret comes from: never the profile itself.
 
     Attributes:
-        secret_env: Name of an environment variable.
         secret_file: Path, relative to the profile's folder.
         secret_keyring: Entry of the system keyring, as ``service/user``.
-        optional: Whether the table is left out if there is no secret.
     """
 
     secret_env: Text | None = None
@@ -84,17 +82,12 @@ class Persona(SecretSource):
     """One API key and what the profile says of it and of its account: ``[keys.NAME]``.
 
     Attributes:
-        name: The word for it in findings, such as ``only-model-run``.
-        secret: The key.
-        capabilities: Capabilities that the key holds, in any form (exact, bound to a resource, wildcard).
         user: The account's name in this profile: personas of one account share it.
-        tier: The account's tier id.
         state: Whether the key is usable, and if not, why.
         role: ``admin`` bypasses tier gates and rate limits.
         credits: How a paid run ends: charged to an account with ``enough``, refused for ``none`` or an
             ``exhausted`` trial grant, free of charge for an active one (``granted``). A number where the
             account has no more than so many.
-        webhook: Whether the profile's webhook is set for it.
 
     Source: docs, authentication, capabilities and tiers.
     """

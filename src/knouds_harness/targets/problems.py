@@ -56,8 +56,6 @@ class Problem:
 
     Attributes:
         where: The key, dotted; empty for the file as a whole.
-        says: What is wrong, with the value unless it may be a secret.
-        remedy: What to do, as a sentence or two.
     """
 
     where: str

@@ -49,12 +49,7 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class Expect:
-    """What a check of the target has to verify: ``[expect]``.
-
-    Attributes:
-        facts: Ids of facts.
-        families: Families of checks, all of whose documented facts have to be verified.
-    """
+    """What a check of the target has to verify: ``[expect]``."""
 
     facts: tuple[Text, ...] = ()
     families: tuple[Text, ...] = ()
@@ -65,24 +60,13 @@ class Target:
     """Where to test, with which keys and resources, within which limits: a whole profile.
 
     Attributes:
-        name: The profile's name.
         base_url: Scheme, host, port and perhaps a path; no slash at the end.
-        base_url_env: The environment variable that holds the base URL, if one does.
         production: Whether real users are on it: then the command line has to agree to each run. None if
             the profile does not say.
         plain_http: Whether keys may go to another machine in the clear.
-        limits: Limits that the guards keep.
         personas: Keys by name; those whose secret is missing are absent.
-        workflows: Known workflows by slug.
-        models: Known models by internal name.
-        http: Headers, certificates and proxy of every request.
-        webhook: Address where deliveries arrive, if any.
-        control: The control plane, if it has one.
-        waivers: Findings that are accepted for a while.
-        expect: Facts and families that a check has to verify.
         redact: Names of JSON members whose values are never kept.
         missing: Parts of the profile that this machine lacks: name, such as ``keys.pro``, to reason.
-        source: The profile's file.
     """
 
     __pydantic_config__ = ONLY_KNOWN_KEYS

@@ -24,13 +24,6 @@ class FoundKey:
     """One key, as the target describes it.
 
     Attributes:
-        name: The persona's name.
-        variable: The environment variable that holds the key.
-        user: The word for its account.
-        tier: The account's tier id.
-        role: The account's role.
-        state: ``active``, or what the refusal proves.
-        capabilities: Capabilities that it holds.
         untold: Capabilities that it may hold besides, to why that cannot be told.
     """
 
@@ -58,7 +51,6 @@ class FoundWorkflow:
     """One workflow, as the target describes it.
 
     Attributes:
-        workflow: Workflow as the profile describes it.
         estimate_credits: What the server says one run costs; None where it does not.
         count_field: The input that by its name may ask for a number of images.
     """
@@ -73,14 +65,9 @@ class Found:
     """Everything that a target told.
 
     Attributes:
-        base_url: Address of the target.
         production: Whether real people are on it; None if the user did not say.
         plain_http: Whether keys may go to another machine in the clear.
-        keys: Keys that it accepts, or refuses with proof of why.
         refused: Keys that it refuses without saying why.
-        workflows: Workflows that can be listed.
-        models: Internal names, to the most credits that usage shows for one run; 0 where it shows none.
-        remarks: Remarks for the user, in sentences.
     """
 
     base_url: str

@@ -16,19 +16,14 @@ class Workflow:
     """One workflow on the target: ``[workflows.SLUG]``.
 
     Attributes:
-        slug: Lowercase letters, digits and hyphens.
         owner: The account that owns it, as personas name it.
         public: Whether it is open to everyone (``publicPlayground``).
         template: Whether everyone sees it listed (``isTemplate``).
-        inputs: Values to run it with, by field name.
-        fails: Whether every run of it ends in ``EXECUTION_FAILED``.
         polled: Whether it can run asynchronously.
         has_generator: Whether it holds a generator node; without one its estimated cost is null.
         has_request_input: Whether it holds a Request Input node; without one its schema has no fields.
-        in_folder: Whether it lies in a folder.
         image_count_input: The input that asks for a number of images, where each of them is charged.
         cost_credits: The most one run costs; None to ask the server for its estimate.
-        deadline_s: Seconds that an asynchronous run may take; None if not known.
     """
 
     slug: Annotated[str, NOT_IN_FILE, Field(default="")]
@@ -63,15 +58,11 @@ class Model:
     """One model on the target: ``[models.NAME]``.
 
     Attributes:
-        name: Its internal name.
-        inputs: Values to run it with.
         polled: Whether its provider is polled, so that it can run asynchronously.
-        fails: Whether every run of it ends in ``EXECUTION_FAILED``.
         disabled: Whether it answers 404 ``MODEL_NOT_FOUND``.
         needs_tier: The tier an account needs; below it 403 ``MODEL_TIER_REQUIRED``.
         image_count_input: The input that asks for a number of images, where each of them is charged.
         cost_credits: The most one run with these inputs costs; None if not known, and then it is never run.
-        deadline_s: Seconds that an asynchronous run may take; None if not known.
 
     Source: docs, models.
     """
@@ -99,7 +90,6 @@ class Webhook(SecretSource):
     """Where deliveries of this target's keys arrive, and the secret that signs them: ``[webhook]``.
 
     Attributes:
-        url: Address that is set for the keys.
         listen: Host and port of this machine to which a tunnel or proxy leads from there.
         deadline_s: Seconds that a delivery, or the next attempt of a refused one, is awaited.
     """
@@ -126,7 +116,6 @@ class Control(SecretSource):
 
     Attributes:
         secret: Sent as ``x-sandbox-token``.
-        path: Path under the base URL.
     """
 
     secret: SecretValue

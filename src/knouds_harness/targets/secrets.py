@@ -22,8 +22,6 @@ class Form:
     """What a secret looks like.
 
     Attributes:
-        pattern: Pattern of the whole secret.
-        says: Error for any other text.
         if_absent: What to do without one, with ``{where}`` for its place.
     """
 
@@ -62,7 +60,6 @@ class SecretReader:
     """Reads the secrets of one profile and notes what is wrong with them.
 
     Attributes:
-        environ: Environment variables.
         folder: What relative file names start from: the profile's folder.
         problems: Secrets that are needed and cannot be used.
         missing: Secrets that are optional and absent: place to reason.
@@ -77,12 +74,6 @@ class SecretReader:
 
     def read(self, source: SecretSource, *, where: str, label: str, form: Form = KEY) -> Secret | None:
         """Read the secret of one table.
-
-        Args:
-            source: Says where the secret is.
-            where: The table, dotted.
-            label: Name that replaces the secret in evidence.
-            form: Form of the secret.
 
         Returns:
             The secret; None where it is absent or unusable, which is then noted.

@@ -33,12 +33,6 @@ class Credentials:
 def authenticate(request: Request, *, operation: str, store: Store, edits: ActiveEdits) -> Key:
     """Find the active key of an approved account.
 
-    Args:
-        request: Carries the key.
-        operation: The operation's name, for faults.
-        store: Holds the keys.
-        edits: What faults do.
-
     Raises:
         Refusal: 401, plain or ``LEGACY_KEY_RETIRED``.
     """

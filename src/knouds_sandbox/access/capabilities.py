@@ -15,11 +15,8 @@ class Asked:
     """What is asked of a key.
 
     Attributes:
-        held: The key's capabilities.
         required: Such as ``workflow:run``; None where any valid key will do.
-        operation: The operation's name, for faults.
         bound_to: On a run endpoint the slug or internal name in the path, which a bound capability may name.
-        is_async: Whether an asynchronous run is asked for, for faults.
     """
 
     held: frozenset[str]

@@ -109,11 +109,6 @@ class RateLimiter:
     def take(self, key: Key, route: str, *, seen: Window | None = None) -> dict[str, str]:
         """Count one request.
 
-        Args:
-            key: Who sends it.
-            route: The name of the limited operation.
-            seen: For a fault: the bucket's window at an earlier look, to count on from.
-
         Returns:
             The headers of its success; none for an account without a limit.
 

@@ -13,12 +13,8 @@ class Fault:
     """One promise to break.
 
     Attributes:
-        id: Stands in profiles, tests and reports of users.
         family: Of the checks that find it.
-        fact: Id of the documented fact.
-        says: What the sandbox then does.
         is_subtle: Whether it hides: an edge, a second condition, more than one answer by itself shows.
-        edits: What it changes, and where.
     """
 
     id: str

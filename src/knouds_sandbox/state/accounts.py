@@ -115,18 +115,7 @@ def add_account(
     balance_credits: int,
     grant_credits: int | None = None,
 ) -> None:
-    """Open an account.
-
-    Args:
-        store: Where it is kept.
-        account_id: What whoami shows as ``id``.
-        name: Unique; the control plane names accounts by it.
-        tier: Any text: custom tiers exist.
-        role: ``user`` or ``admin``.
-        is_approved: Whether its keys are accepted at all.
-        balance_credits: What it can spend.
-        grant_credits: What is left of a trial grant; None where there never was one.
-    """
+    """Open an account."""
     store.write(
         "INSERT INTO accounts (id, name, email, role, tier, is_approved, credits, grant_credits)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",

@@ -65,12 +65,6 @@ def charge(
 ) -> bool:
     """Take credits inside the caller's transaction, from a trial grant if it suffices.
 
-    Args:
-        store: Where they are kept.
-        account_id: Whose they are.
-        cost_credits: How many.
-        forgives: Given the cost and whether there is a trial grant: whether to take no more than is left.
-
     Returns:
         Whether a trial grant paid.
 

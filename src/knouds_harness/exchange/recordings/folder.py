@@ -37,8 +37,6 @@ class Put:
     """A recording put into the folder.
 
     Attributes:
-        recording: As it was given.
-        change: What became of its file.
         lines: What changed in substance, as ``diff`` writes it.
     """
 
@@ -52,8 +50,6 @@ class RecordingFolder:
     """What a folder holds.
 
     Attributes:
-        path: Of the folder, which need not exist yet.
-        recordings: By operation and outcome.
         damaged: What cannot be used, by file, and why.
     """
 
@@ -63,12 +59,7 @@ class RecordingFolder:
 
     @classmethod
     def open(cls, path: Path, *, contract_version: str | None = None) -> Self:
-        """Read every file; one that cannot be used is kept as damaged.
-
-        Args:
-            path: Of the folder.
-            contract_version: Recordings of another one count as damaged; None takes any.
-        """
+        """Read every file; one that cannot be used is kept as damaged."""
         recordings: dict[tuple[str, str], Recording] = {}
         damaged: dict[Path, RecordingError] = {}
         for file in sorted(path.glob("*.json")):

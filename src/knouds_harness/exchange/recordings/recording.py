@@ -36,11 +36,7 @@ class RecordingOrigin:
     """Where a recording comes from.
 
     Attributes:
-        target: The profile's name.
         server: What answered: the built-in sandbox, or the address in the profile.
-        recorded_at: Aware UTC.
-        contract_version: Of the document that it was judged by.
-        tool_version: Of this harness.
         seed: Of the sandbox's randomness, and of what was drawn.
     """
 
@@ -57,19 +53,15 @@ class Recording:
     """One outcome of one operation.
 
     Attributes:
-        operation: The operationId; of a delivery that of the webhook.
         outcome: Which of its outcomes, such as ``legacy``; with the operation it names what was provoked,
             whatever the status was.
         says: How it was provoked, in one sentence.
         exchange: What was sent and answered, without anything secret. Of a delivery, the request is the
             target's, and its signature is made with ``TEST_SECRET``.
-        kind: An answer to us, or a delivery to us.
         story: Recordings of one story share ids and are recorded anew together; None where it stands alone.
         facts: Ids of the facts that it shows to be kept.
         checks: Ids of the checks that were asked besides those that judge every exchange.
         held: The capabilities of the key that was sent, as the profile has them; None without a known key.
-        tier: Of that key's account.
-        origin: Where it comes from.
     """
 
     operation: str
@@ -118,10 +110,6 @@ def read_recordings(folder: Path, *, contract_version: str | None = None) -> lis
 
 def read_recording(path: Path, *, contract_version: str | None = None) -> Recording:
     """Read one recording.
-
-    Args:
-        path: Of the file.
-        contract_version: Of the document that it is to be judged by; None takes any.
 
     Raises:
         RecordingError: It cannot be read, is cut short or no JSON, was edited or renamed by hand, has another

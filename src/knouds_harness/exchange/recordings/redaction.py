@@ -35,12 +35,7 @@ class RecordingRedactor(TrafficRedactor):
     """Knows people by their ids and addresses, besides what shows itself as secret."""
 
     def __init__(self, *, base_url: str = BASE_URL, personas: Collection[str] = ()) -> None:
-        """Start without known accounts.
-
-        Args:
-            base_url: Of the target; where answers name it, ``BASE_URL`` shows instead.
-            personas: Names of the profile's; others are called ``minted-1``, ``minted-2`` and so on.
-        """
+        """Start without known accounts."""
         super().__init__(())
         self._personas = frozenset(personas)
         self._minted = 0
@@ -115,11 +110,6 @@ class RecordingRedactor(TrafficRedactor):
         """Redact a delivery, and sign what is left of it with ``TEST_SECRET``.
 
         A signature that did not fit the raw bytes as they came does not fit afterwards either.
-
-        Args:
-            exchange: The delivery as evidence.
-            raw: Its bytes as they came.
-            secret: What should have signed it.
         """
         clean = self.ours(exchange)
 

@@ -28,7 +28,6 @@ class ShellNames:
     """What a shell calls a target's address and its secrets: as the profile does, where it names variables.
 
     Attributes:
-        base_url: Of the target; empty where it is not known.
         base_url_variable: Holds it; empty where the profile has the URL itself.
         variable_by_label: By what stands for a secret in evidence, such as ``key:full``.
         options: Of curl, which lead to the target: its proxy and certificates.
@@ -101,12 +100,6 @@ def command(
     options: tuple[str, ...] = ("-i",),
 ) -> tuple[str, str]:
     """The line without its note.
-
-    Args:
-        exchange: What to send again.
-        names: Of the variables.
-        fill: Puts ``shell_variable`` marks into the URL and into the body.
-        options: Of curl, which say what to show.
 
     Returns:
         The command, and what else there is to know of its body, if anything.

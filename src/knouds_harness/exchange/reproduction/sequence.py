@@ -57,8 +57,6 @@ class Given:
     """A value that an answer gave and that later requests name.
 
     Attributes:
-        variable: That holds it in the script.
-        value: As it was in the run.
         member: Of the answer's body.
         occurrence: Which of the members of this name in the answer's text it is, counted from 1.
     """
@@ -91,8 +89,6 @@ class SequencePart:
     """Requests that a script sends in one go.
 
     Attributes:
-        steps: One or more.
-        first: The number of the first one, from 1 on.
         is_at_once: Whether they go out at once; else they are the same request, again and again.
     """
 

@@ -29,11 +29,7 @@ class HarWriter:
     """
 
     def __init__(self, path: Path) -> None:
-        """Create the file, or empty it.
-
-        Raises:
-            OSError: It cannot be written.
-        """
+        """Create the file, or empty it."""
         self._file = path.open("wb", buffering=0)
         self._separator = b""
         self._end = len(_HEAD)

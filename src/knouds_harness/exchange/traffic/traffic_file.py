@@ -29,7 +29,6 @@ class Recorded:
     """One entry of a HAR file.
 
     Attributes:
-        exchange: As recorded, with every secret in it.
         is_ours: Whether this harness sent the request, and so knew what it was for.
         obstacle: Why the answer cannot be judged; None where it can.
     """

@@ -25,13 +25,7 @@ _FORMAT: Final = "knouds-harness baseline of a run"
 
 @dataclass(frozen=True, kw_only=True)
 class _Kept:
-    """The contents of ``baseline.json``.
-
-    Attributes:
-        baseline: What the run is compared with.
-        run: The figures of the run itself.
-        tolerances: Operation, measure and the share of change that does not matter.
-    """
+    """The contents of ``baseline.json``."""
 
     format: Literal["knouds-harness baseline of a run"] = _FORMAT
     format_version: Literal[1] = 1
@@ -51,7 +45,6 @@ class RunChange:
     """How a load run changed against its baseline.
 
     Attributes:
-        baseline: Its name.
         comparison: Of the baseline's runs with this one alone.
     """
 

@@ -28,8 +28,6 @@ class Block:
     """Some seconds of one operation.
 
     Attributes:
-        requests: How many ended, however.
-        errors: Those that failed or were wrong.
         response: Times of those that were kept, from when they were due.
         service: The same from when they were sent.
     """

@@ -52,9 +52,6 @@ class FigureChange:
     """From one side to the other; shares of the baseline's value, or for shares plain differences.
 
     Attributes:
-        estimate: The best single figure.
-        low: Where its interval begins.
-        high: Where it ends.
         noise: How far one run is from the next, one standard deviation.
         is_noise_seen: Runs were repeated, so that noise was measured rather than expected.
         visible: The smallest worsening that such data would have shown four times in five.
@@ -68,12 +65,7 @@ class FigureChange:
     visible: float
 
     def verdict(self, *, tolerance: float, is_more_worse: bool) -> ChangeVerdict:
-        """What it means.
-
-        Args:
-            tolerance: Changes of at most this, either way, do not matter.
-            is_more_worse: Whether a higher figure is the worse one.
-        """
+        """What it means."""
         if -tolerance <= self.low and self.high <= tolerance:
             return ChangeVerdict.SAME
         if abs(self.estimate) <= tolerance or self.low <= 0 <= self.high:
@@ -154,12 +146,7 @@ def share_within(t: float, degrees: int) -> float:
 
 @cache
 def two_sided_quantile(confidence: float, degrees: int) -> float:
-    """How many standard errors to each side hold so much of the distribution.
-
-    Args:
-        confidence: Over 0, and under 1.
-        degrees: Of freedom, at least one.
-    """
+    """How many standard errors to each side hold so much of the distribution."""
     low, high = 0.0, 1.0
     while share_within(high, degrees) < confidence:
         high *= 2

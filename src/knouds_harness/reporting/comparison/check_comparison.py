@@ -16,15 +16,7 @@ class CheckFigures:
     """One run of ``check`` or ``verify``.
 
     Attributes:
-        run: Name of its folder.
-        started_at: UTC.
-        target: Name of the profile.
-        base_url: Where that was.
-        document_version: Of the contract that was checked.
         doubt: Why it proves nothing of what it did not find; empty where it does.
-        facts: How each stood.
-        findings: All of them, drift included.
-        failing: Fingerprints of those that failed the run.
         selected: The facts that the run was about; None for all.
     """
 
@@ -73,16 +65,10 @@ class CheckComparison:
     """What came of it.
 
     Attributes:
-        baseline: The run before.
-        candidate: The run now.
         regressions: Findings that fail the run now and did not before, new ones or no longer waived.
-        new: Other findings that were not there before.
-        still: Those in both.
         gone: Those not there any more, although their fact was tested.
         not_looked_for: Those not there any more whose fact was not tested.
         lost: Facts that were verified before and are not tested now, although the run now is about them.
-        facts: What stands otherwise.
-        notes: What else differs, in sentences.
     """
 
     baseline: CheckFigures

@@ -27,14 +27,9 @@ class MeasureRow:
 
     Attributes:
         operation: As in statistics, or ``all``.
-        measure: One of ``MEASURES``.
         baseline: Mean over the runs of that side, of times the geometric one; None where there is none.
-        candidate: The same of the other.
         change: None where it cannot be told; ``verdict`` is then *no evidence*.
-        verdict: What the change means.
-        tolerance: What was tolerated.
         is_gate: A worsening fails the comparison.
-        reason: Why there is no change, in words.
     """
 
     operation: str
@@ -53,15 +48,10 @@ class LoadComparison:
     """What came of it.
 
     Attributes:
-        scenario: What was run.
         rows: By operation, ``all`` last, and measure.
         newly_broken: Facts that answers of a candidate's run broke under load, and of no baseline's.
         missed: Objectives that the candidate's runs missed more often than not, the median run's figures.
-        confidence: Of each interval.
-        baseline: Runs that count.
-        candidate: Runs that count.
         left_out: Runs that do not, each with why.
-        notes: What else differs between the sides, in sentences.
     """
 
     scenario: str
@@ -113,13 +103,6 @@ def compare_loads(
     added: Sequence[Objective] = (),
 ) -> LoadComparison:
     """Compare load runs.
-
-    Args:
-        baseline: At least one.
-        candidate: At least one.
-        tolerances: What may change, and by how much.
-        objectives: Where the absolute bounds are; None for none.
-        added: Bounds besides those.
 
     Raises:
         UsageError: They ran different scenarios, or one side was open and the other closed.

@@ -37,18 +37,11 @@ class LoadFigures:
     """One load run.
 
     Attributes:
-        run: Name of its folder.
-        started_at: UTC.
-        target: Name of the profile.
-        base_url: Where that was.
-        plan: What was asked for.
         fingerprint: What generated the load.
         doubts: Why its figures are not the target's, in sentences; none where they are.
-        operations: What was measured after the warm-up.
         figures: By operation (and ``all``, where there are several) and measure; what too few requests say is
             left out.
         has_blocks: Its seconds could be read, so that the errors of its figures are known.
-        broken_facts: What its answers broke of the contract, where they were checked.
         total: Of all operations together; None in summaries that were kept without.
     """
 

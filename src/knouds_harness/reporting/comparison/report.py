@@ -77,10 +77,6 @@ class ComparisonPaths:
 def write_comparison(comparison: Comparison, folder: Path) -> ComparisonPaths:
     """Write every report of a comparison.
 
-    Args:
-        comparison: What came of it.
-        folder: Is made if it is missing.
-
     Raises:
         RunRecordError: It cannot be written to.
     """
@@ -129,16 +125,7 @@ def change_table(
     most: int | None = None,
     shown: frozenset[Medium] = EVERYWHERE,
 ) -> Table:
-    """Rows of a comparison of load; gates are set in bold.
-
-    Args:
-        rows: In the order in which they are shown.
-        label: Names the table.
-        span: The largest change that drawings show.
-        is_named: Name the operation of each row.
-        most: How many rows text shows; all if left out.
-        shown: Where the table is shown.
-    """
+    """Rows of a comparison of load; gates are set in bold."""
     return Table(
         label,
         (

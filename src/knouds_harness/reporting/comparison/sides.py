@@ -28,9 +28,6 @@ class Side:
 
     Attributes:
         name: Of the kept summary, or of the runs.
-        tool_version: That read the runs.
-        loads: Load runs.
-        checks: Conformance runs.
     """
 
     format: Literal["knouds-harness baseline"] = FORMAT
@@ -54,10 +51,6 @@ def side_format() -> TypeAdapter[Side]:
 
 def read_side(places: Sequence[Path], *, baselines: Path) -> Side:
     """Read one side.
-
-    Args:
-        places: Run folders, kept summaries, or names of those.
-        baselines: The folder of kept summaries.
 
     Raises:
         RunRecordError: One of them is missing, empty, cut short, or something else.

@@ -32,13 +32,7 @@ class Series:
 
 
 def series_of(measure: str, entries: Sequence[Entry], figures: Mapping[str, float]) -> list[Series]:
-    """The series of a measure, the longest first.
-
-    Args:
-        measure: Its full name.
-        entries: In any order; those without a figure are left out.
-        figures: By folder.
-    """
+    """The series of a measure, the longest first."""
     groups: dict[str, list[Entry]] = defaultdict(list)
     for entry in sorted(entries, key=lambda each: (each.started_at, each.folder)):
         if entry.folder in figures:
@@ -77,7 +71,6 @@ class ChangePoint:
     Attributes:
         at: The first run after it, by its place.
         before: Median from the change before this one on.
-        after: Median up to the next change.
     """
 
     at: int
@@ -87,10 +80,6 @@ class ChangePoint:
 
 def change_points(values: Sequence[float], measure: Measure) -> list[ChangePoint]:
     """Find where the level of a measure changed.
-
-    Args:
-        values: In the order of the runs, sound ones only.
-        measure: Says how much noise there is at least, and whether changes are ratios.
 
     Returns:
         The changes, oldest first.

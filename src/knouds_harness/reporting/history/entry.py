@@ -18,18 +18,7 @@ class Entry:
     """One run.
 
     Attributes:
-        folder: Its name.
-        kind: What ran, such as ``check``.
-        target: Name of the profile.
-        started_at: UTC.
-        outcome: How it ended.
         exit_code: None where the run did not come to that.
-        seed: Of everything random in it.
-        tool_version: Of the harness that ran.
-        contract_version: Of the document that it checked against.
-        duration_s: How long it took.
-        cost_credits: What it cost.
-        findings: How many, by verdict.
         scenario: Of a load run; empty otherwise.
         setting: What else was asked for: ``open, 200/s`` or ``--quick``.
         is_valid: Whether a load run's generator kept up; None for other runs.

@@ -36,12 +36,7 @@ CREATE TABLE figures (
 
 @dataclass(frozen=True, kw_only=True)
 class Refreshed:
-    """What bringing an index up to date came upon.
-
-    Attributes:
-        read: Folders that were new or had changed.
-        unreadable: Names of folders that do not hold a readable run.
-    """
+    """What bringing an index up to date came upon."""
 
     read: int
     unreadable: tuple[str, ...]

@@ -19,7 +19,6 @@ class Measure:
 
     Attributes:
         name: As it is asked for; of operations, ``:OPERATION`` follows.
-        says: What it is, in words.
         noise: How far two runs of one thing differ at least: a smaller difference is not a change.
         is_ratio: The noise is a share of the value, not a difference.
     """

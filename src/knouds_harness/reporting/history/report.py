@@ -33,13 +33,7 @@ _MOST_CHANGES: Final = 5
 
 
 def entries_table(entries: Sequence[Entry], *, p99_ms: Mapping[str, float], most: int) -> Table:
-    """Runs as a table.
-
-    Args:
-        entries: The newest first.
-        p99_ms: Of load runs, by folder.
-        most: How many are shown.
-    """
+    """Runs as a table."""
     return Table(
         "Runs",
         (
@@ -76,13 +70,7 @@ def measures_table(measures: Mapping[str, int]) -> Table:
 
 
 def series_report(measure: str, series: Sequence[Series], *, runs_folder: Path) -> Report:
-    """A measure over runs.
-
-    Args:
-        measure: Its full name.
-        series: The runs, by what was run.
-        runs_folder: Where reports of the runs may be, beside the page.
-    """
+    """A measure over runs."""
     runs = sum(len(each.points) for each in series)
     changes = sum(1 for each in series for point in each.points if point.change)
     says = measure_of(measure).says
