@@ -9,7 +9,7 @@ from run_records import exchange
 
 from knouds_harness.errors import NotCreatedHere
 from knouds_harness.exchange.created_workflows import CreatedWorkflows
-from knouds_harness.exchange.workflow_names import fresh_name
+from knouds_harness.exchange.workflow_names import fresh_name, marked
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Workflow
 
@@ -213,3 +213,12 @@ def test_creation_without_an_answer_that_is_listed_under_another_name_is_said_to
 
     assert [each.slug for each in created.unproven] == ["harness-0123456789ab-draft"]
     assert [each.slug for each in created.ours] == ["harness-0123456789ac-draft"]
+
+
+@pytest.mark.parametrize(
+    "document", [{}, {"name": ""}, {"name": 7}, {"name": "A b"}, {"name": None, "tags": 7}]
+)
+def test_marked_document_has_a_token_and_what_it_had(document):
+    """In its name, or where that is none, in its description."""
+    assert "Harness " in str(marked(document).get("description", marked(document).get("name")))
+    assert set(document) <= set(marked(document))
