@@ -110,24 +110,6 @@ def test_no_internals(text, is_clean):
 
 
 @pytest.mark.parametrize(
-    ("answer", "facts"),
-    [
-        (exchange(500, {"error": "x", "code": "EXECUTION_FAILED"}, operation_id="runModel"), set()),
-        (
-            exchange(500, {"error": "x", "code": "EXECUTION_FAILED"}, operation_id="getWorkflow"),
-            {"ground.no-undocumented-server-error"},
-        ),
-        (exchange(502, {"error": "x", "code": "BAD_GATEWAY"}), {"ground.no-undocumented-server-error"}),
-        (exchange(None), {"ground.no-undocumented-server-error"}),
-        (refusal(404, "NOT_FOUND"), set()),
-    ],
-)
-def test_server_errors(answer, facts):
-    """The one documented 5xx counts on the run endpoints alone."""
-    assert broken(form.no_server_error, answer) == facts
-
-
-@pytest.mark.parametrize(
     ("held", "fact"),
     [
         (set(), "capability.missing-is-403-denied"),
@@ -148,28 +130,6 @@ def test_denied_run_cites_the_nearest_permission(held, fact):
     )
 
     assert facts == {fact}
-
-
-@pytest.mark.parametrize(
-    ("required", "facts"),
-    [
-        ("workflow:run", set()),
-        (["workflow:run", "workflow:portrait:run"], set()),
-        ("workflow:portrait:run", set()),
-        ("workflow:*", set()),
-        ("workflow:read", {"capability.denied-names-required"}),
-        (["workflow:portrai:run"], {"capability.denied-names-required"}),
-    ],
-)
-def test_required_names_something_that_passes(required, facts):
-    """String or list, `required` has to name at least one capability that admits."""
-    operation = shipped_document().operation_by_id["runWorkflow"]
-    answer = refusal(403, "CAPABILITY_DENIED", required=required)
-
-    assert (
-        broken(capabilities.denied, answer, operation=operation, held=set(), path_values={"slug": "portrait"})
-        == facts
-    )
 
 
 @pytest.mark.parametrize("check", all_checks().values(), ids=lambda check: check.id)

@@ -169,11 +169,6 @@ def test_submit_is_quick(elapsed_ms, is_broken):
     assert bool(broken(executions.submit_is_quick, exchange(202, {}), elapsed_ms=elapsed_ms)) == is_broken
 
 
-@pytest.mark.parametrize(("earlier", "is_broken"), [(set(), False), ({"e-2"}, False), ({"e-1"}, True)])
-def test_fresh_id(earlier, is_broken):
-    assert bool(broken(executions.fresh_id, shown("processing", 202), earlier=earlier)) == is_broken
-
-
 @pytest.mark.parametrize(("named", "is_broken"), [("A1", False), ("b2", True), (None, False)])
 def test_poll_is_of_the_execution_asked_for(named, is_broken):
     """Another execution's id is found; that there is one is for the shape to say."""

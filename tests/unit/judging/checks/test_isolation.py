@@ -55,25 +55,3 @@ def test_other_refusal_of_a_write_is_an_assumption(operation_id):
 )
 def test_cancel_of_somebody_else_shows(status, facts):
     assert broken(isolation.not_cancelled, exchange(1, "getExecution", body={"status": status})) == facts
-
-
-def test_received_workflow_shows():
-    answer = exchange(1, "listWorkflows", body=[{"slug": "pushed"}])
-
-    assert broken(isolation.not_received, answer, slug="pushed") == {"workflows.list-own-and-templates"}
-    assert broken(isolation.not_received, answer, slug="other") == set()
-
-
-def test_lost_workflow_shows():
-    assert broken(isolation.still_owned, exchange(1, "updateWorkflow", status=404)) == {
-        "workflows.creator-owns"
-    }
-
-
-def test_rows_and_models_of_others_show():
-    page = exchange(1, "listUsage", body={"rows": [{}]})
-    models = exchange(1, "listUsageModels", body={"models": ["gpt-image-2"]})
-
-    assert broken(isolation.no_rows, page) == {"usage.own-rows-only"}
-    assert broken(isolation.no_models, models, of_others={"gpt-image-2"}) == {"usage.models-are-distinct"}
-    assert broken(isolation.no_models, models, of_others={"seedream-v5"}) == set()

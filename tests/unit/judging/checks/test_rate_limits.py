@@ -89,25 +89,6 @@ def test_second_key_after_the_window_turned():
 
 
 @pytest.mark.parametrize(
-    ("tier", "limit", "facts"),
-    [
-        ("pro", 100, set()),
-        ("pro", 60, {"tier.rate-limit-pro"}),
-        ("business", 1000, set()),
-        ("business", 100, {"tier.rate-limit-business"}),
-    ],
-)
-def test_told_limit(tier, limit, facts):
-    assert broken(rate_limits.told_limit, admitted(5, limit=limit), tier=tier) == facts
-    assert claimed(rate_limits.told_limit, PLAIN, tier=tier) == set()
-
-
-@pytest.mark.parametrize(("answer", "facts"), [(PLAIN, set()), (REFUSED, {"tier.rate-limit-pro"})])
-def test_within_limit(answer, facts):
-    assert broken(rate_limits.within_limit, answer, tier="pro", number=61) == facts
-
-
-@pytest.mark.parametrize(
     ("end", "advanced_s", "is_kept"),
     [
         (NOW_UNIX_S + 60, 0, True),
@@ -180,15 +161,3 @@ def test_told_wait(wait, is_kept):
     answer = exchange(429, {"error": "x", "code": "RATE_LIMIT_EXCEEDED"}, headers={"retry-after": wait})
 
     assert (broken(rate_limits.told_wait, answer) == set()) == is_kept
-
-
-@pytest.mark.parametrize(
-    ("check", "fact"),
-    [
-        (rate_limits.enterprise, "tier.rate-limit-enterprise"),
-        (rate_limits.administrator, "tier.admin-bypasses-gates"),
-    ],
-)
-def test_unlimited(check, fact):
-    assert broken(check, admitted(3, limit=1000)) == set()
-    assert broken(check, REFUSED) == {fact}

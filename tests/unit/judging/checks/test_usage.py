@@ -32,58 +32,12 @@ WHOLE = [row(3, status="failed"), row(2, workflowSlug="harbour-hd"), row(1, mode
 
 
 @pytest.mark.parametrize(
-    ("answer", "is_kept"),
-    [
-        (page(row(1), row(2)), True),
-        (page(), True),
-        (page(row(1), row(2, userId="usr_sam")), False),
-        (page(row(1, userId=None)), False),
-    ],
-)
-def test_own_user(answer, is_kept):
-    assert (broken(usage.own_user, answer, user_id="usr_ada") == set()) == is_kept
-
-
-def test_run_of_another_account_is_found_by_its_request():
-    assert broken(usage.no_foreign_run, page(row(1), row(2)), foreign={"req_2"}) == {"usage.own-rows-only"}
-    assert broken(usage.no_foreign_run, page(row(1), row(2)), foreign={"req_9"}) == set()
-
-
-@pytest.mark.parametrize(
     ("source", "facts"),
     [("api-slim", set()), ("api-batch", set()), ("api", set()), ("canvas", {"usage.no-canvas-rows"})],
 )
 def test_canvas_rows(source, facts):
     """Whatever begins as the API's sources do is no canvas row; which of those there are is another fact."""
     assert broken(usage.no_canvas_rows, page(row(1, source=source))) == facts
-
-
-@pytest.mark.parametrize(
-    ("answer", "is_clean"),
-    [
-        (page(row(1)), True),
-        (page(row(1, modelIds=["seedream-v5", "fal:seedream/v5"])), False),
-        (page(row(1, modelIds=["fal-ai/seedream"])), False),
-        (models(["seedream-v5", "fal:seedream"]), False),
-        (models({"models": ["seedream-v5"]}), True),
-    ],
-)
-def test_provider_ids(answer, is_clean):
-    """A provider's id is known by characters that no name has."""
-    assert (broken(usage.no_provider_ids, answer) == set()) == is_clean
-
-
-@pytest.mark.parametrize(
-    ("limit", "rows", "facts"),
-    [
-        (2, 2, set()),
-        (2, 3, {"usage.limit-is-kept"}),
-        (500, 500, set()),
-        (1000, 501, {"usage.limit-at-most-500"}),
-    ],
-)
-def test_limit(limit, rows, facts):
-    assert broken(usage.limit, page(*map(row, range(rows))), limit=limit) == facts
 
 
 @pytest.mark.parametrize(
@@ -209,27 +163,6 @@ def test_row_of_run_says_how_it_ended(ending, is_kept):
     found = broken(usage.row_of_run, exchange(200, {}), rows=[row(5, status="completed")], **known)
 
     assert found == (set() if is_kept else {"usage.run-has-a-row"})
-
-
-@pytest.mark.parametrize(
-    ("members", "facts"),
-    [
-        ({"source": "api-slim", "workflowSlug": None}, set()),
-        ({"source": "api-slim", "workflowSlug": "direct"}, {"usage.slim-has-no-workflow"}),
-        ({"source": "api-workflow", "workflowSlug": None}, {"usage.slim-has-no-workflow"}),
-        ({"modelIds": []}, {"usage.run-has-a-row"}),
-    ],
-)
-def test_row_of_model_run(members, facts):
-    known = {
-        "known": (),
-        "workflow_slug": None,
-        "model_id": "seedream-v5",
-        "request_id": None,
-        "ending": None,
-    }
-
-    assert broken(usage.row_of_run, exchange(200, {}), rows=[row(5, **members)], **known) == facts
 
 
 @pytest.mark.parametrize(

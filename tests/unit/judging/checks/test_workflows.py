@@ -217,51 +217,9 @@ def test_list(known, facts):
     assert {fact for fact, _ in broken(workflows.listed, exchange(200, LIST), **known)} == facts
 
 
-def test_each_workflow_is_listed_once():
-    found = broken(workflows.listed, exchange(200, [*LIST, LIST[1]]))
-
-    assert {fact for fact, _ in found} == {"workflows.list-own-and-templates"}
-
-
 def test_misshapen_list_is_not_judged_here():
     """That the list is an array is for envelopes.json-object to say."""
     assert list(workflows.listed.judge(exchange(200, {"workflows": []}), own={"own"})) == []
-
-
-@pytest.mark.parametrize(("folder_id", "is_broken"), [(None, False), ("f", True)])
-def test_listed_folder(folder_id, is_broken):
-    answer = exchange(200, LIST)
-
-    assert (
-        bool(broken(workflows.listed_folder, answer, slug="own", name="Own", folder_id=folder_id))
-        is is_broken
-    )
-
-
-def test_move_that_leaves_a_copy():
-    moved, copy = ({"slug": slug, "name": "Own", "folderId": "f"} for slug in ("own", "own-moved"))
-
-    found = broken(
-        workflows.listed_folder, exchange(200, [moved, copy]), slug="own", name="Own", folder_id="f"
-    )
-
-    assert {fact for fact, _ in found} == {"workflows.move-sets-folder"}
-
-
-def test_deleted_is_a_404_and_nothing_else():
-    assert broken(workflows.gone, refusal(404, "NOT_FOUND")) == set()
-    for answer in (refusal(410, "GONE"), exchange(200, DOCUMENT)):
-        assert broken(workflows.gone, answer) == {("workflows.delete-then-404", "")}
-
-
-def test_public_schema_follows():
-    fact = {("schema.public-only-when-public", "")}
-    shown, hidden = exchange(200, {"fields": []}), refusal(404, "NOT_FOUND")
-
-    assert broken(workflows.public_schema_follows, shown, is_public=True) == set()
-    assert broken(workflows.public_schema_follows, hidden, is_public=False) == set()
-    assert broken(workflows.public_schema_follows, shown, is_public=False) == fact
-    assert broken(workflows.public_schema_follows, hidden, is_public=True) == fact
 
 
 def test_schema_describes_its_workflow():
