@@ -1,7 +1,5 @@
 """What holds for every test of the harness: loopback only, and nothing of the user's environment."""
 
-from __future__ import annotations
-
 import os
 import signal
 from collections.abc import Iterator

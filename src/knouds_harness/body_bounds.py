@@ -1,7 +1,5 @@
 """Bounds on the body of an answer, so that a hostile one costs bounded memory and time."""
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Callable, Mapping
 from functools import partial

@@ -1,7 +1,5 @@
 """What commands print: lines and tables for people, whole in a pipe, and JSON for programs."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress

@@ -16,8 +16,6 @@ HarnessError
     └── NotCreatedHere              it would change a workflow that the run did not create
 """
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterable
 from enum import IntEnum

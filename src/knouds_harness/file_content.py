@@ -1,7 +1,5 @@
 """The content of a file, pipe or device that a user names, and its replacement as a whole."""
 
-from __future__ import annotations
-
 import errno
 import os
 import select

@@ -1,7 +1,5 @@
 """Where the document, the suite and the built-in targets are: in a checkout or in an installed wheel."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 _PACKAGE = Path(__file__).parent

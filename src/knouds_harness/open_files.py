@@ -1,7 +1,5 @@
 """How many files and connections this process may have open: too few are said before anything begins."""
 
-from __future__ import annotations
-
 import sys
 from typing import Final
 

@@ -4,8 +4,6 @@ click's options, those of the pytest plugin and those of Locust's parser are mad
 the dataclass that all three are read into. The program behind a command, pytest or Locust, is its *runner*.
 """
 
-from __future__ import annotations
-
 import math
 import random
 from argparse import SUPPRESS, ArgumentTypeError, Namespace

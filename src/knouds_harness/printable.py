@@ -1,7 +1,5 @@
 """Text of a server, a profile or a file, made safe for a terminal, a log of CI and a comment in a script."""
 
-from __future__ import annotations
-
 import re
 
 _COMMAND = re.compile(r"^(\s*)::", re.MULTILINE)

@@ -5,8 +5,6 @@ Each check that can judge an answer by itself is there under its own id, with ``
 module registers the checks, as schemathesis asks of hooks; so nothing else imports it.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta

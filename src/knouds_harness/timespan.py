@@ -1,7 +1,5 @@
 """Times as people write them on a command line: 90, 30s, 10m or 1h30m, as Locust takes them too."""
 
-from __future__ import annotations
-
 import re
 from typing import Final
 

@@ -1,7 +1,5 @@
 """Whole numbers as servers write them into headers: digits alone."""
 
-from __future__ import annotations
-
 from typing import Final
 
 MOST_DIGITS: Final = 18

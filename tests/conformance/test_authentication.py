@@ -4,8 +4,6 @@ A request that must be refused is valid and names a resource that exists, if the
 nothing but the key is wrong; what it would write to is there for that.
 """
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,7 +1,5 @@
 """Requests at once: distinct slugs, no overspending, no more than the limit."""
 
-from __future__ import annotations
-
 import uuid
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """Every documented refusal, provoked: its status, its code, its envelope."""
 
-from __future__ import annotations
-
 import pytest
 
 from knouds_harness.exchange.workflow_names import fresh_name

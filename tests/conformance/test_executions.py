@@ -1,7 +1,5 @@
 """Executions go the documented ways: submit, poll, cancel, end."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import pytest

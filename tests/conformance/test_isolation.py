@@ -1,7 +1,5 @@
 """Two users, every resource, every method: neither reaches what is the other's, in either direction."""
 
-from __future__ import annotations
-
 import pytest
 
 from knouds_harness.exchange.workflow_names import fresh_name

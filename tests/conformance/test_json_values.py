@@ -3,8 +3,6 @@
 Runs here cost nothing: their workflow generates nothing, or their inputs are no object.
 """
 
-from __future__ import annotations
-
 import pytest
 
 from knouds_harness.exchange.execution_status import body_of

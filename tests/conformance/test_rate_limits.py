@@ -5,8 +5,6 @@ nothing. Everywhere else the headers of a few runs have to tell, and one window 
 after all else.
 """
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 import pytest

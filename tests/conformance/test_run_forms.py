@@ -1,7 +1,5 @@
 """A run that is waited for and one that is not are refused for the same reasons."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

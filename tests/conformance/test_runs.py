@@ -1,7 +1,5 @@
 """Synchronous runs take their defaults, and cost what they should."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

@@ -1,7 +1,5 @@
 """Answers have the documented shape; what all answers share, the tester judges on each of them."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

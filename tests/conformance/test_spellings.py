@@ -1,7 +1,5 @@
 """Every spelling of a request that reaches a handler is guarded as the plain one is."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

@@ -1,7 +1,5 @@
 """What usage lists: every API run of one's own, no other, and of those what was asked for."""
 
-from __future__ import annotations
-
 from contextlib import nullcontext
 
 import pytest

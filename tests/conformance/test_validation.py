@@ -1,7 +1,5 @@
 """Generated nonsense gets the documented code, and never a server error."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,7 +1,5 @@
 """What becomes of other people's workflows, and what their schemas show."""
 
-from __future__ import annotations
-
 import pytest
 
 from knouds_harness.exchange.execution_status import body_of

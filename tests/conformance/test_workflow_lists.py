@@ -1,7 +1,5 @@
 """The list of workflows holds what it should, and agrees with the workflows."""
 
-from __future__ import annotations
-
 import pytest
 
 from knouds_harness.exchange.execution_status import body_of

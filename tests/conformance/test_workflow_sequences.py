@@ -1,7 +1,5 @@
 """Whatever several keys do with workflows in turn: what is read is what was written last."""
 
-from __future__ import annotations
-
 import pytest
 
 from knouds_harness.judging.checks import capabilities, schemas, workflows

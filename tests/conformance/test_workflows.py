@@ -1,7 +1,5 @@
 """Workflows are kept as they were written, under one slug and by one owner."""
 
-from __future__ import annotations
-
 import pytest
 
 from knouds_harness.exchange.execution_status import body_of

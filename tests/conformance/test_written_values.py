@@ -1,7 +1,5 @@
 """Texts and values of every kind are read back as they were written, wherever they stand."""
 
-from __future__ import annotations
-
 import pytest
 
 from knouds_harness.exchange.workflow_names import fresh_name

@@ -1,7 +1,5 @@
 """Two targets loaded in turn, so that other work of the machine disturbs both alike."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass

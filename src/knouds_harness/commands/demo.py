@@ -1,7 +1,5 @@
 """``knouds-harness demo``: a check of the built-in sandbox."""
 
-from __future__ import annotations
-
 import sys
 
 import click

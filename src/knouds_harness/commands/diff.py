@@ -1,7 +1,5 @@
 """``knouds-harness diff``: two documents of the contract, or what two runs saw."""
 
-from __future__ import annotations
-
 import sys
 from collections import Counter
 from dataclasses import asdict

@@ -1,7 +1,5 @@
 """``knouds-harness doctor``: a profile held against its target."""
 
-from __future__ import annotations
-
 import sys
 from dataclasses import asdict
 

@@ -1,7 +1,5 @@
 """A running load over HTTP, on this machine only: its page, and metrics for Prometheus."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress

@@ -1,7 +1,5 @@
 """``knouds-harness load --find-capacity``: its options, and what it prints."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path

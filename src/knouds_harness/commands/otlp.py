@@ -1,7 +1,5 @@
 """A load while it goes, sent to an OpenTelemetry collector: the metrics that ``--metrics-port`` serves."""
 
-from __future__ import annotations
-
 import logging
 import re
 import time

@@ -1,7 +1,5 @@
 """``knouds-harness report``: the reports of a run record, rendered again."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click

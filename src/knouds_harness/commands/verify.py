@@ -1,7 +1,5 @@
 """``knouds-harness verify``: recorded traffic, judged."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

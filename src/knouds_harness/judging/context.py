@@ -1,7 +1,5 @@
 """What is known besides an exchange, and what was asked in it: by these, checks apply and judge."""
 
-from __future__ import annotations
-
 import json
 import math
 import re

@@ -1,7 +1,5 @@
 """Where what was written to a workflow is not what is read back, in members that the document names."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import cache

@@ -1,7 +1,5 @@
 """Drift: what a server answers beyond the document, gathered from every exchange; it never fails a run."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace

@@ -1,7 +1,5 @@
 """The one place where checks are run on an exchange: each that applies, and whose knowledge is there."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache

@@ -1,7 +1,5 @@
 """Locust's own FastHttpUser's client under our scenarios: to compare, or to rule ours out."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode

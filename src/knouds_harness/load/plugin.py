@@ -1,7 +1,5 @@
 """``install(events)`` in a locustfile gives Locust our options, arrivals, guards and records."""
 
-from __future__ import annotations
-
 import logging
 import os
 import signal

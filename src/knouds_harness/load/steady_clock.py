@@ -1,7 +1,5 @@
 """The time of day, which nothing sets back or forth during a run: seconds never go backwards."""
 
-from __future__ import annotations
-
 import time
 from typing import Final
 

@@ -1,7 +1,5 @@
 """A Locust user with a client that costs a quarter of FastHttpUser's processor time."""
 
-from __future__ import annotations
-
 import ssl
 from collections.abc import Mapping
 from functools import cache

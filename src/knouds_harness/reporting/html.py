@@ -1,7 +1,5 @@
 """Shows a report as one HTML file that needs no network: it holds its style and its scripts."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """Runs in OpenMetrics text, for tools that collect and draw it: ``metrics.txt``, and a load while it goes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 

@@ -1,7 +1,5 @@
 """The parts of a report that a check and a load run have alike: what was run, and the evidence."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Sequence
 

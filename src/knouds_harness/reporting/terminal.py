@@ -3,8 +3,6 @@
 Sentences and the verdict are wrapped, lists are cut at the edge; in a pipe each line is whole.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final

@@ -1,7 +1,5 @@
 """Tests side by side: while one waits for an answer, or for a run to end, the others go on."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator

@@ -1,7 +1,5 @@
 """The fixtures of conformance tests: nouns that belong to the session's run."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest

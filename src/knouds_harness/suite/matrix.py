@@ -1,7 +1,5 @@
 """The operation by persona matrix: what to send for a cell, what to expect of it, and what it showed."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from knouds_harness.contract.operations import Action, Operation

@@ -1,7 +1,5 @@
 """What a run has to verify at least: ``--min-verified`` and the profile's ``[expect]``."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections import defaultdict

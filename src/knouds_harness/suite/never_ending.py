@@ -1,7 +1,5 @@
 """Which keys' asynchronous runs never end, told from all that was sent."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Final
 

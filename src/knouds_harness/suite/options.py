@@ -1,7 +1,5 @@
 """What a run of the suite can be asked for: options of ``knouds-harness check`` and of the pytest plugin."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final

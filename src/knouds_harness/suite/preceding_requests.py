@@ -1,7 +1,5 @@
 """Steps: what was sent before an answer and may have led to it, by the running test or for what it names."""
 
-from __future__ import annotations
-
 import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence

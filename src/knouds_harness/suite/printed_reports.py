@@ -1,7 +1,5 @@
 """What pytest prints of a run: no arguments, no locals, no secret, and nothing that a terminal obeys."""
 
-from __future__ import annotations
-
 import logging
 import re
 from collections.abc import Generator

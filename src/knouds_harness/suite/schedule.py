@@ -1,7 +1,5 @@
 """In which order the tests of a run come, and which of them run side by side."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Collection, Sequence
 from functools import cache

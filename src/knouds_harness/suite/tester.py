@@ -1,7 +1,5 @@
 """The tester: what a conformance test holds in its hand to send requests and have the answers judged."""
 
-from __future__ import annotations
-
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Sequence

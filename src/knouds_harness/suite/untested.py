@@ -1,7 +1,5 @@
 """Why something cannot be tested: what is missing for it, and whether profile or target are the cause."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

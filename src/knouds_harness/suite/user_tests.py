@@ -1,7 +1,5 @@
 """The user's own tests that use fixtures of the suite: each shows a fact of its own."""
 
-from __future__ import annotations
-
 import itertools
 import re
 from collections.abc import Iterable, Iterator

@@ -1,7 +1,5 @@
 """A sandbox without a control plane, and its profile."""
 
-from __future__ import annotations
-
 import pytest
 from example_targets import write_profile
 

@@ -1,7 +1,5 @@
 """``load --find-capacity`` on a sandbox whose runs take fifty milliseconds."""
 
-from __future__ import annotations
-
 import asyncio
 import signal
 from functools import partial

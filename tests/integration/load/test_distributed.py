@@ -1,7 +1,5 @@
 """One master and four workers on loopback: together they do what one process would, and no more."""
 
-from __future__ import annotations
-
 import json
 import random
 import re

@@ -1,7 +1,5 @@
 """The Locust file of the guide runs as it is printed."""
 
-from __future__ import annotations
-
 import re
 import socket
 import subprocess

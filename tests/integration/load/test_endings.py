@@ -1,7 +1,5 @@
 """However a load run ends, its record can be read, and nothing of it goes on."""
 
-from __future__ import annotations
-
 import re
 import signal
 

@@ -1,7 +1,5 @@
 """What `knouds-harness load` ends with, and what it says then."""
 
-from __future__ import annotations
-
 import json
 import socket
 

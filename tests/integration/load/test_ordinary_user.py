@@ -1,7 +1,5 @@
 """Load as an ordinary user, who may write into his own folders and nowhere else."""
 
-from __future__ import annotations
-
 import os
 import pwd
 import shutil

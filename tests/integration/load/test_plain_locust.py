@@ -1,7 +1,5 @@
 """Every scenario is an ordinary Locust file."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

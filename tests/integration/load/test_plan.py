@@ -1,7 +1,5 @@
 """``load --plan-only``: what a run is going to be, without sending it."""
 
-from __future__ import annotations
-
 import socket
 
 import pytest

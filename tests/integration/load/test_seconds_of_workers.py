@@ -1,7 +1,5 @@
 """A master counts each request of its workers once."""
 
-from __future__ import annotations
-
 import json
 import socket
 import subprocess

@@ -1,7 +1,5 @@
 """``knouds-harness selftest`` in its shortest form: it says everything, whatever it finds."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

@@ -1,7 +1,5 @@
 """What load ends with where something is wrong, besides what is looked at on any machine."""
 
-from __future__ import annotations
-
 import itertools
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """What runs keep beside times: ends learnt from webhooks, exchanges as evidence, another client."""
 
-from __future__ import annotations
-
 import pytest
 from loading import load
 

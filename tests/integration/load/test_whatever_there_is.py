@@ -1,7 +1,5 @@
 """Scenarios with what an ordinary customer has: one key, a workflow or a model."""
 
-from __future__ import annotations
-
 import pytest
 from example_targets import CLIP, IMAGE, PORTRAIT, PRO, SmallProfile
 from loading import load

@@ -1,7 +1,5 @@
 """Rounds of loads on several sides, and how they end."""
 
-from __future__ import annotations
-
 from contextlib import nullcontext
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The group of commands, which imports only the one that runs."""
 
-from __future__ import annotations
-
 import os
 import pkgutil
 import re

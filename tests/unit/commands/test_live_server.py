@@ -1,7 +1,5 @@
 """A load while it goes, over HTTP."""
 
-from __future__ import annotations
-
 import shutil
 import socket
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """A load while it goes, sent to an OpenTelemetry collector."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager

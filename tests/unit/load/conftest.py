@@ -1,7 +1,5 @@
 """Locust without its patches: the tests of load run in the process of all the others."""
 
-from __future__ import annotations
-
 import importlib
 
 import pytest

@@ -1,7 +1,5 @@
 """Load stays apart: gevent's patches reach no process that has not asked for them."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

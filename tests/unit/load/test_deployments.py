@@ -1,7 +1,5 @@
 """The files for several machines and the pages: what they tell Locust is what Locust and the plugin know."""
 
-from __future__ import annotations
-
 import re
 import shlex
 from pathlib import Path

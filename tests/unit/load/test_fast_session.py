@@ -1,7 +1,5 @@
 """FastHttpUser's client under our scenarios: its answers tell what ours tell."""
 
-from __future__ import annotations
-
 import socket
 from contextlib import closing
 from typing import Any

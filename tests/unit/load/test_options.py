@@ -1,7 +1,5 @@
 """Options of a load, on the master and on workers, which hear only what is not Locust's own."""
 
-from __future__ import annotations
-
 import pytest
 from locust.argument_parser import default_args_dict, get_empty_argument_parser, setup_parser_arguments
 

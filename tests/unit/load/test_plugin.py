@@ -1,7 +1,5 @@
 """What a locustfile gets from the plugin, in a worker's process."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Each scenario says what it is for before anybody runs it."""
 
-from __future__ import annotations
-
 import ast
 import re
 

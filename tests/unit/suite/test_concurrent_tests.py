@@ -1,7 +1,5 @@
 """Independent tests: one computes at a time, and all that wait do so at once."""
 
-from __future__ import annotations
-
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace

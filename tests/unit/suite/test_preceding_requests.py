@@ -1,7 +1,5 @@
 """What led to an answer: a sequence's requests, or those about one execution."""
 
-from __future__ import annotations
-
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """The schedule: what waits begins first, and nobody counts runs while others run."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The tester: one judgement for all answers, retries where it is throttled, an end if the target is gone."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from datetime import UTC, date, datetime
 

@@ -1,7 +1,5 @@
 """Checks, facts and profile fit together: nothing is claimed unsaid, and nothing is needed untold."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

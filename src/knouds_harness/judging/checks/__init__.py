@@ -1,7 +1,5 @@
 """The checks, one module or folder for each family, which is what their ids begin with."""
 
-from __future__ import annotations
-
 from types import ModuleType
 
 from knouds_harness.judging.checks import (

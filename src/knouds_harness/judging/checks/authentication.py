@@ -1,7 +1,5 @@
 """Who gets in: the key in its header, nothing else."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from knouds_harness.exchange.evidence import KEY_HEADER, Exchange

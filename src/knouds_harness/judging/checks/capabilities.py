@@ -1,7 +1,5 @@
 """Which key may do what: admitted by the documented rule, or refused with what would have passed."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator, Mapping
 
 from knouds_harness.contract.operations import Operation

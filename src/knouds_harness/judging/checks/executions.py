@@ -1,7 +1,5 @@
 """Whether executions go the ways that are documented: submit, poll, cancel, end."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import pairwise
 from statistics import median

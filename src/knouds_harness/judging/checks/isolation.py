@@ -1,7 +1,5 @@
 """Whether what belongs to one user stays out of the other's reach."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType

@@ -4,8 +4,6 @@ A check that compares two answers makes no claim where the window may have turne
 refused request counts, and which headers an account without a limit gets, is open.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime

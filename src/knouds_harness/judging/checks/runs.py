@@ -1,7 +1,5 @@
 """Whether a synchronous run takes its defaults, and costs what it should."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 

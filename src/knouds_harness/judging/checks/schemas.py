@@ -1,7 +1,5 @@
 """Whether answers have the documented shape: status, body and headers."""
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Iterator, Mapping
 

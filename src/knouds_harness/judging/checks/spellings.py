@@ -1,7 +1,5 @@
 """Whether another spelling of a request is guarded as the plain one is."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from knouds_harness.exchange.evidence import Exchange

@@ -1,7 +1,5 @@
 """Whether time stamps tell when something happened."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import UTC, datetime
 

@@ -1,7 +1,5 @@
 """What usage lists: one's own API runs, all of them, and of those what was asked for."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections import Counter, defaultdict

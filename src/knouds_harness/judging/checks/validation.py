@@ -1,7 +1,5 @@
 """What a server makes of input that is not what it asked for."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 

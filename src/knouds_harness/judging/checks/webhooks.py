@@ -3,8 +3,6 @@
 The exchange of these checks is the delivery, the target's own request, or else the execution's last poll.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 

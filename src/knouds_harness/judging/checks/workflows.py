@@ -1,7 +1,5 @@
 """Whether workflows are kept as they were written, by whom they were written, and for whom."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping

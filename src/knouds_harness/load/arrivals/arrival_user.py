@@ -1,7 +1,5 @@
 """Locust users that wait for arrivals instead of thinking, where there are arrivals."""
 
-from __future__ import annotations
-
 import random
 import ssl
 from collections.abc import Callable

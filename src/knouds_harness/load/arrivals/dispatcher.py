@@ -1,7 +1,5 @@
 """Hands each arrival to an idle user when it is due; without one it is dropped and counted, never delayed."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """The one load shape: how many users Locust has to have, second by second."""
 
-from __future__ import annotations
-
 from typing import Final
 
 from locust.shape import LoadTestShape

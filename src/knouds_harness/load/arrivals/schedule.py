@@ -1,7 +1,5 @@
 """When requests arrive in the open model: a schedule that no answer can move."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass

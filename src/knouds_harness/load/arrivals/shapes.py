@@ -1,7 +1,5 @@
 """How load changes over time: a level (a rate of arrivals, or a number of users) in straight pieces."""
 
-from __future__ import annotations
-
 import math
 from bisect import bisect_right
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """``--stages``: levels over time as people write them, ``30s:50/s,2m:200/s,30s:0/s``, or a file of such."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A timer that wakes a greenlet when it should, where the platform has one."""
 
-from __future__ import annotations
-
 import ctypes
 import ctypes.util
 import os

@@ -1,7 +1,5 @@
 """A capacity search on a target: one Locust after another, and one record of them all."""
 
-from __future__ import annotations
-
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence

@@ -11,8 +11,6 @@ A point whose generator was the limit says nothing of the target; two of them gi
 the search says that it was the generator's limit it found.
 """
 
-from __future__ import annotations
-
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """An HTTP answer, parsed only on demand."""
 
-from __future__ import annotations
-
 import codecs
 import json
 from collections.abc import Iterator, Mapping

@@ -4,8 +4,6 @@ It knows nothing of Locust and needs no patched process. One client serves any n
 thread.
 """
 
-from __future__ import annotations
-
 import ssl
 from time import perf_counter
 from typing import Self

@@ -1,7 +1,5 @@
 """Opening a connection: name, address, TCP, TLS."""
 
-from __future__ import annotations
-
 import errno
 import os
 import socket

@@ -9,8 +9,6 @@ last bytes were read, however long the answers before it are worked off.
 Sockets are the standard library's own, patched or not: nothing here waits anywhere but in gevent's hub.
 """
 
-from __future__ import annotations
-
 from contextlib import suppress
 from time import perf_counter
 from typing import Any, Protocol

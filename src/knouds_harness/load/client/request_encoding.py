@@ -1,7 +1,5 @@
 """Requests as bytes, made once and sent often."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from urllib.parse import quote

@@ -1,7 +1,5 @@
 """What Locust users call ``self.client``: requests by the names they know, one event each."""
 
-from __future__ import annotations
-
 import re
 import ssl
 import time

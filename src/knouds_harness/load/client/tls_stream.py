@@ -1,7 +1,5 @@
 """TLS over a socket that does not block, with the waiting left to the caller."""
 
-from __future__ import annotations
-
 import socket
 import ssl
 

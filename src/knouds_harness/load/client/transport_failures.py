@@ -7,8 +7,6 @@ TransportFailure
 └── BadAnswer            what came is not HTTP, or too long
 """
 
-from __future__ import annotations
-
 
 class TransportFailure(Exception):
     """A request got no answer; the message says why, without ports or times, so that equal failures group.

@@ -1,7 +1,5 @@
 """Asynchronous runs from submit to their end: how long they take, and what polling costs."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Final
 

@@ -1,7 +1,5 @@
 """Evidence of load: a few exchanges of each kind that was not kept, with secrets replaced."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable, Mapping

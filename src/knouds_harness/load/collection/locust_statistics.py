@@ -1,7 +1,5 @@
 """True percentiles in Locust's own statistics, for less of the time of each request."""
 
-from __future__ import annotations
-
 import time
 from typing import Any
 

@@ -5,8 +5,6 @@ to half of the run, leave out the one after which the mean of the rest has the s
 that is more than ``MOST_LEFT_OUT`` of the run, the run did not come to a steady state.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Final
 

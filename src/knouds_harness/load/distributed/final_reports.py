@@ -1,7 +1,5 @@
 """The final reports of workers, waited for: Locust's master counts only what comes within half a second."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from typing import Any, Final

@@ -1,7 +1,5 @@
 """A run that several workers send: who is there, what each of them gets, and what they report."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final

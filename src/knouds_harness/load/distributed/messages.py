@@ -1,7 +1,5 @@
 """What master and workers of a load run tell each other, besides what Locust's own messages say."""
 
-from __future__ import annotations
-
 from typing import Final
 
 SHARE: Final = "knouds-share"

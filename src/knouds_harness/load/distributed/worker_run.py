@@ -1,7 +1,5 @@
 """A worker's part of a run: its share of the load, its credits, and what its reports carry."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, Final
 

@@ -3,8 +3,6 @@
 Locust patches its process, so it needs one of its own; this module does not import it.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import socket

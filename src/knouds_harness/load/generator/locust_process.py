@@ -1,7 +1,5 @@
 """Locust as the command line starts it: an error in a Locust file or an option is told in one sentence."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

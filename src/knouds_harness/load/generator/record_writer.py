@@ -1,7 +1,5 @@
 """The record of a load run, written in the background while load goes on."""
 
-from __future__ import annotations
-
 import inspect
 import logging
 import os

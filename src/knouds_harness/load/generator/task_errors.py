@@ -1,7 +1,5 @@
 """Exceptions in tasks: each counts, each place is shown once, and one that comes every time ends the run."""
 
-from __future__ import annotations
-
 import logging
 import sysconfig
 import traceback

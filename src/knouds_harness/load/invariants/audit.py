@@ -3,8 +3,6 @@
 Only reads are sent. Others may use the accounts meanwhile: rows of other clients break nothing.
 """
 
-from __future__ import annotations
-
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping

@@ -4,8 +4,6 @@ Nothing here grows with the length of a run: what has to be compared with all el
 (``aggregation`` puts the processes together), and of executions only those in flight are remembered.
 """
 
-from __future__ import annotations
-
 import random
 import re
 from collections.abc import Callable, Iterable, Mapping

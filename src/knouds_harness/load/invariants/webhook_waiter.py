@@ -1,7 +1,5 @@
 """Ends of asynchronous runs by webhook: which keys get deliveries, and waiting for one."""
 
-from __future__ import annotations
-
 import secrets
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence

@@ -10,8 +10,6 @@ clock, which generators on the same machine read too: the true response time of 
 was sent, less when it was due. Prints its address, and ends with its standard input.
 """
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import json

@@ -1,7 +1,5 @@
 """What the keys of one account can do together: the operations that they may use, and what they can run."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean

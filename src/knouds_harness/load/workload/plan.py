@@ -3,8 +3,6 @@
 Nothing is sent for it.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """What is new and undocumented, put together where several operations show the same thing."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from dataclasses import dataclass
 

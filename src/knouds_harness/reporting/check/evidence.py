@@ -1,7 +1,5 @@
 """An exchange laid out for reading: headers, bodies in lines, and the offending place marked."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """How each fact stands after a run: what every report shows, decided once."""
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """How the tests of a run fared: by family, and how long the cases took that they made claims about."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The operation by persona matrix as a table: one cell for all tries of one key on one operation."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass

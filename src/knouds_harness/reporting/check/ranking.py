@@ -1,7 +1,5 @@
 """Findings in the order in which one wants to read them: grouped by fact, the worst first."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType

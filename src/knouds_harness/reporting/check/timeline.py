@@ -1,7 +1,5 @@
 """What a run sent when, how it was answered, and when findings were first seen."""
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

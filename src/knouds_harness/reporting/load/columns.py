@@ -1,7 +1,5 @@
 """The columns of load's tables: one description for terminal, HTML, Markdown, CSV and OpenMetrics."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Generic, Literal, TypeVar

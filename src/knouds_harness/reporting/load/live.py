@@ -1,7 +1,5 @@
 """What one sees while a load run goes: a view on a terminal, now and then a line elsewhere."""
 
-from __future__ import annotations
-
 from typing import Final, Self
 
 from rich.console import Console, Group, RenderableType

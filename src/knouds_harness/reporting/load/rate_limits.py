@@ -1,7 +1,5 @@
 """How a load run met rate limits: each window of an account, and the seconds that were throttled."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

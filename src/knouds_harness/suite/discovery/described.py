@@ -1,7 +1,5 @@
 """What single answers tell of accounts, keys, workflows and models, for a profile made from them."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections import Counter

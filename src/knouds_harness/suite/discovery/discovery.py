@@ -3,8 +3,6 @@
 docs/decisions/finding-out-without-effect.md says which those are, and what is not sent.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence

@@ -3,8 +3,6 @@
 It follows from the profile alone: nothing is sent.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Iterator
 

@@ -1,7 +1,5 @@
 """How often properties and state machines are tried, and with which seed."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 
 import hypothesis

@@ -3,8 +3,6 @@
 A server may take or refuse each: numbers that no double holds, texts that are none, depth. It must not fail.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterable, Iterator
 from types import MappingProxyType

@@ -1,7 +1,5 @@
 """Other spellings of a request that a router, a framework or a proxy may take for the plain one."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType

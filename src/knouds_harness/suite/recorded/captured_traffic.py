@@ -1,7 +1,5 @@
 """Captured traffic: which of it is the API's, and where the API was."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,5 @@
 """Recordings made of captured traffic: a browser's, a proxy's or our own run's."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from importlib.metadata import version

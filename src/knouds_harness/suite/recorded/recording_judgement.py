@@ -1,7 +1,5 @@
 """What is known of a recording besides its exchange: what stands in it, and in others of its story."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any

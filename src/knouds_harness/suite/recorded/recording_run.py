@@ -1,7 +1,5 @@
 """Recording: the tests that show outcomes run, and what they were answered is kept."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace

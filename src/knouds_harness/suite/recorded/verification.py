@@ -1,7 +1,5 @@
 """Judging captured traffic, without sending anything."""
 
-from __future__ import annotations
-
 import sys
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime

@@ -1,7 +1,5 @@
 """Substituting what a target gives when a sequence is sent again for what it gave in the run."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable, Mapping

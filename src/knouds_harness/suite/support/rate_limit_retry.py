@@ -1,7 +1,5 @@
 """Patience with a target that throttles: a request that is refused for its rate is sent again, later."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 

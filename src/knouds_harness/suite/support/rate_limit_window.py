@@ -4,8 +4,6 @@ On a target whose clock can't be moved this takes up to two windows' time, and o
 may count: where another client uses it too, or the runs are too slow for a window, it is untested.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from itertools import pairwise
 

@@ -1,7 +1,5 @@
 """What requests act on: resources that exist (made for the purpose where writing), and ones that do not."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

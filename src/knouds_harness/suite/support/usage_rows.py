@@ -1,7 +1,5 @@
 """Reading an account's usage: page by page, whole, until a row has come, and which row is that of a run."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 

@@ -1,7 +1,5 @@
 """Executions of keys with a webhook, and what came of them at the receiver."""
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Writing and reading workflows in tests: what is made is deleted when the run ends."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Final
 

@@ -1,7 +1,5 @@
 """Arrivals go to whoever is idle, at their instant, and are dropped where nobody is."""
 
-from __future__ import annotations
-
 import time
 
 import gevent

@@ -1,7 +1,5 @@
 """The schedule of the open model."""
 
-from __future__ import annotations
-
 import statistics
 from itertools import pairwise
 

@@ -1,7 +1,5 @@
 """The load over time."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -1,7 +1,5 @@
 """A capacity search keeps a record of all its points, however it ends."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The search for the highest rate, on targets whose capacity is known."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """Answers, looked into when somebody asks."""
 
-from __future__ import annotations
-
 import gzip
 import json
 import tracemalloc

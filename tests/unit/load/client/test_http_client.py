@@ -1,7 +1,5 @@
 """The load client against servers that keep the rules of HTTP, and against those that break them."""
 
-from __future__ import annotations
-
 import socket
 import ssl
 import struct

@@ -1,7 +1,5 @@
 """Requests as bytes."""
 
-from __future__ import annotations
-
 import httptools
 import pytest
 from hypothesis import example, given

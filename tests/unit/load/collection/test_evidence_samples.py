@@ -1,7 +1,5 @@
 """Evidence of load is bounded, has no secret in it, and reaches the record from any process."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 

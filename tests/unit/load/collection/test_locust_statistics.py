@@ -1,7 +1,5 @@
 """Locust's own percentiles, in our buckets."""
 
-from __future__ import annotations
-
 import math
 import statistics
 import time

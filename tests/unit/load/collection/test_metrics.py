@@ -1,7 +1,5 @@
 """From seconds to the metrics of a run."""
 
-from __future__ import annotations
-
 from knouds_harness.load.collection.metrics import RunMetrics, times
 from knouds_harness.load.collection.seconds import SERVICE, Error, Second, SeriesKey
 from knouds_harness.measures.histograms import Histogram, merged

@@ -1,7 +1,5 @@
 """Counts by operation, status and second, the same from one process as from several."""
 
-from __future__ import annotations
-
 import itertools
 import json
 from types import SimpleNamespace

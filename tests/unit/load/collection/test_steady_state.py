@@ -1,7 +1,5 @@
 """Where a run became steady, on series whose beginning is known."""
 
-from __future__ import annotations
-
 import math
 import random
 from collections.abc import Iterator

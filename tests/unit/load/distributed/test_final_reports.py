@@ -1,7 +1,5 @@
 """Nothing that was measured is lost with a slow worker: its master asks for a final report, and waits."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 from typing import Any
 

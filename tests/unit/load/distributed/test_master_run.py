@@ -1,7 +1,5 @@
 """What a master tells its workers, and what it makes of what they say."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What a worker does with what its master hands out, and without a master."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import gevent

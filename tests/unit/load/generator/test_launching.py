@@ -1,7 +1,5 @@
 """However Locust's process ends, the command ends with a code of ours."""
 
-from __future__ import annotations
-
 import signal
 import subprocess
 from types import SimpleNamespace

@@ -1,7 +1,5 @@
 """Where a run is led, seconds become metrics and a record, and whatever ends it is said."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """One run in one process: a sample's way from a user to the figures, and what master and worker exchange."""
 
-from __future__ import annotations
-
 import time
 from types import SimpleNamespace
 from typing import Any

@@ -1,7 +1,5 @@
 """How a run stands is told once a second, from what its processes counted."""
 
-from __future__ import annotations
-
 import os
 from types import SimpleNamespace
 

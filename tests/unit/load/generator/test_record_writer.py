@@ -1,7 +1,5 @@
 """A slow disk holds up what is written, and nothing else."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Exceptions in tasks count, are told with their place, and end a run where a task never comes to its end."""
 
-from __future__ import annotations
-
 import json
 import logging
 from collections.abc import Callable

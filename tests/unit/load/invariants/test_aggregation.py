@@ -1,7 +1,5 @@
 """What all processes saw, put together."""
 
-from __future__ import annotations
-
 import random
 
 import pytest

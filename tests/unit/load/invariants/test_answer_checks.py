@@ -1,7 +1,5 @@
 """Answers under load against the contract."""
 
-from __future__ import annotations
-
 import gzip
 import json
 from datetime import date

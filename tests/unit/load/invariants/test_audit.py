@@ -1,7 +1,5 @@
 """The runs of an account against the rows of its usage."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 import pytest

@@ -1,7 +1,5 @@
 """What one process reads out of answers, and hands on."""
 
-from __future__ import annotations
-
 import random
 
 import pytest

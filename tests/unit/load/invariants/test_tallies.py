@@ -1,7 +1,5 @@
 """Counting promises."""
 
-from __future__ import annotations
-
 from knouds_harness.load.invariants.tallies import Tallies
 
 FACT = ("async.execution-id-is-fresh", "Fresh.")

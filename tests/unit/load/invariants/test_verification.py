@@ -1,7 +1,5 @@
 """Conformance under load in one process: a share of the answers by all checks, each success by its form."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

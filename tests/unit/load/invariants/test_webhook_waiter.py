@@ -1,7 +1,5 @@
 """Deliveries reach the user who waits, and only those that may be believed."""
 
-from __future__ import annotations
-
 import json
 import time
 from datetime import UTC, datetime

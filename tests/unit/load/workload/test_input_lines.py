@@ -1,7 +1,5 @@
 """What runs are run with, from a file."""
 
-from __future__ import annotations
-
 import json
 
 import gevent

@@ -1,7 +1,5 @@
 """Limits of the profile in each process of a load run."""
 
-from __future__ import annotations
-
 import json as json_module
 import time
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What is said before load is sent."""
 
-from __future__ import annotations
-
 import pytest
 from load_workload import options, persona, scenario, workload_of
 from load_workload import target as profile

@@ -1,7 +1,5 @@
 """Who does which task, and in whose turn."""
 
-from __future__ import annotations
-
 from collections import Counter
 from itertools import islice
 

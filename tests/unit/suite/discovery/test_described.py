@@ -1,7 +1,5 @@
 """What single answers tell of accounts, keys, workflows and models, whatever shape they have."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

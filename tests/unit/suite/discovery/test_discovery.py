@@ -1,7 +1,5 @@
 """Finding out about keys: what is sent has no effect, and what is concluded is what the answers show."""
 
-from __future__ import annotations
-
 import json
 
 import httpx

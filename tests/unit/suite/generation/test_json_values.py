@@ -1,7 +1,5 @@
 """Values that servers stumble over are JSON, and are sent in few requests."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,7 +1,5 @@
 """Shortening leaves only what it takes to break something, within its bounds."""
 
-from __future__ import annotations
-
 import itertools
 
 from hypothesis import given

@@ -1,7 +1,5 @@
 """Generated input is what its strategy says, by an oracle of its own."""
 
-from __future__ import annotations
-
 import json
 import re
 

@@ -1,7 +1,5 @@
 """Captured traffic becomes recordings: what is new in it, without anything secret."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from typing import Any

@@ -1,7 +1,5 @@
 """What will be recorded is known beforehand: which outcomes, what keeps others from it, what it costs."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

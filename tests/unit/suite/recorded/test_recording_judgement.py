@@ -1,7 +1,5 @@
 """A recording is judged by its answer, by what its key may do, and by the others of its story."""
 
-from __future__ import annotations
-
 import json
 from collections import defaultdict
 from dataclasses import replace

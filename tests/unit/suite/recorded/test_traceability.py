@@ -1,7 +1,5 @@
 """Which promise is seen in which recording: in the table of facts, in run records, in reports."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from io import StringIO
 

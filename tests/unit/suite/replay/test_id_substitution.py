@@ -1,7 +1,5 @@
 """Names that a target gives anew stand where the old ones stood."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,7 +1,5 @@
 """Executions are polled until they end, and no longer."""
 
-from __future__ import annotations
-
 import json
 from contextlib import nullcontext
 from dataclasses import replace

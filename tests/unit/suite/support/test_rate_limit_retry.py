@@ -1,7 +1,5 @@
 """Patience: what is refused for its rate is sent again until it is admitted, and not for ever."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

@@ -1,7 +1,5 @@
 """Windows of targets whose clock stands: waited for, filled, and left alone where nothing would show."""
 
-from __future__ import annotations
-
 from email.utils import formatdate
 from types import SimpleNamespace
 from typing import Any

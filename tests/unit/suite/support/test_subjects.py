@@ -1,7 +1,5 @@
 """Subjects: made once, whoever asks first, and by the next one where that failed."""
 
-from __future__ import annotations
-
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace

@@ -1,7 +1,5 @@
 """How a refusal looks: an object with `error` and `code`, its context fields, and headers that agree."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 

@@ -1,7 +1,5 @@
 """Which cause gets which refusal: its status, its code, and what it may not tell."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable, Iterator
