@@ -31,12 +31,13 @@ from knouds_harness.targets.needs.runs import (
     key_that_runs,
     once,
 )
-from knouds_harness.targets.needs.strangers import CANCELLED_BY_STRANGER, READ_BY_STRANGER
 from knouds_harness.targets.needs.workflows import (
+    CANCELLED_BY_STRANGER,
     FOREIGN_ASYNC_RUN,
     FOREIGN_WORKFLOW,
     FOREIGN_WORKFLOW_RUN,
     PRIVATE_WORKFLOW,
+    READ_BY_STRANGER,
 )
 from knouds_harness.targets.resources import Model, Workflow
 

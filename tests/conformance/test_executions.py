@@ -27,7 +27,7 @@ from knouds_harness.targets.needs.runs import (
     FAILING_MODEL_RUN,
     once,
 )
-from knouds_harness.targets.needs.strangers import READ_BY_STRANGER
+from knouds_harness.targets.needs.workflows import READ_BY_STRANGER
 from knouds_harness.targets.resources import Model
 
 SAMPLES = 5

@@ -20,7 +20,7 @@ from knouds_harness.suite.untested import Untested
 from knouds_harness.targets.needs.keys import ANY_KEY, TWO_AUTHORS, TWO_AUTHORS_WHO_RUN
 from knouds_harness.targets.needs.need import CONTROL
 from knouds_harness.targets.needs.runs import ASYNC_RUN, once, usable_models
-from knouds_harness.targets.needs.strangers import (
+from knouds_harness.targets.needs.workflows import (
     CANCELLED_BY_STRANGER,
     FILED_AND_STRANGER,
     MODEL_RUN_AND_STRANGER,

@@ -31,7 +31,7 @@ from knouds_harness.targets.needs.runs import (
     WORKFLOW_RUN,
     once,
 )
-from knouds_harness.targets.needs.strangers import OTHER_RUN_AND_STRANGER, RUN_AND_STRANGER
+from knouds_harness.targets.needs.workflows import OTHER_RUN_AND_STRANGER, RUN_AND_STRANGER
 from knouds_harness.targets.resources import Model, Workflow
 
 MORE_THAN_A_PAGE = DEFAULT_LIMIT + 5

@@ -108,9 +108,9 @@ def compare(
     from knouds_harness.command_output import CommandConsole, print_json
     from knouds_harness.commands.alternating_runs import Contender
     from knouds_harness.measures.objectives import parse_objectives
-    from knouds_harness.reporting.comparison.json_file import comparison_contents
     from knouds_harness.reporting.comparison.report import comparison_report, write_comparison
     from knouds_harness.reporting.comparison.sides import keep, read_side
+    from knouds_harness.reporting.comparison.texts import comparison_contents
     from knouds_harness.reporting.terminal import print_report
 
     added = parse_objectives(objective)

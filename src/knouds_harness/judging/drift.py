@@ -20,7 +20,7 @@ from knouds_harness.judging.observed_schema import (
     note,
 )
 from knouds_harness.runs.findings import Finding, fingerprint
-from knouds_harness.runs.surface import Answers, Place, Surface
+from knouds_harness.runs.results import Answers, Place, Surface
 from knouds_harness.runs.verdicts import Verdict
 
 FACT: Final = "ground.additive-change-is-legal"

@@ -10,8 +10,8 @@ from knouds_harness.reporting.check.fact_status import fact_rows, standing_count
 from knouds_harness.reporting.check.families import family_rows
 from knouds_harness.reporting.check.headline import headline
 from knouds_harness.reporting.comparison.baseline import RunChange
-from knouds_harness.reporting.comparison.json_file import load_contents
 from knouds_harness.reporting.comparison.texts import headline as headline_of_change
+from knouds_harness.reporting.comparison.texts import load_contents
 from knouds_harness.reporting.load.headline import load_headline
 from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.load_results import LoadResults, load_file_format

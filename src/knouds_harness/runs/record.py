@@ -22,16 +22,18 @@ from knouds_harness.runs.load_results import LOAD_FILE, LOAD_KIND
 from knouds_harness.runs.results import (
     FORMAT,
     FORMAT_VERSION,
+    SURFACE_FILE,
     Cell,
     CheckTests,
     Counts,
     Result,
     RunFile,
+    Surface,
     UntestedFact,
     finding_format,
     run_file_format,
+    surface_format,
 )
-from knouds_harness.runs.surface import SURFACE_FILE, Surface, surface_format
 from knouds_harness.runs.verdicts import RunOutcome
 from knouds_harness.runs.writer import EXCHANGES_FILE, FINDINGS_FILE, RUN_FILE, RunWriter
 from knouds_harness.targets.limits import Limits

@@ -16,7 +16,7 @@ from knouds_harness.contract.nodes import unescape
 from knouds_harness.contract.sources import Source
 from knouds_harness.errors import RunRecordError
 from knouds_harness.runs.record import read_run
-from knouds_harness.runs.surface import SURFACE_FILE, Answers, Place, Surface
+from knouds_harness.runs.results import SURFACE_FILE, Answers, Place, Surface
 
 
 def run_differences(old: Path, new: Path, document: Document) -> list[Difference]:

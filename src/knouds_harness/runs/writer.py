@@ -23,8 +23,14 @@ from knouds_harness.file_content import replace_file
 from knouds_harness.runs.counts import RunCounts
 from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.header import RunHeader, RunSetup
-from knouds_harness.runs.results import RunFile, finding_format, run_file_format
-from knouds_harness.runs.surface import SURFACE_FILE, Surface, surface_format
+from knouds_harness.runs.results import (
+    SURFACE_FILE,
+    RunFile,
+    Surface,
+    finding_format,
+    run_file_format,
+    surface_format,
+)
 from knouds_harness.runs.verdicts import RunOutcome
 
 RUN_FILE = "run.json"

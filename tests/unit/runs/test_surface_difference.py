@@ -3,7 +3,7 @@
 import pytest
 
 from knouds_harness.contract.document import shipped_document
-from knouds_harness.runs.surface import Answers, Place, Surface
+from knouds_harness.runs.results import Answers, Place, Surface
 from knouds_harness.runs.surface_difference import surface_differences
 
 DOCUMENT = shipped_document()

@@ -16,7 +16,7 @@ from run_records import HEADER, START, SteppingClock, add_finding, empty, exchan
 from knouds_harness.errors import RunRecordError
 from knouds_harness.exchange.traffic.har import HarWriter
 from knouds_harness.runs.record import read_run
-from knouds_harness.runs.surface import Answers, Surface
+from knouds_harness.runs.results import Answers, Surface
 from knouds_harness.runs.verdicts import RunOutcome
 from knouds_harness.runs.writer import RunFolder, RunWriter, make_run_folder
 

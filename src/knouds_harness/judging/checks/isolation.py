@@ -12,7 +12,7 @@ from knouds_harness.judging.checks.workflows import summaries_of
 from knouds_harness.judging.claim import Claim, answer, check, refusal_is
 from knouds_harness.targets.needs.keys import ANY_KEY, TWO_ACCOUNTS
 from knouds_harness.targets.needs.need import CONTROL
-from knouds_harness.targets.needs.strangers import (
+from knouds_harness.targets.needs.workflows import (
     CANCELLED_BY_STRANGER,
     FILED_AND_STRANGER,
     MODEL_RUN_AND_STRANGER,

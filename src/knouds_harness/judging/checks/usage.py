@@ -15,7 +15,7 @@ from knouds_harness.judging.context import Case
 from knouds_harness.targets.needs.keys import ANY_KEY, TWO_ACCOUNTS
 from knouds_harness.targets.needs.need import MAY_RUN
 from knouds_harness.targets.needs.runs import ANY_RUN, CHEAPEST_RUN, FAILING_RUN
-from knouds_harness.targets.needs.strangers import RUN_AND_STRANGER
+from knouds_harness.targets.needs.workflows import RUN_AND_STRANGER
 
 Row = Mapping[str, Any]
 

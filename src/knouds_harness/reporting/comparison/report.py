@@ -10,11 +10,11 @@ from knouds_harness.errors import RunRecordError
 from knouds_harness.reporting.check.ranking import finding_groups
 from knouds_harness.reporting.comparison.change import ChangeVerdict, FigureChange
 from knouds_harness.reporting.comparison.check_comparison import CheckComparison, CheckFigures
-from knouds_harness.reporting.comparison.json_file import comparison_json
 from knouds_harness.reporting.comparison.load_comparison import LoadComparison, MeasureRow
 from knouds_harness.reporting.comparison.load_figures import LoadFigures
 from knouds_harness.reporting.comparison.texts import (
     Comparison,
+    comparison_json,
     figure,
     gates_of,
     headline,
