@@ -1,6 +1,6 @@
 """What a new sandbox holds: accounts of every kind, their keys, workflows and some history.
 
-Names are fixed; keys and ids follow from the seed. They are no secrets: they open nothing but a sandbox.
+Names are fixed; keys and ids follow from the seed. They open nothing but a sandbox.
 """
 
 import base64

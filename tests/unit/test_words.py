@@ -1,14 +1,14 @@
-"""The package speaks plain English: phrases that readers stumble over stay out of it."""
+"""Both packages speak plain English: phrases that readers stumble over stay out of them."""
 
 import re
 from pathlib import Path
 
-SOURCES = Path(__file__).parents[2] / "src" / "knouds_harness"
+SOURCES = Path(__file__).parents[2] / "src"
 STUMBLING = re.compile(
     r"(?<!here )\b(?:is|are) no (?!longer|such|need|more)|for want of|\bwhoever\b|\bnobody\b|otherwise than",
     re.IGNORECASE,
 )
-ALLOWED = ("``~nobody``",)  # the name of a user of Unix
+ALLOWED = ("``~nobody``", "The body is no JSON.")  # a user of Unix; what recordings hold
 
 
 def test_source_speaks_plain_english():

@@ -57,7 +57,7 @@ def differences(old: Document, new: Document) -> list[Difference]:
         Every difference, in the order of the documents; nothing for texts and examples.
 
     Raises:
-        DocumentError: One of them has a schema that is none, or a webhook that cannot be read.
+        DocumentError: One of them has an invalid schema, or a webhook that cannot be read.
     """
     parts = (_access, _operations, _webhooks, _error_codes, _facts)
     for document in (old, new):

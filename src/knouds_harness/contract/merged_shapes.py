@@ -91,7 +91,7 @@ def merge(shape: Shape, document: Document) -> Merged:
 
 
 def check_schemas(document: Document) -> None:
-    """Refuse a document with a schema that is none.
+    """Refuse a document with an invalid schema.
 
     Raises:
         DocumentError: Says where.

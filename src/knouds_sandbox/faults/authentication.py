@@ -225,7 +225,7 @@ def _has_unknown_key(answer: OutgoingAnswer) -> bool:
 @fault("auth.unknown-key-is-401")
 def auth_unknown_key_is_403() -> Edit:
     """An unknown key is a 403."""
-    return _on_401(_has_unknown_key, refused(403, "API_KEY_ACCESS_DENIED", "Nobody holds this key."))
+    return _on_401(_has_unknown_key, refused(403, "API_KEY_ACCESS_DENIED", "This key is unknown."))
 
 
 @fault("auth.altered-key-is-401", is_subtle=True)

@@ -77,9 +77,9 @@ async def open_account(request: Request, services: Services) -> Response:
     is_approved = body.get("approved", True)
     amounts = (body.get("credits", _DEFAULT_CREDITS), body.get("grant"))
     if not isinstance(name, str) or role not in {"user", "admin"} or not isinstance(is_approved, bool):
-        raise invalid_body("name is no text, role neither user nor admin, or approved no boolean.")
+        raise invalid_body("name is not a text, role neither user nor admin, or approved not a boolean.")
     if any(amount is not None and not _is_amount(amount) for amount in amounts) or amounts[0] is None:
-        raise invalid_body("credits or grant is no whole number of credits.")
+        raise invalid_body("credits or grant is not a whole number of credits.")
     account_id = f"usr_{uuid.uuid4().hex[:24]}"
     try:
         add_account(
@@ -102,7 +102,7 @@ async def advance_clock(request: Request, services: Services) -> Response:
     body = await _authorized_body(request, services)
     seconds = body.get("advance_s")
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds <= 10**9:
-        raise invalid_body("advance_s is no number of seconds from 0 to 10^9.")
+        raise invalid_body("advance_s is not a number of seconds from 0 to 10^9.")
     services.limiter.advance(seconds)
     return answer({"advanced_s": seconds})
 
@@ -115,7 +115,7 @@ async def reset_state(request: Request, services: Services) -> Response:
     body = await _authorized_body(request, services)
     seed = body.get("seed", services.seed)
     if not isinstance(seed, int) or isinstance(seed, bool) or abs(seed) >= 2**63:
-        raise invalid_body("seed is no whole number of 64 bits.")
+        raise invalid_body("seed is not a whole number of 64 bits.")
     services.engine.forget()
     services.limiter.forget()
     services.noted.clear()
@@ -148,7 +148,7 @@ async def _authorized_body(request: Request, services: Services) -> dict[str, An
     _authorize(request, services)
     body = await read_json(request)
     if not isinstance(body, dict):
-        raise invalid_body("The body is no JSON object.")
+        raise invalid_body("The body is not a JSON object.")
     return body
 
 
@@ -169,7 +169,7 @@ async def _webhook(body: dict[str, Any], receivers: ReceiverRules) -> tuple[str 
         pass  # a name may become known later; each attempt looks again
     secret = webhook.get("secret", f"whsec_{secrets.token_urlsafe(24)}")
     if not isinstance(secret, str) or not 16 <= len(secret) <= 256:
-        raise invalid_body("The webhook's secret is no text of 16 to 256 characters.")
+        raise invalid_body("The webhook's secret is not a text of 16 to 256 characters.")
     return webhook["url"], secret
 
 

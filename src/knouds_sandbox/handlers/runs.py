@@ -105,7 +105,7 @@ async def read_inputs(call: HandlerCall) -> dict[str, Any]:
     """
     body = await call.read_body()
     if not isinstance(body, dict):
-        raise Refusal(400, "INVALID_INPUTS", "The body is no JSON object.")
+        raise Refusal(400, "INVALID_INPUTS", "The body is not a JSON object.")
     inputs = body.get("inputs")
     if not isinstance(inputs, dict):
         raise Refusal(400, "INVALID_INPUTS", "inputs is missing, or no JSON object.")

@@ -65,7 +65,7 @@ def changed_members(body: Any) -> dict[str, Any]:
         Refusal: 400 ``INVALID_BODY``.
     """
     if not isinstance(body, dict):
-        raise invalid_body("The document is no JSON object.")
+        raise invalid_body("The document is not a JSON object.")
     members = {}
     for member, (is_valid, expected) in MEMBERS.items():
         if member in body:

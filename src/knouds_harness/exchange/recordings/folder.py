@@ -1,6 +1,6 @@
 """A folder of recordings, kept up to date: what changed in substance is replaced, the rest left alone.
 
-Ids, instants and measures differ from day to day: they are no change that a client could notice.
+Ids, instants and measures differ from day to day: a client that relied on the old ones was wrong.
 """
 
 import difflib

@@ -91,7 +91,7 @@ def usage_garbled_number_is_500(answer: OutgoingAnswer) -> None:
     """A garbled limit or offset is a 500."""
     for name in ("offset", "limit"):
         if (text := answer.query.get(name)) and not NUMBER.fullmatch(text):
-            answer.refuse(500, "INTERNAL_ERROR", f"{name} is no number.")
+            answer.refuse(500, "INTERNAL_ERROR", f"{name} is not a number.")
 
 
 @fault("ground.no-undocumented-server-error", is_subtle=True)
