@@ -255,13 +255,7 @@ def _join(found: dict[tuple[str, str | None, str, str], Novelty], new: Novelty) 
 
 
 def drift_finding(novelty: Novelty, fact: Fact, names: ShellNames | None = None) -> Finding:
-    """A novelty as the run record keeps it.
-
-    Args:
-        novelty: What is new.
-        fact: That makes it legal.
-        names: What a shell calls the target and its keys.
-    """
+    """A novelty as the run record keeps it."""
     first = novelty.seen.first
     check = f"drift.{novelty.kind}"
     return Finding(

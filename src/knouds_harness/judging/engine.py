@@ -13,12 +13,7 @@ _checks = cache(all_checks)
 
 
 def judge(exchange: Exchange, context: Context) -> Iterator[tuple[Check[...], Claim]]:
-    """What all checks claim of one exchange, in the order in which they are written.
-
-    Args:
-        exchange: A whole answer, or a delivery to a webhook.
-        context: What is known besides; a check that has to know more makes no claim.
-    """
+    """What all checks claim of one exchange, in the order in which they are written."""
     case = Case(exchange=exchange, context=context)
     for check in _checks().values():
         if check.applies_to(case):

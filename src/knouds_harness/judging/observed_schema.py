@@ -41,15 +41,7 @@ class ObservedMember:
     """What was seen at one place: a body, a member, any item of an array, or a header.
 
     Attributes:
-        known: What the document says of it.
-        pointer: To it; any item is written ``*``.
-        first: The exchange that showed it first.
-        is_drift: The document does not name it.
-        count: How often it was seen.
         objects: How often it was an object, so that a member could have been there.
-        types: JSON types.
-        members: By name.
-        items: Any item.
         values: Of an open set, by value.
     """
 
@@ -80,14 +72,7 @@ def look(
     *,
     sent: SentValues | None,
 ) -> None:
-    """Add what one body shows; called for each member of each answer, so it does little.
-
-    Args:
-        place: What was seen there so far.
-        value: What stands there.
-        exchange: That shows it.
-        sent: What may come back of what the suite itself has sent; None where nothing does.
-    """
+    """Add what one body shows; called for each member of each answer, so it does little."""
     place.count += 1
     kind = _TYPE_BY_CLASS[type(value)]
     place.types.add(kind)

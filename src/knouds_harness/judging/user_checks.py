@@ -23,12 +23,7 @@ _NAME: Final = re.compile(r"[a-z0-9]+([.-][a-z0-9]+)*")
 
 @dataclass(frozen=True, kw_only=True)
 class UserChecks:
-    """What the user adds to a run.
-
-    Attributes:
-        facts: By id.
-        checks: By id; they may claim these facts and no others.
-    """
+    """What the user adds to a run."""
 
     facts: Mapping[str, Fact] = field(default_factory=dict)
     checks: Mapping[str, Check[[]]] = field(default_factory=dict)

@@ -52,12 +52,7 @@ def openmetrics(record: RunRecord) -> str:
 
 
 def live_metrics(progress: LoadProgress | None, load: LoadResults | None) -> list[Metric]:
-    """What there is to say of a load that still goes.
-
-    Args:
-        progress: How it stands; None where it has not said.
-        load: What its record has so far, by operation; None where there is none yet.
-    """
+    """What there is to say of a load that still goes."""
     return [*(_of_progress(progress) if progress else ()), *(_by_operation(load) if load else ())]
 
 

@@ -39,16 +39,7 @@ _MOST_ANNOTATIONS: Final = 10
 
 @dataclass(frozen=True, kw_only=True)
 class RenderedPaths:
-    """Where the reports are.
-
-    Attributes:
-        html: For people; one file that needs nothing else.
-        markdown: For a pull request's comment or a job's summary.
-        junit: For CI.
-        summary: For programs.
-        metrics: For what collects OpenMetrics.
-        table: For spreadsheets: facts of a check, operations of a load run.
-    """
+    """Where the reports are."""
 
     html: Path
     markdown: Path
@@ -70,10 +61,6 @@ def render_all(folder: Path) -> RenderedPaths:
 def render_readable(folder: Path, problem: RunRecordError) -> RenderedPaths | None:
     """Render what can be read of a run whose ``run.json`` cannot.
 
-    Args:
-        folder: Of the run.
-        problem: Why it cannot.
-
     Returns:
         Where the reports are; None where nothing can be read.
 
@@ -85,13 +72,7 @@ def render_readable(folder: Path, problem: RunRecordError) -> RenderedPaths | No
 
 
 def print_summary(record: RunRecord, paths: RenderedPaths, *, console: Console) -> None:
-    """Print the end of a run; fits one screen however much was found.
-
-    Args:
-        record: The run.
-        paths: Its reports.
-        console: Where to print; decides on width and colour.
-    """
+    """Print the end of a run; fits one screen however much was found."""
     report, _ = _report(record)
     print_report(report, paths.html, console=console)
     if os.environ.get("GITHUB_ACTIONS") == "true":

@@ -29,8 +29,6 @@ class Headline:
 
     Attributes:
         tone: ``good`` only for a run that came to its end and failed nothing.
-        title: A few words.
-        detail: One sentence with the figures behind it.
     """
 
     tone: Tone
@@ -68,7 +66,6 @@ class Figure:
     """Something drawn: a template of HTML, and what it takes; text shows none, or the lines given for it.
 
     Attributes:
-        template: Its file.
         values: Makes what the template takes; called for HTML alone.
         lines: Draws it in characters, for a width and for ASCII alone or not.
     """
@@ -114,7 +111,6 @@ class Items:
 
     Attributes:
         label: Begins each line in a terminal, where sections have no titles.
-        tone: Colours them in a terminal.
         is_whole: A terminal wraps long lines instead of cutting them.
         most: How many are shown, by medium; all if left out.
     """
@@ -134,7 +130,6 @@ class Column:
     """A column of a table.
 
     Attributes:
-        is_name: Its cells say what a row is about.
         rank: Order in which a narrow terminal drops columns: the highest first, 0 never.
     """
 
@@ -151,10 +146,8 @@ class Table:
     """A table.
 
     Attributes:
-        label: Names it for screen readers.
         most: How many rows are shown, by medium; all if left out.
         more: What further rows are called in the line that counts them.
-        strong: Numbers of the rows that are set in bold.
     """
 
     label: str
@@ -179,9 +172,6 @@ class FindingGroup:
     Attributes:
         name: What it is about: the fact's id, or words of a server.
         label: What the findings make of it, with a tone.
-        title: A sentence.
-        about: What else is known of it.
-        findings: At least one, the one to read first in front.
     """
 
     name: str
@@ -197,8 +187,6 @@ class Findings:
     """Findings in groups, the worst first.
 
     Attributes:
-        label: Begins each group in a terminal.
-        sentences: What each check promises, by its id.
         evidence: Makes the exchanges behind findings; called for HTML alone.
         unfolded: Groups of which the first finding is shown unfolded.
         most: How many are shown, by medium: groups in a terminal, findings in Markdown.
@@ -254,7 +242,6 @@ class Section:
 
     Attributes:
         id: Its place on the page.
-        title: Its heading; empty for blocks that text shows without one.
         name: Its name in the list of contents, if that is shorter.
     """
 
@@ -274,17 +261,10 @@ class Report:
     """What a report says.
 
     Attributes:
-        headline: The verdict.
-        subject: What it is about: a target, a scenario on a target; a part of the title.
         file: The page that shows all of it, for those that do not.
         about: When, where and how long, in a line.
-        notes: Sentences below the verdict.
         lead: What the run was to find out; HTML alone.
-        sections: Everything else.
         tiles: Counts that lead into the page: number, name, link and tone.
-        origin: Whose tool and record it is made from.
-        charts: Data that scripts draw.
-        scripts: Files of scripts.
         version: Of a page that is served while a run goes; None for a file that needs nothing else.
         folder: Where the record of such a run is.
     """

@@ -10,13 +10,7 @@ from knouds_harness.runs.record import RunRecord
 
 
 def run_section(record: RunRecord, more: Sequence[tuple[str, Words]], *, again_on: str) -> Section:
-    """What was run, and how to run it again.
-
-    Args:
-        record: Of the run.
-        more: What else is known, by name.
-        again_on: What a target must have for that.
-    """
+    """What was run, and how to run it again."""
     setup, target = record.setup, record.setup.target
     if not setup.command:
         says = "What ran, and against what, could not be read."

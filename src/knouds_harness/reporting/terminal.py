@@ -30,13 +30,7 @@ _LABEL_WIDTH: Final = 16
 
 
 def print_report(report: Report, page: Path | None, *, console: Console) -> None:
-    """Print a report; how much of each part is for the report to say.
-
-    Args:
-        report: What to print.
-        page: Where the whole can be read, if it was written.
-        console: Decides on width and colour.
-    """
+    """Print a report; how much of each part is for the report to say."""
     headline = report.headline
     console.print()
     title = (printable(headline.title), f"bold {_STYLE_BY_TONE[headline.tone]}")
@@ -54,14 +48,7 @@ def print_report(report: Report, page: Path | None, *, console: Console) -> None
 
 
 def print_block(block: Block, *, console: Console, more: str = "", indent: str = "") -> None:
-    """Print one block.
-
-    Args:
-        block: What to print.
-        console: Decides on width and colour.
-        more: Where the rest is, if not all of it is shown.
-        indent: Before each line of a table.
-    """
+    """Print one block."""
     if isinstance(block, Text):
         _print_sentence(_rich(block.words, block.tone, indent="  "), console)
     elif isinstance(block, Items):

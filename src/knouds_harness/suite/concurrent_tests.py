@@ -103,13 +103,7 @@ class ConcurrentTests:
         lock: RunLock,
         most_at_once: int,
     ) -> None:
-        """Begin none yet.
-
-        Args:
-            call: Runs the body of one.
-            lock: Held by each while it computes.
-            most_at_once: How many have begun and not ended at any time.
-        """
+        """Begin none yet."""
         self._call = call
         self._lock = lock
         self._threads = ThreadPoolExecutor(most_at_once, thread_name_prefix="test-side-by-side")
@@ -153,11 +147,7 @@ class Made:
     """What is made when a test first asks for it; those beside it wait until it is there."""
 
     def __init__(self, while_waiting: WhileWaiting) -> None:
-        """Make nothing yet.
-
-        Args:
-            while_waiting: Open while a test waits for what another one makes.
-        """
+        """Make nothing yet."""
         self._while_waiting = while_waiting
         self._futures: dict[str, Future[Any]] = {}
 
@@ -201,11 +191,7 @@ class Reservations:
     """
 
     def __init__(self, while_waiting: WhileWaiting) -> None:
-        """Reserve nothing yet.
-
-        Args:
-            while_waiting: Open while somebody waits for a reservation to end.
-        """
+        """Reserve nothing yet."""
         self._while_waiting = while_waiting
         self._changed = threading.Condition()
         self._reserved: list[_Entry] = []

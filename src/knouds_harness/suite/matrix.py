@@ -62,15 +62,7 @@ def cell_for(
     account: str | None,
     resource: str | None = None,
 ) -> MatrixCase:
-    """Choose what to send.
-
-    Args:
-        subjects: Existing resources.
-        operation: The row.
-        persona: The column.
-        account: Whose the resource is that the operation acts on; None where there is none.
-        resource: The slug or model to name instead of any that exists.
-    """
+    """Choose what to send."""
     call = effectless_call(operation) if account is None else subjects.call_on_existing(operation)
     if resource is not None:
         call = call.having(path_values=dict.fromkeys(operation.path_parameters, resource))

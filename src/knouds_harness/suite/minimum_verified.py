@@ -73,8 +73,6 @@ class VerifiedFacts:
 
     Attributes:
         asked: The facts that it is about.
-        verified: Those that were seen to hold.
-        untested: What could not be checked, and why.
     """
 
     asked: Collection[str]

@@ -28,9 +28,6 @@ class Message:
     """One half of an exchange.
 
     Attributes:
-        first_line: Method and URL, or status and code.
-        headers: In order.
-        body: The body, cut where it is long; empty where there is none.
         size_bytes: Of the whole body.
     """
 
@@ -45,11 +42,7 @@ class EvidenceView:
     """One exchange.
 
     Attributes:
-        id: As in ``exchanges.har``.
-        persona: Whose key was sent, if any.
         elapsed_ms: From sending to the last byte.
-        sent: The request.
-        received: The response.
     """
 
     id: str
@@ -73,12 +66,7 @@ class ShownEvidence:
 
 
 def evidence_of(exchange: Exchange, *, where: str = "") -> EvidenceView:
-    """Lay an exchange out.
-
-    Args:
-        exchange: With its secrets replaced, as the record holds it.
-        where: The place to mark in the response: a JSON pointer, or ``header NAME``.
-    """
+    """Lay an exchange out."""
     request = exchange.request
     code = f" {exchange.code}" if exchange.code else ""
     return EvidenceView(

@@ -78,12 +78,8 @@ class Case:
 
     Attributes:
         operation: The operationId; None for requests to no documented operation, or for no request at all.
-        standing: How the fact stands here.
-        passed: Claims that held.
-        failed: Claims that did not.
         exchange_id: An exchange that shows the standing.
         findings: Those about it, drift included.
-        missing: What is missing for checks of it.
         is_denied: Whether a check of it could not be made although the profile offers what it needs: the
             target contradicts the profile there, or its answers did not give it.
     """
@@ -103,11 +99,8 @@ class FactRow:
     """One fact, over all operations.
 
     Attributes:
-        fact: The fact.
         standing: The worst that was seen, and verified if it was seen to hold anywhere.
-        cases: By operation; none where nothing was about it.
         checks: Ids of the checks that may make a claim about it.
-        recordings: Names of the recordings that show it.
         is_selected: Whether the run is about it.
     """
 

@@ -16,9 +16,6 @@ class FamilyRow:
     """The tests of one family.
 
     Attributes:
-        passed: How many passed.
-        failed: How many failed.
-        skipped: How many were skipped.
         duration_s: What their bodies took; those that ran side by side are added up.
     """
 

@@ -63,8 +63,6 @@ class Matrix:
     """The table.
 
     Attributes:
-        operations: The columns: what was tried with any key.
-        rows: The keys that were tried.
         left_out: Keys of the profile that were not.
     """
 

@@ -26,12 +26,7 @@ def findings_by_fact(record: RunRecord) -> list[FindingGroup]:
 
 
 def finding_groups(findings: Iterable[Finding], facts: Mapping[str, Fact] = _NO_FACTS) -> list[FindingGroup]:
-    """Findings by fact: the worst first, else in the document's order.
-
-    Args:
-        findings: In the order in which they stand in their group.
-        facts: Those that have a place on the page.
-    """
+    """Findings by fact: the worst first, else in the document's order."""
     by_fact: dict[str, list[Finding]] = defaultdict(list)
     for finding in findings:
         by_fact[finding.fact].append(finding)

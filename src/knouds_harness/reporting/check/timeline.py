@@ -21,7 +21,6 @@ class Column:
     """What was sent in one stretch of time.
 
     Attributes:
-        from_s: Since the first request.
         counts: Requests by kind of answer, without zeroes.
     """
 
@@ -41,9 +40,6 @@ class Mark:
 
     Attributes:
         at_share: Where, from 0 to 1.
-        at_s: Since the first request.
-        findings: In the order of their exchanges.
-        fails: Whether one of them fails the run.
     """
 
     at_share: float
@@ -61,13 +57,7 @@ class Mark:
 
 @dataclass(frozen=True, kw_only=True)
 class Timeline:
-    """The whole run.
-
-    Attributes:
-        step_s: How long a column is.
-        columns: From the first request to the last.
-        marks: From left to right.
-    """
+    """The whole run."""
 
     step_s: float
     columns: tuple[Column, ...]

@@ -52,13 +52,7 @@ class Discovery:
     """Asks one target about keys; the limits of its profile need allow nothing but reading."""
 
     def __init__(self, client: Client, document: Document, *, variables: Mapping[str, str]) -> None:
-        """Send nothing yet.
-
-        Args:
-            client: Sends as the personas of its target.
-            document: What is promised.
-            variables: By persona, the environment variable that holds its key.
-        """
+        """Send nothing yet."""
         self._client = client
         self._document = document
         self._variables = variables

@@ -29,10 +29,6 @@ def possible_in(items: Iterable[pytest.Item], target: Target) -> list[pytest.Ite
 def check_plan(target: Target, options: RunOptions) -> Iterator[str]:
     """The lines of the plan of a check.
 
-    Args:
-        target: With the limits that hold for the run.
-        options: Of the check.
-
     Raises:
         UnknownName: There is no such family, operation or fact.
     """
@@ -69,12 +65,7 @@ def check_plan(target: Target, options: RunOptions) -> Iterator[str]:
 
 
 def record_plan(target: Target, plan: Plan) -> Iterator[str]:
-    """The lines of the plan of a recording, but for its outcomes.
-
-    Args:
-        target: With the limits that hold for the run.
-        plan: Of the recording.
-    """
+    """The lines of the plan of a recording, but for its outcomes."""
     operations = shipped_document().operation_by_id  # deliveries come by themselves
     counts = Counter(each.operation for each in plan.outcomes if each.operation in operations)
     yield f"sends   at least once for each outcome: {_counted(counts) or 'nothing'}"

@@ -65,9 +65,7 @@ class SequenceStep:
     """One step of a sequence.
 
     Attributes:
-        rule: The method's name.
         arguments: By name; a workflow is named by the number of the step that created it.
-        number: Of the step in its sequence, from 0 on.
     """
 
     rule: str
@@ -80,12 +78,9 @@ class Scene:
     """What sequences are played with, and what came of them.
 
     Attributes:
-        users: A key of each account that takes part, which may read and write; one or two.
         graph: Nodes, edges and viewport that the target knows.
         folder_id: A folder of the first account, if the profile knows one.
-        reader: A key of that account that may read workflows and nothing else, if there is one.
         known: Fingerprints of findings that were seen before: no shorter sequence is looked for.
-        broken: The sequence that broke something last.
         broken_check: The id of the check that it broke.
     """
 
@@ -136,12 +131,7 @@ class SeveralKeys(RuleBasedStateMachine):
     slugs = Bundle("slugs")
 
     def __init__(self, scene: Scene, *, sought: str | None = None) -> None:
-        """Send nothing yet.
-
-        Args:
-            scene: What to play with.
-            sought: Look only at what this check judges.
-        """
+        """Send nothing yet."""
         super().__init__()
         self.scene = scene
         self.tester, self.subjects = scene.tester, scene.subjects

@@ -25,11 +25,8 @@ class Captured:
     """What a file of traffic holds of the API.
 
     Attributes:
-        base_url: Where the API was.
         exchanges: Those that can be judged, without their secrets; never none.
-        ours: The ids of those that this harness sent.
         deliveries: The webhook's deliveries among what this harness recorded, where they are wanted.
-        redactor: Knows the secrets of the whole file.
         left_out: What was not judged, in lines for people; empty where everything was.
     """
 
@@ -63,12 +60,6 @@ def read_captured(
     path: Path, document: Document, *, base_url: str | None, takes_deliveries: bool = False
 ) -> Captured:
     """Read a HAR file, find the API's exchanges in it and redact them.
-
-    Args:
-        path: Of the file.
-        document: Knows the operations.
-        base_url: Where the API is, if its requests do not tell.
-        takes_deliveries: Whether deliveries of a webhook are wanted, too; else they are left out.
 
     Raises:
         UsageError: The file is not a HAR file, or holds nothing that can be judged.

@@ -19,10 +19,8 @@ class Imported:
     """What became of the exchanges of a file.
 
     Attributes:
-        recordings: Of outcomes that were not recorded yet, one each.
         known: How many exchanges showed nothing new.
         broken: Why others were not recorded: the promise that each breaks.
-        without_operation: How many were sent to no operation.
     """
 
     recordings: tuple[Recording, ...]
@@ -37,12 +35,6 @@ def import_recordings(
     """Make recordings of what a file holds that is not recorded yet.
 
     New is an answer with another status, another code or other members than any recording of its operation.
-
-    Args:
-        captured: What the file holds of the API.
-        source: The file; recordings name it as where they come from.
-        kept: What is recorded already.
-        document: What is promised.
     """
     redactor = RecordingRedactor(base_url=captured.base_url)
     shapes = ShapeJudge(document)

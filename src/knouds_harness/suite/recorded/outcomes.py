@@ -24,10 +24,7 @@ class Outcome:
     """One documented outcome of one operation, and the test that shows it.
 
     Attributes:
-        operation: The operationId; of a delivery that of the webhook.
-        outcome: Its name among the outcomes of the operation.
         statuses: Any other status does not show it; empty where the checks of the test say what does.
-        needs: What the profile must offer.
         is_named: The test names the answer by ``tester.keep``; else its last answer of the operation counts.
         story: Outcomes of one story share what they act on, and are recorded together.
         spends: What is run for the story, where other tests of a check run it first.
@@ -82,7 +79,6 @@ class Selection:
     """What is to be recorded, before a profile is looked at.
 
     Attributes:
-        outcomes: Not recorded yet, or to be recorded again.
         kept: Recorded already, and not asked for again.
     """
 
@@ -97,13 +93,7 @@ class Selection:
         recorded: Collection[OutcomeName] = (),
         patterns: Collection[str] = (),
     ) -> Selection:
-        """Choose outcomes; a story of which one is chosen is chosen as a whole.
-
-        Args:
-            outcomes: All there are.
-            recorded: Outcomes to leave as they are.
-            patterns: Of ``operation-outcome``, with ``*`` and ``?``; all where there are none.
-        """
+        """Choose outcomes; a story of which one is chosen is chosen as a whole."""
         asked = [
             each
             for each in outcomes
@@ -124,8 +114,6 @@ class Plan:
     """What recording will do.
 
     Attributes:
-        outcomes: To be shown by their tests.
-        kept: Recorded already, and not asked for again.
         impossible: What the profile lacks, and the outcomes that need it.
         runs: What the tests run and pay for.
         most_credits: What that costs at most.
@@ -139,13 +127,7 @@ class Plan:
 
 
 def make_plan(selection: Selection, *, target: Target, price: Price) -> Plan:
-    """Tell what a profile makes possible, and what that costs.
-
-    Args:
-        selection: What is to be recorded.
-        target: Its profile has to offer what outcomes need.
-        price: The most that a run of something costs; may ask the target for it.
-    """
+    """Tell what a profile makes possible, and what that costs."""
     chosen: list[Outcome] = []
     impossible: dict[str, list[Outcome]] = {}
     for outcome in selection.outcomes:

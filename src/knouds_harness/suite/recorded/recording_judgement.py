@@ -24,7 +24,6 @@ class RecordingJudgement:
 
     Attributes:
         facts: Those that it shows to be kept and nowhere broken, in the document's order.
-        breaches: What it breaks that would fail a run, in words.
     """
 
     facts: tuple[str, ...]

@@ -46,7 +46,6 @@ class KeptAnswer:
     """What came of one outcome that was to be recorded.
 
     Attributes:
-        recording: Of the answer, right or wrong; None if none came.
         problem: Why it is not a recording of the outcome that was meant; empty where it is one.
         is_untested: Whether the problem is the profile's, or the target's state, and not a wrong answer.
     """
@@ -62,11 +61,7 @@ class RecordingRun(Trouble):
     """A pytest plugin that runs the tests which show outcomes, one after the other, and keeps their answers.
 
     Attributes:
-        recorded: Outcomes to leave as they are.
-        patterns: Of the outcomes to record; all where there are none.
         agree: Is told the plan when the target has been reached; raises where nothing may be sent.
-        outcomes: All that the suite shows.
-        answers: What came of the outcomes so far.
     """
 
     recorded: Collection[OutcomeName]
@@ -88,15 +83,7 @@ class RecordingRun(Trouble):
         self._task = self._progress.add_task("", total=None)
 
     def start(self, arguments: list[str]) -> int:
-        """Run pytest; returns its exit code.
-
-        Args:
-            arguments: Options of the pytest plugin.
-
-        Raises:
-            HarnessError: There is nothing to record, or it may not be sent.
-            SuiteBroken: The suite itself could not run.
-        """
+        """Run pytest; returns its exit code."""
         with self._progress:
             code = run_pytest(arguments, self)
         if self.trouble:

@@ -33,12 +33,6 @@ class TrafficVerification:
 def verify(path: Path, *, base_url: str | None, strict: bool, runs_folder: Path) -> TrafficVerification:
     """Judge every exchange of a HAR file that is the API's, one by one, and write a run record of it.
 
-    Args:
-        path: Of the file.
-        base_url: Where the API is, if its requests do not tell.
-        strict: Assumptions that do not hold fail the run.
-        runs_folder: Where the record goes.
-
     Raises:
         UsageError: The file is not a HAR file, or holds nothing that can be judged.
         RunRecordError: The record cannot be written.
