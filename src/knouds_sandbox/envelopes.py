@@ -19,7 +19,6 @@ class Refusal(Exception):
         headers: Mapping[str, str] | None = None,
         **context: Any,
     ) -> None:
-        """Describe the refusal."""
         super().__init__(error)
         self.status = status
         self.code = code

@@ -104,7 +104,6 @@ class Redactor:
     """Knows the secrets of one target, also those minted while it runs."""
 
     def __init__(self, secrets: Iterable[Secret] = (), *, members: Iterable[str] = ()) -> None:
-        """Know some secrets."""
         self._members = _members_named(members)
         self._learnt: dict[str, Secret] = {}
         self._learning = RLock()

@@ -154,7 +154,6 @@ class Transport:
         clock: Callable[[], float],
         proxy: str = "",
     ) -> None:
-        """Open no connection yet."""
         self._deadline = Deadline(clock)
         self._transport = make_transport(self._deadline)
         self._timeout_s = timeout_s

@@ -74,7 +74,6 @@ class ChargesShown:
     """
 
     def __init__(self, send: Callable[[Request], Exchange], marks: Marks = {}) -> None:  # noqa: B006 - copied
-        """Ask nothing yet."""
         self._send = send
         self.marks = {user: (known, charged) for user, (known, charged) in marks.items()}
         self._readers: dict[str, list[Persona]] = {}

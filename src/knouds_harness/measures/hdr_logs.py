@@ -40,7 +40,6 @@ class HdrLogWriter:
     """Writes a log as a run goes: each line is whole and on its way to the disk once ``write`` returns."""
 
     def __init__(self, path: Path, *, start_unix_s: float) -> None:
-        """Begin a new file."""
         self._file = path.open("w", encoding="ascii", buffering=1)
         self._file.write("#[Histogram log format version 1.3]\n")
         self._file.write(f"#[StartTime: {start_unix_s:.3f} (seconds since epoch)]\n{_LEGEND}\n")

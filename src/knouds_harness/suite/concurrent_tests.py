@@ -103,7 +103,6 @@ class ConcurrentTests:
         lock: RunLock,
         most_at_once: int,
     ) -> None:
-        """Begin none yet."""
         self._call = call
         self._lock = lock
         self._threads = ThreadPoolExecutor(most_at_once, thread_name_prefix="test-side-by-side")
@@ -147,7 +146,6 @@ class Made:
     """What is made when a test first asks for it; those beside it wait until it is there."""
 
     def __init__(self, while_waiting: WhileWaiting) -> None:
-        """Make nothing yet."""
         self._while_waiting = while_waiting
         self._futures: dict[str, Future[Any]] = {}
 
@@ -191,7 +189,6 @@ class Reservations:
     """
 
     def __init__(self, while_waiting: WhileWaiting) -> None:
-        """Reserve nothing yet."""
         self._while_waiting = while_waiting
         self._changed = threading.Condition()
         self._reserved: list[_Entry] = []

@@ -87,7 +87,6 @@ class Pacer:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Start with the first request due at once."""
         self._interval_s = 1 / requests_per_s if requests_per_s else 0.0
         self._clock = clock
         self._sleep = sleep

@@ -35,7 +35,6 @@ class RecordingRedactor(TrafficRedactor):
     """Knows people by their ids and addresses, besides what shows itself as secret."""
 
     def __init__(self, *, base_url: str = BASE_URL, personas: Collection[str] = ()) -> None:
-        """Start without known accounts."""
         super().__init__(())
         self._personas = frozenset(personas)
         self._minted = 0

@@ -52,7 +52,6 @@ class Discovery:
     """Asks one target about keys; the limits of its profile need allow nothing but reading."""
 
     def __init__(self, client: Client, document: Document, *, variables: Mapping[str, str]) -> None:
-        """Send nothing yet."""
         self._client = client
         self._document = document
         self._variables = variables

@@ -131,7 +131,6 @@ class SeveralKeys(RuleBasedStateMachine):
     slugs = Bundle("slugs")
 
     def __init__(self, scene: Scene, *, sought: str | None = None) -> None:
-        """Send nothing yet."""
         super().__init__()
         self.scene = scene
         self.tester, self.subjects = scene.tester, scene.subjects
