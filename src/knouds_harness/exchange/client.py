@@ -291,8 +291,8 @@ class Client:
                 self.charges_shown.begin(user, self._personas.values())
 
     def note_charges(self) -> None:
-        """Count what usage shows beyond what answers told, where it can be read."""
-        shown_credits = self.charges_shown.credits()
+        """Count what usage shows in the end beyond what answers told, where it can be read."""
+        shown_credits = self.charges_shown.credits(is_last=True)
         if shown_credits is not None:
             self.guard.budget.note_usage(shown_credits)
 

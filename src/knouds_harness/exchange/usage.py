@@ -6,13 +6,14 @@ from typing import Final, TypeVar
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.exchange.evidence import JSON, Exchange, Request
-from knouds_harness.exchange.execution_status import is_final
 from knouds_harness.exchange.pricing import amount_of
 from knouds_harness.targets.personas import Persona
 
 T = TypeVar("T")
 _PAGE_ROWS: Final = 100
 _MOST_ROWS: Final = 20_000
+_LAST_ROWS: Final = 1_000
+"""Of an account that are read in the end, though they were read before."""
 _FIRST_PAUSE_S: Final = 0.02
 
 
@@ -60,7 +61,7 @@ def usage_rows(
     return rows_in(exchange)
 
 
-Marks = Mapping[str, tuple[Collection[str] | None, float]]
+Marks = Mapping[str, Collection[str] | None]
 
 
 class ChargesShown:
@@ -69,14 +70,14 @@ class ChargesShown:
     Runs of another client of the same account are among it.
 
     Attributes:
-        marks: The rows that count no more or are final, and what the latter charged, by account; no rows
-            if usage cannot be read.
+        marks: The rows that were there before, by account; None if usage cannot be read.
     """
 
     def __init__(self, send: Callable[[Request], Exchange], marks: Marks = {}) -> None:  # noqa: B006 - copied
         self._send = send
-        self.marks = {user: (known, charged) for user, (known, charged) in marks.items()}
+        self.marks = {user: None if rows is None else frozenset(rows) for user, rows in marks.items()}
         self._readers: dict[str, list[Persona]] = {}
+        self._charge_by_row: dict[str, dict[str, float]] = {}
         self._charges: dict[str, float | None] = {}
 
     def begin(self, user: str, personas: Iterable[Persona]) -> None:
@@ -84,46 +85,56 @@ class ChargesShown:
         if user in self.marks and user in self._readers:
             return
         self._readers[user] = [each for each in personas if each.user == user and each.state == "active"]
+        self._charge_by_row.setdefault(user, {})
         if user not in self.marks:
             rows = self._page(user, 0)
-            self.marks.setdefault(user, (None if rows is None else list(rows), 0.0))
+            self.marks.setdefault(user, None if rows is None else frozenset(rows))
 
     def note_run(self, user: str) -> None:
         """Note that a run was answered, so that its account's usage is read again."""
         self._charges.pop(user, None)
 
-    def credits(self) -> float | None:
-        """The charges of all accounts together; None if the usage of one cannot be read."""
+    def credits(self, *, is_last: bool = False) -> float | None:
+        """The charges of all accounts together; None if the usage of one cannot be read.
+
+        Args:
+            is_last: Read again accounts that ran nothing since, and rows that were read before, as another
+                request may have been charged, or a run once more.
+        """
         if not self._readers:
             return None
+        if is_last:
+            self._charges.clear()
         for user in set(self._readers) & set(self.marks) - set(self._charges):
-            self._charges[user] = self._charged(user)
+            self._charges[user] = self._charged(user, least_rows=_LAST_ROWS if is_last else 0)
         charges = list(self._charges.values())
         return None if None in charges else sum(each or 0.0 for each in charges)
 
-    def _charged(self, user: str) -> float | None:
-        """The newest rows come first; which ids they have does not matter."""
-        mark = known, charged = self.marks[user]
-        if known is None:
+    def _charged(self, user: str, *, least_rows: int) -> float | None:
+        """The newest rows come first; which ids they have does not matter.
+
+        What is read ends with the rows that were there before, or that show what they showed the last time.
+        """
+        before, charge_by_row = self.marks[user], self._charge_by_row[user]
+        if before is None:
             return None
-        new: dict[str, tuple[float, bool]] = {}
+        since: dict[str, float] = {}
         for offset in range(0, _MOST_ROWS, _PAGE_ROWS):
             rows = self._page(user, offset)
             if rows is None:
                 return None
-            page = {row_id: row for row_id, row in rows.items() if row_id not in known}
-            new |= page
-            if len(page) < _PAGE_ROWS:
+            page = {row_id: charge for row_id, charge in rows.items() if row_id not in before}
+            since |= page
+            unread = {row_id for row_id, charge in page.items() if charge_by_row.get(row_id) != charge}
+            if len(page if offset < least_rows else unread) < _PAGE_ROWS:
                 break
         else:
             return None
-        final = {row_id: charge for row_id, (charge, is_final) in new.items() if is_final}
-        if self.marks[user] is mark:  # else another thread has read on meanwhile
-            self.marks[user] = {*known, *final}, charged + sum(final.values())
-        return charged + sum(charge for charge, _ in new.values())
+        charge_by_row |= since
+        return sum(list(charge_by_row.values()))
 
-    def _page(self, user: str, offset: int) -> Mapping[str, tuple[float, bool]] | None:
-        """What rows say was charged, and whether they are final, by their ids.
+    def _page(self, user: str, offset: int) -> Mapping[str, float] | None:
+        """What rows say was charged, by their ids.
 
         None if no key may read them, or one is unusable.
         """
@@ -135,8 +146,6 @@ class ChargesShown:
         return None
 
 
-def _charge_of(row: JSON) -> tuple[str, tuple[float, bool]] | None:
+def _charge_of(row: JSON) -> tuple[str, float] | None:
     charge = amount_of(row.get("creditsCost")) if isinstance(row, dict) else None
-    if charge is None or "id" not in row:
-        return None
-    return repr(row["id"]), (charge, is_final(row.get("status")))
+    return None if charge is None or "id" not in row else (repr(row["id"]), charge)

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Final
 
 from knouds_harness.contract.document import Document, shipped_document
+from knouds_harness.contract.operations import Action
 from knouds_harness.errors import ExitCode, GuardStop, HarnessError
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.contradictions import Contradiction
@@ -132,6 +133,8 @@ class ConformanceRun:
         )
         self.is_begun = True
         self.is_distant = first_contact(self.client).elapsed_ms > _DISTANT_MS
+        if Action.RUN in self.target.limits.allow:  # before anything that may be charged
+            self.client.watch_charges(each.user for each in active_keys(self.target))
         # Near by, one after the other takes less time, and comes in the same order each time.
         self._checked = check_profile(self.client, most_at_once=None if self.is_distant else 1)
         self.target, self.contradictions = self._checked.target, self._checked.contradictions

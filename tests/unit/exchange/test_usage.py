@@ -88,6 +88,28 @@ def test_usage_is_not_read_again_before_the_next_run(shown, usage):
     assert usage.asked == asked
 
 
+@pytest.mark.parametrize("rows", [1, 100, 999])
+def test_last_look_sees_runs_that_were_charged_again(shown, usage, rows):
+    """Though they had ended; and none of what was there before."""
+    usage.rows[:] = [{"id": number, "creditsCost": 3, "status": "completed"} for number in range(150)]
+    shown.marks["ada"] = frozenset(str(number) for number in range(50, 150))
+    for _ in range(rows):
+        usage.add(2)
+    shown.credits()
+
+    usage.rows[150] |= {"creditsCost": 4}
+
+    assert shown.credits(is_last=True) == 2 * rows + 2
+
+
+def test_last_look_sees_charges_for_other_requests(shown, usage):
+    """Such as for a poll after the last run."""
+    shown.credits()
+    usage.add(2)
+
+    assert shown.credits(is_last=True) == 2
+
+
 @pytest.mark.parametrize("credits_cost", ["8", None, -8, True])
 def test_unusable_rows_show_nothing(shown, usage, credits_cost):
     usage.add(credits_cost)

@@ -315,12 +315,6 @@ class LeadingRun(LoadRun):
 
     def _on_quitting(self, **_: object) -> None:
         self.recording.hand_out(everything=True)
-        with suppress(HarnessError):  # usage that cannot be read shows nothing
-            try:
-                if self._limits:
-                    self._limits.conclude()
-            except GuardStop as stop:
-                self.stop(str(stop), ExitCode.GUARD)
         self.conclude()
 
     def conclude(self) -> None:
@@ -337,6 +331,7 @@ class LeadingRun(LoadRun):
         is_whole = self._is_kept(lambda: self._clean_up(is_urgent=was_cut_short))
         self._notes += self.webhook_waiter.notes() if self.webhook_waiter else ()
         self._notes += self.verification.conclude(at_once=was_cut_short) if self.verification else ()
+        self._conclude_costs()
         results = self.results()
         exit_code = self._exit_code or exit_code_of(results, was_interrupted=was_cut_short)
         if self._is_anything_left:
@@ -350,6 +345,15 @@ class LeadingRun(LoadRun):
             self._progress.conclude(self.metrics, self.health(), self._doubts, exit_code=exit_code)
         if not self.options.started_by:
             sys.stderr.writelines(f"{line}\n" for line in exit_summary(results))
+
+    def _conclude_costs(self) -> None:
+        """Hold what was charged against the limit; last, as a server may charge for any request."""
+        with suppress(HarnessError):  # usage that cannot be read shows nothing
+            try:
+                if self._limits:
+                    self._limits.conclude()
+            except GuardStop as stop:
+                self.stop(str(stop), ExitCode.GUARD)
 
     def _is_kept(self, write: Callable[[], object]) -> bool:
         """Write into the record; if that fails, say why."""

@@ -154,7 +154,7 @@ class LoadLimits:
         self._require_kept()
 
     def conclude(self) -> None:
-        """Hold what usage shows against the limit, once the load is over.
+        """Hold what usage shows against the limit, once nothing else is sent.
 
         Raises:
             GuardStop: The limit is exceeded.
@@ -170,7 +170,7 @@ class LoadLimits:
 
     def _read_usage(self, *, is_last: bool = False) -> None:
         """Count what usage shows; a worker knows only its part of that, so it looks at the whole limit."""
-        shown_credits = self._charges_shown.credits()
+        shown_credits = self._charges_shown.credits(is_last=is_last)
         if shown_credits is None and is_last:
             return
         most_credits = self._target.limits.credits

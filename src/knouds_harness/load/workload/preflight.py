@@ -95,9 +95,7 @@ def look_ahead(
         prices = _asked_prices(client, target)
     if guard.budget.overcharge is not None:
         raise GuardStop(guard.budget.overcharge)
-    listed = {
-        user: (None if known is None else [*known], charged) for user, (known, charged) in marks.items()
-    }
+    listed = {user: None if rows is None else [*rows] for user, rows in marks.items()}
     return LookedAhead(prices=prices, spent_credits=guard.budget.spent_credits, marks=listed)
 
 
