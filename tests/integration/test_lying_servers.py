@@ -43,7 +43,7 @@ has_generator = false
 inputs = {{ prompt = "a word" }}
 """
 MOST_MB: Final = 300
-TIMEOUT_S: Final = 240
+TIMEOUT_S: Final = 600  # a check waits up to 265 s for a target that throttles
 CANARY: Final = "c4n4ry-of-the-environment-71f0"
 
 
@@ -86,15 +86,16 @@ HARMLESS: Final = {
     "key in names": "new members and headers are additive",
     "keys of others": "new members are additive",
     "request dump": "a refusal may say what it likes, in the documented form",
+    "refused but made": "nothing shows whose it is",
     "deleted comes back": "what comes back is deleted in the end",
     "list without ours": "a list may hide",
     "list in pages": "an assumption alone",
     "writes are done and throttled": "429 is documented",
 }
 """Lies that break no documented promise by themselves."""
-NOT_LISTED: Final = {"list without ours", "list of disguises"}
-"""Lies that hide what was made and had no slug: that nothing is left is all that can be known."""
-NOT_PROVEN: Final = {"refused but made", "updating moves silently", *NOT_LISTED}
+NOT_KNOWN: Final = {"list without ours", "list of disguises", "refused but made"}
+"""Lies that hide what was made and had no slug, or whose it is: nothing can be known of that."""
+NOT_PROVEN: Final = {"updating moves silently", *NOT_KNOWN}
 """Lies after which something stays that no later list proves to be the harness's own."""
 NOT_OF_RUNS: Final = {each for each in LIES if each.startswith("nothing is free")}
 """Lies that charge for other requests than runs: seen when usage is read next."""
@@ -125,9 +126,9 @@ CASES: Final = [
 class Desk:
     """Where commands are given; after each, what is promised is looked for."""
 
-    def __init__(self, folder, server, *, has_prices=True, is_listed=True, charges_runs=True):
+    def __init__(self, folder, server, *, has_prices=True, is_known=True, charges_runs=True):
         self.folder, self.server, self.charged = folder / "work", server, 0.0
-        self.is_listed, self.charges_runs = is_listed, charges_runs
+        self.is_known, self.charges_runs = is_known, charges_runs
         sandbox = RunningSandbox(base_url=server.base_url, keys=KEYS, control_token=None)
         small = SmallProfile(folder=folder, sandbox=sandbox, limits=LIMITS)
         small.key("full", PRO, user="pia", tier="business")
@@ -165,7 +166,7 @@ class Desk:
         if self.charges_runs:
             assert spent <= LIMIT + IN_FLIGHT * max(server.charges, default=0), server.charges
         assert spent <= LIMIT or ended.exit_code == ExitCode.GUARD, printed
-        if server.left() and self.is_listed and command in ("check", "load", "record", "cleanup"):
+        if server.left() and self.is_known and command in ("check", "load", "record", "cleanup"):
             assert ended.exit_code != ExitCode.KEPT, printed
             assert "cleanup" in printed or command == "cleanup", printed
 
@@ -213,9 +214,13 @@ def test_promises_hold_whatever_a_server_says(tmp_path, lies, most):
     about = ABOUT[lies[-1]]
     never = () if set(lies) <= HARMLESS.keys() else NEVER_GREEN.get(about, ())
     with lying_server(*(LIES[each] for each in lies)) as server:
-        has_prices, is_listed = not any("estimated" in each for each in lies), not NOT_LISTED & set(lies)
-        charges_runs = not NOT_OF_RUNS & set(lies)
-        desk = Desk(tmp_path, server, has_prices=has_prices, is_listed=is_listed, charges_runs=charges_runs)
+        desk = Desk(
+            tmp_path,
+            server,
+            has_prices=not any("estimated" in each for each in lies),
+            is_known=not NOT_KNOWN & set(lies),
+            charges_runs=not NOT_OF_RUNS & set(lies),
+        )
 
         for words in COMMANDS[about][:most]:
             exit_code = desk.give(words)

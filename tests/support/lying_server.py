@@ -65,7 +65,7 @@ class Request:
     def body(self) -> Any:
         """The JSON that was sent, or ``...``."""
         try:
-            return json.loads(self.content)
+            return json.loads(self.content, parse_constant=_refused)
         except ValueError:
             return ...
 
@@ -101,10 +101,10 @@ class Answer:
         return f"HTTP/1.1 {self.status} {self.reason}\r\n{head}\r\n".encode() + content
 
 
-def refusal(status: int, code: str, **more: Any) -> Answer:
+def refusal(status: int, code: str, *, wait_s: int = 1, **more: Any) -> Answer:
     """A refusal in the documented form; a 429 says when to come again."""
-    wait = {"retryAfter": 1, "tier": "business", "limit": _LIMIT} if status == 429 else {}
-    headers = [("Retry-After", "1")] if status == 429 else []
+    wait = {"retryAfter": wait_s, "tier": "business", "limit": _LIMIT} if status == 429 else {}
+    headers = [("Retry-After", str(wait_s))] if status == 429 else []
     return Answer({"error": f"Refused: {code}.", "code": code, **wait, **more}, status, headers)
 
 
@@ -315,6 +315,11 @@ class LyingServer:
         offset = max(_whole(request.query("offset"), 0), 0)
         page = {"page": offset // size + 1, "pageSize": size, "total": len(rows)}
         return Answer({"rows": copy.deepcopy(rows[offset : offset + size]), **page})
+
+
+def _refused(constant: str) -> None:
+    """NaN and Infinity are not JSON."""
+    raise ValueError(constant)
 
 
 def _node(id_: str, type_: str, **data: Any) -> dict[str, Any]:

@@ -472,7 +472,7 @@ EMPTY: Final = {
     "broken UTF-8": lambda: Answer(b'{"user": "\xff\xfe"}'),
     "an error in 200": lambda: Answer({"error": "Down for repair.", "code": "MAINTENANCE"}),
     "401": lambda: refusal(401, "UNAUTHORIZED"),
-    "429": lambda: refusal(429, "RATE_LIMIT_EXCEEDED"),
+    "429": lambda: refusal(429, "RATE_LIMIT_EXCEEDED", wait_s=600),  # longer than any command waits
 }
 
 

@@ -53,6 +53,7 @@ class WorkflowRemoval:
     _unlisted: dict[str | None, str] = field(default_factory=dict)
     _given_up: dict[tuple[str, str], str] = field(default_factory=dict)
     _failures_in_a_row: int = 0
+    _said: set[str] = field(default_factory=set)
 
     def run(self) -> Removed:
         """Delete what is left, until Ctrl-C."""
@@ -141,10 +142,15 @@ class WorkflowRemoval:
             if exchange.status != HTTPStatus.TOO_MANY_REQUESTS or wait_s > self.most_wait_s:
                 return exchange
             self.most_wait_s -= wait_s
-            words = f"{what} was answered 429: waiting {wait_s} s with {len(self.created.ours)} to delete"
+            self._say(f"{what} was answered 429: waiting {wait_s} s with {len(self.created.ours)} to delete")
+            self.wait(wait_s)
+
+    def _say(self, words: str) -> None:
+        """Only once: a target may ask to wait for a second each time."""
+        if words not in self._said:
+            self._said.add(words)
             sys.stderr.write(f"{printable(words)} (Ctrl-C ends this)\n")
             sys.stderr.flush()
-            self.wait(wait_s)
 
     def _keys(self, user: str | None, capability: str, *, first: str | None = None) -> list[Persona]:
         """A key of the account that may do something, best the one named first; of each account for None."""

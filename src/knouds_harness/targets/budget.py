@@ -120,9 +120,10 @@ class Budget:
     def is_usage_due(self, cost_credits: float) -> bool:
         """Whether usage has to be read before so much is reserved.
 
-        It is after the first paid run, whenever half of what was left has been used, and where what answers
-        said was not charged would not fit into what is left. Of runs for which nothing was reserved, twice as
-        many may come between as were free the last time.
+        It is after the first paid run; whenever half of what was left has been used, the sooner the more
+        usage showed beyond that the last time; and where what answers said was not charged would not fit
+        into what is left. Of runs for which nothing was reserved, twice as many may come between as were
+        free the last time.
         """
         is_unproven = self._unproven > 0 and self._unproven + _parts(cost_credits) > self._left
         is_doubted = self._doubts >= self._doubts_allowed and self._doubted > self._left
@@ -143,8 +144,9 @@ class Budget:
         self._spent += excess
         self._left -= excess
         self._doubts_allowed = 1 if excess else min(2 * self._doubts_allowed, self.most_doubts)
+        told = max(1, self._unread)
+        self._read_from = max(1, self._left * told // (told + excess) // 2)
         self._unproven = self._unread = self._doubted = self._doubts = 0
-        self._read_from = max(1, self._left // 2)
         if shown_credits is not None and self._spent > self._limit:
             self.stop(
                 f"usage shows {_words(_parts(shown_credits))} credits, and answers told of {_words(counted)}"

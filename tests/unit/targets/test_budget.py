@@ -4,6 +4,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -398,6 +399,23 @@ def test_what_usage_shows_beyond_what_was_told_is_spent():
     assert budget.spent_credits == 61
     with pytest.raises(GuardStop, match="usage shows 61 credits, and answers told of 16"):
         budget.reserve(0)
+
+
+@pytest.mark.parametrize("estimate", [0.01, 1, 5])
+def test_runs_that_cost_more_than_answers_tell_end_at_the_limit(estimate):
+    """Usage tells, and is read the sooner, the more it shows; at most one run is sent beyond the limit."""
+    budget, charged, readings = Budget(600), 0, 0
+
+    with suppress(GuardStop):
+        while True:
+            if budget.is_usage_due(estimate):
+                budget.note_usage(charged)
+                readings += 1
+            budget.settle(budget.reserve(estimate), None)
+            charged += 6
+
+    assert charged <= 600 + 6
+    assert readings < 15
 
 
 def test_usage_that_shows_less_takes_nothing_back():
