@@ -153,7 +153,7 @@ def _record(
     if plan.impossible and not active_keys(run.target):
         _print(console, "No key of the profile works: nothing that needs one can be recorded.")
         return ExitCode.USAGE
-    return ExitCode.KEPT
+    return ExitCode.KEPT if puts or not plan.outcomes else ExitCode.USAGE
 
 
 @contextmanager
