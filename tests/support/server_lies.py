@@ -386,6 +386,7 @@ def charged_but_answered(server, request, answer, kind):
         "creating": ("createWorkflow",),
         "polling": ("getExecution",),
         "cancelling": ("cancelExecution",),
+        "deleting": ("deleteWorkflow",),
         "reading": ("getWorkflow", "getWorkflowSchema", "listWorkflows"),
     },
 )

@@ -7,7 +7,7 @@ import pytest
 from load_workload import options
 from locust.env import Environment
 
-from knouds_harness.errors import ExitCode, TargetUnreachable, UsageError
+from knouds_harness.errors import ExitCode, GuardStop, TargetUnreachable, UsageError
 from knouds_harness.load.collection.seconds import Error, Second, SeriesKey
 from knouds_harness.load.generator import leading_run
 from knouds_harness.load.generator.leading_run import LeadingRun
@@ -176,6 +176,23 @@ def test_run_that_ends_before_its_time_was_interrupted(leading, environment, tmp
 
     assert environment.process_exit_code == ExitCode.INTERRUPTED
     assert record_in(tmp_path).exit_code == ExitCode.INTERRUPTED
+
+
+def test_usage_is_read_after_the_last_request(leading, environment, monkeypatch):
+    """A server may charge for deleting what was made, too: over the limit is never green."""
+    run, done = leading(), []
+
+    def read_usage() -> None:
+        done.append("read usage")
+        raise GuardStop("usage shows 61 credits")
+
+    monkeypatch.setattr(run, "_clean_up", lambda **_: done.append("cleaned up"))
+    monkeypatch.setattr(run.limits, "conclude", read_usage)
+
+    run.conclude()
+
+    assert done == ["cleaned up", "read usage"]
+    assert environment.process_exit_code == ExitCode.GUARD
 
 
 def test_run_concludes_once(leading, environment):
