@@ -192,6 +192,8 @@ def cost_of(content: bytes) -> float:
 
 LIMIT = 60
 CONCURRENCY = 2
+TIMEOUT_S = 600
+"""A check waits up to 265 s for a target that throttles."""
 UNRESERVED = 8
 """Runs that nothing is reserved for, which come between two readings of usage."""
 COMMANDS = {
@@ -222,7 +224,8 @@ def spent(tmp_path, sandbox, charging, command: str) -> tuple[int, RunRecord, Le
         )
         profile.key("pro", PRO, user="pia", tier="pro").resource(PORTRAIT)
         path = profile.written(base_url=base_url)
-        ended = run_command(tmp_path, *COMMANDS[command], "--runs-folder", "runs", "--target", path)
+        words = (*COMMANDS[command], "--runs-folder", "runs", "--target", path)
+        ended = run_command(tmp_path, *words, timeout_s=TIMEOUT_S)
     folders = list((tmp_path / "runs").iterdir()) if (tmp_path / "runs").exists() else []
     assert len(folders) == 1, ended.printed
     return ended.exit_code, read_run(folders[0]), ledger
