@@ -1,7 +1,8 @@
-"""The public interface: tests, facts and checks of your own, the client and the sandbox (docs/extending.md).
+"""The public interface: tests, facts and checks of your own, recordings, the client and the sandbox.
 
-Changes of what stands in ``__all__``, and of the members that docs/extending.md lists, are in the changelog.
-What Locust files import (docs/locust-users.md) is public, too; every other module may change at any time.
+Changes of what stands in ``__all__``, and of the members that docs/extending.md and docs/record.md list, are
+in the changelog. What Locust files import (docs/locust-users.md) is public, too; every other module may
+change at any time.
 """
 
 from __future__ import annotations
@@ -14,6 +15,12 @@ from pathlib import Path
 from knouds_harness.contract.operations import Action
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.evidence import Exchange, Request
+from knouds_harness.exchange.recordings.recorded_answers import (
+    RecordedTransport,
+    add_recorded_routes,
+    load_recordings,
+)
+from knouds_harness.exchange.recordings.recording import Recording
 from knouds_harness.exchange.traffic.har import HarWriter
 from knouds_harness.judging.claim import Claim
 from knouds_harness.judging.user_checks import check, fact
@@ -36,12 +43,16 @@ __all__ = [
     "Exchange",
     "Latency",
     "Persona",
+    "RecordedTransport",
+    "Recording",
     "Request",
     "RunningSandbox",
     "Target",
     "Tester",
+    "add_recorded_routes",
     "check",
     "fact",
+    "load_recordings",
     "open_client",
     "running_sandbox",
 ]

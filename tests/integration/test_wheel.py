@@ -1,6 +1,7 @@
 """The harness as installed: from a wheel, in an empty folder, with no checkout in sight."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -133,3 +134,16 @@ def test_schemathesis_finds_configuration_and_checks_in_the_wheel(installed, tmp
 
     assert "`knouds_schemas_body`" in process.stdout
     assert process.returncode == 1
+
+
+def test_example_of_a_client_runs_in_a_project_of_its_own(installed, tmp_path):
+    """The guide's tests pass with the recordings of the wheel, without the plugin and without a network."""
+    page = (CHECKOUT / "docs" / "record.md").read_text(encoding="utf-8")
+    [(name, text)] = re.findall(r"```python\n# (\S+)\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "pyproject.toml").write_text("[tool.pytest.ini_options]\n", encoding="utf-8")
+    (tmp_path / name).write_text(text, encoding="utf-8")
+
+    process = run_installed(installed, tmp_path, "-m", "pytest", "--disable-socket", "-W", "error")
+
+    assert "2 passed" in process.stdout
+    assert process.returncode == 0

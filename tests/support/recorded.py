@@ -5,15 +5,13 @@ nobody asks for.
 """
 
 import re
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import httpx
-import respx
 
 from knouds_harness.contract.document import Document, shipped_document
 from knouds_harness.contract.operations import Action
@@ -21,6 +19,7 @@ from knouds_harness.contract.shapes import ShapeJudge
 from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.created_workflows import CreatedWorkflows
 from knouds_harness.exchange.evidence import KEY_HEADER, Exchange, Pairs, Request
+from knouds_harness.exchange.recordings.recorded_answers import RecordedTransport
 from knouds_harness.exchange.recordings.recording import BASE_URL, Recording, read_recordings
 from knouds_harness.suite.recorded.recording_judgement import judgement_of
 from knouds_harness.targets.limits import Limits
@@ -28,10 +27,7 @@ from knouds_harness.targets.personas import Persona, Secret
 from knouds_harness.targets.profile import Target
 
 FOLDER = Path(__file__).parent.parent / "recordings"
-SERVED_AT = BASE_URL.replace("https:", "http:")
-"""Nothing is connected to, and reading the certificates of a machine takes longer than a test."""
 _KEY = re.compile(r"\{\{key:([\w-]+)\}\}")
-_OF_THE_CONNECTION = frozenset({"host", "connection"})
 
 
 class _AllOurs(CreatedWorkflows):
@@ -79,7 +75,7 @@ def make_target(*served: Recording, **limits: object) -> Target:
     bounds = {"credits": 0.0, "allow": frozenset(Action), "timeout_s": 5.0, **limits}
     return Target(
         name="recorded",
-        base_url=SERVED_AT,
+        base_url=BASE_URL,
         limits=Limits(**bounds),  # type: ignore[arg-type]  # whatever the test asks for
         personas={
             name: Persona(
@@ -102,43 +98,22 @@ def serving(*served: Recording, **limits: object) -> Iterator[Client]:
     Raises:
         AssertionError: Something else was asked, or a recording was not asked for.
     """
-    left: dict[str, list[Recording]] = defaultdict(list)
-    for each in served:
-        left[_asked_for(each)].append(each)
-    with respx.mock(base_url=SERVED_AT, assert_all_called=True) as router:
-        for asked, answers in left.items():
-            router.route(url=asked.partition(" ")[2], method=asked.partition(" ")[0]).mock(
-                side_effect=_in_turn(answers)
-            )
-        target = make_target(*served, **limits)
-        listed = {each.user: frozenset[str]() for each in target.personas.values()}
-        created = _AllOurs(target=target, listed=listed)
-        with Client(target=target, created=created, now=lambda: served[0].exchange.started_at) as client:
-            for persona in ("full", "unknown"):  # keys that recordings show in other places than their header
-                client.redactor.add(Secret(secret_of(persona), f"key:{persona}"))
-            yield client
-    unused = [each.name for answers in left.values() for each in answers]
-    assert not unused, f"recordings that nobody asked for: {', '.join(unused)}"
+    transport = RecordedTransport(*map(_with_keys_in_its_url, served))
+    target = make_target(*served, **limits)
+    listed = {each.user: frozenset[str]() for each in target.personas.values()}
+    created = _AllOurs(target=target, listed=listed)
+    now = served[0].exchange.started_at
+    with Client(target=target, created=created, transport=transport, now=lambda: now) as client:
+        for persona in ("full", "unknown"):  # keys that recordings show in other places than their header
+            client.redactor.add(Secret(secret_of(persona), f"key:{persona}"))
+        yield client
+    assert not transport.unused, "recordings that were not asked for"
 
 
-def _asked_for(recording: Recording) -> str:
-    request = recording.exchange.request
-    query = f"?{httpx.QueryParams([(n, _restored(v)) for n, v in request.query])}" if request.query else ""
-    return f"{request.method} {SERVED_AT}{request.path}{query}"
-
-
-def _in_turn(answers: list[Recording]) -> Callable[[httpx.Request], httpx.Response]:
-    def answer(request: httpx.Request) -> httpx.Response:
-        assert answers, f"{request.method} {request.url} was asked more often than recorded"
-        recorded = answers.pop(0)
-        expected = _restored_pairs(recorded.exchange.sent_headers)
-        sent = [(name.decode(), value.decode("latin-1")) for name, value in request.headers.raw]
-        assert _without_connection(sent) == _without_connection(expected)
-        assert request.content == (recorded.exchange.request.body or b"")
-        headers = [(name.encode(), value.encode("latin-1")) for name, value in recorded.exchange.headers]
-        return httpx.Response(recorded.exchange.status or 0, headers=headers, content=recorded.exchange.body)
-
-    return answer
+def _with_keys_in_its_url(recording: Recording) -> Recording:
+    url = httpx.URL(recording.exchange.url)
+    params = [(name, _restored(value)) for name, value in url.params.multi_items()]
+    return replace(recording, exchange=replace(recording.exchange, url=str(url.copy_with(params=params))))
 
 
 def request_of(recording: Recording) -> tuple[Request, Secret | None]:
@@ -173,7 +148,3 @@ def _restored(text: str) -> str:
 
 def _restored_pairs(pairs: Pairs) -> Pairs:
     return tuple((name, _restored(value)) for name, value in pairs)
-
-
-def _without_connection(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    return sorted((name.lower(), value) for name, value in pairs if name.lower() not in _OF_THE_CONNECTION)
