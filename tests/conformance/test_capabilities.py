@@ -96,12 +96,13 @@ def bound_to_workflow(*, is_other):
 
 BOUND_TO_WORKFLOW = bound_to_workflow(is_other=False)
 BOUND_TO_ANOTHER = bound_to_workflow(is_other=True)
+OF_ANY_KEY = [each.id for each in operations_for(secured=True, ids=None) if not each.alternatives]
+OF_CAPABILITIES = [each.id for each in operations_for(secured=True, ids=None) if each.alternatives]
 
 
 @pytest.mark.independent
-@pytest.mark.operations(secured=True)
+@pytest.mark.operations(ids=OF_CAPABILITIES)
 @pytest.mark.proves(capabilities.admitted, capabilities.denied)
-@pytest.mark.shows("capability.any-valid-key-suffices")
 @pytest.mark.shows("capability.exact-is-admitted", READER)
 @pytest.mark.shows("capability.star-is-admitted", STAR_KEY)
 @pytest.mark.shows("capability.resource-wildcard-is-admitted", WILDCARD_KEY)
@@ -111,8 +112,21 @@ BOUND_TO_ANOTHER = bound_to_workflow(is_other=True)
 @pytest.mark.shows("capability.orthogonal", LESSER_KEY)
 @pytest.mark.shows("capability.denied-names-required", LESSER_KEY)
 @pytest.mark.shows("capability.required-form", LESSER_KEY)
-def test_key_is_admitted_where_its_capabilities_suffice(tester, subjects, operation, personas):
+def test_key_is_admitted_where_its_capabilities_suffice(subjects, operation, personas):
     """A persona is admitted exactly where its capabilities meet what the operation asks for."""
+    prove_decided_cells(subjects, operation, personas)
+
+
+@pytest.mark.independent
+@pytest.mark.operations(ids=OF_ANY_KEY)
+@pytest.mark.proves(capabilities.admitted)
+@pytest.mark.shows("capability.any-valid-key-suffices")
+def test_every_key_is_admitted_where_none_needs_a_capability(subjects, operation, personas):
+    """Whatever a persona holds, it is admitted to an operation that asks for no capability."""
+    prove_decided_cells(subjects, operation, personas)
+
+
+def prove_decided_cells(subjects, operation, personas):
     account = subjects.account_if_any(operation)
     for persona in personas:
         if is_decided(operation, persona, account):
@@ -240,9 +254,8 @@ def _name_of(resource):
 
 
 @pytest.mark.independent
-@pytest.mark.operations(secured=True)
+@pytest.mark.operations(ids=OF_CAPABILITIES)
 @pytest.mark.proves(capabilities.granting_what_was_required, capabilities.denied, capabilities.admitted)
-@pytest.mark.shows("capability.any-valid-key-suffices")
 @pytest.mark.shows("capability.denied-names-required")
 @pytest.mark.shows("capability.exact-is-admitted")
 @pytest.mark.shows("capability.orthogonal")
@@ -250,16 +263,35 @@ def test_key_that_holds_only_what_is_named_is_admitted(tester, subjects, documen
     """Holding only what the operation names is enough; holding everything else is not."""
     account = subjects.account_of(operation)
     named = operation.required_capabilities(subjects.call_on_existing(operation).path_values)
-    everything = {form for each in document.operations for form in each.alternatives if "{" not in form}
 
-    for held in (*({capability} for capability in named), everything - set(named)):
+    for held in (*({capability} for capability in named), every_capability(document) - set(named)):
         prove_cell(subjects, cell_for(subjects, operation, tester.minted(held, account=account), account))
+
+
+@pytest.mark.independent
+@pytest.mark.operations(ids=OF_ANY_KEY)
+@pytest.mark.proves(capabilities.admitted)
+@pytest.mark.needs(CONTROL)
+@pytest.mark.shows("capability.any-valid-key-suffices")
+def test_key_that_holds_everything_is_admitted_where_nothing_is_asked_for(
+    tester, subjects, document, operation
+):
+    """To hold more than an operation asks for is no reason to refuse a key."""
+    account = subjects.account_of(operation)
+    persona = tester.minted(every_capability(document), account=account)
+
+    prove_cell(subjects, cell_for(subjects, operation, persona, account))
+
+
+def every_capability(document):
+    return {form for each in document.operations for form in each.alternatives if "{" not in form}
 
 
 @pytest.mark.independent
 @pytest.mark.proves(capabilities.granting_what_was_required, capabilities.denied, capabilities.admitted)
 @pytest.mark.needs(ANY_WORKFLOW, ANY_MODEL)
 @pytest.mark.shows("capability.denied-names-required")
+@pytest.mark.shows("capability.exact-is-admitted")
 @given(data=st.data())
 def test_any_set_of_capabilities_follows_the_rule(tester, subjects, data):
     """Whatever set a key holds, it is admitted exactly where the documented rule says so."""

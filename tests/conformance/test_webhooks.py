@@ -124,6 +124,7 @@ def test_time_of_the_signature_is_fresh(tester, deliveries):
 
 
 @pytest.mark.proves(webhooks.payload)
+@pytest.mark.shows("webhook.payload-shape")
 def test_payload_has_the_documented_members(tester, deliveries):
     """A delivery has the documented members."""
     for each in taken_deliveries(deliveries):

@@ -30,6 +30,7 @@ from knouds_harness.suite.selection import (
     Spending,
     checks_of,
     facts_of,
+    facts_of_others,
     needs_of,
     operation_of,
     operations_for,
@@ -211,6 +212,7 @@ def _selected_facts(config: pytest.Config, items: list[pytest.Item]) -> frozense
         return frozenset(asked)
     shown = frozenset(fact for item in items for fact in facts_of(item))
     are_all = config.stash[_SHOWN_BY_ALL] <= shown and not all(map(is_user_test, items))
+    shown -= facts_of_others(options_of(config).operations)
     return None if are_all else shown.union(config.stash[_CHECKS_OF_FILE].facts)
 
 

@@ -65,6 +65,35 @@ def operation_of(item: pytest.Item) -> Operation | None:
     return operation if isinstance(operation, Operation) else None
 
 
+def operations_of(item: pytest.Item) -> frozenset[str]:
+    """The ids of the operations that a conformance test is about; none if it is about the API as a whole.
+
+    What it is parametrized with, or marked to succeed; else those for which the document promises its facts.
+    """
+    if operation := operation_of(item):
+        return frozenset({operation.id})
+    callspec = getattr(item, "callspec", None)
+    if callspec and "operation_id" in callspec.params:
+        return frozenset({callspec.params["operation_id"]})
+    if succeeding := [each for marker in item.iter_markers("succeeds") for each in marker.args]:
+        return frozenset(succeeding)
+    own = own_facts_of(item)
+    return frozenset(each.id for each in shipped_document().operations if not own.isdisjoint(_promised(each)))
+
+
+def facts_of_others(operation_ids: Collection[str]) -> frozenset[str]:
+    """The facts that the document promises for other operations than these alone; none without any."""
+    facts_by_choice: dict[bool, set[str]] = {True: set(), False: set()}
+    for each in shipped_document().operations if operation_ids else ():
+        facts_by_choice[each.id in operation_ids].update(_promised(each))
+    return frozenset(facts_by_choice[False] - facts_by_choice[True])
+
+
+def _promised(operation: Operation) -> frozenset[str]:
+    """What the document promises for an operation: its own facts, and those of its successes."""
+    return frozenset([*operation.facts, *_facts_of_successes(operation)])
+
+
 def needs_of(item: pytest.Item) -> tuple[Need[object], ...]:
     """What the profile has to offer for a conformance test to run."""
     operation = operation_of(item)
@@ -89,12 +118,16 @@ def facts_of(item: pytest.Item) -> dict[str, tuple[Need[object], ...]]:
             facts |= {fact: named.get(fact, ()) for fact in of_check or check.facts}
     for marker in item.iter_markers("succeeds"):
         for operation_id in marker.args:
-            responses = shipped_document().operation_by_id[operation_id].responses.values()
-            for response in responses:
-                if response.status < 400:
-                    facts |= {fact: () for fact in response.facts if not fact.startswith("async.")}
+            of_successes = _facts_of_successes(shipped_document().operation_by_id[operation_id])
+            facts |= {fact: () for fact in of_successes if not fact.startswith("async.")}
             facts[_STATUS_FACT] = ()
     return facts | named
+
+
+def _facts_of_successes(operation: Operation) -> list[str]:
+    return [
+        fact for response in operation.responses.values() if response.status < 400 for fact in response.facts
+    ]
 
 
 def own_facts_of(item: pytest.Item) -> frozenset[str]:
@@ -156,14 +189,15 @@ class Selection:
 
     def keeps(self, item: pytest.Item) -> bool:
         """Whether a test runs; one that is not of the suite always does."""
-        checks, operation = checks_of(item), operation_of(item)
+        checks = checks_of(item)
         if not checks:
             return True
+        family = checks[0].family
         shown = self.common.union(*(check.facts for check in checks))
         return (
             not (self.is_quick and item.get_closest_marker("thorough"))
-            and (not self.families or checks[0].family in self.families)
-            and (not self.operations or operation is None or operation.id in self.operations)
+            and (not self.families or family in self.families)
+            and (not self.operations or family == USER or not self.operations.isdisjoint(operations_of(item)))
             and (not self.facts or not self.facts.isdisjoint(shown))
         )
 

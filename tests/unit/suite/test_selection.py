@@ -1,0 +1,54 @@
+"""Which tests ``--operation`` runs, of those that there are."""
+
+from __future__ import annotations
+
+import pytest
+
+from knouds_harness.contract.document import shipped_document
+from knouds_harness.suite.running import collect_suite
+from knouds_harness.suite.selection import Selection, facts_of, facts_of_others
+
+OPERATIONS = shipped_document().operations
+IDS = [each.id for each in OPERATIONS]
+
+
+@pytest.fixture(scope="module")
+def suite():
+    """All tests."""
+    return collect_suite()
+
+
+def about(suite, operation_id):
+    selection = Selection.of(families=(), operations=(operation_id,), facts=(), is_quick=False)
+    return [item for item in suite if selection.keeps(item)]
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=IDS)
+def test_facts_of_an_operation_are_shown_by_the_tests_about_it(suite, operation):
+    """Each that any test shows."""
+    shown_by_all = {fact for item in suite for fact in facts_of(item)}
+
+    shown = {fact for item in about(suite, operation.id) for fact in facts_of(item)}
+
+    assert shown_by_all.intersection(operation.facts) <= shown
+
+
+@pytest.mark.parametrize("operation_id", IDS)
+def test_tests_about_an_operation_are_few(suite, operation_id):
+    """None is parametrized with another one."""
+    kept = about(suite, operation_id)
+
+    params = [item.callspec.params for item in kept if hasattr(item, "callspec")]
+    assert {getattr(each.get("operation"), "id", operation_id) for each in params} <= {operation_id}
+    assert {each.get("operation_id", operation_id) for each in params} <= {operation_id}
+    assert len(kept) < len(suite) / 4
+
+
+def test_facts_of_other_operations_alone_are_left_out():
+    left_out = facts_of_others({"getWhoami"})
+
+    assert "run.bad-slug-is-invalid-slug" in left_out
+    assert left_out.isdisjoint(
+        {"capability.any-valid-key-suffices", "whoami.user-object", "auth.key-in-x-api-key"}
+    )
+    assert facts_of_others(()) == frozenset()
