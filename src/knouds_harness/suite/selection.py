@@ -193,13 +193,23 @@ class Selection:
         if not checks:
             return True
         family = checks[0].family
-        shown = self.common.union(*(check.facts for check in checks))
         return (
             not (self.is_quick and item.get_closest_marker("thorough"))
             and (not self.families or family in self.families)
             and (not self.operations or family == USER or not self.operations.isdisjoint(operations_of(item)))
-            and (not self.facts or not self.facts.isdisjoint(shown))
+            and (not self.facts or not self.facts.isdisjoint(self.common | _breakable_facts_of(item)))
         )
+
+
+def _breakable_facts_of(item: pytest.Item) -> frozenset[str]:
+    """The facts that a test may show to be broken, besides those of every answer."""
+    checks = frozenset(checks_of(item))
+    of_shapes = checks.intersection(_OF_SUCCESSES)
+    facts = frozenset(facts_of(item)).union(*(check.facts for check in checks - of_shapes))
+    operations = [shipped_document().operation_by_id[each] for each in operations_of(item)]
+    return facts.union(
+        *(_promised(each).intersection(check.facts) for each in operations for check in of_shapes)
+    )
 
 
 def _facts_of_every_answer() -> frozenset[str]:
