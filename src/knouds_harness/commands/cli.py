@@ -18,24 +18,27 @@ from knouds_harness.errors import ExitCode, HarnessError, OutputClosed
 from knouds_harness.open_files import LEAST_OPEN_FILES, require_open_files
 from knouds_harness.printable import printable
 
-COMMANDS: Final = {
-    "demo": "Check the built-in sandbox.",
+FIRST_COMMANDS: Final = {
+    "init": "Write the profile of your own server.",
+    "doctor": "Check a profile: what can be tested, what is missing, what it costs.",
     "check": "Check that a target keeps the contract.",
     "load": "Load a target with a scenario.",
     "report": "Render the reports of a run again.",
     "compare": "Compare runs: what changed, and how sure that is.",
-    "history": "List runs, plot a measure over them, delete old runs.",
-    "replay": "Send again what findings rest on, and report whether they still occur.",
-    "init": "Write the profile of your own server.",
-    "doctor": "Check a profile: what can be tested, what is missing, what it costs.",
-    "selftest": "Check whether this machine can generate load accurately.",
     "sandbox": "Run a complete server of the Knouds API on this machine.",
+}
+MORE_COMMANDS: Final = {
+    "demo": "Check the built-in sandbox.",
+    "replay": "Send again what findings rest on, and report whether they still occur.",
+    "history": "List runs, plot a measure over them, delete old runs.",
     "record": "Record an answer for each documented outcome.",
-    "cleanup": "Delete what killed runs have left on a target.",
     "verify": "Check recorded traffic against the contract.",
     "facts": "List every fact with its source, checks, faults and recordings.",
     "diff": "Compare two OpenAPI documents, or what two runs saw.",
+    "cleanup": "Delete what killed runs have left on a target.",
+    "selftest": "Check whether this machine can generate load accurately.",
 }
+COMMANDS: Final = {**FIRST_COMMANDS, **MORE_COMMANDS}
 """What there is, in the order of help, with the first sentence of each command's own help."""
 
 DEFECT: Final = "knouds-harness failed"
@@ -71,8 +74,9 @@ class LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - the same
         """List the commands without importing any."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        for heading, commands in (("Commands", FIRST_COMMANDS), ("More", MORE_COMMANDS)):
+            with formatter.section(heading):
+                formatter.write_dl(list(commands.items()))
 
 
 @click.group(

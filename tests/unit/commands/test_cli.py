@@ -14,7 +14,7 @@ from checking import run_unread
 from click.testing import CliRunner
 
 from knouds_harness import commands
-from knouds_harness.commands.cli import COMMANDS, cli, command_named
+from knouds_harness.commands.cli import COMMANDS, FIRST_COMMANDS, cli, command_named
 from knouds_harness.errors import ExitCode
 
 HEAVY = [
@@ -54,6 +54,36 @@ def test_no_help_imports_what_commands_run_with():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert set(done.stdout.split()).isdisjoint(HEAVY)
+
+
+def test_what_explains_imports_nothing_that_sends_load_or_serves():
+    """``facts`` and ``doctor`` read the suite, and neither the load generator nor a server."""
+    code = (
+        "import sys\n"
+        "import knouds_harness.suite.discovery.doctor, knouds_harness.suite.discovery.reach\n"
+        "print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert set(done.stdout.split()).isdisjoint(
+        {"gevent", "jinja2", "locust", "schemathesis", "starlette", "uvicorn"}
+    )
+
+
+def test_help_lists_first_what_the_first_week_needs():
+    printed = CliRunner().invoke(cli, ["--help"]).output
+
+    first, more = printed.partition("Commands:")[2].split("More:")
+    assert re.findall(r"(?m)^  (\w+)", first) == [
+        "init",
+        "doctor",
+        "check",
+        "load",
+        "report",
+        "compare",
+        "sandbox",
+    ]
+    assert {*re.findall(r"(?m)^  (\w+)  ", more)} == COMMANDS.keys() - FIRST_COMMANDS
 
 
 @pytest.mark.parametrize("name", COMMANDS)
