@@ -6,6 +6,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from tempfile import gettempdir
 
@@ -67,7 +68,8 @@ def run_suite(options: Sequence[str], *, console: Console) -> SuiteResult:
     )
 
 
-def collect_suite() -> list[pytest.Item]:
+@cache
+def collect_suite() -> tuple[pytest.Item, ...]:
     """Every test of the suite, without running any or opening a target.
 
     Raises:
@@ -77,7 +79,7 @@ def collect_suite() -> list[pytest.Item]:
     run_pytest(["--collect-only"], collector)
     if collector.trouble:
         raise SuiteBroken("the suite could not be collected:\n" + "\n".join(collector.trouble))
-    return collector.items
+    return tuple(collector.items)
 
 
 def run_pytest(options: Sequence[str], plugin: object) -> int:

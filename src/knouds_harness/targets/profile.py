@@ -6,7 +6,7 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -88,6 +88,11 @@ class Target:
     redact: tuple[Member, ...] = ()
     missing: Annotated[Mapping[str, str], NOT_IN_FILE] = field(default_factory=dict)
     source: Annotated[Path, NOT_IN_FILE] = Path()
+
+    @cached_property
+    def found_by_need(self) -> dict[object, object]:
+        """What needs have found in it, as many tests ask for the same."""
+        return {}
 
     def spending(self, asked_credits: float | None, *, by: str = "--credits") -> Target:
         """The same for a run that was asked to cost at most so much, by this option."""

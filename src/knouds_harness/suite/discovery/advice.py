@@ -10,7 +10,7 @@ from rich.console import Console
 
 from knouds_harness.command_output import print_line
 from knouds_harness.contract.operations import Action
-from knouds_harness.suite.discovery.reach import provable_facts
+from knouds_harness.suite.discovery.reach import proofs_by_fact, provable_facts
 from knouds_harness.targets.needs.keys import usable_keys
 from knouds_harness.targets.personas import Persona, Secret
 from knouds_harness.targets.profile import Target
@@ -60,10 +60,10 @@ class NextStep:
 
 def next_steps(target: Target) -> tuple[NextStep, ...]:
     """What a profile could gain that lets a check verify more, the most useful first."""
-    known = provable_facts(target)
+    unknown = proofs_by_fact().keys() - provable_facts(target)
     steps: dict[frozenset[str], NextStep] = {}
     for says, extended in _extensions(target):
-        gained = provable_facts(extended) - known
+        gained = provable_facts(extended, among=unknown)
         if gained:
             steps.setdefault(gained, NextStep(says=says, facts=gained))  # what asks for less comes first
     return tuple(sorted(steps.values(), key=lambda step: -len(step.facts)))

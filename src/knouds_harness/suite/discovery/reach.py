@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from typing import Final
 
@@ -11,7 +11,7 @@ from knouds_harness.contract.operations import Action
 from knouds_harness.suite.running import collect_suite
 from knouds_harness.suite.selection import facts_of, needs_of
 from knouds_harness.targets.needs.keys import ANY_KEY, listed
-from knouds_harness.targets.needs.need import CONTROL, MAY_READ, Need, may
+from knouds_harness.targets.needs.need import CONTROL, MAY_READ, Need, may, missing_in
 from knouds_harness.targets.profile import Target
 
 _PERMISSIONS: Final[Mapping[Need[object], Action]] = {may(action): action for action in Action}
@@ -35,13 +35,10 @@ def proofs_by_fact() -> Mapping[str, tuple[Proof, ...]]:
 
 def lacking_by_fact(target: Target) -> dict[str, list[str]]:
     """What a profile lacks for each fact, in words, and of the ways to show it the one that is nearest."""
-    missing = {need: need.missing(target) for need in _all_needs()}
-
-    def missing_in(proof: Proof) -> list[str]:
-        return sorted({says for need in proof if (says := missing[need]) is not None})
 
     def nearest(proofs: Iterable[Proof]) -> list[str]:
-        return missing_in(min(proofs, key=lambda proof: (len(missing_in(proof)), -len(proof))))
+        lacking = ((len(proof), sorted(missing_in(target, proof))) for proof in proofs)
+        return min(lacking, key=lambda each: (len(each[1]), -each[0]))[1]
 
     return {fact: nearest(proofs) for fact, proofs in proofs_by_fact().items()}
 
@@ -81,11 +78,10 @@ def _is_implied(text: str, others: Iterable[str]) -> bool:
     )
 
 
-@cache
-def _all_needs() -> frozenset[Need[object]]:
-    return frozenset(need for proofs in proofs_by_fact().values() for proof in proofs for need in proof)
-
-
-def provable_facts(target: Target) -> frozenset[str]:
-    """The facts that a check can verify with this profile."""
-    return frozenset(fact for fact, lacking in lacking_by_fact(target).items() if not lacking)
+def provable_facts(target: Target, *, among: Collection[str] | None = None) -> frozenset[str]:
+    """The facts, of all or of these, that a check can verify with this profile."""
+    return frozenset(
+        fact
+        for fact, proofs in proofs_by_fact().items()
+        if (among is None or fact in among) and any(not missing_in(target, proof) for proof in proofs)
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar, cast
 
 from knouds_harness.contract.operations import Action
 from knouds_harness.targets.profile import Control, Model, Persona, Target, Workflow
@@ -30,7 +30,9 @@ class Need(Generic[T_co]):
 
     def find(self, target: Target) -> T_co | None:
         """The best that fits, whether or not what is needed besides is there."""
-        return next(iter(self.fitting(target)), None)
+        if self not in target.found_by_need:
+            target.found_by_need[self] = next(iter(self.fitting(target)), None)
+        return cast("T_co | None", target.found_by_need[self])
 
     def missing(self, target: Target) -> str | None:
         """What the profile lacks for it, in words; None where it is all there."""
