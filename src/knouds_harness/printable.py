@@ -19,3 +19,8 @@ def printable(text: str, *, keep: str = "\n") -> str:
     if not text.isprintable():
         text = "".join(char if char.isprintable() or char in keep else "·" for char in text)
     return _COMMAND_OF_AZURE.sub("#·", _COMMAND.sub(r"\1·:", text))
+
+
+def counted(number: int, one: str, several: str = "") -> str:
+    """A number of things: ``1 finding``, ``2 findings``."""
+    return f"{number:,} {one if number == 1 else several or f'{one}s'}"

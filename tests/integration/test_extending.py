@@ -119,7 +119,7 @@ def test_failed_assert_is_a_finding(of_own_tests):
     finding = finding_of(record, "test_status")
     assert finding.check == finding.fact == "user.test_own.test_status"
     assert (finding.family, finding.source, finding.verdict) == (USER, Source.USER, Verdict.BREACH)
-    assert finding.expected == "The answer has the status."
+    assert finding.expected == "that the answer has the status"
     assert finding.observed == "it is 200; assert 200 == 418"
     assert (finding.operation, finding.persona, finding.where) == ("getWhoami", "full", "418")
     assert finding.curl.startswith("curl ")

@@ -81,7 +81,7 @@ def test_next_steps_are_shown(init):
 
     (verified,) = re.findall(r"can verify (\d+) of \d+ facts\.", out)
     gains = [int(gain) for gain in re.findall(r"^  add .*: \+(\d+) facts?$", out, re.MULTILINE)]
-    assert int(verified) == len(provable_facts(load_target("targets/local.toml")))
+    assert int(verified) == len(provable_facts(load_target("targets/staging.toml")))
     assert 'add "write" to limits.allow: +' in out
     assert gains == sorted(gains, reverse=True)
     assert len(gains) > 2
@@ -150,7 +150,7 @@ def test_profile_of_a_sound_server_that_answers_otherwise(init, variant):
     with running_sandbox(seed=1, variant=variant) as other:
         code, out, _ = init("--key", PRO, "--key", "STAGING_KEY_READ_ONLY", url=other.base_url)
 
-    personas = load_target("targets/local.toml").personas
+    personas = load_target("targets/staging.toml").personas
     assert {"workflow:read", "workflow:run", "workflow:write"} <= personas["pro"].capabilities
     assert "model:run" not in personas["pro"].capabilities
     assert ("Not certain: workflow:write" in out) == (variant == "late")
@@ -174,7 +174,7 @@ def test_refused_keys_alone_write_no_profile(init):
 def test_secret_is_neither_printed_nor_written(init, sandbox):
     _, out, err = init("--key", PRO)
 
-    assert sandbox.keys["pro"] not in out + err + Path("targets/local.toml").read_text()
+    assert sandbox.keys["pro"] not in out + err + Path("targets/staging.toml").read_text()
 
 
 def test_unreachable_host_ends_with_exit_code_3(init):
@@ -222,7 +222,7 @@ def test_force_overwrites_an_existing_profile(init):
 def test_folder_that_cannot_be_written_is_named(init):
     Path("targets").write_text("a file")
 
-    assert_refused(init("--key", PRO), 2, "targets/local.toml")
+    assert_refused(init("--key", PRO), 2, "targets/staging.toml")
 
 
 def test_key_in_place_of_a_variable_is_refused_and_not_repeated(init, sandbox):
@@ -268,7 +268,7 @@ def test_terminal_is_asked_and_shows_no_key(tmp_path, sandbox):
 
     shown, status = in_terminal([sys.executable, "-m", "knouds_harness", "init"], answers, cwd=tmp_path)
 
-    profile = (tmp_path / "targets" / "local.toml").read_text()
+    profile = (tmp_path / "targets" / "no.toml").read_text()
     assert 'secret_env = "NO_KEY"' in profile
     assert "read -rs NO_KEY && export NO_KEY" in shown
     assert sandbox.keys["pro"] not in shown + profile

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knouds_harness.printable import printable
+from knouds_harness.printable import counted, printable
 
 ESCAPES = ["\x1b[31mred", "\x1b]0;title\x07", "a\rb", "\x9b2J", "\u202eabc", "\x00", "\x7f"]
 
@@ -37,3 +37,10 @@ def test_length_and_printable_text_stay(text):
 
     assert len(shown) == len(text)
     assert printable(shown) == shown
+
+
+@pytest.mark.parametrize(("number", "said"), [(0, "0 findings"), (1, "1 finding"), (1200, "1,200 findings")])
+def test_counts_agree_in_number(number, said):
+    """With their noun."""
+    assert counted(number, "finding") == said
+    assert counted(1, "try", "tries") == "1 try"

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _FOLDER = Path("targets")
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
+_OF_KEY = re.compile(r"([A-Z][A-Z0-9_]*?)(?:_API)?_KEY(?:_[A-Z0-9_]+)?")
 _WHY_REFUSED = (
     "A key is mistyped or revoked, or its account is not approved; or the server refuses a valid key"
 )
@@ -93,7 +94,7 @@ def init(
 
     url, variables = _complete(url, variables)
     base_url = _base_url(url, production=yes_production, plain_http=plain_http)
-    file = output or _FOLDER / f"{_name_of(base_url)}.toml"
+    file = output or _FOLDER / f"{_name_of(base_url, variables)}.toml"
     _check_file(file, force=force)
     environ = _environ(variables)
     secrets = _secrets(variables, environ)
@@ -172,13 +173,17 @@ def _base_url(url: str, *, production: bool | None, plain_http: bool) -> str:
     return base_url
 
 
-def _name_of(base_url: str) -> str:
-    """A name for the profile: the host's first label, or all of an address."""
+def _name_of(base_url: str, variables: Sequence[str]) -> str:
+    """A name for the profile: the host's first label, or all of an address.
+
+    A host that is this machine says nothing: its name is that of the first key, ``staging`` for STAGING_KEY.
+    """
     from knouds_harness.targets.address import host_of, is_loopback
 
     host = host_of(base_url)
     if is_loopback(host):
-        return "local"
+        named = _OF_KEY.fullmatch(variables[0])
+        return named[1].lower().replace("_", "-") if named else "local"
     first = host.partition(".")[0]
     return re.sub("[^a-z0-9]+", "-", host if first.isdigit() else first).strip("-") or "target"
 

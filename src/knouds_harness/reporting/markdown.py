@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from textwrap import indent
 from typing import Final
 
-from knouds_harness.printable import printable
+from knouds_harness.printable import counted, printable
 from knouds_harness.reporting.report import (
     Block,
     Code,
@@ -22,7 +22,6 @@ from knouds_harness.reporting.report import (
     Text,
     Toned,
     Words,
-    counted,
     plain,
 )
 from knouds_harness.runs.findings import Finding

@@ -297,8 +297,3 @@ def plain(words: Words) -> str:
     """The text of words, without any markup."""
     pieces = words if isinstance(words, tuple) else (words,)
     return "".join(piece if isinstance(piece, str) else getattr(piece, "text", "") for piece in pieces)
-
-
-def counted(number: int, one: str, several: str = "") -> str:
-    """A number of things: ``1 finding``, ``2 findings``."""
-    return f"{number:,} {one if number == 1 else several or f'{one}s'}"

@@ -14,6 +14,7 @@ S = TypeVar("S", bound="HasMade")
 Key = tuple[str, ...]
 _Entry = tuple[int, Key]
 _QUIET_S: Final = 0.03
+_LONG_WAIT_S: Final = 3.0  # nothing but a throttled account is awaited for so long at a time
 WhileWaiting = Callable[[], AbstractContextManager[None]]
 
 
@@ -22,9 +23,13 @@ class RunLock:
 
     Only waiting happens at the same time, which is where the time of a check goes. Ctrl-C may come at any
     place of the main thread, also just after it took the lock; ``give_up`` then lets the others go on.
+
+    Attributes:
+        on_long_wait: Called with the seconds, before a wait that people notice.
     """
 
     def __init__(self) -> None:
+        self.on_long_wait: Callable[[float], None] = lambda _: None
         self._lock = threading.RLock()  # knows its owner, so that only its holder gives it back
         self._held_until_s = 0.0
         self._is_over = threading.Event()
@@ -73,6 +78,8 @@ class RunLock:
 
     def wait(self, seconds: float) -> None:
         """Wait so many seconds with the lock released, or until waits end."""
+        if seconds >= _LONG_WAIT_S and not self._is_over.is_set():
+            self.on_long_wait(seconds)
         with self.released():
             self._is_over.wait(seconds)
 

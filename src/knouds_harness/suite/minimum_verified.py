@@ -10,7 +10,8 @@ from typing import Final
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.sources import Source
 from knouds_harness.errors import UnknownName, UsageError
-from knouds_harness.judging.checks import all_checks, families
+from knouds_harness.judging.checks import all_checks, families, family_by_fact
+from knouds_harness.printable import counted
 from knouds_harness.runs.results import UntestedFact
 from knouds_harness.targets.problems import Problem, profile_error
 from knouds_harness.targets.profile import Target
@@ -33,7 +34,7 @@ def least_verified(text: str, *, of: int) -> int:
         )
     least = math.ceil(float(amount[1]) * of / 100) if amount[2] else int(amount[1])
     if least > of:
-        raise UsageError(f"--min-verified {text}: this run is about {of} facts")
+        raise UsageError(f"--min-verified {text}: this run is about {counted(of, 'fact')}")
     return least
 
 
@@ -97,13 +98,13 @@ def shortfall(
     unverified = seen.unverified
     count = len(seen.asked) - len(unverified)
     if least is not None and count < least:
-        lines.append(
-            f"{count} of {len(seen.asked)} facts verified; --min-verified {text} asks for {least}. Missing:"
-        )
+        verified = f"{count} of {counted(len(seen.asked), 'fact')} verified"
+        lines.append(f"{verified}; --min-verified {text} asks for {least}. Missing:")
         lines += [f"  {family} ({len(facts)}): {_named(facts)}" for family, facts in _by_family(unverified)]
     missing = [fact for fact in unverified if fact in expected]
     if missing:
-        lines.append(f"{len(missing)} facts that [expect] in the profile names were not verified:")
+        named = "fact that [expect] in the profile names was", "facts that [expect] in the profile names were"
+        lines.append(f"{counted(len(missing), *named)} not verified:")
         lines += [f"  {fact}: {_reason(fact, seen)}" for fact in missing[:_MOST_EXPECTED]]
         if len(missing) > _MOST_EXPECTED:
             lines.append(f"  and {len(missing) - _MOST_EXPECTED} more")
@@ -111,10 +112,9 @@ def shortfall(
 
 
 def _by_family(facts: Iterable[str]) -> list[tuple[str, list[str]]]:
-    family_by_fact = {fact: each.family for each in reversed(all_checks().values()) for fact in each.facts}
     by_family: dict[str, list[str]] = defaultdict(list)
     for fact in facts:
-        by_family[family_by_fact.get(fact, "no check")].append(fact)
+        by_family[family_by_fact().get(fact, "no check")].append(fact)
     return sorted(by_family.items(), key=lambda item: -len(item[1]))
 
 

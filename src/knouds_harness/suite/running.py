@@ -6,6 +6,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from tempfile import gettempdir
@@ -17,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from knouds_harness.errors import ExitCode, HarnessError, OutputClosed
 from knouds_harness.exchange.contradictions import Contradiction
 from knouds_harness.locations import suite_path
+from knouds_harness.printable import counted
 from knouds_harness.suite.plugin import fills_early, finished_run, opened_run
 from knouds_harness.suite.selection import checks_of
 from knouds_harness.suite.session import ConformanceRun
@@ -166,7 +168,7 @@ class _Watcher(Trouble):
 
     def pytest_collection(self, session: pytest.Session) -> None:
         """Read the profile first: what is wrong with it is said before some hundred tests are read."""
-        opened_run(session.config)
+        opened_run(session.config).lock.on_long_wait = self._show_wait
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Learn what will run."""
@@ -177,6 +179,10 @@ class _Watcher(Trouble):
                 self._family_by_test[item.nodeid] = checks[0].family
         self._left_by_family.update(self._family_by_test.values())
         self.progress.update(self._task, total=len(session.items))
+        if not self.console.is_terminal:  # where the bar tells it
+            profile = opened_run(session.config).profile
+            words = f"{profile.name} ({profile.base_url}): {counted(len(session.items), 'test')}"
+            self.console.print(f"checking {words}", markup=False, highlight=False, soft_wrap=True)
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Tell Ctrl-C from a session that ended itself."""
@@ -210,6 +216,12 @@ class _Watcher(Trouble):
             ended = self._ended_by_family[family]
             others = "".join(f", {ended[each]} {each}" for each in ("failed", "skipped") if ended[each])
             self.console.print(f"  {family:<16} {ended['passed']:>4} passed{others}", highlight=False)
+
+    def _show_wait(self, seconds: float) -> None:
+        """Say why nothing moves: what is waited for so long is a window of a rate limit."""
+        until = datetime.now(UTC).astimezone() + timedelta(seconds=seconds)
+        words = f"waiting {seconds:.0f} s: throttled until {until:%H:%M:%S}"
+        self.console.print(f"  {words}", highlight=False)
 
     def _show_contradictions(self) -> None:
         """Say once, before the first test, where the target contradicts its profile."""

@@ -27,6 +27,7 @@ from knouds_harness.judging.checks import all_checks
 from knouds_harness.judging.claim import Check
 from knouds_harness.judging.user_checks import UserChecks
 from knouds_harness.locations import recordings_path
+from knouds_harness.printable import counted
 from knouds_harness.runs.record import RunHeader, RunWriter
 from knouds_harness.runs.verdicts import LEFT_BEHIND
 from knouds_harness.suite.concurrent_tests import RunLock
@@ -271,7 +272,7 @@ class ConformanceRun:
             self.note = "\n".join([*self._expired_waivers(), *unproven, *self._user_errors()])
         elif self.harness_errors:
             self.outcome, self.exit_code = "failed", ExitCode.BREACH
-            self.note = f"{len(self.harness_errors)} tests ended in an error of the harness itself"
+            self.note = f"{counted(len(self.harness_errors), 'test')} ended in an error of the harness itself"
         elif self._user_errors():
             self.outcome, self.exit_code = "failed", ExitCode.BREACH
             self.note = "\n".join(self._user_errors())

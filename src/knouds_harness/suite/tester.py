@@ -97,7 +97,6 @@ class Tester:
         self.shapes = ShapeJudge(document)
         self.halted_by: HarnessError | None = None
         self.sent = 0
-        self._found: dict[Need[Any], tuple[Any, bool]] = {}
         self.reservations = Reservations(client.while_waiting)
         self._runs: dict[tuple[str, str | None], list[Exchange]] = defaultdict(list)
         for exchange in checked.exchanges if checked else ():
@@ -107,12 +106,9 @@ class Tester:
 
     def need(self, need: Need[T]) -> T:
         """Look something up in the profile; where it is missing, the running test counts as untested."""
-        if need not in self._found:
-            self._found[need] = (need.find(self.target), need.missing(self.target) is None)
-        found, is_met = self._found[need]
-        if not is_met:
+        if need.missing(self.target) is not None:
             raise self.untested_for(need)
-        return cast("T", found)
+        return cast("T", need.find(self.target))
 
     def untested_for(self, need: Need[Any]) -> Untested:
         """What skips a test whose need is not met."""

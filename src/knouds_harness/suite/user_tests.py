@@ -73,10 +73,16 @@ def record_failure(
 
 def _check_of(fact: Fact) -> Check[[]]:
     def judge(_exchange: Exchange) -> Iterator[Claim]:
-        yield Claim(fact=fact.id, holds=True, expected=fact.says, observed="the test passed")
+        yield Claim(fact=fact.id, holds=True, expected=_after_expected(fact.says), observed="the test passed")
 
     judge.__doc__ = fact.says
     return Check(id=fact.id, facts=(fact.id,), judge=judge)
+
+
+def _after_expected(sentence: str) -> str:
+    """A sentence as it goes on after the word "expected"."""
+    begins_as_name = sentence[1:2].isupper()
+    return f"that {sentence if begins_as_name else sentence[:1].lower() + sentence[1:]}".rstrip(".")
 
 
 def _id_of(item: pytest.Item) -> str:

@@ -25,7 +25,6 @@ from knouds_harness.reporting.report import (
     Text,
     Toned,
     badge,
-    counted,
     numbers,
 )
 from knouds_harness.reporting.terminal import print_report
@@ -116,9 +115,3 @@ def test_what_is_left_out_is_counted():
     assert "… and 2 more in report.html" in printed(it)
     assert "- … and 1 more in `report.html`" in markdown(it)
     assert "<li>c</li>" in html(it)
-
-
-@pytest.mark.parametrize(("number", "said"), [(0, "0 findings"), (1, "1 finding"), (1200, "1,200 findings")])
-def test_counts_agree_in_number(number, said):
-    assert counted(number, "finding") == said
-    assert counted(1, "try", "tries") == "1 try"

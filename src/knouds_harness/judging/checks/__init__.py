@@ -48,6 +48,11 @@ def all_checks() -> dict[str, Check[...]]:
     }
 
 
+def family_by_fact() -> dict[str, str]:
+    """The family of each fact that a check is about; of several, the first."""
+    return {fact: each.family for each in reversed(all_checks().values()) for fact in each.facts}
+
+
 def families() -> tuple[str, ...]:
     """The names of the families, in their order."""
     return tuple(dict.fromkeys(check.family for check in all_checks().values()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from knouds_harness.printable import counted
 from knouds_harness.reporting.check.fact_status import FactRow, FactStatus, contradictions_of, standing_counts
 from knouds_harness.reporting.report import Headline
 from knouds_harness.runs.load_results import LOAD_KIND
@@ -28,7 +29,10 @@ def headline(record: RunRecord, rows: Sequence[FactRow]) -> Headline:
         return Headline(tone="warn", title="No figures", detail=record.gaps[-1] if record.gaps else "")
     detail = _figures(record, rows)
     if record.is_salvaged:
-        known = f"{len(record.findings):,} findings and {record.counts.exchanges:,} exchanges could be read."
+        known = (
+            f"{counted(len(record.findings), 'finding')} and {counted(record.counts.exchanges, 'exchange')} "
+            "could be read."
+        )
         return Headline(tone="warn", title="Damaged record: no verdict", detail=known)
     if record.outcome is RunOutcome.BROKEN:
         return _headline_of_broken(record, detail)
@@ -46,7 +50,8 @@ def _headline_of_too_little(record: RunRecord, detail: str) -> Headline:
     skipped = sum(each.skipped for each in record.tests)
     if any(each.passed for each in record.tests):
         return Headline(tone="bad", title="No key works", detail=detail)
-    return Headline(tone="bad", title=_NOTHING, detail=f"All {skipped} tests were skipped.")
+    detail = f"All {skipped} tests were skipped." if skipped > 1 else "The only test was skipped."
+    return Headline(tone="bad", title=_NOTHING, detail=detail)
 
 
 def _headline_of_unfinished(record: RunRecord, detail: str) -> Headline:
@@ -68,7 +73,8 @@ def _headline_of_traffic(record: RunRecord, rows: Sequence[FactRow]) -> Headline
     return Headline(
         tone="good",
         title=f"No breach among {record.counts.exchanges:,} exchanges",
-        detail=f"Judged one by one against {len(rows) - unseen} facts{wrong}; {unseen} need a live check.",
+        detail=f"Judged one by one against {counted(len(rows) - unseen, 'fact')}{wrong}; "
+        f"{unseen} need a live check.",
     )
 
 
@@ -113,10 +119,10 @@ def _not_kept(counts: dict[FactStatus, int]) -> list[str]:
 def _figures(record: RunRecord, rows: Sequence[FactRow]) -> str:
     counts = standing_counts(rows)
     selected = sum(row.is_selected for row in rows)
-    words = "facts" if selected == len(rows) else "selected facts"
+    word = "fact" if selected == len(rows) else "selected fact"
     contradictions = len(contradictions_of(record))
     parts = [
-        f"{counts[FactStatus.VERIFIED]} of {selected} {words} verified",
+        f"{counts[FactStatus.VERIFIED]} of {counted(selected, word)} verified",
         *_not_kept(counts),
         f"{counts[FactStatus.UNTESTED]} not tested",
         *([f"{contradictions} contradictions of the profile"] if contradictions > 1 else []),

@@ -6,8 +6,9 @@ from types import MappingProxyType
 from typing import Final
 
 from knouds_harness.contract.sources import Fact
+from knouds_harness.printable import counted
 from knouds_harness.reporting.check.fact_status import standing_of, worst
-from knouds_harness.reporting.report import FindingGroup, Link, Words, counted
+from knouds_harness.reporting.report import FindingGroup, Link, Words
 from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.record import RunRecord
 from knouds_harness.runs.verdicts import Verdict

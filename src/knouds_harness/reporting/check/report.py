@@ -9,6 +9,7 @@ from itertools import groupby
 from typing import Final
 
 from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.printable import counted
 from knouds_harness.reporting.check.drift import Drift, drift_of
 from knouds_harness.reporting.check.evidence import ShownEvidence, evidence_of
 from knouds_harness.reporting.check.fact_status import (
@@ -48,7 +49,6 @@ from knouds_harness.reporting.report import (
     Tone,
     Words,
     badge,
-    counted,
 )
 from knouds_harness.reporting.run_section import evidence_section, run_section
 from knouds_harness.runs.record import RunRecord

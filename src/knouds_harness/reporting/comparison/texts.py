@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
+from knouds_harness.printable import counted
 from knouds_harness.reporting.comparison.change import ChangeVerdict, FigureChange
 from knouds_harness.reporting.comparison.check_comparison import CheckComparison
 from knouds_harness.reporting.comparison.load_comparison import LoadComparison, MeasureRow
@@ -155,7 +156,7 @@ def _check_headline(comparison: CheckComparison) -> Headline:
         return Headline(
             tone="good",
             title="Better",
-            detail=f"{len(fixed)} findings that failed the run are gone; {counts}",
+            detail=f"{counted(len(fixed), 'finding is', 'findings are')} gone that failed the run; {counts}",
         )
     return Headline(tone="good", title="Same", detail=f"No new finding fails the run; {counts}")
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from knouds_harness.printable import counted
 from knouds_harness.reporting.history.changes import Series, SeriesPoint
 from knouds_harness.reporting.history.entry import Entry
 from knouds_harness.reporting.history.measures import measure_of, worded
@@ -22,7 +23,6 @@ from knouds_harness.reporting.report import (
     Toned,
     Words,
     badge,
-    counted,
 )
 from knouds_harness.runs.verdicts import RunOutcome
 

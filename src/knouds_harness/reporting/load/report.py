@@ -10,6 +10,7 @@ from typing import Final
 from knouds_harness.errors import RunRecordError
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.measures.percentiles import time_ms
+from knouds_harness.printable import counted
 from knouds_harness.reporting.comparison.baseline import RunChange
 from knouds_harness.reporting.comparison.change import ChangeVerdict
 from knouds_harness.reporting.comparison.report import (
@@ -63,7 +64,6 @@ from knouds_harness.reporting.report import (
     Text,
     Words,
     badge,
-    counted,
     numbers,
 )
 from knouds_harness.reporting.run_section import evidence_section, run_section

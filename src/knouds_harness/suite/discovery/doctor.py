@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final, get_args
@@ -21,7 +21,8 @@ from knouds_harness.exchange.first_contact import first_contact
 from knouds_harness.exchange.pricing import Pricing
 from knouds_harness.exchange.profile_check import ProfileCheck, check_profile
 from knouds_harness.exchange.webhook_receiver import Receiver
-from knouds_harness.judging.checks import all_checks, families
+from knouds_harness.judging.checks import all_checks, families, family_by_fact
+from knouds_harness.printable import counted
 from knouds_harness.suite.discovery.advice import advice, print_steps
 from knouds_harness.suite.discovery.reach import lacking_by_fact
 from knouds_harness.suite.discovery.run_plan import possible_in
@@ -45,8 +46,8 @@ class Diagnosis:
 
     Attributes:
         contradictions: What the profile says and the target does not bear out, in sentences.
-        testable: How many facts a check can verify, by area.
-        expected: How many facts there are, by area.
+        testable: How many facts a check can verify, by family.
+        expected: How many facts there are, by family.
         untested: What the profile lacks, and the facts that stay untested without it.
         next_steps: What to add, the most useful first, in words.
         deliveries: Where deliveries are awaited, or why they cannot be; None where none are.
@@ -127,10 +128,8 @@ def examine(target_name: str, *, yes_production: bool) -> Diagnosis:
                 has_working_key=bool(active_keys(checked.target)),
                 keys=tuple(_keys(checked, target)),
                 contradictions=tuple(each.says for each in checked.contradictions),
-                testable=dict(
-                    Counter(fact.partition(".")[0] for fact, words in lacking.items() if not words)
-                ),
-                expected=dict(Counter(fact.partition(".")[0] for fact in lacking)),
+                testable=_by_family(fact for fact, words in lacking.items() if not words),
+                expected=_by_family(lacking),
                 facts=len(shipped_document().facts),
                 untested=missing_by_need(target),
                 next_steps=tuple(advice(target)),
@@ -166,10 +165,12 @@ def print_diagnosis(found: Diagnosis, *, console: Console) -> None:
         )
     for says in found.contradictions:
         print_line(says, style="red", console=console)
-    by_area = ", ".join(f"{area} {found.testable.get(area, 0)}/{of}" for area, of in found.expected.items())
+    by_family = ", ".join(
+        f"{family} {found.testable.get(family, 0)}/{of}" for family, of in found.expected.items()
+    )
     print_line(
-        f"A check can verify {sum(found.testable.values())} of {found.facts} facts with this profile: "
-        f"{by_area}.",
+        f"A check can verify {sum(found.testable.values())} of {found.facts} facts with this profile, "
+        f"by family: {by_family}.",
         console=console,
     )
     _print_untested(found.untested, console)
@@ -183,8 +184,8 @@ def print_diagnosis(found: Diagnosis, *, console: Console) -> None:
     )
     if found.unpaid:
         print_line(
-            f"  That leaves {found.unpaid} tests untested, as the cheapest are paid first: raise the limit, "
-            "or pass --family or --fact.",
+            f"  That leaves {counted(found.unpaid, 'test')} untested, as the cheapest are paid first: "
+            "raise the limit, or pass --family or --fact.",
             console=console,
         )
 
@@ -208,7 +209,7 @@ def _print_untested(untested: Mapping[str, Sequence[str]], console: Console) -> 
     )
     if rest := most_first[_MOST_LACKING:]:
         facts = sum(len(facts) for _, facts in rest)
-        print_line(f"  … and {len(rest)} more needs, of {facts} facts", console=console)
+        print_line(f"  … and {counted(len(rest), 'more need')}, of {counted(facts, 'fact')}", console=console)
 
 
 def _families_of(facts: Collection[str]) -> Iterator[str]:
@@ -217,6 +218,12 @@ def _families_of(facts: Collection[str]) -> Iterator[str]:
     return (
         each for each in families() if any(c.family == each and set(c.facts) & set(facts) for c in checks)
     )
+
+
+def _by_family(facts: Iterable[str]) -> dict[str, int]:
+    """How many facts each family is about that ``--family`` takes, in the order of families."""
+    counts = Counter(family_by_fact().get(fact, "") for fact in facts)
+    return {family: counts[family] for family in families() if counts[family]}
 
 
 def missing_by_need(target: Target) -> dict[str, list[str]]:

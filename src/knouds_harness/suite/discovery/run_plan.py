@@ -10,6 +10,7 @@ import pytest
 
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.operations import Action
+from knouds_harness.printable import counted
 from knouds_harness.suite.options import RunOptions
 from knouds_harness.suite.recorded.outcomes import Plan
 from knouds_harness.suite.running import collect_suite
@@ -56,7 +57,8 @@ def check_plan(target: Target, options: RunOptions) -> Iterator[str]:
     yield f"sends   tests of one operation each: {_counted(by_operation) or 'none'}"
     others = len(possible) - by_operation.total()
     if others:
-        yield f"sends   {others} tests of several operations, of these kinds of action: {_allowed(target)}"
+        tests = counted(others, "test")
+        yield f"sends   {tests} of several operations, of these kinds of action: {_allowed(target)}"
     yield (
         f"sends   how many requests that takes depends on the answers, and is not known; "
         f"{options.examples_per_property} for a property with generated inputs"

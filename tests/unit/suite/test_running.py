@@ -1,0 +1,49 @@
+"""What a check prints while it runs."""
+
+from __future__ import annotations
+
+import re
+from io import StringIO
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from knouds_harness.suite import running
+from knouds_harness.suite.concurrent_tests import RunLock
+
+
+def watcher(*, is_terminal=False):
+    """One that prints into its console's file."""
+    console = Console(file=StringIO(), force_terminal=is_terminal, color_system=None, width=80)
+    return running._Watcher(console=console)  # noqa: SLF001 - pytest alone meets it otherwise
+
+
+@pytest.mark.parametrize(
+    ("is_terminal", "expected"),
+    [(False, "checking staging (https://staging.example.com): 1 test\n"), (True, "")],
+    ids=["pipe", "terminal"],
+)
+def test_first_line_in_a_pipe_says_what_begins(monkeypatch, is_terminal, expected):
+    """Before anything is sent; in a terminal the bar says it."""
+    profile = SimpleNamespace(name="staging", base_url="https://staging.example.com")
+    monkeypatch.setattr(running, "opened_run", lambda _: SimpleNamespace(profile=profile))
+    monkeypatch.setattr(running, "checks_of", lambda _: ())
+    shown = watcher(is_terminal=is_terminal)
+
+    shown.pytest_collection_finish(SimpleNamespace(config=None, items=["a test"]))
+
+    assert shown.console.file.getvalue() == expected
+
+
+def test_long_wait_is_explained(monkeypatch):
+    """It says how long, why, and until when; a short one goes unsaid."""
+    lock, shown = RunLock(), watcher()
+    lock.on_long_wait = shown._show_wait  # noqa: SLF001 - as a run has it
+    monkeypatch.setattr(lock._is_over, "wait", lambda _: None)  # noqa: SLF001 - time does not pass
+
+    lock.wait(0.5)
+    lock.wait(49)
+
+    printed = shown.console.file.getvalue()
+    assert re.fullmatch(r"  waiting 49 s: throttled until \d\d:\d\d:\d\d\n", printed)
