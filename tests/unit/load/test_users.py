@@ -6,6 +6,7 @@ import gc
 import socket
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from typing import Any
@@ -423,6 +424,22 @@ def test_certificates_are_verified_unless_told_otherwise(hear):
     ]
     assert contexts[0] is contexts[1] is not contexts[2]
     assert [bool(context.check_hostname) for context in contexts] == [True, True, False]
+
+
+def test_answer_goes_with_its_last_reader(ours):
+    """Its event held it, and it held its event: garbage collection would cost a busy generator time."""
+    with ours.client.get("/", catch_response=True) as response:
+        response.success()
+    known = weakref.ref(response)
+    ours.events.clear()
+
+    gc.disable()
+    try:
+        del response
+
+        assert known() is None
+    finally:
+        gc.enable()
 
 
 def test_users_are_thrown_away_with_their_connections():

@@ -90,13 +90,14 @@ class Response(Answer):
     ) -> bool:
         if self._meta is None:
             return False
+        meta, self._meta = self._meta, None  # it holds this object: without a cycle, both go at once
         if self._verdict is not None:
-            self._meta["exception"] = None if self._verdict is True else self._verdict
+            meta["exception"] = None if self._verdict is True else self._verdict
         elif isinstance(error, ResponseError):
-            self._meta["exception"] = error
+            meta["exception"] = error
         elif error is not None:
             return False  # a mistake of the locustfile, or its end: no event, as with Locust's own clients
-        self._event.fire(**self._meta)
+        self._event.fire(**meta)
         return self._verdict is None or kind is None
 
     def success(self) -> None:
