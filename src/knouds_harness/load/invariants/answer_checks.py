@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import math
 import random
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
@@ -63,7 +65,7 @@ class _Form:
     seen: int = 0
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, slots=True)
 class _AnswerKind:
     """Answers of one operation with one status.
 
@@ -87,7 +89,7 @@ class _AnswerKind:
     known: dict[tuple[tuple[bool, ...], bytes], _Form] = field(default_factory=dict)
     judged_left: int = _JUDGED_FIRST
     passed_left: int = 0
-    admitted: set[tuple[str, ...]] = field(default_factory=set)
+    admitted: set[Hashable] = field(default_factory=set)
     last_admitted: bytes | None = None
 
 
@@ -118,30 +120,30 @@ class Verifier:
         self._document = document
         self._shapes = ShapeJudge(document)
         self._waivers = waivers
-        self._kinds: dict[tuple[str, int], _AnswerKind | None] = {}
+        self._kinds: defaultdict[str, dict[int, _AnswerKind | None]] = defaultdict(dict)
         self._tallies = Tallies()
 
-    def judge(self, name: str, response: Response) -> ContractBroken | None:
+    def judge(self, name: str, response: Response, body: JSON = None) -> ContractBroken | None:
         """Judge an answer.
 
         Args:
             name: What statistics call the request: an operationId, and perhaps more after a space.
             response: The answer.
+            body: Of the answer, if it was parsed already.
 
         Returns:
             What a success is to be counted as; None if it keeps the contract, or is not a success.
         """
-        if not response.status_code:
-            return None
-        key = name, response.status_code
         try:
-            kind = self._kinds[key]
+            kind = self._kinds[name][response.status_code]
         except KeyError:
-            kind = self._new_kind(*key)
+            kind = self._new_kind(name, response.status_code)
         if kind is None:
             return None
-        if kind.passed_left:
+        if kind.passed_left:  # most are done with here, so nothing is called that need not be
             kind.passed_left -= 1
+            if type(body) is dict and tuple(body) in kind.admitted and response.is_strict_json:
+                return None
             if not kind.is_success or response.raw_body == kind.last_admitted or _is_admitted(kind, response):
                 return None
         else:
@@ -157,7 +159,7 @@ class Verifier:
 
     def take(self) -> Tallies:
         """Take what was judged since the last time."""
-        for kind in filter(None, self._kinds.values()):
+        for kind in filter(None, chain(*map(dict.values, self._kinds.values()))):
             for form in kind.forms.values():
                 self._count(form)
         taken, self._tallies = self._tallies, Tallies()
@@ -172,13 +174,13 @@ class Verifier:
     def _new_kind(self, name: str, status: int) -> _AnswerKind | None:
         operation = self._document.operation_by_id.get(name.partition(" ")[0])
         kind = None
-        if operation is not None:
+        if operation is not None and status:
             documented = operation.responses.get(status)
             headers = ("content-type", *(each.lower() for each in (documented.headers if documented else ())))
             kind = _AnswerKind(
                 operation=operation, status=status, is_success=200 <= status < 300, headers=headers
             )
-        self._kinds[name, status] = kind
+        self._kinds[name][status] = kind
         return kind
 
     def _form_if_right(self, kind: _AnswerKind, response: Response) -> _Form | None:
@@ -316,12 +318,12 @@ def _is_admitted(kind: _AnswerKind, response: Response) -> bool:
     return members in kind.admitted and response.is_strict_json
 
 
-def _members_of(body: JSON) -> tuple[str, ...] | None:
-    """The members of an object, and its status, on which those of an execution depend; else None."""
+def _members_of(body: JSON) -> Hashable:
+    """The members of an object, with its status, on which those of an execution depend; else None."""
     if type(body) is not dict:
         return None
-    status = body.get("status")
-    return (status, *body) if type(status) is str else tuple(body)
+    members = tuple(body)
+    return (str(body["status"]), members) if "status" in body else members
 
 
 def _keep(kind: _AnswerKind, raw_body: bytes) -> None:

@@ -114,10 +114,10 @@ class LoadVerification:
             sender: Whose key it was sent with; None for no key.
             body: Of the answer, if it was parsed already.
         """
-        if sender is not None and name in self._kept and (self.share or sender.tier in LIMIT_BY_TIER):
+        if sender is not None and (self.share or sender.tier in LIMIT_BY_TIER) and name in self._kept:
             body = _parsed(response) if body is None else body
             self._observations.observe(name, response, sender, body)
-        broken = self._verifier.judge(name, response)
+        broken = self._verifier.judge(name, response, body)
         if broken is not None:
             response.failure(broken)
 
