@@ -1,12 +1,15 @@
-"""Keys, accounts and webhooks as they are seeded, and how a key is found."""
+"""Keys, accounts and webhooks as they are seeded, how a key is found, and the guide that names them all."""
 
 import hmac
+from pathlib import Path
 
 import pytest
 
 from knouds_sandbox.command import sandbox
 from knouds_sandbox.errors import SandboxError
-from knouds_sandbox.seeding import key_secret, seed_store, seeded_webhook_secret
+from knouds_sandbox.faults import FAULTS
+from knouds_sandbox.providers import MODELS
+from knouds_sandbox.seeding import key_secret, seed_store, seeded_keys, seeded_webhook_secret
 from knouds_sandbox.state.accounts import find_key
 from knouds_sandbox.state.store import Store
 
@@ -82,3 +85,32 @@ def test_keys_follow_from_the_seed(shared_sandbox, fresh_sandbox):
 @pytest.mark.parametrize("secret", ["", "\udcff", "knouds_live_", "\0"])
 def test_odd_secret_is_nobodys(store, secret):
     assert find_key(store, secret) is None
+
+
+GUIDE = (Path(__file__).parents[3] / "docs" / "sandbox.md").read_text(encoding="utf-8")
+
+
+def test_guide_names_every_key_account_and_workflow(store):
+    slugs = [slug for (slug,) in store.rows("SELECT slug FROM workflows")]
+    accounts = [name for (name,) in store.rows("SELECT name FROM accounts")]
+
+    assert [name for name in (*seeded_keys(store), *slugs) if f"`{name}`" not in GUIDE] == []
+    assert [name for name in accounts if f"\n| {name} |" not in GUIDE] == []
+
+
+def test_guide_names_every_model_with_its_price():
+    lines = [line for line in GUIDE.splitlines() if line.startswith("| `")]
+    priced = {model.name: f"{model.credits_per_unit} per {model.unit}" for model in MODELS.values()}
+    del priced["retired-model"]
+    priced["failing-model"] = "5, given back"
+
+    assert [
+        name for name, price in priced.items() if not any(name in line and price in line for line in lines)
+    ] == []
+
+
+def test_guide_names_every_subject_of_faults():
+    assert (
+        sorted({fault.id.split("-")[0] for fault in FAULTS if f"`{fault.id.split('-')[0]}`" not in GUIDE})
+        == []
+    )

@@ -1,0 +1,181 @@
+"""Parts of a check's report: the matrix of keys and operations, the timeline, the families of tests."""
+
+from dataclasses import replace
+from datetime import timedelta
+from xml.etree import ElementTree as ET
+
+import pytest
+from run_records import START, TARGET, add_finding, broken, empty, exchange, healthy, start
+
+from knouds_harness.reporting.check.families import duration_s_by_place, family_rows
+from knouds_harness.reporting.check.matrix import CellStatus, matrix_of
+from knouds_harness.reporting.check.timeline import timeline_of
+from knouds_harness.reporting.junit import junit
+from knouds_harness.runs.record import read_run
+from knouds_harness.runs.results import CheckTests, Result
+
+
+@pytest.fixture
+def matrix_with(tmp_path):
+    """The matrix of a run with these cells: operation, persona, expected, ok."""
+
+    def matrix_with(*cells):
+        with start(tmp_path) as writer:
+            for operation, persona, expected, ok in cells:
+                writer.add_cell(
+                    operation=operation,
+                    persona=persona,
+                    expected=expected,
+                    observed="200",
+                    ok=ok,
+                    exchange_id=f"x-{ok}",
+                )
+            writer.finish("kept", 0)
+        return matrix_of(read_run(writer.folder))
+
+    return matrix_with
+
+
+@pytest.mark.parametrize(
+    ("tries", "status"),
+    [
+        ([("admitted", True)], CellStatus.ADMITTED),
+        ([("denied", True), ("denied", True)], CellStatus.DENIED),
+        ([("admitted", True), ("denied", True)], CellStatus.BOTH),
+        ([("admitted", True), ("denied", False)], CellStatus.WRONG),
+    ],
+)
+def test_status_of_a_cell(matrix_with, tries, status):
+    matrix = matrix_with(*[("runModel", "bound-model", *each) for each in tries])
+
+    assert matrix.rows[0].cells[0].status is status
+
+
+def test_wrong_try_is_the_one_that_is_linked(matrix_with):
+    matrix = matrix_with(("getWhoami", "full", "admitted", True), ("getWhoami", "full", "admitted", False))
+
+    assert matrix.rows[0].cells[0].exchange_id == "x-False"
+    assert matrix.rows[0].cells[0].words == "full, getWhoami: 200, should be admitted (and 1 more)"
+
+
+def test_keys_made_for_the_run_share_the_last_row(matrix_with):
+    generated = [("getWhoami", f"minted-{number}", "admitted", True) for number in range(100)]
+
+    matrix = matrix_with(*generated, ("getWhoami", "none", "admitted", True))
+
+    assert [row.name for row in matrix.rows] == ["none", "100 keys made for this run"]
+    assert matrix.tries == 101
+
+
+def test_columns_follow_the_document_and_rows_the_profile(matrix_with):
+    matrix = matrix_with(("listUsage", "admin", "admitted", True), ("getWhoami", "full", "admitted", True))
+
+    assert matrix.operations == ("getWhoami", "listUsage")
+    assert [[cell is not None for cell in row.cells] for row in matrix.rows] == [[True, False], [False, True]]
+    assert set(matrix.left_out) == set(TARGET.personas) - {"full", "admin"}
+
+
+def sent_at(number, at_s, **options):
+    return replace(exchange(number, "getWhoami", **options), started_at=START + timedelta(seconds=at_s))
+
+
+def test_each_exchange_is_counted_once(tmp_path):
+    record = read_run(broken(tmp_path))
+
+    timeline = timeline_of(record)
+
+    assert timeline is not None
+    assert sum(sum(column.counts.values()) for column in timeline.columns) == len(record.exchange_by_id)
+
+
+def test_answers_are_told_apart(tmp_path):
+    with start(tmp_path) as writer:
+        for number, status in enumerate((200, 404, 429, 503, None, 302)):
+            writer.add_exchange(sent_at(number, 0.0, status=status))
+        writer.finish("kept", 0)
+
+    timeline = timeline_of(read_run(writer.folder))
+
+    assert timeline is not None
+    assert timeline.columns[0].counts == {"2xx": 1, "4xx": 1, "429": 1, "5xx": 1, "other": 1, "none": 1}
+
+
+def test_finding_is_marked_when_it_was_first_seen(tmp_path):
+    with start(tmp_path) as writer:
+        writer.add_exchange(sent_at(1, 0.0))
+        add_finding(writer, sent_at(2, 5.0), "whoami.user-object")
+        writer.add_exchange(sent_at(3, 10.0))
+        writer.finish("broken", 1)
+
+    timeline = timeline_of(read_run(writer.folder))
+
+    assert timeline is not None
+    assert [(mark.at_share, mark.fails) for mark in timeline.marks] == [(0.5, True)]
+
+
+def test_drift_is_not_marked(tmp_path):
+    record = read_run(broken(tmp_path))
+
+    timeline = timeline_of(record)
+
+    assert timeline is not None
+    marked = [finding.fact for mark in timeline.marks for finding in mark.findings]
+    assert len(marked) == len(record.findings) - 1
+
+
+def test_run_without_a_finding_has_no_marks(tmp_path):
+    timeline = timeline_of(read_run(healthy(tmp_path)))
+
+    assert timeline is not None
+    assert timeline.marks == ()
+
+
+def test_run_that_sent_nothing_has_no_line(tmp_path):
+    assert timeline_of(read_run(empty(tmp_path))) is None
+
+
+def result(fact, operation=None, check="workflows.list"):
+    return Result(
+        check=check,
+        fact=fact,
+        operation=operation,
+        passed=1,
+        failed=0,
+        passed_exchange=None,
+        failed_exchange=None,
+    )
+
+
+@pytest.fixture
+def record(tmp_path):
+    tests = (
+        CheckTests(check="workflows.list", operation=None, passed=2, failed=1, duration_s=3.0),
+        CheckTests(check="workflows.read", operation="getWorkflow", skipped=4),
+        CheckTests(check="usage.page", operation=None, passed=1, duration_s=0.5),
+    )
+    results = (
+        result("workflows.list-is-array", "listWorkflows"),
+        result("workflows.summary-fields", "listWorkflows"),
+        result("usage.page-shape", "listUsage", "usage.page"),
+    )
+    return replace(read_run(healthy(tmp_path)), tests=tests, results=results, untested=())
+
+
+def test_families_tell_passed_failed_and_skipped_apart(record):
+    rows = {row.family: (row.passed, row.failed, row.skipped, row.duration_s) for row in family_rows(record)}
+
+    assert rows == {"workflows": (2, 1, 4, 3.0), "usage": (1, 0, 0, 0.5)}
+
+
+def test_time_of_a_test_is_shared_by_what_its_check_claimed(record):
+    spent_s = duration_s_by_place(record)
+
+    assert spent_s["workflows.list-is-array", "listWorkflows"] == 1.5
+    assert sum(spent_s.values()) == 3.5
+
+
+def test_junit_has_these_times(record):
+    suites = {suite.get("name"): suite for suite in ET.fromstring(junit(record))}  # noqa: S314 - our own
+
+    assert suites["usage"].get("time") == "0.500"
+    assert next(iter(suites["usage"])).get("time") == "0.500"
