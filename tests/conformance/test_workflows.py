@@ -1,5 +1,7 @@
 """Workflows are kept as they were written, under one slug and by one owner."""
 
+import re
+
 import pytest
 
 from knouds_harness.exchange.execution_status import body_of
@@ -301,7 +303,8 @@ def test_updated_at_is_the_time_of_the_update(tester, subjects):
     owner = tester.need(AUTHOR)
     slug = subjects.make_workflow(owner)
     before = read(tester, owner, slug)
-    tester.wait(1.1)  # for servers that keep whole seconds
+    keeps_fractions = re.search(r"\.\d*[1-9]", str(body_of(before).get("updatedAt"))) is not None
+    tester.wait(0.05 if keeps_fractions else 1.1)  # until the next time is a later one
 
     written = write(tester, owner, slug, {"description": "Later."})
 

@@ -25,7 +25,7 @@ def _updated_unix_s(exchange: Exchange) -> float | None:
 def of_the_last_write(exchange: Exchange, *, written: Exchange, before: Exchange) -> Iterator[Claim]:
     """`updatedAt` is the time of the last write, by the server's own clock, and grows with each.
 
-    ``written`` is the answer to the write, ``before`` what was read a second or more before it.
+    ``written`` is the answer to the write, ``before`` what was read so long before that another time is told.
     """
     updated, earlier, answered = _updated_unix_s(exchange), _updated_unix_s(before), server_unix_s(written)
     if updated is None or not written.is_success:
