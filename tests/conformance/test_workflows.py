@@ -47,6 +47,7 @@ def test_slug_is_made_from_the_name(tester, subjects, words):
 
 
 @pytest.mark.proves(schemas.body)
+@pytest.mark.shows("workflows.slug-charset")
 @pytest.mark.parametrize("words", ["snake_case.dotted", "Größe, 漢字 ✓", " a -- b & <c> "])
 def test_slug_of_any_name_has_its_characters(tester, subjects, words):
     """Whatever the name, its slug has lowercase letters, digits and hyphens only; what it is then is open."""
