@@ -51,8 +51,9 @@ class Target:
 
 def window(server, *, price_credits=0.0, left_credits=1000.0, requests_per_s=None):
     """A window of that server's bucket."""
+    limits = SimpleNamespace(requests_per_s=requests_per_s)
     tester = SimpleNamespace(
-        target=SimpleNamespace(control=None, limits=SimpleNamespace(requests_per_s=requests_per_s)),
+        target=SimpleNamespace(control=None, limits=limits, found_by_need={}),
         most_at_once=4,
         wait=server.wait,
         rate_limit_retry=RateLimitRetry(pass_time=server.wait),
