@@ -117,7 +117,7 @@ class Answered:
 
 
 Proxied = bytes | Callable[[socket.socket], object]
-"""What a client gets; after a function has spoken, the connection closes."""
+"""What a client gets; after a function has spoken, the connection closes, unless it returns True."""
 
 
 @contextmanager
@@ -137,10 +137,10 @@ def proxying(
             pairs = [(name, value.strip()) for name, _, value in (line.partition(":") for line in lines)]
             relayed = Relayed(method=method, target=target, headers=pairs, body=body)
             proxied = answer(relayed, partial(_asked, netloc, relayed))
-            if not isinstance(proxied, bytes):
-                proxied(connection)
+            if isinstance(proxied, bytes):
+                connection.sendall(proxied)
+            elif proxied(connection) is not True:
                 return
-            connection.sendall(proxied)
 
     with serving(relay, context) as server:
         yield server

@@ -189,7 +189,7 @@ def _add_column(
     name = f"{_PREFIX}_{prefix}{column.metric}"
     label, value = column.label or ("", "")
     if name not in families:
-        kind = CounterMetricFamily if column.unit == "count" else GaugeMetricFamily
+        kind = CounterMetricFamily if column.unit in ("count", "bytes") else GaugeMetricFamily
         families[name] = kind(name, column.says, labels=["operation", label] if label else ["operation"])
     for operation, subject in subjects:
         figure = column.figure(subject)

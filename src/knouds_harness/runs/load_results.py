@@ -192,6 +192,16 @@ class OperationLoad:
             byte of its answer, of the requests that were kept.
         refused_response: Response times of all others.
         server: The server's own ``ms`` where it says them.
+        first_byte: From when a request was written to the first byte of its answer, of those that were kept.
+            This and all below are of our own client; older records do not have them.
+        body: From the first byte to the last; 0 where one read had the whole answer.
+        dns: Looking up the server's name, for each connection that was opened.
+        connect: Opening TCP for it.
+        tls: Its TLS handshake.
+        connections_opened: How many were opened.
+        connections_reused: Requests that were sent over one that stood.
+        sent_bytes: Heads and bodies of all requests, as HTTP/1.1 has them: before TLS, without TCP.
+        received_bytes: Likewise of all answers, also of those that were not whole.
     """
 
     operation: str
@@ -203,6 +213,15 @@ class OperationLoad:
     service: Times
     refused_response: Times
     server: Times
+    first_byte: Times = NO_TIMES
+    body: Times = NO_TIMES
+    dns: Times = NO_TIMES
+    connect: Times = NO_TIMES
+    tls: Times = NO_TIMES
+    connections_opened: Count = 0
+    connections_reused: Count = 0
+    sent_bytes: Count = 0
+    received_bytes: Count = 0
 
     @property
     def error_rate(self) -> float:
@@ -372,6 +391,10 @@ class LoadResults:
             service=response if self.plan.model == "closed" else NO_TIMES,
             refused_response=NO_TIMES,
             server=NO_TIMES,
+            connections_opened=sum(each.connections_opened for each in self.operations),
+            connections_reused=sum(each.connections_reused for each in self.operations),
+            sent_bytes=sum(each.sent_bytes for each in self.operations),
+            received_bytes=sum(each.received_bytes for each in self.operations),
         )
 
     @property

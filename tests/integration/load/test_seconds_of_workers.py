@@ -10,8 +10,10 @@ import pytest
 from raw_server import RawServer, serving
 
 USERS = 4
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 DISTRIBUTED = """
 import json
+from dataclasses import astuple
 
 import gevent
 from locust import constant, events, task
@@ -19,7 +21,9 @@ from locust.runners import MasterRunner, WorkerRunner
 
 from knouds_harness.measures.histograms import merged
 from knouds_harness.load.collection.locust_statistics import use_exact_buckets
+from knouds_harness.load.collection.second import Second, SeriesKey
 from knouds_harness.load.collection.seconds import SecondsCollector
+from knouds_harness.runs.load_results import RequestStatus
 from knouds_harness.load.users import KnoudsUser
 
 use_exact_buckets()
@@ -46,11 +50,16 @@ def record(environment, **_):
         if isinstance(environment.runner, MasterRunner):
             recording.hand_out(everything=True)
             entry = environment.stats.get("ask", "GET")
-            histograms = [each for second in seconds for each in second.histograms.values()]
+            kept = merged(second.kept() for second in seconds)
+            whole = Second(unix_s=0)
+            for second in seconds:
+                whole.add(second)
             print(json.dumps({
-                "recorded": sum(map(len, histograms)),
+                "recorded": len(kept),
+                "opened": len(whole.histograms[SeriesKey("ask", RequestStatus.KEPT, "connect")]),
+                "traffic": astuple(whole.traffic["ask"]),
                 "in order": seconds == sorted(seconds, key=lambda second: second.unix_s),
-                "p50_ms": merged(histograms).percentile_s(50) * 1e3,
+                "p50_ms": kept.percentile_s(50) * 1e3,
                 "locust": entry.num_requests,
                 "locust p50_ms": entry.get_response_time_percentile(0.5),
             }))
@@ -58,11 +67,14 @@ def record(environment, **_):
 
 
 def test_master_has_what_its_workers_sent(tmp_path):
-    """What a master and two workers recorded, what Locust counted, and what the server saw are one number."""
+    """What a master and two workers recorded, what Locust counted, and what the server saw are one number.
+
+    So are connections and bytes.
+    """
 
     def script(server: RawServer, connection: Any) -> None:
         while server.read_request(connection):
-            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+            connection.sendall(ANSWER)
 
     locustfile = tmp_path / "asking.py"
     locustfile.write_text(DISTRIBUTED)
@@ -89,5 +101,11 @@ def test_master_has_what_its_workers_sent(tmp_path):
     told = json.loads(next(line for line in process.stdout.splitlines() if line.startswith("{")))
     assert told["recorded"] == told["locust"] > 100
     assert len(server.requests) == told["locust"]
+    assert told["opened"] == server.connections
+    assert told["traffic"] == [
+        sum(map(len, server.requests)),
+        len(ANSWER) * len(server.requests),
+        len(server.requests),
+    ]
     assert told["in order"]
     assert told["locust p50_ms"] == pytest.approx(told["p50_ms"], rel=0.01)  # one rank apart at most

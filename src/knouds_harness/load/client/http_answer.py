@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator, Mapping
 from email.message import Message
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
@@ -52,6 +52,17 @@ def _field(line: str) -> tuple[str, str]:
     return name.lower(), value.strip(" \t")
 
 
+class Opening(NamedTuple):
+    """How long it took to open a connection, in ms; ``tls_ms`` is None for plain HTTP."""
+
+    dns_ms: float
+    connect_ms: float
+    tls_ms: float | None
+
+
+Wire = tuple[float, float, float, int, int]
+
+
 class Answer:
     """What came back to one request.
 
@@ -60,10 +71,16 @@ class Answer:
         raw_body: The body as it was sent, before any ``Content-Encoding`` is undone.
         is_strict_json: Whether ``json`` has read JSON by the letter; it reads NaN and UTF-16 too.
         arrived_at: When its last bytes were read, on ``time.perf_counter``'s clock.
+        opening: Of the connection that was opened for the request; None where there was one.
+        wire: When the request was written, and when the first and the last bytes of the answer were read, on
+            the same clock; how many bytes were sent, and how many received. One tuple, as each request makes
+            one; zeros where the connection broke while the request was written.
     """
 
     status_code = 0
     arrived_at = 0.0
+    opening: Opening | None = None
+    wire: Wire = (0.0, 0.0, 0.0, 0, 0)
     raw_body = b""
     is_strict_json = False
     _raw_head = b""
@@ -86,6 +103,26 @@ class Answer:
         self._raw_head = raw_head
         self._interim = interim
         self.raw_body = raw_body
+
+    @property
+    def first_byte_ms(self) -> float:
+        """From when the request was written until the first bytes were read; 0 where none came."""
+        return max(self.wire[1] - self.wire[0], 0.0) * 1e3  # an answer may come before its request is whole
+
+    @property
+    def body_ms(self) -> float:
+        """From the first bytes to the last; 0 where one read had them all."""
+        return (self.wire[2] - self.wire[1]) * 1e3
+
+    @property
+    def sent_bytes(self) -> int:
+        """Head and body of the request, as far as they were written, before TLS."""
+        return self.wire[3]
+
+    @property
+    def received_bytes(self) -> int:
+        """Head and body of the answer with their framing, before TLS; also of half an answer."""
+        return self.wire[4]
 
     @property
     def ok(self) -> bool:

@@ -69,20 +69,23 @@ class HttpClient:
         idle = self._idle
         connection = idle.pop() if idle else None  # the one used last, so that those not needed grow old
         if connection is None or not connection.is_open or now - connection.idle_since > _LOOK_AFTER_IDLE_S:
-            connection = self._usable(connection, now, deadline)
-        connection.exchange(request, answer, deadline, head_only)
+            connection = self._usable(connection, now, deadline, answer)
+            now = perf_counter()
+        connection.exchange(request, answer, now, deadline, head_only)
         if connection.is_open and not self._is_closed:
             idle.append(connection)
         elif connection.is_open:
             connection.close()
 
-    def _usable(self, connection: Connection | None, now: float, deadline: float) -> Connection:
+    def _usable(
+        self, connection: Connection | None, now: float, deadline: float, answer: Answer
+    ) -> Connection:
         """That connection if it is still open, another idle one, or a new one."""
         while connection is not None:
             if connection.is_still_open():
                 return connection
             connection = self._idle.pop() if self._idle else None
-        connection = connect(self.origin, min(deadline, now + self._connect_timeout_s))
+        connection, answer.opening = connect(self.origin, min(deadline, now + self._connect_timeout_s))
         self.connections_opened += 1
         return connection
 

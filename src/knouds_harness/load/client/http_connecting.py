@@ -9,6 +9,7 @@ from time import perf_counter
 
 from gevent import Timeout, get_hub, monkey
 
+from knouds_harness.load.client.http_answer import Opening
 from knouds_harness.load.client.http_connection import READ, WRITE, Connection, failure_reason
 from knouds_harness.load.client.tls_stream import TlsStream
 from knouds_harness.load.client.transport_failures import NotConnected
@@ -35,7 +36,7 @@ class Origin:
         return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
 
 
-def connect(origin: Origin, deadline: float) -> Connection:
+def connect(origin: Origin, deadline: float) -> tuple[Connection, Opening]:
     """Open a connection, trying each address of a name in turn.
 
     Args:
@@ -45,37 +46,47 @@ def connect(origin: Origin, deadline: float) -> Connection:
     Raises:
         NotConnected: None could be had in time.
     """
-    with Timeout(max(deadline - perf_counter(), 0.001), NotConnected("no connection in time")):
+    begun_s = perf_counter()
+    with Timeout(max(deadline - begun_s, 0.001), NotConnected("no connection in time")):
         try:
             addresses = get_hub().resolver.getaddrinfo(origin.host, origin.port, 0, socket.SOCK_STREAM)
         except OSError as error:
             raise NotConnected(f"{origin.host} cannot be resolved: {failure_reason(error)}") from error
+        resolved_s = perf_counter()
         failure = NotConnected(f"{origin.host} has no address")
         for family, _, _, _, address in addresses:
             try:
-                return _connect(origin, family, address)
+                connection, connected_s = _connect(origin, family, address)
             except ssl.SSLError as error:
                 failure = NotConnected(f"TLS: {_tls_reason(error)}")
                 failure.__cause__ = error
             except OSError as error:
                 failure = NotConnected(failure_reason(error))
                 failure.__cause__ = error
+            else:
+                return connection, Opening(
+                    dns_ms=(resolved_s - begun_s) * 1e3,
+                    connect_ms=(connected_s - resolved_s) * 1e3,
+                    tls_ms=(perf_counter() - connected_s) * 1e3 if origin.tls else None,
+                )
         raise failure
 
 
-def _connect(origin: Origin, family: int, address: tuple[object, ...]) -> Connection:
+def _connect(origin: Origin, family: int, address: tuple[object, ...]) -> tuple[Connection, float]:
+    """Open a connection; return also when TCP stood."""
     # The standard library's own socket, also where locust has put gevent's in its place.
     raw_socket: socket.socket = monkey.get_original("socket", "socket")(family, socket.SOCK_STREAM)
     try:
         raw_socket.setblocking(False)
         raw_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         _open_tcp(raw_socket, address)
+        connected_s = perf_counter()
         if origin.tls is None:
-            return Connection(raw_socket, raw_socket.fileno())
+            return Connection(raw_socket, raw_socket.fileno()), connected_s
         stream = TlsStream(raw_socket, origin.tls, origin.host)
         while not stream.handshake_step():
             _wait_until(raw_socket, READ)
-        return Connection(stream, raw_socket.fileno())
+        return Connection(stream, raw_socket.fileno()), connected_s
     except BaseException:  # a greenlet may be killed here, too
         raw_socket.close()
         raise

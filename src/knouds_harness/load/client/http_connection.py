@@ -57,10 +57,12 @@ class Connection:
         "_deadline",
         "_failure",
         "_fileno",
+        "_first_at",
         "_head",
         "_hub",
         "_interim",
         "_is_done",
+        "_later_bytes",
         "_more_body",
         "_parser",
         "_status",
@@ -91,7 +93,8 @@ class Connection:
         self._timer: Any = None
         self._timer_at = 0.0
         self._deadline = 0.0
-        self._arrived_at = 0.0
+        self._arrived_at = self._first_at = 0.0
+        self._later_bytes = 0
         self._head = b""
         self._body = b""
         self._more_body = bytearray()
@@ -105,12 +108,20 @@ class Connection:
         self._watcher.start(self._on_readable)
         self.is_open = True
 
-    def exchange(self, request: bytes, answer: Answer, deadline: float, head_only: bool) -> None:  # noqa: FBT001
+    def exchange(
+        self,
+        request: bytes,
+        answer: Answer,
+        sent_at: float,
+        deadline: float,
+        head_only: bool,  # noqa: FBT001
+    ) -> None:
         """Send a request, once, and wait for the whole answer.
 
         Args:
             request: Head and body, ready to send.
             answer: Is filled.
+            sent_at: Now, on ``time.perf_counter``'s clock.
             deadline: On ``time.perf_counter``'s clock.
             head_only: It is a HEAD request, whose answer has no body whatever its head says.
 
@@ -118,7 +129,8 @@ class Connection:
             TransportFailure: No answer; the connection is closed.
         """
         self._head = self._body = b""
-        self._interim = 0
+        self._first_at = 0.0
+        self._interim = self._later_bytes = 0
         self._stays_open = True
         self._is_done = False
         self._awaits_head_only = head_only
@@ -129,7 +141,7 @@ class Connection:
         try:
             sent = self._send_some(request)
             if sent != len(request):
-                self._send_rest(request, sent)
+                sent, sent_at = self._send_rest(request, sent)
             switch = self._hub.switch
             while not self._is_done:
                 switch()
@@ -141,6 +153,8 @@ class Connection:
             raise
         finally:
             self._waiting = None
+        received = len(self._head) + self._later_bytes
+        answer.wire = (sent_at, self._first_at, self._arrived_at, sent, received)
         if self._failure is not None:
             raise self._failure
         if self._stays_open:
@@ -187,8 +201,12 @@ class Connection:
         except BlockingIOError:
             return 0
 
-    def _send_rest(self, request: bytes, sent: int) -> None:
-        """Send what the socket's buffer had no room for; an answer that comes early ends the sending."""
+    def _send_rest(self, request: bytes, sent: int) -> tuple[int, float]:
+        """Send what the socket's buffer had no room for; an answer that comes early ends the sending.
+
+        Returns:
+            How many bytes of the request were sent in all, and when the last of them.
+        """
         view = memoryview(request)
         watcher = self._hub.loop.io(self._fileno, WRITE)
         watcher.start(self._switch_to_waiting)
@@ -197,11 +215,13 @@ class Connection:
                 self._hub.switch()
                 if self._is_done:
                     self._stays_open = False  # the server does not want the rest, so nothing can follow it
-                    return
+                    return sent, perf_counter()
+                sent_at = perf_counter()
                 sent += self._send_some(view[sent : sent + _SEND_BYTES])
         finally:
             watcher.stop()
             watcher.close()
+        return sent, sent_at
 
     # What the loop calls
 
@@ -216,7 +236,9 @@ class Connection:
         if self._is_done:  # idle: the server hangs up, or speaks without being asked
             self.close()
             return
-        self._arrived_at = perf_counter()
+        now = self._arrived_at = perf_counter()
+        if not self._first_at:
+            self._first_at = now
         # What else is there is read first: many answers at once are worked off for milliseconds, and none of
         # them came as late as that.
         self._hub.loop.run_callback(self._take, data)
@@ -232,7 +254,9 @@ class Connection:
             self._on_end_of_stream()
 
     def _on_data(self, data: bytes) -> None:
-        if not self._body:
+        if self._body:
+            self._later_bytes += len(data)
+        else:
             self._head = self._head + data if self._head else data
         try:
             self._parser.feed_data(data)

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from knouds_harness.load.collection.metrics import times
-from knouds_harness.load.collection.seconds import SecondsRecorder, SeriesKey
+from knouds_harness.load.collection.second import SeriesKey
+from knouds_harness.load.collection.seconds import SecondsRecorder
 from knouds_harness.measures.histograms import Histogram, merged, middle_of
 from knouds_harness.runs.load_results import Cycles, RequestStatus
 

@@ -8,7 +8,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from knouds_harness.load.collection.seconds import RESPONSE, SERVICE, Error, Second
+from knouds_harness.load.collection.second import (
+    BODY,
+    CONNECT,
+    DNS,
+    FIRST_BYTE,
+    RESPONSE,
+    SERVICE,
+    TLS,
+    Error,
+    Second,
+    SeriesKey,
+    Traffic,
+)
 from knouds_harness.load.collection.steady_state import LEAST_SECONDS, steady_from
 from knouds_harness.load.steady_clock import now_unix_s
 from knouds_harness.measures.histograms import Histogram, merged, middle_of
@@ -187,6 +199,13 @@ def _operation(counted: Second, name: str, duration_s: float) -> OperationLoad:
     outcomes = {status.value: len(response.get(status, ())) for status in RequestStatus}
     requests = sum(outcomes.values())
     kept = response.get(RequestStatus.KEPT, Histogram())
+    first_byte, body, dns, connect, tls = (
+        counted.histograms.get(SeriesKey(name, RequestStatus.KEPT, measure), Histogram())
+        for measure in (FIRST_BYTE, BODY, DNS, CONNECT, TLS)
+    )
+    in_one_read = Histogram()
+    in_one_read.record(0.0, len(first_byte) - len(body))
+    traffic = counted.traffic.get(name, Traffic())
     return OperationLoad(
         operation=name,
         requests=requests,
@@ -199,6 +218,15 @@ def _operation(counted: Second, name: str, duration_s: float) -> OperationLoad:
             merged(each for status, each in response.items() if status is not RequestStatus.KEPT)
         ),
         server=times(merged(_by_status(counted, name, SERVER).values())),
+        first_byte=times(first_byte),
+        body=times(merged((body, in_one_read))),
+        dns=times(dns),
+        connect=times(connect),
+        tls=times(tls),
+        connections_opened=len(connect),
+        connections_reused=max(traffic.requests - len(connect), 0),
+        sent_bytes=traffic.sent_bytes,
+        received_bytes=traffic.received_bytes,
     )
 
 

@@ -14,95 +14,42 @@ the master adds them up; the sums are exactly what one process would have counte
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import gevent
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
 from knouds_harness.exchange.redaction import Redactor
-from knouds_harness.load.client.response import error_code
+from knouds_harness.load.client.http_answer import Opening, Wire
+from knouds_harness.load.client.response import Response, error_code
+from knouds_harness.load.collection.second import (
+    BODY,
+    CONNECT,
+    DNS,
+    FIRST_BYTE,
+    RESPONSE,
+    SERVICE,
+    TLS,
+    Error,
+    Second,
+    SeriesKey,
+    Traffic,
+    packed,
+    unpacked,
+)
 from knouds_harness.load.distributed.final_reports import FinalReporter, FinalReports
 from knouds_harness.load.steady_clock import now_unix_s
-from knouds_harness.measures.histograms import MAX_NS, Histogram, bucket_of, merged
+from knouds_harness.measures.histograms import MAX_NS, Histogram, bucket_of
 from knouds_harness.runs.load_results import RequestStatus
 
 REPORT_KEY = "knouds_harness"
 """Where a worker's message to the master holds its seconds."""
 
-RESPONSE, SERVICE = "response", "service"
-"""Measures: from the scheduled instant, and from sending. They differ only where requests have a schedule."""
-
+_COUNTED_TOGETHER: Final = 256
+"""To count phases in a row costs half as much as between other work."""
 _WORKERS_LAG_S: Final = 8
 """So long after a second, each worker has sent its part, even if one of its reports came late."""
-
-
-class SeriesKey(NamedTuple):
-    """What a histogram is of.
-
-    Attributes:
-        operation: The name that a request was given.
-        status: How it ended.
-        measure: ``response``, ``service``, or another that ``SecondsRecorder.record`` was given.
-    """
-
-    operation: str
-    status: RequestStatus
-    measure: str = RESPONSE
-
-
-class Error(NamedTuple):
-    """A kind of answer that was not kept.
-
-    Attributes:
-        operation: The name that the request was given.
-        status: How it ended.
-        status_code: 0 where there was no answer.
-        code: The ``code`` of the body, else of the failure, else what that is called; may be empty.
-    """
-
-    operation: str
-    status: RequestStatus
-    status_code: int
-    code: str
-
-
-@dataclass(kw_only=True)
-class Second:
-    """What ended within one second.
-
-    Attributes:
-        unix_s: The second.
-        histograms: Durations by series.
-        errors: How many by kind.
-    """
-
-    unix_s: int
-    histograms: dict[SeriesKey, Histogram] = field(default_factory=dict)
-    errors: dict[Error, int] = field(default_factory=dict)
-
-    def add(self, other: Second, *, only: str | None = None) -> None:
-        """Add what another counted, of any second.
-
-        Args:
-            other: Stays as it is.
-            only: Leave out operations whose name does not begin with this.
-        """
-        for series, histogram in other.histograms.items():
-            if only is None or series.operation.startswith(only):
-                self.histograms.setdefault(series, Histogram()).add(histogram)
-        for error, count in other.errors.items():
-            if only is None or error.operation.startswith(only):
-                self.errors[error] = self.errors.get(error, 0) + count
-
-    def kept(self) -> Histogram:
-        """Response times of all that was kept, over all operations."""
-        return merged(
-            histogram
-            for series, histogram in self.histograms.items()
-            if series.measure == RESPONSE and series.status is RequestStatus.KEPT
-        )
 
 
 def status_of(status_code: int, exception: BaseException | None) -> RequestStatus:
@@ -149,8 +96,9 @@ class SecondsRecorder:
         self._clock = clock
         self._finished: list[Second] = []
         self._second = Second(unix_s=int(clock()))
-        # Where to count in the running second: response times of what is kept by operation, and everything.
-        self._kept: dict[str, dict[int, int]] = {}
+        # Where to count in the running second: what is kept, by operation (response times, and what is not
+        # counted yet of ``Answer.wire``), and all times.
+        self._kept: dict[str, tuple[dict[int, int], list[Wire]]] = {}
         self._counts: dict[tuple[str, RequestStatus, str], dict[int, int]] = {}
 
     def on_request(
@@ -171,19 +119,25 @@ class SecondsRecorder:
         if exception is None and response_time is not None:
             try:
                 is_kept = 200 <= response.status_code < 300 and response.elapsed_ms == response_time
+                wire = response.wire
             except (AttributeError, TypeError):  # another client's response
                 is_kept = False
             if is_kept:
                 if self._second.unix_s != int(self._clock()):
                     self._roll()
                 try:
-                    counts = self._kept[name]
+                    counts, wires = self._kept[name]
                 except KeyError:
-                    counts = self._kept[name] = self._counts_of(name, RequestStatus.KEPT, RESPONSE)
+                    counts, wires = self._new_kept(name)
                 duration_ns = int(response_time * 1e6)
                 shift = duration_ns.bit_length() - 11  # histograms.bucket_of, without the call
                 bucket = (shift << 10) + (duration_ns >> shift) if shift > 0 else duration_ns
                 counts[bucket] = counts.get(bucket, 0) + 1
+                wires.append(wire)
+                if len(wires) == _COUNTED_TOGETHER:
+                    self._count_wires(name, wires)
+                if response.opening is not None:
+                    self._record_opening(name, response.opening)
                 return
         self._on_other_request(name, response_time, exception, response, start_time)
 
@@ -204,6 +158,8 @@ class SecondsRecorder:
             service_ms = getattr(response, "elapsed_ms", response_time)
             if service_ms != response_time:
                 self.record(name, status, SERVICE, service_ms)
+            if isinstance(response, Response):
+                self._count_other_phases(name, status, response)
         if status is not RequestStatus.KEPT:
             code = (
                 error_code(response) or getattr(exception, "code", "")
@@ -214,6 +170,48 @@ class SecondsRecorder:
             self._count_errors(error, 1)
             if self._on_not_kept:
                 self._on_not_kept(error, response, start_unix_s or self._clock())
+
+    def _new_kept(self, name: str) -> tuple[dict[int, int], list[Wire]]:
+        self._kept[name] = self._counts_of(name, RequestStatus.KEPT, RESPONSE), []
+        return self._kept[name]
+
+    def _count_wires(self, name: str, wires: list[Wire]) -> None:
+        """Count phases and bytes of kept answers, and forget them."""
+        first_counts = self._counts_of(name, RequestStatus.KEPT, FIRST_BYTE)
+        sent = received = 0
+        for written_at, first_at, last_at, sent_bytes, received_bytes in wires:
+            sent += sent_bytes
+            received += received_bytes
+            duration_ns = int((first_at - written_at) * 1e9) if first_at > written_at else 0
+            shift = duration_ns.bit_length() - 11
+            bucket = (shift << 10) + (duration_ns >> shift) if shift > 0 else duration_ns
+            first_counts[bucket] = first_counts.get(bucket, 0) + 1
+            if last_at != first_at:
+                bodies = self._second.histograms.setdefault(
+                    SeriesKey(name, RequestStatus.KEPT, BODY), Histogram()
+                )
+                bodies.record(last_at - first_at)
+        self._second.traffic.setdefault(name, Traffic()).add(Traffic(sent, received, len(wires)))
+        wires.clear()
+
+    def _count_other_phases(self, name: str, status: RequestStatus, response: Response) -> None:
+        if status is RequestStatus.KEPT and response.status_code:
+            _, wires = self._kept.get(name) or self._new_kept(name)
+            wires.append(response.wire)
+            if len(wires) == _COUNTED_TOGETHER:
+                self._count_wires(name, wires)
+        elif response.sent_bytes:
+            traffic = Traffic(response.sent_bytes, response.received_bytes, 1)
+            self._second.traffic.setdefault(name, Traffic()).add(traffic)
+        if response.opening is not None:
+            self._record_opening(name, response.opening)
+
+    def _record_opening(self, name: str, opening: Opening) -> None:
+        """Count a connection; it stood, whatever became of the request."""
+        self.record(name, RequestStatus.KEPT, DNS, opening.dns_ms)
+        self.record(name, RequestStatus.KEPT, CONNECT, opening.connect_ms)
+        if opening.tls_ms is not None:
+            self.record(name, RequestStatus.KEPT, TLS, opening.tls_ms)
 
     def record(self, operation: str, status: RequestStatus, measure: str, duration_ms: float) -> None:
         """Count one duration, such as the ``ms`` that the server itself named."""
@@ -254,6 +252,8 @@ class SecondsRecorder:
         """Begin another second if this one is over, or now."""
         unix_s = int(self._clock())
         if now or unix_s != self._second.unix_s:
+            for name, (_, wires) in self._kept.items():
+                self._count_wires(name, wires)
             if self._second.histograms or self._second.errors:
                 self._finished.append(self._second)
             self._second = Second(unix_s=unix_s)
@@ -332,28 +332,3 @@ class SecondsCollector:
 
     def _receive(self, *, client_id: str, data: dict[str, Any]) -> None:  # noqa: ARG002
         self._gather(unpacked(message) for message in data.get(REPORT_KEY, ()))
-
-
-def packed(second: Second) -> list[Any]:
-    """A second as plain lists and numbers, for a message."""
-    return [
-        second.unix_s,
-        [[*series, histogram.counts] for series, histogram in second.histograms.items()],
-        [[*error, count] for error, count in second.errors.items()],
-    ]
-
-
-def unpacked(message: list[Any]) -> Second:
-    """What ``packed`` made, as it was."""
-    unix_s, histograms, errors = message
-    return Second(
-        unix_s=unix_s,
-        histograms={
-            SeriesKey(operation, RequestStatus(status), measure): Histogram(counts)
-            for operation, status, measure, counts in histograms
-        },
-        errors={
-            Error(operation, RequestStatus(status), status_code, code): count
-            for operation, status, status_code, code, count in errors
-        },
-    )

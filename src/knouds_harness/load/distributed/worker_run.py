@@ -10,7 +10,7 @@ from locust.runners import WorkerRunner
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.load.arrivals.schedule import Share
-from knouds_harness.load.collection.seconds import Second
+from knouds_harness.load.collection.second import Second
 from knouds_harness.load.distributed.messages import (
     ASK_CREDITS,
     CREDITS,

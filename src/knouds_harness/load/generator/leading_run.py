@@ -26,7 +26,7 @@ from knouds_harness.load.arrivals.schedule import Share
 from knouds_harness.load.collection.cycles import cycles
 from knouds_harness.load.collection.evidence_samples import SampleWriter
 from knouds_harness.load.collection.metrics import RunMetrics
-from knouds_harness.load.collection.seconds import Second
+from knouds_harness.load.collection.second import Second
 from knouds_harness.load.generator.load_run import NO_TARGET, LoadRun, RunSetup
 from knouds_harness.load.generator.progress import ProgressTeller
 from knouds_harness.load.generator.record_writer import LoadRecordWriter, fingerprint, plan_of, scenario_name

@@ -28,7 +28,8 @@ from knouds_harness.load.client.response import Response
 from knouds_harness.load.collection.cycles import CycleLog
 from knouds_harness.load.collection.evidence_samples import Samples
 from knouds_harness.load.collection.metrics import SERVER
-from knouds_harness.load.collection.seconds import Second, SecondsCollector
+from knouds_harness.load.collection.second import Second
+from knouds_harness.load.collection.seconds import SecondsCollector
 from knouds_harness.load.generator.health import Health, Watch
 from knouds_harness.load.generator.task_errors import TaskErrors
 from knouds_harness.load.invariants.verification import LoadVerification

@@ -11,7 +11,7 @@ import gevent
 
 from knouds_harness.errors import ExitCode
 from knouds_harness.load.collection.metrics import RunMetrics, times
-from knouds_harness.load.collection.seconds import Error
+from knouds_harness.load.collection.second import Error
 from knouds_harness.load.generator.health import Health
 from knouds_harness.load.generator.validity import judge_generator
 from knouds_harness.load.options import LoadOptions

@@ -25,7 +25,8 @@ from knouds_harness.load.arrivals.arrival_user import Arrivals, ArrivalUser
 from knouds_harness.load.arrivals.schedule import ArrivalSchedule, Share
 from knouds_harness.load.arrivals.shapes import Shape
 from knouds_harness.load.collection.locust_statistics import use_exact_buckets
-from knouds_harness.load.collection.seconds import Second, SecondsCollector, SeriesKey
+from knouds_harness.load.collection.second import Second, SeriesKey
+from knouds_harness.load.collection.seconds import SecondsCollector
 from knouds_harness.load.generator.health import Watch
 from knouds_harness.load.selftest.probe_results import Observed
 from knouds_harness.runs.load_results import RequestStatus

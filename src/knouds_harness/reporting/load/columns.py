@@ -1,7 +1,7 @@
 """The columns of load's tables: one description for terminal, HTML, Markdown, CSV and OpenMetrics."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Generic, Literal, TypeVar
 
 from knouds_harness.measures.percentiles import PERCENTS, RECORDED_PERCENTS, percentile_measure, time_ms
@@ -10,17 +10,29 @@ from knouds_harness.runs.load_results import ERRORS, OUTCOMES, LoadResults, Oper
 
 Subject = TypeVar("Subject", OperationLoad, Times)
 
-TIMES: Final = ("response", "service")
+PHASES: Final = {
+    "dns": "DNS",
+    "connect": "connect",
+    "tls": "TLS",
+    "first_byte": "first byte",
+    "body": "body",
+}
+"""The phases of a request, in their order; three only where a connection is opened."""
+_RANK_BY_PHASE: Final = {"first_byte": 0, "body": 1}
+_RANK_BY_TIME: Final = {"p50_ms": 2, "p99_ms": 0}
+TIMES: Final = ("response", "service", *PHASES)
 """The times of an operation that files for programs hold."""
+_TIMES_SAY: Final = "Times of requests that were kept, or of opening a connection; quantile 1 is the longest."
+_BYTE_UNITS: Final = ("B", "kB", "MB", "GB", "TB")
 _FORMATS: Final = {"count": ",.0f", "per_s": ",.1f", "share": ".2%"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadColumn(Generic[Subject]):
-    """A column: a figure of an operation, or of its response or service times.
+    """A column: a figure of an operation, or of some of its times.
 
     Attributes:
-        key: Name in CSV; for times after ``response_`` or ``service_``.
+        key: Name in CSV; for times after what ``TIMES`` calls them.
         heading: Heading in HTML; in lower case in the terminal and in Markdown.
         unit: Unit, which decides the format.
         figure: Returns the figure of an operation; None if it is not known.
@@ -35,7 +47,7 @@ class LoadColumn(Generic[Subject]):
 
     key: str
     heading: str
-    unit: Literal["count", "per_s", "share", "ms"]
+    unit: Literal["count", "bytes", "per_s", "share", "ms"]
     figure: Callable[[Subject], float | None]
     metric: str
     label: tuple[str, str] | None = None
@@ -55,6 +67,8 @@ class LoadColumn(Generic[Subject]):
         number = self.figure(subject)
         if self.unit == "ms" or number is None:
             return milliseconds(number) if with_unit else milliseconds(number).removesuffix(" ms")
+        if self.unit == "bytes":
+            return byte_size(number)
         return f"{number:{_FORMATS[self.unit]}}"
 
 
@@ -82,6 +96,19 @@ def _outcome(outcome: str) -> LoadColumn[OperationLoad]:
     )
 
 
+def _traffic(key: str, heading: str, says: str, *, rank: int) -> LoadColumn[OperationLoad]:
+    return LoadColumn(
+        key=key,
+        heading=heading,
+        unit="bytes" if key.endswith("_bytes") else "count",
+        figure=lambda load: getattr(load, key),
+        metric=key,
+        says=says,
+        rank=rank,
+        is_for_programs=True,
+    )
+
+
 def _percentile(percent: str) -> LoadColumn[Times]:
     measure = percentile_measure(percent)
     return LoadColumn(
@@ -91,12 +118,18 @@ def _percentile(percent: str) -> LoadColumn[Times]:
         figure=lambda times: time_ms(times, measure),
         metric="time_seconds",
         label=("quantile", f"{float(percent) / 100:g}"),
-        says="Times of requests that were kept; quantile 1 is the longest.",
+        says=_TIMES_SAY,
         rank={"75": 8, "90": 7, "99.9": 4}.get(percent, 0),
         is_for_programs=percent not in PERCENTS,
     )
 
 
+TRAFFIC_COLUMNS: Final = (
+    _traffic("connections_opened", "Opened", "Connections that were opened.", rank=5),
+    _traffic("connections_reused", "Reused", "Requests over a connection that stood.", rank=6),
+    _traffic("sent_bytes", "Sent", "Heads and bodies of requests, before TLS.", rank=0),
+    _traffic("received_bytes", "Received", "Heads and bodies of answers, before TLS.", rank=0),
+)
 OPERATION_COLUMNS: tuple[LoadColumn[OperationLoad], ...] = (
     LoadColumn(
         key="requests",
@@ -127,6 +160,7 @@ OPERATION_COLUMNS: tuple[LoadColumn[OperationLoad], ...] = (
         rank=0,
         is_bad=True,
     ),
+    *TRAFFIC_COLUMNS,
 )
 TIME_COLUMNS: tuple[LoadColumn[Times], ...] = (
     LoadColumn(
@@ -135,7 +169,7 @@ TIME_COLUMNS: tuple[LoadColumn[Times], ...] = (
         unit="ms",
         figure=lambda times: time_ms(times, "mean_ms"),
         metric="mean_time_seconds",
-        says="Mean time of requests that were kept.",
+        says="Mean time of requests that were kept, or of opening a connection.",
         rank=1,
     ),
     *map(_percentile, RECORDED_PERCENTS),
@@ -146,7 +180,7 @@ TIME_COLUMNS: tuple[LoadColumn[Times], ...] = (
         figure=lambda times: time_ms(times, "max_ms"),
         metric="time_seconds",
         label=("quantile", "1"),
-        says="Times of requests that were kept; quantile 1 is the longest.",
+        says=_TIMES_SAY,
         rank=5,
     ),
 )
@@ -156,8 +190,20 @@ def milliseconds(number: float | None) -> str:
     """A time, with as many digits as tell something; a dash where it is not known."""
     if number is None:
         return "-"
-    digits = 0 if number >= 100 else 1 if number >= 10 else 2
-    return f"{number:,.{digits}f} ms"
+    return f"{number:,.{_digits(number)}f} ms"
+
+
+def byte_size(number: float) -> str:
+    """An amount of data, with as many digits as tell something."""
+    power = 0
+    while number >= 1000 and power < len(_BYTE_UNITS) - 1:
+        number /= 1000
+        power += 1
+    return f"{number:,.{_digits(number) if power else 0}f} {_BYTE_UNITS[power]}"
+
+
+def _digits(number: float) -> int:
+    return 0 if number >= 100 else 1 if number >= 10 else 2
 
 
 def rows_of(load: LoadResults) -> list[OperationLoad]:
@@ -216,6 +262,28 @@ def text_columns(load: LoadResults, *, with_units: bool) -> list[TextColumn]:
             _text_column(column, [row.response for row in rows], with_units=with_units)
             for column in time_columns()
         ),
+    ]
+
+
+def phase_columns(load: LoadResults, *, with_units: bool) -> list[TextColumn]:
+    """The columns of a table of text with the phases of ``rows_of``, and what was sent and received."""
+    rows = rows_of(load)
+    return [
+        *(
+            _text_column(
+                replace(
+                    column,
+                    heading=f"{phase} {column.heading}",
+                    rank=_RANK_BY_PHASE.get(kind, 7) + _RANK_BY_TIME[column.key],
+                ),
+                [getattr(row, kind) for row in rows],
+                with_units=with_units,
+            )
+            for kind, phase in PHASES.items()
+            for column in time_columns()
+            if column.key in _RANK_BY_TIME and any(getattr(row, kind).count for row in rows)
+        ),
+        *(_text_column(column, rows, with_units=with_units) for column in TRAFFIC_COLUMNS),
     ]
 
 

@@ -38,11 +38,14 @@ from knouds_harness.reporting.load.tables import (
     objective_table,
     operation_table,
     percentile_table,
+    phase_table,
+    phase_text_table,
     point_table,
     poll_table,
     promise_table,
     text_table,
     throttled_table,
+    traffic_table,
     window_table,
 )
 from knouds_harness.reporting.report import (
@@ -133,6 +136,7 @@ def load_report(record: RunRecord, measured: LoadRecord, change: RunChange | Non
         _percentiles(load),
         *([_capacity(load.capacity, verdict)] if load.capacity else []),
         _operations(load, {each.id for each in evidence}),
+        *([_phases(load)] if any(each.sent_bytes for each in load.operations) else []),
         *([_cycles(load, load.cycles)] if load.cycles else []),
         _limits(load, measured, tracks),
         _cost(load, setup.target.limits.credits),
@@ -305,6 +309,25 @@ def _operations(load: LoadResults, evidence_ids: Collection[str]) -> Section:
         blocks.append(Heading("What was not kept, by status and code"))
         blocks.append(error_table(load, evidence_ids))
     return Section("operations", "Operations", blocks)
+
+
+def _phases(load: LoadResults) -> Section:
+    return Section(
+        "phases",
+        "Phases and bytes",
+        [
+            Text(
+                "First byte: from when a request was written. Body: from there to the last byte. DNS, connect"
+                " and TLS are those of connections that were opened. Bytes count heads and bodies.",
+                is_quiet=True,
+                shown=HTML,
+            ),
+            phase_table(load),
+            traffic_table(load),
+            phase_text_table(load, with_units=True, shown=MARKDOWN),
+            phase_text_table(load, with_units=False, shown=TERMINAL),
+        ],
+    )
 
 
 def _cycles(load: LoadResults, cycles: Cycles) -> Section:

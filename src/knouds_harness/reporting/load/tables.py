@@ -7,10 +7,14 @@ from typing import Final
 
 from knouds_harness.reporting.load.columns import (
     ERROR_HEADINGS,
+    PHASES,
+    TRAFFIC_COLUMNS,
     LoadColumn,
     Subject,
+    TextColumn,
     error_rows,
     operation_columns,
+    phase_columns,
     point_times,
     rows_of,
     text_columns,
@@ -112,6 +116,42 @@ def percentile_table(load: LoadResults) -> Table:
     )
 
 
+def phase_table(load: LoadResults) -> Table:
+    """Times of each phase and operation."""
+    return Table(
+        "Phases",
+        (
+            Column("Phase"),
+            Column("Operation", is_name=True),
+            Column("Count", is_number=True),
+            *map(_column, time_columns()),
+        ),
+        [
+            (
+                phase,
+                each.operation,
+                f"{times.count:,}",
+                *(_cell(column, times) for column in time_columns()),
+            )
+            for kind, phase in PHASES.items()
+            for each in load.operations
+            if (times := getattr(each, kind)).count
+        ],
+        shown=HTML,
+    )
+
+
+def traffic_table(load: LoadResults) -> Table:
+    """Connections and bytes of each operation."""
+    return Table(
+        "Connections and bytes",
+        (Column("Operation", is_name=True), *map(_column, TRAFFIC_COLUMNS)),
+        [(each.operation, *(_cell(column, each) for column in TRAFFIC_COLUMNS)) for each in rows_of(load)],
+        strong=_totals(each.operation for each in rows_of(load)),
+        shown=HTML,
+    )
+
+
 def point_table(points: Sequence[CapacityPoint]) -> Table:
     """The rates that a capacity search tried."""
     headings = dict.fromkeys(heading for each in points for heading in point_times(each))
@@ -166,10 +206,22 @@ def operation_table(load: LoadResults) -> Table:
 def text_table(load: LoadResults, *, with_units: bool, shown: frozenset[Medium]) -> Table:
     """Requests and response times of each operation in one table."""
     columns = text_columns(load, with_units=with_units)
+    return _text_table(load, "Operations", "Operation" if with_units else "Times in ms", columns, shown=shown)
+
+
+def phase_text_table(load: LoadResults, *, with_units: bool, shown: frozenset[Medium]) -> Table:
+    """Phases and bytes of each operation in one table."""
+    columns = phase_columns(load, with_units=with_units)
+    return _text_table(load, "Phases", "Operation" if with_units else "Phases in ms", columns, shown=shown)
+
+
+def _text_table(
+    load: LoadResults, label: str, heading: str, columns: Sequence[TextColumn], *, shown: frozenset[Medium]
+) -> Table:
     return Table(
-        "Operations",
+        label,
         (
-            Column("Operation" if with_units else "Times in ms", is_name=True),
+            Column(heading, is_name=True),
             *(Column(column.heading, is_number=True, rank=column.rank) for column in columns),
         ),
         [

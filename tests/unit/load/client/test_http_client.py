@@ -12,6 +12,7 @@ import trustme
 from raw_server import RawServer, serving
 
 from knouds_harness.errors import UsageError
+from knouds_harness.load.client.http_answer import Answer
 from knouds_harness.load.client.http_client import HttpClient, origin_of
 from knouds_harness.load.client.http_connecting import Origin
 from knouds_harness.load.client.http_connection import Connection
@@ -28,6 +29,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 GET = encode("GET", "/", "x")
 POST = encode("POST", "/", "x", body=b"{}")
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+CHUNKED_BODY = b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
 
 
 def answering(*answers: bytes, byte_by_byte: bool = False):
@@ -155,6 +157,7 @@ def test_early_answer_to_a_large_body_is_the_answer():
             released.set()
 
     assert [answer.status_code for answer in answers] == [413, 413]
+    assert all(answer.first_byte_ms >= 0 and 0 < answer.sent_bytes < 20_000_000 for answer in answers)
     assert server.connections == 2
 
 
@@ -398,6 +401,64 @@ def test_tls_with_a_certificate_of_ssl_cert_file(server_tls):
 
     assert answers == [body] * 3
     assert server.connections == 1
+
+
+@pytest.mark.usefixtures("trusting")
+def test_opening_is_told_of_the_request_that_needed_it(server_tls):
+    """With the handshake where there is one; bytes are those of HTTP in both cases."""
+    for context in (None, server_tls):
+        with serving(always(OK), context) as server, client_of(server, timeout_s=10) as client:
+            first, second = client.exchange(POST), client.exchange(POST)
+
+        assert first.opening is not None
+        assert first.opening.dns_ms > 0
+        assert first.opening.connect_ms > 0
+        assert (first.opening.tls_ms or 0) > 0 if context else first.opening.tls_ms is None
+        assert second.opening is None
+        assert [(each.sent_bytes, each.received_bytes) for each in (first, second)] == [
+            (len(POST), len(OK))
+        ] * 2
+
+
+@pytest.mark.parametrize(
+    "framing", [b"Content-Length: 2\r\n\r\n{}", CHUNKED_BODY, b"Connection: close\r\n\r\n{}"]
+)
+def test_phases_are_at_least_what_the_server_took(framing):
+    """First byte and body; every byte of head and framing is counted."""
+    answer = b"HTTP/1.1 200 OK\r\n" + framing
+
+    def script(server: RawServer, connection: socket.socket) -> None:
+        server.read_request(connection)
+        for part in (answer[:1], answer[1:-1], answer[-1:]):
+            threading.Event().wait(0.02)  # what is measured
+            connection.sendall(part)
+
+    with serving(script) as server, client_of(server) as client:
+        answered = client.exchange(GET)
+
+    assert answered.first_byte_ms >= 20
+    assert answered.first_byte_ms + answered.body_ms >= 60  # the client may come to read a part late
+    assert answered.received_bytes == len(answer)
+
+
+def test_answer_in_one_piece_has_no_body_phase():
+    """However long the server thought."""
+    with serving(always(OK)) as server, client_of(server) as client:
+        answered = client.exchange(GET)
+
+    assert answered.first_byte_ms > 0
+    assert answered.body_ms == 0
+
+
+def test_bytes_of_half_an_answer_are_counted():
+    """They were received, and the request was sent."""
+    half = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}"
+    answer = Answer()
+
+    with serving(answering(half)) as server, client_of(server) as client, pytest.raises(ConnectionLost):
+        client.send(POST, answer)
+
+    assert (answer.sent_bytes, answer.received_bytes) == (len(POST), len(half))
 
 
 @pytest.mark.usefixtures("trusting")

@@ -1,7 +1,16 @@
 """From seconds to the metrics of a run."""
 
 from knouds_harness.load.collection.metrics import RunMetrics, times
-from knouds_harness.load.collection.seconds import SERVICE, Error, Second, SeriesKey
+from knouds_harness.load.collection.second import (
+    BODY,
+    CONNECT,
+    FIRST_BYTE,
+    SERVICE,
+    Error,
+    Second,
+    SeriesKey,
+    Traffic,
+)
 from knouds_harness.measures.histograms import Histogram, merged
 from knouds_harness.measures.percentiles import RECORDED_PERCENTS, TIME_MEASURES, time_ms
 from knouds_harness.runs.load_results import ALL_OPERATIONS, TASK, RequestStatus
@@ -123,3 +132,34 @@ def test_parts_of_one_second_are_one_second():
         metrics.add(Second(unix_s=100, histograms={SeriesKey("a", RequestStatus.KEPT): histogram(1, 2)}))
 
     assert metrics.recent_per_s(5) == 10
+
+
+def test_answer_in_one_piece_took_no_time_for_its_body():
+    """It is not recorded, and counts."""
+    key = SeriesKey("whoami", RequestStatus.KEPT)
+    metrics = begun(1000)
+    histograms = {
+        key: histogram(1, 2, 3),
+        key._replace(measure=FIRST_BYTE): histogram(1, 2, 3),
+        key._replace(measure=BODY): histogram(4),
+        key._replace(measure=CONNECT): histogram(1, 1),
+    }
+    for unix_s in (1001, 1002):
+        metrics.add(Second(unix_s=unix_s, histograms=histograms, traffic={"whoami": Traffic(300, 60, 3)}))
+
+    (found,) = metrics.operations(2.0)
+
+    assert (found.first_byte.count, found.body.count, found.body.percentiles["50"]) == (6, 6, 0)
+    assert round(found.body.max_ms) == 4
+    assert (found.sent_bytes, found.received_bytes) == (600, 120)
+    assert (found.connections_opened, found.connections_reused) == (4, 2)
+
+
+def test_traffic_of_the_warm_up_is_left_out():
+    """As all other figures."""
+    metrics = begun(1000, warm_up_s=5.0)
+    for unix_s in (1001, 1007):
+        histograms = {SeriesKey("whoami", RequestStatus.KEPT): histogram(1)}
+        metrics.add(Second(unix_s=unix_s, histograms=histograms, traffic={"whoami": Traffic(300, 60, 3)}))
+
+    assert metrics.operations(2.0)[0].sent_bytes == 300

@@ -12,21 +12,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from locust.env import Environment
 
-from knouds_harness.load.client.http_answer import Answer
+from knouds_harness.load.client.http_answer import Answer, Opening
 from knouds_harness.load.client.response import Response, error_code
 from knouds_harness.load.client.transport_failures import TimedOut
-from knouds_harness.load.collection.seconds import (
+from knouds_harness.load.collection.second import (
+    FIRST_BYTE,
     RESPONSE,
     SERVICE,
     Error,
     Second,
-    SecondsCollector,
-    SecondsRecorder,
     SeriesKey,
+    Traffic,
     packed,
-    status_of,
     unpacked,
 )
+from knouds_harness.load.collection.seconds import SecondsCollector, SecondsRecorder, status_of
 from knouds_harness.measures.histograms import Histogram
 from knouds_harness.runs.load_results import RequestStatus
 
@@ -47,6 +47,10 @@ def answer(status_code: int, elapsed_ms: float, body: bytes = b"") -> Response:
     response = Response()
     response.fill(status_code, b"HTTP/1.1 200 OK\r\n\r\n", 0, body)
     response.elapsed_ms = elapsed_ms
+    if status_code:
+        first_s, body_s = elapsed_ms / 2e3, elapsed_ms // 1000 / 1e3
+        response.wire = (0.0, first_s, first_s + body_s, 100, 20 + len(body))
+        response.opening = Opening(0.1, 0.2, elapsed_ms / 4) if elapsed_ms > 1000 else None
     return response
 
 
@@ -86,11 +90,30 @@ def test_requests_are_counted_by_second_operation_and_status(recorder, clock):
     assert second.unix_s == 1_780_000_000
     assert second.histograms == {
         SeriesKey("getWhoami", RequestStatus.KEPT, RESPONSE): counted(1.5, 2.5),
+        SeriesKey("getWhoami", RequestStatus.KEPT, FIRST_BYTE): counted(0.75, 1.25),
         SeriesKey("listUsage", RequestStatus.WRONG, RESPONSE): counted(3.5),
     }
     assert recorder.take() == []
     [rest] = recorder.take(with_current=True)
-    assert rest.histograms == {SeriesKey("getWhoami", RequestStatus.KEPT): counted(4.5)}
+    assert rest.kept() == counted(4.5)
+
+
+@pytest.mark.parametrize("waited_ms", [0.0, 5.0], ids=["closed", "open"])
+def test_connections_and_bytes_are_counted_whatever_came_of_the_request(recorder, waited_ms):
+    """Phases of answers are those of kept ones; a connection stood, even if what it was for failed."""
+    tell(recorder, 2000.0 + waited_ms, response=answer(200, 2000.0, b"{}"))
+    tell(recorder, 3.0 + waited_ms, response=answer(200, 3.0))
+    tell(recorder, 4000.0 + waited_ms, response=answer(503, 4000.0), exception=ValueError())
+    tell(recorder, 7.0, response=answer(0, 7.0), exception=TimedOut("no answer", may_have_arrived=False))
+
+    [second] = recorder.take(with_current=True)
+
+    assert second.traffic == {"getWhoami": Traffic(sent_bytes=300, received_bytes=62, requests=3)}
+    times = {each.measure: times for each, times in second.histograms.items() if each.status == "kept"}
+    assert times["first_byte"] == counted(1000.0, 1.5)
+    assert times["body"] == counted(2.0)
+    assert times["dns"] == counted(0.1, 0.1)
+    assert times["tls"] == counted(500.0, 1000.0)
 
 
 def test_seconds_without_requests_are_left_out(recorder, clock):
@@ -113,6 +136,7 @@ def test_service_time_is_counted_where_it_differs(recorder):
     assert second.histograms == {
         SeriesKey("getWhoami", RequestStatus.KEPT, RESPONSE): counted(50.0),
         SeriesKey("getWhoami", RequestStatus.KEPT, SERVICE): counted(2.0),
+        SeriesKey("getWhoami", RequestStatus.KEPT, FIRST_BYTE): counted(1.0),
         SeriesKey("getWhoami", RequestStatus.FAILED, RESPONSE): counted(60.0),
         SeriesKey("getWhoami", RequestStatus.FAILED, SERVICE): counted(3.0),
     }

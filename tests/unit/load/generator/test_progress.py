@@ -8,7 +8,7 @@ import pytest
 from knouds_harness.errors import ExitCode
 from knouds_harness.load.arrivals.shapes import Shape
 from knouds_harness.load.collection.metrics import RunMetrics
-from knouds_harness.load.collection.seconds import Error, Second, SeriesKey
+from knouds_harness.load.collection.second import Error, Second, SeriesKey
 from knouds_harness.load.generator.health import Health
 from knouds_harness.load.generator.progress import ProgressTeller
 from knouds_harness.load.steady_clock import now_unix_s

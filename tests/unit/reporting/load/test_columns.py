@@ -256,6 +256,50 @@ def test_metrics_have_each_figure(folder):
     assert samples["service_time_seconds", "0.999", name] == load.service.percentiles["99.9"] / 1000
 
 
+@pytest.fixture
+def phased(folder):
+    """The first operation waited 3 ms for its first byte, over two connections of TLS."""
+    contents = json.loads((folder / LOAD_FILE).read_text())
+    percentiles = dict.fromkeys(RECORDED_PERCENTS, 3.0)
+    times = {"count": 2, "mean_ms": 3.0, "min_ms": 3.0, "max_ms": 3.0, "percentiles": percentiles}
+    contents["operations"][0] |= {"first_byte": times, "body": times, "tls": times}
+    contents["operations"][0] |= {"connections_opened": 2, "connections_reused": 7}
+    contents["operations"][0] |= {"sent_bytes": 1234567, "received_bytes": 999}
+    (folder / LOAD_FILE).write_text(json.dumps(contents))
+    return folder
+
+
+def test_phases_and_bytes_are_in_every_report(phased):
+    """Those of people round them, and leave out phases that never came."""
+    screen = StringIO()
+    paths = render_all(phased)
+    print_summary(read_run(phased), paths, console=Console(file=screen, width=80))
+    name = OPERATIONS[0]
+    expected = ["3.00"] * 6 + ["2", "7", "1.23 MB", "999 B"]
+
+    lines = screen.getvalue().splitlines()
+    head = next(number for number, line in enumerate(lines) if line.startswith("  phases in ms"))
+    assert cells_of(lines[head])[1:5] == ["tls p50", "tls p99", "first byte p50", "first byte p99"]
+    assert cells_of(lines[head + 1]) == [name, *expected]
+    assert f"| `{name}` | {' | '.join(['3.00 ms'] * 6 + expected[6:])} |" in paths.markdown.read_text()
+    page = Tables(paths.html.read_text()).rows
+    assert [row[:3] for row in page if row[0] in ("DNS", "TLS", "first byte", "body")] == [
+        [phase, name, "2"] for phase in ("TLS", "first byte", "body")
+    ]
+    assert [name, *expected[6:]] in page
+    table = next(csv.DictReader(paths.table.read_text().splitlines()))
+    assert (table["sent_bytes"], table["first_byte_p50_ms"], table["dns_p50_ms"]) == ("1234567", "3.0", "")
+    metrics = paths.metrics.read_text()
+    assert f'knouds_harness_sent_bytes_total{{operation="{name}"}} 1.234567e+06' in metrics
+    assert f'knouds_harness_tls_time_seconds{{operation="{name}",quantile="0.99"}} 0.003' in metrics
+
+
+def test_run_without_phases_has_no_table_of_them(folder):
+    """Of an older record, and of another client."""
+    assert "first byte" not in render_all(folder).markdown.read_text()
+    assert "Phases" not in render_all(folder).html.read_text()
+
+
 @pytest.mark.parametrize("width", [60, 80, 100, 120])
 def test_terminal_leaves_columns_out_and_shortens_nothing(folder, width):
     """Names and figures are whole, each line fits, and the essential columns stay to the last."""

@@ -1,0 +1,137 @@
+"""What one second of load brought: times by operation, status and measure, errors, and traffic."""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass, field
+from typing import Any, NamedTuple
+
+from knouds_harness.measures.histograms import Histogram, merged
+from knouds_harness.runs.load_results import RequestStatus
+
+RESPONSE, SERVICE = "response", "service"
+"""Measures: from the scheduled instant, and from sending. They differ only where requests have a schedule."""
+FIRST_BYTE, BODY = "first_byte", "body"
+"""From the request to the answer's first byte, and from there to its last. The second is recorded only where
+more than one read had the answer: all others are 0."""
+DNS, CONNECT, TLS = "dns", "connect", "tls"
+"""Of connections that were opened."""
+
+
+class SeriesKey(NamedTuple):
+    """What a histogram is of.
+
+    Attributes:
+        operation: The name that a request was given.
+        status: How it ended.
+        measure: One of those above, or another that ``SecondsRecorder.record`` was given.
+    """
+
+    operation: str
+    status: RequestStatus
+    measure: str = RESPONSE
+
+
+class Error(NamedTuple):
+    """A kind of answer that was not kept.
+
+    Attributes:
+        operation: The name that the request was given.
+        status: How it ended.
+        status_code: 0 where there was no answer.
+        code: The ``code`` of the body, else of the failure, else what that is called; may be empty.
+    """
+
+    operation: str
+    status: RequestStatus
+    status_code: int
+    code: str
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What was sent and received, whatever came of it.
+
+    Attributes:
+        sent_bytes: Heads and bodies of requests, before TLS.
+        received_bytes: Likewise of answers.
+        requests: How many were sent.
+    """
+
+    sent_bytes: int = 0
+    received_bytes: int = 0
+    requests: int = 0
+
+    def add(self, other: Traffic) -> None:
+        """Add what another counted."""
+        self.sent_bytes += other.sent_bytes
+        self.received_bytes += other.received_bytes
+        self.requests += other.requests
+
+
+@dataclass(kw_only=True)
+class Second:
+    """What ended within one second.
+
+    Attributes:
+        unix_s: The second.
+        histograms: Durations by series.
+        errors: How many by kind.
+        traffic: By operation; of our own client.
+    """
+
+    unix_s: int
+    histograms: dict[SeriesKey, Histogram] = field(default_factory=dict)
+    errors: dict[Error, int] = field(default_factory=dict)
+    traffic: dict[str, Traffic] = field(default_factory=dict)
+
+    def add(self, other: Second, *, only: str | None = None) -> None:
+        """Add what another counted, of any second.
+
+        Args:
+            other: Stays as it is.
+            only: Leave out operations whose name does not begin with this.
+        """
+        for series, histogram in other.histograms.items():
+            if only is None or series.operation.startswith(only):
+                self.histograms.setdefault(series, Histogram()).add(histogram)
+        for error, count in other.errors.items():
+            if only is None or error.operation.startswith(only):
+                self.errors[error] = self.errors.get(error, 0) + count
+        for operation, traffic in other.traffic.items():
+            if only is None or operation.startswith(only):
+                self.traffic.setdefault(operation, Traffic()).add(traffic)
+
+    def kept(self) -> Histogram:
+        """Response times of all that was kept, over all operations."""
+        return merged(
+            histogram
+            for series, histogram in self.histograms.items()
+            if series.measure == RESPONSE and series.status is RequestStatus.KEPT
+        )
+
+
+def packed(second: Second) -> list[Any]:
+    """A second as plain lists and numbers, for a message."""
+    return [
+        second.unix_s,
+        [[*series, histogram.counts] for series, histogram in second.histograms.items()],
+        [[*error, count] for error, count in second.errors.items()],
+        [[name, *astuple(traffic)] for name, traffic in second.traffic.items()],
+    ]
+
+
+def unpacked(message: list[Any]) -> Second:
+    """What ``packed`` made, as it was."""
+    unix_s, histograms, errors, traffic = message
+    return Second(
+        unix_s=unix_s,
+        histograms={
+            SeriesKey(operation, RequestStatus(status), measure): Histogram(counts)
+            for operation, status, measure, counts in histograms
+        },
+        errors={
+            Error(operation, RequestStatus(status), status_code, code): count
+            for operation, status, status_code, code, count in errors
+        },
+        traffic={name: Traffic(*numbers) for name, *numbers in traffic},
+    )

@@ -1,0 +1,78 @@
+"""Phases and bytes of a load, against a server that takes its time and counts."""
+
+from __future__ import annotations
+
+import csv
+import socket
+import threading
+
+import pytest
+from example_targets import write_profile
+from loading import load
+from raw_server import proxying
+
+FIRST_BYTE_S, BODY_S = 0.03, 0.02
+ROUNDED = 0.999
+"""Times are those of buckets."""
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 15\r\n\r\n"
+BODY = b'{"status":"ok"}'
+ASKING = """
+from locust import constant, events, task
+
+from knouds_harness.load.plugin import install
+from knouds_harness.load.scenario import ScenarioUser
+
+install(events)
+
+
+class Asking(ScenarioUser):
+    wait_time = constant(0.0)
+
+    @task
+    def ask(self) -> None:
+        self.call("getHealth", "/api/health", params={"by": "load"}, is_public=True)
+"""
+
+
+def answer_slowly(connection: socket.socket) -> bool:
+    """The head after a while, the body after another; the connection stays."""
+    for part, after_s in ((HEAD, FIRST_BYTE_S), (BODY, BODY_S)):
+        threading.Event().wait(after_s)  # what is measured
+        connection.sendall(part)
+    return True
+
+
+@pytest.mark.parametrize("more", [(), ("--rate", "40")], ids=["closed", "open"])
+def test_phases_and_bytes_are_those_of_the_server(more, tmp_path, sandbox):
+    """No phase is shorter than the server made it, and each byte and connection is counted once."""
+    scenario = tmp_path / "asking.py"
+    scenario.write_text(ASKING)
+
+    def is_load(request: bytes) -> bool:
+        return b"?by=load " in request
+
+    with proxying(
+        sandbox.base_url,
+        lambda relayed, asked: answer_slowly if "by=load" in relayed.target else asked().in_bytes(),
+    ) as server:
+        profile = str(write_profile(tmp_path, sandbox, base_url=server.base_url))
+        users = ("--users", "4", "--duration", "2s", "--quiet")
+        loaded = load(tmp_path / "runs", str(scenario), "--target", profile, *users, *more)
+
+    sent = list(filter(is_load, server.requests))
+    (found,) = loaded.results.operations
+    assert found.outcomes["kept"] == found.requests == len(sent), loaded.err
+    assert found.first_byte.count == found.body.count == found.requests
+    assert found.first_byte.min_ms >= FIRST_BYTE_S * 1e3 * ROUNDED
+    assert found.first_byte.mean_ms + found.body.mean_ms >= (FIRST_BYTE_S + BODY_S) * 1e3 * ROUNDED
+    assert found.body.max_ms > 0  # in which a busy machine may read all at once
+    assert found.sent_bytes == sum(map(len, sent))
+    assert found.received_bytes == len(sent) * len(HEAD + BODY)
+    assert found.connections_opened + found.connections_reused == len(sent)
+    assert found.dns.count == found.connect.count == found.connections_opened <= 4
+    assert found.tls.count == 0
+    assert "first byte p50" in loaded.out
+    (row,) = csv.DictReader((loaded.record.folder / "operations.csv").read_text().splitlines())
+    assert int(row["received_bytes"]) == found.received_bytes
+    assert float(row["first_byte_p99_ms"]) == found.first_byte.percentiles["99"]
+    assert row["tls_p99_ms"] == ""
