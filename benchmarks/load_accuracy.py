@@ -4,6 +4,9 @@ Generator and reference server (``knouds_harness.load.selftest.reference_server`
 machine, as in ``knouds-harness selftest``, whose measurements these are, only longer. The other tool is
 h2load, which keeps a constant rate too, on a server that never stands still: h2load waits for its answers,
 and would miss those of a stall.
+
+``--busy N`` asks another question: while N other processes keep the machine busy, which runs are called
+valid, and are their figures true? The server has priority, as one on another machine would have.
 """
 
 from __future__ import annotations
@@ -16,11 +19,17 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+import psutil
+
 from knouds_harness.commands.selftest import RATES
+from knouds_harness.load.generator.validity import ACCURACY, judge_generator
 from knouds_harness.load.selftest.selftest import (
     MOST_LATE_P99_MS,
     MOST_OFF_RATE,
@@ -33,14 +42,22 @@ from knouds_harness.load.selftest.selftest import (
     judge_percentiles,
     judge_rate,
     measure,
+    measure_at,
     true_percentile,
     truth_server,
 )
+from knouds_harness.measures.delay import LEAST_MS, Delay, KeptTimes
 from knouds_harness.measures.histograms import Histogram
+from knouds_harness.measures.percentiles import TIME_MEASURES
+from knouds_harness.runs.load_results import NO_TIMES
 
 QUICK = ServerTimes(median_ms=2.0)
 FREEZING = ServerTimes(median_ms=20.0, freeze_s=1.0, every_s=10.0)
 STEADY = ServerTimes(median_ms=20.0)
+BUSY_SETTINGS = ((5.0, 200), (20.0, 200), (100.0, 100), (1500.0, 20))
+"""Median of the server, and tasks per second."""
+RARE = ("p99.9_ms", "max_ms")
+FORMER_MOST_LATE_MS = 5.0
 AGREEMENT_RATE, AGREEMENT_S, CONNECTIONS = 500, 10.0, 50
 COMPARED = (50.0, 90.0, 99.0)
 
@@ -50,7 +67,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--busy", type=int, metavar="N", help="judge runs beside N busy processes")
     options = parser.parse_args()
+    if options.busy is not None:
+        judge_busy_runs(options.busy, rounds=options.rounds, seconds=options.seconds)
+        return
     if shutil.which("h2load") is None:
         sys.exit("h2load is not installed: apt-get install nghttp2-client")
     print(
@@ -87,6 +108,108 @@ def main() -> None:
         ratios = [ratio[index] for ratio in agreements]
         print(f"{name} against h2load at {AGREEMENT_RATE}/s: {spread(ratios, '.3f')} x")
     print(f"load average {os.getloadavg()[0]:.1f} at the end")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BusyRun:
+    """What was said of a run, and what was true.
+
+    Attributes:
+        reasons: What was said against it.
+        errors: By measure, how far a figure was off, as a share of it; less than the least that counts is 0.
+        trusted: Measures of which nothing was said.
+        late_p99_ms: How late one task in a hundred was sent.
+    """
+
+    reasons: Sequence[str]
+    errors: Mapping[str, float]
+    trusted: Sequence[str]
+    late_p99_ms: float
+
+    @property
+    def is_correct(self) -> bool:
+        """Whether the figures that make a run valid were true."""
+        return all(error <= ACCURACY for measure, error in self.errors.items() if measure not in RARE)
+
+
+def judge_busy_runs(busy: int, *, rounds: int, seconds: float) -> None:
+    """Measure servers of known latency beside busy processes, and print what was said of it."""
+    with ExitStack() as stack:
+        for _ in range(busy):
+            spinner = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+            stack.callback(spinner.wait)
+            stack.callback(spinner.kill)
+        print(f"{busy} busy processes, {rounds} rounds of {seconds:g} s")
+        found: dict[tuple[float, int], list[BusyRun]] = {setting: [] for setting in BUSY_SETTINGS}
+        for _ in range(rounds):
+            for (median_ms, rate), runs in found.items():
+                runs.append(
+                    busy_run(ServerTimes(median_ms=median_ms, spread=0.3), rate=rate, seconds=seconds)
+                )
+        print(f"load average {os.getloadavg()[0]:.1f} at the end")
+    for (median_ms, rate), runs in found.items():
+        print_busy(f"{median_ms:g} ms, {rate}/s", runs)
+    print_busy("all", [run for runs in found.values() for run in runs])
+
+
+def busy_run(times: ServerTimes, *, rate: float, seconds: float) -> BusyRun:
+    """Measure one server, and judge the generator as a run does."""
+    with truth_server(times) as url:
+        for child in psutil.Process().children():
+            if any("reference_server" in part for part in child.cmdline()):
+                child.nice(-15 if os.geteuid() == 0 else child.nice())
+        measured = measure_at(url, seconds=seconds, rate=rate)
+    observed = measured.observed
+    response = Histogram(observed.response_counts)
+    lags = {missed: Histogram(counts) for missed, counts in observed.lag_counts.items()}
+    validity = judge_generator(
+        asked_per_s=rate,
+        achieved_per_s=measured.achieved_per_s,
+        arrivals=observed.handed + observed.dropped,
+        dropped=observed.dropped,
+        lateness=NO_TIMES,
+        loop_lag=NO_TIMES,
+        cpu_share=0.0,
+        kept=[KeptTimes(operation="n", response=response, service=Histogram(observed.service_counts))],
+        delay=Delay(lags),
+    )
+    delayed = {each.measure for each in validity.delayed}
+    mean_s: Sequence[float] = [statistics.fmean(measured.served_s)]
+    found = {"mean_ms": (response.mean_s, mean_s)}
+    for percent, name in zip(PERCENTS_AND_MAX, TIME_MEASURES[1:], strict=True):
+        found[name] = response.percentile_s(percent), neighbours(measured.served_s, percent)
+    return BusyRun(
+        reasons=validity.reasons,
+        errors={name: off(mine, true) for name, (mine, true) in found.items()},
+        trusted=[name for name in found if validity.is_valid and name not in delayed],
+        late_p99_ms=measured.late_p99_ms,
+    )
+
+
+def neighbours(ordered: Sequence[float], percent: float) -> Sequence[float]:
+    """A percentile, and the values next to it: of few requests, these can be more than 1 % apart."""
+    rank = bisect_left(ordered, true_percentile(ordered, percent))
+    return ordered[max(0, rank - 1) : rank + 2]
+
+
+def off(mine_s: float, true_s: Sequence[float]) -> float:
+    """By which share a figure is off."""
+    off_s = min(abs(mine_s - each) for each in true_s)
+    return off_s / mine_s if off_s * 1e3 > LEAST_MS else 0.0
+
+
+def print_busy(title: str, runs: Sequence[BusyRun]) -> None:
+    """How many runs were correct, how many of these were refused, and how true what was trusted is."""
+    correct = [run for run in runs if run.is_correct]
+    refused = sum(bool(run.reasons) for run in correct)
+    fixed = sum(run.late_p99_ms > FORMER_MOST_LATE_MS for run in correct)
+    errors = sorted(run.errors[measure] for run in runs for measure in run.trusted)
+    beyond = sum(error > ACCURACY for error in errors)
+    print(
+        f"{title}: {len(correct)} of {len(runs)} runs correct, {refused} of these refused "
+        f"(by a fixed {FORMER_MOST_LATE_MS:g} ms: {fixed}); of {len(errors)} figures called valid {beyond} "
+        f"are off by more than {ACCURACY:.0%}, the worst by {max(errors, default=0):.1%}"
+    )
 
 
 def print_rate(runs: Sequence[Measured]) -> None:

@@ -51,7 +51,7 @@ def report_of(operations: int, per_s: int) -> dict[str, Any]:
         recorder.on_request(name=name, response_time=took_ms, exception=None, response=response)
         stats.log_request("POST", name, took_ms, 120)
         health.lateness.record(chance.lognormvariate(-9, 0.5))
-        health.loop_lag.record(chance.lognormvariate(-9, 0.5))
+        health.lags[0].record(chance.lognormvariate(-9, 0.5))
     data: dict[str, Any] = {}
     environment.events.report_to_master.fire(client_id="", data=data)
     data[REPORT_KEY] = [packed(second) for second in recorder.take(with_current=True)]

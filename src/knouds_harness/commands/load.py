@@ -34,7 +34,7 @@ _GROUPS: Final[Mapping[str, str]] = {
     "Load": """rate users duration_s warm_up_s stages shape base steps spacing think inputs inputs_order seed
         finish client processes""",
     "Target and limits": "target faults credits plan_only yes yes_production",
-    "Verdict": "objectives objective abort_on verified_share baseline baselines_folder",
+    "Verdict": "objectives objective abort_on accuracy verified_share baseline baselines_folder",
     "Highest rate": "find_capacity up_to repeats within_s",
     "Output": "quiet metrics_port otlp_endpoint dashboard runs_folder",
 }

@@ -49,6 +49,23 @@ class ThinkTime(click.ParamType[str]):
         return str(value)
 
 
+class Share(click.ParamType[float]):
+    """A share of something: 0.05, or 5%."""
+
+    name = "share"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Refuse what is not between 0 and 1."""
+        text = str(value).strip()
+        try:
+            share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        except ValueError:
+            share = math.nan
+        if not 0 < share <= 1:
+            self.fail(f"{value!r} is not a share above 0; write 5% or 0.05", param, ctx)
+        return share
+
+
 @dataclass(frozen=True, kw_only=True)
 class LoadOptions:
     """A load run, as asked for.
@@ -133,6 +150,13 @@ class LoadOptions:
         "Abort when this is missed for ten seconds: error_rate=0.2, p99_ms=5000 (repeatable)",
         default=(),
         metavar="MEASURE=BOUND",
+    )
+    accuracy: float = option(
+        "Share of a figure that the generator's own delay may be: 0.05, or 5%",
+        default=0.01,
+        default_text="1%",
+        type=Share(),
+        metavar="SHARE",
     )
     credits: float | None = option(
         "Most credits to spend", type=FiniteRange(0), metavar="N", default_text="the profile's limit"

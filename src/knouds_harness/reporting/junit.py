@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
+from typing import Final
 from xml.etree import ElementTree as ET
 
 from knouds_harness.printable import printable
@@ -18,9 +19,11 @@ from knouds_harness.reporting.check.headline import headline
 from knouds_harness.reporting.load.headline import describe, describe_broken, load_headline, nothing_measured
 from knouds_harness.reporting.load.headline import name as measure_name
 from knouds_harness.runs.findings import Finding
-from knouds_harness.runs.load_results import Invariant, JudgedObjective, LoadResults
+from knouds_harness.runs.load_results import Invariant, JudgedObjective, LoadResults, LoadVerdict
 from knouds_harness.runs.record import RunRecord
 from knouds_harness.runs.verdicts import RunOutcome
+
+_INVALID: Final = "invalid measurement"
 
 
 def junit(record: RunRecord) -> str:
@@ -124,9 +127,8 @@ def load_junit(record: RunRecord, load: LoadResults) -> str:
     generator = _testcase("generator", "keeps up with what was asked for")
     if not load.validity.is_valid:
         reasons = load.validity.reasons
-        _add_outcome(
-            generator, "error", message=reasons[0], kind="invalid measurement", text="\n".join(reasons)
-        )
+        tag = "error" if load.verdict is LoadVerdict.INVALID else "skipped"
+        _add_outcome(generator, tag, message=reasons[0], kind=_INVALID, text="\n".join(reasons))
     measured = _testcase("measured", "something was kept of all that was sent")
     if failed := nothing_measured(load):
         _add_outcome(measured, "failure", message=": ".join(failed), kind="nothing measured")
@@ -160,7 +162,8 @@ def _objective(objective: JudgedObjective) -> ET.Element:
         f"objective.{objective.operation}", f"{objective.operation} {measure_name(objective.measure)}"
     )
     if not objective.is_met:
-        _add_outcome(case, "failure", message=describe(objective), kind="objective missed")
+        tag, kind = ("error", _INVALID) if objective.doubt else ("failure", "objective missed")
+        _add_outcome(case, tag, message=describe(objective), kind=kind)
     return case
 
 

@@ -173,8 +173,8 @@ def workflow_commands(record: RunRecord) -> Iterator[str]:
         results = record.load.results
         failed = nothing_measured(results)
         lines = [failed] if failed else []
-        lines += [("validity", reason) for reason in results.validity.reasons]
         lines += [("objective missed", describe(each)) for each in results.objectives if not each.is_met]
+        lines += [("validity", reason) for reason in results.validity.reasons]
     else:
         failing = [group for group in findings_by_fact(record) if record.fails(group.findings[0])]
         lines = [("target contradicts the profile", _contradicts(each)) for each in contradictions_of(record)]

@@ -18,6 +18,7 @@ ALL_OPERATIONS: Final = "all operations"
 """Stands in place of an operation where all of them are meant together."""
 SECOND_TIMES: Final = {"p50_ms": "median", "p99_ms": "99th percentile", "max_ms": "longest"}
 """What ``seconds.csv`` says of the times of one second, and what charts over time call it."""
+MOSTLY: Final = 0.5
 TASK: Final = "task "
 """Begins what stands in place of an operation where a task raised an exception: it counts as one request."""
 
@@ -136,10 +137,45 @@ class Fingerprint:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DelayedFigure:
+    """A figure that the generator's own delay has moved by more than is allowed.
+
+    Attributes:
+        operation: Name as in ``OperationLoad``; ``ALL_OPERATIONS`` for all together.
+        measure: As in ``measures.percentiles.TIME_MEASURES``.
+        undelayed_ms: What it would be without the delay: an estimate.
+    """
+
+    operation: str
+    measure: str
+    measured_ms: Amount
+    undelayed_ms: Amount
+
+
+class Doubt(StrEnum):
+    """What a reason against a measurement is about.
+
+    Attributes:
+        MISSING: Figures are missing, such as those of a lost worker.
+        UNSENT: Less was sent than was asked for.
+        BUSY: No user was idle when a task was due, so less was sent than was asked for.
+        DELAY: The generator's own delay has moved figures; it can only have made them worse.
+    """
+
+    MISSING = "missing"
+    UNSENT = "unsent"
+    BUSY = "busy"
+    DELAY = "delay"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Validity:
     """Whether the generator kept up, so that the figures are the target's.
 
     Attributes:
+        doubts: What each reason is about; empty in older records.
+        accuracy: By which share of itself the generator's own delay may move a valid figure.
+        delayed: Figures that it has moved by more. p99.9 and max alone do not make a run invalid.
         asked_per_s: Arrivals per second that the plan asked for after the warm-up; None in the closed model.
         achieved_per_s: Arrivals that were sent; in the closed model requests.
         arrivals: Arrivals that were due; 0 in the closed model.
@@ -158,6 +194,9 @@ class Validity:
     lateness: Times
     loop_lag: Times
     cpu_share: float
+    doubts: tuple[Doubt, ...] = ()
+    accuracy: float = 0.01
+    delayed: tuple[DelayedFigure, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -281,6 +320,7 @@ class JudgedObjective:
     Attributes:
         bound: At most this; for ``requests_per_s`` at least.
         observed: Figure; None where nothing was measured, which misses it.
+        doubt: Why a miss may be the generator's and not the target's, in a sentence; empty if it cannot be.
     """
 
     operation: str
@@ -289,6 +329,7 @@ class JudgedObjective:
     observed: float | None
     is_met: bool
     fact: str = ""
+    doubt: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -342,6 +383,26 @@ class LimitWindow:
     longest_wait_s: int = 0
     waits_kept: int = 0
     waits_broken: int = 0
+
+
+class LoadVerdict(StrEnum):
+    """What a whole run says, the first that is true.
+
+    Attributes:
+        BROKEN: A promise was broken.
+        FAILED: Nothing was measured of an operation, or a task raised an exception.
+        MISSED: An objective was missed, and that was not the generator.
+        INVALID: The generator may be the reason of what was missed, or nothing can be said of the target.
+        MET: All objectives were met.
+        MEASURED: There were no objectives.
+    """
+
+    BROKEN = "broken"
+    FAILED = "failed"
+    MISSED = "missed"
+    INVALID = "invalid"
+    MET = "met"
+    MEASURED = "measured"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -398,6 +459,22 @@ class LoadResults:
         )
 
     @property
+    def verdict(self) -> LoadVerdict:
+        """The target is judged first: a doubt about the generator hides nothing that it cannot explain."""
+        missed = [each for each in self.objectives if not each.is_met]
+        if any(each.broken for each in self.invariants):
+            return LoadVerdict.BROKEN
+        if self.task_errors or self.never_kept or self.mostly_failed:
+            return LoadVerdict.FAILED
+        if any(not each.doubt for each in missed):
+            return LoadVerdict.MISSED
+        # Where objectives are met in spite of a delay, they are met.
+        is_only_delayed = bool(self.objectives) and {*self.validity.doubts} == {Doubt.DELAY}
+        if missed or not (self.validity.is_valid or is_only_delayed):
+            return LoadVerdict.INVALID
+        return LoadVerdict.MET if self.objectives else LoadVerdict.MEASURED
+
+    @property
     def task_errors(self) -> tuple[OperationLoad, ...]:
         """Tasks that raised exceptions, each in place of an operation."""
         return tuple(each for each in self.operations if each.operation.startswith(TASK))
@@ -410,6 +487,11 @@ class LoadResults:
             for each in self.operations
             if each.requests and not each.outcomes["kept"] and each not in self.task_errors
         )
+
+    @property
+    def mostly_failed(self) -> tuple[OperationLoad, ...]:
+        """Operations of which at least every second request was an error: the others say little of them."""
+        return tuple(each for each in self.operations if each.error_rate >= MOSTLY and each.requests)
 
 
 @cache

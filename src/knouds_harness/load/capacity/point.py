@@ -6,10 +6,9 @@ from collections.abc import Iterable
 from typing import Final
 
 from knouds_harness.load.capacity.search import SearchEnded
-from knouds_harness.load.generator.validity import judge_generator
 from knouds_harness.measures.percentiles import time_ms
 from knouds_harness.runs.capacity_results import CapacityPoint
-from knouds_harness.runs.load_results import TASK, LoadResults, OperationLoad
+from knouds_harness.runs.load_results import TASK, Doubt, JudgedObjective, LoadResults, OperationLoad
 
 TOLERATED_SHARE: Final = 0.001
 """Share of requests that may be refused, and share that may be throttled."""
@@ -22,11 +21,11 @@ def judge_point(
 ) -> CapacityPoint:
     """Judge one point.
 
-    In the open model arrivals are dropped once as many requests are in flight as there are users. Where the
-    target has become twice as slow then as it was at its best, it is the target that does not keep up.
-    Otherwise there were too few users for it, and that is the generator's limit, as late arrivals, a late
-    event loop and a busy processor are. A bound on ``requests_per_s`` counts for nothing in a search over
-    rates.
+    In the open model tasks are not sent once as many are in flight as there are users. Where the target has
+    become twice as slow then as it was at its best, it is the target that does not keep up. Otherwise there
+    were too few users for it, and that is the generator's limit, as it is if less was sent than was asked
+    for, or if a bound may have been missed for the generator's own delay. A bound on ``requests_per_s``
+    counts for nothing in a search over rates.
 
     Args:
         rate: What was asked for, in arrivals per second.
@@ -49,11 +48,9 @@ def judge_point(
     mean_ms, p50_ms, p95_ms, p99_ms = (
         time_ms(total.response, measure) or 0.0 for measure in ("mean_ms", "p50_ms", "p95_ms", "p99_ms")
     )
-    generator = _generators_fault(results)
-    target = ""
-    if not generator:
-        target = ending or _targets_fault(results, total)
-    if not generator and not target and not results.validity.is_valid:
+    target = ending or _targets_fault(results, total)
+    generator = "" if target else _generators_fault(results)
+    if not generator and not target and Doubt.BUSY in results.validity.doubts:
         best_ms = min((each.mean_ms for each in earlier if each.is_kept), default=0.0)
         if best_ms and mean_ms > SLOWER * best_ms:
             target = (
@@ -76,23 +73,24 @@ def judge_point(
 
 
 def _generators_fault(results: LoadResults) -> str:
-    """Why it was the generator, by other signs than dropped arrivals; empty if it was not."""
-    validity = results.validity
-    own = judge_generator(
-        asked_per_s=None,
-        achieved_per_s=validity.achieved_per_s,
-        arrivals=0,
-        dropped=0,
-        lateness=validity.lateness,
-        loop_lag=validity.loop_lag,
-        cpu_share=validity.cpu_share,
-    )
-    return "" if own.is_valid else own.reasons[0]
+    """Why it may be the generator, by other signs than users who were all busy; empty if it was not.
+
+    A delay of the generator counts only if the target missed a bound that it may explain.
+    """
+    doubts = [each.doubt for each in _missed(results)]
+    for doubt, reason in zip(results.validity.doubts, results.validity.reasons, strict=True):
+        if doubt in {Doubt.MISSING, Doubt.UNSENT}:
+            doubts.append(reason)
+    return doubts[0] if doubts else ""
+
+
+def _missed(results: LoadResults) -> list[JudgedObjective]:
+    return [each for each in results.objectives if not each.is_met and each.measure != "requests_per_s"]
 
 
 def _targets_fault(results: LoadResults, total: OperationLoad) -> str:
     """Why the target did not carry the rate; empty if it did."""
-    missed = [each for each in results.objectives if not each.is_met and each.measure != "requests_per_s"]
+    missed = [each for each in _missed(results) if not each.doubt]
     broken = [each for each in results.invariants if each.broken]
     if results.never_kept:
         worst = results.never_kept[0]

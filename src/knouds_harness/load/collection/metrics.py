@@ -23,6 +23,7 @@ from knouds_harness.load.collection.second import (
 )
 from knouds_harness.load.collection.steady_state import LEAST_SECONDS, steady_from
 from knouds_harness.load.steady_clock import now_unix_s
+from knouds_harness.measures.delay import KeptTimes
 from knouds_harness.measures.histograms import Histogram, merged, middle_of
 from knouds_harness.measures.percentiles import RECORDED_PERCENTS
 from knouds_harness.runs.load_record import spread_text
@@ -161,6 +162,25 @@ class RunMetrics:
     def overall(self) -> Times:
         """Response times of all that was kept, over all operations."""
         return times(self.measured.kept())
+
+    def kept_times(self, length_s: int | None = None) -> list[KeptTimes]:
+        """Times of what was kept of each operation, and of all together; of the last seconds, if so asked."""
+        counted = self.measured
+        if length_s is not None:
+            counted = Second(unix_s=self._newest_unix_s)
+            for each in self._last(length_s):
+                counted.add(each.second)
+        found = []
+        for series, response in counted.histograms.items():
+            if series.measure == RESPONSE and series.status is RequestStatus.KEPT:
+                service = counted.histograms.get(series._replace(measure=SERVICE), response)
+                found.append(KeptTimes(operation=series.operation, response=response, service=service))
+        together = KeptTimes(
+            operation=ALL_OPERATIONS,
+            response=merged(each.response for each in found),
+            service=merged(each.service for each in found),
+        )
+        return [*found, *([together] if found[1:] else [])]
 
     def steady_from_s(self) -> tuple[bool | None, float | None]:
         """Whether throughput and mean response time became steady, and when, in seconds since the start.

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 import gevent
 
-from knouds_harness.measures.histograms import Histogram
-
-_BEAT_S = 0.05
+from knouds_harness.load.arrivals.timer import open_timer
+from knouds_harness.measures.delay import BEAT_S, lag_class
+from knouds_harness.measures.histograms import Histogram, merged
 
 
 @dataclass(kw_only=True)
@@ -20,7 +21,7 @@ class Health:
 
     Attributes:
         lateness: From an arrival's instant until it was taken.
-        loop_lag: How late a heartbeat of the event loop came.
+        lags: How late heartbeats of the event loop came, by ``lag_class``.
         handed: Arrivals that were taken.
         dropped: Arrivals for which no user was idle.
         cpu_share: Of one core, from 0 to 1.
@@ -29,18 +30,23 @@ class Health:
     """
 
     lateness: Histogram = field(default_factory=Histogram)
-    loop_lag: Histogram = field(default_factory=Histogram)
+    lags: defaultdict[int, Histogram] = field(default_factory=lambda: defaultdict(Histogram))
     handed: int = 0
     dropped: int = 0
     cpu_share: float = 0.0
     spent_credits: float = 0.0
     in_flight: int = 0
 
+    @property
+    def loop_lag(self) -> Histogram:
+        """All lags."""
+        return merged(self.lags.values())
+
     def packed(self) -> dict[str, Any]:
         """As plain values, for a message."""
         return {
             "lateness": self.lateness.counts,
-            "loop_lag": self.loop_lag.counts,
+            "lags": {missed: lags.counts for missed, lags in self.lags.items()},
             "handed": self.handed,
             "dropped": self.dropped,
             "cpu_share": self.cpu_share,
@@ -51,8 +57,9 @@ class Health:
     @classmethod
     def unpacked(cls, message: Mapping[str, Any]) -> Self:
         """What ``packed`` made."""
-        histograms = {name: Histogram(message[name]) for name in ("lateness", "loop_lag")}
-        return cls(**{**message, **histograms})
+        lags = {missed: Histogram(counts) for missed, counts in message["lags"].items()}
+        lateness = Histogram(message["lateness"])
+        return cls(**{**message, "lateness": lateness, "lags": defaultdict(Histogram, lags)})
 
 
 def together(processes: Iterable[Health]) -> Health:
@@ -60,7 +67,8 @@ def together(processes: Iterable[Health]) -> Health:
     whole = Health()
     for each in processes:
         whole.lateness.add(each.lateness)
-        whole.loop_lag.add(each.loop_lag)
+        for missed, lags in each.lags.items():
+            whole.lags[missed].add(lags)
         whole.handed += each.handed
         whole.dropped += each.dropped
         whole.cpu_share = max(whole.cpu_share, each.cpu_share)
@@ -104,7 +112,11 @@ class Watch:
         return health
 
     def _beat(self) -> None:
-        while True:
-            due_s = time.perf_counter() + _BEAT_S
-            gevent.sleep(_BEAT_S)
-            self._health.loop_lag.record(time.perf_counter() - due_s)
+        due_s, missed = time.perf_counter(), 0
+        with open_timer() as timer:
+            while True:
+                due_s += BEAT_S
+                # Those that were due while the loop stood still count, too: answers came then as well.
+                missed = 0 if due_s > time.perf_counter() else missed + 1
+                timer.wait_until(due_s)
+                self._health.lags[lag_class(missed)].record(time.perf_counter() - due_s)

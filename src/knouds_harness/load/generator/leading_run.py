@@ -30,11 +30,13 @@ from knouds_harness.load.collection.second import Second
 from knouds_harness.load.generator.load_run import NO_TARGET, LoadRun, RunSetup
 from knouds_harness.load.generator.progress import ProgressTeller
 from knouds_harness.load.generator.record_writer import LoadRecordWriter, fingerprint, plan_of, scenario_name
+from knouds_harness.load.generator.validity import with_doubts
 from knouds_harness.load.generator.verdict import exit_code_of, exit_summary, missed_bound, validity_of
 from knouds_harness.load.invariants.verification import open_verification
 from knouds_harness.load.invariants.webhook_waiter import open_webhook_waiter
 from knouds_harness.load.steady_clock import now_unix_s
 from knouds_harness.load.workload.workload import may_create, may_run
+from knouds_harness.measures.delay import Delay
 from knouds_harness.measures.objectives import (
     judge_objectives,
     load_objectives,
@@ -239,6 +241,7 @@ class LeadingRun(LoadRun):
         options, metrics, verification = self.options, self.metrics, self.verification
         health, measured_s = self.health(), metrics.measured_s(options.course.duration_s)
         operations = self.evidence.named_in(metrics.operations(measured_s))
+        kept = metrics.kept_times()
         is_steady, steady_from_s = metrics.steady_from_s() if options.course.ends_level else (None, None)
         invariants = verification.invariants() if verification else ()  # before the windows, which it adds up
         results = LoadResults(
@@ -250,7 +253,9 @@ class LeadingRun(LoadRun):
                 verified_share=verification.share if verification else 0.0,
             ),
             fingerprint=fingerprint(self.arrivals.timer if self.arrivals else ""),
-            validity=validity_of(options, metrics, health, measured_s=measured_s, doubts=self._doubts),
+            validity=validity_of(
+                options, metrics, health, measured_s=measured_s, kept=kept, missing=self._doubts
+            ),
             operations=operations,
             objectives=(),
             cycles=cycles(metrics.measured.histograms),
@@ -263,7 +268,12 @@ class LeadingRun(LoadRun):
             cost_credits=health.spent_credits,
             note="\n".join(self._notes),
         )
-        judged = judge_objectives(self._objectives, [*operations, results.total])
+        judged = with_doubts(
+            judge_objectives(self._objectives, [*operations, results.total]),
+            results.validity,
+            kept=kept,
+            delay=Delay(health.lags),
+        )
         return self._redactor.safe(replace(results, objectives=(*self._aborted_for, *judged)))
 
     # The end

@@ -16,7 +16,8 @@ from knouds_harness.load.generator.health import Health
 from knouds_harness.load.generator.validity import judge_generator
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.load.steady_clock import now_unix_s
-from knouds_harness.measures.histograms import Histogram
+from knouds_harness.measures.delay import Delay
+from knouds_harness.measures.histograms import Histogram, merged
 from knouds_harness.measures.percentiles import PERCENTS
 from knouds_harness.runs.load_progress import LoadProgress, ProgressMessage, tell
 from knouds_harness.runs.load_results import ErrorCount, RequestStatus
@@ -58,7 +59,8 @@ class ProgressTeller:
         at_s = -1.0 if start_unix_s is None else now_unix_s() - start_unix_s
         is_open = options.rate is not None
         lateness = times(_since(self._told.lateness, health.lateness))
-        loop_lag = times(_since(self._told.loop_lag, health.loop_lag))
+        lags = {missed: _since(self._told.lags[missed], each) for missed, each in health.lags.items()}
+        loop_lag = merged(lags.values())
         handed, dropped = health.handed - self._told.handed, health.dropped - self._told.dropped
         limits = judge_generator(
             asked_per_s=None,  # what workers tell is some seconds old
@@ -66,15 +68,13 @@ class ProgressTeller:
             arrivals=max(0, handed + dropped),
             dropped=max(0, dropped),
             lateness=lateness,
-            loop_lag=loop_lag,
+            loop_lag=times(loop_lag),
             cpu_share=health.cpu_share,
+            kept=metrics.kept_times(_RECENT_S)[-1:],
+            delay=Delay(lags),
+            accuracy=options.accuracy,
         ).reasons
-        self._told = Health(
-            lateness=Histogram(health.lateness.counts),
-            loop_lag=Histogram(health.loop_lag.counts),
-            handed=health.handed,
-            dropped=health.dropped,
-        )
+        self._told = Health.unpacked(health.packed())
         return LoadProgress(
             folder=str(self._folder) if self._folder else None,
             at_s=at_s,
@@ -92,7 +92,7 @@ class ProgressTeller:
             most_credits=self._most_credits,
             cpu_share=health.cpu_share,
             lateness_p99_ms=lateness.percentiles["99"] if is_open else None,
-            loop_lag_p99_ms=loop_lag.percentiles["99"],
+            loop_lag_p99_ms=loop_lag.percentile_s(99) * 1e3,
             dropped=health.dropped,
             limits=limits if at_s >= _JUDGED_FROM_S else (),
             doubts=tuple(doubts),

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from knouds_harness.runs.load_results import Times, Validity
+from knouds_harness.measures.delay import Delay, KeptTimes, Undelayed
+from knouds_harness.runs.load_results import DelayedFigure, Doubt, JudgedObjective, Times, Validity
 
-MOST_LATENESS_P99_MS: Final = 5.0
-"""Where one arrival in a hundred is later than this, response times hold the generator's own delay."""
-MOST_LOOP_LAG_P99_MS: Final = 20.0
+ACCURACY: Final = 0.01
+"""By which share of itself the generator's own delay may move a figure."""
 MOST_DROPPED_SHARE: Final = 0.001
 LEAST_ACHIEVED_SHARE: Final = 0.99
 MOST_CPU_SHARE: Final = 0.95
+_RARE: Final = ("p99.9_ms", "max_ms")
+"""A few requests decide them: a run without them is valid."""
 
 
 def judge_generator(
@@ -25,9 +27,16 @@ def judge_generator(
     lateness: Times,
     loop_lag: Times,
     cpu_share: float,
-    doubts: Iterable[str] = (),
+    kept: Iterable[KeptTimes] = (),
+    delay: Delay,
+    accuracy: float = ACCURACY,
+    missing: Sequence[str] = (),
 ) -> Validity:
-    """Judge the generator by what it did; the members are those of ``Validity``, and doubts more reasons."""
+    """Judge the generator by what it did; the members are those of ``Validity``.
+
+    What was ``kept`` of each operation, and of all together, is held against the ``delay`` by which answers
+    were read late. ``missing`` says why figures are not whole.
+    """
     judged = Validity(
         is_valid=True,
         reasons=(),
@@ -38,45 +47,73 @@ def judge_generator(
         lateness=lateness,
         loop_lag=loop_lag,
         cpu_share=cpu_share,
+        accuracy=accuracy,
+        delayed=tuple(moved for each in kept for moved in delay.figures_moved(each, accuracy=accuracy)),
     )
-    reasons = (*doubts, *_reasons(judged))
-    return replace(judged, is_valid=not reasons, reasons=reasons)
+    found = [*((Doubt.MISSING, reason) for reason in missing), *_reasons(judged)]
+    return replace(
+        judged,
+        is_valid=not found,
+        reasons=tuple(reason for _, reason in found),
+        doubts=tuple(doubt for doubt, _ in found),
+    )
 
 
-def _reasons(judged: Validity) -> Iterator[str]:
+def _reasons(judged: Validity) -> Iterator[tuple[Doubt, str]]:
     if not judged.achieved_per_s:
-        yield "Nothing was sent after the warm-up."
+        yield Doubt.MISSING, "Nothing was sent after the warm-up."
     if judged.arrivals and judged.dropped > MOST_DROPPED_SHARE * judged.arrivals:
-        yield (
-            f"{judged.dropped} of {judged.arrivals} arrivals found all users busy and were not sent: "
-            "ask for more users, or a lower rate."
-        )
+        unsent = f"{judged.dropped} of {judged.arrivals} tasks were not sent, as all users were busy"
+        yield Doubt.BUSY, f"{unsent}: ask for more users, or a lower rate."
     elif judged.asked_per_s and judged.achieved_per_s < LEAST_ACHIEVED_SHARE * judged.asked_per_s:
         sent, asked = f"{judged.achieved_per_s:.0f}", f"{judged.asked_per_s:.0f}"
-        yield f"{sent} requests per second were sent of {asked} asked for."
-    one_in, late_ms = _tail(judged.lateness)
-    if judged.lateness.count and late_ms > MOST_LATENESS_P99_MS:
+        yield Doubt.UNSENT, f"{sent} tasks per second were sent of {asked} asked for."
+    delayed = [each for each in judged.delayed if each.measure not in _RARE]
+    if delayed:
+        worst = max(delayed, key=lambda each: each.measured_ms / max(each.undelayed_ms, 1e-3))
+        more = f" (and {len(delayed) - 1} more figures)" if delayed[1:] else ""
+        yield Doubt.DELAY, f"{_described(worst)}{more}: use more processes, or a quieter machine."
+    if judged.asked_per_s is None and judged.cpu_share > MOST_CPU_SHARE:
+        # At a rate, only a process that sends less, or reads late, moves a figure.
         yield (
-            f"One arrival in {one_in} was sent {late_ms:.1f} ms late or later: "
-            "use more processes, or a quieter machine."
+            Doubt.UNSENT,
+            f"A process of the generator used {judged.cpu_share:.0%} of its core: use more processes.",
         )
-    one_in, late_ms = _tail(judged.loop_lag)
-    if judged.loop_lag.count and late_ms > MOST_LOOP_LAG_P99_MS:
-        yield (
-            f"The event loop was {late_ms:.0f} ms late or later one time in {one_in}, "
-            "and so are all times: use more processes, or a quieter machine."
-        )
-    if judged.cpu_share > MOST_CPU_SHARE:
-        yield f"A process of the generator used {judged.cpu_share:.0%} of its core: use more processes."
 
 
-def _tail(times: Times) -> tuple[str, float]:
-    """One in how many was so late: of few, a single one is not one in a hundred, so two have to be.
+def _described(figure: DelayedFigure) -> str:
+    name = figure.measure.removesuffix("_ms")
+    return (
+        f"{name} of {figure.operation} is {figure.measured_ms:.1f} ms, and would be about "
+        f"{figure.undelayed_ms:.1f} ms without the delay of the generator itself"
+    )
 
-    Returns:
-        The number in words, and milliseconds.
-    """
-    for at_least, percent, one_in in ((200, "99", "a hundred"), (40, "95", "twenty")):
-        if times.count >= at_least:
-            return one_in, times.percentiles[percent]
-    return "ten", times.percentiles.get("90", 0.0)
+
+def with_doubts(
+    objectives: Iterable[JudgedObjective], validity: Validity, *, kept: Iterable[KeptTimes], delay: Delay
+) -> tuple[JudgedObjective, ...]:
+    """Say of each objective that was missed whether the generator may be why."""
+    kept_by_operation = {each.operation: each for each in kept}
+    return tuple(
+        each
+        if each.is_met
+        else replace(each, doubt=_doubt(each, validity, kept_by_operation.get(each.operation), delay))
+        for each in objectives
+    )
+
+
+def _doubt(missed: JudgedObjective, validity: Validity, kept: KeptTimes | None, delay: Delay) -> str:
+    """Less load makes no answer slower, and no delay of the generator makes the target fail."""
+    measure = missed.measure.removeprefix("service_")
+    is_time = measure.endswith("_ms")
+    for doubt, reason in zip(validity.doubts, validity.reasons, strict=True):
+        if missed.observed is None or measure == "requests_per_s" or (is_time and doubt is Doubt.MISSING):
+            return reason
+    if kept is None or not is_time or not kept.service.counts:
+        return ""
+    undelayed = Undelayed(kept.service, delay)
+    if not undelayed.may_be_under(measure, missed.bound):
+        return ""
+    return (
+        f"Without the delay of the generator itself it would be about {undelayed.figure_ms(measure):.1f} ms."
+    )

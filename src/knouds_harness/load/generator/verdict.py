@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from knouds_harness.errors import ExitCode
@@ -10,14 +10,29 @@ from knouds_harness.load.collection.metrics import RECENT_S, RunMetrics, times
 from knouds_harness.load.generator.health import Health
 from knouds_harness.load.generator.validity import judge_generator
 from knouds_harness.load.options import LoadOptions
+from knouds_harness.measures.delay import Delay, KeptTimes
 from knouds_harness.measures.objectives import Objective, judge_objectives
-from knouds_harness.runs.load_results import JudgedObjective, LoadResults, Validity
+from knouds_harness.runs.load_results import JudgedObjective, LoadResults, LoadVerdict, Validity
 
+_EXIT_CODES: Final = {
+    LoadVerdict.BROKEN: ExitCode.BREACH,
+    LoadVerdict.FAILED: ExitCode.BREACH,
+    LoadVerdict.MISSED: ExitCode.BREACH,
+    LoadVerdict.INVALID: ExitCode.INVALID_MEASUREMENT,
+    LoadVerdict.MET: ExitCode.KEPT,
+    LoadVerdict.MEASURED: ExitCode.KEPT,
+}
 _NOTHING_ENDED: Final = "No request ended after the warm-up, so nothing was measured."
 
 
 def validity_of(
-    options: LoadOptions, metrics: RunMetrics, health: Health, *, measured_s: float, doubts: Sequence[str]
+    options: LoadOptions,
+    metrics: RunMetrics,
+    health: Health,
+    *,
+    measured_s: float,
+    kept: Iterable[KeptTimes],
+    missing: Sequence[str],
 ) -> Validity:
     """Judge the generator of a whole run by what was measured so far."""
     schedule, warm_up_s = options.schedule, options.warm_up_s
@@ -34,7 +49,10 @@ def validity_of(
         lateness=times(health.lateness),
         loop_lag=times(health.loop_lag),
         cpu_share=health.cpu_share,
-        doubts=doubts if ended or not achieved else (*doubts, _NOTHING_ENDED),
+        kept=kept,
+        delay=Delay(health.lags),
+        accuracy=options.accuracy,
+        missing=missing if ended or not achieved else (*missing, _NOTHING_ENDED),
     )
 
 
@@ -46,16 +64,10 @@ def missed_bound(bounds: Sequence[Objective], metrics: RunMetrics) -> JudgedObje
 
 
 def exit_code_of(results: LoadResults, *, was_interrupted: bool) -> ExitCode:
-    """What a run that nothing stopped ends with; what is broken counts even where times do not."""
+    """What a run that nothing stopped ends with."""
     if was_interrupted:
         return ExitCode.INTERRUPTED
-    if results.task_errors or results.never_kept:
-        return ExitCode.BREACH
-    if any(each.broken for each in results.invariants):  # broken, however late it was asked for
-        return ExitCode.BREACH
-    if not results.validity.is_valid:
-        return ExitCode.INVALID_MEASUREMENT
-    return ExitCode.KEPT if all(each.is_met for each in results.objectives) else ExitCode.BREACH
+    return _EXIT_CODES[results.verdict]
 
 
 def exit_summary(results: LoadResults) -> Iterator[str]:
@@ -63,15 +75,17 @@ def exit_summary(results: LoadResults) -> Iterator[str]:
     yield from results.note.splitlines()
     for each in results.never_kept:
         yield f"nothing kept: {each.operation}, of {each.requests} requests"
-    for reason in results.validity.reasons:
-        yield f"not a valid measurement: {reason}"
+    for each in results.mostly_failed:
+        yield f"most requests failed: {each.operation}, {each.error_rate:.0%} of {each.requests}"
     for objective in results.objectives:
         if not objective.is_met:
             observed = "not measured" if objective.observed is None else f"{objective.observed:g}"
             yield (
                 f"objective missed: {objective.operation} {objective.measure} {observed}, "
-                f"bound {objective.bound:g}"
+                f"bound {objective.bound:g}{objective.doubt and f'. {objective.doubt}'}"
             )
+    for reason in results.validity.reasons:
+        yield f"not a valid measurement: {reason}"
     for invariant in results.invariants:
         if invariant.broken:
             yield f"promise broken: {invariant.says} {invariant.example}"

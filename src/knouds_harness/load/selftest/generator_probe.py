@@ -25,7 +25,7 @@ from knouds_harness.load.arrivals.arrival_user import Arrivals, ArrivalUser
 from knouds_harness.load.arrivals.schedule import ArrivalSchedule, Share
 from knouds_harness.load.arrivals.shapes import Shape
 from knouds_harness.load.collection.locust_statistics import use_exact_buckets
-from knouds_harness.load.collection.second import Second, SeriesKey
+from knouds_harness.load.collection.second import SERVICE, Second, SeriesKey
 from knouds_harness.load.collection.seconds import SecondsCollector
 from knouds_harness.load.generator.health import Watch
 from knouds_harness.load.selftest.probe_results import Observed
@@ -109,6 +109,7 @@ def probe(url: str, *, rate: float | None, users: int, seconds: float) -> Observ
     duration_s = seconds if arrivals else time.perf_counter() - GeneratorProbe.start_s
     recording.hand_out(everything=True)
     kept = counted.histograms.get(SeriesKey(_NAME, RequestStatus.KEPT))
+    service = counted.histograms.get(SeriesKey(_NAME, RequestStatus.KEPT, SERVICE), kept)
     health = watch.health()
     observed = Observed(
         start_s=GeneratorProbe.start_s,
@@ -116,9 +117,10 @@ def probe(url: str, *, rate: float | None, users: int, seconds: float) -> Observ
         handed=arrivals.dispatcher.handed if arrivals else 0,
         dropped=arrivals.dispatcher.dropped if arrivals else 0,
         response_counts=kept.counts if kept else {},
+        service_counts=service.counts if service else {},
         failed=sum(counted.errors.values()),
         lateness_counts=health.lateness.counts,
-        loop_lag_counts=health.loop_lag.counts,
+        lag_counts={missed: lags.counts for missed, lags in health.lags.items()},
         timer=arrivals.timer if arrivals else "",
         cpu_s=cpu_s,
     )

@@ -18,9 +18,10 @@ class Observed:
         handed: Arrivals that were sent.
         dropped: Arrivals that found no user idle.
         response_counts: Response times of answers that were kept, by bucket.
+        service_counts: Service times of these, by bucket.
         failed: Requests that were not kept.
         lateness_counts: How late arrivals were taken, by bucket.
-        loop_lag_counts: How late the event loop was, by bucket.
+        lag_counts: How late the event loop was, by ``lag_class`` and bucket.
         timer: What drove the arrivals.
         cpu_s: Processor time of the process while it sent.
     """
@@ -30,9 +31,10 @@ class Observed:
     handed: int
     dropped: int
     response_counts: dict[int, int]
+    service_counts: dict[int, int]
     failed: int
     lateness_counts: dict[int, int]
-    loop_lag_counts: dict[int, int]
+    lag_counts: dict[int, dict[int, int]]
     timer: str
     cpu_s: float
 
@@ -40,6 +42,14 @@ class Observed:
 def read_observed(text: str) -> Observed:
     """What ``main`` printed."""
     members: dict[str, Any] = json.loads(text)
-    for name in ("response_counts", "lateness_counts", "loop_lag_counts"):
-        members[name] = {int(bucket): count for bucket, count in members[name].items()}
-    return Observed(**members)
+    for name in ("response_counts", "service_counts", "lateness_counts"):
+        members[name] = _with_numbers(members[name])
+    lags = _with_numbers(members["lag_counts"])
+    return Observed(
+        **{**members, "lag_counts": {missed: _with_numbers(each) for missed, each in lags.items()}}
+    )
+
+
+def _with_numbers(counts: dict[str, Any]) -> dict[int, Any]:
+    """Keys of JSON are text."""
+    return {int(key): count for key, count in counts.items()}

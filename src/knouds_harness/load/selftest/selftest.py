@@ -59,12 +59,14 @@ class Measured:
         rate: Arrivals per second that were asked for; None in the closed model.
         observed: What the generator saw.
         truth_s: True response times of the open model, in order; empty in the closed one.
+        served_s: How long the server took for each, in order.
         seen: How many requests the server answered.
     """
 
     rate: float | None
     observed: Observed
     truth_s: Sequence[float]
+    served_s: Sequence[float]
     seen: int
 
     @property
@@ -244,11 +246,7 @@ def selftest(
 
 
 def measure(
-    *,
-    times: ServerTimes,
-    seconds: float,
-    rate: float | None = None,
-    users: int | None = None,
+    *, times: ServerTimes, seconds: float, rate: float | None = None, users: int | None = None
 ) -> Measured:
     """Run the generator against a truth server.
 
@@ -262,31 +260,35 @@ def measure(
         TargetUnreachable: The server did not start, or the generator did not come to its end.
     """
     with truth_server(times) as url:
-        model = (
-            ["--closed", str(users or _CLOSED_USERS)]
-            if rate is None
-            else ["--rate", f"{rate:g}", "--users", str(users or _OPEN_USERS)]
-        )
-        command = [
-            sys.executable,
-            "-m",
-            "knouds_harness.load.selftest.generator_probe",
-            url,
-            *model,
-            "--seconds",
-            f"{seconds:g}",
-        ]
-        process = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own
-        if process.returncode:
-            last_line = (process.stderr.strip().splitlines() or ["no reason was given"])[-1]
-            raise TargetUnreachable(f"the load generator did not come to its end: {last_line}")
-        observed = read_observed(process.stdout)
-        with urllib.request.urlopen(f"{url}/log") as response:  # noqa: S310 - our own server's http
-            log: list[tuple[str, float, float]] = json.load(response)
+        return measure_at(url, seconds=seconds, rate=rate, users=users)
+
+
+def measure_at(url: str, *, seconds: float, rate: float | None, users: int | None = None) -> Measured:
+    """As ``measure``, against a truth server that runs."""
+    model = (
+        ["--closed", str(users or _CLOSED_USERS)]
+        if rate is None
+        else ["--rate", f"{rate:g}", "--users", str(users or _OPEN_USERS)]
+    )
+    command = [sys.executable, "-m", "knouds_harness.load.selftest.generator_probe", url, *model]
+    command += ["--seconds", f"{seconds:g}"]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own
+    if process.returncode:
+        last_line = (process.stderr.strip().splitlines() or ["no reason was given"])[-1]
+        raise TargetUnreachable(f"the load generator did not come to its end: {last_line}")
+    observed = read_observed(process.stdout)
+    with urllib.request.urlopen(f"{url}/log") as response:  # noqa: S310 - our own server's http
+        log: list[tuple[str, float, float]] = json.load(response)
     truth_s: list[float] = []
     if rate is not None:
         truth_s = sorted(sent_s - observed.start_s - int(number) / rate for number, _, sent_s in log)
-    return Measured(rate=rate, observed=observed, truth_s=truth_s, seen=len(log))
+    return Measured(
+        rate=rate,
+        observed=observed,
+        truth_s=truth_s,
+        served_s=sorted(sent_s - received_s for _, received_s, sent_s in log),
+        seen=len(log),
+    )
 
 
 @contextmanager

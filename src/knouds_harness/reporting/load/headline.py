@@ -8,7 +8,14 @@ from typing import Final
 from knouds_harness.reporting.load.columns import milliseconds, point_times
 from knouds_harness.reporting.report import Headline, Tone
 from knouds_harness.runs.capacity_results import Capacity, CapacityPoint
-from knouds_harness.runs.load_results import TASK, Invariant, JudgedObjective, LoadResults, OperationLoad
+from knouds_harness.runs.load_results import (
+    TASK,
+    Invariant,
+    JudgedObjective,
+    LoadResults,
+    LoadVerdict,
+    OperationLoad,
+)
 from knouds_harness.runs.record import RunRecord
 from knouds_harness.runs.verdicts import RunOutcome
 
@@ -16,7 +23,7 @@ INVARIANT_STATES: Final = ("broken", "excused", "kept", "untested")
 
 
 def load_headline(record: RunRecord, load: LoadResults) -> Headline:
-    """Sum a load run up: first whether its figures can be believed, then what they say."""
+    """Sum a load run up: the target first; what speaks against the generator stands beside it."""
     if load.capacity:
         tone, title, detail = describe_capacity(load.capacity)
         return Headline(tone=tone, title=title, detail=detail)
@@ -26,13 +33,6 @@ def load_headline(record: RunRecord, load: LoadResults) -> Headline:
         return Headline(tone="warn", title="Stopped early", detail=f"{reason.rstrip('.')}. {figures}")
     if record.outcome in (RunOutcome.RUNNING, RunOutcome.INTERRUPTED):
         return Headline(tone="warn", title=record.outcome.value.capitalize(), detail=figures)
-    is_broken = any(each.broken for each in load.invariants)
-    failed = None if is_broken else nothing_measured(load)
-    if failed:
-        title, reason = failed
-        return Headline(tone="bad", title=title, detail=f"{reason}. {figures}")
-    if not load.validity.is_valid and not is_broken:
-        return Headline(tone="warn", title="Not a valid measurement", detail=load.validity.reasons[0])
     return _verdict(load, figures)
 
 
@@ -43,6 +43,12 @@ def nothing_measured(load: LoadResults) -> tuple[str, str] | None:
         name = worst.operation.removeprefix(TASK)
         times = f"{worst.requests:,} times{_and_more(len(load.task_errors) - 1, 'tasks')}"
         return "A task failed", f"{name} raised {_worst_error(worst)}, {times}"
+    if not load.never_kept and load.mostly_failed:
+        worst = max(load.mostly_failed, key=lambda each: each.requests)
+        return "Most requests failed", (
+            f"{worst.error_rate:.0%} of {worst.requests:,} requests of {worst.operation}: "
+            f"{_worst_error(worst)}{_and_more(len(load.mostly_failed) - 1, 'operations')}"
+        )
     if not load.never_kept:
         return None
     worst = max(load.never_kept, key=lambda each: each.requests)
@@ -62,17 +68,26 @@ def _worst_error(operation: OperationLoad) -> str:
 
 
 def _verdict(load: LoadResults, figures: str) -> Headline:
-    broken = [each.fact for each in load.invariants if each.broken]
     missed = [each for each in load.objectives if not each.is_met]
-    if broken:
-        detail = f"{', '.join(broken)}. {figures}"
-        return Headline(tone="bad", title="Contract broken under load", detail=detail)
-    if missed:
-        detail = f"{describe(missed[0])}{_and_more(len(missed) - 1)}. {figures}"
-        return Headline(tone="bad", title="Objectives missed", detail=detail)
-    if not load.objectives:
-        return Headline(tone="good", title="Measured", detail=f"No objectives were set. {figures}")
-    return Headline(tone="good", title="Objectives met", detail=figures)
+    match load.verdict:
+        case LoadVerdict.BROKEN:
+            broken = [each.fact for each in load.invariants if each.broken]
+            detail = f"{', '.join(broken)}. {figures}"
+            return Headline(tone="bad", title="Contract broken under load", detail=detail)
+        case LoadVerdict.FAILED:
+            title, reason = nothing_measured(load) or ("", "")
+            return Headline(tone="bad", title=title, detail=f"{reason}. {figures}")
+        case LoadVerdict.MISSED:
+            sure = [each for each in missed if not each.doubt]
+            detail = f"{describe(sure[0])}{_and_more(len(missed) - 1)}. {figures}"
+            return Headline(tone="bad", title="Objectives missed", detail=detail)
+        case LoadVerdict.INVALID:
+            detail = load.validity.reasons[0] if load.validity.reasons else describe(missed[0])
+            return Headline(tone="warn", title="Not a valid measurement", detail=detail)
+        case LoadVerdict.MEASURED:
+            return Headline(tone="good", title="Measured", detail=f"No objectives were set. {figures}")
+        case LoadVerdict.MET:
+            return Headline(tone="good", title="Objectives met", detail=figures)
 
 
 def describe_steadiness(load: LoadResults) -> str:
@@ -107,7 +122,7 @@ def describe(objective: JudgedObjective) -> str:
     observed = "not measured" if objective.observed is None else value(objective.measure, objective.observed)
     return (
         f"{objective.operation} {name(objective.measure)} {observed}, "
-        f"{kind} {value(objective.measure, objective.bound)}"
+        f"{kind} {value(objective.measure, objective.bound)}{objective.doubt and f'; {objective.doubt}'}"
     )
 
 

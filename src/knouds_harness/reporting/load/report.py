@@ -34,6 +34,7 @@ from knouds_harness.reporting.load.rate_limits import Track, listed, throttled_s
 from knouds_harness.reporting.load.tables import (
     bar,
     cycle_table,
+    delayed_figures,
     error_table,
     objective_table,
     operation_table,
@@ -179,8 +180,8 @@ def _validity(load: LoadResults) -> Section:
     figures = {
         "Asked for": "" if validity.asked_per_s is None else f"{validity.asked_per_s:.1f}/s",
         "Sent": f"{validity.achieved_per_s:.1f}/s",
-        "Arrivals dropped": f"{validity.dropped:,} of {validity.arrivals:,}" if is_open else "",
-        "Arrivals late, p99": milliseconds(time_ms(validity.lateness, "p99_ms")) if is_open else "",
+        "Not sent": f"{validity.dropped:,} of {validity.arrivals:,}" if is_open else "",
+        "Sent late, p99": milliseconds(time_ms(validity.lateness, "p99_ms")) if is_open else "",
         "Event loop late, p99": milliseconds(time_ms(validity.loop_lag, "p99_ms")),
         "Busiest process": f"{100 * validity.cpu_share:.0f} % of a core",
     }
@@ -192,6 +193,7 @@ def _validity(load: LoadResults) -> Section:
         [
             Text(("Figures are the target's only if the generator kept up. ", kept_up), shown=HTML),
             Table("Generator", numbers(*shown), [list(shown.values())], shown=HTML),
+            *delayed_figures(load),
         ],
     )
 

@@ -13,6 +13,7 @@ from knouds_harness.reporting.load.columns import (
     Subject,
     TextColumn,
     error_rows,
+    milliseconds,
     operation_columns,
     phase_columns,
     point_times,
@@ -31,6 +32,7 @@ from knouds_harness.reporting.report import (
     Link,
     Medium,
     Table,
+    Text,
     Tone,
     Toned,
     Words,
@@ -48,6 +50,7 @@ from knouds_harness.runs.load_results import (
 )
 
 _MOST_ERRORS: Final[dict[Medium, int]] = {"terminal": 5, "markdown": 20}
+_MOST_NAMED: Final = 3
 _TONE_BY_STATUS: Final = {each.value: each.tone for each in RequestStatus}
 _TONE_BY_STATE: Final[dict[str, Tone]] = {
     "broken": "bad",
@@ -89,6 +92,25 @@ def objective_table(load: LoadResults) -> Table:
         rows,
         shown=ON_PAGES,
     )
+
+
+def delayed_figures(load: LoadResults) -> list[Text | Table]:
+    """The figures that the generator itself has moved, if there are any."""
+    validity = load.validity
+    if not validity.delayed:
+        return []
+    share = f"{100 * validity.accuracy:.3g} %"
+    said = [f"{name(each.measure)} of {each.operation}" for each in validity.delayed]
+    more = f" and {len(said) - _MOST_NAMED} more" if said[_MOST_NAMED:] else ""
+    rows = [
+        (each.operation, name(each.measure), milliseconds(each.measured_ms), milliseconds(each.undelayed_ms))
+        for each in validity.delayed
+    ]
+    columns = (Column("Operation", is_name=True), Column("Figure"), *numbers("Measured", "Without it, about"))
+    return [
+        Text(f"The generator's own delay is more than {share} of {', '.join(said[:_MOST_NAMED])}{more}."),
+        Table("Figures that the generator has delayed", columns, rows, shown=HTML),
+    ]
 
 
 def percentile_table(load: LoadResults) -> Table:

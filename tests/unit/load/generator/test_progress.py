@@ -42,7 +42,9 @@ def metrics():
 @pytest.fixture
 def teller(tmp_path, listener):
     """Of an open run of a minute."""
-    options = SimpleNamespace(rate=50.0, users=100, warm_up_s=2.0, course=Shape.of("constant", 50.0, 60.0))
+    options = SimpleNamespace(
+        rate=50.0, users=100, warm_up_s=2.0, accuracy=0.01, course=Shape.of("constant", 50.0, 60.0)
+    )
     return ProgressTeller(
         listener.writing,
         options,  # type: ignore[arg-type]  # as much of them as it looks at
@@ -62,12 +64,14 @@ def progress(teller, listener, metrics, health):
     return told
 
 
-def second(unix_s, **counts):
-    """What ended within a second, each in a millisecond."""
+def second(unix_s, *, late_s=0.0, **counts):
+    """What ended within a second, each in a millisecond and sent so late."""
     histograms = {}
     for status, count in counts.items():
-        histograms[SeriesKey("getWhoami", RequestStatus(status))] = histogram = Histogram()
-        histogram.record(0.001, count)
+        for measure, took_s in (("response", 0.001 + late_s), ("service", 0.001)):
+            series = SeriesKey("getWhoami", RequestStatus(status), measure)
+            histograms[series] = histogram = Histogram()
+            histogram.record(took_s, count)
     return Second(unix_s=unix_s, histograms=histograms)
 
 
@@ -93,22 +97,23 @@ def test_errors_are_told_by_kind_most_frequent_first(progress, metrics):
     assert [(each.code, each.count) for each in progress().errors] == [("Y", 10), ("X", 1)]
 
 
-def test_late_generator_is_told_while_it_lasts(progress, health):
-    """Judged by what came since the last time."""
-    health.lateness.record(0.5, 100)
+def test_late_generator_is_told_while_it_lasts(progress, metrics):
+    """Judged by the last seconds."""
+    for unix_s in range(100, 105):
+        metrics.add(second(unix_s, late_s=0.5, kept=10))
     late = progress()
-    health.lateness.record(0.0001, 10_000)
+    for unix_s in range(105, 110):
+        metrics.add(second(unix_s, kept=10))
     in_time = progress()
 
-    assert "late" in late.limits[0]
-    assert late.lateness_p99_ms == pytest.approx(500, rel=0.01)
+    assert "without the delay of the generator itself" in late.limits[0]
     assert in_time.limits == ()
 
 
-def test_first_seconds_are_not_judged(progress, metrics, health):
+def test_first_seconds_are_not_judged(progress, metrics):
     """Everything is late while connections are opened."""
     metrics.begin(now_unix_s() - 1)
-    health.lateness.record(0.5, 100)
+    metrics.add(second(100, late_s=0.5, kept=10))
 
     assert progress().limits == ()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from knouds_harness.load.selftest import selftest as module
@@ -50,13 +50,15 @@ def measured(
             handed=len(truth_s) - lost,
             dropped=lost,
             response_counts=counts(seen[failed:]),
+            service_counts=counts(seen[failed:]),
             failed=failed,
             lateness_counts=counts([late_s] * 100),
-            loop_lag_counts={},
+            lag_counts={},
             timer="timerfd",
             cpu_s=0.01,
         ),
         truth_s=sorted(truth_s),
+        served_s=sorted(truth_s),
         seen=len(truth_s),
     )
 
@@ -96,6 +98,7 @@ def test_coordinated_omission_is_seen():
         rate=500,
         observed=Observed(**{**vars(run.observed), "response_counts": counts([0.02] * 500)}),
         truth_s=run.truth_s,
+        served_s=run.served_s,
         seen=500,
     )
 
@@ -116,7 +119,7 @@ def test_late_arrivals_fail_the_rate():
 def test_every_request_has_to_be_counted():
     """Failed ones are counted too; one that the server saw and the generator did not is a miss."""
     whole = measured(truth(), failed=3)
-    lacking = Measured(rate=500, observed=whole.observed, truth_s=whole.truth_s, seen=whole.seen + 1)
+    lacking = replace(whole, seen=whole.seen + 1)
 
     assert judge_counts([whole]).is_met
     assert not judge_counts([whole, lacking]).is_met

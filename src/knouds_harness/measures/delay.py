@@ -1,0 +1,186 @@
+"""How far the delay of the measuring process itself has moved the figures that it measured.
+
+An answer is read late where the event loop of the generator stands still. Heartbeats sample how late.
+Measured times are true times plus a delay of known distribution, so the true ones can be estimated, by the
+first three terms of the inverse of a convolution (docs/decisions/validity-is-relative.md).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from math import ceil
+from typing import Final
+
+from knouds_harness.measures.histograms import Histogram, bucket_of, merged, middle_of
+from knouds_harness.measures.percentiles import TIME_MEASURES
+from knouds_harness.runs.load_results import DelayedFigure
+
+BEAT_S: Final = 0.005
+"""A heartbeat is due so often."""
+LEAST_MS: Final = 0.5
+"""No figure is called moved for less: about what the client itself needs for a request."""
+_COARSER: Final = 7
+"""Delays are told apart to one part in eight: so there are few to sum up."""
+_MOST_LATE_SHARE: Final = 0.15
+"""The error of three terms is the cube of the share that is late."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptTimes:
+    """The times of what was kept of an operation.
+
+    Attributes:
+        operation: Name as in ``OperationLoad``.
+        response: From the instant at which a request was due, so with what the generator sent it late.
+        service: From the instant of sending.
+    """
+
+    operation: str
+    response: Histogram
+    service: Histogram
+
+
+def lag_class(missed: int) -> int:
+    """Where a heartbeat counts before which so many were due since the loop stood still."""
+    return missed.bit_length()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Undoing:
+    """What undoes the delay of some answers.
+
+    Attributes:
+        inverse: Delays in ns, and how often measured times count less that delay.
+        lags: How late answers were read.
+        is_rough: So many were read late that the inverse is not exact.
+    """
+
+    inverse: Sequence[tuple[int, float]]
+    lags: Histogram
+    is_rough: bool
+
+
+class Delay:
+    """By how much answers are read late."""
+
+    def __init__(self, lags: Mapping[int, Histogram]) -> None:
+        """Take the lags of heartbeats, by ``lag_class``."""
+        self._lags = lags
+        self._known: dict[int, Undoing] = {}
+
+    def undoing(self, took_ms: float) -> Undoing:
+        """What undoes the delay of answers that take so long.
+
+        No request is sent while the loop stands still. So the answer to one that took 20 ms comes at most
+        20 ms after the loop stopped, and heartbeats that were due later say nothing of it.
+        """
+        last = lag_class(int(took_ms / 1e3 / BEAT_S))
+        if last not in self._known:
+            lags = merged(each for missed, each in self._lags.items() if missed <= last)
+            total = len(lags)
+            once = _grouped((middle_of(bucket), count / total) for bucket, count in lags.counts.items())
+            twice = _grouped((a + b, p * q) for a, p in once for b, q in once)
+            late = sum(share for ns, share in once if ns > LEAST_MS * 1e6)
+            self._known[last] = Undoing(
+                inverse=[(0, 3.0), *((ns, -3 * p) for ns, p in once), *twice] if once else [(0, 1.0)],
+                lags=lags,
+                is_rough=late > _MOST_LATE_SHARE,
+            )
+        return self._known[last]
+
+    def figures_moved(self, times: KeptTimes, *, accuracy: float) -> list[DelayedFigure]:
+        """The figures of an operation that the generator has moved by more than this share of them.
+
+        Args:
+            times: Of the operation.
+            accuracy: From 0 to 1; what is less than ``LEAST_MS`` counts for nothing.
+        """
+        if not times.response.counts:
+            return []
+        undelayed = Undelayed(times.service, self)
+        at = times.response.percentiles_s(*(_percent_of(measure) or 0.0 for measure in TIME_MEASURES))
+        moved = []
+        for measure, at_s in zip(TIME_MEASURES, at, strict=True):
+            measured_ms = 1e3 * (times.response.mean_s if measure == "mean_ms" else at_s)
+            if undelayed.may_be_under(measure, measured_ms - max(LEAST_MS, accuracy * measured_ms)):
+                moved.append(
+                    DelayedFigure(
+                        operation=times.operation,
+                        measure=measure,
+                        measured_ms=measured_ms,
+                        undelayed_ms=min(undelayed.figure_ms(measure), measured_ms),
+                    )
+                )
+        return moved
+
+
+class Undelayed:
+    """Times as they would have been without a delay: estimates."""
+
+    def __init__(self, measured: Histogram, delay: Delay) -> None:
+        self._measured = measured
+        self._delay = delay
+        self._buckets = sorted(measured.counts)
+        self._within = [0, *accumulate(measured.counts[bucket] for bucket in self._buckets)]
+
+    def may_be_under(self, measure: str, bound_ms: float) -> bool:
+        """Whether a figure would be at most this without the delay.
+
+        Args:
+            measure: ``mean_ms``, ``max_ms`` or a percentile.
+            bound_ms: What it is compared with.
+        """
+        percent = _percent_of(measure)
+        return self._mean_ms <= bound_ms if percent is None else self._is_within(percent, bound_ms)
+
+    def figure_ms(self, measure: str) -> float:
+        """What a figure would be."""
+        percent = _percent_of(measure)
+        if percent is None:
+            return self._mean_ms
+        low, high = 0, len(self._buckets) - 1
+        while low < high:
+            middle = (low + high) // 2
+            if self._is_within(percent, middle_of(self._buckets[middle]) / 1e6):
+                high = middle
+            else:
+                low = middle + 1
+        return middle_of(self._buckets[low]) / 1e6
+
+    @property
+    def _mean_ms(self) -> float:
+        mean_ms = self._measured.mean_s * 1e3
+        return max(0.0, mean_ms - self._delay.undoing(mean_ms).lags.mean_s * 1e3)
+
+    def _is_within(self, percent: float, bound_ms: float) -> bool:
+        undoing = self._delay.undoing(bound_ms)
+        bound_ns = int(bound_ms * 1e6)
+        rank = max(ceil(self._within[-1] * percent / 100 - 1e-9), 1)  # as Histogram counts
+        count = sum(share * self._count(bound_ns - ns) for ns, share in undoing.inverse if ns <= bound_ns)
+        if undoing.is_rough:  # then all that the delay can have done is taken for done
+            count = max(count, self._count(bound_ns + int(undoing.lags.percentile_s(percent) * 1e9)))
+        return count > rank - 0.5
+
+    def _count(self, bound_ns: int) -> int:
+        return self._within[bisect_right(self._buckets, bucket_of(bound_ns))]
+
+
+def _percent_of(measure: str) -> float | None:
+    """Of the mean, None."""
+    if measure == "mean_ms":
+        return None
+    return 100.0 if measure == "max_ms" else float(measure.removeprefix("p").removesuffix("_ms"))
+
+
+def _grouped(delays: Iterable[tuple[int, float]]) -> list[tuple[int, float]]:
+    """Delays and their shares, those that are nearly as long taken together at their mean."""
+    sums: dict[int, tuple[float, float]] = defaultdict(lambda: (0.0, 0.0))
+    for ns, share in delays:
+        group = bucket_of(ns) >> _COARSER
+        weighted, shares = sums[group]
+        sums[group] = weighted + ns * share, shares + share
+    return [(int(weighted / shares), shares) for weighted, shares in sums.values()]

@@ -1,0 +1,53 @@
+"""The target is judged first: a doubt about the generator hides only what it can explain."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from example_targets import write_profile
+from loading import first_line, load
+from raw_server import replacing
+
+from knouds_harness.errors import ExitCode
+from knouds_harness.runs.load_results import Doubt
+from knouds_sandbox.providers import Latency
+from knouds_sandbox.serving import running_sandbox
+
+TOOK_MS = 1000.0
+
+
+@pytest.fixture
+def slow(tmp_path):
+    """The profile of a server whose runs take a second."""
+    with running_sandbox(latency=Latency(fixed_s=TOOK_MS / 1e3)) as sandbox:
+        yield str(write_profile(tmp_path, sandbox))
+
+
+def test_slow_target_is_measured_on_an_ordinary_machine(slow, runs):
+    """Some milliseconds late are nothing against answers of a second."""
+    asked = ("--rate", "10", "--duration", "5s", "--accuracy", "10%", "--objective", "* p50 < 3s")
+
+    loaded = load(runs, "sync_runs", "--target", slow, "--quiet", *asked)
+
+    assert loaded.exit_code == ExitCode.KEPT, loaded.out
+    assert loaded.results.validity.accuracy == 0.1
+    assert loaded.results.total.response.percentiles["50"] >= TOOK_MS
+
+
+def test_slow_target_is_found_out_behind_a_doubt(tmp_path, runs, sandbox):
+    """One user cannot send 500 per second; that makes no answer slower."""
+
+    def instead(_: str, path: str) -> None:
+        if path.startswith("/api/whoami"):
+            time.sleep(0.1)
+
+    asked = ("--rate", "500", "--users", "1", "--duration", "3s", "--objective", "getWhoami p50 < 20ms")
+    with replacing(sandbox.base_url, instead=instead) as server:
+        profile = write_profile(tmp_path, sandbox, base_url=server.base_url)
+        loaded = load(runs, "reads", "--target", str(profile), "--quiet", *asked)
+
+    assert loaded.exit_code == ExitCode.BREACH, loaded.out
+    assert first_line(loaded.out).startswith("Objectives missed  getWhoami p50")
+    assert Doubt.BUSY in loaded.results.validity.doubts
+    assert "all users were busy" in loaded.out

@@ -1,0 +1,154 @@
+"""A generator is judged by what it did to the figures, and a miss that it cannot explain stays a miss."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from load_records import histogram_of, missed, times, validity
+
+from knouds_harness.load.generator.validity import judge_generator, with_doubts
+from knouds_harness.measures.delay import Delay, KeptTimes
+from knouds_harness.runs.load_results import Doubt, JudgedObjective, Validity
+
+PROMPT = Delay({0: histogram_of([0.1] * 1000)})
+LATE = Delay({0: histogram_of([0.1] * 500 + [20.0] * 500)})
+SOUND: dict[str, Any] = {
+    "asked_per_s": 500.0,
+    "achieved_per_s": 499.9,
+    "arrivals": 15_000,
+    "dropped": 0,
+    "lateness": times(0.1, 0.4),
+    "loop_lag": times(0.1, 1.0),
+    "cpu_share": 0.4,
+    "delay": PROMPT,
+}
+BUSY = validity(is_valid=False, reasons=("all users were busy",), doubts=(Doubt.BUSY,))
+MISSING = validity(is_valid=False, reasons=("A worker was lost.",), doubts=(Doubt.MISSING,))
+
+
+def kept(took_ms: float, *, late_ms: float = 0.0, name: str = "whoami") -> KeptTimes:
+    """A thousand answers that took about so long, and were sent so late."""
+    took = [took_ms * (1 + number / 10_000) for number in range(1000)]
+    return KeptTimes(
+        operation=name,
+        service=histogram_of(took),
+        response=histogram_of([each + late_ms for each in took]),
+    )
+
+
+def test_generator_that_kept_up_is_valid():
+    """Nothing is said against a generator that did what it was asked to."""
+    judged = judge_generator(**SOUND, kept=[kept(100)])
+
+    assert (judged.is_valid, judged.reasons, judged.delayed) == (True, (), ())
+
+
+@pytest.mark.parametrize(
+    ("change", "doubt", "reason"),
+    [
+        ({"achieved_per_s": 0.0, "asked_per_s": None}, Doubt.MISSING, "Nothing was sent"),
+        ({"missing": ["A worker was lost."]}, Doubt.MISSING, "A worker was lost."),
+        ({"dropped": 16}, Doubt.BUSY, "16 of 15000 tasks were not sent"),
+        ({"achieved_per_s": 480.0}, Doubt.UNSENT, "480 tasks per second were sent of 500"),
+        ({"asked_per_s": None, "cpu_share": 0.97}, Doubt.UNSENT, "97% of its core"),
+        ({"kept": [kept(20, late_ms=3)]}, Doubt.DELAY, "of whoami is 2"),
+        ({"kept": [kept(30)], "delay": LATE}, Doubt.DELAY, "without the delay of the generator itself"),
+    ],
+)
+def test_generator_that_was_the_limit_is_not(change, doubt, reason):
+    """Each way of not keeping up is a reason of its own, and says what it is about."""
+    judged = judge_generator(**(SOUND | change))
+
+    assert not judged.is_valid
+    assert judged.doubts == (doubt,)
+    assert reason in judged.reasons[0]
+
+
+def test_lateness_that_moves_no_figure_is_no_reason():
+    """Answers of 1.5 s, sent 5 ms late: a third of a percent."""
+    assert judge_generator(**SOUND, kept=[kept(1500, late_ms=5)]).is_valid
+
+
+def test_accuracy_can_be_asked_for():
+    """At 5 %, 3 ms of 100 are fine."""
+    late = [kept(100, late_ms=3)]
+
+    assert not judge_generator(**SOUND, kept=late).is_valid
+    assert judge_generator(**SOUND, kept=late, accuracy=0.05).is_valid
+
+
+def test_each_operation_is_judged():
+    """A delay that is nothing to most requests may be everything to a quick operation."""
+    judged = judge_generator(**SOUND, kept=[kept(1500, late_ms=5, name="run"), kept(20, late_ms=5)])
+
+    assert {each.operation for each in judged.delayed} == {"whoami"}
+
+
+def test_rare_figures_alone_do_not_make_a_run_invalid():
+    """They are listed as moved, and the run stays valid."""
+    took = [20.0] * 998 + [200.0] * 2
+    of = KeptTimes(operation="whoami", service=histogram_of([20.0] * 1000), response=histogram_of(took))
+
+    judged = judge_generator(**SOUND, kept=[of])
+
+    assert judged.is_valid
+    assert [each.measure for each in judged.delayed] == ["p99.9_ms", "max_ms"]
+
+
+def test_busy_processor_at_a_rate_is_no_reason_by_itself():
+    """What it would do, send less or read late, is judged itself."""
+    assert judge_generator(**(SOUND | {"cpu_share": 0.99})).is_valid
+
+
+def test_closed_model_has_no_rate_to_miss():
+    """Where no rate was asked for, none can be missed."""
+    assert judge_generator(**(SOUND | {"asked_per_s": None, "arrivals": 0})).is_valid
+
+
+def doubt_of(
+    objective: JudgedObjective, *, judged: Validity | None = None, of: KeptTimes | None = None, delay=PROMPT
+) -> str:
+    (found,) = with_doubts([objective], judged or validity(), kept=[of or kept(20)], delay=delay)
+    return found.doubt
+
+
+@pytest.mark.parametrize(
+    ("objective", "judged", "is_doubted"),
+    [
+        pytest.param(missed("error_rate", 0.01, 0.5), BUSY, False, id="less load fails no request"),
+        pytest.param(missed("error_rate", 0.01, 0.5), MISSING, False, id="what failed has failed"),
+        pytest.param(missed("p99_ms", 5.0, 20.0), BUSY, False, id="less load makes no answer slower"),
+        pytest.param(missed("p99_ms", 5.0, 20.0), MISSING, True, id="lost answers may have been quick"),
+        pytest.param(missed("requests_per_s", 100, 90.0), BUSY, True, id="less was asked for"),
+        pytest.param(missed("requests_per_s", 100, 90.0), validity(), False, id="all was asked for"),
+        pytest.param(missed("p99_ms", 5.0, None), BUSY, True, id="never measured"),
+    ],
+)
+def test_doubt_is_about_what_it_can_explain(objective, judged, is_doubted):
+    """A server that failed every second request has done so, however few requests it was sent."""
+    assert bool(doubt_of(objective, judged=judged)) is is_doubted
+
+
+@pytest.mark.parametrize(("bound_ms", "is_doubted"), [(30.0, True), (22.5, True), (15.0, False)])
+def test_delay_explains_a_miss_up_to_its_own_length(bound_ms, is_doubted):
+    """Answers of 20 ms, half of them read 20 ms late: a bound of 15 ms was missed by the target itself."""
+    seen = histogram_of([20 + number / 500 + (20 if number % 2 else 0.1) for number in range(1000)])
+    of = KeptTimes(operation="whoami", response=seen, service=seen)
+
+    assert bool(doubt_of(missed("p99_ms", bound_ms, 41.0), of=of, delay=LATE)) is is_doubted
+
+
+def test_requests_that_were_sent_late_are_not_held_against_the_target():
+    """Sent 30 ms late, they took 20 ms: the bound of 25 is not the target's to have missed."""
+    of = kept(20, late_ms=30)
+
+    assert doubt_of(missed("p99_ms", 25.0, 52.0), of=of)
+    assert not doubt_of(missed("p99_ms", 19.0, 52.0), of=of)
+
+
+def test_objective_that_was_met_is_not_doubted():
+    """A delay can only have made it worse."""
+    met = JudgedObjective(operation="whoami", measure="p99_ms", bound=50.0, observed=40.0, is_met=True)
+
+    assert not doubt_of(met, of=kept(20, late_ms=20))

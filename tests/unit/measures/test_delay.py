@@ -1,0 +1,127 @@
+"""What the generator's own delay has done to figures is told from what the target took."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import pytest
+
+from knouds_harness.measures.delay import BEAT_S, Delay, KeptTimes, Undelayed, lag_class
+from knouds_harness.measures.histograms import Histogram
+
+NO_DELAY = Delay({})
+
+
+def histogram(times_ms: Sequence[float]) -> Histogram:
+    found = Histogram()
+    for each in times_ms:
+        found.record(each / 1e3)
+    return found
+
+
+def delay(lags_ms: Sequence[float]) -> Delay:
+    """Of a loop that never stood still for more than one heartbeat."""
+    return Delay({0: histogram(lags_ms)})
+
+
+def lognormal(median_ms: float, count: int, *, seed: int = 1, spread: float = 0.4) -> list[float]:
+    chance = random.Random(seed)
+    return [median_ms * chance.lognormvariate(0, spread) for _ in range(count)]
+
+
+def moved(response: Sequence[float], service: Sequence[float], lags: Delay, *, accuracy: float = 0.01):
+    """Which figures the generator has moved."""
+    times = KeptTimes(operation="whoami", response=histogram(response), service=histogram(service))
+    return {each.measure: each for each in lags.figures_moved(times, accuracy=accuracy)}
+
+
+def test_figures_of_a_generator_that_was_never_late_are_as_measured():
+    """Without any delay, nothing is moved."""
+    took = lognormal(20, 5000)
+
+    assert not moved(took, took, NO_DELAY)
+    assert not moved(took, took, delay([0.1] * 1000))
+
+
+def test_lateness_counts_against_the_times_measured():
+    """Five milliseconds late is nothing for answers of 1.5 s, and everything for answers of 5 ms."""
+    slow, quick = lognormal(1500, 2000), lognormal(5, 2000)
+
+    assert not moved([each + 5 for each in slow], slow, NO_DELAY)
+    assert {"mean_ms", "p50_ms", "p95_ms"} <= moved([each + 5 for each in quick], quick, NO_DELAY).keys()
+
+
+@pytest.mark.parametrize(("late_ms", "is_moved"), [(0.9, False), (1.1, True)])
+def test_one_percent_is_the_edge(late_ms, is_moved):
+    """Of a constant 100 ms, a delay under one millisecond is within the promise, and one over it is not."""
+    took = [100.0] * 1000
+
+    assert ("p50_ms" in moved([each + late_ms for each in took], took, NO_DELAY)) is is_moved
+
+
+@pytest.mark.parametrize(("late_ms", "is_moved"), [(0.45, False), (0.6, True)])
+def test_half_a_millisecond_never_counts(late_ms, is_moved):
+    """One percent of 5 ms is less than a client needs for a request."""
+    took = [5.0] * 1000
+
+    assert ("p50_ms" in moved([each + late_ms for each in took], took, NO_DELAY)) is is_moved
+
+
+def test_bound_can_be_wider():
+    """What is too much at 1 % may be fine at 5 %."""
+    took = [100.0] * 1000
+    late = [each + 3 for each in took]
+
+    assert "p50_ms" in moved(late, took, NO_DELAY)
+    assert not moved(late, took, NO_DELAY, accuracy=0.05)
+
+
+@pytest.mark.parametrize("median_ms", [5, 20, 100, 1500])
+@pytest.mark.parametrize("share_late", [0.02, 0.1])
+def test_estimate_is_what_the_target_took(median_ms, share_late):
+    """Answers read late by delays of their own distribution: the percentiles before that are found again."""
+    chance = random.Random(3)
+
+    def lag():
+        return chance.expovariate(1 / 30) if chance.random() < share_late else 0.1
+
+    took = lognormal(median_ms, 50_000)
+    measured = histogram([each + lag() for each in took])
+    estimated = Undelayed(measured, delay([lag() for _ in range(50_000)]))
+
+    for measure, percent in (("p50_ms", 50), ("p90_ms", 90), ("p99_ms", 99)):
+        true_ms = histogram(took).percentile_s(percent) * 1e3
+        assert estimated.figure_ms(measure) == pytest.approx(true_ms, rel=0.03, abs=0.3)
+
+
+def test_rare_delay_moves_rare_figures_alone():
+    """Two beats in a thousand, 200 ms late: p99.9 is not the target's, all others but the longest are."""
+    took = lognormal(20, 10_000, spread=0.1)
+    measured = [each + (200 if number % 500 == 0 else 0) for number, each in enumerate(took)]
+
+    found = moved(measured, measured, delay([0.0] * 998 + [200.0] * 2))
+
+    assert found.keys() <= {"p99.9_ms", "max_ms"}
+    assert found["p99.9_ms"].measured_ms > 200
+    assert found["p99.9_ms"].undelayed_ms < 100
+
+
+def test_answers_are_quicker_than_a_loop_that_stands_still_is_long():
+    """Nothing is sent meanwhile: of a second's standstill, answers of 20 ms meet the first 20 ms alone."""
+    standstill, quiet = 200, 20_000
+    lags: dict[int, Histogram] = {0: histogram([0.1] * quiet)}
+    for missed in range(standstill):
+        late_s = (standstill - missed) * BEAT_S
+        lags.setdefault(lag_class(missed), Histogram()).record(late_s)
+    measured = Delay(lags)
+
+    of_quick_ms, of_slow_ms = (measured.undoing(took_ms).lags.mean_s * 1e3 for took_ms in (20, 2000))
+
+    assert of_slow_ms == pytest.approx(standstill * standstill * BEAT_S * 1e3 / 2 / quiet, rel=0.05)
+    assert of_quick_ms < of_slow_ms / 10
+
+
+def test_operation_without_times_has_no_figures():
+    """Where nothing was kept, nothing can have been moved."""
+    assert not moved([], [], delay([100.0] * 100))
