@@ -1,6 +1,7 @@
 """Where the document, the suite and the built-in targets are: in a checkout or in an installed wheel."""
 
 from pathlib import Path
+from typing import Final
 
 _PACKAGE = Path(__file__).parent
 _SHIPPED = _PACKAGE / "shipped"
@@ -30,6 +31,10 @@ def scenarios_path() -> Path:
 def scenario_names() -> tuple[str, ...]:
     """The scenarios that come with the harness."""
     return tuple(sorted(path.stem for path in scenarios_path().glob("*.py")))
+
+
+SHIPPED: Final = "shipped"
+"""Names ``objectives_path`` on the command line."""
 
 
 def objectives_path() -> Path:

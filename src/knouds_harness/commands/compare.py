@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from knouds_harness.commands.shared_options import baselines_folder_option, format_option, runs_folder_option
+from knouds_harness.commands.shared_options import (
+    baselines_folder_option,
+    chosen_objectives,
+    format_option,
+    runs_folder_option,
+)
 from knouds_harness.errors import ExitCode, UsageError
 from knouds_harness.locations import objectives_path
 from knouds_harness.option_declarations import draw_seed
@@ -58,7 +63,7 @@ measurement."""
     help="Tolerate a change up to this share, such as p99=10% (repeatable)",
 )
 @click.option(
-    "--objectives", type=click.Path(path_type=Path), metavar="FILE", help="File with your own objectives"
+    "--objectives", type=click.Path(path_type=Path), metavar="FILE", help="File of objectives, or shipped"
 )
 @click.option(
     "--objective",
@@ -231,11 +236,11 @@ def _compare(
                 "  Leave it out, or name runs of load."
             )
         return compare_checks(before.checks[0], after.checks[0])
-    chosen = objectives or objectives_path()
+    chosen = chosen_objectives(objectives, after.loads[0].target)
     return compare_loads(
         before.loads,
         after.loads,
-        tolerances=read_tolerances(chosen, after.loads[0].plan.scenario, tolerance),
+        tolerances=read_tolerances(chosen or objectives_path(), after.loads[0].plan.scenario, tolerance),
         objectives=chosen,
         added=added,
     )

@@ -9,7 +9,6 @@ from knouds_harness.errors import UsageError
 from knouds_harness.load.capacity.run import CapacityPlan, find_capacity
 from knouds_harness.load.capacity.search import Search
 from knouds_harness.load.generator.launching import Launched
-from knouds_harness.locations import objectives_path
 from knouds_harness.measures.objectives import load_objectives, parse_objectives
 from knouds_harness.reporting.load.headline import describe_point
 from knouds_harness.runs.load_progress import LoadProgress
@@ -92,11 +91,11 @@ def _refuse_other_loads(scenario: Path, options: Mapping[str, Any]) -> None:
     if unfitting or options.get("client") == "fast":
         names = ", ".join(f"--{name.replace('_', '-')}" for name in unfitting) or "--client fast"
         raise UsageError(f"--find-capacity searches over constant rates of arrivals\n  Leave {names} out.")
-    objectives = Path(options.get("objectives") or objectives_path())
-    if not (parse_objectives(options["objective"]) or load_objectives(objectives, scenario.stem)):
+    file = options.get("objectives")
+    if not (parse_objectives(options["objective"]) or (file and load_objectives(file, scenario.stem))):
         raise UsageError(
-            f"{objectives}: {scenario.stem} has no objectives, so every rate would keep them\n"
-            f'  Give --objective "* p99 < 250ms", or a file with [{scenario.stem}."*"] as --objectives.'
+            f"{file or '--find-capacity'}: {scenario.stem} has no objectives, so every rate would meet them\n"
+            f'  Give --objective "* p99 < 250ms", --objectives shipped, or a file with [{scenario.stem}."*"].'
         )
 
 

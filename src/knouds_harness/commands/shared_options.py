@@ -5,6 +5,8 @@ from typing import Final
 
 import click
 
+from knouds_harness.locations import SHIPPED, objectives_path
+
 runs_folder_option: Final = click.option(
     "--runs-folder",
     type=click.Path(path_type=Path),
@@ -29,3 +31,12 @@ format_option: Final = click.option(
     show_default=True,
     help="Output format",
 )
+
+
+def chosen_objectives(asked: Path | None, target: str) -> Path | None:
+    """The file of objectives: the shipped ones are for the sandbox, and for other targets if named."""
+    from knouds_harness.targets.builtin import SANDBOX
+
+    if asked is None:
+        return objectives_path() if target == SANDBOX else None
+    return objectives_path() if str(asked) == SHIPPED else Path(asked)

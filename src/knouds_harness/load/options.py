@@ -140,7 +140,11 @@ class LoadOptions:
     )
     seed: int = option("Repeat the run that printed this seed", default_factory=draw_seed, metavar="N")
     record: Path | None = option("Keep a run record in this folder of runs", metavar="DIR", in_click=False)
-    objectives: Path | None = option("File with your own objectives", metavar="FILE")
+    objectives: Path | None = option(
+        "File of objectives, or shipped for those of the harness",
+        metavar="FILE",
+        default_text="shipped for the target sandbox, else none",
+    )
     objective: tuple[str, ...] = option(
         "Add an objective: 'runWorkflow p95 < 300ms', 'error_rate < 1%' (repeatable)",
         default=(),

@@ -51,3 +51,14 @@ def test_slow_target_is_found_out_behind_a_doubt(tmp_path, runs, sandbox):
     assert first_line(loaded.out).startswith("Objectives missed  getWhoami p50")
     assert Doubt.BUSY in loaded.results.validity.doubts
     assert "all users were busy" in loaded.out
+
+
+def test_objectives_are_offered_where_none_were_asked_for(profile, runs):
+    """A server of others is measured, and held to nothing."""
+    loaded = load(
+        runs, "reads", "--target", profile, "--users", "2", "--duration", "2s", "--accuracy", "100%"
+    )
+
+    assert loaded.exit_code == ExitCode.KEPT, loaded.out
+    assert loaded.results.objectives == ()
+    assert "--objectives shipped" in loaded.out

@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any, Final
 
 from knouds_harness.errors import ExitCode, UnknownName
-from knouds_harness.locations import objectives_path, scenario_names, scenarios_path
+from knouds_harness.locations import scenario_names, scenarios_path
 from knouds_harness.runs.load_progress import Listener, LoadProgress, ProgressMessage
 
 _LOOK_EVERY_S: Final = 0.25
@@ -87,7 +87,6 @@ def launch(
     arguments += ["--master-bind-port", port, "--master-port", port]
     arguments += ["--record", str(runs_folder), "--progress-descriptor", str(listener.writing)]
     arguments += ["--started-by", command, "--command-pid", str(os.getpid())]
-    arguments += ["--objectives", str(objectives_path())] if "--objectives" not in options else []
     try:
         with (
             _signals_counted() as asked,  # from before the start, so that none leaves the process alone

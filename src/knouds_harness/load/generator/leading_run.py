@@ -36,6 +36,7 @@ from knouds_harness.load.invariants.verification import open_verification
 from knouds_harness.load.invariants.webhook_waiter import open_webhook_waiter
 from knouds_harness.load.steady_clock import now_unix_s
 from knouds_harness.load.workload.workload import may_create, may_run
+from knouds_harness.locations import SHIPPED, objectives_path
 from knouds_harness.measures.delay import Delay
 from knouds_harness.measures.objectives import (
     judge_objectives,
@@ -75,7 +76,9 @@ class LeadingRun(LoadRun):
         options, target, inputs = setup.options, setup.target, setup.inputs
         scenario = scenario_name(environment)
         self._objectives = parse_objectives(options.objective)
-        self._objectives += load_objectives(options.objectives, scenario) if options.objectives else ()
+        if file := options.objectives:
+            file = objectives_path() if str(file) == SHIPPED else file
+            self._objectives += load_objectives(file, scenario)
         self._abort_bounds = parse_bounds(options.abort_on)
         self._aborted_for: tuple[JudgedObjective, ...] = ()
         self._inputs = inputs.described(options.inputs_order) if inputs else ""

@@ -19,6 +19,9 @@ from knouds_harness.runs.load_results import (
 from knouds_harness.runs.record import RunRecord
 from knouds_harness.runs.verdicts import RunOutcome
 
+_NO_OBJECTIVES: Final = (
+    "No objectives were set: --objective '* p99 < 1s' sets one, --objectives shipped those of the harness."
+)
 INVARIANT_STATES: Final = ("broken", "excused", "kept", "untested")
 
 
@@ -85,7 +88,7 @@ def _verdict(load: LoadResults, figures: str) -> Headline:
             detail = load.validity.reasons[0] if load.validity.reasons else describe(missed[0])
             return Headline(tone="warn", title="Not a valid measurement", detail=detail)
         case LoadVerdict.MEASURED:
-            return Headline(tone="good", title="Measured", detail=f"No objectives were set. {figures}")
+            return Headline(tone="good", title="Measured", detail=f"{figures} {_NO_OBJECTIVES}")
         case LoadVerdict.MET:
             return Headline(tone="good", title="Objectives met", detail=figures)
 
