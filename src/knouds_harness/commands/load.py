@@ -14,7 +14,11 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 from click.core import ParameterSource
 
-from knouds_harness.commands.shared_options import baselines_folder_option, chosen_objectives, runs_folder_option
+from knouds_harness.commands.shared_options import (
+    baselines_folder_option,
+    chosen_objectives,
+    runs_folder_option,
+)
 from knouds_harness.errors import HarnessError, UsageError
 from knouds_harness.load.options import LoadOptions
 from knouds_harness.locations import objectives_path, scenario_names
@@ -31,7 +35,8 @@ _EPILOG = """Open model (--rate): requests arrive on a schedule, however slow th
 
 # The groups of --help, by the names of parameters.
 _GROUPS: Final[Mapping[str, str]] = {
-    "Load": """rate users duration_s warm_up_s stages shape base steps spacing think inputs inputs_order seed
+    "Load": """rate users duration_s warm_up_s mix workflow model inputs inputs_order stages
+        shape base steps spacing think seed
         finish client processes""",
     "Target and limits": "target faults credits plan_only yes yes_production",
     "Verdict": "objectives objective abort_on accuracy verified_share baseline baselines_folder",
@@ -57,7 +62,7 @@ class _GroupedCommand(click.Command):
 
 
 @click.command(cls=_GroupedCommand, epilog=_EPILOG)
-@click.argument("scenario")
+@click.argument("scenario", required=False)
 @click.option("--target", default="sandbox", show_default=True, metavar="NAME", help="Profile in targets/")
 @click_options(LoadOptions)
 @click_options(RunOptions, "faults")
@@ -104,7 +109,7 @@ class _GroupedCommand(click.Command):
 @click.argument("locust_options", nargs=-1, type=click.UNPROCESSED)
 def load(
     *,
-    scenario: str,
+    scenario: str | None,
     target: str,
     faults: tuple[str, ...],
     processes: int | None,
@@ -124,7 +129,8 @@ def load(
 ) -> None:
     """Load a target with a scenario.
 
-    SCENARIO is a name, or the path of any Locust file that has the plugin.
+    SCENARIO is a name, or the path of any Locust file that has the plugin; it may be left out with --mix,
+    --workflow, --model or a HAR file.
     """
     from knouds_harness.command_output import CommandConsole
     from knouds_harness.commands.live_server import LiveLoad, serving
@@ -137,7 +143,9 @@ def load(
     from knouds_harness.targets.builtin import target_environment
     from knouds_harness.targets.profile import load_target
 
-    file = scenario_file(scenario)
+    if scenario is not None and scenario.startswith("-"):  # after --, with no scenario before it
+        scenario, locust_options = None, (scenario, *locust_options)
+    file = scenario_file(scenario or _scenario_of_own_mix(asked))
     command = shlex.join(["knouds-harness", *sys.argv[1:]])
     errors = CommandConsole(stderr=True, quiet=quiet)
     if asked["plan_only"]:
@@ -200,6 +208,16 @@ def load(
         if launched.folder is not None:
             served.end(_reported(launched.folder, side, asked["objectives"] or objectives_path()))
     sys.exit(launched.exit_code)
+
+
+def _scenario_of_own_mix(asked: Mapping[str, Any]) -> str:
+    is_traffic = str(asked["inputs"] or "").endswith(".har")
+    if not (asked["mix"] or asked["workflow"] or asked["model"] or is_traffic):
+        raise UsageError(
+            f"no scenario is named (known: {', '.join(scenario_names())})\n"
+            "  Name one, or say what to send: --mix run=3,whoami=1, --workflow SLUG, --model NAME."
+        )
+    return "custom"
 
 
 def _refuse_to_serve(*, dashboard: bool, metrics_port: int | None, otlp_endpoint: str | None) -> None:

@@ -132,7 +132,15 @@ class LoadOptions:
         metavar="S",
         default_text="the scenario's",
     )
-    inputs: Path | None = option("Inputs of runs: a .jsonl or .csv file, a line for each run", metavar="FILE")
+    mix: str | None = option("Tasks and how often each comes: run=3,whoami=1", metavar="TASK=N,…")
+    workflow: tuple[str, ...] = option(
+        "Run this workflow, and nothing else that is not named (repeatable)", default=(), metavar="SLUG"
+    )
+    model: tuple[str, ...] = option("Likewise this model (repeatable)", default=(), metavar="NAME")
+    inputs: Path | None = option(
+        "Inputs of runs: a .jsonl or .csv file with a line for each; or traffic to repeat: a .har file",
+        metavar="FILE",
+    )
     inputs_order: str = option(
         "--inputs: lines in turn, or in an order drawn by the seed",
         default="in-turn",

@@ -26,6 +26,7 @@ from knouds_harness.load.distributed.messages import STOP
 from knouds_harness.load.distributed.worker_run import WorkerRun
 from knouds_harness.load.generator.leading_run import LeadingRun
 from knouds_harness.load.generator.load_run import LoadRun, RunSetup
+from knouds_harness.load.mix import parse_mix, read_traffic_inputs, running_only, tasks_of
 from knouds_harness.load.options import LoadOptions, add_options, read_options
 from knouds_harness.load.workload.input_lines import InputFile, read_input_file, refuse_idle_lines
 from knouds_harness.load.workload.plan import forecast
@@ -150,8 +151,10 @@ def _begin(environment: Environment) -> LoadRun:
         warnings: Sequence[str] = ()
         inputs: InputFile | None = None
         if target:
+            target = running_only(target, options.workflow, options.model)
             check_plan(target, options, host=environment.host)
             inputs = _read_inputs(environment, options, target)
+            _take_mix(environment, options, inputs)
             is_asked = options.plan_only and target.base_url == os.environ.get(_SANDBOX_URL)
             rehearsal = _rehearse(environment, target, inputs, sandbox_prices(target) if is_asked else {})
             if options.plan_only:
@@ -175,6 +178,7 @@ def _begin(environment: Environment) -> LoadRun:
             warnings = forecast(
                 workload, options, environment.user_classes, is_asked=True, inputs=inputs
             ).warnings
+            warnings = [*(inputs.left_out if inputs else ()), *warnings]
         setup = RunSetup(options=options, target=target, workload=workload, inputs=inputs, ahead=ahead)
         run = _role_of(environment)(environment, setup)
         run.attach()
@@ -204,15 +208,27 @@ def _read_inputs(environment: Environment, options: LoadOptions, target: Target)
     """
     if options.inputs is None:
         return None
-    if not any(map(may_run, scenarios_in(environment.user_classes))):
+    if options.inputs.suffix == ".har":
+        read = read_traffic_inputs(options.inputs, target)
+    elif any(map(may_run, scenarios_in(environment.user_classes))) or options.mix:
+        read = read_input_file(options.inputs, target)
+    else:
         raise UsageError("--inputs has no effect: no task of this scenario runs anything\n  Leave it out.")
-    read = read_input_file(options.inputs, target)
     parsed = vars(environment.parsed_options)
     if not isinstance(environment.runner, WorkerRunner):
         parsed["inputs_digest"] = read.digest  # which Locust gives to workers
     elif parsed["inputs_digest"] != read.digest:
         raise UsageError(f"{options.inputs}: is not the master's file\n  Copy that to each worker.")
     return read
+
+
+def _take_mix(environment: Environment, options: LoadOptions, inputs: InputFile | None) -> None:
+    """Have the users of scenarios do the tasks of ``--mix``, or of the traffic of ``--inputs``."""
+    if options.mix and inputs and inputs.mix:
+        raise UsageError(f"--mix beside --inputs {inputs.path.name}: that is a mix\n  Leave one out.")
+    mix = parse_mix(options.mix) if options.mix else inputs.mix if inputs else {}
+    for scenario in scenarios_in(environment.user_classes) if mix else ():
+        scenario.tasks = tasks_of(mix)
 
 
 def _rehearse(
@@ -244,7 +260,8 @@ def _show_plan(
 ) -> None:
     """Print the plan, and end Locust."""
     plan = forecast(workload, options, environment.user_classes, is_asked=is_asked, inputs=inputs)
-    sys.stdout.write("\n".join([*plan.lines, *(f"warning: {each}" for each in plan.warnings)]) + "\n")
+    warnings = [*(inputs.left_out if inputs else ()), *plan.warnings]
+    sys.stdout.write("\n".join([*plan.lines, *(f"warning: {each}" for each in warnings)]) + "\n")
     _tell_verdict(options.progress_descriptor, ExitCode.KEPT)
     sys.exit(ExitCode.KEPT)
 

@@ -71,7 +71,7 @@ def _reasons(judged: Validity) -> Iterator[tuple[Doubt, str]]:
     delayed = [each for each in judged.delayed if each.measure not in _RARE]
     if delayed:
         worst = max(delayed, key=lambda each: each.measured_ms / max(each.undelayed_ms, 1e-3))
-        more = f" (and {len(delayed) - 1} more figures)" if delayed[1:] else ""
+        more = f", as do {len(delayed) - 1} more figures" if delayed[1:] else ""
         yield Doubt.DELAY, f"{_described(worst)}{more}: use more processes, or a quieter machine."
     if judged.asked_per_s is None and judged.cpu_share > MOST_CPU_SHARE:
         # At a rate, only a process that sends less, or reads late, moves a figure.
@@ -83,9 +83,10 @@ def _reasons(judged: Validity) -> Iterator[tuple[Doubt, str]]:
 
 def _described(figure: DelayedFigure) -> str:
     name = figure.measure.removesuffix("_ms")
+    own_ms = figure.measured_ms - figure.undelayed_ms
     return (
-        f"{name} of {figure.operation} is {figure.measured_ms:.1f} ms, and would be about "
-        f"{figure.undelayed_ms:.1f} ms without the delay of the generator itself"
+        f"{name} of {figure.operation} ({figure.measured_ms:.1f} ms) holds about {own_ms:.1f} ms of the "
+        "generator's own delay"
     )
 
 

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -40,11 +40,15 @@ class InputFile:
         path: Of the file.
         lines: One for each run, in the file's order.
         digest: SHA-256 of its bytes, as hexadecimal digits.
+        mix: Of a HAR file, how often each task of ``load.mix`` comes.
+        left_out: And what of it is not sent, in sentences.
     """
 
     path: Path
     lines: tuple[InputLine, ...]
     digest: str
+    mix: Mapping[str, int] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
 
     def described(self, order: str) -> str:
         """As the plan and the record name it."""
@@ -62,7 +66,7 @@ def read_input_file(path: Path, target: Target) -> InputFile:
         UsageError: It cannot be read, is too long, or lines in it are wrong; says which, ten at most.
     """
     if path.suffix not in {".jsonl", ".csv"}:
-        raise UsageError(f"{path}: --inputs reads .jsonl and .csv files\n  Name it so.")
+        raise UsageError(f"{path}: --inputs reads .jsonl, .csv and .har files\n  Name it so.")
     try:
         if not path.is_file():
             path.stat()

@@ -17,9 +17,12 @@ from knouds_harness.load.workload.accounts import AccountKeys
 from knouds_harness.load.workload.input_lines import InputFile
 from knouds_harness.load.workload.workload import SharedTask, Workload, scenarios_in, shares
 from knouds_harness.targets.needs.need import Need
+from knouds_harness.targets.needs.runs import RunNeed, is_runnable
+from knouds_harness.targets.needs.runs import may_run as may_be_run_by
 from knouds_harness.targets.profile import Target
 
 _GRID: Final = 500
+_MOST_NAMED: Final = 4
 _THINKS: Final = 200
 _LARGEST_SURPRISE: Final = 5  # standard deviations of a Poisson number
 
@@ -105,7 +108,7 @@ def forecast(
     lines = [
         f"load    {_load(options, tasks)}",
         f"keys    {', '.join(_sender(each) for each in demands) or 'none that is known'}",
-        *([f"inputs  {_inputs(inputs, options, tasks, demands)}"] if inputs else []),
+        *([f"inputs  {_inputs(inputs, options, tasks, demands)}"] if inputs and inputs.lines else []),
         *(f"limits  {line}" for line in _limits(demands, tasks)),
         *(f"costs   {line}" for line in costs),
     ]
@@ -114,12 +117,38 @@ def forecast(
         lines.append(f"costs   as a run begins, the server is asked what {names} cost")
     warnings = [
         *(sentence for each in scenarios for sentence in workload.left_out(each)),
+        *([] if inputs or crosses else _not_run(workload, scenarios)),
         *_unknown(user_classes, scenarios),
         *([] if crosses or tasks is None else _misfits(demands, tasks)),
         *(_too_few(demands, tasks) if crosses and tasks else ()),
         *(_too_dear(target, tasks, demands) if tasks and not crosses else ()),
     ]
     return RunPlan(lines=tuple(lines), warnings=tuple(warnings))
+
+
+def _not_run(workload: Workload, scenarios: Sequence[Any]) -> Iterator[str]:
+    """The workflows and models of a kind that is run, of which none is sent, in one sentence."""
+    target = workload.target
+    needs = [need for each in scenarios for part in workload.task_resources(each) for need in part.needs]
+    kinds = [need.kind for need in needs if isinstance(need, RunNeed)]
+    failing: list[str] = []
+    refused: list[str] = []
+    for each in (*target.workflows.values(), *target.models.values()):
+        if not any(isinstance(each, kind) for kind in kinds):
+            continue
+        if not is_runnable(each):
+            failing.append(each.name)
+        elif not any(may_be_run_by(key, each) for key in target.personas.values() if key.state == "active"):
+            refused.append(each.name)
+    parts = [f"{_named(failing)} (runs fail)"] if failing else []
+    parts += [f"{_named(refused)} (no key may run it)"] if refused else []
+    if parts:
+        yield f"not run: {'; '.join(parts)}"
+
+
+def _named(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return f"{', '.join(names[:_MOST_NAMED])}{more}"
 
 
 # What is asked of whom

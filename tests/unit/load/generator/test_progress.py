@@ -106,7 +106,7 @@ def test_late_generator_is_told_while_it_lasts(progress, metrics):
         metrics.add(second(unix_s, kept=10))
     in_time = progress()
 
-    assert "without the delay of the generator itself" in late.limits[0]
+    assert "the generator's own delay" in late.limits[0]
     assert in_time.limits == ()
 
 

@@ -216,7 +216,7 @@ def test_a_thousand_bad_lines_are_summed_up(tmp_path):
 @pytest.mark.parametrize(
     ("name", "lines", "reason"),
     [
-        ("runs.txt", ["{}"], "reads .jsonl and .csv files"),
+        ("runs.txt", ["{}"], "reads .jsonl, .csv and .har files"),
         ("runs.jsonl", [], "has no lines"),
         ("runs.csv", [], "has no lines"),
         ("runs.csv", ["workflow,prompt"], "has no lines"),

@@ -245,3 +245,15 @@ def test_crossing_a_limit_costs_no_more_than_what_is_admitted():
 def test_fullest_window_is_found(kind, duration_s, expected):
     """Wherever it begins: that of a spike lies within it, that of a ramp at its end."""
     assert most_in(Shape.of(kind, 10.0, duration_s), 60) == pytest.approx(expected)
+
+
+def test_what_is_not_run_is_named():
+    """A workflow that the profile knows to fail, and one of an account that has no key here."""
+    own = Workflow(slug="own", owner="pia", cost_credits=8)
+    failing = Workflow(slug="failing", owner="pia", cost_credits=8, fails=True)
+    foreign = Workflow(slug="foreign", owner="bea", cost_credits=8)
+    where = target(PIA, workflows=[own, failing, foreign])
+
+    _, warnings = planned(where, "--rate", "1", "--duration", "60s")
+
+    assert warnings == ("not run: failing (runs fail); foreign (no key may run it)",)
