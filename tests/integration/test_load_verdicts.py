@@ -55,10 +55,10 @@ def test_load_that_was_refused_throughout_is_red(tmp_path, small):
     loaded = load(tmp_path / "runs", "sync_runs", "--target", profile.written(), *SHORT)
 
     assert loaded.exit_code == ExitCode.BREACH
-    assert first_line(loaded.out).startswith("Nothing was kept  not one of ")
+    assert first_line(loaded.out).startswith("No request succeeded  not one of ")
     assert "402 INSUFFICIENT_CREDITS" in " ".join(loaded.out.split())
     summary = json.loads((loaded.record.folder / "summary.json").read_text())
-    assert summary["verdict"].startswith("Nothing was kept")
+    assert summary["verdict"].startswith("No request succeeded")
 
 
 def test_exception_in_a_task_is_shown_once_and_ends_the_run(tmp_path, pro):

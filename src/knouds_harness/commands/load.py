@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from knouds_harness.reporting.comparison.sides import Side
     from knouds_harness.runs.load_progress import LoadProgress
 
-_EPILOG = """Open model (--rate): requests arrive on a schedule, however slow the answers are. Closed model
+_EPILOG = """Open model (--rate): tasks start on a schedule, however slow the answers are. Closed model
 (--users): users wait for each answer, and then think. Locust's own options can follow after --."""
 
 # The groups of --help, by the names of parameters.

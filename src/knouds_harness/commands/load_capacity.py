@@ -90,7 +90,7 @@ def _refuse_other_loads(scenario: Path, options: Mapping[str, Any]) -> None:
     unfitting = [name for name in _NOT_FOR_POINTS if options.get(name)]
     if unfitting or options.get("client") == "fast":
         names = ", ".join(f"--{name.replace('_', '-')}" for name in unfitting) or "--client fast"
-        raise UsageError(f"--find-capacity searches over constant rates of arrivals\n  Leave {names} out.")
+        raise UsageError(f"--find-capacity searches over constant rates\n  Leave {names} out.")
     file = options.get("objectives")
     if not (parse_objectives(options["objective"]) or (file and load_objectives(file, scenario.stem))):
         raise UsageError(
@@ -103,7 +103,7 @@ def _described(plan: CapacityPlan) -> str:
     search = plan.search
     until = "" if math.isinf(search.most) else f", up to {search.most:g}/s"
     return (
-        f"Searches the highest rate that keeps the objectives, from {search.first:g}/s on{until}: points of "
+        f"Searches the highest rate that meets the objectives, from {search.first:g}/s on{until}: points of "
         f"{plan.point_s:g} s, the first {plan.warm_up_s:g} s of each left out, {search.repeats} at the rate "
         f"found; at most {plan.within_s:g} s and {plan.credits:,.10g} credits in all."
     )

@@ -90,7 +90,7 @@ class LoadOptions:
         "Profile in targets/: keys, resources, limits", metavar="NAME", in_click=False
     )
     rate: float | None = option(
-        "Arrivals per second (open model)", type=FiniteRange(0, MOST_PER_S, min_open=True), metavar="N"
+        "Tasks started per second (open model)", type=FiniteRange(0, MOST_PER_S, min_open=True), metavar="N"
     )
     users: int = option(
         "Users (closed model); with --rate, most requests in flight",
@@ -125,7 +125,7 @@ class LoadOptions:
         "Level at which a ramp or a spike starts", type=FiniteRange(0, MOST_PER_S), metavar="N"
     )
     steps: int = option("Steps of --shape steps", default=5, type=click.IntRange(1, MOST_STEPS), metavar="N")
-    spacing: str = option("Spacing of arrivals", default="constant", type=click.Choice(SPACINGS))
+    spacing: str = option("Spacing of tasks at a rate", default="constant", type=click.Choice(SPACINGS))
     think: str | None = option(
         "Seconds between tasks of a user (closed model): 0.5, or 0.5-2 by chance",
         type=ThinkTime(),
@@ -252,7 +252,7 @@ def read_options(parsed: Namespace) -> LoadOptions:
     if staged:
         read = replace(read, duration_s=staged.shape.duration_s)
     if rate and rate > MOST_PER_S:
-        raise UsageError(f"--stages {read.stages}: one run has at most {MOST_PER_S:,} arrivals per second")
+        raise UsageError(f"--stages {read.stages}: one run has at most {MOST_PER_S:,} tasks per second")
     if read.users > MOST_USERS:
         raise UsageError(f"--users {read.users}: one run has at most {MOST_USERS:,} users")
     parsed.seed, parsed.duration, parsed.name_token = read.seed, read.duration_s, read.name_token
@@ -305,7 +305,7 @@ def _refuse_what_has_no_effect(read: LoadOptions) -> None:
         )
     if read.think is not None and read.rate is not None:
         raise UsageError(
-            "--think has no effect at a rate: arrivals come on a schedule\n  Leave it out, or give --users."
+            "--think has no effect at a rate: tasks start on a schedule\n  Leave it out, or give --users."
         )
     if read.spacing != LoadOptions.spacing and read.rate is None:
         raise UsageError(

@@ -129,7 +129,7 @@ def load_junit(record: RunRecord, load: LoadResults) -> str:
         reasons = load.validity.reasons
         tag = "error" if load.verdict is LoadVerdict.INVALID else "skipped"
         _add_outcome(generator, tag, message=reasons[0], kind=_INVALID, text="\n".join(reasons))
-    measured = _testcase("measured", "something was kept of all that was sent")
+    measured = _testcase("measured", "requests of each operation succeeded")
     if failed := nothing_measured(load):
         _add_outcome(measured, "failure", message=": ".join(failed), kind="nothing measured")
     cases_by_suite = {

@@ -28,6 +28,7 @@ class RequestStatus(StrEnum):
 
     Attributes:
         is_error: It counts in the error rate.
+        label: What people read; files keep the value.
     """
 
     __hash__ = str.__hash__  # Enum's own takes longer than the rest of a count
@@ -56,6 +57,10 @@ class RequestStatus(StrEnum):
         member._value_ = value
         member.means, member.tone, member.chart_colour, member.is_error = means, tone, chart_colour, is_error
         return member
+
+    @property
+    def label(self) -> str:  # noqa: D102 - said above
+        return "ok" if self is RequestStatus.KEPT else self.value
 
 
 OUTCOMES: Final = tuple(each.value for each in RequestStatus)

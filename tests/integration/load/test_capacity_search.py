@@ -95,7 +95,7 @@ def test_target_that_is_too_slow_at_any_rate_fails(runs, search):
 
     assert loaded.exit_code == ExitCode.BREACH, loaded.out
     assert (capacity.highest_per_s, capacity.lowest_failing_per_s) == (None, 1)
-    assert "No rate kept the objectives" in loaded.out
+    assert "No rate met the objectives" in loaded.out
 
 
 def with_one_slot(app: ASGIApp) -> ASGIApp:

@@ -127,6 +127,14 @@ class ArrivalUser(KnoudsUser):
             self._is_idle = True
             self.client.scheduled_at = self.arrivals.dispatcher.await_arrival()
             self._is_idle = False
+            self.arrivals.dispatcher.in_flight += 1
+        try:
+            self._serve()
+        finally:
+            if self.arrivals is not None:
+                self.arrivals.dispatcher.in_flight -= 1
+
+    def _serve(self) -> None:
         task = self.task_at_hand = self.chance.choice(self._own_tasks)
         self.take_turn(task)
         if isinstance(task, type) and issubclass(task, TaskSet):

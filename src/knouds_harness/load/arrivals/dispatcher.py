@@ -20,6 +20,7 @@ class Dispatcher:
     Attributes:
         handed: Arrivals that a user took.
         dropped: Arrivals for which no user was idle.
+        in_flight: Arrivals that are being served now.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class Dispatcher:
         """
         self.handed = 0
         self.dropped = 0
+        self.in_flight = 0
         self._on_taken = on_taken
         self._clock = clock
         self._idle: list[Waiter[float]] = []

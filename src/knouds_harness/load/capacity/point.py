@@ -94,7 +94,7 @@ def _targets_fault(results: LoadResults, total: OperationLoad) -> str:
     broken = [each for each in results.invariants if each.broken]
     if results.never_kept:
         worst = results.never_kept[0]
-        return f"not one of {worst.requests} requests of {worst.operation} was kept"
+        return f"not one of {worst.requests} requests of {worst.operation} succeeded"
     if missed:
         first = missed[0]
         observed = "not measured" if first.observed is None else f"{first.observed:.4g}"

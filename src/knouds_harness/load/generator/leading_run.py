@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import gevent
@@ -401,5 +402,7 @@ class LeadingRun(LoadRun):
         return Client(target=created.target, guard=guard, created=created)
 
     def _wait(self, seconds: float) -> None:
+        until = datetime.now(UTC).astimezone() + timedelta(seconds=seconds)
+        sys.stderr.write(f"waiting {seconds:.0f} s to delete workflows: throttled until {until:%H:%M:%S}\n")
         if self._hurry.wait(seconds):
             raise KeyboardInterrupt

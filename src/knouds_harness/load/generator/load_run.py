@@ -236,8 +236,7 @@ class LoadRun(ABC):
         handed, dropped = self._arrived()
         health = self._watch.health(handed=handed, dropped=dropped)
         health.spent_credits = self._limits.budget.spent_credits if self._limits else 0.0
-        if self._environment.runner and self.arrivals:
-            health.in_flight = self._environment.runner.user_count - self.arrivals.dispatcher.idle
+        health.in_flight = self.arrivals.dispatcher.in_flight if self.arrivals else 0
         return health
 
     def _watch_anew(self) -> None:

@@ -74,7 +74,7 @@ def exit_summary(results: LoadResults) -> Iterator[str]:
     """What plain Locust does not say at the end, as lines for a terminal; none where all is well."""
     yield from results.note.splitlines()
     for each in results.never_kept:
-        yield f"nothing kept: {each.operation}, of {each.requests} requests"
+        yield f"no request succeeded: {each.operation}, of {each.requests} requests"
     for each in results.mostly_failed:
         yield f"most requests failed: {each.operation}, {each.error_rate:.0%} of {each.requests}"
     for objective in results.objectives:

@@ -6,7 +6,14 @@ from typing import Final, Generic, Literal, TypeVar
 
 from knouds_harness.measures.percentiles import PERCENTS, RECORDED_PERCENTS, percentile_measure, time_ms
 from knouds_harness.runs.capacity_results import CapacityPoint
-from knouds_harness.runs.load_results import ERRORS, OUTCOMES, LoadResults, OperationLoad, Times
+from knouds_harness.runs.load_results import (
+    ERRORS,
+    OUTCOMES,
+    LoadResults,
+    OperationLoad,
+    RequestStatus,
+    Times,
+)
 
 Subject = TypeVar("Subject", OperationLoad, Times)
 
@@ -22,7 +29,7 @@ _RANK_BY_PHASE: Final = {"first_byte": 0, "body": 1}
 _RANK_BY_TIME: Final = {"p50_ms": 2, "p99_ms": 0}
 TIMES: Final = ("response", "service", *PHASES)
 """The times of an operation that files for programs hold."""
-_TIMES_SAY: Final = "Times of requests that were kept, or of opening a connection; quantile 1 is the longest."
+_TIMES_SAY: Final = "Times of requests that succeeded, or of opening a connection; quantile 1 is the longest."
 _BYTE_UNITS: Final = ("B", "kB", "MB", "GB", "TB")
 _FORMATS: Final = {"count": ",.0f", "per_s": ",.1f", "share": ".2%"}
 
@@ -84,7 +91,7 @@ class TextColumn:
 def _outcome(outcome: str) -> LoadColumn[OperationLoad]:
     return LoadColumn(
         key=outcome,
-        heading=outcome.capitalize(),
+        heading=RequestStatus(outcome).label.capitalize(),
         unit="count",
         figure=lambda load: load.outcomes[outcome],
         metric="requests",
@@ -169,7 +176,7 @@ TIME_COLUMNS: tuple[LoadColumn[Times], ...] = (
         unit="ms",
         figure=lambda times: time_ms(times, "mean_ms"),
         metric="mean_time_seconds",
-        says="Mean time of requests that were kept, or of opening a connection.",
+        says="Mean time of requests that succeeded, or of opening a connection.",
         rank=1,
     ),
     *map(_percentile, RECORDED_PERCENTS),

@@ -56,10 +56,12 @@ def nothing_measured(load: LoadResults) -> tuple[str, str] | None:
         return None
     worst = max(load.never_kept, key=lambda each: each.requests)
     title = (
-        "Nothing was kept" if len(load.never_kept) == len(load.operations) else "An operation was never kept"
+        "No request succeeded"
+        if len(load.never_kept) == len(load.operations)
+        else "An operation never succeeded"
     )
     return title, (
-        f"not one of {worst.requests:,} requests of {worst.operation} was kept: "
+        f"not one of {worst.requests:,} requests of {worst.operation} succeeded: "
         f"{_worst_error(worst)}{_and_more(len(load.never_kept) - 1, 'operations')}"
     )
 
@@ -150,14 +152,14 @@ def _figures(load: LoadResults) -> str:
     requests, throttled = total.requests, total.outcomes["throttled"]
     asked = load.validity.asked_per_s
     achieved = f"{load.validity.achieved_per_s:,.1f}"
-    rate = f", {achieved} arrivals/s of {asked:,.1f} asked for" if asked else f" at {achieved}/s"
+    rate = f", {achieved} tasks/s of {asked:,.1f} asked for" if asked else f" at {achieved}/s"
     errors = f"{total.error_rate:.2%} errors" if requests else "no errors"
     return f"{requests:,} requests{rate}, {errors}{f', {throttled:,} throttled' if throttled else ''}."
 
 
 def describe_point(point: CapacityPoint) -> str:
     """A point in a line."""
-    verdict = "kept" if point.is_kept else "generator" if point.is_generator_limit else "missed"
+    verdict = "met" if point.is_kept else "generator" if point.is_generator_limit else "missed"
     reason = f"  {point.reason}" if point.reason else ""
     times = ", ".join(f"{heading.lower()} {time}" for heading, time in point_times(point).items())
     return f"{point.asked_per_s:>9,.5g}/s  {verdict:9}  {times}{reason}"
@@ -174,9 +176,9 @@ def describe_capacity(capacity: Capacity) -> tuple[Tone, str, str]:
             return "warn", "The generator was the limit", f"{against}. Nothing is known of the target."
         if lowest is None:
             return "warn", "Nothing was found", ended.strip()
-        return "bad", "No rate kept the objectives", f"{lowest:,.5g}/s did not: {against}.{ended}"
+        return "bad", "No rate met the objectives", f"{lowest:,.5g}/s did not: {against}.{ended}"
     kept = (
-        f"It kept the objectives in {capacity.kept_points} of {capacity.tried_points} points: with 95 % "
+        f"It met the objectives in {capacity.kept_points} of {capacity.tried_points} points: with 95 % "
         f"confidence at least {100 * capacity.kept_share_at_least:.0f} % of all such points do."
     )
     knee = capacity.knee_per_s

@@ -85,7 +85,7 @@ def line(progress: LoadProgress) -> str:
         *[
             f"{count:,} {outcome}"
             for outcome, count in progress.outcomes.items()
-            if count and outcome != "kept"
+            if count and outcome != RequestStatus.KEPT
         ],
         *([_credits(progress)] if progress.spent_credits else []),
         f"CPU {progress.cpu_share:.0%}",
@@ -141,8 +141,9 @@ def _of_duration(progress: LoadProgress) -> str:
 
 
 def _rate(progress: LoadProgress) -> str:
-    asked = f" of {progress.asked_per_s:,.0f} arrivals asked for" if progress.asked_per_s else ""
-    return f"{progress.recent_per_s:,.1f} requests/s{asked}"
+    asked = f" ({progress.asked_per_s:,.0f} tasks/s asked for)" if progress.asked_per_s else ""
+    rate = f"{progress.recent_per_s:,.1f} requests/s" if progress.requests else "no answer yet"
+    return f"{rate}{asked}"
 
 
 def _in_flight(progress: LoadProgress) -> str:
@@ -169,8 +170,11 @@ def _answers(progress: LoadProgress) -> Text:
     text = Text()
     for outcome in OUTCOMES:
         count = progress.outcomes.get(outcome, 0)
-        if count or outcome == "kept":
-            text.append(f"{', ' if text else ''}{count:,} {outcome}", style=_STYLE_BY_STATUS[outcome])
+        if count or outcome == RequestStatus.KEPT:
+            text.append(
+                f"{', ' if text else ''}{count:,} {RequestStatus(outcome).label}",
+                style=_STYLE_BY_STATUS[outcome],
+            )
     return text
 
 
@@ -183,8 +187,8 @@ def _lag(progress: LoadProgress) -> str:
     loop = f"loop {progress.loop_lag_p99_ms:.1f} ms"
     if progress.lateness_p99_ms is None:
         return f"lag p99: {loop}"
-    return f"lag p99: arrivals {progress.lateness_p99_ms:.1f} ms, {loop}"
+    return f"lag p99: sending {progress.lateness_p99_ms:.1f} ms, {loop}"
 
 
 def _dropped(progress: LoadProgress) -> str:
-    return f", {progress.dropped:,} arrivals dropped" if progress.dropped else ""
+    return f", {progress.dropped:,} tasks not sent" if progress.dropped else ""

@@ -245,7 +245,7 @@ def _over_time(load: LoadResults, *, has_times_of_all: bool) -> Section:
                 "load_time.html.j2",
                 values=lambda: {
                     "is_open": load.plan.model == "open",
-                    "statuses": ", ".join(f"{each.value} ({each.means})" for each in RequestStatus),
+                    "statuses": ", ".join(f"{each.label} ({each.means})" for each in RequestStatus),
                     "operations": _by_requests(load),
                     "times_of_all": [ALL_OPERATIONS] if has_times_of_all else [],
                 },
@@ -308,7 +308,7 @@ def _operations(load: LoadResults, evidence_ids: Collection[str]) -> Section:
     if load.operations:
         blocks.append(text_table(load, with_units=False, shown=TERMINAL))
     if any(each.errors for each in load.operations):
-        blocks.append(Heading("What was not kept, by status and code"))
+        blocks.append(Heading("What did not succeed, by status and code"))
         blocks.append(error_table(load, evidence_ids))
     return Section("operations", "Operations", blocks)
 
@@ -443,7 +443,7 @@ def _contract(load: LoadResults) -> Section:
 def _plan(load: LoadResults) -> list[tuple[str, Words]]:
     plan, made_by = load.plan, load.fingerprint
     shape = (
-        f"{plan.spacing} arrivals, at most {plan.users} in flight"
+        f"{plan.spacing} spacing of tasks, at most {plan.users} in flight"
         if plan.model == "open"
         else f"{plan.users} users at most"
     )
@@ -470,5 +470,5 @@ def _plan(load: LoadResults) -> list[tuple[str, Words]]:
 
 def _evidence(exchanges: Sequence[Exchange]) -> Iterator[Section]:
     if exchanges:
-        says = "Exchanges that were not kept, a few of each kind; secrets are replaced by names."
+        says = "Exchanges that did not succeed, a few of each kind; secrets are replaced by names."
         yield evidence_section(says, exchanges, is_marked=True)

@@ -123,7 +123,7 @@ def percentile_table(load: LoadResults) -> Table:
         if load.plan.model == "open":  # without a schedule they are the response times
             rows.append((each.operation, "service", each.service))
         if each.refused_response.count:
-            rows.append((each.operation, "not kept", each.refused_response))
+            rows.append((each.operation, "not ok", each.refused_response))
         if each.server.count:
             rows.append((each.operation, "the server's own ms", each.server))
     return Table(
@@ -261,9 +261,9 @@ def _text_table(
 def error_table(load: LoadResults, evidence_ids: Collection[str]) -> Table:
     """What was not kept, by status and code, with an exchange of those that have a place on the page."""
     return Table(
-        "Answers that were not kept",
+        "Answers that did not succeed",
         [
-            Column("Not kept", is_name=True),
+            Column("Not ok", is_name=True),
             *(Column(heading.capitalize(), is_number=heading == "count") for heading in ERROR_HEADINGS[1:]),
         ],
         [

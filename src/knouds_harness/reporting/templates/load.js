@@ -112,7 +112,7 @@
     const series = names.map((name) => ({ label: name, stroke: colour(data.statusColours[name]), value: (_, number) => (number == null ? "" : `${brief(number)}/s`) }));
     if (data.asked) {
       columns.push(data.asked);
-      series.push({ label: "arrivals asked for", stroke: colour("--quiet"), dash: [6, 4], width: 1, points: { show: false }, value: (_, number) => (number == null ? "" : `${brief(number)}/s`) });
+      series.push({ label: "tasks asked for", stroke: colour("--quiet"), dash: [6, 4], width: 1, points: { show: false }, value: (_, number) => (number == null ? "" : `${brief(number)}/s`) });
     }
     const steady = data.steadyFrom ? [line(data.steadyFrom, "steady from here")] : [];
     draw("chart-rate", columns, series, { x: "seconds", y: "requests per second", time: true, plugins: steady });

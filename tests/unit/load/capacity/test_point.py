@@ -89,7 +89,7 @@ def test_operation_of_which_nothing_was_kept_misses_the_rate():
     point = judge_point(10, load_results(operations=(operation(), operation("runModel", failed=100))))
 
     assert not point.is_kept
-    assert point.reason == "not one of 100 requests of runModel was kept"
+    assert point.reason == "not one of 100 requests of runModel succeeded"
 
 
 def test_exception_in_a_task_ends_the_search():

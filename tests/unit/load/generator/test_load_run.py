@@ -6,12 +6,16 @@ from typing import Any
 
 import gevent
 import pytest
+from gevent.event import Event
 from load_workload import FakeMaster, FakeWorker, Said, options, persona, ran, scenario, target, workload_of
+from locust import task
 from locust.env import Environment
 from locust.exception import StopUser
 
 from knouds_harness.errors import ExitCode, TargetUnreachable, UsageError
+from knouds_harness.load.arrivals.arrival_user import ArrivalUser
 from knouds_harness.load.arrivals.schedule import Share
+from knouds_harness.load.arrivals.timer import open_timer
 from knouds_harness.load.collection.metrics import SERVER
 from knouds_harness.load.collection.seconds import REPORT_KEY
 from knouds_harness.load.distributed.master_run import MasterRun
@@ -302,15 +306,30 @@ def test_closed_model_has_no_arrivals(environment):
 
 
 def test_who_serves_an_arrival_is_in_flight(environment):
-    """All users but those that wait for one."""
+    """From when a task was due until it has ended; users that Locust ends meanwhile are not."""
+    gate = Event()
+
+    class Waiting(ArrivalUser):
+        host = "http://127.0.0.1:9"
+
+        @task
+        def wait(self):
+            gate.wait()
+
     run = run_in(environment, "--rate", "1", role=WorkerRun)
+    run.attach()
     environment.runner.user_count = 3
-    waiting = gevent.spawn(run.arrivals.dispatcher.await_arrival)
+    serving = gevent.spawn(Waiting(environment).serve_one)
     gevent.sleep(0)
+    before = run.health().in_flight
+    with open_timer() as timer:
+        run.arrivals.dispatcher.serve([time.perf_counter()], timer=timer, is_stopped=lambda: False)
+    gevent.sleep(0)
+    meanwhile = run.health().in_flight
+    gate.set()
+    serving.join()
 
-    assert run.health().in_flight == 2
-
-    waiting.kill()
+    assert (before, meanwhile, run.health().in_flight) == (0, 1, 0)
 
 
 def test_credits_of_a_worker_are_leased(environment):

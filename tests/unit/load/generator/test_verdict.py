@@ -99,7 +99,7 @@ def test_reasons_of_every_kind_are_said():
 
     assert list(exit_summary(results)) == [
         "Ended early.",
-        "nothing kept: whoami, of 7 requests",
+        "no request succeeded: whoami, of 7 requests",
         "objective missed: whoami p99_ms 9, bound 5",
         "not a valid measurement: Too late.",
     ]

@@ -409,7 +409,7 @@ def test_errors_are_the_same_in_every_report(folder):
     print_summary(read_run(folder), paths, console=Console(file=screen, width=80))
 
     lines = screen.getvalue().splitlines()
-    first = next(number for number, line in enumerate(lines) if line.startswith("  not kept"))
+    first = next(number for number, line in enumerate(lines) if line.startswith("  not ok"))
     expected = [
         ["runWorkflow async", "throttled", "429", "RATE_LIMIT_EXCEEDED", "40"],
         ["getPublicWorkflowSchema", "failed", "502", "BAD_GATEWAY", "3", "x00001"],

@@ -60,18 +60,18 @@ def test_verdict_is_the_same_everywhere(tmp_path):
     [
         (
             [operation("runWorkflow", requests=7, refused=7)],
-            "Nothing was kept",
-            "not one of 7 requests of runWorkflow was kept",
+            "No request succeeded",
+            "not one of 7 requests of runWorkflow succeeded",
         ),
         (
             [operation("a", requests=7, refused=7), operation("b", requests=1, throttled=1)],
-            "Nothing was kept",
-            "not one of 7 requests of a was kept: errors, and 1 more operations",
+            "No request succeeded",
+            "not one of 7 requests of a succeeded: errors, and 1 more operations",
         ),
         (
             [operation(), operation("runWorkflow", requests=7, refused=7)],
-            "An operation was never kept",
-            "not one of 7 requests of runWorkflow was kept",
+            "An operation never succeeded",
+            "not one of 7 requests of runWorkflow succeeded",
         ),
         (
             [operation(), operation("task look", requests=7, failed=7)],
