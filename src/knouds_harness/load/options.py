@@ -17,6 +17,7 @@ from knouds_harness.exchange.workflow_names import fresh_token
 from knouds_harness.load.arrivals.schedule import SPACINGS, ArrivalSchedule
 from knouds_harness.load.arrivals.shapes import KINDS, Shape
 from knouds_harness.load.arrivals.stages import Stages, WrittenStages, parse_stages
+from knouds_harness.locations import SHIPPED, objectives_path
 from knouds_harness.option_declarations import (
     FiniteRange,
     add_runner_options,
@@ -251,6 +252,8 @@ def read_options(parsed: Namespace) -> LoadOptions:
     read = replace(options_from(LoadOptions, parsed), users=int(parsed.users_in_all), rate=rate)
     if staged:
         read = replace(read, duration_s=staged.shape.duration_s)
+    if str(read.objectives) == SHIPPED:
+        read = replace(read, objectives=objectives_path())
     if rate and rate > MOST_PER_S:
         raise UsageError(f"--stages {read.stages}: one run has at most {MOST_PER_S:,} tasks per second")
     if read.users > MOST_USERS:

@@ -37,7 +37,6 @@ from knouds_harness.load.invariants.verification import open_verification
 from knouds_harness.load.invariants.webhook_waiter import open_webhook_waiter
 from knouds_harness.load.steady_clock import now_unix_s
 from knouds_harness.load.workload.workload import may_create, may_run
-from knouds_harness.locations import SHIPPED, objectives_path
 from knouds_harness.measures.delay import Delay
 from knouds_harness.measures.objectives import (
     judge_objectives,
@@ -77,9 +76,7 @@ class LeadingRun(LoadRun):
         options, target, inputs = setup.options, setup.target, setup.inputs
         scenario = scenario_name(environment)
         self._objectives = parse_objectives(options.objective)
-        if file := options.objectives:
-            file = objectives_path() if str(file) == SHIPPED else file
-            self._objectives += load_objectives(file, scenario)
+        self._objectives += load_objectives(options.objectives, scenario) if options.objectives else ()
         self._abort_bounds = parse_bounds(options.abort_on)
         self._aborted_for: tuple[JudgedObjective, ...] = ()
         self._inputs = inputs.described(options.inputs_order) if inputs else ""
@@ -257,9 +254,7 @@ class LeadingRun(LoadRun):
                 verified_share=verification.share if verification else 0.0,
             ),
             fingerprint=fingerprint(self.arrivals.timer if self.arrivals else ""),
-            validity=validity_of(
-                options, metrics, health, measured_s=measured_s, kept=kept, missing=self._doubts
-            ),
+            validity=validity_of(options, metrics, health, measured_s, kept=kept, missing=self._doubts),
             operations=operations,
             objectives=(),
             cycles=cycles(metrics.measured.histograms),
@@ -272,12 +267,8 @@ class LeadingRun(LoadRun):
             cost_credits=health.spent_credits,
             note="\n".join(self._notes),
         )
-        judged = with_doubts(
-            judge_objectives(self._objectives, [*operations, results.total]),
-            results.validity,
-            kept=kept,
-            delay=Delay(health.lags),
-        )
+        judged = judge_objectives(self._objectives, [*operations, results.total])
+        judged = with_doubts(judged, results.validity, kept=kept, delay=Delay(health.lags))
         return self._redactor.safe(replace(results, objectives=(*self._aborted_for, *judged)))
 
     # The end

@@ -29,8 +29,8 @@ def validity_of(
     options: LoadOptions,
     metrics: RunMetrics,
     health: Health,
-    *,
     measured_s: float,
+    *,
     kept: Iterable[KeptTimes],
     missing: Sequence[str],
 ) -> Validity:

@@ -17,7 +17,7 @@ from knouds_harness.load.workload.accounts import AccountKeys
 from knouds_harness.load.workload.input_lines import InputFile
 from knouds_harness.load.workload.workload import SharedTask, Workload, scenarios_in, shares
 from knouds_harness.targets.needs.need import Need
-from knouds_harness.targets.needs.runs import RunNeed, is_runnable
+from knouds_harness.targets.needs.runs import RunNeed, is_runnable, resources_of
 from knouds_harness.targets.needs.runs import may_run as may_be_run_by
 from knouds_harness.targets.profile import Target
 
@@ -133,7 +133,7 @@ def _not_run(workload: Workload, scenarios: Sequence[Any]) -> Iterator[str]:
     kinds = [need.kind for need in needs if isinstance(need, RunNeed)]
     failing: list[str] = []
     refused: list[str] = []
-    for each in (*target.workflows.values(), *target.models.values()):
+    for each in resources_of(target):
         if not any(isinstance(each, kind) for kind in kinds):
             continue
         if not is_runnable(each):
