@@ -144,7 +144,8 @@ def load(
     from knouds_harness.targets.profile import load_target
 
     if scenario is not None and scenario.startswith("-"):  # after --, with no scenario before it
-        scenario, locust_options = None, (scenario, *locust_options)
+        locust_options = (scenario, *locust_options)
+        scenario = None
     file = scenario_file(scenario or _scenario_of_own_mix(asked))
     command = shlex.join(["knouds-harness", *sys.argv[1:]])
     errors = CommandConsole(stderr=True, quiet=quiet)

@@ -111,7 +111,7 @@ class LoadPlan:
         users: Simulated users; in the open model the most requests in flight.
         verified_share: The share of answers that was to be checked against the contract, from 0 to 1; 0 for a
             sample.
-        inputs: The file that says what runs were run with, its lines and their order; or empty.
+        inputs: The mix, what is run by name, and the file of inputs with its lines and their order; or empty.
     """
 
     scenario: str

@@ -147,7 +147,7 @@ def test_what_are_no_stages_is_refused(stages, says, capsys):
         (("--stages", "9s:3/s", "--duration", "8"), "--duration beside --stages"),
         (("--stages", "9s:3", "--users", "4", "--shape", "soak"), "--shape and --users beside --stages"),
         (("--stages", "9s:3/s", "--base", "1"), "--base has no effect"),
-        (("--stages", "9s:9999999/s"), "at most 1,000,000 arrivals"),
+        (("--stages", "9s:9999999/s"), "at most 1,000,000 tasks"),
         (("--stages", "9s:9999999"), "at most 100,000 users"),
     ],
 )

@@ -79,7 +79,9 @@ class LeadingRun(LoadRun):
         self._objectives += load_objectives(options.objectives, scenario) if options.objectives else ()
         self._abort_bounds = parse_bounds(options.abort_on)
         self._aborted_for: tuple[JudgedObjective, ...] = ()
-        self._inputs = inputs.described(options.inputs_order) if inputs else ""
+        said = [options.mix, *options.workflow, *options.model]
+        said.append(inputs.described(options.inputs_order) if inputs else "")
+        self._inputs = ", ".join(filter(None, said))
         self._redactor = Redactor.for_target(target) if target else Redactor()
         self.metrics = RunMetrics(warm_up_s=options.warm_up_s)
         self.shape = LoadShape(options)
