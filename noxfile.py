@@ -280,6 +280,14 @@ def scripts(session: nox.Session) -> None:
     session.run(*command, env={"EVERY_FAULT": "1"})
 
 
+@nox.session(default=False, tags=["nightly"])
+def replays(session: nox.Session) -> None:
+    """Replay a finding of every fault, at a broken server and at a healthy one."""
+    install(session, "test")
+    command = ("pytest", "tests/integration/test_replay.py", *SIDE_BY_SIDE, *session.posargs)
+    session.run(*command, env={"EVERY_FAULT": "1"})
+
+
 @nox.session(default=False)
 def mutants(session: nox.Session) -> None:
     """Change every recorded answer in every way, and have the checks say which of that is a breach."""

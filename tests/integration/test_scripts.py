@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from checking import FAILING, PROVABLE_FAULTS, TRIES_ALL, check, knouds, sampled
+from checking import PROVABLE_FAULTS, TRIES_ALL, findings_of, knouds, sampled
 
 from knouds_harness.contract.document import shipped_document
 from knouds_harness.contract.shapes import ShapeJudge
@@ -283,19 +283,6 @@ def tried_faults():
     if TRIES_ALL:
         return PROVABLE_FAULTS
     return [fault for fault in PROVABLE_FAULTS if fault.id in SAMPLE]
-
-
-def findings_of(fault, folder):
-    """The record of a run that caught a fault, and its findings of the fault's fact."""
-    options = ("--fault", fault.id, "--fact", fault.fact, "--seed", "1", "--examples", "10")
-    _, broken = check(folder / "first", *options, "--fail-fast")
-    if fault.fact not in broken:  # what the same answer also breaks may show first
-        check(folder / "all", *options)
-    (run,) = folder.glob("all/runs/*") if (folder / "all").exists() else folder.glob("first/runs/*")
-    record = read_run(run)
-    findings = [each for each in record.findings if each.fact == fault.fact and each.verdict in FAILING]
-    assert findings
-    return record, findings
 
 
 def shows(finding, record, fault):

@@ -21,11 +21,13 @@ import pytest
 
 from knouds_harness.commands.cli import DEFECT, main
 from knouds_harness.judging.checks import all_checks
+from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.record import RunRecord, read_run
 from knouds_harness.runs.verdicts import Verdict
 from knouds_harness.targets import builtin
 from knouds_sandbox import command as sandbox
 from knouds_sandbox.faults import FAULTS
+from knouds_sandbox.faults.fault import Fault
 
 FAILING = {Verdict.BREACH, Verdict.CONFLICT, Verdict.CONTRADICTION}
 TIMEOUT_S = 300
@@ -56,6 +58,19 @@ def check(folder: Path, *options: str) -> tuple[int, set[str]]:
     exit_code = _run_check(folder, options)
     (run,) = (folder / "runs").iterdir()
     return exit_code, {each.fact for each in read_run(run).findings if each.verdict in FAILING}
+
+
+def findings_of(fault: Fault, folder: Path) -> tuple[RunRecord, list[Finding]]:
+    """The record of a run that caught a fault, and its findings of the fault's fact."""
+    options = ("--fault", fault.id, "--fact", fault.fact, "--seed", "1", "--examples", "10")
+    _, broken = check(folder / "first", *options, "--fail-fast")
+    if fault.fact not in broken:  # what the same answer also breaks may show first
+        check(folder / "all", *options)
+    (run,) = folder.glob("all/runs/*") if (folder / "all").exists() else folder.glob("first/runs/*")
+    record = read_run(run)
+    findings = [each for each in record.findings if each.fact == fault.fact and each.verdict in FAILING]
+    assert findings
+    return record, findings
 
 
 @dataclass(frozen=True, kw_only=True)

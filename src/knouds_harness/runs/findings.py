@@ -25,6 +25,11 @@ class Finding:
         exchange_id: The first exchange that showed it.
         curl: A line that sends that request again, keys left as shell variables.
         steps: The exchanges that show it, in the order of sending, where it takes more than one.
+        script: Lines for a shell that send all of them again; empty where it takes one.
+        test: The test of the suite that showed it, as pytest names it; empty for recorded traffic and load.
+        fingerprint: Names the same finding in every run.
+        count: How often it was seen in this run.
+        waived_by: The reason of the waiver that accepts it, if one does.
     """
 
     check: str
@@ -43,6 +48,7 @@ class Finding:
     curl: str
     steps: tuple[str, ...] = ()
     script: str = ""
+    test: str = ""
     fingerprint: str
     count: int = 1
     waived_by: str | None = None

@@ -46,6 +46,7 @@ class RunHeader:
         recordings: Names of the recordings of each fact.
         selected: The facts that the run is about; None for all of the document.
         variant: How it answers what no source settles; None for its own way.
+        examples: How many inputs each property was tried with; None where none was.
     """
 
     seed: int
@@ -60,6 +61,7 @@ class RunHeader:
     selected: frozenset[str] | None = None
     faults: tuple[str, ...] = ()
     variant: str | None = None
+    examples: int | None = None
 
     def setup(self) -> RunSetup:
         """The part of it that is kept; no secret is in it."""
@@ -91,6 +93,7 @@ class RunHeader:
             else tuple(fact for fact in self.document.facts if fact in self.selected),
             faults=self.faults,
             variant=self.variant,
+            examples=self.examples,
         )
 
 
@@ -162,7 +165,7 @@ class RunSetup:
         host: The machine that it ran on, without its name; empty in older records.
         recordings: None in older records.
         selected: Facts in the document's order; None for all of them.
-        faults: None in older records; so is ``variant``.
+        faults: None in older records; so are ``variant`` and ``examples``.
     """
 
     tool_version: str
@@ -180,6 +183,7 @@ class RunSetup:
     selected: tuple[str, ...] | None = None
     faults: tuple[str, ...] = ()
     variant: str | None = None
+    examples: int | None = None
 
 
 def _kept_target(target: Target) -> RunTarget:

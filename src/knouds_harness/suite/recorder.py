@@ -59,6 +59,7 @@ class Shown(threading.local):
     """What the test that runs in the calling thread has shown so far.
 
     Attributes:
+        test: What pytest names it; empty between tests, and for a test of the user's.
         failing: Findings that fail the run, by fingerprint.
         new: The fingerprints of all findings that no test had shown before.
         claimed: Facts that were seen to hold, or not to.
@@ -70,8 +71,9 @@ class Shown(threading.local):
     def __init__(self) -> None:
         self.begin()
 
-    def begin(self) -> None:
+    def begin(self, test: str = "") -> None:
         """Forget what was shown by the test before."""
+        self.test = test
         self.failing: dict[str, Finding] = {}
         self.new: set[str] = set()
         self.claimed: set[str] = set()
@@ -119,10 +121,10 @@ class FindingRecorder:
         """By fingerprint, in the order in which they were first seen."""
         return self.writer.findings
 
-    def begin_test(self) -> None:
-        """From here on, what the calling thread records is shown by another test."""
+    def begin_test(self, test: str = "") -> None:
+        """From here on, what the calling thread records is shown by another test, or by none."""
         self.steps.begin_test()
-        self.shown.begin()
+        self.shown.begin(test)
 
     def keep(self, exchange: Exchange) -> None:
         """Keep an exchange as evidence; one with the control plane, which is not judged, as a step too."""
@@ -171,6 +173,7 @@ class FindingRecorder:
             known = self.findings.get(finding.fingerprint)
             if known is None:
                 self.shown.new.add(finding.fingerprint)
+            finding = replace(finding, test=self.shown.test)
             finding = self.writer.add_finding(self._reproduced(finding, exchange, claim, compared, known))
             if self.fails(finding):
                 self.shown.failing[finding.fingerprint] = finding

@@ -229,6 +229,7 @@ class ConformanceRun:
         self._clean_up(is_urgent=was_interrupted)
         if self.outcome is None and not was_interrupted:
             self._conclude_costs()
+        self.recorder.begin_test()
         self.tester.judge_all_learnt()
         self._note_endless()
         self.recorder.record_drift()
@@ -348,6 +349,7 @@ class ConformanceRun:
             recordings=RecordingFolder.open(recordings_path()).names_by_fact(),
             faults=self.options.faults,
             variant=self.options.variant,
+            examples=self.options.examples_per_property,
         )
 
 

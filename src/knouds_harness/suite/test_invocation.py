@@ -30,7 +30,7 @@ def call_body(item: pytest.Function, arguments: Mapping[str, object], recorder: 
         Untested: Nothing that was answered shows any of its facts.
     """
     begun = time.monotonic()
-    recorder.begin_test()
+    recorder.begin_test(item.nodeid)
     if item.get_closest_marker("sequence"):
         recorder.steps.begin_sequence()
     try:

@@ -25,18 +25,27 @@ from knouds_harness.exchange.execution_status import body_of
 from knouds_harness.exchange.first_contact import first_contact
 from knouds_harness.exchange.redaction import PLACEHOLDER
 from knouds_harness.exchange.reproduction.sequence import SequencePart, parts_of, pause_s
+from knouds_harness.judging.context import Context
+from knouds_harness.judging.engine import claims_of
 from knouds_harness.printable import printable
 from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.record import RunRecord, read_run
 from knouds_harness.runs.verdicts import LEFT_BEHIND, Verdict
 from knouds_harness.suite.replay.id_substitution import GIVES_NAMES, newly_given, renamed, with_members_of_now
-from knouds_harness.suite.replay.replay_judgement import CannotTell, ReplayJudge, ReplayStatus
+from knouds_harness.suite.replay.repeated_tests import RepeatedTests
+from knouds_harness.suite.replay.replay_judgement import (
+    CannotTell,
+    ReplayJudge,
+    ReplayStatus,
+    is_shown_by_suite,
+)
 from knouds_harness.targets.builtin import SANDBOX, open_target
 from knouds_harness.targets.guards import Guard
 from knouds_harness.targets.personas import Persona, Secret
 from knouds_harness.targets.profile import Target
 
 _OF_SEVERAL_EXCHANGES: Final = frozenset({"rate_limits", "concurrency", "webhooks"})
+_MOST_TRIES: Final = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,13 +121,14 @@ def replay(
             conditions=conditions,
         )
         with replayer.resources:
-            for finding in findings:
-                replayed = replayer.replay(finding)
+            for replayed in replayer.replay_all(findings):
                 counts[replayed.status] += 1
-                if mark is not None or record.fails(finding):
+                if mark is not None or record.fails(replayed.finding):
                     deciding.add(replayed.status)
                 _print(replayed, console)
         left = replayer.left
+        for run in replayer.runs:
+            console.print(f"What its tests sent: {run}", markup=False, highlight=False, soft_wrap=True)
     if left:
         words = f"{LEFT_BEHIND} (knouds-harness cleanup {folder} tries again): {'; '.join(left)}"
         console.print(printable(words), markup=False, highlight=False, soft_wrap=True)
@@ -127,7 +137,8 @@ def replay(
     console.print(
         f"{len(findings)} {noun}: {counts[ReplayStatus.STANDS]} still {verb}, "
         f"{counts[ReplayStatus.GONE]} gone, "
-        f"{counts[ReplayStatus.OPEN]} cannot be told.",
+        + (f"{unseen} not seen, " if (unseen := counts[ReplayStatus.UNSEEN]) else "")
+        + f"{counts[ReplayStatus.OPEN]} cannot be told.",
         highlight=False,
     )
     if mark is None and (others := len(_chosen(record, None, every_finding=True)) - len(findings)):
@@ -136,7 +147,8 @@ def replay(
         )
     if ReplayStatus.STANDS in deciding or left:
         return ExitCode.BREACH
-    return ExitCode.USAGE if ReplayStatus.OPEN in deciding else ExitCode.KEPT
+    is_open = not deciding.isdisjoint({ReplayStatus.OPEN, ReplayStatus.UNSEEN})
+    return ExitCode.USAGE if is_open else ExitCode.KEPT
 
 
 def _chosen(record: RunRecord, mark: str | None, *, every_finding: bool) -> Sequence[Finding]:
@@ -162,7 +174,12 @@ def _print(replayed: Replayed, console: Console) -> None:
 
 @dataclass(kw_only=True)
 class Replayer:
-    """Sends to one target; a sandbox that a request may have changed is started anew for the next."""
+    """Sends to one target; a sandbox that a request may have changed is started anew for the next.
+
+    Attributes:
+        left: What could not be deleted on the target.
+        runs: Folders of the runs of tests.
+    """
 
     record: RunRecord
     document: Document
@@ -171,12 +188,68 @@ class Replayer:
     resources: ExitStack = field(default_factory=ExitStack)
     wait: Callable[[float], None] = time.sleep
     left: tuple[str, ...] = ()
+    runs: list[Path] = field(default_factory=list)
     _client: Client | None = None
     _personas: Mapping[str, Persona] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._shapes = ShapeJudge(self.document)
         self._made = frozenset(_names_made(self.record))
+
+    def replay_all(self, findings: Iterable[Finding]) -> Iterator[Replayed]:
+        """Send again what each finding rests on; where that does not tell, run the test that showed it."""
+        unsettled: list[Replayed] = []
+        for finding in findings:
+            replayed = self.replay(finding)
+            if replayed.status is ReplayStatus.OPEN and is_shown_by_suite(finding):
+                unsettled.append(replayed)
+            else:
+                yield replayed
+        if unsettled:
+            yield from self._by_their_tests(unsettled)
+
+    def _by_their_tests(self, unsettled: Sequence[Replayed]) -> Iterator[Replayed]:
+        self._client = None
+        self.resources.close()  # of a target that lets in one at a time
+        for number in range(1, _MOST_TRIES + 1):
+            repeated = self._repeated({each.finding.test for each in unsettled})
+            judged = [self._judged(each, repeated, number) for each in unsettled]
+            yield from (each for each in judged if each.status is not ReplayStatus.UNSEEN)
+            unsettled = [each for each in judged if each.status is ReplayStatus.UNSEEN]
+            if not unsettled:
+                return
+        yield from unsettled
+
+    def _repeated(self, tests: Collection[str]) -> RepeatedTests:
+        setup = self.record.setup
+        options = {"target": self.target_name, "seed": setup.seed, "examples": setup.examples}
+        if self.target_name == SANDBOX:
+            options |= self.conditions.of_sandbox(self.record)
+        repeated = RepeatedTests.repeat(
+            tests,
+            **options,
+            yes_production=self.conditions.yes_production,
+            runs_folder=self.record.folder.absolute(),
+        )
+        if repeated.run is not None and repeated.run.is_begun:
+            self.runs.append(repeated.run.recorder.writer.folder)
+        self.left += tuple(repeated.left)
+        return repeated
+
+    def _judged(self, before: Replayed, repeated: RepeatedTests, tries: int) -> Replayed:
+        finding = before.finding
+        try:
+            status, reason = repeated.judge(finding)
+        except CannotTell as reason_why:
+            return replace(before, reason=str(reason_why))
+        if status is ReplayStatus.GONE and self._is_race(finding):
+            status = ReplayStatus.UNSEEN
+            reason = f"in {tries} tries of its test; requests at once may show it another time"
+        return replace(before, status=status, reason=reason)
+
+    def _is_race(self, finding: Finding) -> bool:
+        steps = [self.record.exchange_by_id[each] for each in finding.steps]
+        return any(part.is_at_once for part in parts_of(steps))
 
     def replay(self, finding: Finding) -> Replayed:
         """Send the request of one finding again, or the sequence that it takes, and judge the answer."""
@@ -200,7 +273,15 @@ class Replayer:
             raise CannotTell("its check judges several exchanges together")
         if finding.verdict is Verdict.ADDITIVE and finding.operation is None:
             raise CannotTell("it is a delivery, which the target sends")
+        if is_shown_by_suite(finding) and self._is_relation(finding):
+            raise CannotTell("its check relates several answers")
         return found
+
+    def _is_relation(self, finding: Finding) -> bool:
+        """Whether its check has to know more than the answer that it is about."""
+        shown_by = self.record.exchange_by_id[finding.exchange_id or ""]
+        context = Context(document=self.document, shapes=self._shapes, keys=self.record.setup.target.personas)
+        return claims_of(finding.check, shown_by, context) is None
 
     def _opened(self) -> Client:
         if self._client is None:

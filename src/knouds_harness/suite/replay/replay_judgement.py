@@ -11,6 +11,7 @@ from knouds_harness.contract.document import Document
 from knouds_harness.contract.shapes import ShapeJudge, as_json
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.reproduction.sequence import parts_of
+from knouds_harness.judging.checks import all_checks
 from knouds_harness.judging.claim import Claim, answer
 from knouds_harness.judging.context import Context
 from knouds_harness.judging.drift import FACT, Gatherer, drift_finding
@@ -26,11 +27,17 @@ class ReplayStatus(StrEnum):
 
     STANDS = "still stands"
     GONE = "gone"
+    UNSEEN = "not seen"
     OPEN = "cannot tell"
 
 
 class CannotTell(Exception):
     """Why a finding cannot be replayed; a user reads it in the finding's line."""
+
+
+def is_shown_by_suite(finding: Finding) -> bool:
+    """Whether a test of the suite shows it; a check of the user's is known to the run alone."""
+    return bool(finding.test) and finding.check in all_checks()
 
 
 @dataclass(frozen=True, kw_only=True)

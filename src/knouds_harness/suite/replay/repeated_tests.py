@@ -1,0 +1,94 @@
+"""Running the tests again that showed findings: they relate answers that nothing else puts side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import pytest
+
+from knouds_harness.option_declarations import runner_arguments
+from knouds_harness.runs.findings import Finding
+from knouds_harness.suite.options import RunOptions
+from knouds_harness.suite.plugin import UNTESTED, finished_run
+from knouds_harness.suite.replay.replay_judgement import CannotTell, ReplayStatus
+from knouds_harness.suite.running import SuiteBroken, Trouble, run_pytest
+from knouds_harness.suite.session import ConformanceRun
+
+
+@dataclass(eq=False, kw_only=True)  # pytest hashes plugins
+class RepeatedTests(Trouble):
+    """A pytest plugin that runs some tests of the suite alone; what they show is in the record of ``run``.
+
+    Attributes:
+        tests: Which, as pytest names them.
+        found: Those of them that the suite has.
+        skipped: Why a test could not run, by its name.
+    """
+
+    tests: Collection[str]
+    found: set[str] = field(default_factory=set)
+    skipped: dict[str, str] = field(default_factory=dict)
+    run: ConformanceRun | None = None
+
+    @classmethod
+    def repeat(cls, tests: Iterable[str], **options: Any) -> Self:  # noqa: ANN401 - fields of RunOptions
+        """Run them.
+
+        Raises:
+            SuiteBroken: The suite itself could not run; says why.
+        """
+        repeated = cls(tests=frozenset(tests))
+        run_pytest(runner_arguments(RunOptions, options), repeated)
+        if repeated.trouble:
+            raise SuiteBroken("the suite could not run:\n" + "\n".join(repeated.trouble))
+        return repeated
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Keep these tests."""
+        items[:] = [item for item in items if item.nodeid in self.tests]
+        self.found = {item.nodeid for item in items}
+
+    def pytest_runtest_teardown(self, item: pytest.Item) -> None:
+        """Keep why a test could not show anything."""
+        if UNTESTED in item.stash:
+            self.skipped[item.nodeid] = str(item.stash[UNTESTED])
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_unconfigure(self, config: pytest.Config) -> None:
+        """Take the finished run out of pytest's hands."""
+        self.run = finished_run(config)
+
+    @property
+    def left(self) -> Sequence[str]:
+        """What could not be deleted on the target."""
+        return self.run.left if self.run else ()
+
+    def judge(self, finding: Finding) -> tuple[ReplayStatus, str]:
+        """What its test shows of a finding now.
+
+        Raises:
+            CannotTell: The test did not come to judge it.
+        """
+        if finding.test not in self.found:
+            raise CannotTell(f"this version has no test {finding.test}")
+        if self.run is None or not self.run.is_begun:
+            raise CannotTell("its test could not run")
+        writer = self.run.recorder.writer
+        known = writer.findings.get(finding.fingerprint)
+        if known is not None:
+            return ReplayStatus.STANDS, f"expected {known.expected}, observed {known.observed}"
+        about = finding.check, finding.fact, finding.operation
+        for each in writer.findings.values():
+            if (each.check, each.fact, each.operation) == about:
+                raise CannotTell(
+                    f"it is broken in another way: expected {each.expected}, observed {each.observed}"
+                )
+        if finding.test in self.skipped:
+            raise CannotTell(f"its test needs {self.skipped[finding.test]}")
+        results = writer.results()
+        if not any(each.passed and (each.check, each.fact, each.operation) == about for each in results):
+            raise CannotTell(self.run.note.partition("\n")[0] or "its test did not come to judge it")
+        return ReplayStatus.GONE, "its test ran again, and its check found nothing wrong"

@@ -1,0 +1,131 @@
+"""Where answers have to be related, the test that found a finding runs again and decides."""
+
+from dataclasses import replace
+from datetime import date
+from types import SimpleNamespace
+
+import pytest
+from run_records import exchange
+
+from knouds_harness.contract.document import shipped_document
+from knouds_harness.judging.checks import all_checks, executions
+from knouds_harness.judging.claim import Claim
+from knouds_harness.runs.header import RunHeader
+from knouds_harness.runs.record import read_run
+from knouds_harness.runs.writer import RunWriter
+from knouds_harness.suite.recorder import FindingRecorder
+from knouds_harness.suite.replay import replay as replaying
+from knouds_harness.suite.replay.repeated_tests import RepeatedTests
+from knouds_harness.suite.replay.replay import Replayer
+from knouds_harness.suite.replay.replay_judgement import CannotTell, ReplayStatus
+from knouds_harness.targets.profile import Target
+
+DOCUMENT = shipped_document()
+TEST = "test_executions.py::test_cancel_after_the_end_leaves_the_status_alone"
+CHECK = executions.end_stands
+FACT = CHECK.facts[0]
+HELD = Claim(fact=FACT, holds=True, expected="completed", observed="completed")
+BROKEN = replace(HELD, holds=False, observed="cancelled")
+
+
+def run_of(folder, *claims, steps=()):
+    """A run whose test has claimed this of one answer; its record is closed."""
+    folder.mkdir()
+    target = Target(name="mine", base_url="https://staging.example.com")
+    header = RunHeader(seed=0, target=target, document=DOCUMENT, checks=all_checks(), examples=7)
+    with RunWriter.start(folder, kind="check", target_name="mine", header=header) as writer:
+        recorder = FindingRecorder(document=DOCUMENT, writer=writer, waivers=(), today=date(2026, 11, 25))
+        recorder.begin_test(TEST)
+        polled = exchange(9, "getExecution", persona=None)
+        for each in (*steps, polled):
+            writer.add_exchange(each)
+            recorder.steps.note(each)
+        recorder.record(CHECK, polled, claims, compared=steps)
+        writer.finish("broken", 1)
+    return SimpleNamespace(is_begun=True, recorder=recorder, note="", left=())
+
+
+def repeated(run, **more):
+    return RepeatedTests(tests={TEST}, found={TEST}, run=run, **more)
+
+
+@pytest.fixture
+def finding(tmp_path):
+    run = run_of(tmp_path / "first", BROKEN)
+    return read_run(run.recorder.writer.folder).findings[0]
+
+
+def test_finding_names_the_test_that_found_it(finding):
+    assert finding.test == TEST
+
+
+def test_what_its_test_finds_again_stands(finding, tmp_path):
+    status, reason = repeated(run_of(tmp_path / "again", BROKEN)).judge(finding)
+
+    assert (status, reason) == (ReplayStatus.STANDS, "expected completed, observed cancelled")
+
+
+def test_what_its_check_found_kept_is_gone(finding, tmp_path):
+    assert repeated(run_of(tmp_path / "again", HELD)).judge(finding)[0] is ReplayStatus.GONE
+
+
+@pytest.mark.parametrize(
+    ("claims", "more", "reason"),
+    [
+        ([], {}, "did not come to judge it"),
+        ([], {"skipped": {TEST: "a key with workflow:run"}}, "its test needs a key with workflow:run"),
+        ([replace(BROKEN, where="/status")], {}, "broken in another way"),
+    ],
+)
+def test_nothing_is_gone_that_was_not_judged(claims, more, reason, finding, tmp_path):
+    with pytest.raises(CannotTell, match=reason):
+        repeated(run_of(tmp_path / "again", *claims), **more).judge(finding)
+
+
+def test_test_that_is_not_there_any_more_is_named(finding, tmp_path):
+    elsewhere = RepeatedTests(tests={TEST}, run=run_of(tmp_path / "again", HELD))
+
+    with pytest.raises(CannotTell, match=f"no test {TEST}"):
+        elsewhere.judge(finding)
+
+
+@pytest.fixture
+def replayed(monkeypatch):
+    """Replays the findings of a run, whose tests then show this; returns what came of it and what was run."""
+
+    def replay(record, *runs):
+        tried = []
+
+        def repeat(tests, **options):
+            tried.append((tests, options))
+            return repeated(runs[len(tried) - 1])
+
+        monkeypatch.setattr(replaying.RepeatedTests, "repeat", repeat)
+        replayer = Replayer(record=record, document=DOCUMENT, target_name="mine")
+        return list(replayer.replay_all(record.findings)), tried
+
+    return replay
+
+
+def test_relation_is_sent_by_its_test_alone(finding, tmp_path, replayed):
+    """With the seed and the inputs of the run, once for all findings, into the folder of the run."""
+    record = read_run(next((tmp_path / "first").iterdir()))
+
+    [result], [(tests, options)] = replayed(record, run_of(tmp_path / "again", HELD))
+
+    assert result.status is ReplayStatus.GONE
+    assert tests == {TEST}
+    assert options["examples"] == 7
+    assert options["runs_folder"] == record.folder
+
+
+def test_race_that_does_not_show_is_never_gone(tmp_path, replayed):
+    """It is tried five times."""
+    at_once = [replace(exchange(number, "getExecution", persona=None), elapsed_ms=50) for number in (1, 2)]
+    run = run_of(tmp_path / "first", BROKEN, steps=at_once)
+    again = [run_of(tmp_path / f"again {number}", HELD) for number in range(5)]
+
+    [result], tried = replayed(read_run(run.recorder.writer.folder), *again)
+
+    assert (result.status, len(tried)) == (ReplayStatus.UNSEEN, 5)
+    assert result.reason.startswith("in 5 tries")
