@@ -40,8 +40,8 @@ def replay(
     RUN is a folder under reports/runs/; FINGERPRINT names one of its findings, which may be any.
     """
     from knouds_harness.command_output import CommandConsole
-    from knouds_harness.suite.replay.replay import Conditions
     from knouds_harness.suite.replay.replay import replay as replay_findings
+    from knouds_harness.suite.replay.replayer import Conditions
 
     code = replay_findings(
         run,

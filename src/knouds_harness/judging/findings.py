@@ -1,18 +1,22 @@
-"""From a claim that does not hold to a finding: its verdict, and the waiver that accepts it."""
+"""From a claim that does not hold, or a profile that is contradicted, to a finding with its verdict."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, Final
 
 from knouds_harness.contract.document import Document
+from knouds_harness.exchange.contradictions import Contradiction
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.exchange.reproduction.curl import ShellNames, curl
 from knouds_harness.judging.claim import Check, Claim
 from knouds_harness.runs.findings import Finding, fingerprint
-from knouds_harness.runs.verdicts import verdict_for
+from knouds_harness.runs.verdicts import Verdict, verdict_for
 from knouds_harness.targets.waivers import Waiver
+
+PROFILE_CHECK: Final = "profile.is-borne-out"
+"""Stands in findings in place of a check: the profile as a whole is looked at before the first test."""
 
 
 def finding_of(
@@ -64,4 +68,36 @@ def finding_of(
         curl=curl(exchange, names),
         fingerprint=mark,
         waived_by=next(reasons, None),
+    )
+
+
+def contradiction_finding(
+    contradiction: Contradiction, *, document: Document, names: ShellNames | None = None
+) -> Finding:
+    """The finding that a target makes which contradicts its profile.
+
+    Args:
+        contradiction: What the profile says, and what the target answered.
+        document: Has the fact.
+        names: What a shell calls the target and its keys.
+    """
+    fact, exchange = document.facts[contradiction.fact], contradiction.exchange
+    about: dict[str, Any] = {
+        "check": PROFILE_CHECK,
+        "fact": fact.id,
+        "operation": exchange.request.operation_id,
+        "status": exchange.status,
+        "code": exchange.code,
+    }
+    return Finding(
+        **about,
+        family="profile",
+        persona=exchange.request.persona,
+        verdict=Verdict.CONTRADICTION,
+        source=fact.source,
+        expected=f"{contradiction.place}: {contradiction.profile_says}",
+        observed=f"{contradiction.target_says}: {contradiction.either}",
+        exchange_id=exchange.id,
+        curl=curl(exchange, names),
+        fingerprint=fingerprint(**about, where=contradiction.where),
     )

@@ -14,24 +14,21 @@ from typing import Final
 from knouds_harness.contract.document import Document
 from knouds_harness.exchange.contradictions import Contradiction
 from knouds_harness.exchange.evidence import Exchange
-from knouds_harness.exchange.reproduction.curl import ShellNames, curl
+from knouds_harness.exchange.reproduction.curl import ShellNames
 from knouds_harness.exchange.reproduction.script import script
 from knouds_harness.exchange.reproduction.sequence import essential_steps, parts_of
 from knouds_harness.judging.claim import Check, Claim
 from knouds_harness.judging.context import Context
 from knouds_harness.judging.drift import FACT, Gatherer, drift_finding
 from knouds_harness.judging.engine import judge
-from knouds_harness.judging.findings import finding_of
+from knouds_harness.judging.findings import contradiction_finding, finding_of
 from knouds_harness.judging.user_checks import claims_of, place_of
-from knouds_harness.runs.findings import Finding, fingerprint
+from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.record import RunWriter
 from knouds_harness.runs.results import Cause
-from knouds_harness.runs.verdicts import Verdict
 from knouds_harness.suite.preceding_requests import PrecedingRequests
 from knouds_harness.targets.waivers import Waiver
 
-PROFILE_CHECK: Final = "profile.is-borne-out"
-"""Stands in findings in place of a check: the profile as a whole is looked at before the first test."""
 _MOST_PARTS: Final = 60
 """A script with more steps repeats everything that was ever done to a resource, which does not help."""
 
@@ -198,32 +195,9 @@ class FindingRecorder:
 
     def record_contradiction(self, contradiction: Contradiction) -> None:
         """Write down that the target contradicts its profile."""
-        fact, exchange = self.document.facts[contradiction.fact], contradiction.exchange
-        operation_id = exchange.request.operation_id
-        finding = Finding(
-            check=PROFILE_CHECK,
-            family="profile",
-            fact=fact.id,
-            operation=operation_id,
-            persona=exchange.request.persona,
-            verdict=Verdict.CONTRADICTION,
-            source=fact.source,
-            expected=f"{contradiction.place}: {contradiction.profile_says}",
-            observed=f"{contradiction.target_says}: {contradiction.either}",
-            status=exchange.status,
-            code=exchange.code,
-            exchange_id=exchange.id,
-            curl=curl(exchange, self.names),
-            fingerprint=fingerprint(
-                check=PROFILE_CHECK,
-                fact=fact.id,
-                operation=operation_id,
-                where=contradiction.where,
-                status=exchange.status,
-                code=exchange.code,
-            ),
+        self.writer.add_finding(
+            contradiction_finding(contradiction, document=self.document, names=self.names)
         )
-        self.writer.add_finding(finding)
 
     def record_untested(
         self,

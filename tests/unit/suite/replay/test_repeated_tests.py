@@ -14,10 +14,9 @@ from knouds_harness.runs.header import RunHeader
 from knouds_harness.runs.record import read_run
 from knouds_harness.runs.writer import RunWriter
 from knouds_harness.suite.recorder import FindingRecorder
-from knouds_harness.suite.replay import replay as replaying
 from knouds_harness.suite.replay.repeated_tests import RepeatedTests
-from knouds_harness.suite.replay.replay import Replayer
 from knouds_harness.suite.replay.replay_judgement import CannotTell, ReplayStatus
+from knouds_harness.suite.replay.replayer import Replayer
 from knouds_harness.targets.profile import Target
 
 DOCUMENT = shipped_document()
@@ -100,7 +99,7 @@ def replayed(monkeypatch):
             tried.append((tests, options))
             return repeated(runs[len(tried) - 1])
 
-        monkeypatch.setattr(replaying.RepeatedTests, "repeat", repeat)
+        monkeypatch.setattr(RepeatedTests, "repeat", repeat)
         replayer = Replayer(record=record, document=DOCUMENT, target_name="mine")
         return list(replayer.replay_all(record.findings)), tried
 

@@ -26,9 +26,10 @@ from knouds_harness.runs.verdicts import Verdict
 from knouds_harness.runs.writer import RunWriter
 from knouds_harness.suite.recorder import FindingRecorder
 from knouds_harness.suite.replay import replay as replaying
+from knouds_harness.suite.replay import replayer as replayer_module
 from knouds_harness.suite.replay.id_substitution import with_members_of_now
-from knouds_harness.suite.replay.replay import Conditions, Replayer
 from knouds_harness.suite.replay.replay_judgement import ReplayStatus
+from knouds_harness.suite.replay.replayer import Conditions, Replayer
 from knouds_harness.targets.limits import Limits
 from knouds_harness.targets.personas import Persona, Secret
 from knouds_harness.targets.profile import Target
@@ -112,8 +113,8 @@ def replayed(monkeypatch):
         def opened(name, **_):
             yield target
 
-        monkeypatch.setattr(replaying, "open_target", opened)
-        monkeypatch.setattr(replaying, "Client", lambda **given: Client(**given, transport=transport))
+        monkeypatch.setattr(replayer_module, "open_target", opened)
+        monkeypatch.setattr(replayer_module, "Client", lambda **given: Client(**given, transport=transport))
         replayer = Replayer(record=record, document=DOCUMENT, target_name="mine")
         with replayer.resources:
             return replayer.replay(finding), sent[1:]
@@ -409,8 +410,8 @@ def replayed_all(monkeypatch):
         def opened(name, **_):
             yield TARGET
 
-        monkeypatch.setattr(replaying, "open_target", opened)
-        monkeypatch.setattr(replaying, "Client", lambda **given: Client(**given, transport=transport))
+        monkeypatch.setattr(replayer_module, "open_target", opened)
+        monkeypatch.setattr(replayer_module, "Client", lambda **given: Client(**given, transport=transport))
         output = StringIO()
         code = replaying.replay(
             record.folder,

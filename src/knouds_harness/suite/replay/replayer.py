@@ -1,0 +1,382 @@
+"""Sending again what a finding rests on: its requests, its test, or the look at the profile."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+from knouds_harness.contract.document import Document
+from knouds_harness.contract.operations import Action
+from knouds_harness.contract.shapes import ShapeJudge
+from knouds_harness.errors import GuardStop, NotSent, UsageError
+from knouds_harness.exchange.client import Client
+from knouds_harness.exchange.created_workflows import LEDGER_FILE, CreatedWorkflows
+from knouds_harness.exchange.evidence import KEY_HEADER, Exchange, Request
+from knouds_harness.exchange.execution_status import body_of
+from knouds_harness.exchange.first_contact import first_contact
+from knouds_harness.exchange.profile_check import check_profile
+from knouds_harness.exchange.redaction import PLACEHOLDER
+from knouds_harness.exchange.reproduction.sequence import SequencePart, parts_of, pause_s
+from knouds_harness.judging.claim import answer
+from knouds_harness.judging.context import Context
+from knouds_harness.judging.engine import claims_of
+from knouds_harness.judging.findings import PROFILE_CHECK, contradiction_finding
+from knouds_harness.runs.findings import Finding
+from knouds_harness.runs.record import RunRecord
+from knouds_harness.runs.verdicts import Verdict
+from knouds_harness.suite.replay.id_substitution import GIVES_NAMES, newly_given, renamed, with_members_of_now
+from knouds_harness.suite.replay.repeated_tests import RepeatedTests
+from knouds_harness.suite.replay.replay_judgement import (
+    CannotTell,
+    ReplayJudge,
+    ReplayStatus,
+    is_shown_by_suite,
+)
+from knouds_harness.targets.builtin import SANDBOX, open_target
+from knouds_harness.targets.guards import Guard
+from knouds_harness.targets.personas import Persona, Secret
+from knouds_harness.targets.profile import Target
+
+_OF_SEVERAL_EXCHANGES: Final = frozenset({"rate_limits", "concurrency", "webhooks"})
+_MOST_TRIES: Final = 5
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """One finding, and what became of it, in words."""
+
+    finding: Finding
+    status: ReplayStatus
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditions:
+    """How findings are sent again.
+
+    Attributes:
+        faults: Promises that the built-in sandbox is to break; None for those of the run.
+        variant: How it answers what no source settles; None as in the run.
+        yes_production: Agree to a production target.
+        every_finding: Send those again, too, that do not fail the run.
+    """
+
+    faults: tuple[str, ...] | None = None
+    variant: str | None = None
+    yes_production: bool = False
+    every_finding: bool = False
+
+    def of_sandbox(self, record: RunRecord) -> Mapping[str, Any]:
+        """What the built-in sandbox is started with: as in the run, unless told otherwise."""
+        setup = record.setup
+        return {
+            "seed": setup.seed,
+            "faults": setup.faults if self.faults is None else self.faults,
+            "variant": self.variant or setup.variant,
+        }
+
+
+@dataclass(kw_only=True)
+class Replayer:
+    """Sends to one target; a sandbox that a request may have changed is started anew for the next.
+
+    Attributes:
+        left: What could not be deleted on the target.
+        runs: Folders of the runs of tests.
+    """
+
+    record: RunRecord
+    document: Document
+    target_name: str
+    conditions: Conditions = field(default_factory=Conditions)
+    resources: ExitStack = field(default_factory=ExitStack)
+    wait: Callable[[float], None] = time.sleep
+    left: tuple[str, ...] = ()
+    runs: list[Path] = field(default_factory=list)
+    _client: Client | None = None
+    _personas: Mapping[str, Persona] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._shapes = ShapeJudge(self.document)
+        self._made = frozenset(_names_made(self.record))
+
+    def replay_all(self, findings: Iterable[Finding]) -> Iterator[Replayed]:
+        """Send again what each finding rests on; where that does not tell, run the test that showed it."""
+        unsettled: list[Replayed] = []
+        for finding in findings:
+            replayed = self.replay(finding)
+            if replayed.status is ReplayStatus.OPEN and is_shown_by_suite(finding):
+                unsettled.append(replayed)
+            else:
+                yield replayed
+        if unsettled:
+            yield from self._by_their_tests(unsettled)
+
+    def _by_their_tests(self, unsettled: Sequence[Replayed]) -> Iterator[Replayed]:
+        self._client = None
+        self.resources.close()  # of a target that lets in one at a time
+        for number in range(1, _MOST_TRIES + 1):
+            repeated = self._repeated({each.finding.test for each in unsettled})
+            judged = [self._judged(each, repeated, number) for each in unsettled]
+            yield from (each for each in judged if each.status is not ReplayStatus.UNSEEN)
+            unsettled = [each for each in judged if each.status is ReplayStatus.UNSEEN]
+            if not unsettled:
+                return
+        yield from unsettled
+
+    def _repeated(self, tests: Collection[str]) -> RepeatedTests:
+        setup = self.record.setup
+        options = {"target": self.target_name, "seed": setup.seed, "examples": setup.examples}
+        if self.target_name == SANDBOX:
+            options |= self.conditions.of_sandbox(self.record)
+        repeated = RepeatedTests.repeat(
+            tests,
+            **options,
+            yes_production=self.conditions.yes_production,
+            runs_folder=self.record.folder.absolute(),
+        )
+        if repeated.run is not None and repeated.run.is_begun:
+            self.runs.append(repeated.run.recorder.writer.folder)
+        self.left += tuple(repeated.left)
+        return repeated
+
+    def _judged(self, before: Replayed, repeated: RepeatedTests, tries: int) -> Replayed:
+        finding = before.finding
+        try:
+            status, reason = repeated.judge(finding)
+        except CannotTell as reason_why:
+            return replace(before, reason=str(reason_why))
+        if status is ReplayStatus.GONE and self._is_race(finding):
+            status = ReplayStatus.UNSEEN
+            reason = f"in {tries} tries of its test; requests at once may show it another time"
+        return replace(before, status=status, reason=reason)
+
+    def _is_race(self, finding: Finding) -> bool:
+        steps = [self.record.exchange_by_id[each] for each in finding.steps]
+        return any(part.is_at_once for part in parts_of(steps))
+
+    def replay(self, finding: Finding) -> Replayed:
+        """Send the request of one finding again, or the sequence that it takes, and judge the answer."""
+        try:
+            if finding.check == PROFILE_CHECK:
+                return Replayed(finding, *self._profile_again(finding))
+            steps = self._evidence(finding)
+            answers = self._sent_again(steps)
+            judge = ReplayJudge(document=self.document, shapes=self._shapes, personas=self._personas)
+            status, reason = judge.judge(finding, steps, answers)
+        except CannotTell as reason_why:
+            status, reason = ReplayStatus.OPEN, str(reason_why)
+        return Replayed(finding=finding, status=status, reason=reason)
+
+    def _profile_again(self, finding: Finding) -> tuple[ReplayStatus, str]:
+        """Whether the target still contradicts its profile there."""
+        looked = check_profile(self._opened())
+        for each in looked.contradictions:
+            if contradiction_finding(each, document=self.document).fingerprint == finding.fingerprint:
+                return ReplayStatus.STANDS, f"{each.target_says}: {each.either}"
+        asked = finding.operation, finding.persona
+        for now in looked.exchanges:
+            if (now.request.operation_id, now.request.persona) == asked and _tells(now):
+                return ReplayStatus.GONE, f"answered {answer(now)}, which does not contradict the profile"
+        raise CannotTell("the profile and the target were not compared there")
+
+    def _evidence(self, finding: Finding) -> list[Exchange]:
+        steps = [
+            self.record.exchange_by_id.get(each) for each in finding.steps or (finding.exchange_id or "",)
+        ]
+        found = [step for step in steps if step is not None]
+        if len(found) < len(steps):
+            raise CannotTell("its exchange is not in the record")
+        if finding.family in _OF_SEVERAL_EXCHANGES:
+            raise CannotTell("its check judges several exchanges together")
+        if finding.verdict is Verdict.ADDITIVE and finding.operation is None:
+            raise CannotTell("it is a delivery, which the target sends")
+        if is_shown_by_suite(finding) and self._is_relation(finding):
+            raise CannotTell("its check relates several answers")
+        return found
+
+    def _is_relation(self, finding: Finding) -> bool:
+        """Whether its check has to know more than the answer that it is about."""
+        shown_by = self.record.exchange_by_id[finding.exchange_id or ""]
+        context = Context(document=self.document, shapes=self._shapes, keys=self.record.setup.target.personas)
+        return claims_of(finding.check, shown_by, context) is None
+
+    def _opened(self) -> Client:
+        if self._client is None:
+            options = self.conditions.of_sandbox(self.record) if self.target_name == SANDBOX else {}
+            target = self.resources.enter_context(open_target(self.target_name, **options))
+            guard = Guard(target, yes_production=self.conditions.yes_production)
+            self._client = self.resources.enter_context(
+                Client(target=target, guard=guard, created=self._ledger_for(target))
+            )
+            self._personas = self._client.personas
+            first_contact(self._client)
+        return self._client
+
+    def _ledger_for(self, target: Target) -> CreatedWorkflows | None:
+        """The run's, where this is its target, so that ``cleanup`` can delete what a replay leaves."""
+        path = self.record.folder / LEDGER_FILE
+        created = CreatedWorkflows.read(path, target) if path.is_file() else None
+        return created if created and created.header.get("base_url") == target.base_url else None
+
+    def _sent_again(self, steps: Sequence[Exchange]) -> list[Exchange]:
+        client = self._opened()
+        answers: list[Exchange] = []
+        try:
+            for part in parts_of(steps):
+                if answers:
+                    self.wait(pause_s(steps[len(answers) - 1], part.steps[0]))
+                answers += self._part_again(part, client, list(zip(steps, answers, strict=False)))
+        except GuardStop as stop:
+            raise CannotTell(f"a guard forbids it: {str(stop).partition(chr(10))[0]}") from None
+        finally:
+            self._undo(steps, answers, client)
+        return answers
+
+    def _part_again(
+        self, part: SequencePart, client: Client, answered: list[tuple[Exchange, Exchange]]
+    ) -> Iterator[Exchange]:
+        """What is answered to requests that go out at once, or one by one."""
+        if part.is_at_once:
+            prepared = [self._prepared(step, client, answered) for step in part.steps]
+            with ThreadPoolExecutor(len(prepared)) as senders:
+                yield from senders.map(lambda each: client.send(each[0], key=each[1]), prepared)
+            return
+        for step in part.steps:
+            if step.is_control:
+                now = self._minted(step, client, answered)
+            else:
+                request, key = self._prepared(step, client, answered)
+                try:
+                    now = client.send(request, key=key)
+                except NotSent as refused:
+                    raise CannotTell(str(refused)) from None
+            yield now
+            answered.append((step, now))
+
+    def _prepared(
+        self, step: Exchange, client: Client, answered: Sequence[tuple[Exchange, Exchange]]
+    ) -> tuple[Request, Secret | None]:
+        """The request of a step as it is sent now, and the key where it is not the persona's own.
+
+        Args:
+            step: As it was sent in the run.
+            client: Sends it.
+            answered: Of what was sent before it, the answer of the run and the one of now.
+        """
+        given = _given(answered)
+        if PLACEHOLDER.search(step.request.path) or PLACEHOLDER.search(_text_of(step.request)):
+            raise CannotTell("it holds what stands for a secret, or was written so by the target")
+        request = renamed(with_members_of_now(step.request, answered), given)
+        return self._restored(step, request, client, given.values()), self._key(step, client)
+
+    def _minted(
+        self, step: Exchange, client: Client, answered: Sequence[tuple[Exchange, Exchange]]
+    ) -> Exchange:
+        """What a control plane answers now: a key that it mints is the one that later requests send."""
+        payload = json.loads(renamed(step.request, _given(answered)).body or b"{}")
+        if "{{" in json.dumps(payload):
+            raise CannotTell("it takes a key with a webhook of the run")
+        what, before = step.request.path.rpartition("/")[2], body_of(step)
+        try:
+            answer = client.control(what, payload)
+        except UsageError:
+            raise CannotTell("it takes a control plane, which the target has not") from None
+        if what == "keys":
+            name = str(before.get("name"))
+            client.add_persona(
+                Persona(
+                    name=name,
+                    secret=Secret(str(answer["secret"]), f"key:{name}"),
+                    capabilities=frozenset(payload["capabilities"]),
+                    user=str(payload["account"]),
+                    tier="",
+                )
+            )
+        return replace(step, body=json.dumps({**before, "account": answer.get("account")}).encode())
+
+    def _undo(self, steps: Sequence[Exchange], answers: Sequence[Exchange], client: Client) -> None:
+        done = [
+            (before, after)
+            for before, after in zip(steps, answers, strict=False)
+            if (after.status or 500) < 300 and after.request.action is not Action.READ
+        ]
+        if done and self.target_name == SANDBOX:
+            self._client = None
+            self.resources.close()  # the next finding gets a fresh one
+            return
+        if done:
+            removed = client.remove_left()
+            self.left = removed.left
+            if removed.was_interrupted:
+                raise KeyboardInterrupt
+
+    def _restored(self, step: Exchange, request: Request, client: Client, given: Collection[str]) -> Request:
+        """The request with its keys put back, if they are known and it needs nothing else of the run.
+
+        Secrets stand in headers, and in the query: what else has braces there shows them encoded in the URL.
+        ``given`` are names that the target has given since.
+        """
+        if request.persona is not None:
+            _secret(request.persona, client)
+        made = self._made - {*client.target.workflows, *given}
+        body = _text_of(request)
+        if not made.isdisjoint(request.path_values.values()) or any(f'"{name}"' in body for name in made):
+            raise CannotTell("it is about a resource that was made for the run")
+        operation = self.document.operation_by_id.get(request.operation_id or "")
+        is_reading = request.method in ("GET", "HEAD", "OPTIONS")
+        return replace(
+            request,
+            action=operation.action if operation else Action.READ if is_reading else Action.WRITE,
+            query=tuple(
+                (name, _with_keys(value, client) if f"{name}={value}" in step.url else value)
+                for name, value in request.query
+            ),
+            headers=tuple((name, _with_keys(value, client)) for name, value in request.headers),
+        )
+
+    def _key(self, before: Exchange, client: Client) -> Secret | None:
+        given = [value for name, value in before.request.headers if name.lower() == KEY_HEADER]
+        added = before.keys_sent[len(given) :]  # the client's own comes last
+        if added and before.alteration is not None:
+            valid = _secret(before.alteration.label.removeprefix("key:"), client)
+            return Secret(before.alteration.apply(valid), "key:altered")
+        return Secret(_with_keys(added[0], client), "key:unknown") if added else None
+
+
+def _given(answered: Iterable[tuple[Exchange, Exchange]]) -> dict[str, str]:
+    """The names that answers gave in the run, each with the one that is given now."""
+    return {old: new for pair in answered for old, new in newly_given(*pair).items()}
+
+
+def _names_made(record: RunRecord) -> Iterator[str]:
+    for exchange in record.exchange_by_id.values():
+        body = exchange.json_or_none()
+        is_made = exchange.request.action in (Action.WRITE, Action.RUN) and exchange.status in (200, 201, 202)
+        if is_made and isinstance(body, dict):
+            yield from (body[name] for name in GIVES_NAMES if body.get(name) and isinstance(body[name], str))
+
+
+def _text_of(request: Request) -> str:
+    return (request.body or b"").decode("utf-8", "surrogateescape")
+
+
+def _with_keys(text: str, client: Client) -> str:
+    return PLACEHOLDER.sub(lambda found: _secret(found[1].removeprefix("key:"), client), text)
+
+
+def _secret(persona: str, client: Client) -> str:
+    if persona not in client.personas:
+        raise CannotTell(f'key "{persona}" is not in the profile')
+    return client.secret_of(persona).reveal()
+
+
+def _tells(exchange: Exchange) -> bool:
+    """Whether an answer says something of what was asked."""
+    return exchange.status is not None and exchange.status != 429 and exchange.status < 500
