@@ -27,7 +27,7 @@ HELD = Claim(fact=FACT, holds=True, expected="completed", observed="completed")
 BROKEN = replace(HELD, holds=False, observed="cancelled")
 
 
-def run_of(folder, *claims, steps=()):
+def run_of(folder, *claims):
     """A run whose test has claimed this of one answer; its record is closed."""
     folder.mkdir()
     target = Target(name="mine", base_url="https://staging.example.com")
@@ -36,10 +36,8 @@ def run_of(folder, *claims, steps=()):
         recorder = FindingRecorder(document=DOCUMENT, writer=writer, waivers=(), today=date(2026, 11, 25))
         recorder.begin_test(TEST)
         polled = exchange(9, "getExecution", persona=None)
-        for each in (*steps, polled):
-            writer.add_exchange(each)
-            recorder.steps.note(each)
-        recorder.record(CHECK, polled, claims, compared=steps)
+        writer.add_exchange(polled)
+        recorder.record(CHECK, polled, claims, compared=())
         writer.finish("broken", 1)
     return SimpleNamespace(is_begun=True, recorder=recorder, note="", left=())
 
@@ -97,7 +95,7 @@ def replayed(monkeypatch):
 
         def repeat(tests, **options):
             tried.append((tests, options))
-            return repeated(runs[len(tried) - 1])
+            return replace(repeated(runs[len(tried) - 1]), found=tests)
 
         monkeypatch.setattr(RepeatedTests, "repeat", repeat)
         replayer = Replayer(record=record, document=DOCUMENT, target_name="mine")
@@ -120,11 +118,11 @@ def test_relation_is_sent_by_its_test_alone(finding, tmp_path, replayed):
 
 def test_race_that_does_not_show_is_never_gone(tmp_path, replayed):
     """It is tried five times."""
-    at_once = [replace(exchange(number, "getExecution", persona=None), elapsed_ms=50) for number in (1, 2)]
-    run = run_of(tmp_path / "first", BROKEN, steps=at_once)
+    record = read_run(run_of(tmp_path / "first", BROKEN).recorder.writer.folder)
+    raced = replace(record.findings[0], test="test_concurrency.py::test_polls_at_once")
     again = [run_of(tmp_path / f"again {number}", HELD) for number in range(5)]
 
-    [result], tried = replayed(read_run(run.recorder.writer.folder), *again)
+    [result], tried = replayed(replace(record, findings=(raced,)), *again)
 
     assert (result.status, len(tried)) == (ReplayStatus.UNSEEN, 5)
     assert result.reason.startswith("in 5 tries")
