@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from sampling import sampled
 
 from knouds_sandbox.serving import running_sandbox
 
@@ -124,3 +125,68 @@ def test_sample_installs_and_checks_in_an_empty_repository(tmp_path, sample):
         each.stdout + each.stderr for each in done
     ]
     assert list(job.glob("reports/runs/*-check-staging/junit.xml"))
+
+
+# -- nightly: two nights in one folder, as a cache keeps it; the second lacks a key
+
+SECOND_KEY = """[limits]
+requests_per_s = 500
+[keys.runs]
+optional = true
+secret_env = "STAGING_READ_KEY"
+capabilities = ["workflow:run"]
+user = "ada"
+tier = "enterprise"
+"""
+
+
+def nightly_of_github():
+    (workflow,) = _yaml("docs/ci/nightly-github-actions.yml")
+    return [each["run"] for each in workflow["jobs"]["check"]["steps"] if "run" in each and "if" not in each]
+
+
+def nightly_of_gitlab():
+    (pipeline,) = _yaml("docs/ci/nightly-gitlab-ci.yml")
+    return pipeline["nightly"]["script"]
+
+
+def nightly_of_cron():
+    return ["./nightly.sh"]
+
+
+@pytest.mark.parametrize("sample", sampled([nightly_of_github, nightly_of_gitlab, nightly_of_cron], every=3))
+def test_nightly_sample_keeps_a_night_that_passed_and_notices_what_the_next_one_lost(tmp_path, sample):
+    """The baseline is that of the night that passed, also after one that did not."""
+    (tmp_path / "targets").mkdir()
+    shutil.copy(ROOT / "docs" / "ci" / "nightly.sh", tmp_path)
+    script = "\n".join(each for each in sample() if "pip install" not in each)
+
+    def night(**keys):
+        (tmp_path / "keys.env").write_text("".join(f"export {name}={key}\n" for name, key in keys.items()))
+        others = {name: value for name, value in os.environ.items() if not name.startswith("KNOUDS_")}
+        return subprocess.run(
+            ["/bin/bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script],
+            cwd=tmp_path,
+            env={
+                **others,
+                **keys,
+                "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+                "GITHUB_ACTIONS": "true",
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    with running_sandbox(seed=1) as sandbox:
+        profile = PROFILE.format(url=sandbox.base_url) + SECOND_KEY
+        (tmp_path / "targets" / "staging.toml").write_text(profile)
+        full, runs = sandbox.keys["only-workflow-read"], sandbox.keys["only-workflow-run"]
+        first = night(STAGING_FULL_KEY=full, STAGING_READ_KEY=runs)
+        kept = (tmp_path / "reports" / "baselines" / "staging-check.json").read_bytes()
+        second = night(STAGING_FULL_KEY=full)
+
+    assert (first.returncode, second.returncode) == (0, 1), first.stdout + first.stderr + second.stdout
+    assert "Less verified than staging-check" in second.stdout
+    assert "::warning title=verified in staging-check%2C not tested now::" in second.stdout
+    assert (tmp_path / "reports" / "baselines" / "staging-check.json").read_bytes() == kept

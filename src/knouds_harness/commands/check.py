@@ -5,17 +5,28 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from knouds_harness.commands.shared_options import baselines_folder_option
+from knouds_harness.errors import ExitCode
+from knouds_harness.locations import objectives_path
 from knouds_harness.option_declarations import click_options, options_from, runner_arguments
 from knouds_harness.printable import printable
 from knouds_harness.suite.options import RunOptions
 
+if TYPE_CHECKING:
+    from knouds_harness.reporting.comparison.sides import Side
+
 
 @click.command()
 @click_options(RunOptions)
-def check(**asked: object) -> None:
+@click.option(
+    "--baseline", metavar="RUN", help="Compare with this run or kept summary [default: TARGET-check]"
+)
+@baselines_folder_option
+def check(*, baseline: str | None, baselines_folder: Path, **asked: object) -> None:
     """Check that a target keeps the contract.
 
     Every request goes through the profile's guards: host, kind of action, rate, credits. The run record
@@ -31,7 +42,11 @@ def check(**asked: object) -> None:
     if asked.pop("plan_only"):
         print_plan(options_from(RunOptions, asked))
         return
-    sys.exit(run_check(asked))
+    from knouds_harness.reporting.comparison.baseline import find_check_baseline
+
+    target = options_from(RunOptions, asked).target
+    side = find_check_baseline(baseline, target=target, baselines=baselines_folder)
+    sys.exit(run_check(asked, baseline=side))
 
 
 def print_plan(options: RunOptions) -> None:
@@ -44,13 +59,15 @@ def print_plan(options: RunOptions) -> None:
             click.echo(printable(line))
 
 
-def run_check(asked: Mapping[str, object]) -> int:
+def run_check(asked: Mapping[str, object], *, baseline: Side | None = None) -> int:
     """Run the suite, render its reports and print the verdict; returns the exit code.
 
     Args:
         asked: Options by their names in ``RunOptions``.
+        baseline: What the run is compared with.
     """
     from knouds_harness.command_output import CommandConsole
+    from knouds_harness.reporting.comparison.baseline import set_baseline
     from knouds_harness.reporting.render import print_summary, render_all
     from knouds_harness.runs.record import read_run
     from knouds_harness.suite.discovery.advice import print_advice
@@ -60,9 +77,13 @@ def run_check(asked: Mapping[str, object]) -> int:
     console = CommandConsole()
     whole = {name: value.absolute() if isinstance(value, Path) else value for name, value in asked.items()}
     result = run_suite(runner_arguments(RunOptions, whole), console=console)
+    change = None
     if result.folder is not None:
+        if baseline is not None:
+            set_baseline(result.folder, baseline, objectives=objectives_path())
         paths = render_all(result.folder)
-        print_summary(read_run(result.folder), paths, console=console)
+        change = print_summary(read_run(result.folder), paths, console=console)
     if result.target is not None and result.target.name != SANDBOX:  # of which every fact can be verified
         print_advice(result.target, console)
-    return result.exit_code
+    is_worse = change is not None and change.is_worse and result.exit_code == ExitCode.KEPT
+    return ExitCode.BREACH if is_worse else result.exit_code

@@ -16,8 +16,11 @@ from knouds_harness.printable import printable
 from knouds_harness.reporting.check.fact_status import Case, FactRow, FactStatus, contradictions_of, fact_rows
 from knouds_harness.reporting.check.families import Place, duration_s_by_place
 from knouds_harness.reporting.check.headline import headline
+from knouds_harness.reporting.comparison.baseline import RunChange
+from knouds_harness.reporting.comparison.check_comparison import CheckComparison
 from knouds_harness.reporting.load.headline import describe, describe_broken, load_headline, nothing_measured
 from knouds_harness.reporting.load.headline import name as measure_name
+from knouds_harness.reporting.report import Headline
 from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.load_results import Invariant, JudgedObjective, LoadResults, LoadVerdict
 from knouds_harness.runs.record import RunRecord
@@ -26,18 +29,21 @@ from knouds_harness.runs.verdicts import RunOutcome
 _INVALID: Final = "invalid measurement"
 
 
-def junit(record: RunRecord) -> str:
-    """Lay a run out as JUnit XML."""
+def junit(record: RunRecord, change: RunChange | None = None) -> str:
+    """Lay a run out as JUnit XML, with what it verifies less than its baseline."""
     rows = fact_rows(record)
     spent_s = duration_s_by_place(record)
-    suites = [_run_suite(record, rows), *_profile_suite(record)]
+    suites = [
+        _run_suite(record, headline(record, rows, change)),
+        *_profile_suite(record),
+        *_baseline_suite(record, change),
+    ]
     for area, rows_of_area in groupby(rows, key=lambda row: row.area):
         suites.append(_area_suite(record, area, rows_of_area, spent_s))
     return _testsuites(record, suites)
 
 
-def _run_suite(record: RunRecord, rows: tuple[FactRow, ...]) -> ET.Element:
-    verdict = headline(record, rows)
+def _run_suite(record: RunRecord, verdict: Headline) -> ET.Element:
     case = _testcase("run", "comes to its end")
     if not record.outcome.is_complete:
         _add_outcome(
@@ -66,6 +72,18 @@ def _profile_suite(record: RunRecord) -> list[ET.Element]:
         _add_outcome(case, "failure", message=finding.observed, kind=finding.verdict, text=_describe(finding))
         cases.append(case)
     return [_testsuite(record, "profile", cases, time_s=0)] if cases else []
+
+
+def _baseline_suite(record: RunRecord, change: RunChange | None) -> list[ET.Element]:
+    """A failed case for each fact that was verified in the baseline and is not tested; none without one."""
+    if change is None or not isinstance(change.comparison, CheckComparison):
+        return []
+    cases = [_testcase("baseline", "verifies what the baseline verified")]
+    for fact, says in zip(change.comparison.lost, change.comparison.lost_with_reasons, strict=True):
+        case = _testcase("baseline", f"{fact} is tested")
+        _add_outcome(case, "failure", message=says, kind="not tested any more")
+        cases.append(case)
+    return [_testsuite(record, "baseline", cases[1:] or cases, time_s=0)]
 
 
 def _area_suite(

@@ -19,6 +19,7 @@ from knouds_harness.reporting.check.fact_status import contradictions_of, fact_r
 from knouds_harness.reporting.check.ranking import findings_by_fact
 from knouds_harness.reporting.check.report import check_report
 from knouds_harness.reporting.comparison.baseline import RunChange, read_change
+from knouds_harness.reporting.comparison.check_comparison import CheckComparison
 from knouds_harness.reporting.html import html
 from knouds_harness.reporting.junit import junit, load_junit
 from knouds_harness.reporting.load.columns import TIMES, operation_columns, time_columns
@@ -71,24 +72,32 @@ def render_readable(folder: Path, problem: RunRecordError) -> RenderedPaths | No
     return _render(record) if record else None
 
 
-def print_summary(record: RunRecord, paths: RenderedPaths, *, console: Console) -> None:
-    """Print the end of a run; fits one screen however much was found."""
-    report, _ = _report(record)
+def print_summary(record: RunRecord, paths: RenderedPaths, *, console: Console) -> RunChange | None:
+    """Print the end of a run; fits one screen however much was found.
+
+    Args:
+        record: The run.
+        paths: Its reports.
+        console: Where to print; decides on width and colour.
+
+    Returns:
+        How it changed against its baseline, if it has one.
+    """
+    report, change = _report(record)
     print_report(report, paths.html, console=console)
     if os.environ.get("GITHUB_ACTIONS") == "true":
-        for command in workflow_commands(record):
+        for command in workflow_commands(record, change):
             console.print(command, markup=False, highlight=False, soft_wrap=True)
         add_to_step_summary(paths.markdown, os.environ)
+    return change
 
 
 def _report(record: RunRecord) -> tuple[Report, RunChange | None]:
     """What a run says, and how it changed against its baseline."""
-    load = record.load
-    if load is None:
-        return check_report(record), None
     gaps: list[str] = []
-    change = read_change(record.folder, gaps)
-    return load_report(replace(record, gaps=(*record.gaps, *gaps)), load, change), change
+    change = read_change(record, gaps)
+    record, load = replace(record, gaps=(*record.gaps, *gaps)), record.load
+    return (load_report(record, load, change) if load else check_report(record, change)), change
 
 
 def _render(record: RunRecord) -> RenderedPaths:
@@ -97,7 +106,9 @@ def _render(record: RunRecord) -> RenderedPaths:
     return RenderedPaths(
         html=_rendered(record, "report.html", html(report)),
         markdown=_rendered(record, "report.md", markdown(report)),
-        junit=_rendered(record, "junit.xml", load_junit(record, load.results) if load else junit(record)),
+        junit=_rendered(
+            record, "junit.xml", load_junit(record, load.results) if load else junit(record, change)
+        ),
         summary=_rendered(record, "summary.json", summary(record, change)),
         metrics=_rendered(record, "metrics.txt", openmetrics(record)),
         table=(
@@ -167,8 +178,8 @@ def _csv(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
     return text.getvalue()
 
 
-def workflow_commands(record: RunRecord) -> Iterator[str]:
-    """Annotations, one for each fact in breach or objective missed; the first ten."""
+def workflow_commands(record: RunRecord, change: RunChange | None = None) -> Iterator[str]:
+    """Annotations: for each fact in breach or objective missed, and for each that the baseline verified."""
     if record.load:
         results = record.load.results
         failed = nothing_measured(results)
@@ -181,6 +192,10 @@ def workflow_commands(record: RunRecord) -> Iterator[str]:
         lines += [(group.name, _difference(group.findings[0])) for group in failing]
     for title, says in lines[:_MOST_ANNOTATIONS]:
         yield f"::error title={_annotation_title(title)}::{_annotation_text(says)}"
+    if change and isinstance(change.comparison, CheckComparison):
+        for says in change.comparison.lost_with_reasons[:_MOST_ANNOTATIONS]:
+            title = f"verified in {change.baseline}, not tested now"
+            yield f"::warning title={_annotation_title(title)}::{_annotation_text(says)}"
 
 
 def add_to_step_summary(markdown: Path, environ: Mapping[str, str]) -> None:

@@ -11,7 +11,7 @@ from knouds_harness.reporting.check.families import family_rows
 from knouds_harness.reporting.check.headline import headline
 from knouds_harness.reporting.comparison.baseline import RunChange
 from knouds_harness.reporting.comparison.texts import headline as headline_of_change
-from knouds_harness.reporting.comparison.texts import load_contents
+from knouds_harness.reporting.comparison.texts import kind_contents
 from knouds_harness.reporting.load.headline import load_headline
 from knouds_harness.runs.findings import Finding
 from knouds_harness.runs.load_results import LoadResults, load_file_format
@@ -22,10 +22,10 @@ _FORMAT_VERSION = 1
 
 
 def summary(record: RunRecord, change: RunChange | None = None) -> str:
-    """Sum a run up as JSON text; of a load run with what changed against its baseline, if it has one."""
+    """Sum a run up as JSON text, with what changed against its baseline, if it has one."""
     load = record.load.results if record.load else None
     rows = [] if load else fact_rows(record)  # load judges invariants, and says so in its own part
-    verdict = load_headline(record, load) if load else headline(record, rows)
+    verdict = load_headline(record, load) if load else headline(record, rows, change)
     contents = {
         "format": _FORMAT,
         "format_version": _FORMAT_VERSION,
@@ -103,8 +103,8 @@ def _load(load: LoadResults) -> dict[str, Any]:
 
 def _change(change: RunChange) -> dict[str, Any]:
     verdict = headline_of_change(change.comparison)
-    contents = load_contents(change.comparison)
-    return {"against": change.baseline, "verdict": f"{verdict.title}: {verdict.detail}", **contents}
+    contents = {"against": change.baseline, "verdict": f"{verdict.title}: {verdict.detail}"}
+    return contents | kind_contents(change.comparison)
 
 
 def _finding(record: RunRecord, finding: Finding) -> dict[str, Any]:

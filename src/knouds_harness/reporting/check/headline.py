@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
 from knouds_harness.printable import counted
 from knouds_harness.reporting.check.fact_status import FactRow, FactStatus, contradictions_of, standing_counts
@@ -12,19 +13,30 @@ from knouds_harness.runs.load_results import LOAD_KIND
 from knouds_harness.runs.record import RunRecord
 from knouds_harness.runs.verdicts import LEFT_BEHIND, RunOutcome, Verdict
 
+if TYPE_CHECKING:
+    from knouds_harness.reporting.comparison.baseline import RunChange
+
 VERIFY_KIND = "verify"
 _LEAST_SHARE: Final = 0.5
 _NOTHING: Final = "Nothing was tested"
 _ENDLESS: Final = "No execution ended"
 
 
-def headline(record: RunRecord, rows: Sequence[FactRow]) -> Headline:
+def headline(record: RunRecord, rows: Sequence[FactRow], change: RunChange | None = None) -> Headline:
     """Sum a run up.
 
     Args:
         record: The run.
         rows: Its facts.
+        change: What changed against its baseline; where a run that is not bad itself got worse, that is said.
     """
+    verdict = _headline(record, rows)
+    if change and change.is_worse and verdict.tone != "bad":
+        return replace(verdict, tone="bad", title=f"Less verified than {change.baseline}")
+    return verdict
+
+
+def _headline(record: RunRecord, rows: Sequence[FactRow]) -> Headline:
     if record.kind == LOAD_KIND:  # whose figures, which have a headline of their own, could not be read
         return Headline(tone="warn", title="No figures", detail=record.gaps[-1] if record.gaps else "")
     detail = _figures(record, rows)

@@ -26,6 +26,9 @@ from knouds_harness.reporting.check.headline import headline
 from knouds_harness.reporting.check.matrix import Matrix, matrix_of
 from knouds_harness.reporting.check.ranking import findings_by_fact
 from knouds_harness.reporting.check.timeline import timeline_of
+from knouds_harness.reporting.comparison.baseline import RunChange
+from knouds_harness.reporting.comparison.change_section import change_section, check_change_blocks
+from knouds_harness.reporting.comparison.check_comparison import CheckComparison
 from knouds_harness.reporting.report import (
     HTML,
     IN_TEXT,
@@ -65,14 +68,14 @@ _MOST_LISTED: Final[dict[Medium, int]] = {"markdown": 20}
 _TONE_BY_WAIVER: Final[dict[str, Tone]] = {"used": "note", "unused": "warn", "expired": "warn"}
 
 
-def check_report(record: RunRecord) -> Report:
-    """What a run of checks says."""
+def check_report(record: RunRecord, change: RunChange | None = None) -> Report:
+    """What a run of checks says, and what changed against its baseline, if it has one."""
     rows = fact_rows(record)
     drift = drift_of(record)
     matrix = matrix_of(record)
     evidence = _Evidence(record, drift, matrix)
     setup, target = record.setup, record.setup.target
-    verdict = headline(record, rows)
+    verdict = headline(record, rows, change)
     counts = record.counts
     cost = f", at most {counts.cost_credits:,.0f} credits" if counts.cost_credits else ""
     seed = f", seed {setup.seed}" if setup.command else ""
@@ -80,6 +83,7 @@ def check_report(record: RunRecord) -> Report:
     says_lost = f"The evidence of {counted(lost, 'exchange')} is not in exchanges.har."
     sections = [
         _findings(record, evidence),
+        *_change(change),
         *([_drift(drift, record, evidence)] if drift else []),
         _matrix(matrix, evidence),
         *([_facts(rows, evidence)] if rows else []),
@@ -197,6 +201,11 @@ def _findings(record: RunRecord, evidence: _Evidence) -> Section:
         blocks.append(Text(none if record.counts.exchanges else "None: nothing was sent.", shown=HTML))
     title = f"Findings ({total})" if total else "Findings"
     return Section("findings", title, name="Findings", blocks=blocks)
+
+
+def _change(change: RunChange | None) -> Iterator[Section]:
+    if change and isinstance(change.comparison, CheckComparison):
+        yield change_section(change, check_change_blocks(change.comparison))
 
 
 def _drift(drift: Sequence[Drift], record: RunRecord, evidence: _Evidence) -> Section:

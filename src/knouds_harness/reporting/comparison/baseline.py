@@ -1,7 +1,7 @@
-"""The baseline that the reports of one load run show changes against.
+"""The baseline that the reports of one run show changes against.
 
-It is kept in the folder of the run, with the run's own figures: so the reports can be made again anywhere,
-and quickly, as the times of each second are read once.
+It is kept in the folder of the run; of load with the run's own figures: so the reports can be made again
+anywhere, and quickly, as the times of each second are read once.
 """
 
 from dataclasses import dataclass
@@ -11,13 +11,15 @@ from typing import Final, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from knouds_harness.errors import RunRecordError, UsageError
+from knouds_harness.errors import ExitCode, RunRecordError, UsageError
 from knouds_harness.file_content import file_content
-from knouds_harness.reporting.comparison.load_comparison import LoadComparison, compare_loads
+from knouds_harness.reporting.comparison.check_comparison import check_figures, compare_checks
+from knouds_harness.reporting.comparison.load_comparison import compare_loads
 from knouds_harness.reporting.comparison.load_figures import LOAD_KIND, LoadFigures, load_figures
-from knouds_harness.reporting.comparison.sides import Side, read_side
+from knouds_harness.reporting.comparison.sides import Side, not_of_one_kind, read_side
+from knouds_harness.reporting.comparison.texts import Comparison
 from knouds_harness.reporting.comparison.tolerances import Tolerances, read_tolerances
-from knouds_harness.runs.record import read_run
+from knouds_harness.runs.record import RunRecord, read_run
 
 BASELINE_FILE: Final = "baseline.json"
 _FORMAT: Final = "knouds-harness baseline of a run"
@@ -30,10 +32,12 @@ class _Kept:
     format: Literal["knouds-harness baseline of a run"] = _FORMAT
     format_version: Literal[1] = 1
     baseline: Side
-    run: LoadFigures
+    run: LoadFigures | None
     tolerances: tuple[tuple[str, str, float], ...] = ()
 
-    def compared(self) -> LoadComparison:
+    def compared(self, record: RunRecord) -> Comparison:
+        if self.run is None:
+            return compare_checks(self.baseline.checks[0], check_figures(record))
         given = {(operation, measure): share for operation, measure, share in self.tolerances}
         return compare_loads(
             self.baseline.loads, [self.run], tolerances=Tolerances(given=given), objectives=None
@@ -42,14 +46,19 @@ class _Kept:
 
 @dataclass(frozen=True, kw_only=True)
 class RunChange:
-    """How a load run changed against its baseline.
+    """How a run changed against its baseline.
 
     Attributes:
         comparison: Of the baseline's runs with this one alone.
     """
 
     baseline: str
-    comparison: LoadComparison
+    comparison: Comparison
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether a comparison of the two fails."""
+        return self.comparison.exit_code is ExitCode.BREACH
 
 
 def find_baseline(
@@ -86,34 +95,59 @@ def find_baseline(
     )
 
 
+def find_check_baseline(name: str | None, *, target: str, baselines: Path) -> Side | None:
+    """What a run of checks is going to be compared with; asked for before anything is sent.
+
+    Args:
+        name: A run folder, a kept summary or its name; without one the summary that was kept as
+            ``TARGET-check``, if there is one.
+        target: Of the run.
+        baselines: The folder of kept summaries.
+
+    Raises:
+        RunRecordError: It is missing, cut short, or something else.
+        UsageError: It is of load, or of a run that did not come to its end.
+    """
+    path = baselines / f"{target}-check.json" if name is None else Path(name)
+    if name is None and not path.is_file():
+        return None
+    side = read_side([path], baselines=baselines)
+    if not side.checks:
+        raise UsageError(
+            f"--baseline {side.name}: is of load\n  Name a run of check; knouds-harness history lists runs."
+        )
+    if side.checks[0].doubt:
+        raise UsageError(f"--baseline {side.name}: {side.checks[0].doubt}\n  Keep another run in its place.")
+    return side
+
+
 def set_baseline(folder: Path, baseline: Side, *, objectives: Path) -> None:
-    """Have the reports of a load run show what changed against a baseline; they are not rendered yet.
+    """Have the reports of a run show what changed against a baseline; they are not rendered yet.
 
     Args:
         folder: Of the run.
         baseline: Replaces an earlier one.
-        objectives: The file that also says what may change, and by how much.
+        objectives: The file that also says what may change of load, and by how much.
 
     Raises:
         RunRecordError: The run cannot be read, or its folder not be written to.
         UsageError: The two do not compare, or a tolerance is wrong.
     """
     record = read_run(folder)
-    if record.kind != LOAD_KIND or not baseline.loads:
-        raise UsageError(
-            "--baseline: a report shows changes between runs of load\n"
-            "  Compare two runs of conformance: knouds-harness compare BASELINE RUN."
-        )
-    run = load_figures(record)
-    if any(each.run == run.run for each in baseline.loads):
+    name = record.folder.resolve().name
+    if baseline.loads and record.kind != LOAD_KIND:
+        raise not_of_one_kind(load=baseline.name, check=name)
+    if baseline.checks and record.kind == LOAD_KIND:
+        raise not_of_one_kind(load=name, check=baseline.name)
+    if any(each.run == name for each in baseline.runs):
         raise UsageError(f"--baseline {baseline.name}: has this very run among its own\n  Name another.")
-    tolerances = read_tolerances(objectives, run.plan.scenario, [])
-    kept = _Kept(
-        baseline=baseline,
-        run=run,
-        tolerances=tuple((*key, share) for key, share in tolerances.given.items()),
-    )
-    kept.compared()
+    kept = _Kept(baseline=baseline, run=None)
+    if record.kind == LOAD_KIND:
+        run = load_figures(record)
+        tolerances = read_tolerances(objectives, run.plan.scenario, [])
+        given = tuple((*key, share) for key, share in tolerances.given.items())
+        kept = _Kept(baseline=baseline, run=run, tolerances=given)
+    kept.compared(record)
     path = folder / BASELINE_FILE
     try:
         path.write_bytes(_format().dump_json(kept, indent=1) + b"\n")
@@ -121,16 +155,16 @@ def set_baseline(folder: Path, baseline: Side, *, objectives: Path) -> None:
         raise RunRecordError(f"{path}: cannot be written: {error.strerror}") from error
 
 
-def read_change(folder: Path, gaps: list[str]) -> RunChange | None:
+def read_change(record: RunRecord, gaps: list[str]) -> RunChange | None:
     """How a run changed against its baseline; None where none was set.
 
     Args:
-        folder: Of the run.
+        record: Of the run.
         gaps: Gets a sentence where it cannot be read.
     """
     try:
-        kept = _format().validate_json(file_content(folder / BASELINE_FILE))
-        return RunChange(baseline=kept.baseline.name, comparison=kept.compared())
+        kept = _format().validate_json(file_content(record.folder / BASELINE_FILE))
+        return RunChange(baseline=kept.baseline.name, comparison=kept.compared(record))
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -1,7 +1,7 @@
 """Two conformance runs: which findings are new, gone or still there, and how facts stand now."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from knouds_harness.errors import ExitCode
@@ -18,6 +18,7 @@ class CheckFigures:
     Attributes:
         doubt: Why it proves nothing of what it did not find; empty where it does.
         selected: The facts that the run was about; None for all.
+        missing: What each fact needed that was not tested, in words; not in older summaries.
     """
 
     run: str
@@ -30,11 +31,13 @@ class CheckFigures:
     findings: tuple[Finding, ...]
     failing: tuple[str, ...]
     selected: frozenset[str] | None = None
+    missing: Mapping[str, str] = field(default_factory=dict)
 
 
 def check_figures(record: RunRecord) -> CheckFigures:
     """Read what a comparison needs of a conformance run."""
     doubts = [gap for gap in record.gaps if gap.startswith("findings")]
+    rows = fact_rows(record)
     if not record.outcome.is_complete and record.outcome is not RunOutcome.UNTESTED:
         doubts.insert(0, "It did not come to its end.")
     return CheckFigures(
@@ -44,9 +47,10 @@ def check_figures(record: RunRecord) -> CheckFigures:
         base_url=record.setup.target.base_url,
         document_version=record.setup.document.version,
         doubt=" ".join(doubts),
-        facts={row.fact.id: row.standing for row in fact_rows(record)},
+        facts={row.fact.id: row.standing for row in rows},
         findings=record.findings,
         failing=tuple(each.fingerprint for each in record.findings if record.fails(each)),
+        missing={row.fact.id: f"needs {', '.join(row.missing)}" for row in rows if row.missing},
         selected=None if record.setup.selected is None else frozenset(record.setup.selected),
     )
 
@@ -81,6 +85,11 @@ class CheckComparison:
     lost: tuple[str, ...]
     facts: tuple[FactChange, ...]
     notes: tuple[str, ...]
+
+    @property
+    def lost_with_reasons(self) -> list[str]:
+        """The facts that were lost, each with what it needs."""
+        return [f"{fact}: {self.candidate.missing.get(fact, 'nothing was about it')}" for fact in self.lost]
 
     @property
     def is_valid(self) -> bool:

@@ -179,12 +179,15 @@ def comparison_contents(comparison: Comparison) -> dict[str, Any]:
         "exit_code": int(comparison.exit_code),
         "notes": list(comparison.notes),
     }
-    more = load_contents(comparison) if isinstance(comparison, LoadComparison) else _check(comparison)
-    return contents | more
+    return contents | kind_contents(comparison)
 
 
-def load_contents(comparison: LoadComparison) -> dict[str, Any]:
-    """What there is to say of runs of load."""
+def kind_contents(comparison: Comparison) -> dict[str, Any]:
+    """What there is to say of runs of its kind."""
+    return _load(comparison) if isinstance(comparison, LoadComparison) else _check(comparison)
+
+
+def _load(comparison: LoadComparison) -> dict[str, Any]:
     return {
         "kind": "load",
         "scenario": comparison.scenario,

@@ -13,13 +13,14 @@ from knouds_harness.measures.percentiles import time_ms
 from knouds_harness.printable import counted
 from knouds_harness.reporting.comparison.baseline import RunChange
 from knouds_harness.reporting.comparison.change import ChangeVerdict
+from knouds_harness.reporting.comparison.change_section import change_section
+from knouds_harness.reporting.comparison.load_comparison import LoadComparison
 from knouds_harness.reporting.comparison.report import (
     change_table,
     changes_by_operation,
     key_to_changes,
     span_of,
 )
-from knouds_harness.reporting.comparison.texts import headline as headline_of_change
 from knouds_harness.reporting.comparison.texts import telling_gates_of
 from knouds_harness.reporting.load.charts import charts_of
 from knouds_harness.reporting.load.columns import milliseconds
@@ -128,11 +129,14 @@ def load_report(record: RunRecord, measured: LoadRecord, change: RunChange | Non
     tracks = tracks_of(load)
     evidence = list(record.exchange_by_id.values())[:_MOST_EVIDENCE]
     charts = charts_of(load, measured.seconds)
+    changes = []
+    if change and isinstance(change.comparison, LoadComparison):
+        changes = [change_section(change, list(_change_blocks(change.comparison)))]
     sections = [
         _shortfalls(load),
         _validity(load),
         *([Section("objectives", "Objectives", [objective_table(load)])] if load.objectives else []),
-        *([_change(change)] if change else []),
+        *changes,
         _over_time(load, has_times_of_all=ALL_OPERATIONS in charts["times"]),
         _percentiles(load),
         *([_capacity(load.capacity, verdict)] if load.capacity else []),
@@ -198,40 +202,22 @@ def _validity(load: LoadResults) -> Section:
     )
 
 
-def _change(change: RunChange) -> Section:
-    comparison = change.comparison
-    verdict = headline_of_change(comparison)
+def _change_blocks(comparison: LoadComparison) -> Iterator[Block]:
     gates = telling_gates_of(comparison.rows)
     moved = [row for row in gates if row.verdict is not ChangeVerdict.SAME]
     span = span_of(comparison.rows)
-    notes = [each for each in (*comparison.notes, *comparison.left_out) if each not in verdict.detail]
-    blocks: list[Block] = [
-        Text(
-            (
-                "Against ",
-                Code(change.baseline),
-                ": ",
-                badge(verdict.title.lower(), verdict.tone),
-                f". {verdict.detail}",
-            )
-        ),
-        Text("The verdict on this run stands by itself.", is_quiet=True, shown=HTML),
-        *(Text(note, is_quiet=True, shown=HTML) for note in notes),
-    ]
+    yield Text("The verdict on this run stands by itself.", is_quiet=True, shown=HTML)
     if gates:
         label = "Changes that tell something"
-        blocks.append(
-            change_table(gates[: _MOST_CHANGES["html"]], label, span=span, is_named=True, shown=HTML)
-        )
-        blocks += key_to_changes(comparison.confidence, span)[:: 1 if moved else 2]
+        yield change_table(gates[: _MOST_CHANGES["html"]], label, span=span, is_named=True, shown=HTML)
+        yield from key_to_changes(comparison.confidence, span)[:: 1 if moved else 2]
     if moved:
-        blocks.append(
-            change_table(moved[: _MOST_CHANGES["markdown"]], label, span=span, is_named=True, shown=MARKDOWN)
+        yield change_table(
+            moved[: _MOST_CHANGES["markdown"]], label, span=span, is_named=True, shown=MARKDOWN
         )
     if comparison.rows:
         summary = f"All {len(comparison.rows):,} measures, also those of which too little is known"
-        blocks.append(Folded(summary, list(changes_by_operation(comparison.rows))))
-    return Section("change", "Change against the baseline", name="Change", blocks=blocks)
+        yield Folded(summary, list(changes_by_operation(comparison.rows)))
 
 
 def _over_time(load: LoadResults, *, has_times_of_all: bool) -> Section:

@@ -19,8 +19,10 @@ from knouds_harness.reporting.comparison.baseline import (
     read_change,
     set_baseline,
 )
+from knouds_harness.reporting.comparison.load_comparison import LoadComparison
 from knouds_harness.reporting.comparison.sides import keep, read_side
 from knouds_harness.reporting.render import render_all
+from knouds_harness.runs.record import read_run
 from knouds_harness.targets import builtin
 
 SCHEMA = Path(__file__).parents[4] / "docs" / "summary.schema.json"
@@ -111,8 +113,9 @@ def test_tolerances_are_those_of_the_day(slower, baselines, objectives):
     set_baseline(slower, read_side([Path("staging-reads")], baselines=baselines), objectives=objectives)
     objectives.unlink()
 
-    change = read_change(slower, [])
+    change = read_change(read_run(slower), [])
     assert change is not None
+    assert isinstance(change.comparison, LoadComparison)
     assert {row.verdict for row in change.comparison.rows if row.measure == "p50_ms"} == {"same"}
 
 
@@ -144,10 +147,10 @@ def test_run_is_not_its_own_baseline(tmp_path, baselines, objectives):
         set_baseline(tmp_path / "before" / "20261125T093000Z-load-staging-reads", side, objectives=objectives)
 
 
-def test_conformance_has_no_baseline_of_its_own(tmp_path, baselines, objectives):
+def test_load_is_no_baseline_of_conformance(tmp_path, baselines, objectives):
     side = read_side([Path("staging-reads")], baselines=baselines)
 
-    with pytest.raises(UsageError, match="knouds-harness compare"):
+    with pytest.raises(UsageError, match="they do not compare"):
         set_baseline(healthy(tmp_path), side, objectives=objectives)
 
 

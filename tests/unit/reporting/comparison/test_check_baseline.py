@@ -1,0 +1,150 @@
+"""The baseline of a run of checks: what every report says of what it verifies less."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import jsonschema_rs
+import pytest
+from click.testing import CliRunner
+from load_records import load_run, lognormal_seconds
+from rich.console import Console
+from run_records import add_matrix, add_verified, healthy, interrupted, running
+
+from knouds_harness.commands.cli import cli
+from knouds_harness.errors import ExitCode, RunRecordError, UsageError
+from knouds_harness.reporting.comparison.baseline import find_check_baseline, set_baseline
+from knouds_harness.reporting.comparison.sides import keep, read_side
+from knouds_harness.reporting.render import print_summary, render_all
+from knouds_harness.runs.record import read_run
+from knouds_harness.suite import running as suite
+from knouds_harness.suite.running import SuiteResult
+
+SCHEMA = Path(__file__).parents[4] / "docs" / "summary.schema.json"
+LOST = "run.cost-is-credits"
+NEEDS = "a key with workflow:run"
+
+
+@pytest.fixture
+def baselines(tmp_path):
+    """A sound run is kept as staging-check."""
+    folder = tmp_path / "baselines"
+    keep("staging-check", read_side([healthy(tmp_path / "before")], baselines=folder), baselines=folder)
+    return folder
+
+
+@pytest.fixture
+def poorer(tmp_path):
+    """A run that kept the contract, and could not test one fact."""
+    with running(tmp_path / "after") as writer:
+        add_matrix(writer)
+        add_verified(writer, lambda fact: fact != LOST)
+        writer.add_untested(check="schemas.body", fact=LOST, operation="runWorkflow", missing=NEEDS)
+        writer.finish("kept", 0)
+    return writer.folder.rename(writer.folder.with_name("20261126T093000Z-check-staging"))
+
+
+@pytest.fixture
+def compared(poorer, baselines, tmp_path):
+    side = read_side([Path("staging-check")], baselines=baselines)
+    set_baseline(poorer, side, objectives=tmp_path / "none.toml")
+    return poorer
+
+
+def test_every_report_names_what_is_not_tested_any_more(compared):
+    """With what it needs; the first line, the summary and JUnit are no success."""
+    paths = render_all(compared)
+
+    assert "Less verified than staging-check" in paths.html.read_text()
+    assert f"- {LOST}: needs {NEEDS}" in paths.markdown.read_text()
+    summary = json.loads(paths.summary.read_text())
+    assert jsonschema_rs.is_valid(json.loads(SCHEMA.read_text(encoding="utf-8")), summary)
+    assert summary["change"]["lost"] == [LOST]
+    assert summary["verdict"].startswith("Less verified than staging-check")
+    suites = {each.get("name"): each for each in ET.parse(paths.junit).getroot()}  # noqa: S314 - ours
+    [case] = suites["baseline"]
+    assert (case.get("name"), case.find("failure").get("message")) == (
+        f"{LOST} is tested",
+        f"{LOST}: needs {NEEDS}",
+    )
+
+
+def test_lost_fact_is_an_annotation(compared, monkeypatch, tmp_path):
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    console = Console(record=True, width=200)
+
+    print_summary(read_run(compared), render_all(compared), console=console)
+
+    title = "verified in staging-check%2C not tested now"
+    assert f"::warning title={title}::{LOST}: needs {NEEDS}" in console.export_text()
+    assert LOST in (tmp_path / "summary.md").read_text()
+
+
+def test_run_that_verifies_as_much_keeps_its_verdict(tmp_path, baselines):
+    run = healthy(tmp_path / "after")
+    run = run.rename(run.with_name("20261127T093000Z-check-staging"))
+    side = read_side([Path("staging-check")], baselines=baselines)
+    set_baseline(run, side, objectives=tmp_path / "none.toml")
+
+    paths = render_all(run)
+
+    assert "Less verified" not in paths.html.read_text()
+    assert "Against `staging-check`: ✅ same." in paths.markdown.read_text()
+    assert '<testsuite name="baseline" tests="1" failures="0"' in paths.junit.read_text()
+
+
+@pytest.fixture
+def checked(monkeypatch, poorer):
+    """In place of a check: a run that was made before, and the exit code that it ended with."""
+
+    def end_with(exit_code):
+        result = SuiteResult(exit_code=exit_code, folder=poorer)
+        monkeypatch.setattr(suite, "run_suite", lambda *_, **__: result)
+
+    return end_with
+
+
+@pytest.mark.parametrize("named", [(), ("--baseline", "staging-check")], ids=["kept", "named"])
+@pytest.mark.parametrize(
+    ("ended", "exits"), [(ExitCode.KEPT, ExitCode.BREACH), (ExitCode.GUARD, ExitCode.GUARD)]
+)
+def test_less_verified_fails_a_check_that_kept_the_contract(ended, exits, named, baselines, checked):
+    """What ended the run otherwise stays the reason."""
+    checked(ended)
+    command = ["check", "--target", "staging", *named, "--baselines-folder", str(baselines)]
+
+    done = CliRunner().invoke(cli, command)
+
+    assert done.exit_code == exits
+    assert f"not tested any more: {LOST}: needs {NEEDS}" in done.output
+
+
+def test_nothing_is_compared_where_nothing_is_kept(tmp_path, checked):
+    checked(ExitCode.KEPT)
+
+    done = CliRunner().invoke(
+        cli, ["check", "--target", "staging", "--baselines-folder", str(tmp_path / "none")]
+    )
+
+    assert done.exit_code == ExitCode.KEPT
+    assert "Against" not in done.output
+
+
+def found(name, baselines):
+    return find_check_baseline(name, target="staging", baselines=baselines)
+
+
+def test_baseline_has_to_be_there_and_to_compare(tmp_path, baselines):
+    """It is refused before anything is sent."""
+    load = load_run(tmp_path / "load", {"whoami": lognormal_seconds(0, seconds=3)})
+    cut_short = interrupted(tmp_path / "cut short")
+
+    with pytest.raises(RunRecordError, match="staging-check"):
+        found("spring", baselines)
+    with pytest.raises(UsageError, match="is of load"):
+        found(str(load), baselines)
+    with pytest.raises(UsageError, match="did not come to its end"):
+        found(str(cut_short), baselines)
