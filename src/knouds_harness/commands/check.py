@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     "--baseline", metavar="RUN", help="Compare with this run or kept summary [default: TARGET-check]"
 )
 @baselines_folder_option
-def check(*, baseline: str | None, baselines_folder: Path, **asked: object) -> None:
+@click.option("--only-failures", is_flag=True, help="Print only what fails the run; reports show everything")
+def check(*, baseline: str | None, baselines_folder: Path, only_failures: bool, **asked: object) -> None:
     """Check that a target keeps the contract.
 
     Every request goes through the profile's guards: host, kind of action, rate, credits. The run record
@@ -46,7 +47,7 @@ def check(*, baseline: str | None, baselines_folder: Path, **asked: object) -> N
 
     target = options_from(RunOptions, asked).target
     side = find_check_baseline(baseline, target=target, baselines=baselines_folder)
-    sys.exit(run_check(asked, baseline=side))
+    sys.exit(run_check(asked, baseline=side, only_failures=only_failures))
 
 
 def print_plan(options: RunOptions) -> None:
@@ -59,12 +60,15 @@ def print_plan(options: RunOptions) -> None:
             click.echo(printable(line))
 
 
-def run_check(asked: Mapping[str, object], *, baseline: Side | None = None) -> int:
+def run_check(
+    asked: Mapping[str, object], *, baseline: Side | None = None, only_failures: bool = False
+) -> int:
     """Run the suite, render its reports and print the verdict; returns the exit code.
 
     Args:
         asked: Options by their names in ``RunOptions``.
         baseline: What the run is compared with.
+        only_failures: Print only what fails the run.
     """
     from knouds_harness.command_output import CommandConsole
     from knouds_harness.reporting.comparison.baseline import set_baseline
@@ -76,13 +80,13 @@ def run_check(asked: Mapping[str, object], *, baseline: Side | None = None) -> i
 
     console = CommandConsole()
     whole = {name: value.absolute() if isinstance(value, Path) else value for name, value in asked.items()}
-    result = run_suite(runner_arguments(RunOptions, whole), console=console)
+    result = run_suite(runner_arguments(RunOptions, whole), console=console, only_failures=only_failures)
     change = None
     if result.folder is not None:
         if baseline is not None:
             set_baseline(result.folder, baseline, objectives=objectives_path())
         paths = render_all(result.folder)
-        change = print_summary(read_run(result.folder), paths, console=console)
+        change = print_summary(read_run(result.folder), paths, console=console, only_failures=only_failures)
     if result.target is not None and result.target.name != SANDBOX:  # of which every fact can be verified
         print_advice(result.target, console)
     is_worse = change is not None and change.is_worse and result.exit_code == ExitCode.KEPT

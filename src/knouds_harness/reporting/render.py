@@ -17,7 +17,7 @@ from knouds_harness.file_content import replace_file
 from knouds_harness.printable import printable
 from knouds_harness.reporting.check.fact_status import contradictions_of, fact_rows
 from knouds_harness.reporting.check.ranking import findings_by_fact
-from knouds_harness.reporting.check.report import check_report
+from knouds_harness.reporting.check.report import check_report, only_failing
 from knouds_harness.reporting.comparison.baseline import RunChange, read_change
 from knouds_harness.reporting.comparison.check_comparison import CheckComparison
 from knouds_harness.reporting.html import html
@@ -72,18 +72,23 @@ def render_readable(folder: Path, problem: RunRecordError) -> RenderedPaths | No
     return _render(record) if record else None
 
 
-def print_summary(record: RunRecord, paths: RenderedPaths, *, console: Console) -> RunChange | None:
+def print_summary(
+    record: RunRecord, paths: RenderedPaths, *, console: Console, only_failures: bool = False
+) -> RunChange | None:
     """Print the end of a run; fits one screen however much was found.
 
     Args:
         record: The run.
         paths: Its reports.
         console: Where to print; decides on width and colour.
+        only_failures: Of checks, print what fails the run alone, and what changed against its baseline.
 
     Returns:
         How it changed against its baseline, if it has one.
     """
     report, change = _report(record)
+    if only_failures:
+        report = only_failing(report, record)
     print_report(report, paths.html, console=console)
     if os.environ.get("GITHUB_ACTIONS") == "true":
         for command in workflow_commands(record, change):

@@ -181,6 +181,14 @@ class FindingGroup:
     about: Sequence[Words] = ()
     findings: Sequence[Finding]
 
+    @property
+    def rows(self) -> Collection[Sequence[Finding]]:
+        """Those of one check and verdict together, in the order of their first."""
+        alike: dict[tuple[str, str], list[Finding]] = {}
+        for each in self.findings:
+            alike.setdefault((each.check, each.verdict), []).append(each)
+        return alike.values()
+
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:

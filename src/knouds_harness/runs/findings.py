@@ -6,11 +6,13 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass, replace
+from typing import Final
 
 from knouds_harness.contract.sources import Source
 from knouds_harness.runs.verdicts import Verdict, fails_run
 
 _ARRAY_INDEX = re.compile(r"/\d+(?=/|$)")
+_MOST_LINES: Final = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +66,11 @@ class Finding:
         """What to paste into a shell to see it again."""
         return self.script or self.curl
 
+    @property
+    def has_long_script(self) -> bool:
+        """Whether it is shown again by more lines than one wants to read in a terminal."""
+        return self.script.count("\n") > _MOST_LINES
+
     def fails(self, *, strict: bool) -> bool:
         """Whether it fails the run; with ``strict``, an assumption that does not hold does so too."""
         return fails_run(self.verdict, strict=strict, is_waived=self.waived_by is not None)
@@ -73,6 +80,11 @@ class Finding:
         sizes = [(len(each.steps), len(each.script)) for each in (self, other)]
         kept = other if sizes[1] < sizes[0] else self
         return replace(kept, count=self.count + other.count)
+
+
+def script_file(finding: Finding) -> str:
+    """The file of the run folder that holds a long script."""
+    return f"reproduce-{finding.fingerprint}.sh"
 
 
 def fingerprint(

@@ -21,7 +21,7 @@ from knouds_harness.exchange.redaction import Redactor
 from knouds_harness.exchange.traffic.har import HarWriter
 from knouds_harness.file_content import replace_file
 from knouds_harness.runs.counts import RunCounts
-from knouds_harness.runs.findings import Finding
+from knouds_harness.runs.findings import Finding, script_file
 from knouds_harness.runs.header import RunHeader, RunSetup
 from knouds_harness.runs.results import (
     SURFACE_FILE,
@@ -137,11 +137,14 @@ class RunWriter(RunCounts):
         """
         finding = self._redactor.safe(finding)
         known = self._findings.get(finding.fingerprint)
+        kept = finding if known is None else known.shorter_of(finding)
+        if kept.has_long_script and (known is None or kept.script != known.script):
+            script = kept.script.encode(errors="backslashreplace")
+            self._files.replace(script_file(finding), script + b"\n")
+        self._findings[finding.fingerprint] = kept
         if known is not None:
-            self._findings[finding.fingerprint] = known.shorter_of(finding)
             self._has_stale_findings = True
             return finding
-        self._findings[finding.fingerprint] = finding
         self._files.append(FINDINGS_FILE, finding_format().dump_json(finding) + b"\n")
         return finding
 

@@ -44,17 +44,18 @@ class SuiteResult:
     target: Target | None = None
 
 
-def run_suite(options: Sequence[str], *, console: Console) -> SuiteResult:
+def run_suite(options: Sequence[str], *, console: Console, only_failures: bool = False) -> SuiteResult:
     """Run the conformance suite in this process.
 
     Args:
         options: Of the pytest plugin, such as ``--target``.
         console: Where progress goes.
+        only_failures: Print no line for a family in which no test failed.
 
     Raises:
         SuiteBroken: The suite itself could not run; says why.
     """
-    watcher = _Watcher(console=console)
+    watcher = _Watcher(console=console, only_failures=only_failures)
     with watcher.progress:
         code = run_pytest(options, watcher)
     if watcher.trouble:
@@ -145,6 +146,7 @@ class _Watcher(Trouble):
     """A pytest plugin that shows how far the run is, and each finding as it is found."""
 
     console: Console
+    only_failures: bool = False
     run: ConformanceRun | None = None
     was_interrupted: bool = False
     _left_by_family: Counter[str] = field(default_factory=Counter)
@@ -214,6 +216,8 @@ class _Watcher(Trouble):
         self._left_by_family[family] -= 1
         if self._left_by_family[family] == 0:
             ended = self._ended_by_family[family]
+            if self.only_failures and not ended["failed"]:
+                return
             others = "".join(f", {ended[each]} {each}" for each in ("failed", "skipped") if ended[each])
             self.console.print(f"  {family:<16} {ended['passed']:>4} passed{others}", highlight=False)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from hypothesis.errors import Flaky
@@ -12,7 +15,7 @@ from hypothesis.errors import Flaky
 from knouds_harness.exchange.evidence import Exchange
 from knouds_harness.judging.claim import answer
 from knouds_harness.judging.engine import checks_of_every_answer
-from knouds_harness.runs.findings import Finding
+from knouds_harness.runs.findings import Finding, script_file
 from knouds_harness.suite.recorder import FindingRecorder
 from knouds_harness.suite.selection import checks_of, own_facts_of
 from knouds_harness.suite.untested import Untested
@@ -77,21 +80,26 @@ def _said_of_findings(item: pytest.Item, recorder: FindingRecorder) -> list[str]
     own = next((each.id for each in checks_of(item)[:1] if each not in checks_of_every_answer()), None)
     shown = recorder.shown
     return [
-        _describe(recorder.findings[mark]) if mark in shown.new else f"again: {_headline(finding)}"
+        _describe(recorder.findings[mark], recorder.writer.folder)
+        if mark in shown.new
+        else f"again: {_headline(finding)}"
         for mark, finding in shown.failing.items()
         if finding.check == own or mark in shown.new
     ]
 
 
-def _describe(finding: Finding) -> str:
+def _describe(finding: Finding, folder: Path) -> str:
     place = f" at {finding.where}" if finding.where else ""
-    who = f"as {finding.persona}" if finding.persona else "without a key"
+    again = finding.script or f"  {finding.curl}"  # the end of a script has to begin its line
+    if finding.has_long_script:
+        path = os.path.relpath(folder / script_file(finding))
+        again = f"  {len(finding.steps)} requests: sh {shlex.quote(path)}"
     return (
         f"{_headline(finding)}\n"
-        f"  {finding.operation or 'no operation'} {who}{place}\n"
+        f"  {finding.who}{place}\n"
         f"  expected {finding.expected}\n"
         f"  observed {finding.observed}\n"
-        f"{finding.script or f'  {finding.curl}'}"  # the end of a script has to begin its line
+        f"{again}"
     )
 
 

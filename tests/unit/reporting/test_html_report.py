@@ -167,6 +167,19 @@ def test_hundreds_of_findings_and_large_bodies_stay_small(tmp_path):
     assert len(html_of(read_run(writer.folder))) < 6_000_000
 
 
+def test_findings_of_one_check_and_verdict_are_one_row(tmp_path):
+    """With their count; the first is there to read, the others are folded away, with their anchors."""
+    record = read_run(broken(tmp_path))
+    alike = [replace(record.findings[0], where=f"/{each}", fingerprint=f"{each:012}") for each in range(84)]
+
+    page = html_of(replace(record, findings=tuple(alike)))
+
+    before, _, folded = page.partition('<details class="more">')
+    assert 'id="f-000000000000"' in before
+    assert f"83 more findings of <code>{alike[0].check}</code>" in folded
+    assert 'id="f-000000000083"' in folded.partition("</article>")[0]
+
+
 def test_script_is_copied_whole(tmp_path):
     script = "sh -eu <<'END'\ncurl one\ncurl two\nEND"
     record = read_run(broken(tmp_path))

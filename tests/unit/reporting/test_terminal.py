@@ -50,6 +50,23 @@ def test_several_requests_are_said(tmp_path):
     assert "after 2 requests: a script in the report" in printed(broken(tmp_path), change)
 
 
+def test_only_what_fails_the_run_is_printed_where_that_is_asked_for(tmp_path):
+    """Neither assumptions nor what was not tested; the verdict and the way to the report stay."""
+    folder, out = broken(tmp_path), io.StringIO()
+    record = read_run(folder)
+    console = Console(file=out, width=200)
+
+    print_summary(record, render_all(folder), console=console, only_failures=True)
+
+    text = out.getvalue()
+    shown = [each for each in record.findings if f"  {each.fact} " in text]
+    assert shown
+    assert all(record.fails(each) for each in shown)
+    assert "not tested: need" not in text
+    assert "Contract broken" in text
+    assert "report.html" in text
+
+
 def test_no_color_means_no_escapes(tmp_path, monkeypatch):
     """NO_COLOR takes colours away, a pipe every escape."""
     folder = broken(tmp_path)

@@ -15,6 +15,7 @@ from run_records import HEADER, START, SteppingClock, add_finding, empty, exchan
 
 from knouds_harness.errors import RunRecordError
 from knouds_harness.exchange.traffic.har import HarWriter
+from knouds_harness.runs.findings import script_file
 from knouds_harness.runs.record import read_run
 from knouds_harness.runs.results import Answers, Surface
 from knouds_harness.runs.verdicts import RunOutcome
@@ -51,6 +52,22 @@ def test_repeated_finding_is_written_once_and_counted(tmp_path):
 
     (found,) = read_run(writer.folder).findings
     assert (found.count, found.exchange_id) == (1000, "x00001")
+
+
+@pytest.mark.parametrize(("lines", "is_file"), [(10, False), (12, True)])
+def test_long_script_has_a_file_of_its_own(tmp_path, lines, is_file):
+    """Which a shell runs; the finding keeps it, too."""
+    script = "\n".join(["sh -eu <<'END'", *["curl one"] * (lines - 2), "END"])
+    shown = exchange(1, "getWhoami")
+    found = replace(finding(shown, "whoami.user-object"), steps=("x00001", "x00002"), script=script)
+
+    with start(tmp_path) as writer:
+        kept = writer.add_finding(found)
+
+    path = writer.folder / script_file(found)
+    assert kept.script == script
+    assert kept.has_long_script is is_file
+    assert (path.read_text() if path.exists() else "") == (f"{script}\n" if is_file else "")
 
 
 def test_clock_that_is_set_back_makes_no_run_end_before_it_began(tmp_path):

@@ -114,6 +114,20 @@ def check_report(record: RunRecord, change: RunChange | None = None) -> Report:
     )
 
 
+def only_failing(report: Report, record: RunRecord) -> Report:
+    """The report of a run of checks with nothing but what fails it, and what changed against its baseline."""
+
+    def failing(block: Block) -> Block:
+        if not isinstance(block, Findings):
+            return block
+        return replace(block, groups=[each for each in block.groups if record.fails(each.findings[0])])
+
+    kept = [each for each in report.sections if each.id in ("findings", "change")]
+    return replace(
+        report, sections=[replace(each, blocks=[failing(block) for block in each.blocks]) for each in kept]
+    )
+
+
 class _Evidence:
     """The exchanges that the page of a run shows, worked out if HTML is made."""
 

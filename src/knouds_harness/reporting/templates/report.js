@@ -50,6 +50,10 @@
         const all = `${words.get(each.closest("article"))} ${words.get(each)}`;
         each.hidden = !wanted.every((word) => all.includes(word));
       }
+      for (const more of section.querySelectorAll("details.more")) {
+        more.hidden = !more.querySelector("details[data-finding]:not([hidden])");
+        more.open = wanted.length > 0;
+      }
       for (const fact of facts) fact.hidden = !fact.querySelector("details[data-finding]:not([hidden])");
       count.textContent = `${found.filter((each) => !each.hidden).length} of ${found.length} findings`;
     };

@@ -65,10 +65,8 @@ def test_every_report_names_what_is_not_tested_any_more(compared):
     assert summary["verdict"].startswith("Less verified than staging-check")
     suites = {each.get("name"): each for each in ET.parse(paths.junit).getroot()}  # noqa: S314 - ours
     [case] = suites["baseline"]
-    assert (case.get("name"), case.find("failure").get("message")) == (
-        f"{LOST} is tested",
-        f"{LOST}: needs {NEEDS}",
-    )
+    [failure] = case
+    assert (case.get("name"), failure.get("message")) == (f"{LOST} is tested", f"{LOST}: needs {NEEDS}")
 
 
 def test_lost_fact_is_an_annotation(compared, monkeypatch, tmp_path):
