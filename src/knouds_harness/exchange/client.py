@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import string
 import threading
 import time
@@ -29,6 +30,7 @@ from knouds_harness.exchange.evidence import (
     CONTROL_HEADER,
     JSON,
     KEY_HEADER,
+    TRACE_HEADER,
     Exchange,
     Pairs,
     Request,
@@ -95,6 +97,7 @@ class Client:
         self.redactor = Redactor.for_target(target)
         self._on_exchange = on_exchange
         self._default_headers = (*_DEFAULT_HEADERS, *target.http.revealed_headers)
+        self._is_traced = target.http.is_traced
         self._base = httpx.URL(target.base_url)
         self._parsed_url = lru_cache(maxsize=256)(lambda path: self._base.copy_with(raw_path=path.encode()))
         self._origin = str(self._base.copy_with(raw_path=b"/")).removesuffix("/")
@@ -413,6 +416,13 @@ class Client:
             extensions={"target": target.encode()} if "/." in target and not self.target.http.proxy else {},
         )
 
+    def _new_trace(self, request: Request) -> Pairs:
+        """A header by which the server's traces show this request; it holds nothing to redact."""
+        if not self._is_traced or any(name.lower() == TRACE_HEADER for name, _ in request.headers):
+            return ()
+        ids = os.urandom(24).hex()
+        return ((TRACE_HEADER, f"00-{ids[:32]}-{ids[32:]}-01"),)
+
     def _exchange(
         self,
         request: Request,
@@ -422,11 +432,14 @@ class Client:
     ) -> Exchange:
         number = next(self._numbers)
         http_request = self._http_request(request, key)
+        trace = self._new_trace(request)
         started_at, start = self._now(), self._clock()
+        http_request.headers.update(trace)
         status, headers, body, failure = self._delivery.send(http_request)
         elapsed_ms = (self._clock() - start) * 1000
         is_lost = failure is not None and self._delivery.is_lost
         redactor = self.redactor
+        sent_headers = tuple(pair for pair in text_pairs(http_request.headers) if pair not in trace)
         altered = redactor.altered(key.reveal()) if key else None
         body, left_out = kept(body), b""
         problem = parsed_json(body)[1] if len(body) > KEPT_BYTES else None
@@ -438,7 +451,7 @@ class Client:
             id=f"x{number:05d}",
             request=redactor.request(request, altered),
             url=redactor.text(f"{self._origin}{self._target(request)}", altered),
-            sent_headers=redactor.pairs(text_pairs(http_request.headers), altered),
+            sent_headers=(*redactor.pairs(sent_headers, altered), *trace),
             status=status if failure is None else None,
             headers=redactor.pairs(headers, altered),
             body=redacted(body, altered) + left_out,

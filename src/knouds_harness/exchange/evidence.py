@@ -21,6 +21,7 @@ from knouds_harness.whole_numbers import whole_number
 JSON = Any
 Pairs = tuple[tuple[str, str], ...]
 KEY_HEADER = "x-api-key"
+TRACE_HEADER = "traceparent"  # of W3C Trace Context; new for each request
 CONTROL_HEADER = "x-sandbox-token"  # of what mints keys and moves the clock, which no check judges
 _TOO_DEEP = f"the body is nested too deeply: over {MAX_LEVELS} levels"
 _TOO_MANY = f"the body holds over {MAX_VALUES:,} values"
@@ -100,6 +101,17 @@ class Exchange:
     def keys_sent(self) -> tuple[str, ...]:
         """What was sent as keys, as it stands in the record: ``{{key:full}}``."""
         return tuple(value for name, value in self.sent_headers if name.lower() == KEY_HEADER)
+
+    @property
+    def trace_id(self) -> str:
+        """By which the server's traces and logs have it; empty where none was sent."""
+        sent = (value for name, value in self.sent_headers if name.lower() == TRACE_HEADER)
+        return [*next(sent, "").split("-"), ""][1]
+
+    @property
+    def asked_headers(self) -> Pairs:
+        """What was sent, without what is new in each request."""
+        return tuple(pair for pair in self.sent_headers if pair[0].lower() != TRACE_HEADER)
 
     def header(self, name: str) -> str | None:
         """The value of a header of the answer, whatever its case; repeated ones joined as RFC 9110 says."""

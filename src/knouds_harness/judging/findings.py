@@ -65,6 +65,7 @@ def finding_of(
         observed=claim.observed,
         where=claim.where,
         exchange_id=exchange.id,
+        trace_id=exchange.trace_id,
         curl=curl(exchange, names),
         fingerprint=mark,
         waived_by=next(reasons, None),
@@ -98,6 +99,7 @@ def contradiction_finding(
         expected=f"{contradiction.place}: {contradiction.profile_says}",
         observed=f"{contradiction.target_says}: {contradiction.either}",
         exchange_id=exchange.id,
+        trace_id=exchange.trace_id,
         curl=curl(exchange, names),
         fingerprint=fingerprint(**about, where=contradiction.where),
     )

@@ -19,6 +19,7 @@ class FastSession(FastHttpSession):
     def __init__(self, user: KnoudsUser) -> None:
         """Send to the user's host, with its timeouts."""
         self._key_headers: dict[str, str] = {}
+        self.is_traced = False  # which Locust's client has no place for
         super().__init__(
             user.host,
             user.environment.events.request,

@@ -132,7 +132,8 @@ def _describe(finding: Finding) -> str:
     return (
         f"{finding.verdict} {finding.fingerprint}, seen {finding.count} times\n"
         f"{finding.who}{place}\n"
-        f"expected {finding.expected}\nobserved {finding.observed}\n{finding.reproduction}"
+        f"expected {finding.expected}\nobserved {finding.observed}\n"
+        f"{f'trace {finding.trace_id}{chr(10)}' if finding.trace_id else ''}{finding.reproduction}"
     )
 
 

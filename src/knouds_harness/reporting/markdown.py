@@ -117,11 +117,12 @@ def _finding(finding: Finding) -> str:
     lines = finding.reproduction
     if len(lines) > (_LONGEST_SCRIPT if finding.script else _LONGEST_CURL):
         lines = f"# too long for here: see {', '.join(finding.steps) or finding.exchange_id} in exchanges.har"
+    trace = f", trace `{finding.trace_id}`" if finding.trace_id else ""
     key = f"as {code_span(finding.persona)}" if finding.persona else "without a key"
     ticks = fence(lines, least=3)
     return (
         f"- `{finding.operation or 'no operation'}` {key}{place}{times}{after}{waived}: "
-        f"expected {code_span(finding.expected)}, observed {code_span(finding.observed)}\n"
+        f"expected {code_span(finding.expected)}, observed {code_span(finding.observed)}{trace}\n"
         f"  <details><summary>Reproduce {finding.fingerprint}</summary>\n\n"
         f"  {ticks}sh\n{indent(lines, '  ')}\n  {ticks}\n\n  </details>"
     )

@@ -123,5 +123,6 @@ def _finding(record: RunRecord, finding: Finding) -> dict[str, Any]:
         "expected": finding.expected,
         "observed": finding.observed,
         "exchange": finding.exchange_id,
+        "trace_id": finding.trace_id,
         "count": finding.count,
     }

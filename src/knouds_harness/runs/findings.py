@@ -25,6 +25,7 @@ class Finding:
         status: HTTP status of the answer; None where none came.
         code: The ``code`` in the answer's body, if there is one.
         exchange_id: The first exchange that showed it.
+        trace_id: By which traces and logs of the server have that exchange; empty where none was sent.
         curl: A line that sends that request again, keys left as shell variables.
         steps: The exchanges that show it, in the order of sending, where it takes more than one.
         script: Lines for a shell that send all of them again; empty where it takes one.
@@ -48,6 +49,7 @@ class Finding:
     code: str | None = None
     exchange_id: str | None
     curl: str
+    trace_id: str = ""
     steps: tuple[str, ...] = ()
     script: str = ""
     test: str = ""

@@ -99,6 +99,7 @@ def _describe(finding: Finding, folder: Path) -> str:
         f"  {finding.who}{place}\n"
         f"  expected {finding.expected}\n"
         f"  observed {finding.observed}\n"
+        f"{f'  trace {finding.trace_id}{chr(10)}' if finding.trace_id else ''}"
         f"{again}"
     )
 

@@ -51,6 +51,7 @@ class HttpSettings:
         proxy: URL without credentials.
         ca_file: Authorities to trust besides the usual ones, in PEM format.
         client_key: Its private key; in the same file unless given.
+        traceparent: Send a new trace id with each request.
         secret_headers: What ``headers_env`` leads to.
         via: What ``proxy`` or ``proxy_env`` leads to; None to connect to the target itself.
     """
@@ -62,6 +63,7 @@ class HttpSettings:
     ca_file: Path | None = None
     client_certificate: Path | None = None
     client_key: Path | None = None
+    traceparent: bool = True
     secret_headers: Annotated[Mapping[str, InstanceOf[Secret]], NOT_IN_FILE] = field(default_factory=dict)
     via: Annotated[InstanceOf[Proxy] | None, NOT_IN_FILE] = None
 
@@ -72,6 +74,12 @@ class HttpSettings:
             *self.headers.items(),
             *((name, secret.reveal()) for name, secret in self.secret_headers.items()),
         )
+
+    @property
+    def is_traced(self) -> bool:
+        """Whether each request gets a trace id of its own: not where the profile gives one for all."""
+        names = {name.lower() for name, _ in self.revealed_headers}
+        return self.traceparent and "traceparent" not in names
 
     @property
     def secrets(self) -> tuple[Secret, ...]:

@@ -1,5 +1,6 @@
 """Everything that is sent goes through the guards once, and comes back as evidence."""
 
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -27,7 +28,9 @@ from knouds_harness.exchange.client import Client
 from knouds_harness.exchange.effectless_requests import NO_SUCH_MODEL
 from knouds_harness.exchange.evidence import Exchange, Request
 from knouds_harness.exchange.first_contact import first_contact
+from knouds_harness.exchange.reproduction.curl import curl
 from knouds_harness.targets.guards import Guard
+from knouds_harness.targets.http_settings import HttpSettings
 from knouds_harness.targets.personas import Secret
 from knouds_harness.targets.profile import Target
 from knouds_harness.targets.resources import Control, Model, Workflow
@@ -80,6 +83,39 @@ def test_given_key_replaces_the_persona_s(client_answering, recording, sent, key
     client_answering(recording).send(WHOAMI, key=Secret(key, "key:sent"))
 
     assert [value for name, value in sent[0].headers.raw if name == b"x-api-key"] == [key.encode()]
+
+
+def test_each_request_has_a_trace_id_of_its_own(client_answering, recording, sent):
+    """As W3C has it; evidence shows it, and a command that sends it again leaves it out."""
+    client = client_answering(recording)
+
+    exchanges = [client.send(WHOAMI) for _ in range(2)]
+
+    headers = [request.headers["traceparent"] for request in sent]
+    assert all(re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-01", each) for each in headers)
+    assert len(set(headers)) == 2
+    assert [f"00-{each.trace_id}-" for each in exchanges] == [each[:36] for each in headers]
+    assert exchanges[0].asked_headers == exchanges[1].asked_headers
+    assert "traceparent" not in curl(exchanges[0])
+
+
+@pytest.mark.parametrize(
+    ("http", "request_headers", "expected"),
+    [
+        (HttpSettings(traceparent=False), (), None),
+        (HttpSettings(headers={"Traceparent": "mine"}), (), "mine"),
+        (HttpSettings(), (("traceparent", "of-the-test"),), "of-the-test"),
+    ],
+)
+def test_trace_id_is_the_profile_s_or_the_request_s_where_they_say_so(
+    recording, sent, http, request_headers, expected
+):
+    target = replace(make_target(), http=http)
+    client = Client(target=target, transport=httpx.MockTransport(recording))
+
+    client.send(replace(WHOAMI, headers=request_headers))
+
+    assert sent[0].headers.get("traceparent") == expected
 
 
 def test_exchange_is_what_was_sent_and_answered(client_answering):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import socket
 import threading
 import time
@@ -324,6 +325,22 @@ def test_prepared_request_is_sent_as_any_other(ours, server):
     with ours.client.send(prepared, catch_response=True) as response:
         response.failure("no")
     assert isinstance(ours.events[-1]["exception"], CatchResponseError)
+
+
+def test_each_request_to_the_base_url_has_a_trace_id_of_its_own(ours, server):
+    """Prepared or not, unless it has one; its bytes are what was sent."""
+    ours.client.is_traced = True
+    prepared = ours.client.prepare("POST", "/a", name="x", json={"a": 1})
+    answers = [ours.client.send(prepared), ours.client.send(prepared), ours.client.post("/a", json={"a": 1})]
+    ours.client.get("/a", headers={"Traceparent": "mine"})
+    ours.client.get("/a", headers={"traceparent": None})
+
+    sent = [parsed(request)[1].get(b"traceparent") for request in server.requests]
+    assert all(re.fullmatch(rb"00-[0-9a-f]{32}-[0-9a-f]{16}-00", each or b"") for each in sent[:3])
+    assert len(set(sent[:3])) == 3
+    assert sent[3:] == [b"mine", None]
+    assert [each.sent for each in answers] == server.requests[:3]
+    assert len({len(each.sent) for each in answers}) == 1
 
 
 def test_key_is_sent_until_there_is_another(ours, server):

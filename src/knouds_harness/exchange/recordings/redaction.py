@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Final
 from urllib.parse import urlsplit
 
-from knouds_harness.exchange.evidence import JSON, Exchange, Pairs, parsed_json
+from knouds_harness.exchange.evidence import JSON, TRACE_HEADER, Exchange, Pairs, parsed_json
 from knouds_harness.exchange.recordings.recording import BASE_URL, TEST_SECRET
 from knouds_harness.exchange.redaction import HIDDEN, PLACEHOLDER
 from knouds_harness.exchange.signature import HEADER, Signature, sign
@@ -22,7 +22,7 @@ _EMAIL: Final = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]+(?:\.[\w-]+)+", re.
 _TOKEN_OF_NAME: Final = re.compile(r"(?<=[Hh]arness[ -])[0-9a-f]{12}(?![0-9a-f])")  # another in each run
 _MAIL_HOST: Final = "redacted.example"
 _USER_MEMBERS: Final = frozenset({"userId", "createdBy", "ownerId"})
-_OF_THE_CONNECTION: Final = frozenset({"host", "connection"})
+_OF_THE_CONNECTION: Final = frozenset({"host", "connection", TRACE_HEADER})
 _SENT_WITH_DELIVERIES: Final = frozenset(
     {"accept", "accept-encoding", "content-length", "content-type", "user-agent", HEADER.lower()}
 )

@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from knouds_harness.exchange.evidence import Exchange
+from knouds_harness.exchange.evidence import TRACE_HEADER, Exchange
 from knouds_harness.exchange.redaction import KEY_OF_NOBODY, PLACEHOLDER
 from knouds_harness.targets.profile import Target
 
@@ -19,7 +19,7 @@ _PRINTABLE = range(0x20, 0x7F)
 _PLAIN = re.compile(r"[ -~]*")
 _SAFE_IN_DOUBLE_QUOTES = re.compile(r'[^"$`\\!]*')
 _ADDED_BY_THE_CLIENT = frozenset(
-    {"host", "user-agent", "accept", "accept-encoding", "connection", "content-length"}
+    {"host", "user-agent", "accept", "accept-encoding", "connection", "content-length", TRACE_HEADER}
 )
 
 

@@ -35,7 +35,7 @@ def essential_steps(
     alike: list[list[Exchange]] = []
     latest: dict[object, list[Exchange]] = {}
     for each in acting:
-        question = each.url, each.sent_headers
+        question = each.url, each.asked_headers
         if each.request.action is not Action.READ:
             latest.clear()
             alike.append([each])
@@ -140,7 +140,7 @@ def _count_alike(steps: Sequence[Exchange], start: int, apart: str | None) -> in
 
 
 def _request_of(step: Exchange) -> object:
-    return step.url, step.sent_headers, step.request.method, step.request.body, step.status
+    return step.url, step.asked_headers, step.request.method, step.request.body, step.status
 
 
 def ended_at(exchange: Exchange) -> datetime:

@@ -4,9 +4,11 @@ import re
 import ssl
 import time
 from base64 import b64encode
+from binascii import hexlify
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from json import JSONEncoder
+from os import urandom
 from typing import Any, NamedTuple, TypedDict, Unpack
 from urllib.parse import unquote, urlencode, urlsplit
 
@@ -20,6 +22,7 @@ from knouds_harness.load.client.transport_failures import TransportFailure
 
 _ABSOLUTE = re.compile(r"https?://", re.IGNORECASE)
 _MOST_HEADS = 4096
+_TRACES_AT_ONCE = 64
 _JSON = "application/json"
 _to_json = JSONEncoder().encode  # what json.dumps does, without its look at ten arguments
 
@@ -28,6 +31,17 @@ Headers = Mapping[str, str | None]
 """By name; None leaves out what is sent by default."""
 KeyHeaders = tuple[tuple[str, str], ...]
 """The key, and what else the profile has sent with each request, as pairs."""
+
+
+def _trace_lines() -> Iterator[bytes]:
+    """Header lines with new trace ids, not sampled: a server that traces all load would measure that."""
+    while True:
+        ids = hexlify(urandom(24 * _TRACES_AT_ONCE))
+        for at in range(0, len(ids), 48):
+            yield b"traceparent: 00-%b-%b-00\r\n" % (ids[at : at + 32], ids[at + 32 : at + 48])
+
+
+_trace_line = _trace_lines().__next__  # begun by the first request, so that forked processes differ
 
 
 class CommonOptions(TypedDict, total=False):
@@ -56,13 +70,18 @@ class RequestOptions(JsonOptions, total=False):
 
 
 class PreparedRequest(NamedTuple):
-    """A request that is encoded already; from ``Session.prepare``, and for that session."""
+    """A request that is encoded already; from ``Session.prepare``, and for that session.
+
+    Attributes:
+        traced_at: Where its ``traceparent`` goes; 0 for none.
+    """
 
     client: HttpClient
     method: str
     url: str
     name: str
     request: bytes
+    traced_at: int = 0
 
 
 class Session:
@@ -72,6 +91,8 @@ class Session:
 
     Attributes:
         user: Whose it is.
+        is_traced: Send a new ``traceparent`` with each request to the base URL that has none; set it before
+            the first.
         client: Sends to the origin of the base URL.
         request_name: Counts requests without a name of their own under this one.
         scheduled_at: Set it, on ``time.perf_counter``'s clock, to count the response time of the next request
@@ -106,6 +127,7 @@ class Session:
             UsageError: ``base_url`` is not a URL.
         """
         self.base_url = base_url.rstrip("/")
+        self.is_traced = False
         self.request_name: str | None = None
         self.scheduled_at: float | None = None
         self._event = request_event
@@ -123,7 +145,7 @@ class Session:
             **authorization,
             **(default_headers or {}),
         }
-        self._heads_by_key: dict[KeyHeaders, dict[tuple[Any, ...], tuple[HttpClient, bytes]]] = {}
+        self._heads_by_key: dict[KeyHeaders, dict[tuple[Any, ...], tuple[HttpClient, bytes, bool]]] = {}
         self.act_as(())
 
     def act_as(self, key_headers: KeyHeaders) -> None:
@@ -178,7 +200,11 @@ class Session:
         if auth:
             headers = {**(headers or {}), "Authorization": _basic(*auth)}
         key = (method, url, content_type, tuple(headers.items()) if headers else None)
-        client, head = self._heads.get(key) or self._new_head(key, method, url, headers, content_type)
+        client, head, is_traced = self._heads.get(key) or self._new_head(
+            key, method, url, headers, content_type
+        )
+        if is_traced:
+            head += _trace_line()
         request = request_encoding.complete(head, method, body)
         return self._send(client, method, url, request, name, context, timeout, catch_response)
 
@@ -196,8 +222,9 @@ class Session:
         body, content_type = (None, "") if data is None else _body_and_type(data)
         if not body and json is not None:
             body, content_type = _to_json(json).encode(), _JSON
-        client, head = self._new_head(None, method, url, headers, content_type)
-        return PreparedRequest(client, method, url, name, request_encoding.complete(head, method, body))
+        client, head, is_traced = self._new_head(None, method, url, headers, content_type)
+        request = request_encoding.complete(head, method, body)
+        return PreparedRequest(client, method, url, name, request, len(head) if is_traced else 0)
 
     def send(
         self,
@@ -208,7 +235,9 @@ class Session:
         timeout: float | None = None,
     ) -> Response:
         """Send what ``prepare`` made; arguments as for ``request``."""
-        client, method, url, name, request = prepared
+        client, method, url, name, request, traced_at = prepared
+        if traced_at:
+            request = request[:traced_at] + _trace_line() + request[traced_at:]
         return self._send(client, method, url, request, name, context, timeout, catch_response)
 
     def _send(  # noqa: PLR0917 - names would cost time with each request
@@ -267,7 +296,7 @@ class Session:
         url: str,
         headers: Headers | None,
         content_type: str,
-    ) -> tuple[HttpClient, bytes]:
+    ) -> tuple[HttpClient, bytes, bool]:
         client, target, defaults = self.client, self._path + url, self._defaults
         if _ABSOLUTE.match(url):
             client, target, authorization = self._client_for(url)
@@ -281,7 +310,9 @@ class Session:
         own = {header.lower() for header in headers or ()}
         pairs = [pair for pair in defaults.items() if pair[0].lower() not in own]
         pairs += [(header, value) for header, value in (headers or {}).items() if value is not None]
-        head = client, request_encoding.encode_head(method, target, client.origin.authority, pairs)
+        is_traced = self.is_traced and client is self.client and "traceparent" not in own
+        encoded = request_encoding.encode_head(method, target, client.origin.authority, pairs)
+        head = client, encoded, is_traced
         if key is not None:
             if len(self._heads) >= _MOST_HEADS:
                 self._heads.clear()

@@ -66,6 +66,19 @@ def test_what_its_check_found_kept_is_gone(finding, tmp_path):
     assert repeated(run_of(tmp_path / "again", HELD)).judge(finding)[0] is ReplayStatus.GONE
 
 
+@pytest.mark.parametrize("passed", [{TEST}, set()])
+def test_fact_that_its_test_shows_by_another_check_is_kept_where_the_test_passed(finding, tmp_path, passed):
+    """Of a page without rows, no check of rows says anything."""
+    another = replace(finding, check="usage.own-user")
+    again = repeated(run_of(tmp_path / "again", HELD), passed=passed)
+
+    if passed:
+        assert again.judge(another)[0] is ReplayStatus.GONE
+    else:
+        with pytest.raises(CannotTell):
+            again.judge(another)
+
+
 @pytest.mark.parametrize(
     ("claims", "more", "reason"),
     [
