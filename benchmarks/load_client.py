@@ -43,6 +43,7 @@ GENERATORS = (
     ("KnoudsUser", "http"),
     ("KnoudsUser, recorded", "http"),
     ("KnoudsUser, guarded", "http"),
+    ("KnoudsUser, traced", "http"),
     ("KnoudsUser, prepared", "http"),
     ("wrk", "http"),
     ("FastHttpUser", "https"),
@@ -117,6 +118,7 @@ def main() -> None:
         ("KnoudsUser is cheaper than FastHttpUser", "FastHttpUser", "KnoudsUser", "https"),
         ("histograms cost", "KnoudsUser, recorded", "KnoudsUser", "http"),
         ("run record, histograms and guards cost", "KnoudsUser, guarded", "KnoudsUser", "http"),
+        ("a trace id of its own costs", "KnoudsUser, traced", "KnoudsUser", "http"),
     ):
         if not {(dearer, over), (cheaper, over)} <= rounds_of.keys():
             continue
@@ -124,7 +126,7 @@ def main() -> None:
             first / second
             for (first, _), (second, _) in zip(rounds_of[dearer, over], rounds_of[cheaper, over], strict=True)
         )
-        print(f"{title} ({over}): {ratio:.2f} x")
+        print(f"{title} ({over}): {ratio:.3f} x")
 
 
 @contextmanager
@@ -269,9 +271,13 @@ def user_class(name: str, url: str, target: Target) -> type[User]:
     def prepare(user: Any) -> None:  # noqa: ANN401
         user.prepared_run = user.client.prepare("POST", PATH, json=BODY, headers=HEADERS, name="runWorkflow")
 
+    def trace(user: Any) -> None:  # noqa: ANN401 - a KnoudsUser
+        user.client.is_traced = True
+
     base, own = {
         "FastHttpUser": (FastHttpUser, {"post": post}),
         "KnoudsUser": (KnoudsUser, {"post": post}),
+        "KnoudsUser, traced": (KnoudsUser, {"post": post, "on_start": trace}),
         "KnoudsUser, recorded": (KnoudsUser, {"post": post}),
         "KnoudsUser, kept": (KnoudsUser, {"post": post}),
         "KnoudsUser, admitted": (KnoudsUser, {"admitted": admitted}),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from sampling import sampled
+from checking import sampled
 
 from knouds_sandbox.serving import running_sandbox
 

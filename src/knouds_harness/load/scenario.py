@@ -59,7 +59,7 @@ class ScenarioUser(ArrivalUser):
         super().__init__(environment)
         if self.load_run.options.client == "fast":
             self.client = FastSession(self)  # type: ignore[assignment]  # answers alike to what is asked here
-        self.client.is_traced = self.load_run.target.http.is_traced
+        self.client.is_traced = self.load_run.is_traced
         self._user_tasks = self.load_run.tasks_of(type(self))
         self._own_tasks = self._user_tasks.tasks
         self._turn: ActingAccount | None = None

@@ -83,6 +83,7 @@ class LoadRun(ABC):
         passed: Tasks that came to their end at least once in this process.
         answer_within_s: The longest that a user may wait for an answer.
         tls: What connections to the target are made with; None where its profile names no certificates.
+        is_traced: Whether each request gets a trace id of its own.
         recording: Counts this process's requests.
         samples: Exchanges that show errors, until they are taken; None without a target.
         verification: Looks at answers; None where nothing is looked at.
@@ -128,6 +129,7 @@ class LoadRun(ABC):
         self.passed: set[Any] = set()
         self.answer_within_s = target.limits.timeout_s if target else float("inf")
         self.tls = _tls_of(target) if target else None
+        self.is_traced = target is not None and target.http.is_traced
         self._draw_anew()
         environment.stop_timeout = environment.stop_timeout or _FINISH_WITHIN_S
         events = environment.events
