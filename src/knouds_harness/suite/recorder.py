@@ -29,8 +29,6 @@ from knouds_harness.runs.results import Cause
 from knouds_harness.suite.preceding_requests import PrecedingRequests
 from knouds_harness.targets.waivers import Waiver
 
-_OF_HISTORY: Final = frozenset({"listUsage", "listUsageModels"})
-"""What their bodies show rests on what was run before."""
 _MOST_PARTS: Final = 60
 """A script with more steps repeats everything that was ever done to a resource, which does not help."""
 
@@ -245,8 +243,6 @@ class FindingRecorder:
         """The finding shown by all that it rests on; as it is known, where that takes no more than this."""
         if known is not None and not known.steps:
             return replace(finding, script=known.script)
-        if exchange.request.operation_id in _OF_HISTORY and claim.where.startswith("/"):
-            compared = compared or ()
         steps = essential_steps(
             self.steps.of(exchange, compared=compared), shown_by=exchange, is_compared=compared is not None
         )

@@ -45,6 +45,8 @@ from knouds_harness.targets.profile import Target
 
 _OF_SEVERAL_EXCHANGES: Final = frozenset({"rate_limits", "concurrency", "webhooks"})
 _TESTS_OF_RACES: Final = "test_concurrency.py::"
+_OF_HISTORY: Final = frozenset({"listUsage", "listUsageModels"})
+"""What their bodies show rests on what was run before, by other tests too."""
 _MOST_TRIES: Final = 5
 """Of a race."""
 
@@ -195,13 +197,17 @@ class Replayer:
             raise CannotTell("its check judges several exchanges together")
         if finding.verdict is Verdict.ADDITIVE and finding.operation is None:
             raise CannotTell("it is a delivery, which the target sends")
-        if is_shown_by_suite(finding) and self._is_relation(finding):
+        if is_shown_by_suite(finding) and self._is_relation(finding, found):
             raise CannotTell("its check relates several answers")
         return found
 
-    def _is_relation(self, finding: Finding) -> bool:
-        """Whether its check has to know more than the answer that it is about."""
+    def _is_relation(self, finding: Finding, steps: Sequence[Exchange]) -> bool:
+        """Whether it takes more than the answer that it is about, sent again after those before it."""
         shown_by = self.record.exchange_by_id[finding.exchange_id or ""]
+        if shown_by.request.operation_id in _OF_HISTORY and finding.where.startswith("/"):
+            return True
+        if any(part.is_at_once and shown_by in part.steps for part in parts_of(steps)):
+            return True  # which of them is answered how may be another the next time
         context = Context(document=self.document, shapes=self._shapes, keys=self.record.setup.target.personas)
         return claims_of(finding.check, shown_by, context) is None
 
