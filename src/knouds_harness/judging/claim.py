@@ -92,8 +92,10 @@ class Check(Generic[P]):
             return judge(case.exchange, **known)
         if self.alone is None or is_asked_for:
             return iter(())
-        claims = judge(case.exchange, **{**known, **self.alone(case)})
-        return (claim for claim in claims if not claim.holds)
+        known |= self.alone(case)
+        if known.keys() < set(self.given):
+            return iter(())
+        return (claim for claim in judge(case.exchange, **known) if not claim.holds)
 
     def _known(self, case: Case) -> dict[str, object]:
         known = {**(self.told(case) if self.told else {}), **case.known}

@@ -110,13 +110,21 @@ class Case:
     @property
     def is_admitted(self) -> bool:
         """Whether the known key works and may do this."""
-        key, path_values = self.key, self.exchange.request.path_values
+        key, path_values = self.key, self.path_values
         return (
             key is not None
             and key.state == "active"
             and self.operation is not None
+            and path_values is not None
             and self.operation.admits(frozenset(key.capabilities), path_values)
         )
+
+    @property
+    def path_values(self) -> Mapping[str, str] | None:
+        """What stands for the path's placeholders; None where that is not known of each."""
+        values = self.exchange.request.path_values
+        is_known = self.operation is None or values.keys() >= set(self.operation.path_parameters)
+        return values if is_known else None
 
     @cached_property
     def key_sent(self) -> str:
@@ -205,7 +213,7 @@ class Case:
         own: dict[str, object] = {
             "catalogue": self.context.document.error_codes,
             "operation": self.operation,
-            "path_values": request.path_values,
+            "path_values": self.path_values,
             "shapes": self.context.shapes,
             "slug": request.path_values.get("slug"),
         }

@@ -295,6 +295,7 @@ class Verifier:
                 method=operation.method,
                 path=url.path,
                 query=tuple(parse_qsl(url.query, keep_blank_values=True)),  # whether a run is waited for
+                path_values=operation.path_values(url.path) or {},
                 action=operation.action,
                 operation_id=operation.id,
             ),

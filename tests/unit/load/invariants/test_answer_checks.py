@@ -49,6 +49,17 @@ def test_answer_shows_only_the_facts_that_apply_to_it():
     assert "execution.completed-has-result" not in facts
 
 
+@pytest.mark.parametrize(("base", "is_told"), [("", True), ("/staging", False)])
+def test_refusal_for_its_capabilities_is_judged(base, is_told):
+    """By what its path names; where that is not known, nothing is claimed."""
+    denied = {"error": "No", "code": "CAPABILITY_DENIED", "required": "workflow:read"}
+    answer = Said(denied, path=f"{base}/api/workflows/portrait/run", status=403)
+
+    _, facts = judged("runWorkflow", answer)
+
+    assert (facts["capability.denied-names-required"][1] > 0) is is_told
+
+
 @pytest.mark.parametrize(
     ("changes", "fact"),
     [({"role": "owner"}, "whoami.role-closed"), ({"approved": "yes"}, "whoami.approved-is-true")],
